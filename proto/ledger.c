@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ledger.c - slabs and their entries
+ *
+ * A free list in the blocks themselves, as allocators have it, is out of the question: whoever can
+ * write the segment could then make the daemon hand out anything. The list runs through the entries
+ * instead: an entry that is free needs no birth tick and keeps the number of the next free block in
+ * its place. A slab is not threaded when it is opened; n_carved divides the blocks that were never
+ * handed out from those that have an entry on the list or in use:
+ *
+ *      0 ............ n_carved ............ n_blocks
+ *      used or on list |   never handed out
+ *
+ * so opening costs the same for one block as for a thousand, and entries never touched cost no
+ * memory. The list is last in, first out: the block that is warm in the cache goes out next.
+ *
+ * What is written when: an entry's word is the last store of taking a block and the first of giving
+ * it back. Everything else here is derived from the words, the kinds and the spans.
+ */
+#include "proto/ledger.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "proto/store.h"
+
+#define LAYOUT_ALIGN_BYTES 4096
+
+static uint64_t layout_reserve(uint64_t *at, uint64_t n_bytes)
+{
+    const uint64_t begin = *at;
+    *at = (begin + n_bytes + LAYOUT_ALIGN_BYTES - 1) & ~(uint64_t)(LAYOUT_ALIGN_BYTES - 1);
+    return begin;
+}
+
+void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages)
+{
+    uint64_t at = 0;
+    (void)layout_reserve(&at, sizeof(struct ledger_header)); /* the header begins at 0 */
+    layout->heads_at = layout_reserve(&at, n_pages * sizeof(struct ledger_head));
+    for (uint32_t plane = 0; plane < N_PLANES; plane++) {
+        const uint64_t n_entries = (uint64_t)n_pages << PLANE_SHIFT(plane);
+        layout->plane_at[plane] = layout_reserve(&at, n_entries * sizeof(struct ledger_entry));
+    }
+    layout->total_bytes = at;
+}
+
+/* FNV-1a (Fowler, Noll, Vo): one number that changes with any of the numbers fed to it. */
+static uint64_t signature_feed(uint64_t signature, uint64_t number)
+{
+    return (signature ^ number) * UINT64_C(0x100000001b3);
+}
+
+uint64_t ledger_layout_signature(void)
+{
+    uint64_t signature = UINT64_C(0xcbf29ce484222325);
+    signature = signature_feed(signature, PAGE_SHIFT);
+    signature = signature_feed(signature, sizeof(struct ledger_head));
+    signature = signature_feed(signature, sizeof(struct ledger_entry));
+    signature = signature_feed(signature, ENTRY_REASON_SHIFT);
+    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
+        signature = signature_feed(signature, size_classes[i].block_bytes);
+        signature = signature_feed(signature, size_classes[i].span_pages);
+        signature = signature_feed(signature, size_classes[i].plane);
+    }
+    return signature;
+}
+
+static void ledger_view(struct ledger *ledger, void *base, uint32_t n_pages)
+{
+    struct ledger_layout layout;
+    ledger_layout_init(&layout, n_pages);
+    unsigned char *bytes = base;
+    ledger->heads = (void *)(bytes + layout.heads_at);
+    for (uint32_t plane = 0; plane < N_PLANES; plane++) {
+        ledger->planes[plane] = (void *)(bytes + layout.plane_at[plane]);
+    }
+    ledger->n_pages = n_pages;
+}
+
+void ledger_format(struct ledger *ledger, void *base, uint32_t n_pages)
+{
+    ledger_view(ledger, base, n_pages);
+    struct ledger_header *header = base;
+    header->magic = LEDGER_MAGIC;
+    header->layout = ledger_layout_signature();
+    header->n_pages = n_pages;
+}
+
+int ledger_attach(struct ledger *ledger, void *base, uint32_t n_pages)
+{
+    const struct ledger_header header = *(const struct ledger_header *)base;
+    if (header.magic != LEDGER_MAGIC || header.layout != ledger_layout_signature() ||
+        header.n_pages != n_pages) {
+        return LEDGER_E_FOREIGN;
+    }
+    ledger_view(ledger, base, n_pages);
+    return 0;
+}
+
+static uint32_t head_kind(const struct ledger_head *head)
+{
+    /* Relaxed: the owner reads what it wrote itself. */
+    return atomic_load_explicit(&head->kind, memory_order_relaxed);
+}
+
+static void head_open(struct ledger_head *head, uint32_t kind, uint32_t size_class, uint32_t span)
+{
+    head->span_pages = span;
+    head->size_class = (uint16_t)size_class;
+    head->back = 0;
+    head->free = 0;
+    head->n_carved = 0;
+    head->n_used = 0;
+    head->next = 0;
+    head->prev = 0;
+    store_prepare_u32(&head->kind, kind);
+}
+
+void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class)
+{
+    KMEM_ASSERT(size_class < N_SIZE_CLASSES);
+    const uint32_t span = size_classes[size_class].span_pages;
+    KMEM_ASSERT(page + span <= ledger->n_pages);
+    for (uint32_t i = 1; i < span; i++) {
+        struct ledger_head *interior = &ledger->heads[page + i];
+        interior->back = (uint16_t)i;
+        store_prepare_u32(&interior->kind, HEAD_INTERIOR);
+    }
+    head_open(&ledger->heads[page], HEAD_SLAB, size_class, span);
+}
+
+void ledger_large_open(struct ledger *ledger, uint32_t page, uint32_t span_pages)
+{
+    KMEM_ASSERT(span_pages >= 1);
+    KMEM_ASSERT(page + (uint64_t)span_pages <= ledger->n_pages);
+    head_open(&ledger->heads[page], HEAD_LARGE, 0, span_pages);
+}
+
+void ledger_slab_close(struct ledger *ledger, uint32_t page)
+{
+    struct ledger_head *head = &ledger->heads[page];
+    KMEM_ASSERT(head->n_used == 0);
+    if (head_kind(head) == HEAD_LARGE) {
+        store_prepare_u32(&head->kind, HEAD_CLOSED_LARGE);
+        return;
+    }
+    KMEM_ASSERT(head_kind(head) == HEAD_SLAB);
+    store_prepare_u32(&head->kind, HEAD_CLOSED);
+    for (uint32_t i = 1; i < head->span_pages; i++) {
+        /* INTERIOR stays: it leads to the closed head, which says what the place was. */
+        KMEM_CHECK(head_kind(head + i) == HEAD_INTERIOR);
+    }
+}
+
+uint64_t ledger_block_bytes(const struct ledger *ledger, uint32_t page)
+{
+    const struct ledger_head *head = &ledger->heads[page];
+    if (head_kind(head) == HEAD_LARGE) {
+        return (uint64_t)head->span_pages << PAGE_SHIFT;
+    }
+    return size_classes[head->size_class].block_bytes;
+}
+
+uint32_t ledger_n_blocks(const struct ledger *ledger, uint32_t page)
+{
+    const struct ledger_head *head = &ledger->heads[page];
+    return head_kind(head) == HEAD_LARGE ? 1 : size_classes[head->size_class].n_blocks;
+}
+
+uint32_t ledger_take(struct ledger *ledger, uint32_t page, uint64_t num_bytes, uint32_t reason,
+                     uint32_t born, uint32_t holder)
+{
+    struct ledger_head *head = &ledger->heads[page];
+    struct ledger_entry *entries = ledger_entries(ledger, page);
+    KMEM_CHECK(num_bytes >= 1);
+    KMEM_CHECK(num_bytes <= ledger_block_bytes(ledger, page));
+    uint32_t index = head->n_carved;
+    if (head->free != 0) {
+        index = head->free - UINT32_C(1);
+        /* Relaxed: the owner reads what it wrote itself. */
+        head->free = (uint16_t)atomic_load_explicit(&entries[index].born, memory_order_relaxed);
+    } else {
+        KMEM_ASSERT(index < ledger_n_blocks(ledger, page));
+        head->n_carved++;
+    }
+    head->n_used++;
+    struct ledger_entry *entry = &entries[index];
+    store_prepare_u32(&entry->born, born);
+    store_prepare_u32(&entry->holder, holder);
+    /* Before: the block is free. After: it is live, and whose and why is in place. */
+    store_commit(&entry->word, ENTRY_WORD(num_bytes, reason));
+    return index;
+}
+
+void ledger_give(struct ledger *ledger, const struct ledger_block *block)
+{
+    struct ledger_head *head = &ledger->heads[block->page];
+    KMEM_ASSERT(head->n_used > 0);
+    /* Before: the block is live. After: it is free, on no list; a rebuild finds it. */
+    store_commit(&block->entry->word, 0);
+    store_prepare_u32(&block->entry->born, head->free);
+    head->free = (uint16_t)(block->index + 1);
+    head->n_used--;
+}
+
+/* The slab that a page belongs to, or belonged to; false if the page never was of one. */
+static bool ledger_slab_at(const struct ledger *ledger, uint32_t page, uint32_t *ret_first)
+{
+    const struct ledger_head *head = &ledger->heads[page];
+    const uint32_t kind = head_kind(head);
+    if (kind == HEAD_NONE) {
+        return false;
+    }
+    if (kind != HEAD_INTERIOR) {
+        *ret_first = page;
+        return true;
+    }
+    KMEM_CHECK(head->back <= page);
+    *ret_first = page - head->back;
+    return true;
+}
+
+/*
+ * The head of a page inside a large block is not written when the block is made: a block of 1 GiB
+ * has 65,536 of them. What stands there is older than the block. So a page whose head does not
+ * lead to an open slab may still be inside a large block, and the way to know is to walk back to
+ * the next open head. Only wrong pointers come here.
+ */
+static int ledger_find_behind(const struct ledger *ledger, uint32_t page,
+                              struct ledger_block *ret_block, int otherwise)
+{
+    for (uint32_t first = page; first-- > 0;) {
+        const struct ledger_head *head = &ledger->heads[first];
+        const uint32_t kind = head_kind(head);
+        if (kind == HEAD_SLAB) {
+            return otherwise;
+        }
+        if (kind == HEAD_LARGE) {
+            if (page - first >= head->span_pages) {
+                return otherwise;
+            }
+            *ret_block = (struct ledger_block){first, 0, ledger_entries(ledger, first)};
+            return LEDGER_E_INTERIOR;
+        }
+    }
+    return otherwise;
+}
+
+static int ledger_find_in_slab(const struct ledger *ledger, uint32_t first, uint64_t within_bytes,
+                               struct ledger_block *ret_block)
+{
+    const struct ledger_head *head = &ledger->heads[first];
+    const struct size_class *size_class = &size_classes[head->size_class];
+    const uint32_t index = size_class_index(size_class, (uint32_t)within_bytes);
+    if (index >= size_class->n_blocks) {
+        return LEDGER_E_WILD;
+    }
+    struct ledger_entry *entry = &ledger_entries(ledger, first)[index];
+    const bool at_start = (uint64_t)index * size_class->block_bytes == within_bytes;
+    /* Relaxed: the owner reads what it wrote itself. */
+    if (atomic_load_explicit(&entry->word, memory_order_relaxed) == 0) {
+        return at_start && index < head->n_carved ? LEDGER_E_RELEASED : LEDGER_E_WILD;
+    }
+    *ret_block = (struct ledger_block){first, index, entry};
+    return at_start ? 0 : LEDGER_E_INTERIOR;
+}
+
+static bool was_block_start(const struct ledger_head *head, uint64_t within_bytes)
+{
+    if (head_kind(head) == HEAD_CLOSED_LARGE) {
+        return within_bytes == 0;
+    }
+    const struct size_class *size_class = &size_classes[head->size_class];
+    const uint64_t index = within_bytes / size_class->block_bytes;
+    return index < head->n_carved && index * size_class->block_bytes == within_bytes;
+}
+
+int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_block *ret_block)
+{
+    const uint64_t page_number = off.bytes >> PAGE_SHIFT;
+    if (page_number == 0 || page_number >= ledger->n_pages) {
+        return LEDGER_E_WILD;
+    }
+    const uint32_t page = (uint32_t)page_number;
+    uint32_t first;
+    if (!ledger_slab_at(ledger, page, &first)) {
+        return ledger_find_behind(ledger, page, ret_block, LEDGER_E_WILD);
+    }
+    const struct ledger_head *head = &ledger->heads[first];
+    const uint64_t within_bytes = off.bytes - ((uint64_t)first << PAGE_SHIFT);
+    const uint32_t kind = head_kind(head);
+    if (kind == HEAD_SLAB && page - first < head->span_pages) {
+        return ledger_find_in_slab(ledger, first, within_bytes, ret_block);
+    }
+    if (kind == HEAD_LARGE && page == first) {
+        *ret_block = (struct ledger_block){first, 0, ledger_entries(ledger, first)};
+        return within_bytes == 0 ? 0 : LEDGER_E_INTERIOR;
+    }
+    const bool was_closed = kind == HEAD_CLOSED || kind == HEAD_CLOSED_LARGE;
+    const bool was_start = was_closed && was_block_start(head, within_bytes);
+    return ledger_find_behind(ledger, page, ret_block,
+                              was_start ? LEDGER_E_RELEASED : LEDGER_E_WILD);
+}
+
+void ledger_slab_rebuild(struct ledger *ledger, uint32_t page)
+{
+    struct ledger_head *head = &ledger->heads[page];
+    struct ledger_entry *entries = ledger_entries(ledger, page);
+    head->free = 0;
+    head->n_used = 0;
+    head->n_carved = (uint16_t)ledger_n_blocks(ledger, page);
+    /* Backwards, so that the list begins with the lowest block. */
+    for (uint32_t index = head->n_carved; index-- > 0;) {
+        if (atomic_load_explicit(&entries[index].word, memory_order_relaxed) != 0) {
+            head->n_used++;
+            continue;
+        }
+        store_prepare_u32(&entries[index].born, head->free);
+        head->free = (uint16_t)(index + 1);
+    }
+}
+
+int ledger_slab_check(const struct ledger *ledger, uint32_t page)
+{
+    const struct ledger_head *head = &ledger->heads[page];
+    const struct ledger_entry *entries = ledger_entries(ledger, page);
+    const uint32_t n_blocks = ledger_n_blocks(ledger, page);
+    const uint64_t block_bytes = ledger_block_bytes(ledger, page);
+    uint32_t n_used = 0;
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        const uint64_t word = atomic_load_explicit(&entries[i].word, memory_order_relaxed);
+        if (word == 0) {
+            continue;
+        }
+        n_used++;
+        if (ENTRY_NUM_BYTES(word) == 0 || ENTRY_NUM_BYTES(word) > block_bytes ||
+            i >= head->n_carved) {
+            return LEDGER_E_CORRUPT;
+        }
+    }
+    uint32_t n_listed = 0;
+    for (uint32_t at = head->free; at != 0 && n_listed <= n_blocks; n_listed++) {
+        if (at > head->n_carved ||
+            atomic_load_explicit(&entries[at - 1].word, memory_order_relaxed) != 0) {
+            return LEDGER_E_CORRUPT;
+        }
+        at = atomic_load_explicit(&entries[at - 1].born, memory_order_relaxed);
+    }
+    const bool adds_up = n_used == head->n_used && n_used + n_listed == head->n_carved;
+    return adds_up ? 0 : LEDGER_E_CORRUPT;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ledger.h - a ledger file: slabs, and one entry for every block in them
+ *
+ * WORDS
+ *
+ *  segment   the fixed region of memory that one daemon owns
+ *  page      16 KiB of the segment; all bookkeeping is in pages
+ *  run       contiguous pages
+ *  slab      a run carved into blocks of one size class; or into one large block of whole pages
+ *  block     what one allocation returns
+ *  reason    why the owner wants the block; here an id in the table of reasons
+ *  entry     what the ledger knows about one block
+ *  head      what the ledger knows about one page: which slab it belongs to
+ *  lease, share, handle: see docs/design.md
+ *
+ * The bytes of the blocks are in the segment, which many can write; everything that is needed to
+ * find, check and count them is here, which one process writes.
+ *
+ * LAYOUT, computed from the number of pages alone; a sparse file, in this order:
+ *
+ *  header   | magic, layout signature, number of pages
+ *  heads    | 32 bytes per page
+ *  plane 0  | 16 entries per page:   slabs of 1 KiB blocks and larger, and large blocks
+ *  plane 1  | 64 entries per page:   256 to 896 bytes
+ *  plane 2  | 256 entries per page:  64 to 192 bytes
+ *  plane 3  | 1024 entries per page: 16 to 48 bytes
+ *
+ * A slab's entries stand together in the plane of its class, from the place of its first page on.
+ * Planes are what keeps a sparse file dense: were there room for 1024 entries everywhere, a page of
+ * sixteen 1 KiB blocks would touch 4 KiB of file for 256 bytes of entries. As it is, entries cost
+ * at most 1/64 of the blocks' bytes from 1 KiB up.
+ *
+ * FIELDS
+ *
+ *  field         written by   when                         what a stale value means
+ *  entry.word    the owner    last, when a block is taken; nothing: it is the truth, 0 is "free"
+ *                             first, when it is given back
+ *  entry.born    the owner    before word; the next free block's number while the block is free
+ *  entry.holder  the owner    before word; whose block it is, in the daemon's own ledger
+ *  head.kind     the owner    before the run is committed to the slab, last of the head's fields
+ *  head.free, head.n_carved, head.n_used, head.next, head.prev
+ *                the owner    any time; derived, rebuilt by ledger_slab_rebuild()
+ *
+ * "The owner" is the one process that may allocate from the slabs: the daemon for direct blocks.
+ * Nothing here takes a lock, a clock or a descriptor.
+ */
+#ifndef PROTO_LEDGER_H
+#define PROTO_LEDGER_H
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+#include "proto/limits.h"
+#include "proto/size_class.h"
+
+/* Position in the segment; 0 is "none": the segment's first page is never given out. */
+struct seg_off {
+    uint64_t bytes;
+};
+
+/* word: num_bytes in the low 40 bits, the reason's id above; 0: the block is free. */
+struct ledger_entry {
+    _Atomic uint64_t word;
+    _Atomic uint32_t born; /* tick; while free: 1 + the next free block of the slab, 0 the last */
+    _Atomic uint32_t holder;
+};
+
+static_assert(sizeof(struct ledger_entry) == 16, "part of the layout");
+
+#define ENTRY_REASON_SHIFT 40
+#define ENTRY_REASONS_MAX (UINT32_C(1) << 24)
+#define ENTRY_WORD(num_bytes, reason)                                                              \
+    ((uint64_t)(num_bytes) | (uint64_t)(reason) << ENTRY_REASON_SHIFT)
+#define ENTRY_NUM_BYTES(word) ((word) & ((UINT64_C(1) << ENTRY_REASON_SHIFT) - 1))
+#define ENTRY_REASON(word) ((uint32_t)((word) >> ENTRY_REASON_SHIFT))
+
+enum head_kind {
+    HEAD_NONE,     /* no slab has begun here since the segment was made */
+    HEAD_SLAB,     /* first page of a slab of a size class */
+    HEAD_LARGE,    /* first page of a large block */
+    HEAD_INTERIOR, /* a further page of a slab; `back` pages behind its first */
+    HEAD_CLOSED,   /* first page of what was a slab: remembered so that a block released twice can
+                      be told from a wild pointer */
+    HEAD_CLOSED_LARGE,
+};
+
+struct ledger_head {
+    _Atomic uint32_t kind;
+    uint32_t span_pages;
+    uint16_t size_class;
+    uint16_t back;
+    uint16_t free;     /* 1 + the first free block; 0: none but those never carved */
+    uint16_t n_carved; /* blocks below this number have been handed out at least once */
+    uint16_t n_used;
+    uint16_t reserved;
+    uint32_t next; /* slabs of the class with room, by first page; 0 the last */
+    uint32_t prev;
+    uint32_t unused;
+};
+
+static_assert(sizeof(struct ledger_head) == 32, "part of the layout");
+
+#define LEDGER_MAGIC UINT64_C(0x72656764656c6d6b) /* "kmledger" */
+
+struct ledger_header {
+    uint64_t magic;
+    uint64_t layout; /* ledger_layout_signature() of who made it */
+    uint64_t n_pages;
+    uint64_t reserved[5];
+};
+
+/* Where things are in the file, in bytes from its start. */
+struct ledger_layout {
+    uint64_t heads_at;
+    uint64_t plane_at[N_PLANES];
+    uint64_t total_bytes;
+};
+
+/* One process's view of a ledger file. */
+struct ledger {
+    struct ledger_head *heads;
+    struct ledger_entry *planes[N_PLANES];
+    uint32_t n_pages;
+};
+
+/* A block, found. */
+struct ledger_block {
+    uint32_t page;  /* the slab's first page */
+    uint32_t index; /* the block's number in the slab */
+    struct ledger_entry *entry;
+};
+
+/** ledger_layout_signature() - a number that differs if the layout does */
+uint64_t ledger_layout_signature(void);
+
+/** ledger_layout_init() - where everything is for a segment of n_pages */
+void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages);
+
+/** ledger_format() - begin an empty ledger in a file of zeros that is mapped at base */
+void ledger_format(struct ledger *ledger, void *base, uint32_t n_pages);
+
+/**
+ * ledger_attach() - use a ledger that ledger_format() began, perhaps in another process
+ * Return: 0; LEDGER_E_FOREIGN if it is none, or has another layout or another number of pages.
+ */
+KMEM_MUST_USE int ledger_attach(struct ledger *ledger, void *base, uint32_t n_pages);
+
+enum {
+    LEDGER_OK,
+    LEDGER_E_FOREIGN,  /* not a ledger of this layout */
+    LEDGER_E_WILD,     /* the offset lies in no block */
+    LEDGER_E_INTERIOR, /* the offset lies inside a block; the block is returned */
+    LEDGER_E_RELEASED, /* a block began here and was given back */
+    LEDGER_E_CORRUPT,  /* ledger_check() */
+};
+
+/** ledger_slab_open() - make the pages from `page` on, all of them free, a slab of a size class */
+void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class);
+
+/** ledger_large_open() - make span_pages from `page` on, all of them free, one large block */
+void ledger_large_open(struct ledger *ledger, uint32_t page, uint32_t span_pages);
+
+/** ledger_slab_close() - forget a slab or a large block of which nothing is in use */
+void ledger_slab_close(struct ledger *ledger, uint32_t page);
+
+/** ledger_slab_is_full() - whether no block is left in the slab */
+static inline bool ledger_slab_is_full(const struct ledger_head *head)
+{
+    return head->free == 0 && head->n_carved == size_classes[head->size_class].n_blocks;
+}
+
+/** ledger_entries() - the entries of the slab that begins at `page` */
+static inline struct ledger_entry *ledger_entries(const struct ledger *ledger, uint32_t page)
+{
+    const struct ledger_head *head = &ledger->heads[page];
+    const uint32_t kind = atomic_load_explicit(&head->kind, memory_order_relaxed);
+    const uint32_t plane = kind == HEAD_LARGE ? 0 : size_classes[head->size_class].plane;
+    return ledger->planes[plane] + ((uint64_t)page << PLANE_SHIFT(plane));
+}
+
+/**
+ * ledger_take() - take a block out of a slab that is not full, and enter it
+ * @num_bytes:  as asked for; at least 1, at most the slab's blocks
+ * Return: the block's number in the slab.
+ */
+uint32_t ledger_take(struct ledger *ledger, uint32_t page, uint64_t num_bytes, uint32_t reason,
+                     uint32_t born, uint32_t holder);
+
+/** ledger_give() - retire a block's entry and put the block back into its slab */
+void ledger_give(struct ledger *ledger, const struct ledger_block *block);
+
+/**
+ * ledger_find() - the live block that begins at an offset
+ * Return: 0; LEDGER_E_WILD, LEDGER_E_INTERIOR or LEDGER_E_RELEASED. ret_block is written on success
+ * and for LEDGER_E_INTERIOR.
+ */
+KMEM_MUST_USE int ledger_find(const struct ledger *ledger, struct seg_off off,
+                              struct ledger_block *ret_block);
+
+/** ledger_offset() - where a slab's block is in the segment */
+static inline struct seg_off ledger_offset(const struct ledger *ledger, uint32_t page,
+                                           uint32_t index)
+{
+    const struct ledger_head *head = &ledger->heads[page];
+    const uint64_t block_bytes = index == 0 ? 0 : size_classes[head->size_class].block_bytes;
+    return (struct seg_off){((uint64_t)page << PAGE_SHIFT) + index * block_bytes};
+}
+
+/** ledger_block_bytes() - what a block of the slab occupies */
+uint64_t ledger_block_bytes(const struct ledger *ledger, uint32_t page);
+
+/** ledger_n_blocks() - how many blocks the slab is carved into */
+uint32_t ledger_n_blocks(const struct ledger *ledger, uint32_t page);
+
+/** ledger_slab_rebuild() - derive a slab's free list and counts from its entries */
+void ledger_slab_rebuild(struct ledger *ledger, uint32_t page);
+
+/**
+ * ledger_slab_check() - walk one slab and recount everything
+ *
+ *  n_used == entries with a word; n_used + free list == n_carved; the free list has no cycle and
+ *  names free blocks only; every size is at least 1 and fits its block.
+ *
+ * Return: 0 or LEDGER_E_CORRUPT.
+ */
+KMEM_MUST_USE int ledger_slab_check(const struct ledger *ledger, uint32_t page);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * limits.h - every bound that both sides of the socket rely on
+ *
+ * A number that comes from a peer is compared with a name from this file before it is used.
+ */
+#ifndef PROTO_LIMITS_H
+#define PROTO_LIMITS_H
+
+#include <stdint.h>
+
+/* The upper 16 bits change when an old peer can not be served any more. */
+#define PROTOCOL_VERSION UINT32_C(0x00010000)
+#define PROTOCOL_MAJOR(version) ((version) >> 16)
+
+/*
+ * 16 KiB: four CPU pages. Smaller pages mean more page words (8 bytes each) for the same segment;
+ * larger ones leave more of a seldom used size class empty: with 500 clients and ten cold sizes the
+ * slabs of direct blocks must fit 16 MiB.
+ */
+#define PAGE_SHIFT 14
+#define PAGE_BYTES (UINT64_C(1) << PAGE_SHIFT)
+
+/* 1 MiB: below that, bookkeeping is most of what the daemon would own. */
+#define SEGMENT_MIN_BYTES (UINT64_C(1) << 20)
+/* 1 TiB: page numbers stay below 2^26, sizes below 2^40; what fits the packed words. */
+#define SEGMENT_MAX_BYTES (UINT64_C(1) << 40)
+
+/* 16: half a cache line would waste the small classes; less does not hold a long double. */
+#define BLOCK_ALIGN_BYTES 16
+/* 64: from one cache line up, a block shares its lines with no other. */
+#define BLOCK_LINE_BYTES 64
+
+/* A request of the library is under 200 bytes; 4 KiB bounds what a decoder can be made to do. */
+#define REQUEST_MAX_BYTES 4096
+/* 64 KiB: some 500 ledger rows a round trip; more would hold the loop's thread for too long. */
+#define RESPONSE_MAX_BYTES 65536
+/* A frame's length, little-endian. */
+#define FRAME_HEADER_BYTES 4
+
+/* Without the NUL. 127 + length byte is two cache lines in the table of reasons. */
+#define REASON_MAX_BYTES 127
+#define NO_REASON "<no reason given>"
+
+/* A segment's name: it becomes part of a memfd's name and of a file name. */
+#define NAME_MAX_BYTES 63
+
+/* A task's command as the kernel keeps it, with the NUL. */
+#define COMMAND_BYTES 16
+
+/* Clients in one segment. Each costs the daemon three descriptors and 128 bytes of state. */
+#define CLIENTS_MAX 4096
+/* Distinct reasons of live direct blocks: 8 MiB of state when full. Then OTHER_REASONS. */
+#define REASONS_MAX 65536
+#define OTHER_REASONS "<other reasons>"
+
+/* Hello must come within this time, so that idle connections do not use up the descriptors. */
+#define HELLO_TIMEOUT_MS 5000
+/* How long the library waits for any answer. */
+#define ANSWER_TIMEOUT_MS 30000
+
+#endif

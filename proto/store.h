@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - stores that a later process relies on
+ *
+ * Whoever is killed leaves a prefix of its stores, in program order, if the compiler kept the
+ * order. These stores keep it: each is atomic, and release keeps what stands before it before it.
+ * On x86-64 all three are plain moves.
+ */
+#ifndef PROTO_STORE_H
+#define PROTO_STORE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+/** store_commit() - the store that makes what was prepared true */
+static inline void store_commit(_Atomic uint64_t *where, uint64_t value)
+{
+    atomic_store_explicit(where, value, memory_order_release);
+}
+
+/** store_prepare_u64() - a store that means nothing until a commit follows */
+static inline void store_prepare_u64(_Atomic uint64_t *where, uint64_t value)
+{
+    atomic_store_explicit(where, value, memory_order_release);
+}
+
+/** store_prepare_u32() - the same for half a word */
+static inline void store_prepare_u32(_Atomic uint32_t *where, uint32_t value)
+{
+    atomic_store_explicit(where, value, memory_order_release);
+}
+
+#endif
