@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * clients.h - who is in the segment, and what is charged to each
+ *
+ * A client is a process that joined as a member. Its slot in the state file is its name in every
+ * entry and page word, from the moment it joins until the last of its blocks has been taken back:
+ *
+ *      UNUSED -> LIVE -> ENDED -> UNUSED
+ *
+ *      totals of a client == sum over the blocks it holds               : direct_check()
+ *      n_live + n_ended + n_free_slots == n_slots; n_live + n_ended <= limit
+ *      a slot's pid in the state file is its client's, 0 if it is unused : clients_check()
+ */
+#ifndef DAEMON_CLIENTS_H
+#define DAEMON_CLIENTS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/state.h"
+#include "proto/attributes.h"
+#include "proto/limits.h"
+
+enum client_state { CLIENT_UNUSED, CLIENT_LIVE, CLIENT_ENDED };
+
+/* What the kernel says about a process. */
+struct client_identity {
+    uint32_t pid;
+    uint32_t uid;
+    uint32_t gid;
+    uint64_t start_time;
+    char command[COMMAND_BYTES];
+};
+
+struct client {
+    enum client_state client_state;
+    bool connected; /* false while it lives on without its connection */
+    bool left;      /* ended by saying so */
+    uint32_t slot;
+    uint32_t generation; /* another number for every tenant of the slot */
+    uint32_t born;       /* tick */
+    uint32_t ended;      /* tick */
+    struct client_identity identity;
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint64_t peak_bytes;
+};
+
+struct clients {
+    struct state *state;
+    struct client *table; /* CLIENTS_MAX */
+    uint32_t *free_slots; /* stack */
+    uint32_t n_free_slots;
+    uint32_t n_slots; /* slots below this have been used */
+    uint32_t limit;   /* how many there may be now */
+    uint32_t n_live;
+    uint32_t n_ended; /* ended, blocks not yet taken back */
+};
+
+enum {
+    CLIENTS_OK,
+    CLIENTS_E_FULL,
+    CLIENTS_E_ENDING,  /* core_join() */
+    CLIENTS_E_CORRUPT, /* clients_check() */
+};
+
+/** clients_init() - an empty table of at most `limit` clients. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int clients_init(struct clients *clients, struct state *state, uint32_t limit);
+
+void clients_fini(struct clients *clients);
+
+/** clients_add() - let a process join. Return: 0 or CLIENTS_E_FULL. */
+KMEM_MUST_USE int clients_add(struct clients *clients, const struct client_identity *identity,
+                              uint32_t now, struct client **ret_client);
+
+/** clients_end() - the process has ended, or left; its blocks are still charged */
+void clients_end(struct clients *clients, struct client *client, bool left, uint32_t now);
+
+/** clients_remove() - free the slot of an ended client that holds nothing any more */
+void clients_remove(struct clients *clients, struct client *client);
+
+/** clients_get() - the client of a slot that is in use */
+struct client *clients_get(const struct clients *clients, uint32_t slot);
+
+/** clients_find() - the client that is this process; NULL: it is none */
+struct client *clients_find(const struct clients *clients, const struct client_identity *identity);
+
+/** clients_next() - the first client that is in use from a slot on; NULL: none */
+struct client *clients_next(const struct clients *clients, uint32_t slot);
+
+/** clients_check() - walk the slots and recount. Return: 0 or CLIENTS_E_CORRUPT. */
+KMEM_MUST_USE int clients_check(const struct clients *clients);
+
+void client_charge(struct client *client, uint64_t num_bytes);
+void client_discharge(struct client *client, uint64_t num_bytes);
+
+#endif

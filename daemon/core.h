@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core.h - everything the daemon knows and decides, without descriptors, clocks or loops
+ *
+ * A test drives it by calling what the shell would call. Time comes in as now_ms, a count of
+ * milliseconds that never goes back.
+ */
+#ifndef DAEMON_CORE_H
+#define DAEMON_CORE_H
+
+#include <stdint.h>
+
+#include "daemon/clients.h"
+#include "daemon/direct.h"
+#include "daemon/obituary.h"
+#include "daemon/pages.h"
+#include "daemon/reasons.h"
+#include "daemon/state.h"
+#include "proto/attributes.h"
+
+struct core_config {
+    const char *segment_name; /* borrowed for the core's life */
+    uint32_t n_pages;
+    uint32_t clients_limit;
+    uint64_t instance;
+    uint32_t pid; /* of the daemon, for those who ask */
+};
+
+/* See report.h. */
+struct scan;
+
+/*
+ * 4: a roll-up of 65,536 reasons takes 15 MB while it is read, and whoever reads it may be slow.
+ * When a fifth is asked for, the oldest that is complete is dropped; its reader has to begin again.
+ */
+#define SCANS_MAX 4
+
+struct core {
+    struct core_config config;
+    struct state state;
+    struct pages pages;
+    struct reasons reasons;
+    struct clients clients;
+    struct direct direct;
+    struct obituaries obituaries;
+    uint32_t reap_from;            /* the page the reaping goes on with */
+    uint32_t reap_again;           /* somebody ended after the reaping had passed page 0 */
+    struct scan *scans[SCANS_MAX]; /* in the order in which they began; owned by their peers */
+    uint32_t n_scans;
+    uint64_t n_requests;
+    uint64_t n_refusals;
+    uint64_t n_misuses;
+    uint64_t n_protocol_errors;
+    uint64_t n_clients_seen;
+};
+
+/**
+ * core_init() - an empty segment
+ * @state_base:  a mapping of state_bytes(n_pages) zeros, the caller's
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int core_init(struct core *core, const struct core_config *config, void *state_base,
+                            uint64_t now_ms);
+
+/** core_fini() - asserts that no client is left */
+void core_fini(struct core *core);
+
+/** core_tick() - the present, as ledgers have it */
+uint32_t core_tick(const struct core *core, uint64_t now_ms);
+
+/**
+ * core_join() - a process becomes a client, or comes back as the client it still is
+ *
+ * A process is one client however often it connects: if it is in the table, with its connection or
+ * without, it gets the same client. Return: 0, CLIENTS_E_FULL, or CLIENTS_E_ENDING while the blocks
+ * of the client that it was are being taken back.
+ */
+KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *identity,
+                            uint64_t now_ms, struct client **ret_client);
+
+/** core_end() - a client has died, or left; core_reap() takes its blocks back */
+void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms);
+
+/** core_has_dead() - whether core_reap() has something to do */
+static inline bool core_has_dead(const struct core *core)
+{
+    return core->clients.n_ended > 0;
+}
+
+typedef void (*core_obituary_fn)(const struct obituary *obituary, uint32_t slot, void *user);
+
+/**
+ * core_reap() - take blocks of ended clients back, some at a time
+ * @budget:   how many entries and pages to look at, about
+ * @written:  is told each obituary; the client's slot is free from then on
+ */
+void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
+
+uint64_t core_segment_bytes(const struct core *core);
+uint64_t core_free_bytes(const struct core *core);
+uint64_t core_largest_hole_bytes(const struct core *core);
+
+/**
+ * core_overhead_bytes() - what is neither free nor asked for: the segment's first page, and of the
+ * slabs and large blocks what was not asked for
+ *
+ *      used_bytes + free_bytes + overhead_bytes == segment_bytes        : core_check()
+ */
+uint64_t core_overhead_bytes(const struct core *core);
+
+enum { CORE_OK, CORE_E_CORRUPT };
+
+/** core_check() - recount everything there is. Return: 0 or CORE_E_CORRUPT. */
+KMEM_MUST_USE int core_check(const struct core *core);
+
+#endif

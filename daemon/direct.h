@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * direct.h - blocks that the daemon carves itself, on request
+ *
+ * The blocks of all clients are packed into the same slabs: a client costs the segment its blocks
+ * and nothing else. What the daemon knows of them is in its own ledger, in the state file.
+ *
+ *      n_blocks   == live entries == sum over clients == sum over reasons
+ *      used_bytes == sum of the sizes asked for, likewise
+ *      block_bytes == sum of the sizes of those blocks
+ *      every PAGE_DIRECT run is one slab or one large block, and no other pages are
+ *      a slab is on the list of its class while it has room, and is closed when it is empty
+ *      only the first page of a slab or a large block has an open head; the others of a slab lead
+ *      to it
+ *                                                                          : direct_check()
+ */
+#ifndef DAEMON_DIRECT_H
+#define DAEMON_DIRECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/clients.h"
+#include "daemon/pages.h"
+#include "daemon/reasons.h"
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+struct direct {
+    struct ledger *ledger;
+    struct pages *pages;
+    struct reasons *reasons;
+    struct clients *clients;
+    uint32_t with_room[N_SIZE_CLASSES]; /* first page of a slab with room; 0: none */
+    uint64_t n_blocks;
+    uint64_t used_bytes;
+    uint64_t block_bytes;
+    uint64_t slab_bytes; /* pages in slabs and large blocks */
+    uint64_t peak_bytes; /* the largest used_bytes ever */
+    uint64_t n_allocations;
+    uint64_t n_releases;
+};
+
+/* A live block, as others see it. */
+struct direct_block {
+    struct seg_off off;
+    uint64_t num_bytes;
+    uint32_t reason;
+    uint32_t born;
+    uint32_t slot;
+};
+
+enum {
+    DIRECT_OK,
+    DIRECT_E_FULL,     /* no free block and no hole is large enough */
+    DIRECT_E_WILD,     /* the offset lies in no block */
+    DIRECT_E_INTERIOR, /* it lies inside a block */
+    DIRECT_E_RELEASED, /* a block that began there was released */
+    DIRECT_E_FOREIGN,  /* the block is another client's */
+    DIRECT_E_CORRUPT,  /* direct_check() */
+};
+
+void direct_init(struct direct *direct, struct ledger *ledger, struct pages *pages,
+                 struct reasons *reasons, struct clients *clients);
+
+/** direct_fini() - asserts that no block is left */
+void direct_fini(struct direct *direct);
+
+/**
+ * direct_allocate() - carve a block for a client, and enter it
+ * @num_bytes:  at least 1
+ * @reason:     n_reason_bytes of UTF-8, at most REASON_MAX_BYTES; empty: no reason given
+ * Return: 0 or DIRECT_E_FULL.
+ */
+KMEM_MUST_USE int direct_allocate(struct direct *direct, struct client *client, uint64_t num_bytes,
+                                  const char *reason, size_t n_reason_bytes, uint32_t now,
+                                  struct seg_off *ret_off);
+
+/**
+ * direct_find() - the block of a client that begins at an offset
+ * Return: 0; DIRECT_E_WILD, DIRECT_E_INTERIOR, DIRECT_E_RELEASED or DIRECT_E_FOREIGN. ret_block is
+ * written on success, for DIRECT_E_INTERIOR and for DIRECT_E_FOREIGN.
+ */
+KMEM_MUST_USE int direct_find(const struct direct *direct, const struct client *client,
+                              struct seg_off off, struct direct_block *ret_block);
+
+/** direct_release() - take a client's block back. Return: as direct_find(). */
+KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *client,
+                                 struct seg_off off, struct direct_block *ret_block);
+
+typedef bool (*direct_walk_fn)(const struct direct_block *block, void *user);
+
+/**
+ * direct_walk() - visit the live blocks from an offset on, in order of their offsets
+ * @budget:  how many entries and pages to look at before pausing; at least one slab is looked at
+ * @each:    returns false to stop before the block it was given; may not change any block
+ * Return: where to go on; 0 if the walk has reached the end of the segment.
+ */
+KMEM_MUST_USE struct seg_off direct_walk(const struct direct *direct, struct seg_off from,
+                                         uint32_t budget, direct_walk_fn each, void *user);
+
+/**
+ * direct_reap() - take back every block whose holder has ended, from a page on
+ * @taken:  is told each block, before it is taken
+ * Return: the page to go on with; 0 if all are back.
+ */
+KMEM_MUST_USE uint32_t direct_reap(struct direct *direct, uint32_t from_page, uint32_t budget,
+                                   void (*taken)(const struct direct_block *block, void *user),
+                                   void *user);
+
+/** direct_check() - walk and recount everything. Return: 0 or DIRECT_E_CORRUPT. */
+KMEM_MUST_USE int direct_check(const struct direct *direct);
+
+#endif

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * dispatch.c - one function a request
+ *
+ * A peer goes one way: UNKNOWN -> OBSERVER or MEMBER, and MEMBER -> LEAVING. Hello decides, once.
+ * A request that does not fit the role is refused and, like bytes that are no request at all, ends
+ * the connection: whoever sends it does not speak this protocol, and what follows can not be
+ * trusted to begin where it seems to.
+ *
+ * Numbers and strings in requests are a stranger's. Each is compared with its limit here, before
+ * the core sees it; the core asserts the same again.
+ */
+#include "daemon/dispatch.h"
+
+#include <string.h>
+
+#include "daemon/tick.h"
+#include "proto/limits.h"
+#include "proto/text.h"
+
+void peer_init(struct peer *peer, const struct client_identity *identity)
+{
+    *peer = (struct peer){.identity = *identity};
+}
+
+void peer_fini(struct core *core, struct peer *peer)
+{
+    scan_end(core, &peer->scan);
+    /* Of one that is leaving, the slot may be another's by now. */
+    if (peer->client && peer->client->generation == peer->generation) {
+        peer->client->connected = false;
+    }
+    peer->client = NULL;
+}
+
+static int refuse_protocol(struct core *core, struct reply *reply, const char *sentence)
+{
+    core->n_protocol_errors++;
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_PROTOCOL, "%s", sentence);
+    return DISPATCH_CLOSE;
+}
+
+/* ------------------------------------------------------------------------- hello and goodbye -- */
+
+static int welcome(const struct core *core, const struct peer *peer, struct reply *reply)
+{
+    const char *name = core->config.segment_name;
+    Kmem__Welcome *body = &reply->body.welcome;
+    kmem__welcome__init(body);
+    body->version = PROTOCOL_VERSION;
+    body->segment_name = reply_string(reply, name, strlen(name));
+    body->segment_bytes = core_segment_bytes(core);
+    body->page_bytes = PAGE_BYTES;
+    body->instance = core->config.instance;
+    body->slot = peer->client ? peer->client->slot : 0;
+    body->n_descriptors = peer->client ? 1 : 0;
+    reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
+    reply->response.welcome = body;
+    return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
+}
+
+static int join(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+{
+    const int r = core_join(core, &peer->identity, now.ms, &peer->client);
+    if (r == CLIENTS_E_ENDING) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "what this process held before is being taken back; try again");
+        return DISPATCH_CLOSE;
+    }
+    if (r) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+                    "segment \"%s\" has its %u clients already; more are possible with a larger "
+                    "RLIMIT_NOFILE for kmemd, up to %u",
+                    core->config.segment_name, core->config.clients_limit, CLIENTS_MAX);
+        return DISPATCH_CLOSE;
+    }
+    peer->generation = peer->client->generation;
+    peer->role = PEER_MEMBER;
+    return welcome(core, peer, reply);
+}
+
+static int on_hello(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
+                    struct reply *reply)
+{
+    if (PROTOCOL_MAJOR(hello->version) != PROTOCOL_MAJOR(PROTOCOL_VERSION)) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_VERSION,
+                    "this daemon speaks version %u.%u of the protocol, not %u.%u; "
+                    "use the library that came with it",
+                    PROTOCOL_MAJOR(PROTOCOL_VERSION), PROTOCOL_VERSION & 0xffff,
+                    PROTOCOL_MAJOR(hello->version), hello->version & 0xffff);
+        return DISPATCH_CLOSE;
+    }
+    if (hello->role == KMEM__ROLE__ROLE_MEMBER) {
+        return join(core, peer, now, reply);
+    }
+    if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
+        peer->role = PEER_OBSERVER;
+        return welcome(core, peer, reply);
+    }
+    return refuse_protocol(core, reply, "Hello without a role that this daemon knows");
+}
+
+static int on_goodbye(struct core *core, struct peer *peer, struct now now)
+{
+    core_end(core, peer->client, true, now.ms);
+    peer->role = PEER_LEAVING;
+    return DISPATCH_PENDING;
+}
+
+static int continue_goodbye(const struct core *core, struct peer *peer, struct reply *reply)
+{
+    const struct client *client = peer->client;
+    if (client->client_state != CLIENT_UNUSED && client->generation == peer->generation) {
+        (void)core; /* somebody else does the reaping; this only waits for it */
+        return DISPATCH_PENDING;
+    }
+    peer->client = NULL;
+    kmem__farewell__init(&reply->body.farewell);
+    reply->response.body_case = KMEM__RESPONSE__BODY_FAREWELL;
+    reply->response.farewell = &reply->body.farewell;
+    return DISPATCH_CLOSE;
+}
+
+/* ------------------------------------------------------------------------------------ blocks -- */
+
+/* Who has it all is found out in steps; the others are served meanwhile. */
+static int refuse_room(struct core *core, struct peer *peer, uint64_t num_bytes, struct now now,
+                       struct reply *reply)
+{
+    core->n_refusals++;
+    scan_end(core, &peer->scan);
+    if (scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, now.us, &peer->scan)) {
+        report_no_room(core, NULL, num_bytes, reply);
+        return DISPATCH_OK;
+    }
+    peer->pending_bytes = num_bytes;
+    return dispatch_continue(core, peer, now, reply);
+}
+
+static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocate *allocate,
+                       struct now now, struct reply *reply)
+{
+    const ProtobufCBinaryData reason = allocate->reason;
+    const uint64_t num_bytes = allocate->num_bytes;
+    if (num_bytes == 0 || num_bytes > core_segment_bytes(core)) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "%llu bytes can not be allocated from a segment of %llu",
+                    (unsigned long long)num_bytes, (unsigned long long)core_segment_bytes(core));
+        return DISPATCH_OK;
+    }
+    if (reason.len > REASON_MAX_BYTES || !text_is_utf8(reason.data, reason.len)) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "the reason must be UTF-8 without NUL, at most %d bytes", REASON_MAX_BYTES);
+        return DISPATCH_OK;
+    }
+    struct seg_off off;
+    if (direct_allocate(&core->direct, peer->client, num_bytes, (const char *)reason.data,
+                        reason.len, core_tick(core, now.ms), &off)) {
+        return refuse_room(core, peer, num_bytes, now, reply);
+    }
+    kmem__allocated__init(&reply->body.allocated);
+    reply->body.allocated.offset = off.bytes;
+    reply->response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
+    reply->response.allocated = &reply->body.allocated;
+    return DISPATCH_OK;
+}
+
+/* An error that names the block, where there is one. */
+static void refuse_block(struct core *core, int why, uint64_t offset,
+                         const struct direct_block *block, struct reply *reply)
+{
+    core->n_misuses++;
+    if (why == DIRECT_E_WILD || why == DIRECT_E_RELEASED) {
+        const bool wild = why == DIRECT_E_WILD;
+        reply_error(reply, wild ? KMEM__ERROR_CODE__ERROR_WILD : KMEM__ERROR_CODE__ERROR_RELEASED,
+                    wild ? "offset %llu lies in no block"
+                         : "the block at offset %llu has been released already",
+                    (unsigned long long)offset);
+        reply->body.error.offset = offset;
+        return;
+    }
+    size_t n_reason_bytes;
+    const char *text = reasons_text(&core->reasons, block->reason, &n_reason_bytes);
+    char escaped[4 * REASON_MAX_BYTES + 1];
+    (void)text_escape(text, n_reason_bytes, escaped, sizeof(escaped)); /* its buffer */
+    if (why == DIRECT_E_INTERIOR) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_INTERIOR,
+                    "offset %llu lies %llu bytes inside the block at offset %llu "
+                    "(%llu bytes, \"%s\"), not at its start",
+                    (unsigned long long)offset, (unsigned long long)(offset - block->off.bytes),
+                    (unsigned long long)block->off.bytes, (unsigned long long)block->num_bytes,
+                    escaped);
+    } else {
+        const struct client_identity *holder = &clients_get(&core->clients, block->slot)->identity;
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_FOREIGN,
+                    "the block at offset %llu (%llu bytes, \"%s\") belongs to process %u",
+                    (unsigned long long)offset, (unsigned long long)block->num_bytes, escaped,
+                    holder->pid);
+    }
+    reply->body.error.offset = block->off.bytes;
+    reply->body.error.num_bytes = block->num_bytes;
+    reply->body.error.reason = reply_string(reply, text, n_reason_bytes);
+}
+
+static int on_release(struct core *core, const struct peer *peer, const Kmem__Release *release,
+                      struct reply *reply)
+{
+    struct direct_block block;
+    const struct seg_off off = {release->offset};
+    const int r = direct_release(&core->direct, peer->client, off, &block);
+    if (r) {
+        refuse_block(core, r, off.bytes, &block, reply);
+        return DISPATCH_OK;
+    }
+    kmem__released__init(&reply->body.released);
+    reply->response.body_case = KMEM__RESPONSE__BODY_RELEASED;
+    reply->response.released = &reply->body.released;
+    return DISPATCH_OK;
+}
+
+static int on_size_of(struct core *core, const struct peer *peer, const Kmem__SizeOf *size_of,
+                      struct reply *reply)
+{
+    struct direct_block block;
+    const struct seg_off off = {size_of->offset};
+    const int r = direct_find(&core->direct, peer->client, off, &block);
+    if (r) {
+        refuse_block(core, r, off.bytes, &block, reply);
+        return DISPATCH_OK;
+    }
+    kmem__sized__init(&reply->body.sized);
+    reply->body.sized.num_bytes = block.num_bytes;
+    reply->response.body_case = KMEM__RESPONSE__BODY_SIZED;
+    reply->response.sized = &reply->body.sized;
+    return DISPATCH_OK;
+}
+
+/* ----------------------------------------------------------------------------------- queries -- */
+
+static void refuse_scan(struct reply *reply)
+{
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                "too many roll-ups are being made, or there is no memory for one; try again");
+}
+
+/* Answers from the roll-up that is kept, and forgets it with its last row. */
+static void answer_ledger(struct core *core, struct peer *peer, uint32_t first_row, struct now now,
+                          struct reply *reply)
+{
+    report_ledger(core, peer->scan, first_row, now.ms, reply);
+    if (!reply->body.ledger.more) {
+        scan_end(core, &peer->scan);
+    }
+}
+
+static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *ledger,
+                     struct now now, struct reply *reply)
+{
+    enum tally_by by;
+    switch (ledger->by) {
+    case KMEM__GROUP_BY__GROUP_BY_REASON:
+        by = TALLY_BY_REASON;
+        break;
+    case KMEM__GROUP_BY__GROUP_BY_CLIENT:
+        by = TALLY_BY_CLIENT;
+        break;
+    case KMEM__GROUP_BY__GROUP_BY_UID:
+        by = TALLY_BY_UID;
+        break;
+    case _KMEM__GROUP_BY_IS_INT_SIZE:
+    default:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID, "the ledger has no grouping %d",
+                    (int)ledger->by);
+        return DISPATCH_OK;
+    }
+    if (ledger->first_row > 0 && !peer->scan) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "row %u of a roll-up that is not kept: begin with first_row 0",
+                    ledger->first_row);
+        return DISPATCH_OK;
+    }
+    if (ledger->first_row > 0) {
+        answer_ledger(core, peer, ledger->first_row, now, reply);
+        return DISPATCH_OK;
+    }
+    scan_end(core, &peer->scan);
+    if (scan_begin(core, SCAN_FOR_LEDGER, by, now.us, &peer->scan)) {
+        refuse_scan(reply);
+        return DISPATCH_OK;
+    }
+    return dispatch_continue(core, peer, now, reply);
+}
+
+static int continue_refusal(struct core *core, struct peer *peer, struct reply *reply)
+{
+    report_no_room(core, peer->scan->failed ? NULL : peer->scan, peer->pending_bytes, reply);
+    scan_end(core, &peer->scan);
+    return DISPATCH_OK;
+}
+
+static int continue_scan(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+{
+    scan_step(peer->scan, core, now.us);
+    if (!peer->scan->done) {
+        return DISPATCH_PENDING;
+    }
+    if (peer->scan->what == SCAN_FOR_REFUSAL) {
+        return continue_refusal(core, peer, reply);
+    }
+    if (peer->scan->failed) {
+        scan_end(core, &peer->scan);
+        refuse_scan(reply);
+        return DISPATCH_OK;
+    }
+    answer_ledger(core, peer, 0, now, reply);
+    return DISPATCH_OK;
+}
+
+int dispatch_continue(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+{
+    reply_reset(reply, peer->pending_id);
+    return peer->role == PEER_LEAVING ? continue_goodbye(core, peer, reply)
+                                      : continue_scan(core, peer, now, reply);
+}
+
+static int on_member_request(struct core *core, struct peer *peer, const Kmem__Request *request,
+                             struct now now, struct reply *reply)
+{
+    if (peer->role != PEER_MEMBER) {
+        return refuse_protocol(core, reply, "only a member of the segment may ask that");
+    }
+    if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
+        return on_allocate(core, peer, request->allocate, now, reply);
+    }
+    if (request->body_case == KMEM__REQUEST__BODY_RELEASE) {
+        return on_release(core, peer, request->release, reply);
+    }
+    if (request->body_case == KMEM__REQUEST__BODY_SIZE_OF) {
+        return on_size_of(core, peer, request->size_of, reply);
+    }
+    return on_goodbye(core, peer, now);
+}
+
+static int on_request(struct core *core, struct peer *peer, const Kmem__Request *request,
+                      struct now now, struct reply *reply)
+{
+    switch (request->body_case) {
+    case KMEM__REQUEST__BODY_ALLOCATE:
+    case KMEM__REQUEST__BODY_RELEASE:
+    case KMEM__REQUEST__BODY_SIZE_OF:
+    case KMEM__REQUEST__BODY_GOODBYE:
+        return on_member_request(core, peer, request, now, reply);
+    case KMEM__REQUEST__BODY_USAGE:
+        report_usage(core, now.ms, reply);
+        return DISPATCH_OK;
+    case KMEM__REQUEST__BODY_LEDGER:
+        return on_ledger(core, peer, request->ledger, now, reply);
+    case KMEM__REQUEST__BODY_BLOCKS:
+        report_blocks(core, (struct seg_off){request->blocks->from_offset}, now.ms, reply);
+        return DISPATCH_OK;
+    case KMEM__REQUEST__BODY_CLIENTS:
+        report_clients(core, request->clients->from_slot, now.ms, reply);
+        return DISPATCH_OK;
+    case KMEM__REQUEST__BODY_OBITUARIES:
+        report_obituaries(core, request->obituaries->from_number, now.ms, reply);
+        return DISPATCH_OK;
+    case KMEM__REQUEST__BODY_HELLO:
+        return refuse_protocol(core, reply, "Hello was said already");
+    case KMEM__REQUEST__BODY__NOT_SET:
+    case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
+    default:
+        return refuse_protocol(core, reply, "a request of a kind that this daemon does not know");
+    }
+}
+
+int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request, struct now now,
+             struct reply *reply)
+{
+    core->n_requests++;
+    reply_reset(reply, request ? request->id : 0);
+    if (!request) {
+        return refuse_protocol(core, reply, "what was sent is not a request");
+    }
+    peer->pending_id = request->id;
+    if (peer->role != PEER_UNKNOWN) {
+        return on_request(core, peer, request, now, reply);
+    }
+    if (request->body_case != KMEM__REQUEST__BODY_HELLO) {
+        return refuse_protocol(core, reply, "the first request must be Hello");
+    }
+    return on_hello(core, peer, request->hello, now, reply);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * log.h - lines for the operator, on stderr
+ *
+ * One event, one line. Under systemd a line begins with its priority, "<4>" say, as sd-daemon(3)
+ * has it; otherwise with the level's name.
+ */
+#ifndef DAEMON_LOG_H
+#define DAEMON_LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+/** log_set_level() - what is less important is dropped from now on */
+void log_set_level(enum log_level level);
+
+/** log_level_parse() - "error", "warning", "info", "debug". Return: 0 or -EINVAL. */
+KMEM_MUST_USE int log_level_parse(const char *text, enum log_level *ret_level);
+
+KMEM_PRINTF(2, 3) void log_write(enum log_level level, const char *format, ...);
+
+#define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/* Lets through `burst` lines per second; for lines that a stranger can cause. */
+struct log_limit {
+    uint64_t second;
+    uint32_t n_this_second;
+    uint32_t n_dropped;
+};
+
+/**
+ * log_limit_pass() - whether the next line may be written
+ * Says once, before the first line after a pause, how many were dropped.
+ */
+KMEM_MUST_USE bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t now_ms);
+
+#endif

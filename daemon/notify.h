@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * notify.h - telling a service manager how we are: sd_notify(3)
+ *
+ * Does nothing if nobody asked ($NOTIFY_SOCKET), or if kmemd was built without libsystemd.
+ */
+#ifndef DAEMON_NOTIFY_H
+#define DAEMON_NOTIFY_H
+
+#include "proto/attributes.h"
+
+/** notify_ready() - clients are served from now on; the status is one line for a person */
+KMEM_PRINTF(1, 2) void notify_ready(const char *status_format, ...);
+
+/** notify_stopping() - no longer */
+void notify_stopping(void);
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * obituary.h - who has ended, and what it had not released
+ *
+ * While the blocks of an ended client are taken back, a draft adds them up by reason; when the last
+ * is back the obituary is written. The last OBITUARIES_KEPT are kept for those who ask.
+ */
+#ifndef DAEMON_OBITUARY_H
+#define DAEMON_OBITUARY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/clients.h"
+#include "daemon/tally.h"
+#include "proto/attributes.h"
+#include "proto/limits.h"
+
+/* 1,024: a day of a client that crashes every minute and a half; 1.3 MB when full. */
+#define OBITUARIES_KEPT 1024
+/* 8: what is said in one line of a log or one screen; the total counts the rest. */
+#define OBITUARY_ROWS 8
+
+struct obituary_row {
+    char reason[REASON_MAX_BYTES + 1];
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint32_t oldest; /* tick */
+};
+
+struct obituary {
+    uint64_t number;
+    struct client_identity identity;
+    bool left;
+    uint32_t born;  /* tick */
+    uint32_t ended; /* tick */
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint64_t peak_bytes;
+    uint64_t n_reasons;
+    uint32_t n_rows;
+    struct obituary_row rows[OBITUARY_ROWS];
+};
+
+struct obituary_draft;
+
+struct obituaries {
+    const struct reasons *reasons;
+    const struct clients *clients;
+    struct obituary *kept;         /* OBITUARIES_KEPT, by number */
+    struct obituary_draft *drafts; /* by slot */
+    uint64_t n_written;
+};
+
+/** obituaries_init() - none yet. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, const struct reasons *reasons,
+                                  const struct clients *clients);
+
+void obituaries_fini(struct obituaries *obituaries);
+
+/** obituaries_note() - a block of an ended client is about to be taken back */
+void obituaries_note(struct obituaries *obituaries, const struct direct_block *block);
+
+/** obituaries_write() - the last block of an ended client is back. Return: its obituary. */
+const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client);
+
+/** obituaries_next() - the first one kept with at least that number; NULL: none */
+const struct obituary *obituaries_next(const struct obituaries *obituaries, uint64_t number);
+
+/** obituary_format() - one line about it, for a log. Return: buffer. */
+char *obituary_format(const struct obituary *obituary, char *buffer, size_t buffer_bytes);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/options.h"
+
+#include <argp.h>
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proto/text.h"
+
+/* 256 MiB: a segment that any machine has room for, and most first tries fit in. */
+#define DEFAULT_SEGMENT_BYTES (UINT64_C(256) << 20)
+
+enum { OPTION_COMMIT = 256, OPTION_GROUP, OPTION_LOG_LEVEL };
+
+static const struct argp_option option_table[] = {
+    {"name", 'n', "NAME", 0, "Name of the segment (default: default)", 0},
+    {"size", 's', "SIZE", 0, "Size of the segment: 256MiB, 2G (default: 256MiB)", 0},
+    {"socket", 'S', "PATH", 0,
+     "Socket to listen on (default: NAME.sock in $XDG_RUNTIME_DIR/kmemd, or in /run/kmemd)", 0},
+    {"commit", OPTION_COMMIT, "eager|lazy", 0,
+     "Take the segment's memory from the system at the start, or when it is used "
+     "(default: eager)",
+     0},
+    {"group", OPTION_GROUP, "GROUP", 0,
+     "Members of this group may join the segment, beside root and the daemon's own user", 0},
+    {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static void name_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    const size_t n_bytes = strlen(text);
+    bool valid = n_bytes >= 1 && n_bytes <= NAME_MAX_BYTES && isalnum((unsigned char)text[0]);
+    for (size_t i = 0; i < n_bytes && valid; i++) {
+        valid = isalnum((unsigned char)text[i]) || strchr("._-", text[i]);
+    }
+    if (!valid) {
+        argp_error(state,
+                   "\"%s\" is no name for a segment: use letters, digits, '.', '_' and '-', "
+                   "at most %d, a letter or digit first",
+                   text, NAME_MAX_BYTES);
+    }
+    (void)snprintf(options->name, sizeof(options->name), "%s", text); /* fits */
+}
+
+static void size_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    uint64_t num_bytes;
+    char lowest[TEXT_BYTES_MAX];
+    char highest[TEXT_BYTES_MAX];
+    (void)text_format_bytes(SEGMENT_MIN_BYTES, lowest, sizeof(lowest));
+    (void)text_format_bytes(SEGMENT_MAX_BYTES, highest, sizeof(highest));
+    if (text_parse_bytes(text, &num_bytes)) {
+        argp_error(state, "\"%s\" is no size: write 4096, 256MiB, 2G or 1.5GiB", text);
+    } else if (num_bytes < SEGMENT_MIN_BYTES || num_bytes > SEGMENT_MAX_BYTES) {
+        argp_error(state, "a segment can not have %s: it has %s to %s", text, lowest, highest);
+    } else if (num_bytes % PAGE_BYTES != 0) {
+        argp_error(state, "a segment can not have %s (%llu bytes): it has whole pages of %llu",
+                   text, (unsigned long long)num_bytes, (unsigned long long)PAGE_BYTES);
+    }
+    options->segment_bytes = num_bytes;
+}
+
+static void socket_set(struct argp_state *state, struct options *options, const char *path)
+{
+    if (path[0] == '\0' || strlen(path) > SOCKET_PATH_MAX_BYTES) {
+        argp_error(state, "\"%s\" is no path for a socket: the kernel takes 1 to %d bytes", path,
+                   SOCKET_PATH_MAX_BYTES);
+    }
+    (void)snprintf(options->socket_path, sizeof(options->socket_path), "%s", path); /* fits */
+}
+
+static void commit_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    options->lazy = strcmp(text, "lazy") == 0;
+    if (!options->lazy && strcmp(text, "eager") != 0) {
+        argp_error(state, "--commit is eager or lazy, not \"%s\"", text);
+    }
+}
+
+static void group_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    const struct group *group = getgrnam(text);
+    if (!group) {
+        argp_error(state, "there is no group \"%s\"", text);
+        return;
+    }
+    options->has_group = true;
+    options->group = group->gr_gid;
+}
+
+/* Where the socket is if nobody said. */
+static void socket_default(struct argp_state *state, struct options *options)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    char path[4096];
+    if (runtime && runtime[0] == '/') {
+        (void)snprintf(path, sizeof(path), "%s/kmemd/%s.sock", runtime, options->name); /* cut */
+    } else if (geteuid() == 0) {
+        (void)snprintf(path, sizeof(path), "/run/kmemd/%s.sock", options->name); /* fits */
+    } else {
+        argp_error(state, "where to listen? $XDG_RUNTIME_DIR is not set; use --socket PATH");
+        return;
+    }
+    socket_set(state, options, path);
+}
+
+static error_t option_parse(int key, char *text, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
+    case 'n':
+        name_parse(state, options, text);
+        return 0;
+    case 's':
+        size_parse(state, options, text);
+        return 0;
+    case 'S':
+        socket_set(state, options, text);
+        return 0;
+    case OPTION_COMMIT:
+        commit_parse(state, options, text);
+        return 0;
+    case OPTION_GROUP:
+        group_parse(state, options, text);
+        return 0;
+    case OPTION_LOG_LEVEL:
+        if (log_level_parse(text, &options->log_level)) {
+            argp_error(state, "--log-level is error, warning, info or debug, not \"%s\"", text);
+        }
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "\"%s\" is no option", text);
+        return 0;
+    case ARGP_KEY_END:
+        if (options->socket_path[0] == '\0') {
+            socket_default(state, options);
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void version_print(FILE *stream, struct argp_state *state)
+{
+    (void)state;
+    (void)fprintf(stream, "kmemd %s (protocol %u.%u)\n", KMEM_VERSION,
+                  PROTOCOL_MAJOR(PROTOCOL_VERSION), PROTOCOL_VERSION & 0xffff);
+}
+
+void options_parse(struct options *options, int argc, char **argv)
+{
+    static const struct argp parser = {
+        .options = option_table,
+        .parser = option_parse,
+        .doc = "kmemd owns a segment of shared memory and serves blocks of it to other processes, "
+               "with an owner and a reason for each.\v"
+               "SIGTERM and SIGINT end it. Exit status: 0 after that, 64 for a wrong option, 71 if "
+               "the system does not give what is needed, 73 if the socket can not be made or is "
+               "another daemon's, 77 without permission. See kmemd(8).",
+    };
+    argp_err_exit_status = EXIT_USAGE;
+    argp_program_version_hook = version_print;
+    *options = (struct options){
+        .name = "default",
+        .segment_bytes = DEFAULT_SEGMENT_BYTES,
+        .log_level = LOG_LEVEL_INFO,
+    };
+    (void)argp_parse(&parser, argc, argv, 0, NULL, options); /* exits if anything is wrong */
+}

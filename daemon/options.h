@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * options.h - the command line
+ */
+#ifndef DAEMON_OPTIONS_H
+#define DAEMON_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/log.h"
+#include "proto/limits.h"
+
+/* sysexits(3), as documented in kmemd(8). */
+#define EXIT_USAGE 64       /* an option is wrong */
+#define EXIT_SYSTEM 71      /* the system does not give what is needed: memory, descriptors */
+#define EXIT_CANT_CREATE 73 /* the socket can not be made, or is another daemon's */
+#define EXIT_DENIED 77      /* no permission */
+
+/* sun_path without its NUL. */
+#define SOCKET_PATH_MAX_BYTES 107
+
+struct options {
+    char name[NAME_MAX_BYTES + 1];
+    char socket_path[SOCKET_PATH_MAX_BYTES + 1];
+    uint64_t segment_bytes; /* whole pages */
+    bool lazy;              /* commit = lazy */
+    bool has_group;
+    gid_t group;
+    enum log_level log_level;
+};
+
+/**
+ * options_parse() - read the command line
+ *
+ * Prints what is wrong, and what would be right, and exits with EXIT_USAGE; --help and --version
+ * print and exit with 0.
+ */
+void options_parse(struct options *options, int argc, char **argv);
+
+#endif

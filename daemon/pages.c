@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pages.c - runs of pages, segregated by length
+ *
+ * The index is that of TLSF (Masmano, Ripoll, Crespo and Real, "TLSF: a New Dynamic Memory
+ * Allocator for Real-Time Systems", 2004): free runs hang in bins, 16 to a doubling of the length,
+ * and a bitmap says which bins have any. A request for n pages rounds n up to the next bin's lower
+ * border, so that every run in the bins from there on fits and the first one is taken without a
+ * search. The rounding loses runs of up to 1/16 more than n; if nothing else is left, n's own bin
+ * is searched, because "no room" must only be said when it is true.
+ *
+ * It departs from TLSF in what is written where. TLSF keeps its tags in the memory that it manages;
+ * here that memory is writable by every client, so nothing is read from it. The truth is one word
+ * per run in the state file, and a change is one store:
+ *
+ *      take k of n:  word[page + k] = FREE, n - k     a page inside a run: means nothing yet
+ *                    word[page]     = owner, k        now both runs exist
+ *      give:         word[page]     = FREE, k
+ *      join:         word[left]     = FREE, n + k     the right run's word is now inside a run
+ *
+ * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and a bit
+ * per page. They are sparse anonymous memory: a segment that is mostly large runs touches little of
+ * them.
+ */
+#include "daemon/pages.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t log2_of(uint32_t n_pages)
+{
+    return 31 - (uint32_t)__builtin_clz(n_pages);
+}
+
+/* The bin that a run of n_pages belongs to. */
+static uint32_t bin_of(uint32_t n_pages)
+{
+    if (n_pages < 16) {
+        return n_pages;
+    }
+    const uint32_t log2 = log2_of(n_pages);
+    return 16 + ((log2 - PAGE_BINS_SHIFT) << 4) + ((n_pages >> (log2 - PAGE_BINS_SHIFT)) & 15);
+}
+
+/* The first bin of which every run has at least n_pages. */
+static uint32_t bin_for(uint32_t n_pages)
+{
+    if (n_pages < 16) {
+        return n_pages;
+    }
+    const uint32_t step = UINT32_C(1) << (log2_of(n_pages) - PAGE_BINS_SHIFT);
+    return bin_of(n_pages + step - 1);
+}
+
+/* The first bin from `bin` on that has a run; N_PAGE_BINS if none has. */
+static uint32_t bin_occupied(const struct pages *pages, uint32_t bin)
+{
+    uint32_t word = bin / 64;
+    uint64_t bits = pages->bin_bits[word] & (~UINT64_C(0) << (bin % 64));
+    while (bits == 0) {
+        if (++word == sizeof(pages->bin_bits) / sizeof(pages->bin_bits[0])) {
+            return N_PAGE_BINS;
+        }
+        bits = pages->bin_bits[word];
+    }
+    return word * 64 + (uint32_t)__builtin_ctzll(bits);
+}
+
+uint64_t pages_word(const struct pages *pages, uint32_t page)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(&pages->state->page_words[page], memory_order_relaxed);
+}
+
+static uint32_t run_pages(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_PAGES(pages_word(pages, page));
+}
+
+static bool run_is_free(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_FREE;
+}
+
+static void start_set(struct pages *pages, uint32_t page)
+{
+    pages->starts[page / 64] |= UINT64_C(1) << (page % 64);
+}
+
+static void start_clear(struct pages *pages, uint32_t page)
+{
+    pages->starts[page / 64] &= ~(UINT64_C(1) << (page % 64));
+}
+
+uint32_t pages_run_of(const struct pages *pages, uint32_t page)
+{
+    KMEM_ASSERT(page < pages->state->n_pages);
+    uint32_t word = page / 64;
+    uint64_t bits = pages->starts[word] & (~UINT64_C(0) >> (63 - page % 64));
+    while (bits == 0) {
+        /* Page 0 begins a run: the loop ends there at the latest. */
+        KMEM_ASSERT(word > 0);
+        bits = pages->starts[--word];
+    }
+    return word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
+}
+
+static void bin_insert(struct pages *pages, uint32_t page)
+{
+    const uint32_t bin = bin_of(run_pages(pages, page));
+    const uint32_t second = pages->bin_first[bin];
+    pages->next[page] = second;
+    pages->prev[page] = 0;
+    if (second != 0) {
+        pages->prev[second] = page;
+    }
+    pages->bin_first[bin] = page;
+    pages->bin_bits[bin / 64] |= UINT64_C(1) << (bin % 64);
+}
+
+static void bin_remove(struct pages *pages, uint32_t page)
+{
+    const uint32_t bin = bin_of(run_pages(pages, page));
+    const uint32_t next = pages->next[page];
+    const uint32_t prev = pages->prev[page];
+    if (next != 0) {
+        pages->prev[next] = prev;
+    }
+    if (prev != 0) {
+        pages->next[prev] = next;
+        return;
+    }
+    KMEM_ASSERT(pages->bin_first[bin] == page);
+    pages->bin_first[bin] = next;
+    if (next == 0) {
+        pages->bin_bits[bin / 64] &= ~(UINT64_C(1) << (bin % 64));
+    }
+}
+
+/* Tells the run behind `page` where its left neighbour begins. */
+static void left_set(struct pages *pages, uint32_t page)
+{
+    const uint64_t behind = (uint64_t)page + run_pages(pages, page);
+    if (behind < pages->state->n_pages) {
+        pages->left[behind] = page;
+    }
+}
+
+/* Whether a run can begin at `page` with what its word says. */
+static bool run_is_sound(const struct pages *pages, uint32_t page)
+{
+    const enum page_state page_state = PAGE_WORD_STATE(pages_word(pages, page));
+    const uint32_t length = run_pages(pages, page);
+    if (length == 0 || length > pages->state->n_pages - page) {
+        return false;
+    }
+    if (page == 0) {
+        return page_state == PAGE_RESERVED && length == 1;
+    }
+    return page_state == PAGE_FREE || page_state == PAGE_DIRECT || page_state == PAGE_LEASED;
+}
+
+static int pages_index(struct pages *pages)
+{
+    bool left_was_free = false;
+    const uint32_t n_pages = pages->state->n_pages;
+    for (uint32_t page = 0; page < n_pages;) {
+        const uint32_t length = run_pages(pages, page);
+        const bool is_free = run_is_free(pages, page);
+        if (!run_is_sound(pages, page)) {
+            return PAGES_E_CORRUPT;
+        }
+        left_set(pages, page);
+        start_set(pages, page);
+        if (is_free && left_was_free) {
+            /* Killed between giving a run and joining it: do it now. */
+            const uint32_t left = pages->left[page];
+            bin_remove(pages, left);
+            state_commit(pages->state, &pages->state->page_words[left],
+                         PAGE_WORD(PAGE_FREE, 0, run_pages(pages, left) + length));
+            start_clear(pages, page);
+            left_set(pages, left);
+            bin_insert(pages, left);
+            pages->n_free_pages += length;
+        } else if (is_free) {
+            bin_insert(pages, page);
+            pages->n_free_pages += length;
+        }
+        left_was_free = is_free;
+        page += length;
+    }
+    return 0;
+}
+
+int pages_init(struct pages *pages, struct state *state)
+{
+    *pages = (struct pages){.state = state};
+    pages->next = calloc(state->n_pages, sizeof(*pages->next));
+    pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
+    pages->left = calloc(state->n_pages, sizeof(*pages->left));
+    pages->starts = calloc(state->n_pages / 64 + 1, sizeof(*pages->starts));
+    int r = -ENOMEM;
+    if (pages->next && pages->prev && pages->left && pages->starts) {
+        r = pages_index(pages);
+    }
+    if (r) {
+        pages_fini(pages);
+    }
+    return r;
+}
+
+void pages_fini(struct pages *pages)
+{
+    free(pages->next);
+    free(pages->prev);
+    free(pages->left);
+    free(pages->starts);
+    *pages = (struct pages){.state = NULL};
+}
+
+int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page)
+{
+    KMEM_ASSERT(n_pages >= 1);
+    if (n_pages > pages->n_free_pages) {
+        return PAGES_E_FULL;
+    }
+    const uint32_t bin = bin_occupied(pages, bin_for(n_pages));
+    if (bin < N_PAGE_BINS) {
+        *ret_page = pages->bin_first[bin];
+        return 0;
+    }
+    uint32_t page = pages->bin_first[bin_of(n_pages)];
+    while (page != 0 && run_pages(pages, page) < n_pages) {
+        page = pages->next[page];
+    }
+    if (page == 0) {
+        return PAGES_E_FULL;
+    }
+    *ret_page = page;
+    return 0;
+}
+
+void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_state page_state,
+                uint32_t owner)
+{
+    struct state *state = pages->state;
+    const uint32_t length = run_pages(pages, page);
+    KMEM_ASSERT(run_is_free(pages, page));
+    KMEM_ASSERT(length >= n_pages);
+    bin_remove(pages, page);
+    if (length > n_pages) {
+        /* Before and after: a page inside a free run. */
+        const uint32_t rest = page + n_pages;
+        state_commit(state, &state->page_words[rest], PAGE_WORD(PAGE_FREE, 0, length - n_pages));
+    }
+    /* Before: all of the run is free. After: the owner has n_pages, the rest is a free run. */
+    state_commit(state, &state->page_words[page], PAGE_WORD(page_state, owner, n_pages));
+    left_set(pages, page);
+    if (length > n_pages) {
+        start_set(pages, page + n_pages);
+        left_set(pages, page + n_pages);
+        bin_insert(pages, page + n_pages);
+    }
+    pages->n_free_pages -= n_pages;
+}
+
+void pages_give(struct pages *pages, uint32_t page)
+{
+    struct state *state = pages->state;
+    uint32_t length = run_pages(pages, page);
+    KMEM_ASSERT(!run_is_free(pages, page));
+    KMEM_ASSERT(page != 0);
+    pages->n_free_pages += length;
+    /* Before: the owner has the run. After: it is free; the neighbours are not yet joined. */
+    state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_FREE, 0, length));
+    const uint32_t behind = page + length;
+    uint32_t first = page;
+    if (behind < state->n_pages && run_is_free(pages, behind)) {
+        bin_remove(pages, behind);
+        start_clear(pages, behind);
+        length += run_pages(pages, behind);
+    }
+    if (run_is_free(pages, pages->left[page])) {
+        first = pages->left[page];
+        bin_remove(pages, first);
+        start_clear(pages, page);
+        length += run_pages(pages, first);
+    }
+    if (length != run_pages(pages, first)) {
+        /* Before: neighbouring free runs. After: one. */
+        state_commit(state, &state->page_words[first], PAGE_WORD(PAGE_FREE, 0, length));
+    }
+    left_set(pages, first);
+    bin_insert(pages, first);
+}
+
+uint32_t pages_largest_hole(const struct pages *pages)
+{
+    uint32_t largest = 0;
+    uint32_t bin = N_PAGE_BINS;
+    while (bin-- > 0 && pages->bin_first[bin] == 0) {
+    }
+    if (bin >= N_PAGE_BINS) {
+        return 0;
+    }
+    for (uint32_t page = pages->bin_first[bin]; page != 0; page = pages->next[page]) {
+        const uint32_t length = run_pages(pages, page);
+        largest = length > largest ? length : largest;
+    }
+    return largest;
+}
+
+static int pages_check_bins(const struct pages *pages, uint32_t n_free_runs)
+{
+    for (uint32_t bin = 0; bin < N_PAGE_BINS; bin++) {
+        const bool has_bit = pages->bin_bits[bin / 64] >> (bin % 64) & 1;
+        if (has_bit != (pages->bin_first[bin] != 0)) {
+            return PAGES_E_CORRUPT;
+        }
+        uint32_t prev = 0;
+        for (uint32_t page = pages->bin_first[bin]; page != 0; page = pages->next[page]) {
+            if (n_free_runs-- == 0 || pages->prev[page] != prev || !run_is_free(pages, page) ||
+                bin_of(run_pages(pages, page)) != bin) {
+                return PAGES_E_CORRUPT;
+            }
+            prev = page;
+        }
+    }
+    return n_free_runs == 0 ? 0 : PAGES_E_CORRUPT;
+}
+
+int pages_check(const struct pages *pages)
+{
+    uint64_t n_free_pages = 0;
+    uint32_t n_free_runs = 0;
+    uint32_t left = 0;
+    bool left_was_free = false;
+    const uint32_t n_pages = pages->state->n_pages;
+    for (uint32_t page = 0; page < n_pages;) {
+        const uint32_t length = run_pages(pages, page);
+        const bool is_free = run_is_free(pages, page);
+        if (!run_is_sound(pages, page) || (is_free && left_was_free)) {
+            return PAGES_E_CORRUPT;
+        }
+        if (page != 0 && pages->left[page] != left) {
+            return PAGES_E_CORRUPT;
+        }
+        if (pages_run_of(pages, page + length - 1) != page) {
+            return PAGES_E_CORRUPT;
+        }
+        n_free_pages += is_free ? length : 0;
+        n_free_runs += is_free;
+        left_was_free = is_free;
+        left = page;
+        page += length;
+    }
+    if (n_free_pages != pages->n_free_pages) {
+        return PAGES_E_CORRUPT;
+    }
+    return pages_check_bins(pages, n_free_runs);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pages.h - which pages of the segment are free, and finding a run of them
+ *
+ * The page words in the state file are the truth; what stands here is derived from them and can be
+ * thrown away. The segment is a chain of runs: the word of a run's first page says how long it is,
+ * and the next run begins behind it.
+ *
+ *      n_free_pages == sum of the lengths of PAGE_FREE runs
+ *      sum of the lengths of all runs == n_pages
+ *      no two PAGE_FREE runs are neighbours
+ *      the set bits of `starts` are the first pages of the runs
+ *      every PAGE_FREE run is on the list of its bin, and no other run is      : pages_check()
+ */
+#ifndef DAEMON_PAGES_H
+#define DAEMON_PAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/state.h"
+#include "proto/attributes.h"
+
+/* 16 exact bins, then 16 to a doubling up to 2^26 pages. */
+#define PAGE_BINS_SHIFT 4
+#define N_PAGE_BINS (16 + (26 - PAGE_BINS_SHIFT + 1) * 16)
+
+struct pages {
+    struct state *state;
+    /* By a free run's first page: its neighbours on the list of its bin; 0 is none (page 0 is
+       never free). */
+    uint32_t *next;
+    uint32_t *prev;
+    /* By any run's first page: where the run before it begins. */
+    uint32_t *left;
+    uint64_t *starts; /* a bit for every page that begins a run */
+    uint32_t bin_first[N_PAGE_BINS];
+    uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
+    uint64_t n_free_pages;
+};
+
+enum {
+    PAGES_OK,
+    PAGES_E_FULL,    /* no free run is long enough */
+    PAGES_E_CORRUPT, /* the words do not add up */
+};
+
+/**
+ * pages_init() - derive the index from the page words
+ * Return: 0, PAGES_E_CORRUPT, or -ENOMEM.
+ */
+KMEM_MUST_USE int pages_init(struct pages *pages, struct state *state);
+
+void pages_fini(struct pages *pages);
+
+/**
+ * pages_find() - a free run of at least n_pages; nothing changes yet
+ * Return: 0 or PAGES_E_FULL. Found in constant time unless only the bin that n_pages itself falls
+ * into is left; then that bin is searched.
+ */
+KMEM_MUST_USE int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page);
+
+/**
+ * pages_take() - give the first n_pages of the free run that begins at `page` to an owner
+ *
+ * One store makes it true, whatever n_pages is.
+ */
+void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_state page_state,
+                uint32_t owner);
+
+/** pages_give() - free the run that begins at `page`, and join it with free neighbours */
+void pages_give(struct pages *pages, uint32_t page);
+
+/** pages_word() - the word of the run that begins at `page` */
+uint64_t pages_word(const struct pages *pages, uint32_t page);
+
+/** pages_run_of() - the first page of the run that a page belongs to */
+uint32_t pages_run_of(const struct pages *pages, uint32_t page);
+
+/** pages_largest_hole() - the length of the longest free run, in pages */
+uint32_t pages_largest_hole(const struct pages *pages);
+
+/** pages_check() - walk the runs and recount everything. Return: 0 or PAGES_E_CORRUPT. */
+KMEM_MUST_USE int pages_check(const struct pages *pages);
+
+#endif

@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.c - from the core's structs to responses
+ *
+ * Rows are put into the response until reply_row_fits() says no; where to go on is in the answer,
+ * so that a reader is no state of the daemon's, with one exception: a roll-up has to look at every
+ * block before its first row is known, and is kept with the connection that asked for it.
+ */
+#include "daemon/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/tick.h"
+#include "proto/text.h"
+
+static struct scan *scan_new(const struct core *core, enum tally_by by, uint64_t now_us)
+{
+    struct scan *scan = calloc(1, sizeof(*scan));
+    struct tally *tally = tally_new(by, &core->reasons, &core->clients);
+    if (!scan || !tally) {
+        (void)tally_free(tally); /* NULL, and not needed */
+        free(scan);
+        return NULL;
+    }
+    *scan = (struct scan){.tally = tally, .began_us = now_us};
+    return scan;
+}
+
+void scan_end(struct core *core, struct scan **place)
+{
+    struct scan *scan = *place;
+    if (!scan) {
+        return;
+    }
+    uint32_t at = 0;
+    while (core->scans[at] != scan) {
+        at++;
+        KMEM_ASSERT(at < core->n_scans);
+    }
+    core->n_scans--;
+    memmove(&core->scans[at], &core->scans[at + 1], (core->n_scans - at) * sizeof(core->scans[0]));
+    *place = NULL;
+    scan->tally = tally_free(scan->tally);
+    free(scan);
+}
+
+/* Drops the oldest roll-up that is complete. Return: whether there was one. */
+static bool scan_drop_oldest(struct core *core)
+{
+    for (uint32_t i = 0; i < core->n_scans; i++) {
+        if (core->scans[i]->done) {
+            scan_end(core, core->scans[i]->place);
+            return true;
+        }
+    }
+    return false;
+}
+
+int scan_begin(struct core *core, enum scan_for what, enum tally_by by, uint64_t now_us,
+               struct scan **place)
+{
+    KMEM_ASSERT(*place == NULL);
+    if (core->n_scans == SCANS_MAX && !scan_drop_oldest(core)) {
+        return SCAN_E_BUSY;
+    }
+    struct scan *scan = scan_new(core, by, now_us);
+    if (!scan) {
+        return SCAN_E_BUSY;
+    }
+    scan->place = place;
+    scan->what = what;
+    core->scans[core->n_scans++] = scan;
+    *place = scan;
+    return 0;
+}
+
+static bool scan_block(const struct direct_block *block, void *user)
+{
+    struct scan *scan = user;
+    scan->failed = tally_add(scan->tally, block) != 0;
+    return !scan->failed;
+}
+
+void scan_step(struct scan *scan, const struct core *core, uint64_t now_us)
+{
+    scan->from = direct_walk(&core->direct, scan->from, SCAN_BUDGET, scan_block, scan);
+    if (scan->from.bytes == 0 && !scan->failed) {
+        scan->failed = tally_sort(scan->tally) != 0;
+    }
+    scan->done = scan->failed || scan->from.bytes == 0;
+    scan->took_us = now_us - scan->began_us;
+}
+
+/* ------------------------------------------------------------------------------------- usage -- */
+
+static void statistic_add(struct reply *reply, const char *name, Kmem__StatisticKind kind,
+                          Kmem__StatisticUnit unit, uint64_t value, const char *text)
+{
+    Kmem__UsageReport *report = &reply->body.usage;
+    Kmem__Statistic *row = reply_take(reply, sizeof(*row));
+    kmem__statistic__init(row);
+    row->name = reply_string(reply, name, strlen(name));
+    row->kind = kind;
+    row->unit = unit;
+    row->value = value;
+    row->text = reply_string(reply, text, strlen(text));
+    report->statistics[report->n_statistics++] = row;
+}
+
+void report_usage(const struct core *core, uint64_t now_ms, struct reply *reply)
+{
+    const char *name = core->config.segment_name;
+    kmem__usage_report__init(&reply->body.usage);
+    reply->body.usage.segment_name = reply_string(reply, name, strlen(name));
+    reply->body.usage.daemon_version = reply_string(reply, KMEM_VERSION, strlen(KMEM_VERSION));
+    reply->body.usage.daemon_pid = core->config.pid;
+    reply->body.usage.statistics =
+        reply_take(reply, REPLY_ROWS_MAX * sizeof(*reply->body.usage.statistics));
+#define STAT(name, kind, unit, value, text)                                                        \
+    statistic_add(reply, #name, KMEM__STATISTIC_KIND__STATISTIC_##kind,                            \
+                  KMEM__STATISTIC_UNIT__UNIT_##unit, (value), (text));
+#include "daemon/stats.def"
+#undef STAT
+    reply->response.body_case = KMEM__RESPONSE__BODY_USAGE;
+    reply->response.usage = &reply->body.usage;
+}
+
+/* ------------------------------------------------------------------------------------ ledger -- */
+
+void report_ledger(const struct core *core, const struct scan *scan, uint32_t first_row,
+                   uint64_t now_ms, struct reply *reply)
+{
+    const size_t n_groups = tally_n_groups(scan->tally);
+    const uint32_t now = core_tick(core, now_ms);
+    Kmem__LedgerReport *report = &reply->body.ledger;
+    kmem__ledger_report__init(report);
+    report->scan_us = scan->took_us;
+    report->rows = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__LedgerRow *));
+    size_t index = first_row;
+    for (; index < n_groups && report->n_rows < REPLY_ROWS_MAX; index++) {
+        const struct tally_group *group = tally_group(scan->tally, index);
+        const size_t n_key_bytes = strlen(group->key);
+        if (!reply_row_fits(reply, n_key_bytes)) {
+            break;
+        }
+        Kmem__LedgerRow *row = reply_take(reply, sizeof(*row));
+        kmem__ledger_row__init(row);
+        row->key = reply_string(reply, group->key, n_key_bytes);
+        row->n_blocks = group->n_blocks;
+        row->num_bytes = group->num_bytes;
+        row->oldest_ms = tick_age_ms(group->oldest, now);
+        row->pid = group->pid;
+        row->uid = group->uid;
+        report->rows[report->n_rows++] = row;
+    }
+    report->more = index < n_groups;
+    reply->response.body_case = KMEM__RESPONSE__BODY_LEDGER;
+    reply->response.ledger = report;
+}
+
+/* ------------------------------------------------------------------------------------ blocks -- */
+
+struct blocks_walk {
+    const struct core *core;
+    struct reply *reply;
+    uint32_t now;
+};
+
+static bool block_row_add(const struct direct_block *block, void *user)
+{
+    const struct blocks_walk *walk = user;
+    struct reply *reply = walk->reply;
+    Kmem__BlocksReport *report = &reply->body.blocks;
+    const struct client_identity *holder =
+        &clients_get(&walk->core->clients, block->slot)->identity;
+    size_t n_reason_bytes;
+    const char *reason = reasons_text(&walk->core->reasons, block->reason, &n_reason_bytes);
+    if (report->n_blocks == REPLY_ROWS_MAX ||
+        !reply_row_fits(reply, n_reason_bytes + strlen(holder->command))) {
+        return false;
+    }
+    Kmem__Block *row = reply_take(reply, sizeof(*row));
+    kmem__block__init(row);
+    row->offset = block->off.bytes;
+    row->num_bytes = block->num_bytes;
+    row->reason = reply_string(reply, reason, n_reason_bytes);
+    row->pid = holder->pid;
+    row->uid = holder->uid;
+    row->command = reply_string(reply, holder->command, strlen(holder->command));
+    row->age_ms = tick_age_ms(block->born, walk->now);
+    report->blocks[report->n_blocks++] = row;
+    return true;
+}
+
+void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms,
+                   struct reply *reply)
+{
+    struct blocks_walk walk = {core, reply, core_tick(core, now_ms)};
+    Kmem__BlocksReport *report = &reply->body.blocks;
+    kmem__blocks_report__init(report);
+    report->blocks = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Block *));
+    const struct seg_off next = direct_walk(&core->direct, from, SCAN_BUDGET, block_row_add, &walk);
+    report->more = next.bytes != 0;
+    report->next_offset = next.bytes;
+    reply->response.body_case = KMEM__RESPONSE__BODY_BLOCKS;
+    reply->response.blocks = report;
+}
+
+/* ----------------------------------------------------------------------------------- clients -- */
+
+static Kmem__Client *client_row(const struct client *client, uint32_t now, struct reply *reply)
+{
+    const struct client_identity *identity = &client->identity;
+    Kmem__Client *row = reply_take(reply, sizeof(*row));
+    kmem__client__init(row);
+    row->slot = client->slot;
+    row->pid = identity->pid;
+    row->uid = identity->uid;
+    row->gid = identity->gid;
+    row->command = reply_string(reply, identity->command, strlen(identity->command));
+    row->connected = client->connected;
+    row->n_blocks = client->n_blocks;
+    row->num_bytes = client->num_bytes;
+    row->peak_bytes = client->peak_bytes;
+    row->age_ms = tick_age_ms(client->born, now);
+    return row;
+}
+
+void report_clients(const struct core *core, uint32_t from_slot, uint64_t now_ms,
+                    struct reply *reply)
+{
+    Kmem__ClientsReport *report = &reply->body.clients;
+    kmem__clients_report__init(report);
+    report->clients = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Client *));
+    const struct client *client = clients_next(&core->clients, from_slot);
+    while (client && report->n_clients < REPLY_ROWS_MAX &&
+           reply_row_fits(reply, strlen(client->identity.command))) {
+        if (client->client_state == CLIENT_LIVE) {
+            report->clients[report->n_clients++] =
+                client_row(client, core_tick(core, now_ms), reply);
+        }
+        client = clients_next(&core->clients, client->slot + 1);
+    }
+    report->more = client != NULL;
+    report->next_slot = client ? client->slot : 0;
+    reply->response.body_case = KMEM__RESPONSE__BODY_CLIENTS;
+    reply->response.clients = report;
+}
+
+/* -------------------------------------------------------------------------------- obituaries -- */
+
+static void obituary_reasons(const struct obituary *obituary, uint32_t now, struct reply *reply,
+                             Kmem__Obituary *row)
+{
+    row->rows = reply_take(reply, OBITUARY_ROWS * sizeof(*row->rows));
+    for (uint32_t i = 0; i < obituary->n_rows; i++) {
+        const struct obituary_row *from = &obituary->rows[i];
+        Kmem__LedgerRow *reason = reply_take(reply, sizeof(*reason));
+        kmem__ledger_row__init(reason);
+        reason->key = reply_string(reply, from->reason, strlen(from->reason));
+        reason->n_blocks = from->n_blocks;
+        reason->num_bytes = from->num_bytes;
+        reason->oldest_ms = tick_age_ms(from->oldest, now);
+        row->rows[row->n_rows++] = reason;
+    }
+}
+
+static size_t obituary_text_bytes(const struct obituary *obituary)
+{
+    size_t n_bytes = strlen(obituary->identity.command);
+    for (uint32_t i = 0; i < obituary->n_rows; i++) {
+        n_bytes += strlen(obituary->rows[i].reason) + REPLY_ROW_BYTES;
+    }
+    return n_bytes;
+}
+
+static Kmem__Obituary *obituary_row(const struct obituary *obituary, uint32_t now,
+                                    struct reply *reply)
+{
+    const struct client_identity *identity = &obituary->identity;
+    Kmem__Obituary *row = reply_take(reply, sizeof(*row));
+    kmem__obituary__init(row);
+    row->number = obituary->number;
+    row->pid = identity->pid;
+    row->uid = identity->uid;
+    row->command = reply_string(reply, identity->command, strlen(identity->command));
+    row->left = obituary->left;
+    row->lived_ms = tick_age_ms(obituary->born, obituary->ended);
+    row->ended_ms_ago = tick_age_ms(obituary->ended, now);
+    row->n_blocks = obituary->n_blocks;
+    row->num_bytes = obituary->num_bytes;
+    row->peak_bytes = obituary->peak_bytes;
+    row->n_reasons = obituary->n_reasons;
+    obituary_reasons(obituary, now, reply, row);
+    return row;
+}
+
+void report_obituaries(const struct core *core, uint64_t from_number, uint64_t now_ms,
+                       struct reply *reply)
+{
+    const uint32_t now = core_tick(core, now_ms);
+    Kmem__ObituariesReport *report = &reply->body.obituaries;
+    kmem__obituaries_report__init(report);
+    report->obituaries = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Obituary *));
+    const struct obituary *obituary = obituaries_next(&core->obituaries, from_number);
+    while (obituary && report->n_obituaries < REPLY_ROWS_MAX &&
+           reply_row_fits(reply, obituary_text_bytes(obituary))) {
+        report->obituaries[report->n_obituaries++] = obituary_row(obituary, now, reply);
+        obituary = obituaries_next(&core->obituaries, obituary->number + 1);
+    }
+    report->more = obituary != NULL;
+    report->next_number = obituary ? obituary->number : 0;
+    reply->response.body_case = KMEM__RESPONSE__BODY_OBITUARIES;
+    reply->response.obituaries = report;
+}
+
+/* ----------------------------------------------------------------------------------- no room -- */
+
+#define HOLDERS_NAMED 5
+/* A reason of control characters, escaped, with its quotes, size and count. */
+#define HOLDER_BYTES (4 * REASON_MAX_BYTES + 64)
+
+/* The groups with the most bytes, in a sentence. */
+static void holders_format(const struct tally *by_reason, char *buffer, size_t buffer_bytes)
+{
+    const size_t n_groups = tally_n_groups(by_reason);
+    size_t used = 0;
+    for (size_t i = 0; i < n_groups && i < HOLDERS_NAMED && used < buffer_bytes; i++) {
+        const struct tally_group *group = tally_group(by_reason, i);
+        char reason[4 * REASON_MAX_BYTES + 1];
+        char size[TEXT_BYTES_MAX];
+        (void)text_escape(group->key, strlen(group->key), reason, sizeof(reason)); /* its buffer */
+        const int n = snprintf(
+            buffer + used, buffer_bytes - used, "%s\"%s\" %s in %llu block%s", i == 0 ? "" : ", ",
+            reason, text_format_bytes(group->num_bytes, size, sizeof(size)),
+            (unsigned long long)group->n_blocks, group->n_blocks == 1 ? "" : "s");
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+void report_no_room(const struct core *core, const struct scan *scan, uint64_t num_bytes,
+                    struct reply *reply)
+{
+    char asked[TEXT_BYTES_MAX];
+    char free_text[TEXT_BYTES_MAX];
+    char hole[TEXT_BYTES_MAX];
+    char all[TEXT_BYTES_MAX];
+    char holders[HOLDERS_NAMED * HOLDER_BYTES] = "none";
+    if (scan) {
+        holders_format(scan->tally, holders, sizeof(holders));
+    }
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
+                "no room for %s in segment \"%s\": %s of %s free, largest hole %s; "
+                "largest holders: %s; release some of it, or start kmemd with a larger --size",
+                text_format_bytes(num_bytes, asked, sizeof(asked)), core->config.segment_name,
+                text_format_bytes(core_free_bytes(core), free_text, sizeof(free_text)),
+                text_format_bytes(core_segment_bytes(core), all, sizeof(all)),
+                text_format_bytes(core_largest_hole_bytes(core), hole, sizeof(hole)),
+                scan ? holders : "not known, for want of memory");
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.h - answers to questions
+ *
+ * Each function fills a reply from what the core knows and leaves the core as it was. What does not
+ * fit one response, or would take too long, is left for the next question: `more` says so.
+ */
+#ifndef DAEMON_REPORT_H
+#define DAEMON_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core.h"
+#include "daemon/reply.h"
+#include "daemon/tally.h"
+#include "proto/attributes.h"
+
+/* 20,000 entries and pages: 0.1 to 0.3 ms, which is how long anybody may have to wait. */
+#define SCAN_BUDGET 20000
+
+enum scan_for { SCAN_FOR_LEDGER, SCAN_FOR_REFUSAL };
+
+/* A look at all blocks that is made step by step, and read page by page. */
+struct scan {
+    struct scan **place; /* the pointer that holds it: cleared if it is dropped */
+    enum scan_for what;
+    struct tally *tally;
+    struct seg_off from;
+    uint64_t began_us;
+    uint64_t took_us;
+    bool done;
+    bool failed; /* no memory */
+};
+
+enum {
+    SCAN_OK,
+    SCAN_E_BUSY, /* no memory, or SCANS_MAX of them are being made */
+};
+
+/** scan_begin() - begin to look, and keep what is found in *place, which holds nothing */
+KMEM_MUST_USE int scan_begin(struct core *core, enum scan_for what, enum tally_by by,
+                             uint64_t now_us, struct scan **place);
+
+/** scan_end() - free the roll-up in *place, if there is one, and clear it */
+void scan_end(struct core *core, struct scan **place);
+
+/** scan_step() - go on for SCAN_BUDGET; scan->done says whether that was the end */
+void scan_step(struct scan *scan, const struct core *core, uint64_t now_us);
+
+void report_usage(const struct core *core, uint64_t now_ms, struct reply *reply);
+void report_ledger(const struct core *core, const struct scan *scan, uint32_t first_row,
+                   uint64_t now_ms, struct reply *reply);
+void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms,
+                   struct reply *reply);
+void report_clients(const struct core *core, uint32_t from_slot, uint64_t now_ms,
+                    struct reply *reply);
+void report_obituaries(const struct core *core, uint64_t from_number, uint64_t now_ms,
+                       struct reply *reply);
+
+/**
+ * report_no_room() - an error that says what was asked, what there is, who has it
+ * @scan:  a roll-up by reason; NULL: there was no memory for one, and nobody is named
+ */
+void report_no_room(const struct core *core, const struct scan *scan, uint64_t num_bytes,
+                    struct reply *reply);
+
+#endif

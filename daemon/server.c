@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.c - one thread, one loop
+ *
+ * What arrives is served at once. What takes long, taking back a dead client's blocks or adding up
+ * a million of them, is cut into steps of a fraction of a millisecond that run while the loop is
+ * idle: between two steps everything that has arrived meanwhile is served. There is no timer:
+ * without requests the process sleeps.
+ */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/notify.h"
+#include "daemon/report.h"
+#include "proto/limits.h"
+#include "proto/text.h"
+
+/* Connections that are not, or not yet, clients: those that ask, and those about to say Hello. */
+#define OBSERVERS_MAX 64
+/* 16: at some 50 us each nobody waits for more than a millisecond because others connect. */
+#define ACCEPTED_AT_ONCE 16
+
+struct now server_now(void)
+{
+    struct timespec time;
+    /* BOOTTIME counts suspended time too, and nobody can set it. It can not fail. */
+    (void)clock_gettime(CLOCK_BOOTTIME, &time);
+    const uint64_t us = (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+    return (struct now){.ms = us / 1000, .us = us};
+}
+
+/* ----------------------------------------------------------------------------- idle work ------ */
+
+static void server_buried(const struct obituary *obituary, uint32_t slot, void *user)
+{
+    struct server *server = user;
+    char line[5120];
+    log_info("%s", obituary_format(obituary, line, sizeof(line)));
+    reaper_forget(&server->reaper, slot);
+    server->session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
+}
+
+static struct session *pending_pop(struct server *server)
+{
+    struct session *session = server->pending_first;
+    if (session) {
+        server->pending_first = session->next_pending;
+        session->next_pending = NULL;
+        if (!server->pending_first) {
+            server->pending_last = NULL;
+        }
+    }
+    return session;
+}
+
+/* One step of each kind of work; then the loop looks at what has arrived. */
+static void server_idle(uv_idle_t *idle)
+{
+    struct server *server = idle->data;
+    if (core_has_dead(&server->core)) {
+        core_reap(&server->core, SCAN_BUDGET, server_buried, server);
+    }
+    struct session *session = pending_pop(server);
+    if (session) {
+        session_step(session);
+    }
+    if (!server->pending_first && !core_has_dead(&server->core) && !server->accept_waits) {
+        (void)uv_idle_stop(idle); /* always 0 */
+        /* What the work took goes back to the system; 0 says that there was nothing to give. */
+        (void)malloc_trim(0);
+    }
+}
+
+void server_work(struct server *server)
+{
+    if (!server->ending) {
+        (void)uv_idle_start(&server->idle, server_idle); /* fails without a callback only */
+    }
+}
+
+void server_wait(struct server *server, struct session *session)
+{
+    session->next_pending = NULL;
+    if (server->pending_last) {
+        server->pending_last->next_pending = session;
+    } else {
+        server->pending_first = session;
+    }
+    server->pending_last = session;
+    server_work(server);
+}
+
+static void pending_remove(struct server *server, const struct session *session)
+{
+    struct session *all = server->pending_first;
+    server->pending_first = NULL;
+    server->pending_last = NULL;
+    while (all) {
+        struct session *next = all->next_pending;
+        if (all != session) {
+            server_wait(server, all);
+        }
+        all = next;
+    }
+}
+
+/* ---------------------------------------------------------------------- clients and sessions -- */
+
+/* A process has ended. Whoever else has its connection does not speak for it. */
+static void server_died(uint32_t slot, void *user)
+{
+    struct server *server = user;
+    struct client *client = clients_get(&server->core.clients, slot);
+    if (client->client_state != CLIENT_LIVE) {
+        return; /* it has left already; its blocks are on their way back */
+    }
+    core_end(&server->core, client, false, server_now().ms);
+    if (server->session_of[slot]) {
+        session_close(server->session_of[slot]);
+    }
+    server_work(server);
+}
+
+void server_joined(struct server *server, struct session *session)
+{
+    const uint32_t slot = session->peer.client->slot;
+    struct session *replaced = server->session_of[slot];
+    server->session_of[slot] = session;
+    if (replaced) {
+        replaced->peer.client = NULL; /* it has no client any more, and ends without one */
+        session_close(replaced);
+    }
+    if (reaper_watches(&server->reaper, slot)) {
+        return; /* it has come back; its process is watched already */
+    }
+    const int r = reaper_watch(&server->reaper, slot, session->pidfd);
+    session->pidfd = -1;
+    if (r) {
+        log_error("process %u can not be watched: %s; it is refused", session->peer.identity.pid,
+                  uv_strerror(r));
+        core_end(&server->core, session->peer.client, true, server_now().ms);
+        session_close(session);
+        server_work(server);
+    }
+}
+
+void server_forget(struct server *server, struct session *session)
+{
+    if (session->next) {
+        session->next->prev = session->prev;
+    }
+    if (session->prev) {
+        session->prev->next = session->next;
+    } else {
+        server->sessions = session->next;
+    }
+    server->n_sessions--;
+    if (session->pending) {
+        pending_remove(server, session);
+        session->pending = false;
+    }
+    const struct client *client = session->peer.client;
+    if (client && server->session_of[client->slot] == session) {
+        server->session_of[client->slot] = NULL;
+    }
+}
+
+static void server_accept(struct server *server, uv_stream_t *listening, int status)
+{
+    const int r = status < 0 ? status : session_accept(server, listening);
+    if (r == UV_ENOMEM) {
+        /* libuv tells of no other connection until this one is accepted. */
+        server->accept_waits = true;
+        server_work(server);
+    }
+    if (r && log_limit_pass(&server->refusals_limit, 1, server_now().ms)) {
+        log_error("a connection can not be accepted: %s; the others are served", uv_strerror(r));
+    }
+}
+
+/*
+ * libuv accepts until nobody waits any more; a process that connects and closes in a loop would
+ * keep it there for ever. A connection that is not accepted makes it stop, until it is.
+ */
+static void server_connected(uv_stream_t *listening, int status)
+{
+    struct server *server = listening->data;
+    if (status == 0 && server->n_accepted == ACCEPTED_AT_ONCE) {
+        server->accept_waits = true;
+        server_work(server);
+        return;
+    }
+    server->n_accepted++;
+    server_accept(server, listening, status);
+}
+
+/* A turn of the loop is over: everybody has been served once. */
+static void server_turned(uv_check_t *check)
+{
+    struct server *server = check->data;
+    server->n_accepted = 0;
+    if (server->accept_waits) {
+        server->accept_waits = false;
+        server->n_accepted++;
+        server_accept(server, (uv_stream_t *)&server->listener->pipe, 0);
+    }
+}
+
+/* ----------------------------------------------------------------------------------- the end -- */
+
+/* Takes back what clients that live on still hold: the segment ends with the daemon. */
+static void server_end_clients(struct server *server)
+{
+    struct core *core = &server->core;
+    if (core->clients.n_live > 0) {
+        char size[TEXT_BYTES_MAX];
+        log_info("ending with %u clients in the segment, which hold %s", core->clients.n_live,
+                 text_format_bytes(core->direct.used_bytes, size, sizeof(size)));
+    }
+    struct client *client = clients_next(&core->clients, 0);
+    while (client) {
+        if (client->client_state == CLIENT_LIVE) {
+            core_end(core, client, false, server_now().ms);
+        }
+        client = clients_next(&core->clients, client->slot + 1);
+    }
+    while (core_has_dead(core)) {
+        core_reap(core, UINT32_MAX, server_buried, server);
+    }
+}
+
+static void server_end(struct server *server)
+{
+    if (server->ending) {
+        return;
+    }
+    server->ending = true;
+    notify_stopping();
+    listener_close(server->listener);
+    struct session *session = server->sessions;
+    while (session) {
+        struct session *next = session->next;
+        session_close(session);
+        session = next;
+    }
+    server_end_clients(server);
+    uv_close((uv_handle_t *)&server->idle, NULL);
+    uv_close((uv_handle_t *)&server->turn, NULL);
+    for (size_t i = 0; i < sizeof(server->signals) / sizeof(server->signals[0]); i++) {
+        uv_close((uv_handle_t *)&server->signals[i], NULL);
+    }
+}
+
+static void server_signalled(uv_signal_t *signal, int number)
+{
+    struct server *server = signal->data;
+    if (number == SIGHUP) {
+        log_info("SIGHUP: there is nothing to read again");
+        return;
+    }
+    log_info("%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    server_end(server);
+}
+
+/* --------------------------------------------------------------------------------- the start -- */
+
+static int server_start_handles(struct server *server)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        int r = uv_signal_init(&server->loop, &server->signals[i]);
+        server->signals[i].data = server;
+        if (r == 0) {
+            r = uv_signal_start(&server->signals[i], server_signalled, numbers[i]);
+        }
+        if (r) {
+            return r;
+        }
+    }
+    (void)uv_idle_init(&server->loop, &server->idle); /* always 0 */
+    server->idle.data = server;
+    (void)uv_check_init(&server->loop, &server->turn); /* always 0 */
+    server->turn.data = server;
+    return uv_check_start(&server->turn, server_turned);
+}
+
+static int server_map_state(struct server *server, uint32_t n_pages)
+{
+    server->state_bytes = state_bytes(n_pages);
+    void *base = mmap(NULL, server->state_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                      server->state_fd, 0);
+    if (base == MAP_FAILED) {
+        return -errno;
+    }
+    server->state_base = base;
+    return 0;
+}
+
+static int server_init_core(struct server *server, uint32_t clients_limit)
+{
+    struct core_config config = {
+        .segment_name = server->options->name,
+        .n_pages = (uint32_t)(server->options->segment_bytes >> PAGE_SHIFT),
+        .clients_limit = clients_limit,
+        .pid = (uint32_t)getpid(),
+    };
+    if (getrandom(&config.instance, sizeof(config.instance), 0) < 0) {
+        return -errno;
+    }
+    const int r = server_map_state(server, config.n_pages);
+    return r ? r : core_init(&server->core, &config, server->state_base, server_now().ms);
+}
+
+static int server_init_memory(struct server *server)
+{
+    server->reply = reply_new();
+    server->frame = malloc(FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
+    server->session_of = calloc(CLIENTS_MAX, sizeof(*server->session_of));
+    void *arena_bytes = malloc(REQUEST_ARENA_BYTES);
+    if (arena_bytes) {
+        arena_init(&server->arena, arena_bytes, REQUEST_ARENA_BYTES);
+    }
+    return server->reply && server->frame && server->session_of && arena_bytes ? 0 : -ENOMEM;
+}
+
+static void server_ready(struct server *server)
+{
+    const struct options *options = server->options;
+    char size[TEXT_BYTES_MAX];
+    (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
+    printf("kmemd: segment \"%s\" (%s) ready on %s\n", options->name, size, options->socket_path);
+    if (fflush(stdout)) {
+        log_warning("the line that says we are ready can not be written: %s", strerror(errno));
+    }
+    notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
+}
+
+/* Everything that serving needs, up to the socket. Return: 0 or the process's exit status. */
+static int server_start(struct server *server, uint32_t clients_limit)
+{
+    int r = uv_loop_init(&server->loop);
+    if (r == 0) {
+        r = server_init_memory(server);
+    }
+    if (r == 0) {
+        r = reaper_init(&server->reaper, &server->loop, server_died, server);
+    }
+    if (r == 0) {
+        r = server_init_core(server, clients_limit);
+    }
+    if (r == 0) {
+        r = server_start_handles(server);
+    }
+    if (r) {
+        log_error("cannot start: %s", uv_strerror(r));
+        return EXIT_SYSTEM;
+    }
+    r = listener_open(server->listener, &server->loop, server_connected, server);
+    return r ? EXIT_CANT_CREATE : 0;
+}
+
+static void server_free_memory(struct server *server)
+{
+    free(server->session_of);
+    free(server->arena.bytes);
+    free(server->frame);
+    server->reply = reply_free(server->reply);
+}
+
+int server_run(const struct options *options, struct listener *listener, int segment_fd,
+               int state_fd, uint32_t clients_limit)
+{
+    struct server server = {
+        .options = options,
+        .listener = listener,
+        .segment_fd = segment_fd,
+        .state_fd = state_fd,
+        .sessions_limit = clients_limit + OBSERVERS_MAX,
+    };
+    const int exit_status = server_start(&server, clients_limit);
+    if (exit_status) {
+        server_free_memory(&server);
+        return exit_status; /* the process ends, and with it the rest of what was made */
+    }
+    server_ready(&server);
+    (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
+    core_fini(&server.core);
+    reaper_fini(&server.reaper);
+    const int r = uv_loop_close(&server.loop);
+    KMEM_ASSERT(r == 0);
+    (void)munmap(server.state_base, server.state_bytes); /* the process ends */
+    server_free_memory(&server);
+    return 0;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.h - the loop, and what hangs on it
+ */
+#ifndef DAEMON_SERVER_H
+#define DAEMON_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "daemon/core.h"
+#include "daemon/listener.h"
+#include "daemon/log.h"
+#include "daemon/options.h"
+#include "daemon/reaper.h"
+#include "daemon/reply.h"
+#include "daemon/session.h"
+#include "proto/attributes.h"
+#include "proto/frame.h"
+
+struct server {
+    const struct options *options;
+    uv_loop_t loop;
+    struct listener *listener;
+    struct reaper reaper;
+    struct core core;
+    uv_signal_t signals[3];
+    uv_idle_t idle;      /* runs while there is work that nobody's bytes will trigger */
+    uv_check_t turn;     /* once in each turn of the loop */
+    uint32_t n_accepted; /* in this turn */
+    bool accept_waits;   /* a connection is left for the next turn */
+    bool ending;
+    int exit_status;
+    int segment_fd;
+    int state_fd;
+    void *state_base;
+    uint64_t state_bytes;
+    struct session *sessions;
+    uint32_t n_sessions;
+    uint32_t sessions_limit;
+    struct session **session_of; /* by client's slot */
+    struct session *pending_first;
+    struct session *pending_last;
+    struct reply *reply;             /* one for all: it is sent before the next is made */
+    struct arena arena;              /* for the request in hand */
+    unsigned char *frame;            /* for the response in hand */
+    struct log_limit refusals_limit; /* of log lines that strangers cause */
+};
+
+/**
+ * server_run() - serve until a signal ends it
+ * @listener:               has claimed its path; closed at the end
+ * @segment_fd:             the segment's file, sealed and committed
+ * @state_fd:               the state's file, sealed
+ * @clients_limit:          how many clients the descriptors suffice for
+ * Return: the process's exit status.
+ */
+KMEM_MUST_USE int server_run(const struct options *options, struct listener *listener,
+                             int segment_fd, int state_fd, uint32_t clients_limit);
+
+/** server_now() - the time, for the core */
+struct now server_now(void);
+
+/** server_joined() - a session's peer has become a client: watch its process */
+void server_joined(struct server *server, struct session *session);
+
+/** server_wait() - call session_step() when there is nothing more urgent */
+void server_wait(struct server *server, struct session *session);
+
+/** server_work() - blocks of ended clients are to be taken back */
+void server_work(struct server *server);
+
+/** server_forget() - a session is closing */
+void server_forget(struct server *server, struct session *session);
+
+#endif

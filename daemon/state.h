@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * state.h - the state file: what the daemon must still know after it was killed
+ *
+ * A memfd of the server alone. In this order, each part aligned to 4 KiB:
+ *
+ *  header       | magic, layout signature, number of pages, instance
+ *  page words   | 8 bytes per page
+ *  clients      | 128 bytes per slot, CLIENTS_MAX slots
+ *  reasons      | 128 bytes per slot, REASONS_MAX slots
+ *  direct ledger| the daemon's own slabs: proto/ledger.h
+ *
+ *  field               written                     read              what a stale value means
+ *  page word of a head one store, state_commit()   every operation   nothing: it is the truth
+ *  page word inside a  never                       never             what the page was when it last
+ *  run                                                               began a run
+ *  client slot         before state_commit() of    start, queries    the slot is unused while its
+ *                      its pid                                       pid is 0
+ *  reason slot         before an entry names it    start, queries    no entry names it
+ *
+ * Every store goes through this header's functions or proto/store.h, and is atomic: whoever kills
+ * the daemon leaves a prefix of its stores.
+ */
+#ifndef DAEMON_STATE_H
+#define DAEMON_STATE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+#include "proto/limits.h"
+
+enum page_state {
+    PAGE_STALE, /* never written: inside a run since the beginning */
+    PAGE_FREE,
+    PAGE_RESERVED, /* the segment's own first page */
+    PAGE_DIRECT,   /* a slab or a large block of the daemon's own ledger */
+    PAGE_LEASED,
+};
+
+/* A page word: state in bits 0 to 3, owner's slot in 4 to 31, the run's pages in 32 to 63. */
+#define PAGE_WORD(state, owner, n_pages)                                                           \
+    ((uint64_t)(state) | (uint64_t)(owner) << 4 | (uint64_t)(n_pages) << 32)
+#define PAGE_WORD_STATE(word) ((enum page_state)((word)&15))
+#define PAGE_WORD_OWNER(word) ((uint32_t)((word) >> 4) & ((UINT32_C(1) << 28) - 1))
+#define PAGE_WORD_PAGES(word) ((uint32_t)((word) >> 32))
+
+#define STATE_MAGIC UINT64_C(0x6574617473646d6b) /* "kmdstate" */
+
+struct state_header {
+    uint64_t magic;
+    uint64_t layout;
+    uint64_t n_pages;
+    uint64_t instance; /* another number for every segment that ever was */
+    uint64_t born_ms;  /* CLOCK_BOOTTIME when the segment was made; ticks count from here */
+    uint64_t reserved[3];
+};
+
+struct state_client {
+    _Atomic uint64_t pid; /* 0: the slot is unused; committed last */
+    uint64_t start_time;  /* of the process, in clock ticks since boot: tells reused pids apart */
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t born; /* tick */
+    uint32_t reserved;
+    char command[COMMAND_BYTES];
+    uint8_t unused[80];
+};
+
+static_assert(sizeof(struct state_client) == 128, "part of the layout");
+
+struct state_reason {
+    uint8_t n_bytes;
+    char bytes[REASON_MAX_BYTES];
+};
+
+static_assert(sizeof(struct state_reason) == 128, "part of the layout");
+
+/* The daemon's view of its state file. */
+struct state {
+    struct state_header *header;
+    _Atomic uint64_t *page_words;
+    struct state_client *clients;
+    struct state_reason *reasons;
+    struct ledger ledger;
+    uint32_t n_pages;
+};
+
+/** state_bytes() - how large the file is for a segment of n_pages; it is sparse */
+uint64_t state_bytes(uint32_t n_pages);
+
+/** state_format() - begin the state of an empty segment in a file of zeros mapped at base */
+void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t instance,
+                  uint64_t now_ms);
+
+enum {
+    STATE_OK,
+    STATE_E_FOREIGN, /* no state file, or one of another layout or size */
+};
+
+/** state_attach() - use a state file that state_format() began. Return: 0 or STATE_E_FOREIGN. */
+KMEM_MUST_USE int state_attach(struct state *state, void *base, uint32_t n_pages);
+
+/** state_commit() - the one store that changes what is true of a page or a client */
+void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value);
+
+#endif
