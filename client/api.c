@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public calls. Each has a body, api_NAME(), that takes and fills a struct failure and does not
+ * know what it is called; around it the kmem_try_ call returns the errno, and the call of the
+ * original interface ends in the failure handler. The sentence gets the name of the call here.
+ *
+ * Two promises are kept in one place each: errno is the program's, and is only written by a call
+ * that returns NULL for a failure; and no lock is held while the failure handler runs, so that it
+ * may call the library, throw or jump.
+ *
+ * What can be told without the daemon is told without it: a size of 0, a pointer that is not in the
+ * segment. Everything else only the daemon knows; it is asked.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+#include <kmem/kmem.h>
+
+#include "client/context.h"
+#include "client/failure.h"
+#include "client/remote.h"
+#include "proto/text.h"
+
+/* ------------------------------------------------------------------------------ allocating ---- */
+
+/* The block is the caller's already; clearing it keeps no other thread waiting. */
+static void *api_clear(const struct segment *segment, const struct carved *carved, size_t num_bytes)
+{
+    void *block = kmem__segment_pointer(segment, carved->offset);
+    if (!carved->is_zero) {
+        memset(block, 0, num_bytes);
+    }
+    return block;
+}
+
+KMEM_MUST_USE static int api_refuse_number(long long num_bytes, const char *reason,
+                                           struct failure *failure)
+{
+    char clean[KMEM_REASON_MAX_BYTES + 1];
+    (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
+    int r = kmem__failure_set_for(failure, EINVAL, 0, clean);
+    kmem__failure_add(failure, "%lld bytes are no block; ask for 1 at least", num_bytes);
+    return r;
+}
+
+KMEM_MUST_USE static int api_refuse_size(size_t num_bytes, const struct segment *segment,
+                                         const char *reason, struct failure *failure)
+{
+    char asked[TEXT_BYTES_MAX];
+    char all[TEXT_BYTES_MAX];
+    int r = kmem__failure_set_for(failure, EINVAL, num_bytes, reason);
+    kmem__failure_add(failure, "%s is more than the segment \"",
+                      text_format_bytes(num_bytes, asked, sizeof(asked)));
+    kmem__failure_add_foreign(failure, segment->name);
+    kmem__failure_add(failure, "\" has (%s); start kmemd with a larger --size",
+                      text_format_bytes(segment->num_bytes, all, sizeof(all)));
+    return r;
+}
+
+KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, void **ret_block,
+                                      struct failure *failure)
+{
+    char clean[KMEM_REASON_MAX_BYTES + 1];
+    struct carved carved = {{0}, false};
+    struct turn turn;
+    if (num_bytes == 0) {
+        return api_refuse_number(0, reason, failure);
+    }
+    (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
+    int r = kmem__context_enter(&turn, failure);
+    if (r < 0) {
+        kmem__failure_about(failure, 0, num_bytes, clean);
+        return r;
+    }
+    if (num_bytes > turn.segment->num_bytes) {
+        r = api_refuse_size(num_bytes, turn.segment, clean, failure);
+    } else {
+        r = kmem__remote_allocate(turn.conn, turn.segment, num_bytes, clean, &carved, failure);
+    }
+    kmem__context_leave(&turn);
+    if (r == 0) {
+        *ret_block = api_clear(turn.segment, &carved, num_bytes);
+    }
+    return r;
+}
+
+void *kmem_try_allocate(size_t num_bytes, const char *reason)
+{
+    struct failure failure;
+    void *block = NULL;
+    int saved_errno = errno;
+    int r = api_allocate(num_bytes, reason, &block, &failure);
+    if (r < 0) {
+        kmem__failure_record(&failure, "kmem_try_allocate");
+        saved_errno = -r;
+    }
+    errno = saved_errno;
+    return block;
+}
+
+void *(kmem_allocate)(const int num_bytes, const char *const reason)
+{
+    struct failure failure;
+    void *block = NULL;
+    int saved_errno = errno;
+    int r = num_bytes > 0 ? api_allocate((size_t)num_bytes, reason, &block, &failure)
+                          : api_refuse_number(num_bytes, reason, &failure);
+    errno = saved_errno;
+    if (r < 0) {
+        kmem__failure_raise(&failure, "kmem_allocate");
+        errno = -r;
+    }
+    return block;
+}
+
+/* ----------------------------------------------------------------------- blocks by pointer ---- */
+
+/* A pointer that the daemon need not be asked about. Return: -errno. */
+KMEM_MUST_USE static int api_refuse_pointer(const struct segment *segment, const void *mem,
+                                            struct failure *failure)
+{
+    if (kmem__context_is_inherited(mem)) {
+        return kmem__failure_set(failure, EPERM,
+                                 "%p is in a segment that this process's parent joined, not "
+                                 "itself; the child of a fork owns none of its parent's blocks",
+                                 mem);
+    }
+    char size[TEXT_BYTES_MAX];
+    int r = kmem__failure_set(failure, EINVAL, "%p is not in the segment \"", mem);
+    kmem__failure_add_foreign(failure, segment->name);
+    kmem__failure_add(
+        failure, "\" (%s at %p); pass a pointer that an allocation of this process returned",
+        text_format_bytes(segment->num_bytes, size, sizeof(size)), (const void *)segment->base);
+    return r;
+}
+
+/* Takes the connection and finds a pointer's offset. Return: 0 and a turn to leave, or -errno. */
+KMEM_MUST_USE static int api_enter_about(struct turn *turn, const void *mem,
+                                         struct seg_off *ret_offset, struct failure *failure)
+{
+    int r = kmem__context_enter(turn, failure);
+    if (r < 0) {
+        return r;
+    }
+    struct seg_off offset = kmem__segment_offset(turn->segment, mem);
+    if (offset.bytes == 0) {
+        r = api_refuse_pointer(turn->segment, mem, failure);
+        kmem__context_leave(turn);
+        return r;
+    }
+    *ret_offset = offset;
+    return 0;
+}
+
+KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
+{
+    struct seg_off offset = {0};
+    struct turn turn;
+    if (mem == NULL) {
+        return kmem__failure_set(failure, EINVAL,
+                                 "NULL is no pointer's address; pass (void **)&pointer");
+    }
+    if (*mem == NULL) {
+        return 0;
+    }
+    int r = api_enter_about(&turn, *mem, &offset, failure);
+    if (r < 0) {
+        return r;
+    }
+    r = kmem__remote_release(turn.conn, offset, failure);
+    kmem__context_leave(&turn);
+    if (r == 0) {
+        *mem = NULL;
+    }
+    return r;
+}
+
+int kmem_try_release(void **mem)
+{
+    struct failure failure;
+    int saved_errno = errno;
+    int r = api_release(mem, &failure);
+    if (r < 0) {
+        kmem__failure_record(&failure, "kmem_try_release");
+    }
+    errno = saved_errno;
+    return r;
+}
+
+void kmem_release(void **mem)
+{
+    struct failure failure;
+    int saved_errno = errno;
+    int r = api_release(mem, &failure);
+    errno = saved_errno;
+    if (r < 0) {
+        kmem__failure_raise(&failure, "kmem_release");
+    }
+}
+
+KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, struct failure *failure)
+{
+    struct seg_off offset = {0};
+    uint64_t num_bytes = 0;
+    struct turn turn;
+    if (mem == NULL || ret_num_bytes == NULL) {
+        return kmem__failure_set(failure, EINVAL, "NULL is %s",
+                                 mem == NULL ? "no block" : "no place for the size");
+    }
+    int r = api_enter_about(&turn, mem, &offset, failure);
+    if (r < 0) {
+        return r;
+    }
+    r = kmem__remote_size_of(turn.conn, offset, &num_bytes, failure);
+    kmem__context_leave(&turn);
+    if (r == 0) {
+        *ret_num_bytes = num_bytes;
+    }
+    return r;
+}
+
+int kmem_try_sizeof(const void *mem, size_t *ret_num_bytes)
+{
+    struct failure failure;
+    int saved_errno = errno;
+    int r = api_sizeof(mem, ret_num_bytes, &failure);
+    if (r < 0) {
+        kmem__failure_record(&failure, "kmem_try_sizeof");
+    }
+    errno = saved_errno;
+    return r;
+}
+
+unsigned int kmem_sizeof_allocation(const void *const mem)
+{
+    struct failure failure;
+    size_t num_bytes = 0;
+    int saved_errno = errno;
+    int r = api_sizeof(mem, &num_bytes, &failure);
+    if (r == 0 && num_bytes > UINT_MAX) {
+        r = kmem__failure_set(&failure, EOVERFLOW,
+                              "the block has %zu bytes, more than the result can say; use "
+                              "kmem_try_sizeof()",
+                              num_bytes);
+        kmem__failure_about(&failure, kmem_offset_of(mem), num_bytes, NULL);
+        num_bytes = 0;
+    }
+    errno = saved_errno;
+    if (r < 0) {
+        kmem__failure_raise(&failure, "kmem_sizeof_allocation");
+    }
+    return (unsigned int)num_bytes;
+}
+
+uint64_t kmem_offset_of(const void *mem)
+{
+    return kmem__segment_offset(kmem__context_segment(), mem).bytes;
+}
+
+/* --------------------------------------------------------------------------------- leaving ---- */
+
+int kmem_close(void)
+{
+    struct failure failure;
+    int saved_errno = errno;
+    int r = kmem__context_close(&failure);
+    if (r < 0) {
+        kmem__failure_record(&failure, "kmem_close");
+    }
+    errno = saved_errno;
+    return r;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A process joins a segment by its first call, and again by the first call after kmem_close() and
+ * by the first call in a forked child. What a child may keep and what it must not decides where
+ * things are:
+ *
+ *      struct process   lock, connection        wiped in a child   (MADV_WIPEONFORK)
+ *      current          the mapping             kept in a child
+ *      own_socket       which descriptor it is  kept in a child
+ *
+ * The kernel hands a child zeros in place of its parent's struct process. All zero means: not
+ * joined, and a lock that nobody holds, whatever the parent's threads were doing at the fork. The
+ * child needs no handler, no prepared parent and no comparison; its first call finds that it has
+ * not joined, and joins.
+ *
+ * Rejected: comparing a stored pid costs a system call (1 us) in each call, and a lock that was
+ * held at the fork would still have to be made anew. pthread_atfork() is not run by _Fork() and
+ * clone(); its prepare handler would have to take the lock, so that a fork would wait for a round
+ * trip, or its child handler would have to make a lock anew that others hold.
+ *
+ * In a child, then:
+ *  - The parent's connection is still open in it, by another descriptor of the same socket. It is
+ *    closed without a word; one byte would end up among the parent's. It is closed only if it still
+ *    is that socket: a child may have closed all descriptors, as daemons do, and opened its own.
+ *  - The parent's mapping stays, for the parent's blocks remain readable and writable. If the
+ *    daemon still has the same segment the mapping becomes the child's own, and every address in it
+ *    means the same block in both. If it has another one, that is mapped beside it, and the old
+ *    mapping becomes `inherited`: pointers into it are the parent's.
+ *
+ * Cancelling a thread while it holds the lock would stop all others for ever, and poll() and recv()
+ * are places where it can happen; so it is put off until the call is over.
+ *
+ * If the library is unloaded, mapping and connection stay as they are: blocks may be in use.
+ */
+#include "client/context.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/hello.h"
+#include "client/remote.h"
+
+/* All zero in a process that has not joined. */
+struct process {
+    pthread_mutex_t lock;
+    bool is_joined;
+    struct conn conn; /* if is_joined: open, or lost */
+};
+
+/*
+ *  variable    written by                    read by           order
+ *  own         the first call, once          every call        release / acquire
+ *  current     a joining or closing thread   every call        release / acquire
+ *  inherited   a joining or closing thread   every call        release / acquire
+ *  own_socket  a joining thread              a forked child    fd last
+ */
+static _Atomic(struct process *) own;
+static _Atomic(struct segment *) current;
+static _Atomic(struct segment *) inherited;
+
+/* The connection's descriptor, and what a child knows it again by. fd -1: there is none. */
+static struct {
+    dev_t device;
+    ino_t inode;
+    _Atomic(int) fd;
+} own_socket = {.fd = -1};
+
+/* --------------------------------------------------------------- what a fork does not copy ---- */
+
+KMEM_MUST_USE static struct process *process_new(struct failure *failure)
+{
+    struct process *process =
+        mmap(NULL, sizeof(*process), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (process == MAP_FAILED) {
+        (void)kmem__failure_set(failure, ENOMEM, "no memory for the connection's state");
+        return NULL;
+    }
+    if (madvise(process, sizeof(*process), MADV_WIPEONFORK) < 0) {
+        (void)kmem__failure_set(failure, ENOSYS,
+                                "this kernel has no MADV_WIPEONFORK; Linux 4.14 is needed");
+        (void)munmap(process, sizeof(*process));
+        return NULL;
+    }
+    return process;
+}
+
+/* Return: this process's state; NULL if there is no memory for it. */
+static struct process *process_get(struct failure *failure)
+{
+    /* Acquire: pairs with the release below. */
+    struct process *process = atomic_load_explicit(&own, memory_order_acquire);
+    if (KMEM_LIKELY(process != NULL)) {
+        return process;
+    }
+    struct process *made = process_new(failure);
+    if (made == NULL) {
+        return NULL;
+    }
+    /* Release: another thread sees a page that is advised. It may have been faster. */
+    if (!atomic_compare_exchange_strong_explicit(&own, &process, made, memory_order_acq_rel,
+                                                 memory_order_acquire)) {
+        (void)munmap(made, sizeof(*made));
+        return process;
+    }
+    return made;
+}
+
+static void turn_begin(struct turn *turn, struct process *process)
+{
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &turn->cancel_state);
+    (void)pthread_mutex_lock(&process->lock);
+    turn->process = process;
+    turn->conn = &process->conn;
+}
+
+static void turn_end(struct turn *turn)
+{
+    int ignored;
+    (void)pthread_mutex_unlock(&turn->process->lock);
+    (void)pthread_setcancelstate(turn->cancel_state, &ignored);
+}
+
+/* -------------------------------------------------------------------- the inherited socket ---- */
+
+/* Remembers the connection for children. If it can not be told apart, they leave it open. */
+static void own_socket_remember(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) == 0) {
+        own_socket.device = status.st_dev;
+        own_socket.inode = status.st_ino;
+        /* Release: who sees fd sees what it is. */
+        atomic_store_explicit(&own_socket.fd, fd, memory_order_release);
+    }
+}
+
+/* In a child: closes the parent's connection, if the descriptor still is that. */
+static void own_socket_close_inherited(void)
+{
+    struct stat status;
+    /* Acquire: pairs with the release above, in the parent. */
+    int fd = atomic_exchange_explicit(&own_socket.fd, -1, memory_order_acquire);
+    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
+        status.st_dev == own_socket.device && status.st_ino == own_socket.inode) {
+        (void)close(fd);
+    }
+}
+
+/* --------------------------------------------------------------------------------- joining ---- */
+
+static struct segment *segment_load(_Atomic(struct segment *) *which)
+{
+    /* Acquire: pairs with the release of segment_exchange(). */
+    return atomic_load_explicit(which, memory_order_acquire);
+}
+
+static struct segment *segment_exchange(_Atomic(struct segment *) *which, struct segment *segment)
+{
+    /* Release: who sees the pointer sees the mapping's description. */
+    return atomic_exchange_explicit(which, segment, memory_order_acq_rel);
+}
+
+/* Keeps the mapping that is there if it is of the same segment, else makes one. */
+KMEM_MUST_USE static int context_map(const struct welcome *welcome, struct failure *failure)
+{
+    struct segment *segment = segment_load(&current);
+    if (segment != NULL && segment->instance == welcome->instance &&
+        segment->num_bytes == welcome->segment_bytes) {
+        return 0;
+    }
+    int r = kmem__segment_new(welcome, &segment, failure);
+    if (r == 0) {
+        struct segment *old = segment_exchange(&current, segment);
+        if (old != NULL) {
+            /* What was inherited before that stays mapped, unknown: it is a grandparent's. */
+            (void)segment_exchange(&inherited, old);
+        }
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int context_join(struct process *process, struct failure *failure)
+{
+    struct welcome welcome;
+    own_socket_close_inherited();
+    int r = kmem__hello(&process->conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
+    if (r < 0) {
+        return r;
+    }
+    r = context_map(&welcome, failure);
+    (void)close(welcome.segment_fd);
+    if (r < 0) {
+        kmem__conn_close(&process->conn);
+        return r;
+    }
+    own_socket_remember(process->conn.fd);
+    process->is_joined = true;
+    return 0;
+}
+
+int kmem__context_enter(struct turn *turn, struct failure *failure)
+{
+    struct process *process = process_get(failure);
+    if (process == NULL) {
+        return -failure->error;
+    }
+    turn_begin(turn, process);
+    if (KMEM_UNLIKELY(!process->is_joined)) {
+        int r = context_join(process, failure);
+        if (r < 0) {
+            turn_end(turn);
+            return r;
+        }
+    }
+    turn->segment = segment_load(&current);
+    return 0;
+}
+
+void kmem__context_leave(struct turn *turn)
+{
+    turn_end(turn);
+}
+
+const struct segment *kmem__context_segment(void)
+{
+    return segment_load(&current);
+}
+
+bool kmem__context_is_inherited(const void *address)
+{
+    return kmem__segment_offset(segment_load(&inherited), address).bytes != 0;
+}
+
+/* --------------------------------------------------------------------------------- leaving ---- */
+
+KMEM_MUST_USE static int context_leave_segment(struct process *process, struct failure *failure)
+{
+    int r = 0;
+    if (process->is_joined) {
+        r = kmem__remote_leave(&process->conn, failure);
+        kmem__conn_close(&process->conn);
+        /* Relaxed: it only takes something away. */
+        atomic_store_explicit(&own_socket.fd, -1, memory_order_relaxed);
+        process->is_joined = false;
+    } else {
+        own_socket_close_inherited();
+    }
+    (void)kmem__segment_free(segment_exchange(&current, NULL));
+    (void)kmem__segment_free(segment_exchange(&inherited, NULL));
+    return r;
+}
+
+int kmem__context_close(struct failure *failure)
+{
+    struct turn turn;
+    /* Acquire: pairs with process_get(). */
+    struct process *process = atomic_load_explicit(&own, memory_order_acquire);
+    if (process == NULL) {
+        return 0;
+    }
+    turn_begin(&turn, process);
+    int r = context_leave_segment(process, failure);
+    turn_end(&turn);
+    return r;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * context.h - this process's membership in a segment: joined once, anew in a forked child, left
+ */
+#ifndef CLIENT_CONTEXT_H
+#define CLIENT_CONTEXT_H
+
+#include <stdbool.h>
+
+#include "client/conn.h"
+#include "client/failure.h"
+#include "client/segment.h"
+#include "proto/attributes.h"
+
+/* Between kmem__context_enter() and kmem__context_leave(): the connection is this thread's. */
+struct turn {
+    struct conn *conn;
+    const struct segment *segment;
+    struct process *process;
+    int cancel_state;
+};
+
+/**
+ * kmem__context_enter() - join the segment if this process has not, and wait for the connection
+ * @turn:     on success to be handed to kmem__context_leave()
+ * @failure:  receives the sentence
+ *
+ * Return: 0, or a negative errno as kmem.h documents them for connecting.
+ */
+KMEM_MUST_USE int kmem__context_enter(struct turn *turn, struct failure *failure);
+
+/** kmem__context_leave() - let the next thread have the connection */
+void kmem__context_leave(struct turn *turn);
+
+/** kmem__context_segment() - the mapping, own or inherited by a child; NULL if there is none */
+const struct segment *kmem__context_segment(void);
+
+/** kmem__context_is_inherited() - whether an address is in a segment that only a parent joined */
+bool kmem__context_is_inherited(const void *address);
+
+/**
+ * kmem__context_close() - leave the segment and unmap it
+ * Return: 0, also if there was nothing to leave; or a fault, after which it is left all the same.
+ */
+KMEM_MUST_USE int kmem__context_close(struct failure *failure);
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Before a program trusts a daemon with its reasons, and a segment with its bytes, four questions
+ * are answered, in this order:
+ *
+ *      is somebody there?       connect(), place after place (locate.c)
+ *      is it the daemon?        SO_PEERCRED: root, this user, or the owner of its directory
+ *      does it take us?         Hello, Welcome
+ *      does Welcome add up?     version, sizes, exactly the descriptors that it announces
+ *
+ * The second stands before the third because a path in a directory that others may write to can be
+ * taken by anybody: an impostor would learn what the program says, and hand it memory that he
+ * controls. Nothing is written to a server that fails it.
+ *
+ * A daemon may be busy with what this process left behind a moment ago, before an exec say, and ask
+ * to come again. Nobody waits for that but us, so it is done here, with a new connection each time.
+ */
+#include "client/hello.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client/locate.h"
+#include "client/refusal.h"
+#include "proto/text.h"
+
+enum {
+    HELLO_OK,
+    HELLO_E_ABSENT, /* nobody is there: try the next place */
+    HELLO_E_BUSY,   /* come again */
+};
+
+/*
+ * What the kernel says for a user whom this user namespace does not know. It names nobody, so two
+ * of them being equal proves nothing.
+ */
+#define OVERFLOW_UID ((uid_t)65534)
+
+/* --------------------------------------------------------------------------- is one there? ---- */
+
+/* Return: 0; HELLO_E_ABSENT, with place->error set; or a fault. */
+KMEM_MUST_USE static int hello_judge_errno(struct place *place, int error, struct failure *failure)
+{
+    if (error == ENOENT || error == ENOTDIR) {
+        place->error = ENOENT;
+        return HELLO_E_ABSENT;
+    }
+    if (error == ECONNREFUSED) {
+        place->error = ECONNREFUSED;
+        return HELLO_E_ABSENT;
+    }
+    int r = kmem__failure_set(failure, error, "can not connect to %s: %s", place->path,
+                              strerror(error));
+    if (error == EACCES) {
+        kmem__failure_add(failure, "; this user (uid %u) may not use that daemon",
+                          (unsigned int)geteuid());
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int hello_connect(struct conn *conn, struct place *place, int64_t deadline_ms,
+                                       struct failure *failure)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, place->path, sizeof(place->path));
+    if (place->path[0] == '\0') {
+        /* To the kernel this would be an abstract name. */
+        return hello_judge_errno(place, ENOENT, failure);
+    }
+    while (connect(conn->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        int error = errno;
+        int64_t left_ms = deadline_ms - kmem__monotonic_ms();
+        /* EAGAIN: the backlog stayed full for as long as the time limit allowed. */
+        if (error == EAGAIN || (error == EINTR && left_ms <= 0)) {
+            return kmem__failure_set(failure, ETIMEDOUT, "the daemon at %s accepts no connection",
+                                     place->path);
+        }
+        if (error != EINTR) {
+            return hello_judge_errno(place, error, failure);
+        }
+        int r = kmem__conn_limit(conn, (int)left_ms, failure);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* -------------------------------------------------------------------------- is it the one? ---- */
+
+/* Whether the user owns the directory that holds the socket. */
+static bool owns_directory_of(uid_t uid, const char *path)
+{
+    char directory[SOCKET_PATH_BYTES];
+    struct stat status;
+    (void)snprintf(directory, sizeof(directory), "%s", path);
+    char *slash = strrchr(directory, '/');
+    if (slash == NULL) {
+        (void)snprintf(directory, sizeof(directory), ".");
+    } else {
+        /* The root directory keeps its slash. */
+        slash[slash == directory] = '\0';
+    }
+    return uid != OVERFLOW_UID && stat(directory, &status) == 0 && status.st_uid == uid;
+}
+
+KMEM_MUST_USE static int hello_verify_server(const struct conn *conn, struct failure *failure)
+{
+    struct ucred server;
+    socklen_t num_bytes = sizeof(server);
+    if (getsockopt(conn->fd, SOL_SOCKET, SO_PEERCRED, &server, &num_bytes) < 0) {
+        int error = errno;
+        return kmem__failure_set(failure, error, "can not tell who listens at %s: %s", conn->path,
+                                 strerror(error));
+    }
+    if (server.uid == 0 || server.uid == geteuid() || owns_directory_of(server.uid, conn->path)) {
+        return 0;
+    }
+    return kmem__failure_set(failure, EPERM,
+                             "%s is served by uid %u, who is neither root nor this user nor the "
+                             "owner of its directory; it is told nothing",
+                             conn->path, (unsigned int)server.uid);
+}
+
+/* ------------------------------------------------------------------------- does it add up? ---- */
+
+KMEM_MUST_USE static int hello_refuse_welcome(const struct conn *conn, struct failure *failure,
+                                              const char *what)
+{
+    return kmem__failure_set(failure, EPROTO, "the daemon at %s welcomes with %s", conn->path,
+                             what);
+}
+
+KMEM_MUST_USE static int hello_check_sizes(const struct conn *conn, const Kmem__Welcome *said,
+                                           struct failure *failure)
+{
+    if (PROTOCOL_MAJOR(said->version) != PROTOCOL_MAJOR(PROTOCOL_VERSION)) {
+        return kmem__failure_set(failure, EPROTONOSUPPORT,
+                                 "the daemon at %s speaks protocol version %u, this library %u; "
+                                 "install the same version of both",
+                                 conn->path, PROTOCOL_MAJOR(said->version),
+                                 PROTOCOL_MAJOR(PROTOCOL_VERSION));
+    }
+    if (said->page_bytes != PAGE_BYTES) {
+        return hello_refuse_welcome(conn, failure, "pages of another size");
+    }
+    if (said->segment_bytes < SEGMENT_MIN_BYTES || said->segment_bytes > SEGMENT_MAX_BYTES ||
+        said->segment_bytes % PAGE_BYTES != 0) {
+        return hello_refuse_welcome(conn, failure, "a segment of an impossible size");
+    }
+    return 0;
+}
+
+KMEM_MUST_USE static int hello_check_descriptors(const struct conn *conn, const Kmem__Welcome *said,
+                                                 Kmem__Role role,
+                                                 const struct descriptors *descriptors,
+                                                 struct failure *failure)
+{
+    unsigned int n_wanted = role == KMEM__ROLE__ROLE_MEMBER ? 1 : 0;
+    if (descriptors->is_truncated && descriptors->n_fds < n_wanted) {
+        return kmem__failure_set(failure, EMFILE,
+                                 "this process can not have another descriptor for the segment; "
+                                 "raise its RLIMIT_NOFILE");
+    }
+    if (descriptors->is_truncated || descriptors->n_fds != said->n_descriptors ||
+        descriptors->n_fds != n_wanted) {
+        return hello_refuse_welcome(conn, failure, "other descriptors than it should");
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------ does it take us? ---- */
+
+KMEM_MUST_USE static int hello_check(const struct conn *conn, const Kmem__Welcome *said,
+                                     Kmem__Role role, const struct descriptors *descriptors,
+                                     struct welcome *ret_welcome, struct failure *failure)
+{
+    int r = hello_check_sizes(conn, said, failure);
+    if (r == 0) {
+        r = hello_check_descriptors(conn, said, role, descriptors, failure);
+    }
+    if (r == 0) {
+        (void)text_clean(said->segment_name, ret_welcome->segment_name,
+                         sizeof(ret_welcome->segment_name));
+        ret_welcome->segment_bytes = said->segment_bytes;
+        ret_welcome->instance = said->instance;
+        ret_welcome->segment_fd = descriptors->n_fds > 0 ? descriptors->fd[0] : -1;
+    }
+    return r;
+}
+
+/* Return: HELLO_OK, HELLO_E_BUSY or a fault. */
+KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
+                                         struct welcome *ret_welcome, struct failure *failure)
+{
+    struct descriptors descriptors = {.n_fds = 0};
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    hello.version = PROTOCOL_VERSION;
+    hello.role = role;
+    request.body_case = KMEM__REQUEST__BODY_HELLO;
+    request.hello = &hello;
+    int r = kmem__conn_ask(conn, &request, KMEM__RESPONSE__BODY_WELCOME, &descriptors, &response,
+                           failure);
+    if (r == CONN_E_REFUSED) {
+        r = kmem__refusal_of_hello(response->error, conn->path, failure);
+        return response->error->code == KMEM__ERROR_CODE__ERROR_BUSY ? HELLO_E_BUSY : r;
+    }
+    if (r < 0) {
+        return r;
+    }
+    r = hello_check(conn, response->welcome, role, &descriptors, ret_welcome, failure);
+    if (r < 0) {
+        kmem__descriptors_close(&descriptors);
+    }
+    return r;
+}
+
+/* ---------------------------------------------------------------------------- all together ---- */
+
+/* Return: HELLO_OK, and conn is open; or HELLO_E_ABSENT, HELLO_E_BUSY or a fault, and it is not. */
+KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__Role role,
+                                  int64_t deadline_ms, struct welcome *ret_welcome,
+                                  struct failure *failure)
+{
+    int64_t left_ms = deadline_ms - kmem__monotonic_ms();
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        int error = errno;
+        return kmem__failure_set(failure, error, "can not make a socket: %s", strerror(error));
+    }
+    int r = kmem__conn_open(conn, fd, place->path, left_ms > 0 ? (int)left_ms : 1, failure);
+    if (r == 0) {
+        r = hello_connect(conn, place, deadline_ms, failure);
+    }
+    if (r == 0) {
+        r = hello_verify_server(conn, failure);
+    }
+    if (r == 0) {
+        r = hello_introduce(conn, role, ret_welcome, failure);
+    }
+    if (r != HELLO_OK) {
+        kmem__conn_close(conn);
+    }
+    return r;
+}
+
+/* Return: HELLO_OK, HELLO_E_BUSY or a fault. */
+KMEM_MUST_USE static int hello_somewhere(struct conn *conn, struct places *places, Kmem__Role role,
+                                         int64_t deadline_ms, struct welcome *ret_welcome,
+                                         struct failure *failure)
+{
+    for (unsigned int i = 0; i < places->n_places; i++) {
+        int r = hello_at(conn, &places->place[i], role, deadline_ms, ret_welcome, failure);
+        if (r != HELLO_E_ABSENT) {
+            return r;
+        }
+    }
+    return kmem__locate_explain(places, failure);
+}
+
+/* 10 ms: what a daemon needs to bury the dead; more would be felt, less keep it from that. */
+#define BUSY_PAUSE_MS INT64_C(10)
+
+static void hello_pause(void)
+{
+    const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
+int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
+                struct welcome *ret_welcome, struct failure *failure)
+{
+    struct places places = {.n_places = 0};
+    int timeout_ms = 0;
+    int r = kmem__locate_timeout(&timeout_ms, failure);
+    if (r == 0) {
+        r = kmem__locate_socket(socket_path, &places, failure);
+    }
+    if (r < 0) {
+        return r;
+    }
+    int64_t deadline_ms = kmem__monotonic_ms() + timeout_ms;
+    for (;;) {
+        r = hello_somewhere(conn, &places, role, deadline_ms, ret_welcome, failure);
+        if (r != HELLO_E_BUSY) {
+            break;
+        }
+        /* Behind the pause there must be time for an answer. */
+        if (kmem__monotonic_ms() + 2 * BUSY_PAUSE_MS >= deadline_ms) {
+            failure->error = ETIMEDOUT;
+            return -ETIMEDOUT;
+        }
+        hello_pause();
+    }
+    if (r == HELLO_OK) {
+        /* From here on the whole time for each answer. */
+        r = kmem__conn_limit(conn, timeout_ms, failure);
+        if (r < 0 && ret_welcome->segment_fd >= 0) {
+            (void)close(ret_welcome->segment_fd);
+        }
+    }
+    return r;
+}

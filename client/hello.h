@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * hello.h - from a list of places to a connection that the daemon has welcomed
+ */
+#ifndef CLIENT_HELLO_H
+#define CLIENT_HELLO_H
+
+#include <stdint.h>
+
+#include "client/conn.h"
+#include "client/failure.h"
+#include "proto/attributes.h"
+#include "proto/kmem.pb-c.h"
+#include "proto/limits.h"
+
+/* What the daemon says of its segment, checked. */
+struct welcome {
+    char segment_name[NAME_MAX_BYTES + 1];
+    uint64_t segment_bytes;
+    uint64_t instance; /* another number for every segment that ever was */
+    int segment_fd;    /* the caller's; -1 for an observer */
+};
+
+/**
+ * kmem__hello() - connect to the first daemon that answers, and introduce this process
+ * @conn:         not open; open on success
+ * @socket_path:  the only place to try; NULL asks the environment
+ * @role:         KMEM__ROLE__ROLE_MEMBER or KMEM__ROLE__ROLE_OBSERVER
+ * @ret_welcome:  written on success
+ * @failure:      receives the sentence
+ *
+ * Waiting: until $KMEM_TIMEOUT_MS have passed, for everything together.
+ *
+ * Return: 0, or a negative errno as kmem.h documents them for connecting.
+ */
+KMEM_MUST_USE int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
+                              struct welcome *ret_welcome, struct failure *failure);
+
+#endif

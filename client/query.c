@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A query is a connection in the role of an observer and the last sentence. Each function asks for
+ * one page of an answer after the other and hands the rows to the callback while they are still in
+ * the connection's arena: no answer, however long, takes memory of its own.
+ *
+ * A daemon that says "more" must also move on, or this side would ask for ever: every page's
+ * beginning is compared with the last one's, and an answer that stands still is -EPROTO.
+ *
+ * While a callback runs, its row lives in the arena that the next question would overwrite. A
+ * callback that asks on the same query is therefore refused (-EBUSY).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <kmem/query.h>
+
+#include "client/conn.h"
+#include "client/failure.h"
+#include "client/hello.h"
+#include "client/refusal.h"
+#include "proto/text.h"
+
+struct kmem_query {
+    const char *call; /* the one that is under way; NULL: none */
+    struct failure failure;
+    char message[SENTENCE_BYTES + 32];
+    struct conn conn;
+};
+
+/* ------------------------------------------------------------------------ opening, closing ---- */
+
+int kmem_query_open(const char *socket_path, struct kmem_query **ret_query)
+{
+    int saved_errno = errno;
+    struct failure failure;
+    struct welcome welcome;
+    struct kmem_query *query = calloc(1, sizeof(*query));
+    int r = query != NULL ? kmem__hello(&query->conn, socket_path, KMEM__ROLE__ROLE_OBSERVER,
+                                        &welcome, &failure)
+                          : kmem__failure_set(&failure, ENOMEM, "no memory for a connection");
+    if (r < 0) {
+        kmem__failure_record(&failure, "kmem_query_open");
+        free(query);
+    } else {
+        *ret_query = query;
+    }
+    errno = saved_errno;
+    return r;
+}
+
+struct kmem_query *kmem_query_close(struct kmem_query *query)
+{
+    int saved_errno = errno;
+    if (query != NULL) {
+        kmem__conn_close(&query->conn);
+        free(query);
+    }
+    errno = saved_errno;
+    return NULL;
+}
+
+const char *kmem_query_error(const struct kmem_query *query)
+{
+    return query->message;
+}
+
+/* ---------------------------------------------------------------------------- one question ---- */
+
+/* Makes query->failure the query's and the thread's last error. */
+static void query_record(struct kmem_query *query, const char *call)
+{
+    kmem__failure_record(&query->failure, call);
+    memcpy(query->message, kmem_last_error(), strlen(kmem_last_error()) + 1);
+}
+
+KMEM_MUST_USE static int query_begin(struct kmem_query *query, const char *call)
+{
+    if (query->call != NULL) {
+        int r = kmem__failure_set(&query->failure, EBUSY,
+                                  "a callback of %s asks on the same query; open another one",
+                                  query->call);
+        query_record(query, call);
+        return r;
+    }
+    query->call = call;
+    return 0;
+}
+
+/* Return: r. */
+static int query_end(struct kmem_query *query, int r)
+{
+    query->call = NULL;
+    return r;
+}
+
+/* Asks for one page. Return: 0 or a negative errno; then the sentence is in its place. */
+KMEM_MUST_USE static int query_ask(struct kmem_query *query, Kmem__Request *request,
+                                   Kmem__Response__BodyCase expected,
+                                   const Kmem__Response **ret_response)
+{
+    int saved_errno = errno;
+    int r = kmem__conn_ask(&query->conn, request, expected, NULL, ret_response, &query->failure);
+    if (r == CONN_E_REFUSED) {
+        r = kmem__refusal_of_query((*ret_response)->error, &query->failure);
+    }
+    if (r < 0) {
+        query_record(query, query->call);
+    }
+    errno = saved_errno;
+    return r;
+}
+
+KMEM_MUST_USE static int query_fail_to_move_on(struct kmem_query *query)
+{
+    int r = kmem__conn_lose(&query->conn, &query->failure, EPROTO,
+                            "sent an answer that does not move on");
+    query_record(query, query->call);
+    return r;
+}
+
+/* ----------------------------------------------------------------------------------- usage ---- */
+
+static const char *unit_name(Kmem__StatisticUnit unit)
+{
+    switch (unit) {
+    case KMEM__STATISTIC_UNIT__UNIT_BYTES:
+        return "bytes";
+    case KMEM__STATISTIC_UNIT__UNIT_MILLISECONDS:
+        return "milliseconds";
+    case KMEM__STATISTIC_UNIT__UNIT_COUNT:
+    case _KMEM__STATISTIC_UNIT_IS_INT_SIZE:
+        break;
+    }
+    /* The unit of a newer daemon, too. */
+    return "count";
+}
+
+static int usage_row(const struct kmem_daemon *daemon, const Kmem__Statistic *said,
+                     kmem_statistic_fn each, void *user)
+{
+    const struct kmem_statistic statistic = {
+        .name = said->name,
+        .kind = said->kind == KMEM__STATISTIC_KIND__STATISTIC_COUNTER ? "counter" : "gauge",
+        .unit = unit_name(said->unit),
+        .text = said->text,
+        .value = said->value,
+    };
+    return each(daemon, &statistic, user);
+}
+
+KMEM_MUST_USE static int usage_rows(struct kmem_query *query, kmem_statistic_fn each, void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Usage usage = KMEM__USAGE__INIT;
+    request.body_case = KMEM__REQUEST__BODY_USAGE;
+    request.usage = &usage;
+    int r = query_ask(query, &request, KMEM__RESPONSE__BODY_USAGE, &response);
+    if (r < 0) {
+        return r;
+    }
+    const Kmem__UsageReport *report = response->usage;
+    const struct kmem_daemon daemon = {
+        .segment_name = report->segment_name,
+        .version = report->daemon_version,
+        .pid = report->daemon_pid,
+    };
+    for (size_t i = 0; r == 0 && i < report->n_statistics; i++) {
+        r = usage_row(&daemon, report->statistics[i], each, user);
+    }
+    return r;
+}
+
+int kmem_query_usage(struct kmem_query *query, kmem_statistic_fn each, void *user)
+{
+    int r = query_begin(query, "kmem_query_usage");
+    return r < 0 ? r : query_end(query, usage_rows(query, each, user));
+}
+
+/* ---------------------------------------------------------------------------------- ledger ---- */
+
+static struct kmem_ledger_row ledger_row(const Kmem__LedgerRow *said)
+{
+    return (struct kmem_ledger_row){
+        .key = said->key,
+        .n_blocks = said->n_blocks,
+        .num_bytes = said->num_bytes,
+        .oldest_ms = said->oldest_ms,
+        .pid = said->pid,
+        .uid = said->uid,
+    };
+}
+
+static int ledger_page(const Kmem__LedgerReport *report, kmem_ledger_fn each, void *user)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < report->n_rows; i++) {
+        const struct kmem_ledger_row row = ledger_row(report->rows[i]);
+        r = each(&row, user);
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int ledger_rows(struct kmem_query *query, enum kmem_group_by by,
+                                     kmem_ledger_fn each, void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Ledger ledger = KMEM__LEDGER__INIT;
+    ledger.by = (Kmem__GroupBy)by;
+    request.body_case = KMEM__REQUEST__BODY_LEDGER;
+    request.ledger = &ledger;
+    for (;;) {
+        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_LEDGER, &response);
+        if (r == 0) {
+            r = ledger_page(response->ledger, each, user);
+        }
+        if (r != 0 || !response->ledger->more) {
+            return r;
+        }
+        uint32_t last_row = ledger.first_row;
+        if (!checked_add(last_row, response->ledger->n_rows, &ledger.first_row) ||
+            ledger.first_row == last_row) {
+            return query_fail_to_move_on(query);
+        }
+    }
+}
+
+int kmem_query_ledger(struct kmem_query *query, enum kmem_group_by by, kmem_ledger_fn each,
+                      void *user)
+{
+    int r = query_begin(query, "kmem_query_ledger");
+    return r < 0 ? r : query_end(query, ledger_rows(query, by, each, user));
+}
+
+/* ---------------------------------------------------------------------------------- blocks ---- */
+
+static int blocks_page(const Kmem__BlocksReport *report, kmem_block_fn each, void *user)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < report->n_blocks; i++) {
+        const Kmem__Block *said = report->blocks[i];
+        const struct kmem_block block = {
+            .offset = said->offset,
+            .num_bytes = said->num_bytes,
+            .reason = said->reason,
+            .pid = said->pid,
+            .uid = said->uid,
+            .command = said->command,
+            .age_ms = said->age_ms,
+        };
+        r = each(&block, user);
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int blocks_rows(struct kmem_query *query, kmem_block_fn each, void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
+    request.body_case = KMEM__REQUEST__BODY_BLOCKS;
+    request.blocks = &blocks;
+    for (;;) {
+        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_BLOCKS, &response);
+        if (r == 0) {
+            r = blocks_page(response->blocks, each, user);
+        }
+        if (r != 0 || !response->blocks->more) {
+            return r;
+        }
+        if (response->blocks->next_offset <= blocks.from_offset) {
+            return query_fail_to_move_on(query);
+        }
+        blocks.from_offset = response->blocks->next_offset;
+    }
+}
+
+int kmem_query_blocks(struct kmem_query *query, kmem_block_fn each, void *user)
+{
+    int r = query_begin(query, "kmem_query_blocks");
+    return r < 0 ? r : query_end(query, blocks_rows(query, each, user));
+}
+
+/* --------------------------------------------------------------------------------- clients ---- */
+
+static int clients_page(const Kmem__ClientsReport *report, kmem_client_fn each, void *user)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < report->n_clients; i++) {
+        const Kmem__Client *said = report->clients[i];
+        const struct kmem_client client = {
+            .slot = said->slot,
+            .pid = said->pid,
+            .uid = said->uid,
+            .gid = said->gid,
+            .command = said->command,
+            .connected = said->connected,
+            .n_blocks = said->n_blocks,
+            .num_bytes = said->num_bytes,
+            .peak_bytes = said->peak_bytes,
+            .age_ms = said->age_ms,
+        };
+        r = each(&client, user);
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int clients_rows(struct kmem_query *query, kmem_client_fn each, void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Clients clients = KMEM__CLIENTS__INIT;
+    request.body_case = KMEM__REQUEST__BODY_CLIENTS;
+    request.clients = &clients;
+    for (;;) {
+        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_CLIENTS, &response);
+        if (r == 0) {
+            r = clients_page(response->clients, each, user);
+        }
+        if (r != 0 || !response->clients->more) {
+            return r;
+        }
+        if (response->clients->next_slot <= clients.from_slot) {
+            return query_fail_to_move_on(query);
+        }
+        clients.from_slot = response->clients->next_slot;
+    }
+}
+
+int kmem_query_clients(struct kmem_query *query, kmem_client_fn each, void *user)
+{
+    int r = query_begin(query, "kmem_query_clients");
+    return r < 0 ? r : query_end(query, clients_rows(query, each, user));
+}
+
+/* ------------------------------------------------------------------------------ obituaries ---- */
+
+/* An obituary's rows stand together for the callback, in what is left of the connection's arena. */
+KMEM_MUST_USE static int obituary_row(struct kmem_query *query, const Kmem__Obituary *said,
+                                      kmem_obituary_fn each, void *user)
+{
+    ProtobufCAllocator *allocator = &query->conn.arena.allocator;
+    struct kmem_ledger_row *rows =
+        allocator->alloc(allocator->allocator_data, said->n_rows * sizeof(*rows));
+    if (rows == NULL) {
+        int r = kmem__conn_lose(&query->conn, &query->failure, ENOMEM,
+                                "sent an answer that is too large");
+        query_record(query, query->call);
+        return r;
+    }
+    for (size_t i = 0; i < said->n_rows; i++) {
+        rows[i] = ledger_row(said->rows[i]);
+    }
+    const struct kmem_obituary obituary = {
+        .number = said->number,
+        .pid = said->pid,
+        .uid = said->uid,
+        .command = said->command,
+        .left = said->left,
+        .lived_ms = said->lived_ms,
+        .ended_ms_ago = said->ended_ms_ago,
+        .n_blocks = said->n_blocks,
+        .num_bytes = said->num_bytes,
+        .peak_bytes = said->peak_bytes,
+        .n_reasons = said->n_reasons,
+        .n_rows = said->n_rows,
+        .rows = rows,
+    };
+    return each(&obituary, user);
+}
+
+KMEM_MUST_USE static int obituaries_page(struct kmem_query *query,
+                                         const Kmem__ObituariesReport *report,
+                                         kmem_obituary_fn each, void *user)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < report->n_obituaries; i++) {
+        r = obituary_row(query, report->obituaries[i], each, user);
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int obituaries_rows(struct kmem_query *query, kmem_obituary_fn each,
+                                         void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
+    request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
+    request.obituaries = &obituaries;
+    for (;;) {
+        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_OBITUARIES, &response);
+        if (r == 0) {
+            r = obituaries_page(query, response->obituaries, each, user);
+        }
+        if (r != 0 || !response->obituaries->more) {
+            return r;
+        }
+        if (response->obituaries->next_number <= obituaries.from_number) {
+            return query_fail_to_move_on(query);
+        }
+        obituaries.from_number = response->obituaries->next_number;
+    }
+}
+
+int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each, void *user)
+{
+    int r = query_begin(query, "kmem_query_obituaries");
+    return r < 0 ? r : query_end(query, obituaries_rows(query, each, user));
+}
+
+/* ---------------------------------------------------------------------------------- output ---- */
+
+char *kmem_query_escape(const char *text, char *buffer, size_t buffer_bytes)
+{
+    return text_escape(text, strlen(text), buffer, buffer_bytes);
+}
+
+char *kmem_query_format_bytes(uint64_t num_bytes, char *buffer, size_t buffer_bytes)
+{
+    return text_format_bytes(num_bytes, buffer, buffer_bytes);
+}

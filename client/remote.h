@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * remote.h - blocks that the daemon carves: one round trip each
+ */
+#ifndef CLIENT_REMOTE_H
+#define CLIENT_REMOTE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/conn.h"
+#include "client/failure.h"
+#include "client/segment.h"
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+/* A block as the daemon carved it. */
+struct carved {
+    struct seg_off offset;
+    bool is_zero; /* else its bytes are what an earlier owner left there */
+};
+
+/**
+ * kmem__remote_allocate() - have a block carved
+ * @conn:        the connection
+ * @segment:     what the answer is compared with
+ * @num_bytes:   1 at least
+ * @reason:      clean text, up to REASON_MAX_BYTES; "" for none
+ * @ret_carved:  written on success
+ * @failure:     receives the sentence
+ *
+ * Return: 0, or a negative errno as kmem_try_allocate() documents them.
+ */
+KMEM_MUST_USE int kmem__remote_allocate(struct conn *conn, const struct segment *segment,
+                                        uint64_t num_bytes, const char *reason,
+                                        struct carved *ret_carved, struct failure *failure);
+
+/** kmem__remote_release() - give a block back. Return: 0, or -errno as kmem_try_release(). */
+KMEM_MUST_USE int kmem__remote_release(struct conn *conn, struct seg_off offset,
+                                       struct failure *failure);
+
+/** kmem__remote_size_of() - a block's size as asked for. Return: 0, or -errno as for a release. */
+KMEM_MUST_USE int kmem__remote_size_of(struct conn *conn, struct seg_off offset,
+                                       uint64_t *ret_num_bytes, struct failure *failure);
+
+/** kmem__remote_leave() - tell the daemon that this process leaves. Return: 0 or a fault. */
+KMEM_MUST_USE int kmem__remote_leave(struct conn *conn, struct failure *failure);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmem.h - shared memory in which every byte has an owner and a reason
+ *
+ * A daemon, kmemd, owns one region of shared memory of a fixed size: the segment. This library
+ * asks it for blocks. The daemon's ledger knows every live block, its size, its owner and the
+ * reason the owner gave; `kmemctl` shows it. When a process ends, however it ends, what it held
+ * comes back.
+ *
+ *      char *bytes = kmem_allocate(101, "101 bytes");      // 101 bytes, every one 0
+ *      unsigned int num_bytes = kmem_sizeof_allocation(bytes);  // 101
+ *      kmem_release((void **)&bytes);                      // bytes == NULL
+ *
+ * WORDS
+ *
+ *  segment   the fixed region of memory that one daemon owns
+ *  page      16 KiB of the segment
+ *  block     what one kmem_allocate() returns
+ *  reason    the caller's words for why it needs the block; UTF-8, up to 127 bytes; longer ones are
+ *            cut at a character's border, bytes that are not UTF-8 become '?'. '/' makes a
+ *            hierarchy ("video/capture/scratch"); what follows '#' is a detail that roll-ups drop
+ *  ledger    the daemon's list of live blocks
+ *  offset    a block's position in the segment: the same number in every process, never 0
+ *
+ * WHAT IS PROMISED
+ *
+ *  - A block is num_bytes consecutive bytes, all 0, 16-byte aligned; 64-byte from 64 bytes up.
+ *  - No memory is taken from the system for it: the segment is all there is.
+ *  - A live block is nobody else's, is never moved, and is in the ledger before its pointer is
+ *    returned.
+ *  - kmem_sizeof_allocation() returns the number that was asked for, never a rounded one.
+ *  - A wrong call (a wild, interior, foreign or doubly released pointer) is caught, named and
+ *    refused; nothing is corrupted by it.
+ *
+ * WHAT IS NOT
+ *
+ *  - No protection between members of one segment: who may join a segment may read and write all
+ *    of it. The segment is the unit of trust; what must be kept apart gets another daemon.
+ *  - No constructors, no destructors: memory is for plain data, anything memset may be used on.
+ *    Pointers stored in the segment mean nothing to other processes; store offsets.
+ *  - No reallocation.
+ *  - No survival of the daemon: if it ends, calls fail with ECONNRESET and mapped blocks stay
+ *    readable and writable as long as the process lives, but nobody accounts for them any more.
+ *
+ * THE FIRST CALL of a process connects to the daemon and maps the segment. Tried, in this order:
+ * the socket $KMEM_SOCKET, and nothing else if it is set; else NAME.sock, where NAME is
+ * $KMEM_SEGMENT or "default", in $XDG_RUNTIME_DIR/kmemd, then in /run/kmemd. The daemon at the
+ * other end must run as root, as the caller's user, or as the owner of the directory that holds
+ * the socket; any other is taken for an impostor and is told nothing.
+ *
+ * THREADS: every function may be called from any thread, except where it says otherwise; calls
+ * that need the daemon take turns on the process's one connection.
+ *
+ * FORK: the child of a fork inherits the mapping, so its parent's blocks stay readable and
+ * writable in it; it owns none of them. Its first call connects anew, as a client of its own.
+ * Releasing a parent's block in the child fails with EPERM. A child may call the library whatever
+ * the parent's other threads were doing at the fork.
+ *
+ * EXEC, EXIT, SIGNALS: every descriptor is close-on-exec. The library starts no thread, installs no
+ * signal handler, and never raises SIGPIPE. No function is async-signal-safe. An exec ends the
+ * mapping but not the process: its blocks stay charged to it until it ends.
+ *
+ * WAITING: a call that needs the daemon waits for its answer for at most $KMEM_TIMEOUT_MS
+ * milliseconds (default 30,000), then fails with ETIMEDOUT and gives the connection up. A thread
+ * that is cancelled meanwhile ends when the call is over.
+ *
+ * FAILURE: the three calls of the original interface (kmem_allocate, kmem_release,
+ * kmem_sizeof_allocation) end in the failure handler, by default a message on stderr and abort().
+ * Everything else returns errors. In the library itself nothing ever aborts.
+ */
+#ifndef KMEM_KMEM_H
+#define KMEM_KMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KMEM_API __attribute__((visibility("default")))
+#define KMEM_MUST_USE __attribute__((warn_unused_result))
+
+/** The reason that the ledger shows for a block that was allocated without one. */
+#define KMEM_NO_REASON "<no reason given>"
+
+/** The longest reason, in bytes, without the terminating NUL. */
+#define KMEM_REASON_MAX_BYTES 127
+
+/* ----------------------------------------------------------------- the original interface ---- */
+
+/**
+ * kmem_allocate() - allocate zeroed bytes, or end in the failure handler
+ * @num_bytes:  1 to INT_MAX
+ * @reason:     briefly why, "Scratch buffer" say; copied. NULL is KMEM_NO_REASON. May be left out:
+ *              kmem_allocate(44) compiles in C and in C++
+ *
+ * Ownership: the caller's until kmem_release().
+ * Waiting:   at most one round trip to the daemon; the first call also connects.
+ *
+ * Return: the block. If there is no room, num_bytes is not positive, or no daemon answers, the
+ * failure handler is called; if that returns, NULL and errno as kmem_try_allocate() sets it.
+ */
+#ifdef __cplusplus
+KMEM_API void *kmem_allocate(const int num_bytes, const char *const reason = nullptr);
+#else
+KMEM_API void *kmem_allocate(const int num_bytes, const char *const reason);
+#define kmem_allocate(...) KMEM__SECOND(__VA_ARGS__, KMEM__GIVEN, KMEM__NONE, 0)(__VA_ARGS__)
+#define KMEM__SECOND(first, second, chosen, ...) chosen
+#define KMEM__GIVEN(num_bytes, reason) (kmem_allocate)((num_bytes), (reason))
+#define KMEM__NONE(num_bytes) (kmem_allocate)((num_bytes), (const char *)0)
+#endif
+
+/**
+ * kmem_release() - give a block back, and set the caller's pointer to NULL
+ * @mem:  the address of the pointer to the block; a pointer that is NULL already is ignored
+ *
+ * Ownership: the block is gone; other copies of the pointer dangle.
+ * Waiting:   at most one round trip to the daemon.
+ *
+ * A pointer that is wild, interior, another's or released before ends in the failure handler; if
+ * that returns, *mem is as it was.
+ */
+KMEM_API void kmem_release(void **mem);
+
+/**
+ * kmem_sizeof_allocation() - how many bytes were asked for
+ * @mem:  a block of this process; NULL ends in the failure handler, as every other wrong pointer
+ *
+ * Waiting: at most one round trip to the daemon.
+ *
+ * Return: the number given to kmem_allocate(), never a rounded figure. A block of 4 GiB or more,
+ * which only kmem_try_allocate() can make, ends in the failure handler: use kmem_try_sizeof().
+ * If the handler returns, 0.
+ */
+KMEM_API unsigned int kmem_sizeof_allocation(const void *const mem);
+
+/* ------------------------------------------------------ the same, with errors and without ---- */
+/* ------------------------------------------------------ a limit at 2 GiB                  ---- */
+
+/**
+ * kmem_try_allocate() - allocate zeroed bytes, or say why not
+ * @num_bytes:  1 to the segment's size
+ * @reason:     why the memory is needed; copied. NULL is KMEM_NO_REASON
+ *
+ * Ownership: the caller's until kmem_release() or kmem_try_release().
+ * Waiting:   at most one round trip to the daemon; the first call also connects.
+ *
+ * Return: the block, or NULL and errno:
+ *   EINVAL      num_bytes is 0 or larger than the segment
+ *   ENOMEM      no room; kmem_last_error() names the largest holders
+ *   ECONNREFUSED, ENOENT, EACCES, EPERM, EUSERS, EPROTONOSUPPORT
+ *               the first call, and no daemon: none listens, none may be asked, it is an impostor,
+ *               it has no room for another client, or it speaks another version
+ *   EINVAL, ENAMETOOLONG, EMFILE, ENFILE, ENOMEM, ENOSYS
+ *               the first call, and it can not be made: a variable is no name or number, the
+ *               socket's path is too long, this process or the system has no descriptor left, no
+ *               address space for the segment, or the kernel is older than Linux 4.14
+ *   EPROTO      what the daemon answered can not be; the connection is given up
+ *   ECONNRESET  the daemon has ended since
+ *   ETIMEDOUT   the daemon did not answer in time
+ */
+KMEM_API KMEM_MUST_USE void *kmem_try_allocate(size_t num_bytes, const char *reason);
+
+/**
+ * kmem_try_release() - give a block back, or say why not
+ * @mem:  the address of the pointer to the block; set to NULL on success. A pointer that is NULL
+ *        already is ignored
+ *
+ * Ownership: on success the block is gone. On an error nothing has changed.
+ * Waiting:   at most one round trip to the daemon.
+ *
+ * Return: 0, or a negative errno:
+ *   -EINVAL    mem is NULL; or the pointer is wild (in no block) or interior (inside one)
+ *   -EALREADY  the block was released before
+ *   -EPERM     the block is another process's; a parent's, say
+ *   -ECONNRESET, -ETIMEDOUT, -EPROTO and those of connecting, as kmem_try_allocate()
+ */
+KMEM_API KMEM_MUST_USE int kmem_try_release(void **mem);
+
+/**
+ * kmem_try_sizeof() - how many bytes were asked for, or why that can not be said
+ * @mem:            a block of this process
+ * @ret_num_bytes:  the number; written on success only
+ *
+ * Waiting: at most one round trip to the daemon.
+ *
+ * Return: 0, or a negative errno as kmem_try_release(); -EINVAL also if mem or ret_num_bytes is
+ * NULL.
+ */
+KMEM_API KMEM_MUST_USE int kmem_try_sizeof(const void *mem, size_t *ret_num_bytes);
+
+/**
+ * kmem_offset_of() - a pointer's position in the segment
+ * @mem:  any address inside the segment, at the start of a block or within one
+ *
+ * The offset is the same in every process of the segment; a pointer is not. No round trip: the
+ * offset of a released block is computed as well as that of a live one.
+ *
+ * Return: the offset, or 0 if the address is not in the segment or this process has not connected;
+ * a forked child that has not connected yet knows the offsets of its parent's segment.
+ */
+KMEM_API uint64_t kmem_offset_of(const void *mem);
+
+/**
+ * kmem_last_error() - what went wrong last in this thread, as a whole sentence
+ *
+ * Ownership: the library's. Valid until the next call into the library from this thread.
+ *
+ * Return: the sentence, "" if nothing has failed yet. A call that succeeds does not change it.
+ */
+KMEM_API const char *kmem_last_error(void);
+
+/* ----------------------------------------------------------------------- failure handling ---- */
+
+/** What a failure handler is told. More members may follow; struct_bytes says how many. */
+struct kmem_failure {
+    size_t struct_bytes; /* sizeof(struct kmem_failure) where the library was built */
+    const char *call;    /* "kmem_release", say */
+    const char *message; /* the whole sentence: call, block, what is wrong, what would help */
+    int error;           /* a positive errno */
+    uint64_t offset;     /* of the block that is meant; 0 if there is none */
+    uint64_t num_bytes;  /* its size, or the size asked for; 0 if unknown */
+    const char *reason;  /* its reason, or the reason given; "" if unknown */
+};
+
+typedef void (*kmem_failure_handler)(const struct kmem_failure *failure);
+
+/**
+ * kmem_set_failure_handler() - decide what happens when one of the original calls fails
+ * @handler:  called in the thread of the failing call, with no lock of the library held: it may
+ *            call the library, longjmp, throw or end the process. If it returns, the call returns
+ *            as documented above. NULL restores the default: message on stderr, abort()
+ *
+ * Return: the handler that was installed before, NULL if it was the default.
+ */
+KMEM_API kmem_failure_handler kmem_set_failure_handler(kmem_failure_handler handler);
+
+/**
+ * kmem_fail() - end in the failure handler, as the original calls do
+ * @failure:  what went wrong, every member set; struct_bytes is its size where the caller was built
+ *
+ * For wrappers of this interface, such as heap_mem.hpp: their failures go where the program has
+ * decided that failures go, and message becomes this thread's kmem_last_error(). Returns if the
+ * handler does.
+ */
+KMEM_API void kmem_fail(const struct kmem_failure *failure);
+
+/* --------------------------------------------------------------------------------- ending ---- */
+
+/**
+ * kmem_close() - leave the segment
+ *
+ * Gives back every block that this process still holds, ends the connection and unmaps the segment:
+ * every pointer into it dangles. The next call connects anew. Not needed before exit. No other
+ * thread may be in a call of this library, or touch a block, meanwhile.
+ *
+ * Return: 0, also if nothing was connected; or -ECONNRESET or -ETIMEDOUT if the daemon could not be
+ * told (the process has left all the same; the daemon takes the blocks back when it ends).
+ */
+KMEM_API int kmem_close(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

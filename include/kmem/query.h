@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * query.h - ask a kmemd daemon what its segment is used for
+ *
+ * A query is a connection of its own: it maps nothing, allocates nothing from the segment and is
+ * not a client in the daemon's table. `kmemctl` is written with this header and nothing else.
+ *
+ *      struct kmem_query *query;
+ *      int r = kmem_query_open(NULL, &query);
+ *      if (r == 0) {
+ *          r = kmem_query_ledger(query, KMEM_BY_REASON, print_row, stdout);
+ *          kmem_query_close(query);
+ *      }
+ *
+ * CONSISTENCY: an answer is put together while clients go on. A block that lives from before the
+ * question to after the answer is counted exactly once; one that comes or goes meanwhile may be
+ * counted or not. The figures of kmem_query_usage() belong to one instant.
+ *
+ * CALLBACKS are called in the thread of the call, once a row, in the order that the function
+ * documents. Strings in a row are valid until the callback returns; they are UTF-8 as clients gave
+ * them and may hold control characters: kmem_query_escape() before they meet a terminal. A callback
+ * that returns non-zero ends the call, which returns that number. A callback must not ask on the
+ * same query (-EBUSY).
+ *
+ * THREADS: one thread at a time per query. FORK: a query is the parent's alone. WAITING: each
+ * function waits for its answer for at most $KMEM_TIMEOUT_MS milliseconds (default 30,000).
+ *
+ * ERRORS, of every function that returns int: -ECONNRESET the daemon has ended; -ETIMEDOUT it did
+ * not answer in time; -EPROTO it sent what is no answer; -EACCES it does not answer this user;
+ * -ENOMEM no memory for the answer. kmem_query_error() has the sentence. After each of these but
+ * -EACCES the query can only be closed.
+ */
+#ifndef KMEM_QUERY_H
+#define KMEM_QUERY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kmem/kmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct kmem_query;
+
+/**
+ * kmem_query_open() - connect to a daemon in order to ask
+ * @socket_path:  the daemon's socket; NULL looks where kmem.h says that a first call looks
+ * @ret_query:    the connection; written on success only
+ *
+ * Ownership: the caller's until kmem_query_close().
+ *
+ * Return: 0, or a negative errno as kmem_try_allocate() has them for connecting; kmem_last_error()
+ * has the sentence.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_open(const char *socket_path, struct kmem_query **ret_query);
+
+/**
+ * kmem_query_close() - end the connection and free it
+ * @query:  may be NULL
+ *
+ * Return: NULL.
+ */
+KMEM_API struct kmem_query *kmem_query_close(struct kmem_query *query);
+
+/**
+ * kmem_query_error() - what went wrong last on this query, as a whole sentence
+ *
+ * Ownership: the query's; valid until its next call. Return: the sentence, "" if none.
+ */
+KMEM_API const char *kmem_query_error(const struct kmem_query *query);
+
+/** Who answers. Members are added at the end. */
+struct kmem_daemon {
+    const char *segment_name;
+    const char *version;
+    uint32_t pid;
+};
+
+/** One figure of kmem_query_usage(). Members are added at the end. */
+struct kmem_statistic {
+    const char *name; /* "used_bytes"; lower case, never renamed */
+    const char *kind; /* "gauge" goes up and down, "counter" only grows while the segment lives */
+    const char *unit; /* "bytes", "count" or "milliseconds" */
+    const char *text; /* one line that explains it */
+    uint64_t value;
+};
+
+typedef int (*kmem_statistic_fn)(const struct kmem_daemon *daemon,
+                                 const struct kmem_statistic *statistic, void *user);
+
+/**
+ * kmem_query_usage() - every figure the daemon keeps, taken at one instant
+ *
+ * A daemon newer than this library may have figures that this text does not know. Always there:
+ * segment_bytes = used_bytes + free_bytes + overhead_bytes, where used_bytes is what clients asked
+ * for, and overhead_bytes what rounding, half-empty slabs and the segment's header cost.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_usage(struct kmem_query *query, kmem_statistic_fn each,
+                                            void *user);
+
+enum kmem_group_by {
+    KMEM_BY_REASON, /* what follows '#' is dropped */
+    KMEM_BY_CLIENT,
+    KMEM_BY_UID,
+};
+
+/** One group of live blocks. Members are added at the end. */
+struct kmem_ledger_row {
+    const char *key; /* the reason, the command, or the user id in digits */
+    uint64_t n_blocks;
+    uint64_t num_bytes; /* as asked for, unrounded */
+    uint64_t oldest_ms; /* age of the oldest block */
+    uint32_t pid;       /* by client, else 0 */
+    uint32_t uid;       /* by client and by uid, else 0 */
+};
+
+typedef int (*kmem_ledger_fn)(const struct kmem_ledger_row *row, void *user);
+
+/** kmem_query_ledger() - the live blocks, rolled up; the group with the most bytes first */
+KMEM_API KMEM_MUST_USE int kmem_query_ledger(struct kmem_query *query, enum kmem_group_by by,
+                                             kmem_ledger_fn each, void *user);
+
+/** One live block. Members are added at the end. */
+struct kmem_block {
+    uint64_t offset;
+    uint64_t num_bytes; /* as asked for */
+    const char *reason;
+    uint32_t pid; /* the owner */
+    uint32_t uid;
+    const char *command; /* the owner's, as the kernel knew it when it connected */
+    uint64_t age_ms;
+};
+
+typedef int (*kmem_block_fn)(const struct kmem_block *block, void *user);
+
+/** kmem_query_blocks() - every live block, by offset */
+KMEM_API KMEM_MUST_USE int kmem_query_blocks(struct kmem_query *query, kmem_block_fn each,
+                                             void *user);
+
+/** One client. Members are added at the end. */
+struct kmem_client {
+    uint32_t slot; /* its place in the daemon's table */
+    uint32_t pid;
+    uint32_t uid;
+    uint32_t gid;
+    const char *command;
+    int connected; /* 0: its connection is gone, the process lives and keeps its blocks */
+    uint64_t n_blocks;
+    uint64_t num_bytes;  /* as asked for */
+    uint64_t peak_bytes; /* the most it ever held at once */
+    uint64_t age_ms;     /* since it connected */
+};
+
+typedef int (*kmem_client_fn)(const struct kmem_client *client, void *user);
+
+/** kmem_query_clients() - every client, by slot */
+KMEM_API KMEM_MUST_USE int kmem_query_clients(struct kmem_query *query, kmem_client_fn each,
+                                              void *user);
+
+/** A client that has ended. Members are added at the end. */
+struct kmem_obituary {
+    uint64_t number; /* counted from 1 since the segment was made */
+    uint32_t pid;
+    uint32_t uid;
+    const char *command;
+    int left; /* 1: it said so (kmem_close); 0: it died */
+    uint64_t lived_ms;
+    uint64_t ended_ms_ago;
+    uint64_t n_blocks; /* what it never released, and the daemon took back */
+    uint64_t num_bytes;
+    uint64_t peak_bytes;
+    uint64_t n_reasons; /* how many reasons those blocks had */
+    size_t n_rows;      /* how many of them, the largest, follow */
+    const struct kmem_ledger_row *rows;
+};
+
+typedef int (*kmem_obituary_fn)(const struct kmem_obituary *obituary, void *user);
+
+/**
+ * kmem_query_obituaries() - the clients that have ended, oldest first
+ *
+ * The daemon remembers the last 1,024.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each,
+                                                 void *user);
+
+/**
+ * kmem_query_escape() - make a foreign string safe to print on a terminal
+ * @text:          UTF-8, perhaps with control characters
+ * @buffer:        receives the text with every control character, C1 included, as \xNN and every
+ *                 backslash doubled; always terminated; cut at a character's border if it is full
+ * @buffer_bytes:  at least 1
+ *
+ * Return: buffer.
+ */
+KMEM_API char *kmem_query_escape(const char *text, char *buffer, size_t buffer_bytes);
+
+/**
+ * kmem_query_format_bytes() - "0 B", "44 B", "1.5 KiB", "16.0 MiB"
+ * @num_bytes:     a number of bytes
+ * @buffer:        receives the text; 16 bytes are always enough
+ * @buffer_bytes:  at least 1
+ *
+ * Return: buffer.
+ */
+KMEM_API char *kmem_query_format_bytes(uint64_t num_bytes, char *buffer, size_t buffer_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
