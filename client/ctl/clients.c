@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/ctl/clients.h"
+
+#include "client/ctl/format.h"
+#include "client/ctl/listing.h"
+
+static const struct table_column columns[] = {
+    {"PID", TABLE_RIGHT, false},  {"UID", TABLE_RIGHT, false},    {"GID", TABLE_RIGHT, false},
+    {"AGE", TABLE_RIGHT, false},  {"BLOCKS", TABLE_RIGHT, false}, {"BYTES", TABLE_RIGHT, false},
+    {"PEAK", TABLE_RIGHT, false}, {"STATE", TABLE_LEFT, false},   {"COMMAND", TABLE_LEFT, true},
+};
+
+static const struct listing_shape shape = {"clients", "no clients", columns, 9};
+
+static int add_row(const struct kmem_client *client, void *user)
+{
+    struct listing *listing = user;
+    bool exactly = listing->options->exact_bytes;
+    struct label pid = format_id(client->pid);
+    struct label uid = format_id(client->uid);
+    struct label gid = format_id(client->gid);
+    struct label age = format_age(client->age_ms);
+    struct label blocks = format_count(client->n_blocks);
+    struct label bytes = format_bytes(client->num_bytes, exactly);
+    struct label peak = format_bytes(client->peak_bytes, exactly);
+    const char *state = client->connected ? "connected" : "cut off";
+    struct escaped command = format_escaped(client->command);
+
+    return table_add(listing->table,
+                     (const char *[]){pid.text, uid.text, gid.text, age.text, blocks.text,
+                                      bytes.text, peak.text, state, command.text});
+}
+
+static int add_json(const struct kmem_client *client, void *user)
+{
+    struct listing *listing = user;
+    struct json_row row;
+
+    json_row_init(&row);
+    json_row_number(&row, "slot", client->slot);
+    json_row_number(&row, "pid", client->pid);
+    json_row_number(&row, "uid", client->uid);
+    json_row_number(&row, "gid", client->gid);
+    json_row_text(&row, "command", client->command);
+    json_row_bool(&row, "connected", client->connected);
+    json_row_number(&row, "n_blocks", client->n_blocks);
+    json_row_number(&row, "num_bytes", client->num_bytes);
+    json_row_number(&row, "peak_bytes", client->peak_bytes);
+    json_row_number(&row, "age_ms", client->age_ms);
+    int r = json_list_add(&listing->json, &row);
+    json_row_fini(&row);
+    return r;
+}
+
+int clients_show(struct kmem_query *query, const struct options *options,
+                 const struct screen *screen)
+{
+    struct listing listing;
+    int r = listing_begin(&listing, &shape, options, screen);
+    if (r < 0) {
+        return r;
+    }
+    r = kmem_query_clients(query, options->json ? add_json : add_row, &listing);
+    return listing_end(&listing, r);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * command.h - the words that kmemctl knows
+ *
+ * A query command names its options and one function that asks and prints; connecting, complaining
+ * and ending are main.c's. A command that is no query has a main function of its own.
+ */
+#ifndef CTL_COMMAND_H
+#define CTL_COMMAND_H
+
+#include <argp.h>
+
+#include <kmem/query.h>
+
+#include "client/ctl/options.h"
+#include "client/ctl/screen.h"
+
+/*
+ * Asks, and prints the answer on the screen.
+ * Return: an exit status (enum status); a negative errno of the query if it failed.
+ */
+typedef int (*command_show_fn)(struct kmem_query *query, const struct options *options,
+                               const struct screen *screen);
+
+/* argv[0] is "kmemctl NAME". Return: the exit status. */
+typedef int (*command_main_fn)(int argc, char **argv);
+
+struct command {
+    const char *name;
+    const char *summary;               /* one sentence for the help */
+    const struct argp_option *special; /* a query's own options; NULL if it has none */
+    command_show_fn show;              /* NULL if it is no query */
+    command_main_fn main;              /* NULL if it is one */
+};
+
+#endif

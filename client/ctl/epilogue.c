@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the program left behind.
+ *
+ * A block is unreleased if its owner has ended and the daemon had to take it back: that is what
+ * obituaries say. A child that still runs may release its blocks yet, so it is named, and what it
+ * holds is not called unreleased. The daemon hears of an end through a pidfd, a moment after
+ * waitpid() has told kmemctl; so the clients are asked for until none of them has ended.
+ */
+#include "client/ctl/epilogue.h"
+
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "client/ctl/format.h"
+#include "client/ctl/process.h"
+
+/* The daemon promises 100 ms; a loaded machine gets time for 100,000 blocks to be taken back. */
+#define SETTLE_TRIES 400
+#define SETTLE_PAUSE_NS 5000000L
+
+/* A screen is not a list: the rest is counted. */
+#define MAX_REASONS 10
+#define MAX_ALIVE 5
+
+/* ------------------------------------------------------------------------------ gathering ---- */
+
+static int count_ended(const struct kmem_client *client, void *user)
+{
+    uint64_t *n_ended = user;
+
+    *n_ended += process_has_ended((pid_t)client->pid, 0);
+    return 0;
+}
+
+static int settle(struct kmem_query *query)
+{
+    const struct timespec pause = {.tv_nsec = SETTLE_PAUSE_NS};
+    uint64_t n_ended = 1;
+    int r = 0;
+
+    for (int i = 0; r == 0 && n_ended > 0 && i < SETTLE_TRIES; i++) {
+        if (i > 0) {
+            (void)nanosleep(&pause, NULL); /* woken early, it asks early */
+        }
+        n_ended = 0;
+        r = kmem_query_clients(query, count_ended, &n_ended);
+    }
+    return r;
+}
+
+static int add_obituary(const struct kmem_obituary *obituary, void *user)
+{
+    struct epilogue *epilogue = user;
+    struct kmem_ledger_row others = {
+        .key = "<other reasons>",
+        .n_blocks = obituary->n_blocks,
+        .num_bytes = obituary->num_bytes,
+    };
+    int r = 0;
+
+    if (epilogue->n_ended == 0) {
+        epilogue->n_forgotten = obituary->number - 1;
+    }
+    epilogue->n_ended++;
+    epilogue->unreleased_blocks += obituary->n_blocks;
+    epilogue->unreleased_bytes += obituary->num_bytes;
+    for (size_t i = 0; r == 0 && i < obituary->n_rows; i++) {
+        others.n_blocks -= obituary->rows[i].n_blocks;
+        others.num_bytes -= obituary->rows[i].num_bytes;
+        r = groups_add(&obituary->rows[i], &epilogue->unreleased);
+    }
+    return r == 0 && others.n_blocks > 0 ? groups_add(&others, &epilogue->unreleased) : r;
+}
+
+static int add_alive(const struct kmem_client *client, void *user)
+{
+    struct epilogue *epilogue = user;
+    const struct kmem_ledger_row row = {
+        .key = client->command,
+        .n_blocks = client->n_blocks,
+        .num_bytes = client->num_bytes,
+        .pid = client->pid,
+    };
+
+    return groups_add(&row, &epilogue->alive);
+}
+
+int epilogue_gather(struct epilogue *epilogue, struct kmem_query *query)
+{
+    int r = settle(query);
+
+    if (r == 0) {
+        r = kmem_query_obituaries(query, add_obituary, epilogue);
+    }
+    if (r == 0) {
+        r = kmem_query_clients(query, add_alive, epilogue);
+    }
+    if (r == 0) {
+        r = figures_init(&epilogue->figures, query);
+    }
+    groups_join(&epilogue->unreleased);
+    groups_sort(&epilogue->alive);
+    return r;
+}
+
+void epilogue_fini(struct epilogue *epilogue)
+{
+    figures_fini(&epilogue->figures);
+    groups_fini(&epilogue->unreleased);
+    groups_fini(&epilogue->alive);
+}
+
+/* -------------------------------------------------------------------------------- writing ---- */
+
+static const char *plural(uint64_t count, const char *one, const char *many)
+{
+    return count == 1 ? one : many;
+}
+
+static void write_end(const struct epilogue *epilogue, struct box *box)
+{
+    struct escaped program = format_escaped(epilogue->program);
+    int status = epilogue->wait_status;
+
+    if (WIFSIGNALED(status)) {
+        const char *name = sigabbrev_np(WTERMSIG(status));
+
+        box_add(box, STYLE_BAD, "program      %s, killed by signal %d (%s%s)", program.text,
+                WTERMSIG(status), name ? "SIG" : "", name ? name : "?");
+    } else {
+        box_add(box, STYLE_PLAIN, "program      %s, exit status %d", program.text,
+                WEXITSTATUS(status));
+    }
+}
+
+static void write_figures(const struct epilogue *epilogue, struct box *box)
+{
+    const struct figures *figures = &epilogue->figures;
+    uint64_t segment = figures_get(figures, "segment_bytes");
+    uint64_t peak = figures_get(figures, "peak_bytes");
+    uint64_t taken_back = epilogue->unreleased_blocks;
+    uint64_t releases = figures_get(figures, "releases") - taken_back;
+
+    box_add(box, STYLE_PLAIN, "peak         %s of %s (%s)", format_bytes(peak, false).text,
+            format_bytes(segment, false).text, format_share(peak, segment).text);
+    box_add(box, STYLE_PLAIN, "blocks       %s allocated, %s released",
+            format_count(figures_get(figures, "allocations")).text, format_count(releases).text);
+    if (figures_get(figures, "refusals") > 0) {
+        box_add(box, STYLE_WARN, "refused      %s allocations: the segment was full (--size)",
+                format_count(figures_get(figures, "refusals")).text);
+    }
+}
+
+static void write_unreleased(const struct epilogue *epilogue, struct box *box)
+{
+    const struct groups *groups = &epilogue->unreleased;
+    uint64_t n_blocks = epilogue->unreleased_blocks;
+
+    if (n_blocks == 0) {
+        box_add(box, STYLE_GOOD, "unreleased   nothing");
+        return;
+    }
+    box_add(box, STYLE_WARN, "unreleased   %s in %s %s",
+            format_bytes(epilogue->unreleased_bytes, false).text, format_count(n_blocks).text,
+            plural(n_blocks, "block", "blocks"));
+    for (size_t i = 0; i < groups->n_groups && i < MAX_REASONS; i++) {
+        const struct group *group = &groups->groups[i];
+
+        box_add(box, STYLE_PLAIN, "  %10s %8s  %s", format_bytes(group->num_bytes, false).text,
+                format_count(group->n_blocks).text, format_escaped(group->key).text);
+    }
+    if (groups->n_groups > MAX_REASONS) {
+        box_add(box, STYLE_DIM, "  and %s more reasons",
+                format_count(groups->n_groups - MAX_REASONS).text);
+    }
+}
+
+static void write_alive(const struct epilogue *epilogue, struct box *box)
+{
+    const struct groups *groups = &epilogue->alive;
+
+    if (groups->n_groups > 0) {
+        box_add(box, STYLE_WARN, "still alive  %s %s, not counted above",
+                format_count(groups->n_groups).text,
+                plural(groups->n_groups, "process", "processes"));
+    }
+    for (size_t i = 0; i < groups->n_groups && i < MAX_ALIVE; i++) {
+        const struct group *group = &groups->groups[i];
+
+        box_add(box, STYLE_PLAIN, "  %10s %8s  pid %u (%s)",
+                format_bytes(group->num_bytes, false).text, format_count(group->n_blocks).text,
+                group->pid, format_escaped(group->key).text);
+    }
+    if (groups->n_groups > MAX_ALIVE) {
+        box_add(box, STYLE_DIM, "  and %s more", format_count(groups->n_groups - MAX_ALIVE).text);
+    }
+}
+
+void epilogue_write(const struct epilogue *epilogue, struct box *box)
+{
+    uint64_t n_seen = figures_get(&epilogue->figures, "clients_seen");
+
+    write_end(epilogue, box);
+    if (n_seen == 0) {
+        box_add(box, STYLE_DIM, "clients      none: nothing was allocated through kmem");
+        return;
+    }
+    box_add(box, STYLE_PLAIN, "clients      %s", format_count(n_seen).text);
+    write_figures(epilogue, box);
+    write_unreleased(epilogue, box);
+    write_alive(epilogue, box);
+    if (epilogue->n_forgotten > 0) {
+        box_add(box, STYLE_DIM, "the first %s obituaries are forgotten and not counted",
+                format_count(epilogue->n_forgotten).text);
+    }
+}

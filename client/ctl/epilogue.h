@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * epilogue.h - what `kmemctl run` says at the end
+ *
+ * Gathering asks the daemon, writing fills a box; between them lies a plain structure.
+ */
+#ifndef CTL_EPILOGUE_H
+#define CTL_EPILOGUE_H
+
+#include <stdint.h>
+
+#include <kmem/query.h>
+
+#include "client/ctl/box.h"
+#include "client/ctl/figures.h"
+#include "client/ctl/groups.h"
+
+struct epilogue {
+    const char *program; /* borrowed */
+    int wait_status;     /* how it ended */
+    struct figures figures;
+    struct groups unreleased; /* by reason, of all who have ended */
+    uint64_t unreleased_blocks;
+    uint64_t unreleased_bytes;
+    uint64_t n_ended;
+    uint64_t n_forgotten; /* ended so long ago that the daemon has forgotten them */
+    struct groups alive;  /* by client: who still runs */
+};
+
+/**
+ * epilogue_gather() - wait until the daemon knows of all who have ended, then ask
+ * @epilogue:  program and wait_status are set, all else is 0; epilogue_fini() is due either way
+ * Return: 0, or a negative errno of the query.
+ */
+KMEM_MUST_USE int epilogue_gather(struct epilogue *epilogue, struct kmem_query *query);
+
+void epilogue_fini(struct epilogue *epilogue);
+
+/** epilogue_write() - put it into lines */
+void epilogue_write(const struct epilogue *epilogue, struct box *box);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * groups.h - the ledger's groups, kept so that they can be folded into fewer
+ *
+ * '/' makes a hierarchy of reasons. Folded to one level, "video/capture" and "video/index" are both
+ * "video"; so is a block whose reason is just "video".
+ */
+#ifndef CTL_GROUPS_H
+#define CTL_GROUPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kmem/query.h>
+
+struct group {
+    char *key;
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint64_t oldest_ms;
+    uint32_t pid;
+    uint32_t uid;
+};
+
+struct groups {
+    struct group *groups;
+    size_t n_groups;
+    size_t capacity;
+};
+
+/** groups_fini() - free them all; an empty structure is all zero */
+void groups_fini(struct groups *groups);
+
+/** groups_add() - a kmem_ledger_fn that keeps a copy of each row; user is the struct groups */
+int groups_add(const struct kmem_ledger_row *row, void *user);
+
+/** groups_fold() - keep n_levels levels of each key, join what is the same then, sort again */
+void groups_fold(struct groups *groups, unsigned n_levels);
+
+/** groups_sort() - most bytes first; equals by key */
+void groups_sort(struct groups *groups);
+
+/** groups_join() - join the groups of one key, and sort again */
+void groups_join(struct groups *groups);
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/ctl/json.h"
+
+#include <errno.h>
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+
+#define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+
+void json_row_init(struct json_row *row)
+{
+    row->object = json_object_new_object();
+    row->failed = !row->object;
+}
+
+void json_row_fini(struct json_row *row)
+{
+    json_object_put(row->object);
+    row->object = NULL;
+}
+
+/* Takes the value. */
+static void row_give(struct json_row *row, const char *key, struct json_object *value)
+{
+    if (row->failed || !value || json_object_object_add(row->object, key, value) < 0) {
+        json_object_put(value);
+        row->failed = true;
+    }
+}
+
+void json_row_number(struct json_row *row, const char *key, uint64_t number)
+{
+    row_give(row, key, json_object_new_uint64(number));
+}
+
+void json_row_bool(struct json_row *row, const char *key, bool value)
+{
+    row_give(row, key, json_object_new_boolean(value));
+}
+
+/* Return: the bytes of the character at text, 0 if there is none. The locale is UTF-8. */
+static size_t character_bytes(const char *text)
+{
+    mbstate_t state = {0};
+    size_t n_bytes = mbrlen(text, strnlen(text, MB_LEN_MAX), &state);
+
+    return n_bytes > MB_LEN_MAX ? 0 : n_bytes;
+}
+
+/* Return: the text as valid UTF-8, to be freed; NULL if there is no memory. */
+static char *text_dup_valid(const char *text)
+{
+    char *valid = malloc(strlen(text) * strlen(REPLACEMENT) + 1);
+    char *end = valid;
+
+    while (valid && *text) {
+        size_t n_bytes = character_bytes(text);
+
+        end = n_bytes ? mempcpy(end, text, n_bytes) : stpcpy(end, REPLACEMENT);
+        text += n_bytes ? n_bytes : 1;
+    }
+    if (valid) {
+        *end = '\0';
+    }
+    return valid;
+}
+
+void json_row_text(struct json_row *row, const char *key, const char *text)
+{
+    char *valid = text_dup_valid(text);
+
+    row_give(row, key, valid ? json_object_new_string(valid) : NULL);
+    free(valid);
+}
+
+static struct json_object *row_take(struct json_row *row)
+{
+    struct json_object *object = row->object;
+
+    row->object = NULL;
+    if (row->failed) {
+        json_object_put(object);
+        return NULL;
+    }
+    return object;
+}
+
+void json_row_row(struct json_row *row, const char *key, struct json_row *child)
+{
+    row_give(row, key, row_take(child));
+}
+
+void json_row_list(struct json_row *row, const char *key)
+{
+    row_give(row, key, json_object_new_array());
+}
+
+void json_row_append(struct json_row *row, const char *key, struct json_row *child)
+{
+    struct json_object *object = row_take(child);
+    struct json_object *list = NULL;
+    bool has_list = !row->failed && json_object_object_get_ex(row->object, key, &list);
+
+    if (!object || !has_list || json_object_array_add(list, object) < 0) {
+        json_object_put(object);
+        row->failed = true;
+    }
+}
+
+static const char *row_text(const struct json_row *row)
+{
+    int flags = JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
+
+    return row->failed ? NULL : json_object_to_json_string_ext(row->object, flags);
+}
+
+int json_row_print(const struct json_row *row, FILE *file)
+{
+    const char *text = row_text(row);
+
+    if (!text) {
+        return -ENOMEM;
+    }
+    (void)fprintf(file, "%s\n", text);
+    return 0;
+}
+
+void json_list_begin(struct json_list *list, FILE *file, const char *name)
+{
+    *list = (struct json_list){.file = file};
+    (void)fprintf(file, "{ \"%s\": [", name);
+}
+
+int json_list_add(struct json_list *list, const struct json_row *row)
+{
+    const char *text = row_text(row);
+
+    if (!text) {
+        return -ENOMEM;
+    }
+    (void)fprintf(list->file, "%s\n  %s", list->has_rows ? "," : "", text);
+    list->has_rows = true;
+    return 0;
+}
+
+void json_list_end(struct json_list *list)
+{
+    (void)fprintf(list->file, "%s] }\n", list->has_rows ? "\n" : "");
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmemctl: what a segment is used for, and by whom.
+ *
+ * It is an ordinary client of <kmem/query.h> and knows nothing else of the library or the daemon.
+ * This file finds the command among the words and runs it; each command has a file of its own that
+ * asks and prints, and knows neither sockets nor the command line.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/ctl/blocks.h"
+#include "client/ctl/clients.h"
+#include "client/ctl/command.h"
+#include "client/ctl/ledger.h"
+#include "client/ctl/obituaries.h"
+#include "client/ctl/reconcile.h"
+#include "client/ctl/run.h"
+#include "client/ctl/status.h"
+#include "client/ctl/suggest.h"
+#include "client/ctl/target.h"
+#include "client/ctl/usage.h"
+
+static const struct command commands[] = {
+    {"usage", "Show how full the segment is.", usage_options, usage_show, NULL},
+    {"ledger", "Show what the live blocks are for.", ledger_options, ledger_show, NULL},
+    {"blocks", "Show every live block.", blocks_options, blocks_show, NULL},
+    {"clients", "Show who holds how much.", NULL, clients_show, NULL},
+    {"obituaries", "Show who has ended, and what they never released.", NULL, obituaries_show,
+     NULL},
+    {"reconcile", "Check that all figures add up.", NULL, reconcile_show, NULL},
+    {"run", "Run a program on a segment of its own.", NULL, NULL, run_main},
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static const struct command *command_find(const char *name)
+{
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* Return: the command that may have been meant, NULL if none comes near. */
+static const char *command_nearest(const char *typed)
+{
+    size_t least = SUGGEST_MAX_DISTANCE + 1;
+    const char *nearest = NULL;
+
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        size_t distance = suggest_distance(typed, commands[i].name);
+
+        if (distance < least) {
+            least = distance;
+            nearest = commands[i].name;
+        }
+    }
+    return nearest;
+}
+
+/* -------------------------------------------------------------------- the words before it ---- */
+
+struct words {
+    struct options options;
+    const struct command *command;
+    int at; /* where in argv the command stands */
+};
+
+static void command_or_exit(const char *name, const struct argp_state *state, struct words *words)
+{
+    if (strcmp(name, "help") == 0) {
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
+    }
+    words->command = command_find(name);
+    words->at = state->next - 1;
+    if (words->command) {
+        return;
+    }
+    const char *nearest = command_nearest(name);
+    if (nearest) {
+        argp_error(state, "there is no command \"%s\"; did you mean \"%s\"?", name, nearest);
+    } else {
+        argp_error(state, "there is no command \"%s\"", name);
+    }
+}
+
+/* What a query is told is not for a command that asks nobody. */
+static void query_options_or_exit(const struct argp_state *state, const struct words *words)
+{
+    const struct options *options = &words->options;
+
+    if (words->command && !words->command->show &&
+        (options->socket_path || options->segment_name || options->json || options->exact_bytes)) {
+        argp_error(state, "\"%s\" asks no daemon: the options before it mean nothing to it",
+                   words->command->name);
+    }
+}
+
+static error_t words_key(int key, char *argument, struct argp_state *state)
+{
+    struct words *words = state->input;
+
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &words->options;
+        return 0;
+    case ARGP_KEY_ARG:
+        command_or_exit(argument, state, words);
+        state->next = state->argc; /* the rest is the command's */
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_usage(state);
+        return 0;
+    case ARGP_KEY_END:
+        query_options_or_exit(state, words);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* The list of commands in the help comes from the table. Return: to be freed by argp. */
+static char *words_help(int key, const char *text, void *input)
+{
+    char *help = NULL;
+    size_t n_bytes = 0;
+    FILE *file = key == ARGP_KEY_HELP_PRE_DOC ? open_memstream(&help, &n_bytes) : NULL;
+
+    (void)input;
+    if (!file) {
+        return (char *)(uintptr_t)text; /* argp's way to say: as it was */
+    }
+    (void)fprintf(file, "%s\n\n", text);
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        (void)fprintf(file, "  %-12s %s\n", commands[i].name, commands[i].summary);
+    }
+    (void)fclose(file); /* a memory stream that failed leaves help shorter, or NULL */
+    return help;
+}
+
+static void words_parse(int argc, char **argv, struct words *ret_words)
+{
+    const struct argp_child children[] = {{&options_common, 0, NULL, 0}, {0}};
+    const struct argp argp = {
+        .parser = words_key,
+        .args_doc = "COMMAND [OPTION...]",
+        .doc = "What a kmemd segment is used for, and by whom.\v"
+               "\"kmemctl COMMAND --help\" explains a command, kmemctl(1) all of them.",
+        .children = children,
+        .help_filter = words_help,
+    };
+
+    *ret_words = (struct words){0};
+    (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, ret_words); /* errors end here */
+}
+
+/* -------------------------------------------------------------------------------- running ---- */
+
+static int query_run(const struct command *command, const struct options *options)
+{
+    struct screen screen;
+    struct kmem_query *query;
+    int r = target_open(options, &query);
+
+    if (r < 0) {
+        return target_complain(r, kmem_last_error());
+    }
+    screen_init(&screen, stdout);
+    r = command->show(query, options, &screen);
+    if (r < 0) {
+        r = target_complain(r, kmem_query_error(query));
+    }
+    kmem_query_close(query);
+    return r;
+}
+
+/* An answer that did not arrive where it was sent to is no answer. */
+static int output_finish(int status)
+{
+    int flushed = fflush(stdout);
+
+    if (flushed != 0 || ferror(stdout)) {
+        (void)fprintf(stderr, "kmemctl: cannot write the answer: %s\n", strerror(errno));
+        return STATUS_SYSTEM;
+    }
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct words words;
+    char name[32];
+
+    argp_err_exit_status = STATUS_USAGE;
+    argp_program_version = "kmemctl " KMEM_VERSION;
+    screen_prepare();
+    words_parse(argc, argv, &words);
+
+    (void)snprintf(name, sizeof(name), "kmemctl %s", words.command->name);
+    argc -= words.at;
+    argv += words.at;
+    argv[0] = name;
+    if (words.command->main) {
+        return words.command->main(argc, argv);
+    }
+    options_parse(words.command->summary, words.command->special, argc, argv, &words.options);
+    return output_finish(query_run(words.command, &words.options));
+}

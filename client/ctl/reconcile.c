@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Do the figures add up?
+ *
+ * What one answer says about itself must hold at any time:
+ *
+ *      used + overhead + free = segment
+ *
+ * What several answers say about each other holds only if nothing came or went between them:
+ *
+ *      usage = blocks listed = ledger by reason = ledger by client = ledger by uid = all clients
+ *      every block inside the segment, none overlapping the next
+ *
+ * So the usage is asked first and last; if it tells of the same allocations, releases and ends both
+ * times, the segment was quiet and the equations are checked. If not, everything is asked again. A
+ * segment that is never quiet gets STATUS_BUSY, neither yes nor no: pretending to have compared
+ * would be worse than saying so. Stopping the clients instead is not for a tool that only looks.
+ */
+#include "client/ctl/reconcile.h"
+
+#include <stdarg.h>
+#include <time.h>
+
+#include "client/ctl/figures.h"
+#include "client/ctl/format.h"
+#include "client/ctl/json.h"
+#include "client/ctl/status.h"
+
+/* 20 tries 50 ms apart: a second, which is what somebody at a terminal waits for. */
+#define MAX_TRIES 20
+#define PAUSE_NS 50000000L
+
+struct sum {
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+};
+
+/* What all questions of one try were answered with. */
+struct answers {
+    struct figures before;
+    struct figures after;
+    struct sum by_reason;
+    struct sum by_client;
+    struct sum by_uid;
+    struct sum clients;
+    struct sum blocks;
+    uint64_t n_overlaps; /* blocks that begin before their predecessor has ended */
+    uint64_t end_offset; /* where the last block ends */
+};
+
+static void answers_fini(struct answers *answers)
+{
+    figures_fini(&answers->before);
+    figures_fini(&answers->after);
+    *answers = (struct answers){0};
+}
+
+static int sum_row(const struct kmem_ledger_row *row, void *user)
+{
+    struct sum *sum = user;
+
+    sum->n_blocks += row->n_blocks;
+    sum->num_bytes += row->num_bytes;
+    return 0;
+}
+
+static int sum_client(const struct kmem_client *client, void *user)
+{
+    struct sum *sum = user;
+
+    sum->n_blocks += client->n_blocks;
+    sum->num_bytes += client->num_bytes;
+    return 0;
+}
+
+static int sum_block(const struct kmem_block *block, void *user)
+{
+    struct answers *answers = user;
+
+    answers->blocks.n_blocks++;
+    answers->blocks.num_bytes += block->num_bytes;
+    answers->n_overlaps += block->offset < answers->end_offset;
+    answers->end_offset = block->offset + block->num_bytes;
+    return 0;
+}
+
+static int answers_init(struct answers *answers, struct kmem_query *query)
+{
+    *answers = (struct answers){0};
+    int r = figures_init(&answers->before, query);
+    if (r == 0) {
+        r = kmem_query_ledger(query, KMEM_BY_REASON, sum_row, &answers->by_reason);
+    }
+    if (r == 0) {
+        r = kmem_query_ledger(query, KMEM_BY_CLIENT, sum_row, &answers->by_client);
+    }
+    if (r == 0) {
+        r = kmem_query_ledger(query, KMEM_BY_UID, sum_row, &answers->by_uid);
+    }
+    if (r == 0) {
+        r = kmem_query_clients(query, sum_client, &answers->clients);
+    }
+    if (r == 0) {
+        r = kmem_query_blocks(query, sum_block, answers);
+    }
+    if (r == 0) {
+        r = figures_init(&answers->after, query);
+    }
+    return r;
+}
+
+static bool answers_are_quiet(const struct answers *answers)
+{
+    static const char *const movements[] = {
+        "allocations",   "releases", "clients",    "clients_seen",
+        "clients_ended", "blocks",   "used_bytes",
+    };
+
+    for (size_t i = 0; i < sizeof(movements) / sizeof(movements[0]); i++) {
+        if (figures_get(&answers->before, movements[i]) !=
+            figures_get(&answers->after, movements[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Return: 0 with the last try's answers, which the caller frees; or what the query failed with. */
+static int answers_try(struct answers *answers, struct kmem_query *query, bool *ret_quiet)
+{
+    const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    int r = answers_init(answers, query);
+
+    *ret_quiet = r == 0 && answers_are_quiet(answers);
+    for (int i = 1; r == 0 && !*ret_quiet && i < MAX_TRIES; i++) {
+        (void)nanosleep(&pause, NULL); /* woken early, it asks early */
+        answers_fini(answers);
+        r = answers_init(answers, query);
+        *ret_quiet = r == 0 && answers_are_quiet(answers);
+    }
+    return r;
+}
+
+/* ---------------------------------------------------------------------------- the verdict ---- */
+
+/* Checks are reported as they are made: a line each, or an object each. */
+struct verdict {
+    const struct screen *screen;
+    struct json_row *json; /* NULL: lines */
+    bool is_balanced;
+};
+
+__attribute__((format(printf, 4, 5))) static void
+verdict_add(struct verdict *verdict, const char *name, bool holds, const char *format, ...)
+{
+    const struct screen *screen = verdict->screen;
+    enum style style = holds ? STYLE_GOOD : STYLE_BAD;
+    char text[256];
+
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(text, sizeof(text), format, arguments); /* too long: cut */
+    va_end(arguments);
+    verdict->is_balanced = verdict->is_balanced && holds;
+    if (verdict->json) {
+        struct json_row row;
+
+        json_row_init(&row);
+        json_row_text(&row, "name", name);
+        json_row_bool(&row, "holds", holds);
+        json_row_text(&row, "text", text);
+        json_row_append(verdict->json, "checks", &row);
+    } else {
+        (void)fprintf(screen->file, "  %s%-5s%s %-17s %s\n", screen_on(screen, style),
+                      holds ? "ok" : "WRONG", screen_off(screen, style), name, text);
+    }
+}
+
+static void check_segment(struct verdict *verdict, const struct figures *figures)
+{
+    uint64_t segment = figures_get(figures, "segment_bytes");
+    uint64_t used = figures_get(figures, "used_bytes");
+    uint64_t overhead = figures_get(figures, "overhead_bytes");
+    uint64_t free_bytes = figures_get(figures, "free_bytes");
+    bool holds = used + overhead + free_bytes == segment;
+
+    verdict_add(verdict, "segment", holds, "%s used + %s overhead + %s free %s %s bytes",
+                format_count(used).text, format_count(overhead).text, format_count(free_bytes).text,
+                holds ? "=" : "is not", format_count(segment).text);
+}
+
+static void check_sum(struct verdict *verdict, const char *name, const struct sum *sum,
+                      const struct figures *figures)
+{
+    uint64_t n_blocks = figures_get(figures, "blocks");
+    uint64_t num_bytes = figures_get(figures, "used_bytes");
+
+    if (sum->n_blocks == n_blocks && sum->num_bytes == num_bytes) {
+        verdict_add(verdict, name, true, "%s blocks, %s bytes", format_count(n_blocks).text,
+                    format_count(num_bytes).text);
+    } else {
+        verdict_add(verdict, name, false, "%s blocks, %s bytes; the usage says %s and %s",
+                    format_count(sum->n_blocks).text, format_count(sum->num_bytes).text,
+                    format_count(n_blocks).text, format_count(num_bytes).text);
+    }
+}
+
+static void check_places(struct verdict *verdict, const struct answers *answers)
+{
+    uint64_t segment = figures_get(&answers->before, "segment_bytes");
+    bool is_inside = answers->end_offset <= segment;
+
+    verdict_add(verdict, "places", is_inside && answers->n_overlaps == 0,
+                "%s overlaps, and the last block ends at %s of %s",
+                format_count(answers->n_overlaps).text, format_count(answers->end_offset).text,
+                format_count(segment).text);
+}
+
+static void check_answers(struct verdict *verdict, const struct answers *answers, bool is_quiet)
+{
+    check_segment(verdict, &answers->before);
+    if (!is_quiet) {
+        check_segment(verdict, &answers->after); /* another instant */
+        return;
+    }
+    check_sum(verdict, "blocks", &answers->blocks, &answers->before);
+    check_sum(verdict, "ledger by reason", &answers->by_reason, &answers->before);
+    check_sum(verdict, "ledger by client", &answers->by_client, &answers->before);
+    check_sum(verdict, "ledger by uid", &answers->by_uid, &answers->before);
+    check_sum(verdict, "clients", &answers->clients, &answers->before);
+    check_places(verdict, answers);
+}
+
+static int verdict_status(const struct verdict *verdict, bool is_quiet)
+{
+    if (!verdict->is_balanced) {
+        return STATUS_NEGATIVE;
+    }
+    return is_quiet ? STATUS_OK : STATUS_BUSY;
+}
+
+static const char *verdict_text(int status)
+{
+    if (status == STATUS_OK) {
+        return "balanced: every byte is accounted for";
+    }
+    return status == STATUS_BUSY
+               ? "busy: clients came and went at every try, so the sums were not compared"
+               : "NOT BALANCED: the figures contradict each other; this is a fault of kmemd";
+}
+
+static int report_text(const struct answers *answers, bool is_quiet, const struct screen *screen)
+{
+    struct verdict verdict = {.screen = screen, .is_balanced = true};
+    struct escaped name = format_escaped(answers->before.segment_name);
+
+    (void)fprintf(screen->file, "segment \"%s\"\n", name.text);
+    check_answers(&verdict, answers, is_quiet);
+    int status = verdict_status(&verdict, is_quiet);
+    (void)fprintf(screen->file, "%s\n", verdict_text(status));
+    return status;
+}
+
+static int report_json(const struct answers *answers, bool is_quiet, const struct screen *screen)
+{
+    struct json_row row;
+    struct verdict verdict = {.screen = screen, .json = &row, .is_balanced = true};
+
+    json_row_init(&row);
+    json_row_text(&row, "segment_name", answers->before.segment_name);
+    json_row_list(&row, "checks");
+    check_answers(&verdict, answers, is_quiet);
+    json_row_bool(&row, "balanced", verdict.is_balanced);
+    json_row_bool(&row, "quiet", is_quiet);
+    int r = json_row_print(&row, screen->file);
+    json_row_fini(&row);
+    return r < 0 ? r : verdict_status(&verdict, is_quiet);
+}
+
+int reconcile_show(struct kmem_query *query, const struct options *options,
+                   const struct screen *screen)
+{
+    struct answers answers;
+    bool is_quiet;
+    int r = answers_try(&answers, query, &is_quiet);
+
+    if (r == 0) {
+        r = options->json ? report_json(&answers, is_quiet, screen)
+                          : report_text(&answers, is_quiet, screen);
+    }
+    answers_fini(&answers);
+    return r;
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmemctl run: no set-up at all.
+ *
+ *      signals held back, daemon started, program started, program waited for, daemon asked,
+ *      daemon ended, signals let through
+ *
+ * A signal that would end kmemctl is forwarded to the program and kmemctl waits on: the program
+ * decides what it means, and the daemon ends after it. Each step undoes what is its own, so that
+ * on every way out there is no daemon and no directory left.
+ */
+#include "client/ctl/run.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/ctl/epilogue.h"
+#include "client/ctl/private.h"
+#include "client/ctl/program.h"
+#include "client/ctl/signals.h"
+#include "client/ctl/status.h"
+#include "client/ctl/target.h"
+
+struct run_options {
+    struct private_options daemon;
+    char **program; /* it, its arguments, NULL */
+};
+
+static const struct argp_option run_argp_options[] = {
+    {"size", 's', "SIZE", 0, "The segment's size, 1GiB if not given", 0},
+    {"commit", 'c', "WHEN", 0,
+     "Take its memory from the system \"lazy\" (the default) or \"eager\"", 0},
+    {"verbose", 'v', NULL, 0, "Let the daemon log what it does", 0},
+    {0},
+};
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is argp's */
+static error_t run_key(int key, char *argument, struct argp_state *state)
+{
+    struct run_options *options = state->input;
+
+    switch (key) {
+    case 's':
+        options->daemon.size = argument;
+        return 0;
+    case 'c':
+        options->daemon.commit = argument;
+        return 0;
+    case 'v':
+        options->daemon.verbose = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        options->program = state->argv + state->next - 1;
+        state->next = state->argc; /* the rest is the program's */
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_error(state, "which program?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static void parse(int argc, char **argv, struct run_options *ret_options)
+{
+    const struct argp argp = {
+        .options = run_argp_options,
+        .parser = run_key,
+        .args_doc = "PROGRAM [ARGUMENT...]",
+        .doc = "Run a program on a segment of its own, and show what it left behind.\v"
+               "The exit status is the program's; 128 + N if signal N killed it.",
+    };
+
+    *ret_options = (struct run_options){.daemon = {.size = "1GiB", .commit = "lazy"}};
+    (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, ret_options); /* errors end here */
+}
+
+/* -------------------------------------------------------------------------------- the end ---- */
+
+static int gather(struct epilogue *epilogue, const struct private_daemon *private)
+{
+    struct kmem_query *query;
+    int r = kmem_query_open(private_socket(private), &query);
+
+    if (r < 0) {
+        (void)target_complain(r, kmem_last_error());
+        return r;
+    }
+    r = epilogue_gather(epilogue, query);
+    if (r < 0) {
+        (void)target_complain(r, kmem_query_error(query));
+    }
+    kmem_query_close(query);
+    return r;
+}
+
+static void show_epilogue(const char *program, int wait_status,
+                          const struct private_daemon *private)
+{
+    struct epilogue epilogue = {.program = program, .wait_status = wait_status};
+    struct box box = {.title = "kmem"};
+    struct screen screen;
+
+    if (gather(&epilogue, private) == 0) {
+        screen_init(&screen, stderr);
+        epilogue_write(&epilogue, &box);
+        box_print(&box, &screen);
+    }
+    epilogue_fini(&epilogue);
+}
+
+/* ------------------------------------------------------------------------------ the steps ---- */
+
+static int run_program(const struct run_options *options, struct private_daemon *private,
+                       const struct signals *signals)
+{
+    pid_t pid;
+    int r = program_start(options->program, private, signals, &pid);
+
+    if (r < 0) {
+        (void)fprintf(stderr, "kmemctl: cannot run %s: %s\n", options->program[0], strerror(-r));
+        return r == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_RUN;
+    }
+    int wait_status = program_wait(pid, private, signals);
+    show_epilogue(options->program[0], wait_status, private);
+    return program_status(wait_status);
+}
+
+static int run_with_daemon(const struct run_options *options, const struct signals *signals)
+{
+    struct private_daemon *private = NULL;
+    int number = 0;
+    int r = private_open(&options->daemon, signals, &private, &number);
+
+    switch (r) {
+    case 0:
+        r = run_program(options, private, signals);
+        private_close(private);
+        return r;
+    case PRIVATE_E_NOT_FOUND:
+        return STATUS_NO_DAEMON;
+    case PRIVATE_E_USAGE:
+        return STATUS_USAGE;
+    case PRIVATE_E_SIGNAL:
+        return 128 + number;
+    default:
+        (void)fputs("kmemctl: the private kmemd did not start\n", stderr);
+        return STATUS_SYSTEM;
+    }
+}
+
+int run_main(int argc, char **argv)
+{
+    struct run_options options;
+    struct signals signals;
+
+    parse(argc, argv, &options);
+    int r = signals_open(&signals);
+    if (r < 0) {
+        (void)fprintf(stderr, "kmemctl: cannot wait for signals: %s\n", strerror(-r));
+        return STATUS_SYSTEM;
+    }
+    r = run_with_daemon(&options, &signals);
+    signals_close(&signals);
+    return r;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * screen.h - what the place that kmemctl prints to can show
+ *
+ * Asked once, when the program starts; everything that prints is told. A test makes its own screen
+ * on a memory stream.
+ */
+#ifndef CTL_SCREEN_H
+#define CTL_SCREEN_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct screen {
+    FILE *file;         /* borrowed */
+    bool unicode;       /* the locale's characters are UTF-8: bars and boxes may be drawn */
+    bool colour;        /* a terminal, and nobody objects ($NO_COLOR, TERM=dumb) */
+    unsigned n_columns; /* the terminal's width; 0 if it is none, and nothing is ever cut */
+};
+
+enum style {
+    STYLE_PLAIN,
+    STYLE_BOLD,
+    STYLE_DIM,
+    STYLE_GOOD,
+    STYLE_WARN,
+    STYLE_BAD,
+};
+
+/** screen_prepare() - choose the locale; once, before the first screen_init() */
+void screen_prepare(void);
+
+/** screen_init() - find out what a stream can show */
+void screen_init(struct screen *screen, FILE *file);
+
+/** screen_on() - the bytes that begin a style; "" where there is no colour */
+const char *screen_on(const struct screen *screen, enum style style);
+
+/** screen_off() - the bytes that end it; "" for a style that began with "" */
+const char *screen_off(const struct screen *screen, enum style style);
+
+#endif

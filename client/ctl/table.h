@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * table.h - rows of text in aligned columns
+ *
+ * A table keeps copies of its cells until it is printed, because a column is as wide as its widest
+ * cell. Cells are ready for a terminal: whoever adds a foreign string has escaped it.
+ */
+#ifndef CTL_TABLE_H
+#define CTL_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <kmem/kmem.h>
+
+#include "client/ctl/screen.h"
+
+enum table_align {
+    TABLE_LEFT,
+    TABLE_RIGHT,
+};
+
+struct table_column {
+    const char *title; /* borrowed for the table's life; NULL for a table without titles */
+    enum table_align align;
+    bool may_cut; /* give way first when the screen is too narrow; at most one column */
+};
+
+#define TABLE_MAX_COLUMNS 12
+
+struct table;
+
+/** table_new() - a table without rows. Return: the table, NULL if there is no memory. */
+KMEM_MUST_USE struct table *table_new(const struct table_column *columns, size_t n_columns);
+
+/** table_free() - may be NULL. Return: NULL. */
+struct table *table_free(struct table *table);
+
+/**
+ * table_add() - add a row
+ * @cells:  as many as there are columns; copied; NULL is an empty cell
+ * Return: 0 or -ENOMEM; then the table is as it was.
+ */
+KMEM_MUST_USE int table_add(struct table *table, const char *const *cells);
+
+/** table_rule() - draw a line above the next row: what follows are totals */
+void table_rule(struct table *table);
+
+/** table_row_count() - how many rows were added */
+size_t table_row_count(const struct table *table);
+
+/** table_print() - print the titles and all rows */
+void table_print(const struct table *table, const struct screen *screen);
+
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/ctl/target.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A sentence that names two paths of 107 bytes, or five reasons, has room to spare. */
+#define SENTENCE_MAX_BYTES 4096
+
+/* The library looks a segment up by the environment, and so does every client that gets to it. */
+static int environment_name(const char *segment_name)
+{
+    if (setenv("KMEM_SEGMENT", segment_name, 1) < 0 || unsetenv("KMEM_SOCKET") < 0) {
+        return -errno;
+    }
+    return 0;
+}
+
+int target_open(const struct options *options, struct kmem_query **ret_query)
+{
+    if (options->segment_name) {
+        int r = environment_name(options->segment_name);
+
+        if (r < 0) {
+            return r;
+        }
+    }
+    return kmem_query_open(options->socket_path, ret_query);
+}
+
+int target_status(int error)
+{
+    switch (-error) {
+    case EINVAL: /* a name or a path that no daemon can have */
+    case ENAMETOOLONG:
+        return STATUS_USAGE;
+    case ECONNREFUSED:
+    case ENOENT:
+    case EACCES:
+    case EPERM:
+    case EUSERS:
+    case ECONNRESET:
+    case ETIMEDOUT:
+        return STATUS_NO_DAEMON;
+    case EPROTO:
+    case EPROTONOSUPPORT:
+        return STATUS_PROTOCOL;
+    default:
+        return STATUS_SYSTEM;
+    }
+}
+
+/* The sentence may quote a reason, or a path: it is foreign. */
+int target_complain(int error, const char *sentence)
+{
+    char escaped[SENTENCE_MAX_BYTES];
+
+    kmem_query_escape(*sentence ? sentence : strerror(-error), escaped, sizeof(escaped));
+    (void)fprintf(stderr, "kmemctl: %s\n", escaped);
+    return target_status(error);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The summary: one headline, one bar, a dozen figures that are laid out by hand because everybody
+ * looks for them. All figures, those that this kmemctl has never heard of included, are printed
+ * from the daemon's own description of them (--all, --json).
+ */
+#include "client/ctl/usage.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "client/ctl/bar.h"
+#include "client/ctl/figures.h"
+#include "client/ctl/format.h"
+#include "client/ctl/json.h"
+#include "client/ctl/status.h"
+#include "client/ctl/table.h"
+
+const struct argp_option usage_options[] = {
+    {"all", OPTION_ALL, NULL, 0, "Print every figure that the daemon keeps, explained", 0},
+    {0},
+};
+
+/* 64: a cell is 1.6 %; narrower hides overhead, wider leaves a half-width terminal. */
+#define BAR_CELLS 64
+#define BAR_MIN_CELLS 8
+/* Blanks on either side. */
+#define BAR_MARGIN_COLUMNS 4
+/* From here on somebody should look, and from here on allocations are about to fail. */
+#define FULL_WARN_PERCENT 75
+#define FULL_BAD_PERCENT 90
+
+static enum style fullness_style(const struct figures *figures)
+{
+    double segment = (double)figures_get(figures, "segment_bytes");
+    double percent = 100 - 100 * (double)figures_get(figures, "free_bytes") / segment;
+
+    if (percent >= FULL_BAD_PERCENT) {
+        return STYLE_BAD;
+    }
+    return percent >= FULL_WARN_PERCENT ? STYLE_WARN : STYLE_GOOD;
+}
+
+static void print_headline(const struct figures *figures, const struct options *options,
+                           const struct screen *screen)
+{
+    struct escaped name = format_escaped(figures->segment_name);
+    struct escaped version = format_escaped(figures->version);
+    struct label size = format_bytes(figures_get(figures, "segment_bytes"), options->exact_bytes);
+    struct label uptime = format_age(figures_get(figures, "uptime_ms"));
+
+    (void)fprintf(screen->file, "%ssegment \"%s\"%s  %s  (kmemd %s, pid %u, up %s)\n\n",
+                  screen_on(screen, STYLE_BOLD), name.text, screen_off(screen, STYLE_BOLD),
+                  size.text, version.text, figures->pid, uptime.text);
+}
+
+static void print_part(const struct figures *figures, const char *word, const char *figure,
+                       const struct bar_part *part, const struct options *options,
+                       const struct screen *screen)
+{
+    uint64_t num_bytes = figures_get(figures, figure);
+    struct label bytes = format_bytes(num_bytes, options->exact_bytes);
+    struct label share = format_share(num_bytes, figures_get(figures, "segment_bytes"));
+
+    (void)fprintf(screen->file, "  %s%s%s %s %s (%s)", screen_on(screen, part->style),
+                  screen->unicode ? part->unicode : part->ascii, screen_off(screen, part->style),
+                  word, bytes.text, share.text);
+}
+
+static size_t bar_cells(const struct screen *screen)
+{
+    if (screen->n_columns == 0 || screen->n_columns >= BAR_CELLS + BAR_MARGIN_COLUMNS) {
+        return BAR_CELLS;
+    }
+    return screen->n_columns < BAR_MIN_CELLS + BAR_MARGIN_COLUMNS
+               ? BAR_MIN_CELLS
+               : screen->n_columns - BAR_MARGIN_COLUMNS;
+}
+
+static void print_bar(const struct figures *figures, const struct options *options,
+                      const struct screen *screen)
+{
+    const struct bar_part parts[] = {
+        {figures_get(figures, "used_bytes"), fullness_style(figures), "█", "#"},
+        {figures_get(figures, "overhead_bytes"), STYLE_DIM, "▒", "+"},
+        {figures_get(figures, "free_bytes"), STYLE_DIM, "░", "."},
+    };
+
+    (void)fputs("  ", screen->file);
+    bar_print(parts, 3, bar_cells(screen), screen);
+    (void)fputc('\n', screen->file);
+    print_part(figures, "used", "used_bytes", &parts[0], options, screen);
+    print_part(figures, "overhead", "overhead_bytes", &parts[1], options, screen);
+    print_part(figures, "free", "free_bytes", &parts[2], options, screen);
+    (void)fputs("\n\n", screen->file);
+}
+
+/* ---------------------------------------------------------------------------- the figures ---- */
+
+static struct label figure_label(const struct figures *figures, const char *name,
+                                 const struct options *options)
+{
+    uint64_t value = figures_get(figures, name);
+    size_t n_bytes = strlen(name);
+
+    if (n_bytes > 6 && strcmp(name + n_bytes - 6, "_bytes") == 0) {
+        return format_bytes(value, options->exact_bytes);
+    }
+    return format_count(value);
+}
+
+#define PAIRS_A_ROW 3
+#define GRID_COLUMNS ((size_t)2 * PAIRS_A_ROW)
+
+static const struct pair {
+    const char *word;
+    const char *figure;
+} grid[][PAIRS_A_ROW] = {
+    {{"  blocks", "blocks"}, {"  peak", "peak_bytes"}, {"  largest hole", "largest_hole_bytes"}},
+    {{"  reasons", "reasons"}, {"  allocations", "allocations"}, {"  releases", "releases"}},
+    {{"  clients", "clients"}, {"  seen", "clients_seen"}, {"  ended", "clients_ended"}},
+    {{"  refusals", "refusals"}, {"  requests", "requests"}, {"  misuses", "misuses"}},
+};
+
+static int grid_add(struct table *table, const struct pair *pairs, const struct figures *figures,
+                    const struct options *options)
+{
+    struct label values[PAIRS_A_ROW];
+    const char *cells[GRID_COLUMNS];
+
+    for (size_t i = 0; i < PAIRS_A_ROW; i++) {
+        values[i] = figure_label(figures, pairs[i].figure, options);
+        cells[2 * i] = pairs[i].word;
+        cells[2 * i + 1] = values[i].text;
+    }
+    return table_add(table, cells);
+}
+
+static int print_grid(const struct figures *figures, const struct options *options,
+                      const struct screen *screen)
+{
+    static const struct table_column columns[GRID_COLUMNS] = {
+        {.align = TABLE_LEFT},  {.align = TABLE_RIGHT}, {.align = TABLE_LEFT},
+        {.align = TABLE_RIGHT}, {.align = TABLE_LEFT},  {.align = TABLE_RIGHT},
+    };
+    struct table *table = table_new(columns, GRID_COLUMNS);
+    int r = table ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r == 0 && i < sizeof(grid) / sizeof(grid[0]); i++) {
+        r = grid_add(table, grid[i], figures, options);
+    }
+    if (r == 0) {
+        table_print(table, screen);
+    }
+    table_free(table);
+    return r;
+}
+
+/* ------------------------------------------------------------------ all, as they describe ---- */
+
+static struct label figure_value(const struct figure *figure, const struct options *options)
+{
+    if (strcmp(figure->unit, "bytes") == 0) {
+        return format_bytes(figure->value, options->exact_bytes);
+    }
+    if (strcmp(figure->unit, "milliseconds") == 0) {
+        return format_age(figure->value);
+    }
+    return format_count(figure->value);
+}
+
+static int all_add(struct table *table, const struct figure *figure, const struct options *options)
+{
+    struct escaped name = format_escaped(figure->name);
+    struct escaped kind = format_escaped(figure->kind);
+    struct escaped text = format_escaped(figure->text);
+    struct label value = figure_value(figure, options);
+
+    return table_add(table, (const char *[]){name.text, value.text, kind.text, text.text});
+}
+
+static int print_all(const struct figures *figures, const struct options *options,
+                     const struct screen *screen)
+{
+    static const struct table_column columns[] = {
+        {"FIGURE", TABLE_LEFT, false},
+        {"VALUE", TABLE_RIGHT, false},
+        {"KIND", TABLE_LEFT, false},
+        {"WHAT IT SAYS", TABLE_LEFT, true},
+    };
+    struct table *table = table_new(columns, 4);
+    int r = table ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r == 0 && i < figures->n_figures; i++) {
+        r = all_add(table, &figures->figures[i], options);
+    }
+    if (r == 0) {
+        (void)fputc('\n', screen->file);
+        table_print(table, screen);
+    }
+    table_free(table);
+    return r;
+}
+
+static int print_text(const struct figures *figures, const struct options *options,
+                      const struct screen *screen)
+{
+    print_headline(figures, options, screen);
+    print_bar(figures, options, screen);
+    int r = print_grid(figures, options, screen);
+    if (r == 0 && options->all) {
+        r = print_all(figures, options, screen);
+    }
+    return r;
+}
+
+/* ----------------------------------------------------------------------------------- JSON ---- */
+
+static void json_explanations(struct json_row *row, const struct figures *figures)
+{
+    struct json_row explanations;
+
+    json_row_init(&explanations);
+    for (size_t i = 0; i < figures->n_figures; i++) {
+        const struct figure *figure = &figures->figures[i];
+        struct json_row one;
+
+        json_row_init(&one);
+        json_row_text(&one, "kind", figure->kind);
+        json_row_text(&one, "unit", figure->unit);
+        json_row_text(&one, "text", figure->text);
+        json_row_row(&explanations, figure->name, &one);
+    }
+    json_row_row(row, "explanations", &explanations);
+}
+
+static int print_json(const struct figures *figures, const struct options *options,
+                      const struct screen *screen)
+{
+    struct json_row row;
+    struct json_row statistics;
+
+    json_row_init(&row);
+    json_row_text(&row, "segment_name", figures->segment_name);
+    json_row_text(&row, "version", figures->version);
+    json_row_number(&row, "pid", figures->pid);
+    json_row_init(&statistics);
+    for (size_t i = 0; i < figures->n_figures; i++) {
+        json_row_number(&statistics, figures->figures[i].name, figures->figures[i].value);
+    }
+    json_row_row(&row, "statistics", &statistics);
+    if (options->all) {
+        json_explanations(&row, figures);
+    }
+    int r = json_row_print(&row, screen->file);
+    json_row_fini(&row);
+    return r;
+}
+
+int usage_show(struct kmem_query *query, const struct options *options, const struct screen *screen)
+{
+    struct figures figures;
+    int r = figures_init(&figures, query);
+
+    if (r == 0 && options->json) {
+        r = print_json(&figures, options, screen);
+    } else if (r == 0) {
+        r = print_text(&figures, options, screen);
+    }
+    figures_fini(&figures);
+    return r;
+}
