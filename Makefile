@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+# The front door. On a fresh Debian 12 each of these installs what is missing (tests/setup) and goes
+# on; everything they do is a CMake preset, for those who want to use CMake themselves.
+PREFIX ?= /usr/local
+
+all: configure
+	cmake --build --preset default
+
+configure:
+	tests/setup build
+	cmake --preset default -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+
+demo: configure
+	cmake --build --preset default --target kmem_demo
+	@tests/demo/demo build/default
+
+# clang: builds without a warning. asan: builds and runs under AddressSanitizer, LeakSanitizer and
+# UBSan. default: the release build, every test and every lint.
+test:
+	tests/setup test
+	cmake --workflow --preset clang
+	cmake --workflow --preset asan
+	cmake --workflow --preset default
+
+lint: all
+	tests/setup test
+	ctest --preset default -L lint
+
+bench: all
+	cmake --build --preset default --target bench
+
+install: all
+	cmake --install build/default
+	test -n "$(DESTDIR)" || ldconfig
+
+clean:
+	rm -rf build
+
+.PHONY: all configure demo test lint bench install clean

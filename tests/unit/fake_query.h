@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fake_query.h - <kmem/query.h> without a daemon
+ *
+ * Answers from arrays that the test fills in. Rows come in the order of the arrays; a callback that
+ * returns non-zero ends the call, as the real one documents. With `error` set, every question fails
+ * after the rows that there are.
+ */
+#ifndef TESTS_UNIT_FAKE_QUERY_H
+#define TESTS_UNIT_FAKE_QUERY_H
+
+#include <stddef.h>
+
+#include <kmem/query.h>
+
+struct kmem_query {
+    struct kmem_daemon daemon;
+    const struct kmem_statistic *statistics;
+    size_t n_statistics;
+    const struct kmem_ledger_row *ledgers[3]; /* by enum kmem_group_by */
+    size_t n_ledgers[3];
+    const struct kmem_block *blocks;
+    size_t n_blocks;
+    const struct kmem_client *clients;
+    size_t n_clients;
+    const struct kmem_obituary *obituaries;
+    size_t n_obituaries;
+    int error;            /* what each question ends with; 0 or a negative errno */
+    unsigned n_questions; /* how many have been asked */
+    /* Called before each question is answered; may change all of the above. NULL: nothing moves. */
+    void (*before_answer)(struct kmem_query *query);
+};
+
+#endif

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/unit/fake_segment.h"
+
+#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+#define MIB UINT64_C(1048576)
+
+#define BYTES "gauge", "bytes"
+#define GAUGE "gauge", "count"
+#define COUNTER "counter", "count"
+
+#define USED (8 * MIB + 2 * MIB + 1536 + 44)
+
+static const struct kmem_statistic statistics[] = {
+    {"segment_bytes", BYTES, "the segment, as committed at the start", 64 * MIB},
+    {"used_bytes", BYTES, "live blocks, as asked for", USED},
+    {"free_bytes", BYTES, "pages that nobody has", 53 * MIB},
+    {"overhead_bytes", BYTES, "rounding, and the segment's first page", 11 * MIB - USED},
+    {"largest_hole_bytes", BYTES, "the largest block that there is room for", 40 * MIB},
+    {"peak_bytes", BYTES, "the most that used_bytes ever was", 12 * MIB},
+    {"blocks", GAUGE, "live blocks", 5},
+    {"clients", GAUGE, "processes that are in the segment", 2},
+    {"reasons", GAUGE, "distinct reasons of live blocks", 4},
+    {"allocations", COUNTER, "blocks given out", 12345},
+    {"releases", COUNTER, "blocks given back", 12340},
+    {"refusals", COUNTER, "allocations refused because there was no room", 1},
+    {"misuses", COUNTER, "wrong releases", 0},
+    {"requests", COUNTER, "requests answered", 25000},
+    {"clients_seen", COUNTER, "processes that have joined", 4},
+    {"clients_ended", COUNTER, "processes that have ended or left", 2},
+    {"uptime_ms", "gauge", "milliseconds", "since the segment was made", 3723000},
+};
+
+static const struct kmem_statistic statistics_empty[] = {
+    {"segment_bytes", BYTES, "the segment, as committed at the start", 64 * MIB},
+    {"used_bytes", BYTES, "live blocks, as asked for", 0},
+    {"free_bytes", BYTES, "pages that nobody has", 64 * MIB - 16384},
+    {"overhead_bytes", BYTES, "rounding, and the segment's first page", 16384},
+};
+
+static const struct kmem_ledger_row by_reason[] = {
+    {"video/capture", 2, 8 * MIB + 1536, 65000, 0, 0},
+    {"video/映像", 1, 2 * MIB, 3000, 0, 0},
+    {"\033[31mred", 1, 40, 500, 0, 0},
+    {"caf\xE9", 1, 4, 20, 0, 0},
+};
+
+static const struct kmem_ledger_row by_client[] = {
+    {"capture", 3, 10 * MIB + 1536, 65000, 4242, 1000},
+    {"index\n", 2, 44, 500, 4243, 0},
+};
+
+static const struct kmem_ledger_row by_uid[] = {
+    {"1000", 3, 10 * MIB + 1536, 65000, 0, 1000},
+    {"0", 2, 44, 500, 0, 0},
+};
+
+static const struct kmem_block blocks[] = {
+    {0x4000, 8 * MIB, "video/capture", 4242, 1000, "capture", 65000},
+    {0x804000, 2 * MIB, "video/映像", 4242, 1000, "capture", 3000},
+    {0xa04000, 1536, "video/capture", 4242, 1000, "capture", 2000},
+    {0xa08000, 40, "\033[31mred", 4243, 0, "index\n", 500},
+    {0xa08030, 4, "caf\xE9", 4243, 0, "index\n", 20},
+};
+
+static const struct kmem_client clients[] = {
+    {0, 4242, 1000, 100, "capture", 1, 3, 10 * MIB + 1536, 12 * MIB, 70000},
+    {3, 4243, 0, 0, "index\n", 0, 2, 44, 101, 600},
+};
+
+static const struct kmem_ledger_row left_behind[] = {
+    {"video/capture", 2, 3 * MIB, 1000, 0, 0},
+    {"\033[31mred", 1, 40, 900, 0, 0},
+};
+
+static const struct kmem_obituary obituaries[] = {
+    {1, 4240, 1000, "capture", 1, 4200, 90000, 0, 0, 5 * MIB, 0, 0, NULL},
+    {2, 4241, 0, "index\n", 0, 61000, 800, 5, 3 * MIB + 101, 4 * MIB, 3, 2, left_behind},
+};
+
+struct kmem_query fake_segment(void)
+{
+    return (struct kmem_query){
+        .daemon = {.segment_name = "video", .version = "0.1.0", .pid = 77},
+        .statistics = statistics,
+        .n_statistics = N_ELEMENTS(statistics),
+        .ledgers = {by_reason, by_client, by_uid},
+        .n_ledgers = {N_ELEMENTS(by_reason), N_ELEMENTS(by_client), N_ELEMENTS(by_uid)},
+        .blocks = blocks,
+        .n_blocks = N_ELEMENTS(blocks),
+        .clients = clients,
+        .n_clients = N_ELEMENTS(clients),
+        .obituaries = obituaries,
+        .n_obituaries = N_ELEMENTS(obituaries),
+    };
+}
+
+struct kmem_query fake_segment_empty(void)
+{
+    return (struct kmem_query){
+        .daemon = {.segment_name = "video", .version = "0.1.0", .pid = 77},
+        .statistics = statistics_empty,
+        .n_statistics = N_ELEMENTS(statistics_empty),
+    };
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fixture.h"
+
+void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_limit)
+{
+    *fixture = (struct fixture){.state_bytes = state_bytes(n_pages), .now_ms = FIXTURE_BORN_MS};
+    fixture->state_base = mmap(NULL, fixture->state_bytes, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_ptr_not_equal(fixture->state_base, MAP_FAILED);
+    const struct core_config config = {
+        .segment_name = FIXTURE_NAME,
+        .n_pages = n_pages,
+        .clients_limit = clients_limit,
+        .instance = UINT64_C(0x1234567890abcdef),
+        .pid = 4242,
+    };
+    assert_int_equal(core_init(&fixture->core, &config, fixture->state_base, FIXTURE_BORN_MS), 0);
+    assert_int_equal(core_check(&fixture->core), 0);
+}
+
+void fixture_fini(struct fixture *fixture)
+{
+    struct core *core = &fixture->core;
+    assert_int_equal(core->n_scans, 0);
+    struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        if (client->client_state == CLIENT_LIVE) {
+            core_end(core, client, false, fixture->now_ms);
+        }
+    }
+    while (core_has_dead(core)) {
+        fixture_reap(fixture, UINT32_MAX);
+    }
+    assert_int_equal(core_check(core), 0);
+    assert_int_equal(core_free_bytes(core), core_segment_bytes(core) - PAGE_BYTES);
+    assert_int_equal(core_largest_hole_bytes(core), core_free_bytes(core));
+    core_fini(core);
+    assert_int_equal(munmap(fixture->state_base, fixture->state_bytes), 0);
+}
+
+struct client_identity fixture_identity(uint32_t pid)
+{
+    struct client_identity identity = {
+        .pid = pid, .uid = 1000 + pid % 3, .gid = 100, .start_time = 1};
+    (void)snprintf(identity.command, sizeof(identity.command), "worker-%u", pid);
+    return identity;
+}
+
+struct client *fixture_join(struct fixture *fixture, uint32_t pid)
+{
+    const struct client_identity identity = fixture_identity(pid);
+    struct client *client;
+    assert_int_equal(core_join(&fixture->core, &identity, fixture->now_ms, &client), 0);
+    return client;
+}
+
+struct seg_off fixture_allocate(struct fixture *fixture, struct client *client, uint64_t num_bytes,
+                                const char *reason)
+{
+    struct seg_off off;
+    assert_int_equal(direct_allocate(&fixture->core.direct, client, num_bytes, reason,
+                                     strlen(reason), core_tick(&fixture->core, fixture->now_ms),
+                                     &off),
+                     0);
+    return off;
+}
+
+void fixture_release(struct fixture *fixture, struct client *client, struct seg_off off)
+{
+    struct direct_block block;
+    assert_int_equal(direct_release(&fixture->core.direct, client, off, &block), 0);
+}
+
+static void fixture_buried(const struct obituary *obituary, uint32_t slot, void *user)
+{
+    (void)slot;
+    struct fixture *fixture = user;
+    fixture->n_buried++;
+    fixture->last = *obituary;
+}
+
+void fixture_reap(struct fixture *fixture, uint32_t budget)
+{
+    core_reap(&fixture->core, budget, fixture_buried, fixture);
+}
+
+void fixture_end(struct fixture *fixture, struct client *client, bool left)
+{
+    const uint32_t n_buried = fixture->n_buried;
+    core_end(&fixture->core, client, left, fixture->now_ms);
+    while (fixture->n_buried == n_buried) {
+        fixture_reap(fixture, UINT32_MAX);
+    }
+}

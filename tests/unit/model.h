@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * model.h - what a core must hold, kept as simply as can be: a list of blocks, a list of clients
+ *
+ * Every question is answered by looking at all of the list. Nothing here knows pages, slabs or
+ * entries, but for model_room(), which looks at all page words and all slabs to say whether "no
+ * room" is true.
+ */
+#ifndef TESTS_UNIT_MODEL_H
+#define TESTS_UNIT_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core.h"
+
+#define MODEL_BLOCKS_MAX 4096
+#define MODEL_CLIENTS_MAX 6
+
+struct model_client {
+    uint32_t pid;
+    struct client *client; /* of the core */
+    bool ended;
+    bool left;
+    bool buried;
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint64_t peak_bytes;
+    /* What its obituary must say: what it held when it ended. */
+    uint64_t n_blocks_left;
+    uint64_t num_bytes_left;
+    uint32_t n_reasons_left;
+};
+
+struct model_block {
+    uint64_t offset;
+    uint64_t num_bytes;
+    uint32_t pid;
+    uint32_t reason; /* its number: model_reason() */
+    uint32_t born;
+    bool was_there; /* when the walk began */
+    uint32_t n_visits;
+};
+
+struct model {
+    struct model_block blocks[MODEL_BLOCKS_MAX];
+    uint32_t n_blocks;
+    uint64_t used_bytes;
+    struct model_client clients[MODEL_CLIENTS_MAX];
+    uint32_t n_clients;
+};
+
+/** model_reason() - the words of reason `number`; some differ in their detail alone, 0 has none */
+const char *model_reason(uint32_t number);
+
+/** model_client() - by pid; NULL: there is none */
+struct model_client *model_client(struct model *model, uint32_t pid);
+
+void model_client_add(struct model *model, uint32_t pid, struct client *client);
+
+/** model_client_end() - it has died, or left; it still holds what it held */
+void model_client_end(struct model *model, struct model_client *client, bool left);
+
+/** model_client_remove() - one that holds nothing */
+void model_client_remove(struct model *model, struct model_client *client);
+
+/** model_block() - the block that begins at an offset; NULL: there is none */
+struct model_block *model_block(struct model *model, uint64_t offset);
+
+/** model_block_around() - the block that a byte lies in; NULL: there is none */
+struct model_block *model_block_around(struct model *model, uint64_t offset);
+
+/** model_block_add() - Return: false if it is outside the segment or overlaps another */
+bool model_block_add(struct model *model, const struct model_block *block, uint64_t segment_bytes);
+
+void model_block_remove(struct model *model, struct model_block *block);
+
+/** model_room() - whether any hole, or any slab, has room for num_bytes */
+bool model_room(const struct core *core, uint64_t num_bytes);
+
+/** model_equals() - whether the core holds what the model holds; prints what differs */
+bool model_equals(struct model *model, const struct core *core);
+
+#endif

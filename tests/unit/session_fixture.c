@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/captured.h"
+#include "tests/unit/session_fixture.h"
+
+/* So many turns of the loop are more than anything here needs. */
+#define TURNS_MAX 2000
+
+struct server session_server;
+int session_accepted;
+
+static char directory[64];
+static char path[80];
+static struct options options;
+static uv_pipe_t listening;
+static unsigned n_fds;
+
+/* ------------------------------------------------------------------------------ the server ---- */
+
+static void died(uint32_t slot, void *user)
+{
+    (void)user;
+    core_end(&session_server.core, clients_get(&session_server.core.clients, slot), false, 0);
+    server_work(&session_server);
+}
+
+static void connected(uv_stream_t *stream, int status)
+{
+    assert_int_equal(status, 0);
+    session_accepted = session_accept(&session_server, stream);
+}
+
+static void listen_in_private(void)
+{
+    (void)snprintf(directory, sizeof(directory), "/tmp/kmem-session-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/sock", directory);
+    assert_int_equal(uv_pipe_init(&session_server.loop, &listening, 0), 0);
+    assert_int_equal(uv_pipe_bind(&listening, path), 0);
+    assert_int_equal(uv_listen((uv_stream_t *)&listening, 64, connected), 0);
+}
+
+int session_setup(void **state)
+{
+    (void)state;
+    struct server *server = &session_server;
+    const struct core_config config = {
+        .segment_name = "session", .n_pages = SESSION_PAGES, .clients_limit = SESSION_CLIENTS};
+    memset(server, 0, sizeof(*server));
+    (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */
+    /* libuv opens descriptors with the first loop of a process and keeps them. */
+    assert_int_equal(uv_loop_init(&server->loop), 0);
+    assert_int_equal(uv_loop_close(&server->loop), 0);
+    n_fds = count_fds();
+    server->options = &options;
+    server->sessions_limit = 20;
+    server->segment_fd = memfd_create("segment", MFD_CLOEXEC);
+    assert_true(server->segment_fd >= 0);
+    assert_int_equal(ftruncate(server->segment_fd, SESSION_PAGES * PAGE_BYTES), 0);
+    server->state_bytes = state_bytes(SESSION_PAGES);
+    server->state_base = mmap(NULL, server->state_bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    server->reply = reply_new();
+    server->frame = malloc(FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
+    server->session_of = calloc(CLIENTS_MAX, sizeof(*server->session_of));
+    assert_non_null(server->reply);
+    arena_init(&server->arena, malloc(REQUEST_ARENA_BYTES), REQUEST_ARENA_BYTES);
+    assert_int_equal(uv_loop_init(&server->loop), 0);
+    assert_int_equal(reaper_init(&server->reaper, &server->loop, died, NULL), 0);
+    assert_int_equal(core_init(&server->core, &config, server->state_base, 0), 0);
+    assert_int_equal(uv_idle_init(&server->loop, &server->idle), 0);
+    server->idle.data = server;
+    listen_in_private();
+    return 0;
+}
+
+static void buried(const struct obituary *obituary, uint32_t slot, void *user)
+{
+    (void)obituary;
+    (void)user;
+    reaper_forget(&session_server.reaper, slot);
+}
+
+static void end_everybody(void)
+{
+    struct core *core = &session_server.core;
+    while (session_server.sessions) {
+        session_close(session_server.sessions);
+    }
+    struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        if (client->client_state == CLIENT_LIVE) {
+            core_end(core, client, false, 0);
+        }
+    }
+    while (core_has_dead(core)) {
+        core_reap(core, UINT32_MAX, buried, NULL);
+    }
+}
+
+int session_teardown(void **state)
+{
+    (void)state;
+    struct server *server = &session_server;
+    end_everybody();
+    uv_close((uv_handle_t *)&server->idle, NULL);
+    uv_close((uv_handle_t *)&listening, NULL);
+    (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    assert_int_equal(server->n_sessions, 0);
+    assert_int_equal(core_check(&server->core), 0);
+    assert_int_equal(core_free_bytes(&server->core), (SESSION_PAGES - 1) * PAGE_BYTES);
+    core_fini(&server->core);
+    reaper_fini(&server->reaper);
+    assert_int_equal(uv_loop_close(&server->loop), 0);
+    assert_int_equal(munmap(server->state_base, server->state_bytes), 0);
+    free(server->session_of);
+    free(server->arena.bytes);
+    free(server->frame);
+    server->reply = reply_free(server->reply);
+    assert_int_equal(close(server->segment_fd), 0);
+    (void)unlink(path);
+    assert_int_equal(rmdir(directory), 0);
+    assert_int_equal(count_fds(), n_fds);
+    return 0;
+}
+
+uv_stream_t *session_listening(void)
+{
+    return (uv_stream_t *)&listening;
+}
+
+void turn(void)
+{
+    (void)uv_run(&session_server.loop, UV_RUN_NOWAIT);
+}
+
+/* ----------------------------------------------------------------------------- connections ---- */
+
+int connection_open(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, sizeof(path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+void connection_close(int fd)
+{
+    assert_int_equal(close(fd), 0);
+    for (unsigned n = 0; n < 5; n++) {
+        turn();
+    }
+}
+
+void say_bytes(int fd, const void *bytes, size_t n_bytes)
+{
+    assert_int_equal(send(fd, bytes, n_bytes, MSG_NOSIGNAL), n_bytes);
+}
+
+void say(int fd, const Kmem__Request *request)
+{
+    unsigned char frame[FRAME_HEADER_BYTES + REQUEST_MAX_BYTES];
+    const size_t n_bytes = frame_encode(&request->base, frame, sizeof(frame));
+    assert_true(n_bytes > 0);
+    say_bytes(fd, frame, n_bytes);
+}
+
+/* Receives into a buffer. Return: how many bytes, 0 at the end; ret_fd as recvmsg() has it. */
+static size_t receive(int fd, void *bytes, size_t n_bytes, int *ret_fd)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    struct iovec part = {bytes, n_bytes};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    for (unsigned n = 0; n < TURNS_MAX; n++) {
+        message.msg_controllen = sizeof(control);
+        const ssize_t n_received = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+        if (n_received >= 0) {
+            const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+            if (header) {
+                memcpy(ret_fd, CMSG_DATA(header), sizeof(int));
+            }
+            return (size_t)n_received;
+        }
+        if (errno == ECONNRESET) {
+            return 0; /* closed with what we said unread */
+        }
+        assert_int_equal(errno, EAGAIN);
+        turn();
+        if (n % 50 == 49) {
+            (void)usleep(200); /* for what waits for time to pass */
+        }
+    }
+    fail_msg("the server neither answers nor closes");
+    return 0;
+}
+
+static bool receive_all(int fd, unsigned char *bytes, size_t n_bytes, int *ret_fd)
+{
+    for (size_t at = 0; at < n_bytes;) {
+        const size_t n_received = receive(fd, bytes + at, n_bytes - at, ret_fd);
+        if (n_received == 0) {
+            return false;
+        }
+        at += n_received;
+    }
+    return true;
+}
+
+const Kmem__Response *hear_with_descriptor(int fd, int *ret_fd)
+{
+    static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
+    static _Alignas(16) unsigned char memory[RESPONSE_ARENA_BYTES];
+    struct arena arena;
+    *ret_fd = -1;
+    if (!receive_all(fd, frame, FRAME_HEADER_BYTES, ret_fd)) {
+        return NULL;
+    }
+    const uint32_t length = frame_length(frame);
+    assert_true(length <= RESPONSE_MAX_BYTES);
+    assert_true(receive_all(fd, frame + FRAME_HEADER_BYTES, length, ret_fd));
+    arena_init(&arena, memory, sizeof(memory));
+    const ProtobufCMessage *message =
+        frame_decode(&arena, &kmem__response__descriptor, frame + FRAME_HEADER_BYTES, length);
+    assert_non_null(message);
+    return (const Kmem__Response *)message;
+}
+
+const Kmem__Response *hear(int fd)
+{
+    int descriptor;
+    const Kmem__Response *response = hear_with_descriptor(fd, &descriptor);
+    assert_int_equal(descriptor, -1);
+    return response;
+}
+
+bool hear_nothing(int fd)
+{
+    char byte;
+    for (unsigned n = 0; n < 20; n++) {
+        turn();
+    }
+    return recv(fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
+/* -------------------------------------------------------------------------------- requests ---- */
+
+#define REQUEST(body, name)                                                                        \
+    Kmem__Request request = KMEM__REQUEST__INIT;                                                   \
+    request.id = 7;                                                                                \
+    request.body_case = KMEM__REQUEST__BODY_##name;                                                \
+    request.body = &body
+
+void say_hello(int fd, Kmem__Role role)
+{
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    REQUEST(hello, HELLO);
+    hello.version = PROTOCOL_VERSION;
+    hello.role = role;
+    say(fd, &request);
+}
+
+void say_allocate(int fd, uint64_t num_bytes, const char *reason)
+{
+    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
+    REQUEST(allocate, ALLOCATE);
+    allocate.num_bytes = num_bytes;
+    allocate.reason = (ProtobufCBinaryData){strlen(reason), (uint8_t *)reason};
+    say(fd, &request);
+}
+
+void say_blocks(int fd)
+{
+    Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
+    REQUEST(blocks, BLOCKS);
+    say(fd, &request);
+}
+
+void say_usage(int fd)
+{
+    Kmem__Usage usage = KMEM__USAGE__INIT;
+    REQUEST(usage, USAGE);
+    say(fd, &request);
+}
+
+void say_goodbye(int fd)
+{
+    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
+    REQUEST(goodbye, GOODBYE);
+    say(fd, &request);
+}
+
+int connection_open_member(void)
+{
+    const int fd = connection_open();
+    int descriptor;
+    say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+    const Kmem__Response *response = hear_with_descriptor(fd, &descriptor);
+    assert_non_null(response);
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME);
+    assert_true(descriptor >= 0);
+    assert_int_equal(close(descriptor), 0);
+    return fd;
+}
+
+int connection_open_observer(void)
+{
+    const int fd = connection_open();
+    say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
+    const Kmem__Response *response = hear(fd);
+    assert_non_null(response);
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME);
+    return fd;
+}

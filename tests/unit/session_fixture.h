@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session_fixture.h - a server in this thread, and connections to it from this thread
+ *
+ * The server is put together by hand around the real sessions, core and reaper; its loop turns
+ * while somebody listens for an answer.
+ */
+#ifndef TESTS_UNIT_SESSION_FIXTURE_H
+#define TESTS_UNIT_SESSION_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/server.h"
+
+#define SESSION_PAGES 256
+#define SESSION_CLIENTS 4
+
+/* The server, and what session_accept() returned last. */
+extern struct server session_server;
+extern int session_accepted;
+
+int session_setup(void **state);
+
+/** session_teardown() - asserts that no descriptor, session or block is left */
+int session_teardown(void **state);
+
+/** session_listening() - the socket that connections come from */
+uv_stream_t *session_listening(void);
+
+/** turn() - let the loop do what there is to do */
+void turn(void);
+
+/** connection_open() - connect; the server has not accepted yet */
+int connection_open(void);
+
+/** connection_close() - and let the server see it */
+void connection_close(int fd);
+
+/** say_bytes() - send bytes, which the socket must take */
+void say_bytes(int fd, const void *bytes, size_t n_bytes);
+
+/** say() - send a request as a frame */
+void say(int fd, const Kmem__Request *request);
+
+/** hear() - Return: the next response, valid until the next call; NULL: the connection is closed */
+const Kmem__Response *hear(int fd);
+
+/** hear_with_descriptor() - likewise; ret_fd gets a descriptor that came along, or -1 */
+const Kmem__Response *hear_with_descriptor(int fd, int *ret_fd);
+
+/** hear_nothing() - whether the server sends nothing and keeps the connection, some turns long */
+bool hear_nothing(int fd);
+
+void say_hello(int fd, Kmem__Role role);
+void say_allocate(int fd, uint64_t num_bytes, const char *reason);
+void say_blocks(int fd);
+void say_usage(int fd);
+void say_goodbye(int fd);
+
+/** connection_open_member() - connect and join; the descriptor that came is closed */
+int connection_open_member(void);
+
+int connection_open_observer(void);
+
+#endif

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/clients.h"
+#include "tests/unit/broken.h"
+#include "tests/unit/fail.h"
+
+#define N_PAGES 64
+#define LIMIT 10
+
+static void *file;
+static struct state segment;
+static struct clients clients;
+
+static int clients_setup(void **state)
+{
+    (void)state;
+    file = calloc(1, state_bytes(N_PAGES));
+    assert_non_null(file);
+    state_format(&segment, file, N_PAGES, 1, 0);
+    assert_int_equal(clients_init(&clients, &segment, LIMIT), 0);
+    return 0;
+}
+
+static int clients_teardown(void **state)
+{
+    (void)state;
+    clients_fini(&clients);
+    free(file);
+    return 0;
+}
+
+static struct client_identity identity_of(uint32_t pid)
+{
+    return (struct client_identity){
+        .pid = pid, .uid = 1000, .gid = 100, .start_time = 77, .command = "worker"};
+}
+
+static struct client *add(uint32_t pid)
+{
+    const struct client_identity identity = identity_of(pid);
+    struct client *client;
+    assert_int_equal(clients_add(&clients, &identity, 5, &client), 0);
+    assert_int_equal(clients_check(&clients), 0);
+    return client;
+}
+
+static void end_and_remove(struct client *client)
+{
+    clients_end(&clients, client, false, 9);
+    assert_int_equal(clients_check(&clients), 0);
+    clients_remove(&clients, client);
+    assert_int_equal(clients_check(&clients), 0);
+}
+
+static void test_clients_add_writes_who_it_is_to_the_state(void **state)
+{
+    (void)state;
+
+    const struct client *client = add(4321);
+
+    const struct state_client *stored = &segment.clients[client->slot];
+    assert_int_equal(atomic_load(&stored->pid), 4321);
+    assert_int_equal(stored->start_time, 77);
+    assert_int_equal(stored->uid, 1000);
+    assert_int_equal(stored->gid, 100);
+    assert_int_equal(stored->born, 5);
+    assert_string_equal(stored->command, "worker");
+    assert_int_equal(client->client_state, CLIENT_LIVE);
+    assert_true(client->connected);
+    assert_int_equal(clients.n_live, 1);
+}
+
+static void test_clients_add_terminates_the_command(void **state)
+{
+    (void)state;
+    struct client_identity identity = identity_of(1);
+    memset(identity.command, 'x', sizeof(identity.command));
+    struct client *client;
+
+    assert_int_equal(clients_add(&clients, &identity, 0, &client), 0);
+
+    assert_int_equal(strlen(client->identity.command), COMMAND_BYTES - 1);
+}
+
+static void test_clients_add_beyond_the_limit_is_full(void **state)
+{
+    (void)state;
+    const struct client_identity identity = identity_of(99);
+    struct client *last = NULL;
+    for (uint32_t i = 0; i < LIMIT; i++) {
+        last = add(1 + i);
+    }
+    struct client *client = NULL;
+
+    assert_int_equal(clients_add(&clients, &identity, 0, &client), CLIENTS_E_FULL);
+
+    assert_null(client);
+    clients_end(&clients, last, false, 0); /* what it held is not back yet */
+    assert_int_equal(clients_add(&clients, &identity, 0, &client), CLIENTS_E_FULL);
+    clients_remove(&clients, last);
+    assert_int_equal(clients_add(&clients, &identity, 0, &client), 0);
+    assert_int_equal(clients_check(&clients), 0);
+}
+
+static void test_clients_add_up_to_the_largest_limit(void **state)
+{
+    (void)state;
+    clients_fini(&clients);
+    assert_int_equal(clients_init(&clients, &segment, CLIENTS_MAX), 0);
+    const struct client_identity identity = identity_of(7);
+    struct client *client = NULL;
+
+    for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
+        assert_int_equal(clients_add(&clients, &identity, 0, &client), 0);
+    }
+
+    assert_int_equal(client->slot, CLIENTS_MAX - 1);
+    assert_int_equal(clients_add(&clients, &identity, 0, &client), CLIENTS_E_FULL);
+    assert_int_equal(clients_check(&clients), 0);
+}
+
+static void test_clients_init_with_a_senseless_limit_is_a_bug(void **state)
+{
+    (void)state;
+    struct clients other;
+
+    assert_broken(assert_int_equal(clients_init(&other, &segment, 0), 0));
+    assert_broken(assert_int_equal(clients_init(&other, &segment, CLIENTS_MAX + 1), 0));
+}
+
+static void test_clients_init_without_memory_fails_cleanly(void **state)
+{
+    (void)state;
+    struct clients other;
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        const int r = clients_init(&other, &segment, LIMIT);
+        assert_int_equal(r, fail_end() ? -ENOMEM : 0);
+    }
+    clients_fini(&other);
+}
+
+static void test_clients_remove_frees_the_slot_with_another_generation(void **state)
+{
+    (void)state;
+    struct client *first = add(1);
+    (void)add(2);
+    const uint32_t slot = first->slot;
+    const uint32_t generation = first->generation;
+    client_charge(first, 100);
+    client_discharge(first, 100);
+
+    end_and_remove(first);
+    assert_int_equal(atomic_load(&segment.clients[slot].pid), 0);
+
+    const struct client *second = add(3);
+    assert_int_equal(second->slot, slot);
+    assert_int_not_equal(second->generation, generation);
+    assert_int_equal(second->peak_bytes, 0);
+    assert_false(second->left);
+}
+
+static void test_clients_remove_of_one_that_lives_or_holds_is_a_bug(void **state)
+{
+    (void)state;
+    struct client *client = add(1);
+
+    assert_broken(clients_remove(&clients, client));
+    client_charge(client, 1);
+    clients_end(&clients, client, true, 0);
+    assert_broken(clients_end(&clients, client, true, 0));
+    assert_broken(clients_remove(&clients, client));
+}
+
+static void test_clients_end_remembers_how_and_when(void **state)
+{
+    (void)state;
+    struct client *client = add(1);
+
+    clients_end(&clients, client, true, 42);
+
+    assert_int_equal(client->client_state, CLIENT_ENDED);
+    assert_true(client->left);
+    assert_int_equal(client->ended, 42);
+    assert_int_equal(clients.n_live, 0);
+    assert_int_equal(clients.n_ended, 1);
+    assert_ptr_equal(clients_get(&clients, client->slot), client);
+}
+
+static void test_clients_get_of_an_unused_slot_is_a_bug(void **state)
+{
+    (void)state;
+    struct client *client = add(1);
+    const uint32_t slot = client->slot;
+    end_and_remove(client);
+
+    assert_broken((void)clients_get(&clients, slot));
+    assert_broken((void)clients_get(&clients, slot + 1));
+}
+
+static void test_clients_next_skips_unused_slots(void **state)
+{
+    (void)state;
+    struct client *first = add(1);
+    struct client *second = add(2);
+    struct client *third = add(3);
+    end_and_remove(second);
+
+    assert_ptr_equal(clients_next(&clients, 0), first);
+    assert_ptr_equal(clients_next(&clients, 1), third);
+    assert_null(clients_next(&clients, 3));
+    assert_null(clients_next(&clients, UINT32_MAX));
+}
+
+static void test_clients_find_knows_a_process_by_pid_and_start_time(void **state)
+{
+    (void)state;
+    (void)add(10);
+    const struct client *client = add(11);
+    struct client_identity identity = identity_of(11);
+
+    assert_ptr_equal(clients_find(&clients, &identity), client);
+    identity.start_time++; /* another process that got the same pid */
+    assert_null(clients_find(&clients, &identity));
+    identity = identity_of(12);
+    assert_null(clients_find(&clients, &identity));
+}
+
+static void test_client_charge_keeps_the_peak(void **state)
+{
+    (void)state;
+    struct client *client = add(1);
+
+    client_charge(client, 30);
+    client_charge(client, 70);
+    client_discharge(client, 30);
+    client_charge(client, 5);
+
+    assert_int_equal(client->n_blocks, 2);
+    assert_int_equal(client->num_bytes, 75);
+    assert_int_equal(client->peak_bytes, 100);
+    assert_broken(client_discharge(client, 76));
+    client_discharge(client, 70);
+    client_discharge(client, 5);
+    assert_broken(client_discharge(client, 0));
+}
+
+static void test_clients_check_finds_what_is_wrong(void **state)
+{
+    (void)state;
+    struct client *client = add(1);
+    end_and_remove(add(2));
+
+    clients.n_live++;
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    clients.n_live--;
+    clients.n_ended++;
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    clients.n_ended--;
+    clients.free_slots[0] = client->slot; /* free, and in use */
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    clients.free_slots[0] = 1;
+    clients.n_free_slots = 0; /* a slot is lost */
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    clients.n_free_slots = 1;
+    atomic_store(&segment.clients[client->slot].pid, 3);
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    atomic_store(&segment.clients[client->slot].pid, 1);
+    atomic_store(&segment.clients[1].pid, 2); /* of an unused slot */
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    atomic_store(&segment.clients[1].pid, 0);
+    client->slot = 1;
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    client->slot = 0;
+    clients.limit = 0;
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    clients.limit = LIMIT;
+    assert_int_equal(clients_check(&clients), 0);
+}
+
+#define CLIENTS_TEST(test) cmocka_unit_test_setup_teardown(test, clients_setup, clients_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CLIENTS_TEST(test_clients_add_writes_who_it_is_to_the_state),
+        CLIENTS_TEST(test_clients_add_terminates_the_command),
+        CLIENTS_TEST(test_clients_add_beyond_the_limit_is_full),
+        CLIENTS_TEST(test_clients_add_up_to_the_largest_limit),
+        CLIENTS_TEST(test_clients_init_with_a_senseless_limit_is_a_bug),
+        CLIENTS_TEST(test_clients_init_without_memory_fails_cleanly),
+        CLIENTS_TEST(test_clients_remove_frees_the_slot_with_another_generation),
+        CLIENTS_TEST(test_clients_remove_of_one_that_lives_or_holds_is_a_bug),
+        CLIENTS_TEST(test_clients_end_remembers_how_and_when),
+        CLIENTS_TEST(test_clients_get_of_an_unused_slot_is_a_bug),
+        CLIENTS_TEST(test_clients_next_skips_unused_slots),
+        CLIENTS_TEST(test_clients_find_knows_a_process_by_pid_and_start_time),
+        CLIENTS_TEST(test_client_charge_keeps_the_peak),
+        CLIENTS_TEST(test_clients_check_finds_what_is_wrong),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

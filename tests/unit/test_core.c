@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/core.h"
+#include "tests/unit/broken.h"
+#include "tests/unit/fail.h"
+#include "tests/unit/fixture.h"
+
+#define N_PAGES 256
+#define LIMIT 20
+
+static struct fixture fixture;
+static struct core *core;
+
+static int core_setup(void **state)
+{
+    (void)state;
+    fixture_init(&fixture, N_PAGES, LIMIT);
+    core = &fixture.core;
+    return 0;
+}
+
+static int core_teardown(void **state)
+{
+    (void)state;
+    fixture_fini(&fixture);
+    return 0;
+}
+
+static int join(uint32_t pid, struct client **ret_client)
+{
+    const struct client_identity identity = fixture_identity(pid);
+    return core_join(core, &identity, fixture.now_ms, ret_client);
+}
+
+/* n blocks of a size, so many that they fill several slabs. */
+static void hold(struct client *client, uint32_t n_blocks, uint64_t num_bytes)
+{
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        (void)fixture_allocate(&fixture, client, num_bytes, "held");
+    }
+}
+
+static void end(struct client *client)
+{
+    core_end(core, client, false, fixture.now_ms);
+}
+
+/* Reaps in the smallest steps, checking after each. Return: how many it took. */
+static uint32_t reap_all(void)
+{
+    uint32_t n_steps = 0;
+    while (core_has_dead(core)) {
+        fixture_reap(&fixture, 1);
+        assert_int_equal(core_check(core), 0);
+        n_steps++;
+        assert_true(n_steps < 10 * N_PAGES);
+    }
+    return n_steps;
+}
+
+/* ------------------------------------------------------------------------------ init, join ---- */
+
+static void test_core_init_adds_up(void **state)
+{
+    (void)state;
+
+    assert_int_equal(core_segment_bytes(core), N_PAGES * PAGE_BYTES);
+    assert_int_equal(core_free_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
+    assert_int_equal(core_largest_hole_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
+    assert_int_equal(core_overhead_bytes(core), PAGE_BYTES);
+    assert_false(core_has_dead(core));
+}
+
+static void test_core_init_without_memory_fails_cleanly(void **state)
+{
+    (void)state;
+    struct core other;
+    void *base = calloc(1, state_bytes(N_PAGES));
+    assert_non_null(base);
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        const int r = core_init(&other, &core->config, base, 0);
+        const bool failed = fail_end();
+        assert_int_equal(r, failed ? -ENOMEM : 0);
+        assert_true(failed || nth > 10); /* of pages 4, of each of the three tables 2 or more */
+    }
+    core_fini(&other);
+    free(base);
+}
+
+static void test_core_fini_with_a_client_is_a_bug(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 1);
+
+    assert_broken(core_fini(core));
+    end(client);
+    assert_broken(core_fini(core));
+}
+
+static void test_core_tick_counts_from_the_beginning(void **state)
+{
+    (void)state;
+
+    assert_int_equal(core_tick(core, FIXTURE_BORN_MS), 0);
+    assert_int_equal(core_tick(core, FIXTURE_BORN_MS + 1234), 12);
+    assert_int_equal(core_tick(core, 0), 0);
+}
+
+static void test_core_join_beyond_the_limit_is_full(void **state)
+{
+    (void)state;
+    struct client *client;
+    for (uint32_t i = 0; i < LIMIT; i++) {
+        (void)fixture_join(&fixture, 100 + i);
+    }
+
+    assert_int_equal(join(99, &client), CLIENTS_E_FULL);
+
+    assert_int_equal(core->n_clients_seen, LIMIT);
+}
+
+static void test_core_join_of_a_client_that_comes_back_is_the_same_client(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 5);
+    const struct seg_off off = fixture_allocate(&fixture, client, 10, "mine");
+    client->connected = false;
+    struct client *again;
+
+    assert_int_equal(join(5, &again), 0);
+
+    assert_ptr_equal(again, client);
+    assert_true(client->connected);
+    assert_int_equal(core->n_clients_seen, 1);
+    fixture_release(&fixture, again, off);
+}
+
+static void test_core_join_while_its_former_blocks_are_taken_back_is_ending(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 5);
+    hold(client, 10, 1000);
+    end(client);
+    struct client *again = NULL;
+
+    assert_int_equal(join(5, &again), CLIENTS_E_ENDING);
+
+    assert_null(again);
+    (void)reap_all();
+    assert_int_equal(join(5, &again), 0);
+    assert_int_equal(again->n_blocks, 0);
+}
+
+/* ------------------------------------------------------------------------------------ reap ---- */
+
+static void test_core_reap_takes_back_what_the_dead_held_and_nothing_else(void **state)
+{
+    (void)state;
+    struct client *dead = fixture_join(&fixture, 1);
+    struct client *alive = fixture_join(&fixture, 2);
+    for (uint32_t i = 0; i < 300; i++) {
+        hold(i % 3 ? dead : alive, 1, 700);
+    }
+    hold(dead, 2, 10 * PAGE_BYTES);
+
+    end(dead);
+    assert_true(core_has_dead(core));
+    assert_true(reap_all() > 3);
+
+    assert_int_equal(core->direct.n_blocks, 100);
+    assert_int_equal(alive->n_blocks, 100);
+    assert_int_equal(fixture.n_buried, 1);
+    assert_int_equal(fixture.last.n_blocks, 202);
+    assert_int_equal(core->clients.n_live, 1);
+}
+
+static void test_core_reap_of_one_that_holds_nothing_needs_no_walk(void **state)
+{
+    (void)state;
+    hold(fixture_join(&fixture, 2), 2000, 700);
+    end(fixture_join(&fixture, 1));
+
+    assert_int_equal(reap_all(), 1);
+
+    assert_int_equal(fixture.n_buried, 1);
+}
+
+static void test_core_reap_when_nobody_is_dead_does_nothing(void **state)
+{
+    (void)state;
+    hold(fixture_join(&fixture, 2), 20, 700);
+
+    fixture_reap(&fixture, UINT32_MAX);
+
+    assert_int_equal(fixture.n_buried, 0);
+    assert_int_equal(core->direct.n_blocks, 20);
+}
+
+static void test_core_reap_takes_one_who_dies_behind_the_walk(void **state)
+{
+    (void)state;
+    struct client *low = fixture_join(&fixture, 1);
+    struct client *high = fixture_join(&fixture, 2);
+    hold(low, 16, 1024);       /* the first slab */
+    hold(high, 16 * 10, 1024); /* ten more */
+    end(high);
+    for (uint32_t i = 0; i < 5; i++) {
+        fixture_reap(&fixture, 1);
+    }
+    assert_true(core->reap_from > 2);
+
+    end(low); /* its slab has been passed */
+    (void)reap_all();
+
+    assert_int_equal(fixture.n_buried, 2);
+    assert_int_equal(core->direct.n_blocks, 0);
+    assert_int_equal(core_free_bytes(core), core_segment_bytes(core) - PAGE_BYTES);
+}
+
+static void test_core_reap_of_many_at_once_buries_each_once(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < LIMIT; i++) {
+        hold(fixture_join(&fixture, 100 + i), 1 + i, 600);
+    }
+
+    for (uint32_t slot = 0; slot < LIMIT; slot++) {
+        end(clients_get(&core->clients, slot));
+        fixture_reap(&fixture, 1);
+        assert_int_equal(core_check(core), 0);
+    }
+    (void)reap_all();
+
+    assert_int_equal(fixture.n_buried, LIMIT);
+    assert_int_equal(core->obituaries.n_written, LIMIT);
+    assert_int_equal(core->clients.n_live, 0);
+}
+
+static void test_core_reap_goes_on_while_others_allocate_and_release(void **state)
+{
+    (void)state;
+    struct client *dead = fixture_join(&fixture, 1);
+    struct client *alive = fixture_join(&fixture, 2);
+    struct seg_off offs[60];
+    for (uint32_t i = 0; i < 60; i++) {
+        hold(dead, 8, 1024);
+        offs[i] = fixture_allocate(&fixture, alive, 1024, "alive");
+    }
+
+    end(dead);
+    for (uint32_t i = 0; i < 60; i++) {
+        fixture_reap(&fixture, 1);
+        fixture_release(&fixture, alive, offs[i]);
+        hold(alive, 1, 1 + 997 * (uint64_t)i);
+        assert_int_equal(core_check(core), 0);
+    }
+    (void)reap_all();
+
+    assert_int_equal(fixture.last.n_blocks, 60 * 8);
+    assert_int_equal(core->direct.n_blocks, 60);
+    assert_int_equal(alive->n_blocks, 60);
+}
+
+static void test_core_reap_from_a_page_that_is_inside_a_run_by_now(void **state)
+{
+    (void)state;
+    struct client *dead = fixture_join(&fixture, 1);
+    struct client *alive = fixture_join(&fixture, 2);
+    struct seg_off offs[32];
+    for (uint32_t i = 0; i < 32; i++) {
+        offs[i] = fixture_allocate(&fixture, alive, PAGE_BYTES, "a slab of one block");
+    }
+    hold(dead, 3, PAGE_BYTES);
+    end(dead);
+    for (uint32_t i = 0; i < 10; i++) {
+        fixture_reap(&fixture, 1);
+    }
+    const uint32_t paused_at = core->reap_from;
+    assert_in_range(paused_at, 2, 31);
+
+    for (uint32_t i = 0; i < 32; i++) {
+        fixture_release(&fixture, alive, offs[i]);
+    }
+    hold(alive, 1, 30 * PAGE_BYTES); /* one large block over the place of the pause */
+    (void)reap_all();
+
+    assert_int_equal(fixture.n_buried, 1);
+    assert_int_equal(core->direct.n_blocks, 1);
+}
+
+static void test_core_reap_frees_the_slot_for_the_next(void **state)
+{
+    (void)state;
+    struct client *first = fixture_join(&fixture, 1);
+    hold(first, 5, 100);
+    const uint32_t slot = first->slot;
+
+    fixture_end(&fixture, first, true);
+
+    assert_true(fixture.last.left);
+    assert_int_equal(fixture_join(&fixture, 2)->slot, slot);
+}
+
+static void test_core_overhead_is_what_is_neither_used_nor_free(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 1);
+
+    hold(client, 1, 100);
+
+    assert_int_equal(core_overhead_bytes(core), PAGE_BYTES + PAGE_BYTES - 100);
+    assert_int_equal(core->direct.used_bytes + core_free_bytes(core) + core_overhead_bytes(core),
+                     core_segment_bytes(core));
+}
+
+#define CORE_TEST(test) cmocka_unit_test_setup_teardown(test, core_setup, core_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CORE_TEST(test_core_init_adds_up),
+        CORE_TEST(test_core_init_without_memory_fails_cleanly),
+        CORE_TEST(test_core_fini_with_a_client_is_a_bug),
+        CORE_TEST(test_core_tick_counts_from_the_beginning),
+        CORE_TEST(test_core_join_beyond_the_limit_is_full),
+        CORE_TEST(test_core_join_of_a_client_that_comes_back_is_the_same_client),
+        CORE_TEST(test_core_join_while_its_former_blocks_are_taken_back_is_ending),
+        CORE_TEST(test_core_reap_takes_back_what_the_dead_held_and_nothing_else),
+        CORE_TEST(test_core_reap_of_one_that_holds_nothing_needs_no_walk),
+        CORE_TEST(test_core_reap_when_nobody_is_dead_does_nothing),
+        CORE_TEST(test_core_reap_takes_one_who_dies_behind_the_walk),
+        CORE_TEST(test_core_reap_of_many_at_once_buries_each_once),
+        CORE_TEST(test_core_reap_goes_on_while_others_allocate_and_release),
+        CORE_TEST(test_core_reap_from_a_page_that_is_inside_a_run_by_now),
+        CORE_TEST(test_core_reap_frees_the_slot_for_the_next),
+        CORE_TEST(test_core_overhead_is_what_is_neither_used_nor_free),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

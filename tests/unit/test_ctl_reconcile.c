@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ctl_reconcile.c - each way in which the figures can contradict each other is noticed, and a
+ * segment that moves is not accused
+ */
+#include <errno.h>
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/ctl/reconcile.h"
+#include "client/ctl/status.h"
+#include "tests/unit/fake_segment.h"
+
+#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+
+/* One copy of each array, so that a test can make one figure wrong. */
+static struct {
+    struct kmem_statistic statistics[32];
+    struct kmem_ledger_row ledgers[3][8];
+    struct kmem_block blocks[8];
+    struct kmem_client clients[8];
+} copy;
+
+static struct kmem_query fake_segment_copy(void)
+{
+    struct kmem_query query = fake_segment();
+
+    memcpy(copy.statistics, query.statistics, query.n_statistics * sizeof(copy.statistics[0]));
+    query.statistics = copy.statistics;
+    for (size_t by = 0; by < 3; by++) {
+        memcpy(copy.ledgers[by], query.ledgers[by],
+               query.n_ledgers[by] * sizeof(copy.ledgers[by][0]));
+        query.ledgers[by] = copy.ledgers[by];
+    }
+    memcpy(copy.blocks, query.blocks, query.n_blocks * sizeof(copy.blocks[0]));
+    query.blocks = copy.blocks;
+    memcpy(copy.clients, query.clients, query.n_clients * sizeof(copy.clients[0]));
+    query.clients = copy.clients;
+    return query;
+}
+
+static struct kmem_statistic *statistic(const char *name)
+{
+    for (size_t i = 0; i < N_ELEMENTS(copy.statistics); i++) {
+        if (copy.statistics[i].name && strcmp(copy.statistics[i].name, name) == 0) {
+            return &copy.statistics[i];
+        }
+    }
+    fail_msg("there is no figure %s", name);
+    return NULL;
+}
+
+/* Wants the status, and a line that accuses this check; NULL: none. */
+static void assert_verdict(struct kmem_query query, int status, const char *accused)
+{
+    const struct options options = {0};
+    char *text = NULL;
+    char line[64];
+    size_t n_bytes = 0;
+    struct screen screen = {.file = open_memstream(&text, &n_bytes)};
+
+    assert_int_equal(reconcile_show(&query, &options, &screen), status);
+    (void)fclose(screen.file);
+    (void)snprintf(line, sizeof(line), "WRONG %s", accused ? accused : "");
+    if (accused) {
+        assert_non_null(strstr(text, line));
+    } else {
+        assert_null(strstr(text, "WRONG"));
+    }
+    free(text);
+}
+
+static void test_reconcile_of_a_sound_segment_is_0(void **state)
+{
+    (void)state;
+    assert_verdict(fake_segment_copy(), STATUS_OK, NULL);
+    assert_verdict(fake_segment_empty(), STATUS_OK, NULL);
+}
+
+static void test_reconcile_notices_a_segment_that_does_not_add_up(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    statistic("free_bytes")->value -= 16384;
+    assert_verdict(query, STATUS_NEGATIVE, "segment");
+}
+
+static void test_reconcile_notices_a_block_that_is_not_listed(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    query.n_blocks--;
+    assert_verdict(query, STATUS_NEGATIVE, "blocks");
+}
+
+static void test_reconcile_notices_each_roll_up_that_differs(void **state)
+{
+    (void)state;
+    static const char *const accused[] = {"ledger by reason", "ledger by client", "ledger by uid"};
+
+    for (size_t by = 0; by < 3; by++) {
+        struct kmem_query query = fake_segment_copy();
+
+        copy.ledgers[by][0].num_bytes++;
+        assert_verdict(query, STATUS_NEGATIVE, accused[by]);
+        query = fake_segment_copy();
+        copy.ledgers[by][1].n_blocks--;
+        assert_verdict(query, STATUS_NEGATIVE, accused[by]);
+    }
+}
+
+static void test_reconcile_notices_clients_that_hold_something_else(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    copy.clients[1].num_bytes = 43;
+    assert_verdict(query, STATUS_NEGATIVE, "clients");
+}
+
+static void test_reconcile_notices_blocks_that_overlap(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    copy.blocks[4].offset = copy.blocks[3].offset + copy.blocks[3].num_bytes - 1;
+    assert_verdict(query, STATUS_NEGATIVE, "places");
+}
+
+static void test_reconcile_notices_a_block_outside_the_segment(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    copy.blocks[4].offset = statistic("segment_bytes")->value - copy.blocks[4].num_bytes + 1;
+    assert_verdict(query, STATUS_NEGATIVE, "places");
+}
+
+/* --------------------------------------------------------------------- while clients go on ---- */
+
+static unsigned n_moves_left;
+
+/* One more block is allocated and released; the ledger is asked in between and differs. */
+static void move_once(struct kmem_query *query)
+{
+    (void)query;
+    copy.ledgers[KMEM_BY_UID][0].num_bytes = 10 * 1048576 + 1536;
+    if (n_moves_left > 0) {
+        n_moves_left--;
+        statistic("allocations")->value++;
+        statistic("releases")->value++;
+        copy.ledgers[KMEM_BY_UID][0].num_bytes += 64;
+    }
+}
+
+static void test_reconcile_asks_again_until_the_segment_is_quiet(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    query.before_answer = move_once;
+    n_moves_left = 9; /* the second question of the second try */
+    assert_verdict(query, STATUS_OK, NULL);
+    assert_int_equal(n_moves_left, 0);
+}
+
+static void test_reconcile_of_a_restless_segment_is_busy(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    query.before_answer = move_once;
+    n_moves_left = UINT32_MAX;
+    assert_verdict(query, STATUS_BUSY, NULL);
+}
+
+static void test_reconcile_accuses_a_restless_segment_of_what_one_answer_says(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    query.before_answer = move_once;
+    n_moves_left = UINT32_MAX;
+    statistic("used_bytes")->value++;
+    assert_verdict(query, STATUS_NEGATIVE, "segment");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_reconcile_of_a_sound_segment_is_0),
+        cmocka_unit_test(test_reconcile_notices_a_segment_that_does_not_add_up),
+        cmocka_unit_test(test_reconcile_notices_a_block_that_is_not_listed),
+        cmocka_unit_test(test_reconcile_notices_each_roll_up_that_differs),
+        cmocka_unit_test(test_reconcile_notices_clients_that_hold_something_else),
+        cmocka_unit_test(test_reconcile_notices_blocks_that_overlap),
+        cmocka_unit_test(test_reconcile_notices_a_block_outside_the_segment),
+        cmocka_unit_test(test_reconcile_asks_again_until_the_segment_is_quiet),
+        cmocka_unit_test(test_reconcile_of_a_restless_segment_is_busy),
+        cmocka_unit_test(test_reconcile_accuses_a_restless_segment_of_what_one_answer_says),
+    };
+
+    (void)setlocale(LC_CTYPE, "C.UTF-8");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

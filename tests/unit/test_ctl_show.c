@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ctl_show.c - what every query command prints, compared with golden files
+ *
+ * The segment of fake_segment.h holds a reason that would colour a terminal, a command with a line
+ * feed and a byte that is no UTF-8, so each golden file is also the proof that such things are
+ * escaped in text and valid in JSON. With KMEM_GOLDEN_WRITE set in the environment the files are
+ * written instead of compared; then `git diff` shows what has changed.
+ */
+#include <errno.h>
+#include <locale.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <json-c/json.h>
+
+#include "client/ctl/blocks.h"
+#include "client/ctl/clients.h"
+#include "client/ctl/ledger.h"
+#include "client/ctl/obituaries.h"
+#include "client/ctl/reconcile.h"
+#include "client/ctl/status.h"
+#include "client/ctl/usage.h"
+#include "tests/unit/fake_segment.h"
+
+#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+#define GOLDEN_MAX_BYTES 16384
+
+/* --------------------------------------------------------------------- failing allocations ---- */
+
+/* The allocation that fails, counted from 1; 0: none does. */
+static unsigned failing_allocation;
+static unsigned n_allocations;
+
+static int allocation_fails(void)
+{
+    return failing_allocation != 0 && ++n_allocations == failing_allocation;
+}
+
+void *__real_calloc(size_t n, size_t n_bytes);
+void *__wrap_calloc(size_t n, size_t n_bytes);
+void *__wrap_calloc(size_t n, size_t n_bytes)
+{
+    return allocation_fails() ? NULL : __real_calloc(n, n_bytes);
+}
+
+void *__real_malloc(size_t n_bytes);
+void *__wrap_malloc(size_t n_bytes);
+void *__wrap_malloc(size_t n_bytes)
+{
+    return allocation_fails() ? NULL : __real_malloc(n_bytes);
+}
+
+void *__real_realloc(void *bytes, size_t n_bytes);
+void *__wrap_realloc(void *bytes, size_t n_bytes);
+void *__wrap_realloc(void *bytes, size_t n_bytes)
+{
+    return allocation_fails() ? NULL : __real_realloc(bytes, n_bytes);
+}
+
+char *__real_strdup(const char *text);
+char *__wrap_strdup(const char *text);
+char *__wrap_strdup(const char *text)
+{
+    return allocation_fails() ? NULL : __real_strdup(text);
+}
+
+/* --------------------------------------------------------------------------------- showing ---- */
+
+struct shown {
+    char *text;
+    int status;
+};
+
+static struct shown show(command_show_fn command, struct kmem_query query, struct options options)
+{
+    struct shown shown = {0};
+    size_t n_bytes = 0;
+    struct screen screen = {.unicode = true};
+
+    screen.file = open_memstream(&shown.text, &n_bytes);
+    shown.status = command(&query, &options, &screen);
+    (void)fclose(screen.file);
+    return shown;
+}
+
+static char *golden_path(const char *name, char *path, size_t capacity_bytes)
+{
+    (void)snprintf(path, capacity_bytes, "%s/%s", KMEM_GOLDEN_DIR, name);
+    return path;
+}
+
+static void assert_golden(const char *name, struct shown shown)
+{
+    bool writes = getenv("KMEM_GOLDEN_WRITE") != NULL;
+    char path[512];
+    char wanted[GOLDEN_MAX_BYTES];
+    FILE *file = fopen(golden_path(name, path, sizeof(path)), writes ? "w" : "r");
+
+    assert_non_null(file);
+    assert_int_equal(shown.status, STATUS_OK);
+    if (writes) {
+        (void)fputs(shown.text, file);
+    } else {
+        size_t n_bytes = fread(wanted, 1, sizeof(wanted) - 1, file);
+
+        wanted[n_bytes] = '\0';
+        assert_string_equal(shown.text, wanted);
+    }
+    (void)fclose(file);
+    free(shown.text);
+}
+
+static const struct options plainly = {0};
+
+static void test_usage_show_is_golden(void **state)
+{
+    (void)state;
+    assert_golden("usage.txt", show(usage_show, fake_segment(), plainly));
+    assert_golden("usage-all.txt", show(usage_show, fake_segment(), (struct options){.all = true}));
+    assert_golden("usage-bytes.txt",
+                  show(usage_show, fake_segment(), (struct options){.exact_bytes = true}));
+    assert_golden("usage-empty.txt", show(usage_show, fake_segment_empty(), plainly));
+}
+
+static void test_ledger_show_is_golden(void **state)
+{
+    (void)state;
+    assert_golden("ledger.txt", show(ledger_show, fake_segment(), plainly));
+    assert_golden("ledger-client.txt",
+                  show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_CLIENT}));
+    assert_golden("ledger-uid.txt",
+                  show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_UID}));
+    assert_golden("ledger-depth.txt",
+                  show(ledger_show, fake_segment(), (struct options){.depth = 1}));
+}
+
+static void test_blocks_show_is_golden(void **state)
+{
+    (void)state;
+    assert_golden("blocks.txt", show(blocks_show, fake_segment(), plainly));
+    assert_golden("blocks-pid.txt", show(blocks_show, fake_segment(),
+                                         (struct options){.has_pid = true, .pid = 4243}));
+    assert_golden("blocks-reason.txt",
+                  show(blocks_show, fake_segment(), (struct options){.reason_prefix = "video/c"}));
+}
+
+static void test_clients_show_is_golden(void **state)
+{
+    (void)state;
+    assert_golden("clients.txt", show(clients_show, fake_segment(), plainly));
+}
+
+static void test_obituaries_show_is_golden(void **state)
+{
+    (void)state;
+    assert_golden("obituaries.txt", show(obituaries_show, fake_segment(), plainly));
+}
+
+static void test_reconcile_show_is_golden(void **state)
+{
+    (void)state;
+    assert_golden("reconcile.txt", show(reconcile_show, fake_segment(), plainly));
+}
+
+static void assert_shows(command_show_fn command, struct kmem_query query, struct options options,
+                         const char *wanted)
+{
+    struct shown shown = show(command, query, options);
+
+    assert_string_equal(shown.text, wanted);
+    assert_int_equal(shown.status, STATUS_OK);
+    free(shown.text);
+}
+
+static void test_show_says_in_words_that_there_is_nothing(void **state)
+{
+    (void)state;
+    const struct options picky = {.has_pid = true, .pid = 1};
+
+    assert_shows(ledger_show, fake_segment_empty(), plainly, "no live blocks\n");
+    assert_shows(blocks_show, fake_segment_empty(), plainly, "no live blocks\n");
+    assert_shows(blocks_show, fake_segment(), picky, "no live blocks of that kind\n");
+    assert_shows(clients_show, fake_segment_empty(), plainly, "no clients\n");
+    assert_shows(obituaries_show, fake_segment_empty(), plainly, "nobody has ended\n");
+}
+
+/* ------------------------------------------------------------------------------------ JSON ---- */
+
+static const struct options as_json = {.json = true};
+
+static const struct {
+    const char *golden;
+    command_show_fn show;
+    struct options options;
+} documents[] = {
+    {"usage.json", usage_show, {.json = true}},
+    {"usage-all.json", usage_show, {.json = true, .all = true}},
+    {"ledger.json", ledger_show, {.json = true}},
+    {"ledger-client.json", ledger_show, {.json = true, .by = KMEM_BY_CLIENT}},
+    {"ledger-uid.json", ledger_show, {.json = true, .by = KMEM_BY_UID}},
+    {"blocks.json", blocks_show, {.json = true}},
+    {"clients.json", clients_show, {.json = true}},
+    {"obituaries.json", obituaries_show, {.json = true}},
+    {"reconcile.json", reconcile_show, {.json = true}},
+};
+
+static void test_show_json_is_golden(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(documents); i++) {
+        assert_golden(documents[i].golden,
+                      show(documents[i].show, fake_segment(), documents[i].options));
+    }
+}
+
+static void assert_valid_json(const char *text)
+{
+    struct json_tokener *tokener = json_tokener_new();
+
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *object = json_tokener_parse_ex(tokener, text, (int)strlen(text));
+    assert_int_equal(json_tokener_get_error(tokener), json_tokener_success);
+    assert_non_null(object);
+    json_object_put(object);
+    json_tokener_free(tokener);
+}
+
+static void test_show_json_is_valid_utf8_whatever_the_reason(void **state)
+{
+    (void)state;
+    static const char *const reasons[] = {
+        "\xFF\xFE\xC0\x80", "\"\\/\b\f\n\r\t", "\x01\x1F\x7F",      "\xED\xA0\x80",
+        "\xF0\x9F\x98\x80", "cut \xE6\x98",    "\xC2\x9B\x33\x31m", "",
+    };
+
+    for (size_t i = 0; i < N_ELEMENTS(reasons); i++) {
+        struct kmem_query query = fake_segment();
+        struct kmem_block block = query.blocks[0];
+
+        block.reason = reasons[i];
+        query.blocks = &block;
+        query.n_blocks = 1;
+        struct shown shown = show(blocks_show, query, as_json);
+        assert_valid_json(shown.text);
+        free(shown.text);
+    }
+}
+
+static void test_show_json_of_nothing_is_an_empty_list(void **state)
+{
+    (void)state;
+    assert_shows(ledger_show, fake_segment_empty(), as_json, "{ \"ledger\": [] }\n");
+    assert_shows(blocks_show, fake_segment_empty(), as_json, "{ \"blocks\": [] }\n");
+    assert_shows(clients_show, fake_segment_empty(), as_json, "{ \"clients\": [] }\n");
+    assert_shows(obituaries_show, fake_segment_empty(), as_json, "{ \"obituaries\": [] }\n");
+}
+
+/* -------------------------------------------------------------------------------- failures ---- */
+
+static const command_show_fn commands[] = {
+    usage_show, ledger_show, blocks_show, clients_show, obituaries_show, reconcile_show,
+};
+
+static void test_show_forwards_what_the_query_failed_with(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(commands); i++) {
+        struct kmem_query query = fake_segment();
+
+        query.error = -ECONNRESET;
+        struct shown shown = show(commands[i], query, plainly);
+        assert_int_equal(shown.status, -ECONNRESET);
+        assert_string_equal(shown.text, "");
+        free(shown.text);
+    }
+}
+
+static void test_show_of_a_daemon_without_figures_is_EPROTO(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment();
+
+    query.n_statistics = 0;
+    struct shown shown = show(usage_show, query, plainly);
+    assert_int_equal(shown.status, -EPROTO);
+    free(shown.text);
+}
+
+/* Return: whether the n-th allocation was reached; then the command must have said ENOMEM. */
+static bool survives_failure(command_show_fn command, struct options options, unsigned n)
+{
+    n_allocations = 0;
+    failing_allocation = n;
+    struct shown shown = show(command, fake_segment(), options);
+    bool was_reached = n_allocations >= n;
+    failing_allocation = 0;
+    assert_int_equal(shown.status, was_reached ? -ENOMEM : STATUS_OK);
+    free(shown.text);
+    return was_reached;
+}
+
+static void test_show_survives_every_failing_allocation(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_ELEMENTS(commands); i++) {
+        unsigned n = 1;
+
+        while (survives_failure(commands[i], plainly, n)) {
+            n++;
+        }
+        assert_true(n > 1);
+    }
+    for (size_t i = 0; i < N_ELEMENTS(documents); i++) {
+        unsigned n = 1;
+
+        while (survives_failure(documents[i].show, documents[i].options, n)) {
+            n++;
+        }
+        assert_true(n > 1);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_usage_show_is_golden),
+        cmocka_unit_test(test_ledger_show_is_golden),
+        cmocka_unit_test(test_blocks_show_is_golden),
+        cmocka_unit_test(test_clients_show_is_golden),
+        cmocka_unit_test(test_obituaries_show_is_golden),
+        cmocka_unit_test(test_reconcile_show_is_golden),
+        cmocka_unit_test(test_show_says_in_words_that_there_is_nothing),
+        cmocka_unit_test(test_show_json_is_golden),
+        cmocka_unit_test(test_show_json_is_valid_utf8_whatever_the_reason),
+        cmocka_unit_test(test_show_json_of_nothing_is_an_empty_list),
+        cmocka_unit_test(test_show_forwards_what_the_query_failed_with),
+        cmocka_unit_test(test_show_of_a_daemon_without_figures_is_EPROTO),
+        cmocka_unit_test(test_show_survives_every_failing_allocation),
+    };
+
+    (void)setlocale(LC_CTYPE, "C.UTF-8");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

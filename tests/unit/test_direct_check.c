@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_direct_check.c - the checkers of direct blocks and of the core find what a test has spoilt
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fixture.h"
+
+#define N_PAGES 128
+
+static struct fixture fixture;
+static struct direct *direct;
+static struct client *client;
+static uint32_t slab_page;  /* of a slab of seven pages with two blocks */
+static uint32_t large_page; /* of a large block of five pages */
+
+static uint32_t page_of(struct seg_off off)
+{
+    return (uint32_t)(off.bytes >> PAGE_SHIFT);
+}
+
+static int spoil_setup(void **state)
+{
+    (void)state;
+    fixture_init(&fixture, N_PAGES, 10);
+    direct = &fixture.core.direct;
+    client = fixture_join(&fixture, 1);
+    slab_page = page_of(fixture_allocate(&fixture, client, 14336, "a slab"));
+    (void)fixture_allocate(&fixture, client, 14336, "a slab");
+    large_page = page_of(fixture_allocate(&fixture, client, 5 * PAGE_BYTES, "a large block"));
+    return 0;
+}
+
+static int spoil_teardown(void **state)
+{
+    (void)state;
+    fixture_fini(&fixture);
+    return 0;
+}
+
+static void assert_corrupt(void)
+{
+    assert_int_equal(direct_check(direct), DIRECT_E_CORRUPT);
+    assert_int_equal(core_check(&fixture.core), CORE_E_CORRUPT);
+}
+
+static void assert_sound(void)
+{
+    assert_int_equal(direct_check(direct), 0);
+    assert_int_equal(core_check(&fixture.core), 0);
+}
+
+static void assert_number_is_checked(uint64_t *number)
+{
+    ++*number;
+    assert_corrupt();
+    --*number;
+    assert_sound();
+}
+
+static void test_direct_check_finds_wrong_totals(void **state)
+{
+    (void)state;
+
+    assert_number_is_checked(&direct->n_blocks);
+    assert_number_is_checked(&direct->used_bytes);
+    assert_number_is_checked(&direct->block_bytes);
+    assert_number_is_checked(&direct->slab_bytes);
+    assert_number_is_checked(&client->n_blocks);
+    assert_number_is_checked(&client->num_bytes);
+}
+
+static void entry_spoil(struct ledger_entry *entry, uint64_t word, uint32_t holder)
+{
+    const uint64_t was_word = atomic_load(&entry->word);
+    const uint32_t was_holder = atomic_load(&entry->holder);
+    atomic_store(&entry->word, word);
+    atomic_store(&entry->holder, holder);
+    assert_corrupt();
+    atomic_store(&entry->word, was_word);
+    atomic_store(&entry->holder, was_holder);
+    assert_sound();
+}
+
+static void test_direct_check_finds_wrong_entries(void **state)
+{
+    (void)state;
+    struct ledger_entry *entry = ledger_entries(direct->ledger, slab_page);
+    const uint64_t word = atomic_load(&entry->word);
+    const uint32_t reason = ENTRY_REASON(word);
+
+    entry_spoil(entry, ENTRY_WORD(14335, reason), 0);
+    entry_spoil(entry, ENTRY_WORD(14337, reason), 0);
+    entry_spoil(entry, ENTRY_WORD(14336, reason + 1), 0);
+    entry_spoil(entry, ENTRY_WORD(14336, ENTRY_REASONS_MAX - 1), 0);
+    entry_spoil(entry, 0, 0);
+    entry_spoil(entry, word, 1);
+    entry_spoil(entry, word, UINT32_MAX);
+}
+
+static void head_spoil(uint32_t page, uint32_t kind)
+{
+    struct ledger_head *head = &direct->ledger->heads[page];
+    const uint32_t was = atomic_load(&head->kind);
+    atomic_store(&head->kind, kind);
+    assert_corrupt();
+    atomic_store(&head->kind, was);
+    assert_sound();
+}
+
+static void test_direct_check_finds_wrong_heads(void **state)
+{
+    (void)state;
+
+    head_spoil(slab_page, HEAD_NONE);
+    head_spoil(slab_page, HEAD_CLOSED);
+    head_spoil(slab_page + 3, HEAD_CLOSED); /* does not lead to its slab */
+    head_spoil(slab_page + 3, HEAD_SLAB);   /* a slab in a slab */
+    head_spoil(large_page, HEAD_CLOSED_LARGE);
+    head_spoil(large_page + 4, HEAD_LARGE); /* a large block in a large block */
+    head_spoil(large_page + 5, HEAD_SLAB);  /* a slab on free pages */
+    head_spoil(N_PAGES - 1, HEAD_LARGE);    /* inside a free run */
+    struct ledger_head *inside = &direct->ledger->heads[slab_page + 3];
+    inside->back = 2;
+    assert_corrupt();
+    inside->back = 3;
+    direct->ledger->heads[large_page].span_pages++;
+    assert_corrupt();
+    direct->ledger->heads[large_page].span_pages--;
+    assert_sound();
+}
+
+static void test_direct_check_finds_wrong_lists_of_room(void **state)
+{
+    (void)state;
+    struct ledger_head *head = &direct->ledger->heads[slab_page];
+    uint32_t *first = &direct->with_room[head->size_class];
+
+    *first = 0; /* a slab with room on no list */
+    assert_corrupt();
+    direct->with_room[3] = slab_page; /* on the wrong one */
+    assert_corrupt();
+    direct->with_room[3] = 0;
+    *first = large_page;
+    assert_corrupt();
+    *first = slab_page;
+    head->prev = 9;
+    assert_corrupt();
+    head->prev = 0;
+    head->next = slab_page; /* a cycle */
+    assert_corrupt();
+    head->next = 0;
+    assert_sound();
+}
+
+static void test_core_check_finds_what_its_parts_find(void **state)
+{
+    (void)state;
+    struct core *core = &fixture.core;
+
+    core->pages.n_free_pages++;
+    assert_int_equal(core_check(core), CORE_E_CORRUPT);
+    core->pages.n_free_pages--;
+    core->reasons.n_live++;
+    assert_int_equal(core_check(core), CORE_E_CORRUPT);
+    core->reasons.n_live--;
+    core->clients.n_ended++;
+    assert_int_equal(core_check(core), CORE_E_CORRUPT);
+    core->clients.n_ended--;
+    assert_sound();
+}
+
+#define SPOIL_TEST(test) cmocka_unit_test_setup_teardown(test, spoil_setup, spoil_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SPOIL_TEST(test_direct_check_finds_wrong_totals),
+        SPOIL_TEST(test_direct_check_finds_wrong_entries),
+        SPOIL_TEST(test_direct_check_finds_wrong_heads),
+        SPOIL_TEST(test_direct_check_finds_wrong_lists_of_room),
+        SPOIL_TEST(test_core_check_finds_what_its_parts_find),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_dispatch.c - whole conversations: every request in every role, every error
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/limits.h"
+#include "tests/unit/conversation.h"
+#include "tests/unit/fail.h"
+
+#define N_PAGES 1024
+#define LIMIT 3
+
+#define MEMBER KMEM__ROLE__ROLE_MEMBER
+#define OBSERVER KMEM__ROLE__ROLE_OBSERVER
+#define PROTOCOL KMEM__ERROR_CODE__ERROR_PROTOCOL
+
+static struct conversation talk;
+static struct peer alice;
+static struct peer bob;
+static struct peer peer;
+
+static int talk_setup(void **state)
+{
+    (void)state;
+    conversation_init(&talk, N_PAGES, LIMIT);
+    peer_open_member(&talk, &alice, 1);
+    peer_open_member(&talk, &bob, 2);
+    peer_open(&peer, 3);
+    return 0;
+}
+
+static int talk_teardown(void **state)
+{
+    (void)state;
+    peer_close(&talk, &alice);
+    peer_close(&talk, &bob);
+    peer_close(&talk, &peer);
+    conversation_fini(&talk);
+    return 0;
+}
+
+/* Return: the offset. */
+static uint64_t allocate(struct peer *member, uint64_t num_bytes, const char *reason)
+{
+    assert_int_equal(ask_allocate(&talk, member, num_bytes, reason, strlen(reason)), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+    return talk.reply->response.allocated->offset;
+}
+
+static const Kmem__Error *error_now(void)
+{
+    assert_body(&talk, KMEM__RESPONSE__BODY_ERROR);
+    return talk.reply->response.error;
+}
+
+/* ----------------------------------------------------------------------------------- Hello ---- */
+
+static void test_hello_as_a_member_is_welcome_with_a_descriptor(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, MEMBER), DISPATCH_JOINED);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_WELCOME);
+    const Kmem__Welcome *welcome = talk.reply->response.welcome;
+    assert_int_equal(welcome->version, PROTOCOL_VERSION);
+    assert_string_equal(welcome->segment_name, FIXTURE_NAME);
+    assert_int_equal(welcome->segment_bytes, N_PAGES * PAGE_BYTES);
+    assert_int_equal(welcome->page_bytes, PAGE_BYTES);
+    assert_int_equal(welcome->instance, talk.core->config.instance);
+    assert_int_equal(welcome->slot, peer.client->slot);
+    assert_int_equal(welcome->n_descriptors, 1);
+    assert_int_equal(talk.core->clients.n_live, 3);
+}
+
+static void test_hello_as_an_observer_is_welcome_without_a_descriptor(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, OBSERVER), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_WELCOME);
+    assert_int_equal(talk.reply->response.welcome->n_descriptors, 0);
+    assert_int_equal(talk.core->clients.n_live, 2);
+    assert_null(peer.client);
+}
+
+static void test_hello_with_another_minor_version_is_welcome(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION + 0xffff, OBSERVER), DISPATCH_OK);
+}
+
+static void test_hello_with_another_major_version_is_VERSION(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION + 0x10002, MEMBER), DISPATCH_CLOSE);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_VERSION,
+                 "speaks version 1.0 of the protocol, "
+                 "not 2.2");
+    assert_int_equal(ask_hello(&talk, &peer, 0, MEMBER), DISPATCH_CLOSE);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_VERSION, "not 0.0");
+    assert_int_equal(talk.core->clients.n_live, 2);
+}
+
+static void test_hello_with_an_unknown_role_is_PROTOCOL(void **state)
+{
+    (void)state;
+    const int roles[] = {KMEM__ROLE__ROLE_UNSPECIFIED, 3, -1, 1000};
+
+    for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
+        assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, roles[i]), DISPATCH_CLOSE);
+        assert_error(&talk, PROTOCOL, "without a role");
+    }
+    assert_int_equal(talk.core->n_protocol_errors, 4);
+}
+
+static void test_hello_twice_is_PROTOCOL(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_hello(&talk, &alice, PROTOCOL_VERSION, MEMBER), DISPATCH_CLOSE);
+
+    assert_error(&talk, PROTOCOL, "Hello was said already");
+    assert_int_equal(talk.core->clients.n_live, 2);
+}
+
+static void test_hello_beyond_the_limit_is_LIMIT(void **state)
+{
+    (void)state;
+    struct peer third;
+    peer_open_member(&talk, &third, 30);
+
+    assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, MEMBER), DISPATCH_CLOSE);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_LIMIT, "has its 3 clients already");
+    assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, OBSERVER), DISPATCH_OK);
+    peer_close(&talk, &third);
+}
+
+static void test_hello_of_a_client_whose_connection_was_lost_is_that_client(void **state)
+{
+    (void)state;
+    const uint64_t offset = allocate(&alice, 100, "mine");
+    const uint32_t slot = alice.client->slot;
+    peer_close(&talk, &alice);
+    assert_false(clients_get(&talk.core->clients, slot)->connected);
+
+    peer_open_member(&talk, &alice, 1);
+
+    assert_int_equal(alice.client->slot, slot);
+    assert_true(alice.client->connected);
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_RELEASED);
+}
+
+static void test_hello_of_a_client_that_is_being_buried_is_BUSY(void **state)
+{
+    (void)state;
+    (void)allocate(&alice, 100, "mine");
+    core_end(talk.core, alice.client, false, talk.fixture.now_ms);
+    struct peer again;
+    peer_open(&again, 1);
+
+    assert_int_equal(ask_hello(&talk, &again, PROTOCOL_VERSION, MEMBER), DISPATCH_CLOSE);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "try again");
+    fixture_reap(&talk.fixture, UINT32_MAX);
+    alice.client = NULL; /* the shell closes the connection of whoever has died */
+    peer_open_member(&talk, &again, 1);
+    peer_close(&talk, &again);
+}
+
+/* ------------------------------------------------------------------------ who may ask what ---- */
+
+typedef int (*ask_fn)(struct peer *from);
+
+static int member_allocate(struct peer *from)
+{
+    return ask_allocate(&talk, from, 10, "x", 1);
+}
+
+static int member_release(struct peer *from)
+{
+    return ask_release(&talk, from, PAGE_BYTES);
+}
+
+static int member_size_of(struct peer *from)
+{
+    return ask_size_of(&talk, from, PAGE_BYTES);
+}
+
+static int member_goodbye(struct peer *from)
+{
+    return ask_goodbye(&talk, from);
+}
+
+static int query_usage(struct peer *from)
+{
+    return ask_usage(&talk, from);
+}
+
+static int query_ledger(struct peer *from)
+{
+    return ask_ledger(&talk, from, KMEM__GROUP_BY__GROUP_BY_UID, 0);
+}
+
+static int query_blocks(struct peer *from)
+{
+    return ask_blocks(&talk, from, 0);
+}
+
+static int query_clients(struct peer *from)
+{
+    return ask_clients(&talk, from, 0);
+}
+
+static int query_obituaries(struct peer *from)
+{
+    return ask_obituaries(&talk, from, 0);
+}
+
+static const ask_fn member_requests[] = {member_allocate, member_release, member_size_of,
+                                         member_goodbye};
+static const ask_fn queries[] = {query_usage, query_ledger, query_blocks, query_clients,
+                                 query_obituaries};
+
+#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+
+static void test_dispatch_before_hello_is_PROTOCOL_whatever_is_asked(void **state)
+{
+    (void)state;
+    uint64_t n_errors = 0;
+
+    for (size_t i = 0; i < N_ELEMENTS(member_requests); i++, n_errors++) {
+        assert_int_equal(member_requests[i](&peer), DISPATCH_CLOSE);
+        assert_error(&talk, PROTOCOL, "the first request must be Hello");
+    }
+    for (size_t i = 0; i < N_ELEMENTS(queries); i++, n_errors++) {
+        assert_int_equal(queries[i](&peer), DISPATCH_CLOSE);
+        assert_error(&talk, PROTOCOL, "the first request must be Hello");
+    }
+    assert_int_equal(ask_unknown(&talk, &peer), DISPATCH_CLOSE);
+    assert_error(&talk, PROTOCOL, "the first request must be Hello");
+
+    assert_int_equal(talk.core->n_protocol_errors, n_errors + 1);
+    assert_int_equal(peer.role, PEER_UNKNOWN);
+}
+
+static void test_dispatch_of_what_only_members_may_ask_by_an_observer_is_PROTOCOL(void **state)
+{
+    (void)state;
+    peer_open_observer(&talk, &peer, 3);
+
+    for (size_t i = 0; i < N_ELEMENTS(member_requests); i++) {
+        assert_int_equal(member_requests[i](&peer), DISPATCH_CLOSE);
+        assert_error(&talk, PROTOCOL, "only a member");
+    }
+    assert_int_equal(core_check(talk.core), 0);
+}
+
+static void test_dispatch_of_queries_answers_members_and_observers(void **state)
+{
+    (void)state;
+    (void)allocate(&alice, 10, "x");
+    peer_open_observer(&talk, &peer, 3);
+
+    for (size_t i = 0; i < N_ELEMENTS(queries); i++) {
+        assert_int_equal(queries[i](&peer), DISPATCH_OK);
+        assert_true(talk.reply->response.body_case != KMEM__RESPONSE__BODY_ERROR);
+        assert_int_equal(queries[i](&alice), DISPATCH_OK);
+        assert_true(talk.reply->response.body_case != KMEM__RESPONSE__BODY_ERROR);
+    }
+}
+
+static void test_dispatch_of_nonsense_is_PROTOCOL_in_every_role(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_nonsense(&talk, &peer), DISPATCH_CLOSE);
+    assert_error(&talk, PROTOCOL, "not a request");
+    assert_int_equal(ask_nonsense(&talk, &alice), DISPATCH_CLOSE);
+    assert_error(&talk, PROTOCOL, "not a request");
+    peer_open_observer(&talk, &peer, 3);
+    assert_int_equal(ask_nonsense(&talk, &peer), DISPATCH_CLOSE);
+    assert_error(&talk, PROTOCOL, "not a request");
+}
+
+static void test_dispatch_of_an_unknown_kind_is_PROTOCOL(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_unknown(&talk, &alice), DISPATCH_CLOSE);
+
+    assert_error(&talk, PROTOCOL, "a kind that this daemon does not know");
+}
+
+/* --------------------------------------------------------------------------------- Goodbye ---- */
+
+static void test_goodbye_is_answered_when_everything_is_back(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 100; i++) {
+        (void)allocate(&alice, 1000, "left behind");
+    }
+    assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
+    const uint64_t id = alice.pending_id;
+
+    uint32_t n_steps = 0;
+    while (ask_continue(&talk, &alice) == DISPATCH_PENDING) {
+        fixture_reap(&talk.fixture, 1);
+        n_steps++;
+    }
+
+    assert_true(n_steps > 2);
+    assert_body(&talk, KMEM__RESPONSE__BODY_FAREWELL);
+    assert_int_equal(talk.reply->response.id, id);
+    assert_int_equal(talk.core->direct.n_blocks, 0);
+    assert_true(talk.fixture.last.left);
+    assert_null(alice.client);
+    assert_int_equal(talk.core->clients.n_live, 1);
+}
+
+static void test_goodbye_closes_the_connection(void **state)
+{
+    (void)state;
+    assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
+    fixture_reap(&talk.fixture, 1);
+
+    assert_int_equal(ask_continue(&talk, &alice), DISPATCH_CLOSE);
+}
+
+static void test_dispatch_after_goodbye_serves_members_requests_no_more(void **state)
+{
+    (void)state;
+    (void)allocate(&alice, 1000, "left behind");
+    assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
+
+    for (size_t i = 0; i < N_ELEMENTS(member_requests); i++) {
+        assert_int_equal(member_requests[i](&alice), DISPATCH_CLOSE);
+        assert_error(&talk, PROTOCOL, "only a member");
+    }
+    assert_int_equal(ask_hello(&talk, &alice, PROTOCOL_VERSION, MEMBER), DISPATCH_CLOSE);
+    assert_error(&talk, PROTOCOL, "already");
+}
+
+static void test_goodbye_whose_slot_has_a_new_tenant_is_answered(void **state)
+{
+    (void)state;
+    assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
+    fixture_reap(&talk.fixture, 1);
+    peer_open_member(&talk, &peer, 3);
+    assert_ptr_equal(peer.client, alice.client); /* the same slot */
+
+    assert_int_equal(ask_continue(&talk, &alice), DISPATCH_CLOSE);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_FAREWELL);
+    assert_true(peer.client->connected);
+}
+
+static void test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_tenant(void **state)
+{
+    (void)state;
+    assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
+    fixture_reap(&talk.fixture, 1);
+    peer_open_member(&talk, &peer, 3);
+
+    peer_close(&talk, &alice);
+
+    assert_true(peer.client->connected);
+}
+
+/* -------------------------------------------------------------------------------- Allocate ---- */
+
+static void test_allocate_of_nothing_or_more_than_the_segment_is_INVALID(void **state)
+{
+    (void)state;
+    const uint64_t wrong[] = {0, N_PAGES * PAGE_BYTES + 1, UINT64_C(1) << 32, UINT64_MAX};
+
+    for (size_t i = 0; i < N_ELEMENTS(wrong); i++) {
+        assert_int_equal(ask_allocate(&talk, &alice, wrong[i], "x", 1), DISPATCH_OK);
+        assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "can not be allocated");
+    }
+    assert_int_equal(talk.core->n_refusals, 0);
+    assert_int_equal(talk.core->direct.n_blocks, 0);
+}
+
+static void test_allocate_with_a_bad_reason_is_INVALID(void **state)
+{
+    (void)state;
+    char too_long[REASON_MAX_BYTES + 1];
+    memset(too_long, 'x', sizeof(too_long));
+
+    assert_int_equal(ask_allocate(&talk, &alice, 1, "a\0b", 3), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "UTF-8 without NUL");
+    assert_int_equal(ask_allocate(&talk, &alice, 1, "\xff\xfe", 2), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "UTF-8 without NUL");
+    assert_int_equal(ask_allocate(&talk, &alice, 1, "half \xc3", 6), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "UTF-8 without NUL");
+    assert_int_equal(ask_allocate(&talk, &alice, 1, too_long, sizeof(too_long)), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "at most 127 bytes");
+    assert_int_equal(talk.core->direct.n_blocks, 0);
+    assert_int_equal(ask_allocate(&talk, &alice, 1, too_long, REASON_MAX_BYTES), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+    assert_int_equal(ask_allocate(&talk, &alice, 1, "\x1b[31m", 5), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+}
+
+static void test_allocate_without_room_is_NO_MEMORY_and_counted(void **state)
+{
+    (void)state;
+    (void)allocate(&bob, N_PAGES / 2 * PAGE_BYTES, "the hog");
+
+    assert_int_equal(ask_allocate(&talk, &alice, N_PAGES / 2 * PAGE_BYTES, "", 0), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "\"the hog\" 8.0 MiB in 1 block");
+    assert_int_equal(talk.core->n_refusals, 1);
+    assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "no room for 16.0 MiB");
+    (void)allocate(&alice, 44, "others go on");
+}
+
+/* ------------------------------------------------------------------------- Release, SizeOf ---- */
+
+static void test_size_of_is_what_was_asked_for(void **state)
+{
+    (void)state;
+    const uint64_t sizes[] = {1, 44, 101, 65536, 65537, 1000000};
+
+    for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
+        assert_int_equal(ask_size_of(&talk, &alice, allocate(&alice, sizes[i], "x")), DISPATCH_OK);
+        assert_body(&talk, KMEM__RESPONSE__BODY_SIZED);
+        assert_int_equal(talk.reply->response.sized->num_bytes, sizes[i]);
+    }
+}
+
+static void test_release_gives_the_block_back(void **state)
+{
+    (void)state;
+    const uint64_t offset = allocate(&alice, 101, "x");
+
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_RELEASED);
+    assert_int_equal(talk.core->direct.n_blocks, 0);
+    assert_int_equal(core_check(talk.core), 0);
+}
+
+/* The same misuse of Release and of SizeOf gets the same answer. */
+static void misuse(uint64_t offset, Kmem__ErrorCode code, const char *words)
+{
+    const uint64_t n_misuses = talk.core->n_misuses;
+    const uint64_t n_blocks = talk.core->direct.n_blocks;
+    assert_int_equal(ask_size_of(&talk, &alice, offset), DISPATCH_OK);
+    assert_error(&talk, code, words);
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+    assert_error(&talk, code, words);
+    assert_int_equal(talk.core->n_misuses, n_misuses + 2);
+    assert_int_equal(talk.core->direct.n_blocks, n_blocks);
+}
+
+static void test_release_of_a_wild_offset_is_WILD(void **state)
+{
+    (void)state;
+    const uint64_t wild[] = {0, 1, PAGE_BYTES, N_PAGES * PAGE_BYTES, UINT64_MAX};
+
+    for (size_t i = 0; i < N_ELEMENTS(wild); i++) {
+        misuse(wild[i], KMEM__ERROR_CODE__ERROR_WILD, "lies in no block");
+        assert_int_equal(error_now()->offset, wild[i]);
+    }
+}
+
+static void test_release_twice_is_RELEASED(void **state)
+{
+    (void)state;
+    const uint64_t offset = allocate(&alice, 101, "x");
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+
+    misuse(offset, KMEM__ERROR_CODE__ERROR_RELEASED, "has been released already");
+
+    assert_int_equal(error_now()->offset, offset);
+}
+
+static void test_release_of_an_interior_offset_is_INTERIOR_and_names_the_block(void **state)
+{
+    (void)state;
+    const uint64_t offset = allocate(&alice, 200000, "video/frame");
+
+    misuse(offset + 100000, KMEM__ERROR_CODE__ERROR_INTERIOR,
+           "lies 100000 bytes inside the block at offset");
+
+    assert_int_equal(error_now()->offset, offset);
+    assert_int_equal(error_now()->num_bytes, 200000);
+    assert_string_equal(error_now()->reason, "video/frame");
+}
+
+static void test_release_of_anothers_block_is_FOREIGN_and_names_the_owner(void **state)
+{
+    (void)state;
+    const uint64_t offset = allocate(&bob, 77, "bob's");
+
+    misuse(offset, KMEM__ERROR_CODE__ERROR_FOREIGN, "(77 bytes, \"bob's\") belongs to process 2");
+
+    assert_int_equal(error_now()->offset, offset);
+    assert_int_equal(error_now()->num_bytes, 77);
+    assert_string_equal(error_now()->reason, "bob's");
+}
+
+static void test_release_error_escapes_the_longest_reason(void **state)
+{
+    (void)state;
+    char reason[REASON_MAX_BYTES + 1] = "";
+    memset(reason, '\x1b', REASON_MAX_BYTES);
+    const uint64_t offset = allocate(&bob, 77, reason);
+
+    misuse(offset, KMEM__ERROR_CODE__ERROR_FOREIGN, "\\x1b\\x1b\") belongs to process 2");
+
+    assert_null(strchr(error_now()->message, '\x1b'));
+    assert_string_equal(error_now()->reason, reason);
+}
+
+#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TALK_TEST(test_hello_as_a_member_is_welcome_with_a_descriptor),
+        TALK_TEST(test_hello_as_an_observer_is_welcome_without_a_descriptor),
+        TALK_TEST(test_hello_with_another_minor_version_is_welcome),
+        TALK_TEST(test_hello_with_another_major_version_is_VERSION),
+        TALK_TEST(test_hello_with_an_unknown_role_is_PROTOCOL),
+        TALK_TEST(test_hello_twice_is_PROTOCOL),
+        TALK_TEST(test_hello_beyond_the_limit_is_LIMIT),
+        TALK_TEST(test_hello_of_a_client_whose_connection_was_lost_is_that_client),
+        TALK_TEST(test_hello_of_a_client_that_is_being_buried_is_BUSY),
+        TALK_TEST(test_dispatch_before_hello_is_PROTOCOL_whatever_is_asked),
+        TALK_TEST(test_dispatch_of_what_only_members_may_ask_by_an_observer_is_PROTOCOL),
+        TALK_TEST(test_dispatch_of_queries_answers_members_and_observers),
+        TALK_TEST(test_dispatch_of_nonsense_is_PROTOCOL_in_every_role),
+        TALK_TEST(test_dispatch_of_an_unknown_kind_is_PROTOCOL),
+        TALK_TEST(test_goodbye_is_answered_when_everything_is_back),
+        TALK_TEST(test_goodbye_closes_the_connection),
+        TALK_TEST(test_dispatch_after_goodbye_serves_members_requests_no_more),
+        TALK_TEST(test_goodbye_whose_slot_has_a_new_tenant_is_answered),
+        TALK_TEST(test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_tenant),
+        TALK_TEST(test_allocate_of_nothing_or_more_than_the_segment_is_INVALID),
+        TALK_TEST(test_allocate_with_a_bad_reason_is_INVALID),
+        TALK_TEST(test_allocate_without_room_is_NO_MEMORY_and_counted),
+        TALK_TEST(test_size_of_is_what_was_asked_for),
+        TALK_TEST(test_release_gives_the_block_back),
+        TALK_TEST(test_release_of_a_wild_offset_is_WILD),
+        TALK_TEST(test_release_twice_is_RELEASED),
+        TALK_TEST(test_release_of_an_interior_offset_is_INTERIOR_and_names_the_block),
+        TALK_TEST(test_release_of_anothers_block_is_FOREIGN_and_names_the_owner),
+        TALK_TEST(test_release_error_escapes_the_longest_reason),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_dispatch_queries.c - answers of several pages and several steps, in conversations
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/limits.h"
+#include "tests/unit/conversation.h"
+#include "tests/unit/fail.h"
+
+#define N_PAGES 4096
+#define BY_REASON KMEM__GROUP_BY__GROUP_BY_REASON
+#define BY_CLIENT KMEM__GROUP_BY__GROUP_BY_CLIENT
+#define BY_UID KMEM__GROUP_BY__GROUP_BY_UID
+
+static struct conversation talk;
+static struct peer alice;
+static struct peer observer;
+
+static int talk_setup(void **state)
+{
+    (void)state;
+    conversation_init(&talk, N_PAGES, 1000);
+    peer_open_member(&talk, &alice, 1);
+    peer_open_observer(&talk, &observer, 2);
+    return 0;
+}
+
+static int talk_teardown(void **state)
+{
+    (void)state;
+    peer_close(&talk, &alice);
+    peer_close(&talk, &observer);
+    conversation_fini(&talk);
+    return 0;
+}
+
+static void allocate(uint64_t num_bytes, const char *reason)
+{
+    assert_int_equal(ask_allocate(&talk, &alice, num_bytes, reason, strlen(reason)), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+}
+
+static void allocate_numbered(uint32_t n_blocks)
+{
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        char reason[24];
+        (void)snprintf(reason, sizeof(reason), "reason/%05u", i);
+        allocate(16, reason);
+    }
+}
+
+static const Kmem__LedgerReport *ledger_now(void)
+{
+    assert_body(&talk, KMEM__RESPONSE__BODY_LEDGER);
+    return talk.reply->response.ledger;
+}
+
+/* Reads on in the observer's roll-up, whose first page is in the reply. Return: how many rows. */
+static uint32_t read_on(int by)
+{
+    uint32_t n_rows = (uint32_t)ledger_now()->n_rows;
+    while (ledger_now()->more) {
+        assert_int_equal(ask_ledger(&talk, &observer, by, n_rows), DISPATCH_OK);
+        n_rows += (uint32_t)ledger_now()->n_rows;
+    }
+    return n_rows;
+}
+
+static void test_ledger_of_nothing_has_no_rows(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+
+    assert_int_equal(ledger_now()->n_rows, 0);
+    assert_false(ledger_now()->more);
+}
+
+static void test_ledger_is_read_page_by_page_and_then_forgotten(void **state)
+{
+    (void)state;
+    allocate_numbered(2000);
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+    assert_true(ledger_now()->more);
+    assert_int_equal(ledger_now()->n_rows, 512);
+    assert_int_equal(talk.core->n_scans, 1);
+    assert_int_equal(read_on(BY_REASON), 2000);
+
+    assert_int_equal(talk.core->n_scans, 0);
+    assert_null(observer.scan);
+}
+
+static void test_ledger_pages_do_not_change_while_others_allocate(void **state)
+{
+    (void)state;
+    allocate_numbered(1000);
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+
+    allocate(1000000, "larger than all, later than the roll-up");
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 512), DISPATCH_OK);
+
+    assert_int_equal(ledger_now()->n_rows, 488);
+    assert_string_equal(ledger_now()->rows[487]->key, "reason/00999");
+}
+
+static void test_ledger_of_a_row_in_no_roll_up_is_BUSY(void **state)
+{
+    (void)state;
+    allocate(1, "x");
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 512), DISPATCH_OK);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "begin with first_row 0");
+}
+
+static void test_ledger_by_what_there_is_not_is_INVALID(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_ledger(&talk, &observer, 3, 0), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no grouping 3");
+    assert_int_equal(ask_ledger(&talk, &observer, -1, 0), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no grouping -1");
+}
+
+static void test_ledger_of_many_blocks_is_pending_while_others_are_served(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 100000; i++) {
+        allocate(16, "many");
+    }
+    uint32_t n_steps = 1;
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_CLIENT, 0), DISPATCH_PENDING);
+    for (; ask_continue(&talk, &observer) == DISPATCH_PENDING; n_steps++) {
+        allocate(100000, "meanwhile");
+        assert_int_equal(ask_usage(&talk, &alice), DISPATCH_OK);
+        assert_int_equal(core_check(talk.core), 0);
+    }
+
+    assert_in_range(n_steps, 4, 6);
+    assert_int_equal(ledger_now()->n_rows, 1);
+    assert_true(ledger_now()->rows[0]->n_blocks >= 100000);
+    assert_string_equal(ledger_now()->rows[0]->key, "worker-1");
+}
+
+static void test_ledger_asked_again_begins_a_new_roll_up(void **state)
+{
+    (void)state;
+    allocate_numbered(1000);
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+    assert_true(ledger_now()->more);
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_UID, 0), DISPATCH_OK);
+
+    assert_int_equal(ledger_now()->n_rows, 1);
+    assert_string_equal(ledger_now()->rows[0]->key, "1001");
+    assert_int_equal(talk.core->n_scans, 0);
+}
+
+static void test_ledger_asked_by_more_than_can_be_kept_drops_the_oldest(void **state)
+{
+    (void)state;
+    struct peer others[SCANS_MAX];
+    allocate_numbered(1000);
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+
+    for (uint32_t i = 0; i < SCANS_MAX; i++) {
+        peer_open_observer(&talk, &others[i], 100 + i);
+        assert_int_equal(ask_ledger(&talk, &others[i], BY_REASON, 0), DISPATCH_OK);
+        assert_true(ledger_now()->more);
+    }
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 512), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "begin with first_row 0");
+    assert_int_equal(ask_ledger(&talk, &others[0], BY_REASON, 512), DISPATCH_OK);
+    assert_int_equal(ledger_now()->n_rows, 488);
+    for (uint32_t i = 0; i < SCANS_MAX; i++) {
+        peer_close(&talk, &others[i]);
+    }
+    assert_int_equal(talk.core->n_scans, 0);
+}
+
+static void test_ledger_asked_by_more_than_can_be_made_is_BUSY(void **state)
+{
+    (void)state;
+    struct peer others[SCANS_MAX];
+    for (uint32_t i = 0; i < 50000; i++) {
+        allocate(16, "many");
+    }
+    for (uint32_t i = 0; i < SCANS_MAX; i++) {
+        peer_open_observer(&talk, &others[i], 100 + i);
+        assert_int_equal(ask_ledger(&talk, &others[i], BY_REASON, 0), DISPATCH_PENDING);
+    }
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "try again");
+    for (uint32_t i = 0; i < SCANS_MAX; i++) {
+        peer_close(&talk, &others[i]); /* in the middle of it */
+    }
+}
+
+static void test_allocate_without_room_is_pending_while_others_are_served(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 100000; i++) {
+        allocate(16, "many");
+    }
+    uint32_t n_steps = 1;
+
+    assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_PENDING);
+    for (; ask_continue(&talk, &alice) == DISPATCH_PENDING; n_steps++) {
+        assert_int_equal(ask_usage(&talk, &observer), DISPATCH_OK);
+    }
+
+    assert_in_range(n_steps, 4, 6);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "\"many\" 1.5 MiB in 100000 blocks");
+    assert_int_equal(talk.core->n_refusals, 1);
+    assert_int_equal(talk.core->n_scans, 0);
+    assert_null(alice.scan);
+}
+
+static void test_allocate_without_room_nor_memory_is_NO_MEMORY(void **state)
+{
+    (void)state;
+    allocate_numbered(100);
+    unsigned n_failures = 0;
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
+        const bool failed = fail_end();
+        n_failures += failed;
+        assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
+                     failed ? "largest holders: not known" : "largest holders: \"reason/00000\"");
+        assert_null(alice.scan);
+    }
+    assert_true(n_failures > 100);
+    assert_int_equal(talk.core->n_scans, 0);
+}
+
+static void test_ledger_without_memory_is_BUSY_and_the_next_is_answered(void **state)
+{
+    (void)state;
+    allocate_numbered(100);
+    unsigned n_failures = 0;
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+        const bool failed = fail_end();
+        n_failures += failed;
+        if (failed) {
+            assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "try again");
+            assert_null(observer.scan);
+        } else {
+            assert_int_equal(ledger_now()->n_rows, 100);
+        }
+    }
+    assert_true(n_failures > 100);
+}
+
+static void test_allocate_without_memory_for_its_reason_is_allocated(void **state)
+{
+    (void)state;
+
+    fail_from("memory", 1, ENOMEM);
+    allocate(10, "cannot be remembered");
+    assert_true(fail_end());
+
+    assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
+    assert_string_equal(ledger_now()->rows[0]->key, OTHER_REASONS);
+    assert_int_equal(talk.core->reasons.n_overflows, 1);
+}
+
+static void test_blocks_is_read_page_by_page_each_once(void **state)
+{
+    (void)state;
+    allocate_numbered(1300);
+    uint64_t from = 0;
+    uint32_t n_rows = 0;
+    uint64_t last = 0;
+
+    do {
+        assert_int_equal(ask_blocks(&talk, &observer, from), DISPATCH_OK);
+        assert_body(&talk, KMEM__RESPONSE__BODY_BLOCKS);
+        const Kmem__BlocksReport *report = talk.reply->response.blocks;
+        for (size_t i = 0; i < report->n_blocks; i++) {
+            assert_true(report->blocks[i]->offset > last);
+            last = report->blocks[i]->offset;
+        }
+        n_rows += (uint32_t)report->n_blocks;
+        from = report->next_offset;
+    } while (talk.reply->response.blocks->more);
+
+    assert_int_equal(n_rows, 1300);
+}
+
+static void test_queries_from_beyond_the_end_are_empty(void **state)
+{
+    (void)state;
+    allocate(10, "x");
+
+    assert_int_equal(ask_blocks(&talk, &observer, UINT64_MAX), DISPATCH_OK);
+    assert_int_equal(talk.reply->response.blocks->n_blocks, 0);
+    assert_false(talk.reply->response.blocks->more);
+    assert_int_equal(ask_clients(&talk, &observer, UINT32_MAX), DISPATCH_OK);
+    assert_int_equal(talk.reply->response.clients->n_clients, 0);
+    assert_int_equal(ask_obituaries(&talk, &observer, UINT64_MAX), DISPATCH_OK);
+    assert_int_equal(talk.reply->response.obituaries->n_obituaries, 0);
+}
+
+static void test_requests_are_counted(void **state)
+{
+    (void)state;
+    const uint64_t n_requests = talk.core->n_requests;
+
+    assert_int_equal(ask_usage(&talk, &observer), DISPATCH_OK);
+    assert_int_equal(ask_nonsense(&talk, &observer), DISPATCH_CLOSE);
+
+    assert_int_equal(talk.core->n_requests, n_requests + 2);
+    assert_int_equal(talk.core->n_protocol_errors, 1);
+}
+
+#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TALK_TEST(test_ledger_of_nothing_has_no_rows),
+        TALK_TEST(test_ledger_is_read_page_by_page_and_then_forgotten),
+        TALK_TEST(test_ledger_pages_do_not_change_while_others_allocate),
+        TALK_TEST(test_ledger_of_a_row_in_no_roll_up_is_BUSY),
+        TALK_TEST(test_ledger_by_what_there_is_not_is_INVALID),
+        TALK_TEST(test_ledger_of_many_blocks_is_pending_while_others_are_served),
+        TALK_TEST(test_ledger_asked_again_begins_a_new_roll_up),
+        TALK_TEST(test_ledger_asked_by_more_than_can_be_kept_drops_the_oldest),
+        TALK_TEST(test_ledger_asked_by_more_than_can_be_made_is_BUSY),
+        TALK_TEST(test_allocate_without_room_is_pending_while_others_are_served),
+        TALK_TEST(test_allocate_without_room_nor_memory_is_NO_MEMORY),
+        TALK_TEST(test_ledger_without_memory_is_BUSY_and_the_next_is_answered),
+        TALK_TEST(test_allocate_without_memory_for_its_reason_is_allocated),
+        TALK_TEST(test_blocks_is_read_page_by_page_each_once),
+        TALK_TEST(test_queries_from_beyond_the_end_are_empty),
+        TALK_TEST(test_requests_are_counted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

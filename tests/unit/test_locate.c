@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/locate.h"
+
+static struct places places;
+static struct failure failure;
+
+static int forget_environment(void **state)
+{
+    (void)state;
+    (void)unsetenv("KMEM_SOCKET");
+    (void)unsetenv("KMEM_SEGMENT");
+    (void)unsetenv("KMEM_TIMEOUT_MS");
+    (void)unsetenv("XDG_RUNTIME_DIR");
+    memset(&places, 0, sizeof(places));
+    memset(&failure, 0, sizeof(failure));
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------ the places ---- */
+
+static void test_locate_socket_default_is_run_kmemd(void **state)
+{
+    (void)state;
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+    assert_int_equal(places.n_places, 1);
+    assert_string_equal(places.place[0].path, "/run/kmemd/default.sock");
+    assert_string_equal(places.segment_name, "default");
+}
+
+static void test_locate_socket_runtime_directory_comes_first(void **state)
+{
+    (void)state;
+    (void)setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
+    (void)setenv("KMEM_SEGMENT", "video", 1);
+
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+
+    assert_int_equal(places.n_places, 2);
+    assert_string_equal(places.place[0].path, "/run/user/1000/kmemd/video.sock");
+    assert_string_equal(places.place[1].path, "/run/kmemd/video.sock");
+    assert_string_equal(places.segment_name, "video");
+}
+
+static void test_locate_socket_KMEM_SOCKET_and_nothing_else(void **state)
+{
+    (void)state;
+    (void)setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
+    (void)setenv("KMEM_SEGMENT", "video", 1);
+    (void)setenv("KMEM_SOCKET", "/tmp/x.sock", 1);
+
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+
+    assert_int_equal(places.n_places, 1);
+    assert_string_equal(places.place[0].path, "/tmp/x.sock");
+    assert_string_equal(places.segment_name, "");
+}
+
+static void test_locate_socket_given_path_beats_the_environment(void **state)
+{
+    (void)state;
+    (void)setenv("KMEM_SOCKET", "/tmp/x.sock", 1);
+
+    assert_int_equal(kmem__locate_socket("/tmp/given.sock", &places, &failure), 0);
+
+    assert_int_equal(places.n_places, 1);
+    assert_string_equal(places.place[0].path, "/tmp/given.sock");
+}
+
+static void test_locate_socket_empty_variables_are_not_set(void **state)
+{
+    (void)state;
+    (void)setenv("XDG_RUNTIME_DIR", "", 1);
+    (void)setenv("KMEM_SEGMENT", "", 1);
+    (void)setenv("KMEM_SOCKET", "", 1);
+
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+
+    assert_int_equal(places.n_places, 1);
+    assert_string_equal(places.place[0].path, "/run/kmemd/default.sock");
+}
+
+static void test_locate_socket_bad_segment_name_is_EINVAL(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "a/b",      "..",
+        ".hidden",  "-x",
+        "a b",      "a\nb",
+        "\xC3\xA9", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", /* 64 */
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        (void)setenv("KMEM_SEGMENT", bad[i], 1);
+        places.n_places = 77;
+        assert_int_equal(kmem__locate_socket(NULL, &places, &failure), -EINVAL);
+        assert_int_equal(places.n_places, 77);
+        assert_non_null(strstr(failure.sentence, "$KMEM_SEGMENT is \""));
+        assert_null(strchr(failure.sentence, '\n'));
+    }
+}
+
+static void test_locate_socket_longest_segment_name_is_good(void **state)
+{
+    (void)state;
+    (void)setenv("KMEM_SEGMENT", "_Video.2-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                 1);
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+    assert_int_equal(strlen(places.segment_name), NAME_MAX_BYTES);
+}
+
+static void test_locate_socket_long_path_is_ENAMETOOLONG(void **state)
+{
+    (void)state;
+    char path[SOCKET_PATH_BYTES + 1];
+    memset(path, 'a', sizeof(path));
+    path[SOCKET_PATH_BYTES] = '\0';
+    assert_int_equal(kmem__locate_socket(path, &places, &failure), -ENAMETOOLONG);
+    assert_non_null(strstr(failure.sentence, "108 bytes"));
+
+    path[SOCKET_PATH_BYTES - 1] = '\0';
+    assert_int_equal(kmem__locate_socket(path, &places, &failure), 0);
+    assert_string_equal(places.place[0].path, path);
+}
+
+static void test_locate_socket_long_runtime_directory_is_ENAMETOOLONG(void **state)
+{
+    (void)state;
+    char directory[5000];
+    memset(directory, 'a', sizeof(directory));
+    directory[sizeof(directory) - 1] = '\0';
+    (void)setenv("XDG_RUNTIME_DIR", directory, 1);
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), -ENAMETOOLONG);
+}
+
+/* ----------------------------------------------------------------------------- explanation ---- */
+
+static void test_locate_explain_names_every_place_and_how_to_start(void **state)
+{
+    (void)state;
+    (void)setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
+    (void)setenv("KMEM_SEGMENT", "video", 1);
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+    places.place[0].error = ENOENT;
+    places.place[1].error = ENOENT;
+
+    assert_int_equal(kmem__locate_explain(&places, &failure), -ENOENT);
+
+    assert_string_equal(failure.sentence,
+                        "no daemon answers: tried /run/user/1000/kmemd/video.sock (no such socket) "
+                        "and /run/kmemd/video.sock (no such socket); start one with \"kmemd --name "
+                        "video\" or \"systemctl start kmemd@video\", or run the program under "
+                        "\"kmemctl run\"");
+}
+
+static void test_locate_explain_a_stale_socket_is_ECONNREFUSED(void **state)
+{
+    (void)state;
+    assert_int_equal(kmem__locate_socket("/tmp/x.sock", &places, &failure), 0);
+    places.place[0].error = ECONNREFUSED;
+
+    assert_int_equal(kmem__locate_explain(&places, &failure), -ECONNREFUSED);
+
+    assert_string_equal(failure.sentence,
+                        "no daemon answers: tried /tmp/x.sock (nobody listens there); start one "
+                        "with \"kmemd --socket /tmp/x.sock\", or run the program under "
+                        "\"kmemctl run\"");
+}
+
+/* --------------------------------------------------------------------------------- timeout ---- */
+
+static void test_locate_timeout_default_is_30_s(void **state)
+{
+    (void)state;
+    int timeout_ms = 0;
+    assert_int_equal(kmem__locate_timeout(&timeout_ms, &failure), 0);
+    assert_int_equal(timeout_ms, 30000);
+}
+
+static void test_locate_timeout_from_the_environment(void **state)
+{
+    (void)state;
+    int timeout_ms = 0;
+    (void)setenv("KMEM_TIMEOUT_MS", "250", 1);
+    assert_int_equal(kmem__locate_timeout(&timeout_ms, &failure), 0);
+    assert_int_equal(timeout_ms, 250);
+}
+
+static void test_locate_timeout_junk_is_EINVAL(void **state)
+{
+    (void)state;
+    static const char *const junk[] = {
+        "0", "-1", " 5", "5s", "1.5", "never", "+5", "2147483648", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
+        int timeout_ms = 77;
+        (void)setenv("KMEM_TIMEOUT_MS", junk[i], 1);
+        assert_int_equal(kmem__locate_timeout(&timeout_ms, &failure), -EINVAL);
+        assert_int_equal(timeout_ms, 77);
+        assert_non_null(strstr(failure.sentence, "$KMEM_TIMEOUT_MS"));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_locate_socket_default_is_run_kmemd, forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_runtime_directory_comes_first,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_KMEM_SOCKET_and_nothing_else, forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_given_path_beats_the_environment,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_empty_variables_are_not_set, forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_bad_segment_name_is_EINVAL, forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_longest_segment_name_is_good, forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_long_path_is_ENAMETOOLONG, forget_environment),
+        cmocka_unit_test_setup(test_locate_socket_long_runtime_directory_is_ENAMETOOLONG,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_explain_names_every_place_and_how_to_start,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_explain_a_stale_socket_is_ECONNREFUSED,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_timeout_default_is_30_s, forget_environment),
+        cmocka_unit_test_setup(test_locate_timeout_from_the_environment, forget_environment),
+        cmocka_unit_test_setup(test_locate_timeout_junk_is_EINVAL, forget_environment),
+    };
+    return cmocka_run_group_tests_name("locate", tests, NULL, NULL);
+}

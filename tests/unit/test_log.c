@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/log.h"
+#include "tests/unit/captured.h"
+
+static int log_setup(void **state)
+{
+    (void)state;
+    log_set_level(LOG_LEVEL_DEBUG);
+    return unsetenv("JOURNAL_STREAM");
+}
+
+static void test_log_write_says_the_level(void **state)
+{
+    (void)state;
+
+    capture_begin();
+    log_error("one %d", 1);
+    log_warning("two %s", "words");
+    log_info("three");
+    log_debug("four");
+
+    assert_string_equal(capture_end(), "kmemd: error: one 1\nkmemd: warning: two words\n"
+                                       "kmemd: three\nkmemd: debug: four\n");
+}
+
+static void test_log_write_under_systemd_says_the_priority(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("JOURNAL_STREAM", "8:1", 1), 0);
+
+    capture_begin();
+    log_error("one");
+    log_warning("two");
+    log_info("three");
+    log_debug("four");
+
+    assert_string_equal(capture_end(), "<3>one\n<4>two\n<6>three\n<7>four\n");
+}
+
+static void test_log_set_level_drops_what_is_less_important(void **state)
+{
+    (void)state;
+    log_set_level(LOG_LEVEL_WARNING);
+
+    capture_begin();
+    log_error("one");
+    log_warning("two");
+    log_info("three");
+    log_debug("four");
+
+    assert_string_equal(capture_end(), "kmemd: error: one\nkmemd: warning: two\n");
+}
+
+static void test_log_write_cuts_an_endless_line_and_ends_it(void **state)
+{
+    (void)state;
+    static char endless[50000];
+    memset(endless, 'x', sizeof(endless) - 1);
+
+    capture_begin();
+    log_info("%s", endless);
+
+    const char *line = capture_end();
+    assert_in_range(strlen(line), 5000, 7000);
+    assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+static void test_log_level_parse_knows_four(void **state)
+{
+    (void)state;
+    enum log_level level = LOG_LEVEL_ERROR;
+
+    assert_int_equal(log_level_parse("debug", &level), 0);
+    assert_int_equal(level, LOG_LEVEL_DEBUG);
+    assert_int_equal(log_level_parse("info", &level), 0);
+    assert_int_equal(level, LOG_LEVEL_INFO);
+    assert_int_equal(log_level_parse("warning", &level), 0);
+    assert_int_equal(level, LOG_LEVEL_WARNING);
+    assert_int_equal(log_level_parse("error", &level), 0);
+    assert_int_equal(level, LOG_LEVEL_ERROR);
+}
+
+static void test_log_level_parse_of_anything_else_is_EINVAL(void **state)
+{
+    (void)state;
+    enum log_level level = LOG_LEVEL_INFO;
+
+    assert_int_equal(log_level_parse("", &level), -EINVAL);
+    assert_int_equal(log_level_parse("warn", &level), -EINVAL);
+    assert_int_equal(log_level_parse("INFO", &level), -EINVAL);
+    assert_int_equal(log_level_parse("info ", &level), -EINVAL);
+    assert_int_equal(level, LOG_LEVEL_INFO);
+}
+
+static void test_log_limit_lets_a_burst_through_each_second(void **state)
+{
+    (void)state;
+    struct log_limit limit = {0};
+    uint32_t n_passed = 0;
+
+    capture_begin();
+    for (uint64_t now_ms = 5000; now_ms < 7000; now_ms += 10) {
+        n_passed += log_limit_pass(&limit, 3, now_ms);
+    }
+
+    assert_string_equal(capture_end(), "kmemd: warning: 97 similar lines were dropped\n");
+    assert_int_equal(n_passed, 6);
+}
+
+static void test_log_limit_says_nothing_when_nothing_was_dropped(void **state)
+{
+    (void)state;
+    struct log_limit limit = {0};
+
+    capture_begin();
+    assert_true(log_limit_pass(&limit, 1, 0));
+    assert_false(log_limit_pass(&limit, 1, 999));
+    limit.n_dropped = 0;
+    assert_true(log_limit_pass(&limit, 1, 1000));
+
+    assert_string_equal(capture_end(), "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_log_write_says_the_level, log_setup),
+        cmocka_unit_test_setup(test_log_write_under_systemd_says_the_priority, log_setup),
+        cmocka_unit_test_setup(test_log_set_level_drops_what_is_less_important, log_setup),
+        cmocka_unit_test_setup(test_log_write_cuts_an_endless_line_and_ends_it, log_setup),
+        cmocka_unit_test_setup(test_log_level_parse_knows_four, log_setup),
+        cmocka_unit_test_setup(test_log_level_parse_of_anything_else_is_EINVAL, log_setup),
+        cmocka_unit_test_setup(test_log_limit_lets_a_burst_through_each_second, log_setup),
+        cmocka_unit_test_setup(test_log_limit_says_nothing_when_nothing_was_dropped, log_setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_options.c - what is accepted, and what is refused with which words and which exit status
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/options.h"
+
+#define ARGUMENTS_MAX 16
+/* What the child ends with if options_parse() returns. */
+#define RETURNED 99
+
+static uid_t effective_user;
+
+uid_t __wrap_geteuid(void);
+uid_t __wrap_geteuid(void)
+{
+    return effective_user;
+}
+
+static int options_setup(void **state)
+{
+    (void)state;
+    effective_user = 1000;
+    return setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
+}
+
+/* The arguments behind the program's name; the last is NULL. */
+static int split(const char *const *arguments, char **ret_argv)
+{
+    int argc = 0;
+    ret_argv[argc++] = (char *)"kmemd";
+    for (; arguments[argc - 1]; argc++) {
+        assert_true(argc < ARGUMENTS_MAX);
+        ret_argv[argc] = (char *)arguments[argc - 1];
+    }
+    ret_argv[argc] = NULL;
+    return argc;
+}
+
+static struct options parse_all(const char *const *arguments)
+{
+    char *argv[ARGUMENTS_MAX + 1];
+    struct options options;
+    const int argc = split(arguments, argv);
+    options_parse(&options, argc, argv);
+    return options;
+}
+
+/* Parses in a child process. Return: its exit status; ret_text gets what it wrote. */
+static int exit_status_of(const char *const *arguments, char *ret_text, size_t text_bytes)
+{
+    const int file = memfd_create("output", MFD_CLOEXEC);
+    assert_true(file >= 0);
+    (void)fflush(NULL);
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)dup2(file, STDOUT_FILENO);
+        (void)dup2(file, STDERR_FILENO);
+        (void)parse_all(arguments);
+        _exit(RETURNED);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    const ssize_t n_bytes = pread(file, ret_text, text_bytes - 1, 0);
+    assert_true(n_bytes >= 0);
+    ret_text[n_bytes] = '\0';
+    assert_int_equal(close(file), 0);
+    return WEXITSTATUS(status);
+}
+
+#define parse(...) parse_all((const char *const[]){__VA_ARGS__, NULL})
+#define assert_refused(words, ...)                                                                 \
+    assert_refused_all(words, (const char *const[]){__VA_ARGS__, NULL})
+
+static void assert_refused_all(const char *words, const char *const *arguments)
+{
+    char text[8192];
+    assert_int_equal(exit_status_of(arguments, text, sizeof(text)), EXIT_USAGE);
+    if (strstr(text, words) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", text, words);
+    }
+}
+
+static void test_options_parse_of_nothing_is_the_default(void **state)
+{
+    (void)state;
+
+    const struct options options = parse(NULL);
+
+    assert_string_equal(options.name, "default");
+    assert_string_equal(options.socket_path, "/run/user/1000/kmemd/default.sock");
+    assert_int_equal(options.segment_bytes, 256 << 20);
+    assert_false(options.lazy);
+    assert_false(options.has_group);
+    assert_int_equal(options.log_level, LOG_LEVEL_INFO);
+}
+
+static void test_options_parse_of_everything(void **state)
+{
+    (void)state;
+
+    const struct options options =
+        parse("--name", "video", "--size=2G", "--socket", "/tmp/x.sock", "--commit=lazy", "--group",
+              "root", "--log-level", "debug");
+
+    assert_string_equal(options.name, "video");
+    assert_int_equal(options.segment_bytes, UINT64_C(2) << 30);
+    assert_string_equal(options.socket_path, "/tmp/x.sock");
+    assert_true(options.lazy);
+    assert_true(options.has_group);
+    assert_int_equal(options.group, 0);
+    assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
+}
+
+static void test_options_parse_of_short_options(void **state)
+{
+    (void)state;
+
+    const struct options options = parse("-n", "video", "-s1MiB", "-S", "x.sock");
+
+    assert_string_equal(options.name, "video");
+    assert_int_equal(options.segment_bytes, 1 << 20);
+    assert_string_equal(options.socket_path, "x.sock");
+}
+
+static void test_options_parse_of_an_option_twice_takes_the_last(void **state)
+{
+    (void)state;
+
+    const struct options options =
+        parse("--commit=lazy", "--commit=eager", "--size=1G", "--size=2MiB", "-n", "a", "-n", "b");
+
+    assert_false(options.lazy);
+    assert_int_equal(options.segment_bytes, 2 << 20);
+    assert_string_equal(options.name, "b");
+    assert_string_equal(options.socket_path, "/run/user/1000/kmemd/b.sock");
+}
+
+static void test_options_parse_of_the_smallest_and_the_largest_size(void **state)
+{
+    (void)state;
+
+    assert_int_equal(parse("--size=1048576").segment_bytes, SEGMENT_MIN_BYTES);
+    assert_int_equal(parse("--size=1TiB").segment_bytes, SEGMENT_MAX_BYTES);
+    assert_int_equal(parse("--size=1040KiB").segment_bytes, 65 * PAGE_BYTES);
+}
+
+static void test_options_parse_of_a_wrong_size_is_refused(void **state)
+{
+    (void)state;
+
+    assert_refused("\"\" is no size", "--size=");
+    assert_refused("\"lots\" is no size", "--size=lots");
+    assert_refused("\"-1\" is no size", "--size=-1");
+    assert_refused("\"256MB\" is no size", "--size=256MB");
+    assert_refused("\"12 34\" is no size", "--size=12 34");
+    assert_refused("\"9223372036854775808G\" is no size", "--size=9223372036854775808G");
+    assert_refused("it has 1.0 MiB to 1.0 TiB", "--size=0");
+    assert_refused("it has 1.0 MiB to 1.0 TiB", "--size=1");
+    assert_refused("it has 1.0 MiB to 1.0 TiB", "--size=1032192");
+    assert_refused("it has 1.0 MiB to 1.0 TiB", "--size=9223372036854775808");
+    assert_refused("it has 1.0 MiB to 1.0 TiB", "--size=1025G");
+    assert_refused("(1048577 bytes): it has whole pages of 16384", "--size=1048577");
+    assert_refused("requires an argument", "--size");
+}
+
+static void test_options_parse_of_a_wrong_name_is_refused(void **state)
+{
+    (void)state;
+    const char longest[] = "a23456789012345678901234567890123456789012345678901234567890.-_";
+    assert_int_equal(strlen(longest), NAME_MAX_BYTES);
+
+    assert_string_equal(parse("--name", longest).name, longest);
+    assert_refused("is no name for a segment", "--name", "");
+    assert_refused("is no name for a segment", "--name", "a/b");
+    assert_refused("is no name for a segment", "--name", "..");
+    assert_refused("is no name for a segment", "--name", ".hidden");
+    assert_refused("is no name for a segment", "--name", "with space");
+    assert_refused("is no name for a segment", "--name", "caf\xc3\xa9");
+    assert_refused("at most 63",
+                   "--name=a234567890123456789012345678901234567890123456789012345678901234");
+}
+
+static void
+test_options_parse_of_a_socket_path_that_the_kernel_does_not_take_is_refused(void **state)
+{
+    (void)state;
+    char path[SOCKET_PATH_MAX_BYTES + 2];
+    memset(path, 'x', sizeof(path));
+    path[0] = '/';
+    path[SOCKET_PATH_MAX_BYTES + 1] = '\0';
+
+    assert_refused("the kernel takes 1 to 107 bytes", "--socket", path);
+    assert_refused("the kernel takes 1 to 107 bytes", "--socket", "");
+    path[SOCKET_PATH_MAX_BYTES] = '\0';
+    assert_string_equal(parse("--socket", path).socket_path, path);
+}
+
+static void test_options_parse_of_other_wrong_values_is_refused(void **state)
+{
+    (void)state;
+
+    assert_refused("--commit is eager or lazy, not \"maybe\"", "--commit=maybe");
+    assert_refused("there is no group \"no-such-group\"", "--group", "no-such-group");
+    assert_refused("not \"loud\"", "--log-level=loud");
+    assert_refused("\"extra\" is no option", "extra");
+    assert_refused("unrecognized option", "--no-such-option");
+}
+
+static void test_options_parse_finds_a_place_for_the_socket(void **state)
+{
+    (void)state;
+    effective_user = 0;
+
+    assert_int_equal(setenv("XDG_RUNTIME_DIR", "relative", 1), 0);
+    assert_string_equal(parse("-n", "a").socket_path, "/run/kmemd/a.sock");
+    assert_int_equal(setenv("XDG_RUNTIME_DIR", "", 1), 0);
+    assert_string_equal(parse("-n", "a").socket_path, "/run/kmemd/a.sock");
+    assert_int_equal(unsetenv("XDG_RUNTIME_DIR"), 0);
+    assert_string_equal(parse("-n", "a").socket_path, "/run/kmemd/a.sock");
+    effective_user = 1000;
+    assert_refused("where to listen? $XDG_RUNTIME_DIR is not set; use --socket PATH", "-n", "a");
+    assert_string_equal(parse("--socket=/x").socket_path, "/x");
+}
+
+static void test_options_parse_with_a_runtime_directory_that_is_too_long_is_refused(void **state)
+{
+    (void)state;
+    char directory[6000];
+    memset(directory, 'x', sizeof(directory) - 1);
+    directory[sizeof(directory) - 1] = '\0';
+    directory[0] = '/';
+    assert_int_equal(setenv("XDG_RUNTIME_DIR", directory, 1), 0);
+
+    assert_refused("the kernel takes 1 to 107 bytes", "-n", "a");
+}
+
+static void test_options_parse_of_version_and_help_end_with_0(void **state)
+{
+    (void)state;
+    char text[8192];
+
+    assert_int_equal(exit_status_of((const char *const[]){"--version", NULL}, text, sizeof(text)),
+                     0);
+    assert_string_equal(text, "kmemd " KMEM_VERSION " (protocol 1.0)\n");
+    assert_int_equal(exit_status_of((const char *const[]){"--help", NULL}, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "--commit=eager|lazy"));
+    assert_non_null(strstr(text, "Exit status: 0 after that, 64"));
+}
+
+#define OPTIONS_TEST(test) cmocka_unit_test_setup(test, options_setup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        OPTIONS_TEST(test_options_parse_of_nothing_is_the_default),
+        OPTIONS_TEST(test_options_parse_of_everything),
+        OPTIONS_TEST(test_options_parse_of_short_options),
+        OPTIONS_TEST(test_options_parse_of_an_option_twice_takes_the_last),
+        OPTIONS_TEST(test_options_parse_of_the_smallest_and_the_largest_size),
+        OPTIONS_TEST(test_options_parse_of_a_wrong_size_is_refused),
+        OPTIONS_TEST(test_options_parse_of_a_wrong_name_is_refused),
+        OPTIONS_TEST(test_options_parse_of_a_socket_path_that_the_kernel_does_not_take_is_refused),
+        OPTIONS_TEST(test_options_parse_of_other_wrong_values_is_refused),
+        OPTIONS_TEST(test_options_parse_finds_a_place_for_the_socket),
+        OPTIONS_TEST(test_options_parse_with_a_runtime_directory_that_is_too_long_is_refused),
+        OPTIONS_TEST(test_options_parse_of_version_and_help_end_with_0),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

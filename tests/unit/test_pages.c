@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/pages.h"
+#include "tests/unit/broken.h"
+#include "tests/unit/fail.h"
+
+#define N_PAGES 512
+#define OWNER 9
+
+static void *file;
+static struct state segment;
+static struct pages pages;
+
+static int pages_setup(void **state)
+{
+    (void)state;
+    file = calloc(1, state_bytes(N_PAGES));
+    assert_non_null(file);
+    state_format(&segment, file, N_PAGES, 1, 0);
+    assert_int_equal(pages_init(&pages, &segment), 0);
+    return 0;
+}
+
+static int pages_teardown(void **state)
+{
+    (void)state;
+    pages_fini(&pages);
+    free(file);
+    return 0;
+}
+
+static void word_set(uint32_t page, uint64_t word)
+{
+    atomic_store(&segment.page_words[page], word);
+}
+
+/* A run of n_pages that begins at `page`, which is the beginning of a free one. */
+static void take(uint32_t page, uint32_t n_pages)
+{
+    pages_take(&pages, page, n_pages, PAGE_DIRECT, OWNER);
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+static void give(uint32_t page)
+{
+    pages_give(&pages, page);
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+static void assert_run(uint32_t page, enum page_state page_state, uint32_t n_pages)
+{
+    const uint64_t word = pages_word(&pages, page);
+    assert_int_equal(PAGE_WORD_STATE(word), page_state);
+    assert_int_equal(PAGE_WORD_PAGES(word), n_pages);
+    for (uint32_t i = 0; i < n_pages; i++) {
+        assert_int_equal(pages_run_of(&pages, page + i), page);
+    }
+}
+
+static int init_again(void)
+{
+    pages_fini(&pages);
+    return pages_init(&pages, &segment);
+}
+
+/* ------------------------------------------------------------------------------------ init ---- */
+
+static void test_pages_init_of_a_new_segment_has_one_free_run(void **state)
+{
+    (void)state;
+
+    assert_int_equal(pages.n_free_pages, N_PAGES - 1);
+    assert_int_equal(pages_largest_hole(&pages), N_PAGES - 1);
+    assert_run(0, PAGE_RESERVED, 1);
+    assert_run(1, PAGE_FREE, N_PAGES - 1);
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+static void test_pages_init_finds_the_runs_that_words_tell_of(void **state)
+{
+    (void)state;
+    word_set(1, PAGE_WORD(PAGE_LEASED, 3, 10));
+    word_set(11, PAGE_WORD(PAGE_FREE, 0, 2));
+    word_set(13, PAGE_WORD(PAGE_DIRECT, 0, N_PAGES - 13));
+    word_set(14, UINT64_MAX); /* inside a run: means nothing */
+
+    assert_int_equal(init_again(), 0);
+
+    assert_int_equal(pages_check(&pages), 0);
+    assert_int_equal(pages.n_free_pages, 2);
+    assert_run(1, PAGE_LEASED, 10);
+    assert_int_equal(PAGE_WORD_OWNER(pages_word(&pages, 1)), 3);
+    assert_run(11, PAGE_FREE, 2);
+    assert_run(13, PAGE_DIRECT, N_PAGES - 13);
+}
+
+static void test_pages_init_joins_free_neighbours(void **state)
+{
+    (void)state;
+    word_set(1, PAGE_WORD(PAGE_FREE, 0, 3));
+    word_set(4, PAGE_WORD(PAGE_FREE, 0, 4));
+    word_set(8, PAGE_WORD(PAGE_DIRECT, 0, 2));
+    word_set(10, PAGE_WORD(PAGE_FREE, 0, 100));
+    word_set(110, PAGE_WORD(PAGE_FREE, 0, 1));
+    word_set(111, PAGE_WORD(PAGE_FREE, 0, N_PAGES - 111));
+
+    assert_int_equal(init_again(), 0);
+
+    assert_int_equal(pages_check(&pages), 0);
+    assert_run(1, PAGE_FREE, 7);
+    assert_run(8, PAGE_DIRECT, 2);
+    assert_run(10, PAGE_FREE, N_PAGES - 10);
+    assert_int_equal(pages.n_free_pages, N_PAGES - 3);
+    give(8);
+    assert_run(1, PAGE_FREE, N_PAGES - 1);
+}
+
+static void assert_init_refuses(uint32_t page, uint64_t word)
+{
+    const uint64_t was = pages_word(&pages, page);
+    word_set(page, word);
+    struct pages other;
+    assert_int_equal(pages_init(&other, &segment), PAGES_E_CORRUPT);
+    word_set(page, was);
+}
+
+static void test_pages_init_refuses_every_corrupt_word(void **state)
+{
+    (void)state;
+    take(1, 20);
+    take(21, 20);
+
+    for (uint32_t kind = PAGE_LEASED + 1; kind <= 15; kind++) {
+        assert_init_refuses(21, PAGE_WORD(kind, 0, 20)); /* no such state */
+    }
+    assert_init_refuses(21, 0);
+    assert_init_refuses(21, PAGE_WORD(PAGE_STALE, 0, 20));
+    assert_init_refuses(21, PAGE_WORD(PAGE_RESERVED, 0, 20)); /* page 0 alone is */
+    assert_init_refuses(21, PAGE_WORD(PAGE_DIRECT, 0, 0));
+    assert_init_refuses(21, PAGE_WORD(PAGE_DIRECT, 0, N_PAGES - 20)); /* a page too many */
+    assert_init_refuses(21, PAGE_WORD(PAGE_DIRECT, 0, UINT32_MAX));
+    assert_init_refuses(21, PAGE_WORD(PAGE_DIRECT, 0, 19)); /* the next begins inside a run */
+    assert_init_refuses(0, PAGE_WORD(PAGE_FREE, 0, 1));
+    assert_init_refuses(0, PAGE_WORD(PAGE_DIRECT, 0, 1));
+    assert_init_refuses(0, PAGE_WORD(PAGE_RESERVED, 0, 21)); /* pages that nobody would have */
+    assert_init_refuses(0, 0);
+    assert_int_equal(init_again(), 0);
+}
+
+static void test_pages_init_without_memory_fails_cleanly(void **state)
+{
+    (void)state;
+    struct pages other;
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        const int r = pages_init(&other, &segment);
+        if (fail_end()) {
+            assert_int_equal(r, -ENOMEM);
+        } else {
+            assert_int_equal(r, 0);
+            assert_int_equal(nth, 5);
+        }
+    }
+    pages_fini(&other);
+}
+
+/* Only the pages themselves: the rest of the state would not fit this address space. */
+static void test_pages_init_of_the_largest_segment(void **state)
+{
+    (void)state;
+    const uint32_t n_pages = SEGMENT_MAX_BYTES / PAGE_BYTES;
+    _Atomic uint64_t *words = calloc(n_pages + (size_t)1, sizeof(*words));
+    assert_non_null(words);
+    struct state largest = {.header = (void *)words, .page_words = words + 1, .n_pages = n_pages};
+    atomic_store(&words[1], PAGE_WORD(PAGE_RESERVED, 0, 1));
+    atomic_store(&words[2], PAGE_WORD(PAGE_FREE, 0, n_pages - 1));
+    struct pages all;
+    uint32_t page;
+
+    assert_int_equal(pages_init(&all, &largest), 0);
+
+    assert_int_equal(pages_find(&all, n_pages, &page), PAGES_E_FULL);
+    assert_int_equal(pages_find(&all, n_pages - 1, &page), 0);
+    assert_int_equal(page, 1);
+    pages_take(&all, page, n_pages - 2, PAGE_DIRECT, 0);
+    assert_int_equal(pages_check(&all), 0);
+    assert_int_equal(pages_find(&all, 1, &page), 0);
+    assert_int_equal(page, n_pages - 1);
+    assert_int_equal(pages_run_of(&all, n_pages - 2), 1);
+    pages_give(&all, 1);
+    assert_int_equal(pages_check(&all), 0);
+    assert_int_equal(pages_largest_hole(&all), n_pages - 1);
+    pages_fini(&all);
+    free(words);
+}
+
+/* --------------------------------------------------------------------------- take and give ---- */
+
+static void test_pages_take_splits_a_run(void **state)
+{
+    (void)state;
+
+    pages_take(&pages, 1, 5, PAGE_LEASED, 77);
+
+    assert_int_equal(pages_check(&pages), 0);
+    assert_run(1, PAGE_LEASED, 5);
+    assert_int_equal(PAGE_WORD_OWNER(pages_word(&pages, 1)), 77);
+    assert_run(6, PAGE_FREE, N_PAGES - 6);
+    assert_int_equal(pages.n_free_pages, N_PAGES - 6);
+}
+
+static void test_pages_take_of_a_whole_run_leaves_nothing(void **state)
+{
+    (void)state;
+
+    take(1, N_PAGES - 1);
+
+    assert_int_equal(pages.n_free_pages, 0);
+    assert_int_equal(pages_largest_hole(&pages), 0);
+    uint32_t page;
+    assert_int_equal(pages_find(&pages, 1, &page), PAGES_E_FULL);
+}
+
+/* Three runs of 10 pages at 1, 11 and 21, and behind them a free one. */
+static void take_three(void)
+{
+    take(1, 10);
+    take(11, 10);
+    take(21, 10);
+}
+
+static void test_pages_give_between_owned_runs_joins_nothing(void **state)
+{
+    (void)state;
+    take_three();
+
+    give(11);
+
+    assert_run(1, PAGE_DIRECT, 10);
+    assert_run(11, PAGE_FREE, 10);
+    assert_run(21, PAGE_DIRECT, 10);
+}
+
+static void test_pages_give_joins_the_left_neighbour(void **state)
+{
+    (void)state;
+    take_three();
+    give(1);
+
+    give(11);
+
+    assert_run(1, PAGE_FREE, 20);
+    assert_run(21, PAGE_DIRECT, 10);
+}
+
+static void test_pages_give_joins_the_right_neighbour(void **state)
+{
+    (void)state;
+    take_three();
+
+    give(21);
+
+    assert_run(11, PAGE_DIRECT, 10);
+    assert_run(21, PAGE_FREE, N_PAGES - 21);
+}
+
+static void test_pages_give_joins_both_neighbours(void **state)
+{
+    (void)state;
+    take_three();
+    give(1);
+    give(21);
+
+    give(11);
+
+    assert_run(1, PAGE_FREE, N_PAGES - 1);
+    assert_int_equal(pages.n_free_pages, N_PAGES - 1);
+}
+
+static void test_pages_give_at_the_end_of_the_segment(void **state)
+{
+    (void)state;
+    take(1, N_PAGES - 2);
+    take(N_PAGES - 1, 1);
+
+    give(N_PAGES - 1);
+
+    assert_run(N_PAGES - 1, PAGE_FREE, 1);
+}
+
+static void test_pages_misuse_is_a_bug(void **state)
+{
+    (void)state;
+    take(1, 10);
+    uint32_t page;
+
+    assert_broken(pages_give(&pages, 0));
+    assert_broken(pages_give(&pages, 11)); /* free already */
+    assert_broken(pages_take(&pages, 1, 1, PAGE_DIRECT, 0));
+    assert_broken(pages_take(&pages, 11, N_PAGES, PAGE_DIRECT, 0));
+    assert_broken(assert_int_equal(pages_find(&pages, 0, &page), 0));
+    assert_broken((void)pages_run_of(&pages, N_PAGES));
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+/* ------------------------------------------------------------------------------------ find ---- */
+
+static void test_pages_find_searches_its_own_bin_when_nothing_else_is_left(void **state)
+{
+    (void)state;
+    uint32_t page;
+    /* 64 to 67 pages share a bin. Free: 67 at 1, 65 at 69, 64 at 135, in this order on the list. */
+    take(1, 67);
+    take(68, 1);
+    take(69, 65);
+    take(134, 1);
+    take(135, 64);
+    take(199, N_PAGES - 199);
+    give(1);
+    give(69);
+    give(135);
+
+    assert_int_equal(pages_find(&pages, 65, &page), 0);
+    assert_true(page == 1 || page == 69);
+    assert_int_equal(pages_find(&pages, 66, &page), 0);
+    assert_int_equal(page, 1);
+    assert_int_equal(pages_find(&pages, 67, &page), 0);
+    assert_int_equal(page, 1);
+    assert_int_equal(pages_find(&pages, 68, &page), PAGES_E_FULL);
+    assert_int_equal(pages_largest_hole(&pages), 67);
+}
+
+static void test_pages_find_prefers_the_smallest_bin_that_fits(void **state)
+{
+    (void)state;
+    uint32_t page;
+    take(1, 3);
+    take(4, 1);
+    take(5, 8);
+    take(13, 1);
+    give(1);
+    give(5);
+
+    assert_int_equal(pages_find(&pages, 3, &page), 0);
+    assert_int_equal(page, 1);
+    assert_int_equal(pages_find(&pages, 4, &page), 0);
+    assert_int_equal(page, 5);
+    assert_int_equal(pages_find(&pages, 9, &page), 0);
+    assert_int_equal(page, 14);
+}
+
+/* ----------------------------------------------------------------------------------- check ---- */
+
+/* Runs: 10 owned, 10 free, 10 owned, the rest free. */
+static void prepare_to_spoil(void)
+{
+    take_three();
+    give(11);
+}
+
+static void test_pages_check_finds_wrong_words(void **state)
+{
+    (void)state;
+    prepare_to_spoil();
+    const uint64_t wrong[] = {
+        PAGE_WORD(PAGE_DIRECT, 0, 0),  PAGE_WORD(PAGE_DIRECT, 0, 9),
+        PAGE_WORD(PAGE_DIRECT, 0, 11), PAGE_WORD(PAGE_DIRECT, 0, N_PAGES),
+        PAGE_WORD(PAGE_FREE, 0, 10),   PAGE_WORD(PAGE_STALE, 0, 10),
+        PAGE_WORD(15, 0, 10),          PAGE_WORD(PAGE_RESERVED, 0, 10),
+    };
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        word_set(21, wrong[i]);
+        assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    }
+    word_set(21, PAGE_WORD(PAGE_DIRECT, 0, 10));
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+static void test_pages_check_finds_a_wrong_index(void **state)
+{
+    (void)state;
+    prepare_to_spoil();
+
+    pages.n_free_pages--;
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.n_free_pages++;
+    pages.left[21] = 12;
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.left[21] = 11;
+    pages.starts[0] ^= UINT64_C(1) << 21; /* a run without its bit */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.starts[0] ^= UINT64_C(1) << 21;
+    pages.starts[0] ^= UINT64_C(1) << 25; /* a bit without a run */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.starts[0] ^= UINT64_C(1) << 25;
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+static void test_pages_check_finds_wrong_lists(void **state)
+{
+    (void)state;
+    prepare_to_spoil();
+
+    pages.bin_first[10] = 0; /* a free run on no list */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.bin_bits[0] ^= UINT64_C(1) << 10; /* likewise, and the bitmap agrees */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.bin_first[11] = 11; /* on another list */
+    pages.bin_bits[0] ^= UINT64_C(1) << 11;
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.bin_first[11] = 0;
+    pages.bin_bits[0] ^= UINT64_C(1) << 11;
+    pages.bin_first[10] = 1; /* an owned run */
+    pages.bin_bits[0] ^= UINT64_C(1) << 10;
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.bin_first[10] = 11;
+    pages.next[11] = 11; /* a cycle */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.next[11] = 0;
+    pages.prev[11] = 1;
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.prev[11] = 0;
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+#define PAGES_TEST(test) cmocka_unit_test_setup_teardown(test, pages_setup, pages_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        PAGES_TEST(test_pages_init_of_a_new_segment_has_one_free_run),
+        PAGES_TEST(test_pages_init_finds_the_runs_that_words_tell_of),
+        PAGES_TEST(test_pages_init_joins_free_neighbours),
+        PAGES_TEST(test_pages_init_refuses_every_corrupt_word),
+        PAGES_TEST(test_pages_init_without_memory_fails_cleanly),
+        PAGES_TEST(test_pages_init_of_the_largest_segment),
+        PAGES_TEST(test_pages_take_splits_a_run),
+        PAGES_TEST(test_pages_take_of_a_whole_run_leaves_nothing),
+        PAGES_TEST(test_pages_give_between_owned_runs_joins_nothing),
+        PAGES_TEST(test_pages_give_joins_the_left_neighbour),
+        PAGES_TEST(test_pages_give_joins_the_right_neighbour),
+        PAGES_TEST(test_pages_give_joins_both_neighbours),
+        PAGES_TEST(test_pages_give_at_the_end_of_the_segment),
+        PAGES_TEST(test_pages_misuse_is_a_bug),
+        PAGES_TEST(test_pages_find_searches_its_own_bin_when_nothing_else_is_left),
+        PAGES_TEST(test_pages_find_prefers_the_smallest_bin_that_fits),
+        PAGES_TEST(test_pages_check_finds_wrong_words),
+        PAGES_TEST(test_pages_check_finds_a_wrong_index),
+        PAGES_TEST(test_pages_check_finds_wrong_lists),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/reasons.h"
+#include "tests/unit/broken.h"
+#include "tests/unit/fail.h"
+#include "tests/unit/seeded.h"
+
+#define N_PAGES 64
+
+static void *file;
+static struct state segment;
+static struct reasons reasons;
+
+static int reasons_setup(void **state)
+{
+    (void)state;
+    file = calloc(1, state_bytes(N_PAGES));
+    assert_non_null(file);
+    state_format(&segment, file, N_PAGES, 1, 0);
+    assert_int_equal(reasons_init(&reasons, &segment), 0);
+    return 0;
+}
+
+static int reasons_teardown(void **state)
+{
+    (void)state;
+    reasons_fini(&reasons);
+    free(file);
+    return 0;
+}
+
+static uint32_t ref(const char *text, uint64_t num_bytes)
+{
+    return reasons_ref(&reasons, text, strlen(text), num_bytes);
+}
+
+static uint32_t ref_numbered(uint32_t number)
+{
+    char text[32];
+    (void)snprintf(text, sizeof(text), "reason/%u", number);
+    return ref(text, 1);
+}
+
+static void assert_text(uint32_t id, const char *wanted)
+{
+    size_t n_bytes;
+    const char *text = reasons_text(&reasons, id, &n_bytes);
+    assert_int_equal(n_bytes, strlen(wanted));
+    assert_memory_equal(text, wanted, n_bytes);
+}
+
+static void assert_totals(uint32_t id, uint64_t n_blocks, uint64_t num_bytes)
+{
+    const struct reason_totals totals = reasons_totals(&reasons, id);
+    assert_int_equal(totals.n_blocks, n_blocks);
+    assert_int_equal(totals.num_bytes, num_bytes);
+}
+
+static void assert_sound(void)
+{
+    assert_int_equal(reasons_check(&reasons), 0);
+}
+
+static void test_reasons_ref_of_the_same_words_is_the_same_id(void **state)
+{
+    (void)state;
+
+    const uint32_t video = ref("video", 10);
+    const uint32_t audio = ref("audio", 5);
+
+    assert_int_equal(ref("video", 7), video);
+    assert_int_not_equal(audio, video);
+    assert_text(video, "video");
+    assert_text(audio, "audio");
+    assert_totals(video, 2, 17);
+    assert_totals(audio, 1, 5);
+    assert_int_equal(reasons.n_live, 2);
+    assert_sound();
+}
+
+static void test_reasons_ref_tells_a_prefix_from_the_whole(void **state)
+{
+    (void)state;
+
+    const uint32_t whole = reasons_ref(&reasons, "video", 5, 1);
+    const uint32_t prefix = reasons_ref(&reasons, "video", 4, 1);
+
+    assert_int_not_equal(whole, prefix);
+    assert_text(prefix, "vide");
+    assert_sound();
+}
+
+static void test_reasons_ref_without_words_is_no_reason_given(void **state)
+{
+    (void)state;
+
+    assert_int_equal(reasons_ref(&reasons, NULL, 0, 3), REASON_NONE);
+
+    assert_text(REASON_NONE, NO_REASON);
+    assert_totals(REASON_NONE, 1, 3);
+    assert_int_equal(reasons.n_live, 1);
+    reasons_unref(&reasons, REASON_NONE, 3);
+    assert_int_equal(reasons.n_live, 0);
+    assert_int_equal(reasons_generation(&reasons, REASON_NONE), 1);
+    assert_sound();
+}
+
+static void test_reasons_ref_of_the_longest_words(void **state)
+{
+    (void)state;
+    char longest[REASON_MAX_BYTES + 2];
+    memset(longest, 'x', sizeof(longest));
+
+    const uint32_t id = reasons_ref(&reasons, longest, REASON_MAX_BYTES, 1);
+
+    size_t n_bytes;
+    assert_memory_equal(reasons_text(&reasons, id, &n_bytes), longest, REASON_MAX_BYTES);
+    assert_int_equal(n_bytes, REASON_MAX_BYTES);
+    assert_broken((void)reasons_ref(&reasons, longest, REASON_MAX_BYTES + 1, 1));
+    assert_sound();
+}
+
+static void test_reasons_unref_of_the_last_block_frees_the_id_for_another(void **state)
+{
+    (void)state;
+    const uint32_t id = ref("first tenant", 1);
+    const uint32_t generation = reasons_generation(&reasons, id);
+
+    reasons_unref(&reasons, id, 1);
+    assert_sound();
+
+    assert_int_equal(ref("second", 2), id);
+    assert_int_not_equal(reasons_generation(&reasons, id), generation);
+    assert_text(id, "second");
+    assert_int_not_equal(ref("first tenant", 1), id);
+    assert_sound();
+}
+
+static void test_reasons_unref_of_more_than_there_is_is_a_bug(void **state)
+{
+    (void)state;
+    const uint32_t id = ref("one block", 10);
+
+    assert_broken(reasons_unref(&reasons, id, 11));
+    reasons_unref(&reasons, id, 10);
+    assert_broken(reasons_unref(&reasons, id, 0));
+    assert_broken(reasons_unref(&reasons, REASONS_MAX - 1, 0));
+}
+
+static void test_reasons_ref_beyond_the_table_is_other_reasons(void **state)
+{
+    (void)state;
+    for (uint32_t number = 2; number < REASONS_MAX; number++) {
+        assert_int_equal(ref_numbered(number), number);
+    }
+    assert_int_equal(reasons.n_overflows, 0);
+
+    assert_int_equal(ref("one too many", 6), REASON_OTHER);
+    assert_int_equal(ref("another", 7), REASON_OTHER);
+
+    assert_int_equal(reasons.n_overflows, 2);
+    assert_totals(REASON_OTHER, 2, 13);
+    assert_text(REASON_OTHER, OTHER_REASONS);
+    assert_int_equal(ref_numbered(777), 777); /* those in the table are found as ever */
+    assert_sound();
+    reasons_unref(&reasons, REASON_OTHER, 6);
+    reasons_unref(&reasons, REASON_OTHER, 7);
+    reasons_unref(&reasons, 1234, 1);
+    assert_int_equal(ref("one too many", 6), 1234);
+    assert_int_equal(ref("another", 6), REASON_OTHER);
+    assert_sound();
+}
+
+static void test_reasons_ref_of_a_million_words_one_by_one_uses_one_id(void **state)
+{
+    (void)state;
+
+    for (uint32_t number = 0; number < 1000000; number++) {
+        const uint32_t id = ref_numbered(number);
+        assert_int_equal(id, 2);
+        reasons_unref(&reasons, id, 1);
+    }
+
+    assert_int_equal(reasons.n_ids, 3);
+    assert_int_equal(reasons.n_live, 0);
+    assert_sound();
+}
+
+static void test_reasons_init_without_memory_fails_cleanly(void **state)
+{
+    (void)state;
+    struct reasons other;
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        const int r = reasons_init(&other, &segment);
+        assert_int_equal(r, fail_end() ? -ENOMEM : 0);
+    }
+    reasons_fini(&other);
+}
+
+/* Enough reasons to make the hash table grow twice. */
+#define N_TO_GROW 400
+
+static void test_reasons_ref_without_memory_is_other_reasons_for_now(void **state)
+{
+    (void)state;
+    unsigned n_failures = 0;
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        uint32_t ids[N_TO_GROW];
+        uint32_t n_others = 0;
+        for (uint32_t i = 0; i < N_TO_GROW; i++) {
+            ids[i] = ref_numbered(i);
+            n_others += ids[i] == REASON_OTHER;
+        }
+        const bool failed = fail_end();
+        n_failures += failed;
+        assert_int_equal(n_others, failed ? 1 : 0);
+        assert_sound();
+        assert_totals(REASON_OTHER, n_others, n_others);
+        for (uint32_t i = 0; i < N_TO_GROW; i++) {
+            reasons_unref(&reasons, ids[i], 1);
+        }
+        assert_int_equal(reasons.n_live, 0);
+        assert_sound();
+    }
+    assert_true(n_failures >= 3);
+}
+
+static void test_reasons_ref_without_memory_for_good_is_other_reasons(void **state)
+{
+    (void)state;
+    const uint32_t known = ref("known before", 1);
+
+    fail_from("memory", 1, ENOMEM);
+    const uint32_t again = ref("known before", 1);
+    for (uint32_t i = 0; i < N_TO_GROW; i++) {
+        (void)ref_numbered(i);
+    }
+
+    assert_true(fail_end());
+    assert_int_equal(again, known);
+    assert_true(reasons.n_overflows > 0);
+    assert_sound();
+}
+
+/* -------------------------------------------------------------------------- like the model ---- */
+
+#define N_TEXTS 300
+#define N_STEPS 100000
+
+static void test_reasons_ref_and_unref_like_the_model(void **state)
+{
+    (void)state;
+    struct seeded seeded = {4711};
+    print_message("seed %llu\n", (unsigned long long)seeded.state);
+    static struct reason_totals wanted[N_TEXTS];
+    static uint32_t ids[N_TEXTS];
+
+    for (uint32_t step = 0; step < N_STEPS; step++) {
+        const uint32_t number = seeded_below(&seeded, N_TEXTS);
+        /* Phases of growing and shrinking, so that ids go round. */
+        const bool grows = seeded_below(&seeded, 10) < (step / 5000 % 2 ? 7 : 3);
+        if (grows) {
+            const uint32_t id = ref_numbered(number);
+            assert_true(wanted[number].n_blocks == 0 || ids[number] == id);
+            ids[number] = id;
+            wanted[number].n_blocks++;
+            wanted[number].num_bytes++;
+        } else if (wanted[number].n_blocks > 0) {
+            reasons_unref(&reasons, ids[number], 1);
+            wanted[number].n_blocks--;
+            wanted[number].num_bytes--;
+        }
+        if (wanted[number].n_blocks > 0) {
+            assert_totals(ids[number], wanted[number].n_blocks, wanted[number].num_bytes);
+        }
+        if (step % 100 == 0) {
+            assert_sound();
+        }
+    }
+    assert_true(reasons.n_ids <= N_TEXTS + 2);
+    assert_sound();
+}
+
+static void test_reasons_check_finds_what_is_wrong(void **state)
+{
+    (void)state;
+    const uint32_t id = ref("words", 1);
+    reasons_unref(&reasons, ref("gone", 1), 1);
+    assert_sound();
+
+    reasons.n_live++;
+    assert_int_equal(reasons_check(&reasons), REASONS_E_CORRUPT);
+    reasons.n_live--;
+    segment.reasons[id].bytes[0] = 'W'; /* the words changed under their reason */
+    assert_int_equal(reasons_check(&reasons), REASONS_E_CORRUPT);
+    segment.reasons[id].bytes[0] = 'w';
+    reasons.free_ids[0] = id; /* free, and named */
+    assert_int_equal(reasons_check(&reasons), REASONS_E_CORRUPT);
+    reasons.free_ids[0] = REASON_OTHER;
+    assert_int_equal(reasons_check(&reasons), REASONS_E_CORRUPT);
+    reasons.free_ids[0] = id + 1;
+    reasons.n_free_ids = 0; /* an id is lost */
+    assert_int_equal(reasons_check(&reasons), REASONS_E_CORRUPT);
+    reasons.n_free_ids = 1;
+    assert_sound();
+}
+
+#define REASONS_TEST(test) cmocka_unit_test_setup_teardown(test, reasons_setup, reasons_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        REASONS_TEST(test_reasons_ref_of_the_same_words_is_the_same_id),
+        REASONS_TEST(test_reasons_ref_tells_a_prefix_from_the_whole),
+        REASONS_TEST(test_reasons_ref_without_words_is_no_reason_given),
+        REASONS_TEST(test_reasons_ref_of_the_longest_words),
+        REASONS_TEST(test_reasons_unref_of_the_last_block_frees_the_id_for_another),
+        REASONS_TEST(test_reasons_unref_of_more_than_there_is_is_a_bug),
+        REASONS_TEST(test_reasons_ref_beyond_the_table_is_other_reasons),
+        REASONS_TEST(test_reasons_ref_of_a_million_words_one_by_one_uses_one_id),
+        REASONS_TEST(test_reasons_init_without_memory_fails_cleanly),
+        REASONS_TEST(test_reasons_ref_without_memory_is_other_reasons_for_now),
+        REASONS_TEST(test_reasons_ref_without_memory_for_good_is_other_reasons),
+        REASONS_TEST(test_reasons_ref_and_unref_like_the_model),
+        REASONS_TEST(test_reasons_check_finds_what_is_wrong),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_report_lists.c - the lists of clients and of obituaries, and the error that names holders
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/report.h"
+#include "daemon/tick.h"
+#include "proto/limits.h"
+#include "proto/text.h"
+#include "tests/unit/fixture.h"
+
+#define N_PAGES 1024
+#define CLIENTS 3000
+
+static struct fixture fixture;
+static struct core *core;
+static struct reply *reply;
+static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
+
+static int report_setup(void **state)
+{
+    (void)state;
+    fixture_init(&fixture, N_PAGES, CLIENTS);
+    core = &fixture.core;
+    reply = reply_new();
+    assert_non_null(reply);
+    return 0;
+}
+
+static int report_teardown(void **state)
+{
+    (void)state;
+    reply = reply_free(reply);
+    fixture_fini(&fixture);
+    return 0;
+}
+
+static void assert_encodes(void)
+{
+    assert_true(frame_encode(&reply->response.base, frame, sizeof(frame)) > 0);
+}
+
+static struct client *join_with_longest_command(uint32_t pid)
+{
+    struct client_identity identity = fixture_identity(pid);
+    memset(identity.command, 'c', COMMAND_BYTES - 1);
+    identity.uid = identity.gid = UINT32_MAX - 1;
+    struct client *joined;
+    assert_int_equal(core_join(core, &identity, fixture.now_ms, &joined), 0);
+    return joined;
+}
+
+/* --------------------------------------------------------------------------------- clients ---- */
+
+/* Reads all pages of clients. Return: how many rows. */
+static uint32_t read_clients(uint32_t *ret_n_pages)
+{
+    uint32_t n_rows = 0;
+    uint32_t from_slot = 0;
+    *ret_n_pages = 0;
+    do {
+        reply_reset(reply, 1);
+        report_clients(core, from_slot, fixture.now_ms, reply);
+        assert_encodes();
+        const Kmem__ClientsReport *report = reply->response.clients;
+        for (size_t i = 0; i < report->n_clients; i++) {
+            assert_true(report->clients[i]->slot >= from_slot);
+            assert_true(i == 0 || report->clients[i]->slot > report->clients[i - 1]->slot);
+        }
+        n_rows += (uint32_t)report->n_clients;
+        ++*ret_n_pages;
+        assert_true(!report->more || report->next_slot > from_slot);
+        from_slot = report->next_slot;
+    } while (reply->response.clients->more);
+    return n_rows;
+}
+
+static void test_report_clients_describes_a_client(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 4);
+    fixture_release(&fixture, client, fixture_allocate(&fixture, client, 1000, "x"));
+    (void)fixture_allocate(&fixture, client, 10, "x");
+    client->connected = false;
+    reply_reset(reply, 1);
+
+    report_clients(core, 0, fixture.now_ms + 5000, reply);
+
+    const Kmem__ClientsReport *report = reply->response.clients;
+    assert_int_equal(report->n_clients, 1);
+    assert_false(report->more);
+    const Kmem__Client *row = report->clients[0];
+    assert_int_equal(row->slot, client->slot);
+    assert_int_equal(row->pid, 4);
+    assert_int_equal(row->uid, 1001);
+    assert_int_equal(row->gid, 100);
+    assert_string_equal(row->command, "worker-4");
+    assert_false(row->connected);
+    assert_int_equal(row->n_blocks, 1);
+    assert_int_equal(row->num_bytes, 10);
+    assert_int_equal(row->peak_bytes, 1000);
+    assert_int_equal(row->age_ms, 5000);
+}
+
+static void test_report_clients_of_longest_rows_pages_through_each_once(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        struct client *client = join_with_longest_command(UINT32_MAX - i);
+        client->peak_bytes = UINT64_MAX;
+    }
+    fixture.now_ms = UINT64_MAX;
+    uint32_t n_pages;
+
+    assert_int_equal(read_clients(&n_pages), CLIENTS);
+
+    assert_int_equal(n_pages, (CLIENTS + REPLY_ROWS_MAX - 1) / REPLY_ROWS_MAX);
+}
+
+static void test_report_clients_leaves_out_the_ended_and_goes_on(void **state)
+{
+    (void)state;
+    struct client *last = NULL;
+    for (uint32_t i = 0; i < 2000; i++) {
+        last = fixture_join(&fixture, 1 + i);
+        (void)fixture_allocate(&fixture, last, 1, "x");
+        if (i % 2 || i < 1200) {
+            core_end(core, last, false, fixture.now_ms);
+        }
+    }
+    uint32_t n_pages;
+
+    assert_int_equal(read_clients(&n_pages), 400);
+
+    assert_true(n_pages > 1); /* pages of nobody are pages, too */
+}
+
+static void test_report_clients_from_beyond_the_last_is_empty(void **state)
+{
+    (void)state;
+    (void)fixture_join(&fixture, 1);
+    reply_reset(reply, 1);
+
+    report_clients(core, UINT32_MAX, fixture.now_ms, reply);
+
+    assert_int_equal(reply->response.clients->n_clients, 0);
+    assert_false(reply->response.clients->more);
+}
+
+/* ------------------------------------------------------------------------------ obituaries ---- */
+
+/* Reads all pages of obituaries from a number on. Return: how many rows. */
+static uint32_t read_obituaries(uint64_t from, uint64_t *ret_first, uint64_t *ret_last)
+{
+    uint32_t n_rows = 0;
+    do {
+        reply_reset(reply, 1);
+        report_obituaries(core, from, fixture.now_ms, reply);
+        assert_encodes();
+        const Kmem__ObituariesReport *report = reply->response.obituaries;
+        for (size_t i = 0; i < report->n_obituaries; i++) {
+            const uint64_t number = report->obituaries[i]->number;
+            if (n_rows == 0) {
+                *ret_first = number;
+            }
+            assert_int_equal(number, *ret_first + n_rows);
+            *ret_last = number;
+            n_rows++;
+        }
+        assert_true(!report->more || report->next_number > from);
+        from = report->next_number;
+    } while (reply->response.obituaries->more);
+    return n_rows;
+}
+
+/* A life that ends with blocks of n_reasons reasons, as long as reasons can be. */
+static void live_and_die(uint32_t pid, uint32_t n_reasons)
+{
+    struct client *client = join_with_longest_command(pid);
+    for (uint32_t i = 0; i < n_reasons; i++) {
+        char reason[REASON_MAX_BYTES + 1];
+        (void)snprintf(reason, sizeof(reason), "%03u", i);
+        memset(reason + 3, 'r', REASON_MAX_BYTES - 3);
+        reason[REASON_MAX_BYTES] = '\0';
+        (void)fixture_allocate(&fixture, client, 100 + i, reason);
+    }
+    fixture_end(&fixture, client, false);
+}
+
+static void test_report_obituaries_describes_one(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 4);
+    fixture.now_ms += 1000;
+    (void)fixture_allocate(&fixture, client, 100, "video#1");
+    (void)fixture_allocate(&fixture, client, 100, "video#2");
+    fixture.now_ms += 1000;
+    fixture_end(&fixture, client, true);
+    reply_reset(reply, 1);
+
+    report_obituaries(core, 0, fixture.now_ms + 3000, reply);
+
+    assert_int_equal(reply->response.obituaries->n_obituaries, 1);
+    const Kmem__Obituary *row = reply->response.obituaries->obituaries[0];
+    assert_int_equal(row->number, 1);
+    assert_int_equal(row->pid, 4);
+    assert_int_equal(row->uid, 1001);
+    assert_string_equal(row->command, "worker-4");
+    assert_true(row->left);
+    assert_int_equal(row->lived_ms, 2000);
+    assert_int_equal(row->ended_ms_ago, 3000);
+    assert_int_equal(row->n_blocks, 2);
+    assert_int_equal(row->num_bytes, 200);
+    assert_int_equal(row->peak_bytes, 200);
+    assert_int_equal(row->n_reasons, 1);
+    assert_int_equal(row->n_rows, 1);
+    assert_string_equal(row->rows[0]->key, "video");
+    assert_int_equal(row->rows[0]->n_blocks, 2);
+    assert_int_equal(row->rows[0]->oldest_ms, 4000);
+}
+
+static void test_report_obituaries_of_longest_rows_pages_through_each_once(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
+        live_and_die(1 + i, OBITUARY_ROWS + 1);
+    }
+    uint64_t first;
+    uint64_t last;
+
+    assert_int_equal(read_obituaries(0, &first, &last), OBITUARIES_KEPT);
+
+    assert_int_equal(first, 1);
+    assert_int_equal(last, OBITUARIES_KEPT);
+}
+
+static void test_report_obituaries_of_rows_of_every_kind_fit(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
+        live_and_die(1 + i, i % 3 == 0 ? 0 : i % (OBITUARY_ROWS + 2));
+    }
+    uint64_t first;
+    uint64_t last;
+
+    assert_int_equal(read_obituaries(5, &first, &last), OBITUARIES_KEPT - 4);
+}
+
+/* Figures as large as they can be, which no test could live long enough to see. */
+static void test_report_obituaries_of_largest_numbers_fit(void **state)
+{
+    (void)state;
+    live_and_die(1, OBITUARY_ROWS);
+    for (uint32_t n_rows = 0; n_rows <= OBITUARY_ROWS; n_rows++) {
+        for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
+            struct obituary *obituary = &core->obituaries.kept[i];
+            *obituary = fixture.last;
+            obituary->number = UINT64_MAX - OBITUARIES_KEPT + i;
+            obituary->identity.pid = UINT32_MAX;
+            obituary->n_blocks = SEGMENT_MAX_BYTES / BLOCK_ALIGN_BYTES;
+            obituary->num_bytes = SEGMENT_MAX_BYTES;
+            obituary->peak_bytes = SEGMENT_MAX_BYTES;
+            obituary->n_reasons = REASONS_MAX;
+            obituary->n_rows = n_rows;
+        }
+        /* The last is number 2^64 - 2. */
+        core->obituaries.n_written = UINT64_MAX - 1;
+        fixture.now_ms = (uint64_t)UINT32_MAX * TICK_MS;
+        uint64_t from = 0;
+        uint32_t n_pages = 0;
+        do {
+            reply_reset(reply, UINT64_MAX);
+            report_obituaries(core, from, fixture.now_ms, reply);
+            assert_encodes();
+            from = reply->response.obituaries->next_number;
+        } while (reply->response.obituaries->more && ++n_pages < OBITUARIES_KEPT);
+        assert_false(reply->response.obituaries->more);
+    }
+}
+
+static void test_report_obituaries_goes_on_though_the_next_was_overwritten(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
+        live_and_die(1 + i, 8);
+    }
+    reply_reset(reply, 1);
+    report_obituaries(core, 0, fixture.now_ms, reply);
+    const uint64_t next = reply->response.obituaries->next_number;
+    assert_true(next > 1);
+
+    for (uint32_t i = 0; i < 200; i++) {
+        live_and_die(5000 + i, 0);
+    }
+
+    uint64_t first;
+    uint64_t last;
+    assert_int_equal(read_obituaries(next, &first, &last), OBITUARIES_KEPT);
+    assert_int_equal(first, 201);
+    assert_int_equal(last, OBITUARIES_KEPT + 200);
+}
+
+/* --------------------------------------------------------------------------------- no room ---- */
+
+static const char *no_room_sentence(uint64_t num_bytes)
+{
+    struct scan *scan = NULL;
+    assert_int_equal(scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, 0, &scan), 0);
+    while (!scan->done) {
+        scan_step(scan, core, 0);
+    }
+    reply_reset(reply, 1);
+    report_no_room(core, scan, num_bytes, reply);
+    scan_end(core, &scan);
+    assert_encodes();
+    assert_int_equal(reply->response.error->code, KMEM__ERROR_CODE__ERROR_NO_MEMORY);
+    const char *sentence = reply->response.error->message;
+    assert_true(text_is_utf8((const unsigned char *)sentence, strlen(sentence)));
+    return sentence;
+}
+
+static void test_report_no_room_names_what_was_asked_what_there_is_and_who_has_it(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 1);
+    const char *const reasons[] = {"small", "third", "first", "fifth", "second", "fourth"};
+    const uint64_t sizes[] = {1, 3 << 20, 5 << 20, 1 << 20, 4 << 20, 1 << 19};
+    for (size_t i = 0; i < 6; i++) {
+        (void)fixture_allocate(&fixture, client, sizes[i], reasons[i]);
+    }
+    (void)fixture_allocate(&fixture, client, 1 << 20, "fourth");
+
+    assert_string_equal(no_room_sentence(8 << 20),
+                        "no room for 8.0 MiB in segment \"fixture\": 1.4 MiB of 16.0 MiB free, "
+                        "largest hole 1.4 MiB; largest holders: \"first\" 5.0 MiB in 1 block, "
+                        "\"second\" 4.0 MiB in 1 block, \"third\" 3.0 MiB in 1 block, "
+                        "\"fourth\" 1.5 MiB in 2 blocks, \"fifth\" 1.0 MiB in 1 block; "
+                        "release some of it, or start kmemd with a larger --size");
+}
+
+static void test_report_no_room_when_nobody_holds_anything(void **state)
+{
+    (void)state;
+
+    assert_non_null(strstr(no_room_sentence(UINT64_MAX), "largest holders: none; release"));
+}
+
+static void test_report_no_room_without_a_roll_up_names_nobody(void **state)
+{
+    (void)state;
+    reply_reset(reply, 1);
+
+    report_no_room(core, NULL, 5, reply);
+
+    assert_non_null(strstr(reply->response.error->message,
+                           "largest holders: not known, for want of memory; release"));
+}
+
+/* Five reasons of REASON_MAX_BYTES made of a character, told apart by their number of bytes. */
+static const char *sentence_of_reasons_of(const char *character)
+{
+    struct client *client = fixture_join(&fixture, 1);
+    const size_t n_bytes = strlen(character);
+    for (uint32_t i = 0; i < 5; i++) {
+        char reason[REASON_MAX_BYTES + 1] = "";
+        memset(reason, 'a' + (int)i, 1 + i);
+        for (size_t at = 1 + i; at + n_bytes <= REASON_MAX_BYTES; at += n_bytes) {
+            memcpy(reason + at, character, n_bytes);
+        }
+        for (uint32_t n = 0; n <= i; n++) {
+            (void)fixture_allocate(&fixture, client, 1 << 20, reason);
+        }
+    }
+    return no_room_sentence(1 << 30);
+}
+
+static void test_report_no_room_is_never_cut(void **state)
+{
+    (void)state;
+    const char *const characters[] = {
+        "\x1b", "\\", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x90\x9f", "\xc2\x9b"};
+
+    for (size_t i = 0; i < sizeof(characters) / sizeof(characters[0]); i++) {
+        const char *sentence = sentence_of_reasons_of(characters[i]);
+        assert_non_null(strstr(sentence, "in 5 blocks"));
+        assert_non_null(strstr(sentence, "in 1 block;"));
+        assert_non_null(strstr(sentence, "a larger --size"));
+        assert_null(strchr(sentence, '\x1b'));
+        fixture_end(&fixture, clients_get(&core->clients, 0), true);
+    }
+}
+
+#define REPORT_TEST(test) cmocka_unit_test_setup_teardown(test, report_setup, report_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        REPORT_TEST(test_report_clients_describes_a_client),
+        REPORT_TEST(test_report_clients_of_longest_rows_pages_through_each_once),
+        REPORT_TEST(test_report_clients_leaves_out_the_ended_and_goes_on),
+        REPORT_TEST(test_report_clients_from_beyond_the_last_is_empty),
+        REPORT_TEST(test_report_obituaries_describes_one),
+        REPORT_TEST(test_report_obituaries_of_longest_rows_pages_through_each_once),
+        REPORT_TEST(test_report_obituaries_of_rows_of_every_kind_fit),
+        REPORT_TEST(test_report_obituaries_of_largest_numbers_fit),
+        REPORT_TEST(test_report_obituaries_goes_on_though_the_next_was_overwritten),
+        REPORT_TEST(test_report_no_room_names_what_was_asked_what_there_is_and_who_has_it),
+        REPORT_TEST(test_report_no_room_when_nobody_holds_anything),
+        REPORT_TEST(test_report_no_room_without_a_roll_up_names_nobody),
+        REPORT_TEST(test_report_no_room_is_never_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_server.c - server_run() in a child process: its start, its end, and what fails in between
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/memfile.h"
+#include "daemon/server.h"
+#include "tests/unit/fail.h"
+
+#define SEGMENT_BYTES (UINT64_C(1) << 20)
+#define N_CLIENTS 4
+/* What the child ends with if it served although something failed. */
+#define SERVED_ALL_THE_SAME 100
+/* Nothing here takes a tenth of that. */
+#define PATIENCE_MS 10000
+
+FAIL_WRAP(int, uv_loop_init, (uv_loop_t * loop), (loop), UV_EMFILE)
+FAIL_WRAP(int, uv_signal_init, (uv_loop_t * loop, uv_signal_t *handle), (loop, handle), UV_EMFILE)
+FAIL_WRAP(int, uv_signal_start, (uv_signal_t * handle, uv_signal_cb called, int number),
+          (handle, called, number), UV_EINVAL)
+FAIL_WRAP(int, uv_check_start, (uv_check_t * handle, uv_check_cb called), (handle, called),
+          UV_EINVAL)
+FAIL_WRAP(ssize_t, getrandom, (void *bytes, size_t n_bytes, unsigned flags),
+          (bytes, n_bytes, flags), -1)
+FAIL_WRAP(void *, mmap,
+          (void *address, size_t n_bytes, int protection, int flags, int fd, off_t offset),
+          (address, n_bytes, protection, flags, fd, offset), MAP_FAILED)
+
+static char directory[64];
+static char path[80];
+
+struct child {
+    pid_t pid;
+    int stdout_fd;
+};
+
+/* ------------------------------------------------------------------------------ the server ---- */
+
+static void memory_fails(int signal_number)
+{
+    (void)signal_number;
+    /* Sent to a server that waits in epoll, not inside malloc(). */
+    fail_from("memory", 1, ENOMEM); /* NOLINT(bugprone-signal-handler,cert-sig30-c) */
+}
+
+static void memory_is_back(int signal_number)
+{
+    (void)signal_number;
+    (void)fail_end(); /* NOLINT(bugprone-signal-handler,cert-sig30-c): likewise */
+}
+
+static int serve(const char *what, unsigned nth)
+{
+    struct options options = {.name = "server", .segment_bytes = SEGMENT_BYTES};
+    struct listener listener;
+    (void)snprintf(options.socket_path, sizeof(options.socket_path), "%s", path);
+    const int segment_fd = memfile_open("server", "segment", SEGMENT_BYTES);
+    const int state_fd =
+        memfile_open("server", "state", state_bytes((uint32_t)(SEGMENT_BYTES / PAGE_BYTES)));
+    if (segment_fd < 0 || state_fd < 0 || listener_claim(&listener, &options)) {
+        return 1;
+    }
+    if (what) {
+        fail_nth(what, nth, ENOMEM);
+    }
+    const int status = server_run(&options, &listener, segment_fd, state_fd, N_CLIENTS);
+    return status == 0 && fail_end() ? SERVED_ALL_THE_SAME : status;
+}
+
+static struct child child_start(const char *what, unsigned nth)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    (void)fflush(NULL);
+    struct child child = {.pid = fork(), .stdout_fd = ends[0]};
+    assert_true(child.pid >= 0);
+    if (child.pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */
+        (void)signal(SIGUSR1, memory_fails);
+        (void)signal(SIGUSR2, memory_is_back);
+        (void)dup2(ends[1], STDOUT_FILENO);
+        (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+        const int status = serve(what, nth);
+        if (status != 0) {
+            _exit(status); /* not all was given back, and need not be */
+        }
+        exit(0); /* here a leak would be found */
+    }
+    assert_int_equal(close(ends[1]), 0);
+    return child;
+}
+
+static bool wait_readable(int fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    return poll(&poll_fd, 1, PATIENCE_MS) == 1;
+}
+
+/* Return: whether the child said that it is ready; else it has ended. */
+static bool child_is_ready(const struct child *child)
+{
+    char line[256] = "";
+    assert_true(wait_readable(child->stdout_fd));
+    const ssize_t n_bytes = read(child->stdout_fd, line, sizeof(line) - 1);
+    assert_true(n_bytes <= 0 ||
+                strncmp(line, "kmemd: segment \"server\" (1.0 MiB) ready", 39) == 0);
+    return n_bytes > 0;
+}
+
+/* Return: the exit status. */
+static int child_wait(const struct child *child)
+{
+    int status;
+    assert_true(wait_readable(child->stdout_fd)); /* its end, too, is readable */
+    assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(close(child->stdout_fd), 0);
+    return WEXITSTATUS(status);
+}
+
+static int child_end(const struct child *child, int signal_number)
+{
+    assert_int_equal(kill(child->pid, signal_number), 0);
+    return child_wait(child);
+}
+
+static int server_setup(void **state)
+{
+    (void)state;
+    (void)snprintf(directory, sizeof(directory), "/tmp/kmem-server-XXXXXX");
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/sock", directory);
+    return 0;
+}
+
+static int server_teardown(void **state)
+{
+    (void)state;
+    char lock_path[96];
+    (void)snprintf(lock_path, sizeof(lock_path), "%s.lock", path);
+    (void)unlink(path);
+    (void)unlink(lock_path);
+    assert_int_equal(rmdir(directory), 0);
+    return 0;
+}
+
+/* -------------------------------------------------------------------------------- a client ---- */
+
+static int connection_open(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, sizeof(path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    return fd;
+}
+
+static void say(int fd, Kmem__Request *request)
+{
+    unsigned char frame[256];
+    const size_t n_bytes = frame_encode(&request->base, frame, sizeof(frame));
+    assert_true(n_bytes > 0);
+    (void)send(fd, frame, n_bytes, MSG_NOSIGNAL); /* a server that has closed is seen below */
+}
+
+/* Return: what came; NOT_SET if the connection is closed. */
+static Kmem__Response__BodyCase hear(int fd)
+{
+    unsigned char frame[FRAME_HEADER_BYTES + 4096];
+    size_t n_bytes = 0;
+    while (n_bytes < FRAME_HEADER_BYTES || n_bytes < FRAME_HEADER_BYTES + frame_length(frame)) {
+        assert_true(wait_readable(fd));
+        const size_t n_wanted = n_bytes < FRAME_HEADER_BYTES
+                                    ? FRAME_HEADER_BYTES
+                                    : FRAME_HEADER_BYTES + frame_length(frame);
+        assert_true(n_wanted <= sizeof(frame));
+        /* read(), not recvmsg(): the descriptor that comes with Welcome is dropped. */
+        const ssize_t n_read = read(fd, frame + n_bytes, n_wanted - n_bytes);
+        if (n_read <= 0) {
+            return KMEM__RESPONSE__BODY__NOT_SET;
+        }
+        n_bytes += (size_t)n_read;
+    }
+    Kmem__Response *response =
+        kmem__response__unpack(NULL, n_bytes - FRAME_HEADER_BYTES, frame + FRAME_HEADER_BYTES);
+    assert_non_null(response);
+    const Kmem__Response__BodyCase body_case = response->body_case;
+    kmem__response__free_unpacked(response, NULL);
+    return body_case;
+}
+
+static void say_hello(int fd)
+{
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    hello.version = PROTOCOL_VERSION;
+    hello.role = KMEM__ROLE__ROLE_MEMBER;
+    request.body_case = KMEM__REQUEST__BODY_HELLO;
+    request.hello = &hello;
+    say(fd, &request);
+}
+
+static void say_allocate(int fd, uint64_t num_bytes)
+{
+    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    allocate.num_bytes = num_bytes;
+    allocate.reason = (ProtobufCBinaryData){6, (uint8_t *)"server"};
+    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
+    request.allocate = &allocate;
+    say(fd, &request);
+}
+
+static void say_goodbye(int fd)
+{
+    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    request.body_case = KMEM__REQUEST__BODY_GOODBYE;
+    request.goodbye = &goodbye;
+    say(fd, &request);
+}
+
+/* Joins, as often as it is asked to come again. Return: the connection; -1: it was closed. */
+static int connection_open_member(void)
+{
+    for (unsigned n = 0; n < PATIENCE_MS; n++) {
+        const int fd = connection_open();
+        say_hello(fd);
+        const Kmem__Response__BodyCase body_case = hear(fd);
+        if (body_case == KMEM__RESPONSE__BODY_WELCOME) {
+            return fd;
+        }
+        assert_int_equal(close(fd), 0);
+        if (body_case != KMEM__RESPONSE__BODY_ERROR) {
+            return -1;
+        }
+        (void)usleep(1000);
+    }
+    fail_msg("asked to come again for ever");
+    return -1;
+}
+
+/* Joins, allocates, is refused, and leaves. Return: whether every answer was the right one. */
+static bool converse(void)
+{
+    const int fd = connection_open_member();
+    bool good = fd >= 0;
+    if (good) {
+        say_allocate(fd, 100);
+        good = hear(fd) == KMEM__RESPONSE__BODY_ALLOCATED;
+    }
+    if (good) {
+        say_allocate(fd, SEGMENT_BYTES);
+        good = hear(fd) == KMEM__RESPONSE__BODY_ERROR;
+    }
+    if (good) {
+        say_goodbye(fd);
+        good = hear(fd) == KMEM__RESPONSE__BODY_FAREWELL;
+    }
+    if (fd >= 0) {
+        assert_int_equal(close(fd), 0);
+    }
+    return good;
+}
+
+/* ------------------------------------------------------------------- the start and the end ---- */
+
+static void test_server_run_serves_until_a_signal_ends_it(void **state)
+{
+    (void)state;
+    const int signals[] = {SIGTERM, SIGINT};
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        const struct child child = child_start(NULL, 0);
+        assert_true(child_is_ready(&child));
+        assert_true(converse());
+        assert_int_equal(child_end(&child, signals[i]), 0);
+        assert_int_equal(access(path, F_OK), -1);
+    }
+}
+
+static void test_server_run_goes_on_after_SIGHUP(void **state)
+{
+    (void)state;
+    const struct child child = child_start(NULL, 0);
+    assert_true(child_is_ready(&child));
+
+    assert_int_equal(kill(child.pid, SIGHUP), 0);
+
+    assert_true(converse());
+    assert_int_equal(child_end(&child, SIGTERM), 0);
+}
+
+static void test_server_run_ends_though_clients_hold_blocks(void **state)
+{
+    (void)state;
+    const struct child child = child_start(NULL, 0);
+    assert_true(child_is_ready(&child));
+    const int fd = connection_open();
+    say_hello(fd);
+    assert_int_equal(hear(fd), KMEM__RESPONSE__BODY_WELCOME);
+    say_allocate(fd, 5000);
+    assert_int_equal(hear(fd), KMEM__RESPONSE__BODY_ALLOCATED);
+    const int silent = connection_open();
+
+    assert_int_equal(child_end(&child, SIGTERM), 0);
+
+    assert_int_equal(hear(fd), KMEM__RESPONSE__BODY__NOT_SET);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(close(silent), 0);
+}
+
+static void test_server_run_whose_start_fails_ends_with_71(void **state)
+{
+    (void)state;
+    const char *const calls[] = {"uv_loop_init",   "uv_signal_init", "uv_signal_start",
+                                 "uv_check_start", "getrandom",      "mmap"};
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        const struct child child = child_start(calls[i], 1);
+        assert_false(child_is_ready(&child));
+        assert_int_equal(child_wait(&child), EXIT_SYSTEM);
+    }
+}
+
+/* -------------------------------------------------------------------------- without memory ---- */
+
+static void test_server_run_survives_whichever_allocation_fails(void **state)
+{
+    (void)state;
+    unsigned n_starts = 0;
+    unsigned n_served = 0;
+
+    for (unsigned nth = 1;; nth++) {
+        const struct child child = child_start("memory", nth);
+        if (!child_is_ready(&child)) {
+            assert_int_equal(child_wait(&child), EXIT_SYSTEM);
+            n_starts++;
+            continue;
+        }
+        unsigned n_good = 0;
+        for (unsigned n = 0; n < 3; n++) {
+            n_good += converse();
+        }
+        assert_true(n_good >= 2); /* one allocation spoils one conversation at most */
+        const int status = child_end(&child, SIGTERM);
+        if (status == 0) {
+            break;
+        }
+        assert_int_equal(status, SERVED_ALL_THE_SAME);
+        n_served++;
+    }
+    assert_true(n_starts > 15);
+    assert_true(n_served > 5);
+}
+
+static void test_server_run_accepts_when_there_is_memory_again(void **state)
+{
+    (void)state;
+    const struct child child = child_start(NULL, 0);
+    assert_true(child_is_ready(&child));
+    assert_int_equal(kill(child.pid, SIGUSR1), 0);
+    const int fd = connection_open();
+    say_hello(fd);
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&poll_fd, 1, 50), 0); /* neither answered nor closed */
+
+    assert_int_equal(kill(child.pid, SIGUSR2), 0);
+
+    assert_int_equal(hear(fd), KMEM__RESPONSE__BODY_WELCOME);
+    say_goodbye(fd);
+    assert_int_equal(hear(fd), KMEM__RESPONSE__BODY_FAREWELL);
+    assert_int_equal(close(fd), 0);
+    assert_true(converse());
+    assert_int_equal(child_end(&child, SIGTERM), SERVED_ALL_THE_SAME);
+}
+
+#define SERVER_TEST(test) cmocka_unit_test_setup_teardown(test, server_setup, server_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SERVER_TEST(test_server_run_serves_until_a_signal_ends_it),
+        SERVER_TEST(test_server_run_goes_on_after_SIGHUP),
+        SERVER_TEST(test_server_run_ends_though_clients_hold_blocks),
+        SERVER_TEST(test_server_run_whose_start_fails_ends_with_71),
+        SERVER_TEST(test_server_run_survives_whichever_allocation_fails),
+        SERVER_TEST(test_server_run_accepts_when_there_is_memory_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

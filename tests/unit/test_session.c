@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_session.c - frames over a real socket, whole and in pieces, good and bad
+ *
+ * All processes that connect are this one: it is one client, however often it says Hello.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/captured.h"
+#include "tests/unit/session_fixture.h"
+
+static const struct core *core = &session_server.core;
+
+static void assert_error(const Kmem__Response *response, Kmem__ErrorCode code, const char *words)
+{
+    assert_non_null(response);
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
+    assert_int_equal(response->error->code, code);
+    assert_non_null(strstr(response->error->message, words));
+}
+
+/* --------------------------------------------------------------------- joining and leaving ---- */
+
+static void test_session_gives_the_segment_to_a_member(void **state)
+{
+    (void)state;
+    struct stat sent;
+    struct stat held;
+    int descriptor;
+    const int fd = connection_open();
+
+    say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+    const Kmem__Response *response = hear_with_descriptor(fd, &descriptor);
+
+    assert_int_equal(response->id, 7);
+    assert_int_equal(response->welcome->n_descriptors, 1);
+    assert_int_equal(fstat(descriptor, &sent), 0);
+    assert_int_equal(fstat(session_server.segment_fd, &held), 0);
+    assert_int_equal(sent.st_ino, held.st_ino);
+    assert_int_equal(close(descriptor), 0);
+    assert_int_equal(core->clients.n_live, 1);
+    assert_true(reaper_watches(&session_server.reaper, 0));
+    connection_close(fd);
+}
+
+static void test_session_gives_no_descriptor_to_an_observer(void **state)
+{
+    (void)state;
+    const int fd = connection_open_observer();
+
+    say_usage(fd);
+
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_USAGE);
+    assert_int_equal(core->clients.n_live, 0);
+    connection_close(fd);
+}
+
+static void test_session_that_ends_leaves_the_client_and_its_blocks(void **state)
+{
+    (void)state;
+    int fd = connection_open_member();
+    say_allocate(fd, 100, "kept");
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+
+    connection_close(fd);
+
+    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(core->clients.n_live, 1);
+    assert_int_equal(core->direct.n_blocks, 1);
+    assert_false(clients_get(&core->clients, 0)->connected);
+    fd = connection_open_member(); /* it comes back, and is who it was */
+    assert_true(clients_get(&core->clients, 0)->connected);
+    assert_int_equal(core->clients.n_live, 1);
+    connection_close(fd);
+}
+
+static void test_session_of_the_same_process_replaces_the_one_before(void **state)
+{
+    (void)state;
+    const int first = connection_open_member();
+
+    const int second = connection_open_member();
+
+    assert_null(hear(first));
+    assert_int_equal(session_server.n_sessions, 1);
+    assert_true(clients_get(&core->clients, 0)->connected);
+    say_allocate(second, 10, "x");
+    assert_int_equal(hear(second)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    connection_close(first);
+    connection_close(second);
+}
+
+static void test_session_answers_goodbye_when_the_blocks_are_back(void **state)
+{
+    (void)state;
+    const int fd = connection_open_member();
+    for (unsigned n = 0; n < 50; n++) {
+        say_allocate(fd, 1000, "left behind");
+        assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    }
+
+    capture_begin();
+    say_goodbye(fd);
+    const Kmem__Response *response = hear(fd);
+    const char *log = capture_end();
+
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_FAREWELL);
+    assert_non_null(strstr(log, "left after"));
+    assert_int_equal(core->direct.n_blocks, 0);
+    assert_int_equal(core->clients.n_live, 0);
+    assert_false(reaper_watches(&session_server.reaper, 0));
+    assert_null(hear(fd));
+    connection_close(fd);
+}
+
+/* ---------------------------------------------------------------------------------- frames ---- */
+
+static void test_session_reads_a_request_byte_by_byte(void **state)
+{
+    (void)state;
+    unsigned char frame[64];
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    hello.version = PROTOCOL_VERSION;
+    hello.role = KMEM__ROLE__ROLE_OBSERVER;
+    request.body_case = KMEM__REQUEST__BODY_HELLO;
+    request.hello = &hello;
+    const size_t n_bytes = frame_encode(&request.base, frame, sizeof(frame));
+    const int fd = connection_open();
+
+    for (size_t i = 0; i < n_bytes; i++) {
+        assert_true(hear_nothing(fd));
+        say_bytes(fd, frame + i, 1);
+    }
+
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_WELCOME);
+    connection_close(fd);
+}
+
+static void test_session_answers_many_requests_at_once_in_order(void **state)
+{
+    (void)state;
+    unsigned char frames[8192];
+    size_t n_bytes = 0;
+    const int fd = connection_open_observer();
+    for (uint64_t id = 1; id <= 200; id++) {
+        Kmem__Usage usage = KMEM__USAGE__INIT;
+        Kmem__Request request = KMEM__REQUEST__INIT;
+        request.id = id;
+        request.body_case = KMEM__REQUEST__BODY_USAGE;
+        request.usage = &usage;
+        n_bytes += frame_encode(&request.base, frames + n_bytes, sizeof(frames) - n_bytes);
+    }
+
+    say_bytes(fd, frames, n_bytes);
+
+    for (uint64_t id = 1; id <= 200; id++) {
+        assert_int_equal(hear(fd)->id, id);
+    }
+    connection_close(fd);
+}
+
+static void test_session_refuses_a_frame_that_is_too_long_before_it_has_come(void **state)
+{
+    (void)state;
+    const unsigned char header[] = {0x01, 0x10, 0x00, 0x00}; /* 4,097 */
+    const int fd = connection_open_observer();
+
+    say_bytes(fd, header, sizeof(header));
+
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_PROTOCOL, "not a request");
+    assert_null(hear(fd));
+    assert_int_equal(core->n_protocol_errors, 1);
+    connection_close(fd);
+}
+
+static void test_session_reads_a_frame_of_the_largest_length(void **state)
+{
+    (void)state;
+    /* Usage with an unknown field that fills the frame: 12,2 | 1000: length-delimited. */
+    unsigned char frame[FRAME_HEADER_BYTES + REQUEST_MAX_BYTES] = {0x00, 0x10, 0x00, 0x00,
+                                                                   0x32, 0x00, 0xc2, 0x3e};
+    const size_t n_filled = REQUEST_MAX_BYTES - 6;
+    frame[8] = (unsigned char)(0x80 | (n_filled & 0x7f));
+    frame[9] = (unsigned char)(n_filled >> 7);
+    const int fd = connection_open_observer();
+
+    say_bytes(fd, frame, sizeof(frame));
+
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_USAGE);
+    connection_close(fd);
+}
+
+static void test_session_refuses_bytes_that_are_no_request(void **state)
+{
+    (void)state;
+    const unsigned char nonsense[][8] = {
+        {4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff},
+        {0, 0, 0, 0},             /* a request of no kind */
+        {2, 0, 0, 0, 0x12, 0x7f}, /* a Hello that is cut short */
+        {0xff, 0xff, 0xff, 0xff},
+    };
+
+    for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
+        const int fd = connection_open_observer();
+        say_bytes(fd, nonsense[i], sizeof(nonsense[i]));
+        assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_PROTOCOL, "");
+        assert_null(hear(fd));
+        connection_close(fd);
+    }
+    assert_int_equal(session_server.n_sessions, 0);
+}
+
+static void test_session_refuses_a_request_that_needs_too_much_memory(void **state)
+{
+    (void)state;
+    /* 1,300 empty Hellos in one request: each would be another 48 bytes. */
+    unsigned char frame[FRAME_HEADER_BYTES + 2600] = {0x28, 0x0a};
+    for (size_t at = FRAME_HEADER_BYTES; at < sizeof(frame); at += 2) {
+        frame[at] = 0x12;
+    }
+    const int fd = connection_open_observer();
+
+    say_bytes(fd, frame, sizeof(frame));
+
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_PROTOCOL, "");
+    connection_close(fd);
+}
+
+static void test_session_whose_peer_vanishes_in_the_middle_of_a_frame_is_closed(void **state)
+{
+    (void)state;
+    const unsigned char header[] = {100, 0, 0, 0, 1, 2, 3};
+    const int fd = connection_open_observer();
+
+    say_bytes(fd, header, sizeof(header));
+    turn();
+    connection_close(fd);
+
+    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(core->n_protocol_errors, 0);
+}
+
+static void test_session_that_is_half_closed_is_closed(void **state)
+{
+    (void)state;
+    const int fd = connection_open_observer();
+
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+
+    assert_null(hear(fd));
+    assert_int_equal(session_server.n_sessions, 0);
+    connection_close(fd);
+}
+
+static void test_session_does_not_receive_descriptors(void **state)
+{
+    (void)state;
+    const int fd = connection_open_observer();
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
+    unsigned char empty[] = {0, 0};
+    struct iovec part = {empty, sizeof(empty)};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof(int));
+    const unsigned n_fds = count_fds();
+
+    assert_int_equal(sendmsg(fd, &message, 0), 2);
+
+    assert_true(hear_nothing(fd));
+    assert_int_equal(count_fds(), n_fds);
+    connection_close(fd);
+}
+
+/* --------------------------------------------------------------------- peers that are slow ---- */
+
+static void hold_many_blocks(int fd)
+{
+    for (unsigned n = 0; n < 600; n++) {
+        say_allocate(fd, 16, "a reason that makes an answer of some forty kilobytes");
+        assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    }
+}
+
+static void test_session_whose_peer_does_not_read_stops_reading_itself(void **state)
+{
+    (void)state;
+    const int member = connection_open_member();
+    hold_many_blocks(member);
+    const int fd = connection_open_observer();
+
+    for (unsigned n = 0; n < 100; n++) {
+        say_blocks(fd);
+        turn();
+    }
+    const struct session *session = session_server.sessions;
+    assert_true(session->writing);
+    assert_non_null(session->unsent);
+    say_usage(member); /* the others are served */
+    assert_int_equal(hear(member)->body_case, KMEM__RESPONSE__BODY_USAGE);
+
+    for (unsigned n = 0; n < 100; n++) {
+        const Kmem__Response *response = hear(fd);
+        assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_BLOCKS);
+        assert_true(response->blocks->n_blocks > 400);
+    }
+    assert_true(hear_nothing(fd));
+    assert_false(session->writing);
+    connection_close(fd);
+    connection_close(member);
+}
+
+static void test_session_whose_peer_goes_without_reading_is_closed(void **state)
+{
+    (void)state;
+    const int member = connection_open_member();
+    hold_many_blocks(member);
+    const int fd = connection_open_observer();
+    for (unsigned n = 0; n < 20; n++) {
+        say_blocks(fd);
+        turn();
+    }
+    assert_true(session_server.sessions->writing);
+
+    connection_close(fd);
+
+    assert_int_equal(session_server.n_sessions, 1);
+    connection_close(member);
+}
+
+static void test_session_that_is_refused_while_it_does_not_read_is_closed_afterwards(void **state)
+{
+    (void)state;
+    const unsigned char too_long[] = {0xff, 0xff, 0xff, 0xff};
+    const int member = connection_open_member();
+    hold_many_blocks(member);
+    const int fd = connection_open_observer();
+    unsigned n_asked = 0;
+    for (; !session_server.sessions->writing; n_asked++) {
+        say_blocks(fd);
+        turn();
+    }
+
+    say_bytes(fd, too_long, sizeof(too_long));
+    turn();
+
+    for (unsigned n = 0; n < n_asked; n++) {
+        assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_BLOCKS);
+    }
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_PROTOCOL, "not a request");
+    assert_null(hear(fd));
+    connection_close(fd);
+    connection_close(member);
+}
+
+#define SESSION_TEST(test) cmocka_unit_test_setup_teardown(test, session_setup, session_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SESSION_TEST(test_session_gives_the_segment_to_a_member),
+        SESSION_TEST(test_session_gives_no_descriptor_to_an_observer),
+        SESSION_TEST(test_session_that_ends_leaves_the_client_and_its_blocks),
+        SESSION_TEST(test_session_of_the_same_process_replaces_the_one_before),
+        SESSION_TEST(test_session_answers_goodbye_when_the_blocks_are_back),
+        SESSION_TEST(test_session_reads_a_request_byte_by_byte),
+        SESSION_TEST(test_session_answers_many_requests_at_once_in_order),
+        SESSION_TEST(test_session_refuses_a_frame_that_is_too_long_before_it_has_come),
+        SESSION_TEST(test_session_reads_a_frame_of_the_largest_length),
+        SESSION_TEST(test_session_refuses_bytes_that_are_no_request),
+        SESSION_TEST(test_session_refuses_a_request_that_needs_too_much_memory),
+        SESSION_TEST(test_session_whose_peer_vanishes_in_the_middle_of_a_frame_is_closed),
+        SESSION_TEST(test_session_that_is_half_closed_is_closed),
+        SESSION_TEST(test_session_does_not_receive_descriptors),
+        SESSION_TEST(test_session_whose_peer_does_not_read_stops_reading_itself),
+        SESSION_TEST(test_session_whose_peer_goes_without_reading_is_closed),
+        SESSION_TEST(test_session_that_is_refused_while_it_does_not_read_is_closed_afterwards),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

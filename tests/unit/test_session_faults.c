@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_session_faults.c - every call of a session fails once: one connection ends, nothing else
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/identity.h"
+#include "tests/unit/captured.h"
+#include "tests/unit/fail.h"
+#include "tests/unit/session_fixture.h"
+
+FAIL_WRAP(int, identity_read, (int fd, struct client_identity *identity), (fd, identity), -ESRCH)
+FAIL_WRAP(int, identity_pidfd, (int fd, const struct client_identity *identity), (fd, identity),
+          -ESRCH)
+FAIL_WRAP(bool, identity_may_join,
+          (int fd, const struct client_identity *identity, bool has_group, gid_t group),
+          (fd, identity, has_group, group), false)
+FAIL_WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags),
+          -1)
+FAIL_WRAP(int, uv_accept, (uv_stream_t * listening, uv_stream_t *stream), (listening, stream),
+          UV_EMFILE)
+FAIL_WRAP(int, uv_fileno, (const uv_handle_t *handle, uv_os_fd_t *fd), (handle, fd), UV_EBADF)
+FAIL_WRAP(int, uv_read_start, (uv_stream_t * stream, uv_alloc_cb allocate, uv_read_cb called),
+          (stream, allocate, called), UV_EINVAL)
+FAIL_WRAP(int, uv_try_write, (uv_stream_t * stream, const uv_buf_t *buffers, unsigned n),
+          (stream, buffers, n), UV_EPIPE)
+FAIL_WRAP(int, uv_write,
+          (uv_write_t * write, uv_stream_t *stream, const uv_buf_t *buffers, unsigned n,
+           uv_write_cb called),
+          (write, stream, buffers, n, called), UV_EPIPE)
+FAIL_WRAP(int, uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop, poll, fd),
+          UV_EMFILE)
+FAIL_WRAP(int, uv_pipe_init, (uv_loop_t * loop, uv_pipe_t *pipe, int ipc), (loop, pipe, ipc),
+          UV_EINVAL)
+
+/* Waits are cut short; what was wanted is kept. */
+static uint64_t timeout_wanted_ms;
+
+int __real_uv_timer_start(uv_timer_t *timer, uv_timer_cb called, uint64_t timeout_ms,
+                          uint64_t repeat_ms);
+int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb called, uint64_t timeout_ms,
+                          uint64_t repeat_ms);
+int __wrap_uv_timer_start(uv_timer_t *timer, uv_timer_cb called, uint64_t timeout_ms,
+                          uint64_t repeat_ms)
+{
+    if (fail_now("uv_timer_start")) {
+        return UV_EINVAL;
+    }
+    if (fail_now("patience")) {
+        timeout_wanted_ms = timeout_ms;
+        timeout_ms = 1;
+    }
+    return __real_uv_timer_start(timer, called, timeout_ms, repeat_ms);
+}
+
+static struct core *core = &session_server.core;
+
+static void assert_error(const Kmem__Response *response, Kmem__ErrorCode code, const char *words)
+{
+    assert_non_null(response);
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
+    assert_int_equal(response->error->code, code);
+    assert_non_null(strstr(response->error->message, words));
+}
+
+/* A whole conversation works. */
+static void assert_serves(void)
+{
+    const int fd = connection_open_member();
+    say_allocate(fd, 100, "still there");
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    capture_begin();
+    say_goodbye(fd);
+    const Kmem__Response *response = hear(fd);
+    (void)capture_end();
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_FAREWELL);
+    connection_close(fd);
+    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(core_check(core), 0);
+}
+
+/* ------------------------------------------------------------------------------- accepting ---- */
+
+static void test_session_accept_without_memory_leaves_the_connection_waiting(void **state)
+{
+    (void)state;
+    const int fd = connection_open();
+    say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
+
+    fail_nth("memory", 1, ENOMEM);
+    turn();
+    assert_true(fail_end());
+    assert_int_equal(session_accepted, -ENOMEM);
+    assert_true(hear_nothing(fd));
+
+    assert_int_equal(session_accept(&session_server, session_listening()), 0);
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_WELCOME);
+    connection_close(fd);
+    assert_serves();
+}
+
+static void test_session_accept_that_fails_says_so(void **state)
+{
+    (void)state;
+    const struct {
+        const char *call;
+        int error;
+    } calls[] = {{"uv_accept", UV_EMFILE}, {"uv_pipe_init", UV_EINVAL}};
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        const int fd = connection_open();
+        fail_nth(calls[i].call, 1, 0);
+        turn();
+        assert_true(fail_end());
+        assert_int_equal(session_accepted, calls[i].error);
+        turn();
+        assert_int_equal(session_server.n_sessions, 0);
+        /* The real uv_accept() would have closed what it could not give to a session. */
+        assert_int_equal(session_accept(&session_server, session_listening()), 0);
+        connection_close(fd);
+        assert_serves();
+    }
+}
+
+static void test_session_that_can_not_begin_is_closed(void **state)
+{
+    (void)state;
+    const char *const calls[] = {"uv_fileno", "identity_read", "identity_pidfd", "uv_timer_start",
+                                 "uv_read_start"};
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        const int fd = connection_open();
+        fail_nth(calls[i], 1, 0);
+        turn();
+        assert_true(fail_end());
+        assert_int_equal(session_accepted, 0);
+        assert_null(hear(fd));
+        connection_close(fd);
+        assert_serves();
+    }
+}
+
+static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(void **state)
+{
+    (void)state;
+    unsigned n_lines = 0;
+
+    capture_begin();
+    for (unsigned n = 0; n < 20; n++) {
+        const int fd = connection_open();
+        say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+        fail_nth("identity_may_join", 1, 0);
+        assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_DENIED, "only root, the daemon's user");
+        assert_true(fail_end());
+        assert_null(hear(fd));
+        connection_close(fd);
+    }
+    const char *log = capture_end();
+
+    assert_int_equal(core->n_requests, 0);
+    for (; *log; log++) {
+        n_lines += *log == '\n';
+    }
+    assert_in_range(n_lines, 5, 15); /* 5 a second, and that some were dropped */
+    assert_serves();
+}
+
+static void test_session_beyond_the_limit_is_LIMIT(void **state)
+{
+    (void)state;
+    int fds[2];
+    session_server.sessions_limit = 2;
+    fds[0] = connection_open_observer();
+    fds[1] = connection_open_observer();
+
+    const int fd = connection_open();
+    capture_begin();
+    const Kmem__Response *response = hear(fd);
+    (void)capture_end();
+
+    assert_error(response, KMEM__ERROR_CODE__ERROR_LIMIT, "as many connections as");
+    assert_null(hear(fd));
+    connection_close(fd);
+    connection_close(fds[0]);
+    const int instead = connection_open_observer();
+    connection_close(instead);
+    connection_close(fds[1]);
+}
+
+static void test_session_that_does_not_say_hello_in_time_is_closed(void **state)
+{
+    (void)state;
+    const int fd = connection_open();
+    fail_nth("patience", 1, 0);
+    turn();
+    assert_true(fail_end());
+
+    assert_null(hear(fd));
+
+    assert_int_equal(timeout_wanted_ms, HELLO_TIMEOUT_MS);
+    connection_close(fd);
+    assert_serves();
+}
+
+static void test_session_that_has_said_hello_has_all_the_time(void **state)
+{
+    (void)state;
+    const int fd = connection_open();
+    turn();
+    const uv_handle_t *timer = (const uv_handle_t *)&session_server.sessions->hello_timer;
+    assert_true(uv_is_active(timer));
+
+    say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
+    assert_non_null(hear(fd));
+
+    assert_false(uv_is_active(timer));
+    connection_close(fd);
+}
+
+/* --------------------------------------------------------------------------------- joining ---- */
+
+/* Says Hello as a member, and is asked to come again. */
+static void join_in_vain(void)
+{
+    const int fd = connection_open();
+    say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+    fail_nth("sendmsg", 1, ETOOMANYREFS);
+    capture_begin();
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_BUSY, "try again");
+    assert_null(hear(fd));
+    connection_close(fd);
+    /* uv_strerror() does not know this one, and takes memory for ever to say so. */
+    assert_non_null(strstr(capture_end(), ": Too many references"));
+    assert_true(fail_end());
+}
+
+static void test_session_whose_descriptor_can_not_be_sent_may_come_again(void **state)
+{
+    (void)state;
+
+    join_in_vain();
+
+    assert_int_equal(core->clients.n_live + core->clients.n_ended, 0);
+    assert_serves();
+}
+
+static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **state)
+{
+    (void)state;
+    int fd = connection_open_member();
+    say_allocate(fd, 100, "kept");
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    connection_close(fd);
+
+    join_in_vain();
+
+    assert_int_equal(core->clients.n_live, 1);
+    assert_int_equal(core->direct.n_blocks, 1);
+    assert_false(clients_get(&core->clients, 0)->connected);
+    assert_int_equal(session_server.n_sessions, 0);
+    fd = connection_open_member();
+    assert_int_equal(core->direct.n_blocks, 1);
+    connection_close(fd);
+}
+
+static void test_session_whose_process_can_not_be_watched_is_closed(void **state)
+{
+    (void)state;
+    const char *const calls[] = {"uv_poll_init", "memory"};
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        const int fd = connection_open();
+        turn(); /* accepted */
+        say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+        fail_nth(calls[i], 1, ENOMEM);
+        capture_begin();
+        assert_null(hear(fd));
+        turn();
+        assert_non_null(strstr(capture_end(), "can not be watched"));
+        assert_true(fail_end());
+        assert_int_equal(core->clients.n_live + core->clients.n_ended, 0);
+        connection_close(fd);
+        assert_serves();
+    }
+}
+
+/* ------------------------------------------------------------------------------- answering ---- */
+
+static void test_session_that_can_not_write_is_closed_and_its_client_lives(void **state)
+{
+    (void)state;
+    const int fd = connection_open_member();
+    say_allocate(fd, 100, "kept");
+
+    fail_nth("uv_try_write", 1, 0);
+    assert_null(hear(fd));
+
+    assert_true(fail_end());
+    assert_int_equal(core->clients.n_live, 1);
+    assert_int_equal(core->direct.n_blocks, 1); /* its answer is lost, it is not */
+    connection_close(fd);
+    const int again = connection_open_member();
+    connection_close(again);
+}
+
+static void test_session_that_can_not_keep_the_rest_of_an_answer_is_closed(void **state)
+{
+    (void)state;
+    const char *const calls[] = {"memory", "uv_write"};
+    const int member = connection_open_member();
+    for (unsigned n = 0; n < 600; n++) {
+        say_allocate(member, 16, "a reason that makes an answer of some forty kilobytes");
+        assert_int_equal(hear(member)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    }
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        const int fd = connection_open_observer();
+        fail_nth(calls[i], 1, ENOMEM);
+        for (unsigned n = 0; n < 100 && session_server.n_sessions == 2; n++) {
+            say_blocks(fd);
+            turn();
+        }
+        assert_true(fail_end());
+        assert_int_equal(session_server.n_sessions, 1);
+        connection_close(fd);
+    }
+    connection_close(member);
+}
+
+/* A conversation in which anything may fail. */
+static void converse(void)
+{
+    const int fd = connection_open();
+    say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+    say_allocate(fd, 100, "one");
+    say_allocate(fd, 200000, "two");
+    say_allocate(fd, SESSION_PAGES * PAGE_BYTES, "too much");
+    say_usage(fd);
+    say_blocks(fd);
+    say_goodbye(fd);
+    for (unsigned n = 0; n < 30; n++) {
+        turn();
+    }
+    connection_close(fd);
+}
+
+static void test_session_survives_whichever_allocation_fails(void **state)
+{
+    (void)state;
+    unsigned n_failures = 0;
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        capture_begin();
+        converse();
+        n_failures += fail_end();
+        if (session_accepted == -ENOMEM) {
+            assert_int_equal(session_accept(&session_server, session_listening()), 0);
+        }
+        for (unsigned n = 0; n < 30; n++) {
+            turn();
+        }
+        (void)capture_end();
+        assert_serves();
+    }
+    assert_true(n_failures >= 8);
+}
+
+#define SESSION_TEST(test) cmocka_unit_test_setup_teardown(test, session_setup, session_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        SESSION_TEST(test_session_accept_without_memory_leaves_the_connection_waiting),
+        SESSION_TEST(test_session_accept_that_fails_says_so),
+        SESSION_TEST(test_session_that_can_not_begin_is_closed),
+        SESSION_TEST(test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard),
+        SESSION_TEST(test_session_beyond_the_limit_is_LIMIT),
+        SESSION_TEST(test_session_that_does_not_say_hello_in_time_is_closed),
+        SESSION_TEST(test_session_that_has_said_hello_has_all_the_time),
+        SESSION_TEST(test_session_whose_descriptor_can_not_be_sent_may_come_again),
+        SESSION_TEST(test_session_of_one_that_comes_back_in_vain_keeps_its_blocks),
+        SESSION_TEST(test_session_whose_process_can_not_be_watched_is_closed),
+        SESSION_TEST(test_session_that_can_not_write_is_closed_and_its_client_lives),
+        SESSION_TEST(test_session_that_can_not_keep_the_rest_of_an_answer_is_closed),
+        SESSION_TEST(test_session_survives_whichever_allocation_fails),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "daemon/state.h"
+
+#define N_PAGES 100
+#define INSTANCE 0x1122334455667788
+#define NOW_MS 5000
+
+static void *file;
+static struct state segment;
+
+static int state_setup(void **state)
+{
+    (void)state;
+    file = calloc(1, state_bytes(N_PAGES));
+    assert_non_null(file);
+    state_format(&segment, file, N_PAGES, INSTANCE, NOW_MS);
+    return 0;
+}
+
+static int state_teardown(void **state)
+{
+    (void)state;
+    free(file);
+    return 0;
+}
+
+static void test_state_format_makes_one_free_run_behind_the_first_page(void **state)
+{
+    (void)state;
+
+    assert_int_equal(atomic_load(&segment.page_words[0]), PAGE_WORD(PAGE_RESERVED, 0, 1));
+    assert_int_equal(atomic_load(&segment.page_words[1]), PAGE_WORD(PAGE_FREE, 0, N_PAGES - 1));
+    assert_int_equal(segment.header->instance, INSTANCE);
+    assert_int_equal(segment.header->born_ms, NOW_MS);
+    assert_int_equal(atomic_load(&segment.clients[CLIENTS_MAX - 1].pid), 0);
+    assert_int_equal(segment.ledger.n_pages, N_PAGES);
+}
+
+static void test_state_parts_do_not_overlap(void **state)
+{
+    (void)state;
+    const unsigned char *base = file;
+    struct ledger_layout layout;
+    ledger_layout_init(&layout, N_PAGES);
+    const unsigned char *ledger = (const unsigned char *)segment.ledger.heads - layout.heads_at;
+
+    assert_true((const unsigned char *)segment.page_words >= base + sizeof(struct state_header));
+    assert_true((void *)segment.clients >= (void *)(segment.page_words + N_PAGES));
+    assert_true((void *)segment.reasons >= (void *)(segment.clients + CLIENTS_MAX));
+    assert_true(ledger >= (const unsigned char *)(segment.reasons + REASONS_MAX));
+    assert_true(ledger + layout.total_bytes <= base + state_bytes(N_PAGES));
+    assert_int_equal((ledger - base) % 4096, 0);
+}
+
+static void test_state_bytes_of_the_largest_segment_do_not_overflow(void **state)
+{
+    (void)state;
+    const uint32_t n_pages = SEGMENT_MAX_BYTES / PAGE_BYTES;
+
+    /* Planes of 16 + 64 + 256 + 1024 entries a page are most of it. */
+    assert_true(state_bytes(n_pages) > (uint64_t)n_pages * 1360 * 16);
+    assert_true(state_bytes(n_pages) < (uint64_t)n_pages * 1400 * 16);
+}
+
+static void test_page_word_keeps_each_part(void **state)
+{
+    (void)state;
+    const uint64_t word = PAGE_WORD(PAGE_LEASED, (UINT32_C(1) << 28) - 1, UINT32_MAX);
+
+    assert_int_equal(PAGE_WORD_STATE(word), PAGE_LEASED);
+    assert_int_equal(PAGE_WORD_OWNER(word), (UINT32_C(1) << 28) - 1);
+    assert_int_equal(PAGE_WORD_PAGES(word), UINT32_MAX);
+    assert_int_equal(PAGE_WORD_OWNER(PAGE_WORD(15, 0, UINT32_MAX)), 0);
+}
+
+static void test_state_attach_sees_what_another_wrote(void **state)
+{
+    (void)state;
+    struct state other;
+    state_commit(&segment, &segment.page_words[7], PAGE_WORD(PAGE_LEASED, 3, 4));
+    segment.clients[5].uid = 1000;
+    segment.reasons[9].n_bytes = 3;
+
+    assert_int_equal(state_attach(&other, file, N_PAGES), 0);
+
+    assert_int_equal(atomic_load(&other.page_words[7]), PAGE_WORD(PAGE_LEASED, 3, 4));
+    assert_int_equal(other.clients[5].uid, 1000);
+    assert_int_equal(other.reasons[9].n_bytes, 3);
+    assert_int_equal(other.header->instance, INSTANCE);
+    assert_int_equal(other.n_pages, N_PAGES);
+    assert_ptr_equal(other.ledger.heads, segment.ledger.heads);
+}
+
+static void test_state_attach_refuses_each_changed_bit_of_the_header(void **state)
+{
+    (void)state;
+    unsigned char *bytes = file;
+    struct state other;
+
+    for (size_t bit = 0; bit < 8 * offsetof(struct state_header, instance); bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1U << (bit % 8));
+        assert_int_equal(state_attach(&other, file, N_PAGES), STATE_E_FOREIGN);
+        bytes[bit / 8] ^= (unsigned char)(1U << (bit % 8));
+    }
+    assert_int_equal(state_attach(&other, file, N_PAGES), 0);
+    assert_int_equal(state_attach(&other, file, N_PAGES - 1), STATE_E_FOREIGN);
+    assert_int_equal(state_attach(&other, file, N_PAGES + 1), STATE_E_FOREIGN);
+}
+
+static void test_state_attach_refuses_a_foreign_ledger(void **state)
+{
+    (void)state;
+    struct state other;
+    struct ledger_layout layout;
+    ledger_layout_init(&layout, N_PAGES);
+    struct ledger_header *header =
+        (void *)((unsigned char *)segment.ledger.heads - layout.heads_at);
+
+    header->magic++;
+    assert_int_equal(state_attach(&other, file, N_PAGES), STATE_E_FOREIGN);
+    header->magic--;
+    header->layout ^= 1;
+    assert_int_equal(state_attach(&other, file, N_PAGES), STATE_E_FOREIGN);
+    header->layout ^= 1;
+    header->n_pages--;
+    assert_int_equal(state_attach(&other, file, N_PAGES), STATE_E_FOREIGN);
+}
+
+#define STATE_TEST(test) cmocka_unit_test_setup_teardown(test, state_setup, state_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STATE_TEST(test_state_format_makes_one_free_run_behind_the_first_page),
+        STATE_TEST(test_state_parts_do_not_overlap),
+        STATE_TEST(test_state_bytes_of_the_largest_segment_do_not_overflow),
+        STATE_TEST(test_page_word_keeps_each_part),
+        STATE_TEST(test_state_attach_sees_what_another_wrote),
+        STATE_TEST(test_state_attach_refuses_each_changed_bit_of_the_header),
+        STATE_TEST(test_state_attach_refuses_a_foreign_ledger),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
