@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/system/ctl.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/system/harness.h"
+
+#define N_ARGUMENTS_MAX 32
+
+KMEM_NORETURN static void become_kmemctl(const struct ctl_process *process,
+                                         const char *const *arguments)
+{
+    const char *words[N_ARGUMENTS_MAX] = {"kmemctl"};
+
+    for (size_t i = 0; arguments[i] != NULL && i + 2 < N_ARGUMENTS_MAX; i++) {
+        words[i + 1] = arguments[i];
+    }
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    (void)dup2(process->out_fd, STDOUT_FILENO);
+    (void)dup2(process->err_fd, STDERR_FILENO);
+    (void)close_range(3, ~0U, 0);
+    (void)setenv("TMPDIR", harness_path("."), 1);
+    (void)setenv("LC_ALL", "C", 1); /* bars of ASCII, whoever runs the tests */
+    (void)execv(harness_program("kmemctl"), (char *const *)words);
+    _exit(99);
+}
+
+static int open_output(const char *name)
+{
+    const int fd =
+        open(harness_path(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND, 0600);
+
+    expect_call(fd >= 0);
+    return fd;
+}
+
+struct ctl_process ctl_start(const char *const *arguments)
+{
+    struct ctl_process process = {
+        .out_fd = open_output("kmemctl.out"),
+        .err_fd = open_output("kmemctl.log"),
+    };
+
+    (void)fflush(NULL);
+    process.pid = fork();
+    expect_call(process.pid >= 0);
+    if (process.pid == 0) {
+        become_kmemctl(&process, arguments);
+    }
+    return process;
+}
+
+static void read_output(int fd, char *text, size_t text_bytes)
+{
+    const ssize_t n = pread(fd, text, text_bytes - 1, 0);
+
+    expect_call(n >= 0);
+    text[n] = '\0';
+}
+
+const struct ctl_end *ctl_wait(const struct ctl_process *process)
+{
+    static struct ctl_end end;
+    int status = 0;
+
+    expect_call(waitpid(process->pid, &status, 0) == process->pid);
+    end.exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    read_output(process->out_fd, end.out, sizeof(end.out));
+    read_output(process->err_fd, end.err, sizeof(end.err));
+    (void)close(process->out_fd);
+    (void)close(process->err_fd);
+    expect_true(!harness_matches(end.err, "runtime error:|Sanitizer"));
+    return &end;
+}
+
+const struct ctl_end *ctl_run(const char *const *arguments)
+{
+    const struct ctl_process process = ctl_start(arguments);
+
+    return ctl_wait(&process);
+}
+
+const char *ctl_err(const struct ctl_process *process)
+{
+    static char text[16384];
+
+    read_output(process->err_fd, text, sizeof(text));
+    return text;
+}
+
+size_t ctl_private_daemons(void)
+{
+    DIR *const entries = opendir(harness_path("."));
+    const struct dirent *entry;
+    size_t n_directories = 0;
+
+    expect_call(entries != NULL);
+    while ((entry = readdir(entries)) != NULL) {
+        n_directories += strncmp(entry->d_name, "kmemctl-", 8) == 0;
+    }
+    (void)closedir(entries);
+    return n_directories;
+}

@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# ctl_completion.bash COMPLETION - what bash completes is what kmemctl understands
+#
+# The commands and the options that the completion offers are compared with those that the help of
+# the kmemctl in $KMEM_BIN lists, so that neither can be changed without the other.
+set -u
+# shellcheck source=client/ctl/kmemctl.bash
+source "$1"
+kmemctl=$KMEM_BIN/kmemctl
+failed=0
+
+# The words that are offered for the last of these.
+offered() {
+    COMP_WORDS=("$@")
+    COMP_CWORD=$(($# - 1))
+    _kmemctl
+    printf '%s\n' "${COMPREPLY[@]}"
+}
+
+expect() {
+    local what=$1 wanted=$2 got=$3
+    if [[ $got != "$wanted" ]]; then
+        printf '%s:\n  wanted: %s\n  got:    %s\n' "$what" "${wanted//$'\n'/ }" "${got//$'\n'/ }"
+        failed=1
+    fi
+}
+
+# The long options that the help of a command lists, without the one that every argp program has.
+options_of() {
+    "$kmemctl" "$@" --help | grep -o -- ' --[a-z-]*' | tr -d ' ' | grep -vx -- --usage | sort -u
+}
+
+commands=$("$kmemctl" --help | sed -n 's/^  \([a-z]\{3,\}\)  .*/\1/p')
+expect "commands" "$(sort <<<"$commands")" "$(offered kmemctl '' | sort)"
+expect "options before a command" "$(options_of)" "$(offered kmemctl -- | sort)"
+for command in $commands; do
+    expect "options of $command" "$(options_of "$command")" "$(offered kmemctl "$command" -- | sort)"
+done
+expect "a command that has begun" ledger "$(offered kmemctl --json --socket /x le)"
+expect "--by" $'client\nreason\nuid' "$(offered kmemctl ledger --by '' | sort)"
+expect "--commit" $'eager\nlazy' "$(offered kmemctl run --commit '' | sort)"
+expect "a program's file" /etc/passwd "$(offered kmemctl run -- cat /etc/passw | grep -x /etc/passwd)"
+expect "a program" true "$(offered kmemctl run --size 1MiB tru | grep -x true | sort -u)"
+expect "a reason is not guessed" "" "$(offered kmemctl blocks --reason v)"
+exit $failed

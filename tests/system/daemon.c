@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * daemon.c - kmemd as a child process
+ *
+ * Its stdout is a pipe, so that the ready line ends the wait for it; its stderr is a file in the
+ * test's directory, so that it can log at any length while nobody reads.
+ */
+#include "tests/system/daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+
+/* Under a sanitizer and with a busy neighbour; a release build takes some 50 ms for 256 MiB. */
+#define READY_TIMEOUT_MS 20000
+#define STOP_TIMEOUT_MS 5000
+#define TRY_TIMEOUT_MS 10000
+#define N_OPTIONS_MAX 32
+#define LOG_BYTES_MAX (1024 * 1024)
+
+struct process {
+    pid_t pid;
+    int pidfd;
+    int out_fd; /* its stdout, non-blocking */
+};
+
+static struct {
+    struct process process;
+    char socket[256];
+    char ready_line[512];
+    unsigned int fds_at_start;
+    uint64_t memory_kib_at_start;
+    uint64_t free_bytes_at_start;
+} served;
+
+/* -------------------------------------------------------------------------- processes ---- */
+
+static void set_or_unset(const char *name, const char *value)
+{
+    if (value != NULL) {
+        (void)setenv(name, value, 1);
+    } else {
+        (void)unsetenv(name);
+    }
+}
+
+static void apply_setting(const struct daemon_setting *setting)
+{
+    if (setting->max_fds != 0) {
+        const struct rlimit limit = {setting->max_fds, setting->max_fds};
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    set_or_unset("NOTIFY_SOCKET", setting->notify_socket);
+    set_or_unset("XDG_RUNTIME_DIR", setting->runtime_dir);
+    /*
+     * AddressSanitizer keeps 256 MiB of freed memory by default: the daemon would never be back
+     * where it was.
+     */
+    char options[512];
+    const char *const given = getenv("ASAN_OPTIONS");
+    (void)snprintf(options, sizeof(options), "%s:quarantine_size_mb=1", given != NULL ? given : "");
+    (void)setenv("ASAN_OPTIONS", options, 1);
+}
+
+KMEM_NORETURN static void become_daemon(const struct daemon_setting *setting,
+                                        const char *const *arguments, int out_fd,
+                                        const char *log_path)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int log_fd = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    (void)dup2(out_fd, STDOUT_FILENO);
+    (void)dup2(log_fd, STDERR_FILENO);
+    (void)close_range(3, ~0U, 0);
+    apply_setting(setting);
+    (void)execv(harness_program("kmemd"), (char *const *)arguments);
+    (void)fprintf(stderr, "%s: %s\n", harness_program("kmemd"), strerror(errno));
+    _exit(127);
+}
+
+static struct process start_process(const struct daemon_setting *setting,
+                                    const char *const *arguments, const char *log_path)
+{
+    int out_fds[2];
+    expect_call(pipe2(out_fds, O_CLOEXEC) == 0);
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+    expect_call(pid >= 0);
+    if (pid == 0) {
+        become_daemon(setting, arguments, out_fds[1], log_path);
+    }
+    (void)close(out_fds[1]);
+    (void)fcntl(out_fds[0], F_SETFL, O_NONBLOCK);
+    return (struct process){
+        .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .out_fd = out_fds[0]};
+}
+
+/* Return: the exit status, 128 + the signal, or -1 if it had to be killed. */
+static int end_process(struct process *process, int timeout_ms)
+{
+    struct pollfd ended = {.fd = process->pidfd, .events = POLLIN};
+    const bool in_time = poll(&ended, 1, timeout_ms) == 1;
+    if (!in_time) {
+        (void)kill(process->pid, SIGKILL);
+    }
+    int status = 0;
+    expect_call(waitpid(process->pid, &status, 0) == process->pid);
+    (void)close(process->pidfd);
+    (void)close(process->out_fd);
+    process->pid = 0;
+    if (!in_time) {
+        return -1;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Reads until a line is complete, the process closes its stdout, or time is up. */
+static void read_line(const struct process *process, char *line, size_t line_bytes, int timeout_ms)
+{
+    const uint64_t until_us = harness_now_us() + (uint64_t)timeout_ms * 1000;
+    size_t n_read = 0;
+    line[0] = '\0';
+    while (strchr(line, '\n') == NULL && n_read + 1 < line_bytes && harness_now_us() < until_us) {
+        struct pollfd readable = {.fd = process->out_fd, .events = POLLIN};
+        (void)poll(&readable, 1, 100);
+        const ssize_t n = read(process->out_fd, line + n_read, line_bytes - 1 - n_read);
+        if (n == 0) {
+            return;
+        }
+        n_read += n > 0 ? (size_t)n : 0;
+        line[n_read] = '\0';
+    }
+}
+
+static void read_file(const char *path, char *text, size_t text_bytes)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? 0 : read(fd, text, text_bytes - 1);
+    text[n > 0 ? n : 0] = '\0';
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
+/* ------------------------------------------------------------- the daemon that serves ---- */
+
+static void remember_idle(void)
+{
+    /* The first question makes the daemon allocate what it then keeps. */
+    (void)usage_take();
+    (void)usage_take();
+    /* A connection that was closed is seen by the daemon a moment later. */
+    harness_sleep_ms(20);
+    served.fds_at_start = harness_count_fds(served.process.pid);
+    served.memory_kib_at_start = daemon_memory_kib();
+    served.free_bytes_at_start = usage_take().free_bytes;
+}
+
+void daemon_start_as(const struct daemon_setting *setting, const char *const *options)
+{
+    const char *arguments[N_OPTIONS_MAX] = {"kmemd",  "--name", "test",
+                                            "--size", "16MiB",  "--socket"};
+    size_t n = 6;
+    (void)snprintf(served.socket, sizeof(served.socket), "%s", harness_path("test.sock"));
+    arguments[n++] = served.socket;
+    for (; *options != NULL; options++) {
+        expect_true(n + 1 < N_OPTIONS_MAX);
+        arguments[n++] = *options;
+    }
+    served.process = start_process(setting, arguments, harness_path("kmemd.log"));
+    read_line(&served.process, served.ready_line, sizeof(served.ready_line), READY_TIMEOUT_MS);
+    if (strstr(served.ready_line, " ready on ") == NULL) {
+        fail("kmemd did not get ready; on stdout: \"%s\"", served.ready_line);
+    }
+    (void)setenv("KMEM_SOCKET", served.socket, 1);
+    remember_idle();
+}
+
+void daemon_start(const char *option, ...)
+{
+    const char *options[N_OPTIONS_MAX] = {option};
+    va_list arguments;
+    va_start(arguments, option);
+    for (size_t i = 0; options[i] != NULL && i + 1 < N_OPTIONS_MAX;) {
+        options[++i] = va_arg(arguments, const char *);
+    }
+    va_end(arguments);
+    daemon_start_as(&(struct daemon_setting){.max_fds = 0}, options);
+}
+
+void daemon_stop(void)
+{
+    char rest[256];
+    expect_call(kill(served.process.pid, SIGTERM) == 0);
+    read_line(&served.process, rest, sizeof(rest), STOP_TIMEOUT_MS);
+    const int timeout_ms = HARNESS_SANITIZED ? 6 * STOP_TIMEOUT_MS : STOP_TIMEOUT_MS;
+    expect_equal(end_process(&served.process, timeout_ms), 0);
+    expect_text(rest, "");
+    expect_equal(access(served.socket, F_OK), -1);
+    expect_true(!harness_matches(daemon_log(), "runtime error:|Sanitizer"));
+}
+
+void daemon_kill(void)
+{
+    expect_call(kill(served.process.pid, SIGKILL) == 0);
+    expect_equal(end_process(&served.process, STOP_TIMEOUT_MS), 128 + SIGKILL);
+}
+
+pid_t daemon_pid(void)
+{
+    return served.process.pid;
+}
+
+const char *daemon_socket(void)
+{
+    return served.socket;
+}
+
+const char *daemon_ready_line(void)
+{
+    return served.ready_line;
+}
+
+unsigned int daemon_fds(void)
+{
+    return harness_count_fds(served.process.pid);
+}
+
+unsigned int daemon_fds_at_start(void)
+{
+    return served.fds_at_start;
+}
+
+uint64_t daemon_memory_kib(void)
+{
+    char path[64];
+    char text[4096];
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)served.process.pid);
+    read_file(path, text, sizeof(text));
+    const char *const line = strstr(text, "RssAnon:");
+    if (line == NULL) {
+        fail("%s has no RssAnon", path);
+    }
+    return strtoull(line + strlen("RssAnon:"), NULL, 10);
+}
+
+uint64_t daemon_memory_kib_at_start(void)
+{
+    return served.memory_kib_at_start;
+}
+
+uint64_t daemon_free_bytes_at_start(void)
+{
+    return served.free_bytes_at_start;
+}
+
+uint64_t daemon_cpu_ms(void)
+{
+    char path[64];
+    char text[1024];
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)served.process.pid);
+    read_file(path, text, sizeof(text));
+    /* The command, in parentheses, may hold blanks. Fields 14 and 15 are the two times. */
+    char *at = strrchr(text, ')');
+    for (unsigned int field = 2; field < 14 && at != NULL; field++) {
+        at = strchr(at + 1, ' ');
+    }
+    if (at == NULL) {
+        fail("%s can not be read", path);
+    }
+    const uint64_t user_ticks = strtoull(at, &at, 10);
+    const uint64_t system_ticks = strtoull(at, &at, 10);
+    return (user_ticks + system_ticks) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+}
+
+int daemon_open_segment(void)
+{
+    for (unsigned int fd = 0; fd < 64; fd++) {
+        char path[64];
+        char target[64] = "";
+        (void)snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)served.process.pid, fd);
+        (void)!readlink(path, target, sizeof(target) - 1);
+        if (strncmp(target, "/memfd:kmemd:test:segment", 25) == 0) {
+            const int segment_fd = open(path, O_RDWR | O_CLOEXEC);
+            expect_call(segment_fd >= 0);
+            return segment_fd;
+        }
+    }
+    fail("the daemon has no descriptor of a memfd kmemd:test:segment");
+}
+
+const char *daemon_log(void)
+{
+    static char text[LOG_BYTES_MAX];
+    read_file(harness_path("kmemd.log"), text, sizeof(text));
+    return text;
+}
+
+void daemon_expect_log(const char *file, int line, const char *pattern)
+{
+    const uint64_t until_us = harness_now_us() + 1000000;
+    while (!harness_matches(daemon_log(), pattern)) {
+        if (harness_now_us() > until_us) {
+            harness_fail(file, line, "no line of the log matches \"%s\"", pattern);
+        }
+        harness_sleep_ms(2);
+    }
+}
+
+/* -------------------------------------------------------------- daemons to be refused ---- */
+
+struct daemon_end daemon_try(const struct daemon_setting *setting, const char *const *options)
+{
+    const char *arguments[N_OPTIONS_MAX] = {"kmemd"};
+    char log_name[32];
+    char log_path[256];
+    struct daemon_end end;
+    (void)snprintf(log_name, sizeof(log_name), "tried-by-%d.log", (int)getpid());
+    for (size_t n = 1; *options != NULL; options++, n++) {
+        expect_true(n + 1 < N_OPTIONS_MAX);
+        arguments[n] = *options;
+    }
+    (void)snprintf(log_path, sizeof(log_path), "%s", harness_path(log_name));
+    struct process process = start_process(setting, arguments, log_path);
+    read_line(&process, end.out, sizeof(end.out), TRY_TIMEOUT_MS);
+    if (strstr(end.out, " ready on ") != NULL) {
+        harness_sleep_ms(setting->hold_ms);
+        (void)kill(process.pid, SIGTERM);
+    }
+    end.exit_status = end_process(&process, TRY_TIMEOUT_MS);
+    read_file(log_path, end.log, sizeof(end.log));
+    return end;
+}

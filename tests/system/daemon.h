@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * daemon.h - start kmemd, stop it, and look at it from outside
+ *
+ * A test has one daemon at a time that serves it: the one that daemon_start() started. Clients find
+ * it through $KMEM_SOCKET. Others, which are to be refused, run with daemon_try().
+ */
+#ifndef TESTS_SYSTEM_DAEMON_H
+#define TESTS_SYSTEM_DAEMON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "proto/attributes.h"
+
+/* How it is started, beside its options. All 0 is as a shell would. */
+struct daemon_setting {
+    unsigned int max_fds;      /* RLIMIT_NOFILE, soft and hard; 0: as the test's */
+    const char *notify_socket; /* $NOTIFY_SOCKET */
+    const char *runtime_dir;   /* $XDG_RUNTIME_DIR; NULL: unset */
+    unsigned int hold_ms;      /* daemon_try(): how long a daemon that got ready is let run */
+};
+
+/**
+ * daemon_start() - start kmemd, wait for its ready line, and remember how it looks when idle
+ * @option:  options and NULL. --name test, --size 16MiB and --socket DIRECTORY/test.sock come first
+ */
+void daemon_start(const char *option, ...) __attribute__((sentinel));
+
+/** daemon_start_as() - the same, with a setting; options as an array that ends with NULL */
+void daemon_start_as(const struct daemon_setting *setting, const char *const *options);
+
+/** daemon_stop() - SIGTERM; wants exit status 0 in 5 s, the socket gone, nothing more on stdout */
+void daemon_stop(void);
+
+/** daemon_kill() - SIGKILL: nothing is cleaned up. daemon_start() may follow. */
+void daemon_kill(void);
+
+pid_t daemon_pid(void);
+const char *daemon_socket(void);
+const char *daemon_ready_line(void);
+unsigned int daemon_fds(void);
+unsigned int daemon_fds_at_start(void);
+
+/** daemon_memory_kib() - resident memory without the pages of shared files */
+uint64_t daemon_memory_kib(void);
+uint64_t daemon_memory_kib_at_start(void);
+uint64_t daemon_free_bytes_at_start(void);
+
+/** daemon_cpu_ms() - the processor time that it has used */
+uint64_t daemon_cpu_ms(void);
+
+/** daemon_open_segment() - the memfd of its segment, opened through /proc */
+int daemon_open_segment(void);
+
+/** daemon_log() - its stderr so far. Ownership: the harness's, until the next call. */
+const char *daemon_log(void);
+
+/** expect_log_line() - want a line of the log to match within a second */
+#define expect_log_line(pattern) daemon_expect_log(__FILE__, __LINE__, pattern)
+void daemon_expect_log(const char *file, int line, const char *pattern);
+
+/* How a daemon ended. */
+struct daemon_end {
+    int exit_status; /* -1: it had to be killed after 10 s; 128 + n: a signal */
+    char out[4096];
+    char log[8192];
+};
+
+/**
+ * daemon_try() - run kmemd with just these options, until it ends by itself
+ *
+ * For a daemon that should refuse to start. If it gets ready, it is stopped with SIGTERM and the
+ * exit status is that of an orderly end: 0.
+ */
+struct daemon_end daemon_try(const struct daemon_setting *setting, const char *const *options);
+
+#define OPTIONS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+#endif

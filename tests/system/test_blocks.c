@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_blocks.c - what several real processes get from one daemon
+ *
+ * Every block is filled with a pattern that only its owner can know, and read again before it is
+ * released: if two blocks overlapped, or one came to somebody while another still had it, the
+ * pattern would be gone.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+#include "tests/system/wire.h"
+
+#define PAGE_BYTES_OF_CPU 4096
+#define N_LIVE_MAX 64
+#define N_CLIENTS_MAX 500
+
+/* --------------------------------------------------------------------------- patterns ---- */
+
+struct held {
+    unsigned char *bytes;
+    size_t num_bytes;
+    uint64_t key;
+    size_t first; /* bytes from here on are looked at ... */
+    size_t step;  /* ... 8 in every step; 8: all of them */
+};
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+static uint64_t pattern_word(const struct held *held, size_t at)
+{
+    return (held->key + at) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+static size_t width_at(const struct held *held, size_t at)
+{
+    return held->num_bytes - at < 8 ? held->num_bytes - at : 8;
+}
+
+static void expect_word(const struct held *held, size_t at, uint64_t want, const char *what)
+{
+    if (memcmp(held->bytes + at, &want, width_at(held, at)) != 0) {
+        fail("byte %zu of a block of %zu at offset %llu %s", at, held->num_bytes,
+             (unsigned long long)kmem_offset_of(held->bytes), what);
+    }
+}
+
+/* The last byte is always looked at; the steps may pass over it. */
+static void expect_zero(const struct held *held)
+{
+    for (size_t at = held->first; at < held->num_bytes; at += held->step) {
+        expect_word(held, at, 0, "is not zero");
+    }
+    expect_word(held, held->num_bytes - 1, 0, "is not zero");
+}
+
+static void stamp(const struct held *held)
+{
+    for (size_t at = held->first; at < held->num_bytes; at += held->step) {
+        const uint64_t word = pattern_word(held, at);
+        memcpy(held->bytes + at, &word, width_at(held, at));
+    }
+}
+
+static void expect_stamp(const struct held *held)
+{
+    for (size_t at = held->first; at < held->num_bytes; at += held->step) {
+        expect_word(held, at, pattern_word(held, at), "was changed by somebody else");
+    }
+}
+
+static void expect_placed(const struct held *held, uint64_t segment_bytes)
+{
+    const uint64_t offset = kmem_offset_of(held->bytes);
+    const uintptr_t align_bytes = held->num_bytes < 64 ? 16 : 64;
+    expect_equal((uintptr_t)held->bytes % align_bytes, 0);
+    expect_equal(offset % align_bytes, 0);
+    expect_true(offset != 0);
+    expect_at_most(offset + held->num_bytes, segment_bytes);
+}
+
+/* ---------------------------------------------------------------------- random blocks ---- */
+
+struct random_work {
+    uint64_t seed;
+    uint64_t n_blocks;
+    uint64_t segment_bytes;
+};
+
+/* As many from 1 to 2 bytes as from 4 MiB to 8: uniform in the logarithm. 8 MiB itself included. */
+static size_t random_size(uint64_t *state)
+{
+    const unsigned int exponent = (unsigned int)(next_random(state) % 23);
+    return ((size_t)1 << exponent) + next_random(state) % (((size_t)1 << exponent) + 1);
+}
+
+static struct held take_block(uint64_t *state, uint64_t serial, uint64_t segment_bytes)
+{
+    struct held held = {.num_bytes = random_size(state), .first = 0, .step = 8};
+    held.key = next_random(state) ^ ((uint64_t)getpid() << 32);
+    /* All bytes of a small block and of every 64th large one; of the others 8 in each page. */
+    if (held.num_bytes > 65536 && serial % 64 != 0) {
+        held.first = next_random(state) % (PAGE_BYTES_OF_CPU / 8) * 8;
+        held.step = PAGE_BYTES_OF_CPU;
+    }
+    held.bytes = kmem_try_allocate(held.num_bytes, "random");
+    if (held.bytes == NULL) {
+        fail("%s", kmem_last_error());
+    }
+    expect_placed(&held, segment_bytes);
+    expect_zero(&held);
+    stamp(&held);
+    return held;
+}
+
+static void return_block(struct held *held, uint64_t serial)
+{
+    size_t num_bytes = 0;
+    expect_stamp(held);
+    if (serial % 16 == 0) {
+        expect_equal(kmem_try_sizeof(held->bytes, &num_bytes), 0);
+        expect_equal(num_bytes, held->num_bytes);
+    }
+    expect_equal(kmem_try_release((void **)&held->bytes), 0);
+    expect_true(held->bytes == NULL);
+}
+
+static void churn_random_blocks(const void *argument)
+{
+    const struct random_work *const work = argument;
+    struct held live[N_LIVE_MAX] = {{.bytes = NULL}};
+    uint64_t state = work->seed;
+    for (uint64_t serial = 1; serial <= work->n_blocks; serial++) {
+        struct held *const held = &live[next_random(&state) % N_LIVE_MAX];
+        if (held->bytes != NULL) {
+            return_block(held, serial);
+        }
+        *held = take_block(&state, serial, work->segment_bytes);
+        if (serial == work->n_blocks / 2) {
+            client_say(serial);
+            client_await();
+        }
+    }
+    for (size_t i = 0; i < N_LIVE_MAX; i++) {
+        if (live[i].bytes != NULL) {
+            return_block(&live[i], i);
+        }
+    }
+}
+
+static void test_a_million_random_blocks_are_zero_aligned_inside_and_apart(void)
+{
+    const uint64_t n_blocks = harness_scaled(1000000);
+    daemon_start("--size", "256MiB", NULL);
+    struct random_work work = {.n_blocks = n_blocks / 2,
+                               .segment_bytes = usage_take().segment_bytes};
+    struct client clients[2];
+    for (size_t i = 0; i < 2; i++) {
+        work.seed = 20240229 + i;
+        clients[i] = client_start(churn_random_blocks, &work);
+    }
+    harness_note("%llu blocks, seeds 20240229 and 20240230", (unsigned long long)n_blocks);
+    for (size_t i = 0; i < 2; i++) {
+        client_hear(&clients[i]);
+    }
+    expect_ledger_sound(); /* both hold some 60 blocks and wait */
+    for (size_t i = 0; i < 2; i++) {
+        client_tell(&clients[i], 1);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        client_end(&clients[i]);
+    }
+    expect_at_least(usage_take().allocations, n_blocks / 2 * 2);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* ------------------------------------------------------------------------------ sizes ---- */
+
+static void expect_exact_size(size_t num_bytes)
+{
+    void *block = kmem_try_allocate(num_bytes, "sized");
+    size_t got_bytes = 0;
+    if (block == NULL) {
+        fail("%zu bytes: %s", num_bytes, kmem_last_error());
+    }
+    expect_equal(kmem_try_sizeof(block, &got_bytes), 0);
+    expect_equal(got_bytes, num_bytes);
+    expect_equal(kmem_sizeof_allocation(block), num_bytes);
+    expect_equal(kmem_try_release(&block), 0);
+}
+
+static void ask_exact_sizes(const void *argument)
+{
+    (void)argument;
+    for (size_t num_bytes = 1; num_bytes <= 1100; num_bytes++) {
+        expect_exact_size(num_bytes);
+    }
+    for (unsigned int shift = 10; shift <= 23; shift++) {
+        for (size_t above = 0; above < 3; above++) {
+            expect_exact_size(((size_t)1 << shift) - 1 + above);
+            expect_exact_size(((size_t)3 << (shift - 1)) - 1 + above);
+        }
+    }
+}
+
+static void test_sizes_are_exact(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    client_run(ask_exact_sizes, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void hold_the_whole_segment(const void *argument)
+{
+    const uint64_t *const num_bytes = argument;
+    unsigned char *block = kmem_try_allocate(*num_bytes, "everything");
+    expect_call(block != NULL);
+    block[*num_bytes - 1] = 1;
+    client_say(1);
+    client_await();
+    expect_equal(kmem_try_release((void **)&block), 0);
+}
+
+static void test_one_block_can_be_all_that_is_free(void)
+{
+    daemon_start(NULL, NULL);
+    const uint64_t hole_bytes = usage_take().largest_hole_bytes;
+    expect_at_least(hole_bytes, (16 << 20) - (1 << 16));
+    struct client client = client_start(hold_the_whole_segment, &hole_bytes);
+    client_hear(&client);
+    expect_usage(hole_bytes, 1);
+    expect_equal(usage_take().largest_hole_bytes, 0);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* ------------------------------------------------------------------ several processes ---- */
+
+static void hold_ten_sizes(const void *argument)
+{
+    const unsigned int number = *(const unsigned int *)argument;
+    void *blocks[10];
+    for (unsigned int i = 0; i < 10; i++) {
+        /* Ten different sizes from 1 to 1,000; another ten for most clients. */
+        blocks[i] = kmem_try_allocate(1 + (number * 37 + i * 101) % 1000, "ten sizes");
+        if (blocks[i] == NULL) {
+            fail("client %u, block %u: %s", number, i, kmem_last_error());
+        }
+    }
+    client_say(1);
+    client_await();
+    for (unsigned int i = 0; i < 10; i++) {
+        expect_equal(kmem_try_release(&blocks[i]), 0);
+    }
+}
+
+static void test_500_clients_with_ten_sizes_each_fit_16_mib(void)
+{
+    static struct client clients[N_CLIENTS_MAX];
+    const unsigned int n_clients = (unsigned int)harness_scaled(500);
+    uint64_t num_bytes = 0;
+    daemon_start("--size", "16MiB", NULL);
+    for (unsigned int number = 0; number < n_clients; number++) {
+        clients[number] = client_start(hold_ten_sizes, &number);
+        client_hear(&clients[number]);
+        for (unsigned int i = 0; i < 10; i++) {
+            num_bytes += 1 + (number * 37 + i * 101) % 1000;
+        }
+    }
+    const struct usage usage = usage_take();
+    harness_note("%u clients hold %llu bytes; overhead %llu, free %llu", n_clients,
+                 (unsigned long long)usage.used_bytes, (unsigned long long)usage.overhead_bytes,
+                 (unsigned long long)usage.free_bytes);
+    expect_usage(num_bytes, UINT64_C(10) * n_clients);
+    expect_equal(usage.clients, n_clients);
+    expect_ledger_sound();
+    for (unsigned int number = 0; number < n_clients; number++) {
+        client_tell(&clients[number], 1);
+        client_end(&clients[number]);
+    }
+    expect_balanced();
+    daemon_stop();
+}
+
+static void churn_until_told(const void *argument)
+{
+    uint64_t state = *(const uint64_t *)argument;
+    void *live[32] = {NULL};
+    for (unsigned int i = 0; i < harness_scaled(20000); i++) {
+        void **const block = &live[next_random(&state) % 32];
+        expect_equal(kmem_try_release(block), 0);
+        *block = kmem_try_allocate(1 + next_random(&state) % 20000, "churn/worker#1");
+        expect_call(*block != NULL);
+    }
+    for (unsigned int i = 0; i < 32; i++) {
+        expect_equal(kmem_try_release(&live[i]), 0);
+    }
+    void *const kept[2] = {kmem_try_allocate(44, "kept/first"),
+                           kmem_try_allocate(101, "kept/second#of two")};
+    expect_true(kept[0] != NULL && kept[1] != NULL);
+    client_say(1);
+    client_await();
+}
+
+static void test_ledger_is_asked_while_four_processes_run(void)
+{
+    struct client clients[4];
+    struct ledger_row rows[16];
+    unsigned int n_questions = 0;
+    daemon_start("--size", "64MiB", NULL);
+    for (uint64_t i = 0; i < 4; i++) {
+        const uint64_t seed = 7919 + i;
+        clients[i] = client_start(churn_until_told, &seed);
+    }
+    expect_soon(usage_take().clients == 4, 5000);
+    while (usage_take().releases < 4 * harness_scaled(20000)) { /* wants the sum to be right */
+        const size_t n_rows = ledger_take(KMEM__GROUP_BY__GROUP_BY_REASON, rows, 16);
+        expect_at_most(n_rows, 3);
+        expect_at_most(ledger_take(KMEM__GROUP_BY__GROUP_BY_CLIENT, rows, 16), 4);
+        n_questions += 3;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        client_hear(&clients[i]);
+    }
+    harness_note("%u questions while they ran", n_questions);
+    expect_at_least(n_questions, 10);
+    expect_ledger_sound();
+    expect_usage(UINT64_C(4) * (44 + 101), 8);
+    expect_ledger_row("kept/first", 4, UINT64_C(4) * 44);
+    expect_ledger_row("kept/second", 4, UINT64_C(4) * 101); /* what follows '#' is dropped */
+    for (size_t i = 0; i < 4; i++) {
+        expect_equal(client_row_of(clients[i].pid).num_bytes, 44 + 101);
+        client_tell(&clients[i], 1);
+        client_end(&clients[i]);
+    }
+    expect_balanced();
+    daemon_stop();
+}
+
+static void write_a_greeting(const void *argument)
+{
+    (void)argument;
+    char *block = kmem_try_allocate(101, "greeting");
+    expect_call(block != NULL);
+    (void)snprintf(block, 101, "written by %d", (int)getpid());
+    client_say(kmem_offset_of(block));
+    client_await();
+    expect_text(block, "read and answered");
+}
+
+static void answer_a_greeting(const void *argument)
+{
+    (void)argument;
+    char text[64];
+    const uint64_t offset = client_await();
+    const uint64_t writer = client_await();
+    char *own = kmem_try_allocate(1, "to learn where the segment is mapped");
+    expect_call(own != NULL);
+    char *const theirs = own - kmem_offset_of(own) + offset;
+    (void)snprintf(text, sizeof(text), "written by %d", (int)writer);
+    expect_text(theirs, text);
+    (void)snprintf(theirs, 101, "read and answered");
+    client_say(1);
+}
+
+static void test_an_offset_means_the_same_bytes_in_every_process(void)
+{
+    daemon_start(NULL, NULL);
+    struct client writer = client_start(write_a_greeting, NULL);
+    struct client reader = client_start(answer_a_greeting, NULL);
+    client_tell(&reader, client_hear(&writer));
+    client_tell(&reader, (uint64_t)writer.pid);
+    client_hear(&reader);
+    client_tell(&writer, 1);
+    client_end(&reader);
+    client_end(&writer);
+    expect_balanced();
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_sizes_are_exact, 20),
+    SYSTEM_TEST(test_one_block_can_be_all_that_is_free, 10),
+    SYSTEM_TEST(test_an_offset_means_the_same_bytes_in_every_process, 10),
+    SYSTEM_TEST(test_ledger_is_asked_while_four_processes_run, 60),
+    SYSTEM_TEST(test_500_clients_with_ten_sizes_each_fit_16_mib, 60),
+    SYSTEM_TEST(test_a_million_random_blocks_are_zero_aligned_inside_and_apart, 600),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}

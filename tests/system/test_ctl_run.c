@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ctl_run.c - a program on a segment of its own: what kmemctl says, and what it leaves
+ *
+ * Whatever happens, no daemon and no directory may be left; the harness looks for processes that
+ * outlive a test, and each test looks for the directory.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tests/system/ctl.h"
+#include "tests/system/harness.h"
+
+/* The program, after the options of run. */
+#define PROGRAM "--", harness_program("ctl_worker")
+
+/* ------------------------------------------------------------------------------ the report ---- */
+
+static void test_run_reports_what_was_never_released(void)
+{
+    const struct ctl_end *const end =
+        ctl("run", "--size", "16MiB", PROGRAM, "allocate", "44", "parser/scratch", "allocate",
+            "101", "parser/tree", "allocate", "1000", "released", "release", "allocate", "7",
+            "parser/tree#2", "end");
+
+    expect_equal(end->exit_status, 0);
+    expect_text(end->out, "");
+    expect_match(end->err, "^kmem: program      .*/ctl_worker, exit status 0$");
+    expect_match(end->err, "^kmem: clients      1$");
+    expect_match(end->err, "^kmem: peak         1\\.1 KiB of 16\\.0 MiB \\(0\\.0 %\\)$");
+    expect_match(end->err, "^kmem: blocks       4 allocated, 1 released$");
+    expect_match(end->err, "^kmem: unreleased   152 B in 3 blocks$");
+    expect_match(end->err, "^kmem:        108 B        2  parser/tree$");
+    expect_match(end->err, "^kmem:         44 B        1  parser/scratch$");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static void test_run_of_a_tidy_program_reports_nothing_unreleased(void)
+{
+    const struct ctl_end *const end = ctl("run", PROGRAM, "allocate", "44", "x", "release", "end");
+
+    expect_equal(end->exit_status, 0);
+    expect_match(end->err, "^kmem: peak         44 B of 1\\.0 GiB ");
+    expect_match(end->err, "^kmem: unreleased   nothing$");
+}
+
+static void test_run_of_a_program_that_never_allocates(void)
+{
+    const struct ctl_end *const end = ctl("run", "true");
+
+    expect_equal(end->exit_status, 0);
+    expect_match(end->err, "^kmem: clients      none: nothing was allocated through kmem$");
+}
+
+static void test_run_adds_up_children_that_have_ended(void)
+{
+    const struct ctl_end *const end =
+        ctl("run", PROGRAM, "allocate", "10", "parent", "fork", "allocate", "20", "child", "end",
+            "fork", "allocate", "30", "child", "end", "wait", "end");
+
+    expect_match(end->err, "^kmem: clients      3$");
+    expect_match(end->err, "^kmem: unreleased   60 B in 3 blocks$");
+    expect_match(end->err, "^kmem:         50 B        2  child$");
+    expect_match(end->err, "^kmem:         10 B        1  parent$");
+}
+
+static void test_run_marks_children_that_are_still_alive(void)
+{
+    const struct ctl_end *const end =
+        ctl("run", PROGRAM, "fork", "allocate", "20", "child", "say", "ready", "sleep", "1000",
+            "end", "sleep", "300", "allocate", "10", "parent", "end");
+
+    expect_match(end->out, "^ready$");
+    expect_match(end->err, "^kmem: unreleased   10 B in 1 block$");
+    expect_match(end->err, "^kmem: still alive  1 process, not counted above$");
+    expect_match(end->err, "^kmem:         20 B        1  pid [0-9]+ \\(ctl_worker\\)$");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static void test_run_says_that_the_segment_was_full(void)
+{
+    const struct ctl_end *const end =
+        ctl("run", "--size", "1MiB", PROGRAM, "allocate", "900000", "a", "allocate", "900000", "b");
+
+    expect_equal(end->exit_status, 128 + SIGABRT);
+    expect_match(end->err, "^kmem: refused      1 allocations: the segment was full");
+    expect_match(end->err, "^kmem: program      .*, killed by signal 6 \\(SIGABRT\\)$");
+}
+
+/* ------------------------------------------------------------------------------ the status ---- */
+
+static void test_run_forwards_the_exit_status(void)
+{
+    expect_equal(ctl("run", PROGRAM, "exit", "3")->exit_status, 3);
+    expect_equal(ctl("run", PROGRAM, "exit", "255")->exit_status, 255);
+    expect_equal(ctl("run", PROGRAM, "kill", "9")->exit_status, 128 + SIGKILL);
+    expect_equal(ctl("run", PROGRAM, "kill", "15")->exit_status, 128 + SIGTERM);
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static void test_run_gives_the_program_its_options(void)
+{
+    expect_text(ctl("run", "echo", "--size", "-v")->out, "--size -v\n");
+    expect_text(ctl("run", "--", "echo", "--", "-v")->out, "-- -v\n");
+}
+
+static void test_run_of_what_is_no_program_is_126_or_127(void)
+{
+    expect_equal(ctl("run", "/etc/passwd")->exit_status, 126);
+    expect_match(ctl("run", "/etc/passwd")->err, "^kmemctl: cannot run /etc/passwd: Permission");
+    expect_equal(ctl("run", "no-such-program-anywhere")->exit_status, 127);
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static void test_run_with_options_that_kmemd_refuses_is_64(void)
+{
+    expect_equal(ctl("run", "--size", "17", "true")->exit_status, 64);
+    expect_match(ctl("run", "--size", "many", "true")->err, "\"many\" is no size");
+    expect_equal(ctl("run", "--commit", "never", "true")->exit_status, 64);
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static void test_run_without_kmemd_is_69(void)
+{
+    (void)setenv("KMEMD", "/nonexistent/kmemd", 1);
+    const struct ctl_end *const end = ctl("run", "true");
+
+    expect_equal(end->exit_status, 69);
+    expect_match(end->err, "^kmemctl: \\$KMEMD is \"/nonexistent/kmemd\", and that is no program$");
+    (void)unsetenv("KMEMD");
+}
+
+static void test_run_with_a_kmemd_that_does_not_start_is_71(void)
+{
+    (void)setenv("KMEMD", "/bin/false", 1);
+    const struct ctl_end *const end = ctl("run", "echo", "hello");
+
+    expect_equal(end->exit_status, 71);
+    expect_text(end->out, "");
+    expect_match(end->err, "^kmemctl: the private kmemd did not start$");
+    expect_equal(ctl_private_daemons(), 0);
+    (void)unsetenv("KMEMD");
+}
+
+static void test_run_serves_its_program_and_nobody_else(void)
+{
+    (void)setenv("KMEM_SOCKET", "/nowhere", 1);
+    expect_match(ctl("run", PROGRAM, "print", "KMEM_SOCKET")->out, "/kmemctl-[^/]+/run\\.sock$");
+    (void)unsetenv("KMEM_SOCKET");
+}
+
+static void test_run_verbose_lets_the_daemon_log(void)
+{
+    expect_match(ctl("run", "-v", PROGRAM, "allocate", "44", "x")->err, "^kmemd: .*ctl_worker");
+    expect_true(!harness_matches(ctl("run", PROGRAM, "allocate", "44", "x")->err, "^kmemd: "));
+}
+
+/* -------------------------------------------------------------------------------- signals ---- */
+
+static struct ctl_process start_counting(const char *signal_number)
+{
+    const struct ctl_process process = ctl_start((const char *const[]){
+        "run", PROGRAM, "allocate", "44", "x", "count", signal_number, "600", "exit", "5", NULL});
+    char text[64] = "";
+
+    expect_soon(pread(process.out_fd, text, sizeof(text) - 1, 0) > 0, 10000);
+    expect_text(text, "counting\n");
+    return process;
+}
+
+static void expect_forwarded(int number, const char *digits)
+{
+    const struct ctl_process process = start_counting(digits);
+
+    expect_call(kill(process.pid, number) == 0);
+    const struct ctl_end *const end = ctl_wait(&process);
+    expect_text(end->out, "counting\n1\n");
+    expect_equal(end->exit_status, 5);
+    expect_match(end->err, "^kmem: unreleased   44 B in 1 block$");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static void test_run_forwards_signals_and_waits_on(void)
+{
+    expect_forwarded(SIGTERM, "15");
+    expect_forwarded(SIGINT, "2");
+    expect_forwarded(SIGHUP, "1");
+    expect_forwarded(SIGUSR1, "10");
+}
+
+static void test_run_ended_by_SIGTERM_reports_and_tidies_up(void)
+{
+    const struct ctl_process process = ctl_start((const char *const[]){
+        "run", PROGRAM, "allocate", "44", "x", "say", "ready", "sleep", "60000", NULL});
+    char text[64] = "";
+
+    expect_soon(pread(process.out_fd, text, sizeof(text) - 1, 0) > 0, 10000);
+    expect_call(kill(process.pid, SIGTERM) == 0);
+    const struct ctl_end *const end = ctl_wait(&process);
+    expect_equal(end->exit_status, 128 + SIGTERM);
+    expect_match(end->err, "^kmem: program      .*, killed by signal 15 \\(SIGTERM\\)$");
+    expect_match(end->err, "^kmem: unreleased   44 B in 1 block$");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+/* The pid of the one private daemon, from the socket's directory in its command line. */
+static pid_t private_daemon_pid(pid_t kmemctl)
+{
+    char path[64];
+    char digits[32] = "";
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", kmemctl, kmemctl);
+    FILE *const children = fopen(path, "re");
+    expect_call(children != NULL);
+    expect_true(fgets(digits, sizeof(digits), children) != NULL);
+    (void)fclose(children);
+    return (pid_t)strtol(digits, NULL, 10);
+}
+
+static void test_run_killed_takes_its_daemon_along(void)
+{
+    const struct ctl_process process = ctl_start((const char *const[]){
+        "run", PROGRAM, "allocate", "44", "x", "say", "ready", "sleep", "500", NULL});
+    char text[64] = "";
+
+    expect_soon(pread(process.out_fd, text, sizeof(text) - 1, 0) > 0, 10000);
+    struct pollfd daemon = {.fd = pidfd_open(private_daemon_pid(process.pid), 0), .events = POLLIN};
+    expect_call(daemon.fd >= 0);
+    expect_equal(poll(&daemon, 1, 0), 0);
+    expect_call(kill(process.pid, SIGKILL) == 0);
+    expect_equal(ctl_wait(&process)->exit_status, 128 + SIGKILL);
+    expect_equal(poll(&daemon, 1, 2000), 1);
+    (void)close(daemon.fd);
+}
+
+static void test_run_says_that_its_daemon_has_ended(void)
+{
+    const struct ctl_process process = ctl_start(
+        (const char *const[]){"run", PROGRAM, "say", "ready", "sleep", "300", "exit", "4", NULL});
+    char text[64] = "";
+
+    expect_soon(pread(process.out_fd, text, sizeof(text) - 1, 0) > 0, 10000);
+    expect_call(kill(private_daemon_pid(process.pid), SIGKILL) == 0);
+    const struct ctl_end *const end = ctl_wait(&process);
+    expect_equal(end->exit_status, 4);
+    expect_match(end->err, "^kmemctl: the private kmemd has ended; the program's calls fail now$");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+/* Makes run start a shell script instead of kmemd. */
+static void pretend_kmemd(const char *script)
+{
+    FILE *const file = fopen(harness_path("kmemd.sh"), "we");
+
+    expect_call(file != NULL);
+    (void)fprintf(file, "#!/bin/sh\n%s\n", script);
+    expect_call(fclose(file) == 0);
+    expect_call(chmod(harness_path("kmemd.sh"), 0700) == 0);
+    (void)setenv("KMEMD", harness_path("kmemd.sh"), 1);
+}
+
+static void test_run_signalled_before_the_daemon_is_ready_tidies_up(void)
+{
+    pretend_kmemd("echo slow >&2; exec sleep 60");
+    const struct ctl_process process =
+        ctl_start((const char *const[]){"run", "echo", "never printed", NULL});
+
+    expect_soon(strstr(ctl_err(&process), "slow") != NULL, 10000);
+    expect_call(kill(process.pid, SIGTERM) == 0);
+    const struct ctl_end *const end = ctl_wait(&process);
+    expect_equal(end->exit_status, 128 + SIGTERM);
+    expect_text(end->out, "");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static void test_run_kills_a_daemon_that_does_not_end(void)
+{
+    pretend_kmemd("trap '' TERM; echo ready; exec sleep 60");
+    const struct ctl_end *const end = ctl("run", "true");
+
+    expect_equal(end->exit_status, 0);
+    expect_match(end->err, "^kmemctl: the private kmemd does not end; it is killed$");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+/* ----------------------------------------------------------------------------- a terminal ---- */
+
+struct terminal {
+    pid_t pid;
+    int fd;
+    char text[16384];
+    size_t n_bytes;
+};
+
+static void terminal_start(struct terminal *terminal, const char *no_color)
+{
+    const struct winsize size = {.ws_row = 24, .ws_col = 80};
+
+    *terminal = (struct terminal){0};
+    (void)fflush(NULL);
+    terminal->pid = forkpty(&terminal->fd, NULL, NULL, &size);
+    expect_call(terminal->pid >= 0);
+    if (terminal->pid == 0) {
+        (void)setenv("TERM", "xterm", 1);
+        (void)setenv("LC_ALL", "C.UTF-8", 1);
+        (void)setenv("NO_COLOR", no_color, 1);
+        (void)setenv("TMPDIR", harness_path("."), 1);
+        (void)execl(harness_program("kmemctl"), "kmemctl", "run", "--size", "16MiB", PROGRAM,
+                    "allocate", "44", "映像", "count", "2", "400", "exit", "0", (char *)NULL);
+        _exit(99);
+    }
+    (void)fcntl(terminal->fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Reads until a text has come, or the end. */
+static bool terminal_await(struct terminal *terminal, const char *text)
+{
+    while (strstr(terminal->text, text) == NULL) {
+        struct pollfd readable = {.fd = terminal->fd, .events = POLLIN};
+        const size_t room = sizeof(terminal->text) - 1 - terminal->n_bytes;
+
+        if (poll(&readable, 1, 20000) != 1) {
+            fail("nothing more on the terminal than\n%s", terminal->text);
+        }
+        const ssize_t n = read(terminal->fd, terminal->text + terminal->n_bytes, room);
+        if (n <= 0) {
+            return false;
+        }
+        terminal->n_bytes += (size_t)n;
+        terminal->text[terminal->n_bytes] = '\0';
+    }
+    return true;
+}
+
+static int terminal_end(struct terminal *terminal)
+{
+    int status = 0;
+
+    (void)terminal_await(terminal, "\004"); /* never comes: until all is read */
+    expect_call(waitpid(terminal->pid, &status, 0) == terminal->pid);
+    (void)close(terminal->fd);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void test_run_draws_a_box_on_a_terminal(void)
+{
+    static struct terminal terminal;
+
+    terminal_start(&terminal, "1");
+    expect_equal(terminal_end(&terminal), 0);
+    expect_match(terminal.text, "^╭─ kmem (─)+╮\r$");
+    expect_match(terminal.text, "^│ unreleased   44 B in 1 block +│\r$");
+    expect_match(terminal.text, "^│ +44 B        1  映像 +│\r$");
+    expect_match(terminal.text, "^╰(─)+╯\r$");
+    expect_true(strchr(terminal.text, '\033') == NULL);
+}
+
+static void test_run_colours_the_box_unless_asked_not_to(void)
+{
+    static struct terminal terminal;
+
+    terminal_start(&terminal, "");
+    expect_equal(terminal_end(&terminal), 0);
+    expect_true(strstr(terminal.text, "\033[33munreleased") != NULL);
+}
+
+static void test_run_leaves_Ctrl_C_to_the_program(void)
+{
+    static struct terminal terminal;
+
+    terminal_start(&terminal, "1");
+    expect_true(terminal_await(&terminal, "counting"));
+    expect_equal(write(terminal.fd, "\003", 1), 1);
+    expect_equal(terminal_end(&terminal), 0);
+    expect_match(terminal.text, "^(\\^C)?1\r$"); /* once: not forwarded on top */
+    expect_match(terminal.text, "unreleased   44 B in 1 block");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_run_reports_what_was_never_released, 10),
+    SYSTEM_TEST(test_run_of_a_tidy_program_reports_nothing_unreleased, 10),
+    SYSTEM_TEST(test_run_of_a_program_that_never_allocates, 10),
+    SYSTEM_TEST(test_run_adds_up_children_that_have_ended, 10),
+    SYSTEM_TEST(test_run_marks_children_that_are_still_alive, 10),
+    SYSTEM_TEST(test_run_says_that_the_segment_was_full, 10),
+    SYSTEM_TEST(test_run_forwards_the_exit_status, 10),
+    SYSTEM_TEST(test_run_gives_the_program_its_options, 10),
+    SYSTEM_TEST(test_run_of_what_is_no_program_is_126_or_127, 10),
+    SYSTEM_TEST(test_run_with_options_that_kmemd_refuses_is_64, 10),
+    SYSTEM_TEST(test_run_without_kmemd_is_69, 10),
+    SYSTEM_TEST(test_run_with_a_kmemd_that_does_not_start_is_71, 10),
+    SYSTEM_TEST(test_run_serves_its_program_and_nobody_else, 10),
+    SYSTEM_TEST(test_run_verbose_lets_the_daemon_log, 10),
+    SYSTEM_TEST(test_run_forwards_signals_and_waits_on, 20),
+    SYSTEM_TEST(test_run_ended_by_SIGTERM_reports_and_tidies_up, 10),
+    SYSTEM_TEST(test_run_killed_takes_its_daemon_along, 10),
+    SYSTEM_TEST(test_run_says_that_its_daemon_has_ended, 10),
+    SYSTEM_TEST(test_run_signalled_before_the_daemon_is_ready_tidies_up, 10),
+    SYSTEM_TEST(test_run_kills_a_daemon_that_does_not_end, 20),
+    SYSTEM_TEST(test_run_draws_a_box_on_a_terminal, 10),
+    SYSTEM_TEST(test_run_colours_the_box_unless_asked_not_to, 10),
+    SYSTEM_TEST(test_run_leaves_Ctrl_C_to_the_program, 10),
+};
+
+int main(int argc, char **argv)
+{
+    (void)unsetenv("XDG_RUNTIME_DIR"); /* private directories go where each test looks for them */
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}

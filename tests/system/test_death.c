@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_death.c - clients that die, at any instant, many at once, or only seem to
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "proto/limits.h"
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+#include "tests/system/wire.h"
+
+#define RECLAIM_LIMIT_MS 100
+
+/* ---------------------------------------------------------------------------- clients ---- */
+
+static void hold_many_blocks(const void *argument)
+{
+    const uint64_t n_blocks = *(const uint64_t *)argument;
+    for (uint64_t i = 0; i < n_blocks; i++) {
+        if (kmem_try_allocate(100, i % 4 == 0 ? "victim/few" : "victim/many") == NULL) {
+            fail("block %llu: %s", (unsigned long long)i, kmem_last_error());
+        }
+    }
+    client_say(n_blocks);
+    client_await();
+}
+
+static void hold_one_block(const void *argument)
+{
+    (void)argument;
+    expect_call(kmem_try_allocate(44, "held") != NULL);
+    client_say(1);
+    client_await();
+}
+
+/* Allocates and releases until told to end; then says how many times and what took longest. */
+static void be_served(const void *argument)
+{
+    (void)argument;
+    uint64_t n_pairs = 0;
+    uint64_t longest_us = 0;
+    client_say(1);
+    while (!client_was_told()) {
+        const uint64_t begin_us = harness_now_us();
+        void *block = kmem_try_allocate(1 + n_pairs % 5000, "served throughout");
+        expect_call(block != NULL);
+        expect_equal(kmem_try_release(&block), 0);
+        const uint64_t took_us = harness_now_us() - begin_us;
+        longest_us = took_us > longest_us ? took_us : longest_us;
+        n_pairs++;
+    }
+    client_say(n_pairs);
+    client_say(longest_us);
+}
+
+static struct client start_bystander(void)
+{
+    struct client bystander = client_start(be_served, NULL);
+    client_hear(&bystander);
+    return bystander;
+}
+
+static void end_bystander(struct client *bystander)
+{
+    client_tell(bystander, 1);
+    const uint64_t n_pairs = client_hear(bystander);
+    const uint64_t longest_us = client_hear(bystander);
+    harness_note("meanwhile another client made %llu pairs; the longest took %.1f ms",
+                 (unsigned long long)n_pairs, (double)longest_us / 1000);
+    expect_at_least(n_pairs, 1);
+    expect_at_most(longest_us, HARNESS_SANITIZED ? 10000000 : 2000000);
+    client_end(bystander);
+}
+
+/* Return: ms from the kernel's word that it is dead until nothing is live any more. */
+static double kill_and_wait_for_zero(struct client *victim)
+{
+    client_kill(victim);
+    const uint64_t dead_us = harness_now_us();
+    while (usage_take().blocks != 0) {
+        expect_at_most(harness_now_us() - dead_us, 2000000);
+    }
+    return (double)(harness_now_us() - dead_us) / 1000;
+}
+
+/* --------------------------------------------------------------------------- one dies ---- */
+
+static void test_100000_blocks_of_a_killed_client_are_back_in_100_ms(void)
+{
+    const uint64_t n_blocks = harness_scaled(100000);
+    daemon_start("--size", "32MiB", NULL);
+    struct client victim = client_start(hold_many_blocks, &n_blocks);
+    client_hear(&victim);
+    expect_usage(n_blocks * 100, n_blocks);
+    const double took_ms = kill_and_wait_for_zero(&victim);
+    harness_note("%llu blocks were back %.1f ms after the pidfd had fired",
+                 (unsigned long long)n_blocks, took_ms);
+    expect_at_most(took_ms, RECLAIM_LIMIT_MS);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void test_obituary_says_who_how_much_and_for_what(void)
+{
+    char pattern[128];
+    const uint64_t n_blocks = 1000;
+    daemon_start(NULL, NULL);
+    struct client victim = client_start(hold_many_blocks, &n_blocks);
+    client_hear(&victim);
+    client_kill(&victim);
+    expect_balanced();
+    const struct obituary obituary = obituary_of(victim.pid);
+    expect_true(obituary.found);
+    expect_true(!obituary.left);
+    expect_equal(obituary.n_blocks, 1000);
+    expect_equal(obituary.num_bytes, 100000);
+    expect_equal(obituary.peak_bytes, 100000);
+    expect_equal(obituary.n_reasons, 2);
+    expect_text(obituary.largest_reason, "victim/many");
+    (void)snprintf(pattern, sizeof(pattern),
+                   "client %d \\(.*\\) ended after .*: 1000 blocks, .* taken back: victim/many",
+                   (int)victim.pid);
+    expect_log_line(pattern);
+    expect_equal(usage_take().clients_ended, 1);
+    daemon_stop();
+}
+
+static void leave_with_close(const void *argument)
+{
+    (void)argument;
+    expect_call(kmem_try_allocate(44, "never released") != NULL);
+    expect_equal(kmem_close(), 0);
+    client_say(1);
+    client_await();
+}
+
+static void test_close_gives_everything_back_while_the_process_lives(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(leave_with_close, NULL);
+    client_hear(&client);
+    expect_balanced();
+    expect_true(obituary_of(client.pid).found);
+    expect_true(obituary_of(client.pid).left);
+    expect_equal(obituary_of(client.pid).num_bytes, 44);
+    client_tell(&client, 1);
+    client_end(&client);
+    daemon_stop();
+}
+
+static void exit_without_release(const void *argument)
+{
+    (void)argument;
+    expect_call(kmem_try_allocate(101, "left to exit") != NULL);
+}
+
+static void test_exit_without_release_gives_everything_back(void)
+{
+    daemon_start(NULL, NULL);
+    client_run(exit_without_release, NULL);
+    expect_balanced();
+    expect_equal(usage_take().clients_ended, 1);
+    daemon_stop();
+}
+
+static void test_others_are_served_while_a_client_with_100000_blocks_dies(void)
+{
+    const uint64_t n_blocks = harness_scaled(100000);
+    daemon_start("--size", "32MiB", NULL);
+    struct client victim = client_start(hold_many_blocks, &n_blocks);
+    client_hear(&victim);
+    struct client bystander = start_bystander();
+    client_kill(&victim);
+    expect_soon(usage_take().blocks <= 1, 2000);
+    end_bystander(&bystander);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* -------------------------------------------------------- at a step of a conversation ---- */
+
+enum step {
+    CONNECTED,
+    HELLO_SENT,
+    WELCOMED,
+    ALLOCATE_SENT,
+    RELEASE_SENT,
+    HALF_A_FRAME_SENT,
+    N_STEPS,
+};
+
+static void send_hello(int fd)
+{
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    hello.version = PROTOCOL_VERSION;
+    hello.role = KMEM__ROLE__ROLE_MEMBER;
+    request.body_case = KMEM__REQUEST__BODY_HELLO;
+    request.hello = &hello;
+    wire_send(fd, &request);
+}
+
+static void send_allocate(int fd)
+{
+    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    allocate.num_bytes = 4444;
+    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
+    request.allocate = &allocate;
+    wire_send(fd, &request);
+}
+
+static void send_release(int fd, uint64_t offset)
+{
+    Kmem__Release release = KMEM__RELEASE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    release.offset = offset;
+    request.body_case = KMEM__REQUEST__BODY_RELEASE;
+    request.release = &release;
+    wire_send(fd, &request);
+}
+
+static void go_to_step(const void *argument)
+{
+    const enum step step = *(const enum step *)argument;
+    const int fd = step <= HELLO_SENT ? wire_connect() : wire_member();
+    if (step == HELLO_SENT) {
+        send_hello(fd);
+    }
+    if (step == ALLOCATE_SENT) {
+        send_allocate(fd);
+    }
+    if (step == RELEASE_SENT) {
+        send_release(fd, wire_allocate(fd, 44, "going"));
+    }
+    if (step == HALF_A_FRAME_SENT) {
+        wire_send_bytes(fd, "\x20\x00\x00\x00\x08", 5);
+    }
+    client_say(1);
+    client_await();
+}
+
+static void test_death_at_every_step_of_a_conversation_leaves_nothing(void)
+{
+    daemon_start(NULL, NULL);
+    for (enum step step = CONNECTED; step < N_STEPS; step++) {
+        for (unsigned int delay_ms = 0; delay_ms < 4; delay_ms++) {
+            struct client client = client_start(go_to_step, &step);
+            client_hear(&client);
+            harness_sleep_ms(delay_ms); /* 0: the daemon may not even have read what was sent */
+            client_kill(&client);
+            expect_balanced();
+        }
+    }
+    daemon_stop();
+}
+
+static void lose_the_connection(const void *argument)
+{
+    (void)argument;
+    const int fd = wire_member();
+    wire_allocate(fd, 44, "kept without a connection");
+    (void)close(fd);
+    client_say(1);
+    client_await();
+}
+
+static void test_a_lost_connection_of_a_living_process_reclaims_nothing(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(lose_the_connection, NULL);
+    client_hear(&client);
+    expect_soon(!client_row_of(client.pid).connected, 1000);
+    harness_sleep_ms(200);
+    expect_usage(44, 1);
+    expect_equal(client_row_of(client.pid).num_bytes, 44);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* --------------------------------------------------------------------------- many die ---- */
+
+static void allocate_until_killed(const void *argument)
+{
+    (void)argument;
+    client_say(1);
+    for (;;) {
+        void *first = kmem_try_allocate(100, "crash loop");
+        void *second = kmem_try_allocate(20000, "crash loop");
+        if (first == NULL || second == NULL) {
+            fail("%s", kmem_last_error());
+        }
+        expect_equal(kmem_try_release(&first), 0);
+    }
+}
+
+static void test_crash_loop_leaves_nothing(void)
+{
+    const unsigned int n_crashes = (unsigned int)harness_scaled(500);
+    daemon_start("--size", "64MiB", NULL);
+    struct client bystander = start_bystander();
+    for (unsigned int i = 0; i < n_crashes; i++) {
+        struct client client = client_start(allocate_until_killed, NULL);
+        client_hear(&client);
+        harness_sleep_ms(i % 4);
+        client_kill(&client);
+    }
+    end_bystander(&bystander);
+    expect_balanced();
+    harness_note("%u clients were killed", n_crashes);
+    daemon_stop();
+}
+
+static void test_100_clients_die_at_once(void)
+{
+    struct client clients[100];
+    const unsigned int n_clients = HARNESS_SANITIZED ? 20 : 100;
+    daemon_start("--size", "64MiB", NULL);
+    const uint64_t n_blocks = 100;
+    for (unsigned int i = 0; i < n_clients; i++) {
+        clients[i] = client_start(hold_many_blocks, &n_blocks);
+    }
+    for (unsigned int i = 0; i < n_clients; i++) {
+        client_hear(&clients[i]);
+    }
+    expect_usage(n_clients * n_blocks * 100, n_clients * n_blocks);
+    struct client bystander = start_bystander();
+    for (unsigned int i = 0; i < n_clients; i++) {
+        expect_call(kill(clients[i].pid, SIGKILL) == 0);
+    }
+    for (unsigned int i = 0; i < n_clients; i++) {
+        client_end_by(&clients[i], SIGKILL);
+    }
+    expect_soon(usage_take().clients == 1, 2000);
+    end_bystander(&bystander);
+    expect_balanced();
+    expect_equal(usage_take().clients_ended, n_clients + 1);
+    daemon_stop();
+}
+
+/* ----------------------------------------------------------------------- only stopped ---- */
+
+static void test_a_stopped_client_keeps_its_blocks_and_disturbs_nobody(void)
+{
+    daemon_start(NULL, NULL);
+    struct client stopped = client_start(hold_one_block, NULL);
+    client_hear(&stopped);
+    client_stop(&stopped);
+    struct client bystander = start_bystander();
+    harness_sleep_ms(500);
+    end_bystander(&bystander);
+    expect_soon(usage_take().clients == 1, 1000);
+    expect_usage(44, 1);
+    client_continue(&stopped);
+    client_tell(&stopped, 1);
+    client_end(&stopped);
+    expect_balanced();
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_obituary_says_who_how_much_and_for_what, 10),
+    SYSTEM_TEST(test_close_gives_everything_back_while_the_process_lives, 10),
+    SYSTEM_TEST(test_exit_without_release_gives_everything_back, 10),
+    SYSTEM_TEST(test_death_at_every_step_of_a_conversation_leaves_nothing, 20),
+    SYSTEM_TEST(test_a_lost_connection_of_a_living_process_reclaims_nothing, 10),
+    SYSTEM_TEST(test_a_stopped_client_keeps_its_blocks_and_disturbs_nobody, 10),
+    SYSTEM_TEST(test_100000_blocks_of_a_killed_client_are_back_in_100_ms, 60),
+    SYSTEM_TEST(test_others_are_served_while_a_client_with_100000_blocks_dies, 60),
+    SYSTEM_TEST(test_100_clients_die_at_once, 60),
+    SYSTEM_TEST(test_crash_loop_leaves_nothing, 60),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_full.c - a segment without room: who is told what, and who goes on
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+#include "tests/system/wire.h"
+
+#define N_HOGS 6
+#define MIB ((size_t)1024 * 1024)
+
+/* Holds (number + 1) x 512 KiB: together 10.5 MiB of 16. */
+static void hog(const void *argument)
+{
+    const unsigned int number = *(const unsigned int *)argument;
+    char reason[32];
+    (void)snprintf(reason, sizeof(reason), "hog/number %u", number);
+    expect_call(kmem_try_allocate((number + 1) * MIB / 2, reason) != NULL);
+    client_say(1);
+    client_await();
+}
+
+static void ask_for_too_much(const void *argument)
+{
+    (void)argument;
+    expect_true(kmem_try_allocate(8 * MIB, "the last straw") == NULL);
+    expect_equal(errno, ENOMEM);
+    const char *const sentence = kmem_last_error();
+    harness_note("\"%s\"", sentence);
+    expect_match(sentence, "^kmem_try_allocate: ");
+    expect_match(sentence, "8(\\.0)? MiB");               /* what was asked */
+    expect_match(sentence, "hog/number 5.*3(\\.0)? MiB"); /* the largest holders, in order */
+    expect_match(sentence, "number 5.*number 4.*number 3.*number 2.*number 1");
+    expect_true(!harness_matches(sentence, "number 0")); /* five are enough */
+    void *small = kmem_try_allocate(44, "small things still fit");
+    expect_call(small != NULL);
+    expect_equal(kmem_try_release(&small), 0);
+    client_say(1);
+    client_await();
+    expect_call(kmem_try_allocate(8 * MIB, "now there is room") != NULL);
+}
+
+static void test_full_segment_names_the_largest_holders_and_goes_on(void)
+{
+    struct client hogs[N_HOGS];
+    daemon_start(NULL, NULL);
+    for (unsigned int number = 0; number < N_HOGS; number++) {
+        hogs[number] = client_start(hog, &number);
+        client_hear(&hogs[number]);
+    }
+    struct client asker = client_start(ask_for_too_much, NULL);
+    client_hear(&asker);
+    expect_equal(usage_take().refusals, 1);
+    expect_equal(usage_take().clients, N_HOGS + 1);
+    for (unsigned int number = 0; number < N_HOGS; number++) {
+        client_tell(&hogs[number], 1);
+        client_end(&hogs[number]);
+    }
+    expect_soon(usage_take().blocks == 0, 2000);
+    client_tell(&asker, 1);
+    client_end(&asker);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* Return: how many blocks of a size fit. They are all released again. */
+static size_t fill_up(size_t num_bytes)
+{
+    size_t n_blocks = 0;
+    const size_t capacity = 16 * MIB / (num_bytes < 16 ? 16 : num_bytes) + 1;
+    void **const blocks = calloc(capacity, sizeof(void *));
+    expect_true(blocks != NULL);
+    while ((blocks[n_blocks] = kmem_try_allocate(num_bytes, "fill")) != NULL) {
+        n_blocks++;
+        expect_true(n_blocks < capacity);
+    }
+    expect_equal(errno, ENOMEM);
+    for (size_t i = n_blocks; i > 0; i--) {
+        expect_equal(kmem_try_release(&blocks[i - 1]), 0);
+    }
+    free(blocks);
+    return n_blocks;
+}
+
+static void fill_up_twice(const void *argument)
+{
+    const size_t num_bytes = *(const size_t *)argument;
+    const size_t n_blocks = fill_up(num_bytes);
+    harness_note("%zu blocks of %zu bytes", n_blocks, num_bytes);
+    /* Rounding is at most a quarter; a slab wastes less than a sixteenth of itself at its end. */
+    expect_at_least(n_blocks * num_bytes, 16 * MIB / 4 * 3 / 16 * 15);
+    expect_equal(fill_up(num_bytes), n_blocks);
+}
+
+static void test_as_much_fits_after_a_full_segment_as_before(void)
+{
+    const size_t sizes[] = {500, 3000, 16384, 33000, 65536, 1048576};
+    daemon_start(NULL, NULL);
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        client_run(fill_up_twice, &sizes[i]);
+        expect_balanced();
+    }
+    daemon_stop();
+}
+
+static void make_holes(const void *argument)
+{
+    (void)argument;
+    static void *blocks[256];
+    size_t n_blocks = 0;
+    while ((blocks[n_blocks] = kmem_try_allocate(65536, "comb")) != NULL) {
+        n_blocks++;
+        expect_true(n_blocks < 256);
+    }
+    for (size_t i = 0; i < n_blocks; i += 2) {
+        expect_equal(kmem_try_release(&blocks[i]), 0);
+    }
+    expect_true(kmem_try_allocate(131072, "wider than any hole") == NULL);
+    expect_equal(errno, ENOMEM);
+    harness_note("\"%s\"", kmem_last_error());
+    expect_match(kmem_last_error(), "largest hole.*(64(\\.0)?|80(\\.0)?|96(\\.0)?|112(\\.0)?) KiB");
+    for (size_t i = 0; i < n_blocks; i += 2) {
+        blocks[i] = kmem_try_allocate(65536, "comb");
+        expect_call(blocks[i] != NULL);
+    }
+}
+
+static void test_fragmented_segment_names_the_largest_hole(void)
+{
+    daemon_start(NULL, NULL);
+    client_run(make_holes, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void die_of_no_memory(const void *argument)
+{
+    (void)argument;
+    (void)kmem_allocate(100 << 20, "more than there is");
+    fail("kmem_allocate returned");
+}
+
+static void test_original_call_ends_the_asker_and_nobody_else(void)
+{
+    const unsigned int number = 0;
+    daemon_start(NULL, NULL);
+    struct client other = client_start(hog, &number);
+    client_hear(&other);
+    struct client asker = client_start(die_of_no_memory, NULL);
+    client_end_by(&asker, SIGABRT);
+    expect_soon(usage_take().clients == 1, 2000);
+    expect_usage(MIB / 2, 1);
+    client_tell(&other, 1);
+    client_end(&other);
+    expect_balanced();
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_full_segment_names_the_largest_holders_and_goes_on, 20),
+    SYSTEM_TEST(test_original_call_ends_the_asker_and_nobody_else, 10),
+    SYSTEM_TEST(test_fragmented_segment_names_the_largest_hole, 20),
+    SYSTEM_TEST(test_as_much_fits_after_a_full_segment_as_before, 60),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}

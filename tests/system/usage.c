@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * usage.c - questions to the daemon, and what must hold of every answer
+ */
+#include "tests/system/usage.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/wire.h"
+
+#define BALANCE_LIMIT_US UINT64_C(2000000)
+/*
+ * Above what the daemon had when it had just started: the 1,024 obituaries that it keeps are 1.4
+ * MiB when they have all been written, and glibc holds on to some hundred KiB of what was freed. A
+ * leak of a kilobyte in each of a few thousand steps is more than this. Under AddressSanitizer some
+ * freed memory stays in quarantine, and the stacks of where it came from for ever.
+ */
+#define MEMORY_SLACK_KIB (HARNESS_SANITIZED ? 65536 : 3072)
+
+/* ------------------------------------------------------------------------------ usage ---- */
+
+static void read_statistic(const Kmem__Statistic *statistic, struct usage *usage)
+{
+    const struct {
+        const char *name;
+        uint64_t *value;
+    } wanted[] = {
+        {"segment_bytes", &usage->segment_bytes},
+        {"used_bytes", &usage->used_bytes},
+        {"free_bytes", &usage->free_bytes},
+        {"overhead_bytes", &usage->overhead_bytes},
+        {"blocks", &usage->blocks},
+        {"clients", &usage->clients},
+        {"largest_hole_bytes", &usage->largest_hole_bytes},
+        {"allocations", &usage->allocations},
+        {"releases", &usage->releases},
+        {"refusals", &usage->refusals},
+        {"requests", &usage->requests},
+        {"protocol_errors", &usage->protocol_errors},
+        {"clients_seen", &usage->clients_seen},
+        {"clients_ended", &usage->clients_ended},
+        {"reasons", &usage->reasons},
+    };
+    for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+        if (strcmp(statistic->name, wanted[i].name) == 0) {
+            *wanted[i].value = statistic->value;
+        }
+    }
+}
+
+struct usage usage_take(void)
+{
+    Kmem__Usage question = KMEM__USAGE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    struct usage usage = {.segment_bytes = 0};
+    const int fd = wire_observer();
+    request.id = 11;
+    request.body_case = KMEM__REQUEST__BODY_USAGE;
+    request.usage = &question;
+    Kmem__Response *const response = wire_ask(fd, &request);
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_USAGE);
+    for (size_t i = 0; i < response->usage->n_statistics; i++) {
+        read_statistic(response->usage->statistics[i], &usage);
+    }
+    wire_free(response);
+    (void)close(fd);
+    expect_true(usage.segment_bytes > 0);
+    expect_equal(usage.used_bytes + usage.free_bytes + usage.overhead_bytes, usage.segment_bytes);
+    return usage;
+}
+
+void usage_expect(const char *file, int line, uint64_t used_bytes, uint64_t n_blocks)
+{
+    const struct usage usage = usage_take();
+    if (usage.used_bytes != used_bytes || usage.blocks != n_blocks) {
+        harness_fail(file, line, "%llu bytes in %llu blocks are live, expected %llu in %llu",
+                     (unsigned long long)usage.used_bytes, (unsigned long long)usage.blocks,
+                     (unsigned long long)used_bytes, (unsigned long long)n_blocks);
+    }
+}
+
+static bool is_balanced(const struct usage *usage, unsigned int n_fds)
+{
+    return usage->clients == 0 && usage->blocks == 0 && usage->used_bytes == 0 &&
+           usage->free_bytes == daemon_free_bytes_at_start() && n_fds == daemon_fds_at_start();
+}
+
+void usage_expect_balanced(const char *file, int line)
+{
+    const uint64_t until_us = harness_now_us() + BALANCE_LIMIT_US;
+    for (;;) {
+        const struct usage usage = usage_take();
+        harness_sleep_ms(2); /* for the daemon to see that the question's connection is closed */
+        const unsigned int n_fds = daemon_fds();
+        if (is_balanced(&usage, n_fds)) {
+            break;
+        }
+        if (harness_now_us() > until_us) {
+            harness_fail(
+                file, line,
+                "not balanced: %llu clients, %llu blocks, %llu bytes used, %llu free (%llu "
+                "at the start), %u descriptors (%u)",
+                (unsigned long long)usage.clients, (unsigned long long)usage.blocks,
+                (unsigned long long)usage.used_bytes, (unsigned long long)usage.free_bytes,
+                (unsigned long long)daemon_free_bytes_at_start(), n_fds, daemon_fds_at_start());
+        }
+    }
+    const uint64_t memory_kib = daemon_memory_kib();
+    if (memory_kib > daemon_memory_kib_at_start() + MEMORY_SLACK_KIB) {
+        harness_fail(file, line, "the daemon has %llu KiB of memory, at the start %llu",
+                     (unsigned long long)memory_kib,
+                     (unsigned long long)daemon_memory_kib_at_start());
+    }
+}
+
+/* ----------------------------------------------------------------------------- ledger ---- */
+
+/* Return: whether there is more to read, after *n_rows. */
+static bool read_ledger_page(int fd, Kmem__GroupBy by, struct ledger_row *rows, size_t capacity,
+                             size_t *n_rows)
+{
+    Kmem__Ledger question = KMEM__LEDGER__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    question.by = by;
+    question.first_row = (uint32_t)*n_rows;
+    request.id = 12;
+    request.body_case = KMEM__REQUEST__BODY_LEDGER;
+    request.ledger = &question;
+    Kmem__Response *const response = wire_ask(fd, &request);
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEDGER);
+    const Kmem__LedgerReport *const report = response->ledger;
+    for (size_t i = 0; i < report->n_rows; i++, (*n_rows)++) {
+        if (*n_rows < capacity) {
+            struct ledger_row *const row = &rows[*n_rows];
+            (void)snprintf(row->key, sizeof(row->key), "%s", report->rows[i]->key);
+            row->n_blocks = report->rows[i]->n_blocks;
+            row->num_bytes = report->rows[i]->num_bytes;
+            row->pid = (pid_t)report->rows[i]->pid;
+            row->uid = (uid_t)report->rows[i]->uid;
+        }
+    }
+    const bool more = report->more;
+    expect_true(!more || report->n_rows > 0);
+    wire_free(response);
+    return more;
+}
+
+size_t ledger_take(Kmem__GroupBy by, struct ledger_row *rows, size_t capacity)
+{
+    size_t n_rows = 0;
+    const int fd = wire_observer();
+    bool more = true;
+    while (more) {
+        more = read_ledger_page(fd, by, rows, capacity, &n_rows);
+    }
+    (void)close(fd);
+    return n_rows;
+}
+
+void ledger_expect_row(const char *file, int line, const char *key, uint64_t n_blocks,
+                       uint64_t num_bytes)
+{
+    struct ledger_row rows[256];
+    const size_t n_rows = ledger_take(KMEM__GROUP_BY__GROUP_BY_REASON, rows, 256);
+    for (size_t i = 0; i < n_rows && i < 256; i++) {
+        if (strcmp(rows[i].key, key) == 0) {
+            if (rows[i].n_blocks == n_blocks && rows[i].num_bytes == num_bytes) {
+                return;
+            }
+            harness_fail(file, line, "\"%s\" has %llu bytes in %llu blocks, expected %llu in %llu",
+                         key, (unsigned long long)rows[i].num_bytes,
+                         (unsigned long long)rows[i].n_blocks, (unsigned long long)num_bytes,
+                         (unsigned long long)n_blocks);
+        }
+    }
+    harness_fail(file, line, "the ledger has no row \"%s\"", key);
+}
+
+/* The sums of one way of rolling up. */
+static void expect_rollup(const char *file, int line, Kmem__GroupBy by, const struct usage *usage)
+{
+    static struct ledger_row rows[8192];
+    const size_t n_rows = ledger_take(by, rows, 8192);
+    uint64_t n_blocks = 0;
+    uint64_t num_bytes = 0;
+    expect_at_most(n_rows, 8192);
+    for (size_t i = 0; i < n_rows; i++) {
+        n_blocks += rows[i].n_blocks;
+        num_bytes += rows[i].num_bytes;
+        if (i > 0 && rows[i].num_bytes > rows[i - 1].num_bytes) {
+            harness_fail(file, line, "roll-up %d: row %zu is larger than the one before it",
+                         (int)by, i);
+        }
+    }
+    if (n_blocks != usage->blocks || num_bytes != usage->used_bytes) {
+        harness_fail(file, line,
+                     "roll-up %d: %llu bytes in %llu blocks, the usage says %llu in %llu", (int)by,
+                     (unsigned long long)num_bytes, (unsigned long long)n_blocks,
+                     (unsigned long long)usage->used_bytes, (unsigned long long)usage->blocks);
+    }
+}
+
+struct block_walk {
+    uint64_t end_offset; /* of the block before */
+    uint64_t next_offset;
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+};
+
+static bool walk_blocks_page(const char *file, int line, int fd, struct block_walk *walk)
+{
+    Kmem__Blocks question = KMEM__BLOCKS__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    question.from_offset = walk->next_offset;
+    request.id = 13;
+    request.body_case = KMEM__REQUEST__BODY_BLOCKS;
+    request.blocks = &question;
+    Kmem__Response *const response = wire_ask(fd, &request);
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_BLOCKS);
+    const Kmem__BlocksReport *const report = response->blocks;
+    for (size_t i = 0; i < report->n_blocks; i++) {
+        const Kmem__Block *const block = report->blocks[i];
+        if (block->offset == 0 || block->offset < walk->end_offset) {
+            harness_fail(file, line, "the block at %llu overlaps what ends at %llu",
+                         (unsigned long long)block->offset, (unsigned long long)walk->end_offset);
+        }
+        walk->end_offset = block->offset + block->num_bytes;
+        walk->num_bytes += block->num_bytes;
+        walk->n_blocks++;
+    }
+    const bool more = report->more;
+    expect_true(!more || report->next_offset > walk->next_offset);
+    walk->next_offset = report->next_offset;
+    wire_free(response);
+    return more;
+}
+
+void ledger_expect_sound(const char *file, int line)
+{
+    struct block_walk walk = {.next_offset = 0};
+    const struct usage usage = usage_take();
+    const int fd = wire_observer();
+    bool more = true;
+    while (more) {
+        more = walk_blocks_page(file, line, fd, &walk);
+    }
+    (void)close(fd);
+    if (walk.end_offset > usage.segment_bytes) {
+        harness_fail(file, line, "a block ends at %llu, behind the segment",
+                     (unsigned long long)walk.end_offset);
+    }
+    if (walk.n_blocks != usage.blocks || walk.num_bytes != usage.used_bytes) {
+        harness_fail(file, line, "%llu bytes in %llu blocks listed, the usage says %llu in %llu",
+                     (unsigned long long)walk.num_bytes, (unsigned long long)walk.n_blocks,
+                     (unsigned long long)usage.used_bytes, (unsigned long long)usage.blocks);
+    }
+    expect_rollup(file, line, KMEM__GROUP_BY__GROUP_BY_REASON, &usage);
+    expect_rollup(file, line, KMEM__GROUP_BY__GROUP_BY_CLIENT, &usage);
+    expect_rollup(file, line, KMEM__GROUP_BY__GROUP_BY_UID, &usage);
+}
+
+/* ---------------------------------------------------------------------------- clients ---- */
+
+static void read_client(const Kmem__Client *from, struct client_row *to)
+{
+    to->found = true;
+    to->connected = from->connected;
+    to->uid = (uid_t)from->uid;
+    to->n_blocks = from->n_blocks;
+    to->num_bytes = from->num_bytes;
+    to->peak_bytes = from->peak_bytes;
+    (void)snprintf(to->command, sizeof(to->command), "%s", from->command);
+}
+
+struct client_row client_row_of(pid_t pid)
+{
+    Kmem__Clients question = KMEM__CLIENTS__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    struct client_row row = {.found = false};
+    const int fd = wire_observer();
+    bool more = true;
+    request.id = 15;
+    request.body_case = KMEM__REQUEST__BODY_CLIENTS;
+    request.clients = &question;
+    while (more) {
+        Kmem__Response *const response = wire_ask(fd, &request);
+        expect_equal(response->body_case, KMEM__RESPONSE__BODY_CLIENTS);
+        for (size_t i = 0; i < response->clients->n_clients; i++) {
+            if ((pid_t)response->clients->clients[i]->pid == pid) {
+                read_client(response->clients->clients[i], &row);
+            }
+        }
+        more = response->clients->more;
+        question.from_slot = response->clients->next_slot;
+        wire_free(response);
+    }
+    (void)close(fd);
+    return row;
+}
+
+/* ------------------------------------------------------------------------- obituaries ---- */
+
+static void read_obituary(const Kmem__Obituary *from, struct obituary *to)
+{
+    to->found = true;
+    to->left = from->left;
+    to->n_blocks = from->n_blocks;
+    to->num_bytes = from->num_bytes;
+    to->peak_bytes = from->peak_bytes;
+    to->n_reasons = from->n_reasons;
+    (void)snprintf(to->largest_reason, sizeof(to->largest_reason), "%s",
+                   from->n_rows > 0 ? from->rows[0]->key : "");
+}
+
+struct obituary obituary_of(pid_t pid)
+{
+    Kmem__Obituaries question = KMEM__OBITUARIES__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    struct obituary obituary = {.found = false};
+    const int fd = wire_observer();
+    bool more = true;
+    request.id = 14;
+    request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
+    request.obituaries = &question;
+    while (more) {
+        Kmem__Response *const response = wire_ask(fd, &request);
+        expect_equal(response->body_case, KMEM__RESPONSE__BODY_OBITUARIES);
+        for (size_t i = 0; i < response->obituaries->n_obituaries; i++) {
+            if ((pid_t)response->obituaries->obituaries[i]->pid == pid) {
+                read_obituary(response->obituaries->obituaries[i], &obituary);
+            }
+        }
+        more = response->obituaries->more;
+        question.from_number = response->obituaries->next_number;
+        wire_free(response);
+    }
+    (void)close(fd);
+    return obituary;
+}
