@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bench_roundtrip.c - what a direct block costs above a bare round trip
+ *
+ * One sample is a pair: allocate 64 bytes, release them; two round trips. The same pair is timed on
+ * kmemd through libkmem, and on an echo server that exchanges the same messages and does nothing
+ * else (echo_server.c) through the simplest client there can be. The two take turns, a slice of
+ * pairs each, so that a machine that is slow for a while is slow for both.
+ *
+ * Twice: with client and servers on a processor each, where most of the time is one processor
+ * waking the other; and all on one processor, where every instruction counts.
+ *
+ * The promise is that the median pair on kmemd takes at most 1.25 times the median pair on the echo
+ * server. With --check the exit status says whether it is kept in both places. What else runs on
+ * the machine can spoil a run; so the best of five counts.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "proto/kmem.pb-c.h"
+#include "proto/limits.h"
+#include "tests/bench/bench.h"
+
+#define N_RUNS 5
+#define N_SLICES 20
+/* 500 pairs are some 25 ms: short against what disturbs a machine, long against changing turns. */
+#define PAIRS_PER_SLICE 500
+#define RATIO_LIMIT 1.25
+#define BLOCK_BYTES 64
+#define REASON "bench/round trip"
+#define EXIT_SKIPPED 77
+
+/* ------------------------------------------------------------------------ the bare client ---- */
+
+static int echo_connect(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
+        bench_fail("%s: %s", path, strerror(errno));
+    }
+    return fd;
+}
+
+static Kmem__Response *echo_receive(int fd)
+{
+    unsigned char frame[256];
+    size_t n_received = 0;
+    uint32_t n_bytes = 0;
+    while (n_received < FRAME_HEADER_BYTES + n_bytes) {
+        const ssize_t n = recv(fd, frame + n_received, sizeof(frame) - n_received, 0);
+        if (n <= 0) {
+            bench_fail("the echo server has ended");
+        }
+        n_received += (size_t)n;
+        if (n_received >= FRAME_HEADER_BYTES) {
+            memcpy(&n_bytes, frame, sizeof(n_bytes));
+        }
+    }
+    return kmem__response__unpack(NULL, n_bytes, frame + FRAME_HEADER_BYTES);
+}
+
+static void echo_ask(int fd, const Kmem__Request *request)
+{
+    unsigned char frame[256];
+    const uint32_t n_bytes = (uint32_t)kmem__request__pack(request, frame + FRAME_HEADER_BYTES);
+    memcpy(frame, &n_bytes, sizeof(n_bytes));
+    if (send(fd, frame, FRAME_HEADER_BYTES + n_bytes, MSG_NOSIGNAL) < 0) {
+        bench_fail("the echo server has ended");
+    }
+    Kmem__Response *const response = echo_receive(fd);
+    if (response == NULL || response->id != request->id) {
+        bench_fail("the echo server answers something else");
+    }
+    kmem__response__free_unpacked(response, NULL);
+}
+
+static void echo_pair(int fd)
+{
+    static uint64_t id;
+    static char reason[] = REASON;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
+    Kmem__Release release = KMEM__RELEASE__INIT;
+    allocate.num_bytes = BLOCK_BYTES;
+    allocate.reason.data = (uint8_t *)reason;
+    allocate.reason.len = sizeof(reason) - 1;
+    request.id = ++id;
+    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
+    request.allocate = &allocate;
+    echo_ask(fd, &request);
+    release.offset = PAGE_BYTES;
+    request.id = ++id;
+    request.body_case = KMEM__REQUEST__BODY_RELEASE;
+    request.release = &release;
+    echo_ask(fd, &request);
+}
+
+static void kmem_pair(void)
+{
+    void *block = kmem_try_allocate(BLOCK_BYTES, REASON);
+    if (block == NULL || kmem_try_release(&block) != 0) {
+        bench_fail("%s", kmem_last_error());
+    }
+}
+
+/* ------------------------------------------------------------------------------- measuring ---- */
+
+static void measure_echo(int fd, struct samples *samples)
+{
+    for (unsigned int i = 0; i < PAIRS_PER_SLICE; i++) {
+        const uint64_t begin_ns = bench_now_ns();
+        echo_pair(fd);
+        samples_add(samples, bench_now_ns() - begin_ns);
+    }
+}
+
+static void measure_kmem(struct samples *samples)
+{
+    for (unsigned int i = 0; i < PAIRS_PER_SLICE; i++) {
+        const uint64_t begin_ns = bench_now_ns();
+        kmem_pair();
+        samples_add(samples, bench_now_ns() - begin_ns);
+    }
+}
+
+static void print_row(const char *what, struct samples *samples)
+{
+    (void)printf("  %-5s  median %6.2f us   p99 %6.2f us", what,
+                 (double)samples_percentile(samples, 50) / 1000,
+                 (double)samples_percentile(samples, 99) / 1000);
+}
+
+/* Return: the ratio of the medians. */
+static double run(int echo_fd, unsigned int number)
+{
+    struct samples echo;
+    struct samples kmem;
+    samples_init(&echo, (size_t)N_SLICES * PAIRS_PER_SLICE);
+    samples_init(&kmem, (size_t)N_SLICES * PAIRS_PER_SLICE);
+    for (unsigned int i = 0; i < N_SLICES; i++) {
+        measure_echo(echo_fd, &echo);
+        measure_kmem(&kmem);
+    }
+    const double ratio =
+        (double)samples_percentile(&kmem, 50) / (double)samples_percentile(&echo, 50);
+    (void)printf("run %u:", number);
+    print_row("echo", &echo);
+    print_row("kmemd", &kmem);
+    (void)printf("   ratio %.3f\n", ratio);
+    (void)fflush(stdout);
+    samples_fini(&echo);
+    samples_fini(&kmem);
+    return ratio;
+}
+
+static int compare_ratios(const void *left, const void *right)
+{
+    const double a = *(const double *)left;
+    const double b = *(const double *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* Return: the middle one of the runs' ratios; 0 if this machine has not the processors for it. */
+static double ratio_of_runs(int echo_fd, size_t servers_processor)
+{
+    double ratios[N_RUNS];
+    if (!bench_place(0, servers_processor)) {
+        return 0;
+    }
+    (void)printf("%s\n", servers_processor == 0 ? "client and servers on the same processor"
+                                                : "client and servers on a processor each");
+    for (unsigned int i = 0; i < 1000; i++) { /* both warm, before anything counts */
+        echo_pair(echo_fd);
+        kmem_pair();
+    }
+    for (unsigned int i = 0; i < N_RUNS; i++) {
+        ratios[i] = run(echo_fd, i + 1);
+    }
+    qsort(ratios, N_RUNS, sizeof(ratios[0]), compare_ratios);
+    (void)printf("a round trip to kmemd costs %.3f times a bare one (%.3f to %.3f; at most %.2f)\n",
+                 ratios[N_RUNS / 2], ratios[0], ratios[N_RUNS - 1], RATIO_LIMIT);
+    return ratios[N_RUNS / 2];
+}
+
+static int start_servers(const char *bin, const char *test_bin)
+{
+    char kmemd[512];
+    char echo_server[512];
+    char kmem_socket[100];
+    char echo_socket[100];
+    (void)snprintf(kmemd, sizeof(kmemd), "%s/kmemd", bin);
+    (void)snprintf(echo_server, sizeof(echo_server), "%s/echo_server", test_bin);
+    (void)snprintf(kmem_socket, sizeof(kmem_socket), "%s/kmemd.sock", bench_directory());
+    (void)snprintf(echo_socket, sizeof(echo_socket), "%s/echo.sock", bench_directory());
+    bench_start_server((const char *const[]){kmemd, "--name", "bench", "--size", "16MiB",
+                                             "--log-level", "warning", "--socket", kmem_socket,
+                                             NULL});
+    bench_start_server((const char *const[]){echo_server, echo_socket, NULL});
+    (void)setenv("KMEM_SOCKET", kmem_socket, 1);
+    return echo_connect(echo_socket);
+}
+
+int main(int argc, char **argv)
+{
+    const char *const bin = getenv("KMEM_BIN");
+    const char *const test_bin = getenv("KMEM_TEST_BIN");
+    const bool check = argc > 1 && strcmp(argv[1], "--check") == 0;
+    if (check && !BENCH_IS_RELEASE) {
+        (void)printf("skipped: not a release build\n");
+        return EXIT_SKIPPED;
+    }
+    bench_print_machine();
+    const int echo_fd = start_servers(bin != NULL ? bin : KMEM_BIN_DEFAULT,
+                                      test_bin != NULL ? test_bin : KMEM_TEST_BIN_DEFAULT);
+    (void)printf("allocate + release of %d bytes, %d pairs a run, in slices of %d in turn\n",
+                 BLOCK_BYTES, N_SLICES * PAIRS_PER_SLICE, PAIRS_PER_SLICE);
+    const double apart = ratio_of_runs(echo_fd, 1);
+    const double together = ratio_of_runs(echo_fd, 0);
+    (void)close(echo_fd);
+    (void)kmem_close(); /* the daemon ends in a moment, too */
+    return check && (apart > RATIO_LIMIT || together > RATIO_LIMIT) ? 1 : 0;
+}
