@@ -13,12 +13,15 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <kmem/kmem.h>
 
 #include "client/context.h"
 #include "client/failure.h"
+#include "client/heap.h"
+#include "client/refusal.h"
 #include "client/remote.h"
 #include "proto/text.h"
 
@@ -67,6 +70,14 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, void
     if (num_bytes == 0) {
         return api_refuse_number(0, reason, failure);
     }
+    struct tenant *tenant = kmem__context_tenant();
+    void *leased = tenant != NULL && num_bytes <= tenant->num_bytes
+                       ? kmem__heap_allocate(tenant, num_bytes, reason)
+                       : NULL;
+    if (leased != NULL) {
+        *ret_block = leased;
+        return 0;
+    }
     (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
     int r = kmem__context_enter(&turn, failure);
     if (r < 0) {
@@ -85,7 +96,7 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, void
     return r;
 }
 
-void *kmem_try_allocate(size_t num_bytes, const char *reason)
+static void *api_try_allocate(size_t num_bytes, const char *reason)
 {
     struct failure failure;
     void *block = NULL;
@@ -99,8 +110,15 @@ void *kmem_try_allocate(size_t num_bytes, const char *reason)
     return block;
 }
 
-void *(kmem_allocate)(const int num_bytes, const char *const reason)
+void *kmem_try_allocate(size_t num_bytes, const char *reason)
 {
+    return kmem__heap_take(num_bytes, reason, api_try_allocate);
+}
+
+/* num_bytes is what became of the int, which may have been negative. */
+static void *api_allocate_or_raise(size_t num_bytes_as_passed, const char *reason)
+{
+    const int num_bytes = (int)num_bytes_as_passed;
     struct failure failure;
     void *block = NULL;
     int saved_errno = errno;
@@ -112,6 +130,11 @@ void *(kmem_allocate)(const int num_bytes, const char *const reason)
         errno = -r;
     }
     return block;
+}
+
+void *(kmem_allocate)(const int num_bytes, const char *const reason)
+{
+    return kmem__heap_take((size_t)num_bytes, reason, api_allocate_or_raise);
 }
 
 /* ----------------------------------------------------------------------- blocks by pointer ---- */
@@ -153,9 +176,53 @@ KMEM_MUST_USE static int api_enter_about(struct turn *turn, const void *mem,
     return 0;
 }
 
+/* Says why a leased block can not be released or measured. Return: -errno. */
+KMEM_MUST_USE static int api_refuse_leased(struct tenant *tenant, int why, struct seg_off offset,
+                                           const struct found *found, struct failure *failure)
+{
+    struct leased_block block = {.num_bytes = 0};
+    if (why == HEAP_E_INTERIOR) {
+        const struct ledger_reason *reason = &tenant->ledger.reasons[found->reason];
+        block.offset = found->offset;
+        block.num_bytes = found->num_bytes;
+        if (found->reason == REASON_NONE) {
+            (void)snprintf(block.reason, sizeof(block.reason), "%s", NO_REASON);
+        } else if (found->reason == REASON_OTHER) {
+            (void)snprintf(block.reason, sizeof(block.reason), "%s", OTHER_REASONS);
+        } else {
+            memcpy(block.reason, reason->bytes, reason->n_bytes);
+        }
+    }
+    const Kmem__ErrorCode code = why == HEAP_E_INTERIOR   ? KMEM__ERROR_CODE__ERROR_INTERIOR
+                                 : why == HEAP_E_RELEASED ? KMEM__ERROR_CODE__ERROR_RELEASED
+                                                          : KMEM__ERROR_CODE__ERROR_WILD;
+    return kmem__refusal_of_leased(code, offset, &block, failure);
+}
+
+enum { API_E_DIRECT = 1 }; /* not a block of this process's leases: ask the daemon */
+
+typedef int (*api_look)(struct tenant *tenant, struct seg_off offset, struct found *ret_found);
+
+/* Return: 0; API_E_DIRECT; or -errno. */
+KMEM_MUST_USE static int api_leased(const void *mem, api_look look, struct found *ret_found,
+                                    struct failure *failure)
+{
+    struct tenant *tenant = kmem__context_tenant();
+    const struct seg_off offset = kmem__segment_offset(kmem__context_segment(), mem);
+    if (tenant == NULL || offset.bytes == 0) {
+        return API_E_DIRECT;
+    }
+    const int r = look(tenant, offset, ret_found);
+    if (r == HEAP_OK || r == HEAP_E_DIRECT) {
+        return r == HEAP_OK ? 0 : API_E_DIRECT;
+    }
+    return api_refuse_leased(tenant, r, offset, ret_found, failure);
+}
+
 KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
 {
     struct seg_off offset = {0};
+    struct found found;
     struct turn turn;
     if (mem == NULL) {
         return kmem__failure_set(failure, EINVAL,
@@ -164,19 +231,22 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
     if (*mem == NULL) {
         return 0;
     }
-    int r = api_enter_about(&turn, *mem, &offset, failure);
-    if (r < 0) {
-        return r;
+    int r = api_leased(*mem, kmem__heap_release, &found, failure);
+    if (r == API_E_DIRECT) {
+        r = api_enter_about(&turn, *mem, &offset, failure);
+        if (r < 0) {
+            return r;
+        }
+        r = kmem__remote_release(turn.conn, offset, failure);
+        kmem__context_leave(&turn);
     }
-    r = kmem__remote_release(turn.conn, offset, failure);
-    kmem__context_leave(&turn);
     if (r == 0) {
         *mem = NULL;
     }
     return r;
 }
 
-int kmem_try_release(void **mem)
+static int api_try_release(void **mem)
 {
     struct failure failure;
     int saved_errno = errno;
@@ -188,7 +258,16 @@ int kmem_try_release(void **mem)
     return r;
 }
 
-void kmem_release(void **mem)
+int kmem_try_release(void **mem)
+{
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(*mem))) {
+        *mem = NULL;
+        return 0;
+    }
+    return api_try_release(mem);
+}
+
+static void api_release_or_raise(void **mem)
 {
     struct failure failure;
     int saved_errno = errno;
@@ -197,6 +276,15 @@ void kmem_release(void **mem)
     if (r < 0) {
         kmem__failure_raise(&failure, "kmem_release");
     }
+}
+
+void kmem_release(void **mem)
+{
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(*mem))) {
+        *mem = NULL;
+        return;
+    }
+    api_release_or_raise(mem);
 }
 
 KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, struct failure *failure)
@@ -208,12 +296,18 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
         return kmem__failure_set(failure, EINVAL, "NULL is %s",
                                  mem == NULL ? "no block" : "no place for the size");
     }
-    int r = api_enter_about(&turn, mem, &offset, failure);
-    if (r < 0) {
-        return r;
+    struct found found;
+    int r = api_leased(mem, kmem__heap_find, &found, failure);
+    if (r == 0) {
+        num_bytes = found.num_bytes;
+    } else if (r == API_E_DIRECT) {
+        r = api_enter_about(&turn, mem, &offset, failure);
+        if (r < 0) {
+            return r;
+        }
+        r = kmem__remote_size_of(turn.conn, offset, &num_bytes, failure);
+        kmem__context_leave(&turn);
     }
-    r = kmem__remote_size_of(turn.conn, offset, &num_bytes, failure);
-    kmem__context_leave(&turn);
     if (r == 0) {
         *ret_num_bytes = num_bytes;
     }

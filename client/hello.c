@@ -163,7 +163,7 @@ KMEM_MUST_USE static int hello_check_descriptors(const struct conn *conn, const 
                                                  const struct descriptors *descriptors,
                                                  struct failure *failure)
 {
-    unsigned int n_wanted = role == KMEM__ROLE__ROLE_MEMBER ? 1 : 0;
+    unsigned int n_wanted = role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS : 0;
     if (descriptors->is_truncated && descriptors->n_fds < n_wanted) {
         return kmem__failure_set(failure, EMFILE,
                                  "this process can not have another descriptor for the segment; "
@@ -191,7 +191,10 @@ KMEM_MUST_USE static int hello_check(const struct conn *conn, const Kmem__Welcom
                          sizeof(ret_welcome->segment_name));
         ret_welcome->segment_bytes = said->segment_bytes;
         ret_welcome->instance = said->instance;
-        ret_welcome->segment_fd = descriptors->n_fds > 0 ? descriptors->fd[0] : -1;
+        const bool has_fds = descriptors->n_fds == WELCOME_DESCRIPTORS;
+        ret_welcome->segment_fd = has_fds ? descriptors->fd[0] : -1;
+        ret_welcome->ledger_fd = has_fds ? descriptors->fd[1] : -1;
+        ret_welcome->clock_fd = has_fds ? descriptors->fd[2] : -1;
     }
     return r;
 }

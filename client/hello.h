@@ -18,7 +18,9 @@ struct welcome {
     char segment_name[NAME_MAX_BYTES + 1];
     uint64_t segment_bytes;
     uint64_t instance; /* another number for every segment that ever was */
-    int segment_fd;    /* the caller's; -1 for an observer */
+    int segment_fd;    /* these three: the caller's; -1 for an observer */
+    int ledger_fd;     /* this process's own ledger */
+    int clock_fd;
 };
 
 /**

@@ -86,6 +86,32 @@ int kmem__remote_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret
     return 0;
 }
 
+int kmem__remote_lease(struct conn *conn, const struct segment *segment, uint32_t n_pages,
+                       uint32_t want_pages, struct run *ret_run, struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Lease lease = KMEM__LEASE__INIT;
+    lease.n_pages = n_pages;
+    lease.want_pages = want_pages;
+    request.body_case = KMEM__REQUEST__BODY_LEASE;
+    request.lease = &lease;
+    int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
+    if (r == CONN_E_REFUSED) {
+        return kmem__refusal_of_room(response->error, (uint64_t)n_pages << PAGE_SHIFT, "", failure);
+    }
+    if (r < 0) {
+        return r;
+    }
+    const struct run run = {response->leased->page, response->leased->n_pages};
+    const uint64_t all_pages = segment->num_bytes >> PAGE_SHIFT;
+    if (run.page == 0 || run.n_pages < n_pages || (uint64_t)run.page + run.n_pages > all_pages) {
+        return kmem__conn_lose(conn, failure, EPROTO, "sent a lease where none can be");
+    }
+    *ret_run = run;
+    return 0;
+}
+
 int kmem__remote_leave(struct conn *conn, struct failure *failure)
 {
     const Kmem__Response *response = NULL;

@@ -116,6 +116,12 @@ int kmem__segment_new(const struct welcome *welcome, struct segment **ret_segmen
     return 0;
 }
 
+void kmem__segment_populate(const struct segment *segment, uint32_t page, uint32_t n_pages)
+{
+    unsigned char *begin = segment->base + ((uint64_t)page << PAGE_SHIFT);
+    (void)madvise(begin, (size_t)n_pages << PAGE_SHIFT, MADV_POPULATE_WRITE);
+}
+
 void *kmem__segment_pointer(const struct segment *segment, struct seg_off offset)
 {
     return segment->base + offset.bytes;

@@ -36,6 +36,14 @@ KMEM_MUST_USE int kmem__segment_new(const struct welcome *welcome, struct segmen
 /** kmem__segment_free() - unmap it; segment may be NULL. Return: NULL. */
 struct segment *kmem__segment_free(struct segment *segment);
 
+/**
+ * kmem__segment_populate() - have the kernel map pages of a lease that has arrived, in one call
+ *
+ * Otherwise each CPU page costs a fault of its own when it is first touched, which takes five times
+ * as long. A failure costs that and nothing else.
+ */
+void kmem__segment_populate(const struct segment *segment, uint32_t page, uint32_t n_pages);
+
 /** kmem__segment_pointer() - where a block is in this process; the offset is inside the segment */
 void *kmem__segment_pointer(const struct segment *segment, struct seg_off offset);
 

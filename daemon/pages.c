@@ -17,6 +17,8 @@
  *                    word[page]     = owner, k        now both runs exist
  *      give:         word[page]     = FREE, k
  *      join:         word[left]     = FREE, n + k     the right run's word is now inside a run
+ *      split:        word[page + k] = owner, n - k    a page inside a run
+ *                    word[page]     = owner, k        two runs of one owner
  *
  * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and a bit
  * per page. They are sparse anonymous memory: a segment that is mostly large runs touches little of
@@ -293,6 +295,41 @@ void pages_give(struct pages *pages, uint32_t page)
     }
     left_set(pages, first);
     bin_insert(pages, first);
+}
+
+/* Makes two runs of one, of the same owner; the second begins at `page`. */
+static void run_split(struct pages *pages, uint32_t page)
+{
+    struct state *state = pages->state;
+    const uint32_t first = pages_run_of(pages, page);
+    const uint64_t word = pages_word(pages, first);
+    const uint32_t n_before = page - first;
+    const uint32_t n_behind = PAGE_WORD_PAGES(word) - n_before;
+    KMEM_ASSERT(PAGE_WORD_STATE(word) != PAGE_FREE);
+    if (n_before == 0) {
+        return;
+    }
+    /* Before and after: a page inside a run. */
+    state_commit(state, &state->page_words[page],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_behind));
+    /* Before: one run. After: two, of the same owner. */
+    state_commit(state, &state->page_words[first],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_before));
+    start_set(pages, page);
+    left_set(pages, first);
+    left_set(pages, page);
+}
+
+void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    const uint32_t first = pages_run_of(pages, page);
+    const uint32_t end = first + run_pages(pages, first);
+    KMEM_ASSERT(page + n_pages <= end);
+    if (page + n_pages < end) {
+        run_split(pages, page + n_pages);
+    }
+    run_split(pages, page);
+    pages_give(pages, page);
 }
 
 uint32_t pages_largest_hole(const struct pages *pages)

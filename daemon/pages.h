@@ -71,6 +71,13 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
 /** pages_give() - free the run that begins at `page`, and join it with free neighbours */
 void pages_give(struct pages *pages, uint32_t page);
 
+/**
+ * pages_give_part() - free n_pages from `page` on, which lie inside one run that is not free
+ *
+ * What is left of the run on either side stays its owner's.
+ */
+void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages);
+
 /** pages_word() - the word of the run that begins at `page` */
 uint64_t pages_word(const struct pages *pages, uint32_t page);
 

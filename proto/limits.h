@@ -56,6 +56,8 @@
 
 /* Hello must come within this time, so that idle connections do not use up the descriptors. */
 #define HELLO_TIMEOUT_MS 5000
+/* The segment, the client's ledger, the clock. */
+#define WELCOME_DESCRIPTORS 3
 /* How long the library waits for any answer. */
 #define ANSWER_TIMEOUT_MS 30000
 

@@ -54,8 +54,8 @@ static size_t character_bytes(const unsigned char *bytes, size_t n_bytes)
         return n_bytes >= 2 && is_continuation(bytes[1]) ? 2 : 0;
     }
     if (first >= 0xE0 && first <= 0xEF) {
-        bool good =
-            n_bytes >= 3 && is_second_of_three(first, bytes[1]) && is_continuation(bytes[2]);
+        bool good = n_bytes >= 3 && is_second_of_three(first, bytes[1]) &&
+                    is_continuation(bytes[2]);
         return good ? 3 : 0;
     }
     if (first >= 0xF0 && first <= 0xF4) {
@@ -214,8 +214,8 @@ KMEM_MUST_USE static int parse_whole(const char **at, uint64_t *ret_whole)
     bool fits = true;
     while (is_digit(**at)) {
         uint64_t digit = (uint64_t)(**at - '0');
-        fits =
-            fits && checked_mul(whole, UINT64_C(10), &whole) && checked_add(whole, digit, &whole);
+        fits = fits && checked_mul(whole, UINT64_C(10), &whole) &&
+               checked_add(whole, digit, &whole);
         (*at)++;
     }
     *ret_whole = whole;
