@@ -13,12 +13,15 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <kmem/kmem.h>
 
 #include "client/context.h"
 #include "client/failure.h"
+#include "client/heap.h"
+#include "client/refusal.h"
 #include "client/remote.h"
 #include "proto/text.h"
 
@@ -58,15 +61,13 @@ KMEM_MUST_USE static int api_refuse_size(size_t num_bytes, const struct segment 
     return r;
 }
 
-KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, void **ret_block,
-                                      struct failure *failure)
+/* A block that the daemon carves. */
+KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reason, void **ret_block,
+                                             struct failure *failure)
 {
     char clean[KMEM_REASON_MAX_BYTES + 1];
     struct carved carved = {{0}, false};
     struct turn turn;
-    if (num_bytes == 0) {
-        return api_refuse_number(0, reason, failure);
-    }
     (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
     int r = kmem__context_enter(&turn, failure);
     if (r < 0) {
@@ -85,12 +86,34 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, void
     return r;
 }
 
-void *kmem_try_allocate(size_t num_bytes, const char *reason)
+KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, struct kmem_site *site,
+                                      void **ret_block, struct failure *failure)
+{
+    if (num_bytes == 0) {
+        return api_refuse_number(0, reason, failure);
+    }
+    struct tenant *tenant = kmem__context_tenant();
+    void *leased = tenant != NULL && num_bytes <= tenant->num_bytes
+                       ? kmem__heap_allocate(tenant, num_bytes, reason, site)
+                       : NULL;
+    if (leased != NULL) {
+        *ret_block = leased;
+        return 0;
+    }
+    int r = api_allocate_direct(num_bytes, reason, ret_block, failure);
+    /* What this thread keeps ready is unused memory: first that must be gone. */
+    if (r == -ENOMEM && tenant != NULL && kmem__heap_flush(tenant)) {
+        r = api_allocate_direct(num_bytes, reason, ret_block, failure);
+    }
+    return r;
+}
+
+static void *api_try_allocate(size_t num_bytes, const char *reason, struct kmem_site *site)
 {
     struct failure failure;
     void *block = NULL;
     int saved_errno = errno;
-    int r = api_allocate(num_bytes, reason, &block, &failure);
+    int r = api_allocate(num_bytes, reason, site, &block, &failure);
     if (r < 0) {
         kmem__failure_record(&failure, "kmem_try_allocate");
         saved_errno = -r;
@@ -99,12 +122,25 @@ void *kmem_try_allocate(size_t num_bytes, const char *reason)
     return block;
 }
 
-void *(kmem_allocate)(const int num_bytes, const char *const reason)
+void *(kmem_try_allocate)(size_t num_bytes, const char *reason)
 {
+    return kmem__heap_take(num_bytes, reason, api_try_allocate);
+}
+
+void *kmem_try_allocate_at(size_t num_bytes, const char *reason, struct kmem_site *site)
+{
+    return kmem__heap_take_at(num_bytes, reason, site, api_try_allocate);
+}
+
+/* num_bytes is what became of the int, which may have been negative. */
+static void *api_allocate_or_raise(size_t num_bytes_as_passed, const char *reason,
+                                   struct kmem_site *site)
+{
+    const int num_bytes = (int)num_bytes_as_passed;
     struct failure failure;
     void *block = NULL;
     int saved_errno = errno;
-    int r = num_bytes > 0 ? api_allocate((size_t)num_bytes, reason, &block, &failure)
+    int r = num_bytes > 0 ? api_allocate((size_t)num_bytes, reason, site, &block, &failure)
                           : api_refuse_number(num_bytes, reason, &failure);
     errno = saved_errno;
     if (r < 0) {
@@ -112,6 +148,16 @@ void *(kmem_allocate)(const int num_bytes, const char *const reason)
         errno = -r;
     }
     return block;
+}
+
+void *(kmem_allocate)(const int num_bytes, const char *const reason)
+{
+    return kmem__heap_take((size_t)num_bytes, reason, api_allocate_or_raise);
+}
+
+void *kmem_allocate_at(const int num_bytes, const char *const reason, struct kmem_site *const site)
+{
+    return kmem__heap_take_at((size_t)num_bytes, reason, site, api_allocate_or_raise);
 }
 
 /* ----------------------------------------------------------------------- blocks by pointer ---- */
@@ -153,9 +199,53 @@ KMEM_MUST_USE static int api_enter_about(struct turn *turn, const void *mem,
     return 0;
 }
 
+/* Says why a leased block can not be released or measured. Return: -errno. */
+KMEM_MUST_USE static int api_refuse_leased(struct tenant *tenant, int why, struct seg_off offset,
+                                           const struct found *found, struct failure *failure)
+{
+    struct leased_block block = {.num_bytes = 0};
+    if (why == HEAP_E_INTERIOR) {
+        const struct ledger_reason *reason = &tenant->ledger.reasons[found->reason];
+        block.offset = found->offset;
+        block.num_bytes = found->num_bytes;
+        if (found->reason == REASON_NONE) {
+            (void)snprintf(block.reason, sizeof(block.reason), "%s", NO_REASON);
+        } else if (found->reason == REASON_OTHER) {
+            (void)snprintf(block.reason, sizeof(block.reason), "%s", OTHER_REASONS);
+        } else {
+            memcpy(block.reason, reason->bytes, reason->n_bytes);
+        }
+    }
+    const Kmem__ErrorCode code = why == HEAP_E_INTERIOR   ? KMEM__ERROR_CODE__ERROR_INTERIOR
+                                 : why == HEAP_E_RELEASED ? KMEM__ERROR_CODE__ERROR_RELEASED
+                                                          : KMEM__ERROR_CODE__ERROR_WILD;
+    return kmem__refusal_of_leased(code, offset, &block, failure);
+}
+
+enum { API_E_DIRECT = 1 }; /* not a block of this process's leases: ask the daemon */
+
+typedef int (*api_look)(struct tenant *tenant, struct seg_off offset, struct found *ret_found);
+
+/* Return: 0; API_E_DIRECT; or -errno. */
+KMEM_MUST_USE static int api_leased(const void *mem, api_look look, struct found *ret_found,
+                                    struct failure *failure)
+{
+    struct tenant *tenant = kmem__context_tenant();
+    const struct seg_off offset = kmem__segment_offset(kmem__context_segment(), mem);
+    if (tenant == NULL || offset.bytes == 0) {
+        return API_E_DIRECT;
+    }
+    const int r = look(tenant, offset, ret_found);
+    if (r == HEAP_OK || r == HEAP_E_DIRECT) {
+        return r == HEAP_OK ? 0 : API_E_DIRECT;
+    }
+    return api_refuse_leased(tenant, r, offset, ret_found, failure);
+}
+
 KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
 {
     struct seg_off offset = {0};
+    struct found found;
     struct turn turn;
     if (mem == NULL) {
         return kmem__failure_set(failure, EINVAL,
@@ -164,19 +254,22 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
     if (*mem == NULL) {
         return 0;
     }
-    int r = api_enter_about(&turn, *mem, &offset, failure);
-    if (r < 0) {
-        return r;
+    int r = api_leased(*mem, kmem__heap_release, &found, failure);
+    if (r == API_E_DIRECT) {
+        r = api_enter_about(&turn, *mem, &offset, failure);
+        if (r < 0) {
+            return r;
+        }
+        r = kmem__remote_release(turn.conn, turn.segment, offset, failure);
+        kmem__context_leave(&turn);
     }
-    r = kmem__remote_release(turn.conn, offset, failure);
-    kmem__context_leave(&turn);
     if (r == 0) {
         *mem = NULL;
     }
     return r;
 }
 
-int kmem_try_release(void **mem)
+static int api_try_release(void **mem)
 {
     struct failure failure;
     int saved_errno = errno;
@@ -188,7 +281,16 @@ int kmem_try_release(void **mem)
     return r;
 }
 
-void kmem_release(void **mem)
+int kmem_try_release(void **mem)
+{
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(*mem))) {
+        *mem = NULL;
+        return 0;
+    }
+    return api_try_release(mem);
+}
+
+static void api_release_or_raise(void **mem)
 {
     struct failure failure;
     int saved_errno = errno;
@@ -197,6 +299,15 @@ void kmem_release(void **mem)
     if (r < 0) {
         kmem__failure_raise(&failure, "kmem_release");
     }
+}
+
+void kmem_release(void **mem)
+{
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(*mem))) {
+        *mem = NULL;
+        return;
+    }
+    api_release_or_raise(mem);
 }
 
 KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, struct failure *failure)
@@ -208,12 +319,18 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
         return kmem__failure_set(failure, EINVAL, "NULL is %s",
                                  mem == NULL ? "no block" : "no place for the size");
     }
-    int r = api_enter_about(&turn, mem, &offset, failure);
-    if (r < 0) {
-        return r;
+    struct found found;
+    int r = api_leased(mem, kmem__heap_find, &found, failure);
+    if (r == 0) {
+        num_bytes = found.num_bytes;
+    } else if (r == API_E_DIRECT) {
+        r = api_enter_about(&turn, mem, &offset, failure);
+        if (r < 0) {
+            return r;
+        }
+        r = kmem__remote_size_of(turn.conn, offset, &num_bytes, failure);
+        kmem__context_leave(&turn);
     }
-    r = kmem__remote_size_of(turn.conn, offset, &num_bytes, failure);
-    kmem__context_leave(&turn);
     if (r == 0) {
         *ret_num_bytes = num_bytes;
     }
@@ -222,6 +339,11 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
 
 int kmem_try_sizeof(const void *mem, size_t *ret_num_bytes)
 {
+    const uint64_t own_bytes = kmem__heap_sizeof(mem);
+    if (KMEM_LIKELY(own_bytes != 0) && KMEM_LIKELY(ret_num_bytes != NULL)) {
+        *ret_num_bytes = own_bytes;
+        return 0;
+    }
     struct failure failure;
     int saved_errno = errno;
     int r = api_sizeof(mem, ret_num_bytes, &failure);
@@ -232,7 +354,7 @@ int kmem_try_sizeof(const void *mem, size_t *ret_num_bytes)
     return r;
 }
 
-unsigned int kmem_sizeof_allocation(const void *const mem)
+static unsigned int api_sizeof_or_raise(const void *mem)
 {
     struct failure failure;
     size_t num_bytes = 0;
@@ -251,6 +373,13 @@ unsigned int kmem_sizeof_allocation(const void *const mem)
         kmem__failure_raise(&failure, "kmem_sizeof_allocation");
     }
     return (unsigned int)num_bytes;
+}
+
+unsigned int kmem_sizeof_allocation(const void *const mem)
+{
+    const uint64_t own_bytes = kmem__heap_sizeof(mem);
+    /* A block of a slab: its size fits. */
+    return KMEM_LIKELY(own_bytes != 0) ? (unsigned int)own_bytes : api_sizeof_or_raise(mem);
 }
 
 uint64_t kmem_offset_of(const void *mem)

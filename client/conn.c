@@ -30,6 +30,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -86,10 +87,24 @@ static void descriptors_take(struct descriptors *descriptors, struct msghdr *mes
 
 /* ------------------------------------------------------------------------ opening, closing ---- */
 
+/*
+ * A program may close all descriptors, as daemons do, and open its own; then this one is not ours
+ * any more. A send to it has failed by then, or done what the program would not like; a close is
+ * not to do more of it.
+ */
+static bool conn_is_ours(const struct conn *conn)
+{
+    struct stat status;
+    return fstat(conn->fd, &status) == 0 && status.st_dev == conn->device &&
+           status.st_ino == conn->inode;
+}
+
 void kmem__conn_close(struct conn *conn)
 {
     if (conn->fd >= 0) {
-        (void)close(conn->fd);
+        if (conn_is_ours(conn)) {
+            (void)close(conn->fd); /* nothing is buffered */
+        }
         conn->fd = -1;
     }
 }
@@ -128,9 +143,14 @@ int kmem__conn_limit(struct conn *conn, int timeout_ms, struct failure *failure)
 int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
                     struct failure *failure)
 {
+    struct stat status = {.st_ino = 0};
+    (void)fstat(fd, &status); /* else it is not recognised, and stays open at the end */
     conn->fd = fd;
+    conn->device = status.st_dev;
+    conn->inode = status.st_ino;
     conn->timeout_ms = 0;
     conn->last_id = 0;
+    conn->is_cut = false;
     conn->loss[0] = '\0';
     (void)snprintf(conn->path, sizeof(conn->path), "%s", path);
     arena_init(&conn->arena, conn->arena_bytes, sizeof(conn->arena_bytes));
@@ -141,12 +161,14 @@ int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
 
 KMEM_MUST_USE static int conn_lose_to_end(struct conn *conn, struct failure *failure)
 {
+    conn->is_cut = true;
     return kmem__conn_lose(conn, failure, ECONNRESET, "has ended or closed the connection");
 }
 
 KMEM_MUST_USE static int conn_lose_to_time(struct conn *conn, struct failure *failure)
 {
     char it_did[LOSS_BYTES];
+    conn->is_cut = true;
     (void)snprintf(it_did, sizeof(it_did), "did not answer within %d ms", conn->timeout_ms);
     return kmem__conn_lose(conn, failure, ETIMEDOUT, it_did);
 }
@@ -316,6 +338,7 @@ KMEM_MUST_USE static int conn_judge(struct conn *conn, const Kmem__Response *res
         return r;
     }
     if (is_last_word) {
+        conn->is_cut = false;
         (void)snprintf(conn->loss, sizeof(conn->loss), "has closed the connection");
         kmem__conn_close(conn);
     }

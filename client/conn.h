@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "client/failure.h"
 #include "client/locate.h"
@@ -25,10 +26,35 @@
  *
  * fd == -1: not connected, or lost if loss is not empty.
  */
+/*
+ * What makes this process the same client over another connection. All zero: nothing does; a lost
+ * connection is lost then.
+ */
+struct bond {
+    uint64_t nonce;    /* the daemon's word for this client, private; 0: it gave none */
+    uint64_t serial;   /* of the next request that changes something */
+    uint64_t instance; /* these three: what the daemon must say again */
+    uint64_t segment_bytes;
+    uint32_t slot;
+    int timeout_ms; /* for a call as a whole, however often its connection is lost */
+    bool is_gone;   /* the daemon does not know this client any more */
+    bool was_vain;  /* nobody came back in time: from now on one try, without waiting */
+    /* A block that was asked for and whose answer did not come in time; num_bytes 0: none. */
+    struct orphan {
+        uint64_t serial;
+        uint64_t num_bytes;
+        char reason[REASON_MAX_BYTES + 1];
+    } orphan;
+};
+
 struct conn {
     int fd;
+    dev_t device; /* these two: what fd is, as long as the program leaves it alone */
+    ino_t inode;
     int timeout_ms;
     uint64_t last_id;
+    bool is_cut; /* lost because the daemon ended, closed or was late: another one may do */
+    struct bond bond;
     char path[SOCKET_PATH_BYTES];
     char loss[LOSS_BYTES];
     struct arena arena;

@@ -4,7 +4,10 @@
  * by the first call in a forked child. What a child may keep and what it must not decides where
  * things are:
  *
- *      struct process   lock, connection        wiped in a child   (MADV_WIPEONFORK)
+ *      struct process   lock, connection,       wiped in a child   (MADV_WIPEONFORK)
+ *                       tenant: leases
+ *      struct heap      a thread's blocks       wiped in a child
+ *      the ledger       entries of the leases   not mapped there   (MADV_DONTFORK)
  *      current          the mapping             kept in a child
  *      own_socket       which descriptor it is  kept in a child
  *
@@ -50,6 +53,8 @@ struct process {
     pthread_mutex_t lock;
     bool is_joined;
     struct conn conn; /* if is_joined: open, or lost */
+    struct tenant tenant;
+    _Atomic(bool) has_tenant; /* release / acquire: who sees it sees the tenant */
 };
 
 /*
@@ -171,6 +176,7 @@ KMEM_MUST_USE static int context_map(const struct welcome *welcome, struct failu
     struct segment *segment = segment_load(&current);
     if (segment != NULL && segment->instance == welcome->instance &&
         segment->num_bytes == welcome->segment_bytes) {
+        kmem__segment_inherit(segment);
         return 0;
     }
     int r = kmem__segment_new(welcome, &segment, failure);
@@ -184,6 +190,44 @@ KMEM_MUST_USE static int context_map(const struct welcome *welcome, struct failu
     return r;
 }
 
+/* Asks the daemon for a lease: see lend_function. */
+static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, struct run *ret_run)
+{
+    struct failure failure = {.error = 0};
+    struct turn turn = {.segment = NULL};
+    (void)unused;
+    int r = kmem__context_enter(&turn, &failure);
+    if (r < 0) {
+        return r;
+    }
+    KMEM_ASSERT(turn.segment != NULL); /* it has joined */
+    kmem__guard_sweep(turn.segment->guard, turn.process->tenant.ledger.states);
+    r = kmem__remote_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
+    kmem__context_leave(&turn);
+    if (r == 0) {
+        kmem__guard_open(turn.segment->guard, kmem__page_offset(ret_run->page),
+                         (uint64_t)ret_run->n_pages << PAGE_SHIFT);
+        kmem__segment_populate(turn.segment, ret_run->page, ret_run->n_pages);
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int context_settle(struct process *process, const struct welcome *welcome,
+                                        struct failure *failure)
+{
+    int r = context_map(welcome, failure);
+    if (r < 0) {
+        return r;
+    }
+    r = kmem__tenant_open(&process->tenant, welcome, segment_load(&current), context_lend, NULL,
+                          failure);
+    if (r == 0) {
+        /* Release: pairs with kmem__context_tenant(). */
+        atomic_store_explicit(&process->has_tenant, true, memory_order_release);
+    }
+    return r;
+}
+
 KMEM_MUST_USE static int context_join(struct process *process, struct failure *failure)
 {
     struct welcome welcome;
@@ -192,8 +236,8 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
     if (r < 0) {
         return r;
     }
-    r = context_map(&welcome, failure);
-    (void)close(welcome.segment_fd);
+    r = context_settle(process, &welcome, failure);
+    kmem__welcome_close(&welcome);
     if (r < 0) {
         kmem__conn_close(&process->conn);
         return r;
@@ -207,7 +251,7 @@ int kmem__context_enter(struct turn *turn, struct failure *failure)
 {
     struct process *process = process_get(failure);
     if (process == NULL) {
-        return -failure->error;
+        return failure->error > 0 ? -failure->error : -ENOMEM;
     }
     turn_begin(turn, process);
     if (KMEM_UNLIKELY(!process->is_joined)) {
@@ -223,12 +267,25 @@ int kmem__context_enter(struct turn *turn, struct failure *failure)
 
 void kmem__context_leave(struct turn *turn)
 {
+    /* Relaxed: this thread has the connection. It may be another one than at the beginning. */
+    if (turn->conn->fd != atomic_load_explicit(&own_socket.fd, memory_order_relaxed)) {
+        own_socket_remember(turn->conn->fd);
+    }
     turn_end(turn);
 }
 
 const struct segment *kmem__context_segment(void)
 {
     return segment_load(&current);
+}
+
+struct tenant *kmem__context_tenant(void)
+{
+    /* Acquire, both: pair with process_get() and context_settle(). */
+    struct process *process = atomic_load_explicit(&own, memory_order_acquire);
+    return process != NULL && atomic_load_explicit(&process->has_tenant, memory_order_acquire)
+               ? &process->tenant
+               : NULL;
 }
 
 bool kmem__context_is_inherited(const void *address)
@@ -244,6 +301,10 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
     if (process->is_joined) {
         r = kmem__remote_leave(&process->conn, failure);
         kmem__conn_close(&process->conn);
+        process->conn.bond = (struct bond){.nonce = 0};
+        /* Relaxed: no other thread is in a call. */
+        atomic_store_explicit(&process->has_tenant, false, memory_order_relaxed);
+        kmem__tenant_fini(&process->tenant);
         /* Relaxed: it only takes something away. */
         atomic_store_explicit(&own_socket.fd, -1, memory_order_relaxed);
         process->is_joined = false;

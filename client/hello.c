@@ -18,9 +18,11 @@
 #include "client/hello.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -155,6 +157,10 @@ KMEM_MUST_USE static int hello_check_sizes(const struct conn *conn, const Kmem__
         said->segment_bytes % PAGE_BYTES != 0) {
         return hello_refuse_welcome(conn, failure, "a segment of an impossible size");
     }
+    if (said->granule_bytes < PAGE_BYTES || said->granule_bytes > GRANULE_MAX_BYTES ||
+        (said->granule_bytes & (said->granule_bytes - 1)) != 0) {
+        return hello_refuse_welcome(conn, failure, "an impossible granule");
+    }
     return 0;
 }
 
@@ -163,7 +169,7 @@ KMEM_MUST_USE static int hello_check_descriptors(const struct conn *conn, const 
                                                  const struct descriptors *descriptors,
                                                  struct failure *failure)
 {
-    unsigned int n_wanted = role == KMEM__ROLE__ROLE_MEMBER ? 1 : 0;
+    unsigned int n_wanted = role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS : 0;
     if (descriptors->is_truncated && descriptors->n_fds < n_wanted) {
         return kmem__failure_set(failure, EMFILE,
                                  "this process can not have another descriptor for the segment; "
@@ -191,7 +197,14 @@ KMEM_MUST_USE static int hello_check(const struct conn *conn, const Kmem__Welcom
                          sizeof(ret_welcome->segment_name));
         ret_welcome->segment_bytes = said->segment_bytes;
         ret_welcome->instance = said->instance;
-        ret_welcome->segment_fd = descriptors->n_fds > 0 ? descriptors->fd[0] : -1;
+        ret_welcome->granule_bytes = said->granule_bytes;
+        ret_welcome->slot = said->slot;
+        ret_welcome->nonce = said->resume_nonce;
+        ret_welcome->is_resumed = said->resumed;
+        const bool has_fds = descriptors->n_fds == WELCOME_DESCRIPTORS;
+        ret_welcome->segment_fd = has_fds ? descriptors->fd[0] : -1;
+        ret_welcome->ledger_fd = has_fds ? descriptors->fd[1] : -1;
+        ret_welcome->clock_fd = has_fds ? descriptors->fd[2] : -1;
     }
     return r;
 }
@@ -206,6 +219,7 @@ KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
     Kmem__Hello hello = KMEM__HELLO__INIT;
     hello.version = PROTOCOL_VERSION;
     hello.role = role;
+    hello.resume_nonce = conn->bond.nonce;
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &hello;
     int r = kmem__conn_ask(conn, &request, KMEM__RESPONSE__BODY_WELCOME, &descriptors, &response,
@@ -226,6 +240,28 @@ KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
 
 /* ---------------------------------------------------------------------------- all together ---- */
 
+/*
+ * A shell's `exec 3<file`, and programs that close 3 and everything above it before they open their
+ * own, use low numbers. A high one stays out of their way; the table of descriptors is as long as
+ * the highest, so it is not higher than that takes.
+ */
+#define HIGH_DESCRIPTOR 500
+
+static int descriptor_raise(int fd)
+{
+    struct rlimit limit;
+    int lowest = HIGH_DESCRIPTOR;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < HIGH_DESCRIPTOR) {
+        lowest = (int)(limit.rlim_cur / 2);
+    }
+    const int high = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
+    if (high < 0) {
+        return fd;
+    }
+    (void)close(fd); /* it goes on as the other one */
+    return high;
+}
+
 /* Return: HELLO_OK, and conn is open; or HELLO_E_ABSENT, HELLO_E_BUSY or a fault, and it is not. */
 KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__Role role,
                                   int64_t deadline_ms, struct welcome *ret_welcome,
@@ -237,6 +273,7 @@ KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__
         int error = errno;
         return kmem__failure_set(failure, error, "can not make a socket: %s", strerror(error));
     }
+    fd = descriptor_raise(fd);
     int r = kmem__conn_open(conn, fd, place->path, left_ms > 0 ? (int)left_ms : 1, failure);
     if (r == 0) {
         r = hello_connect(conn, place, deadline_ms, failure);
@@ -276,6 +313,29 @@ static void hello_pause(void)
     (void)nanosleep(&pause, NULL);
 }
 
+static void bond_begin(struct bond *bond, const struct welcome *welcome, int timeout_ms)
+{
+    *bond = (struct bond){
+        .nonce = welcome->nonce,
+        .serial = 1,
+        .instance = welcome->instance,
+        .segment_bytes = welcome->segment_bytes,
+        .slot = welcome->slot,
+        .timeout_ms = timeout_ms,
+    };
+}
+
+void kmem__welcome_close(struct welcome *welcome)
+{
+    int *const fds[] = {&welcome->segment_fd, &welcome->ledger_fd, &welcome->clock_fd};
+    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+        if (*fds[i] >= 0) {
+            (void)close(*fds[i]); /* nothing was written through it */
+            *fds[i] = -1;
+        }
+    }
+}
+
 int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
                 struct welcome *ret_welcome, struct failure *failure)
 {
@@ -301,12 +361,80 @@ int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
         }
         hello_pause();
     }
+    if (r == HELLO_OK && role == KMEM__ROLE__ROLE_MEMBER) {
+        bond_begin(&conn->bond, ret_welcome, timeout_ms);
+    }
     if (r == HELLO_OK) {
         /* From here on the whole time for each answer. */
         r = kmem__conn_limit(conn, timeout_ms, failure);
-        if (r < 0 && ret_welcome->segment_fd >= 0) {
-            (void)close(ret_welcome->segment_fd);
+        if (r < 0) {
+            kmem__welcome_close(ret_welcome);
         }
     }
     return r;
+}
+
+/* ----------------------------------------------------------------------------- coming back ---- */
+
+/* Return: 0; or -ECONNRESET: this process is not the client that it was. */
+KMEM_MUST_USE static int hello_check_bond(struct conn *conn, const struct welcome *welcome,
+                                          struct failure *failure)
+{
+    const struct bond *bond = &conn->bond;
+    if (!welcome->is_resumed || welcome->nonce != bond->nonce ||
+        welcome->instance != bond->instance || welcome->slot != bond->slot ||
+        welcome->segment_bytes != bond->segment_bytes) {
+        conn->bond.is_gone = true;
+        return kmem__conn_lose(conn, failure, ECONNRESET, "takes this process for another client");
+    }
+    return 0;
+}
+
+/* One try. Return: HELLO_OK, HELLO_E_ABSENT, HELLO_E_BUSY or a fault. */
+KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms,
+                                      struct failure *failure)
+{
+    struct place place = {.error = 0};
+    struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1};
+    memcpy(place.path, conn->path, sizeof(place.path));
+    int r = hello_at(conn, &place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
+    if (r == HELLO_OK) {
+        r = hello_check_bond(conn, &welcome, failure);
+        /* They are the files that this process has mapped. */
+        kmem__welcome_close(&welcome);
+    } else if (r == -ECONNRESET && conn->is_cut) {
+        r = HELLO_E_ABSENT; /* it ended again */
+    }
+    return r;
+}
+
+/* The daemon has said that it does not know this client, or that it is another's. */
+static bool hello_is_final(int r)
+{
+    return r == -EACCES || r == -ECONNRESET;
+}
+
+int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *failure)
+{
+    struct bond *bond = &conn->bond;
+    for (;;) {
+        const int r = hello_resume(conn, deadline_ms, failure);
+        if (r == HELLO_OK) {
+            const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
+            bond->was_vain = false;
+            return kmem__conn_limit(conn, left_ms > 0 ? (int)left_ms : 1, failure);
+        }
+        bond->is_gone = bond->is_gone || hello_is_final(r);
+        if (r < 0) {
+            return r;
+        }
+        if (bond->was_vain || kmem__monotonic_ms() + BUSY_PAUSE_MS >= deadline_ms) {
+            bond->was_vain = true;
+            conn->is_cut = true;
+            return kmem__failure_set(failure, ECONNRESET,
+                                     "the daemon at %s has ended, and none came back within %d ms",
+                                     conn->path, bond->timeout_ms);
+        }
+        hello_pause();
+    }
 }

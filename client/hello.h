@@ -5,6 +5,7 @@
 #ifndef CLIENT_HELLO_H
 #define CLIENT_HELLO_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client/conn.h"
@@ -17,8 +18,14 @@
 struct welcome {
     char segment_name[NAME_MAX_BYTES + 1];
     uint64_t segment_bytes;
-    uint64_t instance; /* another number for every segment that ever was */
-    int segment_fd;    /* the caller's; -1 for an observer */
+    uint64_t granule_bytes; /* of the guard */
+    uint64_t instance;      /* another number for every segment that ever was */
+    uint32_t slot;          /* these three: of a member; see struct bond */
+    uint64_t nonce;
+    bool is_resumed;
+    int segment_fd; /* these three: the caller's; -1 for an observer */
+    int ledger_fd;  /* this process's own ledger */
+    int clock_fd;
 };
 
 /**
@@ -35,5 +42,22 @@ struct welcome {
  */
 KMEM_MUST_USE int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
                               struct welcome *ret_welcome, struct failure *failure);
+
+/**
+ * kmem__hello_again() - come back over another connection as the client that this process was
+ * @conn:     closed, with a bond; open on success
+ * @failure:  receives the sentence
+ *
+ * Waiting: until deadline_ms (kmem__monotonic_ms()) for a daemon that is being started again; an
+ * answer over the new connection is waited for no longer than that, until kmem__conn_limit().
+ *
+ * Return: 0; -ECONNRESET if nobody came, or the daemon does not know this client any more; another
+ * negative errno as kmem.h documents them for connecting.
+ */
+KMEM_MUST_USE int kmem__hello_again(struct conn *conn, int64_t deadline_ms,
+                                    struct failure *failure);
+
+/** kmem__welcome_close() - close the descriptors that it brought; they are -1 then */
+void kmem__welcome_close(struct welcome *welcome);
 
 #endif

@@ -139,6 +139,22 @@ int kmem__locate_explain(const struct places *places, struct failure *failure)
     return r;
 }
 
+/* ----------------------------------------------------------------------------------- guard ---- */
+
+int kmem__locate_guard(bool *ret_is_guarded, struct failure *failure)
+{
+    const char *text = environment("KMEM_GUARD");
+    const bool is_off = text != NULL && strcmp(text, "off") == 0;
+    if (text != NULL && !is_off && strcmp(text, "on") != 0) {
+        int r = kmem__failure_set(failure, EINVAL, "$KMEM_GUARD is \"");
+        kmem__failure_add_foreign(failure, text);
+        kmem__failure_add(failure, "\", neither \"on\" nor \"off\"");
+        return r;
+    }
+    *ret_is_guarded = !is_off;
+    return 0;
+}
+
 /* --------------------------------------------------------------------------------- timeout ---- */
 
 int kmem__locate_timeout(int *ret_timeout_ms, struct failure *failure)

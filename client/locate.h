@@ -5,6 +5,8 @@
 #ifndef CLIENT_LOCATE_H
 #define CLIENT_LOCATE_H
 
+#include <stdbool.h>
+
 #include "client/failure.h"
 #include "proto/attributes.h"
 #include "proto/limits.h"
@@ -43,6 +45,12 @@ KMEM_MUST_USE int kmem__locate_socket(const char *socket_path, struct places *re
  * Return: -ECONNREFUSED if there is a socket that nobody listens on, else -ENOENT.
  */
 KMEM_MUST_USE int kmem__locate_explain(const struct places *places, struct failure *failure);
+
+/**
+ * kmem__locate_guard() - whether to guard the mapping, from $KMEM_GUARD
+ * Return: 0; -EINVAL if it is neither "on" nor "off".
+ */
+KMEM_MUST_USE int kmem__locate_guard(bool *ret_is_guarded, struct failure *failure);
 
 /**
  * kmem__locate_timeout() - how long a call may wait, from $KMEM_TIMEOUT_MS

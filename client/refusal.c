@@ -8,6 +8,7 @@
 #include "client/refusal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 static int refusal_errno(Kmem__ErrorCode code)
 {
@@ -19,6 +20,7 @@ static int refusal_errno(Kmem__ErrorCode code)
     case KMEM__ERROR_CODE__ERROR_LIMIT:
         return EUSERS;
     case KMEM__ERROR_CODE__ERROR_NO_MEMORY:
+    case KMEM__ERROR_CODE__ERROR_QUOTA:
         return ENOMEM;
     case KMEM__ERROR_CODE__ERROR_INVALID:
     case KMEM__ERROR_CODE__ERROR_WILD:
@@ -30,6 +32,8 @@ static int refusal_errno(Kmem__ErrorCode code)
         return EPERM;
     case KMEM__ERROR_CODE__ERROR_BUSY:
         return EBUSY;
+    case KMEM__ERROR_CODE__ERROR_GONE:
+        return ECONNRESET;
     case KMEM__ERROR_CODE__ERROR_UNSPECIFIED:
     case KMEM__ERROR_CODE__ERROR_PROTOCOL:
     case _KMEM__ERROR_CODE_IS_INT_SIZE:
@@ -60,6 +64,8 @@ static const char *refusal_advice(Kmem__ErrorCode code)
     case KMEM__ERROR_CODE__ERROR_INVALID:
     case KMEM__ERROR_CODE__ERROR_NO_MEMORY:
     case KMEM__ERROR_CODE__ERROR_BUSY:
+    case KMEM__ERROR_CODE__ERROR_QUOTA:
+    case KMEM__ERROR_CODE__ERROR_GONE:
     case _KMEM__ERROR_CODE_IS_INT_SIZE:
         break;
     }
@@ -73,6 +79,31 @@ int kmem__refusal_of_block(const Kmem__Error *error, struct seg_off offset, stru
     kmem__failure_add(failure, "%s", refusal_advice(error->code));
     kmem__failure_about(failure, error->offset != 0 ? error->offset : offset.bytes,
                         error->num_bytes, error->reason);
+    return r;
+}
+
+int kmem__refusal_of_leased(Kmem__ErrorCode code, struct seg_off offset,
+                            const struct leased_block *block, struct failure *failure)
+{
+    int r = kmem__failure_set(failure, refusal_errno(code), "%s", "");
+    if (code == KMEM__ERROR_CODE__ERROR_INTERIOR) {
+        kmem__failure_add(failure,
+                          "offset %" PRIu64 " lies %" PRIu64 " bytes inside the block at offset "
+                          "%" PRIu64 " (%" PRIu64 " bytes, \"",
+                          offset.bytes, offset.bytes - block->offset.bytes, block->offset.bytes,
+                          block->num_bytes);
+        kmem__failure_add_foreign(failure, block->reason);
+        kmem__failure_add(failure, "\"), not at its start");
+        kmem__failure_about(failure, block->offset.bytes, block->num_bytes, block->reason);
+    } else {
+        kmem__failure_add(failure,
+                          code == KMEM__ERROR_CODE__ERROR_WILD
+                              ? "offset %" PRIu64 " lies in no block"
+                              : "the block at offset %" PRIu64 " has been released already",
+                          offset.bytes);
+        kmem__failure_about(failure, offset.bytes, 0, NULL);
+    }
+    kmem__failure_add(failure, "%s", refusal_advice(code));
     return r;
 }
 

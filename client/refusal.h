@@ -11,9 +11,24 @@
 #include "proto/kmem.pb-c.h"
 #include "proto/ledger.h"
 
+/* A block, for people. */
+struct leased_block {
+    struct seg_off offset;
+    uint64_t num_bytes;
+    char reason[REASON_MAX_BYTES + 1];
+};
+
 /** kmem__refusal_of_block() - about a release or a size, of what is at offset. Return: -errno. */
 int kmem__refusal_of_block(const Kmem__Error *error, struct seg_off offset,
                            struct failure *failure);
+
+/**
+ * kmem__refusal_of_leased() - the same, in the same words, about a block that this process carved
+ * @code:   WILD, INTERIOR or RELEASED
+ * @block:  for INTERIOR: where the block begins, how large it is, and why it was wanted
+ */
+int kmem__refusal_of_leased(Kmem__ErrorCode code, struct seg_off offset,
+                            const struct leased_block *block, struct failure *failure);
 
 /** kmem__refusal_of_room() - about an allocation of num_bytes for reason. Return: -errno. */
 int kmem__refusal_of_room(const Kmem__Error *error, uint64_t num_bytes, const char *reason,

@@ -2,16 +2,64 @@
 #include "client/remote.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "client/hello.h"
 #include "client/refusal.h"
+
+/* Whether another connection would do in place of the one that is lost. */
+static bool remote_can_resume(const struct conn *conn)
+{
+    return conn->is_cut && conn->bond.nonce != 0 && !conn->bond.is_gone;
+}
+
+/*
+ * Asks, over as many connections as it takes. A request that changes something has the same serial
+ * each time: the daemon does it once.
+ */
+KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request,
+                                       Kmem__Response__BodyCase expected,
+                                       const Kmem__Response **ret_response, struct failure *failure)
+{
+    const int64_t deadline_ms = kmem__monotonic_ms() + conn->bond.timeout_ms;
+    int r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
+    while (r < 0 && remote_can_resume(conn) && kmem__monotonic_ms() < deadline_ms) {
+        r = kmem__hello_again(conn, deadline_ms, failure);
+        if (r < 0) {
+            return r;
+        }
+        r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
+    }
+    if (r >= 0 && conn->fd >= 0 && conn->bond.nonce != 0) {
+        /* From here on the whole time for each answer. */
+        struct failure ignored;
+        const int limited = kmem__conn_limit(conn, conn->bond.timeout_ms, &ignored);
+        (void)limited; /* a fault is the next call's */
+    }
+    return r;
+}
+
+/* Of the next change of this client; 0 if it can not come back to ask for it again. */
+static uint64_t remote_serial(const struct conn *conn)
+{
+    return conn->bond.nonce != 0 ? conn->bond.serial : 0;
+}
+
+/* An answer, a refusal too, is the end of that change; so is giving up. */
+static void remote_count(struct conn *conn, const Kmem__Request *request)
+{
+    if (request->serial != 0 && request->serial == conn->bond.serial) {
+        conn->bond.serial++;
+    }
+}
 
 /* Asks, and tells what a lost connection means for a program. Return: as kmem__conn_ask(). */
 KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
                                     Kmem__Response__BodyCase expected,
                                     const Kmem__Response **ret_response, struct failure *failure)
 {
-    int r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
+    int r = remote_insist(conn, request, expected, ret_response, failure);
     if (r < 0) {
         kmem__failure_add(failure, "; blocks stay readable and writable, but nobody accounts for "
                                    "them; after kmem_close() the next call connects anew");
@@ -19,10 +67,26 @@ KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
     return r;
 }
 
-int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
-                          const char *reason, struct carved *ret_carved, struct failure *failure)
+/* ------------------------------------------------------------- answers that came too late ---- */
+
+/*
+ * A call that gave up waiting has told its caller that there is no block. There may be one all the
+ * same; before anything else is changed it is asked for again, by its serial, and released. Calls
+ * that gave up on a release or a lease leave nothing behind: the caller has its pointer still, and
+ * pages that are leased and unused are the daemon's to take.
+ */
+static void orphan_note(struct conn *conn, uint64_t serial, uint64_t num_bytes, const char *reason)
 {
-    const Kmem__Response *response = NULL;
+    struct orphan *orphan = &conn->bond.orphan;
+    orphan->serial = serial;
+    orphan->num_bytes = num_bytes;
+    (void)snprintf(orphan->reason, sizeof(orphan->reason), "%s", reason);
+}
+
+KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t serial, uint64_t num_bytes,
+                                      const char *reason, const Kmem__Response **ret_response,
+                                      struct failure *failure)
+{
     Kmem__Request request = KMEM__REQUEST__INIT;
     Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
     allocate.num_bytes = num_bytes;
@@ -31,7 +95,60 @@ int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &allocate;
-    int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, &response, failure);
+    request.serial = serial;
+    const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, ret_response, failure);
+    remote_count(conn, &request);
+    return r;
+}
+
+KMEM_MUST_USE static int ask_release(struct conn *conn, struct seg_off offset,
+                                     const Kmem__Response **ret_response, struct failure *failure)
+{
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Release release = KMEM__RELEASE__INIT;
+    release.offset = offset.bytes;
+    request.body_case = KMEM__REQUEST__BODY_RELEASE;
+    request.release = &release;
+    request.serial = remote_serial(conn);
+    const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
+    remote_count(conn, &request);
+    return r;
+}
+
+/* Return: 0, and nothing is left behind; or a fault. */
+KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failure)
+{
+    struct orphan *orphan = &conn->bond.orphan;
+    const Kmem__Response *response = NULL;
+    if (KMEM_LIKELY(orphan->num_bytes == 0)) {
+        return 0;
+    }
+    int r =
+        ask_allocate(conn, orphan->serial, orphan->num_bytes, orphan->reason, &response, failure);
+    if (r == CONN_OK) {
+        const struct seg_off offset = {response->allocated->offset};
+        r = ask_release(conn, offset, &response, failure);
+    }
+    if (r >= 0) {
+        orphan->num_bytes = 0;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* ------------------------------------------------------------------------------- the calls ---- */
+
+int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
+                          const char *reason, struct carved *ret_carved, struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    int r = orphan_settle(conn, failure);
+    if (r == 0) {
+        const uint64_t serial = remote_serial(conn);
+        r = ask_allocate(conn, serial, num_bytes, reason, &response, failure);
+        if (r < 0 && remote_can_resume(conn)) {
+            orphan_note(conn, serial, num_bytes, reason);
+        }
+    }
     if (r == CONN_E_REFUSED) {
         return kmem__refusal_of_room(response->error, num_bytes, reason, failure);
     }
@@ -43,26 +160,28 @@ int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint
     if (!kmem__segment_has_room_at(segment, offset, num_bytes)) {
         return kmem__conn_lose(conn, failure, EPROTO, "sent an offset where no block can be");
     }
+    kmem__guard_add_direct(segment->guard, offset, num_bytes);
     *ret_carved = (struct carved){offset, response->allocated->known_zero};
     return 0;
 }
 
-int kmem__remote_release(struct conn *conn, struct seg_off offset, struct failure *failure)
+int kmem__remote_release(struct conn *conn, const struct segment *segment, struct seg_off offset,
+                         struct failure *failure)
 {
     const Kmem__Response *response = NULL;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    Kmem__Release release = KMEM__RELEASE__INIT;
-    release.offset = offset.bytes;
-    request.body_case = KMEM__REQUEST__BODY_RELEASE;
-    request.release = &release;
-    int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, &response, failure);
+    int r = orphan_settle(conn, failure);
+    if (r == 0) {
+        r = ask_release(conn, offset, &response, failure);
+    }
     if (r == CONN_E_REFUSED) {
         return kmem__refusal_of_block(response->error, offset, failure);
     }
     if (r < 0) {
         kmem__failure_about(failure, offset.bytes, 0, NULL);
+        return r;
     }
-    return r;
+    kmem__guard_drop_direct(segment->guard, offset, response->released->num_bytes);
+    return 0;
 }
 
 int kmem__remote_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret_num_bytes,
@@ -83,6 +202,38 @@ int kmem__remote_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret
         return r;
     }
     *ret_num_bytes = response->sized->num_bytes;
+    return 0;
+}
+
+int kmem__remote_lease(struct conn *conn, const struct segment *segment, uint32_t n_pages,
+                       uint32_t want_pages, struct run *ret_run, struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Lease lease = KMEM__LEASE__INIT;
+    lease.n_pages = n_pages;
+    lease.want_pages = want_pages;
+    request.body_case = KMEM__REQUEST__BODY_LEASE;
+    request.lease = &lease;
+    int r = orphan_settle(conn, failure);
+    if (r < 0) {
+        return r;
+    }
+    request.serial = remote_serial(conn);
+    r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
+    remote_count(conn, &request);
+    if (r == CONN_E_REFUSED) {
+        return kmem__refusal_of_room(response->error, (uint64_t)n_pages << PAGE_SHIFT, "", failure);
+    }
+    if (r < 0) {
+        return r;
+    }
+    const struct run run = {response->leased->page, response->leased->n_pages};
+    const uint64_t all_pages = segment->num_bytes >> PAGE_SHIFT;
+    if (run.page == 0 || run.n_pages < n_pages || (uint64_t)run.page + run.n_pages > all_pages) {
+        return kmem__conn_lose(conn, failure, EPROTO, "sent a lease where none can be");
+    }
+    *ret_run = run;
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "client/cache.h"
 #include "client/conn.h"
 #include "client/failure.h"
 #include "client/segment.h"
@@ -36,12 +37,24 @@ KMEM_MUST_USE int kmem__remote_allocate(struct conn *conn, const struct segment 
                                         struct carved *ret_carved, struct failure *failure);
 
 /** kmem__remote_release() - give a block back. Return: 0, or -errno as kmem_try_release(). */
-KMEM_MUST_USE int kmem__remote_release(struct conn *conn, struct seg_off offset,
-                                       struct failure *failure);
+KMEM_MUST_USE int kmem__remote_release(struct conn *conn, const struct segment *segment,
+                                       struct seg_off offset, struct failure *failure);
 
 /** kmem__remote_size_of() - a block's size as asked for. Return: 0, or -errno as for a release. */
 KMEM_MUST_USE int kmem__remote_size_of(struct conn *conn, struct seg_off offset,
                                        uint64_t *ret_num_bytes, struct failure *failure);
+
+/**
+ * kmem__remote_lease() - have pages leased to this process
+ * @n_pages:     at least that many, consecutive
+ * @want_pages:  as many if there is plenty
+ * @ret_run:     written on success: its pages are FREE in the ledger
+ *
+ * Return: 0, or a negative errno: -ENOMEM if there is no room, or the faults of a connection.
+ */
+KMEM_MUST_USE int kmem__remote_lease(struct conn *conn, const struct segment *segment,
+                                     uint32_t n_pages, uint32_t want_pages, struct run *ret_run,
+                                     struct failure *failure);
 
 /** kmem__remote_leave() - tell the daemon that this process leaves. Return: 0 or a fault. */
 KMEM_MUST_USE int kmem__remote_leave(struct conn *conn, struct failure *failure);

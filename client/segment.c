@@ -13,6 +13,8 @@
  * descriptor is sealed against it is therefore checked, not believed. A core dump does not contain
  * the segment: it holds other processes' bytes, and may be larger than the disk.
  *
+ * At first nothing of it can be touched; guard.h says what is opened when.
+ *
  * A forked child inherits the mapping, and may go on reading and writing its parent's blocks.
  */
 #include "client/segment.h"
@@ -25,6 +27,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "client/locate.h"
 #include "proto/text.h"
 
 #define HUGE_PAGE_BYTES ((uint64_t)2 << 20)
@@ -38,6 +41,10 @@ KMEM_MUST_USE static int segment_check_file(const struct welcome *welcome, struc
         return kmem__failure_set(failure, EPROTO,
                                  "the daemon sent a descriptor that is not the segment it "
                                  "describes");
+    }
+    if (seals >= 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0) {
+        return kmem__failure_set(failure, EPROTO,
+                                 "the daemon sent a segment that can not be written");
     }
     if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
         return kmem__failure_set(failure, EPROTO,
@@ -66,10 +73,12 @@ static unsigned char *segment_reserve(uint64_t num_bytes)
     return begin + before_bytes;
 }
 
-KMEM_MUST_USE static int segment_map(struct segment *segment, int fd, struct failure *failure)
+KMEM_MUST_USE static int segment_map(struct segment *segment, int fd, bool is_guarded,
+                                     struct failure *failure)
 {
+    const int access = is_guarded ? PROT_NONE : PROT_READ | PROT_WRITE;
     segment->base = segment_reserve(segment->num_bytes);
-    if (segment->base == NULL || mmap(segment->base, segment->num_bytes, PROT_READ | PROT_WRITE,
+    if (segment->base == NULL || mmap(segment->base, segment->num_bytes, access,
                                       MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
         char size[TEXT_BYTES_MAX];
         int error = errno;
@@ -88,15 +97,41 @@ struct segment *kmem__segment_free(struct segment *segment)
         if (segment->base != NULL) {
             (void)munmap(segment->base, segment->num_bytes);
         }
+        if (segment->guard != NULL) {
+            kmem__guard_fini(segment->guard);
+            free(segment->guard);
+        }
         free(segment);
     }
     return NULL;
 }
 
+/* Return: 0 or -errno. */
+KMEM_MUST_USE static int segment_guard(struct segment *segment, uint64_t granule_bytes,
+                                       bool is_guarded, struct failure *failure)
+{
+    segment->guard = calloc(1, sizeof(*segment->guard));
+    if (segment->guard == NULL ||
+        (is_guarded &&
+         kmem__guard_init(segment->guard, segment->base, segment->num_bytes, granule_bytes) < 0)) {
+        return kmem__failure_set(failure, ENOMEM, "no memory for the mapping's guard");
+    }
+    return 0;
+}
+
+void kmem__segment_inherit(struct segment *segment)
+{
+    kmem__guard_keep(segment->guard);
+}
+
 int kmem__segment_new(const struct welcome *welcome, struct segment **ret_segment,
                       struct failure *failure)
 {
-    int r = segment_check_file(welcome, failure);
+    bool is_guarded = true;
+    int r = kmem__locate_guard(&is_guarded, failure);
+    if (r == 0) {
+        r = segment_check_file(welcome, failure);
+    }
     if (r < 0) {
         return r;
     }
@@ -107,13 +142,22 @@ int kmem__segment_new(const struct welcome *welcome, struct segment **ret_segmen
     segment->num_bytes = welcome->segment_bytes;
     segment->instance = welcome->instance;
     (void)snprintf(segment->name, sizeof(segment->name), "%s", welcome->segment_name);
-    r = segment_map(segment, welcome->segment_fd, failure);
+    r = segment_map(segment, welcome->segment_fd, is_guarded, failure);
+    if (r == 0) {
+        r = segment_guard(segment, welcome->granule_bytes, is_guarded, failure);
+    }
     if (r < 0) {
         (void)kmem__segment_free(segment);
         return r;
     }
     *ret_segment = segment;
     return 0;
+}
+
+void kmem__segment_populate(const struct segment *segment, uint32_t page, uint32_t n_pages)
+{
+    unsigned char *begin = segment->base + ((uint64_t)page << PAGE_SHIFT);
+    (void)madvise(begin, (size_t)n_pages << PAGE_SHIFT, MADV_POPULATE_WRITE);
 }
 
 void *kmem__segment_pointer(const struct segment *segment, struct seg_off offset)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "client/failure.h"
+#include "client/guard.h"
 #include "client/hello.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
@@ -18,6 +19,7 @@ struct segment {
     unsigned char *base;
     uint64_t num_bytes;
     uint64_t instance;
+    struct guard *guard; /* its contents change; see guard.h for who may do what */
     char name[NAME_MAX_BYTES + 1];
 };
 
@@ -33,8 +35,19 @@ struct segment {
 KMEM_MUST_USE int kmem__segment_new(const struct welcome *welcome, struct segment **ret_segment,
                                     struct failure *failure);
 
+/** kmem__segment_inherit() - in a forked child that goes on with its parent's mapping */
+void kmem__segment_inherit(struct segment *segment);
+
 /** kmem__segment_free() - unmap it; segment may be NULL. Return: NULL. */
 struct segment *kmem__segment_free(struct segment *segment);
+
+/**
+ * kmem__segment_populate() - have the kernel map pages of a lease that has arrived, in one call
+ *
+ * Otherwise each CPU page costs a fault of its own when it is first touched, which takes five times
+ * as long. A failure costs that and nothing else.
+ */
+void kmem__segment_populate(const struct segment *segment, uint32_t page, uint32_t n_pages);
 
 /** kmem__segment_pointer() - where a block is in this process; the offset is inside the segment */
 void *kmem__segment_pointer(const struct segment *segment, struct seg_off offset);

@@ -78,6 +78,8 @@ void clients_remove(struct clients *clients, struct client *client)
     KMEM_ASSERT(client->client_state == CLIENT_ENDED);
     KMEM_ASSERT(client->n_blocks == 0);
     KMEM_ASSERT(client->num_bytes == 0);
+    KMEM_ASSERT(client->leased_pages == 0);
+    client->states = NULL;
     /* Before: the slot is an ended process's that holds nothing. After: it is unused. */
     state_commit(clients->state, &clients->state->clients[client->slot].pid, 0);
     client->client_state = CLIENT_UNUSED;
@@ -147,13 +149,22 @@ int clients_check(const struct clients *clients)
     return adds_up ? 0 : CLIENTS_E_CORRUPT;
 }
 
+uint64_t client_charged_bytes(const struct client *client)
+{
+    return client->num_bytes + (client->leased_pages << PAGE_SHIFT);
+}
+
+static void client_note_peak(struct client *client)
+{
+    const uint64_t charged = client_charged_bytes(client);
+    client->peak_bytes = charged > client->peak_bytes ? charged : client->peak_bytes;
+}
+
 void client_charge(struct client *client, uint64_t num_bytes)
 {
     client->n_blocks++;
     client->num_bytes += num_bytes;
-    if (client->num_bytes > client->peak_bytes) {
-        client->peak_bytes = client->num_bytes;
-    }
+    client_note_peak(client);
 }
 
 void client_discharge(struct client *client, uint64_t num_bytes)
@@ -162,4 +173,16 @@ void client_discharge(struct client *client, uint64_t num_bytes)
     KMEM_ASSERT(client->num_bytes >= num_bytes);
     client->n_blocks--;
     client->num_bytes -= num_bytes;
+}
+
+void client_charge_pages(struct client *client, uint32_t n_pages)
+{
+    client->leased_pages += n_pages;
+    client_note_peak(client);
+}
+
+void client_discharge_pages(struct client *client, uint32_t n_pages)
+{
+    KMEM_ASSERT(client->leased_pages >= n_pages);
+    client->leased_pages -= n_pages;
 }

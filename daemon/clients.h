@@ -7,13 +7,15 @@
  *
  *      UNUSED -> LIVE -> ENDED -> UNUSED
  *
- *      totals of a client == sum over the blocks it holds               : direct_check()
+ *      totals of a client == sum over the direct blocks it holds        : direct_check()
+ *      leased_pages       == sum over the leased runs it owns           : leases_check()
  *      n_live + n_ended + n_free_slots == n_slots; n_live + n_ended <= limit
  *      a slot's pid in the state file is its client's, 0 if it is unused : clients_check()
  */
 #ifndef DAEMON_CLIENTS_H
 #define DAEMON_CLIENTS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,9 +43,11 @@ struct client {
     uint32_t born;       /* tick */
     uint32_t ended;      /* tick */
     struct client_identity identity;
-    uint64_t n_blocks;
-    uint64_t num_bytes;
-    uint64_t peak_bytes;
+    uint64_t n_blocks;   /* direct ones */
+    uint64_t num_bytes;  /* of those, as asked for */
+    uint64_t peak_bytes; /* the most that num_bytes and its leases ever were */
+    uint64_t leased_pages;
+    _Atomic uint64_t *states; /* of its ledger; NULL while it has none. See proto/lease.h */
 };
 
 struct clients {
@@ -93,5 +97,10 @@ KMEM_MUST_USE int clients_check(const struct clients *clients);
 
 void client_charge(struct client *client, uint64_t num_bytes);
 void client_discharge(struct client *client, uint64_t num_bytes);
+void client_charge_pages(struct client *client, uint32_t n_pages);
+void client_discharge_pages(struct client *client, uint32_t n_pages);
+
+/** client_charged_bytes() - what is charged to it now: its direct blocks and its leases */
+uint64_t client_charged_bytes(const struct client *client);
 
 #endif

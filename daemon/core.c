@@ -14,6 +14,11 @@
 
 #include "daemon/tick.h"
 
+struct tally_tables core_tables(const struct core *core)
+{
+    return (struct tally_tables){&core->reasons, &core->clients, &core->told};
+}
+
 int core_init(struct core *core, const struct core_config *config, void *state_base,
               uint64_t now_ms)
 {
@@ -32,13 +37,22 @@ int core_init(struct core *core, const struct core_config *config, void *state_b
     if (r) {
         goto undo_reasons;
     }
-    r = obituaries_init(&core->obituaries, &core->reasons, &core->clients);
+    r = told_init(&core->told, config->n_pages, config->told_read, config->told_user);
     if (r) {
         goto undo_clients;
     }
+    const struct tally_tables tables = core_tables(core);
+    r = obituaries_init(&core->obituaries, &tables);
+    if (r) {
+        goto undo_told;
+    }
+    pages_are_new(&core->pages);
+    leases_init(&core->leases, &core->pages, &core->clients);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;
 
+undo_told:
+    told_fini(&core->told);
 undo_clients:
     clients_fini(&core->clients);
 undo_reasons:
@@ -54,7 +68,9 @@ void core_fini(struct core *core)
     KMEM_ASSERT(core->clients.n_ended == 0);
     KMEM_ASSERT(core->n_scans == 0);
     direct_fini(&core->direct);
+    leases_fini(&core->leases);
     obituaries_fini(&core->obituaries);
+    told_fini(&core->told);
     clients_fini(&core->clients);
     reasons_fini(&core->reasons);
     pages_fini(&core->pages);
@@ -93,12 +109,85 @@ static void reap_note(const struct direct_block *block, void *user)
     obituaries_note(user, block);
 }
 
+static bool reap_note_told(const struct direct_block *block, void *user)
+{
+    obituaries_note(user, block);
+    return true;
+}
+
+/* 16 pages of the smallest blocks have 16,384 entries: a step is never much more than that. */
+#define REAP_AT_ONCE_PAGES 16
+
+/*
+ * Reads what a lease of an ended client says of its blocks, one last time, as far as the budget
+ * goes. Pages before core->reap_at have been read: by an earlier step, or with a slab that began in
+ * the run before. Return: whether the run is read.
+ */
+static bool reap_read(struct core *core, const struct client *client, uint32_t page, uint32_t end,
+                      uint32_t budget, uint32_t *spent)
+{
+    const struct seg_off all = {0};
+    /* What begins in this run may end in the next, which is the client's as well. */
+    const uint32_t behind = leases_end(&core->leases, page);
+    uint32_t at = page > core->reap_at ? page : core->reap_at;
+    bool goes_on = at < end;
+    /* However small the budget is, each step reads some. */
+    while (goes_on) {
+        const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
+        const struct seg_off stopped = told_walk_run(&core->told, client, &at, until, behind, all,
+                                                     reap_note_told, &core->obituaries, spent);
+        KMEM_ASSERT(stopped.bytes == 0);
+        goes_on = at < end && *spent < budget;
+    }
+    core->reap_at = at;
+    return at >= end;
+}
+
+/* Takes a lease of an ended client back. Return: whether the walk can go on behind it. */
+static bool reap_lease(struct core *core, uint32_t page, uint32_t end, uint32_t budget,
+                       uint32_t *spent)
+{
+    struct client *client =
+        clients_get(&core->clients, PAGE_WORD_OWNER(pages_word(&core->pages, page)));
+    if (client->client_state != CLIENT_ENDED) {
+        return true;
+    }
+    if (client->states && !reap_read(core, client, page, end, budget, spent)) {
+        return false;
+    }
+    leases_reap(&core->leases, client, page);
+    return true;
+}
+
+/* From run to run, until the budget is spent. Return: where to go on; 0: the walk is complete. */
+static uint32_t reap_walk(struct core *core, uint32_t from_page, uint32_t budget)
+{
+    const uint32_t n_pages = core->state.n_pages;
+    uint32_t page = pages_run_of(&core->pages, from_page);
+    uint32_t spent = 0;
+    while (page < n_pages && spent < budget) {
+        const uint64_t word = pages_word(&core->pages, page);
+        const uint32_t end = page + PAGE_WORD_PAGES(word);
+        spent++;
+        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
+            spent += core->direct.ledger->heads[page].n_carved;
+            direct_reap_run(&core->direct, page, reap_note, &core->obituaries);
+        } else if (PAGE_WORD_STATE(word) == PAGE_LEASED &&
+                   !reap_lease(core, page, end, budget, &spent)) {
+            return page;
+        }
+        page = end;
+    }
+    return page < n_pages ? page : 0;
+}
+
 /* Writes the obituaries of all ended clients that hold nothing any more. */
 static void reap_bury(struct core *core, core_obituary_fn written, void *user)
 {
     struct client *client = clients_next(&core->clients, 0);
     while (client && core->clients.n_ended > 0) {
-        if (client->client_state == CLIENT_ENDED && client->n_blocks == 0) {
+        if (client->client_state == CLIENT_ENDED && client->n_blocks == 0 &&
+            client->leased_pages == 0) {
             const uint32_t slot = client->slot;
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             clients_remove(&core->clients, client);
@@ -117,9 +206,9 @@ void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, voi
     }
     if (core->reap_from == 0) {
         core->reap_again = 0;
+        core->reap_at = 0;
     }
-    core->reap_from =
-        direct_reap(&core->direct, core->reap_from, budget, reap_note, &core->obituaries);
+    core->reap_from = reap_walk(core, core->reap_from, budget);
     reap_bury(core, written, user);
     /* A whole walk leaves only those who ended while it was under way. */
     KMEM_ASSERT(core->reap_from != 0 || core->reap_again != 0 || !core_has_dead(core));
@@ -140,18 +229,34 @@ uint64_t core_largest_hole_bytes(const struct core *core)
     return (uint64_t)pages_largest_hole(&core->pages) << PAGE_SHIFT;
 }
 
-uint64_t core_overhead_bytes(const struct core *core)
+uint64_t core_direct_overhead_bytes(const struct core *core)
 {
     return PAGE_BYTES + core->direct.slab_bytes - core->direct.used_bytes;
+}
+
+bool core_may_have(const struct core *core, const struct client *client, uint64_t num_bytes)
+{
+    const uint64_t quota_bytes = core->config.quota_bytes;
+    uint64_t charged_bytes;
+    return quota_bytes == 0 ||
+           (checked_add(client_charged_bytes(client), num_bytes, &charged_bytes) &&
+            charged_bytes <= quota_bytes);
+}
+
+void core_note_peak(struct core *core)
+{
+    const uint64_t given_bytes = core->direct.used_bytes + (core->leases.n_pages << PAGE_SHIFT);
+    core->peak_bytes = given_bytes > core->peak_bytes ? given_bytes : core->peak_bytes;
 }
 
 int core_check(const struct core *core)
 {
     if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
-        clients_check(&core->clients) || direct_check(&core->direct)) {
+        clients_check(&core->clients) || direct_check(&core->direct) ||
+        leases_check(&core->leases)) {
         return CORE_E_CORRUPT;
     }
-    const uint64_t sum =
-        core->direct.used_bytes + core_free_bytes(core) + core_overhead_bytes(core);
+    const uint64_t sum = core->direct.used_bytes + core_free_bytes(core) +
+                         core_direct_overhead_bytes(core) + (core->leases.n_pages << PAGE_SHIFT);
     return sum == core_segment_bytes(core) ? 0 : CORE_E_CORRUPT;
 }

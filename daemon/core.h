@@ -8,14 +8,17 @@
 #ifndef DAEMON_CORE_H
 #define DAEMON_CORE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/clients.h"
 #include "daemon/direct.h"
+#include "daemon/leases.h"
 #include "daemon/obituary.h"
 #include "daemon/pages.h"
 #include "daemon/reasons.h"
 #include "daemon/state.h"
+#include "daemon/told.h"
 #include "proto/attributes.h"
 
 struct core_config {
@@ -23,7 +26,11 @@ struct core_config {
     uint32_t n_pages;
     uint32_t clients_limit;
     uint64_t instance;
-    uint32_t pid; /* of the daemon, for those who ask */
+    uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
+    uint64_t quota_bytes;   /* what one client may have; 0: all there is */
+    uint32_t pid;           /* of the daemon, for those who ask */
+    told_read_fn told_read; /* reads clients' ledgers */
+    void *told_user;
 };
 
 /* See report.h. */
@@ -42,8 +49,12 @@ struct core {
     struct reasons reasons;
     struct clients clients;
     struct direct direct;
+    struct leases leases;
+    struct told told;
     struct obituaries obituaries;
+    uint64_t peak_bytes;           /* the most that direct blocks and leases ever were */
     uint32_t reap_from;            /* the page the reaping goes on with */
+    uint32_t reap_at;              /* in a lease there: the pages before it have been read */
     uint32_t reap_again;           /* somebody ended after the reaping had passed page 0 */
     struct scan *scans[SCANS_MAX]; /* in the order in which they began; owned by their peers */
     uint32_t n_scans;
@@ -61,6 +72,9 @@ struct core {
  */
 KMEM_MUST_USE int core_init(struct core *core, const struct core_config *config, void *state_base,
                             uint64_t now_ms);
+
+/** core_tables() - for a tally of its blocks */
+struct tally_tables core_tables(const struct core *core);
 
 /** core_fini() - asserts that no client is left */
 void core_fini(struct core *core);
@@ -101,12 +115,18 @@ uint64_t core_free_bytes(const struct core *core);
 uint64_t core_largest_hole_bytes(const struct core *core);
 
 /**
- * core_overhead_bytes() - what is neither free nor asked for: the segment's first page, and of the
- * slabs and large blocks what was not asked for
+ * core_direct_overhead_bytes() - what is neither free nor leased nor asked for: the segment's first
+ * page, and of the direct slabs and large blocks what was not asked for
  *
- *      used_bytes + free_bytes + overhead_bytes == segment_bytes        : core_check()
+ *      direct used_bytes + this + leased pages + free_bytes == segment_bytes    : core_check()
  */
-uint64_t core_overhead_bytes(const struct core *core);
+uint64_t core_direct_overhead_bytes(const struct core *core);
+
+/** core_may_have() - whether a client may be charged num_bytes more */
+bool core_may_have(const struct core *core, const struct client *client, uint64_t num_bytes);
+
+/** core_note_peak() - blocks or leases have been given out */
+void core_note_peak(struct core *core);
 
 enum { CORE_OK, CORE_E_CORRUPT };
 

@@ -107,6 +107,11 @@ static void run_close(struct direct *direct, uint32_t page)
     direct->slab_bytes -= span_pages << PAGE_SHIFT;
 }
 
+uint32_t direct_pages_for(uint64_t num_bytes)
+{
+    return (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT);
+}
+
 /* A run for one block alone. */
 static int room_find_alone(struct direct *direct, uint64_t num_bytes, uint32_t *ret_page)
 {
@@ -201,10 +206,23 @@ static struct direct_block block_describe(const struct direct *direct,
     };
 }
 
+/* The first page that a block over this offset may begin in, by the page table. */
+static uint32_t block_from_page(const struct direct *direct, struct seg_off off)
+{
+    const uint64_t page = off.bytes >> PAGE_SHIFT;
+    if (page >= direct->ledger->n_pages) {
+        return 0; /* no block's, whatever is said here */
+    }
+    const uint32_t first = pages_run_of(direct->pages, (uint32_t)page);
+    const bool is_direct = PAGE_WORD_STATE(pages_word(direct->pages, first)) == PAGE_DIRECT;
+    return is_direct ? first : (uint32_t)page;
+}
+
 static int block_find(const struct direct *direct, const struct client *client, struct seg_off off,
                       struct ledger_block *ret_block, struct direct_block *ret_described)
 {
-    switch (ledger_find(direct->ledger, off, ret_block)) {
+    const uint32_t from_page = block_from_page(direct, off);
+    switch (ledger_find_from(direct->ledger, off, from_page, ret_block)) {
     case LEDGER_OK:
         break;
     case LEDGER_E_INTERIOR:
@@ -261,9 +279,8 @@ int direct_release(struct direct *direct, const struct client *client, struct se
     return r;
 }
 
-/* Visits the live blocks of one slab from an offset on; where it stopped, 0 if it did not. */
-static struct seg_off slab_walk(const struct direct *direct, uint32_t page, struct seg_off from,
-                                direct_walk_fn each, void *user)
+struct seg_off direct_walk_run(const struct direct *direct, uint32_t page, struct seg_off from,
+                               direct_walk_fn each, void *user)
 {
     struct ledger_entry *entries = ledger_entries(direct->ledger, page);
     const uint32_t n_carved = direct->ledger->heads[page].n_carved;
@@ -280,39 +297,14 @@ static struct seg_off slab_walk(const struct direct *direct, uint32_t page, stru
     return (struct seg_off){0};
 }
 
-struct seg_off direct_walk(const struct direct *direct, struct seg_off from, uint32_t budget,
-                           direct_walk_fn each, void *user)
-{
-    const struct pages *pages = direct->pages;
-    const uint64_t n_pages = pages->state->n_pages;
-    if (from.bytes >> PAGE_SHIFT >= n_pages) {
-        return (struct seg_off){0};
-    }
-    uint64_t page = pages_run_of(pages, (uint32_t)(from.bytes >> PAGE_SHIFT));
-    uint32_t spent = 0;
-    while (page < n_pages && spent < budget) {
-        const uint64_t word = pages_word(pages, (uint32_t)page);
-        spent++;
-        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
-            spent += direct->ledger->heads[page].n_carved;
-            const struct seg_off stopped = slab_walk(direct, (uint32_t)page, from, each, user);
-            if (stopped.bytes != 0) {
-                return stopped;
-            }
-        }
-        page += PAGE_WORD_PAGES(word);
-    }
-    return (struct seg_off){page < n_pages ? page << PAGE_SHIFT : 0};
-}
-
-/* Takes back what ended clients hold in one slab. May close the slab. */
-static void slab_reap(struct direct *direct, uint32_t page,
-                      void (*taken)(const struct direct_block *block, void *user), void *user)
+void direct_reap_run(struct direct *direct, uint32_t page,
+                     void (*taken)(const struct direct_block *block, void *user), void *user)
 {
     struct ledger_entry *entries = ledger_entries(direct->ledger, page);
     const struct ledger_head *head = &direct->ledger->heads[page];
     const uint32_t n_carved = head->n_carved;
     uint32_t n_left = head->n_used;
+    /* The slab is closed with its last block: nothing is looked at after that. */
     for (uint32_t index = 0; index < n_carved && n_left > 0; index++) {
         if (entry_word(&entries[index]) == 0) {
             continue;
@@ -327,22 +319,4 @@ static void slab_reap(struct direct *direct, uint32_t page,
         taken(&described, user);
         block_take_back(direct, &block);
     }
-}
-
-uint32_t direct_reap(struct direct *direct, uint32_t from_page, uint32_t budget,
-                     void (*taken)(const struct direct_block *block, void *user), void *user)
-{
-    const uint64_t n_pages = direct->pages->state->n_pages;
-    uint64_t page = pages_run_of(direct->pages, from_page);
-    uint32_t spent = 0;
-    while (page < n_pages && spent < budget) {
-        const uint64_t word = pages_word(direct->pages, (uint32_t)page);
-        spent++;
-        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
-            spent += direct->ledger->heads[page].n_carved;
-            slab_reap(direct, (uint32_t)page, taken, user);
-        }
-        page += PAGE_WORD_PAGES(word);
-    }
-    return page < n_pages ? (uint32_t)page : 0;
 }

@@ -45,9 +45,10 @@ struct direct {
 struct direct_block {
     struct seg_off off;
     uint64_t num_bytes;
-    uint32_t reason;
+    uint32_t reason; /* an id in the daemon's table; in the client's own if `leased` */
     uint32_t born;
     uint32_t slot;
+    bool leased; /* told by the client's ledger: not verified */
 };
 
 enum {
@@ -62,6 +63,9 @@ enum {
 
 void direct_init(struct direct *direct, struct ledger *ledger, struct pages *pages,
                  struct reasons *reasons, struct clients *clients);
+
+/** direct_pages_for() - how long a free run must be for a block of num_bytes to be carved */
+uint32_t direct_pages_for(uint64_t num_bytes);
 
 /** direct_fini() - asserts that no block is left */
 void direct_fini(struct direct *direct);
@@ -91,22 +95,20 @@ KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *cli
 typedef bool (*direct_walk_fn)(const struct direct_block *block, void *user);
 
 /**
- * direct_walk() - visit the live blocks from an offset on, in order of their offsets
- * @budget:  how many entries and pages to look at before pausing; at least one slab is looked at
- * @each:    returns false to stop before the block it was given; may not change any block
- * Return: where to go on; 0 if the walk has reached the end of the segment.
+ * direct_walk_run() - visit the live blocks of the slab or large block that begins at `page`
+ * @from:  blocks before this offset are left out
+ * @each:  returns false to stop before the block it was given; may not change any block
+ * Return: where it stopped; 0 if it did not.
  */
-KMEM_MUST_USE struct seg_off direct_walk(const struct direct *direct, struct seg_off from,
-                                         uint32_t budget, direct_walk_fn each, void *user);
+KMEM_MUST_USE struct seg_off direct_walk_run(const struct direct *direct, uint32_t page,
+                                             struct seg_off from, direct_walk_fn each, void *user);
 
 /**
- * direct_reap() - take back every block whose holder has ended, from a page on
+ * direct_reap_run() - take back what ended clients hold in the slab or large block at `page`
  * @taken:  is told each block, before it is taken
- * Return: the page to go on with; 0 if all are back.
  */
-KMEM_MUST_USE uint32_t direct_reap(struct direct *direct, uint32_t from_page, uint32_t budget,
-                                   void (*taken)(const struct direct_block *block, void *user),
-                                   void *user);
+void direct_reap_run(struct direct *direct, uint32_t page,
+                     void (*taken)(const struct direct_block *block, void *user), void *user);
 
 /** direct_check() - walk and recount everything. Return: 0 or DIRECT_E_CORRUPT. */
 KMEM_MUST_USE int direct_check(const struct direct *direct);

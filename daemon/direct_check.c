@@ -142,9 +142,17 @@ static int check_all(const struct direct *direct, struct recount *recount)
     if (r) {
         return r;
     }
-    const struct seg_off end =
-        direct_walk(direct, (struct seg_off){0}, UINT32_MAX, recount_block, recount);
-    return end.bytes == 0 ? check_totals(direct, recount) : DIRECT_E_CORRUPT;
+    const struct pages *pages = direct->pages;
+    for (uint32_t page = 0; page < pages->state->n_pages;) {
+        const uint64_t word = pages_word(pages, page);
+        const struct seg_off all = {0};
+        if (PAGE_WORD_STATE(word) == PAGE_DIRECT &&
+            direct_walk_run(direct, page, all, recount_block, recount).bytes != 0) {
+            return DIRECT_E_CORRUPT;
+        }
+        page += PAGE_WORD_PAGES(word);
+    }
+    return check_totals(direct, recount);
 }
 
 int direct_check(const struct direct *direct)

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "daemon/tick.h"
+#include "daemon/walk.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 
@@ -52,8 +53,9 @@ static int welcome(const struct core *core, const struct peer *peer, struct repl
     body->segment_bytes = core_segment_bytes(core);
     body->page_bytes = PAGE_BYTES;
     body->instance = core->config.instance;
+    body->granule_bytes = core->config.granule_bytes;
     body->slot = peer->client ? peer->client->slot : 0;
-    body->n_descriptors = peer->client ? 1 : 0;
+    body->n_descriptors = peer->client ? WELCOME_DESCRIPTORS : 0;
     reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
     reply->response.welcome = body;
     return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
@@ -123,6 +125,21 @@ static int continue_goodbye(const struct core *core, struct peer *peer, struct r
 
 /* ------------------------------------------------------------------------------------ blocks -- */
 
+/* A direct block; if there is no room, what clients leave unused of their leases makes some. */
+static int carve(struct core *core, struct client *client, uint64_t num_bytes,
+                 const ProtobufCBinaryData *reason, struct now now, struct seg_off *ret_off)
+{
+    const uint32_t tick = core_tick(core, now.ms);
+    const char *text = (const char *)reason->data;
+    if (direct_allocate(&core->direct, client, num_bytes, text, reason->len, tick, ret_off) == 0) {
+        return 0;
+    }
+    if (leases_make_room(&core->leases, direct_pages_for(num_bytes))) {
+        return DIRECT_E_FULL;
+    }
+    return direct_allocate(&core->direct, client, num_bytes, text, reason->len, tick, ret_off);
+}
+
 /* Who has it all is found out in steps; the others are served meanwhile. */
 static int refuse_room(struct core *core, struct peer *peer, uint64_t num_bytes, struct now now,
                        struct reply *reply)
@@ -135,6 +152,14 @@ static int refuse_room(struct core *core, struct peer *peer, uint64_t num_bytes,
     }
     peer->pending_bytes = num_bytes;
     return dispatch_continue(core, peer, now, reply);
+}
+
+/* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
+static bool may_have(struct core *core, struct client *client, uint64_t num_bytes)
+{
+    return core_may_have(core, client, num_bytes) ||
+           (leases_return(&core->leases, client, 0, core->state.n_pages) > 0 &&
+            core_may_have(core, client, num_bytes));
 }
 
 static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocate *allocate,
@@ -153,16 +178,34 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
                     "the reason must be UTF-8 without NUL, at most %d bytes", REASON_MAX_BYTES);
         return DISPATCH_OK;
     }
+    if (!may_have(core, peer->client, num_bytes)) {
+        core->n_refusals++;
+        report_quota(core, peer->client, num_bytes, reply);
+        return DISPATCH_OK;
+    }
     struct seg_off off;
-    if (direct_allocate(&core->direct, peer->client, num_bytes, (const char *)reason.data,
-                        reason.len, core_tick(core, now.ms), &off)) {
+    if (carve(core, peer->client, num_bytes, &reason, now, &off)) {
         return refuse_room(core, peer, num_bytes, now, reply);
     }
+    core_note_peak(core);
     kmem__allocated__init(&reply->body.allocated);
     reply->body.allocated.offset = off.bytes;
     reply->response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
     reply->response.allocated = &reply->body.allocated;
     return DISPATCH_OK;
+}
+
+/* What a direct block's place is not may be another client's leased block. */
+static int look_among_leased(const struct core *core, const struct client *client, int why,
+                             struct seg_off off, struct direct_block *ret_block)
+{
+    struct direct_block leased;
+    if ((why != DIRECT_E_WILD && why != DIRECT_E_RELEASED) || !walk_find(core, off, &leased) ||
+        leased.slot == client->slot) {
+        return why;
+    }
+    *ret_block = leased;
+    return off.bytes == leased.off.bytes ? DIRECT_E_FOREIGN : DIRECT_E_INTERIOR;
 }
 
 /* An error that names the block, where there is one. */
@@ -179,8 +222,8 @@ static void refuse_block(struct core *core, int why, uint64_t offset,
         reply->body.error.offset = offset;
         return;
     }
-    size_t n_reason_bytes;
-    const char *text = reasons_text(&core->reasons, block->reason, &n_reason_bytes);
+    char text[REASON_MAX_BYTES];
+    const size_t n_reason_bytes = walk_reason(core, block, text);
     char escaped[4 * REASON_MAX_BYTES + 1];
     (void)text_escape(text, n_reason_bytes, escaped, sizeof(escaped)); /* its buffer */
     if (why == DIRECT_E_INTERIOR) {
@@ -202,17 +245,66 @@ static void refuse_block(struct core *core, int why, uint64_t offset,
     reply->body.error.reason = reply_string(reply, text, n_reason_bytes);
 }
 
+/* ------------------------------------------------------------------------------------ leases -- */
+
+static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lease, struct now now,
+                    struct reply *reply)
+{
+    const uint32_t n_pages = lease->n_pages;
+    const uint64_t num_bytes = (uint64_t)n_pages << PAGE_SHIFT;
+    uint32_t want_pages = lease->want_pages > n_pages ? lease->want_pages : n_pages;
+    if (n_pages == 0 || n_pages > core->state.n_pages) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "%u pages can not be leased from a segment of %u", n_pages,
+                    core->state.n_pages);
+        return DISPATCH_OK;
+    }
+    if (!may_have(core, peer->client, num_bytes)) {
+        core->n_refusals++;
+        report_quota(core, peer->client, num_bytes, reply);
+        return DISPATCH_OK;
+    }
+    if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
+        want_pages = n_pages;
+    }
+    kmem__leased__init(&reply->body.leased);
+    if (leases_grant(&core->leases, peer->client, n_pages, want_pages, &reply->body.leased.page,
+                     &reply->body.leased.n_pages)) {
+        return refuse_room(core, peer, num_bytes, now, reply);
+    }
+    core_note_peak(core);
+    reply->response.body_case = KMEM__RESPONSE__BODY_LEASED;
+    reply->response.leased = &reply->body.leased;
+    return DISPATCH_OK;
+}
+
+static int on_return(struct core *core, const struct peer *peer, const Kmem__Return *range,
+                     struct reply *reply)
+{
+    uint32_t end;
+    if (!checked_add(range->page, range->n_pages, &end)) {
+        end = UINT32_MAX;
+    }
+    kmem__returned__init(&reply->body.returned);
+    reply->body.returned.n_pages = leases_return(&core->leases, peer->client, range->page, end);
+    reply->response.body_case = KMEM__RESPONSE__BODY_RETURNED;
+    reply->response.returned = &reply->body.returned;
+    return DISPATCH_OK;
+}
+
 static int on_release(struct core *core, const struct peer *peer, const Kmem__Release *release,
                       struct reply *reply)
 {
     struct direct_block block;
     const struct seg_off off = {release->offset};
-    const int r = direct_release(&core->direct, peer->client, off, &block);
+    int r = direct_release(&core->direct, peer->client, off, &block);
     if (r) {
+        r = look_among_leased(core, peer->client, r, off, &block);
         refuse_block(core, r, off.bytes, &block, reply);
         return DISPATCH_OK;
     }
     kmem__released__init(&reply->body.released);
+    reply->body.released.num_bytes = block.num_bytes;
     reply->response.body_case = KMEM__RESPONSE__BODY_RELEASED;
     reply->response.released = &reply->body.released;
     return DISPATCH_OK;
@@ -223,8 +315,9 @@ static int on_size_of(struct core *core, const struct peer *peer, const Kmem__Si
 {
     struct direct_block block;
     const struct seg_off off = {size_of->offset};
-    const int r = direct_find(&core->direct, peer->client, off, &block);
+    int r = direct_find(&core->direct, peer->client, off, &block);
     if (r) {
+        r = look_among_leased(core, peer->client, r, off, &block);
         refuse_block(core, r, off.bytes, &block, reply);
         return DISPATCH_OK;
     }
@@ -253,6 +346,17 @@ static void answer_ledger(struct core *core, struct peer *peer, uint32_t first_r
     }
 }
 
+static int begin_scan(struct core *core, struct peer *peer, enum scan_for what, enum tally_by by,
+                      struct now now, struct reply *reply)
+{
+    scan_end(core, &peer->scan);
+    if (scan_begin(core, what, by, now.us, &peer->scan)) {
+        refuse_scan(reply);
+        return DISPATCH_OK;
+    }
+    return dispatch_continue(core, peer, now, reply);
+}
+
 static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *ledger,
                      struct now now, struct reply *reply)
 {
@@ -273,7 +377,7 @@ static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *l
                     (int)ledger->by);
         return DISPATCH_OK;
     }
-    if (ledger->first_row > 0 && !peer->scan) {
+    if (ledger->first_row > 0 && (!peer->scan || peer->scan->what != SCAN_FOR_LEDGER)) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "row %u of a roll-up that is not kept: begin with first_row 0",
                     ledger->first_row);
@@ -283,12 +387,7 @@ static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *l
         answer_ledger(core, peer, ledger->first_row, now, reply);
         return DISPATCH_OK;
     }
-    scan_end(core, &peer->scan);
-    if (scan_begin(core, SCAN_FOR_LEDGER, by, now.us, &peer->scan)) {
-        refuse_scan(reply);
-        return DISPATCH_OK;
-    }
-    return dispatch_continue(core, peer, now, reply);
+    return begin_scan(core, peer, SCAN_FOR_LEDGER, by, now, reply);
 }
 
 static int continue_refusal(struct core *core, struct peer *peer, struct reply *reply)
@@ -312,7 +411,16 @@ static int continue_scan(struct core *core, struct peer *peer, struct now now, s
         refuse_scan(reply);
         return DISPATCH_OK;
     }
-    answer_ledger(core, peer, 0, now, reply);
+    if (peer->scan->what == SCAN_FOR_LEDGER) {
+        answer_ledger(core, peer, 0, now, reply);
+        return DISPATCH_OK;
+    }
+    if (peer->scan->what == SCAN_FOR_USAGE) {
+        report_usage(core, peer->scan, now.ms, reply);
+    } else {
+        report_clients(core, peer->scan, peer->pending_slot, now.ms, reply);
+    }
+    scan_end(core, &peer->scan);
     return DISPATCH_OK;
 }
 
@@ -338,6 +446,12 @@ static int on_member_request(struct core *core, struct peer *peer, const Kmem__R
     if (request->body_case == KMEM__REQUEST__BODY_SIZE_OF) {
         return on_size_of(core, peer, request->size_of, reply);
     }
+    if (request->body_case == KMEM__REQUEST__BODY_LEASE) {
+        return on_lease(core, peer, request->lease, now, reply);
+    }
+    if (request->body_case == KMEM__REQUEST__BODY_RETURN_PAGES) {
+        return on_return(core, peer, request->return_pages, reply);
+    }
     return on_goodbye(core, peer, now);
 }
 
@@ -348,19 +462,20 @@ static int on_request(struct core *core, struct peer *peer, const Kmem__Request 
     case KMEM__REQUEST__BODY_ALLOCATE:
     case KMEM__REQUEST__BODY_RELEASE:
     case KMEM__REQUEST__BODY_SIZE_OF:
+    case KMEM__REQUEST__BODY_LEASE:
+    case KMEM__REQUEST__BODY_RETURN_PAGES:
     case KMEM__REQUEST__BODY_GOODBYE:
         return on_member_request(core, peer, request, now, reply);
     case KMEM__REQUEST__BODY_USAGE:
-        report_usage(core, now.ms, reply);
-        return DISPATCH_OK;
+        return begin_scan(core, peer, SCAN_FOR_USAGE, TALLY_BY_CLIENT, now, reply);
     case KMEM__REQUEST__BODY_LEDGER:
         return on_ledger(core, peer, request->ledger, now, reply);
     case KMEM__REQUEST__BODY_BLOCKS:
         report_blocks(core, (struct seg_off){request->blocks->from_offset}, now.ms, reply);
         return DISPATCH_OK;
     case KMEM__REQUEST__BODY_CLIENTS:
-        report_clients(core, request->clients->from_slot, now.ms, reply);
-        return DISPATCH_OK;
+        peer->pending_slot = request->clients->from_slot;
+        return begin_scan(core, peer, SCAN_FOR_CLIENTS, TALLY_BY_CLIENT, now, reply);
     case KMEM__REQUEST__BODY_OBITUARIES:
         report_obituaries(core, request->obituaries->from_number, now.ms, reply);
         return DISPATCH_OK;

@@ -29,6 +29,7 @@ struct peer {
     struct scan *scan;      /* the roll-up made last */
     uint64_t pending_id;    /* of the request whose answer takes several steps */
     uint64_t pending_bytes; /* of an allocation that is about to be refused */
+    uint32_t pending_slot;  /* where a report on clients begins */
 };
 
 /* The present, twice: ages need milliseconds, durations microseconds. */
@@ -39,7 +40,7 @@ struct now {
 
 enum {
     DISPATCH_OK,      /* the reply is complete */
-    DISPATCH_JOINED,  /* so is this one; the segment's descriptor goes with it. If the client had
+    DISPATCH_JOINED,  /* so is this one; the descriptors go with it. If the client had
                          another connection, that has been replaced: close it */
     DISPATCH_PENDING, /* call dispatch_continue() until it says otherwise; take no other request */
     DISPATCH_CLOSE,   /* the reply is complete; send it and close the connection */

@@ -150,6 +150,7 @@ static int socket_bind(struct listener *listener)
     const mode_t mask = umask(0177);
     int r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
     (void)umask(mask); /* returns the mask it replaces */
+    const bool bound = r == 0;
     struct stat status;
     if (r == 0 && listener->has_group &&
         (chown(listener->path, (uid_t)-1, listener->group) < 0 ||
@@ -160,6 +161,9 @@ static int socket_bind(struct listener *listener)
         r = -errno;
     }
     if (r) {
+        if (bound) {
+            (void)unlink(listener->path); /* nobody could connect to it */
+        }
         (void)close(fd); /* the first error is the one to report */
         return r;
     }
@@ -174,12 +178,16 @@ static int socket_listen(struct listener *listener)
     if (fd < 0) {
         return fd;
     }
-    const int r = uv_pipe_open(&listener->pipe, fd);
+    int r = uv_pipe_open(&listener->pipe, fd);
     if (r) {
         (void)close(fd); /* the pipe did not take it */
-        return r;
+    } else {
+        r = uv_listen((uv_stream_t *)&listener->pipe, BACKLOG, listener->connected);
     }
-    return uv_listen((uv_stream_t *)&listener->pipe, BACKLOG, listener->connected);
+    if (r) {
+        (void)unlink(listener->path); /* nobody listens behind it */
+    }
+    return r;
 }
 
 static bool path_is_ours(const struct listener *listener)

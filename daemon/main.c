@@ -19,8 +19,8 @@
 
 /* Descriptors that are nobody's: files, the loop's own, and connections of those who only ask. */
 #define DESCRIPTORS_RESERVED 128
-/* A connection and a pidfd. */
-#define DESCRIPTORS_PER_CLIENT 2
+/* A connection, a pidfd and a ledger. */
+#define DESCRIPTORS_PER_CLIENT 3
 
 /* Raises the limit of descriptors as far as it goes. Return: the clients it suffices for. */
 static uint32_t clients_limit_get(void)

@@ -16,10 +16,9 @@ struct obituary_draft {
     uint64_t num_bytes;
 };
 
-int obituaries_init(struct obituaries *obituaries, const struct reasons *reasons,
-                    const struct clients *clients)
+int obituaries_init(struct obituaries *obituaries, const struct tally_tables *tables)
 {
-    *obituaries = (struct obituaries){.reasons = reasons, .clients = clients};
+    *obituaries = (struct obituaries){.tables = *tables};
     obituaries->kept = calloc(OBITUARIES_KEPT, sizeof(*obituaries->kept));
     obituaries->drafts = calloc(CLIENTS_MAX, sizeof(*obituaries->drafts));
     if (!obituaries->kept || !obituaries->drafts) {
@@ -36,14 +35,14 @@ void obituaries_fini(struct obituaries *obituaries)
     }
     free(obituaries->drafts);
     free(obituaries->kept);
-    *obituaries = (struct obituaries){.reasons = NULL};
+    *obituaries = (struct obituaries){.kept = NULL};
 }
 
 void obituaries_note(struct obituaries *obituaries, const struct direct_block *block)
 {
     struct obituary_draft *draft = &obituaries->drafts[block->slot];
     if (draft->n_blocks == 0) {
-        draft->by_reason = tally_new(TALLY_BY_REASON, obituaries->reasons, obituaries->clients);
+        draft->by_reason = tally_new(TALLY_BY_REASON, &obituaries->tables);
     }
     draft->n_blocks++;
     draft->num_bytes += block->num_bytes;

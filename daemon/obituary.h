@@ -45,16 +45,14 @@ struct obituary {
 struct obituary_draft;
 
 struct obituaries {
-    const struct reasons *reasons;
-    const struct clients *clients;
+    struct tally_tables tables;
     struct obituary *kept;         /* OBITUARIES_KEPT, by number */
     struct obituary_draft *drafts; /* by slot */
     uint64_t n_written;
 };
 
 /** obituaries_init() - none yet. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, const struct reasons *reasons,
-                                  const struct clients *clients);
+KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, const struct tally_tables *tables);
 
 void obituaries_fini(struct obituaries *obituaries);
 

@@ -15,7 +15,7 @@
 /* 256 MiB: a segment that any machine has room for, and most first tries fit in. */
 #define DEFAULT_SEGMENT_BYTES (UINT64_C(256) << 20)
 
-enum { OPTION_COMMIT = 256, OPTION_GROUP, OPTION_LOG_LEVEL };
+enum { OPTION_COMMIT = 256, OPTION_GROUP, OPTION_QUOTA, OPTION_LOG_LEVEL };
 
 static const struct argp_option option_table[] = {
     {"name", 'n', "NAME", 0, "Name of the segment (default: default)", 0},
@@ -28,6 +28,8 @@ static const struct argp_option option_table[] = {
      0},
     {"group", OPTION_GROUP, "GROUP", 0,
      "Members of this group may join the segment, beside root and the daemon's own user", 0},
+    {"quota", OPTION_QUOTA, "SIZE", 0,
+     "What one client may have of the segment, leased pages included (default: all of it)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
@@ -64,6 +66,13 @@ static void size_parse(struct argp_state *state, struct options *options, const 
                    text, (unsigned long long)num_bytes, (unsigned long long)PAGE_BYTES);
     }
     options->segment_bytes = num_bytes;
+}
+
+static void quota_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    if (text_parse_bytes(text, &options->quota_bytes) || options->quota_bytes == 0) {
+        argp_error(state, "\"%s\" is no quota: write a size, as 16MiB", text);
+    }
 }
 
 static void socket_set(struct argp_state *state, struct options *options, const char *path)
@@ -128,6 +137,9 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_GROUP:
         group_parse(state, options, text);
+        return 0;
+    case OPTION_QUOTA:
+        quota_parse(state, options, text);
         return 0;
     case OPTION_LOG_LEVEL:
         if (log_level_parse(text, &options->log_level)) {

@@ -25,6 +25,7 @@ struct options {
     char name[NAME_MAX_BYTES + 1];
     char socket_path[SOCKET_PATH_MAX_BYTES + 1];
     uint64_t segment_bytes; /* whole pages */
+    uint64_t quota_bytes;   /* for each client; 0: none */
     bool lazy;              /* commit = lazy */
     bool has_group;
     gid_t group;

@@ -17,6 +17,8 @@
  *                    word[page]     = owner, k        now both runs exist
  *      give:         word[page]     = FREE, k
  *      join:         word[left]     = FREE, n + k     the right run's word is now inside a run
+ *      split:        word[page + k] = owner, n - k    a page inside a run
+ *                    word[page]     = owner, k        two runs of one owner
  *
  * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and a bit
  * per page. They are sparse anonymous memory: a segment that is mostly large runs touches little of
@@ -193,6 +195,44 @@ static int pages_index(struct pages *pages)
     return 0;
 }
 
+static size_t given_bytes(const struct pages *pages)
+{
+    return (pages->state->n_pages / 64 + 1) * sizeof(*pages->given);
+}
+
+void pages_are_new(struct pages *pages)
+{
+    memset(pages->given, 0, given_bytes(pages));
+}
+
+static bool page_was_given(const struct pages *pages, uint32_t page)
+{
+    return pages->given[page / 64] >> page % 64 & 1;
+}
+
+uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
+                            bool *ret_zero)
+{
+    const bool was_given = page_was_given(pages, page);
+    uint32_t n_alike = 1;
+    while (n_alike < n_pages && page_was_given(pages, page + n_alike) == was_given) {
+        n_alike++;
+    }
+    *ret_zero = !was_given;
+    return n_alike;
+}
+
+void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    const uint32_t end = page + n_pages;
+    while (page < end) {
+        const uint32_t bit = page % 64;
+        const uint32_t n_here = end - page < 64 - bit ? end - page : 64 - bit;
+        pages->given[page / 64] |= (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
+        page += n_here;
+    }
+}
+
 int pages_init(struct pages *pages, struct state *state)
 {
     *pages = (struct pages){.state = state};
@@ -200,8 +240,10 @@ int pages_init(struct pages *pages, struct state *state)
     pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
     pages->starts = calloc(state->n_pages / 64 + 1, sizeof(*pages->starts));
+    pages->given = calloc(state->n_pages / 64 + 1, sizeof(*pages->given));
     int r = -ENOMEM;
-    if (pages->next && pages->prev && pages->left && pages->starts) {
+    if (pages->next && pages->prev && pages->left && pages->starts && pages->given) {
+        memset(pages->given, 0xff, given_bytes(pages));
         r = pages_index(pages);
     }
     if (r) {
@@ -216,6 +258,7 @@ void pages_fini(struct pages *pages)
     free(pages->prev);
     free(pages->left);
     free(pages->starts);
+    free(pages->given);
     *pages = (struct pages){.state = NULL};
 }
 
@@ -256,6 +299,9 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
     }
     /* Before: all of the run is free. After: the owner has n_pages, the rest is a free run. */
     state_commit(state, &state->page_words[page], PAGE_WORD(page_state, owner, n_pages));
+    if (page_state != PAGE_LEASED) {
+        pages_note_given(pages, page, n_pages);
+    }
     left_set(pages, page);
     if (length > n_pages) {
         start_set(pages, page + n_pages);
@@ -293,6 +339,41 @@ void pages_give(struct pages *pages, uint32_t page)
     }
     left_set(pages, first);
     bin_insert(pages, first);
+}
+
+/* Makes two runs of one, of the same owner; the second begins at `page`. */
+static void run_split(struct pages *pages, uint32_t page)
+{
+    struct state *state = pages->state;
+    const uint32_t first = pages_run_of(pages, page);
+    const uint64_t word = pages_word(pages, first);
+    const uint32_t n_before = page - first;
+    const uint32_t n_behind = PAGE_WORD_PAGES(word) - n_before;
+    KMEM_ASSERT(PAGE_WORD_STATE(word) != PAGE_FREE);
+    if (n_before == 0) {
+        return;
+    }
+    /* Before and after: a page inside a run. */
+    state_commit(state, &state->page_words[page],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_behind));
+    /* Before: one run. After: two, of the same owner. */
+    state_commit(state, &state->page_words[first],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_before));
+    start_set(pages, page);
+    left_set(pages, first);
+    left_set(pages, page);
+}
+
+void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    const uint32_t first = pages_run_of(pages, page);
+    const uint32_t end = first + run_pages(pages, first);
+    KMEM_ASSERT(page + n_pages <= end);
+    if (page + n_pages < end) {
+        run_split(pages, page + n_pages);
+    }
+    run_split(pages, page);
+    pages_give(pages, page);
 }
 
 uint32_t pages_largest_hole(const struct pages *pages)

@@ -34,6 +34,9 @@ struct pages {
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
     uint64_t *starts; /* a bit for every page that begins a run */
+    /* A bit for every page that has been given to an owner since the segment's file was made: the
+       bytes of all others are 0. After a restart nobody knows, and all bits are set. */
+    uint64_t *given;
     uint32_t bin_first[N_PAGE_BINS];
     uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
     uint64_t n_free_pages;
@@ -68,8 +71,32 @@ KMEM_MUST_USE int pages_find(const struct pages *pages, uint32_t n_pages, uint32
 void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_state page_state,
                 uint32_t owner);
 
+/** pages_are_new() - the segment has just been made: nobody has been given a page yet */
+void pages_are_new(struct pages *pages);
+
+/**
+ * pages_zero_stretch() - how many pages from `page` on, at most n_pages, are alike in one thing
+ * @ret_zero:  whether they have never been given to anybody, so that every byte of them is 0
+ */
+uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
+                            bool *ret_zero);
+
+/**
+ * pages_note_given() - the pages are not known to be 0 any more
+ *
+ * pages_take() does that itself, but for PAGE_LEASED: a lease is told first which of its pages are.
+ */
+void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages);
+
 /** pages_give() - free the run that begins at `page`, and join it with free neighbours */
 void pages_give(struct pages *pages, uint32_t page);
+
+/**
+ * pages_give_part() - free n_pages from `page` on, which lie inside one run that is not free
+ *
+ * What is left of the run on either side stays its owner's.
+ */
+void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages);
 
 /** pages_word() - the word of the run that begins at `page` */
 uint64_t pages_word(const struct pages *pages, uint32_t page);

@@ -13,18 +13,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#define HASH_FUNCTION(key, n_bytes, hash) ((hash) = (unsigned)XXH3_64bits((key), (n_bytes)))
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
+
+#include "daemon/hash.h"
 
 struct reason {
     struct reason_totals totals;
     uint32_t id;
     UT_hash_handle hh; /* keyed by the words in the state file; not for the first two ids */
 };
+
+static uint32_t reason_hash(const struct reasons *reasons, const char *text, size_t n_bytes)
+{
+    return hash_words(reasons->state->header->instance, text, n_bytes);
+}
 
 static void reason_write(struct reasons *reasons, uint32_t id, const char *text, size_t n_bytes)
 {
@@ -108,7 +111,8 @@ static struct reason *reason_add(struct reasons *reasons, const char *text, size
     }
     reason_write(reasons, reason->id, text, n_bytes);
     const char *key = reasons->state->reasons[reason->id].bytes;
-    HASH_ADD_KEYPTR(hh, reasons->by_text, key, n_bytes, reason);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, reasons->by_text, key, n_bytes,
+                                reason_hash(reasons, key, n_bytes), reason);
     if (reason->hh.tbl == NULL) {
         /* No memory for the hash table: the words could not be found again. */
         reason_id_give(reasons, reason->id);
@@ -125,7 +129,8 @@ static struct reason *reason_find_or_add(struct reasons *reasons, const char *te
     if (n_bytes == 0) {
         return reasons->table[REASON_NONE];
     }
-    HASH_FIND(hh, reasons->by_text, text, n_bytes, reason);
+    HASH_FIND_BYHASHVALUE(hh, reasons->by_text, text, n_bytes, reason_hash(reasons, text, n_bytes),
+                          reason);
     if (!reason) {
         reason = reason_add(reasons, text, n_bytes);
     }
@@ -190,7 +195,8 @@ static bool reason_is_found(const struct reasons *reasons, uint32_t id)
 {
     const struct state_reason *slot = &reasons->state->reasons[id];
     struct reason *reason = NULL;
-    HASH_FIND(hh, reasons->by_text, slot->bytes, slot->n_bytes, reason);
+    HASH_FIND_BYHASHVALUE(hh, reasons->by_text, slot->bytes, slot->n_bytes,
+                          reason_hash(reasons, slot->bytes, slot->n_bytes), reason);
     return reason == reasons->table[id];
 }
 

@@ -19,10 +19,6 @@
 #include "daemon/state.h"
 #include "proto/attributes.h"
 
-#define REASON_NONE UINT32_C(0)
-#define REASON_OTHER UINT32_C(1)
-#define REASONS_RESERVED UINT32_C(2)
-
 struct reason;
 
 struct reasons {

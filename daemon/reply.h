@@ -35,6 +35,8 @@ struct reply {
         Kmem__ClientsReport clients;
         Kmem__ObituariesReport obituaries;
         Kmem__Farewell farewell;
+        Kmem__Leased leased;
+        Kmem__Returned returned;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

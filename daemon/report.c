@@ -13,12 +13,14 @@
 #include <string.h>
 
 #include "daemon/tick.h"
+#include "daemon/walk.h"
 #include "proto/text.h"
 
 static struct scan *scan_new(const struct core *core, enum tally_by by, uint64_t now_us)
 {
+    const struct tally_tables tables = core_tables(core);
     struct scan *scan = calloc(1, sizeof(*scan));
-    struct tally *tally = tally_new(by, &core->reasons, &core->clients);
+    struct tally *tally = tally_new(by, &tables);
     if (!scan || !tally) {
         (void)tally_free(tally); /* NULL, and not needed */
         free(scan);
@@ -58,10 +60,28 @@ static bool scan_drop_oldest(struct core *core)
     return false;
 }
 
+/*
+ * Refusals leave two places to those who ask: clients that run into a full segment all at once
+ * would take every one of them, just when somebody has to find out why.
+ */
+#define REFUSALS_MAX (SCANS_MAX - 2)
+
+static bool scan_may_begin(const struct core *core, enum scan_for what)
+{
+    uint32_t n_refusals = 0;
+    for (uint32_t i = 0; i < core->n_scans; i++) {
+        n_refusals += core->scans[i]->what == SCAN_FOR_REFUSAL;
+    }
+    return what != SCAN_FOR_REFUSAL || n_refusals < REFUSALS_MAX;
+}
+
 int scan_begin(struct core *core, enum scan_for what, enum tally_by by, uint64_t now_us,
                struct scan **place)
 {
     KMEM_ASSERT(*place == NULL);
+    if (!scan_may_begin(core, what)) {
+        return SCAN_E_BUSY;
+    }
     if (core->n_scans == SCANS_MAX && !scan_drop_oldest(core)) {
         return SCAN_E_BUSY;
     }
@@ -79,14 +99,20 @@ int scan_begin(struct core *core, enum scan_for what, enum tally_by by, uint64_t
 static bool scan_block(const struct direct_block *block, void *user)
 {
     struct scan *scan = user;
-    scan->failed = tally_add(scan->tally, block) != 0;
+    if (block->leased) {
+        scan->n_leased_blocks++;
+        scan->leased_bytes += block->num_bytes;
+    }
+    scan->failed = scan->what != SCAN_FOR_USAGE && tally_add(scan->tally, block) != 0;
     return !scan->failed;
 }
 
 void scan_step(struct scan *scan, const struct core *core, uint64_t now_us)
 {
-    scan->from = direct_walk(&core->direct, scan->from, SCAN_BUDGET, scan_block, scan);
-    if (scan->from.bytes == 0 && !scan->failed) {
+    const bool by_groups = scan->what == SCAN_FOR_LEDGER || scan->what == SCAN_FOR_REFUSAL;
+    const enum walk_which which = by_groups ? WALK_ALL : WALK_LEASED;
+    scan->from = walk(core, scan->from, SCAN_BUDGET, which, scan_block, scan);
+    if (scan->from.bytes == 0 && !scan->failed && by_groups) {
         scan->failed = tally_sort(scan->tally) != 0;
     }
     scan->done = scan->failed || scan->from.bytes == 0;
@@ -109,9 +135,32 @@ static void statistic_add(struct reply *reply, const char *name, Kmem__Statistic
     report->statistics[report->n_statistics++] = row;
 }
 
-void report_usage(const struct core *core, uint64_t now_ms, struct reply *reply)
+/*
+ * The leases at one moment: clients take and give up pages while the figures are made.
+ *
+ *      told_bytes + waste_bytes + unused_bytes == the leased pages
+ */
+struct leased_figures {
+    uint64_t unused_bytes;
+    uint64_t told_bytes;  /* live blocks, as asked for */
+    uint64_t waste_bytes; /* of the pages in use, what is not asked for */
+};
+
+/* A client may tell more than its pages hold; and one that told may have ended since. */
+static struct leased_figures leased_figures(const struct core *core, const struct scan *scan)
+{
+    const uint64_t n_unused = leases_n_unused(&core->leases);
+    const uint64_t carved_bytes = (core->leases.n_pages - n_unused) << PAGE_SHIFT;
+    const uint64_t told_bytes =
+        scan->leased_bytes < carved_bytes ? scan->leased_bytes : carved_bytes;
+    return (struct leased_figures){n_unused << PAGE_SHIFT, told_bytes, carved_bytes - told_bytes};
+}
+
+void report_usage(const struct core *core, const struct scan *scan, uint64_t now_ms,
+                  struct reply *reply)
 {
     const char *name = core->config.segment_name;
+    const struct leased_figures leased = leased_figures(core, scan);
     kmem__usage_report__init(&reply->body.usage);
     reply->body.usage.segment_name = reply_string(reply, name, strlen(name));
     reply->body.usage.daemon_version = reply_string(reply, KMEM_VERSION, strlen(KMEM_VERSION));
@@ -170,13 +219,13 @@ struct blocks_walk {
 
 static bool block_row_add(const struct direct_block *block, void *user)
 {
-    const struct blocks_walk *walk = user;
-    struct reply *reply = walk->reply;
+    const struct blocks_walk *rows = user;
+    struct reply *reply = rows->reply;
     Kmem__BlocksReport *report = &reply->body.blocks;
     const struct client_identity *holder =
-        &clients_get(&walk->core->clients, block->slot)->identity;
-    size_t n_reason_bytes;
-    const char *reason = reasons_text(&walk->core->reasons, block->reason, &n_reason_bytes);
+        &clients_get(&rows->core->clients, block->slot)->identity;
+    char reason[REASON_MAX_BYTES];
+    const size_t n_reason_bytes = walk_reason(rows->core, block, reason);
     if (report->n_blocks == REPLY_ROWS_MAX ||
         !reply_row_fits(reply, n_reason_bytes + strlen(holder->command))) {
         return false;
@@ -189,7 +238,7 @@ static bool block_row_add(const struct direct_block *block, void *user)
     row->pid = holder->pid;
     row->uid = holder->uid;
     row->command = reply_string(reply, holder->command, strlen(holder->command));
-    row->age_ms = tick_age_ms(block->born, walk->now);
+    row->age_ms = tick_age_ms(block->born, rows->now);
     report->blocks[report->n_blocks++] = row;
     return true;
 }
@@ -197,11 +246,11 @@ static bool block_row_add(const struct direct_block *block, void *user)
 void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms,
                    struct reply *reply)
 {
-    struct blocks_walk walk = {core, reply, core_tick(core, now_ms)};
+    struct blocks_walk rows = {core, reply, core_tick(core, now_ms)};
     Kmem__BlocksReport *report = &reply->body.blocks;
     kmem__blocks_report__init(report);
     report->blocks = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Block *));
-    const struct seg_off next = direct_walk(&core->direct, from, SCAN_BUDGET, block_row_add, &walk);
+    const struct seg_off next = walk(core, from, SCAN_BUDGET, WALK_ALL, block_row_add, &rows);
     report->more = next.bytes != 0;
     report->next_offset = next.bytes;
     reply->response.body_case = KMEM__RESPONSE__BODY_BLOCKS;
@@ -210,7 +259,8 @@ void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms
 
 /* ----------------------------------------------------------------------------------- clients -- */
 
-static Kmem__Client *client_row(const struct client *client, uint32_t now, struct reply *reply)
+static Kmem__Client *client_row(const struct client *client, const struct tally_group *leased,
+                                uint32_t now, struct reply *reply)
 {
     const struct client_identity *identity = &client->identity;
     Kmem__Client *row = reply_take(reply, sizeof(*row));
@@ -221,15 +271,16 @@ static Kmem__Client *client_row(const struct client *client, uint32_t now, struc
     row->gid = identity->gid;
     row->command = reply_string(reply, identity->command, strlen(identity->command));
     row->connected = client->connected;
-    row->n_blocks = client->n_blocks;
-    row->num_bytes = client->num_bytes;
+    row->n_blocks = client->n_blocks + (leased ? leased->n_blocks : 0);
+    row->num_bytes = client->num_bytes + (leased ? leased->num_bytes : 0);
+    row->leased_bytes = client->leased_pages << PAGE_SHIFT;
     row->peak_bytes = client->peak_bytes;
     row->age_ms = tick_age_ms(client->born, now);
     return row;
 }
 
-void report_clients(const struct core *core, uint32_t from_slot, uint64_t now_ms,
-                    struct reply *reply)
+void report_clients(const struct core *core, const struct scan *scan, uint32_t from_slot,
+                    uint64_t now_ms, struct reply *reply)
 {
     Kmem__ClientsReport *report = &reply->body.clients;
     kmem__clients_report__init(report);
@@ -238,8 +289,8 @@ void report_clients(const struct core *core, uint32_t from_slot, uint64_t now_ms
     while (client && report->n_clients < REPLY_ROWS_MAX &&
            reply_row_fits(reply, strlen(client->identity.command))) {
         if (client->client_state == CLIENT_LIVE) {
-            report->clients[report->n_clients++] =
-                client_row(client, core_tick(core, now_ms), reply);
+            report->clients[report->n_clients++] = client_row(
+                client, tally_group_of(scan->tally, client), core_tick(core, now_ms), reply);
         }
         client = clients_next(&core->clients, client->slot + 1);
     }
@@ -251,7 +302,8 @@ void report_clients(const struct core *core, uint32_t from_slot, uint64_t now_ms
 
 /* -------------------------------------------------------------------------------- obituaries -- */
 
-static void obituary_reasons(const struct obituary *obituary, uint32_t now, struct reply *reply,
+/* A block is as old as it was when its owner ended. */
+static void obituary_reasons(const struct obituary *obituary, struct reply *reply,
                              Kmem__Obituary *row)
 {
     row->rows = reply_take(reply, OBITUARY_ROWS * sizeof(*row->rows));
@@ -262,7 +314,7 @@ static void obituary_reasons(const struct obituary *obituary, uint32_t now, stru
         reason->key = reply_string(reply, from->reason, strlen(from->reason));
         reason->n_blocks = from->n_blocks;
         reason->num_bytes = from->num_bytes;
-        reason->oldest_ms = tick_age_ms(from->oldest, now);
+        reason->oldest_ms = tick_age_ms(from->oldest, obituary->ended);
         row->rows[row->n_rows++] = reason;
     }
 }
@@ -293,7 +345,7 @@ static Kmem__Obituary *obituary_row(const struct obituary *obituary, uint32_t no
     row->num_bytes = obituary->num_bytes;
     row->peak_bytes = obituary->peak_bytes;
     row->n_reasons = obituary->n_reasons;
-    obituary_reasons(obituary, now, reply, row);
+    obituary_reasons(obituary, reply, row);
     return row;
 }
 
@@ -340,6 +392,20 @@ static void holders_format(const struct tally *by_reason, char *buffer, size_t b
     }
 }
 
+void report_quota(const struct core *core, const struct client *client, uint64_t num_bytes,
+                  struct reply *reply)
+{
+    char asked[TEXT_BYTES_MAX];
+    char charged[TEXT_BYTES_MAX];
+    char quota[TEXT_BYTES_MAX];
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_QUOTA,
+                "%s more is over the quota: process %u has %s of the %s that one client may have; "
+                "release some of it, or start kmemd with a larger --quota",
+                text_format_bytes(num_bytes, asked, sizeof(asked)), client->identity.pid,
+                text_format_bytes(client_charged_bytes(client), charged, sizeof(charged)),
+                text_format_bytes(core->config.quota_bytes, quota, sizeof(quota)));
+}
+
 void report_no_room(const struct core *core, const struct scan *scan, uint64_t num_bytes,
                     struct reply *reply)
 {
@@ -358,5 +424,5 @@ void report_no_room(const struct core *core, const struct scan *scan, uint64_t n
                 text_format_bytes(core_free_bytes(core), free_text, sizeof(free_text)),
                 text_format_bytes(core_segment_bytes(core), all, sizeof(all)),
                 text_format_bytes(core_largest_hole_bytes(core), hole, sizeof(hole)),
-                scan ? holders : "not known, for want of memory");
+                scan ? holders : "not known just now");
 }

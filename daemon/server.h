@@ -10,7 +10,9 @@
 
 #include <uv.h>
 
+#include "daemon/backing.h"
 #include "daemon/core.h"
+#include "daemon/ledgers.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
@@ -25,14 +27,16 @@ struct server {
     uv_loop_t loop;
     struct listener *listener;
     struct reaper reaper;
+    struct backing backing;
+    struct ledgers ledgers;
     struct core core;
     uv_signal_t signals[3];
     uv_idle_t idle;      /* runs while there is work that nobody's bytes will trigger */
+    uv_timer_t clock;    /* runs while there are clients: they read the time */
     uv_check_t turn;     /* once in each turn of the loop */
     uint32_t n_accepted; /* in this turn */
     bool accept_waits;   /* a connection is left for the next turn */
     bool ending;
-    int exit_status;
     int segment_fd;
     int state_fd;
     void *state_base;

@@ -84,13 +84,13 @@ static int session_write_rest(struct session *session, const unsigned char *byte
     return uv_write(&session->write, (uv_stream_t *)&session->pipe, &buffer, 1, session_written);
 }
 
-/* The response with which the segment's descriptor goes: libuv sends no plain descriptors. */
-static ssize_t session_send_with_segment(struct session *session, const unsigned char *bytes,
-                                         size_t n_bytes)
+/* The response with which the descriptors go: libuv sends no plain ones. */
+static ssize_t session_send_with_files(struct session *session, const unsigned char *bytes,
+                                       size_t n_bytes)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(WELCOME_DESCRIPTORS * sizeof(int))];
     } control = {.bytes = {0}};
     struct iovec part = {.iov_base = (void *)bytes, .iov_len = n_bytes};
     struct msghdr message = {
@@ -102,10 +102,18 @@ static ssize_t session_send_with_segment(struct session *session, const unsigned
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &session->server->segment_fd, sizeof(int));
+    struct server *server = session->server;
+    const struct client *client = session->peer.client;
+    int fds[WELCOME_DESCRIPTORS] = {server->segment_fd, -1, server->ledgers.clock_fd};
+    _Atomic uint64_t *states; /* the client has it */
+    int r = ledgers_open(&server->ledgers, client->slot, &fds[1], &states);
+    if (r) {
+        return r;
+    }
+    header->cmsg_len = CMSG_LEN(sizeof(fds));
+    memcpy(CMSG_DATA(header), fds, sizeof(fds));
     uv_os_fd_t fd;
-    const int r = uv_fileno((uv_handle_t *)&session->pipe, &fd);
+    r = uv_fileno((uv_handle_t *)&session->pipe, &fd);
     if (r) {
         return r;
     }
@@ -114,15 +122,15 @@ static ssize_t session_send_with_segment(struct session *session, const unsigned
 }
 
 /* Encodes and sends the server's reply. Return: 0, or a negative errno. */
-static int session_answer(struct session *session, bool with_segment)
+static int session_answer(struct session *session, bool with_files)
 {
     struct server *server = session->server;
     const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
                                         FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
     KMEM_ASSERT(n_bytes > 0); /* reply_row_fits() saw to it */
-    if (with_segment) {
+    if (with_files) {
         /* The first response on an empty socket: it is taken whole, or something is wrong. */
-        const ssize_t n_sent = session_send_with_segment(session, server->frame, n_bytes);
+        const ssize_t n_sent = session_send_with_files(session, server->frame, n_bytes);
         return n_sent < 0 ? (int)n_sent : ((size_t)n_sent < n_bytes ? -EAGAIN : 0);
     }
     uv_buf_t buffer = uv_buf_init((char *)server->frame, (unsigned)n_bytes);
@@ -143,9 +151,9 @@ static int session_answer(struct session *session, bool with_segment)
 static void session_join_failed(struct session *session, int error)
 {
     struct server *server = session->server;
-    log_warning("the segment's descriptor can not be sent to process %u: %s",
-                session->peer.identity.pid, strerror(-error));
-    if (session->peer.client->n_blocks == 0) {
+    log_warning("the descriptors can not be sent to process %u: %s", session->peer.identity.pid,
+                strerror(-error));
+    if (client_charged_bytes(session->peer.client) == 0) {
         /* One that came back with blocks stays, without its connection. */
         core_end(&server->core, session->peer.client, true, server_now().ms);
         server_work(server);

@@ -16,12 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
-#define HASH_FUNCTION(key, n_bytes, hash) ((hash) = (unsigned)XXH3_64bits((key), (n_bytes)))
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
+
+#include "daemon/hash.h"
 
 struct tally_row {
     struct tally_group group;
@@ -43,28 +41,39 @@ struct tally_link {
     uint32_t generation;
 };
 
+/* An id of a client's own table: reasons there are never replaced while the client lives. */
+struct tally_told {
+    struct tally_row *row;
+    uint32_t slot;
+    uint32_t generation;
+    uint32_t id;
+};
+
+/* 4,096: some hundred clients with some dozen reasons each, in 96 KiB. */
+#define TOLD_LINKS 4096
+
 struct tally {
     enum tally_by by;
-    const struct reasons *reasons;
-    const struct clients *clients;
+    struct tally_tables tables;
     struct tally_link *links; /* by reason's id or by slot, of those that exist at the beginning */
     uint32_t n_links;
-    struct tally_row *rows; /* hash */
+    struct tally_told *told; /* by reason, for ids of clients' own tables */
+    struct tally_row *rows;  /* hash */
     struct tally_row **sorted;
 };
 
-struct tally *tally_new(enum tally_by by, const struct reasons *reasons,
-                        const struct clients *clients)
+struct tally *tally_new(enum tally_by by, const struct tally_tables *tables)
 {
     struct tally *tally = calloc(1, sizeof(*tally));
     if (!tally) {
         return NULL;
     }
-    *tally = (struct tally){.by = by, .reasons = reasons, .clients = clients};
+    *tally = (struct tally){.by = by, .tables = *tables};
     /* + 1: there may be no client yet, and calloc() of nothing may be NULL. */
-    tally->n_links = by == TALLY_BY_REASON ? reasons->n_ids : clients->n_slots + 1;
+    tally->n_links = by == TALLY_BY_REASON ? tables->reasons->n_ids : tables->clients->n_slots + 1;
     tally->links = calloc(tally->n_links, sizeof(*tally->links));
-    return tally->links ? tally : tally_free(tally);
+    tally->told = calloc(TOLD_LINKS, sizeof(*tally->told));
+    return tally->links && tally->told ? tally : tally_free(tally);
 }
 
 struct tally *tally_free(struct tally *tally)
@@ -80,16 +89,24 @@ struct tally *tally_free(struct tally *tally)
         free(row);
     }
     free(tally->sorted);
+    free(tally->told);
     free(tally->links);
     free(tally);
     return NULL;
 }
 
 /* A reason's group: its words up to '#'. */
-static void name_by_reason(const struct tally *tally, uint32_t reason, struct tally_name *name)
+static void name_by_reason(const struct tally *tally, const struct direct_block *block,
+                           struct tally_name *name)
 {
     size_t n_bytes;
-    const char *text = reasons_text(tally->reasons, reason, &n_bytes);
+    char told[REASON_MAX_BYTES];
+    const char *text = told;
+    if (block->leased && block->reason > REASON_OTHER) {
+        n_bytes = told_reason(tally->tables.told, block->slot, block->reason, told);
+    } else {
+        text = reasons_text(tally->tables.reasons, block->reason, &n_bytes);
+    }
     const char *detail = memchr(text, '#', n_bytes);
     if (detail && detail > text) {
         n_bytes = (size_t)(detail - text);
@@ -123,15 +140,21 @@ static void name_of(const struct tally *tally, const struct direct_block *block,
 {
     *name = (struct tally_name){.pid = 0};
     if (tally->by == TALLY_BY_REASON) {
-        name_by_reason(tally, block->reason, name);
+        name_by_reason(tally, block, name);
         return;
     }
-    const struct client *client = clients_get(tally->clients, block->slot);
+    const struct client *client = clients_get(tally->tables.clients, block->slot);
     if (tally->by == TALLY_BY_CLIENT) {
         name_by_client(client, name);
     } else {
         name_by_uid(client, name);
     }
+}
+
+static uint32_t name_hash(const struct tally *tally, const struct tally_name *name)
+{
+    const uint64_t instance = tally->tables.reasons->state->header->instance;
+    return hash_words(instance, name->key, name->n_key_bytes);
 }
 
 static struct tally_row *row_add(struct tally *tally, const struct tally_name *name)
@@ -149,7 +172,8 @@ static struct tally_row *row_add(struct tally *tally, const struct tally_name *n
         .pid = name->pid,
         .uid = name->uid,
     };
-    HASH_ADD_KEYPTR(hh, tally->rows, row->text, name->n_key_bytes, row);
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, tally->rows, row->text, name->n_key_bytes,
+                                name_hash(tally, name), row);
     if (row->hh.tbl == NULL) {
         free(row);
         return NULL;
@@ -163,17 +187,18 @@ static struct tally_row *row_find_or_add(struct tally *tally, const struct direc
     struct tally_name name;
     struct tally_row *row = NULL;
     name_of(tally, block, &name);
-    HASH_FIND(hh, tally->rows, name.key, name.n_key_bytes, row);
+    HASH_FIND_BYHASHVALUE(hh, tally->rows, name.key, name.n_key_bytes, name_hash(tally, &name),
+                          row);
     return row ? row : row_add(tally, &name);
 }
 
-/* The row of a block, by the link from its id if there is one. */
-static struct tally_row *row_of(struct tally *tally, const struct direct_block *block)
+/* The row of a direct block by its reason's id, or of any block by its client. */
+static struct tally_row *row_by_link(struct tally *tally, const struct direct_block *block)
 {
     const bool by_reason = tally->by == TALLY_BY_REASON;
     const uint32_t id = by_reason ? block->reason : block->slot;
-    const uint32_t generation = by_reason ? reasons_generation(tally->reasons, id)
-                                          : clients_get(tally->clients, id)->generation;
+    const uint32_t generation = by_reason ? reasons_generation(tally->tables.reasons, id)
+                                          : clients_get(tally->tables.clients, id)->generation;
     if (id >= tally->n_links) {
         return row_find_or_add(tally, block);
     }
@@ -184,10 +209,29 @@ static struct tally_row *row_of(struct tally *tally, const struct direct_block *
     return link->row;
 }
 
+/* The row of a leased block by its reason's id in its client's table. */
+static struct tally_row *row_by_told(struct tally *tally, const struct direct_block *block)
+{
+    const uint32_t generation = clients_get(tally->tables.clients, block->slot)->generation;
+    const uint32_t hash = (block->reason + block->slot * UINT32_C(2654435761)) % TOLD_LINKS;
+    struct tally_told *told = &tally->told[hash];
+    if (!told->row || told->slot != block->slot || told->generation != generation ||
+        told->id != block->reason) {
+        *told = (struct tally_told){
+            .row = row_find_or_add(tally, block),
+            .slot = block->slot,
+            .generation = generation,
+            .id = block->reason,
+        };
+    }
+    return told->row;
+}
+
 int tally_add(struct tally *tally, const struct direct_block *block)
 {
     KMEM_ASSERT(tally->sorted == NULL);
-    struct tally_row *row = row_of(tally, block);
+    const bool told = tally->by == TALLY_BY_REASON && block->leased && block->reason > REASON_OTHER;
+    struct tally_row *row = told ? row_by_told(tally, block) : row_by_link(tally, block);
     if (!row) {
         return -ENOMEM;
     }
@@ -196,6 +240,17 @@ int tally_add(struct tally *tally, const struct direct_block *block)
     group->num_bytes += block->num_bytes;
     group->oldest = block->born < group->oldest ? block->born : group->oldest;
     return 0;
+}
+
+const struct tally_group *tally_group_of(const struct tally *tally, const struct client *client)
+{
+    KMEM_ASSERT(tally->by == TALLY_BY_CLIENT);
+    KMEM_ASSERT(tally->links != NULL);
+    if (client->slot >= tally->n_links) {
+        return NULL; /* it joined after the tally was begun */
+    }
+    const struct tally_link *link = &tally->links[client->slot];
+    return link->row && link->generation == client->generation ? &link->row->group : NULL;
 }
 
 static int row_compare(const void *left, const void *right)
@@ -225,6 +280,8 @@ int tally_sort(struct tally *tally)
     tally->sorted = sorted;
     free(tally->links); /* nothing is added to a sorted tally: what is kept is its rows */
     tally->links = NULL;
+    free(tally->told);
+    tally->told = NULL;
     return 0;
 }
 

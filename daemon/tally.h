@@ -15,6 +15,7 @@
 #include "daemon/clients.h"
 #include "daemon/direct.h"
 #include "daemon/reasons.h"
+#include "daemon/told.h"
 #include "proto/attributes.h"
 #include "proto/limits.h"
 
@@ -32,9 +33,15 @@ struct tally_group {
 
 struct tally;
 
+/* Whose tables the ids in blocks are looked up in. */
+struct tally_tables {
+    const struct reasons *reasons;
+    const struct clients *clients;
+    const struct told *told;
+};
+
 /** tally_new() - an empty tally. Return: the tally, NULL without memory. */
-KMEM_MUST_USE struct tally *tally_new(enum tally_by by, const struct reasons *reasons,
-                                      const struct clients *clients);
+KMEM_MUST_USE struct tally *tally_new(enum tally_by by, const struct tally_tables *tables);
 
 /** tally_free() - Return: NULL. */
 struct tally *tally_free(struct tally *tally);
@@ -44,6 +51,12 @@ KMEM_MUST_USE int tally_add(struct tally *tally, const struct direct_block *bloc
 
 /** tally_sort() - put the groups with the most bytes first, once. Return: 0 or -ENOMEM. */
 KMEM_MUST_USE int tally_sort(struct tally *tally);
+
+/**
+ * tally_group_of() - what is counted for a client so far, before tally_sort(); by client only
+ * Return: its group, NULL if no block of it was counted.
+ */
+const struct tally_group *tally_group_of(const struct tally *tally, const struct client *client);
 
 /** tally_n_groups() - how many groups there are */
 size_t tally_n_groups(const struct tally *tally);

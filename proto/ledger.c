@@ -37,11 +37,17 @@ void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages)
 {
     uint64_t at = 0;
     (void)layout_reserve(&at, sizeof(struct ledger_header)); /* the header begins at 0 */
+    layout->states_at = layout_reserve(&at, (n_pages + UINT64_C(7)) / 8 * sizeof(uint64_t));
     layout->heads_at = layout_reserve(&at, n_pages * sizeof(struct ledger_head));
+    layout->outside_at = layout_reserve(&at, (uint64_t)n_pages * OUTSIDE_WORDS * sizeof(uint64_t));
     for (uint32_t plane = 0; plane < N_PLANES; plane++) {
         const uint64_t n_entries = (uint64_t)n_pages << PLANE_SHIFT(plane);
-        layout->plane_at[plane] = layout_reserve(&at, n_entries * sizeof(struct ledger_entry));
+        layout->plane_at[plane] =
+            layout_reserve(&at, CPU_PAGE_SKEW_BYTES + n_entries * sizeof(struct ledger_entry)) +
+            CPU_PAGE_SKEW_BYTES;
     }
+    layout->reasons_at =
+        layout_reserve(&at, (uint64_t)LEDGER_REASONS_MAX * sizeof(struct ledger_reason));
     layout->total_bytes = at;
 }
 
@@ -58,6 +64,8 @@ uint64_t ledger_layout_signature(void)
     signature = signature_feed(signature, sizeof(struct ledger_head));
     signature = signature_feed(signature, sizeof(struct ledger_entry));
     signature = signature_feed(signature, ENTRY_REASON_SHIFT);
+    signature = signature_feed(signature, LEDGER_REASONS_MAX);
+    signature = signature_feed(signature, CPU_PAGE_SKEW_BYTES);
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         signature = signature_feed(signature, size_classes[i].block_bytes);
         signature = signature_feed(signature, size_classes[i].span_pages);
@@ -71,20 +79,31 @@ static void ledger_view(struct ledger *ledger, void *base, uint32_t n_pages)
     struct ledger_layout layout;
     ledger_layout_init(&layout, n_pages);
     unsigned char *bytes = base;
+    ledger->header = base;
+    ledger->states = (void *)(bytes + layout.states_at);
     ledger->heads = (void *)(bytes + layout.heads_at);
+    ledger->outside = (void *)(bytes + layout.outside_at);
+    ledger->reasons = (void *)(bytes + layout.reasons_at);
     for (uint32_t plane = 0; plane < N_PLANES; plane++) {
         ledger->planes[plane] = (void *)(bytes + layout.plane_at[plane]);
     }
     ledger->n_pages = n_pages;
 }
 
+void ledger_header_init(struct ledger_header *header, uint32_t n_pages)
+{
+    *header = (struct ledger_header){
+        .magic = LEDGER_MAGIC,
+        .layout = ledger_layout_signature(),
+        .n_pages = n_pages,
+        .n_reasons = REASONS_RESERVED,
+    };
+}
+
 void ledger_format(struct ledger *ledger, void *base, uint32_t n_pages)
 {
     ledger_view(ledger, base, n_pages);
-    struct ledger_header *header = base;
-    header->magic = LEDGER_MAGIC;
-    header->layout = ledger_layout_signature();
-    header->n_pages = n_pages;
+    ledger_header_init(ledger->header, n_pages);
 }
 
 int ledger_attach(struct ledger *ledger, void *base, uint32_t n_pages)
@@ -114,6 +133,8 @@ static void head_open(struct ledger_head *head, uint32_t kind, uint32_t size_cla
     head->n_used = 0;
     head->next = 0;
     head->prev = 0;
+    head->reserved = 0;
+    atomic_store_explicit(&head->remote, 0, memory_order_relaxed); /* Relaxed: kind publishes it. */
     store_prepare_u32(&head->kind, kind);
 }
 
@@ -175,33 +196,15 @@ uint32_t ledger_take(struct ledger *ledger, uint32_t page, uint64_t num_bytes, u
     struct ledger_entry *entries = ledger_entries(ledger, page);
     KMEM_CHECK(num_bytes >= 1);
     KMEM_CHECK(num_bytes <= ledger_block_bytes(ledger, page));
-    uint32_t index = head->n_carved;
-    if (head->free != 0) {
-        index = head->free - UINT32_C(1);
-        /* Relaxed: the owner reads what it wrote itself. */
-        head->free = (uint16_t)atomic_load_explicit(&entries[index].born, memory_order_relaxed);
-    } else {
-        KMEM_ASSERT(index < ledger_n_blocks(ledger, page));
-        head->n_carved++;
-    }
-    head->n_used++;
-    struct ledger_entry *entry = &entries[index];
-    store_prepare_u32(&entry->born, born);
-    store_prepare_u32(&entry->holder, holder);
-    /* Before: the block is free. After: it is live, and whose and why is in place. */
-    store_commit(&entry->word, ENTRY_WORD(num_bytes, reason));
-    return index;
+    KMEM_ASSERT(head_kind(head) == HEAD_LARGE ? head->n_used == 0 : !ledger_slab_is_full(head));
+    return entry_take(head, entries, ENTRY_WORD(num_bytes, reason), born, holder);
 }
 
 void ledger_give(struct ledger *ledger, const struct ledger_block *block)
 {
     struct ledger_head *head = &ledger->heads[block->page];
     KMEM_ASSERT(head->n_used > 0);
-    /* Before: the block is live. After: it is free, on no list; a rebuild finds it. */
-    store_commit(&block->entry->word, 0);
-    store_prepare_u32(&block->entry->born, head->free);
-    head->free = (uint16_t)(block->index + 1);
-    head->n_used--;
+    entry_give(head, ledger_entries(ledger, block->page), block->index);
 }
 
 /* The slab that a page belongs to, or belonged to; false if the page never was of one. */
@@ -227,10 +230,10 @@ static bool ledger_slab_at(const struct ledger *ledger, uint32_t page, uint32_t 
  * lead to an open slab may still be inside a large block, and the way to know is to walk back to
  * the next open head. Only wrong pointers come here.
  */
-static int ledger_find_behind(const struct ledger *ledger, uint32_t page,
+static int ledger_find_behind(const struct ledger *ledger, uint32_t page, uint32_t from_page,
                               struct ledger_block *ret_block, int otherwise)
 {
-    for (uint32_t first = page; first-- > 0;) {
+    for (uint32_t first = page; first-- > from_page;) {
         const struct ledger_head *head = &ledger->heads[first];
         const uint32_t kind = head_kind(head);
         if (kind == HEAD_SLAB) {
@@ -278,6 +281,12 @@ static bool was_block_start(const struct ledger_head *head, uint64_t within_byte
 
 int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_block *ret_block)
 {
+    return ledger_find_from(ledger, off, 0, ret_block);
+}
+
+int ledger_find_from(const struct ledger *ledger, struct seg_off off, uint32_t from_page,
+                     struct ledger_block *ret_block)
+{
     const uint64_t page_number = off.bytes >> PAGE_SHIFT;
     if (page_number == 0 || page_number >= ledger->n_pages) {
         return LEDGER_E_WILD;
@@ -285,7 +294,7 @@ int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_b
     const uint32_t page = (uint32_t)page_number;
     uint32_t first;
     if (!ledger_slab_at(ledger, page, &first)) {
-        return ledger_find_behind(ledger, page, ret_block, LEDGER_E_WILD);
+        return ledger_find_behind(ledger, page, from_page, ret_block, LEDGER_E_WILD);
     }
     const struct ledger_head *head = &ledger->heads[first];
     const uint64_t within_bytes = off.bytes - ((uint64_t)first << PAGE_SHIFT);
@@ -299,7 +308,7 @@ int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_b
     }
     const bool was_closed = kind == HEAD_CLOSED || kind == HEAD_CLOSED_LARGE;
     const bool was_start = was_closed && was_block_start(head, within_bytes);
-    return ledger_find_behind(ledger, page, ret_block,
+    return ledger_find_behind(ledger, page, from_page, ret_block,
                               was_start ? LEDGER_E_RELEASED : LEDGER_E_WILD);
 }
 

@@ -12,19 +12,27 @@
  *  reason    why the owner wants the block; here an id in the table of reasons
  *  entry     what the ledger knows about one block
  *  head      what the ledger knows about one page: which slab it belongs to
- *  lease, share, handle: see docs/design.md
+ *  lease     a run that the daemon has given to one client to carve up itself
+ *  share, handle: see docs/design.md
  *
  * The bytes of the blocks are in the segment, which many can write; everything that is needed to
  * find, check and count them is here, which one process writes.
  *
  * LAYOUT, computed from the number of pages alone; a sparse file, in this order:
  *
- *  header   | magic, layout signature, number of pages
+ *  header   | magic, layout signature, number of pages, counters
+ *  states   | 1 byte per page: what may be done with a leased page; see lease.h
  *  heads    | 32 bytes per page
+ *  outside  | 128 bytes per page: a bit for every block that another process released
  *  plane 0  | 16 entries per page:   slabs of 1 KiB blocks and larger, and large blocks
  *  plane 1  | 64 entries per page:   256 to 896 bytes
  *  plane 2  | 256 entries per page:  64 to 192 bytes
  *  plane 3  | 1024 entries per page: 16 to 48 bytes
+ *  reasons  | 128 bytes each, LEDGER_REASONS_MAX of them; append-only
+ *
+ * One ledger is the daemon's own, for direct blocks: there states, outside bits and reasons are
+ * unused, and cost nothing, because the file is sparse. The others are their clients': the client
+ * carves its leases, the daemon reads.
  *
  * A slab's entries stand together in the plane of its class, from the place of its first page on.
  * Planes are what keeps a sparse file dense: were there room for 1024 entries everywhere, a page of
@@ -41,9 +49,16 @@
  *  head.kind     the owner    before the run is committed to the slab, last of the head's fields
  *  head.free, head.n_carved, head.n_used, head.next, head.prev
  *                the owner    any time; derived, rebuilt by ledger_slab_rebuild()
+ *  head.remote   any thread   pushes a block that it released and that is another heap's:
+ *                of the owner compare-and-swap, release / the heap takes the lot: exchange,
+ *                acquire;
+ *                             1 + the first block, the others are linked through entry.holder
+ *  outside bits  the daemon   atomic or, release / the heap takes them: exchange, acquire
+ *  n_outside     the daemon   after the bits; release / acquire: whoever sees it changed looks
+ *  reasons       the owner    before n_reasons, which is before any entry that names them
  *
- * "The owner" is the one process that may allocate from the slabs: the daemon for direct blocks.
- * Nothing here takes a lock, a clock or a descriptor.
+ * "The owner" is the one process that may allocate from the slabs: the daemon for direct blocks, a
+ * client for its leases. Nothing here takes a lock, a clock or a descriptor.
  */
 #ifndef PROTO_LEDGER_H
 #define PROTO_LEDGER_H
@@ -56,6 +71,7 @@
 #include "proto/attributes.h"
 #include "proto/limits.h"
 #include "proto/size_class.h"
+#include "proto/store.h"
 
 /* Position in the segment; 0 is "none": the segment's first page is never given out. */
 struct seg_off {
@@ -99,7 +115,7 @@ struct ledger_head {
     uint16_t reserved;
     uint32_t next; /* slabs of the class with room, by first page; 0 the last */
     uint32_t prev;
-    uint32_t unused;
+    _Atomic uint32_t remote; /* in a client's ledger: blocks released by other threads */
 };
 
 static_assert(sizeof(struct ledger_head) == 32, "part of the layout");
@@ -110,20 +126,47 @@ struct ledger_header {
     uint64_t magic;
     uint64_t layout; /* ledger_layout_signature() of who made it */
     uint64_t n_pages;
-    uint64_t reserved[5];
+    _Atomic uint64_t n_reasons; /* reasons below this id are complete */
+    _Atomic uint64_t n_outside; /* counts the bits that the daemon has set in `outside` */
+    uint64_t reserved[3];
 };
+
+/* Ids 0 and 1 are for ever, in every table: "no reason given" and "other reasons". */
+#define REASON_NONE UINT32_C(0)
+#define REASON_OTHER UINT32_C(1)
+#define REASONS_RESERVED UINT32_C(2)
+
+/* A client's reasons: bounded, so that a million distinct ones fill a table and not the memory. */
+#define LEDGER_REASONS_MAX UINT32_C(65536)
+
+struct ledger_reason {
+    uint8_t n_bytes;
+    char bytes[REASON_MAX_BYTES];
+};
+
+static_assert(sizeof(struct ledger_reason) == 128, "part of the layout");
+
+/* One bit for every block that a page can begin, of the smallest class. */
+#define OUTSIDE_WORDS (1024 / 64)
 
 /* Where things are in the file, in bytes from its start. */
 struct ledger_layout {
+    uint64_t states_at;
     uint64_t heads_at;
+    uint64_t outside_at;
     uint64_t plane_at[N_PLANES];
+    uint64_t reasons_at;
     uint64_t total_bytes;
 };
 
 /* One process's view of a ledger file. */
 struct ledger {
+    struct ledger_header *header;
+    _Atomic uint64_t *states; /* eight pages to a word: see lease.h */
     struct ledger_head *heads;
+    _Atomic uint64_t *outside; /* OUTSIDE_WORDS for each page, used by the first of a slab */
     struct ledger_entry *planes[N_PLANES];
+    struct ledger_reason *reasons;
     uint32_t n_pages;
 };
 
@@ -139,6 +182,9 @@ uint64_t ledger_layout_signature(void);
 
 /** ledger_layout_init() - where everything is for a segment of n_pages */
 void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages);
+
+/** ledger_header_init() - what an empty ledger's file begins with */
+void ledger_header_init(struct ledger_header *header, uint32_t n_pages);
 
 /** ledger_format() - begin an empty ledger in a file of zeros that is mapped at base */
 void ledger_format(struct ledger *ledger, void *base, uint32_t n_pages);
@@ -157,6 +203,71 @@ enum {
     LEDGER_E_RELEASED, /* a block began here and was given back */
     LEDGER_E_CORRUPT,  /* ledger_check() */
 };
+
+/**
+ * entry_take() - take a block out of a slab that has one to give, and enter it
+ *
+ * The hot path of every allocation, in the daemon and in clients: no branch but the one between a
+ * block that was released and one that was never handed out.
+ *
+ * Return: the block's number in the slab.
+ */
+static inline uint32_t entry_take(struct ledger_head *head, struct ledger_entry *entries,
+                                  uint64_t word, uint32_t born, uint32_t holder)
+{
+    uint32_t index = head->n_carved;
+    if (KMEM_LIKELY(head->free != 0)) {
+        index = head->free - UINT32_C(1);
+        /* Relaxed: the owner reads what it wrote itself. */
+        head->free = (uint16_t)atomic_load_explicit(&entries[index].born, memory_order_relaxed);
+    } else {
+        head->n_carved++;
+    }
+    head->n_used++;
+    struct ledger_entry *entry = &entries[index];
+    store_prepare_u32(&entry->born, born);
+    store_prepare_u32(&entry->holder, holder);
+    /* Before: the block is free. After: it is live, and whose and why is in place. */
+    store_commit(&entry->word, word);
+    return index;
+}
+
+/** entry_put() - put a block whose entry is retired back into its slab */
+static inline void entry_put(struct ledger_head *head, struct ledger_entry *entries, uint32_t index)
+{
+    store_prepare_u32(&entries[index].born, head->free);
+    head->free = (uint16_t)(index + 1);
+    head->n_used--;
+}
+
+/** entry_give() - retire a block's entry and put the block back into its slab */
+static inline void entry_give(struct ledger_head *head, struct ledger_entry *entries,
+                              uint32_t index)
+{
+    /* Before: the block is live. After: it is free, on no list; a rebuild finds it. */
+    store_commit(&entries[index].word, 0);
+    entry_put(head, entries, index);
+}
+
+/**
+ * entry_reserve() - take a block out of a slab that has one to give, without entering it
+ *
+ * Until its word is written it counts as used in the head and as free in the ledger.
+ * Return: the block's number in the slab.
+ */
+static inline uint32_t entry_reserve(struct ledger_head *head, const struct ledger_entry *entries)
+{
+    uint32_t index = head->n_carved;
+    if (head->free != 0) {
+        index = head->free - UINT32_C(1);
+        /* Relaxed: the owner reads what it wrote itself. */
+        head->free = (uint16_t)atomic_load_explicit(&entries[index].born, memory_order_relaxed);
+    } else {
+        head->n_carved++;
+    }
+    head->n_used++;
+    return index;
+}
 
 /** ledger_slab_open() - make the pages from `page` on, all of them free, a slab of a size class */
 void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class);
@@ -200,6 +311,14 @@ void ledger_give(struct ledger *ledger, const struct ledger_block *block);
  */
 KMEM_MUST_USE int ledger_find(const struct ledger *ledger, struct seg_off off,
                               struct ledger_block *ret_block);
+
+/**
+ * ledger_find_from() - ledger_find() for who knows that the block begins in from_page or behind it
+ *
+ * A wrong offset then costs a look at the pages between the two, not at all that are before it.
+ */
+KMEM_MUST_USE int ledger_find_from(const struct ledger *ledger, struct seg_off off,
+                                   uint32_t from_page, struct ledger_block *ret_block);
 
 /** ledger_offset() - where a slab's block is in the segment */
 static inline struct seg_off ledger_offset(const struct ledger *ledger, uint32_t page,

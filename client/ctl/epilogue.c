@@ -135,18 +135,34 @@ static void write_end(const struct epilogue *epilogue, struct box *box)
     }
 }
 
+/* Nobody counts the blocks that a program carves from leases: that would cost it time. */
+static void write_counts(const struct epilogue *epilogue, struct box *box)
+{
+    const struct figures *figures = &epilogue->figures;
+    uint64_t allocations = figures_get(figures, "allocations");
+    uint64_t leases = figures_get(figures, "leases");
+
+    if (leases > 0) {
+        box_add(box, STYLE_PLAIN, "blocks       %s carved by the daemon, the others from %s %s",
+                format_count(allocations).text, format_count(leases).text,
+                plural(leases, "lease", "leases"));
+    } else {
+        uint64_t releases = figures_get(figures, "releases") - epilogue->unreleased_blocks;
+
+        box_add(box, STYLE_PLAIN, "blocks       %s allocated, %s released",
+                format_count(allocations).text, format_count(releases).text);
+    }
+}
+
 static void write_figures(const struct epilogue *epilogue, struct box *box)
 {
     const struct figures *figures = &epilogue->figures;
     uint64_t segment = figures_get(figures, "segment_bytes");
     uint64_t peak = figures_get(figures, "peak_bytes");
-    uint64_t taken_back = epilogue->unreleased_blocks;
-    uint64_t releases = figures_get(figures, "releases") - taken_back;
 
     box_add(box, STYLE_PLAIN, "peak         %s of %s (%s)", format_bytes(peak, false).text,
             format_bytes(segment, false).text, format_share(peak, segment).text);
-    box_add(box, STYLE_PLAIN, "blocks       %s allocated, %s released",
-            format_count(figures_get(figures, "allocations")).text, format_count(releases).text);
+    write_counts(epilogue, box);
     if (figures_get(figures, "refusals") > 0) {
         box_add(box, STYLE_WARN, "refused      %s allocations: the segment was full (--size)",
                 format_count(figures_get(figures, "refusals")).text);

@@ -11,14 +11,17 @@
  *      usage = blocks listed = ledger by reason = ledger by client = ledger by uid = all clients
  *      every block inside the segment, none overlapping the next
  *
- * So the usage is asked first and last; if it tells of the same allocations, releases and ends both
- * times, the segment was quiet and the equations are checked. If not, everything is asked again. A
- * segment that is never quiet gets STATUS_BUSY, neither yes nor no: pretending to have compared
- * would be worse than saying so. Stopping the clients instead is not for a tool that only looks.
+ * So the usage is asked first and last, and everything is asked again until it tells the same both
+ * times and the equations hold. That they do not is no proof of a fault: clients that carve leases
+ * count nothing for the daemon, and one that always has sixteen blocks looks quiet while it moves.
+ * A fault stays, what moves does not: only a contradiction that is the same in every try is one.
+ * All else gets STATUS_BUSY, neither yes nor no: pretending to have compared would be worse than
+ * saying so. Stopping the clients instead is not for a tool that only looks.
  */
 #include "client/ctl/reconcile.h"
 
 #include <stdarg.h>
+#include <string.h>
 #include <time.h>
 
 #include "client/ctl/figures.h"
@@ -35,10 +38,7 @@ struct sum {
     uint64_t num_bytes;
 };
 
-/* What all questions of one try were answered with. */
-struct answers {
-    struct figures before;
-    struct figures after;
+struct sums {
     struct sum by_reason;
     struct sum by_client;
     struct sum by_uid;
@@ -46,6 +46,13 @@ struct answers {
     struct sum blocks;
     uint64_t n_overlaps; /* blocks that begin before their predecessor has ended */
     uint64_t end_offset; /* where the last block ends */
+};
+
+/* What all questions of one try were answered with. */
+struct answers {
+    struct figures before;
+    struct figures after;
+    struct sums sums;
 };
 
 static void answers_fini(struct answers *answers)
@@ -75,33 +82,35 @@ static int sum_client(const struct kmem_client *client, void *user)
 
 static int sum_block(const struct kmem_block *block, void *user)
 {
-    struct answers *answers = user;
+    struct sums *sums = user;
 
-    answers->blocks.n_blocks++;
-    answers->blocks.num_bytes += block->num_bytes;
-    answers->n_overlaps += block->offset < answers->end_offset;
-    answers->end_offset = block->offset + block->num_bytes;
+    sums->blocks.n_blocks++;
+    sums->blocks.num_bytes += block->num_bytes;
+    sums->n_overlaps += block->offset < sums->end_offset;
+    sums->end_offset = block->offset + block->num_bytes;
     return 0;
 }
 
 static int answers_init(struct answers *answers, struct kmem_query *query)
 {
+    struct sums *sums = &answers->sums;
+
     *answers = (struct answers){0};
     int r = figures_init(&answers->before, query);
     if (r == 0) {
-        r = kmem_query_ledger(query, KMEM_BY_REASON, sum_row, &answers->by_reason);
+        r = kmem_query_ledger(query, KMEM_BY_REASON, sum_row, &sums->by_reason);
     }
     if (r == 0) {
-        r = kmem_query_ledger(query, KMEM_BY_CLIENT, sum_row, &answers->by_client);
+        r = kmem_query_ledger(query, KMEM_BY_CLIENT, sum_row, &sums->by_client);
     }
     if (r == 0) {
-        r = kmem_query_ledger(query, KMEM_BY_UID, sum_row, &answers->by_uid);
+        r = kmem_query_ledger(query, KMEM_BY_UID, sum_row, &sums->by_uid);
     }
     if (r == 0) {
-        r = kmem_query_clients(query, sum_client, &answers->clients);
+        r = kmem_query_clients(query, sum_client, &sums->clients);
     }
     if (r == 0) {
-        r = kmem_query_blocks(query, sum_block, answers);
+        r = kmem_query_blocks(query, sum_block, sums);
     }
     if (r == 0) {
         r = figures_init(&answers->after, query);
@@ -125,19 +134,46 @@ static bool answers_are_quiet(const struct answers *answers)
     return true;
 }
 
-/* Return: 0 with the last try's answers, which the caller frees; or what the query failed with. */
+static bool sum_is(const struct sum *sum, uint64_t n_blocks, uint64_t num_bytes)
+{
+    return sum->n_blocks == n_blocks && sum->num_bytes == num_bytes;
+}
+
+static bool answers_agree(const struct answers *answers)
+{
+    const struct sums *sums = &answers->sums;
+    uint64_t n_blocks = figures_get(&answers->before, "blocks");
+    uint64_t num_bytes = figures_get(&answers->before, "used_bytes");
+
+    return sum_is(&sums->by_reason, n_blocks, num_bytes) &&
+           sum_is(&sums->by_client, n_blocks, num_bytes) &&
+           sum_is(&sums->by_uid, n_blocks, num_bytes) &&
+           sum_is(&sums->clients, n_blocks, num_bytes) &&
+           sum_is(&sums->blocks, n_blocks, num_bytes) && sums->n_overlaps == 0;
+}
+
+/*
+ * Return: 0 with the last try's answers, which the caller frees, and whether they are to be
+ * compared; or what the query failed with.
+ */
 static int answers_try(struct answers *answers, struct kmem_query *query, bool *ret_quiet)
 {
     const struct timespec pause = {.tv_nsec = PAUSE_NS};
     int r = answers_init(answers, query);
+    const struct sums first = answers->sums;
+    bool is_quiet = r == 0 && answers_are_quiet(answers);
+    bool is_settled = is_quiet && answers_agree(answers);
 
-    *ret_quiet = r == 0 && answers_are_quiet(answers);
-    for (int i = 1; r == 0 && !*ret_quiet && i < MAX_TRIES; i++) {
+    for (int i = 1; r == 0 && !is_settled && i < MAX_TRIES; i++) {
         (void)nanosleep(&pause, NULL); /* woken early, it asks early */
         answers_fini(answers);
         r = answers_init(answers, query);
-        *ret_quiet = r == 0 && answers_are_quiet(answers);
+        const bool is_still = r == 0 && answers_are_quiet(answers);
+        is_settled = is_still && answers_agree(answers);
+        /* Nothing but 64-bit numbers, so all bytes are compared. */
+        is_quiet = is_quiet && is_still && memcmp(&answers->sums, &first, sizeof(first)) == 0;
     }
+    *ret_quiet = is_settled || is_quiet;
     return r;
 }
 
@@ -208,12 +244,12 @@ static void check_sum(struct verdict *verdict, const char *name, const struct su
 static void check_places(struct verdict *verdict, const struct answers *answers)
 {
     uint64_t segment = figures_get(&answers->before, "segment_bytes");
-    bool is_inside = answers->end_offset <= segment;
+    bool is_inside = answers->sums.end_offset <= segment;
 
-    verdict_add(verdict, "places", is_inside && answers->n_overlaps == 0,
+    verdict_add(verdict, "places", is_inside && answers->sums.n_overlaps == 0,
                 "%s overlaps, and the last block ends at %s of %s",
-                format_count(answers->n_overlaps).text, format_count(answers->end_offset).text,
-                format_count(segment).text);
+                format_count(answers->sums.n_overlaps).text,
+                format_count(answers->sums.end_offset).text, format_count(segment).text);
 }
 
 static void check_answers(struct verdict *verdict, const struct answers *answers, bool is_quiet)
@@ -223,11 +259,11 @@ static void check_answers(struct verdict *verdict, const struct answers *answers
         check_segment(verdict, &answers->after); /* another instant */
         return;
     }
-    check_sum(verdict, "blocks", &answers->blocks, &answers->before);
-    check_sum(verdict, "ledger by reason", &answers->by_reason, &answers->before);
-    check_sum(verdict, "ledger by client", &answers->by_client, &answers->before);
-    check_sum(verdict, "ledger by uid", &answers->by_uid, &answers->before);
-    check_sum(verdict, "clients", &answers->clients, &answers->before);
+    check_sum(verdict, "blocks", &answers->sums.blocks, &answers->before);
+    check_sum(verdict, "ledger by reason", &answers->sums.by_reason, &answers->before);
+    check_sum(verdict, "ledger by client", &answers->sums.by_client, &answers->before);
+    check_sum(verdict, "ledger by uid", &answers->sums.by_uid, &answers->before);
+    check_sum(verdict, "clients", &answers->sums.clients, &answers->before);
     check_places(verdict, answers);
 }
 

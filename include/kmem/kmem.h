@@ -15,6 +15,7 @@
  *
  *  segment   the fixed region of memory that one daemon owns
  *  page      16 KiB of the segment
+ *  lease     pages that the daemon has given to this process to carve blocks from
  *  block     what one kmem_allocate() returns
  *  reason    the caller's words for why it needs the block; UTF-8, up to 127 bytes; longer ones are
  *            cut at a character's border, bytes that are not UTF-8 become '?'. '/' makes a
@@ -30,7 +31,12 @@
  *    returned.
  *  - kmem_sizeof_allocation() returns the number that was asked for, never a rounded one.
  *  - A wrong call (a wild, interior, foreign or doubly released pointer) is caught, named and
- *    refused; nothing is corrupted by it.
+ *    refused; nothing is corrupted by it. Not if two threads release the same block at the same
+ *    instant: one of them may be believed as well as the other.
+ *  - A read or write through a wild pointer into the segment ends in SIGSEGV unless it falls into
+ *    the surroundings of a block or a lease of this process: 2 MiB where the segment is made of
+ *    huge pages, else 16 KiB. $KMEM_GUARD=off in the environment of the first call opens
+ *    everything.
  *
  * WHAT IS NOT
  *
@@ -47,6 +53,13 @@
  * $KMEM_SEGMENT or "default", in $XDG_RUNTIME_DIR/kmemd, then in /run/kmemd. The daemon at the
  * other end must run as root, as the caller's user, or as the owner of the directory that holds
  * the socket; any other is taken for an impostor and is told nothing.
+ *
+ * SPEED: the first blocks of a size, 16 of them or 4 above 64 KiB, are carved by the daemon, a
+ * round trip each. From then on the size is hot: it is carved by this process, from pages that it
+ * has leased, in nanoseconds and with no lock between threads. Leased pages that are unused stay
+ * with the process, so that the next block needs no round trip; the daemon takes them back when
+ * others need them. A block may be released by any thread; one of another thread's goes back to
+ * that thread.
  *
  * THREADS: every function may be called from any thread, except where it says otherwise; calls
  * that need the daemon take turns on the process's one connection.
@@ -96,7 +109,8 @@ extern "C" {
  *              kmem_allocate(44) compiles in C and in C++
  *
  * Ownership: the caller's until kmem_release().
- * Waiting:   at most one round trip to the daemon; the first call also connects.
+ * Waiting:   for the daemon if the size is not hot or no lease has room; the first call also
+ *            connects. Else not at all.
  *
  * Return: the block. If there is no room, num_bytes is not positive, or no daemon answers, the
  * failure handler is called; if that returns, NULL and errno as kmem_try_allocate() sets it.
@@ -107,9 +121,40 @@ KMEM_API void *kmem_allocate(const int num_bytes, const char *const reason = nul
 KMEM_API void *kmem_allocate(const int num_bytes, const char *const reason);
 #define kmem_allocate(...) KMEM__SECOND(__VA_ARGS__, KMEM__GIVEN, KMEM__NONE, 0)(__VA_ARGS__)
 #define KMEM__SECOND(first, second, chosen, ...) chosen
-#define KMEM__GIVEN(num_bytes, reason) (kmem_allocate)((num_bytes), (reason))
+#define KMEM__GIVEN(num_bytes, reason)                                                             \
+    (__builtin_constant_p(reason) ? kmem_allocate_at((num_bytes), (reason), KMEM__SITE)            \
+                                  : (kmem_allocate)((num_bytes), (reason)))
 #define KMEM__NONE(num_bytes) (kmem_allocate)((num_bytes), (const char *)0)
 #endif
+
+/**
+ * struct kmem_site - what the library remembers of a place that allocates with a literal
+ *
+ * The text of a literal can not change, so the library need not compare it each time. In C the
+ * macros kmem_allocate() and kmem_try_allocate() make a site of their own wherever the reason is a
+ * literal; a program has nothing to do with it. Begins as zeros; the members are the library's.
+ */
+struct kmem_site {
+    const char *reason;
+    uint64_t word;
+};
+
+#define KMEM__SITE                                                                                 \
+    __extension__({                                                                                \
+        static struct kmem_site kmem__site;                                                        \
+        &kmem__site;                                                                               \
+    })
+
+/**
+ * kmem_allocate_at() - kmem_allocate() with a reason whose text never changes
+ * @num_bytes:  1 to INT_MAX
+ * @reason:     a literal, or other text that stays as it is as long as the process lives
+ * @site:       zeros at first, and this call's alone; it must outlive every call with it
+ *
+ * For wrappers that pass literals on. In everything else as kmem_allocate().
+ */
+KMEM_API void *kmem_allocate_at(const int num_bytes, const char *const reason,
+                                struct kmem_site *const site);
 
 /**
  * kmem_release() - give a block back, and set the caller's pointer to NULL
@@ -148,7 +193,8 @@ KMEM_API unsigned int kmem_sizeof_allocation(const void *const mem);
  *
  * Return: the block, or NULL and errno:
  *   EINVAL      num_bytes is 0 or larger than the segment
- *   ENOMEM      no room; kmem_last_error() names the largest holders
+ *   ENOMEM      no room, or this process would have more than kmemd --quota allows each;
+ *               kmem_last_error() says which, and names the largest holders
  *   ECONNREFUSED, ENOENT, EACCES, EPERM, EUSERS, EPROTONOSUPPORT
  *               the first call, and no daemon: none listens, none may be asked, it is an impostor,
  *               it has no room for another client, or it speaks another version
@@ -161,6 +207,15 @@ KMEM_API unsigned int kmem_sizeof_allocation(const void *const mem);
  *   ETIMEDOUT   the daemon did not answer in time
  */
 KMEM_API KMEM_MUST_USE void *kmem_try_allocate(size_t num_bytes, const char *reason);
+
+/** kmem_try_allocate_at() - kmem_try_allocate() with a site, as kmem_allocate_at() */
+KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *reason,
+                                                  struct kmem_site *site);
+#ifndef __cplusplus
+#define kmem_try_allocate(num_bytes, reason)                                                       \
+    (__builtin_constant_p(reason) ? kmem_try_allocate_at((num_bytes), (reason), KMEM__SITE)        \
+                                  : (kmem_try_allocate)((num_bytes), (reason)))
+#endif
 
 /**
  * kmem_try_release() - give a block back, or say why not

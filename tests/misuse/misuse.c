@@ -6,6 +6,15 @@
 
 #define WITNESS_BYTES 44
 
+/* A size is leased after 16 blocks of it; 64 leave room for another choice. */
+#define ENOUGH_BLOCKS 64
+
+#ifdef MISUSE_LEASED
+static const int n_before = ENOUGH_BLOCKS;
+#else
+static const int n_before = 0;
+#endif
+
 static int n_failures;
 
 static void print_and_return(const struct kmem_failure *failure)
@@ -27,6 +36,15 @@ char *misuse_witness(void)
     char *witness = kmem_allocate(WITNESS_BYTES, "witness");
     memset(witness, 'w', WITNESS_BYTES);
     return witness;
+}
+
+void *misuse_allocate(int num_bytes, const char *reason)
+{
+    for (int i = 0; i < n_before; i++) {
+        void *block = kmem_allocate(num_bytes, "used before");
+        kmem_release(&block);
+    }
+    return kmem_allocate(num_bytes, reason);
 }
 
 int misuse_end(char *witness)

@@ -9,7 +9,7 @@
 static int be_the_owner(int offset_fd, int until_fd)
 {
     char byte;
-    void *block = kmem_allocate(1000, "of another process");
+    void *block = misuse_allocate(1000, "of another process");
     const uint64_t offset = kmem_offset_of(block);
     if (write(offset_fd, &offset, sizeof(offset)) != sizeof(offset)) {
         return 1;

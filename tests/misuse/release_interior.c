@@ -6,7 +6,7 @@ int main(int argc, char **argv)
 {
     misuse_begin(argc, argv);
     char *const witness = misuse_witness();
-    char *block = kmem_allocate(101, "101 bytes");
+    char *block = misuse_allocate(101, "101 bytes");
     void *interior = block + 5;
     kmem_release(&interior);
     if (interior != block + 5 || kmem_sizeof_allocation(block) != 101) {

@@ -6,7 +6,7 @@ int main(int argc, char **argv)
 {
     misuse_begin(argc, argv);
     char *const witness = misuse_witness();
-    void *block = kmem_allocate(1000000, "Frame buffer");
+    void *block = misuse_allocate(1000000, "Frame buffer");
     void *copy = block;
     kmem_release(&block);
     kmem_release(&copy);

@@ -9,7 +9,7 @@
 int main(int argc, char **argv)
 {
     int status = -1;
-    char *parents = kmem_allocate(101, "of the parent");
+    char *parents = misuse_allocate(101, "of the parent");
     const pid_t child = fork();
     if (child == 0) {
         misuse_begin(argc, argv);

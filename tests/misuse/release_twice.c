@@ -6,7 +6,7 @@ int main(int argc, char **argv)
 {
     misuse_begin(argc, argv);
     char *const witness = misuse_witness();
-    void *block = kmem_allocate(44, "Scratch buffer");
+    void *block = misuse_allocate(44, "Scratch buffer");
     void *copy = block;
     kmem_release(&block);
     kmem_release(&copy);

@@ -6,5 +6,10 @@ int main(int argc, char **argv)
 {
     misuse_begin(argc, argv);
     char *const witness = misuse_witness();
-    return kmem_sizeof_allocation(witness + 16) == 0 ? misuse_end(witness) : 1;
+    char *block = misuse_allocate(44, "Scratch buffer");
+    if (kmem_sizeof_allocation(block + 16) != 0) {
+        return 1;
+    }
+    kmem_release((void **)&block);
+    return misuse_end(witness);
 }

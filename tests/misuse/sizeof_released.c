@@ -6,7 +6,7 @@ int main(int argc, char **argv)
 {
     misuse_begin(argc, argv);
     char *const witness = misuse_witness();
-    void *block = kmem_allocate(44, "Scratch buffer");
+    void *block = misuse_allocate(44, "Scratch buffer");
     const void *const copy = block;
     kmem_release(&block);
     return kmem_sizeof_allocation(copy) == 0 ? misuse_end(witness) : 1;

@@ -7,8 +7,10 @@
  */
 #include "tests/system/daemon.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +19,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -243,19 +246,6 @@ unsigned int daemon_fds_at_start(void)
     return served.fds_at_start;
 }
 
-uint64_t daemon_memory_kib(void)
-{
-    char path[64];
-    char text[4096];
-    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)served.process.pid);
-    read_file(path, text, sizeof(text));
-    const char *const line = strstr(text, "RssAnon:");
-    if (line == NULL) {
-        fail("%s has no RssAnon", path);
-    }
-    return strtoull(line + strlen("RssAnon:"), NULL, 10);
-}
-
 uint64_t daemon_memory_kib_at_start(void)
 {
     return served.memory_kib_at_start;
@@ -285,20 +275,97 @@ uint64_t daemon_cpu_ms(void)
     return (user_ticks + system_ticks) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
 }
 
+/* The path of one of its descriptors if that is a memfd of this kind; "" if it is another. */
+static const char *path_of_memfd(const char *number, const char *kind)
+{
+    static char path[PATH_MAX];
+    char target[64] = "";
+    char wanted[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/fd/%s", (int)served.process.pid, number);
+    (void)snprintf(wanted, sizeof(wanted), "/memfd:kmemd:test:%s", kind);
+    (void)!readlink(path, target, sizeof(target) - 1);
+    return strncmp(target, wanted, strlen(wanted)) == 0 ? path : "";
+}
+
+static DIR *open_directory_of_daemon(const char *name)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)served.process.pid, name);
+    DIR *const entries = opendir(path);
+    if (entries == NULL) {
+        fail("%s: %s", path, strerror(errno));
+    }
+    return entries;
+}
+
 int daemon_open_segment(void)
 {
-    for (unsigned int fd = 0; fd < 64; fd++) {
-        char path[64];
-        char target[64] = "";
-        (void)snprintf(path, sizeof(path), "/proc/%d/fd/%u", (int)served.process.pid, fd);
-        (void)!readlink(path, target, sizeof(target) - 1);
-        if (strncmp(target, "/memfd:kmemd:test:segment", 25) == 0) {
-            const int segment_fd = open(path, O_RDWR | O_CLOEXEC);
+    DIR *const entries = open_directory_of_daemon("fd");
+    const struct dirent *entry;
+    int segment_fd = -1;
+    while (segment_fd < 0 && (entry = readdir(entries)) != NULL) {
+        const char *const path = path_of_memfd(entry->d_name, "segment");
+        if (path[0] != '\0') {
+            segment_fd = open(path, O_RDWR | O_CLOEXEC);
             expect_call(segment_fd >= 0);
-            return segment_fd;
         }
     }
-    fail("the daemon has no descriptor of a memfd kmemd:test:segment");
+    (void)closedir(entries);
+    if (segment_fd < 0) {
+        fail("the daemon has no descriptor of a memfd kmemd:test:segment");
+    }
+    return segment_fd;
+}
+
+uint64_t daemon_ledger_bytes(void)
+{
+    DIR *const entries = open_directory_of_daemon("fd");
+    const struct dirent *entry;
+    uint64_t num_bytes = 0;
+    while ((entry = readdir(entries)) != NULL) {
+        struct stat status;
+        const char *const path = path_of_memfd(entry->d_name, "ledger.");
+        if (path[0] != '\0' && stat(path, &status) == 0) {
+            num_bytes += (uint64_t)status.st_blocks * 512;
+        }
+    }
+    (void)closedir(entries);
+    return num_bytes;
+}
+
+static uint64_t read_number_after(const char *path, const char *word)
+{
+    char text[4096];
+    read_file(path, text, sizeof(text));
+    const char *const line = strstr(text, word);
+    if (line == NULL) {
+        fail("%s has no %s", path, word);
+    }
+    return strtoull(line + strlen(word), NULL, 10);
+}
+
+uint64_t daemon_memory_kib(void)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)served.process.pid);
+    return read_number_after(path, "RssAnon:");
+}
+
+uint64_t daemon_wakeups(void)
+{
+    DIR *const entries = open_directory_of_daemon("task");
+    const struct dirent *entry;
+    uint64_t n_wakeups = 0;
+    while ((entry = readdir(entries)) != NULL) {
+        char path[PATH_MAX];
+        if (entry->d_name[0] != '.') {
+            (void)snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)served.process.pid,
+                           entry->d_name);
+            n_wakeups += read_number_after(path, "\nvoluntary_ctxt_switches:");
+        }
+    }
+    (void)closedir(entries);
+    return n_wakeups;
 }
 
 const char *daemon_log(void)

@@ -51,8 +51,18 @@ uint64_t daemon_free_bytes_at_start(void);
 /** daemon_cpu_ms() - the processor time that it has used */
 uint64_t daemon_cpu_ms(void);
 
+/**
+ * daemon_wakeups() - how often one of its threads has woken up after waiting for something
+ *
+ * That it was made to give up its processor does not count.
+ */
+uint64_t daemon_wakeups(void);
+
 /** daemon_open_segment() - the memfd of its segment, opened through /proc */
 int daemon_open_segment(void);
+
+/** daemon_ledger_bytes() - the memory that its clients' ledgers take */
+uint64_t daemon_ledger_bytes(void);
 
 /** daemon_log() - its stderr so far. Ownership: the harness's, until the next call. */
 const char *daemon_log(void);

@@ -124,9 +124,10 @@ static void test_obituary_says_who_how_much_and_for_what(void)
     expect_true(!obituary.left);
     expect_equal(obituary.n_blocks, 1000);
     expect_equal(obituary.num_bytes, 100000);
-    expect_equal(obituary.peak_bytes, 100000);
+    expect_at_least(obituary.peak_bytes, 100000); /* whole pages of leases */
+    expect_at_most(obituary.peak_bytes, 1 << 20);
     expect_equal(obituary.n_reasons, 2);
-    expect_text(obituary.largest_reason, "victim/many");
+    expect_text(obituary.rows[0].key, "victim/many");
     (void)snprintf(pattern, sizeof(pattern),
                    "client %d \\(.*\\) ended after .*: 1000 blocks, .* taken back: victim/many",
                    (int)victim.pid);
@@ -294,15 +295,17 @@ static void test_a_lost_connection_of_a_living_process_reclaims_nothing(void)
 
 static void allocate_until_killed(const void *argument)
 {
+    static void *live[1000]; /* together not more than the segment has */
     (void)argument;
     client_say(1);
-    for (;;) {
-        void *first = kmem_try_allocate(100, "crash loop");
-        void *second = kmem_try_allocate(20000, "crash loop");
-        if (first == NULL || second == NULL) {
+    for (unsigned int i = 0;; i = (i + 1) % 1000) {
+        void *passing = kmem_try_allocate(100, "crash loop");
+        expect_equal(kmem_try_release(&live[i]), 0);
+        live[i] = kmem_try_allocate(20000, "crash loop");
+        if (passing == NULL || live[i] == NULL) {
             fail("%s", kmem_last_error());
         }
-        expect_equal(kmem_try_release(&first), 0);
+        expect_equal(kmem_try_release(&passing), 0);
     }
 }
 

@@ -244,16 +244,16 @@ static void test_unknown_fields_are_ignored(void)
 static void send_wrong_enums(const void *argument)
 {
     (void)argument;
-    int segment_fd;
+    struct wire_descriptors descriptors;
     for (int role = 0; role < 100; role += 33) {
         if (role == KMEM__ROLE__ROLE_MEMBER || role == KMEM__ROLE__ROLE_OBSERVER) {
             continue;
         }
         const int fd = wire_connect();
         Kmem__Response *const response =
-            wire_hello(fd, PROTOCOL_VERSION, (Kmem__Role)role, &segment_fd);
+            wire_hello(fd, PROTOCOL_VERSION, (Kmem__Role)role, &descriptors);
         expect_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
-        expect_equal(segment_fd, -1);
+        expect_equal(descriptors.n_fds, 0);
         wire_free(response);
         expect_closed(fd, 1000);
         (void)close(fd);
@@ -300,14 +300,14 @@ static void test_any_request_before_hello(void)
 static void say_hello_twice(const void *argument)
 {
     (void)argument;
-    int segment_fd;
+    struct wire_descriptors descriptors;
     for (unsigned int i = 0; i < 4; i++) {
         const int fd = i < 2 ? wire_observer() : wire_member();
         const Kmem__Role role = i % 2 == 0 ? KMEM__ROLE__ROLE_OBSERVER : KMEM__ROLE__ROLE_MEMBER;
-        Kmem__Response *const response = wire_hello(fd, PROTOCOL_VERSION, role, &segment_fd);
+        Kmem__Response *const response = wire_hello(fd, PROTOCOL_VERSION, role, &descriptors);
         expect_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
         expect_equal(response->error->code, KMEM__ERROR_CODE__ERROR_PROTOCOL);
-        expect_equal(segment_fd, -1);
+        expect_equal(descriptors.n_fds, 0);
         wire_free(response);
         expect_closed(fd, 1000);
         (void)close(fd);
@@ -323,21 +323,21 @@ static void speak_other_versions(const void *argument)
 {
     (void)argument;
     const uint32_t others[] = {0, 1, PROTOCOL_VERSION + 0x10000, 0xffffffff};
-    int segment_fd;
+    struct wire_descriptors descriptors;
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         const int fd = wire_connect();
         Kmem__Response *const response =
-            wire_hello(fd, others[i], KMEM__ROLE__ROLE_MEMBER, &segment_fd);
+            wire_hello(fd, others[i], KMEM__ROLE__ROLE_MEMBER, &descriptors);
         expect_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
         expect_equal(response->error->code, KMEM__ERROR_CODE__ERROR_VERSION);
-        expect_equal(segment_fd, -1);
+        expect_equal(descriptors.n_fds, 0);
         wire_free(response);
         expect_closed(fd, 1000);
         (void)close(fd);
     }
     const int fd = wire_connect();
     Kmem__Response *const response =
-        wire_hello(fd, PROTOCOL_VERSION + 1, KMEM__ROLE__ROLE_OBSERVER, &segment_fd);
+        wire_hello(fd, PROTOCOL_VERSION + 1, KMEM__ROLE__ROLE_OBSERVER, &descriptors);
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME); /* a newer minor is fine */
     wire_free(response);
     (void)close(fd);

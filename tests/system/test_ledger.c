@@ -158,7 +158,7 @@ static void test_roll_up_of_200000_blocks_is_exact(void)
     daemon_start("--size", "64MiB", NULL);
     struct client holder = client_start(fill_segment, &n_blocks);
     client_hear(&holder);
-    expect_equal(ledger_take(KMEM__GROUP_BY__GROUP_BY_REASON, rows, N_REASONS + 1), N_REASONS);
+    expect_equal(ledger_rows(KMEM__GROUP_BY__GROUP_BY_REASON, rows, N_REASONS + 1), N_REASONS);
     for (size_t i = 0; i < N_REASONS; i++) {
         expect_equal(rows[i].n_blocks, n_blocks / N_REASONS);
         expect_equal(rows[i].num_bytes, n_blocks / N_REASONS * 16);
@@ -187,7 +187,7 @@ static void test_more_reasons_than_the_table_holds_are_counted_together(void)
     client_hear(&holder);
     expect_usage(n_blocks, n_blocks);
     struct ledger_row first;
-    const size_t n_rows = ledger_take(KMEM__GROUP_BY__GROUP_BY_REASON, &first, 1);
+    const size_t n_rows = ledger_rows(KMEM__GROUP_BY__GROUP_BY_REASON, &first, 1);
     expect_at_least(n_rows, 60000);
     expect_at_most(n_rows, 65536);
     expect_text(first.key, "<other reasons>");

@@ -135,7 +135,7 @@ static void test_release_of_a_wild_pointer(void)
 static void test_release_of_an_address_in_no_block(void)
 {
     expect_misuse("release_unallocated",
-                  "kmem_release: offset 8404992 lies in no block; pass a pointer that an "
+                  "kmem_release: offset 49200 lies in no block; pass a pointer that an "
                   "allocation of this process returned");
 }
 
@@ -150,6 +150,13 @@ static void test_release_of_an_interior_pointer(void)
 static void test_release_of_a_block_twice(void)
 {
     expect_misuse("release_twice",
+                  "kmem_release: the block at offset 16432 has been released already; another "
+                  "copy of the pointer was used");
+}
+
+static void test_release_of_a_block_twice_by_two_threads(void)
+{
+    expect_misuse("release_twice_by_threads",
                   "kmem_release: the block at offset 16432 has been released already; another "
                   "copy of the pointer was used");
 }
@@ -194,6 +201,78 @@ static void test_release_of_null_is_ignored(void)
     daemon_stop();
 }
 
+/*
+ * The same mistakes with leased blocks, in the same words. The lease begins behind the page of the
+ * witness; where there is none yet, at the segment's first page, where direct blocks were before.
+ */
+
+static void test_release_of_an_address_in_no_block_of_a_lease(void)
+{
+    expect_misuse("leased_release_unallocated",
+                  "kmem_release: offset 65536 lies in no block; pass a pointer that an "
+                  "allocation of this process returned");
+}
+
+static void test_release_of_an_interior_pointer_of_a_leased_block(void)
+{
+    expect_misuse("leased_release_interior",
+                  "kmem_release: offset 32773 lies 5 bytes inside the block at offset 32768 "
+                  "(101 bytes, \"101 bytes\"), not at its start; pass the pointer that the "
+                  "allocation returned");
+}
+
+static void test_release_of_a_leased_block_twice(void)
+{
+    expect_misuse("leased_release_twice",
+                  "kmem_release: the block at offset 32768 has been released already; another "
+                  "copy of the pointer was used");
+}
+
+static void test_release_of_a_leased_block_twice_by_two_threads(void)
+{
+    expect_misuse("leased_release_twice_by_threads",
+                  "kmem_release: the block at offset 32768 has been released already; another "
+                  "copy of the pointer was used");
+}
+
+static void test_release_of_a_large_leased_block_twice(void)
+{
+    expect_misuse("leased_release_large_twice",
+                  "kmem_release: the block at offset 32768 has been released already; another "
+                  "copy of the pointer was used");
+}
+
+static void test_release_of_anothers_leased_block(void)
+{
+    expect_misuse("leased_release_anothers",
+                  "kmem_release: the block at offset 16384 (1000 bytes, \"of another process\") "
+                  "belongs to PID; only its owner may do this, and the child of a fork "
+                  "owns none of its parent's blocks");
+}
+
+static void test_release_of_a_parents_leased_block(void)
+{
+    expect_misuse("leased_release_parents",
+                  "kmem_release: the block at offset 16384 (101 bytes, \"of the parent\") "
+                  "belongs to PID; only its owner may do this, and the child of a fork "
+                  "owns none of its parent's blocks");
+}
+
+static void test_size_of_an_interior_pointer_of_a_leased_block(void)
+{
+    expect_misuse("leased_sizeof_interior",
+                  "kmem_sizeof_allocation: offset 32784 lies 16 bytes inside the block at "
+                  "offset 32768 (44 bytes, \"Scratch buffer\"), not at its start; pass the "
+                  "pointer that the allocation returned");
+}
+
+static void test_size_of_a_released_leased_block(void)
+{
+    expect_misuse("leased_sizeof_released",
+                  "kmem_sizeof_allocation: the block at offset 32768 has been released already; "
+                  "another copy of the pointer was used");
+}
+
 static void test_size_of_null(void)
 {
     expect_misuse("sizeof_null", "kmem_sizeof_allocation: NULL is no block");
@@ -209,9 +288,9 @@ static void test_size_of_a_wild_pointer(void)
 static void test_size_of_an_interior_pointer(void)
 {
     expect_misuse("sizeof_interior",
-                  "kmem_sizeof_allocation: offset 16400 lies 16 bytes inside the block at "
-                  "offset 16384 (44 bytes, \"witness\"), not at its start; pass the pointer "
-                  "that the allocation returned");
+                  "kmem_sizeof_allocation: offset 16448 lies 16 bytes inside the block at "
+                  "offset 16432 (44 bytes, \"Scratch buffer\"), not at its start; pass the "
+                  "pointer that the allocation returned");
 }
 
 static void test_size_of_a_released_block(void)
@@ -279,6 +358,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_release_of_an_address_in_no_block, 10),
     SYSTEM_TEST(test_release_of_an_interior_pointer, 10),
     SYSTEM_TEST(test_release_of_a_block_twice, 10),
+    SYSTEM_TEST(test_release_of_a_block_twice_by_two_threads, 10),
     SYSTEM_TEST(test_release_of_a_large_block_twice, 10),
     SYSTEM_TEST(test_release_of_anothers_block, 10),
     SYSTEM_TEST(test_release_of_a_parents_block, 10),
@@ -288,6 +368,15 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_size_of_a_wild_pointer, 10),
     SYSTEM_TEST(test_size_of_an_interior_pointer, 10),
     SYSTEM_TEST(test_size_of_a_released_block, 10),
+    SYSTEM_TEST(test_release_of_an_address_in_no_block_of_a_lease, 10),
+    SYSTEM_TEST(test_release_of_an_interior_pointer_of_a_leased_block, 10),
+    SYSTEM_TEST(test_release_of_a_leased_block_twice, 10),
+    SYSTEM_TEST(test_release_of_a_leased_block_twice_by_two_threads, 10),
+    SYSTEM_TEST(test_release_of_a_large_leased_block_twice, 10),
+    SYSTEM_TEST(test_release_of_anothers_leased_block, 10),
+    SYSTEM_TEST(test_release_of_a_parents_leased_block, 10),
+    SYSTEM_TEST(test_size_of_an_interior_pointer_of_a_leased_block, 10),
+    SYSTEM_TEST(test_size_of_a_released_leased_block, 10),
     SYSTEM_TEST(test_allocation_of_0_bytes, 10),
     SYSTEM_TEST(test_allocation_of_a_negative_number_of_bytes, 10),
     SYSTEM_TEST(test_allocation_of_more_than_the_segment, 10),

@@ -31,6 +31,10 @@ struct usage {
     uint64_t clients_seen;
     uint64_t clients_ended;
     uint64_t reasons;
+    uint64_t leased_bytes;
+    uint64_t unused_bytes; /* of them */
+    uint64_t revoked_bytes;
+    uint64_t leases;
 };
 
 /** usage_take() - the figures of this moment; wants used + free + overhead = segment */
@@ -58,8 +62,8 @@ struct ledger_row {
     uid_t uid;
 };
 
-/** ledger_take() - roll up the live blocks. Return: the number of rows, of which capacity fit. */
-size_t ledger_take(Kmem__GroupBy by, struct ledger_row *rows, size_t capacity);
+/** ledger_rows() - roll up the live blocks. Return: the number of rows, of which capacity fit. */
+size_t ledger_rows(Kmem__GroupBy by, struct ledger_row *rows, size_t capacity);
 
 /** expect_ledger_row() - want a reason to have this many blocks and bytes */
 #define expect_ledger_row(key, n_blocks, num_bytes)                                                \
@@ -74,6 +78,17 @@ void ledger_expect_row(const char *file, int line, const char *key, uint64_t n_b
 #define expect_ledger_sound() ledger_expect_sound(__FILE__, __LINE__)
 void ledger_expect_sound(const char *file, int line);
 
+/* One live block. */
+struct block_row {
+    uint64_t offset;
+    uint64_t num_bytes;
+    uint64_t age_ms;
+    char reason[128];
+};
+
+/** ledger_blocks_of() - the blocks of a process, by offset. Return: how many there are. */
+size_t ledger_blocks_of(pid_t pid, struct block_row *rows, size_t capacity);
+
 /* One row of the table of clients. */
 struct client_row {
     bool found;
@@ -82,11 +97,14 @@ struct client_row {
     uint64_t n_blocks;
     uint64_t num_bytes;
     uint64_t peak_bytes;
+    uint64_t leased_bytes;
     char command[32];
 };
 
 /** client_row_of() - what the daemon knows of a process */
 struct client_row client_row_of(pid_t pid);
+
+#define OBITUARY_ROWS 8
 
 struct obituary {
     bool found;
@@ -95,7 +113,8 @@ struct obituary {
     uint64_t num_bytes;
     uint64_t peak_bytes;
     uint64_t n_reasons;
-    char largest_reason[128];
+    size_t n_rows;
+    struct ledger_row rows[OBITUARY_ROWS]; /* the largest reasons */
 };
 
 /** obituary_of() - what the daemon remembers of a process that has ended */

@@ -17,6 +17,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proto/ledger.h"
 #include "proto/limits.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -84,19 +85,33 @@ void wire_send(int fd, const Kmem__Request *request)
     wire_send_bytes(fd, frame, pack_frame(request, frame));
 }
 
-/* Return: false if the daemon closed; *ret_fd, if wanted, is a descriptor that came along. */
-static bool receive_bytes(int fd, void *bytes, size_t n_bytes, int *ret_fd)
+/* Takes descriptors that came along. More than a Welcome has, or in two parts, is a mistake. */
+static void take_descriptors(struct msghdr *message, struct wire_descriptors *descriptors)
+{
+    const struct cmsghdr *const came = CMSG_FIRSTHDR(message);
+    if (came == NULL || descriptors == NULL) {
+        return;
+    }
+    expect_equal(descriptors->n_fds, 0);
+    expect_equal(message->msg_flags & MSG_CTRUNC, 0);
+    descriptors->n_fds = (came->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    expect_at_most(descriptors->n_fds, WELCOME_DESCRIPTORS);
+    memcpy(descriptors->fds, CMSG_DATA(came), descriptors->n_fds * sizeof(int));
+}
+
+/* Return: false if the daemon closed; *descriptors, if wanted, are what came along. */
+static bool receive_bytes(int fd, void *bytes, size_t n_bytes, struct wire_descriptors *descriptors)
 {
     char *to = bytes;
     while (n_bytes > 0) {
         union {
             struct cmsghdr header;
-            char space[CMSG_SPACE(4 * sizeof(int))];
+            char space[CMSG_SPACE((WELCOME_DESCRIPTORS + 1) * sizeof(int))];
         } control;
         struct iovec part = {to, n_bytes};
         struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-        message.msg_control = ret_fd != NULL ? &control : NULL;
-        message.msg_controllen = ret_fd != NULL ? sizeof(control) : 0;
+        message.msg_control = descriptors != NULL ? &control : NULL;
+        message.msg_controllen = descriptors != NULL ? sizeof(control) : 0;
         struct pollfd readable = {.fd = fd, .events = POLLIN};
         if (poll(&readable, 1, WIRE_TIMEOUT_MS) == 0) {
             fail("no answer within %d ms", WIRE_TIMEOUT_MS);
@@ -106,30 +121,26 @@ static bool receive_bytes(int fd, void *bytes, size_t n_bytes, int *ret_fd)
             return false;
         }
         expect_call(n > 0);
-        const struct cmsghdr *const came = CMSG_FIRSTHDR(&message);
-        if (came != NULL && ret_fd != NULL) {
-            expect_equal(came->cmsg_len, CMSG_LEN(sizeof(int)));
-            memcpy(ret_fd, CMSG_DATA(came), sizeof(int));
-        }
+        take_descriptors(&message, descriptors);
         to += n;
         n_bytes -= (size_t)n;
     }
     return true;
 }
 
-static Kmem__Response *receive_response(int fd, int *ret_fd)
+static Kmem__Response *receive_response(int fd, struct wire_descriptors *descriptors)
 {
     static unsigned char payload[RESPONSE_MAX_BYTES];
     unsigned char header[FRAME_HEADER_BYTES];
     uint32_t n_bytes = 0;
-    if (!receive_bytes(fd, header, sizeof(header), ret_fd)) {
+    if (!receive_bytes(fd, header, sizeof(header), descriptors)) {
         return NULL;
     }
     for (size_t i = 0; i < sizeof(header); i++) {
         n_bytes |= (uint32_t)header[i] << (8 * i);
     }
     expect_at_most(n_bytes, RESPONSE_MAX_BYTES);
-    if (!receive_bytes(fd, payload, n_bytes, ret_fd)) {
+    if (!receive_bytes(fd, payload, n_bytes, descriptors)) {
         return NULL;
     }
     Kmem__Response *const response = kmem__response__unpack(NULL, n_bytes, payload);
@@ -166,7 +177,8 @@ void wire_free(Kmem__Response *response)
 
 /* --------------------------------------------------------------------------- requests ---- */
 
-Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role, int *ret_segment_fd)
+Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role,
+                           struct wire_descriptors *ret_descriptors)
 {
     Kmem__Hello hello = KMEM__HELLO__INIT;
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -176,30 +188,45 @@ Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role, int *ret_s
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &hello;
     wire_send(fd, &request);
-    *ret_segment_fd = -1;
-    Kmem__Response *const response = receive_response(fd, ret_segment_fd);
+    ret_descriptors->n_fds = 0;
+    Kmem__Response *const response = receive_response(fd, ret_descriptors);
     if (response == NULL) {
         fail("the daemon closed the connection instead of answering Hello");
     }
     return response;
 }
 
-static int connect_as(Kmem__Role role)
+void wire_close_descriptors(struct wire_descriptors *descriptors)
+{
+    for (size_t i = 0; i < descriptors->n_fds; i++) {
+        (void)close(descriptors->fds[i]);
+    }
+    descriptors->n_fds = 0;
+}
+
+static void expect_file_bytes(int fd, uint64_t num_bytes)
+{
+    struct stat status;
+    expect_call(fstat(fd, &status) == 0);
+    expect_equal(status.st_size, num_bytes);
+}
+
+static int connect_as(Kmem__Role role, struct wire_descriptors *descriptors)
 {
     const int fd = wire_connect();
-    int segment_fd;
-    Kmem__Response *const response = wire_hello(fd, PROTOCOL_VERSION, role, &segment_fd);
+    Kmem__Response *const response = wire_hello(fd, PROTOCOL_VERSION, role, descriptors);
     if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
         fail("Hello: %s", response->error->message);
     }
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME);
-    expect_equal(segment_fd >= 0, role == KMEM__ROLE__ROLE_MEMBER);
-    expect_equal(response->welcome->n_descriptors, segment_fd >= 0);
-    if (segment_fd >= 0) {
-        struct stat status;
-        expect_call(fstat(segment_fd, &status) == 0);
-        expect_equal(status.st_size, response->welcome->segment_bytes);
-        (void)close(segment_fd);
+    expect_equal(descriptors->n_fds, role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS : 0);
+    expect_equal(response->welcome->n_descriptors, descriptors->n_fds);
+    if (descriptors->n_fds > 0) {
+        struct ledger_layout layout;
+        const uint64_t segment_bytes = response->welcome->segment_bytes;
+        ledger_layout_init(&layout, (uint32_t)(segment_bytes >> PAGE_SHIFT));
+        expect_file_bytes(descriptors->fds[WIRE_SEGMENT], segment_bytes);
+        expect_file_bytes(descriptors->fds[WIRE_LEDGER], layout.total_bytes);
     }
     wire_free(response);
     return fd;
@@ -207,12 +234,21 @@ static int connect_as(Kmem__Role role)
 
 int wire_observer(void)
 {
-    return connect_as(KMEM__ROLE__ROLE_OBSERVER);
+    struct wire_descriptors none;
+    return connect_as(KMEM__ROLE__ROLE_OBSERVER, &none);
+}
+
+int wire_member_with(struct wire_descriptors *ret_descriptors)
+{
+    return connect_as(KMEM__ROLE__ROLE_MEMBER, ret_descriptors);
 }
 
 int wire_member(void)
 {
-    return connect_as(KMEM__ROLE__ROLE_MEMBER);
+    struct wire_descriptors descriptors;
+    const int fd = wire_member_with(&descriptors);
+    wire_close_descriptors(&descriptors);
+    return fd;
 }
 
 uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_t reason_bytes,
@@ -294,6 +330,45 @@ void wire_goodbye(int fd)
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_FAREWELL);
     wire_free(response);
     (void)close(fd);
+}
+
+struct wire_run wire_try_lease(int fd, uint32_t n_pages, uint32_t want_pages,
+                               Kmem__ErrorCode *ret_error)
+{
+    Kmem__Lease lease = KMEM__LEASE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    struct wire_run run = {0, 0};
+    lease.n_pages = n_pages;
+    lease.want_pages = want_pages;
+    request.id = 6;
+    request.body_case = KMEM__REQUEST__BODY_LEASE;
+    request.lease = &lease;
+    Kmem__Response *const response = wire_ask(fd, &request);
+    *ret_error = KMEM__ERROR_CODE__ERROR_UNSPECIFIED;
+    if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
+        *ret_error = response->error->code;
+    } else {
+        expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEASED);
+        run = (struct wire_run){response->leased->page, response->leased->n_pages};
+    }
+    wire_free(response);
+    return run;
+}
+
+uint32_t wire_return(int fd, struct wire_run run)
+{
+    Kmem__Return give_back = KMEM__RETURN__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    give_back.page = run.page;
+    give_back.n_pages = run.n_pages;
+    request.id = 7;
+    request.body_case = KMEM__REQUEST__BODY_RETURN_PAGES;
+    request.return_pages = &give_back;
+    Kmem__Response *const response = wire_ask(fd, &request);
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_RETURNED);
+    const uint32_t n_back = response->returned->n_pages;
+    wire_free(response);
+    return n_back;
 }
 
 /* Return: the bytes of one Allocate frame. */

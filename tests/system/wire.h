@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "proto/kmem.pb-c.h"
+#include "proto/limits.h"
 
 /** wire_connect() - a connection on which nothing was said yet */
 int wire_connect(void);
@@ -24,11 +25,25 @@ int wire_try_connect(void);
 /** wire_observer() - a connection that said Hello as an observer and was welcomed */
 int wire_observer(void);
 
-/** wire_member() - as a member; the segment's descriptor is checked and closed */
+/** wire_member() - as a member; the descriptors that come are checked and closed */
 int wire_member(void);
 
-/** wire_hello() - send Hello. Return: the answer; *ret_segment_fd is -1 if no descriptor came */
-Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role, int *ret_segment_fd);
+/* What came with an answer: of a Welcome for a member the segment, its ledger and the clock. */
+struct wire_descriptors {
+    size_t n_fds;
+    int fds[WELCOME_DESCRIPTORS];
+};
+
+enum { WIRE_SEGMENT, WIRE_LEDGER, WIRE_CLOCK };
+
+/** wire_member_with() - as a member that keeps what comes; wire_close_descriptors() */
+int wire_member_with(struct wire_descriptors *ret_descriptors);
+
+void wire_close_descriptors(struct wire_descriptors *descriptors);
+
+/** wire_hello() - send Hello. Return: the answer; what came with it is the caller's to close. */
+Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role,
+                           struct wire_descriptors *ret_descriptors);
 
 /** wire_send_bytes() - send bytes as they are; a peer that closes is no failure */
 void wire_send_bytes(int fd, const void *bytes, size_t n_bytes);
@@ -54,6 +69,19 @@ uint64_t wire_allocate(int fd, uint64_t num_bytes, const char *reason);
 Kmem__ErrorCode wire_release(int fd, uint64_t offset);
 Kmem__ErrorCode wire_size_of(int fd, uint64_t offset, uint64_t *ret_num_bytes);
 void wire_goodbye(int fd);
+
+/* A run of pages. */
+struct wire_run {
+    uint32_t page;
+    uint32_t n_pages;
+};
+
+/** wire_try_lease() - ask for a lease. Return: n_pages 0 and *ret_error if it is refused. */
+struct wire_run wire_try_lease(int fd, uint32_t n_pages, uint32_t want_pages,
+                               Kmem__ErrorCode *ret_error);
+
+/** wire_return() - give unused pages back. Return: how many came back. */
+uint32_t wire_return(int fd, struct wire_run run);
 
 /**
  * wire_fill() - allocate n_blocks of one size, with n_reasons reasons ("fill/0", "fill/1", …)

@@ -137,6 +137,26 @@ int ask_obituaries(struct conversation *conversation, struct peer *peer, uint64_
     return ask(conversation, peer, &request);
 }
 
+int ask_lease(struct conversation *conversation, struct peer *peer, uint32_t n_pages,
+              uint32_t want_pages)
+{
+    Kmem__Lease lease = KMEM__LEASE__INIT;
+    ASK(lease, LEASE);
+    lease.n_pages = n_pages;
+    lease.want_pages = want_pages;
+    return ask(conversation, peer, &request);
+}
+
+int ask_return(struct conversation *conversation, struct peer *peer, uint32_t page,
+               uint32_t n_pages)
+{
+    Kmem__Return return_pages = KMEM__RETURN__INIT;
+    ASK(return_pages, RETURN_PAGES);
+    return_pages.page = page;
+    return_pages.n_pages = n_pages;
+    return ask(conversation, peer, &request);
+}
+
 int ask_goodbye(struct conversation *conversation, struct peer *peer)
 {
     Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;

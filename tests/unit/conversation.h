@@ -47,6 +47,10 @@ int ask_ledger(struct conversation *conversation, struct peer *peer, int by, uin
 int ask_blocks(struct conversation *conversation, struct peer *peer, uint64_t from_offset);
 int ask_clients(struct conversation *conversation, struct peer *peer, uint32_t from_slot);
 int ask_obituaries(struct conversation *conversation, struct peer *peer, uint64_t from_number);
+int ask_lease(struct conversation *conversation, struct peer *peer, uint32_t n_pages,
+              uint32_t want_pages);
+int ask_return(struct conversation *conversation, struct peer *peer, uint32_t page,
+               uint32_t n_pages);
 int ask_goodbye(struct conversation *conversation, struct peer *peer);
 /** ask_nonsense() - bytes that are no request */
 int ask_nonsense(struct conversation *conversation, struct peer *peer);

@@ -14,9 +14,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "proto/lease.h"
+#include "proto/ledger.h"
+
 /* Enough for every test; more is a mistake of the test's. */
 #define PEERS_MAX 64
 #define BLOCKS_MAX 65536
+#define FAKE_PAGES ((uint32_t)(FAKE_SEGMENT_BYTES >> PAGE_SHIFT))
 
 struct fake_block {
     uint64_t offset;
@@ -31,11 +35,14 @@ static struct {
     _Atomic(fake_hook) hook;
     int listener_fd;
     int segment_fd;
+    int clock_fd;
     unsigned char *memory;
     uint64_t instance;
     pthread_t listener;
     pthread_t threads[PEERS_MAX];
     struct fake_peer peers[PEERS_MAX];
+    struct ledger ledgers[PEERS_MAX]; /* by the peer's number; header is NULL if it has none */
+    bool is_lending;
     unsigned int n_peers;
     unsigned int n_open;
     struct fake_block *blocks;
@@ -132,8 +139,9 @@ Kmem__Welcome fake_welcome(void)
     welcome.segment_name = (char *)(uintptr_t) "fake";
     welcome.segment_bytes = FAKE_SEGMENT_BYTES;
     welcome.page_bytes = PAGE_BYTES;
+    welcome.granule_bytes = PAGE_BYTES;
     welcome.instance = fake.instance;
-    welcome.n_descriptors = 1;
+    welcome.n_descriptors = WELCOME_DESCRIPTORS;
     return welcome;
 }
 
@@ -148,12 +156,70 @@ void fake_send_welcome(struct fake_peer *peer, const Kmem__Request *request, Kme
 
 /* -------------------------------------------------------------------------- honest answers ---- */
 
+static uint64_t ledger_bytes(void)
+{
+    struct ledger_layout layout;
+    ledger_layout_init(&layout, FAKE_PAGES);
+    return layout.total_bytes;
+}
+
+static void drop_ledger(unsigned int number)
+{
+    if (fake.ledgers[number].header != NULL) {
+        (void)munmap(fake.ledgers[number].header, ledger_bytes());
+        fake.ledgers[number].header = NULL;
+    }
+}
+
+/* A new ledger for a peer. Return: its descriptor, the caller's. */
+static int make_ledger(const struct fake_peer *peer)
+{
+    const int fd = fake_memfd(ledger_bytes(), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    void *at = mmap(NULL, ledger_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    check(at != MAP_FAILED, "mmap");
+    drop_ledger(peer->number);
+    ledger_format(&fake.ledgers[peer->number], at, FAKE_PAGES);
+    return fd;
+}
+
+void fake_descriptors(const struct fake_peer *peer, int fds[WELCOME_DESCRIPTORS])
+{
+    fds[0] = fake.segment_fd;
+    fds[1] = make_ledger(peer);
+    fds[2] = fake.clock_fd;
+}
+
 static void answer_hello(struct fake_peer *peer, const Kmem__Request *request)
 {
+    int fds[WELCOME_DESCRIPTORS];
     Kmem__Welcome welcome = fake_welcome();
-    bool is_member = request->hello->role == KMEM__ROLE__ROLE_MEMBER;
-    welcome.n_descriptors = is_member;
-    fake_send_welcome(peer, request, &welcome, &fake.segment_fd, is_member);
+    if (request->hello->role != KMEM__ROLE__ROLE_MEMBER) {
+        welcome.n_descriptors = 0;
+        fake_send_welcome(peer, request, &welcome, NULL, 0);
+        return;
+    }
+    fake_descriptors(peer, fds);
+    fake_send_welcome(peer, request, &welcome, fds, WELCOME_DESCRIPTORS);
+    (void)close(fds[1]);
+}
+
+static void answer_lease(struct fake_peer *peer, const Kmem__Request *request)
+{
+    Kmem__Response response = KMEM__RESPONSE__INIT;
+    Kmem__Leased leased = KMEM__LEASED__INIT;
+    const uint32_t page = (uint32_t)((fake.next_offset + PAGE_BYTES - 1) >> PAGE_SHIFT);
+    const uint32_t n_pages = request->lease->want_pages;
+    if (!fake.is_lending || n_pages > FAKE_PAGES - page) {
+        fake_send_error(peer, request, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "no pages to lend");
+        return;
+    }
+    lease_grant(fake.ledgers[peer->number].states, page, n_pages, false);
+    fake.next_offset = (uint64_t)(page + n_pages) << PAGE_SHIFT;
+    leased.page = page;
+    leased.n_pages = n_pages;
+    response.body_case = KMEM__RESPONSE__BODY_LEASED;
+    response.leased = &leased;
+    fake_send(peer, request, &response, NULL, 0);
 }
 
 static void answer_allocate(struct fake_peer *peer, const Kmem__Request *request)
@@ -204,6 +270,7 @@ static void answer_release(struct fake_peer *peer, const Kmem__Request *request)
     struct fake_block *block = find_block(peer, request, request->release->offset);
     if (block != NULL) {
         block->is_live = false;
+        released.num_bytes = block->num_bytes;
         response.body_case = KMEM__RESPONSE__BODY_RELEASED;
         response.released = &released;
         fake_send(peer, request, &response, NULL, 0);
@@ -249,6 +316,8 @@ static void answer(struct fake_peer *peer, const Kmem__Request *request)
         answer_size_of(peer, request);
     } else if (request->body_case == KMEM__REQUEST__BODY_GOODBYE) {
         answer_goodbye(peer, request);
+    } else if (request->body_case == KMEM__REQUEST__BODY_LEASE) {
+        answer_lease(peer, request);
     } else {
         fake_send_error(peer, request, KMEM__ERROR_CODE__ERROR_PROTOCOL, "what is that?");
     }
@@ -327,6 +396,13 @@ static void make_segment(void)
     fake.n_blocks = 0;
 }
 
+static void make_clock(void)
+{
+    const uint32_t tick = 1;
+    fake.clock_fd = fake_memfd(CLOCK_BYTES, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    check(pwrite(fake.clock_fd, &tick, sizeof(tick), CLOCK_TICK_AT) == sizeof(tick), "clock");
+}
+
 static void drop_segment(void)
 {
     (void)munmap(fake.memory, FAKE_SEGMENT_BYTES);
@@ -338,6 +414,13 @@ void fake_daemon_hook(fake_hook hook)
     atomic_store(&fake.hook, hook);
 }
 
+void fake_daemon_lend(bool is_lending)
+{
+    (void)pthread_mutex_lock(&fake.lock);
+    fake.is_lending = is_lending;
+    (void)pthread_mutex_unlock(&fake.lock);
+}
+
 void fake_daemon_start(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -346,11 +429,13 @@ void fake_daemon_start(void)
     (void)snprintf(fake.path, sizeof(fake.path), "%s/fake.sock", fake.directory);
     memcpy(address.sun_path, fake.path, strlen(fake.path) + 1);
     fake_daemon_hook(NULL);
+    fake.is_lending = false;
     fake.n_peers = 0;
     fake.n_open = 0;
     fake.blocks = calloc(BLOCKS_MAX, sizeof(*fake.blocks));
     check(fake.blocks != NULL, "calloc");
     make_segment();
+    make_clock();
     fake.listener_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     check(bind(fake.listener_fd, (struct sockaddr *)&address, sizeof(address)) == 0, "bind");
     check(listen(fake.listener_fd, 8) == 0, "listen");
@@ -378,6 +463,10 @@ void fake_daemon_stop(void)
 {
     fake_daemon_end();
     drop_segment();
+    (void)close(fake.clock_fd);
+    for (unsigned int i = 0; i < fake.n_peers; i++) {
+        drop_ledger(i);
+    }
     free(fake.blocks);
     (void)unlink(fake.path);
     (void)rmdir(fake.directory);

@@ -3,9 +3,10 @@
  * fake_daemon.h - a daemon in the test's own process, honest unless a test makes it lie
  *
  * It listens on a socket in a private directory that $KMEM_SOCKET is set to, and answers each
- * connection in a thread of its own: Hello with a sealed segment, Allocate with the next free
- * bytes, Release and SizeOf by a list, queries with an empty answer. A hook sees every request
- * first and may answer in its place, rightly or wrongly.
+ * connection in a thread of its own: Hello with a sealed segment, a ledger and a clock, Allocate
+ * with the next free bytes, Release and SizeOf by a list. It has no pages to lend until a test
+ * wants it to, so that every block is a direct one. A hook sees every request first and may answer
+ * in its place, rightly or wrongly.
  *
  * A forked child reaches it as any other process would; only the parent may call what is here.
  */
@@ -38,6 +39,9 @@ void fake_daemon_start(void);
 /** fake_daemon_hook() - from now on let hook see every request first; NULL: be honest again */
 void fake_daemon_hook(fake_hook hook);
 
+/** fake_daemon_lend() - whether requests for a lease are granted; at the start they are refused */
+void fake_daemon_lend(bool is_lending);
+
 /** fake_daemon_stop() - close everything, wait for the threads, remove the directory */
 void fake_daemon_stop(void);
 
@@ -63,8 +67,11 @@ size_t fake_daemon_n_live(void);
 unsigned int fake_daemon_n_peers(void);
 unsigned int fake_daemon_n_open(void);
 
-/** fake_daemon_segment_fd() - what an honest Welcome hands over */
+/** fake_daemon_segment_fd() - the first of what an honest Welcome hands over */
 int fake_daemon_segment_fd(void);
+
+/** fake_descriptors() - all that it hands over to a peer; fds[1], the ledger's, is the caller's */
+void fake_descriptors(const struct fake_peer *peer, int fds[WELCOME_DESCRIPTORS]);
 
 /** fake_welcome() - an honest Welcome for a member, to be spoilt */
 Kmem__Welcome fake_welcome(void);

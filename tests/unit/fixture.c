@@ -9,7 +9,21 @@
 
 #include <cmocka.h>
 
+#include "proto/lease.h"
 #include "tests/unit/fixture.h"
+
+/* told_read_fn: copies as pread() would, and like it reads nothing behind the end. */
+static bool fixture_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+{
+    const struct fixture *fixture = user;
+    const uint64_t total_bytes = fixture->ledger_layout.total_bytes;
+    if (slot >= FIXTURE_LEDGERS || !fixture->ledgers[slot].header || at > total_bytes ||
+        n_bytes > total_bytes - at) {
+        return false;
+    }
+    memcpy(buffer, (const unsigned char *)fixture->ledgers[slot].header + at, n_bytes);
+    return true;
+}
 
 void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_limit)
 {
@@ -23,7 +37,10 @@ void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_li
         .clients_limit = clients_limit,
         .instance = UINT64_C(0x1234567890abcdef),
         .pid = 4242,
+        .told_read = fixture_read,
+        .told_user = fixture,
     };
+    ledger_layout_init(&fixture->ledger_layout, n_pages);
     assert_int_equal(core_init(&fixture->core, &config, fixture->state_base, FIXTURE_BORN_MS), 0);
     assert_int_equal(core_check(&fixture->core), 0);
 }
@@ -72,6 +89,7 @@ struct seg_off fixture_allocate(struct fixture *fixture, struct client *client, 
                                      strlen(reason), core_tick(&fixture->core, fixture->now_ms),
                                      &off),
                      0);
+    core_note_peak(&fixture->core);
     return off;
 }
 
@@ -81,10 +99,72 @@ void fixture_release(struct fixture *fixture, struct client *client, struct seg_
     assert_int_equal(direct_release(&fixture->core.direct, client, off, &block), 0);
 }
 
+struct ledger *fixture_ledger(struct fixture *fixture, struct client *client)
+{
+    assert_true(client->slot < FIXTURE_LEDGERS);
+    struct ledger *ledger = &fixture->ledgers[client->slot];
+    if (!ledger->header) {
+        void *base = mmap(NULL, fixture->ledger_layout.total_bytes, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        assert_ptr_not_equal(base, MAP_FAILED);
+        ledger_format(ledger, base, fixture->core.state.n_pages);
+        client->states = ledger->states;
+    }
+    return ledger;
+}
+
+void fixture_ledger_close(struct fixture *fixture, uint32_t slot)
+{
+    if (slot < FIXTURE_LEDGERS && fixture->ledgers[slot].header) {
+        assert_int_equal(munmap(fixture->ledgers[slot].header, fixture->ledger_layout.total_bytes),
+                         0);
+        fixture->ledgers[slot] = (struct ledger){.header = NULL};
+    }
+}
+
+uint32_t fixture_lease(struct fixture *fixture, struct client *client, uint32_t n_pages)
+{
+    uint32_t page;
+    uint32_t n_granted;
+    assert_int_equal(
+        leases_grant(&fixture->core.leases, client, n_pages, n_pages, &page, &n_granted), 0);
+    assert_int_equal(n_granted, n_pages);
+    core_note_peak(&fixture->core);
+    return page;
+}
+
+void fixture_carve(struct fixture *fixture, const struct client *client, uint32_t page,
+                   uint32_t size_class)
+{
+    bool zero;
+    assert_true(lease_take(client->states, page, size_classes[size_class].span_pages, &zero));
+    ledger_slab_open(&fixture->ledgers[client->slot], page, size_class);
+}
+
+void fixture_carve_large(struct fixture *fixture, const struct client *client, uint32_t page,
+                         uint32_t n_pages, uint64_t num_bytes)
+{
+    bool zero;
+    struct ledger *ledger = &fixture->ledgers[client->slot];
+    assert_true(lease_take(client->states, page, n_pages, &zero));
+    ledger_large_open(ledger, page, n_pages);
+    (void)ledger_take(ledger, page, num_bytes, REASON_NONE, 0, 0);
+}
+
+uint32_t fixture_tell(struct fixture *fixture, const struct client *client, const char *reason)
+{
+    struct ledger *ledger = &fixture->ledgers[client->slot];
+    const uint32_t id = (uint32_t)atomic_load(&ledger->header->n_reasons);
+    ledger->reasons[id].n_bytes = (uint8_t)strlen(reason);
+    memcpy(ledger->reasons[id].bytes, reason, strlen(reason));
+    atomic_store(&ledger->header->n_reasons, id + 1);
+    return id;
+}
+
 static void fixture_buried(const struct obituary *obituary, uint32_t slot, void *user)
 {
-    (void)slot;
     struct fixture *fixture = user;
+    fixture_ledger_close(fixture, slot);
     fixture->n_buried++;
     fixture->last = *obituary;
 }

@@ -12,6 +12,8 @@
 /* The name of its segment. */
 #define FIXTURE_NAME "fixture"
 #define FIXTURE_BORN_MS UINT64_C(1000000)
+/* So many of its clients, those of the lowest slots, can have ledgers. */
+#define FIXTURE_LEDGERS 64
 
 struct fixture {
     struct core core;
@@ -19,7 +21,9 @@ struct fixture {
     uint64_t state_bytes;
     uint64_t now_ms; /* what the functions below take for the present */
     uint32_t n_buried;
-    struct obituary last; /* buried */
+    struct obituary last;                   /* buried */
+    struct ledger ledgers[FIXTURE_LEDGERS]; /* by slot; header NULL: there is none */
+    struct ledger_layout ledger_layout;
 };
 
 void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_limit);
@@ -31,6 +35,30 @@ void fixture_fini(struct fixture *fixture);
 struct client_identity fixture_identity(uint32_t pid);
 
 struct client *fixture_join(struct fixture *fixture, uint32_t pid);
+
+/**
+ * fixture_ledger() - the ledger of a client, as the client has it; made if there is none
+ *
+ * In memory; the core reads it as it would read a file. It goes with the client.
+ */
+struct ledger *fixture_ledger(struct fixture *fixture, struct client *client);
+
+/** fixture_ledger_close() - a slot is free; for who does not reap with fixture_reap() */
+void fixture_ledger_close(struct fixture *fixture, uint32_t slot);
+
+/** fixture_lease() - n_pages for a client, which must have a ledger. Return: the first. */
+uint32_t fixture_lease(struct fixture *fixture, struct client *client, uint32_t n_pages);
+
+/** fixture_carve() - take pages of a client's lease and make a slab of a size class there */
+void fixture_carve(struct fixture *fixture, const struct client *client, uint32_t page,
+                   uint32_t size_class);
+
+/** fixture_carve_large() - likewise, one large block of n_pages; its reason is "no reason given" */
+void fixture_carve_large(struct fixture *fixture, const struct client *client, uint32_t page,
+                         uint32_t n_pages, uint64_t num_bytes);
+
+/** fixture_tell() - write a reason into a client's ledger. Return: its id there. */
+uint32_t fixture_tell(struct fixture *fixture, const struct client *client, const char *reason);
 
 /** fixture_allocate() - which must succeed */
 struct seg_off fixture_allocate(struct fixture *fixture, struct client *client, uint64_t num_bytes,

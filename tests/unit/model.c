@@ -55,8 +55,8 @@ void model_client_end(struct model *model, struct model_client *client, bool lef
 {
     client->ended = true;
     client->left = left;
-    client->n_blocks_left = client->n_blocks;
-    client->num_bytes_left = client->num_bytes;
+    client->n_blocks_left = client->n_blocks + client->n_leased_blocks;
+    client->num_bytes_left = client->num_bytes + client->leased_bytes;
     client->n_reasons_left = model_n_reasons(model, client->pid);
 }
 
@@ -78,11 +78,34 @@ struct model_block *model_block(struct model *model, uint64_t offset)
 struct model_block *model_block_around(struct model *model, uint64_t offset)
 {
     for (uint32_t i = 0; i < model->n_blocks; i++) {
-        if (offset - model->blocks[i].offset < model->blocks[i].num_bytes) {
+        if (!model->blocks[i].leased &&
+            offset - model->blocks[i].offset < model->blocks[i].num_bytes) {
             return &model->blocks[i];
         }
     }
     return NULL;
+}
+
+void model_client_note_peak(struct model_client *client)
+{
+    const uint64_t charged_bytes = client->num_bytes + client->leased_pages * PAGE_BYTES;
+    client->peak_bytes = charged_bytes > client->peak_bytes ? charged_bytes : client->peak_bytes;
+}
+
+/* Once more, or, with UINT64_MAX, once less. */
+static void model_count(struct model *model, const struct model_block *block, uint64_t times)
+{
+    struct model_client *client = model_client(model, block->pid);
+    if (block->leased) {
+        client->n_leased_blocks += times;
+        client->leased_bytes += times * block->num_bytes;
+        model->leased_bytes += times * block->num_bytes;
+        return;
+    }
+    client->n_blocks += times;
+    client->num_bytes += times * block->num_bytes;
+    model->n_direct_blocks += (uint32_t)times;
+    model->used_bytes += times * block->num_bytes;
 }
 
 bool model_block_add(struct model *model, const struct model_block *block, uint64_t segment_bytes)
@@ -97,23 +120,15 @@ bool model_block_add(struct model *model, const struct model_block *block, uint6
             return false;
         }
     }
-    struct model_client *client = model_client(model, block->pid);
     model->blocks[model->n_blocks++] = *block;
-    model->used_bytes += block->num_bytes;
-    client->n_blocks++;
-    client->num_bytes += block->num_bytes;
-    if (client->num_bytes > client->peak_bytes) {
-        client->peak_bytes = client->num_bytes;
-    }
+    model_count(model, block, 1);
+    model_client_note_peak(model_client(model, block->pid));
     return true;
 }
 
 void model_block_remove(struct model *model, struct model_block *block)
 {
-    struct model_client *client = model_client(model, block->pid);
-    client->n_blocks--;
-    client->num_bytes -= block->num_bytes;
-    model->used_bytes -= block->num_bytes;
+    model_count(model, block, UINT64_MAX);
     *block = model->blocks[--model->n_blocks];
 }
 
@@ -157,14 +172,16 @@ static bool client_equals(const struct model_client *client)
 {
     const struct client *held = client->client;
     return held->n_blocks == client->n_blocks && held->num_bytes == client->num_bytes &&
-           held->peak_bytes == client->peak_bytes && held->identity.pid == client->pid;
+           held->leased_pages == client->leased_pages && held->peak_bytes == client->peak_bytes &&
+           client_charged_bytes(held) == client->num_bytes + client->leased_pages * PAGE_BYTES &&
+           held->identity.pid == client->pid;
 }
 
 bool model_equals(struct model *model, const struct core *core)
 {
     for (uint32_t i = 0; i < model->n_blocks; i++) {
         const struct model_block *block = &model->blocks[i];
-        if (!block_equals(core, block, model_client(model, block->pid))) {
+        if (!block->leased && !block_equals(core, block, model_client(model, block->pid))) {
             printf("the block at %llu differs\n", (unsigned long long)block->offset);
             return false;
         }
@@ -177,8 +194,9 @@ bool model_equals(struct model *model, const struct core *core)
         }
         n_ended += model->clients[i].ended;
     }
-    if (core->direct.n_blocks != model->n_blocks || core->direct.used_bytes != model->used_bytes ||
-        core->clients.n_ended != n_ended || core->clients.n_live != model->n_clients - n_ended) {
+    if (core->direct.n_blocks != model->n_direct_blocks ||
+        core->direct.used_bytes != model->used_bytes || core->clients.n_ended != n_ended ||
+        core->clients.n_live != model->n_clients - n_ended) {
         printf("the totals differ\n");
         return false;
     }

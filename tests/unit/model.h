@@ -16,6 +16,7 @@
 
 #define MODEL_BLOCKS_MAX 4096
 #define MODEL_CLIENTS_MAX 6
+#define MODEL_PAGES_MAX 256
 
 struct model_client {
     uint32_t pid;
@@ -23,8 +24,11 @@ struct model_client {
     bool ended;
     bool left;
     bool buried;
-    uint64_t n_blocks;
+    uint64_t n_blocks; /* direct ones */
     uint64_t num_bytes;
+    uint64_t n_leased_blocks;
+    uint64_t leased_bytes; /* of those, as asked for */
+    uint64_t leased_pages;
     uint64_t peak_bytes;
     /* What its obituary must say: what it held when it ended. */
     uint64_t n_blocks_left;
@@ -38,14 +42,25 @@ struct model_block {
     uint32_t pid;
     uint32_t reason; /* its number: model_reason() */
     uint32_t born;
+    bool leased;    /* carved by its owner */
     bool was_there; /* when the walk began */
     uint32_t n_visits;
+};
+
+/* A page of the segment, as far as leases go. */
+struct model_page {
+    uint32_t pid; /* whose lease it is in; 0: nobody's */
+    bool used;    /* by that client */
 };
 
 struct model {
     struct model_block blocks[MODEL_BLOCKS_MAX];
     uint32_t n_blocks;
-    uint64_t used_bytes;
+    uint32_t n_direct_blocks;
+    uint64_t used_bytes;   /* in direct blocks */
+    uint64_t leased_bytes; /* in the others, as asked for */
+    uint64_t leased_pages;
+    struct model_page pages[MODEL_PAGES_MAX];
     struct model_client clients[MODEL_CLIENTS_MAX];
     uint32_t n_clients;
 };
@@ -64,10 +79,13 @@ void model_client_end(struct model *model, struct model_client *client, bool lef
 /** model_client_remove() - one that holds nothing */
 void model_client_remove(struct model *model, struct model_client *client);
 
+/** model_client_note_peak() - it has been charged with something */
+void model_client_note_peak(struct model_client *client);
+
 /** model_block() - the block that begins at an offset; NULL: there is none */
 struct model_block *model_block(struct model *model, uint64_t offset);
 
-/** model_block_around() - the block that a byte lies in; NULL: there is none */
+/** model_block_around() - the direct block that a byte lies in; NULL: there is none */
 struct model_block *model_block_around(struct model *model, uint64_t offset);
 
 /** model_block_add() - Return: false if it is outside the segment or overlaps another */
@@ -78,7 +96,7 @@ void model_block_remove(struct model *model, struct model_block *block);
 /** model_room() - whether any hole, or any slab, has room for num_bytes */
 bool model_room(const struct core *core, uint64_t num_bytes);
 
-/** model_equals() - whether the core holds what the model holds; prints what differs */
+/** model_equals() - whether the core holds what the model says, direct; prints what differs */
 bool model_equals(struct model *model, const struct core *core);
 
 #endif

@@ -61,7 +61,12 @@ int session_setup(void **state)
     (void)state;
     struct server *server = &session_server;
     const struct core_config config = {
-        .segment_name = "session", .n_pages = SESSION_PAGES, .clients_limit = SESSION_CLIENTS};
+        .segment_name = "session",
+        .n_pages = SESSION_PAGES,
+        .clients_limit = SESSION_CLIENTS,
+        .told_read = ledgers_read,
+        .told_user = &session_server.ledgers,
+    };
     memset(server, 0, sizeof(*server));
     (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */
     /* libuv opens descriptors with the first loop of a process and keeps them. */
@@ -84,8 +89,11 @@ int session_setup(void **state)
     assert_int_equal(uv_loop_init(&server->loop), 0);
     assert_int_equal(reaper_init(&server->reaper, &server->loop, died, NULL), 0);
     assert_int_equal(core_init(&server->core, &config, server->state_base, 0), 0);
+    assert_int_equal(ledgers_init(&server->ledgers, config.segment_name, SESSION_PAGES), 0);
     assert_int_equal(uv_idle_init(&server->loop, &server->idle), 0);
     server->idle.data = server;
+    assert_int_equal(uv_timer_init(&server->loop, &server->clock), 0);
+    server->clock.data = server;
     listen_in_private();
     return 0;
 }
@@ -95,6 +103,7 @@ static void buried(const struct obituary *obituary, uint32_t slot, void *user)
     (void)obituary;
     (void)user;
     reaper_forget(&session_server.reaper, slot);
+    ledgers_close(&session_server.ledgers, slot);
 }
 
 static void end_everybody(void)
@@ -120,6 +129,7 @@ int session_teardown(void **state)
     struct server *server = &session_server;
     end_everybody();
     uv_close((uv_handle_t *)&server->idle, NULL);
+    uv_close((uv_handle_t *)&server->clock, NULL);
     uv_close((uv_handle_t *)&listening, NULL);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
     assert_int_equal(server->n_sessions, 0);
@@ -127,6 +137,7 @@ int session_teardown(void **state)
     assert_int_equal(core_free_bytes(&server->core), (SESSION_PAGES - 1) * PAGE_BYTES);
     core_fini(&server->core);
     reaper_fini(&server->reaper);
+    ledgers_fini(&server->ledgers);
     assert_int_equal(uv_loop_close(&server->loop), 0);
     assert_int_equal(munmap(server->state_base, server->state_bytes), 0);
     free(server->session_of);
@@ -183,10 +194,10 @@ void say(int fd, const Kmem__Request *request)
     say_bytes(fd, frame, n_bytes);
 }
 
-/* Receives into a buffer. Return: how many bytes, 0 at the end; ret_fd as recvmsg() has it. */
-static size_t receive(int fd, void *bytes, size_t n_bytes, int *ret_fd)
+/* Receives into a buffer. Return: how many bytes, 0 at the end; ret_fds gets what came along. */
+static size_t receive(int fd, void *bytes, size_t n_bytes, int *ret_fds)
 {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(WELCOME_DESCRIPTORS * sizeof(int))];
     struct iovec part = {bytes, n_bytes};
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
@@ -198,7 +209,7 @@ static size_t receive(int fd, void *bytes, size_t n_bytes, int *ret_fd)
         if (n_received >= 0) {
             const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
             if (header) {
-                memcpy(ret_fd, CMSG_DATA(header), sizeof(int));
+                memcpy(ret_fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
             }
             return (size_t)n_received;
         }
@@ -215,10 +226,10 @@ static size_t receive(int fd, void *bytes, size_t n_bytes, int *ret_fd)
     return 0;
 }
 
-static bool receive_all(int fd, unsigned char *bytes, size_t n_bytes, int *ret_fd)
+static bool receive_all(int fd, unsigned char *bytes, size_t n_bytes, int *ret_fds)
 {
     for (size_t at = 0; at < n_bytes;) {
-        const size_t n_received = receive(fd, bytes + at, n_bytes - at, ret_fd);
+        const size_t n_received = receive(fd, bytes + at, n_bytes - at, ret_fds);
         if (n_received == 0) {
             return false;
         }
@@ -227,18 +238,20 @@ static bool receive_all(int fd, unsigned char *bytes, size_t n_bytes, int *ret_f
     return true;
 }
 
-const Kmem__Response *hear_with_descriptor(int fd, int *ret_fd)
+const Kmem__Response *hear_with_descriptors(int fd, int *ret_fds)
 {
     static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
     static _Alignas(16) unsigned char memory[RESPONSE_ARENA_BYTES];
     struct arena arena;
-    *ret_fd = -1;
-    if (!receive_all(fd, frame, FRAME_HEADER_BYTES, ret_fd)) {
+    for (int i = 0; i < WELCOME_DESCRIPTORS; i++) {
+        ret_fds[i] = -1;
+    }
+    if (!receive_all(fd, frame, FRAME_HEADER_BYTES, ret_fds)) {
         return NULL;
     }
     const uint32_t length = frame_length(frame);
     assert_true(length <= RESPONSE_MAX_BYTES);
-    assert_true(receive_all(fd, frame + FRAME_HEADER_BYTES, length, ret_fd));
+    assert_true(receive_all(fd, frame + FRAME_HEADER_BYTES, length, ret_fds));
     arena_init(&arena, memory, sizeof(memory));
     const ProtobufCMessage *message =
         frame_decode(&arena, &kmem__response__descriptor, frame + FRAME_HEADER_BYTES, length);
@@ -248,9 +261,9 @@ const Kmem__Response *hear_with_descriptor(int fd, int *ret_fd)
 
 const Kmem__Response *hear(int fd)
 {
-    int descriptor;
-    const Kmem__Response *response = hear_with_descriptor(fd, &descriptor);
-    assert_int_equal(descriptor, -1);
+    int descriptors[WELCOME_DESCRIPTORS];
+    const Kmem__Response *response = hear_with_descriptors(fd, descriptors);
+    assert_int_equal(descriptors[0], -1);
     return response;
 }
 
@@ -313,13 +326,15 @@ void say_goodbye(int fd)
 int connection_open_member(void)
 {
     const int fd = connection_open();
-    int descriptor;
+    int descriptors[WELCOME_DESCRIPTORS];
     say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-    const Kmem__Response *response = hear_with_descriptor(fd, &descriptor);
+    const Kmem__Response *response = hear_with_descriptors(fd, descriptors);
     assert_non_null(response);
     assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME);
-    assert_true(descriptor >= 0);
-    assert_int_equal(close(descriptor), 0);
+    for (int i = 0; i < WELCOME_DESCRIPTORS; i++) {
+        assert_true(descriptors[i] >= 0);
+        assert_int_equal(close(descriptors[i]), 0);
+    }
     return fd;
 }
 

@@ -47,8 +47,8 @@ void say(int fd, const Kmem__Request *request);
 /** hear() - Return: the next response, valid until the next call; NULL: the connection is closed */
 const Kmem__Response *hear(int fd);
 
-/** hear_with_descriptor() - likewise; ret_fd gets a descriptor that came along, or -1 */
-const Kmem__Response *hear_with_descriptor(int fd, int *ret_fd);
+/** hear_with_descriptors() - likewise; ret_fds gets WELCOME_DESCRIPTORS that came along, or -1 */
+const Kmem__Response *hear_with_descriptors(int fd, int *ret_fds);
 
 /** hear_nothing() - whether the server sends nothing and keeps the connection, some turns long */
 bool hear_nothing(int fd);
@@ -59,7 +59,7 @@ void say_blocks(int fd);
 void say_usage(int fd);
 void say_goodbye(int fd);
 
-/** connection_open_member() - connect and join; the descriptor that came is closed */
+/** connection_open_member() - connect and join; the descriptors that came are closed */
 int connection_open_member(void);
 
 int connection_open_observer(void);

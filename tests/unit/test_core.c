@@ -76,7 +76,7 @@ static void test_core_init_adds_up(void **state)
     assert_int_equal(core_segment_bytes(core), N_PAGES * PAGE_BYTES);
     assert_int_equal(core_free_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
     assert_int_equal(core_largest_hole_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
-    assert_int_equal(core_overhead_bytes(core), PAGE_BYTES);
+    assert_int_equal(core_direct_overhead_bytes(core), PAGE_BYTES);
     assert_false(core_has_dead(core));
 }
 
@@ -311,19 +311,46 @@ static void test_core_reap_frees_the_slot_for_the_next(void **state)
     assert_int_equal(fixture_join(&fixture, 2)->slot, slot);
 }
 
-static void test_core_overhead_is_what_is_neither_used_nor_free(void **state)
+static void test_core_direct_overhead_is_what_is_neither_used_nor_free(void **state)
 {
     (void)state;
     struct client *client = fixture_join(&fixture, 1);
 
     hold(client, 1, 100);
 
-    assert_int_equal(core_overhead_bytes(core), PAGE_BYTES + PAGE_BYTES - 100);
-    assert_int_equal(core->direct.used_bytes + core_free_bytes(core) + core_overhead_bytes(core),
+    assert_int_equal(core_direct_overhead_bytes(core), PAGE_BYTES + PAGE_BYTES - 100);
+    assert_int_equal(core->direct.used_bytes + core_free_bytes(core) +
+                         core_direct_overhead_bytes(core),
                      core_segment_bytes(core));
 }
 
 #define CORE_TEST(test) cmocka_unit_test_setup_teardown(test, core_setup, core_teardown)
+
+/* 50 slabs of the smallest blocks, 51,200 entries: no step reads all of it, and no block twice. */
+static void test_core_reap_reads_a_lease_in_steps(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 77);
+    struct ledger *ledger = fixture_ledger(&fixture, client);
+    const uint32_t page = fixture_lease(&fixture, client, 50);
+    for (uint32_t i = 0; i < 50; i++) {
+        fixture_carve(&fixture, client, page + i, 0);
+        for (uint32_t k = 0; k < 1000; k++) {
+            (void)ledger_take(ledger, page + i, 16, REASON_NONE, 0, 0);
+        }
+    }
+    core_end(&fixture.core, client, false, fixture.now_ms);
+    uint32_t n_steps = 0;
+    while (fixture.n_buried == 0) {
+        fixture_reap(&fixture, 5000);
+        assert_int_equal(core_check(&fixture.core), 0);
+        n_steps++;
+        assert_true(n_steps < 50);
+    }
+    assert_true(n_steps >= 3); /* 16 pages a step */
+    assert_int_equal(fixture.last.n_blocks, 50000);
+    assert_int_equal(fixture.last.num_bytes, 50000 * 16);
+}
 
 int main(void)
 {
@@ -342,8 +369,9 @@ int main(void)
         CORE_TEST(test_core_reap_of_many_at_once_buries_each_once),
         CORE_TEST(test_core_reap_goes_on_while_others_allocate_and_release),
         CORE_TEST(test_core_reap_from_a_page_that_is_inside_a_run_by_now),
+        CORE_TEST(test_core_reap_reads_a_lease_in_steps),
         CORE_TEST(test_core_reap_frees_the_slot_for_the_next),
-        CORE_TEST(test_core_overhead_is_what_is_neither_used_nor_free),
+        CORE_TEST(test_core_direct_overhead_is_what_is_neither_used_nor_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

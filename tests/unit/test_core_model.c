@@ -17,79 +17,62 @@
 #include <cmocka.h>
 
 #include "daemon/report.h"
+#include "daemon/walk.h"
 #include "tests/unit/broken.h"
-#include "tests/unit/fixture.h"
-#include "tests/unit/model.h"
-#include "tests/unit/seeded.h"
+#include "tests/unit/core_model.h"
+#include "tests/unit/lease_steps.h"
 
 /* A build without NDEBUG is one for sanitizers and debuggers: a sixth of the steps there. */
 #ifdef NDEBUG
-#define N_STEPS 250000
+#define N_STEPS 200000
 #else
 #define N_STEPS 40000
 #endif
 
 /* Sizes up to 2^21 - 1, which is more than the smallest segment has. */
 #define SIZE_BITS 21
-#define N_REASONS 40
 
-static struct fixture fixture;
-static struct core *core;
-static struct model model;
-static struct seeded seeded;
-static uint64_t seed;
-static uint32_t step;
+struct model_run run;
+
 static uint32_t next_pid;
-
-/* What was seen, so that a test which tests nothing shows. */
-static struct {
-    uint32_t n_allocated;
-    uint32_t n_refused;
-    uint32_t n_released;
-    uint32_t n_buried;
-    uint32_t n_walks;
-    uint32_t most_blocks;
-} seen;
 
 static struct {
     bool under_way;
     struct seg_off from;
-} walk;
-
-#define EXPECT(condition)                                                                          \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fail_msg("seed %llu, step %u, line %d: %s", (unsigned long long)seed, step, __LINE__,  \
-                     #condition);                                                                  \
-            abort(); /* not reached: it tells readers and analysers that nothing goes on */        \
-        }                                                                                          \
-    } while (0)
-
-static uint32_t below(uint32_t limit)
-{
-    return seeded_below(&seeded, limit);
-}
+} walking;
 
 /* Phases in which the segment fills up, and phases in which it becomes empty. */
 static bool is_growing(void)
 {
-    return step / 5000 % 2 == 0;
+    return run.step / 5000 % 2 == 0;
 }
 
 static struct model_client *random_client(void)
 {
-    return model.n_clients > 0 ? &model.clients[below(model.n_clients)] : NULL;
+    return run.model.n_clients > 0 ? &run.model.clients[below(run.model.n_clients)] : NULL;
 }
 
-static struct model_client *random_living(void)
+struct model_client *random_living(void)
 {
     struct model_client *client = random_client();
     return client && !client->ended ? client : NULL;
 }
 
+bool may_have(const struct model_client *client, uint64_t num_bytes)
+{
+    const uint64_t quota_bytes = run.core->config.quota_bytes;
+    const uint64_t charged_bytes = client->num_bytes + client->leased_pages * PAGE_BYTES;
+    const bool may = quota_bytes == 0 || charged_bytes + num_bytes <= quota_bytes;
+    EXPECT(core_may_have(run.core, client->client, num_bytes) == may);
+    return may;
+}
+
+/* A direct block; NULL now and then, always if there is none. */
 static struct model_block *random_block(void)
 {
-    return model.n_blocks > 0 ? &model.blocks[below(model.n_blocks)] : NULL;
+    const uint32_t n_blocks = run.model.n_blocks;
+    struct model_block *block = n_blocks > 0 ? &run.model.blocks[below(n_blocks)] : NULL;
+    return block && !block->leased ? block : NULL;
 }
 
 /* --------------------------------------------------------------------------------- clients ---- */
@@ -98,10 +81,11 @@ static void step_join(void)
 {
     struct client *client;
     const struct client_identity identity = fixture_identity(next_pid);
-    const int r = core_join(core, &identity, fixture.now_ms, &client);
-    EXPECT(r == (model.n_clients == MODEL_CLIENTS_MAX ? CLIENTS_E_FULL : CLIENTS_OK));
+    const int r = core_join(run.core, &identity, run.fixture.now_ms, &client);
+    EXPECT(r == (run.model.n_clients == MODEL_CLIENTS_MAX ? CLIENTS_E_FULL : CLIENTS_OK));
     if (r == 0) {
-        model_client_add(&model, next_pid++, client);
+        model_client_add(&run.model, next_pid++, client);
+        (void)fixture_ledger(&run.fixture, client);
     }
 }
 
@@ -111,7 +95,7 @@ static void step_come_back(void)
     struct client *client = NULL;
     if (known) {
         const struct client_identity identity = fixture_identity(known->pid);
-        const int r = core_join(core, &identity, fixture.now_ms, &client);
+        const int r = core_join(run.core, &identity, run.fixture.now_ms, &client);
         EXPECT(r == (known->ended ? CLIENTS_E_ENDING : CLIENTS_OK));
         EXPECT(r != 0 || client == known->client);
     }
@@ -121,15 +105,15 @@ static void step_end(void)
 {
     struct model_client *client = random_living();
     if (client && (!is_growing() || below(8) == 0)) {
-        model_client_end(&model, client, below(2) == 0);
-        core_end(core, client->client, client->left, fixture.now_ms);
+        model_client_end(&run.model, client, below(2) == 0);
+        core_end(run.core, client->client, client->left, run.fixture.now_ms);
     }
 }
 
 static void buried(const struct obituary *obituary, uint32_t slot, void *user)
 {
     (void)user;
-    struct model_client *client = model_client(&model, obituary->identity.pid);
+    struct model_client *client = model_client(&run.model, obituary->identity.pid);
     EXPECT(client != NULL);
     EXPECT(client->ended);
     EXPECT(!client->buried);
@@ -140,35 +124,38 @@ static void buried(const struct obituary *obituary, uint32_t slot, void *user)
     EXPECT(client->num_bytes_left == obituary->num_bytes);
     EXPECT(client->n_reasons_left == obituary->n_reasons);
     client->buried = true;
-    seen.n_buried++;
+    fixture_ledger_close(&run.fixture, slot);
+    run.n_buried++;
 }
 
 static bool is_live_block(const struct client *client, uint64_t offset)
 {
     struct direct_block found;
-    return direct_find(&core->direct, client, (struct seg_off){offset}, &found) == 0;
+    return direct_find(&run.core->direct, client, (struct seg_off){offset}, &found) == 0;
 }
 
 /* Takes out of the model what the core has taken back from those who have ended. */
 static void forget_what_was_reaped(void)
 {
-    for (uint32_t i = model.n_blocks; i-- > 0;) {
-        const struct model_client *owner = model_client(&model, model.blocks[i].pid);
-        if (owner->buried ||
-            (owner->ended && !is_live_block(owner->client, model.blocks[i].offset))) {
-            model_block_remove(&model, &model.blocks[i]);
+    lease_steps_reaped();
+    for (uint32_t i = run.model.n_blocks; i-- > 0;) {
+        struct model_block *block = &run.model.blocks[i];
+        const struct model_client *owner = model_client(&run.model, block->pid);
+        if (!block->leased && owner->ended &&
+            (owner->buried || !is_live_block(owner->client, block->offset))) {
+            model_block_remove(&run.model, block);
         }
     }
-    for (uint32_t i = model.n_clients; i-- > 0;) {
-        if (model.clients[i].buried) {
-            model_client_remove(&model, &model.clients[i]);
+    for (uint32_t i = run.model.n_clients; i-- > 0;) {
+        if (run.model.clients[i].buried) {
+            model_client_remove(&run.model, &run.model.clients[i]);
         }
     }
 }
 
 static void step_reap(void)
 {
-    core_reap(core, 1 + below(100), buried, NULL);
+    core_reap(run.core, 1 + below(100), buried, NULL);
     forget_what_was_reaped();
 }
 
@@ -182,13 +169,13 @@ static void allocated(const struct model_client *client, uint64_t num_bytes, uin
         .num_bytes = num_bytes,
         .pid = client->pid,
         .reason = reason,
-        .born = core_tick(core, fixture.now_ms),
+        .born = core_tick(run.core, run.fixture.now_ms),
     };
     EXPECT(off.bytes % (num_bytes >= 64 ? 64 : 16) == 0);
-    EXPECT(model.n_blocks < MODEL_BLOCKS_MAX);
-    EXPECT(model_block_add(&model, &block, core_segment_bytes(core)));
-    seen.n_allocated++;
-    seen.most_blocks = model.n_blocks > seen.most_blocks ? model.n_blocks : seen.most_blocks;
+    EXPECT(run.model.n_blocks < MODEL_BLOCKS_MAX);
+    EXPECT(model_block_add(&run.model, &block, core_segment_bytes(run.core)));
+    run.n_allocated++;
+    run.most_blocks = run.model.n_blocks > run.most_blocks ? run.model.n_blocks : run.most_blocks;
 }
 
 static void step_allocate(void)
@@ -197,33 +184,42 @@ static void step_allocate(void)
     if (!client) {
         return;
     }
-    /* Half of them small, or a few large ones would leave no room for many blocks. */
-    const uint64_t num_bytes = seeded_log(&seeded, below(2) ? SIZE_BITS : SIZE_BITS / 2);
+    /* Most of them small: a few large ones would leave no room for many blocks, and for leases. */
+    const uint64_t num_bytes = seeded_log(&run.seeded, below(5) ? SIZE_BITS / 2 : SIZE_BITS);
     const uint32_t reason = below(N_REASONS);
     const char *text = model_reason(reason);
-    const bool has_room = model_room(core, num_bytes);
+    const uint32_t now = core_tick(run.core, run.fixture.now_ms);
+    struct direct *direct = &run.core->direct;
     struct seg_off off;
-    const int r = direct_allocate(&core->direct, client->client, num_bytes, text, strlen(text),
-                                  core_tick(core, fixture.now_ms), &off);
+    if (!may_have(client, num_bytes)) {
+        run.n_over_quota++;
+        return;
+    }
+    const bool has_room = model_room(run.core, num_bytes);
+    int r = direct_allocate(direct, client->client, num_bytes, text, strlen(text), now, &off);
     EXPECT(r == (has_room ? DIRECT_OK : DIRECT_E_FULL));
+    if (r && lease_steps_make_room(direct_pages_for(num_bytes))) {
+        r = direct_allocate(direct, client->client, num_bytes, text, strlen(text), now, &off);
+        EXPECT(r == 0);
+    }
     if (r == 0) {
         allocated(client, num_bytes, reason, off);
     } else {
-        seen.n_refused++;
+        run.n_refused++;
     }
 }
 
 static void release(struct model_block *block)
 {
-    const struct model_client *owner = model_client(&model, block->pid);
+    const struct model_client *owner = model_client(&run.model, block->pid);
     const struct seg_off off = {block->offset};
     struct direct_block released;
-    EXPECT(direct_release(&core->direct, owner->client, off, &released) == 0);
+    EXPECT(direct_release(&run.core->direct, owner->client, off, &released) == 0);
     EXPECT(released.num_bytes == block->num_bytes);
-    model_block_remove(&model, block);
-    seen.n_released++;
+    model_block_remove(&run.model, block);
+    run.n_released++;
     /* Once more, through a copy of the pointer. */
-    const int r = direct_release(&core->direct, owner->client, off, &released);
+    const int r = direct_release(&run.core->direct, owner->client, off, &released);
     EXPECT(r == DIRECT_E_RELEASED || r == DIRECT_E_WILD);
 }
 
@@ -231,7 +227,7 @@ static void step_release(void)
 {
     struct model_block *block = random_block();
     const bool spared = is_growing() && below(3) != 0;
-    if (block && !spared && !model_client(&model, block->pid)->ended) {
+    if (block && !spared && !model_client(&run.model, block->pid)->ended) {
         release(block);
     }
 }
@@ -250,10 +246,11 @@ static void step_release_any_offset(void)
     if (!client) {
         return;
     }
-    const uint64_t offset = seeded_next(&seeded) % (core_segment_bytes(core) + PAGE_BYTES);
-    const struct model_block *around = model_block_around(&model, offset);
+    const uint64_t offset = seeded_next(&run.seeded) % (core_segment_bytes(run.core) + PAGE_BYTES);
+    const struct model_block *around = model_block_around(&run.model, offset);
     struct direct_block found;
-    const int r = direct_release(&core->direct, client->client, (struct seg_off){offset}, &found);
+    const int r =
+        direct_release(&run.core->direct, client->client, (struct seg_off){offset}, &found);
     if (around && around->offset != offset) {
         EXPECT(r == DIRECT_E_INTERIOR);
         EXPECT(found.off.bytes == around->offset);
@@ -264,7 +261,7 @@ static void step_release_any_offset(void)
         EXPECT(r == DIRECT_E_WILD || r == DIRECT_E_RELEASED || r == DIRECT_E_INTERIOR);
     }
     if (r == 0) {
-        model_block_remove(&model, model_block(&model, offset));
+        model_block_remove(&run.model, model_block(&run.model, offset));
     }
 }
 
@@ -279,12 +276,12 @@ static void step_release_foreign_and_interior(void)
     const uint64_t inside = block->offset + 1 + below(4096);
     if (client->pid != block->pid) {
         const struct seg_off off = {block->offset};
-        EXPECT(direct_release(&core->direct, client->client, off, &found) == DIRECT_E_FOREIGN);
+        EXPECT(direct_release(&run.core->direct, client->client, off, &found) == DIRECT_E_FOREIGN);
         EXPECT(found.num_bytes == block->num_bytes);
     }
     if (inside < block->offset + block->num_bytes) {
         const struct seg_off off = {inside};
-        EXPECT(direct_release(&core->direct, client->client, off, &found) == DIRECT_E_INTERIOR);
+        EXPECT(direct_release(&run.core->direct, client->client, off, &found) == DIRECT_E_INTERIOR);
         EXPECT(found.off.bytes == block->offset);
     }
 }
@@ -294,22 +291,34 @@ static void step_size_of(void)
     const struct model_block *block = random_block();
     if (block) {
         struct direct_block found;
-        const struct client *owner = model_client(&model, block->pid)->client;
+        const struct client *owner = model_client(&run.model, block->pid)->client;
         const struct seg_off off = {block->offset};
-        EXPECT(direct_find(&core->direct, owner, off, &found) == 0);
+        EXPECT(direct_find(&run.core->direct, owner, off, &found) == 0);
         EXPECT(found.num_bytes == block->num_bytes);
     }
 }
 
 /* --------------------------------------------------------------------------------- queries ---- */
 
+static bool has_reason(const struct direct_block *found, uint32_t reason)
+{
+    char text[REASON_MAX_BYTES];
+    const char *wanted = reason == 0 ? NO_REASON : model_reason(reason);
+    return walk_reason(run.core, found, text) == strlen(wanted) &&
+           memcmp(text, wanted, strlen(wanted)) == 0;
+}
+
 static bool walked(const struct direct_block *found, void *user)
 {
     const uint64_t *from = user;
-    struct model_block *block = model_block(&model, found->off.bytes);
+    struct model_block *block = model_block(&run.model, found->off.bytes);
     EXPECT(block != NULL);
     EXPECT(found->off.bytes >= *from);
     EXPECT(found->num_bytes == block->num_bytes);
+    EXPECT(found->leased == block->leased);
+    EXPECT(found->born == block->born);
+    EXPECT(found->slot == model_client(&run.model, block->pid)->client->slot);
+    EXPECT(has_reason(found, block->reason));
     block->n_visits++;
     return below(50) != 0 || --block->n_visits > 0; /* now and then stop before a block */
 }
@@ -317,32 +326,33 @@ static bool walked(const struct direct_block *found, void *user)
 /* One step of a walk over all blocks; other steps change them between two of its own. */
 static void step_walk(void)
 {
-    if (!walk.under_way) {
-        for (uint32_t i = 0; i < model.n_blocks; i++) {
-            model.blocks[i].was_there = true;
-            model.blocks[i].n_visits = 0;
+    if (!walking.under_way) {
+        for (uint32_t i = 0; i < run.model.n_blocks; i++) {
+            run.model.blocks[i].was_there = true;
+            run.model.blocks[i].n_visits = 0;
         }
-        walk.under_way = true;
-        walk.from = (struct seg_off){0};
+        walking.under_way = true;
+        walking.from = (struct seg_off){0};
     }
-    walk.from = direct_walk(&core->direct, walk.from, 1 + below(300), walked, &walk.from.bytes);
-    if (walk.from.bytes != 0) {
+    walking.from =
+        walk(run.core, walking.from, 1 + below(300), WALK_ALL, walked, &walking.from.bytes);
+    if (walking.from.bytes != 0) {
         return;
     }
-    for (uint32_t i = 0; i < model.n_blocks; i++) {
-        EXPECT(model.blocks[i].n_visits <= 1);
-        EXPECT(model.blocks[i].n_visits == 1 || !model.blocks[i].was_there);
+    for (uint32_t i = 0; i < run.model.n_blocks; i++) {
+        EXPECT(run.model.blocks[i].n_visits <= 1);
+        EXPECT(run.model.blocks[i].n_visits == 1 || !run.model.blocks[i].was_there);
     }
-    walk.under_way = false;
-    seen.n_walks++;
+    walking.under_way = false;
+    run.n_walks++;
 }
 
 static void step_ledger(void)
 {
     struct scan *scan = NULL;
-    EXPECT(scan_begin(core, SCAN_FOR_LEDGER, below(3), 0, &scan) == 0);
+    EXPECT(scan_begin(run.core, SCAN_FOR_LEDGER, below(3), 0, &scan) == 0);
     while (!scan->done) {
-        scan_step(scan, core, 0);
+        scan_step(scan, run.core, 0);
     }
     uint64_t n_blocks = 0;
     uint64_t num_bytes = 0;
@@ -350,14 +360,14 @@ static void step_ledger(void)
         n_blocks += tally_group(scan->tally, i)->n_blocks;
         num_bytes += tally_group(scan->tally, i)->num_bytes;
     }
-    scan_end(core, &scan);
-    EXPECT(n_blocks == model.n_blocks);
-    EXPECT(num_bytes == model.used_bytes);
+    scan_end(run.core, &scan);
+    EXPECT(n_blocks == run.model.n_blocks);
+    EXPECT(num_bytes == run.model.used_bytes + run.model.leased_bytes);
 }
 
 static void step_time(void)
 {
-    fixture.now_ms += below(1000);
+    run.fixture.now_ms += below(1000);
 }
 
 /* ------------------------------------------------------------------------------ the driver ---- */
@@ -366,13 +376,15 @@ static const struct {
     void (*operation)(void);
     uint32_t weight;
 } operations[] = {
-    {step_join, 4},         {step_come_back, 2},
-    {step_end, 2},          {step_reap, 12},
-    {step_allocate, 100},   {step_release, 60},
-    {step_release_many, 2}, {step_release_any_offset, 10},
-    {step_size_of, 10},     {step_release_foreign_and_interior, 10},
-    {step_walk, 15},        {step_ledger, 1},
-    {step_time, 10},
+    {step_join, 4},          {step_come_back, 2},
+    {step_end, 2},           {step_reap, 12},
+    {step_allocate, 100},    {step_release, 60},
+    {step_release_many, 2},  {step_release_any_offset, 10},
+    {step_size_of, 10},      {step_release_foreign_and_interior, 10},
+    {step_walk, 15},         {step_ledger, 1},
+    {step_time, 10},         {lease_steps_grant, 25},
+    {lease_steps_carve, 40}, {lease_steps_clear, 40},
+    {lease_steps_return, 2},
 };
 
 #define N_OPERATIONS (sizeof(operations) / sizeof(operations[0]))
@@ -394,94 +406,108 @@ static void random_step(void)
 /* All end, and are reaped in small steps. */
 static void end_all(void)
 {
-    for (uint32_t i = 0; i < model.n_clients; i++) {
-        if (!model.clients[i].ended) {
-            model_client_end(&model, &model.clients[i], false);
-            core_end(core, model.clients[i].client, false, fixture.now_ms);
+    for (uint32_t i = 0; i < run.model.n_clients; i++) {
+        if (!run.model.clients[i].ended) {
+            model_client_end(&run.model, &run.model.clients[i], false);
+            core_end(run.core, run.model.clients[i].client, false, run.fixture.now_ms);
         }
     }
-    while (core_has_dead(core)) {
+    while (core_has_dead(run.core)) {
         step_reap();
-        EXPECT(core_check(core) == 0);
+        EXPECT(core_check(run.core) == 0);
     }
-    EXPECT(model.n_blocks == 0);
-    EXPECT(core->direct.n_blocks == 0);
-    EXPECT(core_free_bytes(core) == core_segment_bytes(core) - PAGE_BYTES);
-    EXPECT(core_largest_hole_bytes(core) == core_free_bytes(core));
+    EXPECT(run.model.n_blocks == 0);
+    EXPECT(run.core->direct.n_blocks == 0);
+    EXPECT(run.core->leases.n_pages == 0);
+    EXPECT(core_free_bytes(run.core) == core_segment_bytes(run.core) - PAGE_BYTES);
+    EXPECT(core_largest_hole_bytes(run.core) == core_free_bytes(run.core));
 }
 
 static void run_steps(void)
 {
-    for (step = 0; step < N_STEPS; step++) {
+    for (run.step = 0; run.step < N_STEPS; run.step++) {
         random_step();
-        EXPECT(core_check(core) == 0);
-        EXPECT(core->direct.n_blocks == model.n_blocks);
-        EXPECT(core->direct.used_bytes == model.used_bytes);
-        if (step % 50 == 0) {
-            EXPECT(model_equals(&model, core));
+        EXPECT(core_check(run.core) == 0);
+        EXPECT(run.core->direct.n_blocks == run.model.n_direct_blocks);
+        EXPECT(run.core->direct.used_bytes == run.model.used_bytes);
+        EXPECT(run.core->leases.n_pages == run.model.leased_pages);
+        EXPECT(run.model.used_bytes + run.model.leased_pages * PAGE_BYTES +
+                   core_free_bytes(run.core) + core_direct_overhead_bytes(run.core) ==
+               core_segment_bytes(run.core));
+        if (run.step % 50 == 0) {
+            EXPECT(model_equals(&run.model, run.core));
+            lease_steps_check();
         }
     }
     end_all();
 }
 
-static void run(uint64_t seed_of_run, uint32_t n_pages)
+static void run_seed(uint64_t seed, uint32_t n_pages, uint64_t quota_bytes)
 {
-    seed = seed_of_run;
-    seeded.state = seed;
+    memset(&run, 0, sizeof(run));
+    run.seed = seed;
+    run.seeded.state = seed;
     next_pid = 1;
-    memset(&model, 0, sizeof(model));
-    memset(&seen, 0, sizeof(seen));
-    memset(&walk, 0, sizeof(walk));
-    fixture_init(&fixture, n_pages, MODEL_CLIENTS_MAX);
-    core = &fixture.core;
+    memset(&walking, 0, sizeof(walking));
+    fixture_init(&run.fixture, n_pages, MODEL_CLIENTS_MAX);
+    run.core = &run.fixture.core;
+    run.core->config.quota_bytes = quota_bytes;
 
     broken_expected = true;
     if (setjmp(broken_to) != 0) {
-        fail_msg("seed %llu, step %u: broken invariant: %s", (unsigned long long)seed, step,
+        fail_msg("seed %llu, step %u: broken invariant: %s", (unsigned long long)run.seed, run.step,
                  broken_condition);
     }
     run_steps();
     broken_expected = false;
 
     print_message("seed %llu: %u steps on %u pages: %u allocated, %u refused, %u released, "
-                  "%u buried, %u walks, at most %u blocks\n",
-                  (unsigned long long)seed, N_STEPS, n_pages, seen.n_allocated, seen.n_refused,
-                  seen.n_released, seen.n_buried, seen.n_walks, seen.most_blocks);
-    assert_true(seen.n_allocated > N_STEPS / 10);
-    assert_true(seen.n_refused > N_STEPS / 1000);
-    assert_true(seen.n_buried > N_STEPS / 1000);
-    assert_true(seen.n_walks > N_STEPS / 1000);
-    fixture_fini(&fixture);
+                  "%u buried, %u walks, at most %u blocks; %u leases, %u carved, %u times made "
+                  "room, %llu pages revoked, %u over the quota\n",
+                  (unsigned long long)run.seed, N_STEPS, n_pages, run.n_allocated, run.n_refused,
+                  run.n_released, run.n_buried, run.n_walks, run.most_blocks, run.n_leased,
+                  run.n_carved, run.n_made_room,
+                  (unsigned long long)run.core->leases.n_revoked_pages, run.n_over_quota);
+    assert_true(run.n_allocated > N_STEPS / 10);
+    assert_true(run.n_refused > N_STEPS / 1000);
+    assert_true(run.n_buried > N_STEPS / 1000);
+    assert_true(run.n_walks > N_STEPS / 1000);
+    assert_true(run.n_leased > N_STEPS / 100);
+    assert_true(run.n_carved > N_STEPS / 100);
+    assert_true(run.n_made_room > N_STEPS / 2500);
+    assert_true(run.core->leases.n_revoked_pages > N_STEPS / 250);
+    assert_true((run.n_over_quota > N_STEPS / 1000) == (quota_bytes != 0));
+    fixture_fini(&run.fixture);
 }
 
 static void test_core_like_the_model_on_the_smallest_segment(void **state)
 {
     (void)state;
-    run(1, SEGMENT_MIN_BYTES / PAGE_BYTES);
+    run_seed(1, SEGMENT_MIN_BYTES / PAGE_BYTES, 0);
 }
 
 static void test_core_like_the_model_on_an_odd_number_of_pages(void **state)
 {
     (void)state;
-    run(2, 97);
+    run_seed(2, 97, 0);
 }
 
 static void test_core_like_the_model_on_2_MiB(void **state)
 {
     (void)state;
-    run(3, 128);
+    run_seed(3, 128, 0);
 }
 
-static void test_core_like_the_model_on_2_MiB_again(void **state)
+static void test_core_like_the_model_on_2_MiB_with_a_quota(void **state)
 {
     (void)state;
-    run(20260731, 128);
+    run_seed(20260731, 128, 600000);
 }
 
 static void test_core_like_the_model_on_4_MiB(void **state)
 {
     (void)state;
-    run(5, 256);
+    run_seed(5, 256, 0);
 }
 
 int main(void)
@@ -490,7 +516,7 @@ int main(void)
         cmocka_unit_test(test_core_like_the_model_on_the_smallest_segment),
         cmocka_unit_test(test_core_like_the_model_on_an_odd_number_of_pages),
         cmocka_unit_test(test_core_like_the_model_on_2_MiB),
-        cmocka_unit_test(test_core_like_the_model_on_2_MiB_again),
+        cmocka_unit_test(test_core_like_the_model_on_2_MiB_with_a_quota),
         cmocka_unit_test(test_core_like_the_model_on_4_MiB),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -184,6 +184,40 @@ static void test_reconcile_of_a_restless_segment_is_busy(void **state)
     assert_verdict(query, STATUS_BUSY, NULL);
 }
 
+/* Seven questions to a try. The row is another one in each of the first `n_odd_tries`. */
+static unsigned n_odd_tries;
+static uint64_t n_blocks_of_row;
+
+static void differ_unseen(struct kmem_query *query)
+{
+    const unsigned n_tries = (query->n_questions - 1) / 7;
+    copy.ledgers[KMEM_BY_UID][0].n_blocks =
+        n_blocks_of_row + (n_tries < n_odd_tries ? n_tries + 1 : 0);
+}
+
+static struct kmem_query fake_segment_that_differs(unsigned n_tries)
+{
+    struct kmem_query query = fake_segment_copy();
+
+    query.before_answer = differ_unseen;
+    n_odd_tries = n_tries;
+    n_blocks_of_row = copy.ledgers[KMEM_BY_UID][0].n_blocks;
+    return query;
+}
+
+/* The usage is the same before and after, and yet something has moved: blocks of leases do. */
+static void test_reconcile_of_a_contradiction_that_passes_is_balanced(void **state)
+{
+    (void)state;
+    assert_verdict(fake_segment_that_differs(3), STATUS_OK, NULL);
+}
+
+static void test_reconcile_of_contradictions_that_change_is_busy(void **state)
+{
+    (void)state;
+    assert_verdict(fake_segment_that_differs(UINT32_MAX), STATUS_BUSY, NULL);
+}
+
 static void test_reconcile_accuses_a_restless_segment_of_what_one_answer_says(void **state)
 {
     (void)state;
@@ -207,6 +241,8 @@ int main(void)
         cmocka_unit_test(test_reconcile_notices_a_block_outside_the_segment),
         cmocka_unit_test(test_reconcile_asks_again_until_the_segment_is_quiet),
         cmocka_unit_test(test_reconcile_of_a_restless_segment_is_busy),
+        cmocka_unit_test(test_reconcile_of_a_contradiction_that_passes_is_balanced),
+        cmocka_unit_test(test_reconcile_of_contradictions_that_change_is_busy),
         cmocka_unit_test(test_reconcile_accuses_a_restless_segment_of_what_one_answer_says),
     };
 

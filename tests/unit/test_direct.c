@@ -341,64 +341,60 @@ static void assert_ascending(const struct visits *visits)
     }
 }
 
-static void test_direct_walk_visits_each_block_once_in_order(void **state)
+/* Every direct run from the first to the last. Return: where it stopped; 0: nowhere. */
+static struct seg_off walk_runs(struct seg_off from, struct visits *visits)
+{
+    for (uint32_t page = 0; page < N_PAGES;) {
+        const uint64_t word = pages_word(direct->pages, page);
+        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
+            const struct seg_off stopped = direct_walk_run(direct, page, from, visit, visits);
+            if (stopped.bytes != 0) {
+                return stopped;
+            }
+        }
+        page += PAGE_WORD_PAGES(word);
+    }
+    return (struct seg_off){0};
+}
+
+static void test_direct_walk_run_visits_each_block_once_in_order(void **state)
 {
     (void)state;
     const uint32_t n_blocks = allocate_many();
     struct visits visits = {.stop_at = UINT32_MAX};
 
-    const struct seg_off next =
-        direct_walk(direct, (struct seg_off){0}, UINT32_MAX, visit, &visits);
-
-    assert_int_equal(next.bytes, 0);
-    assert_int_equal(visits.n_visits, n_blocks);
-    assert_ascending(&visits);
-}
-
-static void test_direct_walk_goes_on_where_its_budget_ended(void **state)
-{
-    (void)state;
-    const uint32_t n_blocks = allocate_many();
-    struct visits visits = {.stop_at = UINT32_MAX};
-    struct seg_off next = {0};
-    uint32_t n_walks = 0;
-
-    do {
-        next = direct_walk(direct, next, 1, visit, &visits);
-        n_walks++;
-    } while (next.bytes != 0);
-
-    assert_true(n_walks > 10);
-    assert_int_equal(visits.n_visits, n_blocks);
-    assert_ascending(&visits);
-}
-
-static void test_direct_walk_goes_on_with_the_block_that_was_refused(void **state)
-{
-    (void)state;
-    const uint32_t n_blocks = allocate_many();
-    struct visits visits = {.stop_at = 0};
-    struct seg_off next = {0};
-
-    do {
-        visits.stop_at += 7;
-        next = direct_walk(direct, next, UINT32_MAX, visit, &visits);
-    } while (next.bytes != 0);
+    assert_int_equal(walk_runs((struct seg_off){0}, &visits).bytes, 0);
 
     assert_int_equal(visits.n_visits, n_blocks);
     assert_ascending(&visits);
 }
 
-static void test_direct_walk_from_beyond_the_segment_is_at_its_end(void **state)
+static void test_direct_walk_run_leaves_out_what_is_before_from(void **state)
 {
     (void)state;
     (void)allocate_many();
-    struct visits visits = {.stop_at = UINT32_MAX};
-    const struct seg_off beyond = {N_PAGES * PAGE_BYTES};
+    struct visits all = {.stop_at = UINT32_MAX};
+    struct visits some = {.stop_at = UINT32_MAX};
+    assert_int_equal(walk_runs((struct seg_off){0}, &all).bytes, 0);
+    const uint32_t middle = all.n_visits / 2;
 
-    assert_int_equal(direct_walk(direct, beyond, 1, visit, &visits).bytes, 0);
-    assert_int_equal(direct_walk(direct, (struct seg_off){UINT64_MAX}, 1, visit, &visits).bytes, 0);
-    assert_int_equal(visits.n_visits, 0);
+    assert_int_equal(walk_runs((struct seg_off){all.offsets[middle]}, &some).bytes, 0);
+
+    assert_int_equal(some.n_visits, all.n_visits - middle);
+    assert_int_equal(some.offsets[0], all.offsets[middle]);
+}
+
+static void test_direct_walk_run_says_which_block_was_refused(void **state)
+{
+    (void)state;
+    (void)allocate_many();
+    struct visits all = {.stop_at = UINT32_MAX};
+    struct visits seven = {.stop_at = 7};
+    assert_int_equal(walk_runs((struct seg_off){0}, &all).bytes, 0);
+
+    assert_int_equal(walk_runs((struct seg_off){0}, &seven).bytes, all.offsets[7]);
+
+    assert_int_equal(seven.n_visits, 7);
 }
 
 #define DIRECT_TEST(test) cmocka_unit_test_setup_teardown(test, direct_setup, direct_teardown)
@@ -421,10 +417,9 @@ int main(void)
         DIRECT_TEST(test_direct_release_of_what_is_not_the_callers_changes_nothing),
         DIRECT_TEST(test_direct_find_describes_a_foreign_block_and_an_interior_one),
         DIRECT_TEST(test_direct_release_twice_is_released_even_after_the_slab_is_gone),
-        DIRECT_TEST(test_direct_walk_visits_each_block_once_in_order),
-        DIRECT_TEST(test_direct_walk_goes_on_where_its_budget_ended),
-        DIRECT_TEST(test_direct_walk_goes_on_with_the_block_that_was_refused),
-        DIRECT_TEST(test_direct_walk_from_beyond_the_segment_is_at_its_end),
+        DIRECT_TEST(test_direct_walk_run_visits_each_block_once_in_order),
+        DIRECT_TEST(test_direct_walk_run_leaves_out_what_is_before_from),
+        DIRECT_TEST(test_direct_walk_run_says_which_block_was_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

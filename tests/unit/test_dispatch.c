@@ -64,7 +64,7 @@ static const Kmem__Error *error_now(void)
 
 /* ----------------------------------------------------------------------------------- Hello ---- */
 
-static void test_hello_as_a_member_is_welcome_with_a_descriptor(void **state)
+static void test_hello_as_a_member_is_welcome_with_descriptors(void **state)
 {
     (void)state;
 
@@ -78,7 +78,7 @@ static void test_hello_as_a_member_is_welcome_with_a_descriptor(void **state)
     assert_int_equal(welcome->page_bytes, PAGE_BYTES);
     assert_int_equal(welcome->instance, talk.core->config.instance);
     assert_int_equal(welcome->slot, peer.client->slot);
-    assert_int_equal(welcome->n_descriptors, 1);
+    assert_int_equal(welcome->n_descriptors, WELCOME_DESCRIPTORS);
     assert_int_equal(talk.core->clients.n_live, 3);
 }
 
@@ -534,7 +534,7 @@ static void test_release_error_escapes_the_longest_reason(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TALK_TEST(test_hello_as_a_member_is_welcome_with_a_descriptor),
+        TALK_TEST(test_hello_as_a_member_is_welcome_with_descriptors),
         TALK_TEST(test_hello_as_an_observer_is_welcome_without_a_descriptor),
         TALK_TEST(test_hello_with_another_minor_version_is_welcome),
         TALK_TEST(test_hello_with_another_major_version_is_VERSION),

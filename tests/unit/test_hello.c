@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "client/hello.h"
+#include "proto/ledger.h"
 #include "tests/unit/fake_daemon.h"
 
 static struct conn conn;
@@ -119,10 +120,17 @@ static int hello(void)
     return kmem__hello(&conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, &failure);
 }
 
+static void close_welcomed(void)
+{
+    (void)close(welcome.segment_fd);
+    (void)close(welcome.ledger_fd);
+    (void)close(welcome.clock_fd);
+}
+
 static void stop_welcomed(void)
 {
     kmem__conn_close(&conn);
-    (void)close(welcome.segment_fd);
+    close_welcomed();
     tell_the_truth();
     fake_daemon_stop();
 }
@@ -139,19 +147,28 @@ static void assert_hello_fails(int error)
 
 /* -------------------------------------------------------------------------------- welcomed ---- */
 
-static void test_hello_member_gets_the_segment(void **state)
+static void assert_handed_over(int fd, uint64_t num_bytes)
+{
+    struct stat status;
+    assert_int_equal(fstat(fd, &status), 0);
+    assert_int_equal(status.st_size, num_bytes);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+}
+
+static void test_hello_member_gets_segment_ledger_and_clock(void **state)
 {
     (void)state;
+    struct ledger_layout layout;
+    ledger_layout_init(&layout, FAKE_SEGMENT_BYTES >> PAGE_SHIFT);
     start(NULL);
-    struct stat status;
 
     assert_int_equal(hello(), 0);
 
     assert_string_equal(welcome.segment_name, "fake");
     assert_int_equal(welcome.segment_bytes, FAKE_SEGMENT_BYTES);
-    assert_int_equal(fstat(welcome.segment_fd, &status), 0);
-    assert_int_equal(status.st_size, FAKE_SEGMENT_BYTES);
-    assert_true(fcntl(welcome.segment_fd, F_GETFD) & FD_CLOEXEC);
+    assert_handed_over(welcome.segment_fd, FAKE_SEGMENT_BYTES);
+    assert_handed_over(welcome.ledger_fd, layout.total_bytes);
+    assert_handed_over(welcome.clock_fd, 4096);
     assert_true(fcntl(conn.fd, F_GETFD) & FD_CLOEXEC);
     assert_int_equal(conn.timeout_ms, 8000);
     stop_welcomed();
@@ -164,6 +181,8 @@ static void test_hello_observer_gets_no_descriptor(void **state)
     assert_int_equal(
         kmem__hello(&conn, fake_daemon_path(), KMEM__ROLE__ROLE_OBSERVER, &welcome, &failure), 0);
     assert_int_equal(welcome.segment_fd, -1);
+    assert_int_equal(welcome.ledger_fd, -1);
+    assert_int_equal(welcome.clock_fd, -1);
     stop_welcomed();
 }
 
@@ -321,7 +340,7 @@ static void assert_trusted(int64_t server, int64_t me, int64_t directory, int r)
     directory_uid = directory;
     assert_int_equal(hello(), r);
     if (r == 0) {
-        (void)close(welcome.segment_fd);
+        close_welcomed();
     }
     kmem__conn_close(&conn);
     tell_the_truth();
@@ -446,7 +465,7 @@ static void test_hello_silent_daemon_is_ETIMEDOUT(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_hello_member_gets_the_segment),
+        cmocka_unit_test(test_hello_member_gets_segment_ledger_and_clock),
         cmocka_unit_test(test_hello_observer_gets_no_descriptor),
         cmocka_unit_test(test_hello_interrupted_connect_goes_on),
         cmocka_unit_test(test_hello_no_socket_is_ENOENT),

@@ -97,21 +97,21 @@ static void announce_none(Kmem__Welcome *spoilt)
     spoilt->n_descriptors = 0;
 }
 
-static void announce_two(Kmem__Welcome *spoilt)
+static void announce_four(Kmem__Welcome *spoilt)
 {
-    spoilt->n_descriptors = 2;
+    spoilt->n_descriptors = 4;
 }
 
 static void test_hello_welcome_of_another_version_is_EPROTONOSUPPORT(void **state)
 {
     (void)state;
-    assert_spoilt_is(spoil_version, 1, EPROTONOSUPPORT);
+    assert_spoilt_is(spoil_version, 3, EPROTONOSUPPORT);
 }
 
 static void test_hello_welcome_with_other_pages_is_EPROTO(void **state)
 {
     (void)state;
-    assert_spoilt_is(spoil_page_bytes, 1, EPROTO);
+    assert_spoilt_is(spoil_page_bytes, 3, EPROTO);
 }
 
 static void test_hello_welcome_with_an_impossible_size_is_EPROTO(void **state)
@@ -121,7 +121,7 @@ static void test_hello_welcome_with_an_impossible_size_is_EPROTO(void **state)
                                           UINT64_MAX - PAGE_BYTES + 1};
     for (size_t i = 0; i < sizeof(impossible) / sizeof(impossible[0]); i++) {
         impossible_bytes = impossible[i];
-        assert_spoilt_is(spoil_size, 1, EPROTO);
+        assert_spoilt_is(spoil_size, 3, EPROTO);
     }
 }
 
@@ -129,10 +129,11 @@ static void test_hello_welcome_with_other_descriptors_is_EPROTO(void **state)
 {
     (void)state;
     assert_spoilt_is(leave_as_is, 0, EPROTO);   /* announced, not sent */
-    assert_spoilt_is(announce_none, 1, EPROTO); /* sent, not announced */
-    assert_spoilt_is(leave_as_is, 2, EPROTO);
-    assert_spoilt_is(announce_two, 2, EPROTO); /* more than a member gets */
-    assert_spoilt_is(announce_two, 9, EPROTO);
+    assert_spoilt_is(leave_as_is, 1, EPROTO);   /* as before there were ledgers */
+    assert_spoilt_is(announce_none, 3, EPROTO); /* sent, not announced */
+    assert_spoilt_is(leave_as_is, 4, EPROTO);
+    assert_spoilt_is(announce_four, 4, EPROTO); /* more than a member gets */
+    assert_spoilt_is(announce_four, 9, EPROTO);
 }
 
 /* Lets this process have n_more descriptors. */
@@ -162,19 +163,21 @@ static void assert_hello_fails_with_descriptors_for(unsigned int n_more, size_t 
     fake_daemon_stop();
 }
 
-static void test_hello_no_descriptor_left_for_the_segment_is_EMFILE(void **state)
+static void test_hello_no_descriptor_left_for_what_comes_is_EMFILE(void **state)
 {
     (void)state;
-    /* Two: both ends of the connection. */
-    assert_hello_fails_with_descriptors_for(2, 1, EMFILE);
-    assert_non_null(strstr(failure.sentence, "RLIMIT_NOFILE"));
+    /* Two: both ends of the connection. Three, four: the segment, the ledger as well. */
+    for (unsigned int n_more = 2; n_more <= 4; n_more++) {
+        assert_hello_fails_with_descriptors_for(n_more, 3, EMFILE);
+        assert_non_null(strstr(failure.sentence, "RLIMIT_NOFILE"));
+    }
 }
 
 static void test_hello_welcome_that_was_cut_is_EPROTO(void **state)
 {
     (void)state;
-    /* The fake daemon's next accept() has one. Of the two that come one is taken, as announced. */
-    assert_hello_fails_with_descriptors_for(4, 2, EPROTO);
+    /* The fake daemon's next accept() has one. Of four that come three are taken, as announced. */
+    assert_hello_fails_with_descriptors_for(6, 4, EPROTO);
 }
 
 int main(void)
@@ -184,7 +187,7 @@ int main(void)
         cmocka_unit_test(test_hello_welcome_with_other_pages_is_EPROTO),
         cmocka_unit_test(test_hello_welcome_with_an_impossible_size_is_EPROTO),
         cmocka_unit_test(test_hello_welcome_with_other_descriptors_is_EPROTO),
-        cmocka_unit_test(test_hello_no_descriptor_left_for_the_segment_is_EMFILE),
+        cmocka_unit_test(test_hello_no_descriptor_left_for_what_comes_is_EMFILE),
         cmocka_unit_test(test_hello_welcome_that_was_cut_is_EPROTO),
     };
     return cmocka_run_group_tests_name("hello_welcome", tests, NULL, NULL);

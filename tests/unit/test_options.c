@@ -106,6 +106,7 @@ static void test_options_parse_of_nothing_is_the_default(void **state)
     assert_string_equal(options.socket_path, "/run/user/1000/kmemd/default.sock");
     assert_int_equal(options.segment_bytes, 256 << 20);
     assert_false(options.lazy);
+    assert_int_equal(options.quota_bytes, 0);
     assert_false(options.has_group);
     assert_int_equal(options.log_level, LOG_LEVEL_INFO);
 }
@@ -116,7 +117,7 @@ static void test_options_parse_of_everything(void **state)
 
     const struct options options =
         parse("--name", "video", "--size=2G", "--socket", "/tmp/x.sock", "--commit=lazy", "--group",
-              "root", "--log-level", "debug");
+              "root", "--log-level", "debug", "--quota", "16MiB");
 
     assert_string_equal(options.name, "video");
     assert_int_equal(options.segment_bytes, UINT64_C(2) << 30);
@@ -125,6 +126,7 @@ static void test_options_parse_of_everything(void **state)
     assert_true(options.has_group);
     assert_int_equal(options.group, 0);
     assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
+    assert_int_equal(options.quota_bytes, 16 << 20);
 }
 
 static void test_options_parse_of_short_options(void **state)
@@ -216,6 +218,8 @@ static void test_options_parse_of_other_wrong_values_is_refused(void **state)
     (void)state;
 
     assert_refused("--commit is eager or lazy, not \"maybe\"", "--commit=maybe");
+    assert_refused("\"0\" is no quota", "--quota=0");
+    assert_refused("\"much\" is no quota: write a size, as 16MiB", "--quota", "much");
     assert_refused("there is no group \"no-such-group\"", "--group", "no-such-group");
     assert_refused("not \"loud\"", "--log-level=loud");
     assert_refused("\"extra\" is no option", "extra");

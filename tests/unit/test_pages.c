@@ -167,10 +167,61 @@ static void test_pages_init_without_memory_fails_cleanly(void **state)
             assert_int_equal(r, -ENOMEM);
         } else {
             assert_int_equal(r, 0);
-            assert_int_equal(nth, 5);
+            assert_int_equal(nth, 6);
         }
     }
     pages_fini(&other);
+}
+
+/* How many pages from `page` on, at most n_pages, are as the first: given or never given. */
+static uint32_t zero_stretch(uint32_t page, uint32_t n_pages, bool is_zero)
+{
+    bool zero;
+    const uint32_t n_alike = pages_zero_stretch(&pages, page, n_pages, &zero);
+    assert_int_equal(zero, is_zero);
+    return n_alike;
+}
+
+static void test_pages_init_of_pages_that_are_there_knows_of_no_zeros(void **state)
+{
+    (void)state;
+
+    assert_int_equal(zero_stretch(0, N_PAGES, false), N_PAGES);
+}
+
+static void test_pages_note_given_of_any_range(void **state)
+{
+    (void)state;
+    for (uint32_t page = 0; page < N_PAGES; page += 7) {
+        for (uint32_t n_pages = 1; page + n_pages <= N_PAGES; n_pages += 9) {
+            pages_are_new(&pages);
+            assert_int_equal(zero_stretch(0, N_PAGES, true), N_PAGES);
+            pages_note_given(&pages, page, n_pages);
+            assert_int_equal(zero_stretch(page, N_PAGES - page, false), n_pages);
+            assert_int_equal(zero_stretch(page, 1, false), 1);
+            if (page > 0) {
+                assert_int_equal(zero_stretch(0, N_PAGES, true), page);
+            }
+            if (page + n_pages < N_PAGES) {
+                const uint32_t n_behind = N_PAGES - page - n_pages;
+                assert_int_equal(zero_stretch(page + n_pages, n_behind, true), n_behind);
+            }
+        }
+    }
+}
+
+static void test_pages_take_notes_what_it_gives_but_for_leases(void **state)
+{
+    (void)state;
+    pages_are_new(&pages);
+
+    pages_take(&pages, 1, 3, PAGE_LEASED, OWNER);
+    assert_int_equal(zero_stretch(1, 3, true), 3); /* whoever leases it says so next */
+    pages_give(&pages, 1);
+    take(1, 2);
+    give(1);
+
+    assert_int_equal(zero_stretch(1, 5, false), 2);
 }
 
 /* Only the pages themselves: the rest of the state would not fit this address space. */
@@ -454,6 +505,9 @@ int main(void)
         PAGES_TEST(test_pages_misuse_is_a_bug),
         PAGES_TEST(test_pages_find_searches_its_own_bin_when_nothing_else_is_left),
         PAGES_TEST(test_pages_find_prefers_the_smallest_bin_that_fits),
+        PAGES_TEST(test_pages_init_of_pages_that_are_there_knows_of_no_zeros),
+        PAGES_TEST(test_pages_note_given_of_any_range),
+        PAGES_TEST(test_pages_take_notes_what_it_gives_but_for_leases),
         PAGES_TEST(test_pages_check_finds_wrong_words),
         PAGES_TEST(test_pages_check_finds_a_wrong_index),
         PAGES_TEST(test_pages_check_finds_wrong_lists),

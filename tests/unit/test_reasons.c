@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -10,12 +11,26 @@
 
 #include <cmocka.h>
 
+#include "daemon/hash.h"
 #include "daemon/reasons.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/seeded.h"
 
 #define N_PAGES 64
+#define INSTANCE UINT64_C(0x1234567890abcdef)
+
+/* Watches what the words are hashed with, and lets all of them meet in one bucket on demand. */
+static uint64_t seed_seen;
+static bool all_meet;
+
+uint32_t __real_hash_words(uint64_t seed, const void *bytes, size_t n_bytes);
+uint32_t __wrap_hash_words(uint64_t seed, const void *bytes, size_t n_bytes);
+uint32_t __wrap_hash_words(uint64_t seed, const void *bytes, size_t n_bytes)
+{
+    seed_seen = seed;
+    return all_meet ? 1 : __real_hash_words(seed, bytes, n_bytes);
+}
 
 static void *file;
 static struct state segment;
@@ -26,7 +41,8 @@ static int reasons_setup(void **state)
     (void)state;
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
-    state_format(&segment, file, N_PAGES, 1, 0);
+    all_meet = false;
+    state_format(&segment, file, N_PAGES, INSTANCE, 0);
     assert_int_equal(reasons_init(&reasons, &segment), 0);
     return 0;
 }
@@ -317,6 +333,33 @@ static void test_reasons_check_finds_what_is_wrong(void **state)
     assert_sound();
 }
 
+/* Who finds words that meet in one bucket finds them for one segment. */
+static void test_reasons_are_hashed_with_the_segments_instance(void **state)
+{
+    (void)state;
+    seed_seen = 0;
+    const uint32_t id = ref("words", 1);
+    assert_int_equal(seed_seen, INSTANCE);
+    seed_seen = 0;
+    assert_sound();
+    assert_int_equal(seed_seen, INSTANCE);
+
+    assert_int_not_equal(__real_hash_words(INSTANCE, "words", 5), __real_hash_words(1, "words", 5));
+    reasons_unref(&reasons, id, 1);
+}
+
+static void test_reasons_that_meet_in_one_bucket_are_told_apart(void **state)
+{
+    (void)state;
+    all_meet = true;
+    for (uint32_t i = 0; i < 200; i++) {
+        assert_int_equal(ref_numbered(i), REASONS_RESERVED + i);
+    }
+
+    assert_int_equal(ref_numbered(77), REASONS_RESERVED + 77);
+    assert_sound();
+}
+
 #define REASONS_TEST(test) cmocka_unit_test_setup_teardown(test, reasons_setup, reasons_teardown)
 
 int main(void)
@@ -335,6 +378,8 @@ int main(void)
         REASONS_TEST(test_reasons_ref_without_memory_for_good_is_other_reasons),
         REASONS_TEST(test_reasons_ref_and_unref_like_the_model),
         REASONS_TEST(test_reasons_check_finds_what_is_wrong),
+        REASONS_TEST(test_reasons_are_hashed_with_the_segments_instance),
+        REASONS_TEST(test_reasons_that_meet_in_one_bucket_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,6 +199,30 @@ static void test_scan_begin_while_as_many_are_being_made_is_busy(void **state)
     assert_int_equal(core->n_scans, 0);
 }
 
+static void test_scan_begin_for_a_refusal_leaves_two_places_to_those_who_ask(void **state)
+{
+    (void)state;
+    struct scan *refusals[SCANS_MAX] = {NULL};
+    struct scan *asked[2];
+    for (uint32_t i = 0; i < SCANS_MAX; i++) {
+        const int r = scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, 0, &refusals[i]);
+        assert_int_equal(r, i < SCANS_MAX - 2 ? 0 : SCAN_E_BUSY);
+    }
+
+    begin(&asked[0], TALLY_BY_REASON);
+    begin(&asked[1], TALLY_BY_CLIENT);
+
+    assert_int_equal(core->n_scans, SCANS_MAX);
+    scan_end(core, &refusals[0]);
+    scan_end(core, &asked[0]);
+    const int r = scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, 0, &refusals[0]);
+    assert_int_equal(r, 0); /* there is one less now */
+    scan_end(core, &asked[1]);
+    for (uint32_t i = 0; i < SCANS_MAX; i++) {
+        scan_end(core, &refusals[i]);
+    }
+}
+
 static void test_scan_begin_in_a_place_that_holds_one_is_a_bug(void **state)
 {
     (void)state;
@@ -261,6 +285,7 @@ int main(void)
         SCAN_TEST(test_scan_by_client_while_clients_die_and_slots_change_hands),
         SCAN_TEST(test_scan_begin_beyond_the_limit_drops_the_oldest_complete_one),
         SCAN_TEST(test_scan_begin_while_as_many_are_being_made_is_busy),
+        SCAN_TEST(test_scan_begin_for_a_refusal_leaves_two_places_to_those_who_ask),
         SCAN_TEST(test_scan_begin_in_a_place_that_holds_one_is_a_bug),
         SCAN_TEST(test_scan_begin_without_memory_is_busy),
         SCAN_TEST(test_scan_step_without_memory_has_failed),

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,8 +55,10 @@ static int make_welcome(void **state)
         .segment_name = "test",
         .segment_bytes = SEGMENT_BYTES,
         .instance = 7,
+        .granule_bytes = PAGE_BYTES,
         .segment_fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_GROW),
     };
+    (void)setenv("KMEM_GUARD", "off", 1); /* test_guard.c has what it does */
     calloc_fails_at = 0;
     mmap_fails_at = 0;
     return 0;
@@ -80,6 +83,22 @@ static size_t count_mappings(void)
     return n_lines;
 }
 
+/* Whether the mapping that begins at an address can not be touched. */
+static bool is_closed(const unsigned char *base)
+{
+    char line[512];
+    char begin[32];
+    bool closed = false;
+    FILE *maps = fopen("/proc/self/maps", "re");
+    assert_non_null(maps);
+    (void)snprintf(begin, sizeof(begin), "%lx-", (unsigned long)(uintptr_t)base);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        closed = closed || (strncmp(line, begin, strlen(begin)) == 0 && strstr(line, " ---s "));
+    }
+    (void)fclose(maps);
+    return closed;
+}
+
 static void test_segment_new_is_the_file_2_MiB_aligned(void **state)
 {
     (void)state;
@@ -91,6 +110,7 @@ static void test_segment_new_is_the_file_2_MiB_aligned(void **state)
     assert_int_equal(segment->num_bytes, SEGMENT_BYTES);
     assert_int_equal(segment->instance, 7);
     assert_string_equal(segment->name, "test");
+    assert_false(is_closed(segment->base));
     segment->base[SEGMENT_BYTES - 1] = 'x';
     assert_int_equal(pread(welcome.segment_fd, &byte, 1, SEGMENT_BYTES - 1), 1);
     assert_int_equal(byte, 'x');
@@ -170,13 +190,13 @@ static void test_segment_new_unsealed_is_EPROTO(void **state)
     assert_non_null(strstr(failure.sentence, "shrink"));
 }
 
-static void test_segment_new_write_sealed_is_EPERM(void **state)
+static void test_segment_new_write_sealed_is_EPROTO(void **state)
 {
     (void)state;
     struct segment *segment = NULL;
     (void)close(welcome.segment_fd);
     welcome.segment_fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_WRITE);
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EPERM);
+    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EPROTO);
 }
 
 static void test_segment_new_without_memory_is_ENOMEM(void **state)
@@ -194,6 +214,47 @@ static void test_segment_new_without_memory_is_ENOMEM(void **state)
     }
     assert_null(segment);
     assert_int_equal(count_mappings(), 0);
+}
+
+static void test_segment_new_is_closed_by_the_guard(void **state)
+{
+    (void)state;
+    struct segment *segment = NULL;
+    (void)unsetenv("KMEM_GUARD");
+    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), 0);
+    assert_true(is_closed(segment->base));
+    (void)kmem__segment_free(segment);
+    (void)setenv("KMEM_GUARD", "on", 1);
+    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), 0);
+    assert_true(is_closed(segment->base));
+    (void)kmem__segment_free(segment);
+}
+
+static void test_segment_new_guard_neither_on_nor_off_is_EINVAL(void **state)
+{
+    (void)state;
+    struct segment *segment = NULL;
+    (void)setenv("KMEM_GUARD", "maybe", 1);
+    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EINVAL);
+    assert_string_equal(failure.sentence, "$KMEM_GUARD is \"maybe\", neither \"on\" nor \"off\"");
+    assert_null(segment);
+}
+
+static void test_segment_new_guarded_without_memory_is_ENOMEM(void **state)
+{
+    (void)state;
+    struct segment *segment = NULL;
+    unsigned int nth = 1;
+    (void)setenv("KMEM_GUARD", "on", 1);
+    for (calloc_fails_at = nth; kmem__segment_new(&welcome, &segment, &failure) != 0;
+         calloc_fails_at = ++nth) {
+        assert_int_equal(failure.error, ENOMEM);
+        assert_int_equal(calloc_fails_at, 0);
+        assert_int_equal(count_mappings(), 0);
+    }
+    calloc_fails_at = 0;
+    assert_true(nth > 3); /* the description, the guard, and what it remembers */
+    (void)kmem__segment_free(segment);
 }
 
 static void test_segment_free_of_NULL_is_allowed(void **state)
@@ -263,8 +324,11 @@ int main(void)
         SEGMENT_TEST(test_segment_new_other_size_is_EPROTO),
         SEGMENT_TEST(test_segment_new_no_file_is_EPROTO),
         SEGMENT_TEST(test_segment_new_unsealed_is_EPROTO),
-        SEGMENT_TEST(test_segment_new_write_sealed_is_EPERM),
+        SEGMENT_TEST(test_segment_new_write_sealed_is_EPROTO),
         SEGMENT_TEST(test_segment_new_without_memory_is_ENOMEM),
+        SEGMENT_TEST(test_segment_new_is_closed_by_the_guard),
+        SEGMENT_TEST(test_segment_new_guard_neither_on_nor_off_is_EINVAL),
+        SEGMENT_TEST(test_segment_new_guarded_without_memory_is_ENOMEM),
         cmocka_unit_test(test_segment_free_of_NULL_is_allowed),
         cmocka_unit_test(test_segment_offset_and_pointer_are_inverse),
         cmocka_unit_test(test_segment_offset_outside_is_0),

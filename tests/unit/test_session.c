@@ -34,25 +34,43 @@ static void assert_error(const Kmem__Response *response, Kmem__ErrorCode code, c
 
 /* --------------------------------------------------------------------- joining and leaving ---- */
 
-static void test_session_gives_the_segment_to_a_member(void **state)
+static void assert_same_file(int left_fd, int right_fd)
+{
+    struct stat left;
+    struct stat right;
+    assert_int_equal(fstat(left_fd, &left), 0);
+    assert_int_equal(fstat(right_fd, &right), 0);
+    assert_int_equal(left.st_dev, right.st_dev);
+    assert_int_equal(left.st_ino, right.st_ino);
+}
+
+static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state)
 {
     (void)state;
-    struct stat sent;
-    struct stat held;
-    int descriptor;
+    int descriptors[WELCOME_DESCRIPTORS];
+    int ledger_fd;
+    _Atomic uint64_t *states;
     const int fd = connection_open();
 
     say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-    const Kmem__Response *response = hear_with_descriptor(fd, &descriptor);
+    const Kmem__Response *response = hear_with_descriptors(fd, descriptors);
 
+    struct server *server = &session_server;
     assert_int_equal(response->id, 7);
-    assert_int_equal(response->welcome->n_descriptors, 1);
-    assert_int_equal(fstat(descriptor, &sent), 0);
-    assert_int_equal(fstat(session_server.segment_fd, &held), 0);
-    assert_int_equal(sent.st_ino, held.st_ino);
-    assert_int_equal(close(descriptor), 0);
+    assert_int_equal(response->welcome->n_descriptors, WELCOME_DESCRIPTORS);
+    assert_int_equal(ledgers_open(&server->ledgers, 0, &ledger_fd, &states), 0);
+    assert_ptr_equal(clients_get(&core->clients, 0)->states, states);
+    assert_same_file(descriptors[0], server->segment_fd);
+    assert_same_file(descriptors[1], ledger_fd);
+    assert_same_file(descriptors[2], server->ledgers.clock_fd);
+    assert_int_equal(fcntl(descriptors[1], F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fcntl(descriptors[2], F_GETFL) & O_ACCMODE, O_RDONLY);
+    for (int i = 0; i < WELCOME_DESCRIPTORS; i++) {
+        assert_int_equal(close(descriptors[i]), 0);
+    }
     assert_int_equal(core->clients.n_live, 1);
-    assert_true(reaper_watches(&session_server.reaper, 0));
+    assert_true(reaper_watches(&server->reaper, 0));
+    assert_true(uv_is_active((uv_handle_t *)&server->clock));
     connection_close(fd);
 }
 
@@ -377,7 +395,7 @@ static void test_session_that_is_refused_while_it_does_not_read_is_closed_afterw
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SESSION_TEST(test_session_gives_the_segment_to_a_member),
+        SESSION_TEST(test_session_gives_segment_ledger_and_clock_to_a_member),
         SESSION_TEST(test_session_gives_no_descriptor_to_an_observer),
         SESSION_TEST(test_session_that_ends_leaves_the_client_and_its_blocks),
         SESSION_TEST(test_session_of_the_same_process_replaces_the_one_before),

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -43,6 +44,11 @@ FAIL_WRAP(int, uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop,
           UV_EMFILE)
 FAIL_WRAP(int, uv_pipe_init, (uv_loop_t * loop, uv_pipe_t *pipe, int ipc), (loop, pipe, ipc),
           UV_EINVAL)
+FAIL_WRAP(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1)
+FAIL_WRAP(int, ftruncate, (int fd, off_t n_bytes), (fd, n_bytes), -1)
+FAIL_WRAP(void *, mmap,
+          (void *address, size_t n_bytes, int protection, int flags, int fd, off_t offset),
+          (address, n_bytes, protection, flags, fd, offset), MAP_FAILED)
 
 /* Waits are cut short; what was wanted is kept. */
 static uint64_t timeout_wanted_ms;
@@ -274,20 +280,20 @@ static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **
     connection_close(fd);
 }
 
-static void test_session_whose_process_can_not_be_watched_is_closed(void **state)
+static void test_session_that_can_not_be_watched_or_given_a_ledger_is_closed(void **state)
 {
     (void)state;
-    const char *const calls[] = {"uv_poll_init", "memory"};
+    const char *const calls[] = {"uv_poll_init", "memory", "memfd_create", "ftruncate", "mmap"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const int fd = connection_open();
         turn(); /* accepted */
         say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-        fail_nth(calls[i], 1, ENOMEM);
         capture_begin();
+        fail_nth(calls[i], 1, ENOMEM);
         assert_null(hear(fd));
         turn();
-        assert_non_null(strstr(capture_end(), "can not be watched"));
+        assert_non_null(strstr(capture_end(), "is refused"));
         assert_true(fail_end());
         assert_int_equal(core->clients.n_live + core->clients.n_ended, 0);
         connection_close(fd);
@@ -390,7 +396,7 @@ int main(void)
         SESSION_TEST(test_session_that_has_said_hello_has_all_the_time),
         SESSION_TEST(test_session_whose_descriptor_can_not_be_sent_may_come_again),
         SESSION_TEST(test_session_of_one_that_comes_back_in_vain_keeps_its_blocks),
-        SESSION_TEST(test_session_whose_process_can_not_be_watched_is_closed),
+        SESSION_TEST(test_session_that_can_not_be_watched_or_given_a_ledger_is_closed),
         SESSION_TEST(test_session_that_can_not_write_is_closed_and_its_client_lives),
         SESSION_TEST(test_session_that_can_not_keep_the_rest_of_an_answer_is_closed),
         SESSION_TEST(test_session_survives_whichever_allocation_fails),

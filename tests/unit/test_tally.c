@@ -9,10 +9,23 @@
 
 #include <cmocka.h>
 
+#include "daemon/hash.h"
 #include "daemon/tally.h"
+#include "daemon/walk.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/fixture.h"
+
+/* Watches what keys are hashed with. */
+static uint64_t seed_seen;
+
+uint32_t __real_hash_words(uint64_t seed, const void *bytes, size_t n_bytes);
+uint32_t __wrap_hash_words(uint64_t seed, const void *bytes, size_t n_bytes);
+uint32_t __wrap_hash_words(uint64_t seed, const void *bytes, size_t n_bytes)
+{
+    seed_seen = seed;
+    return __real_hash_words(seed, bytes, n_bytes);
+}
 
 static struct fixture fixture;
 static struct client *alice; /* pid 3, user 1000 */
@@ -38,7 +51,8 @@ static int tally_teardown(void **state)
 
 static struct tally *new_tally(enum tally_by by)
 {
-    struct tally *tally = tally_new(by, &fixture.core.reasons, &fixture.core.clients);
+    const struct tally_tables tables = core_tables(&fixture.core);
+    struct tally *tally = tally_new(by, &tables);
     assert_non_null(tally);
     return tally;
 }
@@ -52,7 +66,7 @@ static bool add_block(const struct direct_block *block, void *user)
 static void add_all(struct tally *tally)
 {
     const struct seg_off end =
-        direct_walk(&fixture.core.direct, (struct seg_off){0}, UINT32_MAX, add_block, tally);
+        walk(&fixture.core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, add_block, tally);
     assert_int_equal(end.bytes, 0);
     assert_int_equal(tally_sort(tally), 0);
 }
@@ -254,13 +268,55 @@ static void test_tally_add_after_sort_is_a_bug(void **state)
     assert_null(tally_free(tally));
 }
 
+static void test_tally_hashes_with_the_segments_instance(void **state)
+{
+    (void)state;
+    (void)fixture_allocate(&fixture, alice, 10, "words");
+    struct tally *tally = new_tally(TALLY_BY_REASON);
+    seed_seen = 0;
+
+    add_all(tally);
+
+    assert_int_equal(seed_seen, fixture.core.config.instance);
+    assert_null(tally_free(tally));
+}
+
+/* Ids of clients' own tables mean what each client says they mean. */
+static void test_tally_by_reason_adds_up_what_clients_tell(void **state)
+{
+    (void)state;
+    struct client *const clients[] = {alice, bob};
+    for (uint32_t i = 0; i < 2; i++) {
+        struct ledger *ledger = fixture_ledger(&fixture, clients[i]);
+        const uint32_t page = fixture_lease(&fixture, clients[i], 1);
+        const uint32_t own = fixture_tell(&fixture, clients[i], i == 0 ? "alices" : "bobs");
+        const uint32_t both = fixture_tell(&fixture, clients[i], i == 0 ? "both#1" : "both#2");
+        fixture_carve(&fixture, clients[i], page, 0);
+        (void)ledger_take(ledger, page, 10 + i, own, 0, 0);
+        (void)ledger_take(ledger, page, 2, both, 0, 0);
+        (void)ledger_take(ledger, page, 1, REASON_NONE, 0, 0);
+    }
+    (void)fixture_allocate(&fixture, carol, 100, "both");
+    struct tally *tally = new_tally(TALLY_BY_REASON);
+
+    add_all(tally);
+
+    assert_int_equal(tally_n_groups(tally), 4);
+    assert_group(tally, 0, "both", 3, 104);
+    assert_group(tally, 1, "bobs", 1, 11);
+    assert_group(tally, 2, "alices", 1, 10);
+    assert_group(tally, 3, NO_REASON, 2, 2);
+    assert_null(tally_free(tally));
+}
+
 static void test_tally_new_without_memory_is_null(void **state)
 {
     (void)state;
+    const struct tally_tables tables = core_tables(&fixture.core);
     struct tally *tally = NULL;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        tally = tally_new(TALLY_BY_REASON, &fixture.core.reasons, &fixture.core.clients);
+        tally = tally_new(TALLY_BY_REASON, &tables);
         assert_int_equal(fail_end(), tally == NULL);
     }
     assert_null(tally_free(tally));
@@ -270,6 +326,7 @@ static void test_tally_new_without_memory_is_null(void **state)
 static void test_tally_add_without_memory_leaves_it_as_it_was(void **state)
 {
     (void)state;
+    const struct tally_tables tables = core_tables(&fixture.core);
     struct direct_block blocks[400];
     for (uint32_t i = 0; i < 400; i++) {
         char reason[16];
@@ -278,8 +335,7 @@ static void test_tally_add_without_memory_leaves_it_as_it_was(void **state)
     }
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        struct tally *tally =
-            tally_new(TALLY_BY_REASON, &fixture.core.reasons, &fixture.core.clients);
+        struct tally *tally = tally_new(TALLY_BY_REASON, &tables);
         uint32_t n_failed = 0;
         for (uint32_t i = 0; tally && i < 400; i++) {
             const size_t n_groups = tally_n_groups(tally);
@@ -330,6 +386,8 @@ int main(void)
         TALLY_TEST(test_tally_add_does_not_mistake_a_slots_next_tenant),
         TALLY_TEST(test_tally_add_of_ids_that_are_newer_than_it),
         TALLY_TEST(test_tally_add_after_sort_is_a_bug),
+        TALLY_TEST(test_tally_hashes_with_the_segments_instance),
+        TALLY_TEST(test_tally_by_reason_adds_up_what_clients_tell),
         TALLY_TEST(test_tally_new_without_memory_is_null),
         TALLY_TEST(test_tally_add_without_memory_leaves_it_as_it_was),
         TALLY_TEST(test_tally_sort_without_memory_can_be_tried_again),

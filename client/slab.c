@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A bin's slabs stand in two lists, those with a block to give and those without:
+ *
+ *      bin.ready <-- refill -- room: slab, slab, ...      full: slab, slab, ...
+ *                -- spill --->        |  ^                        |
+ *                               cache |  | new      -- put ------'
+ *
+ * Blocks pass in batches, half a bin at a time, so that a program at the border goes over it
+ * seldom. A slab all of whose blocks are back is closed at once and its pages are unused: the
+ * daemon may revoke them, and the cache hands them out again, the last first. None is kept for the
+ * next allocation; what a thread keeps is in `ready`.
+ *
+ * A block released by another thread goes to head.remote, a stack linked through the entries. Who
+ * makes that stack from empty puts the slab into the owner's stack of visited slabs, linked through
+ * tenant.remote_next. The owner takes a slab from there first and its blocks then:
+ *
+ *      the slab is in a visited stack, or about to be pushed   <=>   head.remote is not empty
+ *
+ * so a slab is never in two stacks, and is not closed while a thread is about to push it (its block
+ * counts as used until it is collected). A slab that was adopted meanwhile arrives at the heap that
+ * owned it, and is passed on.
+ *
+ * Blocks that other processes released are bits that the daemon sets; header->n_outside says that
+ * there are new ones, and each owner looks through its slabs. That is rare.
+ */
+#include "client/slab.h"
+
+#include <string.h>
+
+#include "proto/lease.h"
+
+/* 8: enough to find room among threads that ended lately; the rest waits for the next time. */
+#define ADOPT_TRIES 8
+
+/*
+ * 4: a thread's first slab of a class may stay nearly empty; with many threads and classes such
+ * slabs fill a small segment. They get a quarter of it, and what comes then is direct, which is
+ * slower and packs the blocks of all threads together. Slabs behind a full one are dense, and not
+ * limited.
+ */
+#define SPARSE_FRACTION 4
+
+/* ----------------------------------------------------------------------------------- lists ---- */
+
+static void list_push(struct ledger_head *heads, uint32_t *first, uint32_t page)
+{
+    heads[page].next = *first;
+    heads[page].prev = 0;
+    if (*first != 0) {
+        heads[*first].prev = page;
+    }
+    *first = page;
+}
+
+static void list_remove(struct ledger_head *heads, uint32_t *first, uint32_t page)
+{
+    const struct ledger_head *head = &heads[page];
+    if (head->prev != 0) {
+        heads[head->prev].next = head->next;
+    } else {
+        KMEM_CHECK(*first == page);
+        *first = head->next;
+    }
+    if (head->next != 0) {
+        heads[head->next].prev = head->prev;
+    }
+}
+
+/* ----------------------------------------------------------------------------- giving back ---- */
+
+/* Says whose the slab is from now on; 0: nobody's. */
+static void slab_assign(struct heap *heap, uint32_t page, uint32_t id)
+{
+    const uint32_t n_pages = heap->heads[page].span_pages;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        /* Relaxed: see struct page_note. */
+        atomic_store_explicit(&heap->notes[page + i].heap, (uint16_t)id, memory_order_relaxed);
+    }
+}
+
+static void slab_close(struct heap *heap, struct bin *bin, uint32_t page)
+{
+    const uint32_t n_pages = heap->heads[page].span_pages;
+    list_remove(heap->heads, &bin->room, page);
+    (void)atomic_fetch_sub_explicit(&heap->tenant->n_slab_pages, n_pages, memory_order_relaxed);
+    slab_assign(heap, page, 0);
+    ledger_slab_close(&heap->tenant->ledger, page);
+    kmem__cache_give(&heap->tenant->cache, page, n_pages);
+}
+
+/* A block, its entry retired, goes back. Afterwards the slab may be closed. */
+static void slab_put(struct heap *heap, struct bin *bin, uint32_t page, uint32_t index)
+{
+    struct ledger_head *head = &heap->heads[page];
+    struct ledger_entry *entries = kmem__bin_entries(bin, page);
+    if (ledger_slab_is_full(head)) {
+        list_remove(heap->heads, &bin->full, page);
+        list_push(heap->heads, &bin->room, page);
+    }
+    entry_put(head, entries, index);
+    if (head->n_used == 0) {
+        slab_close(heap, bin, page);
+    }
+}
+
+void kmem__slab_spill(struct heap *heap, struct bin *bin, uint32_t n_blocks)
+{
+    KMEM_CHECK(n_blocks <= kmem__bin_n_ready(bin));
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        const uint64_t offset = (uint64_t)(bin->ready[i].block - heap->base);
+        uint32_t page = (uint32_t)(offset >> PAGE_SHIFT);
+        page -= heap->heads[page].back;
+        const uint32_t within = (uint32_t)(offset - ((uint64_t)page << PAGE_SHIFT));
+        slab_put(heap, bin, page, size_class_index(&size_classes[bin->size_class], within));
+    }
+    bin->ready_bytes -= n_blocks * (uint32_t)sizeof(struct ready);
+    memmove(bin->ready, bin->ready + n_blocks, bin->ready_bytes);
+}
+
+/* --------------------------------------------------------------- released by other threads ---- */
+
+/* Puts a slab whose remote stack has just become non-empty before its owner. */
+static void slab_visit(struct tenant *tenant, uint32_t page)
+{
+    struct heap *heap = kmem__tenant_heap(tenant, kmem__note_heap(&tenant->notes[page]));
+    uint32_t next = atomic_load_explicit(&heap->visited, memory_order_relaxed);
+    do {
+        /* Relaxed: published by the exchange below. */
+        atomic_store_explicit(&tenant->remote_next[page], next, memory_order_relaxed);
+        /* Release: pairs with slab_collect_visited(). */
+    } while (!atomic_compare_exchange_weak_explicit(&heap->visited, &next, page,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+void kmem__slab_push(struct tenant *tenant, const struct ledger_block *block)
+{
+    struct ledger_head *head = &tenant->ledger.heads[block->page];
+    uint32_t next = atomic_load_explicit(&head->remote, memory_order_relaxed);
+    do {
+        /* Relaxed: published by the exchange below. */
+        atomic_store_explicit(&block->entry->holder, next, memory_order_relaxed);
+        /* Release: pairs with slab_collect_remote(); the block's bytes are done with. */
+    } while (!atomic_compare_exchange_weak_explicit(&head->remote, &next, block->index + 1,
+                                                    memory_order_release, memory_order_relaxed));
+    if (next == 0) {
+        slab_visit(tenant, block->page);
+    }
+}
+
+static void slab_collect_remote(struct heap *heap, uint32_t page)
+{
+    struct ledger_head *head = &heap->heads[page];
+    struct bin *bin = &heap->bins[head->size_class];
+    const struct ledger_entry *entries = kmem__bin_entries(bin, page);
+    /* Acquire: pairs with kmem__slab_push(). */
+    uint32_t next = atomic_exchange_explicit(&head->remote, 0, memory_order_acquire);
+    while (next != 0) {
+        const uint32_t index = next - 1;
+        next = atomic_load_explicit(&entries[index].holder, memory_order_relaxed);
+        slab_put(heap, bin, page, index);
+    }
+}
+
+static void slab_collect_visited(struct heap *heap)
+{
+    struct tenant *tenant = heap->tenant;
+    /* Relaxed: a look before the exchange; what comes later is collected later. */
+    if (atomic_load_explicit(&heap->visited, memory_order_relaxed) == 0) {
+        return;
+    }
+    /* Acquire: pairs with slab_visit(). */
+    uint32_t page = atomic_exchange_explicit(&heap->visited, 0, memory_order_acquire);
+    while (page != 0) {
+        const uint32_t next =
+            atomic_load_explicit(&tenant->remote_next[page], memory_order_relaxed);
+        if (kmem__note_heap(&heap->notes[page]) == heap->id) {
+            slab_collect_remote(heap, page);
+        } else {
+            slab_visit(tenant, page);
+        }
+        page = next;
+    }
+}
+
+/* ------------------------------------------------------------- released by other processes ---- */
+
+static void slab_collect_outside(struct heap *heap, struct bin *bin, uint32_t page)
+{
+    struct ledger *ledger = &heap->tenant->ledger;
+    struct ledger_entry *entries = kmem__bin_entries(bin, page);
+    const uint32_t n_blocks = size_classes[bin->size_class].n_blocks;
+    for (uint32_t i = 0; i * 64 < n_blocks; i++) {
+        _Atomic uint64_t *bits = &ledger->outside[(uint64_t)page * OUTSIDE_WORDS + i];
+        /* Acquire: pairs with the daemon's or. */
+        uint64_t released = atomic_load_explicit(bits, memory_order_acquire);
+        for (; released != 0; released &= released - 1) {
+            const uint32_t index = i * 64 + (uint32_t)__builtin_ctzll(released);
+            /* A word of 0: the block was released here at the same time. */
+            const bool is_ours =
+                index < n_blocks &&
+                atomic_exchange_explicit(&entries[index].word, 0, memory_order_acq_rel) != 0;
+            /* Release: behind the word. The other way round, a daemon that was killed and comes
+               back finds a live block and no bit, and sets it again, for the next tenant. */
+            (void)atomic_fetch_and_explicit(bits, ~(released & -released), memory_order_release);
+            if (is_ours) {
+                slab_put(heap, bin, page, index);
+            }
+        }
+    }
+}
+
+static void slab_collect_list(struct heap *heap, struct bin *bin, uint32_t first)
+{
+    for (uint32_t page = first; page != 0;) {
+        /* Before: afterwards the slab may be closed, or in the other list. */
+        const uint32_t next = heap->heads[page].next;
+        slab_collect_outside(heap, bin, page);
+        page = next;
+    }
+}
+
+void kmem__slab_collect(struct heap *heap)
+{
+    slab_collect_visited(heap);
+    /* Acquire: pairs with the daemon's increment, behind its bits. */
+    const uint64_t n_outside =
+        atomic_load_explicit(&heap->tenant->ledger.header->n_outside, memory_order_acquire);
+    if (KMEM_LIKELY(n_outside == heap->n_outside)) {
+        return;
+    }
+    heap->n_outside = n_outside;
+    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
+        /* In this order: a slab of the second list may come into the first, which is done. */
+        slab_collect_list(heap, &heap->bins[i], heap->bins[i].room);
+        slab_collect_list(heap, &heap->bins[i], heap->bins[i].full);
+    }
+}
+
+/* ------------------------------------------------------------------------------- refilling ---- */
+
+/* Moves a slab with room from a heap that is nobody's. heaps.lock is held. */
+static bool slab_adopt_from(struct heap *heap, struct bin *bin, struct heap *abandoned)
+{
+    struct bin *theirs = &abandoned->bins[bin->size_class];
+    kmem__slab_collect(abandoned);
+    const uint32_t page = theirs->room;
+    if (page == 0) {
+        return false;
+    }
+    list_remove(heap->heads, &theirs->room, page);
+    /* Who still reads the old number tells the old heap, which passes it on. */
+    slab_assign(heap, page, heap->id);
+    list_push(heap->heads, &bin->room, page);
+    return true;
+}
+
+static bool slab_adopt(struct heap *heap, struct bin *bin)
+{
+    struct heaps *heaps = &heap->tenant->heaps;
+    /* Relaxed: a hint. */
+    if (atomic_load_explicit(&heaps->n_abandoned, memory_order_relaxed) == 0) {
+        return false;
+    }
+    bool is_adopted = false;
+    (void)pthread_mutex_lock(&heaps->lock);
+    struct heap *abandoned = heaps->abandoned;
+    for (uint32_t tries = 0; tries < ADOPT_TRIES && abandoned != NULL && !is_adopted; tries++) {
+        is_adopted = slab_adopt_from(heap, bin, abandoned);
+        abandoned = abandoned->next_abandoned;
+    }
+    (void)pthread_mutex_unlock(&heaps->lock);
+    return is_adopted;
+}
+
+/* Whether another slab of the bin would add to those that are nearly empty, and they are many. */
+static bool slab_is_sparse(const struct tenant *tenant, const struct bin *bin)
+{
+    /* Relaxed: a limit that need not be exact. */
+    return bin->full == 0 && atomic_load_explicit(&tenant->n_slab_pages, memory_order_relaxed) >=
+                                 tenant->ledger.n_pages / SPARSE_FRACTION;
+}
+
+/* Notes for each page of a new slab where a release finds what. */
+static void slab_note(struct heap *heap, const struct bin *bin, uint32_t page)
+{
+    const uint32_t n_pages = heap->heads[page].span_pages;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        struct page_note *note = &heap->notes[page + i];
+        note->entries = kmem__bin_entries(bin, page);
+        note->begin = heap->base + ((uint64_t)page << PAGE_SHIFT);
+        note->reciprocal = UINT64_MAX / bin->block_bytes + 1;
+        note->bin_at = (uint32_t)((const unsigned char *)bin - (const unsigned char *)heap);
+    }
+    slab_assign(heap, page, heap->id);
+}
+
+static bool slab_open(struct heap *heap, struct bin *bin)
+{
+    struct taken taken;
+    struct tenant *tenant = heap->tenant;
+    const uint32_t n_pages = size_classes[bin->size_class].span_pages;
+    if (slab_is_sparse(tenant, bin) || kmem__cache_take(&tenant->cache, n_pages, &taken) != 0) {
+        return false;
+    }
+    (void)atomic_fetch_add_explicit(&tenant->n_slab_pages, n_pages, memory_order_relaxed);
+    kmem__guard_open(tenant->guard, kmem__page_offset(taken.page), (uint64_t)n_pages << PAGE_SHIFT);
+    ledger_slab_open(&tenant->ledger, taken.page, bin->size_class);
+    slab_note(heap, bin, taken.page);
+    list_push(heap->heads, &bin->room, taken.page);
+    return true;
+}
+
+static void slab_reserve(struct heap *heap, struct bin *bin, uint32_t page)
+{
+    struct ledger_head *head = &heap->heads[page];
+    struct ledger_entry *entries = kmem__bin_entries(bin, page);
+    unsigned char *blocks = heap->base + ((uint64_t)page << PAGE_SHIFT);
+    const uint32_t n_room = size_classes[bin->size_class].n_blocks - (uint32_t)head->n_used;
+    const uint32_t max_ready = bin->max_ready_bytes / (uint32_t)sizeof(struct ready);
+    const uint32_t n_ready = n_room < (max_ready + 1) / 2 ? n_room : (max_ready + 1) / 2;
+    bin->ready_bytes = n_ready * (uint32_t)sizeof(struct ready);
+    /* Backwards: the slab's first block, the warmest, goes out first. */
+    for (uint32_t i = n_ready; i-- > 0;) {
+        const uint32_t index = entry_reserve(head, entries);
+        bin->ready[i] =
+            (struct ready){blocks + (uint64_t)index * bin->block_bytes, &entries[index]};
+    }
+    if (ledger_slab_is_full(head)) {
+        list_remove(heap->heads, &bin->room, page);
+        list_push(heap->heads, &bin->full, page);
+    }
+}
+
+bool kmem__slab_refill(struct heap *heap, struct bin *bin)
+{
+    KMEM_ASSERT(bin->ready_bytes == 0);
+    kmem__slab_collect(heap);
+    if (bin->room == 0 && !slab_adopt(heap, bin) && !slab_open(heap, bin)) {
+        return false;
+    }
+    slab_reserve(heap, bin, bin->room);
+    return true;
+}
+
+/* -------------------------------------------------------------------------------- checking ---- */
+
+static uint32_t bin_count_ready(const struct heap *heap, const struct bin *bin, uint32_t page)
+{
+    uint32_t n_ready = 0;
+    for (uint32_t i = 0; i < kmem__bin_n_ready(bin); i++) {
+        const uint64_t offset = (uint64_t)(bin->ready[i].block - heap->base);
+        const uint32_t at = (uint32_t)(offset >> PAGE_SHIFT);
+        n_ready += at - heap->heads[at].back == page;
+    }
+    return n_ready;
+}
+
+static bool slab_adds_up(const struct heap *heap, const struct bin *bin, uint32_t page,
+                         bool has_room)
+{
+    const struct ledger_head *head = &heap->heads[page];
+    const struct ledger_entry *entries = kmem__bin_entries(bin, page);
+    uint32_t n_live = 0;
+    for (uint32_t i = 0; i < head->n_carved; i++) {
+        n_live += atomic_load_explicit(&entries[i].word, memory_order_relaxed) != 0;
+    }
+    uint32_t n_remote = 0;
+    uint32_t next = atomic_load_explicit(&head->remote, memory_order_acquire);
+    for (; next != 0 && n_remote <= head->n_carved; n_remote++) {
+        next = atomic_load_explicit(&entries[next - 1].holder, memory_order_relaxed);
+    }
+    return head->n_used == n_live + n_remote + bin_count_ready(heap, bin, page) &&
+           ledger_slab_is_full(head) == !has_room &&
+           kmem__note_heap(&heap->notes[page]) == heap->id;
+}
+
+bool kmem__slab_check(const struct heap *heap, const struct bin *bin)
+{
+    for (uint32_t page = bin->room; page != 0; page = heap->heads[page].next) {
+        if (!slab_adds_up(heap, bin, page, true)) {
+            return false;
+        }
+    }
+    for (uint32_t page = bin->full; page != 0; page = heap->heads[page].next) {
+        if (!slab_adds_up(heap, bin, page, false)) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tenant.h - what a process holds by lease, and everything that carves it up
+ */
+#ifndef CLIENT_TENANT_H
+#define CLIENT_TENANT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/cache.h"
+#include "client/failure.h"
+#include "client/hello.h"
+#include "client/hot.h"
+#include "client/intern.h"
+#include "client/segment.h"
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+struct heap;
+struct page_note;
+
+/*
+ * Heaps are numbered from 1; the number stands in 16 bits of each slab's head. 65,535 threads at a
+ * time; those beyond have direct blocks.
+ */
+#define HEAPS_MAX UINT32_C(65536)
+
+/* The heaps of a process. A heap is one thread's, or nobody's and then in `abandoned`. */
+struct heaps {
+    pthread_mutex_t lock;
+    _Atomic(struct heap *) *by_id; /* HEAPS_MAX of them; written once each, under the lock */
+    uint32_t n_ids;                /* heaps have the numbers 1 to n_ids */
+    struct heap *abandoned;        /* through heap.next_abandoned */
+    _Atomic uint32_t n_abandoned;  /* written under the lock; read without it as a hint */
+};
+
+/*
+ * All zero: there is none. It lives in memory that is wiped in a forked child, who holds nothing by
+ * lease until it joins. What it points at is not mapped in the child.
+ */
+struct tenant {
+    unsigned char *base; /* the segment */
+    struct guard *guard; /* the segment's */
+    uint64_t num_bytes;
+    struct ledger ledger;
+    void *ledger_at; /* the mappings of the ledger and the clock; NULL: somebody else's */
+    uint64_t ledger_bytes;
+    void *clock_at;
+    const _Atomic uint32_t *clock;
+    struct cache cache;
+    struct intern intern;
+    struct hot hot;
+    struct heaps heaps;
+    uint64_t epoch;                /* another number for each membership: see site.h */
+    struct page_note *notes;       /* by page: see heap.h */
+    _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */
+    _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */
+    _Atomic bool is_collecting;    /* a thread is in kmem__large_collect() */
+    _Atomic uint64_t n_outside;    /* as header->n_outside was when large blocks were looked at */
+};
+
+/**
+ * kmem__tenant_init() - begin to carve leases
+ * @tenant:   all zero
+ * @segment:  its mapping
+ * @ledger:   attached; nothing is in it
+ * @clock:    the daemon's tick
+ * @lend:     asks for a lease
+ *
+ * Return: 0 or -ENOMEM; then kmem__tenant_fini() is still due.
+ */
+KMEM_MUST_USE int kmem__tenant_init(struct tenant *tenant, const struct segment *segment,
+                                    const struct ledger *ledger, const _Atomic uint32_t *clock,
+                                    lend_function lend, void *lender);
+
+/**
+ * kmem__tenant_open() - kmem__tenant_init() with the ledger and the clock that a daemon handed over
+ * @welcome:  its descriptors stay the caller's
+ * @segment:  its mapping
+ * @failure:  receives the sentence
+ *
+ * Return: 0; -EPROTO if a descriptor is not what it should be; another negative errno if it can not
+ * be mapped. Then tenant is all zero again.
+ */
+KMEM_MUST_USE int kmem__tenant_open(struct tenant *tenant, const struct welcome *welcome,
+                                    const struct segment *segment, lend_function lend, void *lender,
+                                    struct failure *failure);
+
+/**
+ * kmem__tenant_fini() - forget every lease and every heap; no thread is in a call of the library
+ *
+ * The heaps of threads that go on stay where they are, empty, for the threads point at them.
+ */
+void kmem__tenant_fini(struct tenant *tenant);
+
+/** kmem__tenant_heap() - a heap by its number, which some slab's head has */
+static inline struct heap *kmem__tenant_heap(const struct tenant *tenant, uint32_t id)
+{
+    /* Acquire: pairs with the registration; the heap is complete. */
+    return atomic_load_explicit(&tenant->heaps.by_id[id], memory_order_acquire);
+}
+
+/** kmem__tenant_tick() - the daemon's clock */
+static inline uint32_t kmem__tenant_tick(const struct tenant *tenant)
+{
+    /* Relaxed: a tick; nothing depends on its order. */
+    return atomic_load_explicit(tenant->clock, memory_order_relaxed);
+}
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * leases.c - granting, and taking back without asking
+ *
+ * The table is written first when pages go out, and last when they come back:
+ *
+ *      grant:   page word LEASED      the client does not know of it: taken back when it ends
+ *               states FREE           the client may take the pages
+ *      revoke:  states REVOKED        nobody may take them; the table still says leased
+ *               page word FREE        they are free
+ *               states NONE           and can be granted again
+ *
+ * so a page is never in two hands, whoever dies in between. Granted page states are a client's to
+ * spoil. Whatever it writes there, the loops below end, and what comes back is only what the table
+ * says is this client's.
+ *
+ * Who has how much unused is counted when room is needed, and not kept: only the client knows it,
+ * and it changes without a word. The walk over all runs that this takes, some 10 ns each, is made
+ * only when there is no free run that is long enough.
+ */
+#include "daemon/leases.h"
+
+#include <stdbool.h>
+
+#include "proto/lease.h"
+
+/* 1/8: eight clients that grow at once leave each other something; a smaller share means more
+   round trips while a client warms up. */
+#define GRANT_SHARE 8
+
+void leases_init(struct leases *leases, struct pages *pages, struct clients *clients)
+{
+    *leases = (struct leases){.pages = pages, .clients = clients};
+}
+
+void leases_fini(struct leases *leases)
+{
+    KMEM_ASSERT(leases->n_pages == 0);
+}
+
+static uint32_t run_end(const struct pages *pages, uint32_t page)
+{
+    return page + PAGE_WORD_PAGES(pages_word(pages, page));
+}
+
+static bool run_is_leased(const struct pages *pages, uint32_t page, uint32_t *ret_slot)
+{
+    const uint64_t word = pages_word(pages, page);
+    *ret_slot = PAGE_WORD_OWNER(word);
+    return PAGE_WORD_STATE(word) == PAGE_LEASED;
+}
+
+/* How much of what is wanted there is to be had. */
+static uint32_t grant_pages(const struct pages *pages, uint32_t n_pages, uint32_t want_pages,
+                            uint32_t hole_pages)
+{
+    uint64_t share = pages->n_free_pages / GRANT_SHARE;
+    share = share < want_pages ? share : want_pages;
+    share = share < hole_pages ? share : hole_pages;
+    return share > n_pages ? (uint32_t)share : n_pages;
+}
+
+/* The client may take the pages from here on; it is told which are known to be zero. */
+static void grant_states(struct pages *pages, struct client *client, uint32_t page,
+                         uint32_t n_pages)
+{
+    for (uint32_t at = page; at < page + n_pages;) {
+        bool is_zero;
+        const uint32_t n_alike = pages_zero_stretch(pages, at, page + n_pages - at, &is_zero);
+        lease_grant(client->states, at, n_alike, is_zero);
+        at += n_alike;
+    }
+    pages_note_given(pages, page, n_pages);
+}
+
+int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
+                 uint32_t want_pages, uint32_t *ret_page, uint32_t *ret_n_pages)
+{
+    struct pages *pages = leases->pages;
+    uint32_t page;
+    KMEM_ASSERT(client->states != NULL);
+    KMEM_ASSERT(n_pages >= 1);
+    const uint32_t share = grant_pages(pages, n_pages, want_pages, UINT32_MAX);
+    if (pages_find(pages, share, &page) && pages_find(pages, n_pages, &page) &&
+        (leases_make_room(leases, n_pages) || pages_find(pages, n_pages, &page))) {
+        return LEASES_E_FULL;
+    }
+    const uint32_t hole_pages = run_end(pages, page) - page;
+    const uint32_t granted = grant_pages(pages, n_pages, want_pages, hole_pages);
+    pages_take(pages, page, granted, PAGE_LEASED, client->slot);
+    client_charge_pages(client, granted);
+    leases->n_pages += granted;
+    leases->n_grants++;
+    if (leases->n_pages > leases->peak_pages) {
+        leases->peak_pages = leases->n_pages;
+    }
+    grant_states(pages, client, page, granted);
+    *ret_page = page;
+    *ret_n_pages = granted;
+    return 0;
+}
+
+/* A stretch of revoked pages. */
+struct stretch {
+    uint32_t page;
+    uint32_t n_pages;
+};
+
+/* Pages of one run that were revoked go back into the table, and can be granted again. */
+static void stretch_come_back(struct leases *leases, struct client *client,
+                              const struct stretch *stretch)
+{
+    if (stretch->n_pages > 0) {
+        pages_give_part(leases->pages, stretch->page, stretch->n_pages);
+        client_discharge_pages(client, stretch->n_pages);
+        leases->n_pages -= stretch->n_pages;
+        lease_forget(client->states, stretch->page, stretch->n_pages);
+    }
+}
+
+/*
+ * Takes back what is unused in [page, end), which lies inside one run of the client. It is revoked
+ * word by word; what follows one another goes back as one, which spares the table the pieces.
+ */
+static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_t page,
+                           uint32_t end)
+{
+    struct stretch stretch = {page, 0};
+    uint32_t n_back = 0;
+    while (page < end) {
+        const uint32_t n_pages = lease_revoke(client->states, &page, end);
+        if (n_pages == 0) {
+            break;
+        }
+        if (page != stretch.page + stretch.n_pages) {
+            stretch_come_back(leases, client, &stretch);
+            stretch = (struct stretch){page, 0};
+        }
+        stretch.n_pages += n_pages;
+        n_back += n_pages;
+        page += n_pages;
+    }
+    stretch_come_back(leases, client, &stretch);
+    return n_back;
+}
+
+uint32_t leases_return(struct leases *leases, struct client *client, uint32_t page, uint32_t end)
+{
+    const uint32_t n_all = leases->pages->state->n_pages;
+    uint32_t n_back = 0;
+    end = end < n_all ? end : n_all;
+    while (page < end && client->states) {
+        const uint32_t first = pages_run_of(leases->pages, page);
+        const uint32_t behind = run_end(leases->pages, first);
+        const uint32_t stop = behind < end ? behind : end;
+        uint32_t slot;
+        if (run_is_leased(leases->pages, first, &slot) && slot == client->slot) {
+            n_back += run_revoke(leases, client, page, stop);
+        }
+        page = stop;
+    }
+    return n_back;
+}
+
+/* The client with the most unused pages; NULL: nobody has any. */
+static struct client *client_most_unused(const struct leases *leases)
+{
+    uint32_t n_unused[CLIENTS_MAX] = {0};
+    const struct pages *pages = leases->pages;
+    for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
+        uint32_t slot;
+        if (run_is_leased(pages, page, &slot)) {
+            const struct client *client = clients_get(leases->clients, slot);
+            n_unused[slot] += lease_count_free(client->states, page, run_end(pages, page) - page);
+        }
+    }
+    uint32_t most = 0;
+    for (uint32_t slot = 1; slot < leases->clients->n_slots; slot++) {
+        most = n_unused[slot] > n_unused[most] ? slot : most;
+    }
+    return n_unused[most] > 0 ? clients_get(leases->clients, most) : NULL;
+}
+
+int leases_make_room(struct leases *leases, uint32_t n_pages)
+{
+    uint32_t page;
+    /* Every turn takes a client's unused pages; it may have new ones, so turns are counted. */
+    for (uint32_t turn = 0; turn < leases->clients->n_slots && leases->n_pages > 0; turn++) {
+        struct client *client = client_most_unused(leases);
+        if (!client) {
+            break;
+        }
+        leases->n_revoked_pages += leases_return(leases, client, 0, leases->pages->state->n_pages);
+        if (pages_find(leases->pages, n_pages, &page) == 0) {
+            return 0;
+        }
+    }
+    return LEASES_E_FULL;
+}
+
+void leases_reap(struct leases *leases, struct client *client, uint32_t page)
+{
+    const uint32_t n_pages = run_end(leases->pages, page) - page;
+    pages_give(leases->pages, page);
+    client_discharge_pages(client, n_pages);
+    leases->n_pages -= n_pages;
+}
+
+static bool run_is_leased_by(const struct pages *pages, uint32_t page, uint32_t slot)
+{
+    uint32_t of_run;
+    return run_is_leased(pages, page, &of_run) && of_run == slot;
+}
+
+uint32_t leases_end(const struct leases *leases, uint32_t page)
+{
+    const struct pages *pages = leases->pages;
+    const uint32_t slot = PAGE_WORD_OWNER(pages_word(pages, page));
+    while (page < pages->state->n_pages && run_is_leased_by(pages, page, slot)) {
+        page = run_end(pages, page);
+    }
+    return page;
+}
+
+uint32_t leases_begin(const struct leases *leases, uint32_t page, uint32_t back_to)
+{
+    const struct pages *pages = leases->pages;
+    const uint32_t slot = PAGE_WORD_OWNER(pages_word(pages, page));
+    while (page > back_to && run_is_leased_by(pages, pages_run_of(pages, page - 1), slot)) {
+        page = pages_run_of(pages, page - 1);
+    }
+    return page;
+}
+
+uint64_t leases_n_unused(const struct leases *leases)
+{
+    uint64_t n_unused = 0;
+    const struct pages *pages = leases->pages;
+    if (leases->n_pages == 0) {
+        return 0;
+    }
+    for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
+        uint32_t slot;
+        if (run_is_leased(pages, page, &slot)) {
+            const struct client *client = clients_get(leases->clients, slot);
+            n_unused += lease_count_free(client->states, page, run_end(pages, page) - page);
+        }
+    }
+    return n_unused;
+}
+
+int leases_check(const struct leases *leases)
+{
+    uint64_t n_leased[CLIENTS_MAX] = {0};
+    uint64_t n_pages = 0;
+    const struct pages *pages = leases->pages;
+    for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
+        uint32_t slot;
+        if (run_is_leased(pages, page, &slot)) {
+            if (slot >= leases->clients->n_slots) {
+                return LEASES_E_CORRUPT;
+            }
+            n_leased[slot] += run_end(pages, page) - page;
+            n_pages += run_end(pages, page) - page;
+        }
+    }
+    for (uint32_t slot = 0; slot < leases->clients->n_slots; slot++) {
+        const struct client *client = &leases->clients->table[slot];
+        if (n_leased[slot] != (client->client_state == CLIENT_UNUSED ? 0 : client->leased_pages)) {
+            return LEASES_E_CORRUPT;
+        }
+    }
+    return n_pages == leases->n_pages ? 0 : LEASES_E_CORRUPT;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * leases.h - pages that clients carve up themselves
+ *
+ * A grant is one store in the page table, then the client's page states say FREE. From then on the
+ * client decides which of the pages it uses, and the daemon may take back those that it does not,
+ * at any time and without asking: proto/lease.h.
+ *
+ *      n_pages == sum of leased_pages over clients == sum of the PAGE_LEASED runs : leases_check()
+ */
+#ifndef DAEMON_LEASES_H
+#define DAEMON_LEASES_H
+
+#include <stdint.h>
+
+#include "daemon/clients.h"
+#include "daemon/pages.h"
+#include "proto/attributes.h"
+
+struct leases {
+    struct pages *pages;
+    struct clients *clients;
+    uint64_t n_pages;    /* leased now */
+    uint64_t peak_pages; /* the most there ever were */
+    uint64_t n_grants;
+    uint64_t n_revoked_pages;
+};
+
+enum {
+    LEASES_OK,
+    LEASES_E_FULL,    /* no run is long enough, even without what clients leave unused */
+    LEASES_E_CORRUPT, /* leases_check() */
+};
+
+void leases_init(struct leases *leases, struct pages *pages, struct clients *clients);
+
+/** leases_fini() - asserts that nothing is leased */
+void leases_fini(struct leases *leases);
+
+/**
+ * leases_grant() - give a client a run to carve up
+ * @n_pages:     at least these, consecutive
+ * @want_pages:  at most these, at least n_pages
+ *
+ * What is free and more than n_pages is shared out: a grant takes at most an eighth of it.
+ * Return: 0 or LEASES_E_FULL.
+ */
+KMEM_MUST_USE int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
+                               uint32_t want_pages, uint32_t *ret_page, uint32_t *ret_n_pages);
+
+/**
+ * leases_return() - take back the unused pages of a client's leases in a range
+ * Return: how many came back.
+ */
+uint32_t leases_return(struct leases *leases, struct client *client, uint32_t page, uint32_t end);
+
+/**
+ * leases_make_room() - take back what clients leave unused until a free run has n_pages
+ *
+ * Begins with the client that leaves the most. Return: 0, or LEASES_E_FULL after all is taken back.
+ */
+KMEM_MUST_USE int leases_make_room(struct leases *leases, uint32_t n_pages);
+
+/** leases_reap() - take back a whole leased run, whatever the client's states say: it has ended */
+void leases_reap(struct leases *leases, struct client *client, uint32_t page);
+
+/**
+ * leases_end() - where the leases of one client end that follow one another from a run on
+ *
+ * The client does not see where one of its leases ends and its next begins: a slab may lie in both.
+ */
+uint32_t leases_end(const struct leases *leases, uint32_t page);
+
+/** leases_begin() - where they begin, but looked for no further back than at `back_to` */
+uint32_t leases_begin(const struct leases *leases, uint32_t page, uint32_t back_to);
+
+/** leases_n_unused() - how many leased pages their clients do not use now */
+uint64_t leases_n_unused(const struct leases *leases);
+
+/** leases_check() - recount everything. Return: 0 or LEASES_E_CORRUPT. */
+KMEM_MUST_USE int leases_check(const struct leases *leases);
+
+#endif

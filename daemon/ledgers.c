@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/ledgers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "daemon/memfile.h"
+#include "proto/limits.h"
+
+struct ledgers_file {
+    int fd; /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
+    void *states;
+};
+
+static size_t states_bytes(const struct ledgers *ledgers)
+{
+    return ledgers->layout.heads_at - ledgers->layout.states_at;
+}
+
+static int clock_map(struct ledgers *ledgers, int fd)
+{
+    /* A second open file, for reading: clients are given this one. */
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
+    const int clock_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (clock_fd < 0) {
+        return -errno;
+    }
+    unsigned char *page = mmap(NULL, CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) {
+        const int error = errno;
+        (void)close(clock_fd); /* only read */
+        return -error;
+    }
+    ledgers->clock_fd = clock_fd;
+    ledgers->tick = (void *)(page + CLOCK_TICK_AT);
+    return 0;
+}
+
+static int clock_open(struct ledgers *ledgers)
+{
+    const int fd = memfile_open(ledgers->name, "clock", CLOCK_BYTES);
+    if (fd < 0) {
+        return fd;
+    }
+    const int r = clock_map(ledgers, fd);
+    (void)close(fd); /* the mapping stays */
+    return r;
+}
+
+int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages)
+{
+    *ledgers = (struct ledgers){.name = name, .n_pages = n_pages, .clock_fd = -1};
+    ledger_layout_init(&ledgers->layout, n_pages);
+    ledgers->files = calloc(CLIENTS_MAX, sizeof(*ledgers->files));
+    const int r = ledgers->files ? clock_open(ledgers) : -ENOMEM;
+    if (r) {
+        free(ledgers->files);
+        ledgers->files = NULL;
+    }
+    return r;
+}
+
+void ledgers_fini(struct ledgers *ledgers)
+{
+    for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
+        KMEM_ASSERT(ledgers->files[slot].fd == 0);
+    }
+    free(ledgers->files);
+    (void)munmap((unsigned char *)ledgers->tick - CLOCK_TICK_AT, CLOCK_BYTES); /* it is mapped */
+    (void)close(ledgers->clock_fd);                                            /* only read */
+}
+
+static int file_begin(const struct ledgers *ledgers, int fd, void **ret_states)
+{
+    struct ledger_header header;
+    ledger_header_init(&header, ledgers->n_pages);
+    if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)) {
+        return -EIO;
+    }
+    void *states = mmap(NULL, states_bytes(ledgers), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                        (off_t)ledgers->layout.states_at);
+    if (states == MAP_FAILED) {
+        return -errno;
+    }
+    *ret_states = states;
+    return 0;
+}
+
+int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic uint64_t **ret_states)
+{
+    struct ledgers_file *file = &ledgers->files[slot];
+    if (file->fd == 0) {
+        char kind[32];
+        (void)snprintf(kind, sizeof(kind), "ledger.%u", slot); /* fits */
+        const int fd = memfile_open(ledgers->name, kind, ledgers->layout.total_bytes);
+        if (fd < 0) {
+            return fd;
+        }
+        const int r = file_begin(ledgers, fd, &file->states);
+        if (r) {
+            (void)close(fd); /* the first error is the one to report */
+            return r;
+        }
+        file->fd = fd;
+    }
+    *ret_fd = file->fd;
+    *ret_states = file->states;
+    return 0;
+}
+
+void ledgers_close(struct ledgers *ledgers, uint32_t slot)
+{
+    struct ledgers_file *file = &ledgers->files[slot];
+    if (file->fd != 0) {
+        (void)munmap(file->states, states_bytes(ledgers)); /* fails for no mapping only */
+        (void)close(file->fd);                             /* its bytes are nobody's now */
+        *file = (struct ledgers_file){.fd = 0};
+    }
+}
+
+bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+{
+    const struct ledgers *ledgers = user;
+    const int fd = ledgers->files[slot].fd;
+    return fd != 0 && pread(fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
+}
+
+void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick)
+{
+    /* Relaxed: a time, that orders nothing. Partner: the load in the clients' allocation. */
+    atomic_store_explicit(ledgers->tick, tick, memory_order_relaxed);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ledgers.h - the ledger files of clients, and the clock that they read
+ *
+ * The daemon maps of a ledger only the states of its pages, which it changes; the rest it reads.
+ */
+#ifndef DAEMON_LEDGERS_H
+#define DAEMON_LEDGERS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+struct ledgers_file;
+
+struct ledgers {
+    const char *name;           /* of the segment */
+    struct ledgers_file *files; /* by slot */
+    struct ledger_layout layout;
+    uint32_t n_pages;
+    _Atomic uint32_t *tick; /* in the clock's page */
+    int clock_fd;           /* of the same, for reading only */
+};
+
+/** ledgers_init() - no ledger, and a clock that shows 0. Return: 0 or a negative errno. */
+KMEM_MUST_USE int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages);
+
+/** ledgers_fini() - asserts that no ledger is open */
+void ledgers_fini(struct ledgers *ledgers);
+
+/**
+ * ledgers_open() - make a slot's ledger, unless it has one
+ * @ret_fd:      the file; the ledgers' own
+ * @ret_states:  the mapped states of its pages, until ledgers_close()
+ * Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd,
+                               _Atomic uint64_t **ret_states);
+
+/** ledgers_close() - the slot is free; nothing if it has no ledger */
+void ledgers_close(struct ledgers *ledgers, uint32_t slot);
+
+/** ledgers_read() - told_read_fn; user is the ledgers */
+bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
+
+/** ledgers_set_tick() - what clients put into their entries from now on */
+void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * told.c - reading somebody else's ledger
+ *
+ * By read, not through a mapping: a load from a hole of a sparse file makes the kernel allocate the
+ * page, in the reader's account, and a client could punch holes as fast as the daemon fills them.
+ *
+ * What honest clients guarantee is that a block whose pointer they have is entered, so a total is
+ * never less than the truth by more than what changed while it was made.
+ */
+#include "daemon/told.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proto/lease.h"
+#include "proto/text.h"
+
+/* 32: the heads of a lease of 512 KiB in one kilobyte, on the stack. */
+#define HEADS_AT_ONCE 32
+#define UNVERIFIED "<unverified>"
+
+/* A slab of the smallest class has the most entries. */
+#define ENTRIES_MAX ((size_t)PAGE_BYTES / BLOCK_ALIGN_BYTES)
+
+int told_init(struct told *told, uint32_t n_pages, told_read_fn read, void *user)
+{
+    *told = (struct told){.read = read, .user = user, .n_pages = n_pages};
+    ledger_layout_init(&told->layout, n_pages);
+    told->entries = calloc(ENTRIES_MAX, sizeof(*told->entries));
+    return told->entries ? 0 : -ENOMEM;
+}
+
+void told_fini(struct told *told)
+{
+    free(told->entries);
+    told->entries = NULL;
+}
+
+/* What a head says about the slab that begins at its page; n_blocks 0: nothing that can be so. */
+struct told_slab {
+    uint32_t page;
+    uint32_t span_pages;
+    uint32_t n_blocks;
+    uint64_t block_bytes;
+    uint32_t plane;
+};
+
+static struct told_slab slab_read(const struct ledger_head *head, uint32_t page, uint32_t end)
+{
+    const uint32_t kind = atomic_load_explicit(&head->kind, memory_order_relaxed); /* a copy */
+    struct told_slab slab = {.page = page, .span_pages = head->span_pages};
+    if (slab.span_pages == 0 || slab.span_pages > end - page) {
+        return slab;
+    }
+    if (kind == HEAD_LARGE) {
+        slab.n_blocks = 1;
+        slab.block_bytes = (uint64_t)slab.span_pages << PAGE_SHIFT;
+    } else if (kind == HEAD_SLAB && head->size_class < N_SIZE_CLASSES &&
+               size_classes[head->size_class].span_pages == slab.span_pages) {
+        const struct size_class *size_class = &size_classes[head->size_class];
+        slab.plane = size_class->plane;
+        slab.block_bytes = size_class->block_bytes;
+        slab.n_blocks =
+            head->n_carved < size_class->n_blocks ? head->n_carved : size_class->n_blocks;
+    }
+    return slab;
+}
+
+static struct seg_off slab_walk(const struct told *told, uint32_t slot,
+                                const struct told_slab *slab, struct seg_off from,
+                                direct_walk_fn each, void *user)
+{
+    const uint64_t first_entry = (uint64_t)slab->page << PLANE_SHIFT(slab->plane);
+    const uint64_t at =
+        told->layout.plane_at[slab->plane] + first_entry * sizeof(struct ledger_entry);
+    if (!told->read(told->user, slot, at, told->entries,
+                    slab->n_blocks * sizeof(struct ledger_entry))) {
+        return (struct seg_off){0};
+    }
+    for (uint32_t i = 0; i < slab->n_blocks; i++) {
+        /* Relaxed: a copy, that nobody else writes. */
+        const uint64_t word = atomic_load_explicit(&told->entries[i].word, memory_order_relaxed);
+        const struct direct_block block = {
+            .off = {((uint64_t)slab->page << PAGE_SHIFT) + i * slab->block_bytes},
+            .num_bytes = ENTRY_NUM_BYTES(word),
+            .reason = ENTRY_REASON(word),
+            .born = atomic_load_explicit(&told->entries[i].born, memory_order_relaxed),
+            .slot = slot,
+            .leased = true,
+        };
+        const bool possible = block.num_bytes >= 1 && block.num_bytes <= slab->block_bytes;
+        if (possible && block.off.bytes >= from.bytes && !each(&block, user)) {
+            return block.off;
+        }
+    }
+    return (struct seg_off){0};
+}
+
+/* A copy of some heads that follow one another. */
+struct told_heads {
+    struct ledger_head heads[HEADS_AT_ONCE];
+    uint32_t page;
+    uint32_t end;
+};
+
+/* The head of a page out of the copy, which is renewed if the page is not in it. */
+static const struct ledger_head *head_read(const struct told *told, struct told_heads *copy,
+                                           uint32_t slot, uint32_t page, uint32_t end)
+{
+    if (page < copy->page || page >= copy->end) {
+        const uint32_t n_heads = end - page < HEADS_AT_ONCE ? end - page : HEADS_AT_ONCE;
+        const uint64_t at = told->layout.heads_at + page * sizeof(struct ledger_head);
+        if (!told->read(told->user, slot, at, copy->heads, n_heads * sizeof(copy->heads[0]))) {
+            return NULL;
+        }
+        copy->page = page;
+        copy->end = page + n_heads;
+    }
+    return &copy->heads[page - copy->page];
+}
+
+struct seg_off told_walk_run(const struct told *told, const struct client *client, uint32_t *page,
+                             uint32_t until, uint32_t end, struct seg_off from, direct_walk_fn each,
+                             void *user, uint32_t *spent)
+{
+    struct told_heads copy = {.page = 0, .end = 0};
+    while (*page < until) {
+        (*spent)++;
+        if (lease_state_of(client->states, *page) != LEASE_USED) {
+            (*page)++;
+            continue;
+        }
+        const struct ledger_head *head = head_read(told, &copy, client->slot, *page, end);
+        const struct told_slab slab =
+            head ? slab_read(head, *page, end) : (struct told_slab){.n_blocks = 0};
+        if (slab.n_blocks == 0) {
+            (*page)++;
+            continue;
+        }
+        *spent += slab.n_blocks;
+        const struct seg_off stopped = slab_walk(told, client->slot, &slab, from, each, user);
+        if (stopped.bytes != 0) {
+            return stopped;
+        }
+        *page += slab.span_pages;
+    }
+    return (struct seg_off){0};
+}
+
+size_t told_reason(const struct told *told, uint32_t slot, uint32_t id, char *ret_text)
+{
+    struct ledger_reason reason;
+    const uint64_t at = told->layout.reasons_at + (uint64_t)id * sizeof(reason);
+    const bool told_so = id < LEDGER_REASONS_MAX &&
+                         told->read(told->user, slot, at, &reason, sizeof(reason)) &&
+                         reason.n_bytes >= 1 && reason.n_bytes <= REASON_MAX_BYTES &&
+                         text_is_utf8((const unsigned char *)reason.bytes, reason.n_bytes);
+    if (!told_so) {
+        memcpy(ret_text, UNVERIFIED, strlen(UNVERIFIED));
+        return strlen(UNVERIFIED);
+    }
+    memcpy(ret_text, reason.bytes, reason.n_bytes);
+    return reason.n_bytes;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * walk.h - every live block of the segment, whoever carved it
+ */
+#ifndef DAEMON_WALK_H
+#define DAEMON_WALK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core.h"
+#include "proto/attributes.h"
+
+enum walk_which { WALK_ALL, WALK_LEASED };
+
+/**
+ * walk() - visit the live blocks from an offset on, in order of their offsets
+ * @budget:  how many entries and pages to look at before pausing; at least one run is looked at
+ * @each:    returns false to stop before the block it was given; may not change any block
+ * Return: where to go on; 0 if the walk has reached the end of the segment.
+ */
+KMEM_MUST_USE struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budget,
+                                  enum walk_which which, direct_walk_fn each, void *user);
+
+/**
+ * walk_find() - the leased block that an offset lies in, whoever's it is
+ *
+ * For sentences about somebody's mistake: it looks no further back than a slab can begin, so inside
+ * a large block it finds nothing. Return: whether a client tells of one.
+ */
+KMEM_MUST_USE bool walk_find(const struct core *core, struct seg_off off,
+                             struct direct_block *ret_block);
+
+/**
+ * walk_reason() - a block's reason, whoever's table it is in
+ * @ret_text:  REASON_MAX_BYTES of room
+ * Return: its length, not terminated.
+ */
+size_t walk_reason(const struct core *core, const struct direct_block *block, char *ret_text);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+#include "proto/lease.h"
+
+/* The same state in all eight bytes. */
+#define EVERY(state) (UINT64_C(0x0101010101010101) * (uint64_t)(state))
+
+/* The part of a range that falls into one word. */
+struct part {
+    uint32_t word;
+    uint64_t mask; /* 0xff for each page of the range */
+    uint32_t n_pages;
+};
+
+static struct part part_at(uint32_t page, uint32_t end)
+{
+    const uint32_t first = page % LEASE_PAGES_PER_WORD;
+    const uint32_t room = LEASE_PAGES_PER_WORD - first;
+    const uint32_t n_pages = end - page < room ? end - page : room;
+    const uint64_t ones =
+        n_pages == LEASE_PAGES_PER_WORD ? ~UINT64_C(0) : (UINT64_C(1) << (n_pages * 8)) - 1;
+    return (struct part){page / LEASE_PAGES_PER_WORD, ones << (first * 8), n_pages};
+}
+
+void lease_grant(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool zero)
+{
+    const uint64_t state = EVERY(LEASE_FREE | (zero ? (unsigned)LEASE_ZERO : 0));
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
+        uint64_t granted;
+        do {
+            granted = (word & ~part.mask) | (state & part.mask);
+            /* Release: pairs with lease_take(); what stood in the table stands there before. */
+        } while (!atomic_compare_exchange_weak_explicit(
+            &states[part.word], &word, granted, memory_order_release, memory_order_relaxed));
+        at += part.n_pages;
+    }
+}
+
+/* The pages of a word that are FREE, with or without ZERO, as a mask of 0xff. */
+static uint64_t free_mask(uint64_t word)
+{
+    const uint64_t low = word & EVERY(1);
+    const uint64_t high = (word >> 1) & EVERY(1);
+    return (low & ~high) * 0xff;
+}
+
+/* The first unbroken stretch of a mask. */
+static struct part mask_first(uint32_t word, uint64_t mask)
+{
+    if (mask == 0) {
+        return (struct part){word, 0, 0};
+    }
+    const uint32_t shift = (uint32_t)__builtin_ctzll(mask);
+    const uint64_t run = mask >> shift;
+    const uint32_t n_bits = run == UINT64_MAX ? 64 : (uint32_t)__builtin_ctzll(~run);
+    const uint64_t ones = n_bits == 64 ? ~UINT64_C(0) : (UINT64_C(1) << n_bits) - 1;
+    return (struct part){word, ones << shift, n_bits / 8};
+}
+
+/* Revokes the first stretch of unused pages within a part. Return: the stretch. */
+static struct part part_revoke(_Atomic uint64_t *states, const struct part *part)
+{
+    uint64_t word = atomic_load_explicit(&states[part->word], memory_order_relaxed);
+    struct part stretch;
+    do {
+        stretch = mask_first(part->word, free_mask(word) & part->mask);
+        if (stretch.n_pages == 0) {
+            return stretch;
+        }
+        const uint64_t revoked = (word & ~stretch.mask) | (EVERY(LEASE_REVOKED) & stretch.mask);
+        /* Acquire: pairs with lease_give(); the client is done with the pages. */
+        if (atomic_compare_exchange_weak_explicit(&states[part->word], &word, revoked,
+                                                  memory_order_acquire, memory_order_relaxed)) {
+            return stretch;
+        }
+    } while (true);
+}
+
+uint32_t lease_revoke(_Atomic uint64_t *states, uint32_t *page, uint32_t end)
+{
+    for (uint32_t at = *page; at < end;) {
+        const struct part part = part_at(at, end);
+        const struct part stretch = part_revoke(states, &part);
+        if (stretch.n_pages > 0) {
+            const uint32_t first_bit = (uint32_t)__builtin_ctzll(stretch.mask);
+            *page = stretch.word * LEASE_PAGES_PER_WORD + first_bit / 8;
+            return stretch.n_pages;
+        }
+        at += part.n_pages;
+    }
+    return 0;
+}
+
+void lease_forget(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        /* Release: pairs with nothing; the table said so before. */
+        (void)atomic_fetch_and_explicit(&states[part.word], ~part.mask, memory_order_release);
+        at += part.n_pages;
+    }
+}
+
+uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_free = 0;
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        /* Relaxed: a number that is old when it is used. */
+        const uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
+        n_free += (uint32_t)__builtin_popcountll(free_mask(word) & part.mask) / 8;
+        at += part.n_pages;
+    }
+    return n_free;
+}
+
+static bool part_take(_Atomic uint64_t *states, const struct part *part, bool *zero)
+{
+    uint64_t word = atomic_load_explicit(&states[part->word], memory_order_relaxed);
+    uint64_t taken;
+    do {
+        if ((free_mask(word) & part->mask) != part->mask) {
+            return false;
+        }
+        taken = (word & ~part->mask) | (EVERY(LEASE_USED) & part->mask);
+        /* Acquire: pairs with lease_grant(), and with lease_give() of another thread. */
+    } while (!atomic_compare_exchange_weak_explicit(&states[part->word], &word, taken,
+                                                    memory_order_acquire, memory_order_relaxed));
+    *zero = *zero && (word & EVERY(LEASE_ZERO) & part->mask) == (EVERY(LEASE_ZERO) & part->mask);
+    return true;
+}
+
+bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool *ret_zero)
+{
+    const uint32_t end = page + n_pages;
+    bool zero = true;
+    for (uint32_t at = page; at < end;) {
+        const struct part part = part_at(at, end);
+        if (!part_take(states, &part, &zero)) {
+            if (at > page) {
+                lease_give(states, page, at - page);
+            }
+            return false;
+        }
+        at += part.n_pages;
+    }
+    *ret_zero = zero;
+    return true;
+}
+
+void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        /*
+         * USED - 1 == FREE in every byte, without a borrow. Release: pairs with part_revoke() and
+         * part_take(): whoever has the page next finds what was done to it done.
+         */
+        (void)atomic_fetch_sub_explicit(&states[part.word], EVERY(1) & part.mask,
+                                        memory_order_release);
+        at += part.n_pages;
+    }
+}
+
+bool lease_find(const _Atomic uint64_t *states, uint32_t begin, uint32_t end, uint32_t n_pages,
+                uint32_t *ret_page)
+{
+    uint32_t n_found = 0;
+    for (uint32_t at = begin; at < end;) {
+        const struct part part = part_at(at, end);
+        /* Relaxed: a hint; lease_take() looks again. */
+        const uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
+        const uint64_t mask = free_mask(word) & part.mask;
+        if (mask == part.mask) {
+            n_found += part.n_pages;
+            at += part.n_pages;
+        } else {
+            const uint32_t bit = at % LEASE_PAGES_PER_WORD * 8;
+            const bool is_free = mask >> bit & 1;
+            n_found = is_free ? n_found + 1 : 0;
+            at++;
+        }
+        if (n_found >= n_pages) {
+            *ret_page = at - n_found;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool lease_has_any(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        /* Relaxed: the caller has made sure that none can become its own meanwhile. */
+        const uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
+        /* FREE is 1 and USED is 2: in NONE and REVOKED both bits are the same. */
+        if (((word ^ word >> 1) & EVERY(1) & part.mask) != 0) {
+            return true;
+        }
+        at += part.n_pages;
+    }
+    return false;
+}

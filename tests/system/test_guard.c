@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_guard.c - a wild pointer hits its culprit, and what is meant to be shared stays shared
+ *
+ * The guard closes whole granules, of 2 MiB where the segment is made of such pages. So what is
+ * aimed at here is megabytes away from anything that the culprit has.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+
+#define MIB ((size_t)1024 * 1024)
+#define BLOCK_BYTES (8 * MIB)
+/* In the middle of the block, and granules away from both of its ends. */
+#define TARGET_AT (4 * MIB)
+
+static void hold_a_pattern(const void *argument)
+{
+    const unsigned char want = *(const unsigned char *)argument;
+    unsigned char *block = kmem_try_allocate(BLOCK_BYTES, "pattern");
+    expect_call(block != NULL);
+    memset(block, 'p', BLOCK_BYTES);
+    client_say(kmem_offset_of(block));
+    client_await();
+    expect_equal(block[TARGET_AT], want);
+    block[TARGET_AT] = 'p';
+    for (size_t i = 0; i < BLOCK_BYTES; i++) {
+        expect_equal(block[i], 'p');
+    }
+}
+
+struct aim {
+    const char *guard; /* $KMEM_GUARD; NULL: not set */
+    uint64_t offset;
+};
+
+static void write_where_it_should_not(const void *argument)
+{
+    const struct aim *const aim = argument;
+    const struct rlimit no_core = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would end it otherwise */
+    if (aim->guard != NULL) {
+        (void)setenv("KMEM_GUARD", aim->guard, 1);
+    }
+    unsigned char *own = kmem_try_allocate(100, "own");
+    expect_call(own != NULL);
+    volatile unsigned char *const wild = own - kmem_offset_of(own) + aim->offset;
+    client_say(1);
+    *wild = 'X';
+    client_say(2);
+}
+
+static void aim_at_a_pattern(const char *guard, unsigned char want, int end_signal)
+{
+    struct aim aim = {.guard = guard};
+    daemon_start("--size", "64MiB", NULL);
+    struct client holder = client_start(hold_a_pattern, &want);
+    aim.offset = client_hear(&holder) + TARGET_AT;
+    struct client culprit = client_start(write_where_it_should_not, &aim);
+    client_hear(&culprit);
+    if (end_signal != 0) {
+        client_end_by(&culprit, end_signal);
+    } else {
+        client_end(&culprit);
+    }
+    client_tell(&holder, 1);
+    client_end(&holder);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void test_wild_write_into_anothers_block_ends_the_writer_only(void)
+{
+    aim_at_a_pattern(NULL, 'p', SIGSEGV);
+    aim_at_a_pattern("on", 'p', SIGSEGV);
+}
+
+static void test_wild_write_without_the_guard_is_not_noticed(void)
+{
+    aim_at_a_pattern("off", 'X', 0);
+}
+
+static void test_wild_write_where_nobody_is_ends_the_writer(void)
+{
+    const struct aim aim = {.offset = 60 * MIB};
+    daemon_start("--size", "64MiB", NULL);
+    struct client culprit = client_start(write_where_it_should_not, &aim);
+    client_hear(&culprit);
+    client_end_by(&culprit, SIGSEGV);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void set_nonsense(const void *argument)
+{
+    (void)argument;
+    (void)setenv("KMEM_GUARD", "perhaps", 1);
+    expect_true(kmem_try_allocate(44, "guarded?") == NULL);
+    expect_equal(errno, EINVAL);
+    expect_text(kmem_last_error(), "kmem_try_allocate: $KMEM_GUARD is \"perhaps\", neither \"on\" "
+                                   "nor \"off\"");
+    (void)setenv("KMEM_GUARD", "on", 1);
+    expect_call(kmem_try_allocate(44, "guarded") != NULL);
+}
+
+static void test_guard_that_is_neither_on_nor_off_is_EINVAL(void)
+{
+    daemon_start(NULL, NULL);
+    client_run(set_nonsense, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
+#define N_INHERITED 200
+
+/* Reads what the parent wrote, and answers; first without a call of the library, then with. */
+static int be_the_child(unsigned char *const *blocks, unsigned char *large)
+{
+    for (size_t i = 0; i < N_INHERITED; i++) {
+        if (blocks[i][0] != (unsigned char)i) {
+            return 1;
+        }
+        blocks[i][99] = (unsigned char)(i + 1);
+    }
+    large[BLOCK_BYTES - 1] = 'c';
+    char *own = kmem_try_allocate(100, "the child's own");
+    if (own == NULL || blocks[N_INHERITED - 1][0] != N_INHERITED - 1) {
+        return 2;
+    }
+    large[BLOCK_BYTES - 2] = 'd';
+    return kmem_try_release((void **)&own) == 0 ? 0 : 3;
+}
+
+/* The first 16 are direct, the others are leased. */
+static void be_the_parent(const void *argument)
+{
+    (void)argument;
+    unsigned char *blocks[N_INHERITED];
+    unsigned char *large = kmem_try_allocate(BLOCK_BYTES, "inherited");
+    expect_call(large != NULL);
+    for (size_t i = 0; i < N_INHERITED; i++) {
+        blocks[i] = kmem_try_allocate(100, "inherited");
+        expect_call(blocks[i] != NULL);
+        blocks[i][0] = (unsigned char)i;
+    }
+    const pid_t child = fork();
+    if (child == 0) {
+        _exit(be_the_child(blocks, large));
+    }
+    int status = -1;
+    expect_equal(waitpid(child, &status, 0), child);
+    expect_equal(status, 0);
+    expect_equal(large[BLOCK_BYTES - 1], 'c');
+    expect_equal(large[BLOCK_BYTES - 2], 'd');
+    for (size_t i = 0; i < N_INHERITED; i++) {
+        expect_equal(blocks[i][99], (unsigned char)(i + 1));
+        expect_equal(kmem_try_release((void **)&blocks[i]), 0);
+    }
+}
+
+static void test_forked_child_reads_and_writes_its_parents_blocks(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    client_run(be_the_parent, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_guard_that_is_neither_on_nor_off_is_EINVAL, 10),
+    SYSTEM_TEST(test_wild_write_where_nobody_is_ends_the_writer, 10),
+    SYSTEM_TEST(test_wild_write_into_anothers_block_ends_the_writer_only, 20),
+    SYSTEM_TEST(test_wild_write_without_the_guard_is_not_noticed, 10),
+    SYSTEM_TEST(test_forked_child_reads_and_writes_its_parents_blocks, 10),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}

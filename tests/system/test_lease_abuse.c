@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_lease_abuse.c - a client that writes what it likes into its ledger
+ *
+ * It may: the ledger is its own. What it writes there is told as what it is, the word of a client;
+ * the daemon goes on, the others notice nothing, and the pages come back when it ends.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "proto/ledger.h"
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+#include "tests/system/wire.h"
+
+#define SEGMENT_PAGES 1024 /* 16 MiB */
+#define STRANGER 54321
+
+/* ---------------------------------------------------------------------------- a bystander ---- */
+
+/* Allocates, looks and releases until told to end; then says how often. */
+static void be_undisturbed(const void *argument)
+{
+    (void)argument;
+    unsigned char *live[64] = {NULL};
+    uint64_t n_pairs = 0;
+    for (bool told = false; !told; told = client_was_told()) {
+        for (unsigned int i = 0; i < 1000; i++, n_pairs++) {
+            unsigned char **const slot = &live[n_pairs % 64];
+            expect_true(*slot == NULL || **slot == n_pairs % 64 + 1);
+            expect_equal(kmem_try_release((void **)slot), 0);
+            *slot = kmem_try_allocate(1 + n_pairs % 3000, "undisturbed");
+            expect_call(*slot != NULL);
+            expect_equal(**slot, 0);
+            **slot = (unsigned char)(n_pairs % 64 + 1);
+        }
+        if (n_pairs == 1000) {
+            client_say(1);
+        }
+    }
+    client_say(n_pairs);
+}
+
+static struct client start_bystander(void)
+{
+    struct client bystander = client_start(be_undisturbed, NULL);
+    client_hear(&bystander);
+    return bystander;
+}
+
+static void end_bystander(struct client *bystander)
+{
+    client_tell(bystander, 1);
+    expect_at_least(client_hear(bystander), 2000);
+    client_end(bystander);
+}
+
+/* ----------------------------------------------------------------------------- scribblers ---- */
+
+enum scribble { ZEROS, ONES, RANDOM, PLAUSIBLE, N_SCRIBBLES };
+
+struct victim {
+    struct wire_descriptors descriptors;
+    uint64_t *words; /* the ledger */
+    uint64_t n_words;
+    struct ledger_layout layout;
+    struct wire_run run;
+    int fd;
+};
+
+static struct victim join_with_a_lease(void)
+{
+    Kmem__ErrorCode error;
+    struct victim victim;
+    victim.fd = wire_member_with(&victim.descriptors);
+    ledger_layout_init(&victim.layout, SEGMENT_PAGES);
+    victim.n_words = victim.layout.total_bytes / sizeof(uint64_t);
+    victim.words = mmap(NULL, victim.layout.total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        victim.descriptors.fds[WIRE_LEDGER], 0);
+    expect_call(victim.words != MAP_FAILED);
+    victim.run = wire_try_lease(victim.fd, 64, 64, &error);
+    expect_equal(victim.run.n_pages, 64);
+    return victim;
+}
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* Heads and entries that pass for real ones: in pages not in use, or not its own, or too many. */
+static void scribble_plausibly(const struct victim *victim, uint64_t *state)
+{
+    struct ledger ledger;
+    expect_equal(ledger_attach(&ledger, victim->words, SEGMENT_PAGES), 0);
+    for (uint32_t page = 1; page < SEGMENT_PAGES; page++) {
+        struct ledger_head *const head = &ledger.heads[page];
+        head->size_class = (uint16_t)(next_random(state) % (N_SIZE_CLASSES + 2));
+        head->span_pages = (uint32_t)next_random(state) % 3 == 0
+                               ? (uint32_t)next_random(state)
+                               : 1 + (uint32_t)next_random(state) % 8;
+        head->n_carved = (uint16_t)next_random(state);
+        atomic_store(&head->kind, (uint32_t)next_random(state) % 8);
+        for (uint32_t i = 0; i < 16; i++) {
+            atomic_store(&ledger.planes[0][page * 16 + i].word, next_random(state) >> 20);
+        }
+    }
+    for (uint32_t i = 0; i < SEGMENT_PAGES / 8; i++) {
+        atomic_store(&ledger.states[i], UINT64_C(0x0202020202020202)); /* all in use */
+    }
+}
+
+static void scribble(const struct victim *victim, enum scribble kind, uint64_t *state)
+{
+    if (kind == PLAUSIBLE) {
+        scribble_plausibly(victim, state);
+        return;
+    }
+    for (uint64_t i = 0; i < victim->n_words; i++) {
+        victim->words[i] = kind == ZEROS ? 0 : kind == ONES ? UINT64_MAX : next_random(state);
+    }
+}
+
+static void scribble_once(const void *argument)
+{
+    const enum scribble kind = *(const enum scribble *)argument;
+    uint64_t state = 20260713;
+    const struct victim victim = join_with_a_lease();
+    scribble(&victim, kind, &state);
+    client_say(1);
+    client_await();
+    /* The daemon still serves it, and only gives it what is nobody's. */
+    Kmem__ErrorCode error;
+    (void)wire_try_lease(victim.fd, 8, 16, &error);
+    (void)wire_return(victim.fd, (struct wire_run){0, UINT32_MAX});
+    scribble(&victim, kind, &state);
+    client_say(1);
+    client_await();
+}
+
+static void ask_everything(void)
+{
+    static struct ledger_row rows[4096];
+    (void)usage_take(); /* wants the sum to be right */
+    (void)ledger_rows(KMEM__GROUP_BY__GROUP_BY_REASON, rows, 4096);
+    (void)ledger_rows(KMEM__GROUP_BY__GROUP_BY_CLIENT, rows, 4096);
+    (void)ledger_rows(KMEM__GROUP_BY__GROUP_BY_UID, rows, 4096);
+    (void)client_row_of(1);
+    (void)ledger_blocks_of(1, NULL, 0);
+}
+
+static void test_a_ledger_of_nonsense_harms_nobody(void)
+{
+    daemon_start(NULL, NULL);
+    struct client bystander = start_bystander();
+    for (enum scribble kind = ZEROS; kind < N_SCRIBBLES; kind++) {
+        struct client scribbler = client_start(scribble_once, &kind);
+        client_hear(&scribbler);
+        ask_everything();
+        client_tell(&scribbler, 1);
+        client_hear(&scribbler);
+        ask_everything();
+        client_kill(&scribbler);
+        expect_soon(usage_take().clients == 1, 2000);
+        expect_true(obituary_of(scribbler.pid).found);
+    }
+    end_bystander(&bystander);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void scribble_for_ever(const void *argument)
+{
+    uint64_t state = *(const uint64_t *)argument;
+    const struct victim victim = join_with_a_lease();
+    client_say(1);
+    for (uint64_t i = 0;; i++) {
+        /* Mostly where the daemon looks: states and heads, and what belongs to them. */
+        const uint64_t random = next_random(&state);
+        const uint64_t n_near = victim.layout.outside_at / sizeof(uint64_t);
+        const uint64_t at = random % (random % 8 == 0 ? victim.n_words : n_near);
+        victim.words[at] = i % 3 == 0 ? UINT64_C(0x0201020102010201) : next_random(&state);
+    }
+}
+
+static void test_a_ledger_that_changes_while_it_is_read_harms_nobody(void)
+{
+    struct client scribblers[2];
+    daemon_start(NULL, NULL);
+    struct client bystander = start_bystander();
+    for (uint64_t i = 0; i < 2; i++) {
+        const uint64_t seed = 4711 + i;
+        scribblers[i] = client_start(scribble_for_ever, &seed);
+        client_hear(&scribblers[i]);
+    }
+    const uint64_t until_us = harness_now_us() + 2000000;
+    unsigned int n_rounds = 0;
+    for (; harness_now_us() < until_us; n_rounds++) {
+        ask_everything();
+    }
+    harness_note("everything was asked %u times", n_rounds);
+    expect_at_least(n_rounds, 2);
+    for (size_t i = 0; i < 2; i++) {
+        client_kill(&scribblers[i]);
+    }
+    end_bystander(&bystander);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* ---------------------------------------------------------------------------- descriptors ---- */
+
+static void become_stranger(void)
+{
+    expect_call(setgroups(0, NULL) == 0);
+    expect_call(setresgid(STRANGER, STRANGER, STRANGER) == 0);
+    expect_call(setresuid(STRANGER, STRANGER, STRANGER) == 0);
+}
+
+static void expect_error_of(int result, int error)
+{
+    expect_equal(result, -1);
+    expect_equal(errno, error);
+}
+
+static void expect_reopen_is_refused(int fd, int flags)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    expect_error_of(open(path, flags | O_CLOEXEC), EACCES);
+}
+
+static void try_to_spoil(const void *argument)
+{
+    (void)argument;
+    struct wire_descriptors given;
+    const int fd = wire_member_with(&given);
+    const int ledger_fd = given.fds[WIRE_LEDGER];
+    const int clock_fd = given.fds[WIRE_CLOCK];
+    struct stat status;
+    become_stranger();
+    expect_call(fstat(ledger_fd, &status) == 0);
+    expect_error_of(ftruncate(ledger_fd, 0), EPERM);
+    expect_error_of(ftruncate(ledger_fd, status.st_size - 4096), EPERM);
+    expect_error_of(ftruncate(ledger_fd, status.st_size + 4096), EPERM);
+    expect_error_of(fallocate(ledger_fd, 0, status.st_size, 4096), EPERM);
+    expect_error_of(fcntl(ledger_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), EPERM);
+    expect_error_of(fchmod(ledger_fd, 0666), EPERM);
+    expect_reopen_is_refused(ledger_fd, O_RDWR);
+    expect_error_of(ftruncate(clock_fd, 0), EINVAL); /* it is not open for writing */
+    expect_error_of(fchmod(clock_fd, 0666), EPERM);
+    expect_error_of(fcntl(clock_fd, F_ADD_SEALS, F_SEAL_WRITE), EPERM);
+    expect_true(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, clock_fd, 0) == MAP_FAILED);
+    expect_equal(errno, EACCES);
+    expect_error_of((int)write(clock_fd, "x", 1), EBADF);
+    expect_reopen_is_refused(clock_fd, O_RDWR);
+    unsigned char *page = mmap(NULL, CLOCK_BYTES, PROT_READ, MAP_SHARED, clock_fd, 0);
+    expect_call(page != MAP_FAILED);
+    expect_error_of(mprotect(page, CLOCK_BYTES, PROT_READ | PROT_WRITE), EACCES);
+    const _Atomic uint32_t *clock = (const void *)(page + CLOCK_TICK_AT);
+    const uint32_t tick = atomic_load(clock);
+    expect_soon(atomic_load(clock) - tick - 1 < 50, 2000); /* it goes on */
+    wire_close_descriptors(&given);
+    (void)close(fd);
+}
+
+static void test_ledger_and_clock_can_not_be_truncated_grown_or_reopened(void)
+{
+    if (geteuid() != 0) {
+        harness_skip("only root can become another user");
+    }
+    daemon_start(NULL, NULL);
+    client_run(try_to_spoil, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* ------------------------------------------------------------------------------- requests ---- */
+
+static void ask_for_impossible_leases(const void *argument)
+{
+    (void)argument;
+    Kmem__ErrorCode error;
+    const int fd = wire_member();
+    const uint32_t impossible[] = {0, SEGMENT_PAGES + 1, UINT32_MAX};
+    for (size_t i = 0; i < sizeof(impossible) / sizeof(impossible[0]); i++) {
+        expect_equal(wire_try_lease(fd, impossible[i], 1, &error).n_pages, 0);
+        expect_equal(error, KMEM__ERROR_CODE__ERROR_INVALID);
+    }
+    expect_equal(wire_try_lease(fd, SEGMENT_PAGES, 1, &error).n_pages, 0); /* one is the daemon's */
+    expect_equal(error, KMEM__ERROR_CODE__ERROR_NO_MEMORY);
+    const struct wire_run run = wire_try_lease(fd, 4, UINT32_MAX, &error);
+    expect_at_least(run.n_pages, 4);
+    expect_at_most(run.n_pages, SEGMENT_PAGES / 8);
+    expect_equal(wire_return(fd, (struct wire_run){0, 1}), 0);
+    expect_equal(wire_return(fd, (struct wire_run){SEGMENT_PAGES, UINT32_MAX}), 0);
+    expect_equal(wire_return(fd, (struct wire_run){run.page, 1}), 1);
+    expect_equal(wire_return(fd, (struct wire_run){run.page, 1}), 0); /* it is not its any more */
+    expect_equal(wire_return(fd, (struct wire_run){0, UINT32_MAX}), run.n_pages - 1);
+    client_say(1);
+    client_await();
+    (void)close(fd);
+}
+
+static void test_impossible_leases_are_refused_and_foreign_ones_not_returned(void)
+{
+    daemon_start(NULL, NULL);
+    struct client bystander = start_bystander();
+    struct client asker = client_start(ask_for_impossible_leases, NULL);
+    client_hear(&asker);
+    expect_equal(client_row_of(asker.pid).leased_bytes, 0);
+    client_tell(&asker, 1);
+    client_end(&asker);
+    end_bystander(&bystander);
+    expect_balanced();
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_impossible_leases_are_refused_and_foreign_ones_not_returned, 10),
+    SYSTEM_TEST(test_ledger_and_clock_can_not_be_truncated_grown_or_reopened, 10),
+    SYSTEM_TEST(test_a_ledger_of_nonsense_harms_nobody, 60),
+    SYSTEM_TEST(test_a_ledger_that_changes_while_it_is_read_harms_nobody, 60),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}

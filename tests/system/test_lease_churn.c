@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_lease_churn.c - many threads and processes at once, and figures that add up all the same
+ *
+ * The threads of a process share an array of slots. Each puts its new block into any of them and
+ * releases what was there, most often another thread's block. They end at random, and others begin.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/ctl.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+
+#define N_THREADS 64
+#define N_SLOTS 1024
+#define N_PROCESSES 8
+
+/* ---------------------------------------------------------------------------- one process ---- */
+
+static _Atomic(void *) slots[N_SLOTS];
+static atomic_bool has_ended;
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* Mostly small; one in 64 is larger than any size class. */
+static size_t random_bytes(uint64_t *state)
+{
+    const uint64_t random = next_random(state);
+    return random % 64 == 0 ? 65537 + random / 64 % 100000
+                            : 1 + (random / 64) % ((size_t)16 << (random / 4096 % 9));
+}
+
+/* The first and the last byte tell how long the block is. */
+static void *make_block(uint64_t *state)
+{
+    static const char *const reasons[] = {"churn/one", "churn/two", "churn/three"};
+    const size_t num_bytes = random_bytes(state);
+    unsigned char *block = kmem_try_allocate(num_bytes, reasons[next_random(state) % 3]);
+    if (block == NULL) {
+        fail("%s", kmem_last_error());
+    }
+    expect_equal(block[0] | block[num_bytes - 1], 0);
+    block[0] = (unsigned char)num_bytes;
+    block[num_bytes - 1] = (unsigned char)num_bytes;
+    return block;
+}
+
+static void check_and_release(unsigned char *block)
+{
+    size_t num_bytes = 0;
+    if (block == NULL) {
+        return;
+    }
+    expect_equal(kmem_try_sizeof(block, &num_bytes), 0);
+    expect_equal(block[0], (unsigned char)num_bytes);
+    expect_equal(block[num_bytes - 1], (unsigned char)num_bytes);
+    expect_equal(kmem_try_release((void **)&block), 0);
+}
+
+static void *churn_for_a_while(void *argument)
+{
+    uint64_t state = *(const uint64_t *)argument;
+    for (uint64_t n_left = 1 + next_random(&state) % 2000; n_left > 0; n_left--) {
+        void *block = make_block(&state);
+        /* Both: the block's bytes are written before, and read by whoever gets it. */
+        check_and_release(atomic_exchange(&slots[next_random(&state) % N_SLOTS], block));
+    }
+    return NULL;
+}
+
+struct work {
+    uint64_t seed;
+    uint64_t n_threads; /* 64 of them at a time */
+};
+
+static void run_threads(const struct work *work)
+{
+    pthread_t threads[N_THREADS];
+    uint64_t seeds[N_THREADS];
+    uint64_t state = work->seed;
+    for (uint64_t n = 0; n < work->n_threads + N_THREADS; n++) {
+        const size_t at = n % N_THREADS;
+        if (n >= N_THREADS) {
+            expect_equal(pthread_join(threads[at], NULL), 0);
+        }
+        if (n < work->n_threads) {
+            seeds[at] = next_random(&state);
+            expect_equal(pthread_create(&threads[at], NULL, churn_for_a_while, &seeds[at]), 0);
+        }
+    }
+}
+
+/* Says how many blocks it has and how many bytes; releases them when it is told to. */
+static void say_what_is_live(void)
+{
+    uint64_t n_blocks = 0;
+    uint64_t n_bytes_in_all = 0;
+    for (size_t i = 0; i < N_SLOTS; i++) {
+        size_t num_bytes = 0;
+        const void *const block = atomic_load(&slots[i]);
+        if (block != NULL) {
+            expect_equal(kmem_try_sizeof(block, &num_bytes), 0);
+            n_blocks++;
+            n_bytes_in_all += num_bytes;
+        }
+    }
+    client_say(n_blocks);
+    client_say(n_bytes_in_all);
+    client_await();
+    for (size_t i = 0; i < N_SLOTS; i++) {
+        check_and_release(atomic_exchange(&slots[i], NULL));
+    }
+}
+
+static void churn(const void *argument)
+{
+    run_threads(argument);
+    say_what_is_live();
+    client_say(0);
+    client_await();
+}
+
+/* ---------------------------------------------------------------------------------- tests ---- */
+
+static void expect_all_told(struct client *clients, size_t n_clients)
+{
+    uint64_t n_blocks = 0;
+    uint64_t num_bytes = 0;
+    for (size_t i = 0; i < n_clients; i++) {
+        const uint64_t n_blocks_of_it = client_hear(&clients[i]);
+        const uint64_t num_bytes_of_it = client_hear(&clients[i]);
+        const struct client_row row = client_row_of(clients[i].pid);
+        expect_equal(row.n_blocks, n_blocks_of_it);
+        expect_equal(row.num_bytes, num_bytes_of_it);
+        n_blocks += n_blocks_of_it;
+        num_bytes += num_bytes_of_it;
+    }
+    harness_note("%llu blocks, %llu bytes", (unsigned long long)n_blocks,
+                 (unsigned long long)num_bytes);
+    expect_usage(num_bytes, n_blocks);
+    expect_ledger_sound();
+    expect_equal(ctl("reconcile")->exit_status, 0);
+}
+
+static void churn_in_processes(size_t n_processes, uint64_t n_threads)
+{
+    struct client clients[N_PROCESSES];
+    struct work work = {.n_threads = n_threads};
+    daemon_start("--size", "512MiB", NULL);
+    for (size_t i = 0; i < n_processes; i++) {
+        work.seed = 20260131 + i;
+        clients[i] = client_start(churn, &work);
+    }
+    harness_note("seeds from 20260131 on");
+    expect_all_told(clients, n_processes);
+    for (size_t i = 0; i < n_processes; i++) {
+        client_tell(&clients[i], 1);
+        client_hear(&clients[i]);
+    }
+    expect_usage(0, 0);
+    for (size_t i = 0; i < n_processes; i++) {
+        client_tell(&clients[i], 1);
+        client_end(&clients[i]);
+    }
+    expect_balanced();
+    daemon_stop();
+}
+
+static void test_64_threads_that_release_each_others_blocks_and_end(void)
+{
+    churn_in_processes(1, HARNESS_SANITIZED ? 128 : 512);
+}
+
+static void test_8_processes_of_64_threads(void)
+{
+    churn_in_processes(N_PROCESSES, HARNESS_SANITIZED ? 64 : 256);
+}
+
+static void *churn_until_the_end(void *argument)
+{
+    uint64_t state = *(const uint64_t *)argument;
+    while (!atomic_load(&has_ended)) {
+        check_and_release(atomic_exchange(&slots[next_random(&state) % 64], make_block(&state)));
+    }
+    return NULL;
+}
+
+static void churn_until_told(const void *argument)
+{
+    pthread_t threads[4];
+    uint64_t seeds[4];
+    uint64_t state = *(const uint64_t *)argument;
+    for (size_t i = 0; i < 4; i++) {
+        seeds[i] = next_random(&state);
+        expect_equal(pthread_create(&threads[i], NULL, churn_until_the_end, &seeds[i]), 0);
+    }
+    client_say(1);
+    client_await();
+    atomic_store(&has_ended, true);
+    for (size_t i = 0; i < 4; i++) {
+        expect_equal(pthread_join(threads[i], NULL), 0);
+    }
+    say_what_is_live();
+}
+
+static void test_reconcile_of_churning_clients_is_never_wrong(void)
+{
+    struct client clients[3];
+    unsigned int n_busy = 0;
+    const unsigned int n_questions = HARNESS_SANITIZED ? 3 : 5;
+    daemon_start("--size", "128MiB", NULL);
+    for (uint64_t i = 0; i < 3; i++) {
+        const uint64_t seed = 777 + i;
+        clients[i] = client_start(churn_until_told, &seed);
+        client_hear(&clients[i]);
+    }
+    for (unsigned int i = 0; i < n_questions; i++) {
+        const struct ctl_end *const end = ctl("reconcile");
+        expect_match(end->out, end->exit_status == 75 ? "^busy: " : "^balanced");
+        expect_true(end->exit_status == 75 || end->exit_status == 0);
+        n_busy += end->exit_status == 75;
+        (void)usage_take(); /* wants the sum of one answer to be right */
+        (void)client_row_of(clients[0].pid);
+    }
+    harness_note("%u of %u times the segment was never quiet", n_busy, n_questions);
+    for (size_t i = 0; i < 3; i++) {
+        client_tell(&clients[i], 1);
+    }
+    expect_all_told(clients, 3);
+    for (size_t i = 0; i < 3; i++) {
+        client_tell(&clients[i], 1);
+        client_end(&clients[i]);
+    }
+    expect_balanced();
+    daemon_stop();
+}
+
+/* What is steady in number may still move: the figures before and after are equal by chance. */
+static void take_turns_for_ever(const void *argument)
+{
+    (void)argument;
+    void *live[16] = {NULL};
+    for (uint64_t i = 0; !client_was_told(); i++) {
+        for (unsigned int n = 0; n < 1000; n++) {
+            void **const slot = &live[(i * 1000 + n) % 16];
+            expect_equal(kmem_try_release(slot), 0);
+            *slot = kmem_try_allocate(100, "turns");
+            expect_call(*slot != NULL);
+        }
+        if (i == 10) {
+            client_say(1);
+        }
+    }
+}
+
+static void test_reconcile_of_a_steady_number_of_blocks_is_never_wrong(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(take_turns_for_ever, NULL);
+    client_hear(&client);
+    for (unsigned int i = 0; i < 10; i++) {
+        const struct ctl_end *const end = ctl("reconcile");
+        if (end->exit_status != 0 && end->exit_status != 75) {
+            fail("exit status %d:\n%s", end->exit_status, end->out);
+        }
+    }
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_reconcile_of_a_steady_number_of_blocks_is_never_wrong, 60),
+    SYSTEM_TEST(test_reconcile_of_churning_clients_is_never_wrong, 60),
+    SYSTEM_TEST(test_64_threads_that_release_each_others_blocks_and_end, 60),
+    SYSTEM_TEST(test_8_processes_of_64_threads, 120),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}

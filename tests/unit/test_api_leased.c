@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The same calls with leased blocks, and daemons that lend nothing, or what can not be.
+ *
+ * A size is leased after 16 direct blocks of it; the call that joins comes before. The large ones
+ * are leased earlier. Each test uses its size so often first.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/unit/caught.h"
+#include "tests/unit/fake_daemon.h"
+
+#define UNTOUCHED 4242
+#define N_DIRECT (1 + 16)
+
+static _Atomic(unsigned int) n_requests;
+static _Atomic(unsigned int) n_lease_requests;
+
+static bool count_requests(struct fake_peer *peer, const Kmem__Request *request)
+{
+    (void)peer;
+    atomic_fetch_add(&n_requests, 1);
+    atomic_fetch_add(&n_lease_requests, request->body_case == KMEM__REQUEST__BODY_LEASE);
+    return false;
+}
+
+static int start_daemon(void **state)
+{
+    (void)state;
+    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    fake_daemon_start();
+    fake_daemon_lend(true);
+    atomic_store(&n_requests, 0);
+    atomic_store(&n_lease_requests, 0);
+    fake_daemon_hook(count_requests);
+    caught_install();
+    errno = UNTOUCHED;
+    return 0;
+}
+
+static int stop_daemon(void **state)
+{
+    (void)state;
+    (void)kmem_set_failure_handler(NULL);
+    int r = kmem_close();
+    fake_daemon_stop();
+    return r == 0 || r == -ECONNRESET ? 0 : r;
+}
+
+static void use_often(size_t n_bytes)
+{
+    for (unsigned int i = 0; i < N_DIRECT; i++) {
+        void *block = kmem_try_allocate(n_bytes, "used before");
+        assert_non_null(block);
+        assert_int_equal(kmem_try_release(&block), 0);
+    }
+}
+
+/* ------------------------------------------------------------------------------- honestly ---- */
+
+static void test_leased_block_is_zero_aligned_and_takes_no_request(void **state)
+{
+    (void)state;
+    use_often(100);
+    void *first = kmem_try_allocate(100, "asks for the lease");
+    assert_non_null(first);
+    assert_int_equal(atomic_load(&n_lease_requests), 1);
+    memset(first, 'x', 100);
+    assert_int_equal(kmem_try_release(&first), 0);
+    const unsigned int n_before = atomic_load(&n_requests);
+
+    unsigned char *block = kmem_try_allocate(100, "leased");
+
+    assert_non_null(block);
+    assert_int_equal((uintptr_t)block % 64, 0);
+    for (size_t i = 0; i < 100; i++) {
+        assert_int_equal(block[i], 0);
+    }
+    assert_int_equal(kmem_sizeof_allocation(block), 100);
+    kmem_release((void **)&block);
+    assert_null(block);
+    assert_int_equal(atomic_load(&n_requests), n_before);
+    assert_int_equal(errno, UNTOUCHED);
+    assert_int_equal(n_caught, 0);
+}
+
+static void test_leased_block_released_twice_is_EALREADY(void **state)
+{
+    (void)state;
+    use_often(100);
+    void *block = kmem_try_allocate(100, "leased");
+    void *copy = block;
+    const uint64_t offset = kmem_offset_of(block);
+    assert_int_equal(kmem_try_release(&block), 0);
+
+    assert_int_equal(kmem_try_release(&copy), -EALREADY);
+
+    assert_non_null(copy);
+    kmem_release(&copy);
+    assert_caught("kmem_release", EALREADY);
+    assert_int_equal(caught.offset, offset);
+}
+
+static void test_interior_of_a_leased_block_is_EINVAL_and_named(void **state)
+{
+    (void)state;
+    use_often(101);
+    unsigned char *block = kmem_try_allocate(101, "leased");
+    void *interior = block + 5;
+    size_t num_bytes = UNTOUCHED;
+
+    assert_int_equal(kmem_try_sizeof(interior, &num_bytes), -EINVAL);
+    assert_int_equal(num_bytes, UNTOUCHED);
+    kmem_release(&interior);
+
+    assert_caught("kmem_release", EINVAL);
+    assert_int_equal(caught.offset, kmem_offset_of(block));
+    assert_int_equal(caught.num_bytes, 101);
+    assert_string_equal(caught.reason, "leased");
+    assert_ptr_equal(interior, block + 5);
+    assert_int_equal(kmem_sizeof_allocation(block), 101);
+}
+
+static void test_unused_page_of_a_lease_is_in_no_block(void **state)
+{
+    (void)state;
+    use_often(100);
+    unsigned char *block = kmem_try_allocate(100, "leased");
+    void *beyond = block + 2 * PAGE_BYTES;
+
+    assert_int_equal(kmem_try_release(&beyond), -EINVAL);
+
+    assert_non_null(strstr(kmem_last_error(), "lies in no block"));
+    assert_ptr_equal(beyond, block + 2 * PAGE_BYTES);
+}
+
+static void test_large_leased_block_is_released_and_given_again(void **state)
+{
+    (void)state;
+    use_often(300000);
+    unsigned char *block = kmem_try_allocate(300000, "large");
+    void *copy = block;
+    assert_non_null(block);
+    memset(block, 'x', 300000);
+    assert_int_equal(kmem_try_release((void **)&block), 0);
+    assert_int_equal(kmem_try_release(&copy), -EALREADY);
+    const unsigned int n_before = atomic_load(&n_requests);
+
+    block = kmem_try_allocate(300000, "large");
+
+    assert_ptr_equal(block, copy);
+    assert_int_equal(block[0] | block[150000] | block[299999], 0);
+    assert_int_equal(atomic_load(&n_requests), n_before);
+}
+
+static void test_close_forgets_leases(void **state)
+{
+    (void)state;
+    use_often(100);
+    assert_non_null(kmem_try_allocate(100, "leased"));
+    assert_int_equal(kmem_close(), 0);
+
+    void *block = kmem_try_allocate(100, "cold again");
+
+    assert_non_null(block);
+    assert_int_equal(atomic_load(&n_lease_requests), 1);
+    assert_int_equal(fake_daemon_n_live(), 1);
+}
+
+/* ---------------------------------------------------------------------- nothing to be had ---- */
+
+static void test_refused_lease_leaves_direct_blocks(void **state)
+{
+    (void)state;
+    fake_daemon_lend(false);
+    use_often(100);
+
+    void *block = kmem_try_allocate(100, "direct");
+
+    assert_non_null(block);
+    assert_int_equal(atomic_load(&n_lease_requests), 1);
+    assert_int_equal(fake_daemon_n_live(), 1);
+    assert_int_equal(errno, UNTOUCHED);
+    assert_non_null(kmem_try_allocate(100, "does not ask again at once"));
+    assert_int_equal(atomic_load(&n_lease_requests), 1);
+}
+
+static Kmem__Leased lie;
+
+static bool lend_wrongly(struct fake_peer *peer, const Kmem__Request *request)
+{
+    Kmem__Response response = KMEM__RESPONSE__INIT;
+    if (request->body_case != KMEM__REQUEST__BODY_LEASE) {
+        return false;
+    }
+    response.body_case = KMEM__RESPONSE__BODY_LEASED;
+    response.leased = &lie;
+    fake_send(peer, request, &response, NULL, 0);
+    return true;
+}
+
+static void assert_lie_is_not_believed(uint32_t page, uint32_t n_pages)
+{
+    kmem__leased__init(&lie);
+    lie.page = page;
+    lie.n_pages = n_pages;
+    use_often(100);
+    fake_daemon_hook(lend_wrongly);
+
+    assert_null(kmem_try_allocate(100, "wrongly leased"));
+
+    assert_int_equal(errno,
+                     ECONNRESET); /* the lease was nobody's wish; the block was asked for next */
+    assert_non_null(strstr(kmem_last_error(), "sent a lease where none can be"));
+    fake_daemon_hook(NULL);
+    (void)kmem_close();
+}
+
+static void test_lease_where_none_can_be_gives_the_connection_up(void **state)
+{
+    (void)state;
+    const uint32_t n_all = FAKE_SEGMENT_BYTES / PAGE_BYTES;
+    assert_lie_is_not_believed(0, 16);
+    assert_lie_is_not_believed(8, 0); /* fewer than the one that was asked for */
+    assert_lie_is_not_believed(n_all - 1, 2);
+    assert_lie_is_not_believed(n_all, 1);
+    assert_lie_is_not_believed(UINT32_MAX, 2);
+}
+
+/* A daemon that grants what its ledger does not say: the client believes the ledger. */
+static void test_lease_that_the_ledger_does_not_know_is_not_used(void **state)
+{
+    (void)state;
+    kmem__leased__init(&lie);
+    lie.page = 100;
+    lie.n_pages = 16;
+    use_often(100);
+    fake_daemon_hook(lend_wrongly);
+
+    unsigned char *block = kmem_try_allocate(100, "direct after all");
+
+    assert_non_null(block);
+    assert_int_equal(fake_daemon_n_live(), 1);
+}
+
+#define LEASED_TEST(function) cmocka_unit_test_setup_teardown(function, start_daemon, stop_daemon)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LEASED_TEST(test_leased_block_is_zero_aligned_and_takes_no_request),
+        LEASED_TEST(test_leased_block_released_twice_is_EALREADY),
+        LEASED_TEST(test_interior_of_a_leased_block_is_EINVAL_and_named),
+        LEASED_TEST(test_unused_page_of_a_lease_is_in_no_block),
+        LEASED_TEST(test_large_leased_block_is_released_and_given_again),
+        LEASED_TEST(test_close_forgets_leases),
+        LEASED_TEST(test_refused_lease_leaves_direct_blocks),
+        LEASED_TEST(test_lease_where_none_can_be_gives_the_connection_up),
+        LEASED_TEST(test_lease_that_the_ledger_does_not_know_is_not_used),
+    };
+    return cmocka_run_group_tests_name("api_leased", tests, NULL, NULL);
+}

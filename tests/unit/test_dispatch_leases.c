@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_dispatch_leases.c - conversations about pages: Lease, Return, quotas, and who makes room
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/lease.h"
+#include "proto/limits.h"
+#include "tests/unit/conversation.h"
+
+#define N_PAGES 257
+#define LIMIT 3
+
+#define INVALID KMEM__ERROR_CODE__ERROR_INVALID
+#define NO_MEMORY KMEM__ERROR_CODE__ERROR_NO_MEMORY
+#define PROTOCOL KMEM__ERROR_CODE__ERROR_PROTOCOL
+#define QUOTA KMEM__ERROR_CODE__ERROR_QUOTA
+
+static struct conversation talk;
+static struct peer alice;
+static struct peer bob;
+
+static int talk_setup(void **state)
+{
+    (void)state;
+    conversation_init(&talk, N_PAGES, LIMIT);
+    peer_open_member(&talk, &alice, 1);
+    peer_open_member(&talk, &bob, 2);
+    (void)fixture_ledger(&talk.fixture, alice.client);
+    (void)fixture_ledger(&talk.fixture, bob.client);
+    return 0;
+}
+
+static int talk_teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(core_check(talk.core), 0);
+    peer_close(&talk, &alice);
+    peer_close(&talk, &bob);
+    conversation_fini(&talk);
+    return 0;
+}
+
+/* Return: the first page. */
+static uint32_t lease(struct peer *peer, uint32_t n_pages)
+{
+    assert_int_equal(ask_lease(&talk, peer, n_pages, n_pages), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
+    assert_int_equal(talk.reply->response.leased->n_pages, n_pages);
+    return talk.reply->response.leased->page;
+}
+
+/* Return: how many came back. */
+static uint32_t give_back(struct peer *peer, uint32_t page, uint32_t n_pages)
+{
+    assert_int_equal(ask_return(&talk, peer, page, n_pages), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_RETURNED);
+    return talk.reply->response.returned->n_pages;
+}
+
+static uint64_t allocate(struct peer *peer, uint64_t num_bytes)
+{
+    assert_int_equal(ask_allocate(&talk, peer, num_bytes, "x", 1), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+    return talk.reply->response.allocated->offset;
+}
+
+static void refused_lease(struct peer *peer, uint32_t n_pages, uint32_t want_pages,
+                          Kmem__ErrorCode code, const char *words)
+{
+    assert_int_equal(ask_lease(&talk, peer, n_pages, want_pages), DISPATCH_OK);
+    assert_error(&talk, code, words);
+}
+
+static void use(const struct peer *peer, uint32_t page, uint32_t n_pages)
+{
+    bool zero;
+    assert_true(lease_take(peer->client->states, page, n_pages, &zero));
+}
+
+static uint64_t statistic(const char *name)
+{
+    assert_int_equal(ask_usage(&talk, &alice), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_USAGE);
+    const Kmem__UsageReport *report = talk.reply->response.usage;
+    for (size_t i = 0; i < report->n_statistics; i++) {
+        if (strcmp(report->statistics[i]->name, name) == 0) {
+            return report->statistics[i]->value;
+        }
+    }
+    fail_msg("no statistic %s", name);
+    return 0;
+}
+
+static void assert_adds_up(void)
+{
+    assert_int_equal(statistic("used_bytes") + statistic("free_bytes") +
+                         statistic("overhead_bytes"),
+                     N_PAGES * PAGE_BYTES);
+}
+
+/* ----------------------------------------------------------------------------------- Lease ---- */
+
+static void test_lease_is_answered_with_the_pages(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_lease(&talk, &alice, 2, 8), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
+    assert_int_equal(talk.reply->response.leased->n_pages, 8);
+    use(&alice, talk.reply->response.leased->page, 8);
+    assert_int_equal(alice.client->leased_pages, 8);
+    assert_int_equal(talk.core->peak_bytes, 8 * PAGE_BYTES);
+}
+
+static void test_lease_that_wants_less_than_it_needs_gets_what_it_needs(void **state)
+{
+    (void)state;
+
+    assert_int_equal(ask_lease(&talk, &alice, 5, 0), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
+    assert_int_equal(talk.reply->response.leased->n_pages, 5);
+}
+
+static void test_lease_of_nothing_or_of_more_than_the_segment_is_INVALID(void **state)
+{
+    (void)state;
+
+    refused_lease(&alice, 0, 5, INVALID, "0 pages can not be leased");
+    refused_lease(&alice, N_PAGES + 1, N_PAGES + 1, INVALID, "from a segment of 257");
+    refused_lease(&alice, UINT32_MAX, UINT32_MAX, INVALID, "can not be leased");
+}
+
+static void test_lease_without_room_is_NO_MEMORY_and_names_who_has_it(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&bob, 256);
+    const uint32_t reason = fixture_tell(&talk.fixture, bob.client, "the hog");
+    struct ledger *ledger = fixture_ledger(&talk.fixture, bob.client);
+    use(&bob, page, 256);
+    ledger_large_open(ledger, page, 256);
+    (void)ledger_take(ledger, page, 256 * PAGE_BYTES, reason, 0, 0);
+
+    refused_lease(&alice, 1, 1, NO_MEMORY, "\"the hog\" 4.0 MiB in 1 block");
+
+    assert_int_equal(talk.core->n_refusals, 1);
+}
+
+static void test_lease_takes_back_what_another_leaves_unused(void **state)
+{
+    (void)state;
+    (void)lease(&bob, 256);
+
+    (void)lease(&alice, 200);
+
+    assert_int_equal(bob.client->leased_pages, 0);
+    assert_int_equal(statistic("revoked_bytes"), 256 * PAGE_BYTES);
+}
+
+static void test_allocate_takes_back_what_others_leave_unused(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&bob, 256);
+    use(&bob, page, 10);
+
+    (void)allocate(&alice, 100);
+    (void)allocate(&alice, 100 * PAGE_BYTES);
+
+    assert_int_equal(bob.client->leased_pages, 10);
+    assert_int_equal(core_check(talk.core), 0);
+}
+
+/* Even its own: what a client leaves unused is nobody's. */
+static void test_allocate_takes_back_what_the_caller_leaves_unused(void **state)
+{
+    (void)state;
+    (void)lease(&alice, 256);
+
+    (void)allocate(&alice, 256 * PAGE_BYTES);
+
+    assert_int_equal(alice.client->leased_pages, 0);
+}
+
+/* ---------------------------------------------------------------------------------- Return ---- */
+
+static void test_return_gives_back_what_is_unused(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&alice, 20);
+    use(&alice, page + 4, 4);
+
+    assert_int_equal(give_back(&alice, page, 10), 6);
+    assert_int_equal(alice.client->leased_pages, 14);
+    assert_int_equal(give_back(&alice, 0, UINT32_MAX), 10);
+    assert_int_equal(give_back(&alice, UINT32_MAX, UINT32_MAX), 0);
+    assert_int_equal(give_back(&alice, 0, 0), 0);
+}
+
+static void test_return_of_anothers_pages_gives_back_nothing(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&bob, 20);
+
+    assert_int_equal(give_back(&alice, page, 20), 0);
+
+    assert_int_equal(bob.client->leased_pages, 20);
+}
+
+static void test_lease_and_return_of_one_that_is_no_member_are_PROTOCOL(void **state)
+{
+    (void)state;
+    struct peer observer;
+    peer_open_observer(&talk, &observer, 7);
+
+    assert_int_equal(ask_lease(&talk, &observer, 1, 1), DISPATCH_CLOSE);
+    assert_error(&talk, PROTOCOL, "member");
+    assert_int_equal(ask_return(&talk, &observer, 1, 1), DISPATCH_CLOSE);
+    assert_error(&talk, PROTOCOL, "member");
+    peer_close(&talk, &observer);
+}
+
+/* ---------------------------------------------------------------------------------- quotas ---- */
+
+static void test_lease_beyond_the_quota_is_QUOTA(void **state)
+{
+    (void)state;
+    talk.core->config.quota_bytes = 10 * PAGE_BYTES;
+
+    refused_lease(&alice, 11, 11, QUOTA, "has 0 B of the 160.0 KiB");
+    const uint32_t page = lease(&alice, 10);
+    use(&alice, page, 10);
+    refused_lease(&alice, 1, 1, QUOTA, "has 160.0 KiB of the 160.0 KiB");
+    assert_int_equal(talk.core->n_refusals, 2);
+    (void)lease(&bob, 10); /* the quota is each client's */
+    lease_give(alice.client->states, page, 1);
+    assert_int_equal(give_back(&alice, page, 1), 1);
+    (void)lease(&alice, 1);
+}
+
+/* What it leaves unused is charged to it, but it is not refused for that. */
+static void test_quota_counts_what_the_client_uses(void **state)
+{
+    (void)state;
+    talk.core->config.quota_bytes = 10 * PAGE_BYTES;
+    const uint32_t page = lease(&alice, 10);
+    use(&alice, page, 2);
+
+    (void)allocate(&alice, 8 * PAGE_BYTES);
+
+    assert_int_equal(alice.client->leased_pages, 2);
+    assert_int_equal(client_charged_bytes(alice.client), 10 * PAGE_BYTES);
+    refused_lease(&alice, 1, 1, QUOTA, "over the quota");
+}
+
+static void test_lease_is_not_more_than_the_quota_although_more_is_wanted(void **state)
+{
+    (void)state;
+    talk.core->config.quota_bytes = 10 * PAGE_BYTES;
+
+    assert_int_equal(ask_lease(&talk, &alice, 4, 11), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
+    assert_true(talk.reply->response.leased->n_pages >= 4);
+    assert_true(client_charged_bytes(alice.client) <= 10 * PAGE_BYTES);
+}
+
+static void test_quota_counts_direct_blocks_and_leases_together(void **state)
+{
+    (void)state;
+    talk.core->config.quota_bytes = 10 * PAGE_BYTES;
+    const uint32_t page = lease(&alice, 9);
+    use(&alice, page, 9);
+
+    const uint64_t offset = allocate(&alice, PAGE_BYTES);
+    assert_int_equal(ask_allocate(&talk, &alice, 1, "x", 1), DISPATCH_OK);
+    assert_error(&talk, QUOTA, "1 B more is over the quota");
+    refused_lease(&alice, 1, 1, QUOTA, "over the quota");
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+    use(&alice, lease(&alice, 1), 1);
+    lease_give(alice.client->states, page, 9);
+    assert_int_equal(give_back(&alice, page, 9), 9);
+    (void)allocate(&alice, 9 * PAGE_BYTES);
+}
+
+static void test_core_may_have_does_not_overflow(void **state)
+{
+    (void)state;
+    assert_true(core_may_have(talk.core, alice.client, UINT64_MAX)); /* no quota */
+    (void)allocate(&alice, 100);
+    talk.core->config.quota_bytes = UINT64_MAX;
+
+    assert_false(core_may_have(talk.core, alice.client, UINT64_MAX));
+    assert_true(core_may_have(talk.core, alice.client, UINT64_MAX - 100));
+    assert_false(core_may_have(talk.core, alice.client, UINT64_MAX - 99));
+}
+
+/* --------------------------------------------------------------- blocks that are not direct -- */
+
+static void test_release_of_anothers_leased_block_is_FOREIGN_and_names_it(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&bob, 4);
+    const uint32_t reason = fixture_tell(&talk.fixture, bob.client, "bobs");
+    struct ledger *ledger = fixture_ledger(&talk.fixture, bob.client);
+    fixture_carve(&talk.fixture, bob.client, page, 0);
+    (void)ledger_take(ledger, page, 13, reason, 0, 0);
+    const uint64_t offset = page * PAGE_BYTES;
+
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_FOREIGN,
+                 "(13 bytes, \"bobs\") belongs to process 2");
+    assert_string_equal(talk.reply->response.error->reason, "bobs");
+    assert_int_equal(ask_size_of(&talk, &alice, offset + 3), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INTERIOR, "3 bytes inside the block");
+    assert_int_equal(ask_size_of(&talk, &alice, offset + 14), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_WILD, "lies in no block");
+    assert_int_equal(ask_release(&talk, &bob, offset), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_WILD, "lies in no block");
+}
+
+/* ------------------------------------------------------------------------------------- usage -- */
+
+static void test_usage_adds_up_whatever_is_leased_and_used(void **state)
+{
+    (void)state;
+    assert_adds_up();
+    (void)allocate(&bob, 100000);
+    const uint32_t page = lease(&alice, 40);
+    assert_adds_up();
+    assert_int_equal(statistic("unused_bytes"), 40 * PAGE_BYTES);
+
+    fixture_carve_large(&talk.fixture, alice.client, page + 1, 3, 40000);
+    fixture_carve(&talk.fixture, alice.client, page + 4, 0);
+    struct ledger *ledger = fixture_ledger(&talk.fixture, alice.client);
+    for (uint32_t i = 0; i < 100; i++) {
+        (void)ledger_take(ledger, page + 4, 16, REASON_NONE, 0, 0);
+    }
+
+    assert_adds_up();
+    assert_int_equal(statistic("used_bytes"), 100000 + 40000 + 1600);
+    assert_int_equal(statistic("leased_bytes"), 40 * PAGE_BYTES);
+    assert_int_equal(statistic("blocks"), 102);
+    use(&alice, page, 1); /* a page that no block is in yet */
+    assert_adds_up();
+}
+
+static void test_usage_of_a_client_that_tells_too_much_adds_up(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&alice, 100);
+    struct ledger *ledger = fixture_ledger(&talk.fixture, alice.client);
+    use(&alice, page, 1);
+    ledger_large_open(ledger, page, 100); /* of which it uses one */
+    (void)ledger_take(ledger, page, 100 * PAGE_BYTES, REASON_NONE, 0, 0);
+
+    assert_adds_up();
+    assert_int_equal(statistic("used_bytes"), PAGE_BYTES);
+}
+
+static void test_clients_adds_what_is_leased_to_what_is_direct(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&alice, 40);
+    (void)allocate(&alice, 1000);
+    fixture_carve_large(&talk.fixture, alice.client, page, 3, 40000);
+
+    assert_int_equal(ask_clients(&talk, &bob, 0), DISPATCH_OK);
+
+    const Kmem__ClientsReport *report = talk.reply->response.clients;
+    assert_int_equal(report->n_clients, 2);
+    assert_int_equal(report->clients[0]->n_blocks, 2);
+    assert_int_equal(report->clients[0]->num_bytes, 41000);
+    assert_int_equal(report->clients[0]->leased_bytes, 40 * PAGE_BYTES);
+    assert_int_equal(report->clients[1]->num_bytes, 0);
+}
+
+#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TALK_TEST(test_lease_is_answered_with_the_pages),
+        TALK_TEST(test_lease_that_wants_less_than_it_needs_gets_what_it_needs),
+        TALK_TEST(test_lease_of_nothing_or_of_more_than_the_segment_is_INVALID),
+        TALK_TEST(test_lease_without_room_is_NO_MEMORY_and_names_who_has_it),
+        TALK_TEST(test_lease_takes_back_what_another_leaves_unused),
+        TALK_TEST(test_allocate_takes_back_what_others_leave_unused),
+        TALK_TEST(test_allocate_takes_back_what_the_caller_leaves_unused),
+        TALK_TEST(test_return_gives_back_what_is_unused),
+        TALK_TEST(test_return_of_anothers_pages_gives_back_nothing),
+        TALK_TEST(test_lease_and_return_of_one_that_is_no_member_are_PROTOCOL),
+        TALK_TEST(test_lease_beyond_the_quota_is_QUOTA),
+        TALK_TEST(test_lease_is_not_more_than_the_quota_although_more_is_wanted),
+        TALK_TEST(test_quota_counts_what_the_client_uses),
+        TALK_TEST(test_quota_counts_direct_blocks_and_leases_together),
+        TALK_TEST(test_core_may_have_does_not_overflow),
+        TALK_TEST(test_release_of_anothers_leased_block_is_FOREIGN_and_names_it),
+        TALK_TEST(test_usage_of_a_client_that_tells_too_much_adds_up),
+        TALK_TEST(test_usage_adds_up_whatever_is_leased_and_used),
+        TALK_TEST(test_clients_adds_what_is_leased_to_what_is_direct),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

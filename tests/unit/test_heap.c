@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: MIT */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "client/heap.h"
+#include "client/large.h"
+#include "proto/lease.h"
+#include "tests/unit/fake_lender.h"
+
+static struct fake_lender *lender;
+static struct tenant *tenant;
+
+static int set_up(void **state)
+{
+    (void)state;
+    lender = fake_lender_new(4096);
+    tenant = lender->tenant;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_lender_free(lender);
+    return 0;
+}
+
+static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
+{
+    return kmem__heap_allocate(tenant, num_bytes, reason, site);
+}
+
+/* As the library's calls do, but that a cold class is asked until it is hot. */
+static void *allocate(size_t num_bytes, const char *reason)
+{
+    void *block = NULL;
+    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
+        block = kmem__heap_take(num_bytes, reason, allocate_slow);
+    }
+    return block;
+}
+
+static void *allocate_at(size_t num_bytes, const char *reason, struct kmem_site *site)
+{
+    void *block = NULL;
+    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
+        block = kmem__heap_take_at(num_bytes, reason, site, allocate_slow);
+    }
+    return block;
+}
+
+static struct seg_off offset_of(const void *block)
+{
+    return (struct seg_off){(uint64_t)((const unsigned char *)block - tenant->base)};
+}
+
+static int release(void *block)
+{
+    struct found found;
+    return kmem__heap_give(block) ? HEAP_OK : kmem__heap_release(tenant, offset_of(block), &found);
+}
+
+static int find(const void *block, struct found *ret_found)
+{
+    return kmem__heap_find(tenant, offset_of(block), ret_found);
+}
+
+/* Every slab of the ledger adds up, none is open, no page is in use, no entry is live. */
+static void assert_nothing_left(void)
+{
+    kmem__heap_flush(tenant);
+    for (uint32_t page = 1; page < lender->n_pages; page++) {
+        const uint32_t kind = atomic_load(&lender->ledger.heads[page].kind);
+        assert_int_not_equal(kind, HEAD_SLAB);
+        assert_int_not_equal(kind, HEAD_LARGE);
+    }
+    assert_int_equal(fake_lender_count_used(lender), 0);
+    assert_int_equal(fake_lender_count_live(lender), 0);
+}
+
+static void assert_slabs_add_up(void)
+{
+    assert_true(kmem__heap_check(tenant));
+    kmem__heap_flush(tenant);
+    for (uint32_t page = 1; page < lender->n_pages; page++) {
+        const uint32_t kind = atomic_load(&lender->ledger.heads[page].kind);
+        if (kind == HEAD_SLAB || kind == HEAD_LARGE) {
+            assert_int_equal(ledger_slab_check(&lender->ledger, page), 0);
+        }
+    }
+}
+
+static void test_allocate_cold_class_is_direct(void **state)
+{
+    (void)state;
+    for (int i = 0; i < HOT_AFTER; i++) {
+        assert_null(allocate_slow(100, "cold", NULL));
+    }
+    assert_int_equal(lender->n_asked, 0);
+    assert_non_null(allocate_slow(100, "hot", NULL));
+    assert_null(allocate_slow(1000, "another class is cold", NULL));
+}
+
+static void test_allocate_enters_size_reason_and_tick(void **state)
+{
+    (void)state;
+    struct found found;
+    atomic_store(&lender->clock, 77);
+    void *block = allocate(101, "why");
+    assert_int_equal(find(block, &found), HEAP_OK);
+    assert_int_equal(found.num_bytes, 101);
+    assert_int_equal(kmem__heap_sizeof(block), 101);
+    assert_memory_equal(tenant->ledger.reasons[found.reason].bytes, "why", 3);
+    assert_int_equal(atomic_load(&found.block.entry->born), 77);
+    assert_int_equal(release(block), HEAP_OK);
+    assert_nothing_left();
+}
+
+static void test_allocate_without_reason(void **state)
+{
+    (void)state;
+    struct found found;
+    for (int i = 0; i < 3; i++) {
+        void *block = allocate(10, NULL);
+        assert_int_equal(find(block, &found), HEAP_OK);
+        assert_int_equal(found.reason, REASON_NONE);
+    }
+}
+
+static void test_allocate_every_size_is_zero_and_aligned(void **state)
+{
+    (void)state;
+    lender->is_dirty = true;
+    memset(tenant->base, 0xff, lender->n_pages * PAGE_BYTES);
+    for (size_t num_bytes = 1; num_bytes <= 200000;
+         num_bytes += num_bytes < 3000 ? 1 : num_bytes / 64) {
+        unsigned char *block[2];
+        for (int i = 0; i < 2; i++) {
+            block[i] = allocate(num_bytes, "zero");
+            assert_non_null(block[i]);
+            assert_int_equal((uintptr_t)block[i] % (num_bytes >= 64 ? 64 : 16), 0);
+            assert_int_equal(block[i][0], 0);
+            assert_memory_equal(block[i], block[i] + 1, num_bytes - 1);
+            memset(block[i], 0xff, num_bytes);
+        }
+        assert_int_equal(release(block[1]), HEAP_OK);
+        assert_int_equal(release(block[0]), HEAP_OK);
+    }
+    assert_nothing_left();
+}
+
+static void test_release_twice_is_RELEASED(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {16, 100, 5000, 60000, 1 << 20};
+    for (int i = 0; i < 5; i++) {
+        void *keep = allocate(sizes[i], "keep");
+        void *block = allocate(sizes[i], "twice");
+        assert_int_equal(release(block), HEAP_OK);
+        assert_int_equal(release(block), HEAP_E_RELEASED);
+        kmem__heap_flush(tenant);
+        assert_int_equal(release(block), HEAP_E_RELEASED);
+        assert_int_equal(release(keep), HEAP_OK);
+        kmem__heap_flush(tenant);
+        assert_int_equal(release(keep), HEAP_E_RELEASED);
+    }
+    assert_nothing_left();
+}
+
+static void test_release_interior_is_INTERIOR(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {32, 100, 5000, 60000, 1 << 20};
+    struct found found;
+    for (int i = 0; i < 5; i++) {
+        unsigned char *block = allocate(sizes[i], "interior");
+        for (size_t within = 1; within < sizes[i]; within += within < 64 ? 1 : within) {
+            assert_false(kmem__heap_give(block + within));
+            assert_int_equal(kmem__heap_release(tenant, offset_of(block + within), &found),
+                             HEAP_E_INTERIOR);
+            assert_int_equal(found.offset.bytes, offset_of(block).bytes);
+            assert_int_equal(found.num_bytes, sizes[i]);
+        }
+        assert_int_equal(release(block), HEAP_OK);
+    }
+    assert_nothing_left();
+}
+
+static void test_release_wild_and_direct(void **state)
+{
+    (void)state;
+    unsigned char *block = allocate(320, "the last in its page");
+    struct found found;
+    const uint64_t page = offset_of(block).bytes >> PAGE_SHIFT;
+    unsigned char *behind = tenant->base + ((page + 1) << PAGE_SHIFT) - 64;
+    assert_int_equal(release(behind), HEAP_E_WILD); /* the rest of the page, no block */
+    assert_int_equal(release(block + (size_t)320 * 40), HEAP_E_WILD); /* never handed out */
+    assert_int_equal(kmem__heap_release(tenant, (struct seg_off){4000 * PAGE_BYTES}, &found),
+                     HEAP_E_DIRECT);
+    assert_int_equal(kmem__heap_sizeof(tenant->base + 4000 * PAGE_BYTES), 0);
+    int on_stack = 0;
+    assert_false(kmem__heap_give(&on_stack));
+    assert_false(kmem__heap_give(NULL));
+    assert_int_equal(release(block), HEAP_OK);
+    assert_nothing_left();
+}
+
+#define MODEL_SLOTS 2000
+
+static size_t random_bytes(uint32_t random)
+{
+    switch (random % 16) {
+    case 0:
+        return 1 + (random >> 8) % 200000;
+    case 1:
+    case 2:
+        return 1 + (random >> 8) % 65536;
+    case 3:
+    case 4:
+    case 5:
+        return 1 + (random >> 8) % 8192;
+    default:
+        return 1 + (random >> 8) % 600;
+    }
+}
+
+/* Each block is filled with its slot's number: an overlap, or a byte not cleared, is seen. */
+/* What the daemon does when another process that holds the block lets go of it. */
+static void release_outside(const void *block)
+{
+    struct found found;
+    assert_int_equal(find(block, &found), HEAP_OK);
+    fake_lender_release_outside(lender, found.block.page, found.block.index);
+}
+
+static void test_heap_against_a_naive_model(void **state)
+{
+    (void)state;
+    static unsigned char *block[MODEL_SLOTS];
+    static size_t num_bytes[MODEL_SLOTS];
+    uint64_t seed = 20261122;
+    uint64_t n_live = 0;
+    uint32_t n_outside = 0;
+    memset(block, 0, sizeof(block));
+    print_message("seed %llu\n", (unsigned long long)seed);
+    for (uint32_t step = 1; step <= 100000; step++) {
+        seed = seed * UINT64_C(6364136223846793005) + 1;
+        const uint32_t random = (uint32_t)(seed >> 32);
+        const uint32_t slot = (uint32_t)(seed >> 20) % MODEL_SLOTS;
+        unsigned char *at = block[slot];
+        if (at != NULL) {
+            assert_int_equal(at[0], (unsigned char)(slot | 1));
+            assert_memory_equal(at, at + 1, num_bytes[slot] - 1);
+            if (random % 8 == 0) {
+                release_outside(at);
+                n_outside++;
+            } else {
+                assert_int_equal(release(at), HEAP_OK);
+                assert_int_not_equal(release(at), HEAP_OK);
+            }
+            block[slot] = NULL;
+            n_live--;
+            continue;
+        }
+        at = allocate(random_bytes(random), "model");
+        if (at == NULL) {
+            atomic_fetch_add(&lender->clock, 1);
+            continue;
+        }
+        block[slot] = at;
+        num_bytes[slot] = random_bytes(random);
+        n_live++;
+        assert_int_equal(at[0], 0);
+        assert_memory_equal(at, at + 1, num_bytes[slot] - 1);
+        memset(at, (unsigned char)(slot | 1), num_bytes[slot]);
+        if (step % 1000 == 0) {
+            (void)fake_lender_revoke(lender, random % 1024);
+            assert_true(kmem__heap_check(tenant));
+            assert_true(kmem__cache_check(&tenant->cache));
+        }
+        if (step % 20000 == 0) {
+            (void)kmem__heap_flush(tenant);
+            kmem__large_collect(tenant);
+            assert_int_equal(fake_lender_count_live(lender), n_live);
+            assert_slabs_add_up();
+        }
+    }
+    for (uint32_t slot = 0; slot < MODEL_SLOTS; slot++) {
+        if (block[slot] != NULL) {
+            assert_int_equal(release(block[slot]), HEAP_OK);
+        }
+    }
+    kmem__large_collect(tenant);
+    assert_true(n_outside > 1000);
+    assert_nothing_left();
+}
+
+/* ---------------------------------------------------------------------------------- threads -- */
+
+#define N_BLOCKS 3000
+static void *handed[N_BLOCKS];
+
+/* cmocka's assertions are for the thread that runs the test; these abort. */
+static void *allocate_blocks(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < N_BLOCKS; i++) {
+        handed[i] = allocate(48 + (size_t)i % 500, "of another thread");
+        KMEM_ASSERT(handed[i] != NULL);
+    }
+    return NULL;
+}
+
+static void *release_blocks(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < N_BLOCKS; i++) {
+        KMEM_ASSERT(release(handed[i]) == HEAP_OK);
+        KMEM_ASSERT(release(handed[i]) == HEAP_E_RELEASED);
+    }
+    return NULL;
+}
+
+static void run_thread(void *(*body)(void *))
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, body, NULL), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void test_release_by_another_thread(void **state)
+{
+    (void)state;
+    (void)allocate_blocks(NULL);
+    run_thread(release_blocks);
+    assert_int_equal(fake_lender_count_live(lender), 0);
+    assert_nothing_left();
+}
+
+static void test_thread_that_ends_leaves_its_slabs(void **state)
+{
+    (void)state;
+    run_thread(allocate_blocks);
+    assert_int_equal(fake_lender_count_live(lender), N_BLOCKS);
+    const uint32_t n_used = fake_lender_count_used(lender);
+    const void *first = handed[0];
+    /* The slabs of this class have room: this thread adopts one before it takes pages. */
+    const void *block = allocate(48, "adopts");
+    assert_int_equal(offset_of(block).bytes >> PAGE_SHIFT, offset_of(first).bytes >> PAGE_SHIFT);
+    assert_int_equal(fake_lender_count_used(lender), n_used);
+    (void)release_blocks(NULL);
+    assert_int_equal(release((void *)(uintptr_t)block), HEAP_OK);
+    run_thread(allocate_blocks); /* the next thread has the heap, and finds what was released */
+    (void)release_blocks(NULL);
+    run_thread(allocate_blocks);
+    run_thread(release_blocks);
+    assert_int_equal(fake_lender_count_live(lender), 0);
+}
+
+/* A ring of blocks between threads that allocate, hand on and release, and end at any time. */
+#define N_PEERS 8
+#define RING 512
+static _Atomic(void *) ring[RING];
+
+static void *exchange_blocks(void *of_thread)
+{
+    uint64_t seed = (uintptr_t)of_thread * 77777 + 1;
+    for (int step = 0; step < 5000; step++) {
+        seed = seed * UINT64_C(6364136223846793005) + 1;
+        const uint32_t random = (uint32_t)(seed >> 33);
+        const size_t num_bytes = random % 64 == 0 ? random % 200000 + 1 : random % 2000 + 1;
+        unsigned char *block = allocate(num_bytes, "exchanged");
+        if (block != NULL) {
+            KMEM_ASSERT(block[0] == 0);
+            KMEM_ASSERT(block[num_bytes - 1] == 0);
+            block[0] = 1;
+            block[num_bytes - 1] = 1;
+        }
+        void *other = atomic_exchange(&ring[(random >> 12) % RING], block);
+        if (other != NULL) {
+            KMEM_ASSERT(release(other) == HEAP_OK);
+        }
+    }
+    return NULL;
+}
+
+static void test_threads_release_each_others_blocks(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 3; round++) {
+        pthread_t threads[N_PEERS];
+        for (uintptr_t i = 0; i < N_PEERS; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, exchange_blocks,
+                                            (void *)(i + (uintptr_t)round * N_PEERS)),
+                             0);
+        }
+        for (int i = 0; i < N_PEERS; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+        }
+    }
+    for (int i = 0; i < RING; i++) {
+        void *block = atomic_exchange(&ring[i], NULL);
+        if (block != NULL) {
+            assert_int_equal(release(block), HEAP_OK);
+        }
+    }
+    assert_int_equal(fake_lender_count_live(lender), 0);
+    /* What was released to heaps that are nobody's is found by who needs a slab of the class. */
+    for (int i = 0; i < 2 * N_PEERS; i++) {
+        void *block = allocate(100, "collects");
+        assert_int_equal(release(block), HEAP_OK);
+        kmem__heap_flush(tenant);
+    }
+    assert_true(kmem__heap_check(tenant));
+}
+
+/* -------------------------------------------------------------------------------- shortcuts -- */
+
+/* What kmem__heap_spot() computes with 32 bits is right for every byte of every slab. */
+static void test_spot_is_exact_for_every_class(void **state)
+{
+    (void)state;
+    for (uint32_t c = 0; c < N_SIZE_CLASSES; c++) {
+        const uint32_t block_bytes = size_classes[c].block_bytes;
+        unsigned char *block = allocate(block_bytes, "one of each");
+        struct found found;
+        assert_int_equal(find(block, &found), HEAP_OK);
+        const unsigned char *slab = tenant->base + ((uint64_t)found.block.page << PAGE_SHIFT);
+        const struct ledger_entry *entries = ledger_entries(&tenant->ledger, found.block.page);
+        for (uint32_t at = 0; at < size_classes[c].span_pages * PAGE_BYTES; at++) {
+            const struct spot spot = kmem__heap_spot(kmem__heap_mine, slab + at);
+            const bool is_start = at % block_bytes == 0;
+            if (is_start != (spot.bin != NULL) ||
+                (is_start && spot.entry != entries + at / block_bytes)) {
+                fail_msg("byte %u of a slab of %u bytes", at, block_bytes);
+            }
+        }
+        assert_int_equal(release(block), HEAP_OK);
+    }
+    assert_nothing_left();
+}
+
+static void assert_reason(const void *block, const char *reason)
+{
+    struct found found;
+    assert_int_equal(find(block, &found), HEAP_OK);
+    const struct ledger_reason *entered = &tenant->ledger.reasons[found.reason];
+    assert_int_equal(entered->n_bytes, strlen(reason));
+    assert_memory_equal(entered->bytes, reason, entered->n_bytes);
+}
+
+static void test_site_is_the_first_reasons(void **state)
+{
+    (void)state;
+    static const char *const reasons[] = {"first", "second", "first", "second"};
+    struct kmem_site site = {NULL, 0};
+    void *blocks[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        blocks[i] = allocate_at(64, reasons[i], &site);
+        assert_reason(blocks[i], reasons[i]);
+    }
+    assert_ptr_equal(site.reason, reasons[0]);
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(release(blocks[i]), HEAP_OK);
+    }
+    assert_nothing_left();
+}
+
+/* Numbers of another ledger mean other texts: a site that has one learns anew. */
+static void test_site_of_an_earlier_membership_learns_anew(void **state)
+{
+    static const char *const reason = "text of the site";
+    struct kmem_site site = {NULL, 0};
+    void *block = allocate_at(64, reason, &site);
+    const uint64_t earlier = site.word;
+    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(tear_down(state), 0);
+    assert_int_equal(set_up(state), 0);
+    void *other = allocate(64, "another text gets the number first");
+    block = allocate_at(64, reason, &site);
+    assert_int_not_equal(site.word, earlier);
+    assert_reason(block, reason);
+    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release(other), HEAP_OK);
+    assert_nothing_left();
+}
+
+/* -------------------------------------------------------------------------- other processes -- */
+
+static void test_release_outside_is_collected(void **state)
+{
+    (void)state;
+    struct found found;
+    void *small = allocate(100, "small");
+    void *other = allocate(100, "other");
+    void *large = allocate(1 << 20, "large");
+    assert_int_equal(find(small, &found), HEAP_OK);
+    fake_lender_release_outside(lender, found.block.page, found.block.index);
+    assert_int_equal(find(large, &found), HEAP_OK);
+    fake_lender_release_outside(lender, found.block.page, found.block.index);
+    kmem__heap_flush(tenant);
+    assert_int_equal(find(small, &found), HEAP_E_RELEASED);
+    assert_int_equal(find(other, &found), HEAP_OK);
+    void *next = allocate(1 << 20, "next");
+    assert_ptr_equal(next, large);
+    assert_int_equal(release(other), HEAP_OK);
+    assert_int_equal(release(next), HEAP_OK);
+    assert_nothing_left();
+}
+
+static void test_fork_child_has_no_heap(void **state)
+{
+    (void)state;
+    unsigned char *block = allocate(100, "of the parent");
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        /* Not one access to the parent's ledger, which need not be mapped here. */
+        const bool took = kmem__heap_give(block) || kmem__heap_sizeof(block) != 0;
+        _exit(took || kmem__heap_mine->id != 0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(kmem__heap_sizeof(block), 100);
+    assert_int_equal(release(block), HEAP_OK);
+    assert_nothing_left();
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_allocate_cold_class_is_direct),
+        TEST(test_allocate_enters_size_reason_and_tick),
+        TEST(test_allocate_without_reason),
+        TEST(test_allocate_every_size_is_zero_and_aligned),
+        TEST(test_release_twice_is_RELEASED),
+        TEST(test_release_interior_is_INTERIOR),
+        TEST(test_release_wild_and_direct),
+        TEST(test_heap_against_a_naive_model),
+        TEST(test_release_by_another_thread),
+        TEST(test_thread_that_ends_leaves_its_slabs),
+        TEST(test_threads_release_each_others_blocks),
+        TEST(test_spot_is_exact_for_every_class),
+        TEST(test_site_is_the_first_reasons),
+        TEST(test_site_of_an_earlier_membership_learns_anew),
+        TEST(test_release_outside_is_collected),
+        TEST(test_fork_child_has_no_heap),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_lease.c - the states of leased pages, one operation at a time, beside an array of bytes
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proto/lease.h"
+#include "tests/unit/seeded.h"
+
+/* Not a multiple of eight: the last word is used in part. */
+#define N_PAGES 91
+#define N_WORDS ((N_PAGES + 7) / 8)
+
+static _Atomic uint64_t words[N_WORDS + 1]; /* the last is nobody's */
+static uint8_t model[N_PAGES];
+
+static int lease_setup(void **state)
+{
+    (void)state;
+    memset((void *)words, 0, sizeof(words));
+    memset(model, 0, sizeof(model));
+    return 0;
+}
+
+static void assert_as_model(void)
+{
+    for (uint32_t page = 0; page < N_PAGES; page++) {
+        assert_int_equal(lease_state_of(words, page), model[page]);
+    }
+    for (uint32_t page = N_PAGES; page < (N_WORDS + 1) * LEASE_PAGES_PER_WORD; page++) {
+        assert_int_equal(lease_state_of(words, page), LEASE_NONE);
+    }
+}
+
+static void model_set(uint32_t page, uint32_t n_pages, uint32_t page_state)
+{
+    memset(model + page, (int)page_state, n_pages);
+}
+
+/* Whether all pages of a range are in a state, ZERO set aside. */
+static bool model_is(uint32_t page, uint32_t n_pages, uint32_t page_state)
+{
+    for (uint32_t i = page; i < page + n_pages; i++) {
+        if ((model[i] & LEASE_STATE_MASK) != page_state) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool model_is_zero(uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t i = page; i < page + n_pages; i++) {
+        if (!(model[i] & LEASE_ZERO)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ------------------------------------------------------------------------------ one by one ---- */
+
+static void test_lease_grant_makes_every_range_free(void **state)
+{
+    (void)state;
+    for (uint32_t page = 0; page < 20; page++) {
+        for (uint32_t n_pages = 1; n_pages < 30; n_pages++) {
+            lease_setup(NULL);
+            lease_grant(words, page, n_pages, false);
+            model_set(page, n_pages, LEASE_FREE);
+            assert_as_model();
+            assert_int_equal(lease_count_free(words, 0, N_PAGES), n_pages);
+        }
+    }
+}
+
+static void test_lease_take_is_all_or_none(void **state)
+{
+    (void)state;
+    bool zero;
+    lease_grant(words, 3, 40, false);
+    model_set(3, 40, LEASE_FREE);
+
+    assert_false(lease_take(words, 2, 10, &zero));
+    assert_false(lease_take(words, 30, 14, &zero)); /* the last one is not there */
+    assert_false(lease_take(words, 43, 1, &zero));
+    assert_as_model();
+    assert_true(lease_take(words, 3, 40, &zero));
+    model_set(3, 40, LEASE_USED);
+    assert_as_model();
+    assert_false(lease_take(words, 10, 1, &zero));
+}
+
+static void test_lease_take_says_whether_every_byte_is_zero(void **state)
+{
+    (void)state;
+    bool zero = false;
+    lease_grant(words, 0, 20, true);
+    lease_grant(words, 20, 10, false);
+
+    assert_true(lease_take(words, 0, 20, &zero));
+    assert_true(zero);
+    lease_give(words, 0, 20);
+    assert_true(lease_take(words, 5, 1, &zero)); /* it was used: nobody knows any more */
+    assert_false(zero);
+    lease_give(words, 5, 1);
+    lease_grant(words, 6, 14, true);
+    assert_true(lease_take(words, 6, 15, &zero)); /* one page of fifteen is not known to be */
+    assert_false(zero);
+}
+
+/* What was zero and was taken for a moment, and given back, is not known to be zero any more. */
+static void test_lease_take_in_vain_leaves_no_page_that_claims_to_be_zero(void **state)
+{
+    (void)state;
+    bool zero = true;
+    lease_grant(words, 0, 12, true);
+    lease_grant(words, 12, 1, false);
+
+    assert_false(lease_take(words, 0, 14, &zero));
+
+    assert_int_equal(lease_count_free(words, 0, 14), 13);
+    assert_true(lease_take(words, 8, 4, &zero));
+    assert_true(zero); /* the word that failed was never taken */
+}
+
+static void test_lease_give_makes_pages_free_again(void **state)
+{
+    (void)state;
+    bool zero;
+    lease_grant(words, 1, 50, false);
+    assert_true(lease_take(words, 1, 50, &zero));
+
+    lease_give(words, 7, 18);
+
+    model_set(1, 50, LEASE_USED);
+    model_set(7, 18, LEASE_FREE);
+    assert_as_model();
+}
+
+static void test_lease_revoke_takes_a_stretch_within_a_word(void **state)
+{
+    (void)state;
+    uint32_t page = 0;
+    lease_grant(words, 5, 20, false);
+
+    assert_int_equal(lease_revoke(words, &page, N_PAGES), 3);
+    assert_int_equal(page, 5);
+    page += 3;
+    assert_int_equal(lease_revoke(words, &page, N_PAGES), 8);
+    assert_int_equal(page, 8);
+    page = 20;
+    assert_int_equal(lease_revoke(words, &page, 22), 2);
+    assert_int_equal(page, 20);
+    page = 0;
+    assert_int_equal(lease_revoke(words, &page, 16), 0);
+
+    model_set(5, 20, LEASE_FREE);
+    model_set(5, 11, LEASE_REVOKED);
+    model_set(20, 2, LEASE_REVOKED);
+    assert_as_model();
+}
+
+static void test_lease_revoke_finds_each_free_page_of_every_word(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 256; bits++) {
+        lease_setup(NULL);
+        for (uint32_t page = 0; page < 8; page++) {
+            if (bits >> page & 1) {
+                lease_grant(words, page, 1, page % 2);
+                model[page] = LEASE_REVOKED;
+            }
+        }
+        uint32_t n_pages = 0;
+        uint32_t page = 0;
+        for (uint32_t n = lease_revoke(words, &page, 8); n != 0;
+             n = lease_revoke(words, &page, 8)) {
+            n_pages += n;
+            page += n;
+        }
+        assert_int_equal(n_pages, __builtin_popcount(bits));
+        assert_as_model();
+    }
+}
+
+static void test_lease_forget_leaves_nothing(void **state)
+{
+    (void)state;
+    uint32_t page = 0;
+    lease_grant(words, 0, 24, true);
+    assert_int_equal(lease_revoke(words, &page, N_PAGES), 8);
+
+    lease_forget(words, 0, 8);
+
+    model_set(8, 16, LEASE_FREE | LEASE_ZERO);
+    assert_as_model();
+}
+
+static void test_lease_find_finds_the_first_run_that_is_long_enough(void **state)
+{
+    (void)state;
+    uint32_t page = 0;
+    lease_grant(words, 2, 3, false);
+    lease_grant(words, 6, 9, false);
+    lease_grant(words, 16, 40, false);
+
+    assert_true(lease_find(words, 0, N_PAGES, 3, &page));
+    assert_int_equal(page, 2);
+    assert_true(lease_find(words, 0, N_PAGES, 4, &page));
+    assert_int_equal(page, 6);
+    assert_true(lease_find(words, 0, N_PAGES, 10, &page));
+    assert_int_equal(page, 16);
+    assert_true(lease_find(words, 20, N_PAGES, 36, &page));
+    assert_int_equal(page, 20);
+    assert_false(lease_find(words, 20, N_PAGES, 37, &page));
+    assert_false(lease_find(words, 16, 50, 35, &page));
+    assert_false(lease_find(words, 0, 2, 1, &page));
+    assert_false(lease_find(words, 60, N_PAGES, 1, &page));
+}
+
+static void test_lease_has_any_of_what_is_free_or_used(void **state)
+{
+    (void)state;
+    uint32_t page = 17;
+    bool zero;
+    assert_false(lease_has_any(words, 0, N_PAGES));
+    lease_grant(words, 17, 2, true);
+
+    assert_true(lease_has_any(words, 0, N_PAGES));
+    assert_true(lease_has_any(words, 17, 1));
+    assert_false(lease_has_any(words, 0, 17));
+    assert_false(lease_has_any(words, 19, N_PAGES - 19));
+    assert_true(lease_take(words, 17, 1, &zero));
+    assert_int_equal(lease_revoke(words, &page, N_PAGES), 1);
+    assert_true(lease_has_any(words, 17, 1));
+    assert_false(lease_has_any(words, 18, 1));
+}
+
+/* ------------------------------------------------------------------------ beside the model ---- */
+
+static struct seeded seeded;
+
+static uint32_t below(uint32_t limit)
+{
+    return seeded_below(&seeded, limit);
+}
+
+static void step_grant(uint32_t page, uint32_t n_pages)
+{
+    if (model_is(page, n_pages, LEASE_NONE)) {
+        const bool zero = below(2) == 0;
+        lease_grant(words, page, n_pages, zero);
+        model_set(page, n_pages, zero ? LEASE_FREE | LEASE_ZERO : LEASE_FREE);
+    }
+}
+
+static void step_take(uint32_t page, uint32_t n_pages)
+{
+    bool zero = false;
+    const bool can = model_is(page, n_pages, LEASE_FREE);
+    assert_int_equal(lease_take(words, page, n_pages, &zero), can);
+    if (can) {
+        assert_int_equal(zero, model_is_zero(page, n_pages));
+        model_set(page, n_pages, LEASE_USED);
+        return;
+    }
+    /* Whole words that were taken and given back may have lost their ZERO; they gain nothing. */
+    for (uint32_t i = page; i < page + n_pages; i++) {
+        assert_true(lease_state_of(words, i) == model[i] ||
+                    lease_state_of(words, i) == (model[i] & LEASE_STATE_MASK));
+        model[i] = (uint8_t)lease_state_of(words, i);
+    }
+}
+
+static void step_give(uint32_t page, uint32_t n_pages)
+{
+    if (model_is(page, n_pages, LEASE_USED)) {
+        lease_give(words, page, n_pages);
+        model_set(page, n_pages, LEASE_FREE);
+    }
+}
+
+static void step_revoke(uint32_t page, uint32_t n_pages)
+{
+    uint32_t at = page;
+    const uint32_t n_back = lease_revoke(words, &at, page + n_pages);
+    if (n_back == 0) {
+        for (uint32_t i = page; i < page + n_pages; i++) {
+            assert_false(model_is(i, 1, LEASE_FREE));
+        }
+        return;
+    }
+    for (uint32_t i = page; i < at; i++) {
+        assert_false(model_is(i, 1, LEASE_FREE));
+    }
+    assert_true(at + n_back <= page + n_pages);
+    assert_true(model_is(at, n_back, LEASE_FREE));
+    model_set(at, n_back, LEASE_REVOKED);
+}
+
+static void step_forget(uint32_t page, uint32_t n_pages)
+{
+    if (model_is(page, n_pages, LEASE_REVOKED)) {
+        lease_forget(words, page, n_pages);
+        model_set(page, n_pages, LEASE_NONE);
+    }
+}
+
+static void step_find(uint32_t page, uint32_t n_pages)
+{
+    uint32_t wanted = 1 + below(n_pages);
+    uint32_t expected = page;
+    while (expected + wanted <= page + n_pages && !model_is(expected, wanted, LEASE_FREE)) {
+        expected++;
+    }
+    uint32_t found = 0;
+    const bool is_there = expected + wanted <= page + n_pages;
+    assert_int_equal(lease_find(words, page, page + n_pages, wanted, &found), is_there);
+    assert_true(!is_there || found == expected);
+}
+
+static void test_lease_like_the_model(void **state)
+{
+    (void)state;
+    static void (*const steps[])(uint32_t page, uint32_t n_pages) = {
+        step_grant, step_take, step_give, step_revoke, step_forget, step_find};
+    seeded.state = 20261122;
+    print_message("seed %llu\n", (unsigned long long)seeded.state);
+
+    for (uint32_t step = 0; step < 300000; step++) {
+        const uint32_t page = below(N_PAGES);
+        const uint32_t most = below(4) ? 6 : N_PAGES;
+        const uint32_t room = N_PAGES - page < most ? N_PAGES - page : most;
+        steps[below(6)](page, 1 + below(room));
+        if (step % 16 == 0) {
+            assert_as_model();
+        }
+    }
+    assert_as_model();
+}
+
+#define LEASE_TEST(test) cmocka_unit_test_setup(test, lease_setup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LEASE_TEST(test_lease_grant_makes_every_range_free),
+        LEASE_TEST(test_lease_take_is_all_or_none),
+        LEASE_TEST(test_lease_take_says_whether_every_byte_is_zero),
+        LEASE_TEST(test_lease_take_in_vain_leaves_no_page_that_claims_to_be_zero),
+        LEASE_TEST(test_lease_give_makes_pages_free_again),
+        LEASE_TEST(test_lease_revoke_takes_a_stretch_within_a_word),
+        LEASE_TEST(test_lease_revoke_finds_each_free_page_of_every_word),
+        LEASE_TEST(test_lease_forget_leaves_nothing),
+        LEASE_TEST(test_lease_find_finds_the_first_run_that_is_long_enough),
+        LEASE_TEST(test_lease_has_any_of_what_is_free_or_used),
+        LEASE_TEST(test_lease_like_the_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_walk.c - every live block once, in order, in steps of any length, whoever carved it
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/walk.h"
+#include "tests/unit/fixture.h"
+
+#define N_PAGES 512
+
+static struct fixture fixture;
+static struct core *core;
+static struct client *alice;
+static struct client *bob;
+/* How many blocks there are, by walk_which. */
+static uint32_t n_all;
+static uint32_t n_leased;
+
+static int walk_setup(void **state)
+{
+    (void)state;
+    fixture_init(&fixture, N_PAGES, 10);
+    core = &fixture.core;
+    alice = fixture_join(&fixture, 1);
+    bob = fixture_join(&fixture, 2);
+    (void)fixture_ledger(&fixture, alice);
+    (void)fixture_ledger(&fixture, bob);
+    return 0;
+}
+
+static int walk_teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(core_check(core), 0);
+    fixture_fini(&fixture);
+    return 0;
+}
+
+struct visits {
+    uint64_t offsets[4000];
+    uint32_t n_visits;
+    uint32_t stop_at; /* that many were visited */
+};
+
+static bool visit(const struct direct_block *block, void *user)
+{
+    struct visits *visits = user;
+    if (visits->n_visits == visits->stop_at) {
+        return false;
+    }
+    assert_true(visits->n_visits < 4000);
+    visits->offsets[visits->n_visits++] = block->off.bytes;
+    return true;
+}
+
+static void assert_visits(const struct visits *visits, uint32_t n_visits)
+{
+    assert_int_equal(visits->n_visits, n_visits);
+    for (uint32_t i = 1; i < visits->n_visits; i++) {
+        assert_true(visits->offsets[i] > visits->offsets[i - 1]);
+    }
+}
+
+/* A lease of three pages a class, and more: slabs, large blocks, pages that nobody uses. */
+static void carve_many(struct client *client)
+{
+    struct ledger *ledger = fixture_ledger(&fixture, client);
+    const uint32_t page = fixture_lease(&fixture, client, 100);
+    uint32_t at = page + 3;
+    for (uint32_t size_class = 0; size_class < N_SIZE_CLASSES; size_class += 3) {
+        const uint32_t span_pages = size_classes[size_class].span_pages;
+        if (at + span_pages > page + 70) {
+            break;
+        }
+        fixture_carve(&fixture, client, at, size_class);
+        for (uint32_t i = 0; i < 20 && i < size_classes[size_class].n_blocks; i++) {
+            (void)ledger_take(ledger, at, 1 + i % 16, REASON_NONE, 0, 0);
+            n_leased++;
+        }
+        at += span_pages + 1;
+    }
+    fixture_carve_large(&fixture, client, page + 71, 25, 100000);
+    fixture_carve_large(&fixture, client, page + 96, 2, 20000);
+    n_leased += 2;
+}
+
+/* Runs of both kinds in turn. */
+static void allocate_many(void)
+{
+    n_leased = 0;
+    for (uint32_t i = 0; i < 400; i++) {
+        (void)fixture_allocate(&fixture, i % 2 ? alice : bob, 1 + (uint64_t)i * i % 3000, "walk");
+    }
+    carve_many(alice);
+    (void)fixture_allocate(&fixture, alice, 100000, "walk");
+    carve_many(bob);
+    (void)fixture_allocate(&fixture, bob, 100000, "walk");
+    n_all = n_leased + (uint32_t)core->direct.n_blocks;
+}
+
+/* Walks in steps of a budget. Return: how many steps. */
+static uint32_t walk_in_steps(uint32_t budget, enum walk_which which, struct visits *visits)
+{
+    struct seg_off from = {0};
+    uint32_t n_steps = 0;
+    do {
+        const struct seg_off next = walk(core, from, budget, which, visit, visits);
+        assert_true(next.bytes == 0 || next.bytes > from.bytes); /* or it would never end */
+        from = next;
+        n_steps++;
+    } while (from.bytes != 0);
+    return n_steps;
+}
+
+static void test_walk_visits_each_block_once_in_order(void **state)
+{
+    (void)state;
+    struct visits visits = {.stop_at = UINT32_MAX};
+    allocate_many();
+
+    assert_int_equal(walk_in_steps(UINT32_MAX, WALK_ALL, &visits), 1);
+
+    assert_true(n_leased > 100);
+    assert_visits(&visits, n_all);
+}
+
+static void test_walk_of_leases_leaves_out_the_direct_blocks(void **state)
+{
+    (void)state;
+    struct visits visits = {.stop_at = UINT32_MAX};
+    allocate_many();
+
+    (void)walk_in_steps(UINT32_MAX, WALK_LEASED, &visits);
+
+    assert_visits(&visits, n_leased);
+}
+
+static void test_walk_goes_on_where_its_budget_ended(void **state)
+{
+    (void)state;
+    static const uint32_t budgets[] = {1, 2, 3, 7, 8, 9, 50, 64, 65, 300, 1000, 20000};
+    allocate_many();
+
+    for (size_t i = 0; i < sizeof(budgets) / sizeof(budgets[0]); i++) {
+        struct visits all = {.stop_at = UINT32_MAX};
+        struct visits leased = {.stop_at = UINT32_MAX};
+        const uint32_t n_steps = walk_in_steps(budgets[i], WALK_ALL, &all);
+        (void)walk_in_steps(budgets[i], WALK_LEASED, &leased);
+        assert_true(n_steps > 10 || budgets[i] > 50);
+        assert_visits(&all, n_all);
+        assert_visits(&leased, n_leased);
+    }
+}
+
+static void test_walk_goes_on_with_the_block_that_was_refused(void **state)
+{
+    (void)state;
+    allocate_many();
+
+    for (uint32_t at_once = 1; at_once < 60; at_once += 7) {
+        struct visits visits = {.stop_at = 0};
+        struct seg_off next = {0};
+        do {
+            visits.stop_at += at_once;
+            next = walk(core, next, UINT32_MAX, WALK_ALL, visit, &visits);
+        } while (next.bytes != 0);
+        assert_visits(&visits, n_all);
+    }
+}
+
+/* The budget is what anybody may have to wait for: a full lease is not looked at in one go. */
+static void test_walk_of_a_full_lease_keeps_to_its_budget(void **state)
+{
+    (void)state;
+    struct ledger *ledger = fixture_ledger(&fixture, alice);
+    const uint32_t page = fixture_lease(&fixture, alice, 500);
+    for (uint32_t i = 0; i < 500; i++) {
+        fixture_carve(&fixture, alice, page + i, 0);
+        ledger->heads[page + i].n_carved = 1024;
+        atomic_store(&ledger->planes[3][(size_t)(page + i) * 1024].word, ENTRY_WORD(16, 0));
+    }
+    struct visits visits = {.stop_at = UINT32_MAX};
+
+    const uint32_t n_steps = walk_in_steps(20000, WALK_ALL, &visits);
+
+    assert_visits(&visits, 500);
+    /* 25 times the budget, less the page each step ends with, more the eight it begins with. */
+    assert_in_range(n_steps, 24, 50);
+}
+
+static void test_walk_from_beyond_the_segment_is_at_its_end(void **state)
+{
+    (void)state;
+    struct visits visits = {.stop_at = UINT32_MAX};
+    allocate_many();
+    const struct seg_off beyond = {N_PAGES * PAGE_BYTES};
+    const struct seg_off far_beyond = {UINT64_MAX};
+
+    assert_int_equal(walk(core, beyond, 1, WALK_ALL, visit, &visits).bytes, 0);
+    assert_int_equal(walk(core, far_beyond, 1, WALK_ALL, visit, &visits).bytes, 0);
+
+    assert_visits(&visits, 0);
+}
+
+/* Where a walk goes on may be somebody else's by then, or free. */
+static void test_walk_goes_on_after_the_lease_it_paused_in_is_gone(void **state)
+{
+    (void)state;
+    struct visits visits = {.stop_at = 20};
+    (void)fixture_allocate(&fixture, bob, 100000, "stays");
+    carve_many(alice);
+    (void)fixture_allocate(&fixture, bob, 100000, "stays");
+
+    const struct seg_off next =
+        walk(core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, visit, &visits);
+    assert_int_not_equal(next.bytes, 0);
+    fixture_end(&fixture, alice, false);
+    visits.stop_at = UINT32_MAX;
+
+    assert_int_equal(walk(core, next, UINT32_MAX, WALK_ALL, visit, &visits).bytes, 0);
+    assert_visits(&visits, 21);
+}
+
+/* A client does not see where one of its leases ends and its next begins. */
+static void test_walk_tells_a_slab_that_lies_in_two_leases_once(void **state)
+{
+    (void)state;
+    const uint32_t first = fixture_lease(&fixture, alice, 4);
+    assert_int_equal(fixture_lease(&fixture, alice, 4), first + 4);
+    fixture_carve_large(&fixture, alice, first + 2, 5, 70000);
+    fixture_carve_large(&fixture, alice, first + 7, 1, 5);
+    (void)fixture_allocate(&fixture, bob, 100000, "behind");
+    static const uint32_t budgets[] = {1, 2, 5, 1000};
+
+    for (size_t i = 0; i < sizeof(budgets) / sizeof(budgets[0]); i++) {
+        struct visits visits = {.stop_at = UINT32_MAX};
+        (void)walk_in_steps(budgets[i], WALK_ALL, &visits);
+        assert_visits(&visits, 3);
+    }
+    fixture_end(&fixture, alice, false);
+    assert_int_equal(fixture.last.n_blocks, 2);
+    assert_int_equal(fixture.last.num_bytes, 70005);
+}
+
+/* ------------------------------------------------------------------------------------ find ---- */
+
+static void assert_finds(uint64_t offset, uint64_t begin, uint64_t num_bytes)
+{
+    struct direct_block block;
+    assert_true(walk_find(core, (struct seg_off){offset}, &block));
+    assert_int_equal(block.off.bytes, begin);
+    assert_int_equal(block.num_bytes, num_bytes);
+    assert_true(block.leased);
+}
+
+static void assert_finds_nothing(uint64_t offset)
+{
+    struct direct_block block;
+    assert_false(walk_find(core, (struct seg_off){offset}, &block));
+}
+
+static void test_walk_find_finds_the_leased_block_around_an_offset(void **state)
+{
+    (void)state;
+    const uint32_t page = fixture_lease(&fixture, alice, 20);
+    struct ledger *ledger = fixture_ledger(&fixture, alice);
+    uint32_t spanning = 0; /* a class whose slab has the most pages */
+    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
+        spanning = size_classes[i].span_pages > size_classes[spanning].span_pages ? i : spanning;
+    }
+    fixture_carve(&fixture, alice, page, spanning);
+    const uint32_t n_blocks = size_classes[spanning].n_blocks;
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        (void)ledger_take(ledger, page, 100 + i, REASON_NONE, 0, 0);
+    }
+    fixture_carve_large(&fixture, alice, page + 10, 3, 40000);
+
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        const uint64_t begin = ledger_offset(ledger, page, i).bytes;
+        assert_finds(begin, begin, 100 + i);
+        assert_finds(begin + 99 + i, begin, 100 + i);
+        assert_finds_nothing(begin + 100 + i);
+    }
+    assert_finds((page + 12) * PAGE_BYTES, (page + 10) * PAGE_BYTES, 40000);
+    assert_finds_nothing((page + 14) * PAGE_BYTES);
+}
+
+static void test_walk_find_of_what_is_not_leased_finds_nothing(void **state)
+{
+    (void)state;
+    const struct seg_off direct = fixture_allocate(&fixture, alice, 100, "direct");
+
+    assert_finds_nothing(direct.bytes);
+    assert_finds_nothing(0);
+    assert_finds_nothing((N_PAGES - 1) * PAGE_BYTES);
+    assert_finds_nothing(N_PAGES * PAGE_BYTES);
+    assert_finds_nothing(UINT64_MAX);
+}
+
+/* ---------------------------------------------------------------------------------- reason ---- */
+
+static bool keep_last(const struct direct_block *block, void *user)
+{
+    *(struct direct_block *)user = *block;
+    return true;
+}
+
+static void assert_last_reason(const char *words)
+{
+    struct direct_block last = {.num_bytes = 0};
+    char text[REASON_MAX_BYTES];
+    (void)!walk(core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, keep_last, &last).bytes;
+    assert_true(last.num_bytes > 0);
+    assert_int_equal(walk_reason(core, &last, text), strlen(words));
+    assert_memory_equal(text, words, strlen(words));
+}
+
+static void test_walk_reason_is_out_of_the_table_that_the_block_names(void **state)
+{
+    (void)state;
+    (void)fixture_allocate(&fixture, bob, 10, "direct");
+    assert_last_reason("direct");
+    (void)fixture_allocate(&fixture, alice, 100000, "");
+    assert_last_reason(NO_REASON);
+
+    struct ledger *ledger = fixture_ledger(&fixture, alice);
+    const uint32_t page = fixture_lease(&fixture, alice, 10);
+    fixture_carve(&fixture, alice, page, 0);
+    (void)ledger_take(ledger, page, 1, REASON_OTHER, 0, 0);
+    assert_last_reason(OTHER_REASONS);
+    (void)ledger_take(ledger, page, 1, fixture_tell(&fixture, alice, "leased"), 0, 0);
+    assert_last_reason("leased");
+    (void)ledger_take(ledger, page, 1, 1000, 0, 0);
+    assert_last_reason("<unverified>");
+    (void)ledger_take(ledger, page, 1, REASON_NONE, 0, 0);
+    assert_last_reason(NO_REASON);
+}
+
+#define WALK_TEST(test) cmocka_unit_test_setup_teardown(test, walk_setup, walk_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WALK_TEST(test_walk_visits_each_block_once_in_order),
+        WALK_TEST(test_walk_of_leases_leaves_out_the_direct_blocks),
+        WALK_TEST(test_walk_goes_on_where_its_budget_ended),
+        WALK_TEST(test_walk_goes_on_with_the_block_that_was_refused),
+        WALK_TEST(test_walk_of_a_full_lease_keeps_to_its_budget),
+        WALK_TEST(test_walk_from_beyond_the_segment_is_at_its_end),
+        WALK_TEST(test_walk_goes_on_after_the_lease_it_paused_in_is_gone),
+        WALK_TEST(test_walk_tells_a_slab_that_lies_in_two_leases_once),
+        WALK_TEST(test_walk_find_finds_the_leased_block_around_an_offset),
+        WALK_TEST(test_walk_find_of_what_is_not_leased_finds_nothing),
+        WALK_TEST(test_walk_reason_is_out_of_the_table_that_the_block_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
