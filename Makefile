@@ -26,6 +26,7 @@ lint: all
 	tests/setup test
 	ctest --preset default -L lint
 
+# Some five minutes. What it compares with is what is there; `tests/setup bench` installs it all.
 bench: all
 	cmake --build --preset default --target bench
 

@@ -20,6 +20,12 @@
 
 #define SERVERS_MAX 4
 
+#ifdef __clang__
+#define COMPILER "clang"
+#else
+#define COMPILER "gcc"
+#endif
+
 static pid_t servers[SERVERS_MAX];
 static size_t n_servers;
 static char directory[64];
@@ -79,22 +85,23 @@ static void read_commit(char *commit, size_t commit_bytes)
     }
 }
 
-void bench_print_machine(void)
+void bench_print_machine(FILE *to, const char *before)
 {
     struct utsname system;
     char processor[256];
     char commit[64];
+    char date[32];
+    const time_t now = time(NULL);
+    struct tm day;
+    (void)strftime(date, sizeof(date), "%Y-%m-%d", gmtime_r(&now, &day));
     (void)uname(&system);
     read_processor_name(processor, sizeof(processor));
     read_commit(commit, sizeof(commit));
-    (void)printf("machine: %ld x %s, Linux %s; built by %s %s; commit %s\n",
-                 sysconf(_SC_NPROCESSORS_ONLN), processor, system.release,
-#ifdef __clang__
-                 "clang",
-#else
-                 "gcc",
-#endif
-                 __VERSION__, commit);
+    (void)fprintf(to, "%smachine: %ld x %s\n", before, sysconf(_SC_NPROCESSORS_ONLN), processor);
+    (void)fprintf(to, "%skernel: Linux %s\n", before, system.release);
+    (void)fprintf(to, "%scompiler: " COMPILER " %s\n", before, __VERSION__);
+    (void)fprintf(to, "%scommit: %s\n", before, commit);
+    (void)fprintf(to, "%sdate: %s\n", before, date);
 }
 
 uint64_t bench_now_ns(void)
@@ -105,6 +112,18 @@ uint64_t bench_now_ns(void)
 }
 
 /* -------------------------------------------------------------------------------- servers ---- */
+
+const char *bench_bin(void)
+{
+    const char *const bin = getenv("KMEM_BIN");
+    return bin != NULL ? bin : KMEM_BIN_DEFAULT;
+}
+
+const char *bench_programs(void)
+{
+    const char *const programs = getenv("KMEM_TEST_BIN");
+    return programs != NULL ? programs : KMEM_TEST_BIN_DEFAULT;
+}
 
 static bool keep_on(pid_t pid, size_t processor)
 {
@@ -138,6 +157,9 @@ static void end_servers(void)
     }
     n_servers = 0;
     if (directory[0] != '\0') {
+        char log_path[sizeof(directory) + sizeof("/" BENCH_LOG)];
+        (void)snprintf(log_path, sizeof(log_path), "%s/" BENCH_LOG, directory);
+        (void)unlink(log_path);
         (void)rmdir(directory); /* each server removes its socket */
     }
 }
@@ -158,7 +180,8 @@ void bench_start_server(const char *const *arguments)
 {
     int fds[2];
     char line[256];
-    (void)bench_directory(); /* at exit, servers end before it is removed */
+    char log_path[100];
+    (void)snprintf(log_path, sizeof(log_path), "%s/" BENCH_LOG, bench_directory());
     if (n_servers == SERVERS_MAX || pipe2(fds, O_CLOEXEC) != 0) {
         bench_fail("%s can not be started", arguments[0]);
     }
@@ -167,6 +190,7 @@ void bench_start_server(const char *const *arguments)
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)dup2(fds[1], STDOUT_FILENO);
+        (void)dup2(open(log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600), STDERR_FILENO);
         (void)execv(arguments[0], (char *const *)(uintptr_t)arguments);
         _exit(127);
     }
@@ -194,7 +218,7 @@ void samples_fini(struct samples *samples)
     *samples = (struct samples){.ns = NULL};
 }
 
-void samples_add(struct samples *samples, uint64_t ns)
+void samples_add(struct samples *samples, double ns)
 {
     if (samples->n == samples->capacity) {
         bench_fail("more than %zu samples", samples->capacity);
@@ -204,16 +228,16 @@ void samples_add(struct samples *samples, uint64_t ns)
 
 static int compare_ns(const void *left, const void *right)
 {
-    const uint64_t a = *(const uint64_t *)left;
-    const uint64_t b = *(const uint64_t *)right;
+    const double a = *(const double *)left;
+    const double b = *(const double *)right;
     return a < b ? -1 : a > b;
 }
 
-uint64_t samples_percentile(struct samples *samples, unsigned int percent)
+double samples_quantile(struct samples *samples, double quantile)
 {
     if (samples->n == 0) {
         bench_fail("nothing was measured");
     }
     qsort(samples->ns, samples->n, sizeof(*samples->ns), compare_ns);
-    return samples->ns[(samples->n - 1) * percent / 100];
+    return samples->ns[(size_t)((double)(samples->n - 1) * quantile)];
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "proto/attributes.h"
@@ -18,8 +19,14 @@
 #define BENCH_IS_RELEASE 0
 #endif
 
-/** bench_print_machine() - processor, kernel, compiler and commit, one line */
-void bench_print_machine(void);
+/** bench_print_machine() - processor, kernel, compiler, commit, date; a line each, after before */
+void bench_print_machine(FILE *to, const char *before);
+
+/** bench_bin() - where kmemd is: $KMEM_BIN, or where it was built */
+const char *bench_bin(void);
+
+/** bench_programs() - where the benchmarks' own programs are: $KMEM_TEST_BIN, or as above */
+const char *bench_programs(void);
 
 /**
  * bench_place() - keep this process on one processor and the servers on another, or on the same
@@ -37,26 +44,30 @@ KMEM_NORETURN void bench_fail(const char *format, ...) KMEM_PRINTF(1, 2);
 /** bench_directory() - a private directory, made by the first call and removed at exit */
 const char *bench_directory(void);
 
+/* In the private directory: what servers say on stderr. */
+#define BENCH_LOG "log"
+
 /**
  * bench_start_server() - run a server until this process ends
  * @arguments:  the program's path first; ends with NULL
  *
- * Returns when the server has written its first line, which says that it is ready.
+ * Returns when the server has written its first line, which says that it is ready. What it says
+ * on stderr is appended to BENCH_LOG.
  */
 void bench_start_server(const char *const *arguments);
 
 /* Durations, all kept, so that any percentile can be asked for. */
 struct samples {
-    uint64_t *ns;
+    double *ns;
     size_t n;
     size_t capacity;
 };
 
 void samples_init(struct samples *samples, size_t capacity);
 void samples_fini(struct samples *samples);
-void samples_add(struct samples *samples, uint64_t ns);
+void samples_add(struct samples *samples, double ns);
 
-/** samples_percentile() - sorts them; 50 is the median */
-uint64_t samples_percentile(struct samples *samples, unsigned int percent);
+/** samples_quantile() - sorts them; 0.5 is the median */
+double samples_quantile(struct samples *samples, double quantile);
 
 #endif

@@ -2,10 +2,14 @@
 /*
  * bench_roundtrip.c - what a direct block costs above a bare round trip
  *
- * One sample is a pair: allocate 64 bytes, release them; two round trips. The same pair is timed on
- * kmemd through libkmem, and on an echo server that exchanges the same messages and does nothing
+ * One sample is a pair: allocate up to 1 KiB, release it; two round trips. The same pair is timed
+ * on kmemd through libkmem, and on an echo server that exchanges the same messages and does nothing
  * else (echo_server.c) through the simplest client there can be. The two take turns, a slice of
  * pairs each, so that a machine that is slow for a while is slow for both.
+ *
+ * A size that is used often is leased, and then costs no round trip (client/hot.h). So a slice is a
+ * membership of its own and has only as many pairs of each size class as are direct in it; the
+ * daemon's own count says at the end that all of them were.
  *
  * Twice: with client and servers on a processor each, where most of the time is one processor
  * waking the other; and all on one processor, where every instruction counts.
@@ -22,18 +26,22 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <kmem/kmem.h>
+#include <kmem/query.h>
 
+#include "client/hot.h"
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
+#include "proto/size_class.h"
 #include "tests/bench/bench.h"
 
 #define N_RUNS 5
-#define N_SLICES 20
-/* 500 pairs are some 25 ms: short against what disturbs a machine, long against changing turns. */
-#define PAIRS_PER_SLICE 500
+#define N_SLICES 40
+/* The classes up to 1 KiB: what is cleared costs nothing beside a round trip. */
+#define N_CLASSES 15
+/* 240 pairs are some 10 ms: short against what disturbs a machine, long against changing turns. */
+#define PAIRS_PER_SLICE (N_CLASSES * HOT_AFTER)
 #define RATIO_LIMIT 1.25
-#define BLOCK_BYTES 64
+#define JOIN_BYTES (64 << 10) /* of another class */
 #define REASON "bench/round trip"
 #define EXIT_SKIPPED 77
 
@@ -83,14 +91,14 @@ static void echo_ask(int fd, const Kmem__Request *request)
     kmem__response__free_unpacked(response, NULL);
 }
 
-static void echo_pair(int fd)
+static void echo_pair(int fd, uint32_t num_bytes)
 {
     static uint64_t id;
     static char reason[] = REASON;
     Kmem__Request request = KMEM__REQUEST__INIT;
     Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
     Kmem__Release release = KMEM__RELEASE__INIT;
-    allocate.num_bytes = BLOCK_BYTES;
+    allocate.num_bytes = num_bytes;
     allocate.reason.data = (uint8_t *)reason;
     allocate.reason.len = sizeof(reason) - 1;
     request.id = ++id;
@@ -104,12 +112,46 @@ static void echo_pair(int fd)
     echo_ask(fd, &request);
 }
 
-static void kmem_pair(void)
+static uint64_t n_direct_pairs;
+
+static void kmem_pair(uint32_t num_bytes)
 {
-    void *block = kmem_try_allocate(BLOCK_BYTES, REASON);
+    void *block = kmem_try_allocate(num_bytes, REASON);
     if (block == NULL || kmem_try_release(&block) != 0) {
         bench_fail("%s", kmem_last_error());
     }
+    n_direct_pairs++;
+}
+
+/* A membership in which every size is cold. */
+static void kmem_join(void)
+{
+    if (kmem_close() != 0) {
+        bench_fail("%s", kmem_last_error());
+    }
+    kmem_pair(JOIN_BYTES);
+}
+
+static int compare_allocations(const struct kmem_daemon *daemon,
+                               const struct kmem_statistic *statistic, void *unused)
+{
+    (void)daemon;
+    (void)unused;
+    if (strcmp(statistic->name, "allocations") == 0 && statistic->value != n_direct_pairs) {
+        bench_fail("%llu blocks were to be direct, and %llu were",
+                   (unsigned long long)n_direct_pairs, (unsigned long long)statistic->value);
+    }
+    return 0;
+}
+
+static void check_all_were_direct(void)
+{
+    struct kmem_query *query;
+    if (kmem_query_open(NULL, &query) != 0 ||
+        kmem_query_usage(query, compare_allocations, NULL) != 0) {
+        bench_fail("the daemon does not say how many blocks were direct");
+    }
+    (void)kmem_query_close(query);
 }
 
 /* ------------------------------------------------------------------------------- measuring ---- */
@@ -118,25 +160,25 @@ static void measure_echo(int fd, struct samples *samples)
 {
     for (unsigned int i = 0; i < PAIRS_PER_SLICE; i++) {
         const uint64_t begin_ns = bench_now_ns();
-        echo_pair(fd);
-        samples_add(samples, bench_now_ns() - begin_ns);
+        echo_pair(fd, size_classes[i % N_CLASSES].block_bytes);
+        samples_add(samples, (double)(bench_now_ns() - begin_ns));
     }
 }
 
 static void measure_kmem(struct samples *samples)
 {
+    kmem_join();
     for (unsigned int i = 0; i < PAIRS_PER_SLICE; i++) {
         const uint64_t begin_ns = bench_now_ns();
-        kmem_pair();
-        samples_add(samples, bench_now_ns() - begin_ns);
+        kmem_pair(size_classes[i % N_CLASSES].block_bytes);
+        samples_add(samples, (double)(bench_now_ns() - begin_ns));
     }
 }
 
 static void print_row(const char *what, struct samples *samples)
 {
     (void)printf("  %-5s  median %6.2f us   p99 %6.2f us", what,
-                 (double)samples_percentile(samples, 50) / 1000,
-                 (double)samples_percentile(samples, 99) / 1000);
+                 samples_quantile(samples, 0.5) / 1000, samples_quantile(samples, 0.99) / 1000);
 }
 
 /* Return: the ratio of the medians. */
@@ -144,14 +186,14 @@ static double run(int echo_fd, unsigned int number)
 {
     struct samples echo;
     struct samples kmem;
-    samples_init(&echo, (size_t)N_SLICES * PAIRS_PER_SLICE);
-    samples_init(&kmem, (size_t)N_SLICES * PAIRS_PER_SLICE);
+    const size_t n_pairs = (size_t)N_SLICES * (size_t)PAIRS_PER_SLICE;
+    samples_init(&echo, n_pairs);
+    samples_init(&kmem, n_pairs);
     for (unsigned int i = 0; i < N_SLICES; i++) {
         measure_echo(echo_fd, &echo);
         measure_kmem(&kmem);
     }
-    const double ratio =
-        (double)samples_percentile(&kmem, 50) / (double)samples_percentile(&echo, 50);
+    const double ratio = samples_quantile(&kmem, 0.5) / samples_quantile(&echo, 0.5);
     (void)printf("run %u:", number);
     print_row("echo", &echo);
     print_row("kmemd", &kmem);
@@ -178,9 +220,10 @@ static double ratio_of_runs(int echo_fd, size_t servers_processor)
     }
     (void)printf("%s\n", servers_processor == 0 ? "client and servers on the same processor"
                                                 : "client and servers on a processor each");
-    for (unsigned int i = 0; i < 1000; i++) { /* both warm, before anything counts */
-        echo_pair(echo_fd);
-        kmem_pair();
+    kmem_join();
+    for (unsigned int i = 0; i < PAIRS_PER_SLICE; i++) { /* both warm, before anything counts */
+        echo_pair(echo_fd, size_classes[i % N_CLASSES].block_bytes);
+        kmem_pair(size_classes[i % N_CLASSES].block_bytes);
     }
     for (unsigned int i = 0; i < N_RUNS; i++) {
         ratios[i] = run(echo_fd, i + 1);
@@ -191,14 +234,14 @@ static double ratio_of_runs(int echo_fd, size_t servers_processor)
     return ratios[N_RUNS / 2];
 }
 
-static int start_servers(const char *bin, const char *test_bin)
+static int start_servers(void)
 {
     char kmemd[512];
     char echo_server[512];
     char kmem_socket[100];
     char echo_socket[100];
-    (void)snprintf(kmemd, sizeof(kmemd), "%s/kmemd", bin);
-    (void)snprintf(echo_server, sizeof(echo_server), "%s/echo_server", test_bin);
+    (void)snprintf(kmemd, sizeof(kmemd), "%s/kmemd", bench_bin());
+    (void)snprintf(echo_server, sizeof(echo_server), "%s/echo_server", bench_programs());
     (void)snprintf(kmem_socket, sizeof(kmem_socket), "%s/kmemd.sock", bench_directory());
     (void)snprintf(echo_socket, sizeof(echo_socket), "%s/echo.sock", bench_directory());
     bench_start_server((const char *const[]){kmemd, "--name", "bench", "--size", "16MiB",
@@ -211,20 +254,18 @@ static int start_servers(const char *bin, const char *test_bin)
 
 int main(int argc, char **argv)
 {
-    const char *const bin = getenv("KMEM_BIN");
-    const char *const test_bin = getenv("KMEM_TEST_BIN");
     const bool check = argc > 1 && strcmp(argv[1], "--check") == 0;
     if (check && !BENCH_IS_RELEASE) {
         (void)printf("skipped: not a release build\n");
         return EXIT_SKIPPED;
     }
-    bench_print_machine();
-    const int echo_fd = start_servers(bin != NULL ? bin : KMEM_BIN_DEFAULT,
-                                      test_bin != NULL ? test_bin : KMEM_TEST_BIN_DEFAULT);
-    (void)printf("allocate + release of %d bytes, %d pairs a run, in slices of %d in turn\n",
-                 BLOCK_BYTES, N_SLICES * PAIRS_PER_SLICE, PAIRS_PER_SLICE);
+    bench_print_machine(stdout, "");
+    const int echo_fd = start_servers();
+    (void)printf("allocate + release of up to 1 KiB, %d pairs a run, in slices of %d in turn\n",
+                 N_SLICES * PAIRS_PER_SLICE, PAIRS_PER_SLICE);
     const double apart = ratio_of_runs(echo_fd, 1);
     const double together = ratio_of_runs(echo_fd, 0);
+    check_all_were_direct();
     (void)close(echo_fd);
     (void)kmem_close(); /* the daemon ends in a moment, too */
     return check && (apart > RATIO_LIMIT || together > RATIO_LIMIT) ? 1 : 0;

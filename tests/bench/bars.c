@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A time is compared as it is printed, with two digits behind the point: what is 1.00 then is no
+ * slower. A bar that compares rates of several threads or processes needs as many processors, or
+ * the machine has no say in it.
+ */
+#include "tests/bench/bars.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KIB UINT64_C(1024)
+#define MIB (KIB * 1024)
+
+struct bars {
+    FILE *to;
+    const char *before;
+    const struct result *results;
+    uint32_t n_results;
+    bool is_huge;
+    uint32_t n_missed;
+};
+
+static const struct result *bars_find(const struct bars *bars, const char *name, uint64_t num_bytes,
+                                      uint32_t n_threads, uint32_t n_processes)
+{
+    for (uint32_t i = 0; i < bars->n_results; i++) {
+        const struct contest *contest = &bars->results[i].contest;
+        if (strcmp(contest->name, name) == 0 && contest->num_bytes == num_bytes &&
+            contest->n_threads == n_threads && contest->n_processes == n_processes) {
+            return &bars->results[i];
+        }
+    }
+    return NULL;
+}
+
+/* The line's third column is what printf() makes of the arguments. */
+static void KMEM_PRINTF(5, 6) bars_add(struct bars *bars, bool is_met, const char *what,
+                                       const char *asked, const char *format, ...)
+{
+    char standing[80];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(standing, sizeof(standing), format, arguments);
+    va_end(arguments);
+    (void)fprintf(bars->to, "%s%s  %-24s  %-40s  asked: %s\n", bars->before,
+                  is_met ? "PASS" : "MISS", what, standing, asked);
+    bars->n_missed += !is_met;
+}
+
+static double two_digits(double figure)
+{
+    return round(figure * 100) / 100;
+}
+
+static const char *name_size(uint64_t num_bytes, char *text, size_t text_bytes)
+{
+    const bool is_mib = num_bytes >= MIB;
+    const bool is_kib = !is_mib && num_bytes >= KIB;
+    (void)snprintf(text, text_bytes, "pair of %llu %s",
+                   (unsigned long long)(num_bytes / (is_mib   ? MIB
+                                                     : is_kib ? KIB
+                                                              : 1)),
+                   is_mib   ? "MiB"
+                   : is_kib ? "KiB"
+                            : "B");
+    return text;
+}
+
+/* Return: kmem's time over that of the fastest of a set, or a negative number. */
+static double ratio_to_fastest(const struct result *result, unsigned int set,
+                               enum contestant *ret_fastest)
+{
+    const enum contestant fastest = result != NULL ? contest_fastest(result, set) : N_CONTESTANTS;
+    if (fastest == N_CONTESTANTS || !result->figures[CONTESTANT_KMEM].has_played) {
+        return -1;
+    }
+    *ret_fastest = fastest;
+    return contest_ratio(result, CONTESTANT_KMEM, fastest);
+}
+
+/* As fast as the fastest malloc; strictly: faster. */
+static void bars_add_against_mallocs(struct bars *bars, const char *what,
+                                     const struct result *result, bool strictly)
+{
+    enum contestant fastest = N_CONTESTANTS;
+    const double ratio = ratio_to_fastest(result, CREW_MALLOCS, &fastest);
+    if (ratio >= 0) {
+        bars_add(bars, strictly ? two_digits(ratio) < 1 : two_digits(ratio) <= 1, what,
+                 strictly ? "below 1.00" : "at most 1.00", "%.2f x %s", ratio, crew_name(fastest));
+    }
+}
+
+static void bars_add_pairs(struct bars *bars)
+{
+    char what[32];
+    enum contestant boost = N_CONTESTANTS;
+    for (uint64_t num_bytes = 16; num_bytes <= 1024; num_bytes *= 2) {
+        const struct result *result = bars_find(bars, "pair", num_bytes, 1, 1);
+        (void)name_size(num_bytes, what, sizeof(what));
+        bars_add_against_mallocs(bars, what, result, false);
+        const double ratio = ratio_to_fastest(result, CREW_BOOST, &boost);
+        if (ratio >= 0) {
+            bars_add(bars, 1 / ratio >= 10, what, "at least 10", "%.1f x faster than Boost",
+                     1 / ratio);
+        }
+    }
+    for (uint64_t num_bytes = 4 * KIB; num_bytes <= 256 * KIB; num_bytes *= 2) {
+        bars_add_against_mallocs(bars, name_size(num_bytes, what, sizeof(what)),
+                                 bars_find(bars, "pair", num_bytes, 1, 1), true);
+    }
+}
+
+static void bars_add_large(struct bars *bars)
+{
+    char what[32];
+    enum contestant memset = N_CONTESTANTS;
+    for (uint64_t num_bytes = MIB; num_bytes <= 8 * MIB; num_bytes *= 8) {
+        const struct result *result = bars_find(bars, "pair", num_bytes, 1, 1);
+        const double ratio = ratio_to_fastest(result, CREW_MEMSET, &memset);
+        if (ratio >= 0) {
+            (void)name_size(num_bytes, what, sizeof(what));
+            bars_add(bars, two_digits(ratio) <= 1.05, what, "at most 1.05", "%.2f x memset", ratio);
+            bars_add(bars, result->n_requests == 0, what, "0", "%llu round trips, once warm",
+                     (unsigned long long)result->n_requests);
+        }
+    }
+}
+
+static void bars_add_fresh(struct bars *bars, uint64_t num_bytes)
+{
+    enum contestant fastest = N_CONTESTANTS;
+    const struct result *result = bars_find(bars, "fresh", num_bytes, 1, 1);
+    const double ratio = ratio_to_fastest(result, CREW_MALLOCS, &fastest);
+    if (ratio >= 0) {
+        bars_add(bars, 1 / ratio >= (bars->is_huge ? 20 : 3), "fresh memory",
+                 bars->is_huge ? "at least 20, as pages are huge"
+                               : "at least 3, as pages are small",
+                 "%.1f x faster than %s", 1 / ratio, crew_name(fastest));
+    }
+}
+
+static void bars_add_threads(struct bars *bars, const char *name, const char *operation,
+                             uint64_t num_bytes)
+{
+    const struct result *one = bars_find(bars, name, num_bytes, 1, 1);
+    const struct result *two = bars_find(bars, name, num_bytes, 2, 1);
+    if (one == NULL || two == NULL || sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        return;
+    }
+    char what[32];
+    char machine[32] = "";
+    const struct figures *floor = &one->figures[CONTESTANT_MEMSET];
+    const double gain = two->figures[CONTESTANT_KMEM].per_ns / one->figures[CONTESTANT_KMEM].per_ns;
+    if (floor->has_played) {
+        (void)snprintf(machine, sizeof(machine), " (memset: %.2f)",
+                       two->figures[CONTESTANT_MEMSET].per_ns / floor->per_ns);
+    }
+    (void)snprintf(what, sizeof(what), "%s, two threads", operation);
+    bars_add(bars, gain >= 1.8, what, "at least 1.80", "%.2f x one thread%s", gain, machine);
+}
+
+/*
+ * A lock that sleeps shows as a wait, one that spins as processor time. More processes than
+ * processors cost some, whatever they do: as much as they cost memset.
+ */
+static void bars_add_processes(struct bars *bars)
+{
+    const struct result *one = bars_find(bars, "processes", 64, 1, 1);
+    const struct result *eight = bars_find(bars, "processes", 64, 1, 8);
+    if (one == NULL || eight == NULL || !eight->figures[CONTESTANT_MEMSET].has_played) {
+        return;
+    }
+    const struct figures *figures = &eight->figures[CONTESTANT_KMEM];
+    const double own = figures->cpu_ns / one->figures[CONTESTANT_KMEM].cpu_ns;
+    const double machine =
+        eight->figures[CONTESTANT_MEMSET].cpu_ns / one->figures[CONTESTANT_MEMSET].cpu_ns;
+    bars_add(bars, own <= 1.1 * fmax(1, machine), "eight processes, a pair",
+             "at most 1.10, or memset's and 10 %", "%.2f x one's processor time (memset: %.2f)",
+             own, machine);
+    bars_add(bars, figures->n_waits == 0, "eight processes", "0", "%llu waits",
+             (unsigned long long)figures->n_waits);
+}
+
+uint32_t bars_print(FILE *to, const char *before, const struct result *results, uint32_t n_results,
+                    bool is_huge)
+{
+    struct bars bars = {to, before, results, n_results, is_huge, 0};
+    bars_add_pairs(&bars);
+    bars_add_against_mallocs(&bars, "churn", bars_find(&bars, "churn", 0, 1, 1), false);
+    bars_add_fresh(&bars, 256 * MIB);
+    bars_add_large(&bars);
+    bars_add_threads(&bars, "threads", "pair", 64);
+    bars_add_threads(&bars, "churn", "churn", 0);
+    bars_add_processes(&bars);
+    return bars.n_missed;
+}
