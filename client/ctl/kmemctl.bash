@@ -91,7 +91,7 @@ _kmemctl() {
             return
             ;;
         esac
-        options='--size --commit --verbose --help --version'
+        options='--size --commit --malloc --verbose --help --version'
         ;;
     esac
     _kmemctl_reply -W "$options" -- "$word"

@@ -8,13 +8,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/ctl/preload.h"
+
 /* Tells the parent through the pipe why exec failed; if it does not, the pipe just closes. */
-__attribute__((noreturn)) static void become_program(char **argv, const char *socket_path,
+__attribute__((noreturn)) static void become_program(char **argv, const char *preload,
+                                                     const char *socket_path,
                                                      const struct signals *signals, int failure)
 {
     int error;
 
-    if (setenv("KMEM_SOCKET", socket_path, 1) == 0) {
+    if (setenv("KMEM_SOCKET", socket_path, 1) == 0 && (!preload || preload_set(preload))) {
         signals_restore(signals);
         (void)execvp(argv[0], argv);
     }
@@ -23,8 +26,8 @@ __attribute__((noreturn)) static void become_program(char **argv, const char *so
     _exit(EXIT_FAILURE);
 }
 
-int program_start(char **argv, const struct private_daemon *private, const struct signals *signals,
-                  pid_t *ret_pid)
+int program_start(char **argv, const char *preload, const struct private_daemon *private,
+                  const struct signals *signals, pid_t *ret_pid)
 {
     int error = 0;
     int ends[2];
@@ -34,7 +37,7 @@ int program_start(char **argv, const struct private_daemon *private, const struc
     }
     pid_t pid = fork();
     if (pid == 0) {
-        become_program(argv, private_socket(private), signals, ends[1]);
+        become_program(argv, preload, private_socket(private), signals, ends[1]);
     }
     error = pid < 0 ? errno : 0;
     (void)close(ends[1]);

@@ -13,10 +13,12 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "client/ctl/epilogue.h"
+#include "client/ctl/preload.h"
 #include "client/ctl/private.h"
 #include "client/ctl/program.h"
 #include "client/ctl/signals.h"
@@ -25,13 +27,16 @@
 
 struct run_options {
     struct private_options daemon;
-    char **program; /* it, its arguments, NULL */
+    bool wants_malloc;
+    char preload[PATH_MAX]; /* if it does */
+    char **program;         /* it, its arguments, NULL */
 };
 
 static const struct argp_option run_argp_options[] = {
     {"size", 's', "SIZE", 0, "The segment's size, 1GiB if not given", 0},
     {"commit", 'c', "WHEN", 0,
      "Take its memory from the system \"lazy\" (the default) or \"eager\"", 0},
+    {"malloc", 'm', NULL, 0, "Serve the program's malloc() from the segment, too", 0},
     {"verbose", 'v', NULL, 0, "Let the daemon log what it does", 0},
     {0},
 };
@@ -47,6 +52,9 @@ static error_t run_key(int key, char *argument, struct argp_state *state)
         return 0;
     case 'c':
         options->daemon.commit = argument;
+        return 0;
+    case 'm':
+        options->wants_malloc = true;
         return 0;
     case 'v':
         options->daemon.verbose = true;
@@ -117,7 +125,8 @@ static int run_program(const struct run_options *options, struct private_daemon 
                        const struct signals *signals)
 {
     pid_t pid;
-    int r = program_start(options->program, private, signals, &pid);
+    int r = program_start(options->program, options->wants_malloc ? options->preload : NULL,
+                          private, signals, &pid);
 
     if (r < 0) {
         (void)fprintf(stderr, "kmemctl: cannot run %s: %s\n", options->program[0], strerror(-r));
@@ -157,6 +166,9 @@ int run_main(int argc, char **argv)
     struct signals signals;
 
     parse(argc, argv, &options);
+    if (options.wants_malloc && !preload_find(options.preload, sizeof(options.preload))) {
+        return STATUS_SYSTEM;
+    }
     int r = signals_open(&signals);
     if (r < 0) {
         (void)fprintf(stderr, "kmemctl: cannot wait for signals: %s\n", strerror(-r));

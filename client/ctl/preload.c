@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libkmem-malloc.so is found from where kmemctl is, in the build tree and wherever it is installed;
+ * else where this build would install it. $KMEM_MALLOC is somebody's decision and comes first.
+ *
+ * The loader takes LD_PRELOAD apart at spaces and colons and knows no way to escape them. What it
+ * can not load it complains of in each program, and goes on: a path with one of them is refused
+ * here, once.
+ */
+#include "client/ctl/preload.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define VARIABLE "LD_PRELOAD"
+#define LIBRARY "kmem/libkmem-malloc.so"
+
+/* Return: whether there is such a file; path has its name then. */
+static bool is_library(char *path, size_t capacity_bytes, const char *format, const char *directory)
+{
+    int n_bytes = snprintf(path, capacity_bytes, format, directory);
+
+    return n_bytes > 0 && (size_t)n_bytes < capacity_bytes && access(path, R_OK) == 0;
+}
+
+/* CMake says how the directory of libraries is called here, and where it is to be in the end. */
+static bool find_beside(char *path, size_t capacity_bytes)
+{
+    char self[PATH_MAX];
+    ssize_t n_bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (n_bytes <= 0) {
+        return false;
+    }
+    self[n_bytes] = '\0';
+    *strrchr(self, '/') = '\0';
+    return is_library(path, capacity_bytes, "%s/../" KMEM_LIBDIR_NAME "/" LIBRARY, self);
+}
+
+static bool find(char *path, size_t capacity_bytes)
+{
+    const char *chosen = getenv("KMEM_MALLOC");
+
+    if (chosen && *chosen) {
+        if (is_library(path, capacity_bytes, "%s", chosen)) {
+            return true;
+        }
+        (void)fprintf(stderr, "kmemctl: $KMEM_MALLOC is \"%s\", and there is no such library\n",
+                      chosen);
+        return false;
+    }
+    if (find_beside(path, capacity_bytes) ||
+        is_library(path, capacity_bytes, "%s/" LIBRARY, KMEM_LIBDIR)) {
+        return true;
+    }
+    (void)fprintf(stderr,
+                  "kmemctl: --malloc needs libkmem-malloc.so, and that is neither in "
+                  "../" KMEM_LIBDIR_NAME "/kmem beside kmemctl's directory nor in %s/kmem; "
+                  "$KMEM_MALLOC may name it\n",
+                  KMEM_LIBDIR);
+    return false;
+}
+
+bool preload_find(char *path, size_t capacity_bytes)
+{
+    char found[PATH_MAX];
+    char real[PATH_MAX];
+
+    if (!find(found, sizeof(found))) {
+        return false;
+    }
+    /* Absolute, for a program may change its directory before it starts another. */
+    if (!realpath(found, real) || strlen(real) + 1 > capacity_bytes) {
+        (void)fprintf(stderr, "kmemctl: %s can not be loaded: its path is too long\n", found);
+        return false;
+    }
+    if (strpbrk(real, " :")) {
+        (void)fprintf(stderr,
+                      "kmemctl: %s can not be loaded: " VARIABLE
+                      " has no way to write a path with a space or a colon\n",
+                      real);
+        return false;
+    }
+    memcpy(path, real, strlen(real) + 1);
+    return true;
+}
+
+bool preload_set(const char *path)
+{
+    const char *others = getenv(VARIABLE);
+    char *both;
+
+    if (!others || !*others) {
+        return setenv(VARIABLE, path, 1) == 0;
+    }
+    if (asprintf(&both, "%s:%s", path, others) < 0) {
+        return false;
+    }
+    bool is_set = setenv(VARIABLE, both, 1) == 0;
+    free(both);
+    return is_set;
+}
