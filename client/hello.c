@@ -336,6 +336,35 @@ void kmem__welcome_close(struct welcome *welcome)
     }
 }
 
+/*
+ * 1 s: a server that is killed while it answers is followed by another within some 10 ms, which may
+ * be killed as well. Whoever closes each connection without a word for longer means it.
+ */
+#define CUT_PATIENCE_MS 1000
+
+/* Until a daemon welcomes or refuses. Return: HELLO_OK or a fault. */
+KMEM_MUST_USE static int hello_until(struct conn *conn, struct places *places, Kmem__Role role,
+                                     int64_t deadline_ms, struct welcome *ret_welcome,
+                                     struct failure *failure)
+{
+    const int64_t cut_until_ms = kmem__monotonic_ms() + CUT_PATIENCE_MS;
+    for (;;) {
+        const int r = hello_somewhere(conn, places, role, deadline_ms, ret_welcome, failure);
+        const int64_t now_ms = kmem__monotonic_ms();
+        const bool is_cut = r == -ECONNRESET && conn->is_cut && now_ms < cut_until_ms;
+        /* Behind the pause there must be time for an answer. */
+        const bool has_time = now_ms + 2 * BUSY_PAUSE_MS < deadline_ms;
+        if ((r != HELLO_E_BUSY && !is_cut) || (is_cut && !has_time)) {
+            return r;
+        }
+        if (!has_time) {
+            failure->error = ETIMEDOUT;
+            return -ETIMEDOUT;
+        }
+        hello_pause();
+    }
+}
+
 int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
                 struct welcome *ret_welcome, struct failure *failure)
 {
@@ -348,19 +377,8 @@ int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
     if (r < 0) {
         return r;
     }
-    int64_t deadline_ms = kmem__monotonic_ms() + timeout_ms;
-    for (;;) {
-        r = hello_somewhere(conn, &places, role, deadline_ms, ret_welcome, failure);
-        if (r != HELLO_E_BUSY) {
-            break;
-        }
-        /* Behind the pause there must be time for an answer. */
-        if (kmem__monotonic_ms() + 2 * BUSY_PAUSE_MS >= deadline_ms) {
-            failure->error = ETIMEDOUT;
-            return -ETIMEDOUT;
-        }
-        hello_pause();
-    }
+    const int64_t deadline_ms = kmem__monotonic_ms() + timeout_ms;
+    r = hello_until(conn, &places, role, deadline_ms, ret_welcome, failure);
     if (r == HELLO_OK && role == KMEM__ROLE__ROLE_MEMBER) {
         bond_begin(&conn->bond, ret_welcome, timeout_ms);
     }
@@ -391,10 +409,11 @@ KMEM_MUST_USE static int hello_check_bond(struct conn *conn, const struct welcom
 }
 
 /* One try. Return: HELLO_OK, HELLO_E_ABSENT, HELLO_E_BUSY or a fault. */
-KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms,
+KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms, bool *ret_is_missing,
                                       struct failure *failure)
 {
     struct place place = {.error = 0};
+    *ret_is_missing = false;
     struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1};
     memcpy(place.path, conn->path, sizeof(place.path));
     int r = hello_at(conn, &place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
@@ -405,6 +424,7 @@ KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms,
     } else if (r == -ECONNRESET && conn->is_cut) {
         r = HELLO_E_ABSENT; /* it ended again */
     }
+    *ret_is_missing = r == HELLO_E_ABSENT && place.error == ENOENT;
     return r;
 }
 
@@ -414,11 +434,19 @@ static bool hello_is_final(int r)
     return r == -EACCES || r == -ECONNRESET;
 }
 
+/*
+ * 1 s: a daemon that ends as it should removes its socket, and whoever started it may start it
+ * anew. One that is killed leaves the socket, which says nothing about when it comes back.
+ */
+#define MISSING_PATIENCE_MS 1000
+
 int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *failure)
 {
     struct bond *bond = &conn->bond;
+    const int64_t missing_until_ms = kmem__monotonic_ms() + MISSING_PATIENCE_MS;
     for (;;) {
-        const int r = hello_resume(conn, deadline_ms, failure);
+        bool is_missing;
+        const int r = hello_resume(conn, deadline_ms, &is_missing, failure);
         if (r == HELLO_OK) {
             const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
             bond->was_vain = false;
@@ -428,12 +456,14 @@ int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *fa
         if (r < 0) {
             return r;
         }
-        if (bond->was_vain || kmem__monotonic_ms() + BUSY_PAUSE_MS >= deadline_ms) {
+        const int64_t until_ms =
+            is_missing && missing_until_ms < deadline_ms ? missing_until_ms : deadline_ms;
+        if (bond->was_vain || kmem__monotonic_ms() + BUSY_PAUSE_MS >= until_ms) {
             bond->was_vain = true;
             conn->is_cut = true;
             return kmem__failure_set(failure, ECONNRESET,
-                                     "the daemon at %s has ended, and none came back within %d ms",
-                                     conn->path, bond->timeout_ms);
+                                     "the daemon at %s has ended%s, and none came back", conn->path,
+                                     is_missing ? " and removed its socket" : "");
         }
         hello_pause();
     }

@@ -1,9 +1,24 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * clients.c - slots
+ *
+ * A process that joins, and its end, are one store each:
+ *
+ *      join:    all of the slot, then its pid    before: unused; after: a client that holds nothing
+ *      end:     ended                            before: it lives; after: it is being reaped
+ *      remove:  pid = 0                          before: ended, holds nothing; after: unused
+ *
+ * The intent is written before what it tells of: offset or page, kind, and the serial last. Killed
+ * in between, the slot has the serial of the change before, whose answer the client has received,
+ * or it would not have asked for the next; so nobody asks for the intent that does not go with it.
+ */
 #include "daemon/clients.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "proto/store.h"
 
 int clients_init(struct clients *clients, struct state *state, uint32_t limit)
 {
@@ -34,18 +49,32 @@ static void client_write(struct clients *clients, const struct client *client)
     stored->gid = client->identity.gid;
     stored->born = client->born;
     memcpy(stored->command, client->identity.command, COMMAND_BYTES);
+    stored->nonce = client->nonce;
+    store_prepare_u64(&stored->ended, 0);
+    store_prepare_u64(&stored->serial, 0);
+    store_prepare_u64(&stored->intent, INTENT_WORD(INTENT_NONE, 0));
     /* Before: the slot is unused. After: it is this process's. */
     state_commit(clients->state, &stored->pid, client->identity.pid);
 }
 
-int clients_add(struct clients *clients, const struct client_identity *identity, uint32_t now,
-                struct client **ret_client)
+static uint32_t slot_take(struct clients *clients)
+{
+    if (clients->n_free_slots > 0) {
+        return clients->free_slots[--clients->n_free_slots];
+    }
+    const uint32_t slot = clients->n_slots++;
+    /* Before and after: the slot is unused. */
+    state_commit(clients->state, &clients->state->header->n_slots, clients->n_slots);
+    return slot;
+}
+
+int clients_add(struct clients *clients, const struct client_identity *identity, uint64_t nonce,
+                uint32_t now, struct client **ret_client)
 {
     if (clients->n_live + clients->n_ended >= clients->limit) {
         return CLIENTS_E_FULL;
     }
-    const uint32_t slot = clients->n_free_slots > 0 ? clients->free_slots[--clients->n_free_slots]
-                                                    : clients->n_slots++;
+    const uint32_t slot = slot_take(clients);
     struct client *client = &clients->table[slot];
     KMEM_ASSERT(client->client_state == CLIENT_UNUSED);
     *client = (struct client){
@@ -54,6 +83,7 @@ int clients_add(struct clients *clients, const struct client_identity *identity,
         .slot = slot,
         .generation = client->generation + 1,
         .born = now,
+        .nonce = nonce,
         .identity = *identity,
     };
     client->identity.command[COMMAND_BYTES - 1] = '\0';
@@ -66,6 +96,9 @@ int clients_add(struct clients *clients, const struct client_identity *identity,
 void clients_end(struct clients *clients, struct client *client, bool left, uint32_t now)
 {
     KMEM_ASSERT(client->client_state == CLIENT_LIVE);
+    /* Before: it lives. After: what it holds is taken back, whoever does that. */
+    state_commit(clients->state, &clients->state->clients[client->slot].ended,
+                 ENDED_WORD(left, now));
     client->client_state = CLIENT_ENDED;
     client->left = left;
     client->ended = now;
@@ -85,6 +118,83 @@ void clients_remove(struct clients *clients, struct client *client)
     client->client_state = CLIENT_UNUSED;
     clients->n_ended--;
     clients->free_slots[clients->n_free_slots++] = client->slot;
+}
+
+static uint64_t slot_word(const _Atomic uint64_t *word)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static void slot_recover(struct clients *clients, uint32_t slot)
+{
+    const struct state_client *stored = &clients->state->clients[slot];
+    const uint64_t ended = slot_word(&stored->ended);
+    struct client *client = &clients->table[slot];
+    *client = (struct client){
+        .client_state = ended ? CLIENT_ENDED : CLIENT_LIVE,
+        .left = ended && ENDED_WORD_LEFT(ended),
+        .slot = slot,
+        .generation = 1,
+        .born = stored->born,
+        .ended = ENDED_WORD_TICK(ended),
+        .nonce = stored->nonce,
+        .serial = slot_word(&stored->serial),
+        .identity = {.pid = (uint32_t)slot_word(&stored->pid),
+                     .uid = stored->uid,
+                     .gid = stored->gid,
+                     .start_time = stored->start_time},
+    };
+    memcpy(client->identity.command, stored->command, COMMAND_BYTES);
+    client->identity.command[COMMAND_BYTES - 1] = '\0';
+    clients->n_live += ended == 0;
+    clients->n_ended += ended != 0;
+}
+
+void clients_recover(struct clients *clients)
+{
+    KMEM_ASSERT(clients->n_slots == 0);
+    const uint64_t n_slots = slot_word(&clients->state->header->n_slots);
+    for (uint32_t slot = 0; slot < n_slots; slot++) {
+        if (slot_word(&clients->state->clients[slot].pid) != 0) {
+            slot_recover(clients, slot);
+            clients->n_slots = slot + 1;
+        }
+    }
+    for (uint32_t slot = clients->n_slots; slot-- > 0;) {
+        if (clients->table[slot].client_state == CLIENT_UNUSED) {
+            clients->free_slots[clients->n_free_slots++] = slot;
+        }
+    }
+    /* Whoever was let in stays, though the descriptors suffice for fewer now. */
+    const uint32_t n_clients = clients->n_live + clients->n_ended;
+    clients->limit = clients->limit > n_clients ? clients->limit : n_clients;
+}
+
+void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kind, uint64_t at,
+                    uint32_t n_pages)
+{
+    struct client *client = clients_get(clients, slot);
+    struct state_client *stored = &clients->state->clients[slot];
+    if (client->in_hand == 0) {
+        return;
+    }
+    store_prepare_u64(&stored->intent_at, at);
+    store_prepare_u64(&stored->intent, INTENT_WORD(kind, n_pages));
+    /* Before: the request has not come. After: it has, and what became of it can be looked up. */
+    state_commit(clients->state, &stored->serial, client->in_hand);
+    client->serial = client->in_hand;
+}
+
+struct intent clients_intent(const struct clients *clients, uint32_t slot)
+{
+    const struct state_client *stored = &clients->state->clients[slot];
+    const uint64_t word = slot_word(&stored->intent);
+    return (struct intent){
+        .kind = INTENT_WORD_KIND(word),
+        .n_pages = INTENT_WORD_PAGES(word),
+        .at = slot_word(&stored->intent_at),
+    };
 }
 
 struct client *clients_get(const struct clients *clients, uint32_t slot)
@@ -120,9 +230,12 @@ static bool slot_is_sound(const struct clients *clients, uint32_t slot)
 {
     const struct client *client = &clients->table[slot];
     const bool unused = client->client_state == CLIENT_UNUSED;
-    /* Relaxed: the server alone writes and reads its state. */
-    const uint64_t pid =
-        atomic_load_explicit(&clients->state->clients[slot].pid, memory_order_relaxed);
+    const struct state_client *stored = &clients->state->clients[slot];
+    const uint64_t pid = slot_word(&stored->pid);
+    if (!unused && ((slot_word(&stored->ended) != 0) != (client->client_state == CLIENT_ENDED) ||
+                    slot_word(&stored->serial) != client->serial)) {
+        return false;
+    }
     return pid == (unused ? 0 : client->identity.pid) && (unused || client->slot == slot);
 }
 

@@ -42,6 +42,9 @@ struct client {
     uint32_t generation; /* another number for every tenant of the slot */
     uint32_t born;       /* tick */
     uint32_t ended;      /* tick */
+    uint64_t nonce;      /* by which its process is known again */
+    uint64_t serial;     /* of the last change that it asked for and that was begun */
+    uint64_t in_hand;    /* the serial of the request that is being answered; 0: it has none */
     struct client_identity identity;
     uint64_t n_blocks;   /* direct ones */
     uint64_t num_bytes;  /* of those, as asked for */
@@ -64,7 +67,10 @@ struct clients {
 enum {
     CLIENTS_OK,
     CLIENTS_E_FULL,
-    CLIENTS_E_ENDING,  /* core_join() */
+    CLIENTS_E_ENDING,  /* core_join(): what the process held before is being taken back */
+    CLIENTS_E_TWICE,   /* core_join(): the process is a client over another connection */
+    CLIENTS_E_GONE,    /* core_resume(): the process is no client, or none any more */
+    CLIENTS_E_DENIED,  /* core_resume(): it is one with another nonce */
     CLIENTS_E_CORRUPT, /* clients_check() */
 };
 
@@ -73,9 +79,36 @@ KMEM_MUST_USE int clients_init(struct clients *clients, struct state *state, uin
 
 void clients_fini(struct clients *clients);
 
-/** clients_add() - let a process join. Return: 0 or CLIENTS_E_FULL. */
+/**
+ * clients_add() - let a process join
+ * @nonce:  by which it will be known again
+ * Return: 0 or CLIENTS_E_FULL.
+ */
 KMEM_MUST_USE int clients_add(struct clients *clients, const struct client_identity *identity,
-                              uint32_t now, struct client **ret_client);
+                              uint64_t nonce, uint32_t now, struct client **ret_client);
+
+/** clients_recover() - into an empty table, those that the state file knows */
+void clients_recover(struct clients *clients);
+
+/* What the request that a client repeats was to do when it came first. */
+struct intent {
+    enum intent_kind kind;
+    uint32_t n_pages;
+    uint64_t at;
+};
+
+/**
+ * clients_intend() - write down what the request in hand is about to change, before it does
+ * @at:  an offset in bytes, or a page
+ *
+ * Nothing if the request has no serial. From then on a request with the same serial is a repeated
+ * one.
+ */
+void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kind, uint64_t at,
+                    uint32_t n_pages);
+
+/** clients_intent() - what was written down last for a client */
+struct intent clients_intent(const struct clients *clients, uint32_t slot);
 
 /** clients_end() - the process has ended, or left; its blocks are still charged */
 void clients_end(struct clients *clients, struct client *client, bool left, uint32_t now);

@@ -24,8 +24,18 @@ int core_init(struct core *core, const struct core_config *config, void *state_b
 {
     *core = (struct core){.config = *config};
     state_format(&core->state, state_base, config->n_pages, config->instance, now_ms);
-    int r = pages_init(&core->pages, &core->state);
+    const int r = core_open(core);
     KMEM_ASSERT(r <= 0); /* an empty segment adds up */
+    if (r == 0) {
+        pages_are_new(&core->pages);
+    }
+    return r;
+}
+
+int core_open(struct core *core)
+{
+    const struct core_config *config = &core->config;
+    int r = pages_init(&core->pages, &core->state);
     if (r) {
         return r;
     }
@@ -46,7 +56,6 @@ int core_init(struct core *core, const struct core_config *config, void *state_b
     if (r) {
         goto undo_told;
     }
-    pages_are_new(&core->pages);
     leases_init(&core->leases, &core->pages, &core->clients);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;
@@ -69,6 +78,11 @@ void core_fini(struct core *core)
     KMEM_ASSERT(core->n_scans == 0);
     direct_fini(&core->direct);
     leases_fini(&core->leases);
+    core_abandon(core);
+}
+
+void core_abandon(struct core *core)
+{
     obituaries_fini(&core->obituaries);
     told_fini(&core->told);
     clients_fini(&core->clients);
@@ -81,21 +95,37 @@ uint32_t core_tick(const struct core *core, uint64_t now_ms)
     return tick_of(now_ms, core->state.header->born_ms);
 }
 
-int core_join(struct core *core, const struct client_identity *identity, uint64_t now_ms,
-              struct client **ret_client)
+int core_join(struct core *core, const struct client_identity *identity, uint64_t nonce,
+              uint64_t now_ms, struct client **ret_client)
 {
     struct client *client = clients_find(&core->clients, identity);
-    if (client && client->client_state == CLIENT_ENDED) {
-        return CLIENTS_E_ENDING;
+    if (client && client->client_state == CLIENT_LIVE && client->connected) {
+        return CLIENTS_E_TWICE;
+    }
+    if (client && client->client_state == CLIENT_LIVE) {
+        core_end(core, client, true, now_ms);
     }
     if (client) {
-        client->connected = true;
-        *ret_client = client;
-        return 0;
+        return CLIENTS_E_ENDING;
     }
-    const int r = clients_add(&core->clients, identity, core_tick(core, now_ms), ret_client);
+    const int r = clients_add(&core->clients, identity, nonce, core_tick(core, now_ms), ret_client);
     core->n_clients_seen += r == 0;
     return r;
+}
+
+int core_resume(struct core *core, const struct client_identity *identity, uint64_t nonce,
+                struct client **ret_client)
+{
+    struct client *client = clients_find(&core->clients, identity);
+    if (!client || client->client_state != CLIENT_LIVE) {
+        return CLIENTS_E_GONE;
+    }
+    if (client->nonce != nonce) {
+        return CLIENTS_E_DENIED;
+    }
+    client->connected = true;
+    *ret_client = client;
+    return 0;
 }
 
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms)

@@ -28,7 +28,8 @@ struct core_config {
     uint64_t instance;
     uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
-    uint32_t pid;           /* of the daemon, for those who ask */
+    uint32_t pid;           /* of the daemon's two processes, for those who ask: the keeper */
+    uint32_t server_pid;    /* and the server */
     told_read_fn told_read; /* reads clients' ledgers */
     void *told_user;
 };
@@ -73,6 +74,15 @@ struct core {
 KMEM_MUST_USE int core_init(struct core *core, const struct core_config *config, void *state_base,
                             uint64_t now_ms);
 
+/**
+ * core_open() - make the tables for core->state and core->config; nobody and nothing is in them yet
+ * Return: 0, PAGES_E_CORRUPT, or -ENOMEM.
+ */
+KMEM_MUST_USE int core_open(struct core *core);
+
+/** core_abandon() - free the tables, whatever is in them; the state file stays as it is */
+void core_abandon(struct core *core);
+
 /** core_tables() - for a tally of its blocks */
 struct tally_tables core_tables(const struct core *core);
 
@@ -83,14 +93,25 @@ void core_fini(struct core *core);
 uint32_t core_tick(const struct core *core, uint64_t now_ms);
 
 /**
- * core_join() - a process becomes a client, or comes back as the client it still is
+ * core_join() - a process becomes a client
+ * @nonce:  by which it may come back: core_resume()
  *
- * A process is one client however often it connects: if it is in the table, with its connection or
- * without, it gets the same client. Return: 0, CLIENTS_E_FULL, or CLIENTS_E_ENDING while the blocks
- * of the client that it was are being taken back.
+ * A process is one client. If it is in the table and has a connection, it is refused; if it has
+ * none, whoever asks knows nothing of what the process held before (the program is another one
+ * after exec), and the client that it was ends.
+ *
+ * Return: 0, CLIENTS_E_FULL, CLIENTS_E_TWICE, or CLIENTS_E_ENDING while the blocks of the client
+ * that it was are being taken back.
  */
 KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *identity,
-                            uint64_t now_ms, struct client **ret_client);
+                            uint64_t nonce, uint64_t now_ms, struct client **ret_client);
+
+/**
+ * core_resume() - a process comes back as the client it still is
+ * Return: 0, CLIENTS_E_GONE, or CLIENTS_E_DENIED if that client has another nonce.
+ */
+KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *identity,
+                              uint64_t nonce, struct client **ret_client);
 
 /** core_end() - a client has died, or left; core_reap() takes its blocks back */
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms);

@@ -4,9 +4,11 @@
  *
  * The order of stores makes every prefix of them a state that can be recovered from:
  *
- *      new slab:  heads of its pages    a free page's head means nothing
+ *      new slab:  state's `opening`     says where there may be an open head without a slab
+ *                 heads of its pages    a free page's head means nothing
  *                 page word             the run is a slab without blocks: freed on recovery
  *      block:     reason's words        nobody names them
+ *                 the client's intent   says where the block will be: clients.h
  *                 entry's birth, holder the entry is free
  *                 entry's word          the block is live, charged to its holder
  *      release:   entry's word = 0      the block is gone
@@ -22,6 +24,8 @@
 #include "daemon/direct.h"
 
 #include <string.h>
+
+#include "proto/store.h"
 
 static uint64_t entry_word(const struct ledger_entry *entry)
 {
@@ -88,6 +92,8 @@ static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pa
     if (pages_find(direct->pages, span_pages, &page)) {
         return DIRECT_E_FULL;
     }
+    /* Before and after: nothing but that this page is looked at after a restart. */
+    state_commit(direct->pages->state, &direct->pages->state->header->opening, page);
     if (size_class < N_SIZE_CLASSES) {
         ledger_slab_open(direct->ledger, page, size_class);
     } else {
@@ -177,6 +183,8 @@ int direct_allocate(struct direct *direct, struct client *client, uint64_t num_b
         return r;
     }
     const uint32_t id = reasons_ref(direct->reasons, reason, n_reason_bytes, num_bytes);
+    *ret_off = ledger_offset(direct->ledger, page, ledger_next(direct->ledger, page));
+    clients_intend(direct->clients, client->slot, INTENT_ALLOCATE, ret_off->bytes, 0);
     const uint32_t index = ledger_take(direct->ledger, page, num_bytes, id, now, client->slot);
     if (!is_large(direct, page) && ledger_slab_is_full(&direct->ledger->heads[page])) {
         room_unlink(direct, page);
@@ -189,7 +197,7 @@ int direct_allocate(struct direct *direct, struct client *client, uint64_t num_b
     if (direct->used_bytes > direct->peak_bytes) {
         direct->peak_bytes = direct->used_bytes;
     }
-    *ret_off = ledger_offset(direct->ledger, page, index);
+    KMEM_ASSERT(ledger_offset(direct->ledger, page, index).bytes == ret_off->bytes);
     return 0;
 }
 
@@ -274,6 +282,7 @@ int direct_release(struct direct *direct, const struct client *client, struct se
     struct ledger_block block;
     const int r = block_find(direct, client, off, &block, ret_block);
     if (r == 0) {
+        clients_intend(direct->clients, client->slot, INTENT_RELEASE, off.bytes, 0);
         block_take_back(direct, &block);
     }
     return r;
@@ -318,5 +327,126 @@ void direct_reap_run(struct direct *direct, uint32_t page,
         const struct direct_block described = block_describe(direct, &block);
         taken(&described, user);
         block_take_back(direct, &block);
+    }
+}
+
+/* --------------------------------------------------------------------------- after a restart -- */
+
+static uint32_t head_kind(const struct direct *direct, uint32_t page)
+{
+    /* Relaxed: the server alone writes and reads its own ledger. */
+    return atomic_load_explicit(&direct->ledger->heads[page].kind, memory_order_relaxed);
+}
+
+/* Whether the heads of a run say that it is one slab, or one large block, of this length. */
+static bool run_heads_are_sound(const struct direct *direct, uint32_t page, uint32_t n_pages)
+{
+    const struct ledger_head *head = &direct->ledger->heads[page];
+    if (head->span_pages != n_pages) {
+        return false;
+    }
+    if (head_kind(direct, page) == HEAD_LARGE) {
+        return true;
+    }
+    if (head->size_class >= N_SIZE_CLASSES ||
+        size_classes[head->size_class].span_pages != n_pages) {
+        return false;
+    }
+    for (uint32_t i = 1; i < n_pages; i++) {
+        if (head_kind(direct, page + i) != HEAD_INTERIOR || head[i].back != i) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int block_recover(struct direct *direct, const struct ledger_block *block,
+                         uint64_t block_bytes, const char **ret_why)
+{
+    const struct direct_block is = block_describe(direct, block);
+    if (is.num_bytes == 0 || is.num_bytes > block_bytes) {
+        *ret_why = "a block is larger than its place";
+        return DIRECT_E_CORRUPT;
+    }
+    if (is.slot >= direct->clients->n_slots ||
+        direct->clients->table[is.slot].client_state == CLIENT_UNUSED) {
+        *ret_why = "a block is held by a client that is not there";
+        return DIRECT_E_CORRUPT;
+    }
+    const int r = reasons_recover(direct->reasons, is.reason, is.num_bytes);
+    if (r > 0) {
+        *ret_why = "a block has a reason without words";
+        return DIRECT_E_CORRUPT;
+    }
+    if (r == 0) {
+        client_charge(clients_get(direct->clients, is.slot), is.num_bytes);
+        direct->n_blocks++;
+        direct->used_bytes += is.num_bytes;
+        direct->block_bytes += block_bytes;
+    }
+    return r;
+}
+
+static int blocks_recover(struct direct *direct, uint32_t page, const char **ret_why)
+{
+    struct ledger_entry *entries = ledger_entries(direct->ledger, page);
+    const uint64_t block_bytes = ledger_block_bytes(direct->ledger, page);
+    const uint32_t n_carved = direct->ledger->heads[page].n_carved;
+    for (uint32_t index = 0; index < n_carved; index++) {
+        if (entry_word(&entries[index]) == 0) {
+            continue;
+        }
+        const struct ledger_block block = {page, index, &entries[index]};
+        const int r = block_recover(direct, &block, block_bytes, ret_why);
+        if (r) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+int direct_recover_run(struct direct *direct, uint32_t page, const char **ret_why)
+{
+    const uint32_t n_pages = PAGE_WORD_PAGES(pages_word(direct->pages, page));
+    const uint32_t kind = head_kind(direct, page);
+    if (kind == HEAD_CLOSED || kind == HEAD_CLOSED_LARGE) {
+        pages_give(direct->pages, page); /* killed between closing it and giving it back */
+        return 0;
+    }
+    if ((kind != HEAD_SLAB && kind != HEAD_LARGE) || !run_heads_are_sound(direct, page, n_pages)) {
+        *ret_why = "its pages are not what its head says";
+        return DIRECT_E_CORRUPT;
+    }
+    ledger_slab_rebuild(direct->ledger, page);
+    direct->slab_bytes += (uint64_t)n_pages << PAGE_SHIFT;
+    if (direct->ledger->heads[page].n_used == 0) {
+        run_close(direct, page); /* killed before its first block, or after its last */
+        return 0;
+    }
+    if (kind == HEAD_SLAB && !ledger_slab_is_full(&direct->ledger->heads[page])) {
+        room_link(direct, page);
+    }
+    const int r = blocks_recover(direct, page, ret_why);
+    direct->peak_bytes = direct->used_bytes;
+    return r;
+}
+
+void direct_recover_opening(struct direct *direct)
+{
+    struct state *state = direct->pages->state;
+    /* Relaxed: the server alone writes and reads its state. */
+    const uint64_t opening = atomic_load_explicit(&state->header->opening, memory_order_relaxed);
+    const uint32_t page = (uint32_t)opening;
+    if (opening == 0 || opening >= state->n_pages) {
+        return;
+    }
+    const uint64_t word = pages_word(direct->pages, page);
+    const uint32_t kind = head_kind(direct, page);
+    const bool is_run =
+        pages_run_of(direct->pages, page) == page && PAGE_WORD_STATE(word) == PAGE_DIRECT;
+    if (!is_run && (kind == HEAD_SLAB || kind == HEAD_LARGE)) {
+        /* Before and after: the head of a page that is no slab's. */
+        store_prepare_u32(&direct->ledger->heads[page].kind,
+                          kind == HEAD_SLAB ? HEAD_CLOSED : HEAD_CLOSED_LARGE);
     }
 }

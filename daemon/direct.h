@@ -110,6 +110,17 @@ KMEM_MUST_USE struct seg_off direct_walk_run(const struct direct *direct, uint32
 void direct_reap_run(struct direct *direct, uint32_t page,
                      void (*taken)(const struct direct_block *block, void *user), void *user);
 
+/**
+ * direct_recover_run() - count the blocks of the slab or large block that begins at `page`
+ *
+ * For the tables after a restart. A run without a block goes back. Return: 0; -ENOMEM; or
+ * DIRECT_E_CORRUPT, and *ret_why says what does not add up.
+ */
+KMEM_MUST_USE int direct_recover_run(struct direct *direct, uint32_t page, const char **ret_why);
+
+/** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
+void direct_recover_opening(struct direct *direct);
+
 /** direct_check() - walk and recount everything. Return: 0 or DIRECT_E_CORRUPT. */
 KMEM_MUST_USE int direct_check(const struct direct *direct);
 

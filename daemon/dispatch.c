@@ -15,13 +15,14 @@
 #include <string.h>
 
 #include "daemon/tick.h"
+#include "daemon/repeat.h"
 #include "daemon/walk.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 
-void peer_init(struct peer *peer, const struct client_identity *identity)
+void peer_init(struct peer *peer, const struct client_identity *identity, uint64_t nonce)
 {
-    *peer = (struct peer){.identity = *identity};
+    *peer = (struct peer){.identity = *identity, .nonce = nonce};
 }
 
 void peer_fini(struct core *core, struct peer *peer)
@@ -43,7 +44,21 @@ static int refuse_protocol(struct core *core, struct reply *reply, const char *s
 
 /* ------------------------------------------------------------------------- hello and goodbye -- */
 
-static int welcome(const struct core *core, const struct peer *peer, struct reply *reply)
+/* What a client needs to come back, and what it has if it did. */
+static void welcome_client(const struct client *client, bool resumed, Kmem__Welcome *body)
+{
+    body->slot = client->slot;
+    body->n_descriptors = WELCOME_DESCRIPTORS;
+    body->resume_nonce = client->nonce;
+    body->resumed = resumed;
+    body->n_direct_blocks = client->n_blocks;
+    body->direct_bytes = client->num_bytes;
+    body->leased_pages = client->leased_pages;
+    body->last_serial = client->serial;
+}
+
+static int welcome(const struct core *core, const struct peer *peer, bool resumed,
+                   struct reply *reply)
 {
     const char *name = core->config.segment_name;
     Kmem__Welcome *body = &reply->body.welcome;
@@ -54,31 +69,57 @@ static int welcome(const struct core *core, const struct peer *peer, struct repl
     body->page_bytes = PAGE_BYTES;
     body->instance = core->config.instance;
     body->granule_bytes = core->config.granule_bytes;
-    body->slot = peer->client ? peer->client->slot : 0;
-    body->n_descriptors = peer->client ? WELCOME_DESCRIPTORS : 0;
+    if (peer->client) {
+        welcome_client(peer->client, resumed, body);
+    }
     reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
     reply->response.welcome = body;
     return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
 }
 
-static int join(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+static int refuse_join(const struct core *core, int why, struct reply *reply)
 {
-    const int r = core_join(core, &peer->identity, now.ms, &peer->client);
-    if (r == CLIENTS_E_ENDING) {
+    switch (why) {
+    case CLIENTS_E_ENDING:
         reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "what this process held before is being taken back; try again");
-        return DISPATCH_CLOSE;
-    }
-    if (r) {
+        break;
+    case CLIENTS_E_TWICE:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "this process is a client over another connection, which is open; two copies "
+                    "of the library in one process, or a forked child with its parent's socket?");
+        break;
+    case CLIENTS_E_GONE:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE,
+                    "this process is no client of segment \"%s\" any more",
+                    core->config.segment_name);
+        break;
+    case CLIENTS_E_DENIED:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED,
+                    "the client that this process is has another nonce");
+        break;
+    default:
         reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
                     "segment \"%s\" has its %u clients already; more are possible with a larger "
                     "RLIMIT_NOFILE for kmemd, up to %u",
                     core->config.segment_name, core->config.clients_limit, CLIENTS_MAX);
-        return DISPATCH_CLOSE;
+        break;
+    }
+    return DISPATCH_CLOSE;
+}
+
+static int join(struct core *core, struct peer *peer, uint64_t resume_nonce, struct now now,
+                struct reply *reply)
+{
+    const bool resumes = resume_nonce != 0;
+    const int r = resumes ? core_resume(core, &peer->identity, resume_nonce, &peer->client)
+                          : core_join(core, &peer->identity, peer->nonce, now.ms, &peer->client);
+    if (r) {
+        return refuse_join(core, r, reply);
     }
     peer->generation = peer->client->generation;
     peer->role = PEER_MEMBER;
-    return welcome(core, peer, reply);
+    return welcome(core, peer, resumes, reply);
 }
 
 static int on_hello(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
@@ -93,11 +134,11 @@ static int on_hello(struct core *core, struct peer *peer, const Kmem__Hello *hel
         return DISPATCH_CLOSE;
     }
     if (hello->role == KMEM__ROLE__ROLE_MEMBER) {
-        return join(core, peer, now, reply);
+        return join(core, peer, hello->resume_nonce, now, reply);
     }
     if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
         peer->role = PEER_OBSERVER;
-        return welcome(core, peer, reply);
+        return welcome(core, peer, false, reply);
     }
     return refuse_protocol(core, reply, "Hello without a role that this daemon knows");
 }
@@ -162,6 +203,15 @@ static bool may_have(struct core *core, struct client *client, uint64_t num_byte
             core_may_have(core, client, num_bytes));
 }
 
+static int answer_allocated(uint64_t offset, struct reply *reply)
+{
+    kmem__allocated__init(&reply->body.allocated);
+    reply->body.allocated.offset = offset;
+    reply->response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
+    reply->response.allocated = &reply->body.allocated;
+    return DISPATCH_OK;
+}
+
 static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocate *allocate,
                        struct now now, struct reply *reply)
 {
@@ -178,21 +228,20 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
                     "the reason must be UTF-8 without NUL, at most %d bytes", REASON_MAX_BYTES);
         return DISPATCH_OK;
     }
+    struct seg_off off;
+    if (repeat_allocated(core, peer->client, num_bytes, &off)) {
+        return answer_allocated(off.bytes, reply);
+    }
     if (!may_have(core, peer->client, num_bytes)) {
         core->n_refusals++;
         report_quota(core, peer->client, num_bytes, reply);
         return DISPATCH_OK;
     }
-    struct seg_off off;
     if (carve(core, peer->client, num_bytes, &reason, now, &off)) {
         return refuse_room(core, peer, num_bytes, now, reply);
     }
     core_note_peak(core);
-    kmem__allocated__init(&reply->body.allocated);
-    reply->body.allocated.offset = off.bytes;
-    reply->response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
-    reply->response.allocated = &reply->body.allocated;
-    return DISPATCH_OK;
+    return answer_allocated(off.bytes, reply);
 }
 
 /* What a direct block's place is not may be another client's leased block. */
@@ -247,6 +296,13 @@ static void refuse_block(struct core *core, int why, uint64_t offset,
 
 /* ------------------------------------------------------------------------------------ leases -- */
 
+static int answer_leased(struct reply *reply)
+{
+    reply->response.body_case = KMEM__RESPONSE__BODY_LEASED;
+    reply->response.leased = &reply->body.leased;
+    return DISPATCH_OK;
+}
+
 static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lease, struct now now,
                     struct reply *reply)
 {
@@ -259,6 +315,10 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
                     core->state.n_pages);
         return DISPATCH_OK;
     }
+    kmem__leased__init(&reply->body.leased);
+    if (repeat_leased(core, peer->client, &reply->body.leased)) {
+        return answer_leased(reply);
+    }
     if (!may_have(core, peer->client, num_bytes)) {
         core->n_refusals++;
         report_quota(core, peer->client, num_bytes, reply);
@@ -267,15 +327,12 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
     if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
         want_pages = n_pages;
     }
-    kmem__leased__init(&reply->body.leased);
     if (leases_grant(&core->leases, peer->client, n_pages, want_pages, &reply->body.leased.page,
                      &reply->body.leased.n_pages)) {
         return refuse_room(core, peer, num_bytes, now, reply);
     }
     core_note_peak(core);
-    reply->response.body_case = KMEM__RESPONSE__BODY_LEASED;
-    reply->response.leased = &reply->body.leased;
-    return DISPATCH_OK;
+    return answer_leased(reply);
 }
 
 static int on_return(struct core *core, const struct peer *peer, const Kmem__Return *range,
@@ -296,9 +353,13 @@ static int on_release(struct core *core, const struct peer *peer, const Kmem__Re
                       struct reply *reply)
 {
     struct direct_block block;
+    struct intent intent;
     const struct seg_off off = {release->offset};
+    /* Validated when it came first: if there is nothing to release any more, that is done. */
+    const bool done =
+        repeat_of(core, peer->client, INTENT_RELEASE, &intent) && intent.at == off.bytes;
     int r = direct_release(&core->direct, peer->client, off, &block);
-    if (r) {
+    if (r && !done) {
         r = look_among_leased(core, peer->client, r, off, &block);
         refuse_block(core, r, off.bytes, &block, reply);
         return DISPATCH_OK;
@@ -436,6 +497,13 @@ static int on_member_request(struct core *core, struct peer *peer, const Kmem__R
 {
     if (peer->role != PEER_MEMBER) {
         return refuse_protocol(core, reply, "only a member of the segment may ask that");
+    }
+    peer->client->in_hand = request->serial;
+    if (request->serial != 0 && request->serial < peer->client->serial) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "serial %llu comes after %llu: that change has been answered",
+                    (unsigned long long)request->serial, (unsigned long long)peer->client->serial);
+        return DISPATCH_OK;
     }
     if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
         return on_allocate(core, peer, request->allocate, now, reply);

@@ -23,6 +23,7 @@ enum peer_role { PEER_UNKNOWN, PEER_OBSERVER, PEER_MEMBER, PEER_LEAVING };
 /* One end of one connection, as the core sees it. */
 struct peer {
     struct client_identity identity;
+    uint64_t nonce; /* by which the client is known again, if it becomes one */
     enum peer_role role;
     struct client *client;  /* of a member, until it leaves or dies */
     uint32_t generation;    /* the client's */
@@ -46,7 +47,11 @@ enum {
     DISPATCH_CLOSE,   /* the reply is complete; send it and close the connection */
 };
 
-void peer_init(struct peer *peer, const struct client_identity *identity);
+/**
+ * peer_init() - somebody has connected
+ * @nonce:  random, not 0
+ */
+void peer_init(struct peer *peer, const struct client_identity *identity, uint64_t nonce);
 
 /** peer_fini() - the connection has ended; the client, if it lives, does not end with it */
 void peer_fini(struct core *core, struct peer *peer);

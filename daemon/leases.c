@@ -4,7 +4,8 @@
  *
  * The table is written first when pages go out, and last when they come back:
  *
- *      grant:   page word LEASED      the client does not know of it: taken back when it ends
+ *      grant:   client's intent       says where the lease will be: clients.h
+ *               page word LEASED      nobody may use it: taken back by a restart
  *               states FREE           the client may take the pages
  *      revoke:  states REVOKED        nobody may take them; the table still says leased
  *               page word FREE        they are free
@@ -87,6 +88,7 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
     }
     const uint32_t hole_pages = run_end(pages, page) - page;
     const uint32_t granted = grant_pages(pages, n_pages, want_pages, hole_pages);
+    clients_intend(leases->clients, client->slot, INTENT_LEASE, page, granted);
     pages_take(pages, page, granted, PAGE_LEASED, client->slot);
     client_charge_pages(client, granted);
     leases->n_pages += granted;
@@ -162,6 +164,14 @@ uint32_t leases_return(struct leases *leases, struct client *client, uint32_t pa
     return n_back;
 }
 
+/* How many pages of a leased run its client does not use; 0 if its ledger was lost. */
+static uint32_t run_n_unused(const struct leases *leases, uint32_t slot, uint32_t page)
+{
+    const struct client *client = clients_get(leases->clients, slot);
+    const uint32_t n_pages = run_end(leases->pages, page) - page;
+    return client->states ? lease_count_free(client->states, page, n_pages) : 0;
+}
+
 /* The client with the most unused pages; NULL: nobody has any. */
 static struct client *client_most_unused(const struct leases *leases)
 {
@@ -170,8 +180,7 @@ static struct client *client_most_unused(const struct leases *leases)
     for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
         uint32_t slot;
         if (run_is_leased(pages, page, &slot)) {
-            const struct client *client = clients_get(leases->clients, slot);
-            n_unused[slot] += lease_count_free(client->states, page, run_end(pages, page) - page);
+            n_unused[slot] += run_n_unused(leases, slot, page);
         }
     }
     uint32_t most = 0;
@@ -232,6 +241,33 @@ uint32_t leases_begin(const struct leases *leases, uint32_t page, uint32_t back_
     return page;
 }
 
+/* Whether a page is leased to a client that may not take it, and has not. */
+static bool page_is_on_its_way(const struct client *client, uint32_t page)
+{
+    const uint32_t lease_state = lease_state_of(client->states, page) & LEASE_STATE_MASK;
+    return lease_state == LEASE_NONE || lease_state == LEASE_REVOKED;
+}
+
+void leases_recover_run(struct leases *leases, struct client *client, uint32_t page)
+{
+    const uint32_t end = run_end(leases->pages, page);
+    struct stretch stretch = {page, 0};
+    client_charge_pages(client, end - page);
+    leases->n_pages += end - page;
+    leases->peak_pages = leases->n_pages;
+    for (; page < end && client->states; page++) {
+        if (!page_is_on_its_way(client, page)) {
+            continue;
+        }
+        if (page != stretch.page + stretch.n_pages) {
+            stretch_come_back(leases, client, &stretch);
+            stretch = (struct stretch){page, 0};
+        }
+        stretch.n_pages++;
+    }
+    stretch_come_back(leases, client, &stretch);
+}
+
 uint64_t leases_n_unused(const struct leases *leases)
 {
     uint64_t n_unused = 0;
@@ -242,8 +278,7 @@ uint64_t leases_n_unused(const struct leases *leases)
     for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
         uint32_t slot;
         if (run_is_leased(pages, page, &slot)) {
-            const struct client *client = clients_get(leases->clients, slot);
-            n_unused += lease_count_free(client->states, page, run_end(pages, page) - page);
+            n_unused += run_n_unused(leases, slot, page);
         }
     }
     return n_unused;

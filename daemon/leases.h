@@ -74,6 +74,14 @@ uint32_t leases_end(const struct leases *leases, uint32_t page);
 /** leases_begin() - where they begin, but looked for no further back than at `back_to` */
 uint32_t leases_begin(const struct leases *leases, uint32_t page, uint32_t back_to);
 
+/**
+ * leases_recover_run() - count the leased run that begins at `page`
+ *
+ * For the tables after a restart. What a living client was not given in the end, or was being taken
+ * from it, goes back.
+ */
+void leases_recover_run(struct leases *leases, struct client *client, uint32_t page);
+
 /** leases_n_unused() - how many leased pages their clients do not use now */
 uint64_t leases_n_unused(const struct leases *leases);
 

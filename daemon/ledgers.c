@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/memfile.h"
@@ -41,23 +42,12 @@ static int clock_map(struct ledgers *ledgers, int fd)
     return 0;
 }
 
-static int clock_open(struct ledgers *ledgers)
-{
-    const int fd = memfile_open(ledgers->name, "clock", CLOCK_BYTES);
-    if (fd < 0) {
-        return fd;
-    }
-    const int r = clock_map(ledgers, fd);
-    (void)close(fd); /* the mapping stays */
-    return r;
-}
-
-int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages)
+int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages, int clock_fd)
 {
     *ledgers = (struct ledgers){.name = name, .n_pages = n_pages, .clock_fd = -1};
     ledger_layout_init(&ledgers->layout, n_pages);
     ledgers->files = calloc(CLIENTS_MAX, sizeof(*ledgers->files));
-    const int r = ledgers->files ? clock_open(ledgers) : -ENOMEM;
+    const int r = ledgers->files ? clock_map(ledgers, clock_fd) : -ENOMEM;
     if (r) {
         free(ledgers->files);
         ledgers->files = NULL;
@@ -75,13 +65,8 @@ void ledgers_fini(struct ledgers *ledgers)
     (void)close(ledgers->clock_fd);                                            /* only read */
 }
 
-static int file_begin(const struct ledgers *ledgers, int fd, void **ret_states)
+static int file_map(const struct ledgers *ledgers, int fd, void **ret_states)
 {
-    struct ledger_header header;
-    ledger_header_init(&header, ledgers->n_pages);
-    if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)) {
-        return -EIO;
-    }
     void *states = mmap(NULL, states_bytes(ledgers), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                         (off_t)ledgers->layout.states_at);
     if (states == MAP_FAILED) {
@@ -89,6 +74,42 @@ static int file_begin(const struct ledgers *ledgers, int fd, void **ret_states)
     }
     *ret_states = states;
     return 0;
+}
+
+static int file_begin(const struct ledgers *ledgers, int fd, void **ret_states)
+{
+    struct ledger_header header;
+    ledger_header_init(&header, ledgers->n_pages);
+    if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)) {
+        return -EIO;
+    }
+    return file_map(ledgers, fd, ret_states);
+}
+
+/* The file is sealed: its size is the one thing about it that its client can not have changed. */
+int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd)
+{
+    struct ledgers_file *file = &ledgers->files[slot];
+    KMEM_ASSERT(file->fd == 0);
+    struct stat status;
+    int r = fstat(fd, &status) < 0 ? -errno : 0;
+    if (r == 0 && (uint64_t)status.st_size != ledgers->layout.total_bytes) {
+        r = -EPROTO;
+    }
+    if (r == 0) {
+        r = file_map(ledgers, fd, &file->states);
+    }
+    if (r) {
+        (void)close(fd); /* the first error is the one to report */
+        return r;
+    }
+    file->fd = fd;
+    return 0;
+}
+
+_Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot)
+{
+    return ledgers->files[slot].fd != 0 ? ledgers->files[slot].states : NULL;
 }
 
 int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic uint64_t **ret_states)

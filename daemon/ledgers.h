@@ -26,8 +26,13 @@ struct ledgers {
     int clock_fd;           /* of the same, for reading only */
 };
 
-/** ledgers_init() - no ledger, and a clock that shows 0. Return: 0 or a negative errno. */
-KMEM_MUST_USE int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages);
+/**
+ * ledgers_init() - no ledger yet
+ * @clock_fd:  a file of CLOCK_BYTES, of zeros when the segment is new; the caller's
+ * Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages,
+                               int clock_fd);
 
 /** ledgers_fini() - asserts that no ledger is open */
 void ledgers_fini(struct ledgers *ledgers);
@@ -40,6 +45,16 @@ void ledgers_fini(struct ledgers *ledgers);
  */
 KMEM_MUST_USE int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd,
                                _Atomic uint64_t **ret_states);
+
+/**
+ * ledgers_adopt() - go on with the ledger that a slot has had
+ * @fd:  its file; the ledgers' own from now on, also on error
+ * Return: 0 or a negative errno: -EPROTO if it is no ledger of such a segment.
+ */
+KMEM_MUST_USE int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd);
+
+/** ledgers_states() - the mapped states of a slot's ledger; NULL: it has none */
+_Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot);
 
 /** ledgers_close() - the slot is free; nothing if it has no ledger */
 void ledgers_close(struct ledgers *ledgers, uint32_t slot);

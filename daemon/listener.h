@@ -1,49 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listener.h - the socket in the file system
+ * listener.h - the loop's end of the listening socket, which is the keeper's
  */
 #ifndef DAEMON_LISTENER_H
 #define DAEMON_LISTENER_H
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 #include <uv.h>
 
-#include "daemon/options.h"
 #include "proto/attributes.h"
 
 struct listener {
     uv_pipe_t pipe;
-    uv_fs_event_t watch; /* of the directory: the socket's file may be deleted */
-    char path[SOCKET_PATH_MAX_BYTES + 1];
-    int lock_fd;
-    bool closed;  /* for good */
-    dev_t device; /* of the socket's file */
-    ino_t inode;
-    bool has_group;
-    gid_t group;
     uv_connection_cb connected;
+    int next_fd; /* what takes its place when the pipe is closed; -1: nothing */
+    bool closed; /* for good */
 };
 
 /**
- * listener_claim() - make the path ours
- *
- * A lock beside the socket, PATH.lock, says whose the path is; it goes with the process that holds
- * it, so a socket file without its lock is a dead daemon's and is removed. The directory is made,
- * mode 0750, if it is not there. Anything else at that path than a socket, and a directory in which
- * others may replace our file, are refused.
- *
- * Every failure is logged, with what to do. Return: 0, or a negative errno: -EEXIST if the path is
- * another daemon's.
+ * listener_open() - take connections from a listening socket
+ * @fd:  the listener's from now on, also on error
+ * Return: 0 or a negative errno.
  */
-KMEM_MUST_USE int listener_claim(struct listener *listener, const struct options *options);
-
-/** listener_open() - listen on the path. Return: 0, or a negative errno, which is logged. */
-KMEM_MUST_USE int listener_open(struct listener *listener, uv_loop_t *loop,
+KMEM_MUST_USE int listener_open(struct listener *listener, uv_loop_t *loop, int fd,
                                 uv_connection_cb connected, void *user);
 
-/** listener_close() - stop listening, and remove the socket and its lock */
+/** listener_replace() - take them from another one from now on; fd is the listener's */
+void listener_replace(struct listener *listener, int fd);
+
+/** listener_close() - take no more */
 void listener_close(struct listener *listener);
 
 #endif

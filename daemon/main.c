@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * main.c - from the command line to the loop
+ * main.c - from the command line to the keeper, or to the server
+ *
+ * One program is both: the keeper runs it again with a control socket among its descriptors, and
+ * that makes it a server.
  */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/listener.h"
+#include "daemon/claim.h"
+#include "daemon/files.h"
+#include "daemon/keeper.h"
+#include "daemon/ledgers.h"
 #include "daemon/log.h"
 #include "daemon/memfile.h"
 #include "daemon/options.h"
@@ -19,7 +27,7 @@
 
 /* Descriptors that are nobody's: files, the loop's own, and connections of those who only ask. */
 #define DESCRIPTORS_RESERVED 128
-/* A connection, a pidfd and a ledger. */
+/* A connection, a pidfd and a ledger; the keeper has the latter two. */
 #define DESCRIPTORS_PER_CLIENT 3
 
 /* Raises the limit of descriptors as far as it goes. Return: the clients it suffices for. */
@@ -85,9 +93,87 @@ static int segment_open(const struct options *options)
     return fd;
 }
 
+/* The size of a file that is taken over; 0 if it can not be told. */
+static uint64_t file_bytes(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_size;
+}
+
+/* The segment and what belongs to it: made now, or kept by a supervisor. */
+static int files_make(struct files *files, const struct options *options)
+{
+    const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
+    files->segment_fd = segment_open(options);
+    if (files->segment_fd < 0) {
+        return EXIT_SYSTEM;
+    }
+    files->state_fd = memfile_open(options->name, "state", state_bytes(n_pages));
+    files->clock_fd = memfile_open(options->name, "clock", CLOCK_BYTES);
+    if (files->state_fd < 0 || files->clock_fd < 0) {
+        const int error = files->state_fd < 0 ? -files->state_fd : -files->clock_fd;
+        log_error("cannot make the files of the state and the clock: %s", strerror(error));
+        return EXIT_SYSTEM;
+    }
+    return 0;
+}
+
+static int files_check(const struct files *files, const struct options *options)
+{
+    if (files->segment_fd < 0 || files->state_fd < 0 || files->clock_fd < 0) {
+        log_error("of the segment's files that were kept, one is missing: it can not be served");
+        return EXIT_STATE;
+    }
+    if (file_bytes(files->segment_fd) != options->segment_bytes) {
+        char is[TEXT_BYTES_MAX];
+        char wanted[TEXT_BYTES_MAX];
+        log_error("the segment that was kept has %s, not %s: end it first, or use its size",
+                  text_format_bytes(file_bytes(files->segment_fd), is, sizeof(is)),
+                  text_format_bytes(options->segment_bytes, wanted, sizeof(wanted)));
+        return EXIT_STATE;
+    }
+    log_info("going on with the segment that was kept");
+    return 0;
+}
+
+/* The process that was started. */
+static int keeper_main(const struct options *options, char **argv, struct files *files)
+{
+    const bool kept = files->segment_fd >= 0 || files->state_fd >= 0;
+    struct claim claim;
+    int r = claim_take(&claim, options);
+    if (r == 0) {
+        r = files->listener_fd >= 0 ? claim_adopt(&claim, files->listener_fd)
+                                    : claim_listen(&claim);
+        files->listener_fd = r;
+    }
+    if (r < 0) {
+        return r == -EACCES || r == -EPERM ? EXIT_DENIED : EXIT_CANT_CREATE;
+    }
+    r = kept ? files_check(files, options) : files_make(files, options);
+    if (r) {
+        claim_release(&claim);
+        return r;
+    }
+    return keeper_run(options, argv, files, &claim);
+}
+
+/* The process that the keeper has started. */
+static int server_main(const struct options *options, struct files *files, uint32_t clients_limit)
+{
+    /* They are the keeper's to take; from a terminal they come to both. */
+    (void)signal(SIGTERM, SIG_IGN);           /* fails for numbers that are no signal only */
+    (void)signal(SIGINT, SIG_IGN);            /* likewise */
+    (void)signal(SIGHUP, SIG_IGN);            /* likewise */
+    (void)prctl(PR_SET_NAME, "kmemd-server"); /* can not fail */
+    return files->check_fd >= 0 ? server_check(options, files)
+                                : server_run(options, files, clients_limit);
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
+    struct files files;
     options_parse(&options, argc, argv);
     log_set_level(options.log_level);
     (void)signal(SIGPIPE, SIG_IGN); /* fails for numbers that are no signal only */
@@ -98,24 +184,22 @@ int main(int argc, char **argv)
                   DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CLIENT * CLIENTS_MAX, CLIENTS_MAX);
         return EXIT_SYSTEM;
     }
+    const int r = files_init(&files);
+    if (r || files_take(&files) < 0) {
+        log_error("cannot start: %s", r ? strerror(-r) : "$LISTEN_FDS makes no sense");
+        files_fini(&files);
+        return EXIT_SYSTEM;
+    }
+    if (files.control_fd >= 0 || files.check_fd >= 0) {
+        const int exit_status = server_main(&options, &files, clients_limit);
+        files_fini(&files);
+        return exit_status;
+    }
     if (clients_limit < CLIENTS_MAX) {
         log_info("RLIMIT_NOFILE suffices for %u clients; %d would do for %d", clients_limit,
                  DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CLIENT * CLIENTS_MAX, CLIENTS_MAX);
     }
-    struct listener listener;
-    const int r = listener_claim(&listener, &options);
-    if (r) {
-        return r == -EACCES || r == -EPERM ? EXIT_DENIED : EXIT_CANT_CREATE;
-    }
-    const int segment_fd = segment_open(&options);
-    if (segment_fd < 0) {
-        return EXIT_SYSTEM;
-    }
-    const uint32_t n_pages = (uint32_t)(options.segment_bytes >> PAGE_SHIFT);
-    const int state_fd = memfile_open(options.name, "state", state_bytes(n_pages));
-    if (state_fd < 0) {
-        log_error("cannot make the state's file: %s", strerror(-state_fd));
-        return EXIT_SYSTEM;
-    }
-    return server_run(&options, &listener, segment_fd, state_fd, clients_limit);
+    const int exit_status = keeper_main(&options, argv, &files);
+    files_fini(&files);
+    return exit_status;
 }

@@ -32,3 +32,21 @@ void notify_stopping(void)
 {
     notify_send("STOPPING=1\nSTATUS=Ending.");
 }
+
+void notify_store(const char *name, int fd)
+{
+    char message[128];
+    /* Not polled: a pidfd whose process has ended is still what a next server asks. */
+    (void)snprintf(message, sizeof(message), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name); /* fits */
+    const int r = sd_pid_notify_with_fds(0, 0, message, &fd, 1);
+    if (r < 0) {
+        log_warning("the service manager can not be given descriptor %s: error %d", name, -r);
+    }
+}
+
+void notify_unstore(const char *name)
+{
+    char message[128];
+    (void)snprintf(message, sizeof(message), "FDSTOREREMOVE=1\nFDNAME=%s", name); /* fits */
+    notify_send(message);
+}

@@ -15,4 +15,10 @@ KMEM_PRINTF(1, 2) void notify_ready(const char *status_format, ...);
 /** notify_stopping() - no longer */
 void notify_stopping(void);
 
+/** notify_store() - ask the service manager to hold a copy of a descriptor: FDSTORE=1 */
+void notify_store(const char *name, int fd);
+
+/** notify_unstore() - and to close it again */
+void notify_unstore(const char *name);
+
 #endif

@@ -9,3 +9,14 @@ void notify_ready(const char *status_format, ...)
 void notify_stopping(void)
 {
 }
+
+void notify_store(const char *name, int fd)
+{
+    (void)name;
+    (void)fd;
+}
+
+void notify_unstore(const char *name)
+{
+    (void)name;
+}

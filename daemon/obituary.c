@@ -31,7 +31,7 @@ int obituaries_init(struct obituaries *obituaries, const struct tally_tables *ta
 void obituaries_fini(struct obituaries *obituaries)
 {
     for (uint32_t slot = 0; obituaries->drafts && slot < CLIENTS_MAX; slot++) {
-        KMEM_ASSERT(obituaries->drafts[slot].by_reason == NULL);
+        obituaries->drafts[slot].by_reason = tally_free(obituaries->drafts[slot].by_reason);
     }
     free(obituaries->drafts);
     free(obituaries->kept);

@@ -54,6 +54,7 @@ struct obituaries {
 /** obituaries_init() - none yet. Return: 0 or -ENOMEM. */
 KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, const struct tally_tables *tables);
 
+/** obituaries_fini() - also of drafts that were not written */
 void obituaries_fini(struct obituaries *obituaries);
 
 /** obituaries_note() - a block of an ended client is about to be taken back */

@@ -15,7 +15,12 @@
 /* 256 MiB: a segment that any machine has room for, and most first tries fit in. */
 #define DEFAULT_SEGMENT_BYTES (UINT64_C(256) << 20)
 
-enum { OPTION_COMMIT = 256, OPTION_GROUP, OPTION_QUOTA, OPTION_LOG_LEVEL };
+/* 5 s: no step of the server takes a hundredth of that; clients wait six times as long. */
+#define DEFAULT_WATCHDOG_MS 5000
+/* An hour: more is as good as never. */
+#define WATCHDOG_MAX_S 3600
+
+enum { OPTION_COMMIT = 256, OPTION_GROUP, OPTION_QUOTA, OPTION_WATCHDOG, OPTION_LOG_LEVEL };
 
 static const struct argp_option option_table[] = {
     {"name", 'n', "NAME", 0, "Name of the segment (default: default)", 0},
@@ -30,6 +35,8 @@ static const struct argp_option option_table[] = {
      "Members of this group may join the segment, beside root and the daemon's own user", 0},
     {"quota", OPTION_QUOTA, "SIZE", 0,
      "What one client may have of the segment, leased pages included (default: all of it)", 0},
+    {"watchdog", OPTION_WATCHDOG, "SECONDS", 0,
+     "Replace a server that has not answered for so long; 0: never (default: 5)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
@@ -73,6 +80,18 @@ static void quota_parse(struct argp_state *state, struct options *options, const
     if (text_parse_bytes(text, &options->quota_bytes) || options->quota_bytes == 0) {
         argp_error(state, "\"%s\" is no quota: write a size, as 16MiB", text);
     }
+}
+
+static void watchdog_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    char *end;
+    const double seconds = strtod(text, &end);
+    if (end == text || *end != '\0' || !(seconds >= 0 && seconds <= WATCHDOG_MAX_S)) {
+        argp_error(state, "--watchdog takes seconds, from 0 (never) to %d, not \"%s\"",
+                   WATCHDOG_MAX_S, text);
+        return;
+    }
+    options->watchdog_ms = (uint64_t)(seconds * 1000);
 }
 
 static void socket_set(struct argp_state *state, struct options *options, const char *path)
@@ -141,6 +160,9 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
     case OPTION_QUOTA:
         quota_parse(state, options, text);
         return 0;
+    case OPTION_WATCHDOG:
+        watchdog_parse(state, options, text);
+        return 0;
     case OPTION_LOG_LEVEL:
         if (log_level_parse(text, &options->log_level)) {
             argp_error(state, "--log-level is error, warning, info or debug, not \"%s\"", text);
@@ -173,15 +195,18 @@ void options_parse(struct options *options, int argc, char **argv)
         .parser = option_parse,
         .doc = "kmemd owns a segment of shared memory and serves blocks of it to other processes, "
                "with an owner and a reason for each.\v"
-               "SIGTERM and SIGINT end it. Exit status: 0 after that, 64 for a wrong option, 71 if "
-               "the system does not give what is needed, 73 if the socket can not be made or is "
-               "another daemon's, 77 without permission. See kmemd(8).",
+               "SIGTERM and SIGINT end it, SIGHUP upgrades it to the program on disk. Exit status: "
+               "0 after SIGTERM, 64 for a wrong option, 71 if the system does not give what is "
+               "needed, 73 if the socket can not be made or is another daemon's, 77 without "
+               "permission, 78 if it can not go on with the segment that it was given. See "
+               "kmemd(8).",
     };
     argp_err_exit_status = EXIT_USAGE;
     argp_program_version_hook = version_print;
     *options = (struct options){
         .name = "default",
         .segment_bytes = DEFAULT_SEGMENT_BYTES,
+        .watchdog_ms = DEFAULT_WATCHDOG_MS,
         .log_level = LOG_LEVEL_INFO,
     };
     (void)argp_parse(&parser, argc, argv, 0, NULL, options); /* exits if anything is wrong */

@@ -17,6 +17,7 @@
 #define EXIT_SYSTEM 71      /* the system does not give what is needed: memory, descriptors */
 #define EXIT_CANT_CREATE 73 /* the socket can not be made, or is another daemon's */
 #define EXIT_DENIED 77      /* no permission */
+#define EXIT_STATE 78       /* the segment that is there is of another layout, or damaged */
 
 /* sun_path without its NUL. */
 #define SOCKET_PATH_MAX_BYTES 107
@@ -29,6 +30,7 @@ struct options {
     bool lazy;              /* commit = lazy */
     bool has_group;
     gid_t group;
+    uint64_t watchdog_ms; /* a server that does not answer for so long is replaced; 0: never */
     enum log_level log_level;
 };
 

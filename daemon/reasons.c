@@ -151,6 +151,55 @@ uint32_t reasons_ref(struct reasons *reasons, const char *text, size_t n_bytes, 
     return reason->id;
 }
 
+/* Makes a reason of the words that are in the state file under an id that nobody has named yet. */
+static int reason_recover(struct reasons *reasons, uint32_t id)
+{
+    const struct state_reason *slot = &reasons->state->reasons[id];
+    if (slot->n_bytes == 0 || slot->n_bytes > REASON_MAX_BYTES) {
+        return REASONS_E_CORRUPT;
+    }
+    struct reason *reason = calloc(1, sizeof(*reason));
+    if (!reason) {
+        return -ENOMEM;
+    }
+    reason->id = id;
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, reasons->by_text, slot->bytes, slot->n_bytes,
+                                reason_hash(reasons, slot->bytes, slot->n_bytes), reason);
+    if (reason->hh.tbl == NULL) {
+        free(reason);
+        return -ENOMEM;
+    }
+    reasons->table[id] = reason;
+    reasons->generations[id]++;
+    reasons->n_ids = id < reasons->n_ids ? reasons->n_ids : id + 1;
+    return 0;
+}
+
+int reasons_recover(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
+{
+    if (id >= REASONS_MAX) {
+        return REASONS_E_CORRUPT;
+    }
+    const int r = reasons->table[id] ? 0 : reason_recover(reasons, id);
+    if (r) {
+        return r;
+    }
+    struct reason *reason = reasons->table[id];
+    reasons->n_live += reason->totals.n_blocks == 0;
+    reason->totals.n_blocks++;
+    reason->totals.num_bytes += num_bytes;
+    return 0;
+}
+
+void reasons_recovered(struct reasons *reasons)
+{
+    for (uint32_t id = reasons->n_ids; id-- > REASONS_RESERVED;) {
+        if (!reasons->table[id]) {
+            reasons->free_ids[reasons->n_free_ids++] = id;
+        }
+    }
+}
+
 void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
 {
     KMEM_ASSERT(id < reasons->n_ids);

@@ -55,6 +55,15 @@ void reasons_fini(struct reasons *reasons);
  */
 uint32_t reasons_ref(struct reasons *reasons, const char *text, size_t n_bytes, uint64_t num_bytes);
 
+/**
+ * reasons_recover() - count one more block of num_bytes that the state file says has this reason
+ * Return: 0; -ENOMEM; REASONS_E_CORRUPT if the id has no words.
+ */
+KMEM_MUST_USE int reasons_recover(struct reasons *reasons, uint32_t id, uint64_t num_bytes);
+
+/** reasons_recovered() - all blocks have been counted: what has none is free */
+void reasons_recovered(struct reasons *reasons);
+
 /** reasons_unref() - count one block less */
 void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes);
 

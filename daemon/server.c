@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/notify.h"
 #include "daemon/report.h"
+#include "daemon/takeover.h"
 #include "daemon/tick.h"
 #include "proto/limits.h"
 #include "proto/text.h"
@@ -52,6 +51,7 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     log_info("%s", obituary_format(obituary, line, sizeof(line)));
     reaper_forget(&server->reaper, slot);
     ledgers_close(&server->ledgers, slot);
+    tether_drop(&server->tether, slot);
     server->session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
 }
 
@@ -154,7 +154,7 @@ static void clock_start(struct server *server)
     }
 }
 
-void server_joined(struct server *server, struct session *session)
+int server_joined(struct server *server, struct session *session)
 {
     struct client *client = session->peer.client;
     const uint32_t slot = client->slot;
@@ -165,22 +165,28 @@ void server_joined(struct server *server, struct session *session)
         session_close(replaced);
     }
     if (reaper_watches(&server->reaper, slot)) {
-        return; /* it has come back; its process is watched already */
+        return 0; /* it has come back; its process is watched already */
     }
-    int r = reaper_watch(&server->reaper, slot, session->pidfd);
-    session->pidfd = -1;
+    int fd; /* stays the ledgers' */
+    int r = ledgers_open(&server->ledgers, slot, &fd, &client->states);
     if (r == 0) {
-        int fd; /* stays the ledgers' */
-        r = ledgers_open(&server->ledgers, slot, &fd, &client->states);
+        /* Before it is answered: whatever it is told stays true when this process is killed. */
+        const int not_kept = tether_keep(&server->tether, slot, fd, session->pidfd);
+        if (not_kept) {
+            return not_kept;
+        }
+        r = reaper_watch(&server->reaper, slot, session->pidfd);
+        session->pidfd = -1;
     }
     if (r) {
         log_error("process %u is refused: %s", session->peer.identity.pid, uv_strerror(r));
         core_end(&server->core, client, true, server_now().ms);
         session_close(session);
         server_work(server);
-        return;
+        return 0;
     }
     clock_start(server);
+    return 0;
 }
 
 void server_forget(struct server *server, struct session *session)
@@ -241,7 +247,7 @@ static void server_turned(uv_check_t *check)
     if (server->accept_waits) {
         server->accept_waits = false;
         server->n_accepted++;
-        server_accept(server, (uv_stream_t *)&server->listener->pipe, 0);
+        server_accept(server, (uv_stream_t *)&server->listener.pipe, 0);
     }
 }
 
@@ -274,9 +280,8 @@ static void server_end(struct server *server)
         return;
     }
     server->ending = true;
-    notify_stopping();
     backing_stop(&server->backing);
-    listener_close(server->listener);
+    listener_close(&server->listener);
     struct session *session = server->sessions;
     while (session) {
         struct session *next = session->next;
@@ -287,37 +292,30 @@ static void server_end(struct server *server)
     uv_close((uv_handle_t *)&server->idle, NULL);
     uv_close((uv_handle_t *)&server->turn, NULL);
     uv_close((uv_handle_t *)&server->clock, NULL);
-    for (size_t i = 0; i < sizeof(server->signals) / sizeof(server->signals[0]); i++) {
-        uv_close((uv_handle_t *)&server->signals[i], NULL);
-    }
+    tether_close(&server->tether);
 }
 
-static void server_signalled(uv_signal_t *signal, int number)
+/* What the keeper says. */
+static void server_told(const struct control_message *message, void *user)
 {
-    struct server *server = signal->data;
-    if (number == SIGHUP) {
-        log_info("SIGHUP: there is nothing to read again");
+    struct server *server = user;
+    if (message->kind == CONTROL_LISTENER && message->n_fds == 1) {
+        listener_replace(&server->listener, message->fds[0]);
         return;
     }
-    log_info("%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    server_end(server);
+    control_close_fds(message);
+    if (message->kind == CONTROL_END) {
+        server_end(server);
+    } else if (message->kind == CONTROL_LEAVE) {
+        /* Nothing is taken back, and nothing needs to be written: the next goes on from here. */
+        _exit(0);
+    }
 }
 
 /* --------------------------------------------------------------------------------- the start -- */
 
 static int server_start_handles(struct server *server)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        int r = uv_signal_init(&server->loop, &server->signals[i]);
-        server->signals[i].data = server;
-        if (r == 0) {
-            r = uv_signal_start(&server->signals[i], server_signalled, numbers[i]);
-        }
-        if (r) {
-            return r;
-        }
-    }
     (void)uv_idle_init(&server->loop, &server->idle); /* always 0 */
     server->idle.data = server;
     (void)uv_check_init(&server->loop, &server->turn); /* always 0 */
@@ -327,38 +325,31 @@ static int server_start_handles(struct server *server)
     return uv_check_start(&server->turn, server_turned);
 }
 
-static int server_map_state(struct server *server, uint32_t n_pages)
-{
-    server->state_bytes = state_bytes(n_pages);
-    void *base = mmap(NULL, server->state_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                      server->state_fd, 0);
-    if (base == MAP_FAILED) {
-        return -errno;
-    }
-    server->state_base = base;
-    return 0;
-}
-
+/* Return: 0 or the process's exit status. */
 static int server_init_core(struct server *server, uint32_t clients_limit)
 {
+    const struct options *options = server->options;
     struct core_config config = {
-        .segment_name = server->options->name,
-        .n_pages = (uint32_t)(server->options->segment_bytes >> PAGE_SHIFT),
+        .segment_name = options->name,
+        .n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT),
         .clients_limit = clients_limit,
-        .granule_bytes = server->options->lazy ? PAGE_BYTES : BACKING_HUGE_BYTES,
-        .quota_bytes = server->options->quota_bytes,
-        .pid = (uint32_t)getpid(),
+        .granule_bytes = options->lazy ? PAGE_BYTES : BACKING_HUGE_BYTES,
+        .quota_bytes = options->quota_bytes,
+        .pid = (uint32_t)getppid(),
+        .server_pid = (uint32_t)getpid(),
         .told_read = ledgers_read,
         .told_user = &server->ledgers,
     };
-    if (getrandom(&config.instance, sizeof(config.instance), 0) < 0) {
-        return -errno;
-    }
-    int r = ledgers_init(&server->ledgers, config.segment_name, config.n_pages);
+    int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
     if (r == 0) {
-        r = server_map_state(server, config.n_pages);
+        r = ledgers_init(&server->ledgers, config.segment_name, config.n_pages,
+                         server->files->clock_fd);
     }
-    return r ? r : core_init(&server->core, &config, server->state_base, server_now().ms);
+    if (r) {
+        log_error("cannot start: %s", strerror(-r));
+        return EXIT_SYSTEM;
+    }
+    return takeover(server, &config);
 }
 
 static int server_init_memory(struct server *server)
@@ -373,16 +364,22 @@ static int server_init_memory(struct server *server)
     return server->reply && server->frame && server->session_of && arena_bytes ? 0 : -ENOMEM;
 }
 
-static void server_ready(struct server *server)
+static int server_open_tether(struct server *server)
 {
-    const struct options *options = server->options;
-    char size[TEXT_BYTES_MAX];
-    (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
-    printf("kmemd: segment \"%s\" (%s) ready on %s\n", options->name, size, options->socket_path);
-    if (fflush(stdout)) {
-        log_warning("the line that says we are ready can not be written: %s", strerror(errno));
+    const int fd = server->files->control_fd;
+    server->files->control_fd = -1; /* the tether's */
+    return tether_open(&server->tether, &server->loop, fd, server_told, server);
+}
+
+static int server_open_listener(struct server *server)
+{
+    const int fd = server->files->listener_fd;
+    server->files->listener_fd = -1; /* the listener's */
+    const int r = listener_open(&server->listener, &server->loop, fd, server_connected, server);
+    if (r) {
+        log_error("cannot listen on %s: %s", server->options->socket_path, uv_strerror(r));
     }
-    notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
+    return r ? EXIT_CANT_CREATE : 0;
 }
 
 /* Everything that serving needs, up to the socket. Return: 0 or the process's exit status. */
@@ -396,17 +393,20 @@ static int server_start(struct server *server, uint32_t clients_limit)
         r = reaper_init(&server->reaper, &server->loop, server_died, server);
     }
     if (r == 0) {
-        r = server_init_core(server, clients_limit);
+        r = server_start_handles(server);
     }
     if (r == 0) {
-        r = server_start_handles(server);
+        r = server_open_tether(server);
     }
     if (r) {
         log_error("cannot start: %s", uv_strerror(r));
         return EXIT_SYSTEM;
     }
-    r = listener_open(server->listener, &server->loop, server_connected, server);
-    return r ? EXIT_CANT_CREATE : 0;
+    r = server_init_core(server, clients_limit);
+    if (r == 0) {
+        r = takeover_watch(server);
+    }
+    return r ? r : server_open_listener(server);
 }
 
 static void server_free_memory(struct server *server)
@@ -417,14 +417,31 @@ static void server_free_memory(struct server *server)
     server->reply = reply_free(server->reply);
 }
 
-int server_run(const struct options *options, struct listener *listener, int segment_fd,
-               int state_fd, uint32_t clients_limit)
+/* The loop begins: what the last server had begun to take back is taken back first. */
+static void server_begin(struct server *server)
+{
+    const struct options *options = server->options;
+    if (server->core.clients.n_live > 0) {
+        clock_start(server);
+    }
+    if (core_has_dead(&server->core)) {
+        server_work(server);
+    }
+    tether_ready(&server->tether);
+    if (!options->lazy && backing_start(&server->backing, &server->loop, server->segment_fd,
+                                        options->segment_bytes)) {
+        log_warning("the segment stays on 4 KiB pages: no thread to change that");
+    }
+    server->backing.granule_bytes = &server->core.config.granule_bytes;
+}
+
+int server_run(const struct options *options, struct files *files, uint32_t clients_limit)
 {
     struct server server = {
         .options = options,
-        .listener = listener,
-        .segment_fd = segment_fd,
-        .state_fd = state_fd,
+        .files = files,
+        .segment_fd = files->segment_fd,
+        .state_fd = files->state_fd,
         .sessions_limit = clients_limit + OBSERVERS_MAX,
     };
     const int exit_status = server_start(&server, clients_limit);
@@ -432,12 +449,7 @@ int server_run(const struct options *options, struct listener *listener, int seg
         server_free_memory(&server);
         return exit_status; /* the process ends, and with it the rest of what was made */
     }
-    server_ready(&server);
-    if (!options->lazy &&
-        backing_start(&server.backing, &server.loop, segment_fd, options->segment_bytes)) {
-        log_warning("the segment stays on 4 KiB pages: no thread to change that");
-    }
-    server.backing.granule_bytes = &server.core.config.granule_bytes;
+    server_begin(&server);
     (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
     core_fini(&server.core);
     reaper_fini(&server.reaper);

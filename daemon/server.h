@@ -12,6 +12,7 @@
 
 #include "daemon/backing.h"
 #include "daemon/core.h"
+#include "daemon/files.h"
 #include "daemon/ledgers.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -19,18 +20,20 @@
 #include "daemon/reaper.h"
 #include "daemon/reply.h"
 #include "daemon/session.h"
+#include "daemon/tether.h"
 #include "proto/attributes.h"
 #include "proto/frame.h"
 
 struct server {
     const struct options *options;
     uv_loop_t loop;
-    struct listener *listener;
+    struct files *files; /* of which nothing is left but the segment when it serves */
+    struct listener listener;
+    struct tether tether;
     struct reaper reaper;
     struct backing backing;
     struct ledgers ledgers;
     struct core core;
-    uv_signal_t signals[3];
     uv_idle_t idle;      /* runs while there is work that nobody's bytes will trigger */
     uv_timer_t clock;    /* runs while there are clients: they read the time */
     uv_check_t turn;     /* once in each turn of the loop */
@@ -54,21 +57,30 @@ struct server {
 };
 
 /**
- * server_run() - serve until a signal ends it
- * @listener:               has claimed its path; closed at the end
- * @segment_fd:             the segment's file, sealed and committed
- * @state_fd:               the state's file, sealed
- * @clients_limit:          how many clients the descriptors suffice for
+ * server_run() - serve until the keeper says that it is enough, or ends
+ * @files:          segment, state, clock, listener and control, and those of clients
+ * @clients_limit:  how many clients the descriptors suffice for
  * Return: the process's exit status.
  */
-KMEM_MUST_USE int server_run(const struct options *options, struct listener *listener,
-                             int segment_fd, int state_fd, uint32_t clients_limit);
+KMEM_MUST_USE int server_run(const struct options *options, struct files *files,
+                             uint32_t clients_limit);
+
+/**
+ * server_check() - whether this program could go on with files->state_fd; tells files->check_fd
+ * Return: the process's exit status.
+ */
+KMEM_MUST_USE int server_check(const struct options *options, const struct files *files);
 
 /** server_now() - the time, for the core */
 struct now server_now(void);
 
-/** server_joined() - a session's peer has become a client: watch its process */
-void server_joined(struct server *server, struct session *session);
+/**
+ * server_joined() - a session's peer has become a client: watch its process, hand its files over
+ *
+ * A session whose client can not be served is closed. Return: 0, or a negative errno if its files
+ * can not be handed over just now.
+ */
+KMEM_MUST_USE int server_joined(struct server *server, struct session *session);
 
 /** server_wait() - call session_step() when there is nothing more urgent */
 void server_wait(struct server *server, struct session *session);

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -151,7 +152,7 @@ static int session_answer(struct session *session, bool with_files)
 static void session_join_failed(struct session *session, int error)
 {
     struct server *server = session->server;
-    log_warning("the descriptors can not be sent to process %u: %s", session->peer.identity.pid,
+    log_warning("the descriptors of process %u can not be sent: %s", session->peer.identity.pid,
                 strerror(-error));
     if (client_charged_bytes(session->peer.client) == 0) {
         /* One that came back with blocks stays, without its connection. */
@@ -173,10 +174,16 @@ static void session_finish(struct session *session, int outcome)
         return;
     }
     if (outcome == DISPATCH_JOINED) {
-        server_joined(session->server, session);
+        const int not_kept = server_joined(session->server, session);
+        if (not_kept) {
+            session_join_failed(session, not_kept);
+        }
         if (session->closing) {
             return;
         }
+    }
+    if (core_has_dead(&session->server->core)) {
+        server_work(session->server); /* Hello may have ended a client */
     }
     const int r = session_answer(session, outcome == DISPATCH_JOINED);
     if (r && outcome == DISPATCH_JOINED) {
@@ -301,11 +308,16 @@ static void session_begin(struct session *session)
     if (r == 0) {
         r = identity_read(fd, &identity);
     }
+    uint64_t nonce = 0;
+    if (r == 0 && getrandom(&nonce, sizeof(nonce), 0) < 0) {
+        r = -errno;
+    }
+    nonce += nonce == 0; /* 0 stands for none */
     if (r) {
         session_close(session); /* it is gone, or in a pid namespace that is not visible here */
         return;
     }
-    peer_init(&session->peer, &identity);
+    peer_init(&session->peer, &identity, nonce);
     if (!identity_may_join(fd, &identity, server->options->has_group, server->options->group)) {
         session_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
                        "only root, the daemon's user and the group given with --group may join");

@@ -37,7 +37,8 @@ static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
 static uint64_t state_signature(void)
 {
     return ledger_layout_signature() ^ (uint64_t)sizeof(struct state_header) << 48 ^
-           (uint64_t)sizeof(struct state_client) << 40 ^ (uint64_t)CLIENTS_MAX << 20 ^ REASONS_MAX;
+           (uint64_t)sizeof(struct state_client) << 40 ^ (uint64_t)CLIENTS_MAX << 20 ^ REASONS_MAX ^
+           STATE_LAYOUT_VERSION << 56;
 }
 
 static void state_view(struct state *state, void *base, const struct state_layout *layout,
@@ -66,7 +67,6 @@ void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t in
     state_view(state, base, &layout, n_pages);
     ledger_format(&state->ledger, (unsigned char *)base + layout.ledger_at, n_pages);
     *state->header = (struct state_header){
-        .magic = STATE_MAGIC,
         .layout = state_signature(),
         .n_pages = n_pages,
         .instance = instance,
@@ -74,13 +74,26 @@ void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t in
     };
     state_commit(state, &state->page_words[1], PAGE_WORD(PAGE_FREE, 0, n_pages - 1));
     state_commit(state, &state->page_words[0], PAGE_WORD(PAGE_RESERVED, 0, 1));
+    /* Before: a new file. After: an empty segment. */
+    store_commit(&state->header->magic, STATE_MAGIC);
+}
+
+static uint64_t state_magic(const struct state_header *header)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(&header->magic, memory_order_relaxed);
+}
+
+bool state_is_new(const void *base)
+{
+    return state_magic(base) == 0;
 }
 
 int state_attach(struct state *state, void *base, uint32_t n_pages)
 {
-    const struct state_header header = *(const struct state_header *)base;
-    if (header.magic != STATE_MAGIC || header.layout != state_signature() ||
-        header.n_pages != n_pages) {
+    const struct state_header *header = base;
+    if (state_magic(header) != STATE_MAGIC || header->layout != state_signature() ||
+        header->n_pages != n_pages) {
         return STATE_E_FOREIGN;
     }
     struct state_layout layout;

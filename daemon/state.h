@@ -16,15 +16,23 @@
  *  run                                                               began a run
  *  client slot         before state_commit() of    start, queries    the slot is unused while its
  *                      its pid                                       pid is 0
+ *  ended               state_commit(), once        start             the client lives
+ *  intent, serial      before the change that it   start, a request  the client's last change but
+ *                      tells of; serial last       that is repeated  one; nobody asks for that
+ *  n_slots             before a slot's pid         start             the slots below are unused
+ *  opening             before a slab's heads       start             the page may have an open head
+ *                                                                    without being a slab
  *  reason slot         before an entry names it    start, queries    no entry names it
  *
- * Every store goes through this header's functions or proto/store.h, and is atomic: whoever kills
- * the daemon leaves a prefix of its stores.
+ * Every store that means something goes through this header's functions or proto/store.h, and is
+ * atomic: whoever kills the daemon leaves a prefix of its stores. recover.c makes a daemon of any
+ * such prefix.
  */
 #ifndef DAEMON_STATE_H
 #define DAEMON_STATE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/attributes.h"
@@ -48,14 +56,32 @@ enum page_state {
 
 #define STATE_MAGIC UINT64_C(0x6574617473646d6b) /* "kmdstate" */
 
+/* Changes when what is stored comes to mean something else though all sizes stay. */
+#ifndef STATE_LAYOUT_VERSION
+#define STATE_LAYOUT_VERSION UINT64_C(2)
+#endif
+
 struct state_header {
-    uint64_t magic;
+    _Atomic uint64_t magic; /* committed last: a file without it was never used */
     uint64_t layout;
     uint64_t n_pages;
-    uint64_t instance; /* another number for every segment that ever was */
-    uint64_t born_ms;  /* CLOCK_BOOTTIME when the segment was made; ticks count from here */
-    uint64_t reserved[3];
+    uint64_t instance;        /* another number for every segment that ever was */
+    uint64_t born_ms;         /* CLOCK_BOOTTIME when the segment was made; ticks count from here */
+    _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
+    _Atomic uint64_t n_slots; /* client slots from this one on are unused */
+    uint64_t reserved;
 };
+
+/* What a request is about to change: kind in bits 0 to 3, pages in 32 to 63. */
+enum intent_kind { INTENT_NONE, INTENT_ALLOCATE, INTENT_RELEASE, INTENT_LEASE };
+#define INTENT_WORD(kind, n_pages) ((uint64_t)(kind) | (uint64_t)(n_pages) << 32)
+#define INTENT_WORD_KIND(word) ((enum intent_kind)((word)&15))
+#define INTENT_WORD_PAGES(word) ((uint32_t)((word) >> 32))
+
+/* Why and when a client has ended: bit 0 is set, bit 1: it left, the tick in 2 to 33. */
+#define ENDED_WORD(left, tick) (UINT64_C(1) | (uint64_t)(left) << 1 | (uint64_t)(tick) << 2)
+#define ENDED_WORD_LEFT(word) (((word) >> 1 & 1) != 0)
+#define ENDED_WORD_TICK(word) ((uint32_t)((word) >> 2))
 
 struct state_client {
     _Atomic uint64_t pid; /* 0: the slot is unused; committed last */
@@ -65,7 +91,12 @@ struct state_client {
     uint32_t born; /* tick */
     uint32_t reserved;
     char command[COMMAND_BYTES];
-    uint8_t unused[80];
+    uint64_t nonce;             /* by which the process is known again */
+    _Atomic uint64_t ended;     /* ENDED_WORD(); 0: it lives */
+    _Atomic uint64_t serial;    /* of the last change that it asked for and that was begun */
+    _Atomic uint64_t intent;    /* INTENT_WORD(): what that was to do */
+    _Atomic uint64_t intent_at; /* an offset in bytes, or a page */
+    uint8_t unused[40];
 };
 
 static_assert(sizeof(struct state_client) == 128, "part of the layout");
@@ -98,6 +129,9 @@ enum {
     STATE_OK,
     STATE_E_FOREIGN, /* no state file, or one of another layout or size */
 };
+
+/** state_is_new() - whether nothing was ever begun in the file that is mapped at base */
+bool state_is_new(const void *base);
 
 /** state_attach() - use a state file that state_format() began. Return: 0 or STATE_E_FOREIGN. */
 KMEM_MUST_USE int state_attach(struct state *state, void *base, uint32_t n_pages);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "proto/lease.h"
 
+#include "proto/store.h"
+
 /* The same state in all eight bytes. */
 #define EVERY(state) (UINT64_C(0x0101010101010101) * (uint64_t)(state))
 
@@ -28,6 +30,7 @@ void lease_grant(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool
         const struct part part = part_at(at, page + n_pages);
         uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
         uint64_t granted;
+        store_hook();
         do {
             granted = (word & ~part.mask) | (state & part.mask);
             /* Release: pairs with lease_take(); what stood in the table stands there before. */
@@ -63,6 +66,7 @@ static struct part part_revoke(_Atomic uint64_t *states, const struct part *part
 {
     uint64_t word = atomic_load_explicit(&states[part->word], memory_order_relaxed);
     struct part stretch;
+    store_hook();
     do {
         stretch = mask_first(part->word, free_mask(word) & part->mask);
         if (stretch.n_pages == 0) {
@@ -96,6 +100,7 @@ void lease_forget(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 {
     for (uint32_t at = page; at < page + n_pages;) {
         const struct part part = part_at(at, page + n_pages);
+        store_hook();
         /* Release: pairs with nothing; the table said so before. */
         (void)atomic_fetch_and_explicit(&states[part.word], ~part.mask, memory_order_release);
         at += part.n_pages;

@@ -325,7 +325,8 @@ void ledger_slab_rebuild(struct ledger *ledger, uint32_t page)
             head->n_used++;
             continue;
         }
-        store_prepare_u32(&entries[index].born, head->free);
+        /* Relaxed: derived, like all that is written here; nobody relies on it after a kill. */
+        atomic_store_explicit(&entries[index].born, head->free, memory_order_relaxed);
         head->free = (uint16_t)(index + 1);
     }
 }

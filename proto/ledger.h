@@ -301,6 +301,13 @@ static inline struct ledger_entry *ledger_entries(const struct ledger *ledger, u
 uint32_t ledger_take(struct ledger *ledger, uint32_t page, uint64_t num_bytes, uint32_t reason,
                      uint32_t born, uint32_t holder);
 
+/** ledger_next() - the number of the block that ledger_take() takes next */
+static inline uint32_t ledger_next(const struct ledger *ledger, uint32_t page)
+{
+    const struct ledger_head *head = &ledger->heads[page];
+    return head->free != 0 ? head->free - UINT32_C(1) : head->n_carved;
+}
+
 /** ledger_give() - retire a block's entry and put the block back into its slab */
 void ledger_give(struct ledger *ledger, const struct ledger_block *block);
 

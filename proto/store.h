@@ -12,21 +12,33 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#ifdef KMEM_STORE_HOOK
+/** store_hook() - a test may end the program here, before any of its stores: tests/crash */
+void store_hook(void);
+#else
+static inline void store_hook(void)
+{
+}
+#endif
+
 /** store_commit() - the store that makes what was prepared true */
 static inline void store_commit(_Atomic uint64_t *where, uint64_t value)
 {
+    store_hook();
     atomic_store_explicit(where, value, memory_order_release);
 }
 
 /** store_prepare_u64() - a store that means nothing until a commit follows */
 static inline void store_prepare_u64(_Atomic uint64_t *where, uint64_t value)
 {
+    store_hook();
     atomic_store_explicit(where, value, memory_order_release);
 }
 
 /** store_prepare_u32() - the same for half a word */
 static inline void store_prepare_u32(_Atomic uint32_t *where, uint32_t value)
 {
+    store_hook();
     atomic_store_explicit(where, value, memory_order_release);
 }
 

@@ -51,6 +51,16 @@ static struct {
 
 /* -------------------------------------------------------------------------- processes ---- */
 
+static void read_file(const char *path, char *text, size_t text_bytes)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? 0 : read(fd, text, text_bytes - 1);
+    text[n > 0 ? n : 0] = '\0';
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
 static void set_or_unset(const char *name, const char *value)
 {
     if (value != NULL) {
@@ -78,6 +88,28 @@ static void apply_setting(const struct daemon_setting *setting)
     (void)setenv("ASAN_OPTIONS", options, 1);
 }
 
+/* As a service manager passes what it has kept: sd_listen_fds(3). */
+static void pass_descriptors(const struct daemon_setting *setting)
+{
+    char number[24];
+    if (setting->n_fds == 0) {
+        return;
+    }
+    (void)snprintf(number, sizeof(number), "%u", setting->n_fds);
+    (void)setenv("LISTEN_FDS", number, 1);
+    (void)snprintf(number, sizeof(number), "%d", (int)getpid());
+    (void)setenv("LISTEN_PID", number, 1);
+    (void)setenv("LISTEN_FDNAMES", setting->fd_names, 1);
+}
+
+/* Moves the descriptors to be passed to 3 and up; the numbers they have are far above. */
+static void place_descriptors(const struct daemon_setting *setting)
+{
+    for (unsigned int i = 0; i < setting->n_fds; i++) {
+        (void)dup2(setting->fds[i], 3 + (int)i);
+    }
+}
+
 KMEM_NORETURN static void become_daemon(const struct daemon_setting *setting,
                                         const char *const *arguments, int out_fd,
                                         const char *log_path)
@@ -86,10 +118,13 @@ KMEM_NORETURN static void become_daemon(const struct daemon_setting *setting,
     const int log_fd = open(log_path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
     (void)dup2(out_fd, STDOUT_FILENO);
     (void)dup2(log_fd, STDERR_FILENO);
-    (void)close_range(3, ~0U, 0);
+    place_descriptors(setting);
+    (void)close_range(3 + setting->n_fds, ~0U, 0);
     apply_setting(setting);
-    (void)execv(harness_program("kmemd"), (char *const *)arguments);
-    (void)fprintf(stderr, "%s: %s\n", harness_program("kmemd"), strerror(errno));
+    const char *const program = setting->program ? setting->program : harness_program("kmemd");
+    pass_descriptors(setting);
+    (void)execv(program, (char *const *)arguments);
+    (void)fprintf(stderr, "%s: %s\n", program, strerror(errno));
     _exit(127);
 }
 
@@ -108,6 +143,16 @@ static struct process start_process(const struct daemon_setting *setting,
     (void)fcntl(out_fds[0], F_SETFL, O_NONBLOCK);
     return (struct process){
         .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .out_fd = out_fds[0]};
+}
+
+/* The keeper's only child; 0: it has none just now. */
+static pid_t server_of(pid_t keeper)
+{
+    char path[80];
+    char text[64];
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)keeper, (int)keeper);
+    read_file(path, text, sizeof(text));
+    return (pid_t)strtol(text, NULL, 10);
 }
 
 /* Return: the exit status, 128 + the signal, or -1 if it had to be killed. */
@@ -147,16 +192,6 @@ static void read_line(const struct process *process, char *line, size_t line_byt
     }
 }
 
-static void read_file(const char *path, char *text, size_t text_bytes)
-{
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    const ssize_t n = fd < 0 ? 0 : read(fd, text, text_bytes - 1);
-    text[n > 0 ? n : 0] = '\0';
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-}
-
 /* ------------------------------------------------------------- the daemon that serves ---- */
 
 static void remember_idle(void)
@@ -166,7 +201,7 @@ static void remember_idle(void)
     (void)usage_take();
     /* A connection that was closed is seen by the daemon a moment later. */
     harness_sleep_ms(20);
-    served.fds_at_start = harness_count_fds(served.process.pid);
+    served.fds_at_start = daemon_fds();
     served.memory_kib_at_start = daemon_memory_kib();
     served.free_bytes_at_start = usage_take().free_bytes;
 }
@@ -215,6 +250,13 @@ void daemon_stop(void)
     expect_true(!harness_matches(daemon_log(), "runtime error:|Sanitizer"));
 }
 
+void daemon_kill_server(void)
+{
+    const pid_t pid = daemon_server_pid();
+    expect_call(pid > 0 && kill(pid, SIGKILL) == 0);
+    expect_soon(daemon_server_pid() > 0 && daemon_server_pid() != pid, READY_TIMEOUT_MS);
+}
+
 void daemon_kill(void)
 {
     expect_call(kill(served.process.pid, SIGKILL) == 0);
@@ -236,9 +278,14 @@ const char *daemon_ready_line(void)
     return served.ready_line;
 }
 
+pid_t daemon_server_pid(void)
+{
+    return server_of(served.process.pid);
+}
+
 unsigned int daemon_fds(void)
 {
-    return harness_count_fds(served.process.pid);
+    return harness_count_fds(served.process.pid) + harness_count_fds(daemon_server_pid());
 }
 
 unsigned int daemon_fds_at_start(void)
@@ -256,11 +303,11 @@ uint64_t daemon_free_bytes_at_start(void)
     return served.free_bytes_at_start;
 }
 
-uint64_t daemon_cpu_ms(void)
+static uint64_t cpu_ms(pid_t pid)
 {
     char path[64];
     char text[1024];
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)served.process.pid);
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     read_file(path, text, sizeof(text));
     /* The command, in parentheses, may hold blanks. Fields 14 and 15 are the two times. */
     char *at = strrchr(text, ')');
@@ -287,10 +334,10 @@ static const char *path_of_memfd(const char *number, const char *kind)
     return strncmp(target, wanted, strlen(wanted)) == 0 ? path : "";
 }
 
-static DIR *open_directory_of_daemon(const char *name)
+static DIR *open_directory_of(pid_t pid, const char *name)
 {
     char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)served.process.pid, name);
+    (void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
     DIR *const entries = opendir(path);
     if (entries == NULL) {
         fail("%s: %s", path, strerror(errno));
@@ -298,9 +345,14 @@ static DIR *open_directory_of_daemon(const char *name)
     return entries;
 }
 
+uint64_t daemon_cpu_ms(void)
+{
+    return cpu_ms(served.process.pid) + cpu_ms(daemon_server_pid());
+}
+
 int daemon_open_segment(void)
 {
-    DIR *const entries = open_directory_of_daemon("fd");
+    DIR *const entries = open_directory_of(served.process.pid, "fd");
     const struct dirent *entry;
     int segment_fd = -1;
     while (segment_fd < 0 && (entry = readdir(entries)) != NULL) {
@@ -319,7 +371,7 @@ int daemon_open_segment(void)
 
 uint64_t daemon_ledger_bytes(void)
 {
-    DIR *const entries = open_directory_of_daemon("fd");
+    DIR *const entries = open_directory_of(served.process.pid, "fd");
     const struct dirent *entry;
     uint64_t num_bytes = 0;
     while ((entry = readdir(entries)) != NULL) {
@@ -344,28 +396,37 @@ static uint64_t read_number_after(const char *path, const char *word)
     return strtoull(line + strlen(word), NULL, 10);
 }
 
-uint64_t daemon_memory_kib(void)
+static uint64_t memory_kib(pid_t pid)
 {
     char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)served.process.pid);
+    (void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
     return read_number_after(path, "RssAnon:");
 }
 
-uint64_t daemon_wakeups(void)
+uint64_t daemon_memory_kib(void)
 {
-    DIR *const entries = open_directory_of_daemon("task");
+    return memory_kib(served.process.pid) + memory_kib(daemon_server_pid());
+}
+
+static uint64_t wakeups(pid_t pid)
+{
+    DIR *const entries = open_directory_of(pid, "task");
     const struct dirent *entry;
     uint64_t n_wakeups = 0;
     while ((entry = readdir(entries)) != NULL) {
         char path[PATH_MAX];
         if (entry->d_name[0] != '.') {
-            (void)snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)served.process.pid,
-                           entry->d_name);
+            (void)snprintf(path, sizeof(path), "/proc/%d/task/%s/status", (int)pid, entry->d_name);
             n_wakeups += read_number_after(path, "\nvoluntary_ctxt_switches:");
         }
     }
     (void)closedir(entries);
     return n_wakeups;
+}
+
+uint64_t daemon_wakeups(void)
+{
+    return wakeups(served.process.pid) + wakeups(daemon_server_pid());
 }
 
 const char *daemon_log(void)

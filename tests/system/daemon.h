@@ -2,6 +2,8 @@
 /*
  * daemon.h - start kmemd, stop it, and look at it from outside
  *
+ * A daemon is two processes, the keeper and its server. Figures are those of both.
+ *
  * A test has one daemon at a time that serves it: the one that daemon_start() started. Clients find
  * it through $KMEM_SOCKET. Others, which are to be refused, run with daemon_try().
  */
@@ -20,6 +22,10 @@ struct daemon_setting {
     const char *notify_socket; /* $NOTIFY_SOCKET */
     const char *runtime_dir;   /* $XDG_RUNTIME_DIR; NULL: unset */
     unsigned int hold_ms;      /* daemon_try(): how long a daemon that got ready is let run */
+    const char *program;       /* its path; NULL: kmemd of this build */
+    const int *fds;            /* n_fds descriptors to be passed, as a service manager does */
+    unsigned int n_fds;
+    const char *fd_names; /* $LISTEN_FDNAMES */
 };
 
 /**
@@ -34,9 +40,16 @@ void daemon_start_as(const struct daemon_setting *setting, const char *const *op
 /** daemon_stop() - SIGTERM; wants exit status 0 in 5 s, the socket gone, nothing more on stdout */
 void daemon_stop(void);
 
-/** daemon_kill() - SIGKILL: nothing is cleaned up. daemon_start() may follow. */
+/** daemon_kill() - SIGKILL to the keeper: nothing is cleaned up. daemon_start() may follow. */
 void daemon_kill(void);
 
+/** daemon_kill_server() - SIGKILL to the server, and wait until there is another */
+void daemon_kill_server(void);
+
+/** daemon_server_pid() - of the process that answers; 0: there is none just now */
+pid_t daemon_server_pid(void);
+
+/** daemon_pid() - of the process that was started: the keeper */
 pid_t daemon_pid(void);
 const char *daemon_socket(void);
 const char *daemon_ready_line(void);

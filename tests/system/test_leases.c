@@ -483,18 +483,18 @@ static void hold_blocks_and_exec(const void *argument)
     fail("execl: %s", strerror(errno));
 }
 
-static void test_exec_leaves_leased_blocks_in_the_ledger(void)
+/* The new program says Hello without the nonce: it is another client, the former one has ended. */
+static void test_exec_and_a_call_end_the_client_that_was(void)
 {
     daemon_start(NULL, NULL);
     struct client client = client_start(hold_blocks_and_exec, NULL);
     wait_for_its_stop(&client);
-    expect_ledger_row("before exec", 300, 30000);
+    expect_usage(200000, 2000);
     expect_ledger_row("after exec", 2000, 200000);
     expect_ledger_sound(); /* none overlaps another */
     client_continue(&client);
     wait_for_its_stop(&client);
-    expect_usage(30000, 300);
-    expect_ledger_row("before exec", 300, 30000);
+    expect_usage(0, 0);
     expect_ledger_sound();
     client_continue(&client);
     client_end(&client);
@@ -546,7 +546,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_reused_buffer_with_new_text_is_a_new_reason, 10),
     SYSTEM_TEST(test_sites_name_their_reasons_after_a_close, 10),
     SYSTEM_TEST(test_sites_name_their_reasons_in_a_forked_child, 10),
-    SYSTEM_TEST(test_exec_leaves_leased_blocks_in_the_ledger, 10),
+    SYSTEM_TEST(test_exec_and_a_call_end_the_client_that_was, 10),
     SYSTEM_TEST(test_ages_of_leased_blocks_are_those_of_a_clock, 10),
     SYSTEM_TEST(test_killed_client_with_leases_has_an_obituary_by_reason, 10),
     SYSTEM_TEST(test_quota_stops_one_client_and_nobody_else, 20),

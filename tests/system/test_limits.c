@@ -390,7 +390,7 @@ static void test_more_connections_than_descriptors_disturb_nobody(void)
     struct client crowd = client_start(connect_as_often_as_possible, &n_connections);
     harness_note("%llu of %u connected", (unsigned long long)client_hear(&crowd), n_connections);
     harness_sleep_ms(500);
-    expect_at_most(daemon_fds(), setting.max_fds);
+    expect_at_most(daemon_fds(), 2 * (uint64_t)setting.max_fds); /* of two processes */
     client_kill(&crowd);
     end_bystander(&bystander);
     expect_balanced();
@@ -418,7 +418,7 @@ static void test_one_process_takes_one_place_however_often_it_connects(void)
     struct client client = client_start(join_again_and_again, NULL);
     client_hear(&client);
     expect_equal(usage_take().clients, 1);
-    expect_usage(44, 1);
+    expect_usage(0, 0); /* who comes without its nonce has forgotten what it held */
     client_tell(&client, 1);
     client_end(&client);
     expect_balanced();

@@ -245,7 +245,7 @@ static void speak_over_two_connections(const void *argument)
     (void)argument;
     const int first_fd = wire_member();
     const uint64_t offset = wire_allocate(first_fd, 44, "over the first");
-    const int second_fd = wire_member();
+    const int second_fd = wire_member_again();
     uint64_t num_bytes = 0;
     expect_equal(wire_size_of(second_fd, offset, &num_bytes), 0);
     expect_equal(num_bytes, 44);
@@ -261,7 +261,7 @@ static void speak_over_two_connections(const void *argument)
     expect_usage(0, 0);
 }
 
-static void test_second_connection_of_a_process_takes_over(void)
+static void test_second_connection_with_the_nonce_takes_over(void)
 {
     converse(speak_over_two_connections);
 }
@@ -302,7 +302,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_release_of_anothers_free_interior_twice_wild, 10),
     SYSTEM_TEST(test_descriptors_from_a_peer_are_not_kept, 10),
     SYSTEM_TEST(test_half_close_after_a_request_is_answered, 10),
-    SYSTEM_TEST(test_second_connection_of_a_process_takes_over, 10),
+    SYSTEM_TEST(test_second_connection_with_the_nonce_takes_over, 10),
     SYSTEM_TEST(test_leaving_and_joining_again_at_once, 20),
     SYSTEM_TEST(test_pipelined_requests_are_answered_in_order, 30),
 };

@@ -180,10 +180,17 @@ void wire_free(Kmem__Response *response)
 Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role,
                            struct wire_descriptors *ret_descriptors)
 {
+    return wire_hello_again(fd, version, role, 0, ret_descriptors);
+}
+
+Kmem__Response *wire_hello_again(int fd, uint32_t version, Kmem__Role role, uint64_t nonce,
+                                 struct wire_descriptors *ret_descriptors)
+{
     Kmem__Hello hello = KMEM__HELLO__INIT;
     Kmem__Request request = KMEM__REQUEST__INIT;
     hello.version = version;
     hello.role = role;
+    hello.resume_nonce = nonce;
     request.id = 1;
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &hello;
@@ -211,14 +218,63 @@ static void expect_file_bytes(int fd, uint64_t num_bytes)
     expect_equal(status.st_size, num_bytes);
 }
 
-static int connect_as(Kmem__Role role, struct wire_descriptors *descriptors)
+/* What the last Welcome of a member said. */
+static struct wire_welcome last_welcome;
+
+static bool is_busy(const Kmem__Response *response)
 {
-    const int fd = wire_connect();
-    Kmem__Response *const response = wire_hello(fd, PROTOCOL_VERSION, role, descriptors);
+    return response->body_case == KMEM__RESPONSE__BODY_ERROR &&
+           response->error->code == KMEM__ERROR_CODE__ERROR_BUSY;
+}
+
+/* Hello, again and again while the daemon asks to come again. Return: the answer. */
+static Kmem__Response *introduce(int *ret_fd, Kmem__Role role, uint64_t nonce,
+                                 struct wire_descriptors *descriptors)
+{
+    const uint64_t until_us = harness_now_us() + WIRE_TIMEOUT_MS * UINT64_C(1000);
+    for (;;) {
+        *ret_fd = wire_connect();
+        Kmem__Response *const response =
+            wire_hello_again(*ret_fd, PROTOCOL_VERSION, role, nonce, descriptors);
+        if (!is_busy(response) || harness_now_us() > until_us) {
+            return response;
+        }
+        wire_free(response);
+        (void)close(*ret_fd);
+        harness_sleep_ms(2);
+    }
+}
+
+static void remember_welcome(const Kmem__Welcome *welcome)
+{
+    last_welcome = (struct wire_welcome){
+        .nonce = welcome->resume_nonce,
+        .instance = welcome->instance,
+        .slot = welcome->slot,
+        .resumed = welcome->resumed,
+        .n_direct_blocks = welcome->n_direct_blocks,
+        .direct_bytes = welcome->direct_bytes,
+        .leased_pages = welcome->leased_pages,
+        .last_serial = welcome->last_serial,
+    };
+}
+
+const struct wire_welcome *wire_welcome(void)
+{
+    return &last_welcome;
+}
+
+static int connect_as(Kmem__Role role, uint64_t nonce, struct wire_descriptors *descriptors)
+{
+    int fd;
+    Kmem__Response *const response = introduce(&fd, role, nonce, descriptors);
     if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
         fail("Hello: %s", response->error->message);
     }
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME);
+    if (role == KMEM__ROLE__ROLE_MEMBER) {
+        remember_welcome(response->welcome);
+    }
     expect_equal(descriptors->n_fds, role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS : 0);
     expect_equal(response->welcome->n_descriptors, descriptors->n_fds);
     if (descriptors->n_fds > 0) {
@@ -235,12 +291,21 @@ static int connect_as(Kmem__Role role, struct wire_descriptors *descriptors)
 int wire_observer(void)
 {
     struct wire_descriptors none;
-    return connect_as(KMEM__ROLE__ROLE_OBSERVER, &none);
+    return connect_as(KMEM__ROLE__ROLE_OBSERVER, 0, &none);
 }
 
 int wire_member_with(struct wire_descriptors *ret_descriptors)
 {
-    return connect_as(KMEM__ROLE__ROLE_MEMBER, ret_descriptors);
+    return connect_as(KMEM__ROLE__ROLE_MEMBER, 0, ret_descriptors);
+}
+
+int wire_member_again(void)
+{
+    struct wire_descriptors descriptors;
+    const int fd = connect_as(KMEM__ROLE__ROLE_MEMBER, last_welcome.nonce, &descriptors);
+    expect_true(last_welcome.resumed);
+    wire_close_descriptors(&descriptors);
+    return fd;
 }
 
 int wire_member(void)
@@ -249,6 +314,13 @@ int wire_member(void)
     const int fd = wire_member_with(&descriptors);
     wire_close_descriptors(&descriptors);
     return fd;
+}
+
+static uint64_t serial;
+
+void wire_serial(uint64_t number)
+{
+    serial = number;
 }
 
 uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_t reason_bytes,
@@ -260,6 +332,7 @@ uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
     allocate.reason.len = reason_bytes;
     request.id = 2;
+    request.serial = serial;
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &allocate;
     Kmem__Response *const response = wire_ask(fd, &request);
@@ -269,6 +342,23 @@ uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_
     const uint64_t offset = refused ? 0 : response->allocated->offset;
     wire_free(response);
     return offset;
+}
+
+uint32_t wire_lease(int fd, uint32_t n_pages)
+{
+    Kmem__Lease lease = KMEM__LEASE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    lease.n_pages = n_pages;
+    request.id = 4;
+    request.serial = serial;
+    request.body_case = KMEM__REQUEST__BODY_LEASE;
+    request.lease = &lease;
+    Kmem__Response *const response = wire_ask(fd, &request);
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEASED);
+    expect_equal(response->leased->n_pages, n_pages);
+    const uint32_t page = response->leased->page;
+    wire_free(response);
+    return page;
 }
 
 uint64_t wire_allocate(int fd, uint64_t num_bytes, const char *reason)
@@ -286,6 +376,7 @@ Kmem__ErrorCode wire_release(int fd, uint64_t offset)
     Kmem__Request request = KMEM__REQUEST__INIT;
     release.offset = offset;
     request.id = 3;
+    request.serial = serial;
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &release;
     Kmem__Response *const response = wire_ask(fd, &request);

@@ -39,11 +39,33 @@ enum { WIRE_SEGMENT, WIRE_LEDGER, WIRE_CLOCK };
 /** wire_member_with() - as a member that keeps what comes; wire_close_descriptors() */
 int wire_member_with(struct wire_descriptors *ret_descriptors);
 
+/* What a Welcome says to a member. */
+struct wire_welcome {
+    uint64_t nonce;
+    uint64_t instance;
+    uint32_t slot;
+    bool resumed;
+    uint64_t n_direct_blocks;
+    uint64_t direct_bytes;
+    uint64_t leased_pages;
+    uint64_t last_serial;
+};
+
+/** wire_welcome() - what the last one of this process said */
+const struct wire_welcome *wire_welcome(void);
+
+/** wire_member_again() - as the member that this process was welcomed as last */
+int wire_member_again(void);
+
 void wire_close_descriptors(struct wire_descriptors *descriptors);
 
 /** wire_hello() - send Hello. Return: the answer; what came with it is the caller's to close. */
 Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role,
                            struct wire_descriptors *ret_descriptors);
+
+/** wire_hello_again() - the same, with the nonce that an earlier Welcome gave */
+Kmem__Response *wire_hello_again(int fd, uint32_t version, Kmem__Role role, uint64_t nonce,
+                                 struct wire_descriptors *ret_descriptors);
 
 /** wire_send_bytes() - send bytes as they are; a peer that closes is no failure */
 void wire_send_bytes(int fd, const void *bytes, size_t n_bytes);
@@ -59,6 +81,12 @@ Kmem__Response *wire_try_receive(int fd);
 
 Kmem__Response *wire_ask(int fd, const Kmem__Request *request);
 void wire_free(Kmem__Response *response);
+
+/** wire_serial() - of the changes that are asked for from now on; 0: they have none */
+void wire_serial(uint64_t number);
+
+/** wire_lease() - want exactly n_pages. Return: the first */
+uint32_t wire_lease(int fd, uint32_t n_pages);
 
 /* Requests by name. Return: the offset, or 0 and the error's code in *ret_error. */
 uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_t reason_bytes,

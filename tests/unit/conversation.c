@@ -47,6 +47,7 @@ static int outcome_check(const struct conversation *conversation, uint64_t id, i
 static int ask(struct conversation *conversation, struct peer *peer, Kmem__Request *request)
 {
     request->id = conversation->next_id++;
+    request->serial = conversation->serial;
     const int outcome = dispatch(conversation->core, peer, request, conversation_now(conversation),
                                  conversation->reply);
     return outcome_check(conversation, request->id, outcome);
@@ -63,6 +64,16 @@ int ask_hello(struct conversation *conversation, struct peer *peer, uint32_t ver
     ASK(hello, HELLO);
     hello.version = version;
     hello.role = (Kmem__Role)role;
+    return ask(conversation, peer, &request);
+}
+
+int ask_resume(struct conversation *conversation, struct peer *peer, uint64_t nonce)
+{
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    ASK(hello, HELLO);
+    hello.version = PROTOCOL_VERSION;
+    hello.role = KMEM__ROLE__ROLE_MEMBER;
+    hello.resume_nonce = nonce;
     return ask(conversation, peer, &request);
 }
 
@@ -187,7 +198,7 @@ int ask_continue(struct conversation *conversation, struct peer *peer)
 void peer_open(struct peer *peer, uint32_t pid)
 {
     const struct client_identity identity = fixture_identity(pid);
-    peer_init(peer, &identity);
+    peer_init(peer, &identity, FIXTURE_NONCE(pid));
 }
 
 void peer_open_member(struct conversation *conversation, struct peer *peer, uint32_t pid)

@@ -18,6 +18,7 @@ struct conversation {
     struct core *core; /* the fixture's */
     struct reply *reply;
     uint64_t next_id;
+    uint64_t serial; /* of the requests that follow; 0: they have none */
 };
 
 void conversation_init(struct conversation *conversation, uint32_t n_pages, uint32_t limit);
@@ -38,6 +39,8 @@ void peer_close(struct conversation *conversation, struct peer *peer);
 
 /* Each asks, and returns the outcome; the response is in conversation->reply. */
 int ask_hello(struct conversation *conversation, struct peer *peer, uint32_t version, int role);
+/** ask_resume() - Hello as a member that comes back */
+int ask_resume(struct conversation *conversation, struct peer *peer, uint64_t nonce);
 int ask_allocate(struct conversation *conversation, struct peer *peer, uint64_t num_bytes,
                  const void *reason, size_t n_reason_bytes);
 int ask_release(struct conversation *conversation, struct peer *peer, uint64_t offset);

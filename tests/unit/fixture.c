@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/recover.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 
@@ -31,7 +32,7 @@ void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_li
     fixture->state_base = mmap(NULL, fixture->state_bytes, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     assert_ptr_not_equal(fixture->state_base, MAP_FAILED);
-    const struct core_config config = {
+    fixture->config = (struct core_config){
         .segment_name = FIXTURE_NAME,
         .n_pages = n_pages,
         .clients_limit = clients_limit,
@@ -41,8 +42,25 @@ void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_li
         .told_user = fixture,
     };
     ledger_layout_init(&fixture->ledger_layout, n_pages);
-    assert_int_equal(core_init(&fixture->core, &config, fixture->state_base, FIXTURE_BORN_MS), 0);
+    assert_int_equal(
+        core_init(&fixture->core, &fixture->config, fixture->state_base, FIXTURE_BORN_MS), 0);
     assert_int_equal(core_check(&fixture->core), 0);
+}
+
+_Atomic uint64_t *fixture_states(uint32_t slot, void *user)
+{
+    struct fixture *fixture = user;
+    assert_true(slot < FIXTURE_LEDGERS);
+    return fixture->ledgers[slot].states;
+}
+
+int fixture_restart(struct fixture *fixture, char *ret_why)
+{
+    core_abandon(&fixture->core);
+    const int r = recover(&fixture->core, &fixture->config, fixture->state_base, fixture_states,
+                          fixture, fixture->now_ms, ret_why, FIXTURE_WHY_BYTES);
+    assert_true(r != 0 || core_check(&fixture->core) == 0);
+    return r;
 }
 
 void fixture_fini(struct fixture *fixture)
@@ -77,7 +95,8 @@ struct client *fixture_join(struct fixture *fixture, uint32_t pid)
 {
     const struct client_identity identity = fixture_identity(pid);
     struct client *client;
-    assert_int_equal(core_join(&fixture->core, &identity, fixture->now_ms, &client), 0);
+    assert_int_equal(
+        core_join(&fixture->core, &identity, FIXTURE_NONCE(pid), fixture->now_ms, &client), 0);
     return client;
 }
 

@@ -14,9 +14,12 @@
 #define FIXTURE_BORN_MS UINT64_C(1000000)
 /* So many of its clients, those of the lowest slots, can have ledgers. */
 #define FIXTURE_LEDGERS 64
+/* By which its processes are known again. */
+#define FIXTURE_NONCE(pid) (UINT64_C(0x1000000) + (pid))
 
 struct fixture {
     struct core core;
+    struct core_config config;
     void *state_base;
     uint64_t state_bytes;
     uint64_t now_ms; /* what the functions below take for the present */
@@ -33,6 +36,16 @@ void fixture_fini(struct fixture *fixture);
 
 /** fixture_identity() - the process `pid`: user 1000 + pid % 3, command "worker-PID" */
 struct client_identity fixture_identity(uint32_t pid);
+
+/**
+ * fixture_restart() - another core goes on with the state that this one leaves behind
+ * Return: what recover() returns; ret_why has FIXTURE_WHY_BYTES.
+ */
+int fixture_restart(struct fixture *fixture, char *ret_why);
+#define FIXTURE_WHY_BYTES 256
+
+/** fixture_states() - recover_states_fn: whoever was not given a ledger has lost it */
+_Atomic uint64_t *fixture_states(uint32_t slot, void *user);
 
 struct client *fixture_join(struct fixture *fixture, uint32_t pid);
 

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/memfile.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
 
@@ -30,6 +31,8 @@ static char path[80];
 static struct options options;
 static uv_pipe_t listening;
 static unsigned n_fds;
+static int keeper_fd;          /* the other end of the tether */
+static uint64_t session_nonce; /* of the client that this process is; 0: it is none */
 
 /* ------------------------------------------------------------------------------ the server ---- */
 
@@ -54,6 +57,31 @@ static void listen_in_private(void)
     assert_int_equal(uv_pipe_init(&session_server.loop, &listening, 0), 0);
     assert_int_equal(uv_pipe_bind(&listening, path), 0);
     assert_int_equal(uv_listen((uv_stream_t *)&listening, 64, connected), 0);
+}
+
+/* What the server says to its keeper. */
+static void keeper_told(const struct control_message *message, void *user)
+{
+    (void)user;
+    control_close_fds(message);
+}
+
+static void keeper_open(void)
+{
+    int ends[2];
+    assert_int_equal(control_pair(ends), 0);
+    keeper_fd = ends[0];
+    session_nonce = 0;
+    assert_int_equal(
+        tether_open(&session_server.tether, &session_server.loop, ends[1], keeper_told, NULL), 0);
+}
+
+static void keeper_listen(void)
+{
+    struct control_message message;
+    while (control_receive(keeper_fd, &message) == 0) {
+        control_close_fds(&message);
+    }
 }
 
 int session_setup(void **state)
@@ -89,7 +117,11 @@ int session_setup(void **state)
     assert_int_equal(uv_loop_init(&server->loop), 0);
     assert_int_equal(reaper_init(&server->reaper, &server->loop, died, NULL), 0);
     assert_int_equal(core_init(&server->core, &config, server->state_base, 0), 0);
-    assert_int_equal(ledgers_init(&server->ledgers, config.segment_name, SESSION_PAGES), 0);
+    const int clock_fd = memfile_open("session", "clock", CLOCK_BYTES);
+    assert_int_equal(ledgers_init(&server->ledgers, config.segment_name, SESSION_PAGES, clock_fd),
+                     0);
+    assert_int_equal(close(clock_fd), 0);
+    keeper_open();
     assert_int_equal(uv_idle_init(&server->loop, &server->idle), 0);
     server->idle.data = server;
     assert_int_equal(uv_timer_init(&server->loop, &server->clock), 0);
@@ -131,7 +163,9 @@ int session_teardown(void **state)
     uv_close((uv_handle_t *)&server->idle, NULL);
     uv_close((uv_handle_t *)&server->clock, NULL);
     uv_close((uv_handle_t *)&listening, NULL);
+    tether_close(&server->tether);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    assert_int_equal(close(keeper_fd), 0);
     assert_int_equal(server->n_sessions, 0);
     assert_int_equal(core_check(&server->core), 0);
     assert_int_equal(core_free_bytes(&server->core), (SESSION_PAGES - 1) * PAGE_BYTES);
@@ -159,6 +193,7 @@ uv_stream_t *session_listening(void)
 void turn(void)
 {
     (void)uv_run(&session_server.loop, UV_RUN_NOWAIT);
+    keeper_listen();
 }
 
 /* ----------------------------------------------------------------------------- connections ---- */
@@ -238,6 +273,16 @@ static bool receive_all(int fd, unsigned char *bytes, size_t n_bytes, int *ret_f
     return true;
 }
 
+/* Who this process is to the server. */
+static void nonce_learn(const Kmem__Response *response)
+{
+    if (response->body_case == KMEM__RESPONSE__BODY_WELCOME && response->welcome->resume_nonce) {
+        session_nonce = response->welcome->resume_nonce;
+    } else if (response->body_case == KMEM__RESPONSE__BODY_FAREWELL) {
+        session_nonce = 0;
+    }
+}
+
 const Kmem__Response *hear_with_descriptors(int fd, int *ret_fds)
 {
     static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
@@ -256,6 +301,7 @@ const Kmem__Response *hear_with_descriptors(int fd, int *ret_fds)
     const ProtobufCMessage *message =
         frame_decode(&arena, &kmem__response__descriptor, frame + FRAME_HEADER_BYTES, length);
     assert_non_null(message);
+    nonce_learn((const Kmem__Response *)message);
     return (const Kmem__Response *)message;
 }
 
@@ -290,6 +336,7 @@ void say_hello(int fd, Kmem__Role role)
     REQUEST(hello, HELLO);
     hello.version = PROTOCOL_VERSION;
     hello.role = role;
+    hello.resume_nonce = session_nonce;
     say(fd, &request);
 }
 

@@ -48,7 +48,7 @@ static struct client *add(uint32_t pid)
 {
     const struct client_identity identity = identity_of(pid);
     struct client *client;
-    assert_int_equal(clients_add(&clients, &identity, 5, &client), 0);
+    assert_int_equal(clients_add(&clients, &identity, 7, 5, &client), 0);
     assert_int_equal(clients_check(&clients), 0);
     return client;
 }
@@ -86,7 +86,7 @@ static void test_clients_add_terminates_the_command(void **state)
     memset(identity.command, 'x', sizeof(identity.command));
     struct client *client;
 
-    assert_int_equal(clients_add(&clients, &identity, 0, &client), 0);
+    assert_int_equal(clients_add(&clients, &identity, 7, 0, &client), 0);
 
     assert_int_equal(strlen(client->identity.command), COMMAND_BYTES - 1);
 }
@@ -101,13 +101,13 @@ static void test_clients_add_beyond_the_limit_is_full(void **state)
     }
     struct client *client = NULL;
 
-    assert_int_equal(clients_add(&clients, &identity, 0, &client), CLIENTS_E_FULL);
+    assert_int_equal(clients_add(&clients, &identity, 7, 0, &client), CLIENTS_E_FULL);
 
     assert_null(client);
     clients_end(&clients, last, false, 0); /* what it held is not back yet */
-    assert_int_equal(clients_add(&clients, &identity, 0, &client), CLIENTS_E_FULL);
+    assert_int_equal(clients_add(&clients, &identity, 7, 0, &client), CLIENTS_E_FULL);
     clients_remove(&clients, last);
-    assert_int_equal(clients_add(&clients, &identity, 0, &client), 0);
+    assert_int_equal(clients_add(&clients, &identity, 7, 0, &client), 0);
     assert_int_equal(clients_check(&clients), 0);
 }
 
@@ -120,11 +120,11 @@ static void test_clients_add_up_to_the_largest_limit(void **state)
     struct client *client = NULL;
 
     for (uint32_t i = 0; i < CLIENTS_MAX; i++) {
-        assert_int_equal(clients_add(&clients, &identity, 0, &client), 0);
+        assert_int_equal(clients_add(&clients, &identity, 7, 0, &client), 0);
     }
 
     assert_int_equal(client->slot, CLIENTS_MAX - 1);
-    assert_int_equal(clients_add(&clients, &identity, 0, &client), CLIENTS_E_FULL);
+    assert_int_equal(clients_add(&clients, &identity, 7, 0, &client), CLIENTS_E_FULL);
     assert_int_equal(clients_check(&clients), 0);
 }
 

@@ -38,7 +38,7 @@ static int core_teardown(void **state)
 static int join(uint32_t pid, struct client **ret_client)
 {
     const struct client_identity identity = fixture_identity(pid);
-    return core_join(core, &identity, fixture.now_ms, ret_client);
+    return core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, ret_client);
 }
 
 /* n blocks of a size, so many that they fill several slabs. */
@@ -129,7 +129,13 @@ static void test_core_join_beyond_the_limit_is_full(void **state)
     assert_int_equal(core->n_clients_seen, LIMIT);
 }
 
-static void test_core_join_of_a_client_that_comes_back_is_the_same_client(void **state)
+static int resume(uint32_t pid, uint64_t nonce, struct client **ret_client)
+{
+    const struct client_identity identity = fixture_identity(pid);
+    return core_resume(core, &identity, nonce, ret_client);
+}
+
+static void test_core_resume_with_the_nonce_is_the_same_client(void **state)
 {
     (void)state;
     struct client *client = fixture_join(&fixture, 5);
@@ -137,12 +143,67 @@ static void test_core_join_of_a_client_that_comes_back_is_the_same_client(void *
     client->connected = false;
     struct client *again;
 
-    assert_int_equal(join(5, &again), 0);
+    assert_int_equal(resume(5, FIXTURE_NONCE(5), &again), 0);
 
     assert_ptr_equal(again, client);
     assert_true(client->connected);
     assert_int_equal(core->n_clients_seen, 1);
     fixture_release(&fixture, again, off);
+}
+
+static void test_core_resume_with_another_nonce_is_denied(void **state)
+{
+    (void)state;
+    (void)fixture_join(&fixture, 5);
+    struct client *again = NULL;
+
+    assert_int_equal(resume(5, FIXTURE_NONCE(6), &again), CLIENTS_E_DENIED);
+
+    assert_null(again);
+}
+
+static void test_core_resume_of_who_is_no_client_is_gone(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 5);
+    hold(client, 10, 1000);
+    end(client);
+    struct client *again = NULL;
+
+    assert_int_equal(resume(5, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
+    (void)reap_all();
+    assert_int_equal(resume(5, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
+
+    assert_null(again);
+}
+
+static void test_core_join_of_a_client_that_is_connected_is_twice(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 5);
+    hold(client, 10, 1000);
+    struct client *again = NULL;
+
+    assert_int_equal(join(5, &again), CLIENTS_E_TWICE);
+
+    assert_null(again);
+    assert_int_equal(client->n_blocks, 10);
+}
+
+static void test_core_join_of_a_client_without_connection_ends_that_one(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 5);
+    hold(client, 10, 1000);
+    client->connected = false;
+    struct client *again = NULL;
+
+    assert_int_equal(join(5, &again), CLIENTS_E_ENDING);
+
+    assert_int_equal(client->client_state, CLIENT_ENDED);
+    (void)reap_all();
+    assert_int_equal(join(5, &again), 0);
+    assert_int_equal(again->n_blocks, 0);
 }
 
 static void test_core_join_while_its_former_blocks_are_taken_back_is_ending(void **state)
@@ -360,7 +421,11 @@ int main(void)
         CORE_TEST(test_core_fini_with_a_client_is_a_bug),
         CORE_TEST(test_core_tick_counts_from_the_beginning),
         CORE_TEST(test_core_join_beyond_the_limit_is_full),
-        CORE_TEST(test_core_join_of_a_client_that_comes_back_is_the_same_client),
+        CORE_TEST(test_core_resume_with_the_nonce_is_the_same_client),
+        CORE_TEST(test_core_resume_with_another_nonce_is_denied),
+        CORE_TEST(test_core_resume_of_who_is_no_client_is_gone),
+        CORE_TEST(test_core_join_of_a_client_that_is_connected_is_twice),
+        CORE_TEST(test_core_join_of_a_client_without_connection_ends_that_one),
         CORE_TEST(test_core_join_while_its_former_blocks_are_taken_back_is_ending),
         CORE_TEST(test_core_reap_takes_back_what_the_dead_held_and_nothing_else),
         CORE_TEST(test_core_reap_of_one_that_holds_nothing_needs_no_walk),

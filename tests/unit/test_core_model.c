@@ -81,7 +81,8 @@ static void step_join(void)
 {
     struct client *client;
     const struct client_identity identity = fixture_identity(next_pid);
-    const int r = core_join(run.core, &identity, run.fixture.now_ms, &client);
+    const int r =
+        core_join(run.core, &identity, FIXTURE_NONCE(identity.pid), run.fixture.now_ms, &client);
     EXPECT(r == (run.model.n_clients == MODEL_CLIENTS_MAX ? CLIENTS_E_FULL : CLIENTS_OK));
     if (r == 0) {
         model_client_add(&run.model, next_pid++, client);
@@ -95,8 +96,8 @@ static void step_come_back(void)
     struct client *client = NULL;
     if (known) {
         const struct client_identity identity = fixture_identity(known->pid);
-        const int r = core_join(run.core, &identity, run.fixture.now_ms, &client);
-        EXPECT(r == (known->ended ? CLIENTS_E_ENDING : CLIENTS_OK));
+        const int r = core_resume(run.core, &identity, FIXTURE_NONCE(known->pid), &client);
+        EXPECT(r == (known->ended ? CLIENTS_E_GONE : CLIENTS_OK));
         EXPECT(r != 0 || client == known->client);
     }
 }

@@ -149,16 +149,23 @@ static void test_hello_beyond_the_limit_is_LIMIT(void **state)
     peer_close(&talk, &third);
 }
 
-static void test_hello_of_a_client_whose_connection_was_lost_is_that_client(void **state)
+static void test_hello_with_the_nonce_of_a_lost_connection_is_that_client(void **state)
 {
     (void)state;
     const uint64_t offset = allocate(&alice, 100, "mine");
     const uint32_t slot = alice.client->slot;
+    const uint64_t nonce = alice.client->nonce;
     peer_close(&talk, &alice);
     assert_false(clients_get(&talk.core->clients, slot)->connected);
 
-    peer_open_member(&talk, &alice, 1);
+    peer_open(&alice, 1);
+    assert_int_equal(ask_resume(&talk, &alice, nonce), DISPATCH_JOINED);
 
+    const Kmem__Welcome *welcome = talk.reply->response.welcome;
+    assert_true(welcome->resumed);
+    assert_int_equal(welcome->resume_nonce, nonce);
+    assert_int_equal(welcome->n_direct_blocks, 1);
+    assert_int_equal(welcome->direct_bytes, 100);
     assert_int_equal(alice.client->slot, slot);
     assert_true(alice.client->connected);
     assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
@@ -541,7 +548,7 @@ int main(void)
         TALK_TEST(test_hello_with_an_unknown_role_is_PROTOCOL),
         TALK_TEST(test_hello_twice_is_PROTOCOL),
         TALK_TEST(test_hello_beyond_the_limit_is_LIMIT),
-        TALK_TEST(test_hello_of_a_client_whose_connection_was_lost_is_that_client),
+        TALK_TEST(test_hello_with_the_nonce_of_a_lost_connection_is_that_client),
         TALK_TEST(test_hello_of_a_client_that_is_being_buried_is_BUSY),
         TALK_TEST(test_dispatch_before_hello_is_PROTOCOL_whatever_is_asked),
         TALK_TEST(test_dispatch_of_what_only_members_may_ask_by_an_observer_is_PROTOCOL),

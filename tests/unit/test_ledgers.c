@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "daemon/ledgers.h"
+#include "daemon/memfile.h"
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/captured.h"
@@ -53,7 +54,9 @@ static int ledgers_setup(void **state)
 {
     (void)state;
     n_fds = count_fds();
-    assert_int_equal(ledgers_init(&ledgers, "test", N_PAGES), 0);
+    const int clock_fd = memfile_open("test", "clock", CLOCK_BYTES);
+    assert_int_equal(ledgers_init(&ledgers, "test", N_PAGES, clock_fd), 0);
+    assert_int_equal(close(clock_fd), 0);
     return 0;
 }
 
@@ -234,19 +237,62 @@ static void test_ledgers_clock_can_not_be_written_through_its_descriptor(void **
     assert_int_equal(ftruncate(ledgers.clock_fd, 0), -1);
 }
 
+/* ----------------------------------------------------------------------------------- adopt -- */
+
+static void test_ledgers_adopt_shows_the_states_that_were_there(void **state)
+{
+    (void)state;
+    _Atomic uint64_t *states;
+    const int fd = dup(open_slot(3, &states));
+    atomic_store(&states[1], 0x0101);
+    ledgers_close(&ledgers, 3);
+
+    assert_int_equal(ledgers_adopt(&ledgers, 3, fd), 0);
+
+    states = ledgers_states(&ledgers, 3);
+    assert_non_null(states);
+    assert_int_equal(atomic_load(&states[1]), 0x0101);
+    ledgers_close(&ledgers, 3);
+    assert_null(ledgers_states(&ledgers, 3));
+}
+
+static void test_ledgers_adopt_of_a_file_of_another_size_is_refused(void **state)
+{
+    (void)state;
+    const int fd = memfile_open("test", "other", CLOCK_BYTES);
+
+    assert_int_equal(ledgers_adopt(&ledgers, 3, fd), -EPROTO);
+
+    assert_null(ledgers_states(&ledgers, 3));
+}
+
+static void test_ledgers_adopt_that_fails_leaves_the_slot_without(void **state)
+{
+    (void)state;
+    _Atomic uint64_t *states;
+    const int fd = dup(open_slot(3, &states));
+    ledgers_close(&ledgers, 3);
+    fail_nth("mmap", 1, ENOMEM);
+
+    assert_int_equal(ledgers_adopt(&ledgers, 3, fd), -ENOMEM);
+
+    assert_true(fail_end());
+    assert_null(ledgers_states(&ledgers, 3));
+}
+
 /* --------------------------------------------------------------------------- what may fail ---- */
 
 static void test_ledgers_init_that_fails_leaves_nothing_open(void **state)
 {
     (void)state;
-    static const char *const calls[] = {"memory", "memfd_create", "ftruncate", "fchmod",
-                                        "fcntl",  "open",         "mmap"};
+    static const char *const calls[] = {"memory", "open", "mmap"};
+    const int clock_fd = memfile_open("other", "clock", CLOCK_BYTES);
     struct ledgers other;
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const unsigned n_before = count_fds();
         for (unsigned nth = 1; fail_again(calls[i], nth, ENOMEM); nth++) {
-            const int r = ledgers_init(&other, "other", N_PAGES);
+            const int r = ledgers_init(&other, "other", N_PAGES, clock_fd);
             const bool failed = fail_end();
             assert_int_equal(r, failed ? -ENOMEM : 0);
             assert_true(failed || nth > 1);
@@ -256,6 +302,7 @@ static void test_ledgers_init_that_fails_leaves_nothing_open(void **state)
             assert_int_equal(count_fds(), n_before);
         }
     }
+    assert_int_equal(close(clock_fd), 0);
 }
 
 static void test_ledgers_open_that_fails_leaves_the_slot_without(void **state)
@@ -304,6 +351,9 @@ int main(void)
         LEDGERS_TEST(test_ledgers_read_of_what_is_not_there_is_false),
         LEDGERS_TEST(test_ledgers_set_tick_is_seen_through_the_clocks_descriptor),
         LEDGERS_TEST(test_ledgers_clock_can_not_be_written_through_its_descriptor),
+        LEDGERS_TEST(test_ledgers_adopt_shows_the_states_that_were_there),
+        LEDGERS_TEST(test_ledgers_adopt_of_a_file_of_another_size_is_refused),
+        LEDGERS_TEST(test_ledgers_adopt_that_fails_leaves_the_slot_without),
         LEDGERS_TEST(test_ledgers_init_that_fails_leaves_nothing_open),
         LEDGERS_TEST(test_ledgers_open_that_fails_leaves_the_slot_without),
         LEDGERS_TEST(test_ledgers_fini_with_a_ledger_is_a_bug),

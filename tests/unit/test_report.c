@@ -77,7 +77,8 @@ static struct client *join_with_longest_command(uint32_t pid)
     memset(identity.command, 'c', COMMAND_BYTES - 1);
     identity.uid = UINT32_MAX - 1;
     struct client *joined;
-    assert_int_equal(core_join(core, &identity, fixture.now_ms, &joined), 0);
+    assert_int_equal(
+        core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, &joined), 0);
     return joined;
 }
 
@@ -310,7 +311,8 @@ static void test_report_blocks_of_shortest_rows_pages_through_each_once(void **s
     (void)state;
     struct client_identity identity = {.pid = 1, .start_time = 2};
     struct client *other;
-    assert_int_equal(core_join(core, &identity, fixture.now_ms, &other), 0);
+    assert_int_equal(
+        core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, &other), 0);
     for (uint32_t i = 0; i < 3000; i++) {
         (void)fixture_allocate(&fixture, other, 1, "x");
     }

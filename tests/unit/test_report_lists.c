@@ -54,7 +54,8 @@ static struct client *join_with_longest_command(uint32_t pid)
     memset(identity.command, 'c', COMMAND_BYTES - 1);
     identity.uid = identity.gid = UINT32_MAX - 1;
     struct client *joined;
-    assert_int_equal(core_join(core, &identity, fixture.now_ms, &joined), 0);
+    assert_int_equal(
+        core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, &joined), 0);
     return joined;
 }
 

@@ -1,330 +1,318 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A connection that is lost in the middle of a request, and the same client over the next one.
+ * test_resume.c - clients that come back: to the same server, and to the next one
  *
- * The daemon here remembers the last change by its serial, as the real one does, and is cut off
- * before or after it makes one, as often as the test wants.
+ * What is asked for again with the same serial happens once, whatever became of the first answer.
  */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include <kmem/kmem.h>
+#include "proto/lease.h"
+#include "proto/limits.h"
+#include "tests/unit/conversation.h"
 
-#include "client/conn.h"
-#include "tests/unit/fake_daemon.h"
+#define N_PAGES 256
+#define LIMIT 3
+#define MEMBER KMEM__ROLE__ROLE_MEMBER
+#define INVALID KMEM__ERROR_CODE__ERROR_INVALID
 
-#define NONCE UINT64_C(0x123456789abcdef)
-#define SLOT 7
+static struct conversation talk;
+static struct peer alice;
+static struct peer bob;
 
-enum fate {
-    ANSWER,
-    CUT_BEFORE, /* the change is not made */
-    CUT_AFTER,  /* it is made, and nobody is told */
-    SILENCE,    /* the same, and the connection stays open */
-};
-
-/* Written by the test before its call and by the daemon's thread during it. */
-static struct {
-    enum fate fate;      /* of the next changes */
-    unsigned int n_left; /* how many of them; then all are answered */
-    uint64_t last_serial;
-    uint64_t last_offset;
-    unsigned int n_changes;
-    unsigned int n_repeated;
-    unsigned int n_resumed;
-    int n_live;
-    uint64_t next_offset;
-    Kmem__ErrorCode hello_refusal; /* of one who comes back; 0: none */
-    uint32_t slot;                 /* that one who comes back is told */
-} it;
-
-static bool hello(struct fake_peer *peer, const Kmem__Request *request)
-{
-    int fds[WELCOME_DESCRIPTORS];
-    const bool comes_back = request->hello->resume_nonce != 0;
-    if (comes_back && it.hello_refusal != 0) {
-        fake_send_error(peer, request, it.hello_refusal, "Nobody knows that client.");
-        return true;
-    }
-    if (comes_back && request->hello->resume_nonce != NONCE) {
-        fake_send_error(peer, request, KMEM__ERROR_CODE__ERROR_DENIED, "That is not the nonce.");
-        return true;
-    }
-    it.n_resumed += comes_back;
-    Kmem__Welcome welcome = fake_welcome();
-    welcome.resume_nonce = NONCE;
-    welcome.resumed = comes_back;
-    welcome.slot = comes_back ? it.slot : SLOT;
-    fake_descriptors(peer, fds);
-    fake_send_welcome(peer, request, &welcome, fds, WELCOME_DESCRIPTORS);
-    (void)close(fds[1]);
-    return true;
-}
-
-/* Makes the change, unless its serial says that it is made already. */
-static void change(const Kmem__Request *request)
-{
-    if (request->serial == it.last_serial) {
-        it.n_repeated++;
-        return;
-    }
-    it.n_changes++;
-    it.last_serial = request->serial;
-    if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
-        it.last_offset = it.next_offset;
-        it.next_offset += 4096;
-        it.n_live++;
-    } else {
-        it.n_live--;
-    }
-}
-
-static void tell(struct fake_peer *peer, const Kmem__Request *request)
-{
-    Kmem__Response response = KMEM__RESPONSE__INIT;
-    Kmem__Allocated allocated = KMEM__ALLOCATED__INIT;
-    Kmem__Released released = KMEM__RELEASED__INIT;
-    allocated.offset = it.last_offset;
-    if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
-        response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
-        response.allocated = &allocated;
-    } else {
-        response.body_case = KMEM__RESPONSE__BODY_RELEASED;
-        response.released = &released;
-    }
-    fake_send(peer, request, &response, NULL, 0);
-}
-
-static bool daemon_that_dies(struct fake_peer *peer, const Kmem__Request *request)
-{
-    if (request->body_case == KMEM__REQUEST__BODY_HELLO) {
-        return hello(peer, request);
-    }
-    if (request->body_case != KMEM__REQUEST__BODY_ALLOCATE &&
-        request->body_case != KMEM__REQUEST__BODY_RELEASE) {
-        return false;
-    }
-    const enum fate fate = it.n_left > 0 ? it.fate : ANSWER;
-    it.n_left -= it.n_left > 0;
-    if (fate != CUT_BEFORE) {
-        change(request);
-    }
-    if (fate == ANSWER) {
-        tell(peer, request);
-    } else if (fate != SILENCE) {
-        (void)shutdown(peer->fd, SHUT_RDWR);
-    }
-    return true;
-}
-
-static void cut(enum fate fate, unsigned int n)
-{
-    it.fate = fate;
-    it.n_left = n;
-}
-
-static int start(void **state)
+static int talk_setup(void **state)
 {
     (void)state;
-    (void)setenv("KMEM_TIMEOUT_MS", "2000", 1);
-    memset(&it, 0, sizeof(it));
-    it.next_offset = PAGE_BYTES;
-    it.slot = SLOT;
-    fake_daemon_start();
-    fake_daemon_hook(daemon_that_dies);
+    conversation_init(&talk, N_PAGES, LIMIT);
+    peer_open_member(&talk, &alice, 1);
+    peer_open_member(&talk, &bob, 2);
+    (void)fixture_ledger(&talk.fixture, alice.client);
+    (void)fixture_ledger(&talk.fixture, bob.client);
     return 0;
 }
 
-static int stop(void **state)
+static int talk_teardown(void **state)
 {
     (void)state;
-    const int r = kmem_close();
-    fake_daemon_stop();
-    return r == 0 || r == -ECONNRESET ? 0 : r;
+    assert_int_equal(core_check(talk.core), 0);
+    peer_close(&talk, &alice);
+    peer_close(&talk, &bob);
+    conversation_fini(&talk);
+    return 0;
 }
 
-/* --------------------------------------------------------------------- one change, one death -- */
+/* Return: the offset. */
+static uint64_t allocate(struct peer *member, uint64_t serial, uint64_t num_bytes)
+{
+    talk.serial = serial;
+    assert_int_equal(ask_allocate(&talk, member, num_bytes, "why", 3), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+    return talk.reply->response.allocated->offset;
+}
 
-static void test_allocate_is_asked_again_if_it_was_not_made(void **state)
+static void release(struct peer *member, uint64_t serial, uint64_t offset)
+{
+    talk.serial = serial;
+    assert_int_equal(ask_release(&talk, member, offset), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_RELEASED);
+}
+
+/* Return: the first page. */
+static uint32_t lease(struct peer *member, uint64_t serial, uint32_t n_pages)
+{
+    talk.serial = serial;
+    assert_int_equal(ask_lease(&talk, member, n_pages, n_pages), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
+    assert_int_equal(talk.reply->response.leased->n_pages, n_pages);
+    return talk.reply->response.leased->page;
+}
+
+static void come_back(struct peer *member, uint32_t pid)
+{
+    const uint64_t nonce = FIXTURE_NONCE(pid);
+    peer_open(member, pid);
+    talk.serial = 0;
+    assert_int_equal(ask_resume(&talk, member, nonce), DISPATCH_JOINED);
+    assert_true(talk.reply->response.welcome->resumed);
+}
+
+/* The server is killed and the next one begins; both come back. */
+static void restart(void)
+{
+    char why[FIXTURE_WHY_BYTES];
+    assert_int_equal(fixture_restart(&talk.fixture, why), 0);
+    come_back(&alice, 1);
+    come_back(&bob, 2);
+}
+
+/* ----------------------------------------------------------------------------------- Hello ---- */
+
+static void test_hello_with_another_nonce_is_DENIED(void **state)
 {
     (void)state;
-    cut(CUT_BEFORE, 1);
-    void *block = kmem_try_allocate(100, "first");
-    assert_non_null(block);
-    assert_int_equal(it.n_live, 1);
-    assert_int_equal(it.n_repeated, 0);
-    assert_int_equal(it.n_resumed, 1);
-    assert_int_equal(kmem_try_release(&block), 0);
-    assert_int_equal(it.n_live, 0);
+    struct peer again;
+    peer_open(&again, 1);
+
+    assert_int_equal(ask_resume(&talk, &again, alice.client->nonce + 1), DISPATCH_CLOSE);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_DENIED, "another nonce");
 }
 
-static void test_allocate_is_not_doubled_if_it_was_made(void **state)
+static void test_hello_with_the_nonce_of_nobody_is_GONE(void **state)
 {
     (void)state;
-    cut(CUT_AFTER, 1);
-    void *block = kmem_try_allocate(100, "once");
-    assert_non_null(block);
-    assert_int_equal(kmem_offset_of(block), PAGE_BYTES);
-    assert_int_equal(it.n_live, 1);
-    assert_int_equal(it.n_repeated, 1);
-    assert_int_equal(kmem_try_release(&block), 0);
+    struct peer stranger;
+    peer_open(&stranger, 77);
+
+    assert_int_equal(ask_resume(&talk, &stranger, 5), DISPATCH_CLOSE);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_GONE, "no client");
 }
 
-static void test_release_is_asked_again_whether_made_or_not(void **state)
+static void test_hello_without_nonce_takes_nothing_from_an_open_connection(void **state)
 {
     (void)state;
-    static const enum fate fates[] = {CUT_BEFORE, CUT_AFTER};
-    for (size_t i = 0; i < 2; i++) {
-        void *block = kmem_try_allocate(100, "to be released");
-        assert_non_null(block);
-        cut(fates[i], 1);
-        assert_int_equal(kmem_try_release(&block), 0);
-        assert_null(block);
-        assert_int_equal(it.n_live, 0);
-    }
-    assert_int_equal(it.n_repeated, 1);
-    assert_int_equal(it.n_resumed, 2);
+    (void)allocate(&alice, 1, 100);
+    struct peer again;
+    peer_open(&again, 1);
+
+    assert_int_equal(ask_hello(&talk, &again, PROTOCOL_VERSION, MEMBER), DISPATCH_CLOSE);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "another connection");
+    assert_int_equal(alice.client->n_blocks, 1);
 }
 
-static void test_daemon_that_dies_again_and_again(void **state)
+static void test_hello_after_a_restart_says_what_the_client_holds(void **state)
 {
     (void)state;
-    void *blocks[8];
-    for (unsigned int i = 0; i < 8; i++) {
-        cut(i % 2 ? CUT_AFTER : CUT_BEFORE, i);
-        blocks[i] = kmem_try_allocate(100, "stubborn");
-        assert_non_null(blocks[i]);
-        assert_int_equal(it.n_live, i + 1);
-        for (unsigned int k = 0; k < i; k++) {
-            assert_ptr_not_equal(blocks[k], blocks[i]);
-        }
-    }
-    for (unsigned int i = 0; i < 8; i++) {
-        cut(CUT_AFTER, 1);
-        assert_int_equal(kmem_try_release(&blocks[i]), 0);
-    }
-    assert_int_equal(it.n_live, 0);
-    assert_int_equal(it.n_changes, 16);
+    (void)allocate(&alice, 1, 100);
+    (void)allocate(&alice, 2, 200);
+    (void)lease(&alice, 3, 4);
+
+    restart();
+    come_back(&alice, 1);
+
+    const Kmem__Welcome *welcome = talk.reply->response.welcome;
+    assert_int_equal(welcome->n_direct_blocks, 2);
+    assert_int_equal(welcome->direct_bytes, 300);
+    assert_int_equal(welcome->leased_pages, 4);
+    assert_int_equal(welcome->last_serial, 3);
+    assert_int_equal(welcome->slot, alice.client->slot);
 }
 
-static void test_resume_leaves_no_descriptor(void **state)
+/* --------------------------------------------------------------------------------- serials ---- */
+
+static void test_allocate_with_the_same_serial_is_the_same_block(void **state)
 {
     (void)state;
-    void *block = kmem_try_allocate(100, "before");
-    assert_non_null(block);
-    const unsigned int n_fds = fake_count_fds();
-    cut(CUT_AFTER, 1);
-    assert_int_equal(kmem_try_release(&block), 0);
-    /* The daemon is in this process, too, and keeps its end of each connection. */
-    assert_int_equal(fake_count_fds(), n_fds + 1);
+    const uint64_t offset = allocate(&alice, 1, 100);
+
+    assert_int_equal(allocate(&alice, 1, 100), offset);
+
+    assert_int_equal(alice.client->n_blocks, 1);
+    assert_int_not_equal(allocate(&alice, 2, 100), offset);
 }
 
-/* --------------------------------------------------------------------------- nobody is there -- */
-
-static void test_gone_client_is_ECONNRESET(void **state)
+static void test_allocate_with_the_same_serial_after_a_restart_is_the_same_block(void **state)
 {
     (void)state;
-    void *block = kmem_try_allocate(100, "lost");
-    assert_non_null(block);
-    it.hello_refusal = KMEM__ERROR_CODE__ERROR_GONE;
-    cut(CUT_BEFORE, 1);
-    assert_int_equal(kmem_try_release(&block), -ECONNRESET);
-    assert_non_null(block);
-    const unsigned int n_peers = fake_daemon_n_peers();
-    assert_int_equal(kmem_try_release(&block), -ECONNRESET);
-    assert_int_equal(fake_daemon_n_peers(), n_peers); /* it does not ask again */
-    it.hello_refusal = KMEM__ERROR_CODE__ERROR_UNSPECIFIED;
-    assert_int_equal(kmem_close(), -ECONNRESET);
-    block = kmem_try_allocate(100, "a new client");
-    assert_non_null(block);
+    const uint64_t offset = allocate(&alice, 1, 100);
+
+    restart();
+
+    assert_int_equal(allocate(&alice, 1, 100), offset);
+    assert_int_equal(alice.client->n_blocks, 1);
 }
 
-static void test_another_clients_welcome_is_ECONNRESET(void **state)
+static void test_allocate_without_serial_is_another_block(void **state)
 {
     (void)state;
-    void *block = kmem_try_allocate(100, "mine");
-    assert_non_null(block);
-    it.slot = SLOT + 1;
-    cut(CUT_BEFORE, 1);
-    assert_int_equal(kmem_try_release(&block), -ECONNRESET);
-    assert_non_null(strstr(kmem_last_error(), "takes this process for another client"));
+    const uint64_t offset = allocate(&alice, 0, 100);
+
+    assert_int_not_equal(allocate(&alice, 0, 100), offset);
+
+    assert_int_equal(alice.client->n_blocks, 2);
 }
 
-static void test_daemon_that_does_not_come_back_is_ECONNRESET(void **state)
+static void test_allocate_whose_block_went_to_another_is_carved_anew(void **state)
 {
     (void)state;
-    void *block = kmem_try_allocate(100, "alone");
-    assert_non_null(block);
-    fake_daemon_end();
-    const int64_t begin_ms = kmem__monotonic_ms();
-    assert_int_equal(kmem_try_release(&block), -ECONNRESET);
-    assert_non_null(strstr(kmem_last_error(), "none came back within 2000 ms"));
-    const int64_t waited_ms = kmem__monotonic_ms() - begin_ms;
-    assert_in_range(waited_ms, 1900, 4000);
-    /* Whoever has waited once does not wait again. */
-    assert_int_equal(kmem_try_release(&block), -ECONNRESET);
-    assert_in_range(kmem__monotonic_ms() - begin_ms - waited_ms, 0, 1000);
+    const uint64_t offset = allocate(&alice, 5, 100);
+    /* As if the server had been killed between the intent and the block. */
+    struct direct_block block;
+    alice.client->in_hand = 0;
+    assert_int_equal(
+        direct_release(&talk.core->direct, alice.client, (struct seg_off){offset}, &block), 0);
+    assert_int_equal(allocate(&bob, 1, 100), offset);
+
+    assert_int_not_equal(allocate(&alice, 5, 100), offset);
+
+    assert_int_equal(alice.client->n_blocks, 1);
+    assert_int_equal(bob.client->n_blocks, 1);
 }
 
-/* ----------------------------------------------------------------------------- came too late -- */
-
-static void test_allocate_that_is_late_leaves_no_block(void **state)
+static void test_allocate_with_the_same_serial_and_another_size_is_carved_anew(void **state)
 {
     (void)state;
-    (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
-    cut(SILENCE, 1);
-    assert_null(kmem_try_allocate(100, "late"));
-    assert_int_equal(errno, ETIMEDOUT);
-    assert_int_equal(it.n_live, 1);
-    void *block = kmem_try_allocate(200, "in time");
-    assert_non_null(block);
-    assert_int_equal(it.n_live, 1);
-    assert_int_equal(it.n_repeated, 1);
-    assert_int_equal(kmem_try_release(&block), 0);
-    assert_int_equal(it.n_live, 0);
+    const uint64_t offset = allocate(&alice, 1, 100);
+
+    assert_int_not_equal(allocate(&alice, 1, 101), offset);
 }
 
-static void test_release_that_is_late_gives_up_its_serial(void **state)
+static void test_allocate_that_was_refused_uses_up_nothing(void **state)
 {
     (void)state;
-    (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
-    void *first = kmem_try_allocate(100, "to have joined");
-    assert_non_null(first);
-    cut(SILENCE, 1);
-    assert_int_equal(kmem_try_release(&first), -ETIMEDOUT);
-    assert_non_null(first);
-    /* Nobody takes the next request for a repetition of it. */
-    void *second = kmem_try_allocate(100, "next");
-    assert_non_null(second);
-    assert_int_equal(it.n_live, 1);
-    assert_int_equal(it.n_changes, 3);
+    talk.serial = 1;
+    assert_int_equal(ask_allocate(&talk, &alice, 0, "why", 3), DISPATCH_OK);
+    assert_error(&talk, INVALID, "can not be allocated");
+
+    (void)allocate(&alice, 1, 100);
+
+    assert_int_equal(alice.client->n_blocks, 1);
 }
+
+static void test_release_with_the_same_serial_is_released(void **state)
+{
+    (void)state;
+    const uint64_t offset = allocate(&alice, 1, 100);
+    const uint64_t n_misuses = talk.core->n_misuses;
+    release(&alice, 2, offset);
+
+    release(&alice, 2, offset);
+    restart();
+    release(&alice, 2, offset);
+
+    assert_int_equal(alice.client->n_blocks, 0);
+    assert_true(talk.core->n_misuses <= n_misuses);
+}
+
+static void test_release_with_the_same_serial_takes_nothing_from_the_next_holder(void **state)
+{
+    (void)state;
+    const uint64_t offset = allocate(&alice, 1, 100);
+    release(&alice, 2, offset);
+    assert_int_equal(allocate(&bob, 1, 100), offset);
+
+    release(&alice, 2, offset);
+
+    assert_int_equal(bob.client->n_blocks, 1);
+}
+
+static void test_release_twice_with_two_serials_is_RELEASED(void **state)
+{
+    (void)state;
+    const uint64_t kept = allocate(&alice, 1, 100);
+    const uint64_t offset = allocate(&alice, 2, 100);
+    release(&alice, 3, offset);
+
+    talk.serial = 4;
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_RELEASED, "released already");
+    release(&alice, 4, kept);
+}
+
+static void test_lease_with_the_same_serial_is_the_same_lease(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&alice, 1, 4);
+
+    assert_int_equal(lease(&alice, 1, 4), page);
+    restart();
+    assert_int_equal(lease(&alice, 1, 4), page);
+
+    assert_int_equal(alice.client->leased_pages, 4);
+}
+
+static void test_lease_of_which_a_part_was_revoked_is_granted_anew(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&alice, 1, 4);
+    assert_int_equal(leases_return(&talk.core->leases, alice.client, page + 1, page + 2), 1);
+
+    (void)lease(&alice, 1, 4);
+
+    assert_int_equal(alice.client->leased_pages, 4);
+}
+
+static void test_a_serial_that_is_past_is_INVALID(void **state)
+{
+    (void)state;
+    (void)allocate(&alice, 7, 100);
+
+    talk.serial = 6;
+    assert_int_equal(ask_allocate(&talk, &alice, 100, "why", 3), DISPATCH_OK);
+
+    assert_error(&talk, INVALID, "comes after 7");
+    assert_int_equal(alice.client->n_blocks, 1);
+}
+
+#define TALK_TEST(function) cmocka_unit_test_setup_teardown(function, talk_setup, talk_teardown)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
     const struct CMUnitTest tests[] = {
-        TEST(test_allocate_is_asked_again_if_it_was_not_made),
-        TEST(test_allocate_is_not_doubled_if_it_was_made),
-        TEST(test_release_is_asked_again_whether_made_or_not),
-        TEST(test_daemon_that_dies_again_and_again),
-        TEST(test_resume_leaves_no_descriptor),
-        TEST(test_gone_client_is_ECONNRESET),
-        TEST(test_another_clients_welcome_is_ECONNRESET),
-        TEST(test_daemon_that_does_not_come_back_is_ECONNRESET),
-        TEST(test_allocate_that_is_late_leaves_no_block),
-        TEST(test_release_that_is_late_gives_up_its_serial),
+        TALK_TEST(test_hello_with_another_nonce_is_DENIED),
+        TALK_TEST(test_hello_with_the_nonce_of_nobody_is_GONE),
+        TALK_TEST(test_hello_without_nonce_takes_nothing_from_an_open_connection),
+        TALK_TEST(test_hello_after_a_restart_says_what_the_client_holds),
+        TALK_TEST(test_allocate_with_the_same_serial_is_the_same_block),
+        TALK_TEST(test_allocate_with_the_same_serial_after_a_restart_is_the_same_block),
+        TALK_TEST(test_allocate_without_serial_is_another_block),
+        TALK_TEST(test_allocate_whose_block_went_to_another_is_carved_anew),
+        TALK_TEST(test_allocate_with_the_same_serial_and_another_size_is_carved_anew),
+        TALK_TEST(test_allocate_that_was_refused_uses_up_nothing),
+        TALK_TEST(test_release_with_the_same_serial_is_released),
+        TALK_TEST(test_release_with_the_same_serial_takes_nothing_from_the_next_holder),
+        TALK_TEST(test_release_twice_with_two_serials_is_RELEASED),
+        TALK_TEST(test_lease_with_the_same_serial_is_the_same_lease),
+        TALK_TEST(test_lease_of_which_a_part_was_revoked_is_granted_anew),
+        TALK_TEST(test_a_serial_that_is_past_is_INVALID),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("resume", tests, NULL, NULL);
 }

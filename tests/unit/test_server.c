@@ -23,6 +23,9 @@
 
 #include <cmocka.h>
 
+#include "daemon/claim.h"
+#include "daemon/control.h"
+#include "daemon/files.h"
 #include "daemon/memfile.h"
 #include "daemon/server.h"
 #include "tests/unit/fail.h"
@@ -35,9 +38,6 @@
 #define PATIENCE_MS 10000
 
 FAIL_WRAP(int, uv_loop_init, (uv_loop_t * loop), (loop), UV_EMFILE)
-FAIL_WRAP(int, uv_signal_init, (uv_loop_t * loop, uv_signal_t *handle), (loop, handle), UV_EMFILE)
-FAIL_WRAP(int, uv_signal_start, (uv_signal_t * handle, uv_signal_cb called, int number),
-          (handle, called, number), UV_EINVAL)
 FAIL_WRAP(int, uv_check_start, (uv_check_t * handle, uv_check_cb called), (handle, called),
           UV_EINVAL)
 FAIL_WRAP(ssize_t, getrandom, (void *bytes, size_t n_bytes, unsigned flags),
@@ -62,7 +62,7 @@ static char path[80];
 
 struct child {
     pid_t pid;
-    int stdout_fd;
+    int control_fd;
 };
 
 /* ------------------------------------------------------------------------------ the server ---- */
@@ -80,39 +80,46 @@ static void memory_is_back(int signal_number)
     (void)fail_end(); /* NOLINT(bugprone-signal-handler,cert-sig30-c): likewise */
 }
 
-static int serve(const char *what, unsigned nth)
+static int serve(const char *what, unsigned nth, int control_fd)
 {
     struct options options = {.name = "server", .segment_bytes = SEGMENT_BYTES};
-    struct listener listener;
+    struct files files;
+    struct claim claim;
     (void)snprintf(options.socket_path, sizeof(options.socket_path), "%s", path);
-    const int segment_fd = memfile_open("server", "segment", SEGMENT_BYTES);
-    const int state_fd =
-        memfile_open("server", "state", state_bytes((uint32_t)(SEGMENT_BYTES / PAGE_BYTES)));
-    if (segment_fd < 0 || state_fd < 0 || listener_claim(&listener, &options)) {
+    if (files_init(&files) || claim_take(&claim, &options)) {
         return 1;
     }
+    files.segment_fd = memfile_open("server", "segment", SEGMENT_BYTES);
+    files.state_fd =
+        memfile_open("server", "state", state_bytes((uint32_t)(SEGMENT_BYTES / PAGE_BYTES)));
+    files.clock_fd = memfile_open("server", "clock", CLOCK_BYTES);
+    files.listener_fd = claim_listen(&claim);
+    files.control_fd = control_fd;
     if (what) {
         fail_nth(what, nth, ENOMEM);
     }
-    const int status = server_run(&options, &listener, segment_fd, state_fd, N_CLIENTS);
-    return status == 0 && fail_end() ? SERVED_ALL_THE_SAME : status;
+    const int status = server_run(&options, &files, N_CLIENTS);
+    const bool failed = fail_end();
+    files_fini(&files);
+    return status == 0 && failed ? SERVED_ALL_THE_SAME : status;
 }
 
 static struct child child_start(const char *what, unsigned nth)
 {
     int ends[2];
-    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    assert_int_equal(control_pair(ends), 0);
+    (void)unlink(path);
     (void)fflush(NULL);
-    struct child child = {.pid = fork(), .stdout_fd = ends[0]};
+    struct child child = {.pid = fork(), .control_fd = ends[0]};
     assert_true(child.pid >= 0);
     if (child.pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */
         (void)signal(SIGUSR1, memory_fails);
         (void)signal(SIGUSR2, memory_is_back);
-        (void)dup2(ends[1], STDOUT_FILENO);
+        (void)close(ends[0]);
         (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
-        const int status = serve(what, nth);
+        const int status = serve(what, nth, ends[1]);
         if (status != 0) {
             _exit(status); /* not all was given back, and need not be */
         }
@@ -128,31 +135,51 @@ static bool wait_readable(int fd)
     return poll(&poll_fd, 1, PATIENCE_MS) == 1;
 }
 
+/* The next message of the child; false if it has ended. What it hands over is closed. */
+static bool child_says(const struct child *child, uint32_t *ret_kind)
+{
+    struct control_message message = {.n_fds = 0};
+    assert_true(wait_readable(child->control_fd));
+    if (control_receive(child->control_fd, &message)) {
+        return false;
+    }
+    control_close_fds(&message);
+    *ret_kind = message.kind;
+    return true;
+}
+
 /* Return: whether the child said that it is ready; else it has ended. */
 static bool child_is_ready(const struct child *child)
 {
-    char line[256] = "";
-    assert_true(wait_readable(child->stdout_fd));
-    const ssize_t n_bytes = read(child->stdout_fd, line, sizeof(line) - 1);
-    assert_true(n_bytes <= 0 ||
-                strncmp(line, "kmemd: segment \"server\" (1.0 MiB) ready", 39) == 0);
-    return n_bytes > 0;
+    uint32_t kind;
+    if (!child_says(child, &kind)) {
+        return false;
+    }
+    assert_int_equal(kind, CONTROL_READY);
+    return true;
 }
 
 /* Return: the exit status. */
 static int child_wait(const struct child *child)
 {
     int status;
-    assert_true(wait_readable(child->stdout_fd)); /* its end, too, is readable */
+    uint32_t kind;
+    while (child_says(child, &kind)) {
+    }
     assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
     assert_true(WIFEXITED(status));
-    assert_int_equal(close(child->stdout_fd), 0);
+    assert_int_equal(close(child->control_fd), 0);
     return WEXITSTATUS(status);
 }
 
-static int child_end(const struct child *child, int signal_number)
+static void child_tell(const struct child *child, enum control_kind kind)
 {
-    assert_int_equal(kill(child->pid, signal_number), 0);
+    assert_int_equal(control_send(child->control_fd, kind, 0, NULL, 0, PATIENCE_MS), 0);
+}
+
+static int child_end(const struct child *child)
+{
+    child_tell(child, CONTROL_END);
     return child_wait(child);
 }
 
@@ -298,30 +325,53 @@ static bool converse(void)
 
 /* ------------------------------------------------------------------- the start and the end ---- */
 
-static void test_server_run_serves_until_a_signal_ends_it(void **state)
+static void test_server_run_serves_until_the_keeper_ends_it(void **state)
 {
     (void)state;
-    const int signals[] = {SIGTERM, SIGINT};
+    const struct child child = child_start(NULL, 0);
+    assert_true(child_is_ready(&child));
+    assert_true(converse());
 
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        const struct child child = child_start(NULL, 0);
-        assert_true(child_is_ready(&child));
-        assert_true(converse());
-        assert_int_equal(child_end(&child, signals[i]), 0);
-        assert_int_equal(access(path, F_OK), -1);
-    }
+    assert_int_equal(child_end(&child), 0);
 }
 
-static void test_server_run_goes_on_after_SIGHUP(void **state)
+static void test_server_run_answers_a_ping(void **state)
+{
+    (void)state;
+    uint32_t kind = 0;
+    const struct child child = child_start(NULL, 0);
+    assert_true(child_is_ready(&child));
+
+    child_tell(&child, CONTROL_PING);
+
+    assert_true(child_says(&child, &kind));
+    assert_int_equal(kind, CONTROL_ALIVE);
+    assert_int_equal(child_end(&child), 0);
+}
+
+static void test_server_run_leaves_when_it_is_told_to(void **state)
 {
     (void)state;
     const struct child child = child_start(NULL, 0);
     assert_true(child_is_ready(&child));
 
-    assert_int_equal(kill(child.pid, SIGHUP), 0);
+    child_tell(&child, CONTROL_LEAVE);
 
-    assert_true(converse());
-    assert_int_equal(child_end(&child, SIGTERM), 0);
+    assert_int_equal(child_wait(&child), 0);
+}
+
+static void test_server_run_ends_with_its_keeper(void **state)
+{
+    (void)state;
+    int status;
+    const struct child child = child_start(NULL, 0);
+    assert_true(child_is_ready(&child));
+
+    assert_int_equal(close(child.control_fd), 0);
+
+    assert_int_equal(waitpid(child.pid, &status, 0), child.pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), EXIT_SYSTEM);
 }
 
 static void test_server_run_ends_though_clients_hold_blocks(void **state)
@@ -336,7 +386,7 @@ static void test_server_run_ends_though_clients_hold_blocks(void **state)
     assert_int_equal(hear(fd), KMEM__RESPONSE__BODY_ALLOCATED);
     const int silent = connection_open();
 
-    assert_int_equal(child_end(&child, SIGTERM), 0);
+    assert_int_equal(child_end(&child), 0);
 
     assert_int_equal(hear(fd), KMEM__RESPONSE__BODY__NOT_SET);
     assert_int_equal(close(fd), 0);
@@ -346,8 +396,7 @@ static void test_server_run_ends_though_clients_hold_blocks(void **state)
 static void test_server_run_whose_start_fails_ends_with_71(void **state)
 {
     (void)state;
-    const char *const calls[] = {"uv_loop_init",   "uv_signal_init", "uv_signal_start",
-                                 "uv_check_start", "getrandom",      "mmap"};
+    const char *const calls[] = {"uv_loop_init", "uv_check_start", "getrandom", "mmap"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const struct child child = child_start(calls[i], 1);
@@ -376,7 +425,7 @@ static void test_server_run_survives_whichever_allocation_fails(void **state)
             n_good += converse();
         }
         assert_true(n_good >= 2); /* one allocation spoils one conversation at most */
-        const int status = child_end(&child, SIGTERM);
+        const int status = child_end(&child);
         if (status == 0) {
             break;
         }
@@ -405,7 +454,7 @@ static void test_server_run_accepts_when_there_is_memory_again(void **state)
     assert_int_equal(hear(fd), KMEM__RESPONSE__BODY_FAREWELL);
     assert_int_equal(close(fd), 0);
     assert_true(converse());
-    assert_int_equal(child_end(&child, SIGTERM), SERVED_ALL_THE_SAME);
+    assert_int_equal(child_end(&child), SERVED_ALL_THE_SAME);
 }
 
 #define SERVER_TEST(test) cmocka_unit_test_setup_teardown(test, server_setup, server_teardown)
@@ -413,8 +462,10 @@ static void test_server_run_accepts_when_there_is_memory_again(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SERVER_TEST(test_server_run_serves_until_a_signal_ends_it),
-        SERVER_TEST(test_server_run_goes_on_after_SIGHUP),
+        SERVER_TEST(test_server_run_serves_until_the_keeper_ends_it),
+        SERVER_TEST(test_server_run_answers_a_ping),
+        SERVER_TEST(test_server_run_leaves_when_it_is_told_to),
+        SERVER_TEST(test_server_run_ends_with_its_keeper),
         SERVER_TEST(test_server_run_ends_though_clients_hold_blocks),
         SERVER_TEST(test_server_run_whose_start_fails_ends_with_71),
         SERVER_TEST(test_server_run_survives_whichever_allocation_fails),

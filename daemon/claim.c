@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * claim.c - one daemon to a path
+ *
+ * The socket's file alone can not say whether a daemon is behind it, and connecting to find out
+ * races with others that do the same. A lock on a file beside it can: flock() goes with the
+ * process. The lock file itself is never replaced while the lock is held: who takes the lock
+ * compares the file it has opened with the one that is at the path, and starts again if they
+ * differ.
+ *
+ * The group of the directory, if we make it, and of the socket is the one that may join; both can
+ * be entered and connected to by nobody else. SO_PEERCRED is checked again for every connection.
+ */
+#include "daemon/claim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+/* 511: a crash restarts many clients at once; the kernel caps it at net.core.somaxconn. */
+#define BACKLOG 511
+/* What can make the file at the path another one. */
+#define WATCHED (IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO)
+
+static void path_directory(const struct claim *claim, char *ret_directory)
+{
+    char copy[SOCKET_PATH_MAX_BYTES + 1];
+    memcpy(copy, claim->path, sizeof(copy));
+    (void)snprintf(ret_directory, sizeof(copy), "%s", dirname(copy)); /* fits */
+}
+
+/* Logs what the system refused. Return: its negative errno. */
+static int claim_fault(const char *what, const char *path)
+{
+    const int error = errno;
+    log_error("cannot %s %s: %s", what, path, strerror(error));
+    return -error;
+}
+
+/* The directory, made if only its last part is missing; nobody but its owner may rename in it. */
+static int directory_prepare(const struct claim *claim)
+{
+    char directory[SOCKET_PATH_MAX_BYTES + 1];
+    path_directory(claim, directory);
+    if (mkdir(directory, 0750) == 0) {
+        if (claim->has_group && chown(directory, (uid_t)-1, claim->group) < 0) {
+            const int error = errno;
+            log_error("cannot give %s to group %u: %s", directory, claim->group, strerror(error));
+            return -error;
+        }
+    } else if (errno != EEXIST) {
+        const int error = errno;
+        log_error("cannot make the directory %s: %s; make it, or use --socket PATH", directory,
+                  strerror(error));
+        return -error;
+    }
+    struct stat status;
+    if (stat(directory, &status) < 0) {
+        return claim_fault("look at the directory", directory);
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        log_error("%s is not a directory", directory);
+        return -ENOTDIR;
+    }
+    const bool others_write = status.st_mode & S_IWOTH;
+    if (others_write && !(status.st_mode & S_ISVTX)) {
+        log_error("everybody may replace files in %s: chmod o-w it, or use --socket PATH",
+                  directory);
+        return -EACCES;
+    }
+    return 0;
+}
+
+/* One try to hold the lock. Return: the descriptor; -EAGAIN: try again; -EEXIST: another's. */
+static int lock_try(const char *path)
+{
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return -errno;
+    }
+    struct stat held;
+    struct stat there;
+    int r = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        r = errno == EWOULDBLOCK ? -EEXIST : -errno;
+    } else if (fstat(fd, &held) < 0 || stat(path, &there) < 0 || held.st_ino != there.st_ino ||
+               held.st_dev != there.st_dev) {
+        r = -EAGAIN; /* its last holder has just removed it */
+    }
+    if (r) {
+        (void)close(fd); /* not ours */
+        return r;
+    }
+    return fd;
+}
+
+static int lock_take(struct claim *claim)
+{
+    char path[SOCKET_PATH_MAX_BYTES + 8];
+    (void)snprintf(path, sizeof(path), "%s.lock", claim->path); /* fits */
+    int r = -EAGAIN;
+    for (int tries = 0; tries < 100 && r == -EAGAIN; tries++) {
+        r = lock_try(path);
+    }
+    if (r == -EEXIST) {
+        log_error("another kmemd serves %s already; use another --socket or --name", claim->path);
+    } else if (r < 0) {
+        log_error("cannot lock %s: %s", path, strerror(-r));
+    }
+    if (r < 0) {
+        return r;
+    }
+    claim->lock_fd = r;
+    return 0;
+}
+
+/* Removes what a dead daemon left at the path; nothing else. */
+static int stale_remove(const struct claim *claim)
+{
+    struct stat status;
+    if (lstat(claim->path, &status) < 0) {
+        return errno == ENOENT ? 0 : claim_fault("look at", claim->path);
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        log_error("%s is there and is not a socket; remove it, or use another --socket",
+                  claim->path);
+        return -ENOTSOCK;
+    }
+    return unlink(claim->path) < 0 ? claim_fault("replace", claim->path) : 0;
+}
+
+static int socket_bind(struct claim *claim)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, claim->path, strlen(claim->path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    /* Born private: nobody connects before the group is right. */
+    const mode_t mask = umask(0177);
+    int r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+    (void)umask(mask); /* returns the mask it replaces */
+    const bool is_bound = r == 0;
+    struct stat status = {.st_ino = 0};
+    if (r == 0 && claim->has_group &&
+        (chown(claim->path, (uid_t)-1, claim->group) < 0 || chmod(claim->path, 0660) < 0)) {
+        r = -errno;
+    }
+    if (r == 0 && (listen(fd, BACKLOG) < 0 || lstat(claim->path, &status) < 0)) {
+        r = -errno;
+    }
+    if (r) {
+        if (is_bound) {
+            (void)unlink(claim->path); /* nobody could connect to it */
+        }
+        (void)close(fd); /* the first error is the one to report */
+        return r;
+    }
+    claim->device = status.st_dev;
+    claim->inode = status.st_ino;
+    return fd;
+}
+
+static bool path_is_ours(const struct claim *claim)
+{
+    struct stat status;
+    return lstat(claim->path, &status) == 0 && status.st_dev == claim->device &&
+           status.st_ino == claim->inode;
+}
+
+/* Whether the path has a socket; whatever is there is taken for ours from then on. */
+static bool path_adopt(struct claim *claim)
+{
+    struct stat status;
+    if (lstat(claim->path, &status) < 0 || !S_ISSOCK(status.st_mode)) {
+        return false;
+    }
+    claim->device = status.st_dev;
+    claim->inode = status.st_ino;
+    return true;
+}
+
+int claim_take(struct claim *claim, const struct options *options)
+{
+    *claim = (struct claim){
+        .lock_fd = -1,
+        .watch_fd = -1,
+        .has_group = options->has_group,
+        .group = options->group,
+    };
+    memcpy(claim->path, options->socket_path, sizeof(claim->path));
+    const int r = directory_prepare(claim);
+    return r ? r : lock_take(claim);
+}
+
+int claim_listen(struct claim *claim)
+{
+    KMEM_ASSERT(claim->lock_fd >= 0);
+    int r = stale_remove(claim);
+    if (r) {
+        return r;
+    }
+    r = socket_bind(claim);
+    if (r < 0) {
+        log_error("cannot listen on %s: %s", claim->path, strerror(-r));
+    }
+    return r;
+}
+
+int claim_adopt(struct claim *claim, int listener_fd)
+{
+    if (path_adopt(claim)) {
+        return listener_fd;
+    }
+    (void)close(listener_fd); /* nobody can reach it */
+    return claim_listen(claim);
+}
+
+int claim_watch(struct claim *claim)
+{
+    char directory[SOCKET_PATH_MAX_BYTES + 1];
+    path_directory(claim, directory);
+    claim->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (claim->watch_fd < 0 || inotify_add_watch(claim->watch_fd, directory, WATCHED) < 0) {
+        log_warning("the directory of %s can not be watched: the socket will not be made again "
+                    "if somebody removes it",
+                    claim->path);
+    }
+    return claim->watch_fd;
+}
+
+/* Forgets what has happened in the directory: what counts is what is there now. */
+static void watch_drain(const struct claim *claim)
+{
+    _Alignas(struct inotify_event) char events[4096];
+    while (read(claim->watch_fd, events, sizeof(events)) > 0) {
+    }
+}
+
+int claim_renew(struct claim *claim)
+{
+    struct stat there;
+    watch_drain(claim);
+    if (path_is_ours(claim)) {
+        return -EEXIST;
+    }
+    if (lstat(claim->path, &there) == 0) {
+        log_error("%s is somebody else's now; remove it and this daemon will be back there",
+                  claim->path);
+        return -EEXIST;
+    }
+    const int fd = socket_bind(claim);
+    if (fd < 0) {
+        log_error("%s can not be made again: %s; no new client can connect", claim->path,
+                  strerror(-fd));
+    } else {
+        log_warning("%s was removed; it is there again", claim->path);
+    }
+    return fd;
+}
+
+void claim_release(struct claim *claim)
+{
+    char lock_path[SOCKET_PATH_MAX_BYTES + 8];
+    (void)snprintf(lock_path, sizeof(lock_path), "%s.lock", claim->path); /* fits */
+    if (path_is_ours(claim)) {
+        (void)unlink(claim->path); /* a socket left behind is replaced at the next start */
+    }
+    if (claim->watch_fd >= 0) {
+        (void)close(claim->watch_fd); /* only read */
+    }
+    (void)unlink(lock_path);     /* likewise */
+    (void)close(claim->lock_fd); /* releases the lock; after the file is gone */
+}

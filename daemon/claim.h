@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * claim.h - the path of the socket, for as long as the daemon lives
+ */
+#ifndef DAEMON_CLAIM_H
+#define DAEMON_CLAIM_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "daemon/options.h"
+#include "proto/attributes.h"
+
+struct claim {
+    char path[SOCKET_PATH_MAX_BYTES + 1];
+    int lock_fd;
+    int watch_fd; /* readable when something happened in the directory; -1: nobody looks */
+    dev_t device; /* of the socket's file */
+    ino_t inode;
+    bool has_group;
+    gid_t group;
+};
+
+/**
+ * claim_take() - make the path ours
+ *
+ * A lock beside the socket, PATH.lock, says whose the path is; it goes with the process that holds
+ * it. The directory is made, mode 0750, if it is not there. A directory in which others may replace
+ * our file is refused.
+ *
+ * Every failure is logged, with what to do. Return: 0, or a negative errno: -EEXIST if the path is
+ * another daemon's.
+ */
+KMEM_MUST_USE int claim_take(struct claim *claim, const struct options *options);
+
+/**
+ * claim_listen() - make the socket, and listen
+ *
+ * A socket without its lock is a dead daemon's and is replaced; anything else at the path is left
+ * alone. Return: the descriptor, or a negative errno, which is logged.
+ */
+KMEM_MUST_USE int claim_listen(struct claim *claim);
+
+/**
+ * claim_adopt() - go on with a socket that an earlier keeper made
+ * @listener_fd:  the claim's from now on
+ * Return: it, or another if its file is gone, or a negative errno, which is logged.
+ */
+KMEM_MUST_USE int claim_adopt(struct claim *claim, int listener_fd);
+
+/** claim_watch() - watch the directory. Return: claim->watch_fd, perhaps -1, which is logged. */
+int claim_watch(struct claim *claim);
+
+/**
+ * claim_renew() - something happened in the directory: make the socket again if it was removed
+ * Return: a new listening descriptor; -EEXIST: the path is there; or a negative errno, logged.
+ */
+KMEM_MUST_USE int claim_renew(struct claim *claim);
+
+/** claim_release() - remove the socket and its lock */
+void claim_release(struct claim *claim);
+
+#endif

@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * keeper.c - start, listen, start again
+ *
+ *      signal          while a server runs              while none does
+ *      TERM, INT       it takes everything back, ends   the files are dropped
+ *      HUP             upgrade, if the program on disk  the same
+ *                      can go on with the state
+ *
+ * A server that dies is followed by the next at once; one that dies of itself again and again, ever
+ * later, up to a second. After KEEPER_CRASHES_MAX within a minute, or when a server says that the
+ * state does not add up, the keeper gives up on servers but not on the files: "safe mode". Mappings
+ * and leases of clients stay what they are, and somebody can look. SIGHUP tries again.
+ *
+ * Who is killed with SIGKILL did not crash: it is not counted. What the watchdog kills is.
+ *
+ * Upgrade: the program on disk is first run on the state with nothing to do but to say that it
+ * fits. Then the server leaves, and the new one is started on the files. If that one ends before it
+ * is ready the former program is started again: its file may be gone from the disk, but the keeper
+ * has it open.
+ *
+ * The watchdog counts pings without an answer, not seconds: a machine that sleeps, or a keeper that
+ * is stopped with its server, must not take that for a hang.
+ */
+#include "daemon/keeper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/child.h"
+#include "daemon/control.h"
+#include "daemon/depot.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "proto/text.h"
+
+#define CRASH_WINDOW_MS 60000
+/* 10 ms and then twice as long each time, up to a second: see the essay. */
+#define BACKOFF_FIRST_MS 10
+#define BACKOFF_LAST_MS 1000
+/* Who served that long did not die of how it began. */
+#define BACKOFF_FORGET_MS 10000
+/* 60 s: to recover a segment of a terabyte takes some; more would hide a server that hangs. */
+#define READY_PATIENCE_MS 60000
+/* 10 s: it maps a file and compares some numbers. */
+#define CHECK_PATIENCE_MS 10000
+/* 30 s: to take everything back takes less than one; then it is killed. */
+#define END_PATIENCE_MS 30000
+#define NEVER UINT64_MAX
+
+enum keeper_phase {
+    KEEPER_RUNNING, /* a server runs */
+    KEEPER_WAITING, /* one is to be started at restart_at_ms */
+    KEEPER_SAFE,    /* none is */
+};
+
+struct keeper {
+    const struct options *options;
+    char **argv;
+    struct files *files;
+    struct claim *claim;
+    char exe_path[4096];
+    int exe_fd;    /* what the next server is made of */
+    int former_fd; /* during an upgrade: what the last one was made of; -1 */
+    int tried_fd;  /* what is being checked; -1 */
+    int signal_fd;
+    enum keeper_phase phase;
+    struct child server;
+    struct child check;
+    bool fits;       /* the check said so */
+    bool ready;      /* the server is */
+    bool ever_ready; /* one was */
+    bool leaving;    /* the server was told to leave: the next is another program */
+    bool hung;       /* it did not answer, and was killed */
+    bool ending;
+    bool done;
+    int exit_status;
+    uint32_t n_unanswered; /* pings */
+    uint32_t n_starts;
+    uint64_t started_at_ms;
+    uint64_t restart_at_ms;
+    uint64_t ping_at_ms;
+    uint64_t kill_at_ms; /* the server, if it is still there */
+    uint64_t check_until_ms;
+    uint64_t backoff_ms;
+    uint64_t crashes_ms[KEEPER_CRASHES_MAX]; /* when, as a ring */
+    uint32_t n_crashes;
+};
+
+static uint64_t clock_ms(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC, &time); /* can not fail */
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+/* ------------------------------------------------------------------------------ the server ---- */
+
+/* Asked every half of the time; two pings without an answer are the whole. 0: never. */
+static uint64_t ping_every_ms(const struct keeper *keeper)
+{
+    return keeper->options->watchdog_ms / 2;
+}
+
+static void server_start(struct keeper *keeper)
+{
+    const uint64_t now_ms = clock_ms();
+    const int r = child_start(keeper->exe_fd, keeper->argv, keeper->files,
+                              &keeper->files->control_fd, &keeper->server);
+    if (r) {
+        log_error("cannot start a server: %s; trying again in a second", strerror(-r));
+        keeper->phase = KEEPER_WAITING;
+        keeper->restart_at_ms = now_ms + BACKOFF_LAST_MS;
+        return;
+    }
+    keeper->n_starts++;
+    keeper->phase = KEEPER_RUNNING;
+    keeper->ready = false;
+    keeper->hung = false;
+    keeper->leaving = false;
+    keeper->n_unanswered = 0;
+    keeper->started_at_ms = now_ms;
+    keeper->kill_at_ms = now_ms + READY_PATIENCE_MS;
+    keeper->ping_at_ms = NEVER;
+    log_debug("server %d is started", (int)keeper->server.pid);
+}
+
+static void server_ready(struct keeper *keeper)
+{
+    const struct options *options = keeper->options;
+    char size[TEXT_BYTES_MAX];
+    (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
+    keeper->ready = true;
+    keeper->kill_at_ms = NEVER;
+    keeper->ping_at_ms = ping_every_ms(keeper) > 0 ? clock_ms() + ping_every_ms(keeper) : NEVER;
+    if (keeper->former_fd >= 0) {
+        (void)close(keeper->former_fd); /* only executed */
+        keeper->former_fd = -1;
+        log_info("upgraded: %s serves now", keeper->exe_path);
+    }
+    if (keeper->ever_ready) {
+        return;
+    }
+    keeper->ever_ready = true;
+    printf("kmemd: segment \"%s\" (%s) ready on %s\n", options->name, size, options->socket_path);
+    if (fflush(stdout)) {
+        log_warning("the line that says we are ready can not be written: %s", strerror(errno));
+    }
+    notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
+    depot_put_segment(keeper->files);
+}
+
+static void server_message(struct keeper *keeper, const struct control_message *message)
+{
+    const bool is_slot = message->slot < CLIENTS_MAX;
+    switch (message->kind) {
+    case CONTROL_READY:
+        server_ready(keeper);
+        break;
+    case CONTROL_ALIVE:
+        keeper->n_unanswered = 0;
+        break;
+    case CONTROL_KEEP:
+        if (is_slot && message->n_fds == 2) {
+            files_keep(keeper->files, message->slot, message->fds[0], message->fds[1]);
+            depot_put_client(keeper->files, message->slot);
+            return;
+        }
+        break;
+    case CONTROL_DROP:
+        if (is_slot && keeper->files->ledger_fds[message->slot] >= 0) {
+            depot_remove_client(message->slot);
+            files_drop(keeper->files, message->slot);
+        }
+        break;
+    default:
+        break;
+    }
+    control_close_fds(message);
+}
+
+/* Reads all that the server has said. */
+static void server_listen(struct keeper *keeper)
+{
+    struct control_message message;
+    int r = control_receive(keeper->server.control_fd, &message);
+    while (r == 0) {
+        server_message(keeper, &message);
+        r = control_receive(keeper->server.control_fd, &message);
+    }
+    if (r == -EPROTO) {
+        log_error("the server speaks another version than its keeper, or RLIMIT_NOFILE is too low "
+                  "for its clients: start kmemd anew");
+        child_kill(&keeper->server);
+    }
+}
+
+static void server_tell(const struct keeper *keeper, enum control_kind kind)
+{
+    if (control_send(keeper->server.control_fd, kind, 0, NULL, 0, 0)) {
+        log_debug("the server does not listen"); /* the watchdog, or its end, will tell why */
+    }
+}
+
+static void safe_mode(struct keeper *keeper, const char *why)
+{
+    keeper->phase = KEEPER_SAFE;
+    log_error("safe mode: %s. No server is started any more: nobody can join, and no request is "
+              "answered; what clients have stays theirs. SIGHUP starts %s, SIGTERM ends it all",
+              why, keeper->exe_path);
+}
+
+/* Whether that was one crash too many. */
+static bool crash_count(struct keeper *keeper, uint64_t now_ms)
+{
+    uint64_t *oldest_ms = &keeper->crashes_ms[keeper->n_crashes % KEEPER_CRASHES_MAX];
+    const uint64_t since_ms = now_ms - *oldest_ms;
+    *oldest_ms = now_ms;
+    keeper->n_crashes++;
+    return keeper->n_crashes > KEEPER_CRASHES_MAX && since_ms < CRASH_WINDOW_MS;
+}
+
+static void backoff(struct keeper *keeper, uint64_t now_ms)
+{
+    if (now_ms - keeper->started_at_ms >= BACKOFF_FORGET_MS) {
+        keeper->backoff_ms = 0;
+    }
+    keeper->restart_at_ms = now_ms + keeper->backoff_ms;
+    const uint64_t next_ms = keeper->backoff_ms > 0 ? 2 * keeper->backoff_ms : BACKOFF_FIRST_MS;
+    keeper->backoff_ms = next_ms < BACKOFF_LAST_MS ? next_ms : BACKOFF_LAST_MS;
+}
+
+static void server_crashed(struct keeper *keeper, int status)
+{
+    char how[128];
+    const uint64_t now_ms = clock_ms();
+    const bool by_others = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !keeper->hung;
+    log_error("server %s%s; the next one goes on with the files",
+              child_describe_end(status, how, sizeof(how)), keeper->hung ? " by the watchdog" : "");
+    keeper->phase = KEEPER_WAITING;
+    keeper->restart_at_ms = now_ms;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATE) {
+        safe_mode(keeper, "the server refused the state of the segment");
+    } else if (!by_others && crash_count(keeper, now_ms)) {
+        char why[64];
+        (void)snprintf(why, sizeof(why), "%d servers crashed within a minute",
+                       KEEPER_CRASHES_MAX + 1); /* fits */
+        safe_mode(keeper, why);
+    } else if (!by_others || !keeper->ready) {
+        backoff(keeper, now_ms);
+    }
+}
+
+/* The new program did not get as far as to serve. */
+static void upgrade_undo(struct keeper *keeper, int status)
+{
+    char how[128];
+    log_error("the new server %s before it was ready: the former one goes on",
+              child_describe_end(status, how, sizeof(how)));
+    (void)close(keeper->exe_fd); /* only executed */
+    keeper->exe_fd = keeper->former_fd;
+    keeper->former_fd = -1;
+    server_start(keeper);
+}
+
+static void server_ended(struct keeper *keeper)
+{
+    server_listen(keeper); /* what it has left behind */
+    const bool was_leaving = keeper->leaving;
+    const int status = child_wait(&keeper->server);
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SYSTEM;
+    keeper->kill_at_ms = NEVER;
+    keeper->ping_at_ms = NEVER;
+    if (keeper->ending) {
+        keeper->done = true;
+        keeper->exit_status = code;
+    } else if (was_leaving) {
+        server_start(keeper);
+    } else if (keeper->former_fd >= 0) {
+        upgrade_undo(keeper, status);
+    } else if (!keeper->ever_ready &&
+               (WIFEXITED(status) || keeper->n_starts > KEEPER_CRASHES_MAX)) {
+        /* It has said why, and there is nothing yet that could be lost. */
+        keeper->done = true;
+        keeper->exit_status = code != 0 ? code : EXIT_SYSTEM;
+    } else {
+        server_crashed(keeper, status);
+    }
+}
+
+/* -------------------------------------------------------------------------------- upgrade ----- */
+
+static void upgrade_begin(struct keeper *keeper)
+{
+    if (keeper->check.pid != 0 || keeper->former_fd >= 0) {
+        log_warning("SIGHUP: an upgrade is under way already");
+        return;
+    }
+    keeper->tried_fd = open(keeper->exe_path, O_PATH | O_CLOEXEC);
+    if (keeper->tried_fd < 0) {
+        log_error("SIGHUP: cannot open %s: %s; nothing is changed", keeper->exe_path,
+                  strerror(errno));
+        return;
+    }
+    struct files given = {-1, keeper->files->state_fd, -1, -1, -1, -1, NULL, NULL};
+    const int r =
+        child_start(keeper->tried_fd, keeper->argv, &given, &given.check_fd, &keeper->check);
+    if (r) {
+        log_error("SIGHUP: cannot start %s: %s; nothing is changed", keeper->exe_path,
+                  strerror(-r));
+        (void)close(keeper->tried_fd); /* only executed */
+        keeper->tried_fd = -1;
+        return;
+    }
+    keeper->fits = false;
+    keeper->check_until_ms = clock_ms() + CHECK_PATIENCE_MS;
+}
+
+static void check_listen(struct keeper *keeper)
+{
+    struct control_message message;
+    while (control_receive(keeper->check.control_fd, &message) == 0) {
+        keeper->fits = keeper->fits || message.kind == CONTROL_FITS;
+        control_close_fds(&message);
+    }
+}
+
+static void check_ended(struct keeper *keeper)
+{
+    check_listen(keeper);
+    const int status = child_wait(&keeper->check);
+    const int tried_fd = keeper->tried_fd;
+    keeper->tried_fd = -1;
+    keeper->check_until_ms = NEVER;
+    if (keeper->ending || !keeper->fits || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        char how[128];
+        (void)close(tried_fd); /* only executed */
+        log_error("SIGHUP: %s can not go on with this segment (it %s); nothing is changed",
+                  keeper->exe_path, child_describe_end(status, how, sizeof(how)));
+        return;
+    }
+    log_info("SIGHUP: %s takes over", keeper->exe_path);
+    keeper->former_fd = keeper->exe_fd;
+    keeper->exe_fd = tried_fd;
+    keeper->backoff_ms = 0;
+    if (keeper->phase == KEEPER_RUNNING) {
+        keeper->leaving = true;
+        keeper->kill_at_ms = clock_ms() + CHECK_PATIENCE_MS;
+        server_tell(keeper, CONTROL_LEAVE);
+    } else {
+        server_start(keeper);
+    }
+}
+
+/* ------------------------------------------------------------------------ signals and time ---- */
+
+static void end_begin(struct keeper *keeper)
+{
+    if (keeper->ending) {
+        return;
+    }
+    keeper->ending = true;
+    notify_stopping();
+    child_kill(&keeper->check);
+    if (keeper->phase != KEEPER_RUNNING) {
+        keeper->done = true;
+        return;
+    }
+    keeper->kill_at_ms = clock_ms() + END_PATIENCE_MS;
+    keeper->ping_at_ms = NEVER;
+    server_tell(keeper, CONTROL_END);
+}
+
+static void signal_take(struct keeper *keeper)
+{
+    struct signalfd_siginfo info;
+    if (read(keeper->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info)) {
+        return;
+    }
+    if (info.ssi_signo == SIGHUP) {
+        upgrade_begin(keeper);
+        return;
+    }
+    log_info("%s: ending", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+    end_begin(keeper);
+}
+
+static void path_look(struct keeper *keeper)
+{
+    const int fd = claim_renew(keeper->claim);
+    if (fd < 0) {
+        return;
+    }
+    (void)close(keeper->files->listener_fd); /* nobody can reach it */
+    keeper->files->listener_fd = fd;
+    depot_replace_listener(keeper->files);
+    if (keeper->phase == KEEPER_RUNNING &&
+        control_send(keeper->server.control_fd, CONTROL_LISTENER, 0, &fd, 1, 0)) {
+        log_error("the server can not be given the new socket: it is started anew");
+        child_kill(&keeper->server);
+    }
+}
+
+static void ping(struct keeper *keeper, uint64_t now_ms)
+{
+    keeper->ping_at_ms = now_ms + ping_every_ms(keeper);
+    if (keeper->n_unanswered >= 2) {
+        log_error("the server has not answered for %llu ms: it is replaced",
+                  (unsigned long long)keeper->options->watchdog_ms);
+        keeper->hung = true;
+        keeper->ping_at_ms = NEVER;
+        child_kill(&keeper->server);
+        return;
+    }
+    keeper->n_unanswered++;
+    server_tell(keeper, CONTROL_PING);
+}
+
+static void keeper_timed(struct keeper *keeper)
+{
+    const uint64_t now_ms = clock_ms();
+    if (keeper->phase == KEEPER_WAITING && now_ms >= keeper->restart_at_ms) {
+        server_start(keeper);
+    }
+    if (keeper->phase == KEEPER_RUNNING && now_ms >= keeper->ping_at_ms) {
+        ping(keeper, now_ms);
+    }
+    if (keeper->phase == KEEPER_RUNNING && now_ms >= keeper->kill_at_ms) {
+        log_error("the server takes too long: it is killed");
+        keeper->kill_at_ms = NEVER;
+        keeper->hung = true;
+        child_kill(&keeper->server);
+    }
+    if (now_ms >= keeper->check_until_ms) {
+        keeper->check_until_ms = NEVER;
+        child_kill(&keeper->check);
+    }
+}
+
+/* How long nothing has to be done, for poll(). */
+static int keeper_patience_ms(const struct keeper *keeper)
+{
+    uint64_t until_ms = keeper->check_until_ms;
+    if (keeper->phase == KEEPER_WAITING) {
+        until_ms = keeper->restart_at_ms < until_ms ? keeper->restart_at_ms : until_ms;
+    } else if (keeper->phase == KEEPER_RUNNING) {
+        until_ms = keeper->ping_at_ms < until_ms ? keeper->ping_at_ms : until_ms;
+        until_ms = keeper->kill_at_ms < until_ms ? keeper->kill_at_ms : until_ms;
+    }
+    const uint64_t now_ms = clock_ms();
+    if (until_ms == NEVER) {
+        return -1;
+    }
+    return until_ms <= now_ms ? 0 : (int)(until_ms - now_ms);
+}
+
+/* What happens to the files is told before what becomes of the one who holds them. */
+static void keeper_turn(struct keeper *keeper)
+{
+    enum { SIGNAL, PATH, SAID, ENDED, CHECKED, N };
+    struct pollfd fds[N] = {
+        {.fd = keeper->signal_fd, .events = POLLIN},
+        {.fd = keeper->claim->watch_fd, .events = POLLIN},
+        {.fd = keeper->server.control_fd, .events = POLLIN},
+        {.fd = keeper->server.pidfd, .events = POLLIN},
+        {.fd = keeper->check.pidfd, .events = POLLIN},
+    };
+    /* An end of the control socket whose server is about to be reaped is always readable. */
+    if (poll(fds, N, keeper_patience_ms(keeper)) < 0 && errno != EINTR) {
+        log_error("cannot wait: %s", strerror(errno));
+        keeper->done = true;
+        keeper->exit_status = EXIT_SYSTEM;
+        return;
+    }
+    if (fds[SAID].revents & POLLIN) {
+        server_listen(keeper);
+    }
+    if (fds[ENDED].revents) {
+        server_ended(keeper);
+    }
+    if (fds[CHECKED].revents) {
+        check_ended(keeper);
+    }
+    if (fds[PATH].revents && !keeper->ending) {
+        path_look(keeper);
+    }
+    if (fds[SIGNAL].revents) {
+        signal_take(keeper);
+    }
+    keeper_timed(keeper);
+}
+
+static int keeper_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);                  /* can not fail */
+    (void)sigaddset(&set, SIGTERM);           /* likewise, for a signal that there is */
+    (void)sigaddset(&set, SIGINT);            /* likewise */
+    (void)sigaddset(&set, SIGHUP);            /* likewise */
+    (void)sigprocmask(SIG_BLOCK, &set, NULL); /* likewise */
+    const int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return fd < 0 ? -errno : fd;
+}
+
+/* The program that this is, and where an upgrade will look for the next one. */
+static int keeper_program(struct keeper *keeper)
+{
+    static const char deleted[] = " (deleted)";
+    const ssize_t n_bytes =
+        readlink("/proc/self/exe", keeper->exe_path, sizeof(keeper->exe_path) - 1);
+    keeper->exe_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+    if (n_bytes < 0 || keeper->exe_fd < 0) {
+        return -errno;
+    }
+    keeper->exe_path[n_bytes] = '\0';
+    char *end = strstr(keeper->exe_path, deleted);
+    if (end && end[strlen(deleted)] == '\0') {
+        *end = '\0';
+    }
+    return 0;
+}
+
+int keeper_run(const struct options *options, char **argv, struct files *files, struct claim *claim)
+{
+    struct keeper keeper = {
+        .options = options,
+        .argv = argv,
+        .files = files,
+        .claim = claim,
+        .former_fd = -1,
+        .tried_fd = -1,
+        .server = CHILD_NONE,
+        .check = CHILD_NONE,
+        .check_until_ms = NEVER,
+    };
+    int r = keeper_program(&keeper);
+    if (r == 0) {
+        keeper.signal_fd = keeper_signals();
+        r = keeper.signal_fd < 0 ? keeper.signal_fd : 0;
+    }
+    if (r) {
+        log_error("cannot start: %s", strerror(-r));
+        claim_release(claim);
+        return EXIT_SYSTEM;
+    }
+    (void)claim_watch(claim); /* said in the log if it can not be */
+    server_start(&keeper);
+    while (!keeper.done) {
+        keeper_turn(&keeper);
+    }
+    if (keeper.check.pid != 0) {
+        child_kill(&keeper.check);
+        (void)child_wait(&keeper.check); /* whatever it found */
+    }
+    depot_empty(files);
+    claim_release(claim);
+    files_fini(files);
+    return keeper.exit_status;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * keeper.h - the process that was started: it holds the files and sees to it that a server runs
+ *
+ * It maps nothing, parses nothing that a client says, and uses no loop but poll(): the less it
+ * does, the less there is that can end it. If it ends all the same, so does its server.
+ */
+#ifndef DAEMON_KEEPER_H
+#define DAEMON_KEEPER_H
+
+#include "daemon/claim.h"
+#include "daemon/files.h"
+#include "daemon/options.h"
+#include "proto/attributes.h"
+
+/* A server that has crashed so often within a minute is not started again: see "safe mode". */
+#define KEEPER_CRASHES_MAX 10
+
+/**
+ * keeper_run() - keep a server running until a signal ends it
+ * @argv:   what the server is started with
+ * @files:  segment, state, clock and listener at least; the keeper's from now on
+ * @claim:  of the path; released at the end
+ * Return: the process's exit status.
+ */
+KMEM_MUST_USE int keeper_run(const struct options *options, char **argv, struct files *files,
+                             struct claim *claim);
+
+#endif

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * takeover.c - one server at a time
+ *
+ * A server that was killed is gone when its keeper sees it, but a keeper that was killed takes its
+ * server with it only a moment later, and a supervisor may be quick. Two servers on one state would
+ * spoil it; so each holds a record lock on the state's file, which the kernel drops with the
+ * process and not earlier.
+ */
+#include "daemon/takeover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/control.h"
+#include "daemon/log.h"
+#include "daemon/recover.h"
+#include "proto/text.h"
+
+/* 10 s: the kernel needs some ms to end a process, on a machine that swaps some more. */
+#define LOCK_PATIENCE_MS 10000
+#define LOCK_PAUSE_MS 5
+
+/* Waits for the last server's end. */
+static int state_lock(int fd)
+{
+    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int r = -EAGAIN;
+    for (int waited_ms = 0; r == -EAGAIN && waited_ms < LOCK_PATIENCE_MS;
+         waited_ms += LOCK_PAUSE_MS) {
+        r = fcntl(fd, F_SETLK, &lock) < 0 ? -errno : 0;
+        if (r == -EACCES || r == -EAGAIN) {
+            r = -EAGAIN;
+            (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
+        }
+    }
+    return r;
+}
+
+static int state_map(struct server *server, uint32_t n_pages)
+{
+    server->state_bytes = state_bytes(n_pages);
+    void *base = mmap(NULL, server->state_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                      server->state_fd, 0);
+    if (base == MAP_FAILED) {
+        return -errno;
+    }
+    server->state_base = base;
+    return 0;
+}
+
+/* Whether the file has the size that this program's layout needs. */
+static bool state_fits(int fd, uint32_t n_pages)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && (uint64_t)status.st_size == state_bytes(n_pages);
+}
+
+static void fd_drop(int *fd)
+{
+    if (*fd >= 0) {
+        (void)close(*fd); /* the keeper's copy goes likewise */
+        *fd = -1;
+    }
+}
+
+/*
+ * A client needs both its files; a slot that has one of them was between two messages to the
+ * keeper, before the client was answered or after it was buried.
+ */
+static _Atomic uint64_t *states_of(uint32_t slot, void *user)
+{
+    struct server *server = user;
+    int *ledger_fd = &server->files->ledger_fds[slot];
+    if (*ledger_fd < 0 || server->files->pidfds[slot] < 0) {
+        return NULL;
+    }
+    const int r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
+    *ledger_fd = -1; /* the ledgers' */
+    if (r) {
+        log_error("slot %u: its ledger can not be used: %s", slot, strerror(-r));
+    }
+    return ledgers_states(&server->ledgers, slot);
+}
+
+static int core_recover(struct server *server, const struct core_config *config)
+{
+    char why[256];
+    const struct now before = server_now();
+    const int r = recover(&server->core, config, server->state_base, states_of, server, before.ms,
+                          why, sizeof(why));
+    if (r > 0) {
+        log_error("segment \"%s\" can not be served: its state does not add up: %s",
+                  config->segment_name, why);
+        return EXIT_STATE;
+    }
+    if (r) {
+        log_error("cannot start: %s", strerror(-r));
+        return EXIT_SYSTEM;
+    }
+    const struct core *core = &server->core;
+    char direct[TEXT_BYTES_MAX];
+    char leased[TEXT_BYTES_MAX];
+    log_info("recovered in %.1f ms: %u clients, %llu direct blocks (%s), %s leased",
+             (double)(server_now().us - before.us) / 1000.0,
+             core->clients.n_live + core->clients.n_ended,
+             (unsigned long long)core->direct.n_blocks,
+             text_format_bytes(core->direct.used_bytes, direct, sizeof(direct)),
+             text_format_bytes(core->leases.n_pages << PAGE_SHIFT, leased, sizeof(leased)));
+    return 0;
+}
+
+int takeover(struct server *server, const struct core_config *config)
+{
+    if (!state_fits(server->state_fd, config->n_pages)) {
+        log_error("segment \"%s\" can not be served: its state has another layout, or is of a "
+                  "segment of another size",
+                  config->segment_name);
+        return EXIT_STATE;
+    }
+    int r = state_lock(server->state_fd);
+    if (r == 0) {
+        r = state_map(server, config->n_pages);
+    }
+    if (r == 0 && !state_is_new(server->state_base)) {
+        return core_recover(server, config);
+    }
+    if (r == 0) {
+        r = core_init(&server->core, config, server->state_base, server_now().ms);
+    }
+    if (r) {
+        log_error("cannot start: %s", strerror(-r));
+    }
+    return r ? EXIT_SYSTEM : 0;
+}
+
+static int client_watch(struct server *server, uint32_t slot)
+{
+    struct files *files = server->files;
+    if (!ledgers_states(&server->ledgers, slot)) {
+        if (files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0) {
+            tether_drop(&server->tether, slot);
+        }
+        fd_drop(&files->ledger_fds[slot]);
+        fd_drop(&files->pidfds[slot]);
+        return 0;
+    }
+    const int pidfd = files->pidfds[slot];
+    files->pidfds[slot] = -1; /* the reaper's */
+    return reaper_watch(&server->reaper, slot, pidfd);
+}
+
+int takeover_watch(struct server *server)
+{
+    for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
+        const int r = client_watch(server, slot);
+        if (r) {
+            log_error("cannot start: the process in slot %u can not be watched: %s", slot,
+                      strerror(-r));
+            return EXIT_SYSTEM;
+        }
+    }
+    return 0;
+}
+
+int server_check(const struct options *options, const struct files *files)
+{
+    const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
+    struct state state;
+    int r = STATE_E_FOREIGN;
+    if (state_fits(files->state_fd, n_pages)) {
+        void *base = mmap(NULL, state_bytes(n_pages), PROT_READ, MAP_SHARED | MAP_NORESERVE,
+                          files->state_fd, 0);
+        r = base == MAP_FAILED ? STATE_E_FOREIGN : state_attach(&state, base, n_pages);
+    }
+    if (r) {
+        log_error("kmemd %s can not go on with segment \"%s\": the state that is there has another "
+                  "layout, or is of a segment of another size",
+                  KMEM_VERSION, options->name);
+        return EXIT_STATE;
+    }
+    return control_send(files->check_fd, CONTROL_FITS, 0, NULL, 0, 0) ? EXIT_SYSTEM : 0;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tether.h - the server's end of the control socket: what ties it to its keeper
+ */
+#ifndef DAEMON_TETHER_H
+#define DAEMON_TETHER_H
+
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "daemon/control.h"
+#include "proto/attributes.h"
+
+/* A message that is not about the loop itself; its descriptors are the receiver's. */
+typedef void (*tether_fn)(const struct control_message *message, void *user);
+
+struct tether {
+    uv_poll_t poll;
+    int fd;
+    tether_fn told;
+    void *user;
+};
+
+/**
+ * tether_open() - listen to the keeper; if it ends, so does this process, at once
+ * @fd:  the control socket; the tether's from now on, also on error
+ * Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int tether_open(struct tether *tether, uv_loop_t *loop, int fd, tether_fn told,
+                              void *user);
+
+/** tether_close() - the process is about to end */
+void tether_close(struct tether *tether);
+
+/** tether_ready() - tell the keeper that clients are served */
+void tether_ready(const struct tether *tether);
+
+/**
+ * tether_keep() - hand a client's files over; they stay the server's as well
+ *
+ * When it returns they are where they outlive this process. Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int tether_keep(const struct tether *tether, uint32_t slot, int ledger_fd, int pidfd);
+
+/** tether_drop() - a slot's files are needed no more */
+void tether_drop(const struct tether *tether, uint32_t slot);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/system/holder.h"
+
+#include <unistd.h>
+
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+#include "tests/system/wire.h"
+
+#define HELD_PAGES 4
+
+/* Two blocks and a lease; then, each time it is told to, it comes back and wants to find them. */
+static void hold(const void *argument)
+{
+    (void)argument;
+    int fd = wire_member();
+    wire_serial(1);
+    const uint64_t first = wire_allocate(fd, 100, "held/first");
+    wire_serial(2);
+    const uint64_t second = wire_allocate(fd, 200, "held/second");
+    wire_serial(3);
+    const uint32_t page = wire_lease(fd, HELD_PAGES);
+    client_say(1);
+    while (client_await() != 0) {
+        (void)close(fd);
+        fd = wire_member_again();
+        expect_equal(wire_welcome()->n_direct_blocks, HELD_BLOCKS);
+        expect_equal(wire_welcome()->direct_bytes, HELD_BYTES);
+        expect_equal(wire_welcome()->leased_pages, HELD_PAGES);
+        uint64_t num_bytes;
+        expect_equal(wire_size_of(fd, first, &num_bytes), 0);
+        expect_equal(num_bytes, 100);
+        expect_equal(wire_size_of(fd, second, &num_bytes), 0);
+        expect_equal(num_bytes, 200);
+        expect_equal(wire_lease(fd, HELD_PAGES), page); /* the answer was lost, say */
+        client_say(1);
+    }
+    wire_serial(4);
+    expect_equal(wire_release(fd, first), 0);
+    (void)close(fd);
+}
+
+struct client holder_start(void)
+{
+    struct client client = client_start(hold, NULL);
+    client_hear(&client);
+    expect_usage(HELD_BYTES, HELD_BLOCKS);
+    return client;
+}
+
+void holder_expect_held(const struct client *client)
+{
+    expect_usage(HELD_BYTES, HELD_BLOCKS);
+    client_tell(client, 1);
+    client_hear(client);
+    expect_usage(HELD_BYTES, HELD_BLOCKS);
+    expect_ledger_row("held/first", 1, 100);
+    expect_ledger_sound();
+}
+
+void holder_end(struct client *client)
+{
+    client_tell(client, 0);
+    client_end(client);
+    expect_balanced();
+}
