@@ -26,6 +26,11 @@ lint: all
 	tests/setup test
 	ctest --preset default -L lint
 
+# Some eight minutes: 10,000 client kills, 3,750 server kills, every store of 10,000 states.
+torture: all
+	tests/setup test
+	tests/system/torture build/default
+
 # Some five minutes. What it compares with is what is there; `tests/setup bench` installs it all.
 bench: all
 	cmake --build --preset default --target bench
@@ -37,4 +42,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all configure demo test lint bench install clean
+.PHONY: all configure demo test lint torture bench install clean
