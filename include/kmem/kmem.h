@@ -45,8 +45,9 @@
  *  - No constructors, no destructors: memory is for plain data, anything memset may be used on.
  *    Pointers stored in the segment mean nothing to other processes; store offsets.
  *  - No reallocation.
- *  - No survival of the daemon: if it ends, calls fail with ECONNRESET and mapped blocks stay
- *    readable and writable as long as the process lives, but nobody accounts for them any more.
+ *  - No survival of the keeper: kmemd's server may be killed and is started again without a block
+ *    lost, but if kmemd as a whole ends, calls fail with ECONNRESET. Mapped blocks then stay
+ *    readable and writable as long as the process lives, and nobody accounts for them any more.
  *
  * THE FIRST CALL of a process connects to the daemon and maps the segment. Tried, in this order:
  * the socket $KMEM_SOCKET, and nothing else if it is set; else NAME.sock, where NAME is
@@ -71,10 +72,17 @@
  *
  * EXEC, EXIT, SIGNALS: every descriptor is close-on-exec. The library starts no thread, installs no
  * signal handler, and never raises SIGPIPE. No function is async-signal-safe. An exec ends the
- * mapping but not the process: its blocks stay charged to it until it ends.
+ * mapping but not the process: its blocks stay charged to it until it ends, or until the new
+ * program calls the library, which makes it another client.
+ *
+ * RESTARTS: a call that needs the daemon while its server is being started again waits for it, and
+ * then happens once, whether the former server had begun it or not. If kmemd has ended and removed
+ * its socket the call waits for one second, else for the whole time limit below; then it fails with
+ * ECONNRESET, and later calls try once without waiting. Calls that need no daemon never wait.
  *
  * WAITING: a call that needs the daemon waits for its answer for at most $KMEM_TIMEOUT_MS
- * milliseconds (default 30,000), then fails with ETIMEDOUT and gives the connection up. A thread
+ * milliseconds (default 30,000), then fails with ETIMEDOUT and gives the connection up; the next
+ * call makes another, and a block that the late answer would have brought is given back. A thread
  * that is cancelled meanwhile ends when the call is over.
  *
  * FAILURE: the three calls of the original interface (kmem_allocate, kmem_release,
