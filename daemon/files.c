@@ -45,7 +45,10 @@ int files_init(struct files *files)
     files->ledger_fds = malloc(CLIENTS_MAX * sizeof(int));
     files->pidfds = malloc(CLIENTS_MAX * sizeof(int));
     if (!files->ledger_fds || !files->pidfds) {
-        files_fini(files);
+        free(files->ledger_fds);
+        free(files->pidfds);
+        files->ledger_fds = NULL;
+        files->pidfds = NULL;
         return -ENOMEM;
     }
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {

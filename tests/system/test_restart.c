@@ -178,7 +178,7 @@ static void crash_until_safe_mode(void)
         expect_true(harness_now_us() < until_us);
         const pid_t server = daemon_server_pid();
         if (server > 0) {
-            (void)kill(server, SIGSEGV);
+            (void)kill(server, SIGABRT);
         }
         harness_sleep_ms(10);
     }
