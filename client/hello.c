@@ -347,11 +347,15 @@ KMEM_MUST_USE static int hello_until(struct conn *conn, struct places *places, K
                                      int64_t deadline_ms, struct welcome *ret_welcome,
                                      struct failure *failure)
 {
-    const int64_t cut_until_ms = kmem__monotonic_ms() + CUT_PATIENCE_MS;
+    int64_t cut_until_ms = INT64_MAX;
     for (;;) {
         const int r = hello_somewhere(conn, places, role, deadline_ms, ret_welcome, failure);
         const int64_t now_ms = kmem__monotonic_ms();
         const bool is_cut = r == -ECONNRESET && conn->is_cut && now_ms < cut_until_ms;
+        if (is_cut && cut_until_ms == INT64_MAX) {
+            /* From the first one: before it, this may have waited for a server to be started. */
+            cut_until_ms = now_ms + CUT_PATIENCE_MS;
+        }
         /* Behind the pause there must be time for an answer. */
         const bool has_time = now_ms + 2 * BUSY_PAUSE_MS < deadline_ms;
         if ((r != HELLO_E_BUSY && !is_cut) || (is_cut && !has_time)) {

@@ -244,9 +244,12 @@ int kmem__remote_leave(struct conn *conn, struct failure *failure)
     Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
     request.body_case = KMEM__REQUEST__BODY_GOODBYE;
     request.goodbye = &goodbye;
-    int r = kmem__conn_ask(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, NULL, &response, failure);
+    const bool was_gone = conn->bond.is_gone;
+    const int r = remote_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
     if (r == CONN_E_REFUSED) {
         return kmem__conn_lose(conn, failure, ECONNRESET, "refused to say goodbye");
     }
-    return r;
+    /* Who does not know this client any more has taken everything back: the answer was lost. */
+    const bool is_done = r == -ECONNRESET && conn->bond.is_gone && !was_gone;
+    return is_done ? 0 : r;
 }

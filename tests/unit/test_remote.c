@@ -48,12 +48,22 @@ static struct {
     uint64_t next_offset;
     Kmem__ErrorCode hello_refusal; /* of one who comes back; 0: none */
     uint32_t slot;                 /* that one who comes back is told */
+    unsigned int n_goodbyes_cut;   /* how many of the next are not answered */
+    bool goodbye_is_taken;         /* whether such a one ends the client */
+    unsigned int n_hellos_cut;     /* how many of the next are not answered */
+    unsigned int hello_delay_ms;   /* how long such a one waits before it is cut */
 } it;
 
 static bool hello(struct fake_peer *peer, const Kmem__Request *request)
 {
     int fds[WELCOME_DESCRIPTORS];
     const bool comes_back = request->hello->resume_nonce != 0;
+    if (it.n_hellos_cut > 0) {
+        it.n_hellos_cut--;
+        (void)usleep(it.hello_delay_ms * 1000);
+        (void)shutdown(peer->fd, SHUT_RDWR);
+        return true;
+    }
     if (comes_back && it.hello_refusal != 0) {
         fake_send_error(peer, request, it.hello_refusal, "Nobody knows that client.");
         return true;
@@ -107,10 +117,25 @@ static void tell(struct fake_peer *peer, const Kmem__Request *request)
     fake_send(peer, request, &response, NULL, 0);
 }
 
+/* Return: whether the connection is cut in place of an answer. */
+static bool cut_goodbye(const struct fake_peer *peer)
+{
+    if (it.n_goodbyes_cut == 0) {
+        return false;
+    }
+    it.n_goodbyes_cut--;
+    it.hello_refusal = it.goodbye_is_taken ? KMEM__ERROR_CODE__ERROR_GONE : 0;
+    (void)shutdown(peer->fd, SHUT_RDWR);
+    return true;
+}
+
 static bool daemon_that_dies(struct fake_peer *peer, const Kmem__Request *request)
 {
     if (request->body_case == KMEM__REQUEST__BODY_HELLO) {
         return hello(peer, request);
+    }
+    if (request->body_case == KMEM__REQUEST__BODY_GOODBYE) {
+        return cut_goodbye(peer);
     }
     if (request->body_case != KMEM__REQUEST__BODY_ALLOCATE &&
         request->body_case != KMEM__REQUEST__BODY_RELEASE) {
@@ -231,6 +256,37 @@ static void test_resume_leaves_no_descriptor(void **state)
     assert_int_equal(fake_count_fds(), n_fds + 1);
 }
 
+static void test_first_hello_is_said_again_though_the_daemon_took_long_to_die(void **state)
+{
+    (void)state;
+    it.n_hellos_cut = 2;
+    it.hello_delay_ms = 600; /* both together longer than the patience */
+    void *block = kmem_try_allocate(100, "patient");
+    assert_non_null(block);
+    assert_int_equal(it.n_hellos_cut, 0);
+    assert_int_equal(kmem_try_release(&block), 0);
+}
+
+static void test_goodbye_is_said_again_if_it_was_not_heard(void **state)
+{
+    (void)state;
+    assert_non_null(kmem_try_allocate(100, "to have joined"));
+    it.n_goodbyes_cut = 2;
+    assert_int_equal(kmem_close(), 0);
+    assert_int_equal(it.n_goodbyes_cut, 0);
+    assert_int_equal(it.n_resumed, 2);
+}
+
+static void test_goodbye_that_was_heard_is_done_though_nobody_said_so(void **state)
+{
+    (void)state;
+    assert_non_null(kmem_try_allocate(100, "to have joined"));
+    it.n_goodbyes_cut = 1;
+    it.goodbye_is_taken = true;
+    assert_int_equal(kmem_close(), 0);
+    assert_int_equal(it.n_resumed, 0);
+}
+
 /* --------------------------------------------------------------------------- nobody is there -- */
 
 static void test_gone_client_is_ECONNRESET(void **state)
@@ -321,6 +377,9 @@ int main(void)
         TEST(test_release_is_asked_again_whether_made_or_not),
         TEST(test_daemon_that_dies_again_and_again),
         TEST(test_resume_leaves_no_descriptor),
+        TEST(test_first_hello_is_said_again_though_the_daemon_took_long_to_die),
+        TEST(test_goodbye_is_said_again_if_it_was_not_heard),
+        TEST(test_goodbye_that_was_heard_is_done_though_nobody_said_so),
         TEST(test_gone_client_is_ECONNRESET),
         TEST(test_another_clients_welcome_is_ECONNRESET),
         TEST(test_daemon_that_does_not_come_back_is_ECONNRESET),
