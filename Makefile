@@ -26,10 +26,18 @@ lint: all
 	tests/setup test
 	ctest --preset default -L lint
 
-# Some eight minutes: 10,000 client kills, 3,750 server kills, every store of 10,000 states.
+# Some twenty-five minutes: every store of 10,000 states; 20,000 clients and 4,750 servers killed;
+# and what it costs to kill a server every 50 ms.
 torture: all
 	tests/setup test
 	tests/system/torture build/default
+	build/default/tests/torture/torture --clients 10000 --servers 1000 --hangs
+	build/default/tests/torture/torture --churn 120 --strict
+
+# Twenty minutes: a client killed a second, and nothing grows.
+torture-soak: all
+	tests/setup test
+	build/default/tests/torture/torture --soak 1200
 
 # Some five minutes. What it compares with is what is there; `tests/setup bench` installs it all.
 bench: all
@@ -42,4 +50,4 @@ install: all
 clean:
 	rm -rf build
 
-.PHONY: all configure demo test lint torture bench install clean
+.PHONY: all configure demo test lint torture torture-soak bench install clean

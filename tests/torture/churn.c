@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/torture/churn.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+#include "tests/torture/killer.h"
+#include "tests/unit/seeded.h"
+
+#define N_CHURNERS 8
+#define N_BLOCKS 1000
+#define KILL_EVERY_MS 50
+/* 2 s: what else the machine does changes more slowly than that, and so meets both sides. */
+#define SLICE_MS 2000
+/* As many as the daemon keeps obituaries of: then nothing of it grows any more by design. */
+#define N_WARM_UP 1100
+/* What the allocator of the C library may have more at one time than at another. */
+#define SOAK_SLACK_KIB 256
+
+/* Shared with the children; a line of the cache each. */
+struct counter {
+    _Alignas(64) _Atomic uint64_t n_steps;
+    _Atomic bool *is_ending;
+};
+
+struct churn {
+    struct counter *counters;
+    struct client clients[N_CHURNERS];
+    _Atomic bool *is_ending;
+};
+
+static void replace(void **block, struct seeded *seeded)
+{
+    const uint64_t kind = seeded_below(seeded, 100);
+    const uint64_t num_bytes = kind < 90 ? seeded_log(seeded, 11) : seeded_log(seeded, 15);
+    if (kmem_try_release(block) != 0) {
+        fail("a release fails: %s", kmem_last_error());
+    }
+    *block = kmem_try_allocate(num_bytes, "churn");
+    if (*block == NULL) {
+        fail("%llu bytes are refused: %s", (unsigned long long)num_bytes, kmem_last_error());
+    }
+}
+
+static void churner_run(const void *argument)
+{
+    static void *blocks[N_BLOCKS];
+    struct counter *const counter = *(struct counter *const *)argument;
+    struct seeded seeded = {(uint64_t)(uintptr_t)counter};
+    /* Relaxed, both: a figure and a flag that guard nothing. */
+    while (!atomic_load_explicit(counter->is_ending, memory_order_relaxed)) {
+        replace(&blocks[seeded_below(&seeded, N_BLOCKS)], &seeded);
+        (void)atomic_fetch_add_explicit(&counter->n_steps, 1, memory_order_relaxed);
+    }
+}
+
+static void churner_start(struct churn *churn, unsigned int number)
+{
+    struct counter *const counter = &churn->counters[number];
+    churn->clients[number] = client_start(churner_run, &counter);
+}
+
+static void churn_begin(struct churn *churn)
+{
+    const size_t num_bytes = (N_CHURNERS + 1) * sizeof(struct counter);
+    void *const memory =
+        mmap(NULL, num_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    expect_call(memory != MAP_FAILED);
+    churn->counters = memory;
+    churn->is_ending = (_Atomic bool *)&churn->counters[N_CHURNERS];
+    for (unsigned int i = 0; i < N_CHURNERS; i++) {
+        churn->counters[i].is_ending = churn->is_ending;
+        churner_start(churn, i);
+    }
+}
+
+static void churn_end(struct churn *churn)
+{
+    atomic_store_explicit(churn->is_ending, true, memory_order_relaxed); /* see churner_run() */
+    for (unsigned int i = 0; i < N_CHURNERS; i++) {
+        client_end(&churn->clients[i]);
+    }
+    expect_balanced();
+}
+
+static uint64_t count_steps(const struct churn *churn)
+{
+    uint64_t n_steps = 0;
+    for (unsigned int i = 0; i < N_CHURNERS; i++) {
+        /* Relaxed: a figure. */
+        n_steps += atomic_load_explicit(&churn->counters[i].n_steps, memory_order_relaxed);
+    }
+    return n_steps;
+}
+
+/* ------------------------------------------------------------------- servers are killed ---- */
+
+/* Return: steps per second. */
+static double slice(const struct churn *churn, struct killer *killer)
+{
+    const uint64_t begin_us = harness_now_us();
+    const uint64_t n_before = count_steps(churn);
+    while (harness_now_us() - begin_us < SLICE_MS * UINT64_C(1000)) {
+        harness_sleep_ms(KILL_EVERY_MS);
+        if (killer != NULL) {
+            (void)killer_kill_server(killer); /* there may be none just now */
+        }
+    }
+    const double seconds = (double)(harness_now_us() - begin_us) / 1e6;
+    return (double)(count_steps(churn) - n_before) / seconds;
+}
+
+void churn_survive(unsigned int seconds, bool is_strict)
+{
+    struct churn churn;
+    struct killer killer = {.crew = NULL};
+    double quiet = 0;
+    double killed = 0;
+    const unsigned int n_pairs = seconds * 1000 / (2 * SLICE_MS);
+    expect_at_least(n_pairs, 1);
+    daemon_start("--size", "256MiB", "--log-level", "warning", NULL);
+    churn_begin(&churn);
+    harness_sleep_ms(1000);
+    for (unsigned int i = 0; i < n_pairs; i++) {
+        quiet += slice(&churn, NULL) / n_pairs;
+        killed += slice(&churn, &killer) / n_pairs;
+    }
+    harness_note(
+        "%.0f steps a second; with a kill every %d ms, which met %llu servers, %.0f: %.1f %%",
+        quiet, KILL_EVERY_MS, (unsigned long long)killer.n_killed, killed, 100 * killed / quiet);
+    expect_at_least(killer.n_killed, n_pairs);
+    if (is_strict && killed < 0.7 * quiet) {
+        fail("%.1f %% of the throughput is lost", 100 - 100 * killed / quiet);
+    }
+    churn_end(&churn);
+    daemon_stop();
+}
+
+/* ------------------------------------------------------------------- clients are killed ---- */
+
+struct sample {
+    uint64_t memory_kib;
+    uint64_t n_fds;
+};
+
+static void hold_one(const void *argument)
+{
+    (void)argument;
+    if (kmem_try_allocate(44, "warming up") == NULL) {
+        fail("44 bytes are refused: %s", kmem_last_error());
+    }
+}
+
+static int by_value(const void *left, const void *right)
+{
+    const uint64_t a = *(const uint64_t *)left;
+    const uint64_t b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static struct sample median(const struct sample *samples, unsigned int n)
+{
+    uint64_t *const values = malloc(n * sizeof(*values));
+    struct sample middle;
+    expect_call(values != NULL);
+    for (unsigned int i = 0; i < n; i++) {
+        values[i] = samples[i].memory_kib;
+    }
+    qsort(values, n, sizeof(*values), by_value);
+    middle.memory_kib = values[n / 2];
+    for (unsigned int i = 0; i < n; i++) {
+        values[i] = samples[i].n_fds;
+    }
+    qsort(values, n, sizeof(*values), by_value);
+    middle.n_fds = values[n / 2];
+    free(values);
+    return middle;
+}
+
+static void soak(struct churn *churn, struct sample *samples, unsigned int seconds)
+{
+    for (unsigned int i = 0; i < seconds; i++) {
+        const unsigned int number = i % N_CHURNERS;
+        client_kill(&churn->clients[number]);
+        churner_start(churn, number);
+        harness_sleep_ms(1000);
+        samples[i] = (struct sample){daemon_memory_kib(), daemon_fds()};
+    }
+}
+
+void churn_soak(unsigned int seconds)
+{
+    struct churn churn;
+    struct sample *const samples = malloc(seconds * sizeof(*samples));
+    expect_call(samples != NULL);
+    expect_at_least(seconds, 8);
+    daemon_start("--size", "256MiB", "--log-level", "warning", NULL);
+    for (unsigned int i = 0; i < N_WARM_UP; i++) {
+        client_run(hold_one, NULL);
+    }
+    churn_begin(&churn);
+    const pid_t server = daemon_server_pid();
+    soak(&churn, samples, seconds);
+    const struct sample first = median(samples, seconds / 4);
+    const struct sample last = median(&samples[seconds - seconds / 4], seconds / 4);
+    harness_note("%u clients killed; first quarter: %llu KiB, %llu descriptors; last: %llu KiB, "
+                 "%llu descriptors; %llu steps",
+                 seconds, (unsigned long long)first.memory_kib, (unsigned long long)first.n_fds,
+                 (unsigned long long)last.memory_kib, (unsigned long long)last.n_fds,
+                 (unsigned long long)count_steps(&churn));
+    expect_equal(last.n_fds, first.n_fds);
+    expect_at_most(last.memory_kib, first.memory_kib + SOAK_SLACK_KIB);
+    expect_equal(daemon_server_pid(), server);
+    churn_end(&churn);
+    free(samples);
+    daemon_stop();
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * churn.h - eight programs that replace blocks as fast as they can
+ *
+ * What the benchmark calls churn: each has 1,000 live blocks of mixed sizes and replaces one of
+ * them at each step. Nothing is checked here but that no call fails.
+ */
+#ifndef TESTS_TORTURE_CHURN_H
+#define TESTS_TORTURE_CHURN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * churn_survive() - count steps with and without a killer of servers, in turns
+ * @seconds:  in all, half of them with the killer
+ * @is_strict: want at least 70 % of the steps with the killer; else the figure is only printed
+ */
+void churn_survive(unsigned int seconds, bool is_strict);
+
+/**
+ * churn_soak() - kill a client every second, and want descriptors and memory of keeper and server
+ * to be the same in the first and in the last quarter
+ */
+void churn_soak(unsigned int seconds);
+
+#endif
