@@ -133,6 +133,23 @@ static bool keep_on(pid_t pid, size_t processor)
     return sched_setaffinity(pid, sizeof(one), &one) == 0;
 }
 
+/* Who answers for kmemd is a child of the process that was started. */
+static bool keep_children_on(pid_t pid, size_t processor)
+{
+    char path[64];
+    bool kept = true;
+    int child;
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *const children = fopen(path, "re");
+    while (children != NULL && fscanf(children, "%d", &child) == 1) {
+        kept = kept && keep_on(child, processor);
+    }
+    if (children != NULL) {
+        (void)fclose(children);
+    }
+    return kept && children != NULL;
+}
+
 bool bench_place(size_t own_processor, size_t servers_processor)
 {
     static cpu_set_t allowed; /* before the first call kept us on one */
@@ -144,7 +161,8 @@ bool bench_place(size_t own_processor, size_t servers_processor)
     }
     bool placed = keep_on(0, own_processor);
     for (size_t i = 0; i < n_servers; i++) {
-        placed = placed && keep_on(servers[i], servers_processor);
+        placed = placed && keep_on(servers[i], servers_processor) &&
+                 keep_children_on(servers[i], servers_processor);
     }
     return placed;
 }
