@@ -36,6 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proto/crash_point.h"
+
 int64_t kmem__monotonic_ms(void)
 {
     struct timespec now;
@@ -385,9 +387,11 @@ int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__Bo
                                  REQUEST_MAX_BYTES);
     }
     int r = conn_send(conn, num_bytes, deadline_ms, failure);
+    KMEM_CRASH_POINT("client.sent");
     if (r == 0) {
         r = conn_receive(conn, deadline_ms, descriptors, failure);
     }
+    KMEM_CRASH_POINT("client.answered");
     if (r == 0) {
         r = conn_decode(conn, expected, ret_response, failure);
     }

@@ -47,6 +47,7 @@
 
 #include "client/hello.h"
 #include "client/remote.h"
+#include "proto/crash_point.h"
 
 /* All zero in a process that has not joined. */
 struct process {
@@ -204,6 +205,7 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
     kmem__guard_sweep(turn.segment->guard, turn.process->tenant.ledger.states);
     r = kmem__remote_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
     kmem__context_leave(&turn);
+    KMEM_CRASH_POINT("client.leased");
     if (r == 0) {
         kmem__guard_open(turn.segment->guard, kmem__page_offset(ret_run->page),
                          (uint64_t)ret_run->n_pages << PAGE_SHIFT);
@@ -236,7 +238,9 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
     if (r < 0) {
         return r;
     }
+    KMEM_CRASH_POINT("client.welcomed");
     r = context_settle(process, &welcome, failure);
+    KMEM_CRASH_POINT("client.settled");
     kmem__welcome_close(&welcome);
     if (r < 0) {
         kmem__conn_close(&process->conn);

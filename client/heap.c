@@ -36,6 +36,7 @@
 
 #include "client/large.h"
 #include "client/slab.h"
+#include "proto/crash_point.h"
 #include "proto/lease.h"
 
 /*
@@ -368,6 +369,7 @@ int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct foun
     if (atomic_exchange_explicit(&block->entry->word, 0, memory_order_acq_rel) == 0) {
         return HEAP_E_RELEASED;
     }
+    KMEM_CRASH_POINT("client.remote.retired");
     kmem__slab_push(tenant, block);
     return HEAP_OK;
 }

@@ -19,6 +19,7 @@
 #include "client/site.h"
 #include "client/tenant.h"
 #include "proto/attributes.h"
+#include "proto/crash_point.h"
 #include "proto/ledger.h"
 
 /* A block that is free, and whose entry is retired: the next to be handed out. */
@@ -162,10 +163,13 @@ void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap 
 static inline void *kmem__heap_enter(struct heap *heap, struct bin *bin, struct ready ready,
                                      size_t num_bytes, uint64_t reason)
 {
+    KMEM_CRASH_POINT("client.block.taken");
     /* Relaxed: a tick. */
     store_prepare_u32(&ready.entry->born, atomic_load_explicit(heap->clock, memory_order_relaxed));
+    KMEM_CRASH_POINT("client.entry.half");
     /* Before: the block is free. After: it is live, and when and why is in place. */
     store_commit(&ready.entry->word, num_bytes | reason);
+    KMEM_CRASH_POINT("client.entry.complete");
     if (num_bytes <= CLEAR_INLINE_BYTES) {
         kmem__clear_inline(ready.block, num_bytes);
         return ready.block;
@@ -278,8 +282,10 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     }
     struct ready *ready = kmem__bin_ready(bin, ready_bytes);
     ready->block = block;
+    KMEM_CRASH_POINT("client.release.begun");
     /* Before: the block is live. After: it is free, and nobody's until it is taken again. */
     store_commit(&spot.entry->word, 0);
+    KMEM_CRASH_POINT("client.release.retired");
     ready->entry = spot.entry;
     bin->ready_bytes = ready_bytes + (uint32_t)sizeof(*ready);
     bin->released_at = heap->n_cleared;

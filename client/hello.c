@@ -31,6 +31,7 @@
 
 #include "client/locate.h"
 #include "client/refusal.h"
+#include "proto/crash_point.h"
 #include "proto/text.h"
 
 enum {
@@ -278,6 +279,7 @@ KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__
     if (r == 0) {
         r = hello_connect(conn, place, deadline_ms, failure);
     }
+    KMEM_CRASH_POINT("client.connected");
     if (r == 0) {
         r = hello_verify_server(conn, failure);
     }
@@ -420,7 +422,9 @@ KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms, bo
     *ret_is_missing = false;
     struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1};
     memcpy(place.path, conn->path, sizeof(place.path));
+    KMEM_CRASH_POINT("client.resuming");
     int r = hello_at(conn, &place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
+    KMEM_CRASH_POINT("client.resumed");
     if (r == HELLO_OK) {
         r = hello_check_bond(conn, &welcome, failure);
         /* They are the files that this process has mapped. */

@@ -10,6 +10,7 @@
 #include "client/large.h"
 
 #include "client/clear.h"
+#include "proto/crash_point.h"
 #include "proto/lease.h"
 
 void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reason)
@@ -21,10 +22,13 @@ void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reaso
         return NULL;
     }
     kmem__guard_open(tenant->guard, kmem__page_offset(taken.page), (uint64_t)n_pages << PAGE_SHIFT);
+    KMEM_CRASH_POINT("client.large.pages");
     ledger_large_open(ledger, taken.page, n_pages);
+    KMEM_CRASH_POINT("client.large.open");
     struct ledger_entry *entry = ledger_entries(ledger, taken.page);
     (void)entry_take(&ledger->heads[taken.page], entry, num_bytes | reason,
                      kmem__tenant_tick(tenant), 0);
+    KMEM_CRASH_POINT("client.large.entered");
     unsigned char *block = tenant->base + ((uint64_t)taken.page << PAGE_SHIFT);
     if (!taken.is_zero) {
         kmem__clear(block, num_bytes, taken.is_warm);
@@ -38,8 +42,10 @@ static void large_close(struct tenant *tenant, uint32_t page)
     struct ledger *ledger = &tenant->ledger;
     struct ledger_head *head = &ledger->heads[page];
     const uint32_t n_pages = head->span_pages;
+    KMEM_CRASH_POINT("client.large.retired");
     entry_put(head, ledger_entries(ledger, page), 0);
     ledger_slab_close(ledger, page);
+    KMEM_CRASH_POINT("client.large.closed");
     kmem__cache_give(&tenant->cache, page, n_pages);
 }
 

@@ -7,6 +7,7 @@
 
 #include "client/hello.h"
 #include "client/refusal.h"
+#include "proto/crash_point.h"
 
 /* Whether another connection would do in place of the one that is lost. */
 static bool remote_can_resume(const struct conn *conn)
@@ -245,6 +246,7 @@ int kmem__remote_leave(struct conn *conn, struct failure *failure)
     request.body_case = KMEM__REQUEST__BODY_GOODBYE;
     request.goodbye = &goodbye;
     const bool was_gone = conn->bond.is_gone;
+    KMEM_CRASH_POINT("client.leaving");
     const int r = remote_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
     if (r == CONN_E_REFUSED) {
         return kmem__conn_lose(conn, failure, ECONNRESET, "refused to say goodbye");

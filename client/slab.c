@@ -28,6 +28,7 @@
 
 #include <string.h>
 
+#include "proto/crash_point.h"
 #include "proto/lease.h"
 
 /* 8: enough to find room among threads that ended lately; the rest waits for the next time. */
@@ -86,6 +87,7 @@ static void slab_close(struct heap *heap, struct bin *bin, uint32_t page)
     (void)atomic_fetch_sub_explicit(&heap->tenant->n_slab_pages, n_pages, memory_order_relaxed);
     slab_assign(heap, page, 0);
     ledger_slab_close(&heap->tenant->ledger, page);
+    KMEM_CRASH_POINT("client.slab.closed");
     kmem__cache_give(&heap->tenant->cache, page, n_pages);
 }
 
@@ -143,6 +145,7 @@ void kmem__slab_push(struct tenant *tenant, const struct ledger_block *block)
         /* Release: pairs with slab_collect_remote(); the block's bytes are done with. */
     } while (!atomic_compare_exchange_weak_explicit(&head->remote, &next, block->index + 1,
                                                     memory_order_release, memory_order_relaxed));
+    KMEM_CRASH_POINT("client.remote.pushed");
     if (next == 0) {
         slab_visit(tenant, block->page);
     }
@@ -158,6 +161,7 @@ static void slab_collect_remote(struct heap *heap, uint32_t page)
     while (next != 0) {
         const uint32_t index = next - 1;
         next = atomic_load_explicit(&entries[index].holder, memory_order_relaxed);
+        KMEM_CRASH_POINT("client.remote.collected");
         slab_put(heap, bin, page, index);
     }
 }
@@ -305,7 +309,9 @@ static bool slab_open(struct heap *heap, struct bin *bin)
     }
     (void)atomic_fetch_add_explicit(&tenant->n_slab_pages, n_pages, memory_order_relaxed);
     kmem__guard_open(tenant->guard, kmem__page_offset(taken.page), (uint64_t)n_pages << PAGE_SHIFT);
+    KMEM_CRASH_POINT("client.slab.pages");
     ledger_slab_open(&tenant->ledger, taken.page, bin->size_class);
+    KMEM_CRASH_POINT("client.slab.open");
     slab_note(heap, bin, taken.page);
     list_push(heap->heads, &bin->room, taken.page);
     return true;

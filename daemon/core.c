@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "daemon/tick.h"
+#include "proto/crash_point.h"
 
 struct tally_tables core_tables(const struct core *core)
 {
@@ -201,6 +202,7 @@ static uint32_t reap_walk(struct core *core, uint32_t from_page, uint32_t budget
         spent++;
         if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
             spent += core->direct.ledger->heads[page].n_carved;
+            KMEM_CRASH_POINT("server.reap.direct");
             direct_reap_run(&core->direct, page, reap_note, &core->obituaries);
         } else if (PAGE_WORD_STATE(word) == PAGE_LEASED &&
                    !reap_lease(core, page, end, budget, &spent)) {
@@ -220,6 +222,7 @@ static void reap_bury(struct core *core, core_obituary_fn written, void *user)
             client->leased_pages == 0) {
             const uint32_t slot = client->slot;
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
+            KMEM_CRASH_POINT("server.obituary.written");
             clients_remove(&core->clients, client);
             written(obituary, slot, user);
         }

@@ -25,6 +25,7 @@
 
 #include <string.h>
 
+#include "proto/crash_point.h"
 #include "proto/store.h"
 
 static uint64_t entry_word(const struct ledger_entry *entry)
@@ -185,7 +186,9 @@ int direct_allocate(struct direct *direct, struct client *client, uint64_t num_b
     const uint32_t id = reasons_ref(direct->reasons, reason, n_reason_bytes, num_bytes);
     *ret_off = ledger_offset(direct->ledger, page, ledger_next(direct->ledger, page));
     clients_intend(direct->clients, client->slot, INTENT_ALLOCATE, ret_off->bytes, 0);
+    KMEM_CRASH_POINT("server.allocate.intended");
     const uint32_t index = ledger_take(direct->ledger, page, num_bytes, id, now, client->slot);
+    KMEM_CRASH_POINT("server.allocate.carved");
     if (!is_large(direct, page) && ledger_slab_is_full(&direct->ledger->heads[page])) {
         room_unlink(direct, page);
     }
@@ -283,7 +286,9 @@ int direct_release(struct direct *direct, const struct client *client, struct se
     const int r = block_find(direct, client, off, &block, ret_block);
     if (r == 0) {
         clients_intend(direct->clients, client->slot, INTENT_RELEASE, off.bytes, 0);
+        KMEM_CRASH_POINT("server.release.intended");
         block_take_back(direct, &block);
+        KMEM_CRASH_POINT("server.release.done");
     }
     return r;
 }

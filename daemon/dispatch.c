@@ -17,6 +17,7 @@
 #include "daemon/tick.h"
 #include "daemon/repeat.h"
 #include "daemon/walk.h"
+#include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 
@@ -146,6 +147,7 @@ static int on_hello(struct core *core, struct peer *peer, const Kmem__Hello *hel
 static int on_goodbye(struct core *core, struct peer *peer, struct now now)
 {
     core_end(core, peer->client, true, now.ms);
+    KMEM_CRASH_POINT("server.goodbye");
     peer->role = PEER_LEAVING;
     return DISPATCH_PENDING;
 }

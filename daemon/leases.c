@@ -23,6 +23,7 @@
 
 #include <stdbool.h>
 
+#include "proto/crash_point.h"
 #include "proto/lease.h"
 
 /* 1/8: eight clients that grow at once leave each other something; a smaller share means more
@@ -89,7 +90,9 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
     const uint32_t hole_pages = run_end(pages, page) - page;
     const uint32_t granted = grant_pages(pages, n_pages, want_pages, hole_pages);
     clients_intend(leases->clients, client->slot, INTENT_LEASE, page, granted);
+    KMEM_CRASH_POINT("server.lease.intended");
     pages_take(pages, page, granted, PAGE_LEASED, client->slot);
+    KMEM_CRASH_POINT("server.lease.committed");
     client_charge_pages(client, granted);
     leases->n_pages += granted;
     leases->n_grants++;
@@ -97,6 +100,7 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
         leases->peak_pages = leases->n_pages;
     }
     grant_states(pages, client, page, granted);
+    KMEM_CRASH_POINT("server.lease.granted");
     *ret_page = page;
     *ret_n_pages = granted;
     return 0;
@@ -113,9 +117,11 @@ static void stretch_come_back(struct leases *leases, struct client *client,
                               const struct stretch *stretch)
 {
     if (stretch->n_pages > 0) {
+        KMEM_CRASH_POINT("server.pages.revoked");
         pages_give_part(leases->pages, stretch->page, stretch->n_pages);
         client_discharge_pages(client, stretch->n_pages);
         leases->n_pages -= stretch->n_pages;
+        KMEM_CRASH_POINT("server.pages.free");
         lease_forget(client->states, stretch->page, stretch->n_pages);
     }
 }
@@ -210,6 +216,7 @@ int leases_make_room(struct leases *leases, uint32_t n_pages)
 void leases_reap(struct leases *leases, struct client *client, uint32_t page)
 {
     const uint32_t n_pages = run_end(leases->pages, page) - page;
+    KMEM_CRASH_POINT("server.reap.lease");
     pages_give(leases->pages, page);
     client_discharge_pages(client, n_pages);
     leases->n_pages -= n_pages;

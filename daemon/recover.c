@@ -24,6 +24,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "proto/crash_point.h"
+
 struct recovery {
     struct core *core;
     char *why;
@@ -153,8 +155,11 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
     if (r) {
         return r;
     }
+    KMEM_CRASH_POINT("server.recover.begun");
     recover_clients(core, states, user, now_ms);
+    KMEM_CRASH_POINT("server.recover.clients");
     r = recover_runs(&recovery);
+    KMEM_CRASH_POINT("server.recover.runs");
     if (r) {
         core_abandon(core);
     }

@@ -22,6 +22,7 @@
 #include "daemon/report.h"
 #include "daemon/takeover.h"
 #include "daemon/tick.h"
+#include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 
@@ -49,6 +50,7 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     struct server *server = user;
     char line[5120];
     log_info("%s", obituary_format(obituary, line, sizeof(line)));
+    KMEM_CRASH_POINT("server.buried");
     reaper_forget(&server->reaper, slot);
     ledgers_close(&server->ledgers, slot);
     tether_drop(&server->tether, slot);
@@ -167,11 +169,14 @@ int server_joined(struct server *server, struct session *session)
     if (reaper_watches(&server->reaper, slot)) {
         return 0; /* it has come back; its process is watched already */
     }
+    KMEM_CRASH_POINT("server.joined");
     int fd; /* stays the ledgers' */
     int r = ledgers_open(&server->ledgers, slot, &fd, &client->states);
     if (r == 0) {
+        KMEM_CRASH_POINT("server.ledger.made");
         /* Before it is answered: whatever it is told stays true when this process is killed. */
         const int not_kept = tether_keep(&server->tether, slot, fd, session->pidfd);
+        KMEM_CRASH_POINT("server.ledger.kept");
         if (not_kept) {
             return not_kept;
         }
@@ -427,7 +432,9 @@ static void server_begin(struct server *server)
     if (core_has_dead(&server->core)) {
         server_work(server);
     }
+    KMEM_CRASH_POINT("server.recovered");
     tether_ready(&server->tether);
+    KMEM_CRASH_POINT("server.ready");
     if (!options->lazy && backing_start(&server->backing, &server->loop, server->segment_fd,
                                         options->segment_bytes)) {
         log_warning("the segment stays on 4 KiB pages: no thread to change that");

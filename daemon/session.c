@@ -21,6 +21,7 @@
 
 #include "daemon/identity.h"
 #include "daemon/server.h"
+#include "proto/crash_point.h"
 
 /* 5 lines a second: enough to see that it happens, too few to fill a disk. */
 #define REFUSALS_LOGGED 5
@@ -185,7 +186,9 @@ static void session_finish(struct session *session, int outcome)
     if (core_has_dead(&session->server->core)) {
         server_work(session->server); /* Hello may have ended a client */
     }
+    KMEM_CRASH_POINT("server.answering");
     const int r = session_answer(session, outcome == DISPATCH_JOINED);
+    KMEM_CRASH_POINT("server.answered");
     if (r && outcome == DISPATCH_JOINED) {
         session_join_failed(session, r);
     } else if (r || (outcome == DISPATCH_CLOSE && !session->writing)) {
@@ -304,6 +307,7 @@ static void session_begin(struct session *session)
     struct server *server = session->server;
     struct client_identity identity;
     uv_os_fd_t fd;
+    KMEM_CRASH_POINT("server.accepted");
     int r = uv_fileno((uv_handle_t *)&session->pipe, &fd);
     if (r == 0) {
         r = identity_read(fd, &identity);

@@ -21,6 +21,7 @@
 #include "daemon/control.h"
 #include "daemon/log.h"
 #include "daemon/recover.h"
+#include "proto/crash_point.h"
 #include "proto/text.h"
 
 /* 10 s: the kernel needs some ms to end a process, on a machine that swaps some more. */
@@ -126,6 +127,7 @@ int takeover(struct server *server, const struct core_config *config)
         return EXIT_STATE;
     }
     int r = state_lock(server->state_fd);
+    KMEM_CRASH_POINT("server.locked");
     if (r == 0) {
         r = state_map(server, config->n_pages);
     }

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What is done, in this order, and why:
+ *
+ *      a block of 100 bytes, back      Hello, and the two direct requests
+ *      40 of 100 bytes                 the 16th makes the size hot: a lease, a slab, entries
+ *      400 of 3,000 bytes, back        more slabs than stay; the last are closed
+ *      8 of 100,000 bytes, back        large blocks: four direct, then from the lease
+ *      20 by a thread, released here   pushed to the thread's slabs, collected by it
+ *      8 MiB                           more than is free: the hog's unused pages are revoked
+ *      the server is killed            and the next call comes back to another
+ *      the end, with 40 blocks held    Goodbye, and everything is taken back
+ */
+#include "tests/crash/scene.h"
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+
+#define N_MEDIUM 400
+#define MEDIUM_BYTES 3000
+#define N_LARGE 8
+#define LARGE_BYTES 100000
+#define N_OF_THREAD 20
+#define OF_THREAD_BYTES 200
+#define N_HOGGED 60
+/* A new size class: the first request behind the server's death. */
+#define COLD_BYTES 5000
+#define HUGE_BYTES (8 << 20)
+
+struct held {
+    unsigned char *block;
+    size_t num_bytes;
+};
+
+/* What a byte of a block is, by its place in the segment: no two blocks are alike. */
+static unsigned char byte_at(const struct held *held, size_t at)
+{
+    return (unsigned char)((kmem_offset_of(held->block) >> 4) * 31 + at * 7 + 1);
+}
+
+static struct held pick_up(size_t num_bytes)
+{
+    struct held held = {.num_bytes = num_bytes};
+    held.block = kmem_try_allocate(num_bytes, "scene");
+    if (held.block == NULL) {
+        fail("%zu bytes: %s", num_bytes, kmem_last_error());
+    }
+    for (size_t at = 0; at < num_bytes; at++) {
+        expect_equal(held.block[at], 0);
+        held.block[at] = byte_at(&held, at);
+    }
+    return held;
+}
+
+static void expect_intact(const struct held *held)
+{
+    for (size_t at = 0; at < held->num_bytes; at++) {
+        expect_equal(held->block[at], byte_at(held, at));
+    }
+}
+
+static void put_down(struct held *held)
+{
+    expect_intact(held);
+    if (kmem_try_release((void **)&held->block) != 0) {
+        fail("a release fails: %s", kmem_last_error());
+    }
+}
+
+static void play_there_and_back(size_t n_blocks, size_t num_bytes)
+{
+    struct held *const held = calloc(n_blocks, sizeof(*held));
+    expect_call(held != NULL);
+    for (size_t i = 0; i < n_blocks; i++) {
+        held[i] = pick_up(num_bytes);
+    }
+    for (size_t i = 0; i < n_blocks; i++) {
+        put_down(&held[i]);
+    }
+    free(held);
+}
+
+/* ------------------------------------------------------------------------- by two threads ---- */
+
+/* They take turns: one waits while the other works. */
+static struct {
+    struct held held[N_OF_THREAD];
+    pthread_barrier_t turn;
+} shared;
+
+static void *of_thread(void *unused)
+{
+    (void)unused;
+    for (size_t i = 0; i < N_OF_THREAD; i++) {
+        shared.held[i] = pick_up(OF_THREAD_BYTES);
+    }
+    (void)pthread_barrier_wait(&shared.turn); /* the other one releases them */
+    (void)pthread_barrier_wait(&shared.turn);
+    play_there_and_back(10 * (size_t)N_OF_THREAD, OF_THREAD_BYTES); /* more than are ready */
+    return NULL;
+}
+
+static void play_with_thread(void)
+{
+    pthread_t thread;
+    play_there_and_back(N_OF_THREAD, OF_THREAD_BYTES); /* hot from now on */
+    expect_equal(pthread_barrier_init(&shared.turn, NULL, 2), 0);
+    expect_equal(pthread_create(&thread, NULL, of_thread, NULL), 0);
+    (void)pthread_barrier_wait(&shared.turn);
+    for (size_t i = 0; i < N_OF_THREAD; i++) {
+        put_down(&shared.held[i]);
+    }
+    (void)pthread_barrier_wait(&shared.turn);
+    expect_equal(pthread_join(thread, NULL), 0);
+}
+
+/* ------------------------------------------------------------------------------ all of it ---- */
+
+void scene_play(const void *argument)
+{
+    static struct held kept[SCENE_BLOCKS];
+    (void)argument;
+    (void)client_await();
+    play_there_and_back(1, SCENE_BLOCK_BYTES);
+    for (size_t i = 0; i < SCENE_BLOCKS; i++) {
+        kept[i] = pick_up(SCENE_BLOCK_BYTES);
+    }
+    play_there_and_back(N_MEDIUM, MEDIUM_BYTES);
+    play_there_and_back(N_LARGE, LARGE_BYTES);
+    play_with_thread();
+    play_there_and_back(1, HUGE_BYTES);
+    daemon_kill_server();
+    play_there_and_back(2, COLD_BYTES);
+    for (size_t i = 0; i < SCENE_BLOCKS; i++) {
+        expect_intact(&kept[i]);
+    }
+    client_say(1);
+    (void)client_await(); /* the test asks whether the ledger has just what is kept */
+    expect_equal(kmem_close(), 0);
+    client_say(2);
+    (void)client_await();
+}
+
+void scene_hog(const void *argument)
+{
+    (void)argument;
+    play_there_and_back(N_HOGGED, LARGE_BYTES);
+    client_say(1);
+    (void)client_await();
+}
