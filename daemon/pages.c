@@ -222,15 +222,87 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
     return n_alike;
 }
 
+/* The bits of [page, end) that are in the same word as the first. */
+static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
+{
+    const uint32_t bit = page % 64;
+    const uint32_t n_here = end - page < 64 - bit ? end - page : 64 - bit;
+    *ret_n_pages = n_here;
+    return (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
+}
+
+/* Return: how many of them were not set before. */
+static uint32_t bits_set(uint64_t *bits, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_new = 0;
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        n_new += (uint32_t)__builtin_popcountll(mask & ~bits[at / 64]);
+        bits[at / 64] |= mask;
+    }
+    return n_new;
+}
+
+/* Return: how many of them were set before. */
+static uint32_t bits_clear(uint64_t *bits, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_old = 0;
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        n_old += (uint32_t)__builtin_popcountll(mask & bits[at / 64]);
+        bits[at / 64] &= ~mask;
+    }
+    return n_old;
+}
+
 void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
-    const uint32_t end = page + n_pages;
-    while (page < end) {
-        const uint32_t bit = page % 64;
-        const uint32_t n_here = end - page < 64 - bit ? end - page : 64 - bit;
-        pages->given[page / 64] |= (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
-        page += n_here;
+    (void)bits_set(pages->given, page, n_pages); /* how many that are is of no interest */
+}
+
+void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    (void)bits_clear(pages->given, page, n_pages); /* likewise */
+    pages->n_soiled -= bits_clear(pages->soiled, page, n_pages);
+}
+
+/* The first page from `page` on whose bit is set; n_pages of the segment if there is none. */
+static uint32_t bits_next(const uint64_t *bits, uint32_t page, uint32_t n_pages)
+{
+    while (page < n_pages) {
+        const uint64_t word = bits[page / 64] >> page % 64;
+        if (word != 0) {
+            return page + (uint32_t)__builtin_ctzll(word);
+        }
+        page += 64 - page % 64;
     }
+    return n_pages;
+}
+
+uint32_t pages_next_soiled(struct pages *pages, uint32_t from, uint32_t max_pages,
+                           uint32_t *ret_page)
+{
+    const uint32_t n_all = pages->state->n_pages;
+    uint32_t page = bits_next(pages->soiled, from, n_all);
+    while (page < n_all) {
+        const uint32_t first = pages_run_of(pages, page);
+        const uint32_t end = first + run_pages(pages, first);
+        if (run_is_free(pages, first)) {
+            const uint32_t most = end - page < max_pages ? end : page + max_pages;
+            uint32_t behind = page + 1;
+            while (behind < most && pages->soiled[behind / 64] >> behind % 64 & 1) {
+                behind++;
+            }
+            *ret_page = page;
+            return behind - page;
+        }
+        /* Somebody's again, who will soil them or has; they come back. */
+        pages->n_soiled -= bits_clear(pages->soiled, page, end - page);
+        page = bits_next(pages->soiled, end, n_all);
+    }
+    return 0;
 }
 
 int pages_init(struct pages *pages, struct state *state)
@@ -241,8 +313,10 @@ int pages_init(struct pages *pages, struct state *state)
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
     pages->starts = calloc(state->n_pages / 64 + 1, sizeof(*pages->starts));
     pages->given = calloc(state->n_pages / 64 + 1, sizeof(*pages->given));
+    pages->soiled = calloc(state->n_pages / 64 + 1, sizeof(*pages->soiled));
     int r = -ENOMEM;
-    if (pages->next && pages->prev && pages->left && pages->starts && pages->given) {
+    if (pages->next && pages->prev && pages->left && pages->starts && pages->given &&
+        pages->soiled) {
         memset(pages->given, 0xff, given_bytes(pages));
         r = pages_index(pages);
     }
@@ -259,6 +333,7 @@ void pages_fini(struct pages *pages)
     free(pages->left);
     free(pages->starts);
     free(pages->given);
+    free(pages->soiled);
     *pages = (struct pages){.state = NULL};
 }
 
@@ -318,6 +393,7 @@ void pages_give(struct pages *pages, uint32_t page)
     KMEM_ASSERT(!run_is_free(pages, page));
     KMEM_ASSERT(page != 0);
     pages->n_free_pages += length;
+    pages->n_soiled += bits_set(pages->soiled, page, length);
     /* Before: the owner has the run. After: it is free; the neighbours are not yet joined. */
     state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_FREE, 0, length));
     const uint32_t behind = page + length;
@@ -392,6 +468,15 @@ uint32_t pages_largest_hole(const struct pages *pages)
     return largest;
 }
 
+static uint32_t bits_count(const uint64_t *bits, uint32_t n_pages)
+{
+    uint32_t n_set = 0;
+    for (uint32_t word = 0; word <= (n_pages - 1) / 64; word++) {
+        n_set += (uint32_t)__builtin_popcountll(bits[word]);
+    }
+    return n_set;
+}
+
 static int pages_check_bins(const struct pages *pages, uint32_t n_free_runs)
 {
     for (uint32_t bin = 0; bin < N_PAGE_BINS; bin++) {
@@ -436,7 +521,8 @@ int pages_check(const struct pages *pages)
         left = page;
         page += length;
     }
-    if (n_free_pages != pages->n_free_pages) {
+    if (n_free_pages != pages->n_free_pages ||
+        bits_count(pages->soiled, n_pages) != pages->n_soiled) {
         return PAGES_E_CORRUPT;
     }
     return pages_check_bins(pages, n_free_runs);

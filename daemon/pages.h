@@ -10,6 +10,7 @@
  *      sum of the lengths of all runs == n_pages
  *      no two PAGE_FREE runs are neighbours
  *      the set bits of `starts` are the first pages of the runs
+ *      n_soiled == the set bits of `soiled`
  *      every PAGE_FREE run is on the list of its bin, and no other run is      : pages_check()
  */
 #ifndef DAEMON_PAGES_H
@@ -34,9 +35,13 @@ struct pages {
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
     uint64_t *starts; /* a bit for every page that begins a run */
-    /* A bit for every page that has been given to an owner since the segment's file was made: the
-       bytes of all others are 0. After a restart nobody knows, and all bits are set. */
+    /* A bit for every page that has been given to an owner since it was last known to be 0: the
+       bytes of all others are. After a restart nobody knows, and all bits are set. */
     uint64_t *given;
+    /* A bit for every page that came back since this server began and was not made 0 yet; those of
+       pages that are somebody's again are cleared when they are met. */
+    uint64_t *soiled;
+    uint32_t n_soiled; /* of those bits */
     uint32_t bin_first[N_PAGE_BINS];
     uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
     uint64_t n_free_pages;
@@ -76,7 +81,7 @@ void pages_are_new(struct pages *pages);
 
 /**
  * pages_zero_stretch() - how many pages from `page` on, at most n_pages, are alike in one thing
- * @ret_zero:  whether they have never been given to anybody, so that every byte of them is 0
+ * @ret_zero:  whether every byte of them is 0: nobody has had them, or they were cleared since
  */
 uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
                             bool *ret_zero);
@@ -87,6 +92,17 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
  * pages_take() does that itself, but for PAGE_LEASED: a lease is told first which of its pages are.
  */
 void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages);
+
+/**
+ * pages_next_soiled() - free pages from `from` on that came back and are not known to be 0
+ * @max_pages:  how many are wanted at most
+ * Return: how many follow one another from *ret_page on; 0: there are none.
+ */
+uint32_t pages_next_soiled(struct pages *pages, uint32_t from, uint32_t max_pages,
+                           uint32_t *ret_page);
+
+/** pages_note_zero() - every byte of these pages, which are free, is 0 */
+void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages);
 
 /** pages_give() - free the run that begins at `page`, and join it with free neighbours */
 void pages_give(struct pages *pages, uint32_t page);

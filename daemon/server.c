@@ -33,6 +33,8 @@
 /* 5,000 entries and pages, or 0.3 ms, a step: to take a block back costs some 60 ns, several times
    what it costs a scan to look at it. Fewer would make more turns of the loop than work. */
 #define REAP_BUDGET 5000
+/* 100 ms: what is wanted again at once need not be cleared here as well; what is not, waits. */
+#define QUIET_MS 100
 
 struct now server_now(void)
 {
@@ -81,7 +83,9 @@ static void server_idle(uv_idle_t *idle)
     if (session) {
         session_step(session);
     }
-    if (!server->pending_first && !core_has_dead(&server->core) && !server->accept_waits) {
+    server->scrubs = server->scrubs && scrub_step(&server->scrub, &server->core.pages);
+    if (!server->pending_first && !core_has_dead(&server->core) && !server->accept_waits &&
+        !server->scrubs) {
         (void)uv_idle_stop(idle); /* always 0 */
         /* What the work took goes back to the system; 0 says that there was nothing to give. */
         (void)malloc_trim(0);
@@ -244,11 +248,22 @@ static void server_connected(uv_stream_t *listening, int status)
     server_accept(server, listening, status);
 }
 
+static void server_is_quiet(uv_timer_t *quiet)
+{
+    struct server *server = quiet->data;
+    server->scrubs = true;
+    server_work(server);
+}
+
 /* A turn of the loop is over: everybody has been served once. */
 static void server_turned(uv_check_t *check)
 {
     struct server *server = check->data;
     server->n_accepted = 0;
+    if (scrub_is_wanted(&server->scrub, &server->core.pages) && !server->scrubs &&
+        !server->ending && !uv_is_active((uv_handle_t *)&server->quiet)) {
+        (void)uv_timer_start(&server->quiet, server_is_quiet, QUIET_MS, 0); /* not closing */
+    }
     if (server->accept_waits) {
         server->accept_waits = false;
         server->n_accepted++;
@@ -297,6 +312,7 @@ static void server_end(struct server *server)
     uv_close((uv_handle_t *)&server->idle, NULL);
     uv_close((uv_handle_t *)&server->turn, NULL);
     uv_close((uv_handle_t *)&server->clock, NULL);
+    uv_close((uv_handle_t *)&server->quiet, NULL);
     tether_close(&server->tether);
 }
 
@@ -327,6 +343,8 @@ static int server_start_handles(struct server *server)
     server->turn.data = server;
     (void)uv_timer_init(&server->loop, &server->clock); /* always 0 */
     server->clock.data = server;
+    (void)uv_timer_init(&server->loop, &server->quiet); /* always 0 */
+    server->quiet.data = server;
     return uv_check_start(&server->turn, server_turned);
 }
 
@@ -440,6 +458,7 @@ static void server_begin(struct server *server)
         log_warning("the segment stays on 4 KiB pages: no thread to change that");
     }
     server->backing.granule_bytes = &server->core.config.granule_bytes;
+    scrub_init(&server->scrub, server->segment_fd, options->lazy);
 }
 
 int server_run(const struct options *options, struct files *files, uint32_t clients_limit)

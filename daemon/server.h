@@ -19,6 +19,7 @@
 #include "daemon/options.h"
 #include "daemon/reaper.h"
 #include "daemon/reply.h"
+#include "daemon/scrub.h"
 #include "daemon/session.h"
 #include "daemon/tether.h"
 #include "proto/attributes.h"
@@ -32,13 +33,16 @@ struct server {
     struct tether tether;
     struct reaper reaper;
     struct backing backing;
+    struct scrub scrub;
     struct ledgers ledgers;
     struct core core;
     uv_idle_t idle;      /* runs while there is work that nobody's bytes will trigger */
     uv_timer_t clock;    /* runs while there are clients: they read the time */
     uv_check_t turn;     /* once in each turn of the loop */
+    uv_timer_t quiet;    /* runs while something came back that is to be cleared soon */
     uint32_t n_accepted; /* in this turn */
     bool accept_waits;   /* a connection is left for the next turn */
+    bool scrubs;
     bool ending;
     int segment_fd;
     int state_fd;

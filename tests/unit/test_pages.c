@@ -167,10 +167,71 @@ static void test_pages_init_without_memory_fails_cleanly(void **state)
             assert_int_equal(r, -ENOMEM);
         } else {
             assert_int_equal(r, 0);
-            assert_int_equal(nth, 6);
+            assert_int_equal(nth, 7);
         }
     }
     pages_fini(&other);
+}
+
+/* What is free and soiled from a page on. */
+static void assert_next_soiled(uint32_t from, uint32_t page, uint32_t n_pages)
+{
+    uint32_t found = 0;
+    assert_int_equal(pages_next_soiled(&pages, from, N_PAGES, &found), n_pages);
+    assert_int_equal(found, n_pages > 0 ? page : 0);
+    assert_int_equal(pages_check(&pages), 0);
+}
+
+static void test_pages_next_soiled_finds_what_came_back(void **state)
+{
+    (void)state;
+    uint32_t page;
+    assert_next_soiled(0, 0, 0); /* nobody has had any */
+    take(1, 70);
+    take(71, 5);
+    assert_next_soiled(0, 0, 0); /* they are somebody's */
+    give(1);
+    assert_int_equal(pages.n_soiled, 70);
+    assert_next_soiled(0, 1, 70);
+    assert_next_soiled(60, 60, 11);
+    assert_next_soiled(71, 0, 0);
+    assert_int_equal(pages_next_soiled(&pages, 0, 16, &page), 16);
+    assert_int_equal(page, 1);
+    give(71);
+    assert_next_soiled(0, 1, 75); /* one free run with what was never given */
+}
+
+static void test_pages_next_soiled_passes_over_what_is_somebodys_again(void **state)
+{
+    (void)state;
+    take(1, 10);
+    give(1);
+    take(1, 4);
+    assert_int_equal(pages.n_soiled, 10); /* it is not looked at before it is met */
+    assert_next_soiled(0, 5, 6);
+    assert_int_equal(pages.n_soiled, 6);
+    give(1);
+    assert_next_soiled(0, 1, 10);
+}
+
+static void test_pages_note_zero_makes_them_as_new(void **state)
+{
+    (void)state;
+    bool zero;
+    pages_are_new(&pages);
+    take(1, 200);
+    give(1);
+    pages_note_zero(&pages, 1, 100);
+    assert_int_equal(pages.n_soiled, 100);
+    assert_next_soiled(0, 101, 100);
+    assert_int_equal(pages_zero_stretch(&pages, 1, 200, &zero), 100);
+    assert_true(zero);
+    pages_note_zero(&pages, 101, 100);
+    assert_int_equal(pages.n_soiled, 0);
+    assert_next_soiled(0, 0, 0);
+    take(1, 3); /* a direct run: its owner writes what it likes */
+    assert_int_equal(pages_zero_stretch(&pages, 1, 200, &zero), 3);
+    assert_false(zero);
 }
 
 /* How many pages from `page` on, at most n_pages, are as the first: given or never given. */
@@ -507,6 +568,9 @@ int main(void)
         PAGES_TEST(test_pages_find_prefers_the_smallest_bin_that_fits),
         PAGES_TEST(test_pages_init_of_pages_that_are_there_knows_of_no_zeros),
         PAGES_TEST(test_pages_note_given_of_any_range),
+        PAGES_TEST(test_pages_next_soiled_finds_what_came_back),
+        PAGES_TEST(test_pages_next_soiled_passes_over_what_is_somebodys_again),
+        PAGES_TEST(test_pages_note_zero_makes_them_as_new),
         PAGES_TEST(test_pages_take_notes_what_it_gives_but_for_leases),
         PAGES_TEST(test_pages_check_finds_wrong_words),
         PAGES_TEST(test_pages_check_finds_a_wrong_index),
