@@ -8,11 +8,13 @@
  *                      can go on with the state
  *
  * A server that dies is followed by the next at once; one that dies of itself again and again, ever
- * later, up to a second. After KEEPER_CRASHES_MAX within a minute, or when a server says that the
- * state does not add up, the keeper gives up on servers but not on the files: "safe mode". Mappings
- * and leases of clients stay what they are, and somebody can look. SIGHUP tries again.
+ * later, up to a second (backoff.c). After BACKOFF_CRASHES_MAX within a minute, or when a server
+ * says that the state does not add up, the keeper gives up on servers but not on the files, "safe
+ * mode": mappings and leases of clients stay what they are, and somebody can look. SIGHUP tries
+ * again.
  *
- * Who is killed with SIGKILL did not crash: it is not counted. What the watchdog kills is.
+ * Who is killed with SIGKILL did not crash: it is not counted, and if it was ready it is followed
+ * at once, however often that happens. What the watchdog kills is a crash.
  *
  * Upgrade: the program on disk is first run on the state with nothing to do but to say that it
  * fits. Then the server leaves, and the new one is started on the files. If that one ends before it
@@ -37,6 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/backoff.h"
 #include "daemon/child.h"
 #include "daemon/control.h"
 #include "daemon/depot.h"
@@ -44,12 +47,6 @@
 #include "daemon/notify.h"
 #include "proto/text.h"
 
-#define CRASH_WINDOW_MS 60000
-/* 10 ms and then twice as long each time, up to a second: see the essay. */
-#define BACKOFF_FIRST_MS 10
-#define BACKOFF_LAST_MS 1000
-/* Who served that long did not die of how it began. */
-#define BACKOFF_FORGET_MS 10000
 /* 60 s: to recover a segment of a terabyte takes some; more would hide a server that hangs. */
 #define READY_PATIENCE_MS 60000
 /* 10 s: it maps a file and compares some numbers. */
@@ -92,9 +89,7 @@ struct keeper {
     uint64_t ping_at_ms;
     uint64_t kill_at_ms; /* the server, if it is still there */
     uint64_t check_until_ms;
-    uint64_t backoff_ms;
-    uint64_t crashes_ms[KEEPER_CRASHES_MAX]; /* when, as a ring */
-    uint32_t n_crashes;
+    struct backoff backoff;
 };
 
 static uint64_t clock_ms(void)
@@ -141,6 +136,7 @@ static void server_ready(struct keeper *keeper)
     char size[TEXT_BYTES_MAX];
     (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
     keeper->ready = true;
+    backoff_ready(&keeper->backoff);
     keeper->kill_at_ms = NEVER;
     keeper->ping_at_ms = ping_every_ms(keeper) > 0 ? clock_ms() + ping_every_ms(keeper) : NEVER;
     if (keeper->former_fd >= 0) {
@@ -220,45 +216,28 @@ static void safe_mode(struct keeper *keeper, const char *why)
               why, keeper->exe_path);
 }
 
-/* Whether that was one crash too many. */
-static bool crash_count(struct keeper *keeper, uint64_t now_ms)
-{
-    uint64_t *oldest_ms = &keeper->crashes_ms[keeper->n_crashes % KEEPER_CRASHES_MAX];
-    const uint64_t since_ms = now_ms - *oldest_ms;
-    *oldest_ms = now_ms;
-    keeper->n_crashes++;
-    return keeper->n_crashes > KEEPER_CRASHES_MAX && since_ms < CRASH_WINDOW_MS;
-}
-
-static void backoff(struct keeper *keeper, uint64_t now_ms)
-{
-    if (now_ms - keeper->started_at_ms >= BACKOFF_FORGET_MS) {
-        keeper->backoff_ms = 0;
-    }
-    keeper->restart_at_ms = now_ms + keeper->backoff_ms;
-    const uint64_t next_ms = keeper->backoff_ms > 0 ? 2 * keeper->backoff_ms : BACKOFF_FIRST_MS;
-    keeper->backoff_ms = next_ms < BACKOFF_LAST_MS ? next_ms : BACKOFF_LAST_MS;
-}
-
 static void server_crashed(struct keeper *keeper, int status)
 {
     char how[128];
     const uint64_t now_ms = clock_ms();
     const bool by_others = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !keeper->hung;
-    log_error("server %s%s; the next one goes on with the files",
-              child_describe_end(status, how, sizeof(how)), keeper->hung ? " by the watchdog" : "");
+    uint64_t pause_ms = 0;
+    log_error("server %s%s%s; the next one goes on with the files",
+              child_describe_end(status, how, sizeof(how)), keeper->hung ? " by the watchdog" : "",
+              keeper->ready ? "" : " before it was ready");
     keeper->phase = KEEPER_WAITING;
-    keeper->restart_at_ms = now_ms;
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATE) {
         safe_mode(keeper, "the server refused the state of the segment");
-    } else if (!by_others && crash_count(keeper, now_ms)) {
+    } else if (by_others) {
+        pause_ms = backoff_killed(&keeper->backoff, keeper->ready);
+    } else if (backoff_crashed(&keeper->backoff, now_ms, now_ms - keeper->started_at_ms,
+                               &pause_ms)) {
         char why[64];
         (void)snprintf(why, sizeof(why), "%d servers crashed within a minute",
-                       KEEPER_CRASHES_MAX + 1); /* fits */
+                       BACKOFF_CRASHES_MAX + 1); /* fits */
         safe_mode(keeper, why);
-    } else if (!by_others || !keeper->ready) {
-        backoff(keeper, now_ms);
     }
+    keeper->restart_at_ms = now_ms + pause_ms;
 }
 
 /* The new program did not get as far as to serve. */
@@ -289,7 +268,7 @@ static void server_ended(struct keeper *keeper)
     } else if (keeper->former_fd >= 0) {
         upgrade_undo(keeper, status);
     } else if (!keeper->ever_ready &&
-               (WIFEXITED(status) || keeper->n_starts > KEEPER_CRASHES_MAX)) {
+               (WIFEXITED(status) || keeper->n_starts > BACKOFF_CRASHES_MAX)) {
         /* It has said why, and there is nothing yet that could be lost. */
         keeper->done = true;
         keeper->exit_status = code != 0 ? code : EXIT_SYSTEM;
@@ -352,7 +331,7 @@ static void check_ended(struct keeper *keeper)
     log_info("SIGHUP: %s takes over", keeper->exe_path);
     keeper->former_fd = keeper->exe_fd;
     keeper->exe_fd = tried_fd;
-    keeper->backoff_ms = 0;
+    backoff_forget(&keeper->backoff);
     if (keeper->phase == KEEPER_RUNNING) {
         keeper->leaving = true;
         keeper->kill_at_ms = clock_ms() + CHECK_PATIENCE_MS;

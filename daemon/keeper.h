@@ -13,9 +13,6 @@
 #include "daemon/options.h"
 #include "proto/attributes.h"
 
-/* A server that has crashed so often within a minute is not started again: see "safe mode". */
-#define KEEPER_CRASHES_MAX 10
-
 /**
  * keeper_run() - keep a server running until a signal ends it
  * @argv:   what the server is started with
