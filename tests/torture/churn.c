@@ -21,6 +21,10 @@
 #define KILL_EVERY_MS 50
 /* 2 s: what else the machine does changes more slowly than that, and so meets both sides. */
 #define SLICE_MS 2000
+#define SLICE_KILLS (SLICE_MS / KILL_EVERY_MS)
+/* 84 of 100: more than 1,000 in a minute. The rest find the keeper or the next server waiting for a
+   processor, of which eight programs have all there are. */
+#define STRICT_PERCENT 84
 /* As many as the daemon keeps obituaries of: then nothing of it grows any more by design. */
 #define N_WARM_UP 1100
 /* What the allocator of the C library may have more at one time than at another. */
@@ -104,19 +108,39 @@ static uint64_t count_steps(const struct churn *churn)
 
 /* ------------------------------------------------------------------- servers are killed ---- */
 
+/* A kill may come while the keeper has not yet started the next: it meets nobody. */
+static void sleep_until(uint64_t until_us)
+{
+    const uint64_t now_us = harness_now_us();
+    if (now_us < until_us) {
+        harness_sleep_ms((unsigned int)((until_us - now_us + 999) / 1000));
+    }
+}
+
 /* Return: steps per second. */
 static double slice(const struct churn *churn, struct killer *killer)
 {
     const uint64_t begin_us = harness_now_us();
     const uint64_t n_before = count_steps(churn);
-    while (harness_now_us() - begin_us < SLICE_MS * UINT64_C(1000)) {
-        harness_sleep_ms(KILL_EVERY_MS);
+    for (uint64_t i = 1; i <= SLICE_KILLS; i++) {
+        sleep_until(begin_us + i * KILL_EVERY_MS * 1000);
         if (killer != NULL) {
-            (void)killer_kill_server(killer); /* there may be none just now */
+            (void)killer_kill_server(killer);
         }
     }
     const double seconds = (double)(harness_now_us() - begin_us) / 1e6;
     return (double)(count_steps(churn) - n_before) / seconds;
+}
+
+/* How many of those who were killed had not got ready; only the keeper knows. */
+static uint64_t count_unready(void)
+{
+    static const char words[] = "was killed by signal 9 (Killed) before it was ready";
+    uint64_t n = 0;
+    for (const char *at = strstr(daemon_log(), words); at != NULL; at = strstr(at + 1, words)) {
+        n++;
+    }
+    return n;
 }
 
 void churn_survive(unsigned int seconds, bool is_strict)
@@ -125,7 +149,8 @@ void churn_survive(unsigned int seconds, bool is_strict)
     struct killer killer = {.crew = NULL};
     double quiet = 0;
     double killed = 0;
-    const unsigned int n_pairs = seconds * 1000 / (2 * SLICE_MS);
+    const unsigned int n_pairs = seconds * 1000 / SLICE_MS;
+    const uint64_t n_kills = (uint64_t)n_pairs * SLICE_KILLS;
     expect_at_least(n_pairs, 1);
     daemon_start("--size", "256MiB", "--log-level", "warning", NULL);
     churn_begin(&churn);
@@ -134,10 +159,12 @@ void churn_survive(unsigned int seconds, bool is_strict)
         quiet += slice(&churn, NULL) / n_pairs;
         killed += slice(&churn, &killer) / n_pairs;
     }
-    harness_note(
-        "%.0f steps a second; with a kill every %d ms, which met %llu servers, %.0f: %.1f %%",
-        quiet, KILL_EVERY_MS, (unsigned long long)killer.n_killed, killed, 100 * killed / quiet);
-    expect_at_least(killer.n_killed, n_pairs);
+    harness_note("%.0f steps a second; with a kill every %d ms for %u s %.0f: %.1f %%", quiet,
+                 KILL_EVERY_MS, seconds, killed, 100 * killed / quiet);
+    harness_note("%llu kills met %llu servers, %llu of them not yet ready",
+                 (unsigned long long)n_kills, (unsigned long long)killer.n_killed,
+                 (unsigned long long)count_unready());
+    expect_at_least(killer.n_killed, is_strict ? n_kills * STRICT_PERCENT / 100 : n_kills / 4);
     if (is_strict && killed < 0.7 * quiet) {
         fail("%.1f %% of the throughput is lost", 100 - 100 * killed / quiet);
     }

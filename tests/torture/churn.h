@@ -13,8 +13,9 @@
 
 /**
  * churn_survive() - count steps with and without a killer of servers, in turns
- * @seconds:  in all, half of them with the killer
- * @is_strict: want at least 70 % of the steps with the killer; else the figure is only printed
+ * @seconds:  with the killer, who kills every 50 ms; there are as many without
+ * @is_strict: want five kills of six to meet a server, and at least 70 % of the steps; else only
+ *             that some kills do, and the figures are printed
  */
 void churn_survive(unsigned int seconds, bool is_strict);
 

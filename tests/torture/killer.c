@@ -9,7 +9,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 
-/* The keeper waits up to a second before it starts the next server; a busy machine takes longer. */
+/* The keeper may wait a second before it starts the next server; a busy machine takes longer. */
 #define SERVER_LIMIT_MS 20000
 /* 8 s: a hang counts as a crash, and the keeper gives up on a server after ten in a minute. */
 #define HANG_EVERY_US 8000000
@@ -21,11 +21,7 @@ bool killer_is_done(const struct killer *killer)
     return killer->n_clients == 0 && killer->n_servers == 0;
 }
 
-/*
- * A server answers: it has recovered. The plan goes on from there, or else the keeper, which waits
- * ever longer before it follows a server that died while it started, would keep everybody waiting
- * most of the time.
- */
+/* A server answers: it has recovered. The plan goes on from there, or else few would ever serve. */
 static bool is_answering(void)
 {
     struct kmem_query *query;
