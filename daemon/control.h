@@ -20,7 +20,7 @@ enum control_kind {
     CONTROL_READY = 1, /* clients are served */
     CONTROL_KEEP,      /* a client's ledger and pidfd, by slot */
     CONTROL_DROP,      /* they are needed no more */
-    CONTROL_ALIVE,     /* the loop turns */
+    CONTROL_ALIVE,     /* the loop turns, or the start gets on */
     CONTROL_FITS,      /* of a program that looked at the state: it can go on with it */
     /* from the keeper */
     CONTROL_PING = 100, /* does the loop turn? */

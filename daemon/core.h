@@ -32,6 +32,8 @@ struct core_config {
     uint32_t server_pid;    /* and the server */
     told_read_fn told_read; /* reads clients' ledgers */
     void *told_user;
+    void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
+    void *alive_user;
 };
 
 /* See report.h. */

@@ -22,7 +22,9 @@
  * has it open.
  *
  * The watchdog counts pings without an answer, not seconds: a machine that sleeps, or a keeper that
- * is stopped with its server, must not take that for a hang.
+ * is stopped with its server, must not take that for a hang. A server that starts can not answer,
+ * but says by itself that it gets on, after each piece of the work: so a recovery may take as long
+ * as it needs, and one that stands still is found as soon as any other hang.
  */
 #include "daemon/keeper.h"
 
@@ -47,10 +49,9 @@
 #include "daemon/notify.h"
 #include "proto/text.h"
 
-/* 60 s: to recover a segment of a terabyte takes some; more would hide a server that hangs. */
-#define READY_PATIENCE_MS 60000
-/* 10 s: it maps a file and compares some numbers. */
-#define CHECK_PATIENCE_MS 10000
+/* 10 s: to leave, or to map the state and compare some numbers, takes a few ms; less might be short
+   on a machine that swaps, and with more an upgrade that hangs would look like one that works. */
+#define STEP_PATIENCE_MS 10000
 /* 30 s: to take everything back takes less than one; then it is killed. */
 #define END_PATIENCE_MS 30000
 #define NEVER UINT64_MAX
@@ -107,6 +108,19 @@ static uint64_t ping_every_ms(const struct keeper *keeper)
     return keeper->options->watchdog_ms / 2;
 }
 
+/* Twice the watchdog's time if that is less: the program may have to be loaded first. */
+static uint64_t step_patience_ms(const struct keeper *keeper)
+{
+    const uint64_t watched_ms = 2 * keeper->options->watchdog_ms;
+    return watched_ms > 0 && watched_ms < STEP_PATIENCE_MS ? watched_ms : STEP_PATIENCE_MS;
+}
+
+static void ping_later(struct keeper *keeper, uint64_t now_ms)
+{
+    const uint64_t every_ms = ping_every_ms(keeper);
+    keeper->ping_at_ms = every_ms > 0 ? now_ms + every_ms : NEVER;
+}
+
 static void server_start(struct keeper *keeper)
 {
     const uint64_t now_ms = clock_ms();
@@ -125,8 +139,8 @@ static void server_start(struct keeper *keeper)
     keeper->leaving = false;
     keeper->n_unanswered = 0;
     keeper->started_at_ms = now_ms;
-    keeper->kill_at_ms = now_ms + READY_PATIENCE_MS;
-    keeper->ping_at_ms = NEVER;
+    keeper->kill_at_ms = NEVER;
+    ping_later(keeper, now_ms);
     log_debug("server %d is started", (int)keeper->server.pid);
 }
 
@@ -136,9 +150,8 @@ static void server_ready(struct keeper *keeper)
     char size[TEXT_BYTES_MAX];
     (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
     keeper->ready = true;
+    keeper->n_unanswered = 0;
     backoff_ready(&keeper->backoff);
-    keeper->kill_at_ms = NEVER;
-    keeper->ping_at_ms = ping_every_ms(keeper) > 0 ? clock_ms() + ping_every_ms(keeper) : NEVER;
     if (keeper->former_fd >= 0) {
         (void)close(keeper->former_fd); /* only executed */
         keeper->former_fd = -1;
@@ -302,7 +315,7 @@ static void upgrade_begin(struct keeper *keeper)
         return;
     }
     keeper->fits = false;
-    keeper->check_until_ms = clock_ms() + CHECK_PATIENCE_MS;
+    keeper->check_until_ms = clock_ms() + step_patience_ms(keeper);
 }
 
 static void check_listen(struct keeper *keeper)
@@ -334,7 +347,7 @@ static void check_ended(struct keeper *keeper)
     backoff_forget(&keeper->backoff);
     if (keeper->phase == KEEPER_RUNNING) {
         keeper->leaving = true;
-        keeper->kill_at_ms = clock_ms() + CHECK_PATIENCE_MS;
+        keeper->kill_at_ms = clock_ms() + step_patience_ms(keeper);
         server_tell(keeper, CONTROL_LEAVE);
     } else {
         server_start(keeper);
@@ -392,7 +405,7 @@ static void path_look(struct keeper *keeper)
 
 static void ping(struct keeper *keeper, uint64_t now_ms)
 {
-    keeper->ping_at_ms = now_ms + ping_every_ms(keeper);
+    ping_later(keeper, now_ms);
     if (keeper->n_unanswered >= 2) {
         log_error("the server has not answered for %llu ms: it is replaced",
                   (unsigned long long)keeper->options->watchdog_ms);

@@ -29,7 +29,8 @@ enum {
 
 /**
  * recover() - make a core of a state file that is not new
- * @config:          its instance is not looked at: the file knows it
+ * @config:          its instance is not looked at: the file knows it; its alive() is called at
+ *                   each stage, and in between as often as the work is long
  * @state_base:      a mapping of state_bytes(n_pages), the caller's
  * @states:          is asked for each client; user goes with it
  * @ret_why:         says what does not add up; why_bytes of room

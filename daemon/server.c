@@ -348,6 +348,13 @@ static int server_start_handles(struct server *server)
     return uv_check_start(&server->turn, server_turned);
 }
 
+/* The recovery gets on. */
+static void server_alive(void *user)
+{
+    const struct server *server = user;
+    tether_alive(&server->tether);
+}
+
 /* Return: 0 or the process's exit status. */
 static int server_init_core(struct server *server, uint32_t clients_limit)
 {
@@ -362,6 +369,8 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .server_pid = (uint32_t)getpid(),
         .told_read = ledgers_read,
         .told_user = &server->ledgers,
+        .alive = server_alive,
+        .alive_user = server,
     };
     int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
     if (r == 0) {

@@ -27,16 +27,20 @@
 /* 10 s: the kernel needs some ms to end a process, on a machine that swaps some more. */
 #define LOCK_PATIENCE_MS 10000
 #define LOCK_PAUSE_MS 5
+/* 64 clients: to map and check a ledger takes some 20 us, and a thousand times that if it has been
+   swapped out; fewer would be messages for nothing. */
+#define ALIVE_CLIENTS 64
 
-/* Waits for the last server's end. */
-static int state_lock(int fd)
+/* Waits for the last server's end, and says so each time it looks. */
+static int state_lock(const struct server *server)
 {
     static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     int r = -EAGAIN;
     for (int waited_ms = 0; r == -EAGAIN && waited_ms < LOCK_PATIENCE_MS;
          waited_ms += LOCK_PAUSE_MS) {
-        r = fcntl(fd, F_SETLK, &lock) < 0 ? -errno : 0;
+        tether_alive(&server->tether);
+        r = fcntl(server->state_fd, F_SETLK, &lock) < 0 ? -errno : 0;
         if (r == -EACCES || r == -EAGAIN) {
             r = -EAGAIN;
             (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
@@ -83,6 +87,9 @@ static _Atomic uint64_t *states_of(uint32_t slot, void *user)
     if (*ledger_fd < 0 || server->files->pidfds[slot] < 0) {
         return NULL;
     }
+    if (slot % ALIVE_CLIENTS == 0) {
+        tether_alive(&server->tether);
+    }
     const int r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
     *ledger_fd = -1; /* the ledgers' */
     if (r) {
@@ -126,7 +133,7 @@ int takeover(struct server *server, const struct core_config *config)
                   config->segment_name);
         return EXIT_STATE;
     }
-    int r = state_lock(server->state_fd);
+    int r = state_lock(server);
     KMEM_CRASH_POINT("server.locked");
     if (r == 0) {
         r = state_map(server, config->n_pages);

@@ -10,6 +10,13 @@
 /* 1 s: the keeper does nothing that takes a thousandth of that, unless somebody has stopped it. */
 #define KEEP_PATIENCE_MS 1000
 
+void tether_alive(const struct tether *tether)
+{
+    if (control_send(tether->fd, CONTROL_ALIVE, 0, NULL, 0, 0)) {
+        log_debug("the keeper does not listen"); /* nor look for an answer */
+    }
+}
+
 static void tether_message(struct tether *tether, const struct control_message *message)
 {
     if (message->kind != CONTROL_PING) {
@@ -17,9 +24,7 @@ static void tether_message(struct tether *tether, const struct control_message *
         return;
     }
     control_close_fds(message);
-    if (control_send(tether->fd, CONTROL_ALIVE, 0, NULL, 0, 0)) {
-        log_debug("the keeper does not listen"); /* nor look for an answer */
-    }
+    tether_alive(tether);
 }
 
 static void tether_readable(uv_poll_t *poll, int status, int events)

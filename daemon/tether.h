@@ -36,6 +36,9 @@ void tether_close(struct tether *tether);
 /** tether_ready() - tell the keeper that clients are served */
 void tether_ready(const struct tether *tether);
 
+/** tether_alive() - tell the keeper that this process gets on: while it starts nobody asks */
+void tether_alive(const struct tether *tether);
+
 /**
  * tether_keep() - hand a client's files over; they stay the server's as well
  *

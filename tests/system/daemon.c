@@ -257,6 +257,19 @@ void daemon_kill_server(void)
     expect_soon(daemon_server_pid() > 0 && daemon_server_pid() != pid, READY_TIMEOUT_MS);
 }
 
+void daemon_crash_on_and_on(void)
+{
+    const uint64_t until_us = harness_now_us() + 30000000;
+    while (!harness_matches(daemon_log(), "safe mode")) {
+        expect_true(harness_now_us() < until_us);
+        const pid_t server = daemon_server_pid();
+        if (server > 0) {
+            (void)kill(server, SIGABRT);
+        }
+        harness_sleep_ms(10);
+    }
+}
+
 void daemon_kill(void)
 {
     expect_call(kill(served.process.pid, SIGKILL) == 0);
@@ -350,23 +363,33 @@ uint64_t daemon_cpu_ms(void)
     return cpu_ms(served.process.pid) + cpu_ms(daemon_server_pid());
 }
 
-int daemon_open_segment(void)
+static int open_memfd(const char *kind)
 {
     DIR *const entries = open_directory_of(served.process.pid, "fd");
     const struct dirent *entry;
-    int segment_fd = -1;
-    while (segment_fd < 0 && (entry = readdir(entries)) != NULL) {
-        const char *const path = path_of_memfd(entry->d_name, "segment");
+    int fd = -1;
+    while (fd < 0 && (entry = readdir(entries)) != NULL) {
+        const char *const path = path_of_memfd(entry->d_name, kind);
         if (path[0] != '\0') {
-            segment_fd = open(path, O_RDWR | O_CLOEXEC);
-            expect_call(segment_fd >= 0);
+            fd = open(path, O_RDWR | O_CLOEXEC);
+            expect_call(fd >= 0);
         }
     }
     (void)closedir(entries);
-    if (segment_fd < 0) {
-        fail("the daemon has no descriptor of a memfd kmemd:test:segment");
+    if (fd < 0) {
+        fail("the daemon has no descriptor of a memfd kmemd:test:%s", kind);
     }
-    return segment_fd;
+    return fd;
+}
+
+int daemon_open_segment(void)
+{
+    return open_memfd("segment");
+}
+
+int daemon_open_state(void)
+{
+    return open_memfd("state");
 }
 
 uint64_t daemon_ledger_bytes(void)

@@ -46,6 +46,9 @@ void daemon_kill(void);
 /** daemon_kill_server() - SIGKILL to the server, and wait until there is another */
 void daemon_kill_server(void);
 
+/** daemon_crash_on_and_on() - SIGABRT to server after server, until none is started any more */
+void daemon_crash_on_and_on(void);
+
 /** daemon_server_pid() - of the process that answers; 0: there is none just now */
 pid_t daemon_server_pid(void);
 
@@ -73,6 +76,9 @@ uint64_t daemon_wakeups(void);
 
 /** daemon_open_segment() - the memfd of its segment, opened through /proc */
 int daemon_open_segment(void);
+
+/** daemon_open_state() - likewise, that of its state */
+int daemon_open_state(void);
 
 /** daemon_ledger_bytes() - the memory that its clients' ledgers take */
 uint64_t daemon_ledger_bytes(void);

@@ -170,25 +170,11 @@ static void test_a_server_that_is_not_watched_may_stand_still(void)
     daemon_stop();
 }
 
-/* Kills servers as if they crashed, until none is started any more. */
-static void crash_until_safe_mode(void)
-{
-    const uint64_t until_us = harness_now_us() + 30000000;
-    while (!harness_matches(daemon_log(), "safe mode")) {
-        expect_true(harness_now_us() < until_us);
-        const pid_t server = daemon_server_pid();
-        if (server > 0) {
-            (void)kill(server, SIGABRT);
-        }
-        harness_sleep_ms(10);
-    }
-}
-
 static void test_servers_that_crash_on_and_on_end_in_safe_mode(void)
 {
     daemon_start(NULL, NULL);
     struct client client = holder_start();
-    crash_until_safe_mode();
+    daemon_crash_on_and_on();
     expect_log_line("safe mode: 11 servers crashed within a minute");
     expect_log_line("SIGHUP starts .*, SIGTERM ends it all");
     expect_equal(daemon_server_pid(), 0);
@@ -202,7 +188,7 @@ static void test_servers_that_crash_on_and_on_end_in_safe_mode(void)
 static void test_sigterm_ends_safe_mode_with_status_0(void)
 {
     daemon_start(NULL, NULL);
-    crash_until_safe_mode();
+    daemon_crash_on_and_on();
     daemon_stop();
 }
 

@@ -148,14 +148,18 @@ static bool child_says(const struct child *child, uint32_t *ret_kind)
     return true;
 }
 
-/* Return: whether the child said that it is ready; else it has ended. */
+/* Return: whether the child said that it gets on, and is ready; else it has ended. */
 static bool child_is_ready(const struct child *child)
 {
-    uint32_t kind;
-    if (!child_says(child, &kind)) {
-        return false;
+    uint32_t kind = CONTROL_ALIVE;
+    uint32_t n_alive = 0;
+    for (; kind == CONTROL_ALIVE; n_alive++) {
+        if (!child_says(child, &kind)) {
+            return false;
+        }
     }
     assert_int_equal(kind, CONTROL_READY);
+    assert_true(n_alive > 1);
     return true;
 }
 
