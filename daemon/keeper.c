@@ -554,7 +554,9 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
         child_kill(&keeper.check);
         (void)child_wait(&keeper.check); /* whatever it found */
     }
-    depot_empty(files);
+    if (keeper.ending) {
+        depot_empty(files); /* else a supervisor has them for the next keeper */
+    }
     claim_release(claim);
     files_fini(files);
     return keeper.exit_status;
