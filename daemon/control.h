@@ -21,7 +21,8 @@ enum control_kind {
     CONTROL_KEEP,      /* a client's ledger and pidfd, by slot */
     CONTROL_DROP,      /* they are needed no more */
     CONTROL_ALIVE,     /* the loop turns, or the start gets on */
-    CONTROL_FITS,      /* of a program that looked at the state: it can go on with it */
+    CONTROL_FITS,      /* of a program that looked at the state: it can go on with it, and speaks
+                          this version of the protocol, in place of a slot */
     /* from the keeper */
     CONTROL_PING = 100, /* does the loop turn? */
     CONTROL_END,        /* take everything back and end */

@@ -47,6 +47,7 @@
 #include "daemon/depot.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "proto/limits.h"
 #include "proto/text.h"
 
 /* 10 s: to leave, or to map the state and compare some numbers, takes a few ms; less might be short
@@ -318,11 +319,23 @@ static void upgrade_begin(struct keeper *keeper)
     keeper->check_until_ms = clock_ms() + step_patience_ms(keeper);
 }
 
+/* Who understands the state, but not those who are in it, is of no use to them. */
+static bool check_fits(const struct keeper *keeper, const struct control_message *message)
+{
+    const uint32_t major = PROTOCOL_MAJOR(message->slot);
+    if (message->kind == CONTROL_FITS && major != PROTOCOL_MAJOR(PROTOCOL_VERSION)) {
+        log_error("%s speaks version %u of the protocol, and the clients of this segment %u",
+                  keeper->exe_path, major, PROTOCOL_MAJOR(PROTOCOL_VERSION));
+        return false;
+    }
+    return message->kind == CONTROL_FITS;
+}
+
 static void check_listen(struct keeper *keeper)
 {
     struct control_message message;
     while (control_receive(keeper->check.control_fd, &message) == 0) {
-        keeper->fits = keeper->fits || message.kind == CONTROL_FITS;
+        keeper->fits = keeper->fits || check_fits(keeper, &message);
         control_close_fds(&message);
     }
 }
@@ -435,6 +448,7 @@ static void keeper_timed(struct keeper *keeper)
     }
     if (now_ms >= keeper->check_until_ms) {
         keeper->check_until_ms = NEVER;
+        log_error("SIGHUP: %s takes too long to look at the state: it is killed", keeper->exe_path);
         child_kill(&keeper->check);
     }
 }

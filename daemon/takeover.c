@@ -195,5 +195,6 @@ int server_check(const struct options *options, const struct files *files)
                   KMEM_VERSION, options->name);
         return EXIT_STATE;
     }
-    return control_send(files->check_fd, CONTROL_FITS, 0, NULL, 0, 0) ? EXIT_SYSTEM : 0;
+    const int not_told = control_send(files->check_fd, CONTROL_FITS, PROTOCOL_VERSION, NULL, 0, 0);
+    return not_told ? EXIT_SYSTEM : 0;
 }
