@@ -23,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
@@ -104,12 +105,25 @@ static int lock_try(const char *path)
     return fd;
 }
 
+/*
+ * 1 s: a daemon that was killed a moment ago holds it until its last process has ended, some ms,
+ * and whoever starts the next one at once should not be refused for that. Who really has two of
+ * them for one path hears of it a second later.
+ */
+#define LOCK_PATIENCE_MS 1000
+#define LOCK_PAUSE_MS 10
+
 static int lock_take(struct claim *claim)
 {
+    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
     char path[SOCKET_PATH_MAX_BYTES + 8];
     (void)snprintf(path, sizeof(path), "%s.lock", claim->path); /* fits */
-    int r = -EAGAIN;
-    for (int tries = 0; tries < 100 && r == -EAGAIN; tries++) {
+    int r = lock_try(path);
+    for (int waited_ms = 0; (r == -EAGAIN || r == -EEXIST) && waited_ms < LOCK_PATIENCE_MS;
+         waited_ms += LOCK_PAUSE_MS) {
+        if (r == -EEXIST) {
+            (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
+        }
         r = lock_try(path);
     }
     if (r == -EEXIST) {

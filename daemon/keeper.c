@@ -47,6 +47,7 @@
 #include "daemon/depot.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 
@@ -133,6 +134,7 @@ static void server_start(struct keeper *keeper)
         keeper->restart_at_ms = now_ms + BACKOFF_LAST_MS;
         return;
     }
+    KMEM_CRASH_POINT("keeper.server.started");
     keeper->n_starts++;
     keeper->phase = KEEPER_RUNNING;
     keeper->ready = false;
@@ -167,6 +169,7 @@ static void server_ready(struct keeper *keeper)
         log_warning("the line that says we are ready can not be written: %s", strerror(errno));
     }
     notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
+    KMEM_CRASH_POINT("keeper.ready");
     depot_put_segment(keeper->files);
 }
 
@@ -183,13 +186,16 @@ static void server_message(struct keeper *keeper, const struct control_message *
     case CONTROL_KEEP:
         if (is_slot && message->n_fds == 2) {
             files_keep(keeper->files, message->slot, message->fds[0], message->fds[1]);
+            KMEM_CRASH_POINT("keeper.kept");
             depot_put_client(keeper->files, message->slot);
             return;
         }
         break;
     case CONTROL_DROP:
         if (is_slot && keeper->files->ledger_fds[message->slot] >= 0) {
+            KMEM_CRASH_POINT("keeper.dropping");
             depot_remove_client(message->slot);
+            KMEM_CRASH_POINT("keeper.dropped");
             files_drop(keeper->files, message->slot);
         }
         break;
@@ -271,6 +277,7 @@ static void server_ended(struct keeper *keeper)
     server_listen(keeper); /* what it has left behind */
     const bool was_leaving = keeper->leaving;
     const int status = child_wait(&keeper->server);
+    KMEM_CRASH_POINT("keeper.server.reaped");
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_SYSTEM;
     keeper->kill_at_ms = NEVER;
     keeper->ping_at_ms = NEVER;
@@ -355,6 +362,7 @@ static void check_ended(struct keeper *keeper)
         return;
     }
     log_info("SIGHUP: %s takes over", keeper->exe_path);
+    KMEM_CRASH_POINT("keeper.upgrading");
     keeper->former_fd = keeper->exe_fd;
     keeper->exe_fd = tried_fd;
     backoff_forget(&keeper->backoff);
@@ -568,6 +576,7 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
         child_kill(&keeper.check);
         (void)child_wait(&keeper.check); /* whatever it found */
     }
+    KMEM_CRASH_POINT("keeper.ending");
     if (keeper.ending) {
         depot_empty(files); /* else a supervisor has them for the next keeper */
     }

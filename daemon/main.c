@@ -23,6 +23,7 @@
 #include "daemon/options.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
+#include "proto/crash_point.h"
 #include "proto/text.h"
 
 /* Descriptors that are nobody's: files, the loop's own, and connections of those who only ask. */
@@ -150,7 +151,9 @@ static int keeper_main(const struct options *options, char **argv, struct files 
     if (r < 0) {
         return r == -EACCES || r == -EPERM ? EXIT_DENIED : EXIT_CANT_CREATE;
     }
+    KMEM_CRASH_POINT("keeper.listening");
     r = kept ? files_check(files, options) : files_make(files, options);
+    KMEM_CRASH_POINT("keeper.files.made");
     if (r) {
         claim_release(&claim);
         return r;

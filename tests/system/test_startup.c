@@ -88,6 +88,7 @@ static void test_sighup_does_not_end_it(void)
     daemon_start(NULL, NULL);
     expect_call(kill(daemon_pid(), SIGHUP) == 0);
     client_run(use_44_bytes, NULL);
+    expect_soon(harness_matches(daemon_log(), "upgraded: .* serves now"), 5000);
     expect_balanced();
     daemon_stop();
 }

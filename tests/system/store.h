@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * store.h - a supervisor that keeps what its service gives it: sd_pid_notify_with_fds(3)
+ *
+ * One at a time. What it has been told is read when the test asks.
+ */
+#ifndef TESTS_SYSTEM_STORE_H
+#define TESTS_SYSTEM_STORE_H
+
+#include "tests/system/daemon.h"
+
+/** store_open() - listen at "notify" in the test's directory, and keep nothing yet */
+void store_open(void);
+
+/** store_close() - and close what is kept */
+void store_close(void);
+
+/** store_count() - read what was told meanwhile. Return: how many descriptors are kept. */
+unsigned int store_count(void);
+
+/** store_setting() - of a daemon that is given what is kept; valid until the store changes */
+struct daemon_setting store_setting(void);
+
+/** store_first_setting() - of a daemon that this supervisor starts for the first time */
+struct daemon_setting store_first_setting(void);
+
+#endif
