@@ -9,7 +9,7 @@
 #include "daemon/log.h"
 #include "proto/limits.h"
 
-/* 16 pages, 256 KiB: some 40 us, the longest that a request waits for it. Less would make more 
+/* 16 pages, 256 KiB: some 40 us, the longest that a request waits for it. Less would make more
    turns of the loop than zeros; more would be felt. */
 #define STEP_PAGES 16
 /* 256 pages, 4 MiB: holes cost little by the piece and much by the number of pieces. */

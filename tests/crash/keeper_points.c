@@ -84,7 +84,7 @@ static void test_a_keeper_is_killed_at_each_point_of_its_start(void)
     expect_true(armed_has_fired());
 }
 
-/* ------------------------------------------------------------------------------ while it is ---- */
+/* ----------------------------------------------------------------------------- while it is ---- */
 
 /* Comes and goes; whatever its calls return, they return. */
 static void visit(const void *argument)
@@ -191,10 +191,10 @@ static void test_a_keeper_is_killed_at_each_point_of_its_life(void)
     expect_true(armed_has_fired());
 }
 
-/* ------------------------------------------------------------------------------- at its end ---- */
+/* ------------------------------------------------------------------------------ at its end ---- */
 
-static const struct moment moment_of_end = {"keeper.ending", 1,
-                                            "all taken back, socket still there", NULL};
+static const struct moment moment_of_end = {"keeper.ending", 1, "all taken back, socket there",
+                                            NULL};
 
 static void test_a_keeper_is_killed_at_the_point_of_its_end(void)
 {
