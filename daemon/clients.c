@@ -51,6 +51,7 @@ static void client_write(struct clients *clients, const struct client *client)
     memcpy(stored->command, client->identity.command, COMMAND_BYTES);
     stored->nonce = client->nonce;
     store_prepare_u64(&stored->ended, 0);
+    store_prepare_u64(&stored->obituary, 0);
     store_prepare_u64(&stored->serial, 0);
     store_prepare_u64(&stored->intent, INTENT_WORD(INTENT_NONE, 0));
     /* Before: the slot is unused. After: it is this process's. */

@@ -53,7 +53,7 @@ int core_open(struct core *core)
         goto undo_clients;
     }
     const struct tally_tables tables = core_tables(core);
-    r = obituaries_init(&core->obituaries, &tables);
+    r = obituaries_init(&core->obituaries, &core->state, &tables);
     if (r) {
         goto undo_told;
     }
@@ -286,7 +286,7 @@ int core_check(const struct core *core)
 {
     if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
         clients_check(&core->clients) || direct_check(&core->direct) ||
-        leases_check(&core->leases)) {
+        leases_check(&core->leases) || obituaries_check(&core->obituaries)) {
         return CORE_E_CORRUPT;
     }
     const uint64_t sum = core->direct.used_bytes + core_free_bytes(core) +

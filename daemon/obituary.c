@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/tick.h"
+#include "proto/store.h"
 #include "proto/text.h"
 
 struct obituary_draft {
@@ -16,15 +17,41 @@ struct obituary_draft {
     uint64_t num_bytes;
 };
 
-int obituaries_init(struct obituaries *obituaries, const struct tally_tables *tables)
+static uint64_t state_number(const _Atomic uint64_t *number)
 {
-    *obituaries = (struct obituaries){.tables = *tables};
-    obituaries->kept = calloc(OBITUARIES_KEPT, sizeof(*obituaries->kept));
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(number, memory_order_relaxed);
+}
+
+/* Who was to have an obituary that was never written has none. */
+static void numbers_recover(struct obituaries *obituaries)
+{
+    struct state *state = obituaries->state;
+    const uint64_t n_slots = state_number(&state->header->n_slots);
+    for (uint64_t slot = 0; slot < n_slots; slot++) {
+        _Atomic uint64_t *number = &state->clients[slot].obituary;
+        if (state_number(number) > obituaries->n_written) {
+            /* Before and after: there is none of that number. */
+            store_prepare_u64(number, 0);
+        }
+    }
+}
+
+int obituaries_init(struct obituaries *obituaries, struct state *state,
+                    const struct tally_tables *tables)
+{
+    *obituaries = (struct obituaries){
+        .state = state,
+        .tables = *tables,
+        .kept = state->obituaries,
+        .n_written = state_number(&state->header->n_obituaries),
+    };
     obituaries->drafts = calloc(CLIENTS_MAX, sizeof(*obituaries->drafts));
-    if (!obituaries->kept || !obituaries->drafts) {
+    if (!obituaries->drafts) {
         obituaries_fini(obituaries);
         return -ENOMEM;
     }
+    numbers_recover(obituaries);
     return 0;
 }
 
@@ -34,7 +61,6 @@ void obituaries_fini(struct obituaries *obituaries)
         obituaries->drafts[slot].by_reason = tally_free(obituaries->drafts[slot].by_reason);
     }
     free(obituaries->drafts);
-    free(obituaries->kept);
     *obituaries = (struct obituaries){.kept = NULL};
 }
 
@@ -66,12 +92,32 @@ static void obituary_rows(struct obituary *obituary, const struct tally *by_reas
     }
 }
 
+static struct obituary *obituary_place(const struct obituaries *obituaries, uint64_t number)
+{
+    return &obituaries->kept[number % OBITUARIES_PLACES];
+}
+
+static void obituary_commit(struct obituaries *obituaries, const struct client *client)
+{
+    struct state *state = obituaries->state;
+    const uint64_t number = obituaries->n_written + 1;
+    store_prepare_u64(&state->clients[client->slot].obituary, number);
+    /* Before: the client has none, and its place is nobody's. After: it has one. */
+    state_commit(state, &state->header->n_obituaries, number);
+    obituaries->n_written = number;
+}
+
 const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client)
 {
+    const uint64_t written = state_number(&obituaries->state->clients[client->slot].obituary);
+    if (written != 0) {
+        return obituary_place(obituaries, written);
+    }
+    const uint64_t number = obituaries->n_written + 1;
     struct obituary_draft *draft = &obituaries->drafts[client->slot];
-    struct obituary *obituary = &obituaries->kept[obituaries->n_written % OBITUARIES_KEPT];
+    struct obituary *obituary = obituary_place(obituaries, number);
     *obituary = (struct obituary){
-        .number = ++obituaries->n_written,
+        .number = number,
         .identity = client->identity,
         .left = client->left,
         .born = client->born,
@@ -86,6 +132,7 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
     draft->by_reason = tally_free(draft->by_reason);
     draft->n_blocks = 0;
     draft->num_bytes = 0;
+    obituary_commit(obituaries, client);
     return obituary;
 }
 
@@ -94,7 +141,29 @@ const struct obituary *obituaries_next(const struct obituaries *obituaries, uint
     const uint64_t n_written = obituaries->n_written;
     const uint64_t oldest = n_written > OBITUARIES_KEPT ? n_written - OBITUARIES_KEPT + 1 : 1;
     number = number < oldest ? oldest : number;
-    return number <= n_written ? &obituaries->kept[(number - 1) % OBITUARIES_KEPT] : NULL;
+    return number <= n_written ? obituary_place(obituaries, number) : NULL;
+}
+
+static bool obituary_is_one(const struct obituary *obituary, uint64_t number)
+{
+    bool is_one = obituary->number == number && obituary->n_rows <= OBITUARY_ROWS &&
+                  memchr(obituary->identity.command, '\0', COMMAND_BYTES);
+    for (uint32_t i = 0; is_one && i < obituary->n_rows; i++) {
+        is_one = memchr(obituary->rows[i].reason, '\0', sizeof(obituary->rows[i].reason));
+    }
+    return is_one;
+}
+
+int obituaries_check(const struct obituaries *obituaries)
+{
+    const uint64_t n_written = obituaries->n_written;
+    const uint64_t n_kept = n_written < OBITUARIES_KEPT ? n_written : OBITUARIES_KEPT;
+    for (uint64_t number = n_written - n_kept; number < n_written; number++) {
+        if (!obituary_is_one(obituary_place(obituaries, number + 1), number + 1)) {
+            return OBITUARIES_E_CORRUPT;
+        }
+    }
+    return 0;
 }
 
 /* Appends to a line of a fixed size; what does not fit is cut. */

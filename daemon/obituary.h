@@ -3,7 +3,9 @@
  * obituary.h - who has ended, and what it had not released
  *
  * While the blocks of an ended client are taken back, a draft adds them up by reason; when the last
- * is back the obituary is written. The last OBITUARIES_KEPT are kept for those who ask.
+ * is back the obituary is written. The last OBITUARIES_KEPT are kept for those who ask, in the state
+ * file: they outlive the server. A draft does not: of a client whose blocks were being taken back
+ * when the server was killed, the obituary tells of those that were still there.
  */
 #ifndef DAEMON_OBITUARY_H
 #define DAEMON_OBITUARY_H
@@ -18,8 +20,15 @@
 
 /* 1,024: a day of a client that crashes every minute and a half; 1.3 MB when full. */
 #define OBITUARIES_KEPT 1024
+/* One more, so that what is being written is in nobody's place. */
+#define OBITUARIES_PLACES (OBITUARIES_KEPT + 1)
 /* 8: what is said in one line of a log or one screen; the total counts the rest. */
 #define OBITUARY_ROWS 8
+
+enum {
+    OBITUARIES_OK,
+    OBITUARIES_E_CORRUPT, /* one is none */
+};
 
 struct obituary_row {
     char reason[REASON_MAX_BYTES + 1];
@@ -42,17 +51,21 @@ struct obituary {
     struct obituary_row rows[OBITUARY_ROWS];
 };
 
+static_assert(sizeof(struct obituary) == 1320, "part of the layout");
+
 struct obituary_draft;
 
 struct obituaries {
+    struct state *state;
     struct tally_tables tables;
-    struct obituary *kept;         /* OBITUARIES_KEPT, by number */
+    struct obituary *kept;         /* OBITUARIES_PLACES, by number; the state's */
     struct obituary_draft *drafts; /* by slot */
-    uint64_t n_written;
+    uint64_t n_written;            /* == state->header->n_obituaries */
 };
 
-/** obituaries_init() - none yet. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, const struct tally_tables *tables);
+/** obituaries_init() - with those that the state file knows. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, struct state *state,
+                                  const struct tally_tables *tables);
 
 /** obituaries_fini() - also of drafts that were not written */
 void obituaries_fini(struct obituaries *obituaries);
@@ -60,11 +73,19 @@ void obituaries_fini(struct obituaries *obituaries);
 /** obituaries_note() - a block of an ended client is about to be taken back */
 void obituaries_note(struct obituaries *obituaries, const struct direct_block *block);
 
-/** obituaries_write() - the last block of an ended client is back. Return: its obituary. */
+/**
+ * obituaries_write() - the last block of an ended client is back
+ *
+ * Once: one that was written before the server was killed, while the client had its slot still, is
+ * found again. Return: its obituary.
+ */
 const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client);
 
 /** obituaries_next() - the first one kept with at least that number; NULL: none */
 const struct obituary *obituaries_next(const struct obituaries *obituaries, uint64_t number);
+
+/** obituaries_check() - look at all that are kept. Return: 0 or OBITUARIES_E_CORRUPT. */
+KMEM_MUST_USE int obituaries_check(const struct obituaries *obituaries);
 
 /** obituary_format() - one line about it, for a log. Return: buffer. */
 char *obituary_format(const struct obituary *obituary, char *buffer, size_t buffer_bytes);

@@ -181,7 +181,9 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
     recover_clients(core, states, user, now_ms);
     KMEM_CRASH_POINT("server.recover.clients");
     alive(core);
-    r = recover_runs(&recovery);
+    r = obituaries_check(&core->obituaries) ? refuse(&recovery, "of %llu obituaries one is none",
+                                                     (unsigned long long)core->obituaries.n_written)
+                                            : recover_runs(&recovery);
     KMEM_CRASH_POINT("server.recover.runs");
     if (r) {
         core_abandon(core);

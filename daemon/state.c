@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/state.h"
 
+#include "daemon/obituary.h"
 #include "proto/store.h"
 
 #define PART_ALIGN_BYTES 4096
@@ -9,6 +10,7 @@ struct state_layout {
     uint64_t words_at;
     uint64_t clients_at;
     uint64_t reasons_at;
+    uint64_t obituaries_at;
     uint64_t ledger_at;
     uint64_t total_bytes;
 };
@@ -29,6 +31,7 @@ static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
     layout->words_at = part_reserve(&at, n_pages * sizeof(uint64_t));
     layout->clients_at = part_reserve(&at, CLIENTS_MAX * sizeof(struct state_client));
     layout->reasons_at = part_reserve(&at, REASONS_MAX * sizeof(struct state_reason));
+    layout->obituaries_at = part_reserve(&at, OBITUARIES_PLACES * sizeof(struct obituary));
     layout->ledger_at = part_reserve(&at, ledger.total_bytes);
     layout->total_bytes = at;
 }
@@ -38,6 +41,7 @@ static uint64_t state_signature(void)
 {
     return ledger_layout_signature() ^ (uint64_t)sizeof(struct state_header) << 48 ^
            (uint64_t)sizeof(struct state_client) << 40 ^ (uint64_t)CLIENTS_MAX << 20 ^ REASONS_MAX ^
+           (uint64_t)OBITUARIES_PLACES << 36 ^ (uint64_t)sizeof(struct obituary) << 8 ^
            STATE_LAYOUT_VERSION << 56;
 }
 
@@ -49,6 +53,7 @@ static void state_view(struct state *state, void *base, const struct state_layou
     state->page_words = (void *)(bytes + layout->words_at);
     state->clients = (void *)(bytes + layout->clients_at);
     state->reasons = (void *)(bytes + layout->reasons_at);
+    state->obituaries = (void *)(bytes + layout->obituaries_at);
     state->n_pages = n_pages;
 }
 

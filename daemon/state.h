@@ -8,6 +8,7 @@
  *  page words   | 8 bytes per page
  *  clients      | 128 bytes per slot, CLIENTS_MAX slots
  *  reasons      | 128 bytes per slot, REASONS_MAX slots
+ *  obituaries   | the last of them: obituary.h
  *  direct ledger| the daemon's own slabs: proto/ledger.h
  *
  *  field               written                     read              what a stale value means
@@ -23,6 +24,11 @@
  *  opening             before a slab's heads       start             the page may have an open head
  *                                                                    without being a slab
  *  reason slot         before an entry names it    start, queries    no entry names it
+ *  obituary            before n_obituaries counts  start, queries    its place is not used yet
+ *                      it
+ *  n_obituaries        state_commit(), before the  start             the last one is still to be
+ *                      client's slot is unused                       written
+ *  a slot's obituary   before n_obituaries         start             none, if none has that number
  *
  * Every store that means something goes through this header's functions or proto/store.h, and is
  * atomic: whoever kills the daemon leaves a prefix of its stores. recover.c makes a daemon of any
@@ -58,7 +64,7 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(2)
+#define STATE_LAYOUT_VERSION UINT64_C(3)
 #endif
 
 struct state_header {
@@ -69,7 +75,7 @@ struct state_header {
     uint64_t born_ms;         /* CLOCK_BOOTTIME when the segment was made; ticks count from here */
     _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
     _Atomic uint64_t n_slots; /* client slots from this one on are unused */
-    uint64_t reserved;
+    _Atomic uint64_t n_obituaries; /* that were ever written */
 };
 
 /* What a request is about to change: kind in bits 0 to 3, pages in 32 to 63. */
@@ -96,7 +102,8 @@ struct state_client {
     _Atomic uint64_t serial;    /* of the last change that it asked for and that was begun */
     _Atomic uint64_t intent;    /* INTENT_WORD(): what that was to do */
     _Atomic uint64_t intent_at; /* an offset in bytes, or a page */
-    uint8_t unused[40];
+    _Atomic uint64_t obituary;  /* the number of that of an ended client; 0: it has none yet */
+    uint8_t unused[32];
 };
 
 static_assert(sizeof(struct state_client) == 128, "part of the layout");
@@ -108,12 +115,15 @@ struct state_reason {
 
 static_assert(sizeof(struct state_reason) == 128, "part of the layout");
 
+struct obituary;
+
 /* The daemon's view of its state file. */
 struct state {
     struct state_header *header;
     _Atomic uint64_t *page_words;
     struct state_client *clients;
     struct state_reason *reasons;
+    struct obituary *obituaries;
     struct ledger ledger;
     uint32_t n_pages;
 };

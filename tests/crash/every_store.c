@@ -207,11 +207,20 @@ static void check_leases(void)
     }
 }
 
+/* Whoever ended has one obituary, however often it was begun; who was killed with the server while
+   it joined may have one, too. */
+static void check_obituaries(void)
+{
+    const uint64_t n_new = core.obituaries.n_written - obituaries_before;
+    EXPECT(op.kind == OP_JOIN ? n_new <= 1 : n_new == (op.kind == OP_END));
+}
+
 static void check(void)
 {
     EXPECT(core_check(&core) == 0);
     check_blocks();
     check_leases();
+    check_obituaries();
     EXPECT(core.clients.n_ended == 0);
 }
 
@@ -252,6 +261,7 @@ static bool op_choose(enum op_kind kind)
 static void remember(void)
 {
     model_before = model;
+    obituaries_before = core.obituaries.n_written;
     for (uint32_t i = 0; i < N_CLIENTS; i++) {
         leased_before[i] = model.is_joined[i] ? peers[i].client->leased_pages : 0;
     }

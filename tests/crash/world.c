@@ -35,6 +35,7 @@ struct reply *reply;
 struct model model;
 struct model model_before;
 uint64_t leased_before[N_CLIENTS]; /* pages */
+uint64_t obituaries_before;
 struct image before;
 struct image after_crash;
 struct seeded seeded;

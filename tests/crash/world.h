@@ -87,6 +87,7 @@ extern struct reply *reply;
 extern struct model model;
 extern struct model model_before;
 extern uint64_t leased_before[N_CLIENTS]; /* pages */
+extern uint64_t obituaries_before;
 extern struct image before;
 extern struct image after_crash;
 extern struct seeded seeded;

@@ -143,6 +143,33 @@ static void test_a_program_without_the_nonce_is_a_new_client(void)
     daemon_stop();
 }
 
+static void expect_obituary(pid_t pid)
+{
+    const struct obituary obituary = obituary_of(pid);
+    expect_true(obituary.found);
+    expect_true(!obituary.left);
+    expect_equal(obituary.n_blocks, HELD_BLOCKS);
+    expect_equal(obituary.num_bytes, HELD_BYTES);
+    expect_text(obituary.rows[0].key, "held/second");
+}
+
+static void test_obituaries_outlive_a_killed_server(void)
+{
+    daemon_start(NULL, NULL);
+    pid_t pids[3];
+    for (size_t i = 0; i < 3; i++) {
+        struct client client = holder_start();
+        pids[i] = client.pid;
+        client_kill(&client);
+        expect_balanced();
+        daemon_kill_server();
+        for (size_t j = 0; j <= i; j++) {
+            expect_obituary(pids[j]);
+        }
+    }
+    daemon_stop();
+}
+
 /* ------------------------------------------------------------------------- hang, crash loop --- */
 
 static void test_a_server_that_hangs_is_replaced(void)
@@ -285,6 +312,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_a_client_that_dies_while_no_server_runs_is_reclaimed, 20),
     SYSTEM_TEST(test_who_has_left_is_gone_and_may_not_come_back, 20),
     SYSTEM_TEST(test_a_program_without_the_nonce_is_a_new_client, 20),
+    SYSTEM_TEST(test_obituaries_outlive_a_killed_server, 20),
     SYSTEM_TEST(test_a_server_that_hangs_is_replaced, 20),
     SYSTEM_TEST(test_a_server_that_is_not_watched_may_stand_still, 20),
     SYSTEM_TEST(test_servers_that_crash_on_and_on_end_in_safe_mode, 60),

@@ -14,10 +14,10 @@
 
 #define BALANCE_LIMIT_US UINT64_C(2000000)
 /*
- * Above what the daemon had when it had just started: the 1,024 obituaries that it keeps are 1.4
- * MiB when they have all been written, and glibc holds on to some hundred KiB of what was freed. A
- * leak of a kilobyte in each of a few thousand steps is more than this. Under AddressSanitizer some
- * freed memory stays in quarantine, and the stacks of where it came from for ever.
+ * Above what the daemon had when it had just started: glibc holds on to some hundred KiB of what was
+ * freed. A leak of a kilobyte in each of a few thousand steps is more than this. Under
+ * AddressSanitizer some freed memory stays in quarantine, and the stacks of where it came from for
+ * ever.
  */
 #define MEMORY_SLACK_KIB (HARNESS_SANITIZED ? 131072 : 3072)
 

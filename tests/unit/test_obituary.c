@@ -201,7 +201,7 @@ static void test_obituaries_init_without_memory_fails_cleanly(void **state)
     struct obituaries other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        const int r = obituaries_init(&other, &tables);
+        const int r = obituaries_init(&other, &fixture.core.state, &tables);
         assert_int_equal(r, fail_end() ? -ENOMEM : 0);
     }
     obituaries_fini(&other);

@@ -69,6 +69,14 @@ static void assert_refused_until(void (*mend)(void), const char *words)
     assert_int_equal(core_check(core), 0);
 }
 
+static void end(struct client *client)
+{
+    core_end(core, client, false, fixture.now_ms);
+    while (core_has_dead(core)) {
+        fixture_reap(&fixture, UINT32_MAX);
+    }
+}
+
 /* --------------------------------------------------------------------------- what is there ---- */
 
 static void test_recover_of_an_empty_segment_is_one(void **state)
@@ -369,6 +377,97 @@ static uint64_t now_us(void)
     return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
 }
 
+/* ------------------------------------------------------------------------------ obituaries ---- */
+
+static void test_recover_keeps_the_last_obituaries(void **state)
+{
+    (void)state;
+    for (uint32_t i = 1; i <= OBITUARIES_KEPT + 10; i++) {
+        struct client *client = join(i);
+        (void)fixture_allocate(&fixture, client, i, "left behind");
+        end(client);
+    }
+
+    restart();
+    end(join(5000));
+
+    uint64_t number = 12; /* the new one has taken the place of number 11 */
+    const struct obituary *obituary = obituaries_next(&core->obituaries, 0);
+    for (; obituary->identity.pid != 5000; number++) {
+        assert_int_equal(obituary->number, number);
+        assert_int_equal(obituary->identity.pid, number);
+        assert_int_equal(obituary->num_bytes, number);
+        assert_string_equal(obituary->rows[0].reason, "left behind");
+        obituary = obituaries_next(&core->obituaries, number + 1);
+    }
+    assert_int_equal(number, OBITUARIES_KEPT + 11);
+}
+
+/* Killed when all is back and written, and the slot is to be given up. */
+static void test_recover_writes_no_obituary_twice(void **state)
+{
+    (void)state;
+    end(join(1));
+    struct client *client = join(2);
+    struct state_client *stored = &core->state.clients[client->slot];
+    end(client);
+    atomic_store(&stored->pid, 2);
+    fixture.ledgers[0].states = NULL;
+
+    restart();
+    while (core_has_dead(core)) {
+        fixture_reap(&fixture, UINT32_MAX);
+    }
+
+    assert_int_equal(core->obituaries.n_written, 2);
+    end(join(3));
+    assert_int_equal(core->obituaries.n_written, 3);
+}
+
+/* Killed when the slot knew the number, but nobody else did; then another comes first. */
+static void test_recover_of_an_obituary_that_was_not_counted_writes_it(void **state)
+{
+    (void)state;
+    struct client *alice = join(1);
+    struct client *bob = join(2);
+    core_end(core, bob, false, fixture.now_ms);
+    atomic_store(&core->state.clients[bob->slot].obituary, 1);
+
+    restart();
+    end(clients_get(&core->clients, alice->slot));
+
+    assert_int_equal(core->obituaries.n_written, 2);
+    assert_int_equal(obituaries_next(&core->obituaries, 1)->identity.pid +
+                         obituaries_next(&core->obituaries, 2)->identity.pid,
+                     3);
+}
+
+static struct obituary sound_obituary;
+
+static void mend_obituary(void)
+{
+    core->state.obituaries[1] = sound_obituary;
+}
+
+static void test_recover_of_an_obituary_that_can_not_be_is_refused(void **state)
+{
+    (void)state;
+    struct client *client = join(1);
+    (void)fixture_allocate(&fixture, client, 10, "left behind");
+    end(client);
+    struct obituary *obituary = &core->state.obituaries[1];
+    sound_obituary = *obituary;
+
+    obituary->number = 2;
+    assert_refused_until(mend_obituary, "of 1 obituaries one is none");
+    obituary->n_rows = OBITUARY_ROWS + 1;
+    assert_refused_until(mend_obituary, "of 1 obituaries one is none");
+    memset(obituary->rows[0].reason, 'x', sizeof(obituary->rows[0].reason));
+    assert_refused_until(mend_obituary, "of 1 obituaries one is none");
+    memset(obituary->identity.command, 'x', COMMAND_BYTES);
+    assert_refused_until(mend_obituary, "of 1 obituaries one is none");
+}
+
 static void count_alive(void *user)
 {
     (*(uint32_t *)user)++;
@@ -431,6 +530,10 @@ int main(void)
         RECOVER_TEST(test_recover_of_a_lease_of_nobody_is_refused),
         RECOVER_TEST(test_recover_of_more_slots_than_there_can_be_is_refused),
         RECOVER_TEST(test_recover_of_blocks_that_can_not_be_is_refused),
+        RECOVER_TEST(test_recover_keeps_the_last_obituaries),
+        RECOVER_TEST(test_recover_writes_no_obituary_twice),
+        RECOVER_TEST(test_recover_of_an_obituary_that_was_not_counted_writes_it),
+        RECOVER_TEST(test_recover_of_an_obituary_that_can_not_be_is_refused),
         RECOVER_TEST(test_recover_of_1000_clients_and_100000_leases_takes_under_100_ms),
     };
     return cmocka_run_group_tests_name("recover", tests, NULL, NULL);

@@ -274,9 +274,10 @@ static void test_report_obituaries_of_largest_numbers_fit(void **state)
     live_and_die(1, OBITUARY_ROWS);
     for (uint32_t n_rows = 0; n_rows <= OBITUARY_ROWS; n_rows++) {
         for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
-            struct obituary *obituary = &core->obituaries.kept[i];
+            const uint64_t number = UINT64_MAX - OBITUARIES_KEPT + i;
+            struct obituary *obituary = &core->obituaries.kept[number % OBITUARIES_PLACES];
             *obituary = fixture.last;
-            obituary->number = UINT64_MAX - OBITUARIES_KEPT + i;
+            obituary->number = number;
             obituary->identity.pid = UINT32_MAX;
             obituary->n_blocks = SEGMENT_MAX_BYTES / BLOCK_ALIGN_BYTES;
             obituary->num_bytes = SEGMENT_MAX_BYTES;
