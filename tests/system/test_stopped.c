@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_stopped.c - clients and servers that stand still, with whatever they hold in their hands
+ *
+ * A stopped server is worse than a dead one: its socket takes connections and requests, and no
+ * answer comes. What a program may still do then, how long the rest takes, and what is left of it.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+
+#define KIB ((size_t)1024)
+#define MIB (KIB * 1024)
+/* A block of the size that is leased, and one whose size is rare. */
+#define LEASED_BYTES 100
+#define DIRECT_BYTES 5000
+
+static void *allocate(size_t num_bytes, const char *reason)
+{
+    void *const block = kmem_try_allocate(num_bytes, reason);
+    if (block == NULL) {
+        fail("%zu bytes: %s", num_bytes, kmem_last_error());
+    }
+    return block;
+}
+
+static void release(void *block)
+{
+    expect_equal(kmem_try_release(&block), 0);
+}
+
+/* So many blocks of a size at the same time that it is leased, with pages to spare. */
+static void warm_up(size_t num_bytes)
+{
+    enum { N_BLOCKS = 1000 };
+    void *blocks[N_BLOCKS];
+    for (unsigned int i = 0; i < N_BLOCKS; i++) {
+        blocks[i] = allocate(num_bytes, "warming up");
+    }
+    for (unsigned int i = 0; i < N_BLOCKS; i++) {
+        release(blocks[i]);
+    }
+}
+
+/* ------------------------------------------------------------------- a client stands still ---- */
+
+#define STAND_MS 3000
+#define N_KEPT 300
+
+/* Holds leased blocks and much more that is leased and unused; goes on with both when told to. */
+static void hold_and_stand_still(const void *argument)
+{
+    static unsigned char *kept[N_KEPT];
+    void *passing[8]; /* large ones, leased from the fifth on */
+    (void)argument;
+    warm_up(LEASED_BYTES);
+    for (unsigned int i = 0; i < N_KEPT; i++) {
+        kept[i] = allocate(LEASED_BYTES, "kept while it stood still");
+        memset(kept[i], (int)i, LEASED_BYTES);
+    }
+    for (unsigned int i = 0; i < 8; i++) {
+        passing[i] = allocate(MIB, "passing");
+    }
+    for (unsigned int i = 0; i < 8; i++) {
+        release(passing[i]);
+    }
+    client_say(1);
+    client_await();
+    for (unsigned int i = 0; i < N_KEPT; i++) {
+        for (size_t at = 0; at < LEASED_BYTES; at++) {
+            expect_equal(kept[i][at], (unsigned char)i);
+        }
+    }
+    warm_up(LEASED_BYTES); /* its pages are gone, and it gets others */
+    for (unsigned int i = 0; i < N_KEPT; i++) {
+        release(kept[i]);
+    }
+}
+
+/* Fills up what is free, and wants to wait for nobody. */
+static void take_all_that_is_unused(const void *argument)
+{
+    static void *blocks[64];
+    (void)argument;
+    uint64_t longest_us = 0;
+    uint64_t n_blocks = 0;
+    for (unsigned int i = 0; i < 64; i++) {
+        const uint64_t begin_us = harness_now_us();
+        blocks[i] = kmem_try_allocate(MIB / 2, "what was unused");
+        n_blocks += blocks[i] != NULL;
+        const uint64_t took_us = harness_now_us() - begin_us;
+        longest_us = took_us > longest_us ? took_us : longest_us;
+    }
+    for (unsigned int i = 0; i < 64; i++) {
+        expect_equal(kmem_try_release(&blocks[i]), 0);
+    }
+    client_say(n_blocks);
+    client_say(longest_us);
+}
+
+static void test_a_client_stopped_for_long_keeps_its_blocks_and_lends_the_rest(void)
+{
+    daemon_start(NULL, NULL);
+    struct client stopped = client_start(hold_and_stand_still, NULL);
+    client_hear(&stopped);
+    client_stop(&stopped);
+    harness_sleep_ms(STAND_MS);
+    expect_usage(N_KEPT * LEASED_BYTES, N_KEPT);
+    expect_true(client_row_of(stopped.pid).connected);
+    const struct usage before = usage_take();
+    expect_at_least(before.unused_bytes, 2 * MIB);
+
+    struct client other = client_start(take_all_that_is_unused, NULL);
+    const uint64_t n_blocks = client_hear(&other);
+    const uint64_t longest_us = client_hear(&other);
+    client_end(&other);
+    harness_note("%llu blocks of 512 KiB of 16 MiB beside it; the longest took %.1f ms",
+                 (unsigned long long)n_blocks, (double)longest_us / 1000);
+    /* Its unused pages are free ones; without them there would be 2 MiB less. */
+    expect_at_least(n_blocks * MIB / 2, before.free_bytes - MIB);
+    expect_at_most(longest_us, HARNESS_SANITIZED ? 10000000 : 2000000);
+    expect_at_least(usage_take().revoked_bytes, MIB / 2);
+    expect_soon(usage_take().clients == 1, 2000);
+
+    expect_usage(N_KEPT * LEASED_BYTES, N_KEPT);
+    client_continue(&stopped);
+    client_tell(&stopped, 1);
+    client_end(&stopped);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* ---------------------------------------------------- calls that need no daemon never wait ---- */
+
+#define N_WORKERS 4
+#define N_TRADED 256
+
+static _Atomic(void *) traded[N_TRADED];
+static atomic_bool may_end;
+static _Atomic uint64_t n_steps;
+static _Atomic uint64_t slowest_us;
+static atomic_bool one_waits;
+
+static void note_duration(uint64_t begin_us)
+{
+    const uint64_t took_us = harness_now_us() - begin_us;
+    uint64_t slowest = atomic_load(&slowest_us);
+    while (took_us > slowest && !atomic_compare_exchange_weak(&slowest_us, &slowest, took_us)) {
+    }
+}
+
+/* Every kind of call that leases suffice for, on other threads' blocks as well. */
+static void trade_once(unsigned int *seed)
+{
+    size_t num_bytes = 0;
+    const uint64_t begin_us = harness_now_us();
+    void *block = kmem_try_allocate(LEASED_BYTES, "traded");
+    expect_call(block != NULL);
+    expect_equal(kmem_try_sizeof(block, &num_bytes), 0);
+    expect_equal(num_bytes, LEASED_BYTES);
+    expect_true(kmem_offset_of(block) != 0);
+    block = atomic_exchange(&traded[(size_t)rand_r(seed) % N_TRADED], block);
+    expect_equal(kmem_try_release(&block), 0);
+    note_duration(begin_us);
+    atomic_fetch_add(&n_steps, 1);
+}
+
+static void *trade(void *argument)
+{
+    unsigned int seed = (unsigned int)(uintptr_t)argument;
+    warm_up(LEASED_BYTES);
+    client_say(1);
+    while (!atomic_load(&may_end)) {
+        trade_once(&seed);
+    }
+    return NULL;
+}
+
+/* Its call needs the daemon; meanwhile it has the connection. */
+static void *ask_and_wait(void *argument)
+{
+    atomic_store(&one_waits, true);
+    release(allocate(3 * MIB, "when somebody answers"));
+    atomic_store(&one_waits, false);
+    return argument;
+}
+
+static void trade_in_threads(const void *argument)
+{
+    pthread_t workers[N_WORKERS];
+    pthread_t waiter;
+    (void)argument;
+    release(allocate(LEASED_BYTES, "joins"));
+    for (uintptr_t i = 0; i < N_WORKERS; i++) {
+        expect_equal(pthread_create(&workers[i], NULL, trade, (void *)(i + 1)), 0);
+    }
+    client_await(); /* the server is stopped */
+    expect_equal(pthread_create(&waiter, NULL, ask_and_wait, NULL), 0);
+    harness_sleep_ms(100);
+    atomic_store(&n_steps, 0);
+    atomic_store(&slowest_us, 0);
+    client_say(1);
+    client_await(); /* it was, all the time */
+    client_say(atomic_load(&n_steps));
+    client_say(atomic_load(&slowest_us));
+    client_say(atomic_load(&one_waits));
+    client_await(); /* it goes on */
+    expect_equal(pthread_join(waiter, NULL), 0);
+    atomic_store(&may_end, true);
+    for (size_t i = 0; i < N_WORKERS; i++) {
+        expect_equal(pthread_join(workers[i], NULL), 0);
+    }
+    for (size_t i = 0; i < N_TRADED; i++) {
+        release(atomic_exchange(&traded[i], NULL));
+    }
+}
+
+#define SERVER_STANDS_MS 3000
+
+static void test_calls_that_need_no_daemon_never_wait_for_a_stopped_one(void)
+{
+    daemon_start("--watchdog", "0", NULL);
+    struct client client = client_start(trade_in_threads, NULL);
+    for (unsigned int i = 0; i < N_WORKERS; i++) {
+        client_hear(&client);
+    }
+    const pid_t server = daemon_server_pid();
+    expect_call(kill(server, SIGSTOP) == 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    harness_sleep_ms(SERVER_STANDS_MS);
+    client_tell(&client, 1);
+    const uint64_t n_done = client_hear(&client);
+    const uint64_t longest_us = client_hear(&client);
+    harness_note("%llu steps of four threads in %d ms without a server; the longest took %.1f ms",
+                 (unsigned long long)n_done, SERVER_STANDS_MS, (double)longest_us / 1000);
+    expect_true(client_hear(&client)); /* the one that needs it waits */
+    expect_at_least(n_done, harness_scaled(10000));
+    expect_at_most(longest_us, SERVER_STANDS_MS * 1000 / 2);
+    expect_call(kill(server, SIGCONT) == 0);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_equal(daemon_server_pid(), server);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void work_through_a_hang(const void *argument)
+{
+    (void)argument;
+    unsigned int seed = 1;
+    warm_up(LEASED_BYTES);
+    client_say(1);
+    while (!client_was_told()) {
+        trade_once(&seed);
+        release(allocate(1 + (size_t)rand_r(&seed) % (32 * KIB), "of all sizes"));
+    }
+    for (size_t i = 0; i < N_TRADED; i++) {
+        release(atomic_exchange(&traded[i], NULL));
+    }
+    client_say(1);
+    client_await();
+}
+
+static void test_programs_do_not_notice_that_a_hanging_server_is_replaced(void)
+{
+    daemon_start("--watchdog", "0.4", NULL);
+    struct client client = client_start(work_through_a_hang, NULL);
+    client_hear(&client);
+    for (unsigned int i = 0; i < 3; i++) {
+        const pid_t hung = daemon_server_pid();
+        expect_call(kill(hung, SIGSTOP) == 0);
+        expect_soon(daemon_server_pid() != hung && daemon_server_pid() > 0, 5000);
+        expect_equal(usage_take().clients, 1); /* waits until it serves */
+    }
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_usage(0, 0);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* ---------------------------------------------------- calls that need one wait so long ------- */
+
+#define PATIENCE_MS 500
+/* What a busy machine adds. */
+#define SLACK_MS 5000
+
+/* Runs a call, and wants it to have waited for its time limit and for no longer. */
+#define EXPECT_PATIENT(call)                                                                       \
+    do {                                                                                           \
+        const uint64_t begin_us_ = harness_now_us();                                               \
+        call;                                                                                      \
+        const uint64_t took_ms_ = (harness_now_us() - begin_us_) / 1000;                           \
+        expect_at_least(took_ms_, PATIENCE_MS - 50);                                               \
+        expect_at_most(took_ms_, PATIENCE_MS + SLACK_MS);                                          \
+    } while (0)
+
+static void ask_in_vain(void *direct)
+{
+    void *same = direct;
+    void *none = direct;
+    size_t num_bytes = 77;
+    int r = 0;
+    EXPECT_PATIENT(none = kmem_try_allocate(DIRECT_BYTES, "in vain"));
+    expect_equal(errno, ETIMEDOUT);
+    expect_true(none == NULL);
+    EXPECT_PATIENT(r = kmem_try_release(&same));
+    expect_equal(r, -ETIMEDOUT);
+    expect_true(same == direct);
+    EXPECT_PATIENT(r = kmem_try_sizeof(direct, &num_bytes));
+    expect_equal(r, -ETIMEDOUT);
+    expect_equal(num_bytes, 77);
+    expect_match(kmem_last_error(), "^kmem_try_sizeof: .*did not answer within");
+}
+
+static void ask_a_stopped_server(const void *argument)
+{
+    (void)argument;
+    size_t num_bytes = 0;
+    expect_call(setenv("KMEM_TIMEOUT_MS", "500", 1) == 0);
+    warm_up(LEASED_BYTES);
+    char *direct = allocate(DIRECT_BYTES, "held");
+    direct[DIRECT_BYTES - 1] = 'd';
+    client_say(1);
+    client_await();
+    ask_in_vain(direct);
+    release(allocate(LEASED_BYTES, "needs nobody"));
+    expect_equal(direct[DIRECT_BYTES - 1], 'd');
+    client_say(1);
+    client_await();
+    /* The server goes on, or there is another. */
+    expect_call(setenv("KMEM_TIMEOUT_MS", "30000", 1) == 0);
+    void *again = NULL;
+    expect_soon((again = kmem_try_allocate(DIRECT_BYTES, "again")) != NULL, 20000);
+    expect_equal(kmem_try_sizeof(direct, &num_bytes), 0);
+    expect_equal(num_bytes, DIRECT_BYTES);
+    client_say(1);
+    client_await();
+    release(again);
+    release(direct);
+    client_say(1);
+    client_await();
+}
+
+/* A call that timed out has left nothing behind, and taken nothing away. */
+static void expect_two_blocks(const struct client *client)
+{
+    client_hear(client);
+    expect_usage(UINT64_C(2) * DIRECT_BYTES, 2);
+    expect_ledger_row("held", 1, DIRECT_BYTES);
+    expect_ledger_row("again", 1, DIRECT_BYTES);
+    expect_ledger_sound();
+}
+
+static void time_out_and_go_on(int signal_number)
+{
+    daemon_start("--watchdog", "0", NULL);
+    struct client client = client_start(ask_a_stopped_server, NULL);
+    client_hear(&client);
+    const pid_t server = daemon_server_pid();
+    expect_call(kill(server, SIGSTOP) == 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_call(kill(server, signal_number) == 0);
+    expect_soon(daemon_server_pid() > 0, 5000);
+    client_tell(&client, 1);
+    expect_two_blocks(&client);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_usage(0, 0);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_it_goes_on(void)
+{
+    time_out_and_go_on(SIGCONT);
+}
+
+static void test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_it_dies(void)
+{
+    time_out_and_go_on(SIGKILL);
+}
+
+static void leave_a_stopped_server(const void *argument)
+{
+    (void)argument;
+    expect_call(setenv("KMEM_TIMEOUT_MS", "500", 1) == 0);
+    warm_up(LEASED_BYTES);
+    (void)allocate(LEASED_BYTES, "before");
+    (void)allocate(DIRECT_BYTES, "before");
+    client_say(1);
+    client_await();
+    int r = 0;
+    EXPECT_PATIENT(r = kmem_close());
+    expect_equal(r, -ETIMEDOUT);
+    client_say(1);
+    client_await();
+    expect_call(setenv("KMEM_TIMEOUT_MS", "30000", 1) == 0);
+    (void)allocate(LEASED_BYTES, "after");
+    client_say(1);
+    client_await();
+}
+
+static void test_close_of_a_stopped_server_is_ETIMEDOUT_and_the_next_call_joins_anew(void)
+{
+    daemon_start("--watchdog", "0", NULL);
+    struct client client = client_start(leave_a_stopped_server, NULL);
+    client_hear(&client);
+    expect_call(kill(daemon_server_pid(), SIGSTOP) == 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_soon(usage_take().clients == 1, 2000);
+    expect_usage(LEASED_BYTES, 1);
+    expect_ledger_row("after", 1, LEASED_BYTES);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void hold_until_killed(const void *argument)
+{
+    (void)argument;
+    warm_up(LEASED_BYTES);
+    (void)allocate(LEASED_BYTES, "of one that dies");
+    (void)allocate(DIRECT_BYTES, "of one that dies");
+    client_say(1);
+    client_await();
+}
+
+static void test_a_client_that_dies_while_the_server_is_stopped_is_reclaimed(void)
+{
+    daemon_start("--watchdog", "0", NULL);
+    const int then[] = {SIGCONT, SIGKILL};
+    for (size_t i = 0; i < sizeof(then) / sizeof(then[0]); i++) {
+        struct client client = client_start(hold_until_killed, NULL);
+        client_hear(&client);
+        const pid_t server = daemon_server_pid();
+        expect_call(kill(server, SIGSTOP) == 0);
+        client_kill(&client);
+        expect_call(kill(server, then[i]) == 0);
+        expect_soon(daemon_server_pid() > 0, 5000);
+        expect_balanced();
+    }
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_a_client_stopped_for_long_keeps_its_blocks_and_lends_the_rest, 20),
+    SYSTEM_TEST(test_calls_that_need_no_daemon_never_wait_for_a_stopped_one, 30),
+    SYSTEM_TEST(test_programs_do_not_notice_that_a_hanging_server_is_replaced, 30),
+    SYSTEM_TEST(test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_it_goes_on, 40),
+    SYSTEM_TEST(test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_it_dies, 40),
+    SYSTEM_TEST(test_close_of_a_stopped_server_is_ETIMEDOUT_and_the_next_call_joins_anew, 30),
+    SYSTEM_TEST(test_a_client_that_dies_while_the_server_is_stopped_is_reclaimed, 20),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}
