@@ -180,6 +180,9 @@ int main(int argc, char **argv)
     options_parse(&options, argc, argv);
     log_set_level(options.log_level);
     (void)signal(SIGPIPE, SIG_IGN); /* fails for numbers that are no signal only */
+    /* They have no meaning here, and a mistaken one must not cost a segment. */
+    (void)signal(SIGUSR1, SIG_IGN); /* likewise */
+    (void)signal(SIGUSR2, SIG_IGN); /* likewise */
     const uint32_t clients_limit = clients_limit_get();
     if (clients_limit == 0) {
         log_error("RLIMIT_NOFILE is too low: %d descriptors are needed for one client, %d for %d",
