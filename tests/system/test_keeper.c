@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_keeper.c - the keeper is killed or stands still: what programs keep, and how they go on
+ *
+ * A segment ends with its keeper. Who has mapped it has the memory still; with a daemon that is
+ * started anew on the same path it has nothing to do until it calls kmem_close().
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+
+#define N_LEASED 300
+#define LEASED_BYTES 100
+#define DIRECT_BYTES 5000
+
+/* ------------------------------------------------------------- a program and its blocks ---- */
+
+static unsigned char *leased[N_LEASED];
+static unsigned char *direct;
+
+static void *allocate(size_t num_bytes, const char *reason)
+{
+    void *const block = kmem_try_allocate(num_bytes, reason);
+    if (block == NULL) {
+        fail("%zu bytes: %s", num_bytes, kmem_last_error());
+    }
+    return block;
+}
+
+static void hold_blocks(void)
+{
+    enum { N_RARE = 32 }; /* the first 16 or so of a size are direct blocks */
+    void *rare[N_RARE];
+    for (size_t i = 0; i < N_RARE; i++) {
+        rare[i] = allocate(LEASED_BYTES, "warming up");
+    }
+    for (size_t i = 0; i < N_LEASED; i++) {
+        leased[i] = allocate(LEASED_BYTES, "of the former segment");
+        memset(leased[i], (int)i, LEASED_BYTES);
+    }
+    for (size_t i = 0; i < N_RARE; i++) {
+        expect_equal(kmem_try_release(&rare[i]), 0);
+    }
+    direct = allocate(DIRECT_BYTES, "of the former segment");
+    memset(direct, 'd', DIRECT_BYTES);
+}
+
+/* Reads every byte, and writes it. */
+static void expect_all_in_place(void)
+{
+    for (size_t i = 0; i < N_LEASED; i++) {
+        for (size_t at = 0; at < LEASED_BYTES; at++) {
+            expect_equal(leased[i][at], (unsigned char)i);
+            leased[i][at] = (unsigned char)i;
+        }
+    }
+    for (size_t at = 0; at < DIRECT_BYTES; at++) {
+        expect_equal(direct[at], 'd');
+        direct[at] = 'd';
+    }
+}
+
+/* Every call that needs a daemon. */
+static void expect_lost(void)
+{
+    void *same = direct;
+    size_t num_bytes = 77;
+    expect_true(kmem_try_allocate(DIRECT_BYTES + 1, "in vain") == NULL);
+    expect_equal(errno, ECONNRESET);
+    expect_equal(kmem_try_release(&same), -ECONNRESET);
+    expect_true(same == direct);
+    expect_equal(kmem_try_sizeof(direct, &num_bytes), -ECONNRESET);
+    expect_equal(num_bytes, 77);
+    expect_match(kmem_last_error(), "blocks stay readable and writable");
+}
+
+/* ----------------------------------------------------------------- the keeper is killed ---- */
+
+#define PATIENCE_MS 500
+
+static void go_on_without_a_daemon(const void *argument)
+{
+    (void)argument;
+    expect_call(setenv("KMEM_TIMEOUT_MS", "500", 1) == 0);
+    hold_blocks();
+    client_say(1);
+    client_await(); /* the keeper is killed */
+    expect_all_in_place();
+    uint64_t begin_us = harness_now_us();
+    expect_true(kmem_try_allocate(DIRECT_BYTES, "in vain") == NULL);
+    expect_equal(errno, ECONNRESET);
+    expect_at_least(harness_now_us() - begin_us, (PATIENCE_MS - 50) * 1000); /* one might come */
+    begin_us = harness_now_us();
+    for (unsigned int i = 0; i < 10; i++) {
+        expect_lost(); /* now they try once */
+    }
+    expect_at_most(harness_now_us() - begin_us, 30 * PATIENCE_MS * 1000 / 2);
+    /* What needs no daemon goes on as before. */
+    for (size_t i = 0; i < N_LEASED; i++) {
+        expect_equal(kmem_try_release((void **)&leased[i]), 0);
+        leased[i] = allocate(LEASED_BYTES, "from the lease that was");
+        memset(leased[i], (int)i, LEASED_BYTES);
+    }
+    expect_all_in_place();
+    expect_equal(kmem_close(), -ECONNRESET);
+    expect_equal(kmem_offset_of(direct), 0);
+}
+
+static void test_memory_stays_and_calls_are_ECONNRESET_when_the_keeper_is_killed(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(go_on_without_a_daemon, NULL);
+    client_hear(&client);
+    daemon_kill();
+    client_tell(&client, 1);
+    client_end(&client);
+}
+
+/* --------------------------------------------------- and another daemon takes its place ---- */
+
+static void close_and_join_the_next(const void *argument)
+{
+    (void)argument;
+    hold_blocks();
+    client_say(1);
+    client_await(); /* another daemon serves at the same path */
+    const uint64_t begin_us = harness_now_us();
+    expect_lost(); /* it does not know this client, and says so at once */
+    expect_at_most(harness_now_us() - begin_us, 5000000);
+    expect_all_in_place();
+    client_say(1);
+    client_await();
+    expect_equal(kmem_close(), -ECONNRESET);
+    hold_blocks();
+    expect_all_in_place();
+    client_say(1);
+    client_await();
+}
+
+static void use_a_daemon(const void *argument)
+{
+    (void)argument;
+    hold_blocks();
+    expect_all_in_place();
+}
+
+static void test_who_closes_joins_the_daemon_that_was_started_anew(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(close_and_join_the_next, NULL);
+    client_hear(&client);
+    daemon_kill();
+    daemon_start(NULL, NULL);
+    client_run(use_a_daemon, NULL); /* new clients are served in any case */
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_usage(0, 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_usage(N_LEASED * LEASED_BYTES + DIRECT_BYTES, N_LEASED + 1);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void fork_into_the_next(const void *argument)
+{
+    (void)argument;
+    hold_blocks();
+    client_say(1);
+    client_await(); /* another daemon serves at the same path */
+    const pid_t child = fork();
+    expect_call(child >= 0);
+    if (child == 0) {
+        char *own = allocate(DIRECT_BYTES, "of the child");
+        own[0] = 1;
+        expect_all_in_place();
+        client_say(1);
+        client_await();
+        _exit(0);
+    }
+    int status = -1;
+    expect_call(waitpid(child, &status, 0) == child);
+    expect_equal(status, 0);
+    expect_all_in_place();
+}
+
+static void test_a_child_joins_the_daemon_that_was_started_anew_and_reads_its_parents_blocks(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(fork_into_the_next, NULL);
+    client_hear(&client);
+    daemon_kill();
+    daemon_start(NULL, NULL);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_usage(DIRECT_BYTES, 1);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* -------------------------------------------------------------- the keeper stands still ---- */
+
+/* 40 clients are more messages to the keeper than a few; it answers none of them. */
+static void test_a_stopped_keeper_stops_nobody(void)
+{
+    daemon_start("--watchdog", "0.4", NULL);
+    const pid_t server = daemon_server_pid();
+    expect_call(kill(daemon_pid(), SIGSTOP) == 0);
+    const uint64_t begin_us = harness_now_us();
+    for (unsigned int i = 0; i < 40; i++) {
+        client_run(use_a_daemon, NULL);
+    }
+    const uint64_t took_us = harness_now_us() - begin_us;
+    harness_note("40 clients came and went in %.0f ms", (double)took_us / 1000);
+    harness_sleep_ms(1000);
+    expect_call(kill(daemon_pid(), SIGCONT) == 0);
+    expect_balanced();
+    expect_equal(daemon_server_pid(), server); /* it has not hung while nobody asked it */
+    daemon_stop();
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_memory_stays_and_calls_are_ECONNRESET_when_the_keeper_is_killed, 30),
+    SYSTEM_TEST(test_who_closes_joins_the_daemon_that_was_started_anew, 30),
+    SYSTEM_TEST(test_a_child_joins_the_daemon_that_was_started_anew_and_reads_its_parents_blocks,
+                30),
+    SYSTEM_TEST(test_a_stopped_keeper_stops_nobody, 60),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}
