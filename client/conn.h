@@ -53,7 +53,7 @@ struct conn {
     ino_t inode;
     int timeout_ms;
     uint64_t last_id;
-    bool is_cut; /* lost because the daemon ended, closed or was late: another one may do */
+    bool is_cut; /* lost to the daemon's end, to time or to want of something: another may do */
     struct bond bond;
     char path[SOCKET_PATH_BYTES];
     char loss[LOSS_BYTES];

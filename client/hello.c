@@ -165,12 +165,21 @@ KMEM_MUST_USE static int hello_check_sizes(const struct conn *conn, const Kmem__
     return 0;
 }
 
+/* A client that comes back has mapped the files already. */
+static bool hello_needs_descriptors(const struct conn *conn, const Kmem__Welcome *said)
+{
+    return conn->bond.nonce == 0 || !said->resumed;
+}
+
 KMEM_MUST_USE static int hello_check_descriptors(const struct conn *conn, const Kmem__Welcome *said,
                                                  Kmem__Role role,
                                                  const struct descriptors *descriptors,
                                                  struct failure *failure)
 {
     unsigned int n_wanted = role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS : 0;
+    if (!hello_needs_descriptors(conn, said)) {
+        return 0;
+    }
     if (descriptors->is_truncated && descriptors->n_fds < n_wanted) {
         return kmem__failure_set(failure, EMFILE,
                                  "this process can not have another descriptor for the segment; "
@@ -186,12 +195,15 @@ KMEM_MUST_USE static int hello_check_descriptors(const struct conn *conn, const 
 /* ------------------------------------------------------------------------ does it take us? ---- */
 
 KMEM_MUST_USE static int hello_check(const struct conn *conn, const Kmem__Welcome *said,
-                                     Kmem__Role role, const struct descriptors *descriptors,
+                                     Kmem__Role role, struct descriptors *descriptors,
                                      struct welcome *ret_welcome, struct failure *failure)
 {
     int r = hello_check_sizes(conn, said, failure);
     if (r == 0) {
         r = hello_check_descriptors(conn, said, role, descriptors, failure);
+    }
+    if (r == 0 && !hello_needs_descriptors(conn, said)) {
+        kmem__descriptors_close(descriptors); /* those that there was room for */
     }
     if (r == 0) {
         (void)text_clean(said->segment_name, ret_welcome->segment_name,
@@ -427,8 +439,7 @@ KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms, bo
     KMEM_CRASH_POINT("client.resumed");
     if (r == HELLO_OK) {
         r = hello_check_bond(conn, &welcome, failure);
-        /* They are the files that this process has mapped. */
-        kmem__welcome_close(&welcome);
+        kmem__welcome_close(&welcome); /* of another client, if any */
     } else if (r == -ECONNRESET && conn->is_cut) {
         r = HELLO_E_ABSENT; /* it ended again */
     }
@@ -440,6 +451,12 @@ KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms, bo
 static bool hello_is_final(int r)
 {
     return r == -EACCES || r == -ECONNRESET;
+}
+
+/* Of this process or the system something is used up: at another time it may do. */
+static bool hello_is_passing(int r)
+{
+    return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
 }
 
 /*
@@ -461,6 +478,7 @@ int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *fa
             return kmem__conn_limit(conn, left_ms > 0 ? (int)left_ms : 1, failure);
         }
         bond->is_gone = bond->is_gone || hello_is_final(r);
+        conn->is_cut = conn->is_cut || hello_is_passing(r);
         if (r < 0) {
             return r;
         }

@@ -61,7 +61,8 @@ KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
                                     const Kmem__Response **ret_response, struct failure *failure)
 {
     int r = remote_insist(conn, request, expected, ret_response, failure);
-    if (r < 0) {
+    /* Who was late, or could not come back just now, is a client still. */
+    if (r == -ECONNRESET || (r < 0 && !remote_can_resume(conn))) {
         kmem__failure_add(failure, "; blocks stay readable and writable, but nobody accounts for "
                                    "them; after kmem_close() the next call connects anew");
     }

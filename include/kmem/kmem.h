@@ -79,6 +79,8 @@
  * then happens once, whether the former server had begun it or not. If kmemd has ended and removed
  * its socket the call waits for one second, else for the whole time limit below; then it fails with
  * ECONNRESET, and later calls try once without waiting. Calls that need no daemon never wait.
+ * Coming back takes one descriptor, that of the connection which was lost: if there is none the
+ * call fails with EMFILE, and a later one may do.
  *
  * WAITING: a call that needs the daemon waits for its answer for at most $KMEM_TIMEOUT_MS
  * milliseconds (default 30,000), then fails with ETIMEDOUT and gives the connection up; the next
