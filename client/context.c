@@ -33,7 +33,8 @@
  * Cancelling a thread while it holds the lock would stop all others for ever, and poll() and recv()
  * are places where it can happen; so it is put off until the call is over.
  *
- * If the library is unloaded, mapping and connection stay as they are: blocks may be in use.
+ * The library is not unloaded: blocks may be in use, and threads call its destructors at their end.
+ * It is linked so (-z nodelete); who puts the archive into a plugin has to do the same.
  */
 #include "client/context.h"
 

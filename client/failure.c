@@ -3,17 +3,24 @@
  * Two things outlive a failed call: the sentence that kmem_last_error() returns, one per thread,
  * and the program's failure handler, one per process.
  *
- * The sentence's buffer is thread-local rather than allocated, so that a failure can be told when
- * no memory is left, and so that a thread that ends leaves nothing behind. The handler is given a
- * copy: it may call the library, and a call that fails in it overwrites the thread's sentence.
+ * The sentence has a page of its own, mapped at a thread's first failure and unmapped at its end;
+ * if there is none, the thread is told that. Rejected: a thread-local buffer. What threads are
+ * given for libraries that plugins bring along is 512 bytes for all of them together, and one with
+ * more could not be loaded. And malloc(): a program's own may be built on this library.
+ *
+ * The handler is given a copy: it may call the library, and a call that fails in it overwrites the
+ * thread's sentence.
  */
 #include "client/failure.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <kmem/kmem.h>
 
@@ -22,7 +29,14 @@
 /* The longest name of a call, ": ", and a sentence. */
 #define MESSAGE_BYTES (SENTENCE_BYTES + 32)
 
-static _Thread_local char last_message[MESSAGE_BYTES];
+/* NULL: nothing has failed in this thread. */
+static _Thread_local char *last_message __attribute__((tls_model("initial-exec")));
+
+/* In place of the sentence; never written to. */
+static char no_message[] = "there is no memory to say what went wrong";
+
+static pthread_key_t message_key;
+static pthread_once_t message_key_once = PTHREAD_ONCE_INIT;
 
 /* NULL: print and abort. Relaxed: it is one word, and nothing else is published with it. */
 static _Atomic(kmem_failure_handler) installed;
@@ -105,11 +119,56 @@ void kmem__failure_about(struct failure *failure, uint64_t offset, uint64_t num_
     (void)text_clean(reason != NULL ? reason : "", failure->reason, sizeof(failure->reason));
 }
 
+/* -------------------------------------------------------------------- a thread's sentence ---- */
+
+static void message_on_thread_end(void *message)
+{
+    last_message = NULL; /* a destructor that runs later may fail as well */
+    (void)munmap(message, MESSAGE_BYTES);
+}
+
+static void message_make_key(void)
+{
+    /* Without one, or if the thread can not be noted below, its page stays: no harm. */
+    (void)pthread_key_create(&message_key, message_on_thread_end);
+}
+
+/* Return: this thread's place for a sentence; NULL if there is no memory for it. errno stays. */
+static char *message_get(void)
+{
+    if (last_message != NULL && last_message != no_message) {
+        return last_message;
+    }
+    const int saved_errno = errno;
+    char *message =
+        mmap(NULL, MESSAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    errno = saved_errno;
+    if (message == MAP_FAILED) {
+        last_message = no_message;
+        return NULL;
+    }
+    last_message = message; /* before what may call a malloc() that is built on this library */
+    (void)pthread_once(&message_key_once, message_make_key);
+    (void)pthread_setspecific(message_key, message);
+    return message;
+}
+
+static void message_set(const char *text)
+{
+    char *message = message_get();
+    if (message != NULL) {
+        (void)snprintf(message, MESSAGE_BYTES, "%s", text);
+    }
+}
+
 /* --------------------------------------------------------------------------------- telling ---- */
 
 void kmem__failure_record(const struct failure *failure, const char *call)
 {
-    (void)snprintf(last_message, sizeof(last_message), "%s: %s", call, failure->sentence);
+    char *message = message_get();
+    if (message != NULL) {
+        (void)snprintf(message, MESSAGE_BYTES, "%s: %s", call, failure->sentence);
+    }
 }
 
 static void failure_tell(const struct kmem_failure *failure)
@@ -126,8 +185,8 @@ static void failure_tell(const struct kmem_failure *failure)
 void kmem__failure_raise(const struct failure *failure, const char *call)
 {
     char message[MESSAGE_BYTES];
-    kmem__failure_record(failure, call);
-    memcpy(message, last_message, sizeof(message));
+    (void)snprintf(message, sizeof(message), "%s: %s", call, failure->sentence);
+    message_set(message);
     const struct kmem_failure told = {
         .struct_bytes = sizeof(told),
         .call = call,
@@ -148,7 +207,7 @@ void kmem_fail(const struct kmem_failure *failure)
     /* A copy: the message may be this thread's last one, which a call of the handler overwrites. */
     char message[MESSAGE_BYTES];
     (void)snprintf(message, sizeof(message), "%s", failure->message);
-    memcpy(last_message, message, strlen(message) + 1);
+    message_set(message);
     told.struct_bytes = sizeof(told);
     told.message = message;
     failure_tell(&told);
@@ -156,7 +215,7 @@ void kmem_fail(const struct kmem_failure *failure)
 
 const char *kmem_last_error(void)
 {
-    return last_message;
+    return last_message != NULL ? last_message : "";
 }
 
 kmem_failure_handler kmem_set_failure_handler(kmem_failure_handler handler)

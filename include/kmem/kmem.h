@@ -73,7 +73,9 @@
  * EXEC, EXIT, SIGNALS: every descriptor is close-on-exec. The library starts no thread, installs no
  * signal handler, and never raises SIGPIPE. No function is async-signal-safe. An exec ends the
  * mapping but not the process: its blocks stay charged to it until it ends, or until the new
- * program calls the library, which makes it another client.
+ * program calls the library, which makes it another client. Exit handlers and destructors of
+ * threads may call the library. dlclose() does not unload it; a plugin that has libkmem.a inside is
+ * to be linked with -z nodelete.
  *
  * RESTARTS: a call that needs the daemon while its server is being started again waits for it, and
  * then happens once, whether the former server had begun it or not. If kmemd has ended and removed

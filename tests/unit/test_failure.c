@@ -4,10 +4,12 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -146,6 +148,79 @@ static void test_last_error_is_empty_in_a_thread_without_failures(void **state)
     assert_string_equal(kmem_last_error(), "kmem_try_release: what is wrong");
 }
 
+static bool mmap_fails;
+
+void *__real_mmap(void *at, size_t num_bytes, int protection, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t num_bytes, int protection, int flags, int fd, off_t offset);
+
+void *__wrap_mmap(void *at, size_t num_bytes, int protection, int flags, int fd, off_t offset)
+{
+    if (mmap_fails) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    return __real_mmap(at, num_bytes, protection, flags, fd, offset);
+}
+
+/* In a thread of its own, in which nothing has failed yet. Return: NULL, or what was told. */
+static void *fail_with_and_without_memory(void *user)
+{
+    struct failure *own = user;
+    mmap_fails = true;
+    errno = 77;
+    kmem__failure_record(own, "kmem_try_release");
+    mmap_fails = false;
+    if (errno != 77 ||
+        strcmp(kmem_last_error(), "there is no memory to say what went wrong") != 0) {
+        return (void *)(uintptr_t)kmem_last_error();
+    }
+    kmem__failure_record(own, "kmem_try_release");
+    const bool is_told = strcmp(kmem_last_error(), "kmem_try_release: what is wrong") == 0;
+    return is_told ? NULL : (void *)(uintptr_t)kmem_last_error();
+}
+
+static void test_last_error_without_memory_says_so_and_leaves_errno_alone(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    void *told_instead = NULL;
+    (void)kmem__failure_set(&failure, EINVAL, "what is wrong");
+    assert_int_equal(pthread_create(&thread, NULL, fail_with_and_without_memory, &failure), 0);
+    assert_int_equal(pthread_join(thread, &told_instead), 0);
+    assert_null(told_instead);
+}
+
+/* The key's destructor is called before this one, and this one fails again. */
+static void fail_again(void *value)
+{
+    (void)value;
+    kmem__failure_record(&failure, "kmem_try_sizeof");
+    if (strcmp(kmem_last_error(), "kmem_try_sizeof: what is wrong") != 0) {
+        abort();
+    }
+}
+
+static void *fail_and_end(void *user)
+{
+    kmem__failure_record(&failure, "kmem_try_release");
+    (void)pthread_setspecific(*(const pthread_key_t *)user, user);
+    return NULL;
+}
+
+static void test_last_error_in_a_destructor_of_a_thread(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    pthread_key_t key;
+    (void)kmem__failure_set(&failure, EINVAL, "what is wrong");
+    kmem__failure_record(&failure, "kmem_try_release"); /* its key is the older one */
+    assert_int_equal(pthread_key_create(&key, fail_again), 0);
+    assert_int_equal(pthread_create(&thread, NULL, fail_and_end, &key), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(pthread_key_delete(key), 0);
+    assert_string_equal(kmem_last_error(), "kmem_try_release: what is wrong");
+}
+
 static void test_set_failure_handler_returns_the_one_before(void **state)
 {
     (void)state;
@@ -261,6 +336,8 @@ int main(void)
         cmocka_unit_test(test_failure_about_bounds_a_foreign_reason),
         cmocka_unit_test(test_last_error_is_the_whole_sentence),
         cmocka_unit_test(test_last_error_is_empty_in_a_thread_without_failures),
+        cmocka_unit_test(test_last_error_without_memory_says_so_and_leaves_errno_alone),
+        cmocka_unit_test(test_last_error_in_a_destructor_of_a_thread),
         cmocka_unit_test(test_set_failure_handler_returns_the_one_before),
         cmocka_unit_test(test_failure_raise_tells_the_handler_everything),
         cmocka_unit_test(test_failure_raise_handler_may_fail_without_losing_the_message),
