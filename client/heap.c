@@ -45,8 +45,9 @@
  */
 #define WARM_BYTES (UINT64_C(384) * 1024)
 
-/* What threads without a heap point at. */
+/* What threads without a heap point at; and those that have left theirs, for they end. */
 static struct heap heap_of_nobody;
+static struct heap heap_of_the_ended;
 
 _Thread_local struct heap *kmem__heap_mine __attribute__((tls_model("initial-exec"))) =
     &heap_of_nobody;
@@ -92,11 +93,15 @@ static void heap_abandon(struct heap *heap)
     (void)pthread_mutex_unlock(&heaps->lock);
 }
 
-/* At a thread's end. A destructor that runs later and allocates gets another heap. */
+/*
+ * At a thread's end. A destructor that runs later and allocates gets direct blocks: whether this
+ * one would be called for another heap is not certain, and a heap that is left to a dead thread
+ * keeps its pages for ever.
+ */
 static void heap_on_thread_end(void *of_thread)
 {
     struct heap *heap = of_thread;
-    kmem__heap_mine = &heap_of_nobody;
+    kmem__heap_mine = &heap_of_the_ended;
     if (heap->id == 0) {
         kmem__heap_free(heap);
     } else {
@@ -220,6 +225,9 @@ static struct heap *heap_get(struct tenant *tenant)
     struct heap *mine = kmem__heap_mine;
     if (KMEM_LIKELY(mine->id != 0)) {
         return mine;
+    }
+    if (mine == &heap_of_the_ended) {
+        return NULL;
     }
     (void)pthread_once(&heap_key_once, heap_make_key);
     if (!heap_has_key) {

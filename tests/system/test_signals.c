@@ -16,7 +16,7 @@
 #define N_CLIENTS 3
 #define N_SLOTS 128
 
-/* ------------------------------------------------------------------------ clients at work ---- */
+/* -------------------------------------------------------------------- clients at work ---- */
 
 /* A block; every byte of it is `fill`. */
 struct held {
@@ -105,7 +105,7 @@ static void end_work(struct client *clients)
     expect_balanced();
 }
 
-/* ------------------------------------------------------------- to the keeper, to the server -- */
+/* ------------------------------------------------------- to the keeper, to the server ---- */
 
 static void test_signals_to_a_server_at_work_are_not_noticed(void)
 {
@@ -210,7 +210,7 @@ static void test_SIGINT_at_work_ends_it_in_order_and_is_ECONNRESET_to_clients(vo
     end_at_work(SIGINT);
 }
 
-/* ------------------------------------------------------------------------------ to clients ---- */
+/* ------------------------------------------------------------------------- to clients ---- */
 
 /* Needs the daemon each time: too few blocks of a size for a lease. */
 static void need_the_daemon_each_time(const void *argument)
