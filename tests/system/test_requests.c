@@ -266,6 +266,78 @@ static void test_second_connection_with_the_nonce_takes_over(void)
     converse(speak_over_two_connections);
 }
 
+static void hold_and_tell_the_nonce(const void *argument)
+{
+    (void)argument;
+    int fd = wire_member();
+    const uint64_t offset = wire_allocate(fd, 44, "the victim's");
+    client_say(wire_welcome()->nonce);
+    client_await();
+    uint64_t num_bytes = 0;
+    expect_equal(wire_size_of(fd, offset, &num_bytes), 0); /* its connection is still its own */
+    (void)close(fd);
+    fd = wire_member_again();
+    expect_equal(wire_release(fd, offset), 0);
+    (void)close(fd);
+}
+
+static void expect_no_welcome(uint64_t nonce, Kmem__ErrorCode code)
+{
+    struct wire_descriptors descriptors;
+    const int fd = wire_connect();
+    Kmem__Response *const response =
+        wire_hello_again(fd, PROTOCOL_VERSION, KMEM__ROLE__ROLE_MEMBER, nonce, &descriptors);
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
+    expect_equal(response->error->code, code);
+    expect_equal(descriptors.n_fds, 0);
+    wire_free(response);
+    expect_closed(fd, 1000);
+    (void)close(fd);
+}
+
+/* A nonce is the member's own: whoever comes with it must be that process. */
+static void come_as_another(const void *argument)
+{
+    const uint64_t nonce = *(const uint64_t *)argument;
+    expect_no_welcome(nonce, KMEM__ERROR_CODE__ERROR_GONE); /* this process is no client yet */
+    const int fd = wire_member();
+    expect_no_welcome(nonce, KMEM__ERROR_CODE__ERROR_DENIED);
+    expect_no_welcome(nonce ^ 1, KMEM__ERROR_CODE__ERROR_DENIED);
+    wire_allocate(fd, 1000, "the impostor's"); /* as itself it is served */
+    expect_ledger_row("the victim's", 1, 44);
+    (void)close(fd);
+}
+
+static void test_nobody_comes_back_with_the_nonce_of_another(void)
+{
+    daemon_start("--log-level", "debug", NULL);
+    struct client victim = client_start(hold_and_tell_the_nonce, NULL);
+    const uint64_t nonce = client_hear(&victim);
+    client_run(come_as_another, &nonce);
+    expect_soon(usage_take().clients == 1, 2000);
+    expect_usage(44, 1);
+    client_tell(&victim, 1);
+    client_end(&victim);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* The next server has the nonces from the state; nobody is connected yet. */
+static void test_nobody_comes_back_with_the_nonce_of_another_to_the_next_server(void)
+{
+    daemon_start("--log-level", "debug", NULL);
+    struct client victim = client_start(hold_and_tell_the_nonce, NULL);
+    const uint64_t nonce = client_hear(&victim);
+    daemon_kill_server();
+    client_run(come_as_another, &nonce);
+    expect_soon(usage_take().clients == 1, 2000);
+    expect_usage(44, 1);
+    expect_equal(client_row_of(victim.pid).num_bytes, 44);
+    client_kill(&victim);
+    expect_balanced();
+    daemon_stop();
+}
+
 static void leave_and_join_at_once(const void *argument)
 {
     (void)argument;
@@ -303,6 +375,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_descriptors_from_a_peer_are_not_kept, 10),
     SYSTEM_TEST(test_half_close_after_a_request_is_answered, 10),
     SYSTEM_TEST(test_second_connection_with_the_nonce_takes_over, 10),
+    SYSTEM_TEST(test_nobody_comes_back_with_the_nonce_of_another, 20),
+    SYSTEM_TEST(test_nobody_comes_back_with_the_nonce_of_another_to_the_next_server, 20),
     SYSTEM_TEST(test_leaving_and_joining_again_at_once, 20),
     SYSTEM_TEST(test_pipelined_requests_are_answered_in_order, 30),
 };
