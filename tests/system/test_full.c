@@ -142,6 +142,67 @@ static void test_fragmented_segment_names_the_largest_hole(void)
     daemon_stop();
 }
 
+#define PIECE_BYTES 131072 /* whole pages: what comes back is not kept for blocks of its size */
+
+/* Fills the segment; releases one piece whenever it is told to. */
+static void fill_and_release_one_by_one(const void *argument)
+{
+    static void *pieces[129];
+    size_t n_pieces = 0;
+    (void)argument;
+    while ((pieces[n_pieces] = kmem_try_allocate(PIECE_BYTES, "full")) != NULL) {
+        n_pieces++;
+        expect_true(n_pieces < 129);
+    }
+    expect_equal(errno, ENOMEM);
+    client_say(n_pieces);
+    while (client_await() != 0) {
+        expect_equal(kmem_try_release(&pieces[--n_pieces]), 0);
+        client_say(1);
+    }
+}
+
+/* Nobody waits for room: who is refused is told so at once, and is served when he asks again. */
+static void ask_whenever_told(const void *argument)
+{
+    (void)argument;
+    client_say(1);
+    while (client_await() != 0) {
+        const uint64_t begin_us = harness_now_us();
+        const bool is_served = kmem_try_allocate(PIECE_BYTES, "waiter") != NULL;
+        expect_true(is_served || errno == ENOMEM);
+        expect_at_most(harness_now_us() - begin_us, HARNESS_SANITIZED ? 10000000 : 2000000);
+        client_say(is_served);
+    }
+}
+
+static uint64_t tell_and_hear(const struct client *client)
+{
+    client_tell(client, 1);
+    return client_hear(client);
+}
+
+static void test_one_release_in_a_full_segment_serves_the_next_who_asks(void)
+{
+    daemon_start(NULL, NULL);
+    struct client filler = client_start(fill_and_release_one_by_one, NULL);
+    struct client waiter = client_start(ask_whenever_told, NULL);
+    expect_at_least(client_hear(&filler), 100);
+    client_hear(&waiter);
+    for (unsigned int i = 0; i < 50; i++) {
+        expect_equal(tell_and_hear(&waiter), false);
+        expect_equal(tell_and_hear(&filler), 1);
+        expect_equal(tell_and_hear(&waiter), true);
+    }
+    expect_equal(tell_and_hear(&waiter), false);
+    client_tell(&waiter, 0);
+    client_tell(&filler, 0);
+    client_end(&waiter);
+    client_end(&filler);
+    expect_balanced();
+    daemon_stop();
+}
+
 static void die_of_no_memory(const void *argument)
 {
     (void)argument;
@@ -167,6 +228,7 @@ static void test_original_call_ends_the_asker_and_nobody_else(void)
 
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_full_segment_names_the_largest_holders_and_goes_on, 20),
+    SYSTEM_TEST(test_one_release_in_a_full_segment_serves_the_next_who_asks, 20),
     SYSTEM_TEST(test_original_call_ends_the_asker_and_nobody_else, 10),
     SYSTEM_TEST(test_fragmented_segment_names_the_largest_hole, 20),
     SYSTEM_TEST(test_as_much_fits_after_a_full_segment_as_before, 60),

@@ -120,12 +120,51 @@ static void test_a_slow_hello_gets_no_more_time(void)
     daemon_stop();
 }
 
+/* A member's request, each byte of it some time after the last. */
+static void allocate_byte_by_byte(const void *argument)
+{
+    (void)argument;
+    const char request[10] = "\x06\0\0\0\x08\x05\x1a\x02\x08\x2c"; /* id = 5, allocate { 44 } */
+    const int fd = wire_member();
+    client_say(1);
+    for (size_t i = 0; i < sizeof(request); i++) {
+        harness_sleep_ms(50);
+        wire_send_bytes(fd, &request[i], 1);
+    }
+    Kmem__Response *const response = wire_receive(fd);
+    expect_equal(response->id, 5);
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    wire_free(response);
+    (void)close(fd);
+}
+
+static void test_slow_members_are_served_and_delay_nobody(void)
+{
+    struct client slow[20];
+    const size_t n_slow = sizeof(slow) / sizeof(slow[0]);
+    daemon_start(NULL, NULL);
+    struct client bystander = start_bystander();
+    for (size_t i = 0; i < n_slow; i++) {
+        slow[i] = client_start(allocate_byte_by_byte, NULL);
+        client_hear(&slow[i]);
+    }
+    for (size_t i = 0; i < n_slow; i++) {
+        client_end(&slow[i]);
+    }
+    end_bystander(&bystander);
+    expect_balanced();
+    daemon_stop();
+}
+
 static void come_and_go(const void *argument)
 {
     const uint64_t n_connections = *(const uint64_t *)argument;
+    const uint64_t begin_us = harness_now_us();
     for (uint64_t i = 0; i < n_connections; i++) {
         (void)close(wire_connect());
     }
+    const double took_s = (double)(harness_now_us() - begin_us) / 1e6;
+    harness_note("%.0f connections a second", (double)n_connections / took_s);
 }
 
 static void test_10000_connections_come_and_go(void)
@@ -444,6 +483,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_idle_daemon_uses_no_processor, 10),
     SYSTEM_TEST(test_peers_that_never_say_hello_are_closed_after_5_s, 20),
     SYSTEM_TEST(test_a_slow_hello_gets_no_more_time, 20),
+    SYSTEM_TEST(test_slow_members_are_served_and_delay_nobody, 30),
     SYSTEM_TEST(test_10000_connections_come_and_go, 30),
     SYSTEM_TEST(test_million_small_requests_without_reading_an_answer, 30),
     SYSTEM_TEST(test_million_questions_without_reading_an_answer, 30),
