@@ -309,9 +309,16 @@ static void allocate_until_killed(const void *argument)
     }
 }
 
+/* $KMEM_CRASHES: how many, in place of 500. */
+static unsigned int crashes_wanted(void)
+{
+    const char *const text = getenv("KMEM_CRASHES");
+    return text != NULL ? (unsigned int)strtoul(text, NULL, 10) : (unsigned int)harness_scaled(500);
+}
+
 static void test_crash_loop_leaves_nothing(void)
 {
-    const unsigned int n_crashes = (unsigned int)harness_scaled(500);
+    const unsigned int n_crashes = crashes_wanted();
     daemon_start("--size", "64MiB", NULL);
     struct client bystander = start_bystander();
     for (unsigned int i = 0; i < n_crashes; i++) {
@@ -323,6 +330,34 @@ static void test_crash_loop_leaves_nothing(void)
     end_bystander(&bystander);
     expect_balanced();
     harness_note("%u clients were killed", n_crashes);
+    daemon_stop();
+}
+
+#define MIB ((size_t)1024 * 1024)
+
+/* Holds of each kind, a sixteenth of the segment: what is not taken back is soon missed. */
+static void hold_a_mebibyte(const void *argument)
+{
+    (void)argument;
+    for (unsigned int i = 0; i < 100; i++) {
+        expect_call(kmem_try_allocate(100, "of a short life") != NULL);
+    }
+    expect_call(kmem_try_allocate(MIB, "of a short life") != NULL);
+    client_say(1);
+    client_await();
+}
+
+static void test_a_program_killed_and_started_again_1000_times_without_pause(void)
+{
+    const unsigned int n_lives = (unsigned int)harness_scaled(1000);
+    daemon_start(NULL, NULL);
+    for (unsigned int i = 0; i < n_lives; i++) {
+        struct client client = client_start(hold_a_mebibyte, NULL);
+        client_hear(&client);
+        client_kill(&client);
+    }
+    expect_balanced();
+    expect_equal(usage_take().clients_ended, n_lives);
     daemon_stop();
 }
 
@@ -383,7 +418,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_100000_blocks_of_a_killed_client_are_back_in_100_ms, 60),
     SYSTEM_TEST(test_others_are_served_while_a_client_with_100000_blocks_dies, 60),
     SYSTEM_TEST(test_100_clients_die_at_once, 60),
-    SYSTEM_TEST(test_crash_loop_leaves_nothing, 60),
+    SYSTEM_TEST(test_a_program_killed_and_started_again_1000_times_without_pause, 60),
+    SYSTEM_TEST(test_crash_loop_leaves_nothing, 600), /* 10,000 of them in `make torture` */
 };
 
 int main(int argc, char **argv)
