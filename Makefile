@@ -15,11 +15,13 @@ demo: configure
 	@tests/demo/demo build/default
 
 # clang: builds without a warning. asan: builds and runs under AddressSanitizer, LeakSanitizer and
-# UBSan. default: the release build, every test and every lint.
+# UBSan. tsan: what has more than one thread, under ThreadSanitizer. default: the release build,
+# every test and every lint.
 test:
 	tests/setup test
 	cmake --workflow --preset clang
 	cmake --workflow --preset asan
+	cmake --workflow --preset tsan
 	cmake --workflow --preset default
 
 lint: all
