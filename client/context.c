@@ -245,6 +245,8 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
     kmem__welcome_close(&welcome);
     if (r < 0) {
         kmem__conn_close(&process->conn);
+        /* Nothing is mapped: the next call joins as one that has never been here. */
+        process->conn.bond = (struct bond){.nonce = 0};
         return r;
     }
     own_socket_remember(process->conn.fd);
