@@ -44,8 +44,11 @@ struct churn {
 
 static void replace(void **block, struct seeded *seeded)
 {
-    const uint64_t kind = seeded_below(seeded, 100);
-    const uint64_t num_bytes = kind < 90 ? seeded_log(seeded, 11) : seeded_log(seeded, 15);
+    /* The mix of tests/bench. */
+    const uint32_t kind = seeded_below(seeded, 100);
+    const uint32_t low = kind < 80 ? 16 : kind < 95 ? 512 : 8192;
+    const uint32_t high = kind < 80 ? 512 : kind < 95 ? 8192 : 65536;
+    const uint64_t num_bytes = low + seeded_below(seeded, high - low + 1);
     if (kmem_try_release(block) != 0) {
         fail("a release fails: %s", kmem_last_error());
     }
