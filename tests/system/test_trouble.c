@@ -23,13 +23,21 @@ static void start_troubled(const char *watchdog_s)
                     OPTIONS("--watchdog", watchdog_s));
 }
 
+/* Another server than the last. What was seen is returned: to kill(), 0 is this test's group. */
+static pid_t next_server(pid_t last)
+{
+    pid_t pid = 0;
+    expect_soon((pid = daemon_server_pid()) > 0 && pid != last, PATIENCE_MS);
+    return pid;
+}
+
 /* Kills the server. Return: the next one, which is in that trouble now. */
 static pid_t kill_into(const char *trouble)
 {
     trouble_arm(trouble);
     daemon_kill_server();
     expect_soon(trouble_is_met(), PATIENCE_MS);
-    return daemon_server_pid();
+    return next_server(0);
 }
 
 static void test_a_server_that_hangs_while_it_starts_is_replaced(void)
@@ -38,7 +46,7 @@ static void test_a_server_that_hangs_while_it_starts_is_replaced(void)
     struct client client = holder_start();
     const pid_t hung = kill_into(TROUBLE_START_STOPS);
     const uint64_t since_us = harness_now_us();
-    expect_soon(daemon_server_pid() > 0 && daemon_server_pid() != hung, PATIENCE_MS);
+    (void)next_server(hung);
     const uint64_t took_ms = (harness_now_us() - since_us) / 1000;
     harness_note("replaced after %llu ms", (unsigned long long)took_ms);
     expect_at_most(took_ms, 4000);
@@ -83,12 +91,11 @@ static void test_a_server_that_waits_for_the_last_ones_end_is_not_replaced(void)
     struct client client = holder_start();
     const int state_fd = daemon_open_state();
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    expect_call(kill(daemon_server_pid(), SIGKILL) == 0);
+    expect_call(kill(next_server(0), SIGKILL) == 0);
     /* Before the next server has it, as a server would that is slow to go. */
     expect_call(fcntl(state_fd, F_SETLKW, &lock) == 0);
-    expect_soon(daemon_server_pid() > 0, PATIENCE_MS);
     harness_sleep_ms(50);
-    const pid_t waiting = daemon_server_pid();
+    const pid_t waiting = next_server(0);
     harness_sleep_ms(3000);
     expect_true(!harness_matches(daemon_log(), "recovered in"));
     expect_equal(daemon_server_pid(), waiting);
@@ -106,9 +113,8 @@ static void test_servers_that_are_killed_before_they_are_ready_are_followed_by_o
     struct client client = holder_start();
     pid_t last = 0;
     for (unsigned int i = 0; i < 36; i++) {
-        expect_soon(daemon_server_pid() > 0 && daemon_server_pid() != last, PATIENCE_MS);
-        last = daemon_server_pid();
-        (void)kill(last, SIGKILL);
+        last = next_server(last);
+        expect_call(kill(last, SIGKILL) == 0);
     }
     holder_expect_held(&client);
     expect_log_line("killed by signal 9 .* before it was ready; the next one goes on");

@@ -130,7 +130,7 @@ static const char *strike_hang(struct killer *killer)
     killer->hung_at_us = harness_now_us();
     killer->n_hangs++;
     killer->crew->n_server_ends++;
-    expect_call(kill(pid, SIGSTOP) == 0);
+    expect_call(pid > 0 && kill(pid, SIGSTOP) == 0);
     kill_worker(killer);
     expect_soon(daemon_server_pid() != pid, HANG_LIMIT_MS);
     return "a server stopped until the watchdog has replaced it";
