@@ -92,6 +92,7 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
     if (num_bytes == 0) {
         return api_refuse_number(0, reason, failure);
     }
+    kmem__context_call();
     struct tenant *tenant = kmem__context_tenant();
     void *leased = tenant != NULL && num_bytes <= tenant->num_bytes
                        ? kmem__heap_allocate(tenant, num_bytes, reason, site)
@@ -254,6 +255,7 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
     if (*mem == NULL) {
         return 0;
     }
+    kmem__context_call();
     int r = api_leased(*mem, kmem__heap_release, &found, failure);
     if (r == API_E_DIRECT) {
         r = api_enter_about(&turn, *mem, &offset, failure);
@@ -320,6 +322,7 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
                                  mem == NULL ? "no block" : "no place for the size");
     }
     struct found found;
+    kmem__context_call();
     int r = api_leased(mem, kmem__heap_find, &found, failure);
     if (r == 0) {
         num_bytes = found.num_bytes;
@@ -393,6 +396,7 @@ int kmem_close(void)
 {
     struct failure failure;
     int saved_errno = errno;
+    kmem__context_call();
     int r = kmem__context_close(&failure);
     if (r < 0) {
         kmem__failure_record(&failure, "kmem_close");

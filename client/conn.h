@@ -52,6 +52,7 @@ struct conn {
     dev_t device; /* these two: what fd is, as long as the program leaves it alone */
     ino_t inode;
     int timeout_ms;
+    int64_t until_ms; /* by kmem__monotonic_ms(): when remote.c gives the present call up */
     uint64_t last_id;
     bool is_cut; /* lost to the daemon's end, to time or to want of something: another may do */
     struct bond bond;

@@ -4,7 +4,7 @@
  * by the first call in a forked child. What a child may keep and what it must not decides where
  * things are:
  *
- *      struct process   lock, connection,       wiped in a child   (MADV_WIPEONFORK)
+ *      struct process   turn, connection,       wiped in a child   (MADV_WIPEONFORK)
  *                       tenant: leases
  *      struct heap      a thread's blocks       wiped in a child
  *      the ledger       entries of the leases   not mapped there   (MADV_DONTFORK)
@@ -12,7 +12,7 @@
  *      own_socket       which descriptor it is  kept in a child
  *
  * The kernel hands a child zeros in place of its parent's struct process. All zero means: not
- * joined, and a lock that nobody holds, whatever the parent's threads were doing at the fork. The
+ * joined, and a turn that nobody has, whatever the parent's threads were doing at the fork. The
  * child needs no handler, no prepared parent and no comparison; its first call finds that it has
  * not joined, and joins.
  *
@@ -30,8 +30,12 @@
  *    means the same block in both. If it has another one, that is mapped beside it, and the old
  *    mapping becomes `inherited`: pointers into it are the parent's.
  *
- * Cancelling a thread while it holds the lock would stop all others for ever, and poll() and recv()
- * are places where it can happen; so it is put off until the call is over.
+ * The connection is had by one thread at a time, its turn, and waited for no longer than for an
+ * answer: with a daemon that stands still the last of many threads would else wait as many times
+ * as long. A call may ask more than once, for a lease and then for a block, and has its time once.
+ *
+ * Cancelling a thread in its turn would stop all others for ever, and poll() and recv() are places
+ * where it can happen; so it is put off until the call is over.
  *
  * The library is not unloaded: blocks may be in use, and threads call its destructors at their end.
  * It is linked so (-z nodelete); who puts the archive into a plugin has to do the same.
@@ -44,6 +48,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client/hello.h"
@@ -52,9 +57,12 @@
 
 /* All zero in a process that has not joined. */
 struct process {
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* for moments: is_taken */
+    pthread_cond_t is_free;
+    bool is_taken; /* a thread has the connection, and all below */
     bool is_joined;
-    struct conn conn; /* if is_joined: open, or lost */
+    _Atomic(int) patience_ms; /* of a call; 0: not joined yet. Relaxed: it stands alone */
+    struct conn conn;         /* if is_joined: open, or lost */
     struct tenant tenant;
     _Atomic(bool) has_tenant; /* release / acquire: who sees it sees the tenant */
 };
@@ -117,19 +125,68 @@ static struct process *process_get(struct failure *failure)
     return made;
 }
 
-static void turn_begin(struct turn *turn, struct process *process)
+/* When this thread's call has waited long enough; 0: it has not waited yet. */
+static _Thread_local int64_t call_until_ms __attribute__((tls_model("initial-exec")));
+
+void kmem__context_call(void)
 {
+    call_until_ms = 0;
+}
+
+/* Waits, with the lock, until the turn may be free or the call's time is over: ETIMEDOUT. */
+static int turn_wait(struct process *process)
+{
+    if (call_until_ms == 0) {
+        const int patience_ms = atomic_load_explicit(&process->patience_ms, memory_order_relaxed);
+        call_until_ms = kmem__monotonic_ms() + (patience_ms > 0 ? patience_ms : ANSWER_TIMEOUT_MS);
+    }
+    const struct timespec until = {.tv_sec = call_until_ms / 1000,
+                                   .tv_nsec = call_until_ms % 1000 * 1000000};
+    return pthread_cond_clockwait(&process->is_free, &process->lock, CLOCK_MONOTONIC, &until);
+}
+
+/* Return: 0; or -ETIMEDOUT, and there is no turn to end. */
+KMEM_MUST_USE static int turn_begin(struct turn *turn, struct process *process,
+                                    struct failure *failure)
+{
+    int r = 0;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &turn->cancel_state);
     (void)pthread_mutex_lock(&process->lock);
+    while (process->is_taken && r == 0) {
+        r = turn_wait(process);
+    }
+    const bool is_mine = !process->is_taken; /* also if that came at the last moment */
+    process->is_taken = true;
+    (void)pthread_mutex_unlock(&process->lock);
+    if (!is_mine) {
+        (void)pthread_setcancelstate(turn->cancel_state, &r);
+        return kmem__failure_set(failure, ETIMEDOUT,
+                                 "the daemon does not answer other threads of this process, which "
+                                 "have asked it before");
+    }
     turn->process = process;
     turn->conn = &process->conn;
+    return 0;
 }
 
 static void turn_end(struct turn *turn)
 {
     int ignored;
+    (void)pthread_mutex_lock(&turn->process->lock);
+    turn->process->is_taken = false;
+    (void)pthread_cond_signal(&turn->process->is_free);
     (void)pthread_mutex_unlock(&turn->process->lock);
     (void)pthread_setcancelstate(turn->cancel_state, &ignored);
+}
+
+/* Says when what is asked in this turn is given up. */
+static void turn_limit(const struct turn *turn, int64_t begin_ms)
+{
+    const int64_t until_ms = begin_ms + turn->conn->bond.timeout_ms;
+    if (call_until_ms == 0 || call_until_ms > until_ms) {
+        call_until_ms = until_ms;
+    }
+    turn->conn->until_ms = call_until_ms;
 }
 
 /* -------------------------------------------------------------------- the inherited socket ---- */
@@ -250,6 +307,8 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
         return r;
     }
     own_socket_remember(process->conn.fd);
+    atomic_store_explicit(&process->patience_ms, process->conn.bond.timeout_ms,
+                          memory_order_relaxed);
     process->is_joined = true;
     return 0;
 }
@@ -260,14 +319,19 @@ int kmem__context_enter(struct turn *turn, struct failure *failure)
     if (process == NULL) {
         return failure->error > 0 ? -failure->error : -ENOMEM;
     }
-    turn_begin(turn, process);
+    int r = turn_begin(turn, process, failure);
+    if (r < 0) {
+        return r;
+    }
+    const int64_t begin_ms = kmem__monotonic_ms();
     if (KMEM_UNLIKELY(!process->is_joined)) {
-        int r = context_join(process, failure);
+        r = context_join(process, failure);
         if (r < 0) {
             turn_end(turn);
             return r;
         }
     }
+    turn_limit(turn, begin_ms);
     turn->segment = segment_load(&current);
     return 0;
 }
@@ -331,8 +395,12 @@ int kmem__context_close(struct failure *failure)
     if (process == NULL) {
         return 0;
     }
-    turn_begin(&turn, process);
-    int r = context_leave_segment(process, failure);
+    int r = turn_begin(&turn, process, failure);
+    if (r < 0) {
+        return r;
+    }
+    turn_limit(&turn, kmem__monotonic_ms());
+    r = context_leave_segment(process, failure);
     turn_end(&turn);
     return r;
 }

@@ -21,6 +21,9 @@ struct turn {
     int cancel_state;
 };
 
+/** kmem__context_call() - a call begins; its time is counted from its first question on */
+void kmem__context_call(void);
+
 /**
  * kmem__context_enter() - join the segment if this process has not, and wait for the connection
  * @turn:     on success to be handed to kmem__context_leave()

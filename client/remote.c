@@ -15,6 +15,23 @@ static bool remote_can_resume(const struct conn *conn)
     return conn->is_cut && conn->bond.nonce != 0 && !conn->bond.is_gone;
 }
 
+/* 100 ms: less is not worth two system calls to say so, as nearly every call would have to. */
+#define SPENT_MS 100
+
+/* Makes what is left of the call's time the connection's limit. Return: 0; -ETIMEDOUT; a fault. */
+KMEM_MUST_USE static int remote_limit(struct conn *conn, struct failure *failure)
+{
+    const int64_t left_ms = conn->until_ms - kmem__monotonic_ms();
+    if (KMEM_LIKELY(left_ms > conn->bond.timeout_ms - SPENT_MS)) {
+        return 0;
+    }
+    if (left_ms <= 0) {
+        return kmem__failure_set(failure, ETIMEDOUT, "the daemon at %s did not answer within %d ms",
+                                 conn->path, conn->bond.timeout_ms);
+    }
+    return conn->fd >= 0 ? kmem__conn_limit(conn, (int)left_ms, failure) : 0;
+}
+
 /*
  * Asks, over as many connections as it takes. A request that changes something has the same serial
  * each time: the daemon does it once.
@@ -23,16 +40,19 @@ KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request
                                        Kmem__Response__BodyCase expected,
                                        const Kmem__Response **ret_response, struct failure *failure)
 {
-    const int64_t deadline_ms = kmem__monotonic_ms() + conn->bond.timeout_ms;
-    int r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
-    while (r < 0 && remote_can_resume(conn) && kmem__monotonic_ms() < deadline_ms) {
-        r = kmem__hello_again(conn, deadline_ms, failure);
+    int r = remote_limit(conn, failure);
+    if (r < 0) {
+        return r;
+    }
+    r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
+    while (r < 0 && remote_can_resume(conn) && kmem__monotonic_ms() < conn->until_ms) {
+        r = kmem__hello_again(conn, conn->until_ms, failure);
         if (r < 0) {
             return r;
         }
         r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
     }
-    if (r >= 0 && conn->fd >= 0 && conn->bond.nonce != 0) {
+    if (r >= 0 && conn->fd >= 0) {
         /* From here on the whole time for each answer. */
         struct failure ignored;
         const int limited = kmem__conn_limit(conn, conn->bond.timeout_ms, &ignored);
@@ -62,7 +82,7 @@ KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
 {
     int r = remote_insist(conn, request, expected, ret_response, failure);
     /* Who was late, or could not come back just now, is a client still. */
-    if (r == -ECONNRESET || (r < 0 && !remote_can_resume(conn))) {
+    if (r == -ECONNRESET || (r < 0 && conn->fd < 0 && !remote_can_resume(conn))) {
         kmem__failure_add(failure, "; blocks stay readable and writable, but nobody accounts for "
                                    "them; after kmem_close() the next call connects anew");
     }

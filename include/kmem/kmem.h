@@ -84,10 +84,11 @@
  * Coming back takes one descriptor, that of the connection which was lost: if there is none the
  * call fails with EMFILE, and a later one may do.
  *
- * WAITING: a call that needs the daemon waits for its answer for at most $KMEM_TIMEOUT_MS
- * milliseconds (default 30,000), then fails with ETIMEDOUT and gives the connection up; the next
- * call makes another, and a block that the late answer would have brought is given back. A thread
- * that is cancelled meanwhile ends when the call is over.
+ * WAITING: a call that needs the daemon waits for at most $KMEM_TIMEOUT_MS milliseconds (default
+ * 30,000), for its turn among the threads and for all that it asks together, then fails with
+ * ETIMEDOUT. If it was an answer that did not come the connection is given up; the next call makes
+ * another, and a block that the late answer would have brought is given back. The first call may
+ * take as long again to connect. A thread that is cancelled meanwhile ends when the call is over.
  *
  * FAILURE: the three calls of the original interface (kmem_allocate, kmem_release,
  * kmem_sizeof_allocation) end in the failure handler, by default a message on stderr and abort().

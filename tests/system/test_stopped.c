@@ -396,6 +396,98 @@ static void test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_
     time_out_and_go_on(SIGKILL);
 }
 
+/* When no lease has room: another lease is asked for, and then a block. */
+static void ask_for_a_lease(const void *argument)
+{
+    (void)argument;
+    expect_call(setenv("KMEM_TIMEOUT_MS", "2000", 1) == 0);
+    for (unsigned int i = 0; i < 32; i++) {
+        (void)allocate(LEASED_BYTES, "warming up");
+    }
+    client_say(1);
+    client_await();
+    uint64_t longest_us = 0;
+    bool is_served = true;
+    while (is_served) {
+        const uint64_t begin_us = harness_now_us();
+        is_served = kmem_try_allocate(LEASED_BYTES, "until the lease is used up") != NULL;
+        longest_us = harness_now_us() - begin_us;
+    }
+    expect_equal(errno, ETIMEDOUT);
+    expect_at_least(longest_us, 2000000 - 100000);
+    expect_at_most(longest_us, 2000000 + 1500000);
+    client_say(1);
+}
+
+static _Atomic uint64_t n_timed_out;
+
+static void *ask_with_others(void *argument)
+{
+    const uint64_t begin_us = harness_now_us();
+    expect_true(kmem_try_allocate(DIRECT_BYTES, "one of many") == NULL);
+    expect_equal(errno, ETIMEDOUT);
+    const uint64_t took_us = harness_now_us() - begin_us;
+    expect_at_least(took_us, 2000000 - 100000);
+    expect_at_most(took_us, 2000000 + 1500000);
+    atomic_fetch_add(&n_timed_out, 1);
+    return argument;
+}
+
+static void ask_from_many_threads(const void *argument)
+{
+    pthread_t threads[8];
+    (void)argument;
+    expect_call(setenv("KMEM_TIMEOUT_MS", "2000", 1) == 0);
+    void *direct = allocate(DIRECT_BYTES, "joins");
+    client_say(1);
+    client_await();
+    for (size_t i = 0; i < 8; i++) {
+        expect_equal(pthread_create(&threads[i], NULL, ask_with_others, NULL), 0);
+    }
+    for (size_t i = 0; i < 8; i++) {
+        expect_equal(pthread_join(threads[i], NULL), 0);
+    }
+    expect_equal(atomic_load(&n_timed_out), 8);
+    client_say(1);
+    client_await(); /* it goes on */
+    release(allocate(DIRECT_BYTES, "again"));
+    release(direct);
+    client_say(1);
+    client_await();
+}
+
+static void test_a_call_waits_its_time_once_though_it_asks_for_a_lease_first(void)
+{
+    daemon_start("--watchdog", "0", NULL);
+    struct client client = client_start(ask_for_a_lease, NULL);
+    client_hear(&client);
+    expect_call(kill(daemon_server_pid(), SIGSTOP) == 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void test_a_call_waits_its_time_once_though_other_threads_wait_before_it(void)
+{
+    daemon_start("--watchdog", "0", NULL);
+    struct client client = client_start(ask_from_many_threads, NULL);
+    client_hear(&client);
+    expect_call(kill(daemon_server_pid(), SIGSTOP) == 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+    client_tell(&client, 1);
+    client_hear(&client);
+    expect_usage(0, 0);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
 static void leave_a_stopped_server(const void *argument)
 {
     (void)argument;
@@ -469,6 +561,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_programs_do_not_notice_that_a_hanging_server_is_replaced, 30),
     SYSTEM_TEST(test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_it_goes_on, 40),
     SYSTEM_TEST(test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_it_dies, 40),
+    SYSTEM_TEST(test_a_call_waits_its_time_once_though_it_asks_for_a_lease_first, 30),
+    SYSTEM_TEST(test_a_call_waits_its_time_once_though_other_threads_wait_before_it, 60),
     SYSTEM_TEST(test_close_of_a_stopped_server_is_ETIMEDOUT_and_the_next_call_joins_anew, 30),
     SYSTEM_TEST(test_a_client_that_dies_while_the_server_is_stopped_is_reclaimed, 20),
 };

@@ -159,13 +159,15 @@ static void test_first_call_of_many_threads_connects_once(void **state)
     assert_int_equal(fake_daemon_n_live(), N_THREADS);
 }
 
-static void test_zero_bytes_are_an_unlocked_mutex(void **state)
+static void test_zero_bytes_are_an_unlocked_mutex_and_a_quiet_condition(void **state)
 {
     (void)state;
     /* What a forked child finds in place of its parent's lock. */
     const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
-    const unsigned char zeros[sizeof(unlocked)] = {0};
+    const pthread_cond_t quiet = PTHREAD_COND_INITIALIZER;
+    const unsigned char zeros[sizeof(unlocked) + sizeof(quiet)] = {0};
     assert_memory_equal(&unlocked, zeros, sizeof(unlocked));
+    assert_memory_equal(&quiet, zeros, sizeof(quiet));
 }
 
 /* --------------------------------------------------------------------------------- threads ---- */
@@ -371,7 +373,7 @@ int main(void)
         CONTEXT_TEST(test_first_call_on_an_old_kernel_is_ENOSYS),
         CONTEXT_TEST(test_first_call_of_many_threads_connects_once),
         CONTEXT_TEST(test_first_call_that_can_not_map_leaves_nothing_open),
-        CONTEXT_TEST(test_zero_bytes_are_an_unlocked_mutex),
+        CONTEXT_TEST(test_zero_bytes_are_an_unlocked_mutex_and_a_quiet_condition),
         CONTEXT_TEST(test_threads_take_turns),
         CONTEXT_TEST(test_cancelled_thread_finishes_its_turn),
         CONTEXT_TEST(test_close_gives_everything_back),
