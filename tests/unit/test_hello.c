@@ -441,7 +441,9 @@ static void test_hello_busy_to_the_end_is_ETIMEDOUT(void **state)
     refusal_code = KMEM__ERROR_CODE__ERROR_BUSY;
     n_refusals_left = 1000;
     assert_hello_fails(ETIMEDOUT);
-    assert_non_null(strstr(failure.sentence, "because"));
+    /* On a busy machine the last one is not answered in what is left of the time. */
+    assert_true(strstr(failure.sentence, "because") != NULL ||
+                strstr(failure.sentence, "did not answer") != NULL);
     assert_true(n_refusals_left > 900); /* it paused between them */
     fake_daemon_stop();
 }
