@@ -114,7 +114,7 @@ static void test_a_client_stopped_for_long_keeps_its_blocks_and_lends_the_rest(v
     client_hear(&stopped);
     client_stop(&stopped);
     harness_sleep_ms(STAND_MS);
-    expect_usage(N_KEPT * LEASED_BYTES, N_KEPT);
+    expect_usage((uint64_t)N_KEPT * LEASED_BYTES, N_KEPT);
     expect_true(client_row_of(stopped.pid).connected);
     const struct usage before = usage_take();
     expect_at_least(before.unused_bytes, 2 * MIB);
@@ -131,7 +131,7 @@ static void test_a_client_stopped_for_long_keeps_its_blocks_and_lends_the_rest(v
     expect_at_least(usage_take().revoked_bytes, MIB / 2);
     expect_soon(usage_take().clients == 1, 2000);
 
-    expect_usage(N_KEPT * LEASED_BYTES, N_KEPT);
+    expect_usage((uint64_t)N_KEPT * LEASED_BYTES, N_KEPT);
     client_continue(&stopped);
     client_tell(&stopped, 1);
     client_end(&stopped);
