@@ -76,15 +76,25 @@ void tether_ready(const struct tether *tether)
     }
 }
 
-int tether_keep(const struct tether *tether, uint32_t slot, int ledger_fd, int pidfd)
+/* All clients wait meanwhile, so a keeper that is stopped for long is waited for once. */
+static int tether_send(struct tether *tether, enum control_kind kind, uint32_t slot, const int *fds,
+                       size_t n_fds)
 {
-    const int fds[2] = {ledger_fd, pidfd};
-    return control_send(tether->fd, CONTROL_KEEP, slot, fds, 2, KEEP_PATIENCE_MS);
+    const int patience_ms = tether->is_deaf ? 0 : KEEP_PATIENCE_MS;
+    const int r = control_send(tether->fd, kind, slot, fds, n_fds, patience_ms);
+    tether->is_deaf = r == -EAGAIN;
+    return r;
 }
 
-void tether_drop(const struct tether *tether, uint32_t slot)
+int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd)
 {
-    const int r = control_send(tether->fd, CONTROL_DROP, slot, NULL, 0, KEEP_PATIENCE_MS);
+    const int fds[2] = {ledger_fd, pidfd};
+    return tether_send(tether, CONTROL_KEEP, slot, fds, 2);
+}
+
+void tether_drop(struct tether *tether, uint32_t slot)
+{
+    const int r = tether_send(tether, CONTROL_DROP, slot, NULL, 0);
     if (r) {
         /* The slot's next client replaces them; a server that starts finds nobody in the slot. */
         log_warning("the keeper goes on holding the files of slot %u: %s", slot, uv_strerror(r));

@@ -5,6 +5,7 @@
 #ifndef DAEMON_TETHER_H
 #define DAEMON_TETHER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <uv.h>
@@ -20,6 +21,7 @@ struct tether {
     int fd;
     tether_fn told;
     void *user;
+    bool is_deaf; /* the keeper has let a message wait for too long, and has taken none since */
 };
 
 /**
@@ -44,9 +46,9 @@ void tether_alive(const struct tether *tether);
  *
  * When it returns they are where they outlive this process. Return: 0 or a negative errno.
  */
-KMEM_MUST_USE int tether_keep(const struct tether *tether, uint32_t slot, int ledger_fd, int pidfd);
+KMEM_MUST_USE int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd);
 
 /** tether_drop() - a slot's files are needed no more */
-void tether_drop(const struct tether *tether, uint32_t slot);
+void tether_drop(struct tether *tether, uint32_t slot);
 
 #endif

@@ -232,12 +232,73 @@ static void test_a_stopped_keeper_stops_nobody(void)
     daemon_stop();
 }
 
+/* Allocates and releases by the daemon alone, until told to end; says how often. */
+static void ask_the_daemon(const void *argument)
+{
+    (void)argument;
+    uint64_t n_asked = 0;
+    size_t num_bytes = 0;
+    direct = allocate(DIRECT_BYTES, "asks");
+    client_say(1);
+    client_await();
+    for (; !client_was_told(); n_asked++) {
+        expect_equal(kmem_try_sizeof(direct, &num_bytes), 0);
+    }
+    client_say(n_asked);
+}
+
+/* Joins and leaves; when the keeper takes no more messages it is not let in. */
+static void join_if_possible(const void *argument)
+{
+    const char *const patience_ms = argument;
+    expect_call(setenv("KMEM_TIMEOUT_MS", patience_ms, 1) == 0);
+    const bool is_in = kmem_try_allocate(DIRECT_BYTES, "joins") != NULL;
+    expect_true(is_in || errno == ETIMEDOUT || errno == ECONNRESET);
+    client_say(is_in);
+}
+
+static bool try_to_join(const char *patience_ms)
+{
+    struct client client = client_start(join_if_possible, patience_ms);
+    const bool is_in = client_hear(&client);
+    client_end(&client);
+    return is_in;
+}
+
+static void test_a_keeper_stopped_for_long_stops_only_who_comes_new(void)
+{
+    enum { JOINS_MAX = 1000 };
+    unsigned int n_joins = 0;
+    daemon_start("--watchdog", "0.4", NULL);
+    struct client asker = client_start(ask_the_daemon, NULL);
+    client_hear(&asker);
+    expect_call(kill(daemon_pid(), SIGSTOP) == 0);
+    while (n_joins < JOINS_MAX && try_to_join("1500")) {
+        n_joins++;
+    }
+    expect_at_most(n_joins, JOINS_MAX - 1);
+    client_tell(&asker, 1); /* begins to ask */
+    expect_true(!try_to_join("2000"));
+    client_tell(&asker, 1);
+    const uint64_t n_asked = client_hear(&asker);
+    client_end(&asker);
+    harness_note("%u clients came before the keeper's queue was full; %llu answers to another "
+                 "client while one waited to be let in",
+                 n_joins, (unsigned long long)n_asked);
+    expect_at_least(n_asked, 500); /* some milliseconds each, at worst */
+    expect_call(kill(daemon_pid(), SIGCONT) == 0);
+    expect_soon(try_to_join("30000"), 5000);
+    expect_balanced();
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_memory_stays_and_calls_are_ECONNRESET_when_the_keeper_is_killed, 30),
     SYSTEM_TEST(test_who_closes_joins_the_daemon_that_was_started_anew, 30),
     SYSTEM_TEST(test_a_child_joins_the_daemon_that_was_started_anew_and_reads_its_parents_blocks,
                 30),
     SYSTEM_TEST(test_a_stopped_keeper_stops_nobody, 60),
+    SYSTEM_TEST(test_a_keeper_stopped_for_long_stops_only_who_comes_new, 60),
 };
 
 int main(int argc, char **argv)
