@@ -14,8 +14,8 @@
 
 #define BALANCE_LIMIT_US UINT64_C(2000000)
 /*
- * Above what the daemon had when it had just started: glibc holds on to some hundred KiB of what was
- * freed. A leak of a kilobyte in each of a few thousand steps is more than this. Under
+ * Above what the daemon had when it had just started: glibc holds on to some hundred KiB of what
+ * was freed. A leak of a kilobyte in each of a few thousand steps is more than this. Under
  * AddressSanitizer some freed memory stays in quarantine, and the stacks of where it came from for
  * ever.
  */
