@@ -123,14 +123,16 @@ static int *place_of(struct files *files, const char *name)
     return NULL;
 }
 
-static void file_take(struct files *files, int fd, const char *name)
+/* Return: 0, also if it is nobody's or there twice; or a negative errno: it can not be used. */
+static int file_take(struct files *files, int fd, const char *name)
 {
     int *place = place_of(files, name);
-    if (!place || *place >= 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) {
-        (void)close(fd); /* nobody's, or there twice */
-        return;
+    if (!place || *place >= 0) {
+        (void)close(fd); /* nothing is written through it */
+        return 0;
     }
     *place = fd;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
 int files_take(struct files *files)
@@ -142,20 +144,25 @@ int files_take(struct files *files)
         return 0; /* not meant for this process, as sd_listen_fds(3) has it */
     }
     char *names = strdup(given ? given : "");
-    if (!names || !number_parse(getenv("LISTEN_FDS"), N_FDS_MAX + 1, &n_fds)) {
+    if (!names) {
+        return -ENOMEM;
+    }
+    if (!number_parse(getenv("LISTEN_FDS"), N_FDS_MAX + 1, &n_fds)) {
         free(names);
         return -EPROTO;
     }
     char *rest = names;
+    int r = 0;
     for (unsigned long i = 0; i < n_fds; i++) {
         const char *name = strsep(&rest, ":");
-        file_take(files, FIRST_FD + (int)i, name ? name : "");
+        const int not_taken = file_take(files, FIRST_FD + (int)i, name ? name : "");
+        r = r ? r : not_taken;
     }
     free(names);
     (void)unsetenv("LISTEN_PID"); /* fails for names that are none only */
     (void)unsetenv("LISTEN_FDS");
     (void)unsetenv("LISTEN_FDNAMES");
-    return (int)n_fds;
+    return r ? r : (int)n_fds;
 }
 
 /* ------------------------------------------------------------------------------- passing ---- */

@@ -38,7 +38,7 @@ void files_fini(struct files *files);
 
 /**
  * files_take() - take what this process was started with, and forget that it was
- * Return: how many there were, or -EPROTO if the variables make no sense.
+ * Return: how many there were; -EPROTO if the variables make no sense; or what the system refused.
  */
 KMEM_MUST_USE int files_take(struct files *files);
 

@@ -190,9 +190,10 @@ int main(int argc, char **argv)
                   DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CLIENT * CLIENTS_MAX, CLIENTS_MAX);
         return EXIT_SYSTEM;
     }
-    const int r = files_init(&files);
-    if (r || files_take(&files) < 0) {
-        log_error("cannot start: %s", r ? strerror(-r) : "$LISTEN_FDS makes no sense");
+    int r = files_init(&files);
+    r = r ? r : files_take(&files);
+    if (r < 0) {
+        log_error("cannot start: %s", r == -EPROTO ? "$LISTEN_FDS makes no sense" : strerror(-r));
         files_fini(&files);
         return EXIT_SYSTEM;
     }
