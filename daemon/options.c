@@ -209,5 +209,10 @@ void options_parse(struct options *options, int argc, char **argv)
         .watchdog_ms = DEFAULT_WATCHDOG_MS,
         .log_level = LOG_LEVEL_INFO,
     };
-    (void)argp_parse(&parser, argc, argv, 0, NULL, options); /* exits if anything is wrong */
+    const error_t error = argp_parse(&parser, argc, argv, 0, NULL, options);
+    if (error) {
+        /* Whatever is wrong with an option has ended the process already. */
+        log_error("cannot read the options: %s", strerror(error));
+        exit(EXIT_SYSTEM);
+    }
 }

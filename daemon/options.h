@@ -37,8 +37,8 @@ struct options {
 /**
  * options_parse() - read the command line
  *
- * Prints what is wrong, and what would be right, and exits with EXIT_USAGE; --help and --version
- * print and exit with 0.
+ * Prints what is wrong, and what would be right, and exits with EXIT_USAGE, or EXIT_SYSTEM if there
+ * is no memory to read them; --help and --version print and exit with 0.
  */
 void options_parse(struct options *options, int argc, char **argv);
 
