@@ -61,11 +61,17 @@ static int state_map(struct server *server, uint32_t n_pages)
     return 0;
 }
 
-/* Whether the file has the size that this program's layout needs. */
-static bool state_fits(int fd, uint32_t n_pages)
+/*
+ * Whether the file has the size that this program's layout needs. Return: 0, STATE_E_FOREIGN, or a
+ * negative errno.
+ */
+static int state_fits(int fd, uint32_t n_pages)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 && (uint64_t)status.st_size == state_bytes(n_pages);
+    if (fstat(fd, &status) < 0) {
+        return -errno;
+    }
+    return (uint64_t)status.st_size == state_bytes(n_pages) ? 0 : STATE_E_FOREIGN;
 }
 
 static void fd_drop(int *fd)
@@ -78,23 +84,35 @@ static void fd_drop(int *fd)
 
 /*
  * A client needs both its files; a slot that has one of them was between two messages to the
- * keeper, before the client was answered or after it was buried.
+ * keeper, before the client was answered or after it was buried. All of them are mapped before
+ * anything is concluded: for want of memory nobody is taken for dead. Return: 0 or a negative
+ * errno.
  */
+static int ledgers_take(struct server *server)
+{
+    for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
+        int *ledger_fd = &server->files->ledger_fds[slot];
+        if (*ledger_fd < 0 || server->files->pidfds[slot] < 0) {
+            continue;
+        }
+        if (slot % ALIVE_CLIENTS == 0) {
+            tether_alive(&server->tether);
+        }
+        const int r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
+        *ledger_fd = -1; /* the ledgers' */
+        if (r) {
+            log_error("slot %u: its ledger can not be used: %s", slot, strerror(-r));
+        }
+        if (r && r != -EPROTO) {
+            return r;
+        }
+    }
+    return 0;
+}
+
 static _Atomic uint64_t *states_of(uint32_t slot, void *user)
 {
-    struct server *server = user;
-    int *ledger_fd = &server->files->ledger_fds[slot];
-    if (*ledger_fd < 0 || server->files->pidfds[slot] < 0) {
-        return NULL;
-    }
-    if (slot % ALIVE_CLIENTS == 0) {
-        tether_alive(&server->tether);
-    }
-    const int r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
-    *ledger_fd = -1; /* the ledgers' */
-    if (r) {
-        log_error("slot %u: its ledger can not be used: %s", slot, strerror(-r));
-    }
+    const struct server *server = user;
     return ledgers_states(&server->ledgers, slot);
 }
 
@@ -102,8 +120,10 @@ static int core_recover(struct server *server, const struct core_config *config)
 {
     char why[256];
     const struct now before = server_now();
-    const int r = recover(&server->core, config, server->state_base, states_of, server, before.ms,
-                          why, sizeof(why));
+    int r = ledgers_take(server);
+    r = r ? r
+          : recover(&server->core, config, server->state_base, states_of, server, before.ms, why,
+                    sizeof(why));
     if (r > 0) {
         log_error("segment \"%s\" can not be served: its state does not add up: %s",
                   config->segment_name, why);
@@ -127,13 +147,14 @@ static int core_recover(struct server *server, const struct core_config *config)
 
 int takeover(struct server *server, const struct core_config *config)
 {
-    if (!state_fits(server->state_fd, config->n_pages)) {
+    int r = state_fits(server->state_fd, config->n_pages);
+    if (r == STATE_E_FOREIGN) {
         log_error("segment \"%s\" can not be served: its state has another layout, or is of a "
                   "segment of another size",
                   config->segment_name);
         return EXIT_STATE;
     }
-    int r = state_lock(server);
+    r = r ? r : state_lock(server);
     KMEM_CRASH_POINT("server.locked");
     if (r == 0) {
         r = state_map(server, config->n_pages);
@@ -153,6 +174,10 @@ int takeover(struct server *server, const struct core_config *config)
 static int client_watch(struct server *server, uint32_t slot)
 {
     struct files *files = server->files;
+    const struct client *client = clients_next(&server->core.clients, slot);
+    if (!client || client->slot != slot) {
+        ledgers_close(&server->ledgers, slot); /* of one that was buried, or was not answered yet */
+    }
     if (!ledgers_states(&server->ledgers, slot)) {
         if (files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0) {
             tether_drop(&server->tether, slot);
@@ -179,22 +204,31 @@ int takeover_watch(struct server *server)
     return 0;
 }
 
-int server_check(const struct options *options, const struct files *files)
+static int state_check(const struct options *options, int fd)
 {
     const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
     struct state state;
-    int r = STATE_E_FOREIGN;
-    if (state_fits(files->state_fd, n_pages)) {
-        void *base = mmap(NULL, state_bytes(n_pages), PROT_READ, MAP_SHARED | MAP_NORESERVE,
-                          files->state_fd, 0);
-        r = base == MAP_FAILED ? STATE_E_FOREIGN : state_attach(&state, base, n_pages);
-    }
+    const int r = state_fits(fd, n_pages);
     if (r) {
+        return r;
+    }
+    void *base = mmap(NULL, state_bytes(n_pages), PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    return base == MAP_FAILED ? -errno : state_attach(&state, base, n_pages);
+}
+
+int server_check(const struct options *options, const struct files *files)
+{
+    int r = state_check(options, files->state_fd);
+    if (r > 0) {
         log_error("kmemd %s can not go on with segment \"%s\": the state that is there has another "
                   "layout, or is of a segment of another size",
                   KMEM_VERSION, options->name);
         return EXIT_STATE;
     }
-    const int not_told = control_send(files->check_fd, CONTROL_FITS, PROTOCOL_VERSION, NULL, 0, 0);
-    return not_told ? EXIT_SYSTEM : 0;
+    r = r ? r : control_send(files->check_fd, CONTROL_FITS, PROTOCOL_VERSION, NULL, 0, 0);
+    if (r) {
+        log_error("kmemd %s can not look at segment \"%s\": %s", KMEM_VERSION, options->name,
+                  strerror(-r));
+    }
+    return r ? EXIT_SYSTEM : 0;
 }
