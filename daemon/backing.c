@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * backing.c - one thread, for as long as there is something to collapse
+ *
+ * Not uv_queue_work(): it makes four threads that stay, and aborts the process if it can not.
+ */
 #include "daemon/backing.h"
 
 #include <errno.h>
@@ -35,9 +40,8 @@ static unsigned char *align_up(void *reserved)
     return (unsigned char *)reserved + (-address & (HUGE_BYTES - 1));
 }
 
-static void backing_work(uv_work_t *work)
+static void backing_collapse(struct backing *backing)
 {
-    struct backing *backing = work->data;
     const uint64_t reserved_bytes = backing->n_bytes + HUGE_BYTES;
     void *reserved =
         mmap(NULL, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -60,18 +64,27 @@ static void backing_work(uv_work_t *work)
     (void)munmap(reserved, reserved_bytes); /* fails for no mapping only */
 }
 
-static void backing_done(uv_work_t *work, int status)
+static void backing_run(void *argument)
 {
-    struct backing *backing = work->data;
+    struct backing *backing = argument;
+    backing_collapse(backing);
+    (void)uv_async_send(&backing->done); /* always 0 */
+}
+
+static void backing_done(uv_async_t *done)
+{
+    struct backing *backing = done->data;
     char huge[TEXT_BYTES_MAX];
     char all[TEXT_BYTES_MAX];
+    (void)uv_thread_join(&backing->thread); /* it is there, and not joined yet */
+    uv_close((uv_handle_t *)done, NULL);
     backing->running = false;
     if (backing->n_huge == 0 && backing->granule_bytes) {
         *backing->granule_bytes = PAGE_BYTES;
     }
     (void)text_format_bytes(backing->n_huge * HUGE_BYTES, huge, sizeof(huge)); /* its buffer */
     (void)text_format_bytes(backing->n_bytes, all, sizeof(all));               /* its buffer */
-    if (status == 0 && backing->error == 0) {
+    if (backing->error == 0) {
         log_info("%s of %s are made of 2 MiB pages", huge, all);
     } else {
         log_info("%s of %s are made of 2 MiB pages, the rest of 4 KiB: %s", huge, all,
@@ -83,14 +96,22 @@ static void backing_done(uv_work_t *work, int status)
 int backing_start(struct backing *backing, uv_loop_t *loop, int fd, uint64_t n_bytes)
 {
     *backing = (struct backing){.fd = fd, .n_bytes = n_bytes};
-    backing->work.data = backing;
-    const int r = uv_queue_work(loop, &backing->work, backing_work, backing_done);
-    backing->running = r == 0;
-    return r;
+    int r = uv_async_init(loop, &backing->done, backing_done);
+    if (r) {
+        return r;
+    }
+    backing->done.data = backing;
+    r = uv_thread_create(&backing->thread, backing_run, backing);
+    if (r) {
+        uv_close((uv_handle_t *)&backing->done, NULL);
+        return r;
+    }
+    backing->running = true;
+    return 0;
 }
 
 void backing_stop(struct backing *backing)
 {
-    /* Relaxed: see backing_work(). */
+    /* Relaxed: see backing_collapse(). */
     atomic_store_explicit(&backing->cancelled, true, memory_order_relaxed);
 }

@@ -21,7 +21,8 @@
 #define BACKING_HUGE_BYTES (UINT64_C(2) << 20)
 
 struct backing {
-    uv_work_t work;
+    uv_thread_t thread;
+    uv_async_t done; /* by which the thread says that it has ended */
     int fd;
     uint64_t n_bytes;
     uint64_t n_huge; /* 2 MiB pages that were made */

@@ -465,6 +465,7 @@ static void server_begin(struct server *server)
     if (!options->lazy && backing_start(&server->backing, &server->loop, server->segment_fd,
                                         options->segment_bytes)) {
         log_warning("the segment stays on 4 KiB pages: no thread to change that");
+        server->core.config.granule_bytes = PAGE_BYTES;
     }
     server->backing.granule_bytes = &server->core.config.granule_bytes;
     scrub_init(&server->scrub, server->segment_fd, options->lazy);

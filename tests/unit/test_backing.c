@@ -29,9 +29,10 @@
 FAIL_WRAP(void *, mmap,
           (void *address, size_t n_bytes, int protection, int flags, int fd, off_t offset),
           (address, n_bytes, protection, flags, fd, offset), MAP_FAILED)
-FAIL_WRAP(int, uv_queue_work,
-          (uv_loop_t * loop, uv_work_t *work, uv_work_cb called, uv_after_work_cb done),
-          (loop, work, called, done), UV_EINVAL)
+FAIL_WRAP(int, uv_thread_create, (uv_thread_t * thread, uv_thread_cb called, void *argument),
+          (thread, called, argument), UV_EAGAIN)
+FAIL_WRAP(int, uv_async_init, (uv_loop_t * loop, uv_async_t *async, uv_async_cb called),
+          (loop, async, called), UV_EMFILE)
 
 static struct backing backing;
 static uv_loop_t loop;
@@ -194,12 +195,18 @@ static void test_backing_without_address_space_says_so(void **state)
 static void test_backing_start_that_fails_is_not_running(void **state)
 {
     (void)state;
-    fail_nth("uv_queue_work", 1, 0);
+    const struct {
+        const char *call;
+        int error;
+    } calls[] = {{"uv_async_init", UV_EMFILE}, {"uv_thread_create", UV_EAGAIN}};
 
-    assert_int_equal(backing_start(&backing, &loop, fd, HUGE_BYTES), UV_EINVAL);
-
-    assert_true(fail_end());
-    assert_false(backing.running);
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        fail_nth(calls[i].call, 1, 0);
+        assert_int_equal(backing_start(&backing, &loop, fd, HUGE_BYTES), calls[i].error);
+        assert_true(fail_end());
+        assert_false(backing.running);
+        assert_int_equal(uv_run(&loop, UV_RUN_DEFAULT), 0); /* no handle keeps it */
+    }
 }
 
 /* Whatever this kernel can: the bytes stay, and the log says what became of them. */
