@@ -12,9 +12,11 @@
 #include "proto/attributes.h"
 
 struct listener {
-    uv_pipe_t pipe;
+    uv_pipe_t pipe; /* of a duplicate of fd: first, libuv hands it back */
+    uv_timer_t pause;
     uv_connection_cb connected;
-    int next_fd; /* what takes its place when the pipe is closed; -1: nothing */
+    int fd;
+    bool paused;
     bool closed; /* for good */
 };
 
@@ -25,6 +27,13 @@ struct listener {
  */
 KMEM_MUST_USE int listener_open(struct listener *listener, uv_loop_t *loop, int fd,
                                 uv_connection_cb connected, void *user);
+
+/**
+ * listener_pause() - a connection can not be accepted: take none for a moment
+ *
+ * They wait, as far as the backlog goes. What keeps the system from it may be over then.
+ */
+void listener_pause(struct listener *listener);
 
 /** listener_replace() - take them from another one from now on; fd is the listener's */
 void listener_replace(struct listener *listener, int fd);

@@ -227,6 +227,9 @@ static void server_accept(struct server *server, uv_stream_t *listening, int sta
         server->accept_waits = true;
         server_work(server);
     }
+    if (status < 0) {
+        listener_pause(&server->listener); /* else libuv would try, and tell, again and again */
+    }
     if (r && log_limit_pass(&server->refusals_limit, 1, server_now().ms)) {
         log_error("a connection can not be accepted: %s; the others are served", uv_strerror(r));
     }
