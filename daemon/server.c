@@ -452,19 +452,27 @@ static void server_free_memory(struct server *server)
     server->reply = reply_free(server->reply);
 }
 
-/* The loop begins: what the last server had begun to take back is taken back first. */
-static void server_begin(struct server *server)
+/*
+ * The loop begins: what the last server had begun to take back is taken back first. Return: 0 or
+ * the process's exit status: a keeper that is not told would wait for it, and then kill it.
+ */
+static int server_begin(struct server *server)
 {
     const struct options *options = server->options;
+    KMEM_CRASH_POINT("server.recovered");
+    const int r = tether_ready(&server->tether);
+    KMEM_CRASH_POINT("server.ready");
+    if (r) {
+        log_error("cannot start: the keeper can not be told that clients are served: %s",
+                  uv_strerror(r));
+        return EXIT_SYSTEM;
+    }
     if (server->core.clients.n_live > 0) {
         clock_start(server);
     }
     if (core_has_dead(&server->core)) {
         server_work(server);
     }
-    KMEM_CRASH_POINT("server.recovered");
-    tether_ready(&server->tether);
-    KMEM_CRASH_POINT("server.ready");
     if (!options->lazy && backing_start(&server->backing, &server->loop, server->segment_fd,
                                         options->segment_bytes)) {
         log_warning("the segment stays on 4 KiB pages: no thread to change that");
@@ -472,6 +480,7 @@ static void server_begin(struct server *server)
     }
     server->backing.granule_bytes = &server->core.config.granule_bytes;
     scrub_init(&server->scrub, server->segment_fd, options->lazy);
+    return 0;
 }
 
 int server_run(const struct options *options, struct files *files, uint32_t clients_limit)
@@ -483,12 +492,12 @@ int server_run(const struct options *options, struct files *files, uint32_t clie
         .state_fd = files->state_fd,
         .sessions_limit = clients_limit + OBSERVERS_MAX,
     };
-    const int exit_status = server_start(&server, clients_limit);
+    int exit_status = server_start(&server, clients_limit);
+    exit_status = exit_status ? exit_status : server_begin(&server);
     if (exit_status) {
         server_free_memory(&server);
         return exit_status; /* the process ends, and with it the rest of what was made */
     }
-    server_begin(&server);
     (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
     core_fini(&server.core);
     reaper_fini(&server.reaper);

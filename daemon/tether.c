@@ -9,6 +9,8 @@
 
 /* 1 s: the keeper does nothing that takes a thousandth of that, unless somebody has stopped it. */
 #define KEEP_PATIENCE_MS 1000
+/* 100 turns of the loop, since what was not read is there again in the next; a fault may pass. */
+#define FAULTS_MAX 100
 
 void tether_alive(const struct tether *tether)
 {
@@ -38,10 +40,15 @@ static void tether_readable(uv_poll_t *poll, int status, int events)
         tether_message(tether, &message);
         r = control_receive(tether->fd, &message);
     }
+    tether->n_faults = r == 0 || r == -EAGAIN ? 0 : tether->n_faults + 1;
     if (r == -EPIPE) {
         /* No orderly end: whoever comes next takes the files as they are. */
         log_error("the keeper has ended");
         _exit(EXIT_SYSTEM);
+    }
+    if (tether->n_faults > FAULTS_MAX) {
+        log_error("the keeper can not be heard: %s", uv_strerror(r));
+        _exit(EXIT_SYSTEM); /* another server may be able to */
     }
 }
 
@@ -68,12 +75,9 @@ void tether_close(struct tether *tether)
     uv_close((uv_handle_t *)&tether->poll, tether_closed);
 }
 
-void tether_ready(const struct tether *tether)
+int tether_ready(const struct tether *tether)
 {
-    const int r = control_send(tether->fd, CONTROL_READY, 0, NULL, 0, KEEP_PATIENCE_MS);
-    if (r) {
-        log_error("the keeper can not be told that clients are served: %s", uv_strerror(r));
-    }
+    return control_send(tether->fd, CONTROL_READY, 0, NULL, 0, KEEP_PATIENCE_MS);
 }
 
 /* All clients wait meanwhile, so a keeper that is stopped for long is waited for once. */

@@ -19,6 +19,7 @@ typedef void (*tether_fn)(const struct control_message *message, void *user);
 struct tether {
     uv_poll_t poll;
     int fd;
+    uint32_t n_faults; /* of reading, one after the other */
     tether_fn told;
     void *user;
     bool is_deaf; /* the keeper has let a message wait for too long, and has taken none since */
@@ -35,8 +36,8 @@ KMEM_MUST_USE int tether_open(struct tether *tether, uv_loop_t *loop, int fd, te
 /** tether_close() - the process is about to end */
 void tether_close(struct tether *tether);
 
-/** tether_ready() - tell the keeper that clients are served */
-void tether_ready(const struct tether *tether);
+/** tether_ready() - tell the keeper that clients are served. Return: 0 or a negative errno. */
+KMEM_MUST_USE int tether_ready(const struct tether *tether);
 
 /** tether_alive() - tell the keeper that this process gets on: while it starts nobody asks */
 void tether_alive(const struct tether *tether);
