@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/loop.h"
 
 /* The keeper listens already, with a backlog; asking again with the same number changes nothing. */
 #define BACKLOG 511
@@ -36,7 +37,8 @@ static int pipe_listen(struct listener *listener, uv_loop_t *loop)
         (void)close(fd); /* the pipe did not take it */
         return r;
     }
-    return uv_listen((uv_stream_t *)&listener->pipe, BACKLOG, listener->connected);
+    r = loop_reserve(loop, fd);
+    return r ? r : uv_listen((uv_stream_t *)&listener->pipe, BACKLOG, listener->connected);
 }
 
 int listener_open(struct listener *listener, uv_loop_t *loop, int fd, uv_connection_cb connected,

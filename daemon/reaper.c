@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "daemon/loop.h"
 #include "proto/limits.h"
 
 struct reaper_watch {
@@ -65,6 +66,7 @@ int reaper_watch(struct reaper *reaper, uint32_t slot, int pidfd)
         return r;
     }
     r = uv_poll_start(&watch->poll, UV_READABLE, watch_fired);
+    r = r ? r : loop_reserve(reaper->loop, pidfd);
     if (r) {
         uv_close((uv_handle_t *)&watch->poll, watch_closed);
         return r;

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/loop.h"
 #include "daemon/report.h"
 #include "daemon/takeover.h"
 #include "daemon/tick.h"
@@ -420,7 +421,7 @@ static int server_open_listener(struct server *server)
 /* Everything that serving needs, up to the socket. Return: 0 or the process's exit status. */
 static int server_start(struct server *server, uint32_t clients_limit)
 {
-    int r = uv_loop_init(&server->loop);
+    int r = loop_init(&server->loop);
     if (r == 0) {
         r = server_init_memory(server);
     }

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "daemon/identity.h"
+#include "daemon/loop.h"
 #include "daemon/server.h"
 #include "proto/crash_point.h"
 
@@ -309,6 +310,9 @@ static void session_begin(struct session *session)
     uv_os_fd_t fd;
     KMEM_CRASH_POINT("server.accepted");
     int r = uv_fileno((uv_handle_t *)&session->pipe, &fd);
+    if (r == 0) {
+        r = loop_reserve(&server->loop, fd);
+    }
     if (r == 0) {
         r = identity_read(fd, &identity);
     }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/loop.h"
 #include "daemon/options.h"
 
 /* 1 s: the keeper does nothing that takes a thousandth of that, unless somebody has stopped it. */
@@ -55,13 +56,14 @@ static void tether_readable(uv_poll_t *poll, int status, int events)
 int tether_open(struct tether *tether, uv_loop_t *loop, int fd, tether_fn told, void *user)
 {
     *tether = (struct tether){.fd = fd, .told = told, .user = user};
-    const int r = uv_poll_init(loop, &tether->poll, fd);
+    int r = uv_poll_init(loop, &tether->poll, fd);
     if (r) {
         (void)close(fd); /* the process is not going to serve */
         return r;
     }
     tether->poll.data = tether;
-    return uv_poll_start(&tether->poll, UV_READABLE, tether_readable);
+    r = uv_poll_start(&tether->poll, UV_READABLE, tether_readable);
+    return r ? r : loop_reserve(loop, fd);
 }
 
 static void tether_closed(uv_handle_t *handle)
