@@ -56,6 +56,10 @@
 #define STEP_PATIENCE_MS 10000
 /* 30 s: to take everything back takes less than one; then it is killed. */
 #define END_PATIENCE_MS 30000
+/* 10 ms: a server's death is hardly noticed later, and the processor has something else to do. */
+#define STUMBLE_PAUSE_MS 10
+/* 100, or some seconds: before the first server was ready somebody waits for it. */
+#define STUMBLES_MAX 100
 #define NEVER UINT64_MAX
 
 enum keeper_phase {
@@ -93,6 +97,8 @@ struct keeper {
     uint64_t kill_at_ms; /* the server, if it is still there */
     uint64_t check_until_ms;
     struct backoff backoff;
+    uint32_t n_stumbles;
+    struct log_limit stumbles_limit;
 };
 
 static uint64_t clock_ms(void)
@@ -100,6 +106,21 @@ static uint64_t clock_ms(void)
     struct timespec time;
     (void)clock_gettime(CLOCK_MONOTONIC, &time); /* can not fail */
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+/* The system refuses just now. No segment that was served is given up for that. */
+static void keeper_stumble(struct keeper *keeper, const char *what, int error)
+{
+    static const struct timespec pause = {.tv_nsec = STUMBLE_PAUSE_MS * 1000000L};
+    if (log_limit_pass(&keeper->stumbles_limit, 1, clock_ms())) {
+        log_error("cannot %s: %s; trying again", what, strerror(error));
+    }
+    (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
+    keeper->n_stumbles++;
+    if (!keeper->ever_ready && keeper->n_stumbles > STUMBLES_MAX) {
+        keeper->done = true;
+        keeper->exit_status = EXIT_SYSTEM;
+    }
 }
 
 /* ------------------------------------------------------------------------------ the server ---- */
@@ -129,9 +150,9 @@ static void server_start(struct keeper *keeper)
     const int r = child_start(keeper->exe_fd, keeper->argv, keeper->files,
                               &keeper->files->control_fd, &keeper->server);
     if (r) {
-        log_error("cannot start a server: %s; trying again in a second", strerror(-r));
         keeper->phase = KEEPER_WAITING;
-        keeper->restart_at_ms = now_ms + BACKOFF_LAST_MS;
+        keeper->restart_at_ms = now_ms + (keeper->ever_ready ? BACKOFF_LAST_MS : STUMBLE_PAUSE_MS);
+        keeper_stumble(keeper, "start a server", -r);
         return;
     }
     KMEM_CRASH_POINT("keeper.server.started");
@@ -218,6 +239,8 @@ static void server_listen(struct keeper *keeper)
         log_error("the server speaks another version than its keeper, or RLIMIT_NOFILE is too low "
                   "for its clients: start kmemd anew");
         child_kill(&keeper->server);
+    } else if (r != -EAGAIN && r != -EPIPE) {
+        keeper_stumble(keeper, "hear the server", -r); /* what it says stays until it is heard */
     }
 }
 
@@ -225,6 +248,16 @@ static void server_tell(const struct keeper *keeper, enum control_kind kind)
 {
     if (control_send(keeper->server.control_fd, kind, 0, NULL, 0, 0)) {
         log_debug("the server does not listen"); /* the watchdog, or its end, will tell why */
+    }
+}
+
+/* What it must hear, because it has nothing else to do: it is killed if it can not be told. */
+static void server_order(const struct keeper *keeper, enum control_kind kind)
+{
+    const int r = control_send(keeper->server.control_fd, kind, 0, NULL, 0, 0);
+    if (r) {
+        log_error("the server can not be told to end, and is killed: %s", strerror(-r));
+        child_kill(&keeper->server);
     }
 }
 
@@ -369,7 +402,7 @@ static void check_ended(struct keeper *keeper)
     if (keeper->phase == KEEPER_RUNNING) {
         keeper->leaving = true;
         keeper->kill_at_ms = clock_ms() + step_patience_ms(keeper);
-        server_tell(keeper, CONTROL_LEAVE);
+        server_order(keeper, CONTROL_LEAVE);
     } else {
         server_start(keeper);
     }
@@ -391,7 +424,7 @@ static void end_begin(struct keeper *keeper)
     }
     keeper->kill_at_ms = clock_ms() + END_PATIENCE_MS;
     keeper->ping_at_ms = NEVER;
-    server_tell(keeper, CONTROL_END);
+    server_order(keeper, CONTROL_END);
 }
 
 static void signal_take(struct keeper *keeper)
@@ -491,10 +524,7 @@ static void keeper_turn(struct keeper *keeper)
     };
     /* An end of the control socket whose server is about to be reaped is always readable. */
     if (poll(fds, N, keeper_patience_ms(keeper)) < 0 && errno != EINTR) {
-        log_error("cannot wait: %s", strerror(errno));
-        keeper->done = true;
-        keeper->exit_status = EXIT_SYSTEM;
-        return;
+        keeper_stumble(keeper, "wait", errno);
     }
     if (fds[SAID].revents & POLLIN) {
         server_listen(keeper);
