@@ -194,7 +194,7 @@ static void read_line(const struct process *process, char *line, size_t line_byt
 
 /* ------------------------------------------------------------- the daemon that serves ---- */
 
-static void remember_idle(void)
+void daemon_remember_idle(void)
 {
     /* The first question makes the daemon allocate what it then keeps. */
     (void)usage_take();
@@ -206,7 +206,8 @@ static void remember_idle(void)
     served.free_bytes_at_start = usage_take().free_bytes;
 }
 
-void daemon_start_as(const struct daemon_setting *setting, const char *const *options)
+/* Return: whether it is ready. */
+static bool start_served(const struct daemon_setting *setting, const char *const *options)
 {
     const char *arguments[N_OPTIONS_MAX] = {"kmemd",  "--name", "test",
                                             "--size", "16MiB",  "--socket"};
@@ -217,13 +218,30 @@ void daemon_start_as(const struct daemon_setting *setting, const char *const *op
         expect_true(n + 1 < N_OPTIONS_MAX);
         arguments[n++] = *options;
     }
+    (void)setenv("KMEM_SOCKET", served.socket, 1);
     served.process = start_process(setting, arguments, harness_path("kmemd.log"));
     read_line(&served.process, served.ready_line, sizeof(served.ready_line), READY_TIMEOUT_MS);
-    if (strstr(served.ready_line, " ready on ") == NULL) {
+    return strstr(served.ready_line, " ready on ") != NULL;
+}
+
+void daemon_start_as(const struct daemon_setting *setting, const char *const *options)
+{
+    if (!start_served(setting, options)) {
         fail("kmemd did not get ready; on stdout: \"%s\"", served.ready_line);
     }
-    (void)setenv("KMEM_SOCKET", served.socket, 1);
-    remember_idle();
+    daemon_remember_idle();
+}
+
+bool daemon_try_start(const struct daemon_setting *setting, const char *const *options,
+                      struct daemon_end *ret_end)
+{
+    if (start_served(setting, options)) {
+        return true;
+    }
+    (void)snprintf(ret_end->out, sizeof(ret_end->out), "%s", served.ready_line);
+    ret_end->exit_status = end_process(&served.process, TRY_TIMEOUT_MS);
+    (void)snprintf(ret_end->log, sizeof(ret_end->log), "%s", daemon_log());
+    return false;
 }
 
 void daemon_start(const char *option, ...)
@@ -236,6 +254,13 @@ void daemon_start(const char *option, ...)
     }
     va_end(arguments);
     daemon_start_as(&(struct daemon_setting){.max_fds = 0}, options);
+}
+
+int daemon_try_stop(void)
+{
+    const int timeout_ms = HARNESS_SANITIZED ? 6 * STOP_TIMEOUT_MS : STOP_TIMEOUT_MS;
+    expect_call(kill(served.process.pid, SIGTERM) == 0);
+    return end_process(&served.process, timeout_ms);
 }
 
 void daemon_stop(void)

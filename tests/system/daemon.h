@@ -37,8 +37,14 @@ void daemon_start(const char *option, ...) __attribute__((sentinel));
 /** daemon_start_as() - the same, with a setting; options as an array that ends with NULL */
 void daemon_start_as(const struct daemon_setting *setting, const char *const *options);
 
+/** daemon_remember_idle() - take how it looks now for how it looks when idle */
+void daemon_remember_idle(void);
+
 /** daemon_stop() - SIGTERM; wants exit status 0 in 5 s, the socket gone, nothing more on stdout */
 void daemon_stop(void);
+
+/** daemon_try_stop() - SIGTERM. Return: the exit status; -1: it had to be killed after 5 s. */
+int daemon_try_stop(void);
 
 /** daemon_kill() - SIGKILL to the keeper: nothing is cleaned up. daemon_start() may follow. */
 void daemon_kill(void);
@@ -104,6 +110,16 @@ struct daemon_end {
  * exit status is that of an orderly end: 0.
  */
 struct daemon_end daemon_try(const struct daemon_setting *setting, const char *const *options);
+
+/**
+ * daemon_try_start() - daemon_start_as() for a daemon that may refuse
+ *
+ * It is asked nothing yet: daemon_remember_idle() does, once it may.
+ *
+ * Return: whether it got ready; if not, *ret_end says how it ended.
+ */
+bool daemon_try_start(const struct daemon_setting *setting, const char *const *options,
+                      struct daemon_end *ret_end);
 
 #define OPTIONS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
