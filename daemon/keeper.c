@@ -42,6 +42,7 @@
 #include <unistd.h>
 
 #include "daemon/backoff.h"
+#include "daemon/candidate.h"
 #include "daemon/child.h"
 #include "daemon/control.h"
 #include "daemon/depot.h"
@@ -76,12 +77,10 @@ struct keeper {
     char exe_path[4096];
     int exe_fd;    /* what the next server is made of */
     int former_fd; /* during an upgrade: what the last one was made of; -1 */
-    int tried_fd;  /* what is being checked; -1 */
     int signal_fd;
     enum keeper_phase phase;
     struct child server;
-    struct child check;
-    bool fits;       /* the check said so */
+    struct candidate candidate;
     bool ready;      /* the server is */
     bool ever_ready; /* one was */
     bool leaving;    /* the server was told to leave: the next is another program */
@@ -94,8 +93,8 @@ struct keeper {
     uint64_t started_at_ms;
     uint64_t restart_at_ms;
     uint64_t ping_at_ms;
-    uint64_t kill_at_ms; /* the server, if it is still there */
-    uint64_t check_until_ms;
+    uint64_t kill_at_ms;     /* the server, if it is still there */
+    uint64_t check_until_ms; /* the candidate is waited for */
     struct backoff backoff;
     uint32_t n_stumbles;
     struct log_limit stumbles_limit;
@@ -335,69 +334,24 @@ static void server_ended(struct keeper *keeper)
 
 static void upgrade_begin(struct keeper *keeper)
 {
-    if (keeper->check.pid != 0 || keeper->former_fd >= 0) {
+    if (keeper->candidate.child.pid != 0 || keeper->former_fd >= 0) {
         log_warning("SIGHUP: an upgrade is under way already");
-        return;
-    }
-    keeper->tried_fd = open(keeper->exe_path, O_PATH | O_CLOEXEC);
-    if (keeper->tried_fd < 0) {
-        log_error("SIGHUP: cannot open %s: %s; nothing is changed", keeper->exe_path,
-                  strerror(errno));
-        return;
-    }
-    struct files given = {-1, keeper->files->state_fd, -1, -1, -1, -1, NULL, NULL};
-    const int r =
-        child_start(keeper->tried_fd, keeper->argv, &given, &given.check_fd, &keeper->check);
-    if (r) {
-        log_error("SIGHUP: cannot start %s: %s; nothing is changed", keeper->exe_path,
-                  strerror(-r));
-        (void)close(keeper->tried_fd); /* only executed */
-        keeper->tried_fd = -1;
-        return;
-    }
-    keeper->fits = false;
-    keeper->check_until_ms = clock_ms() + step_patience_ms(keeper);
-}
-
-/* Who understands the state, but not those who are in it, is of no use to them. */
-static bool check_fits(const struct keeper *keeper, const struct control_message *message)
-{
-    const uint32_t major = PROTOCOL_MAJOR(message->slot);
-    if (message->kind == CONTROL_FITS && major != PROTOCOL_MAJOR(PROTOCOL_VERSION)) {
-        log_error("%s speaks version %u of the protocol, and the clients of this segment %u",
-                  keeper->exe_path, major, PROTOCOL_MAJOR(PROTOCOL_VERSION));
-        return false;
-    }
-    return message->kind == CONTROL_FITS;
-}
-
-static void check_listen(struct keeper *keeper)
-{
-    struct control_message message;
-    while (control_receive(keeper->check.control_fd, &message) == 0) {
-        keeper->fits = keeper->fits || check_fits(keeper, &message);
-        control_close_fds(&message);
+    } else if (candidate_start(&keeper->candidate, keeper->exe_path, keeper->argv, keeper->files)) {
+        keeper->check_until_ms = clock_ms() + step_patience_ms(keeper);
     }
 }
 
-static void check_ended(struct keeper *keeper)
+static void candidate_ended(struct keeper *keeper)
 {
-    check_listen(keeper);
-    const int status = child_wait(&keeper->check);
-    const int tried_fd = keeper->tried_fd;
-    keeper->tried_fd = -1;
+    const int fd = candidate_end(&keeper->candidate, keeper->exe_path, !keeper->ending);
     keeper->check_until_ms = NEVER;
-    if (keeper->ending || !keeper->fits || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        char how[128];
-        (void)close(tried_fd); /* only executed */
-        log_error("SIGHUP: %s can not go on with this segment (it %s); nothing is changed",
-                  keeper->exe_path, child_describe_end(status, how, sizeof(how)));
+    if (fd < 0) {
         return;
     }
     log_info("SIGHUP: %s takes over", keeper->exe_path);
     KMEM_CRASH_POINT("keeper.upgrading");
     keeper->former_fd = keeper->exe_fd;
-    keeper->exe_fd = tried_fd;
+    keeper->exe_fd = fd;
     backoff_forget(&keeper->backoff);
     if (keeper->phase == KEEPER_RUNNING) {
         keeper->leaving = true;
@@ -417,7 +371,7 @@ static void end_begin(struct keeper *keeper)
     }
     keeper->ending = true;
     notify_stopping();
-    child_kill(&keeper->check);
+    child_kill(&keeper->candidate.child);
     if (keeper->phase != KEEPER_RUNNING) {
         keeper->done = true;
         return;
@@ -490,7 +444,7 @@ static void keeper_timed(struct keeper *keeper)
     if (now_ms >= keeper->check_until_ms) {
         keeper->check_until_ms = NEVER;
         log_error("SIGHUP: %s takes too long to look at the state: it is killed", keeper->exe_path);
-        child_kill(&keeper->check);
+        child_kill(&keeper->candidate.child);
     }
 }
 
@@ -520,7 +474,7 @@ static void keeper_turn(struct keeper *keeper)
         {.fd = keeper->claim->watch_fd, .events = POLLIN},
         {.fd = keeper->server.control_fd, .events = POLLIN},
         {.fd = keeper->server.pidfd, .events = POLLIN},
-        {.fd = keeper->check.pidfd, .events = POLLIN},
+        {.fd = keeper->candidate.child.pidfd, .events = POLLIN},
     };
     /* An end of the control socket whose server is about to be reaped is always readable. */
     if (poll(fds, N, keeper_patience_ms(keeper)) < 0 && errno != EINTR) {
@@ -533,7 +487,7 @@ static void keeper_turn(struct keeper *keeper)
         server_ended(keeper);
     }
     if (fds[CHECKED].revents) {
-        check_ended(keeper);
+        candidate_ended(keeper);
     }
     if (fds[PATH].revents && !keeper->ending) {
         path_look(keeper);
@@ -582,9 +536,8 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
         .files = files,
         .claim = claim,
         .former_fd = -1,
-        .tried_fd = -1,
         .server = CHILD_NONE,
-        .check = CHILD_NONE,
+        .candidate = CANDIDATE_NONE,
         .check_until_ms = NEVER,
     };
     int r = keeper_program(&keeper);
@@ -602,10 +555,7 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
     while (!keeper.done) {
         keeper_turn(&keeper);
     }
-    if (keeper.check.pid != 0) {
-        child_kill(&keeper.check);
-        (void)child_wait(&keeper.check); /* whatever it found */
-    }
+    candidate_drop(&keeper.candidate);
     KMEM_CRASH_POINT("keeper.ending");
     if (keeper.ending) {
         depot_empty(files); /* else a supervisor has them for the next keeper */
