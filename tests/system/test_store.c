@@ -132,7 +132,7 @@ static void test_a_store_that_another_layout_refuses_is_there_for_the_former_pro
     }
     store_open();
     struct client client = kill_a_kept_daemon();
-    /* A server whose start fails leaves what it has to the system, and is to say 78 all the same. */
+    /* A server whose start fails leaves what it has to the system, and says 78 all the same. */
     expect_call(setenv("ASAN_OPTIONS", "detect_leaks=0", 1) == 0);
     struct daemon_setting kept = store_setting();
     kept.program = harness_program("kmemd_other_layout");
