@@ -15,13 +15,14 @@
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 
-#define HOUR_S 3600
-#define YEAR_S (365LL * 24 * HOUR_S)
+#define HOUR_S INT64_C(3600)
+#define YEAR_S INT64_C(31536000)
 /* The first second that 32 bits do not hold: in February 2106. */
 #define END_OF_32_BITS_S (INT64_C(1) << 32)
 /* Of a size that is leased, and of one that is not. */
 #define N_HOT 40
 #define N_BLOCKS (N_HOT + 1)
+#define N_ROWS ((size_t)2 * N_BLOCKS)
 
 /* What a busy machine adds to an age. */
 #define SLACK_MS 20000
@@ -55,10 +56,10 @@ static void start_shifted(void)
 /* Wants the ages of all blocks of a reason to be at least lowest_ms, and little more. */
 static void expect_ages(const struct client *client, const char *reason, uint64_t lowest_ms)
 {
-    static struct block_row rows[2 * N_BLOCKS];
-    const size_t n_rows = ledger_blocks_of(client->pid, rows, 2 * N_BLOCKS);
+    static struct block_row rows[N_ROWS];
+    const size_t n_rows = ledger_blocks_of(client->pid, rows, N_ROWS);
     size_t n_found = 0;
-    expect_at_most(n_rows, 2 * N_BLOCKS);
+    expect_at_most(n_rows, N_ROWS);
     for (size_t i = 0; i < n_rows; i++) {
         if (strcmp(rows[i].reason, reason) == 0) {
             expect_at_least(rows[i].age_ms, lowest_ms);
@@ -156,7 +157,7 @@ static void test_ages_count_the_time_that_the_machine_is_suspended(void)
     daemon_stop();
 }
 
-/* Ticks last 13.6 years; later, blocks are as old as the last of them says, and all else goes on. */
+/* Ticks last 13.6 years; later, blocks are as old as the last of them says, and all goes on. */
 static void test_a_segment_that_is_older_than_its_ticks_goes_on(void)
 {
     struct clocks *const clocks = clocks_prepare();
