@@ -428,13 +428,13 @@ static void test_recover_writes_no_obituary_twice(void **state)
 static void test_recover_of_an_obituary_that_was_not_counted_writes_it(void **state)
 {
     (void)state;
-    struct client *alice = join(1);
+    const uint32_t alice = join(1)->slot;
     struct client *bob = join(2);
     core_end(core, bob, false, fixture.now_ms);
     atomic_store(&core->state.clients[bob->slot].obituary, 1);
 
     restart();
-    end(clients_get(&core->clients, alice->slot));
+    end(clients_get(&core->clients, alice));
 
     assert_int_equal(core->obituaries.n_written, 2);
     assert_int_equal(obituaries_next(&core->obituaries, 1)->identity.pid +
