@@ -196,11 +196,15 @@ static void read_line(const struct process *process, char *line, size_t line_byt
 
 void daemon_remember_idle(void)
 {
+    const unsigned int fds_unasked = daemon_fds();
     /* The first question makes the daemon allocate what it then keeps. */
     (void)usage_take();
     (void)usage_take();
     /* A connection that was closed is seen by the daemon a moment later. */
     harness_sleep_ms(20);
+    for (unsigned int i = 0; i < 100 && daemon_fds() > fds_unasked; i++) {
+        harness_sleep_ms(10);
+    }
     served.fds_at_start = daemon_fds();
     served.memory_kib_at_start = daemon_memory_kib();
     served.free_bytes_at_start = usage_take().free_bytes;
