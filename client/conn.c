@@ -181,6 +181,8 @@ KMEM_MUST_USE static int conn_lose_to_fault(struct conn *conn, struct failure *f
     if (error == ECONNRESET || error == EPIPE) {
         return conn_lose_to_end(conn, failure);
     }
+    /* Of this connection: the program may have closed its descriptor, say. */
+    conn->is_cut = true;
     (void)snprintf(it_did, sizeof(it_did), "can not be reached: %s", strerror(error));
     return kmem__conn_lose(conn, failure, error, it_did);
 }

@@ -54,7 +54,7 @@ struct conn {
     int timeout_ms;
     int64_t until_ms; /* by kmem__monotonic_ms(): when remote.c gives the present call up */
     uint64_t last_id;
-    bool is_cut; /* lost to the daemon's end, to time or to want of something: another may do */
+    bool is_cut; /* lost to the daemon's end, to time or to a fault: another may do */
     struct bond bond;
     char path[SOCKET_PATH_BYTES];
     char loss[LOSS_BYTES];

@@ -82,7 +82,8 @@
  * its socket the call waits for one second, else for the whole time limit below; then it fails with
  * ECONNRESET, and later calls try once without waiting. Calls that need no daemon never wait.
  * Coming back takes one descriptor, that of the connection which was lost: if there is none the
- * call fails with EMFILE, and a later one may do.
+ * call fails with EMFILE, and a later one may do. A program that closes all its descriptors comes
+ * back in the same way.
  *
  * WAITING: a call that needs the daemon waits for at most $KMEM_TIMEOUT_MS milliseconds (default
  * 30,000), for its turn among the threads and for all that it asks together, then fails with

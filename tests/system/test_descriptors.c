@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -149,6 +150,46 @@ static void test_coming_back_without_a_descriptor_is_EMFILE_and_a_later_call_doe
     daemon_stop();
 }
 
+/* Closes what the library has open, as a program does that closes all but its standard three. */
+static void close_sockets_of_the_library(int in_their_place)
+{
+    for (int fd = 3; fd < 1024; fd++) {
+        int type = 0;
+        socklen_t type_bytes = sizeof(type);
+        if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_bytes) == 0 && type == SOCK_STREAM) {
+            expect_call(in_their_place < 0 ? close(fd) == 0 : dup2(in_their_place, fd) == fd);
+        }
+    }
+}
+
+static void lose_the_descriptor(const void *argument)
+{
+    (void)argument;
+    const int file = open("/dev/null", O_RDWR | O_CLOEXEC);
+    char *held = kmem_try_allocate(DIRECT_BYTES, "held");
+    expect_call(file >= 0 && held != NULL);
+    held[0] = 'h';
+    for (unsigned int i = 0; i < 4; i++) {
+        close_sockets_of_the_library(i % 2 == 0 ? -1 : file);
+        void *other = kmem_try_allocate(DIRECT_BYTES, "came back");
+        if (other == NULL) {
+            fail("%s", kmem_last_error());
+        }
+        expect_usage(UINT64_C(2) * DIRECT_BYTES, 2);
+        expect_equal(kmem_try_release(&other), 0);
+    }
+    expect_equal(held[0], 'h');
+    expect_equal(kmem_try_release((void **)&held), 0);
+}
+
+static void test_a_program_that_closes_all_descriptors_comes_back(void)
+{
+    daemon_start(NULL, NULL);
+    client_run(lose_the_descriptor, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
 /* --------------------------------------------------------------------- the first call ---- */
 
 static void join_later(const void *argument)
@@ -211,6 +252,7 @@ static void test_child_without_descriptors_is_EMFILE_and_joins_later(void)
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_coming_back_takes_no_more_descriptors_than_the_connection_had, 20),
     SYSTEM_TEST(test_coming_back_without_a_descriptor_is_EMFILE_and_a_later_call_does, 20),
+    SYSTEM_TEST(test_a_program_that_closes_all_descriptors_comes_back, 20),
     SYSTEM_TEST(test_first_call_without_descriptors_is_EMFILE_and_a_later_one_joins, 20),
     SYSTEM_TEST(test_child_without_descriptors_is_EMFILE_and_joins_later, 20),
 };
