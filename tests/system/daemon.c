@@ -279,6 +279,13 @@ void daemon_stop(void)
     expect_true(!harness_matches(daemon_log(), "runtime error:|Sanitizer"));
 }
 
+void daemon_signal_server(int signal_number)
+{
+    const pid_t pid = daemon_server_pid();
+    expect_true(pid > 0); /* kill() takes 0 for the whole group */
+    expect_call(kill(pid, signal_number) == 0);
+}
+
 void daemon_kill_server(void)
 {
     const pid_t pid = daemon_server_pid();

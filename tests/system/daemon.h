@@ -52,6 +52,9 @@ void daemon_kill(void);
 /** daemon_kill_server() - SIGKILL to the server, and wait until there is another */
 void daemon_kill_server(void);
 
+/** daemon_signal_server() - a signal to the server; wants that there is one just now */
+void daemon_signal_server(int signal_number);
+
 /** daemon_crash_on_and_on() - SIGABRT to server after server, until none is started any more */
 void daemon_crash_on_and_on(void);
 

@@ -284,7 +284,7 @@ static void play_restart(const struct fault *fault)
     struct client client = holder_start();
     faults_arm(fault);
     const uint64_t until_us = harness_now_us() + 300000;
-    expect_call(kill(daemon_server_pid(), SIGKILL) == 0);
+    daemon_signal_server(SIGKILL);
     while (harness_now_us() < until_us && !is_answered()) {
         harness_sleep_ms(2);
     }

@@ -292,16 +292,16 @@ static void test_signals_while_a_call_waits_neither_end_nor_prolong_it(void)
     struct client client = client_start(wait_in_a_call, NULL);
     for (unsigned int i = 0; i < 2; i++) {
         client_hear(&client);
-        expect_call(kill(daemon_server_pid(), SIGSTOP) == 0);
+        daemon_signal_server(SIGSTOP);
         client_tell(&client, 1);
         client_hear(&client);
         interrupt_for(&client, WAIT_MS);
         if (i == 0) {
-            expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+            daemon_signal_server(SIGCONT);
         }
     }
     client_end(&client); /* while the server stands still */
-    expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+    daemon_signal_server(SIGCONT);
     expect_balanced();
     daemon_stop();
 }

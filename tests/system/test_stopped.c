@@ -461,10 +461,10 @@ static void test_a_call_waits_its_time_once_though_it_asks_for_a_lease_first(voi
     daemon_start("--watchdog", "0", NULL);
     struct client client = client_start(ask_for_a_lease, NULL);
     client_hear(&client);
-    expect_call(kill(daemon_server_pid(), SIGSTOP) == 0);
+    daemon_signal_server(SIGSTOP);
     client_tell(&client, 1);
     client_hear(&client);
-    expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+    daemon_signal_server(SIGCONT);
     client_end(&client);
     expect_balanced();
     daemon_stop();
@@ -475,10 +475,10 @@ static void test_a_call_waits_its_time_once_though_other_threads_wait_before_it(
     daemon_start("--watchdog", "0", NULL);
     struct client client = client_start(ask_from_many_threads, NULL);
     client_hear(&client);
-    expect_call(kill(daemon_server_pid(), SIGSTOP) == 0);
+    daemon_signal_server(SIGSTOP);
     client_tell(&client, 1);
     client_hear(&client);
-    expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+    daemon_signal_server(SIGCONT);
     client_tell(&client, 1);
     client_hear(&client);
     expect_usage(0, 0);
@@ -513,10 +513,10 @@ static void test_close_of_a_stopped_server_is_ETIMEDOUT_and_the_next_call_joins_
     daemon_start("--watchdog", "0", NULL);
     struct client client = client_start(leave_a_stopped_server, NULL);
     client_hear(&client);
-    expect_call(kill(daemon_server_pid(), SIGSTOP) == 0);
+    daemon_signal_server(SIGSTOP);
     client_tell(&client, 1);
     client_hear(&client);
-    expect_call(kill(daemon_server_pid(), SIGCONT) == 0);
+    daemon_signal_server(SIGCONT);
     client_tell(&client, 1);
     client_hear(&client);
     expect_soon(usage_take().clients == 1, 2000);
