@@ -367,7 +367,8 @@ static int on_release(struct core *core, const struct peer *peer, const Kmem__Re
         return DISPATCH_OK;
     }
     kmem__released__init(&reply->body.released);
-    reply->body.released.num_bytes = block.num_bytes;
+    /* Of a block that was released before this, nothing is known any more. */
+    reply->body.released.num_bytes = r == 0 ? block.num_bytes : 0;
     reply->response.body_case = KMEM__RESPONSE__BODY_RELEASED;
     reply->response.released = &reply->body.released;
     return DISPATCH_OK;

@@ -224,8 +224,10 @@ static void test_release_with_the_same_serial_is_released(void **state)
     release(&alice, 2, offset);
 
     release(&alice, 2, offset);
+    assert_int_equal(talk.reply->response.released->num_bytes, 0); /* not known any more */
     restart();
     release(&alice, 2, offset);
+    assert_int_equal(talk.reply->response.released->num_bytes, 0);
 
     assert_int_equal(alice.client->n_blocks, 0);
     assert_true(talk.core->n_misuses <= n_misuses);
@@ -240,6 +242,7 @@ static void test_release_with_the_same_serial_takes_nothing_from_the_next_holder
 
     release(&alice, 2, offset);
 
+    assert_int_equal(talk.reply->response.released->num_bytes, 0); /* nor told how large it is */
     assert_int_equal(bob.client->n_blocks, 1);
 }
 
