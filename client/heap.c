@@ -322,8 +322,8 @@ int kmem__heap_find(struct tenant *tenant, struct seg_off offset, struct found *
 {
     struct ledger_block block;
     const uint32_t page = (uint32_t)(offset.bytes >> PAGE_SHIFT);
-    if (page >= tenant->ledger.n_pages ||
-        (lease_state_of(tenant->ledger.states, page) & LEASE_STATE_MASK) == LEASE_NONE) {
+    /* A page that was revoked may be anybody's again, a direct block of this process's say. */
+    if (page >= tenant->ledger.n_pages || !lease_has_any(tenant->ledger.states, page, 1)) {
         return HEAP_E_DIRECT;
     }
     const int r = ledger_find(&tenant->ledger, offset, &block);

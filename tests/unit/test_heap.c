@@ -207,6 +207,14 @@ static void test_release_wild_and_direct(void **state)
     assert_int_equal(kmem__heap_release(tenant, (struct seg_off){4000 * PAGE_BYTES}, &found),
                      HEAP_E_DIRECT);
     assert_int_equal(kmem__heap_sizeof(tenant->base + 4000 * PAGE_BYTES), 0);
+    /* Revoked: whatever is there now is not of this process's leases. */
+    const uint32_t revoked = 4001;
+    lease_grant(tenant->ledger.states, revoked, 1, false);
+    uint32_t at = revoked;
+    assert_int_equal(lease_revoke(tenant->ledger.states, &at, revoked + 1), 1);
+    assert_int_equal(kmem__heap_release(tenant, (struct seg_off){revoked * PAGE_BYTES}, &found),
+                     HEAP_E_DIRECT);
+    lease_forget(tenant->ledger.states, revoked, 1);
     int on_stack = 0;
     assert_false(kmem__heap_give(&on_stack));
     assert_false(kmem__heap_give(NULL));
