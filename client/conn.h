@@ -39,10 +39,11 @@ struct bond {
     int timeout_ms; /* for a call as a whole, however often its connection is lost */
     bool is_gone;   /* the daemon does not know this client any more */
     bool was_vain;  /* nobody came back in time: from now on one try, without waiting */
-    /* A block that was asked for and whose answer did not come in time; num_bytes 0: none. */
+    /* A change that was asked for and whose answer did not come in time; serial 0: none. */
     struct orphan {
         uint64_t serial;
-        uint64_t num_bytes;
+        uint64_t offset;    /* of the block that was to be released; 0: one was to be allocated */
+        uint64_t num_bytes; /* what was asked for then: these two */
         char reason[REASON_MAX_BYTES + 1];
     } orphan;
 };

@@ -92,17 +92,31 @@ KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
 /* ------------------------------------------------------------- answers that came too late ---- */
 
 /*
- * A call that gave up waiting has told its caller that there is no block. There may be one all the
- * same; before anything else is changed it is asked for again, by its serial, and released. Calls
- * that gave up on a release or a lease leave nothing behind: the caller has its pointer still, and
- * pages that are leased and unused are the daemon's to take.
+ * A call that gave up waiting does not know what became of its request, which may still lie in the
+ * daemon's socket. Before anything else is changed it is asked for again, by its serial, so that
+ * then it has happened, once, and no other block can have come to the same place meanwhile.
+ *
+ * An allocation has told its caller that there is no block: it is made and released. A release has
+ * told its caller that the block is gone: it is. It could not have told him to try again: the place
+ * may be another block's by then, and the second try would release that. What is to be said of a
+ * release that was wrong comes too late, and is not said.
+ *
+ * A lease leaves nothing behind: leased pages that are unused are the daemon's to take.
  */
-static void orphan_note(struct conn *conn, uint64_t serial, uint64_t num_bytes, const char *reason)
+static void orphan_note(struct conn *conn, uint64_t serial, struct seg_off offset,
+                        uint64_t num_bytes, const char *reason)
 {
     struct orphan *orphan = &conn->bond.orphan;
     orphan->serial = serial;
+    orphan->offset = offset.bytes;
     orphan->num_bytes = num_bytes;
     (void)snprintf(orphan->reason, sizeof(orphan->reason), "%s", reason);
+}
+
+/* Whether a call that failed so has left its request with a daemon that will know it again. */
+static bool remote_is_in_doubt(const struct conn *conn, int r)
+{
+    return r < 0 && r != -ECONNRESET && remote_can_resume(conn);
 }
 
 KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t serial, uint64_t num_bytes,
@@ -123,7 +137,7 @@ KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t serial, uint64
     return r;
 }
 
-KMEM_MUST_USE static int ask_release(struct conn *conn, struct seg_off offset,
+KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t serial, struct seg_off offset,
                                      const Kmem__Response **ret_response, struct failure *failure)
 {
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -131,10 +145,27 @@ KMEM_MUST_USE static int ask_release(struct conn *conn, struct seg_off offset,
     release.offset = offset.bytes;
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &release;
-    request.serial = remote_serial(conn);
+    request.serial = serial;
     const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
     remote_count(conn, &request);
     return r;
+}
+
+/* The block that was asked for: from now on it is one to be released. Return: 0 or a fault. */
+KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *failure)
+{
+    struct orphan *orphan = &conn->bond.orphan;
+    const Kmem__Response *response = NULL;
+    const int r =
+        ask_allocate(conn, orphan->serial, orphan->num_bytes, orphan->reason, &response, failure);
+    if (r == CONN_OK) {
+        orphan->offset = response->allocated->offset;
+        orphan->serial = remote_serial(conn);
+    }
+    if (r == CONN_E_REFUSED || orphan->offset == 0) {
+        orphan->serial = r < 0 ? orphan->serial : 0; /* there is no block */
+    }
+    return r < 0 ? r : 0;
 }
 
 /* Return: 0, and nothing is left behind; or a fault. */
@@ -142,17 +173,16 @@ KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failur
 {
     struct orphan *orphan = &conn->bond.orphan;
     const Kmem__Response *response = NULL;
-    if (KMEM_LIKELY(orphan->num_bytes == 0)) {
+    if (KMEM_LIKELY(orphan->serial == 0)) {
         return 0;
     }
-    int r =
-        ask_allocate(conn, orphan->serial, orphan->num_bytes, orphan->reason, &response, failure);
-    if (r == CONN_OK) {
-        const struct seg_off offset = {response->allocated->offset};
-        r = ask_release(conn, offset, &response, failure);
+    int r = orphan->offset == 0 ? orphan_allocate(conn, failure) : 0;
+    if (r < 0 || orphan->serial == 0) {
+        return r;
     }
+    r = ask_release(conn, orphan->serial, (struct seg_off){orphan->offset}, &response, failure);
     if (r >= 0) {
-        orphan->num_bytes = 0;
+        orphan->serial = 0;
     }
     return r < 0 ? r : 0;
 }
@@ -167,8 +197,8 @@ int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint
     if (r == 0) {
         const uint64_t serial = remote_serial(conn);
         r = ask_allocate(conn, serial, num_bytes, reason, &response, failure);
-        if (r < 0 && remote_can_resume(conn)) {
-            orphan_note(conn, serial, num_bytes, reason);
+        if (remote_is_in_doubt(conn, r)) {
+            orphan_note(conn, serial, (struct seg_off){0}, num_bytes, reason);
         }
     }
     if (r == CONN_E_REFUSED) {
@@ -193,7 +223,12 @@ int kmem__remote_release(struct conn *conn, const struct segment *segment, struc
     const Kmem__Response *response = NULL;
     int r = orphan_settle(conn, failure);
     if (r == 0) {
-        r = ask_release(conn, offset, &response, failure);
+        const uint64_t serial = remote_serial(conn);
+        r = ask_release(conn, serial, offset, &response, failure);
+        if (remote_is_in_doubt(conn, r)) {
+            orphan_note(conn, serial, offset, 0, "");
+            return 0;
+        }
     }
     if (r == CONN_E_REFUSED) {
         return kmem__refusal_of_block(response->error, offset, failure);

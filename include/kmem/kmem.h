@@ -236,7 +236,8 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *
  * @mem:  the address of the pointer to the block; set to NULL on success. A pointer that is NULL
  *        already is ignored
  *
- * Ownership: on success the block is gone. On an error nothing has changed.
+ * Ownership: on success the block is gone. On an error nothing has changed, but for -ECONNRESET,
+ *            after which nobody can say.
  * Waiting:   at most one round trip to the daemon.
  *
  * Return: 0, or a negative errno:
@@ -244,6 +245,12 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *
  *   -EALREADY  the block was released before
  *   -EPERM     the block is another process's; a parent's, say
  *   -ECONNRESET, -ETIMEDOUT, -EPROTO and those of connecting, as kmem_try_allocate()
+ *
+ * If the daemon was asked and does not answer in time, the block is given up all the same, and 0 is
+ * returned: this process asks for nothing else before that release has happened. To try again would
+ * be wrong, as another thread may have been given a block at the same place by then. That such a
+ * pointer was wild, say, is found too late, and not said. -ETIMEDOUT is for a release that could
+ * not be asked for, behind an earlier one for instance.
  */
 KMEM_API KMEM_MUST_USE int kmem_try_release(void **mem);
 

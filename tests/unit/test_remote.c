@@ -33,12 +33,14 @@ enum fate {
     CUT_BEFORE, /* the change is not made */
     CUT_AFTER,  /* it is made, and nobody is told */
     SILENCE,    /* the same, and the connection stays open */
+    DEAFNESS,   /* it is not made, and the connection stays open */
 };
 
 /* Written by the test before its call and by the daemon's thread during it. */
 static struct {
-    enum fate fate;      /* of the next changes */
-    unsigned int n_left; /* how many of them; then all are answered */
+    enum fate fate;        /* of the next changes */
+    unsigned int n_left;   /* how many of them; then all are answered */
+    unsigned int n_before; /* that are answered first */
     uint64_t last_serial;
     uint64_t last_offset;
     unsigned int n_changes;
@@ -141,14 +143,15 @@ static bool daemon_that_dies(struct fake_peer *peer, const Kmem__Request *reques
         request->body_case != KMEM__REQUEST__BODY_RELEASE) {
         return false;
     }
-    const enum fate fate = it.n_left > 0 ? it.fate : ANSWER;
-    it.n_left -= it.n_left > 0;
-    if (fate != CUT_BEFORE) {
+    const enum fate fate = it.n_before == 0 && it.n_left > 0 ? it.fate : ANSWER;
+    it.n_left -= it.n_before == 0 && it.n_left > 0;
+    it.n_before -= it.n_before > 0;
+    if (fate != CUT_BEFORE && fate != DEAFNESS) {
         change(request);
     }
     if (fate == ANSWER) {
         tell(peer, request);
-    } else if (fate != SILENCE) {
+    } else if (fate != SILENCE && fate != DEAFNESS) {
         (void)shutdown(peer->fd, SHUT_RDWR);
     }
     return true;
@@ -352,20 +355,60 @@ static void test_allocate_that_is_late_leaves_no_block(void **state)
     assert_int_equal(it.n_live, 0);
 }
 
-static void test_release_that_is_late_gives_up_its_serial(void **state)
+static void test_allocate_that_is_late_leaves_no_block_though_its_release_is_late_too(void **state)
 {
     (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
-    void *first = kmem_try_allocate(100, "to have joined");
-    assert_non_null(first);
     cut(SILENCE, 1);
-    assert_int_equal(kmem_try_release(&first), -ETIMEDOUT);
-    assert_non_null(first);
-    /* Nobody takes the next request for a repetition of it. */
-    void *second = kmem_try_allocate(100, "next");
-    assert_non_null(second);
+    assert_null(kmem_try_allocate(100, "late"));
+    it.n_before = 1; /* the block is asked for again, and its release not heard */
+    cut(DEAFNESS, 1);
+    assert_null(kmem_try_allocate(200, "late because of it"));
+    assert_int_equal(errno, ETIMEDOUT);
     assert_int_equal(it.n_live, 1);
-    assert_int_equal(it.n_changes, 3);
+    assert_non_null(kmem_try_allocate(200, "in time"));
+    assert_int_equal(it.n_live, 1);
+}
+
+/*
+ * The caller can not be told to try again: in the meantime another thread may have been given a
+ * block at the same place.
+ */
+static void test_release_that_is_late_happens_before_anything_else(void **state)
+{
+    (void)state;
+    static const enum fate fates[] = {SILENCE, DEAFNESS};
+    (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
+    for (unsigned int i = 0; i < 2; i++) {
+        void *first = kmem_try_allocate(100, "to be released");
+        assert_non_null(first);
+        cut(fates[i], 1);
+        assert_int_equal(kmem_try_release(&first), 0);
+        assert_null(first);
+        void *second = kmem_try_allocate(100, "next");
+        assert_non_null(second);
+        assert_int_equal(it.n_live, 1);
+        assert_int_equal(it.n_repeated, 1); /* the first time only: then it had been made */
+        assert_int_equal(kmem_try_release(&second), 0);
+        assert_int_equal(it.n_live, 0);
+    }
+    assert_int_equal(it.n_changes, 8);
+}
+
+static void test_release_behind_one_that_is_late_changes_nothing_if_it_is_late_too(void **state)
+{
+    (void)state;
+    (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
+    void *first = kmem_try_allocate(100, "first");
+    void *second = kmem_try_allocate(100, "second");
+    assert_int_equal(it.n_live, 2);
+    cut(DEAFNESS, 2);
+    assert_int_equal(kmem_try_release(&first), 0);
+    assert_int_equal(kmem_try_release(&second), -ETIMEDOUT);
+    assert_non_null(second); /* it was never asked for */
+    assert_int_equal(it.n_live, 2);
+    assert_int_equal(kmem_try_release(&second), 0);
+    assert_int_equal(it.n_live, 0);
 }
 
 int main(void)
@@ -384,7 +427,9 @@ int main(void)
         TEST(test_another_clients_welcome_is_ECONNRESET),
         TEST(test_daemon_that_does_not_come_back_is_ECONNRESET),
         TEST(test_allocate_that_is_late_leaves_no_block),
-        TEST(test_release_that_is_late_gives_up_its_serial),
+        TEST(test_allocate_that_is_late_leaves_no_block_though_its_release_is_late_too),
+        TEST(test_release_that_is_late_happens_before_anything_else),
+        TEST(test_release_behind_one_that_is_late_changes_nothing_if_it_is_late_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
