@@ -260,7 +260,10 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
         return r;
     }
     KMEM_ASSERT(turn.segment != NULL); /* it has joined */
-    kmem__guard_sweep(turn.segment->guard, turn.process->tenant.ledger.states);
+    if (turn.conn->fd >= 0) {
+        /* Else an earlier request for a lease may still be answered, to nobody. */
+        kmem__guard_sweep(turn.segment->guard, turn.process->tenant.ledger.states);
+    }
     r = kmem__remote_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
     kmem__context_leave(&turn);
     KMEM_CRASH_POINT("client.leased");
