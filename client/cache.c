@@ -198,13 +198,17 @@ static uint32_t cache_now(const struct cache *cache)
     return atomic_load_explicit(cache->clock, memory_order_relaxed);
 }
 
-static bool cache_may_ask(const struct cache *cache)
+/* Less than what was refused may be there. */
+static bool cache_may_ask(const struct cache *cache, uint32_t n_pages)
 {
-    return !cache->is_refused || cache_now(cache) - cache->asked_at >= cache->pause_ticks;
+    return !cache->is_refused || n_pages < cache->refused_pages ||
+           cache_now(cache) - cache->asked_at >= cache->pause_ticks;
 }
 
-static void cache_note_refusal(struct cache *cache)
+static void cache_note_refusal(struct cache *cache, uint32_t n_pages)
 {
+    cache->refused_pages =
+        cache->is_refused && cache->refused_pages < n_pages ? cache->refused_pages : n_pages;
     if (cache->is_refused && cache->pause_ticks < PAUSE_MAX_TICKS) {
         cache->pause_ticks *= 2;
     }
@@ -233,7 +237,7 @@ KMEM_MUST_USE static int cache_ask(struct cache *cache, uint32_t n_pages, uint32
     if (r == 0) {
         cache_note_lease(cache, run);
     } else {
-        cache_note_refusal(cache);
+        cache_note_refusal(cache, n_pages);
     }
     (void)pthread_mutex_unlock(&cache->lock);
     return r == 0 ? 0 : CACHE_E_NONE;
@@ -245,7 +249,7 @@ int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_ta
         (void)pthread_mutex_lock(&cache->lock);
         const bool is_taken =
             recent_take(cache, n_pages, ret_taken) || extents_take(cache, n_pages, ret_taken);
-        const bool may_ask = cache_may_ask(cache);
+        const bool may_ask = cache_may_ask(cache, n_pages);
         const uint32_t want = cache->want_pages > n_pages ? cache->want_pages : n_pages;
         (void)pthread_mutex_unlock(&cache->lock);
         if (is_taken) {

@@ -60,10 +60,11 @@ struct cache {
     uint32_t n_recent;
     struct extent extents[EXTENTS_MAX]; /* by page, disjoint */
     uint32_t n_extents;
-    uint32_t want_pages;  /* of the next lease */
-    uint32_t pause_ticks; /* how long not to ask after the next refusal */
-    uint32_t asked_at;    /* the tick of the last refusal */
-    bool is_refused;      /* and none was granted since */
+    uint32_t want_pages;    /* of the next lease */
+    uint32_t pause_ticks;   /* how long not to ask after the next refusal */
+    uint32_t asked_at;      /* the tick of the last refusal */
+    bool is_refused;        /* and none was granted since */
+    uint32_t refused_pages; /* the least that was refused since; less may be asked for at once */
 };
 
 /** kmem__cache_init() - without a lease */

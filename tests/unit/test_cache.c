@@ -123,6 +123,25 @@ static void test_take_pauses_longer_after_each_refusal(void **state)
     assert_int_equal(lender->n_asked, n_asked + 1);
 }
 
+static void test_take_asks_for_less_than_was_refused_at_once(void **state)
+{
+    (void)state;
+    struct taken taken;
+    lender->is_refusing = true;
+    assert_int_equal(kmem__cache_take(cache, 100, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__cache_take(cache, 100, &taken), CACHE_E_NONE);
+    assert_int_equal(lender->n_asked, 1); /* not that again */
+    assert_int_equal(kmem__cache_take(cache, 10, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__cache_take(cache, 10, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__cache_take(cache, 50, &taken), CACHE_E_NONE);
+    assert_int_equal(lender->n_asked, 2);
+    lender->is_refusing = false;
+    (void)take(9);
+    assert_int_equal(lender->n_asked, 3);
+    (void)take(100); /* there is some again */
+    assert_int_equal(lender->n_asked, 4);
+}
+
 /* Random takes, gives and revocations: no page is in two runs, none that is taken is revoked. */
 static void test_cache_against_a_naive_model(void **state)
 {
@@ -179,6 +198,7 @@ int main(void)
         TEST(test_take_joins_runs_that_lie_together),
         TEST(test_take_asks_again_when_pages_were_revoked),
         TEST(test_take_pauses_longer_after_each_refusal),
+        TEST(test_take_asks_for_less_than_was_refused_at_once),
         TEST(test_cache_against_a_naive_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
