@@ -38,6 +38,7 @@ struct client {
     enum client_state client_state;
     bool connected; /* false while it lives on without its connection */
     bool left;      /* ended by saying so */
+    bool lost;      /* LIVE, and its ledger is not: it keeps what it has, and gets no more */
     uint32_t slot;
     uint32_t generation; /* another number for every tenant of the slot */
     uint32_t born;       /* tick */
@@ -70,6 +71,7 @@ enum {
     CLIENTS_E_ENDING,  /* core_join(): what the process held before is being taken back */
     CLIENTS_E_TWICE,   /* core_join(): the process is a client over another connection */
     CLIENTS_E_GONE,    /* core_resume(): the process is no client, or none any more */
+    CLIENTS_E_LOST,    /* core_resume(): its ledger was lost */
     CLIENTS_E_DENIED,  /* core_resume(): it is one with another nonce */
     CLIENTS_E_CORRUPT, /* clients_check() */
 };

@@ -124,6 +124,9 @@ int core_resume(struct core *core, const struct client_identity *identity, uint6
     if (client->nonce != nonce) {
         return CLIENTS_E_DENIED;
     }
+    if (client->lost) {
+        return CLIENTS_E_LOST;
+    }
     client->connected = true;
     *ret_client = client;
     return 0;

@@ -21,6 +21,12 @@
 #include "daemon/told.h"
 #include "proto/attributes.h"
 
+/**
+ * core_watch_fn - see to it that the end of a process will be told: core_end()
+ * Return: 0; CLIENTS_E_GONE: it has ended; or a negative errno: it can not be found out now.
+ */
+typedef int (*core_watch_fn)(uint32_t slot, const struct client_identity *identity, void *user);
+
 struct core_config {
     const char *segment_name; /* borrowed for the core's life */
     uint32_t n_pages;
@@ -34,6 +40,8 @@ struct core_config {
     void *told_user;
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
     void *alive_user;
+    core_watch_fn watch; /* is asked by recover(); NULL: nobody lives whose ledger is lost */
+    void *watch_user;
 };
 
 /* See report.h. */
@@ -110,7 +118,7 @@ KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *ide
 
 /**
  * core_resume() - a process comes back as the client it still is
- * Return: 0, CLIENTS_E_GONE, or CLIENTS_E_DENIED if that client has another nonce.
+ * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if that client has another nonce.
  */
 KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *identity,
                               uint64_t nonce, struct client **ret_client);

@@ -15,8 +15,8 @@ void depot_put_segment(const struct files *files)
 void depot_put_client(const struct files *files, uint32_t slot)
 {
     char name[FILES_NAME_BYTES];
-    notify_store(files_name("ledger", slot, name), files->ledger_fds[slot]);
     notify_store(files_name("pidfd", slot, name), files->pidfds[slot]);
+    notify_store(files_name("ledger", slot, name), files->ledger_fds[slot]);
 }
 
 void depot_remove_client(uint32_t slot)
@@ -29,7 +29,7 @@ void depot_remove_client(uint32_t slot)
 void depot_empty(const struct files *files)
 {
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
-        if (files->ledger_fds[slot] >= 0) {
+        if (files_has(files, slot)) {
             depot_remove_client(slot);
         }
     }

@@ -95,6 +95,12 @@ static int refuse_join(const struct core *core, int why, struct reply *reply)
                     "this process is no client of segment \"%s\" any more",
                     core->config.segment_name);
         break;
+    case CLIENTS_E_LOST:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE,
+                    "the ledger of this process was lost with the keeper of segment \"%s\": it "
+                    "keeps what it has until it ends, and can have no more",
+                    core->config.segment_name);
+        break;
     case CLIENTS_E_DENIED:
         reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED,
                     "the client that this process is has another nonce");

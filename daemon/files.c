@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +69,11 @@ void files_fini(struct files *files)
     free(files->pidfds);
     files->ledger_fds = NULL;
     files->pidfds = NULL;
+}
+
+bool files_has(const struct files *files, uint32_t slot)
+{
+    return files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0;
 }
 
 void files_drop(struct files *files, uint32_t slot)

@@ -14,6 +14,7 @@
 #ifndef DAEMON_FILES_H
 #define DAEMON_FILES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/attributes.h"
@@ -44,6 +45,9 @@ KMEM_MUST_USE int files_take(struct files *files);
 
 /** files_keep() - a client's; what the slot had before is closed */
 void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd);
+
+/** files_has() - whether there is anything of a slot's client */
+bool files_has(const struct files *files, uint32_t slot);
 
 /** files_drop() - close a client's; nothing if it has none */
 void files_drop(struct files *files, uint32_t slot);

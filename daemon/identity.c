@@ -91,11 +91,11 @@ int identity_read(int fd, struct client_identity *ret_identity)
     return 0;
 }
 
-static int pidfd_by_pid(const struct client_identity *identity)
+int identity_open(const struct client_identity *identity)
 {
     const int pidfd = (int)syscall(SYS_pidfd_open, (pid_t)identity->pid, 0);
     if (pidfd < 0) {
-        return -errno;
+        return -errno; /* ESRCH, if there is no such process */
     }
     uint64_t start_time;
     int r = start_time_read(identity->pid, &start_time);
@@ -116,7 +116,21 @@ int identity_pidfd(int fd, const struct client_identity *identity)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &pidfd_bytes) == 0) {
         return pidfd; /* close-on-exec, says the kernel */
     }
-    return errno == ENOPROTOOPT ? pidfd_by_pid(identity) : -errno;
+    return errno == ENOPROTOOPT ? identity_open(identity) : -errno;
+}
+
+int identity_pid_of(int pidfd, long *ret_pid)
+{
+    char file[32];
+    char text[1024];
+    (void)snprintf(file, sizeof(file), "fdinfo/%d", pidfd); /* fits */
+    const int r = proc_read((uint32_t)getpid(), file, text, sizeof(text));
+    if (r) {
+        return r;
+    }
+    const char *line = strstr(text, "Pid:");
+    *ret_pid = line ? strtol(line + strlen("Pid:"), NULL, 10) : 0;
+    return 0;
 }
 
 bool identity_may_join(int fd, const struct client_identity *identity, bool has_group, gid_t group)

@@ -28,6 +28,19 @@ KMEM_MUST_USE int identity_read(int fd, struct client_identity *ret_identity);
 KMEM_MUST_USE int identity_pidfd(int fd, const struct client_identity *identity);
 
 /**
+ * identity_open() - the same by pid and start time, without a connection
+ * Return: the descriptor, or a negative errno: -ESRCH if the process is gone.
+ */
+KMEM_MUST_USE int identity_open(const struct client_identity *identity);
+
+/**
+ * identity_pid_of() - whose descriptor it is
+ * @ret_pid:  -1: it has ended, and was waited for; 0: it has no pid that is visible here
+ * Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int identity_pid_of(int pidfd, long *ret_pid);
+
+/**
  * identity_may_join() - whether the process may use the segment
  *
  * Root, the daemon's own user, and the members of `group` if there is one. A user that the kernel

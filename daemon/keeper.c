@@ -205,6 +205,9 @@ static void server_message(struct keeper *keeper, const struct control_message *
         break;
     case CONTROL_KEEP:
         if (is_slot && message->n_fds == 2) {
+            if (files_has(keeper->files, message->slot)) {
+                depot_remove_client(message->slot); /* the server could not say that it ended */
+            }
             files_keep(keeper->files, message->slot, message->fds[0], message->fds[1]);
             KMEM_CRASH_POINT("keeper.kept");
             depot_put_client(keeper->files, message->slot);
@@ -212,7 +215,7 @@ static void server_message(struct keeper *keeper, const struct control_message *
         }
         break;
     case CONTROL_DROP:
-        if (is_slot && keeper->files->ledger_fds[message->slot] >= 0) {
+        if (is_slot && files_has(keeper->files, message->slot)) {
             KMEM_CRASH_POINT("keeper.dropping");
             depot_remove_client(message->slot);
             KMEM_CRASH_POINT("keeper.dropped");

@@ -7,6 +7,7 @@
  *      entries of direct blocks        free lists, totals of clients and reasons
  *      client slots                    the table of clients, unused slots
  *      states in clients' ledgers      which leased pages were never theirs, or no longer
+ *      processes                       whether somebody still uses what a lost ledger told of
  *
  * What is true is believed only as far as it fits together, because all of it was written by a
  * server like this one, in an order that never leaves anything else behind: if something does not
@@ -107,18 +108,46 @@ static int check_state(const struct recovery *recovery)
     return 0;
 }
 
-/* Whoever has no ledger was killed with its server while it joined, or its end is known. */
-static void recover_clients(struct core *core, recover_states_fn states, void *user,
-                            uint64_t now_ms)
+static void recover_clients(struct core *core, recover_states_fn states, void *user)
 {
     clients_recover(&core->clients);
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         client->states = states(client->slot, user);
-        if (!client->states && client->client_state == CLIENT_LIVE) {
+    }
+}
+
+/* Whether a process is there that may be using what its lost ledger told of. */
+static int watch_lost(const struct core *core, const struct client *client)
+{
+    const bool holds_nothing = client->n_blocks == 0 && client->leased_pages == 0;
+    return holds_nothing || !core->config.watch
+               ? CLIENTS_E_GONE
+               : core->config.watch(client->slot, &client->identity, core->config.watch_user);
+}
+
+/*
+ * Whoever has no ledger and holds nothing has had its server killed while it joined. Who holds
+ * something was answered, and its ledger is lost: the keeper was killed before it had it, or had no
+ * descriptor left for it. While such a process lives, no page of its may be another's.
+ */
+static int recover_lost(struct core *core, uint64_t now_ms)
+{
+    struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        if (client->states || client->client_state != CLIENT_LIVE) {
+            continue;
+        }
+        const int r = watch_lost(core, client);
+        if (r < 0) {
+            return r;
+        }
+        client->lost = r == 0;
+        if (!client->lost) {
             core_end(core, client, false, now_ms);
         }
     }
+    return 0;
 }
 
 static int recover_run(const struct recovery *recovery, uint32_t page, uint64_t word)
@@ -178,13 +207,14 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
     }
     KMEM_CRASH_POINT("server.recover.begun");
     alive(core);
-    recover_clients(core, states, user, now_ms);
+    recover_clients(core, states, user);
     KMEM_CRASH_POINT("server.recover.clients");
     alive(core);
     r = obituaries_check(&core->obituaries) ? refuse(&recovery, "of %llu obituaries one is none",
                                                      (unsigned long long)core->obituaries.n_written)
                                             : recover_runs(&recovery);
     KMEM_CRASH_POINT("server.recover.runs");
+    r = r ? r : recover_lost(core, now_ms);
     if (r) {
         core_abandon(core);
     }

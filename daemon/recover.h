@@ -18,7 +18,8 @@
 
 /**
  * recover_states_fn - the mapped states of the ledger of a slot's client
- * Return: NULL if it has none any more: the client ends.
+ * Return: NULL if it has none any more: the client ends, unless it holds something and its process
+ * lives, says config->watch().
  */
 typedef _Atomic uint64_t *(*recover_states_fn)(uint32_t slot, void *user);
 
@@ -34,7 +35,7 @@ enum {
  * @state_base:      a mapping of state_bytes(n_pages), the caller's
  * @states:          is asked for each client; user goes with it
  * @ret_why:         says what does not add up; why_bytes of room
- * Return: 0; -ENOMEM; RECOVER_E_REFUSED. After both of these nothing has to be freed.
+ * Return: 0; a negative errno; RECOVER_E_REFUSED. After both of these nothing has to be freed.
  */
 KMEM_MUST_USE int recover(struct core *core, const struct core_config *config, void *state_base,
                           recover_states_fn states, void *user, uint64_t now_ms, char *ret_why,

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
+#include "daemon/identity.h"
 #include "daemon/log.h"
 #include "daemon/recover.h"
 #include "proto/crash_point.h"
@@ -83,30 +84,90 @@ static void fd_drop(int *fd)
 }
 
 /*
- * A client needs both its files; a slot that has one of them was between two messages to the
- * keeper, before the client was answered or after it was buried. All of them are mapped before
- * anything is concluded: for want of memory nobody is taken for dead. Return: 0 or a negative
- * errno.
+ * Whether a slot's files are those of another process than the one that has it now. So it is after
+ * a keeper that was killed before it heard that the slot had changed hands, if a service manager
+ * has kept what it had heard of. Return: 0, CLIENTS_E_GONE if they are, or a negative errno.
  */
-static int ledgers_take(struct server *server)
+static int files_fit(const struct state_client *stored, int pidfd)
 {
+    /* Relaxed: there is no other server. */
+    const uint64_t pid = atomic_load_explicit(&stored->pid, memory_order_relaxed);
+    const struct client_identity identity = {.pid = (uint32_t)pid,
+                                             .start_time = stored->start_time};
+    long pid_of_files;
+    const int r = identity_pid_of(pidfd, &pid_of_files);
+    if (r || pid == 0 || pid_of_files == 0) {
+        return r;
+    }
+    if (pid_of_files > 0) {
+        return pid_of_files == (long)pid ? 0 : CLIENTS_E_GONE;
+    }
+    const int living_fd = identity_open(&identity);
+    if (living_fd >= 0) {
+        (void)close(living_fd); /* nothing is written through it */
+    }
+    return living_fd >= 0 ? CLIENTS_E_GONE : (living_fd == -ESRCH ? 0 : living_fd);
+}
+
+/* Return: 0, also if the slot's files are of no use and closed; or a negative errno. */
+static int kept_take(struct server *server, const struct state_client *stored, uint32_t slot)
+{
+    int *ledger_fd = &server->files->ledger_fds[slot];
+    int r = files_fit(stored, server->files->pidfds[slot]);
+    if (r < 0) {
+        return r;
+    }
+    if (r == CLIENTS_E_GONE) {
+        fd_drop(ledger_fd);
+        return 0;
+    }
+    r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
+    *ledger_fd = -1; /* the ledgers' */
+    if (r) {
+        log_error("slot %u: its ledger can not be used: %s", slot, strerror(-r));
+    }
+    return r == -EPROTO ? 0 : r;
+}
+
+/*
+ * A client needs both its files; a slot that has one of them was between two messages to the
+ * keeper or to a service manager. All of them are mapped before anything is concluded: for want of
+ * memory nobody is taken for dead. Return: 0 or a negative errno.
+ */
+static int ledgers_take(struct server *server, const struct core_config *config)
+{
+    struct state state;
+    if (state_attach(&state, server->state_base, config->n_pages)) {
+        return 0; /* recover() refuses it */
+    }
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
-        int *ledger_fd = &server->files->ledger_fds[slot];
-        if (*ledger_fd < 0 || server->files->pidfds[slot] < 0) {
+        if (server->files->ledger_fds[slot] < 0 || server->files->pidfds[slot] < 0) {
             continue;
         }
         if (slot % ALIVE_CLIENTS == 0) {
             tether_alive(&server->tether);
         }
-        const int r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
-        *ledger_fd = -1; /* the ledgers' */
+        const int r = kept_take(server, &state.clients[slot], slot);
         if (r) {
-            log_error("slot %u: its ledger can not be used: %s", slot, strerror(-r));
-        }
-        if (r && r != -EPROTO) {
             return r;
         }
     }
+    return 0;
+}
+
+/* core_watch_fn: one without a ledger. Its descriptor is among the files until takeover_watch(). */
+static int watch_lost(uint32_t slot, const struct client_identity *identity, void *user)
+{
+    const struct server *server = user;
+    const int pidfd = identity_open(identity);
+    if (pidfd < 0) {
+        return pidfd == -ESRCH ? CLIENTS_E_GONE : pidfd;
+    }
+    fd_drop(&server->files->pidfds[slot]); /* of another, or the same */
+    server->files->pidfds[slot] = pidfd;
+    log_error("the ledger of process %u (%s) was lost: it keeps what it has until it ends, and can "
+              "have no more",
+              identity->pid, identity->command);
     return 0;
 }
 
@@ -120,9 +181,12 @@ static int core_recover(struct server *server, const struct core_config *config)
 {
     char why[256];
     const struct now before = server_now();
-    int r = ledgers_take(server);
+    struct core_config watching = *config;
+    watching.watch = watch_lost;
+    watching.watch_user = server;
+    int r = ledgers_take(server, config);
     r = r ? r
-          : recover(&server->core, config, server->state_base, states_of, server, before.ms, why,
+          : recover(&server->core, &watching, server->state_base, states_of, server, before.ms, why,
                     sizeof(why));
     if (r > 0) {
         log_error("segment \"%s\" can not be served: its state does not add up: %s",
@@ -178,7 +242,8 @@ static int client_watch(struct server *server, uint32_t slot)
     if (!client || client->slot != slot) {
         ledgers_close(&server->ledgers, slot); /* of one that was buried, or was not answered yet */
     }
-    if (!ledgers_states(&server->ledgers, slot)) {
+    const bool is_lost = client && client->slot == slot && client->lost;
+    if (!ledgers_states(&server->ledgers, slot) && !is_lost) {
         if (files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0) {
             tether_drop(&server->tether, slot);
         }
@@ -186,6 +251,7 @@ static int client_watch(struct server *server, uint32_t slot)
         fd_drop(&files->pidfds[slot]);
         return 0;
     }
+    fd_drop(&files->ledger_fds[slot]); /* of another, if there is one */
     const int pidfd = files->pidfds[slot];
     files->pidfds[slot] = -1; /* the reaper's */
     return reaper_watch(&server->reaper, slot, pidfd);

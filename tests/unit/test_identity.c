@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -313,6 +314,45 @@ static void test_identity_pidfd_that_the_kernel_refuses_is_its_errno(void **stat
     assert_true(fail_end());
 }
 
+static void test_identity_open_compares_the_start_time(void **state)
+{
+    (void)state;
+    struct client_identity identity = read_own();
+
+    const int pidfd = identity_open(&identity);
+    assert_true(pidfd >= 0);
+    assert_false(has_ended(pidfd));
+    assert_int_equal(close(pidfd), 0);
+    identity.start_time++;
+    assert_int_equal(identity_open(&identity), -ESRCH);
+}
+
+static void test_identity_pid_of_is_that_of_the_process_until_it_is_waited_for(void **state)
+{
+    (void)state;
+    long pid = 0;
+    int status;
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        _exit(0);
+    }
+    const int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+    assert_true(pidfd >= 0);
+
+    assert_int_equal(identity_pid_of(pidfd, &pid), 0);
+    assert_int_equal(pid, child);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(identity_pid_of(pidfd, &pid), 0);
+    assert_int_equal(pid, -1);
+    assert_int_equal(identity_pid_of(ends[0], &pid), 0); /* it is nobody's */
+    assert_int_equal(pid, 0);
+    fail_nth("open", 1, EMFILE);
+    assert_int_equal(identity_pid_of(pidfd, &pid), -EMFILE);
+    assert_true(fail_end());
+    assert_int_equal(close(pidfd), 0);
+}
+
 /* -------------------------------------------------------------------------------- may join ---- */
 
 static bool may_join(uid_t uid, gid_t gid, bool has_group, gid_t group)
@@ -383,6 +423,8 @@ int main(void)
         IDENTITY_TEST(test_identity_pidfd_on_an_older_kernel_compares_the_start_time),
         IDENTITY_TEST(test_identity_pidfd_on_an_older_kernel_when_any_call_fails_says_so),
         IDENTITY_TEST(test_identity_pidfd_that_the_kernel_refuses_is_its_errno),
+        IDENTITY_TEST(test_identity_open_compares_the_start_time),
+        IDENTITY_TEST(test_identity_pid_of_is_that_of_the_process_until_it_is_waited_for),
         IDENTITY_TEST(test_identity_may_join_root_and_the_daemons_own_user),
         IDENTITY_TEST(test_identity_may_join_the_members_of_the_group),
         IDENTITY_TEST(test_identity_may_join_of_one_in_too_many_groups_or_none),
