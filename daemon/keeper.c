@@ -59,6 +59,9 @@
 #define END_PATIENCE_MS 30000
 /* 10 ms: a server's death is hardly noticed later, and the processor has something else to do. */
 #define STUMBLE_PAUSE_MS 10
+/* 100, or a second: a fault passes within that, or never; a keeper that waited for ever would start
+   no other server. */
+#define UNHEARD_MAX 100
 /* 100, or some seconds: before the first server was ready somebody waits for it. */
 #define STUMBLES_MAX 100
 #define NEVER UINT64_MAX
@@ -89,6 +92,7 @@ struct keeper {
     bool done;
     int exit_status;
     uint32_t n_unanswered; /* pings */
+    uint32_t n_unheard;    /* tries to hear what a server has left behind that failed */
     uint32_t n_starts;
     uint64_t started_at_ms;
     uint64_t restart_at_ms;
@@ -228,8 +232,8 @@ static void server_message(struct keeper *keeper, const struct control_message *
     control_close_fds(message);
 }
 
-/* Reads all that the server has said. */
-static void server_listen(struct keeper *keeper)
+/* Reads all that the server has said. Return: why it stopped, as control_receive() says it. */
+static int server_listen(struct keeper *keeper)
 {
     struct control_message message;
     int r = control_receive(keeper->server.control_fd, &message);
@@ -244,6 +248,21 @@ static void server_listen(struct keeper *keeper)
     } else if (r != -EAGAIN && r != -EPIPE) {
         keeper_stumble(keeper, "hear the server", -r); /* what it says stays until it is heard */
     }
+    return r;
+}
+
+/* What it has left behind is lost with its socket. Return: whether all of it is heard. */
+static bool server_is_heard(struct keeper *keeper)
+{
+    const int r = server_listen(keeper);
+    if (r == -EPIPE || r == -EAGAIN) {
+        return true;
+    }
+    keeper->n_unheard += r != -EPROTO; /* that one is heard, and there may be more */
+    if (keeper->n_unheard > UNHEARD_MAX) {
+        log_error("what the server has said last can not be heard: %s", strerror(-r));
+    }
+    return keeper->n_unheard > UNHEARD_MAX;
 }
 
 static void server_tell(const struct keeper *keeper, enum control_kind kind)
@@ -309,7 +328,10 @@ static void upgrade_undo(struct keeper *keeper, int status)
 
 static void server_ended(struct keeper *keeper)
 {
-    server_listen(keeper); /* what it has left behind */
+    if (!server_is_heard(keeper)) {
+        return; /* until the next turn */
+    }
+    keeper->n_unheard = 0;
     const bool was_leaving = keeper->leaving;
     const int status = child_wait(&keeper->server);
     KMEM_CRASH_POINT("keeper.server.reaped");
@@ -484,7 +506,7 @@ static void keeper_turn(struct keeper *keeper)
         keeper_stumble(keeper, "wait", errno);
     }
     if (fds[SAID].revents & POLLIN) {
-        server_listen(keeper);
+        (void)server_listen(keeper); /* what is left to hear is told by the next poll() */
     }
     if (fds[ENDED].revents) {
         server_ended(keeper);

@@ -9,13 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
 
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
+#include "tests/system/faults.h"
 #include "tests/system/harness.h"
+#include "tests/system/holder.h"
 #include "tests/system/store.h"
 #include "tests/system/usage.h"
 
@@ -183,10 +186,34 @@ static void test_a_client_for_whose_files_the_keeper_has_no_descriptor_keeps_its
     daemon_stop();
 }
 
+static void test_what_a_dead_server_has_left_behind_is_heard_when_that_is_possible_again(void)
+{
+    struct daemon_end end;
+    faults_begin(FAULT_CALL);
+    if (!faults_start(OPTIONS(NULL), &end)) {
+        fail("status %d: %s", end.exit_status, end.log);
+    }
+    daemon_remember_idle();
+    expect_call(kill(daemon_pid(), SIGSTOP) == 0);
+    struct client holder = holder_start();
+    const struct fault fault = {
+        .role = FAULT_KEEPER, .nth = 1, .for_good = true, .only = SYS_recvmsg};
+    faults_arm(&fault);
+    daemon_signal_server(SIGKILL);
+    expect_call(kill(daemon_pid(), SIGCONT) == 0);
+    expect_soon(faults_n_failed() >= 6, 5000);
+    (void)faults_disarm();
+    holder_expect_held(&holder);
+    expect_log_line("cannot hear the server: .*; trying again");
+    holder_end(&holder);
+    faults_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_a_client_whose_files_the_killed_keeper_had_not_heard_of_keeps_its_pages, 60),
     SYSTEM_TEST(test_files_of_the_former_client_of_a_slot_are_not_taken_for_those_of_the_next, 60),
     SYSTEM_TEST(test_a_client_for_whose_files_the_keeper_has_no_descriptor_keeps_its_pages, 60),
+    SYSTEM_TEST(test_what_a_dead_server_has_left_behind_is_heard_when_that_is_possible_again, 60),
 };
 
 int main(int argc, char **argv)
