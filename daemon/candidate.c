@@ -12,6 +12,22 @@
 #include "daemon/log.h"
 #include "proto/limits.h"
 
+int candidate_self(char *ret_path, size_t path_bytes)
+{
+    static const char deleted[] = " (deleted)";
+    const ssize_t n_bytes = readlink("/proc/self/exe", ret_path, path_bytes - 1);
+    if (n_bytes < 0) {
+        return -errno;
+    }
+    ret_path[n_bytes] = '\0';
+    char *end = strstr(ret_path, deleted);
+    if (end && end[strlen(deleted)] == '\0') {
+        *end = '\0';
+    }
+    const int fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 bool candidate_start(struct candidate *candidate, const char *exe_path, char **argv,
                      const struct files *files)
 {

@@ -8,6 +8,7 @@
 #define DAEMON_CANDIDATE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "daemon/child.h"
 #include "daemon/files.h"
@@ -20,6 +21,12 @@ struct candidate {
 };
 
 #define CANDIDATE_NONE ((struct candidate){.child = CHILD_NONE, .fd = -1})
+
+/**
+ * candidate_self() - the program that this is, and where an upgrade will look for the next one
+ * Return: the descriptor, or a negative errno.
+ */
+KMEM_MUST_USE int candidate_self(char *ret_path, size_t path_bytes);
 
 /**
  * candidate_start() - begin to look at the program at a path; says in the log if that is not to be

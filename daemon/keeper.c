@@ -29,7 +29,6 @@
 #include "daemon/keeper.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -48,6 +47,7 @@
 #include "daemon/depot.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
+#include "daemon/signals.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/text.h"
@@ -84,8 +84,10 @@ struct keeper {
     enum keeper_phase phase;
     struct child server;
     struct candidate candidate;
+    bool kept;       /* the segment was served before, by another keeper's server */
     bool ready;      /* the server is */
     bool ever_ready; /* one was */
+    bool is_patient; /* the service manager was told that it is to wait for no server */
     bool leaving;    /* the server was told to leave: the next is another program */
     bool hung;       /* it did not answer, and was killed */
     bool ending;
@@ -111,6 +113,21 @@ static uint64_t clock_ms(void)
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
+/* Whether nobody can have anything in the segment. */
+static bool keeper_is_empty(const struct keeper *keeper)
+{
+    return !keeper->kept && !keeper->ever_ready;
+}
+
+/* A service manager that waits in vain for the first server would end it all. */
+static void keeper_is_patient(struct keeper *keeper)
+{
+    if (keeper->kept && !keeper->ever_ready && !keeper->is_patient) {
+        keeper->is_patient = true;
+        notify_ready("No server yet on the segment \"%s\" that was kept", keeper->options->name);
+    }
+}
+
 /* The system refuses just now. No segment that was served is given up for that. */
 static void keeper_stumble(struct keeper *keeper, const char *what, int error)
 {
@@ -120,7 +137,8 @@ static void keeper_stumble(struct keeper *keeper, const char *what, int error)
     }
     (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
     keeper->n_stumbles++;
-    if (!keeper->ever_ready && keeper->n_stumbles > STUMBLES_MAX) {
+    keeper_is_patient(keeper);
+    if (keeper_is_empty(keeper) && keeper->n_stumbles > STUMBLES_MAX) {
         keeper->done = true;
         keeper->exit_status = EXIT_SYSTEM;
     }
@@ -154,7 +172,8 @@ static void server_start(struct keeper *keeper)
                               &keeper->files->control_fd, &keeper->server);
     if (r) {
         keeper->phase = KEEPER_WAITING;
-        keeper->restart_at_ms = now_ms + (keeper->ever_ready ? BACKOFF_LAST_MS : STUMBLE_PAUSE_MS);
+        keeper->restart_at_ms =
+            now_ms + (keeper_is_empty(keeper) ? STUMBLE_PAUSE_MS : BACKOFF_LAST_MS);
         keeper_stumble(keeper, "start a server", -r);
         return;
     }
@@ -300,6 +319,7 @@ static void server_crashed(struct keeper *keeper, int status)
               child_describe_end(status, how, sizeof(how)), keeper->hung ? " by the watchdog" : "",
               keeper->ready ? "" : " before it was ready");
     keeper->phase = KEEPER_WAITING;
+    keeper_is_patient(keeper);
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATE) {
         safe_mode(keeper, "the server refused the state of the segment");
     } else if (by_others) {
@@ -326,6 +346,16 @@ static void upgrade_undo(struct keeper *keeper, int status)
     server_start(keeper);
 }
 
+/* Whether there is no other to be started: it has said why, and nothing can be lost by that. */
+static bool server_was_last(const struct keeper *keeper, int status)
+{
+    if (keeper_is_empty(keeper)) {
+        return WIFEXITED(status) || keeper->n_starts > BACKOFF_CRASHES_MAX;
+    }
+    /* Who kept it has it for the program, or the size, that it is of. */
+    return !keeper->ever_ready && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_STATE;
+}
+
 static void server_ended(struct keeper *keeper)
 {
     if (!server_is_heard(keeper)) {
@@ -345,9 +375,7 @@ static void server_ended(struct keeper *keeper)
         server_start(keeper);
     } else if (keeper->former_fd >= 0) {
         upgrade_undo(keeper, status);
-    } else if (!keeper->ever_ready &&
-               (WIFEXITED(status) || keeper->n_starts > BACKOFF_CRASHES_MAX)) {
-        /* It has said why, and there is nothing yet that could be lost. */
+    } else if (server_was_last(keeper, status)) {
         keeper->done = true;
         keeper->exit_status = code != 0 ? code : EXIT_SYSTEM;
     } else {
@@ -523,51 +551,24 @@ static void keeper_turn(struct keeper *keeper)
     keeper_timed(keeper);
 }
 
-static int keeper_signals(void)
-{
-    sigset_t set;
-    (void)sigemptyset(&set);                  /* can not fail */
-    (void)sigaddset(&set, SIGTERM);           /* likewise, for a signal that there is */
-    (void)sigaddset(&set, SIGINT);            /* likewise */
-    (void)sigaddset(&set, SIGHUP);            /* likewise */
-    (void)sigprocmask(SIG_BLOCK, &set, NULL); /* likewise */
-    const int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    return fd < 0 ? -errno : fd;
-}
-
-/* The program that this is, and where an upgrade will look for the next one. */
-static int keeper_program(struct keeper *keeper)
-{
-    static const char deleted[] = " (deleted)";
-    const ssize_t n_bytes =
-        readlink("/proc/self/exe", keeper->exe_path, sizeof(keeper->exe_path) - 1);
-    keeper->exe_fd = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-    if (n_bytes < 0 || keeper->exe_fd < 0) {
-        return -errno;
-    }
-    keeper->exe_path[n_bytes] = '\0';
-    char *end = strstr(keeper->exe_path, deleted);
-    if (end && end[strlen(deleted)] == '\0') {
-        *end = '\0';
-    }
-    return 0;
-}
-
-int keeper_run(const struct options *options, char **argv, struct files *files, struct claim *claim)
+int keeper_run(const struct options *options, char **argv, struct files *files, struct claim *claim,
+               bool kept)
 {
     struct keeper keeper = {
         .options = options,
         .argv = argv,
         .files = files,
         .claim = claim,
+        .kept = kept,
         .former_fd = -1,
         .server = CHILD_NONE,
         .candidate = CANDIDATE_NONE,
         .check_until_ms = NEVER,
     };
-    int r = keeper_program(&keeper);
+    keeper.exe_fd = candidate_self(keeper.exe_path, sizeof(keeper.exe_path));
+    int r = keeper.exe_fd < 0 ? keeper.exe_fd : 0;
     if (r == 0) {
-        keeper.signal_fd = keeper_signals();
+        keeper.signal_fd = signals_open();
         r = keeper.signal_fd < 0 ? keeper.signal_fd : 0;
     }
     if (r) {

@@ -8,6 +8,8 @@
 #ifndef DAEMON_KEEPER_H
 #define DAEMON_KEEPER_H
 
+#include <stdbool.h>
+
 #include "daemon/claim.h"
 #include "daemon/files.h"
 #include "daemon/options.h"
@@ -18,9 +20,10 @@
  * @argv:   what the server is started with
  * @files:  segment, state, clock and listener at least; the keeper's from now on
  * @claim:  of the path; released at the end
+ * @kept:   the files were served before: clients may have something in the segment
  * Return: the process's exit status.
  */
 KMEM_MUST_USE int keeper_run(const struct options *options, char **argv, struct files *files,
-                             struct claim *claim);
+                             struct claim *claim, bool kept);
 
 #endif

@@ -158,7 +158,7 @@ static int keeper_main(const struct options *options, char **argv, struct files 
         claim_release(&claim);
         return r;
     }
-    return keeper_run(options, argv, files, &claim);
+    return keeper_run(options, argv, files, &claim, kept);
 }
 
 /* The process that the keeper has started. */

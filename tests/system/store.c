@@ -18,6 +18,7 @@ static struct {
     int fds[STORE_MAX];
     char names[STORE_MAX][32];
     unsigned int n_fds;
+    unsigned int n_ready; /* times it was told READY=1 */
     char path[100];
 } store;
 
@@ -48,6 +49,7 @@ static void store_notified(const char *text, int fd)
 {
     char name[32] = "";
     const char *const at = strstr(text, "FDNAME=");
+    store.n_ready += strstr(text, "READY=1") != NULL;
     if (at != NULL) {
         (void)sscanf(at, "FDNAME=%31[^\n]", name);
     }
@@ -95,12 +97,19 @@ unsigned int store_count(void)
     return store.n_fds;
 }
 
+unsigned int store_count_ready(void)
+{
+    store_read();
+    return store.n_ready;
+}
+
 void store_close(void)
 {
     for (unsigned int i = 0; i < store.n_fds; i++) {
         (void)close(store.fds[i]);
     }
     store.n_fds = 0;
+    store.n_ready = 0;
     (void)close(store.socket_fd);
 }
 

@@ -18,6 +18,9 @@ void store_close(void);
 /** store_count() - read what was told meanwhile. Return: how many descriptors are kept. */
 unsigned int store_count(void);
 
+/** store_count_ready() - the same. Return: how often READY=1 was among it. */
+unsigned int store_count_ready(void);
+
 /** store_setting() - of a daemon that is given what is kept; valid until the store changes */
 struct daemon_setting store_setting(void);
 

@@ -14,6 +14,7 @@
 #include "tests/system/harness.h"
 #include "tests/system/holder.h"
 #include "tests/system/store.h"
+#include "tests/system/trouble.h"
 #include "tests/system/usage.h"
 
 static void test_the_supervisors_store_brings_everything_back(void)
@@ -142,6 +143,43 @@ static void test_a_store_that_another_layout_refuses_is_there_for_the_former_pro
     store_close();
 }
 
+/* The first server of the next keeper meets the trouble; what was kept is not given up for that. */
+static void fail_once(const char *trouble, const char *how)
+{
+    if (!KMEMD_WITH_SYSTEMD) {
+        harness_skip("kmemd was built without libsystemd");
+    }
+    store_open();
+    trouble_prepare();
+    struct client client = kill_a_kept_daemon();
+    expect_equal(store_count_ready(), 1);
+    struct daemon_setting kept = store_setting();
+    kept.program = harness_program("kmemd_troubled");
+    trouble_arm(trouble);
+    daemon_start_as(&kept, OPTIONS(NULL));
+    expect_true(trouble_is_met());
+    expect_log_line(how);
+    /* At once, and again by the server that is ready: else it might be given up meanwhile. */
+    expect_soon(store_count_ready() == 3, 2000);
+    holder_expect_held(&client);
+    client_tell(&client, 0);
+    client_end(&client);
+    expect_soon(usage_take().clients == 0, 2000);
+    stop_and_read();
+    expect_equal(store_count(), 0);
+    store_close();
+}
+
+static void test_a_first_server_that_ends_before_it_is_ready_costs_no_kept_segment(void)
+{
+    fail_once(TROUBLE_START_EXITS, "ended with status 99 before it was ready; the next one goes");
+}
+
+static void test_a_first_server_that_crashes_before_it_is_ready_costs_no_kept_segment(void)
+{
+    fail_once(TROUBLE_START_ABORTS, "killed by signal 6 .* before it was ready; the next one goes");
+}
+
 /* The way to another size: whatever was in the segment is given up. */
 static void test_a_daemon_that_was_stopped_may_come_back_with_another_size(void)
 {
@@ -167,6 +205,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_a_store_with_a_segment_of_another_size_is_refused_with_78, 20),
     SYSTEM_TEST(test_a_store_that_is_refused_for_its_size_is_there_for_the_old_size, 40),
     SYSTEM_TEST(test_a_store_that_another_layout_refuses_is_there_for_the_former_program, 40),
+    SYSTEM_TEST(test_a_first_server_that_ends_before_it_is_ready_costs_no_kept_segment, 40),
+    SYSTEM_TEST(test_a_first_server_that_crashes_before_it_is_ready_costs_no_kept_segment, 40),
     SYSTEM_TEST(test_a_daemon_that_was_stopped_may_come_back_with_another_size, 40),
 };
 

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * signals.h - the signals that are for the keeper, as something to read
+ */
+#ifndef DAEMON_SIGNALS_H
+#define DAEMON_SIGNALS_H
+
+#include "proto/attributes.h"
+
+/** signals_open() - SIGTERM, SIGINT and SIGHUP. Return: a signalfd, or a negative errno. */
+KMEM_MUST_USE int signals_open(void);
+
+#endif
