@@ -89,6 +89,24 @@ void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd)
     files->pidfds[slot] = pidfd;
 }
 
+bool files_has_leftovers(const struct files *files)
+{
+    bool has_any = files->state_fd >= 0 || files->clock_fd >= 0;
+    for (uint32_t slot = 0; slot < CLIENTS_MAX && !has_any; slot++) {
+        has_any = files_has(files, slot);
+    }
+    return has_any && files->segment_fd < 0;
+}
+
+void files_drop_leftovers(struct files *files)
+{
+    fd_close(&files->state_fd);
+    fd_close(&files->clock_fd);
+    for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
+        files_drop(files, slot);
+    }
+}
+
 const char *files_name(const char *kind, uint32_t slot, char *buffer)
 {
     (void)snprintf(buffer, FILES_NAME_BYTES, "%s-%u", kind, slot); /* fits */

@@ -52,6 +52,12 @@ bool files_has(const struct files *files, uint32_t slot);
 /** files_drop() - close a client's; nothing if it has none */
 void files_drop(struct files *files, uint32_t slot);
 
+/** files_has_leftovers() - whether there is what belongs to a segment, but no segment */
+bool files_has_leftovers(const struct files *files);
+
+/** files_drop_leftovers() - close it; a listener is of use without it */
+void files_drop_leftovers(struct files *files);
+
 /** files_name() - "ledger-7". Return: buffer, FILES_NAME_BYTES. */
 const char *files_name(const char *kind, uint32_t slot, char *buffer);
 #define FILES_NAME_BYTES 24

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/claim.h"
+#include "daemon/depot.h"
 #include "daemon/files.h"
 #include "daemon/keeper.h"
 #include "daemon/ledgers.h"
@@ -137,10 +138,22 @@ static int files_check(const struct files *files, const struct options *options)
     return 0;
 }
 
+/* Whether there is a segment to go on with; else there is nothing but the listener afterwards. */
+static bool files_are_kept(struct files *files)
+{
+    if (files_has_leftovers(files)) {
+        log_warning("of the files of a segment that was kept the segment is missing: the last "
+                    "keeper was killed while it gave or took them; a new segment is made");
+        depot_empty(files);
+        files_drop_leftovers(files);
+    }
+    return files->segment_fd >= 0;
+}
+
 /* The process that was started. */
 static int keeper_main(const struct options *options, char **argv, struct files *files)
 {
-    const bool kept = files->segment_fd >= 0 || files->state_fd >= 0;
+    const bool kept = files_are_kept(files);
     struct claim claim;
     int r = claim_take(&claim, options);
     if (r == 0) {

@@ -84,6 +84,60 @@ static void test_a_keeper_is_killed_at_each_point_of_its_start(void)
     expect_true(armed_has_fired());
 }
 
+static bool has_ended(pid_t pid)
+{
+    siginfo_t info = {.si_pid = 0};
+    expect_call(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
+    (void)store_count(); /* or the queue to the supervisor fills up */
+    return info.si_pid == pid;
+}
+
+/* With whatever the supervisor has: everything works, and all of it can be kept. */
+static void expect_next_keeper(void)
+{
+    struct daemon_setting setting = store_setting();
+    setting.program = program();
+    daemon_start_as(&setting, OPTIONS(NULL));
+    expect_usage(0, 0);
+    struct client client = holder_start();
+    expect_soon(store_count() == 6, 2000); /* each file once */
+    holder_expect_held(&client);
+    holder_end(&client);
+    expect_call(kill(daemon_pid(), SIGTERM) == 0);
+    expect_soon(has_ended(daemon_pid()), 5000);
+    daemon_stop(); /* a second SIGTERM is nothing to one that has ended */
+    expect_equal(store_count(), 0);
+    store_close();
+}
+
+static const struct moment moments_of_storing[] = {
+    {"keeper.ready", 1, "the supervisor has nothing", NULL},
+    {"keeper.storing", 1, "it has the state", NULL},
+    {"keeper.storing", 2, "it has the clock, too", NULL},
+    {"keeper.storing", 3, "it has all but the segment", NULL},
+};
+
+static void test_a_keeper_is_killed_while_it_gives_its_supervisor_the_files(void)
+{
+    if (!KMEMD_WITH_SYSTEMD) {
+        harness_skip("kmemd was built without libsystemd");
+    }
+    for (size_t i = 0; i < sizeof(moments_of_storing) / sizeof(moments_of_storing[0]); i++) {
+        armed_begin();
+        arm(&moments_of_storing[i]);
+        store_open();
+        struct daemon_setting setting = store_first_setting();
+        setting.program = program();
+        const struct daemon_end end =
+            daemon_try(&setting, OPTIONS("--name", "test", "--size", "16MiB", "--socket",
+                                         harness_path("test.sock")));
+        expect_equal(end.exit_status, 128 + SIGKILL);
+        expect_fired(&moments_of_storing[i]);
+        expect_equal(store_count(), i);
+        expect_next_keeper();
+    }
+}
+
 /* ----------------------------------------------------------------------------- while it is ---- */
 
 /* Comes and goes; whatever its calls return, they return. */
@@ -125,20 +179,14 @@ static void upgrade(struct client *guest)
 
 static const struct moment moments_of_life[] = {
     {"keeper.kept", 2, "a client's files kept, supervisor not told", guest_comes},
+    {"keeper.keeping", 2, "the supervisor has a client's pidfd, not its ledger", guest_comes},
     {"keeper.dropping", 1, "a client has ended, its files still kept", guest_dies},
+    {"keeper.forgetting", 1, "the supervisor has a former client's pidfd only", guest_dies},
     {"keeper.dropped", 1, "a client's files dropped by the supervisor only", guest_dies},
     {"keeper.server.reaped", 1, "the server has died, no other is started", server_dies},
     {"keeper.server.started", 2, "the next server started", server_dies},
     {"keeper.upgrading", 1, "the next program checked, the server not told", upgrade},
 };
-
-static bool has_ended(pid_t pid)
-{
-    siginfo_t info = {.si_pid = 0};
-    expect_call(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
-    (void)store_count(); /* or the queue to the supervisor fills up */
-    return info.si_pid == pid;
-}
 
 static void guest_goes(struct client *guest)
 {
@@ -193,15 +241,42 @@ static void test_a_keeper_is_killed_at_each_point_of_its_life(void)
 
 /* ------------------------------------------------------------------------------ at its end ---- */
 
-static const struct moment moment_of_end = {"keeper.ending", 1, "all taken back, socket there",
-                                            NULL};
+static const struct moment moments_of_end[] = {
+    {"keeper.ending", 1, "all taken back, socket there", NULL},
+    {"keeper.emptying", 1, "the supervisor has all but the segment", NULL},
+    {"keeper.emptying", 2, "it has the clock and the listener", NULL},
+    {"keeper.emptying", 3, "it has the listener", NULL},
+};
 
+static void test_a_keeper_is_killed_at_each_point_of_its_end(void)
+{
+    if (!KMEMD_WITH_SYSTEMD) {
+        harness_skip("kmemd was built without libsystemd");
+    }
+    for (size_t i = 0; i < sizeof(moments_of_end) / sizeof(moments_of_end[0]); i++) {
+        armed_begin();
+        store_open();
+        struct daemon_setting setting = store_first_setting();
+        setting.program = program();
+        daemon_start_as(&setting, OPTIONS(NULL));
+        expect_soon(store_count() == 4, 2000);
+        arm(&moments_of_end[i]);
+        expect_call(kill(daemon_pid(), SIGTERM) == 0);
+        expect_soon(has_ended(daemon_pid()), 5000);
+        expect_fired(&moments_of_end[i]);
+        daemon_kill(); /* it is dead: reaps it */
+        expect_equal(store_count(), 4 - i);
+        expect_next_keeper();
+    }
+}
+
+/* Without a supervisor. */
 static void test_a_keeper_is_killed_at_the_point_of_its_end(void)
 {
     const struct daemon_setting setting = {.program = program()};
     armed_begin();
     daemon_start_as(&setting, OPTIONS(NULL));
-    arm(&moment_of_end);
+    arm(&moments_of_end[0]);
     expect_call(kill(daemon_pid(), SIGTERM) == 0);
     expect_soon(armed_has_fired(), 5000);
     daemon_kill();
@@ -212,7 +287,9 @@ static void test_a_keeper_is_killed_at_the_point_of_its_end(void)
 
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_a_keeper_is_killed_at_each_point_of_its_start, 60),
+    SYSTEM_TEST(test_a_keeper_is_killed_while_it_gives_its_supervisor_the_files, 60),
     SYSTEM_TEST(test_a_keeper_is_killed_at_each_point_of_its_life, 60),
+    SYSTEM_TEST(test_a_keeper_is_killed_at_each_point_of_its_end, 60),
     SYSTEM_TEST(test_a_keeper_is_killed_at_the_point_of_its_end, 20),
 };
 

@@ -231,6 +231,36 @@ static void test_files_keep_replaces_what_the_slot_had(void **state)
     assert_int_equal(files.ledger_fds[5], -1);
 }
 
+static void test_files_has_leftovers_without_a_segment_only(void **state)
+{
+    (void)state;
+    assert_false(files_has_leftovers(&files));
+    files.listener_fd = named("listener");
+    assert_false(files_has_leftovers(&files));
+    keep(7);
+    assert_true(files_has_leftovers(&files));
+    files.state_fd = named("state");
+    files.clock_fd = named("clock");
+    assert_true(files_has_leftovers(&files));
+    files.segment_fd = named("segment");
+    assert_false(files_has_leftovers(&files));
+}
+
+static void test_files_drop_leftovers_leaves_the_listener(void **state)
+{
+    (void)state;
+    files.listener_fd = named("listener");
+    const unsigned n_listening = count_fds();
+    files.state_fd = named("state");
+    keep(7);
+
+    files_drop_leftovers(&files);
+
+    assert_false(files_has_leftovers(&files));
+    assert_int_equal(count_fds(), n_listening);
+    assert_true(is_named(files.listener_fd, "listener"));
+}
+
 #define FILES_TEST(test) cmocka_unit_test_setup_teardown(test, files_setup, files_teardown)
 
 int main(int argc, char **argv)
@@ -243,6 +273,8 @@ int main(int argc, char **argv)
         FILES_TEST(test_files_take_of_anothers_is_0),
         FILES_TEST(test_files_take_of_nonsense_is_EPROTO),
         FILES_TEST(test_files_keep_replaces_what_the_slot_had),
+        FILES_TEST(test_files_has_leftovers_without_a_segment_only),
+        FILES_TEST(test_files_drop_leftovers_leaves_the_listener),
     };
     if (argc > 1 && strcmp(argv[1], "take") == 0) {
         const int n_clients = take_all();
