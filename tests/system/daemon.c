@@ -47,6 +47,7 @@ static struct {
     unsigned int fds_at_start;
     uint64_t memory_kib_at_start;
     uint64_t free_bytes_at_start;
+    bool may_crash;
 } served;
 
 /* -------------------------------------------------------------------------- processes ---- */
@@ -260,6 +261,31 @@ void daemon_start(const char *option, ...)
     daemon_start_as(&(struct daemon_setting){.max_fds = 0}, options);
 }
 
+void daemon_expect_crashes(void)
+{
+    served.may_crash = true;
+}
+
+/* Line by line: the log of a long test is longer than what daemon_log() keeps of it. */
+static void expect_no_crash(void)
+{
+    FILE *const log = fopen(harness_path("kmemd.log"), "re");
+    char line[1024];
+    while (log != NULL && fgets(line, sizeof(line), log) != NULL) {
+        if (strstr(line, "runtime error:") != NULL || strstr(line, "Sanitizer") != NULL) {
+            fail("a sanitizer has found something: %s", line);
+        }
+        if (!served.may_crash && strstr(line, "server ") != NULL &&
+            harness_matches(line, "server (was killed by signal (4|6|7|8|11) |"
+                                  "ended with status [1-9])")) {
+            fail("a server has crashed: %s", line);
+        }
+    }
+    if (log != NULL) {
+        (void)fclose(log);
+    }
+}
+
 int daemon_try_stop(void)
 {
     const int timeout_ms = HARNESS_SANITIZED ? 6 * STOP_TIMEOUT_MS : STOP_TIMEOUT_MS;
@@ -276,7 +302,7 @@ void daemon_stop(void)
     expect_equal(end_process(&served.process, timeout_ms), 0);
     expect_text(rest, "");
     expect_equal(access(served.socket, F_OK), -1);
-    expect_true(!harness_matches(daemon_log(), "runtime error:|Sanitizer"));
+    expect_no_crash();
 }
 
 void daemon_signal_server(int signal_number)
@@ -297,6 +323,7 @@ void daemon_kill_server(void)
 void daemon_crash_on_and_on(void)
 {
     const uint64_t until_us = harness_now_us() + 30000000;
+    daemon_expect_crashes();
     while (!harness_matches(daemon_log(), "safe mode")) {
         expect_true(harness_now_us() < until_us);
         const pid_t server = daemon_server_pid();
@@ -311,6 +338,7 @@ void daemon_kill(void)
 {
     expect_call(kill(served.process.pid, SIGKILL) == 0);
     expect_equal(end_process(&served.process, STOP_TIMEOUT_MS), 128 + SIGKILL);
+    expect_no_crash(); /* the next daemon begins another log */
 }
 
 pid_t daemon_pid(void)

@@ -40,13 +40,25 @@ void daemon_start_as(const struct daemon_setting *setting, const char *const *op
 /** daemon_remember_idle() - take how it looks now for how it looks when idle */
 void daemon_remember_idle(void);
 
-/** daemon_stop() - SIGTERM; wants exit status 0 in 5 s, the socket gone, nothing more on stdout */
+/** daemon_expect_crashes() - of this test's servers some end by themselves, which is meant */
+void daemon_expect_crashes(void);
+
+/**
+ * daemon_stop() - SIGTERM; wants exit status 0 in 5 s, the socket gone, nothing more on stdout
+ *
+ * Wants that no server has ended by itself, unless that is expected: the keeper would have started
+ * another, and the test would see nothing of it.
+ */
 void daemon_stop(void);
 
 /** daemon_try_stop() - SIGTERM. Return: the exit status; -1: it had to be killed after 5 s. */
 int daemon_try_stop(void);
 
-/** daemon_kill() - SIGKILL to the keeper: nothing is cleaned up. daemon_start() may follow. */
+/**
+ * daemon_kill() - SIGKILL to the keeper: nothing is cleaned up. daemon_start() may follow.
+ *
+ * Of servers it wants the same as daemon_stop().
+ */
 void daemon_kill(void);
 
 /** daemon_kill_server() - SIGKILL to the server, and wait until there is another */

@@ -224,6 +224,7 @@ void faults_begin(enum fault_kind kind)
     expect_call(plan != MAP_FAILED);
     (void)close(fd);
     plan->fault.kind = kind;
+    daemon_expect_crashes(); /* a server that can not go on ends */
     /* What LeakSanitizer does at the end would be counted. */
     (void)snprintf(options, sizeof(options), "%s:detect_leaks=0", given != NULL ? given : "");
     (void)setenv("ASAN_OPTIONS", options, 1);

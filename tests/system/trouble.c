@@ -3,8 +3,10 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 
 void trouble_prepare(void)
@@ -15,6 +17,9 @@ void trouble_prepare(void)
 /* By rename, so that nobody finds half of it. */
 void trouble_arm(const char *trouble)
 {
+    if (strcmp(trouble, TROUBLE_START_ABORTS) == 0 || strcmp(trouble, TROUBLE_START_EXITS) == 0) {
+        daemon_expect_crashes();
+    }
     char fresh[256];
     (void)snprintf(fresh, sizeof(fresh), "%s", harness_path("trouble.new"));
     FILE *const file = fopen(fresh, "we");
