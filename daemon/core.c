@@ -154,21 +154,19 @@ static bool reap_note_told(const struct direct_block *block, void *user)
 
 /*
  * Reads what a lease of an ended client says of its blocks, one last time, as far as the budget
- * goes. Pages before core->reap_at have been read: by an earlier step, or with a slab that began in
- * the run before. Return: whether the run is read.
+ * goes. Pages before core->reap_at have been read by an earlier step. Return: whether the run is
+ * read.
  */
 static bool reap_read(struct core *core, const struct client *client, uint32_t page, uint32_t end,
                       uint32_t budget, uint32_t *spent)
 {
     const struct seg_off all = {0};
-    /* What begins in this run may end in the next, which is the client's as well. */
-    const uint32_t behind = leases_end(&core->leases, page);
     uint32_t at = page > core->reap_at ? page : core->reap_at;
     bool goes_on = at < end;
     /* However small the budget is, each step reads some. */
     while (goes_on) {
         const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
-        const struct seg_off stopped = told_walk_run(&core->told, client, &at, until, behind, all,
+        const struct seg_off stopped = told_walk_run(&core->told, client, &at, until, end, all,
                                                      reap_note_told, &core->obituaries, spent);
         KMEM_ASSERT(stopped.bytes == 0);
         goes_on = at < end && *spent < budget;

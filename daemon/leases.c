@@ -6,6 +6,7 @@
  *
  *      grant:   client's intent       says where the lease will be: clients.h
  *               page word LEASED      nobody may use it: taken back by a restart
+ *               leases beside it      become one run with it
  *               states FREE           the client may take the pages
  *      revoke:  states REVOKED        nobody may take them; the table still says leased
  *               page word FREE        they are free
@@ -93,6 +94,7 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
     KMEM_CRASH_POINT("server.lease.intended");
     pages_take(pages, page, granted, PAGE_LEASED, client->slot);
     KMEM_CRASH_POINT("server.lease.committed");
+    pages_join(pages, page);
     client_charge_pages(client, granted);
     leases->n_pages += granted;
     leases->n_grants++;
@@ -220,32 +222,6 @@ void leases_reap(struct leases *leases, struct client *client, uint32_t page)
     pages_give(leases->pages, page);
     client_discharge_pages(client, n_pages);
     leases->n_pages -= n_pages;
-}
-
-static bool run_is_leased_by(const struct pages *pages, uint32_t page, uint32_t slot)
-{
-    uint32_t of_run;
-    return run_is_leased(pages, page, &of_run) && of_run == slot;
-}
-
-uint32_t leases_end(const struct leases *leases, uint32_t page)
-{
-    const struct pages *pages = leases->pages;
-    const uint32_t slot = PAGE_WORD_OWNER(pages_word(pages, page));
-    while (page < pages->state->n_pages && run_is_leased_by(pages, page, slot)) {
-        page = run_end(pages, page);
-    }
-    return page;
-}
-
-uint32_t leases_begin(const struct leases *leases, uint32_t page, uint32_t back_to)
-{
-    const struct pages *pages = leases->pages;
-    const uint32_t slot = PAGE_WORD_OWNER(pages_word(pages, page));
-    while (page > back_to && run_is_leased_by(pages, pages_run_of(pages, page - 1), slot)) {
-        page = pages_run_of(pages, page - 1);
-    }
-    return page;
 }
 
 /* Whether a page is leased to a client that may not take it, and has not. */

@@ -65,16 +65,6 @@ KMEM_MUST_USE int leases_make_room(struct leases *leases, uint32_t n_pages);
 void leases_reap(struct leases *leases, struct client *client, uint32_t page);
 
 /**
- * leases_end() - where the leases of one client end that follow one another from a run on
- *
- * The client does not see where one of its leases ends and its next begins: a slab may lie in both.
- */
-uint32_t leases_end(const struct leases *leases, uint32_t page);
-
-/** leases_begin() - where they begin, but looked for no further back than at `back_to` */
-uint32_t leases_begin(const struct leases *leases, uint32_t page, uint32_t back_to);
-
-/**
  * leases_recover_run() - count the leased run that begins at `page`
  *
  * For the tables after a restart. What a living client was not given in the end, or was being taken

@@ -17,6 +17,7 @@
  *                    word[page]     = owner, k        now both runs exist
  *      give:         word[page]     = FREE, k
  *      join:         word[left]     = FREE, n + k     the right run's word is now inside a run
+ *                    likewise the runs of one owner, if they are leases: pages_join()
  *      split:        word[page + k] = owner, n - k    a page inside a run
  *                    word[page]     = owner, k        two runs of one owner
  *
@@ -163,9 +164,37 @@ static bool run_is_sound(const struct pages *pages, uint32_t page)
     return page_state == PAGE_FREE || page_state == PAGE_DIRECT || page_state == PAGE_LEASED;
 }
 
+/* Whether two neighbouring runs are to be one: both free, or both leased to the same client. */
+static bool runs_are_alike(const struct pages *pages, uint32_t page, uint32_t other)
+{
+    const uint64_t kind = pages_word(pages, page) & UINT32_MAX; /* state and owner */
+    return kind == (pages_word(pages, other) & UINT32_MAX) &&
+           (PAGE_WORD_STATE(kind) == PAGE_FREE || PAGE_WORD_STATE(kind) == PAGE_LEASED);
+}
+
+/*
+ * Makes a run one with the run before it, if they are alike; neither may be on a list. Return:
+ * where the run begins now.
+ */
+static uint32_t run_join_left(struct pages *pages, uint32_t page)
+{
+    struct state *state = pages->state;
+    const uint32_t left = pages->left[page];
+    if (page == 0 || !runs_are_alike(pages, left, page)) {
+        return page;
+    }
+    const uint64_t word = pages_word(pages, left);
+    const uint32_t length = PAGE_WORD_PAGES(word) + run_pages(pages, page);
+    /* Before: neighbouring runs. After: one. */
+    state_commit(state, &state->page_words[left],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), length));
+    start_clear(pages, page);
+    left_set(pages, left);
+    return left;
+}
+
 static int pages_index(struct pages *pages)
 {
-    bool left_was_free = false;
     const uint32_t n_pages = pages->state->n_pages;
     for (uint32_t page = 0; page < n_pages;) {
         const uint32_t length = run_pages(pages, page);
@@ -175,21 +204,15 @@ static int pages_index(struct pages *pages)
         }
         left_set(pages, page);
         start_set(pages, page);
-        if (is_free && left_was_free) {
-            /* Killed between giving a run and joining it: do it now. */
-            const uint32_t left = pages->left[page];
-            bin_remove(pages, left);
-            state_commit(pages->state, &pages->state->page_words[left],
-                         PAGE_WORD(PAGE_FREE, 0, run_pages(pages, left) + length));
-            start_clear(pages, page);
-            left_set(pages, left);
-            bin_insert(pages, left);
-            pages->n_free_pages += length;
-        } else if (is_free) {
-            bin_insert(pages, page);
+        if (is_free && run_is_free(pages, pages->left[page])) {
+            bin_remove(pages, pages->left[page]);
+        }
+        /* Somebody was killed before joining two runs, if there is anything to join. */
+        const uint32_t first = run_join_left(pages, page);
+        if (is_free) {
+            bin_insert(pages, first);
             pages->n_free_pages += length;
         }
-        left_was_free = is_free;
         page += length;
     }
     return 0;
@@ -389,7 +412,7 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
 void pages_give(struct pages *pages, uint32_t page)
 {
     struct state *state = pages->state;
-    uint32_t length = run_pages(pages, page);
+    const uint32_t length = run_pages(pages, page);
     KMEM_ASSERT(!run_is_free(pages, page));
     KMEM_ASSERT(page != 0);
     pages->n_free_pages += length;
@@ -397,24 +420,24 @@ void pages_give(struct pages *pages, uint32_t page)
     /* Before: the owner has the run. After: it is free; the neighbours are not yet joined. */
     state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_FREE, 0, length));
     const uint32_t behind = page + length;
-    uint32_t first = page;
     if (behind < state->n_pages && run_is_free(pages, behind)) {
         bin_remove(pages, behind);
-        start_clear(pages, behind);
-        length += run_pages(pages, behind);
+        (void)run_join_left(pages, behind); /* to this one */
     }
     if (run_is_free(pages, pages->left[page])) {
-        first = pages->left[page];
-        bin_remove(pages, first);
-        start_clear(pages, page);
-        length += run_pages(pages, first);
+        bin_remove(pages, pages->left[page]);
     }
-    if (length != run_pages(pages, first)) {
-        /* Before: neighbouring free runs. After: one. */
-        state_commit(state, &state->page_words[first], PAGE_WORD(PAGE_FREE, 0, length));
+    bin_insert(pages, run_join_left(pages, page));
+}
+
+void pages_join(struct pages *pages, uint32_t page)
+{
+    const uint32_t behind = page + run_pages(pages, page);
+    KMEM_ASSERT(!run_is_free(pages, page));
+    if (behind < pages->state->n_pages) {
+        (void)run_join_left(pages, behind); /* to this one */
     }
-    left_set(pages, first);
-    bin_insert(pages, first);
+    (void)run_join_left(pages, page); /* where it begins is of no interest */
 }
 
 /* Makes two runs of one, of the same owner; the second begins at `page`. */
@@ -501,12 +524,11 @@ int pages_check(const struct pages *pages)
     uint64_t n_free_pages = 0;
     uint32_t n_free_runs = 0;
     uint32_t left = 0;
-    bool left_was_free = false;
     const uint32_t n_pages = pages->state->n_pages;
     for (uint32_t page = 0; page < n_pages;) {
         const uint32_t length = run_pages(pages, page);
         const bool is_free = run_is_free(pages, page);
-        if (!run_is_sound(pages, page) || (is_free && left_was_free)) {
+        if (!run_is_sound(pages, page) || (page != 0 && runs_are_alike(pages, left, page))) {
             return PAGES_E_CORRUPT;
         }
         if (page != 0 && pages->left[page] != left) {
@@ -517,7 +539,6 @@ int pages_check(const struct pages *pages)
         }
         n_free_pages += is_free ? length : 0;
         n_free_runs += is_free;
-        left_was_free = is_free;
         left = page;
         page += length;
     }

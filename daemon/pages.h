@@ -8,7 +8,7 @@
  *
  *      n_free_pages == sum of the lengths of PAGE_FREE runs
  *      sum of the lengths of all runs == n_pages
- *      no two PAGE_FREE runs are neighbours
+ *      no two PAGE_FREE runs are neighbours, nor two PAGE_LEASED runs of one owner
  *      the set bits of `starts` are the first pages of the runs
  *      n_soiled == the set bits of `soiled`
  *      every PAGE_FREE run is on the list of its bin, and no other run is      : pages_check()
@@ -113,6 +113,14 @@ void pages_give(struct pages *pages, uint32_t page);
  * What is left of the run on either side stays its owner's.
  */
 void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages);
+
+/**
+ * pages_join() - make a leased run one with the leases of the same owner beside it
+ *
+ * Whoever walks goes from run to run: however many leases were granted, there are as few runs as
+ * there can be.
+ */
+void pages_join(struct pages *pages, uint32_t page);
 
 /** pages_word() - the word of the run that begins at `page` */
 uint64_t pages_word(const struct pages *pages, uint32_t page);

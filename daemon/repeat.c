@@ -21,6 +21,17 @@ bool repeat_allocated(const struct core *core, const struct client *client, uint
            block.num_bytes == num_bytes;
 }
 
+/* Whether all of these pages are the client's: what was granted in part is taken back by a restart,
+   and leaves a gap. */
+static bool is_leased(const struct pages *pages, const struct client *client, uint32_t page,
+                      uint32_t n_pages)
+{
+    const uint32_t run = pages_run_of(pages, page);
+    const uint64_t word = pages_word(pages, run);
+    return PAGE_WORD_STATE(word) == PAGE_LEASED && PAGE_WORD_OWNER(word) == client->slot &&
+           page - run + n_pages <= PAGE_WORD_PAGES(word);
+}
+
 bool repeat_leased(struct core *core, struct client *client, Kmem__Leased *leased)
 {
     struct intent intent;
@@ -28,8 +39,7 @@ bool repeat_leased(struct core *core, struct client *client, Kmem__Leased *lease
         return false;
     }
     const uint32_t page = (uint32_t)intent.at;
-    const uint64_t granted = PAGE_WORD(PAGE_LEASED, client->slot, intent.n_pages);
-    if (pages_run_of(&core->pages, page) == page && pages_word(&core->pages, page) == granted) {
+    if (is_leased(&core->pages, client, page, intent.n_pages)) {
         leased->page = page;
         leased->n_pages = intent.n_pages;
         return true;

@@ -53,11 +53,9 @@ static struct seg_off walk_lease(const struct core *core, uint32_t slot, uint32_
 }
 
 /* Where slabs may begin that have a block in `page`, which is in the leased run `run`. */
-static uint32_t slabs_begin(const struct core *core, uint32_t run, uint32_t page)
+static uint32_t slabs_begin(uint32_t run, uint32_t page)
 {
-    const uint32_t back_to = page > SLAB_PAGES_MAX ? page - SLAB_PAGES_MAX : 0;
-    const uint32_t begin = leases_begin(&core->leases, run, back_to);
-    return begin > back_to ? begin : back_to;
+    return page - run > SLAB_PAGES_MAX ? page - SLAB_PAGES_MAX : run;
 }
 
 struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budget,
@@ -73,15 +71,14 @@ struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budge
     uint32_t spent = 0;
     while (page < n_pages && spent < budget) {
         const uint64_t word = pages_word(pages, page);
-        uint32_t end = page + PAGE_WORD_PAGES(word);
+        const uint32_t end = page + PAGE_WORD_PAGES(word);
         struct seg_off stopped = {0};
         spent++;
         if (PAGE_WORD_STATE(word) == PAGE_DIRECT && which == WALK_ALL) {
             spent += core->direct.ledger->heads[page].n_carved;
             stopped = direct_walk_run(&core->direct, page, from, each, user);
         } else if (PAGE_WORD_STATE(word) == PAGE_LEASED) {
-            uint32_t at = page > from_page ? page : slabs_begin(core, page, from_page);
-            end = leases_end(&core->leases, page);
+            uint32_t at = page > from_page ? page : slabs_begin(page, from_page);
             stopped =
                 walk_lease(core, PAGE_WORD_OWNER(word), &at, end, from, budget, &spent, each, user);
             if (stopped.bytes == 0 && at < end && spent >= budget) {
@@ -130,10 +127,10 @@ bool walk_find(const struct core *core, struct seg_off off, struct direct_block 
         return false;
     }
     const struct client *client = clients_get(&core->clients, PAGE_WORD_OWNER(word));
-    uint32_t at = slabs_begin(core, run, page);
+    uint32_t at = slabs_begin(run, page);
     const struct seg_off stopped =
         client->states
-            ? told_walk_run(&core->told, client, &at, page + 1, leases_end(&core->leases, run), all,
+            ? told_walk_run(&core->told, client, &at, page + 1, run + PAGE_WORD_PAGES(word), all,
                             sought_compare, &sought, &spent)
             : all;
     return stopped.bytes != 0 && sought.is_found;

@@ -6,10 +6,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "daemon/core.h"
+#include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/fixture.h"
@@ -413,6 +415,38 @@ static void test_core_reap_reads_a_lease_in_steps(void **state)
     assert_int_equal(fixture.last.num_bytes, 50000 * 16);
 }
 
+#define MANY_PAGES 100001
+
+/* Page by page is the worst way to lease: a look at all of them for each takes seconds. */
+static void test_core_reap_of_100000_leases_of_a_page_is_no_more_than_of_one(void **state)
+{
+    (void)state;
+    fixture_fini(&fixture);
+    fixture_init(&fixture, MANY_PAGES, LIMIT);
+    struct client *client = fixture_join(&fixture, 77);
+    (void)fixture_ledger(&fixture, client);
+    bool zero;
+    for (uint32_t i = 1; i < MANY_PAGES; i++) {
+        const uint32_t page = fixture_lease(&fixture, client, 1);
+        assert_true(lease_take(client->states, page, 1, &zero));
+    }
+    end(client);
+
+    const clock_t before = clock();
+    uint32_t n_steps = 0;
+    while (fixture.n_buried == 0) {
+        fixture_reap(&fixture, 5000);
+        n_steps++;
+    }
+    const clock_t spent = clock() - before;
+
+    assert_in_range(n_steps, MANY_PAGES / 5000, 2 * MANY_PAGES / 5000);
+    assert_true(spent < CLOCKS_PER_SEC / 2);
+    assert_int_equal(core_check(core), 0);
+    fixture_fini(&fixture);
+    fixture_init(&fixture, N_PAGES, LIMIT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -435,6 +469,7 @@ int main(void)
         CORE_TEST(test_core_reap_goes_on_while_others_allocate_and_release),
         CORE_TEST(test_core_reap_from_a_page_that_is_inside_a_run_by_now),
         CORE_TEST(test_core_reap_reads_a_lease_in_steps),
+        CORE_TEST(test_core_reap_of_100000_leases_of_a_page_is_no_more_than_of_one),
         CORE_TEST(test_core_reap_frees_the_slot_for_the_next),
         CORE_TEST(test_core_direct_overhead_is_what_is_neither_used_nor_free),
     };

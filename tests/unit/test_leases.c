@@ -144,6 +144,35 @@ static void test_leases_grant_tells_table_ledger_and_accounts(void **state)
     assert_int_equal(leases_n_unused(leases), 5);
 }
 
+static void assert_one_run(const struct client *client, uint32_t page, uint32_t n_pages)
+{
+    assert_int_equal(pages_run_of(&core->pages, page + n_pages - 1), page);
+    assert_int_equal(pages_word(&core->pages, page), PAGE_WORD(PAGE_LEASED, client->slot, n_pages));
+}
+
+/* However a client asks, its leases are as few runs as they can be: walks go from run to run. */
+static void test_leases_grant_beside_the_clients_own_becomes_one_run(void **state)
+{
+    (void)state;
+    const uint32_t page = fixture_lease(&fixture, alice, 1);
+    assert_int_equal(fixture_lease(&fixture, alice, 2), page + 1);
+    assert_int_equal(fixture_lease(&fixture, alice, 4), page + 3);
+    assert_one_run(alice, page, 7);
+
+    assert_int_equal(leases_return(leases, alice, page + 2, page + 4), 2);
+    assert_one_run(alice, page, 2);
+    assert_one_run(alice, page + 4, 3);
+    assert_int_equal(fixture_lease(&fixture, alice, 2), page + 2); /* between them */
+    assert_one_run(alice, page, 7);
+
+    assert_int_equal(fixture_lease(&fixture, bob, 1), page + 7);
+    assert_int_equal(fixture_lease(&fixture, alice, 1), page + 8);
+    assert_one_run(alice, page, 7);
+    assert_one_run(bob, page + 7, 1);
+    assert_one_run(alice, page + 8, 1);
+    assert_int_equal(core_check(core), 0);
+}
+
 static bool take_says_zero(const struct client *client, uint32_t page)
 {
     bool zero;
@@ -495,6 +524,7 @@ int main(void)
         LEASES_TEST(test_leases_grant_is_at_least_what_is_needed),
         LEASES_TEST(test_leases_grant_of_what_no_hole_has_takes_the_hole),
         LEASES_TEST(test_leases_grant_tells_table_ledger_and_accounts),
+        LEASES_TEST(test_leases_grant_beside_the_clients_own_becomes_one_run),
         LEASES_TEST(test_leases_grant_says_which_pages_are_zero),
         LEASES_TEST(test_leases_grant_takes_back_what_others_leave_unused),
         LEASES_TEST(test_leases_grant_takes_nothing_back_for_what_is_only_wanted),

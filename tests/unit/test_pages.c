@@ -124,6 +124,20 @@ static void test_pages_init_joins_free_neighbours(void **state)
     assert_run(1, PAGE_FREE, N_PAGES - 1);
 }
 
+static void test_pages_init_joins_the_leases_of_one_owner(void **state)
+{
+    (void)state;
+    word_set(1, PAGE_WORD(PAGE_LEASED, 3, 3));
+    word_set(4, PAGE_WORD(PAGE_LEASED, 3, 4));
+    word_set(8, PAGE_WORD(PAGE_LEASED, 4, N_PAGES - 8));
+
+    assert_int_equal(init_again(), 0);
+
+    assert_run(1, PAGE_LEASED, 7);
+    assert_run(8, PAGE_LEASED, N_PAGES - 8);
+    assert_int_equal(pages_check(&pages), 0);
+}
+
 static void assert_init_refuses(uint32_t page, uint64_t word)
 {
     const uint64_t was = pages_word(&pages, page);
@@ -553,6 +567,7 @@ int main(void)
         PAGES_TEST(test_pages_init_of_a_new_segment_has_one_free_run),
         PAGES_TEST(test_pages_init_finds_the_runs_that_words_tell_of),
         PAGES_TEST(test_pages_init_joins_free_neighbours),
+        PAGES_TEST(test_pages_init_joins_the_leases_of_one_owner),
         PAGES_TEST(test_pages_init_refuses_every_corrupt_word),
         PAGES_TEST(test_pages_init_without_memory_fails_cleanly),
         PAGES_TEST(test_pages_init_of_the_largest_segment),
