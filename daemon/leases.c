@@ -23,6 +23,7 @@
 #include "daemon/leases.h"
 
 #include <stdbool.h>
+#include <stdlib.h>
 
 #include "proto/crash_point.h"
 #include "proto/lease.h"
@@ -137,7 +138,7 @@ static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_
 {
     struct stretch stretch = {page, 0};
     uint32_t n_back = 0;
-    while (page < end) {
+    while (page < end && client->states) {
         const uint32_t n_pages = lease_revoke(client->states, &page, end);
         if (n_pages == 0) {
             break;
@@ -154,22 +155,44 @@ static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_
     return n_back;
 }
 
-uint32_t leases_return(struct leases *leases, struct client *client, uint32_t page, uint32_t end)
+struct slot_set {
+    uint64_t bits[(CLIENTS_MAX + 63) / 64];
+};
+
+static void slot_set_add(struct slot_set *set, uint32_t slot)
 {
-    const uint32_t n_all = leases->pages->state->n_pages;
+    set->bits[slot / 64] |= UINT64_C(1) << slot % 64;
+}
+
+static bool slot_set_has(const struct slot_set *set, uint32_t slot)
+{
+    return set->bits[slot / 64] >> slot % 64 & 1;
+}
+
+/* Takes back what is unused in [page, end) and leased to one of a set of clients. */
+static uint32_t range_revoke(struct leases *leases, const struct slot_set *set, uint32_t page,
+                             uint32_t end)
+{
     uint32_t n_back = 0;
-    end = end < n_all ? end : n_all;
-    while (page < end && client->states) {
+    while (page < end) {
         const uint32_t first = pages_run_of(leases->pages, page);
         const uint32_t behind = run_end(leases->pages, first);
         const uint32_t stop = behind < end ? behind : end;
         uint32_t slot;
-        if (run_is_leased(leases->pages, first, &slot) && slot == client->slot) {
-            n_back += run_revoke(leases, client, page, stop);
+        if (run_is_leased(leases->pages, first, &slot) && slot_set_has(set, slot)) {
+            n_back += run_revoke(leases, clients_get(leases->clients, slot), page, stop);
         }
         page = stop;
     }
     return n_back;
+}
+
+uint32_t leases_return(struct leases *leases, struct client *client, uint32_t page, uint32_t end)
+{
+    const uint32_t n_all = leases->pages->state->n_pages;
+    struct slot_set set = {{0}};
+    slot_set_add(&set, client->slot);
+    return range_revoke(leases, &set, page, end < n_all ? end : n_all);
 }
 
 /* How many pages of a leased run its client does not use; 0 if its ledger was lost. */
@@ -180,10 +203,24 @@ static uint32_t run_n_unused(const struct leases *leases, uint32_t slot, uint32_
     return client->states ? lease_count_free(client->states, page, n_pages) : 0;
 }
 
-/* The client with the most unused pages; NULL: nobody has any. */
-static struct client *client_most_unused(const struct leases *leases)
+/* A client that leaves pages unused. */
+struct leaver {
+    uint32_t slot;
+    uint32_t n_unused;
+};
+
+static int leaver_compare(const void *a, const void *b)
+{
+    const struct leaver *left = a;
+    const struct leaver *right = b;
+    return (left->n_unused < right->n_unused) - (left->n_unused > right->n_unused);
+}
+
+/* Counts what each client leaves unused. Return: how many leave any, who leaves the most first. */
+static uint32_t leavers_find(const struct leases *leases, struct leaver leavers[CLIENTS_MAX])
 {
     uint32_t n_unused[CLIENTS_MAX] = {0};
+    uint32_t n_leavers = 0;
     const struct pages *pages = leases->pages;
     for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
         uint32_t slot;
@@ -191,26 +228,35 @@ static struct client *client_most_unused(const struct leases *leases)
             n_unused[slot] += run_n_unused(leases, slot, page);
         }
     }
-    uint32_t most = 0;
-    for (uint32_t slot = 1; slot < leases->clients->n_slots; slot++) {
-        most = n_unused[slot] > n_unused[most] ? slot : most;
+    for (uint32_t slot = 0; slot < leases->clients->n_slots; slot++) {
+        if (n_unused[slot] > 0) {
+            leavers[n_leavers++] = (struct leaver){slot, n_unused[slot]};
+        }
     }
-    return n_unused[most] > 0 ? clients_get(leases->clients, most) : NULL;
+    qsort(leavers, n_leavers, sizeof(*leavers), leaver_compare);
+    return n_leavers;
 }
 
+/*
+ * Each turn takes from twice as many clients as the one before, so that a thousand of them cost ten
+ * walks over all runs and not a thousand; and nobody loses anything before those who leave more.
+ */
 int leases_make_room(struct leases *leases, uint32_t n_pages)
 {
+    struct leaver leavers[CLIENTS_MAX];
+    const uint32_t n_leavers = leases->n_pages > 0 ? leavers_find(leases, leavers) : 0;
+    uint32_t n_at_once = 1;
     uint32_t page;
-    /* Every turn takes a client's unused pages; it may have new ones, so turns are counted. */
-    for (uint32_t turn = 0; turn < leases->clients->n_slots && leases->n_pages > 0; turn++) {
-        struct client *client = client_most_unused(leases);
-        if (!client) {
-            break;
+    for (uint32_t begin = 0; begin < n_leavers; begin += n_at_once / 2) {
+        struct slot_set set = {{0}};
+        for (uint32_t i = begin; i < n_leavers && i < begin + n_at_once; i++) {
+            slot_set_add(&set, leavers[i].slot);
         }
-        leases->n_revoked_pages += leases_return(leases, client, 0, leases->pages->state->n_pages);
+        leases->n_revoked_pages += range_revoke(leases, &set, 0, leases->pages->state->n_pages);
         if (pages_find(leases->pages, n_pages, &page) == 0) {
             return 0;
         }
+        n_at_once *= 2;
     }
     return LEASES_E_FULL;
 }

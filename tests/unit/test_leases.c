@@ -387,6 +387,53 @@ static void test_leases_make_room_takes_from_the_ended(void **state)
     assert_int_equal(alice->leased_pages, 10);
 }
 
+/* How often a page word was looked at. */
+static uint64_t n_looks;
+
+uint64_t __real_pages_word(const struct pages *pages, uint32_t page);
+uint64_t __wrap_pages_word(const struct pages *pages, uint32_t page);
+uint64_t __wrap_pages_word(const struct pages *pages, uint32_t page)
+{
+    n_looks++;
+    return __real_pages_word(pages, page);
+}
+
+#define MANY_CLIENTS UINT32_C(59)
+#define MANY_PAGES (MANY_CLIENTS * 40) /* page 0 is nobody's */
+
+/* The pages of many clients, in turn; every second page is unused. */
+static void lease_in_turn(void)
+{
+    bool zero;
+    for (uint32_t i = 0; i < MANY_CLIENTS; i++) {
+        (void)fixture_ledger(&fixture, fixture_join(&fixture, 100 + i));
+    }
+    for (uint32_t page = 1; page < MANY_PAGES; page++) {
+        struct client *client = clients_get(&core->clients, page % MANY_CLIENTS);
+        assert_int_equal(fixture_lease(&fixture, client, 1), page);
+        assert_true(page % 2 == 0 || lease_take(client->states, page, 1, &zero));
+    }
+}
+
+/* What all of them leave unused is taken, but not with a walk over all runs for each of them. */
+static void test_leases_make_room_of_many_clients_takes_few_walks(void **state)
+{
+    (void)state;
+    fixture_fini(&fixture);
+    fixture_init(&fixture, MANY_PAGES, MANY_CLIENTS);
+    lease_in_turn();
+
+    n_looks = 0;
+    assert_int_equal(leases_make_room(leases, 2), LEASES_E_FULL);
+
+    assert_true(n_looks < 50 * (uint64_t)MANY_PAGES);
+    assert_int_equal(leases->n_revoked_pages, (MANY_PAGES - 1) / 2);
+    assert_int_equal(leases_n_unused(leases), 0);
+    assert_int_equal(core_check(core), 0);
+    fixture_fini(&fixture);
+    fixture_init(&fixture, N_PAGES, 10);
+}
+
 /* --------------------------------------------------------------------------------- hostile ---- */
 
 static void states_fill(const struct client *client, struct seeded *seeded, uint64_t pattern)
@@ -540,6 +587,7 @@ int main(void)
         LEASES_TEST(test_leases_make_room_for_more_than_there_can_be_is_FULL),
         LEASES_TEST(test_leases_make_room_without_leases_is_FULL),
         LEASES_TEST(test_leases_make_room_takes_from_the_ended),
+        LEASES_TEST(test_leases_make_room_of_many_clients_takes_few_walks),
         LEASES_TEST(test_leases_survive_spoiled_states),
         LEASES_TEST(test_leases_reap_takes_a_run_whatever_its_states_say),
         LEASES_TEST(test_leases_of_one_who_ended_come_back_in_small_steps),
