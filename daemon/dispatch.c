@@ -174,33 +174,28 @@ static int continue_goodbye(const struct core *core, struct peer *peer, struct r
 
 /* ------------------------------------------------------------------------------------ blocks -- */
 
-/* A direct block; if there is no room, what clients leave unused of their leases makes some. */
-static int carve(struct core *core, struct client *client, uint64_t num_bytes,
-                 const ProtobufCBinaryData *reason, struct now now, struct seg_off *ret_off)
+static int continue_refusal(struct core *core, struct peer *peer, struct now now,
+                            struct reply *reply)
 {
-    const uint32_t tick = core_tick(core, now.ms);
-    const char *text = (const char *)reason->data;
-    if (direct_allocate(&core->direct, client, num_bytes, text, reason->len, tick, ret_off) == 0) {
-        return 0;
+    scan_step(peer->scan, core, now.us);
+    if (!peer->scan->done) {
+        return DISPATCH_PENDING;
     }
-    if (leases_make_room(&core->leases, direct_pages_for(num_bytes))) {
-        return DIRECT_E_FULL;
-    }
-    return direct_allocate(&core->direct, client, num_bytes, text, reason->len, tick, ret_off);
+    report_no_room(core, peer->scan->failed ? NULL : peer->scan, peer->room.num_bytes, reply);
+    scan_end(core, &peer->scan);
+    return DISPATCH_OK;
 }
 
 /* Who has it all is found out in steps; the others are served meanwhile. */
-static int refuse_room(struct core *core, struct peer *peer, uint64_t num_bytes, struct now now,
-                       struct reply *reply)
+static int refuse_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
     core->n_refusals++;
     scan_end(core, &peer->scan);
     if (scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, now.us, &peer->scan)) {
-        report_no_room(core, NULL, num_bytes, reply);
+        report_no_room(core, NULL, peer->room.num_bytes, reply);
         return DISPATCH_OK;
     }
-    peer->pending_bytes = num_bytes;
-    return dispatch_continue(core, peer, now, reply);
+    return continue_refusal(core, peer, now, reply);
 }
 
 /* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
@@ -218,6 +213,34 @@ static int answer_allocated(uint64_t offset, struct reply *reply)
     reply->response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
     reply->response.allocated = &reply->body.allocated;
     return DISPATCH_OK;
+}
+
+static int answer_leased(struct reply *reply)
+{
+    reply->response.body_case = KMEM__RESPONSE__BODY_LEASED;
+    reply->response.leased = &reply->body.leased;
+    return DISPATCH_OK;
+}
+
+/* The block or the lease that the peer asks for, or that it waits for. */
+static int find_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+{
+    struct room_found found;
+    const int r = room_find(core, peer->client, &peer->room, now.ms, &found);
+    if (r == ROOM_E_WAIT) {
+        return DISPATCH_PENDING;
+    }
+    if (r) {
+        return refuse_room(core, peer, now, reply);
+    }
+    core_note_peak(core);
+    if (peer->room.n_pages == 0) {
+        return answer_allocated(found.off.bytes, reply);
+    }
+    kmem__leased__init(&reply->body.leased);
+    reply->body.leased.page = found.page;
+    reply->body.leased.n_pages = found.n_pages;
+    return answer_leased(reply);
 }
 
 static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocate *allocate,
@@ -245,11 +268,8 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
         report_quota(core, peer->client, num_bytes, reply);
         return DISPATCH_OK;
     }
-    if (carve(core, peer->client, num_bytes, &reason, now, &off)) {
-        return refuse_room(core, peer, num_bytes, now, reply);
-    }
-    core_note_peak(core);
-    return answer_allocated(off.bytes, reply);
+    room_init_block(&peer->room, num_bytes, reason.data, reason.len);
+    return find_room(core, peer, now, reply);
 }
 
 /* What a direct block's place is not may be another client's leased block. */
@@ -304,13 +324,6 @@ static void refuse_block(struct core *core, int why, uint64_t offset,
 
 /* ------------------------------------------------------------------------------------ leases -- */
 
-static int answer_leased(struct reply *reply)
-{
-    reply->response.body_case = KMEM__RESPONSE__BODY_LEASED;
-    reply->response.leased = &reply->body.leased;
-    return DISPATCH_OK;
-}
-
 static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lease, struct now now,
                     struct reply *reply)
 {
@@ -335,12 +348,8 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
     if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
         want_pages = n_pages;
     }
-    if (leases_grant(&core->leases, peer->client, n_pages, want_pages, &reply->body.leased.page,
-                     &reply->body.leased.n_pages)) {
-        return refuse_room(core, peer, num_bytes, now, reply);
-    }
-    core_note_peak(core);
-    return answer_leased(reply);
+    room_init_lease(&peer->room, n_pages, want_pages);
+    return find_room(core, peer, now, reply);
 }
 
 static int on_return(struct core *core, const struct peer *peer, const Kmem__Return *range,
@@ -460,21 +469,14 @@ static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *l
     return begin_scan(core, peer, SCAN_FOR_LEDGER, by, now, reply);
 }
 
-static int continue_refusal(struct core *core, struct peer *peer, struct reply *reply)
-{
-    report_no_room(core, peer->scan->failed ? NULL : peer->scan, peer->pending_bytes, reply);
-    scan_end(core, &peer->scan);
-    return DISPATCH_OK;
-}
-
 static int continue_scan(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
+    if (peer->scan->what == SCAN_FOR_REFUSAL) {
+        return continue_refusal(core, peer, now, reply);
+    }
     scan_step(peer->scan, core, now.us);
     if (!peer->scan->done) {
         return DISPATCH_PENDING;
-    }
-    if (peer->scan->what == SCAN_FOR_REFUSAL) {
-        return continue_refusal(core, peer, reply);
     }
     if (peer->scan->failed) {
         scan_end(core, &peer->scan);
@@ -497,8 +499,11 @@ static int continue_scan(struct core *core, struct peer *peer, struct now now, s
 int dispatch_continue(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
     reply_reset(reply, peer->pending_id);
-    return peer->role == PEER_LEAVING ? continue_goodbye(core, peer, reply)
-                                      : continue_scan(core, peer, now, reply);
+    if (peer->role == PEER_LEAVING) {
+        return continue_goodbye(core, peer, reply);
+    }
+    return peer->room.waits ? find_room(core, peer, now, reply)
+                            : continue_scan(core, peer, now, reply);
 }
 
 static int on_member_request(struct core *core, struct peer *peer, const Kmem__Request *request,

@@ -15,6 +15,7 @@
 #include "daemon/core.h"
 #include "daemon/reply.h"
 #include "daemon/report.h"
+#include "daemon/room.h"
 #include "proto/attributes.h"
 #include "proto/kmem.pb-c.h"
 
@@ -25,12 +26,12 @@ struct peer {
     struct client_identity identity;
     uint64_t nonce; /* by which the client is known again, if it becomes one */
     enum peer_role role;
-    struct client *client;  /* of a member, until it leaves or dies */
-    uint32_t generation;    /* the client's */
-    struct scan *scan;      /* the roll-up made last */
-    uint64_t pending_id;    /* of the request whose answer takes several steps */
-    uint64_t pending_bytes; /* of an allocation that is about to be refused */
-    uint32_t pending_slot;  /* where a report on clients begins */
+    struct client *client; /* of a member, until it leaves or dies */
+    uint32_t generation;   /* the client's */
+    struct scan *scan;     /* the roll-up made last */
+    uint64_t pending_id;   /* of the request whose answer takes several steps */
+    uint32_t pending_slot; /* where a report on clients begins */
+    struct room room;      /* what it asked for last, while that waits or is about to be refused */
 };
 
 /* The present, twice: ages need milliseconds, durations microseconds. */

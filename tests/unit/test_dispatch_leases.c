@@ -189,6 +189,62 @@ static void test_allocate_takes_back_what_the_caller_leaves_unused(void **state)
     assert_int_equal(alice.client->leased_pages, 0);
 }
 
+/* Bob has used all there is, and has died; nothing of it is taken back yet. */
+static void bob_dies_with_everything(void)
+{
+    (void)allocate(&bob, 100 * PAGE_BYTES);
+    use(&bob, lease(&bob, 156), 156);
+    core_end(talk.core, bob.client, false, talk.fixture.now_ms);
+}
+
+/* While it is taken back, nobody is told that there is no memory: in the end there is. */
+static void test_allocate_waits_for_what_the_dead_had(void **state)
+{
+    (void)state;
+    bob_dies_with_everything();
+
+    assert_int_equal(ask_allocate(&talk, &alice, 200 * PAGE_BYTES, "x", 1), DISPATCH_PENDING);
+    while (core_has_dead(talk.core)) {
+        assert_int_equal(ask_continue(&talk, &alice), DISPATCH_PENDING);
+        fixture_reap(&talk.fixture, 1);
+    }
+    assert_int_equal(ask_continue(&talk, &alice), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+    assert_int_equal(talk.core->n_refusals, 0);
+    assert_int_equal(talk.core->direct.used_bytes, 200 * PAGE_BYTES);
+}
+
+static void test_lease_waits_for_what_the_dead_had(void **state)
+{
+    (void)state;
+    bob_dies_with_everything();
+
+    assert_int_equal(ask_lease(&talk, &alice, 20, 25), DISPATCH_PENDING);
+    assert_int_equal(ask_continue(&talk, &alice), DISPATCH_PENDING);
+    fixture_reap(&talk.fixture, UINT32_MAX);
+    assert_int_equal(ask_continue(&talk, &alice), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
+    assert_int_equal(talk.reply->response.leased->n_pages, 25);
+}
+
+static void test_allocate_that_waited_for_the_dead_may_still_be_NO_MEMORY(void **state)
+{
+    (void)state;
+    use(&alice, lease(&alice, 200), 200);
+    use(&bob, lease(&bob, 56), 56);
+    core_end(talk.core, bob.client, false, talk.fixture.now_ms);
+
+    assert_int_equal(ask_allocate(&talk, &alice, 57 * PAGE_BYTES, "x", 1), DISPATCH_PENDING);
+    fixture_reap(&talk.fixture, UINT32_MAX);
+    assert_int_equal(ask_continue(&talk, &alice), DISPATCH_OK);
+
+    assert_error(&talk, NO_MEMORY, "912.0 KiB");
+    assert_int_equal(talk.core->n_refusals, 1);
+    (void)allocate(&alice, 56 * PAGE_BYTES);
+}
+
 /* ---------------------------------------------------------------------------------- Return ---- */
 
 static void test_return_gives_back_what_is_unused(void **state)
@@ -394,6 +450,9 @@ int main(void)
         TALK_TEST(test_lease_takes_back_what_another_leaves_unused),
         TALK_TEST(test_allocate_takes_back_what_others_leave_unused),
         TALK_TEST(test_allocate_takes_back_what_the_caller_leaves_unused),
+        TALK_TEST(test_allocate_waits_for_what_the_dead_had),
+        TALK_TEST(test_lease_waits_for_what_the_dead_had),
+        TALK_TEST(test_allocate_that_waited_for_the_dead_may_still_be_NO_MEMORY),
         TALK_TEST(test_return_gives_back_what_is_unused),
         TALK_TEST(test_return_of_anothers_pages_gives_back_nothing),
         TALK_TEST(test_lease_and_return_of_one_that_is_no_member_are_PROTOCOL),

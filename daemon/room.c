@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/room.h"
+
+#include <string.h>
+
+void room_init_block(struct room *room, uint64_t num_bytes, const void *reason,
+                     size_t n_reason_bytes)
+{
+    KMEM_ASSERT(n_reason_bytes <= sizeof(room->reason));
+    *room = (struct room){.num_bytes = num_bytes, .n_reason_bytes = n_reason_bytes};
+    if (n_reason_bytes > 0) {
+        memcpy(room->reason, reason, n_reason_bytes);
+    }
+}
+
+void room_init_lease(struct room *room, uint32_t n_pages, uint32_t want_pages)
+{
+    KMEM_ASSERT(n_pages >= 1);
+    *room = (struct room){
+        .num_bytes = (uint64_t)n_pages << PAGE_SHIFT,
+        .n_pages = n_pages,
+        .want_pages = want_pages,
+    };
+}
+
+static int block_carve(struct core *core, struct client *client, const struct room *room,
+                       uint64_t now_ms, struct seg_off *ret_off)
+{
+    return direct_allocate(&core->direct, client, room->num_bytes, room->reason,
+                           room->n_reason_bytes, core_tick(core, now_ms), ret_off);
+}
+
+/* Return: 0 or ROOM_E_FULL. */
+static int look(struct core *core, struct client *client, const struct room *room, uint64_t now_ms,
+                struct room_found *ret_found)
+{
+    struct leases *leases = &core->leases;
+    int r;
+    if (room->n_pages > 0) {
+        r = leases_grant(leases, client, room->n_pages, room->want_pages, &ret_found->page,
+                         &ret_found->n_pages);
+        return r ? ROOM_E_FULL : 0;
+    }
+    r = block_carve(core, client, room, now_ms, &ret_found->off);
+    if (r && leases_make_room(leases, direct_pages_for(room->num_bytes)) == 0) {
+        r = block_carve(core, client, room, now_ms, &ret_found->off);
+    }
+    return r ? ROOM_E_FULL : 0;
+}
+
+int room_find(struct core *core, struct client *client, struct room *room, uint64_t now_ms,
+              struct room_found *ret_found)
+{
+    const uint64_t n_buried = core->obituaries.n_written;
+    if (room->waits && room->n_buried == n_buried) {
+        return ROOM_E_WAIT;
+    }
+    *ret_found = (struct room_found){.page = 0};
+    const int r = look(core, client, room, now_ms, ret_found);
+    room->waits = r && core_has_dead(core);
+    room->n_buried = n_buried;
+    return room->waits ? ROOM_E_WAIT : r;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * room.h - finding room for what a client asks for
+ *
+ * In this order: what is free; what clients leave unused of their leases; and what the dead had,
+ * which is taken back in steps between which others are served. Only when that is done, too, there
+ * is no room: nobody is refused for the sake of a process that is gone.
+ */
+#ifndef DAEMON_ROOM_H
+#define DAEMON_ROOM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/core.h"
+#include "proto/attributes.h"
+
+/* What is asked for; a copy, because it may have to wait. */
+struct room {
+    uint64_t num_bytes;  /* of a direct block; of a lease: of the pages that are needed */
+    uint32_t n_pages;    /* of a lease; 0: it is a direct block */
+    uint32_t want_pages; /* of a lease, at most */
+    bool waits;          /* for the dead */
+    uint64_t n_buried;   /* obituaries, when it was looked for last */
+    size_t n_reason_bytes;
+    char reason[REASON_MAX_BYTES];
+};
+
+/* Where it is. */
+struct room_found {
+    struct seg_off off; /* of a direct block */
+    uint32_t page;      /* of a lease */
+    uint32_t n_pages;
+};
+
+enum {
+    ROOM_OK,
+    ROOM_E_WAIT, /* ask again when core_reap() was called */
+    ROOM_E_FULL,
+};
+
+/** room_init_block() - for a direct block; the reason has been checked */
+void room_init_block(struct room *room, uint64_t num_bytes, const void *reason,
+                     size_t n_reason_bytes);
+
+/** room_init_lease() - for a lease of at least n_pages and at most want_pages */
+void room_init_lease(struct room *room, uint32_t n_pages, uint32_t want_pages);
+
+/**
+ * room_find() - carve the block, or grant the lease
+ *
+ * While room->waits it looks again only if somebody was buried since. Return: 0, ROOM_E_WAIT or
+ * ROOM_E_FULL.
+ */
+KMEM_MUST_USE int room_find(struct core *core, struct client *client, struct room *room,
+                            uint64_t now_ms, struct room_found *ret_found);
+
+#endif
