@@ -27,9 +27,6 @@ int core_init(struct core *core, const struct core_config *config, void *state_b
     state_format(&core->state, state_base, config->n_pages, config->instance, now_ms);
     const int r = core_open(core);
     KMEM_ASSERT(r <= 0); /* an empty segment adds up */
-    if (r == 0) {
-        pages_are_new(&core->pages);
-    }
     return r;
 }
 

@@ -7,6 +7,7 @@
  *      grant:   client's intent       says where the lease will be: clients.h
  *               page word LEASED      nobody may use it: taken back by a restart
  *               leases beside it      become one run with it
+ *               given                 they may be other than 0: state.h
  *               states FREE           the client may take the pages
  *      revoke:  states REVOKED        nobody may take them; the table still says leased
  *               page word FREE        they are free
@@ -71,10 +72,10 @@ static void grant_states(struct pages *pages, struct client *client, uint32_t pa
     for (uint32_t at = page; at < page + n_pages;) {
         bool is_zero;
         const uint32_t n_alike = pages_zero_stretch(pages, at, page + n_pages - at, &is_zero);
+        pages_note_given(pages, at, n_alike);
         lease_grant(client->states, at, n_alike, is_zero);
         at += n_alike;
     }
-    pages_note_given(pages, page, n_pages);
 }
 
 int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,

@@ -29,7 +29,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
+
+#include "proto/store.h"
 
 static uint32_t log2_of(uint32_t n_pages)
 {
@@ -164,6 +165,103 @@ static bool run_is_sound(const struct pages *pages, uint32_t page)
     return page_state == PAGE_FREE || page_state == PAGE_DIRECT || page_state == PAGE_LEASED;
 }
 
+/* The bits of [page, end) that are in the same word as the first. */
+static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
+{
+    const uint32_t bit = page % 64;
+    const uint32_t n_here = end - page < 64 - bit ? end - page : 64 - bit;
+    *ret_n_pages = n_here;
+    return (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
+}
+
+/* The word of state->given that a page's bit is in. */
+static uint64_t given_word(const struct pages *pages, uint32_t page)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(&pages->state->given[page / 64], memory_order_relaxed);
+}
+
+/* Pages have become free. */
+static void soil(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t given = given_word(pages, at) & mask;
+        pages->soiled[at / 64] |= given;
+        pages->n_soiled += (uint32_t)__builtin_popcountll(given);
+    }
+}
+
+/* Pages are free no more, or 0. */
+static void unsoil(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        pages->n_soiled -= (uint32_t)__builtin_popcountll(pages->soiled[at / 64] & mask);
+        pages->soiled[at / 64] &= ~mask;
+    }
+}
+
+void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t given = given_word(pages, at);
+        if ((given & mask) != mask) {
+            store_prepare_u64(&pages->state->given[at / 64], given | mask);
+        }
+    }
+}
+
+void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    unsoil(pages, page, n_pages);
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        /* Before: they may hold anything. After: they are 0, which they have been made. */
+        state_commit(pages->state, &pages->state->given[at / 64], given_word(pages, at) & ~mask);
+    }
+}
+
+uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
+                            bool *ret_zero)
+{
+    const uint64_t first = given_word(pages, page) >> page % 64 & 1;
+    uint32_t n_alike = 1;
+    while (n_alike < n_pages &&
+           (given_word(pages, page + n_alike) >> (page + n_alike) % 64 & 1) == first) {
+        n_alike++;
+    }
+    *ret_zero = first == 0;
+    return n_alike;
+}
+
+/* Neighbouring free pages are of one run: soiled ones that follow one another are, too. */
+uint32_t pages_next_soiled(const struct pages *pages, uint32_t from, uint32_t max_pages,
+                           uint32_t *ret_page)
+{
+    const uint32_t n_pages = pages->state->n_pages;
+    const uint64_t *soiled = pages->soiled;
+    uint32_t page = from;
+    while (page < n_pages && soiled[page / 64] >> page % 64 == 0) {
+        page += 64 - page % 64;
+    }
+    if (page >= n_pages) {
+        return 0;
+    }
+    page += (uint32_t)__builtin_ctzll(soiled[page / 64] >> page % 64);
+    uint32_t end = page + 1;
+    while (end < n_pages && end - page < max_pages && soiled[end / 64] >> end % 64 & 1) {
+        end++;
+    }
+    *ret_page = page;
+    return end - page;
+}
+
 /* Whether two neighbouring runs are to be one: both free, or both leased to the same client. */
 static bool runs_are_alike(const struct pages *pages, uint32_t page, uint32_t other)
 {
@@ -211,119 +309,10 @@ static int pages_index(struct pages *pages)
         const uint32_t first = run_join_left(pages, page);
         if (is_free) {
             bin_insert(pages, first);
+            soil(pages, page, length);
             pages->n_free_pages += length;
         }
         page += length;
-    }
-    return 0;
-}
-
-static size_t given_bytes(const struct pages *pages)
-{
-    return (pages->state->n_pages / 64 + 1) * sizeof(*pages->given);
-}
-
-void pages_are_new(struct pages *pages)
-{
-    memset(pages->given, 0, given_bytes(pages));
-}
-
-static bool page_was_given(const struct pages *pages, uint32_t page)
-{
-    return pages->given[page / 64] >> page % 64 & 1;
-}
-
-uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
-                            bool *ret_zero)
-{
-    const bool was_given = page_was_given(pages, page);
-    uint32_t n_alike = 1;
-    while (n_alike < n_pages && page_was_given(pages, page + n_alike) == was_given) {
-        n_alike++;
-    }
-    *ret_zero = !was_given;
-    return n_alike;
-}
-
-/* The bits of [page, end) that are in the same word as the first. */
-static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
-{
-    const uint32_t bit = page % 64;
-    const uint32_t n_here = end - page < 64 - bit ? end - page : 64 - bit;
-    *ret_n_pages = n_here;
-    return (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
-}
-
-/* Return: how many of them were not set before. */
-static uint32_t bits_set(uint64_t *bits, uint32_t page, uint32_t n_pages)
-{
-    uint32_t n_new = 0;
-    uint32_t n_here;
-    for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        n_new += (uint32_t)__builtin_popcountll(mask & ~bits[at / 64]);
-        bits[at / 64] |= mask;
-    }
-    return n_new;
-}
-
-/* Return: how many of them were set before. */
-static uint32_t bits_clear(uint64_t *bits, uint32_t page, uint32_t n_pages)
-{
-    uint32_t n_old = 0;
-    uint32_t n_here;
-    for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        n_old += (uint32_t)__builtin_popcountll(mask & bits[at / 64]);
-        bits[at / 64] &= ~mask;
-    }
-    return n_old;
-}
-
-void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
-{
-    (void)bits_set(pages->given, page, n_pages); /* how many that are is of no interest */
-}
-
-void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
-{
-    (void)bits_clear(pages->given, page, n_pages); /* likewise */
-    pages->n_soiled -= bits_clear(pages->soiled, page, n_pages);
-}
-
-/* The first page from `page` on whose bit is set; n_pages of the segment if there is none. */
-static uint32_t bits_next(const uint64_t *bits, uint32_t page, uint32_t n_pages)
-{
-    while (page < n_pages) {
-        const uint64_t word = bits[page / 64] >> page % 64;
-        if (word != 0) {
-            return page + (uint32_t)__builtin_ctzll(word);
-        }
-        page += 64 - page % 64;
-    }
-    return n_pages;
-}
-
-uint32_t pages_next_soiled(struct pages *pages, uint32_t from, uint32_t max_pages,
-                           uint32_t *ret_page)
-{
-    const uint32_t n_all = pages->state->n_pages;
-    uint32_t page = bits_next(pages->soiled, from, n_all);
-    while (page < n_all) {
-        const uint32_t first = pages_run_of(pages, page);
-        const uint32_t end = first + run_pages(pages, first);
-        if (run_is_free(pages, first)) {
-            const uint32_t most = end - page < max_pages ? end : page + max_pages;
-            uint32_t behind = page + 1;
-            while (behind < most && pages->soiled[behind / 64] >> behind % 64 & 1) {
-                behind++;
-            }
-            *ret_page = page;
-            return behind - page;
-        }
-        /* Somebody's again, who will soil them or has; they come back. */
-        pages->n_soiled -= bits_clear(pages->soiled, page, end - page);
-        page = bits_next(pages->soiled, end, n_all);
     }
     return 0;
 }
@@ -335,12 +324,9 @@ int pages_init(struct pages *pages, struct state *state)
     pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
     pages->starts = calloc(state->n_pages / 64 + 1, sizeof(*pages->starts));
-    pages->given = calloc(state->n_pages / 64 + 1, sizeof(*pages->given));
     pages->soiled = calloc(state->n_pages / 64 + 1, sizeof(*pages->soiled));
     int r = -ENOMEM;
-    if (pages->next && pages->prev && pages->left && pages->starts && pages->given &&
-        pages->soiled) {
-        memset(pages->given, 0xff, given_bytes(pages));
+    if (pages->next && pages->prev && pages->left && pages->starts && pages->soiled) {
         r = pages_index(pages);
     }
     if (r) {
@@ -355,7 +341,6 @@ void pages_fini(struct pages *pages)
     free(pages->prev);
     free(pages->left);
     free(pages->starts);
-    free(pages->given);
     free(pages->soiled);
     *pages = (struct pages){.state = NULL};
 }
@@ -390,6 +375,10 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
     KMEM_ASSERT(run_is_free(pages, page));
     KMEM_ASSERT(length >= n_pages);
     bin_remove(pages, page);
+    unsoil(pages, page, n_pages);
+    if (page_state != PAGE_LEASED) {
+        pages_note_given(pages, page, n_pages);
+    }
     if (length > n_pages) {
         /* Before and after: a page inside a free run. */
         const uint32_t rest = page + n_pages;
@@ -397,9 +386,6 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
     }
     /* Before: all of the run is free. After: the owner has n_pages, the rest is a free run. */
     state_commit(state, &state->page_words[page], PAGE_WORD(page_state, owner, n_pages));
-    if (page_state != PAGE_LEASED) {
-        pages_note_given(pages, page, n_pages);
-    }
     left_set(pages, page);
     if (length > n_pages) {
         start_set(pages, page + n_pages);
@@ -416,7 +402,7 @@ void pages_give(struct pages *pages, uint32_t page)
     KMEM_ASSERT(!run_is_free(pages, page));
     KMEM_ASSERT(page != 0);
     pages->n_free_pages += length;
-    pages->n_soiled += bits_set(pages->soiled, page, length);
+    soil(pages, page, length);
     /* Before: the owner has the run. After: it is free; the neighbours are not yet joined. */
     state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_FREE, 0, length));
     const uint32_t behind = page + length;
@@ -491,13 +477,21 @@ uint32_t pages_largest_hole(const struct pages *pages)
     return largest;
 }
 
-static uint32_t bits_count(const uint64_t *bits, uint32_t n_pages)
+/* Whether of a run those pages are soiled that should be. Return: how many, or UINT32_MAX. */
+static uint32_t count_soiled(const struct pages *pages, uint32_t page, uint32_t end)
 {
-    uint32_t n_set = 0;
-    for (uint32_t word = 0; word <= (n_pages - 1) / 64; word++) {
-        n_set += (uint32_t)__builtin_popcountll(bits[word]);
+    const bool is_free = run_is_free(pages, page);
+    uint32_t n_soiled = 0;
+    uint32_t n_here;
+    for (; page < end; page += n_here) {
+        const uint64_t mask = bits_mask(page, end, &n_here);
+        const uint64_t soiled = pages->soiled[page / 64] & mask;
+        if (soiled != (is_free ? given_word(pages, page) & mask : 0)) {
+            return UINT32_MAX;
+        }
+        n_soiled += (uint32_t)__builtin_popcountll(soiled);
     }
-    return n_set;
+    return n_soiled;
 }
 
 static int pages_check_bins(const struct pages *pages, uint32_t n_free_runs)
@@ -523,6 +517,7 @@ int pages_check(const struct pages *pages)
 {
     uint64_t n_free_pages = 0;
     uint32_t n_free_runs = 0;
+    uint64_t n_soiled = 0;
     uint32_t left = 0;
     const uint32_t n_pages = pages->state->n_pages;
     for (uint32_t page = 0; page < n_pages;) {
@@ -539,11 +534,11 @@ int pages_check(const struct pages *pages)
         }
         n_free_pages += is_free ? length : 0;
         n_free_runs += is_free;
+        n_soiled += count_soiled(pages, page, page + length);
         left = page;
         page += length;
     }
-    if (n_free_pages != pages->n_free_pages ||
-        bits_count(pages->soiled, n_pages) != pages->n_soiled) {
+    if (n_free_pages != pages->n_free_pages || n_soiled != pages->n_soiled) {
         return PAGES_E_CORRUPT;
     }
     return pages_check_bins(pages, n_free_runs);

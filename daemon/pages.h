@@ -10,6 +10,7 @@
  *      sum of the lengths of all runs == n_pages
  *      no two PAGE_FREE runs are neighbours, nor two PAGE_LEASED runs of one owner
  *      the set bits of `starts` are the first pages of the runs
+ *      the set bits of `soiled` are those of state->given whose pages are free
  *      n_soiled == the set bits of `soiled`
  *      every PAGE_FREE run is on the list of its bin, and no other run is      : pages_check()
  */
@@ -35,11 +36,7 @@ struct pages {
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
     uint64_t *starts; /* a bit for every page that begins a run */
-    /* A bit for every page that has been given to an owner since it was last known to be 0: the
-       bytes of all others are. After a restart nobody knows, and all bits are set. */
-    uint64_t *given;
-    /* A bit for every page that came back since this server began and was not made 0 yet; those of
-       pages that are somebody's again are cleared when they are met. */
+    /* A bit for every free page that is to be made 0: state->given says that it may not be. */
     uint64_t *soiled;
     uint32_t n_soiled; /* of those bits */
     uint32_t bin_first[N_PAGE_BINS];
@@ -76,9 +73,6 @@ KMEM_MUST_USE int pages_find(const struct pages *pages, uint32_t n_pages, uint32
 void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_state page_state,
                 uint32_t owner);
 
-/** pages_are_new() - the segment has just been made: nobody has been given a page yet */
-void pages_are_new(struct pages *pages);
-
 /**
  * pages_zero_stretch() - how many pages from `page` on, at most n_pages, are alike in one thing
  * @ret_zero:  whether every byte of them is 0: nobody has had them, or they were cleared since
@@ -87,9 +81,10 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
                             bool *ret_zero);
 
 /**
- * pages_note_given() - the pages are not known to be 0 any more
+ * pages_note_given() - the pages, which are not free, are not known to be 0 any more
  *
- * pages_take() does that itself, but for PAGE_LEASED: a lease is told first which of its pages are.
+ * pages_take() does that itself, but for PAGE_LEASED: a lease is told which of its pages are 0, and
+ * this is noted before: whoever restarts must not take a page for 0 that somebody could write to.
  */
 void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages);
 
@@ -98,10 +93,10 @@ void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages);
  * @max_pages:  how many are wanted at most
  * Return: how many follow one another from *ret_page on; 0: there are none.
  */
-uint32_t pages_next_soiled(struct pages *pages, uint32_t from, uint32_t max_pages,
+uint32_t pages_next_soiled(const struct pages *pages, uint32_t from, uint32_t max_pages,
                            uint32_t *ret_page);
 
-/** pages_note_zero() - every byte of these pages, which are free, is 0 */
+/** pages_note_zero() - every byte of these pages, which are free, is 0; whoever restarts knows */
 void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages);
 
 /** pages_give() - free the run that begins at `page`, and join it with free neighbours */

@@ -6,6 +6,7 @@
  *
  *  header       | magic, layout signature, number of pages, instance
  *  page words   | 8 bytes per page
+ *  given        | a bit per page: its bytes may be other than 0
  *  clients      | 128 bytes per slot, CLIENTS_MAX slots
  *  reasons      | 128 bytes per slot, REASONS_MAX slots
  *  obituaries   | the last of them: obituary.h
@@ -15,6 +16,9 @@
  *  page word of a head one store, state_commit()   every operation   nothing: it is the truth
  *  page word inside a  never                       never             what the page was when it last
  *  run                                                               began a run
+ *  given               set before somebody gets    start, every      set: nothing; the page may
+ *                      the page, cleared after     operation         be all zero
+ *                      its bytes were; pages.h
  *  client slot         before state_commit() of    start, queries    the slot is unused while its
  *                      its pid                                       pid is 0
  *  ended               state_commit(), once        start             the client lives
@@ -39,6 +43,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/attributes.h"
@@ -64,7 +69,7 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(3)
+#define STATE_LAYOUT_VERSION UINT64_C(4)
 #endif
 
 struct state_header {
@@ -108,6 +113,8 @@ struct state_client {
 
 static_assert(sizeof(struct state_client) == 128, "part of the layout");
 
+#define STATE_GIVEN_WORDS(n_pages) ((n_pages) / 64 + (size_t)1)
+
 struct state_reason {
     uint8_t n_bytes;
     char bytes[REASON_MAX_BYTES];
@@ -121,6 +128,7 @@ struct obituary;
 struct state {
     struct state_header *header;
     _Atomic uint64_t *page_words;
+    _Atomic uint64_t *given; /* STATE_GIVEN_WORDS() */
     struct state_client *clients;
     struct state_reason *reasons;
     struct obituary *obituaries;

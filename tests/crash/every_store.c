@@ -215,9 +215,39 @@ static void check_obituaries(void)
     EXPECT(op.kind == OP_JOIN ? n_new <= 1 : n_new == (op.kind == OP_END));
 }
 
+static bool is_given(uint32_t page)
+{
+    return core.state.given[page / 64] >> page % 64 & 1;
+}
+
+/*
+ * At every moment: a page that somebody may have written to is not taken for zero. Nothing is
+ * cleared here, so a page that was given once stays so.
+ */
+static void check_given(void)
+{
+    for (uint32_t page = 0; page < N_PAGES; page++) {
+        const bool was_given = before.given[page / 64] >> page % 64 & 1;
+        EXPECT(is_given(page) || !was_given);
+        for (uint32_t slot = 0; slot < SLOTS_SAVED; slot++) {
+            EXPECT(is_given(page) || !has_ledger[slot] ||
+                   (lease_state_of(states[slot], page) & LEASE_STATE_MASK) == LEASE_NONE);
+        }
+    }
+    uint32_t end;
+    for (uint32_t page = 0; page < N_PAGES; page = end) {
+        const uint64_t word = core.state.page_words[page];
+        end = page + PAGE_WORD_PAGES(word);
+        for (uint32_t i = page; i < end && PAGE_WORD_STATE(word) == PAGE_DIRECT; i++) {
+            EXPECT(is_given(i));
+        }
+    }
+}
+
 static void check(void)
 {
     EXPECT(core_check(&core) == 0);
+    check_given();
     check_blocks();
     check_leases();
     check_obituaries();
@@ -315,6 +345,7 @@ static bool recovery_is_stopped(uint64_t j)
         return false;
     }
     n_crashes++;
+    check_given();
     core_abandon(&core);
     core_make();
     return true;
@@ -332,6 +363,7 @@ static bool operation_is_stopped(uint64_t k)
         kill_at = NEVER; /* killed before the answer is sent */
     }
     n_crashes++;
+    check_given();
     image_save(&after_crash);
     core_abandon(&core);
     return stopped;
@@ -372,6 +404,7 @@ static void world_begin(void)
         memset(core.state.ledger.header, 0, layout.reasons_at);
         memset(core.state.header, 0, sizeof(struct state_header));
         memset((void *)core.state.page_words, 0, sizeof(empty.page_words));
+        memset((void *)core.state.given, 0, sizeof(empty.given));
         memset(core.state.clients, 0, sizeof(empty.clients));
     }
     begun = true;

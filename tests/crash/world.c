@@ -101,6 +101,7 @@ void image_save(struct image *image)
 {
     memcpy(&image->header, core.state.header, sizeof(image->header));
     memcpy(image->page_words, (void *)core.state.page_words, sizeof(image->page_words));
+    memcpy(image->given, (void *)core.state.given, sizeof(image->given));
     memcpy(image->clients, core.state.clients, sizeof(image->clients));
     memcpy(image->reasons, core.state.reasons, sizeof(image->reasons));
     memcpy(image->ledger, core.state.ledger.header, layout.reasons_at);
@@ -112,6 +113,7 @@ void image_load(const struct image *image)
 {
     memcpy(core.state.header, &image->header, sizeof(image->header));
     memcpy((void *)core.state.page_words, image->page_words, sizeof(image->page_words));
+    memcpy((void *)core.state.given, image->given, sizeof(image->given));
     memcpy(core.state.clients, image->clients, sizeof(image->clients));
     memcpy(core.state.reasons, image->reasons, sizeof(image->reasons));
     memcpy(core.state.ledger.header, image->ledger, layout.reasons_at);

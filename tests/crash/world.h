@@ -70,6 +70,7 @@ struct op {
 struct image {
     struct state_header header;
     uint64_t page_words[N_PAGES];
+    uint64_t given[STATE_GIVEN_WORDS(N_PAGES)];
     struct state_client clients[SLOTS_SAVED];
     struct state_reason reasons[REASONS_SAVED];
     unsigned char *ledger; /* of the daemon, up to its reasons */

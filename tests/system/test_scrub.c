@@ -68,6 +68,39 @@ static void test_what_a_dead_process_wrote_is_cleared(void)
     daemon_stop();
 }
 
+/* The server ends before it has cleared anything; the next knows what is to be cleared. */
+static void assert_cleared_after_a_restart(void (*end_client)(struct client *client))
+{
+    size_t num_bytes;
+    daemon_start(NULL, NULL);
+    const unsigned char *const segment = map_segment(&num_bytes);
+    struct client client = client_start(fill, NULL);
+    client_hear(&client);
+    end_client(&client);
+    daemon_kill_server();
+    expect_soon(count_not_zero(segment, num_bytes) == 0, 5000);
+    expect_balanced();
+    (void)munmap((void *)(uintptr_t)segment, num_bytes);
+    daemon_stop();
+}
+
+static void kill_only(struct client *client)
+{
+    client_kill(client);
+}
+
+static void kill_and_reap(struct client *client)
+{
+    client_kill(client);
+    expect_soon(usage_take().clients == 0, 1000);
+}
+
+static void test_what_a_dead_process_wrote_is_cleared_by_the_next_server(void)
+{
+    assert_cleared_after_a_restart(kill_only);
+    assert_cleared_after_a_restart(kill_and_reap);
+}
+
 /* Somebody else's pages are not touched, however often others come and go. */
 static void test_what_a_living_process_wrote_stays(void)
 {
@@ -126,6 +159,7 @@ static void test_an_eager_segment_keeps_its_memory(void)
 
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_what_a_dead_process_wrote_is_cleared, 20),
+    SYSTEM_TEST(test_what_a_dead_process_wrote_is_cleared_by_the_next_server, 30),
     SYSTEM_TEST(test_what_a_living_process_wrote_stays, 30),
     SYSTEM_TEST(test_a_lazy_segment_gives_its_memory_back, 20),
     SYSTEM_TEST(test_an_eager_segment_keeps_its_memory, 20),

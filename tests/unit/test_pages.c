@@ -181,122 +181,10 @@ static void test_pages_init_without_memory_fails_cleanly(void **state)
             assert_int_equal(r, -ENOMEM);
         } else {
             assert_int_equal(r, 0);
-            assert_int_equal(nth, 7);
+            assert_int_equal(nth, 6);
         }
     }
     pages_fini(&other);
-}
-
-/* What is free and soiled from a page on. */
-static void assert_next_soiled(uint32_t from, uint32_t page, uint32_t n_pages)
-{
-    uint32_t found = 0;
-    assert_int_equal(pages_next_soiled(&pages, from, N_PAGES, &found), n_pages);
-    assert_int_equal(found, n_pages > 0 ? page : 0);
-    assert_int_equal(pages_check(&pages), 0);
-}
-
-static void test_pages_next_soiled_finds_what_came_back(void **state)
-{
-    (void)state;
-    uint32_t page;
-    assert_next_soiled(0, 0, 0); /* nobody has had any */
-    take(1, 70);
-    take(71, 5);
-    assert_next_soiled(0, 0, 0); /* they are somebody's */
-    give(1);
-    assert_int_equal(pages.n_soiled, 70);
-    assert_next_soiled(0, 1, 70);
-    assert_next_soiled(60, 60, 11);
-    assert_next_soiled(71, 0, 0);
-    assert_int_equal(pages_next_soiled(&pages, 0, 16, &page), 16);
-    assert_int_equal(page, 1);
-    give(71);
-    assert_next_soiled(0, 1, 75); /* one free run with what was never given */
-}
-
-static void test_pages_next_soiled_passes_over_what_is_somebodys_again(void **state)
-{
-    (void)state;
-    take(1, 10);
-    give(1);
-    take(1, 4);
-    assert_int_equal(pages.n_soiled, 10); /* it is not looked at before it is met */
-    assert_next_soiled(0, 5, 6);
-    assert_int_equal(pages.n_soiled, 6);
-    give(1);
-    assert_next_soiled(0, 1, 10);
-}
-
-static void test_pages_note_zero_makes_them_as_new(void **state)
-{
-    (void)state;
-    bool zero;
-    pages_are_new(&pages);
-    take(1, 200);
-    give(1);
-    pages_note_zero(&pages, 1, 100);
-    assert_int_equal(pages.n_soiled, 100);
-    assert_next_soiled(0, 101, 100);
-    assert_int_equal(pages_zero_stretch(&pages, 1, 200, &zero), 100);
-    assert_true(zero);
-    pages_note_zero(&pages, 101, 100);
-    assert_int_equal(pages.n_soiled, 0);
-    assert_next_soiled(0, 0, 0);
-    take(1, 3); /* a direct run: its owner writes what it likes */
-    assert_int_equal(pages_zero_stretch(&pages, 1, 200, &zero), 3);
-    assert_false(zero);
-}
-
-/* How many pages from `page` on, at most n_pages, are as the first: given or never given. */
-static uint32_t zero_stretch(uint32_t page, uint32_t n_pages, bool is_zero)
-{
-    bool zero;
-    const uint32_t n_alike = pages_zero_stretch(&pages, page, n_pages, &zero);
-    assert_int_equal(zero, is_zero);
-    return n_alike;
-}
-
-static void test_pages_init_of_pages_that_are_there_knows_of_no_zeros(void **state)
-{
-    (void)state;
-
-    assert_int_equal(zero_stretch(0, N_PAGES, false), N_PAGES);
-}
-
-static void test_pages_note_given_of_any_range(void **state)
-{
-    (void)state;
-    for (uint32_t page = 0; page < N_PAGES; page += 7) {
-        for (uint32_t n_pages = 1; page + n_pages <= N_PAGES; n_pages += 9) {
-            pages_are_new(&pages);
-            assert_int_equal(zero_stretch(0, N_PAGES, true), N_PAGES);
-            pages_note_given(&pages, page, n_pages);
-            assert_int_equal(zero_stretch(page, N_PAGES - page, false), n_pages);
-            assert_int_equal(zero_stretch(page, 1, false), 1);
-            if (page > 0) {
-                assert_int_equal(zero_stretch(0, N_PAGES, true), page);
-            }
-            if (page + n_pages < N_PAGES) {
-                const uint32_t n_behind = N_PAGES - page - n_pages;
-                assert_int_equal(zero_stretch(page + n_pages, n_behind, true), n_behind);
-            }
-        }
-    }
-}
-
-static void test_pages_take_notes_what_it_gives_but_for_leases(void **state)
-{
-    (void)state;
-    pages_are_new(&pages);
-
-    pages_take(&pages, 1, 3, PAGE_LEASED, OWNER);
-    assert_int_equal(zero_stretch(1, 3, true), 3); /* whoever leases it says so next */
-    pages_give(&pages, 1);
-    take(1, 2);
-    give(1);
-
-    assert_int_equal(zero_stretch(1, 5, false), 2);
 }
 
 /* Only the pages themselves: the rest of the state would not fit this address space. */
@@ -306,7 +194,10 @@ static void test_pages_init_of_the_largest_segment(void **state)
     const uint32_t n_pages = SEGMENT_MAX_BYTES / PAGE_BYTES;
     _Atomic uint64_t *words = calloc(n_pages + (size_t)1, sizeof(*words));
     assert_non_null(words);
-    struct state largest = {.header = (void *)words, .page_words = words + 1, .n_pages = n_pages};
+    _Atomic uint64_t *given = calloc(STATE_GIVEN_WORDS(n_pages), sizeof(*given));
+    assert_non_null(given);
+    struct state largest = {
+        .header = (void *)words, .page_words = words + 1, .given = given, .n_pages = n_pages};
     atomic_store(&words[1], PAGE_WORD(PAGE_RESERVED, 0, 1));
     atomic_store(&words[2], PAGE_WORD(PAGE_FREE, 0, n_pages - 1));
     struct pages all;
@@ -326,6 +217,7 @@ static void test_pages_init_of_the_largest_segment(void **state)
     assert_int_equal(pages_check(&all), 0);
     assert_int_equal(pages_largest_hole(&all), n_pages - 1);
     pages_fini(&all);
+    free(given);
     free(words);
 }
 
@@ -581,12 +473,6 @@ int main(void)
         PAGES_TEST(test_pages_misuse_is_a_bug),
         PAGES_TEST(test_pages_find_searches_its_own_bin_when_nothing_else_is_left),
         PAGES_TEST(test_pages_find_prefers_the_smallest_bin_that_fits),
-        PAGES_TEST(test_pages_init_of_pages_that_are_there_knows_of_no_zeros),
-        PAGES_TEST(test_pages_note_given_of_any_range),
-        PAGES_TEST(test_pages_next_soiled_finds_what_came_back),
-        PAGES_TEST(test_pages_next_soiled_passes_over_what_is_somebodys_again),
-        PAGES_TEST(test_pages_note_zero_makes_them_as_new),
-        PAGES_TEST(test_pages_take_notes_what_it_gives_but_for_leases),
         PAGES_TEST(test_pages_check_finds_wrong_words),
         PAGES_TEST(test_pages_check_finds_a_wrong_index),
         PAGES_TEST(test_pages_check_finds_wrong_lists),

@@ -238,20 +238,27 @@ static void test_recover_takes_back_what_was_not_granted_or_was_being_revoked(vo
     assert_int_equal(lease_state_of(client->states, first + 7), LEASE_NONE);
 }
 
-/* Who was given a page before the restart, nobody knows: it may hold anything. */
-static void test_recover_takes_no_page_for_zero(void **state)
+/* Page 1 was a direct block's, the next 8 are leased, and nobody ever had what is behind them. */
+static void test_recover_knows_which_pages_may_be_other_than_zero(void **state)
 {
     (void)state;
     struct client *client = join(1);
-    const uint32_t page = fixture_lease(&fixture, client, 8);
-    assert_int_equal(lease_state_of(client->states, page), LEASE_FREE | LEASE_ZERO);
+    const struct seg_off off = fixture_allocate(&fixture, client, PAGE_BYTES, "direct");
+    assert_int_equal(fixture_lease(&fixture, client, 8), 2);
+    assert_int_equal(lease_state_of(client->states, 2), LEASE_FREE | LEASE_ZERO);
+    fixture_release(&fixture, client, off);
 
     restart();
 
+    assert_int_equal(core->pages.n_soiled, 1);
     client = clients_get(&core->clients, 0);
     assert_int_equal(leases_return(&core->leases, client, 0, N_PAGES), 8);
-    const uint32_t again = fixture_lease(&fixture, client, 8);
-    assert_int_equal(lease_state_of(client->states, again), LEASE_FREE);
+    assert_int_equal(core->pages.n_soiled, 9);
+    assert_int_equal(fixture_lease(&fixture, client, 12), 1);
+    for (uint32_t page = 1; page < 13; page++) {
+        const uint32_t lease_state = lease_state_of(client->states, page);
+        assert_int_equal(lease_state, page < 10 ? LEASE_FREE : LEASE_FREE | LEASE_ZERO);
+    }
 }
 
 /* -------------------------------------------------------------------------------- refusals ---- */
@@ -524,7 +531,7 @@ int main(void)
         RECOVER_TEST(test_recover_goes_on_with_a_reaping),
         RECOVER_TEST(test_recover_leaves_pages_in_use_and_unused_leased),
         RECOVER_TEST(test_recover_takes_back_what_was_not_granted_or_was_being_revoked),
-        RECOVER_TEST(test_recover_takes_no_page_for_zero),
+        RECOVER_TEST(test_recover_knows_which_pages_may_be_other_than_zero),
         RECOVER_TEST(test_recover_of_another_layout_is_refused),
         RECOVER_TEST(test_recover_of_runs_that_do_not_add_up_is_refused),
         RECOVER_TEST(test_recover_of_a_lease_of_nobody_is_refused),

@@ -39,7 +39,6 @@ static int scrub_setup(void **state)
     assert_non_null(file);
     state_format(&segment, file, N_PAGES, 1, 0);
     assert_int_equal(pages_init(&pages, &segment), 0);
-    pages_are_new(&pages);
     fd = memfd_create("segment", MFD_CLOEXEC);
     assert_int_equal(ftruncate(fd, N_PAGES * PAGE_BYTES), 0);
     bytes = mmap(NULL, N_PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
