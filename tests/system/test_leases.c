@@ -84,9 +84,13 @@ static void take_in_one_call(const void *argument)
 {
     const struct want *const want = argument;
     release(allocate(100, "joined"));
+    const uint64_t n_first = usage_take().requests;
+    const uint64_t n_before = usage_take().requests;
     const uint64_t begin_us = harness_now_us();
     unsigned char *block = allocate(want->num_bytes, "what the other does not use");
     const uint64_t took_us = harness_now_us() - begin_us;
+    /* To ask for this figure takes requests, too; the block took one. */
+    expect_equal(usage_take().requests - n_before, n_before - n_first + 1);
     harness_note("%zu MiB in %.1f ms", want->num_bytes / MIB, (double)took_us / 1000);
     expect_at_most(took_us, want->limit_us);
     for (size_t at = 0; at < want->num_bytes; at += 4096) {
@@ -100,8 +104,8 @@ static void take_in_one_call(const void *argument)
 static void test_unused_pages_of_a_stopped_client_are_anothers_in_one_call(void)
 {
     const size_t n_blocks = 60;
-    /* Clearing 58 MiB is most of it: 2 to 10 ms. */
-    const struct want want = {58 * MIB, HARNESS_SANITIZED ? 10000000 : 1000000};
+    /* Clearing 58 MiB is most of it: 2 to 10 ms, where nobody else has the machine. */
+    const struct want want = {58 * MIB, HARNESS_SANITIZED ? 10000000 : 200000};
     daemon_start("--size", "64MiB", NULL);
     struct client hoarder = client_start(hoard_unused_pages, &n_blocks);
     client_hear(&hoarder);
@@ -151,7 +155,7 @@ static void test_no_memory_is_said_only_when_nobody_has_an_unused_page(void)
         const uint64_t n_filled = client_hear(&filler);
         const struct usage usage = usage_take();
         expect_equal(usage.unused_bytes, 0);
-        expect_at_most(usage.largest_hole_bytes, sizes[i]);
+        expect_at_most(usage.largest_hole_bytes, sizes[i] - 1);
         expect_at_least(n_filled * sizes[i], 32 * MIB / 4 * 3);
         client_kill(&filler);
         client_kill(&hoarder);
