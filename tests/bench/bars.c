@@ -50,6 +50,24 @@ static void KMEM_PRINTF(5, 6) bars_add(struct bars *bars, bool is_met, const cha
     bars->n_missed += !is_met;
 }
 
+/* A bar that somebody did not come to is not cleared. */
+static void bars_miss(struct bars *bars, const char *what, const char *why)
+{
+    (void)fprintf(bars->to, "%sNOT PLAYED  %-18s  %s\n", bars->before, what, why);
+    bars->n_missed++;
+}
+
+/* Who of a set did not play in a contest that was run. */
+static void bars_add_absent(struct bars *bars, const char *what, const struct result *result,
+                            unsigned int set)
+{
+    for (enum contestant i = 0; i < N_CONTESTANTS && result != NULL; i++) {
+        if ((set & 1U << i) != 0 && !result->figures[i].has_played) {
+            bars_miss(bars, what, crew_name(i));
+        }
+    }
+}
+
 static double two_digits(double figure)
 {
     return round(figure * 100) / 100;
@@ -87,6 +105,7 @@ static void bars_add_against_mallocs(struct bars *bars, const char *what,
 {
     enum contestant fastest = N_CONTESTANTS;
     const double ratio = ratio_to_fastest(result, CREW_MALLOCS, &fastest);
+    bars_add_absent(bars, what, result, CREW_MALLOCS);
     if (ratio >= 0) {
         bars_add(bars, strictly ? two_digits(ratio) < 1 : two_digits(ratio) <= 1, what,
                  strictly ? "below 1.00" : "at most 1.00", "%.2f x %s", ratio, crew_name(fastest));
@@ -102,6 +121,7 @@ static void bars_add_pairs(struct bars *bars)
         (void)name_size(num_bytes, what, sizeof(what));
         bars_add_against_mallocs(bars, what, result, false);
         const double ratio = ratio_to_fastest(result, CREW_BOOST, &boost);
+        bars_add_absent(bars, what, result, CREW_BOOST);
         if (ratio >= 0) {
             bars_add(bars, 1 / ratio >= 10, what, "at least 10", "%.1f x faster than Boost",
                      1 / ratio);
@@ -120,8 +140,9 @@ static void bars_add_large(struct bars *bars)
     for (uint64_t num_bytes = MIB; num_bytes <= 8 * MIB; num_bytes *= 8) {
         const struct result *result = bars_find(bars, "pair", num_bytes, 1, 1);
         const double ratio = ratio_to_fastest(result, CREW_MEMSET, &memset);
+        (void)name_size(num_bytes, what, sizeof(what));
+        bars_add_absent(bars, what, result, CREW_MEMSET);
         if (ratio >= 0) {
-            (void)name_size(num_bytes, what, sizeof(what));
             bars_add(bars, two_digits(ratio) <= 1.05, what, "at most 1.05", "%.2f x memset", ratio);
             bars_add(bars, result->n_requests == 0, what, "0", "%llu round trips, once warm",
                      (unsigned long long)result->n_requests);
@@ -134,6 +155,7 @@ static void bars_add_fresh(struct bars *bars, uint64_t num_bytes)
     enum contestant fastest = N_CONTESTANTS;
     const struct result *result = bars_find(bars, "fresh", num_bytes, 1, 1);
     const double ratio = ratio_to_fastest(result, CREW_MALLOCS, &fastest);
+    bars_add_absent(bars, "fresh memory", result, CREW_MALLOCS);
     if (ratio >= 0) {
         bars_add(bars, 1 / ratio >= (bars->is_huge ? 20 : 3), "fresh memory",
                  bars->is_huge ? "at least 20, as pages are huge"
@@ -147,18 +169,22 @@ static void bars_add_threads(struct bars *bars, const char *name, const char *op
 {
     const struct result *one = bars_find(bars, name, num_bytes, 1, 1);
     const struct result *two = bars_find(bars, name, num_bytes, 2, 1);
-    if (one == NULL || two == NULL || sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+    if (one == NULL || two == NULL) {
         return;
     }
     char what[32];
     char machine[32] = "";
+    (void)snprintf(what, sizeof(what), "%s, two threads", operation);
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) {
+        bars_miss(bars, what, "there is one processor");
+        return;
+    }
     const struct figures *floor = &one->figures[CONTESTANT_MEMSET];
     const double gain = two->figures[CONTESTANT_KMEM].per_ns / one->figures[CONTESTANT_KMEM].per_ns;
     if (floor->has_played) {
         (void)snprintf(machine, sizeof(machine), " (memset: %.2f)",
                        two->figures[CONTESTANT_MEMSET].per_ns / floor->per_ns);
     }
-    (void)snprintf(what, sizeof(what), "%s, two threads", operation);
     bars_add(bars, gain >= 1.8, what, "at least 1.80", "%.2f x one thread%s", gain, machine);
 }
 
@@ -170,7 +196,11 @@ static void bars_add_processes(struct bars *bars)
 {
     const struct result *one = bars_find(bars, "processes", 64, 1, 1);
     const struct result *eight = bars_find(bars, "processes", 64, 1, 8);
-    if (one == NULL || eight == NULL || !eight->figures[CONTESTANT_MEMSET].has_played) {
+    if (one == NULL || eight == NULL) {
+        return;
+    }
+    if (!eight->figures[CONTESTANT_MEMSET].has_played) {
+        bars_miss(bars, "eight processes", crew_name(CONTESTANT_MEMSET));
         return;
     }
     const struct figures *figures = &eight->figures[CONTESTANT_KMEM];

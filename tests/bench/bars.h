@@ -16,9 +16,10 @@
  * @is_huge:  whether the segment is made of huge pages
  * @before:   is put before each line
  *
- * A bar whose contest was not run, or has nobody to compare with, is not printed.
+ * For everybody who is to be compared with and did not play there is a line NOT PLAYED: a bar is
+ * not cleared by who stayed away. Of contests that were not run there is nothing.
  *
- * Return: how many are missed.
+ * Return: how many are missed, or were not played.
  */
 uint32_t bars_print(FILE *to, const char *before, const struct result *results, uint32_t n_results,
                     bool is_huge);

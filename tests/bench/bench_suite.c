@@ -7,8 +7,8 @@
  * program starts. They take turns, one at a time unless several processes of one contestant are
  * what is measured (contest.c). A library that is not installed is left out, and said to be.
  *
- * What is asked of the figures is printed below them, with PASS or MISS; only with --strict does
- * the exit status depend on it.
+ * What is asked of the figures is printed below them, with PASS, MISS or NOT PLAYED; only with
+ * --strict does the exit status depend on it.
  */
 #include <argp.h>
 #include <errno.h>
@@ -207,7 +207,7 @@ enum { KEY_QUICK = 'q', KEY_SMOKE = 's', KEY_STRICT = 'x', KEY_OUTPUT = 'o', KEY
 static const struct argp_option option_list[] = {
     {"quick", KEY_QUICK, NULL, 0, "Less than a minute instead of some four", 0},
     {"smoke", KEY_SMOKE, NULL, 0, "Run every loop for a moment; the figures mean nothing", 0},
-    {"strict", KEY_STRICT, NULL, 0, "Exit with 1 if a bar is missed", 0},
+    {"strict", KEY_STRICT, NULL, 0, "Exit with 1 if a bar is missed, or somebody did not play", 0},
     {"output", KEY_OUTPUT, "FILE", 0, "Write every figure there, separated by tabs", 0},
     {"only", KEY_ONLY, "GROUP", 0, "pairs, mixed, processes or fresh", 0},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -263,7 +263,7 @@ int main(int argc, char **argv)
     }
     (void)printf("\n");
     const uint32_t n_missed = bars_print(stdout, "", results, n_results, daemon_is_huge());
-    (void)printf("%u missed\n", n_missed);
+    (void)printf("%u missed or not played\n", n_missed);
     for (enum contestant i = 0; i < N_CONTESTANTS; i++) {
         if (crew_missing(i) != NULL) {
             (void)printf("%s did not play: the Debian package %s is not installed; `tests/setup "
