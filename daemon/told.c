@@ -19,6 +19,8 @@
 
 /* 32: the heads of a lease of 512 KiB in one kilobyte, on the stack. */
 #define HEADS_AT_ONCE 32
+/* 128, 4 KiB: a look back may be long, and a read costs more than what it reads. */
+#define HEADS_AT_ONCE_BACK 128
 #define UNVERIFIED "<unverified>"
 
 /* A slab of the smallest class has the most entries. */
@@ -147,6 +149,31 @@ struct seg_off told_walk_run(const struct told *told, const struct client *clien
         *page += slab.span_pages;
     }
     return (struct seg_off){0};
+}
+
+uint32_t told_head_before(const struct told *told, const struct client *client, uint32_t page,
+                          uint32_t begin)
+{
+    struct ledger_head heads[HEADS_AT_ONCE_BACK];
+    for (uint32_t end = page; end > begin;) {
+        const uint32_t n_heads =
+            end - begin < HEADS_AT_ONCE_BACK ? end - begin : HEADS_AT_ONCE_BACK;
+        const uint64_t at = told->layout.heads_at + (end - n_heads) * sizeof(heads[0]);
+        if (!told->read(told->user, client->slot, at, heads, n_heads * sizeof(heads[0]))) {
+            return page;
+        }
+        for (uint32_t i = n_heads; i-- > 0;) {
+            /* Relaxed: a copy. */
+            const uint32_t kind = atomic_load_explicit(&heads[i].kind, memory_order_relaxed);
+            if (lease_state_of(client->states, --end) != LEASE_USED) {
+                return page;
+            }
+            if (kind == HEAD_LARGE || kind == HEAD_SLAB) {
+                return end;
+            }
+        }
+    }
+    return page;
 }
 
 size_t told_reason(const struct told *told, uint32_t slot, uint32_t id, char *ret_text)

@@ -52,6 +52,14 @@ KMEM_MUST_USE struct seg_off told_walk_run(const struct told *told, const struct
                                            uint32_t *spent);
 
 /**
+ * told_head_before() - the last page before `page` where a slab or a large block begins
+ * @begin:  it is looked for no further back than here, and not beyond a page that is not in use
+ * Return: `page` if there is none.
+ */
+uint32_t told_head_before(const struct told *told, const struct client *client, uint32_t page,
+                          uint32_t begin);
+
+/**
  * told_reason() - a reason out of a client's own table
  * @ret_text:  REASON_MAX_BYTES of room; "<unverified>" if there is no such reason
  * Return: its length, not terminated.

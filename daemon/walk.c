@@ -16,6 +16,9 @@
 #define STRETCH_PAGES 64
 /* What a slab of a size class spans at most. */
 #define SLAB_PAGES_MAX 8
+/* 16,384, or 256 MiB: how far back a large block is looked for, in 0.3 ms. Who releases nonsense
+   does so as fast as it can, and others wait; less would miss blocks that are common. */
+#define BACK_PAGES_MAX 16384
 /* Of the smallest class: what a page may cost. */
 #define PAGE_ENTRIES_MAX ((uint32_t)(PAGE_BYTES / BLOCK_ALIGN_BYTES))
 
@@ -127,12 +130,19 @@ bool walk_find(const struct core *core, struct seg_off off, struct direct_block 
         return false;
     }
     const struct client *client = clients_get(&core->clients, PAGE_WORD_OWNER(word));
+    if (!client->states) {
+        return false;
+    }
+    const uint32_t end = run + PAGE_WORD_PAGES(word);
     uint32_t at = slabs_begin(run, page);
-    const struct seg_off stopped =
-        client->states
-            ? told_walk_run(&core->told, client, &at, page + 1, run + PAGE_WORD_PAGES(word), all,
-                            sought_compare, &sought, &spent)
-            : all;
+    struct seg_off stopped = told_walk_run(&core->told, client, &at, page + 1, end, all,
+                                           sought_compare, &sought, &spent);
+    if (stopped.bytes == 0) {
+        const uint32_t back_to = page - run > BACK_PAGES_MAX ? page - BACK_PAGES_MAX : run;
+        at = told_head_before(&core->told, client, page, back_to);
+        stopped = told_walk_run(&core->told, client, &at, at + 1, end, all, sought_compare, &sought,
+                                &spent);
+    }
     return stopped.bytes != 0 && sought.is_found;
 }
 

@@ -25,8 +25,8 @@ KMEM_MUST_USE struct seg_off walk(const struct core *core, struct seg_off from, 
 /**
  * walk_find() - the leased block that an offset lies in, whoever's it is
  *
- * For sentences about somebody's mistake: it looks no further back than a slab can begin, so inside
- * a large block it finds nothing. Return: whether a client tells of one.
+ * For sentences about somebody's mistake. It looks back for no longer than others can wait: beyond
+ * the first 256 MiB of a large block it finds nothing. Return: whether a client tells of one.
  */
 KMEM_MUST_USE bool walk_find(const struct core *core, struct seg_off off,
                              struct direct_block *ret_block);

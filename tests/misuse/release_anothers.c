@@ -1,15 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* Releases a block that another process has allocated and told the offset of. */
+/*
+ * Releases a block that another process has allocated and told the offset of; or, built with
+ * MISUSE_INTERIOR, a pointer into it, many pages behind its first byte.
+ */
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/misuse/misuse.h"
 
+#ifdef MISUSE_INTERIOR
+static const int num_bytes = 400000;
+static const int aimed_at = 300000;
+#else
+static const int num_bytes = 1000;
+static const int aimed_at = 0;
+#endif
+
 /* Allocates a block, tells its offset, and waits for the pipe to be closed. */
 static int be_the_owner(int offset_fd, int until_fd)
 {
     char byte;
-    void *block = misuse_allocate(1000, "of another process");
+    void *block = misuse_allocate(num_bytes, "of another process");
     const uint64_t offset = kmem_offset_of(block);
     if (write(offset_fd, &offset, sizeof(offset)) != sizeof(offset)) {
         return 1;
@@ -38,7 +49,7 @@ int main(int argc, char **argv)
         return 1;
     }
     char *const witness = misuse_witness();
-    void *anothers = witness - kmem_offset_of(witness) + offset;
+    void *anothers = witness - kmem_offset_of(witness) + offset + aimed_at;
     kmem_release(&anothers);
     (void)close(until_fds[1]);
     const pid_t ended = waitpid(owner, &status, 0);

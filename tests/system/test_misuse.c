@@ -176,6 +176,14 @@ static void test_release_of_anothers_block(void)
                   "owns none of its parent's blocks");
 }
 
+static void test_release_of_the_interior_of_anothers_block(void)
+{
+    expect_misuse("release_anothers_interior",
+                  "kmem_release: offset 316384 lies 300000 bytes inside the block at offset 16384 "
+                  "(400000 bytes, \"of another process\"), not at its start; pass the pointer that "
+                  "the allocation returned");
+}
+
 static void test_release_of_a_parents_block(void)
 {
     expect_misuse("release_parents",
@@ -248,6 +256,14 @@ static void test_release_of_anothers_leased_block(void)
                   "kmem_release: the block at offset 16384 (1000 bytes, \"of another process\") "
                   "belongs to PID; only its owner may do this, and the child of a fork "
                   "owns none of its parent's blocks");
+}
+
+static void test_release_of_the_interior_of_anothers_leased_block(void)
+{
+    expect_misuse("leased_release_anothers_interior",
+                  "kmem_release: offset 316384 lies 300000 bytes inside the block at offset 16384 "
+                  "(400000 bytes, \"of another process\"), not at its start; pass the pointer that "
+                  "the allocation returned");
 }
 
 static void test_release_of_a_parents_leased_block(void)
@@ -361,6 +377,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_release_of_a_block_twice_by_two_threads, 10),
     SYSTEM_TEST(test_release_of_a_large_block_twice, 10),
     SYSTEM_TEST(test_release_of_anothers_block, 10),
+    SYSTEM_TEST(test_release_of_the_interior_of_anothers_block, 10),
     SYSTEM_TEST(test_release_of_a_parents_block, 10),
     SYSTEM_TEST(test_release_at_null, 10),
     SYSTEM_TEST(test_release_of_null_is_ignored, 10),
@@ -374,6 +391,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_release_of_a_leased_block_twice_by_two_threads, 10),
     SYSTEM_TEST(test_release_of_a_large_leased_block_twice, 10),
     SYSTEM_TEST(test_release_of_anothers_leased_block, 10),
+    SYSTEM_TEST(test_release_of_the_interior_of_anothers_leased_block, 10),
     SYSTEM_TEST(test_release_of_a_parents_leased_block, 10),
     SYSTEM_TEST(test_size_of_an_interior_pointer_of_a_leased_block, 10),
     SYSTEM_TEST(test_size_of_a_released_leased_block, 10),

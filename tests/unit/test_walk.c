@@ -293,6 +293,23 @@ static void test_walk_find_finds_the_leased_block_around_an_offset(void **state)
     assert_finds_nothing((page + 14) * PAGE_BYTES);
 }
 
+/* A large block is longer than any slab; what is behind it, or between, is not taken for it. */
+static void test_walk_find_finds_the_large_block_around_an_offset(void **state)
+{
+    (void)state;
+    const uint32_t page = fixture_lease(&fixture, alice, 400);
+    fixture_carve_large(&fixture, alice, page, 300, 300 * PAGE_BYTES - 7);
+    fixture_carve_large(&fixture, alice, page + 301, 50, 50 * PAGE_BYTES);
+
+    assert_finds((page + 299) * PAGE_BYTES, page * PAGE_BYTES, 300 * PAGE_BYTES - 7);
+    assert_finds((page + 150) * PAGE_BYTES + 5, page * PAGE_BYTES, 300 * PAGE_BYTES - 7);
+    assert_finds_nothing((page + 300) * PAGE_BYTES - 7);
+    assert_finds_nothing((page + 300) * PAGE_BYTES);
+    assert_finds((page + 340) * PAGE_BYTES, (page + 301) * PAGE_BYTES, 50 * PAGE_BYTES);
+    assert_finds_nothing((page + 351) * PAGE_BYTES);
+    assert_finds_nothing((page + 390) * PAGE_BYTES);
+}
+
 static void test_walk_find_of_what_is_not_leased_finds_nothing(void **state)
 {
     (void)state;
@@ -358,6 +375,7 @@ int main(void)
         WALK_TEST(test_walk_goes_on_after_the_lease_it_paused_in_is_gone),
         WALK_TEST(test_walk_tells_a_slab_that_lies_in_two_leases_once),
         WALK_TEST(test_walk_find_finds_the_leased_block_around_an_offset),
+        WALK_TEST(test_walk_find_finds_the_large_block_around_an_offset),
         WALK_TEST(test_walk_find_of_what_is_not_leased_finds_nothing),
         WALK_TEST(test_walk_reason_is_out_of_the_table_that_the_block_names),
     };
