@@ -38,8 +38,8 @@
  * std::size() returns bytes.
  *
  * THREADS: one object is one thread's at a time, as with std::vector; different objects are
- * independent. WAITING: what allocates or releases waits for at most one round trip to the daemon.
- * Nothing else does. FORK: see kmem.h.
+ * independent. WAITING: what allocates or releases may wait for the daemon, at most
+ * $KMEM_TIMEOUT_MS. Nothing else does. FORK: see kmem.h, and there WAITING.
  *
  * C++17 or later, with exceptions. Header only.
  */

@@ -46,8 +46,9 @@
  *    Pointers stored in the segment mean nothing to other processes; store offsets.
  *  - No reallocation.
  *  - No survival of the keeper: kmemd's server may be killed and is started again without a block
- *    lost, but if kmemd as a whole ends, calls fail with ECONNRESET. Mapped blocks then stay
- *    readable and writable as long as the process lives, and nobody accounts for them any more.
+ *    lost, but if kmemd as a whole ends, calls that need it fail with ECONNRESET. Hot sizes are
+ *    still served from what the process has leased; mapped blocks stay readable and writable as
+ *    long as it lives; and nobody accounts for either any more.
  *
  * THE FIRST CALL of a process connects to the daemon and maps the segment. Tried, in this order:
  * the socket $KMEM_SOCKET, and nothing else if it is set; else NAME.sock, where NAME is
@@ -57,10 +58,10 @@
  *
  * SPEED: the first blocks of a size, 16 of them or 4 above 64 KiB, are carved by the daemon, a
  * round trip each. From then on the size is hot: it is carved by this process, from pages that it
- * has leased, in nanoseconds and with no lock between threads. Leased pages that are unused stay
- * with the process, so that the next block needs no round trip; the daemon takes them back when
- * others need them. A block may be released by any thread; one of another thread's goes back to
- * that thread.
+ * has leased, in nanoseconds and, up to 64 KiB, with no lock between threads. Leased pages that are
+ * unused stay with the process, so that the next block needs no round trip; the daemon takes them
+ * back when others need them. A block may be released by any thread; one of another thread's goes
+ * back to that thread.
  *
  * THREADS: every function may be called from any thread, except where it says otherwise; calls
  * that need the daemon take turns on the process's one connection.
@@ -175,7 +176,7 @@ KMEM_API void *kmem_allocate_at(const int num_bytes, const char *const reason,
  * @mem:  the address of the pointer to the block; a pointer that is NULL already is ignored
  *
  * Ownership: the block is gone; other copies of the pointer dangle.
- * Waiting:   at most one round trip to the daemon.
+ * Waiting:   if it needs the daemon, at most $KMEM_TIMEOUT_MS; see WAITING.
  *
  * A pointer that is wild, interior, another's or released before ends in the failure handler; if
  * that returns, *mem is as it was.
@@ -186,7 +187,7 @@ KMEM_API void kmem_release(void **mem);
  * kmem_sizeof_allocation() - how many bytes were asked for
  * @mem:  a block of this process; NULL ends in the failure handler, as every other wrong pointer
  *
- * Waiting: at most one round trip to the daemon.
+ * Waiting: if it needs the daemon, at most $KMEM_TIMEOUT_MS; see WAITING.
  *
  * Return: the number given to kmem_allocate(), never a rounded figure. A block of 4 GiB or more,
  * which only kmem_try_allocate() can make, ends in the failure handler: use kmem_try_sizeof().
@@ -203,7 +204,7 @@ KMEM_API unsigned int kmem_sizeof_allocation(const void *const mem);
  * @reason:     why the memory is needed; copied. NULL is KMEM_NO_REASON
  *
  * Ownership: the caller's until kmem_release() or kmem_try_release().
- * Waiting:   at most one round trip to the daemon; the first call also connects.
+ * Waiting:   if it needs the daemon, at most $KMEM_TIMEOUT_MS; see WAITING.
  *
  * Return: the block, or NULL and errno:
  *   EINVAL      num_bytes is 0 or larger than the segment
@@ -238,7 +239,7 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *
  *
  * Ownership: on success the block is gone. On an error nothing has changed, but for -ECONNRESET,
  *            after which nobody can say.
- * Waiting:   at most one round trip to the daemon.
+ * Waiting:   if it needs the daemon, at most $KMEM_TIMEOUT_MS; see WAITING.
  *
  * Return: 0, or a negative errno:
  *   -EINVAL    mem is NULL; or the pointer is wild (in no block) or interior (inside one)
@@ -259,7 +260,7 @@ KMEM_API KMEM_MUST_USE int kmem_try_release(void **mem);
  * @mem:            a block of this process
  * @ret_num_bytes:  the number; written on success only
  *
- * Waiting: at most one round trip to the daemon.
+ * Waiting: if it needs the daemon, at most $KMEM_TIMEOUT_MS; see WAITING.
  *
  * Return: 0, or a negative errno as kmem_try_release(); -EINVAL also if mem or ret_num_bytes is
  * NULL.

@@ -81,7 +81,7 @@ struct kmem_daemon {
 /** One figure of kmem_query_usage(). Members are added at the end. */
 struct kmem_statistic {
     const char *name; /* "used_bytes"; lower case, never renamed */
-    const char *kind; /* "gauge" goes up and down, "counter" only grows while the segment lives */
+    const char *kind; /* "gauge" goes up and down, "counter" only grows, while a server lives */
     const char *unit; /* "bytes", "count" or "milliseconds" */
     const char *text; /* one line that explains it */
     uint64_t value;
