@@ -38,6 +38,8 @@ struct row {
 struct rows {
     size_t n; /* may be more than fit */
     struct row at[BLOCKS_MAX];
+    size_t n_clients; /* may be more than fit */
+    pid_t clients[ORACLE_WORKERS];
 };
 
 /* What kmem_query_usage() says. */
@@ -82,10 +84,23 @@ static int by_offset(const void *left, const void *right)
     return (a->offset > b->offset) - (a->offset < b->offset);
 }
 
+static void rows_add_client(struct rows *rows, pid_t pid)
+{
+    if (rows->n_clients < ORACLE_WORKERS) {
+        rows->clients[rows->n_clients] = pid;
+    }
+    rows->n_clients++;
+}
+
 static void rows_expect(struct rows *rows, const struct crew *crew)
 {
     rows->n = 0;
+    rows->n_clients = 0;
     for (uint32_t i = 0; i < ORACLE_WORKERS; i++) {
+        /* Relaxed: it was written before the worker was parked. */
+        if (atomic_load_explicit(&crew->world->oracles[i].is_joined, memory_order_relaxed)) {
+            rows_add_client(rows, crew->clients[i].pid);
+        }
         for (uint32_t j = 0; j < ORACLE_ENTRIES; j++) {
             const struct oracle_entry *const entry = &crew->world->oracles[i].entries[j];
             if (oracle_get(entry) == ORACLE_LIVE) {
@@ -109,6 +124,12 @@ static int take_block(const struct kmem_block *block, void *user)
                 block->reason);
     }
     rows->n++;
+    return 0;
+}
+
+static int take_client(const struct kmem_client *client, void *user)
+{
+    rows_add_client(user, (pid_t)client->pid);
     return 0;
 }
 
@@ -177,12 +198,16 @@ static int ask(struct rows *rows, struct figures *figures)
 {
     struct kmem_query *query;
     rows->n = 0;
+    rows->n_clients = 0;
     *figures = (struct figures){.segment_bytes = 0};
     int r = kmem_query_open(NULL, &query);
     if (r != 0) {
         return r;
     }
     r = kmem_query_blocks(query, take_block, rows);
+    if (r == 0) {
+        r = kmem_query_clients(query, take_client, rows);
+    }
     if (r == 0) {
         r = kmem_query_usage(query, take_figure, figures);
     }
@@ -196,6 +221,19 @@ static bool rows_match(const struct row *want, const struct row *got)
 {
     return want->offset == got->offset && want->num_bytes == got->num_bytes &&
            want->pid == got->pid && strcmp(want->reason, got->reason) == 0;
+}
+
+/* Whoever lives and has joined is a client, and nobody else is: of the dead no slot is left. */
+static bool clients_match(const struct rows *want, const struct rows *got)
+{
+    bool is_there = want->n_clients == got->n_clients;
+    for (size_t i = 0; i < want->n_clients && is_there; i++) {
+        is_there = false;
+        for (size_t j = 0; j < got->n_clients; j++) {
+            is_there = is_there || want->clients[i] == got->clients[j];
+        }
+    }
+    return is_there;
 }
 
 static bool figures_match(const struct rows *want, const struct figures *figures)
@@ -220,7 +258,7 @@ static bool all_match(const struct rows *want, const struct rows *got,
             return false;
         }
     }
-    return figures_match(want, figures);
+    return clients_match(want, got) && figures_match(want, figures);
 }
 
 static void print_row(const char *whose, const struct row *row)
@@ -265,11 +303,14 @@ static void audit_ledger(struct audit *audit, const struct rows *want)
     while (r != 0 || !all_match(want, &got, &figures)) {
         if (harness_now_us() - begin_us > BALANCE_LIMIT_MS * UINT64_C(1000)) {
             print_differences(want, &got);
-            fail("after %d ms the ledger has %zu blocks, the workers %zu; %llu bytes used, %llu "
-                 "free, %llu overhead, %llu in all; asking gave %d",
-                 BALANCE_LIMIT_MS, got.n, want->n, (unsigned long long)figures.used_bytes,
-                 (unsigned long long)figures.free_bytes, (unsigned long long)figures.overhead_bytes,
-                 (unsigned long long)figures.segment_bytes, r);
+            fail(
+                "after %d ms the ledger has %zu blocks, the workers %zu; there are %zu clients, of "
+                "%zu workers that live and have joined; %llu bytes used, %llu free, %llu "
+                "overhead, %llu in all; asking gave %d",
+                BALANCE_LIMIT_MS, got.n, want->n, got.n_clients, want->n_clients,
+                (unsigned long long)figures.used_bytes, (unsigned long long)figures.free_bytes,
+                (unsigned long long)figures.overhead_bytes,
+                (unsigned long long)figures.segment_bytes, r);
         }
         harness_sleep_ms(5);
         r = ask(&got, &figures);

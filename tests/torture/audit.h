@@ -28,8 +28,9 @@ void audit_fini(struct audit *audit);
  * audit_run() - want everything to be as the oracles say; nobody may work meanwhile
  *
  * The ledger holds exactly what the workers hold: offset, size, reason, owner of each block; the
- * figures are its sum and add up to the segment; the bytes of each block are as they were written;
- * nothing of the dead is left, and their obituaries say what they held.
+ * figures are its sum and add up to the segment; the bytes of each block are as they were written.
+ * The daemon's clients are the living workers that have joined, by pid: nothing of the dead is
+ * left, and their obituaries say what they held.
  */
 void audit_run(struct audit *audit, struct crew *crew);
 

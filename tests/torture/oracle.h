@@ -24,6 +24,8 @@
  *  parked_at[i]           thread i of the worker   driver                release / acquire
  *  n_steps, held_bytes,   threads of the worker    all                   relaxed: figures
  *  n_leavings
+ *  is_joined              threads of the worker    driver, when it is    before parked_at
+ *                                                  parked
  *  all else               driver                   the worker            before the fork
  */
 #ifndef TESTS_TORTURE_ORACLE_H
@@ -63,6 +65,7 @@ struct oracle {
     _Atomic uint64_t n_steps;
     _Atomic uint64_t held_bytes;
     _Atomic uint64_t n_leavings; /* kmem_close() */
+    _Atomic bool is_joined;      /* a call has made it a client, and none has ended that */
     _Atomic uint32_t parked_at[ORACLE_THREADS_MAX];
     struct oracle_entry entries[ORACLE_ENTRIES];
 };

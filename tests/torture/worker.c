@@ -89,6 +89,8 @@ static void take(struct lane *lane, struct oracle_entry *entry)
     }
     entry->offset = kmem_offset_of(block);
     lane->base = block - entry->offset;
+    /* Relaxed, as in leave(): the driver reads it of a worker that is parked. */
+    atomic_store_explicit(&lane->oracle->is_joined, true, memory_order_relaxed);
     const uint64_t set_at = pattern_first_set(block, num_bytes);
     if (set_at < num_bytes) {
         fail("worker %u: new block %llu of %llu bytes is not 0 at byte %llu", lane->oracle->number,
@@ -141,6 +143,7 @@ static void leave(struct lane *lane)
     for (unsigned int i = 0; i < ORACLE_ENTRIES; i++) {
         oracle_set(&oracle->entries[i], ORACLE_NONE);
     }
+    atomic_store_explicit(&oracle->is_joined, false, memory_order_relaxed);
     /* Relaxed: figures. */
     atomic_store_explicit(&oracle->held_bytes, 0, memory_order_relaxed);
     (void)atomic_fetch_add_explicit(&oracle->n_leavings, 1, memory_order_relaxed);
