@@ -4,8 +4,9 @@
  *
  * Each scene has a daemon of its own and four clients: the player (scene.h), who comes to every
  * point; a hog, whose unused pages are revoked; a holder, whose blocks and lease must outlive it
- * all; and whoever asks. Afterwards the ledger is sound, the holder has what it had, and when all
- * are gone the daemon is as it was at the start. A scene in which the point was not met fails.
+ * all; and whoever asks. Afterwards the ledger is sound, the holder has what it had, no server has
+ * died but by what the test did, and when all are gone the daemon is as it was at the start. A
+ * scene in which the point was not met fails.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -18,6 +19,7 @@
 #include "tests/crash/scene.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
+#include "tests/system/deaths.h"
 #include "tests/system/harness.h"
 #include "tests/system/holder.h"
 #include "tests/system/usage.h"
@@ -166,6 +168,14 @@ static void player_ends(struct stage *stage)
     client_end(&stage->player);
 }
 
+/* The scene kills one, if it gets that far. */
+static void expect_no_server_to_die_of_it(void)
+{
+    const struct deaths deaths = deaths_count();
+    expect_at_most(deaths.n, 1);
+    expect_equal(deaths.n_kills, deaths.n);
+}
+
 static void play_killed_client(const struct moment *moment)
 {
     struct stage stage = stage_open(PATIENT_WATCHDOG_S);
@@ -173,6 +183,7 @@ static void play_killed_client(const struct moment *moment)
     client_tell(&stage.player, 1);
     client_tell(&stage.player, 1); /* the point may lie behind the place where it waits */
     client_end_by(&stage.player, SIGKILL);
+    expect_no_server_to_die_of_it();
     stage_close(&stage, moment);
 }
 
@@ -205,6 +216,7 @@ static void play_stopped_client(const struct moment *moment)
     client_continue(&stage.player);
     expect_equal(client_hear(&stage.player), 1);
     player_ends(&stage);
+    expect_no_server_to_die_of_it();
     stage_close(&stage, moment);
 }
 
@@ -225,6 +237,10 @@ static void play_server(const struct moment *moment, const char *action, int val
     expect_usage(HELD_BYTES + SCENE_BLOCKS * SCENE_BLOCK_BYTES, HELD_BLOCKS + SCENE_BLOCKS);
     client_tell(&stage.player, 1);
     player_ends(&stage);
+    /* A server that dies of itself is followed by another, and nobody would notice. */
+    if (strcmp(action, "stop") != 0) {
+        expect_only_kills(strcmp(action, "kill") == 0 ? 2 : 1); /* one is the scene's */
+    }
     stage_close(&stage, moment);
 }
 
@@ -261,11 +277,31 @@ static void test_a_server_is_slow_at_each_of_its_points(void)
     expect_true(armed_has_fired());
 }
 
-/* Each point with one of the signals, in turn. */
+static void play_terminated_server(const struct moment *moment)
+{
+    play_server(moment, "raise", SIGTERM);
+}
+
+static void test_a_server_is_told_to_end_at_each_of_its_points(void)
+{
+    play_each_of_server(play_terminated_server);
+    expect_true(armed_has_fired());
+}
+
+static void play_hung_up_server(const struct moment *moment)
+{
+    play_server(moment, "raise", SIGHUP);
+}
+
+static void test_a_server_is_hung_up_at_each_of_its_points(void)
+{
+    play_each_of_server(play_hung_up_server);
+    expect_true(armed_has_fired());
+}
+
 static void play_signalled_server(const struct moment *moment)
 {
-    static const int signals[] = {SIGTERM, SIGHUP, SIGUSR1};
-    play_server(moment, "raise", signals[(moment - server_moments) % 3]);
+    play_server(moment, "raise", SIGUSR1);
 }
 
 static void test_a_server_is_signalled_at_each_of_its_points(void)
@@ -280,6 +316,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_a_server_is_killed_at_each_of_its_points, 120),
     SYSTEM_TEST(test_a_server_stands_still_at_each_of_its_points, 240),
     SYSTEM_TEST(test_a_server_is_slow_at_each_of_its_points, 120),
+    SYSTEM_TEST(test_a_server_is_told_to_end_at_each_of_its_points, 120),
+    SYSTEM_TEST(test_a_server_is_hung_up_at_each_of_its_points, 120),
     SYSTEM_TEST(test_a_server_is_signalled_at_each_of_its_points, 120),
 };
 
