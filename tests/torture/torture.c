@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * torture [--clients N] [--servers N] [--hangs] [--seed N] | --churn SECONDS [--strict] |
- *         --soak SECONDS
+ * torture [--clients N] [--servers N] [--hangs] [--seed N] |
+ *         --churn SECONDS [--without-rest] [--strict] | --soak SECONDS
  *
  * Kills clients and servers while a model watches; kills servers and measures what that costs; or
  * kills a client a second and looks for leaks. The harness gives it a directory and a deadline, and
@@ -22,15 +22,15 @@ enum {
     OPTION_HANGS,
     OPTION_SEED,
     OPTION_CHURN,
+    OPTION_WITHOUT_REST,
     OPTION_STRICT,
     OPTION_SOAK
 };
 
 static struct {
     struct campaign campaign;
-    unsigned int churn_s;
+    struct churn_plan churn;
     unsigned int soak_s;
-    bool is_strict;
 } asked = {.campaign = {.n_clients = 200, .n_servers = 50, .seed = 20261123}};
 
 static const struct argp_option options[] = {
@@ -39,6 +39,8 @@ static const struct argp_option options[] = {
     {"hangs", OPTION_HANGS, NULL, 0, "Stop a server now and then, for the watchdog to find", 0},
     {"seed", OPTION_SEED, "N", 0, "Of the plan and of the workers (default: 20261123)", 0},
     {"churn", OPTION_CHURN, "SECONDS", 0, "Kill servers for so long; measure what it costs", 0},
+    {"without-rest", OPTION_WITHOUT_REST, NULL, 0, "Kill for so long in one, not in turns of 2 s",
+     0},
     {"strict", OPTION_STRICT, NULL, 0, "Want most kills to meet one, and a cost of less than 30 %",
      0},
     {"soak", OPTION_SOAK, "SECONDS", 0, "Kill a client a second and look for leaks", 0},
@@ -71,10 +73,13 @@ static error_t take_option(int key, char *text, struct argp_state *state)
         asked.campaign.seed = number(state, text);
         break;
     case OPTION_CHURN:
-        asked.churn_s = (unsigned int)number(state, text);
+        asked.churn.seconds = (unsigned int)number(state, text);
+        break;
+    case OPTION_WITHOUT_REST:
+        asked.churn.without_rest = true;
         break;
     case OPTION_STRICT:
-        asked.is_strict = true;
+        asked.churn.is_strict = true;
         break;
     case OPTION_SOAK:
         asked.soak_s = (unsigned int)number(state, text);
@@ -94,7 +99,7 @@ static void kills(void)
 
 static void churn(void)
 {
-    churn_survive(asked.churn_s, asked.is_strict);
+    churn_survive(&asked.churn);
 }
 
 static void soak(void)
@@ -114,8 +119,8 @@ int main(int argc, char **argv)
     const unsigned int n_kills =
         (unsigned int)(asked.campaign.n_clients + 4 * asked.campaign.n_servers);
     struct system_test test = {"kills", kills, 60 + n_kills / 8};
-    if (asked.churn_s > 0) {
-        test = (struct system_test){"churn", churn, 60 + 4 * asked.churn_s};
+    if (asked.churn.seconds > 0) {
+        test = (struct system_test){"churn", churn, 60 + 4 * asked.churn.seconds};
     } else if (asked.soak_s > 0) {
         test = (struct system_test){"soak", soak, 180 + 2 * asked.soak_s};
     }
