@@ -3,21 +3,31 @@
  * store.h - stores that a later process relies on
  *
  * Whoever is killed leaves a prefix of its stores, in program order, if the compiler kept the
- * order. These stores keep it: each is atomic, and release keeps what stands before it before it.
- * On x86-64 all three are plain moves.
+ * order. The words that are stored here keep it: each is atomic, and release keeps what stands
+ * before it before it. On x86-64 all three are plain moves. Bytes are in no order among themselves,
+ * only before the commit that makes them mean something.
  */
 #ifndef PROTO_STORE_H
 #define PROTO_STORE_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef KMEM_STORE_HOOK
 /** store_hook() - a test may end the program here, before any of its stores: tests/crash */
 void store_hook(void);
+void store_prepare_bytes(void *where, const void *bytes, size_t n_bytes);
 #else
 static inline void store_hook(void)
 {
+}
+
+/** store_prepare_bytes() - plain stores that mean nothing until a commit follows */
+static inline void store_prepare_bytes(void *where, const void *bytes, size_t n_bytes)
+{
+    memcpy(where, bytes, n_bytes);
 }
 #endif
 

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The daemon's files are arrays here: an image of them is taken and put back with memcpy(). The
- * core is the real one, and requests go through the real dispatch.
+ * The core is the real one, and requests go through the real dispatch. What the shell does beside
+ * it is done here: a client's ledger is made after it has joined, closed after it was buried, and
+ * closed by the next server if its slot is nobody's.
  */
 #include "tests/crash/world.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* ------------------------------------------------------------------------------ the killer ---- */
 
 jmp_buf killed;
-uint64_t kill_at = NEVER; /* the store before which it all ends */
+uint64_t kill_at = NEVER;
 uint64_t n_stores;
 
 void store_hook(void)
@@ -22,42 +24,51 @@ void store_hook(void)
         longjmp(killed, 1);
     }
 }
+
+/* A plain copy may be cut anywhere; nobody may notice where. */
+void store_prepare_bytes(void *where, const void *bytes, size_t n_bytes)
+{
+    const size_t half = n_bytes / 2;
+    store_hook();
+    memcpy(where, bytes, half);
+    store_hook();
+    memcpy((unsigned char *)where + half, (const unsigned char *)bytes + half, n_bytes - half);
+}
+
 /* ------------------------------------------------------------------------------- the world ---- */
 
 struct core core;
 struct core_config config;
-unsigned char *state_base;
-struct ledger_layout layout;
 _Atomic uint64_t states[SLOTS_SAVED][N_PAGES / LEASE_PAGES_PER_WORD + 1];
 bool has_ledger[SLOTS_SAVED];
 struct peer peers[N_CLIENTS];
-struct reply *reply;
 struct model model;
 struct model model_before;
-uint64_t leased_before[N_CLIENTS]; /* pages */
-uint64_t obituaries_before;
-struct image before;
-struct image after_crash;
+struct answer answer;
 struct seeded seeded;
 struct op op;
+bool is_told = true;
 const char *phase = "";
 uint64_t at_k;
 uint64_t at_j;
+uint64_t at_i;
 uint64_t n_state;
-uint64_t n_crashes;
+
+static struct reply *reply;
+static unsigned char *state_base;
 
 void fail_here(const char *file, int line, const char *condition)
 {
     (void)fprintf(stderr,
                   "%s:%d: not true: %s\n    state %llu, operation %d of client %u (%llu "
-                  "bytes, %u pages), %s, stopped at store %llu, recovery at %llu\n",
+                  "bytes, %u pages), %s, stopped at store %llu, recovery at %llu, at %llu\n",
                   file, line, condition, (unsigned long long)n_state, (int)op.kind, op.client,
                   (unsigned long long)op.num_bytes, op.n_pages, phase, (unsigned long long)at_k,
-                  (unsigned long long)at_j);
+                  (unsigned long long)at_j, (unsigned long long)at_i);
     abort();
 }
 
-bool told_nothing(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+static bool told_nothing(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
 {
     (void)user;
     (void)slot;
@@ -67,14 +78,41 @@ bool told_nothing(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n
     return false;
 }
 
-struct now now(void)
+void world_open(void)
 {
-    return (struct now){.ms = NOW_MS, .us = NOW_MS * UINT64_C(1000)};
+    config = (struct core_config){
+        .segment_name = "crash",
+        .n_pages = N_PAGES,
+        .clients_limit = SLOTS_SAVED,
+        .instance = 1,
+        .told_read = told_nothing,
+    };
+    state_base = mmap(NULL, state_bytes(N_PAGES), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    reply = reply_new();
+    EXPECT(state_base != MAP_FAILED);
+    EXPECT(reply != NULL);
 }
 
-void ledger_open(struct client *client)
+void world_close(void)
+{
+    reply = reply_free(reply);
+    (void)munmap(state_base, state_bytes(N_PAGES)); /* the process ends */
+}
+
+void world_clear(void)
+{
+    EXPECT(madvise(state_base, state_bytes(N_PAGES), MADV_DONTNEED) == 0);
+    memset((void *)states, 0, sizeof(states));
+    memset(has_ledger, 0, sizeof(has_ledger));
+    memset(&model, 0, sizeof(model));
+    memset(peers, 0, sizeof(peers));
+}
+
+static void ledger_open(struct client *client)
 {
     EXPECT(client->slot < SLOTS_SAVED);
+    store_hook();
     if (!has_ledger[client->slot]) {
         memset((void *)states[client->slot], 0, sizeof(states[0]));
         has_ledger[client->slot] = true;
@@ -84,44 +122,18 @@ void ledger_open(struct client *client)
 
 void buried(const struct obituary *obituary, uint32_t slot, void *user)
 {
-    (void)obituary;
     (void)user;
+    EXPECT(obituary->identity.uid == uid_of(obituary->identity.pid - identity_of(0).pid));
+    store_hook();
     has_ledger[slot] = false;
 }
 
-_Atomic uint64_t *states_of(uint32_t slot, void *user)
+static _Atomic uint64_t *states_of(uint32_t slot, void *user)
 {
     (void)user;
     return slot < SLOTS_SAVED && has_ledger[slot] ? states[slot] : NULL;
 }
 
-/* ---------------------------------------------------------------------------------- images ---- */
-
-void image_save(struct image *image)
-{
-    memcpy(&image->header, core.state.header, sizeof(image->header));
-    memcpy(image->page_words, (void *)core.state.page_words, sizeof(image->page_words));
-    memcpy(image->given, (void *)core.state.given, sizeof(image->given));
-    memcpy(image->clients, core.state.clients, sizeof(image->clients));
-    memcpy(image->reasons, core.state.reasons, sizeof(image->reasons));
-    memcpy(image->ledger, core.state.ledger.header, layout.reasons_at);
-    memcpy(image->states, (void *)states, sizeof(image->states));
-    memcpy(image->has_ledger, has_ledger, sizeof(image->has_ledger));
-}
-
-void image_load(const struct image *image)
-{
-    memcpy(core.state.header, &image->header, sizeof(image->header));
-    memcpy((void *)core.state.page_words, image->page_words, sizeof(image->page_words));
-    memcpy((void *)core.state.given, image->given, sizeof(image->given));
-    memcpy(core.state.clients, image->clients, sizeof(image->clients));
-    memcpy(core.state.reasons, image->reasons, sizeof(image->reasons));
-    memcpy(core.state.ledger.header, image->ledger, layout.reasons_at);
-    memcpy((void *)states, image->states, sizeof(image->states));
-    memcpy(has_ledger, image->has_ledger, sizeof(image->has_ledger));
-}
-
-/* A new core of what is in the files; nobody is connected. */
 void core_make(void)
 {
     char why[256] = "";
@@ -131,8 +143,21 @@ void core_make(void)
     }
     EXPECT(r == 0);
     EXPECT(core_check(&core) == 0);
+    for (uint32_t slot = 0; slot < SLOTS_SAVED; slot++) {
+        const struct client *client = clients_next(&core.clients, slot);
+        has_ledger[slot] = has_ledger[slot] && client && client->slot == slot;
+    }
     for (uint32_t i = 0; i < N_CLIENTS; i++) {
         peers[i] = (struct peer){.role = PEER_UNKNOWN};
+    }
+}
+
+void first_start(void)
+{
+    if (state_is_new(state_base)) {
+        EXPECT(core_init(&core, &config, state_base, 0) == 0);
+    } else {
+        core_make();
     }
 }
 
@@ -145,23 +170,46 @@ void reap(void)
 
 /* -------------------------------------------------------------------------------- requests ---- */
 
-struct client_identity identity_of(uint32_t client)
+uint32_t uid_of(uint32_t client)
 {
-    return (struct client_identity){.pid = 100 + client, .start_time = 1, .command = "crash"};
+    return 1000 + client % N_UIDS;
 }
 
-/* Return: the answer, when it is complete. */
-const Kmem__Response *ask(uint32_t client, Kmem__Request *request)
+struct client_identity identity_of(uint32_t client)
 {
-    struct peer *peer = &peers[client];
-    int outcome = dispatch(&core, peer, request, now(), reply);
-    while (outcome == DISPATCH_PENDING) {
-        outcome = dispatch_continue(&core, peer, now(), reply);
+    struct client_identity identity = {
+        .pid = 100 + client, .uid = uid_of(client), .gid = 50, .start_time = 7 + client};
+    (void)snprintf(identity.command, sizeof(identity.command), "crash %u", client);
+    return identity;
+}
+
+static void answer_keep(const Kmem__Response *response)
+{
+    answer = (struct answer){.body_case = response->body_case};
+    if (response->body_case == KMEM__RESPONSE__BODY_ALLOCATED) {
+        answer.offset = response->allocated->offset;
+    } else if (response->body_case == KMEM__RESPONSE__BODY_LEASED) {
+        answer.page = response->leased->page;
+        answer.n_pages = response->leased->n_pages;
     }
+}
+
+const Kmem__Response *ask(struct peer *peer, Kmem__Request *request)
+{
+    const struct now now = {.ms = NOW_MS, .us = NOW_MS * UINT64_C(1000)};
+    int outcome = dispatch(&core, peer, request, now, reply);
+    while (outcome == DISPATCH_PENDING) {
+        if (peer->role == PEER_LEAVING) {
+            core_reap(&core, 8, buried, NULL);
+        }
+        outcome = dispatch_continue(&core, peer, now, reply);
+    }
+    answer_keep(&reply->response);
     return &reply->response;
 }
 
-/* As a member that joins (nonce 0) or comes back. Return: the answer. */
+static uint64_t last_nonce = 1000;
+
 const Kmem__Response *hello(uint32_t client, uint64_t nonce)
 {
     const struct client_identity identity = identity_of(client);
@@ -172,11 +220,10 @@ const Kmem__Response *hello(uint32_t client, uint64_t nonce)
     body.resume_nonce = nonce;
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &body;
-    peer_init(&peers[client], &identity, 1000 + client);
-    return ask(client, &request);
+    peer_init(&peers[client], &identity, ++last_nonce);
+    return ask(&peers[client], &request);
 }
 
-/* Joins, as often as it is asked to come again. */
 void join(uint32_t client)
 {
     const Kmem__Response *response = hello(client, 0);
@@ -186,17 +233,54 @@ void join(uint32_t client)
         response = hello(client, 0);
     }
     EXPECT(response->body_case == KMEM__RESPONSE__BODY_WELCOME);
+    EXPECT(!response->welcome->resumed);
+    EXPECT(response->welcome->resume_nonce == last_nonce);
+    EXPECT(response->welcome->n_direct_blocks == 0);
+    EXPECT(response->welcome->leased_pages == 0);
+    EXPECT(response->welcome->last_serial == 0);
+    model.is_joined[client] = true;
+    model.slot[client] = response->welcome->slot;
+    model.nonce[client] = last_nonce;
+    model.serial[client] = 0;
+    model.used[client] = 0;
     ledger_open(peers[client].client);
 }
 
-/* All who were clients before; but one that may have ended only if it can not have. */
-void come_back(bool ended)
+/* What it knows already; one block more or less is what it asked for last and was not told. */
+static void expect_known(uint32_t client, const Kmem__Welcome *welcome)
 {
-    for (uint32_t i = 0; i < N_CLIENTS; i++) {
-        if (model_before.is_joined[i] && !(ended && op.kind == OP_END && op.client == i)) {
-            const Kmem__Response *response = hello(i, 1000 + i);
-            EXPECT(response->body_case == KMEM__RESPONSE__BODY_WELCOME);
-            EXPECT(response->welcome->resumed);
-        }
+    uint64_t n_blocks = 0;
+    for (uint32_t i = 0; i < model.n_blocks; i++) {
+        n_blocks += model.blocks[i].client == client;
     }
+    const uint64_t slack = client == op.client && !is_told;
+    EXPECT(welcome->resumed);
+    EXPECT(welcome->slot == model.slot[client]);
+    EXPECT(welcome->resume_nonce == model.nonce[client]);
+    EXPECT(welcome->instance == config.instance);
+    EXPECT(welcome->last_serial <= model.serial[client] + slack);
+    EXPECT(welcome->n_direct_blocks <= n_blocks + slack);
+    EXPECT(welcome->n_direct_blocks + slack >= n_blocks);
+}
+
+bool come_back(uint32_t client)
+{
+    const Kmem__Response *response = hello(client, model.nonce[client]);
+    if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
+        EXPECT(response->error->code == KMEM__ERROR_CODE__ERROR_GONE);
+        return false;
+    }
+    EXPECT(response->body_case == KMEM__RESPONSE__BODY_WELCOME);
+    expect_known(client, response->welcome);
+    return true;
+}
+
+void say_goodbye(uint32_t client)
+{
+    Kmem__Goodbye body = KMEM__GOODBYE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    request.body_case = KMEM__REQUEST__BODY_GOODBYE;
+    request.goodbye = &body;
+    EXPECT(ask(&peers[client], &request)->body_case == KMEM__RESPONSE__BODY_FAREWELL);
+    EXPECT(peers[client].client == NULL);
 }

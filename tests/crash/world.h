@@ -17,12 +17,12 @@
 
 #define N_PAGES 40
 #define N_CLIENTS 3
+#define N_UIDS 2
 #define BLOCKS_MAX 512
 #define NOW_MS 1000
 #define NEVER UINT64_MAX
-/* So many client slots and reasons are saved; no more are used. */
+/* So many client slots are used: a process that joins may have another's slot still to be freed. */
 #define SLOTS_SAVED 8
-#define REASONS_SAVED 64
 
 #define EXPECT(condition)                                                                          \
     do {                                                                                           \
@@ -35,12 +35,16 @@ struct block {
     uint64_t offset;
     uint64_t num_bytes;
     uint32_t client;
+    uint32_t reason;
 };
 
 /* What must be true. */
 struct model {
     bool is_joined[N_CLIENTS];
+    uint32_t slot[N_CLIENTS];
+    uint64_t nonce[N_CLIENTS];
     uint64_t serial[N_CLIENTS];
+    uint64_t used[N_CLIENTS]; /* a bit for each page that the client has taken of its leases */
     struct block blocks[BLOCKS_MAX];
     uint32_t n_blocks;
 };
@@ -53,6 +57,9 @@ enum op_kind {
     OP_RETURN,
     OP_TAKE, /* by the client, without a word: no store of the daemon's */
     OP_JOIN,
+    OP_RESUME,  /* over another connection */
+    OP_REJOIN,  /* as another program, which knows of nothing: exec */
+    OP_GOODBYE, /* kmem_close() */
     OP_END,
     OP_KINDS,
 };
@@ -61,61 +68,75 @@ struct op {
     enum op_kind kind;
     uint32_t client;
     uint64_t num_bytes;
+    uint32_t reason;
     uint32_t n_pages;
     uint32_t block; /* an index */
-    bool left;
+    bool gives;     /* OP_TAKE: the other way round */
 };
 
-/* What is in the files. */
-struct image {
-    struct state_header header;
-    uint64_t page_words[N_PAGES];
-    uint64_t given[STATE_GIVEN_WORDS(N_PAGES)];
-    struct state_client clients[SLOTS_SAVED];
-    struct state_reason reasons[REASONS_SAVED];
-    unsigned char *ledger; /* of the daemon, up to its reasons */
-    uint64_t states[SLOTS_SAVED][N_PAGES / LEASE_PAGES_PER_WORD + 1];
-    bool has_ledger[SLOTS_SAVED];
+/* What the client was told last. */
+struct answer {
+    uint32_t body_case;
+    uint64_t offset;
+    uint32_t page;
+    uint32_t n_pages;
 };
+
 extern struct core core;
 extern struct core_config config;
-extern unsigned char *state_base;
-extern struct ledger_layout layout;
 extern _Atomic uint64_t states[SLOTS_SAVED][N_PAGES / LEASE_PAGES_PER_WORD + 1];
 extern bool has_ledger[SLOTS_SAVED];
 extern struct peer peers[N_CLIENTS];
-extern struct reply *reply;
 extern struct model model;
 extern struct model model_before;
-extern uint64_t leased_before[N_CLIENTS]; /* pages */
-extern uint64_t obituaries_before;
-extern struct image before;
-extern struct image after_crash;
+extern struct answer answer;
 extern struct seeded seeded;
 extern struct op op;
+extern bool is_told; /* the client of the operation has had its answer */
 extern const char *phase;
-extern uint64_t at_k;
-extern uint64_t at_j;
+extern uint64_t at_k; /* the store before which the operation was stopped */
+extern uint64_t at_j; /* and the recovery from that */
+extern uint64_t at_i; /* and the recovery from that */
 extern uint64_t n_state;
-extern uint64_t n_crashes;
 extern jmp_buf killed;
 extern uint64_t kill_at; /* the store before which it all ends */
 extern uint64_t n_stores;
 
 void fail_here(const char *file, int line, const char *condition) __attribute__((noreturn));
-bool told_nothing(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
-struct now now(void);
-void ledger_open(struct client *client);
-void buried(const struct obituary *obituary, uint32_t slot, void *user);
-_Atomic uint64_t *states_of(uint32_t slot, void *user);
-void image_save(struct image *image);
-void image_load(const struct image *image);
+
+/** world_open() - memory for the files; nothing is in them */
+void world_open(void);
+void world_close(void);
+
+/** world_clear() - files of zeros and no client, as on the first day. Needs no core. */
+void world_clear(void);
+
+/** first_start() - as a server starts with files that may be new, or half begun */
+void first_start(void);
+
+/** core_make() - a core of what is in the files; nobody is connected */
 void core_make(void);
+
+/** reap() - until all who have ended are buried */
 void reap(void);
+void buried(const struct obituary *obituary, uint32_t slot, void *user);
+
+uint32_t uid_of(uint32_t client);
 struct client_identity identity_of(uint32_t client);
-const Kmem__Response *ask(uint32_t client, Kmem__Request *request);
+
+/** ask() - Return: the answer, when it is complete; the daemon does not begin to reap for it. */
+const Kmem__Response *ask(struct peer *peer, Kmem__Request *request);
+
+/** hello() - as a member that joins (nonce 0) or comes back. Return: the answer. */
 const Kmem__Response *hello(uint32_t client, uint64_t nonce);
+
+/** join() - with a new nonce, as often as it is asked to come again; the model follows */
 void join(uint32_t client);
-void come_back(bool ended);
+
+/** come_back() - with its nonce; want the model's figures in the Welcome. Return: false: gone. */
+bool come_back(uint32_t client);
+
+/** say_goodbye() - and wait until everything is taken back */
+void say_goodbye(uint32_t client);
 
 #endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/crash/operation.h"
+
+#include <string.h>
+
+#include "tests/crash/reason.h"
+
+/* --------------------------------------------------------------------- blocks and leases ---- */
+
+static void model_add(uint64_t offset)
+{
+    EXPECT(model.n_blocks < BLOCKS_MAX);
+    model.blocks[model.n_blocks++] = (struct block){
+        .offset = offset,
+        .num_bytes = op.num_bytes,
+        .client = op.client,
+        .reason = op.reason,
+    };
+}
+
+static void do_allocate(void)
+{
+    Kmem__Allocate body = KMEM__ALLOCATE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    char text[REASON_TEXT_BYTES];
+    body.num_bytes = op.num_bytes;
+    body.reason.data = (uint8_t *)reason_text(op.reason, text);
+    body.reason.len = strlen(text);
+    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
+    request.allocate = &body;
+    request.serial = ++model.serial[op.client];
+    const Kmem__Response *response = ask(&peers[op.client], &request);
+    if (response->body_case == KMEM__RESPONSE__BODY_ALLOCATED) {
+        model_add(response->allocated->offset);
+    } else {
+        EXPECT(response->error->code == KMEM__ERROR_CODE__ERROR_NO_MEMORY);
+    }
+}
+
+static void do_release(void)
+{
+    const struct block block = model.blocks[op.block];
+    Kmem__Release body = KMEM__RELEASE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    body.offset = block.offset;
+    request.body_case = KMEM__REQUEST__BODY_RELEASE;
+    request.release = &body;
+    request.serial = ++model.serial[op.client];
+    const Kmem__Response *response = ask(&peers[op.client], &request);
+    EXPECT(response->body_case == KMEM__RESPONSE__BODY_RELEASED);
+    EXPECT(response->released->num_bytes == block.num_bytes ||
+           (response->released->num_bytes == 0 && !is_told));
+    model.blocks[op.block] = model.blocks[--model.n_blocks];
+}
+
+static void do_lease(void)
+{
+    const uint64_t leased_before = peers[op.client].client->leased_pages;
+    Kmem__Lease body = KMEM__LEASE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    body.n_pages = op.n_pages;
+    body.want_pages = op.n_pages + 2;
+    request.body_case = KMEM__REQUEST__BODY_LEASE;
+    request.lease = &body;
+    request.serial = ++model.serial[op.client];
+    const Kmem__Response *response = ask(&peers[op.client], &request);
+    if (response->body_case == KMEM__RESPONSE__BODY_LEASED) {
+        const struct client *client = peers[op.client].client;
+        const uint32_t n_pages = response->leased->n_pages;
+        EXPECT(n_pages >= op.n_pages);
+        EXPECT(lease_count_free(client->states, response->leased->page, n_pages) == n_pages);
+        EXPECT(client->leased_pages <= leased_before + n_pages);
+    } else {
+        EXPECT(response->error->code == KMEM__ERROR_CODE__ERROR_NO_MEMORY);
+    }
+}
+
+static void do_return(void)
+{
+    Kmem__Return body = KMEM__RETURN__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    body.page = op.n_pages;
+    body.n_pages = N_PAGES;
+    request.body_case = KMEM__REQUEST__BODY_RETURN_PAGES;
+    request.return_pages = &body;
+    EXPECT(ask(&peers[op.client], &request)->body_case == KMEM__RESPONSE__BODY_RETURNED);
+}
+
+static uint64_t page_bits(uint32_t page, uint32_t n_pages)
+{
+    return ((UINT64_C(1) << n_pages) - 1) << page;
+}
+
+/* The client uses some of what it has leased, or gives some up. */
+static void do_take(void)
+{
+    _Atomic uint64_t *own = peers[op.client].client->states;
+    uint64_t *used = &model.used[op.client];
+    uint32_t page;
+    bool zero;
+    if (!op.gives) {
+        const bool is_found = lease_find(own, 0, N_PAGES, op.n_pages, &page);
+        EXPECT(!is_found || lease_take(own, page, op.n_pages, &zero));
+        *used |= is_found ? page_bits(page, op.n_pages) : 0;
+    } else if (*used != 0) {
+        page = (uint32_t)__builtin_ctzll(*used);
+        lease_give(own, page, 1);
+        *used &= ~page_bits(page, 1);
+    }
+}
+
+/* ------------------------------------------------------------------------ coming and going ---- */
+
+static void model_end(uint32_t client)
+{
+    model.is_joined[client] = false;
+    model.used[client] = 0;
+    for (uint32_t i = model.n_blocks; i-- > 0;) {
+        if (model.blocks[i].client == client) {
+            model.blocks[i] = model.blocks[--model.n_blocks];
+        }
+    }
+}
+
+/* Its connection is lost, and it comes over another. */
+static void do_resume(void)
+{
+    peer_fini(&core, &peers[op.client]);
+    EXPECT(come_back(op.client));
+}
+
+static void do_rejoin(void)
+{
+    peer_fini(&core, &peers[op.client]);
+    model_end(op.client);
+    join(op.client);
+}
+
+/* One that was killed with the server in the middle may hear that it is gone: that will do. */
+static void do_goodbye(void)
+{
+    if (peers[op.client].role == PEER_MEMBER) {
+        say_goodbye(op.client);
+    }
+    peers[op.client] = (struct peer){.role = PEER_UNKNOWN};
+    model_end(op.client);
+}
+
+static void do_end(void)
+{
+    const struct client_identity identity = identity_of(op.client);
+    struct client *client = clients_find(&core.clients, &identity);
+    if (client && client->client_state == CLIENT_LIVE) {
+        core_end(&core, client, false, NOW_MS);
+    }
+    reap();
+    peers[op.client] = (struct peer){.role = PEER_UNKNOWN};
+    model_end(op.client);
+}
+
+/* ----------------------------------------------------------------------------- all of them ---- */
+
+void op_perform(void)
+{
+    model = model_before;
+    answer = (struct answer){.body_case = KMEM__RESPONSE__BODY__NOT_SET};
+    switch (op.kind) {
+    case OP_ALLOCATE:
+    case OP_ALLOCATE_LARGE:
+        do_allocate();
+        break;
+    case OP_RELEASE:
+        do_release();
+        break;
+    case OP_LEASE:
+        do_lease();
+        break;
+    case OP_RETURN:
+        do_return();
+        break;
+    case OP_TAKE:
+        do_take();
+        break;
+    case OP_JOIN:
+        join(op.client);
+        break;
+    case OP_RESUME:
+        do_resume();
+        break;
+    case OP_REJOIN:
+        do_rejoin();
+        break;
+    case OP_GOODBYE:
+        do_goodbye();
+        break;
+    case OP_END:
+        do_end();
+        break;
+    case OP_KINDS:
+    default:
+        EXPECT(false);
+    }
+}
+
+bool op_ends(void)
+{
+    return op.kind == OP_END || op.kind == OP_GOODBYE || op.kind == OP_REJOIN;
+}
+
+bool op_is_silent(void)
+{
+    return op.kind == OP_TAKE;
+}
+
+static bool op_choose_client(bool joined)
+{
+    const uint32_t first = seeded_below(&seeded, N_CLIENTS);
+    for (uint32_t i = 0; i < N_CLIENTS; i++) {
+        op.client = (first + i) % N_CLIENTS;
+        if (model.is_joined[op.client] == joined) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool op_choose(enum op_kind kind)
+{
+    op = (struct op){.kind = kind, .gives = seeded_below(&seeded, 4) == 0};
+    op.num_bytes = kind == OP_ALLOCATE ? seeded_log(&seeded, 13)
+                                       : seeded_below(&seeded, 12 * (uint32_t)PAGE_BYTES) + 32769;
+    op.reason = seeded_below(&seeded, N_REASONS);
+    op.n_pages = 1 + seeded_below(&seeded, kind == OP_TAKE ? 3 : 8);
+    if (kind == OP_RELEASE) {
+        if (model.n_blocks == 0) {
+            return false;
+        }
+        op.block = seeded_below(&seeded, model.n_blocks);
+        op.client = model.blocks[op.block].client;
+        return true;
+    }
+    return op_choose_client(kind != OP_JOIN) &&
+           (kind != OP_ALLOCATE || model.n_blocks + 1 < BLOCKS_MAX);
+}
