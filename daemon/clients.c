@@ -44,11 +44,12 @@ void clients_fini(struct clients *clients)
 static void client_write(struct clients *clients, const struct client *client)
 {
     struct state_client *stored = &clients->state->clients[client->slot];
+    store_hook(); /* plain stores, as below */
     stored->start_time = client->identity.start_time;
     stored->uid = client->identity.uid;
     stored->gid = client->identity.gid;
     stored->born = client->born;
-    memcpy(stored->command, client->identity.command, COMMAND_BYTES);
+    store_prepare_bytes(stored->command, client->identity.command, COMMAND_BYTES);
     stored->nonce = client->nonce;
     store_prepare_u64(&stored->ended, 0);
     store_prepare_u64(&stored->obituary, 0);

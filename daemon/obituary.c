@@ -115,8 +115,7 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
     }
     const uint64_t number = obituaries->n_written + 1;
     struct obituary_draft *draft = &obituaries->drafts[client->slot];
-    struct obituary *obituary = obituary_place(obituaries, number);
-    *obituary = (struct obituary){
+    struct obituary obituary = {
         .number = number,
         .identity = client->identity,
         .left = client->left,
@@ -127,13 +126,15 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
         .peak_bytes = client->peak_bytes,
     };
     if (draft->by_reason && tally_sort(draft->by_reason) == 0) {
-        obituary_rows(obituary, draft->by_reason);
+        obituary_rows(&obituary, draft->by_reason);
     }
     draft->by_reason = tally_free(draft->by_reason);
     draft->n_blocks = 0;
     draft->num_bytes = 0;
+    struct obituary *place = obituary_place(obituaries, number);
+    store_prepare_bytes(place, &obituary, sizeof(obituary));
     obituary_commit(obituaries, client);
-    return obituary;
+    return place;
 }
 
 const struct obituary *obituaries_next(const struct obituaries *obituaries, uint64_t number)

@@ -17,6 +17,7 @@
 #include <uthash.h>
 
 #include "daemon/hash.h"
+#include "proto/store.h"
 
 struct reason {
     struct reason_totals totals;
@@ -32,9 +33,13 @@ static uint32_t reason_hash(const struct reasons *reasons, const char *text, siz
 static void reason_write(struct reasons *reasons, uint32_t id, const char *text, size_t n_bytes)
 {
     struct state_reason *slot = &reasons->state->reasons[id];
-    memcpy(slot->bytes, text, n_bytes);
-    slot->n_bytes = (uint8_t)n_bytes;
     reasons->generations[id]++;
+    if (slot->n_bytes == n_bytes && memcmp(slot->bytes, text, n_bytes) == 0) {
+        return; /* of one that is there for ever, or of the one before: a start stores nothing */
+    }
+    store_prepare_bytes(slot->bytes, text, n_bytes);
+    store_hook(); /* a plain store */
+    slot->n_bytes = (uint8_t)n_bytes;
 }
 
 /* A reason that is there for ever, and in no hash table. */
@@ -109,6 +114,7 @@ static struct reason *reason_add(struct reasons *reasons, const char *text, size
         free(reason);
         return NULL;
     }
+    reasons->table[reason->id] = reason;
     reason_write(reasons, reason->id, text, n_bytes);
     const char *key = reasons->state->reasons[reason->id].bytes;
     HASH_ADD_KEYPTR_BYHASHVALUE(hh, reasons->by_text, key, n_bytes,
@@ -119,7 +125,6 @@ static struct reason *reason_add(struct reasons *reasons, const char *text, size
         free(reason);
         return NULL;
     }
-    reasons->table[reason->id] = reason;
     return reason;
 }
 

@@ -74,12 +74,13 @@ void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t in
     state_layout_init(&layout, n_pages);
     state_view(state, base, &layout, n_pages);
     ledger_format(&state->ledger, (unsigned char *)base + layout.ledger_at, n_pages);
-    *state->header = (struct state_header){
+    const struct state_header header = {
         .layout = state_signature(),
         .n_pages = n_pages,
         .instance = instance,
         .born_ms = now_ms,
     };
+    store_prepare_bytes(state->header, &header, sizeof(header));
     state_commit(state, &state->page_words[1], PAGE_WORD(PAGE_FREE, 0, n_pages - 1));
     state_commit(state, &state->page_words[0], PAGE_WORD(PAGE_RESERVED, 0, 1));
     /* Before: a new file. After: an empty segment. */

@@ -103,7 +103,9 @@ void ledger_header_init(struct ledger_header *header, uint32_t n_pages)
 void ledger_format(struct ledger *ledger, void *base, uint32_t n_pages)
 {
     ledger_view(ledger, base, n_pages);
-    ledger_header_init(ledger->header, n_pages);
+    struct ledger_header header;
+    ledger_header_init(&header, n_pages);
+    store_prepare_bytes(ledger->header, &header, sizeof(header));
 }
 
 int ledger_attach(struct ledger *ledger, void *base, uint32_t n_pages)
@@ -125,9 +127,11 @@ static uint32_t head_kind(const struct ledger_head *head)
 
 static void head_open(struct ledger_head *head, uint32_t kind, uint32_t size_class, uint32_t span)
 {
+    store_hook(); /* plain stores, as below: kind publishes them */
     head->span_pages = span;
     head->size_class = (uint16_t)size_class;
     head->back = 0;
+    store_hook();
     head->free = 0;
     head->n_carved = 0;
     head->n_used = 0;
@@ -145,6 +149,7 @@ void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class)
     KMEM_ASSERT(page + span <= ledger->n_pages);
     for (uint32_t i = 1; i < span; i++) {
         struct ledger_head *interior = &ledger->heads[page + i];
+        store_hook(); /* a plain store */
         interior->back = (uint16_t)i;
         store_prepare_u32(&interior->kind, HEAD_INTERIOR);
     }
