@@ -220,17 +220,19 @@ void worker_run(const void *argument)
 {
     const struct worker *const worker = argument;
     struct oracle *const oracle = &worker->world->oracles[worker->number];
+    const uint32_t n_threads = oracle->n_threads;
     struct lane lanes[ORACLE_THREADS_MAX];
     pthread_t threads[ORACLE_THREADS_MAX];
-    for (uint32_t i = 0; i < oracle->n_threads; i++) {
+    expect_at_least(n_threads, 1);
+    for (uint32_t i = 0; i < n_threads; i++) {
         lanes[i] = (struct lane){.world = worker->world, .oracle = oracle, .index = i};
         lanes[i].seeded.state = oracle->seed + i;
     }
-    for (uint32_t i = 1; i < oracle->n_threads; i++) {
+    for (uint32_t i = 1; i < n_threads; i++) {
         expect_equal(pthread_create(&threads[i], NULL, lane_run, &lanes[i]), 0);
     }
     (void)lane_run(&lanes[0]);
-    for (uint32_t i = 1; i < oracle->n_threads; i++) {
+    for (uint32_t i = 1; i < n_threads; i++) {
         expect_equal(pthread_join(threads[i], NULL), 0);
     }
     end(&lanes[0]);
