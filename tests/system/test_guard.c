@@ -3,7 +3,8 @@
  * test_guard.c - a wild pointer hits its culprit, and what is meant to be shared stays shared
  *
  * The guard closes whole granules, of 2 MiB where the segment is made of such pages. So what is
- * aimed at here is megabytes away from anything that the culprit has.
+ * aimed at there is megabytes away from anything that the culprit has. In a lazy segment granules
+ * are pages of 16 KiB, and the next one is far enough.
  */
 #include <errno.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 
 #include <kmem/kmem.h>
 
+#include "proto/limits.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -90,6 +92,31 @@ static void test_wild_write_into_anothers_block_ends_the_writer_only(void)
 static void test_wild_write_without_the_guard_is_not_noticed(void)
 {
     aim_at_a_pattern("off", 'X', 0);
+}
+
+/* Says where its own page is; then writes behind it. */
+static void write_behind_its_own_page(const void *argument)
+{
+    (void)argument;
+    const struct rlimit no_core = {0, 0};
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would end it otherwise */
+    volatile unsigned char *const own = kmem_try_allocate(PAGE_BYTES, "own");
+    expect_call(own != NULL);
+    own[PAGE_BYTES - 1] = 'o';
+    client_say(1);
+    own[PAGE_BYTES] = 'X';
+    client_say(2);
+}
+
+static void test_wild_write_to_the_next_page_of_a_lazy_segment_ends_the_writer(void)
+{
+    daemon_start("--commit", "lazy", NULL);
+    struct client culprit = client_start(write_behind_its_own_page, NULL);
+    client_hear(&culprit);
+    client_end_by(&culprit, SIGSEGV);
+    expect_balanced();
+    daemon_stop();
 }
 
 static void test_wild_write_where_nobody_is_ends_the_writer(void)
@@ -178,9 +205,45 @@ static void test_forked_child_reads_and_writes_its_parents_blocks(void)
     daemon_stop();
 }
 
+static long minor_faults(void)
+{
+    struct rusage usage;
+    expect_call(getrusage(RUSAGE_SELF, &usage) == 0);
+    return usage.ru_minflt;
+}
+
+/* 100 large blocks, once such are leased: what comes with a grant is mapped in one call. */
+static void touch_what_is_leased(const void *argument)
+{
+    static unsigned char *blocks[100];
+    (void)argument;
+    long n_faults = 0;
+    for (size_t i = 0; i < 100; i++) {
+        blocks[i] = kmem_try_allocate(16 * PAGE_BYTES, "touched");
+        expect_call(blocks[i] != NULL);
+        const long n_before = minor_faults();
+        for (size_t at = 0; at < 16 * PAGE_BYTES && i >= 16; at += 4096) {
+            blocks[i][at] = 't';
+        }
+        n_faults += minor_faults() - n_before;
+    }
+    harness_note("%ld faults", n_faults);
+    expect_true(n_faults < 5); /* of 5,376 pages of the CPU */
+}
+
+static void test_populated_lease_is_touched_without_a_fault(void)
+{
+    daemon_start("--size", "64MiB", "--commit", "lazy", NULL);
+    client_run(touch_what_is_leased, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_guard_that_is_neither_on_nor_off_is_EINVAL, 10),
     SYSTEM_TEST(test_wild_write_where_nobody_is_ends_the_writer, 10),
+    SYSTEM_TEST(test_wild_write_to_the_next_page_of_a_lazy_segment_ends_the_writer, 10),
+    SYSTEM_TEST(test_populated_lease_is_touched_without_a_fault, 10),
     SYSTEM_TEST(test_wild_write_into_anothers_block_ends_the_writer_only, 20),
     SYSTEM_TEST(test_wild_write_without_the_guard_is_not_noticed, 10),
     SYSTEM_TEST(test_forked_child_reads_and_writes_its_parents_blocks, 10),
