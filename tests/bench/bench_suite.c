@@ -73,7 +73,8 @@ static void run_pairs(const struct effort *effort)
 {
     struct contest contest = {.name = "pair",
                               .workload = WORKLOAD_PAIR,
-                              .set = CREW_KMEM | CREW_MALLOCS | CREW_BOOST | CREW_MEMSET,
+                              .set = CREW_KMEM | CREW_UNGUARDED | CREW_MALLOCS | CREW_BOOST |
+                                     CREW_MEMSET,
                               .n_threads = 1,
                               .n_processes = 1,
                               .n_rounds = effort->n_rounds,
@@ -105,7 +106,7 @@ static void run_mixed(const struct effort *effort)
 {
     struct contest contest = {.name = "churn",
                               .workload = WORKLOAD_CHURN,
-                              .set = CREW_KMEM | CREW_MALLOCS | CREW_BOOST,
+                              .set = CREW_KMEM | CREW_UNGUARDED | CREW_MALLOCS | CREW_BOOST,
                               .n_threads = 1,
                               .n_processes = 1,
                               .n_batch = 500,
@@ -115,6 +116,7 @@ static void run_mixed(const struct effort *effort)
     run(&contest);
     contest.n_threads = 2;
     run(&contest);
+    contest.set = CREW_KMEM | CREW_MALLOCS | CREW_BOOST;
     contest.name = "handoff";
     contest.workload = WORKLOAD_HANDOFF;
     contest.n_threads = 1; /* that is counted */

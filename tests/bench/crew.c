@@ -24,6 +24,7 @@ struct entry {
 
 static const struct entry entries[N_CONTESTANTS] = {
     [CONTESTANT_KMEM] = {"kmem", "player_kmem", "", NULL, "kmemd"},
+    [CONTESTANT_UNGUARDED] = {"unguarded", "player_kmem", "", NULL, "kmemd"},
     [CONTESTANT_GLIBC] = {"glibc", "player_malloc", "", NULL, "libc6"},
     [CONTESTANT_JEMALLOC] = {"jemalloc", "player_malloc", "libjemalloc", "libjemalloc.so.2",
                              "libjemalloc2"},
@@ -62,8 +63,9 @@ bool crew_has(enum contestant contestant)
 
 /* ----------------------------------------------------------------------------- the players ---- */
 
-KMEM_NORETURN static void become_player(const struct entry *entry, int fd)
+KMEM_NORETURN static void become_player(enum contestant contestant, int fd)
 {
+    const struct entry *entry = &entries[contestant];
     char program[512];
     char number[16];
     const char *argument = entry->argument != NULL ? entry->argument : shared_memory;
@@ -72,6 +74,7 @@ KMEM_NORETURN static void become_player(const struct entry *entry, int fd)
     (void)snprintf(program, sizeof(program), "%s/%s", bench_programs(), entry->program);
     (void)snprintf(number, sizeof(number), "%d", fd);
     (void)unsetenv("LD_PRELOAD");
+    (void)setenv("KMEM_GUARD", contestant == CONTESTANT_UNGUARDED ? "off" : "on", 1);
     if (entry->preload != NULL) {
         /* The dynamic linker complains of what it does not find; the player notices. */
         (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
@@ -82,7 +85,7 @@ KMEM_NORETURN static void become_player(const struct entry *entry, int fd)
 }
 
 /* Return: whether the player is one of its contestant's. */
-static bool start_player(const struct entry *entry, struct member *ret_member)
+static bool start_player(enum contestant contestant, struct member *ret_member)
 {
     int pair[2];
     unsigned char ready = 0;
@@ -92,7 +95,7 @@ static bool start_player(const struct entry *entry, struct member *ret_member)
     (void)fflush(NULL);
     const pid_t pid = fork();
     if (pid == 0) {
-        become_player(entry, pair[1]);
+        become_player(contestant, pair[1]);
     }
     (void)close(pair[1]);
     if (pid < 0 || !job_receive(pair[0], &ready, sizeof(ready)) || ready != 1) {
@@ -108,7 +111,7 @@ static void open_contestant(enum contestant contestant, uint32_t n_players)
 {
     const struct entry *entry = &entries[contestant];
     for (uint32_t i = 0; i < n_players && !missing[contestant]; i++) {
-        if (start_player(entry, &members[contestant][i])) {
+        if (start_player(contestant, &members[contestant][i])) {
             n_members[contestant]++;
         } else if (i > 0 || contestant == CONTESTANT_KMEM || contestant == CONTESTANT_GLIBC) {
             bench_fail("%s does not play", entry->name);

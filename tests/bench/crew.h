@@ -12,6 +12,7 @@
 
 enum contestant {
     CONTESTANT_KMEM,
+    CONTESTANT_UNGUARDED, /* kmem with KMEM_GUARD=off: beside it, what the guard costs */
     CONTESTANT_GLIBC,
     CONTESTANT_JEMALLOC,
     CONTESTANT_MIMALLOC,
@@ -23,6 +24,7 @@ enum contestant {
 
 /* Sets of contestants, a bit each. */
 #define CREW_KMEM (1U << CONTESTANT_KMEM)
+#define CREW_UNGUARDED (1U << CONTESTANT_UNGUARDED)
 #define CREW_MALLOCS                                                                               \
     (1U << CONTESTANT_GLIBC | 1U << CONTESTANT_JEMALLOC | 1U << CONTESTANT_MIMALLOC |              \
      1U << CONTESTANT_TCMALLOC)
