@@ -32,6 +32,8 @@
 /* 1/8: eight clients that grow at once leave each other something; a smaller share means more
    round trips while a client warms up. */
 #define GRANT_SHARE 8
+/* 8 walks, for those who leave the most: few others are asked after them, and lose for nothing. */
+#define LEAVERS_ALONE 8
 
 void leases_init(struct leases *leases, struct pages *pages, struct clients *clients)
 {
@@ -239,25 +241,27 @@ static uint32_t leavers_find(const struct leases *leases, struct leaver leavers[
 }
 
 /*
- * Each turn takes from twice as many clients as the one before, so that a thousand of them cost ten
- * walks over all runs and not a thousand; and nobody loses anything before those who leave more.
+ * The first turns take from one client each, so that nobody loses anything where that of others is
+ * enough; then each turn takes from as many as all before it, so that a thousand clients cost a
+ * dozen walks over all runs and not a thousand.
  */
 int leases_make_room(struct leases *leases, uint32_t n_pages)
 {
     struct leaver leavers[CLIENTS_MAX];
     const uint32_t n_leavers = leases->n_pages > 0 ? leavers_find(leases, leavers) : 0;
-    uint32_t n_at_once = 1;
     uint32_t page;
-    for (uint32_t begin = 0; begin < n_leavers; begin += n_at_once / 2) {
+    uint32_t end;
+    for (uint32_t begin = 0; begin < n_leavers; begin = end) {
         struct slot_set set = {{0}};
-        for (uint32_t i = begin; i < n_leavers && i < begin + n_at_once; i++) {
+        end = begin < LEAVERS_ALONE ? begin + 1 : 2 * begin;
+        end = end < n_leavers ? end : n_leavers;
+        for (uint32_t i = begin; i < end; i++) {
             slot_set_add(&set, leavers[i].slot);
         }
         leases->n_revoked_pages += range_revoke(leases, &set, 0, leases->pages->state->n_pages);
         if (pages_find(leases->pages, n_pages, &page) == 0) {
             return 0;
         }
-        n_at_once *= 2;
     }
     return LEASES_E_FULL;
 }

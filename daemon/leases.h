@@ -57,7 +57,7 @@ uint32_t leases_return(struct leases *leases, struct client *client, uint32_t pa
 /**
  * leases_make_room() - take back what clients leave unused until a free run has n_pages
  *
- * Begins with the client that leaves the most, and goes on with more and more of them at once.
+ * Begins with the client that leaves the most; from the ninth on it takes from several at once.
  * Return: 0, or LEASES_E_FULL after all is taken back.
  */
 KMEM_MUST_USE int leases_make_room(struct leases *leases, uint32_t n_pages);
