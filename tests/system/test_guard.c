@@ -228,7 +228,8 @@ static void touch_what_is_leased(const void *argument)
         n_faults += minor_faults() - n_before;
     }
     harness_note("%ld faults", n_faults);
-    expect_true(n_faults < 5); /* of 5,376 pages of the CPU */
+    /* Of 5,376 pages of the CPU; AddressSanitizer touches an eighth as much of its own for them. */
+    expect_true(n_faults < (HARNESS_SANITIZED ? 1000 : 5));
 }
 
 static void test_populated_lease_is_touched_without_a_fault(void)
