@@ -28,8 +28,8 @@ lint: all
 	tests/setup test
 	ctest --preset default -L lint
 
-# Less than thirty minutes: every store of 4,000 states; 22,000 clients and 2,950 servers killed; what
-# it costs to kill a server every 50 ms for a minute; and every system call of kmemd fails for good.
+# Less than thirty minutes: every store of 4,000 states; 22,000 clients and 2,950 servers killed;
+# what it costs to kill a server every 50 ms for a minute; every system call of kmemd fails for good.
 torture: all
 	tests/setup test
 	tests/system/torture build/default
