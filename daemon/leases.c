@@ -236,6 +236,7 @@ static uint32_t leavers_find(const struct leases *leases, struct leaver leavers[
             leavers[n_leavers++] = (struct leaver){slot, n_unused[slot]};
         }
     }
+    /* cppcheck-suppress uninitvar ; of none, none is looked at */
     qsort(leavers, n_leavers, sizeof(*leavers), leaver_compare);
     return n_leavers;
 }

@@ -137,17 +137,20 @@ static bool keep_on(pid_t pid, size_t processor)
 static bool keep_children_on(pid_t pid, size_t processor)
 {
     char path[64];
+    char text[256] = "";
     bool kept = true;
-    int child;
     (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
     FILE *const children = fopen(path, "re");
-    while (children != NULL && fscanf(children, "%d", &child) == 1) {
-        kept = kept && keep_on(child, processor);
+    if (children == NULL) {
+        return false;
     }
-    if (children != NULL) {
-        (void)fclose(children);
+    (void)!fgets(text, sizeof(text), children); /* there may be none */
+    (void)fclose(children);
+    char *at = text;
+    for (long child = strtol(at, &at, 10); child > 0; child = strtol(at, &at, 10)) {
+        kept = kept && keep_on((pid_t)child, processor);
     }
-    return kept && children != NULL;
+    return kept;
 }
 
 bool bench_place(size_t own_processor, size_t servers_processor)

@@ -16,7 +16,6 @@
 #define ARMED_FILE "armed"
 #define ARMED_FIRED_FILE "fired"
 #define ARMED_PATH_BYTES 512
-#define ARMED_SCAN "%63s %d %15s %d %d"
 
 struct armed {
     char point[64];

@@ -19,6 +19,28 @@ static void path_of(const char *name, char *path, size_t path_bytes)
     (void)snprintf(path, path_bytes, "%s/%s", getenv(ARMED_DIRECTORY), name); /* checked there */
 }
 
+static int number_of(const char *word)
+{
+    return word != NULL ? (int)strtol(word, NULL, 10) : 0;
+}
+
+/* The words of a line that armed_set() has written. Return: whether there is one. */
+static int parse(char *text, struct armed *armed)
+{
+    char *rest = text;
+    const char *const point = strtok_r(text, " \n", &rest);
+    if (point == NULL) {
+        return 0;
+    }
+    (void)snprintf(armed->point, sizeof(armed->point), "%s", point); /* fits, both */
+    armed->nth = number_of(strtok_r(NULL, " \n", &rest));
+    const char *const action = strtok_r(NULL, " \n", &rest);
+    (void)snprintf(armed->action, sizeof(armed->action), "%s", action != NULL ? action : "");
+    armed->value = number_of(strtok_r(NULL, " \n", &rest));
+    armed->pid = number_of(strtok_r(NULL, " \n", &rest));
+    return 1;
+}
+
 static int read_armed(struct armed *armed)
 {
     char path[ARMED_PATH_BYTES];
@@ -30,8 +52,7 @@ static int read_armed(struct armed *armed)
     }
     const ssize_t n_bytes = read(fd, text, sizeof(text) - 1);
     (void)close(fd);
-    return n_bytes > 0 && sscanf(text, ARMED_SCAN, armed->point, &armed->nth, armed->action,
-                                 &armed->value, &armed->pid) == 5;
+    return n_bytes > 0 && parse(text, armed);
 }
 
 /* Of all processes and threads that come here, one takes it. */
