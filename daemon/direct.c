@@ -90,6 +90,7 @@ static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pa
                     uint32_t *ret_page)
 {
     uint32_t page;
+    bool zero;
     if (pages_find(direct->pages, span_pages, &page)) {
         return DIRECT_E_FULL;
     }
@@ -100,6 +101,9 @@ static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pa
     } else {
         ledger_large_open(direct->ledger, page, span_pages);
     }
+    /* Afterwards they are somebody's, who writes what he likes. */
+    direct->is_zero = pages_zero_stretch(direct->pages, page, span_pages, &zero) == span_pages &&
+                      zero && size_class == N_SIZE_CLASSES;
     pages_take(direct->pages, page, span_pages, PAGE_DIRECT, 0);
     direct->slab_bytes += (uint64_t)span_pages << PAGE_SHIFT;
     *ret_page = page;
@@ -179,6 +183,7 @@ int direct_allocate(struct direct *direct, struct client *client, uint64_t num_b
     KMEM_ASSERT(num_bytes >= 1);
     KMEM_ASSERT(num_bytes <= SEGMENT_MAX_BYTES);
     uint32_t page;
+    direct->is_zero = false;
     const int r = room_find(direct, num_bytes, &page);
     if (r) {
         return r;

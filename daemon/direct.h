@@ -39,6 +39,7 @@ struct direct {
     uint64_t peak_bytes; /* the largest used_bytes ever */
     uint64_t n_allocations;
     uint64_t n_releases;
+    bool is_zero; /* the block that was carved last: of pages of its own, known to be zero */
 };
 
 /* A live block, as others see it. */

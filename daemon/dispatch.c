@@ -206,10 +206,11 @@ static bool may_have(struct core *core, struct client *client, uint64_t num_byte
             core_may_have(core, client, num_bytes));
 }
 
-static int answer_allocated(uint64_t offset, struct reply *reply)
+static int answer_allocated(uint64_t offset, bool known_zero, struct reply *reply)
 {
     kmem__allocated__init(&reply->body.allocated);
     reply->body.allocated.offset = offset;
+    reply->body.allocated.known_zero = known_zero;
     reply->response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
     reply->response.allocated = &reply->body.allocated;
     return DISPATCH_OK;
@@ -235,7 +236,7 @@ static int find_room(struct core *core, struct peer *peer, struct now now, struc
     }
     core_note_peak(core);
     if (peer->room.n_pages == 0) {
-        return answer_allocated(found.off.bytes, reply);
+        return answer_allocated(found.off.bytes, found.is_zero, reply);
     }
     kmem__leased__init(&reply->body.leased);
     reply->body.leased.page = found.page;
@@ -261,7 +262,7 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
     }
     struct seg_off off;
     if (repeat_allocated(core, peer->client, num_bytes, &off)) {
-        return answer_allocated(off.bytes, reply);
+        return answer_allocated(off.bytes, false, reply); /* it may have been written to */
     }
     if (!may_have(core, peer->client, num_bytes)) {
         core->n_refusals++;

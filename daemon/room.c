@@ -45,6 +45,7 @@ static int look(struct core *core, struct client *client, const struct room *roo
     if (r && leases_make_room(leases, direct_pages_for(room->num_bytes)) == 0) {
         r = block_carve(core, client, room, now_ms, &ret_found->off);
     }
+    ret_found->is_zero = core->direct.is_zero;
     return r ? ROOM_E_FULL : 0;
 }
 

@@ -30,6 +30,7 @@ struct room {
 /* Where it is. */
 struct room_found {
     struct seg_off off; /* of a direct block */
+    bool is_zero;       /* it is known to be, every byte */
     uint32_t page;      /* of a lease */
     uint32_t n_pages;
 };

@@ -403,6 +403,25 @@ static void test_allocate_of_nothing_or_more_than_the_segment_is_INVALID(void **
     assert_int_equal(talk.core->direct.n_blocks, 0);
 }
 
+/* Whoever is told so need not clear it. */
+static void test_allocate_says_what_is_known_to_be_zero(void **state)
+{
+    (void)state;
+    const uint64_t num_bytes = 5 * PAGE_BYTES;
+    assert_int_equal(ask_allocate(&talk, &alice, num_bytes, "new", 3), DISPATCH_OK);
+    assert_true(talk.reply->response.allocated->known_zero);
+    const uint64_t offset = talk.reply->response.allocated->offset;
+    assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
+
+    assert_int_equal(ask_allocate(&talk, &alice, num_bytes, "used", 4), DISPATCH_OK);
+    assert_int_equal(talk.reply->response.allocated->offset, offset);
+    assert_false(talk.reply->response.allocated->known_zero);
+
+    /* Of a slab nobody knows: the places in it come and go. */
+    assert_int_equal(ask_allocate(&talk, &alice, 100, "in a slab", 9), DISPATCH_OK);
+    assert_false(talk.reply->response.allocated->known_zero);
+}
+
 static void test_allocate_with_a_bad_reason_is_INVALID(void **state)
 {
     (void)state;
@@ -561,6 +580,7 @@ int main(void)
         TALK_TEST(test_goodbye_whose_slot_has_a_new_tenant_is_answered),
         TALK_TEST(test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_tenant),
         TALK_TEST(test_allocate_of_nothing_or_more_than_the_segment_is_INVALID),
+        TALK_TEST(test_allocate_says_what_is_known_to_be_zero),
         TALK_TEST(test_allocate_with_a_bad_reason_is_INVALID),
         TALK_TEST(test_allocate_without_room_is_NO_MEMORY_and_counted),
         TALK_TEST(test_size_of_is_what_was_asked_for),
