@@ -144,7 +144,8 @@ static int recover_lost(struct core *core, uint64_t now_ms)
         }
         client->lost = r == 0;
         if (!client->lost) {
-            core_end(core, client, false, now_ms);
+            /* Who has nothing was never told that it had joined: it may live, and come again. */
+            core_end(core, client, client_charged_bytes(client) == 0, now_ms);
         }
     }
     return 0;

@@ -157,6 +157,11 @@ static int take_figure(const struct kmem_daemon *daemon, const struct kmem_stati
 struct search {
     const struct crew *crew;
     bool is_found[CREW_DEAD_MAX];
+    struct {
+        uint64_t number;
+        uint64_t n_blocks;
+        uint64_t num_bytes;
+    } last[CREW_DEAD_MAX]; /* of each: its latest obituary */
 };
 
 /* Who had a block had joined. */
@@ -171,26 +176,38 @@ static bool is_known_well(const struct crew *crew, const struct crew_dead *dead)
     return is_known(dead) && dead->n_server_ends == crew->n_server_ends;
 }
 
-/* One that has left and joined again has an obituary for each time; that of the last counts. */
-static int compare_obituary(const struct kmem_obituary *obituary, void *user)
+/* Who has joined again has an obituary for each time; that of the last counts. */
+static int take_obituary(const struct kmem_obituary *obituary, void *user)
 {
     struct search *const search = user;
     for (size_t i = 0; i < search->crew->n_dead && !obituary->left; i++) {
         const struct crew_dead *const dead = &search->crew->dead[i];
-        if (dead->pid != (pid_t)obituary->pid || !is_known(dead)) {
-            continue;
-        }
-        search->is_found[i] = true;
-        if (is_known_well(search->crew, dead) &&
-            !oracle_explains(&dead->estate, obituary->n_blocks, obituary->num_bytes)) {
-            fail("the obituary of %d has %llu blocks, %llu bytes; it held %llu, %llu, and %u steps "
-                 "were under way",
-                 (int)dead->pid, (unsigned long long)obituary->n_blocks,
-                 (unsigned long long)obituary->num_bytes, (unsigned long long)dead->estate.n_live,
-                 (unsigned long long)dead->estate.live_bytes, dead->estate.n_open);
+        if (dead->pid == (pid_t)obituary->pid && is_known(dead) &&
+            obituary->number > search->last[i].number) {
+            search->is_found[i] = true;
+            search->last[i].number = obituary->number;
+            search->last[i].n_blocks = obituary->n_blocks;
+            search->last[i].num_bytes = obituary->num_bytes;
         }
     }
     return 0;
+}
+
+static void compare_obituaries(const struct search *search)
+{
+    for (size_t i = 0; i < search->crew->n_dead; i++) {
+        const struct crew_dead *const dead = &search->crew->dead[i];
+        const uint64_t n_blocks = search->last[i].n_blocks;
+        const uint64_t num_bytes = search->last[i].num_bytes;
+        if (search->is_found[i] && is_known_well(search->crew, dead) &&
+            !oracle_explains(&dead->estate, n_blocks, num_bytes)) {
+            fail("the obituary of %d has %llu blocks, %llu bytes; it held %llu, %llu, and %u steps "
+                 "were under way",
+                 (int)dead->pid, (unsigned long long)n_blocks, (unsigned long long)num_bytes,
+                 (unsigned long long)dead->estate.n_live,
+                 (unsigned long long)dead->estate.live_bytes, dead->estate.n_open);
+        }
+    }
 }
 
 /* Return: 0, or a negative errno if the server that was asked has died. */
@@ -346,12 +363,15 @@ static void audit_bytes(const struct audit *audit, const struct crew *crew)
 static uint64_t ask_for_obituaries(const struct crew *crew, uint64_t *ret_found)
 {
     struct kmem_query *query;
-    struct search search = {.crew = crew};
+    static struct search search;
     uint64_t n_missing = 0;
     *ret_found = 0;
+    memset(&search, 0, sizeof(search));
+    search.crew = crew;
     expect_equal(kmem_query_open(NULL, &query), 0);
-    expect_equal(kmem_query_obituaries(query, compare_obituary, &search), 0);
+    expect_equal(kmem_query_obituaries(query, take_obituary, &search), 0);
     (void)kmem_query_close(query);
+    compare_obituaries(&search);
     for (size_t i = 0; i < crew->n_dead; i++) {
         *ret_found += search.is_found[i];
         n_missing += is_known(&crew->dead[i]) && !search.is_found[i];
