@@ -163,7 +163,7 @@ static void test_second_daemon_is_refused_with_73_and_the_first_undisturbed(void
 static void race(const void *argument)
 {
     (void)argument;
-    const struct daemon_setting setting = {.hold_ms = HARNESS_SANITIZED ? 6000 : 1500};
+    const struct daemon_setting setting = {.hold_ms = HARNESS_SANITIZED ? 8000 : 5000};
     client_await();
     const struct daemon_end end =
         daemon_try(&setting, OPTIONS("--size", "1M", "--socket", harness_path("test.sock")));
