@@ -1,18 +1,39 @@
 # SPDX-License-Identifier: MIT
 # The front door. On a fresh Debian 12 each of these installs what is missing (tests/setup) and goes
 # on; everything they do is a CMake preset, for those who want to use CMake themselves.
+#
+# make builds what is installed, and nothing else: programs, library, no test. Whoever installs into
+# a directory of their own needs no root: make install PREFIX=$HOME/.local
 PREFIX ?= /usr/local
+DESTDIR ?=
+PRODUCT ?= build/product
+LDCONFIG ?= ldconfig
 
-all: configure
-	cmake --build --preset default
-
-configure:
+all:
 	tests/setup build
-	cmake --preset default -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+	cmake --preset product -B "$(PRODUCT)" -DCMAKE_INSTALL_PREFIX="$(PREFIX)"
+	cmake --build "$(PRODUCT)"
 
-demo: configure
+install: all
+	DESTDIR="$(DESTDIR)" cmake --install "$(PRODUCT)"
+	@test -n "$(DESTDIR)" || client/tell_loader "$(PRODUCT)" "$(LDCONFIG)"
+
+# What the last `make install` of this tree has installed; directories that others use stay.
+uninstall:
+	client/uninstall "$(PRODUCT)" "$(DESTDIR)"
+	@test -n "$(DESTDIR)" || $(LDCONFIG) 2>/dev/null || true
+
+demo:
+	tests/setup demo
+	cmake --preset default
 	cmake --build --preset default --target kmem_demo
 	@tests/demo/demo build/default
+
+# Unit and system tests on the release build: before each commit. Less than four minutes on two
+# cores.
+check:
+	tests/setup check
+	cmake --workflow --preset check
 
 # clang: builds without a warning. asan: builds and runs under AddressSanitizer, LeakSanitizer and
 # UBSan. tsan: what has more than one thread, under ThreadSanitizer. default: the release build,
@@ -24,36 +45,36 @@ test:
 	cmake --workflow --preset tsan
 	cmake --workflow --preset default
 
-lint: all
+# The whole tree, tests and benchmarks included.
+tree:
+	tests/setup check
+	cmake --preset default
+	cmake --build --preset default
+
+lint: tree
 	tests/setup test
 	ctest --preset default -L lint
 
 # Less than thirty minutes: every store of 4,000 states; 22,000 clients and 2,950 servers killed;
 # what it costs to kill a server every 50 ms for a minute; every system call of kmemd fails for good.
-torture: all
-	tests/setup test
+torture: tree
 	tests/system/torture build/default
 	build/default/tests/torture/torture --clients 10000 --servers 1000 --hangs
 	build/default/tests/torture/torture --churn 60 --without-rest --strict
 	KMEM_TEST_STRIDE=1 build/default/tests/system/system_exhaustion
 
 # Twenty minutes: a client killed a second, and nothing grows.
-torture-soak: all
-	tests/setup test
+torture-soak: tree
 	build/default/tests/torture/torture --soak 1200
 
 # Some five minutes, in which nothing else should run. Then `cmake --build --preset default --target
 # bench_docs` puts figures and plot where the README shows them.
 bench:
 	tests/setup bench
-	$(MAKE) all
+	$(MAKE) tree
 	cmake --build --preset default --target bench
-
-install: all
-	cmake --install build/default
-	test -n "$(DESTDIR)" || ldconfig
 
 clean:
 	rm -rf build
 
-.PHONY: all configure demo test lint torture torture-soak bench install clean
+.PHONY: all install uninstall demo check test tree lint torture torture-soak bench clean
