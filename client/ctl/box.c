@@ -73,6 +73,50 @@ static void print_side(const struct screen *screen, const char *before, const ch
                   screen_off(screen, STYLE_DIM), after);
 }
 
+/* Where a line that has no room goes on: below what follows its last wide gap. */
+static size_t hanging_indent(const char *text, size_t n_columns)
+{
+    size_t indent_columns = 0;
+
+    for (const char *gap = strstr(text, "  "); gap; gap = strstr(gap, "  ")) {
+        gap += strspn(gap, " ");
+        if (*gap) {
+            indent_columns = width_of(text) - width_of(gap);
+        }
+    }
+    return indent_columns > n_columns / 2 ? n_columns / 2 : indent_columns;
+}
+
+static void print_inner_line(const struct screen *screen, const struct frame *frame,
+                             enum style style, size_t indent_columns, const char *text,
+                             size_t n_bytes, size_t n_columns)
+{
+    char line[BOX_LINE_BYTES];
+
+    (void)snprintf(line, sizeof(line), "%.*s", (int)n_bytes, text);
+    print_side(screen, "", frame->down, " ");
+    (void)fprintf(screen->file, "%*s%s%s%s%*s", (int)indent_columns, "", screen_on(screen, style),
+                  line, screen_off(screen, style),
+                  (int)(n_columns - indent_columns - width_of(line)), "");
+    print_side(screen, " ", frame->down, "\n");
+}
+
+static void print_inner(const struct screen *screen, const struct frame *frame, enum style style,
+                        const char *text, size_t n_columns)
+{
+    size_t hanging_columns = hanging_indent(text, n_columns);
+    size_t indent_columns = 0;
+
+    do {
+        size_t n_bytes;
+        size_t next = width_flow(text, n_columns - indent_columns, &n_bytes);
+
+        print_inner_line(screen, frame, style, indent_columns, text, n_bytes, n_columns);
+        text += next;
+        indent_columns = hanging_columns;
+    } while (*text);
+}
+
 static void print_framed(const struct box *box, const struct screen *screen)
 {
     const struct frame *frame = screen->unicode ? &unicode_frame : &ascii_frame;
@@ -80,15 +124,7 @@ static void print_framed(const struct box *box, const struct screen *screen)
 
     print_edge(screen, frame, frame->top_left, box->title, frame->top_right, n_columns);
     for (size_t i = 0; i < box->n_lines; i++) {
-        enum style style = box->lines[i].style;
-        size_t n_bytes;
-        size_t kept_columns = width_prefix(box->lines[i].text, n_columns, &n_bytes);
-
-        print_side(screen, "", frame->down, " ");
-        (void)fprintf(screen->file, "%s%.*s%s%*s", screen_on(screen, style), (int)n_bytes,
-                      box->lines[i].text, screen_off(screen, style),
-                      (int)(n_columns - kept_columns), "");
-        print_side(screen, " ", frame->down, "\n");
+        print_inner(screen, frame, box->lines[i].style, box->lines[i].text, n_columns);
     }
     print_edge(screen, frame, frame->bottom_left, "", frame->bottom_right, n_columns);
 }

@@ -13,8 +13,8 @@
 #include "client/ctl/screen.h"
 
 #define BOX_MAX_LINES 32
-/* Longer lines are cut on every screen: what goes in is a summary. */
-#define BOX_LINE_BYTES 256
+/* The longest reason, escaped, and the figures before it; longer lines are cut on every screen. */
+#define BOX_LINE_BYTES 600
 
 struct box {
     const char *title; /* borrowed */
@@ -29,7 +29,11 @@ struct box {
 __attribute__((format(printf, 3, 4))) void box_add(struct box *box, enum style style,
                                                    const char *format, ...);
 
-/** box_print() - print the lines; an empty text is an empty line in a frame, and none without */
+/**
+ * box_print() - print the lines, longer ones in several
+ *
+ * An empty text is an empty line in a frame, and none without.
+ */
 void box_print(const struct box *box, const struct screen *screen);
 
 #endif

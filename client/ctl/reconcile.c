@@ -179,6 +179,9 @@ static int answers_try(struct answers *answers, struct kmem_query *query, bool *
 
 /* ---------------------------------------------------------------------------- the verdict ---- */
 
+/* Behind "  WRONG ledger by client ". */
+#define TEXT_AT_COLUMNS 26
+
 /* Checks are reported as they are made: a line each, or an object each. */
 struct verdict {
     const struct screen *screen;
@@ -207,8 +210,10 @@ verdict_add(struct verdict *verdict, const char *name, bool holds, const char *f
         json_row_text(&row, "text", text);
         json_row_append(verdict->json, "checks", &row);
     } else {
-        (void)fprintf(screen->file, "  %s%-5s%s %-17s %s\n", screen_on(screen, style),
-                      holds ? "ok" : "WRONG", screen_off(screen, style), name, text);
+        (void)fprintf(screen->file, "  %s%-5s%s %-17s ", screen_on(screen, style),
+                      holds ? "ok" : "WRONG", screen_off(screen, style), name);
+        (void)screen_flow(screen, TEXT_AT_COLUMNS, TEXT_AT_COLUMNS, text);
+        (void)fputc('\n', screen->file);
     }
 }
 
@@ -293,7 +298,8 @@ static int report_text(const struct answers *answers, bool is_quiet, const struc
     (void)fprintf(screen->file, "segment \"%s\"\n", name.text);
     check_answers(&verdict, answers, is_quiet);
     int status = verdict_status(&verdict, is_quiet);
-    (void)fprintf(screen->file, "%s\n", verdict_text(status));
+    (void)screen_flow(screen, 0, 0, verdict_text(status));
+    (void)fputc('\n', screen->file);
     return status;
 }
 

@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "client/ctl/width.h"
+
 static bool locale_is_utf8;
 
 /*
@@ -79,4 +81,29 @@ const char *screen_on(const struct screen *screen, enum style style)
 const char *screen_off(const struct screen *screen, enum style style)
 {
     return screen->colour && style != STYLE_PLAIN ? "\033[0m" : "";
+}
+
+/* Narrower, the words would stand one below the other: then the terminal may wrap them. */
+#define FLOW_MIN_COLUMNS 8
+
+size_t screen_flow(const struct screen *screen, size_t at_columns, size_t indent_columns,
+                   const char *text)
+{
+    size_t limit = screen->n_columns >= indent_columns + FLOW_MIN_COLUMNS ? screen->n_columns : 0;
+
+    while (limit > 0 && at_columns + width_of(text) > limit) {
+        size_t n_bytes = 0;
+        size_t next = at_columns < limit ? width_flow(text, limit - at_columns, &n_bytes) : 0;
+
+        /* A word that has no room behind what stands there goes below it, whole. */
+        if (at_columns > indent_columns && text[n_bytes] != ' ' && n_bytes == next &&
+            (n_bytes == 0 || !strchr(" /", text[n_bytes - 1]))) {
+            n_bytes = next = 0;
+        }
+        (void)fprintf(screen->file, "%.*s\n%*s", (int)n_bytes, text, (int)indent_columns, "");
+        text += next;
+        at_columns = indent_columns;
+    }
+    (void)fputs(text, screen->file);
+    return at_columns + width_of(text);
 }

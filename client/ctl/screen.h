@@ -9,13 +9,14 @@
 #define CTL_SCREEN_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 struct screen {
     FILE *file;         /* borrowed */
     bool unicode;       /* the locale's characters are UTF-8: bars and boxes may be drawn */
     bool colour;        /* a terminal, and nobody objects ($NO_COLOR, TERM=dumb) */
-    unsigned n_columns; /* the terminal's width; 0 if it is none, and nothing is ever cut */
+    unsigned n_columns; /* the terminal's width; 0 if it is none: a line is as long as it is */
 };
 
 enum style {
@@ -38,5 +39,14 @@ const char *screen_on(const struct screen *screen, enum style style);
 
 /** screen_off() - the bytes that end it; "" for a style that began with "" */
 const char *screen_off(const struct screen *screen, enum style style);
+
+/**
+ * screen_flow() - print words, in as many lines as it takes
+ * @at_columns:      what stands in the first line already
+ * @indent_columns:  what stands before the words in all others
+ * Return: the columns that the last line has; it is not ended.
+ */
+size_t screen_flow(const struct screen *screen, size_t at_columns, size_t indent_columns,
+                   const char *text);
 
 #endif

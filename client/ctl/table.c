@@ -7,7 +7,12 @@
  * walks the buffer once. Seven short cells a row make a million rows some 60 MiB.
  *
  * Two spaces separate columns; a left-aligned last column is not padded, so no line ends in blanks.
- * Only one column may be cut, and only on a terminal: what goes to a file or a pipe is complete.
+ *
+ * Nothing is ever cut, and no line is wider than the terminal. What has no room gives way in two
+ * steps: the text of the last column goes on below itself, and if even that leaves it no room, the
+ * table is folded: the columns from there on, titles too, stand in a second line, indented. A
+ * column that is wider than a line has one for itself, and goes on below itself like the last one.
+ * What goes to a file or a pipe has one line a row.
  */
 #include "client/ctl/table.h"
 
@@ -19,13 +24,18 @@
 #include "client/ctl/width.h"
 
 #define GAP_COLUMNS 2
-/* A reason cut to less than this says nothing; then the line may wrap instead. */
-#define CUT_MIN_COLUMNS 8
+/* Of a folded row, all lines but the first. */
+#define FOLD_INDENT_COLUMNS 4
+/* Narrower, a text has a word a line; it is easier to read in a line of its own. */
+#define FLOW_MIN_COLUMNS 20
+/* No column of numbers is wider; on a terminal that is narrower, the lines wrap. */
+#define SCREEN_MIN_COLUMNS 28
 #define NO_RULE SIZE_MAX
 
 struct table {
     struct table_column columns[TABLE_MAX_COLUMNS];
     size_t width_columns[TABLE_MAX_COLUMNS]; /* the widest cell so far, the title included */
+    size_t word_columns[TABLE_MAX_COLUMNS];  /* the widest word of a text that may flow */
     size_t n_columns;
     size_t n_rows;
     size_t rule_before_row; /* NO_RULE, or the row above which the line is drawn */
@@ -95,6 +105,13 @@ static void table_append(struct table *table, size_t column, const char *text)
     if (n_columns > table->width_columns[column]) {
         table->width_columns[column] = n_columns;
     }
+    if (table->columns[column].may_flow) {
+        size_t word_columns = width_of_words(text);
+
+        if (word_columns > table->word_columns[column]) {
+            table->word_columns[column] = word_columns;
+        }
+    }
 }
 
 int table_add(struct table *table, const char *const *cells)
@@ -125,59 +142,112 @@ size_t table_row_count(const struct table *table)
     return table->n_rows;
 }
 
-/* ------------------------------------------------------------------------------- printing ---- */
+/* --------------------------------------------------------------------------------- layout ---- */
 
-static size_t total_columns(const struct table *table, const size_t *widths)
+/* A table on a screen: where each column stands. */
+struct layout {
+    const struct table *table;
+    const struct screen *screen;
+    size_t width_columns[TABLE_MAX_COLUMNS];
+    size_t line_of[TABLE_MAX_COLUMNS]; /* of the lines that a row has; 0 is the first */
+    size_t n_lines;
+    size_t n_columns; /* the widest line */
+};
+
+size_t table_width(const struct table *table)
 {
     size_t total = GAP_COLUMNS * (table->n_columns - 1);
 
     for (size_t i = 0; i < table->n_columns; i++) {
-        total += widths[i];
+        total += table->width_columns[i];
     }
     return total;
 }
 
-/* The widths to print with: the column that may be cut gives what the screen lacks. */
-static void fit_widths(const struct table *table, const struct screen *screen, size_t *ret_widths)
+/* The least that a column takes: all of it, but for a text that can flow, between its words. */
+static size_t least_width(const struct table *table, size_t column)
 {
-    memcpy(ret_widths, table->width_columns, sizeof(table->width_columns));
-    size_t total = total_columns(table, ret_widths);
-    if (screen->n_columns == 0 || total <= screen->n_columns) {
-        return;
+    size_t width = table->width_columns[column];
+    size_t word = table->word_columns[column];
+    size_t least = word > FLOW_MIN_COLUMNS ? word : FLOW_MIN_COLUMNS;
+
+    return table->columns[column].may_flow && width > least ? least : width;
+}
+
+static size_t columns_to_fit(const struct screen *screen)
+{
+    if (screen->n_columns == 0) {
+        return SIZE_MAX;
     }
-    size_t missing = total - screen->n_columns;
+    return screen->n_columns < SCREEN_MIN_COLUMNS ? SCREEN_MIN_COLUMNS : screen->n_columns;
+}
+
+/* Puts column after column into a line, as long as there is room. */
+static void layout_init(struct layout *layout, const struct table *table,
+                        const struct screen *screen)
+{
+    size_t limit = columns_to_fit(screen);
+    size_t end = 0; /* of the line so far, without the gap that follows */
+
+    *layout = (struct layout){.table = table, .screen = screen, .n_lines = 1};
     for (size_t i = 0; i < table->n_columns; i++) {
-        if (table->columns[i].may_cut && ret_widths[i] >= missing + CUT_MIN_COLUMNS) {
-            ret_widths[i] -= missing;
+        size_t from = i == 0 ? 0 : end + GAP_COLUMNS;
+
+        if (i > 0 && from + least_width(table, i) > limit) {
+            layout->n_lines++;
+            from = FOLD_INDENT_COLUMNS;
         }
+        layout->line_of[i] = layout->n_lines - 1;
+        layout->width_columns[i] = table->width_columns[i];
+        if (from + table->width_columns[i] > limit) {
+            layout->width_columns[i] = limit - from; /* the last of its line: it flows */
+        }
+        end = from + layout->width_columns[i];
+        layout->n_columns = end > layout->n_columns ? end : layout->n_columns;
     }
 }
+
+/* ------------------------------------------------------------------------------- printing ---- */
 
 /* A line that is being printed. Blanks wait for a text to follow, so that no line ends in them. */
 struct line {
     const struct screen *screen;
+    size_t at_columns; /* pending blanks included */
     size_t pending_blanks;
 };
 
-static void line_text(struct line *line, const char *text, size_t n_bytes)
+static void line_blanks(struct line *line, size_t n_columns)
+{
+    line->pending_blanks += n_columns;
+    line->at_columns += n_columns;
+}
+
+static void line_text(struct line *line, const char *text, size_t n_bytes, size_t n_columns)
 {
     if (n_bytes > 0) {
         (void)fprintf(line->screen->file, "%*s", (int)line->pending_blanks, "");
         (void)fwrite(text, 1, n_bytes, line->screen->file);
         line->pending_blanks = 0;
+        line->at_columns += n_columns;
     }
 }
 
-/* Only a left-aligned text is cut: of a number, the end matters as much. */
-static void line_cut(struct line *line, const char *text, size_t width)
+/* The text of the last column, below itself as often as it must be. */
+static void line_flow(struct line *line, const char *text, size_t width)
 {
-    const char *mark = line->screen->unicode ? "…" : "...";
-    size_t n_bytes = 0;
-    size_t kept_columns = width_prefix(text, width - width_of(mark), &n_bytes);
+    size_t from_columns = line->at_columns;
 
-    line_text(line, text, n_bytes);
-    line_text(line, mark, strlen(mark));
-    line->pending_blanks = width - width_of(mark) - kept_columns;
+    while (*text) {
+        size_t n_bytes;
+        size_t next = width_flow(text, width, &n_bytes);
+
+        line_text(line, text, n_bytes, 0);
+        text += next;
+        if (*text) {
+            (void)fputc('\n', line->screen->file);
+            line->pending_blanks = from_columns;
+        }
+    }
 }
 
 static void line_cell(struct line *line, const struct table_column *column, const char *text,
@@ -186,67 +256,100 @@ static void line_cell(struct line *line, const struct table_column *column, cons
     size_t text_columns = width_of(text);
 
     if (text_columns > width) {
-        line_cut(line, text, width);
+        line_flow(line, text, width);
     } else if (column->align == TABLE_RIGHT) {
-        line->pending_blanks += width - text_columns;
-        line_text(line, text, strlen(text));
+        line_blanks(line, width - text_columns);
+        line_text(line, text, strlen(text), text_columns);
     } else {
-        line_text(line, text, strlen(text));
-        line->pending_blanks += width - text_columns;
+        line_text(line, text, strlen(text), text_columns);
+        line_blanks(line, width - text_columns);
     }
-    line->pending_blanks += GAP_COLUMNS;
 }
 
-static void print_titles(const struct table *table, const struct screen *screen,
-                         const size_t *widths)
+static void print_line(const struct layout *layout, size_t number, const char *const *cells,
+                       enum style style)
 {
+    const struct screen *screen = layout->screen;
     struct line line = {.screen = screen};
 
-    (void)fputs(screen_on(screen, STYLE_BOLD), screen->file);
-    for (size_t i = 0; i < table->n_columns; i++) {
-        line_cell(&line, &table->columns[i], table->columns[i].title, widths[i]);
+    (void)fputs(screen_on(screen, style), screen->file);
+    line_blanks(&line, number > 0 ? FOLD_INDENT_COLUMNS : 0);
+    for (size_t i = 0, n_cells = 0; i < layout->table->n_columns; i++) {
+        if (layout->line_of[i] == number) {
+            line_blanks(&line, n_cells++ > 0 ? GAP_COLUMNS : 0);
+            line_cell(&line, &layout->table->columns[i], cells[i], layout->width_columns[i]);
+        }
     }
-    (void)fprintf(screen->file, "%s\n", screen_off(screen, STYLE_BOLD));
+    (void)fprintf(screen->file, "%s\n", screen_off(screen, style));
 }
 
-static void print_rule(const struct table *table, const struct screen *screen, const size_t *widths)
+static bool line_is_empty(const struct layout *layout, size_t number, const char *const *cells)
 {
-    size_t n_columns = total_columns(table, widths);
+    for (size_t i = 0; i < layout->table->n_columns; i++) {
+        if (layout->line_of[i] == number && *cells[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Of a folded row, the lines that say nothing are left out. */
+static void print_cells(const struct layout *layout, const char *const *cells, enum style style)
+{
+    for (size_t number = 0; number < layout->n_lines; number++) {
+        if (layout->n_lines == 1 || !line_is_empty(layout, number, cells)) {
+            print_line(layout, number, cells, style);
+        }
+    }
+}
+
+static void print_titles(const struct layout *layout)
+{
+    const char *titles[TABLE_MAX_COLUMNS];
+
+    for (size_t i = 0; i < layout->table->n_columns; i++) {
+        titles[i] = layout->table->columns[i].title;
+    }
+    print_cells(layout, titles, STYLE_BOLD);
+}
+
+static void print_rule(const struct layout *layout)
+{
+    const struct screen *screen = layout->screen;
 
     (void)fputs(screen_on(screen, STYLE_DIM), screen->file);
-    for (size_t i = 0; i < n_columns; i++) {
+    for (size_t i = 0; i < layout->n_columns; i++) {
         (void)fputs(screen->unicode ? "─" : "-", screen->file);
     }
     (void)fprintf(screen->file, "%s\n", screen_off(screen, STYLE_DIM));
 }
 
 /* Return: where the next row's texts begin. */
-static const char *print_row(const struct table *table, const struct screen *screen,
-                             const size_t *widths, const char *text)
+static const char *print_row(const struct layout *layout, const char *text)
 {
-    struct line line = {.screen = screen};
+    const char *cells[TABLE_MAX_COLUMNS];
 
-    for (size_t i = 0; i < table->n_columns; i++) {
-        line_cell(&line, &table->columns[i], text, widths[i]);
+    for (size_t i = 0; i < layout->table->n_columns; i++) {
+        cells[i] = text;
         text += strlen(text) + 1;
     }
-    (void)fputc('\n', screen->file);
+    print_cells(layout, cells, STYLE_PLAIN);
     return text;
 }
 
 void table_print(const struct table *table, const struct screen *screen)
 {
-    size_t widths[TABLE_MAX_COLUMNS];
+    struct layout layout;
     const char *text = table->texts;
 
-    fit_widths(table, screen, widths);
+    layout_init(&layout, table, screen);
     if (table->columns[0].title) {
-        print_titles(table, screen, widths);
+        print_titles(&layout);
     }
     for (size_t row = 0; row < table->n_rows; row++) {
         if (row == table->rule_before_row) {
-            print_rule(table, screen, widths);
+            print_rule(&layout);
         }
-        text = print_row(table, screen, widths, text);
+        text = print_row(&layout, text);
     }
 }

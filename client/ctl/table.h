@@ -23,10 +23,10 @@ enum table_align {
 struct table_column {
     const char *title; /* borrowed for the table's life; NULL for a table without titles */
     enum table_align align;
-    bool may_cut; /* give way first when the screen is too narrow; at most one column */
+    bool may_flow; /* the last column only: a text that goes on in the next line if it must */
 };
 
-#define TABLE_MAX_COLUMNS 12
+#define TABLE_MAX_COLUMNS 16
 
 struct table;
 
@@ -49,7 +49,10 @@ void table_rule(struct table *table);
 /** table_row_count() - how many rows were added */
 size_t table_row_count(const struct table *table);
 
-/** table_print() - print the titles and all rows */
+/** table_width() - the columns of the screen that it takes if there is room */
+size_t table_width(const struct table *table);
+
+/** table_print() - print the titles and all rows, no line wider than the screen */
 void table_print(const struct table *table, const struct screen *screen);
 
 #endif

@@ -15,6 +15,7 @@
 #include "client/ctl/json.h"
 #include "client/ctl/status.h"
 #include "client/ctl/table.h"
+#include "client/ctl/width.h"
 
 const struct argp_option usage_options[] = {
     {"all", OPTION_ALL, NULL, 0, "Print every figure that the daemon keeps, explained", 0},
@@ -49,22 +50,37 @@ static void print_headline(const struct figures *figures, const struct options *
     struct label size = format_bytes(figures_get(figures, "segment_bytes"), options->exact_bytes);
     struct label uptime = format_age(figures_get(figures, "uptime_ms"));
 
-    (void)fprintf(screen->file, "%ssegment \"%s\"%s  %s  (kmemd %s, pid %u, up %s)\n\n",
-                  screen_on(screen, STYLE_BOLD), name.text, screen_off(screen, STYLE_BOLD),
-                  size.text, version.text, figures->pid, uptime.text);
+    char facts[ESCAPED_MAX_BYTES + 96];
+
+    (void)fprintf(screen->file, "%ssegment \"%s\"%s", screen_on(screen, STYLE_BOLD), name.text,
+                  screen_off(screen, STYLE_BOLD));
+    (void)snprintf(facts, sizeof(facts), "  %s  (kmemd %s, pid %u, up %s)", size.text, version.text,
+                   figures->pid, uptime.text);
+    (void)screen_flow(screen, strlen("segment \"\"") + width_of(name.text), 2, facts);
+    (void)fputs("\n\n", screen->file);
 }
 
-static void print_part(const struct figures *figures, const char *word, const char *figure,
-                       const struct bar_part *part, const struct options *options,
-                       const struct screen *screen)
+/* Return: the columns of the line so far. */
+static size_t print_part(const struct figures *figures, const char *word, const char *figure,
+                         const struct bar_part *part, const struct options *options,
+                         const struct screen *screen, size_t at_columns)
 {
     uint64_t num_bytes = figures_get(figures, figure);
     struct label bytes = format_bytes(num_bytes, options->exact_bytes);
     struct label share = format_share(num_bytes, figures_get(figures, "segment_bytes"));
+    char text[96];
 
-    (void)fprintf(screen->file, "  %s%s%s %s %s (%s)", screen_on(screen, part->style),
+    (void)snprintf(text, sizeof(text), " %s %s (%s)", word, bytes.text, share.text);
+    size_t needed_columns = 3 + width_of(text);
+    if (at_columns > 0 && screen->n_columns > 0 &&
+        at_columns + needed_columns > screen->n_columns) {
+        (void)fputc('\n', screen->file);
+        at_columns = 0;
+    }
+    (void)fprintf(screen->file, "  %s%s%s%s", screen_on(screen, part->style),
                   screen->unicode ? part->unicode : part->ascii, screen_off(screen, part->style),
-                  word, bytes.text, share.text);
+                  text);
+    return at_columns + needed_columns;
 }
 
 static size_t bar_cells(const struct screen *screen)
@@ -89,9 +105,9 @@ static void print_bar(const struct figures *figures, const struct options *optio
     (void)fputs("  ", screen->file);
     bar_print(parts, 3, bar_cells(screen), screen);
     (void)fputc('\n', screen->file);
-    print_part(figures, "used", "used_bytes", &parts[0], options, screen);
-    print_part(figures, "overhead", "overhead_bytes", &parts[1], options, screen);
-    print_part(figures, "free", "free_bytes", &parts[2], options, screen);
+    size_t at = print_part(figures, "used", "used_bytes", &parts[0], options, screen, 0);
+    at = print_part(figures, "overhead", "overhead_bytes", &parts[1], options, screen, at);
+    (void)print_part(figures, "free", "free_bytes", &parts[2], options, screen, at);
     (void)fputs("\n\n", screen->file);
 }
 
@@ -122,37 +138,58 @@ static const struct pair {
     {{"  refusals", "refusals"}, {"  requests", "requests"}, {"  misuses", "misuses"}},
 };
 
-static int grid_add(struct table *table, const struct pair *pairs, const struct figures *figures,
+#define N_PAIRS (sizeof(grid) / sizeof(grid[0][0]))
+
+static int grid_add(struct table *table, size_t from, size_t n_pairs, const struct figures *figures,
                     const struct options *options)
 {
     struct label values[PAIRS_A_ROW];
-    const char *cells[GRID_COLUMNS];
+    const char *cells[GRID_COLUMNS] = {0};
 
-    for (size_t i = 0; i < PAIRS_A_ROW; i++) {
-        values[i] = figure_label(figures, pairs[i].figure, options);
-        cells[2 * i] = pairs[i].word;
+    for (size_t i = 0; i < n_pairs && from + i < N_PAIRS; i++) {
+        const struct pair *pair = &grid[(from + i) / PAIRS_A_ROW][(from + i) % PAIRS_A_ROW];
+
+        values[i] = figure_label(figures, pair->figure, options);
+        cells[2 * i] = pair->word;
         cells[2 * i + 1] = values[i].text;
     }
     return table_add(table, cells);
 }
 
-static int print_grid(const struct figures *figures, const struct options *options,
-                      const struct screen *screen)
+/* Return: 0, -ENOMEM, or GRID_E_TOO_WIDE, and then nothing is printed. */
+#define GRID_E_TOO_WIDE 1
+static int print_grid_of(size_t n_pairs, const struct figures *figures,
+                         const struct options *options, const struct screen *screen)
 {
     static const struct table_column columns[GRID_COLUMNS] = {
         {.align = TABLE_LEFT},  {.align = TABLE_RIGHT}, {.align = TABLE_LEFT},
         {.align = TABLE_RIGHT}, {.align = TABLE_LEFT},  {.align = TABLE_RIGHT},
     };
-    struct table *table = table_new(columns, GRID_COLUMNS);
+    struct table *table = table_new(columns, 2 * n_pairs);
     int r = table ? 0 : -ENOMEM;
 
-    for (size_t i = 0; r == 0 && i < sizeof(grid) / sizeof(grid[0]); i++) {
-        r = grid_add(table, grid[i], figures, options);
+    for (size_t i = 0; r == 0 && i < N_PAIRS; i += n_pairs) {
+        r = grid_add(table, i, n_pairs, figures, options);
+    }
+    if (r == 0 && n_pairs > 1 && screen->n_columns > 0 && table_width(table) > screen->n_columns) {
+        r = GRID_E_TOO_WIDE;
     }
     if (r == 0) {
         table_print(table, screen);
     }
     table_free(table);
+    return r;
+}
+
+/* As many pairs a row as the screen has room for. */
+static int print_grid(const struct figures *figures, const struct options *options,
+                      const struct screen *screen)
+{
+    int r = GRID_E_TOO_WIDE;
+
+    for (size_t n_pairs = PAIRS_A_ROW; r == GRID_E_TOO_WIDE; n_pairs--) {
+        r = print_grid_of(n_pairs, figures, options, screen);
+    }
     return r;
 }
 

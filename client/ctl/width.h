@@ -20,4 +20,18 @@ size_t width_of(const char *text);
  */
 size_t width_prefix(const char *text, size_t n_columns, size_t *ret_bytes);
 
+/**
+ * width_flow() - the first line of a text that is laid out in a column
+ * @ret_bytes:  how many bytes of it stand in this line
+ *
+ * Lines end between words: at a blank, which is left out, or behind a '/', which levels of a reason
+ * have between them. Only a word that is wider than the column is split.
+ *
+ * Return: where in the text the next line begins.
+ */
+size_t width_flow(const char *text, size_t n_columns, size_t *ret_bytes);
+
+/** width_of_words() - the columns of the widest word, as width_flow() understands words */
+size_t width_of_words(const char *text);
+
 #endif

@@ -153,7 +153,8 @@ static void test_box_has_the_width_of_a_narrow_terminal(void **state)
     box_add(&box, STYLE_BAD, "0123456789 0123456789");
     assert_box_prints(&box, (struct screen){.unicode = true, .colour = true, .n_columns = 20},
                       "\033[2m╭─\033[0m \033[1mkmem\033[0m \033[2m───────────╮\033[0m\n"
-                      "\033[2m│\033[0m \033[31m0123456789 01234\033[0m \033[2m│\033[0m\n"
+                      "\033[2m│\033[0m \033[31m0123456789\033[0m       \033[2m│\033[0m\n"
+                      "\033[2m│\033[0m \033[31m0123456789\033[0m       \033[2m│\033[0m\n"
                       "\033[2m╰──────────────────╯\033[0m\n");
 }
 

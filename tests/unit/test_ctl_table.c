@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_ctl_table.c - widths, cells, rules and cuts of kmemctl's column printer
+ * test_ctl_table.c - widths, cells, rules and folds of kmemctl's column printer
  */
 #include <locale.h>
 #include <setjmp.h>
@@ -119,17 +119,124 @@ static void test_table_rule_separates_the_total(void **state)
                   "    1           total\n");
 }
 
-static void test_table_cuts_the_column_that_may_be_cut(void **state)
+static void test_width_flow_ends_lines_between_words(void **state)
 {
     (void)state;
-    static const char *const rows[][3] = {{"1", "worker", "映像映像映像映像映像"}};
+    static const struct {
+        const char *text;
+        size_t n_columns;
+        size_t n_bytes;
+        size_t next;
+    } cases[] = {
+        {"all of it", 20, 9, 9},
+        {"all of it", 9, 9, 9},
+        {"all of it", 8, 6, 7},
+        {"all of it", 7, 6, 7},
+        {"all  of it", 4, 3, 5},
+        {"video/capture/frame", 18, 14, 14},
+        {"video/capture/frame", 14, 14, 14},
+        {"video/capture/frame", 13, 6, 6},
+        {"video/capture", 4, 4, 4}, /* a word that is wider than the column */
+        {"映像", 1, 3, 3},          /* and a character that is */
+        {"", 4, 0, 0},
+    };
 
-    assert_prints(table_of(rows, 1), (struct screen){.unicode = true, .n_columns = 30},
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t n_bytes = 77;
+
+        assert_int_equal(width_flow(cases[i].text, cases[i].n_columns, &n_bytes), cases[i].next);
+        assert_int_equal(n_bytes, cases[i].n_bytes);
+    }
+}
+
+static void test_width_of_words_is_that_of_the_widest(void **state)
+{
+    (void)state;
+    assert_int_equal(width_of_words(""), 0);
+    assert_int_equal(width_of_words("video/capture/frame"), 8);
+    assert_int_equal(width_of_words("a long  word"), 4);
+    assert_int_equal(width_of_words("映像 a"), 4);
+}
+
+/* "undistorted" has room in a line of its own, but not behind the other columns. */
+static void test_table_folds_rather_than_split_a_word(void **state)
+{
+    (void)state;
+    static const char *const rows[][3] = {{"1", "worker", "a reason/undistorted_and_long"}};
+
+    assert_prints(table_of(rows, 1), (struct screen){.unicode = true, .n_columns = 36},
                   "BYTES  COMMAND  REASON\n"
-                  "    1  worker   映像映像映像…\n");
-    assert_prints(table_of(rows, 1), (struct screen){.unicode = false, .n_columns = 29},
+                  "    1  worker   a reason/\n"
+                  "                undistorted_and_long\n");
+    assert_prints(table_of(rows, 1), (struct screen){.unicode = true, .n_columns = 35},
+                  "BYTES  COMMAND\n"
+                  "    REASON\n"
+                  "    1  worker\n"
+                  "    a reason/undistorted_and_long\n");
+}
+
+static void test_table_lets_the_last_column_flow(void **state)
+{
+    (void)state;
+    static const char *const rows[][3] = {
+        {"1", "worker", "video/capture/frame of a camera"},
+        {"22", "worker", "audio"},
+    };
+
+    assert_prints(table_of(rows, 2), (struct screen){.unicode = true, .n_columns = 36},
                   "BYTES  COMMAND  REASON\n"
-                  "    1  worker   映像映像映...\n");
+                  "    1  worker   video/capture/frame\n"
+                  "                of a camera\n"
+                  "   22  worker   audio\n");
+}
+
+static void test_table_folds_what_has_no_room(void **state)
+{
+    (void)state;
+    static const char *const rows[][3] = {
+        {"1", "worker", "video/capture/frame of a camera"},
+        {"", "", "audio"},
+        {"22", "worker", ""},
+    };
+
+    assert_prints(table_of(rows, 3), (struct screen){.unicode = true, .n_columns = 30},
+                  "BYTES  COMMAND\n"
+                  "    REASON\n"
+                  "    1  worker\n"
+                  "    video/capture/frame of a\n"
+                  "    camera\n"
+                  "    audio\n"
+                  "   22  worker\n");
+}
+
+/* Any width, any row: no line is wider than the terminal, and no word is split that has room. */
+static void test_table_fits_every_terminal_and_splits_no_word(void **state)
+{
+    (void)state;
+    static const char *const rows[][3] = {
+        {"1,000,000", "a long command", "video/capture/frame, seen by nobody but the camera"},
+        {"1", "x", "映像/映像/映像"},
+    };
+    static const char *const words[] = {"1,000,000", "command", "video/", "capture/",
+                                        "frame,",    "camera",  "nobody", "映像/"};
+
+    for (unsigned n_columns = 28; n_columns <= 100; n_columns++) {
+        struct table *table = table_of(rows, 2);
+        char *printed = NULL;
+        size_t n_bytes = 0;
+        struct screen screen = {.n_columns = n_columns, .file = open_memstream(&printed, &n_bytes)};
+
+        table_print(table, &screen);
+        (void)fclose(screen.file);
+        table_free(table);
+        for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+            assert_non_null(strstr(printed, words[i]));
+        }
+        for (char *line = strtok(printed, "\n"); line; line = strtok(NULL, "\n")) {
+            assert_in_range(width_of(line), 1, n_columns);
+        }
+        free(printed);
+    }
 }
 
 static void test_table_is_complete_where_there_is_no_terminal(void **state)
@@ -140,16 +247,6 @@ static void test_table_is_complete_where_there_is_no_terminal(void **state)
     assert_prints(table_of(rows, 1), pipe_screen,
                   "BYTES  COMMAND  REASON\n"
                   "    1  worker   a reason of some length\n");
-}
-
-static void test_table_too_narrow_to_cut_is_left_to_wrap(void **state)
-{
-    (void)state;
-    static const char *const rows[][3] = {{"1", "worker", "0123456789"}};
-
-    assert_prints(table_of(rows, 1), (struct screen){.unicode = true, .n_columns = 20},
-                  "BYTES  COMMAND  REASON\n"
-                  "    1  worker   0123456789\n");
 }
 
 static void test_table_without_titles_prints_none(void **state)
@@ -202,9 +299,13 @@ int main(void)
         cmocka_unit_test(test_table_aligns_by_columns_of_the_screen),
         cmocka_unit_test(test_table_lines_never_end_in_blanks),
         cmocka_unit_test(test_table_rule_separates_the_total),
-        cmocka_unit_test(test_table_cuts_the_column_that_may_be_cut),
+        cmocka_unit_test(test_width_flow_ends_lines_between_words),
+        cmocka_unit_test(test_width_of_words_is_that_of_the_widest),
+        cmocka_unit_test(test_table_folds_rather_than_split_a_word),
+        cmocka_unit_test(test_table_lets_the_last_column_flow),
+        cmocka_unit_test(test_table_folds_what_has_no_room),
+        cmocka_unit_test(test_table_fits_every_terminal_and_splits_no_word),
         cmocka_unit_test(test_table_is_complete_where_there_is_no_terminal),
-        cmocka_unit_test(test_table_too_narrow_to_cut_is_left_to_wrap),
         cmocka_unit_test(test_table_without_titles_prints_none),
         cmocka_unit_test(test_table_holds_more_rows_than_its_first_buffer),
         cmocka_unit_test(test_table_colours_titles_only_with_colour),

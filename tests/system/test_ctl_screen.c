@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ctl_screen.c - what kmemctl prints on terminals of several widths
+ *
+ * With long reasons, long commands, large numbers and exact ones, no line of any command is wider
+ * than the terminal, and no word of a reason is split that has room in a line of its own.
+ */
+#include <fcntl.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+
+#define SEGMENT "a-segment-with-a-name"
+#define LONG_REASON                                                                                \
+    "video/capture/frame of the front camera/left eye, undistorted/level-0 of the pyramid, kept "  \
+    "for reference"
+
+static const char *const long_words[] = {"capture/",     "frame",   "camera/",  "eye,",
+                                         "undistorted/", "level-0", "pyramid,", "reference"};
+
+/* Everything that was printed, until the end. Return: the exit status. */
+static int show_on_terminal(unsigned short n_columns, const char *const *words, char *text,
+                            size_t text_bytes)
+{
+    const struct winsize size = {.ws_row = 24, .ws_col = n_columns};
+    size_t n_bytes = 0;
+    ssize_t n;
+    int fd = -1;
+    int status = 0;
+
+    (void)fflush(NULL);
+    const pid_t pid = forkpty(&fd, NULL, NULL, &size);
+    expect_call(pid >= 0);
+    if (pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)setenv("TERM", "xterm", 1);
+        (void)setenv("NO_COLOR", "1", 1);
+        (void)setenv("LC_ALL", "C", 1); /* a byte is a column */
+        (void)setenv("TMPDIR", harness_path("."), 1);
+        (void)execv(harness_program("kmemctl"), (char *const *)words);
+        _exit(99);
+    }
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    while ((n = read(fd, text + n_bytes, text_bytes - 1 - n_bytes)) > 0) {
+        n_bytes += (size_t)n;
+    }
+    text[n_bytes] = '\0';
+    (void)close(fd);
+    expect_call(waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void expect_no_line_is_wider(const char *text, unsigned short n_columns)
+{
+    while (*text) {
+        const size_t n_bytes = strcspn(text, "\r\n");
+
+        if (n_bytes > n_columns) {
+            fail("%u columns: %.*s", n_columns, (int)n_bytes, text);
+        }
+        text += n_bytes + strspn(text + n_bytes, "\r\n");
+    }
+}
+
+/* Shows it at each width. What a pipe would get has the words that are looked for, or none. */
+static void expect_fits(const char *const *words, bool has_reasons)
+{
+    static const unsigned short widths[] = {40, 60, 80, 100, 200};
+    static char text[65536];
+
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
+        expect_equal(show_on_terminal(widths[i], words, text, sizeof(text)), 0);
+        expect_at_least(strlen(text), 20);
+        expect_no_line_is_wider(text, widths[i]);
+        for (size_t w = 0; has_reasons && w < sizeof(long_words) / sizeof(long_words[0]); w++) {
+            if (strstr(text, long_words[w]) == NULL) {
+                fail("\"%s\" is split at %u columns:\n%s", long_words[w], widths[i], text);
+            }
+        }
+    }
+}
+
+#define WORDS(...) ((const char *const[]){"kmemctl", __VA_ARGS__, NULL})
+
+static void hold_for_long_reasons(const void *argument)
+{
+    (void)argument;
+    (void)prctl(PR_SET_NAME, "\033\033\033\033\033\033\033\033\033\033"); /* \x1b each */
+    expect_call(kmem_try_allocate(6220800, LONG_REASON) != NULL);
+    expect_call(kmem_try_allocate(12345678, "a") != NULL);
+    client_say(1);
+    client_await();
+}
+
+static void test_no_line_is_wider_than_the_terminal_and_no_word_is_split(void)
+{
+    daemon_start("--name", SEGMENT, "--size", "64MiB", NULL);
+    struct client gone = client_start(hold_for_long_reasons, NULL);
+    client_hear(&gone);
+    client_kill(&gone);
+    expect_soon(usage_take().clients == 0, 2000);
+    struct client client = client_start(hold_for_long_reasons, NULL);
+    client_hear(&client);
+
+    expect_fits(WORDS("usage"), false);
+    expect_fits(WORDS("usage", "--bytes"), false);
+    expect_fits(WORDS("usage", "--all"), false);
+    expect_fits(WORDS("ledger"), true);
+    expect_fits(WORDS("ledger", "--bytes"), true);
+    expect_fits(WORDS("ledger", "--by=client"), false);
+    expect_fits(WORDS("ledger", "--by=uid", "--bytes"), false);
+    expect_fits(WORDS("blocks"), true);
+    expect_fits(WORDS("blocks", "--bytes"), true);
+    expect_fits(WORDS("clients"), false);
+    expect_fits(WORDS("clients", "--bytes"), false);
+    expect_fits(WORDS("obituaries"), true);
+    expect_fits(WORDS("obituaries", "--bytes"), true);
+    expect_fits(WORDS("reconcile"), false);
+    client_tell(&client, 1);
+    client_end(&client);
+    daemon_stop();
+}
+
+static void test_the_report_of_run_fits_the_terminal(void)
+{
+    expect_fits(WORDS("run", "--size", "16MiB", harness_program("ctl_worker"), "allocate", "44",
+                      LONG_REASON, "end"),
+                true);
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_no_line_is_wider_than_the_terminal_and_no_word_is_split, 60),
+    SYSTEM_TEST(test_the_report_of_run_fits_the_terminal, 60),
+};
+
+int main(int argc, char **argv)
+{
+    (void)unsetenv("XDG_RUNTIME_DIR"); /* private directories go where the test removes them */
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}
