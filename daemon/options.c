@@ -38,6 +38,7 @@ static const struct argp_option option_table[] = {
     {"watchdog", OPTION_WATCHDOG, "SECONDS", 0,
      "Replace a server that has not answered for so long; 0: never (default: 5)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0}, /* beside argp's own -? and --help */
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -49,10 +50,11 @@ static void name_parse(struct argp_state *state, struct options *options, const 
         valid = isalnum((unsigned char)text[i]) || strchr("._-", text[i]);
     }
     if (!valid) {
-        argp_error(state,
-                   "\"%s\" is no name for a segment: use letters, digits, '.', '_' and '-', "
-                   "at most %d, a letter or digit first",
-                   text, NAME_MAX_BYTES);
+        argp_error(
+            state,
+            "--name: \"%s\" is no name for a segment: use letters, digits, '.', '_' and '-', "
+            "at most %d, a letter or digit first",
+            text, NAME_MAX_BYTES);
     }
     (void)snprintf(options->name, sizeof(options->name), "%s", text); /* fits */
 }
@@ -65,11 +67,13 @@ static void size_parse(struct argp_state *state, struct options *options, const 
     (void)text_format_bytes(SEGMENT_MIN_BYTES, lowest, sizeof(lowest));
     (void)text_format_bytes(SEGMENT_MAX_BYTES, highest, sizeof(highest));
     if (text_parse_bytes(text, &num_bytes)) {
-        argp_error(state, "\"%s\" is no size: write 4096, 256MiB, 2G or 1.5GiB", text);
+        argp_error(state, "--size: \"%s\" is no size: write 4096, 256MiB, 2G or 1.5GiB", text);
     } else if (num_bytes < SEGMENT_MIN_BYTES || num_bytes > SEGMENT_MAX_BYTES) {
-        argp_error(state, "a segment can not have %s: it has %s to %s", text, lowest, highest);
+        argp_error(state, "--size: a segment can not have %s: it has %s to %s", text, lowest,
+                   highest);
     } else if (num_bytes % PAGE_BYTES != 0) {
-        argp_error(state, "a segment can not have %s (%llu bytes): it has whole pages of %llu",
+        argp_error(state,
+                   "--size: a segment can not have %s (%llu bytes): it has whole pages of %llu",
                    text, (unsigned long long)num_bytes, (unsigned long long)PAGE_BYTES);
     }
     options->segment_bytes = num_bytes;
@@ -78,7 +82,7 @@ static void size_parse(struct argp_state *state, struct options *options, const 
 static void quota_parse(struct argp_state *state, struct options *options, const char *text)
 {
     if (text_parse_bytes(text, &options->quota_bytes) || options->quota_bytes == 0) {
-        argp_error(state, "\"%s\" is no quota: write a size, as 16MiB", text);
+        argp_error(state, "--quota: \"%s\" is no quota: write a size, as 16MiB", text);
     }
 }
 
@@ -97,7 +101,8 @@ static void watchdog_parse(struct argp_state *state, struct options *options, co
 static void socket_set(struct argp_state *state, struct options *options, const char *path)
 {
     if (path[0] == '\0' || strlen(path) > SOCKET_PATH_MAX_BYTES) {
-        argp_error(state, "\"%s\" is no path for a socket: the kernel takes 1 to %d bytes", path,
+        argp_error(state,
+                   "--socket: \"%s\" is no path for a socket: the kernel takes 1 to %d bytes", path,
                    SOCKET_PATH_MAX_BYTES);
     }
     (void)snprintf(options->socket_path, sizeof(options->socket_path), "%s", path); /* fits */
@@ -115,7 +120,7 @@ static void group_parse(struct argp_state *state, struct options *options, const
 {
     const struct group *group = getgrnam(text);
     if (!group) {
-        argp_error(state, "there is no group \"%s\"", text);
+        argp_error(state, "--group: there is no group \"%s\"", text);
         return;
     }
     options->has_group = true;
@@ -150,6 +155,9 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         return 0;
     case 'S':
         socket_set(state, options, text);
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
         return 0;
     case OPTION_COMMIT:
         commit_parse(state, options, text);

@@ -22,8 +22,8 @@
 typedef int (*command_show_fn)(struct kmem_query *query, const struct options *options,
                                const struct screen *screen);
 
-/* argv[0] is "kmemctl NAME". Return: the exit status. */
-typedef int (*command_main_fn)(int argc, char **argv);
+/* argv[0] is "kmemctl NAME"; options are those before it. Return: the exit status. */
+typedef int (*command_main_fn)(int argc, char **argv, const struct options *options);
 
 struct command {
     const char *name;

@@ -14,7 +14,9 @@
 #include <time.h>
 
 #include "client/ctl/format.h"
+#include "client/ctl/json.h"
 #include "client/ctl/process.h"
+#include "client/ctl/program.h"
 
 /* The daemon promises 100 ms; a loaded machine gets time for 100,000 blocks to be taken back. */
 #define SETTLE_TRIES 400
@@ -231,4 +233,61 @@ void epilogue_write(const struct epilogue *epilogue, struct box *box)
         box_add(box, STYLE_DIM, "the first %s obituaries are forgotten and not counted",
                 format_count(epilogue->n_forgotten).text);
     }
+}
+
+/* ----------------------------------------------------------------------------------- JSON ---- */
+
+static void json_group(struct json_row *row, const char *list, const struct group *group,
+                       bool is_client)
+{
+    struct json_row one;
+
+    json_row_init(&one);
+    json_row_text(&one, is_client ? "command" : "reason", group->key);
+    if (is_client) {
+        json_row_number(&one, "pid", group->pid);
+    }
+    json_row_number(&one, "n_blocks", group->n_blocks);
+    json_row_number(&one, "num_bytes", group->num_bytes);
+    json_row_append(row, list, &one);
+}
+
+static void json_groups(struct json_row *row, const char *list, const struct groups *groups,
+                        bool are_clients)
+{
+    json_row_list(row, list);
+    for (size_t i = 0; i < groups->n_groups; i++) {
+        json_group(row, list, &groups->groups[i], are_clients);
+    }
+}
+
+static void json_statistics(struct json_row *row, const struct figures *figures)
+{
+    struct json_row statistics;
+
+    json_row_init(&statistics);
+    for (size_t i = 0; i < figures->n_figures; i++) {
+        json_row_number(&statistics, figures->figures[i].name, figures->figures[i].value);
+    }
+    json_row_row(row, "statistics", &statistics);
+}
+
+int epilogue_print_json(const struct epilogue *epilogue, FILE *file)
+{
+    int status = epilogue->wait_status;
+    struct json_row row;
+
+    json_row_init(&row);
+    json_row_text(&row, "program", epilogue->program);
+    json_row_number(&row, "exit_status", (uint64_t)program_status(status));
+    json_row_number(&row, "signal", WIFSIGNALED(status) ? (uint64_t)WTERMSIG(status) : 0);
+    json_row_number(&row, "n_blocks", epilogue->unreleased_blocks);
+    json_row_number(&row, "num_bytes", epilogue->unreleased_bytes);
+    json_groups(&row, "unreleased", &epilogue->unreleased, false);
+    json_groups(&row, "alive", &epilogue->alive, true);
+    json_row_number(&row, "n_forgotten", epilogue->n_forgotten);
+    json_statistics(&row, &epilogue->figures);
+    int r = json_row_print(&row, file);
+    json_row_fini(&row);
+    return r;
 }

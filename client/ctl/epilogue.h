@@ -8,6 +8,7 @@
 #define CTL_EPILOGUE_H
 
 #include <stdint.h>
+#include <stdio.h>
 
 #include <kmem/query.h>
 
@@ -38,5 +39,8 @@ void epilogue_fini(struct epilogue *epilogue);
 
 /** epilogue_write() - put it into lines */
 void epilogue_write(const struct epilogue *epilogue, struct box *box);
+
+/** epilogue_print_json() - print it as one object. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int epilogue_print_json(const struct epilogue *epilogue, FILE *file);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "client/ctl/blocks.h"
 #include "client/ctl/clients.h"
@@ -88,17 +89,26 @@ static void command_or_exit(const char *name, const struct argp_state *state, st
     }
 }
 
-/* What a query is told is not for a command that asks nobody. */
+/* Which daemon to ask is not for a command that starts its own. */
 static void query_options_or_exit(const struct argp_state *state, const struct words *words)
 {
     const struct options *options = &words->options;
+    const char *meaningless = options->socket_path    ? "--socket"
+                              : options->segment_name ? "--segment"
+                              : options->exact_bytes  ? "--bytes"
+                                                      : NULL;
 
-    if (words->command && !words->command->show &&
-        (options->socket_path || options->segment_name || options->json || options->exact_bytes)) {
-        argp_error(state, "\"%s\" asks no daemon: the options before it mean nothing to it",
-                   words->command->name);
+    if (words->command && !words->command->show && meaningless) {
+        argp_error(state, "\"%s\" starts a daemon of its own: %s means nothing to it",
+                   words->command->name, meaningless);
     }
 }
+
+/* Without a command: what there is to choose from, and the status of a line that says nothing. */
+#define HELP_OF_MISUSE (ARGP_HELP_USAGE | ARGP_HELP_LONG | ARGP_HELP_DOC | ARGP_HELP_EXIT_ERR)
+
+/* Narrower, argp leaves an option's text a word a line. */
+#define HELP_MIN_COLUMNS 40
 
 static error_t words_key(int key, char *argument, struct argp_state *state)
 {
@@ -113,7 +123,7 @@ static error_t words_key(int key, char *argument, struct argp_state *state)
         state->next = state->argc; /* the rest is the command's */
         return 0;
     case ARGP_KEY_NO_ARGS:
-        argp_usage(state);
+        argp_state_help(state, stderr, HELP_OF_MISUSE); /* ends the program */
         return 0;
     case ARGP_KEY_END:
         query_options_or_exit(state, words);
@@ -140,6 +150,19 @@ static char *words_help(int key, const char *text, void *input)
     }
     (void)fclose(file); /* a memory stream that failed leaves help shorter, or NULL */
     return help;
+}
+
+/* argp breaks its lines at 79 columns, unless it is told otherwise. */
+static void help_fit(void)
+{
+    struct screen screen;
+    char margin[32];
+
+    screen_init(&screen, isatty(STDOUT_FILENO) ? stdout : stderr);
+    if (screen.n_columns >= HELP_MIN_COLUMNS && screen.n_columns < 80) {
+        (void)snprintf(margin, sizeof(margin), "rmargin=%u", screen.n_columns - 1);
+        (void)setenv("ARGP_HELP_FMT", margin, 0); /* without it lines wrap, that is all */
+    }
 }
 
 static void words_parse(int argc, char **argv, struct words *ret_words)
@@ -198,6 +221,7 @@ int main(int argc, char **argv)
     argp_err_exit_status = STATUS_USAGE;
     argp_program_version = "kmemctl " KMEM_VERSION;
     screen_prepare();
+    help_fit();
     words_parse(argc, argv, &words);
 
     (void)snprintf(name, sizeof(name), "kmemctl %s", words.command->name);
@@ -205,7 +229,7 @@ int main(int argc, char **argv)
     argv += words.at;
     argv[0] = name;
     if (words.command->main) {
-        return words.command->main(argc, argv);
+        return words.command->main(argc, argv, &words.options);
     }
     options_parse(words.command->summary, words.command->special, argc, argv, &words.options);
     return output_finish(query_run(words.command, &words.options));

@@ -2,6 +2,7 @@
 #include "client/ctl/options.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,15 +11,50 @@ enum common_key {
     COMMON_SEGMENT = 'n',
     COMMON_JSON = 'j',
     COMMON_BYTES = 'b',
+    COMMON_HELP = 'h', /* beside argp's own -? and --help */
 };
+
+/* What a socket's address has room for, and what a segment's name may have: kmemd(8). */
+#define PATH_MAX_BYTES 107
+#define NAME_MAX_BYTES 63
+#define NAME_CHARACTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 static const struct argp_option common_options[] = {
     {"socket", COMMON_SOCKET, "PATH", 0, "Ask the daemon that listens there", 10},
     {"segment", COMMON_SEGMENT, "NAME", 0, "Ask the daemon that owns the segment NAME", 10},
     {"json", COMMON_JSON, NULL, 0, "Answer in JSON", 10},
     {"bytes", COMMON_BYTES, NULL, 0, "Print exact numbers of bytes", 10},
+    {NULL, COMMON_HELP, NULL, OPTION_HIDDEN, NULL, 10},
     {0},
 };
+
+/* Ends the program if no daemon can listen there; else it is for the daemon to say. */
+static const char *path_or_exit(const struct argp_state *state, const char *argument)
+{
+    size_t n_bytes = strlen(argument);
+
+    if (n_bytes == 0) {
+        argp_error(state, "--socket takes a path; this one is empty");
+    } else if (n_bytes > PATH_MAX_BYTES) {
+        argp_error(state, "--socket takes a path of at most %d bytes; this one has %zu: %s",
+                   PATH_MAX_BYTES, n_bytes, argument);
+    }
+    return argument;
+}
+
+static const char *name_or_exit(const struct argp_state *state, const char *argument)
+{
+    size_t n_bytes = strlen(argument);
+
+    if (n_bytes == 0 || n_bytes > NAME_MAX_BYTES || *argument == '.' || *argument == '-' ||
+        strspn(argument, NAME_CHARACTERS) != n_bytes) {
+        argp_error(state,
+                   "--segment takes a name of up to %d letters, digits and \"._-\", the first a "
+                   "letter, a digit or \"_\"; not \"%s\"",
+                   NAME_MAX_BYTES, argument);
+    }
+    return argument;
+}
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): the type is argp's */
 static error_t common_key(int key, char *argument, struct argp_state *state)
@@ -27,16 +63,19 @@ static error_t common_key(int key, char *argument, struct argp_state *state)
 
     switch (key) {
     case COMMON_SOCKET:
-        options->socket_path = argument;
+        options->socket_path = path_or_exit(state, argument);
         return 0;
     case COMMON_SEGMENT:
-        options->segment_name = argument;
+        options->segment_name = name_or_exit(state, argument);
         return 0;
     case COMMON_JSON:
         options->json = true;
         return 0;
     case COMMON_BYTES:
         options->exact_bytes = true;
+        return 0;
+    case COMMON_HELP:
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
         return 0;
     case ARGP_KEY_END:
         if (options->socket_path && options->segment_name) {

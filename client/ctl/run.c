@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/ctl/epilogue.h"
@@ -28,6 +29,10 @@
 struct run_options {
     struct private_options daemon;
     bool wants_malloc;
+    bool json;
+    int leaks_status;        /* what to end with if it leaks, and has not failed; 0 is as it does */
+    const char *output_path; /* for what is said at the end; NULL is standard error */
+    FILE *output;
     char preload[PATH_MAX]; /* if it does */
     char **program;         /* it, its arguments, NULL */
 };
@@ -38,8 +43,25 @@ static const struct argp_option run_argp_options[] = {
      "Take its memory from the system \"lazy\" (the default) or \"eager\"", 0},
     {"malloc", 'm', NULL, 0, "Serve the program's malloc() from the segment, too", 0},
     {"verbose", 'v', NULL, 0, "Let the daemon log what it does", 0},
+    {"json", 'j', NULL, 0, "Say in JSON what it left behind", 0},
+    {"output", 'o', "FILE", 0, "Say it there, not on the standard error", 0},
+    {"leaks-exit-code", 'e', "N", 0,
+     "End with status N if the program ended with 0 and blocks were never released", 0},
+    {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0},
     {0},
 };
+
+/* Ends the program if the argument is no status that says something. */
+static int status_or_exit(const struct argp_state *state, const char *argument)
+{
+    char *end;
+    long number = strtol(argument, &end, 10);
+
+    if (end == argument || *end || number < 1 || number > 255) {
+        argp_error(state, "--leaks-exit-code takes a status from 1 to 255, not \"%s\"", argument);
+    }
+    return (int)number;
+}
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): the type is argp's */
 static error_t run_key(int key, char *argument, struct argp_state *state)
@@ -59,6 +81,18 @@ static error_t run_key(int key, char *argument, struct argp_state *state)
     case 'v':
         options->daemon.verbose = true;
         return 0;
+    case 'j':
+        options->json = true;
+        return 0;
+    case 'o':
+        options->output_path = argument;
+        return 0;
+    case 'e':
+        options->leaks_status = status_or_exit(state, argument);
+        return 0;
+    case 'h':
+        argp_state_help(state, stdout, ARGP_HELP_STD_HELP); /* ends the program */
+        return 0;
     case ARGP_KEY_ARG:
         options->program = state->argv + state->next - 1;
         state->next = state->argc; /* the rest is the program's */
@@ -71,17 +105,23 @@ static error_t run_key(int key, char *argument, struct argp_state *state)
     }
 }
 
-static void parse(int argc, char **argv, struct run_options *ret_options)
+static void parse(int argc, char **argv, const struct options *before,
+                  struct run_options *ret_options)
 {
     const struct argp argp = {
         .options = run_argp_options,
         .parser = run_key,
         .args_doc = "PROGRAM [ARGUMENT...]",
         .doc = "Run a program on a segment of its own, and show what it left behind.\v"
-               "The exit status is the program's; 128 + N if signal N killed it.",
+               "The exit status is the program's; 128 + N if signal N killed it. What was never "
+               "released changes it with --leaks-exit-code only.",
     };
 
-    *ret_options = (struct run_options){.daemon = {.size = "1GiB", .commit = "lazy"}};
+    *ret_options = (struct run_options){
+        .daemon = {.size = "1GiB", .commit = "lazy"},
+        .json = before->json,
+        .output = stderr,
+    };
     (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, ret_options); /* errors end here */
 }
 
@@ -104,19 +144,43 @@ static int gather(struct epilogue *epilogue, const struct private_daemon *privat
     return r;
 }
 
-static void show_epilogue(const char *program, int wait_status,
-                          const struct private_daemon *private)
+static int print_epilogue(const struct epilogue *epilogue, const struct run_options *options)
 {
-    struct epilogue epilogue = {.program = program, .wait_status = wait_status};
     struct box box = {.title = "kmem"};
     struct screen screen;
+    int r = 0;
 
-    if (gather(&epilogue, private) == 0) {
-        screen_init(&screen, stderr);
-        epilogue_write(&epilogue, &box);
+    if (options->json) {
+        r = epilogue_print_json(epilogue, options->output);
+    } else {
+        screen_init(&screen, options->output);
+        epilogue_write(epilogue, &box);
         box_print(&box, &screen);
     }
+    if (r < 0 || fflush(options->output) != 0 || ferror(options->output)) {
+        (void)fprintf(stderr, "kmemctl: cannot say what was left behind: %s\n",
+                      strerror(r < 0 ? -r : errno));
+        return STATUS_SYSTEM;
+    }
+    return STATUS_OK;
+}
+
+/* Return: the status to end with if the program ended with 0. */
+static int show_epilogue(const struct run_options *options, int wait_status,
+                         const struct private_daemon *private)
+{
+    struct epilogue epilogue = {.program = options->program[0], .wait_status = wait_status};
+    int status = STATUS_OK;
+    int r = gather(&epilogue, private);
+
+    if (r == 0) {
+        status = print_epilogue(&epilogue, options);
+        status = epilogue.unreleased_blocks > 0 ? options->leaks_status : status;
+    } else if (options->leaks_status) {
+        status = target_status(r); /* nobody knows; that is not "no leaks" */
+    }
     epilogue_fini(&epilogue);
+    return status;
 }
 
 /* ------------------------------------------------------------------------------ the steps ---- */
@@ -133,8 +197,9 @@ static int run_program(const struct run_options *options, struct private_daemon 
         return r == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_RUN;
     }
     int wait_status = program_wait(pid, private, signals);
-    show_epilogue(options->program[0], wait_status, private);
-    return program_status(wait_status);
+    int leaks_status = show_epilogue(options, wait_status, private);
+    int status = program_status(wait_status);
+    return status == 0 ? leaks_status : status;
 }
 
 static int run_with_daemon(const struct run_options *options, const struct signals *signals)
@@ -160,13 +225,28 @@ static int run_with_daemon(const struct run_options *options, const struct signa
     }
 }
 
-int run_main(int argc, char **argv)
+static bool open_output(struct run_options *options)
+{
+    if (options->output_path) {
+        options->output = fopen(options->output_path, "we");
+    }
+    if (!options->output) {
+        (void)fprintf(stderr, "kmemctl: cannot write to %s: %s\n", options->output_path,
+                      strerror(errno));
+    }
+    return options->output != NULL;
+}
+
+int run_main(int argc, char **argv, const struct options *before)
 {
     struct run_options options;
     struct signals signals;
 
-    parse(argc, argv, &options);
+    parse(argc, argv, before, &options);
     if (options.wants_malloc && !preload_find(options.preload, sizeof(options.preload))) {
+        return STATUS_SYSTEM;
+    }
+    if (!open_output(&options)) {
         return STATUS_SYSTEM;
     }
     int r = signals_open(&signals);

@@ -5,7 +5,9 @@
 #ifndef CTL_RUN_H
 #define CTL_RUN_H
 
+#include "client/ctl/options.h"
+
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
-int run_main(int argc, char **argv);
+int run_main(int argc, char **argv, const struct options *options);
 
 #endif

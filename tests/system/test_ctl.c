@@ -410,7 +410,43 @@ static void test_ctl_command_line_that_can_not_be_meant_is_64(void)
     expect_equal(ctl("--segment", "../b", "usage")->exit_status, 64);
     expect_equal(ctl("run")->exit_status, 64);
     expect_equal(ctl("--socket", "/a", "run", "true")->exit_status, 64);
-    expect_match(ctl("--json", "run", "true")->err, "\"run\" asks no daemon: ");
+    expect_match(ctl("--bytes", "run", "true")->err,
+                 "\"run\" starts a daemon of its own: --bytes means nothing to it");
+}
+
+/* Nobody who types a command has seen the names of the library's functions and variables. */
+static void test_ctl_blames_the_option_that_is_wrong(void)
+{
+    char path[120];
+    (void)memset(path, 'x', sizeof(path));
+    path[0] = '/';
+    path[108] = '\0';
+
+    expect_match(ctl("-n", "a/b", "usage")->err, "^kmemctl: --segment takes .*not \"a/b\"$");
+    expect_match(ctl("usage", "-n", "a/b")->err, "^kmemctl usage: --segment takes .*\"a/b\"$");
+    expect_match(ctl("usage", "--segment=")->err, "--segment takes a name .*not \"\"$");
+    expect_match(ctl("usage", "--socket=")->err, "--socket takes a path; this one is empty$");
+    expect_match(ctl("usage", "-s", path)->err, "--socket takes .* 107 bytes; this one has 108: ");
+    expect_equal(ctl("usage", "-s", path)->exit_status, 64);
+    expect_match(ctl("blocks", "-p", "x")->err, "--pid takes a number .*not \"x\"$");
+    expect_match(ctl("ledger", "-d", "x")->err, "--depth takes a number .*not \"x\"$");
+    expect_match(ctl("ledger", "-g", "x")->err, "--by takes .*not \"x\"$");
+    expect_match(ctl("run", "-e", "256", "true")->err, "--leaks-exit-code takes .*not \"256\"$");
+    expect_match(ctl("run", "-s", "x", "true")->err, "^kmemd: --size: \"x\" is no size");
+    (void)setenv("KMEM_TIMEOUT_MS", "x", 1);
+    expect_match(ctl("-s", "/a", "usage")->err, "^kmemctl: \\$KMEM_TIMEOUT_MS is \"x\", not a ");
+    (void)unsetenv("KMEM_TIMEOUT_MS");
+    expect_match(ctl("-n", "nowhere", "usage")->err, "^kmemctl: no daemon answers: tried ");
+}
+
+static void test_ctl_alone_lists_its_commands(void)
+{
+    const struct ctl_end *const end = ctl_run((const char *const[]){NULL});
+
+    expect_equal(end->exit_status, 64);
+    expect_text(end->out, "");
+    expect_match(end->err, "^  usage +Show how full the segment is\\.$");
+    expect_match(end->err, "^  run +Run a program on a segment of its own\\.$");
 }
 
 /* Listens, and answers with bytes that are no frame of the protocol. */
@@ -484,6 +520,11 @@ static void test_ctl_version_and_help(void)
     expect_match(end->out, "^  reconcile +Check that all figures add up\\.$");
     expect_match(ctl("help")->out, "^  reconcile +Check ");
     expect_match(ctl("ledger", "--help")->out, "^Usage: kmemctl ledger ");
+    expect_match(ctl("-h")->out, "^  reconcile +Check ");
+    expect_match(ctl("ledger", "-h")->out, "^Usage: kmemctl ledger ");
+    expect_match(ctl("-n", "x", "usage", "-h")->out, "^Usage: kmemctl usage ");
+    expect_match(ctl("run", "-h")->out, "^Usage: kmemctl run ");
+    expect_equal(ctl("run", "-h")->exit_status, 0);
 }
 
 static const struct system_test tests[] = {
@@ -501,6 +542,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_reconcile_of_a_busy_segment_is_75_or_balanced, 20),
     SYSTEM_TEST(test_ctl_without_a_daemon_is_69, 10),
     SYSTEM_TEST(test_ctl_command_line_that_can_not_be_meant_is_64, 10),
+    SYSTEM_TEST(test_ctl_blames_the_option_that_is_wrong, 20),
+    SYSTEM_TEST(test_ctl_alone_lists_its_commands, 10),
     SYSTEM_TEST(test_ctl_of_a_daemon_that_talks_junk_is_70, 10),
     SYSTEM_TEST(test_ctl_finds_a_segment_by_its_name, 10),
     SYSTEM_TEST(test_ctl_that_can_not_write_its_answer_is_71, 10),

@@ -6,6 +6,7 @@
  * outlive a test, and each test looks for the directory.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
@@ -96,7 +97,91 @@ static void test_run_says_that_the_segment_was_full(void)
     expect_match(end->err, "^kmem: program      .*, killed by signal 6 \\(SIGABRT\\)$");
 }
 
+/* ---------------------------------------------------------------------------------- JSON ---- */
+
+static void expect_json_of_a_leak(const char *json)
+{
+    expect_match(json, "^\\{ \"program\": \".*/ctl_worker\", \"exit_status\": 3, \"signal\": 0, "
+                       "\"n_blocks\": 2, \"num_bytes\": 145, "
+                       "\"unreleased\": \\[ \\{ \"reason\": \"b/\\\\\"c\", \"n_blocks\": 1, "
+                       "\"num_bytes\": 101 \\}, \\{ \"reason\": \"a\", \"n_blocks\": 1, "
+                       "\"num_bytes\": 44 \\} \\], \"alive\": \\[ \\], \"n_forgotten\": 0, "
+                       "\"statistics\": \\{ .*\"segment_bytes\": 16777216,.* \\} \\}$");
+}
+
+static void test_run_reports_in_json(void)
+{
+    static const char *const worker[] = {"allocate", "44",    "a",    "allocate",
+                                         "101",      "b/\"c", "exit", "3"};
+    const struct ctl_end *end =
+        ctl("run", "--json", "--size", "16MiB", PROGRAM, worker[0], worker[1], worker[2], worker[3],
+            worker[4], worker[5], worker[6], worker[7]);
+
+    expect_equal(end->exit_status, 3);
+    expect_text(end->out, "");
+    expect_json_of_a_leak(end->err);
+    end = ctl("--json", "run", "--size", "16MiB", PROGRAM, worker[0], worker[1], worker[2],
+              worker[3], worker[4], worker[5], worker[6], worker[7]);
+    expect_json_of_a_leak(end->err);
+}
+
+static void test_run_reports_in_json_who_is_alive_and_the_signal(void)
+{
+    const struct ctl_end *const end =
+        ctl("run", "--json", PROGRAM, "fork", "allocate", "20", "child", "say", "ready", "sleep",
+            "1000", "end", "sleep", "300", "kill", "9");
+
+    expect_equal(end->exit_status, 128 + SIGKILL);
+    expect_match(end->err, "\"exit_status\": 137, \"signal\": 9, \"n_blocks\": 0,");
+    expect_match(end->err, "\"alive\": \\[ \\{ \"command\": \"ctl_worker\", \"pid\": [0-9]+, "
+                           "\"n_blocks\": 1, \"num_bytes\": 20 \\} \\]");
+}
+
+static void test_run_reports_to_a_file(void)
+{
+    char text[4096] = "";
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof(path), "%s", harness_path("report"));
+    const struct ctl_end *const end =
+        ctl("run", "-j", "-o", path, PROGRAM, "allocate", "44", "a", "say", "hello", "end");
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    expect_equal(end->exit_status, 0);
+    expect_text(end->out, "hello\n");
+    expect_text(end->err, "");
+    expect_call(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+    expect_match(text, "^\\{ \"program\": .*\"n_blocks\": 1, \"num_bytes\": 44, ");
+    (void)close(fd);
+}
+
+static void test_run_that_can_not_report_is_71(void)
+{
+    expect_equal(ctl("run", "-o", "/nonexistent/file", "echo", "never run")->exit_status, 71);
+    expect_text(ctl("run", "-o", "/nonexistent/file", "echo", "never run")->out, "");
+    expect_equal(ctl("run", "-o", "/dev/full", "true")->exit_status, 71);
+    expect_match(ctl("run", "-o", "/dev/full", "true")->err, "^kmemctl: cannot say what was left");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
 /* ------------------------------------------------------------------------------ the status ---- */
+
+static void test_run_ends_with_the_status_for_leaks_if_there_are_any(void)
+{
+#define LEAK PROGRAM, "allocate", "44", "leaked"
+    expect_equal(ctl("run", LEAK, "end")->exit_status, 0);
+    expect_equal(ctl("run", "--leaks-exit-code=9", LEAK, "end")->exit_status, 9);
+    expect_equal(ctl("run", "-e", "9", "--json", LEAK, "end")->exit_status, 9);
+    expect_equal(ctl("run", "-e", "9", LEAK, "release", "end")->exit_status, 0);
+    expect_equal(ctl("run", "-e", "9", "true")->exit_status, 0);
+    /* What the program itself has to say comes first. */
+    expect_equal(ctl("run", "-e", "9", LEAK, "exit", "3")->exit_status, 3);
+    expect_equal(ctl("run", "-e", "9", LEAK, "kill", "9")->exit_status, 128 + SIGKILL);
+    /* A child's leaks count once it has ended. */
+    expect_equal(
+        ctl("run", "-e", "9", PROGRAM, "fork", "allocate", "1", "child", "end", "wait", "end")
+            ->exit_status,
+        9);
+}
 
 static void test_run_forwards_the_exit_status(void)
 {
@@ -256,6 +341,18 @@ static void test_run_says_that_its_daemon_has_ended(void)
     expect_equal(ctl_private_daemons(), 0);
 }
 
+static void test_run_without_its_daemon_knows_of_no_leaks_and_says_69(void)
+{
+    const struct ctl_process process = ctl_start((const char *const[]){
+        "run", "-e", "9", PROGRAM, "say", "ready", "sleep", "300", "end", NULL});
+    char text[64] = "";
+
+    expect_soon(pread(process.out_fd, text, sizeof(text) - 1, 0) > 0, 10000);
+    expect_call(kill(private_daemon_pid(process.pid), SIGKILL) == 0);
+    expect_equal(ctl_wait(&process)->exit_status, 69);
+    expect_equal(ctl_private_daemons(), 0);
+}
+
 /* Makes run start a shell script instead of kmemd. */
 static void pretend_kmemd(const char *script)
 {
@@ -393,6 +490,12 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_run_adds_up_children_that_have_ended, 10),
     SYSTEM_TEST(test_run_marks_children_that_are_still_alive, 10),
     SYSTEM_TEST(test_run_says_that_the_segment_was_full, 10),
+    SYSTEM_TEST(test_run_reports_in_json, 10),
+    SYSTEM_TEST(test_run_reports_in_json_who_is_alive_and_the_signal, 10),
+    SYSTEM_TEST(test_run_reports_to_a_file, 10),
+    SYSTEM_TEST(test_run_that_can_not_report_is_71, 10),
+    SYSTEM_TEST(test_run_ends_with_the_status_for_leaks_if_there_are_any, 20),
+    SYSTEM_TEST(test_run_without_its_daemon_knows_of_no_leaks_and_says_69, 10),
     SYSTEM_TEST(test_run_forwards_the_exit_status, 10),
     SYSTEM_TEST(test_run_gives_the_program_its_options, 10),
     SYSTEM_TEST(test_run_of_what_is_no_program_is_126_or_127, 10),

@@ -140,9 +140,18 @@ static void test_the_report_of_run_fits_the_terminal(void)
                 true);
 }
 
+static void test_help_fits_the_terminal(void)
+{
+    expect_fits(WORDS("--help"), false);
+    expect_fits(WORDS("usage", "--help"), false);
+    expect_fits(WORDS("ledger", "-h"), false);
+    expect_fits(WORDS("run", "-h"), false);
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_no_line_is_wider_than_the_terminal_and_no_word_is_split, 60),
     SYSTEM_TEST(test_the_report_of_run_fits_the_terminal, 60),
+    SYSTEM_TEST(test_help_fits_the_terminal, 60),
 };
 
 int main(int argc, char **argv)
