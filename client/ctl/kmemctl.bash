@@ -12,10 +12,10 @@ _kmemctl_segments() {
     done
 }
 
-# The processes of the default segment, if its daemon answers.
+# The processes of the segment that the line names, if its daemon answers.
 _kmemctl_pids() {
     local pid rest
-    "$1" clients 2>/dev/null | while read -r pid rest; do
+    "$@" clients 2>/dev/null | while read -r pid rest; do
         if [[ $pid == [0-9]* ]]; then
             printf '%s\n' "$pid"
         fi
@@ -26,8 +26,27 @@ _kmemctl_reply() {
     mapfile -t COMPREPLY < <(compgen "$@")
 }
 
+# What the line says before the cursor, into words: bash takes "--by=uid" for three, "--by", "=" and
+# "uid"; here the first two are one, the option, as in "--by uid".
+_kmemctl_words() {
+    local i
+    words=()
+    for ((i = 0; i < COMP_CWORD; i++)); do
+        if [[ ${COMP_WORDS[i]} != = ]]; then
+            words+=("${COMP_WORDS[i]}")
+        fi
+    done
+    word=${COMP_WORDS[COMP_CWORD]}
+    if [[ $word == = ]]; then
+        word=''
+    fi
+}
+
 _kmemctl() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+    local words word
+    _kmemctl_words
+    local before=${words[${#words[@]} - 1]}
+    local daemon=("${words[0]}")
     local commands='usage ledger blocks clients obituaries reconcile run'
     local options='--socket --segment --json --bytes --help --version'
     local command='' i
@@ -35,22 +54,34 @@ _kmemctl() {
 
     # The first word that is no option, nor the value of one, is the command. After that of run
     # everything belongs to a program.
-    for ((i = 1; i < COMP_CWORD; i++)); do
-        case ${COMP_WORDS[i]} in
-        --socket | --segment | -s | -n | --size | --commit | -c) ((i++)) ;;
-        -*) ;;
+    for ((i = 1; i < ${#words[@]}; i++)); do
+        case $command:${words[i]} in
+        run:--size | run:-s | run:--commit | run:-c | run:--output | run:-o) ((i++)) ;;
+        run:--leaks-exit-code | run:-e) ((i++)) ;;
+        *:--socket | *:--segment | *:-s | *:-n)
+            if [[ -n ${words[i + 1]-} ]]; then
+                daemon+=("${words[i]}" "${words[i + 1]}")
+            fi
+            ((i++))
+            ;;
+        *:--by | *:-g | *:--depth | *:-d | *:--pid | *:-p | *:--reason | *:-r) ((i++)) ;;
+        *:-*) ;;
         *)
             if [[ $command == run ]]; then
                 _kmemctl_reply -f -- "$word"
                 return
             fi
-            command=${command:-${COMP_WORDS[i]}}
+            command=${command:-${words[i]}}
             ;;
         esac
     done
 
     case $command:$before in
-    run:--size | run:-s) return ;;
+    run:--size | run:-s | run:--leaks-exit-code | run:-e) return ;;
+    run:--output | run:-o)
+        _kmemctl_reply -f -- "$word"
+        return
+        ;;
     run:--commit | run:-c)
         _kmemctl_reply -W 'lazy eager' -- "$word"
         return
@@ -68,7 +99,7 @@ _kmemctl() {
         return
         ;;
     blocks:--pid | blocks:-p)
-        _kmemctl_reply -W "$(_kmemctl_pids "${COMP_WORDS[0]}")" -- "$word"
+        _kmemctl_reply -W "$(_kmemctl_pids "${daemon[@]}")" -- "$word"
         return
         ;;
     ledger:--depth | ledger:-d | blocks:--reason | blocks:-r) return ;;
@@ -91,7 +122,7 @@ _kmemctl() {
             return
             ;;
         esac
-        options='--size --commit --malloc --verbose --help --version'
+        options='--size --commit --malloc --verbose --json --output --leaks-exit-code --help --version'
         ;;
     esac
     _kmemctl_reply -W "$options" -- "$word"

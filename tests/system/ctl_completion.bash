@@ -42,5 +42,32 @@ expect "--by" $'client\nreason\nuid' "$(offered kmemctl ledger --by '' | sort)"
 expect "--commit" $'eager\nlazy' "$(offered kmemctl run --commit '' | sort)"
 expect "a program's file" /etc/passwd "$(offered kmemctl run -- cat /etc/passw | grep -x /etc/passwd)"
 expect "a program" true "$(offered kmemctl run --size 1MiB tru | grep -x true | sort -u)"
+# As bash splits a line at "=".
+expect "--by=" $'client\nreason\nuid' "$(offered kmemctl ledger --by = '' | sort)"
+expect "--by=, the cursor behind it" $'client\nreason\nuid' "$(offered kmemctl ledger --by = | sort)"
+expect "--by=u" uid "$(offered kmemctl ledger --by = u)"
+expect "--commit=e" eager "$(offered kmemctl run --commit = e)"
+expect "behind --segment=NAME" ledger "$(offered kmemctl --segment = video le)"
+expect "an option after the value of one" --depth "$(offered kmemctl ledger --by = uid --de)"
+
+# The processes are those of the segment, or of the socket, that the line names.
+asked=$(mktemp -d)
+trap 'rm -rf "$asked"' EXIT
+cat >"$asked/kmemctl" <<'END'
+#!/bin/sh
+case $* in
+'--segment video clients') pid=11 ;;
+'-n video clients') pid=12 ;;
+'-s /x clients') pid=13 ;;
+'clients') pid=14 ;;
+*) exit 64 ;;
+esac
+printf '  PID  UID\n   %s    0\n' $pid
+END
+chmod +x "$asked/kmemctl"
+expect "--pid of --segment=" 11 "$(offered "$asked/kmemctl" --segment = video blocks --pid = '')"
+expect "--pid of -n" 12 "$(offered "$asked/kmemctl" blocks -n video -p '')"
+expect "--pid of -s" 13 "$(offered "$asked/kmemctl" blocks -s /x --pid '')"
+expect "--pid of the default segment" 14 "$(offered "$asked/kmemctl" blocks --pid '')"
 expect "a reason is not guessed" "" "$(offered kmemctl blocks --reason v)"
 exit $failed
