@@ -15,8 +15,7 @@
  * waking the other; and all on one processor, where every instruction counts.
  *
  * The promise is that the median pair on kmemd takes at most 1.25 times the median pair on the echo
- * server. With --check the exit status says whether it is kept in both places. What else runs on
- * the machine can spoil a run; so the best of five counts.
+ * server. What else runs on the machine can spoil a run; so the middle one of five counts.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -43,7 +42,6 @@
 #define RATIO_LIMIT 1.25
 #define JOIN_BYTES (64 << 10) /* of another class */
 #define REASON "bench/round trip"
-#define EXIT_SKIPPED 77
 
 /* ------------------------------------------------------------------------ the bare client ---- */
 
@@ -252,21 +250,18 @@ static int start_servers(void)
     return echo_connect(echo_socket);
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
-    const bool check = argc > 1 && strcmp(argv[1], "--check") == 0;
-    if (check && !BENCH_IS_RELEASE) {
-        (void)printf("skipped: not a release build\n");
-        return EXIT_SKIPPED;
-    }
     bench_print_machine(stdout, "");
     const int echo_fd = start_servers();
     (void)printf("allocate + release of up to 1 KiB, %d pairs a run, in slices of %d in turn\n",
                  N_SLICES * PAIRS_PER_SLICE, PAIRS_PER_SLICE);
     const double apart = ratio_of_runs(echo_fd, 1);
     const double together = ratio_of_runs(echo_fd, 0);
+    (void)printf("%s a round trip costs at most %.2f times a bare one\n",
+                 apart > RATIO_LIMIT || together > RATIO_LIMIT ? "MISS" : "PASS", RATIO_LIMIT);
     check_all_were_direct();
     (void)close(echo_fd);
     (void)kmem_close(); /* the daemon ends in a moment, too */
-    return check && (apart > RATIO_LIMIT || together > RATIO_LIMIT) ? 1 : 0;
+    return 0;
 }

@@ -79,7 +79,7 @@ void client_kill_only(const struct client *client)
 {
     struct pollfd dead = {.fd = client->pidfd, .events = POLLIN};
     expect_call(kill(client->pid, SIGKILL) == 0);
-    expect_equal(poll(&dead, 1, 10000), 1);
+    expect_equal(poll(&dead, 1, harness_patient_ms(10000)), 1);
 }
 
 void client_kill(struct client *client)

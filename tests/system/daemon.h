@@ -107,13 +107,13 @@ uint64_t daemon_ledger_bytes(void);
 /** daemon_log() - its stderr so far. Ownership: the harness's, until the next call. */
 const char *daemon_log(void);
 
-/** expect_log_line() - want a line of the log to match within a second */
+/** expect_log_line() - want a line of the log to match, soon */
 #define expect_log_line(pattern) daemon_expect_log(__FILE__, __LINE__, pattern)
 void daemon_expect_log(const char *file, int line, const char *pattern);
 
 /* How a daemon ended. */
 struct daemon_end {
-    int exit_status; /* -1: it had to be killed after 10 s; 128 + n: a signal */
+    int exit_status; /* -1: it did not end, and was killed; 128 + n: a signal */
     char out[4096];
     char log[8192];
 };

@@ -34,7 +34,7 @@ struct deaths deaths_count(void)
 
 void deaths_expect_only_kills(const char *file, int line, uint64_t n_kills)
 {
-    const uint64_t until_us = harness_now_us() + SEEN_LIMIT_MS * UINT64_C(1000);
+    const uint64_t until_us = harness_deadline_us(SEEN_LIMIT_MS);
     struct deaths deaths = deaths_count();
     while (deaths.n < n_kills && harness_now_us() < until_us) {
         harness_sleep_ms(5);

@@ -24,8 +24,8 @@
 #define N_BLOCKS (N_HOT + 1)
 #define N_ROWS ((size_t)2 * N_BLOCKS)
 
-/* What a busy machine adds to an age. */
-#define SLACK_MS 20000
+/* Half an hour: what a busy machine adds to an age is less, an age that is wrong is hours off. */
+#define SLACK_MS (HOUR_S * 1000 / 2)
 
 static void allocate_all(const char *reason)
 {

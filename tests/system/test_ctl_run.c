@@ -323,7 +323,7 @@ static void test_run_killed_takes_its_daemon_along(void)
     expect_equal(poll(&daemon, 1, 0), 0);
     expect_call(kill(process.pid, SIGKILL) == 0);
     expect_equal(ctl_wait(&process)->exit_status, 128 + SIGKILL);
-    expect_equal(poll(&daemon, 1, 2000), 1);
+    expect_equal(poll(&daemon, 1, harness_patient_ms(2000)), 1);
     (void)close(daemon.fd);
 }
 
@@ -425,7 +425,7 @@ static bool terminal_await(struct terminal *terminal, const char *text)
         struct pollfd readable = {.fd = terminal->fd, .events = POLLIN};
         const size_t room = sizeof(terminal->text) - 1 - terminal->n_bytes;
 
-        if (poll(&readable, 1, 20000) != 1) {
+        if (poll(&readable, 1, harness_patient_ms(20000)) != 1) {
             fail("nothing more on the terminal than\n%s", terminal->text);
         }
         const ssize_t n = read(terminal->fd, terminal->text + terminal->n_bytes, room);

@@ -168,10 +168,8 @@ static void ask_whenever_told(const void *argument)
     (void)argument;
     client_say(1);
     while (client_await() != 0) {
-        const uint64_t begin_us = harness_now_us();
         const bool is_served = kmem_try_allocate(PIECE_BYTES, "waiter") != NULL;
-        expect_true(is_served || errno == ENOMEM);
-        expect_at_most(harness_now_us() - begin_us, HARNESS_SANITIZED ? 10000000 : 2000000);
+        expect_true(is_served || errno == ENOMEM); /* had it waited, it would be ETIMEDOUT */
         client_say(is_served);
     }
 }

@@ -196,6 +196,9 @@ static void scribble_for_ever(const void *argument)
     }
 }
 
+/* A round takes some milliseconds. */
+#define N_ROUNDS (HARNESS_SANITIZED ? 40 : 200)
+
 static void test_a_ledger_that_changes_while_it_is_read_harms_nobody(void)
 {
     struct client scribblers[2];
@@ -206,13 +209,9 @@ static void test_a_ledger_that_changes_while_it_is_read_harms_nobody(void)
         scribblers[i] = client_start(scribble_for_ever, &seed);
         client_hear(&scribblers[i]);
     }
-    const uint64_t until_us = harness_now_us() + 2000000;
-    unsigned int n_rounds = 0;
-    for (; harness_now_us() < until_us; n_rounds++) {
+    for (unsigned int i = 0; i < N_ROUNDS; i++) {
         ask_everything();
     }
-    harness_note("everything was asked %u times", n_rounds);
-    expect_at_least(n_rounds, 2);
     for (size_t i = 0; i < 2; i++) {
         client_kill(&scribblers[i]);
     }
@@ -272,7 +271,7 @@ static void try_to_spoil(const void *argument)
     expect_error_of(mprotect(page, CLOCK_BYTES, PROT_READ | PROT_WRITE), EACCES);
     const _Atomic uint32_t *clock = (const void *)(page + CLOCK_TICK_AT);
     const uint32_t tick = atomic_load(clock);
-    expect_soon(atomic_load(clock) - tick - 1 < 50, 2000); /* it goes on */
+    expect_soon(atomic_load(clock) != tick, 2000); /* it goes on */
     wire_close_descriptors(&given);
     (void)close(fd);
 }

@@ -208,7 +208,8 @@ static void attach_descriptors(const void *argument)
         (void)close(pipe_fds[1]);
         char byte;
         struct pollfd end = {.fd = pipe_fds[0], .events = POLLIN};
-        expect_equal(poll(&end, 1, 1000), 1); /* nobody holds the writing end any more */
+        expect_equal(poll(&end, 1, harness_patient_ms(1000)),
+                     1); /* nobody holds the writing end any more */
         expect_equal(read(pipe_fds[0], &byte, 1), 0);
         (void)close(pipe_fds[0]);
     }

@@ -12,7 +12,7 @@
 #include "tests/system/harness.h"
 #include "tests/system/wire.h"
 
-#define BALANCE_LIMIT_US UINT64_C(2000000)
+#define BALANCE_LIMIT_MS 2000
 /*
  * Above what the daemon had when it had just started: glibc holds on to some hundred KiB of what
  * was freed. A leak of a kilobyte in each of a few thousand steps is more than this. Under
@@ -95,7 +95,7 @@ static bool is_balanced(const struct usage *usage, unsigned int n_fds)
 
 void usage_expect_balanced(const char *file, int line)
 {
-    const uint64_t until_us = harness_now_us() + BALANCE_LIMIT_US;
+    const uint64_t until_us = harness_deadline_us(BALANCE_LIMIT_MS);
     for (;;) {
         const struct usage usage = usage_take();
         harness_sleep_ms(2); /* for the daemon to see that the question's connection is closed */

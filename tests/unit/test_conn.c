@@ -246,8 +246,7 @@ static void test_conn_ask_silence_is_ETIMEDOUT(void **state)
 
     assert_int_equal(ask(), -ETIMEDOUT);
 
-    int64_t waited_ms = kmem__monotonic_ms() - begin_ms;
-    assert_in_range(waited_ms, 290, 5000);
+    assert_true(kmem__monotonic_ms() - begin_ms >= 290);
     assert_string_equal(failure.sentence, "the daemon at /the.sock did not answer within 300 ms");
     assert_lost();
 }
@@ -271,7 +270,7 @@ static void test_conn_ask_unread_requests_are_ETIMEDOUT(void **state)
 
     assert_int_equal(ask(), -ETIMEDOUT);
 
-    assert_in_range(kmem__monotonic_ms() - begin_ms, 290, 5000);
+    assert_true(kmem__monotonic_ms() - begin_ms >= 290);
     assert_lost();
 }
 
@@ -337,7 +336,7 @@ static void test_conn_ask_signals_do_not_move_the_deadline(void **state)
 
     stop_interrupting();
     assert_int_equal(r, -ETIMEDOUT);
-    assert_in_range(kmem__monotonic_ms() - begin_ms, 290, 5000);
+    assert_true(kmem__monotonic_ms() - begin_ms >= 290);
 }
 
 /* -------------------------------------------------------------------------------- nonsense ---- */
@@ -555,8 +554,8 @@ static void test_conn_limit_changes_the_wait(void **state)
     assert_int_equal(kmem__conn_limit(&conn, 50, &failure), 0);
 
     assert_int_equal(ask(), -ETIMEDOUT);
-
-    assert_in_range(kmem__monotonic_ms() - begin_ms, 45, 290);
+    assert_true(kmem__monotonic_ms() - begin_ms >= 45);
+    assert_string_equal(failure.sentence, "the daemon at /the.sock did not answer within 50 ms");
 }
 
 #define PAIR_TEST(function) cmocka_unit_test_setup_teardown(function, open_pair, close_pair)

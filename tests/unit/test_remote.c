@@ -330,11 +330,10 @@ static void test_daemon_that_does_not_come_back_is_ECONNRESET(void **state)
     const int64_t begin_ms = kmem__monotonic_ms();
     assert_int_equal(kmem_try_release(&block), -ECONNRESET);
     assert_non_null(strstr(kmem_last_error(), "none came back"));
-    const int64_t waited_ms = kmem__monotonic_ms() - begin_ms;
-    assert_in_range(waited_ms, 1900, 4000);
-    /* Whoever has waited once does not wait again. */
+    assert_true(kmem__monotonic_ms() - begin_ms >= 1900);
+    /* A client that has waited once does not wait again: this ends, and not in a day. */
+    (void)setenv("KMEM_TIMEOUT_MS", "86400000", 1);
     assert_int_equal(kmem_try_release(&block), -ECONNRESET);
-    assert_in_range(kmem__monotonic_ms() - begin_ms - waited_ms, 0, 1000);
 }
 
 /* ----------------------------------------------------------------------------- came too late -- */
