@@ -136,6 +136,20 @@ static bool part_take(_Atomic uint64_t *states, const struct part *part, bool *z
     return true;
 }
 
+uint64_t lease_mask(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    uint64_t mask = 0;
+    for (uint32_t i = 0; i < n_pages; i += LEASE_PAGES_PER_WORD) {
+        /* Relaxed: as lease_has_any(). */
+        const uint64_t word =
+            atomic_load_explicit(&states[(page + i) / LEASE_PAGES_PER_WORD], memory_order_relaxed);
+        /* A bit in each byte: the product gathers them in the highest, the first page's lowest. */
+        const uint64_t own = (word ^ word >> 1) & EVERY(1);
+        mask |= (own * UINT64_C(0x0102040810204080)) >> 56 << i;
+    }
+    return mask;
+}
+
 bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool *ret_zero)
 {
     const uint32_t end = page + n_pages;

@@ -81,6 +81,12 @@ uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_
 bool lease_has_any(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
 /**
+ * lease_mask() - which of up to 64 pages are the client's, in use or not: a bit for each
+ * @page:  a multiple of 8
+ */
+uint64_t lease_mask(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
  * lease_take() - use n_pages from `page` on, all or none
  * @ret_zero:  whether every byte of them is 0
  * Return: false if one of them was not FREE: revoked, in use, or never granted.

@@ -35,8 +35,13 @@
  *    instant: one of them may be believed as well as the other.
  *  - A read or write through a wild pointer into the segment ends in SIGSEGV unless it falls into
  *    the surroundings of a block or a lease of this process: 2 MiB where the segment is made of
- *    huge pages, else 16 KiB. $KMEM_GUARD=off in the environment of the first call opens
- *    everything.
+ *    huge pages, else 16 KiB. What was released or taken back is closed when the process asks for
+ *    its next leases, 16 pieces at a time. Three things open more. Blocks and leases that lie in
+ *    more than 511 pieces: the narrowest gaps between them are opened, so that the guard never
+ *    takes more than 1,023 of the process's mappings nor more than 18 system calls a lease. A
+ *    process that has used up its mappings (vm.max_map_count) itself: all of the segment, once,
+ *    and the guard then is content with half as many. And $KMEM_GUARD=off in the environment of
+ *    the first call: all of it. No allocation fails because of the guard.
  *
  * WHAT IS NOT
  *

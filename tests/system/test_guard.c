@@ -7,15 +7,21 @@
  * are pages of 16 KiB, and the next one is far enough.
  */
 #include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
 
+#include "client/guard.h"
 #include "proto/limits.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
@@ -240,7 +246,104 @@ static void test_populated_lease_is_touched_without_a_fault(void)
     daemon_stop();
 }
 
+/* ------------------------------------------------- where free pages are in single pieces ------ */
+
+#define N_SEGMENT_PAGES 4096 /* 64 MiB */
+
+/* The library's calls arrive here, the C library's own do not. */
+static unsigned n_protects;
+__attribute__((visibility("default"))) int mprotect(void *address, size_t length, int protection)
+{
+    n_protects++;
+    return (int)syscall(SYS_mprotect, address, length, protection);
+}
+
+/* Takes all there is, page by page, and gives every second back. */
+static void leave_every_second_page(const void *argument)
+{
+    static void *blocks[N_SEGMENT_PAGES];
+    uint32_t n = 0;
+    (void)argument;
+    while ((blocks[n] = kmem_try_allocate(PAGE_BYTES, "scattered")) != NULL) {
+        n++;
+    }
+    expect_true(n > N_SEGMENT_PAGES * 9 / 10);
+    for (uint32_t i = 0; i < n; i += 2) {
+        expect_equal(kmem_try_release(&blocks[i]), 0);
+    }
+    client_say(kmem_offset_of(blocks[1]));
+    client_await();
+}
+
+/* Mappings of the segment, which is a file without a name of its own. */
+static uint32_t count_mappings(void)
+{
+    char line[512];
+    uint32_t n_mappings = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    expect_call(maps != NULL);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        n_mappings += strstr(line, ":segment (deleted)") != NULL;
+    }
+    (void)fclose(maps);
+    return n_mappings;
+}
+
+static void *do_nothing(void *argument)
+{
+    return argument;
+}
+
+/* Each of the blocks is a lease of one page, once the first are there. */
+static void take_scattered_pages(const void *argument)
+{
+    const uint32_t n_blocks = N_SEGMENT_PAGES / 3;
+    const uint64_t anothers = *(const uint64_t *)argument;
+    const struct rlimit no_core = {0, 0};
+    unsigned most = 0;
+    unsigned char *block = NULL;
+    pthread_t thread;
+    (void)setrlimit(RLIMIT_CORE, &no_core);
+    (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer's handler would end it otherwise */
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        const unsigned n_before = n_protects;
+        block = kmem_try_allocate(PAGE_BYTES, "single");
+        expect_call(block != NULL);
+        block[0] = 's';
+        most = n_protects - n_before > most ? n_protects - n_before : most;
+    }
+    harness_note("%u calls for %" PRIu32 " leases, %u at most for one; %" PRIu32 " mappings",
+                 n_protects, n_blocks, most, count_mappings());
+    expect_true(n_protects > GUARD_PIECES_MAX);
+    expect_true(most <= GUARD_SWEEP_CALLS_MAX + 2);
+    expect_true(count_mappings() > GUARD_PIECES_MAX);
+    expect_true(count_mappings() <= 2 * GUARD_PIECES_MAX + 1);
+    expect_equal(pthread_create(&thread, NULL, do_nothing, NULL), 0);
+    expect_equal(pthread_join(thread, NULL), 0);
+    client_say(1);
+    *(block - kmem_offset_of(block) + anothers) = 'X'; /* in a gap, or not */
+    client_say(2);
+    *(block - kmem_offset_of(block)) = 'X'; /* the header, before every page of ours */
+    client_say(3);
+}
+
+static void test_leases_of_single_pages_take_bounded_calls_and_mappings(void)
+{
+    daemon_start("--size", "64MiB", "--commit", "lazy", NULL);
+    struct client holder = client_start(leave_every_second_page, NULL);
+    const uint64_t offset = client_hear(&holder);
+    struct client taker = client_start(take_scattered_pages, &offset);
+    expect_equal(client_hear(&taker), 1);
+    expect_equal(client_hear(&taker), 2);
+    client_end_by(&taker, SIGSEGV);
+    client_tell(&holder, 1);
+    client_end(&holder);
+    expect_balanced();
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
+    SYSTEM_TEST(test_leases_of_single_pages_take_bounded_calls_and_mappings, 20),
     SYSTEM_TEST(test_guard_that_is_neither_on_nor_off_is_EINVAL, 10),
     SYSTEM_TEST(test_wild_write_where_nobody_is_ends_the_writer, 10),
     SYSTEM_TEST(test_wild_write_to_the_next_page_of_a_lazy_segment_ends_the_writer, 10),

@@ -243,6 +243,19 @@ static void test_lease_has_any_of_what_is_free_or_used(void **state)
     assert_false(lease_has_any(words, 18, 1));
 }
 
+static void test_lease_mask_has_a_bit_for_each_page_that_is_free_or_used(void **state)
+{
+    (void)state;
+    uint32_t page = 17;
+    bool zero;
+    lease_grant(words, 17, 3, true); /* 17, 18, 19 */
+    assert_true(lease_take(words, 18, 1, &zero));
+    assert_int_equal(lease_revoke(words, &page, 18), 1);
+    assert_int_equal(lease_mask(words, 16, 8), 0xc);
+    assert_int_equal(lease_mask(words, 0, 64), 0xc << 16);
+    assert_int_equal(lease_mask(words, 24, 40), 0);
+}
+
 /* ------------------------------------------------------------------------ beside the model ---- */
 
 static struct seeded seeded;
@@ -361,6 +374,7 @@ int main(void)
         LEASE_TEST(test_lease_forget_leaves_nothing),
         LEASE_TEST(test_lease_find_finds_the_first_run_that_is_long_enough),
         LEASE_TEST(test_lease_has_any_of_what_is_free_or_used),
+        LEASE_TEST(test_lease_mask_has_a_bit_for_each_page_that_is_free_or_used),
         LEASE_TEST(test_lease_like_the_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
