@@ -243,22 +243,39 @@ KMEM_MUST_USE static int api_leased(const void *mem, api_look look, struct found
     return api_refuse_leased(tenant, r, offset, ret_found, failure);
 }
 
+/*
+ * *mem is the caller's pointer, of any type: its bytes are copied, as memcpy() may do with every
+ * object. To read it as a void * would be undefined as soon as the caller is optimised with this.
+ */
+static void *pointer_get(void *const *mem)
+{
+    void *block;
+    memcpy((void *)&block, (const void *)mem, sizeof(block));
+    return block;
+}
+
+static void pointer_clear(void **mem)
+{
+    void *const none = NULL;
+    memcpy((void *)mem, (const void *)&none, sizeof(none));
+}
+
 KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
 {
     struct seg_off offset = {0};
     struct found found;
     struct turn turn;
     if (mem == NULL) {
-        return kmem__failure_set(failure, EINVAL,
-                                 "NULL is no pointer's address; pass (void **)&pointer");
+        return kmem__failure_set(failure, EINVAL, "NULL is no pointer's address; pass &pointer");
     }
-    if (*mem == NULL) {
+    const void *block = pointer_get(mem);
+    if (block == NULL) {
         return 0;
     }
     kmem__context_call();
-    int r = api_leased(*mem, kmem__heap_release, &found, failure);
+    int r = api_leased(block, kmem__heap_release, &found, failure);
     if (r == API_E_DIRECT) {
-        r = api_enter_about(&turn, *mem, &offset, failure);
+        r = api_enter_about(&turn, block, &offset, failure);
         if (r < 0) {
             return r;
         }
@@ -266,7 +283,7 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
         kmem__context_leave(&turn);
     }
     if (r == 0) {
-        *mem = NULL;
+        pointer_clear(mem);
     }
     return r;
 }
@@ -283,10 +300,10 @@ static int api_try_release(void **mem)
     return r;
 }
 
-int kmem_try_release(void **mem)
+int(kmem_try_release)(void **mem)
 {
-    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(*mem))) {
-        *mem = NULL;
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(pointer_get(mem)))) {
+        pointer_clear(mem);
         return 0;
     }
     return api_try_release(mem);
@@ -303,10 +320,10 @@ static void api_release_or_raise(void **mem)
     }
 }
 
-void kmem_release(void **mem)
+void(kmem_release)(void **mem)
 {
-    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(*mem))) {
-        *mem = NULL;
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(pointer_get(mem)))) {
+        pointer_clear(mem);
         return;
     }
     api_release_or_raise(mem);

@@ -34,8 +34,16 @@
  * BOUNDS are checked by operator[] unless RELEASE_BUILD is defined; define it for all translation
  * units of a program or for none. Everything else is checked always.
  *
- * size() IS BYTES, count() is elements; std::ranges::size and std::span know and see elements, but
- * std::size() returns bytes.
+ * CONSTNESS IS THE POINTER'S, as with std::unique_ptr<T[]> and std::span: a const heap_mem<T> stays
+ * with its block, and the elements can be written through it. data(), operator[], begin() and end()
+ * give T * and T & whether the object is const or not. A function that is only to read takes a
+ * std::span<const T> or a const T *.
+ *
+ * size() IS BYTES, count() is elements, both as std::uint32_t, as all numbers of the original
+ * interface; size_bytes() is a std::size_t. Of 4 GiB or more, which allocate() can make as well,
+ * size() ends in the failure handler, and so does count() of as many elements.
+ * std::ranges::size and std::span know and see elements, but std::size() returns bytes. Counts and
+ * indexes can be given as any integer; a negative one is as one that is too large.
  *
  * THREADS: one object is one thread's at a time, as with std::vector; different objects are
  * independent. WAITING: what allocates or releases may wait for the daemon, at most
@@ -112,6 +120,10 @@ constexpr std::size_t bytes_for_align(std::size_t num_bytes, std::size_t align)
     return align > small_block_align && num_bytes < block_align ? block_align : num_bytes;
 }
 
+template <typename N> using if_integer = std::enable_if_t<std::is_integral_v<N>, int>;
+template <typename N>
+using if_signed = std::enable_if_t<std::is_integral_v<N> && std::is_signed_v<N>, int>;
+
 /*
  * Allocates, or ends in the failure handler. kmem_allocate() takes an int and is the call that the
  * handler knows; what is larger goes the other way. Return: NULL and errno if the handler returns.
@@ -165,6 +177,7 @@ template <typename T> class heap_mem
 
   public:
     using value_type = T;
+    using size_type = std::uint32_t;
     using iterator = T *;
     using const_iterator = const T *;
 
@@ -175,6 +188,12 @@ template <typename T> class heap_mem
     explicit heap_mem(std::size_t count, const char *reason = nullptr)
     {
         allocate(count, reason);
+    }
+
+    template <typename N, detail::if_signed<N> = 0>
+    explicit heap_mem(N count, const char *reason = nullptr)
+        : heap_mem(static_cast<std::size_t>(count), reason)
+    {
     }
 
     heap_mem(const heap_mem &) = delete;
@@ -233,6 +252,12 @@ template <typename T> class heap_mem
         }
     }
 
+    template <typename N, detail::if_signed<N> = 0>
+    void allocate(N count, const char *reason = nullptr)
+    {
+        allocate(static_cast<std::size_t>(count), reason);
+    }
+
     /**
      * release() - give back what it owns, forget what it is an alias of; ignored when empty
      *
@@ -252,16 +277,17 @@ template <typename T> class heap_mem
 
     /**
      * point_to() - become an alias of what other has
-     * @other:  stays the owner, if it is; may be empty. Itself: nothing changes
+     * @other:  stays the owner, if it is; may be empty. Itself: nothing changes. Not a temporary
      *
      * Ownership: other's. What this object had before is released first.
      */
-    void point_to(heap_mem &other)
+    void point_to(const heap_mem &other)
     {
         if (this != &other) {
             point_to(other.data_, other.count_);
         }
     }
+    void point_to(const heap_mem &&other) = delete;
 
     /**
      * point_to() - become an alias of count elements at pointer
@@ -278,22 +304,26 @@ template <typename T> class heap_mem
         count_ = pointer != nullptr ? count : 0;
     }
 
+    template <typename N, detail::if_signed<N> = 0> void point_to(T *pointer, N count)
+    {
+        point_to(pointer, static_cast<std::size_t>(count));
+    }
+
     /**
      * operator[] - the element at index
      *
      * Fails if index is count() or more, unless RELEASE_BUILD is defined. There is no element to
      * return then: if the handler returns, the process aborts.
      */
-    T &operator[](std::size_t index)
+    T &operator[](std::size_t index) const
     {
         check_index(index);
         return data_[index];
     }
 
-    const T &operator[](std::size_t index) const
+    template <typename N, detail::if_integer<N> = 0> T &operator[](N index) const
     {
-        check_index(index);
-        return data_[index];
+        return (*this)[static_cast<std::size_t>(index)];
     }
 
     /**
@@ -303,35 +333,42 @@ template <typename T> class heap_mem
      *
      * Fails if bytes is more than size().
      *
-     * Return: bytes; 0 if they do not fit and the handler returns.
+     * Return: bytes, as the integer that was given; 0 if they do not fit and the handler returns.
      */
     std::size_t size_check(std::size_t bytes) const
     {
-        if (bytes <= size()) {
+        if (bytes <= size_bytes()) {
             return bytes;
         }
         end_in_handler("heap_mem::size_check", std::to_string(bytes) + " bytes do not fit", ERANGE);
         return 0;
     }
 
+    template <typename N, detail::if_integer<N> = 0> N size_check(N bytes) const
+    {
+        return static_cast<N>(size_check(static_cast<std::size_t>(bytes)));
+    }
+
     /** The first element; NULL if empty. Ownership: stays the object's. */
-    T *data() noexcept
-    {
-        return data_;
-    }
-    const T *data() const noexcept
+    T *data() const noexcept
     {
         return data_;
     }
 
-    /** The number of elements. */
-    std::size_t count() const noexcept
+    /** The number of elements. Fails if it does not fit 32 bits; 0 if the handler returns. */
+    size_type count() const
     {
-        return count_;
+        return narrow("heap_mem::count", count_);
     }
 
-    /** The number of bytes: count() * sizeof(T). */
-    std::size_t size() const noexcept
+    /** The number of bytes, as count(). */
+    size_type size() const
+    {
+        return narrow("heap_mem::size", size_bytes());
+    }
+
+    /** The number of bytes, whatever it is. */
+    std::size_t size_bytes() const noexcept
     {
         return count_ * sizeof(T);
     }
@@ -342,19 +379,19 @@ template <typename T> class heap_mem
         return data_ == nullptr;
     }
 
-    iterator begin() noexcept
+    iterator begin() const noexcept
     {
         return data_;
     }
-    iterator end() noexcept
+    iterator end() const noexcept
     {
         return data_ + count_;
     }
-    const_iterator begin() const noexcept
+    const_iterator cbegin() const noexcept
     {
         return data_;
     }
-    const_iterator end() const noexcept
+    const_iterator cend() const noexcept
     {
         return data_ + count_;
     }
@@ -376,20 +413,33 @@ template <typename T> class heap_mem
     {
 #ifndef RELEASE_BUILD
         if (__builtin_expect(index >= count_, 0)) {
+            /* As a signed number: one that is too large to be an index was negative. */
             end_in_handler("heap_mem::operator[]",
-                           "index " + std::to_string(index) + " is out of bounds, there are " +
-                               std::to_string(count_) + " elements",
+                           "index " + std::to_string(static_cast<std::ptrdiff_t>(index)) +
+                               " is out of bounds, there are " + std::to_string(count_) +
+                               " elements",
                            ERANGE);
             std::abort();
         }
 #endif
     }
 
+    size_type narrow(const char *call, std::size_t number) const
+    {
+        if (__builtin_expect(number <= UINT32_MAX, 1)) {
+            return static_cast<size_type>(number);
+        }
+        end_in_handler(
+            call, std::to_string(number) + " is more than the result can say; use size_bytes()",
+            EOVERFLOW);
+        return 0;
+    }
+
     void end_in_handler(const char *call, const std::string &what, int error,
                         const char *reason = nullptr) const
     {
-        detail::end_in_handler(call, detail::sentence(call, data_, size(), what), error, data_,
-                               size(), reason);
+        detail::end_in_handler(call, detail::sentence(call, data_, size_bytes(), what), error,
+                               data_, size_bytes(), reason);
     }
 
     /* data_ == nullptr: count_ == 0 and !owner_. owner_: data_ is the start of a live block. */
@@ -401,9 +451,9 @@ template <typename T> class heap_mem
 /**
  * memory_resource - kmem blocks for the containers of std::pmr
  *
- * One block per allocation, each on the ledger with the resource's reason. A node-based container
- * makes a round trip per node: put a std::pmr::unsynchronized_pool_resource or a
- * monotonic_buffer_resource with this one upstream between them.
+ * One block per allocation, each on the ledger with the resource's reason, and 16 bytes at least.
+ * For a container of many small nodes put a std::pmr::unsynchronized_pool_resource or a
+ * monotonic_buffer_resource with this one upstream between them: fewer blocks, of more bytes.
  *
  * Alignments up to 16 cost nothing, up to 64 a block of at least 64 bytes. A larger one is
  * over-allocated: the block is that much larger than asked for, and the ledger shows it so.

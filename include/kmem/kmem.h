@@ -9,7 +9,7 @@
  *
  *      char *bytes = kmem_allocate(101, "101 bytes");      // 101 bytes, every one 0
  *      unsigned int num_bytes = kmem_sizeof_allocation(bytes);  // 101
- *      kmem_release((void **)&bytes);                      // bytes == NULL
+ *      kmem_release(&bytes);                               // bytes == NULL
  *
  * WORDS
  *
@@ -185,8 +185,30 @@ KMEM_API void *kmem_allocate_at(const int num_bytes, const char *const reason,
  *
  * A pointer that is wild, interior, another's or released before ends in the failure handler; if
  * that returns, *mem is as it was.
+ *
+ * The pointer may be of any type: kmem_release(&bytes) compiles in C and in C++, and what is no
+ * address of a pointer does not. The library copies the pointer's bytes, so no aliasing rule is
+ * broken by that; nor, in C, by the cast (void **)&bytes of the original interface, about which
+ * -Wstrict-aliasing=2 would warn elsewhere. In C++ the cast is not needed either, and
+ * kmem_release(bytes) does the same.
  */
 KMEM_API void kmem_release(void **mem);
+#ifndef __cplusplus
+#define kmem_release(mem) (kmem_release)(KMEM__POINTER_AT(mem))
+#define KMEM__POINTER_AT(mem)                                                                      \
+    __extension__({                                                                                \
+        _Pragma("GCC diagnostic push");                                                            \
+        _Pragma("GCC diagnostic ignored \"-Wstrict-aliasing\"");                                   \
+        _Static_assert(KMEM__IS_POINTER(*KMEM__TYPED(mem)), "pass the address of a pointer");      \
+        void *kmem__address = (mem);                                                               \
+        void **kmem__at = kmem__address;                                                           \
+        _Pragma("GCC diagnostic pop");                                                             \
+        kmem__at;                                                                                  \
+    })
+#define KMEM__IS_POINTER(value) (__builtin_classify_type(value) == 5)
+/* NULL is a void *: nothing can be told of what it points to. It is refused when called. */
+#define KMEM__TYPED(mem) _Generic((mem), void * : (void **)0, default : (mem))
+#endif
 
 /**
  * kmem_sizeof_allocation() - how many bytes were asked for
@@ -239,8 +261,8 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *
 
 /**
  * kmem_try_release() - give a block back, or say why not
- * @mem:  the address of the pointer to the block; set to NULL on success. A pointer that is NULL
- *        already is ignored
+ * @mem:  the address of the pointer to the block, as for kmem_release(); set to NULL on success. A
+ *        pointer that is NULL already is ignored
  *
  * Ownership: on success the block is gone. On an error nothing has changed, but for -ECONNRESET,
  *            after which nobody can say.
@@ -259,6 +281,9 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *
  * not be asked for, behind an earlier one for instance.
  */
 KMEM_API KMEM_MUST_USE int kmem_try_release(void **mem);
+#ifndef __cplusplus
+#define kmem_try_release(mem) (kmem_try_release)(KMEM__POINTER_AT(mem))
+#endif
 
 /**
  * kmem_try_sizeof() - how many bytes were asked for, or why that can not be said
@@ -344,6 +369,58 @@ KMEM_API int kmem_close(void);
 
 #ifdef __cplusplus
 }
+
+/* -------------------------------------------------------- releasing typed pointers, in C++ ---- */
+
+extern "C++" { /* should all of this be included as C */
+
+template <typename T> inline void *kmem__untyped(T *pointer)
+{
+    return const_cast<void *>(static_cast<const volatile void *>(pointer));
+}
+
+/* A pointer to a pointer is taken for the address of one. */
+template <typename T> struct kmem__if_block {
+    using type = int;
+};
+template <typename T> struct kmem__if_block<T *> {
+};
+
+/** kmem_release() - for the address of a pointer of any type; else as above */
+template <typename T> inline void kmem_release(T **mem)
+{
+    void *block = mem != nullptr ? kmem__untyped(*mem) : nullptr;
+    kmem_release(mem != nullptr ? &block : nullptr);
+    if (mem != nullptr) {
+        *mem = static_cast<T *>(block);
+    }
+}
+
+/** kmem_release() - for a pointer itself; else as above */
+template <typename T, typename kmem__if_block<T>::type = 0> inline void kmem_release(T *&mem)
+{
+    kmem_release(&mem);
+}
+
+/** kmem_try_release() - for the address of a pointer of any type; else as above */
+template <typename T> KMEM_MUST_USE inline int kmem_try_release(T **mem)
+{
+    void *block = mem != nullptr ? kmem__untyped(*mem) : nullptr;
+    const int r = kmem_try_release(mem != nullptr ? &block : nullptr);
+    if (mem != nullptr) {
+        *mem = static_cast<T *>(block);
+    }
+    return r;
+}
+
+/** kmem_try_release() - for a pointer itself; else as above */
+template <typename T, typename kmem__if_block<T>::type = 0>
+KMEM_MUST_USE inline int kmem_try_release(T *&mem)
+{
+    return kmem_try_release(&mem);
+}
+}
+
 #endif
 
 #endif

@@ -10,6 +10,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <stdexcept>
@@ -53,6 +55,18 @@ extern fake_library *fake;
 /* Setup and teardown of each test. */
 int fake_new(void **state);
 int fake_free(void **state);
+
+/* What is thrown by a call that has to fail; a test ends if nothing is. */
+template <typename Call> failed failure_of(Call call)
+{
+    try {
+        call();
+    } catch (const failed &failure) {
+        return failure;
+    }
+    std::fputs("the failure handler was not called\n", stderr);
+    std::abort();
+}
 
 /* A failure handler that returns. */
 void ignore_failure(const kmem_failure *failure);

@@ -71,7 +71,7 @@ static void test_try_release_NULL_address_is_EINVAL(void **state)
     assert_int_equal(kmem_try_release(NULL), -EINVAL);
     assert_int_equal(errno, UNTOUCHED);
     assert_string_equal(kmem_last_error(), "kmem_try_release: NULL is no pointer's address; pass "
-                                           "(void **)&pointer");
+                                           "&pointer");
 }
 
 static void assert_release_refused(void *pointer, int r)

@@ -34,19 +34,6 @@ extern "C" {
 namespace
 {
 
-/* What is thrown by a call that has to fail; a test fails if nothing is. */
-template <typename Call> failed failure_of(Call call)
-{
-    try {
-        call();
-    } catch (const failed &failure) {
-        return failure;
-    }
-    print_error("the failure handler was not called\n");
-    fail();
-    std::abort();
-}
-
 bool called(const std::string &call)
 {
     for (const std::string &each : fake->calls) {
@@ -324,6 +311,9 @@ static void test_index_out_of_bounds_fails(void **)
     assert_true(failure.num_bytes == 8);
     const heap_mem<int> &same = ints;
     failure_of([&] { (void)same[SIZE_MAX]; });
+    assert_string_equal(failure_of([&] { ints[-1] = 1; }).what(),
+                        "heap_mem::operator[]: block at offset 4096 (8 bytes): index "
+                        "-1 is out of bounds, there are 2 elements");
 }
 
 static void test_index_of_an_empty_object_fails(void **)
@@ -369,6 +359,7 @@ static void test_size_check_fails_beyond_the_end(void **)
     const failed failure = failure_of([&] { (void)ints.size_check(9); });
     assert_string_equal(failure.what(),
                         "heap_mem::size_check: block at offset 4096 (8 bytes): 9 bytes do not fit");
+    assert_int_equal(failure_of([&] { (void)ints.size_check(-1); }).error, ERANGE);
     fake->handler = ignore_failure;
     assert_int_equal(ints.size_check(9), 0);
 }
