@@ -50,6 +50,10 @@
  *  - No constructors, no destructors: memory is for plain data, anything memset may be used on.
  *    Pointers stored in the segment mean nothing to other processes; store offsets.
  *  - No reallocation.
+ *  - No core dump with blocks in it: the segment holds other processes' bytes, and may be larger
+ *    than the disk, so the kernel leaves it out (MADV_DONTDUMP). A debugger shows the pointers of a
+ *    program that has crashed, and not what they pointed to. A program that wants whole CPU pages
+ *    of a block dumped calls madvise() with MADV_DODUMP.
  *  - No survival of the keeper: kmemd's server may be killed and is started again without a block
  *    lost, but if kmemd as a whole ends, calls that need it fail with ECONNRESET. Hot sizes are
  *    still served from what the process has leased; mapped blocks stay readable and writable as

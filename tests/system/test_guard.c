@@ -246,6 +246,48 @@ static void test_populated_lease_is_touched_without_a_fault(void)
     daemon_stop();
 }
 
+/* Whether the mapping of an address is one of those that a core dump leaves out ("dd"). */
+static bool is_left_out(const void *address)
+{
+    char line[512];
+    bool is_inside = false;
+    bool is_left_out = false;
+    FILE *smaps = fopen("/proc/self/smaps", "r");
+    expect_call(smaps != NULL);
+    while (fgets(line, sizeof(line), smaps) != NULL) {
+        uintptr_t from = 0;
+        uintptr_t to = 0;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2) {
+            is_inside = (uintptr_t)address >= from && (uintptr_t)address < to;
+        } else if (is_inside && strncmp(line, "VmFlags:", 8) == 0) {
+            is_left_out = strstr(line, " dd") != NULL;
+        }
+    }
+    (void)fclose(smaps);
+    return is_left_out;
+}
+
+static void dump_a_block(const void *argument)
+{
+    (void)argument;
+    unsigned char *block = kmem_try_allocate(BLOCK_BYTES, "dumped");
+    expect_call(block != NULL);
+    expect_true(is_left_out(block));
+    expect_true(is_left_out(block + BLOCK_BYTES - 1));
+    unsigned char *page = block + (-(uintptr_t)block & 4095);
+    expect_call(madvise(page, 4096, MADV_DODUMP) == 0);
+    expect_true(!is_left_out(page));
+    expect_true(is_left_out(page + 4096));
+}
+
+static void test_blocks_are_left_out_of_core_dumps_unless_the_program_asks(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    client_run(dump_a_block, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
 /* ------------------------------------------------- where free pages are in single pieces ------ */
 
 #define N_SEGMENT_PAGES 4096 /* 64 MiB */
@@ -345,6 +387,7 @@ static void test_leases_of_single_pages_take_bounded_calls_and_mappings(void)
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_leases_of_single_pages_take_bounded_calls_and_mappings, 20),
     SYSTEM_TEST(test_guard_that_is_neither_on_nor_off_is_EINVAL, 10),
+    SYSTEM_TEST(test_blocks_are_left_out_of_core_dumps_unless_the_program_asks, 10),
     SYSTEM_TEST(test_wild_write_where_nobody_is_ends_the_writer, 10),
     SYSTEM_TEST(test_wild_write_to_the_next_page_of_a_lazy_segment_ends_the_writer, 10),
     SYSTEM_TEST(test_populated_lease_is_touched_without_a_fault, 10),
