@@ -10,10 +10,14 @@
 #include "client/ctl/preload.h"
 
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include "client/ctl/image.h"
 
 #define VARIABLE "LD_PRELOAD"
 #define LIBRARY "kmem/libkmem-malloc.so"
@@ -86,6 +90,47 @@ bool preload_find(char *path, size_t capacity_bytes)
     }
     memcpy(path, real, strlen(real) + 1);
     return true;
+}
+
+bool preload_check(const char *program)
+{
+    char path[PATH_MAX];
+    const char *refusal = image_find(program, path, sizeof(path)) ? image_refusal(path) : NULL;
+
+    if (refusal) {
+        (void)fprintf(stderr, "kmemctl: --malloc can not serve %s: it %s\n", path, refusal);
+        return false;
+    }
+    (void)fputs("kmemctl: --malloc does not serve a program that goes on in parent and child after "
+                "fork(), libraries loaded with RTLD_DEEPBIND or built with a sanitizer, memalign() "
+                "to no power of two, and madvise() on blocks; core dumps leave its heap out\n",
+                stderr);
+    return true;
+}
+
+/* What a process is sent for a fault of its own. A shell hands the number on as 128 more. */
+static bool is_fault(int number)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+
+    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        if (faults[i] == number) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void preload_explain(int wait_status)
+{
+    int number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status) - 128;
+
+    if (is_fault(number)) {
+        (void)fprintf(stderr,
+                      "kmemctl: SIG%s may be of what --malloc does not serve, see above; without "
+                      "--malloc the program tells its own faults from it\n",
+                      sigabbrev_np(number));
+    }
 }
 
 bool preload_set(const char *path)

@@ -18,6 +18,17 @@
 bool preload_find(char *path, size_t capacity_bytes);
 
 /**
+ * preload_check() - look whether it can serve a program, and say what it can not serve in any
+ * @program:  as execvp() takes it; one that is not there is not complained of
+ *
+ * Says one sentence on stderr either way. Return: false: the program can not be served at all.
+ */
+bool preload_check(const char *program);
+
+/** preload_explain() - say on stderr that a signal which is a fault may be the library's */
+void preload_explain(int wait_status);
+
+/**
  * preload_set() - let the programs that this process becomes load it, before what they load anyway
  * Return: whether there was memory for it.
  */

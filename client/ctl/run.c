@@ -197,6 +197,9 @@ static int run_program(const struct run_options *options, struct private_daemon 
         return r == -ENOENT ? STATUS_NOT_FOUND : STATUS_NOT_RUN;
     }
     int wait_status = program_wait(pid, private, signals);
+    if (options->wants_malloc) {
+        preload_explain(wait_status);
+    }
     int leaks_status = show_epilogue(options, wait_status, private);
     int status = program_status(wait_status);
     return status == 0 ? leaks_status : status;
@@ -245,6 +248,9 @@ int run_main(int argc, char **argv, const struct options *before)
     parse(argc, argv, before, &options);
     if (options.wants_malloc && !preload_find(options.preload, sizeof(options.preload))) {
         return STATUS_SYSTEM;
+    }
+    if (options.wants_malloc && !preload_check(options.program[0])) {
+        return STATUS_NOT_RUN;
     }
     if (!open_output(&options)) {
         return STATUS_SYSTEM;

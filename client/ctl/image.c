@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the loader does with LD_PRELOAD is decided by the file that is executed:
+ *
+ *      no PT_INTERP          there is no loader; the program's malloc() is inside it
+ *      another class, musl   the loader is another one, and complains of the library or crashes
+ *      set-user-ID and kin   the loader ignores the variable
+ *      a sanitizer's names   the program has a malloc() that must be the only one
+ *
+ * Names are looked for in .dynstr, where gcc's libraries of sanitizers and the functions that clang
+ * links in both appear. The file is somebody's: each offset is compared with its size.
+ */
+#include "client/ctl/image.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <link.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define NATIVE_CLASS (sizeof(void *) == 8 ? ELFCLASS64 : ELFCLASS32)
+
+struct image {
+    const unsigned char *bytes;
+    size_t n_bytes;
+    struct stat status;
+};
+
+/* -------------------------------------------------------------------------------- finding ---- */
+
+static bool is_executable(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
+}
+
+bool image_find(const char *program, char *path, size_t capacity_bytes)
+{
+    const char *places = getenv("PATH");
+    const char *place = strchr(program, '/') ? NULL : places ? places : "/bin:/usr/bin";
+
+    if (!place) {
+        int n_bytes = snprintf(path, capacity_bytes, "%s", program);
+
+        return n_bytes > 0 && (size_t)n_bytes < capacity_bytes && is_executable(path);
+    }
+    while (place) {
+        int n_place = (int)strcspn(place, ":");
+        int n_bytes = snprintf(path, capacity_bytes, "%.*s%s%s", n_place, place,
+                               n_place > 0 ? "/" : "", program);
+
+        if (n_bytes > 0 && (size_t)n_bytes < capacity_bytes && is_executable(path)) {
+            return true;
+        }
+        place = place[n_place] ? place + n_place + 1 : NULL;
+    }
+    return false;
+}
+
+/* -------------------------------------------------------------------------------- reading ---- */
+
+static bool image_open(struct image *image, const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    void *bytes = MAP_FAILED;
+
+    if (fd < 0) {
+        return false;
+    }
+    if (fstat(fd, &image->status) == 0 && S_ISREG(image->status.st_mode) &&
+        image->status.st_size > 0) {
+        image->n_bytes = (size_t)image->status.st_size;
+        bytes = mmap(NULL, image->n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    }
+    (void)close(fd);
+    image->bytes = bytes;
+    return bytes != MAP_FAILED;
+}
+
+static void image_close(const struct image *image)
+{
+    (void)munmap((void *)(uintptr_t)image->bytes, image->n_bytes);
+}
+
+/* Return: n_bytes at an offset of the file; NULL if it does not reach so far. */
+static const void *image_at(const struct image *image, uint64_t offset, uint64_t n_bytes)
+{
+    return offset <= image->n_bytes && n_bytes <= image->n_bytes - offset ? image->bytes + offset
+                                                                          : NULL;
+}
+
+static bool image_begins(const struct image *image, const char *begin, size_t n_bytes)
+{
+    return image->n_bytes >= n_bytes && memcmp(image->bytes, begin, n_bytes) == 0;
+}
+
+/* Of the tables in the file, the entries are copied: nothing says that they are aligned there. */
+static bool image_header(const struct image *image, ElfW(Ehdr) * ret_header)
+{
+    const void *at = image_at(image, 0, sizeof(*ret_header));
+
+    if (at) {
+        memcpy(ret_header, at, sizeof(*ret_header));
+    }
+    return at != NULL;
+}
+
+/* Return: the loader that the program names, empty if none or nonsense. */
+static void image_loader(const struct image *image, char loader[static 64])
+{
+    ElfW(Ehdr) header;
+    ElfW(Phdr) segment;
+
+    loader[0] = '\0';
+    for (unsigned i = 0; image_header(image, &header) && i < header.e_phnum; i++) {
+        const void *at =
+            image_at(image, header.e_phoff + (uint64_t)i * header.e_phentsize, sizeof(segment));
+
+        if (!at) {
+            return;
+        }
+        memcpy(&segment, at, sizeof(segment));
+        at = segment.p_type == PT_INTERP ? image_at(image, segment.p_offset, segment.p_filesz)
+                                         : NULL;
+        if (at) {
+            (void)snprintf(loader, 64, "%.*s", (int)(segment.p_filesz & 63), (const char *)at);
+            return;
+        }
+    }
+}
+
+/* Return: the names that the loader would look up, NUL behind each; NULL if there are none. */
+static const char *image_names(const struct image *image, size_t *ret_n_bytes)
+{
+    ElfW(Ehdr) header;
+    ElfW(Shdr) section;
+
+    for (unsigned i = 0; image_header(image, &header) && i < header.e_shnum; i++) {
+        const uint64_t table = header.e_shoff;
+        const void *at = image_at(image, table + (uint64_t)i * header.e_shentsize, sizeof(section));
+
+        if (!at) {
+            return NULL;
+        }
+        memcpy(&section, at, sizeof(section));
+        if (section.sh_type != SHT_DYNSYM) {
+            continue;
+        }
+        at = image_at(image, table + (uint64_t)section.sh_link * header.e_shentsize,
+                      sizeof(section));
+        if (!at) {
+            return NULL;
+        }
+        memcpy(&section, at, sizeof(section));
+        *ret_n_bytes = section.sh_size;
+        return image_at(image, section.sh_offset, section.sh_size);
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------- refusing ---- */
+
+static const char *refuse_sanitizer(const struct image *image)
+{
+    static const char *const marks[] = {"libasan.so",   "liblsan.so",    "libtsan.so",
+                                        "libhwasan.so", "__asan_init",   "__tsan_init",
+                                        "__msan_init",  "__hwasan_init", "libclang_rt."};
+    size_t n_bytes = 0;
+    const char *names = image_names(image, &n_bytes);
+
+    for (size_t i = 0; names && i < sizeof(marks) / sizeof(marks[0]); i++) {
+        if (memmem(names, n_bytes, marks[i], strlen(marks[i]))) {
+            return "is built with a sanitizer, whose malloc() must be the only one";
+        }
+    }
+    return NULL;
+}
+
+/* What the kernel tells the loader as AT_SECURE. */
+static bool is_privileged(const struct image *image, const char *path)
+{
+    const struct stat *status = &image->status;
+
+    return ((status->st_mode & S_ISUID) != 0 && status->st_uid != getuid()) ||
+           ((status->st_mode & S_ISGID) != 0 && (status->st_mode & S_IXGRP) != 0 &&
+            status->st_gid != getgid()) ||
+           (getuid() != 0 && getxattr(path, "security.capability", NULL, 0) > 0);
+}
+
+static const char *refuse_elf(const struct image *image, const char *path)
+{
+    char loader[64];
+
+    if (image->n_bytes <= EI_CLASS || image->bytes[EI_CLASS] != NATIVE_CLASS) {
+        return "is built for another kind of processor than libkmem-malloc.so";
+    }
+    image_loader(image, loader);
+    if (!loader[0]) {
+        return "is linked statically, with a malloc() that can not be replaced";
+    }
+    if (strstr(loader, "musl")) {
+        return "is built for another C library than glibc";
+    }
+    if (is_privileged(image, path)) {
+        return "has privileges of its file (set-user-ID, set-group-ID or capabilities), so the "
+               "loader ignores LD_PRELOAD";
+    }
+    return refuse_sanitizer(image);
+}
+
+/* The interpreter of a script: "#! /bin/sh -e" names /bin/sh. */
+static bool script_interpreter(const struct image *image, char *path, size_t capacity_bytes)
+{
+    char line[PATH_MAX + 1];
+    size_t n_bytes = image->n_bytes - 2 < PATH_MAX ? image->n_bytes - 2 : PATH_MAX;
+
+    memcpy(line, image->bytes + 2, n_bytes);
+    line[n_bytes] = '\0';
+    const char *begin = line + strspn(line, " \t");
+    int n_path = (int)strcspn(begin, " \t\r\n");
+    return n_path > 0 && snprintf(path, capacity_bytes, "%.*s", n_path, begin) > 0;
+}
+
+const char *image_refusal(const char *path)
+{
+    char interpreter[PATH_MAX];
+    struct image image;
+    const char *refusal = NULL;
+    bool is_script = false;
+
+    if (!image_open(&image, path)) {
+        return NULL;
+    }
+    is_script = image_begins(&image, "#!", 2) &&
+                script_interpreter(&image, interpreter, sizeof(interpreter));
+    if (image_begins(&image, ELFMAG, SELFMAG)) {
+        refusal = refuse_elf(&image, path);
+    }
+    image_close(&image);
+    if (is_script && image_open(&image, interpreter)) {
+        if (image_begins(&image, ELFMAG, SELFMAG)) {
+            refusal = refuse_elf(&image, interpreter);
+        }
+        image_close(&image);
+    }
+    return refusal;
+}
