@@ -170,6 +170,15 @@ char *text_escape(const char *text, size_t n_bytes, char *buffer, size_t buffer_
 
 /* ----------------------------------------------------------------------------------- sizes ---- */
 
+/* Tenths of 1024 to the power of unit, 1 to 6, rounded to the nearest. */
+static uint64_t tenths_of(uint64_t num_bytes, unsigned int unit)
+{
+    const unsigned int shift = 10 * unit;
+    const uint64_t whole = num_bytes >> shift;
+    const uint64_t rest = num_bytes & ((UINT64_C(1) << shift) - 1);
+    return whole * 10 + ((rest * 10 + (UINT64_C(1) << (shift - 1))) >> shift);
+}
+
 char *text_format_bytes(uint64_t num_bytes, char *buffer, size_t buffer_bytes)
 {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -177,17 +186,14 @@ char *text_format_bytes(uint64_t num_bytes, char *buffer, size_t buffer_bytes)
         (void)snprintf(buffer, buffer_bytes, "%u B", (unsigned int)num_bytes);
         return buffer;
     }
-    unsigned int unit = 0;
-    uint64_t whole = num_bytes;
-    uint64_t rest = 0;
-    while (whole >= 1024 && unit < sizeof(units) / sizeof(units[0])) {
-        rest = whole % 1024;
-        whole /= 1024;
-        unit++;
+    unsigned int unit = 1;
+    uint64_t tenths = tenths_of(num_bytes, unit);
+    /* Rounded first: 1024.0 KiB can not happen. */
+    while (tenths >= 10240 && unit < sizeof(units) / sizeof(units[0])) {
+        tenths = tenths_of(num_bytes, ++unit);
     }
-    /* Cut, not rounded: a figure never claims more than there is, and 1024.0 KiB can not happen. */
-    (void)snprintf(buffer, buffer_bytes, "%u.%u %s", (unsigned int)whole,
-                   (unsigned int)(rest * 10 / 1024), units[unit - 1]);
+    (void)snprintf(buffer, buffer_bytes, "%u.%u %s", (unsigned int)(tenths / 10),
+                   (unsigned int)(tenths % 10), units[unit - 1]);
     return buffer;
 }
 

@@ -55,26 +55,35 @@ struct label format_bytes(uint64_t num_bytes, bool exactly)
     return label;
 }
 
-/* Two units at most: nobody who reads "9 d 03 h" misses the minutes. */
+/* How many steps an age is, rounded to the nearest. */
+static uint64_t rounded(uint64_t age_ms, uint64_t step_ms)
+{
+    return age_ms / step_ms + (age_ms % step_ms >= step_ms / 2);
+}
+
+/*
+ * Two units at most: nobody who reads "9 d 03 h" misses the minutes. What is rounded up to the next
+ * larger unit is said in that: 59.97 s is "1 m 00 s".
+ */
 struct label format_age(uint64_t age_ms)
 {
     struct label label = {.text = ""};
     size_t n = sizeof(label.text);
+    uint64_t tenths = rounded(age_ms, SECOND_MS / 10);
+    uint64_t seconds = rounded(age_ms, SECOND_MS);
+    uint64_t minutes = rounded(age_ms, MINUTE_MS);
+    uint64_t hours = rounded(age_ms, HOUR_MS);
 
     if (age_ms < SECOND_MS) {
         (void)snprintf(label.text, n, "%" PRIu64 " ms", age_ms);
-    } else if (age_ms < MINUTE_MS) {
-        (void)snprintf(label.text, n, "%" PRIu64 ".%" PRIu64 " s", age_ms / SECOND_MS,
-                       age_ms % SECOND_MS / 100);
-    } else if (age_ms < HOUR_MS) {
-        (void)snprintf(label.text, n, "%" PRIu64 " m %02" PRIu64 " s", age_ms / MINUTE_MS,
-                       age_ms % MINUTE_MS / SECOND_MS);
-    } else if (age_ms < DAY_MS) {
-        (void)snprintf(label.text, n, "%" PRIu64 " h %02" PRIu64 " m", age_ms / HOUR_MS,
-                       age_ms % HOUR_MS / MINUTE_MS);
+    } else if (tenths < 600) {
+        (void)snprintf(label.text, n, "%" PRIu64 ".%" PRIu64 " s", tenths / 10, tenths % 10);
+    } else if (seconds < 3600) {
+        (void)snprintf(label.text, n, "%" PRIu64 " m %02" PRIu64 " s", seconds / 60, seconds % 60);
+    } else if (minutes < UINT64_C(24) * 60) {
+        (void)snprintf(label.text, n, "%" PRIu64 " h %02" PRIu64 " m", minutes / 60, minutes % 60);
     } else {
-        (void)snprintf(label.text, n, "%" PRIu64 " d %02" PRIu64 " h", age_ms / DAY_MS,
-                       age_ms % DAY_MS / HOUR_MS);
+        (void)snprintf(label.text, n, "%" PRIu64 " d %02" PRIu64 " h", hours / 24, hours % 24);
     }
     return label;
 }

@@ -198,7 +198,7 @@ KMEM_API KMEM_MUST_USE int kmem_query_obituaries(struct kmem_query *query, kmem_
 KMEM_API char *kmem_query_escape(const char *text, char *buffer, size_t buffer_bytes);
 
 /**
- * kmem_query_format_bytes() - "0 B", "44 B", "1.5 KiB", "16.0 MiB"
+ * kmem_query_format_bytes() - "0 B", "44 B", "1.5 KiB", "16.0 MiB", rounded to the nearest tenth
  * @num_bytes:     a number of bytes
  * @buffer:        receives the text; 16 bytes are always enough
  * @buffer_bytes:  at least 1

@@ -331,7 +331,7 @@ static void test_allocation_of_a_negative_number_of_bytes(void)
 static void test_allocation_of_more_than_the_segment(void)
 {
     expect_misuse("allocate_too_large",
-                  "kmem_allocate: for \"everything and more\": 1.9 GiB is more than the segment "
+                  "kmem_allocate: for \"everything and more\": 2.0 GiB is more than the segment "
                   "\"test\" has (16.0 MiB); start kmemd with a larger --size");
 }
 

@@ -43,10 +43,17 @@ static void test_format_age_has_two_units_at_most(void **state)
     assert_string_equal(format_age(0).text, "0 ms");
     assert_string_equal(format_age(999).text, "999 ms");
     assert_string_equal(format_age(1000).text, "1.0 s");
-    assert_string_equal(format_age(59999).text, "59.9 s");
+    assert_string_equal(format_age(1949).text, "1.9 s");
+    assert_string_equal(format_age(1950).text, "2.0 s");
+    assert_string_equal(format_age(59949).text, "59.9 s");
+    assert_string_equal(format_age(59950).text, "1 m 00 s");
+    assert_string_equal(format_age(59999).text, "1 m 00 s");
     assert_string_equal(format_age(60000).text, "1 m 00 s");
-    assert_string_equal(format_age(3599999).text, "59 m 59 s");
+    assert_string_equal(format_age(3599499).text, "59 m 59 s");
+    assert_string_equal(format_age(3599500).text, "1 h 00 m");
     assert_string_equal(format_age(3600000).text, "1 h 00 m");
+    assert_string_equal(format_age(86369999).text, "23 h 59 m");
+    assert_string_equal(format_age(86370000).text, "1 d 00 h");
     assert_string_equal(format_age(86400000).text, "1 d 00 h");
     assert_string_equal(format_age(UINT64_MAX).text, "213503982334 d 14 h");
 }

@@ -67,7 +67,7 @@ static void test_obituaries_write_tells_what_was_not_released(void **state)
     assert_int_equal(last->rows[0].oldest, 5);
     assert_string_equal(last->rows[1].reason, "scratch");
     assert_string_equal(format(last), "client 3 (worker-3, uid 1000) ended after 1.5 s: 3 blocks, "
-                                      "2.9 KiB taken back: video/frame 2.9 KiB (2), "
+                                      "3.0 KiB taken back: video/frame 2.9 KiB (2), "
                                       "scratch 44 B (1)");
 }
 

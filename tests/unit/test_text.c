@@ -171,7 +171,7 @@ static void test_text_escape_cuts_at_a_characters_border(void **state)
     assert_string_equal(text_escape("abc", 3, buffer, 1), "");
 }
 
-static void test_text_format_bytes_shows_one_decimal(void **state)
+static void test_text_format_bytes_rounds_to_one_decimal(void **state)
 {
     (void)state;
     static const struct {
@@ -183,10 +183,16 @@ static void test_text_format_bytes_shows_one_decimal(void **state)
         {1023, "1023 B"},
         {1024, "1.0 KiB"},
         {1536, "1.5 KiB"},
-        {1048575, "1023.9 KiB"},
+        {2998927, "2.9 MiB"},
+        {1587, "1.5 KiB"},
+        {1588, "1.6 KiB"},
+        {1048524, "1023.9 KiB"},
+        {1048525, "1.0 MiB"},
+        {1048575, "1.0 MiB"},
         {UINT64_C(16) << 20, "16.0 MiB"},
         {UINT64_C(1) << 40, "1.0 TiB"},
-        {UINT64_MAX, "15.9 EiB"},
+        {UINT64_C(0xfcccccccccccccc0), "15.8 EiB"},
+        {UINT64_MAX, "16.0 EiB"},
     };
     for (size_t i = 0; i < N_ELEMENTS(rows); i++) {
         char buffer[TEXT_BYTES_MAX];
@@ -269,7 +275,7 @@ int main(void)
         cmocka_unit_test(test_text_escape_doubles_backslashes),
         cmocka_unit_test(test_text_escape_shows_bytes_that_are_not_utf8),
         cmocka_unit_test(test_text_escape_cuts_at_a_characters_border),
-        cmocka_unit_test(test_text_format_bytes_shows_one_decimal),
+        cmocka_unit_test(test_text_format_bytes_rounds_to_one_decimal),
         cmocka_unit_test(test_text_parse_bytes_reads_every_form),
         cmocka_unit_test(test_text_parse_bytes_junk_is_EINVAL),
         cmocka_unit_test(test_text_parse_bytes_too_much_is_ERANGE),
