@@ -19,11 +19,29 @@
 #include <kmem/kmem.h>
 
 #include "client/context.h"
+#include "client/counts.h"
 #include "client/failure.h"
 #include "client/heap.h"
 #include "client/refusal.h"
 #include "client/remote.h"
 #include "proto/text.h"
+
+/* -------------------------------------------------------------------------------- counting ---- */
+
+/* Of a process that is no member: counted, and never asked for. */
+static struct ledger_counts counts_of_nobody;
+
+/* What the server does not see is counted here. */
+static struct ledger_counts *api_counts(void)
+{
+    const struct tenant *tenant = kmem__context_tenant();
+    return tenant != NULL ? tenant->ledger.counts : &counts_of_nobody;
+}
+
+static void api_count_misuse(void)
+{
+    kmem__counts_note(&api_counts()->n_misuses);
+}
 
 /* ------------------------------------------------------------------------------ allocating ---- */
 
@@ -42,6 +60,7 @@ KMEM_MUST_USE static int api_refuse_number(long long num_bytes, const char *reas
 {
     char clean[KMEM_REASON_MAX_BYTES + 1];
     (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
+    kmem__counts_note(&api_counts()->n_invalid);
     int r = kmem__failure_set_for(failure, EINVAL, 0, clean);
     kmem__failure_add(failure, "%lld bytes are no block; ask for 1 at least", num_bytes);
     return r;
@@ -62,8 +81,8 @@ KMEM_MUST_USE static int api_refuse_size(size_t num_bytes, const struct segment 
 }
 
 /* A block that the daemon carves. */
-KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reason, void **ret_block,
-                                             struct failure *failure)
+KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reason, bool may_again,
+                                             void **ret_block, struct failure *failure)
 {
     char clean[KMEM_REASON_MAX_BYTES + 1];
     struct carved carved = {{0}, false};
@@ -76,11 +95,14 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
     }
     if (num_bytes > turn.segment->num_bytes) {
         r = api_refuse_size(num_bytes, turn.segment, clean, failure);
+        kmem__counts_note(&api_counts()->n_too_large);
     } else {
-        r = kmem__remote_allocate(turn.conn, turn.segment, num_bytes, clean, &carved, failure);
+        r = kmem__remote_allocate(turn.conn, turn.segment, num_bytes, clean, may_again, &carved,
+                                  failure);
     }
     kmem__context_leave(&turn);
     if (r == 0) {
+        kmem__counts_grow(api_counts(), num_bytes);
         *ret_block = api_clear(turn.segment, &carved, num_bytes);
     }
     return r;
@@ -101,10 +123,12 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
         *ret_block = leased;
         return 0;
     }
-    int r = api_allocate_direct(num_bytes, reason, ret_block, failure);
+    const bool may_again = tenant != NULL && kmem__heap_can_flush(tenant);
+    int r = api_allocate_direct(num_bytes, reason, may_again, ret_block, failure);
     /* What this thread keeps ready is unused memory: first that must be gone. */
-    if (r == -ENOMEM && tenant != NULL && kmem__heap_flush(tenant)) {
-        r = api_allocate_direct(num_bytes, reason, ret_block, failure);
+    if (r == -ENOMEM && may_again) {
+        (void)kmem__heap_flush(tenant); /* if there was nothing, the server says why not */
+        r = api_allocate_direct(num_bytes, reason, false, ret_block, failure);
     }
     return r;
 }
@@ -167,6 +191,7 @@ void *kmem_allocate_at(const int num_bytes, const char *const reason, struct kme
 KMEM_MUST_USE static int api_refuse_pointer(const struct segment *segment, const void *mem,
                                             struct failure *failure)
 {
+    api_count_misuse();
     if (kmem__context_is_inherited(mem)) {
         return kmem__failure_set(failure, EPERM,
                                  "%p is in a segment that this process's parent joined, not "
@@ -205,6 +230,7 @@ KMEM_MUST_USE static int api_refuse_leased(struct tenant *tenant, int why, struc
                                            const struct found *found, struct failure *failure)
 {
     struct leased_block block = {.num_bytes = 0};
+    api_count_misuse();
     if (why == HEAP_E_INTERIOR) {
         const struct ledger_reason *reason = &tenant->ledger.reasons[found->reason];
         block.offset = found->offset;
@@ -266,6 +292,7 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
     struct found found;
     struct turn turn;
     if (mem == NULL) {
+        api_count_misuse();
         return kmem__failure_set(failure, EINVAL, "NULL is no pointer's address; pass &pointer");
     }
     const void *block = pointer_get(mem);
@@ -279,8 +306,10 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
         if (r < 0) {
             return r;
         }
-        r = kmem__remote_release(turn.conn, turn.segment, offset, failure);
+        uint64_t num_bytes = 0;
+        r = kmem__remote_release(turn.conn, turn.segment, offset, &num_bytes, failure);
         kmem__context_leave(&turn);
+        kmem__counts_shrink(api_counts(), num_bytes);
     }
     if (r == 0) {
         pointer_clear(mem);
@@ -335,6 +364,7 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
     uint64_t num_bytes = 0;
     struct turn turn;
     if (mem == NULL || ret_num_bytes == NULL) {
+        api_count_misuse();
         return kmem__failure_set(failure, EINVAL, "NULL is %s",
                                  mem == NULL ? "no block" : "no place for the size");
     }

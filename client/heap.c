@@ -41,9 +41,11 @@
 
 /*
  * 384 KiB: what was released before that many bytes were cleared is probably not in the
- * second-level cache any more, for what is cleared is also written and read.
+ * second-level cache any more, for what is cleared is also written and read. When that was is not
+ * noted, for every release would have to; it was after the last block of the bin went out, half the
+ * way since then on average.
  */
-#define WARM_BYTES (UINT64_C(384) * 1024)
+#define WARM_BYTES (UINT64_C(2) * 384 * 1024)
 
 /* What threads without a heap point at; and those that have left theirs, for they end. */
 static struct heap heap_of_nobody;
@@ -160,8 +162,9 @@ static void heap_init(struct heap *heap, struct tenant *tenant, uint32_t id)
     heap->notes = tenant->notes;
     heap->epoch = tenant->epoch;
     heap->clock = tenant->clock;
+    heap->counts = &heap->own_counts;
     heap->tenant = tenant;
-    heap->n_cleared = 2 * WARM_BYTES; /* so that released_at 0 is long ago */
+    heap->n_cleared = WARM_BYTES; /* so that left_at 0 is long ago */
     heap->id = id;
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         bin_init(&heap->bins[i], tenant, i);
@@ -187,6 +190,16 @@ static struct heap *heap_inherit(struct heaps *heaps)
     return heap;
 }
 
+/* Gives a heap a place where it counts, if there is one left. heaps.lock is held. */
+static void heap_count(struct heap *heap, struct ledger_counts *counts)
+{
+    if (heap->id <= COUNTS_THREADS) {
+        heap->counts = &counts->threads[COUNTS_THREADS - heap->id];
+        /* Relaxed: it stands alone. */
+        atomic_store_explicit(&counts->n_threads, heap->id, memory_order_relaxed);
+    }
+}
+
 /* Gives a heap of zeros a number. Return: false: there is none left. */
 static bool heap_register(struct heap *heap, struct tenant *tenant)
 {
@@ -195,6 +208,7 @@ static bool heap_register(struct heap *heap, struct tenant *tenant)
     const bool has_room = heaps->n_ids + 1 < HEAPS_MAX;
     if (has_room) {
         heap_init(heap, tenant, ++heaps->n_ids);
+        heap_count(heap, tenant->ledger.counts);
         /* Release: pairs with kmem__tenant_heap(). */
         atomic_store_explicit(&heaps->by_id[heap->id], heap, memory_order_release);
     }
@@ -248,10 +262,13 @@ static struct heap *heap_get(struct tenant *tenant)
 
 /* ------------------------------------------------------------------------------ allocating ---- */
 
-/* Whether the bin's next block was released so lately that its bytes are in a cache. */
+/*
+ * Whether the bin's block that goes out was released so lately that its bytes are in a cache: since
+ * the last one went out, one has come back. Of classes that are cleared here each block is seen.
+ */
 static bool heap_is_warm(const struct heap *heap, const struct bin *bin)
 {
-    return heap->n_cleared - bin->released_at < WARM_BYTES;
+    return bin->ready_bytes >= bin->left_ready_bytes && heap->n_cleared - bin->left_at < WARM_BYTES;
 }
 
 void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap *heap,
@@ -259,7 +276,8 @@ void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap 
 {
     const bool is_warm = heap_is_warm(heap, bin);
     heap->n_cleared += num_bytes;
-    bin->released_at = heap->n_cleared - WARM_BYTES; /* the one below it is older */
+    bin->left_at = heap->n_cleared;
+    bin->left_ready_bytes = bin->ready_bytes;
     kmem__clear(block, num_bytes, is_warm);
     return block;
 }
@@ -353,7 +371,26 @@ static void heap_give_own(struct heap *heap, const struct found *found)
     *kmem__bin_ready(bin, bin->ready_bytes) =
         (struct ready){heap->base + found->offset.bytes, found->block.entry};
     bin->ready_bytes += (uint32_t)sizeof(struct ready);
-    bin->released_at = heap->n_cleared;
+    kmem__counts_release(heap->counts);
+}
+
+/* A block that is no heap's, or another's, has been released. */
+static void heap_count_release(struct heap *mine, struct tenant *tenant)
+{
+    if (mine->id != 0) {
+        kmem__counts_release(mine->counts);
+    } else {
+        kmem__counts_release_any(tenant->ledger.counts, 1);
+    }
+}
+
+static int heap_release_large(struct heap *mine, struct tenant *tenant, uint32_t page)
+{
+    if (!kmem__large_give(tenant, page)) {
+        return HEAP_E_RELEASED;
+    }
+    heap_count_release(mine, tenant);
+    return HEAP_OK;
 }
 
 int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct found *ret_found)
@@ -367,7 +404,7 @@ int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct foun
     /* Relaxed: a live block's slab is open. */
     if (atomic_load_explicit(&tenant->ledger.heads[block->page].kind, memory_order_relaxed) ==
         HEAD_LARGE) {
-        return kmem__large_give(tenant, block->page) ? HEAP_OK : HEAP_E_RELEASED;
+        return heap_release_large(mine, tenant, block->page);
     }
     if (mine->id != 0 && mine->id == kmem__note_heap(&tenant->notes[block->page])) {
         heap_give_own(mine, ret_found);
@@ -378,6 +415,7 @@ int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct foun
         return HEAP_E_RELEASED;
     }
     KMEM_CRASH_POINT("client.remote.retired");
+    heap_count_release(mine, tenant);
     kmem__slab_push(tenant, block);
     return HEAP_OK;
 }

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "client/clear.h"
+#include "client/counts.h"
 #include "client/intern.h"
 #include "client/site.h"
 #include "client/tenant.h"
@@ -43,19 +44,23 @@ struct ready {
  * A thread's blocks of one size class.
  *
  *      head.n_used == entries of the slab with a word + blocks of the slab in `ready`
+ *      n_used      == sum of head.n_used over the bin's slabs
  *      a slab is in `room` if it has a block to give, else in `full`         : kmem__heap_check()
  */
 struct bin {
     uint32_t ready_bytes; /* of `ready`, in use; the last of them was released last */
     uint32_t max_ready_bytes;
     uint32_t block_bytes;       /* struct size_class */
+    uint32_t left_ready_bytes;  /* ready_bytes when the last block went out; see heap_is_warm() */
     struct ledger_entry *plane; /* of the class */
     uint32_t plane_page_bytes;  /* how far the entries of neighbouring pages are apart in it */
     uint32_t size_class;
-    uint64_t released_at; /* heap.n_cleared when a block was released; see heap_is_warm() */
-    uint32_t room;        /* slabs, by first page, through head.next and head.prev; 0 none */
+    uint64_t left_at; /* heap.n_cleared then */
+    uint32_t room;    /* slabs, by first page, through head.next and head.prev; 0 none */
     uint32_t full;
-    uint32_t reserved[4]; /* to a whole cache line */
+    uint32_t n_used;     /* blocks that are out or ready */
+    uint32_t n_live;     /* of them, when the bin was last settled: those that were out */
+    uint64_t live_bytes; /* in those, as asked for, about: see slab.c */
     struct ready ready[READY_MAX];
 };
 
@@ -110,8 +115,10 @@ struct heap {
     struct tenant *tenant;
     struct heap *next_abandoned;
     struct ledger_head *heads;
-    uint64_t n_outside;       /* as header->n_outside was when this heap looked at its slabs */
+    struct thread_counts *counts; /* this heap's place in the ledger, or own_counts */
+    uint64_t n_outside;           /* as header->n_outside was when this heap looked at its slabs */
     _Atomic uint32_t visited; /* slabs into which other threads released blocks, by first page */
+    struct thread_counts own_counts;
     _Alignas(64) struct remembered remembered[REMEMBERED_MAX];
     _Alignas(64) struct bin bins[N_SIZE_CLASSES];
 };
@@ -288,7 +295,7 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     KMEM_CRASH_POINT("client.release.retired");
     ready->entry = spot.entry;
     bin->ready_bytes = ready_bytes + (uint32_t)sizeof(*ready);
-    bin->released_at = heap->n_cleared;
+    kmem__counts_release(heap->counts);
     return true;
 }
 
@@ -346,6 +353,12 @@ KMEM_MUST_USE int kmem__heap_find(struct tenant *tenant, struct seg_off offset,
  */
 KMEM_MUST_USE int kmem__heap_release(struct tenant *tenant, struct seg_off offset,
                                      struct found *ret_found);
+
+/** kmem__heap_can_flush() - whether this thread has a heap that may have ready blocks */
+static inline bool kmem__heap_can_flush(const struct tenant *tenant)
+{
+    return kmem__heap_mine->id != 0 && kmem__heap_mine->tenant == tenant;
+}
 
 /**
  * kmem__heap_flush() - put every ready block of this thread back into its slab

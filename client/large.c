@@ -10,6 +10,7 @@
 #include "client/large.h"
 
 #include "client/clear.h"
+#include "client/counts.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
@@ -29,6 +30,7 @@ void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reaso
     (void)entry_take(&ledger->heads[taken.page], entry, num_bytes | reason,
                      kmem__tenant_tick(tenant), 0);
     KMEM_CRASH_POINT("client.large.entered");
+    kmem__counts_grow(ledger->counts, num_bytes);
     unsigned char *block = tenant->base + ((uint64_t)taken.page << PAGE_SHIFT);
     if (!taken.is_zero) {
         kmem__clear(block, num_bytes, taken.is_warm);
@@ -53,7 +55,9 @@ static void large_close(struct tenant *tenant, uint32_t page)
 static bool large_retire(struct ledger *ledger, uint32_t page)
 {
     struct ledger_entry *entry = ledger_entries(ledger, page);
-    return atomic_exchange_explicit(&entry->word, 0, memory_order_acq_rel) != 0;
+    const uint64_t word = atomic_exchange_explicit(&entry->word, 0, memory_order_acq_rel);
+    kmem__counts_shrink(ledger->counts, ENTRY_NUM_BYTES(word));
+    return word != 0;
 }
 
 bool kmem__large_give(struct tenant *tenant, uint32_t page)
@@ -79,6 +83,7 @@ static void large_collect_at(struct tenant *tenant, uint32_t page)
     /* Release: behind the word, as in slab.c. */
     (void)atomic_fetch_and_explicit(bits, ~UINT64_C(1), memory_order_release);
     if (is_ours) {
+        kmem__counts_release_any(ledger->counts, 1);
         large_close(tenant, page);
     }
 }

@@ -120,12 +120,13 @@ static bool remote_is_in_doubt(const struct conn *conn, int r)
 }
 
 KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t serial, uint64_t num_bytes,
-                                      const char *reason, const Kmem__Response **ret_response,
-                                      struct failure *failure)
+                                      const char *reason, bool may_again,
+                                      const Kmem__Response **ret_response, struct failure *failure)
 {
     Kmem__Request request = KMEM__REQUEST__INIT;
     Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
     allocate.num_bytes = num_bytes;
+    allocate.may_again = may_again;
     allocate.reason.len = strlen(reason);
     /* protobuf-c reads from what it declares writable. */
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
@@ -156,8 +157,8 @@ KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *fail
 {
     struct orphan *orphan = &conn->bond.orphan;
     const Kmem__Response *response = NULL;
-    const int r =
-        ask_allocate(conn, orphan->serial, orphan->num_bytes, orphan->reason, &response, failure);
+    const int r = ask_allocate(conn, orphan->serial, orphan->num_bytes, orphan->reason, false,
+                               &response, failure);
     if (r == CONN_OK) {
         orphan->offset = response->allocated->offset;
         orphan->serial = remote_serial(conn);
@@ -190,13 +191,14 @@ KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failur
 /* ------------------------------------------------------------------------------- the calls ---- */
 
 int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
-                          const char *reason, struct carved *ret_carved, struct failure *failure)
+                          const char *reason, bool may_again, struct carved *ret_carved,
+                          struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     int r = orphan_settle(conn, failure);
     if (r == 0) {
         const uint64_t serial = remote_serial(conn);
-        r = ask_allocate(conn, serial, num_bytes, reason, &response, failure);
+        r = ask_allocate(conn, serial, num_bytes, reason, may_again, &response, failure);
         if (remote_is_in_doubt(conn, r)) {
             orphan_note(conn, serial, (struct seg_off){0}, num_bytes, reason);
         }
@@ -218,7 +220,7 @@ int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint
 }
 
 int kmem__remote_release(struct conn *conn, const struct segment *segment, struct seg_off offset,
-                         struct failure *failure)
+                         uint64_t *ret_num_bytes, struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     int r = orphan_settle(conn, failure);
@@ -227,6 +229,7 @@ int kmem__remote_release(struct conn *conn, const struct segment *segment, struc
         r = ask_release(conn, serial, offset, &response, failure);
         if (remote_is_in_doubt(conn, r)) {
             orphan_note(conn, serial, offset, 0, "");
+            *ret_num_bytes = 0;
             return 0;
         }
     }
@@ -237,7 +240,8 @@ int kmem__remote_release(struct conn *conn, const struct segment *segment, struc
         kmem__failure_about(failure, offset.bytes, 0, NULL);
         return r;
     }
-    kmem__guard_drop_direct(segment->guard, offset, response->released->num_bytes);
+    *ret_num_bytes = response->released->num_bytes;
+    kmem__guard_drop_direct(segment->guard, offset, *ret_num_bytes);
     return 0;
 }
 

@@ -27,18 +27,24 @@ struct carved {
  * @segment:     what the answer is compared with
  * @num_bytes:   1 at least
  * @reason:      clean text, up to REASON_MAX_BYTES; "" for none
+ * @may_again:   if there is no room, this thread gives back what it keeps and asks once more
  * @ret_carved:  written on success
  * @failure:     receives the sentence
  *
  * Return: 0, or a negative errno as kmem_try_allocate() documents them.
  */
 KMEM_MUST_USE int kmem__remote_allocate(struct conn *conn, const struct segment *segment,
-                                        uint64_t num_bytes, const char *reason,
+                                        uint64_t num_bytes, const char *reason, bool may_again,
                                         struct carved *ret_carved, struct failure *failure);
 
-/** kmem__remote_release() - give a block back. Return: 0, or -errno as kmem_try_release(). */
+/**
+ * kmem__remote_release() - give a block back
+ * @ret_num_bytes:  written on success: what it had, as asked for; 0 if that is not known
+ * Return: 0, or -errno as kmem_try_release().
+ */
 KMEM_MUST_USE int kmem__remote_release(struct conn *conn, const struct segment *segment,
-                                       struct seg_off offset, struct failure *failure);
+                                       struct seg_off offset, uint64_t *ret_num_bytes,
+                                       struct failure *failure);
 
 /** kmem__remote_size_of() - a block's size as asked for. Return: 0, or -errno as for a release. */
 KMEM_MUST_USE int kmem__remote_size_of(struct conn *conn, struct seg_off offset,

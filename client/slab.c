@@ -68,6 +68,64 @@ static void list_remove(struct ledger_head *heads, uint32_t *first, uint32_t pag
     }
 }
 
+/* -------------------------------------------------------------------------------- counting ---- */
+
+/*
+ * The blocks that went out last are those that the bin was filled with: their places in `ready` are
+ * as they were. Return: how many of them are live; *ret_num_bytes: as asked for.
+ */
+static uint32_t bin_sample(const struct bin *bin, uint64_t *ret_num_bytes)
+{
+    const uint32_t max_ready = bin->max_ready_bytes / (uint32_t)sizeof(struct ready);
+    uint32_t n_live = 0;
+    *ret_num_bytes = 0;
+    for (uint32_t i = kmem__bin_n_ready(bin); i < max_ready && bin->ready[i].entry != NULL; i++) {
+        /* Relaxed: a number that is shown. A place may be of a slab that is closed. */
+        const uint64_t num_bytes =
+            ENTRY_NUM_BYTES(atomic_load_explicit(&bin->ready[i].entry->word, memory_order_relaxed));
+        if (num_bytes > 0 && num_bytes <= bin->block_bytes) {
+            *ret_num_bytes += num_bytes;
+            n_live++;
+        }
+    }
+    return n_live;
+}
+
+/*
+ * What is out of a bin. Where more is than before, it is as large as what went out last; where less
+ * is, as large as what the bin had. One size in a class: exact.
+ */
+static uint64_t bin_live_bytes(const struct bin *bin, uint32_t n_live)
+{
+    if (n_live <= bin->n_live) {
+        return n_live == 0 ? 0 : bin->live_bytes * n_live / bin->n_live;
+    }
+    uint64_t num_bytes;
+    const uint32_t n_sampled = bin_sample(bin, &num_bytes);
+    const uint64_t n_more = n_live - bin->n_live;
+    return bin->live_bytes +
+           (n_sampled == 0 ? n_more * bin->block_bytes : n_more * num_bytes / n_sampled);
+}
+
+/* Tells what is out of a bin: see proto/counts.h. */
+static void bin_settle(struct heap *heap, struct bin *bin)
+{
+    struct ledger_counts *counts = heap->tenant->ledger.counts;
+    const uint32_t n_live = bin->n_used - kmem__bin_n_ready(bin);
+    const uint64_t live_bytes = bin_live_bytes(bin, n_live);
+    if (live_bytes > bin->live_bytes) {
+        kmem__counts_grow(counts, live_bytes - bin->live_bytes);
+    } else if (live_bytes < bin->live_bytes) {
+        kmem__counts_shrink(counts, bin->live_bytes - live_bytes);
+    }
+    bin->n_live = n_live;
+    bin->live_bytes = live_bytes;
+    if (heap->own_counts.n_releases > 0) {
+        kmem__counts_release_any(counts, heap->own_counts.n_releases);
+        heap->own_counts.n_releases = 0;
+    }
+}
+
 /* ----------------------------------------------------------------------------- giving back ---- */
 
 /* Says whose the slab is from now on; 0: nobody's. */
@@ -101,6 +159,7 @@ static void slab_put(struct heap *heap, struct bin *bin, uint32_t page, uint32_t
         list_push(heap->heads, &bin->room, page);
     }
     entry_put(head, entries, index);
+    bin->n_used--;
     if (head->n_used == 0) {
         slab_close(heap, bin, page);
     }
@@ -118,6 +177,8 @@ void kmem__slab_spill(struct heap *heap, struct bin *bin, uint32_t n_blocks)
     }
     bin->ready_bytes -= n_blocks * (uint32_t)sizeof(struct ready);
     memmove(bin->ready, bin->ready + n_blocks, bin->ready_bytes);
+    bin->left_ready_bytes = 0; /* those that came back last are still there */
+    bin_settle(heap, bin);
 }
 
 /* --------------------------------------------------------------- released by other threads ---- */
@@ -164,6 +225,7 @@ static void slab_collect_remote(struct heap *heap, uint32_t page)
         KMEM_CRASH_POINT("client.remote.collected");
         slab_put(heap, bin, page, index);
     }
+    bin_settle(heap, bin);
 }
 
 static void slab_collect_visited(struct heap *heap)
@@ -208,10 +270,12 @@ static void slab_collect_outside(struct heap *heap, struct bin *bin, uint32_t pa
                back finds a live block and no bit, and sets it again, for the next tenant. */
             (void)atomic_fetch_and_explicit(bits, ~(released & -released), memory_order_release);
             if (is_ours) {
+                kmem__counts_release(heap->counts);
                 slab_put(heap, bin, page, index);
             }
         }
     }
+    bin_settle(heap, bin);
 }
 
 static void slab_collect_list(struct heap *heap, struct bin *bin, uint32_t first)
@@ -256,6 +320,10 @@ static bool slab_adopt_from(struct heap *heap, struct bin *bin, struct heap *aba
     /* Who still reads the old number tells the old heap, which passes it on. */
     slab_assign(heap, page, heap->id);
     list_push(heap->heads, &bin->room, page);
+    theirs->n_used -= heap->heads[page].n_used;
+    bin_settle(abandoned, theirs);
+    bin->n_used += heap->heads[page].n_used;
+    bin_settle(heap, bin);
     return true;
 }
 
@@ -326,6 +394,8 @@ static void slab_reserve(struct heap *heap, struct bin *bin, uint32_t page)
     const uint32_t max_ready = bin->max_ready_bytes / (uint32_t)sizeof(struct ready);
     const uint32_t n_ready = n_room < (max_ready + 1) / 2 ? n_room : (max_ready + 1) / 2;
     bin->ready_bytes = n_ready * (uint32_t)sizeof(struct ready);
+    bin->n_used += n_ready;
+    bin->left_ready_bytes = bin->ready_bytes; /* none of them has come back */
     /* Backwards: the slab's first block, the warmest, goes out first. */
     for (uint32_t i = n_ready; i-- > 0;) {
         const uint32_t index = entry_reserve(head, entries);
@@ -342,6 +412,7 @@ bool kmem__slab_refill(struct heap *heap, struct bin *bin)
 {
     KMEM_ASSERT(bin->ready_bytes == 0);
     kmem__slab_collect(heap);
+    bin_settle(heap, bin);
     if (bin->room == 0 && !slab_adopt(heap, bin) && !slab_open(heap, bin)) {
         return false;
     }
@@ -383,15 +454,18 @@ static bool slab_adds_up(const struct heap *heap, const struct bin *bin, uint32_
 
 bool kmem__slab_check(const struct heap *heap, const struct bin *bin)
 {
+    uint32_t n_used = 0;
     for (uint32_t page = bin->room; page != 0; page = heap->heads[page].next) {
         if (!slab_adds_up(heap, bin, page, true)) {
             return false;
         }
+        n_used += heap->heads[page].n_used;
     }
     for (uint32_t page = bin->full; page != 0; page = heap->heads[page].next) {
         if (!slab_adds_up(heap, bin, page, false)) {
             return false;
         }
+        n_used += heap->heads[page].n_used;
     }
-    return true;
+    return n_used == bin->n_used;
 }

@@ -37,6 +37,7 @@ void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages)
 {
     uint64_t at = 0;
     (void)layout_reserve(&at, sizeof(struct ledger_header)); /* the header begins at 0 */
+    layout->counts_at = layout_reserve(&at, sizeof(struct ledger_counts));
     layout->states_at = layout_reserve(&at, (n_pages + UINT64_C(7)) / 8 * sizeof(uint64_t));
     layout->heads_at = layout_reserve(&at, n_pages * sizeof(struct ledger_head));
     layout->outside_at = layout_reserve(&at, (uint64_t)n_pages * OUTSIDE_WORDS * sizeof(uint64_t));
@@ -61,6 +62,7 @@ uint64_t ledger_layout_signature(void)
 {
     uint64_t signature = UINT64_C(0xcbf29ce484222325);
     signature = signature_feed(signature, PAGE_SHIFT);
+    signature = signature_feed(signature, sizeof(struct ledger_counts));
     signature = signature_feed(signature, sizeof(struct ledger_head));
     signature = signature_feed(signature, sizeof(struct ledger_entry));
     signature = signature_feed(signature, ENTRY_REASON_SHIFT);
@@ -80,6 +82,7 @@ static void ledger_view(struct ledger *ledger, void *base, uint32_t n_pages)
     ledger_layout_init(&layout, n_pages);
     unsigned char *bytes = base;
     ledger->header = base;
+    ledger->counts = (void *)(bytes + layout.counts_at);
     ledger->states = (void *)(bytes + layout.states_at);
     ledger->heads = (void *)(bytes + layout.heads_at);
     ledger->outside = (void *)(bytes + layout.outside_at);

@@ -21,6 +21,7 @@
  * LAYOUT, computed from the number of pages alone; a sparse file, in this order:
  *
  *  header   | magic, layout signature, number of pages, counters
+ *  counts   | what the client counts of its own blocks; see counts.h
  *  states   | 1 byte per page: what may be done with a leased page; see lease.h
  *  heads    | 32 bytes per page
  *  outside  | 128 bytes per page: a bit for every block that another process released
@@ -30,9 +31,9 @@
  *  plane 3  | 1024 entries per page: 16 to 48 bytes
  *  reasons  | 128 bytes each, LEDGER_REASONS_MAX of them; append-only
  *
- * One ledger is the daemon's own, for direct blocks: there states, outside bits and reasons are
- * unused, and cost nothing, because the file is sparse. The others are their clients': the client
- * carves its leases, the daemon reads.
+ * One ledger is the daemon's own, for direct blocks: there counts, states, outside bits and reasons
+ * are unused, and cost nothing, because the file is sparse. The others are their clients': the
+ * client carves its leases, the daemon reads.
  *
  * A slab's entries stand together in the plane of its class, from the place of its first page on.
  * Planes are what keeps a sparse file dense: were there room for 1024 entries everywhere, a page of
@@ -69,6 +70,7 @@
 #include <stdint.h>
 
 #include "proto/attributes.h"
+#include "proto/counts.h"
 #include "proto/limits.h"
 #include "proto/size_class.h"
 #include "proto/store.h"
@@ -151,6 +153,7 @@ static_assert(sizeof(struct ledger_reason) == 128, "part of the layout");
 
 /* Where things are in the file, in bytes from its start. */
 struct ledger_layout {
+    uint64_t counts_at;
     uint64_t states_at;
     uint64_t heads_at;
     uint64_t outside_at;
@@ -162,6 +165,7 @@ struct ledger_layout {
 /* One process's view of a ledger file. */
 struct ledger {
     struct ledger_header *header;
+    struct ledger_counts *counts;
     _Atomic uint64_t *states; /* eight pages to a word: see lease.h */
     struct ledger_head *heads;
     _Atomic uint64_t *outside; /* OUTSIDE_WORDS for each page, used by the first of a slab */

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_heap_counts.c - what a process counts of its leased blocks: proto/counts.h
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "client/heap.h"
+#include "tests/unit/fake_lender.h"
+
+/* Two bins: the last blocks that went out may not have been seen. */
+#define UNSEEN_MAX READY_MAX
+
+static struct fake_lender *lender;
+static struct tenant *tenant;
+static struct ledger_counts *counts;
+
+static int set_up(void **state)
+{
+    (void)state;
+    lender = fake_lender_new(4096);
+    tenant = lender->tenant;
+    counts = tenant->ledger.counts;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fake_lender_free(lender);
+    return 0;
+}
+
+static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
+{
+    return kmem__heap_allocate(tenant, num_bytes, reason, site);
+}
+
+static void *allocate(size_t num_bytes)
+{
+    void *block = NULL;
+    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
+        block = kmem__heap_take(num_bytes, "counted", allocate_slow);
+    }
+    assert_non_null(block);
+    return block;
+}
+
+static void release(void *block)
+{
+    struct found found;
+    const struct seg_off off = {(uint64_t)((const unsigned char *)block - tenant->base)};
+    if (!kmem__heap_give(block)) {
+        assert_int_equal(kmem__heap_release(tenant, off, &found), HEAP_OK);
+    }
+}
+
+/* As the server adds them up. */
+static uint64_t n_releases(void)
+{
+    uint64_t sum = atomic_load(&counts->n_releases);
+    for (uint32_t i = 0; i < COUNTS_THREADS; i++) {
+        sum += counts->threads[i].n_releases;
+    }
+    return sum;
+}
+
+static void test_every_release_is_counted_once(void **state)
+{
+    (void)state;
+    static void *blocks[1000];
+    for (uint32_t i = 0; i < 100000; i++) {
+        release(allocate(64));
+    }
+    assert_int_equal(n_releases(), 100000);
+    for (uint32_t i = 0; i < 1000; i++) {
+        blocks[i] = allocate(i < 990 ? 1 + i * 97 % 3000 : i * 100);
+    }
+    assert_int_equal(n_releases(), 100000);
+    for (uint32_t i = 0; i < 1000; i++) {
+        release(blocks[i]);
+    }
+    assert_int_equal(n_releases(), 101000);
+    assert_true(kmem__heap_check(tenant));
+}
+
+static void test_a_release_that_is_refused_is_not_counted(void **state)
+{
+    (void)state;
+    struct found found;
+    unsigned char *block = allocate(100);
+    const struct seg_off off = {(uint64_t)(block - tenant->base)};
+    assert_int_equal(kmem__heap_release(tenant, (struct seg_off){off.bytes + 1}, &found),
+                     HEAP_E_INTERIOR);
+    assert_int_equal(n_releases(), 0);
+    release(block);
+    assert_int_equal(kmem__heap_release(tenant, off, &found), HEAP_E_RELEASED);
+    assert_int_equal(n_releases(), 1);
+}
+
+static void *release_from_here(void *block)
+{
+    release(block); /* this thread has no heap */
+    return NULL;
+}
+
+static void *allocate_and_release(void *unused)
+{
+    (void)unused;
+    for (uint32_t i = 0; i < 1000; i++) {
+        release(allocate(100));
+    }
+    return NULL;
+}
+
+static void run_thread(void *(*run)(void *argument), void *argument)
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, run, argument), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void test_releases_of_every_thread_are_counted(void **state)
+{
+    (void)state;
+    void *small = allocate(100);
+    void *large = allocate(100000);
+    run_thread(release_from_here, small);
+    run_thread(release_from_here, large);
+    assert_int_equal(n_releases(), 2);
+    for (uint32_t i = 0; i < 3; i++) {
+        run_thread(allocate_and_release, NULL); /* the heap of the one before it */
+    }
+    assert_int_equal(n_releases(), 3002);
+}
+
+/* More threads at a time than there are places. */
+static void *hold_then_release(void *of_barrier)
+{
+    pthread_barrier_t *barrier = of_barrier;
+    void *block = allocate(100);
+    (void)pthread_barrier_wait(barrier);
+    release(block);
+    return NULL;
+}
+
+#define MANY_THREADS (COUNTS_THREADS + 10)
+
+static void test_threads_without_a_place_are_counted_when_they_end(void **state)
+{
+    (void)state;
+    static pthread_t threads[MANY_THREADS];
+    pthread_barrier_t barrier;
+    void *hot = allocate(100);
+    assert_int_equal(pthread_barrier_init(&barrier, NULL, MANY_THREADS), 0);
+    for (uint32_t i = 0; i < MANY_THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, hold_then_release, &barrier), 0);
+    }
+    for (uint32_t i = 0; i < MANY_THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    (void)pthread_barrier_destroy(&barrier);
+    assert_int_equal(n_releases(), MANY_THREADS);
+    release(hot);
+    assert_true(kmem__heap_check(tenant));
+}
+
+static uint64_t live_bytes(void)
+{
+    return atomic_load(&counts->live_bytes);
+}
+
+static uint64_t peak_bytes(void)
+{
+    return atomic_load(&counts->peak_bytes);
+}
+
+static void test_peak_of_one_block_again_and_again_is_one_block(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 100000; i++) {
+        release(allocate(100));
+    }
+    assert_true(peak_bytes() <= 100);
+}
+
+/* Blocks of two sizes in one class, which is 448 bytes: how large they are is not rounded. */
+static void test_peak_is_what_was_asked_for_but_for_the_last_blocks(void **state)
+{
+    (void)state;
+    static void *blocks[2000];
+    const uint64_t all_bytes = UINT64_C(1000) * 400 + UINT64_C(1000) * 440;
+    for (uint32_t i = 0; i < 2000; i++) {
+        blocks[i] = allocate(i < 1000 ? 400 : 440);
+    }
+    assert_in_range(live_bytes(), all_bytes - UNSEEN_MAX * UINT64_C(440), all_bytes);
+    assert_in_range(peak_bytes(), all_bytes - UNSEEN_MAX * UINT64_C(440), all_bytes);
+    const uint64_t peak = peak_bytes();
+    for (uint32_t i = 0; i < 2000; i++) {
+        release(blocks[i]);
+    }
+    assert_int_equal(peak_bytes(), peak);
+    kmem__heap_flush(tenant);
+    assert_int_equal(live_bytes(), 0);
+}
+
+static void test_peak_of_large_blocks_is_exact(void **state)
+{
+    (void)state;
+    void *first = allocate(100000);
+    void *second = allocate(200001);
+    assert_int_equal(live_bytes(), 300001);
+    release(first);
+    assert_int_equal(live_bytes(), 200001);
+    release(second);
+    assert_int_equal(live_bytes(), 0);
+    assert_int_equal(peak_bytes(), 300001);
+}
+
+static void *keep_a_thousand(void *of_blocks)
+{
+    void **blocks = of_blocks;
+    for (uint32_t i = 0; i < 1000; i++) {
+        blocks[i] = allocate(100);
+    }
+    return NULL;
+}
+
+/* What a thread leaves behind stays live, also when another one adopts it. */
+static void test_live_bytes_of_an_ended_thread_are_kept(void **state)
+{
+    (void)state;
+    static void *blocks[1000];
+    run_thread(keep_a_thousand, blocks);
+    assert_int_equal(live_bytes(), 100000);
+    for (uint32_t i = 0; i < 1000; i++) {
+        release(blocks[i]);
+    }
+    release(allocate(100));
+    kmem__heap_flush(tenant);
+    assert_int_equal(live_bytes(), 0);
+    assert_true(kmem__heap_check(tenant));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_every_release_is_counted_once),
+        TEST(test_a_release_that_is_refused_is_not_counted),
+        TEST(test_releases_of_every_thread_are_counted),
+        TEST(test_threads_without_a_place_are_counted_when_they_end),
+        TEST(test_peak_of_one_block_again_and_again_is_one_block),
+        TEST(test_peak_is_what_was_asked_for_but_for_the_last_blocks),
+        TEST(test_peak_of_large_blocks_is_exact),
+        TEST(test_live_bytes_of_an_ended_thread_are_kept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
