@@ -55,6 +55,8 @@ static void client_write(struct clients *clients, const struct client *client)
     store_prepare_u64(&stored->obituary, 0);
     store_prepare_u64(&stored->serial, 0);
     store_prepare_u64(&stored->intent, INTENT_WORD(INTENT_NONE, 0));
+    stored->peak_bytes = 0;
+    stored->peak_used_bytes = 0;
     /* Before: the slot is unused. After: it is this process's. */
     state_commit(clients->state, &stored->pid, client->identity.pid);
 }
@@ -87,6 +89,7 @@ int clients_add(struct clients *clients, const struct client_identity *identity,
         .born = now,
         .nonce = nonce,
         .identity = *identity,
+        .stored = &clients->state->clients[slot],
     };
     client->identity.command[COMMAND_BYTES - 1] = '\0';
     clients->n_live++;
@@ -115,6 +118,7 @@ void clients_remove(struct clients *clients, struct client *client)
     KMEM_ASSERT(client->num_bytes == 0);
     KMEM_ASSERT(client->leased_pages == 0);
     client->states = NULL;
+    client->counts = NULL;
     /* Before: the slot is an ended process's that holds nothing. After: it is unused. */
     state_commit(clients->state, &clients->state->clients[client->slot].pid, 0);
     client->client_state = CLIENT_UNUSED;
@@ -130,7 +134,7 @@ static uint64_t slot_word(const _Atomic uint64_t *word)
 
 static void slot_recover(struct clients *clients, uint32_t slot)
 {
-    const struct state_client *stored = &clients->state->clients[slot];
+    struct state_client *stored = &clients->state->clients[slot];
     const uint64_t ended = slot_word(&stored->ended);
     struct client *client = &clients->table[slot];
     *client = (struct client){
@@ -146,6 +150,7 @@ static void slot_recover(struct clients *clients, uint32_t slot)
                      .uid = stored->uid,
                      .gid = stored->gid,
                      .start_time = stored->start_time},
+        .stored = stored,
     };
     memcpy(client->identity.command, stored->command, COMMAND_BYTES);
     client->identity.command[COMMAND_BYTES - 1] = '\0';
@@ -269,17 +274,17 @@ uint64_t client_charged_bytes(const struct client *client)
     return client->num_bytes + (client->leased_pages << PAGE_SHIFT);
 }
 
-static void client_note_peak(struct client *client)
+void client_note_used(struct client *client, uint64_t num_bytes)
 {
-    const uint64_t charged = client_charged_bytes(client);
-    client->peak_bytes = charged > client->peak_bytes ? charged : client->peak_bytes;
+    state_raise(&client->stored->peak_used_bytes, num_bytes);
 }
 
 void client_charge(struct client *client, uint64_t num_bytes)
 {
     client->n_blocks++;
     client->num_bytes += num_bytes;
-    client_note_peak(client);
+    state_raise(&client->stored->peak_bytes, client_charged_bytes(client));
+    client_note_used(client, client->num_bytes);
 }
 
 void client_discharge(struct client *client, uint64_t num_bytes)
@@ -293,7 +298,7 @@ void client_discharge(struct client *client, uint64_t num_bytes)
 void client_charge_pages(struct client *client, uint32_t n_pages)
 {
     client->leased_pages += n_pages;
-    client_note_peak(client);
+    state_raise(&client->stored->peak_bytes, client_charged_bytes(client));
 }
 
 void client_discharge_pages(struct client *client, uint32_t n_pages)

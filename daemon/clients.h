@@ -47,11 +47,12 @@ struct client {
     uint64_t serial;     /* of the last change that it asked for and that was begun */
     uint64_t in_hand;    /* the serial of the request that is being answered; 0: it has none */
     struct client_identity identity;
-    uint64_t n_blocks;   /* direct ones */
-    uint64_t num_bytes;  /* of those, as asked for */
-    uint64_t peak_bytes; /* the most that num_bytes and its leases ever were */
+    uint64_t n_blocks;  /* direct ones */
+    uint64_t num_bytes; /* of those, as asked for */
     uint64_t leased_pages;
-    _Atomic uint64_t *states; /* of its ledger; NULL while it has none. See proto/lease.h */
+    struct state_client *stored; /* its slot in the state file, which keeps its peaks */
+    _Atomic uint64_t *states;    /* of its ledger; NULL while it has none. See proto/lease.h */
+    const struct ledger_counts *counts; /* likewise. See proto/counts.h */
 };
 
 struct clients {
@@ -137,5 +138,8 @@ void client_discharge_pages(struct client *client, uint32_t n_pages);
 
 /** client_charged_bytes() - what is charged to it now: its direct blocks and its leases */
 uint64_t client_charged_bytes(const struct client *client);
+
+/** client_note_used() - its live blocks were seen to have num_bytes */
+void client_note_used(struct client *client, uint64_t num_bytes);
 
 #endif

@@ -142,7 +142,9 @@ static void reap_note(const struct direct_block *block, void *user)
 
 static bool reap_note_told(const struct direct_block *block, void *user)
 {
-    obituaries_note(user, block);
+    struct core *core = user;
+    obituaries_note(&core->obituaries, block);
+    core->reap_noted++;
     return true;
 }
 
@@ -163,8 +165,8 @@ static bool reap_read(struct core *core, const struct client *client, uint32_t p
     /* However small the budget is, each step reads some. */
     while (goes_on) {
         const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
-        const struct seg_off stopped = told_walk_run(&core->told, client, &at, until, end, all,
-                                                     reap_note_told, &core->obituaries, spent);
+        const struct seg_off stopped =
+            told_walk_run(&core->told, client, &at, until, end, all, reap_note_told, core, spent);
         KMEM_ASSERT(stopped.bytes == 0);
         goes_on = at < end && *spent < budget;
     }
@@ -185,6 +187,8 @@ static bool reap_lease(struct core *core, uint32_t page, uint32_t end, uint32_t 
         return false;
     }
     leases_reap(&core->leases, client, page);
+    core->state.counters->leased_taken_back += core->reap_noted;
+    core->reap_noted = 0;
     return true;
 }
 
@@ -219,6 +223,7 @@ static void reap_bury(struct core *core, core_obituary_fn written, void *user)
         if (client->client_state == CLIENT_ENDED && client->n_blocks == 0 &&
             client->leased_pages == 0) {
             const uint32_t slot = client->slot;
+            core_note_used(core); /* the last that it counted */
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
             clients_remove(&core->clients, client);
@@ -276,8 +281,38 @@ bool core_may_have(const struct core *core, const struct client *client, uint64_
 
 void core_note_peak(struct core *core)
 {
-    const uint64_t given_bytes = core->direct.used_bytes + (core->leases.n_pages << PAGE_SHIFT);
-    core->peak_bytes = given_bytes > core->peak_bytes ? given_bytes : core->peak_bytes;
+    struct state_counters *counters = core->state.counters;
+    state_raise(&counters->peak_bytes,
+                core->direct.used_bytes + (core->leases.n_pages << PAGE_SHIFT));
+    state_raise(&counters->peak_used_bytes, core->direct.used_bytes);
+}
+
+void core_note_used(struct core *core)
+{
+    uint64_t used_bytes = 0;
+    struct state_counters *counters = core->state.counters;
+    struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        const struct counted counted = counted_read(client);
+        /* Who does without the library counts nothing, and has direct blocks only. */
+        used_bytes +=
+            counted.live_bytes > client->num_bytes ? counted.live_bytes : client->num_bytes;
+        client_note_used(client, counted.peak_bytes);
+        state_raise(&counters->peak_used_bytes, client->stored->peak_used_bytes);
+    }
+    state_raise(&counters->peak_used_bytes, used_bytes);
+}
+
+struct counted core_counted(const struct core *core)
+{
+    struct counted sum = obituaries_counted(&core->obituaries);
+    const struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        const struct counted counted = counted_read(client);
+        counted_add(&sum, &counted);
+    }
+    sum.n_releases += core->state.counters->leased_taken_back;
+    return sum;
 }
 
 int core_check(const struct core *core)

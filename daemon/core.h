@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "daemon/clients.h"
+#include "daemon/counted.h"
 #include "daemon/direct.h"
 #include "daemon/leases.h"
 #include "daemon/obituary.h"
@@ -63,17 +64,13 @@ struct core {
     struct leases leases;
     struct told told;
     struct obituaries obituaries;
-    uint64_t peak_bytes;           /* the most that direct blocks and leases ever were */
     uint32_t reap_from;            /* the page the reaping goes on with */
     uint32_t reap_at;              /* in a lease there: the pages before it have been read */
     uint32_t reap_again;           /* somebody ended after the reaping had passed page 0 */
     struct scan *scans[SCANS_MAX]; /* in the order in which they began; owned by their peers */
     uint32_t n_scans;
-    uint64_t n_requests;
-    uint64_t n_refusals;
-    uint64_t n_misuses;
-    uint64_t n_protocol_errors;
     uint64_t n_clients_seen;
+    uint32_t reap_noted; /* leased blocks of the run that is being read */
 };
 
 /**
@@ -158,6 +155,16 @@ bool core_may_have(const struct core *core, const struct client *client, uint64_
 
 /** core_note_peak() - blocks or leases have been given out */
 void core_note_peak(struct core *core);
+
+/**
+ * core_note_used() - look what the live blocks of all clients come to, by their own account
+ *
+ * Some ten times a second: what is given out and taken back between two looks is not seen.
+ */
+void core_note_used(struct core *core);
+
+/** core_counted() - what clients count themselves, those that have ended included */
+struct counted core_counted(const struct core *core);
 
 enum { CORE_OK, CORE_E_CORRUPT };
 

@@ -198,13 +198,10 @@ int direct_allocate(struct direct *direct, struct client *client, uint64_t num_b
         room_unlink(direct, page);
     }
     client_charge(client, num_bytes);
-    direct->n_allocations++;
+    direct->pages->state->counters->allocations++;
     direct->n_blocks++;
     direct->used_bytes += num_bytes;
     direct->block_bytes += ledger_block_bytes(direct->ledger, page);
-    if (direct->used_bytes > direct->peak_bytes) {
-        direct->peak_bytes = direct->used_bytes;
-    }
     KMEM_ASSERT(ledger_offset(direct->ledger, page, index).bytes == ret_off->bytes);
     return 0;
 }
@@ -267,7 +264,7 @@ static void block_take_back(struct direct *direct, const struct ledger_block *bl
     struct ledger_head *head = &direct->ledger->heads[block->page];
     const bool large = is_large(direct, block->page);
     const bool was_full = !large && ledger_slab_is_full(head);
-    direct->n_releases++;
+    direct->pages->state->counters->releases++;
     direct->n_blocks--;
     direct->used_bytes -= was.num_bytes;
     direct->block_bytes -= ledger_block_bytes(direct->ledger, block->page);
@@ -436,9 +433,18 @@ int direct_recover_run(struct direct *direct, uint32_t page, const char **ret_wh
     if (kind == HEAD_SLAB && !ledger_slab_is_full(&direct->ledger->heads[page])) {
         room_link(direct, page);
     }
-    const int r = blocks_recover(direct, page, ret_why);
-    direct->peak_bytes = direct->used_bytes;
-    return r;
+    return blocks_recover(direct, page, ret_why);
+}
+
+void direct_recovered(struct direct *direct)
+{
+    struct state_counters *counters = direct->pages->state->counters;
+    const uint64_t n_blocks = counters->allocations - counters->releases;
+    if (direct->n_blocks > n_blocks) {
+        counters->allocations += direct->n_blocks - n_blocks;
+    } else {
+        counters->releases += n_blocks - direct->n_blocks;
+    }
 }
 
 void direct_recover_opening(struct direct *direct)

@@ -7,6 +7,7 @@
  *
  *      n_blocks   == live entries == sum over clients == sum over reasons
  *      used_bytes == sum of the sizes asked for, likewise
+ *      counters' allocations - releases == n_blocks
  *      block_bytes == sum of the sizes of those blocks
  *      every PAGE_DIRECT run is one slab or one large block, and no other pages are
  *      a slab is on the list of its class while it has room, and is closed when it is empty
@@ -36,10 +37,7 @@ struct direct {
     uint64_t used_bytes;
     uint64_t block_bytes;
     uint64_t slab_bytes; /* pages in slabs and large blocks */
-    uint64_t peak_bytes; /* the largest used_bytes ever */
-    uint64_t n_allocations;
-    uint64_t n_releases;
-    bool is_zero; /* the block that was carved last: of pages of its own, known to be zero */
+    bool is_zero;        /* the block that was carved last: of pages of its own, known to be zero */
 };
 
 /* A live block, as others see it. */
@@ -118,6 +116,14 @@ void direct_reap_run(struct direct *direct, uint32_t page,
  * DIRECT_E_CORRUPT, and *ret_why says what does not add up.
  */
 KMEM_MUST_USE int direct_recover_run(struct direct *direct, uint32_t page, const char **ret_why);
+
+/**
+ * direct_recovered() - all blocks have been counted
+ *
+ * A server that was killed between giving out a block, or taking one back, and counting that, has
+ * counted one too few: the blocks that are there tell which.
+ */
+void direct_recovered(struct direct *direct);
 
 /** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
 void direct_recover_opening(struct direct *direct);

@@ -126,7 +126,9 @@ static int check_totals(const struct direct *direct, const struct recount *recou
             return DIRECT_E_CORRUPT;
         }
     }
-    const bool adds_up = totals_equal(&recount->all, direct->n_blocks, direct->used_bytes) &&
+    const struct state_counters *counters = direct->pages->state->counters;
+    const bool adds_up = counters->allocations - counters->releases == direct->n_blocks &&
+                         totals_equal(&recount->all, direct->n_blocks, direct->used_bytes) &&
                          recount->block_bytes == direct->block_bytes &&
                          recount->slab_bytes == direct->slab_bytes;
     return adds_up ? 0 : DIRECT_E_CORRUPT;

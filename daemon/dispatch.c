@@ -38,7 +38,7 @@ void peer_fini(struct core *core, struct peer *peer)
 
 static int refuse_protocol(struct core *core, struct reply *reply, const char *sentence)
 {
-    core->n_protocol_errors++;
+    core->state.counters->protocol_errors++;
     reply_error(reply, KMEM__ERROR_CODE__ERROR_PROTOCOL, "%s", sentence);
     return DISPATCH_CLOSE;
 }
@@ -189,9 +189,12 @@ static int continue_refusal(struct core *core, struct peer *peer, struct now now
 /* Who has it all is found out in steps; the others are served meanwhile. */
 static int refuse_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
-    core->n_refusals++;
+    struct state_counters *counters = core->state.counters;
+    const bool is_last = !peer->room.may_again; /* else it asks once more */
+    counters->leases_refused += peer->room.n_pages > 0;
+    counters->refusals_no_room += peer->room.n_pages == 0 && is_last;
     scan_end(core, &peer->scan);
-    if (scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, now.us, &peer->scan)) {
+    if (!is_last || scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, now.us, &peer->scan)) {
         report_no_room(core, NULL, peer->room.num_bytes, reply);
         return DISPATCH_OK;
     }
@@ -249,13 +252,17 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
 {
     const ProtobufCBinaryData reason = allocate->reason;
     const uint64_t num_bytes = allocate->num_bytes;
+    struct state_counters *counters = core->state.counters;
     if (num_bytes == 0 || num_bytes > core_segment_bytes(core)) {
+        counters->refusals_invalid += num_bytes == 0;
+        counters->refusals_too_large += num_bytes > 0;
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
                     "%llu bytes can not be allocated from a segment of %llu",
                     (unsigned long long)num_bytes, (unsigned long long)core_segment_bytes(core));
         return DISPATCH_OK;
     }
     if (reason.len > REASON_MAX_BYTES || !text_is_utf8(reason.data, reason.len)) {
+        counters->refusals_invalid++;
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
                     "the reason must be UTF-8 without NUL, at most %d bytes", REASON_MAX_BYTES);
         return DISPATCH_OK;
@@ -265,11 +272,12 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
         return answer_allocated(off.bytes, false, reply); /* it may have been written to */
     }
     if (!may_have(core, peer->client, num_bytes)) {
-        core->n_refusals++;
+        counters->refusals_quota += !allocate->may_again;
         report_quota(core, peer->client, num_bytes, reply);
         return DISPATCH_OK;
     }
     room_init_block(&peer->room, num_bytes, reason.data, reason.len);
+    peer->room.may_again = allocate->may_again;
     return find_room(core, peer, now, reply);
 }
 
@@ -290,7 +298,7 @@ static int look_among_leased(const struct core *core, const struct client *clien
 static void refuse_block(struct core *core, int why, uint64_t offset,
                          const struct direct_block *block, struct reply *reply)
 {
-    core->n_misuses++;
+    core->state.counters->misuses++;
     if (why == DIRECT_E_WILD || why == DIRECT_E_RELEASED) {
         const bool wild = why == DIRECT_E_WILD;
         reply_error(reply, wild ? KMEM__ERROR_CODE__ERROR_WILD : KMEM__ERROR_CODE__ERROR_RELEASED,
@@ -342,7 +350,7 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
         return answer_leased(reply);
     }
     if (!may_have(core, peer->client, num_bytes)) {
-        core->n_refusals++;
+        core->state.counters->leases_refused++;
         report_quota(core, peer->client, num_bytes, reply);
         return DISPATCH_OK;
     }
@@ -574,7 +582,7 @@ static int on_request(struct core *core, struct peer *peer, const Kmem__Request 
 int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request, struct now now,
              struct reply *reply)
 {
-    core->n_requests++;
+    core->state.counters->requests++;
     reply_reset(reply, request ? request->id : 0);
     if (!request) {
         return refuse_protocol(core, reply, "what was sent is not a request");

@@ -25,6 +25,7 @@
 
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/crash_point.h"
 #include "proto/lease.h"
@@ -101,10 +102,7 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
     pages_join(pages, page);
     client_charge_pages(client, granted);
     leases->n_pages += granted;
-    leases->n_grants++;
-    if (leases->n_pages > leases->peak_pages) {
-        leases->peak_pages = leases->n_pages;
-    }
+    pages->state->counters->leases++;
     grant_states(pages, client, page, granted);
     KMEM_CRASH_POINT("server.lease.granted");
     *ret_page = page;
@@ -219,18 +217,25 @@ static int leaver_compare(const void *a, const void *b)
     return (left->n_unused < right->n_unused) - (left->n_unused > right->n_unused);
 }
 
+void leases_count_unused(const struct leases *leases, uint32_t ret_n_unused[CLIENTS_MAX])
+{
+    const struct pages *pages = leases->pages;
+    memset(ret_n_unused, 0, CLIENTS_MAX * sizeof(ret_n_unused[0]));
+    for (uint32_t page = 0; leases->n_pages > 0 && page < pages->state->n_pages;
+         page = run_end(pages, page)) {
+        uint32_t slot;
+        if (run_is_leased(pages, page, &slot)) {
+            ret_n_unused[slot] += run_n_unused(leases, slot, page);
+        }
+    }
+}
+
 /* Counts what each client leaves unused. Return: how many leave any, who leaves the most first. */
 static uint32_t leavers_find(const struct leases *leases, struct leaver leavers[CLIENTS_MAX])
 {
-    uint32_t n_unused[CLIENTS_MAX] = {0};
+    uint32_t n_unused[CLIENTS_MAX];
     uint32_t n_leavers = 0;
-    const struct pages *pages = leases->pages;
-    for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
-        uint32_t slot;
-        if (run_is_leased(pages, page, &slot)) {
-            n_unused[slot] += run_n_unused(leases, slot, page);
-        }
-    }
+    leases_count_unused(leases, n_unused);
     for (uint32_t slot = 0; slot < leases->clients->n_slots; slot++) {
         if (n_unused[slot] > 0) {
             leavers[n_leavers++] = (struct leaver){slot, n_unused[slot]};
@@ -259,7 +264,8 @@ int leases_make_room(struct leases *leases, uint32_t n_pages)
         for (uint32_t i = begin; i < end; i++) {
             slot_set_add(&set, leavers[i].slot);
         }
-        leases->n_revoked_pages += range_revoke(leases, &set, 0, leases->pages->state->n_pages);
+        leases->pages->state->counters->revoked_pages +=
+            range_revoke(leases, &set, 0, leases->pages->state->n_pages);
         if (pages_find(leases->pages, n_pages, &page) == 0) {
             return 0;
         }
@@ -289,7 +295,6 @@ void leases_recover_run(struct leases *leases, struct client *client, uint32_t p
     struct stretch stretch = {page, 0};
     client_charge_pages(client, end - page);
     leases->n_pages += end - page;
-    leases->peak_pages = leases->n_pages;
     for (; page < end && client->states; page++) {
         if (!page_is_on_its_way(client, page)) {
             continue;

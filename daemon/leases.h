@@ -20,10 +20,7 @@
 struct leases {
     struct pages *pages;
     struct clients *clients;
-    uint64_t n_pages;    /* leased now */
-    uint64_t peak_pages; /* the most there ever were */
-    uint64_t n_grants;
-    uint64_t n_revoked_pages;
+    uint64_t n_pages; /* leased now */
 };
 
 enum {
@@ -72,6 +69,12 @@ void leases_reap(struct leases *leases, struct client *client, uint32_t page);
  * from it, goes back.
  */
 void leases_recover_run(struct leases *leases, struct client *client, uint32_t page);
+
+/**
+ * leases_count_unused() - how many pages of its leases each client does not use
+ * @ret_n_unused:  by slot; 0 if the slot's ledger was lost
+ */
+void leases_count_unused(const struct leases *leases, uint32_t ret_n_unused[CLIENTS_MAX]);
 
 /** leases_n_unused() - how many leased pages their clients do not use now */
 uint64_t leases_n_unused(const struct leases *leases);

@@ -13,13 +13,18 @@
 #include "proto/limits.h"
 
 struct ledgers_file {
-    int fd; /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
-    void *states;
+    int fd;                 /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
+    unsigned char *mapping; /* of the counts and, behind them, the states */
 };
 
-static size_t states_bytes(const struct ledgers *ledgers)
+static size_t mapping_bytes(const struct ledgers *ledgers)
 {
-    return ledgers->layout.heads_at - ledgers->layout.states_at;
+    return ledgers->layout.heads_at - ledgers->layout.counts_at;
+}
+
+static _Atomic uint64_t *file_states(const struct ledgers *ledgers, const struct ledgers_file *file)
+{
+    return (void *)(file->mapping + (ledgers->layout.states_at - ledgers->layout.counts_at));
 }
 
 static int clock_map(struct ledgers *ledgers, int fd)
@@ -65,25 +70,25 @@ void ledgers_fini(struct ledgers *ledgers)
     (void)close(ledgers->clock_fd);                                            /* only read */
 }
 
-static int file_map(const struct ledgers *ledgers, int fd, void **ret_states)
+static int file_map(const struct ledgers *ledgers, int fd, unsigned char **ret_mapping)
 {
-    void *states = mmap(NULL, states_bytes(ledgers), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                        (off_t)ledgers->layout.states_at);
-    if (states == MAP_FAILED) {
+    void *mapping = mmap(NULL, mapping_bytes(ledgers), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                         (off_t)ledgers->layout.counts_at);
+    if (mapping == MAP_FAILED) {
         return -errno;
     }
-    *ret_states = states;
+    *ret_mapping = mapping;
     return 0;
 }
 
-static int file_begin(const struct ledgers *ledgers, int fd, void **ret_states)
+static int file_begin(const struct ledgers *ledgers, int fd, unsigned char **ret_mapping)
 {
     struct ledger_header header;
     ledger_header_init(&header, ledgers->n_pages);
     if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)) {
         return -EIO;
     }
-    return file_map(ledgers, fd, ret_states);
+    return file_map(ledgers, fd, ret_mapping);
 }
 
 /* The file is sealed: its size is the one thing about it that its client can not have changed. */
@@ -97,7 +102,7 @@ int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd)
         r = -EPROTO;
     }
     if (r == 0) {
-        r = file_map(ledgers, fd, &file->states);
+        r = file_map(ledgers, fd, &file->mapping);
     }
     if (r) {
         (void)close(fd); /* the first error is the one to report */
@@ -109,7 +114,14 @@ int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd)
 
 _Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot)
 {
-    return ledgers->files[slot].fd != 0 ? ledgers->files[slot].states : NULL;
+    const struct ledgers_file *file = &ledgers->files[slot];
+    return file->fd != 0 ? file_states(ledgers, file) : NULL;
+}
+
+const struct ledger_counts *ledgers_counts(const struct ledgers *ledgers, uint32_t slot)
+{
+    const struct ledgers_file *file = &ledgers->files[slot];
+    return file->fd != 0 ? (const void *)file->mapping : NULL;
 }
 
 int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic uint64_t **ret_states)
@@ -122,7 +134,7 @@ int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic ui
         if (fd < 0) {
             return fd;
         }
-        const int r = file_begin(ledgers, fd, &file->states);
+        const int r = file_begin(ledgers, fd, &file->mapping);
         if (r) {
             (void)close(fd); /* the first error is the one to report */
             return r;
@@ -130,7 +142,7 @@ int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic ui
         file->fd = fd;
     }
     *ret_fd = file->fd;
-    *ret_states = file->states;
+    *ret_states = file_states(ledgers, file);
     return 0;
 }
 
@@ -138,8 +150,8 @@ void ledgers_close(struct ledgers *ledgers, uint32_t slot)
 {
     struct ledgers_file *file = &ledgers->files[slot];
     if (file->fd != 0) {
-        (void)munmap(file->states, states_bytes(ledgers)); /* fails for no mapping only */
-        (void)close(file->fd);                             /* its bytes are nobody's now */
+        (void)munmap(file->mapping, mapping_bytes(ledgers)); /* fails for no mapping only */
+        (void)close(file->fd);                               /* its bytes are nobody's now */
         *file = (struct ledgers_file){.fd = 0};
     }
 }

@@ -2,7 +2,8 @@
 /*
  * ledgers.h - the ledger files of clients, and the clock that they read
  *
- * The daemon maps of a ledger only the states of its pages, which it changes; the rest it reads.
+ * The daemon maps of a ledger only the states of its pages, which it changes, and what its client
+ * counts, which it looks at often; the rest it reads.
  */
 #ifndef DAEMON_LEDGERS_H
 #define DAEMON_LEDGERS_H
@@ -55,6 +56,9 @@ KMEM_MUST_USE int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd);
 
 /** ledgers_states() - the mapped states of a slot's ledger; NULL: it has none */
 _Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot);
+
+/** ledgers_counts() - what the client of a slot counts, mapped; NULL: it has no ledger */
+const struct ledger_counts *ledgers_counts(const struct ledgers *ledgers, uint32_t slot);
 
 /** ledgers_close() - the slot is free; nothing if it has no ledger */
 void ledgers_close(struct ledgers *ledgers, uint32_t slot);

@@ -107,6 +107,30 @@ static void obituary_commit(struct obituaries *obituaries, const struct client *
     obituaries->n_written = number;
 }
 
+struct counted obituaries_counted(const struct obituaries *obituaries)
+{
+    const struct obituary *last = obituary_place(obituaries, obituaries->n_written);
+    if (obituaries->n_written == 0) {
+        return (struct counted){0};
+    }
+    return (struct counted){
+        .n_releases = last->sum_releases,
+        .n_misuses = last->sum_misuses,
+        .n_too_large = last->sum_too_large,
+        .n_invalid = last->sum_invalid,
+    };
+}
+
+uint64_t obituaries_n_seen(const struct obituaries *obituaries, const struct clients *clients)
+{
+    uint64_t n_seen = obituaries->n_written;
+    const struct client *client = clients_next(clients, 0);
+    for (; client; client = clients_next(clients, client->slot + 1)) {
+        n_seen += state_number(&client->stored->obituary) == 0;
+    }
+    return n_seen;
+}
+
 const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client)
 {
     const uint64_t written = state_number(&obituaries->state->clients[client->slot].obituary);
@@ -115,6 +139,9 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
     }
     const uint64_t number = obituaries->n_written + 1;
     struct obituary_draft *draft = &obituaries->drafts[client->slot];
+    struct counted sum = obituaries_counted(obituaries);
+    const struct counted counted = counted_read(client);
+    counted_add(&sum, &counted);
     struct obituary obituary = {
         .number = number,
         .identity = client->identity,
@@ -123,7 +150,12 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
         .ended = client->ended,
         .n_blocks = draft->n_blocks,
         .num_bytes = draft->num_bytes,
-        .peak_bytes = client->peak_bytes,
+        .peak_bytes = client->stored->peak_bytes,
+        .peak_used_bytes = client->stored->peak_used_bytes,
+        .sum_releases = sum.n_releases,
+        .sum_misuses = sum.n_misuses,
+        .sum_too_large = sum.n_too_large,
+        .sum_invalid = sum.n_invalid,
     };
     if (draft->by_reason && tally_sort(draft->by_reason) == 0) {
         obituary_rows(&obituary, draft->by_reason);

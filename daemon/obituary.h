@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "daemon/clients.h"
+#include "daemon/counted.h"
 #include "daemon/tally.h"
 #include "proto/attributes.h"
 #include "proto/limits.h"
@@ -45,13 +46,22 @@ struct obituary {
     uint32_t ended; /* tick */
     uint64_t n_blocks;
     uint64_t num_bytes;
-    uint64_t peak_bytes;
+    uint64_t peak_bytes;      /* the most that its direct blocks and its leases were together */
+    uint64_t peak_used_bytes; /* the most that its live blocks were, as far as was seen */
     uint64_t n_reasons;
+    /*
+     * What was counted by all that have ended, this one included. It is here, and not among the
+     * counters, because it must be added once: it becomes true with n_obituaries.
+     */
+    uint64_t sum_releases;
+    uint64_t sum_misuses;
+    uint64_t sum_too_large;
+    uint64_t sum_invalid;
     uint32_t n_rows;
     struct obituary_row rows[OBITUARY_ROWS];
 };
 
-static_assert(sizeof(struct obituary) == 1320, "part of the layout");
+static_assert(sizeof(struct obituary) == 1360, "part of the layout");
 
 struct obituary_draft;
 
@@ -80,6 +90,12 @@ void obituaries_note(struct obituaries *obituaries, const struct direct_block *b
  * found again. Return: its obituary.
  */
 const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client);
+
+/** obituaries_counted() - what all clients that have an obituary have counted */
+struct counted obituaries_counted(const struct obituaries *obituaries);
+
+/** obituaries_n_seen() - how many clients have an obituary, or are in the table without one */
+uint64_t obituaries_n_seen(const struct obituaries *obituaries, const struct clients *clients);
 
 /** obituaries_next() - the first one kept with at least that number; NULL: none */
 const struct obituary *obituaries_next(const struct obituaries *obituaries, uint64_t number);

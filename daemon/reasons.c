@@ -140,7 +140,7 @@ static struct reason *reason_find_or_add(struct reasons *reasons, const char *te
         reason = reason_add(reasons, text, n_bytes);
     }
     if (!reason) {
-        reasons->n_overflows++;
+        reasons->state->counters->other_reasons++;
         reason = reasons->table[REASON_OTHER];
     }
     return reason;

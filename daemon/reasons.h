@@ -28,9 +28,8 @@ struct reasons {
     struct reason *by_text; /* hash */
     uint32_t *free_ids;     /* stack */
     uint32_t n_free_ids;
-    uint32_t n_ids;       /* ids below this have been used */
-    uint32_t n_live;      /* reasons that blocks name now */
-    uint64_t n_overflows; /* blocks that went to REASON_OTHER */
+    uint32_t n_ids;  /* ids below this have been used */
+    uint32_t n_live; /* reasons that blocks name now */
 };
 
 enum {

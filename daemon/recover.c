@@ -183,8 +183,9 @@ static int recover_runs(const struct recovery *recovery)
         page += PAGE_WORD_PAGES(word);
     }
     reasons_recovered(&core->reasons);
+    direct_recovered(&core->direct);
     core_note_peak(core);
-    core->n_clients_seen = core->clients.n_live + core->clients.n_ended;
+    core->n_clients_seen = obituaries_n_seen(&core->obituaries, &core->clients);
     return 0;
 }
 

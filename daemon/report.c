@@ -91,6 +91,7 @@ int scan_begin(struct core *core, enum scan_for what, enum tally_by by, uint64_t
     }
     scan->place = place;
     scan->what = what;
+    scan->counted = core_counted(core);
     core->scans[core->n_scans++] = scan;
     *place = scan;
     return 0;
@@ -146,6 +147,20 @@ struct leased_figures {
     uint64_t waste_bytes; /* of the pages in use, what is not asked for */
 };
 
+/*
+ * What there was of leased blocks: releases are counted by clients, and what was allocated is that
+ * and what is live. The releases are those at the beginning of the scan: a block that is released
+ * while the others are looked at is missing then, and not there twice, and once nothing moves both
+ * are exact. A client that is not there any more takes nothing with it.
+ */
+static void leased_note(const struct core *core, const struct scan *scan)
+{
+    struct state_counters *counters = core->state.counters;
+    const uint64_t n_releases = scan->counted.n_releases;
+    state_raise(&counters->leased_releases, n_releases);
+    state_raise(&counters->leased_allocations, n_releases + scan->n_leased_blocks);
+}
+
 /* A client may tell more than its pages hold; and one that told may have ended since. */
 static struct leased_figures leased_figures(const struct core *core, const struct scan *scan)
 {
@@ -161,6 +176,10 @@ void report_usage(const struct core *core, const struct scan *scan, uint64_t now
 {
     const char *name = core->config.segment_name;
     const struct leased_figures leased = leased_figures(core, scan);
+    const struct state_counters *counters = core->state.counters;
+    leased_note(core, scan);
+    state_raise(&core->state.counters->peak_used_bytes,
+                core->direct.used_bytes + leased.told_bytes);
     kmem__usage_report__init(&reply->body.usage);
     reply->body.usage.segment_name = reply_string(reply, name, strlen(name));
     reply->body.usage.daemon_version = reply_string(reply, KMEM_VERSION, strlen(KMEM_VERSION));
@@ -260,8 +279,8 @@ void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms
 
 /* ----------------------------------------------------------------------------------- clients -- */
 
-static Kmem__Client *client_row(const struct client *client, const struct tally_group *leased,
-                                uint32_t now, struct reply *reply)
+static Kmem__Client *client_row(struct client *client, const struct tally_group *leased,
+                                uint32_t n_unused_pages, uint32_t now, struct reply *reply)
 {
     const struct client_identity *identity = &client->identity;
     Kmem__Client *row = reply_take(reply, sizeof(*row));
@@ -275,23 +294,39 @@ static Kmem__Client *client_row(const struct client *client, const struct tally_
     row->n_blocks = client->n_blocks + (leased ? leased->n_blocks : 0);
     row->num_bytes = client->num_bytes + (leased ? leased->num_bytes : 0);
     row->leased_bytes = client->leased_pages << PAGE_SHIFT;
-    row->peak_bytes = client->peak_bytes;
+    row->unused_bytes = (uint64_t)n_unused_pages << PAGE_SHIFT;
+    row->peak_bytes = client->stored->peak_bytes;
+    row->peak_used_bytes = client->stored->peak_used_bytes;
     row->age_ms = tick_age_ms(client->born, now);
     return row;
+}
+
+/* What the client tells of its blocks, within what it was given, and what it has counted itself. */
+static void client_note_told(struct client *client, const struct tally_group *leased)
+{
+    const uint64_t leased_bytes = client->leased_pages << PAGE_SHIFT;
+    const uint64_t told_bytes = leased ? leased->num_bytes : 0;
+    client_note_used(client,
+                     client->num_bytes + (told_bytes < leased_bytes ? told_bytes : leased_bytes));
+    client_note_used(client, counted_read(client).peak_bytes);
 }
 
 void report_clients(const struct core *core, const struct scan *scan, uint32_t from_slot,
                     uint64_t now_ms, struct reply *reply)
 {
     Kmem__ClientsReport *report = &reply->body.clients;
+    uint32_t n_unused[CLIENTS_MAX];
+    leases_count_unused(&core->leases, n_unused);
     kmem__clients_report__init(report);
     report->clients = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Client *));
-    const struct client *client = clients_next(&core->clients, from_slot);
+    struct client *client = clients_next(&core->clients, from_slot);
     while (client && report->n_clients < REPLY_ROWS_MAX &&
            reply_row_fits(reply, strlen(client->identity.command))) {
         if (client->client_state == CLIENT_LIVE) {
-            report->clients[report->n_clients++] = client_row(
-                client, tally_group_of(scan->tally, client), core_tick(core, now_ms), reply);
+            const struct tally_group *leased = tally_group_of(scan->tally, client);
+            client_note_told(client, leased);
+            report->clients[report->n_clients++] =
+                client_row(client, leased, n_unused[client->slot], core_tick(core, now_ms), reply);
         }
         client = clients_next(&core->clients, client->slot + 1);
     }
@@ -345,6 +380,7 @@ static Kmem__Obituary *obituary_row(const struct obituary *obituary, uint32_t no
     row->n_blocks = obituary->n_blocks;
     row->num_bytes = obituary->num_bytes;
     row->peak_bytes = obituary->peak_bytes;
+    row->peak_used_bytes = obituary->peak_used_bytes;
     row->n_reasons = obituary->n_reasons;
     obituary_reasons(obituary, reply, row);
     return row;
@@ -367,6 +403,26 @@ void report_obituaries(const struct core *core, uint64_t from_number, uint64_t n
     report->next_number = obituary ? obituary->number : 0;
     reply->response.body_case = KMEM__RESPONSE__BODY_OBITUARIES;
     reply->response.obituaries = report;
+}
+
+/* -------------------------------------------------------------------------------------- held -- */
+
+static bool held_add(const struct direct_block *block, void *user)
+{
+    struct held *held = user;
+    held->n_blocks++;
+    *(block->leased ? &held->leased_bytes : &held->direct_bytes) += block->num_bytes;
+    return true;
+}
+
+struct held report_held(const struct core *core)
+{
+    struct held held = {0};
+    struct seg_off from = {0};
+    do {
+        from = walk(core, from, SCAN_BUDGET, WALK_ALL, held_add, &held);
+    } while (from.bytes != 0);
+    return held;
 }
 
 /* ----------------------------------------------------------------------------------- no room -- */

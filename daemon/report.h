@@ -26,6 +26,7 @@ struct scan {
     struct scan **place; /* the pointer that holds it: cleared if it is dropped */
     enum scan_for what;
     struct tally *tally;
+    struct counted counted; /* by clients, when it began */
     uint64_t n_leased_blocks;
     uint64_t leased_bytes; /* in those, as asked for */
     struct seg_off from;
@@ -60,6 +61,16 @@ void report_clients(const struct core *core, const struct scan *scan, uint32_t f
                     uint64_t now_ms, struct reply *reply);
 void report_obituaries(const struct core *core, uint64_t from_number, uint64_t now_ms,
                        struct reply *reply);
+
+/* What all clients hold: blocks as asked for, those of leases as their clients tell. */
+struct held {
+    uint64_t n_blocks;
+    uint64_t direct_bytes;
+    uint64_t leased_bytes;
+};
+
+/** report_held() - look at every block there is, at once */
+struct held report_held(const struct core *core);
 
 /** report_quota() - an error that says what was asked, what the client has, what it may have */
 void report_quota(const struct core *core, const struct client *client, uint64_t num_bytes,

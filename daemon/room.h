@@ -22,6 +22,7 @@ struct room {
     uint32_t n_pages;    /* of a lease; 0: it is a direct block */
     uint32_t want_pages; /* of a lease, at most */
     bool waits;          /* for the dead */
+    bool may_again;      /* of a direct block: who is refused asks once more */
     uint64_t n_buried;   /* obituaries, when it was looked for last */
     size_t n_reason_bytes;
     char reason[REASON_MAX_BYTES];

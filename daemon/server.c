@@ -147,6 +147,7 @@ static void clock_tick(uv_timer_t *clock)
 {
     struct server *server = clock->data;
     ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
+    core_note_used(&server->core);
     if (server->core.clients.n_live == 0) {
         (void)uv_timer_stop(clock); /* always 0 */
     }
@@ -178,6 +179,7 @@ int server_joined(struct server *server, struct session *session)
     int fd; /* stays the ledgers' */
     int r = ledgers_open(&server->ledgers, slot, &fd, &client->states);
     if (r == 0) {
+        client->counts = ledgers_counts(&server->ledgers, slot);
         KMEM_CRASH_POINT("server.ledger.made");
         /* Before it is answered: whatever it is told stays true when this process is killed. */
         const int not_kept = tether_keep(&server->tether, slot, fd, session->pidfd);
@@ -282,9 +284,16 @@ static void server_end_clients(struct server *server)
 {
     struct core *core = &server->core;
     if (core->clients.n_live > 0) {
-        char size[TEXT_BYTES_MAX];
-        log_info("ending with %u clients in the segment, which hold %s", core->clients.n_live,
-                 text_format_bytes(core->direct.used_bytes, size, sizeof(size)));
+        char all[TEXT_BYTES_MAX];
+        char direct[TEXT_BYTES_MAX];
+        char leased[TEXT_BYTES_MAX];
+        const struct held held = report_held(core);
+        log_info("ending with %u client%s in the segment: %llu block%s, %s (%s direct, %s leased)",
+                 core->clients.n_live, core->clients.n_live == 1 ? "" : "s",
+                 (unsigned long long)held.n_blocks, held.n_blocks == 1 ? "" : "s",
+                 text_format_bytes(held.direct_bytes + held.leased_bytes, all, sizeof(all)),
+                 text_format_bytes(held.direct_bytes, direct, sizeof(direct)),
+                 text_format_bytes(held.leased_bytes, leased, sizeof(leased)));
     }
     struct client *client = clients_next(&core->clients, 0);
     while (client) {

@@ -52,6 +52,7 @@ static void state_view(struct state *state, void *base, const struct state_layou
 {
     unsigned char *bytes = base;
     state->header = base;
+    state->counters = &state->header->counters;
     state->page_words = (void *)(bytes + layout->words_at);
     state->given = (void *)(bytes + layout->given_at);
     state->clients = (void *)(bytes + layout->clients_at);

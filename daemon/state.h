@@ -33,6 +33,8 @@
  *  n_obituaries        state_commit(), before the  start             the last one is still to be
  *                      client's slot is unused                       written
  *  a slot's obituary   before n_obituaries         start             none, if none has that number
+ *  counters, a slot's  any time                    queries           what was to be counted last
+ *  peaks                                                             is not counted
  *
  * Every store that means something goes through this header's functions or proto/store.h, and is
  * atomic: whoever kills the daemon leaves a prefix of its stores. recover.c makes a daemon of any
@@ -69,8 +71,44 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(4)
+#define STATE_LAYOUT_VERSION UINT64_C(5)
 #endif
+
+/*
+ * What was counted since the segment was made, by every server that it has had. It is shown, and
+ * nothing is decided from it. Plain stores in no order with others: a server that is killed has not
+ * counted what it was about to count, one request, one lease or one refusal. Of direct blocks not
+ * even one is missing: direct_recovered() compares with those that are there.
+ */
+struct state_counters {
+    uint64_t allocations;        /* direct blocks given out */
+    uint64_t releases;           /* direct blocks given back, or taken back */
+    uint64_t leased_allocations; /* the most that was ever shown of leased blocks: they are counted
+                                    by their clients, while those go on */
+    uint64_t leased_releases;
+    uint64_t leased_taken_back; /* leased blocks that ended clients had */
+    uint64_t leases;
+    uint64_t leases_refused;
+    uint64_t revoked_pages;
+    uint64_t refusals_no_room; /* of direct blocks, by cause */
+    uint64_t refusals_quota;
+    uint64_t refusals_too_large;
+    uint64_t refusals_invalid;
+    uint64_t misuses;
+    uint64_t other_reasons;
+    uint64_t requests;
+    uint64_t protocol_errors;
+    uint64_t peak_bytes;      /* the most that direct blocks and leases ever were together */
+    uint64_t peak_used_bytes; /* the most that live blocks were, as far as was seen */
+};
+
+/** state_raise() - remember the highest value of a figure */
+static inline void state_raise(uint64_t *highest, uint64_t value)
+{
+    if (value > *highest) {
+        *highest = value;
+    }
+}
 
 struct state_header {
     _Atomic uint64_t magic; /* committed last: a file without it was never used */
@@ -81,6 +119,7 @@ struct state_header {
     _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
     _Atomic uint64_t n_slots; /* client slots from this one on are unused */
     _Atomic uint64_t n_obituaries; /* that were ever written */
+    struct state_counters counters;
 };
 
 /* What a request is about to change: kind in bits 0 to 3, pages in 32 to 63. */
@@ -108,7 +147,9 @@ struct state_client {
     _Atomic uint64_t intent;    /* INTENT_WORD(): what that was to do */
     _Atomic uint64_t intent_at; /* an offset in bytes, or a page */
     _Atomic uint64_t obituary;  /* the number of that of an ended client; 0: it has none yet */
-    uint8_t unused[32];
+    uint64_t peak_bytes;        /* the most that was charged to it */
+    uint64_t peak_used_bytes;   /* the most that its live blocks were, as far as was seen */
+    uint8_t unused[16];
 };
 
 static_assert(sizeof(struct state_client) == 128, "part of the layout");
@@ -127,6 +168,7 @@ struct obituary;
 /* The daemon's view of its state file. */
 struct state {
     struct state_header *header;
+    struct state_counters *counters; /* the header's */
     _Atomic uint64_t *page_words;
     _Atomic uint64_t *given; /* STATE_GIVEN_WORDS() */
     struct state_client *clients;

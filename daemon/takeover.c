@@ -198,6 +198,10 @@ static int core_recover(struct server *server, const struct core_config *config)
         return EXIT_SYSTEM;
     }
     const struct core *core = &server->core;
+    struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        client->counts = ledgers_counts(&server->ledgers, client->slot);
+    }
     char direct[TEXT_BYTES_MAX];
     char leased[TEXT_BYTES_MAX];
     log_info("recovered in %.1f ms: %u clients, %llu direct blocks (%s), %s leased",

@@ -317,7 +317,10 @@ static void read_client(const Kmem__Client *from, struct client_row *to)
     to->n_blocks = from->n_blocks;
     to->num_bytes = from->num_bytes;
     to->peak_bytes = from->peak_bytes;
+    to->peak_used_bytes = from->peak_used_bytes;
     to->leased_bytes = from->leased_bytes;
+    to->unused_bytes = from->unused_bytes;
+    to->age_ms = from->age_ms;
     (void)snprintf(to->command, sizeof(to->command), "%s", from->command);
 }
 
@@ -356,6 +359,8 @@ static void read_obituary(const Kmem__Obituary *from, struct obituary *to)
     to->n_blocks = from->n_blocks;
     to->num_bytes = from->num_bytes;
     to->peak_bytes = from->peak_bytes;
+    to->peak_used_bytes = from->peak_used_bytes;
+    to->lived_ms = from->lived_ms;
     to->n_reasons = from->n_reasons;
     to->n_rows = from->n_rows < OBITUARY_ROWS ? from->n_rows : OBITUARY_ROWS;
     for (size_t i = 0; i < to->n_rows; i++) {

@@ -97,7 +97,10 @@ struct client_row {
     uint64_t n_blocks;
     uint64_t num_bytes;
     uint64_t peak_bytes;
+    uint64_t peak_used_bytes;
     uint64_t leased_bytes;
+    uint64_t unused_bytes;
+    uint64_t age_ms;
     char command[32];
 };
 
@@ -112,6 +115,8 @@ struct obituary {
     uint64_t n_blocks;
     uint64_t num_bytes;
     uint64_t peak_bytes;
+    uint64_t peak_used_bytes;
+    uint64_t lived_ms;
     uint64_t n_reasons;
     size_t n_rows;
     struct ledger_row rows[OBITUARY_ROWS]; /* the largest reasons */

@@ -60,6 +60,10 @@ int fixture_restart(struct fixture *fixture, char *ret_why)
     const int r = recover(&fixture->core, &fixture->config, fixture->state_base, fixture_states,
                           fixture, fixture->now_ms, ret_why, FIXTURE_WHY_BYTES);
     assert_true(r != 0 || core_check(&fixture->core) == 0);
+    struct client *client = r == 0 ? clients_next(&fixture->core.clients, 0) : NULL;
+    for (; client; client = clients_next(&fixture->core.clients, client->slot + 1)) {
+        client->counts = client->states ? fixture->ledgers[client->slot].counts : NULL;
+    }
     return r;
 }
 
@@ -128,6 +132,7 @@ struct ledger *fixture_ledger(struct fixture *fixture, struct client *client)
         assert_ptr_not_equal(base, MAP_FAILED);
         ledger_format(ledger, base, fixture->core.state.n_pages);
         client->states = ledger->states;
+        client->counts = ledger->counts;
     }
     return ledger;
 }

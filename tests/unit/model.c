@@ -172,7 +172,8 @@ static bool client_equals(const struct model_client *client)
 {
     const struct client *held = client->client;
     return held->n_blocks == client->n_blocks && held->num_bytes == client->num_bytes &&
-           held->leased_pages == client->leased_pages && held->peak_bytes == client->peak_bytes &&
+           held->leased_pages == client->leased_pages &&
+           held->stored->peak_bytes == client->peak_bytes &&
            client_charged_bytes(held) == client->num_bytes + client->leased_pages * PAGE_BYTES &&
            held->identity.pid == client->pid;
 }

@@ -165,7 +165,7 @@ static void test_clients_remove_frees_the_slot_with_another_generation(void **st
     const struct client *second = add(3);
     assert_int_equal(second->slot, slot);
     assert_int_not_equal(second->generation, generation);
-    assert_int_equal(second->peak_bytes, 0);
+    assert_int_equal(second->stored->peak_bytes, 0);
     assert_false(second->left);
 }
 
@@ -247,7 +247,7 @@ static void test_client_charge_keeps_the_peak(void **state)
 
     assert_int_equal(client->n_blocks, 2);
     assert_int_equal(client->num_bytes, 75);
-    assert_int_equal(client->peak_bytes, 100);
+    assert_int_equal(client->stored->peak_bytes, 100);
     assert_broken(client_discharge(client, 76));
     client_discharge(client, 70);
     client_discharge(client, 5);

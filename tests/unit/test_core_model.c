@@ -468,7 +468,7 @@ static void run_seed(uint64_t seed, uint32_t n_pages, uint64_t quota_bytes)
                   (unsigned long long)run.seed, N_STEPS, n_pages, run.n_allocated, run.n_refused,
                   run.n_released, run.n_buried, run.n_walks, run.most_blocks, run.n_leased,
                   run.n_carved, run.n_made_room,
-                  (unsigned long long)run.core->leases.n_revoked_pages, run.n_over_quota);
+                  (unsigned long long)run.core->state.counters->revoked_pages, run.n_over_quota);
     assert_true(run.n_allocated > N_STEPS / 10);
     assert_true(run.n_refused > N_STEPS / 1000);
     assert_true(run.n_buried > N_STEPS / 1000);
@@ -476,7 +476,7 @@ static void run_seed(uint64_t seed, uint32_t n_pages, uint64_t quota_bytes)
     assert_true(run.n_leased > N_STEPS / 100);
     assert_true(run.n_carved > N_STEPS / 100);
     assert_true(run.n_made_room > N_STEPS / 5000);
-    assert_true(run.core->leases.n_revoked_pages > N_STEPS / 250);
+    assert_true(run.core->state.counters->revoked_pages > N_STEPS / 250);
     assert_true((run.n_over_quota > N_STEPS / 1000) == (quota_bytes != 0));
     fixture_fini(&run.fixture);
 }

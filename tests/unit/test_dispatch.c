@@ -123,7 +123,7 @@ static void test_hello_with_an_unknown_role_is_PROTOCOL(void **state)
         assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, roles[i]), DISPATCH_CLOSE);
         assert_error(&talk, PROTOCOL, "without a role");
     }
-    assert_int_equal(talk.core->n_protocol_errors, 4);
+    assert_int_equal(talk.core->state.counters->protocol_errors, 4);
 }
 
 static void test_hello_twice_is_PROTOCOL(void **state)
@@ -261,7 +261,7 @@ static void test_dispatch_before_hello_is_PROTOCOL_whatever_is_asked(void **stat
     assert_int_equal(ask_unknown(&talk, &peer), DISPATCH_CLOSE);
     assert_error(&talk, PROTOCOL, "the first request must be Hello");
 
-    assert_int_equal(talk.core->n_protocol_errors, n_errors + 1);
+    assert_int_equal(talk.core->state.counters->protocol_errors, n_errors + 1);
     assert_int_equal(peer.role, PEER_UNKNOWN);
 }
 
@@ -399,7 +399,9 @@ static void test_allocate_of_nothing_or_more_than_the_segment_is_INVALID(void **
         assert_int_equal(ask_allocate(&talk, &alice, wrong[i], "x", 1), DISPATCH_OK);
         assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "can not be allocated");
     }
-    assert_int_equal(talk.core->n_refusals, 0);
+    assert_int_equal(talk.core->state.counters->refusals_no_room, 0);
+    assert_int_equal(talk.core->state.counters->refusals_invalid, 1);
+    assert_int_equal(talk.core->state.counters->refusals_too_large, 3);
     assert_int_equal(talk.core->direct.n_blocks, 0);
 }
 
@@ -450,7 +452,7 @@ static void test_allocate_without_room_is_NO_MEMORY_and_counted(void **state)
 
     assert_int_equal(ask_allocate(&talk, &alice, N_PAGES / 2 * PAGE_BYTES, "", 0), DISPATCH_OK);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "\"the hog\" 8.0 MiB in 1 block");
-    assert_int_equal(talk.core->n_refusals, 1);
+    assert_int_equal(talk.core->state.counters->refusals_no_room, 1);
     assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "no room for 16.0 MiB");
     (void)allocate(&alice, 44, "others go on");
@@ -485,13 +487,13 @@ static void test_release_gives_the_block_back(void **state)
 /* The same misuse of Release and of SizeOf gets the same answer. */
 static void misuse(uint64_t offset, Kmem__ErrorCode code, const char *words)
 {
-    const uint64_t n_misuses = talk.core->n_misuses;
+    const uint64_t n_misuses = talk.core->state.counters->misuses;
     const uint64_t n_blocks = talk.core->direct.n_blocks;
     assert_int_equal(ask_size_of(&talk, &alice, offset), DISPATCH_OK);
     assert_error(&talk, code, words);
     assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
     assert_error(&talk, code, words);
-    assert_int_equal(talk.core->n_misuses, n_misuses + 2);
+    assert_int_equal(talk.core->state.counters->misuses, n_misuses + 2);
     assert_int_equal(talk.core->direct.n_blocks, n_blocks);
 }
 

@@ -117,7 +117,7 @@ static void test_lease_is_answered_with_the_pages(void **state)
     assert_int_equal(talk.reply->response.leased->n_pages, 8);
     use(&alice, talk.reply->response.leased->page, 8);
     assert_int_equal(alice.client->leased_pages, 8);
-    assert_int_equal(talk.core->peak_bytes, 8 * PAGE_BYTES);
+    assert_int_equal(talk.core->state.counters->peak_bytes, 8 * PAGE_BYTES);
 }
 
 static void test_lease_that_wants_less_than_it_needs_gets_what_it_needs(void **state)
@@ -151,7 +151,7 @@ static void test_lease_without_room_is_NO_MEMORY_and_names_who_has_it(void **sta
 
     refused_lease(&alice, 1, 1, NO_MEMORY, "\"the hog\" 4.0 MiB in 1 block");
 
-    assert_int_equal(talk.core->n_refusals, 1);
+    assert_int_equal(talk.core->state.counters->leases_refused, 1);
 }
 
 static void test_lease_takes_back_what_another_leaves_unused(void **state)
@@ -211,7 +211,7 @@ static void test_allocate_waits_for_what_the_dead_had(void **state)
     assert_int_equal(ask_continue(&talk, &alice), DISPATCH_OK);
 
     assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
-    assert_int_equal(talk.core->n_refusals, 0);
+    assert_int_equal(talk.core->state.counters->refusals_no_room, 0);
     assert_int_equal(talk.core->direct.used_bytes, 200 * PAGE_BYTES);
 }
 
@@ -241,7 +241,7 @@ static void test_allocate_that_waited_for_the_dead_may_still_be_NO_MEMORY(void *
     assert_int_equal(ask_continue(&talk, &alice), DISPATCH_OK);
 
     assert_error(&talk, NO_MEMORY, "912.0 KiB");
-    assert_int_equal(talk.core->n_refusals, 1);
+    assert_int_equal(talk.core->state.counters->refusals_no_room, 1);
     (void)allocate(&alice, 56 * PAGE_BYTES);
 }
 
@@ -294,7 +294,7 @@ static void test_lease_beyond_the_quota_is_QUOTA(void **state)
     const uint32_t page = lease(&alice, 10);
     use(&alice, page, 10);
     refused_lease(&alice, 1, 1, QUOTA, "has 160.0 KiB of the 160.0 KiB");
-    assert_int_equal(talk.core->n_refusals, 2);
+    assert_int_equal(talk.core->state.counters->leases_refused, 2);
     (void)lease(&bob, 10); /* the quota is each client's */
     lease_give(alice.client->states, page, 1);
     assert_int_equal(give_back(&alice, page, 1), 1);

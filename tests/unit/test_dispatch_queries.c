@@ -226,9 +226,28 @@ static void test_allocate_without_room_is_pending_while_others_are_served(void *
 
     assert_in_range(n_steps, 4, 6);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "\"many\" 1.5 MiB in 100000 blocks");
-    assert_int_equal(talk.core->n_refusals, 1);
+    assert_int_equal(talk.core->state.counters->refusals_no_room, 1);
     assert_int_equal(talk.core->n_scans, 0);
     assert_null(alice.scan);
+}
+
+/* The library has something to give back yet, and asks once more. */
+static void test_allocate_that_may_come_again_is_refused_and_not_counted(void **state)
+{
+    (void)state;
+    allocate(N_PAGES / 2 * PAGE_BYTES, "the hog");
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Allocate body = KMEM__ALLOCATE__INIT;
+    body.num_bytes = N_PAGES / 2 * PAGE_BYTES;
+    body.may_again = true;
+    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
+    request.allocate = &body;
+
+    const struct now now = {talk.fixture.now_ms, talk.fixture.now_ms * 1000};
+    assert_int_equal(dispatch(talk.core, &alice, &request, now, talk.reply), DISPATCH_OK);
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "not known just now");
+    assert_int_equal(talk.core->state.counters->refusals_no_room, 0);
 }
 
 static void test_allocate_without_room_nor_memory_is_NO_MEMORY(void **state)
@@ -279,7 +298,7 @@ static void test_allocate_without_memory_for_its_reason_is_allocated(void **stat
 
     assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
     assert_string_equal(ledger_now()->rows[0]->key, OTHER_REASONS);
-    assert_int_equal(talk.core->reasons.n_overflows, 1);
+    assert_int_equal(talk.core->state.counters->other_reasons, 1);
 }
 
 static void test_blocks_is_read_page_by_page_each_once(void **state)
@@ -322,13 +341,13 @@ static void test_queries_from_beyond_the_end_are_empty(void **state)
 static void test_requests_are_counted(void **state)
 {
     (void)state;
-    const uint64_t n_requests = talk.core->n_requests;
+    const uint64_t n_requests = talk.core->state.counters->requests;
 
     assert_int_equal(ask_usage(&talk, &observer), DISPATCH_OK);
     assert_int_equal(ask_nonsense(&talk, &observer), DISPATCH_CLOSE);
 
-    assert_int_equal(talk.core->n_requests, n_requests + 2);
-    assert_int_equal(talk.core->n_protocol_errors, 1);
+    assert_int_equal(talk.core->state.counters->requests, n_requests + 2);
+    assert_int_equal(talk.core->state.counters->protocol_errors, 1);
 }
 
 #define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
@@ -346,6 +365,7 @@ int main(void)
         TALK_TEST(test_ledger_asked_by_more_than_can_be_kept_drops_the_oldest),
         TALK_TEST(test_ledger_asked_by_more_than_can_be_made_is_BUSY),
         TALK_TEST(test_allocate_without_room_is_pending_while_others_are_served),
+        TALK_TEST(test_allocate_that_may_come_again_is_refused_and_not_counted),
         TALK_TEST(test_allocate_without_room_nor_memory_is_NO_MEMORY),
         TALK_TEST(test_ledger_without_memory_is_BUSY_and_the_next_is_answered),
         TALK_TEST(test_allocate_without_memory_for_its_reason_is_allocated),

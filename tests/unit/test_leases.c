@@ -137,10 +137,9 @@ static void test_leases_grant_tells_table_ledger_and_accounts(void **state)
     assert_int_equal(count(alice, LEASE_NONE), N_PAGES - 5);
     assert_int_equal(alice->leased_pages, 5);
     assert_int_equal(client_charged_bytes(alice), 5 * PAGE_BYTES);
-    assert_int_equal(alice->peak_bytes, 5 * PAGE_BYTES);
+    assert_int_equal(alice->stored->peak_bytes, 5 * PAGE_BYTES);
     assert_int_equal(leases->n_pages, 5);
-    assert_int_equal(leases->peak_pages, 5);
-    assert_int_equal(leases->n_grants, 1);
+    assert_int_equal(leases->pages->state->counters->leases, 1);
     assert_int_equal(leases_n_unused(leases), 5);
 }
 
@@ -209,7 +208,7 @@ static void test_leases_grant_takes_back_what_others_leave_unused(void **state)
 
     assert_int_equal(alice->leased_pages, 0);
     assert_int_equal(count(alice, LEASE_NONE), N_PAGES);
-    assert_int_equal(leases->n_revoked_pages, 256);
+    assert_int_equal(leases->pages->state->counters->revoked_pages, 256);
 }
 
 /* What more it wants is not worth taking pages from others: only what it needs is. */
@@ -232,7 +231,7 @@ static void test_leases_grant_without_room_is_FULL_and_changes_nothing(void **st
 
     assert_int_equal(bob->leased_pages, 0);
     assert_int_equal(count(bob, LEASE_NONE), N_PAGES);
-    assert_int_equal(leases->n_grants, 1);
+    assert_int_equal(leases->pages->state->counters->leases, 1);
     assert_int_equal(grant(bob, 56, 57), 56);
 }
 
@@ -331,7 +330,7 @@ static void test_leases_make_room_begins_with_who_leaves_the_most(void **state)
 
     assert_int_equal(leases_make_room(leases, 190), 0);
     assert_int_equal(alice->leased_pages, 0);
-    assert_int_equal(leases->n_revoked_pages, 190);
+    assert_int_equal(leases->pages->state->counters->revoked_pages, 190);
 }
 
 static void test_leases_make_room_takes_from_one_who_has_little_in_use(void **state)
@@ -427,7 +426,7 @@ static void test_leases_make_room_of_many_clients_takes_few_walks(void **state)
     assert_int_equal(leases_make_room(leases, 2), LEASES_E_FULL);
 
     assert_true(n_looks < 50 * (uint64_t)MANY_PAGES);
-    assert_int_equal(leases->n_revoked_pages, (MANY_PAGES - 1) / 2);
+    assert_int_equal(leases->pages->state->counters->revoked_pages, (MANY_PAGES - 1) / 2);
     assert_int_equal(leases_n_unused(leases), 0);
     assert_int_equal(core_check(core), 0);
     fixture_fini(&fixture);

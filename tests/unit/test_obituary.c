@@ -59,6 +59,7 @@ static void test_obituaries_write_tells_what_was_not_released(void **state)
     assert_int_equal(last->n_blocks, 3);
     assert_int_equal(last->num_bytes, 3044);
     assert_int_equal(last->peak_bytes, 8044);
+    assert_int_equal(last->peak_used_bytes, 8044);
     assert_int_equal(last->n_reasons, 2);
     assert_int_equal(last->n_rows, 2);
     assert_string_equal(last->rows[0].reason, "video/frame");

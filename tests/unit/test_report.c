@@ -119,6 +119,7 @@ static void test_reply_row_bytes_suffice_for_every_row_of_largest_numbers(void *
     Kmem__Client who = KMEM__CLIENT__INIT;
     who.slot = who.pid = who.uid = who.gid = UINT32_MAX;
     who.n_blocks = who.num_bytes = who.peak_bytes = who.age_ms = UINT64_MAX;
+    who.leased_bytes = who.unused_bytes = who.peak_used_bytes = UINT64_MAX;
     who.command = text_15;
     who.connected = true;
 
@@ -141,7 +142,7 @@ static void test_reply_row_bytes_suffice_for_an_obituary_of_largest_numbers(void
     row.left = true;
     row.lived_ms = row.ended_ms_ago = (uint64_t)UINT32_MAX * TICK_MS;
     row.n_blocks = SEGMENT_MAX_BYTES / BLOCK_ALIGN_BYTES;
-    row.num_bytes = row.peak_bytes = SEGMENT_MAX_BYTES;
+    row.num_bytes = row.peak_bytes = row.peak_used_bytes = SEGMENT_MAX_BYTES;
     row.n_reasons = REASONS_MAX;
     row.rows = rows;
 

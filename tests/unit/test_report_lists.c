@@ -128,7 +128,7 @@ static void test_report_clients_of_longest_rows_pages_through_each_once(void **s
     (void)state;
     for (uint32_t i = 0; i < CLIENTS; i++) {
         struct client *client = join_with_longest_command(UINT32_MAX - i);
-        client->peak_bytes = UINT64_MAX;
+        client->stored->peak_bytes = UINT64_MAX;
     }
     fixture.now_ms = UINT64_MAX;
     uint32_t n_pages;

@@ -201,7 +201,7 @@ static void test_session_refuses_a_frame_that_is_too_long_before_it_has_come(voi
 
     assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_PROTOCOL, "not a request");
     assert_null(hear(fd));
-    assert_int_equal(core->n_protocol_errors, 1);
+    assert_int_equal(core->state.counters->protocol_errors, 1);
     connection_close(fd);
 }
 
@@ -269,7 +269,7 @@ static void test_session_whose_peer_vanishes_in_the_middle_of_a_frame_is_closed(
     connection_close(fd);
 
     assert_int_equal(session_server.n_sessions, 0);
-    assert_int_equal(core->n_protocol_errors, 0);
+    assert_int_equal(core->state.counters->protocol_errors, 0);
 }
 
 static void test_session_that_is_half_closed_is_closed(void **state)

@@ -174,7 +174,7 @@ static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(vo
     }
     const char *log = capture_end();
 
-    assert_int_equal(core->n_requests, 0);
+    assert_int_equal(core->state.counters->requests, 0);
     for (; *log; log++) {
         n_lines += *log == '\n';
     }
