@@ -302,6 +302,9 @@ static int clients_page(const Kmem__ClientsReport *report, kmem_client_fn each, 
             .num_bytes = said->num_bytes,
             .peak_bytes = said->peak_bytes,
             .age_ms = said->age_ms,
+            .leased_bytes = said->leased_bytes,
+            .unused_bytes = said->unused_bytes,
+            .peak_used_bytes = said->peak_used_bytes,
         };
         r = each(&client, user);
     }
@@ -368,6 +371,7 @@ KMEM_MUST_USE static int obituary_row(struct kmem_query *query, const Kmem__Obit
         .n_reasons = said->n_reasons,
         .n_rows = said->n_rows,
         .rows = rows,
+        .peak_used_bytes = said->peak_used_bytes,
     };
     return each(&obituary, user);
 }

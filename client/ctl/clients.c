@@ -5,12 +5,16 @@
 #include "client/ctl/listing.h"
 
 static const struct table_column columns[] = {
-    {"PID", TABLE_RIGHT, false},  {"UID", TABLE_RIGHT, false},    {"GID", TABLE_RIGHT, false},
-    {"AGE", TABLE_RIGHT, false},  {"BLOCKS", TABLE_RIGHT, false}, {"BYTES", TABLE_RIGHT, false},
-    {"PEAK", TABLE_RIGHT, false}, {"STATE", TABLE_LEFT, false},   {"COMMAND", TABLE_LEFT, true},
+    {"PID", TABLE_RIGHT, false},       {"UID", TABLE_RIGHT, false},
+    {"GID", TABLE_RIGHT, false},       {"AGE", TABLE_RIGHT, false},
+    {"BLOCKS", TABLE_RIGHT, false},    {"BYTES", TABLE_RIGHT, false},
+    {"LEASED", TABLE_RIGHT, false},    {"UNUSED", TABLE_RIGHT, false},
+    {"PEAK USED", TABLE_RIGHT, false}, {"PEAK HELD", TABLE_RIGHT, false},
+    {"STATE", TABLE_LEFT, false},      {"COMMAND", TABLE_LEFT, true},
 };
 
-static const struct listing_shape shape = {"clients", "no clients", columns, 9};
+static const struct listing_shape shape = {"clients", "no clients", columns,
+                                           sizeof(columns) / sizeof(columns[0])};
 
 static int add_row(const struct kmem_client *client, void *user)
 {
@@ -22,13 +26,17 @@ static int add_row(const struct kmem_client *client, void *user)
     struct label age = format_age(client->age_ms);
     struct label blocks = format_count(client->n_blocks);
     struct label bytes = format_bytes(client->num_bytes, exactly);
-    struct label peak = format_bytes(client->peak_bytes, exactly);
+    struct label leased = format_bytes(client->leased_bytes, exactly);
+    struct label unused = format_bytes(client->unused_bytes, exactly);
+    struct label peak_used = format_bytes(client->peak_used_bytes, exactly);
+    struct label peak_held = format_bytes(client->peak_bytes, exactly);
     const char *state = client->connected ? "connected" : "cut off";
     struct escaped command = format_escaped(client->command);
 
     return table_add(listing->table,
                      (const char *[]){pid.text, uid.text, gid.text, age.text, blocks.text,
-                                      bytes.text, peak.text, state, command.text});
+                                      bytes.text, leased.text, unused.text, peak_used.text,
+                                      peak_held.text, state, command.text});
 }
 
 static int add_json(const struct kmem_client *client, void *user)
@@ -45,6 +53,9 @@ static int add_json(const struct kmem_client *client, void *user)
     json_row_bool(&row, "connected", client->connected);
     json_row_number(&row, "n_blocks", client->n_blocks);
     json_row_number(&row, "num_bytes", client->num_bytes);
+    json_row_number(&row, "leased_bytes", client->leased_bytes);
+    json_row_number(&row, "unused_bytes", client->unused_bytes);
+    json_row_number(&row, "peak_used_bytes", client->peak_used_bytes);
     json_row_number(&row, "peak_bytes", client->peak_bytes);
     json_row_number(&row, "age_ms", client->age_ms);
     int r = json_list_add(&listing->json, &row);

@@ -137,22 +137,36 @@ static void write_end(const struct epilogue *epilogue, struct box *box)
     }
 }
 
-/* Nobody counts the blocks that a program carves from leases: that would cost it time. */
 static void write_counts(const struct epilogue *epilogue, struct box *box)
 {
     const struct figures *figures = &epilogue->figures;
     uint64_t allocations = figures_get(figures, "allocations");
-    uint64_t leases = figures_get(figures, "leases");
+    uint64_t releases = figures_get(figures, "releases") - epilogue->unreleased_blocks;
 
-    if (leases > 0) {
-        box_add(box, STYLE_PLAIN, "blocks       %s carved by the daemon, the others from %s %s",
-                format_count(allocations).text, format_count(leases).text,
-                plural(leases, "lease", "leases"));
-    } else {
-        uint64_t releases = figures_get(figures, "releases") - epilogue->unreleased_blocks;
+    box_add(box, STYLE_PLAIN, "blocks       %s allocated, %s released",
+            format_count(allocations).text, format_count(releases).text);
+}
 
-        box_add(box, STYLE_PLAIN, "blocks       %s allocated, %s released",
-                format_count(allocations).text, format_count(releases).text);
+/* What was refused, one line for each cause. */
+static void write_refusals(const struct epilogue *epilogue, struct box *box)
+{
+    static const struct cause {
+        const char *figure;
+        const char *words;
+    } causes[] = {
+        {"refusals_no_room", "the segment was full (--size)"},
+        {"refusals_quota", "over the quota of one client"},
+        {"refusals_too_large", "larger than the segment (--size)"},
+        {"refusals_invalid", "no size that a block can have, or no text as a reason"},
+    };
+
+    for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
+        uint64_t n_refused = figures_get(&epilogue->figures, causes[i].figure);
+
+        if (n_refused > 0) {
+            box_add(box, STYLE_WARN, "refused      %s %s: %s", format_count(n_refused).text,
+                    plural(n_refused, "allocation", "allocations"), causes[i].words);
+        }
     }
 }
 
@@ -160,15 +174,15 @@ static void write_figures(const struct epilogue *epilogue, struct box *box)
 {
     const struct figures *figures = &epilogue->figures;
     uint64_t segment = figures_get(figures, "segment_bytes");
-    uint64_t peak = figures_get(figures, "peak_bytes");
+    uint64_t used = figures_get(figures, "peak_used_bytes");
+    uint64_t held = figures_get(figures, "peak_bytes");
 
-    box_add(box, STYLE_PLAIN, "peak         %s of %s (%s)", format_bytes(peak, false).text,
-            format_bytes(segment, false).text, format_share(peak, segment).text);
+    box_add(box, STYLE_PLAIN, "peak used    %s of %s (%s)", format_bytes(used, false).text,
+            format_bytes(segment, false).text, format_share(used, segment).text);
+    box_add(box, STYLE_PLAIN, "peak held    %s, unused pages of leases included",
+            format_bytes(held, false).text);
     write_counts(epilogue, box);
-    if (figures_get(figures, "refusals") > 0) {
-        box_add(box, STYLE_WARN, "refused      %s allocations: the segment was full (--size)",
-                format_count(figures_get(figures, "refusals")).text);
-    }
+    write_refusals(epilogue, box);
 }
 
 static void write_unreleased(const struct epilogue *epilogue, struct box *box)

@@ -12,7 +12,8 @@ enum column {
     UID,
     COMMAND,
     END,
-    PEAK,
+    PEAK_USED,
+    PEAK_HELD,
     UNRELEASED,
     BLOCKS,
     REASON,
@@ -27,7 +28,8 @@ static const struct table_column columns[N_COLUMNS] = {
     [UID] = {"UID", TABLE_RIGHT, false},
     [COMMAND] = {"COMMAND", TABLE_LEFT, false},
     [END] = {"END", TABLE_LEFT, false},
-    [PEAK] = {"PEAK", TABLE_RIGHT, false},
+    [PEAK_USED] = {"PEAK USED", TABLE_RIGHT, false},
+    [PEAK_HELD] = {"PEAK HELD", TABLE_RIGHT, false},
     [UNRELEASED] = {"UNRELEASED", TABLE_RIGHT, false},
     [BLOCKS] = {"BLOCKS", TABLE_RIGHT, false},
     [REASON] = {"REASON", TABLE_LEFT, true},
@@ -81,7 +83,8 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
     struct label pid = format_id(obituary->pid);
     struct label uid = format_id(obituary->uid);
     struct escaped command = format_escaped(obituary->command);
-    struct label peak = format_bytes(obituary->peak_bytes, exactly);
+    struct label peak_used = format_bytes(obituary->peak_used_bytes, exactly);
+    struct label peak_held = format_bytes(obituary->peak_bytes, exactly);
     struct label bytes = format_bytes(obituary->num_bytes, exactly);
     struct label blocks = format_count(obituary->n_blocks);
     const char *cells[N_COLUMNS] = {
@@ -92,7 +95,8 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
         [UID] = uid.text,
         [COMMAND] = command.text,
         [END] = obituary->left ? "left" : "died",
-        [PEAK] = peak.text,
+        [PEAK_USED] = peak_used.text,
+        [PEAK_HELD] = peak_held.text,
         [UNRELEASED] = bytes.text,
         [BLOCKS] = blocks.text,
     };
@@ -130,6 +134,7 @@ static int add_json(const struct kmem_obituary *obituary, void *user)
     json_row_number(&row, "ended_ms_ago", obituary->ended_ms_ago);
     json_row_number(&row, "n_blocks", obituary->n_blocks);
     json_row_number(&row, "num_bytes", obituary->num_bytes);
+    json_row_number(&row, "peak_used_bytes", obituary->peak_used_bytes);
     json_row_number(&row, "peak_bytes", obituary->peak_bytes);
     json_row_number(&row, "n_reasons", obituary->n_reasons);
     json_row_list(&row, "reasons");

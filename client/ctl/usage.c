@@ -119,6 +119,9 @@ static struct label figure_label(const struct figures *figures, const char *name
     uint64_t value = figures_get(figures, name);
     size_t n_bytes = strlen(name);
 
+    if (!figures_has(figures, name)) {
+        return (struct label){.text = "-"}; /* an older daemon does not know it */
+    }
     if (n_bytes > 6 && strcmp(name + n_bytes - 6, "_bytes") == 0) {
         return format_bytes(value, options->exact_bytes);
     }
@@ -132,10 +135,13 @@ static const struct pair {
     const char *word;
     const char *figure;
 } grid[][PAIRS_A_ROW] = {
-    {{"  blocks", "blocks"}, {"  peak", "peak_bytes"}, {"  largest hole", "largest_hole_bytes"}},
+    {{"  blocks", "blocks"}, {"  peak used", "peak_used_bytes"}, {"  peak held", "peak_bytes"}},
     {{"  reasons", "reasons"}, {"  allocations", "allocations"}, {"  releases", "releases"}},
     {{"  clients", "clients"}, {"  seen", "clients_seen"}, {"  ended", "clients_ended"}},
-    {{"  refusals", "refusals"}, {"  requests", "requests"}, {"  misuses", "misuses"}},
+    {{"  requests", "requests"}, {"  leased", "leased_bytes"}, {"  unused", "unused_bytes"}},
+    {{"  refusals", "refusals"},
+     {"  misuses", "misuses"},
+     {"  largest hole", "largest_hole_bytes"}},
 };
 
 #define N_PAIRS (sizeof(grid) / sizeof(grid[0][0]))

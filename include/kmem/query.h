@@ -81,7 +81,7 @@ struct kmem_daemon {
 /** One figure of kmem_query_usage(). Members are added at the end. */
 struct kmem_statistic {
     const char *name; /* "used_bytes"; lower case, never renamed */
-    const char *kind; /* "gauge" goes up and down, "counter" only grows, while a server lives */
+    const char *kind; /* "gauge" goes up and down, "counter" only grows, while the segment lives */
     const char *unit; /* "bytes", "count" or "milliseconds" */
     const char *text; /* one line that explains it */
     uint64_t value;
@@ -95,7 +95,12 @@ typedef int (*kmem_statistic_fn)(const struct kmem_daemon *daemon,
  *
  * A daemon newer than this library may have figures that this text does not know. Always there:
  * segment_bytes = used_bytes + free_bytes + overhead_bytes, where used_bytes is what clients asked
- * for, and overhead_bytes what rounding, half-empty slabs and the segment's header cost.
+ * for, and overhead_bytes what rounding, half-empty slabs and the segment's header cost. And, when
+ * nothing moves, allocations = releases + blocks.
+ *
+ * What a client carves from its leases only the client can count: each writes what it has counted
+ * into its own ledger, where a broken or hostile one may write anything. direct_allocations and
+ * direct_releases are the daemon's own.
  */
 KMEM_API KMEM_MUST_USE int kmem_query_usage(struct kmem_query *query, kmem_statistic_fn each,
                                             void *user);
@@ -148,9 +153,13 @@ struct kmem_client {
     const char *command;
     int connected; /* 0: its connection is gone, the process lives and keeps its blocks */
     uint64_t n_blocks;
-    uint64_t num_bytes;  /* as asked for */
-    uint64_t peak_bytes; /* the most it ever held at once */
-    uint64_t age_ms;     /* since it connected */
+    uint64_t num_bytes;       /* as asked for */
+    uint64_t peak_bytes;      /* the most that was charged to it at once: the direct blocks and the
+                            leases, whatever of those was in use; what a quota is compared with */
+    uint64_t age_ms;          /* since it joined the segment */
+    uint64_t leased_bytes;    /* pages that it carves up itself */
+    uint64_t unused_bytes;    /* of those, what is in no use: taken back when another needs it */
+    uint64_t peak_used_bytes; /* the most that num_bytes was seen to be; 0 from an older daemon */
 };
 
 typedef int (*kmem_client_fn)(const struct kmem_client *client, void *user);
@@ -170,10 +179,11 @@ struct kmem_obituary {
     uint64_t ended_ms_ago;
     uint64_t n_blocks; /* what it never released, and the daemon took back */
     uint64_t num_bytes;
-    uint64_t peak_bytes;
-    uint64_t n_reasons; /* how many reasons those blocks had */
-    size_t n_rows;      /* how many of them, the largest, follow */
+    uint64_t peak_bytes; /* as in struct kmem_client */
+    uint64_t n_reasons;  /* how many reasons those blocks had */
+    size_t n_rows;       /* how many of them, the largest, follow */
     const struct kmem_ledger_row *rows;
+    uint64_t peak_used_bytes; /* as in struct kmem_client */
 };
 
 typedef int (*kmem_obituary_fn)(const struct kmem_obituary *obituary, void *user);

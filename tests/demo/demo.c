@@ -182,7 +182,7 @@ static void act_murder(struct story *story)
                  (int)story->victim);
     kmem_query_format_bytes(story->farewell.num_bytes, bytes, sizeof(bytes));
     screen_event(&story->screen, false,
-                 "obituary: %" PRIu64 " blocks, %s back within %.1f ms; most of it: %s",
+                 "obituary: %" PRIu64 " blocks, %s taken back within %.1f ms; most of it: %s",
                  story->farewell.n_blocks, bytes, (double)story->farewell.took_us / 1000,
                  story->farewell.reason);
     begin_act(story, ACT_MOURNING);
@@ -296,14 +296,16 @@ static void judge_daemon(struct story *story, struct verdict *verdict, int recon
     struct snapshot now;
 
     snapshot_take(story->query, &now);
-    verdict_say(
-        verdict, story->mourned && story->n_victim_blocks == 0 && count_deaths(story->query) == 1,
-        "kmemd: one process died; its %" PRIu64 " blocks came back", story->farewell.n_blocks);
+    verdict_say(verdict,
+                story->mourned && story->n_victim_blocks == 0 && count_deaths(story->query) == 1,
+                "kmemd: one process died; the %" PRIu64 " blocks that it held were taken back",
+                story->farewell.n_blocks);
     verdict_say(verdict,
                 now.used_bytes == 0 && now.n_blocks == 0 && now.n_clients == 0 &&
                     now.free_bytes + now.overhead_bytes == now.segment_bytes &&
                     now.n_allocations == now.n_releases,
-                "kmemd: the segment is empty; of %" PRIu64 " blocks, %" PRIu64 " came back",
+                "kmemd: the segment is empty; %" PRIu64
+                " blocks were given out in all, and %" PRIu64 " were released or taken back",
                 now.n_allocations, now.n_releases);
     verdict_say(verdict, reconciled == 0, "kmemd: kmemctl reconcile finds that all figures add up");
 }

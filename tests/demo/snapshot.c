@@ -15,7 +15,7 @@ static const struct {
     {"used_bytes", offsetof(struct snapshot, used_bytes)},
     {"free_bytes", offsetof(struct snapshot, free_bytes)},
     {"overhead_bytes", offsetof(struct snapshot, overhead_bytes)},
-    {"peak_bytes", offsetof(struct snapshot, peak_bytes)},
+    {"peak_used_bytes", offsetof(struct snapshot, peak_bytes)},
     {"blocks", offsetof(struct snapshot, n_blocks)},
     {"clients", offsetof(struct snapshot, n_clients)},
     {"allocations", offsetof(struct snapshot, n_allocations)},

@@ -101,7 +101,7 @@ static void test_ctl_usage_shows_what_is_live(void)
     expect_text(end->err, "");
     expect_match(end->out, "^segment \"test\"  16\\.0 MiB  \\(kmemd [0-9.]+, pid [0-9]+, up ");
     expect_match(end->out, "^  # used 1\\.0 MiB \\(6\\.[0-9] %\\)  \\+ overhead ");
-    expect_match(end->out, "^  blocks +4 +peak +1\\.0 MiB +largest hole ");
+    expect_match(end->out, "^  blocks +4 +peak used +1\\.0 MiB +peak held +1\\.0 MiB$");
     expect_match(end->out, "^  clients +1 +seen +1 +ended +0$");
     end_holder(&client);
     expect_balanced();
@@ -195,8 +195,9 @@ static void test_ctl_clients_shows_who_holds_what(void)
     expect_text(ctl("clients")->out, "no clients\n");
     struct client client = start_holder(video);
     (void)snprintf(pattern, sizeof(pattern),
-                   "^ *%d +%u +%u +[0-9.]+ m?s +4  1\\.0 MiB  1\\.0 MiB  connected  ", client.pid,
-                   getuid(), getgid());
+                   "^ *%d +%u +%u +[0-9.]+ m?s +4  1\\.0 MiB +0 B +0 B +1\\.0 MiB +1\\.0 MiB  "
+                   "connected  ",
+                   client.pid, getuid(), getgid());
     expect_match(ctl("clients")->out, pattern);
     end_holder(&client);
     expect_balanced();
@@ -216,7 +217,8 @@ static void test_ctl_obituaries_tell_what_was_not_released(void)
     const struct ctl_end *const end = ctl("obituaries", "--bytes");
 
     (void)snprintf(pattern, sizeof(pattern),
-                   "^ *1 .* %d +%u +[a-z_]+ +died +1,052,817 +1,052,817 +4$", pid, getuid());
+                   "^ *1 .* %d +%u +[a-z_]+ +died +1,052,817 +1,052,817 +1,052,817 +4$", pid,
+                   getuid());
     expect_match(end->out, pattern);
     expect_match(end->out, "^ +1,048,576 +1  video/capture$");
     expect_match(end->out, "^ +44 +1  video/index$");

@@ -37,7 +37,7 @@ static void test_run_reports_what_was_never_released(void)
     expect_text(end->out, "");
     expect_match(end->err, "^kmem: program      .*/ctl_worker, exit status 0$");
     expect_match(end->err, "^kmem: clients      1$");
-    expect_match(end->err, "^kmem: peak         1\\.1 KiB of 16\\.0 MiB \\(0\\.0 %\\)$");
+    expect_match(end->err, "^kmem: peak used    1\\.1 KiB of 16\\.0 MiB \\(0\\.0 %\\)$");
     expect_match(end->err, "^kmem: blocks       4 allocated, 1 released$");
     expect_match(end->err, "^kmem: unreleased   152 B in 3 blocks$");
     expect_match(end->err, "^kmem:        108 B        2  parser/tree$");
@@ -50,7 +50,7 @@ static void test_run_of_a_tidy_program_reports_nothing_unreleased(void)
     const struct ctl_end *const end = ctl("run", PROGRAM, "allocate", "44", "x", "release", "end");
 
     expect_equal(end->exit_status, 0);
-    expect_match(end->err, "^kmem: peak         44 B of 1\\.0 GiB ");
+    expect_match(end->err, "^kmem: peak used    44 B of 1\\.0 GiB ");
     expect_match(end->err, "^kmem: unreleased   nothing$");
 }
 
@@ -93,7 +93,7 @@ static void test_run_says_that_the_segment_was_full(void)
         ctl("run", "--size", "1MiB", PROGRAM, "allocate", "900000", "a", "allocate", "900000", "b");
 
     expect_equal(end->exit_status, 128 + SIGABRT);
-    expect_match(end->err, "^kmem: refused      1 allocations: the segment was full");
+    expect_match(end->err, "^kmem: refused      1 allocation: the segment was full");
     expect_match(end->err, "^kmem: program      .*, killed by signal 6 \\(SIGABRT\\)$");
 }
 

@@ -16,15 +16,22 @@ static const struct kmem_statistic statistics[] = {
     {"free_bytes", BYTES, "pages that nobody has", 53 * MIB},
     {"overhead_bytes", BYTES, "rounding, and the segment's first page", 11 * MIB - USED},
     {"largest_hole_bytes", BYTES, "the largest block that there is room for", 40 * MIB},
-    {"peak_bytes", BYTES, "the most that used_bytes ever was", 12 * MIB},
+    {"leased_bytes", BYTES, "pages that clients carve up themselves", 12 * MIB},
+    {"unused_bytes", BYTES, "of free_bytes, what is leased", 2 * MIB},
+    {"peak_bytes", BYTES, "the most that direct blocks and leases ever were", 16 * MIB},
+    {"peak_used_bytes", BYTES, "the most that used_bytes was seen to be", 12 * MIB},
     {"blocks", GAUGE, "live blocks", 5},
     {"clients", GAUGE, "processes that are in the segment", 2},
     {"reasons", GAUGE, "distinct reasons of live blocks", 4},
     {"allocations", COUNTER, "blocks given out", 12345},
     {"releases", COUNTER, "blocks given back", 12340},
-    {"refusals", COUNTER, "allocations refused because there was no room", 1},
+    {"refusals", COUNTER, "allocations refused, for whatever cause", 4},
+    {"refusals_no_room", COUNTER, "allocations refused because there was no room", 1},
+    {"refusals_quota", COUNTER, "over the quota", 0},
+    {"refusals_too_large", COUNTER, "larger than the segment", 3},
+    {"refusals_invalid", COUNTER, "no size, or no text", 0},
     {"misuses", COUNTER, "wrong releases", 0},
-    {"requests", COUNTER, "requests answered", 25000},
+    {"requests", COUNTER, "requests received", 25000},
     {"clients_seen", COUNTER, "processes that have joined", 4},
     {"clients_ended", COUNTER, "processes that have ended or left", 2},
     {"uptime_ms", "gauge", "milliseconds", "since the segment was made", 3723000},
@@ -63,8 +70,9 @@ static const struct kmem_block blocks[] = {
 };
 
 static const struct kmem_client clients[] = {
-    {0, 4242, 1000, 100, "capture", 1, 3, 10 * MIB + 1536, 12 * MIB, 70000},
-    {3, 4243, 0, 0, "index\n", 0, 2, 44, 101, 600},
+    {0, 4242, 1000, 100, "capture", 1, 3, 10 * MIB + 1536, 16 * MIB, 70000, 12 * MIB, 2 * MIB,
+     12 * MIB},
+    {3, 4243, 0, 0, "index\n", 0, 2, 44, 101, 600, 0, 0, 101},
 };
 
 static const struct kmem_ledger_row left_behind[] = {
@@ -73,8 +81,9 @@ static const struct kmem_ledger_row left_behind[] = {
 };
 
 static const struct kmem_obituary obituaries[] = {
-    {1, 4240, 1000, "capture", 1, 4200, 90000, 0, 0, 5 * MIB, 0, 0, NULL},
-    {2, 4241, 0, "index\n", 0, 61000, 800, 5, 3 * MIB + 101, 4 * MIB, 3, 2, left_behind},
+    {1, 4240, 1000, "capture", 1, 4200, 90000, 0, 0, 5 * MIB, 0, 0, NULL, 4 * MIB},
+    {2, 4241, 0, "index\n", 0, 61000, 800, 5, 3 * MIB + 101, 4 * MIB, 3, 2, left_behind,
+     3 * MIB + 101},
 };
 
 struct kmem_query fake_segment(void)

@@ -70,9 +70,11 @@ static void test_epilogue_names_what_was_not_released(void **state)
     assert_epilogue(everybody_has_ended(), EXITED(3),
                     "kmem: program      ./demo, exit status 3\n"
                     "kmem: clients      4\n"
-                    "kmem: peak         12.0 MiB of 64.0 MiB (18.8 %)\n"
+                    "kmem: peak used    12.0 MiB of 64.0 MiB (18.8 %)\n"
+                    "kmem: peak held    16.0 MiB, unused pages of leases included\n"
                     "kmem: blocks       12,345 allocated, 12,335 released\n"
-                    "kmem: refused      1 allocations: the segment was full (--size)\n"
+                    "kmem: refused      1 allocation: the segment was full (--size)\n"
+                    "kmem: refused      3 allocations: larger than the segment (--size)\n"
                     "kmem: unreleased   3.0 MiB in 5 blocks\n"
                     "kmem:      3.0 MiB        2  video/capture\n"
                     "kmem:         61 B        2  <other reasons>\n"
