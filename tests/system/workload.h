@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * workload.h - processes whose doings are known to a block: what test_figures.c compares with
+ *
+ * Each is a function for client_start(). It says a number when a part is done, and goes on when it
+ * is told one.
+ */
+#ifndef TESTS_SYSTEM_WORKLOAD_H
+#define TESTS_SYSTEM_WORKLOAD_H
+
+#include <stdint.h>
+
+#include "client/hot.h"
+#include "proto/limits.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define SEGMENT_BYTES (16 * MIB)
+#define QUOTA_BYTES (8 * MIB)
+
+#define KEPT_BLOCKS 1000
+#define KEPT_BYTES 100
+#define PAIRS 100000
+#define PAIR_BYTES 64
+#define LARGE_BYTES (5 * PAGE_BYTES + 1)
+#define LARGE_BLOCKS 6 /* four are direct */
+
+/* What workload_work() has done when it says 1. */
+#define WORKED_ALLOCATIONS (KEPT_BLOCKS + PAIRS + LARGE_BLOCKS)
+#define WORKED_RELEASES PAIRS
+#define WORKED_BLOCKS (KEPT_BLOCKS + LARGE_BLOCKS)
+#define WORKED_BYTES ((uint64_t)KEPT_BLOCKS * KEPT_BYTES + LARGE_BLOCKS * LARGE_BYTES)
+/* Of those blocks: the first one of all, with which the process joins, counts for no class. */
+#define KEPT_DIRECT (1 + HOT_AFTER)
+#define WORKED_DIRECT (KEPT_DIRECT + HOT_AFTER_LARGE)
+#define WORKED_DIRECT_BYTES ((uint64_t)KEPT_DIRECT * KEPT_BYTES + HOT_AFTER_LARGE * LARGE_BYTES)
+
+/* And when it says 2: it has also released two of the blocks that it kept. */
+#define MISUSES_SEEN_BY_LIBRARY 4
+#define MISUSES_SEEN_BY_SERVER 2
+
+/* When it says 3 it has been refused what there was no room for. */
+void workload_work(const void *argument);
+
+#define BIG_BYTES (7 * MIB - 100)
+#define SPARE_PAGES 4
+
+/** workload_hold_big() - without the library: one direct block, a refused lease, unused pages */
+void workload_hold_big(const void *argument);
+
+#define PASSING_BLOCKS 2000
+#define PASSING_BYTES 400
+
+/** workload_pass_through() - takes and releases, says 1, and leaves */
+void workload_pass_through(const void *argument);
+
+/** workload_speak_nonsense() - sends what is no request */
+void workload_speak_nonsense(const void *argument);
+
+/** workload_fill_hole() - says how large a direct block it could have: *of_bytes, or 0 */
+void workload_fill_hole(const void *of_bytes);
+
+#endif
