@@ -215,6 +215,12 @@ static uint32_t reap_walk(struct core *core, uint32_t from_page, uint32_t budget
     return page < n_pages ? page : 0;
 }
 
+static void core_note_used_by(struct core *core, struct client *client)
+{
+    client_note_used(client, counted_peak_bytes(client));
+    state_raise(&core->state.counters->peak_used_bytes, client->stored->peak_used_bytes);
+}
+
 /* Writes the obituaries of all ended clients that hold nothing any more. */
 static void reap_bury(struct core *core, core_obituary_fn written, void *user)
 {
@@ -223,7 +229,7 @@ static void reap_bury(struct core *core, core_obituary_fn written, void *user)
         if (client->client_state == CLIENT_ENDED && client->n_blocks == 0 &&
             client->leased_pages == 0) {
             const uint32_t slot = client->slot;
-            core_note_used(core); /* the last that it counted */
+            core_note_used_by(core, client); /* the last that it counted */
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
             clients_remove(&core->clients, client);
@@ -293,12 +299,10 @@ void core_note_used(struct core *core)
     struct state_counters *counters = core->state.counters;
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
-        const struct counted counted = counted_read(client);
+        const uint64_t live_bytes = counted_live_bytes(client);
         /* Who does without the library counts nothing, and has direct blocks only. */
-        used_bytes +=
-            counted.live_bytes > client->num_bytes ? counted.live_bytes : client->num_bytes;
-        client_note_used(client, counted.peak_bytes);
-        state_raise(&counters->peak_used_bytes, client->stored->peak_used_bytes);
+        used_bytes += live_bytes > client->num_bytes ? live_bytes : client->num_bytes;
+        core_note_used_by(core, client);
     }
     state_raise(&counters->peak_used_bytes, used_bytes);
 }

@@ -32,7 +32,6 @@ static uint64_t releases_read(const struct ledger_counts *counts)
     return n_releases;
 }
 
-/* What is live was given to the client, and charged to it. */
 struct counted counted_read(const struct client *client)
 {
     const struct ledger_counts *counts = client->counts;
@@ -44,9 +43,20 @@ struct counted counted_read(const struct client *client)
         .n_misuses = count_read(&counts->n_misuses),
         .n_too_large = count_read(&counts->n_too_large),
         .n_invalid = count_read(&counts->n_invalid),
-        .live_bytes = at_most(count_read(&counts->live_bytes), client_charged_bytes(client)),
-        .peak_bytes = at_most(count_read(&counts->peak_bytes), client->stored->peak_bytes),
     };
+}
+
+/* What is live was given to the client, and charged to it. */
+uint64_t counted_live_bytes(const struct client *client)
+{
+    const uint64_t charged_bytes = client_charged_bytes(client);
+    return client->counts ? at_most(count_read(&client->counts->live_bytes), charged_bytes) : 0;
+}
+
+uint64_t counted_peak_bytes(const struct client *client)
+{
+    const uint64_t charged_bytes = client->stored->peak_bytes;
+    return client->counts ? at_most(count_read(&client->counts->peak_bytes), charged_bytes) : 0;
 }
 
 void counted_add(struct counted *sum, const struct counted *counted)

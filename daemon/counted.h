@@ -17,14 +17,18 @@ struct counted {
     uint64_t n_misuses;
     uint64_t n_too_large;
     uint64_t n_invalid;
-    uint64_t live_bytes; /* direct blocks, too */
-    uint64_t peak_bytes;
 };
 
 /** counted_read() - what a client has counted; all zero if it has no ledger */
 struct counted counted_read(const struct client *client);
 
-/** counted_add() - what two have counted; live bytes and peaks are no sums, and left alone */
+/** counted_live_bytes() - what it says of its live blocks, direct ones too; not more than it has */
+uint64_t counted_live_bytes(const struct client *client);
+
+/** counted_peak_bytes() - the most that was, by its own account; not more than it ever had */
+uint64_t counted_peak_bytes(const struct client *client);
+
+/** counted_add() - what two have counted */
 void counted_add(struct counted *sum, const struct counted *counted);
 
 #endif

@@ -91,7 +91,9 @@ int scan_begin(struct core *core, enum scan_for what, enum tally_by by, uint64_t
     }
     scan->place = place;
     scan->what = what;
-    scan->counted = core_counted(core);
+    if (what == SCAN_FOR_USAGE) {
+        scan->counted = core_counted(core);
+    }
     core->scans[core->n_scans++] = scan;
     *place = scan;
     return 0;
@@ -308,7 +310,7 @@ static void client_note_told(struct client *client, const struct tally_group *le
     const uint64_t told_bytes = leased ? leased->num_bytes : 0;
     client_note_used(client,
                      client->num_bytes + (told_bytes < leased_bytes ? told_bytes : leased_bytes));
-    client_note_used(client, counted_read(client).peak_bytes);
+    client_note_used(client, counted_peak_bytes(client));
 }
 
 void report_clients(const struct core *core, const struct scan *scan, uint32_t from_slot,

@@ -26,7 +26,7 @@ struct scan {
     struct scan **place; /* the pointer that holds it: cleared if it is dropped */
     enum scan_for what;
     struct tally *tally;
-    struct counted counted; /* by clients, when it began */
+    struct counted counted; /* for the usage: by clients, when it began */
     uint64_t n_leased_blocks;
     uint64_t leased_bytes; /* in those, as asked for */
     struct seg_off from;
