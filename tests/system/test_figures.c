@@ -9,6 +9,7 @@
  * makes test_every_statistic_is_the_truth fail.
  */
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -153,6 +154,13 @@ static void expect_worked(const struct figures *now)
     expect_figure(now, "other_reasons", 0);
 }
 
+/* The same program once more, on the same files. */
+static void daemon_upgrade(void)
+{
+    expect_call(kill(daemon_pid(), SIGHUP) == 0);
+    expect_log_line("upgraded: .*/kmemd serves now");
+}
+
 /* Another server: all figures are as they were, but for the two requests that ask for them. */
 static void expect_as_before(const struct figures *before, const struct figures *now)
 {
@@ -260,6 +268,9 @@ static void test_every_statistic_is_the_truth(void)
     daemon_kill_server();
     const struct figures recovered = figures_take();
     expect_as_before(&worked, &recovered);
+    daemon_upgrade();
+    const struct figures upgraded = figures_take();
+    expect_as_before(&recovered, &upgraded);
     expect_requests_and_uptime();
 
     client_tell(&worker, 1);
