@@ -19,12 +19,10 @@
 
 #include "proto/limits.h"
 
-/* A power of two, as libuv rounds: three for each client, and 4,096 for everything else. */
-#define DESCRIPTORS_MAX 16384
-_Static_assert(3 * CLIENTS_MAX + 4096 <= DESCRIPTORS_MAX, "the table suffices");
+_Static_assert(3 * CLIENTS_MAX + 4096 <= LOOP_DESCRIPTORS, "the table suffices");
 
 static struct {
-    void *entries[DESCRIPTORS_MAX];
+    void *entries[LOOP_DESCRIPTORS];
     bool taken;
 } table;
 

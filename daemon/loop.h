@@ -9,6 +9,9 @@
 
 #include "proto/attributes.h"
 
+/* A power of two, as libuv rounds: three for each client, and 4,096 for everything else. */
+#define LOOP_DESCRIPTORS 16384
+
 /**
  * loop_init() - uv_loop_init() of the one loop of this process
  *
