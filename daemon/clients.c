@@ -222,6 +222,16 @@ struct client *clients_find(const struct clients *clients, const struct client_i
     return client;
 }
 
+uint32_t clients_count_of(const struct clients *clients, uint32_t uid)
+{
+    uint32_t n_clients = 0;
+    const struct client *client = clients_next(clients, 0);
+    for (; client; client = clients_next(clients, client->slot + 1)) {
+        n_clients += client->identity.uid == uid;
+    }
+    return n_clients;
+}
+
 struct client *clients_next(const struct clients *clients, uint32_t slot)
 {
     for (; slot < clients->n_slots; slot++) {

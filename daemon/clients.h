@@ -69,6 +69,7 @@ struct clients {
 enum {
     CLIENTS_OK,
     CLIENTS_E_FULL,
+    CLIENTS_E_USER,    /* core_join(): the user has as many clients as one may have */
     CLIENTS_E_ENDING,  /* core_join(): what the process held before is being taken back */
     CLIENTS_E_TWICE,   /* core_join(): the process is a client over another connection */
     CLIENTS_E_GONE,    /* core_resume(): the process is no client, or none any more */
@@ -124,6 +125,9 @@ struct client *clients_get(const struct clients *clients, uint32_t slot);
 
 /** clients_find() - the client that is this process; NULL: it is none */
 struct client *clients_find(const struct clients *clients, const struct client_identity *identity);
+
+/** clients_count_of() - how many clients a user has, those that have ended included */
+uint32_t clients_count_of(const struct clients *clients, uint32_t uid);
 
 /** clients_next() - the first client that is in use from a slot on; NULL: none */
 struct client *clients_next(const struct clients *clients, uint32_t slot);

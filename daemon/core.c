@@ -106,6 +106,11 @@ int core_join(struct core *core, const struct client_identity *identity, uint64_
     if (client) {
         return CLIENTS_E_ENDING;
     }
+    const uint32_t per_uid = core->config.clients_per_uid;
+    if (per_uid > 0 && !core_is_admin(core, identity->uid) &&
+        clients_count_of(&core->clients, identity->uid) >= per_uid) {
+        return CLIENTS_E_USER;
+    }
     const int r = clients_add(&core->clients, identity, nonce, core_tick(core, now_ms), ret_client);
     core->n_clients_seen += r == 0;
     return r;
@@ -221,13 +226,20 @@ static void core_note_used_by(struct core *core, struct client *client)
     state_raise(&core->state.counters->peak_used_bytes, client->stored->peak_used_bytes);
 }
 
-/* Writes the obituaries of all ended clients that hold nothing any more. */
-static void reap_bury(struct core *core, core_obituary_fn written, void *user)
+/*
+ * Writes obituaries of ended clients that hold nothing any more, some in a step. Return: whether
+ * there may be others.
+ */
+static bool reap_bury(struct core *core, core_obituary_fn written, void *user)
 {
+    uint32_t n_written = 0;
     struct client *client = clients_next(&core->clients, 0);
     while (client && core->clients.n_ended > 0) {
         if (client->client_state == CLIENT_ENDED && client->n_blocks == 0 &&
             client->leased_pages == 0) {
+            if (n_written++ == REAP_AT_ONCE_CLIENTS) {
+                return true;
+            }
             const uint32_t slot = client->slot;
             core_note_used_by(core, client); /* the last that it counted */
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
@@ -237,11 +249,14 @@ static void reap_bury(struct core *core, core_obituary_fn written, void *user)
         }
         client = clients_next(&core->clients, client->slot + 1);
     }
+    return false;
 }
 
 void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user)
 {
-    reap_bury(core, written, user);
+    if (reap_bury(core, written, user)) {
+        return;
+    }
     if (!core_has_dead(core)) {
         core->reap_from = 0;
         return;
@@ -251,9 +266,9 @@ void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, voi
         core->reap_at = 0;
     }
     core->reap_from = reap_walk(core, core->reap_from, budget);
-    reap_bury(core, written, user);
+    const bool are_left = reap_bury(core, written, user);
     /* A whole walk leaves only those who ended while it was under way. */
-    KMEM_ASSERT(core->reap_from != 0 || core->reap_again != 0 || !core_has_dead(core));
+    KMEM_ASSERT(are_left || core->reap_from != 0 || core->reap_again != 0 || !core_has_dead(core));
 }
 
 uint64_t core_segment_bytes(const struct core *core)

@@ -32,6 +32,8 @@ struct core_config {
     const char *segment_name; /* borrowed for the core's life */
     uint32_t n_pages;
     uint32_t clients_limit;
+    uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
+    uint32_t owner_uid;       /* the daemon's own user */
     uint64_t instance;
     uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
@@ -96,6 +98,12 @@ struct tally_tables core_tables(const struct core *core);
 /** core_fini() - asserts that no client is left */
 void core_fini(struct core *core);
 
+/** core_is_admin() - whether a user is root, or the daemon's own: no limit on one user is for it */
+static inline bool core_is_admin(const struct core *core, uint32_t uid)
+{
+    return uid == 0 || uid == core->config.owner_uid;
+}
+
 /** core_tick() - the present, as ledgers have it */
 uint32_t core_tick(const struct core *core, uint64_t now_ms);
 
@@ -107,8 +115,8 @@ uint32_t core_tick(const struct core *core, uint64_t now_ms);
  * none, whoever asks knows nothing of what the process held before (the program is another one
  * after exec), and the client that it was ends.
  *
- * Return: 0, CLIENTS_E_FULL, CLIENTS_E_TWICE, or CLIENTS_E_ENDING while the blocks of the client
- * that it was are being taken back.
+ * Return: 0, CLIENTS_E_FULL, CLIENTS_E_USER, CLIENTS_E_TWICE, or CLIENTS_E_ENDING while the blocks
+ * of the client that it was are being taken back.
  */
 KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *identity,
                             uint64_t nonce, uint64_t now_ms, struct client **ret_client);
@@ -129,12 +137,20 @@ static inline bool core_has_dead(const struct core *core)
     return core->clients.n_ended > 0;
 }
 
+/*
+ * 8: an obituary, and what the shell does with it (a line, a file that is closed, a word to the
+ * keeper), takes up to 50 us; a thousand processes that end at once must not make others wait for
+ * all of them.
+ */
+#define REAP_AT_ONCE_CLIENTS 8
+
 typedef void (*core_obituary_fn)(const struct obituary *obituary, uint32_t slot, void *user);
 
 /**
  * core_reap() - take blocks of ended clients back, some at a time
- * @budget:   how many entries and pages to look at, about
- * @written:  is told each obituary; the client's slot is free from then on
+ * @budget:   how many entries and pages to look at, about; obituaries count much more
+ * @written:  is told each obituary; the client's slot is free from then on. In a step there are
+ *            REAP_AT_ONCE_CLIENTS before the walk at most, and as many after it
  */
 void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
 

@@ -78,9 +78,16 @@ static int welcome(const struct core *core, const struct peer *peer, bool resume
     return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
 }
 
-static int refuse_join(const struct core *core, int why, struct reply *reply)
+static int refuse_join(const struct core *core, int why, uint32_t uid, struct reply *reply)
 {
     switch (why) {
+    case CLIENTS_E_USER:
+        reply_error(
+            reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+            "user %u has its %u clients in segment \"%s\" already; more are possible with a "
+            "larger --clients-per-uid for kmemd",
+            uid, core->config.clients_per_uid, core->config.segment_name);
+        break;
     case CLIENTS_E_ENDING:
         reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "what this process held before is being taken back; try again");
@@ -122,7 +129,7 @@ static int join(struct core *core, struct peer *peer, uint64_t resume_nonce, str
     const int r = resumes ? core_resume(core, &peer->identity, resume_nonce, &peer->client)
                           : core_join(core, &peer->identity, peer->nonce, now.ms, &peer->client);
     if (r) {
-        return refuse_join(core, r, reply);
+        return refuse_join(core, r, peer->identity.uid, reply);
     }
     peer->generation = peer->client->generation;
     peer->role = PEER_MEMBER;

@@ -131,6 +131,39 @@ static void test_core_join_beyond_the_limit_is_full(void **state)
     assert_int_equal(core->n_clients_seen, LIMIT);
 }
 
+/* pids 3, 6, 9 … are user 1000's, see fixture_identity(). */
+static void test_core_join_beyond_the_limit_of_one_user_is_USER(void **state)
+{
+    (void)state;
+    struct client *client;
+    core->config.clients_per_uid = 2;
+    struct client *first = fixture_join(&fixture, 3);
+    (void)fixture_join(&fixture, 6);
+
+    assert_int_equal(join(9, &client), CLIENTS_E_USER);
+
+    assert_int_equal(join(7, &client), 0); /* another user's */
+    end(first);
+    assert_int_equal(join(9, &client), CLIENTS_E_USER); /* until the slot is free */
+    (void)reap_all();
+    assert_int_equal(join(9, &client), 0);
+}
+
+static void test_core_join_of_the_administrator_has_no_limit_but_the_segments(void **state)
+{
+    (void)state;
+    struct client *client;
+    core->config.clients_per_uid = 2;
+    core->config.owner_uid = 1000;
+
+    for (uint32_t i = 1; i <= LIMIT; i++) {
+        assert_int_equal(join(3 * i, &client), 0);
+    }
+    assert_int_equal(join(3 * LIMIT + 3, &client), CLIENTS_E_FULL);
+    assert_true(core_is_admin(core, 0));
+    assert_false(core_is_admin(core, 1001));
+}
+
 static int resume(uint32_t pid, uint64_t nonce, struct client **ret_client)
 {
     const struct client_identity identity = fixture_identity(pid);
@@ -245,6 +278,28 @@ static void test_core_reap_takes_back_what_the_dead_held_and_nothing_else(void *
     assert_int_equal(fixture.n_buried, 1);
     assert_int_equal(fixture.last.n_blocks, 202);
     assert_int_equal(core->clients.n_live, 1);
+}
+
+/* What a step of taking back costs is bounded, however many end at once. */
+static void test_core_reap_writes_some_obituaries_in_a_step(void **state)
+{
+    (void)state;
+    uint32_t n_steps = 0;
+    for (uint32_t i = 0; i < LIMIT; i++) {
+        struct client *client = fixture_join(&fixture, 100 + i);
+        hold(client, i % 3, 700);
+        end(client);
+    }
+
+    for (; core_has_dead(core); n_steps++) {
+        const uint64_t n_before = core->obituaries.n_written;
+        fixture_reap(&fixture, UINT32_MAX);
+        assert_in_range(core->obituaries.n_written - n_before, 0, 2 * REAP_AT_ONCE_CLIENTS);
+        assert_int_equal(core_check(core), 0);
+    }
+
+    assert_in_range(n_steps, 2, LIMIT);
+    assert_int_equal(core->obituaries.n_written, LIMIT);
 }
 
 static void test_core_reap_of_one_that_holds_nothing_needs_no_walk(void **state)
@@ -465,6 +520,8 @@ int main(void)
         CORE_TEST(test_core_fini_with_a_client_is_a_bug),
         CORE_TEST(test_core_tick_counts_from_the_beginning),
         CORE_TEST(test_core_join_beyond_the_limit_is_full),
+        CORE_TEST(test_core_join_beyond_the_limit_of_one_user_is_USER),
+        CORE_TEST(test_core_join_of_the_administrator_has_no_limit_but_the_segments),
         CORE_TEST(test_core_resume_with_the_nonce_is_the_same_client),
         CORE_TEST(test_core_resume_with_another_nonce_is_denied),
         CORE_TEST(test_core_resume_of_who_is_no_client_is_gone),
@@ -472,6 +529,7 @@ int main(void)
         CORE_TEST(test_core_join_of_a_client_without_connection_ends_that_one),
         CORE_TEST(test_core_join_while_its_former_blocks_are_taken_back_is_ending),
         CORE_TEST(test_core_reap_takes_back_what_the_dead_held_and_nothing_else),
+        CORE_TEST(test_core_reap_writes_some_obituaries_in_a_step),
         CORE_TEST(test_core_reap_of_one_that_holds_nothing_needs_no_walk),
         CORE_TEST(test_core_reap_when_nobody_is_dead_does_nothing),
         CORE_TEST(test_core_reap_takes_one_who_dies_behind_the_walk),
