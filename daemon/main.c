@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/claim.h"
 #include "daemon/depot.h"
+#include "daemon/descriptors.h"
 #include "daemon/files.h"
 #include "daemon/keeper.h"
 #include "daemon/ledgers.h"
@@ -24,31 +24,9 @@
 #include "daemon/options.h"
 #include "daemon/server.h"
 #include "daemon/state.h"
+#include "daemon/users.h"
 #include "proto/crash_point.h"
 #include "proto/text.h"
-
-/* Descriptors that are nobody's: files, the loop's own, and connections of those who only ask. */
-#define DESCRIPTORS_RESERVED 128
-/* A connection, a pidfd and a ledger; the keeper has the latter two. */
-#define DESCRIPTORS_PER_CLIENT 3
-
-/* Raises the limit of descriptors as far as it goes. Return: the clients it suffices for. */
-static uint32_t clients_limit_get(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return 0;
-    }
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 && getrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        return 0;
-    }
-    if (limit.rlim_cur < DESCRIPTORS_RESERVED) {
-        return 0;
-    }
-    const rlim_t n_clients = (limit.rlim_cur - DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CLIENT;
-    return n_clients < CLIENTS_MAX ? (uint32_t)n_clients : CLIENTS_MAX;
-}
 
 /* What /proc/PID/maps and a hex dump of the segment's first page say about it. */
 static int segment_sign(int fd, const struct options *options)
@@ -175,7 +153,8 @@ static int keeper_main(const struct options *options, char **argv, struct files 
 }
 
 /* The process that the keeper has started. */
-static int server_main(const struct options *options, struct files *files, uint32_t clients_limit)
+static int server_main(const struct options *options, struct files *files,
+                       const struct descriptors *descriptors)
 {
     /* They are the keeper's to take; from a terminal they come to both. */
     (void)signal(SIGTERM, SIG_IGN);           /* fails for numbers that are no signal only */
@@ -183,7 +162,7 @@ static int server_main(const struct options *options, struct files *files, uint3
     (void)signal(SIGHUP, SIG_IGN);            /* likewise */
     (void)prctl(PR_SET_NAME, "kmemd-server"); /* can not fail */
     return files->check_fd >= 0 ? server_check(options, files)
-                                : server_run(options, files, clients_limit);
+                                : server_run(options, files, descriptors);
 }
 
 int main(int argc, char **argv)
@@ -196,11 +175,11 @@ int main(int argc, char **argv)
     /* They have no meaning here, and a mistaken one must not cost a segment. */
     (void)signal(SIGUSR1, SIG_IGN); /* likewise */
     (void)signal(SIGUSR2, SIG_IGN); /* likewise */
-    const uint32_t clients_limit = clients_limit_get();
-    if (clients_limit == 0) {
+    const struct descriptors descriptors = descriptors_raise();
+    if (descriptors.n_clients == 0) {
         log_error("RLIMIT_NOFILE is too low: %d descriptors are needed for one client, %d for %d",
-                  DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CLIENT,
-                  DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CLIENT * CLIENTS_MAX, CLIENTS_MAX);
+                  DESCRIPTORS_RESERVED + CLIENT_DESCRIPTORS,
+                  DESCRIPTORS_RESERVED + CLIENT_DESCRIPTORS * CLIENTS_MAX, CLIENTS_MAX);
         return EXIT_SYSTEM;
     }
     int r = files_init(&files);
@@ -211,13 +190,13 @@ int main(int argc, char **argv)
         return EXIT_SYSTEM;
     }
     if (files.control_fd >= 0 || files.check_fd >= 0) {
-        const int exit_status = server_main(&options, &files, clients_limit);
+        const int exit_status = server_main(&options, &files, &descriptors);
         files_fini(&files);
         return exit_status;
     }
-    if (clients_limit < CLIENTS_MAX) {
-        log_info("RLIMIT_NOFILE suffices for %u clients; %d would do for %d", clients_limit,
-                 DESCRIPTORS_RESERVED + DESCRIPTORS_PER_CLIENT * CLIENTS_MAX, CLIENTS_MAX);
+    if (descriptors.n_clients < CLIENTS_MAX) {
+        log_info("RLIMIT_NOFILE suffices for %u clients; %d would do for %d", descriptors.n_clients,
+                 DESCRIPTORS_RESERVED + CLIENT_DESCRIPTORS * CLIENTS_MAX, CLIENTS_MAX);
     }
     const int exit_status = keeper_main(&options, argv, &files);
     files_fini(&files);

@@ -20,7 +20,18 @@
 /* An hour: more is as good as never. */
 #define WATCHDOG_MAX_S 3600
 
-enum { OPTION_COMMIT = 256, OPTION_GROUP, OPTION_QUOTA, OPTION_WATCHDOG, OPTION_LOG_LEVEL };
+/* More than there can be of either. */
+#define PER_UID_MAX 1000000
+
+enum {
+    OPTION_COMMIT = 256,
+    OPTION_GROUP,
+    OPTION_QUOTA,
+    OPTION_CLIENTS_PER_UID,
+    OPTION_CONNECTIONS_PER_UID,
+    OPTION_WATCHDOG,
+    OPTION_LOG_LEVEL,
+};
 
 static const struct argp_option option_table[] = {
     {"name", 'n', "NAME", 0, "Name of the segment (default: default)", 0},
@@ -35,6 +46,14 @@ static const struct argp_option option_table[] = {
      "Members of this group may join the segment, beside root and the daemon's own user", 0},
     {"quota", OPTION_QUOTA, "SIZE", 0,
      "What one client may have of the segment, leased pages included (default: all of it)", 0},
+    {"clients-per-uid", OPTION_CLIENTS_PER_UID, "N", 0,
+     "How many clients one user may have, root and the daemon's own user excepted (default: half "
+     "of all there may be)",
+     0},
+    {"connections-per-uid", OPTION_CONNECTIONS_PER_UID, "N", 0,
+     "How many connections that are no client's one user may have, root and the daemon's own user "
+     "excepted (default: half of all there may be, at most 1024)",
+     0},
     {"watchdog", OPTION_WATCHDOG, "SECONDS", 0,
      "Replace a server that has not answered for so long; 0: never (default: 5)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
@@ -84,6 +103,19 @@ static void quota_parse(struct argp_state *state, struct options *options, const
     if (text_parse_bytes(text, &options->quota_bytes) || options->quota_bytes == 0) {
         argp_error(state, "--quota: \"%s\" is no quota: write a size, as 16MiB", text);
     }
+}
+
+/* A limit on what one user may have. */
+static void per_uid_parse(struct argp_state *state, const char *option, const char *text,
+                          uint32_t *ret_limit)
+{
+    char *end;
+    const unsigned long limit = isdigit((unsigned char)text[0]) ? strtoul(text, &end, 10) : 0;
+    if (limit == 0 || *end != '\0' || limit > PER_UID_MAX) {
+        argp_error(state, "%s takes a number from 1 to %d, not \"%s\"", option, PER_UID_MAX, text);
+        return;
+    }
+    *ret_limit = (uint32_t)limit;
 }
 
 static void watchdog_parse(struct argp_state *state, struct options *options, const char *text)
@@ -167,6 +199,12 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_QUOTA:
         quota_parse(state, options, text);
+        return 0;
+    case OPTION_CLIENTS_PER_UID:
+        per_uid_parse(state, "--clients-per-uid", text, &options->clients_per_uid);
+        return 0;
+    case OPTION_CONNECTIONS_PER_UID:
+        per_uid_parse(state, "--connections-per-uid", text, &options->connections_per_uid);
         return 0;
     case OPTION_WATCHDOG:
         watchdog_parse(state, options, text);

@@ -25,9 +25,11 @@
 struct options {
     char name[NAME_MAX_BYTES + 1];
     char socket_path[SOCKET_PATH_MAX_BYTES + 1];
-    uint64_t segment_bytes; /* whole pages */
-    uint64_t quota_bytes;   /* for each client; 0: none */
-    bool lazy;              /* commit = lazy */
+    uint64_t segment_bytes;       /* whole pages */
+    uint64_t quota_bytes;         /* for each client; 0: none */
+    uint32_t clients_per_uid;     /* 0: half of all there may be */
+    uint32_t connections_per_uid; /* likewise */
+    bool lazy;                    /* commit = lazy */
     bool has_group;
     gid_t group;
     uint64_t watchdog_ms; /* a server that does not answer for so long is replaced; 0: never */

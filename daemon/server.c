@@ -27,13 +27,17 @@
 #include "proto/limits.h"
 #include "proto/text.h"
 
-/* Connections that are not, or not yet, clients: those that ask, and those about to say Hello. */
-#define OBSERVERS_MAX 64
-/* 16: at some 50 us each nobody waits for more than a millisecond because others connect. */
-#define ACCEPTED_AT_ONCE 16
+/* 4: at some 50 us each nobody waits for more than 200 us because others connect; fewer would make
+   more turns of the loop than connections. */
+#define ACCEPTED_AT_ONCE 4
 /* 5,000 entries and pages, or 0.3 ms, a step: to take a block back costs some 60 ns, several times
    what it costs a scan to look at it. Fewer would make more turns of the loop than work. */
 #define REAP_BUDGET 5000
+/* 500 us, for all sessions together: then the loop looks at what else there is to do, and at what
+   has arrived. Less would make more turns than work; more would be felt by those who connect. */
+#define TURN_US 500
+/* 1,024, if descriptors are no matter: more than a user's processes say Hello at a time. */
+#define CONNECTIONS_PER_UID 1024
 /* 100 ms: what is wanted again at once need not be cleared here as well; what is not, waits. */
 #define QUIET_MS 100
 
@@ -51,8 +55,7 @@ struct now server_now(void)
 static void server_buried(const struct obituary *obituary, uint32_t slot, void *user)
 {
     struct server *server = user;
-    char line[5120];
-    log_info("%s", obituary_format(obituary, line, sizeof(line)));
+    obituary_log_add(&server->obituary_log, obituary);
     KMEM_CRASH_POINT("server.buried");
     reaper_forget(&server->reaper, slot);
     ledgers_close(&server->ledgers, slot);
@@ -60,17 +63,24 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     server->session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
 }
 
-static struct session *pending_pop(struct server *server)
+static struct session *server_next(const struct server *server)
 {
-    struct session *session = server->pending_first;
-    if (session) {
-        server->pending_first = session->next_pending;
-        session->next_pending = NULL;
-        if (!server->pending_first) {
-            server->pending_last = NULL;
-        }
+    const struct fair *leaf = fair_first(&server->users.line);
+    return leaf ? ((const struct charge *)leaf)->session : NULL;
+}
+
+/* Nothing runs any more if there is nothing to do. */
+static void server_rest(struct server *server)
+{
+    if (server_next(server) || core_has_dead(&server->core) || server->scrubs) {
+        return;
     }
-    return session;
+    (void)uv_idle_stop(&server->idle); /* always 0 */
+    if (server->has_worked) {
+        server->has_worked = false;
+        /* What the work took goes back to the system; 0 says that there was nothing to give. */
+        (void)malloc_trim(0);
+    }
 }
 
 /* One step of each kind of work; then the loop looks at what has arrived. */
@@ -78,51 +88,42 @@ static void server_idle(uv_idle_t *idle)
 {
     struct server *server = idle->data;
     if (core_has_dead(&server->core)) {
+        server->has_worked = true;
         core_reap(&server->core, REAP_BUDGET, server_buried, server);
     }
-    struct session *session = pending_pop(server);
-    if (session) {
-        session_step(session);
-    }
     server->scrubs = server->scrubs && scrub_step(&server->scrub, &server->core.pages);
-    if (!server->pending_first && !core_has_dead(&server->core) && !server->accept_waits &&
-        !server->scrubs) {
-        (void)uv_idle_stop(idle); /* always 0 */
-        /* What the work took goes back to the system; 0 says that there was nothing to give. */
-        (void)malloc_trim(0);
+    server_rest(server);
+}
+
+void server_serve(struct server *server)
+{
+    uint64_t end_us = 0;
+    server->n_turns++;
+    struct session *session = server_next(server);
+    while (session && session->n_turn != server->n_turns) {
+        session->n_turn = server->n_turns;
+        (void)fair_take(&server->users.line); /* the session */
+        session_turn(session);
+        session = server_next(server);
+        if (session) {
+            const uint64_t now_us = server_now().us;
+            end_us = end_us > 0 ? end_us : now_us + TURN_US;
+            session = now_us < end_us ? session : NULL;
+        }
     }
+    server_rest(server);
+}
+
+void server_ready(struct server *server, struct session *session)
+{
+    fair_add(&session->charge.fair);
+    server_work(server); /* or the loop might wait for something to arrive */
 }
 
 void server_work(struct server *server)
 {
     if (!server->ending) {
         (void)uv_idle_start(&server->idle, server_idle); /* fails without a callback only */
-    }
-}
-
-void server_wait(struct server *server, struct session *session)
-{
-    session->next_pending = NULL;
-    if (server->pending_last) {
-        server->pending_last->next_pending = session;
-    } else {
-        server->pending_first = session;
-    }
-    server->pending_last = session;
-    server_work(server);
-}
-
-static void pending_remove(struct server *server, const struct session *session)
-{
-    struct session *all = server->pending_first;
-    server->pending_first = NULL;
-    server->pending_last = NULL;
-    while (all) {
-        struct session *next = all->next_pending;
-        if (all != session) {
-            server_wait(server, all);
-        }
-        all = next;
     }
 }
 
@@ -138,7 +139,7 @@ static void server_died(uint32_t slot, void *user)
     }
     core_end(&server->core, client, false, server_now().ms);
     if (server->session_of[slot]) {
-        session_close(server->session_of[slot]);
+        session_hang_up(server->session_of[slot], NULL);
     }
     server_work(server);
 }
@@ -175,27 +176,27 @@ int server_joined(struct server *server, struct session *session)
     if (reaper_watches(&server->reaper, slot)) {
         return 0; /* it has come back; its process is watched already */
     }
+    if (session->pidfd < 0) {
+        return -EAGAIN; /* the client that it had when it came has ended since */
+    }
     KMEM_CRASH_POINT("server.joined");
     int fd; /* stays the ledgers' */
     int r = ledgers_open(&server->ledgers, slot, &fd, &client->states);
-    if (r == 0) {
-        client->counts = ledgers_counts(&server->ledgers, slot);
-        KMEM_CRASH_POINT("server.ledger.made");
-        /* Before it is answered: whatever it is told stays true when this process is killed. */
-        const int not_kept = tether_keep(&server->tether, slot, fd, session->pidfd);
-        KMEM_CRASH_POINT("server.ledger.kept");
-        if (not_kept) {
-            return not_kept;
-        }
-        r = reaper_watch(&server->reaper, slot, session->pidfd);
-        session->pidfd = -1;
-    }
     if (r) {
-        log_error("process %u is refused: %s", session->peer.identity.pid, uv_strerror(r));
-        core_end(&server->core, client, true, server_now().ms);
-        session_close(session);
-        server_work(server);
-        return 0;
+        return r;
+    }
+    client->counts = ledgers_counts(&server->ledgers, slot);
+    KMEM_CRASH_POINT("server.ledger.made");
+    /* Before it is answered: whatever it is told stays true when this process is killed. */
+    r = tether_keep(&server->tether, slot, fd, session->pidfd);
+    KMEM_CRASH_POINT("server.ledger.kept");
+    if (r) {
+        return r;
+    }
+    r = reaper_watch(&server->reaper, slot, session->pidfd);
+    session->pidfd = -1;
+    if (r) {
+        return r;
     }
     clock_start(server);
     return 0;
@@ -212,46 +213,45 @@ void server_forget(struct server *server, struct session *session)
         server->sessions = session->next;
     }
     server->n_sessions--;
-    if (session->pending) {
-        pending_remove(server, session);
-        session->pending = false;
-    }
+    users_discharge(&server->users, &session->charge);
     const struct client *client = session->peer.client;
     if (client && server->session_of[client->slot] == session) {
         server->session_of[client->slot] = NULL;
     }
 }
 
-static void server_accept(struct server *server, uv_stream_t *listening, int status)
+/* One that there is no descriptor for is told so. Return: 0, or a negative errno: none was. */
+static int server_refuse(struct server *server)
 {
-    const int r = status < 0 ? status : session_accept(server, listening);
-    if (r == UV_ENOMEM) {
-        /* libuv tells of no other connection until this one is accepted. */
-        server->accept_waits = true;
-        server_work(server);
+    const int fd = listener_accept_spare(&server->listener);
+    if (fd >= 0) {
+        session_refuse_unseen(server, fd);
     }
-    if (status < 0) {
-        listener_pause(&server->listener); /* else libuv would try, and tell, again and again */
-    }
-    if (r && log_limit_pass(&server->refusals_limit, 1, server_now().ms)) {
-        log_error("a connection can not be accepted: %s; the others are served", uv_strerror(r));
-    }
+    listener_save_spare(&server->listener);
+    return fd < 0 ? fd : 0;
 }
 
 /*
- * libuv accepts until nobody waits any more; a process that connects and closes in a loop would
- * keep it there for ever. A connection that is not accepted makes it stop, until it is.
+ * Connections wait. No more than some are accepted in a turn: a process that connects and closes
+ * in a loop would keep the loop here for ever.
  */
-static void server_connected(uv_stream_t *listening, int status)
+static void server_connected(void *user)
 {
-    struct server *server = listening->data;
-    if (status == 0 && server->n_accepted == ACCEPTED_AT_ONCE) {
-        server->accept_waits = true;
-        server_work(server);
-        return;
+    struct server *server = user;
+    int r = 0;
+    for (uint32_t n = 0; n < ACCEPTED_AT_ONCE && r == 0; n++) {
+        r = session_accept(server);
+        const bool is_fault = r && r != -EAGAIN && r != -ECONNABORTED && r != -EINTR;
+        if (is_fault && log_limit_pass(&server->faults_limit, 1, server_now().ms)) {
+            log_error("a connection can not be accepted: %s; the others are served",
+                      uv_strerror(r));
+        }
+        r = r == -EMFILE || r == -ENFILE ? server_refuse(server) : r;
+        r = r == -ECONNABORTED || r == -EINTR ? 0 : r;
     }
-    server->n_accepted++;
-    server_accept(server, listening, status);
+    if (r && r != -EAGAIN) {
+        listener_pause(&server->listener); /* else the loop would come here again and again */
+    }
 }
 
 static void server_is_quiet(uv_timer_t *quiet)
@@ -261,19 +261,14 @@ static void server_is_quiet(uv_timer_t *quiet)
     server_work(server);
 }
 
-/* A turn of the loop is over: everybody has been served once. */
+/* What has arrived in this turn of the loop has been read. */
 static void server_turned(uv_check_t *check)
 {
     struct server *server = check->data;
-    server->n_accepted = 0;
+    server_serve(server);
     if (scrub_is_wanted(&server->scrub, &server->core.pages) && !server->scrubs &&
         !server->ending && !uv_is_active((uv_handle_t *)&server->quiet)) {
         (void)uv_timer_start(&server->quiet, server_is_quiet, QUIET_MS, 0); /* not closing */
-    }
-    if (server->accept_waits) {
-        server->accept_waits = false;
-        server->n_accepted++;
-        server_accept(server, (uv_stream_t *)&server->listener.pipe, 0);
     }
 }
 
@@ -322,6 +317,7 @@ static void server_end(struct server *server)
         session = next;
     }
     server_end_clients(server);
+    obituary_log_close(&server->obituary_log);
     uv_close((uv_handle_t *)&server->idle, NULL);
     uv_close((uv_handle_t *)&server->turn, NULL);
     uv_close((uv_handle_t *)&server->clock, NULL);
@@ -358,6 +354,7 @@ static int server_start_handles(struct server *server)
     server->clock.data = server;
     (void)uv_timer_init(&server->loop, &server->quiet); /* always 0 */
     server->quiet.data = server;
+    obituary_log_init(&server->obituary_log, &server->loop);
     return uv_check_start(&server->turn, server_turned);
 }
 
@@ -376,6 +373,9 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .segment_name = options->name,
         .n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT),
         .clients_limit = clients_limit,
+        .clients_per_uid =
+            options->clients_per_uid > 0 ? options->clients_per_uid : (clients_limit + 1) / 2,
+        .owner_uid = geteuid(),
         .granule_bytes = options->lazy ? PAGE_BYTES : BACKING_HUGE_BYTES,
         .quota_bytes = options->quota_bytes,
         .pid = (uint32_t)getppid(),
@@ -493,22 +493,36 @@ static int server_begin(struct server *server)
     return 0;
 }
 
-int server_run(const struct options *options, struct files *files, uint32_t clients_limit)
+/* A user that is not the administrator may have half of what there is, if nothing else is said. */
+static struct users_limits connections_limits(const struct options *options, uint32_t n_descriptors)
+{
+    const uint32_t half = n_descriptors / 2 / CLIENT_DESCRIPTORS;
+    const uint32_t usual = half < CONNECTIONS_PER_UID ? half : CONNECTIONS_PER_UID;
+    return (struct users_limits){
+        .n_descriptors = n_descriptors,
+        .n_connections = options->connections_per_uid > 0 ? options->connections_per_uid : usual,
+    };
+}
+
+int server_run(const struct options *options, struct files *files,
+               const struct descriptors *descriptors)
 {
     struct server server = {
         .options = options,
         .files = files,
         .segment_fd = files->segment_fd,
         .state_fd = files->state_fd,
-        .sessions_limit = clients_limit + OBSERVERS_MAX,
     };
-    int exit_status = server_start(&server, clients_limit);
+    const struct users_limits limits = connections_limits(options, descriptors->n_free);
+    users_init(&server.users, &limits);
+    int exit_status = server_start(&server, descriptors->n_clients);
     exit_status = exit_status ? exit_status : server_begin(&server);
     if (exit_status) {
         server_free_memory(&server);
         return exit_status; /* the process ends, and with it the rest of what was made */
     }
     (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
+    users_fini(&server.users);
     core_fini(&server.core);
     reaper_fini(&server.reaper);
     ledgers_fini(&server.ledgers);

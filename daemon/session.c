@@ -2,10 +2,14 @@
 /*
  * session.c - the way of a request
  *
- *      read -> frame complete? -> decode -> dispatch -> encode -> write at once, if the socket
- *                                              |                  takes it; else queue and stop
- *                                              v                  reading
- *                                           pending: stop reading, go on when idle
+ *      read -> wait for the turn -> decode -> dispatch -> encode -> write at once, if the socket
+ *                     ^                          |                  takes it; else queue and stop
+ *                     |                          v                  reading
+ *                     '------ pending: stop reading, go on in the next turn
+ *
+ * Reading comes first, for all sockets that are ready; then sessions get their turns, a few
+ * requests each (server_serve()). A session that has more than that waits in the line again. Its
+ * socket is read until the input is full: what else its peer sends waits in the kernel.
  *
  * The usual request costs three system calls here: epoll_wait, read, write. The response is written
  * from one buffer of the server; memory is taken only for what a full socket leaves over.
@@ -27,8 +31,21 @@
 /* 5 lines a second: enough to see that it happens, too few to fill a disk. */
 #define REFUSALS_LOGGED 5
 
-static void session_read_start(struct session *session);
-static void session_serve(struct session *session);
+static void session_go_on(struct session *session);
+
+/* Whether a line may be written that peers can cause as often as they like. */
+static bool session_may_log(struct session *session)
+{
+    return log_limit_pass(&session->server->refusals_limit, REFUSALS_LOGGED, server_now().ms);
+}
+
+static void session_close_pidfd(struct session *session)
+{
+    if (session->pidfd >= 0) {
+        (void)close(session->pidfd); /* nothing is written through it */
+        session->pidfd = -1;
+    }
+}
 
 static void session_handle_closed(uv_handle_t *handle)
 {
@@ -36,9 +53,7 @@ static void session_handle_closed(uv_handle_t *handle)
     if (--session->handles_open > 0) {
         return;
     }
-    if (session->pidfd >= 0) {
-        (void)close(session->pidfd); /* nothing is written through it */
-    }
+    session_close_pidfd(session);
     free(session->unsent);
     free(session);
 }
@@ -51,8 +66,24 @@ void session_close(struct session *session)
     session->closing = true;
     server_forget(session->server, session);
     peer_fini(&session->server->core, &session->peer);
-    uv_close((uv_handle_t *)&session->hello_timer, session_handle_closed);
+    uv_close((uv_handle_t *)&session->timer, session_handle_closed);
     uv_close((uv_handle_t *)&session->pipe, session_handle_closed);
+}
+
+static void session_read_stop(struct session *session)
+{
+    session->reading = false;
+    (void)uv_read_stop((uv_stream_t *)&session->pipe); /* always 0 */
+}
+
+void session_hang_up(struct session *session, const char *last_word)
+{
+    if (!session->closing) {
+        session->hung_up = true;
+        session->last_word = last_word;
+        session_read_stop(session);
+        server_ready(session->server, session);
+    }
 }
 
 static void session_written(uv_write_t *write, int status)
@@ -68,8 +99,7 @@ static void session_written(uv_write_t *write, int status)
         session_close(session);
         return;
     }
-    session_read_start(session);
-    session_serve(session);
+    session_go_on(session);
 }
 
 /* Sends what the socket did not take at once, from a copy. */
@@ -83,7 +113,7 @@ static int session_write_rest(struct session *session, const unsigned char *byte
     const uv_buf_t buffer = uv_buf_init((char *)session->unsent, (unsigned)n_bytes);
     session->write.data = session;
     session->writing = true;
-    (void)uv_read_stop((uv_stream_t *)&session->pipe); /* always 0 */
+    session_read_stop(session);
     return uv_write(&session->write, (uv_stream_t *)&session->pipe, &buffer, 1, session_written);
 }
 
@@ -147,22 +177,37 @@ static int session_answer(struct session *session, bool with_files)
                : session_write_rest(session, server->frame + n_sent, n_bytes - n_sent);
 }
 
+static bool is_out_of_descriptors(int error)
+{
+    return error == -EMFILE || error == -ENFILE;
+}
+
 /*
- * The kernel refuses descriptors that are in flight beyond RLIMIT_NOFILE of the sending user. That
- * passes; the client is asked to come again.
+ * The kernel refuses descriptors that are in flight beyond RLIMIT_NOFILE of the sending user, or
+ * memory. That passes; the client is asked to come again. One that has closed its end, or does not
+ * read, is told nothing.
  */
 static void session_join_failed(struct session *session, int error)
 {
     struct server *server = session->server;
-    log_warning("the descriptors of process %u can not be sent: %s", session->peer.identity.pid,
-                strerror(-error));
-    if (client_charged_bytes(session->peer.client) == 0) {
+    struct client *client = session->peer.client;
+    if (session_may_log(session)) {
+        log_warning("process %u can not join: its descriptors can not be made or sent: %s",
+                    session->peer.identity.pid, strerror(-error));
+    }
+    if (client_charged_bytes(client) == 0) {
         /* One that came back with blocks stays, without its connection. */
-        core_end(&server->core, session->peer.client, true, server_now().ms);
+        core_end(&server->core, client, true, server_now().ms);
         server_work(server);
     }
-    reply_error(server->reply, KMEM__ERROR_CODE__ERROR_BUSY,
-                "the kernel has too many descriptors in flight; try again");
+    if (is_out_of_descriptors(error)) {
+        reply_error(server->reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+                    "kmemd has no descriptor left for another client: %s", strerror(-error));
+    } else {
+        reply_error(server->reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "the system does not give what a client needs: %s; try again",
+                    strerror(-error));
+    }
     (void)session_answer(session, false); /* closed in any case */
     session_close(session);
 }
@@ -171,16 +216,13 @@ static void session_finish(struct session *session, int outcome)
 {
     if (outcome == DISPATCH_PENDING) {
         session->pending = true;
-        (void)uv_read_stop((uv_stream_t *)&session->pipe); /* always 0 */
-        server_wait(session->server, session);
+        session_read_stop(session);
         return;
     }
     if (outcome == DISPATCH_JOINED) {
         const int not_kept = server_joined(session->server, session);
         if (not_kept) {
             session_join_failed(session, not_kept);
-        }
-        if (session->closing) {
             return;
         }
     }
@@ -199,38 +241,93 @@ static void session_finish(struct session *session, int outcome)
     }
 }
 
-static void session_request(struct session *session, const unsigned char *payload,
-                            size_t payload_bytes)
+static void session_idle(uv_timer_t *timer)
+{
+    struct session *session = timer->data;
+    const uint64_t idle_ms = server_now().ms - session->heard_ms;
+    if (!session->pending && idle_ms >= OBSERVER_TIMEOUT_MS) {
+        session_hang_up(session, "nothing was asked over this connection for a minute: "
+                                 "kmemd closes it, and takes another one");
+        return;
+    }
+    const uint64_t rest_ms = session->pending ? OBSERVER_TIMEOUT_MS : OBSERVER_TIMEOUT_MS - idle_ms;
+    (void)uv_timer_start(timer, session_idle, rest_ms, 0); /* it is not closing */
+}
+
+/* Hello was said, and the peer is what it will be. */
+static void session_greeted(struct session *session)
 {
     struct server *server = session->server;
+    (void)uv_timer_stop(&session->timer); /* always 0 */
+    if (session->peer.role == PEER_OBSERVER) {
+        session_close_pidfd(session); /* that its process has ended is of no interest */
+        users_charge_observer(&server->users, &session->charge);
+        (void)uv_timer_start(&session->timer, session_idle, OBSERVER_TIMEOUT_MS, 0); /* likewise */
+    } else {
+        users_charge_client(&server->users, &session->charge);
+    }
+}
+
+static void session_request(struct session *session, const unsigned char *payload,
+                            size_t payload_bytes, struct now now)
+{
+    struct server *server = session->server;
+    const bool is_greeted = session->peer.role != PEER_UNKNOWN;
     arena_reset(&server->arena);
     const ProtobufCMessage *message =
         frame_decode(&server->arena, &kmem__request__descriptor, payload, payload_bytes);
-    const int outcome = dispatch(&server->core, &session->peer, (const Kmem__Request *)message,
-                                 server_now(), server->reply);
-    if (session->peer.role != PEER_UNKNOWN) {
-        (void)uv_timer_stop(&session->hello_timer); /* always 0 */
+    const int outcome =
+        dispatch(&server->core, &session->peer, (const Kmem__Request *)message, now, server->reply);
+    session->heard_ms = now.ms;
+    if (!is_greeted && session->peer.role != PEER_UNKNOWN) {
+        session_greeted(session);
     }
     session_finish(session, outcome);
 }
 
-/* Serves the requests that have arrived whole, as far as answers can be sent. */
+/* Whether a request has arrived whole at that place, or the length of one that is refused. */
+static bool session_has_frame(const struct session *session, size_t at)
+{
+    const size_t n_bytes = session->n_input - at;
+    if (n_bytes < FRAME_HEADER_BYTES) {
+        return false;
+    }
+    const uint32_t length = frame_length(session->input + at);
+    return length > REQUEST_MAX_BYTES || n_bytes - FRAME_HEADER_BYTES >= length;
+}
+
+static bool session_can_answer(const struct session *session)
+{
+    return !session->closing && !session->writing && !session->pending;
+}
+
+/* Refuses a frame before it is read: NULL stands for it. */
+static void session_refuse_frame(struct session *session, struct now now)
+{
+    struct server *server = session->server;
+    session->n_input = 0;
+    session_finish(session, dispatch(&server->core, &session->peer, NULL, now, server->reply));
+}
+
+/* Serves requests that have arrived whole: as many as a turn has, as far as answers can be sent. */
 static void session_serve(struct session *session)
 {
     size_t at = 0;
-    while (!session->closing && !session->writing && !session->pending &&
-           session->n_input - at >= FRAME_HEADER_BYTES) {
+    struct now now = server_now();
+    const uint64_t end_us = now.us + TURN_SESSION_US;
+    for (uint32_t n = 0;
+         n < TURN_REQUESTS_MAX && session_can_answer(session) && session_has_frame(session, at);
+         n++) {
         const uint32_t length = frame_length(session->input + at);
         if (length > REQUEST_MAX_BYTES) {
-            /* Refused before it is read: NULL stands for it. */
-            session_finish(session, dispatch(&session->server->core, &session->peer, NULL,
-                                             server_now(), session->server->reply));
+            session_refuse_frame(session, now);
             return;
         }
-        if (session->n_input - at - FRAME_HEADER_BYTES < length) {
+        now = n > 0 ? server_now() : now;
+        if (now.us >= end_us) {
             break;
         }
-        session_request(session, session->input + at + FRAME_HEADER_BYTES, length);
+        session_request(session, session->input + at + FRAME_HEADER_BYTES, length, now);
         at += FRAME_HEADER_BYTES + length;
     }
     if (at > 0) {
@@ -239,18 +336,40 @@ static void session_serve(struct session *session)
     }
 }
 
-void session_step(struct session *session)
+static void session_step(struct session *session)
 {
     struct server *server = session->server;
     const int outcome =
         dispatch_continue(&server->core, &session->peer, server_now(), server->reply);
+    server->has_worked = true;
     session->pending = false;
     session_finish(session, outcome);
-    if (session->pending || session->closing || session->writing) {
+}
+
+/* Says why, if there is something to say and the socket takes it, and closes. */
+static void session_end(struct session *session)
+{
+    struct reply *reply = session->server->reply;
+    if (session->last_word && !session->writing) {
+        reply_reset(reply, 0);
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE, "%s", session->last_word);
+        (void)session_answer(session, false); /* closed in any case */
+    }
+    session_close(session);
+}
+
+void session_turn(struct session *session)
+{
+    if (session->hung_up) {
+        session_end(session);
         return;
     }
-    session_read_start(session);
-    session_serve(session);
+    if (session->pending) {
+        session_step(session);
+    } else {
+        session_serve(session);
+    }
+    session_go_on(session);
 }
 
 static void session_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
@@ -266,26 +385,50 @@ static void session_read(uv_stream_t *stream, ssize_t n_bytes, const uv_buf_t *b
     (void)buffer;
     struct session *session = (struct session *)stream;
     if (n_bytes < 0) {
-        session_close(session);
-        return;
+        session->input_ended = true; /* or it can not be read: what has arrived is served */
+        session_read_stop(session);
+    } else {
+        session->n_input += (size_t)n_bytes;
     }
-    session->n_input += (size_t)n_bytes;
-    session_serve(session);
+    if (session->n_input == sizeof(session->input)) {
+        session_read_stop(session);
+    }
+    if (session->input_ended || session_has_frame(session, 0)) {
+        server_ready(session->server, session);
+    }
 }
 
 static void session_read_start(struct session *session)
 {
+    session->reading = true;
     if (uv_read_start((uv_stream_t *)&session->pipe, session_allocate, session_read)) {
         session_close(session);
+    }
+}
+
+/* What comes next: more of what has arrived, the end, or more bytes. */
+static void session_go_on(struct session *session)
+{
+    if (session->closing || session->writing) {
+        return;
+    }
+    if (session->pending || session_has_frame(session, 0)) {
+        server_ready(session->server, session);
+    } else if (session->input_ended) {
+        session_close(session);
+    } else if (!session->reading) {
+        session_read_start(session);
     }
 }
 
 static void session_hello_late(uv_timer_t *timer)
 {
     struct session *session = timer->data;
-    log_debug("process %u connected and did not say Hello within %d ms", session->peer.identity.pid,
-              HELLO_TIMEOUT_MS);
-    session_close(session);
+    if (session_may_log(session)) {
+        log_debug("process %u connected and did not say Hello within %d ms",
+                  session->peer.identity.pid, HELLO_TIMEOUT_MS);
+    }
+    session_hang_up(session, "Hello did not come in time");
 }
 
 /* Answers before anything was asked, and ends the connection. */
@@ -293,7 +436,7 @@ static void session_refuse(struct session *session, Kmem__ErrorCode code, const 
 {
     struct server *server = session->server;
     const struct client_identity *who = &session->peer.identity;
-    if (log_limit_pass(&server->refusals_limit, REFUSALS_LOGGED, server_now().ms)) {
+    if (session_may_log(session)) {
         log_warning("process %u of user %u is refused: %s", who->pid, who->uid, why);
     }
     reply_reset(server->reply, 0);
@@ -303,16 +446,60 @@ static void session_refuse(struct session *session, Kmem__ErrorCode code, const 
     session_close(session);
 }
 
-static void session_begin(struct session *session)
+static void reply_no_descriptor(struct reply *reply)
+{
+    reply_reset(reply, 0);
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+                "kmemd has no descriptor left for another connection; try again, or raise its "
+                "RLIMIT_NOFILE, or the system's fs.file-max");
+}
+
+void session_refuse_unseen(struct server *server, int fd)
+{
+    reply_no_descriptor(server->reply);
+    const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
+                                        FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
+    (void)send(fd, server->frame, n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT); /* closed in any case */
+    (void)close(fd);                                                     /* likewise */
+}
+
+/* Why a connection may not stay, for whom it would be one too many. */
+static const char *users_sentence(int why)
+{
+    switch (why) {
+    case USERS_E_USER:
+        return "it has as many connections as --connections-per-uid allows one user";
+    case USERS_E_PROCESS:
+        return "the process has more connections than any needs";
+    default:
+        return "there are as many connections as RLIMIT_NOFILE of kmemd allows";
+    }
+}
+
+/* Return: 0, an answer of users_charge(), or a negative errno. */
+static int session_charge(struct session *session)
+{
+    struct server *server = session->server;
+    struct clients *clients = &server->core.clients;
+    const struct client_identity *identity = &session->peer.identity;
+    const struct client *client = clients_find(clients, identity);
+    const struct arrival arrival = {
+        .pid = identity->pid,
+        .uid = identity->uid,
+        .is_admin = core_is_admin(&server->core, identity->uid),
+        .is_client = client && client->client_state == CLIENT_LIVE && !client->connected,
+        .n_clients = clients->n_live + clients->n_ended,
+    };
+    session->charge.session = session;
+    return users_charge(&server->users, &arrival, &session->charge);
+}
+
+static void session_begin(struct session *session, int fd)
 {
     struct server *server = session->server;
     struct client_identity identity;
-    uv_os_fd_t fd;
     KMEM_CRASH_POINT("server.accepted");
-    int r = uv_fileno((uv_handle_t *)&session->pipe, &fd);
-    if (r == 0) {
-        r = loop_reserve(&server->loop, fd);
-    }
+    int r = loop_reserve(&server->loop, fd);
     if (r == 0) {
         r = identity_read(fd, &identity);
     }
@@ -321,6 +508,10 @@ static void session_begin(struct session *session)
         r = -errno;
     }
     nonce += nonce == 0; /* 0 stands for none */
+    if (is_out_of_descriptors(r)) {
+        reply_no_descriptor(server->reply);
+        (void)session_answer(session, false); /* closed in any case */
+    }
     if (r) {
         session_close(session); /* it is gone, or in a pid namespace that is not visible here */
         return;
@@ -331,37 +522,38 @@ static void session_begin(struct session *session)
                        "only root, the daemon's user and the group given with --group may join");
         return;
     }
-    if (server->n_sessions > server->sessions_limit) {
-        session_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT,
-                       "there are as many connections as RLIMIT_NOFILE of kmemd allows");
+    r = session_charge(session);
+    if (r > 0) {
+        session_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT, users_sentence(r));
         return;
     }
-    session->pidfd = identity_pidfd(fd, &identity);
+    session->pidfd = r == 0 ? identity_pidfd(fd, &identity) : r;
+    if (is_out_of_descriptors(session->pidfd)) {
+        session_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT, "no descriptor is left");
+        return;
+    }
     if (session->pidfd < 0 ||
-        uv_timer_start(&session->hello_timer, session_hello_late, HELLO_TIMEOUT_MS, 0)) {
+        uv_timer_start(&session->timer, session_hello_late, HELLO_TIMEOUT_MS, 0)) {
         session_close(session);
         return;
+    }
+    if (session->charge.n_descriptors == 0) {
+        session_close_pidfd(session); /* its client's process is watched already */
     }
     session_read_start(session);
 }
 
-/* A session with its handles made; on the server's list. */
-static int session_new(struct server *server, struct session **ret_session)
+/* The handles of a session, which is on the server's list from then on. */
+static int session_open(struct session *session)
 {
-    struct session *session = calloc(1, sizeof(*session));
-    if (!session) {
-        return -ENOMEM;
-    }
-    session->server = server;
-    session->pidfd = -1;
-    int r = uv_pipe_init(&server->loop, &session->pipe, 0);
+    struct server *server = session->server;
+    const int r = uv_pipe_init(&server->loop, &session->pipe, 0);
     if (r) {
-        free(session);
         return r;
     }
-    (void)uv_timer_init(&server->loop, &session->hello_timer); /* always 0 */
+    (void)uv_timer_init(&server->loop, &session->timer); /* always 0 */
     session->pipe.data = session;
-    session->hello_timer.data = session;
+    session->timer.data = session;
     session->handles_open = 2;
     session->next = server->sessions;
     if (session->next) {
@@ -369,22 +561,32 @@ static int session_new(struct server *server, struct session **ret_session)
     }
     server->sessions = session;
     server->n_sessions++;
-    *ret_session = session;
     return 0;
 }
 
-int session_accept(struct server *server, uv_stream_t *listening)
+int session_accept(struct server *server)
 {
-    struct session *session;
-    int r = session_new(server, &session);
-    if (r) {
-        return r;
+    struct session *session = calloc(1, sizeof(*session));
+    if (!session) {
+        return -ENOMEM;
     }
-    r = uv_accept(listening, (uv_stream_t *)&session->pipe);
-    if (r) {
+    session->server = server;
+    session->pidfd = -1;
+    const int fd = listener_accept(&server->listener);
+    if (fd < 0) {
+        free(session);
+        return fd;
+    }
+    if (session_open(session)) {
+        (void)close(fd); /* nothing was said */
+        free(session);
+        return 0;
+    }
+    if (uv_pipe_open(&session->pipe, fd)) {
+        (void)close(fd); /* the pipe did not take it */
         session_close(session);
-        return r;
+        return 0;
     }
-    session_begin(session);
+    session_begin(session, fd);
     return 0;
 }

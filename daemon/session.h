@@ -5,6 +5,9 @@
  * A session has one request in hand at a time. While its answer is being made, or waits for the
  * peer to read, nothing more is read: a peer that asks and never listens fills its own socket, and
  * costs the daemon one response at the most.
+ *
+ * What has arrived is served when it is the session's turn (users.h), some requests in a turn; what
+ * is left waits for the next one, and the socket with it once the input is full.
  */
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
@@ -15,22 +18,37 @@
 #include <uv.h>
 
 #include "daemon/dispatch.h"
+#include "daemon/users.h"
 #include "proto/attributes.h"
 #include "proto/limits.h"
 
 struct server;
 
+/*
+ * 4, or 100 us: a peer that sends one request after the other costs the loop one wait more for each
+ * four of them, and delays each other peer by as much, once. A question may cost as much as the
+ * four, and more than the time: then it is the only one.
+ */
+#define TURN_REQUESTS_MAX 4
+#define TURN_SESSION_US 100
+
 struct session {
-    uv_pipe_t pipe; /* first: libuv hands it back */
-    uv_timer_t hello_timer;
+    uv_pipe_t pipe;   /* first: libuv hands it back */
+    uv_timer_t timer; /* Hello must come before it fires; from then on an observer's question */
     struct server *server;
     struct session *next; /* all sessions of the server */
     struct session *prev;
-    struct session *next_pending; /* those whose answer takes several steps */
+    struct charge charge; /* of none that is being refused */
+    uint64_t n_turn;      /* of the loop, in which it was served last */
+    uint64_t heard_ms;    /* when its last request was served */
     struct peer peer;
     int pidfd;             /* of the peer, until it joins; -1: none */
     unsigned handles_open; /* freed when the last is closed */
-    bool pending;
+    bool reading;          /* libuv hands over what arrives */
+    bool input_ended;      /* nothing more arrives; what has arrived is served */
+    bool hung_up;          /* is closed when it is its turn */
+    const char *last_word; /* what it is told then; NULL: nothing */
+    bool pending;          /* the answer takes several steps */
     bool writing;
     bool closing_after_write;
     bool closing;
@@ -43,13 +61,22 @@ struct session {
 /**
  * session_accept() - take the next connection from the listening socket
  *
- * Refuses whoever may not join before a byte is read. Return: 0; -ENOMEM, and the connection still
- * waits; or another negative errno, and it is gone.
+ * Refuses a peer that may not join, or has too many connections, before a byte is read. Return: 0;
+ * -EAGAIN if none waits; or another negative errno, and the connection still waits.
  */
-KMEM_MUST_USE int session_accept(struct server *server, uv_stream_t *listening);
+KMEM_MUST_USE int session_accept(struct server *server);
 
-/** session_step() - go on with a pending answer; for server.c's idle work */
-void session_step(struct session *session);
+/** session_refuse_unseen() - say to a connection that there is no descriptor for it; closes fd */
+void session_refuse_unseen(struct server *server, int fd);
+
+/** session_turn() - serve some of what has arrived, or go on with the answer that is being made */
+void session_turn(struct session *session);
+
+/**
+ * session_hang_up() - close it when it is its turn: many may end at once
+ * @last_word:  a sentence of static life that its peer is told; NULL: nothing
+ */
+void session_hang_up(struct session *session, const char *last_word);
 
 /** session_close() - end the connection; the session frees itself when libuv has let go */
 void session_close(struct session *session);

@@ -101,7 +101,7 @@ int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd)
 void tether_drop(struct tether *tether, uint32_t slot)
 {
     const int r = tether_send(tether, CONTROL_DROP, slot, NULL, 0);
-    if (r) {
+    if (r && log_limit_pass(&tether->drops_limit, 1, uv_now(tether->poll.loop))) {
         /* The slot's next client replaces them; a server that starts finds nobody in the slot. */
         log_warning("the keeper goes on holding the files of slot %u: %s", slot, uv_strerror(r));
     }

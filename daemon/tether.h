@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "daemon/control.h"
+#include "daemon/log.h"
 #include "proto/attributes.h"
 
 /* A message that is not about the loop itself; its descriptors are the receiver's. */
@@ -22,6 +23,7 @@ struct tether {
     uint32_t n_faults; /* of reading, one after the other */
     tether_fn told;
     void *user;
+    struct log_limit drops_limit;
     bool is_deaf; /* the keeper has let a message wait for too long, and has taken none since */
 };
 

@@ -80,6 +80,10 @@
 
 /* Hello must come within this time, so that idle connections do not use up the descriptors. */
 #define HELLO_TIMEOUT_MS 5000
+/* 60 s: an observer that asks nothing for so long is closed, and may connect again. A figure that is
+   wanted once a minute is worth a connection each time; less would break programs that ask each
+   half minute, more would let those that never ask keep what others need. */
+#define OBSERVER_TIMEOUT_MS 60000
 /* The segment, the client's ledger, the clock. */
 #define WELCOME_DESCRIPTORS 3
 /* How long the library waits for any answer. */

@@ -25,6 +25,9 @@
  * THREADS: one thread at a time per query. FORK: a query is the parent's alone. WAITING: each
  * function waits for its answer for at most $KMEM_TIMEOUT_MS milliseconds (default 30,000).
  *
+ * IDLE: a query over which nothing is asked for a minute is closed by the daemon; the next question
+ * is -ECONNRESET. A program that asks less often opens a query each time.
+ *
  * ERRORS, of every function that returns int: -ECONNRESET the daemon has ended; -ETIMEDOUT it did
  * not answer in time; -EPROTO it sent what is no answer; -EACCES it does not answer this user;
  * -ENOMEM no memory for the answer. kmem_query_error() has the sentence. After each of these but

@@ -545,7 +545,7 @@ static void test_connections_that_can_not_be_accepted_wait_and_others_are_served
     faults_arm(&fault);
     struct client late = client_start(join_late, NULL);
     client_hear(&late);
-    expect_soon(faults_n_failed() >= 6, 2000); /* two a try, since libuv has one in reserve */
+    expect_soon(faults_n_failed() >= 6, 2000); /* two a try: one is in reserve */
     client_tell(&served, 1);
     client_hear(&served);
     (void)faults_disarm();

@@ -29,7 +29,6 @@ int session_accepted;
 static char directory[64];
 static char path[80];
 static struct options options;
-static uv_pipe_t listening;
 static unsigned n_fds;
 static int keeper_fd;          /* the other end of the tether */
 static uint64_t session_nonce; /* of the client that this process is; 0: it is none */
@@ -43,20 +42,41 @@ static void died(uint32_t slot, void *user)
     server_work(&session_server);
 }
 
-static void connected(uv_stream_t *stream, int status)
+/* Accepts what waits; where that fails, nothing more until session_listen_again(). */
+static void connected(void *user)
 {
-    assert_int_equal(status, 0);
-    session_accepted = session_accept(&session_server, stream);
+    (void)user;
+    session_accepted = session_accept(&session_server);
+    if (session_accepted < 0) {
+        assert_int_equal(uv_poll_stop(&session_server.listener.poll), 0);
+    }
 }
 
 static void listen_in_private(void)
 {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     (void)snprintf(directory, sizeof(directory), "/tmp/kmem-session-XXXXXX");
     assert_non_null(mkdtemp(directory));
     (void)snprintf(path, sizeof(path), "%s/sock", directory);
-    assert_int_equal(uv_pipe_init(&session_server.loop, &listening, 0), 0);
-    assert_int_equal(uv_pipe_bind(&listening, path), 0);
-    assert_int_equal(uv_listen((uv_stream_t *)&listening, 64, connected), 0);
+    memcpy(address.sun_path, path, sizeof(path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 64), 0);
+    assert_int_equal(
+        listener_open(&session_server.listener, &session_server.loop, fd, connected, NULL), 0);
+}
+
+void session_listen_again(void)
+{
+    session_server.listener.paused = true;
+    listener_replace(&session_server.listener, dup(session_server.listener.fd));
+}
+
+static void turned(uv_check_t *check)
+{
+    (void)check;
+    server_serve(&session_server);
 }
 
 /* What the server says to its keeper. */
@@ -102,7 +122,7 @@ int session_setup(void **state)
     assert_int_equal(uv_loop_close(&server->loop), 0);
     n_fds = count_fds();
     server->options = &options;
-    server->sessions_limit = 20;
+    users_init(&server->users, &(struct users_limits){SESSION_DESCRIPTORS, SESSION_DESCRIPTORS});
     server->segment_fd = memfd_create("segment", MFD_CLOEXEC);
     assert_true(server->segment_fd >= 0);
     assert_int_equal(ftruncate(server->segment_fd, SESSION_PAGES * PAGE_BYTES), 0);
@@ -126,6 +146,9 @@ int session_setup(void **state)
     server->idle.data = server;
     assert_int_equal(uv_timer_init(&server->loop, &server->clock), 0);
     server->clock.data = server;
+    assert_int_equal(uv_check_init(&server->loop, &server->turn), 0);
+    assert_int_equal(uv_check_start(&server->turn, turned), 0);
+    obituary_log_init(&server->obituary_log, &server->loop);
     listen_in_private();
     return 0;
 }
@@ -162,11 +185,14 @@ int session_teardown(void **state)
     end_everybody();
     uv_close((uv_handle_t *)&server->idle, NULL);
     uv_close((uv_handle_t *)&server->clock, NULL);
-    uv_close((uv_handle_t *)&listening, NULL);
+    uv_close((uv_handle_t *)&server->turn, NULL);
+    obituary_log_close(&server->obituary_log);
+    listener_close(&server->listener);
     tether_close(&server->tether);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
     assert_int_equal(close(keeper_fd), 0);
     assert_int_equal(server->n_sessions, 0);
+    users_fini(&server->users);
     assert_int_equal(core_check(&server->core), 0);
     assert_int_equal(core_free_bytes(&server->core), (SESSION_PAGES - 1) * PAGE_BYTES);
     core_fini(&server->core);
@@ -185,14 +211,10 @@ int session_teardown(void **state)
     return 0;
 }
 
-uv_stream_t *session_listening(void)
-{
-    return (uv_stream_t *)&listening;
-}
-
 void turn(void)
 {
     (void)uv_run(&session_server.loop, UV_RUN_NOWAIT);
+    assert_int_equal(users_check(&session_server.users), 0);
     keeper_listen();
 }
 

@@ -16,6 +16,7 @@
 
 #define SESSION_PAGES 256
 #define SESSION_CLIENTS 4
+#define SESSION_DESCRIPTORS 60 /* for clients and connections */
 
 /* The server, and what session_accept() returned last. */
 extern struct server session_server;
@@ -26,8 +27,8 @@ int session_setup(void **state);
 /** session_teardown() - asserts that no descriptor, session or block is left */
 int session_teardown(void **state);
 
-/** session_listening() - the socket that connections come from */
-uv_stream_t *session_listening(void);
+/** session_listen_again() - after session_accept() has failed */
+void session_listen_again(void);
 
 /** turn() - let the loop do what there is to do */
 void turn(void);

@@ -107,6 +107,8 @@ static void test_options_parse_of_nothing_is_the_default(void **state)
     assert_int_equal(options.segment_bytes, 256 << 20);
     assert_false(options.lazy);
     assert_int_equal(options.quota_bytes, 0);
+    assert_int_equal(options.clients_per_uid, 0);
+    assert_int_equal(options.connections_per_uid, 0);
     assert_false(options.has_group);
     assert_int_equal(options.log_level, LOG_LEVEL_INFO);
 }
@@ -117,7 +119,8 @@ static void test_options_parse_of_everything(void **state)
 
     const struct options options =
         parse("--name", "video", "--size=2G", "--socket", "/tmp/x.sock", "--commit=lazy", "--group",
-              "root", "--log-level", "debug", "--quota", "16MiB");
+              "root", "--log-level", "debug", "--quota", "16MiB", "--clients-per-uid=20",
+              "--connections-per-uid", "30");
 
     assert_string_equal(options.name, "video");
     assert_int_equal(options.segment_bytes, UINT64_C(2) << 30);
@@ -127,6 +130,8 @@ static void test_options_parse_of_everything(void **state)
     assert_int_equal(options.group, 0);
     assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
     assert_int_equal(options.quota_bytes, 16 << 20);
+    assert_int_equal(options.clients_per_uid, 20);
+    assert_int_equal(options.connections_per_uid, 30);
 }
 
 static void test_options_parse_of_short_options(void **state)
@@ -220,6 +225,11 @@ static void test_options_parse_of_other_wrong_values_is_refused(void **state)
     assert_refused("--commit is eager or lazy, not \"maybe\"", "--commit=maybe");
     assert_refused("\"0\" is no quota", "--quota=0");
     assert_refused("\"much\" is no quota: write a size, as 16MiB", "--quota", "much");
+    assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid=0");
+    assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid=-1");
+    assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid", "");
+    assert_refused("to 1000000, not \"1000001\"", "--connections-per-uid=1000001");
+    assert_refused("--connections-per-uid takes a number", "--connections-per-uid=10x");
     assert_refused("there is no group \"no-such-group\"", "--group", "no-such-group");
     assert_refused("not \"loud\"", "--log-level=loud");
     assert_refused("\"extra\" is no option", "extra");

@@ -98,7 +98,8 @@ static int serve(const char *what, unsigned nth, int control_fd)
     if (what) {
         fail_nth(what, nth, ENOMEM);
     }
-    const int status = server_run(&options, &files, N_CLIENTS);
+    const struct descriptors descriptors = {.n_clients = N_CLIENTS, .n_free = 100};
+    const int status = server_run(&options, &files, &descriptors);
     const bool failed = fail_end();
     files_fini(&files);
     return status == 0 && failed ? SERVED_ALL_THE_SAME : status;

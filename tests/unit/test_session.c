@@ -390,6 +390,146 @@ static void test_session_that_is_refused_while_it_does_not_read_is_closed_afterw
     connection_close(member);
 }
 
+/* ------------------------------------------------------------------- peers that ask much ---- */
+
+/* Sends so many questions at once that the input is full. Return: how many. */
+static unsigned say_much(int fd)
+{
+    static unsigned char frames[32768];
+    unsigned n = 0;
+    size_t n_bytes = 0;
+    for (; n_bytes + 64 < sizeof(frames); n++) {
+        Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
+        Kmem__Request request = KMEM__REQUEST__INIT;
+        request.id = n + 1;
+        request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
+        request.obituaries = &obituaries;
+        n_bytes += frame_encode(&request.base, frames + n_bytes, 64);
+    }
+    say_bytes(fd, frames, n_bytes);
+    return n;
+}
+
+static void say_obituaries(int fd)
+{
+    Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    request.id = 7;
+    request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
+    request.obituaries = &obituaries;
+    say(fd, &request);
+}
+
+static void test_session_turn_serves_some_requests_and_then_the_others(void **state)
+{
+    (void)state;
+    const int greedy = connection_open_observer();
+    const int modest = connection_open_observer();
+    const uint64_t n_before = core->n_requests;
+    (void)say_much(greedy);
+    say_obituaries(modest);
+
+    turn();
+
+    char byte;
+    assert_int_equal(recv(modest, &byte, 1, MSG_PEEK), 1);
+    assert_in_range(core->n_requests - n_before, 2, TURN_REQUESTS_MAX + 1);
+    assert_int_equal(hear(modest)->id, 7);
+    connection_close(greedy);
+    connection_close(modest);
+}
+
+static void test_session_that_has_asked_much_is_answered_in_order_and_the_server_rests(void **state)
+{
+    (void)state;
+    const int fd = connection_open_observer();
+    const unsigned n_asked = say_much(fd);
+
+    for (unsigned n = 1; n <= n_asked; n++) {
+        assert_int_equal(hear(fd)->id, n);
+    }
+
+    turn();
+    assert_false(uv_is_active((uv_handle_t *)&session_server.idle));
+    connection_close(fd);
+}
+
+static void test_session_of_one_request_leaves_the_loop_at_rest(void **state)
+{
+    (void)state;
+    const int fd = connection_open_observer();
+    say_obituaries(fd);
+
+    turn(); /* read, served, and nothing is left that would keep the loop from waiting */
+
+    assert_false(uv_is_active((uv_handle_t *)&session_server.idle));
+    assert_non_null(hear(fd));
+    connection_close(fd);
+}
+
+static void test_session_that_is_half_closed_is_answered_before_it_is_closed(void **state)
+{
+    (void)state;
+    const int fd = connection_open_observer();
+    for (unsigned n = 0; n < 10; n++) {
+        say_obituaries(fd);
+    }
+
+    assert_int_equal(shutdown(fd, SHUT_WR), 0);
+
+    for (unsigned n = 0; n < 10; n++) {
+        assert_int_equal(hear(fd)->id, 7);
+    }
+    assert_null(hear(fd));
+    connection_close(fd);
+}
+
+static void test_session_that_hangs_up_is_closed_in_its_turn(void **state)
+{
+    (void)state;
+    const int fd = connection_open_observer();
+    say_obituaries(fd);
+
+    session_hang_up(session_server.sessions, "enough");
+    session_hang_up(session_server.sessions, "enough");
+
+    assert_int_equal(session_server.n_sessions, 1);
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_GONE, "enough");
+    assert_null(hear(fd));
+    assert_int_equal(session_server.n_sessions, 0);
+    connection_close(fd);
+}
+
+/* ---------------------------------------------------------------------------------- limits ---- */
+
+static void test_session_beyond_what_descriptors_allow_is_LIMIT(void **state)
+{
+    (void)state;
+    int fds[SESSION_DESCRIPTORS];
+    unsigned n = 0;
+    const Kmem__Response *response;
+
+    capture_begin();
+    for (;; n++) {
+        fds[n] = connection_open();
+        say_hello(fds[n], KMEM__ROLE__ROLE_OBSERVER);
+        response = hear(fds[n]);
+        if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
+            break;
+        }
+    }
+    (void)capture_end();
+
+    /* An observer costs one; one that has just come costs three, until it says what it is. */
+    assert_int_equal(n, SESSION_DESCRIPTORS - (CLIENT_DESCRIPTORS - 1));
+    assert_error(response, KMEM__ERROR_CODE__ERROR_LIMIT, "as many connections as");
+    assert_null(hear(fds[n]));
+    for (unsigned i = 0; i <= n; i++) {
+        connection_close(fds[i]);
+    }
+    connection_close(connection_open_member());
+}
+
 #define SESSION_TEST(test) cmocka_unit_test_setup_teardown(test, session_setup, session_teardown)
 
 int main(void)
@@ -412,6 +552,12 @@ int main(void)
         SESSION_TEST(test_session_whose_peer_does_not_read_stops_reading_itself),
         SESSION_TEST(test_session_whose_peer_goes_without_reading_is_closed),
         SESSION_TEST(test_session_that_is_refused_while_it_does_not_read_is_closed_afterwards),
+        SESSION_TEST(test_session_turn_serves_some_requests_and_then_the_others),
+        SESSION_TEST(test_session_that_has_asked_much_is_answered_in_order_and_the_server_rests),
+        SESSION_TEST(test_session_of_one_request_leaves_the_loop_at_rest),
+        SESSION_TEST(test_session_that_is_half_closed_is_answered_before_it_is_closed),
+        SESSION_TEST(test_session_that_hangs_up_is_closed_in_its_turn),
+        SESSION_TEST(test_session_beyond_what_descriptors_allow_is_LIMIT),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,16 +21,18 @@
 #include "tests/unit/fail.h"
 #include "tests/unit/session_fixture.h"
 
-FAIL_WRAP(int, identity_read, (int fd, struct client_identity *identity), (fd, identity), -ESRCH)
+FAIL_WRAP(int, identity_read, (int fd, struct client_identity *identity), (fd, identity),
+          errno == EMFILE ? -EMFILE : -ESRCH)
 FAIL_WRAP(int, identity_pidfd, (int fd, const struct client_identity *identity), (fd, identity),
-          -ESRCH)
+          errno == EMFILE ? -EMFILE : -ESRCH)
 FAIL_WRAP(bool, identity_may_join,
           (int fd, const struct client_identity *identity, bool has_group, gid_t group),
           (fd, identity, has_group, group), false)
 FAIL_WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags),
           -1)
-FAIL_WRAP(int, uv_accept, (uv_stream_t * listening, uv_stream_t *stream), (listening, stream),
-          UV_EMFILE)
+FAIL_WRAP(int, accept4, (int fd, struct sockaddr *address, socklen_t *n_bytes, int flags),
+          (fd, address, n_bytes, flags), -1)
+FAIL_WRAP(int, uv_pipe_open, (uv_pipe_t * pipe, uv_file fd), (pipe, fd), UV_EBADF)
 FAIL_WRAP(int, uv_fileno, (const uv_handle_t *handle, uv_os_fd_t *fd), (handle, fd), UV_EBADF)
 FAIL_WRAP(int, uv_read_start, (uv_stream_t * stream, uv_alloc_cb allocate, uv_read_cb called),
           (stream, allocate, called), UV_EINVAL)
@@ -110,7 +112,7 @@ static void test_session_accept_without_memory_leaves_the_connection_waiting(voi
     assert_int_equal(session_accepted, -ENOMEM);
     assert_true(hear_nothing(fd));
 
-    assert_int_equal(session_accept(&session_server, session_listening()), 0);
+    session_listen_again();
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_WELCOME);
     connection_close(fd);
     assert_serves();
@@ -119,31 +121,26 @@ static void test_session_accept_without_memory_leaves_the_connection_waiting(voi
 static void test_session_accept_that_fails_says_so(void **state)
 {
     (void)state;
-    const struct {
-        const char *call;
-        int error;
-    } calls[] = {{"uv_accept", UV_EMFILE}, {"uv_pipe_init", UV_EINVAL}};
+    const int fd = connection_open();
+    say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
 
-    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-        const int fd = connection_open();
-        fail_nth(calls[i].call, 1, 0);
-        turn();
-        assert_true(fail_end());
-        assert_int_equal(session_accepted, calls[i].error);
-        turn();
-        assert_int_equal(session_server.n_sessions, 0);
-        /* The real uv_accept() would have closed what it could not give to a session. */
-        assert_int_equal(session_accept(&session_server, session_listening()), 0);
-        connection_close(fd);
-        assert_serves();
-    }
+    fail_nth("accept4", 1, EMFILE);
+    turn();
+    assert_true(fail_end());
+    assert_int_equal(session_accepted, -EMFILE);
+    assert_int_equal(session_server.n_sessions, 0);
+
+    session_listen_again();
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_WELCOME);
+    connection_close(fd);
+    assert_serves();
 }
 
 static void test_session_that_can_not_begin_is_closed(void **state)
 {
     (void)state;
-    const char *const calls[] = {"uv_fileno", "identity_read", "identity_pidfd", "uv_timer_start",
-                                 "uv_read_start"};
+    const char *const calls[] = {"uv_pipe_init",   "uv_pipe_open",   "identity_read",
+                                 "identity_pidfd", "uv_timer_start", "uv_read_start"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const int fd = connection_open();
@@ -155,6 +152,47 @@ static void test_session_that_can_not_begin_is_closed(void **state)
         connection_close(fd);
         assert_serves();
     }
+}
+
+static void test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT(void **state)
+{
+    (void)state;
+    const char *const calls[] = {"identity_read", "identity_pidfd"};
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        const int fd = connection_open();
+        fail_nth(calls[i], 1, EMFILE);
+        capture_begin();
+        const Kmem__Response *response = hear(fd);
+        (void)capture_end();
+        assert_true(fail_end());
+        assert_error(response, KMEM__ERROR_CODE__ERROR_LIMIT, "descriptor");
+        assert_null(hear(fd));
+        connection_close(fd);
+        assert_serves();
+    }
+}
+
+static void
+test_session_refuse_unseen_says_LIMIT_to_one_more_than_there_are_descriptors(void **state)
+{
+    (void)state;
+    const int fd = connection_open();
+
+    fail_nth("accept4", 1, EMFILE);
+    turn();
+    assert_true(fail_end());
+    const int accepted_fd = listener_accept_spare(&session_server.listener);
+    assert_true(accepted_fd >= 0);
+    assert_int_equal(listener_accept_spare(&session_server.listener), -EMFILE);
+    session_refuse_unseen(&session_server, accepted_fd);
+    listener_save_spare(&session_server.listener);
+
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_LIMIT, "no descriptor left");
+    assert_null(hear(fd));
+    connection_close(fd);
+    session_listen_again();
+    assert_serves();
 }
 
 static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(void **state)
@@ -182,28 +220,6 @@ static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(vo
     assert_serves();
 }
 
-static void test_session_beyond_the_limit_is_LIMIT(void **state)
-{
-    (void)state;
-    int fds[2];
-    session_server.sessions_limit = 2;
-    fds[0] = connection_open_observer();
-    fds[1] = connection_open_observer();
-
-    const int fd = connection_open();
-    capture_begin();
-    const Kmem__Response *response = hear(fd);
-    (void)capture_end();
-
-    assert_error(response, KMEM__ERROR_CODE__ERROR_LIMIT, "as many connections as");
-    assert_null(hear(fd));
-    connection_close(fd);
-    connection_close(fds[0]);
-    const int instead = connection_open_observer();
-    connection_close(instead);
-    connection_close(fds[1]);
-}
-
 static void test_session_that_does_not_say_hello_in_time_is_closed(void **state)
 {
     (void)state;
@@ -212,6 +228,7 @@ static void test_session_that_does_not_say_hello_in_time_is_closed(void **state)
     turn();
     assert_true(fail_end());
 
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_GONE, "Hello");
     assert_null(hear(fd));
 
     assert_int_equal(timeout_wanted_ms, HELLO_TIMEOUT_MS);
@@ -219,18 +236,51 @@ static void test_session_that_does_not_say_hello_in_time_is_closed(void **state)
     assert_serves();
 }
 
-static void test_session_that_has_said_hello_has_all_the_time(void **state)
+static void test_session_of_a_member_has_all_the_time(void **state)
+{
+    (void)state;
+    const int fd = connection_open_member();
+
+    assert_false(uv_is_active((const uv_handle_t *)&session_server.sessions->timer));
+
+    connection_close(fd);
+}
+
+static void test_session_of_an_observer_that_asks_nothing_is_closed(void **state)
 {
     (void)state;
     const int fd = connection_open();
     turn();
-    const uv_handle_t *timer = (const uv_handle_t *)&session_server.sessions->hello_timer;
-    assert_true(uv_is_active(timer));
-
     say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
+    fail_nth("patience", 1, 0);
     assert_non_null(hear(fd));
+    assert_true(fail_end());
+    assert_int_equal(timeout_wanted_ms, OBSERVER_TIMEOUT_MS);
 
-    assert_false(uv_is_active(timer));
+    session_server.sessions->heard_ms -= OBSERVER_TIMEOUT_MS;
+
+    assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_GONE, "for a minute");
+    assert_null(hear(fd));
+    connection_close(fd);
+    assert_serves();
+}
+
+static void test_session_of_an_observer_that_has_asked_has_its_time_again(void **state)
+{
+    (void)state;
+    const int fd = connection_open();
+    turn();
+    say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
+    fail_nth("patience", 1, 0);
+    assert_non_null(hear(fd));
+    assert_true(fail_end());
+
+    say_usage(fd);
+    assert_non_null(hear(fd));
+    (void)usleep(2000); /* the time that it was given is over */
+
+    assert_true(hear_nothing(fd));
+    assert_true(uv_is_active((const uv_handle_t *)&session_server.sessions->timer));
     connection_close(fd);
 }
 
@@ -261,6 +311,31 @@ static void test_session_whose_descriptor_can_not_be_sent_may_come_again(void **
     assert_serves();
 }
 
+static void test_session_that_joins_in_vain_again_and_again_fills_no_log(void **state)
+{
+    (void)state;
+    const uint64_t begin_ms = server_now().ms;
+    unsigned n_lines = 0;
+
+    capture_begin();
+    fail_from("sendmsg", 1, EPIPE);
+    for (unsigned n = 0; n < 300; n++) {
+        const int fd = connection_open();
+        say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+        connection_close(fd);
+    }
+    assert_true(fail_end());
+    for (const char *log = capture_end(); *log; log++) {
+        n_lines += *log == '\n';
+    }
+
+    /* Some a second of those that tell of it, and of the ends; however long it took. */
+    const uint64_t n_seconds = 2 + (server_now().ms - begin_ms) / 1000;
+    assert_in_range(n_lines, 1, n_seconds * (5 + 1 + OBITUARIES_LOGGED + 1));
+    assert_int_equal(core->clients.n_live, 0);
+    assert_serves();
+}
+
 static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **state)
 {
     (void)state;
@@ -280,7 +355,7 @@ static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **
     connection_close(fd);
 }
 
-static void test_session_that_can_not_be_watched_or_given_a_ledger_is_closed(void **state)
+static void test_session_that_can_not_be_watched_or_given_a_ledger_is_told_so(void **state)
 {
     (void)state;
     const char *const calls[] = {"uv_poll_init", "memory", "memfd_create", "ftruncate", "mmap"};
@@ -291,9 +366,15 @@ static void test_session_that_can_not_be_watched_or_given_a_ledger_is_closed(voi
         say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
         capture_begin();
         fail_nth(calls[i], 1, ENOMEM);
+        const Kmem__Response *response = hear(fd);
+        assert_non_null(strstr(capture_end(), "can not join"));
+        if (i == 0) {
+            assert_error(response, KMEM__ERROR_CODE__ERROR_LIMIT, "no descriptor left");
+        } else {
+            assert_error(response, KMEM__ERROR_CODE__ERROR_BUSY, "try again");
+        }
         assert_null(hear(fd));
         turn();
-        assert_non_null(strstr(capture_end(), "is refused"));
         assert_true(fail_end());
         assert_int_equal(core->clients.n_live + core->clients.n_ended, 0);
         connection_close(fd);
@@ -371,7 +452,7 @@ static void test_session_survives_whichever_allocation_fails(void **state)
         converse();
         n_failures += fail_end();
         if (session_accepted == -ENOMEM) {
-            assert_int_equal(session_accept(&session_server, session_listening()), 0);
+            session_listen_again();
         }
         for (unsigned n = 0; n < 30; n++) {
             turn();
@@ -390,13 +471,17 @@ int main(void)
         SESSION_TEST(test_session_accept_without_memory_leaves_the_connection_waiting),
         SESSION_TEST(test_session_accept_that_fails_says_so),
         SESSION_TEST(test_session_that_can_not_begin_is_closed),
+        SESSION_TEST(test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT),
+        SESSION_TEST(test_session_refuse_unseen_says_LIMIT_to_one_more_than_there_are_descriptors),
         SESSION_TEST(test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard),
-        SESSION_TEST(test_session_beyond_the_limit_is_LIMIT),
         SESSION_TEST(test_session_that_does_not_say_hello_in_time_is_closed),
-        SESSION_TEST(test_session_that_has_said_hello_has_all_the_time),
+        SESSION_TEST(test_session_of_a_member_has_all_the_time),
+        SESSION_TEST(test_session_of_an_observer_that_asks_nothing_is_closed),
+        SESSION_TEST(test_session_of_an_observer_that_has_asked_has_its_time_again),
         SESSION_TEST(test_session_whose_descriptor_can_not_be_sent_may_come_again),
+        SESSION_TEST(test_session_that_joins_in_vain_again_and_again_fills_no_log),
         SESSION_TEST(test_session_of_one_that_comes_back_in_vain_keeps_its_blocks),
-        SESSION_TEST(test_session_that_can_not_be_watched_or_given_a_ledger_is_closed),
+        SESSION_TEST(test_session_that_can_not_be_watched_or_given_a_ledger_is_told_so),
         SESSION_TEST(test_session_that_can_not_write_is_closed_and_its_client_lives),
         SESSION_TEST(test_session_that_can_not_keep_the_rest_of_an_answer_is_closed),
         SESSION_TEST(test_session_survives_whichever_allocation_fails),
