@@ -28,6 +28,7 @@
 #include <string.h>
 
 #include "proto/lease.h"
+#include "proto/limits.h"
 
 /* 16: a page for each of the classes that a program warms up with; 256 KiB are soon used. */
 #define LEASE_FIRST_PAGES 16
@@ -201,8 +202,8 @@ static uint32_t cache_now(const struct cache *cache)
 /* Less than what was refused may be there. */
 static bool cache_may_ask(const struct cache *cache, uint32_t n_pages)
 {
-    return !cache->is_refused || n_pages < cache->refused_pages ||
-           cache_now(cache) - cache->asked_at >= cache->pause_ticks;
+    return n_pages <= LEASE_MAX_PAGES && (!cache->is_refused || n_pages < cache->refused_pages ||
+                                          cache_now(cache) - cache->asked_at >= cache->pause_ticks);
 }
 
 static void cache_note_refusal(struct cache *cache, uint32_t n_pages)

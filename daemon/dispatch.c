@@ -346,12 +346,13 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
     const uint32_t n_pages = lease->n_pages;
     const uint64_t num_bytes = (uint64_t)n_pages << PAGE_SHIFT;
     uint32_t want_pages = lease->want_pages > n_pages ? lease->want_pages : n_pages;
-    if (n_pages == 0 || n_pages > core->state.n_pages) {
+    if (n_pages == 0 || n_pages > core->state.n_pages || n_pages > LEASE_MAX_PAGES) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
-                    "%u pages can not be leased from a segment of %u", n_pages,
-                    core->state.n_pages);
+                    "%u pages can not be leased from a segment of %u; at most %d at a time",
+                    n_pages, core->state.n_pages, LEASE_MAX_PAGES);
         return DISPATCH_OK;
     }
+    want_pages = want_pages < LEASE_MAX_PAGES ? want_pages : LEASE_MAX_PAGES;
     kmem__leased__init(&reply->body.leased);
     if (repeat_leased(core, peer->client, &reply->body.leased)) {
         return answer_leased(reply);
@@ -372,7 +373,8 @@ static int on_return(struct core *core, const struct peer *peer, const Kmem__Ret
                      struct reply *reply)
 {
     uint32_t end;
-    if (!checked_add(range->page, range->n_pages, &end)) {
+    if (!checked_add(range->page,
+                     range->n_pages < LEASE_MAX_PAGES ? range->n_pages : LEASE_MAX_PAGES, &end)) {
         end = UINT32_MAX;
     }
     kmem__returned__init(&reply->body.returned);

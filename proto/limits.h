@@ -78,10 +78,17 @@
 #endif
 #define OTHER_REASONS "<other reasons>"
 
+/*
+ * 65,536 pages, 1 GiB: what one request may lease, and what one Return looks at. Each page is a
+ * word in the client's ledger: some 4 ns, so that others wait for 0.3 ms at most. A larger block is
+ * the daemon's to carve, which costs it the same whatever the size.
+ */
+#define LEASE_MAX_PAGES 65536
+
 /* Hello must come within this time, so that idle connections do not use up the descriptors. */
 #define HELLO_TIMEOUT_MS 5000
-/* 60 s: an observer that asks nothing for so long is closed, and may connect again. A figure that is
-   wanted once a minute is worth a connection each time; less would break programs that ask each
+/* 60 s: an observer that asks nothing for so long is closed, and may connect again. A figure that
+   is wanted once a minute is worth a connection each time; less would break programs that ask each
    half minute, more would let those that never ask keep what others need. */
 #define OBSERVER_TIMEOUT_MS 60000
 /* The segment, the client's ledger, the clock. */

@@ -123,6 +123,16 @@ static void test_take_pauses_longer_after_each_refusal(void **state)
     assert_int_equal(lender->n_asked, n_asked + 1);
 }
 
+static void test_take_of_more_than_a_lease_can_have_asks_nobody(void **state)
+{
+    (void)state;
+    struct taken taken;
+
+    assert_int_equal(kmem__cache_take(cache, LEASE_MAX_PAGES + 1, &taken), CACHE_E_NONE);
+
+    assert_int_equal(lender->n_asked, 0);
+}
+
 static void test_take_asks_for_less_than_was_refused_at_once(void **state)
 {
     (void)state;
@@ -198,6 +208,7 @@ int main(void)
         TEST(test_take_joins_runs_that_lie_together),
         TEST(test_take_asks_again_when_pages_were_revoked),
         TEST(test_take_pauses_longer_after_each_refusal),
+        TEST(test_take_of_more_than_a_lease_can_have_asks_nobody),
         TEST(test_take_asks_for_less_than_was_refused_at_once),
         TEST(test_cache_against_a_naive_model),
     };

@@ -139,6 +139,32 @@ static void test_lease_of_nothing_or_of_more_than_the_segment_is_INVALID(void **
     refused_lease(&alice, UINT32_MAX, UINT32_MAX, INVALID, "can not be leased");
 }
 
+static int large_setup(void **state)
+{
+    (void)state;
+    conversation_init(&talk, 3 * LEASE_MAX_PAGES, LIMIT);
+    peer_open_member(&talk, &alice, 1);
+    peer_open_member(&talk, &bob, 2);
+    (void)fixture_ledger(&talk.fixture, alice.client);
+    (void)fixture_ledger(&talk.fixture, bob.client);
+    return 0;
+}
+
+/* What one request costs is bounded, however large the segment is. */
+static void test_lease_and_return_are_about_LEASE_MAX_PAGES_at_most(void **state)
+{
+    (void)state;
+
+    refused_lease(&alice, LEASE_MAX_PAGES + 1, 0, INVALID, "at most 65536 at a time");
+    const uint32_t first = lease(&alice, LEASE_MAX_PAGES);
+    const uint32_t second = lease(&alice, LEASE_MAX_PAGES);
+
+    assert_int_equal(second, first + LEASE_MAX_PAGES);
+    assert_int_equal(give_back(&alice, first + 1, UINT32_MAX), LEASE_MAX_PAGES);
+    assert_int_equal(ask_lease(&talk, &bob, 1, UINT32_MAX), DISPATCH_OK);
+    assert_in_range(talk.reply->response.leased->n_pages, 1, LEASE_MAX_PAGES);
+}
+
 static void test_lease_without_room_is_NO_MEMORY_and_names_who_has_it(void **state)
 {
     (void)state;
@@ -446,6 +472,8 @@ int main(void)
         TALK_TEST(test_lease_is_answered_with_the_pages),
         TALK_TEST(test_lease_that_wants_less_than_it_needs_gets_what_it_needs),
         TALK_TEST(test_lease_of_nothing_or_of_more_than_the_segment_is_INVALID),
+        cmocka_unit_test_setup_teardown(test_lease_and_return_are_about_LEASE_MAX_PAGES_at_most,
+                                        large_setup, talk_teardown),
         TALK_TEST(test_lease_without_room_is_NO_MEMORY_and_names_who_has_it),
         TALK_TEST(test_lease_takes_back_what_another_leaves_unused),
         TALK_TEST(test_allocate_takes_back_what_others_leave_unused),
