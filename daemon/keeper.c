@@ -207,9 +207,10 @@ static void server_ready(struct keeper *keeper)
         return;
     }
     keeper->ever_ready = true;
-    printf("kmemd: segment \"%s\" (%s) ready on %s\n", options->name, size, options->socket_path);
-    if (fflush(stdout)) {
-        log_warning("the line that says we are ready can not be written: %s", strerror(errno));
+    const int r = log_print("kmemd: segment \"%s\" (%s) ready on %s", options->name, size,
+                            options->socket_path);
+    if (r) {
+        log_warning("the line that says we are ready can not be written: %s", strerror(-r));
     }
     notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
     KMEM_CRASH_POINT("keeper.ready");
@@ -482,6 +483,7 @@ static void ping(struct keeper *keeper, uint64_t now_ms)
 static void keeper_timed(struct keeper *keeper)
 {
     const uint64_t now_ms = clock_ms();
+    log_retry();
     if (keeper->phase == KEEPER_WAITING && now_ms >= keeper->restart_at_ms) {
         server_start(keeper);
     }

@@ -6,9 +6,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-/* A sentence with an obituary's eight reasons of 127 bytes, escaped at worst to four times that. */
-#define LINE_MAX_BYTES 6144
+#include "daemon/sink.h"
+
+/* 20 warnings of one kind a second: more tell nothing more, and a member could fill a disk. */
+#define ALIKE_PER_SECOND 20
+/* There are some 60 in the daemon. */
+#define N_KINDS 64
+
+/* What ends a line of which the rest is left out. */
+#define CUT "...\n"
 
 static const struct {
     const char *name;
@@ -39,20 +48,71 @@ int log_level_parse(const char *text, enum log_level *ret_level)
     return -EINVAL;
 }
 
-void log_write(enum log_level level, const char *format, ...)
+static struct sink out = {.fd = STDOUT_FILENO, .own_fd = -1};
+static struct sink err = {.fd = STDERR_FILENO, .own_fd = -1};
+static uint64_t n_dropped; /* lines, of which nothing was said yet */
+static bool limits_alike;
+
+KMEM_PRINTF(3, 0)
+static int line_put(struct sink *sink, const char *prefix, const char *format, va_list arguments)
+{
+    char line[SINK_LINE_BYTES + 1]; /* one of them for the end of a string */
+    size_t n_bytes = (size_t)snprintf(line, sizeof(line), "%s", prefix); /* fits */
+    const int n_wanted = vsnprintf(line + n_bytes, SINK_LINE_BYTES - n_bytes, format, arguments);
+    if (n_wanted < 0) {
+        return -EINVAL;
+    }
+    if (n_bytes + (size_t)n_wanted < SINK_LINE_BYTES) {
+        n_bytes += (size_t)n_wanted;
+        line[n_bytes++] = '\n';
+    } else {
+        n_bytes = SINK_LINE_BYTES;
+        memcpy(line + n_bytes - strlen(CUT), CUT, strlen(CUT));
+    }
+    return sink_put(sink, line, n_bytes);
+}
+
+static const char *prefix_of(enum log_level level)
+{
+    const bool journal = getenv("JOURNAL_STREAM") != NULL;
+    return journal ? levels[level].journal_prefix : levels[level].prefix;
+}
+
+KMEM_PRINTF(2, 3) static int say(enum log_level level, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const int r = line_put(&err, prefix_of(level), format, arguments);
+    va_end(arguments);
+    return r;
+}
+
+void log_retry(void)
+{
+    if (n_dropped > 0 && say(LOG_LEVEL_WARNING, "%llu lines were dropped: stderr did not take them",
+                             (unsigned long long)n_dropped) == 0) {
+        n_dropped = 0;
+    }
+}
+
+/* One call, so that lines of several processes do not mix. What was dropped is told first. */
+KMEM_PRINTF(2, 0) static void put(enum log_level level, const char *format, va_list arguments)
 {
     if (level > level_now) {
         return;
     }
-    char line[LINE_MAX_BYTES];
+    log_retry();
+    if (n_dropped > 0 || line_put(&err, prefix_of(level), format, arguments)) {
+        n_dropped++;
+    }
+}
+
+KMEM_PRINTF(1, 2) static void put_warning(const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
-    (void)vsnprintf(line, sizeof(line), format, arguments); /* too long: cut */
+    put(LOG_LEVEL_WARNING, format, arguments);
     va_end(arguments);
-    const bool journal = getenv("JOURNAL_STREAM") != NULL;
-    /* One call, so that lines of several processes do not mix; nobody can be told if it fails. */
-    (void)fprintf(stderr, "%s%s\n", journal ? levels[level].journal_prefix : levels[level].prefix,
-                  line);
 }
 
 bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t now_ms)
@@ -60,7 +120,7 @@ bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t now_ms)
     const uint64_t second = now_ms / 1000;
     if (limit->second != second) {
         if (limit->n_dropped > 0) {
-            log_warning("%u similar lines were dropped", limit->n_dropped);
+            put_warning("%u similar lines were dropped", limit->n_dropped);
         }
         *limit = (struct log_limit){.second = second};
     }
@@ -70,4 +130,53 @@ bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t now_ms)
     }
     limit->n_this_second++;
     return true;
+}
+
+void log_limit_alike(void)
+{
+    limits_alike = true;
+}
+
+static uint64_t now_ms(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &time); /* can not fail */
+    return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+}
+
+/* Whether there were not too many of this kind in this second. */
+static bool is_wanted(enum log_level level, const char *format)
+{
+    static struct {
+        const char *format;
+        struct log_limit limit;
+    } kinds[N_KINDS];
+    size_t i = 0;
+    if (!limits_alike || level > LOG_LEVEL_WARNING) {
+        return true;
+    }
+    while (i < N_KINDS - 1 && kinds[i].format && kinds[i].format != format) {
+        i++; /* the last one is for all that there was no place for */
+    }
+    kinds[i].format = format;
+    return log_limit_pass(&kinds[i].limit, ALIKE_PER_SECOND, now_ms());
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
+    if (is_wanted(level, format)) {
+        va_list arguments;
+        va_start(arguments, format);
+        put(level, format, arguments);
+        va_end(arguments);
+    }
+}
+
+int log_print(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const int r = line_put(&out, "", format, arguments);
+    va_end(arguments);
+    return r;
 }

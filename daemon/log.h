@@ -4,6 +4,9 @@
  *
  * One event, one line. Under systemd a line begins with its priority, "<4>" say, as sd-daemon(3)
  * has it; otherwise with the level's name.
+ *
+ * Nobody waits for a line: one that stderr does not take at once is dropped (sink.h). How many were
+ * is told before the next one that it takes.
  */
 #ifndef DAEMON_LOG_H
 #define DAEMON_LOG_H
@@ -27,6 +30,19 @@ KMEM_PRINTF(2, 3) void log_write(enum log_level level, const char *format, ...);
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
+
+/**
+ * log_limit_alike() - from now on write 20 warnings or errors of one kind a second, and count others
+ *
+ * For a process whose peers can cause them. A kind is what has the same format.
+ */
+void log_limit_alike(void);
+
+/** log_retry() - say how many lines were dropped, if stderr takes that now */
+void log_retry(void);
+
+/** log_print() - a line on stdout, for which nobody waits either. Return: 0 or a negative errno. */
+KMEM_PRINTF(1, 2) KMEM_MUST_USE int log_print(const char *format, ...);
 
 /* Lets through `burst` lines per second; for lines that a stranger can cause. */
 struct log_limit {

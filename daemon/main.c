@@ -161,6 +161,7 @@ static int server_main(const struct options *options, struct files *files,
     (void)signal(SIGINT, SIG_IGN);            /* likewise */
     (void)signal(SIGHUP, SIG_IGN);            /* likewise */
     (void)prctl(PR_SET_NAME, "kmemd-server"); /* can not fail */
+    log_limit_alike();
     return files->check_fd >= 0 ? server_check(options, files)
                                 : server_run(options, files, descriptors);
 }
@@ -172,6 +173,7 @@ int main(int argc, char **argv)
     options_parse(&options, argc, argv);
     log_set_level(options.log_level);
     (void)signal(SIGPIPE, SIG_IGN); /* fails for numbers that are no signal only */
+    (void)signal(SIGTTOU, SIG_IGN); /* likewise; a terminal would stop who logs in the background */
     /* They have no meaning here, and a mistaken one must not cost a segment. */
     (void)signal(SIGUSR1, SIG_IGN); /* likewise */
     (void)signal(SIGUSR2, SIG_IGN); /* likewise */

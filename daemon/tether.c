@@ -28,6 +28,7 @@ static void tether_message(struct tether *tether, const struct control_message *
     }
     control_close_fds(message);
     tether_alive(tether);
+    log_retry();
 }
 
 static void tether_readable(uv_poll_t *poll, int status, int events)

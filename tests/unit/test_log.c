@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -71,7 +74,8 @@ static void test_log_write_cuts_an_endless_line_and_ends_it(void **state)
     log_info("%s", endless);
 
     const char *line = capture_end();
-    assert_in_range(strlen(line), 5000, 7000);
+    assert_int_equal(strlen(line), 4096);
+    assert_non_null(strstr(line, "xxx...\n"));
     assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
 }
 
@@ -131,6 +135,84 @@ static void test_log_limit_says_nothing_when_nothing_was_dropped(void **state)
     assert_string_equal(capture_end(), "");
 }
 
+/* stderr is a pipe that nobody reads. Return: the end that could be read. */
+static int block_stderr(int *ret_stderr)
+{
+    int ends[2];
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    *ret_stderr = dup(STDERR_FILENO);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
+    assert_int_equal(close(ends[1]), 0);
+    return ends[0];
+}
+
+#define TOLD "kmemd: warning: "
+
+static void test_log_write_drops_what_stderr_does_not_take_and_says_how_many(void **state)
+{
+    (void)state;
+    static char text[200000];
+    unsigned n_taken = 0;
+    unsigned long n_dropped;
+    int saved;
+    const int fd = block_stderr(&saved);
+
+    for (unsigned i = 0; i < 5000; i++) {
+        log_info("line %u", i);
+    }
+    log_retry(); /* not yet */
+    ssize_t n = read(fd, text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    for (const char *at = text; (at = strstr(at, "kmemd: line")) != NULL; at++) {
+        n_taken++;
+    }
+    assert_null(strstr(text, "dropped"));
+    log_retry();
+    log_info("the last");
+    n = read(fd, text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
+    assert_int_equal(close(saved), 0);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(strncmp(text, TOLD, strlen(TOLD)), 0);
+    n_dropped = strtoul(text + strlen(TOLD), NULL, 10);
+    assert_int_equal(n_taken + n_dropped, 5000);
+    assert_non_null(
+        strstr(text, " lines were dropped: stderr did not take them\nkmemd: the last\n"));
+}
+
+/* Last: there is no way back. */
+static void test_log_limit_alike_drops_what_a_peer_can_cause(void **state)
+{
+    (void)state;
+    unsigned n_ones = 0;
+    unsigned n_others = 0;
+    log_limit_alike();
+
+    capture_begin();
+    for (int i = 0; i < 5000; i++) {
+        log_warning("one %d", i);
+    }
+    log_error("another");
+    for (int i = 0; i < 100; i++) {
+        log_info("told %d", i);
+    }
+
+    const char *text = capture_end();
+    for (const char *at = text; (at = strstr(at, "warning: one ")) != NULL; at++) {
+        n_ones++;
+    }
+    for (const char *at = text; (at = strstr(at, "kmemd: told ")) != NULL; at++) {
+        n_others++;
+    }
+    assert_in_range(n_ones, 20, 4999);
+    assert_int_equal(n_others, 100);
+    assert_non_null(strstr(text, "kmemd: error: another\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -138,10 +220,13 @@ int main(void)
         cmocka_unit_test_setup(test_log_write_under_systemd_says_the_priority, log_setup),
         cmocka_unit_test_setup(test_log_set_level_drops_what_is_less_important, log_setup),
         cmocka_unit_test_setup(test_log_write_cuts_an_endless_line_and_ends_it, log_setup),
+        cmocka_unit_test_setup(test_log_write_drops_what_stderr_does_not_take_and_says_how_many,
+                               log_setup),
         cmocka_unit_test_setup(test_log_level_parse_knows_four, log_setup),
         cmocka_unit_test_setup(test_log_level_parse_of_anything_else_is_EINVAL, log_setup),
         cmocka_unit_test_setup(test_log_limit_lets_a_burst_through_each_second, log_setup),
         cmocka_unit_test_setup(test_log_limit_says_nothing_when_nothing_was_dropped, log_setup),
+        cmocka_unit_test_setup(test_log_limit_alike_drops_what_a_peer_can_cause, log_setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
