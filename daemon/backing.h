@@ -6,40 +6,32 @@
  * through a 2 MiB one. A file in memory is made of small pages unless the system is set up
  * otherwise, but MADV_COLLAPSE (Linux 6.1) turns populated ones into huge ones without any setting,
  * at 2.6 ms per 2 MiB: in the background, once clients are served.
+ *
+ * It takes a mapping. A piece of 2 MiB is mapped, collapsed and unmapped before the next: a mapping
+ * of the whole would count as resident memory of this process. It waits for locks that members of
+ * the segment hold, so it is the scrubber's work (scrubber.h).
  */
 #ifndef DAEMON_BACKING_H
 #define DAEMON_BACKING_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#include <uv.h>
-
-#include "proto/attributes.h"
 
 #define BACKING_HUGE_BYTES (UINT64_C(2) << 20)
 
 struct backing {
-    uv_thread_t thread;
-    uv_async_t done; /* by which the thread says that it has ended */
-    int fd;
-    uint64_t n_bytes;
-    uint64_t n_huge; /* 2 MiB pages that were made */
-    int error;       /* a negative errno: why no more; 0 if all were */
-    _Atomic bool cancelled;
-    bool running;
-    uint64_t *granule_bytes; /* becomes PAGE_BYTES if none could be made; may be NULL */
+    int fd;           /* the segment's; borrowed */
+    uint64_t n_bytes; /* of it */
+    uint64_t n_huge;  /* 2 MiB pages that were made */
+    int error;        /* a negative errno: why no more; 0 if there was no reason */
 };
 
-/**
- * backing_start() - collapse a committed segment, and log what became of it
- * @fd:  the segment's file; borrowed until the work is done
- * Return: 0 or a negative errno.
- */
-KMEM_MUST_USE int backing_start(struct backing *backing, uv_loop_t *loop, int fd, uint64_t n_bytes);
+void backing_init(struct backing *backing, int fd, uint64_t n_bytes);
 
-/** backing_stop() - soon; the loop goes on until the work has ended */
-void backing_stop(struct backing *backing);
+/** backing_step() - collapse the next 2 MiB. Return: whether there is more to do. */
+bool backing_step(struct backing *backing);
+
+/** backing_log() - say what became of it; a memory of n_bytes has n_huge pages of 2 MiB now */
+void backing_log(uint64_t n_bytes, uint64_t n_huge, int error);
 
 #endif

@@ -32,7 +32,7 @@ KMEM_PRINTF(2, 3) void log_write(enum log_level level, const char *format, ...);
 #define log_debug(...) log_write(LOG_LEVEL_DEBUG, __VA_ARGS__)
 
 /**
- * log_limit_alike() - from now on write 20 warnings or errors of one kind a second, and count others
+ * log_limit_alike() - write 20 warnings or errors of one kind a second, and count the others
  *
  * For a process whose peers can cause them. A kind is what has the same format.
  */

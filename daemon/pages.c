@@ -20,6 +20,9 @@
  *                    likewise the runs of one owner, if they are leases: pages_join()
  *      split:        word[page + k] = owner, n - k    a page inside a run
  *                    word[page]     = owner, k        two runs of one owner
+ *      scrub:        word[page + k] = FREE, n - k     a page inside a free run
+ *                    word[page]     = SCRUB, k        another
+ *                    word[first]    = FREE, page - first    now there are three runs
  *
  * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and a bit
  * per page. They are sparse anonymous memory: a segment that is mostly large runs touches little of
@@ -37,8 +40,7 @@ static uint32_t log2_of(uint32_t n_pages)
     return 31 - (uint32_t)__builtin_clz(n_pages);
 }
 
-/* The bin that a run of n_pages belongs to. */
-static uint32_t bin_of(uint32_t n_pages)
+uint32_t pages_bin_of(uint32_t n_pages)
 {
     if (n_pages < 16) {
         return n_pages;
@@ -54,7 +56,7 @@ static uint32_t bin_for(uint32_t n_pages)
         return n_pages;
     }
     const uint32_t step = UINT32_C(1) << (log2_of(n_pages) - PAGE_BINS_SHIFT);
-    return bin_of(n_pages + step - 1);
+    return pages_bin_of(n_pages + step - 1);
 }
 
 /* The first bin from `bin` on that has a run; N_PAGE_BINS if none has. */
@@ -87,6 +89,11 @@ static bool run_is_free(const struct pages *pages, uint32_t page)
     return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_FREE;
 }
 
+static bool run_is_scrubbed(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_SCRUB;
+}
+
 static void start_set(struct pages *pages, uint32_t page)
 {
     pages->starts[page / 64] |= UINT64_C(1) << (page % 64);
@@ -112,7 +119,7 @@ uint32_t pages_run_of(const struct pages *pages, uint32_t page)
 
 static void bin_insert(struct pages *pages, uint32_t page)
 {
-    const uint32_t bin = bin_of(run_pages(pages, page));
+    const uint32_t bin = pages_bin_of(run_pages(pages, page));
     const uint32_t second = pages->bin_first[bin];
     pages->next[page] = second;
     pages->prev[page] = 0;
@@ -125,7 +132,7 @@ static void bin_insert(struct pages *pages, uint32_t page)
 
 static void bin_remove(struct pages *pages, uint32_t page)
 {
-    const uint32_t bin = bin_of(run_pages(pages, page));
+    const uint32_t bin = pages_bin_of(run_pages(pages, page));
     const uint32_t next = pages->next[page];
     const uint32_t prev = pages->prev[page];
     if (next != 0) {
@@ -161,6 +168,9 @@ static bool run_is_sound(const struct pages *pages, uint32_t page)
     }
     if (page == 0) {
         return page_state == PAGE_RESERVED && length == 1;
+    }
+    if (page_state == PAGE_SCRUB) {
+        return pages->scrub_page == 0 || pages->scrub_page == page;
     }
     return page_state == PAGE_FREE || page_state == PAGE_DIRECT || page_state == PAGE_LEASED;
 }
@@ -213,17 +223,6 @@ void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
         if ((given & mask) != mask) {
             store_prepare_u64(&pages->state->given[at / 64], given | mask);
         }
-    }
-}
-
-void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
-{
-    uint32_t n_here;
-    unsoil(pages, page, n_pages);
-    for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        /* Before: they may hold anything. After: they are 0, which they have been made. */
-        state_commit(pages->state, &pages->state->given[at / 64], given_word(pages, at) & ~mask);
     }
 }
 
@@ -310,8 +309,11 @@ static int pages_index(struct pages *pages)
         if (is_free) {
             bin_insert(pages, first);
             soil(pages, page, length);
-            pages->n_free_pages += length;
         }
+        if (run_is_scrubbed(pages, page)) {
+            pages->scrub_page = page;
+        }
+        pages->n_free_pages += is_free || run_is_scrubbed(pages, page) ? length : 0;
         page += length;
     }
     return 0;
@@ -356,7 +358,7 @@ int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page)
         *ret_page = pages->bin_first[bin];
         return 0;
     }
-    uint32_t page = pages->bin_first[bin_of(n_pages)];
+    uint32_t page = pages->bin_first[pages_bin_of(n_pages)];
     while (page != 0 && run_pages(pages, page) < n_pages) {
         page = pages->next[page];
     }
@@ -414,6 +416,77 @@ void pages_give(struct pages *pages, uint32_t page)
         bin_remove(pages, pages->left[page]);
     }
     bin_insert(pages, run_join_left(pages, page));
+}
+
+/* Every byte of these pages, which are nobody's, is 0. */
+static void note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        /* Before: they may hold anything. After: they are 0, which they have been made. */
+        state_commit(pages->state, &pages->state->given[at / 64], given_word(pages, at) & ~mask);
+    }
+}
+
+void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    struct state *state = pages->state;
+    const uint32_t first = pages_run_of(pages, page);
+    const uint32_t end = first + run_pages(pages, first);
+    const uint32_t behind = page + n_pages;
+    KMEM_ASSERT(run_is_free(pages, first));
+    KMEM_ASSERT(n_pages >= 1 && behind <= end);
+    KMEM_ASSERT(pages->scrub_page == 0);
+    bin_remove(pages, first);
+    unsoil(pages, page, n_pages);
+    if (behind < end) {
+        /* Before and after: a page inside a free run. */
+        state_commit(state, &state->page_words[behind], PAGE_WORD(PAGE_FREE, 0, end - behind));
+    }
+    /* Before: a page inside a free run, or the first of one. After: likewise, or nobody's. */
+    state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_SCRUB, 0, n_pages));
+    if (first < page) {
+        /* Before: all of the run is free. After: n_pages of it are nobody's. */
+        state_commit(state, &state->page_words[first], PAGE_WORD(PAGE_FREE, 0, page - first));
+        start_set(pages, page);
+        left_set(pages, first);
+        bin_insert(pages, first);
+    }
+    left_set(pages, page);
+    if (behind < end) {
+        start_set(pages, behind);
+        left_set(pages, behind);
+        bin_insert(pages, behind);
+    }
+    pages->scrub_page = page;
+    pages->scrub_hangs = false;
+}
+
+void pages_scrub_end(struct pages *pages, bool is_zero)
+{
+    const uint32_t page = pages->scrub_page;
+    const uint32_t n_pages = run_pages(pages, page);
+    KMEM_ASSERT(page != 0);
+    if (is_zero) {
+        note_zero(pages, page, n_pages);
+    }
+    pages->scrub_page = 0;
+    pages->scrub_hangs = false;
+    pages->scrub_events++;
+    pages->n_free_pages -= n_pages; /* as which they have counted */
+    pages_give(pages, page);
+}
+
+void pages_scrub_hang(struct pages *pages)
+{
+    pages->scrub_hangs = true;
+    pages->scrub_events++;
+}
+
+bool pages_await_scrub(const struct pages *pages)
+{
+    return pages->scrub_page != 0 && !pages->scrub_hangs;
 }
 
 void pages_join(struct pages *pages, uint32_t page)
@@ -475,71 +548,4 @@ uint32_t pages_largest_hole(const struct pages *pages)
         largest = length > largest ? length : largest;
     }
     return largest;
-}
-
-/* Whether of a run those pages are soiled that should be. Return: how many, or UINT32_MAX. */
-static uint32_t count_soiled(const struct pages *pages, uint32_t page, uint32_t end)
-{
-    const bool is_free = run_is_free(pages, page);
-    uint32_t n_soiled = 0;
-    uint32_t n_here;
-    for (; page < end; page += n_here) {
-        const uint64_t mask = bits_mask(page, end, &n_here);
-        const uint64_t soiled = pages->soiled[page / 64] & mask;
-        if (soiled != (is_free ? given_word(pages, page) & mask : 0)) {
-            return UINT32_MAX;
-        }
-        n_soiled += (uint32_t)__builtin_popcountll(soiled);
-    }
-    return n_soiled;
-}
-
-static int pages_check_bins(const struct pages *pages, uint32_t n_free_runs)
-{
-    for (uint32_t bin = 0; bin < N_PAGE_BINS; bin++) {
-        const bool has_bit = pages->bin_bits[bin / 64] >> (bin % 64) & 1;
-        if (has_bit != (pages->bin_first[bin] != 0)) {
-            return PAGES_E_CORRUPT;
-        }
-        uint32_t prev = 0;
-        for (uint32_t page = pages->bin_first[bin]; page != 0; page = pages->next[page]) {
-            if (n_free_runs-- == 0 || pages->prev[page] != prev || !run_is_free(pages, page) ||
-                bin_of(run_pages(pages, page)) != bin) {
-                return PAGES_E_CORRUPT;
-            }
-            prev = page;
-        }
-    }
-    return n_free_runs == 0 ? 0 : PAGES_E_CORRUPT;
-}
-
-int pages_check(const struct pages *pages)
-{
-    uint64_t n_free_pages = 0;
-    uint32_t n_free_runs = 0;
-    uint64_t n_soiled = 0;
-    uint32_t left = 0;
-    const uint32_t n_pages = pages->state->n_pages;
-    for (uint32_t page = 0; page < n_pages;) {
-        const uint32_t length = run_pages(pages, page);
-        const bool is_free = run_is_free(pages, page);
-        if (!run_is_sound(pages, page) || (page != 0 && runs_are_alike(pages, left, page))) {
-            return PAGES_E_CORRUPT;
-        }
-        if (page != 0 && pages->left[page] != left) {
-            return PAGES_E_CORRUPT;
-        }
-        if (pages_run_of(pages, page + length - 1) != page) {
-            return PAGES_E_CORRUPT;
-        }
-        n_free_pages += is_free ? length : 0;
-        n_free_runs += is_free;
-        n_soiled += count_soiled(pages, page, page + length);
-        left = page;
-        page += length;
-    }
-    if (n_free_pages != pages->n_free_pages || n_soiled != pages->n_soiled) {
-        return PAGES_E_CORRUPT;
-    }
-    return pages_check_bins(pages, n_free_runs);
 }

@@ -6,7 +6,8 @@
  * thrown away. The segment is a chain of runs: the word of a run's first page says how long it is,
  * and the next run begins behind it.
  *
- *      n_free_pages == sum of the lengths of PAGE_FREE runs
+ *      n_free_pages == sum of the lengths of PAGE_FREE and PAGE_SCRUB runs
+ *      there is at most one PAGE_SCRUB run, and it begins at scrub_page
  *      sum of the lengths of all runs == n_pages
  *      no two PAGE_FREE runs are neighbours, nor two PAGE_LEASED runs of one owner
  *      the set bits of `starts` are the first pages of the runs
@@ -42,6 +43,9 @@ struct pages {
     uint32_t bin_first[N_PAGE_BINS];
     uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
     uint64_t n_free_pages;
+    uint32_t scrub_page;   /* where the run begins that is being made 0; 0: none is */
+    bool scrub_hangs;      /* its end is not to be waited for */
+    uint64_t scrub_events; /* how often such a run came back, or was found to hang */
 };
 
 enum {
@@ -96,8 +100,22 @@ void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages);
 uint32_t pages_next_soiled(const struct pages *pages, uint32_t from, uint32_t max_pages,
                            uint32_t *ret_page);
 
-/** pages_note_zero() - every byte of these pages, which are free, is 0; whoever restarts knows */
-void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages);
+/**
+ * pages_scrub_begin() - take n_pages from `page` on, which are free, for being made 0
+ *
+ * Nobody is given them until pages_scrub_end(), not by the next server either: only then nothing
+ * is written to them any more. They count as free.
+ */
+void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages);
+
+/** pages_scrub_end() - they can be given out; is_zero: every byte is 0, and a restart knows it */
+void pages_scrub_end(struct pages *pages, bool is_zero);
+
+/** pages_scrub_hang() - until pages_scrub_end(), a request does not wait for these pages */
+void pages_scrub_hang(struct pages *pages);
+
+/** pages_await_scrub() - whether pages are being made 0 that will be there in a moment */
+bool pages_await_scrub(const struct pages *pages);
 
 /** pages_give() - free the run that begins at `page`, and join it with free neighbours */
 void pages_give(struct pages *pages, uint32_t page);
@@ -116,6 +134,9 @@ void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages);
  * there can be.
  */
 void pages_join(struct pages *pages, uint32_t page);
+
+/** pages_bin_of() - the bin that a free run of n_pages is in */
+uint32_t pages_bin_of(uint32_t n_pages);
 
 /** pages_word() - the word of the run that begins at `page` */
 uint64_t pages_word(const struct pages *pages, uint32_t page);

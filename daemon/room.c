@@ -52,13 +52,13 @@ static int look(struct core *core, struct client *client, const struct room *roo
 int room_find(struct core *core, struct client *client, struct room *room, uint64_t now_ms,
               struct room_found *ret_found)
 {
-    const uint64_t n_buried = core->obituaries.n_written;
-    if (room->waits && room->n_buried == n_buried) {
+    const uint64_t n_returns = core->obituaries.n_written + core->pages.scrub_events;
+    if (room->waits && room->n_returns == n_returns) {
         return ROOM_E_WAIT;
     }
     *ret_found = (struct room_found){.page = 0};
     const int r = look(core, client, room, now_ms, ret_found);
-    room->waits = r && core_has_dead(core);
-    room->n_buried = n_buried;
+    room->waits = r && (core_has_dead(core) || pages_await_scrub(&core->pages));
+    room->n_returns = n_returns;
     return room->waits ? ROOM_E_WAIT : r;
 }

@@ -21,9 +21,9 @@ struct room {
     uint64_t num_bytes;  /* of a direct block; of a lease: of the pages that are needed */
     uint32_t n_pages;    /* of a lease; 0: it is a direct block */
     uint32_t want_pages; /* of a lease, at most */
-    bool waits;          /* for the dead */
+    bool waits;          /* for what the dead had, or for what is being cleared */
     bool may_again;      /* of a direct block: who is refused asks once more */
-    uint64_t n_buried;   /* obituaries, when it was looked for last */
+    uint64_t n_returns;  /* how often either has come back, when it was looked for last */
     size_t n_reason_bytes;
     char reason[REASON_MAX_BYTES];
 };

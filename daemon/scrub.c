@@ -2,79 +2,252 @@
 #include "daemon/scrub.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "daemon/backing.h"
 #include "daemon/log.h"
+#include "daemon/loop.h"
+#include "proto/crash_point.h"
 #include "proto/limits.h"
 
-/* 16 pages, 256 KiB: some 40 us, the longest that a request waits for it. Less would make more
-   turns of the loop than zeros; more would be felt. */
-#define STEP_PAGES 16
+/* 64 pages, 1 MiB: some 200 us for the scrubber, and ten for the server, that is woken once. More
+   would be kept from everybody at a time. */
+#define STEP_PAGES 64
 /* 256 pages, 4 MiB: holes cost little by the piece and much by the number of pieces. */
 #define STEP_HOLE_PAGES 256
+/* 500 ms: a thousand times what a piece takes. A request that finds no other room waits so long,
+   since every request is to be answered within a second. */
+#define WAIT_MS 500
+/* 20, or ten seconds: then the operator is told. */
+#define WAITS_TOLD 20
+/* 1 s: what has just failed may not fail then. */
+#define RESTART_MS 1000
 
-/* In the program's file there are none of them. */
-static const unsigned char zeros[STEP_PAGES * PAGE_BYTES];
+static void scrub_start(struct scrub *scrub);
 
-void scrub_init(struct scrub *scrub, int fd, bool gives_back)
+static void scrub_waited(uv_timer_t *timer)
 {
-    *scrub = (struct scrub){.fd = fd, .gives_back = gives_back};
+    struct scrub *scrub = timer->data;
+    if (pages_await_scrub(scrub->config.pages)) {
+        pages_scrub_hang(scrub->config.pages);
+    }
+    if (++scrub->n_waits == WAITS_TOLD && !scrub->mute) {
+        scrub->mute = true;
+        log_warning("what came back to the segment is not cleared: another process holds the lock "
+                    "of its file; whoever gets it next clears it");
+    }
 }
 
-bool scrub_is_wanted(const struct scrub *scrub, const struct pages *pages)
+static void scrub_restart(uv_timer_t *timer)
 {
-    return pages->n_soiled >= SCRUB_MIN_PAGES && !scrub->failed;
+    struct scrub *scrub = timer->data;
+    scrubber_reap(&scrub->scrubber);
+    scrub_start(scrub);
 }
 
-/* Return: 0 or a negative errno. */
-static int range_write(int fd, uint64_t at, uint64_t n_bytes)
+/* The timers are restarted, and not closing; that can not fail. */
+static void wait_begin(struct scrub *scrub)
 {
-    uint64_t n_done = 0;
-    while (n_done < n_bytes) {
-        const ssize_t n = pwrite(fd, zeros, n_bytes - n_done, (off_t)(at + n_done));
-        if (n < 0 && errno != EINTR) {
-            return -errno;
-        }
-        n_done += n > 0 ? (uint64_t)n : 0;
+    scrub->n_waits = 0;
+    (void)uv_timer_start(&scrub->timer, scrub_waited, WAIT_MS, WAIT_MS);
+}
+
+static void restart_later(struct scrub *scrub)
+{
+    scrub->phase = SCRUB_ABSENT;
+    if (!scrub->closing) {
+        (void)uv_timer_start(&scrub->timer, scrub_restart, RESTART_MS, 0);
+    }
+}
+
+/* ------------------------------------------------------------------------- the scrubber ------- */
+
+/* It has the lock, so none is left that could still write to what the last one had in hand. */
+static void scrub_ready(struct scrub *scrub)
+{
+    const struct scrubber_order collapse = {.kind = SCRUBBER_COLLAPSE,
+                                            .n_bytes = scrub->config.huge_bytes};
+    scrub->phase = SCRUB_IDLE;
+    if (scrub->config.pages->scrub_page != 0) {
+        pages_scrub_end(scrub->config.pages, false);
+    }
+    if (scrub->config.huge_bytes > 0 && !scrub->collapsed &&
+        scrubber_order(&scrub->scrubber, &collapse)) {
+        log_debug("the scrubber does not listen"); /* its end will tell why */
+    }
+    scrub->config.done(scrub->config.user);
+}
+
+static void scrub_done(struct scrub *scrub, int error)
+{
+    KMEM_CRASH_POINT("server.scrub.done");
+    scrub->phase = SCRUB_IDLE;
+    scrub->mute = false;
+    pages_scrub_end(scrub->config.pages, error == 0);
+    KMEM_CRASH_POINT("server.scrub.free");
+    if (error) {
+        scrub->failed = true;
+        log_warning("what came back to the segment can not be cleared: %s; whoever gets it next "
+                    "clears it",
+                    strerror(-error));
+    }
+    scrub->config.done(scrub->config.user);
+}
+
+static void scrub_collapsed(struct scrub *scrub, const struct scrubber_answer *answer)
+{
+    scrub->collapsed = true;
+    if (answer->n_huge == 0) {
+        *scrub->config.granule_bytes = PAGE_BYTES;
+    }
+    backing_log(scrub->config.huge_bytes, answer->n_huge, answer->error);
+}
+
+static void scrub_answered(struct scrub *scrub, const struct scrubber_answer *answer)
+{
+    if (answer->kind == SCRUBBER_COLLAPSED) {
+        scrub_collapsed(scrub, answer);
+        return;
+    }
+    (void)uv_timer_stop(&scrub->timer); /* always 0 */
+    if (answer->kind == SCRUBBER_READY) {
+        scrub_ready(scrub);
+    } else {
+        scrub_done(scrub, answer->error);
+    }
+}
+
+static void poll_closed(uv_handle_t *handle)
+{
+    struct scrub *scrub = handle->data;
+    (void)close(scrub->scrubber.fd); /* nothing is left to say */
+    scrubber_reap(&scrub->scrubber);
+    restart_later(scrub);
+}
+
+/* It can not write any more: who has closed its descriptors is in no system call. */
+static void scrub_ended(struct scrub *scrub)
+{
+    if (!scrub->mute) {
+        scrub->mute = true;
+        log_warning("the process that clears what came back has ended; another one is started");
+    }
+    (void)uv_timer_stop(&scrub->timer); /* always 0 */
+    if (scrub->phase == SCRUB_BUSY) {
+        pages_scrub_end(scrub->config.pages, false);
+    }
+    scrub->phase = SCRUB_ABSENT;
+    uv_close((uv_handle_t *)&scrub->poll, poll_closed);
+    scrub->config.done(scrub->config.user);
+}
+
+static void scrub_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status; /* an error is found again below */
+    (void)events;
+    struct scrub *scrub = poll->data;
+    struct scrubber_answer answer;
+    const int r = scrubber_hear(&scrub->scrubber, &answer);
+    if (r == 0) {
+        scrub_answered(scrub, &answer);
+    } else if (r != -EAGAIN) {
+        scrub_ended(scrub);
+    }
+}
+
+static int scrub_listen(struct scrub *scrub)
+{
+    int r = uv_poll_init(scrub->config.loop, &scrub->poll, scrub->scrubber.fd);
+    if (r) {
+        (void)close(scrub->scrubber.fd); /* by which the scrubber ends */
+        return r;
+    }
+    scrub->poll.data = scrub;
+    r = uv_poll_start(&scrub->poll, UV_READABLE, scrub_readable);
+    r = r ? r : loop_reserve(scrub->config.loop, scrub->scrubber.fd);
+    if (r) {
+        uv_close((uv_handle_t *)&scrub->poll, poll_closed);
     }
     return 0;
 }
 
-static int range_give_back(int fd, uint64_t at, uint64_t n_bytes)
+static void scrub_start(struct scrub *scrub)
 {
-    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    int r = -EINTR;
-    while (r == -EINTR) {
-        r = fallocate(fd, mode, (off_t)at, (off_t)n_bytes) < 0 ? -errno : 0;
+    struct scrub_config *config = &scrub->config;
+    int r = scrubber_start(config->segment_fd, config->state_fd, &scrub->scrubber);
+    r = r ? r : scrub_listen(scrub);
+    if (r == 0) {
+        scrub->phase = SCRUB_STARTING;
+        wait_begin(scrub);
+        return;
     }
-    return r;
+    if (!scrub->mute) {
+        scrub->mute = true;
+        log_warning("no process can be started that clears what came back, or makes huge pages: "
+                    "%s; trying again",
+                    uv_strerror(r));
+    }
+    *config->granule_bytes = PAGE_BYTES;
+    pages_scrub_hang(config->pages);
+    restart_later(scrub);
 }
 
-bool scrub_step(struct scrub *scrub, struct pages *pages)
+/* --------------------------------------------------------------------------- the server ------- */
+
+void scrub_open(struct scrub *scrub, const struct scrub_config *config)
 {
-    uint32_t page;
-    const uint32_t max_pages = scrub->gives_back ? STEP_HOLE_PAGES : STEP_PAGES;
-    const uint32_t n_pages =
-        scrub->failed ? 0 : pages_next_soiled(pages, scrub->at, max_pages, &page);
-    if (n_pages == 0) {
-        const bool begins_anew = scrub->at != 0 && pages->n_soiled > 0 && !scrub->failed;
-        scrub->at = 0;
-        return begins_anew;
+    *scrub = (struct scrub){.config = *config};
+    (void)uv_timer_init(config->loop, &scrub->timer); /* always 0 */
+    scrub->timer.data = scrub;
+    scrub_start(scrub);
+}
+
+void scrub_close(struct scrub *scrub)
+{
+    scrub->closing = true;
+    uv_close((uv_handle_t *)&scrub->timer, NULL);
+    if (scrub->phase != SCRUB_ABSENT) {
+        scrub->phase = SCRUB_ABSENT;
+        uv_close((uv_handle_t *)&scrub->poll, poll_closed);
     }
-    const uint64_t at = (uint64_t)page << PAGE_SHIFT;
-    const uint64_t n_bytes = (uint64_t)n_pages << PAGE_SHIFT;
-    const int r = scrub->gives_back ? range_give_back(scrub->fd, at, n_bytes)
-                                    : range_write(scrub->fd, at, n_bytes);
-    if (r) {
-        log_warning("what came back to the segment can not be cleared: %s; whoever gets it next "
-                    "clears it",
-                    strerror(-r));
-        scrub->failed = true;
+}
+
+bool scrub_is_wanted(const struct scrub *scrub)
+{
+    return scrub->phase == SCRUB_IDLE && !scrub->failed &&
+           scrub->config.pages->n_soiled >= SCRUB_MIN_PAGES;
+}
+
+bool scrub_step(struct scrub *scrub)
+{
+    struct pages *pages = scrub->config.pages;
+    uint32_t page;
+    const uint32_t max_pages = scrub->config.gives_back ? STEP_HOLE_PAGES : STEP_PAGES;
+    if (scrub->phase != SCRUB_IDLE || scrub->failed) {
+        return scrub->phase == SCRUB_BUSY;
+    }
+    uint32_t n_pages = pages_next_soiled(pages, scrub->at, max_pages, &page);
+    if (n_pages == 0) {
+        n_pages = pages_next_soiled(pages, 0, max_pages, &page);
+    }
+    if (n_pages == 0) {
+        scrub->at = 0;
         return false;
     }
-    pages_note_zero(pages, page, n_pages);
+    const struct scrubber_order order = {
+        .kind = scrub->config.gives_back ? SCRUBBER_GIVE_BACK : SCRUBBER_CLEAR,
+        .at = (uint64_t)page << PAGE_SHIFT,
+        .n_bytes = (uint64_t)n_pages << PAGE_SHIFT,
+    };
+    pages_scrub_begin(pages, page, n_pages);
+    KMEM_CRASH_POINT("server.scrub.begun");
+    if (scrubber_order(&scrub->scrubber, &order)) {
+        pages_scrub_end(pages, false);
+        return false; /* its end will be told */
+    }
     scrub->at = page + n_pages;
+    scrub->phase = SCRUB_BUSY;
+    wait_begin(scrub);
     return true;
 }

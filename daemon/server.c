@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/backing.h"
 #include "daemon/loop.h"
 #include "daemon/report.h"
 #include "daemon/takeover.h"
@@ -69,10 +70,32 @@ static struct session *server_next(const struct server *server)
     return leaf ? ((const struct charge *)leaf)->session : NULL;
 }
 
+static bool server_has_work(const struct server *server)
+{
+    return server_next(server) || core_has_dead(&server->core);
+}
+
+/* The next piece, unless there is something more urgent: a request may wait for these pages. */
+static void server_scrub(struct server *server)
+{
+    if (server->scrubs && !server_has_work(server)) {
+        server->scrubs = scrub_step(&server->scrub);
+    }
+}
+
+/* A piece has come back. */
+static void server_scrubbed(void *user)
+{
+    struct server *server = user;
+    if (!server->ending) {
+        server_scrub(server);
+    }
+}
+
 /* Nothing runs any more if there is nothing to do. */
 static void server_rest(struct server *server)
 {
-    if (server_next(server) || core_has_dead(&server->core) || server->scrubs) {
+    if (server_has_work(server)) {
         return;
     }
     (void)uv_idle_stop(&server->idle); /* always 0 */
@@ -81,6 +104,7 @@ static void server_rest(struct server *server)
         /* What the work took goes back to the system; 0 says that there was nothing to give. */
         (void)malloc_trim(0);
     }
+    server_scrub(server);
 }
 
 /* One step of each kind of work; then the loop looks at what has arrived. */
@@ -91,7 +115,6 @@ static void server_idle(uv_idle_t *idle)
         server->has_worked = true;
         core_reap(&server->core, REAP_BUDGET, server_buried, server);
     }
-    server->scrubs = server->scrubs && scrub_step(&server->scrub, &server->core.pages);
     server_rest(server);
 }
 
@@ -258,7 +281,7 @@ static void server_is_quiet(uv_timer_t *quiet)
 {
     struct server *server = quiet->data;
     server->scrubs = true;
-    server_work(server);
+    server_scrub(server); /* else when the work that there is has been done */
 }
 
 /* What has arrived in this turn of the loop has been read. */
@@ -266,8 +289,8 @@ static void server_turned(uv_check_t *check)
 {
     struct server *server = check->data;
     server_serve(server);
-    if (scrub_is_wanted(&server->scrub, &server->core.pages) && !server->scrubs &&
-        !server->ending && !uv_is_active((uv_handle_t *)&server->quiet)) {
+    if (!server->scrubs && !server->ending && scrub_is_wanted(&server->scrub) &&
+        !uv_is_active((uv_handle_t *)&server->quiet)) {
         (void)uv_timer_start(&server->quiet, server_is_quiet, QUIET_MS, 0); /* not closing */
     }
 }
@@ -308,7 +331,6 @@ static void server_end(struct server *server)
         return;
     }
     server->ending = true;
-    backing_stop(&server->backing);
     listener_close(&server->listener);
     struct session *session = server->sessions;
     while (session) {
@@ -322,6 +344,7 @@ static void server_end(struct server *server)
     uv_close((uv_handle_t *)&server->turn, NULL);
     uv_close((uv_handle_t *)&server->clock, NULL);
     uv_close((uv_handle_t *)&server->quiet, NULL);
+    scrub_close(&server->scrub);
     tether_close(&server->tether);
 }
 
@@ -483,13 +506,18 @@ static int server_begin(struct server *server)
     if (core_has_dead(&server->core)) {
         server_work(server);
     }
-    if (!options->lazy && backing_start(&server->backing, &server->loop, server->segment_fd,
-                                        options->segment_bytes)) {
-        log_warning("the segment stays on 4 KiB pages: no thread to change that");
-        server->core.config.granule_bytes = PAGE_BYTES;
-    }
-    server->backing.granule_bytes = &server->core.config.granule_bytes;
-    scrub_init(&server->scrub, server->segment_fd, options->lazy);
+    const struct scrub_config scrub = {
+        .loop = &server->loop,
+        .pages = &server->core.pages,
+        .segment_fd = server->segment_fd,
+        .state_fd = server->state_fd,
+        .gives_back = options->lazy,
+        .huge_bytes = options->lazy ? 0 : options->segment_bytes,
+        .granule_bytes = &server->core.config.granule_bytes,
+        .done = server_scrubbed,
+        .user = server,
+    };
+    scrub_open(&server->scrub, &scrub);
     return 0;
 }
 

@@ -10,7 +10,6 @@
 
 #include <uv.h>
 
-#include "daemon/backing.h"
 #include "daemon/core.h"
 #include "daemon/descriptors.h"
 #include "daemon/files.h"
@@ -35,7 +34,6 @@ struct server {
     struct listener listener;
     struct tether tether;
     struct reaper reaper;
-    struct backing backing;
     struct scrub scrub;
     struct ledgers ledgers;
     struct core core;

@@ -18,7 +18,7 @@ static bool is_same(const struct sink *sink, int fd)
 
 static bool can_block(const struct sink *sink)
 {
-    return S_ISFIFO(sink->mode) || (S_ISCHR(sink->mode) && isatty(sink->fd));
+    return sink->mode == 0 || S_ISFIFO(sink->mode) || (S_ISCHR(sink->mode) && isatty(sink->fd));
 }
 
 /*
@@ -29,7 +29,9 @@ static int sink_look(struct sink *sink)
 {
     struct stat status;
     if (fstat(sink->fd, &status) < 0) {
-        return -errno;
+        sink->known = false;
+        sink->mode = 0; /* a file of no kind: there may be room, or not */
+        return errno == EBADF ? -EBADF : 0;
     }
     const bool is_new =
         !sink->known || status.st_dev != sink->device || status.st_ino != sink->inode;
@@ -77,11 +79,11 @@ static ssize_t put_piecewise(int fd, const char *line, size_t n_bytes, size_t pi
 static ssize_t put_carefully(const struct sink *sink, const char *line, size_t n_bytes)
 {
     const struct iovec part = {.iov_base = (void *)line, .iov_len = n_bytes};
-    const ssize_t n = pwritev2(sink->fd, &part, 1, -1, RWF_NOWAIT);
-    if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) {
+    const ssize_t n = sink->mode == 0 ? -1 : pwritev2(sink->fd, &part, 1, -1, RWF_NOWAIT);
+    if (n >= 0 || (sink->mode != 0 && errno != EOPNOTSUPP && errno != ENOSYS)) {
         return n;
     }
-    return put_piecewise(sink->fd, line, n_bytes, S_ISFIFO(sink->mode) ? SINK_LINE_BYTES : 1);
+    return put_piecewise(sink->fd, line, n_bytes, S_ISCHR(sink->mode) ? 1 : SINK_LINE_BYTES);
 }
 
 static ssize_t put(const struct sink *sink, const char *line, size_t n_bytes)

@@ -58,6 +58,7 @@ enum page_state {
     PAGE_RESERVED, /* the segment's own first page */
     PAGE_DIRECT,   /* a slab or a large block of the daemon's own ledger */
     PAGE_LEASED,
+    PAGE_SCRUB, /* nobody's: it is being made 0, and is free afterwards */
 };
 
 /* A page word: state in bits 0 to 3, owner's slot in 4 to 31, the run's pages in 32 to 63. */

@@ -22,6 +22,7 @@
 #include "daemon/identity.h"
 #include "daemon/log.h"
 #include "daemon/recover.h"
+#include "daemon/scrubber.h"
 #include "proto/crash_point.h"
 #include "proto/text.h"
 
@@ -36,7 +37,8 @@
 static int state_lock(const struct server *server)
 {
     static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = STATE_LOCK_SERVER, .l_len = 1};
     int r = -EAGAIN;
     for (int waited_ms = 0; r == -EAGAIN && waited_ms < LOCK_PATIENCE_MS;
          waited_ms += LOCK_PAUSE_MS) {

@@ -7,8 +7,8 @@
  * more with KMEM_CRASH_POINTS defined, and crash_point() (tests/crash/crash_point.c) looks whether
  * this is the place that is armed. In every other build there is nothing: no call, and no name.
  *
- * A name begins with whose moment it is: "client.", "server." or "keeper.". tests/crash fails if
- * one of the names in the sources was never met.
+ * A name begins with whose moment it is: "client.", "server.", "scrubber." or "keeper.".
+ * tests/crash fails if one of the names in the sources was never met.
  */
 #ifndef PROTO_CRASH_POINT_H
 #define PROTO_CRASH_POINT_H

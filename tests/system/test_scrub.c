@@ -2,6 +2,7 @@
 /*
  * What a process wrote does not outlast it: pages that came back are zero again soon, or not there.
  */
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
+#include "tests/system/inode_lock.h"
 #include "tests/system/usage.h"
 
 #define BLOCK_BYTES ((size_t)1 << 20)
@@ -157,12 +159,141 @@ static void test_an_eager_segment_keeps_its_memory(void)
     daemon_stop();
 }
 
+/* ---------------------------------------------------------- a member that holds the lock ------ */
+
+#define N_BLOCKS_MAX 16
+#define LEFT_BLOCKS 14 /* of 16 MiB, without what the scrubber has in hand */
+
+/* All there is; every byte is its own until it is told to end. */
+static void take_all(const void *argument)
+{
+    unsigned char *blocks[N_BLOCKS_MAX];
+    unsigned int n_blocks = 0;
+    (void)argument;
+    void *block = kmem_try_allocate(BLOCK_BYTES, "all");
+    while (block != NULL && n_blocks < N_BLOCKS_MAX) {
+        blocks[n_blocks++] = block;
+        for (size_t at = 0; at < BLOCK_BYTES; at++) {
+            expect_equal(((unsigned char *)block)[at], 0);
+        }
+        (void)memset(block, 0x5a, BLOCK_BYTES);
+        block = kmem_try_allocate(BLOCK_BYTES, "all");
+    }
+    client_say(n_blocks);
+    while (client_await() != 0) {
+        for (unsigned int i = 0; i < n_blocks; i++) {
+            for (size_t at = 0; at < BLOCK_BYTES; at++) {
+                expect_equal(blocks[i][at], 0x5a);
+            }
+        }
+        client_say(n_blocks);
+    }
+}
+
+/* More than is left when one piece is missing. */
+static void take_everything(const void *argument)
+{
+    (void)argument;
+    expect_true(kmem_try_allocate(15 * BLOCK_BYTES, "everything") != NULL);
+}
+
+static void come_and_stay_not(const void *argument)
+{
+    (void)argument;
+    expect_true(kmem_try_allocate(BLOCK_BYTES, "served") != NULL);
+}
+
+static void expect_intact(const struct client *client)
+{
+    client_tell(client, 1);
+    expect_at_least(client_hear(client), 1);
+}
+
+static void come_and_go(void)
+{
+    struct client goes = client_start(fill, NULL);
+    client_hear(&goes);
+    client_kill(&goes);
+}
+
+/*
+ * The scrubber waits for the lock, with pages in hand. Nobody else waits; and what it does when it
+ * gets the lock, long after its server died, destroys nothing of those who have got pages since.
+ */
+static void hold_the_lock_over_a_restart(const char *commit)
+{
+    size_t num_bytes;
+    daemon_start("--commit", commit, NULL);
+    const unsigned char *const segment = map_segment(&num_bytes);
+    struct inode_lock lock = inode_lock_take();
+    come_and_go();
+    const pid_t scrubber = inode_lock_await(&lock);
+    struct client owner = client_start(take_all, NULL);
+    const uint64_t n_blocks = client_hear(&owner);
+    expect_at_least(n_blocks, strcmp(commit, "lazy") == 0 ? LEFT_BLOCKS - 4 : LEFT_BLOCKS);
+    daemon_kill_server();
+    expect_intact(&owner);
+    if (lock.stopped == 0) {
+        expect_true(!inode_lock_ended(scrubber)); /* not even SIGKILL ends it now */
+    }
+    expect_true(usage_take().free_bytes >= BLOCK_BYTES); /* it has that still in hand */
+    inode_lock_drop(&lock);
+    expect_soon(inode_lock_ended(scrubber), 5000);
+    expect_intact(&owner);
+    client_tell(&owner, 0);
+    client_end(&owner);
+    expect_soon(count_not_zero(segment, num_bytes) == 0, 10000);
+    client_run(take_everything, NULL);
+    expect_balanced();
+    (void)munmap((void *)(uintptr_t)segment, num_bytes);
+    daemon_stop();
+}
+
+static void test_a_member_that_holds_the_lock_stops_nobody(void)
+{
+    hold_the_lock_over_a_restart("eager");
+}
+
+static void test_a_member_that_holds_the_lock_stops_nobody_in_a_lazy_segment(void)
+{
+    hold_the_lock_over_a_restart("lazy");
+}
+
+static void test_a_daemon_ends_while_a_member_holds_the_lock(void)
+{
+    daemon_start(NULL, NULL);
+    struct inode_lock lock = inode_lock_take();
+    come_and_go();
+    (void)inode_lock_await(&lock);
+    daemon_stop(); /* wants it within five seconds */
+    inode_lock_drop(&lock);
+}
+
+static void test_a_daemon_is_upgraded_while_a_member_holds_the_lock(void)
+{
+    daemon_start(NULL, NULL);
+    struct inode_lock lock = inode_lock_take();
+    come_and_go();
+    (void)inode_lock_await(&lock);
+    const pid_t server = daemon_server_pid();
+    expect_call(kill(daemon_pid(), SIGHUP) == 0);
+    expect_soon(daemon_server_pid() != 0 && daemon_server_pid() != server, 10000);
+    client_run(come_and_stay_not, NULL);
+    inode_lock_drop(&lock);
+    expect_balanced();
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_what_a_dead_process_wrote_is_cleared, 20),
     SYSTEM_TEST(test_what_a_dead_process_wrote_is_cleared_by_the_next_server, 30),
     SYSTEM_TEST(test_what_a_living_process_wrote_stays, 30),
     SYSTEM_TEST(test_a_lazy_segment_gives_its_memory_back, 20),
     SYSTEM_TEST(test_an_eager_segment_keeps_its_memory, 20),
+    SYSTEM_TEST(test_a_member_that_holds_the_lock_stops_nobody, 60),
+    SYSTEM_TEST(test_a_member_that_holds_the_lock_stops_nobody_in_a_lazy_segment, 60),
+    SYSTEM_TEST(test_a_daemon_ends_while_a_member_holds_the_lock, 30),
+    SYSTEM_TEST(test_a_daemon_is_upgraded_while_a_member_holds_the_lock, 30),
 };
 
 int main(int argc, char **argv)

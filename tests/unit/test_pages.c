@@ -153,7 +153,7 @@ static void test_pages_init_refuses_every_corrupt_word(void **state)
     take(1, 20);
     take(21, 20);
 
-    for (uint32_t kind = PAGE_LEASED + 1; kind <= 15; kind++) {
+    for (uint32_t kind = PAGE_SCRUB + 1; kind <= 15; kind++) {
         assert_init_refuses(21, PAGE_WORD(kind, 0, 20)); /* no such state */
     }
     assert_init_refuses(21, 0);

@@ -90,18 +90,21 @@ static void test_pages_next_soiled_knows_nothing_of_what_is_somebodys_again(void
     assert_next_soiled(0, 1, 10);
 }
 
-static void test_pages_note_zero_makes_them_as_new(void **state)
+static void test_pages_scrub_end_makes_them_as_new(void **state)
 {
     (void)state;
     bool zero;
     take(1, 200);
     give(1);
-    pages_note_zero(&pages, 1, 100);
+    pages_scrub_begin(&pages, 1, 100);
+    assert_int_equal(pages_check(&pages), 0);
+    pages_scrub_end(&pages, true);
     assert_int_equal(pages.n_soiled, 100);
     assert_next_soiled(0, 101, 100);
     assert_int_equal(pages_zero_stretch(&pages, 1, 200, &zero), 100);
     assert_true(zero);
-    pages_note_zero(&pages, 101, 100);
+    pages_scrub_begin(&pages, 101, 100);
+    pages_scrub_end(&pages, true);
     assert_int_equal(pages.n_soiled, 0);
     assert_next_soiled(0, 0, 0);
     take(1, 3); /* a direct run: its owner writes what it likes */
@@ -125,7 +128,8 @@ static void test_pages_init_knows_who_was_given_what(void **state)
     take(1, 10);
     take(11, 100);
     give(11);
-    pages_note_zero(&pages, 51, 10);
+    pages_scrub_begin(&pages, 51, 10);
+    pages_scrub_end(&pages, true);
 
     pages_fini(&pages);
     assert_int_equal(pages_init(&pages, &segment), 0);
@@ -200,7 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         GIVEN_TEST(test_pages_next_soiled_finds_what_came_back),
         GIVEN_TEST(test_pages_next_soiled_knows_nothing_of_what_is_somebodys_again),
-        GIVEN_TEST(test_pages_note_zero_makes_them_as_new),
+        GIVEN_TEST(test_pages_scrub_end_makes_them_as_new),
         GIVEN_TEST(test_pages_init_knows_who_was_given_what),
         GIVEN_TEST(test_pages_note_given_of_any_range),
         GIVEN_TEST(test_pages_take_notes_what_it_gives_but_for_leases),

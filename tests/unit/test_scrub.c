@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * test_scrub.c - what is cleared, by a scrubber of flesh and blood; and what becomes of the pages
+ * that it has in hand when it hangs or ends
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,27 +14,76 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/log.h"
+#include "daemon/loop.h"
 #include "daemon/scrub.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 
 #define N_PAGES 1024
 
-FAIL_WRAP(ssize_t, pwrite, (int fd, const void *bytes, size_t n_bytes, off_t at),
-          (fd, bytes, n_bytes, at), -1)
-FAIL_WRAP(int, fallocate, (int fd, int mode, off_t at, off_t n_bytes), (fd, mode, at, n_bytes), -1)
+FAIL_WRAP(pid_t, fork, (void), (), -1)
+FAIL_WRAP(int, socketpair, (int domain, int type, int protocol, int ends[2]),
+          (domain, type, protocol, ends), -1)
+FAIL_WRAP(int, uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop, poll, fd),
+          UV_ENOMEM)
+FAIL_WRAP(int, uv_poll_start, (uv_poll_t * poll, int events, uv_poll_cb called),
+          (poll, events, called), UV_EBADF)
 
 static void *file;
 static struct state segment;
 static struct pages pages;
 static struct scrub scrub;
-static int fd;
+static uv_loop_t loop;
+static int segment_fd;
+static int state_fd;
 static unsigned char *bytes;
+static uint64_t granule_bytes;
+static uint32_t n_done;
+
+static void done(void *user)
+{
+    assert_ptr_equal(user, &n_done);
+    n_done++;
+}
+
+static void open_scrub(bool gives_back, uint64_t huge_bytes)
+{
+    const struct scrub_config config = {
+        .loop = &loop,
+        .pages = &pages,
+        .segment_fd = segment_fd,
+        .state_fd = state_fd,
+        .gives_back = gives_back,
+        .huge_bytes = huge_bytes,
+        .granule_bytes = &granule_bytes,
+        .done = done,
+        .user = &n_done,
+    };
+    granule_bytes = 2 << 20;
+    n_done = 0;
+    scrub_open(&scrub, &config);
+}
+
+/* Turns of the loop until done() was called so often. */
+static void await_done(uint32_t n_times)
+{
+    while (n_done < n_times) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+}
+
+static void open_ready(bool gives_back)
+{
+    open_scrub(gives_back, 0);
+    await_done(1);
+    assert_int_equal(scrub.phase, SCRUB_IDLE);
+}
 
 static int scrub_setup(void **state)
 {
@@ -39,22 +93,28 @@ static int scrub_setup(void **state)
     assert_non_null(file);
     state_format(&segment, file, N_PAGES, 1, 0);
     assert_int_equal(pages_init(&pages, &segment), 0);
-    fd = memfd_create("segment", MFD_CLOEXEC);
-    assert_int_equal(ftruncate(fd, N_PAGES * PAGE_BYTES), 0);
-    bytes = mmap(NULL, N_PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    segment_fd = memfd_create("segment", MFD_CLOEXEC);
+    state_fd = memfd_create("state", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(segment_fd, N_PAGES * PAGE_BYTES), 0);
+    bytes = mmap(NULL, N_PAGES * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, segment_fd, 0);
     assert_true(bytes != MAP_FAILED);
     memset(bytes, 0xa5, N_PAGES * PAGE_BYTES);
-    scrub_init(&scrub, fd, false);
-    return 0;
+    return loop_init(&loop);
 }
 
 static int scrub_teardown(void **state)
 {
     (void)state;
+    scrub_close(&scrub);
+    (void)uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    while (waitpid(-1, NULL, 0) > 0) {
+    }
     pages_fini(&pages);
     free(file);
     (void)munmap(bytes, N_PAGES * PAGE_BYTES);
-    (void)close(fd);
+    (void)close(segment_fd);
+    (void)close(state_fd);
     return 0;
 }
 
@@ -72,62 +132,96 @@ static void assert_all(uint32_t page, uint32_t n_pages, unsigned char byte)
     }
 }
 
+static void scrub_one(void)
+{
+    const uint32_t before = n_done;
+    assert_true(scrub_step(&scrub));
+    assert_int_equal(scrub.phase, SCRUB_BUSY);
+    assert_int_equal(pages_check(&pages), 0);
+    await_done(before + 1);
+    assert_int_equal(pages_check(&pages), 0);
+}
+
 static void scrub_all(void)
 {
-    uint32_t n_steps = 0;
-    while (scrub_step(&scrub, &pages)) {
-        assert_true(++n_steps < N_PAGES);
+    while (pages.n_soiled > 0) {
+        scrub_one();
     }
-    assert_int_equal(pages_check(&pages), 0);
+    assert_false(scrub_step(&scrub));
+}
+
+static void assert_known_zero(uint32_t page, uint32_t n_pages, bool is_zero)
+{
+    bool zero;
+    assert_int_equal(pages_zero_stretch(&pages, page, n_pages, &zero), n_pages);
+    assert_int_equal(zero, is_zero);
 }
 
 static void test_scrub_is_wanted_for_a_megabyte_and_more(void **state)
 {
     (void)state;
-    assert_false(scrub_is_wanted(&scrub, &pages));
+    open_ready(false);
+    assert_false(scrub_is_wanted(&scrub));
     come_back(1, SCRUB_MIN_PAGES - 1);
-    assert_false(scrub_is_wanted(&scrub, &pages));
+    assert_false(scrub_is_wanted(&scrub));
     come_back(1, SCRUB_MIN_PAGES);
-    assert_true(scrub_is_wanted(&scrub, &pages));
+    assert_true(scrub_is_wanted(&scrub));
 }
 
 static void test_scrub_step_clears_what_came_back_and_nothing_else(void **state)
 {
     (void)state;
+    open_ready(false);
     pages_take(&pages, 1, 10, PAGE_DIRECT, 1); /* stays */
-    come_back(11, 100);
+    come_back(11, 200);
     scrub_all();
     assert_all(1, 10, 0xa5);
-    assert_all(11, 100, 0);
-    assert_all(111, N_PAGES - 111, 0xa5);
-    assert_int_equal(pages.n_soiled, 0);
-    bool zero;
-    assert_int_equal(pages_zero_stretch(&pages, 11, N_PAGES - 11, &zero), N_PAGES - 11);
-    assert_true(zero);
+    assert_all(11, 200, 0);
+    assert_all(211, N_PAGES - 211, 0xa5);
+    assert_known_zero(11, N_PAGES - 11, true);
 }
 
 static void test_scrub_step_meets_what_came_back_behind_it(void **state)
 {
     (void)state;
-    come_back(1, 200);
-    assert_true(scrub_step(&scrub, &pages));
-    assert_true(scrub_step(&scrub, &pages));
+    open_ready(false);
+    come_back(1, 400);
+    scrub_one();
+    scrub_one();
     come_back(1, 5); /* once more: before the place where the next step looks */
     scrub_all();
-    assert_all(1, 200, 0);
-    assert_int_equal(pages.n_soiled, 0);
+    assert_all(1, 400, 0);
 }
 
 static void test_scrub_step_leaves_alone_what_is_taken_meanwhile(void **state)
 {
     (void)state;
-    come_back(1, 200);
-    assert_true(scrub_step(&scrub, &pages));
-    pages_take(&pages, 1, 150, PAGE_LEASED, 1);
-    memset(bytes + PAGE_BYTES, 0x5a, 150 * PAGE_BYTES);
+    open_ready(false);
+    come_back(1, 400);
+    scrub_one();
+    pages_take(&pages, 1, 350, PAGE_LEASED, 1);
+    memset(bytes + PAGE_BYTES, 0x5a, 350 * PAGE_BYTES);
     scrub_all();
-    assert_all(1, 150, 0x5a);
-    assert_all(151, 50, 0);
+    assert_all(1, 350, 0x5a);
+    assert_all(351, 50, 0);
+}
+
+/* What the scrubber has in hand counts as free, but nobody gets it. */
+static void test_scrub_step_gives_its_pages_to_nobody(void **state)
+{
+    (void)state;
+    uint32_t page;
+    open_ready(false);
+    come_back(1, 400);
+    assert_true(scrub_step(&scrub));
+    assert_int_equal(pages.n_free_pages, N_PAGES - 1);
+    assert_int_equal(pages.scrub_page, 1);
+    assert_true(pages_await_scrub(&pages));
+    assert_int_equal(pages_find(&pages, N_PAGES - 1, &page), PAGES_E_FULL);
+    assert_int_equal(pages_find(&pages, N_PAGES - 65, &page), 0);
+    assert_int_equal(page, 65);
+    await_done(2);
+    assert_int_equal(pages_find(&pages, N_PAGES - 1, &page), 0);
 }
 
 static void test_scrub_step_of_a_lazy_segment_gives_the_memory_back(void **state)
@@ -135,48 +229,160 @@ static void test_scrub_step_of_a_lazy_segment_gives_the_memory_back(void **state
     (void)state;
     struct stat before;
     struct stat after;
-    scrub_init(&scrub, fd, true);
+    open_ready(true);
     come_back(1, 600);
-    assert_int_equal(fstat(fd, &before), 0);
+    assert_int_equal(fstat(segment_fd, &before), 0);
     scrub_all();
-    assert_int_equal(fstat(fd, &after), 0);
+    assert_int_equal(fstat(segment_fd, &after), 0);
     assert_int_equal((before.st_blocks - after.st_blocks) * 512, 600 * PAGE_BYTES);
     assert_all(1, 600, 0);
     assert_all(601, 10, 0xa5);
 }
 
-static void assert_gives_up(const char *call, const char *sentence)
-{
-    capture_begin();
-    fail_nth(call, 1, ENOSPC);
-    assert_false(scrub_step(&scrub, &pages));
-    assert_true(fail_end());
-    assert_non_null(strstr(capture_end(), sentence));
-    assert_false(scrub_is_wanted(&scrub, &pages));
-    assert_false(scrub_step(&scrub, &pages));
-    assert_all(1, 200, 0xa5);
-    bool zero;
-    assert_int_equal(pages_zero_stretch(&pages, 1, 200, &zero), 200);
-    assert_false(zero);
-}
-
+/* It can not write: the file is sealed against that, which is no member's to do. */
 static void test_scrub_step_that_fails_says_so_once_and_claims_nothing(void **state)
 {
     (void)state;
+    (void)munmap(bytes, N_PAGES * PAGE_BYTES);
+    bytes = NULL;
+    (void)close(segment_fd);
+    segment_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    open_ready(false);
     come_back(1, 200);
-    assert_gives_up("pwrite", "can not be cleared: No space left on device");
-    scrub_init(&scrub, fd, true);
-    assert_gives_up("fallocate", "whoever gets it next clears it");
+    capture_begin();
+    scrub_one();
+    const char *said = capture_end();
+    assert_non_null(strstr(said, "can not be cleared: Bad file descriptor"));
+    assert_non_null(strstr(said, "whoever gets it next clears it"));
+    assert_false(scrub_is_wanted(&scrub));
+    assert_false(scrub_step(&scrub));
+    assert_known_zero(1, 200, false);
 }
 
-static void test_scrub_step_is_not_ended_by_a_signal(void **state)
+/* No request waits for it for long, and nobody gets what it may still write to. */
+static void test_scrub_that_hangs_is_not_waited_for(void **state)
 {
     (void)state;
-    come_back(1, 100);
-    fail_nth("pwrite", 1, EINTR);
+    uint32_t page;
+    open_ready(false);
+    come_back(1, 400);
+    assert_int_equal(kill(scrub.scrubber.pid, SIGSTOP), 0);
+    assert_true(scrub_step(&scrub));
+    const uint64_t events = pages.scrub_events;
+    while (pages_await_scrub(&pages)) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_true(pages.scrub_events > events);
+    assert_int_equal(pages_find(&pages, N_PAGES - 1, &page), PAGES_E_FULL);
+    assert_true(scrub_step(&scrub)); /* it still has it in hand */
+    assert_int_equal(pages.scrub_page, 1);
+
+    assert_int_equal(kill(scrub.scrubber.pid, SIGCONT), 0);
+    await_done(2);
+    assert_int_equal(pages_find(&pages, N_PAGES - 1, &page), 0);
+    assert_all(1, 64, 0);
+    assert_known_zero(1, 64, true);
+}
+
+/* Then it writes no more, and its pages come back as they are; a second later there is another. */
+static void test_scrub_that_is_killed_is_replaced(void **state)
+{
+    (void)state;
+    open_ready(false);
+    come_back(1, 400);
+    assert_int_equal(kill(scrub.scrubber.pid, SIGSTOP), 0);
+    assert_true(scrub_step(&scrub));
+    assert_int_equal(kill(scrub.scrubber.pid, SIGKILL), 0);
+    capture_begin();
+    await_done(2);
+    assert_non_null(strstr(capture_end(), "has ended; another one is started"));
+    assert_int_equal(pages.scrub_page, 0);
+    assert_int_equal(pages.n_soiled, 400);
+    assert_known_zero(1, 400, false);
+    assert_false(scrub_is_wanted(&scrub));
+    await_done(3);
     scrub_all();
+    assert_all(1, 400, 0);
+}
+
+/* A server goes on with what another has left: the pages stay nobody's while its scrubber lives. */
+static void test_scrub_open_awaits_the_end_of_the_last_scrubber(void **state)
+{
+    (void)state;
+    struct scrubber former;
+    assert_int_equal(scrubber_start(segment_fd, state_fd, &former), 0);
+    struct flock lock = {.l_type = F_UNLCK};
+    while (lock.l_type == F_UNLCK) { /* until it has the lock */
+        lock = (struct flock){
+            .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = STATE_LOCK_SCRUBBER, .l_len = 1};
+        assert_int_equal(fcntl(state_fd, F_GETLK, &lock), 0);
+    }
+    assert_int_equal(kill(former.pid, SIGSTOP), 0);
+    come_back(1, 400);
+    pages_scrub_begin(&pages, 1, 64);
+    pages_fini(&pages);
+    assert_int_equal(pages_init(&pages, &segment), 0);
+    assert_int_equal(pages.scrub_page, 1);
+    assert_int_equal(pages.n_free_pages, N_PAGES - 1);
+
+    open_scrub(false, 0);
+    while (pages_await_scrub(&pages)) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(scrub.phase, SCRUB_STARTING);
+    assert_int_equal(pages.scrub_page, 1);
+    assert_int_equal(n_done, 0);
+
+    assert_int_equal(kill(former.pid, SIGKILL), 0);
+    await_done(1);
+    assert_int_equal(close(former.fd), 0);
+    assert_int_equal(pages.scrub_page, 0);
+    scrub_all();
+    assert_all(1, 400, 0);
+}
+
+static void test_scrub_says_what_pages_the_segment_is_made_of(void **state)
+{
+    (void)state;
+    capture_begin();
+    open_scrub(false, N_PAGES * PAGE_BYTES);
+    while (!scrub.collapsed) {
+        (void)uv_run(&loop, UV_RUN_ONCE);
+    }
+    assert_non_null(strstr(capture_end(), "of 16.0 MiB are made of 2 MiB pages"));
+}
+
+/* Without one everything else goes on; it is tried again. */
+static void assert_starts_later(const char *call, int error)
+{
+    capture_begin();
+    fail_nth(call, 1, error);
+    open_scrub(false, 0);
     assert_true(fail_end());
-    assert_all(1, 100, 0);
+    assert_non_null(strstr(capture_end(), "trying again"));
+    assert_int_equal(scrub.phase, SCRUB_ABSENT);
+    assert_int_equal(granule_bytes, PAGE_BYTES);
+    assert_false(scrub_is_wanted(&scrub));
+    await_done(1);
+    assert_int_equal(scrub.phase, SCRUB_IDLE);
+}
+
+static void test_scrub_open_without_a_process_tries_again(void **state)
+{
+    (void)state;
+    assert_starts_later("fork", EAGAIN);
+}
+
+static void test_scrub_open_without_descriptors_tries_again(void **state)
+{
+    (void)state;
+    assert_starts_later("socketpair", EMFILE);
+}
+
+static void test_scrub_open_that_can_not_listen_tries_again(void **state)
+{
+    (void)state;
+    assert_starts_later("uv_poll_init", ENOMEM);
 }
 
 #define SCRUB_TEST(test) cmocka_unit_test_setup_teardown(test, scrub_setup, scrub_teardown)
@@ -188,9 +394,16 @@ int main(void)
         SCRUB_TEST(test_scrub_step_clears_what_came_back_and_nothing_else),
         SCRUB_TEST(test_scrub_step_meets_what_came_back_behind_it),
         SCRUB_TEST(test_scrub_step_leaves_alone_what_is_taken_meanwhile),
+        SCRUB_TEST(test_scrub_step_gives_its_pages_to_nobody),
         SCRUB_TEST(test_scrub_step_of_a_lazy_segment_gives_the_memory_back),
         SCRUB_TEST(test_scrub_step_that_fails_says_so_once_and_claims_nothing),
-        SCRUB_TEST(test_scrub_step_is_not_ended_by_a_signal),
+        SCRUB_TEST(test_scrub_that_hangs_is_not_waited_for),
+        SCRUB_TEST(test_scrub_that_is_killed_is_replaced),
+        SCRUB_TEST(test_scrub_open_awaits_the_end_of_the_last_scrubber),
+        SCRUB_TEST(test_scrub_says_what_pages_the_segment_is_made_of),
+        SCRUB_TEST(test_scrub_open_without_a_process_tries_again),
+        SCRUB_TEST(test_scrub_open_without_descriptors_tries_again),
+        SCRUB_TEST(test_scrub_open_that_can_not_listen_tries_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,7 +31,7 @@
 #define LINE "a line of some bytes\n"
 #define LINE_BYTES strlen(LINE)
 
-/* What can be had of this system: another user's pipe can not be opened, old kernels lack the call. */
+/* What this system lets us: another user's pipe can not be opened, old kernels lack the call. */
 static bool can_open;
 static bool can_nowait;
 
