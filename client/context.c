@@ -52,6 +52,7 @@
 #include <unistd.h>
 
 #include "client/hello.h"
+#include "client/map.h"
 #include "client/remote.h"
 #include "proto/crash_point.h"
 
@@ -90,7 +91,7 @@ static struct {
 KMEM_MUST_USE static struct process *process_new(struct failure *failure)
 {
     struct process *process =
-        mmap(NULL, sizeof(*process), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        kmem__map(NULL, sizeof(*process), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (process == MAP_FAILED) {
         (void)kmem__failure_set(failure, ENOMEM, "no memory for the connection's state");
         return NULL;

@@ -24,6 +24,7 @@
 
 #include <kmem/kmem.h>
 
+#include "client/map.h"
 #include "proto/text.h"
 
 /* The longest name of a call, ": ", and a sentence. */
@@ -141,7 +142,7 @@ static char *message_get(void)
     }
     const int saved_errno = errno;
     char *message =
-        mmap(NULL, MESSAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        kmem__map(NULL, MESSAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     errno = saved_errno;
     if (message == MAP_FAILED) {
         last_message = no_message;

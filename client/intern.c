@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "client/map.h"
 #include "proto/text.h"
 
 #define INTERN_SLOTS (2 * LEDGER_REASONS_MAX)
@@ -80,8 +81,8 @@ static uint32_t intern_append(struct intern *intern, const char *text, size_t n_
 
 int kmem__intern_init(struct intern *intern, struct ledger *ledger)
 {
-    void *ids = mmap(NULL, INTERN_TABLE_BYTES, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *ids = kmem__map_sparse(NULL, INTERN_TABLE_BYTES, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     if (ids == MAP_FAILED) {
         return -ENOMEM;
     }

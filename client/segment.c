@@ -28,6 +28,7 @@
 #include <sys/stat.h>
 
 #include "client/locate.h"
+#include "client/map.h"
 #include "proto/text.h"
 
 #define HUGE_PAGE_BYTES ((uint64_t)2 << 20)
@@ -58,8 +59,8 @@ KMEM_MUST_USE static int segment_check_file(const struct welcome *welcome, struc
 static unsigned char *segment_reserve(uint64_t num_bytes)
 {
     uint64_t reserved_bytes = num_bytes + HUGE_PAGE_BYTES;
-    void *reserved =
-        mmap(NULL, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *reserved = kmem__map_sparse(NULL, reserved_bytes, PROT_NONE,
+                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     if (reserved == MAP_FAILED) {
         return NULL;
     }
@@ -78,13 +79,9 @@ KMEM_MUST_USE static int segment_map(struct segment *segment, int fd, bool is_gu
 {
     const int access = is_guarded ? PROT_NONE : PROT_READ | PROT_WRITE;
     segment->base = segment_reserve(segment->num_bytes);
-    if (segment->base == NULL || mmap(segment->base, segment->num_bytes, access,
-                                      MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-        char size[TEXT_BYTES_MAX];
-        int error = errno;
-        return kmem__failure_set(failure, error, "can not map the segment (%s): %s",
-                                 text_format_bytes(segment->num_bytes, size, sizeof(size)),
-                                 strerror(error));
+    if (segment->base == NULL || kmem__map_sparse(segment->base, segment->num_bytes, access,
+                                                  MAP_SHARED | MAP_FIXED, fd) == MAP_FAILED) {
+        return kmem__map_failed(failure, errno, "the segment", segment->num_bytes);
     }
     /* If the kernel can not do it, core dumps are larger. That is no reason to fail. */
     (void)madvise(segment->base, segment->num_bytes, MADV_DONTDUMP);

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "client/heap.h"
+#include "client/map.h"
 
 #define BY_ID_BYTES (HEAPS_MAX * sizeof(struct heap *))
 
@@ -23,8 +24,8 @@
  */
 static void *table_map(uint64_t num_bytes)
 {
-    void *table = mmap(NULL, num_bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *table = kmem__map_sparse(NULL, num_bytes, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     if (table == MAP_FAILED) {
         return NULL;
     }
@@ -100,9 +101,9 @@ static void *tenant_map(int fd, uint64_t num_bytes, int protection, struct failu
                                 "be; install the same version of both");
         return NULL;
     }
-    void *at = mmap(NULL, num_bytes, protection, MAP_SHARED, fd, 0);
+    void *at = kmem__map_sparse(NULL, num_bytes, protection, MAP_SHARED, fd);
     if (at == MAP_FAILED) {
-        (void)kmem__failure_set(failure, errno, "can not map this process's ledger");
+        (void)kmem__map_failed(failure, errno, "this process's ledger", num_bytes);
         return NULL;
     }
     (void)madvise(at, num_bytes, MADV_DONTFORK);

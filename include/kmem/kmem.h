@@ -95,6 +95,16 @@
  * call fails with EMFILE, and a later one may do. A program that closes all its descriptors comes
  * back in the same way.
  *
+ * LOCKED MEMORY: after mlockall(MCL_FUTURE) what a process leases and is given is locked when it is
+ * first touched, and no more than that is populated: the process's ledger, which is sparse, stays
+ * so. RLIMIT_MEMLOCK counts all that is mapped all the same, 2.3 times the segment; where it does
+ * not suffice the first call fails with ENOMEM and says so. mlockall(MCL_CURRENT) after the first
+ * call populates everything, the ledger included, unless MCL_ONFAULT is given.
+ *
+ * SANITIZERS: a program that is compiled with ThreadSanitizer may link this library, which is not:
+ * it tells ThreadSanitizer how blocks go from thread to thread, and is slower then. A race on a
+ * block that lives is reported as any other.
+ *
  * WAITING: a call that needs the daemon waits for at most $KMEM_TIMEOUT_MS milliseconds (default
  * 30,000), for its turn among the threads and for all that it asks together, then fails with
  * ETIMEDOUT. If it was an answer that did not come the connection is given up; the next call makes

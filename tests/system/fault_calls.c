@@ -60,6 +60,7 @@ const struct fault_call fault_calls[] = {
     FAILS(mkdirat, ENOSPC),
     FAILS(pread64, EIO),
     FAILS(pwrite64, EIO),
+    FAILS(pwritev2, EIO),
     FAILS(read, EIO),
     FAILS(readv, EIO),
     FAILS(unlinkat, EROFS),
