@@ -35,7 +35,9 @@
 #include <sys/mman.h>
 
 #include "client/large.h"
+#include "client/map.h"
 #include "client/slab.h"
+#include "client/tsan.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
@@ -121,7 +123,7 @@ static struct heap *heap_map(void)
 {
     const size_t n_bytes = HEAP_SKEW_BYTES + sizeof(struct heap);
     unsigned char *mapping =
-        mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        kmem__map(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (mapping == MAP_FAILED) {
         return NULL;
     }
@@ -157,7 +159,7 @@ static void bin_init(struct bin *bin, struct tenant *tenant, uint32_t size_class
 static void heap_init(struct heap *heap, struct tenant *tenant, uint32_t id)
 {
     heap->base = tenant->base;
-    heap->n_pages = tenant->ledger.n_pages;
+    heap->n_pages = kmem__tsan_watches() ? 0 : tenant->ledger.n_pages;
     heap->heads = tenant->ledger.heads;
     heap->notes = tenant->notes;
     heap->epoch = tenant->epoch;
@@ -290,7 +292,9 @@ static uint64_t heap_reason(struct heap *heap, const char *reason, struct kmem_s
         kmem__remembered_matches(remembered, reason)
             ? remembered->word
             : kmem__intern_remember(&heap->tenant->intern, heap->remembered, reason);
-    if (site != NULL) {
+    if (kmem__tsan_watches()) {
+        kmem__remembered_at(heap->remembered, reason)->reason = NULL;
+    } else if (site != NULL) {
         kmem__site_learn(site, reason, word, heap->epoch);
     }
     return word;
@@ -331,7 +335,11 @@ void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *r
     }
     const uint64_t word = heap_reason(heap, reason, site);
     bin->ready_bytes -= (uint32_t)sizeof(struct ready);
-    return kmem__heap_enter(heap, bin, *kmem__bin_ready(bin, bin->ready_bytes), num_bytes, word);
+    const struct ready ready = *kmem__bin_ready(bin, bin->ready_bytes);
+    if (kmem__tsan_watches()) {
+        kmem__tsan_taken(ready.block, num_bytes);
+    }
+    return kmem__heap_enter(heap, bin, ready, num_bytes, word);
 }
 
 /* ------------------------------------------------------------------------------- releasing ---- */
@@ -401,6 +409,9 @@ int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct foun
         return r;
     }
     const struct ledger_block *block = &ret_found->block;
+    if (kmem__tsan_watches()) {
+        kmem__tsan_given(tenant->base + ret_found->offset.bytes, ret_found->num_bytes);
+    }
     /* Relaxed: a live block's slab is open. */
     if (atomic_load_explicit(&tenant->ledger.heads[block->page].kind, memory_order_relaxed) ==
         HEAD_LARGE) {

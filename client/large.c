@@ -11,6 +11,7 @@
 
 #include "client/clear.h"
 #include "client/counts.h"
+#include "client/tsan.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
@@ -32,6 +33,9 @@ void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reaso
     KMEM_CRASH_POINT("client.large.entered");
     kmem__counts_grow(ledger->counts, num_bytes);
     unsigned char *block = tenant->base + ((uint64_t)taken.page << PAGE_SHIFT);
+    if (kmem__tsan_watches()) {
+        kmem__tsan_taken(block, num_bytes);
+    }
     if (!taken.is_zero) {
         kmem__clear(block, num_bytes, taken.is_warm);
     }
