@@ -13,6 +13,7 @@
 #include "daemon/control.h"
 #include "daemon/log.h"
 #include "proto/attributes.h"
+#include "proto/limits.h"
 
 /* A message that is not about the loop itself; its descriptors are the receiver's. */
 typedef void (*tether_fn)(const struct control_message *message, void *user);
@@ -25,6 +26,9 @@ struct tether {
     void *user;
     struct log_limit drops_limit;
     bool is_deaf; /* the keeper has let a message wait for too long, and has taken none since */
+    uint32_t n_to_drop; /* slots in to_drop */
+    /* Of which the keeper could not be told yet that their files are needed no more. */
+    uint64_t to_drop[(CLIENTS_MAX + 63) / 64];
 };
 
 /**
@@ -47,11 +51,12 @@ void tether_alive(const struct tether *tether);
 /**
  * tether_keep() - hand a client's files over; they stay the server's as well
  *
- * When it returns they are where they outlive this process. Return: 0 or a negative errno.
+ * When it returns they are where they outlive this process. Return: 0 or a negative errno; -EAGAIN:
+ * the keeper does not listen. It is given a tenth of a second, once, until it listens again.
  */
 KMEM_MUST_USE int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd);
 
-/** tether_drop() - a slot's files are needed no more */
+/** tether_drop() - a slot's files are needed no more; the keeper is told when it listens */
 void tether_drop(struct tether *tether, uint32_t slot);
 
 #endif
