@@ -3,6 +3,7 @@
  * What a process wrote does not outlast it: pages that came back are zero again soon, or not there.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -159,6 +160,44 @@ static void test_an_eager_segment_keeps_its_memory(void)
     daemon_stop();
 }
 
+static void come_and_stay_not(const void *argument)
+{
+    (void)argument;
+    expect_true(kmem_try_allocate(BLOCK_BYTES, "served") != NULL);
+}
+
+static unsigned int count_mappings(pid_t pid, const char *name)
+{
+    char line[512];
+    char path[64];
+    unsigned int n_mappings = 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+    FILE *const maps = fopen(path, "re");
+    expect_call(maps != NULL);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        n_mappings += strstr(line, name) != NULL;
+    }
+    (void)fclose(maps);
+    return n_mappings;
+}
+
+/* Not while it is made of huge pages and not while it is cleared: it is no memory of theirs. */
+static void test_neither_keeper_nor_server_maps_a_byte_of_the_segment(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    for (int i = 0; i < 200; i++) {
+        if (i == 50) {
+            client_run(come_and_stay_not, NULL);
+        }
+        expect_equal(count_mappings(daemon_pid(), ":segment"), 0);
+        expect_equal(count_mappings(daemon_server_pid(), ":segment"), 0);
+        expect_at_least(count_mappings(daemon_server_pid(), ":state"), 1);
+        harness_sleep_ms(1);
+    }
+    expect_balanced();
+    daemon_stop();
+}
+
 /* ---------------------------------------------------------- a member that holds the lock ------ */
 
 #define N_BLOCKS_MAX 16
@@ -195,12 +234,6 @@ static void take_everything(const void *argument)
 {
     (void)argument;
     expect_true(kmem_try_allocate(15 * BLOCK_BYTES, "everything") != NULL);
-}
-
-static void come_and_stay_not(const void *argument)
-{
-    (void)argument;
-    expect_true(kmem_try_allocate(BLOCK_BYTES, "served") != NULL);
 }
 
 static void expect_intact(const struct client *client)
@@ -290,6 +323,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_what_a_living_process_wrote_stays, 30),
     SYSTEM_TEST(test_a_lazy_segment_gives_its_memory_back, 20),
     SYSTEM_TEST(test_an_eager_segment_keeps_its_memory, 20),
+    SYSTEM_TEST(test_neither_keeper_nor_server_maps_a_byte_of_the_segment, 20),
     SYSTEM_TEST(test_a_member_that_holds_the_lock_stops_nobody, 60),
     SYSTEM_TEST(test_a_member_that_holds_the_lock_stops_nobody_in_a_lazy_segment, 60),
     SYSTEM_TEST(test_a_daemon_ends_while_a_member_holds_the_lock, 30),
