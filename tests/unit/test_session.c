@@ -425,7 +425,7 @@ static void test_session_turn_serves_some_requests_and_then_the_others(void **st
     (void)state;
     const int greedy = connection_open_observer();
     const int modest = connection_open_observer();
-    const uint64_t n_before = core->n_requests;
+    const uint64_t n_before = core->state.counters->requests;
     (void)say_much(greedy);
     say_obituaries(modest);
 
@@ -433,7 +433,7 @@ static void test_session_turn_serves_some_requests_and_then_the_others(void **st
 
     char byte;
     assert_int_equal(recv(modest, &byte, 1, MSG_PEEK), 1);
-    assert_in_range(core->n_requests - n_before, 2, TURN_REQUESTS_MAX + 1);
+    assert_in_range(core->state.counters->requests - n_before, 2, TURN_REQUESTS_MAX + 1);
     assert_int_equal(hear(modest)->id, 7);
     connection_close(greedy);
     connection_close(modest);
