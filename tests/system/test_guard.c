@@ -255,9 +255,10 @@ static bool is_left_out(const void *address)
     FILE *smaps = fopen("/proc/self/smaps", "r");
     expect_call(smaps != NULL);
     while (fgets(line, sizeof(line), smaps) != NULL) {
-        uintptr_t from = 0;
-        uintptr_t to = 0;
-        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " ", &from, &to) == 2) {
+        char *behind = NULL;
+        const uintptr_t from = strtoull(line, &behind, 16);
+        if (*behind == '-') {
+            const uintptr_t to = strtoull(behind + 1, NULL, 16);
             is_inside = (uintptr_t)address >= from && (uintptr_t)address < to;
         } else if (is_inside && strncmp(line, "VmFlags:", 8) == 0) {
             is_left_out = strstr(line, " dd") != NULL;
@@ -294,10 +295,10 @@ static void test_blocks_are_left_out_of_core_dumps_unless_the_program_asks(void)
 
 /* The library's calls arrive here, the C library's own do not. */
 static unsigned n_protects;
-__attribute__((visibility("default"))) int mprotect(void *address, size_t length, int protection)
+__attribute__((visibility("default"))) int mprotect(void *addr, size_t len, int prot)
 {
     n_protects++;
-    return (int)syscall(SYS_mprotect, address, length, protection);
+    return (int)syscall(SYS_mprotect, addr, len, prot);
 }
 
 /* Takes all there is, page by page, and gives every second back. */

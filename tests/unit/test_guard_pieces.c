@@ -24,9 +24,9 @@
 #include "tests/unit/seeded.h"
 
 #define HUGE (UINT64_C(2) << 20)
-#define N_PAGES 100000 /* more than a sweep looks at */
+#define N_PAGES 70000 /* more than a sweep looks at */
 #define N_HUGE 4000
-#define N_SCATTERED 20000
+#define N_SCATTERED 8000
 
 #define MAPPINGS_MAX (2 * GUARD_PIECES_MAX + 1)
 #define CALLS_MAX (GUARD_SWEEP_CALLS_MAX + 2)
@@ -36,7 +36,7 @@ static unsigned char *base;
 static uint64_t num_bytes;
 static uint64_t granule_bytes;
 static _Atomic uint64_t *states;
-static uint32_t n_calls;
+static _Atomic uint32_t n_calls;
 
 int __real_mprotect(void *address, size_t length, int protection);
 int __wrap_mprotect(void *address, size_t length, int protection);
@@ -212,7 +212,7 @@ static void test_leases_and_revocations_at_random_take_calls_in_proportion(void 
     uint32_t n_leases = 0;
     uint32_t n_revoked = 0;
     uint32_t most = 0;
-    for (uint32_t i = 0; i < 30000; i++) {
+    for (uint32_t i = 0; i < 10000; i++) {
         const uint32_t page = 1 + seeded_below(&seeded, N_SCATTERED - 1);
         if (is_leased[page]) {
             revoke_page(page);
@@ -369,6 +369,53 @@ static void test_guard_that_has_given_way_closes_less(void **state)
     assert_true(can_touch(2));
 }
 
+/* -------------------------------------------------------------------------------- threads ----- */
+
+#define N_THREADS 4
+#define N_TURNS 1000
+
+static pthread_mutex_t connection = PTHREAD_MUTEX_INITIALIZER;
+
+/* Leases pages of its own, far from one another, writes to each and loses it again. */
+static void *lease_touch_and_lose(void *of_first_page)
+{
+    const uint32_t first = *(const uint32_t *)of_first_page;
+    for (uint32_t i = 0; i < N_TURNS; i++) {
+        const uint32_t page = first + i * 2 * N_THREADS;
+        (void)pthread_mutex_lock(&connection);
+        kmem__guard_sweep(&guard, states);
+        lease_grant(states, page, 1, false);
+        (void)pthread_mutex_unlock(&connection);
+        kmem__guard_open(&guard, kmem__page_offset(page), PAGE_BYTES);
+        *(volatile unsigned char *)(base + page * PAGE_BYTES) = 1;
+        if (i % 8 != 0) {
+            (void)pthread_mutex_lock(&connection);
+            revoke_page(page);
+            (void)pthread_mutex_unlock(&connection);
+        }
+    }
+    return NULL;
+}
+
+static void test_threads_touch_what_they_lease_while_others_sweep(void **state)
+{
+    (void)state;
+    pthread_t threads[N_THREADS];
+    uint32_t first_pages[N_THREADS];
+    for (uint32_t i = 0; i < N_THREADS; i++) {
+        first_pages[i] = 1 + 2 * i;
+        assert_int_equal(pthread_create(&threads[i], NULL, lease_touch_and_lose, &first_pages[i]),
+                         0);
+    }
+    for (uint32_t i = 0; i < N_THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_true(kmem__guard_check(&guard));
+    for (uint32_t i = 0; i < N_TURNS; i += 8) {
+        assert_true(can_touch(1 + i * 2 * N_THREADS));
+    }
+}
+
 /* --------------------------------------------------------------------------- forked child ----- */
 
 static void test_keep_frees_a_lock_that_a_thread_of_the_parent_had(void **state)
@@ -421,6 +468,7 @@ int main(void)
         PAGES(test_sweep_that_the_kernel_refuses_opens_everything_and_ends),
         PAGES(test_guard_that_has_given_way_closes_less),
         PAGES(test_init_without_memory_fails_cleanly),
+        PAGES(test_threads_touch_what_they_lease_while_others_sweep),
         PAGES(test_keep_frees_a_lock_that_a_thread_of_the_parent_had),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
