@@ -43,7 +43,7 @@ const char *capture_end(void)
 /* What a descriptor leads to; empty if it is none. */
 static void fd_target(const char *fd, char *target, size_t target_bytes)
 {
-    char path[64];
+    char path[300];
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%s", fd);
     const ssize_t n_bytes = readlink(path, target, target_bytes - 1);
     target[n_bytes > 0 ? n_bytes : 0] = '\0';
