@@ -78,50 +78,6 @@ static int welcome(const struct core *core, const struct peer *peer, bool resume
     return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
 }
 
-static int refuse_join(const struct core *core, int why, uint32_t uid, struct reply *reply)
-{
-    switch (why) {
-    case CLIENTS_E_USER:
-        reply_error(
-            reply, KMEM__ERROR_CODE__ERROR_LIMIT,
-            "user %u has its %u clients in segment \"%s\" already; more are possible with a "
-            "larger --clients-per-uid for kmemd",
-            uid, core->config.clients_per_uid, core->config.segment_name);
-        break;
-    case CLIENTS_E_ENDING:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
-                    "what this process held before is being taken back; try again");
-        break;
-    case CLIENTS_E_TWICE:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
-                    "this process is a client over another connection, which is open; two copies "
-                    "of the library in one process, or a forked child with its parent's socket?");
-        break;
-    case CLIENTS_E_GONE:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE,
-                    "this process is no client of segment \"%s\" any more",
-                    core->config.segment_name);
-        break;
-    case CLIENTS_E_LOST:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE,
-                    "the ledger of this process was lost with the keeper of segment \"%s\": it "
-                    "keeps what it has until it ends, and can have no more",
-                    core->config.segment_name);
-        break;
-    case CLIENTS_E_DENIED:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED,
-                    "the client that this process is has another nonce");
-        break;
-    default:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
-                    "segment \"%s\" has its %u clients already; more are possible with a larger "
-                    "RLIMIT_NOFILE for kmemd, up to %u",
-                    core->config.segment_name, core->config.clients_limit, CLIENTS_MAX);
-        break;
-    }
-    return DISPATCH_CLOSE;
-}
-
 static int join(struct core *core, struct peer *peer, uint64_t resume_nonce, struct now now,
                 struct reply *reply)
 {
@@ -129,7 +85,8 @@ static int join(struct core *core, struct peer *peer, uint64_t resume_nonce, str
     const int r = resumes ? core_resume(core, &peer->identity, resume_nonce, &peer->client)
                           : core_join(core, &peer->identity, peer->nonce, now.ms, &peer->client);
     if (r) {
-        return refuse_join(core, r, peer->identity.uid, reply);
+        report_join_refused(core, r, peer->identity.uid, reply);
+        return DISPATCH_CLOSE;
     }
     peer->generation = peer->client->generation;
     peer->role = PEER_MEMBER;
@@ -165,12 +122,11 @@ static int on_goodbye(struct core *core, struct peer *peer, struct now now)
     return DISPATCH_PENDING;
 }
 
-static int continue_goodbye(const struct core *core, struct peer *peer, struct reply *reply)
+static int continue_goodbye(struct peer *peer, struct reply *reply)
 {
     const struct client *client = peer->client;
     if (client->client_state != CLIENT_UNUSED && client->generation == peer->generation) {
-        (void)core; /* somebody else does the reaping; this only waits for it */
-        return DISPATCH_PENDING;
+        return DISPATCH_PENDING; /* until core_reap() has taken all of it back */
     }
     peer->client = NULL;
     kmem__farewell__init(&reply->body.farewell);
@@ -373,8 +329,8 @@ static int on_return(struct core *core, const struct peer *peer, const Kmem__Ret
                      struct reply *reply)
 {
     uint32_t end;
-    if (!checked_add(range->page,
-                     range->n_pages < LEASE_MAX_PAGES ? range->n_pages : LEASE_MAX_PAGES, &end)) {
+    const uint32_t most = range->n_pages < LEASE_MAX_PAGES ? range->n_pages : LEASE_MAX_PAGES;
+    if (!checked_add(range->page, most, &end)) {
         end = UINT32_MAX;
     }
     kmem__returned__init(&reply->body.returned);
@@ -518,7 +474,7 @@ int dispatch_continue(struct core *core, struct peer *peer, struct now now, stru
 {
     reply_reset(reply, peer->pending_id);
     if (peer->role == PEER_LEAVING) {
-        return continue_goodbye(core, peer, reply);
+        return continue_goodbye(peer, reply);
     }
     return peer->room.waits ? find_room(core, peer, now, reply)
                             : continue_scan(core, peer, now, reply);

@@ -485,3 +485,48 @@ void report_no_room(const struct core *core, const struct scan *scan, uint64_t n
                 text_format_bytes(core_largest_hole_bytes(core), hole, sizeof(hole)),
                 scan ? holders : "not known just now");
 }
+
+/* ----------------------------------------------------------------------------------- joining -- */
+
+void report_join_refused(const struct core *core, int why, uint32_t uid, struct reply *reply)
+{
+    switch (why) {
+    case CLIENTS_E_ENDING:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "what this process held before is being taken back; try again");
+        break;
+    case CLIENTS_E_TWICE:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "this process is a client over another connection, which is open; two copies "
+                    "of the library in one process, or a forked child with its parent's socket?");
+        break;
+    case CLIENTS_E_GONE:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE,
+                    "this process is no client of segment \"%s\" any more",
+                    core->config.segment_name);
+        break;
+    case CLIENTS_E_LOST:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE,
+                    "the ledger of this process was lost with the keeper of segment \"%s\": it "
+                    "keeps what it has until it ends, and can have no more",
+                    core->config.segment_name);
+        break;
+    case CLIENTS_E_DENIED:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED,
+                    "the client that this process is has another nonce");
+        break;
+    case CLIENTS_E_USER:
+        reply_error(
+            reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+            "user %u has its %u clients in segment \"%s\" already; more are possible with a "
+            "larger --clients-per-uid for kmemd",
+            uid, core->config.clients_per_uid, core->config.segment_name);
+        break;
+    default:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+                    "segment \"%s\" has its %u clients already; more are possible with a larger "
+                    "RLIMIT_NOFILE for kmemd, up to %u",
+                    core->config.segment_name, core->config.clients_limit, CLIENTS_MAX);
+        break;
+    }
+}

@@ -83,4 +83,10 @@ void report_quota(const struct core *core, const struct client *client, uint64_t
 void report_no_room(const struct core *core, const struct scan *scan, uint64_t num_bytes,
                     struct reply *reply);
 
+/**
+ * report_join_refused() - an error that says why a process may not join
+ * @why:  an answer of core_join() or core_resume()
+ */
+void report_join_refused(const struct core *core, int why, uint32_t uid, struct reply *reply);
+
 #endif
