@@ -19,7 +19,9 @@
  *  block     what one kmem_allocate() returns
  *  reason    the caller's words for why it needs the block; UTF-8, up to 127 bytes; longer ones are
  *            cut at a character's border, bytes that are not UTF-8 become '?'. '/' makes a
- *            hierarchy ("video/capture/scratch"); what follows '#' is a detail that roll-ups drop
+ *            hierarchy ("video/capture/scratch"); what follows '#' is a detail that roll-ups drop.
+ *            65,534 different ones of a process, in all its life, are told apart; a later one is
+ *            entered as what stands before its '#', if that is known, else "<other reasons>"
  *  ledger    the daemon's list of live blocks
  *  offset    a block's position in the segment: the same number in every process, never 0
  *
@@ -75,10 +77,12 @@
  * THREADS: every function may be called from any thread, except where it says otherwise; calls
  * that need the daemon take turns on the process's one connection.
  *
- * FORK: the child of a fork inherits the mapping, so its parent's blocks stay readable and
- * writable in it; it owns none of them. Its first call connects anew, as a client of its own.
- * Releasing a parent's block in the child fails with EPERM. A child may call the library whatever
- * the parent's other threads were doing at the fork.
+ * FORK: the child of a fork inherits the mapping, so the blocks that its parent has at that moment
+ * stay readable and writable in it; it owns none of them. What the parent allocates later is closed
+ * in the child, as what is no block of its own is: to touch it ends in SIGSEGV, unless it lies in
+ * what was open at the fork, or $KMEM_GUARD is off. Its first call connects anew, as a client of
+ * its own. Releasing a parent's block in the child fails with EPERM. A child may call the library
+ * whatever the parent's other threads were doing at the fork.
  *
  * EXEC, EXIT, SIGNALS: every descriptor is close-on-exec. The library starts no thread, installs no
  * signal handler, and never raises SIGPIPE. No function is async-signal-safe. An exec ends the

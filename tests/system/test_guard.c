@@ -211,6 +211,41 @@ static void test_forked_child_reads_and_writes_its_parents_blocks(void)
     daemon_stop();
 }
 
+/* Direct, so that it lies in nothing that is open already; from then on the child is on its own. */
+static void touch_what_the_parent_allocates_later(const void *argument)
+{
+    (void)argument;
+    int line[2];
+    unsigned char *later = NULL;
+    expect_call(kmem_try_allocate(BLOCK_BYTES, "before") != NULL);
+    expect_call(pipe(line) == 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        (void)signal(SIGSEGV, SIG_DFL); /* a sanitizer has a handler of its own */
+        if (read(line[0], (void *)&later, sizeof(later)) == sizeof(later)) {
+            later[BLOCK_BYTES / 2] = 'c';
+        }
+        _exit(later[BLOCK_BYTES / 2] == 'c' ? 0 : 1);
+    }
+    later = kmem_try_allocate(BLOCK_BYTES, "after");
+    expect_call(later != NULL);
+    expect_equal(write(line[1], (const void *)&later, sizeof(later)), sizeof(later));
+    int status = -1;
+    expect_equal(waitpid(child, &status, 0), child);
+    expect_equal(later[BLOCK_BYTES / 2], 0);
+    expect_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
+    (void)close(line[0]);
+    (void)close(line[1]);
+}
+
+static void test_forked_child_that_touches_what_its_parent_allocates_later_ends_by_SIGSEGV(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    client_run(touch_what_the_parent_allocates_later, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
 static long minor_faults(void)
 {
     struct rusage usage;
@@ -395,6 +430,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_wild_write_into_anothers_block_ends_the_writer_only, 20),
     SYSTEM_TEST(test_wild_write_without_the_guard_is_not_noticed, 10),
     SYSTEM_TEST(test_forked_child_reads_and_writes_its_parents_blocks, 10),
+    SYSTEM_TEST(test_forked_child_that_touches_what_its_parent_allocates_later_ends_by_SIGSEGV, 10),
 };
 
 int main(int argc, char **argv)
