@@ -85,6 +85,29 @@ static void room_unlink(struct direct *direct, uint32_t page)
     }
 }
 
+static bool heads_are_noted(const struct direct *direct, uint32_t page)
+{
+    const uint32_t bit = page / HEADS_PER_BIT;
+    /* Relaxed: the server alone writes and reads its own ledger. */
+    return atomic_load_explicit(&direct->ledger->states[bit / 64], memory_order_relaxed) >>
+               bit % 64 &
+           1;
+}
+
+/* The heads of these pages are about to be written. */
+static void heads_note(struct direct *direct, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t at = page; at < page + n_pages; at += HEADS_PER_BIT - at % HEADS_PER_BIT) {
+        if (!heads_are_noted(direct, at)) {
+            const uint32_t bit = at / HEADS_PER_BIT;
+            _Atomic uint64_t *word = &direct->ledger->states[bit / 64];
+            const uint64_t noted = atomic_load_explicit(word, memory_order_relaxed);
+            /* Before: they are not looked at. After: they are, and say nothing yet. */
+            store_prepare_u64(word, noted | UINT64_C(1) << bit % 64);
+        }
+    }
+}
+
 /* Pages for a new slab or large block: its heads are written before it owns them. */
 static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pages,
                     uint32_t *ret_page)
@@ -96,10 +119,11 @@ static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pa
     }
     /* Before and after: nothing but that this page is looked at after a restart. */
     state_commit(direct->pages->state, &direct->pages->state->header->opening, page);
+    heads_note(direct, page, size_class < N_SIZE_CLASSES ? span_pages : 1);
     if (size_class < N_SIZE_CLASSES) {
         ledger_slab_open(direct->ledger, page, size_class);
     } else {
-        ledger_large_open(direct->ledger, page, span_pages);
+        ledger_run_open(direct->ledger, page, span_pages);
     }
     /* Afterwards they are somebody's, who writes what he likes. */
     direct->is_zero = pages_zero_stretch(direct->pages, page, span_pages, &zero) == span_pages &&
@@ -219,23 +243,29 @@ static struct direct_block block_describe(const struct direct *direct,
     };
 }
 
-/* The first page that a block over this offset may begin in, by the page table. */
-static uint32_t block_from_page(const struct direct *direct, struct seg_off off)
+/*
+ * The page table knows where a direct run begins. Of a page that is in none, its head can tell what
+ * it was, if it has one: this is the only place where a head is looked at that may be none.
+ */
+static int ledger_look(const struct direct *direct, struct seg_off off,
+                       struct ledger_block *ret_block)
 {
     const uint64_t page = off.bytes >> PAGE_SHIFT;
     if (page >= direct->ledger->n_pages) {
-        return 0; /* no block's, whatever is said here */
+        return LEDGER_E_WILD;
     }
     const uint32_t first = pages_run_of(direct->pages, (uint32_t)page);
-    const bool is_direct = PAGE_WORD_STATE(pages_word(direct->pages, first)) == PAGE_DIRECT;
-    return is_direct ? first : (uint32_t)page;
+    if (PAGE_WORD_STATE(pages_word(direct->pages, first)) == PAGE_DIRECT) {
+        return ledger_find_in(direct->ledger, off, first, ret_block);
+    }
+    return heads_are_noted(direct, (uint32_t)page) ? ledger_find_closed(direct->ledger, off)
+                                                   : LEDGER_E_WILD;
 }
 
 static int block_find(const struct direct *direct, const struct client *client, struct seg_off off,
                       struct ledger_block *ret_block, struct direct_block *ret_described)
 {
-    const uint32_t from_page = block_from_page(direct, off);
-    switch (ledger_find_from(direct->ledger, off, from_page, ret_block)) {
+    switch (ledger_look(direct, off, ret_block)) {
     case LEDGER_OK:
         break;
     case LEDGER_E_INTERIOR:
@@ -424,6 +454,7 @@ int direct_recover_run(struct direct *direct, uint32_t page, const char **ret_wh
         *ret_why = "its pages are not what its head says";
         return DIRECT_E_CORRUPT;
     }
+    heads_note(direct, page, kind == HEAD_SLAB ? n_pages : 1); /* by a server that did not */
     ledger_slab_rebuild(direct->ledger, page);
     direct->slab_bytes += (uint64_t)n_pages << PAGE_SHIFT;
     if (direct->ledger->heads[page].n_used == 0) {

@@ -24,9 +24,9 @@
  *                    word[page]     = SCRUB, k        another
  *                    word[first]    = FREE, page - first    now there are three runs
  *
- * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and a bit
- * per page. They are sparse anonymous memory: a segment that is mostly large runs touches little of
- * them.
+ * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and two
+ * bits per page. They are sparse anonymous memory: a segment that is mostly large runs touches
+ * little of them.
  */
 #include "daemon/pages.h"
 
@@ -94,27 +94,10 @@ static bool run_is_scrubbed(const struct pages *pages, uint32_t page)
     return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_SCRUB;
 }
 
-static void start_set(struct pages *pages, uint32_t page)
-{
-    pages->starts[page / 64] |= UINT64_C(1) << (page % 64);
-}
-
-static void start_clear(struct pages *pages, uint32_t page)
-{
-    pages->starts[page / 64] &= ~(UINT64_C(1) << (page % 64));
-}
-
 uint32_t pages_run_of(const struct pages *pages, uint32_t page)
 {
     KMEM_ASSERT(page < pages->state->n_pages);
-    uint32_t word = page / 64;
-    uint64_t bits = pages->starts[word] & (~UINT64_C(0) >> (63 - page % 64));
-    while (bits == 0) {
-        /* Page 0 begins a run: the loop ends there at the latest. */
-        KMEM_ASSERT(word > 0);
-        bits = pages->starts[--word];
-    }
-    return word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
+    return starts_last(&pages->starts, page, NULL); /* page 0 begins a run */
 }
 
 static void bin_insert(struct pages *pages, uint32_t page)
@@ -230,13 +213,16 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
                             bool *ret_zero)
 {
     const uint64_t first = given_word(pages, page) >> page % 64 & 1;
-    uint32_t n_alike = 1;
-    while (n_alike < n_pages &&
-           (given_word(pages, page + n_alike) >> (page + n_alike) % 64 & 1) == first) {
-        n_alike++;
-    }
+    uint32_t n_here;
     *ret_zero = first == 0;
-    return n_alike;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t others = (given_word(pages, at) ^ (first ? UINT64_MAX : 0)) & mask;
+        if (others != 0) {
+            return at - page + (uint32_t)__builtin_ctzll(others) - at % 64;
+        }
+    }
+    return n_pages;
 }
 
 /* Neighbouring free pages are of one run: soiled ones that follow one another are, too. */
@@ -285,7 +271,7 @@ static uint32_t run_join_left(struct pages *pages, uint32_t page)
     /* Before: neighbouring runs. After: one. */
     state_commit(state, &state->page_words[left],
                  PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), length));
-    start_clear(pages, page);
+    starts_remove(&pages->starts, page);
     left_set(pages, left);
     return left;
 }
@@ -300,7 +286,7 @@ static int pages_index(struct pages *pages)
             return PAGES_E_CORRUPT;
         }
         left_set(pages, page);
-        start_set(pages, page);
+        starts_add(&pages->starts, page);
         if (is_free && run_is_free(pages, pages->left[page])) {
             bin_remove(pages, pages->left[page]);
         }
@@ -325,12 +311,10 @@ int pages_init(struct pages *pages, struct state *state)
     pages->next = calloc(state->n_pages, sizeof(*pages->next));
     pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
-    pages->starts = calloc(state->n_pages / 64 + 1, sizeof(*pages->starts));
+    int r = starts_init(&pages->starts, state->n_pages);
     pages->soiled = calloc(state->n_pages / 64 + 1, sizeof(*pages->soiled));
-    int r = -ENOMEM;
-    if (pages->next && pages->prev && pages->left && pages->starts && pages->soiled) {
-        r = pages_index(pages);
-    }
+    const bool has_all = pages->next && pages->prev && pages->left && pages->soiled;
+    r = r == 0 && has_all ? pages_index(pages) : -ENOMEM;
     if (r) {
         pages_fini(pages);
     }
@@ -342,7 +326,7 @@ void pages_fini(struct pages *pages)
     free(pages->next);
     free(pages->prev);
     free(pages->left);
-    free(pages->starts);
+    starts_fini(&pages->starts);
     free(pages->soiled);
     *pages = (struct pages){.state = NULL};
 }
@@ -390,7 +374,7 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
     state_commit(state, &state->page_words[page], PAGE_WORD(page_state, owner, n_pages));
     left_set(pages, page);
     if (length > n_pages) {
-        start_set(pages, page + n_pages);
+        starts_add(&pages->starts, page + n_pages);
         left_set(pages, page + n_pages);
         bin_insert(pages, page + n_pages);
     }
@@ -449,13 +433,13 @@ void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
     if (first < page) {
         /* Before: all of the run is free. After: n_pages of it are nobody's. */
         state_commit(state, &state->page_words[first], PAGE_WORD(PAGE_FREE, 0, page - first));
-        start_set(pages, page);
+        starts_add(&pages->starts, page);
         left_set(pages, first);
         bin_insert(pages, first);
     }
     left_set(pages, page);
     if (behind < end) {
-        start_set(pages, behind);
+        starts_add(&pages->starts, behind);
         left_set(pages, behind);
         bin_insert(pages, behind);
     }
@@ -517,7 +501,7 @@ static void run_split(struct pages *pages, uint32_t page)
     /* Before: one run. After: two, of the same owner. */
     state_commit(state, &state->page_words[first],
                  PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_before));
-    start_set(pages, page);
+    starts_add(&pages->starts, page);
     left_set(pages, first);
     left_set(pages, page);
 }

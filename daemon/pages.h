@@ -10,7 +10,7 @@
  *      there is at most one PAGE_SCRUB run, and it begins at scrub_page
  *      sum of the lengths of all runs == n_pages
  *      no two PAGE_FREE runs are neighbours, nor two PAGE_LEASED runs of one owner
- *      the set bits of `starts` are the first pages of the runs
+ *      `starts` are the first pages of the runs
  *      the set bits of `soiled` are those of state->given whose pages are free
  *      n_soiled == the set bits of `soiled`
  *      every PAGE_FREE run is on the list of its bin, and no other run is      : pages_check()
@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/starts.h"
 #include "daemon/state.h"
 #include "proto/attributes.h"
 
@@ -36,7 +37,7 @@ struct pages {
     uint32_t *prev;
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
-    uint64_t *starts; /* a bit for every page that begins a run */
+    struct starts starts; /* the pages that begin a run */
     /* A bit for every free page that is to be made 0: state->given says that it may not be. */
     uint64_t *soiled;
     uint32_t n_soiled; /* of those bits */
@@ -141,7 +142,7 @@ uint32_t pages_bin_of(uint32_t n_pages);
 /** pages_word() - the word of the run that begins at `page` */
 uint64_t pages_word(const struct pages *pages, uint32_t page);
 
-/** pages_run_of() - the first page of the run that a page belongs to */
+/** pages_run_of() - the first page of the run that a page belongs to, however long it is */
 uint32_t pages_run_of(const struct pages *pages, uint32_t page);
 
 /** pages_largest_hole() - the length of the longest free run, in pages */

@@ -101,7 +101,7 @@ int pages_check(const struct pages *pages)
         page += length;
     }
     if (n_free_pages != pages->n_free_pages || n_soiled != pages->n_soiled ||
-        n_scrubbed != (pages->scrub_page != 0)) {
+        n_scrubbed != (pages->scrub_page != 0) || !starts_check(&pages->starts)) {
         return PAGES_E_CORRUPT;
     }
     return check_bins(pages, n_free_runs);

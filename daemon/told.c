@@ -19,8 +19,6 @@
 
 /* 32: the heads of a lease of 512 KiB in one kilobyte, on the stack. */
 #define HEADS_AT_ONCE 32
-/* 128, 4 KiB: a look back may be long, and a read costs more than what it reads. */
-#define HEADS_AT_ONCE_BACK 128
 #define UNVERIFIED "<unverified>"
 
 /* A slab of the smallest class has the most entries. */
@@ -49,9 +47,14 @@ struct told_slab {
     uint32_t plane;
 };
 
+static uint32_t head_kind(const struct ledger_head *head)
+{
+    return atomic_load_explicit(&head->kind, memory_order_relaxed); /* Relaxed: a copy. */
+}
+
 static struct told_slab slab_read(const struct ledger_head *head, uint32_t page, uint32_t end)
 {
-    const uint32_t kind = atomic_load_explicit(&head->kind, memory_order_relaxed); /* a copy */
+    const uint32_t kind = head_kind(head);
     struct told_slab slab = {.page = page, .span_pages = head->span_pages};
     if (slab.span_pages == 0 || slab.span_pages > end - page) {
         return slab;
@@ -70,30 +73,45 @@ static struct told_slab slab_read(const struct ledger_head *head, uint32_t page,
     return slab;
 }
 
+static uint64_t slab_entries_at(const struct told *told, const struct told_slab *slab)
+{
+    const uint64_t first_entry = (uint64_t)slab->page << PLANE_SHIFT(slab->plane);
+    return told->layout.plane_at[slab->plane] + first_entry * sizeof(struct ledger_entry);
+}
+
+/* What a copy of an entry says. */
+static struct direct_block block_of(const struct told_slab *slab, const struct ledger_entry *entry,
+                                    uint32_t index, uint32_t slot)
+{
+    /* Relaxed: a copy, that nobody else writes. */
+    const uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    return (struct direct_block){
+        .off = {((uint64_t)slab->page << PAGE_SHIFT) + index * slab->block_bytes},
+        .num_bytes = ENTRY_NUM_BYTES(word),
+        .reason = ENTRY_REASON(word),
+        .born = atomic_load_explicit(&entry->born, memory_order_relaxed),
+        .slot = slot,
+        .leased = true,
+    };
+}
+
+static bool block_is_possible(const struct direct_block *block, const struct told_slab *slab)
+{
+    return block->num_bytes >= 1 && block->num_bytes <= slab->block_bytes;
+}
+
 static struct seg_off slab_walk(const struct told *told, uint32_t slot,
                                 const struct told_slab *slab, struct seg_off from,
                                 direct_walk_fn each, void *user)
 {
-    const uint64_t first_entry = (uint64_t)slab->page << PLANE_SHIFT(slab->plane);
-    const uint64_t at =
-        told->layout.plane_at[slab->plane] + first_entry * sizeof(struct ledger_entry);
-    if (!told->read(told->user, slot, at, told->entries,
+    if (!told->read(told->user, slot, slab_entries_at(told, slab), told->entries,
                     slab->n_blocks * sizeof(struct ledger_entry))) {
         return (struct seg_off){0};
     }
     for (uint32_t i = 0; i < slab->n_blocks; i++) {
-        /* Relaxed: a copy, that nobody else writes. */
-        const uint64_t word = atomic_load_explicit(&told->entries[i].word, memory_order_relaxed);
-        const struct direct_block block = {
-            .off = {((uint64_t)slab->page << PAGE_SHIFT) + i * slab->block_bytes},
-            .num_bytes = ENTRY_NUM_BYTES(word),
-            .reason = ENTRY_REASON(word),
-            .born = atomic_load_explicit(&told->entries[i].born, memory_order_relaxed),
-            .slot = slot,
-            .leased = true,
-        };
-        const bool possible = block.num_bytes >= 1 && block.num_bytes <= slab->block_bytes;
-        if (possible && block.off.bytes >= from.bytes && !each(&block, user)) {
+        const struct direct_block block = block_of(slab, &told->entries[i], i, slot);
+        if (block_is_possible(&block, slab) && block.off.bytes >= from.bytes &&
+            !each(&block, user)) {
             return block.off;
         }
     }
@@ -109,11 +127,13 @@ struct told_heads {
 
 /* The head of a page out of the copy, which is renewed if the page is not in it. */
 static const struct ledger_head *head_read(const struct told *told, struct told_heads *copy,
-                                           uint32_t slot, uint32_t page, uint32_t end)
+                                           uint32_t slot, uint32_t page, uint32_t end,
+                                           uint32_t *spent)
 {
     if (page < copy->page || page >= copy->end) {
         const uint32_t n_heads = end - page < HEADS_AT_ONCE ? end - page : HEADS_AT_ONCE;
         const uint64_t at = told->layout.heads_at + page * sizeof(struct ledger_head);
+        *spent += TOLD_READ_COST;
         if (!told->read(told->user, slot, at, copy->heads, n_heads * sizeof(copy->heads[0]))) {
             return NULL;
         }
@@ -121,6 +141,13 @@ static const struct ledger_head *head_read(const struct told *told, struct told_
         copy->end = page + n_heads;
     }
     return &copy->heads[page - copy->page];
+}
+
+/* Pages that are not in use are counted as free: what is in them is not counted as well. */
+static bool slab_is_used(const struct client *client, const struct told_slab *slab, uint32_t *spent)
+{
+    *spent += slab->span_pages / LEASE_PAGES_PER_WORD;
+    return lease_all_used(client->states, slab->page, slab->span_pages);
 }
 
 struct seg_off told_walk_run(const struct told *told, const struct client *client, uint32_t *page,
@@ -134,14 +161,14 @@ struct seg_off told_walk_run(const struct told *told, const struct client *clien
             (*page)++;
             continue;
         }
-        const struct ledger_head *head = head_read(told, &copy, client->slot, *page, end);
+        const struct ledger_head *head = head_read(told, &copy, client->slot, *page, end, spent);
         const struct told_slab slab =
             head ? slab_read(head, *page, end) : (struct told_slab){.n_blocks = 0};
-        if (slab.n_blocks == 0) {
+        if (slab.n_blocks == 0 || !slab_is_used(client, &slab, spent)) {
             (*page)++;
             continue;
         }
-        *spent += slab.n_blocks;
+        *spent += TOLD_READ_COST + slab.n_blocks;
         const struct seg_off stopped = slab_walk(told, client->slot, &slab, from, each, user);
         if (stopped.bytes != 0) {
             return stopped;
@@ -151,29 +178,63 @@ struct seg_off told_walk_run(const struct told *told, const struct client *clien
     return (struct seg_off){0};
 }
 
-uint32_t told_head_before(const struct told *told, const struct client *client, uint32_t page,
-                          uint32_t begin)
+/* Where a slab or a large block begins, by the head of page `at`; false if it says nothing. */
+static bool slab_begin(const struct told *told, const struct client *client, uint32_t at,
+                       uint32_t *ret_page)
 {
-    struct ledger_head heads[HEADS_AT_ONCE_BACK];
-    for (uint32_t end = page; end > begin;) {
-        const uint32_t n_heads =
-            end - begin < HEADS_AT_ONCE_BACK ? end - begin : HEADS_AT_ONCE_BACK;
-        const uint64_t at = told->layout.heads_at + (end - n_heads) * sizeof(heads[0]);
-        if (!told->read(told->user, client->slot, at, heads, n_heads * sizeof(heads[0]))) {
-            return page;
-        }
-        for (uint32_t i = n_heads; i-- > 0;) {
-            /* Relaxed: a copy. */
-            const uint32_t kind = atomic_load_explicit(&heads[i].kind, memory_order_relaxed);
-            if (lease_state_of(client->states, --end) != LEASE_USED) {
-                return page;
-            }
-            if (kind == HEAD_LARGE || kind == HEAD_SLAB) {
-                return end;
-            }
+    struct ledger_head head;
+    const uint64_t head_at = told->layout.heads_at + at * sizeof(head);
+    if (!told->read(told->user, client->slot, head_at, &head, sizeof(head))) {
+        return false;
+    }
+    if (head_kind(&head) == HEAD_SLAB || head_kind(&head) == HEAD_INTERIOR) {
+        const uint32_t back = head_kind(&head) == HEAD_SLAB ? 0 : head.back;
+        *ret_page = at - back;
+        return back < at;
+    }
+    return ledger_large_begin(&head, at, ret_page);
+}
+
+/* The block over an offset, if the slab that begins at `page` has one there. */
+static bool slab_find(const struct told *told, const struct client *client, uint32_t page,
+                      uint32_t end, struct seg_off off, struct direct_block *ret_block)
+{
+    struct told_heads copy = {.page = 0, .end = 0};
+    struct ledger_entry entry;
+    uint32_t spent = 0;
+    const struct ledger_head *head = head_read(told, &copy, client->slot, page, page + 1, &spent);
+    const struct told_slab slab =
+        head ? slab_read(head, page, end) : (struct told_slab){.n_blocks = 0};
+    const uint64_t within_bytes = off.bytes - ((uint64_t)page << PAGE_SHIFT);
+    if (slab.n_blocks == 0 || within_bytes / slab.block_bytes >= slab.n_blocks) {
+        return false;
+    }
+    const uint32_t index = (uint32_t)(within_bytes / slab.block_bytes);
+    if (!told->read(told->user, client->slot, slab_entries_at(told, &slab) + index * sizeof(entry),
+                    &entry, sizeof(entry))) {
+        return false;
+    }
+    *ret_block = block_of(&slab, &entry, index, client->slot);
+    return block_is_possible(ret_block, &slab) &&
+           off.bytes - ret_block->off.bytes < ret_block->num_bytes;
+}
+
+bool told_find(const struct told *told, const struct client *client, uint32_t begin, uint32_t end,
+               struct seg_off off, struct direct_block *ret_block)
+{
+    const uint32_t page = (uint32_t)(off.bytes >> PAGE_SHIFT);
+    uint32_t first;
+    KMEM_ASSERT(begin >= 1);
+    if (lease_state_of(client->states, page) != LEASE_USED) {
+        return false;
+    }
+    for (uint32_t at = page; at >= begin; at = ledger_stretch_before(at)) {
+        if (slab_begin(told, client, at, &first) && first >= begin &&
+            slab_find(told, client, first, end, off, ret_block)) {
+            return true;
         }
     }
-    return page;
+    return false;
 }
 
 size_t told_reason(const struct told *told, uint32_t slot, uint32_t id, char *ret_text)

@@ -22,6 +22,13 @@
  */
 typedef bool (*told_read_fn)(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
 
+/*
+ * What one read costs, in entries looked at: a system call takes some 0.5 us, an entry some 10 ns.
+ * Budgets count both: who reads a ledger of many slabs with one block each, or of as many reasons
+ * as blocks, makes hardly anything but system calls.
+ */
+#define TOLD_READ_COST 50
+
 struct told {
     told_read_fn read;
     void *user;
@@ -43,8 +50,8 @@ void told_fini(struct told *told);
  * @end:     the end of the run
  * @from:    blocks before this offset are left out
  * @each:    returns false to stop before the block it was given
- * @spent:   the entries and pages looked at are added
- * Return: where it stopped; 0 if it did not.
+ * @spent:   the entries and pages looked at are added, and TOLD_READ_COST for each read
+ * Return: where it stopped, and *page is where that slab begins; 0 if it did not.
  */
 KMEM_MUST_USE struct seg_off told_walk_run(const struct told *told, const struct client *client,
                                            uint32_t *page, uint32_t until, uint32_t end,
@@ -52,12 +59,14 @@ KMEM_MUST_USE struct seg_off told_walk_run(const struct told *told, const struct
                                            uint32_t *spent);
 
 /**
- * told_head_before() - the last page before `page` where a slab or a large block begins
- * @begin:  it is looked for no further back than here, and not beyond a page that is not in use
- * Return: `page` if there is none.
+ * told_find() - the block that a client says an offset is in
+ * @begin, @end:  its leased run, which the offset is in
+ *
+ * As ledger_find() looks for it: at most some 26 heads are read, and a head and an entry for each
+ * of them that leads somewhere, however large the block is. Return: false: it tells of none.
  */
-uint32_t told_head_before(const struct told *told, const struct client *client, uint32_t page,
-                          uint32_t begin);
+KMEM_MUST_USE bool told_find(const struct told *told, const struct client *client, uint32_t begin,
+                             uint32_t end, struct seg_off off, struct direct_block *ret_block);
 
 /**
  * told_reason() - a reason out of a client's own table

@@ -16,9 +16,9 @@
 #define STRETCH_PAGES 64
 /* What a slab of a size class spans at most. */
 #define SLAB_PAGES_MAX 8
-/* 16,384, or 256 MiB: how far back a large block is looked for, in 0.3 ms. Who releases nonsense
-   does so as fast as it can, and others wait; less would miss blocks that are common. */
-#define BACK_PAGES_MAX 16384
+/* Where blocks begin, these bits are 0; see position(). */
+#define POSITION_MASK ((uint64_t)BLOCK_ALIGN_BYTES - 1)
+static_assert(SLAB_PAGES_MAX <= POSITION_MASK, "1 + how far back a slab begins fits");
 /* Of the smallest class: what a page may cost. */
 #define PAGE_ENTRIES_MAX ((uint32_t)(PAGE_BYTES / BLOCK_ALIGN_BYTES))
 
@@ -29,6 +29,30 @@ static uint32_t stretch_pages(uint32_t n_pages, uint32_t budget, uint32_t spent)
     uint32_t stretch = 1 + left / PAGE_ENTRIES_MAX;
     stretch = stretch < STRETCH_PAGES ? stretch : STRETCH_PAGES;
     return stretch < n_pages ? stretch : n_pages;
+}
+
+/*
+ * Where a walk goes on in a leased run: an offset, and in its low bits 1 + how many pages before
+ * the offset's the slab begins that it is in. Where slabs begin can not be guessed: in a ledger
+ * that lies, or changes, heads stand inside of what other heads say, and a walk that went on from
+ * one of those would see other blocks than one that never paused, and some twice.
+ */
+static struct seg_off position(struct seg_off off, uint32_t slab_page)
+{
+    const uint32_t back = (uint32_t)(off.bytes >> PAGE_SHIFT) - slab_page;
+    KMEM_ASSERT(back < SLAB_PAGES_MAX);
+    KMEM_ASSERT((off.bytes & POSITION_MASK) == 0);
+    return (struct seg_off){off.bytes | (back + 1)};
+}
+
+/* The page at which a walk of the leased run `run` goes on. */
+static uint32_t position_page(struct seg_off at, uint32_t run)
+{
+    const uint32_t page = (uint32_t)(at.bytes >> PAGE_SHIFT);
+    const uint32_t known = (uint32_t)(at.bytes & POSITION_MASK);
+    /* Any offset may be asked for: the slab of a block behind it begins some pages before it. */
+    const uint32_t back = known != 0 ? known - 1 : SLAB_PAGES_MAX;
+    return page - run > back ? page - back : run;
 }
 
 /*
@@ -55,12 +79,6 @@ static struct seg_off walk_lease(const struct core *core, uint32_t slot, uint32_
     return (struct seg_off){0};
 }
 
-/* Where slabs may begin that have a block in `page`, which is in the leased run `run`. */
-static uint32_t slabs_begin(uint32_t run, uint32_t page)
-{
-    return page - run > SLAB_PAGES_MAX ? page - SLAB_PAGES_MAX : run;
-}
-
 struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budget,
                     enum walk_which which, direct_walk_fn each, void *user)
 {
@@ -70,6 +88,7 @@ struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budge
         return (struct seg_off){0};
     }
     const uint32_t from_page = (uint32_t)(from.bytes >> PAGE_SHIFT);
+    const struct seg_off from_block = {from.bytes & ~POSITION_MASK};
     uint32_t page = pages_run_of(pages, from_page);
     uint32_t spent = 0;
     while (page < n_pages && spent < budget) {
@@ -79,13 +98,16 @@ struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budge
         spent++;
         if (PAGE_WORD_STATE(word) == PAGE_DIRECT && which == WALK_ALL) {
             spent += core->direct.ledger->heads[page].n_carved;
-            stopped = direct_walk_run(&core->direct, page, from, each, user);
+            stopped = direct_walk_run(&core->direct, page, from_block, each, user);
         } else if (PAGE_WORD_STATE(word) == PAGE_LEASED) {
-            uint32_t at = page > from_page ? page : slabs_begin(page, from_page);
-            stopped =
-                walk_lease(core, PAGE_WORD_OWNER(word), &at, end, from, budget, &spent, each, user);
-            if (stopped.bytes == 0 && at < end && spent >= budget) {
-                return (struct seg_off){(uint64_t)at << PAGE_SHIFT};
+            uint32_t at = page > from_page ? page : position_page(from, page);
+            stopped = walk_lease(core, PAGE_WORD_OWNER(word), &at, end, from_block, budget, &spent,
+                                 each, user);
+            if (stopped.bytes != 0) {
+                return position(stopped, at);
+            }
+            if (at < end && spent >= budget) {
+                return position((struct seg_off){(uint64_t)at << PAGE_SHIFT}, at);
             }
         }
         if (stopped.bytes != 0) {
@@ -96,54 +118,20 @@ struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budge
     return (struct seg_off){page < n_pages ? (uint64_t)page << PAGE_SHIFT : 0};
 }
 
-/* A block that is looked for. */
-struct sought {
-    struct seg_off off;
-    struct direct_block *block;
-    bool is_found;
-};
-
-static bool sought_compare(const struct direct_block *block, void *user)
-{
-    struct sought *sought = user;
-    sought->is_found = sought->off.bytes >= block->off.bytes &&
-                       sought->off.bytes - block->off.bytes < block->num_bytes;
-    if (sought->is_found) {
-        *sought->block = *block;
-    }
-    return !sought->is_found;
-}
-
 bool walk_find(const struct core *core, struct seg_off off, struct direct_block *ret_block)
 {
     const struct pages *pages = &core->pages;
-    const struct seg_off all = {0};
-    struct sought sought = {.off = off, .block = ret_block};
-    uint32_t spent = 0;
     if (off.bytes >> PAGE_SHIFT >= pages->state->n_pages) {
         return false;
     }
-    const uint32_t page = (uint32_t)(off.bytes >> PAGE_SHIFT);
-    const uint32_t run = pages_run_of(pages, page);
+    const uint32_t run = pages_run_of(pages, (uint32_t)(off.bytes >> PAGE_SHIFT));
     const uint64_t word = pages_word(pages, run);
     if (PAGE_WORD_STATE(word) != PAGE_LEASED) {
         return false;
     }
     const struct client *client = clients_get(&core->clients, PAGE_WORD_OWNER(word));
-    if (!client->states) {
-        return false;
-    }
-    const uint32_t end = run + PAGE_WORD_PAGES(word);
-    uint32_t at = slabs_begin(run, page);
-    struct seg_off stopped = told_walk_run(&core->told, client, &at, page + 1, end, all,
-                                           sought_compare, &sought, &spent);
-    if (stopped.bytes == 0) {
-        const uint32_t back_to = page - run > BACK_PAGES_MAX ? page - BACK_PAGES_MAX : run;
-        at = told_head_before(&core->told, client, page, back_to);
-        stopped = told_walk_run(&core->told, client, &at, at + 1, end, all, sought_compare, &sought,
-                                &spent);
-    }
-    return stopped.bytes != 0 && sought.is_found;
+    return client->states &&
+           told_find(&core->told, client, run, run + PAGE_WORD_PAGES(word), off, ret_block);
 }
 
 size_t walk_reason(const struct core *core, const struct direct_block *block, char *ret_text)

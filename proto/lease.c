@@ -120,6 +120,20 @@ uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_
     return n_free;
 }
 
+bool lease_all_used(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        /* Relaxed: what a client says now. */
+        const uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
+        if (((word ^ EVERY(LEASE_USED)) & EVERY(LEASE_STATE_MASK | LEASE_ZERO) & part.mask) != 0) {
+            return false;
+        }
+        at += part.n_pages;
+    }
+    return true;
+}
+
 static bool part_take(_Atomic uint64_t *states, const struct part *part, bool *zero)
 {
     uint64_t word = atomic_load_explicit(&states[part->word], memory_order_relaxed);

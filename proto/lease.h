@@ -75,6 +75,9 @@ void lease_forget(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 /** lease_count_free() - how many pages of a range are unused now */
 uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
+/** lease_all_used() - whether the client says that all pages of a range are in use */
+bool lease_all_used(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
 /* --------------------------------------------------------------------------------- client ---- */
 
 /** lease_has_any() - whether a page of a range is the client's, in use or not */

@@ -159,11 +159,35 @@ void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class)
     head_open(&ledger->heads[page], HEAD_SLAB, size_class, span);
 }
 
-void ledger_large_open(struct ledger *ledger, uint32_t page, uint32_t span_pages)
+void ledger_run_open(struct ledger *ledger, uint32_t page, uint32_t span_pages)
 {
     KMEM_ASSERT(span_pages >= 1);
     KMEM_ASSERT(page + (uint64_t)span_pages <= ledger->n_pages);
     head_open(&ledger->heads[page], HEAD_LARGE, 0, span_pages);
+}
+
+/* The largest aligned stretch of pages that begins at `page` and does not go beyond `end`. */
+static uint32_t stretch_at(uint32_t page, uint32_t end)
+{
+    uint32_t n_pages = page & -page;
+    while (n_pages > end - page) {
+        n_pages /= 2;
+    }
+    return n_pages;
+}
+
+void ledger_large_open(struct ledger *ledger, uint32_t page, uint32_t span_pages)
+{
+    KMEM_ASSERT(page >= 1);
+    KMEM_ASSERT(page + (uint64_t)span_pages <= ledger->n_pages);
+    const uint32_t end = page + span_pages;
+    for (uint32_t at = page + stretch_at(page, end); at < end; at += stretch_at(at, end)) {
+        struct ledger_head *within = &ledger->heads[at];
+        store_hook(); /* a plain store */
+        within->span_pages = at - page;
+        store_prepare_u32(&within->kind, HEAD_WITHIN);
+    }
+    ledger_run_open(ledger, page, span_pages);
 }
 
 void ledger_slab_close(struct ledger *ledger, uint32_t page)
@@ -220,7 +244,7 @@ static bool ledger_slab_at(const struct ledger *ledger, uint32_t page, uint32_t 
 {
     const struct ledger_head *head = &ledger->heads[page];
     const uint32_t kind = head_kind(head);
-    if (kind == HEAD_NONE) {
+    if (kind == HEAD_NONE || kind == HEAD_WITHIN) {
         return false;
     }
     if (kind != HEAD_INTERIOR) {
@@ -232,25 +256,30 @@ static bool ledger_slab_at(const struct ledger *ledger, uint32_t page, uint32_t 
     return true;
 }
 
+bool ledger_large_begin(const struct ledger_head *head, uint32_t at, uint32_t *ret_page)
+{
+    const uint32_t kind = head_kind(head);
+    const uint32_t back = kind == HEAD_WITHIN ? head->span_pages : 0;
+    *ret_page = at - back;
+    return (kind == HEAD_LARGE || kind == HEAD_WITHIN) && back < at;
+}
+
 /*
  * The head of a page inside a large block is not written when the block is made: a block of 1 GiB
  * has 65,536 of them. What stands there is older than the block. So a page whose head does not
- * lead to an open slab may still be inside a large block, and the way to know is to walk back to
- * the next open head. Only wrong pointers come here.
+ * lead to an open slab may still be inside a large block; the heads that were written are those
+ * of the aligned stretches, and one of these begins at the page with some of its low bits cleared.
  */
-static int ledger_find_behind(const struct ledger *ledger, uint32_t page, uint32_t from_page,
-                              struct ledger_block *ret_block, int otherwise)
+static int ledger_find_large(const struct ledger *ledger, uint32_t page,
+                             struct ledger_block *ret_block, int otherwise)
 {
-    for (uint32_t first = page; first-- > from_page;) {
-        const struct ledger_head *head = &ledger->heads[first];
-        const uint32_t kind = head_kind(head);
-        if (kind == HEAD_SLAB) {
-            return otherwise;
+    uint32_t first;
+    for (uint32_t at = page; at != 0; at = ledger_stretch_before(at)) {
+        if (!ledger_large_begin(&ledger->heads[at], at, &first)) {
+            continue;
         }
-        if (kind == HEAD_LARGE) {
-            if (page - first >= head->span_pages) {
-                return otherwise;
-            }
+        const struct ledger_head *head = &ledger->heads[first];
+        if (head_kind(head) == HEAD_LARGE && page - first < head->span_pages) {
             *ret_block = (struct ledger_block){first, 0, ledger_entries(ledger, first)};
             return LEDGER_E_INTERIOR;
         }
@@ -287,37 +316,57 @@ static bool was_block_start(const struct ledger_head *head, uint64_t within_byte
     return index < head->n_carved && index * size_class->block_bytes == within_bytes;
 }
 
-int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_block *ret_block)
+static bool page_of(const struct ledger *ledger, struct seg_off off, uint32_t *ret_page)
 {
-    return ledger_find_from(ledger, off, 0, ret_block);
+    const uint64_t page = off.bytes >> PAGE_SHIFT;
+    *ret_page = (uint32_t)page;
+    return page != 0 && page < ledger->n_pages;
 }
 
-int ledger_find_from(const struct ledger *ledger, struct seg_off off, uint32_t from_page,
-                     struct ledger_block *ret_block)
+int ledger_find_in(const struct ledger *ledger, struct seg_off off, uint32_t first,
+                   struct ledger_block *ret_block)
 {
-    const uint64_t page_number = off.bytes >> PAGE_SHIFT;
-    if (page_number == 0 || page_number >= ledger->n_pages) {
-        return LEDGER_E_WILD;
-    }
-    const uint32_t page = (uint32_t)page_number;
-    uint32_t first;
-    if (!ledger_slab_at(ledger, page, &first)) {
-        return ledger_find_behind(ledger, page, from_page, ret_block, LEDGER_E_WILD);
-    }
     const struct ledger_head *head = &ledger->heads[first];
     const uint64_t within_bytes = off.bytes - ((uint64_t)first << PAGE_SHIFT);
-    const uint32_t kind = head_kind(head);
-    if (kind == HEAD_SLAB && page - first < head->span_pages) {
+    KMEM_ASSERT(within_bytes < (uint64_t)head->span_pages << PAGE_SHIFT);
+    if (head_kind(head) == HEAD_SLAB) {
         return ledger_find_in_slab(ledger, first, within_bytes, ret_block);
     }
-    if (kind == HEAD_LARGE && page == first) {
-        *ret_block = (struct ledger_block){first, 0, ledger_entries(ledger, first)};
-        return within_bytes == 0 ? 0 : LEDGER_E_INTERIOR;
+    KMEM_ASSERT(head_kind(head) == HEAD_LARGE);
+    *ret_block = (struct ledger_block){first, 0, ledger_entries(ledger, first)};
+    return within_bytes == 0 ? 0 : LEDGER_E_INTERIOR;
+}
+
+int ledger_find_closed(const struct ledger *ledger, struct seg_off off)
+{
+    uint32_t page;
+    uint32_t first;
+    if (!page_of(ledger, off, &page) || !ledger_slab_at(ledger, page, &first)) {
+        return LEDGER_E_WILD;
     }
+    const struct ledger_head *head = &ledger->heads[first];
+    const uint32_t kind = head_kind(head);
     const bool was_closed = kind == HEAD_CLOSED || kind == HEAD_CLOSED_LARGE;
-    const bool was_start = was_closed && was_block_start(head, within_bytes);
-    return ledger_find_behind(ledger, page, from_page, ret_block,
-                              was_start ? LEDGER_E_RELEASED : LEDGER_E_WILD);
+    const uint64_t within_bytes = off.bytes - ((uint64_t)first << PAGE_SHIFT);
+    return was_closed && was_block_start(head, within_bytes) ? LEDGER_E_RELEASED : LEDGER_E_WILD;
+}
+
+int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_block *ret_block)
+{
+    uint32_t page;
+    uint32_t first;
+    if (!page_of(ledger, off, &page)) {
+        return LEDGER_E_WILD;
+    }
+    if (ledger_slab_at(ledger, page, &first)) {
+        const struct ledger_head *head = &ledger->heads[first];
+        const uint32_t kind = head_kind(head);
+        if ((kind == HEAD_SLAB && page - first < head->span_pages) ||
+            (kind == HEAD_LARGE && page == first)) {
+            return ledger_find_in(ledger, off, first, ret_block);
+        }
+    }
+    return ledger_find_large(ledger, page, ret_block, ledger_find_closed(ledger, off));
 }
 
 void ledger_slab_rebuild(struct ledger *ledger, uint32_t page)

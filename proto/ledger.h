@@ -31,9 +31,11 @@
  *  plane 3  | 1024 entries per page: 16 to 48 bytes
  *  reasons  | 128 bytes each, LEDGER_REASONS_MAX of them; append-only
  *
- * One ledger is the daemon's own, for direct blocks: there counts, states, outside bits and reasons
- * are unused, and cost nothing, because the file is sparse. The others are their clients': the
- * client carves its leases, the daemon reads.
+ * One ledger is the daemon's own, for direct blocks: there counts, outside bits and reasons are
+ * unused, and cost nothing, because the file is sparse; and of the states, the first bits, n_pages
+ * / HEADS_PER_BIT of them, say where a head was ever written, so that no other is looked at: a load
+ * from a hole takes memory. The others are their clients': the client carves its leases, the daemon
+ * reads.
  *
  * A slab's entries stand together in the plane of its class, from the place of its first page on.
  * Planes are what keeps a sparse file dense: were there room for 1024 entries everywhere, a page of
@@ -104,11 +106,13 @@ enum head_kind {
     HEAD_CLOSED,   /* first page of what was a slab: remembered so that a block released twice can
                       be told from a wild pointer */
     HEAD_CLOSED_LARGE,
+    HEAD_WITHIN, /* a page inside a large block that began span_pages before it; see
+                    ledger_large_open() */
 };
 
 struct ledger_head {
     _Atomic uint32_t kind;
-    uint32_t span_pages;
+    uint32_t span_pages; /* of HEAD_WITHIN: how many pages before it the block begins */
     uint16_t size_class;
     uint16_t back;
     uint16_t free;     /* 1 + the first free block; 0: none but those never carved */
@@ -121,6 +125,9 @@ struct ledger_head {
 };
 
 static_assert(sizeof(struct ledger_head) == 32, "part of the layout");
+
+/* As many heads as a CPU page of the file holds: 64 KiB of bits for a segment of 1 TiB. */
+#define HEADS_PER_BIT (UINT32_C(4096) / 32)
 
 #define LEDGER_MAGIC UINT64_C(0x72656764656c6d6b) /* "kmledger" */
 
@@ -276,8 +283,31 @@ static inline uint32_t entry_reserve(struct ledger_head *head, const struct ledg
 /** ledger_slab_open() - make the pages from `page` on, all of them free, a slab of a size class */
 void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class);
 
-/** ledger_large_open() - make span_pages from `page` on, all of them free, one large block */
+/** ledger_run_open() - make span_pages from `page` on, all of them free, one large block */
+void ledger_run_open(struct ledger *ledger, uint32_t page, uint32_t span_pages);
+
+/**
+ * ledger_large_open() - ledger_run_open() for a ledger without a table of runs beside it
+ *
+ * The block is cut into stretches, each the largest that is aligned to its own length; at most two
+ * of each length. The heads of their first pages say where the block begins. So it is found from
+ * any of its pages p by some 26 looks, at p with ever more of its low bits cleared; one of them is
+ * where a stretch begins. What such a head says is believed only if an open block is there: heads
+ * that are left behind by another block do no harm.
+ */
 void ledger_large_open(struct ledger *ledger, uint32_t page, uint32_t span_pages);
+
+/** ledger_stretch_before() - the next place to look at for a large block over a page; 0: no more */
+static inline uint32_t ledger_stretch_before(uint32_t page)
+{
+    return page & (page - 1);
+}
+
+/**
+ * ledger_large_begin() - where the head of page `at` says that a large block begins
+ * Return: false if it says nothing of that kind.
+ */
+bool ledger_large_begin(const struct ledger_head *head, uint32_t at, uint32_t *ret_page);
 
 /** ledger_slab_close() - forget a slab or a large block of which nothing is in use */
 void ledger_slab_close(struct ledger *ledger, uint32_t page);
@@ -317,6 +347,9 @@ void ledger_give(struct ledger *ledger, const struct ledger_block *block);
 
 /**
  * ledger_find() - the live block that begins at an offset
+ *
+ * Looks at one head and, for wrong offsets alone, at some 26 more: however large a block is.
+ *
  * Return: 0; LEDGER_E_WILD, LEDGER_E_INTERIOR or LEDGER_E_RELEASED. ret_block is written on success
  * and for LEDGER_E_INTERIOR.
  */
@@ -324,12 +357,17 @@ KMEM_MUST_USE int ledger_find(const struct ledger *ledger, struct seg_off off,
                               struct ledger_block *ret_block);
 
 /**
- * ledger_find_from() - ledger_find() for who knows that the block begins in from_page or behind it
- *
- * A wrong offset then costs a look at the pages between the two, not at all that are before it.
+ * ledger_find_in() - ledger_find() in the open slab or large block that begins at page `first`
+ * @off:  in one of its pages
  */
-KMEM_MUST_USE int ledger_find_from(const struct ledger *ledger, struct seg_off off,
-                                   uint32_t from_page, struct ledger_block *ret_block);
+KMEM_MUST_USE int ledger_find_in(const struct ledger *ledger, struct seg_off off, uint32_t first,
+                                 struct ledger_block *ret_block);
+
+/**
+ * ledger_find_closed() - what is known of an offset in a page of no open slab or large block
+ * Return: LEDGER_E_RELEASED or LEDGER_E_WILD.
+ */
+KMEM_MUST_USE int ledger_find_closed(const struct ledger *ledger, struct seg_off off);
 
 /** ledger_offset() - where a slab's block is in the segment */
 static inline struct seg_off ledger_offset(const struct ledger *ledger, uint32_t page,

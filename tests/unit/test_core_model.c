@@ -314,7 +314,7 @@ static bool walked(const struct direct_block *found, void *user)
     const uint64_t *from = user;
     struct model_block *block = model_block(&run.model, found->off.bytes);
     EXPECT(block != NULL);
-    EXPECT(found->off.bytes >= *from);
+    EXPECT(found->off.bytes >= *from / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES);
     EXPECT(found->num_bytes == block->num_bytes);
     EXPECT(found->leased == block->leased);
     EXPECT(found->born == block->born);

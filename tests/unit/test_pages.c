@@ -415,12 +415,15 @@ static void test_pages_check_finds_a_wrong_index(void **state)
     pages.left[21] = 12;
     assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
     pages.left[21] = 11;
-    pages.starts[0] ^= UINT64_C(1) << 21; /* a run without its bit */
+    pages.starts.levels[0][0] ^= UINT64_C(1) << 21; /* a run without its bit */
     assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
-    pages.starts[0] ^= UINT64_C(1) << 21;
-    pages.starts[0] ^= UINT64_C(1) << 25; /* a bit without a run */
+    pages.starts.levels[0][0] ^= UINT64_C(1) << 21;
+    pages.starts.levels[0][0] ^= UINT64_C(1) << 25; /* a bit without a run */
     assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
-    pages.starts[0] ^= UINT64_C(1) << 25;
+    pages.starts.levels[0][0] ^= UINT64_C(1) << 25;
+    pages.starts.levels[1][0] ^= UINT64_C(1) << 5; /* a word that has none is said to have one */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    pages.starts.levels[1][0] ^= UINT64_C(1) << 5;
     assert_int_equal(pages_check(&pages), 0);
 }
 
