@@ -250,6 +250,7 @@ static int blocks_page(const Kmem__BlocksReport *report, kmem_block_fn each, voi
             .uid = said->uid,
             .command = said->command,
             .age_ms = said->age_ms,
+            .leased = said->leased,
         };
         r = each(&block, user);
     }

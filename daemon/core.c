@@ -73,7 +73,7 @@ void core_fini(struct core *core)
 {
     KMEM_ASSERT(core->clients.n_live == 0);
     KMEM_ASSERT(core->clients.n_ended == 0);
-    KMEM_ASSERT(core->n_scans == 0);
+    KMEM_ASSERT(scans_are_none(&core->scans));
     direct_fini(&core->direct);
     leases_fini(&core->leases);
     core_abandon(core);
@@ -140,16 +140,30 @@ void core_end(struct core *core, struct client *client, bool left, uint64_t now_
     core->reap_again += core->reap_from != 0;
 }
 
+/* A step of the reaping, and what it has cost. */
+struct reap {
+    struct core *core;
+    uint32_t budget;
+    uint32_t spent;
+    bool noted; /* a block of a lease was */
+};
+
 static void reap_note(const struct direct_block *block, void *user)
 {
-    obituaries_note(user, block);
+    struct reap *reap = user;
+    reap->spent += obituaries_note(&reap->core->obituaries, block);
 }
 
+/* However small the budget is, each step notes some. */
 static bool reap_note_told(const struct direct_block *block, void *user)
 {
-    struct core *core = user;
-    obituaries_note(&core->obituaries, block);
-    core->reap_noted++;
+    struct reap *reap = user;
+    if (reap->spent >= reap->budget && reap->noted) {
+        return false;
+    }
+    reap->noted = true;
+    reap->core->reap_noted++;
+    reap_note(block, reap);
     return true;
 }
 
@@ -158,37 +172,36 @@ static bool reap_note_told(const struct direct_block *block, void *user)
 
 /*
  * Reads what a lease of an ended client says of its blocks, one last time, as far as the budget
- * goes. Pages before core->reap_at have been read by an earlier step. Return: whether the run is
- * read.
+ * goes. Pages before core->reap_at, and blocks before core->reap_block, have been read by an
+ * earlier step. Return: whether the run is read.
  */
-static bool reap_read(struct core *core, const struct client *client, uint32_t page, uint32_t end,
-                      uint32_t budget, uint32_t *spent)
+static bool reap_read(struct reap *reap, const struct client *client, uint32_t page, uint32_t end)
 {
-    const struct seg_off all = {0};
+    struct core *core = reap->core;
     uint32_t at = page > core->reap_at ? page : core->reap_at;
+    struct seg_off stopped = core->reap_block;
     bool goes_on = at < end;
-    /* However small the budget is, each step reads some. */
     while (goes_on) {
         const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
-        const struct seg_off stopped =
-            told_walk_run(&core->told, client, &at, until, end, all, reap_note_told, core, spent);
-        KMEM_ASSERT(stopped.bytes == 0);
-        goes_on = at < end && *spent < budget;
+        stopped = told_walk_run(&core->told, client, &at, until, end, stopped, reap_note_told, reap,
+                                &reap->spent);
+        goes_on = at < end && reap->spent < reap->budget;
     }
     core->reap_at = at;
+    core->reap_block = stopped;
     return at >= end;
 }
 
 /* Takes a lease of an ended client back. Return: whether the walk can go on behind it. */
-static bool reap_lease(struct core *core, uint32_t page, uint32_t end, uint32_t budget,
-                       uint32_t *spent)
+static bool reap_lease(struct reap *reap, uint32_t page, uint32_t end)
 {
+    struct core *core = reap->core;
     struct client *client =
         clients_get(&core->clients, PAGE_WORD_OWNER(pages_word(&core->pages, page)));
     if (client->client_state != CLIENT_ENDED) {
         return true;
     }
-    if (client->states && !reap_read(core, client, page, end, budget, spent)) {
+    if (client->states && !reap_read(reap, client, page, end)) {
         return false;
     }
     leases_reap(&core->leases, client, page);
@@ -198,21 +211,20 @@ static bool reap_lease(struct core *core, uint32_t page, uint32_t end, uint32_t 
 }
 
 /* From run to run, until the budget is spent. Return: where to go on; 0: the walk is complete. */
-static uint32_t reap_walk(struct core *core, uint32_t from_page, uint32_t budget)
+static uint32_t reap_walk(struct reap *reap, uint32_t from_page)
 {
+    struct core *core = reap->core;
     const uint32_t n_pages = core->state.n_pages;
     uint32_t page = pages_run_of(&core->pages, from_page);
-    uint32_t spent = 0;
-    while (page < n_pages && spent < budget) {
+    while (page < n_pages && reap->spent < reap->budget) {
         const uint64_t word = pages_word(&core->pages, page);
         const uint32_t end = page + PAGE_WORD_PAGES(word);
-        spent++;
+        reap->spent++;
         if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
-            spent += core->direct.ledger->heads[page].n_carved;
+            reap->spent += core->direct.ledger->heads[page].n_carved;
             KMEM_CRASH_POINT("server.reap.direct");
-            direct_reap_run(&core->direct, page, reap_note, &core->obituaries);
-        } else if (PAGE_WORD_STATE(word) == PAGE_LEASED &&
-                   !reap_lease(core, page, end, budget, &spent)) {
+            direct_reap_run(&core->direct, page, reap_note, reap);
+        } else if (PAGE_WORD_STATE(word) == PAGE_LEASED && !reap_lease(reap, page, end)) {
             return page;
         }
         page = end;
@@ -227,18 +239,19 @@ static void core_note_used_by(struct core *core, struct client *client)
 }
 
 /*
- * Writes obituaries of ended clients that hold nothing any more, some in a step. Return: whether
- * there may be others.
+ * Writes the obituaries of ended clients that hold nothing any more. Return: whether those of all
+ * of them are written.
  */
-static bool reap_bury(struct core *core, core_obituary_fn written, void *user)
+static bool reap_bury(struct reap *reap, core_obituary_fn written, void *user)
 {
-    uint32_t n_written = 0;
+    struct core *core = reap->core;
     struct client *client = clients_next(&core->clients, 0);
     while (client && core->clients.n_ended > 0) {
         if (client->client_state == CLIENT_ENDED && client->n_blocks == 0 &&
             client->leased_pages == 0) {
-            if (n_written++ == REAP_AT_ONCE_CLIENTS) {
-                return true;
+            if (reap->spent >= reap->budget ||
+                !obituaries_prepare(&core->obituaries, client, reap->budget)) {
+                return false;
             }
             const uint32_t slot = client->slot;
             core_note_used_by(core, client); /* the last that it counted */
@@ -246,15 +259,17 @@ static bool reap_bury(struct core *core, core_obituary_fn written, void *user)
             KMEM_CRASH_POINT("server.obituary.written");
             clients_remove(&core->clients, client);
             written(obituary, slot, user);
+            reap->spent += REAP_BURIAL_COST + core->clients.n_slots;
         }
         client = clients_next(&core->clients, client->slot + 1);
     }
-    return false;
+    return true;
 }
 
 void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user)
 {
-    if (reap_bury(core, written, user)) {
+    struct reap reap = {.core = core, .budget = budget};
+    if (!reap_bury(&reap, written, user)) {
         return;
     }
     if (!core_has_dead(core)) {
@@ -264,11 +279,14 @@ void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, voi
     if (core->reap_from == 0) {
         core->reap_again = 0;
         core->reap_at = 0;
+        core->reap_block = (struct seg_off){0};
     }
-    core->reap_from = reap_walk(core, core->reap_from, budget);
-    const bool are_left = reap_bury(core, written, user);
+    reap.spent = 0; /* at least one run is looked at */
+    core->reap_from = reap_walk(&reap, core->reap_from);
+    reap.spent = 0; /* and what it was the last of is written */
+    const bool buried = reap_bury(&reap, written, user);
     /* A whole walk leaves only those who ended while it was under way. */
-    KMEM_ASSERT(are_left || core->reap_from != 0 || core->reap_again != 0 || !core_has_dead(core));
+    KMEM_ASSERT(core->reap_from != 0 || core->reap_again != 0 || !buried || !core_has_dead(core));
 }
 
 uint64_t core_segment_bytes(const struct core *core)

@@ -18,6 +18,7 @@
 #include "daemon/obituary.h"
 #include "daemon/pages.h"
 #include "daemon/reasons.h"
+#include "daemon/scan.h"
 #include "daemon/state.h"
 #include "daemon/told.h"
 #include "proto/attributes.h"
@@ -47,15 +48,6 @@ struct core_config {
     void *watch_user;
 };
 
-/* See report.h. */
-struct scan;
-
-/*
- * 4: a roll-up of 65,536 reasons takes 15 MB while it is read, and whoever reads it may be slow.
- * When a fifth is asked for, the oldest that is complete is dropped; its reader has to begin again.
- */
-#define SCANS_MAX 4
-
 struct core {
     struct core_config config;
     struct state state;
@@ -66,11 +58,11 @@ struct core {
     struct leases leases;
     struct told told;
     struct obituaries obituaries;
-    uint32_t reap_from;            /* the page the reaping goes on with */
-    uint32_t reap_at;              /* in a lease there: the pages before it have been read */
-    uint32_t reap_again;           /* somebody ended after the reaping had passed page 0 */
-    struct scan *scans[SCANS_MAX]; /* in the order in which they began; owned by their peers */
-    uint32_t n_scans;
+    uint32_t reap_from;        /* the page the reaping goes on with */
+    uint32_t reap_at;          /* in a lease there: the pages before it have been read */
+    struct seg_off reap_block; /* in the slab there: the blocks before it have been read */
+    uint32_t reap_again;       /* somebody ended after the reaping had passed page 0 */
+    struct scans scans;
     uint64_t n_clients_seen;
     uint32_t reap_noted; /* leased blocks of the run that is being read */
 };
@@ -138,19 +130,19 @@ static inline bool core_has_dead(const struct core *core)
 }
 
 /*
- * 8: an obituary, and what the shell does with it (a line, a file that is closed, a word to the
- * keeper), takes up to 50 us; a thousand processes that end at once must not make others wait for
- * all of them.
+ * What an obituary counts of core_reap()'s budget: a line in the log, a message to the keeper, a
+ * mapping and two files closed, some 20 us; and a look at what each client has counted. A thousand
+ * clients may end at once.
  */
-#define REAP_AT_ONCE_CLIENTS 8
+#define REAP_BURIAL_COST 300
 
 typedef void (*core_obituary_fn)(const struct obituary *obituary, uint32_t slot, void *user);
 
 /**
  * core_reap() - take blocks of ended clients back, some at a time
- * @budget:   how many entries and pages to look at, about; obituaries count much more
- * @written:  is told each obituary; the client's slot is free from then on. In a step there are
- *            REAP_AT_ONCE_CLIENTS before the walk at most, and as many after it
+ * @budget:   how many entries and pages to look at, about, before the walk, in it, and after it;
+ *            an obituary counts REAP_BURIAL_COST
+ * @written:  is told each obituary; the client's slot is free from then on
  */
 void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
 

@@ -14,8 +14,9 @@
 
 #include <string.h>
 
-#include "daemon/tick.h"
+#include "daemon/no_room.h"
 #include "daemon/repeat.h"
+#include "daemon/tick.h"
 #include "daemon/walk.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
@@ -24,11 +25,13 @@
 void peer_init(struct peer *peer, const struct client_identity *identity, uint64_t nonce)
 {
     *peer = (struct peer){.identity = *identity, .nonce = nonce};
+    peer->reader.uid = identity->uid;
+    peer->reader.pid = identity->pid;
 }
 
 void peer_fini(struct core *core, struct peer *peer)
 {
-    scan_end(core, &peer->scan);
+    scan_leave(core, &peer->reader);
     /* Of one that is leaving, the slot may be another's by now. */
     if (peer->client && peer->client->generation == peer->generation) {
         peer->client->connected = false;
@@ -137,33 +140,6 @@ static int continue_goodbye(struct peer *peer, struct reply *reply)
 
 /* ------------------------------------------------------------------------------------ blocks -- */
 
-static int continue_refusal(struct core *core, struct peer *peer, struct now now,
-                            struct reply *reply)
-{
-    scan_step(peer->scan, core, now.us);
-    if (!peer->scan->done) {
-        return DISPATCH_PENDING;
-    }
-    report_no_room(core, peer->scan->failed ? NULL : peer->scan, peer->room.num_bytes, reply);
-    scan_end(core, &peer->scan);
-    return DISPATCH_OK;
-}
-
-/* Who has it all is found out in steps; the others are served meanwhile. */
-static int refuse_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
-{
-    struct state_counters *counters = core->state.counters;
-    const bool is_last = !peer->room.may_again; /* else it asks once more */
-    counters->leases_refused += peer->room.n_pages > 0;
-    counters->refusals_no_room += peer->room.n_pages == 0 && is_last;
-    scan_end(core, &peer->scan);
-    if (!is_last || scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, now.us, &peer->scan)) {
-        report_no_room(core, NULL, peer->room.num_bytes, reply);
-        return DISPATCH_OK;
-    }
-    return continue_refusal(core, peer, now, reply);
-}
-
 /* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
 static bool may_have(struct core *core, struct client *client, uint64_t num_bytes)
 {
@@ -198,7 +174,7 @@ static int find_room(struct core *core, struct peer *peer, struct now now, struc
         return DISPATCH_PENDING;
     }
     if (r) {
-        return refuse_room(core, peer, now, reply);
+        return no_room_begin(core, peer, now, reply);
     }
     core_note_peak(core);
     if (peer->room.n_pages == 0) {
@@ -383,46 +359,44 @@ static int on_size_of(struct core *core, const struct peer *peer, const Kmem__Si
 
 /* ----------------------------------------------------------------------------------- queries -- */
 
-static void refuse_scan(struct reply *reply)
+static int refuse_scan(struct reply *reply)
 {
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
-                "too many roll-ups are being made, or there is no memory for one; try again");
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY, "there is no memory for a roll-up; try again");
+    return DISPATCH_OK;
 }
 
 /* Answers from the roll-up that is kept, and forgets it with its last row. */
 static void answer_ledger(struct core *core, struct peer *peer, uint32_t first_row, struct now now,
                           struct reply *reply)
 {
-    report_ledger(core, peer->scan, first_row, now.ms, reply);
-    if (!reply->body.ledger.more) {
-        scan_end(core, &peer->scan);
+    report_ledger(core, peer->reader.scan, first_row, now.ms, reply);
+    if (reply->body.ledger.more) {
+        scan_keep(core, &peer->reader, now.us);
+    } else {
+        scan_leave(core, &peer->reader);
     }
 }
 
-static int begin_scan(struct core *core, struct peer *peer, enum scan_for what, enum tally_by by,
-                      struct now now, struct reply *reply)
+static int begin_scan(struct core *core, struct peer *peer, enum scan_kind kind, struct now now,
+                      struct reply *reply)
 {
-    scan_end(core, &peer->scan);
-    if (scan_begin(core, what, by, now.us, &peer->scan)) {
-        refuse_scan(reply);
-        return DISPATCH_OK;
-    }
+    scan_ask(core, &peer->reader, kind);
     return dispatch_continue(core, peer, now, reply);
 }
 
 static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *ledger,
                      struct now now, struct reply *reply)
 {
-    enum tally_by by;
+    enum scan_kind kind;
     switch (ledger->by) {
     case KMEM__GROUP_BY__GROUP_BY_REASON:
-        by = TALLY_BY_REASON;
+        kind = SCAN_BY_REASON;
         break;
     case KMEM__GROUP_BY__GROUP_BY_CLIENT:
-        by = TALLY_BY_CLIENT;
+        kind = SCAN_BY_CLIENT;
         break;
     case KMEM__GROUP_BY__GROUP_BY_UID:
-        by = TALLY_BY_UID;
+        kind = SCAN_BY_UID;
         break;
     case _KMEM__GROUP_BY_IS_INT_SIZE:
     default:
@@ -430,7 +404,7 @@ static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *l
                     (int)ledger->by);
         return DISPATCH_OK;
     }
-    if (ledger->first_row > 0 && (!peer->scan || peer->scan->what != SCAN_FOR_LEDGER)) {
+    if (ledger->first_row > 0 && !peer->reader.keeps) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "row %u of a roll-up that is not kept: begin with first_row 0",
                     ledger->first_row);
@@ -440,33 +414,25 @@ static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *l
         answer_ledger(core, peer, ledger->first_row, now, reply);
         return DISPATCH_OK;
     }
-    return begin_scan(core, peer, SCAN_FOR_LEDGER, by, now, reply);
+    return begin_scan(core, peer, kind, now, reply);
 }
 
 static int continue_scan(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
-    if (peer->scan->what == SCAN_FOR_REFUSAL) {
-        return continue_refusal(core, peer, now, reply);
+    const int r = scan_poll(core, &peer->reader, now.us);
+    if (r != SCAN_READY) {
+        return r == SCAN_PENDING ? DISPATCH_PENDING : refuse_scan(reply);
     }
-    scan_step(peer->scan, core, now.us);
-    if (!peer->scan->done) {
-        return DISPATCH_PENDING;
-    }
-    if (peer->scan->failed) {
-        scan_end(core, &peer->scan);
-        refuse_scan(reply);
-        return DISPATCH_OK;
-    }
-    if (peer->scan->what == SCAN_FOR_LEDGER) {
+    if (peer->reader.kind != SCAN_LEASED) {
         answer_ledger(core, peer, 0, now, reply);
         return DISPATCH_OK;
     }
-    if (peer->scan->what == SCAN_FOR_USAGE) {
-        report_usage(core, peer->scan, now.ms, reply);
+    if (peer->asks_usage) {
+        report_usage(core, peer->reader.scan, now.ms, reply);
     } else {
-        report_clients(core, peer->scan, peer->pending_slot, now.ms, reply);
+        report_clients(core, peer->reader.scan, peer->pending_slot, now.ms, reply);
     }
-    scan_end(core, &peer->scan);
+    scan_leave(core, &peer->reader);
     return DISPATCH_OK;
 }
 
@@ -476,7 +442,10 @@ int dispatch_continue(struct core *core, struct peer *peer, struct now now, stru
     if (peer->role == PEER_LEAVING) {
         return continue_goodbye(peer, reply);
     }
-    return peer->room.waits ? find_room(core, peer, now, reply)
+    if (peer->room.waits) {
+        return find_room(core, peer, now, reply);
+    }
+    return peer->is_refused ? no_room_continue(core, peer, now, reply)
                             : continue_scan(core, peer, now, reply);
 }
 
@@ -523,15 +492,17 @@ static int on_request(struct core *core, struct peer *peer, const Kmem__Request 
     case KMEM__REQUEST__BODY_GOODBYE:
         return on_member_request(core, peer, request, now, reply);
     case KMEM__REQUEST__BODY_USAGE:
-        return begin_scan(core, peer, SCAN_FOR_USAGE, TALLY_BY_CLIENT, now, reply);
+        peer->asks_usage = true;
+        return begin_scan(core, peer, SCAN_LEASED, now, reply);
     case KMEM__REQUEST__BODY_LEDGER:
         return on_ledger(core, peer, request->ledger, now, reply);
     case KMEM__REQUEST__BODY_BLOCKS:
         report_blocks(core, (struct seg_off){request->blocks->from_offset}, now.ms, reply);
         return DISPATCH_OK;
     case KMEM__REQUEST__BODY_CLIENTS:
+        peer->asks_usage = false;
         peer->pending_slot = request->clients->from_slot;
-        return begin_scan(core, peer, SCAN_FOR_CLIENTS, TALLY_BY_CLIENT, now, reply);
+        return begin_scan(core, peer, SCAN_LEASED, now, reply);
     case KMEM__REQUEST__BODY_OBITUARIES:
         report_obituaries(core, request->obituaries->from_number, now.ms, reply);
         return DISPATCH_OK;

@@ -26,12 +26,15 @@ struct peer {
     struct client_identity identity;
     uint64_t nonce; /* by which the client is known again, if it becomes one */
     enum peer_role role;
-    struct client *client; /* of a member, until it leaves or dies */
-    uint32_t generation;   /* the client's */
-    struct scan *scan;     /* the roll-up made last */
-    uint64_t pending_id;   /* of the request whose answer takes several steps */
-    uint32_t pending_slot; /* where a report on clients begins */
-    struct room room;      /* what it asked for last, while that waits or is about to be refused */
+    struct client *client;     /* of a member, until it leaves or dies */
+    uint32_t generation;       /* the client's */
+    struct scan_reader reader; /* of the look at all blocks that its answer needs */
+    uint64_t pending_id;       /* of the request whose answer takes several steps */
+    bool asks_usage;           /* else about clients */
+    uint32_t pending_slot;     /* where a report on clients begins */
+    struct room room;    /* what it asked for last, while that waits or is about to be refused */
+    bool is_refused;     /* that it was refused is being answered, */
+    uint64_t refused_us; /* since then */
 };
 
 /* The present, twice: ages need milliseconds, durations microseconds. */

@@ -46,6 +46,7 @@ int obituaries_init(struct obituaries *obituaries, struct state *state,
         .kept = state->obituaries,
         .n_written = state_number(&state->header->n_obituaries),
     };
+    tally_purse_init(&obituaries->purse);
     obituaries->drafts = calloc(CLIENTS_MAX, sizeof(*obituaries->drafts));
     if (!obituaries->drafts) {
         obituaries_fini(obituaries);
@@ -64,18 +65,37 @@ void obituaries_fini(struct obituaries *obituaries)
     *obituaries = (struct obituaries){.kept = NULL};
 }
 
-void obituaries_note(struct obituaries *obituaries, const struct direct_block *block)
+uint32_t obituaries_note(struct obituaries *obituaries, const struct direct_block *block)
 {
     struct obituary_draft *draft = &obituaries->drafts[block->slot];
     if (draft->n_blocks == 0) {
-        draft->by_reason = tally_new(TALLY_BY_REASON, &obituaries->tables);
+        draft->by_reason = tally_new(TALLY_BY_REASON, &obituaries->tables, &obituaries->purse);
     }
     draft->n_blocks++;
     draft->num_bytes += block->num_bytes;
-    if (draft->by_reason && tally_add(draft->by_reason, block)) {
+    if (!draft->by_reason) {
+        return 0;
+    }
+    const uint64_t spent = tally_spent(draft->by_reason);
+    if (tally_add(draft->by_reason, block)) {
         /* Half a table would be a wrong one: the obituary goes without. */
         draft->by_reason = tally_free(draft->by_reason);
+        return 0;
     }
+    return (uint32_t)(tally_spent(draft->by_reason) - spent);
+}
+
+bool obituaries_prepare(struct obituaries *obituaries, const struct client *client, uint32_t budget)
+{
+    struct obituary_draft *draft = &obituaries->drafts[client->slot];
+    if (!draft->by_reason) {
+        return true;
+    }
+    const int r = tally_sort_step(draft->by_reason, OBITUARY_ROWS, budget);
+    if (r < 0) {
+        draft->by_reason = tally_free(draft->by_reason);
+    }
+    return r != TALLY_E_MORE;
 }
 
 static void obituary_rows(struct obituary *obituary, const struct tally *by_reason)
@@ -157,7 +177,8 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
         .sum_too_large = sum.n_too_large,
         .sum_invalid = sum.n_invalid,
     };
-    if (draft->by_reason && tally_sort(draft->by_reason) == 0) {
+    if (draft->by_reason) {
+        KMEM_ASSERT(tally_is_sorted(draft->by_reason)); /* obituaries_prepare() */
         obituary_rows(&obituary, draft->by_reason);
     }
     draft->by_reason = tally_free(draft->by_reason);

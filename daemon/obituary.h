@@ -70,6 +70,7 @@ struct obituaries {
     struct tally_tables tables;
     struct obituary *kept;         /* OBITUARIES_PLACES, by number; the state's */
     struct obituary_draft *drafts; /* by slot */
+    struct tally_purse purse;      /* of all drafts together: any number may die at once */
     uint64_t n_written;            /* == state->header->n_obituaries */
 };
 
@@ -80,11 +81,21 @@ KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, struct state *s
 /** obituaries_fini() - also of drafts that were not written */
 void obituaries_fini(struct obituaries *obituaries);
 
-/** obituaries_note() - a block of an ended client is about to be taken back */
-void obituaries_note(struct obituaries *obituaries, const struct direct_block *block);
+/**
+ * obituaries_note() - a block of an ended client is about to be taken back
+ * Return: what that cost, as tally_spent() has it.
+ */
+uint32_t obituaries_note(struct obituaries *obituaries, const struct direct_block *block);
 
 /**
- * obituaries_write() - the last block of an ended client is back
+ * obituaries_prepare() - put the reasons with the most bytes first, as far as the budget goes
+ * Return: whether obituaries_write() is next.
+ */
+KMEM_MUST_USE bool obituaries_prepare(struct obituaries *obituaries, const struct client *client,
+                                      uint32_t budget);
+
+/**
+ * obituaries_write() - the last block of an ended client is back; obituaries_prepare() said so
  *
  * Once: one that was written before the server was killed, while the client had its slot still, is
  * found again. Return: its obituary.

@@ -35,6 +35,9 @@
 
 #include "proto/store.h"
 
+/* Runs of up to 31 pages are in bins of one length each: so many runs are looked at by none. */
+#define N_EXACT_BINS 32
+
 static uint32_t log2_of(uint32_t n_pages)
 {
     return 31 - (uint32_t)__builtin_clz(n_pages);
@@ -526,6 +529,9 @@ uint32_t pages_largest_hole(const struct pages *pages)
     }
     if (bin >= N_PAGE_BINS) {
         return 0;
+    }
+    if (bin < N_EXACT_BINS) {
+        return run_pages(pages, pages->bin_first[bin]);
     }
     for (uint32_t page = pages->bin_first[bin]; page != 0; page = pages->next[page]) {
         const uint32_t length = run_pages(pages, page);

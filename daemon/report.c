@@ -4,123 +4,16 @@
  *
  * Rows are put into the response until reply_row_fits() says no; where to go on is in the answer,
  * so that a reader is no state of the daemon's, with one exception: a roll-up has to look at every
- * block before its first row is known, and is kept with the connection that asked for it.
+ * block before its first row is known, and is kept for those who read it: scan.h.
  */
 #include "daemon/report.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/tick.h"
 #include "daemon/walk.h"
 #include "proto/text.h"
-
-static struct scan *scan_new(const struct core *core, enum tally_by by, uint64_t now_us)
-{
-    const struct tally_tables tables = core_tables(core);
-    struct scan *scan = calloc(1, sizeof(*scan));
-    struct tally *tally = tally_new(by, &tables);
-    if (!scan || !tally) {
-        (void)tally_free(tally); /* NULL, and not needed */
-        free(scan);
-        return NULL;
-    }
-    *scan = (struct scan){.tally = tally, .began_us = now_us};
-    return scan;
-}
-
-void scan_end(struct core *core, struct scan **place)
-{
-    struct scan *scan = *place;
-    if (!scan) {
-        return;
-    }
-    uint32_t at = 0;
-    while (core->scans[at] != scan) {
-        at++;
-        KMEM_ASSERT(at < core->n_scans);
-    }
-    core->n_scans--;
-    memmove(&core->scans[at], &core->scans[at + 1], (core->n_scans - at) * sizeof(core->scans[0]));
-    *place = NULL;
-    scan->tally = tally_free(scan->tally);
-    free(scan);
-}
-
-/* Drops the oldest roll-up that is complete. Return: whether there was one. */
-static bool scan_drop_oldest(struct core *core)
-{
-    for (uint32_t i = 0; i < core->n_scans; i++) {
-        if (core->scans[i]->done) {
-            scan_end(core, core->scans[i]->place);
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * Refusals leave two places to those who ask: clients that run into a full segment all at once
- * would take every one of them, just when somebody has to find out why.
- */
-#define REFUSALS_MAX (SCANS_MAX - 2)
-
-static bool scan_may_begin(const struct core *core, enum scan_for what)
-{
-    uint32_t n_refusals = 0;
-    for (uint32_t i = 0; i < core->n_scans; i++) {
-        n_refusals += core->scans[i]->what == SCAN_FOR_REFUSAL;
-    }
-    return what != SCAN_FOR_REFUSAL || n_refusals < REFUSALS_MAX;
-}
-
-int scan_begin(struct core *core, enum scan_for what, enum tally_by by, uint64_t now_us,
-               struct scan **place)
-{
-    KMEM_ASSERT(*place == NULL);
-    if (!scan_may_begin(core, what)) {
-        return SCAN_E_BUSY;
-    }
-    if (core->n_scans == SCANS_MAX && !scan_drop_oldest(core)) {
-        return SCAN_E_BUSY;
-    }
-    struct scan *scan = scan_new(core, by, now_us);
-    if (!scan) {
-        return SCAN_E_BUSY;
-    }
-    scan->place = place;
-    scan->what = what;
-    if (what == SCAN_FOR_USAGE) {
-        scan->counted = core_counted(core);
-    }
-    core->scans[core->n_scans++] = scan;
-    *place = scan;
-    return 0;
-}
-
-static bool scan_block(const struct direct_block *block, void *user)
-{
-    struct scan *scan = user;
-    if (block->leased) {
-        scan->n_leased_blocks++;
-        scan->leased_bytes += block->num_bytes;
-    }
-    scan->failed = scan->what != SCAN_FOR_USAGE && tally_add(scan->tally, block) != 0;
-    return !scan->failed;
-}
-
-void scan_step(struct scan *scan, const struct core *core, uint64_t now_us)
-{
-    const bool by_groups = scan->what == SCAN_FOR_LEDGER || scan->what == SCAN_FOR_REFUSAL;
-    const enum walk_which which = by_groups ? WALK_ALL : WALK_LEASED;
-    scan->from = walk(core, scan->from, SCAN_BUDGET, which, scan_block, scan);
-    if (scan->from.bytes == 0 && !scan->failed && by_groups) {
-        scan->failed = tally_sort(scan->tally) != 0;
-    }
-    scan->done = scan->failed || scan->from.bytes == 0;
-    scan->took_us = now_us - scan->began_us;
-}
 
 /* ------------------------------------------------------------------------------------- usage -- */
 
@@ -166,11 +59,21 @@ static void leased_note(const struct core *core, const struct scan *scan)
 /* A client may tell more than its pages hold; and one that told may have ended since. */
 static struct leased_figures leased_figures(const struct core *core, const struct scan *scan)
 {
-    const uint64_t n_unused = leases_n_unused(&core->leases);
+    /* They were counted in steps: some may have come back since. */
+    const uint64_t n_unused =
+        scan->n_unused_pages < core->leases.n_pages ? scan->n_unused_pages : core->leases.n_pages;
     const uint64_t carved_bytes = (core->leases.n_pages - n_unused) << PAGE_SHIFT;
     const uint64_t told_bytes =
         scan->leased_bytes < carved_bytes ? scan->leased_bytes : carved_bytes;
     return (struct leased_figures){n_unused << PAGE_SHIFT, told_bytes, carved_bytes - told_bytes};
+}
+
+/* What is free now may be longer than what the look saw. */
+static uint64_t report_largest_hole_bytes(const struct core *core, const struct scan *scan)
+{
+    const uint64_t now_bytes = core_largest_hole_bytes(core);
+    const uint64_t seen_bytes = scan->largest_pages << PAGE_SHIFT;
+    return seen_bytes > now_bytes ? seen_bytes : now_bytes;
 }
 
 void report_usage(const struct core *core, const struct scan *scan, uint64_t now_ms,
@@ -261,6 +164,7 @@ static bool block_row_add(const struct direct_block *block, void *user)
     row->uid = holder->uid;
     row->command = reply_string(reply, holder->command, strlen(holder->command));
     row->age_ms = tick_age_ms(block->born, rows->now);
+    row->leased = block->leased;
     report->blocks[report->n_blocks++] = row;
     return true;
 }
@@ -429,24 +333,23 @@ struct held report_held(const struct core *core)
 
 /* ----------------------------------------------------------------------------------- no room -- */
 
-#define HOLDERS_NAMED 5
 /* A reason of control characters, escaped, with its quotes, size and count. */
 #define HOLDER_BYTES (4 * REASON_MAX_BYTES + 64)
 
 /* The groups with the most bytes, in a sentence. */
-static void holders_format(const struct tally *by_reason, char *buffer, size_t buffer_bytes)
+static void holders_format(const struct scan_holders *holders, char *buffer, size_t buffer_bytes)
 {
-    const size_t n_groups = tally_n_groups(by_reason);
     size_t used = 0;
-    for (size_t i = 0; i < n_groups && i < HOLDERS_NAMED && used < buffer_bytes; i++) {
-        const struct tally_group *group = tally_group(by_reason, i);
+    for (uint32_t i = 0; i < holders->n_holders && used < buffer_bytes; i++) {
+        const char *text = holders->holders[i].reason;
+        const uint64_t n_blocks = holders->holders[i].n_blocks;
         char reason[4 * REASON_MAX_BYTES + 1];
         char size[TEXT_BYTES_MAX];
-        (void)text_escape(group->key, strlen(group->key), reason, sizeof(reason)); /* its buffer */
-        const int n = snprintf(
-            buffer + used, buffer_bytes - used, "%s\"%s\" %s in %llu block%s", i == 0 ? "" : ", ",
-            reason, text_format_bytes(group->num_bytes, size, sizeof(size)),
-            (unsigned long long)group->n_blocks, group->n_blocks == 1 ? "" : "s");
+        (void)text_escape(text, strlen(text), reason, sizeof(reason)); /* its buffer */
+        const int n = snprintf(buffer + used, buffer_bytes - used, "%s\"%s\" %s in %llu block%s",
+                               i == 0 ? "" : ", ", reason,
+                               text_format_bytes(holders->holders[i].num_bytes, size, sizeof(size)),
+                               (unsigned long long)n_blocks, n_blocks == 1 ? "" : "s");
         used += n > 0 ? (size_t)n : 0;
     }
 }
@@ -465,25 +368,29 @@ void report_quota(const struct core *core, const struct client *client, uint64_t
                 text_format_bytes(core->config.quota_bytes, quota, sizeof(quota)));
 }
 
-void report_no_room(const struct core *core, const struct scan *scan, uint64_t num_bytes,
-                    struct reply *reply)
+void report_no_room(const struct core *core, const struct scan_holders *holders,
+                    uint64_t holders_age_ms, uint64_t num_bytes, struct reply *reply)
 {
     char asked[TEXT_BYTES_MAX];
     char free_text[TEXT_BYTES_MAX];
     char hole[TEXT_BYTES_MAX];
     char all[TEXT_BYTES_MAX];
-    char holders[HOLDERS_NAMED * HOLDER_BYTES] = "none";
-    if (scan) {
-        holders_format(scan->tally, holders, sizeof(holders));
+    char age[32] = "";
+    char names[SCAN_HOLDERS * HOLDER_BYTES] = "none";
+    if (holders) {
+        holders_format(holders, names, sizeof(names));
+    }
+    if (holders && holders_age_ms > 0) {
+        (void)snprintf(age, sizeof(age), " %llu ms ago", (unsigned long long)holders_age_ms);
     }
     reply_error(reply, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
                 "no room for %s in segment \"%s\": %s of %s free, largest hole %s; "
-                "largest holders: %s; release some of it, or start kmemd with a larger --size",
+                "largest holders%s: %s; release some of it, or start kmemd with a larger --size",
                 text_format_bytes(num_bytes, asked, sizeof(asked)), core->config.segment_name,
                 text_format_bytes(core_free_bytes(core), free_text, sizeof(free_text)),
                 text_format_bytes(core_segment_bytes(core), all, sizeof(all)),
-                text_format_bytes(core_largest_hole_bytes(core), hole, sizeof(hole)),
-                scan ? holders : "not known just now");
+                text_format_bytes(core_largest_hole_bytes(core), hole, sizeof(hole)), age,
+                holders ? names : "not known just now");
 }
 
 /* ----------------------------------------------------------------------------------- joining -- */

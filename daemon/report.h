@@ -13,43 +13,8 @@
 
 #include "daemon/core.h"
 #include "daemon/reply.h"
-#include "daemon/tally.h"
+#include "daemon/scan.h"
 #include "proto/attributes.h"
-
-/* 20,000 entries and pages: 0.1 to 0.3 ms, which is how long anybody may have to wait. */
-#define SCAN_BUDGET 20000
-
-enum scan_for { SCAN_FOR_LEDGER, SCAN_FOR_REFUSAL, SCAN_FOR_USAGE, SCAN_FOR_CLIENTS };
-
-/* A look at all blocks that is made step by step, and read page by page. */
-struct scan {
-    struct scan **place; /* the pointer that holds it: cleared if it is dropped */
-    enum scan_for what;
-    struct tally *tally;
-    struct counted counted; /* for the usage: by clients, when it began */
-    uint64_t n_leased_blocks;
-    uint64_t leased_bytes; /* in those, as asked for */
-    struct seg_off from;
-    uint64_t began_us;
-    uint64_t took_us;
-    bool done;
-    bool failed; /* no memory */
-};
-
-enum {
-    SCAN_OK,
-    SCAN_E_BUSY, /* no memory, or as many as there may be are being made */
-};
-
-/** scan_begin() - begin to look, and keep what is found in *place, which holds nothing */
-KMEM_MUST_USE int scan_begin(struct core *core, enum scan_for what, enum tally_by by,
-                             uint64_t now_us, struct scan **place);
-
-/** scan_end() - free the roll-up in *place, if there is one, and clear it */
-void scan_end(struct core *core, struct scan **place);
-
-/** scan_step() - go on for SCAN_BUDGET; scan->done says whether that was the end */
-void scan_step(struct scan *scan, const struct core *core, uint64_t now_us);
 
 void report_usage(const struct core *core, const struct scan *scan, uint64_t now_ms,
                   struct reply *reply);
@@ -78,10 +43,11 @@ void report_quota(const struct core *core, const struct client *client, uint64_t
 
 /**
  * report_no_room() - an error that says what was asked, what there is, who has it
- * @scan:  a roll-up by reason; NULL: none could be made, and nobody is named
+ * @holders:         who has the most; NULL: that is not known, and nobody is named
+ * @holders_age_ms:  how old that is; 0: of a time after the question
  */
-void report_no_room(const struct core *core, const struct scan *scan, uint64_t num_bytes,
-                    struct reply *reply);
+void report_no_room(const struct core *core, const struct scan_holders *holders,
+                    uint64_t holders_age_ms, uint64_t num_bytes, struct reply *reply);
 
 /**
  * report_join_refused() - an error that says why a process may not join

@@ -120,6 +120,25 @@ uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_
     return n_free;
 }
 
+uint32_t lease_stretch(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages,
+                       bool *ret_unused)
+{
+    *ret_unused = (lease_state_of(states, page) & LEASE_STATE_MASK) == LEASE_FREE;
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        /* Relaxed: what is old when it is used; the first page counts as it was above. */
+        const uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
+        const uint64_t others = (free_mask(word) ^ (*ret_unused ? UINT64_MAX : 0)) & part.mask;
+        if (others != 0) {
+            const uint32_t n_alike =
+                at - page + (uint32_t)__builtin_ctzll(others) / 8 - at % LEASE_PAGES_PER_WORD;
+            return n_alike > 0 ? n_alike : 1;
+        }
+        at += part.n_pages;
+    }
+    return n_pages;
+}
+
 bool lease_all_used(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 {
     for (uint32_t at = page; at < page + n_pages;) {

@@ -75,6 +75,13 @@ void lease_forget(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 /** lease_count_free() - how many pages of a range are unused now */
 uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
+/**
+ * lease_stretch() - how many pages from `page` on, at most n_pages, are unused, or are not
+ * @ret_unused:  whether they are FREE
+ */
+uint32_t lease_stretch(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages,
+                       bool *ret_unused);
+
 /** lease_all_used() - whether the client says that all pages of a range are in use */
 bool lease_all_used(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 

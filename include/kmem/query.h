@@ -139,6 +139,7 @@ struct kmem_block {
     uint32_t uid;
     const char *command; /* the owner's, as the kernel knew it when it connected */
     uint64_t age_ms;
+    int leased; /* 1: carved by its owner, whose ledger says so; the daemon does not verify it */
 };
 
 typedef int (*kmem_block_fn)(const struct kmem_block *block, void *user);

@@ -139,6 +139,7 @@ static void expect_worked(const struct figures *now)
     expect_figure(now, "used_bytes", WORKED_BYTES);
     expect_figure(now, "blocks", WORKED_BLOCKS);
     expect_figure(now, "direct_bytes", WORKED_DIRECT_BYTES);
+    expect_figure(now, "direct_blocks", WORKED_DIRECT);
     expect_figure(now, "allocations", WORKED_ALLOCATIONS);
     expect_figure(now, "releases", WORKED_RELEASES);
     expect_figure(now, "direct_allocations", WORKED_DIRECT + HOT_AFTER); /* of the pairs, too */
@@ -152,6 +153,7 @@ static void expect_worked(const struct figures *now)
     expect_figure(now, "misuses", 0);
     expect_figure(now, "revoked_bytes", 0);
     expect_figure(now, "other_reasons", 0);
+    expect_figure(now, "reasons_overflowed", 0);
 }
 
 /* The same program once more, on the same files. */
@@ -254,6 +256,7 @@ static void expect_ended(const struct figures *now)
     expect_figure(now, "clients_ended", 5);
     expect_figure(now, "leased_bytes", 0);
     expect_figure(now, "free_bytes", SEGMENT_BYTES - PAGE_BYTES);
+    expect_figure(now, "largest_extent_bytes", SEGMENT_BYTES - PAGE_BYTES);
     expect_figure(now, "overhead_bytes", PAGE_BYTES);
 }
 

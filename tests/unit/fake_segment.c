@@ -62,11 +62,11 @@ static const struct kmem_ledger_row by_uid[] = {
 };
 
 static const struct kmem_block blocks[] = {
-    {0x4000, 8 * MIB, "video/capture", 4242, 1000, "capture", 65000},
-    {0x804000, 2 * MIB, "video/映像", 4242, 1000, "capture", 3000},
-    {0xa04000, 1536, "video/capture", 4242, 1000, "capture", 2000},
-    {0xa08000, 40, "\033[31mred", 4243, 0, "index\n", 500},
-    {0xa08030, 4, "caf\xE9", 4243, 0, "index\n", 20},
+    {0x4000, 8 * MIB, "video/capture", 4242, 1000, "capture", 65000, 0},
+    {0x804000, 2 * MIB, "video/映像", 4242, 1000, "capture", 3000, 0},
+    {0xa04000, 1536, "video/capture", 4242, 1000, "capture", 2000, 0},
+    {0xa08000, 40, "\033[31mred", 4243, 0, "index\n", 500, 0},
+    {0xa08030, 4, "caf\xE9", 4243, 0, "index\n", 20, 0},
 };
 
 static const struct kmem_client clients[] = {

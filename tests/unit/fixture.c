@@ -70,7 +70,7 @@ int fixture_restart(struct fixture *fixture, char *ret_why)
 void fixture_fini(struct fixture *fixture)
 {
     struct core *core = &fixture->core;
-    assert_int_equal(core->n_scans, 0);
+    assert_true(scans_are_none(&core->scans));
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         if (client->client_state == CLIENT_LIVE) {
@@ -205,4 +205,15 @@ void fixture_end(struct fixture *fixture, struct client *client, bool left)
     while (fixture->n_buried == n_buried) {
         fixture_reap(fixture, UINT32_MAX);
     }
+}
+
+struct scan *fixture_scan(struct fixture *fixture, struct scan_reader *reader, enum scan_kind kind)
+{
+    int r = SCAN_PENDING;
+    scan_ask(&fixture->core, reader, kind);
+    while (r == SCAN_PENDING) {
+        r = scan_poll(&fixture->core, reader, fixture->now_ms * 1000);
+    }
+    assert_int_equal(r, SCAN_READY);
+    return reader->scan;
 }

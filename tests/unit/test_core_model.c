@@ -350,18 +350,16 @@ static void step_walk(void)
 
 static void step_ledger(void)
 {
-    struct scan *scan = NULL;
-    EXPECT(scan_begin(run.core, SCAN_FOR_LEDGER, below(3), 0, &scan) == 0);
-    while (!scan->done) {
-        scan_step(scan, run.core, 0);
-    }
+    struct scan_reader reader = {.waits = false};
+    const struct scan *scan =
+        fixture_scan(&run.fixture, &reader, (enum scan_kind)(SCAN_BY_REASON + below(3)));
     uint64_t n_blocks = 0;
     uint64_t num_bytes = 0;
     for (size_t i = 0; i < tally_n_groups(scan->tally); i++) {
         n_blocks += tally_group(scan->tally, i)->n_blocks;
         num_bytes += tally_group(scan->tally, i)->num_bytes;
     }
-    scan_end(run.core, &scan);
+    scan_leave(run.core, &reader);
     EXPECT(n_blocks == run.model.n_blocks);
     EXPECT(num_bytes == run.model.used_bytes + run.model.leased_bytes);
 }

@@ -451,6 +451,49 @@ static void test_usage_of_a_client_that_tells_too_much_adds_up(void **state)
     assert_int_equal(statistic("used_bytes"), 100 * PAGE_BYTES);
 }
 
+/* Each reason once, whoever has it; what follows '#' is no other one. */
+static void test_usage_counts_the_rows_that_the_ledger_has(void **state)
+{
+    (void)state;
+    const uint32_t page = lease(&alice, 10);
+    struct ledger *ledger = fixture_ledger(&talk.fixture, alice.client);
+    fixture_carve(&talk.fixture, alice.client, page, 0);
+    static const char *const told[] = {"direct", "leased#1", "leased#2", "leased too"};
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t id = fixture_tell(&talk.fixture, alice.client, told[i]);
+        (void)ledger_take(ledger, page, 16, id, 0, 0);
+    }
+    for (uint32_t i = 0; i < 7; i++) {
+        (void)ledger_take(ledger, page, 16, REASON_OTHER, 0, 0);
+    }
+    static const char *const direct[] = {"direct", "direct#1", "direct too"};
+    for (uint32_t i = 0; i < 3; i++) {
+        (void)fixture_allocate(&talk.fixture, alice.client, 100, direct[i]);
+    }
+
+    assert_int_equal(statistic("other_reasons"), 7);
+    assert_int_equal(statistic("reasons"), 5);
+    assert_int_equal(ask_ledger(&talk, &bob, KMEM__GROUP_BY__GROUP_BY_REASON, 0), DISPATCH_OK);
+    assert_int_equal(talk.reply->response.ledger->n_rows, 5);
+}
+
+/* What is free, and beside it what is leased and not in use, is one hole: it is taken back. */
+static void test_usage_counts_unused_leases_into_the_largest_hole(void **state)
+{
+    (void)state;
+    const uint32_t first = lease(&alice, 100);
+    const uint32_t second = lease(&bob, 50);
+    assert_int_equal(second, first + 100);
+    const uint64_t free_bytes = core_free_bytes(talk.core);
+
+    assert_int_equal(statistic("largest_extent_bytes"), free_bytes);
+    assert_int_equal(statistic("largest_hole_bytes"), 150 * PAGE_BYTES + free_bytes);
+    use(&bob, second + 10, 1);
+    assert_int_equal(statistic("largest_hole_bytes"), 39 * PAGE_BYTES + free_bytes);
+    assert_int_equal(ask_allocate(&talk, &alice, 39 * PAGE_BYTES + free_bytes, "", 0), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+}
+
 static void test_clients_adds_what_is_leased_to_what_is_direct(void **state)
 {
     (void)state;
@@ -496,6 +539,8 @@ int main(void)
         TALK_TEST(test_release_of_anothers_leased_block_is_FOREIGN_and_names_it),
         TALK_TEST(test_usage_of_a_client_that_tells_too_much_adds_up),
         TALK_TEST(test_usage_adds_up_whatever_is_leased_and_used),
+        TALK_TEST(test_usage_counts_the_rows_that_the_ledger_has),
+        TALK_TEST(test_usage_counts_unused_leases_into_the_largest_hole),
         TALK_TEST(test_clients_adds_what_is_leased_to_what_is_direct),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

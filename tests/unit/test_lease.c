@@ -361,6 +361,47 @@ static void test_lease_like_the_model(void **state)
 
 #define LEASE_TEST(test) cmocka_unit_test_setup(test, lease_setup)
 
+/* Compared with each page's state alone. */
+static void test_lease_stretch_and_all_used_say_what_each_page_says(void **state)
+{
+    (void)state;
+    static const uint64_t bytes[] = {LEASE_NONE, LEASE_FREE, LEASE_USED, LEASE_REVOKED,
+                                     LEASE_FREE | LEASE_ZERO};
+    _Atomic uint64_t told[16];
+    uint64_t random = 12345;
+    for (uint32_t round = 0; round < 300; round++) {
+        for (uint32_t i = 0; i < 16; i++) {
+            uint64_t word = 0;
+            for (uint32_t k = 0; k < 8; k++) {
+                random = random * UINT64_C(6364136223846793005) + 1;
+                /* Long stretches in most of the rounds. */
+                word = word << 8 | bytes[round % 3 == 0 ? (random >> 33) % 5 : 1 + round % 2];
+            }
+            atomic_store(&told[i], word);
+        }
+        if (round % 3 == 1) {
+            atomic_store(&told[random % 16], UINT64_C(0));
+        }
+        for (uint32_t page = 0; page < 128; page++) {
+            bool unused;
+            uint32_t n_alike = 1;
+            uint32_t n_used = 0;
+            const bool first = (lease_state_of(told, page) & LEASE_STATE_MASK) == LEASE_FREE;
+            while (page + n_alike < 128 && ((lease_state_of(told, page + n_alike) &
+                                             LEASE_STATE_MASK) == LEASE_FREE) == first) {
+                n_alike++;
+            }
+            while (page + n_used < 128 && lease_state_of(told, page + n_used) == LEASE_USED) {
+                n_used++;
+            }
+            assert_int_equal(lease_stretch(told, page, 128 - page, &unused), n_alike);
+            assert_int_equal(unused, first);
+            assert_true(lease_all_used(told, page, n_used));
+            assert_true(page + n_used == 128 || !lease_all_used(told, page, n_used + 1));
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -376,6 +417,7 @@ int main(void)
         LEASE_TEST(test_lease_has_any_of_what_is_free_or_used),
         LEASE_TEST(test_lease_mask_has_a_bit_for_each_page_that_is_free_or_used),
         LEASE_TEST(test_lease_like_the_model),
+        cmocka_unit_test(test_lease_stretch_and_all_used_say_what_each_page_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,13 +174,9 @@ static void test_reply_row_bytes_suffice_for_what_is_around_the_rows(void **stat
 /* What dispatch does about a request for the usage. */
 static void use(uint64_t now_ms)
 {
-    struct scan *scan = NULL;
-    assert_int_equal(scan_begin(core, SCAN_FOR_USAGE, TALLY_BY_CLIENT, 0, &scan), 0);
-    while (!scan->done) {
-        scan_step(scan, core, 0);
-    }
-    report_usage(core, scan, now_ms, reply);
-    scan_end(core, &scan);
+    struct scan_reader reader = {.waits = false};
+    report_usage(core, fixture_scan(&fixture, &reader, SCAN_LEASED), now_ms, reply);
+    scan_leave(core, &reader);
 }
 
 static uint64_t statistic(const char *name)
@@ -363,17 +359,17 @@ static void test_report_blocks_goes_on_though_the_next_block_was_released(void *
 
 /* ---------------------------------------------------------------------------------- ledger ---- */
 
-static struct scan *scan_all(struct scan **place, enum tally_by by)
+static struct scan *scan_all(struct scan_reader *reader, enum scan_kind kind)
 {
-    assert_int_equal(scan_begin(core, SCAN_FOR_LEDGER, by, 1000, place), 0);
-    while (!(*place)->done) {
-        scan_step(*place, core, 1500);
+    int r = SCAN_PENDING;
+    scan_ask(core, reader, kind);
+    for (uint64_t now_us = 1000; r == SCAN_PENDING; now_us = 1500) {
+        r = scan_poll(core, reader, now_us);
     }
-    assert_false((*place)->failed);
-    return *place;
+    assert_int_equal(r, SCAN_READY);
+    return reader->scan;
 }
 
-/* Reads all pages of a roll-up. Return: how many rows. */
 static uint64_t read_ledger(const struct scan *scan, uint64_t *ret_num_bytes)
 {
     uint32_t row = 0;
@@ -402,21 +398,21 @@ static void test_report_ledger_describes_a_group(void **state)
     fixture.now_ms += 300;
     (void)fixture_allocate(&fixture, client, 50, "video#2");
     fixture.now_ms += 200;
-    struct scan *scan = NULL;
-    (void)scan_all(&scan, TALLY_BY_REASON);
+    struct scan_reader reader = {.waits = false};
+    const struct scan *scan = scan_all(&reader, SCAN_BY_REASON);
     reset();
 
     report_ledger(core, scan, 0, fixture.now_ms, reply);
 
     const Kmem__LedgerReport *report = reply->response.ledger;
     assert_int_equal(report->n_rows, 1);
-    assert_int_equal(report->scan_us, 500);
+    assert_int_equal(report->scan_us, 0); /* one step */
     assert_string_equal(report->rows[0]->key, "video");
     assert_int_equal(report->rows[0]->n_blocks, 2);
     assert_int_equal(report->rows[0]->num_bytes, 150);
     assert_int_equal(report->rows[0]->oldest_ms, 500);
-    scan_end(core, &scan);
-    assert_null(scan);
+    scan_leave(core, &reader);
+    assert_null(reader.scan);
 }
 
 static void test_report_ledger_of_longest_rows_pages_through_each_once(void **state)
@@ -425,13 +421,13 @@ static void test_report_ledger_of_longest_rows_pages_through_each_once(void **st
     for (uint32_t i = 0; i < 3000; i++) {
         (void)fixture_allocate(&fixture, client, 1 + i % 100, longest_reason(i));
     }
-    struct scan *scan = NULL;
+    struct scan_reader reader = {.waits = false};
     uint64_t num_bytes;
 
-    assert_int_equal(read_ledger(scan_all(&scan, TALLY_BY_REASON), &num_bytes), 3000);
+    assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_REASON), &num_bytes), 3000);
 
     assert_int_equal(num_bytes, core->direct.used_bytes);
-    scan_end(core, &scan);
+    scan_leave(core, &reader);
 }
 
 static void test_report_ledger_of_shortest_rows_pages_through_each_once(void **state)
@@ -442,12 +438,12 @@ static void test_report_ledger_of_shortest_rows_pages_through_each_once(void **s
         (void)snprintf(reason, sizeof(reason), "%x", i);
         (void)fixture_allocate(&fixture, client, 1, reason);
     }
-    struct scan *scan = NULL;
+    struct scan_reader reader = {.waits = false};
     uint64_t num_bytes;
 
-    assert_int_equal(read_ledger(scan_all(&scan, TALLY_BY_REASON), &num_bytes), 5000);
+    assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_REASON), &num_bytes), 5000);
 
-    scan_end(core, &scan);
+    scan_leave(core, &reader);
 }
 
 static void test_report_ledger_by_client_and_by_uid_has_all_bytes(void **state)
@@ -457,30 +453,30 @@ static void test_report_ledger_by_client_and_by_uid_has_all_bytes(void **state)
         (void)fixture_allocate(&fixture, join_with_longest_command(100 + i), 1 + i, "x");
     }
     (void)fixture_allocate(&fixture, client, 10, "y");
-    struct scan *scan = NULL;
+    struct scan_reader reader = {.waits = false};
     uint64_t num_bytes;
 
-    assert_int_equal(read_ledger(scan_all(&scan, TALLY_BY_CLIENT), &num_bytes), 1001);
+    assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_CLIENT), &num_bytes), 1001);
     assert_int_equal(num_bytes, core->direct.used_bytes);
-    scan_end(core, &scan);
-    assert_int_equal(read_ledger(scan_all(&scan, TALLY_BY_UID), &num_bytes), 2);
+    scan_leave(core, &reader);
+    assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_UID), &num_bytes), 2);
     assert_int_equal(num_bytes, core->direct.used_bytes);
-    scan_end(core, &scan);
+    scan_leave(core, &reader);
 }
 
 static void test_report_ledger_from_beyond_its_rows_is_empty(void **state)
 {
     (void)state;
     (void)fixture_allocate(&fixture, client, 10, "y");
-    struct scan *scan = NULL;
-    (void)scan_all(&scan, TALLY_BY_REASON);
+    struct scan_reader reader = {.waits = false};
+    const struct scan *scan = scan_all(&reader, SCAN_BY_REASON);
     reset();
 
     report_ledger(core, scan, UINT32_MAX, fixture.now_ms, reply);
 
     assert_int_equal(reply->response.ledger->n_rows, 0);
     assert_false(reply->response.ledger->more);
-    scan_end(core, &scan);
+    scan_leave(core, &reader);
 }
 
 #define REPORT_TEST(test) cmocka_unit_test_setup_teardown(test, report_setup, report_teardown)

@@ -64,13 +64,9 @@ static struct client *join_with_longest_command(uint32_t pid)
 /* What dispatch does about a request for the clients. */
 static void list_clients(uint32_t from_slot, uint64_t now_ms)
 {
-    struct scan *scan = NULL;
-    assert_int_equal(scan_begin(core, SCAN_FOR_CLIENTS, TALLY_BY_CLIENT, 0, &scan), 0);
-    while (!scan->done) {
-        scan_step(scan, core, 0);
-    }
-    report_clients(core, scan, from_slot, now_ms, reply);
-    scan_end(core, &scan);
+    struct scan_reader reader = {.waits = false};
+    report_clients(core, fixture_scan(&fixture, &reader, SCAN_LEASED), from_slot, now_ms, reply);
+    scan_leave(core, &reader);
 }
 
 /* Reads all pages of clients. Return: how many rows. */
@@ -326,14 +322,11 @@ static void test_report_obituaries_goes_on_though_the_next_was_overwritten(void 
 
 static const char *no_room_sentence(uint64_t num_bytes)
 {
-    struct scan *scan = NULL;
-    assert_int_equal(scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, 0, &scan), 0);
-    while (!scan->done) {
-        scan_step(scan, core, 0);
-    }
+    struct scan_reader reader = {.waits = false};
+    (void)fixture_scan(&fixture, &reader, SCAN_BY_REASON);
     reply_reset(reply, 1);
-    report_no_room(core, scan, num_bytes, reply);
-    scan_end(core, &scan);
+    report_no_room(core, &core->scans.holders, 0, num_bytes, reply);
+    scan_leave(core, &reader);
     assert_encodes();
     assert_int_equal(reply->response.error->code, KMEM__ERROR_CODE__ERROR_NO_MEMORY);
     const char *sentence = reply->response.error->message;
@@ -372,7 +365,7 @@ static void test_report_no_room_without_a_roll_up_names_nobody(void **state)
     (void)state;
     reply_reset(reply, 1);
 
-    report_no_room(core, NULL, 5, reply);
+    report_no_room(core, NULL, 0, 5, reply);
 
     assert_non_null(
         strstr(reply->response.error->message, "largest holders: not known just now; release"));

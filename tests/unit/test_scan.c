@@ -12,8 +12,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/report.h"
-#include "tests/unit/broken.h"
+#include "daemon/scan.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/fixture.h"
 #include "tests/unit/seeded.h"
@@ -40,16 +39,23 @@ static int scan_teardown(void **state)
     return 0;
 }
 
-static void begin(struct scan **place, enum tally_by by)
+static void look(struct scan_reader *reader, enum scan_kind kind)
 {
-    *place = NULL;
-    assert_int_equal(scan_begin(core, SCAN_FOR_LEDGER, by, 0, place), 0);
+    *reader = (struct scan_reader){.uid = 1000, .pid = 1};
+    scan_ask(core, reader, kind);
 }
 
-static void finish(struct scan *scan)
+/* One step. Return: whether that was the last. */
+static bool step(struct scan_reader *reader)
 {
-    while (!scan->done) {
-        scan_step(scan, core, 0);
+    const int r = scan_poll(core, reader, fixture.now_ms * 1000);
+    assert_true(r == SCAN_READY || r == SCAN_PENDING);
+    return r == SCAN_READY;
+}
+
+static void finish(struct scan_reader *reader)
+{
+    while (!step(reader)) {
     }
 }
 
@@ -64,24 +70,25 @@ static const struct tally_group *group_of(const struct scan *scan, const char *k
     return NULL;
 }
 
-static void test_scan_step_looks_at_a_budget_at_a_time(void **state)
+static void test_scan_poll_looks_at_a_budget_at_a_time(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < 100000; i++) {
         (void)fixture_allocate(&fixture, client, 16, "many");
     }
-    struct scan *scan;
-    begin(&scan, TALLY_BY_REASON);
+    struct scan_reader reader;
+    look(&reader, SCAN_BY_REASON);
 
     uint32_t n_steps = 0;
-    for (; !scan->done; n_steps++) {
-        scan_step(scan, core, UINT64_C(10) * (n_steps + 1));
+    for (bool done = false; !done; n_steps++) {
+        fixture.now_ms += 10;
+        done = step(&reader);
     }
 
     assert_in_range(n_steps, 100000 / SCAN_BUDGET, 1 + 100000 / SCAN_BUDGET);
-    assert_int_equal(scan->took_us, 10 * n_steps);
-    assert_int_equal(group_of(scan, "many")->n_blocks, 100000);
-    scan_end(core, &scan);
+    assert_int_equal(reader.scan->took_us, 10000 * (n_steps - 1));
+    assert_int_equal(group_of(reader.scan, "many")->n_blocks, 100000);
+    scan_leave(core, &reader);
 }
 
 /* Blocks that live through all of the scan are counted once, whatever happens around them. */
@@ -98,12 +105,12 @@ static void test_scan_counts_what_stays_exactly_once(void **state)
                                    stays ? "stays" : "goes");
         n_staying += stays;
     }
-    struct scan *scan;
-    begin(&scan, TALLY_BY_REASON);
+    struct scan_reader reader;
+    look(&reader, SCAN_BY_REASON);
     uint32_t n_steps = 0;
 
-    for (; !scan->done; n_steps++) {
-        scan_step(scan, core, 0);
+    for (bool done = false; !done; n_steps++) {
+        done = step(&reader);
         for (uint32_t n = 0; n < 2000; n++) {
             const uint32_t i = seeded_below(&seeded, 60000);
             if (i % 4 != 0) {
@@ -118,8 +125,8 @@ static void test_scan_counts_what_stays_exactly_once(void **state)
     }
 
     assert_true(n_steps > 2);
-    assert_int_equal(group_of(scan, "stays")->n_blocks, n_staying);
-    scan_end(core, &scan);
+    assert_int_equal(group_of(reader.scan, "stays")->n_blocks, n_staying);
+    scan_leave(core, &reader);
 }
 
 static void test_scan_by_client_while_clients_die_and_slots_change_hands(void **state)
@@ -134,12 +141,11 @@ static void test_scan_by_client_while_clients_die_and_slots_change_hands(void **
     for (uint32_t n = 0; n < 20000; n++) {
         (void)fixture_allocate(&fixture, client, 16, "long life");
     }
-    struct scan *scan;
-    begin(&scan, TALLY_BY_CLIENT);
+    struct scan_reader reader;
+    look(&reader, SCAN_BY_CLIENT);
     uint32_t pid = 1000;
 
-    while (!scan->done) {
-        scan_step(scan, core, 0);
+    while (!step(&reader)) {
         for (uint32_t slot = 1; slot < 20; slot++) {
             fixture_end(&fixture, clients_get(&core->clients, slot), false);
         }
@@ -148,111 +154,297 @@ static void test_scan_by_client_while_clients_die_and_slots_change_hands(void **
         }
     }
 
-    assert_int_equal(group_of(scan, "worker-1")->n_blocks, 20000);
+    assert_int_equal(group_of(reader.scan, "worker-1")->n_blocks, 20000);
     assert_int_equal(core_check(core), 0);
-    scan_end(core, &scan);
+    scan_leave(core, &reader);
 }
 
-/* -------------------------------------------------------------------------------- how many ---- */
+/* ------------------------------------------------------------------- clients' reasons read ---- */
 
-static void test_scan_begin_beyond_the_limit_drops_the_oldest_complete_one(void **state)
+#define N_TOLD 3000
+
+/* As many reasons as blocks, in slabs of the smallest class. */
+static struct client *tell_many(void)
 {
-    (void)state;
-    struct scan *scans[SCANS_MAX + 2] = {NULL};
-    for (uint32_t i = 0; i < SCANS_MAX; i++) {
-        begin(&scans[i], TALLY_BY_REASON);
+    struct client *teller = fixture_join(&fixture, 2);
+    struct ledger *ledger = fixture_ledger(&fixture, teller);
+    const uint32_t page = fixture_lease(&fixture, teller, 3);
+    for (uint32_t i = 0; i < N_TOLD; i++) {
+        char reason[24];
+        (void)snprintf(reason, sizeof(reason), "told/%u", i);
+        if (i % 1000 == 0) {
+            fixture_carve(&fixture, teller, page + i / 1000, 0);
+        }
+        (void)ledger_take(ledger, page + i / 1000, 16, fixture_tell(&fixture, teller, reason), 0,
+                          0);
     }
-    finish(scans[2]);
-    finish(scans[1]);
-
-    begin(&scans[SCANS_MAX], TALLY_BY_REASON);
-    assert_null(scans[1]);
-    assert_non_null(scans[2]);
-    begin(&scans[SCANS_MAX + 1], TALLY_BY_REASON);
-    assert_null(scans[2]);
-
-    assert_int_equal(core->n_scans, SCANS_MAX);
-    for (uint32_t i = 0; i < SCANS_MAX + 2; i++) {
-        scan_end(core, &scans[i]);
-    }
-    assert_int_equal(core->n_scans, 0);
+    return teller;
 }
 
-static void test_scan_begin_while_as_many_are_being_made_is_busy(void **state)
+static uint64_t n_reads;
+static told_read_fn fixture_read;
+
+static bool read_counted(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
 {
-    (void)state;
-    struct scan *scans[SCANS_MAX];
-    struct scan *one_more = NULL;
-    for (uint32_t i = 0; i < SCANS_MAX; i++) {
-        begin(&scans[i], TALLY_BY_REASON);
-    }
-
-    assert_int_equal(scan_begin(core, SCAN_FOR_LEDGER, TALLY_BY_UID, 0, &one_more), SCAN_E_BUSY);
-
-    assert_null(one_more);
-    scan_end(core, &scans[1]);
-    begin(&one_more, TALLY_BY_UID);
-    scan_end(core, &one_more);
-    scan_end(core, &scans[3]);
-    scan_end(core, &scans[0]);
-    scan_end(core, &scans[2]);
-    assert_int_equal(core->n_scans, 0);
+    n_reads++;
+    return fixture_read(user, slot, at, buffer, n_bytes);
 }
 
-static void test_scan_begin_for_a_refusal_leaves_two_places_to_those_who_ask(void **state)
+static void count_reads(void)
+{
+    fixture_read = core->told.read;
+    core->told.read = read_counted;
+    n_reads = 0;
+}
+
+/* A step's reads are system calls: one with as many as it has blocks takes milliseconds. */
+#define STEP_READS (SCAN_BUDGET / TOLD_READ_COST)
+
+static void test_scan_poll_reads_a_budget_of_reasons_at_a_time(void **state)
 {
     (void)state;
-    struct scan *refusals[SCANS_MAX] = {NULL};
-    struct scan *asked[2];
-    for (uint32_t i = 0; i < SCANS_MAX; i++) {
-        const int r = scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, 0, &refusals[i]);
-        assert_int_equal(r, i < SCANS_MAX - 2 ? 0 : SCAN_E_BUSY);
+    (void)tell_many();
+    count_reads();
+    struct scan_reader reader;
+    look(&reader, SCAN_BY_REASON);
+
+    uint64_t n_all = 0;
+    for (bool done = false; !done;) {
+        n_reads = 0;
+        done = step(&reader);
+        assert_in_range(n_reads, 0, STEP_READS + 2);
+        n_all += n_reads;
     }
 
-    begin(&asked[0], TALLY_BY_REASON);
-    begin(&asked[1], TALLY_BY_CLIENT);
+    /* Each reason once, and what it takes to look at the slabs, again in each step. */
+    assert_in_range(n_all, N_TOLD, N_TOLD + 4 * (N_TOLD / STEP_READS + 4));
+    assert_int_equal(tally_n_groups(reader.scan->tally), N_TOLD);
+    scan_leave(core, &reader);
+}
 
-    assert_int_equal(core->n_scans, SCANS_MAX);
-    scan_end(core, &refusals[0]);
-    scan_end(core, &asked[0]);
-    const int r = scan_begin(core, SCAN_FOR_REFUSAL, TALLY_BY_REASON, 0, &refusals[0]);
-    assert_int_equal(r, 0); /* there is one less now */
-    scan_end(core, &asked[1]);
-    for (uint32_t i = 0; i < SCANS_MAX; i++) {
-        scan_end(core, &refusals[i]);
+static void test_core_reap_reads_a_budget_of_reasons_at_a_time(void **state)
+{
+    (void)state;
+    struct client *teller = tell_many();
+    count_reads();
+    core_end(core, teller, false, fixture.now_ms);
+
+    uint64_t n_all = 0;
+    while (fixture.n_buried == 0) {
+        n_reads = 0;
+        fixture_reap(&fixture, 5000);
+        assert_in_range(n_reads, 0, 5000 / TOLD_READ_COST + 3);
+        n_all += n_reads;
+    }
+
+    assert_in_range(n_all, N_TOLD, N_TOLD + 4 * (N_TOLD / (5000 / TOLD_READ_COST) + 4));
+    assert_int_equal(fixture.last.n_blocks, N_TOLD);
+    assert_int_equal(fixture.last.n_reasons, N_TOLD);
+}
+
+/* Slabs of one block each: hardly anything but reads. */
+static void test_scan_poll_reads_a_budget_of_slabs_at_a_time(void **state)
+{
+    (void)state;
+    struct client *teller = fixture_join(&fixture, 2);
+    struct ledger *ledger = fixture_ledger(&fixture, teller);
+    const uint32_t page = fixture_lease(&fixture, teller, 2000);
+    for (uint32_t i = 0; i < 2000; i++) {
+        fixture_carve(&fixture, teller, page + i, 0);
+        (void)ledger_take(ledger, page + i, 16, REASON_NONE, 0, 0);
+    }
+    count_reads();
+    struct scan_reader reader;
+    look(&reader, SCAN_LEASED);
+
+    for (bool done = false; !done;) {
+        n_reads = 0;
+        done = step(&reader);
+        assert_in_range(n_reads, 0, STEP_READS + 2);
+    }
+    assert_int_equal(reader.scan->n_leased_blocks, 2000);
+    scan_leave(core, &reader);
+}
+
+static void test_core_reap_writes_some_obituaries_at_a_time(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 90; i++) {
+        (void)fixture_allocate(&fixture, fixture_join(&fixture, 100 + i), 16, "short life");
+    }
+    for (uint32_t i = 0; i < 90; i++) {
+        core_end(core, clients_get(&core->clients, 1 + i), false, fixture.now_ms);
+    }
+
+    uint32_t n_buried = 0;
+    for (uint32_t n_steps = 0; fixture.n_buried < 90 && n_steps < 100; n_steps++) {
+        fixture_reap(&fixture, 5000);
+        assert_in_range(fixture.n_buried - n_buried, 0, 40);
+        n_buried = fixture.n_buried;
+    }
+    assert_int_equal(n_buried, 90);
+    assert_false(core_has_dead(core));
+}
+
+/* ------------------------------------------------------------------------------- who keeps ---- */
+
+static void keep(struct scan_reader *reader, uint32_t uid, uint32_t pid)
+{
+    *reader = (struct scan_reader){.uid = uid, .pid = pid};
+    scan_ask(core, reader, SCAN_BY_REASON);
+    finish(reader);
+    scan_keep(core, reader, fixture.now_ms * 1000);
+}
+
+static bool is_kept(const struct scan_reader *reader)
+{
+    return reader->keeps && reader->scan;
+}
+
+static void test_scan_begin_drops_a_reader_of_the_process_that_keeps_most(void **state)
+{
+    (void)state;
+    struct scan_reader alone;
+    struct scan_reader hoarder[SCANS_KEPT];
+    keep(&alone, 1000, 1);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        fixture.now_ms += 1;
+        keep(&hoarder[i], 1000, 2);
+    }
+
+    assert_true(is_kept(&alone)); /* the oldest of all, by far */
+    assert_false(is_kept(&hoarder[0]));
+    assert_int_equal(core->scans.n_complete, SCANS_KEPT);
+    scan_leave(core, &alone);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        scan_leave(core, &hoarder[i]);
     }
 }
 
-static void test_scan_begin_in_a_place_that_holds_one_is_a_bug(void **state)
+static void test_scan_begin_drops_a_reader_of_the_user_that_keeps_most(void **state)
 {
     (void)state;
-    struct scan *scan;
-    begin(&scan, TALLY_BY_REASON);
+    struct scan_reader alone;
+    struct scan_reader hoarder[SCANS_KEPT];
+    keep(&alone, 1000, 1);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        fixture.now_ms += SCAN_IDLE_MS; /* all but the last are idle */
+        keep(&hoarder[i], 1001, 2 + i); /* another process each */
+    }
 
-    assert_broken(
-        assert_int_equal(scan_begin(core, SCAN_FOR_LEDGER, TALLY_BY_REASON, 0, &scan), 0));
-    scan_end(core, &scan);
-    scan_end(core, &scan); /* of none: nothing */
+    assert_true(is_kept(&alone));
+    assert_false(is_kept(&hoarder[0]));
+    scan_leave(core, &alone);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        scan_leave(core, &hoarder[i]);
+    }
+}
+
+static void test_scan_begin_waits_for_readers_that_read(void **state)
+{
+    (void)state;
+    struct scan_reader readers[SCANS_KEPT];
+    struct scan_reader next;
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        keep(&readers[i], 1000, 1 + i);
+    }
+
+    look(&next, SCAN_BY_REASON);
+    assert_false(step(&next));
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        assert_true(is_kept(&readers[i]));
+    }
+    fixture.now_ms += SCAN_IDLE_MS - 1;
+    scan_keep(core, &readers[0], fixture.now_ms * 1000);
+    assert_false(step(&next));
+    fixture.now_ms += 1;
+    finish(&next);
+    assert_true(is_kept(&readers[0])); /* it has just read */
+    scan_keep(core, &next, fixture.now_ms * 1000);
+
+    /* For five seconds, and no longer: who reads slowly does not keep the others out for ever. */
+    scan_leave(core, &next);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        scan_leave(core, &readers[i]);
+        keep(&readers[i], 1000, 1 + i);
+    }
+    look(&next, SCAN_BY_REASON);
+    uint32_t waited_ms = 0;
+    while (!step(&next)) {
+        fixture.now_ms += 100;
+        waited_ms += 100;
+        for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+            if (is_kept(&readers[i])) {
+                scan_keep(core, &readers[i], fixture.now_ms * 1000);
+            }
+        }
+    }
+    assert_int_equal(waited_ms, SCAN_KEEP_MS);
+    scan_leave(core, &next);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        scan_leave(core, &readers[i]);
+    }
+}
+
+static void test_scan_keep_of_more_than_there_may_be_begins_again(void **state)
+{
+    (void)state;
+    static struct scan_reader readers[SCAN_KEEPERS + 1];
+    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
+        readers[i] = (struct scan_reader){.uid = 1000, .pid = 1 + i};
+        scan_ask(core, &readers[i], SCAN_BY_UID);
+    }
+    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
+        finish(&readers[i]);
+        scan_keep(core, &readers[i], fixture.now_ms * 1000);
+    }
+
+    assert_int_equal(core->scans.n_begun, 1); /* all of them share one */
+    assert_int_equal(core->scans.n_complete, 1);
+    assert_false(is_kept(&readers[SCAN_KEEPERS]));
+    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
+        assert_true(is_kept(&readers[i]) == (i < SCAN_KEEPERS));
+        scan_leave(core, &readers[i]);
+    }
+    assert_true(scans_are_none(&core->scans));
+}
+
+/* Whoever asks how often for one kind, the others get their steps. */
+static void test_scan_poll_goes_round_the_kinds(void **state)
+{
+    (void)state;
+    struct scan_reader many[20];
+    struct scan_reader one;
+    for (uint32_t i = 0; i < 100000; i++) {
+        (void)fixture_allocate(&fixture, client, 16, "many");
+    }
+    for (uint32_t i = 0; i < 20; i++) {
+        look(&many[i], SCAN_BY_REASON);
+        assert_false(step(&many[i]));
+    }
+    look(&one, SCAN_BY_UID);
+
+    uint32_t n_turns = 0;
+    while (!step(&one)) {
+        for (uint32_t i = 0; i < 20; i++) {
+            if (many[i].scan && step(&many[i])) {
+                scan_leave(core, &many[i]);
+                look(&many[i], SCAN_BY_REASON); /* again and again */
+            }
+        }
+        n_turns++;
+    }
+
+    assert_in_range(n_turns, 0, 2 + 100000 / SCAN_BUDGET);
+    scan_leave(core, &one);
+    for (uint32_t i = 0; i < 20; i++) {
+        scan_leave(core, &many[i]);
+    }
 }
 
 /* -------------------------------------------------------------------------- without memory ---- */
 
-static void test_scan_begin_without_memory_is_busy(void **state)
-{
-    (void)state;
-    struct scan *scan = NULL;
-
-    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        const int r = scan_begin(core, SCAN_FOR_LEDGER, TALLY_BY_REASON, 0, &scan);
-        const bool failed = fail_end();
-        assert_int_equal(r, failed ? SCAN_E_BUSY : 0);
-        assert_int_equal(core->n_scans, failed ? 0 : 1);
-        assert_int_equal(failed, scan == NULL);
-    }
-    scan_end(core, &scan);
-}
-
-static void test_scan_step_without_memory_has_failed(void **state)
+static void test_scan_poll_without_memory_has_failed(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < 200; i++) {
@@ -260,19 +452,25 @@ static void test_scan_step_without_memory_has_failed(void **state)
         (void)snprintf(reason, sizeof(reason), "reason/%u", i);
         (void)fixture_allocate(&fixture, client, 16, reason);
     }
-    unsigned n_failures = 0;
 
-    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        struct scan *scan = NULL;
-        if (scan_begin(core, SCAN_FOR_LEDGER, TALLY_BY_REASON, 0, &scan) == 0) {
-            finish(scan);
+    for (uint32_t kind = 0; kind < N_SCAN_KINDS; kind++) {
+        unsigned n_failures = 0;
+        for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+            struct scan_reader reader;
+            look(&reader, kind);
+            int r = SCAN_PENDING;
+            while (r == SCAN_PENDING) {
+                r = scan_poll(core, &reader, 0);
+            }
+            const bool failed = fail_end();
+            assert_int_equal(r, failed ? SCAN_FAILED : SCAN_READY);
+            assert_int_equal(failed, reader.scan == NULL);
+            n_failures += failed;
+            scan_leave(core, &reader);
+            assert_true(scans_are_none(&core->scans));
         }
-        const bool failed = fail_end();
-        assert_true(scan == NULL || scan->failed == failed);
-        n_failures += failed;
-        scan_end(core, &scan);
+        assert_true(n_failures >= 3); /* the look, its tally, what is in that, the order */
     }
-    assert_true(n_failures > 200); /* the scan, its tally, each row, the table, the sorted array */
 }
 
 #define SCAN_TEST(test) cmocka_unit_test_setup_teardown(test, scan_setup, scan_teardown)
@@ -280,15 +478,19 @@ static void test_scan_step_without_memory_has_failed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SCAN_TEST(test_scan_step_looks_at_a_budget_at_a_time),
+        SCAN_TEST(test_scan_poll_looks_at_a_budget_at_a_time),
         SCAN_TEST(test_scan_counts_what_stays_exactly_once),
         SCAN_TEST(test_scan_by_client_while_clients_die_and_slots_change_hands),
-        SCAN_TEST(test_scan_begin_beyond_the_limit_drops_the_oldest_complete_one),
-        SCAN_TEST(test_scan_begin_while_as_many_are_being_made_is_busy),
-        SCAN_TEST(test_scan_begin_for_a_refusal_leaves_two_places_to_those_who_ask),
-        SCAN_TEST(test_scan_begin_in_a_place_that_holds_one_is_a_bug),
-        SCAN_TEST(test_scan_begin_without_memory_is_busy),
-        SCAN_TEST(test_scan_step_without_memory_has_failed),
+        SCAN_TEST(test_scan_poll_reads_a_budget_of_reasons_at_a_time),
+        SCAN_TEST(test_core_reap_reads_a_budget_of_reasons_at_a_time),
+        SCAN_TEST(test_scan_poll_reads_a_budget_of_slabs_at_a_time),
+        SCAN_TEST(test_core_reap_writes_some_obituaries_at_a_time),
+        SCAN_TEST(test_scan_begin_drops_a_reader_of_the_process_that_keeps_most),
+        SCAN_TEST(test_scan_begin_drops_a_reader_of_the_user_that_keeps_most),
+        SCAN_TEST(test_scan_begin_waits_for_readers_that_read),
+        SCAN_TEST(test_scan_keep_of_more_than_there_may_be_begins_again),
+        SCAN_TEST(test_scan_poll_goes_round_the_kinds),
+        SCAN_TEST(test_scan_poll_without_memory_has_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
