@@ -9,6 +9,7 @@
  * What several answers say about each other holds only if nothing came or went between them:
  *
  *      usage = blocks listed = ledger by reason = ledger by client = ledger by uid = all clients
+ *      direct blocks of the usage = direct blocks listed
  *      every block inside the segment, none overlapping the next
  *
  * So the usage is asked first and last, and everything is asked again until it tells the same both
@@ -17,10 +18,16 @@
  * A fault stays, what moves does not: only a contradiction that is the same in every try is one.
  * All else gets STATUS_BUSY, neither yes nor no: pretending to have compared would be worse than
  * saying so. Stopping the clients instead is not for a tool that only looks.
+ *
+ * The daemon answers for what it carved itself. What is in leases is told by the ledgers of
+ * clients, which write there what they like: a contradiction among those accuses nobody but who
+ * told it.
  */
 #include "client/ctl/reconcile.h"
 
+#include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -44,8 +51,24 @@ struct sums {
     struct sum by_uid;
     struct sum clients;
     struct sum blocks;
-    uint64_t n_overlaps; /* blocks that begin before their predecessor has ended */
-    uint64_t end_offset; /* where the last block ends */
+    struct sum direct;          /* of those, what the daemon carved */
+    uint64_t n_overlaps;        /* blocks that begin before their predecessor has ended */
+    uint64_t n_direct_overlaps; /* likewise, both of them direct */
+    uint64_t end_offset;        /* where the last block ends */
+    uint64_t direct_end_offset;
+};
+
+/* What one process has, by two answers. */
+struct process {
+    uint32_t pid;
+    struct sum of_clients;
+    struct sum of_blocks;
+};
+
+struct processes {
+    struct process *rows;
+    size_t n_rows;
+    size_t last; /* the one found last: neighbours in the list of blocks often have one owner */
 };
 
 /* What all questions of one try were answered with. */
@@ -53,12 +76,14 @@ struct answers {
     struct figures before;
     struct figures after;
     struct sums sums;
+    struct processes processes;
 };
 
 static void answers_fini(struct answers *answers)
 {
     figures_fini(&answers->before);
     figures_fini(&answers->after);
+    free(answers->processes.rows);
     *answers = (struct answers){0};
 }
 
@@ -71,23 +96,64 @@ static int sum_row(const struct kmem_ledger_row *row, void *user)
     return 0;
 }
 
+static void sum_add(struct sum *sum, uint64_t n_blocks, uint64_t num_bytes)
+{
+    sum->n_blocks += n_blocks;
+    sum->num_bytes += num_bytes;
+}
+
+/* The row of a process, made if there is none; NULL without memory. */
+static struct process *process_find(struct processes *processes, uint32_t pid)
+{
+    for (size_t i = 0; i < processes->n_rows; i++) {
+        const size_t at = (processes->last + i) % processes->n_rows;
+        if (processes->rows[at].pid == pid) {
+            processes->last = at;
+            return &processes->rows[at];
+        }
+    }
+    struct process *rows =
+        realloc(processes->rows, (processes->n_rows + 1) * sizeof(*processes->rows));
+    if (!rows) {
+        return NULL;
+    }
+    processes->rows = rows;
+    processes->last = processes->n_rows++;
+    rows[processes->last] = (struct process){.pid = pid};
+    return &rows[processes->last];
+}
+
 static int sum_client(const struct kmem_client *client, void *user)
 {
-    struct sum *sum = user;
+    struct answers *answers = user;
+    struct process *process = process_find(&answers->processes, client->pid);
 
-    sum->n_blocks += client->n_blocks;
-    sum->num_bytes += client->num_bytes;
+    if (!process) {
+        return -ENOMEM;
+    }
+    sum_add(&process->of_clients, client->n_blocks, client->num_bytes);
+    sum_add(&answers->sums.clients, client->n_blocks, client->num_bytes);
     return 0;
 }
 
 static int sum_block(const struct kmem_block *block, void *user)
 {
-    struct sums *sums = user;
+    struct answers *answers = user;
+    struct sums *sums = &answers->sums;
+    struct process *process = process_find(&answers->processes, block->pid);
 
-    sums->blocks.n_blocks++;
-    sums->blocks.num_bytes += block->num_bytes;
+    if (!process) {
+        return -ENOMEM;
+    }
+    sum_add(&process->of_blocks, 1, block->num_bytes);
+    sum_add(&sums->blocks, 1, block->num_bytes);
     sums->n_overlaps += block->offset < sums->end_offset;
     sums->end_offset = block->offset + block->num_bytes;
+    if (!block->leased) {
+        sum_add(&sums->direct, 1, block->num_bytes);
+        sums->n_direct_overlaps += block->offset < sums->direct_end_offset;
+        sums->direct_end_offset = sums->end_offset;
+    }
     return 0;
 }
 
@@ -107,10 +173,10 @@ static int answers_init(struct answers *answers, struct kmem_query *query)
         r = kmem_query_ledger(query, KMEM_BY_UID, sum_row, &sums->by_uid);
     }
     if (r == 0) {
-        r = kmem_query_clients(query, sum_client, &sums->clients);
+        r = kmem_query_clients(query, sum_client, answers);
     }
     if (r == 0) {
-        r = kmem_query_blocks(query, sum_block, sums);
+        r = kmem_query_blocks(query, sum_block, answers);
     }
     if (r == 0) {
         r = figures_init(&answers->after, query);
@@ -139,6 +205,22 @@ static bool sum_is(const struct sum *sum, uint64_t n_blocks, uint64_t num_bytes)
     return sum->n_blocks == n_blocks && sum->num_bytes == num_bytes;
 }
 
+/* Daemons before this figure do not tell which blocks are direct. */
+static bool direct_is_known(const struct answers *answers)
+{
+    return figures_has(&answers->before, "direct_blocks");
+}
+
+static bool direct_agrees(const struct answers *answers)
+{
+    const struct sums *sums = &answers->sums;
+
+    return !direct_is_known(answers) ||
+           (sum_is(&sums->direct, figures_get(&answers->before, "direct_blocks"),
+                   figures_get(&answers->before, "direct_bytes")) &&
+            sums->n_direct_overlaps == 0);
+}
+
 static bool answers_agree(const struct answers *answers)
 {
     const struct sums *sums = &answers->sums;
@@ -149,7 +231,8 @@ static bool answers_agree(const struct answers *answers)
            sum_is(&sums->by_client, n_blocks, num_bytes) &&
            sum_is(&sums->by_uid, n_blocks, num_bytes) &&
            sum_is(&sums->clients, n_blocks, num_bytes) &&
-           sum_is(&sums->blocks, n_blocks, num_bytes) && sums->n_overlaps == 0;
+           sum_is(&sums->blocks, n_blocks, num_bytes) && sums->n_overlaps == 0 &&
+           direct_agrees(answers);
 }
 
 /*
@@ -187,6 +270,7 @@ struct verdict {
     const struct screen *screen;
     struct json_row *json; /* NULL: lines */
     bool is_balanced;
+    bool is_of_kmemd; /* what does not hold is the daemon's own */
 };
 
 __attribute__((format(printf, 4, 5))) static void
@@ -225,6 +309,7 @@ static void check_segment(struct verdict *verdict, const struct figures *figures
     uint64_t free_bytes = figures_get(figures, "free_bytes");
     bool holds = used + overhead + free_bytes == segment;
 
+    verdict->is_of_kmemd = verdict->is_of_kmemd || !holds;
     verdict_add(verdict, "segment", holds, "%s used + %s overhead + %s free %s %s bytes",
                 format_count(used).text, format_count(overhead).text, format_count(free_bytes).text,
                 holds ? "=" : "is not", format_count(segment).text);
@@ -246,6 +331,24 @@ static void check_sum(struct verdict *verdict, const char *name, const struct su
     }
 }
 
+/* What the daemon carved, counts, and lists: nobody else writes any of it. */
+static void check_direct(struct verdict *verdict, const struct answers *answers)
+{
+    const struct sum *direct = &answers->sums.direct;
+    const bool holds = direct_agrees(answers);
+
+    if (!direct_is_known(answers)) {
+        return;
+    }
+    verdict->is_of_kmemd = verdict->is_of_kmemd || !holds;
+    verdict_add(verdict, "direct blocks", holds,
+                "%s blocks, %s bytes listed; the usage says %s and %s; %s overlaps",
+                format_count(direct->n_blocks).text, format_count(direct->num_bytes).text,
+                format_count(figures_get(&answers->before, "direct_blocks")).text,
+                format_count(figures_get(&answers->before, "direct_bytes")).text,
+                format_count(answers->sums.n_direct_overlaps).text);
+}
+
 static void check_places(struct verdict *verdict, const struct answers *answers)
 {
     uint64_t segment = figures_get(&answers->before, "segment_bytes");
@@ -264,6 +367,7 @@ static void check_answers(struct verdict *verdict, const struct answers *answers
         check_segment(verdict, &answers->after); /* another instant */
         return;
     }
+    check_direct(verdict, answers);
     check_sum(verdict, "blocks", &answers->sums.blocks, &answers->before);
     check_sum(verdict, "ledger by reason", &answers->sums.by_reason, &answers->before);
     check_sum(verdict, "ledger by client", &answers->sums.by_client, &answers->before);
@@ -280,14 +384,42 @@ static int verdict_status(const struct verdict *verdict, bool is_quiet)
     return is_quiet ? STATUS_OK : STATUS_BUSY;
 }
 
-static const char *verdict_text(int status)
+/* The first process of which two answers tell otherwise; 0: none. */
+static uint32_t process_that_differs(const struct processes *processes)
 {
-    if (status == STATUS_OK) {
-        return "balanced: every byte is accounted for";
+    for (size_t i = 0; i < processes->n_rows; i++) {
+        const struct process *process = &processes->rows[i];
+        if (!sum_is(&process->of_blocks, process->of_clients.n_blocks,
+                    process->of_clients.num_bytes)) {
+            return process->pid;
+        }
     }
-    return status == STATUS_BUSY
-               ? "busy: clients came and went at every try, so the sums were not compared"
-               : "NOT BALANCED: the figures contradict each other; this is a fault of kmemd";
+    return 0;
+}
+
+static void verdict_text(const struct verdict *verdict, const struct answers *answers, int status,
+                         char *buffer, size_t buffer_bytes)
+{
+    const uint32_t pid = process_that_differs(&answers->processes);
+    const char *text = "NOT BALANCED: the ledger of a client contradicts itself; kmemd's own "
+                       "figures add up";
+
+    if (status == STATUS_OK) {
+        text = "balanced: every byte is accounted for";
+    } else if (status == STATUS_BUSY) {
+        text = "busy: clients came and went at every try, so the sums were not compared";
+    } else if (verdict->is_of_kmemd) {
+        text = "NOT BALANCED: kmemd's own figures contradict each other; this is a fault of kmemd";
+    } else if (!direct_is_known(answers)) {
+        text = "NOT BALANCED: the figures contradict each other";
+    } else if (pid != 0) {
+        (void)snprintf(buffer, buffer_bytes,
+                       "NOT BALANCED: the ledger of process %u contradicts itself; kmemd's own "
+                       "figures add up",
+                       pid);
+        return;
+    }
+    (void)snprintf(buffer, buffer_bytes, "%s", text);
 }
 
 static int report_text(const struct answers *answers, bool is_quiet, const struct screen *screen)
@@ -297,8 +429,10 @@ static int report_text(const struct answers *answers, bool is_quiet, const struc
 
     (void)fprintf(screen->file, "segment \"%s\"\n", name.text);
     check_answers(&verdict, answers, is_quiet);
+    char text[256];
     int status = verdict_status(&verdict, is_quiet);
-    (void)screen_flow(screen, 0, 0, verdict_text(status));
+    verdict_text(&verdict, answers, status, text, sizeof(text));
+    (void)screen_flow(screen, 0, 0, text);
     (void)fputc('\n', screen->file);
     return status;
 }
@@ -313,6 +447,7 @@ static int report_json(const struct answers *answers, bool is_quiet, const struc
     json_row_list(&row, "checks");
     check_answers(&verdict, answers, is_quiet);
     json_row_bool(&row, "balanced", verdict.is_balanced);
+    json_row_bool(&row, "fault_of_kmemd", verdict.is_of_kmemd);
     json_row_bool(&row, "quiet", is_quiet);
     int r = json_row_print(&row, screen->file);
     json_row_fini(&row);

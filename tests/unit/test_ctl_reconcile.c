@@ -68,8 +68,28 @@ static struct kmem_statistic *statistic(const char *name)
     return NULL;
 }
 
-/* Wants the status, and a line that accuses this check; NULL: none. */
-static void assert_verdict(struct kmem_query query, int status, const char *accused)
+/* What a daemon says that knows direct blocks: of the five, those that are not leased. */
+static void tell_direct(struct kmem_query *query)
+{
+    const struct kmem_statistic told[] = {
+        {"direct_bytes", "gauge", "bytes", "", 0},
+        {"direct_blocks", "gauge", "count", "", 0},
+    };
+
+    memcpy(&copy.statistics[query->n_statistics], told, sizeof(told));
+    query->n_statistics += N_ELEMENTS(told);
+    for (size_t i = 0; i < query->n_blocks; i++) {
+        copy.blocks[i].leased = copy.blocks[i].pid == 4243;
+        if (!copy.blocks[i].leased) {
+            statistic("direct_bytes")->value += copy.blocks[i].num_bytes;
+            statistic("direct_blocks")->value++;
+        }
+    }
+}
+
+/* Wants the status, a line that accuses this check, and these words; NULL: none. */
+static void assert_verdict_of(struct kmem_query query, int status, const char *accused,
+                              const char *words)
 {
     const struct options options = {0};
     char *text = NULL;
@@ -85,7 +105,17 @@ static void assert_verdict(struct kmem_query query, int status, const char *accu
     } else {
         assert_null(strstr(text, "WRONG"));
     }
+    if (words && !strstr(text, words)) {
+        fail_msg("\"%s\" does not say \"%s\"", text, words);
+    }
+    assert_true(status != STATUS_NEGATIVE || !words || strstr(words, "fault of kmemd") ||
+                !strstr(text, "fault of kmemd"));
     free(text);
+}
+
+static void assert_verdict(struct kmem_query query, int status, const char *accused)
+{
+    assert_verdict_of(query, status, accused, NULL);
 }
 
 static void test_reconcile_of_a_sound_segment_is_0(void **state)
@@ -239,6 +269,48 @@ static void test_reconcile_accuses_a_restless_segment_of_what_one_answer_says(vo
     assert_verdict(query, STATUS_NEGATIVE, "segment");
 }
 
+/* ------------------------------------------------------------------ who is accused of it ---- */
+
+static void test_reconcile_accuses_kmemd_of_its_own_figures(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    tell_direct(&query);
+    assert_verdict_of(query, STATUS_OK, NULL, "balanced: every byte");
+    statistic("direct_blocks")->value++;
+    assert_verdict_of(query, STATUS_NEGATIVE, "direct blocks", "fault of kmemd");
+    query = fake_segment_copy();
+    tell_direct(&query);
+    copy.blocks[1].offset = copy.blocks[0].offset + 1;
+    assert_verdict_of(query, STATUS_NEGATIVE, "direct blocks", "fault of kmemd");
+}
+
+/* Process 4243 has leases, and what it tells of them differs from answer to answer. */
+static void test_reconcile_accuses_the_client_whose_ledger_contradicts_itself(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    tell_direct(&query);
+    copy.clients[1].num_bytes = 43;
+    assert_verdict_of(query, STATUS_NEGATIVE, "clients",
+                      "the ledger of process 4243 contradicts itself; kmemd's own figures add up");
+    query = fake_segment_copy();
+    tell_direct(&query);
+    copy.blocks[4].offset = copy.blocks[3].offset + copy.blocks[3].num_bytes - 1;
+    assert_verdict_of(query, STATUS_NEGATIVE, "places", "the ledger of a client");
+}
+
+static void test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    copy.clients[1].num_bytes = 43;
+    assert_verdict_of(query, STATUS_NEGATIVE, "clients", "the figures contradict each other\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -253,6 +325,9 @@ int main(void)
         cmocka_unit_test(test_reconcile_of_a_restless_segment_is_busy),
         cmocka_unit_test(test_reconcile_of_a_contradiction_that_passes_is_balanced),
         cmocka_unit_test(test_reconcile_of_contradictions_that_change_is_busy),
+        cmocka_unit_test(test_reconcile_accuses_kmemd_of_its_own_figures),
+        cmocka_unit_test(test_reconcile_accuses_the_client_whose_ledger_contradicts_itself),
+        cmocka_unit_test(test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody),
         cmocka_unit_test(test_reconcile_accuses_a_restless_segment_of_what_one_answer_says),
     };
 
