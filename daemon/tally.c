@@ -380,6 +380,7 @@ int tally_add(struct tally *tally, const struct direct_block *block)
 {
     KMEM_ASSERT(!tally->is_sorting);
     struct tally_row *row = row_of(tally, block);
+    tally->spent++;
     if (!row) {
         return -ENOMEM;
     }

@@ -90,9 +90,9 @@ KMEM_MUST_USE int tally_add_reason(struct tally *tally, uint32_t reason,
 uint64_t tally_n_other(const struct tally *tally);
 
 /**
- * tally_spent() - what tally_add() has cost so far beyond a look at each block
+ * tally_spent() - what tally_add() has cost so far
  *
- * In entries looked at, as budgets have it: a read of a reason is TOLD_READ_COST of them.
+ * In entries looked at, as budgets have it: a block is one, a read of a reason TOLD_READ_COST.
  */
 uint64_t tally_spent(const struct tally *tally);
 
