@@ -8,7 +8,8 @@ static int no_room_answer(const struct core *core, struct peer *peer, bool known
                           struct reply *reply)
 {
     const struct scan_holders *holders = &core->scans.holders;
-    const bool older = known && holders->at_us < peer->refused_us;
+    const bool older =
+        known && holders->at_us < peer->refused_us && !scan_holders_are_present(core);
     const uint64_t age_ms = older ? (now.us - holders->at_us) / 1000 : 0;
     report_no_room(core, known ? holders : NULL, age_ms, peer->room.num_bytes, reply);
     peer->is_refused = false;
@@ -25,7 +26,8 @@ int no_room_continue(struct core *core, struct peer *peer, struct now now, struc
     return no_room_answer(core, peer, r == SCAN_READY, now, reply);
 }
 
-/* 1 s: in a full segment thousands are refused a second, and each would add up all there is. */
+/* 1 s: in a full segment thousands are refused a second, and each would add up all there is. Where
+   that is next to nothing, it is done. */
 #define REFUSAL_FRESH_US 1000000
 
 int no_room_begin(struct core *core, struct peer *peer, struct now now, struct reply *reply)
@@ -40,7 +42,8 @@ int no_room_begin(struct core *core, struct peer *peer, struct now now, struct r
     if (!is_last) {
         return no_room_answer(core, peer, false, now, reply);
     }
-    if (holders->known && now.us - holders->at_us < REFUSAL_FRESH_US) {
+    if (holders->known && now.us - holders->at_us < REFUSAL_FRESH_US &&
+        (!holders->is_cheap || scan_holders_are_present(core))) {
         return no_room_answer(core, peer, true, now, reply);
     }
     peer->is_refused = true;

@@ -8,6 +8,8 @@
 #include "daemon/walk.h"
 #include "proto/lease.h"
 
+/* 1,000: some 20 us, where a request takes 10. */
+#define CHEAP_BLOCKS 1000
 /* A place in a heap takes less than half of what an entry of a ledger takes. */
 #define SORT_BUDGET (2 * SCAN_BUDGET)
 
@@ -217,6 +219,18 @@ static enum tally_by kind_by(enum scan_kind kind)
     return by[kind];
 }
 
+static uint64_t direct_n_changes(const struct core *core)
+{
+    return core->state.counters->allocations + core->state.counters->releases;
+}
+
+bool scan_holders_are_present(const struct core *core)
+{
+    const struct scan_holders *holders = &core->scans.holders;
+    return holders->known && core->leases.n_pages == 0 &&
+           holders->n_changes == direct_n_changes(core);
+}
+
 static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint64_t now_us)
 {
     const struct tally_tables tables = core_tables(core);
@@ -224,7 +238,7 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
     if (!scan) {
         return NULL;
     }
-    *scan = (struct scan){.kind = kind, .began_us = now_us};
+    *scan = (struct scan){.kind = kind, .began_us = now_us, .n_changes = direct_n_changes(core)};
     if (kind == SCAN_LEASED) {
         scan->counted = core_counted(core);
     }
@@ -374,7 +388,12 @@ static void scan_sort(struct scan *scan)
 static void holders_note(struct scan_holders *holders, const struct scan *scan)
 {
     const size_t n_groups = tally_n_groups(scan->tally);
-    *holders = (struct scan_holders){.known = true, .at_us = scan->began_us};
+    *holders = (struct scan_holders){
+        .known = true,
+        .at_us = scan->began_us,
+        .n_changes = scan->n_changes,
+        .is_cheap = scan->n_steps == 1 && scan->n_added <= CHEAP_BLOCKS,
+    };
     for (; holders->n_holders < SCAN_HOLDERS && holders->n_holders < n_groups;
          holders->n_holders++) {
         const struct tally_group *group = tally_group(scan->tally, holders->n_holders);
@@ -406,6 +425,7 @@ static void scan_phases(struct scan *scan, const struct core *core)
 static void scan_step(struct core *core, struct scan *scan, uint64_t now_us)
 {
     struct scans *scans = &core->scans;
+    scan->n_steps++;
     scan_phases(scan, core);
     scan->done = scan->done || scan->failed;
     scan->took_us = now_us - scan->began_us;

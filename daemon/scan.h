@@ -72,6 +72,8 @@ struct scan {
     uint32_t at;              /* a page or a reason's id, where the other phases go on */
     uint64_t stretch_pages;   /* the length so far of the stretch that ends at the page `at` */
     uint64_t began_us;
+    uint64_t n_changes; /* of direct blocks, until it began */
+    uint32_t n_steps;
     uint64_t took_us;
     bool done;
     bool failed;       /* no memory */
@@ -99,7 +101,9 @@ struct scan_reader {
 #define SCAN_HOLDERS 5
 struct scan_holders {
     bool known;
-    uint64_t at_us; /* when the look began */
+    uint64_t at_us;     /* when the look began */
+    uint64_t n_changes; /* of direct blocks, until then */
+    bool is_cheap;      /* to look again costs no more than a request or two */
     uint32_t n_holders;
     struct {
         char reason[REASON_MAX_BYTES + 1];
@@ -141,6 +145,9 @@ void scan_keep(struct core *core, struct scan_reader *reader, uint64_t now_us);
 
 /** scan_leave() - the reader waits for nothing and keeps nothing */
 void scan_leave(struct core *core, struct scan_reader *reader);
+
+/** scan_holders_are_present() - whether nothing has changed since scans.holders was made */
+bool scan_holders_are_present(const struct core *core);
 
 /** scans_are_none() - whether nobody waits, reads or keeps */
 bool scans_are_none(const struct scans *scans);
