@@ -17,6 +17,7 @@
 #include "client/ctl/command.h"
 #include "client/ctl/ledger.h"
 #include "client/ctl/obituaries.h"
+#include "client/ctl/process.h"
 #include "client/ctl/reconcile.h"
 #include "client/ctl/run.h"
 #include "client/ctl/status.h"
@@ -218,6 +219,9 @@ int main(int argc, char **argv)
     struct words words;
     char name[32];
 
+    if (process_fill_standard() < 0) {
+        return STATUS_SYSTEM; /* there is nothing to say it to */
+    }
     argp_err_exit_status = STATUS_USAGE;
     argp_program_version = "kmemctl " KMEM_VERSION;
     screen_prepare();

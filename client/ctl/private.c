@@ -326,9 +326,9 @@ const char *private_socket(const struct private_daemon *private)
     return private->socket_path;
 }
 
-bool private_check(struct private_daemon *private)
+bool private_check(struct private_daemon *private, pid_t ended)
 {
-    if (private->pid == 0 || waitpid(private->pid, NULL, WNOHANG) != private->pid) {
+    if (ended != private->pid) {
         return false;
     }
     private->pid = 0;

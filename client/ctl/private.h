@@ -47,7 +47,7 @@ struct private_daemon *private_close(struct private_daemon *private);
 /** private_socket() - the path of its socket; borrowed */
 const char *private_socket(const struct private_daemon *private);
 
-/** private_check() - notice, once, that the daemon has ended by itself. Return: true that once. */
-bool private_check(struct private_daemon *private);
+/** private_check() - a child has ended, and was waited for. Return: whether it was the daemon. */
+bool private_check(struct private_daemon *private, pid_t ended);
 
 #endif

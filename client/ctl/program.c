@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -59,18 +60,33 @@ static void forward(pid_t pid, struct signal_received received)
     }
 }
 
+/*
+ * Waits for all children that have ended, not only for its own: as the first process of a container
+ * kmemctl is the parent of every orphan there. Return: whether the program was among them.
+ */
+static bool reap(pid_t pid, struct private_daemon *private, int *ret_status)
+{
+    pid_t ended = 0;
+
+    do {
+        ended = waitpid(-1, ret_status, WNOHANG);
+        if (ended > 0 && private_check(private, ended)) {
+            (void)fputs("kmemctl: the private kmemd has ended; the program's calls fail now\n",
+                        stderr);
+        }
+    } while (ended > 0 && ended != pid);
+    return ended == pid;
+}
+
 int program_wait(pid_t pid, struct private_daemon *private, const struct signals *signals)
 {
     int status = 0;
 
-    while (waitpid(pid, &status, WNOHANG) != pid) {
+    while (!reap(pid, private, &status)) {
         struct signal_received received = signals_take(signals, true);
 
         if (received.number != 0 && received.number != SIGCHLD) {
             forward(pid, received);
-        } else if (private_check(private)) {
-            (void)fputs("kmemctl: the private kmemd has ended; the program's calls fail now\n",
-                        stderr);
         }
     }
     return status;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +16,30 @@
 
 #define N_ARGUMENTS_MAX 32
 
+/* How it is started. */
+struct ctl_setting {
+    bool is_init;        /* as the first process of a pid namespace */
+    unsigned int closed; /* standard descriptors, as bits */
+};
+
 KMEM_NORETURN static void become_kmemctl(const struct ctl_process *process,
-                                         const char *const *arguments)
+                                         const char *const *arguments, struct ctl_setting setting)
 {
     const char *words[N_ARGUMENTS_MAX] = {"kmemctl"};
+    const char *program = harness_program("kmemctl");
+    size_t n = 1;
 
-    for (size_t i = 0; arguments[i] != NULL && i + 2 < N_ARGUMENTS_MAX; i++) {
-        words[i + 1] = arguments[i];
+    if (setting.is_init) {
+        words[0] = "unshare";
+        words[n++] = "--pid";
+        words[n++] = "--fork";
+        words[n++] = "--kill-child";
+        words[n++] = "--mount-proc";
+        words[n++] = program;
+        program = "unshare";
+    }
+    for (size_t i = 0; arguments[i] != NULL && n + 1 < N_ARGUMENTS_MAX; i++) {
+        words[n++] = arguments[i];
     }
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)dup2(process->out_fd, STDOUT_FILENO);
@@ -29,7 +47,12 @@ KMEM_NORETURN static void become_kmemctl(const struct ctl_process *process,
     (void)close_range(3, ~0U, 0);
     (void)setenv("TMPDIR", harness_path("."), 1);
     (void)setenv("LC_ALL", "C", 1); /* bars of ASCII, whoever runs the tests */
-    (void)execv(harness_program("kmemctl"), (char *const *)words);
+    for (int fd = 0; fd < 3; fd++) {
+        if (setting.closed & (1U << fd)) {
+            (void)close(fd);
+        }
+    }
+    (void)execvp(program, (char *const *)words);
     _exit(99);
 }
 
@@ -42,7 +65,7 @@ static int open_output(const char *name)
     return fd;
 }
 
-struct ctl_process ctl_start(const char *const *arguments)
+static struct ctl_process start(const char *const *arguments, struct ctl_setting setting)
 {
     struct ctl_process process = {
         .out_fd = open_output("kmemctl.out"),
@@ -53,9 +76,24 @@ struct ctl_process ctl_start(const char *const *arguments)
     process.pid = fork();
     expect_call(process.pid >= 0);
     if (process.pid == 0) {
-        become_kmemctl(&process, arguments);
+        become_kmemctl(&process, arguments, setting);
     }
     return process;
+}
+
+struct ctl_process ctl_start(const char *const *arguments)
+{
+    return start(arguments, (struct ctl_setting){.is_init = false});
+}
+
+struct ctl_process ctl_start_as_init(const char *const *arguments)
+{
+    return start(arguments, (struct ctl_setting){.is_init = true});
+}
+
+struct ctl_process ctl_start_closed(const char *const *arguments, unsigned int closed)
+{
+    return start(arguments, (struct ctl_setting){.closed = closed});
 }
 
 static void read_output(int fd, char *text, size_t text_bytes)

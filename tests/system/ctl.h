@@ -30,6 +30,12 @@ struct ctl_process {
 /** ctl_start() - start kmemctl with these arguments, NULL at the end */
 struct ctl_process ctl_start(const char *const *arguments);
 
+/** ctl_start_as_init() - the same, as the first process of a pid namespace with its own /proc */
+struct ctl_process ctl_start_as_init(const char *const *arguments);
+
+/** ctl_start_closed() - the same, without the descriptors whose bits are set: 1, 2, 4 */
+struct ctl_process ctl_start_closed(const char *const *arguments, unsigned int closed);
+
 /** ctl_wait() - wait for its end. Return: what it said; the harness's, until the next one ends. */
 const struct ctl_end *ctl_wait(const struct ctl_process *process);
 

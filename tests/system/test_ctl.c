@@ -529,6 +529,19 @@ static void test_ctl_version_and_help(void)
     expect_equal(ctl("run", "-h")->exit_status, 0);
 }
 
+static void test_an_answer_to_a_closed_standard_output_is_71(void)
+{
+    const char *const arguments[] = {"usage", NULL};
+    daemon_start(NULL, NULL);
+    struct ctl_process process = ctl_start_closed(arguments, 2);
+    const struct ctl_end *const end = ctl_wait(&process);
+    expect_equal(end->exit_status, 71);
+    expect_match(end->err, "cannot write the answer");
+    process = ctl_start_closed(arguments, 1); /* input is not needed */
+    expect_equal(ctl_wait(&process)->exit_status, 0);
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_usage_shows_what_is_live, 10),
     SYSTEM_TEST(test_ctl_usage_all_explains_every_figure, 10),
@@ -550,6 +563,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_finds_a_segment_by_its_name, 10),
     SYSTEM_TEST(test_ctl_that_can_not_write_its_answer_is_71, 10),
     SYSTEM_TEST(test_ctl_version_and_help, 10),
+    SYSTEM_TEST(test_an_answer_to_a_closed_standard_output_is_71, 20),
 };
 
 int main(int argc, char **argv)

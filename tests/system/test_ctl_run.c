@@ -483,6 +483,98 @@ static void test_run_leaves_Ctrl_C_to_the_program(void)
     expect_equal(ctl_private_daemons(), 0);
 }
 
+/* ---------------------------------------------------------------- strange circumstances ---- */
+
+/* Whose parents end before they do. */
+#define MAKE_ORPHANS "for i in 1 2 3 4 5 6 7 8; do (true &); done; "
+#define AWAIT_NO_ZOMBIE                                                                            \
+    "while grep -q '^State:.Z' /proc/[0-9]*/status 2>/dev/null; do sleep 0.02; done; "
+
+static void need_namespaces(void)
+{
+    if (geteuid() != 0) {
+        harness_skip("only root can make a pid namespace everywhere");
+    }
+}
+
+static void test_run_as_the_first_process_reaps_orphans(void)
+{
+    need_namespaces();
+    const char *const arguments[] = {
+        "run", "--", "sh", "-c", MAKE_ORPHANS AWAIT_NO_ZOMBIE "echo pid $PPID has none", NULL};
+    const struct ctl_process process = ctl_start_as_init(arguments);
+    const struct ctl_end *const end = ctl_wait(&process);
+
+    expect_equal(end->exit_status, 0);
+    expect_text(end->out, "pid 1 has none\n");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+/* The only child of a process. */
+static pid_t child_of(pid_t pid)
+{
+    char path[80];
+    char text[64] = "";
+    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    expect_call(fd >= 0 && read(fd, text, sizeof(text) - 1) >= 0);
+    (void)close(fd);
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+static bool has_said(const struct ctl_process *process, const char *word)
+{
+    char text[256] = "";
+    expect_call(pread(process->out_fd, text, sizeof(text) - 1, 0) >= 0);
+    return strstr(text, word) != NULL;
+}
+
+static void test_run_as_the_first_process_forwards_signals(void)
+{
+    need_namespaces();
+    const char *const arguments[] = {
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "trap 'exit 7' TERM; echo waiting; while true; do sleep 0.05; done",
+        NULL};
+    const struct ctl_process process = ctl_start_as_init(arguments);
+    expect_soon(has_said(&process, "waiting"), 20000);
+    expect_call(kill(child_of(process.pid), SIGTERM) == 0);
+
+    expect_equal(ctl_wait(&process)->exit_status, 7);
+    expect_equal(ctl_private_daemons(), 0);
+}
+
+/* No file of kmemctl's becomes a standard descriptor of the daemon's or of the program's. */
+static void test_run_without_standard_descriptors_keeps_them_from_daemon_and_program(void)
+{
+    for (unsigned int closed = 1; closed < 8; closed++) {
+        char path[PATH_MAX];
+        (void)snprintf(path, sizeof(path), "%s", harness_path("said"));
+        const char *const arguments[] = {
+            "run",
+            "--",
+            "sh",
+            "-c",
+            "for fd in 0 1 2; do readlink /proc/$PPID/fd/$fd /proc/$$/fd/$fd; done > \"$0\"; "
+            "exec \"$1\" allocate 44 x release end",
+            path,
+            harness_program("ctl_worker"),
+            NULL};
+        const struct ctl_process process = ctl_start_closed(arguments, closed);
+        expect_equal(ctl_wait(&process)->exit_status, 0);
+        char text[1024] = "";
+        const int fd = open(path, O_RDONLY | O_CLOEXEC);
+        expect_call(fd >= 0 && read(fd, text, sizeof(text) - 1) > 0);
+        (void)close(fd);
+        expect_true(strstr(text, "pipe:") == NULL && strstr(text, "socket:") == NULL);
+        expect_true(strstr(text, "/dev/null") != NULL);
+        expect_equal(ctl_private_daemons(), 0);
+    }
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_run_reports_what_was_never_released, 10),
     SYSTEM_TEST(test_run_of_a_tidy_program_reports_nothing_unreleased, 10),
@@ -513,6 +605,9 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_run_draws_a_box_on_a_terminal, 10),
     SYSTEM_TEST(test_run_colours_the_box_unless_asked_not_to, 10),
     SYSTEM_TEST(test_run_leaves_Ctrl_C_to_the_program, 10),
+    SYSTEM_TEST(test_run_as_the_first_process_reaps_orphans, 30),
+    SYSTEM_TEST(test_run_as_the_first_process_forwards_signals, 30),
+    SYSTEM_TEST(test_run_without_standard_descriptors_keeps_them_from_daemon_and_program, 60),
 };
 
 int main(int argc, char **argv)
