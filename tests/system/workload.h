@@ -18,7 +18,7 @@
 #define QUOTA_BYTES (8 * MIB)
 
 #define KEPT_BLOCKS 1000
-#define KEPT_BYTES 100
+#define KEPT_BYTES UINT64_C(100)
 #define PAIRS 100000
 #define PAIR_BYTES 64
 #define LARGE_BYTES (5 * PAGE_BYTES + 1)
@@ -28,11 +28,11 @@
 #define WORKED_ALLOCATIONS (KEPT_BLOCKS + PAIRS + LARGE_BLOCKS)
 #define WORKED_RELEASES PAIRS
 #define WORKED_BLOCKS (KEPT_BLOCKS + LARGE_BLOCKS)
-#define WORKED_BYTES ((uint64_t)KEPT_BLOCKS * KEPT_BYTES + LARGE_BLOCKS * LARGE_BYTES)
+#define WORKED_BYTES (KEPT_BLOCKS * KEPT_BYTES + LARGE_BLOCKS * LARGE_BYTES)
 /* Of those blocks: the first one of all, with which the process joins, counts for no class. */
 #define KEPT_DIRECT (1 + HOT_AFTER)
 #define WORKED_DIRECT (KEPT_DIRECT + HOT_AFTER_LARGE)
-#define WORKED_DIRECT_BYTES ((uint64_t)KEPT_DIRECT * KEPT_BYTES + HOT_AFTER_LARGE * LARGE_BYTES)
+#define WORKED_DIRECT_BYTES (KEPT_DIRECT * KEPT_BYTES + HOT_AFTER_LARGE * LARGE_BYTES)
 
 /* And when it says 2: it has also released two of the blocks that it kept. */
 #define MISUSES_SEEN_BY_LIBRARY 4
