@@ -8,6 +8,6 @@
 #include "client/ctl/options.h"
 
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
-int run_main(int argc, char **argv, const struct options *options);
+int run_main(int argc, char **argv, const struct options *before);
 
 #endif

@@ -23,9 +23,9 @@
 #include "tests/system/usage.h"
 
 #define SEGMENT "a-segment-with-a-name"
-#define LONG_REASON                                                                                \
-    "video/capture/frame of the front camera/left eye, undistorted/level-0 of the pyramid, kept "  \
-    "for reference"
+static const char long_reason[] =
+    "video/capture/frame of the front camera/left eye, undistorted/level-0 of the pyramid, kept "
+    "for reference";
 
 static const char *const long_words[] = {"capture/",     "frame",   "camera/",  "eye,",
                                          "undistorted/", "level-0", "pyramid,", "reference"};
@@ -98,7 +98,7 @@ static void hold_for_long_reasons(const void *argument)
 {
     (void)argument;
     (void)prctl(PR_SET_NAME, "\033\033\033\033\033\033\033\033\033\033"); /* \x1b each */
-    expect_call(kmem_try_allocate(6220800, LONG_REASON) != NULL);
+    expect_call(kmem_try_allocate(6220800, long_reason) != NULL);
     expect_call(kmem_try_allocate(12345678, "a") != NULL);
     client_say(1);
     client_await();
@@ -136,7 +136,7 @@ static void test_no_line_is_wider_than_the_terminal_and_no_word_is_split(void)
 static void test_the_report_of_run_fits_the_terminal(void)
 {
     expect_fits(WORDS("run", "--size", "16MiB", harness_program("ctl_worker"), "allocate", "44",
-                      LONG_REASON, "end"),
+                      long_reason, "end"),
                 true);
 }
 
