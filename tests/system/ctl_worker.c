@@ -14,9 +14,13 @@
  *      wait                    for the children
  *      say TEXT                on stdout, at once
  *      sleep MILLISECONDS
- *      count SIGNAL MILLISECONDS   say how often the signal arrives in that time
+ *      count SIGNAL MILLISECONDS   say how often the signal arrives, from its first time on for so
+ *                              long
+ *      touch PATH              make a file
+ *      until PATH              there is such a file
  *      print NAME              say what an environment variable holds
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,8 +67,27 @@ static void count(const char *number, const char *duration)
 {
     (void)signal(number_of(number), count_signal);
     say("counting");
+    while (n_signals == 0) {
+        sleep_ms("1");
+    }
     sleep_ms(duration);
     (void)printf("%d\n", (int)n_signals);
+}
+
+static void touch(const char *path)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd < 0 || close(fd) != 0) {
+        exit(98);
+    }
+}
+
+static void wait_until(const char *path)
+{
+    while (access(path, F_OK) != 0) {
+        sleep_ms("1");
+    }
 }
 
 /* Return: where to go on. */
@@ -114,6 +137,10 @@ static char **obey(char **word)
         say(getenv(word[1]));
     } else if (strcmp(verb, "sleep") == 0) {
         sleep_ms(word[1]);
+    } else if (strcmp(verb, "touch") == 0) {
+        touch(word[1]);
+    } else if (strcmp(verb, "until") == 0) {
+        wait_until(word[1]);
     } else if (strcmp(verb, "kill") == 0) {
         (void)raise(number_of(word[1]));
     } else {

@@ -74,17 +74,40 @@ static void test_run_adds_up_children_that_have_ended(void)
     expect_match(end->err, "^kmem:         10 B        1  parent$");
 }
 
+/* Paths of the test's, for files that its processes wait for. */
+static const char *path_of(const char *name)
+{
+    static char paths[4][PATH_MAX];
+    static unsigned int next;
+    char *const path = paths[next++ % 4];
+
+    (void)snprintf(path, PATH_MAX, "%s", harness_path(name));
+    return path;
+}
+
+static void make_file(const char *path)
+{
+    const int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+    expect_call(fd >= 0 && close(fd) == 0);
+}
+
+/* The program ends while its child lives, which goes on when it may. */
+#define WITH_A_CHILD(there, may_end)                                                               \
+    PROGRAM, "fork", "allocate", "20", "child", "touch", there, "until", may_end, "end", "until",  \
+        there
+
 static void test_run_marks_children_that_are_still_alive(void)
 {
+    const char *const may_end = path_of("may-end");
     const struct ctl_end *const end =
-        ctl("run", PROGRAM, "fork", "allocate", "20", "child", "say", "ready", "sleep", "1000",
-            "end", "sleep", "300", "allocate", "10", "parent", "end");
+        ctl("run", WITH_A_CHILD(path_of("there"), may_end), "allocate", "10", "parent", "end");
 
-    expect_match(end->out, "^ready$");
     expect_match(end->err, "^kmem: unreleased   10 B in 1 block$");
     expect_match(end->err, "^kmem: still alive  1 process, not counted above$");
     expect_match(end->err, "^kmem:         20 B        1  pid [0-9]+ \\(ctl_worker\\)$");
     expect_equal(ctl_private_daemons(), 0);
+    make_file(may_end);
 }
 
 static void test_run_says_that_the_segment_was_full(void)
@@ -127,21 +150,21 @@ static void test_run_reports_in_json(void)
 
 static void test_run_reports_in_json_who_is_alive_and_the_signal(void)
 {
+    const char *const may_end = path_of("may-end");
     const struct ctl_end *const end =
-        ctl("run", "--json", PROGRAM, "fork", "allocate", "20", "child", "say", "ready", "sleep",
-            "1000", "end", "sleep", "300", "kill", "9");
+        ctl("run", "--json", WITH_A_CHILD(path_of("there"), may_end), "kill", "9");
 
     expect_equal(end->exit_status, 128 + SIGKILL);
     expect_match(end->err, "\"exit_status\": 137, \"signal\": 9, \"n_blocks\": 0,");
     expect_match(end->err, "\"alive\": \\[ \\{ \"command\": \"ctl_worker\", \"pid\": [0-9]+, "
                            "\"n_blocks\": 1, \"num_bytes\": 20 \\} \\]");
+    make_file(may_end);
 }
 
 static void test_run_reports_to_a_file(void)
 {
     char text[4096] = "";
-    char path[PATH_MAX];
-    (void)snprintf(path, sizeof(path), "%s", harness_path("report"));
+    const char *const path = path_of("report");
     const struct ctl_end *const end =
         ctl("run", "-j", "-o", path, PROGRAM, "allocate", "44", "a", "say", "hello", "end");
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -327,15 +350,26 @@ static void test_run_killed_takes_its_daemon_along(void)
     (void)close(daemon.fd);
 }
 
-static void test_run_says_that_its_daemon_has_ended(void)
+/* Kills its daemon while the program runs, which then goes on. Return: how kmemctl ended. */
+static const struct ctl_end *end_without_a_daemon(const char *leaks_status, const char *status)
 {
-    const struct ctl_process process = ctl_start(
-        (const char *const[]){"run", PROGRAM, "say", "ready", "sleep", "300", "exit", "4", NULL});
+    const char *const may_end = path_of("may-end");
+    const struct ctl_process process =
+        ctl_start((const char *const[]){"run", "-e", leaks_status, PROGRAM, "say", "ready", "until",
+                                        may_end, "exit", status, NULL});
     char text[64] = "";
 
     expect_soon(pread(process.out_fd, text, sizeof(text) - 1, 0) > 0, 10000);
     expect_call(kill(private_daemon_pid(process.pid), SIGKILL) == 0);
-    const struct ctl_end *const end = ctl_wait(&process);
+    expect_soon(strstr(ctl_err(&process), "the private kmemd has ended") != NULL, 10000);
+    make_file(may_end);
+    return ctl_wait(&process);
+}
+
+static void test_run_says_that_its_daemon_has_ended(void)
+{
+    const struct ctl_end *const end = end_without_a_daemon("9", "4");
+
     expect_equal(end->exit_status, 4);
     expect_match(end->err, "^kmemctl: the private kmemd has ended; the program's calls fail now$");
     expect_equal(ctl_private_daemons(), 0);
@@ -343,13 +377,7 @@ static void test_run_says_that_its_daemon_has_ended(void)
 
 static void test_run_without_its_daemon_knows_of_no_leaks_and_says_69(void)
 {
-    const struct ctl_process process = ctl_start((const char *const[]){
-        "run", "-e", "9", PROGRAM, "say", "ready", "sleep", "300", "end", NULL});
-    char text[64] = "";
-
-    expect_soon(pread(process.out_fd, text, sizeof(text) - 1, 0) > 0, 10000);
-    expect_call(kill(private_daemon_pid(process.pid), SIGKILL) == 0);
-    expect_equal(ctl_wait(&process)->exit_status, 69);
+    expect_equal(end_without_a_daemon("9", "0")->exit_status, 69);
     expect_equal(ctl_private_daemons(), 0);
 }
 
@@ -398,7 +426,8 @@ struct terminal {
     size_t n_bytes;
 };
 
-static void terminal_start(struct terminal *terminal, const char *no_color)
+/* Its program ends at once, or after a Ctrl-C. */
+static void terminal_start(struct terminal *terminal, const char *no_color, bool wants_a_key)
 {
     const struct winsize size = {.ws_row = 24, .ws_col = 80};
 
@@ -412,7 +441,8 @@ static void terminal_start(struct terminal *terminal, const char *no_color)
         (void)setenv("NO_COLOR", no_color, 1);
         (void)setenv("TMPDIR", harness_path("."), 1);
         (void)execl(harness_program("kmemctl"), "kmemctl", "run", "--size", "16MiB", PROGRAM,
-                    "allocate", "44", "映像", "count", "2", "400", "exit", "0", (char *)NULL);
+                    "allocate", "44", "映像", wants_a_key ? "count" : "end", "2", "400", "end",
+                    (char *)NULL);
         _exit(99);
     }
     (void)fcntl(terminal->fd, F_SETFD, FD_CLOEXEC);
@@ -452,7 +482,7 @@ static void test_run_draws_a_box_on_a_terminal(void)
 {
     static struct terminal terminal;
 
-    terminal_start(&terminal, "1");
+    terminal_start(&terminal, "1", false);
     expect_equal(terminal_end(&terminal), 0);
     expect_match(terminal.text, "^╭─ kmem (─)+╮\r$");
     expect_match(terminal.text, "^│ unreleased   44 B in 1 block +│\r$");
@@ -465,7 +495,7 @@ static void test_run_colours_the_box_unless_asked_not_to(void)
 {
     static struct terminal terminal;
 
-    terminal_start(&terminal, "");
+    terminal_start(&terminal, "", false);
     expect_equal(terminal_end(&terminal), 0);
     expect_true(strstr(terminal.text, "\033[33munreleased") != NULL);
 }
@@ -474,7 +504,7 @@ static void test_run_leaves_Ctrl_C_to_the_program(void)
 {
     static struct terminal terminal;
 
-    terminal_start(&terminal, "1");
+    terminal_start(&terminal, "1", true);
     expect_true(terminal_await(&terminal, "counting"));
     expect_equal(write(terminal.fd, "\003", 1), 1);
     expect_equal(terminal_end(&terminal), 0);
