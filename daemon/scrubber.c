@@ -116,10 +116,13 @@ static int lock_take(int state_fd)
     return r;
 }
 
-/* Connections, clients' files: what this process would hold beyond the server's end. */
+/*
+ * Connections, clients' files, the pipes of stdout and stderr, of whose end somebody may wait: what
+ * this process would hold beyond the server's end.
+ */
 static int fds_close_others(const int *kept, size_t n_kept)
 {
-    unsigned from = STDERR_FILENO + 1;
+    unsigned from = 0;
     for (size_t done = 0; done <= n_kept; done++) {
         unsigned next = ~0U;
         for (size_t i = 0; i < n_kept; i++) {

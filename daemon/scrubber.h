@@ -64,7 +64,8 @@ struct scrubber {
 };
 
 /**
- * scrubber_start() - a process with the segment and the state's file, and no other descriptor
+ * scrubber_start() - a process with the segment and the state's file, and no other descriptor, not
+ * even stderr: what is amiss it answers
  * Return: 0 or a negative errno.
  */
 KMEM_MUST_USE int scrubber_start(int segment_fd, int state_fd, struct scrubber *ret_scrubber);

@@ -205,11 +205,15 @@ static void test_scrubber_has_no_other_descriptor(void **state)
     int ends[2];
     char byte;
     assert_int_equal(pipe(ends), 0);
+    const int saved = dup(STDERR_FILENO);
+    assert_int_equal(dup2(ends[1], STDERR_FILENO), STDERR_FILENO);
     start(&scrubber);
+    assert_int_equal(dup2(saved, STDERR_FILENO), STDERR_FILENO);
     assert_int_equal(hear(&scrubber).kind, SCRUBBER_READY);
     assert_int_equal(close(ends[1]), 0);
-    assert_int_equal(read(ends[0], &byte, 1), 0); /* nobody can write */
+    assert_int_equal(read(ends[0], &byte, 1), 0); /* nobody can write, not as stderr either */
     assert_int_equal(close(ends[0]), 0);
+    assert_int_equal(close(saved), 0);
     end(&scrubber);
 }
 
