@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <pty.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -417,102 +416,6 @@ static void test_run_kills_a_daemon_that_does_not_end(void)
     expect_equal(ctl_private_daemons(), 0);
 }
 
-/* ----------------------------------------------------------------------------- a terminal ---- */
-
-struct terminal {
-    pid_t pid;
-    int fd;
-    char text[16384];
-    size_t n_bytes;
-};
-
-/* Its program ends at once, or after a Ctrl-C. */
-static void terminal_start(struct terminal *terminal, const char *no_color, bool wants_a_key)
-{
-    const struct winsize size = {.ws_row = 24, .ws_col = 80};
-
-    *terminal = (struct terminal){0};
-    (void)fflush(NULL);
-    terminal->pid = forkpty(&terminal->fd, NULL, NULL, &size);
-    expect_call(terminal->pid >= 0);
-    if (terminal->pid == 0) {
-        (void)setenv("TERM", "xterm", 1);
-        (void)setenv("LC_ALL", "C.UTF-8", 1);
-        (void)setenv("NO_COLOR", no_color, 1);
-        (void)setenv("TMPDIR", harness_path("."), 1);
-        (void)execl(harness_program("kmemctl"), "kmemctl", "run", "--size", "16MiB", PROGRAM,
-                    "allocate", "44", "映像", wants_a_key ? "count" : "end", "2", "400", "end",
-                    (char *)NULL);
-        _exit(99);
-    }
-    (void)fcntl(terminal->fd, F_SETFD, FD_CLOEXEC);
-}
-
-/* Reads until a text has come, or the end. */
-static bool terminal_await(struct terminal *terminal, const char *text)
-{
-    while (strstr(terminal->text, text) == NULL) {
-        struct pollfd readable = {.fd = terminal->fd, .events = POLLIN};
-        const size_t room = sizeof(terminal->text) - 1 - terminal->n_bytes;
-
-        if (poll(&readable, 1, harness_patient_ms(20000)) != 1) {
-            fail("nothing more on the terminal than\n%s", terminal->text);
-        }
-        const ssize_t n = read(terminal->fd, terminal->text + terminal->n_bytes, room);
-        if (n <= 0) {
-            return false;
-        }
-        terminal->n_bytes += (size_t)n;
-        terminal->text[terminal->n_bytes] = '\0';
-    }
-    return true;
-}
-
-static int terminal_end(struct terminal *terminal)
-{
-    int status = 0;
-
-    (void)terminal_await(terminal, "\004"); /* never comes: until all is read */
-    expect_call(waitpid(terminal->pid, &status, 0) == terminal->pid);
-    (void)close(terminal->fd);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-static void test_run_draws_a_box_on_a_terminal(void)
-{
-    static struct terminal terminal;
-
-    terminal_start(&terminal, "1", false);
-    expect_equal(terminal_end(&terminal), 0);
-    expect_match(terminal.text, "^╭─ kmem (─)+╮\r$");
-    expect_match(terminal.text, "^│ unreleased   44 B in 1 block +│\r$");
-    expect_match(terminal.text, "^│ +44 B        1  映像 +│\r$");
-    expect_match(terminal.text, "^╰(─)+╯\r$");
-    expect_true(strchr(terminal.text, '\033') == NULL);
-}
-
-static void test_run_colours_the_box_unless_asked_not_to(void)
-{
-    static struct terminal terminal;
-
-    terminal_start(&terminal, "", false);
-    expect_equal(terminal_end(&terminal), 0);
-    expect_true(strstr(terminal.text, "\033[33munreleased") != NULL);
-}
-
-static void test_run_leaves_Ctrl_C_to_the_program(void)
-{
-    static struct terminal terminal;
-
-    terminal_start(&terminal, "1", true);
-    expect_true(terminal_await(&terminal, "counting"));
-    expect_equal(write(terminal.fd, "\003", 1), 1);
-    expect_equal(terminal_end(&terminal), 0);
-    expect_match(terminal.text, "^(\\^C)?1\r$"); /* once: not forwarded on top */
-    expect_match(terminal.text, "unreleased   44 B in 1 block");
-    expect_equal(ctl_private_daemons(), 0);
-}
-
 /* ---------------------------------------------------------------- strange circumstances ---- */
 
 /* Whose parents end before they do. */
@@ -632,9 +535,6 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_run_says_that_its_daemon_has_ended, 10),
     SYSTEM_TEST(test_run_signalled_before_the_daemon_is_ready_tidies_up, 10),
     SYSTEM_TEST(test_run_kills_a_daemon_that_does_not_end, 20),
-    SYSTEM_TEST(test_run_draws_a_box_on_a_terminal, 10),
-    SYSTEM_TEST(test_run_colours_the_box_unless_asked_not_to, 10),
-    SYSTEM_TEST(test_run_leaves_Ctrl_C_to_the_program, 10),
     SYSTEM_TEST(test_run_as_the_first_process_reaps_orphans, 30),
     SYSTEM_TEST(test_run_as_the_first_process_forwards_signals, 30),
     SYSTEM_TEST(test_run_without_standard_descriptors_keeps_them_from_daemon_and_program, 60),

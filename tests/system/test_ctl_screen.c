@@ -6,8 +6,10 @@
  * than the terminal, and no word of a reason is split that has room in a line of its own.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +20,13 @@
 #include <kmem/kmem.h>
 
 #include "tests/system/client.h"
+#include "tests/system/ctl.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 
+/* The program, after the options of run. */
+#define PROGRAM "--", harness_program("ctl_worker")
 #define SEGMENT "a-segment-with-a-name"
 static const char long_reason[] =
     "video/capture/frame of the front camera/left eye, undistorted/level-0 of the pyramid, kept "
@@ -148,10 +153,109 @@ static void test_help_fits_the_terminal(void)
     expect_fits(WORDS("run", "-h"), false);
 }
 
+/* ----------------------------------------------------------------------------- a terminal ---- */
+
+struct terminal {
+    pid_t pid;
+    int fd;
+    char text[16384];
+    size_t n_bytes;
+};
+
+/* Its program ends at once, or after a Ctrl-C. */
+static void terminal_start(struct terminal *terminal, const char *no_color, bool wants_a_key)
+{
+    const struct winsize size = {.ws_row = 24, .ws_col = 80};
+
+    *terminal = (struct terminal){0};
+    (void)fflush(NULL);
+    terminal->pid = forkpty(&terminal->fd, NULL, NULL, &size);
+    expect_call(terminal->pid >= 0);
+    if (terminal->pid == 0) {
+        (void)setenv("TERM", "xterm", 1);
+        (void)setenv("LC_ALL", "C.UTF-8", 1);
+        (void)setenv("NO_COLOR", no_color, 1);
+        (void)setenv("TMPDIR", harness_path("."), 1);
+        (void)execl(harness_program("kmemctl"), "kmemctl", "run", "--size", "16MiB", PROGRAM,
+                    "allocate", "44", "映像", wants_a_key ? "count" : "end", "2", "400", "end",
+                    (char *)NULL);
+        _exit(99);
+    }
+    (void)fcntl(terminal->fd, F_SETFD, FD_CLOEXEC);
+}
+
+/* Reads until a text has come, or the end. */
+static bool terminal_await(struct terminal *terminal, const char *text)
+{
+    while (strstr(terminal->text, text) == NULL) {
+        struct pollfd readable = {.fd = terminal->fd, .events = POLLIN};
+        const size_t room = sizeof(terminal->text) - 1 - terminal->n_bytes;
+
+        if (poll(&readable, 1, harness_patient_ms(20000)) != 1) {
+            fail("nothing more on the terminal than\n%s", terminal->text);
+        }
+        const ssize_t n = read(terminal->fd, terminal->text + terminal->n_bytes, room);
+        if (n <= 0) {
+            return false;
+        }
+        terminal->n_bytes += (size_t)n;
+        terminal->text[terminal->n_bytes] = '\0';
+    }
+    return true;
+}
+
+static int terminal_end(struct terminal *terminal)
+{
+    int status = 0;
+
+    (void)terminal_await(terminal, "\004"); /* never comes: until all is read */
+    expect_call(waitpid(terminal->pid, &status, 0) == terminal->pid);
+    (void)close(terminal->fd);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static void test_run_draws_a_box_on_a_terminal(void)
+{
+    static struct terminal terminal;
+
+    terminal_start(&terminal, "1", false);
+    expect_equal(terminal_end(&terminal), 0);
+    expect_match(terminal.text, "^╭─ kmem (─)+╮\r$");
+    expect_match(terminal.text, "^│ unreleased   44 B in 1 block +│\r$");
+    expect_match(terminal.text, "^│ +44 B        1  映像 +│\r$");
+    expect_match(terminal.text, "^╰(─)+╯\r$");
+    expect_true(strchr(terminal.text, '\033') == NULL);
+}
+
+static void test_run_colours_the_box_unless_asked_not_to(void)
+{
+    static struct terminal terminal;
+
+    terminal_start(&terminal, "", false);
+    expect_equal(terminal_end(&terminal), 0);
+    expect_true(strstr(terminal.text, "\033[33munreleased") != NULL);
+}
+
+static void test_run_leaves_Ctrl_C_to_the_program(void)
+{
+    static struct terminal terminal;
+
+    terminal_start(&terminal, "1", true);
+    expect_true(terminal_await(&terminal, "counting"));
+    expect_equal(write(terminal.fd, "\003", 1), 1);
+    expect_equal(terminal_end(&terminal), 0);
+    expect_match(terminal.text, "^(\\^C)?1\r$"); /* once: not forwarded on top */
+    expect_match(terminal.text, "unreleased   44 B in 1 block");
+    expect_equal(ctl_private_daemons(), 0);
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_no_line_is_wider_than_the_terminal_and_no_word_is_split, 60),
     SYSTEM_TEST(test_the_report_of_run_fits_the_terminal, 60),
     SYSTEM_TEST(test_help_fits_the_terminal, 60),
+    SYSTEM_TEST(test_run_draws_a_box_on_a_terminal, 10),
+    SYSTEM_TEST(test_run_colours_the_box_unless_asked_not_to, 10),
+    SYSTEM_TEST(test_run_leaves_Ctrl_C_to_the_program, 10),
 };
 
 int main(int argc, char **argv)
