@@ -22,13 +22,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "client/descriptor.h"
 #include "client/locate.h"
 #include "client/refusal.h"
 #include "proto/crash_point.h"
@@ -253,32 +253,9 @@ KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
 
 /* ---------------------------------------------------------------------------- all together ---- */
 
-/*
- * A shell's `exec 3<file`, and programs that close 3 and everything above it before they open their
- * own, use low numbers. A high one stays out of their way; the table of descriptors is as long as
- * the highest, so it is not higher than that takes.
- */
-#define HIGH_DESCRIPTOR 500
-
-static int descriptor_raise(int fd)
-{
-    struct rlimit limit;
-    int lowest = HIGH_DESCRIPTOR;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 2 < HIGH_DESCRIPTOR) {
-        lowest = (int)(limit.rlim_cur / 2);
-    }
-    const int high = fcntl(fd, F_DUPFD_CLOEXEC, lowest);
-    if (high < 0) {
-        return fd;
-    }
-    (void)close(fd); /* it goes on as the other one */
-    return high;
-}
-
-/* Return: HELLO_OK, and conn is open; or HELLO_E_ABSENT, HELLO_E_BUSY or a fault, and it is not. */
-KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__Role role,
-                                  int64_t deadline_ms, struct welcome *ret_welcome,
-                                  struct failure *failure)
+KMEM_MUST_USE static int hello_at_numbers(struct conn *conn, struct place *place, Kmem__Role role,
+                                          int64_t deadline_ms, struct welcome *ret_welcome,
+                                          struct failure *failure)
 {
     int64_t left_ms = deadline_ms - kmem__monotonic_ms();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -286,7 +263,7 @@ KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__
         int error = errno;
         return kmem__failure_set(failure, error, "can not make a socket: %s", strerror(error));
     }
-    fd = descriptor_raise(fd);
+    fd = kmem__descriptor_raise(fd);
     int r = kmem__conn_open(conn, fd, place->path, left_ms > 0 ? (int)left_ms : 1, failure);
     if (r == 0) {
         r = hello_connect(conn, place, deadline_ms, failure);
@@ -301,6 +278,18 @@ KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__
     if (r != HELLO_OK) {
         kmem__conn_close(conn);
     }
+    return r;
+}
+
+/* Return: HELLO_OK, and conn is open; or HELLO_E_ABSENT, HELLO_E_BUSY or a fault, and it is not. */
+KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__Role role,
+                                  int64_t deadline_ms, struct welcome *ret_welcome,
+                                  struct failure *failure)
+{
+    struct standard standard;
+    kmem__standard_occupy(&standard);
+    const int r = hello_at_numbers(conn, place, role, deadline_ms, ret_welcome, failure);
+    kmem__standard_vacate(&standard);
     return r;
 }
 

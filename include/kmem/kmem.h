@@ -84,7 +84,8 @@
  * its own. Releasing a parent's block in the child fails with EPERM. A child may call the library
  * whatever the parent's other threads were doing at the fork.
  *
- * EXEC, EXIT, SIGNALS: every descriptor is close-on-exec. The library starts no thread, installs no
+ * EXEC, EXIT, SIGNALS: every descriptor is close-on-exec, and none is 0, 1 or 2, also where the
+ * program has closed those. The library starts no thread, installs no
  * signal handler, and never raises SIGPIPE. No function is async-signal-safe. An exec ends the
  * mapping but not the process: its blocks stay charged to it until it ends, or until the new
  * program calls the library, which makes it another client. Exit handlers and destructors of
