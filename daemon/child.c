@@ -17,6 +17,10 @@
 KMEM_NORETURN static void child_become(int exe_fd, struct files *files, char **argv, pid_t keeper)
 {
     sigset_t none;
+    /* Whoever signals the whole group, a terminal say, means the keeper. */
+    (void)signal(SIGTERM, SIG_IGN);              /* fails for numbers that are no signal only */
+    (void)signal(SIGINT, SIG_IGN);               /* likewise */
+    (void)signal(SIGHUP, SIG_IGN);               /* likewise */
     (void)sigemptyset(&none);                    /* can not fail */
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* likewise */
     /* If the keeper ends, the server ends, wherever it is. */
@@ -72,6 +76,16 @@ int child_wait(struct child *child)
     (void)close(child->control_fd); /* likewise */
     *child = CHILD_NONE;
     return status;
+}
+
+void child_reap_others(const struct child *one, const struct child *other)
+{
+    siginfo_t ended = {.si_pid = 0};
+    while (getpid() == 1 && waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           ended.si_pid != 0 && ended.si_pid != one->pid && ended.si_pid != other->pid) {
+        (void)waitpid(ended.si_pid, NULL, WNOHANG); /* it has ended */
+        ended.si_pid = 0;
+    }
 }
 
 const char *child_describe_end(int status, char *buffer, size_t buffer_bytes)

@@ -37,6 +37,13 @@ void child_kill(const struct child *child);
 /** child_wait() - for one that has ended, or is about to. Return: its status; it is none then. */
 int child_wait(struct child *child);
 
+/**
+ * child_reap_others() - wait for children that have ended and are none of these
+ *
+ * The first process of a container is the parent of all orphans there; any other has no others.
+ */
+void child_reap_others(const struct child *one, const struct child *other);
+
 /** child_describe_end() - "was killed by signal 11 (Segmentation fault)". Return: buffer. */
 const char *child_describe_end(int status, char *buffer, size_t buffer_bytes);
 

@@ -4,9 +4,13 @@
  *
  * The socket's file alone can not say whether a daemon is behind it, and connecting to find out
  * races with others that do the same. A lock on a file beside it can: flock() goes with the
- * process. The lock file itself is never replaced while the lock is held: who takes the lock
- * compares the file it has opened with the one that is at the path, and starts again if they
- * differ.
+ * process. A daemon that takes the lock compares the file it has opened with the one that is at the
+ * path, and starts again if they differ. Something that cleans up may remove the lock all the same;
+ * so a socket at the path is asked before it is replaced: one that takes connections is alive.
+ *
+ * What somebody removes is made again: the socket, the lock, the directory. The keeper looks when
+ * something happens in the directory, on SIGHUP, and now and then, since nothing tells it of a
+ * directory that was made anew.
  *
  * The group of the directory, if we make it, and of the socket is the one that may join; both can
  * be entered and connected to by nobody else. SO_PEERCRED is checked again for every connection.
@@ -31,7 +35,11 @@
 /* 511: a crash restarts many clients at once; the kernel caps it at net.core.somaxconn. */
 #define BACKLOG 511
 /* What can make the file at the path another one. */
-#define WATCHED (IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO)
+#define WATCHED                                                                                    \
+    (IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF |            \
+     IN_MOVE_SELF)
+/* An hour of looks: what cleans up by age waits for days. */
+#define LOOKS_A_TOUCH 360
 
 static void path_directory(const struct claim *claim, char *ret_directory)
 {
@@ -58,6 +66,9 @@ static int directory_prepare(const struct claim *claim)
             const int error = errno;
             log_error("cannot give %s to group %u: %s", directory, claim->group, strerror(error));
             return -error;
+        }
+        if (chmod(directory, 0750) < 0) { /* whatever the umask has left of it */
+            return claim_fault("set the mode of", directory);
         }
     } else if (errno != EEXIST) {
         const int error = errno;
@@ -89,6 +100,7 @@ static int lock_try(const char *path)
     if (fd < 0) {
         return -errno;
     }
+    (void)fchmod(fd, 0600); /* whatever the umask has left of it; fails if it is another's */
     struct stat held;
     struct stat there;
     int r = 0;
@@ -113,11 +125,33 @@ static int lock_try(const char *path)
 #define LOCK_PATIENCE_MS 1000
 #define LOCK_PAUSE_MS 10
 
+/* Of the lock's path. */
+#define LOCK_PATH_BYTES (SOCKET_PATH_MAX_BYTES + 8)
+
+static const char *lock_path(const struct claim *claim, char *buffer)
+{
+    (void)snprintf(buffer, LOCK_PATH_BYTES, "%s.lock", claim->path); /* fits */
+    return buffer;
+}
+
+/* Another user's in a directory like /tmp: it runs, or was killed. */
+static void lock_explain(const char *path, int error)
+{
+    struct stat status;
+    if (error == EACCES && lstat(path, &status) == 0 && status.st_uid != geteuid()) {
+        log_error("cannot lock %s: it is user %u's, whose kmemd runs or was killed; remove it, or "
+                  "use another --socket",
+                  path, status.st_uid);
+    } else {
+        log_error("cannot lock %s: %s", path, strerror(error));
+    }
+}
+
 static int lock_take(struct claim *claim)
 {
     static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
-    char path[SOCKET_PATH_MAX_BYTES + 8];
-    (void)snprintf(path, sizeof(path), "%s.lock", claim->path); /* fits */
+    char path[LOCK_PATH_BYTES];
+    (void)lock_path(claim, path); /* its buffer */
     int r = lock_try(path);
     for (int waited_ms = 0; (r == -EAGAIN || r == -EEXIST) && waited_ms < LOCK_PATIENCE_MS;
          waited_ms += LOCK_PAUSE_MS) {
@@ -129,13 +163,62 @@ static int lock_take(struct claim *claim)
     if (r == -EEXIST) {
         log_error("another kmemd serves %s already; use another --socket or --name", claim->path);
     } else if (r < 0) {
-        log_error("cannot lock %s: %s", path, strerror(-r));
+        lock_explain(path, -r);
     }
     if (r < 0) {
         return r;
     }
     claim->lock_fd = r;
     return 0;
+}
+
+static bool lock_is_ours(const struct claim *claim)
+{
+    char path[LOCK_PATH_BYTES];
+    struct stat held;
+    struct stat there;
+    return fstat(claim->lock_fd, &held) == 0 && lstat(lock_path(claim, path), &there) == 0 &&
+           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+}
+
+/* Somebody has removed it. Return: whether another one is held in its place. */
+static bool lock_renew(struct claim *claim)
+{
+    char path[LOCK_PATH_BYTES];
+    const int fd = lock_try(lock_path(claim, path));
+    if (fd >= 0) {
+        (void)close(claim->lock_fd); /* of a file that nobody can open any more */
+        claim->lock_fd = fd;
+    }
+    return fd >= 0;
+}
+
+/* Whether something listens at the path. */
+static bool socket_is_alive(const struct claim *claim)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, claim->path, strlen(claim->path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* EAGAIN: too many wait already. EPROTOTYPE: it is alive, and no stream. */
+    const bool is_alive =
+        fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ||
+                    errno == EAGAIN || errno == EPROTOTYPE);
+    if (fd >= 0) {
+        (void)close(fd); /* nothing was said */
+    }
+    return is_alive;
+}
+
+/* The server of a keeper that was killed ends a moment later, and listens until then. */
+static bool socket_stays_alive(const struct claim *claim)
+{
+    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+    bool is_alive = socket_is_alive(claim);
+    for (int waited_ms = 0; is_alive && waited_ms < LOCK_PATIENCE_MS; waited_ms += LOCK_PAUSE_MS) {
+        (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
+        is_alive = socket_is_alive(claim);
+    }
+    return is_alive;
 }
 
 /* Removes what a dead daemon left at the path; nothing else. */
@@ -149,6 +232,12 @@ static int stale_remove(const struct claim *claim)
         log_error("%s is there and is not a socket; remove it, or use another --socket",
                   claim->path);
         return -ENOTSOCK;
+    }
+    if (socket_stays_alive(claim)) {
+        log_error("something listens on %s, though its lock is not held: another kmemd, or what a "
+                  "service manager keeps of one; end it, or use another --socket or --name",
+                  claim->path);
+        return -EEXIST;
     }
     return unlink(claim->path) < 0 ? claim_fault("replace", claim->path) : 0;
 }
@@ -241,14 +330,20 @@ int claim_adopt(struct claim *claim, int listener_fd)
     return claim_listen(claim);
 }
 
-int claim_watch(struct claim *claim)
+/* Watches the directory that is there now; asked again, it is the same watch. */
+static int directory_watch(const struct claim *claim)
 {
     char directory[SOCKET_PATH_MAX_BYTES + 1];
     path_directory(claim, directory);
+    return claim->watch_fd < 0 ? -1 : inotify_add_watch(claim->watch_fd, directory, WATCHED);
+}
+
+int claim_watch(struct claim *claim)
+{
     claim->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (claim->watch_fd < 0 || inotify_add_watch(claim->watch_fd, directory, WATCHED) < 0) {
-        log_warning("the directory of %s can not be watched: the socket will not be made again "
-                    "if somebody removes it",
+    if (directory_watch(claim) < 0) {
+        log_warning("the directory of %s can not be watched: if somebody removes the socket it is "
+                    "made again some seconds later",
                     claim->path);
     }
     return claim->watch_fd;
@@ -262,38 +357,96 @@ static void watch_drain(const struct claim *claim)
     }
 }
 
-int claim_renew(struct claim *claim)
+/* Whether the directory is there, or is made. */
+static bool directory_renew(const struct claim *claim, bool may_make_directory)
+{
+    char directory[SOCKET_PATH_MAX_BYTES + 1];
+    struct stat status;
+    path_directory(claim, directory);
+    if (stat(directory, &status) < 0 && (!may_make_directory || directory_prepare(claim) < 0)) {
+        return false;
+    }
+    (void)directory_watch(claim); /* else it is looked at now and then */
+    return true;
+}
+
+/* Says once what stands in the way. Return: -EEXIST. */
+static int claim_is_lost(struct claim *claim, const char *what)
+{
+    if (!claim->is_lost) {
+        log_error("%s%s; until then no new client can connect", claim->path, what);
+    }
+    claim->is_lost = true;
+    return -EEXIST;
+}
+
+/* All is as it should be. Now and then it is made young, for those who clean up by age. */
+static void claim_touch(struct claim *claim)
+{
+    claim->is_lost = false;
+    if (++claim->n_looks % LOOKS_A_TOUCH == 0) {
+        (void)futimens(claim->lock_fd, NULL);            /* else it is made again */
+        (void)utimensat(AT_FDCWD, claim->path, NULL, 0); /* likewise */
+    }
+}
+
+/* The path is free, and its lock ours. */
+static int socket_renew(struct claim *claim)
+{
+    const int fd = socket_bind(claim);
+    if (fd < 0) {
+        if (!claim->is_lost) {
+            log_error("%s can not be made again: %s; no new client can connect", claim->path,
+                      strerror(-fd));
+        }
+        claim->is_lost = true;
+        return fd;
+    }
+    claim->is_lost = false;
+    log_warning("%s was removed; it is there again", claim->path);
+    return fd;
+}
+
+int claim_renew(struct claim *claim, bool may_make_directory)
 {
     struct stat there;
     watch_drain(claim);
+    if (!directory_renew(claim, may_make_directory)) {
+        return claim_is_lost(claim, ": its directory was removed; it is made again soon");
+    }
+    if (!lock_is_ours(claim) && !lock_renew(claim)) {
+        return claim_is_lost(claim, ": its lock was removed, and another kmemd holds the one that "
+                                    "is there; end that");
+    }
     if (path_is_ours(claim)) {
+        claim_touch(claim);
         return -EEXIST;
     }
     if (lstat(claim->path, &there) == 0) {
-        log_error("%s is somebody else's now; remove it and this daemon will be back there",
-                  claim->path);
-        return -EEXIST;
+        return claim_is_lost(claim, " is somebody else's now; remove it and this daemon will be "
+                                    "back there");
     }
-    const int fd = socket_bind(claim);
-    if (fd < 0) {
-        log_error("%s can not be made again: %s; no new client can connect", claim->path,
-                  strerror(-fd));
-    } else {
-        log_warning("%s was removed; it is there again", claim->path);
+    return socket_renew(claim);
+}
+
+/* Lets go of the lock; its file goes first, if it still is the one. */
+static void claim_unlock(struct claim *claim)
+{
+    char path[LOCK_PATH_BYTES];
+    if (claim->watch_fd >= 0) {
+        (void)close(claim->watch_fd); /* only read */
     }
-    return fd;
+    if (lock_is_ours(claim)) {
+        (void)unlink(
+            lock_path(claim, path)); /* one that is left behind is taken at the next start */
+    }
+    (void)close(claim->lock_fd);
 }
 
 void claim_release(struct claim *claim)
 {
-    char lock_path[SOCKET_PATH_MAX_BYTES + 8];
-    (void)snprintf(lock_path, sizeof(lock_path), "%s.lock", claim->path); /* fits */
     if (path_is_ours(claim)) {
         (void)unlink(claim->path); /* a socket left behind is replaced at the next start */
     }
-    if (claim->watch_fd >= 0) {
-        (void)close(claim->watch_fd); /* only read */
-    }
-    (void)unlink(lock_path);     /* likewise */
-    (void)close(claim->lock_fd); /* releases the lock; after the file is gone */
+    claim_unlock(claim);
 }

@@ -6,6 +6,7 @@
 #define DAEMON_CLAIM_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "daemon/options.h"
@@ -19,6 +20,8 @@ struct claim {
     ino_t inode;
     bool has_group;
     gid_t group;
+    bool is_lost; /* something stands in the way, which was said */
+    uint32_t n_looks;
 };
 
 /**
@@ -36,8 +39,8 @@ KMEM_MUST_USE int claim_take(struct claim *claim, const struct options *options)
 /**
  * claim_listen() - make the socket, and listen
  *
- * A socket without its lock is a dead daemon's and is replaced; anything else at the path is left
- * alone. Return: the descriptor, or a negative errno, which is logged.
+ * A socket that takes no connection is a dead daemon's and is replaced; anything else at the path is
+ * left alone, and is -EEXIST if it is a socket. Return: the descriptor, or a negative errno, which is logged.
  */
 KMEM_MUST_USE int claim_listen(struct claim *claim);
 
@@ -52,10 +55,13 @@ KMEM_MUST_USE int claim_adopt(struct claim *claim, int listener_fd);
 int claim_watch(struct claim *claim);
 
 /**
- * claim_renew() - something happened in the directory: make the socket again if it was removed
- * Return: a new listening descriptor; -EEXIST: the path is there; or a negative errno, logged.
+ * claim_renew() - make what was removed again: the lock, the socket, a directory that is another now
+ * @may_make_directory:  the directory itself, too
+ *
+ * Return: a new listening descriptor; -EEXIST: the path is ours as it was, or can not be had now,
+ * which is logged once; or another negative errno, logged.
  */
-KMEM_MUST_USE int claim_renew(struct claim *claim);
+KMEM_MUST_USE int claim_renew(struct claim *claim, bool may_make_directory);
 
 /** claim_release() - remove the socket and its lock */
 void claim_release(struct claim *claim);

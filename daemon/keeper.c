@@ -7,6 +7,8 @@
  *      HUP             upgrade, if the program on disk  the same
  *                      can go on with the state
  *
+ * A server that does not end when told to is killed soon: the daemon's end is none of its.
+ *
  * A server that dies is followed by the next at once; one that dies of itself again and again, ever
  * later, up to a second (backoff.c). After BACKOFF_CRASHES_MAX within a minute, or when a server
  * says that the state does not add up, the keeper gives up on servers but not on the files, "safe
@@ -35,28 +37,27 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/announce.h"
 #include "daemon/backoff.h"
 #include "daemon/candidate.h"
 #include "daemon/child.h"
 #include "daemon/control.h"
 #include "daemon/depot.h"
+#include "daemon/inherited.h"
 #include "daemon/log.h"
 #include "daemon/notify.h"
 #include "daemon/signals.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
-#include "proto/text.h"
 
-/* 10 s: to leave, or to map the state and compare some numbers, takes a few ms; less might be short
-   on a machine that swaps, and with more an upgrade that hangs would look like one that works. */
-#define STEP_PATIENCE_MS 10000
-/* 30 s: to take everything back takes less than one; then it is killed. */
-#define END_PATIENCE_MS 30000
+/* 3 s without a word of the server's: service managers wait 10 at least before they kill all. */
+#define END_PATIENCE_MS 3000
+/* 10 s: three calls of stat(). Nothing tells of a directory that was made again. */
+#define PATH_LOOK_MS 10000
 /* 10 ms: a server's death is hardly noticed later, and the processor has something else to do. */
 #define STUMBLE_PAUSE_MS 10
 /* 100, or a second: a fault passes within that, or never; a keeper that waited for ever would start
@@ -101,6 +102,7 @@ struct keeper {
     uint64_t ping_at_ms;
     uint64_t kill_at_ms;     /* the server, if it is still there */
     uint64_t check_until_ms; /* the candidate is waited for */
+    uint64_t path_at_ms;     /* the path is looked at */
     struct backoff backoff;
     uint32_t n_stumbles;
     struct log_limit stumbles_limit;
@@ -113,13 +115,13 @@ static uint64_t clock_ms(void)
     return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
 }
 
-/* Whether nobody can have anything in the segment. */
+/* Whether no client can have anything in it. */
 static bool keeper_is_empty(const struct keeper *keeper)
 {
     return !keeper->kept && !keeper->ever_ready;
 }
 
-/* A service manager that waits in vain for the first server would end it all. */
+/* A service manager that waits in vain would end it all. */
 static void keeper_is_patient(struct keeper *keeper)
 {
     if (keeper->kept && !keeper->ever_ready && !keeper->is_patient) {
@@ -133,12 +135,13 @@ static void keeper_stumble(struct keeper *keeper, const char *what, int error)
 {
     static const struct timespec pause = {.tv_nsec = STUMBLE_PAUSE_MS * 1000000L};
     if (log_limit_pass(&keeper->stumbles_limit, 1, clock_ms())) {
-        log_error("cannot %s: %s; trying again", what, strerror(error));
+        log_error("cannot %s: %s%s; trying again", what, strerror(error), inherited_explain(error));
     }
     (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
     keeper->n_stumbles++;
     keeper_is_patient(keeper);
     if (keeper_is_empty(keeper) && keeper->n_stumbles > STUMBLES_MAX) {
+        log_error("cannot start: cannot %s: %s%s", what, strerror(error), inherited_explain(error));
         keeper->done = true;
         keeper->exit_status = EXIT_SYSTEM;
     }
@@ -146,22 +149,9 @@ static void keeper_stumble(struct keeper *keeper, const char *what, int error)
 
 /* ------------------------------------------------------------------------------ the server ---- */
 
-/* Asked every half of the time; two pings without an answer are the whole. 0: never. */
-static uint64_t ping_every_ms(const struct keeper *keeper)
-{
-    return keeper->options->watchdog_ms / 2;
-}
-
-/* Twice the watchdog's time if that is less: the program may have to be loaded first. */
-static uint64_t step_patience_ms(const struct keeper *keeper)
-{
-    const uint64_t watched_ms = 2 * keeper->options->watchdog_ms;
-    return watched_ms > 0 && watched_ms < STEP_PATIENCE_MS ? watched_ms : STEP_PATIENCE_MS;
-}
-
 static void ping_later(struct keeper *keeper, uint64_t now_ms)
 {
-    const uint64_t every_ms = ping_every_ms(keeper);
+    const uint64_t every_ms = options_ping_ms(keeper->options);
     keeper->ping_at_ms = every_ms > 0 ? now_ms + every_ms : NEVER;
 }
 
@@ -192,9 +182,6 @@ static void server_start(struct keeper *keeper)
 
 static void server_ready(struct keeper *keeper)
 {
-    const struct options *options = keeper->options;
-    char size[TEXT_BYTES_MAX];
-    (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
     keeper->ready = true;
     keeper->n_unanswered = 0;
     backoff_ready(&keeper->backoff);
@@ -207,12 +194,7 @@ static void server_ready(struct keeper *keeper)
         return;
     }
     keeper->ever_ready = true;
-    const int r = log_print("kmemd: segment \"%s\" (%s) ready on %s", options->name, size,
-                            options->socket_path);
-    if (r) {
-        log_warning("the line that says we are ready can not be written: %s", strerror(-r));
-    }
-    notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
+    announce_ready(keeper->options);
     KMEM_CRASH_POINT("keeper.ready");
     depot_put_segment(keeper->files);
 }
@@ -226,6 +208,9 @@ static void server_message(struct keeper *keeper, const struct control_message *
         break;
     case CONTROL_ALIVE:
         keeper->n_unanswered = 0;
+        if (keeper->ending) {
+            keeper->kill_at_ms = clock_ms() + END_PATIENCE_MS;
+        }
         break;
     case CONTROL_KEEP:
         if (is_slot && message->n_fds == 2) {
@@ -305,9 +290,7 @@ static void server_order(const struct keeper *keeper, enum control_kind kind)
 static void safe_mode(struct keeper *keeper, const char *why)
 {
     keeper->phase = KEEPER_SAFE;
-    log_error("safe mode: %s. No server is started any more: nobody can join, and no request is "
-              "answered; what clients have stays theirs. SIGHUP starts %s, SIGTERM ends it all",
-              why, keeper->exe_path);
+    announce_safe_mode(why, keeper->exe_path);
 }
 
 static void server_crashed(struct keeper *keeper, int status)
@@ -371,7 +354,7 @@ static void server_ended(struct keeper *keeper)
     keeper->ping_at_ms = NEVER;
     if (keeper->ending) {
         keeper->done = true;
-        keeper->exit_status = code;
+        announce_last_end(status);
     } else if (was_leaving) {
         server_start(keeper);
     } else if (keeper->former_fd >= 0) {
@@ -391,7 +374,7 @@ static void upgrade_begin(struct keeper *keeper)
     if (keeper->candidate.child.pid != 0 || keeper->former_fd >= 0) {
         log_warning("SIGHUP: an upgrade is under way already");
     } else if (candidate_start(&keeper->candidate, keeper->exe_path, keeper->argv, keeper->files)) {
-        keeper->check_until_ms = clock_ms() + step_patience_ms(keeper);
+        keeper->check_until_ms = clock_ms() + options_step_ms(keeper->options);
     }
 }
 
@@ -409,7 +392,7 @@ static void candidate_ended(struct keeper *keeper)
     backoff_forget(&keeper->backoff);
     if (keeper->phase == KEEPER_RUNNING) {
         keeper->leaving = true;
-        keeper->kill_at_ms = clock_ms() + step_patience_ms(keeper);
+        keeper->kill_at_ms = clock_ms() + options_step_ms(keeper->options);
         server_order(keeper, CONTROL_LEAVE);
     } else {
         server_start(keeper);
@@ -435,23 +418,9 @@ static void end_begin(struct keeper *keeper)
     server_order(keeper, CONTROL_END);
 }
 
-static void signal_take(struct keeper *keeper)
+static void path_look(struct keeper *keeper, bool may_make_directory)
 {
-    struct signalfd_siginfo info;
-    if (read(keeper->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info)) {
-        return;
-    }
-    if (info.ssi_signo == SIGHUP) {
-        upgrade_begin(keeper);
-        return;
-    }
-    log_info("%s: ending", info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-    end_begin(keeper);
-}
-
-static void path_look(struct keeper *keeper)
-{
-    const int fd = claim_renew(keeper->claim);
+    const int fd = claim_renew(keeper->claim, may_make_directory);
     if (fd < 0) {
         return;
     }
@@ -462,6 +431,18 @@ static void path_look(struct keeper *keeper)
         control_send(keeper->server.control_fd, CONTROL_LISTENER, 0, &fd, 1, 0)) {
         log_error("the server can not be given the new socket: it is started anew");
         child_kill(&keeper->server);
+    }
+}
+
+static void signal_take(struct keeper *keeper)
+{
+    const int number = signals_take(keeper->signal_fd);
+    if (number == SIGHUP && !keeper->ending) {
+        path_look(keeper, true);
+        upgrade_begin(keeper);
+    } else if (number == SIGTERM || number == SIGINT) {
+        log_info("%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
+        end_begin(keeper);
     }
 }
 
@@ -496,6 +477,10 @@ static void keeper_timed(struct keeper *keeper)
         keeper->hung = true;
         child_kill(&keeper->server);
     }
+    if (now_ms >= keeper->path_at_ms && !keeper->ending) {
+        keeper->path_at_ms = now_ms + PATH_LOOK_MS;
+        path_look(keeper, true);
+    }
     if (now_ms >= keeper->check_until_ms) {
         keeper->check_until_ms = NEVER;
         log_error("SIGHUP: %s takes too long to look at the state: it is killed", keeper->exe_path);
@@ -512,6 +497,9 @@ static int keeper_patience_ms(const struct keeper *keeper)
     } else if (keeper->phase == KEEPER_RUNNING) {
         until_ms = keeper->ping_at_ms < until_ms ? keeper->ping_at_ms : until_ms;
         until_ms = keeper->kill_at_ms < until_ms ? keeper->kill_at_ms : until_ms;
+    }
+    if (!keeper->ending) {
+        until_ms = keeper->path_at_ms < until_ms ? keeper->path_at_ms : until_ms;
     }
     const uint64_t now_ms = clock_ms();
     if (until_ms == NEVER) {
@@ -545,16 +533,17 @@ static void keeper_turn(struct keeper *keeper)
         candidate_ended(keeper);
     }
     if (fds[PATH].revents && !keeper->ending) {
-        path_look(keeper);
+        path_look(keeper, false);
     }
     if (fds[SIGNAL].revents) {
         signal_take(keeper);
     }
     keeper_timed(keeper);
+    child_reap_others(&keeper->server, &keeper->candidate.child);
 }
 
 int keeper_run(const struct options *options, char **argv, struct files *files, struct claim *claim,
-               bool kept)
+               bool kept, int signal_fd)
 {
     struct keeper keeper = {
         .options = options,
@@ -562,18 +551,16 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
         .files = files,
         .claim = claim,
         .kept = kept,
+        .signal_fd = signal_fd,
         .former_fd = -1,
         .server = CHILD_NONE,
         .candidate = CANDIDATE_NONE,
         .check_until_ms = NEVER,
+        .path_at_ms = clock_ms() + PATH_LOOK_MS,
     };
     keeper.exe_fd = candidate_self(keeper.exe_path, sizeof(keeper.exe_path));
-    int r = keeper.exe_fd < 0 ? keeper.exe_fd : 0;
-    if (r == 0) {
-        keeper.signal_fd = signals_open();
-        r = keeper.signal_fd < 0 ? keeper.signal_fd : 0;
-    }
-    if (r) {
+    const int r = keeper.exe_fd;
+    if (r < 0) {
         log_error("cannot start: %s", strerror(-r));
         claim_release(claim);
         return EXIT_SYSTEM;
@@ -589,6 +576,5 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
         depot_empty(files); /* else a supervisor has them for the next keeper */
     }
     claim_release(claim);
-    files_fini(files);
     return keeper.exit_status;
 }

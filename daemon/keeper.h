@@ -21,9 +21,11 @@
  * @files:  segment, state, clock and listener at least; the keeper's from now on
  * @claim:  of the path; released at the end
  * @kept:   the files were served before: clients may have something in the segment
- * Return: the process's exit status.
+ * @signal_fd:  of signals_open()
+ *
+ * Return: the process's exit status: 0 after a signal, however the server ended.
  */
 KMEM_MUST_USE int keeper_run(const struct options *options, char **argv, struct files *files,
-                             struct claim *claim, bool kept);
+                             struct claim *claim, bool kept, int signal_fd);
 
 #endif

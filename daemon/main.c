@@ -6,6 +6,7 @@
  * that makes it a server.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,15 +18,18 @@
 #include "daemon/depot.h"
 #include "daemon/descriptors.h"
 #include "daemon/files.h"
+#include "daemon/inherited.h"
 #include "daemon/keeper.h"
 #include "daemon/ledgers.h"
 #include "daemon/log.h"
 #include "daemon/memfile.h"
 #include "daemon/options.h"
 #include "daemon/server.h"
+#include "daemon/signals.h"
 #include "daemon/state.h"
 #include "daemon/users.h"
 #include "proto/crash_point.h"
+#include "proto/ledger.h"
 #include "proto/text.h"
 
 /* What /proc/PID/maps and a hex dump of the segment's first page say about it. */
@@ -38,8 +42,11 @@ static int segment_sign(int fd, const struct options *options)
     return pwrite(fd, text, (size_t)n_bytes, 0) == n_bytes ? 0 : -EIO;
 }
 
-/* The segment's file, with its memory behind it unless it is to come later. */
-static int segment_open(const struct options *options)
+/*
+ * The segment's file, with its memory behind it unless it is to come later. Return: it; or a
+ * negative errno: -ECANCELED if a signal ends the daemon meanwhile.
+ */
+static int segment_open(const struct options *options, int signal_fd)
 {
     char sentence[256];
     struct memory_room room;
@@ -58,15 +65,19 @@ static int segment_open(const struct options *options)
         log_error("cannot make the segment's file: %s", strerror(-fd));
         return fd;
     }
-    r = options->lazy ? 0 : memfile_commit(fd, options->segment_bytes);
+    r = options->lazy ? 0 : memfile_commit(fd, options->segment_bytes, signal_fd);
     if (r == 0) {
         r = segment_sign(fd, options);
     }
     if (r) {
         char size[TEXT_BYTES_MAX];
-        log_error("segment \"%s\": cannot commit %s: %s; lower --size, or use --commit lazy",
-                  options->name, text_format_bytes(options->segment_bytes, size, sizeof(size)),
-                  strerror(-r));
+        (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
+        if (r == -ECANCELED) {
+            log_info("told to end while the segment's memory was taken: ending");
+        } else {
+            log_error("segment \"%s\": cannot commit %s: %s%s; lower --size, or use --commit lazy",
+                      options->name, size, strerror(-r), inherited_explain(-r));
+        }
         (void)close(fd); /* the process ends */
         return r;
     }
@@ -80,13 +91,29 @@ static uint64_t file_bytes(int fd)
     return fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_size;
 }
 
-/* The segment and what belongs to it: made now, or kept by a supervisor. */
-static int files_make(struct files *files, const struct options *options)
+/* Whether the limits allow the largest of the files. Return: 0 or the process's exit status. */
+static int files_allowed(const struct options *options, uint32_t n_pages)
+{
+    char sentence[256];
+    struct ledger_layout ledger;
+    ledger_layout_init(&ledger, n_pages);
+    uint64_t largest_bytes = options->segment_bytes;
+    largest_bytes = state_bytes(n_pages) > largest_bytes ? state_bytes(n_pages) : largest_bytes;
+    largest_bytes = ledger.total_bytes > largest_bytes ? ledger.total_bytes : largest_bytes;
+    if (inherited_check(largest_bytes, sentence, sizeof(sentence))) {
+        log_error("segment \"%s\" can not be served: %s", options->name, sentence);
+        return EXIT_SYSTEM;
+    }
+    return 0;
+}
+
+/* The segment and what belongs to it. Return: 0, -ECANCELED, or the process's exit status. */
+static int files_make(struct files *files, const struct options *options, int signal_fd)
 {
     const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
-    files->segment_fd = segment_open(options);
+    files->segment_fd = segment_open(options, signal_fd);
     if (files->segment_fd < 0) {
-        return EXIT_SYSTEM;
+        return files->segment_fd == -ECANCELED ? -ECANCELED : EXIT_SYSTEM;
     }
     files->state_fd = memfile_open(options->name, "state", state_bytes(n_pages));
     files->clock_fd = memfile_open(options->name, "clock", CLOCK_BYTES);
@@ -128,35 +155,77 @@ static bool files_are_kept(struct files *files)
     return files->segment_fd >= 0;
 }
 
-/* The process that was started. */
-static int keeper_main(const struct options *options, char **argv, struct files *files)
+/* Takes the path. Return: 0 or a negative errno, which is logged, and nothing is left behind. */
+static int claim_open(struct claim *claim, const struct options *options, struct files *files)
+{
+    int r = claim_take(claim, options);
+    if (r) {
+        return r;
+    }
+    r = files->listener_fd >= 0 ? claim_adopt(claim, files->listener_fd) : claim_listen(claim);
+    files->listener_fd = r;
+    if (r < 0) {
+        claim_release(claim);
+    }
+    return r < 0 ? r : 0;
+}
+
+/* What kmemd can not do without, wherever it is. Return: whether it is there. */
+static bool proc_is_there(void)
+{
+    const int fd = open("/proc/self/fd", O_PATH | O_CLOEXEC);
+    if (fd < 0) {
+        log_error("/proc is not mounted here: without it the clock that clients read can not be "
+                  "opened for reading only; mount it (mount -t proc proc /proc)");
+        return false;
+    }
+    (void)close(fd); /* nothing was done with it */
+    return true;
+}
+
+/* Makes everything, and serves. Return: the process's exit status. */
+static int keeper_begin(const struct options *options, char **argv, struct files *files, int signal_fd)
 {
     const bool kept = files_are_kept(files);
     struct claim claim;
-    int r = claim_take(&claim, options);
-    if (r == 0) {
-        r = files->listener_fd >= 0 ? claim_adopt(&claim, files->listener_fd)
-                                    : claim_listen(&claim);
-        files->listener_fd = r;
-    }
-    if (r < 0) {
+    int r = claim_open(&claim, options, files);
+    if (r) {
         return r == -EACCES || r == -EPERM ? EXIT_DENIED : EXIT_CANT_CREATE;
     }
     KMEM_CRASH_POINT("keeper.listening");
-    r = kept ? files_check(files, options) : files_make(files, options);
+    r = kept ? files_check(files, options) : files_make(files, options, signal_fd);
     KMEM_CRASH_POINT("keeper.files.made");
     if (r) {
         claim_release(&claim);
-        return r;
+        return r == -ECANCELED ? 0 : r;
     }
-    return keeper_run(options, argv, files, &claim, kept);
+    return keeper_run(options, argv, files, &claim, kept, signal_fd);
+}
+
+/* The process that was started. */
+static int keeper_main(const struct options *options, char **argv, struct files *files)
+{
+    const int r = files_allowed(options, (uint32_t)(options->segment_bytes >> PAGE_SHIFT));
+    if (r || !proc_is_there()) {
+        return EXIT_SYSTEM;
+    }
+    inherited_warn();
+    /* From here on a signal is an orderly end. */
+    const int signal_fd = signals_open();
+    if (signal_fd < 0) {
+        log_error("cannot start: %s", strerror(-signal_fd));
+        return EXIT_SYSTEM;
+    }
+    const int exit_status = keeper_begin(options, argv, files, signal_fd);
+    (void)close(signal_fd); /* the process ends */
+    return exit_status;
 }
 
 /* The process that the keeper has started. */
 static int server_main(const struct options *options, struct files *files,
                        const struct descriptors *descriptors)
 {
-    /* They are the keeper's to take; from a terminal they come to both. */
+    /* They are the keeper's to take; an older one does not see to that. */
     (void)signal(SIGTERM, SIG_IGN);           /* fails for numbers that are no signal only */
     (void)signal(SIGINT, SIG_IGN);            /* likewise */
     (void)signal(SIGHUP, SIG_IGN);            /* likewise */
@@ -170,13 +239,12 @@ int main(int argc, char **argv)
 {
     struct options options;
     struct files files;
+    if (inherited_reset()) {
+        return EXIT_SYSTEM; /* there is nothing to say it to */
+    }
+    inherited_raise();
     options_parse(&options, argc, argv);
     log_set_level(options.log_level);
-    (void)signal(SIGPIPE, SIG_IGN); /* fails for numbers that are no signal only */
-    (void)signal(SIGTTOU, SIG_IGN); /* likewise; a terminal would stop who logs in the background */
-    /* They have no meaning here, and a mistaken one must not cost a segment. */
-    (void)signal(SIGUSR1, SIG_IGN); /* likewise */
-    (void)signal(SIGUSR2, SIG_IGN); /* likewise */
     const struct descriptors descriptors = descriptors_raise();
     if (descriptors.n_clients == 0) {
         log_error("RLIMIT_NOFILE is too low: %d descriptors are needed for one client, %d for %d",

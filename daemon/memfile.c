@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/signals.h"
 #include "proto/text.h"
 
 /* 64 MiB: a call takes some 30 ms, so that a child that goes too far is killed early. */
@@ -58,7 +62,34 @@ KMEM_NORETURN static void commit_child(int fd, uint64_t n_bytes)
     _exit(0);
 }
 
-int memfile_commit(int fd, uint64_t n_bytes)
+/* Waits for a signal, the child's end among them. Return: whether it asks the daemon to end. */
+static bool commit_is_cancelled(int signal_fd)
+{
+    struct pollfd readable = {.fd = signal_fd, .events = POLLIN};
+    (void)poll(&readable, 1, -1); /* what it fails by is met again by waitpid() */
+    const int number = signals_take(signal_fd);
+    return number == SIGTERM || number == SIGINT;
+}
+
+static int commit_wait(pid_t child, int signal_fd, int *ret_status)
+{
+    bool is_cancelled = false;
+    pid_t ended = 0;
+    while (ended != child) {
+        const bool may_return = signal_fd >= 0 && !is_cancelled;
+        ended = waitpid(child, ret_status, may_return ? WNOHANG : 0);
+        if (ended < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (ended == 0 && commit_is_cancelled(signal_fd)) {
+            is_cancelled = true;
+            (void)kill(child, SIGKILL); /* ours, and not waited for yet */
+        }
+    }
+    return is_cancelled ? -ECANCELED : 0;
+}
+
+int memfile_commit(int fd, uint64_t n_bytes, int signal_fd)
 {
     const pid_t child = fork();
     if (child < 0) {
@@ -68,10 +99,9 @@ int memfile_commit(int fd, uint64_t n_bytes)
         commit_child(fd, n_bytes);
     }
     int status;
-    while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR) {
-            return -errno;
-        }
+    const int r = commit_wait(child, signal_fd, &status);
+    if (r) {
+        return r;
     }
     if (WIFSIGNALED(status)) {
         return -ENOMEM;

@@ -25,10 +25,12 @@ KMEM_MUST_USE int memfile_open(const char *name, const char *kind, uint64_t n_by
  * memfile_commit() - take the file's memory from the system now
  *
  * In a child process, because a memory cgroup kills whoever goes over its limit.
+ * @signal_fd:  of signals_open(): SIGTERM and SIGINT end the work; -1: nothing does
  *
- * Return: 0, or a negative errno: -ENOMEM if there is not enough, or the child was killed.
+ * Return: 0, or a negative errno: -ENOMEM if there is not enough, or the child was killed;
+ * -ECANCELED if a signal, which is taken, has ended it.
  */
-KMEM_MUST_USE int memfile_commit(int fd, uint64_t n_bytes);
+KMEM_MUST_USE int memfile_commit(int fd, uint64_t n_bytes, int signal_fd);
 
 /** What limits memory here, in bytes; UINT64_MAX where nothing does. */
 struct memory_room {

@@ -17,6 +17,9 @@
 
 /* 5 s: no step of the server takes a hundredth of that; clients wait six times as long. */
 #define DEFAULT_WATCHDOG_MS 5000
+/* 10 s: to leave, or to map the state and compare some numbers, takes a few ms; less might be short
+   on a machine that swaps, and with more an upgrade that hangs would look like one that works. */
+#define STEP_PATIENCE_MS 10000
 /* An hour: more is as good as never. */
 #define WATCHDOG_MAX_S 3600
 
@@ -43,7 +46,9 @@ static const struct argp_option option_table[] = {
      "(default: eager)",
      0},
     {"group", OPTION_GROUP, "GROUP", 0,
-     "Members of this group may join the segment, beside root and the daemon's own user", 0},
+     "Members of this group, a name or a number, may join the segment, beside root and the "
+     "daemon's own user",
+     0},
     {"quota", OPTION_QUOTA, "SIZE", 0,
      "What one client may have of the segment, leased pages included (default: all of it)", 0},
     {"clients-per-uid", OPTION_CLIENTS_PER_UID, "N", 0,
@@ -148,15 +153,29 @@ static void commit_parse(struct argp_state *state, struct options *options, cons
     }
 }
 
+/* The number of a group that need not have a name, as in a container. */
+static bool gid_parse(const char *text, gid_t *ret_gid)
+{
+    char *end;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    /* The last one means "leave it as it is" to chown(). */
+    if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno || number >= (gid_t)-1) {
+        return false;
+    }
+    *ret_gid = (gid_t)number;
+    return true;
+}
+
 static void group_parse(struct argp_state *state, struct options *options, const char *text)
 {
     const struct group *group = getgrnam(text);
-    if (!group) {
-        argp_error(state, "--group: there is no group \"%s\"", text);
-        return;
-    }
     options->has_group = true;
-    options->group = group->gr_gid;
+    if (group) {
+        options->group = group->gr_gid;
+    } else if (!gid_parse(text, &options->group)) {
+        argp_error(state, "--group: there is no group \"%s\"", text);
+    }
 }
 
 /* Where the socket is if nobody said. */
@@ -232,6 +251,18 @@ static void version_print(FILE *stream, struct argp_state *state)
     (void)state;
     (void)fprintf(stream, "kmemd %s (protocol %u.%u)\n", KMEM_VERSION,
                   PROTOCOL_MAJOR(PROTOCOL_VERSION), PROTOCOL_VERSION & 0xffff);
+}
+
+uint64_t options_ping_ms(const struct options *options)
+{
+    return options->watchdog_ms / 2;
+}
+
+/* Twice the watchdog's time if that is less: the program may have to be loaded first. */
+uint64_t options_step_ms(const struct options *options)
+{
+    const uint64_t watched_ms = 2 * options->watchdog_ms;
+    return watched_ms > 0 && watched_ms < STEP_PATIENCE_MS ? watched_ms : STEP_PATIENCE_MS;
 }
 
 void options_parse(struct options *options, int argc, char **argv)

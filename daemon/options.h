@@ -44,4 +44,10 @@ struct options {
  */
 void options_parse(struct options *options, int argc, char **argv);
 
+/** options_ping_ms() - how often the server is asked: two without an answer are all; 0: never */
+uint64_t options_ping_ms(const struct options *options);
+
+/** options_step_ms() - how long to leave, or to look at the state, may take */
+uint64_t options_step_ms(const struct options *options);
+
 #endif

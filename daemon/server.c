@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "daemon/backing.h"
+#include "daemon/inherited.h"
 #include "daemon/loop.h"
 #include "daemon/report.h"
 #include "daemon/takeover.h"
@@ -34,6 +35,8 @@
 /* 5,000 entries and pages, or 0.3 ms, a step: to take a block back costs some 60 ns, several times
    what it costs a scan to look at it. Fewer would make more turns of the loop than work. */
 #define REAP_BUDGET 5000
+/* 64 of them, or 20 ms: a hundredth of what the keeper waits for a word. */
+#define REAPS_AN_ALIVE 64
 /* 500 us, for all sessions together: then the loop looks at what else there is to do, and at what
    has arrived. Less would make more turns than work; more would be felt by those who connect. */
 #define TURN_US 500
@@ -298,6 +301,16 @@ static void server_turned(uv_check_t *check)
 /* ----------------------------------------------------------------------------------- the end -- */
 
 /* Takes back what clients that live on still hold: the segment ends with the daemon. */
+static void server_reap_all(struct server *server)
+{
+    for (uint32_t n_steps = 0; core_has_dead(&server->core); n_steps++) {
+        core_reap(&server->core, REAP_BUDGET, server_buried, server);
+        if (n_steps % REAPS_AN_ALIVE == 0) {
+            tether_alive(&server->tether);
+        }
+    }
+}
+
 static void server_end_clients(struct server *server)
 {
     struct core *core = &server->core;
@@ -320,9 +333,7 @@ static void server_end_clients(struct server *server)
         }
         client = clients_next(&core->clients, client->slot + 1);
     }
-    while (core_has_dead(core)) {
-        core_reap(core, UINT32_MAX, server_buried, server);
-    }
+    server_reap_all(server);
 }
 
 static void server_end(struct server *server)
@@ -414,7 +425,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
                          server->files->clock_fd);
     }
     if (r) {
-        log_error("cannot start: %s", strerror(-r));
+        log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
         return EXIT_SYSTEM;
     }
     return takeover(server, &config);
@@ -467,7 +478,7 @@ static int server_start(struct server *server, uint32_t clients_limit)
         r = server_open_tether(server);
     }
     if (r) {
-        log_error("cannot start: %s", uv_strerror(r));
+        log_error("cannot start: %s%s", uv_strerror(r), inherited_explain(-r));
         return EXIT_SYSTEM;
     }
     r = server_init_core(server, clients_limit);

@@ -7,7 +7,10 @@
 
 #include "proto/attributes.h"
 
-/** signals_open() - SIGTERM, SIGINT and SIGHUP. Return: a signalfd, or a negative errno. */
+/** signals_open() - those, and SIGCHLD. Return: a signalfd, or a negative errno. */
 KMEM_MUST_USE int signals_open(void);
+
+/** signals_take() - the next that has come. Return: its number; 0: none. */
+int signals_take(int signal_fd);
 
 #endif

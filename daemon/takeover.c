@@ -20,6 +20,7 @@
 
 #include "daemon/control.h"
 #include "daemon/identity.h"
+#include "daemon/inherited.h"
 #include "daemon/log.h"
 #include "daemon/recover.h"
 #include "daemon/scrubber.h"
@@ -196,7 +197,7 @@ static int core_recover(struct server *server, const struct core_config *config)
         return EXIT_STATE;
     }
     if (r) {
-        log_error("cannot start: %s", strerror(-r));
+        log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
         return EXIT_SYSTEM;
     }
     const struct core *core = &server->core;
@@ -236,7 +237,7 @@ int takeover(struct server *server, const struct core_config *config)
         r = core_init(&server->core, config, server->state_base, server_now().ms);
     }
     if (r) {
-        log_error("cannot start: %s", strerror(-r));
+        log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
     }
     return r ? EXIT_SYSTEM : 0;
 }

@@ -25,7 +25,10 @@ struct daemon_setting {
     const char *program;       /* its path; NULL: kmemd of this build */
     const int *fds;            /* n_fds descriptors to be passed, as a service manager does */
     unsigned int n_fds;
-    const char *fd_names; /* $LISTEN_FDNAMES */
+    const char *fd_names;  /* $LISTEN_FDNAMES */
+    const char *socket;    /* its path; NULL: test.sock in the test's directory */
+    const char *cradle;    /* words of cradle.h; a mute one is waited for at its socket */
+    void (*prepare)(void); /* called in the process that becomes the daemon, last; may be NULL */
 };
 
 /**

@@ -49,6 +49,7 @@ const struct fault_call fault_calls[] = {
     FAILS(statx, ENOMEM),
     /* Files. */
     FAILS(bind, EADDRINUSE),
+    FAILS(connect, ENOMEM),
     FAILS(fallocate, ENOSPC),
     FAILS(fchmod, EPERM),
     FAILS(fchmodat, EPERM),

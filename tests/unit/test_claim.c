@@ -472,7 +472,7 @@ static void renew(const char *words)
 {
     assert_true(something_happened());
     capture_begin();
-    const int fd = claim_renew(&held);
+    const int fd = claim_renew(&held, false);
     assert_words(capture_end(), words);
     assert_true(fd >= 0);
     assert_int_equal(close(listener_fd), 0);
@@ -506,7 +506,7 @@ static void test_claim_renew_leaves_other_files_alone(void **state)
 
     file_make(other, 0600);
     assert_true(something_happened());
-    assert_int_equal(claim_renew(&held), -EEXIST);
+    assert_int_equal(claim_renew(&held, false), -EEXIST);
     assert_false(something_happened());
 
     assert_int_equal(unlink(other), 0);
@@ -522,7 +522,7 @@ static void test_claim_renew_says_that_its_path_was_taken(void **state)
     assert_int_equal(unlink(path), 0);
     file_make(path, 0600);
     capture_begin();
-    assert_int_equal(claim_renew(&held), -EEXIST);
+    assert_int_equal(claim_renew(&held, false), -EEXIST);
 
     assert_words(capture_end(), "is somebody else's now");
     close_it();
@@ -536,7 +536,7 @@ static void test_claim_renew_that_can_not_make_its_socket_again_says_so(void **s
     assert_int_equal(unlink(path), 0);
     capture_begin();
     fail_nth("bind", 1, EACCES);
-    assert_int_equal(claim_renew(&held), -EACCES);
+    assert_int_equal(claim_renew(&held, false), -EACCES);
     assert_true(fail_end());
 
     assert_words(capture_end(), "can not be made again");
@@ -558,6 +558,128 @@ static void test_claim_watch_that_fails_is_said(void **state)
     connect_once();
     close_it();
     assert_int_equal(count_fds(), n_fds);
+}
+
+/* -------------------------------------------- when the lock or the directory is removed ---- */
+
+static void
+test_claim_listen_leaves_a_socket_that_is_alive_though_its_lock_was_removed(void **state)
+{
+    (void)state;
+    const char *log;
+    open_it();
+    struct claim first = held;
+    const int first_listener_fd = listener_fd;
+
+    assert_int_equal(unlink(lock_path), 0);
+    assert_int_equal(take_and_listen(&log), -EEXIST);
+
+    assert_words(log, "something listens on");
+    held = first;
+    listener_fd = first_listener_fd;
+    connect_once();
+    close_it();
+}
+
+static void test_claim_renew_makes_a_removed_lock_again(void **state)
+{
+    (void)state;
+    open_it();
+
+    assert_int_equal(unlink(lock_path), 0);
+    assert_true(something_happened());
+    assert_int_equal(claim_renew(&held, false), -EEXIST);
+
+    struct claim first = held;
+    assert_refused(-EEXIST, "another kmemd serves");
+    held = first;
+    connect_once();
+    close_it();
+    assert_false(is_there(lock_path));
+    assert_int_equal(count_fds(), n_fds);
+}
+
+static void test_claim_renew_says_once_that_its_lock_is_anothers_and_leaves_it(void **state)
+{
+    (void)state;
+    open_it();
+    assert_int_equal(unlink(lock_path), 0);
+    const int other = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    assert_int_equal(flock(other, LOCK_EX), 0);
+
+    capture_begin();
+    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_words(capture_end(), "another kmemd holds the one that is there");
+    capture_begin();
+    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_string_equal(capture_end(), "");
+
+    close_it();
+    assert_true(is_there(lock_path)); /* the other's */
+    assert_int_equal(close(other), 0);
+}
+
+static void directory_remove(void)
+{
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(lock_path), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
+static void test_claim_renew_goes_into_a_directory_that_was_made_again(void **state)
+{
+    (void)state;
+    open_it();
+
+    directory_remove();
+    assert_int_equal(mkdir(directory, 0750), 0);
+    renew("was removed; it is there again");
+
+    connect_once();
+    assert_int_equal(unlink(path), 0); /* it is watched, too */
+    renew("was removed; it is there again");
+    connect_once();
+    close_it();
+    assert_false(is_there(lock_path));
+    assert_int_equal(count_fds(), n_fds);
+}
+
+static void test_claim_renew_makes_the_directory_only_if_it_may(void **state)
+{
+    (void)state;
+    open_it();
+
+    directory_remove();
+    capture_begin();
+    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_words(capture_end(), "its directory was removed");
+    assert_false(is_there(directory));
+    capture_begin();
+    const int fd = claim_renew(&held, true);
+    assert_words(capture_end(), "is there again");
+
+    assert_true(fd >= 0);
+    assert_int_equal(close(listener_fd), 0);
+    listener_fd = fd;
+    assert_int_equal(status_of(directory).st_mode & 07777, 0750);
+    connect_once();
+    close_it();
+}
+
+static void test_claim_take_sets_modes_whatever_the_umask(void **state)
+{
+    (void)state;
+    const mode_t before = umask(0777);
+    options.has_group = true;
+    options.group = getgid();
+
+    open_it();
+
+    assert_int_equal(umask(before), 0777);
+    assert_int_equal(status_of(directory).st_mode & 07777, 0750);
+    assert_int_equal(status_of(lock_path).st_mode & 07777, 0600);
+    assert_int_equal(status_of(path).st_mode & 07777, 0660);
+    close_it();
 }
 
 #define CLAIM_TEST(test) cmocka_unit_test_setup_teardown(test, claim_setup, claim_teardown)
@@ -586,6 +708,12 @@ int main(void)
         CLAIM_TEST(test_claim_renew_says_that_its_path_was_taken),
         CLAIM_TEST(test_claim_renew_that_can_not_make_its_socket_again_says_so),
         CLAIM_TEST(test_claim_watch_that_fails_is_said),
+        CLAIM_TEST(test_claim_listen_leaves_a_socket_that_is_alive_though_its_lock_was_removed),
+        CLAIM_TEST(test_claim_renew_makes_a_removed_lock_again),
+        CLAIM_TEST(test_claim_renew_says_once_that_its_lock_is_anothers_and_leaves_it),
+        CLAIM_TEST(test_claim_renew_goes_into_a_directory_that_was_made_again),
+        CLAIM_TEST(test_claim_renew_makes_the_directory_only_if_it_may),
+        CLAIM_TEST(test_claim_take_sets_modes_whatever_the_umask),
     };
     return cmocka_run_group_tests_name("claim", tests, NULL, NULL);
 }

@@ -158,7 +158,7 @@ static void test_memfile_commit_takes_all_of_the_memory(void **state)
     const int fd = memfile_open("video", "segment", N_BYTES);
     assert_true(fd >= 0);
 
-    assert_int_equal(memfile_commit(fd, N_BYTES), 0);
+    assert_int_equal(memfile_commit(fd, N_BYTES, -1), 0);
 
     assert_int_equal(status_of(fd).st_blocks, N_BYTES / 512);
     assert_int_equal(close(fd), 0);
@@ -171,7 +171,7 @@ static void test_memfile_commit_of_several_chunks_takes_all_of_the_memory(void *
     const int fd = memfile_open("video", "segment", n_bytes);
     assert_true(fd >= 0);
 
-    assert_int_equal(memfile_commit(fd, n_bytes), 0);
+    assert_int_equal(memfile_commit(fd, n_bytes, -1), 0);
 
     assert_int_equal(status_of(fd).st_blocks, n_bytes / 512);
     assert_int_equal(close(fd), 0);
@@ -182,7 +182,7 @@ static int commit_with(const char *call, int error)
     const int fd = memfile_open("video", "segment", N_BYTES);
     assert_true(fd >= 0);
     fail_nth(call, 1, error);
-    const int r = memfile_commit(fd, N_BYTES);
+    const int r = memfile_commit(fd, N_BYTES, -1);
     (void)fail_end(); /* what fails in the child is not counted here */
     assert_int_equal(close(fd), 0);
     return r;

@@ -236,6 +236,18 @@ static void test_options_parse_of_other_wrong_values_is_refused(void **state)
     assert_refused("unrecognized option", "--no-such-option");
 }
 
+static void test_options_parse_of_a_group_by_number(void **state)
+{
+    (void)state;
+
+    assert_int_equal(parse("--group=4242").group, 4242);
+    assert_int_equal(parse("--group=4294967294").group, 4294967294);
+    assert_refused("there is no group \"4294967295\"", "--group", "4294967295"); /* "leave it" */
+    assert_refused("there is no group \"-1\"", "--group", "-1");
+    assert_refused("there is no group \"42x\"", "--group", "42x");
+    assert_refused("there is no group \"\"", "--group", "");
+}
+
 static void test_options_parse_finds_a_place_for_the_socket(void **state)
 {
     (void)state;
@@ -294,6 +306,7 @@ static void test_options_parse_of_version_and_help_end_with_0(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        OPTIONS_TEST(test_options_parse_of_a_group_by_number),
         OPTIONS_TEST(test_options_parse_of_nothing_is_the_default),
         OPTIONS_TEST(test_options_parse_of_everything),
         OPTIONS_TEST(test_options_parse_of_short_options),

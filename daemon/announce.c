@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/announce.h"
+
+#include <string.h>
+#include <sys/wait.h>
+
+#include "daemon/child.h"
+#include "daemon/log.h"
+#include "daemon/notify.h"
+#include "proto/text.h"
+
+void announce_ready(const struct options *options)
+{
+    char size[TEXT_BYTES_MAX];
+    (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
+    const int r = log_print("kmemd: segment \"%s\" (%s) ready on %s", options->name, size,
+                            options->socket_path);
+    if (r) {
+        log_warning("the line that says we are ready can not be written: %s", strerror(-r));
+    }
+    notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
+}
+
+void announce_safe_mode(const char *why, const char *exe_path)
+{
+    log_error("safe mode: %s. No server is started any more: nobody can join, and no request is "
+              "answered; what clients have stays theirs. SIGHUP starts %s, SIGTERM ends it all",
+              why, exe_path);
+}
+
+void announce_last_end(int status)
+{
+    char how[128];
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        log_warning("the last server %s: what clients held is not in this log",
+                    child_describe_end(status, how, sizeof(how)));
+    }
+}
