@@ -22,6 +22,7 @@
 #include "client/counts.h"
 #include "client/failure.h"
 #include "client/heap.h"
+#include "client/notice.h"
 #include "client/refusal.h"
 #include "client/remote.h"
 #include "proto/text.h"
@@ -108,6 +109,15 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
     return r;
 }
 
+/* The segment has ended, as the sentence says. Return: -ECONNRESET. */
+KMEM_MUST_USE static int api_refuse_ended(size_t num_bytes, const char *reason,
+                                          struct failure *failure)
+{
+    kmem__failure_add(failure, LOST_CONSEQUENCE);
+    kmem__failure_about(failure, 0, num_bytes, reason);
+    return -ECONNRESET;
+}
+
 KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, struct kmem_site *site,
                                       void **ret_block, struct failure *failure)
 {
@@ -116,6 +126,9 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
     }
     kmem__context_call();
     struct tenant *tenant = kmem__context_tenant();
+    if (tenant != NULL && kmem__notice_look(&tenant->notice, failure) < 0) {
+        return api_refuse_ended(num_bytes, reason, failure);
+    }
     void *leased = tenant != NULL && num_bytes <= tenant->num_bytes
                        ? kmem__heap_allocate(tenant, num_bytes, reason, site)
                        : NULL;
@@ -300,6 +313,10 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
         return 0;
     }
     kmem__context_call();
+    struct tenant *tenant = kmem__context_tenant();
+    if (tenant != NULL && kmem__notice_look(&tenant->notice, failure) < 0) {
+        return api_refuse_ended(0, NULL, failure);
+    }
     int r = api_leased(block, kmem__heap_release, &found, failure);
     if (r == API_E_DIRECT) {
         r = api_enter_about(&turn, block, &offset, failure);

@@ -29,6 +29,7 @@
 
 #include "proto/lease.h"
 #include "proto/limits.h"
+#include "proto/notice.h"
 
 /* 16: a page for each of the classes that a program warms up with; 256 KiB are soon used. */
 #define LEASE_FIRST_PAGES 16
@@ -195,8 +196,7 @@ static void extents_insert(struct cache *cache, struct run run)
 
 static uint32_t cache_now(const struct cache *cache)
 {
-    /* Relaxed: a tick. */
-    return atomic_load_explicit(cache->clock, memory_order_relaxed);
+    return notice_tick(cache->clock);
 }
 
 /* Less than what was refused may be there. */

@@ -16,6 +16,8 @@
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
 
+struct notice_file;
+
 /* What became of a connection, in words that go on from "it": "has ended". */
 #define LOSS_BYTES 160
 
@@ -36,9 +38,10 @@ struct bond {
     uint64_t instance; /* these three: what the daemon must say again */
     uint64_t segment_bytes;
     uint32_t slot;
-    int timeout_ms; /* for a call as a whole, however often its connection is lost */
-    bool is_gone;   /* the daemon does not know this client any more */
-    bool was_vain;  /* nobody came back in time: from now on one try, without waiting */
+    int timeout_ms;             /* for a call as a whole, however often its connection is lost */
+    struct notice_file *notice; /* whether the segment has ended; NULL: nobody looks */
+    bool is_gone;               /* the daemon does not know this client any more */
+    bool was_vain;              /* nobody came back in time: from now on one try, without waiting */
     /* A change that was asked for and whose answer did not come in time; serial 0: none. */
     struct orphan {
         uint64_t serial;

@@ -9,7 +9,8 @@
  *      struct heap      a thread's blocks       wiped in a child
  *      the ledger       entries of the leases   not mapped there   (MADV_DONTFORK)
  *      current          the mapping             kept in a child
- *      own_socket       which descriptor it is  kept in a child
+ *      own_socket,      which descriptors they  kept in a child
+ *      own_notice       are
  *
  * The kernel hands a child zeros in place of its parent's struct process. All zero means: not
  * joined, and a turn that nobody has, whatever the parent's threads were doing at the fork. The
@@ -51,8 +52,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client/descriptor.h"
 #include "client/hello.h"
 #include "client/map.h"
+#include "client/notice.h"
 #include "client/remote.h"
 #include "proto/crash_point.h"
 
@@ -74,17 +77,19 @@ struct process {
  *  current     a joining or closing thread   every call        release / acquire
  *  inherited   a joining or closing thread   every call        release / acquire
  *  own_socket  a joining thread              a forked child    fd last
+ *  own_notice  likewise                      likewise          likewise
  */
 static _Atomic(struct process *) own;
 static _Atomic(struct segment *) current;
 static _Atomic(struct segment *) inherited;
 
-/* The connection's descriptor, and what a child knows it again by. fd -1: there is none. */
-static struct {
-    dev_t device;
-    ino_t inode;
+/* A descriptor, and what a child knows it again by. fd -1: there is none. */
+struct own {
+    struct descriptor_id id;
     _Atomic(int) fd;
-} own_socket = {.fd = -1};
+};
+static struct own own_socket = {.fd = -1};
+static struct own own_notice = {.fd = -1};
 
 /* --------------------------------------------------------------- what a fork does not copy ---- */
 
@@ -190,30 +195,33 @@ static void turn_limit(const struct turn *turn, int64_t begin_ms)
     turn->conn->until_ms = call_until_ms;
 }
 
-/* -------------------------------------------------------------------- the inherited socket ---- */
+/* -------------------------------------------------------------------- inherited sockets ---- */
 
-/* Remembers the connection for children. If it can not be told apart, they leave it open. */
-static void own_socket_remember(int fd)
+/* Remembers a descriptor for children. If it can not be told apart, they leave it open. */
+static void own_remember(struct own *which, int fd)
 {
-    struct stat status;
-    if (fstat(fd, &status) == 0) {
-        own_socket.device = status.st_dev;
-        own_socket.inode = status.st_ino;
+    const struct descriptor_id id = kmem__descriptor_identify(fd);
+    if (id.inode != 0) {
+        which->id = id;
         /* Release: who sees fd sees what it is. */
-        atomic_store_explicit(&own_socket.fd, fd, memory_order_release);
+        atomic_store_explicit(&which->fd, fd, memory_order_release);
     }
 }
 
-/* In a child: closes the parent's connection, if the descriptor still is that. */
-static void own_socket_close_inherited(void)
+/* In a child: closes the parent's, if the descriptor still is that. */
+static void own_close_inherited(struct own *which)
 {
-    struct stat status;
     /* Acquire: pairs with the release above, in the parent. */
-    int fd = atomic_exchange_explicit(&own_socket.fd, -1, memory_order_acquire);
-    if (fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) &&
-        status.st_dev == own_socket.device && status.st_ino == own_socket.inode) {
+    const int fd = atomic_exchange_explicit(&which->fd, -1, memory_order_acquire);
+    if (kmem__descriptor_is(fd, which->id)) {
         (void)close(fd);
     }
+}
+
+static void own_close_all_inherited(void)
+{
+    own_close_inherited(&own_socket);
+    own_close_inherited(&own_notice);
 }
 
 /* --------------------------------------------------------------------------------- joining ---- */
@@ -276,7 +284,7 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
     return r;
 }
 
-KMEM_MUST_USE static int context_settle(struct process *process, const struct welcome *welcome,
+KMEM_MUST_USE static int context_settle(struct process *process, struct welcome *welcome,
                                         struct failure *failure)
 {
     int r = context_map(welcome, failure);
@@ -286,6 +294,8 @@ KMEM_MUST_USE static int context_settle(struct process *process, const struct we
     r = kmem__tenant_open(&process->tenant, welcome, segment_load(&current), context_lend, NULL,
                           failure);
     if (r == 0) {
+        process->conn.bond.notice = &process->tenant.notice;
+        own_remember(&own_notice, process->tenant.notice.fd);
         /* Release: pairs with kmem__context_tenant(). */
         atomic_store_explicit(&process->has_tenant, true, memory_order_release);
     }
@@ -295,7 +305,7 @@ KMEM_MUST_USE static int context_settle(struct process *process, const struct we
 KMEM_MUST_USE static int context_join(struct process *process, struct failure *failure)
 {
     struct welcome welcome;
-    own_socket_close_inherited();
+    own_close_all_inherited();
     int r = kmem__hello(&process->conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
     if (r < 0) {
         return r;
@@ -310,7 +320,7 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
         process->conn.bond = (struct bond){.nonce = 0};
         return r;
     }
-    own_socket_remember(process->conn.fd);
+    own_remember(&own_socket, process->conn.fd);
     atomic_store_explicit(&process->patience_ms, process->conn.bond.timeout_ms,
                           memory_order_relaxed);
     process->is_joined = true;
@@ -344,7 +354,7 @@ void kmem__context_leave(struct turn *turn)
 {
     /* Relaxed: this thread has the connection. It may be another one than at the beginning. */
     if (turn->conn->fd != atomic_load_explicit(&own_socket.fd, memory_order_relaxed)) {
-        own_socket_remember(turn->conn->fd);
+        own_remember(&own_socket, turn->conn->fd);
     }
     turn_end(turn);
 }
@@ -382,9 +392,10 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
         kmem__tenant_fini(&process->tenant);
         /* Relaxed: it only takes something away. */
         atomic_store_explicit(&own_socket.fd, -1, memory_order_relaxed);
+        atomic_store_explicit(&own_notice.fd, -1, memory_order_relaxed);
         process->is_joined = false;
     } else {
-        own_socket_close_inherited();
+        own_close_all_inherited();
     }
     (void)kmem__segment_free(segment_exchange(&current, NULL));
     (void)kmem__segment_free(segment_exchange(&inherited, NULL));

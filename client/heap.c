@@ -339,7 +339,7 @@ void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *r
     if (kmem__tsan_watches()) {
         kmem__tsan_taken(ready.block, num_bytes);
     }
-    return kmem__heap_enter(heap, bin, ready, num_bytes, word);
+    return kmem__heap_enter(heap, bin, ready, num_bytes, word, notice_tick(heap->clock));
 }
 
 /* ------------------------------------------------------------------------------- releasing ---- */

@@ -168,11 +168,10 @@ void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap 
 
 /* Enters a ready block that is already out of its bin, and clears it. */
 static inline void *kmem__heap_enter(struct heap *heap, struct bin *bin, struct ready ready,
-                                     size_t num_bytes, uint64_t reason)
+                                     size_t num_bytes, uint64_t reason, uint32_t tick)
 {
     KMEM_CRASH_POINT("client.block.taken");
-    /* Relaxed: a tick. */
-    store_prepare_u32(&ready.entry->born, atomic_load_explicit(heap->clock, memory_order_relaxed));
+    store_prepare_u32(&ready.entry->born, tick);
     KMEM_CRASH_POINT("client.entry.half");
     /* Before: the block is free. After: it is live, and when and why is in place. */
     store_commit(&ready.entry->word, num_bytes | reason);
@@ -200,9 +199,14 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
     if (KMEM_UNLIKELY(ready_bytes == 0)) {
         return otherwise(num_bytes, reason, site);
     }
+    /* Relaxed: a tick; who finds it stopped loads it again. */
+    const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
+    if (KMEM_UNLIKELY(tick == TICK_STOPPED)) {
+        return otherwise(num_bytes, reason, site);
+    }
     const struct ready *ready = kmem__bin_ready(bin, ready_bytes) - 1;
     bin->ready_bytes = ready_bytes - (uint32_t)sizeof(*ready);
-    return kmem__heap_enter(heap, bin, *ready, num_bytes, word);
+    return kmem__heap_enter(heap, bin, *ready, num_bytes, word, tick);
 }
 
 /** kmem__heap_take() - a block whose reason is compared with the one remembered for its pointer */
@@ -284,7 +288,9 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     const uint32_t ready_bytes = bin->ready_bytes;
     /* Relaxed: this thread's own, unless two threads release one block at the same time. */
     if (KMEM_UNLIKELY(atomic_load_explicit(&spot.entry->word, memory_order_relaxed) == 0) ||
-        KMEM_UNLIKELY(ready_bytes >= bin->max_ready_bytes)) {
+        KMEM_UNLIKELY(ready_bytes >= bin->max_ready_bytes) ||
+        /* Relaxed: the segment may have ended, or not; the slow way finds out. */
+        KMEM_UNLIKELY(atomic_load_explicit(heap->clock, memory_order_relaxed) == TICK_STOPPED)) {
         return false;
     }
     struct ready *ready = kmem__bin_ready(bin, ready_bytes);

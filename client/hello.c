@@ -30,6 +30,7 @@
 
 #include "client/descriptor.h"
 #include "client/locate.h"
+#include "client/notice.h"
 #include "client/refusal.h"
 #include "proto/crash_point.h"
 #include "proto/text.h"
@@ -466,13 +467,21 @@ int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *fa
             bond->was_vain = false;
             return kmem__conn_limit(conn, left_ms > 0 ? (int)left_ms : 1, failure);
         }
-        bond->is_gone = bond->is_gone || hello_is_final(r);
+        /* Whoever answers there now, it is not the daemon of a segment that nobody has. */
+        const int ended = bond->notice != NULL ? kmem__notice_ask(bond->notice, failure) : 0;
+        bond->is_gone = bond->is_gone || ended < 0 || hello_is_final(r);
+        if (ended < 0) {
+            return ended;
+        }
         conn->is_cut = conn->is_cut || hello_is_passing(r);
         if (r < 0) {
             return r;
         }
-        const int64_t until_ms =
-            is_missing && missing_until_ms < deadline_ms ? missing_until_ms : deadline_ms;
+        const bool is_awaited =
+            bond->notice != NULL && kmem__notice_is_suspended(bond->notice); /* by a restart */
+        const int64_t until_ms = is_missing && !is_awaited && missing_until_ms < deadline_ms
+                                     ? missing_until_ms
+                                     : deadline_ms;
         if (bond->was_vain || kmem__monotonic_ms() + BUSY_PAUSE_MS >= until_ms) {
             bond->was_vain = true;
             conn->is_cut = true;

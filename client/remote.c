@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/hello.h"
+#include "client/notice.h"
 #include "client/refusal.h"
 #include "proto/crash_point.h"
 
@@ -83,8 +84,7 @@ KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
     int r = remote_insist(conn, request, expected, ret_response, failure);
     /* Who was late, or could not come back just now, is a client still. */
     if (r == -ECONNRESET || (r < 0 && conn->fd < 0 && !remote_can_resume(conn))) {
-        kmem__failure_add(failure, "; blocks stay readable and writable, but nobody accounts for "
-                                   "them; after kmem_close() the next call connects anew");
+        kmem__failure_add(failure, LOST_CONSEQUENCE);
     }
     return r;
 }
@@ -313,5 +313,9 @@ int kmem__remote_leave(struct conn *conn, struct failure *failure)
     }
     /* Who does not know this client any more has taken everything back: the answer was lost. */
     const bool is_done = r == -ECONNRESET && conn->bond.is_gone && !was_gone;
-    return is_done ? 0 : r;
+    /* Unless it is the segment that has ended: then nobody was told. */
+    struct failure ignored;
+    const bool has_ended =
+        conn->bond.notice != NULL && kmem__notice_ask(conn->bond.notice, &ignored) < 0;
+    return is_done && !has_ended ? 0 : r;
 }

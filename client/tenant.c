@@ -111,9 +111,8 @@ static void *tenant_map(int fd, uint64_t num_bytes, int protection, struct failu
     return at;
 }
 
-int kmem__tenant_open(struct tenant *tenant, const struct welcome *welcome,
-                      const struct segment *segment, lend_function lend, void *lender,
-                      struct failure *failure)
+int kmem__tenant_open(struct tenant *tenant, struct welcome *welcome, const struct segment *segment,
+                      lend_function lend, void *lender, struct failure *failure)
 {
     struct ledger_layout layout;
     struct ledger ledger;
@@ -139,8 +138,11 @@ int kmem__tenant_open(struct tenant *tenant, const struct welcome *welcome,
     }
     if (r < 0) {
         kmem__tenant_fini(tenant);
+        return r;
     }
-    return r;
+    kmem__notice_open(&tenant->notice, tenant->clock_at, welcome->clock_fd, segment->name);
+    welcome->clock_fd = -1; /* the notice's */
+    return 0;
 }
 
 void kmem__tenant_fini(struct tenant *tenant)
@@ -160,6 +162,7 @@ void kmem__tenant_fini(struct tenant *tenant)
         }
     }
     kmem__intern_fini(&tenant->intern);
+    kmem__notice_close(&tenant->notice);
     table_unmap((void *)heaps->by_id, BY_ID_BYTES);
     table_unmap((void *)tenant->remote_next, remote_next_bytes(tenant));
     notes_unmap(tenant);

@@ -14,6 +14,7 @@
 #include "client/hello.h"
 #include "client/hot.h"
 #include "client/intern.h"
+#include "client/notice.h"
 #include "client/segment.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
@@ -48,7 +49,8 @@ struct tenant {
     void *ledger_at; /* the mappings of the ledger and the clock; NULL: somebody else's */
     uint64_t ledger_bytes;
     void *clock_at;
-    const _Atomic uint32_t *clock;
+    const _Atomic uint32_t *clock; /* first in a struct notice */
+    struct notice_file notice;
     struct cache cache;
     struct intern intern;
     struct hot hot;
@@ -77,14 +79,14 @@ KMEM_MUST_USE int kmem__tenant_init(struct tenant *tenant, const struct segment 
 
 /**
  * kmem__tenant_open() - kmem__tenant_init() with the ledger and the clock that a daemon handed over
- * @welcome:  its descriptors stay the caller's
+ * @welcome:  its descriptors stay the caller's, but that of the clock if there is a tenant then
  * @segment:  its mapping
  * @failure:  receives the sentence
  *
  * Return: 0; -EPROTO if a descriptor is not what it should be; another negative errno if it can not
  * be mapped. Then tenant is all zero again.
  */
-KMEM_MUST_USE int kmem__tenant_open(struct tenant *tenant, const struct welcome *welcome,
+KMEM_MUST_USE int kmem__tenant_open(struct tenant *tenant, struct welcome *welcome,
                                     const struct segment *segment, lend_function lend, void *lender,
                                     struct failure *failure);
 
@@ -105,8 +107,7 @@ static inline struct heap *kmem__tenant_heap(const struct tenant *tenant, uint32
 /** kmem__tenant_tick() - the daemon's clock */
 static inline uint32_t kmem__tenant_tick(const struct tenant *tenant)
 {
-    /* Relaxed: a tick; nothing depends on its order. */
-    return atomic_load_explicit(tenant->clock, memory_order_relaxed);
+    return notice_tick(tenant->clock);
 }
 
 #endif

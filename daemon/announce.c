@@ -21,6 +21,18 @@ void announce_ready(const struct options *options)
     notify_ready("Serving segment \"%s\" (%s) on %s", options->name, size, options->socket_path);
 }
 
+void announce_options(const struct options *options)
+{
+    char waits[TEXT_BYTES_MAX];
+    log_info("SIGHUP: the program may change, the options do not: what is other in a unit or a "
+             "file by now is applied by a restart");
+    if (options->waiting_bytes > 0) {
+        log_warning("SIGHUP: --size is not applied: %s wait for a start of kmemd when no client "
+                    "lives in the segment",
+                    text_format_bytes(options->waiting_bytes, waits, sizeof(waits)));
+    }
+}
+
 void announce_safe_mode(const char *why, const char *exe_path)
 {
     log_error("safe mode: %s. No server is started any more: nobody can join, and no request is "

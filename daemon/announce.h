@@ -10,6 +10,9 @@
 /** announce_ready() - clients are served; once in a keeper's life */
 void announce_ready(const struct options *options);
 
+/** announce_options() - SIGHUP: what of the options can not be applied by another program */
+void announce_options(const struct options *options);
+
 /** announce_safe_mode() - no server is started any more */
 void announce_safe_mode(const char *why, const char *exe_path);
 

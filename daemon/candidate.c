@@ -37,7 +37,8 @@ bool candidate_start(struct candidate *candidate, const char *exe_path, char **a
         log_error("SIGHUP: cannot open %s: %s; nothing is changed", exe_path, strerror(errno));
         return false;
     }
-    struct files given = {-1, files->state_fd, -1, -1, -1, -1, NULL, NULL};
+    /* The segment, for its size: another may have been asked for. */
+    struct files given = {files->segment_fd, files->state_fd, -1, -1, -1, -1, NULL, NULL};
     const int r = child_start(candidate->fd, argv, &given, &given.check_fd, &candidate->child);
     if (r) {
         log_error("SIGHUP: cannot start %s: %s; nothing is changed", exe_path, strerror(-r));

@@ -443,6 +443,11 @@ static void claim_unlock(struct claim *claim)
     (void)close(claim->lock_fd);
 }
 
+void claim_leave(struct claim *claim)
+{
+    claim_unlock(claim);
+}
+
 void claim_release(struct claim *claim)
 {
     if (path_is_ours(claim)) {

@@ -39,8 +39,10 @@ KMEM_MUST_USE int claim_take(struct claim *claim, const struct options *options)
 /**
  * claim_listen() - make the socket, and listen
  *
- * A socket that takes no connection is a dead daemon's and is replaced; anything else at the path is
- * left alone, and is -EEXIST if it is a socket. Return: the descriptor, or a negative errno, which is logged.
+ * A socket that takes no connection is a dead daemon's and is replaced; anything else at the path
+ * is left alone, and is -EEXIST if it is a socket.
+ *
+ * Return: the descriptor, or a negative errno, which is logged.
  */
 KMEM_MUST_USE int claim_listen(struct claim *claim);
 
@@ -55,7 +57,7 @@ KMEM_MUST_USE int claim_adopt(struct claim *claim, int listener_fd);
 int claim_watch(struct claim *claim);
 
 /**
- * claim_renew() - make what was removed again: the lock, the socket, a directory that is another now
+ * claim_renew() - make what was removed again: lock, socket, watch of another directory
  * @may_make_directory:  the directory itself, too
  *
  * Return: a new listening descriptor; -EEXIST: the path is ours as it was, or can not be had now,
@@ -65,5 +67,8 @@ KMEM_MUST_USE int claim_renew(struct claim *claim, bool may_make_directory);
 
 /** claim_release() - remove the socket and its lock */
 void claim_release(struct claim *claim);
+
+/** claim_leave() - remove the lock only: the next daemon goes on with the socket */
+void claim_leave(struct claim *claim);
 
 #endif

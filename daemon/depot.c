@@ -11,13 +11,19 @@
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 
+void depot_replace_listener(const struct files *files)
+{
+    notify_unstore("listener");
+    notify_store("listener", files->listener_fd);
+}
+
 void depot_put_segment(const struct files *files)
 {
     notify_store("state", files->state_fd);
     KMEM_CRASH_POINT("keeper.storing");
     notify_store("clock", files->clock_fd);
     KMEM_CRASH_POINT("keeper.storing");
-    notify_store("listener", files->listener_fd);
+    depot_replace_listener(files); /* what was kept may have lost its path */
     KMEM_CRASH_POINT("keeper.storing");
     notify_store("segment", files->segment_fd);
 }
@@ -52,10 +58,4 @@ void depot_empty(const struct files *files)
             depot_remove_client(slot);
         }
     }
-}
-
-void depot_replace_listener(const struct files *files)
-{
-    notify_unstore("listener");
-    notify_store("listener", files->listener_fd);
 }

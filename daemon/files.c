@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,22 @@ void files_drop_leftovers(struct files *files)
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
         files_drop(files, slot);
     }
+}
+
+void files_drop_segment(struct files *files)
+{
+    fd_close(&files->segment_fd);
+    files_drop_leftovers(files);
+}
+
+bool files_has_living(const struct files *files)
+{
+    bool has_living = false;
+    for (uint32_t slot = 0; slot < CLIENTS_MAX && !has_living; slot++) {
+        struct pollfd ended = {.fd = files->pidfds[slot], .events = POLLIN};
+        has_living = ended.fd >= 0 && poll(&ended, 1, 0) == 0;
+    }
+    return has_living;
 }
 
 const char *files_name(const char *kind, uint32_t slot, char *buffer)

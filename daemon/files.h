@@ -55,6 +55,12 @@ void files_drop(struct files *files, uint32_t slot);
 /** files_has_leftovers() - whether there is what belongs to a segment, but no segment */
 bool files_has_leftovers(const struct files *files);
 
+/** files_has_living() - whether the process of a client lives, as its pidfd tells */
+bool files_has_living(const struct files *files);
+
+/** files_drop_segment() - close it and all that belongs to it; the listener stays */
+void files_drop_segment(struct files *files);
+
 /** files_drop_leftovers() - close it; a listener is of use without it */
 void files_drop_leftovers(struct files *files);
 

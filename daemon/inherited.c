@@ -38,8 +38,8 @@ static int standard_fill(void)
 }
 
 /*
- * A call fails instead, or nothing stops; they have no meaning here, and a mistaken one must not cost a segment; they
- * are those of timers that a starter has left running.
+ * A call fails instead, or nothing stops; they have no meaning here, and a mistaken one must not
+ * cost a segment; they are those of timers that a starter has left running.
  */
 static const int ignored[] = {SIGPIPE, SIGTTOU, SIGXFSZ,   SIGUSR1,
                               SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF};

@@ -4,10 +4,12 @@
  *
  *      signal          while a server runs              while none does
  *      TERM, INT       it takes everything back, ends   the files are dropped
+ *        with a store  it leaves                        the files are left to the store
  *      HUP             upgrade, if the program on disk  the same
  *                      can go on with the state
  *
- * A server that does not end when told to is killed soon: the daemon's end is none of its.
+ * An end is told in the notice that clients map. Where a service manager keeps descriptors, SIGTERM
+ * may be half a restart: the segment is suspended; the manager drops it or starts the next keeper.
  *
  * A server that dies is followed by the next at once; one that dies of itself again and again, ever
  * later, up to a second (backoff.c). After BACKOFF_CRASHES_MAX within a minute, or when a server
@@ -49,6 +51,7 @@
 #include "daemon/depot.h"
 #include "daemon/inherited.h"
 #include "daemon/log.h"
+#include "daemon/notice.h"
 #include "daemon/notify.h"
 #include "daemon/signals.h"
 #include "proto/crash_point.h"
@@ -60,8 +63,7 @@
 #define PATH_LOOK_MS 10000
 /* 10 ms: a server's death is hardly noticed later, and the processor has something else to do. */
 #define STUMBLE_PAUSE_MS 10
-/* 100, or a second: a fault passes within that, or never; a keeper that waited for ever would start
-   no other server. */
+/* 100, or a second: a fault passes within that, or never, and another server is to be started. */
 #define UNHEARD_MAX 100
 /* 100, or some seconds: before the first server was ready somebody waits for it. */
 #define STUMBLES_MAX 100
@@ -92,6 +94,7 @@ struct keeper {
     bool leaving;    /* the server was told to leave: the next is another program */
     bool hung;       /* it did not answer, and was killed */
     bool ending;
+    bool suspends; /* a service manager keeps the segment */
     bool done;
     int exit_status;
     uint32_t n_unanswered; /* pings */
@@ -208,7 +211,7 @@ static void server_message(struct keeper *keeper, const struct control_message *
         break;
     case CONTROL_ALIVE:
         keeper->n_unanswered = 0;
-        if (keeper->ending) {
+        if (keeper->ending && !keeper->suspends) {
             keeper->kill_at_ms = clock_ms() + END_PATIENCE_MS;
         }
         break;
@@ -407,6 +410,7 @@ static void end_begin(struct keeper *keeper)
         return;
     }
     keeper->ending = true;
+    keeper->suspends = notify_is_asked() && !keeper_is_empty(keeper);
     notify_stopping();
     child_kill(&keeper->candidate.child);
     if (keeper->phase != KEEPER_RUNNING) {
@@ -415,7 +419,7 @@ static void end_begin(struct keeper *keeper)
     }
     keeper->kill_at_ms = clock_ms() + END_PATIENCE_MS;
     keeper->ping_at_ms = NEVER;
-    server_order(keeper, CONTROL_END);
+    server_order(keeper, keeper->suspends ? CONTROL_LEAVE : CONTROL_END);
 }
 
 static void path_look(struct keeper *keeper, bool may_make_directory)
@@ -438,6 +442,7 @@ static void signal_take(struct keeper *keeper)
 {
     const int number = signals_take(keeper->signal_fd);
     if (number == SIGHUP && !keeper->ending) {
+        announce_options(keeper->options);
         path_look(keeper, true);
         upgrade_begin(keeper);
     } else if (number == SIGTERM || number == SIGINT) {
@@ -542,6 +547,25 @@ static void keeper_turn(struct keeper *keeper)
     child_reap_others(&keeper->server, &keeper->candidate.child);
 }
 
+/* Nobody serves any more. What is told now is found when the next one, if any, has come. */
+static void keeper_end(struct keeper *keeper)
+{
+    KMEM_CRASH_POINT("keeper.ending");
+    if (keeper->ending) {
+        notice_write(keeper->files->clock_fd, keeper->suspends ? NOTICE_SUSPENDED : NOTICE_ENDED);
+    }
+    if (keeper->suspends) {
+        log_info("the segment is left to the service manager: a restart goes on with it");
+    } else if (keeper->ending) {
+        depot_empty(keeper->files); /* else a supervisor has them for the next keeper */
+    }
+    if (keeper->suspends && notify_keeps()) {
+        claim_leave(keeper->claim); /* who connects waits for the next keeper */
+    } else {
+        claim_release(keeper->claim);
+    }
+}
+
 int keeper_run(const struct options *options, char **argv, struct files *files, struct claim *claim,
                bool kept, int signal_fd)
 {
@@ -559,8 +583,8 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
         .path_at_ms = clock_ms() + PATH_LOOK_MS,
     };
     keeper.exe_fd = candidate_self(keeper.exe_path, sizeof(keeper.exe_path));
-    const int r = keeper.exe_fd;
-    if (r < 0) {
+    const int r = keeper.exe_fd < 0 ? keeper.exe_fd : notice_hold(files->clock_fd);
+    if (r) {
         log_error("cannot start: %s", strerror(-r));
         claim_release(claim);
         return EXIT_SYSTEM;
@@ -571,10 +595,6 @@ int keeper_run(const struct options *options, char **argv, struct files *files, 
         keeper_turn(&keeper);
     }
     candidate_drop(&keeper.candidate);
-    KMEM_CRASH_POINT("keeper.ending");
-    if (keeper.ending) {
-        depot_empty(files); /* else a supervisor has them for the next keeper */
-    }
-    claim_release(claim);
+    keeper_end(&keeper);
     return keeper.exit_status;
 }

@@ -84,11 +84,31 @@ static int segment_open(const struct options *options, int signal_fd)
     return fd;
 }
 
-/* The size of a file that is taken over; 0 if it can not be told. */
-static uint64_t file_bytes(int fd)
+/* The size of a file that is taken over. Return: 0 or a negative errno. */
+static int file_bytes(int fd, uint64_t *ret_num_bytes)
 {
     struct stat status;
-    return fstat(fd, &status) < 0 ? 0 : (uint64_t)status.st_size;
+    if (fstat(fd, &status) < 0) {
+        return -errno;
+    }
+    *ret_num_bytes = (uint64_t)status.st_size;
+    return 0;
+}
+
+/* Goes on with the segment's size, whatever was asked for. Return: 0 or an exit status. */
+static int segment_adopt(const struct files *files, struct options *options)
+{
+    uint64_t num_bytes = 0;
+    const int r = file_bytes(files->segment_fd, &num_bytes);
+    if (r) {
+        log_error("cannot look at the segment's file: %s", strerror(-r));
+        return EXIT_SYSTEM;
+    }
+    if (!options_adopt_size(options, num_bytes)) {
+        log_error("what was kept as the segment has a size that no segment has");
+        return EXIT_STATE;
+    }
+    return 0;
 }
 
 /* Whether the limits allow the largest of the files. Return: 0 or the process's exit status. */
@@ -125,32 +145,56 @@ static int files_make(struct files *files, const struct options *options, int si
     return 0;
 }
 
-static int files_check(const struct files *files, const struct options *options)
+static int files_check(const struct files *files, struct options *options)
 {
     if (files->segment_fd < 0 || files->state_fd < 0 || files->clock_fd < 0) {
         log_error("of the segment's files that were kept, one is missing: it can not be served");
         return EXIT_STATE;
     }
-    if (file_bytes(files->segment_fd) != options->segment_bytes) {
-        char is[TEXT_BYTES_MAX];
-        char wanted[TEXT_BYTES_MAX];
-        log_error("the segment that was kept has %s, not %s: end it first, or use its size",
-                  text_format_bytes(file_bytes(files->segment_fd), is, sizeof(is)),
-                  text_format_bytes(options->segment_bytes, wanted, sizeof(wanted)));
-        return EXIT_STATE;
+    const int r = segment_adopt(files, options);
+    if (r) {
+        return r;
     }
     log_info("going on with the segment that was kept");
+    if (options->waiting_bytes > 0) {
+        char is[TEXT_BYTES_MAX];
+        char waits[TEXT_BYTES_MAX];
+        log_warning("the segment that was kept has %s, and clients live in it: %s wait for a start "
+                    "of kmemd when none does",
+                    text_format_bytes(options->segment_bytes, is, sizeof(is)),
+                    text_format_bytes(options->waiting_bytes, waits, sizeof(waits)));
+    }
     return 0;
 }
 
+/* Of another size than what is wanted now, and nobody's: it is given up. */
+static void files_resize(struct files *files, const struct options *options)
+{
+    uint64_t kept_bytes = options->segment_bytes;
+    const int r = file_bytes(files->segment_fd, &kept_bytes); /* a fault is met again, and said */
+    if (r == 0 && kept_bytes != options->segment_bytes && !files_has_living(files)) {
+        char is[TEXT_BYTES_MAX];
+        char wanted[TEXT_BYTES_MAX];
+        log_info("the segment that was kept has %s, and no client lives in it: a new one of %s is "
+                 "made",
+                 text_format_bytes(kept_bytes, is, sizeof(is)),
+                 text_format_bytes(options->segment_bytes, wanted, sizeof(wanted)));
+        depot_empty(files);
+        files_drop_segment(files);
+    }
+}
+
 /* Whether there is a segment to go on with; else there is nothing but the listener afterwards. */
-static bool files_are_kept(struct files *files)
+static bool files_are_kept(struct files *files, const struct options *options)
 {
     if (files_has_leftovers(files)) {
         log_warning("of the files of a segment that was kept the segment is missing: the last "
                     "keeper was killed while it gave or took them; a new segment is made");
         depot_empty(files);
         files_drop_leftovers(files);
+    }
+    if (files->segment_fd >= 0) {
+        files_resize(files, options);
     }
     return files->segment_fd >= 0;
 }
@@ -184,9 +228,9 @@ static bool proc_is_there(void)
 }
 
 /* Makes everything, and serves. Return: the process's exit status. */
-static int keeper_begin(const struct options *options, char **argv, struct files *files, int signal_fd)
+static int keeper_begin(struct options *options, char **argv, struct files *files, int signal_fd)
 {
-    const bool kept = files_are_kept(files);
+    const bool kept = files_are_kept(files, options);
     struct claim claim;
     int r = claim_open(&claim, options, files);
     if (r) {
@@ -203,7 +247,7 @@ static int keeper_begin(const struct options *options, char **argv, struct files
 }
 
 /* The process that was started. */
-static int keeper_main(const struct options *options, char **argv, struct files *files)
+static int keeper_main(struct options *options, char **argv, struct files *files)
 {
     const int r = files_allowed(options, (uint32_t)(options->segment_bytes >> PAGE_SHIFT));
     if (r || !proc_is_there()) {
@@ -222,9 +266,13 @@ static int keeper_main(const struct options *options, char **argv, struct files 
 }
 
 /* The process that the keeper has started. */
-static int server_main(const struct options *options, struct files *files,
+static int server_main(struct options *options, struct files *files,
                        const struct descriptors *descriptors)
 {
+    const int r = files->segment_fd >= 0 ? segment_adopt(files, options) : 0;
+    if (r) {
+        return r;
+    }
     /* They are the keeper's to take; an older one does not see to that. */
     (void)signal(SIGTERM, SIG_IGN);           /* fails for numbers that are no signal only */
     (void)signal(SIGINT, SIG_IGN);            /* likewise */

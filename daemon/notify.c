@@ -3,6 +3,8 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include <systemd/sd-daemon.h>
 
@@ -14,6 +16,18 @@ static void notify_send(const char *message)
     if (r < 0) {
         log_warning("the service manager can not be notified: error %d", -r);
     }
+}
+
+bool notify_is_asked(void)
+{
+    const char *socket = getenv("NOTIFY_SOCKET");
+    return socket && socket[0] != '\0';
+}
+
+bool notify_keeps(void)
+{
+    const char *most = getenv("FDSTORE");
+    return notify_is_asked() && most && most[0] != '\0' && strcmp(most, "0") != 0;
 }
 
 void notify_ready(const char *status_format, ...)

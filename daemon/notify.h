@@ -7,7 +7,15 @@
 #ifndef DAEMON_NOTIFY_H
 #define DAEMON_NOTIFY_H
 
+#include <stdbool.h>
+
 #include "proto/attributes.h"
+
+/** notify_is_asked() - whether there is a service manager to tell, which may keep descriptors */
+bool notify_is_asked(void);
+
+/** notify_keeps() - whether it says that it keeps descriptors; systemd does so from 254 on */
+bool notify_keeps(void);
 
 /** notify_ready() - clients are served from now on; the status is one line for a person */
 KMEM_PRINTF(1, 2) void notify_ready(const char *status_format, ...);

@@ -1,6 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/notify.h"
 
+bool notify_is_asked(void)
+{
+    return false;
+}
+
+bool notify_keeps(void)
+{
+    return false;
+}
+
 void notify_ready(const char *status_format, ...)
 {
     (void)status_format; /* built without libsystemd: nobody to tell */

@@ -238,15 +238,24 @@ KMEM_PRINTF(2, 3) static void line_add(struct line *line, const char *format, ..
     line->left_bytes -= step;
 }
 
-char *obituary_format(const struct obituary *obituary, char *buffer, size_t buffer_bytes)
+static const char *obituary_verb(const struct obituary *obituary, bool outlived)
+{
+    if (outlived) {
+        return "lives on, and lost the segment after";
+    }
+    return obituary->left ? "left after" : "ended after";
+}
+
+char *obituary_format(const struct obituary *obituary, bool outlived, char *buffer,
+                      size_t buffer_bytes)
 {
     struct line line = {buffer, buffer_bytes};
     char command[4 * COMMAND_BYTES];
     char size[TEXT_BYTES_MAX];
     const struct client_identity *who = &obituary->identity;
-    line_add(&line, "client %u (%s, uid %u) %s after %.1f s", who->pid,
+    line_add(&line, "client %u (%s, uid %u) %s %.1f s", who->pid,
              text_escape(who->command, strlen(who->command), command, sizeof(command)), who->uid,
-             obituary->left ? "left" : "ended",
+             obituary_verb(obituary, outlived),
              (double)(obituary->ended - obituary->born) * TICK_MS / 1000.0);
     if (obituary->n_blocks == 0) {
         line_add(&line, ", all released");

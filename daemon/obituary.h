@@ -114,7 +114,12 @@ const struct obituary *obituaries_next(const struct obituaries *obituaries, uint
 /** obituaries_check() - look at all that are kept. Return: 0 or OBITUARIES_E_CORRUPT. */
 KMEM_MUST_USE int obituaries_check(const struct obituaries *obituaries);
 
-/** obituary_format() - one line about it, for a log. Return: buffer. */
-char *obituary_format(const struct obituary *obituary, char *buffer, size_t buffer_bytes);
+/**
+ * obituary_format() - one line about it, for a log
+ * @outlived:  it is the segment that ends, and the client's process lives on
+ * Return: buffer.
+ */
+char *obituary_format(const struct obituary *obituary, bool outlived, char *buffer,
+                      size_t buffer_bytes);
 
 #endif

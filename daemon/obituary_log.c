@@ -19,20 +19,32 @@ static void rest_write(const struct obituary_log *log)
         return;
     }
     char size[TEXT_BYTES_MAX];
-    log_info("%u more client%s ended within a second; they had not released %s in %llu block%s",
-             log->n_more, log->n_more == 1 ? "" : "s",
+    log_info("%u more client%s %s; they had not released %s in %llu block%s", log->n_more,
+             log->n_more == 1 ? "" : "s",
+             log->outlived ? "lost the segment" : "ended within a second",
              text_format_bytes(log->num_bytes, size, sizeof(size)),
              (unsigned long long)log->n_blocks, log->n_blocks == 1 ? "" : "s");
 }
 
-static void second_over(uv_timer_t *second)
+static void log_begin(struct obituary_log *log)
 {
-    struct obituary_log *log = second->data;
     rest_write(log);
     log->n_written = 0;
     log->n_more = 0;
     log->n_blocks = 0;
     log->num_bytes = 0;
+}
+
+static void second_over(uv_timer_t *second)
+{
+    struct obituary_log *log = second->data;
+    log_begin(log);
+}
+
+void obituary_log_outlive(struct obituary_log *log)
+{
+    log_begin(log);
+    log->outlived = true;
 }
 
 void obituary_log_add(struct obituary_log *log, const struct obituary *obituary)
@@ -48,7 +60,7 @@ void obituary_log_add(struct obituary_log *log, const struct obituary *obituary)
     }
     char line[5120];
     log->n_written++;
-    log_info("%s", obituary_format(obituary, line, sizeof(line)));
+    log_info("%s", obituary_format(obituary, log->outlived, line, sizeof(line)));
 }
 
 void obituary_log_close(struct obituary_log *log)

@@ -9,6 +9,7 @@
 #ifndef DAEMON_OBITUARY_LOG_H
 #define DAEMON_OBITUARY_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <uv.h>
@@ -25,11 +26,15 @@ struct obituary_log {
     uint32_t n_more;
     uint64_t n_blocks; /* that they had not released */
     uint64_t num_bytes;
+    bool outlived; /* it is the segment that ends: those who follow live on */
 };
 
 void obituary_log_init(struct obituary_log *log, uv_loop_t *loop);
 
 void obituary_log_add(struct obituary_log *log, const struct obituary *obituary);
+
+/** obituary_log_outlive() - whoever is added from now on lives on without the segment */
+void obituary_log_outlive(struct obituary_log *log);
 
 /** obituary_log_close() - writes what is left to say */
 void obituary_log_close(struct obituary_log *log);

@@ -34,6 +34,7 @@ enum {
     OPTION_CONNECTIONS_PER_UID,
     OPTION_WATCHDOG,
     OPTION_LOG_LEVEL,
+    OPTION_COMPARE,
 };
 
 static const struct argp_option option_table[] = {
@@ -263,6 +264,19 @@ uint64_t options_step_ms(const struct options *options)
 {
     const uint64_t watched_ms = 2 * options->watchdog_ms;
     return watched_ms > 0 && watched_ms < STEP_PATIENCE_MS ? watched_ms : STEP_PATIENCE_MS;
+}
+
+bool options_adopt_size(struct options *options, uint64_t segment_bytes)
+{
+    if (segment_bytes < SEGMENT_MIN_BYTES || segment_bytes > SEGMENT_MAX_BYTES ||
+        segment_bytes % PAGE_BYTES != 0) {
+        return false;
+    }
+    if (segment_bytes != options->segment_bytes) {
+        options->waiting_bytes = options->segment_bytes;
+        options->segment_bytes = segment_bytes;
+    }
+    return true;
 }
 
 void options_parse(struct options *options, int argc, char **argv)

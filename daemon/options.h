@@ -26,6 +26,7 @@ struct options {
     char name[NAME_MAX_BYTES + 1];
     char socket_path[SOCKET_PATH_MAX_BYTES + 1];
     uint64_t segment_bytes;       /* whole pages */
+    uint64_t waiting_bytes;       /* asked for, while what is kept has another size; 0: no other */
     uint64_t quota_bytes;         /* for each client; 0: none */
     uint32_t clients_per_uid;     /* 0: half of all there may be */
     uint32_t connections_per_uid; /* likewise */
@@ -49,5 +50,11 @@ uint64_t options_ping_ms(const struct options *options);
 
 /** options_step_ms() - how long to leave, or to look at the state, may take */
 uint64_t options_step_ms(const struct options *options);
+
+/**
+ * options_adopt_size() - go on with a segment that is there; the size that was asked for waits
+ * Return: false if no segment has that size.
+ */
+KMEM_MUST_USE bool options_adopt_size(struct options *options, uint64_t segment_bytes);
 
 #endif

@@ -22,6 +22,7 @@
 #include "daemon/backing.h"
 #include "daemon/inherited.h"
 #include "daemon/loop.h"
+#include "daemon/notice.h"
 #include "daemon/report.h"
 #include "daemon/takeover.h"
 #include "daemon/tick.h"
@@ -314,6 +315,8 @@ static void server_reap_all(struct server *server)
 static void server_end_clients(struct server *server)
 {
     struct core *core = &server->core;
+    server_reap_all(server); /* those that have ended */
+    obituary_log_outlive(&server->obituary_log);
     if (core->clients.n_live > 0) {
         char all[TEXT_BYTES_MAX];
         char direct[TEXT_BYTES_MAX];
@@ -342,6 +345,7 @@ static void server_end(struct server *server)
         return;
     }
     server->ending = true;
+    notice_write(server->files->clock_fd, NOTICE_ENDED);
     listener_close(&server->listener);
     struct session *session = server->sessions;
     while (session) {
@@ -410,6 +414,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .clients_per_uid =
             options->clients_per_uid > 0 ? options->clients_per_uid : (clients_limit + 1) / 2,
         .owner_uid = geteuid(),
+        .waiting_bytes = options->waiting_bytes,
         .granule_bytes = options->lazy ? PAGE_BYTES : BACKING_HUGE_BYTES,
         .quota_bytes = options->quota_bytes,
         .pid = (uint32_t)getppid(),
@@ -511,6 +516,8 @@ static int server_begin(struct server *server)
                   uv_strerror(r));
         return EXIT_SYSTEM;
     }
+    notice_write(server->files->clock_fd, NOTICE_SERVED);
+    ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
     if (server->core.clients.n_live > 0) {
         clock_start(server);
     }

@@ -60,6 +60,20 @@ static void print_headline(const struct figures *figures, const struct options *
     (void)fputs("\n\n", screen->file);
 }
 
+/* A start of the daemon went on with a segment whose size is not what was asked for. */
+static void print_waiting(const struct figures *figures, const struct options *options,
+                          const struct screen *screen)
+{
+    uint64_t num_bytes = figures_get(figures, "waiting_bytes");
+    struct label size = format_bytes(num_bytes, options->exact_bytes);
+
+    if (num_bytes > 0) {
+        (void)fprintf(screen->file,
+                      "  %s wait for a start of kmemd with no client in the segment\n\n",
+                      size.text);
+    }
+}
+
 /* Return: the columns of the line so far. */
 static size_t print_part(const struct figures *figures, const char *word, const char *figure,
                          const struct bar_part *part, const struct options *options,
@@ -249,6 +263,7 @@ static int print_text(const struct figures *figures, const struct options *optio
                       const struct screen *screen)
 {
     print_headline(figures, options, screen);
+    print_waiting(figures, options, screen);
     print_bar(figures, options, screen);
     int r = print_grid(figures, options, screen);
     if (r == 0 && options->all) {

@@ -57,9 +57,9 @@
  *    program that has crashed, and not what they pointed to. A program that wants whole CPU pages
  *    of a block dumped calls madvise() with MADV_DODUMP.
  *  - No survival of the keeper: kmemd's server may be killed and is started again without a block
- *    lost, but if kmemd as a whole ends, calls that need it fail with ECONNRESET. Hot sizes are
- *    still served from what the process has leased; mapped blocks stay readable and writable as
- *    long as it lives; and nobody accounts for either any more.
+ *    lost, but if kmemd as a whole ends, and no service manager keeps its descriptors, the segment
+ *    has ended: see ENDS. Mapped blocks stay readable and writable as long as the process lives,
+ *    but nobody accounts for them any more.
  *
  * THE FIRST CALL of a process connects to the daemon and maps the segment. Tried, in this order:
  * the socket $KMEM_SOCKET, and nothing else if it is set; else NAME.sock, where NAME is
@@ -93,12 +93,25 @@
  * to be linked with -z nodelete.
  *
  * RESTARTS: a call that needs the daemon while its server is being started again waits for it, and
- * then happens once, whether the former server had begun it or not. If kmemd has ended and removed
- * its socket the call waits for one second, else for the whole time limit below; then it fails with
- * ECONNRESET, and later calls try once without waiting. Calls that need no daemon never wait.
+ * then happens once, whether the former server had begun it or not. So it does while kmemd as a
+ * whole is restarted by a service manager that keeps its descriptors. It waits for the time limit
+ * below, then fails with ECONNRESET, and later calls try once without waiting; a daemon from before
+ * these promises that has removed its socket is waited for one second. Calls that need no daemon
+ * never wait.
  * Coming back takes one descriptor, that of the connection which was lost: if there is none the
  * call fails with EMFILE, and a later one may do. A program that closes all its descriptors comes
  * back in the same way.
+ *
+ * ENDS: when kmemd was stopped, every allocation and every release that begins afterwards, in every
+ * process and thread, leased or not, fails with ECONNRESET and a sentence that says when; nothing
+ * changes by it, and it does so until kmem_close(), after which the next call connects anew. Where
+ * a service manager keeps the descriptors, a stop may be half a restart: what is leased goes on
+ * being allocated and released, until the manager drops them. Nobody is left to tell of a keeper
+ * that was killed and is kept by no manager: the process finds out by its next call that needs the
+ * daemon, or by one that leaves the fast path and finds the daemon's clock standing still for a
+ * second, and from then on by every call. kmem_try_sizeof() of a leased block goes on being
+ * answered. One more descriptor than the connection's is kept for that, far above those that
+ * programs use.
  *
  * LOCKED MEMORY: after mlockall(MCL_FUTURE) what a process leases and is given is locked when it is
  * first touched, and no more than that is populated: the process's ledger, which is sparse, stays
@@ -264,7 +277,7 @@ KMEM_API unsigned int kmem_sizeof_allocation(const void *const mem);
  *               socket's path is too long, this process or the system has no descriptor left, no
  *               address space for the segment, or the kernel is older than Linux 4.14
  *   EPROTO      what the daemon answered can not be; the connection is given up
- *   ECONNRESET  the daemon has ended since
+ *   ECONNRESET  the segment has ended since (see ENDS), or its daemon did not come back
  *   ETIMEDOUT   the daemon did not answer in time
  */
 KMEM_API KMEM_MUST_USE void *kmem_try_allocate(size_t num_bytes, const char *reason);

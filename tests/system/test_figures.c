@@ -157,6 +157,7 @@ static void expect_worked(const struct figures *now)
     expect_figure(now, "refusals", 0);
     expect_figure(now, "misuses", 0);
     expect_figure(now, "revoked_bytes", 0);
+    expect_figure(now, "waiting_bytes", 0); /* system.store has another */
     expect_figure(now, "other_reasons", 0);
     expect_figure(now, "reasons_overflowed", 0);
 }
@@ -482,10 +483,10 @@ static void test_every_column_and_log_line_is_the_truth(void)
     daemon_stop();
     expect_match(daemon_log(), "ending with 2 clients in the segment: 1007 blocks, 7\\.6 MiB "
                                "\\(7\\.3 MiB direct, 256\\.0 KiB leased\\)");
-    expect_match(daemon_log(),
-                 "uid [0-9]+\\) ended after [0-9.]+ s: 1006 blocks, 577\\.7 KiB taken "
-                 "back: figures/large 480\\.0 KiB \\(6\\), figures/kept 97\\.7 KiB "
-                 "\\(1000\\)$");
+    expect_match(daemon_log(), "uid [0-9]+\\) lives on, and lost the segment after [0-9.]+ s: 1006 "
+                               "blocks, 577\\.7 KiB taken "
+                               "back: figures/large 480\\.0 KiB \\(6\\), figures/kept 97\\.7 KiB "
+                               "\\(1000\\)$");
     client_kill(&last);
     client_kill(&worker);
 }

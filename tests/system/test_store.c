@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "tests/system/client.h"
+#include "tests/system/ctl.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/holder.h"
@@ -39,26 +40,6 @@ static void test_the_supervisors_store_brings_everything_back(void)
     expect_usage(0, 0);
     store_close();
     daemon_stop();
-}
-
-static void test_a_store_with_a_segment_of_another_size_is_refused_with_78(void)
-{
-    if (!KMEMD_WITH_SYSTEMD) {
-        harness_skip("kmemd was built without libsystemd");
-    }
-    store_open();
-    const struct daemon_setting first = store_first_setting();
-    daemon_start_as(&first, OPTIONS(NULL));
-    expect_soon(store_count() == 4, 2000);
-    daemon_kill();
-
-    const struct daemon_setting setting = store_setting();
-    const struct daemon_end end =
-        daemon_try(&setting, OPTIONS("--name", "test", "--size", "32MiB", "--socket",
-                                     harness_path("test.sock")));
-    expect_equal(end.exit_status, 78);
-    expect_match(end.log, "the segment that was kept has 16.0 MiB, not 32.0 MiB");
-    store_close();
 }
 
 /* Starts a daemon whose files a supervisor keeps, and a client of it, and kills the daemon. */
@@ -108,11 +89,11 @@ static void expect_going_on(const struct daemon_setting *setting, struct client 
     client_end(client);
     expect_soon(usage_take().clients == 0, 2000);
     stop_and_read();
-    expect_equal(store_count(), 0);
+    expect_equal(store_count(), 4); /* it may be started again */
 }
 
-/* The operator has edited the unit; the daemon was killed, not stopped. */
-static void test_a_store_that_is_refused_for_its_size_is_there_for_the_old_size(void)
+/* The operator has edited the unit; the daemon was killed, or stopped for a restart. */
+static void test_a_store_of_another_size_with_a_client_in_it_goes_on_and_the_new_size_waits(void)
 {
     if (!KMEMD_WITH_SYSTEMD) {
         harness_skip("kmemd was built without libsystemd");
@@ -120,9 +101,30 @@ static void test_a_store_that_is_refused_for_its_size_is_there_for_the_old_size(
     store_open();
     struct client client = kill_a_kept_daemon();
     const struct daemon_setting kept = store_setting();
-    expect_refused_with_78(&kept, "32MiB");
-    expect_refused_with_78(&kept, "8MiB");
-    expect_going_on(&kept, &client);
+    daemon_start_as(&kept, OPTIONS("--size", "32MiB"));
+    expect_log_line("kept has 16\\.0 MiB, and clients live in it: 32\\.0 MiB wait for a start");
+    expect_equal(usage_take().segment_bytes, 16 << 20);
+    expect_equal(usage_take().waiting_bytes, 32 << 20);
+    expect_match(ctl("usage")->out, "32\\.0 MiB wait for a start of kmemd with no client");
+    holder_expect_held(&client);
+    daemon_kill_server(); /* the next one knows as much */
+    holder_expect_held(&client);
+    expect_equal(usage_take().waiting_bytes, 32 << 20);
+    expect_call(kill(daemon_pid(), SIGHUP) == 0);
+    expect_log_line("SIGHUP: --size is not applied: 32\\.0 MiB wait");
+    expect_soon(harness_matches(daemon_log(), "upgraded: .* serves now"), 20000);
+    holder_expect_held(&client);
+    client_tell(&client, 0);
+    client_end(&client);
+    expect_soon(usage_take().clients == 0, 5000);
+    stop_and_read();
+
+    const struct daemon_setting empty = store_setting();
+    daemon_start_as(&empty, OPTIONS("--size", "32MiB"));
+    expect_log_line("no client lives in it: a new one of 32\\.0 MiB is made");
+    expect_equal(usage_take().segment_bytes, 32 << 20);
+    expect_equal(usage_take().waiting_bytes, 0);
+    stop_and_read();
     store_close();
 }
 
@@ -166,7 +168,6 @@ static void fail_once(const char *trouble, const char *how)
     client_end(&client);
     expect_soon(usage_take().clients == 0, 2000);
     stop_and_read();
-    expect_equal(store_count(), 0);
     store_close();
 }
 
@@ -180,7 +181,7 @@ static void test_a_first_server_that_crashes_before_it_is_ready_costs_no_kept_se
     fail_once(TROUBLE_START_ABORTS, "killed by signal 6 .* before it was ready; the next one goes");
 }
 
-/* The way to another size: whatever was in the segment is given up. */
+/* What was kept is dropped when it is stopped for good: there is nothing to go on with. */
 static void test_a_daemon_that_was_stopped_may_come_back_with_another_size(void)
 {
     if (!KMEMD_WITH_SYSTEMD) {
@@ -191,7 +192,9 @@ static void test_a_daemon_that_was_stopped_may_come_back_with_another_size(void)
     daemon_start_as(&setting, OPTIONS(NULL));
     struct client client = holder_start();
     stop_and_read();
-    expect_equal(store_count(), 0);
+    expect_equal(store_count(), 6);
+    store_close();
+    store_open();
     daemon_start_as(&setting, OPTIONS("--size", "32MiB"));
     expect_equal(usage_take().segment_bytes, 32 << 20);
     expect_usage(0, 0);
@@ -200,14 +203,31 @@ static void test_a_daemon_that_was_stopped_may_come_back_with_another_size(void)
     store_close();
 }
 
+static void test_a_client_that_ends_is_taken_out_of_the_store(void)
+{
+    if (!KMEMD_WITH_SYSTEMD) {
+        harness_skip("kmemd was built without libsystemd");
+    }
+    store_open();
+    const struct daemon_setting setting = store_first_setting();
+    daemon_start_as(&setting, OPTIONS(NULL));
+    struct client client = holder_start();
+    expect_soon(store_count() == 6, 2000);
+    client_kill(&client);
+    expect_soon(store_count() == 4, 5000);
+    stop_and_read();
+    store_close();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_the_supervisors_store_brings_everything_back, 20),
-    SYSTEM_TEST(test_a_store_with_a_segment_of_another_size_is_refused_with_78, 20),
-    SYSTEM_TEST(test_a_store_that_is_refused_for_its_size_is_there_for_the_old_size, 40),
+    SYSTEM_TEST(test_a_store_of_another_size_with_a_client_in_it_goes_on_and_the_new_size_waits,
+                40),
     SYSTEM_TEST(test_a_store_that_another_layout_refuses_is_there_for_the_former_program, 40),
     SYSTEM_TEST(test_a_first_server_that_ends_before_it_is_ready_costs_no_kept_segment, 40),
     SYSTEM_TEST(test_a_first_server_that_crashes_before_it_is_ready_costs_no_kept_segment, 40),
     SYSTEM_TEST(test_a_daemon_that_was_stopped_may_come_back_with_another_size, 40),
+    SYSTEM_TEST(test_a_client_that_ends_is_taken_out_of_the_store, 40),
 };
 
 int main(int argc, char **argv)

@@ -47,6 +47,7 @@ static void read_statistic(const Kmem__Statistic *statistic, struct usage *usage
         {"leased_bytes", &usage->leased_bytes},
         {"unused_bytes", &usage->unused_bytes},
         {"revoked_bytes", &usage->revoked_bytes},
+        {"waiting_bytes", &usage->waiting_bytes},
         {"leases", &usage->leases},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {

@@ -35,6 +35,7 @@ struct usage {
     uint64_t unused_bytes; /* of them */
     uint64_t revoked_bytes;
     uint64_t leases;
+    uint64_t waiting_bytes;
 };
 
 /** usage_take() - the figures of this moment; wants used + free + overhead = segment */

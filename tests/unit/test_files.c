@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -261,6 +263,51 @@ static void test_files_drop_leftovers_leaves_the_listener(void **state)
     assert_true(is_named(files.listener_fd, "listener"));
 }
 
+static int pidfd_of(pid_t pid)
+{
+    const int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+static void test_files_has_living_asks_the_pidfds(void **state)
+{
+    (void)state;
+    assert_false(files_has_living(&files));
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit(0);
+    }
+    files_keep(&files, 7, named("ledger"), pidfd_of(pid));
+    struct pollfd ended = {.fd = files.pidfds[7], .events = POLLIN};
+    assert_int_equal(poll(&ended, 1, -1), 1); /* and not waited for yet */
+    assert_false(files_has_living(&files));
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    assert_false(files_has_living(&files));
+
+    files_keep(&files, 9, named("ledger"), pidfd_of(getpid()));
+
+    assert_true(files_has_living(&files));
+}
+
+static void test_files_drop_segment_leaves_the_listener(void **state)
+{
+    (void)state;
+    files.listener_fd = named("listener");
+    const unsigned n_listening = count_fds();
+    files.segment_fd = named("segment");
+    files.state_fd = named("state");
+    files.clock_fd = named("clock");
+    keep(7);
+
+    files_drop_segment(&files);
+
+    assert_int_equal(files.segment_fd, -1);
+    assert_int_equal(count_fds(), n_listening);
+    assert_true(is_named(files.listener_fd, "listener"));
+}
+
 #define FILES_TEST(test) cmocka_unit_test_setup_teardown(test, files_setup, files_teardown)
 
 int main(int argc, char **argv)
@@ -275,6 +322,8 @@ int main(int argc, char **argv)
         FILES_TEST(test_files_keep_replaces_what_the_slot_had),
         FILES_TEST(test_files_has_leftovers_without_a_segment_only),
         FILES_TEST(test_files_drop_leftovers_leaves_the_listener),
+        FILES_TEST(test_files_has_living_asks_the_pidfds),
+        FILES_TEST(test_files_drop_segment_leaves_the_listener),
     };
     if (argc > 1 && strcmp(argv[1], "take") == 0) {
         const int n_clients = take_all();

@@ -35,7 +35,7 @@ static int obituary_teardown(void **state)
 static const char *format(const struct obituary *obituary)
 {
     static char line[5120];
-    return obituary_format(obituary, line, sizeof(line));
+    return obituary_format(obituary, false, line, sizeof(line));
 }
 
 static void test_obituaries_write_tells_what_was_not_released(void **state)
@@ -154,7 +154,7 @@ static void test_obituary_format_is_cut_to_its_buffer(void **state)
     for (size_t n_bytes = 1; n_bytes <= whole + 1; n_bytes++) {
         char line[5120];
         memset(line, 'x', sizeof(line));
-        assert_int_equal(strlen(obituary_format(&fixture.last, line, n_bytes)), n_bytes - 1);
+        assert_int_equal(strlen(obituary_format(&fixture.last, false, line, n_bytes)), n_bytes - 1);
         assert_int_equal(line[n_bytes], 'x');
     }
 }

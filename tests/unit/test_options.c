@@ -248,6 +248,21 @@ static void test_options_parse_of_a_group_by_number(void **state)
     assert_refused("there is no group \"\"", "--group", "");
 }
 
+static void test_options_adopt_size_lets_another_size_wait(void **state)
+{
+    (void)state;
+    struct options options = parse("--size=2MiB");
+
+    assert_true(options_adopt_size(&options, 2 << 20));
+    assert_int_equal(options.waiting_bytes, 0);
+    assert_true(options_adopt_size(&options, 4 << 20));
+    assert_int_equal(options.segment_bytes, 4 << 20);
+    assert_int_equal(options.waiting_bytes, 2 << 20);
+    assert_false(options_adopt_size(&options, 0));
+    assert_false(options_adopt_size(&options, (4 << 20) + 1));
+    assert_false(options_adopt_size(&options, 2 * SEGMENT_MAX_BYTES));
+}
+
 static void test_options_parse_finds_a_place_for_the_socket(void **state)
 {
     (void)state;
@@ -307,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         OPTIONS_TEST(test_options_parse_of_a_group_by_number),
+        OPTIONS_TEST(test_options_adopt_size_lets_another_size_wait),
         OPTIONS_TEST(test_options_parse_of_nothing_is_the_default),
         OPTIONS_TEST(test_options_parse_of_everything),
         OPTIONS_TEST(test_options_parse_of_short_options),
