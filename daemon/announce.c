@@ -25,7 +25,7 @@ void announce_options(const struct options *options)
 {
     char waits[TEXT_BYTES_MAX];
     log_info("SIGHUP: the program may change, the options do not: what is other in a unit or a "
-             "file by now is applied by a restart");
+             "file by now is applied by a restart (kmemd --compare says what)");
     if (options->waiting_bytes > 0) {
         log_warning("SIGHUP: --size is not applied: %s wait for a start of kmemd when no client "
                     "lives in the segment",

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "daemon/claim.h"
+#include "daemon/compare.h"
 #include "daemon/depot.h"
 #include "daemon/descriptors.h"
 #include "daemon/files.h"
@@ -293,6 +294,9 @@ int main(int argc, char **argv)
     inherited_raise();
     options_parse(&options, argc, argv);
     log_set_level(options.log_level);
+    if (options.compare_pid != 0) {
+        return compare_main(&options);
+    }
     const struct descriptors descriptors = descriptors_raise();
     if (descriptors.n_clients == 0) {
         log_error("RLIMIT_NOFILE is too low: %d descriptors are needed for one client, %d for %d",

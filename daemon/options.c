@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,8 @@ static const struct argp_option option_table[] = {
     {"watchdog", OPTION_WATCHDOG, "SECONDS", 0,
      "Replace a server that has not answered for so long; 0: never (default: 5)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
+    {"compare", OPTION_COMPARE, "PID", 0,
+     "Serve nothing, but say which of these options the daemon PID was not started with", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0}, /* beside argp's own -? and --help */
     {NULL, 0, NULL, 0, NULL, 0},
 };
@@ -144,6 +147,17 @@ static void socket_set(struct argp_state *state, struct options *options, const 
                    SOCKET_PATH_MAX_BYTES);
     }
     (void)snprintf(options->socket_path, sizeof(options->socket_path), "%s", path); /* fits */
+}
+
+static void compare_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    char *end;
+    const long pid = strtol(text, &end, 10);
+    if (*end != '\0' || pid <= 0 || pid > INT_MAX) {
+        argp_error(state, "--compare takes the number of a process, not \"%s\"", text);
+        return;
+    }
+    options->compare_pid = (pid_t)pid;
 }
 
 static void commit_parse(struct argp_state *state, struct options *options, const char *text)
@@ -228,6 +242,9 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         return 0;
     case OPTION_WATCHDOG:
         watchdog_parse(state, options, text);
+        return 0;
+    case OPTION_COMPARE:
+        compare_parse(state, options, text);
         return 0;
     case OPTION_LOG_LEVEL:
         if (log_level_parse(text, &options->log_level)) {

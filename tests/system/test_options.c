@@ -195,6 +195,41 @@ static void test_symbolic_link_as_lock_is_not_followed(void)
     expect_equal(access(harness_path("victim"), F_OK), -1);
 }
 
+/* ------------------------------------------------------------------------- comparing ---- */
+
+static struct daemon_end compare(const char *option, const char *value)
+{
+    char pid[24];
+    (void)snprintf(pid, sizeof(pid), "%d", (int)daemon_pid());
+    return daemon_try(&as_usual, OPTIONS("--name", "test", "--size", "16MiB", "--socket",
+                                         daemon_socket(), option, value, "--compare", pid));
+}
+
+static void test_compare_says_what_a_running_daemon_was_not_started_with(void)
+{
+    daemon_start("--quota", "4MiB", NULL);
+    struct daemon_end end = compare("--quota", "4MiB");
+    expect_equal(end.exit_status, 0);
+    expect_match(end.log, "was started with these options");
+    end = compare("--quota", "8MiB");
+    expect_equal(end.exit_status, 0);
+    expect_match(end.log, "--quota is 8\\.0 MiB now, and the daemon was started with 4\\.0 MiB");
+    end = compare("--size", "32MiB");
+    expect_match(end.log, "--size is 32\\.0 MiB now, and the daemon was started with 16\\.0 MiB");
+    expect_match(end.log, "--quota is none now, and the daemon was started with 4\\.0 MiB");
+    end = compare("--group", "4242");
+    expect_match(end.log, "--group is one now, and the daemon was started with none");
+    daemon_stop();
+}
+
+static void test_compare_with_a_process_that_is_not_there_is_71(void)
+{
+    const struct daemon_end end =
+        daemon_try(&as_usual, OPTIONS("--socket", harness_path("s"), "--compare", "2147483647"));
+    expect_equal(end.exit_status, 71);
+    expect_match(end.log, "can not be read");
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_size_that_is_no_size_is_refused_with_64, 10),
     SYSTEM_TEST(test_size_too_small_is_refused_with_64_and_the_least, 10),
@@ -212,6 +247,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_world_writable_directory_is_refused, 10),
     SYSTEM_TEST(test_symbolic_link_is_not_followed, 10),
     SYSTEM_TEST(test_symbolic_link_as_lock_is_not_followed, 10),
+    SYSTEM_TEST(test_compare_says_what_a_running_daemon_was_not_started_with, 20),
+    SYSTEM_TEST(test_compare_with_a_process_that_is_not_there_is_71, 20),
 };
 
 int main(int argc, char **argv)

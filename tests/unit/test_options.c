@@ -248,6 +248,15 @@ static void test_options_parse_of_a_group_by_number(void **state)
     assert_refused("there is no group \"\"", "--group", "");
 }
 
+static void test_options_parse_of_a_process_to_compare_with(void **state)
+{
+    (void)state;
+
+    assert_int_equal(parse("--compare=17").compare_pid, 17);
+    assert_refused("--compare takes the number of a process", "--compare", "0");
+    assert_refused("--compare takes the number of a process", "--compare", "17x");
+}
+
 static void test_options_adopt_size_lets_another_size_wait(void **state)
 {
     (void)state;
@@ -322,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         OPTIONS_TEST(test_options_parse_of_a_group_by_number),
+        OPTIONS_TEST(test_options_parse_of_a_process_to_compare_with),
         OPTIONS_TEST(test_options_adopt_size_lets_another_size_wait),
         OPTIONS_TEST(test_options_parse_of_nothing_is_the_default),
         OPTIONS_TEST(test_options_parse_of_everything),
