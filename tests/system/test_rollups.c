@@ -22,7 +22,7 @@
 #include "tests/system/wire.h"
 
 #define SEGMENT_PAGES 1024 /* 16 MiB */
-#define MEMORY_BOUND_KIB (160 * 1024)
+#define MEMORY_BOUND_KIB (UINT64_C(160) * 1024)
 
 /* ------------------------------------------------------------------------------- observers ---- */
 

@@ -273,7 +273,8 @@ static void tell_nonsense(struct seeded *seeded, uint32_t page, uint32_t n_pages
         for (uint32_t plane = 0; plane < N_PLANES; plane++) {
             for (uint32_t entry = 0; entry < 16; entry++) {
                 const uint64_t at = ((uint64_t)(page + i) << PLANE_SHIFT(plane)) + entry;
-                atomic_store(&ledger->planes[plane][at].word, seeded_below(seeded, 3) * 16);
+                atomic_store(&ledger->planes[plane][at].word,
+                             UINT64_C(16) * seeded_below(seeded, 3));
             }
         }
     }
