@@ -157,7 +157,9 @@ static int print_epilogue(const struct epilogue *epilogue, const struct run_opti
         epilogue_write(epilogue, &box);
         box_print(&box, &screen);
     }
-    if (r < 0 || fflush(options->output) != 0 || ferror(options->output)) {
+    /* A program's caller who has closed the standard error does not want to hear it. */
+    bool is_wanted = options->output_path != NULL;
+    if (r < 0 || (is_wanted && (fflush(options->output) != 0 || ferror(options->output)))) {
         (void)fprintf(stderr, "kmemctl: cannot say what was left behind: %s\n",
                       strerror(r < 0 ? -r : errno));
         return STATUS_SYSTEM;
