@@ -15,6 +15,7 @@
 #include "daemon/clients.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,7 @@ static void client_write(struct clients *clients, const struct client *client)
     stored->born = client->born;
     store_prepare_bytes(stored->command, client->identity.command, COMMAND_BYTES);
     stored->nonce = client->nonce;
+    stored->inode = client->identity.inode;
     store_prepare_u64(&stored->ended, 0);
     store_prepare_u64(&stored->obituary, 0);
     store_prepare_u64(&stored->serial, 0);
@@ -58,7 +60,7 @@ static void client_write(struct clients *clients, const struct client *client)
     stored->peak_bytes = 0;
     stored->peak_used_bytes = 0;
     /* Before: the slot is unused. After: it is this process's. */
-    state_commit(clients->state, &stored->pid, client->identity.pid);
+    state_commit(clients->state, &stored->pid, PID_WORD(client->identity.pid));
 }
 
 static uint32_t slot_take(struct clients *clients)
@@ -146,10 +148,11 @@ static void slot_recover(struct clients *clients, uint32_t slot)
         .ended = ENDED_WORD_TICK(ended),
         .nonce = stored->nonce,
         .serial = slot_word(&stored->serial),
-        .identity = {.pid = (uint32_t)slot_word(&stored->pid),
+        .identity = {.pid = PID_WORD_PID(slot_word(&stored->pid)),
                      .uid = stored->uid,
                      .gid = stored->gid,
-                     .start_time = stored->start_time},
+                     .start_time = stored->start_time,
+                     .inode = stored->inode},
         .stored = stored,
     };
     memcpy(client->identity.command, stored->command, COMMAND_BYTES);
@@ -212,11 +215,22 @@ struct client *clients_get(const struct clients *clients, uint32_t slot)
     return client;
 }
 
+bool client_is_process(const struct client *client, const struct client_identity *identity)
+{
+    const struct client_identity *own = &client->identity;
+    if (own->inode != 0 && identity->inode != 0) {
+        return own->inode == identity->inode;
+    }
+    const bool same_start = own->start_time == identity->start_time || own->start_time == 0 ||
+                            identity->start_time == 0;
+    return own->pid != 0 && own->pid == identity->pid && own->uid == identity->uid && same_start;
+}
+
 struct client *clients_find(const struct clients *clients, const struct client_identity *identity)
 {
     struct client *client = clients_next(clients, 0);
-    while (client && (client->identity.pid != identity->pid ||
-                      client->identity.start_time != identity->start_time)) {
+    while (client &&
+           (client->identity.uid != identity->uid || !client_is_process(client, identity))) {
         client = clients_next(clients, client->slot + 1);
     }
     return client;
@@ -253,7 +267,7 @@ static bool slot_is_sound(const struct clients *clients, uint32_t slot)
                     slot_word(&stored->serial) != client->serial)) {
         return false;
     }
-    return pid == (unused ? 0 : client->identity.pid) && (unused || client->slot == slot);
+    return pid == (unused ? 0 : PID_WORD(client->identity.pid)) && (unused || client->slot == slot);
 }
 
 int clients_check(const struct clients *clients)
@@ -277,6 +291,12 @@ int clients_check(const struct clients *clients)
                          n_live + n_ended <= clients->limit &&
                          n_live + n_ended + clients->n_free_slots == clients->n_slots;
     return adds_up ? 0 : CLIENTS_E_CORRUPT;
+}
+
+const char *client_pid_text(uint32_t pid, char buffer[PID_TEXT_BYTES])
+{
+    (void)snprintf(buffer, PID_TEXT_BYTES, pid != 0 ? "%u" : "?", pid); /* fits */
+    return buffer;
 }
 
 uint64_t client_charged_bytes(const struct client *client)

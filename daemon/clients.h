@@ -10,7 +10,7 @@
  *      totals of a client == sum over the direct blocks it holds        : direct_check()
  *      leased_pages       == sum over the leased runs it owns           : leases_check()
  *      n_live + n_ended + n_free_slots == n_slots; n_live + n_ended <= limit
- *      a slot's pid in the state file is its client's, 0 if it is unused : clients_check()
+ *      a slot's pid word in the state file is its client's, 0 if it is unused : clients_check()
  */
 #ifndef DAEMON_CLIENTS_H
 #define DAEMON_CLIENTS_H
@@ -25,13 +25,16 @@
 
 enum client_state { CLIENT_UNUSED, CLIENT_LIVE, CLIENT_ENDED };
 
+#define PID_TEXT_BYTES 12
+
 /* What the kernel says about a process. */
 struct client_identity {
-    uint32_t pid;
+    uint32_t pid; /* 0: it is not visible from here */
     uint32_t uid;
     uint32_t gid;
-    uint64_t start_time;
-    char command[COMMAND_BYTES];
+    uint64_t start_time;         /* 0: unknown */
+    uint64_t inode;              /* of its pidfds: no other process has it; 0: unknown */
+    char command[COMMAND_BYTES]; /* "?": unknown */
 };
 
 struct client {
@@ -123,7 +126,16 @@ void clients_remove(struct clients *clients, struct client *client);
 /** clients_get() - the client of a slot that is in use */
 struct client *clients_get(const struct clients *clients, uint32_t slot);
 
-/** clients_find() - the client that is this process; NULL: it is none */
+/**
+ * client_is_process() - whether a client is this process
+ *
+ * By the inode of its pidfd where the kernel has that. Else by pid, user and start time; where that
+ * is unknown without it, since the shell compares living processes only (server_end_namesakes()),
+ * and no two of those have the same pid.
+ */
+bool client_is_process(const struct client *client, const struct client_identity *identity);
+
+/** clients_find() - the first client that is this process, of this user; NULL: it is none */
 struct client *clients_find(const struct clients *clients, const struct client_identity *identity);
 
 /** clients_count_of() - how many clients a user has, those that have ended included */
@@ -134,6 +146,9 @@ struct client *clients_next(const struct clients *clients, uint32_t slot);
 
 /** clients_check() - walk the slots and recount. Return: 0 or CLIENTS_E_CORRUPT. */
 KMEM_MUST_USE int clients_check(const struct clients *clients);
+
+/** client_pid_text() - "4711", or "?" for a pid that is unknown. Return: buffer. */
+const char *client_pid_text(uint32_t pid, char buffer[PID_TEXT_BYTES]);
 
 void client_charge(struct client *client, uint64_t num_bytes);
 void client_discharge(struct client *client, uint64_t num_bytes);

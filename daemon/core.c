@@ -119,12 +119,18 @@ int core_join(struct core *core, const struct client_identity *identity, uint64_
 int core_resume(struct core *core, const struct client_identity *identity, uint64_t nonce,
                 struct client **ret_client)
 {
-    struct client *client = clients_find(&core->clients, identity);
-    if (!client || client->client_state != CLIENT_LIVE) {
-        return CLIENTS_E_GONE;
+    struct client *client = NULL;
+    int r = CLIENTS_E_GONE;
+    /* The nonce is its right: the user may be another by now, if the process surely is the same. */
+    for (struct client *next = clients_next(&core->clients, 0); next && !client;
+         next = clients_next(&core->clients, next->slot + 1)) {
+        if (next->client_state == CLIENT_LIVE && client_is_process(next, identity)) {
+            client = next->nonce == nonce ? next : NULL;
+            r = CLIENTS_E_DENIED;
+        }
     }
-    if (client->nonce != nonce) {
-        return CLIENTS_E_DENIED;
+    if (!client) {
+        return r;
     }
     if (client->lost) {
         return CLIENTS_E_LOST;

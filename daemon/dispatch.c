@@ -259,11 +259,12 @@ static void refuse_block(struct core *core, int why, uint64_t offset,
                     (unsigned long long)block->off.bytes, (unsigned long long)block->num_bytes,
                     escaped);
     } else {
+        char pid[PID_TEXT_BYTES];
         const struct client_identity *holder = &clients_get(&core->clients, block->slot)->identity;
         reply_error(reply, KMEM__ERROR_CODE__ERROR_FOREIGN,
-                    "the block at offset %llu (%llu bytes, \"%s\") belongs to process %u",
+                    "the block at offset %llu (%llu bytes, \"%s\") belongs to process %s",
                     (unsigned long long)offset, (unsigned long long)block->num_bytes, escaped,
-                    holder->pid);
+                    client_pid_text(holder->pid, pid));
     }
     reply->body.error.offset = block->off.bytes;
     reply->body.error.num_bytes = block->num_bytes;

@@ -6,37 +6,47 @@
 #define DAEMON_IDENTITY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "daemon/clients.h"
 #include "proto/attributes.h"
 
-/**
- * identity_read() - the process that connected
- * Return: 0, or a negative errno: -ESRCH if it is gone, or not visible from here.
- */
-KMEM_MUST_USE int identity_read(int fd, struct client_identity *ret_identity);
+enum {
+    IDENTITY_OK,
+    IDENTITY_E_ENDED,  /* the process that connected has ended */
+    IDENTITY_E_UNSEEN, /* this kernel, before Linux 6.5, can not tell when it will */
+};
 
 /**
- * identity_pidfd() - a descriptor that becomes readable when that process has ended
+ * identity_read() - the process that connected, and a descriptor that becomes readable at its end
+ * @ret_identity:  written also for an answer and a fault: who asked, as far as that is known
+ * @ret_pidfd:     the caller's, close-on-exec
  *
- * From the connection itself where the kernel can (SO_PEERPIDFD, Linux 6.5); else by its pid, and
- * then the start time is compared, so that a process that took over the pid is not mistaken for it.
+ * What the kernel does not show is unknown: pid 0 (another pid namespace), start time 0 and command
+ * "?" (hidepid=, no /proc), inode 0 (before Linux 6.9).
  *
- * Return: the descriptor, or a negative errno: -ESRCH if the process is gone.
+ * Return: 0, IDENTITY_E_ENDED, IDENTITY_E_UNSEEN, or a negative errno.
  */
-KMEM_MUST_USE int identity_pidfd(int fd, const struct client_identity *identity);
+KMEM_MUST_USE int identity_read(int fd, struct client_identity *ret_identity, int *ret_pidfd);
 
 /**
- * identity_open() - the same by pid and start time, without a connection
- * Return: the descriptor, or a negative errno: -ESRCH if the process is gone.
+ * identity_open() - a pidfd of a process that connected earlier, without its connection
+ * Return: the descriptor, or a negative errno: -ESRCH if the process is gone, -EOPNOTSUPP if its
+ * pid is unknown.
  */
 KMEM_MUST_USE int identity_open(const struct client_identity *identity);
 
+/** identity_has_ended() - whether the process behind a pidfd has */
+bool identity_has_ended(int pidfd);
+
+/** identity_inode_of() - what no other process's pidfd has; 0: that is not known (Linux < 6.9) */
+uint64_t identity_inode_of(int pidfd);
+
 /**
- * identity_pid_of() - whose descriptor it is
+ * identity_pid_of() - whose descriptor it is, as the mounted /proc numbers processes
  * @ret_pid:  -1: it has ended, and was waited for; 0: it has no pid that is visible here
- * Return: 0 or a negative errno.
+ * Return: 0 or a negative errno: -ESRCH if there is no /proc that says so.
  */
 KMEM_MUST_USE int identity_pid_of(int pidfd, long *ret_pid);
 

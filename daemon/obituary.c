@@ -252,8 +252,9 @@ char *obituary_format(const struct obituary *obituary, bool outlived, char *buff
     struct line line = {buffer, buffer_bytes};
     char command[4 * COMMAND_BYTES];
     char size[TEXT_BYTES_MAX];
+    char pid[PID_TEXT_BYTES];
     const struct client_identity *who = &obituary->identity;
-    line_add(&line, "client %u (%s, uid %u) %s %.1f s", who->pid,
+    line_add(&line, "client %s (%s, uid %u) %s %.1f s", client_pid_text(who->pid, pid),
              text_escape(who->command, strlen(who->command), command, sizeof(command)), who->uid,
              obituary_verb(obituary, outlived),
              (double)(obituary->ended - obituary->born) * TICK_MS / 1000.0);

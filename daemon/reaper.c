@@ -2,6 +2,7 @@
 #include "daemon/reaper.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -78,6 +79,13 @@ int reaper_watch(struct reaper *reaper, uint32_t slot, int pidfd)
 bool reaper_watches(const struct reaper *reaper, uint32_t slot)
 {
     return reaper->watches[slot] != NULL;
+}
+
+bool reaper_has_ended(const struct reaper *reaper, uint32_t slot)
+{
+    const struct reaper_watch *watch = reaper->watches[slot];
+    struct pollfd process = {.fd = watch ? watch->pidfd : -1, .events = POLLIN};
+    return poll(&process, 1, 0) == 1; /* -1 is no descriptor: 0 */
 }
 
 void reaper_forget(struct reaper *reaper, uint32_t slot)

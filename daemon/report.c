@@ -360,10 +360,12 @@ void report_quota(const struct core *core, const struct client *client, uint64_t
     char asked[TEXT_BYTES_MAX];
     char charged[TEXT_BYTES_MAX];
     char quota[TEXT_BYTES_MAX];
+    char pid[PID_TEXT_BYTES];
     reply_error(reply, KMEM__ERROR_CODE__ERROR_QUOTA,
-                "%s more is over the quota: process %u has %s of the %s that one client may have; "
+                "%s more is over the quota: process %s has %s of the %s that one client may have; "
                 "release some of it, or start kmemd with a larger --quota",
-                text_format_bytes(num_bytes, asked, sizeof(asked)), client->identity.pid,
+                text_format_bytes(num_bytes, asked, sizeof(asked)),
+                client_pid_text(client->identity.pid, pid),
                 text_format_bytes(client_charged_bytes(client), charged, sizeof(charged)),
                 text_format_bytes(core->config.quota_bytes, quota, sizeof(quota)));
 }

@@ -171,6 +171,17 @@ static void server_died(uint32_t slot, void *user)
     server_work(server);
 }
 
+void server_end_namesakes(struct server *server, uint32_t pid)
+{
+    const struct client *client = clients_next(&server->core.clients, 0);
+    for (; client && pid != 0; client = clients_next(&server->core.clients, client->slot + 1)) {
+        if (client->identity.pid == pid && client->client_state == CLIENT_LIVE &&
+            reaper_has_ended(&server->reaper, client->slot)) {
+            server_died(client->slot, server);
+        }
+    }
+}
+
 static void clock_tick(uv_timer_t *clock)
 {
     struct server *server = clock->data;

@@ -191,9 +191,10 @@ static void session_join_failed(struct session *session, int error)
 {
     struct server *server = session->server;
     struct client *client = session->peer.client;
+    char pid[PID_TEXT_BYTES];
     if (session_may_log(session)) {
-        log_warning("process %u can not join: its descriptors can not be made or sent: %s",
-                    session->peer.identity.pid, strerror(-error));
+        log_warning("process %s can not join: its descriptors can not be made or sent: %s",
+                    client_pid_text(session->peer.identity.pid, pid), strerror(-error));
     }
     if (client_charged_bytes(client) == 0) {
         /* One that came back with blocks stays, without its connection. */
@@ -424,9 +425,10 @@ static void session_go_on(struct session *session)
 static void session_hello_late(uv_timer_t *timer)
 {
     struct session *session = timer->data;
+    char pid[PID_TEXT_BYTES];
     if (session_may_log(session)) {
-        log_debug("process %u connected and did not say Hello within %d ms",
-                  session->peer.identity.pid, HELLO_TIMEOUT_MS);
+        log_debug("process %s connected and did not say Hello within %d ms",
+                  client_pid_text(session->peer.identity.pid, pid), HELLO_TIMEOUT_MS);
     }
     session_hang_up(session, "Hello did not come in time");
 }
@@ -436,12 +438,13 @@ static void session_refuse(struct session *session, Kmem__ErrorCode code, const 
 {
     struct server *server = session->server;
     const struct client_identity *who = &session->peer.identity;
+    char pid[PID_TEXT_BYTES];
+    (void)client_pid_text(who->pid, pid); /* its buffer */
     if (session_may_log(session)) {
-        log_warning("process %u of user %u is refused: %s", who->pid, who->uid, why);
+        log_warning("process %s of user %u is refused: %s", pid, who->uid, why);
     }
     reply_reset(server->reply, 0);
-    reply_error(server->reply, code, "kmemd refuses process %u of user %u: %s", who->pid, who->uid,
-                why);
+    reply_error(server->reply, code, "kmemd refuses process %s of user %u: %s", pid, who->uid, why);
     (void)session_answer(session, false); /* closed in any case */
     session_close(session);
 }
@@ -476,6 +479,12 @@ static const char *users_sentence(int why)
     }
 }
 
+/* One that can not be seen is known by its inode; its user's processes share the rest. */
+static uint32_t arrival_pid(const struct client_identity *identity)
+{
+    return identity->pid != 0 ? identity->pid : (uint32_t)identity->inode;
+}
+
 /* Return: 0, an answer of users_charge(), or a negative errno. */
 static int session_charge(struct session *session)
 {
@@ -484,7 +493,7 @@ static int session_charge(struct session *session)
     const struct client_identity *identity = &session->peer.identity;
     const struct client *client = clients_find(clients, identity);
     const struct arrival arrival = {
-        .pid = identity->pid,
+        .pid = arrival_pid(identity),
         .uid = identity->uid,
         .is_admin = core_is_admin(&server->core, identity->uid),
         .is_client = client && client->client_state == CLIENT_LIVE && !client->connected,
@@ -494,29 +503,45 @@ static int session_charge(struct session *session)
     return users_charge(&server->users, &arrival, &session->charge);
 }
 
+/* The peer can not be served, or not now. */
+static void session_refuse_unknown(struct session *session, int why)
+{
+    if (is_out_of_descriptors(why)) {
+        reply_no_descriptor(session->server->reply);
+        (void)session_answer(session, false); /* closed in any case */
+        session_close(session);
+    } else if (why == IDENTITY_E_ENDED) {
+        session_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
+                       "it ended after it had connected; who has its socket now connects anew");
+    } else if (why == IDENTITY_E_UNSEEN) {
+        session_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
+                       "kmemd can not see it (another pid namespace, hidepid=, no /proc), and this "
+                       "kernel can not tell when it ends; Linux 6.5 can");
+    } else {
+        session_refuse(session, KMEM__ERROR_CODE__ERROR_BUSY, uv_strerror(why));
+    }
+}
+
 static void session_begin(struct session *session, int fd)
 {
     struct server *server = session->server;
-    struct client_identity identity;
+    struct client_identity identity = {.command = "?"};
+    uint64_t nonce = 0;
     KMEM_CRASH_POINT("server.accepted");
     int r = loop_reserve(&server->loop, fd);
     if (r == 0) {
-        r = identity_read(fd, &identity);
+        r = identity_read(fd, &identity, &session->pidfd);
     }
-    uint64_t nonce = 0;
     if (r == 0 && getrandom(&nonce, sizeof(nonce), 0) < 0) {
         r = -errno;
     }
     nonce += nonce == 0; /* 0 stands for none */
-    if (is_out_of_descriptors(r)) {
-        reply_no_descriptor(server->reply);
-        (void)session_answer(session, false); /* closed in any case */
-    }
+    peer_init(&session->peer, &identity, nonce);
     if (r) {
-        session_close(session); /* it is gone, or in a pid namespace that is not visible here */
+        session_refuse_unknown(session, r);
         return;
     }
-    peer_init(&session->peer, &identity, nonce);
+    server_end_namesakes(server, identity.pid);
     if (!identity_may_join(fd, &identity, server->options->has_group, server->options->group)) {
         session_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
                        "only root, the daemon's user and the group given with --group may join");
@@ -527,13 +552,7 @@ static void session_begin(struct session *session, int fd)
         session_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT, users_sentence(r));
         return;
     }
-    session->pidfd = r == 0 ? identity_pidfd(fd, &identity) : r;
-    if (is_out_of_descriptors(session->pidfd)) {
-        session_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT, "no descriptor is left");
-        return;
-    }
-    if (session->pidfd < 0 ||
-        uv_timer_start(&session->timer, session_hello_late, HELLO_TIMEOUT_MS, 0)) {
+    if (r || uv_timer_start(&session->timer, session_hello_late, HELLO_TIMEOUT_MS, 0)) {
         session_close(session);
         return;
     }

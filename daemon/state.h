@@ -134,9 +134,13 @@ enum intent_kind { INTENT_NONE, INTENT_ALLOCATE, INTENT_RELEASE, INTENT_LEASE };
 #define ENDED_WORD_LEFT(word) (((word) >> 1 & 1) != 0)
 #define ENDED_WORD_TICK(word) ((uint32_t)((word) >> 2))
 
+/* Whose a slot is: bit 32 is set, the pid below it; 0: it can not be seen from here. */
+#define PID_WORD(pid) (UINT64_C(1) << 32 | (uint64_t)(pid))
+#define PID_WORD_PID(word) ((uint32_t)(word))
+
 struct state_client {
-    _Atomic uint64_t pid; /* 0: the slot is unused; committed last */
-    uint64_t start_time;  /* of the process, in clock ticks since boot: tells reused pids apart */
+    _Atomic uint64_t pid; /* PID_WORD(); 0: the slot is unused; committed last */
+    uint64_t start_time;  /* of the process, in clock ticks since boot; 0: unknown */
     uint32_t uid;
     uint32_t gid;
     uint32_t born; /* tick */
@@ -150,7 +154,8 @@ struct state_client {
     _Atomic uint64_t obituary;  /* the number of that of an ended client; 0: it has none yet */
     uint64_t peak_bytes;        /* the most that was charged to it */
     uint64_t peak_used_bytes;   /* the most that its live blocks were, as far as was seen */
-    uint8_t unused[16];
+    uint64_t inode;             /* of the process's pidfd: no other has it; 0: unknown */
+    uint8_t unused[8];
 };
 
 static_assert(sizeof(struct state_client) == 128, "part of the layout");

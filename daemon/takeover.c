@@ -94,13 +94,18 @@ static void fd_drop(int *fd)
 static int files_fit(const struct state_client *stored, int pidfd)
 {
     /* Relaxed: there is no other server. */
-    const uint64_t pid = atomic_load_explicit(&stored->pid, memory_order_relaxed);
-    const struct client_identity identity = {.pid = (uint32_t)pid,
-                                             .start_time = stored->start_time};
-    long pid_of_files;
+    const uint64_t word = atomic_load_explicit(&stored->pid, memory_order_relaxed);
+    const uint32_t pid = PID_WORD_PID(word);
+    const struct client_identity identity = {
+        .pid = pid, .start_time = stored->start_time, .inode = stored->inode};
+    const uint64_t inode = identity_inode_of(pidfd);
+    if (word != 0 && inode != 0 && stored->inode != 0) {
+        return inode == stored->inode ? 0 : CLIENTS_E_GONE;
+    }
+    long pid_of_files = 0;
     const int r = identity_pid_of(pidfd, &pid_of_files);
     if (r || pid == 0 || pid_of_files == 0) {
-        return r;
+        return r == -ESRCH ? 0 : r; /* without a /proc nothing says that they are another's */
     }
     if (pid_of_files > 0) {
         return pid_of_files == (long)pid ? 0 : CLIENTS_E_GONE;
@@ -162,15 +167,25 @@ static int ledgers_take(struct server *server, const struct core_config *config)
 static int watch_lost(uint32_t slot, const struct client_identity *identity, void *user)
 {
     const struct server *server = user;
-    const int pidfd = identity_open(identity);
-    if (pidfd < 0) {
+    int *kept = &server->files->pidfds[slot];
+    const bool is_kept =
+        *kept >= 0 && identity->inode != 0 && identity_inode_of(*kept) == identity->inode;
+    const int pidfd = is_kept ? *kept : identity_open(identity);
+    if (is_kept && identity_has_ended(pidfd)) {
+        return CLIENTS_E_GONE;
+    }
+    if (pidfd < 0 && pidfd != -EOPNOTSUPP) {
         return pidfd == -ESRCH ? CLIENTS_E_GONE : pidfd;
     }
-    fd_drop(&server->files->pidfds[slot]); /* of another, or the same */
-    server->files->pidfds[slot] = pidfd;
-    log_error("the ledger of process %u (%s) was lost: it keeps what it has until it ends, and can "
+    if (!is_kept) {
+        fd_drop(kept); /* of another, or the same */
+        *kept = pidfd >= 0 ? pidfd : -1;
+    }
+    char pid[PID_TEXT_BYTES];
+    log_error("the ledger of process %s (%s) was lost: it keeps what it has until %s ends, and can "
               "have no more",
-              identity->pid, identity->command);
+              client_pid_text(identity->pid, pid), identity->command,
+              pidfd >= 0 ? "it" : "the daemon, which can not see the process,");
     return 0;
 }
 
@@ -261,6 +276,9 @@ static int client_watch(struct server *server, uint32_t slot)
     fd_drop(&files->ledger_fds[slot]); /* of another, if there is one */
     const int pidfd = files->pidfds[slot];
     files->pidfds[slot] = -1; /* the reaper's */
+    if (is_lost && pidfd < 0) {
+        return 0; /* its end can not be seen */
+    }
     return reaper_watch(&server->reaper, slot, pidfd);
 }
 

@@ -45,7 +45,7 @@ static int add_row(struct listing *listing, const struct kmem_block *block)
     struct label offset = format_offset(block->offset);
     struct label bytes = format_bytes(block->num_bytes, listing->options->exact_bytes);
     struct label age = format_age(block->age_ms);
-    struct label pid = format_id(block->pid);
+    struct label pid = format_pid(block->pid);
     struct label uid = format_id(block->uid);
     struct escaped command = format_escaped(block->command);
     struct escaped reason = format_escaped(block->reason);

@@ -20,7 +20,7 @@ static int add_row(const struct kmem_client *client, void *user)
 {
     struct listing *listing = user;
     bool exactly = listing->options->exact_bytes;
-    struct label pid = format_id(client->pid);
+    struct label pid = format_pid(client->pid);
     struct label uid = format_id(client->uid);
     struct label gid = format_id(client->gid);
     struct label age = format_age(client->age_ms);

@@ -221,9 +221,9 @@ static void write_alive(const struct epilogue *epilogue, struct box *box)
     for (size_t i = 0; i < groups->n_groups && i < MAX_ALIVE; i++) {
         const struct group *group = &groups->groups[i];
 
-        box_add(box, STYLE_PLAIN, "  %10s %8s  pid %u (%s)",
+        box_add(box, STYLE_PLAIN, "  %10s %8s  pid %s (%s)",
                 format_bytes(group->num_bytes, false).text, format_count(group->n_blocks).text,
-                group->pid, format_escaped(group->key).text);
+                format_pid(group->pid).text, format_escaped(group->key).text);
     }
     if (groups->n_groups > MAX_ALIVE) {
         box_add(box, STYLE_DIM, "  and %s more", format_count(groups->n_groups - MAX_ALIVE).text);

@@ -36,6 +36,11 @@ struct label format_id(uint32_t id)
     return label;
 }
 
+struct label format_pid(uint32_t pid)
+{
+    return pid != 0 ? format_id(pid) : (struct label){.text = "?"};
+}
+
 struct label format_offset(uint64_t offset)
 {
     struct label label = {.text = ""};

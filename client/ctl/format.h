@@ -19,8 +19,11 @@ struct label {
 /** format_count() - "0", "999", "1,234,567" */
 struct label format_count(uint64_t count);
 
-/** format_id() - a pid or a uid: digits only */
+/** format_id() - a uid: digits only */
 struct label format_id(uint32_t id);
+
+/** format_pid() - digits; "?" for 0: a process that kmemd can not see */
+struct label format_pid(uint32_t pid);
 
 /** format_offset() - "0x4000" */
 struct label format_offset(uint64_t offset);

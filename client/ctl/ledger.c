@@ -65,7 +65,7 @@ static int add_group(struct table *table, const struct group *group, const struc
     struct label share = format_share(group->num_bytes, total->num_bytes);
     struct label blocks = format_count(group->n_blocks);
     struct label oldest = format_age(group->oldest_ms);
-    struct label pid = format_id(group->pid);
+    struct label pid = format_pid(group->pid);
     struct label uid = format_id(group->uid);
     struct escaped key = format_escaped(is_total ? "" : group->key);
     const char *cells[7] = {bytes.text, share.text, blocks.text, oldest.text};

@@ -80,7 +80,7 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
     struct label number = format_count(obituary->number);
     struct label ended = format_age(obituary->ended_ms_ago);
     struct label lived = format_age(obituary->lived_ms);
-    struct label pid = format_id(obituary->pid);
+    struct label pid = format_pid(obituary->pid);
     struct label uid = format_id(obituary->uid);
     struct escaped command = format_escaped(obituary->command);
     struct label peak_used = format_bytes(obituary->peak_used_bytes, exactly);

@@ -120,7 +120,7 @@ struct kmem_ledger_row {
     uint64_t n_blocks;
     uint64_t num_bytes; /* as asked for, unrounded */
     uint64_t oldest_ms; /* age of the oldest block */
-    uint32_t pid;       /* by client, else 0 */
+    uint32_t pid;       /* by client; 0: kmemd can not see it; else 0 */
     uint32_t uid;       /* by client and by uid, else 0 */
 };
 
@@ -135,7 +135,7 @@ struct kmem_block {
     uint64_t offset;
     uint64_t num_bytes; /* as asked for */
     const char *reason;
-    uint32_t pid; /* the owner */
+    uint32_t pid; /* the owner; 0: kmemd can not see it */
     uint32_t uid;
     const char *command; /* the owner's, as the kernel knew it when it connected */
     uint64_t age_ms;
@@ -151,7 +151,7 @@ KMEM_API KMEM_MUST_USE int kmem_query_blocks(struct kmem_query *query, kmem_bloc
 /** One client. Members are added at the end. */
 struct kmem_client {
     uint32_t slot; /* its place in the daemon's table */
-    uint32_t pid;
+    uint32_t pid;  /* 0: it is in a pid namespace that kmemd can not see */
     uint32_t uid;
     uint32_t gid;
     const char *command;
@@ -175,7 +175,7 @@ KMEM_API KMEM_MUST_USE int kmem_query_clients(struct kmem_query *query, kmem_cli
 /** A client that has ended. Members are added at the end. */
 struct kmem_obituary {
     uint64_t number; /* counted from 1 since the segment was made */
-    uint32_t pid;
+    uint32_t pid;    /* 0: it is in a pid namespace that kmemd can not see */
     uint32_t uid;
     const char *command;
     int left; /* 1: it said so (kmem_close); 0: it died */

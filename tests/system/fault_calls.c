@@ -55,6 +55,7 @@ const struct fault_call fault_calls[] = {
     FAILS(fchmodat, EPERM),
     FAILS(fchownat, EPERM),
     FAILS(fstat, ENOMEM),
+    FAILS(fstatfs, ENOMEM),
     FAILS(ftruncate, EPERM),
     FAILS(ioctl, ENOMEM),
     FAILS(listen, EADDRINUSE),

@@ -68,7 +68,8 @@ static void test_clients_add_writes_who_it_is_to_the_state(void **state)
     const struct client *client = add(4321);
 
     const struct state_client *stored = &segment.clients[client->slot];
-    assert_int_equal(atomic_load(&stored->pid), 4321);
+    assert_int_equal(PID_WORD_PID(atomic_load(&stored->pid)), 4321);
+    assert_int_equal(stored->inode, 0);
     assert_int_equal(stored->start_time, 77);
     assert_int_equal(stored->uid, 1000);
     assert_int_equal(stored->gid, 100);
@@ -235,6 +236,54 @@ static void test_clients_find_knows_a_process_by_pid_and_start_time(void **state
     assert_null(clients_find(&clients, &identity));
 }
 
+static void test_clients_find_takes_nobody_for_another_users_process(void **state)
+{
+    (void)state;
+    (void)add(11);
+    struct client_identity identity = identity_of(11);
+
+    identity.uid++;
+    assert_null(clients_find(&clients, &identity));
+    identity.inode = 5; /* one that has changed its user is known, but not taken for that one */
+    clients.table[0].identity.inode = 5;
+    assert_null(clients_find(&clients, &identity));
+    assert_true(client_is_process(&clients.table[0], &identity));
+}
+
+static void test_clients_find_knows_a_process_by_its_inode_whatever_its_pid(void **state)
+{
+    (void)state;
+    struct client_identity identity = identity_of(0); /* not visible from here */
+    struct client *client;
+    struct client *other;
+    identity.start_time = 0;
+    identity.inode = 41;
+    assert_int_equal(clients_add(&clients, &identity, 7, 0, &other), 0);
+    identity.inode = 42;
+    assert_int_equal(clients_add(&clients, &identity, 8, 0, &client), 0);
+
+    assert_ptr_equal(clients_find(&clients, &identity), client);
+    assert_int_equal(segment.clients[client->slot].inode, 42);
+    assert_int_equal(atomic_load(&segment.clients[client->slot].pid), PID_WORD(0));
+    assert_int_equal(clients_check(&clients), 0);
+    identity.inode = 43;
+    assert_null(clients_find(&clients, &identity));
+    identity.inode = 0; /* nothing is known of it */
+    assert_null(clients_find(&clients, &identity));
+}
+
+static void test_clients_find_knows_a_living_process_without_its_start_time(void **state)
+{
+    (void)state;
+    const struct client *client = add(11);
+    struct client_identity identity = identity_of(11);
+
+    identity.start_time = 0;
+    assert_ptr_equal(clients_find(&clients, &identity), client);
+    identity.pid++;
+    assert_null(clients_find(&clients, &identity));
+}
+
 static void test_client_charge_keeps_the_peak(void **state)
 {
     (void)state;
@@ -272,10 +321,10 @@ static void test_clients_check_finds_what_is_wrong(void **state)
     clients.n_free_slots = 0; /* a slot is lost */
     assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
     clients.n_free_slots = 1;
-    atomic_store(&segment.clients[client->slot].pid, 3);
+    atomic_store(&segment.clients[client->slot].pid, PID_WORD(3));
     assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
-    atomic_store(&segment.clients[client->slot].pid, 1);
-    atomic_store(&segment.clients[1].pid, 2); /* of an unused slot */
+    atomic_store(&segment.clients[client->slot].pid, PID_WORD(1));
+    atomic_store(&segment.clients[1].pid, PID_WORD(2)); /* of an unused slot */
     assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
     atomic_store(&segment.clients[1].pid, 0);
     client->slot = 1;
@@ -304,6 +353,9 @@ int main(void)
         CLIENTS_TEST(test_clients_get_of_an_unused_slot_is_a_bug),
         CLIENTS_TEST(test_clients_next_skips_unused_slots),
         CLIENTS_TEST(test_clients_find_knows_a_process_by_pid_and_start_time),
+        CLIENTS_TEST(test_clients_find_takes_nobody_for_another_users_process),
+        CLIENTS_TEST(test_clients_find_knows_a_process_by_its_inode_whatever_its_pid),
+        CLIENTS_TEST(test_clients_find_knows_a_living_process_without_its_start_time),
         CLIENTS_TEST(test_client_charge_keeps_the_peak),
         CLIENTS_TEST(test_clients_check_finds_what_is_wrong),
     };

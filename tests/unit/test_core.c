@@ -196,6 +196,41 @@ static void test_core_resume_with_another_nonce_is_denied(void **state)
     assert_null(again);
 }
 
+static void test_core_join_from_a_reused_pid_ends_no_other_users_client(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 5);
+    const struct seg_off off = fixture_allocate(&fixture, client, 700000, "mine");
+    client->connected = false;
+    struct client_identity identity = fixture_identity(5);
+    struct client *other;
+
+    identity.uid++;
+    assert_int_equal(core_join(core, &identity, FIXTURE_NONCE(6), fixture.now_ms, &other), 0);
+
+    assert_int_equal(client->client_state, CLIENT_LIVE);
+    assert_ptr_not_equal(other, client);
+    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &other), CLIENTS_E_DENIED);
+    fixture_release(&fixture, client, off);
+}
+
+static void test_core_resume_after_the_user_has_changed_is_the_same_client(void **state)
+{
+    (void)state;
+    struct client_identity identity = fixture_identity(5);
+    struct client *client;
+    struct client *again;
+    identity.inode = 41;
+    assert_int_equal(core_join(core, &identity, FIXTURE_NONCE(5), fixture.now_ms, &client), 0);
+    client->connected = false;
+
+    identity.uid++;
+    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &again), 0);
+    assert_ptr_equal(again, client);
+    identity.inode = 42; /* another process, which knows the nonce */
+    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
+}
+
 static void test_core_resume_of_who_is_no_client_is_gone(void **state)
 {
     (void)state;
@@ -525,6 +560,8 @@ int main(void)
         CORE_TEST(test_core_join_of_the_administrator_has_no_limit_but_the_segments),
         CORE_TEST(test_core_resume_with_the_nonce_is_the_same_client),
         CORE_TEST(test_core_resume_with_another_nonce_is_denied),
+        CORE_TEST(test_core_join_from_a_reused_pid_ends_no_other_users_client),
+        CORE_TEST(test_core_resume_after_the_user_has_changed_is_the_same_client),
         CORE_TEST(test_core_resume_of_who_is_no_client_is_gone),
         CORE_TEST(test_core_join_of_a_client_that_is_connected_is_twice),
         CORE_TEST(test_core_join_of_a_client_without_connection_ends_that_one),

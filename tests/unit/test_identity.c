@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/types.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -31,6 +33,10 @@
 /* What the kernel would say, where a test wants it otherwise. */
 static struct {
     bool knows_no_pidfd; /* as before Linux 6.5 */
+    bool has_no_pidfs;   /* as before Linux 6.9 */
+    bool hides_proc;     /* hidepid=2, no /proc, or another pid namespace's */
+    bool shows_no_pid;   /* of one in another pid namespace */
+    uid_t connected_as;  /* the user at the connect(), if not 0 */
     const gid_t *groups;
     size_t n_groups;
     uid_t effective_user;
@@ -59,7 +65,22 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *n_byt
         *n_bytes = n_needed;
         return 0;
     }
-    return __real_getsockopt(fd, level, name, value, n_bytes);
+    const int r = __real_getsockopt(fd, level, name, value, n_bytes);
+    if (name == SO_PEERCRED && r == 0) {
+        struct ucred *peer = value;
+        peer->pid = kernel.shows_no_pid ? 0 : peer->pid;
+        peer->uid = kernel.connected_as != 0 ? kernel.connected_as : peer->uid;
+    }
+    return r;
+}
+
+int __real_fstatfs(int fd, struct statfs *system);
+int __wrap_fstatfs(int fd, struct statfs *system);
+int __wrap_fstatfs(int fd, struct statfs *system)
+{
+    const int r = __real_fstatfs(fd, system);
+    system->f_type = kernel.has_no_pidfs ? 0x09041934 : system->f_type; /* anonymous inodes */
+    return r;
 }
 
 uid_t __wrap_geteuid(void);
@@ -74,6 +95,10 @@ int __real_open(const char *path, int flags, ...);
 int __wrap_open(const char *path, int flags, mode_t mode);
 int __wrap_open(const char *path, int flags, mode_t mode)
 {
+    if (kernel.hides_proc) {
+        errno = ENOENT;
+        return -1;
+    }
     return fail_now("open") ? -1 : __real_open(path, flags, mode);
 }
 
@@ -109,7 +134,9 @@ static int identity_teardown(void **state)
 static struct client_identity read_own(void)
 {
     struct client_identity identity;
-    assert_int_equal(identity_read(ends[0], &identity), 0);
+    int pidfd;
+    assert_int_equal(identity_read(ends[0], &identity, &pidfd), 0);
+    assert_int_equal(close(pidfd), 0);
     return identity;
 }
 
@@ -127,6 +154,58 @@ static void test_identity_read_is_what_the_kernel_says(void **state)
     assert_int_equal(identity.gid, getgid());
     assert_string_equal(identity.command, "the tester");
     assert_true(identity.start_time > 0);
+    assert_true(identity.inode > 0);
+}
+
+static void test_identity_read_of_what_proc_hides_is_unknown_and_served(void **state)
+{
+    (void)state;
+    const struct client_identity shown = read_own();
+    kernel.hides_proc = true;
+
+    const struct client_identity identity = read_own();
+
+    assert_int_equal(identity.pid, getpid());
+    assert_int_equal(identity.start_time, 0);
+    assert_string_equal(identity.command, "?");
+    assert_int_equal(identity.inode, shown.inode);
+}
+
+static void test_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd(void **state)
+{
+    (void)state;
+    const struct client_identity shown = read_own();
+    kernel.shows_no_pid = true;
+    kernel.hides_proc = true;
+
+    const struct client_identity identity = read_own();
+
+    assert_int_equal(identity.pid, 0);
+    assert_int_equal(identity.uid, getuid());
+    assert_int_equal(identity.inode, shown.inode);
+    assert_string_equal(identity.command, "?");
+}
+
+static void test_identity_read_tells_processes_apart_by_their_inodes(void **state)
+{
+    (void)state;
+    const struct client_identity own = read_own();
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        (void)pause();
+        _exit(0);
+    }
+    const int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
+
+    assert_true(identity_inode_of(pidfd) != 0);
+    assert_true(identity_inode_of(pidfd) != own.inode);
+    assert_int_equal(identity_inode_of(ends[0]), 0); /* it is no pidfd */
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_int_equal(close(pidfd), 0);
+    kernel.has_no_pidfs = true;
+    assert_int_equal(read_own().inode, 0);
 }
 
 static void test_identity_read_finds_the_start_time_behind_any_command(void **state)
@@ -166,9 +245,10 @@ static void test_identity_read_of_what_is_no_unix_socket_fails(void **state)
     (void)state;
     struct client_identity identity;
     const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
+    int pidfd;
 
-    assert_int_equal(identity_read(file, &identity), -ENOTSOCK);
-    assert_int_equal(identity_read(-1, &identity), -EBADF);
+    assert_int_equal(identity_read(file, &identity, &pidfd), -ENOTSOCK);
+    assert_int_equal(identity_read(-1, &identity, &pidfd), -EBADF);
     assert_int_equal(close(file), 0);
 }
 
@@ -180,8 +260,10 @@ static void test_identity_read_when_any_call_fails_says_so(void **state)
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         for (unsigned nth = 1; fail_again(calls[i], nth, EIO); nth++) {
-            const int r = identity_read(ends[0], &identity);
+            int pidfd = -1;
+            const int r = identity_read(ends[0], &identity, &pidfd);
             assert_int_equal(r, fail_end() ? -EIO : 0);
+            assert_true(r != 0 || close(pidfd) == 0);
             assert_int_equal(count_fds(), n_fds + 2);
         }
     }
@@ -229,99 +311,103 @@ static int connection_of_a_dead_process(void)
     return pair[0];
 }
 
-static void test_identity_read_of_a_process_that_is_gone_is_ESRCH(void **state)
+static void test_identity_read_of_a_process_that_has_ended_says_so(void **state)
 {
     (void)state;
     struct client_identity identity;
+    int pidfd;
     const int fd = connection_of_a_dead_process();
 
-    assert_int_equal(identity_read(fd, &identity), -ESRCH);
+    assert_int_equal(identity_read(fd, &identity, &pidfd), IDENTITY_E_ENDED);
     assert_int_equal(close(fd), 0);
 }
 
 /* ----------------------------------------------------------------------------------- pidfd ---- */
 
-static bool has_ended(int pidfd)
-{
-    struct pollfd poll_fd = {.fd = pidfd, .events = POLLIN};
-    return poll(&poll_fd, 1, 0) == 1;
-}
-
-static void test_identity_pidfd_is_of_the_process_that_connected(void **state)
+static void test_identity_read_gives_the_pidfd_of_the_process_that_connected(void **state)
 {
     (void)state;
-    const struct client_identity identity = read_own();
+    for (int is_old = 0; is_old < 2; is_old++) {
+        struct client_identity identity;
+        int pidfd;
+        kernel.knows_no_pidfd = is_old;
 
-    const int pidfd = identity_pidfd(ends[0], &identity);
+        assert_int_equal(identity_read(ends[0], &identity, &pidfd), 0);
 
-    assert_true(pidfd >= 0);
-    assert_false(has_ended(pidfd));
-    assert_int_equal(fcntl(pidfd, F_GETFD), FD_CLOEXEC);
-    assert_int_equal(close(pidfd), 0);
-}
-
-static void test_identity_pidfd_of_a_process_that_is_gone_is_an_error_or_has_ended(void **state)
-{
-    (void)state;
-    const struct client_identity identity = read_own();
-    const int fd = connection_of_a_dead_process();
-
-    const int pidfd = identity_pidfd(fd, &identity);
-
-    assert_true(pidfd < 0 || has_ended(pidfd));
-    if (pidfd >= 0) {
+        assert_false(identity_has_ended(pidfd));
+        assert_int_equal(fcntl(pidfd, F_GETFD), FD_CLOEXEC);
         assert_int_equal(close(pidfd), 0);
     }
-    assert_int_equal(close(fd), 0);
 }
 
-static void test_identity_pidfd_on_an_older_kernel_compares_the_start_time(void **state)
+static void test_identity_read_on_an_older_kernel_compares_the_user(void **state)
 {
     (void)state;
-    struct client_identity identity = read_own();
+    struct client_identity identity;
+    int pidfd;
     kernel.knows_no_pidfd = true;
+    kernel.connected_as = 4711; /* the pid was another user's process when it connected */
 
-    const int pidfd = identity_pidfd(ends[0], &identity);
-    assert_true(pidfd >= 0);
-    assert_false(has_ended(pidfd));
-    assert_int_equal(close(pidfd), 0);
-    identity.start_time++; /* the pid was another process's when it connected */
-    assert_int_equal(identity_pidfd(ends[0], &identity), -ESRCH);
+    assert_int_equal(identity_read(ends[0], &identity, &pidfd), IDENTITY_E_ENDED);
 }
 
-static void test_identity_pidfd_on_an_older_kernel_when_any_call_fails_says_so(void **state)
+static void
+test_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothing(void **state)
+{
+    (void)state;
+    struct client_identity identity;
+    int pidfd;
+    kernel.knows_no_pidfd = true;
+    kernel.hides_proc = true;
+    assert_int_equal(identity_read(ends[0], &identity, &pidfd), IDENTITY_E_UNSEEN);
+    assert_int_equal(identity.pid, getpid()); /* for the sentence that refuses it */
+    kernel.hides_proc = false;
+    kernel.shows_no_pid = true;
+    assert_int_equal(identity_read(ends[0], &identity, &pidfd), IDENTITY_E_UNSEEN);
+}
+
+static void test_identity_read_on_an_older_kernel_when_any_call_fails_says_so(void **state)
 {
     (void)state;
     const char *const calls[] = {"syscall", "open", "read"};
-    const struct client_identity identity = read_own();
+    struct client_identity identity;
     kernel.knows_no_pidfd = true;
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-        fail_nth(calls[i], 1, EMFILE);
-        assert_int_equal(identity_pidfd(ends[0], &identity), -EMFILE);
-        assert_true(fail_end());
-        assert_int_equal(count_fds(), n_fds + 2);
+        for (unsigned nth = 1; fail_again(calls[i], nth, EMFILE); nth++) {
+            int pidfd = -1;
+            const int r = identity_read(ends[0], &identity, &pidfd);
+            assert_int_equal(r, fail_end() ? -EMFILE : 0);
+            assert_true(r != 0 || close(pidfd) == 0);
+            assert_int_equal(count_fds(), n_fds + 2);
+        }
     }
 }
 
-static void test_identity_pidfd_that_the_kernel_refuses_is_its_errno(void **state)
+static void test_identity_open_compares_the_inode(void **state)
 {
     (void)state;
-    const struct client_identity identity = read_own();
+    struct client_identity identity = read_own();
+    kernel.hides_proc = true;
 
-    fail_nth("getsockopt", 1, EMFILE);
-    assert_int_equal(identity_pidfd(ends[0], &identity), -EMFILE);
-    assert_true(fail_end());
+    const int pidfd = identity_open(&identity);
+    assert_true(pidfd >= 0);
+    assert_int_equal(close(pidfd), 0);
+    identity.inode++; /* the pid is another process's by now */
+    assert_int_equal(identity_open(&identity), -ESRCH);
+    identity.pid = 0;
+    assert_int_equal(identity_open(&identity), -EOPNOTSUPP);
 }
 
 static void test_identity_open_compares_the_start_time(void **state)
 {
     (void)state;
+    kernel.has_no_pidfs = true;
     struct client_identity identity = read_own();
 
     const int pidfd = identity_open(&identity);
     assert_true(pidfd >= 0);
-    assert_false(has_ended(pidfd));
+    assert_false(identity_has_ended(pidfd));
     assert_int_equal(close(pidfd), 0);
     identity.start_time++;
     assert_int_equal(identity_open(&identity), -ESRCH);
@@ -417,12 +503,15 @@ int main(void)
         IDENTITY_TEST(test_identity_read_makes_any_command_utf8),
         IDENTITY_TEST(test_identity_read_of_what_is_no_unix_socket_fails),
         IDENTITY_TEST(test_identity_read_when_any_call_fails_says_so),
-        IDENTITY_TEST(test_identity_read_of_a_process_that_is_gone_is_ESRCH),
-        IDENTITY_TEST(test_identity_pidfd_is_of_the_process_that_connected),
-        IDENTITY_TEST(test_identity_pidfd_of_a_process_that_is_gone_is_an_error_or_has_ended),
-        IDENTITY_TEST(test_identity_pidfd_on_an_older_kernel_compares_the_start_time),
-        IDENTITY_TEST(test_identity_pidfd_on_an_older_kernel_when_any_call_fails_says_so),
-        IDENTITY_TEST(test_identity_pidfd_that_the_kernel_refuses_is_its_errno),
+        IDENTITY_TEST(test_identity_read_of_a_process_that_has_ended_says_so),
+        IDENTITY_TEST(test_identity_read_of_what_proc_hides_is_unknown_and_served),
+        IDENTITY_TEST(test_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd),
+        IDENTITY_TEST(test_identity_read_tells_processes_apart_by_their_inodes),
+        IDENTITY_TEST(test_identity_read_gives_the_pidfd_of_the_process_that_connected),
+        IDENTITY_TEST(test_identity_read_on_an_older_kernel_compares_the_user),
+        IDENTITY_TEST(test_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothing),
+        IDENTITY_TEST(test_identity_read_on_an_older_kernel_when_any_call_fails_says_so),
+        IDENTITY_TEST(test_identity_open_compares_the_inode),
         IDENTITY_TEST(test_identity_open_compares_the_start_time),
         IDENTITY_TEST(test_identity_pid_of_is_that_of_the_process_until_it_is_waited_for),
         IDENTITY_TEST(test_identity_may_join_root_and_the_daemons_own_user),

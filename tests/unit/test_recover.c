@@ -410,7 +410,7 @@ static void test_recover_writes_no_obituary_twice(void **state)
     struct client *client = join(2);
     struct state_client *stored = &core->state.clients[client->slot];
     end(client);
-    atomic_store(&stored->pid, 2);
+    atomic_store(&stored->pid, PID_WORD(2));
     fixture.ledgers[0].states = NULL;
 
     restart();

@@ -21,10 +21,10 @@
 #include "tests/unit/fail.h"
 #include "tests/unit/session_fixture.h"
 
-FAIL_WRAP(int, identity_read, (int fd, struct client_identity *identity), (fd, identity),
-          errno == EMFILE ? -EMFILE : -ESRCH)
-FAIL_WRAP(int, identity_pidfd, (int fd, const struct client_identity *identity), (fd, identity),
-          errno == EMFILE ? -EMFILE : -ESRCH)
+static int why_unknown; /* what identity_read() says when it fails */
+
+FAIL_WRAP(int, identity_read, (int fd, struct client_identity *identity, int *pidfd),
+          (fd, identity, pidfd), why_unknown)
 FAIL_WRAP(bool, identity_may_join,
           (int fd, const struct client_identity *identity, bool has_group, gid_t group),
           (fd, identity, has_group, group), false)
@@ -139,8 +139,7 @@ static void test_session_accept_that_fails_says_so(void **state)
 static void test_session_that_can_not_begin_is_closed(void **state)
 {
     (void)state;
-    const char *const calls[] = {"uv_pipe_init",   "uv_pipe_open",   "identity_read",
-                                 "identity_pidfd", "uv_timer_start", "uv_read_start"};
+    const char *const calls[] = {"uv_pipe_init", "uv_pipe_open", "uv_timer_start", "uv_read_start"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const int fd = connection_open();
@@ -157,10 +156,11 @@ static void test_session_that_can_not_begin_is_closed(void **state)
 static void test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT(void **state)
 {
     (void)state;
-    const char *const calls[] = {"identity_read", "identity_pidfd"};
+    const char *const calls[] = {"identity_read"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const int fd = connection_open();
+        why_unknown = -EMFILE;
         fail_nth(calls[i], 1, EMFILE);
         capture_begin();
         const Kmem__Response *response = hear(fd);
@@ -169,6 +169,31 @@ static void test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT(voi
         assert_error(response, KMEM__ERROR_CODE__ERROR_LIMIT, "descriptor");
         assert_null(hear(fd));
         connection_close(fd);
+        assert_serves();
+    }
+}
+
+static void test_session_of_one_that_is_not_known_is_refused_with_a_sentence(void **state)
+{
+    (void)state;
+    const struct {
+        int why;
+        Kmem__ErrorCode code;
+        const char *sentence;
+    } cases[] = {{IDENTITY_E_ENDED, KMEM__ERROR_CODE__ERROR_DENIED, "it ended after it had"},
+                 {IDENTITY_E_UNSEEN, KMEM__ERROR_CODE__ERROR_DENIED, "can not see it"},
+                 {-EIO, KMEM__ERROR_CODE__ERROR_BUSY, "i/o error"}};
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        capture_begin();
+        const int fd = connection_open();
+        why_unknown = cases[i].why;
+        fail_nth("identity_read", 1, 0);
+        assert_error(hear(fd), cases[i].code, cases[i].sentence);
+        assert_true(fail_end());
+        assert_null(hear(fd));
+        connection_close(fd);
+        assert_non_null(strstr(capture_end(), cases[i].sentence));
         assert_serves();
     }
 }
@@ -473,6 +498,7 @@ int main(void)
         SESSION_TEST(test_session_that_can_not_begin_is_closed),
         SESSION_TEST(test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT),
         SESSION_TEST(test_session_refuse_unseen_says_LIMIT_to_one_more_than_there_are_descriptors),
+        SESSION_TEST(test_session_of_one_that_is_not_known_is_refused_with_a_sentence),
         SESSION_TEST(test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard),
         SESSION_TEST(test_session_that_does_not_say_hello_in_time_is_closed),
         SESSION_TEST(test_session_of_a_member_has_all_the_time),
