@@ -1,15 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The library talks to the daemon in turns: a request goes out, its response comes back, nothing
- * else is ever under way. A round trip therefore needs two system calls:
+ * else is ever under way:
  *
- *      send(request)    blocks for at most SO_SNDTIMEO
- *      recv(response)   blocks for at most SO_RCVTIMEO; header and payload at once
+ *      fstat()  send()              is the descriptor still ours; never waits
+ *      recv()                       header and payload at once; waits for SO_RCVTIMEO at most
  *
- * That is the fast path and nearly always all of it. A signal, a short read or a time-out lead to
- * the slow path, which knows the deadline: poll() for what is left of it, then read without
- * waiting. A poll() before each recv(), or one recv() for the header and one for the payload,
- * would be simpler by some lines and cost a system call in every round trip.
+ * The latter is the fast path and nearly always all of it, in a program of one thread. A signal, a
+ * short read or a time-out lead to the slow one, which knows the deadline:
+ *
+ *      poll()  fstat()  recv()      waits until then; is it still ours; does not wait
+ *
+ * A program may close all descriptors, as daemons do, or put its own in their place. Our number is
+ * its socket then: a request sent there would be bytes among its own, what is read its peer's, and
+ * without our time limit it would be waited for without one. So the descriptor is looked at before
+ * it is used; device and inode of a socket are no other's. In a program with threads another may
+ * close it at any moment, also between send() and recv(), so there nothing but poll() ever waits.
+ * (Measured, a pair of round trips: 28 us without these looks, 30 with the first, 34 with all.) A
+ * descriptor that is not ours any more is left alone, and the connection is lost: remote.c comes
+ * back over another.
  *
  * Any fault ends the connection, because after it nobody knows which bytes belong to what: the
  * descriptor is closed at once and what happened is kept for those who ask later. A lost connection
@@ -25,10 +34,10 @@
 #include "client/conn.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -89,11 +98,7 @@ static void descriptors_take(struct descriptors *descriptors, struct msghdr *mes
 
 /* ------------------------------------------------------------------------ opening, closing ---- */
 
-/*
- * A program may close all descriptors, as daemons do, and open its own; then this one is not ours
- * any more. A send to it has failed by then, or done what the program would not like; a close is
- * not to do more of it.
- */
+/* Whether the program has left the descriptor alone. */
 static bool conn_is_ours(const struct conn *conn)
 {
     struct stat status;
@@ -125,38 +130,29 @@ KMEM_MUST_USE static int conn_tell_loss(const struct conn *conn, struct failure 
                              conn->path, conn->loss[0] != '\0' ? conn->loss : "was left");
 }
 
-int kmem__conn_limit(struct conn *conn, int timeout_ms, struct failure *failure)
-{
-    const struct timeval timeout = {
-        .tv_sec = timeout_ms / 1000,
-        .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
-    };
-    if (timeout_ms == conn->timeout_ms) {
-        return 0;
-    }
-    if (setsockopt(conn->fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
-        setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0) {
-        return kmem__conn_lose(conn, failure, errno, "can not be given a time limit");
-    }
-    conn->timeout_ms = timeout_ms;
-    return 0;
-}
-
 int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
                     struct failure *failure)
 {
     struct stat status = {.st_ino = 0};
-    (void)fstat(fd, &status); /* else it is not recognised, and stays open at the end */
+    const struct timeval timeout = {
+        .tv_sec = timeout_ms / 1000,
+        .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
+    };
+    int error = fstat(fd, &status) < 0 ? errno : 0;
+    if (error == 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0) {
+        error = errno; /* ENOTSOCK, if it is none */
+    }
     conn->fd = fd;
     conn->device = status.st_dev;
     conn->inode = status.st_ino;
-    conn->timeout_ms = 0;
+    conn->timeout_ms = timeout_ms;
+    conn->blocks_ms = timeout_ms;
     conn->last_id = 0;
     conn->is_cut = false;
     conn->loss[0] = '\0';
     (void)snprintf(conn->path, sizeof(conn->path), "%s", path);
     arena_init(&conn->arena, conn->arena_bytes, sizeof(conn->arena_bytes));
-    return kmem__conn_limit(conn, timeout_ms, failure);
+    return error == 0 ? 0 : kmem__conn_lose(conn, failure, error, "can not be given a time limit");
 }
 
 /* ----------------------------------------------------------------------------- losing ways ---- */
@@ -171,7 +167,9 @@ KMEM_MUST_USE static int conn_lose_to_time(struct conn *conn, struct failure *fa
 {
     char it_did[LOSS_BYTES];
     conn->is_cut = true;
-    (void)snprintf(it_did, sizeof(it_did), "did not answer within %d ms", conn->timeout_ms);
+    /* A call has its time as a whole, of which this was the rest. */
+    const int timeout_ms = conn->bond.timeout_ms > 0 ? conn->bond.timeout_ms : conn->timeout_ms;
+    (void)snprintf(it_did, sizeof(it_did), "did not answer within %d ms", timeout_ms);
     return kmem__conn_lose(conn, failure, ETIMEDOUT, it_did);
 }
 
@@ -181,10 +179,17 @@ KMEM_MUST_USE static int conn_lose_to_fault(struct conn *conn, struct failure *f
     if (error == ECONNRESET || error == EPIPE) {
         return conn_lose_to_end(conn, failure);
     }
-    /* Of this connection: the program may have closed its descriptor, say. */
     conn->is_cut = true;
     (void)snprintf(it_did, sizeof(it_did), "can not be reached: %s", strerror(error));
     return kmem__conn_lose(conn, failure, error, it_did);
+}
+
+/* The program has closed the descriptor, or has put its own in its place. */
+KMEM_MUST_USE static int conn_lose_to_program(struct conn *conn, struct failure *failure)
+{
+    conn->is_cut = true;
+    return kmem__conn_lose(conn, failure, ECONNRESET,
+                           "can not be reached: the program has closed the library's descriptor");
 }
 
 KMEM_MUST_USE static int conn_lose_to_nonsense(struct conn *conn, struct failure *failure,
@@ -197,22 +202,31 @@ KMEM_MUST_USE static int conn_lose_to_nonsense(struct conn *conn, struct failure
 
 /* ---------------------------------------------------------------------- sending, receiving ---- */
 
-/* The slow path: waits until the socket is ready or the deadline has passed. Return: 0 or fault. */
+/*
+ * 1 s: poll() goes by the number, so a descriptor that is replaced while it waits is never ready.
+ * More often would wake threads that wait for a daemon that stands still; the call is late by it.
+ */
+#define LOOK_MS 1000
+
+/* Waits until the socket is ready or the deadline has passed. Return: 0 or a fault. */
 KMEM_MUST_USE static int conn_wait(struct conn *conn, short events, int64_t deadline_ms,
                                    struct failure *failure)
 {
     for (;;) {
         struct pollfd socket = {.fd = conn->fd, .events = events};
-        int64_t left_ms = deadline_ms - kmem__monotonic_ms();
+        const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
         if (left_ms <= 0) {
             return conn_lose_to_time(conn, failure);
         }
-        int n_ready = poll(&socket, 1, left_ms > INT_MAX ? INT_MAX : (int)left_ms);
-        if (n_ready > 0) {
-            return 0;
-        }
+        const int n_ready = poll(&socket, 1, left_ms > LOOK_MS ? LOOK_MS : (int)left_ms);
         if (n_ready < 0 && errno != EINTR) {
             return conn_lose_to_fault(conn, failure, errno);
+        }
+        if (!conn_is_ours(conn)) {
+            return conn_lose_to_program(conn, failure);
+        }
+        if (n_ready > 0) {
+            return 0;
         }
     }
 }
@@ -225,9 +239,12 @@ KMEM_MUST_USE static int conn_send(struct conn *conn, size_t num_bytes, int64_t 
                                    struct failure *failure)
 {
     size_t sent_bytes = 0;
-    int flags = MSG_NOSIGNAL;
     while (sent_bytes < num_bytes) {
-        ssize_t n = send(conn->fd, conn->frame + sent_bytes, num_bytes - sent_bytes, flags);
+        if (!conn_is_ours(conn)) {
+            return conn_lose_to_program(conn, failure);
+        }
+        const ssize_t n = send(conn->fd, conn->frame + sent_bytes, num_bytes - sent_bytes,
+                               MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n >= 0) {
             sent_bytes += (size_t)n;
         } else if (errno == EPIPE || errno == ECONNRESET) {
@@ -240,7 +257,6 @@ KMEM_MUST_USE static int conn_send(struct conn *conn, size_t num_bytes, int64_t 
             if (r < 0) {
                 return r;
             }
-            flags = MSG_NOSIGNAL | MSG_DONTWAIT;
         }
     }
     return 0;
@@ -294,14 +310,31 @@ KMEM_MUST_USE static int conn_is_whole(struct conn *conn, size_t num_bytes, stru
     return num_bytes == FRAME_HEADER_BYTES + (size_t)payload_bytes;
 }
 
-/* Reads one frame: at first waiting by SO_RCVTIMEO, then by poll(). Return: 0 or a fault. */
+/* 100 ms: that a wait may take so much longer than it should is not worth a system call. */
+#define SPENT_MS 100
+
+/*
+ * Whether a recv() may be what waits: the descriptor was ours a moment ago, and nothing but this
+ * thread could change that; and the time limit that it has is not too long.
+ */
+static bool conn_may_block(const struct conn *conn)
+{
+    return __libc_single_threaded && conn->blocks_ms <= conn->timeout_ms + SPENT_MS;
+}
+
+/* Reads one frame. Return: 0 or a fault. */
 KMEM_MUST_USE static int conn_receive(struct conn *conn, int64_t deadline_ms,
                                       struct descriptors *descriptors, struct failure *failure)
 {
     size_t num_bytes = 0;
-    int flags = 0;
+    bool may_block = conn_may_block(conn);
     for (;;) {
-        ssize_t n = conn_read(conn, num_bytes, flags, descriptors);
+        int r = may_block ? 0 : conn_wait(conn, POLLIN, deadline_ms, failure);
+        if (r < 0) {
+            return r;
+        }
+        const int flags = may_block ? 0 : MSG_DONTWAIT;
+        const ssize_t n = conn_read(conn, num_bytes, flags, descriptors);
         if (n == 0) {
             return conn_lose_to_end(conn, failure);
         }
@@ -310,16 +343,12 @@ KMEM_MUST_USE static int conn_receive(struct conn *conn, int64_t deadline_ms,
         }
         if (n > 0) {
             num_bytes += (size_t)n;
-            int whole = conn_is_whole(conn, num_bytes, failure);
+            const int whole = conn_is_whole(conn, num_bytes, failure);
             if (whole != 0) {
                 return whole < 0 ? whole : 0;
             }
         }
-        int r = conn_wait(conn, POLLIN, deadline_ms, failure);
-        if (r < 0) {
-            return r;
-        }
-        flags = MSG_DONTWAIT;
+        may_block = false;
     }
 }
 

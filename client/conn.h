@@ -55,7 +55,8 @@ struct conn {
     int fd;
     dev_t device; /* these two: what fd is, as long as the program leaves it alone */
     ino_t inode;
-    int timeout_ms;
+    int timeout_ms;   /* how long to wait for an answer */
+    int blocks_ms;    /* how long a recv() waits at most */
     int64_t until_ms; /* by kmem__monotonic_ms(): when remote.c gives the present call up */
     uint64_t last_id;
     bool is_cut; /* lost to the daemon's end, to time or to a fault: another may do */
@@ -88,7 +89,7 @@ enum {
 /**
  * kmem__conn_open() - take over a stream socket
  * @conn:        not open
- * @fd:          a blocking socket, not necessarily connected; the conn's from now on, also on error
+ * @fd:          a socket, not necessarily connected; the conn's from now on, also on error
  * @path:        where the daemon is, for messages
  * @timeout_ms:  how long to wait for an answer, 1 at least
  * @failure:     receives the sentence
@@ -97,9 +98,6 @@ enum {
  */
 KMEM_MUST_USE int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
                                   struct failure *failure);
-
-/** kmem__conn_limit() - wait for each answer for another time. Return: 0 or a fault. */
-KMEM_MUST_USE int kmem__conn_limit(struct conn *conn, int timeout_ms, struct failure *failure);
 
 /** kmem__conn_close() - close it without a word; allowed if it is closed already */
 void kmem__conn_close(struct conn *conn);

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -69,6 +70,15 @@ KMEM_MUST_USE static int hello_judge_errno(struct place *place, int error, struc
     return r;
 }
 
+/* Has connect() wait no longer than that for room in the backlog. */
+static void hello_limit(const struct conn *conn, int64_t deadline_ms)
+{
+    int64_t left_ms = deadline_ms - kmem__monotonic_ms();
+    left_ms = left_ms > 0 ? left_ms : 1; /* 0 would be for ever */
+    const struct timeval left = {.tv_sec = left_ms / 1000, .tv_usec = left_ms % 1000 * 1000};
+    (void)setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)); /* it is a socket */
+}
+
 KMEM_MUST_USE static int hello_connect(struct conn *conn, struct place *place, int64_t deadline_ms,
                                        struct failure *failure)
 {
@@ -78,6 +88,7 @@ KMEM_MUST_USE static int hello_connect(struct conn *conn, struct place *place, i
         /* To the kernel this would be an abstract name. */
         return hello_judge_errno(place, ENOENT, failure);
     }
+    hello_limit(conn, deadline_ms);
     while (connect(conn->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         int error = errno;
         int64_t left_ms = deadline_ms - kmem__monotonic_ms();
@@ -89,10 +100,7 @@ KMEM_MUST_USE static int hello_connect(struct conn *conn, struct place *place, i
         if (error != EINTR) {
             return hello_judge_errno(place, error, failure);
         }
-        int r = kmem__conn_limit(conn, (int)left_ms, failure);
-        if (r < 0) {
-            return r;
-        }
+        hello_limit(conn, deadline_ms);
     }
     return 0;
 }
@@ -390,13 +398,7 @@ int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
     if (r == HELLO_OK && role == KMEM__ROLE__ROLE_MEMBER) {
         bond_begin(&conn->bond, ret_welcome, timeout_ms);
     }
-    if (r == HELLO_OK) {
-        /* From here on the whole time for each answer. */
-        r = kmem__conn_limit(conn, timeout_ms, failure);
-        if (r < 0) {
-            kmem__welcome_close(ret_welcome);
-        }
-    }
+    conn->timeout_ms = timeout_ms; /* from here on the whole time for each answer */
     return r;
 }
 
@@ -463,9 +465,8 @@ int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *fa
         bool is_missing;
         const int r = hello_resume(conn, deadline_ms, &is_missing, failure);
         if (r == HELLO_OK) {
-            const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
             bond->was_vain = false;
-            return kmem__conn_limit(conn, left_ms > 0 ? (int)left_ms : 1, failure);
+            return 0;
         }
         /* Whoever answers there now, it is not the daemon of a segment that nobody has. */
         const int ended = bond->notice != NULL ? kmem__notice_ask(bond->notice, failure) : 0;

@@ -48,8 +48,7 @@ KMEM_MUST_USE int kmem__hello(struct conn *conn, const char *socket_path, Kmem__
  * @conn:     closed, with a bond; open on success
  * @failure:  receives the sentence
  *
- * Waiting: until deadline_ms (kmem__monotonic_ms()) for a daemon that is being started again; an
- * answer over the new connection is waited for no longer than that, until kmem__conn_limit().
+ * Waiting: until deadline_ms (kmem__monotonic_ms()) for a daemon that is being started again.
  *
  * Return: 0; -ECONNRESET if nobody came, or the daemon does not know this client any more; another
  * negative errno as kmem.h documents them for connecting.

@@ -16,21 +16,16 @@ static bool remote_can_resume(const struct conn *conn)
     return conn->is_cut && conn->bond.nonce != 0 && !conn->bond.is_gone;
 }
 
-/* 100 ms: less is not worth two system calls to say so, as nearly every call would have to. */
-#define SPENT_MS 100
-
-/* Makes what is left of the call's time the connection's limit. Return: 0; -ETIMEDOUT; a fault. */
+/* Makes what is left of the call's time the connection's limit. Return: 0 or -ETIMEDOUT. */
 KMEM_MUST_USE static int remote_limit(struct conn *conn, struct failure *failure)
 {
     const int64_t left_ms = conn->until_ms - kmem__monotonic_ms();
-    if (KMEM_LIKELY(left_ms > conn->bond.timeout_ms - SPENT_MS)) {
-        return 0;
-    }
     if (left_ms <= 0) {
         return kmem__failure_set(failure, ETIMEDOUT, "the daemon at %s did not answer within %d ms",
                                  conn->path, conn->bond.timeout_ms);
     }
-    return conn->fd >= 0 ? kmem__conn_limit(conn, (int)left_ms, failure) : 0;
+    conn->timeout_ms = (int)left_ms;
+    return 0;
 }
 
 /*
@@ -48,16 +43,11 @@ KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request
     r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
     while (r < 0 && remote_can_resume(conn) && kmem__monotonic_ms() < conn->until_ms) {
         r = kmem__hello_again(conn, conn->until_ms, failure);
+        r = r < 0 ? r : remote_limit(conn, failure);
         if (r < 0) {
             return r;
         }
         r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
-    }
-    if (r >= 0 && conn->fd >= 0) {
-        /* From here on the whole time for each answer. */
-        struct failure ignored;
-        const int limited = kmem__conn_limit(conn, conn->bond.timeout_ms, &ignored);
-        (void)limited; /* a fault is the next call's */
     }
     return r;
 }

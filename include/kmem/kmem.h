@@ -100,7 +100,8 @@
  * never wait.
  * Coming back takes one descriptor, that of the connection which was lost: if there is none the
  * call fails with EMFILE, and a later one may do. A program that closes all its descriptors comes
- * back in the same way.
+ * back in the same way. If it opens its own in their place, they are neither written to nor read
+ * nor closed; what another thread does to them during a call that waits is seen within a second.
  *
  * ENDS: when kmemd was stopped, every allocation and every release that begins afterwards, in every
  * process and thread, leased or not, fails with ECONNRESET and a sentence that says when; nothing
