@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "client/descriptor.h"
+#include "client/image.h"
 #include "client/locate.h"
 #include "client/notice.h"
 #include "client/refusal.h"
@@ -242,6 +243,9 @@ KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
     hello.version = PROTOCOL_VERSION;
     hello.role = role;
     hello.resume_nonce = conn->bond.nonce;
+    const struct image image = kmem__image();
+    hello.program = image.program;
+    hello.copy = image.copy;
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &hello;
     int r = kmem__conn_ask(conn, &request, KMEM__RESPONSE__BODY_WELCOME, &descriptors, &response,

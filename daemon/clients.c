@@ -53,6 +53,8 @@ static void client_write(struct clients *clients, const struct client *client)
     store_prepare_bytes(stored->command, client->identity.command, COMMAND_BYTES);
     stored->nonce = client->nonce;
     stored->inode = client->identity.inode;
+    stored->program = client->identity.program;
+    stored->copy = client->identity.copy;
     store_prepare_u64(&stored->ended, 0);
     store_prepare_u64(&stored->obituary, 0);
     store_prepare_u64(&stored->serial, 0);
@@ -152,7 +154,9 @@ static void slot_recover(struct clients *clients, uint32_t slot)
                      .uid = stored->uid,
                      .gid = stored->gid,
                      .start_time = stored->start_time,
-                     .inode = stored->inode},
+                     .inode = stored->inode,
+                     .program = stored->program,
+                     .copy = stored->copy},
         .stored = stored,
     };
     memcpy(client->identity.command, stored->command, COMMAND_BYTES);
@@ -244,6 +248,18 @@ uint32_t clients_count_of(const struct clients *clients, uint32_t uid)
         n_clients += client->identity.uid == uid;
     }
     return n_clients;
+}
+
+struct client *clients_find_away(const struct clients *clients,
+                                 const struct client_identity *identity)
+{
+    struct client *client = clients_next(clients, 0);
+    while (client &&
+           (client->connected || client->client_state != CLIENT_LIVE ||
+            client->identity.uid != identity->uid || !client_is_process(client, identity))) {
+        client = clients_next(clients, client->slot + 1);
+    }
+    return client;
 }
 
 struct client *clients_next(const struct clients *clients, uint32_t slot)

@@ -34,6 +34,8 @@ struct client_identity {
     uint32_t gid;
     uint64_t start_time;         /* 0: unknown */
     uint64_t inode;              /* of its pidfds: no other process has it; 0: unknown */
+    uint32_t program;            /* these two it says itself, to tell its own clients apart: */
+    uint32_t copy;               /* what it runs, and which copy of the library; 0: unknown */
     char command[COMMAND_BYTES]; /* "?": unknown */
 };
 
@@ -73,6 +75,7 @@ enum {
     CLIENTS_OK,
     CLIENTS_E_FULL,
     CLIENTS_E_USER,    /* core_join(): the user has as many clients as one may have */
+    CLIENTS_E_COPIES,  /* core_join(): the process is COPIES_MAX clients already */
     CLIENTS_E_ENDING,  /* core_join(): what the process held before is being taken back */
     CLIENTS_E_TWICE,   /* core_join(): the process is a client over another connection */
     CLIENTS_E_GONE,    /* core_resume(): the process is no client, or none any more */
@@ -140,6 +143,10 @@ struct client *clients_find(const struct clients *clients, const struct client_i
 
 /** clients_count_of() - how many clients a user has, those that have ended included */
 uint32_t clients_count_of(const struct clients *clients, uint32_t uid);
+
+/** clients_find_away() - the same, of those that live and have no connection */
+struct client *clients_find_away(const struct clients *clients,
+                                 const struct client_identity *identity);
 
 /** clients_next() - the first client that is in use from a slot on; NULL: none */
 struct client *clients_next(const struct clients *clients, uint32_t slot);

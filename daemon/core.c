@@ -93,18 +93,53 @@ uint32_t core_tick(const struct core *core, uint64_t now_ms)
     return tick_of(now_ms, core->state.header->born_ms);
 }
 
+/* What a client is to a process that wants to join. */
+enum former {
+    FORMER_NONE, /* of another process */
+    FORMER_COPY, /* the same program, another copy of the library: they leave each other alone */
+    FORMER_OVER, /* another program, before an exec; or this copy, which has given it up */
+    FORMER_IN_DOUBT, /* one of the two does not say what it is */
+};
+
+static enum former former_of(const struct client *client, const struct client_identity *identity)
+{
+    const struct client_identity *own = &client->identity;
+    if (own->uid != identity->uid || !client_is_process(client, identity)) {
+        return FORMER_NONE;
+    }
+    if (own->program == 0 || identity->program == 0) {
+        return FORMER_IN_DOUBT;
+    }
+    return own->program == identity->program && own->copy != identity->copy ? FORMER_COPY
+                                                                            : FORMER_OVER;
+}
+
+static void former_end(struct core *core, struct client *client, uint64_t now_ms)
+{
+    if (client->client_state == CLIENT_LIVE) {
+        core_end(core, client, true, now_ms);
+    }
+}
+
 int core_join(struct core *core, const struct client_identity *identity, uint64_t nonce,
               uint64_t now_ms, struct client **ret_client)
 {
-    struct client *client = clients_find(&core->clients, identity);
-    if (client && client->client_state == CLIENT_LIVE && client->connected) {
-        return CLIENTS_E_TWICE;
+    uint32_t n_copies = 0;
+    bool is_ending = false;
+    for (struct client *client = clients_next(&core->clients, 0); client;
+         client = clients_next(&core->clients, client->slot + 1)) {
+        const enum former former = former_of(client, identity);
+        if (former == FORMER_IN_DOUBT && client->client_state == CLIENT_LIVE && client->connected) {
+            return CLIENTS_E_TWICE;
+        }
+        n_copies += former == FORMER_COPY;
+        if (former == FORMER_IN_DOUBT || former == FORMER_OVER) {
+            is_ending = true;
+            former_end(core, client, now_ms);
+        }
     }
-    if (client && client->client_state == CLIENT_LIVE) {
-        core_end(core, client, true, now_ms);
-    }
-    if (client) {
-        return CLIENTS_E_ENDING;
+    if (is_ending || n_copies >= COPIES_MAX) {
+        return is_ending ? CLIENTS_E_ENDING : CLIENTS_E_COPIES;
     }
     const uint32_t per_uid = core->config.clients_per_uid;
     if (per_uid > 0 && !core_is_admin(core, identity->uid) &&

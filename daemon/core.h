@@ -104,11 +104,14 @@ uint32_t core_tick(const struct core *core, uint64_t now_ms);
  * core_join() - a process becomes a client
  * @nonce:  by which it may come back: core_resume()
  *
- * A process is one client. If it is in the table and has a connection, it is refused; if it has
- * none, whoever asks knows nothing of what the process held before (the program is another one
- * after exec), and the client that it was ends.
+ * A process is one client, or one for each copy of the library in its program. Another program, as
+ * after an exec, knows nothing of what the process held before, so the client that it was ends, and
+ * so does that of a copy that joins again; a forked child that has that connection speaks for no
+ * client any more, and the caller closes it. If one of the two does not say what it is, a client
+ * that is connected stays and the process is refused; one that is not ends.
  *
- * Return: 0, CLIENTS_E_FULL, CLIENTS_E_USER, CLIENTS_E_TWICE, or CLIENTS_E_ENDING while the blocks
+ * Return: 0, CLIENTS_E_FULL, CLIENTS_E_USER, CLIENTS_E_COPIES, CLIENTS_E_TWICE, or
+ * CLIENTS_E_ENDING while the blocks
  * of the client that it was are being taken back.
  */
 KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *identity,

@@ -81,11 +81,13 @@ static int welcome(const struct core *core, const struct peer *peer, bool resume
     return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
 }
 
-static int join(struct core *core, struct peer *peer, uint64_t resume_nonce, struct now now,
+static int join(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
                 struct reply *reply)
 {
-    const bool resumes = resume_nonce != 0;
-    const int r = resumes ? core_resume(core, &peer->identity, resume_nonce, &peer->client)
+    const bool resumes = hello->resume_nonce != 0;
+    peer->identity.program = hello->program;
+    peer->identity.copy = hello->copy;
+    const int r = resumes ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
                           : core_join(core, &peer->identity, peer->nonce, now.ms, &peer->client);
     if (r) {
         report_join_refused(core, r, peer->identity.uid, reply);
@@ -108,7 +110,7 @@ static int on_hello(struct core *core, struct peer *peer, const Kmem__Hello *hel
         return DISPATCH_CLOSE;
     }
     if (hello->role == KMEM__ROLE__ROLE_MEMBER) {
-        return join(core, peer, hello->resume_nonce, now, reply);
+        return join(core, peer, hello, now, reply);
     }
     if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
         peer->role = PEER_OBSERVER;

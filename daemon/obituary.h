@@ -61,7 +61,7 @@ struct obituary {
     struct obituary_row rows[OBITUARY_ROWS];
 };
 
-static_assert(sizeof(struct obituary) == 1368, "part of the layout");
+static_assert(sizeof(struct obituary) == 1376, "part of the layout");
 
 struct obituary_draft;
 

@@ -409,6 +409,10 @@ void report_join_refused(const struct core *core, int why, uint32_t uid, struct 
                     "this process is a client over another connection, which is open; two copies "
                     "of the library in one process, or a forked child with its parent's socket?");
         break;
+    case CLIENTS_E_COPIES:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+                    "%d copies of the library in this process are clients already", COPIES_MAX);
+        break;
     case CLIENTS_E_GONE:
         reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE,
                     "this process is no client of segment \"%s\" any more",

@@ -182,6 +182,18 @@ void server_end_namesakes(struct server *server, uint32_t pid)
     }
 }
 
+void server_close_ended(struct server *server)
+{
+    const struct client *client = clients_next(&server->core.clients, 0);
+    for (; client && core_has_dead(&server->core);
+         client = clients_next(&server->core.clients, client->slot + 1)) {
+        struct session *session = server->session_of[client->slot];
+        if (client->client_state == CLIENT_ENDED && session && session->peer.role != PEER_LEAVING) {
+            session_close(session);
+        }
+    }
+}
+
 static void clock_tick(uv_timer_t *clock)
 {
     struct server *server = clock->data;

@@ -99,6 +99,9 @@ void server_ready(struct server *server, struct session *session);
 /** server_serve() - sessions get their turns, as long as this turn of the loop may take */
 void server_serve(struct server *server);
 
+/** server_close_ended() - close the connections of clients that a Hello has ended */
+void server_close_ended(struct server *server);
+
 /** server_work() - there is something to do that no peer's bytes will trigger */
 void server_work(struct server *server);
 

@@ -230,6 +230,9 @@ static void session_finish(struct session *session, int outcome)
     if (core_has_dead(&session->server->core)) {
         server_work(session->server); /* Hello may have ended a client */
     }
+    if (session->peer.role == PEER_UNKNOWN) {
+        server_close_ended(session->server);
+    }
     KMEM_CRASH_POINT("server.answering");
     const int r = session_answer(session, outcome == DISPATCH_JOINED);
     KMEM_CRASH_POINT("server.answered");
@@ -491,12 +494,11 @@ static int session_charge(struct session *session)
     struct server *server = session->server;
     struct clients *clients = &server->core.clients;
     const struct client_identity *identity = &session->peer.identity;
-    const struct client *client = clients_find(clients, identity);
     const struct arrival arrival = {
         .pid = arrival_pid(identity),
         .uid = identity->uid,
         .is_admin = core_is_admin(&server->core, identity->uid),
-        .is_client = client && client->client_state == CLIENT_LIVE && !client->connected,
+        .is_client = clients_find_away(clients, identity) != NULL,
         .n_clients = clients->n_live + clients->n_ended,
     };
     session->charge.session = session;

@@ -72,7 +72,7 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(5)
+#define STATE_LAYOUT_VERSION UINT64_C(6)
 #endif
 
 /*
@@ -155,7 +155,8 @@ struct state_client {
     uint64_t peak_bytes;        /* the most that was charged to it */
     uint64_t peak_used_bytes;   /* the most that its live blocks were, as far as was seen */
     uint64_t inode;             /* of the process's pidfd: no other has it; 0: unknown */
-    uint8_t unused[8];
+    uint32_t program;           /* these two: what it says of itself */
+    uint32_t copy;
 };
 
 static_assert(sizeof(struct state_client) == 128, "part of the layout");

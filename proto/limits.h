@@ -72,6 +72,9 @@
 /* Clients in one segment. Each costs the daemon three descriptors and 128 bytes of state. */
 #define CLIENTS_MAX 4096
 #endif
+/* 16: as many copies of the library as a program with plugins may have; more would let one process
+   have a good part of all clients. */
+#define COPIES_MAX 16
 #ifndef REASONS_MAX
 /* Distinct reasons of live direct blocks: 8 MiB of state when full. Then OTHER_REASONS. */
 #define REASONS_MAX 65536

@@ -90,7 +90,8 @@
  * mapping but not the process: its blocks stay charged to it until it ends, or until the new
  * program calls the library, which makes it another client. Exit handlers and destructors of
  * threads may call the library. dlclose() does not unload it; a plugin that has libkmem.a inside is
- * to be linked with -z nodelete.
+ * to be linked with -z nodelete. Each copy of the library in a process is a client of its own, up
+ * to 16 of them: it knows the blocks that were allocated through it, and no others.
  *
  * RESTARTS: a call that needs the daemon while its server is being started again waits for it, and
  * then happens once, whether the former server had begun it or not. So it does while kmemd as a
