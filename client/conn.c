@@ -98,22 +98,46 @@ static void descriptors_take(struct descriptors *descriptors, struct msghdr *mes
 
 /* ------------------------------------------------------------------------ opening, closing ---- */
 
-/* Whether the program has left the descriptor alone. */
-static bool conn_is_ours(const struct conn *conn)
+struct mark kmem__mark_of(int fd)
 {
     struct stat status;
-    return fstat(conn->fd, &status) == 0 && status.st_dev == conn->device &&
-           status.st_ino == conn->inode;
+    const bool is_socket = fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
+    return is_socket ? (struct mark){fd, status.st_dev, status.st_ino} : (struct mark){.inode = 0};
+}
+
+bool kmem__mark_holds(const struct mark *mark)
+{
+    struct stat status;
+    return mark->inode != 0 && fstat(mark->fd, &status) == 0 && status.st_dev == mark->device &&
+           status.st_ino == mark->inode;
+}
+
+void kmem__mark_close(struct mark *mark)
+{
+    if (kmem__mark_holds(mark)) {
+        (void)close(mark->fd); /* nothing is buffered */
+    }
+    mark->inode = 0;
+}
+
+void kmem__bond_end(struct bond *bond)
+{
+    kmem__mark_close(&bond->way);
+    *bond = (struct bond){.nonce = 0};
+}
+
+static bool conn_is_ours(const struct conn *conn)
+{
+    return kmem__mark_holds(&conn->mark);
 }
 
 void kmem__conn_close(struct conn *conn)
 {
-    if (conn->fd >= 0) {
-        if (conn_is_ours(conn)) {
-            (void)close(conn->fd); /* nothing is buffered */
-        }
-        conn->fd = -1;
+    if (conn->fd >= 0 && !conn->is_way) {
+        kmem__mark_close(&conn->mark);
     }
+    conn->mark.inode = 0;
+    conn->fd = -1;
 }
 
 int kmem__conn_lose(struct conn *conn, struct failure *failure, int error, const char *it_did)
@@ -133,18 +157,20 @@ KMEM_MUST_USE static int conn_tell_loss(const struct conn *conn, struct failure 
 int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
                     struct failure *failure)
 {
-    struct stat status = {.st_ino = 0};
     const struct timeval timeout = {
         .tv_sec = timeout_ms / 1000,
         .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
     };
-    int error = fstat(fd, &status) < 0 ? errno : 0;
-    if (error == 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0) {
-        error = errno; /* ENOTSOCK, if it is none */
-    }
+    int error = 0;
     conn->fd = fd;
-    conn->device = status.st_dev;
-    conn->inode = status.st_ino;
+    conn->mark = kmem__mark_of(fd);
+    conn->is_way = false;
+    if (conn->mark.inode == 0) {
+        error = ENOTSOCK;
+        (void)close(fd); /* it is the conn's */
+    } else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0) {
+        error = errno;
+    }
     conn->timeout_ms = timeout_ms;
     conn->blocks_ms = timeout_ms;
     conn->last_id = 0;
@@ -208,6 +234,17 @@ KMEM_MUST_USE static int conn_lose_to_nonsense(struct conn *conn, struct failure
  */
 #define LOOK_MS 1000
 
+/*
+ * With RLIMIT_NOFILE 0, as a program has it that locks itself in, poll() takes no descriptor.
+ * Return: 1: look whether there is something.
+ */
+static int conn_pause(void)
+{
+    const struct timespec pause = {.tv_nsec = 1000000};
+    (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
+    return 1;
+}
+
 /* Waits until the socket is ready or the deadline has passed. Return: 0 or a fault. */
 KMEM_MUST_USE static int conn_wait(struct conn *conn, short events, int64_t deadline_ms,
                                    struct failure *failure)
@@ -218,7 +255,10 @@ KMEM_MUST_USE static int conn_wait(struct conn *conn, short events, int64_t dead
         if (left_ms <= 0) {
             return conn_lose_to_time(conn, failure);
         }
-        const int n_ready = poll(&socket, 1, left_ms > LOOK_MS ? LOOK_MS : (int)left_ms);
+        int n_ready = poll(&socket, 1, left_ms > LOOK_MS ? LOOK_MS : (int)left_ms);
+        if (n_ready < 0 && errno == EINVAL) {
+            n_ready = conn_pause();
+        }
         if (n_ready < 0 && errno != EINTR) {
             return conn_lose_to_fault(conn, failure, errno);
         }
@@ -319,7 +359,7 @@ KMEM_MUST_USE static int conn_is_whole(struct conn *conn, size_t num_bytes, stru
  */
 static bool conn_may_block(const struct conn *conn)
 {
-    return __libc_single_threaded && conn->blocks_ms <= conn->timeout_ms + SPENT_MS;
+    return __libc_single_threaded && conn->blocks_ms - SPENT_MS <= conn->timeout_ms;
 }
 
 /* Reads one frame. Return: 0 or a fault. */
@@ -361,6 +401,9 @@ KMEM_MUST_USE static int conn_judge(struct conn *conn, const Kmem__Response *res
     bool is_error = response->body_case == KMEM__RESPONSE__BODY_ERROR;
     /* Id 0 answers no request: the daemon says why it closes the connection. */
     bool is_last_word = is_error && response->id == 0;
+    if (conn->is_way && !is_last_word && response->id < conn->last_id) {
+        return CONN_E_OLD;
+    }
     if (response->id != conn->last_id && !is_last_word) {
         return conn_lose_to_nonsense(conn, failure, "to another request");
     }
@@ -401,6 +444,23 @@ KMEM_MUST_USE static int conn_decode(struct conn *conn, Kmem__Response__BodyCase
     return r;
 }
 
+/* The answer; on a way back, after those to questions that were given up. */
+KMEM_MUST_USE static int conn_hear(struct conn *conn, int64_t deadline_ms,
+                                   Kmem__Response__BodyCase expected,
+                                   struct descriptors *descriptors,
+                                   const Kmem__Response **ret_response, struct failure *failure)
+{
+    int r;
+    do {
+        r = conn_receive(conn, deadline_ms, descriptors, failure);
+        r = r < 0 ? r : conn_decode(conn, expected, ret_response, failure);
+        if (r == CONN_E_OLD && descriptors != NULL) {
+            kmem__descriptors_close(descriptors);
+        }
+    } while (r == CONN_E_OLD);
+    return r;
+}
+
 int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__BodyCase expected,
                    struct descriptors *descriptors, const Kmem__Response **ret_response,
                    struct failure *failure)
@@ -420,12 +480,9 @@ int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__Bo
     int r = conn_send(conn, num_bytes, deadline_ms, failure);
     KMEM_CRASH_POINT("client.sent");
     if (r == 0) {
-        r = conn_receive(conn, deadline_ms, descriptors, failure);
+        r = conn_hear(conn, deadline_ms, expected, descriptors, ret_response, failure);
     }
     KMEM_CRASH_POINT("client.answered");
-    if (r == 0) {
-        r = conn_decode(conn, expected, ret_response, failure);
-    }
     if (r != CONN_OK && descriptors != NULL) {
         kmem__descriptors_close(descriptors);
     }

@@ -18,6 +18,13 @@
 
 struct notice_file;
 
+/* A socket of the library's, and what it is known again by. Inode 0: there is none. */
+struct mark {
+    int fd;
+    dev_t device;
+    ino_t inode;
+};
+
 /* What became of a connection, in words that go on from "it": "has ended". */
 #define LOSS_BYTES 160
 
@@ -38,6 +45,8 @@ struct bond {
     uint64_t instance; /* these three: what the daemon must say again */
     uint64_t segment_bytes;
     uint32_t slot;
+    struct mark way; /* by which to come back without the path; it may have none */
+    uint64_t way_id; /* of the last request on it */
     int timeout_ms;             /* for a call as a whole, however often its connection is lost */
     struct notice_file *notice; /* whether the segment has ended; NULL: nobody looks */
     bool is_gone;               /* the daemon does not know this client any more */
@@ -53,8 +62,8 @@ struct bond {
 
 struct conn {
     int fd;
-    dev_t device; /* these two: what fd is, as long as the program leaves it alone */
-    ino_t inode;
+    struct mark mark; /* of fd */
+    bool is_way;      /* fd is the bond's way: it stays open, and answers may be old ones */
     int timeout_ms;   /* how long to wait for an answer */
     int blocks_ms;    /* how long a recv() waits at most */
     int64_t until_ms; /* by kmem__monotonic_ms(): when remote.c gives the present call up */
@@ -84,6 +93,7 @@ struct descriptors {
 enum {
     CONN_OK,
     CONN_E_REFUSED, /* the response is the daemon's Error */
+    CONN_E_OLD,     /* within conn.c: to a request that was given up before this one */
 };
 
 /**
@@ -132,6 +142,18 @@ KMEM_MUST_USE int kmem__conn_ask(struct conn *conn, Kmem__Request *request,
  * Return: -error.
  */
 int kmem__conn_lose(struct conn *conn, struct failure *failure, int error, const char *it_did);
+
+/** kmem__mark_of() - what a descriptor is now; none, if it is no socket */
+struct mark kmem__mark_of(int fd);
+
+/** kmem__mark_holds() - whether the program has left the descriptor alone */
+bool kmem__mark_holds(const struct mark *mark);
+
+/** kmem__mark_close() - close it, if it still is what it was; it is none then */
+void kmem__mark_close(struct mark *mark);
+
+/** kmem__bond_end() - this process is no client any more: forget all, close the way back */
+void kmem__bond_end(struct bond *bond);
 
 /** kmem__descriptors_close() - close all of them */
 void kmem__descriptors_close(struct descriptors *descriptors);

@@ -9,8 +9,7 @@
  *      struct heap      a thread's blocks       wiped in a child
  *      the ledger       entries of the leases   not mapped there   (MADV_DONTFORK)
  *      current          the mapping             kept in a child
- *      own_socket,      which descriptors they  kept in a child
- *      own_notice       are
+ *      own_...          which descriptors       kept in a child
  *
  * The kernel hands a child zeros in place of its parent's struct process. All zero means: not
  * joined, and a turn that nobody has, whatever the parent's threads were doing at the fork. The
@@ -23,9 +22,10 @@
  * trip, or its child handler would have to make a lock anew that others hold.
  *
  * In a child, then:
- *  - The parent's connection is still open in it, by another descriptor of the same socket. It is
- *    closed without a word; one byte would end up among the parent's. It is closed only if it still
- *    is that socket: a child may have closed all descriptors, as daemons do, and opened its own.
+ *  - The parent's connection and way back are still open in it, by other descriptors of the same
+ *    sockets. They are closed without a word; one byte would end up among the parent's. They are
+ *    closed only if they still are those sockets: a child may have closed all descriptors, as
+ *    daemons do, and opened its own.
  *  - The parent's mapping stays, for the parent's blocks remain readable and writable. If the
  *    daemon still has the same segment the mapping becomes the child's own, and every address in it
  *    means the same block in both. If it has another one, that is mapped beside it, and the old
@@ -48,7 +48,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -76,8 +75,7 @@ struct process {
  *  own         the first call, once          every call        release / acquire
  *  current     a joining or closing thread   every call        release / acquire
  *  inherited   a joining or closing thread   every call        release / acquire
- *  own_socket  a joining thread              a forked child    fd last
- *  own_notice  likewise                      likewise          likewise
+ *  own_...     a joining thread              a forked child    fd last
  */
 static _Atomic(struct process *) own;
 static _Atomic(struct segment *) current;
@@ -88,7 +86,8 @@ struct own {
     struct descriptor_id id;
     _Atomic(int) fd;
 };
-static struct own own_socket = {.fd = -1};
+static struct own own_connection = {.fd = -1};
+static struct own own_way = {.fd = -1};
 static struct own own_notice = {.fd = -1};
 
 /* --------------------------------------------------------------- what a fork does not copy ---- */
@@ -197,15 +196,28 @@ static void turn_limit(const struct turn *turn, int64_t begin_ms)
 
 /* -------------------------------------------------------------------- inherited sockets ---- */
 
-/* Remembers a descriptor for children. If it can not be told apart, they leave it open. */
-static void own_remember(struct own *which, int fd)
+/* Remembers a descriptor for children; fd -1: there is none. Nothing, if it is known already. */
+static void own_remember(struct own *which, int fd, struct descriptor_id id)
 {
-    const struct descriptor_id id = kmem__descriptor_identify(fd);
-    if (id.inode != 0) {
+    /* Relaxed: this thread has the connection; no other writes. */
+    if (which->id.inode != id.inode ||
+        atomic_load_explicit(&which->fd, memory_order_relaxed) != fd) {
         which->id = id;
         /* Release: who sees fd sees what it is. */
         atomic_store_explicit(&which->fd, fd, memory_order_release);
     }
+}
+
+static void own_remember_socket(struct own *which, const struct mark *mark)
+{
+    const struct descriptor_id id = {mark->device, mark->inode};
+    own_remember(which, mark->inode != 0 ? mark->fd : -1, id);
+}
+
+static void own_remember_sockets(const struct conn *conn)
+{
+    own_remember_socket(&own_connection, &conn->mark);
+    own_remember_socket(&own_way, &conn->bond.way);
 }
 
 /* In a child: closes the parent's, if the descriptor still is that. */
@@ -220,7 +232,8 @@ static void own_close_inherited(struct own *which)
 
 static void own_close_all_inherited(void)
 {
-    own_close_inherited(&own_socket);
+    own_close_inherited(&own_connection);
+    own_close_inherited(&own_way);
     own_close_inherited(&own_notice);
 }
 
@@ -295,7 +308,8 @@ KMEM_MUST_USE static int context_settle(struct process *process, struct welcome 
                           failure);
     if (r == 0) {
         process->conn.bond.notice = &process->tenant.notice;
-        own_remember(&own_notice, process->tenant.notice.fd);
+        own_remember(&own_notice, process->tenant.notice.fd,
+                     kmem__descriptor_identify(process->tenant.notice.fd));
         /* Release: pairs with kmem__context_tenant(). */
         atomic_store_explicit(&process->has_tenant, true, memory_order_release);
     }
@@ -317,10 +331,10 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
     if (r < 0) {
         kmem__conn_close(&process->conn);
         /* Nothing is mapped: the next call joins as one that has never been here. */
-        process->conn.bond = (struct bond){.nonce = 0};
+        kmem__bond_end(&process->conn.bond);
         return r;
     }
-    own_remember(&own_socket, process->conn.fd);
+    own_remember_sockets(&process->conn);
     atomic_store_explicit(&process->patience_ms, process->conn.bond.timeout_ms,
                           memory_order_relaxed);
     process->is_joined = true;
@@ -352,10 +366,7 @@ int kmem__context_enter(struct turn *turn, struct failure *failure)
 
 void kmem__context_leave(struct turn *turn)
 {
-    /* Relaxed: this thread has the connection. It may be another one than at the beginning. */
-    if (turn->conn->fd != atomic_load_explicit(&own_socket.fd, memory_order_relaxed)) {
-        own_remember(&own_socket, turn->conn->fd);
-    }
+    own_remember_sockets(turn->conn); /* they may be others than at the beginning */
     turn_end(turn);
 }
 
@@ -386,12 +397,12 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
     if (process->is_joined) {
         r = kmem__remote_leave(&process->conn, failure);
         kmem__conn_close(&process->conn);
-        process->conn.bond = (struct bond){.nonce = 0};
+        kmem__bond_end(&process->conn.bond);
         /* Relaxed: no other thread is in a call. */
         atomic_store_explicit(&process->has_tenant, false, memory_order_relaxed);
         kmem__tenant_fini(&process->tenant);
+        own_remember_sockets(&process->conn); /* none */
         /* Relaxed: it only takes something away. */
-        atomic_store_explicit(&own_socket.fd, -1, memory_order_relaxed);
         atomic_store_explicit(&own_notice.fd, -1, memory_order_relaxed);
         process->is_joined = false;
     } else {

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -142,95 +143,7 @@ KMEM_MUST_USE static int hello_verify_server(const struct conn *conn, struct fai
                              conn->path, (unsigned int)server.uid);
 }
 
-/* ------------------------------------------------------------------------- does it add up? ---- */
-
-KMEM_MUST_USE static int hello_refuse_welcome(const struct conn *conn, struct failure *failure,
-                                              const char *what)
-{
-    return kmem__failure_set(failure, EPROTO, "the daemon at %s welcomes with %s", conn->path,
-                             what);
-}
-
-KMEM_MUST_USE static int hello_check_sizes(const struct conn *conn, const Kmem__Welcome *said,
-                                           struct failure *failure)
-{
-    if (PROTOCOL_MAJOR(said->version) != PROTOCOL_MAJOR(PROTOCOL_VERSION)) {
-        return kmem__failure_set(failure, EPROTONOSUPPORT,
-                                 "the daemon at %s speaks protocol version %u, this library %u; "
-                                 "install the same version of both",
-                                 conn->path, PROTOCOL_MAJOR(said->version),
-                                 PROTOCOL_MAJOR(PROTOCOL_VERSION));
-    }
-    if (said->page_bytes != PAGE_BYTES) {
-        return hello_refuse_welcome(conn, failure, "pages of another size");
-    }
-    if (said->segment_bytes < SEGMENT_MIN_BYTES || said->segment_bytes > SEGMENT_MAX_BYTES ||
-        said->segment_bytes % PAGE_BYTES != 0) {
-        return hello_refuse_welcome(conn, failure, "a segment of an impossible size");
-    }
-    if (said->granule_bytes < PAGE_BYTES || said->granule_bytes > GRANULE_MAX_BYTES ||
-        (said->granule_bytes & (said->granule_bytes - 1)) != 0) {
-        return hello_refuse_welcome(conn, failure, "an impossible granule");
-    }
-    return 0;
-}
-
-/* A client that comes back has mapped the files already. */
-static bool hello_needs_descriptors(const struct conn *conn, const Kmem__Welcome *said)
-{
-    return conn->bond.nonce == 0 || !said->resumed;
-}
-
-KMEM_MUST_USE static int hello_check_descriptors(const struct conn *conn, const Kmem__Welcome *said,
-                                                 Kmem__Role role,
-                                                 const struct descriptors *descriptors,
-                                                 struct failure *failure)
-{
-    unsigned int n_wanted = role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS : 0;
-    if (!hello_needs_descriptors(conn, said)) {
-        return 0;
-    }
-    if (descriptors->is_truncated && descriptors->n_fds < n_wanted) {
-        return kmem__failure_set(failure, EMFILE,
-                                 "this process can not have another descriptor for the segment; "
-                                 "raise its RLIMIT_NOFILE");
-    }
-    if (descriptors->is_truncated || descriptors->n_fds != said->n_descriptors ||
-        descriptors->n_fds != n_wanted) {
-        return hello_refuse_welcome(conn, failure, "other descriptors than it should");
-    }
-    return 0;
-}
-
 /* ------------------------------------------------------------------------ does it take us? ---- */
-
-KMEM_MUST_USE static int hello_check(const struct conn *conn, const Kmem__Welcome *said,
-                                     Kmem__Role role, struct descriptors *descriptors,
-                                     struct welcome *ret_welcome, struct failure *failure)
-{
-    int r = hello_check_sizes(conn, said, failure);
-    if (r == 0) {
-        r = hello_check_descriptors(conn, said, role, descriptors, failure);
-    }
-    if (r == 0 && !hello_needs_descriptors(conn, said)) {
-        kmem__descriptors_close(descriptors); /* those that there was room for */
-    }
-    if (r == 0) {
-        (void)text_clean(said->segment_name, ret_welcome->segment_name,
-                         sizeof(ret_welcome->segment_name));
-        ret_welcome->segment_bytes = said->segment_bytes;
-        ret_welcome->instance = said->instance;
-        ret_welcome->granule_bytes = said->granule_bytes;
-        ret_welcome->slot = said->slot;
-        ret_welcome->nonce = said->resume_nonce;
-        ret_welcome->is_resumed = said->resumed;
-        const bool has_fds = descriptors->n_fds == WELCOME_DESCRIPTORS;
-        ret_welcome->segment_fd = has_fds ? descriptors->fd[0] : -1;
-        ret_welcome->ledger_fd = has_fds ? descriptors->fd[1] : -1;
-        ret_welcome->clock_fd = has_fds ? descriptors->fd[2] : -1;
-    }
-    return r;
-}
 
 /* Return: HELLO_OK, HELLO_E_BUSY or a fault. */
 KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
@@ -246,6 +159,7 @@ KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
     const struct image image = kmem__image();
     hello.program = image.program;
     hello.copy = image.copy;
+    hello.wants_way = role == KMEM__ROLE__ROLE_MEMBER;
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &hello;
     int r = kmem__conn_ask(conn, &request, KMEM__RESPONSE__BODY_WELCOME, &descriptors, &response,
@@ -257,7 +171,7 @@ KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
     if (r < 0) {
         return r;
     }
-    r = hello_check(conn, response->welcome, role, &descriptors, ret_welcome, failure);
+    r = kmem__welcome_check(conn, response->welcome, role, &descriptors, ret_welcome, failure);
     if (r < 0) {
         kmem__descriptors_close(&descriptors);
     }
@@ -329,7 +243,18 @@ static void hello_pause(void)
     (void)nanosleep(&pause, NULL);
 }
 
-static void bond_begin(struct bond *bond, const struct welcome *welcome, int timeout_ms)
+/* The way that a Welcome has brought is the bond's from now on. */
+static void bond_take_way(struct bond *bond, struct welcome *welcome)
+{
+    if (welcome->way_fd >= 0) {
+        kmem__mark_close(&bond->way);
+        bond->way = kmem__mark_of(kmem__descriptor_raise(welcome->way_fd));
+        bond->way_id = 0;
+        welcome->way_fd = -1;
+    }
+}
+
+static void bond_begin(struct bond *bond, struct welcome *welcome, int timeout_ms)
 {
     *bond = (struct bond){
         .nonce = welcome->nonce,
@@ -339,17 +264,7 @@ static void bond_begin(struct bond *bond, const struct welcome *welcome, int tim
         .slot = welcome->slot,
         .timeout_ms = timeout_ms,
     };
-}
-
-void kmem__welcome_close(struct welcome *welcome)
-{
-    int *const fds[] = {&welcome->segment_fd, &welcome->ledger_fd, &welcome->clock_fd};
-    for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
-        if (*fds[i] >= 0) {
-            (void)close(*fds[i]); /* nothing was written through it */
-            *fds[i] = -1;
-        }
-    }
+    bond_take_way(bond, welcome);
 }
 
 /*
@@ -422,23 +337,123 @@ KMEM_MUST_USE static int hello_check_bond(struct conn *conn, const struct welcom
     return 0;
 }
 
+/* Whether the way back is of no use any more: the daemon is gone, or the program has taken it. */
+static bool way_is_over(const struct conn *conn, int r)
+{
+    return r == -EPROTO || (r == -ECONNRESET && conn->is_cut);
+}
+
+/* A Welcome on the way back: the connection that came with it takes the place of the lost one. */
+KMEM_MUST_USE static int hello_take_connection(struct conn *conn, struct welcome *welcome,
+                                               int64_t deadline_ms, struct failure *failure)
+{
+    char path[SOCKET_PATH_BYTES];
+    const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
+    memcpy(path, conn->path, sizeof(path));
+    const int r = kmem__conn_open(conn, kmem__descriptor_raise(welcome->way_fd), path,
+                                  left_ms > 0 ? (int)left_ms : 1, failure);
+    welcome->way_fd = -1; /* the conn's */
+    return r;
+}
+
+/* Asks on the way back once. Return: HELLO_OK, and conn is open; HELLO_E_BUSY; or a fault. */
+KMEM_MUST_USE static int way_ask(struct conn *conn, int patience_ms, int64_t deadline_ms,
+                                 struct failure *failure)
+{
+    struct bond *bond = &conn->bond;
+    struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1, .way_fd = -1};
+    conn->fd = bond->way.fd;
+    conn->mark = bond->way;
+    conn->is_way = true;
+    conn->is_cut = false;
+    conn->last_id = bond->way_id;
+    conn->timeout_ms = patience_ms;
+    conn->blocks_ms = INT_MAX; /* it has no time limit of its own */
+    struct standard standard;
+    kmem__standard_occupy(&standard);
+    int r = hello_introduce(conn, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
+    bond->way_id = conn->last_id;
+    kmem__conn_close(conn); /* not the way */
+    if (r == HELLO_OK) {
+        r = hello_take_connection(conn, &welcome, deadline_ms, failure);
+    }
+    kmem__standard_vacate(&standard);
+    if (r == HELLO_OK) {
+        r = hello_check_bond(conn, &welcome, failure);
+    }
+    conn->is_way = false;
+    kmem__welcome_close(&welcome);
+    return r;
+}
+
+/*
+ * 50 ms: a server that was killed is followed by the next in less. It may have been killed with our
+ * question in its hand, so that is asked again; ever more seldom, since one that is there for the
+ * next server to read is enough.
+ */
+#define WAY_PATIENCE_MS 50
+
+/* Comes back by the way. Return: HELLO_OK; HELLO_E_ABSENT: there is none; or a fault. */
+KMEM_MUST_USE static int way_return(struct conn *conn, int64_t deadline_ms, struct failure *failure)
+{
+    struct bond *bond = &conn->bond;
+    int64_t patience_ms = WAY_PATIENCE_MS;
+    int r = HELLO_E_ABSENT;
+    while (kmem__mark_holds(&bond->way)) {
+        const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
+        if (left_ms <= 0) {
+            return kmem__failure_set(failure, ETIMEDOUT,
+                                     "the daemon at %s did not answer within "
+                                     "%d ms",
+                                     conn->path, bond->timeout_ms);
+        }
+        r = way_ask(conn, (int)(patience_ms < left_ms ? patience_ms : left_ms), deadline_ms,
+                    failure);
+        if (way_is_over(conn, r)) {
+            kmem__mark_close(&bond->way);
+            return HELLO_E_ABSENT;
+        }
+        if (r == HELLO_E_BUSY) {
+            hello_pause();
+        } else if (r == -ETIMEDOUT) {
+            patience_ms *= 2;
+        } else {
+            return r;
+        }
+    }
+    return HELLO_E_ABSENT;
+}
+
+/* Connects to the path. Return: HELLO_OK, HELLO_E_ABSENT, HELLO_E_BUSY or a fault. */
+KMEM_MUST_USE static int hello_resume_at(struct conn *conn, struct place *place,
+                                         int64_t deadline_ms, struct failure *failure)
+{
+    struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1, .way_fd = -1};
+    memcpy(place->path, conn->path, sizeof(place->path));
+    int r = hello_at(conn, place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
+    if (r == HELLO_OK) {
+        r = hello_check_bond(conn, &welcome, failure);
+        if (r == HELLO_OK) {
+            bond_take_way(&conn->bond, &welcome);
+        }
+        kmem__welcome_close(&welcome); /* of another client, if any */
+    } else if (r == -ECONNRESET && conn->is_cut) {
+        r = HELLO_E_ABSENT; /* it ended again */
+    }
+    return r;
+}
+
 /* One try. Return: HELLO_OK, HELLO_E_ABSENT, HELLO_E_BUSY or a fault. */
 KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms, bool *ret_is_missing,
                                       struct failure *failure)
 {
     struct place place = {.error = 0};
-    *ret_is_missing = false;
-    struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1};
-    memcpy(place.path, conn->path, sizeof(place.path));
     KMEM_CRASH_POINT("client.resuming");
-    int r = hello_at(conn, &place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
-    KMEM_CRASH_POINT("client.resumed");
-    if (r == HELLO_OK) {
-        r = hello_check_bond(conn, &welcome, failure);
-        kmem__welcome_close(&welcome); /* of another client, if any */
-    } else if (r == -ECONNRESET && conn->is_cut) {
-        r = HELLO_E_ABSENT; /* it ended again */
+    int r = way_return(conn, deadline_ms, failure);
+    if (r == HELLO_E_ABSENT) {
+        r = hello_resume_at(conn, &place, deadline_ms, failure);
     }
+    KMEM_CRASH_POINT("client.resumed");
     *ret_is_missing = r == HELLO_E_ABSENT && place.error == ENOENT;
     return r;
 }

@@ -10,23 +10,10 @@
 
 #include "client/conn.h"
 #include "client/failure.h"
+#include "client/welcome.h"
 #include "proto/attributes.h"
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
-
-/* What the daemon says of its segment, checked. */
-struct welcome {
-    char segment_name[NAME_MAX_BYTES + 1];
-    uint64_t segment_bytes;
-    uint64_t granule_bytes; /* of the guard */
-    uint64_t instance;      /* another number for every segment that ever was */
-    uint32_t slot;          /* these three: of a member; see struct bond */
-    uint64_t nonce;
-    bool is_resumed;
-    int segment_fd; /* these three: the caller's; -1 for an observer */
-    int ledger_fd;  /* this process's own ledger */
-    int clock_fd;
-};
 
 /**
  * kmem__hello() - connect to the first daemon that answers, and introduce this process
@@ -55,8 +42,5 @@ KMEM_MUST_USE int kmem__hello(struct conn *conn, const char *socket_path, Kmem__
  */
 KMEM_MUST_USE int kmem__hello_again(struct conn *conn, int64_t deadline_ms,
                                     struct failure *failure);
-
-/** kmem__welcome_close() - close the descriptors that it brought; they are -1 then */
-void kmem__welcome_close(struct welcome *welcome);
 
 #endif

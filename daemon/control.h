@@ -18,7 +18,7 @@
 enum control_kind {
     /* from the server */
     CONTROL_READY = 1, /* clients are served */
-    CONTROL_KEEP,      /* a client's ledger and pidfd, by slot */
+    CONTROL_KEEP,      /* a client's ledger and pidfd, and its way back if it has one, by slot */
     CONTROL_DROP,      /* they are needed no more */
     CONTROL_ALIVE,     /* the loop turns, or the start gets on */
     CONTROL_FITS,      /* of a program that looked at the state: it can go on with it, and speaks
@@ -30,9 +30,9 @@ enum control_kind {
     CONTROL_LISTENER,   /* another listening socket, in place of the first */
 };
 
-#define CONTROL_FDS_MAX 2
+#define CONTROL_FDS_MAX 3
 /* Changes when one of two neighbouring versions would misunderstand the other. */
-#define CONTROL_VERSION 1
+#define CONTROL_VERSION 2
 
 struct control_message {
     uint32_t version;

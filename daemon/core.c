@@ -151,6 +151,16 @@ int core_join(struct core *core, const struct client_identity *identity, uint64_
     return r;
 }
 
+static int client_resume(struct client *client, struct client **ret_client)
+{
+    if (client->lost) {
+        return CLIENTS_E_LOST;
+    }
+    client->connected = true;
+    *ret_client = client;
+    return 0;
+}
+
 int core_resume(struct core *core, const struct client_identity *identity, uint64_t nonce,
                 struct client **ret_client)
 {
@@ -164,15 +174,16 @@ int core_resume(struct core *core, const struct client_identity *identity, uint6
             r = CLIENTS_E_DENIED;
         }
     }
-    if (!client) {
-        return r;
+    return client ? client_resume(client, ret_client) : r;
+}
+
+int core_return(struct core *core, uint32_t slot, uint64_t nonce, struct client **ret_client)
+{
+    struct client *client = clients_next(&core->clients, slot);
+    if (!client || client->slot != slot || client->client_state != CLIENT_LIVE) {
+        return CLIENTS_E_GONE;
     }
-    if (client->lost) {
-        return CLIENTS_E_LOST;
-    }
-    client->connected = true;
-    *ret_client = client;
-    return 0;
+    return client->nonce == nonce ? client_resume(client, ret_client) : CLIENTS_E_DENIED;
 }
 
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms)

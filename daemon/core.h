@@ -111,8 +111,7 @@ uint32_t core_tick(const struct core *core, uint64_t now_ms);
  * that is connected stays and the process is refused; one that is not ends.
  *
  * Return: 0, CLIENTS_E_FULL, CLIENTS_E_USER, CLIENTS_E_COPIES, CLIENTS_E_TWICE, or
- * CLIENTS_E_ENDING while the blocks
- * of the client that it was are being taken back.
+ * CLIENTS_E_ENDING while the blocks of the client that it was are being taken back.
  */
 KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *identity,
                             uint64_t nonce, uint64_t now_ms, struct client **ret_client);
@@ -123,6 +122,13 @@ KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *ide
  */
 KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *identity,
                               uint64_t nonce, struct client **ret_client);
+
+/**
+ * core_return() - the client of a slot comes back by what it alone was given
+ * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if it has another nonce.
+ */
+KMEM_MUST_USE int core_return(struct core *core, uint32_t slot, uint64_t nonce,
+                              struct client **ret_client);
 
 /** core_end() - a client has died, or left; core_reap() takes its blocks back */
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms);

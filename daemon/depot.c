@@ -32,7 +32,10 @@ void depot_put_client(const struct files *files, uint32_t slot)
 {
     char name[FILES_NAME_BYTES];
     notify_store(files_name("pidfd", slot, name), files->pidfds[slot]);
-    KMEM_CRASH_POINT("keeper.keeping"); /* a ledger is never there without its pidfd */
+    if (files->way_fds[slot] >= 0) {
+        notify_store(files_name("way", slot, name), files->way_fds[slot]);
+    }
+    KMEM_CRASH_POINT("keeper.keeping"); /* a ledger is never there without what is before it */
     notify_store(files_name("ledger", slot, name), files->ledger_fds[slot]);
 }
 
@@ -41,6 +44,7 @@ void depot_remove_client(uint32_t slot)
     char name[FILES_NAME_BYTES];
     notify_unstore(files_name("ledger", slot, name));
     KMEM_CRASH_POINT("keeper.forgetting");
+    notify_unstore(files_name("way", slot, name));
     notify_unstore(files_name("pidfd", slot, name));
 }
 

@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "daemon/hello.h"
 #include "daemon/no_room.h"
 #include "daemon/repeat.h"
 #include "daemon/tick.h"
@@ -46,78 +47,7 @@ static int refuse_protocol(struct core *core, struct reply *reply, const char *s
     return DISPATCH_CLOSE;
 }
 
-/* ------------------------------------------------------------------------- hello and goodbye -- */
-
-/* What a client needs to come back, and what it has if it did. */
-static void welcome_client(const struct client *client, bool resumed, Kmem__Welcome *body)
-{
-    body->slot = client->slot;
-    body->n_descriptors = WELCOME_DESCRIPTORS;
-    body->resume_nonce = client->nonce;
-    body->resumed = resumed;
-    body->n_direct_blocks = client->n_blocks;
-    body->direct_bytes = client->num_bytes;
-    body->leased_pages = client->leased_pages;
-    body->last_serial = client->serial;
-}
-
-static int welcome(const struct core *core, const struct peer *peer, bool resumed,
-                   struct reply *reply)
-{
-    const char *name = core->config.segment_name;
-    Kmem__Welcome *body = &reply->body.welcome;
-    kmem__welcome__init(body);
-    body->version = PROTOCOL_VERSION;
-    body->segment_name = reply_string(reply, name, strlen(name));
-    body->segment_bytes = core_segment_bytes(core);
-    body->page_bytes = PAGE_BYTES;
-    body->instance = core->config.instance;
-    body->granule_bytes = core->config.granule_bytes;
-    if (peer->client) {
-        welcome_client(peer->client, resumed, body);
-    }
-    reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
-    reply->response.welcome = body;
-    return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
-}
-
-static int join(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
-                struct reply *reply)
-{
-    const bool resumes = hello->resume_nonce != 0;
-    peer->identity.program = hello->program;
-    peer->identity.copy = hello->copy;
-    const int r = resumes ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
-                          : core_join(core, &peer->identity, peer->nonce, now.ms, &peer->client);
-    if (r) {
-        report_join_refused(core, r, peer->identity.uid, reply);
-        return DISPATCH_CLOSE;
-    }
-    peer->generation = peer->client->generation;
-    peer->role = PEER_MEMBER;
-    return welcome(core, peer, resumes, reply);
-}
-
-static int on_hello(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
-                    struct reply *reply)
-{
-    if (PROTOCOL_MAJOR(hello->version) != PROTOCOL_MAJOR(PROTOCOL_VERSION)) {
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_VERSION,
-                    "this daemon speaks version %u.%u of the protocol, not %u.%u; "
-                    "use the library that came with it",
-                    PROTOCOL_MAJOR(PROTOCOL_VERSION), PROTOCOL_VERSION & 0xffff,
-                    PROTOCOL_MAJOR(hello->version), hello->version & 0xffff);
-        return DISPATCH_CLOSE;
-    }
-    if (hello->role == KMEM__ROLE__ROLE_MEMBER) {
-        return join(core, peer, hello, now, reply);
-    }
-    if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
-        peer->role = PEER_OBSERVER;
-        return welcome(core, peer, false, reply);
-    }
-    return refuse_protocol(core, reply, "Hello without a role that this daemon knows");
-}
+/* ----------------------------------------------------------------------------------- goodbye -- */
 
 static int on_goodbye(struct core *core, struct peer *peer, struct now now)
 {
@@ -533,5 +463,5 @@ int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request,
     if (request->body_case != KMEM__REQUEST__BODY_HELLO) {
         return refuse_protocol(core, reply, "the first request must be Hello");
     }
-    return on_hello(core, peer, request->hello, now, reply);
+    return hello_answer(core, peer, request->hello, now, reply);
 }

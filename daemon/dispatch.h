@@ -28,6 +28,7 @@ struct peer {
     enum peer_role role;
     struct client *client;     /* of a member, until it leaves or dies */
     uint32_t generation;       /* the client's */
+    bool wants_way;            /* it can come back by one: ways.h */
     struct scan_reader reader; /* of the look at all blocks that its answer needs */
     uint64_t pending_id;       /* of the request whose answer takes several steps */
     bool asks_usage;           /* else about clients */

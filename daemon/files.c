@@ -13,11 +13,11 @@
 
 /* Where descriptors that are passed begin: behind the standard ones. */
 #define FIRST_FD 3
-/* One string of an environment has 128 KiB; the names of 4,096 clients' files take 94 of them. */
+/* One string of an environment has 128 KiB; the names of 4,096 clients' files take 125 of them. */
 #define NAMES_BYTES ((size_t)128 * 1024)
 /* Those that are no client's. */
 #define N_FIXED 6
-#define N_FDS_MAX (N_FIXED + 2 * CLIENTS_MAX)
+#define N_FDS_MAX (N_FIXED + 3 * CLIENTS_MAX)
 
 static const char *const fixed_names[N_FIXED] = {"segment",  "state",   "clock",
                                                  "listener", "control", "check"};
@@ -39,21 +39,30 @@ static void fd_close(int *fd)
     }
 }
 
+static void files_free(struct files *files)
+{
+    free(files->ledger_fds);
+    free(files->pidfds);
+    free(files->way_fds);
+    files->ledger_fds = NULL;
+    files->pidfds = NULL;
+    files->way_fds = NULL;
+}
+
 int files_init(struct files *files)
 {
-    *files = (struct files){-1, -1, -1, -1, -1, -1, NULL, NULL};
+    *files = (struct files){-1, -1, -1, -1, -1, -1, NULL, NULL, NULL};
     files->ledger_fds = malloc(CLIENTS_MAX * sizeof(int));
     files->pidfds = malloc(CLIENTS_MAX * sizeof(int));
-    if (!files->ledger_fds || !files->pidfds) {
-        free(files->ledger_fds);
-        free(files->pidfds);
-        files->ledger_fds = NULL;
-        files->pidfds = NULL;
+    files->way_fds = malloc(CLIENTS_MAX * sizeof(int));
+    if (!files->ledger_fds || !files->pidfds || !files->way_fds) {
+        files_free(files);
         return -ENOMEM;
     }
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
         files->ledger_fds[slot] = -1;
         files->pidfds[slot] = -1;
+        files->way_fds[slot] = -1;
     }
     return 0;
 }
@@ -66,28 +75,27 @@ void files_fini(struct files *files)
     for (uint32_t slot = 0; files->ledger_fds && slot < CLIENTS_MAX; slot++) {
         files_drop(files, slot);
     }
-    free(files->ledger_fds);
-    free(files->pidfds);
-    files->ledger_fds = NULL;
-    files->pidfds = NULL;
+    files_free(files);
 }
 
 bool files_has(const struct files *files, uint32_t slot)
 {
-    return files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0;
+    return files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0 || files->way_fds[slot] >= 0;
 }
 
 void files_drop(struct files *files, uint32_t slot)
 {
     fd_close(&files->ledger_fds[slot]);
     fd_close(&files->pidfds[slot]);
+    fd_close(&files->way_fds[slot]);
 }
 
-void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd)
+void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd, int way_fd)
 {
     files_drop(files, slot);
     files->ledger_fds[slot] = ledger_fd;
     files->pidfds[slot] = pidfd;
+    files->way_fds[slot] = way_fd;
 }
 
 bool files_has_leftovers(const struct files *files)
@@ -158,6 +166,9 @@ static int *place_of(struct files *files, const char *name)
     }
     if (strncmp(name, "pidfd-", 6) == 0 && number_parse(name + 6, CLIENTS_MAX, &slot)) {
         return &files->pidfds[slot];
+    }
+    if (strncmp(name, "way-", 4) == 0 && number_parse(name + 4, CLIENTS_MAX, &slot)) {
+        return &files->way_fds[slot];
     }
     return NULL;
 }
@@ -235,6 +246,7 @@ static void passing_collect(struct passing *passing, struct files *files)
     for (uint32_t slot = 0; files->ledger_fds && slot < CLIENTS_MAX; slot++) {
         passing_add(passing, files->ledger_fds[slot], files_name("ledger", slot, name));
         passing_add(passing, files->pidfds[slot], files_name("pidfd", slot, name));
+        passing_add(passing, files->way_fds[slot], files_name("way", slot, name));
     }
 }
 

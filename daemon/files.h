@@ -8,6 +8,7 @@
  *      segment, state, clock    memfds: the segment, state.h, the page that shows the time
  *      listener                 the socket in the file system, bound and listening
  *      ledger-SLOT, pidfd-SLOT  of a client
+ *      way-SLOT                 the server's end of its way back: ways.h
  *      control                  a server's end of the socket to its keeper: control.h
  *      check                    the same, of a program that is only to look at the state
  */
@@ -29,6 +30,7 @@ struct files {
     int check_fd;
     int *ledger_fds; /* by slot, CLIENTS_MAX; NULL: no client's */
     int *pidfds;     /* likewise */
+    int *way_fds;    /* likewise */
 };
 
 /** files_init() - none yet. Return: 0 or -ENOMEM. */
@@ -43,8 +45,8 @@ void files_fini(struct files *files);
  */
 KMEM_MUST_USE int files_take(struct files *files);
 
-/** files_keep() - a client's; what the slot had before is closed */
-void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd);
+/** files_keep() - a client's, way_fd perhaps -1; what the slot had before is closed */
+void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd, int way_fd);
 
 /** files_has() - whether there is anything of a slot's client */
 bool files_has(const struct files *files, uint32_t slot);

@@ -19,7 +19,7 @@
 
 #include "proto/limits.h"
 
-_Static_assert(3 * CLIENTS_MAX + 4096 <= LOOP_DESCRIPTORS, "the table suffices");
+_Static_assert(4 * CLIENTS_MAX + 4096 <= LOOP_DESCRIPTORS, "the table suffices");
 
 static struct {
     void *entries[LOOP_DESCRIPTORS];

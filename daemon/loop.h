@@ -9,8 +9,8 @@
 
 #include "proto/attributes.h"
 
-/* A power of two, as libuv rounds: three for each client, and 4,096 for everything else. */
-#define LOOP_DESCRIPTORS 16384
+/* A power of two, as libuv rounds: four for each client, and 4,096 for everything else. */
+#define LOOP_DESCRIPTORS 32768
 
 /**
  * loop_init() - uv_loop_init() of the one loop of this process

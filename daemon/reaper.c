@@ -81,10 +81,14 @@ bool reaper_watches(const struct reaper *reaper, uint32_t slot)
     return reaper->watches[slot] != NULL;
 }
 
+int reaper_pidfd(const struct reaper *reaper, uint32_t slot)
+{
+    return reaper->watches[slot] ? reaper->watches[slot]->pidfd : -1;
+}
+
 bool reaper_has_ended(const struct reaper *reaper, uint32_t slot)
 {
-    const struct reaper_watch *watch = reaper->watches[slot];
-    struct pollfd process = {.fd = watch ? watch->pidfd : -1, .events = POLLIN};
+    struct pollfd process = {.fd = reaper_pidfd(reaper, slot), .events = POLLIN};
     return poll(&process, 1, 0) == 1; /* -1 is no descriptor: 0 */
 }
 

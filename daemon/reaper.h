@@ -42,6 +42,9 @@ KMEM_MUST_USE int reaper_watch(struct reaper *reaper, uint32_t slot, int pidfd);
 /** reaper_watches() - whether a slot's process is watched */
 bool reaper_watches(const struct reaper *reaper, uint32_t slot);
 
+/** reaper_pidfd() - of a slot's process, the reaper's own; -1: it is not watched */
+int reaper_pidfd(const struct reaper *reaper, uint32_t slot);
+
 /** reaper_has_ended() - whether a slot's process has, before the loop says so */
 bool reaper_has_ended(const struct reaper *reaper, uint32_t slot);
 

@@ -19,7 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/admission.h"
 #include "daemon/backing.h"
+#include "daemon/comeback.h"
 #include "daemon/inherited.h"
 #include "daemon/loop.h"
 #include "daemon/notice.h"
@@ -63,6 +65,7 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     obituary_log_add(&server->obituary_log, obituary);
     KMEM_CRASH_POINT("server.buried");
     reaper_forget(&server->reaper, slot);
+    ways_close(&server->ways, slot);
     ledgers_close(&server->ledgers, slot);
     tether_drop(&server->tether, slot);
     server->session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
@@ -223,8 +226,10 @@ int server_joined(struct server *server, struct session *session)
         replaced->peer.client = NULL; /* it has no client any more, and ends without one */
         session_close(replaced);
     }
+    comeback_make_way(session);
     if (reaper_watches(&server->reaper, slot)) {
-        return 0; /* it has come back; its process is watched already */
+        comeback_renew_way(server, session); /* it has come back */
+        return 0;
     }
     if (session->pidfd < 0) {
         return -EAGAIN; /* the client that it had when it came has ended since */
@@ -238,13 +243,14 @@ int server_joined(struct server *server, struct session *session)
     client->counts = ledgers_counts(&server->ledgers, slot);
     KMEM_CRASH_POINT("server.ledger.made");
     /* Before it is answered: whatever it is told stays true when this process is killed. */
-    r = tether_keep(&server->tether, slot, fd, session->pidfd);
+    r = tether_keep(&server->tether, slot, fd, session->pidfd, session->way_fds[0]);
     KMEM_CRASH_POINT("server.ledger.kept");
     if (r) {
         return r;
     }
     r = reaper_watch(&server->reaper, slot, session->pidfd);
     session->pidfd = -1;
+    r = r ? r : comeback_open_way(server, session);
     if (r) {
         return r;
     }
@@ -275,7 +281,7 @@ static int server_refuse(struct server *server)
 {
     const int fd = listener_accept_spare(&server->listener);
     if (fd >= 0) {
-        session_refuse_unseen(server, fd);
+        admission_refuse_unseen(server, fd);
     }
     listener_save_spare(&server->listener);
     return fd < 0 ? fd : 0;
@@ -500,6 +506,9 @@ static int server_start(struct server *server, uint32_t clients_limit)
         r = reaper_init(&server->reaper, &server->loop, server_died, server);
     }
     if (r == 0) {
+        r = ways_init(&server->ways, &server->loop, comeback_heard, server);
+    }
+    if (r == 0) {
         r = server_start_handles(server);
     }
     if (r == 0) {
@@ -594,6 +603,7 @@ int server_run(const struct options *options, struct files *files,
     users_fini(&server.users);
     core_fini(&server.core);
     reaper_fini(&server.reaper);
+    ways_fini(&server.ways);
     ledgers_fini(&server.ledgers);
     const int r = uv_loop_close(&server.loop);
     KMEM_ASSERT(r == 0);

@@ -24,6 +24,7 @@
 #include "daemon/session.h"
 #include "daemon/tether.h"
 #include "daemon/users.h"
+#include "daemon/ways.h"
 #include "proto/attributes.h"
 #include "proto/frame.h"
 
@@ -34,6 +35,7 @@ struct server {
     struct listener listener;
     struct tether tether;
     struct reaper reaper;
+    struct ways ways;
     struct scrub scrub;
     struct ledgers ledgers;
     struct core core;

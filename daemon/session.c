@@ -19,11 +19,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/identity.h"
+#include "daemon/admission.h"
 #include "daemon/loop.h"
 #include "daemon/server.h"
 #include "proto/crash_point.h"
@@ -34,16 +33,26 @@
 static void session_go_on(struct session *session);
 
 /* Whether a line may be written that peers can cause as often as they like. */
-static bool session_may_log(struct session *session)
+bool session_may_log(struct session *session)
 {
     return log_limit_pass(&session->server->refusals_limit, REFUSALS_LOGGED, server_now().ms);
 }
 
-static void session_close_pidfd(struct session *session)
+void session_close_pidfd(struct session *session)
 {
     if (session->pidfd >= 0) {
         (void)close(session->pidfd); /* nothing is written through it */
         session->pidfd = -1;
+    }
+}
+
+void session_drop_way(struct session *session)
+{
+    for (size_t i = 0; i < 2; i++) {
+        if (session->way_fds[i] >= 0) {
+            (void)close(session->way_fds[i]); /* nothing was written through it */
+            session->way_fds[i] = -1;
+        }
     }
 }
 
@@ -54,6 +63,7 @@ static void session_handle_closed(uv_handle_t *handle)
         return;
     }
     session_close_pidfd(session);
+    session_drop_way(session);
     free(session->unsent);
     free(session);
 }
@@ -117,34 +127,41 @@ static int session_write_rest(struct session *session, const unsigned char *byte
     return uv_write(&session->write, (uv_stream_t *)&session->pipe, &buffer, 1, session_written);
 }
 
+static uint32_t welcome_descriptors(const struct session *session)
+{
+    return session->way_fds[1] >= 0 ? WELCOME_DESCRIPTORS_MAX : WELCOME_DESCRIPTORS;
+}
+
 /* The response with which the descriptors go: libuv sends no plain ones. */
 static ssize_t session_send_with_files(struct session *session, const unsigned char *bytes,
                                        size_t n_bytes)
 {
     union {
         struct cmsghdr align;
-        char bytes[CMSG_SPACE(WELCOME_DESCRIPTORS * sizeof(int))];
+        char bytes[CMSG_SPACE(WELCOME_DESCRIPTORS_MAX * sizeof(int))];
     } control = {.bytes = {0}};
+    const size_t fds_bytes = welcome_descriptors(session) * sizeof(int);
     struct iovec part = {.iov_base = (void *)bytes, .iov_len = n_bytes};
     struct msghdr message = {
         .msg_iov = &part,
         .msg_iovlen = 1,
         .msg_control = control.bytes,
-        .msg_controllen = sizeof(control.bytes),
+        .msg_controllen = CMSG_SPACE(fds_bytes),
     };
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     struct server *server = session->server;
     const struct client *client = session->peer.client;
-    int fds[WELCOME_DESCRIPTORS] = {server->segment_fd, -1, server->ledgers.clock_fd};
+    int fds[WELCOME_DESCRIPTORS_MAX] = {server->segment_fd, -1, server->ledgers.clock_fd,
+                                        session->way_fds[1]};
     _Atomic uint64_t *states; /* the client has it */
     int r = ledgers_open(&server->ledgers, client->slot, &fds[1], &states);
     if (r) {
         return r;
     }
-    header->cmsg_len = CMSG_LEN(sizeof(fds));
-    memcpy(CMSG_DATA(header), fds, sizeof(fds));
+    header->cmsg_len = CMSG_LEN(fds_bytes);
+    memcpy(CMSG_DATA(header), fds, fds_bytes);
     uv_os_fd_t fd;
     r = uv_fileno((uv_handle_t *)&session->pipe, &fd);
     if (r) {
@@ -155,15 +172,19 @@ static ssize_t session_send_with_files(struct session *session, const unsigned c
 }
 
 /* Encodes and sends the server's reply. Return: 0, or a negative errno. */
-static int session_answer(struct session *session, bool with_files)
+int session_answer(struct session *session, bool with_files)
 {
     struct server *server = session->server;
+    if (with_files) {
+        server->reply->body.welcome.n_descriptors = welcome_descriptors(session);
+    }
     const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
                                         FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
     KMEM_ASSERT(n_bytes > 0); /* reply_row_fits() saw to it */
     if (with_files) {
         /* The first response on an empty socket: it is taken whole, or something is wrong. */
         const ssize_t n_sent = session_send_with_files(session, server->frame, n_bytes);
+        session_drop_way(session); /* the peer has its end */
         return n_sent < 0 ? (int)n_sent : ((size_t)n_sent < n_bytes ? -EAGAIN : 0);
     }
     uv_buf_t buffer = uv_buf_init((char *)server->frame, (unsigned)n_bytes);
@@ -175,11 +196,6 @@ static int session_answer(struct session *session, bool with_files)
     return n_sent == n_bytes
                ? 0
                : session_write_rest(session, server->frame + n_sent, n_bytes - n_sent);
-}
-
-static bool is_out_of_descriptors(int error)
-{
-    return error == -EMFILE || error == -ENFILE;
 }
 
 /*
@@ -201,7 +217,7 @@ static void session_join_failed(struct session *session, int error)
         core_end(&server->core, client, true, server_now().ms);
         server_work(server);
     }
-    if (is_out_of_descriptors(error)) {
+    if (session_is_out_of_descriptors(error)) {
         reply_error(server->reply, KMEM__ERROR_CODE__ERROR_LIMIT,
                     "kmemd has no descriptor left for another client: %s", strerror(-error));
     } else {
@@ -402,7 +418,7 @@ static void session_read(uv_stream_t *stream, ssize_t n_bytes, const uv_buf_t *b
     }
 }
 
-static void session_read_start(struct session *session)
+void session_read_start(struct session *session)
 {
     session->reading = true;
     if (uv_read_start((uv_stream_t *)&session->pipe, session_allocate, session_read)) {
@@ -423,145 +439,6 @@ static void session_go_on(struct session *session)
     } else if (!session->reading) {
         session_read_start(session);
     }
-}
-
-static void session_hello_late(uv_timer_t *timer)
-{
-    struct session *session = timer->data;
-    char pid[PID_TEXT_BYTES];
-    if (session_may_log(session)) {
-        log_debug("process %s connected and did not say Hello within %d ms",
-                  client_pid_text(session->peer.identity.pid, pid), HELLO_TIMEOUT_MS);
-    }
-    session_hang_up(session, "Hello did not come in time");
-}
-
-/* Answers before anything was asked, and ends the connection. */
-static void session_refuse(struct session *session, Kmem__ErrorCode code, const char *why)
-{
-    struct server *server = session->server;
-    const struct client_identity *who = &session->peer.identity;
-    char pid[PID_TEXT_BYTES];
-    (void)client_pid_text(who->pid, pid); /* its buffer */
-    if (session_may_log(session)) {
-        log_warning("process %s of user %u is refused: %s", pid, who->uid, why);
-    }
-    reply_reset(server->reply, 0);
-    reply_error(server->reply, code, "kmemd refuses process %s of user %u: %s", pid, who->uid, why);
-    (void)session_answer(session, false); /* closed in any case */
-    session_close(session);
-}
-
-static void reply_no_descriptor(struct reply *reply)
-{
-    reply_reset(reply, 0);
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
-                "kmemd has no descriptor left for another connection; try again, or raise its "
-                "RLIMIT_NOFILE, or the system's fs.file-max");
-}
-
-void session_refuse_unseen(struct server *server, int fd)
-{
-    reply_no_descriptor(server->reply);
-    const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
-                                        FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
-    (void)send(fd, server->frame, n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT); /* closed in any case */
-    (void)close(fd);                                                     /* likewise */
-}
-
-/* Why a connection may not stay, for whom it would be one too many. */
-static const char *users_sentence(int why)
-{
-    switch (why) {
-    case USERS_E_USER:
-        return "it has as many connections as --connections-per-uid allows one user";
-    case USERS_E_PROCESS:
-        return "the process has more connections than any needs";
-    default:
-        return "there are as many connections as RLIMIT_NOFILE of kmemd allows";
-    }
-}
-
-/* One that can not be seen is known by its inode; its user's processes share the rest. */
-static uint32_t arrival_pid(const struct client_identity *identity)
-{
-    return identity->pid != 0 ? identity->pid : (uint32_t)identity->inode;
-}
-
-/* Return: 0, an answer of users_charge(), or a negative errno. */
-static int session_charge(struct session *session)
-{
-    struct server *server = session->server;
-    struct clients *clients = &server->core.clients;
-    const struct client_identity *identity = &session->peer.identity;
-    const struct arrival arrival = {
-        .pid = arrival_pid(identity),
-        .uid = identity->uid,
-        .is_admin = core_is_admin(&server->core, identity->uid),
-        .is_client = clients_find_away(clients, identity) != NULL,
-        .n_clients = clients->n_live + clients->n_ended,
-    };
-    session->charge.session = session;
-    return users_charge(&server->users, &arrival, &session->charge);
-}
-
-/* The peer can not be served, or not now. */
-static void session_refuse_unknown(struct session *session, int why)
-{
-    if (is_out_of_descriptors(why)) {
-        reply_no_descriptor(session->server->reply);
-        (void)session_answer(session, false); /* closed in any case */
-        session_close(session);
-    } else if (why == IDENTITY_E_ENDED) {
-        session_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
-                       "it ended after it had connected; who has its socket now connects anew");
-    } else if (why == IDENTITY_E_UNSEEN) {
-        session_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
-                       "kmemd can not see it (another pid namespace, hidepid=, no /proc), and this "
-                       "kernel can not tell when it ends; Linux 6.5 can");
-    } else {
-        session_refuse(session, KMEM__ERROR_CODE__ERROR_BUSY, uv_strerror(why));
-    }
-}
-
-static void session_begin(struct session *session, int fd)
-{
-    struct server *server = session->server;
-    struct client_identity identity = {.command = "?"};
-    uint64_t nonce = 0;
-    KMEM_CRASH_POINT("server.accepted");
-    int r = loop_reserve(&server->loop, fd);
-    if (r == 0) {
-        r = identity_read(fd, &identity, &session->pidfd);
-    }
-    if (r == 0 && getrandom(&nonce, sizeof(nonce), 0) < 0) {
-        r = -errno;
-    }
-    nonce += nonce == 0; /* 0 stands for none */
-    peer_init(&session->peer, &identity, nonce);
-    if (r) {
-        session_refuse_unknown(session, r);
-        return;
-    }
-    server_end_namesakes(server, identity.pid);
-    if (!identity_may_join(fd, &identity, server->options->has_group, server->options->group)) {
-        session_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
-                       "only root, the daemon's user and the group given with --group may join");
-        return;
-    }
-    r = session_charge(session);
-    if (r > 0) {
-        session_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT, users_sentence(r));
-        return;
-    }
-    if (r || uv_timer_start(&session->timer, session_hello_late, HELLO_TIMEOUT_MS, 0)) {
-        session_close(session);
-        return;
-    }
-    if (session->charge.n_descriptors == 0) {
-        session_close_pidfd(session); /* its client's process is watched already */
-    }
-    session_read_start(session);
 }
 
 /* The handles of a session, which is on the server's list from then on. */
@@ -585,29 +462,72 @@ static int session_open(struct session *session)
     return 0;
 }
 
-int session_accept(struct server *server)
+/* The connection is the session's; if it can not be, both are gone. Return: 0 or -errno. */
+static int session_take(struct session *session, int fd)
+{
+    int r = session_open(session);
+    if (r) {
+        (void)close(fd); /* nothing was said */
+        free(session);
+        return r;
+    }
+    r = uv_pipe_open(&session->pipe, fd);
+    if (r) {
+        (void)close(fd); /* the pipe did not take it */
+        session_close(session);
+    }
+    return r;
+}
+
+static struct session *session_new(struct server *server)
 {
     struct session *session = calloc(1, sizeof(*session));
+    if (session) {
+        session->server = server;
+        session->pidfd = -1;
+        session->way_fds[0] = -1;
+        session->way_fds[1] = -1;
+    }
+    return session;
+}
+
+int session_accept(struct server *server)
+{
+    struct session *session = session_new(server);
     if (!session) {
         return -ENOMEM;
     }
-    session->server = server;
-    session->pidfd = -1;
     const int fd = listener_accept(&server->listener);
     if (fd < 0) {
         free(session);
         return fd;
     }
-    if (session_open(session)) {
+    if (session_take(session, fd) == 0) {
+        admission_begin(session, fd);
+    }
+    return 0;
+}
+
+int session_join(struct server *server, const struct peer *peer, int fd,
+                 struct session **ret_session)
+{
+    struct session *session = session_new(server);
+    if (!session) {
         (void)close(fd); /* nothing was said */
-        free(session);
-        return 0;
+        return -ENOMEM;
     }
-    if (uv_pipe_open(&session->pipe, fd)) {
-        (void)close(fd); /* the pipe did not take it */
+    int r = session_take(session, fd);
+    if (r) {
+        return r;
+    }
+    session->peer = *peer;
+    r = loop_reserve(&server->loop, fd);
+    r = r ? r : admission_charge(session, true);
+    r = r ? r : server_joined(server, session);
+    if (r) {
         session_close(session);
-        return 0;
+        return r > 0 ? -EAGAIN : r;
     }
-    session_begin(session, fd);
+    *ret_session = session;
     return 0;
 }

@@ -12,6 +12,7 @@
 #ifndef DAEMON_SESSION_H
 #define DAEMON_SESSION_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -43,6 +44,7 @@ struct session {
     uint64_t heard_ms;    /* when its last request was served */
     struct peer peer;
     int pidfd;             /* of the peer, until it joins; -1: none */
+    int way_fds[2];        /* server's and peer's end of a way back, until it is sent; -1: none */
     unsigned handles_open; /* freed when the last is closed */
     bool reading;          /* libuv hands over what arrives */
     bool input_ended;      /* nothing more arrives; what has arrived is served */
@@ -66,8 +68,38 @@ struct session {
  */
 KMEM_MUST_USE int session_accept(struct server *server);
 
-/** session_refuse_unseen() - say to a connection that there is no descriptor for it; closes fd */
-void session_refuse_unseen(struct server *server, int fd);
+/**
+ * session_join() - a session for a client that is known already, in place of the one that it had
+ * @fd:  the server's end of the connection; the session's from now on, also on error
+ *
+ * It is not read from until session_read_start(). Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int session_join(struct server *server, const struct peer *peer, int fd,
+                               struct session **ret_session);
+
+/**
+ * session_answer() - send the server's reply, with the descriptors of a Welcome or without
+ * Return: 0 or a negative errno, which means nothing where the session is closed in any case.
+ */
+int session_answer(struct session *session, bool with_files);
+
+/** session_may_log() - whether a line may be written that peers can cause as often as they like */
+bool session_may_log(struct session *session);
+
+/** session_is_out_of_descriptors() - whether that is what an error means */
+static inline bool session_is_out_of_descriptors(int error)
+{
+    return error == -EMFILE || error == -ENFILE;
+}
+
+/** session_close_pidfd() - it is not needed any more */
+void session_close_pidfd(struct session *session);
+
+/** session_read_start() - take what the peer sends, from now on */
+void session_read_start(struct session *session);
+
+/** session_drop_way() - the peer goes without */
+void session_drop_way(struct session *session);
 
 /** session_turn() - serve some of what has arrived, or go on with the answer that is being made */
 void session_turn(struct session *session);

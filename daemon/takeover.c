@@ -127,6 +127,7 @@ static int kept_take(struct server *server, const struct state_client *stored, u
     }
     if (r == CLIENTS_E_GONE) {
         fd_drop(ledger_fd);
+        fd_drop(&server->files->way_fds[slot]);
         return 0;
     }
     r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
@@ -266,12 +267,17 @@ static int client_watch(struct server *server, uint32_t slot)
     }
     const bool is_lost = client && client->slot == slot && client->lost;
     if (!ledgers_states(&server->ledgers, slot) && !is_lost) {
-        if (files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0) {
+        if (files_has(files, slot)) {
             tether_drop(&server->tether, slot);
         }
-        fd_drop(&files->ledger_fds[slot]);
-        fd_drop(&files->pidfds[slot]);
+        files_drop(files, slot);
         return 0;
+    }
+    const int way_fd = files->way_fds[slot];
+    files->way_fds[slot] = -1; /* the ways' */
+    const int no_way = way_fd >= 0 ? ways_open(&server->ways, slot, way_fd) : 0;
+    if (no_way) {
+        return no_way;
     }
     fd_drop(&files->ledger_fds[slot]); /* of another, if there is one */
     const int pidfd = files->pidfds[slot];

@@ -151,11 +151,12 @@ int tether_ready(const struct tether *tether)
 }
 
 /* All clients wait meanwhile, so a keeper that is stopped for long is waited for once. */
-int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd)
+int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd, int way_fd)
 {
-    const int fds[2] = {ledger_fd, pidfd};
+    const int fds[3] = {ledger_fd, pidfd, way_fd};
+    const size_t n_fds = way_fd >= 0 ? 3 : 2;
     const int patience_ms = tether->is_deaf ? 0 : KEEP_PATIENCE_MS;
-    const int r = control_send(tether->fd, CONTROL_KEEP, slot, fds, 2, patience_ms);
+    const int r = control_send(tether->fd, CONTROL_KEEP, slot, fds, n_fds, patience_ms);
     tether->is_deaf = r == -EAGAIN;
     if (r == 0) {
         drop_no_more(tether, slot);

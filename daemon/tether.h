@@ -50,11 +50,13 @@ void tether_alive(const struct tether *tether);
 
 /**
  * tether_keep() - hand a client's files over; they stay the server's as well
+ * @way_fd:  the server's end of its way back; -1: it has none
  *
  * When it returns they are where they outlive this process. Return: 0 or a negative errno; -EAGAIN:
  * the keeper does not listen. It is given a tenth of a second, once, until it listens again.
  */
-KMEM_MUST_USE int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd);
+KMEM_MUST_USE int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd,
+                              int way_fd);
 
 /** tether_drop() - a slot's files are needed no more; the keeper is told when it listens */
 void tether_drop(struct tether *tether, uint32_t slot);

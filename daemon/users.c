@@ -125,7 +125,8 @@ static int arrival_check(const struct users *users, const struct arrival *arriva
 int users_charge(struct users *users, const struct arrival *arrival, struct charge *charge)
 {
     struct process *process = process_find(users, arrival->pid, arrival->uid);
-    const bool is_paid = arrival->is_client && (!process || process->n_charges == 0);
+    const bool is_paid =
+        arrival->is_back || (arrival->is_client && (!process || process->n_charges == 0));
     const int r =
         is_paid ? 0 : arrival_check(users, arrival, user_find(users, arrival->uid), process);
     if (r) {

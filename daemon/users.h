@@ -5,15 +5,15 @@
  * A connection is charged to the process at its other end and to that process's user, in
  * descriptors of the server:
  *
- *      arriving    3: socket, pidfd, and the ledger that a member gets
+ *      arriving    4: socket, pidfd, and the ledger and way back that a member gets
  *      observer    1: socket
  *      client's    0: the client is charged, see below
  *
- * A client is charged 3 (socket, pidfd, ledger) from its Hello until its last block is back,
- * whether it has a connection or not. So no client's place is taken while it is away:
+ * A client is charged 4 (socket, pidfd, ledger, way back) from its Hello until its last block is
+ * back, whether it has a connection or not. So no client's place is taken while it is away:
  *
- *      3 * clients + charged <= limits.n_descriptors
- *      charged: 1 or 3 for each connection that is no client's           : users_check()
+ *      4 * clients + charged <= limits.n_descriptors
+ *      charged: 1 or 4 for each connection that is no client's           : users_check()
  *
  * The administrator (root, and the daemon's own user) is exempt from the limits on one user, and
  * the last ADMIN_DESCRIPTORS are for it alone. What counts against one user or one process are
@@ -30,9 +30,9 @@
 #include "proto/attributes.h"
 
 /* Descriptors of a client, and of a connection that may become one's. */
-#define CLIENT_DESCRIPTORS 3
-/* 24: eight connections at a time that are about to say Hello; kmemctl needs one of them. */
-#define ADMIN_DESCRIPTORS 24
+#define CLIENT_DESCRIPTORS 4
+/* 32: eight connections at a time that are about to say Hello; kmemctl needs one of them. */
+#define ADMIN_DESCRIPTORS 32
 /* 128: a process needs one, and one for each thread that asks. More are those of another. */
 #define PROCESS_CONNECTIONS_MAX 128
 
@@ -97,6 +97,7 @@ struct arrival {
     uint32_t pid;
     uint32_t uid;
     bool is_admin;
+    bool is_back;       /* it comes to a client by its way back: its place is surely its own */
     bool is_client;     /* its process is a client without a connection: its place is its own */
     uint32_t n_clients; /* that there are, the ended ones included */
 };

@@ -69,7 +69,7 @@
 
 /* Both may be given otherwise to a test that makes a daemon's core every 30 us. */
 #ifndef CLIENTS_MAX
-/* Clients in one segment. Each costs the daemon three descriptors and 128 bytes of state. */
+/* Clients in one segment. Each costs the daemon four descriptors and 128 bytes of state. */
 #define CLIENTS_MAX 4096
 #endif
 /* 16: as many copies of the library as a program with plugins may have; more would let one process
@@ -96,6 +96,8 @@
 #define OBSERVER_TIMEOUT_MS 60000
 /* The segment, the client's ledger, the clock. */
 #define WELCOME_DESCRIPTORS 3
+/* These and a way back, for those who want one. */
+#define WELCOME_DESCRIPTORS_MAX 4
 /* How long the library waits for any answer. */
 #define ANSWER_TIMEOUT_MS 30000
 

@@ -100,6 +100,8 @@ static const struct moment server_moments[] = {
     {"server.recover.runs", 1, "recovery: all counted"},
     {"server.recovered", 1, "recovery: listening, keeper not told"},
     {"server.ready", 1, "recovery: over"},
+    {"server.returning", 1, "asked on a way back, the connection made, not sent"},
+    {"server.returned", 1, "the connection sent"},
 };
 
 /* A daemon of this program's build with crash points, and who else is there. */

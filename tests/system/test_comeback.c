@@ -4,11 +4,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
@@ -16,7 +21,9 @@
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
+#include "tests/system/store.h"
 #include "tests/system/usage.h"
+#include "tests/system/wire.h"
 
 static void *allocate(const char *reason)
 {
@@ -139,9 +146,365 @@ static void test_numbers_that_are_taken_during_a_call_of_another_thread(void)
     daemon_stop();
 }
 
+/* ------------------------------------------------------------------- the way back ---- */
+
+#define STRANGER 54321
+
+static void need_root(void)
+{
+    if (geteuid() != 0) {
+        harness_skip("only root can change its root, its mounts or its user");
+    }
+}
+
+/* Joins, loses what it had connected with, and wants all to be as it was after a server's death. */
+static void outlive_a_server(void (*lose)(void))
+{
+    char *const before = allocate("before");
+    (void)snprintf(before, 44, "before");
+    lose();
+    for (uint64_t round = 1; round <= 3; round++) {
+        client_say(round);
+        client_await(); /* the server is another one */
+        release(allocate("after"));
+        expect_text(before, "before");
+    }
+    release(before);
+    client_say(4);
+    client_await();
+}
+
+static void expect_to_outlive_servers(void (*run)(const void *argument))
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(run, NULL);
+    for (uint64_t round = 1; round <= 3; round++) {
+        expect_equal(client_hear(&client), round);
+        expect_usage(100 << 10, 1);
+        expect_equal(usage_take().clients, 1);
+        daemon_kill_server();
+        client_tell(&client, 1);
+    }
+    expect_equal(client_hear(&client), 4);
+    expect_usage(0, 0);
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_equal(usage_take().clients_seen, 1);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void go_elsewhere(void)
+{
+    expect_call(chdir("/") == 0);
+}
+
+static void outlive_with_a_relative_path(const void *argument)
+{
+    (void)argument;
+    expect_call(chdir(harness_path(".")) == 0);
+    expect_call(setenv("KMEM_SOCKET", "test.sock", 1) == 0);
+    outlive_a_server(go_elsewhere);
+}
+
+static void test_client_comes_back_from_another_directory(void)
+{
+    expect_to_outlive_servers(outlive_with_a_relative_path);
+}
+
+static void change_root(void)
+{
+    expect_call(mkdir(harness_path("jail"), 0700) == 0);
+    expect_call(chroot(harness_path("jail")) == 0);
+    expect_call(chdir("/") == 0);
+}
+
+static void outlive_in_a_jail(const void *argument)
+{
+    (void)argument;
+    outlive_a_server(change_root);
+}
+
+static void test_client_comes_back_from_another_root(void)
+{
+    need_root();
+    expect_to_outlive_servers(outlive_in_a_jail);
+}
+
+static void cover_the_socket(void)
+{
+    expect_call(unshare(CLONE_NEWNS) == 0);
+    expect_call(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    expect_call(mount("none", harness_path("."), "tmpfs", 0, NULL) == 0);
+    expect_true(access(daemon_socket(), F_OK) < 0);
+}
+
+static void outlive_among_other_mounts(const void *argument)
+{
+    (void)argument;
+    outlive_a_server(cover_the_socket);
+}
+
+static void test_client_comes_back_from_another_mount_namespace(void)
+{
+    need_root();
+    expect_to_outlive_servers(outlive_among_other_mounts);
+}
+
+static void drop_privileges(void)
+{
+    expect_call(setgroups(0, NULL) == 0);
+    expect_call(setresgid(STRANGER, STRANGER, STRANGER) == 0);
+    expect_call(setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    expect_true(access(daemon_socket(), F_OK) < 0);
+}
+
+static void outlive_without_privileges(const void *argument)
+{
+    (void)argument;
+    outlive_a_server(drop_privileges);
+}
+
+static void test_client_comes_back_without_the_rights_that_it_had(void)
+{
+    need_root();
+    expect_to_outlive_servers(outlive_without_privileges);
+}
+
+static void outlive_without_the_librarys_descriptors(const void *argument)
+{
+    (void)argument;
+    outlive_a_server(close_the_librarys);
+}
+
+static void test_client_comes_back_by_the_path_when_its_way_is_closed(void)
+{
+    expect_to_outlive_servers(outlive_without_the_librarys_descriptors);
+}
+
+static void lose_the_way_and_then_the_path(void)
+{
+    close_the_librarys();
+    release(allocate("by the path")); /* and with another way from now on */
+    change_root();
+}
+
+static void outlive_both(const void *argument)
+{
+    (void)argument;
+    outlive_a_server(lose_the_way_and_then_the_path);
+}
+
+static void test_client_that_came_back_by_the_path_has_another_way(void)
+{
+    need_root();
+    expect_to_outlive_servers(outlive_both);
+}
+
+static void lose_both(const void *argument)
+{
+    (void)argument;
+    void *const before = allocate("before");
+    close_the_librarys();
+    change_root();
+    void *block = kmem_try_allocate(100 << 10, "after");
+    expect_true(block == NULL);
+    expect_equal(errno, ECONNRESET);
+    harness_note("\"%s\"", kmem_last_error());
+    expect_equal(*(char *)before, 0);
+}
+
+static void test_client_without_way_and_path_is_told_so(void)
+{
+    need_root();
+    daemon_start(NULL, NULL);
+    client_run(lose_both, NULL);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* Those of the test as well. */
+static unsigned int count_sockets(void)
+{
+    unsigned int n_sockets = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        struct stat status;
+        n_sockets += fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
+    }
+    return n_sockets;
+}
+
+static void fork_and_look(const void *argument)
+{
+    (void)argument;
+    const unsigned int n_before = count_sockets();
+    void *const block = allocate("of the parent");
+    expect_equal(count_sockets(), n_before + 2); /* the connection, the way back */
+    const pid_t child = fork();
+    expect_call(child >= 0);
+    if (child == 0) {
+        release(allocate("of the child"));
+        expect_equal(count_sockets(), n_before + 2); /* its own; those of its parent are closed */
+        _exit(0);
+    }
+    int status = -1;
+    expect_call(waitpid(child, &status, 0) == child);
+    expect_equal(status, 0);
+    release(block);
+    expect_equal(kmem_close(), 0);
+    expect_equal(count_sockets(), n_before);
+}
+
+static void test_child_of_a_fork_has_no_way_of_its_parents(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(fork_and_look, NULL);
+    client_end(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void outlive_a_keeper(const void *argument)
+{
+    (void)argument;
+    char *const before = allocate("before");
+    change_root();
+    client_say(1);
+    client_await();
+    release(allocate("after"));
+    release(before);
+    client_say(2);
+    client_await();
+}
+
+static void test_client_comes_back_to_the_next_keeper_if_a_supervisor_kept_its_way(void)
+{
+    need_root();
+    if (!KMEMD_WITH_SYSTEMD) {
+        harness_skip("kmemd was built without libsystemd");
+    }
+    store_open();
+    const struct daemon_setting first = store_first_setting();
+    daemon_start_as(&first, OPTIONS(NULL));
+    struct client client = client_start(outlive_a_keeper, NULL);
+    client_hear(&client);
+    expect_soon(store_count() == 7, 2000);
+    daemon_kill();
+    const struct daemon_setting second = store_setting();
+    daemon_start_as(&second, OPTIONS(NULL));
+    expect_equal(usage_take().clients, 1);
+    client_tell(&client, 1);
+    expect_equal(client_hear(&client), 2);
+    expect_usage(0, 0);
+    client_tell(&client, 1);
+    client_end(&client);
+    store_close();
+    daemon_stop();
+}
+
+/* ------------------------------------------------------------------ on a way, by hand ---- */
+
+static void misuse_a_way(const void *argument)
+{
+    struct wire_descriptors mine;
+    struct wire_descriptors with;
+    (void)argument;
+    wire_want_ways();
+    (void)close(wire_member_with(&mine));
+    const int way = mine.fds[WIRE_WAY];
+    const uint64_t nonce = wire_welcome()->nonce;
+    /* Another nonce, another role: said so, and nothing is given. */
+    Kmem__Response *answer =
+        wire_hello_again(way, PROTOCOL_VERSION, KMEM__ROLE__ROLE_MEMBER, nonce + 1, &with);
+    expect_equal(answer->body_case, KMEM__RESPONSE__BODY_ERROR);
+    expect_equal(answer->error->code, KMEM__ERROR_CODE__ERROR_DENIED);
+    expect_equal(with.n_fds, 0);
+    wire_free(answer);
+    answer = wire_hello_again(way, PROTOCOL_VERSION, KMEM__ROLE__ROLE_OBSERVER, nonce, &with);
+    expect_equal(answer->body_case, KMEM__RESPONSE__BODY_ERROR);
+    expect_equal(answer->error->code, KMEM__ERROR_CODE__ERROR_PROTOCOL);
+    wire_free(answer);
+    /* A thousand questions without listening: what is given last is what counts. */
+    for (unsigned int i = 0; i < 1000; i++) {
+        answer = wire_hello_again(way, PROTOCOL_VERSION, KMEM__ROLE__ROLE_MEMBER, nonce, &with);
+        expect_equal(answer->body_case, KMEM__RESPONSE__BODY_WELCOME);
+        expect_true(answer->welcome->resumed);
+        expect_equal(with.n_fds, 1);
+        wire_free(answer);
+        if (i < 999) {
+            wire_close_descriptors(&with);
+        }
+    }
+    wire_allocate(with.fds[0], 44, "by the last one");
+    client_say(1);
+    client_await();
+    wire_send_bytes(way, "\xff\xff\xff\xff nonsense", 13);
+    wire_allocate(with.fds[0], 44, "after nonsense on the way");
+    client_say(2);
+    client_await();
+}
+
+static void test_way_serves_its_client_alone_and_whoever_misuses_it_nobody_else(void)
+{
+    daemon_start(NULL, NULL);
+    struct client client = client_start(misuse_a_way, NULL);
+    client_hear(&client);
+    expect_usage(44, 1);
+    expect_equal(usage_take().clients, 1);
+    client_tell(&client, 1);
+    expect_equal(client_hear(&client), 2);
+    expect_usage(88, 2);
+    client_kill(&client);
+    expect_balanced();
+    daemon_stop();
+}
+
+/* Says what a library said before it knew of programs, copies and ways. */
+static void be_of_an_older_version(const void *argument)
+{
+    struct wire_descriptors with;
+    const uint32_t *const version = argument;
+    const int fd = wire_connect();
+    Kmem__Response *const answer = wire_hello(fd, *version, KMEM__ROLE__ROLE_MEMBER, &with);
+    expect_equal(answer->body_case, KMEM__RESPONSE__BODY_WELCOME);
+    expect_equal(answer->welcome->version, PROTOCOL_VERSION);
+    expect_equal(answer->welcome->n_descriptors, WELCOME_DESCRIPTORS);
+    expect_equal(with.n_fds, WELCOME_DESCRIPTORS);
+    wire_free(answer);
+    wire_close_descriptors(&with);
+    wire_allocate(fd, 44, "as it ever did");
+    client_say(1);
+    client_await();
+}
+
+static void test_hello_of_any_minor_version_without_what_is_new_is_served_as_ever(void)
+{
+    const uint32_t versions[] = {0x00010000, 0x00010001, 0x0001ffff};
+    daemon_start(NULL, NULL);
+    for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
+        struct client client = client_start(be_of_an_older_version, &versions[i]);
+        client_hear(&client);
+        expect_usage(44, 1);
+        client_kill(&client);
+        expect_balanced();
+    }
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_program_that_takes_the_librarys_numbers_keeps_its_sockets_and_its_blocks, 20),
     SYSTEM_TEST(test_numbers_that_are_taken_during_a_call_of_another_thread, 20),
+    SYSTEM_TEST(test_client_comes_back_from_another_directory, 20),
+    SYSTEM_TEST(test_client_comes_back_from_another_root, 20),
+    SYSTEM_TEST(test_client_comes_back_from_another_mount_namespace, 20),
+    SYSTEM_TEST(test_client_comes_back_without_the_rights_that_it_had, 20),
+    SYSTEM_TEST(test_client_comes_back_by_the_path_when_its_way_is_closed, 20),
+    SYSTEM_TEST(test_client_that_came_back_by_the_path_has_another_way, 20),
+    SYSTEM_TEST(test_client_without_way_and_path_is_told_so, 20),
+    SYSTEM_TEST(test_child_of_a_fork_has_no_way_of_its_parents, 20),
+    SYSTEM_TEST(test_client_comes_back_to_the_next_keeper_if_a_supervisor_kept_its_way, 20),
+    SYSTEM_TEST(test_way_serves_its_client_alone_and_whoever_misuses_it_nobody_else, 20),
+    SYSTEM_TEST(test_hello_of_any_minor_version_without_what_is_new_is_served_as_ever, 20),
 };
 
 int main(int argc, char **argv)

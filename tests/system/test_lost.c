@@ -145,7 +145,7 @@ static void test_files_of_the_former_client_of_a_slot_are_not_taken_for_those_of
     struct client former = client_start(come_and_go, NULL);
     struct client guest = client_start(be_a_guest, NULL);
     client_hear(&former);
-    expect_soon(store_count() == 6, 2000);
+    expect_soon(store_count() == 7, 2000);
     expect_call(kill(daemon_pid(), SIGSTOP) == 0);
     client_tell(&former, 1);
     client_end(&former);

@@ -95,7 +95,7 @@ static void take_descriptors(struct msghdr *message, struct wire_descriptors *de
     expect_equal(descriptors->n_fds, 0);
     expect_equal(message->msg_flags & MSG_CTRUNC, 0);
     descriptors->n_fds = (came->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    expect_at_most(descriptors->n_fds, WELCOME_DESCRIPTORS);
+    expect_at_most(descriptors->n_fds, WELCOME_DESCRIPTORS_MAX);
     memcpy(descriptors->fds, CMSG_DATA(came), descriptors->n_fds * sizeof(int));
 }
 
@@ -106,7 +106,7 @@ static bool receive_bytes(int fd, void *bytes, size_t n_bytes, struct wire_descr
     while (n_bytes > 0) {
         union {
             struct cmsghdr header;
-            char space[CMSG_SPACE((WELCOME_DESCRIPTORS + 1) * sizeof(int))];
+            char space[CMSG_SPACE((WELCOME_DESCRIPTORS_MAX + 1) * sizeof(int))];
         } control;
         struct iovec part = {to, n_bytes};
         struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
@@ -177,6 +177,13 @@ void wire_free(Kmem__Response *response)
 
 /* --------------------------------------------------------------------------- requests ---- */
 
+static bool wants_way;
+
+void wire_want_ways(void)
+{
+    wants_way = true;
+}
+
 Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role,
                            struct wire_descriptors *ret_descriptors)
 {
@@ -191,6 +198,7 @@ Kmem__Response *wire_hello_again(int fd, uint32_t version, Kmem__Role role, uint
     hello.version = version;
     hello.role = role;
     hello.resume_nonce = nonce;
+    hello.wants_way = wants_way;
     request.id = 1;
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &hello;
@@ -275,7 +283,8 @@ static int connect_as(Kmem__Role role, uint64_t nonce, struct wire_descriptors *
     if (role == KMEM__ROLE__ROLE_MEMBER) {
         remember_welcome(response->welcome);
     }
-    expect_equal(descriptors->n_fds, role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS : 0);
+    const unsigned int n_wanted = WELCOME_DESCRIPTORS + wants_way;
+    expect_equal(descriptors->n_fds, role == KMEM__ROLE__ROLE_MEMBER ? n_wanted : 0);
     expect_equal(response->welcome->n_descriptors, descriptors->n_fds);
     if (descriptors->n_fds > 0) {
         struct ledger_layout layout;

@@ -16,6 +16,9 @@
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
 
+/** wire_want_ways() - from now on members say that they want a way back, too */
+void wire_want_ways(void);
+
 /** wire_connect() - a connection on which nothing was said yet */
 int wire_connect(void);
 
@@ -31,10 +34,10 @@ int wire_member(void);
 /* What came with an answer: of a Welcome for a member the segment, its ledger and the clock. */
 struct wire_descriptors {
     size_t n_fds;
-    int fds[WELCOME_DESCRIPTORS];
+    int fds[WELCOME_DESCRIPTORS_MAX];
 };
 
-enum { WIRE_SEGMENT, WIRE_LEDGER, WIRE_CLOCK };
+enum { WIRE_SEGMENT, WIRE_LEDGER, WIRE_CLOCK, WIRE_WAY };
 
 /** wire_member_with() - as a member that keeps what comes; wire_close_descriptors() */
 int wire_member_with(struct wire_descriptors *ret_descriptors);

@@ -163,75 +163,6 @@ static void test_core_join_of_the_administrator_has_no_limit_but_the_segments(vo
     assert_false(core_is_admin(core, 1001));
 }
 
-/* Of one process that runs a program, with a copy of the library in it. */
-static int join_as(uint32_t program, uint32_t copy, struct client **ret_client)
-{
-    struct client_identity identity = fixture_identity(5);
-    identity.program = program;
-    identity.copy = copy;
-    return core_join(core, &identity, copy + 100, fixture.now_ms, ret_client);
-}
-
-static void test_core_join_of_another_program_ends_the_former_though_it_is_connected(void **state)
-{
-    (void)state;
-    struct client *former;
-    struct client *client;
-    assert_int_equal(join_as(1, 1, &former), 0);
-    hold(former, 10, 1000);
-
-    assert_int_equal(join_as(2, 1, &client), CLIENTS_E_ENDING);
-    assert_int_equal(former->client_state, CLIENT_ENDED);
-    assert_int_equal(join_as(2, 1, &client), CLIENTS_E_ENDING);
-    (void)reap_all();
-    assert_int_equal(join_as(2, 1, &client), 0);
-}
-
-static void test_core_join_of_another_copy_is_a_client_beside_the_first(void **state)
-{
-    (void)state;
-    struct client *first;
-    struct client *second;
-    struct client *again;
-    assert_int_equal(join_as(1, 1, &first), 0);
-    assert_int_equal(join_as(1, 2, &second), 0);
-    assert_ptr_not_equal(first, second);
-    first->connected = false;
-    second->connected = false;
-
-    const struct client_identity identity = fixture_identity(5);
-    assert_int_equal(core_resume(core, &identity, 102, &again), 0);
-    assert_ptr_equal(again, second);
-    assert_int_equal(join_as(1, 1, &again), CLIENTS_E_ENDING); /* it gives up what it had */
-    assert_int_equal(first->client_state, CLIENT_ENDED);
-    assert_int_equal(second->client_state, CLIENT_LIVE);
-}
-
-static void test_core_join_of_one_copy_too_many_is_refused(void **state)
-{
-    (void)state;
-    struct client *client;
-    for (uint32_t copy = 1; copy <= COPIES_MAX; copy++) {
-        assert_int_equal(join_as(1, copy, &client), 0);
-    }
-
-    assert_int_equal(join_as(1, COPIES_MAX + 1, &client), CLIENTS_E_COPIES);
-    assert_int_equal(join(6, &client), 0);
-}
-
-static void test_core_join_of_one_that_does_not_say_what_it_is_takes_nothing(void **state)
-{
-    (void)state;
-    struct client *former;
-    struct client *client;
-    assert_int_equal(join_as(1, 1, &former), 0);
-
-    assert_int_equal(join_as(0, 0, &client), CLIENTS_E_TWICE);
-    assert_int_equal(former->client_state, CLIENT_LIVE);
-    former->connected = false;
-    assert_int_equal(join_as(0, 0, &client), CLIENTS_E_ENDING);
-}
-
 static int resume(uint32_t pid, uint64_t nonce, struct client **ret_client)
 {
     const struct client_identity identity = fixture_identity(pid);
@@ -263,41 +194,6 @@ static void test_core_resume_with_another_nonce_is_denied(void **state)
     assert_int_equal(resume(5, FIXTURE_NONCE(6), &again), CLIENTS_E_DENIED);
 
     assert_null(again);
-}
-
-static void test_core_join_from_a_reused_pid_ends_no_other_users_client(void **state)
-{
-    (void)state;
-    struct client *client = fixture_join(&fixture, 5);
-    const struct seg_off off = fixture_allocate(&fixture, client, 700000, "mine");
-    client->connected = false;
-    struct client_identity identity = fixture_identity(5);
-    struct client *other;
-
-    identity.uid++;
-    assert_int_equal(core_join(core, &identity, FIXTURE_NONCE(6), fixture.now_ms, &other), 0);
-
-    assert_int_equal(client->client_state, CLIENT_LIVE);
-    assert_ptr_not_equal(other, client);
-    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &other), CLIENTS_E_DENIED);
-    fixture_release(&fixture, client, off);
-}
-
-static void test_core_resume_after_the_user_has_changed_is_the_same_client(void **state)
-{
-    (void)state;
-    struct client_identity identity = fixture_identity(5);
-    struct client *client;
-    struct client *again;
-    identity.inode = 41;
-    assert_int_equal(core_join(core, &identity, FIXTURE_NONCE(5), fixture.now_ms, &client), 0);
-    client->connected = false;
-
-    identity.uid++;
-    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &again), 0);
-    assert_ptr_equal(again, client);
-    identity.inode = 42; /* another process, which knows the nonce */
-    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
 }
 
 static void test_core_resume_of_who_is_no_client_is_gone(void **state)
@@ -628,13 +524,7 @@ int main(void)
         CORE_TEST(test_core_join_beyond_the_limit_of_one_user_is_USER),
         CORE_TEST(test_core_join_of_the_administrator_has_no_limit_but_the_segments),
         CORE_TEST(test_core_resume_with_the_nonce_is_the_same_client),
-        CORE_TEST(test_core_join_of_another_program_ends_the_former_though_it_is_connected),
-        CORE_TEST(test_core_join_of_another_copy_is_a_client_beside_the_first),
-        CORE_TEST(test_core_join_of_one_copy_too_many_is_refused),
-        CORE_TEST(test_core_join_of_one_that_does_not_say_what_it_is_takes_nothing),
         CORE_TEST(test_core_resume_with_another_nonce_is_denied),
-        CORE_TEST(test_core_join_from_a_reused_pid_ends_no_other_users_client),
-        CORE_TEST(test_core_resume_after_the_user_has_changed_is_the_same_client),
         CORE_TEST(test_core_resume_of_who_is_no_client_is_gone),
         CORE_TEST(test_core_join_of_a_client_that_is_connected_is_twice),
         CORE_TEST(test_core_join_of_a_client_without_connection_ends_that_one),

@@ -24,7 +24,7 @@ static void test_descriptors_of_too_few_is_no_client(void **state)
 static void test_descriptors_of_any_limit_add_up(void **state)
 {
     (void)state;
-    const rlim_t limits[] = {131, 132, 133, 188, 256, 1024, 4096, 12415, 12416, 12417, 16384};
+    const rlim_t limits[] = {132, 133, 134, 188, 256, 1024, 4096, 16511, 16512, 16513, 32768};
 
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
         const struct descriptors descriptors = descriptors_of(limits[i]);

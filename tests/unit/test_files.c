@@ -60,8 +60,9 @@ static void keep(uint32_t slot)
 {
     char ledger[FILES_NAME_BYTES];
     char pidfd[FILES_NAME_BYTES];
+    char way[FILES_NAME_BYTES];
     files_keep(&files, slot, named(files_name("ledger", slot, ledger)),
-               named(files_name("pidfd", slot, pidfd)));
+               named(files_name("pidfd", slot, pidfd)), named(files_name("way", slot, way)));
 }
 
 /* ------------------------------------------------------------------------ in the other program */
@@ -77,7 +78,8 @@ static bool slot_is_named(uint32_t slot)
 {
     char name[FILES_NAME_BYTES];
     return is_named(files.ledger_fds[slot], files_name("ledger", slot, name)) &&
-           is_named(files.pidfds[slot], files_name("pidfd", slot, name));
+           is_named(files.pidfds[slot], files_name("pidfd", slot, name)) &&
+           is_named(files.way_fds[slot], files_name("way", slot, name));
 }
 
 /* Return: how many clients' files there are, all under their names; -1: something is wrong. */
@@ -161,7 +163,7 @@ static void test_files_exec_needs_hardly_more_descriptors_than_there_are(void **
     files.state_fd = named("state");
     files.control_fd = named("control");
 
-    const struct rlimit few = {n_fds + 203 + 8, before.rlim_max};
+    const struct rlimit few = {n_fds + 303 + 8, before.rlim_max};
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     const int n_passed = pass();
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
@@ -279,14 +281,14 @@ static void test_files_has_living_asks_the_pidfds(void **state)
     if (pid == 0) {
         _exit(0);
     }
-    files_keep(&files, 7, named("ledger"), pidfd_of(pid));
+    files_keep(&files, 7, named("ledger"), pidfd_of(pid), -1);
     struct pollfd ended = {.fd = files.pidfds[7], .events = POLLIN};
     assert_int_equal(poll(&ended, 1, -1), 1); /* and not waited for yet */
     assert_false(files_has_living(&files));
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_false(files_has_living(&files));
 
-    files_keep(&files, 9, named("ledger"), pidfd_of(getpid()));
+    files_keep(&files, 9, named("ledger"), pidfd_of(getpid()), -1);
 
     assert_true(files_has_living(&files));
 }

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/admission.h"
 #include "daemon/identity.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
@@ -210,7 +211,7 @@ test_session_refuse_unseen_says_LIMIT_to_one_more_than_there_are_descriptors(voi
     const int accepted_fd = listener_accept_spare(&session_server.listener);
     assert_true(accepted_fd >= 0);
     assert_int_equal(listener_accept_spare(&session_server.listener), -EMFILE);
-    session_refuse_unseen(&session_server, accepted_fd);
+    admission_refuse_unseen(&session_server, accepted_fd);
     listener_save_spare(&session_server.listener);
 
     assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_LIMIT, "no descriptor left");
