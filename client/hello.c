@@ -109,11 +109,10 @@ KMEM_MUST_USE static int hello_connect(struct conn *conn, struct place *place, i
 
 /* -------------------------------------------------------------------------- is it the one? ---- */
 
-/* Whether the user owns the directory that holds the socket. */
-static bool owns_directory_of(uid_t uid, const char *path)
+/* What holds the socket. Return: whether that can be told. */
+static bool directory_of(const char *path, struct stat *ret_status)
 {
     char directory[SOCKET_PATH_BYTES];
-    struct stat status;
     (void)snprintf(directory, sizeof(directory), "%s", path);
     char *slash = strrchr(directory, '/');
     if (slash == NULL) {
@@ -122,7 +121,33 @@ static bool owns_directory_of(uid_t uid, const char *path)
         /* The root directory keeps its slash. */
         slash[slash == directory] = '\0';
     }
-    return uid != OVERFLOW_UID && stat(directory, &status) == 0 && status.st_uid == uid;
+    return stat(directory, ret_status) == 0;
+}
+
+/*
+ * A directory that others may write to, or that is another's, proves nothing: the socket may have
+ * been put there in the place of the daemon's, and lead to a segment of theirs.
+ */
+KMEM_MUST_USE static int hello_verify_directory(const struct conn *conn, uid_t server,
+                                                const struct stat *directory,
+                                                struct failure *failure)
+{
+    const uid_t owner = directory->st_uid;
+    const bool is_sticky = (directory->st_mode & S_ISVTX) != 0;
+    if (!is_sticky && (directory->st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return kmem__failure_set(failure, EPERM,
+                                 "others than its owner may replace files in the directory of %s; "
+                                 "chmod go-w it",
+                                 conn->path);
+    }
+    /* One without a number here can be root, whom this user namespace does not know. */
+    if (owner != 0 && owner != geteuid() && owner != server && owner != OVERFLOW_UID) {
+        return kmem__failure_set(failure, EPERM,
+                                 "the directory of %s is uid %u's, who is neither root nor this "
+                                 "user nor the daemon's; its socket is told nothing",
+                                 conn->path, (unsigned int)owner);
+    }
+    return 0;
 }
 
 KMEM_MUST_USE static int hello_verify_server(const struct conn *conn, struct failure *failure)
@@ -134,8 +159,11 @@ KMEM_MUST_USE static int hello_verify_server(const struct conn *conn, struct fai
         return kmem__failure_set(failure, error, "can not tell who listens at %s: %s", conn->path,
                                  strerror(error));
     }
-    if (server.uid == 0 || server.uid == geteuid() || owns_directory_of(server.uid, conn->path)) {
-        return 0;
+    struct stat directory;
+    const bool is_known = directory_of(conn->path, &directory);
+    const bool is_owner = is_known && server.uid == directory.st_uid && server.uid != OVERFLOW_UID;
+    if (server.uid == 0 || server.uid == geteuid() || is_owner) {
+        return is_known ? hello_verify_directory(conn, server.uid, &directory, failure) : 0;
     }
     return kmem__failure_set(failure, EPERM,
                              "%s is served by uid %u, who is neither root nor this user nor the "

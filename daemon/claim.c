@@ -56,6 +56,26 @@ static int claim_fault(const char *what, const char *path)
     return -error;
 }
 
+/* Whether only root and this user can put another socket in the place of ours. */
+static int directory_check(const char *directory, const struct stat *status)
+{
+    const mode_t others_write = status->st_mode & S_ISVTX ? 0 : status->st_mode & 0022;
+    if (status->st_uid != 0 && status->st_uid != geteuid()) {
+        log_error("%s is user %u's, who may replace files in it: chown it to root or to kmemd's "
+                  "user, or use --socket PATH",
+                  directory, status->st_uid);
+        return -EACCES;
+    }
+    if (others_write) {
+        const bool everybody = others_write & S_IWOTH;
+        log_error("%s may replace files in %s: chmod %s it, or use --socket PATH",
+                  everybody ? "everybody" : "everybody in its group", directory,
+                  everybody ? "go-w" : "g-w");
+        return -EACCES;
+    }
+    return 0;
+}
+
 /* The directory, made if only its last part is missing; nobody but its owner may rename in it. */
 static int directory_prepare(const struct claim *claim)
 {
@@ -84,13 +104,7 @@ static int directory_prepare(const struct claim *claim)
         log_error("%s is not a directory", directory);
         return -ENOTDIR;
     }
-    const bool others_write = status.st_mode & S_IWOTH;
-    if (others_write && !(status.st_mode & S_ISVTX)) {
-        log_error("everybody may replace files in %s: chmod o-w it, or use --socket PATH",
-                  directory);
-        return -EACCES;
-    }
-    return 0;
+    return directory_check(directory, &status);
 }
 
 /* One try to hold the lock. Return: the descriptor; -EAGAIN: try again; -EEXIST: another's. */

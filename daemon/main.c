@@ -293,6 +293,8 @@ int main(int argc, char **argv)
     }
     inherited_raise();
     options_parse(&options, argc, argv);
+    /* Others of this user can not open the state or ledgers through /proc, nor attach. */
+    (void)prctl(PR_SET_DUMPABLE, options.debuggable ? 1 : 0); /* fails for other numbers only */
     log_set_level(options.log_level);
     if (options.compare_pid != 0) {
         return compare_main(&options);

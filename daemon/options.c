@@ -35,6 +35,7 @@ enum {
     OPTION_CONNECTIONS_PER_UID,
     OPTION_WATCHDOG,
     OPTION_LOG_LEVEL,
+    OPTION_DEBUGGABLE,
     OPTION_COMPARE,
 };
 
@@ -64,6 +65,8 @@ static const struct argp_option option_table[] = {
     {"watchdog", OPTION_WATCHDOG, "SECONDS", 0,
      "Replace a server that has not answered for so long; 0: never (default: 5)", 0},
     {"log-level", OPTION_LOG_LEVEL, "LEVEL", 0, "error, warning, info or debug (default: info)", 0},
+    {"debuggable", OPTION_DEBUGGABLE, NULL, 0,
+     "Let debuggers of the daemon's own user attach, and have it leave core dumps", 0},
     {"compare", OPTION_COMPARE, "PID", 0,
      "Serve nothing, but say which of these options the daemon PID was not started with", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0}, /* beside argp's own -? and --help */
@@ -250,6 +253,9 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         if (log_level_parse(text, &options->log_level)) {
             argp_error(state, "--log-level is error, warning, info or debug, not \"%s\"", text);
         }
+        return 0;
+    case OPTION_DEBUGGABLE:
+        options->debuggable = true;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "\"%s\" is no option", text);

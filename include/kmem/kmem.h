@@ -65,7 +65,8 @@
  * the socket $KMEM_SOCKET, and nothing else if it is set; else NAME.sock, where NAME is
  * $KMEM_SEGMENT or "default", in $XDG_RUNTIME_DIR/kmemd, then in /run/kmemd. The daemon at the
  * other end must run as root, as the caller's user, or as the owner of the directory that holds
- * the socket; any other is taken for an impostor and is told nothing.
+ * the socket; any other is taken for an impostor and is told nothing (EPERM). So it is if the
+ * directory is another user's, or others may write to it and it is not sticky.
  *
  * SPEED: the first blocks of a size, 16 of them or 4 above 64 KiB, are carved by the daemon, a
  * round trip each. From then on the size is hot: it is carved by this process, from pages that it

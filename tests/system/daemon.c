@@ -246,6 +246,10 @@ static bool start_served(const struct daemon_setting *setting, const char *const
         expect_true(n + 1 < N_OPTIONS_MAX);
         arguments[n++] = *options;
     }
+    if (geteuid() != 0) {
+        expect_true(n + 1 < N_OPTIONS_MAX);
+        arguments[n++] = "--debuggable"; /* the tests look at it through /proc */
+    }
     (void)setenv("KMEM_SOCKET", served.socket, 1);
     served.process = start_process(setting, arguments, harness_path("kmemd.log"));
     if (cradle_has(setting->cradle, "mute")) {

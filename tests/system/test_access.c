@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -200,6 +201,64 @@ static void test_member_of_another_user_can_not_look_into_the_daemon(void)
     daemon_stop();
 }
 
+/* The daemon runs as STRANGER, and so does one of its members. */
+static void daemon_start_as_stranger(const char *option)
+{
+    const struct daemon_setting setting = {.program = harness_program("secluded")};
+    expect_call(setenv("SECLUDED_PROGRAM", harness_program("kmemd"), 1) == 0);
+    expect_call(setenv("SECLUDED_UID", "54321", 1) == 0);
+    expect_call(chown(harness_path("."), STRANGER, STRANGER) == 0);
+    daemon_start_as(&setting, OPTIONS(option));
+}
+
+/* Return: whether anything of a process could be opened. */
+static bool can_open_files_of(pid_t pid)
+{
+    char path[64];
+    bool can = ptrace(PTRACE_SEIZE, pid, NULL, NULL) == 0;
+    (void)snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+    const int memory_fd = open(path, O_RDWR | O_CLOEXEC);
+    can = can || memory_fd >= 0;
+    for (int number = 0; number < 64; number++) {
+        (void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pid, number);
+        can = can || open(path, O_RDWR | O_CLOEXEC) >= 0;
+    }
+    return can;
+}
+
+static void look_into_the_daemon(const void *argument)
+{
+    const bool *const wanted = argument;
+    const pid_t keeper = daemon_pid();
+    const pid_t server = daemon_server_pid();
+    become(STRANGER, STRANGER);
+    expect_call(kmem_try_allocate(44, "a member") != NULL);
+    expect_equal(can_open_files_of(keeper), *wanted);
+    expect_equal(can_open_files_of(server), *wanted);
+}
+
+static void test_member_of_the_daemons_own_user_can_not_open_its_files(void)
+{
+    const bool wanted = false;
+    need_root();
+    daemon_start_as_stranger(NULL);
+    client_run(look_into_the_daemon, &wanted);
+    daemon_kill_server();
+    client_run(look_into_the_daemon, &wanted);
+    expect_balanced();
+    daemon_stop();
+}
+
+static void test_debuggable_daemon_lets_its_own_user_look(void)
+{
+    const bool wanted = true;
+    need_root();
+    daemon_start_as_stranger("--debuggable");
+    client_run(look_into_the_daemon, &wanted);
+    expect_balanced();
+    daemon_stop();
+}
+
 /* ------------------------------------------------------------------- who is no daemon ---- */
 
 /* Listens at $KMEM_SOCKET as somebody else and says how many bytes it was told. */
@@ -247,6 +306,50 @@ static void test_impostor_is_refused_before_it_is_told_anything(void)
     client_end(&impostor);
 }
 
+/* ------------------------------------------------------------------- whose directory ---- */
+
+static void expect_refused_directory(const char *directory, const char *pattern)
+{
+    char path[128];
+    const struct daemon_setting setting = {.max_fds = 0};
+    (void)snprintf(path, sizeof(path), "%s/x.sock", directory);
+    const struct daemon_end end = daemon_try(&setting, OPTIONS("--size", "1M", "--socket", path));
+    expect_equal(end.exit_status, 77);
+    expect_match(end.log, pattern);
+    expect_equal(access(path, F_OK), -1);
+}
+
+static void test_directory_in_which_others_can_replace_the_socket_is_refused(void)
+{
+    const char *const directory = harness_path("shared");
+    need_root();
+    expect_call(mkdir(directory, 0770) == 0 && chmod(directory, 0770) == 0);
+    expect_refused_directory(directory, "everybody in its group may replace files in .*chmod g-w");
+    expect_call(chmod(directory, 0755) == 0 && chown(directory, STRANGER, STRANGER) == 0);
+    expect_refused_directory(directory, "is user 54321's, who may replace files in it");
+}
+
+static void be_warned(const void *pattern)
+{
+    expect_true(kmem_try_allocate(44, "a secret reason") == NULL);
+    expect_equal(errno, EPERM);
+    expect_match(kmem_last_error(), pattern);
+}
+
+static void test_client_does_not_trust_a_directory_in_which_others_can_replace_the_socket(void)
+{
+    need_root();
+    daemon_start(NULL, NULL);
+    expect_call(chmod(harness_path("."), 0770) == 0);
+    client_run(be_warned, "others than its owner may replace files in the directory");
+    expect_call(chmod(harness_path("."), 0700) == 0);
+    expect_call(chown(harness_path("."), STRANGER, STRANGER) == 0);
+    client_run(be_warned, "the directory of .* is uid 54321's");
+    expect_call(chown(harness_path("."), 0, 0) == 0);
+    expect_equal(usage_take().clients_seen, 0);
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_stranger_can_not_connect, 10),
     SYSTEM_TEST(test_stranger_who_reaches_the_socket_gets_no_descriptor, 10),
@@ -254,6 +357,10 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_group_may_join_and_nobody_else, 10),
     SYSTEM_TEST(test_member_of_another_user_can_not_look_into_the_daemon, 10),
     SYSTEM_TEST(test_impostor_is_refused_before_it_is_told_anything, 10),
+    SYSTEM_TEST(test_member_of_the_daemons_own_user_can_not_open_its_files, 10),
+    SYSTEM_TEST(test_debuggable_daemon_lets_its_own_user_look, 10),
+    SYSTEM_TEST(test_directory_in_which_others_can_replace_the_socket_is_refused, 10),
+    SYSTEM_TEST(test_client_does_not_trust_a_directory_in_which_others_can_replace_the_socket, 10),
 };
 
 int main(int argc, char **argv)
