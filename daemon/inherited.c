@@ -59,8 +59,11 @@ int inherited_reset(void)
 
 /* --------------------------------------------------------------------------------- limits ---- */
 
+/* RLIMIT_...: an enumeration to glibc where GNU extensions are on, which they are here. */
+typedef __rlimit_resource_t limit_kind;
+
 /* Raises a soft limit to the hard one, or to what is wanted if that is less. */
-static void limit_raise(int resource, rlim_t wanted)
+static void limit_raise(limit_kind resource, rlim_t wanted)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) < 0 || limit.rlim_cur >= wanted) {
@@ -81,7 +84,7 @@ void inherited_raise(void)
 }
 
 /* Whether a limit is at least that, or can be made so: root may raise hard limits, too. */
-static bool limit_suffices(int resource, rlim_t needed, rlim_t *ret_limit)
+static bool limit_suffices(limit_kind resource, rlim_t needed, rlim_t *ret_limit)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) < 0 || limit.rlim_cur >= needed) {
@@ -119,7 +122,7 @@ int inherited_check(uint64_t largest_bytes, char *ret_sentence, size_t sentence_
 /* By what a call fails that meets them; in the order in which they are looked at. */
 static const struct {
     int error;
-    int resource;
+    limit_kind resource;
     const char *name;
     bool is_bytes;
 } explained[] = {

@@ -114,14 +114,14 @@ static void test_inherited_reset_makes_signals_what_they_should_be(void **state)
     run(reset_signals);
 }
 
-static rlim_t soft(int resource)
+static rlim_t soft(__rlimit_resource_t resource)
 {
     struct rlimit limit = {0, 0};
     (void)getrlimit(resource, &limit);
     return limit.rlim_cur;
 }
 
-static void set(int resource, rlim_t low, rlim_t high)
+static void set(__rlimit_resource_t resource, rlim_t low, rlim_t high)
 {
     const struct rlimit limit = {low, high};
     WANT(setrlimit(resource, &limit) == 0);
