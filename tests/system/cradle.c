@@ -39,7 +39,7 @@ static void block_signals(void)
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
 }
 
-static void lower(int resource, rlim_t soft)
+static void lower(__rlimit_resource_t resource, rlim_t soft)
 {
     struct rlimit limit;
     if (getrlimit(resource, &limit) == 0 && limit.rlim_cur > soft) {

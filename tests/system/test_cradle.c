@@ -179,7 +179,7 @@ static void give_up_raising(void)
     expect_call(prctl(PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0) == 0);
 }
 
-static void lower_hard(int resource, rlim_t hard)
+static void lower_hard(__rlimit_resource_t resource, rlim_t hard)
 {
     const struct rlimit limit = {hard, hard};
     expect_call(setrlimit(resource, &limit) == 0);
