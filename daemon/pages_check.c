@@ -88,6 +88,9 @@ int pages_check(const struct pages *pages)
     uint32_t n_scrubbed = 0;
     uint64_t n_soiled = 0;
     uint32_t left = 0;
+    if (!starts_check(&pages->starts)) {
+        return PAGES_E_CORRUPT; /* the rest looks runs up in it */
+    }
     for (uint32_t page = 0; page < pages->state->n_pages;) {
         const uint32_t length = run_length(pages, page);
         const enum page_state page_state = run_state(pages, page);
@@ -101,7 +104,7 @@ int pages_check(const struct pages *pages)
         page += length;
     }
     if (n_free_pages != pages->n_free_pages || n_soiled != pages->n_soiled ||
-        n_scrubbed != (pages->scrub_page != 0) || !starts_check(&pages->starts)) {
+        n_scrubbed != (pages->scrub_page != 0)) {
         return PAGES_E_CORRUPT;
     }
     return check_bins(pages, n_free_runs);
