@@ -45,8 +45,8 @@ struct bond {
     uint64_t instance; /* these three: what the daemon must say again */
     uint64_t segment_bytes;
     uint32_t slot;
-    struct mark way; /* by which to come back without the path; it may have none */
-    uint64_t way_id; /* of the last request on it */
+    struct mark way;            /* by which to come back without the path; it may have none */
+    uint64_t way_id;            /* of the last request on it */
     int timeout_ms;             /* for a call as a whole, however often its connection is lost */
     struct notice_file *notice; /* whether the segment has ended; NULL: nobody looks */
     bool is_gone;               /* the daemon does not know this client any more */

@@ -426,7 +426,6 @@ KMEM_MUST_USE static int way_return(struct conn *conn, int64_t deadline_ms, stru
 {
     struct bond *bond = &conn->bond;
     int64_t patience_ms = WAY_PATIENCE_MS;
-    int r = HELLO_E_ABSENT;
     while (kmem__mark_holds(&bond->way)) {
         const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
         if (left_ms <= 0) {
@@ -435,8 +434,8 @@ KMEM_MUST_USE static int way_return(struct conn *conn, int64_t deadline_ms, stru
                                      "%d ms",
                                      conn->path, bond->timeout_ms);
         }
-        r = way_ask(conn, (int)(patience_ms < left_ms ? patience_ms : left_ms), deadline_ms,
-                    failure);
+        const int64_t wait_ms = patience_ms < left_ms ? patience_ms : left_ms;
+        const int r = way_ask(conn, (int)wait_ms, deadline_ms, failure);
         if (way_is_over(conn, r)) {
             kmem__mark_close(&bond->way);
             return HELLO_E_ABSENT;

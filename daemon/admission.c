@@ -19,8 +19,8 @@
 static void admission_hello_late(uv_timer_t *timer)
 {
     struct session *session = timer->data;
-    char pid[PID_TEXT_BYTES];
     if (session_may_log(session)) {
+        char pid[PID_TEXT_BYTES];
         log_debug("process %s connected and did not say Hello within %d ms",
                   client_pid_text(session->peer.identity.pid, pid), HELLO_TIMEOUT_MS);
     }

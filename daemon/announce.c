@@ -23,10 +23,10 @@ void announce_ready(const struct options *options)
 
 void announce_options(const struct options *options)
 {
-    char waits[TEXT_BYTES_MAX];
     log_info("SIGHUP: the program may change, the options do not: what is other in a unit or a "
              "file by now is applied by a restart (kmemd --compare says what)");
     if (options->waiting_bytes > 0) {
+        char waits[TEXT_BYTES_MAX];
         log_warning("SIGHUP: --size is not applied: %s wait for a start of kmemd when no client "
                     "lives in the segment",
                     text_format_bytes(options->waiting_bytes, waits, sizeof(waits)));
@@ -42,8 +42,8 @@ void announce_safe_mode(const char *why, const char *exe_path)
 
 void announce_last_end(int status)
 {
-    char how[128];
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        char how[128];
         log_warning("the last server %s: what clients held is not in this log",
                     child_describe_end(status, how, sizeof(how)));
     }

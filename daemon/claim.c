@@ -59,7 +59,7 @@ static int claim_fault(const char *what, const char *path)
 /* Whether only root and this user can put another socket in the place of ours. */
 static int directory_check(const char *directory, const struct stat *status)
 {
-    const mode_t others_write = status->st_mode & S_ISVTX ? 0 : status->st_mode & 0022;
+    const mode_t others_write = (status->st_mode & S_ISVTX) != 0 ? 0 : status->st_mode & 0022;
     if (status->st_uid != 0 && status->st_uid != geteuid()) {
         log_error("%s is user %u's, who may replace files in it: chown it to root or to kmemd's "
                   "user, or use --socket PATH",
@@ -446,13 +446,12 @@ int claim_renew(struct claim *claim, bool may_make_directory)
 /* Lets go of the lock; its file goes first, if it still is the one. */
 static void claim_unlock(struct claim *claim)
 {
-    char path[LOCK_PATH_BYTES];
     if (claim->watch_fd >= 0) {
         (void)close(claim->watch_fd); /* only read */
     }
     if (lock_is_ours(claim)) {
-        (void)unlink(
-            lock_path(claim, path)); /* one that is left behind is taken at the next start */
+        char path[LOCK_PATH_BYTES];
+        (void)unlink(lock_path(claim, path)); /* one that stays is taken at the next start */
     }
     (void)close(claim->lock_fd);
 }

@@ -14,8 +14,7 @@
  * A server that dies is followed by the next at once; one that dies of itself again and again, ever
  * later, up to a second (backoff.c). After BACKOFF_CRASHES_MAX within a minute, or when a server
  * says that the state does not add up, the keeper gives up on servers but not on the files, "safe
- * mode": mappings and leases of clients stay what they are, and somebody can look. SIGHUP tries
- * again.
+ * mode": mappings and leases of clients stay what they are, and SIGHUP tries again.
  *
  * Who is killed with SIGKILL did not crash: it is not counted, and if it was ready it is followed
  * at once, however often that happens. What the watchdog kills is a crash.

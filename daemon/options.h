@@ -35,7 +35,7 @@ struct options {
     gid_t group;
     uint64_t watchdog_ms; /* a server that does not answer for so long is replaced; 0: never */
     enum log_level log_level;
-    bool debuggable; /* processes of the same user may look into the daemon */
+    bool debuggable;   /* processes of the same user may look into the daemon */
     pid_t compare_pid; /* not to serve, but to be compared with; 0: none */
 };
 

@@ -32,8 +32,7 @@
 #include "proto/limits.h"
 #include "proto/text.h"
 
-/* 4: at some 50 us each nobody waits for more than 200 us because others connect; fewer would make
-   more turns of the loop than connections. */
+/* 4: 200 us, for which nobody waits long; fewer would make more turns than connections. */
 #define ACCEPTED_AT_ONCE 4
 /* 5,000 entries and pages, or 0.3 ms, a step: to take a block back costs some 60 ns, several times
    what it costs a scan to look at it. Fewer would make more turns of the loop than work. */

@@ -207,8 +207,8 @@ static void session_join_failed(struct session *session, int error)
 {
     struct server *server = session->server;
     struct client *client = session->peer.client;
-    char pid[PID_TEXT_BYTES];
     if (session_may_log(session)) {
+        char pid[PID_TEXT_BYTES];
         log_warning("process %s can not join: its descriptors can not be made or sent: %s",
                     client_pid_text(session->peer.identity.pid, pid), strerror(-error));
     }

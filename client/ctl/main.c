@@ -157,10 +157,11 @@ static char *words_help(int key, const char *text, void *input)
 static void help_fit(void)
 {
     struct screen screen;
-    char margin[32];
 
     screen_init(&screen, isatty(STDOUT_FILENO) ? stdout : stderr);
     if (screen.n_columns >= HELP_MIN_COLUMNS && screen.n_columns < 80) {
+        char margin[32];
+
         (void)snprintf(margin, sizeof(margin), "rmargin=%u", screen.n_columns - 1);
         (void)setenv("ARGP_HELP_FMT", margin, 0); /* without it lines wrap, that is all */
     }

@@ -100,8 +100,8 @@
  * below, then fails with ECONNRESET, and later calls try once without waiting; a daemon from before
  * these promises that has removed its socket is waited for one second. Calls that need no daemon
  * never wait.
- * Coming back needs neither the socket's path nor a right to it: a program may change its directory,
- * root, mounts and user. If it has closed the library's descriptors the path is needed.
+ * Coming back needs neither the socket's path nor a right to it: a program may change its
+ * directory, root, mounts and user. If it has closed the library's descriptors the path is needed.
  * Coming back takes one descriptor, that of the connection which was lost: if there is none the
  * call fails with EMFILE, and a later one may do. A program that closes all its descriptors comes
  * back in the same way. If it opens its own in their place, they are neither written to nor read
