@@ -34,8 +34,7 @@
 
 /* 4: 200 us, for which nobody waits long; fewer would make more turns than connections. */
 #define ACCEPTED_AT_ONCE 4
-/* 5,000 entries and pages, or 0.3 ms, a step: to take a block back costs some 60 ns, several times
-   what it costs a scan to look at it. Fewer would make more turns of the loop than work. */
+/* 5,000 entries and pages, or 0.3 ms, a step; fewer would make more turns of the loop than work. */
 #define REAP_BUDGET 5000
 /* 64 of them, or 20 ms: a hundredth of what the keeper waits for a word. */
 #define REAPS_AN_ALIVE 64
