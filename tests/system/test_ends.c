@@ -25,6 +25,8 @@
 #define LEASED_BYTES 48
 #define DIRECT_BYTES 5000
 #define LARGE_BYTES 200000
+/* segment, state, clock, listener; ledger, pidfd and way of a client of the library */
+#define N_STORED 7
 
 /* ------------------------------------------------------------------------ in a client ---- */
 
@@ -245,7 +247,7 @@ static struct client start_supervised(void)
     const struct daemon_setting first = store_first_setting();
     daemon_start_as(&first, OPTIONS(NULL));
     const struct client client = start_client();
-    expect_soon(store_count() == 6, 2000);
+    expect_soon(store_count() == N_STORED, 2000);
     return client;
 }
 
@@ -358,7 +360,7 @@ static void test_a_restart_keeps_the_segment_and_its_clients(void)
     for (unsigned int i = 0; i < 3; i++) {
         stop_for_a_restart();
         expect_true(!harness_matches(daemon_log(), "client [0-9]+ .* (ended|lives on)"));
-        expect_equal(store_count(), 6);
+        expect_equal(store_count(), N_STORED);
         let(&client, GO_ON_WITH_LEASES);
         start_again();
         let(&client, GO_ON);
