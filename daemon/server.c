@@ -83,7 +83,7 @@ static bool server_has_work(const struct server *server)
 /* The next piece, unless there is something more urgent: a request may wait for these pages. */
 static void server_scrub(struct server *server)
 {
-    if (server->scrubs && !server_has_work(server)) {
+    if (server->scrubs && !server->ending && !server_has_work(server)) {
         server->scrubs = scrub_step(&server->scrub);
     }
 }
@@ -91,10 +91,7 @@ static void server_scrub(struct server *server)
 /* A piece has come back. */
 static void server_scrubbed(void *user)
 {
-    struct server *server = user;
-    if (!server->ending) {
-        server_scrub(server);
-    }
+    server_scrub(user);
 }
 
 /* Nothing runs any more if there is nothing to do. */
