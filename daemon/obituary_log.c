@@ -2,6 +2,7 @@
 #include "daemon/obituary_log.h"
 
 #include "daemon/log.h"
+#include "daemon/report.h"
 #include "proto/text.h"
 
 #define SECOND_MS 1000
@@ -41,10 +42,24 @@ static void second_over(uv_timer_t *second)
     log_begin(log);
 }
 
-void obituary_log_outlive(struct obituary_log *log)
+void obituary_log_outlive(struct obituary_log *log, const struct core *core)
 {
+    char all[TEXT_BYTES_MAX];
+    char direct[TEXT_BYTES_MAX];
+    char leased[TEXT_BYTES_MAX];
+    const uint32_t n_clients = core->clients.n_live;
     log_begin(log);
     log->outlived = true;
+    if (n_clients == 0) {
+        return;
+    }
+    const struct held held = report_held(core);
+    log_info("ending with %u client%s in the segment: %llu block%s, %s (%s direct, %s leased)",
+             n_clients, n_clients == 1 ? "" : "s", (unsigned long long)held.n_blocks,
+             held.n_blocks == 1 ? "" : "s",
+             text_format_bytes(held.direct_bytes + held.leased_bytes, all, sizeof(all)),
+             text_format_bytes(held.direct_bytes, direct, sizeof(direct)),
+             text_format_bytes(held.leased_bytes, leased, sizeof(leased)));
 }
 
 void obituary_log_add(struct obituary_log *log, const struct obituary *obituary)

@@ -14,6 +14,7 @@
 
 #include <uv.h>
 
+#include "daemon/core.h"
 #include "daemon/obituary.h"
 
 /* 20: a program with all its workers; a daemon on which that happens each second writes 200 MB a
@@ -33,8 +34,8 @@ void obituary_log_init(struct obituary_log *log, uv_loop_t *loop);
 
 void obituary_log_add(struct obituary_log *log, const struct obituary *obituary);
 
-/** obituary_log_outlive() - whoever is added from now on lives on without the segment */
-void obituary_log_outlive(struct obituary_log *log);
+/** obituary_log_outlive() - says what clients hold; those added from now on outlive the segment */
+void obituary_log_outlive(struct obituary_log *log, const struct core *core);
 
 /** obituary_log_close() - writes what is left to say */
 void obituary_log_close(struct obituary_log *log);

@@ -25,12 +25,10 @@
 #include "daemon/inherited.h"
 #include "daemon/loop.h"
 #include "daemon/notice.h"
-#include "daemon/report.h"
 #include "daemon/takeover.h"
 #include "daemon/tick.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
-#include "proto/text.h"
 
 /* 4: 200 us, for which nobody waits long; fewer would make more turns than connections. */
 #define ACCEPTED_AT_ONCE 4
@@ -340,19 +338,7 @@ static void server_end_clients(struct server *server)
 {
     struct core *core = &server->core;
     server_reap_all(server); /* those that have ended */
-    obituary_log_outlive(&server->obituary_log);
-    if (core->clients.n_live > 0) {
-        char all[TEXT_BYTES_MAX];
-        char direct[TEXT_BYTES_MAX];
-        char leased[TEXT_BYTES_MAX];
-        const struct held held = report_held(core);
-        log_info("ending with %u client%s in the segment: %llu block%s, %s (%s direct, %s leased)",
-                 core->clients.n_live, core->clients.n_live == 1 ? "" : "s",
-                 (unsigned long long)held.n_blocks, held.n_blocks == 1 ? "" : "s",
-                 text_format_bytes(held.direct_bytes + held.leased_bytes, all, sizeof(all)),
-                 text_format_bytes(held.direct_bytes, direct, sizeof(direct)),
-                 text_format_bytes(held.leased_bytes, leased, sizeof(leased)));
-    }
+    obituary_log_outlive(&server->obituary_log, core);
     struct client *client = clients_next(&core->clients, 0);
     while (client) {
         if (client->client_state == CLIENT_LIVE) {
