@@ -120,6 +120,20 @@ static void admission_refuse_unknown(struct session *session, int why)
     }
 }
 
+/*
+ * Of clients with the pid of a process that lives, ends those that are dead: the pid was another
+ * process's before the loop has told of the first one's end.
+ */
+static void admission_end_namesakes(struct server *server, uint32_t pid)
+{
+    const struct client *client = clients_next(&server->core.clients, 0);
+    for (; client && pid != 0; client = clients_next(&server->core.clients, client->slot + 1)) {
+        if (client->identity.pid == pid && client->client_state == CLIENT_LIVE) {
+            reaper_look(&server->reaper, client->slot);
+        }
+    }
+}
+
 void admission_begin(struct session *session, int fd)
 {
     struct server *server = session->server;
@@ -139,7 +153,7 @@ void admission_begin(struct session *session, int fd)
         admission_refuse_unknown(session, r);
         return;
     }
-    server_end_namesakes(server, identity.pid);
+    admission_end_namesakes(server, identity.pid);
     if (!identity_may_join(fd, &identity, server->options->has_group, server->options->group)) {
         admission_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
                          "only root, the daemon's user and the group given with --group may join");

@@ -133,7 +133,7 @@ struct client *clients_get(const struct clients *clients, uint32_t slot);
  * client_is_process() - whether a client is this process
  *
  * By the inode of its pidfd where the kernel has that. Else by pid, user and start time; where that
- * is unknown without it, since the shell compares living processes only (server_end_namesakes()),
+ * is unknown without it, since the shell compares living processes only (admission.c),
  * and no two of those have the same pid.
  */
 bool client_is_process(const struct client *client, const struct client_identity *identity);

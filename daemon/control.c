@@ -89,7 +89,7 @@ int control_receive(int fd, struct control_message *ret_message)
     if (n_bytes <= 0) {
         return n_bytes == 0 || errno == ECONNRESET ? -EPIPE : -errno;
     }
-    *ret_message = (struct control_message){.n_fds = 0};
+    *ret_message = (struct control_message){.fds = {-1, -1, -1}};
     fds_take(&message, ret_message);
     if (n_bytes != (ssize_t)sizeof(packet) || packet.version != CONTROL_VERSION ||
         packet.n_fds != ret_message->n_fds) {

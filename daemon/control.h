@@ -38,8 +38,8 @@ struct control_message {
     uint32_t version;
     uint32_t kind;
     uint32_t slot;
-    uint32_t n_fds; /* that came with it; on receipt */
-    int fds[CONTROL_FDS_MAX];
+    uint32_t n_fds;           /* that came with it; on receipt */
+    int fds[CONTROL_FDS_MAX]; /* -1: there is none */
 };
 
 /** control_pair() - two ends, close-on-exec. Return: 0 or a negative errno. */

@@ -90,12 +90,12 @@ void files_drop(struct files *files, uint32_t slot)
     fd_close(&files->way_fds[slot]);
 }
 
-void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd, int way_fd)
+void files_keep(struct files *files, uint32_t slot, const int fds[3])
 {
     files_drop(files, slot);
-    files->ledger_fds[slot] = ledger_fd;
-    files->pidfds[slot] = pidfd;
-    files->way_fds[slot] = way_fd;
+    files->ledger_fds[slot] = fds[0];
+    files->pidfds[slot] = fds[1];
+    files->way_fds[slot] = fds[2];
 }
 
 bool files_has_leftovers(const struct files *files)

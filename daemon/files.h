@@ -45,8 +45,8 @@ void files_fini(struct files *files);
  */
 KMEM_MUST_USE int files_take(struct files *files);
 
-/** files_keep() - a client's, way_fd perhaps -1; what the slot had before is closed */
-void files_keep(struct files *files, uint32_t slot, int ledger_fd, int pidfd, int way_fd);
+/** files_keep() - a client's ledger, pidfd, and way or -1; what the slot had before is closed */
+void files_keep(struct files *files, uint32_t slot, const int fds[3]);
 
 /** files_has() - whether there is anything of a slot's client */
 bool files_has(const struct files *files, uint32_t slot);

@@ -219,8 +219,7 @@ static void server_message(struct keeper *keeper, const struct control_message *
             if (files_has(keeper->files, message->slot)) {
                 depot_remove_client(message->slot); /* the server could not say that it ended */
             }
-            files_keep(keeper->files, message->slot, message->fds[0], message->fds[1],
-                       message->n_fds > 2 ? message->fds[2] : -1);
+            files_keep(keeper->files, message->slot, message->fds);
             KMEM_CRASH_POINT("keeper.kept");
             depot_put_client(keeper->files, message->slot);
             return;

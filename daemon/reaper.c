@@ -86,10 +86,12 @@ int reaper_pidfd(const struct reaper *reaper, uint32_t slot)
     return reaper->watches[slot] ? reaper->watches[slot]->pidfd : -1;
 }
 
-bool reaper_has_ended(const struct reaper *reaper, uint32_t slot)
+void reaper_look(struct reaper *reaper, uint32_t slot)
 {
     struct pollfd process = {.fd = reaper_pidfd(reaper, slot), .events = POLLIN};
-    return poll(&process, 1, 0) == 1; /* -1 is no descriptor: 0 */
+    if (poll(&process, 1, 0) == 1) { /* -1 is no descriptor: 0 */
+        watch_fired(&reaper->watches[slot]->poll, 0, 0);
+    }
 }
 
 void reaper_forget(struct reaper *reaper, uint32_t slot)

@@ -45,8 +45,8 @@ bool reaper_watches(const struct reaper *reaper, uint32_t slot);
 /** reaper_pidfd() - of a slot's process, the reaper's own; -1: it is not watched */
 int reaper_pidfd(const struct reaper *reaper, uint32_t slot);
 
-/** reaper_has_ended() - whether a slot's process has, before the loop says so */
-bool reaper_has_ended(const struct reaper *reaper, uint32_t slot);
+/** reaper_look() - call died(slot) now if its process has ended, before the loop finds out */
+void reaper_look(struct reaper *reaper, uint32_t slot);
 
 /** reaper_forget() - the slot is free; nothing if it is not watched */
 void reaper_forget(struct reaper *reaper, uint32_t slot);

@@ -167,29 +167,6 @@ static void server_died(uint32_t slot, void *user)
     server_work(server);
 }
 
-void server_end_namesakes(struct server *server, uint32_t pid)
-{
-    const struct client *client = clients_next(&server->core.clients, 0);
-    for (; client && pid != 0; client = clients_next(&server->core.clients, client->slot + 1)) {
-        if (client->identity.pid == pid && client->client_state == CLIENT_LIVE &&
-            reaper_has_ended(&server->reaper, client->slot)) {
-            server_died(client->slot, server);
-        }
-    }
-}
-
-void server_close_ended(struct server *server)
-{
-    const struct client *client = clients_next(&server->core.clients, 0);
-    for (; client && core_has_dead(&server->core);
-         client = clients_next(&server->core.clients, client->slot + 1)) {
-        struct session *session = server->session_of[client->slot];
-        if (client->client_state == CLIENT_ENDED && session && session->peer.role != PEER_LEAVING) {
-            session_close(session);
-        }
-    }
-}
-
 static void clock_tick(uv_timer_t *clock)
 {
     struct server *server = clock->data;

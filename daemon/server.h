@@ -82,13 +82,6 @@ KMEM_MUST_USE int server_check(const struct options *options, const struct files
 struct now server_now(void);
 
 /**
- * server_end_namesakes() - of clients with the pid of a process that lives, end those that are dead
- *
- * A pid can be another process's before the loop has told of the first one's end.
- */
-void server_end_namesakes(struct server *server, uint32_t pid);
-
-/**
  * server_joined() - a session's peer has become a client: watch its process, hand its files over
  *
  * Return: 0, or a negative errno if its files can not be made or handed over just now.
@@ -100,9 +93,6 @@ void server_ready(struct server *server, struct session *session);
 
 /** server_serve() - sessions get their turns, as long as this turn of the loop may take */
 void server_serve(struct server *server);
-
-/** server_close_ended() - close the connections of clients that a Hello has ended */
-void server_close_ended(struct server *server);
 
 /** server_work() - there is something to do that no peer's bytes will trigger */
 void server_work(struct server *server);

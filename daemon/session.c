@@ -229,6 +229,19 @@ static void session_join_failed(struct session *session, int error)
     session_close(session);
 }
 
+/* A Hello may have ended a client: it has no connection any more, whoever has that. */
+static void session_close_ended(const struct server *server)
+{
+    const struct client *client = clients_next(&server->core.clients, 0);
+    for (; client && core_has_dead(&server->core);
+         client = clients_next(&server->core.clients, client->slot + 1)) {
+        struct session *session = server->session_of[client->slot];
+        if (client->client_state == CLIENT_ENDED && session && session->peer.role != PEER_LEAVING) {
+            session_close(session);
+        }
+    }
+}
+
 static void session_finish(struct session *session, int outcome)
 {
     if (outcome == DISPATCH_PENDING) {
@@ -247,7 +260,7 @@ static void session_finish(struct session *session, int outcome)
         server_work(session->server); /* Hello may have ended a client */
     }
     if (session->peer.role == PEER_UNKNOWN) {
-        server_close_ended(session->server);
+        session_close_ended(session->server);
     }
     KMEM_CRASH_POINT("server.answering");
     const int r = session_answer(session, outcome == DISPATCH_JOINED);

@@ -61,8 +61,10 @@ static void keep(uint32_t slot)
     char ledger[FILES_NAME_BYTES];
     char pidfd[FILES_NAME_BYTES];
     char way[FILES_NAME_BYTES];
-    files_keep(&files, slot, named(files_name("ledger", slot, ledger)),
-               named(files_name("pidfd", slot, pidfd)), named(files_name("way", slot, way)));
+    const int fds[3] = {named(files_name("ledger", slot, ledger)),
+                        named(files_name("pidfd", slot, pidfd)),
+                        named(files_name("way", slot, way))};
+    files_keep(&files, slot, fds);
 }
 
 /* ------------------------------------------------------------------------ in the other program */
@@ -281,14 +283,14 @@ static void test_files_has_living_asks_the_pidfds(void **state)
     if (pid == 0) {
         _exit(0);
     }
-    files_keep(&files, 7, named("ledger"), pidfd_of(pid), -1);
+    files_keep(&files, 7, (const int[3]){named("ledger"), pidfd_of(pid), -1});
     struct pollfd ended = {.fd = files.pidfds[7], .events = POLLIN};
     assert_int_equal(poll(&ended, 1, -1), 1); /* and not waited for yet */
     assert_false(files_has_living(&files));
     assert_int_equal(waitpid(pid, NULL, 0), pid);
     assert_false(files_has_living(&files));
 
-    files_keep(&files, 9, named("ledger"), pidfd_of(getpid()), -1);
+    files_keep(&files, 9, (const int[3]){named("ledger"), pidfd_of(getpid()), -1});
 
     assert_true(files_has_living(&files));
 }

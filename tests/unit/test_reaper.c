@@ -128,6 +128,27 @@ static void test_reaper_watch_of_one_that_is_dead_already_tells(void **state)
     reaper_forget(&reaper, CLIENTS_MAX - 1);
 }
 
+static void test_reaper_look_tells_of_a_death_before_the_loop_and_once(void **state)
+{
+    (void)state;
+    int pidfd;
+    const pid_t child = child_start(&pidfd);
+    assert_int_equal(reaper_watch(&reaper, 7, pidfd), 0);
+    reaper_look(&reaper, 7);
+    reaper_look(&reaper, 8); /* is not watched */
+    assert_int_equal(n_dead, 0);
+
+    child_kill(child);
+    child_wait(child);
+    reaper_look(&reaper, 7);
+    assert_int_equal(n_dead, 1);
+    assert_int_equal(dead[0], 7);
+    turn();
+
+    assert_int_equal(n_dead, 1);
+    reaper_forget(&reaper, 7);
+}
+
 static void test_reaper_forget_before_the_death_says_nothing(void **state)
 {
     (void)state;
@@ -255,6 +276,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REAPER_TEST(test_reaper_watch_tells_of_a_death_once),
         REAPER_TEST(test_reaper_watch_of_one_that_is_dead_already_tells),
+        REAPER_TEST(test_reaper_look_tells_of_a_death_before_the_loop_and_once),
         REAPER_TEST(test_reaper_forget_before_the_death_says_nothing),
         REAPER_TEST(test_reaper_watch_of_a_slot_whose_tenant_was_just_forgotten),
         REAPER_TEST(test_reaper_watch_tells_of_many_deaths),
