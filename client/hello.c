@@ -532,9 +532,9 @@ int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *fa
         if (bond->was_vain || kmem__monotonic_ms() + BUSY_PAUSE_MS >= until_ms) {
             bond->was_vain = true;
             conn->is_cut = true;
-            return kmem__failure_set(failure, ECONNRESET,
-                                     "the daemon at %s has ended%s, and none came back", conn->path,
-                                     is_missing ? " and removed its socket" : "");
+            return kmem__failure_set(
+                failure, ECONNRESET, "the daemon at %s has ended%s, and none came back", conn->path,
+                is_missing ? " and removed its socket, or this process can not see that," : "");
         }
         hello_pause();
     }

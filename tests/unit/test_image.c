@@ -24,8 +24,8 @@ unsigned long __wrap_getauxval(unsigned long type)
 static int image_setup(void **state)
 {
     (void)state;
-    for (unsigned char i = 0; i < sizeof(key); i++) {
-        key[i] = i;
+    for (size_t i = 0; i < sizeof(key); i++) {
+        key[i] = (unsigned char)i;
     }
     given = key;
     return 0;

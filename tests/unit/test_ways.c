@@ -135,7 +135,10 @@ static void test_ways_answer_with_a_descriptor_or_without(void **state)
     assert_int_equal(ways_answer(&ways, SLOT, (const unsigned char *)"with", 4, client_fd), 0);
     assert_int_equal(recvmsg(client_fd, &message, MSG_CMSG_CLOEXEC), 4);
     const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    assert_non_null(header);
+    if (header == NULL) {
+        fail_msg("no descriptor came with the answer");
+        return;
+    }
     int fd;
     memcpy(&fd, CMSG_DATA(header), sizeof(fd));
     assert_int_equal(close(fd), 0);
