@@ -34,7 +34,14 @@ KMEM_NORETURN static void become_kmemctl(const struct ctl_process *process,
         words[n++] = "--pid";
         words[n++] = "--fork";
         words[n++] = "--kill-child";
-        words[n++] = "--mount-proc";
+        /* In a chroot --mount-proc fails: it wants to change the root's propagation. */
+        words[n++] = "--mount";
+        words[n++] = "--propagation";
+        words[n++] = "unchanged";
+        words[n++] = "sh";
+        words[n++] = "-c";
+        words[n++] = "mount --make-private /proc && mount -t proc proc /proc && exec \"$@\"";
+        words[n++] = "sh";
         words[n++] = program;
         program = "unshare";
     }

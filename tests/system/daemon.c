@@ -27,6 +27,7 @@
 #include "tests/system/cradle.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
+#include "tests/system/walls.h"
 #include "tests/system/wire.h"
 
 /* Under a sanitizer and with a busy neighbour; a release build takes some 50 ms for 256 MiB. */
@@ -125,13 +126,14 @@ KMEM_NORETURN static void become_daemon(const struct daemon_setting *setting,
     (void)close_range(3 + setting->n_fds, ~0U, 0);
     apply_setting(setting);
     const char *const program = setting->program ? setting->program : harness_program("kmemd");
+    const int program_fd = walls_open_program(program);
     pass_descriptors(setting);
     if (setting->prepare != NULL) {
         setting->prepare();
     }
     cradle_lay_from_environment();
     cradle_lay(setting->cradle);
-    (void)execv(program, (char *const *)arguments);
+    walls_exec(program_fd, program, arguments);
     (void)fprintf(stderr, "%s: %s\n", program, strerror(errno));
     _exit(127);
 }
@@ -153,13 +155,18 @@ static struct process start_process(const struct daemon_setting *setting,
         .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .out_fd = out_fds[0]};
 }
 
-/* The keeper's only child; 0: it has none just now. */
+/*
+ * The keeper's only child; 0: it has none just now. While another process of the keeper's ends the
+ * kernel may leave it out (proc(5)), so it is looked for more than once.
+ */
 static pid_t server_of(pid_t keeper)
 {
     char path[80];
-    char text[64];
+    char text[64] = "";
     (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)keeper, (int)keeper);
-    read_file(path, text, sizeof(text));
+    for (unsigned int i = 0; i < 3 && text[0] == '\0'; i++) {
+        read_file(path, text, sizeof(text));
+    }
     return (pid_t)strtol(text, NULL, 10);
 }
 

@@ -9,12 +9,13 @@
  * Needs root.
  */
 #include <grp.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
+
+#include "tests/system/walls.h"
 
 static void must(int r, const char *what)
 {
@@ -27,8 +28,7 @@ static void must(int r, const char *what)
 static void seclude_proc(const char *how)
 {
     if (how != NULL && strcmp(how, "hidepid") == 0) {
-        must(unshare(CLONE_NEWNS), "unshare");
-        must(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), "mount /");
+        must(walls_own_mounts(), "mounts of its own");
         must(mount("proc", "/proc", "proc", 0, "hidepid=2"), "mount /proc");
     }
 }
@@ -38,6 +38,8 @@ int main(int argc, char **argv)
     (void)argc;
     const char *const uid_text = getenv("SECLUDED_UID");
     const char *const program = getenv("SECLUDED_PROGRAM");
+    const int program_fd = program != NULL ? walls_open_program(program) : -1;
+    must(program_fd, "open");
     seclude_proc(getenv("SECLUDED_PROC"));
     if (uid_text != NULL) {
         const unsigned int uid = (unsigned int)strtoul(uid_text, NULL, 10);
@@ -45,6 +47,6 @@ int main(int argc, char **argv)
         must(setresgid(uid, uid, uid), "setresgid");
         must(setresuid(uid, uid, uid), "setresuid");
     }
-    must(program != NULL ? execv(program, argv) : -1, "execv");
-    return 0;
+    walls_exec(program_fd, program, (const char *const *)argv);
+    must(-1, "exec");
 }

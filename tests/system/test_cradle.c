@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +28,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
+#include "tests/system/walls.h"
 #include "tests/system/wire.h"
 
 #define STRANGER 54321
@@ -335,8 +335,7 @@ static void test_a_group_that_is_neither_a_name_nor_a_number_is_64(void)
 
 static void hide_proc(void)
 {
-    expect_call(unshare(CLONE_NEWNS) == 0);
-    expect_call(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    expect_call(walls_own_mounts() == 0);
     expect_call(mount("none", "/proc", "tmpfs", 0, NULL) == 0);
 }
 
