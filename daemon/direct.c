@@ -283,7 +283,7 @@ static int block_find(const struct direct *direct, const struct client *client, 
 int direct_find(const struct direct *direct, const struct client *client, struct seg_off off,
                 struct direct_block *ret_block)
 {
-    struct ledger_block block;
+    struct ledger_block block = {.page = 0};
     return block_find(direct, client, off, &block, ret_block);
 }
 
@@ -314,7 +314,7 @@ static void block_take_back(struct direct *direct, const struct ledger_block *bl
 int direct_release(struct direct *direct, const struct client *client, struct seg_off off,
                    struct direct_block *ret_block)
 {
-    struct ledger_block block;
+    struct ledger_block block = {.page = 0};
     const int r = block_find(direct, client, off, &block, ret_block);
     if (r == 0) {
         clients_intend(direct->clients, client->slot, INTENT_RELEASE, off.bytes, 0);

@@ -51,7 +51,7 @@ static void lower(__rlimit_resource_t resource, rlim_t soft)
 static void lower_limits(void)
 {
     lower(RLIMIT_FSIZE, 4096);
-    lower(RLIMIT_STACK, 128 * 1024);
+    lower(RLIMIT_STACK, UINT64_C(128) * 1024);
     lower(RLIMIT_CPU, 1);
     lower(RLIMIT_CORE, 0);
     lower(RLIMIT_MEMLOCK, 0);

@@ -193,7 +193,7 @@ static void lower_file_size(void)
 
 static void lower_stack(void)
 {
-    lower_hard(RLIMIT_STACK, 140 * 1024);
+    lower_hard(RLIMIT_STACK, UINT64_C(140) * 1024);
 }
 
 static void lower_descriptors(void)

@@ -434,7 +434,7 @@ static void test_run_as_the_first_process_reaps_orphans(void)
 {
     need_namespaces();
     const char *const arguments[] = {
-        "run", "--", "sh", "-c", MAKE_ORPHANS AWAIT_NO_ZOMBIE "echo pid $PPID has none", NULL};
+        "run", "--", "sh", "-c", (MAKE_ORPHANS AWAIT_NO_ZOMBIE "echo pid $PPID has none"), NULL};
     const struct ctl_process process = ctl_start_as_init(arguments);
     const struct ctl_end *const end = ctl_wait(&process);
 
@@ -491,8 +491,8 @@ static void test_run_without_standard_descriptors_keeps_them_from_daemon_and_pro
             "--",
             "sh",
             "-c",
-            "for fd in 0 1 2; do readlink /proc/$PPID/fd/$fd /proc/$$/fd/$fd; done > \"$0\"; "
-            "exec \"$1\" allocate 44 x release end",
+            ("for fd in 0 1 2; do readlink /proc/$PPID/fd/$fd /proc/$$/fd/$fd; done > \"$0\"; "
+             "exec \"$1\" allocate 44 x release end"),
             path,
             harness_program("ctl_worker"),
             NULL};

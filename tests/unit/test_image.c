@@ -24,7 +24,7 @@ unsigned long __wrap_getauxval(unsigned long type)
 static int image_setup(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(key); i++) {
+    for (unsigned i = 0; i < sizeof(key); i++) {
         key[i] = (unsigned char)i;
     }
     given = key;

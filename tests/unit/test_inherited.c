@@ -131,11 +131,11 @@ static void raise_soft_limits(void)
 {
     set(RLIMIT_FSIZE, 1000, 2000);
     set(RLIMIT_CPU, 100, 200);
-    set(RLIMIT_STACK, 300 * 1024, 400 * 1024);
+    set(RLIMIT_STACK, UINT64_C(300) * 1024, UINT64_C(400) * 1024);
     inherited_raise();
     WANT(soft(RLIMIT_FSIZE) == 2000);
     WANT(soft(RLIMIT_CPU) == 200);
-    WANT(soft(RLIMIT_STACK) == 400 * 1024);
+    WANT(soft(RLIMIT_STACK) == UINT64_C(400) * 1024);
 }
 
 static void test_inherited_raise_goes_as_far_as_it_may(void **state)
@@ -176,7 +176,7 @@ static void say_what_is_too_low(void)
     WANT(sentence[0] == '\0');
     WANT(inherited_check(2 << 20, sentence, sizeof(sentence)) == -EPERM);
     WANT(strstr(sentence, "RLIMIT_FSIZE is 1.0 MiB") && strstr(sentence, "2.0 MiB"));
-    set(RLIMIT_STACK, 200 * 1024, 200 * 1024);
+    set(RLIMIT_STACK, UINT64_C(200) * 1024, UINT64_C(200) * 1024);
     WANT(inherited_check(1 << 20, sentence, sizeof(sentence)) == -EPERM);
     WANT(strstr(sentence, "RLIMIT_STACK is 200.0 KiB"));
 }
