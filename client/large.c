@@ -72,3 +72,46 @@ bool kmem__large_give(struct tenant *tenant, uint32_t page)
     large_close(tenant, page);
     return true;
 }
+
+/* One page, whose large block another process may have released: there is only the first bit. */
+static void large_collect_at(struct tenant *tenant, uint32_t page)
+{
+    struct ledger *ledger = &tenant->ledger;
+    _Atomic uint64_t *bits = &ledger->outside[(uint64_t)page * OUTSIDE_WORDS];
+    const uint32_t kind = atomic_load_explicit(&ledger->heads[page].kind, memory_order_acquire);
+    /* Acquire: pairs with the daemon's or. */
+    if (kind != HEAD_LARGE || (atomic_load_explicit(bits, memory_order_acquire) & 1) == 0) {
+        return;
+    }
+    const bool is_ours = large_retire(ledger, page); /* else its owner was faster */
+    /* Release: behind the word, as in slab.c. */
+    (void)atomic_fetch_and_explicit(bits, ~UINT64_C(1), memory_order_release);
+    if (is_ours) {
+        kmem__counts_release_any(ledger->counts, 1);
+        large_close(tenant, page);
+    }
+}
+
+void kmem__large_collect(struct tenant *tenant)
+{
+    struct run extents[EXTENTS_MAX];
+    /* Acquire: pairs with the release below. One thread at a time; the others need not wait. */
+    if (atomic_exchange_explicit(&tenant->is_collecting, true, memory_order_acquire)) {
+        return;
+    }
+    (void)pthread_mutex_lock(&tenant->cache.lock);
+    const uint32_t n_extents = tenant->cache.n_extents;
+    for (uint32_t i = 0; i < n_extents; i++) {
+        const struct extent *extent = &tenant->cache.extents[i];
+        extents[i] = (struct run){extent->begin, extent->end - extent->begin};
+    }
+    (void)pthread_mutex_unlock(&tenant->cache.lock);
+    for (uint32_t i = 0; i < n_extents; i++) {
+        const uint32_t end = extents[i].page + extents[i].n_pages;
+        for (uint32_t page = extents[i].page; page < end; page++) {
+            large_collect_at(tenant, page);
+        }
+    }
+    /* Release: pairs with the acquire above. */
+    atomic_store_explicit(&tenant->is_collecting, false, memory_order_release);
+}

@@ -45,8 +45,7 @@ static int room_teardown(void **state)
 
 static int find(void)
 {
-    const struct now now = {fixture.now_ms, fixture.now_ms * 1000};
-    return room_find(core, client, &room, now, &found);
+    return room_find(core, client, &room, fixture.now_ms, &found);
 }
 
 static void test_room_find_waits_for_what_is_being_cleared(void **state)
