@@ -56,6 +56,12 @@ void client_tell(const struct client *client, uint64_t number)
     expect_call(send(client->line_fd, &number, sizeof(number), MSG_NOSIGNAL) == sizeof(number));
 }
 
+void client_try_tell(const struct client *client, uint64_t number)
+{
+    const ssize_t n = send(client->line_fd, &number, sizeof(number), MSG_NOSIGNAL);
+    expect_call(n == sizeof(number) || errno == EPIPE || errno == ECONNRESET);
+}
+
 uint64_t client_hear(const struct client *client)
 {
     uint64_t number = 0;

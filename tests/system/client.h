@@ -25,6 +25,10 @@ struct client {
 
 struct client client_start(void (*run)(const void *argument), const void *argument);
 void client_tell(const struct client *client, uint64_t number);
+
+/** client_try_tell() - the same to one that may be dead by now, and then is told nothing */
+void client_try_tell(const struct client *client, uint64_t number);
+
 uint64_t client_hear(const struct client *client);
 
 /** client_kill() - SIGKILL, and wait until the kernel says that it is dead */
