@@ -16,7 +16,7 @@
  * without our time limit it would be waited for without one. So the descriptor is looked at before
  * it is used; device and inode of a socket are no other's. In a program with threads another may
  * close it at any moment, also between send() and recv(), so there nothing but poll() ever waits.
- * (Measured, a pair of round trips: 28 us without these looks, 30 with the first, 34 with all.) A
+ * (Measured, a pair of round trips over a bare echo: 1.19 without, 1.21 so, 1.26 if all polled.) A
  * descriptor that is not ours any more is left alone, and the connection is lost: remote.c comes
  * back over another.
  *
