@@ -66,7 +66,7 @@ static size_t count_not_zero(void)
 {
     struct stat status;
     size_t n_not_zero = 0;
-    const int fd = daemon_open_segment();
+    const int fd = daemon_open_memfd("segment");
     expect_call(fstat(fd, &status) == 0);
     unsigned char *const segment = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
     expect_call(segment != MAP_FAILED);

@@ -471,7 +471,7 @@ uint64_t daemon_cpu_ms(void)
     return cpu_ms(served.process.pid) + cpu_ms(daemon_server_pid());
 }
 
-static int open_memfd(const char *kind)
+int daemon_open_memfd(const char *kind)
 {
     DIR *const entries = open_directory_of(served.process.pid, "fd");
     const struct dirent *entry;
@@ -488,16 +488,6 @@ static int open_memfd(const char *kind)
         fail("the daemon has no descriptor of a memfd kmemd:test:%s", kind);
     }
     return fd;
-}
-
-int daemon_open_segment(void)
-{
-    return open_memfd("segment");
-}
-
-int daemon_open_state(void)
-{
-    return open_memfd("state");
 }
 
 uint64_t daemon_ledger_bytes(void)

@@ -98,11 +98,8 @@ uint64_t daemon_cpu_ms(void);
  */
 uint64_t daemon_wakeups(void);
 
-/** daemon_open_segment() - the memfd of its segment, opened through /proc */
-int daemon_open_segment(void);
-
-/** daemon_open_state() - likewise, that of its state */
-int daemon_open_state(void);
+/** daemon_open_memfd() - its "segment", "state" or "clock", opened through /proc */
+int daemon_open_memfd(const char *kind);
 
 /** daemon_ledger_bytes() - the memory that its clients' ledgers take */
 uint64_t daemon_ledger_bytes(void);

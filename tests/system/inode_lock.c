@@ -63,7 +63,7 @@ static void hold(const void *unused)
         client_say(0);
         return;
     }
-    holding.segment_fd = daemon_open_segment();
+    holding.segment_fd = daemon_open_memfd("segment");
     make_page();
     expect_equal(pthread_create(&thread, NULL, write_slowly, NULL), 0);
     struct pollfd asked = {.fd = holding.faults_fd, .events = POLLIN};

@@ -6,9 +6,12 @@
 #include <stdint.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <kmem/kmem.h>
 
+#include "proto/limits.h"
+#include "proto/notice.h"
 #include "tests/system/client.h"
 #include "tests/system/clocks.h"
 #include "tests/system/daemon.h"
@@ -79,7 +82,23 @@ static void set_wall_clock(struct clocks *clocks, int64_t shift_s)
 static void suspend_for(struct clocks *clocks, int64_t duration_s)
 {
     atomic_store_explicit(&clocks->boot_s, duration_s, memory_order_relaxed);
-    harness_sleep_ms(300); /* the daemon moves the clock that clients read ten times a second */
+}
+
+static uint32_t clock_tick(int clock_fd)
+{
+    uint32_t tick = 0;
+    expect_equal(pread(clock_fd, &tick, sizeof(tick), CLOCK_TICK_AT), sizeof(tick));
+    return tick;
+}
+
+/* Until the clock that clients read, which the daemon moves ten times a second, has come so far. */
+static void await_age(int64_t segment_s)
+{
+    const uint32_t last = TICK_STOPPED - 1;
+    const uint32_t tick = segment_s * 10 < last ? (uint32_t)(segment_s * 10) : last;
+    const int clock_fd = daemon_open_memfd("clock");
+    expect_soon(clock_tick(clock_fd) >= tick, 1000);
+    (void)close(clock_fd);
 }
 
 static void expect_wall_clock_unasked(struct clocks *clocks)
@@ -145,6 +164,7 @@ static void test_ages_count_the_time_that_the_machine_is_suspended(void)
     struct client client = client_start(live_through_it, NULL);
     client_hear(&client);
     suspend_for(clocks, 8 * HOUR_S);
+    await_age(8 * HOUR_S);
     client_tell(&client, 1);
     client_hear(&client);
     expect_ages(&client, "before", UINT64_C(8) * HOUR_S * 1000);
@@ -165,6 +185,7 @@ static void test_a_segment_that_is_older_than_its_ticks_goes_on(void)
     struct client client = client_start(live_through_it, NULL);
     client_hear(&client);
     suspend_for(clocks, 20 * YEAR_S);
+    await_age(20 * YEAR_S);
     client_tell(&client, 1);
     client_hear(&client);
     expect_ages(&client, "before", UINT32_MAX * UINT64_C(100) - SLACK_MS);
@@ -186,6 +207,7 @@ static void test_ages_of_a_machine_that_has_run_for_137_years_are_right(void)
     struct client client = client_start(live_through_it, NULL);
     client_hear(&client);
     suspend_for(clocks, END_OF_32_BITS_S + YEAR_S + HOUR_S);
+    await_age(HOUR_S);
     client_tell(&client, 1);
     client_hear(&client);
     expect_ages(&client, "before", UINT64_C(1000) * HOUR_S);

@@ -37,7 +37,7 @@ static void fill(const void *argument)
 static const unsigned char *map_segment(size_t *ret_num_bytes)
 {
     struct stat status;
-    const int fd = daemon_open_segment();
+    const int fd = daemon_open_memfd("segment");
     expect_call(fstat(fd, &status) == 0);
     *ret_num_bytes = (size_t)status.st_size;
     const unsigned char *const segment = mmap(NULL, *ret_num_bytes, PROT_READ, MAP_SHARED, fd, 0);
@@ -128,7 +128,7 @@ static void test_what_a_living_process_wrote_stays(void)
 static uint64_t memory_of_segment(void)
 {
     struct stat status;
-    const int fd = daemon_open_segment();
+    const int fd = daemon_open_memfd("segment");
     expect_call(fstat(fd, &status) == 0);
     (void)close(fd);
     return (uint64_t)status.st_blocks * 512;

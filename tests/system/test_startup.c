@@ -260,7 +260,7 @@ static void test_socket_that_was_removed_is_made_again(void)
 static uint64_t committed_bytes(void)
 {
     struct stat status;
-    const int fd = daemon_open_segment();
+    const int fd = daemon_open_memfd("segment");
     expect_call(fstat(fd, &status) == 0);
     (void)close(fd);
     return (uint64_t)status.st_blocks * 512;
@@ -293,7 +293,7 @@ static void test_segment_is_sealed_and_for_its_owner_only(void)
 {
     daemon_start(NULL, NULL);
     struct stat status;
-    const int fd = daemon_open_segment();
+    const int fd = daemon_open_memfd("segment");
     expect_call(fstat(fd, &status) == 0);
     expect_equal(status.st_mode & 0777, 0600);
     expect_equal(status.st_size, 16 << 20);

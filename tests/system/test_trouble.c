@@ -87,13 +87,14 @@ static void test_a_server_that_waits_for_the_last_ones_end_is_not_replaced(void)
 {
     daemon_start("--watchdog", "1", NULL);
     struct client client = holder_start();
-    const int state_fd = daemon_open_state();
+    const int state_fd = daemon_open_memfd("state");
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    expect_call(kill(next_server(0), SIGKILL) == 0);
+    const pid_t killed = next_server(0);
+    expect_call(kill(killed, SIGKILL) == 0);
     /* Before the next server has it, as a server would that is slow to go. */
     expect_call(fcntl(state_fd, F_SETLKW, &lock) == 0);
     harness_sleep_ms(50);
-    const pid_t waiting = next_server(0);
+    const pid_t waiting = next_server(killed);
     harness_sleep_ms(3000);
     expect_true(!harness_matches(daemon_log(), "recovered in"));
     expect_equal(daemon_server_pid(), waiting);

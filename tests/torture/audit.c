@@ -53,7 +53,7 @@ struct figures {
 void audit_init(struct audit *audit)
 {
     struct stat status;
-    const int fd = daemon_open_segment();
+    const int fd = daemon_open_memfd("segment");
     *audit = (struct audit){.segment = NULL};
     expect_call(fstat(fd, &status) == 0);
     audit->segment_bytes = (uint64_t)status.st_size;
