@@ -244,14 +244,46 @@ KMEM_MUST_USE static int cache_ask(struct cache *cache, uint32_t n_pages, uint32
     return r == 0 ? 0 : CACHE_E_NONE;
 }
 
+bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages)
+{
+    /* Relaxed, all: hints. */
+    const uint64_t n_used =
+        atomic_load_explicit(&cache->ledger->header->n_used_pages, memory_order_relaxed);
+    const uint32_t tick = cache_now(cache);
+    if (atomic_load_explicit(&cache->spare_tick, memory_order_relaxed) != tick) {
+        atomic_store_explicit(&cache->spare_base, n_used, memory_order_relaxed);
+        atomic_store_explicit(&cache->spare_tick, tick, memory_order_relaxed);
+    }
+    const uint64_t base = atomic_load_explicit(&cache->spare_base, memory_order_relaxed);
+    const uint32_t spare = atomic_load_explicit(cache->clock + CLOCK_SPARE, memory_order_relaxed);
+    return spare != 0 && n_used + n_pages > base + spare - 1;
+}
+
+/* How long the next lease is to be. */
+static uint32_t cache_wants(struct cache *cache, uint32_t n_pages)
+{
+    return cache->want_pages > n_pages && !kmem__cache_is_short(cache, n_pages) ? cache->want_pages
+                                                                                : n_pages;
+}
+
+/* The lock is held. */
+static void cache_note_used(struct cache *cache, int64_t n_pages)
+{
+    _Atomic uint64_t *n_used = &cache->ledger->header->n_used_pages;
+    /* Relaxed, both: written under the lock, and read by the daemon for what it shows. */
+    const uint64_t now = atomic_load_explicit(n_used, memory_order_relaxed) + (uint64_t)n_pages;
+    atomic_store_explicit(n_used, now, memory_order_relaxed);
+}
+
 int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken)
 {
     for (uint32_t tries = 0; tries < ASK_TRIES; tries++) {
         (void)pthread_mutex_lock(&cache->lock);
         const bool is_taken =
             recent_take(cache, n_pages, ret_taken) || extents_take(cache, n_pages, ret_taken);
+        cache_note_used(cache, is_taken ? n_pages : 0);
         const bool may_ask = cache_may_ask(cache, n_pages);
-        const uint32_t want = cache->want_pages > n_pages ? cache->want_pages : n_pages;
+        const uint32_t want = cache_wants(cache, n_pages);
         (void)pthread_mutex_unlock(&cache->lock);
         if (is_taken) {
             return 0;
@@ -263,10 +295,9 @@ int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_ta
     return CACHE_E_NONE;
 }
 
-void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages)
+/* The pages are unused: a search finds them. The lock is held. */
+static void cache_note_unused(struct cache *cache, uint32_t page, uint32_t n_pages)
 {
-    (void)pthread_mutex_lock(&cache->lock);
-    lease_give(cache->ledger->states, page, n_pages);
     struct extent *extent = extents_find(cache, page);
     if (extent != NULL) {
         extent->too_long = UINT32_MAX;
@@ -275,6 +306,24 @@ void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages)
         }
     }
     recent_push(cache, (struct run){page, n_pages});
+}
+
+void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages)
+{
+    (void)pthread_mutex_lock(&cache->lock);
+    lease_give(cache->ledger->states, page, n_pages);
+    cache_note_used(cache, -(int64_t)n_pages);
+    cache_note_unused(cache, page, n_pages);
+    (void)pthread_mutex_unlock(&cache->lock);
+}
+
+void kmem__cache_give_slab(struct cache *cache, uint32_t page, uint32_t n_pages)
+{
+    (void)pthread_mutex_lock(&cache->lock);
+    cache_note_used(cache, -(int64_t)n_pages);
+    if (lease_close_slab(cache->ledger->states, page, n_pages)) {
+        cache_note_unused(cache, page, n_pages);
+    }
     (void)pthread_mutex_unlock(&cache->lock);
 }
 

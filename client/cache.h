@@ -60,10 +60,12 @@ struct cache {
     uint32_t n_recent;
     struct extent extents[EXTENTS_MAX]; /* by page, disjoint */
     uint32_t n_extents;
-    uint32_t want_pages;    /* of the next lease */
-    uint32_t pause_ticks;   /* how long not to ask after the next refusal */
-    uint32_t asked_at;      /* the tick of the last refusal */
-    bool is_refused;        /* and none was granted since */
+    uint32_t want_pages;         /* of the next lease */
+    uint32_t pause_ticks;        /* how long not to ask after the next refusal */
+    uint32_t asked_at;           /* the tick of the last refusal */
+    bool is_refused;             /* and none was granted since */
+    _Atomic uint32_t spare_tick; /* when it was last counted anew; relaxed, both: hints */
+    _Atomic uint64_t spare_base; /* header->n_used_pages then */
     uint32_t refused_pages; /* the least that was refused since; less may be asked for at once */
 };
 
@@ -92,6 +94,16 @@ KMEM_MUST_USE int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct
 
 /** kmem__cache_give() - pages are unused from now on; their head is closed */
 void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages);
+
+/** kmem__cache_give_slab() - the same for a closed slab, of which the daemon may have taken pages */
+void kmem__cache_give_slab(struct cache *cache, uint32_t page, uint32_t n_pages);
+
+/**
+ * kmem__cache_is_short() - whether memory is short, or would be with n_pages more in use
+ *
+ * Then everything is to be tight: see daemon/shortage.h. A hint.
+ */
+bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages);
 
 /** kmem__cache_check() - extents are in order and disjoint, and every recent run lies in one */
 KMEM_MUST_USE bool kmem__cache_check(struct cache *cache);

@@ -162,6 +162,7 @@ static void heap_init(struct heap *heap, struct tenant *tenant, uint32_t id)
     heap->n_pages = kmem__tsan_watches() ? 0 : tenant->ledger.n_pages;
     heap->heads = tenant->ledger.heads;
     heap->notes = tenant->notes;
+    heap->asked = tenant->ledger.asked;
     heap->epoch = tenant->epoch;
     heap->clock = tenant->clock;
     heap->counts = &heap->own_counts;
@@ -304,18 +305,45 @@ static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char
                                  struct kmem_site *site)
 {
     struct tenant *tenant = heap->tenant;
-    if (!kmem__hot_count(&tenant->hot, num_bytes)) {
+    if (!kmem__hot_count(&tenant->hot, num_bytes) ||
+        kmem__cache_is_short(&tenant->cache,
+                             (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
         return NULL;
     }
-    /* Acquire: pairs with the daemon's increment. */
-    const uint64_t n_outside =
-        atomic_load_explicit(&tenant->ledger.header->n_outside, memory_order_acquire);
-    /* Relaxed: who is faster looks. */
-    if (atomic_exchange_explicit(&tenant->n_outside, n_outside, memory_order_relaxed) !=
-        n_outside) {
-        kmem__large_collect(tenant);
-    }
     return kmem__large_take(tenant, num_bytes, heap_reason(heap, reason, site));
+}
+
+void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
+                         allocate_function otherwise)
+{
+    struct heap *heap = kmem__heap_mine;
+    struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
+    const struct ready ready = *kmem__bin_ready(bin, bin->ready_bytes); /* where it just was */
+    return kmem__slab_keep(heap, bin, &ready) ? kmem__heap_clear(heap, bin, ready.block, num_bytes)
+                                              : otherwise(num_bytes, reason, site);
+}
+
+static void *heap_allocate_small(struct heap *heap, size_t num_bytes, const char *reason,
+                                 struct kmem_site *site)
+{
+    struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
+    struct ready ready;
+    do { /* A turn more for each slab that the daemon has taken. */
+        if (bin->ready_bytes == 0 &&
+            (!kmem__hot_count(&heap->tenant->hot, num_bytes) || !kmem__slab_refill(heap, bin))) {
+            return NULL;
+        }
+        const uint64_t word = heap_reason(heap, reason, site);
+        bin->ready_bytes -= (uint32_t)sizeof(ready);
+        ready = *kmem__bin_ready(bin, bin->ready_bytes);
+        if (kmem__heap_enter(heap, ready.entry, num_bytes, word, notice_tick(heap->clock)) ||
+            kmem__slab_keep(heap, bin, &ready)) {
+            if (kmem__tsan_watches()) {
+                kmem__tsan_taken(ready.block, num_bytes);
+            }
+            return kmem__heap_clear(heap, bin, ready.block, num_bytes);
+        }
+    } while (true);
 }
 
 void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *reason,
@@ -328,18 +356,7 @@ void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *r
     if (num_bytes > SMALL_MAX_BYTES) {
         return heap_allocate_large(heap, num_bytes, reason, site);
     }
-    struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
-    if (bin->ready_bytes == 0 &&
-        (!kmem__hot_count(&tenant->hot, num_bytes) || !kmem__slab_refill(heap, bin))) {
-        return NULL;
-    }
-    const uint64_t word = heap_reason(heap, reason, site);
-    bin->ready_bytes -= (uint32_t)sizeof(struct ready);
-    const struct ready ready = *kmem__bin_ready(bin, bin->ready_bytes);
-    if (kmem__tsan_watches()) {
-        kmem__tsan_taken(ready.block, num_bytes);
-    }
-    return kmem__heap_enter(heap, bin, ready, num_bytes, word, notice_tick(heap->clock));
+    return heap_allocate_small(heap, num_bytes, reason, site);
 }
 
 /* ------------------------------------------------------------------------------- releasing ---- */
@@ -358,7 +375,7 @@ int kmem__heap_find(struct tenant *tenant, struct seg_off offset, struct found *
     }
     /* Relaxed: the block is live, or a thread is just releasing it. */
     const uint64_t word = atomic_load_explicit(&block.entry->word, memory_order_relaxed);
-    if (word == 0) {
+    if (ENTRY_NUM_BYTES(word) == 0) {
         return r == 0 ? HEAP_E_RELEASED : HEAP_E_WILD;
     }
     *ret_found = (struct found){.offset = ledger_offset(&tenant->ledger, block.page, block.index),
@@ -421,13 +438,10 @@ int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct foun
         heap_give_own(mine, ret_found);
         return HEAP_OK;
     }
-    /* Acquire and release: of two that release the block, one gets its word, and all its bytes. */
-    if (atomic_exchange_explicit(&block->entry->word, 0, memory_order_acq_rel) == 0) {
+    if (!kmem__slab_push(tenant, mine->id, block)) {
         return HEAP_E_RELEASED;
     }
-    KMEM_CRASH_POINT("client.remote.retired");
     heap_count_release(mine, tenant);
-    kmem__slab_push(tenant, block);
     return HEAP_OK;
 }
 

@@ -22,6 +22,7 @@
 #include "proto/attributes.h"
 #include "proto/crash_point.h"
 #include "proto/ledger.h"
+#include "proto/lease.h"
 
 /* A block that is free, and whose entry is retired: the next to be handed out. */
 struct ready {
@@ -104,7 +105,8 @@ static inline uint32_t kmem__note_heap(const struct page_note *note)
  *  all else   the owner            the owner          none; through heaps.lock when it changes
  */
 struct heap {
-    unsigned char *base; /* copies of what the tenant has */
+    unsigned char *base;           /* copies of what the tenant has */
+    const _Atomic uint64_t *asked; /* of the ledger: see lease.h */
     struct page_note *notes;
     const _Atomic uint32_t *clock;
     uint64_t epoch;   /* see site.h */
@@ -116,7 +118,6 @@ struct heap {
     struct heap *next_abandoned;
     struct ledger_head *heads;
     struct thread_counts *counts; /* this heap's place in the ledger, or own_counts */
-    uint64_t n_outside;           /* as header->n_outside was when this heap looked at its slabs */
     _Atomic uint32_t visited; /* slabs into which other threads released blocks, by first page */
     struct thread_counts own_counts;
     _Alignas(64) struct remembered remembered[REMEMBERED_MAX];
@@ -166,28 +167,47 @@ static inline struct bin *kmem__heap_bin(struct heap *heap, uint32_t num_bytes)
 void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap *heap,
                             struct bin *bin) __attribute__((visibility("hidden")));
 
-/* Enters a ready block that is already out of its bin, and clears it. */
-static inline void *kmem__heap_enter(struct heap *heap, struct bin *bin, struct ready ready,
-                                     size_t num_bytes, uint64_t reason, uint32_t tick)
+/*
+ * Enters a ready block that is already out of its bin. Return: whether it is surely this thread's;
+ * else the daemon may ask for its slab, or have taken it: see lease.h.
+ */
+static inline bool kmem__heap_enter(const struct heap *heap, struct ledger_entry *entry,
+                                    size_t num_bytes, uint64_t reason, uint32_t tick)
 {
     KMEM_CRASH_POINT("client.block.taken");
-    store_prepare_u32(&ready.entry->born, tick);
+    store_prepare_u32(&entry->born, tick);
     KMEM_CRASH_POINT("client.entry.half");
     /* Before: the block is free. After: it is live, and when and why is in place. */
-    store_commit(&ready.entry->word, num_bytes | reason);
+    store_commit(&entry->word, num_bytes | reason);
     KMEM_CRASH_POINT("client.entry.complete");
+    /* The compiler keeps the order; the processor's is the daemon's to enforce, by membarrier(). */
+    atomic_signal_fence(memory_order_seq_cst);
+    return !lease_is_announced(heap->asked);
+}
+
+static inline void *kmem__heap_clear(struct heap *heap, struct bin *bin, unsigned char *block,
+                                     size_t num_bytes)
+{
     if (num_bytes <= CLEAR_INLINE_BYTES) {
-        kmem__clear_inline(ready.block, num_bytes);
-        return ready.block;
+        kmem__clear_inline(block, num_bytes);
+        return block;
     }
     if (num_bytes < CLEAR_LOOP_MIN_BYTES) {
-        return memset(ready.block, 0, num_bytes);
+        return memset(block, 0, num_bytes);
     }
-    return kmem__heap_clear_more(ready.block, num_bytes, heap, bin);
+    return kmem__heap_clear_more(block, num_bytes, heap, bin);
 }
 
 /* A call that goes on where the fast way ends; site is NULL if there is none. */
 typedef void *(*allocate_function)(size_t num_bytes, const char *reason, struct kmem_site *site);
+
+/**
+ * kmem__heap_contest() - the block that was just taken out of its bin, and entered, may be of a slab
+ *                        that the daemon asks for, or has taken
+ * Return: the block, cleared, if it is this thread's; else what otherwise() returns.
+ */
+void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
+                         allocate_function otherwise) __attribute__((visibility("hidden")));
 
 /* A ready block, entered and cleared; what otherwise() returns if there is none. */
 __attribute__((always_inline)) static inline void *
@@ -205,8 +225,12 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
         return otherwise(num_bytes, reason, site);
     }
     const struct ready *ready = kmem__bin_ready(bin, ready_bytes) - 1;
+    unsigned char *block = ready->block;
     bin->ready_bytes = ready_bytes - (uint32_t)sizeof(*ready);
-    return kmem__heap_enter(heap, bin, *ready, num_bytes, word, tick);
+    if (KMEM_UNLIKELY(!kmem__heap_enter(heap, ready->entry, num_bytes, word, tick))) {
+        return kmem__heap_contest(num_bytes, reason, site, otherwise);
+    }
+    return kmem__heap_clear(heap, bin, block, num_bytes);
 }
 
 /** kmem__heap_take() - a block whose reason is compared with the one remembered for its pointer */
@@ -287,7 +311,8 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     }
     const uint32_t ready_bytes = bin->ready_bytes;
     /* Relaxed: this thread's own, unless two threads release one block at the same time. */
-    if (KMEM_UNLIKELY(atomic_load_explicit(&spot.entry->word, memory_order_relaxed) == 0) ||
+    if (KMEM_UNLIKELY(
+            !entry_is_live(atomic_load_explicit(&spot.entry->word, memory_order_relaxed))) ||
         KMEM_UNLIKELY(ready_bytes >= bin->max_ready_bytes) ||
         /* Relaxed: the segment may have ended, or not; the slow way finds out. */
         KMEM_UNLIKELY(atomic_load_explicit(heap->clock, memory_order_relaxed) == TICK_STOPPED)) {

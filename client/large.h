@@ -22,7 +22,4 @@ KMEM_MUST_USE void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, 
 /** kmem__large_give() - release a large block. Return: false: another thread has just done it. */
 KMEM_MUST_USE bool kmem__large_give(struct tenant *tenant, uint32_t page);
 
-/** kmem__large_collect() - release the large blocks that other processes have released */
-void kmem__large_collect(struct tenant *tenant);
-
 #endif

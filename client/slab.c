@@ -20,13 +20,11 @@
  * so a slab is never in two stacks, and is not closed while a thread is about to push it (its block
  * counts as used until it is collected). A slab that was adopted meanwhile arrives at the heap that
  * owned it, and is passed on.
- *
- * Blocks that other processes released are bits that the daemon sets; header->n_outside says that
- * there are new ones, and each owner looks through its slabs. That is rare.
  */
 #include "client/slab.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "proto/crash_point.h"
 #include "proto/lease.h"
@@ -146,7 +144,7 @@ static void slab_close(struct heap *heap, struct bin *bin, uint32_t page)
     slab_assign(heap, page, 0);
     ledger_slab_close(&heap->tenant->ledger, page);
     KMEM_CRASH_POINT("client.slab.closed");
-    kmem__cache_give(&heap->tenant->cache, page, n_pages);
+    kmem__cache_give_slab(&heap->tenant->cache, page, n_pages);
 }
 
 /* A block, its entry retired, goes back. Afterwards the slab may be closed. */
@@ -191,44 +189,80 @@ static void slab_visit(struct tenant *tenant, uint32_t page)
     do {
         /* Relaxed: published by the exchange below. */
         atomic_store_explicit(&tenant->remote_next[page], next, memory_order_relaxed);
-        /* Release: pairs with slab_collect_visited(). */
+        /* Release: pairs with kmem__slab_collect(). */
     } while (!atomic_compare_exchange_weak_explicit(&heap->visited, &next, page,
                                                     memory_order_release, memory_order_relaxed));
 }
 
-void kmem__slab_push(struct tenant *tenant, const struct ledger_block *block)
+/*
+ * What stands in a block's entry while this thread pushes it: a number that no other living thread
+ * has, so that the thread finds out whether it is still its own block when it has pushed it.
+ */
+static uint64_t push_token(uint32_t id)
+{
+    /* A thread without a heap is one that ends, or one of very many: 22 bits are in its number. */
+    return ENTRY_PUSHED_BY(id != 0 ? id : UINT32_C(1) << 22 | (uint32_t)gettid());
+}
+
+/* Of two threads that release the block, one retires it, and has all its bytes. */
+static bool push_retire(struct ledger_entry *entry, uint64_t token)
+{
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    do {
+        if (ENTRY_NUM_BYTES(word) == 0) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&entry->word, &word, token,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    return true;
+}
+
+bool kmem__slab_push(struct tenant *tenant, uint32_t id, const struct ledger_block *block)
 {
     struct ledger_head *head = &tenant->ledger.heads[block->page];
-    uint32_t next = atomic_load_explicit(&head->remote, memory_order_relaxed);
+    uint64_t token = push_token(id);
+    if (!push_retire(block->entry, token)) {
+        return false;
+    }
+    KMEM_CRASH_POINT("client.remote.retired");
+    uint32_t remote = atomic_load_explicit(&head->remote, memory_order_relaxed);
+    uint32_t pushed;
     do {
+        pushed = (REMOTE_COUNT(remote) + 1) << REMOTE_COUNT_SHIFT | (block->index + 1);
         /* Relaxed: published by the exchange below. */
-        atomic_store_explicit(&block->entry->holder, next, memory_order_relaxed);
+        atomic_store_explicit(&block->entry->holder, remote, memory_order_relaxed);
         /* Release: pairs with slab_collect_remote(); the block's bytes are done with. */
-    } while (!atomic_compare_exchange_weak_explicit(&head->remote, &next, block->index + 1,
+    } while (!atomic_compare_exchange_weak_explicit(&head->remote, &remote, pushed,
                                                     memory_order_release, memory_order_relaxed));
     KMEM_CRASH_POINT("client.remote.pushed");
-    if (next == 0) {
+    if (remote == 0) {
         slab_visit(tenant, block->page);
     }
+    /* This thread is done with the slab, which the daemon may take now. Not if it is the owner's
+       again already. Release: pairs with the daemon's reading. */
+    (void)atomic_compare_exchange_strong_explicit(&block->entry->word, &token, ENTRY_PUSHED,
+                                                  memory_order_release, memory_order_relaxed);
+    return true;
 }
 
 static void slab_collect_remote(struct heap *heap, uint32_t page)
 {
     struct ledger_head *head = &heap->heads[page];
     struct bin *bin = &heap->bins[head->size_class];
-    const struct ledger_entry *entries = kmem__bin_entries(bin, page);
+    struct ledger_entry *entries = kmem__bin_entries(bin, page);
     /* Acquire: pairs with kmem__slab_push(). */
     uint32_t next = atomic_exchange_explicit(&head->remote, 0, memory_order_acquire);
     while (next != 0) {
-        const uint32_t index = next - 1;
+        const uint32_t index = REMOTE_INDEX(next) - 1;
         next = atomic_load_explicit(&entries[index].holder, memory_order_relaxed);
         KMEM_CRASH_POINT("client.remote.collected");
+        store_commit(&entries[index].word, 0);
         slab_put(heap, bin, page, index);
     }
     bin_settle(heap, bin);
 }
 
-static void slab_collect_visited(struct heap *heap)
+void kmem__slab_collect(struct heap *heap)
 {
     struct tenant *tenant = heap->tenant;
     /* Relaxed: a look before the exchange; what comes later is collected later. */
@@ -249,60 +283,57 @@ static void slab_collect_visited(struct heap *heap)
     }
 }
 
-/* ------------------------------------------------------------- released by other processes ---- */
+/* ------------------------------------------------------------------- taken by the daemon ---- */
 
-static void slab_collect_outside(struct heap *heap, struct bin *bin, uint32_t page)
+/* Takes a slab's blocks out of what is ready. */
+static void slab_unready(const struct heap *heap, struct bin *bin, uint32_t page)
 {
-    struct ledger *ledger = &heap->tenant->ledger;
-    struct ledger_entry *entries = kmem__bin_entries(bin, page);
-    const uint32_t n_blocks = size_classes[bin->size_class].n_blocks;
-    for (uint32_t i = 0; i * 64 < n_blocks; i++) {
-        _Atomic uint64_t *bits = &ledger->outside[(uint64_t)page * OUTSIDE_WORDS + i];
-        /* Acquire: pairs with the daemon's or. */
-        uint64_t released = atomic_load_explicit(bits, memory_order_acquire);
-        for (; released != 0; released &= released - 1) {
-            const uint32_t index = i * 64 + (uint32_t)__builtin_ctzll(released);
-            /* A word of 0: the block was released here at the same time. */
-            const bool is_ours =
-                index < n_blocks &&
-                atomic_exchange_explicit(&entries[index].word, 0, memory_order_acq_rel) != 0;
-            /* Release: behind the word. The other way round, a daemon that was killed and comes
-               back finds a live block and no bit, and sets it again, for the next tenant. */
-            (void)atomic_fetch_and_explicit(bits, ~(released & -released), memory_order_release);
-            if (is_ours) {
-                kmem__counts_release(heap->counts);
-                slab_put(heap, bin, page, index);
-            }
+    uint32_t n_kept = 0;
+    for (uint32_t i = 0; i < kmem__bin_n_ready(bin); i++) {
+        const uint32_t at = (uint32_t)((uint64_t)(bin->ready[i].block - heap->base) >> PAGE_SHIFT);
+        if (at - heap->heads[at].back != page) {
+            bin->ready[n_kept++] = bin->ready[i];
         }
+    }
+    bin->ready_bytes = n_kept * (uint32_t)sizeof(struct ready);
+    bin->left_ready_bytes = 0; /* as in kmem__slab_spill() */
+}
+
+/*
+ * Forgets a slab without a live block, whose pages are another's. A slab that is just being passed
+ * on by the thread that had it before has blocks to be collected: it looks full until they come.
+ */
+static void slab_forget(struct heap *heap, struct bin *bin, uint32_t page)
+{
+    struct ledger_head *head = &heap->heads[page];
+    kmem__slab_collect(heap);
+    slab_unready(heap, bin, page);
+    /* Relaxed: no block is live, so that no thread is about to push one. */
+    const uint32_t n_remote =
+        REMOTE_COUNT(atomic_load_explicit(&head->remote, memory_order_relaxed));
+    list_remove(heap->heads, ledger_slab_is_full(head) ? &bin->full : &bin->room, page);
+    bin->n_used -= head->n_used - n_remote;
+    head->free = 0;
+    head->n_carved = size_classes[bin->size_class].n_blocks;
+    head->n_used = (uint16_t)n_remote;
+    list_push(heap->heads, n_remote > 0 ? &bin->full : &bin->room, page);
+    if (n_remote == 0) {
+        slab_close(heap, bin, page);
     }
     bin_settle(heap, bin);
 }
 
-static void slab_collect_list(struct heap *heap, struct bin *bin, uint32_t first)
+bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct ready *ready)
 {
-    for (uint32_t page = first; page != 0;) {
-        /* Before: afterwards the slab may be closed, or in the other list. */
-        const uint32_t next = heap->heads[page].next;
-        slab_collect_outside(heap, bin, page);
-        page = next;
+    const uint32_t at = (uint32_t)((uint64_t)(ready->block - heap->base) >> PAGE_SHIFT);
+    const uint32_t page = at - heap->heads[at].back;
+    if (lease_keep(heap->tenant->ledger.states, page, heap->heads[page].span_pages)) {
+        return true;
     }
-}
-
-void kmem__slab_collect(struct heap *heap)
-{
-    slab_collect_visited(heap);
-    /* Acquire: pairs with the daemon's increment, behind its bits. */
-    const uint64_t n_outside =
-        atomic_load_explicit(&heap->tenant->ledger.header->n_outside, memory_order_acquire);
-    if (KMEM_LIKELY(n_outside == heap->n_outside)) {
-        return;
-    }
-    heap->n_outside = n_outside;
-    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
-        /* In this order: a slab of the second list may come into the first, which is done. */
-        slab_collect_list(heap, &heap->bins[i], heap->bins[i].room);
-        slab_collect_list(heap, &heap->bins[i], heap->bins[i].full);
-    }
+    KMEM_CRASH_POINT("client.slab.lost");
+    store_commit(&ready->entry->word, 0);
+    slab_forget(heap, bin, page);
+    return false;
 }
 
 /* ------------------------------------------------------------------------------- refilling ---- */
@@ -346,11 +377,12 @@ static bool slab_adopt(struct heap *heap, struct bin *bin)
 }
 
 /* Whether another slab of the bin would add to those that are nearly empty, and they are many. */
-static bool slab_is_sparse(const struct tenant *tenant, const struct bin *bin)
+static bool slab_is_sparse(struct tenant *tenant, const struct bin *bin)
 {
     /* Relaxed: a limit that need not be exact. */
-    return bin->full == 0 && atomic_load_explicit(&tenant->n_slab_pages, memory_order_relaxed) >=
-                                 tenant->ledger.n_pages / SPARSE_FRACTION;
+    return bin->full == 0 && (kmem__cache_is_short(&tenant->cache, 1) ||
+                              atomic_load_explicit(&tenant->n_slab_pages, memory_order_relaxed) >=
+                                  tenant->ledger.n_pages / SPARSE_FRACTION);
 }
 
 /* Notes for each page of a new slab where a release finds what. */
@@ -382,6 +414,7 @@ static bool slab_open(struct heap *heap, struct bin *bin)
     KMEM_CRASH_POINT("client.slab.open");
     slab_note(heap, bin, taken.page);
     list_push(heap->heads, &bin->room, taken.page);
+    lease_open_slab(tenant->ledger.states, taken.page, n_pages);
     return true;
 }
 
@@ -408,9 +441,22 @@ static void slab_reserve(struct heap *heap, struct bin *bin, uint32_t page)
     }
 }
 
+/* Ten times a second at most: a look at the states of 4 GiB takes some 10 us. */
+static void slabs_hush(const struct heap *heap)
+{
+    struct tenant *tenant = heap->tenant;
+    /* Relaxed, both: a hint; the thread that is faster looks. */
+    const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
+    if (lease_is_announced(heap->asked) &&
+        atomic_exchange_explicit(&tenant->hush_tick, tick, memory_order_relaxed) != tick) {
+        (void)lease_hush(tenant->ledger.states, tenant->ledger.n_pages); /* or later */
+    }
+}
+
 bool kmem__slab_refill(struct heap *heap, struct bin *bin)
 {
     KMEM_ASSERT(bin->ready_bytes == 0);
+    slabs_hush(heap);
     kmem__slab_collect(heap);
     bin_settle(heap, bin);
     if (bin->room == 0 && !slab_adopt(heap, bin) && !slab_open(heap, bin)) {
@@ -440,12 +486,13 @@ static bool slab_adds_up(const struct heap *heap, const struct bin *bin, uint32_
     const struct ledger_entry *entries = kmem__bin_entries(bin, page);
     uint32_t n_live = 0;
     for (uint32_t i = 0; i < head->n_carved; i++) {
-        n_live += atomic_load_explicit(&entries[i].word, memory_order_relaxed) != 0;
+        const uint64_t word = atomic_load_explicit(&entries[i].word, memory_order_relaxed);
+        n_live += ENTRY_NUM_BYTES(word) != 0;
     }
     uint32_t n_remote = 0;
     uint32_t next = atomic_load_explicit(&head->remote, memory_order_acquire);
     for (; next != 0 && n_remote <= head->n_carved; n_remote++) {
-        next = atomic_load_explicit(&entries[next - 1].holder, memory_order_relaxed);
+        next = atomic_load_explicit(&entries[REMOTE_INDEX(next) - 1].holder, memory_order_relaxed);
     }
     return head->n_used == n_live + n_remote + bin_count_ready(heap, bin, page) &&
            ledger_slab_is_full(head) == !has_room &&

@@ -10,8 +10,11 @@
 #include <errno.h>
 #include <string.h>
 #include <fcntl.h>
+#include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "client/heap.h"
 #include "client/map.h"
@@ -67,6 +70,17 @@ static void notes_unmap(const struct tenant *tenant)
 /* How often this process, and those that it was forked from, have joined a segment. */
 static _Atomic uint64_t n_epochs;
 
+/*
+ * From now on the daemon's membarrier() is a barrier in this process as well: see proto/lease.h.
+ * Where the kernel refuses that, no slab is taken from this process while it sleeps.
+ */
+static void tenant_be_fenced(const struct tenant *tenant)
+{
+    const long r = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+    /* Relaxed: the daemon reads it before it asks for a slab, and it is true before there is one. */
+    atomic_store_explicit(&tenant->ledger.header->is_fenced, r == 0, memory_order_relaxed);
+}
+
 int kmem__tenant_init(struct tenant *tenant, const struct segment *segment,
                       const struct ledger *ledger, const _Atomic uint32_t *clock,
                       lend_function lend, void *lender)
@@ -86,6 +100,7 @@ int kmem__tenant_init(struct tenant *tenant, const struct segment *segment,
         kmem__intern_init(&tenant->intern, &tenant->ledger) < 0) {
         return -ENOMEM;
     }
+    tenant_be_fenced(tenant);
     return 0;
 }
 

@@ -58,9 +58,8 @@ struct tenant {
     uint64_t epoch;                /* another number for each membership: see site.h */
     struct page_note *notes;       /* by page: see heap.h */
     _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */
+    _Atomic uint32_t hush_tick;    /* when lease_hush() was tried last; relaxed */
     _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */
-    _Atomic bool is_collecting;    /* a thread is in kmem__large_collect() */
-    _Atomic uint64_t n_outside;    /* as header->n_outside was when large blocks were looked at */
 };
 
 /**

@@ -55,6 +55,8 @@ int core_open(struct core *core)
         goto undo_told;
     }
     leases_init(&core->leases, &core->pages, &core->clients);
+    shortage_init(&core->shortage, &core->leases, &core->told, config->gives_back);
+    reclaim_init(&core->reclaim, &core->leases, &core->told, config->barrier);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;
 

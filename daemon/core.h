@@ -18,7 +18,9 @@
 #include "daemon/obituary.h"
 #include "daemon/pages.h"
 #include "daemon/reasons.h"
+#include "daemon/reclaim.h"
 #include "daemon/scan.h"
+#include "daemon/shortage.h"
 #include "daemon/state.h"
 #include "daemon/told.h"
 #include "proto/attributes.h"
@@ -43,10 +45,18 @@ struct core_config {
     uint32_t server_pid;    /* and the server */
     told_read_fn told_read; /* reads clients' ledgers */
     void *told_user;
+    bool gives_back;       /* memory that is not used goes back to the system */
+    bool (*barrier)(void); /* membarrier() for all clients; NULL: there is none. See reclaim.h */
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
     void *alive_user;
     core_watch_fn watch; /* is asked by recover(); NULL: nobody lives whose ledger is lost */
     void *watch_user;
+};
+
+/* The present, twice: ages need milliseconds, durations microseconds. */
+struct now {
+    uint64_t ms;
+    uint64_t us;
 };
 
 struct core {
@@ -58,6 +68,8 @@ struct core {
     struct direct direct;
     struct leases leases;
     struct told told;
+    struct reclaim reclaim;
+    struct shortage shortage;
     struct obituaries obituaries;
     uint32_t reap_from;        /* the page the reaping goes on with */
     uint32_t reap_at;          /* in a lease there: the pages before it have been read */

@@ -101,9 +101,18 @@ static int answer_leased(struct reply *reply)
 static int find_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
     struct room_found found;
-    const int r = room_find(core, peer->client, &peer->room, now.ms, &found);
+    if (shortage_is_due(&core->shortage)) {
+        shortage_look(&core->shortage); /* and not behind it: it takes back what is unused */
+    }
+    const int r = room_find(core, peer->client, &peer->room, now, &found);
     if (r == ROOM_E_WAIT) {
         return DISPATCH_PENDING;
+    }
+    if (r == ROOM_E_STALE) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "a thread of this process has not noticed yet that idle memory was taken from "
+                    "it; direct blocks can be had");
+        return DISPATCH_OK;
     }
     if (r) {
         return no_room_begin(core, peer, now, reply);
@@ -375,7 +384,7 @@ int dispatch_continue(struct core *core, struct peer *peer, struct now now, stru
     if (peer->role == PEER_LEAVING) {
         return continue_goodbye(peer, reply);
     }
-    if (peer->room.waits) {
+    if (peer->room.waits || peer->room.reclaims) {
         return find_room(core, peer, now, reply);
     }
     return peer->is_refused ? no_room_continue(core, peer, now, reply)

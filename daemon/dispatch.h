@@ -38,12 +38,6 @@ struct peer {
     uint64_t refused_us; /* since then */
 };
 
-/* The present, twice: ages need milliseconds, durations microseconds. */
-struct now {
-    uint64_t ms;
-    uint64_t us;
-};
-
 enum {
     DISPATCH_OK,      /* the reply is complete */
     DISPATCH_JOINED,  /* so is this one; the descriptors go with it. If the client had

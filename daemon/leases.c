@@ -95,6 +95,9 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
     }
     const uint32_t hole_pages = run_end(pages, page) - page;
     const uint32_t granted = grant_pages(pages, n_pages, want_pages, hole_pages);
+    if (lease_has_stale(client->states, page, granted)) {
+        return LEASES_E_STALE;
+    }
     clients_intend(leases->clients, client->slot, INTENT_LEASE, page, granted);
     KMEM_CRASH_POINT("server.lease.intended");
     pages_take(pages, page, granted, PAGE_LEASED, client->slot);
@@ -156,6 +159,12 @@ static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_
     return n_back;
 }
 
+void leases_come_back(struct leases *leases, struct client *client, uint32_t page, uint32_t n_pages)
+{
+    const struct stretch stretch = {page, n_pages};
+    stretch_come_back(leases, client, &stretch);
+}
+
 struct slot_set {
     uint64_t bits[(CLIENTS_MAX + 63) / 64];
 };
@@ -194,6 +203,34 @@ uint32_t leases_return(struct leases *leases, struct client *client, uint32_t pa
     struct slot_set set = {{0}};
     slot_set_add(&set, client->slot);
     return range_revoke(leases, &set, page, end < n_all ? end : n_all);
+}
+
+void leases_return_some(struct leases *leases, struct client *client, uint32_t n_pages)
+{
+    const uint32_t end = leases->pages->state->n_pages;
+    uint32_t n_back = 0;
+    for (uint32_t page = 0; page < end && n_back < n_pages;) {
+        const uint32_t first = pages_run_of(leases->pages, page);
+        const uint32_t behind = run_end(leases->pages, first);
+        /* The last piece of a run is taken as far as it is wanted. */
+        const uint32_t stop = behind - page > n_pages - n_back ? page + n_pages - n_back : behind;
+        uint32_t slot;
+        if (run_is_leased(leases->pages, first, &slot) && slot == client->slot) {
+            n_back += run_revoke(leases, client, page, stop);
+            page = stop;
+        } else {
+            page = behind;
+        }
+    }
+    leases->pages->state->counters->revoked_pages += n_back;
+}
+
+void leases_return_all(struct leases *leases)
+{
+    struct slot_set all;
+    memset(&all, 0xff, sizeof(all));
+    leases->pages->state->counters->revoked_pages +=
+        range_revoke(leases, &all, 0, leases->pages->state->n_pages);
 }
 
 /* How many pages of a leased run its client does not use; 0 if its ledger was lost. */

@@ -26,6 +26,7 @@ struct leases {
 enum {
     LEASES_OK,
     LEASES_E_FULL,    /* no run is long enough, even without what clients leave unused */
+    LEASES_E_STALE,   /* leases_grant(): the client has not heard yet that the run was taken */
     LEASES_E_CORRUPT, /* leases_check() */
 };
 
@@ -40,7 +41,7 @@ void leases_fini(struct leases *leases);
  * @want_pages:  at most these, at least n_pages
  *
  * What is free and more than n_pages is shared out: a grant takes at most an eighth of it.
- * Return: 0 or LEASES_E_FULL.
+ * Return: 0, LEASES_E_FULL or LEASES_E_STALE.
  */
 KMEM_MUST_USE int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
                                uint32_t want_pages, uint32_t *ret_page, uint32_t *ret_n_pages);
@@ -51,6 +52,12 @@ KMEM_MUST_USE int leases_grant(struct leases *leases, struct client *client, uin
  */
 uint32_t leases_return(struct leases *leases, struct client *client, uint32_t page, uint32_t end);
 
+/** leases_return_some() - take back some n_pages that a client leaves unused, wherever they are */
+void leases_return_some(struct leases *leases, struct client *client, uint32_t n_pages);
+
+/** leases_return_all() - take back what all clients leave unused */
+void leases_return_all(struct leases *leases);
+
 /**
  * leases_make_room() - take back what clients leave unused until a free run has n_pages
  *
@@ -58,6 +65,10 @@ uint32_t leases_return(struct leases *leases, struct client *client, uint32_t pa
  * Return: 0, or LEASES_E_FULL after all is taken back.
  */
 KMEM_MUST_USE int leases_make_room(struct leases *leases, uint32_t n_pages);
+
+/** leases_come_back() - pages of one lease, which the client has lost, go back into the table */
+void leases_come_back(struct leases *leases, struct client *client, uint32_t page,
+                      uint32_t n_pages);
 
 /** leases_reap() - take back a whole leased run, whatever the client's states say: it has ended */
 void leases_reap(struct leases *leases, struct client *client, uint32_t page);

@@ -163,6 +163,12 @@ bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n
     return fd != 0 && pread(fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
 }
 
+void ledgers_set_spare(struct ledgers *ledgers, uint32_t n_pages)
+{
+    /* Relaxed: a hint. */
+    atomic_store_explicit(ledgers->tick + CLOCK_SPARE, n_pages + 1, memory_order_relaxed);
+}
+
 void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick)
 {
     /* Relaxed: a time, that orders nothing. Partner: the load in the clients' allocation. */

@@ -66,6 +66,9 @@ void ledgers_close(struct ledgers *ledgers, uint32_t slot);
 /** ledgers_read() - told_read_fn; user is the ledgers */
 bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
 
+/** ledgers_set_spare() - how many pages may be used before memory is short */
+void ledgers_set_spare(struct ledgers *ledgers, uint32_t n_pages);
+
 /** ledgers_set_tick() - what clients put into their entries from now on */
 void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick);
 

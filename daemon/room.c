@@ -30,7 +30,7 @@ static int block_carve(struct core *core, struct client *client, const struct ro
                            room->n_reason_bytes, core_tick(core, now_ms), ret_off);
 }
 
-/* Return: 0 or ROOM_E_FULL. */
+/* Return: 0, ROOM_E_FULL or ROOM_E_STALE. */
 static int look(struct core *core, struct client *client, const struct room *room, uint64_t now_ms,
                 struct room_found *ret_found)
 {
@@ -39,7 +39,7 @@ static int look(struct core *core, struct client *client, const struct room *roo
     if (room->n_pages > 0) {
         r = leases_grant(leases, client, room->n_pages, room->want_pages, &ret_found->page,
                          &ret_found->n_pages);
-        return r ? ROOM_E_FULL : 0;
+        return r == LEASES_E_STALE ? ROOM_E_STALE : r ? ROOM_E_FULL : 0;
     }
     r = block_carve(core, client, room, now_ms, &ret_found->off);
     if (r && leases_make_room(leases, direct_pages_for(room->num_bytes)) == 0) {
@@ -49,7 +49,29 @@ static int look(struct core *core, struct client *client, const struct room *roo
     return r ? ROOM_E_FULL : 0;
 }
 
-int room_find(struct core *core, struct client *client, struct room *room, uint64_t now_ms,
+/* Whether what is coming back anyway is waited for before a request is refused. */
+static bool waits_for_returns(const struct core *core)
+{
+    return core_has_dead(core) || pages_await_scrub(&core->pages);
+}
+
+/* A piece of the pass over slabs without a live block; looks again if it brought anything. */
+static int wait_for_idle(struct core *core, struct client *client, struct room *room,
+                         struct now now, struct room_found *ret_found)
+{
+    struct reclaim *reclaim = &core->reclaim;
+    int r = ROOM_E_FULL;
+    if (reclaim_step(reclaim, now.us) > 0 || room->n_reclaimed != reclaim->n_pages) {
+        room->n_reclaimed = reclaim->n_pages;
+        r = look(core, client, room, now.ms, ret_found);
+    }
+    room->reclaims = r == ROOM_E_FULL && reclaim->n_looked < room->until;
+    /* A client may have ended meanwhile, and what it had comes back. */
+    room->waits = r == ROOM_E_FULL && !room->reclaims && waits_for_returns(core);
+    return room->reclaims || room->waits ? ROOM_E_WAIT : r;
+}
+
+int room_find(struct core *core, struct client *client, struct room *room, struct now now,
               struct room_found *ret_found)
 {
     const uint64_t n_returns = core->obituaries.n_written + core->pages.scrub_events;
@@ -57,8 +79,16 @@ int room_find(struct core *core, struct client *client, struct room *room, uint6
         return ROOM_E_WAIT;
     }
     *ret_found = (struct room_found){.page = 0};
-    const int r = look(core, client, room, now_ms, ret_found);
-    room->waits = r && (core_has_dead(core) || pages_await_scrub(&core->pages));
+    if (room->reclaims) {
+        return wait_for_idle(core, client, room, now, ret_found);
+    }
     room->n_returns = n_returns;
-    return room->waits ? ROOM_E_WAIT : r;
+    room->n_reclaimed = core->reclaim.n_pages;
+    const int r = look(core, client, room, now.ms, ret_found);
+    room->waits = r == ROOM_E_FULL && waits_for_returns(core);
+    if (room->waits || r != ROOM_E_FULL) {
+        return room->waits ? ROOM_E_WAIT : r;
+    }
+    room->reclaims = reclaim_begin(&core->reclaim, now.us, &room->until);
+    return room->reclaims ? wait_for_idle(core, client, room, now, ret_found) : ROOM_E_FULL;
 }

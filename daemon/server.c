@@ -10,12 +10,14 @@
 #include "daemon/server.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -170,6 +172,8 @@ static void server_died(uint32_t slot, void *user)
 static void clock_tick(uv_timer_t *clock)
 {
     struct server *server = clock->data;
+    shortage_tick(&server->core.shortage);
+    ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
     ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
     core_note_used(&server->core);
     if (server->core.clients.n_live == 0) {
@@ -383,6 +387,12 @@ static int server_start_handles(struct server *server)
     return uv_check_start(&server->turn, server_turned);
 }
 
+/* Where the kernel does not have it, or a sandbox forbids it, no idle slab is taken. */
+static bool server_barrier(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
 /* The recovery gets on. */
 static void server_alive(void *user)
 {
@@ -408,6 +418,8 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .server_pid = (uint32_t)getpid(),
         .told_read = ledgers_read,
         .told_user = &server->ledgers,
+        .gives_back = options->lazy,
+        .barrier = server_barrier,
         .alive = server_alive,
         .alive_user = server,
     };

@@ -32,7 +32,7 @@ void lease_grant(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool
         uint64_t granted;
         store_hook();
         do {
-            granted = (word & ~part.mask) | (state & part.mask);
+            granted = (word & (~part.mask | EVERY(LEASE_STALE))) | (state & part.mask);
             /* Release: pairs with lease_take(); what stood in the table stands there before. */
         } while (!atomic_compare_exchange_weak_explicit(
             &states[part.word], &word, granted, memory_order_release, memory_order_relaxed));
@@ -46,6 +46,12 @@ static uint64_t free_mask(uint64_t word)
     const uint64_t low = word & EVERY(1);
     const uint64_t high = (word >> 1) & EVERY(1);
     return (low & ~high) * 0xff;
+}
+
+/* Those of them that the client may take. */
+static uint64_t takeable_mask(uint64_t word)
+{
+    return free_mask(word) & ~((word / LEASE_STALE & EVERY(1)) * 0xff);
 }
 
 /* The first unbroken stretch of a mask. */
@@ -72,7 +78,8 @@ static struct part part_revoke(_Atomic uint64_t *states, const struct part *part
         if (stretch.n_pages == 0) {
             return stretch;
         }
-        const uint64_t revoked = (word & ~stretch.mask) | (EVERY(LEASE_REVOKED) & stretch.mask);
+        const uint64_t revoked =
+            (word & (~stretch.mask | EVERY(LEASE_STALE))) | (EVERY(LEASE_REVOKED) & stretch.mask);
         /* Acquire: pairs with lease_give(); the client is done with the pages. */
         if (atomic_compare_exchange_weak_explicit(&states[part->word], &word, revoked,
                                                   memory_order_acquire, memory_order_relaxed)) {
@@ -102,9 +109,108 @@ void lease_forget(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
         const struct part part = part_at(at, page + n_pages);
         store_hook();
         /* Release: pairs with nothing; the table said so before. */
-        (void)atomic_fetch_and_explicit(&states[part.word], ~part.mask, memory_order_release);
+        (void)atomic_fetch_and_explicit(&states[part.word], ~part.mask | EVERY(LEASE_STALE),
+                                        memory_order_release);
         at += part.n_pages;
     }
+}
+
+/* Changes a page's state, if it is `from`. Return: whether it was. */
+static bool page_change(_Atomic uint64_t *states, uint32_t page, uint32_t from, uint32_t to)
+{
+    const uint32_t shift = page % LEASE_PAGES_PER_WORD * 8;
+    _Atomic uint64_t *at = &states[page / LEASE_PAGES_PER_WORD];
+    uint64_t word = atomic_load_explicit(at, memory_order_relaxed);
+    do {
+        if ((word >> shift & 0xff) != from) {
+            return false;
+        }
+        /* Both: whoever has the page next finds what was done to it done. */
+    } while (!atomic_compare_exchange_weak_explicit(at, &word,
+                                                    word ^ (uint64_t)(from ^ to) << shift,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    return true;
+}
+
+/* The same by the daemon, which may be killed before. */
+static bool page_store(_Atomic uint64_t *states, uint32_t page, uint32_t from, uint32_t to)
+{
+    store_hook();
+    return page_change(states, page, from, to);
+}
+
+static _Atomic uint64_t *asked_of(_Atomic uint64_t *states)
+{
+    return states - LEASE_ASKED_BEFORE_BYTES / sizeof(*states);
+}
+
+void lease_announce(_Atomic uint64_t *states)
+{
+    _Atomic uint64_t *asked = asked_of(states);
+    uint64_t word = atomic_load_explicit(asked, memory_order_relaxed);
+    /* Release: pairs with lease_hush(), which finds ASKED wherever it was set before. */
+    while (!atomic_compare_exchange_weak_explicit(asked, &word, (word | 1) + 2,
+                                                  memory_order_release, memory_order_relaxed)) {
+    }
+}
+
+bool lease_hush(_Atomic uint64_t *states, uint32_t n_pages)
+{
+    _Atomic uint64_t *asked = asked_of(states);
+    /* Acquire: pairs with lease_announce(). */
+    uint64_t word = atomic_load_explicit(asked, memory_order_acquire);
+    for (uint32_t at = 0; at < n_pages; at += LEASE_PAGES_PER_WORD) {
+        /* Relaxed: what is set later comes with another `asked`. */
+        if (atomic_load_explicit(&states[at / LEASE_PAGES_PER_WORD], memory_order_relaxed) &
+            EVERY(LEASE_ASKED | LEASE_STALE)) {
+            return false;
+        }
+    }
+    /* Release: the loads are before. */
+    return atomic_compare_exchange_strong_explicit(asked, &word, word & ~UINT64_C(1),
+                                                   memory_order_release, memory_order_relaxed);
+}
+
+bool lease_ask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t i = 0; i < n_pages; i++) {
+        /* A server that was killed may have asked before. */
+        if (!page_store(states, page + i, LEASE_OPEN, LEASE_OPEN | LEASE_ASKED) &&
+            lease_flags_of(states, page + i) != (LEASE_OPEN | LEASE_ASKED)) {
+            lease_unask(states, page, i);
+            return false;
+        }
+    }
+    return true;
+}
+
+void lease_unask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t i = 0; i < n_pages; i++) {
+        (void)page_store(states, page + i, LEASE_OPEN | LEASE_ASKED, LEASE_OPEN); /* or kept */
+    }
+}
+
+uint32_t lease_seize(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_seized = 0;
+    while (n_seized < n_pages && page_store(states, page + n_seized, LEASE_OPEN | LEASE_ASKED,
+                                            LEASE_REVOKED | LEASE_STALE)) {
+        n_seized++;
+    }
+    return n_seized;
+}
+
+bool lease_has_stale(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    uint64_t all = 0;
+    for (uint32_t at = page; at < page + n_pages;) {
+        const struct part part = part_at(at, page + n_pages);
+        /* Relaxed: STALE is set by the daemon alone, which asks. */
+        all |= atomic_load_explicit(&states[part.word], memory_order_relaxed) & part.mask;
+        at += part.n_pages;
+    }
+    return (all & EVERY(LEASE_STALE)) != 0;
 }
 
 uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
@@ -158,7 +264,7 @@ static bool part_take(_Atomic uint64_t *states, const struct part *part, bool *z
     uint64_t word = atomic_load_explicit(&states[part->word], memory_order_relaxed);
     uint64_t taken;
     do {
-        if ((free_mask(word) & part->mask) != part->mask) {
+        if ((takeable_mask(word) & part->mask) != part->mask) {
             return false;
         }
         taken = (word & ~part->mask) | (EVERY(LEASE_USED) & part->mask);
@@ -215,6 +321,47 @@ void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
     }
 }
 
+void lease_open_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t i = 0; i < n_pages; i++) {
+        (void)page_change(states, page + i, LEASE_USED,
+                          LEASE_OPEN); /* it is USED: taken just now */
+    }
+}
+
+bool lease_keep(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    /* The first page decides; of the others the daemon's question is only removed. */
+    uint32_t flags = lease_flags_of(states, page);
+    if (flags == LEASE_OPEN) {
+        return true; /* asked for others */
+    }
+    while (flags != LEASE_OPEN) {
+        if (flags != (LEASE_OPEN | LEASE_ASKED)) {
+            return false;
+        }
+        (void)page_change(states, page, flags, LEASE_OPEN); /* else it is looked at once more */
+        flags = lease_flags_of(states, page);
+    }
+    lease_unask(states, page + 1, n_pages - 1);
+    return true;
+}
+
+bool lease_close_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_given = 0;
+    for (uint32_t i = 0; i < n_pages; i++) {
+        uint32_t flags = lease_flags_of(states, page + i);
+        /* The daemon asks, revokes and grants meanwhile: a few turns at most. */
+        while (!page_change(states, page + i, flags,
+                            flags & LEASE_SLAB ? LEASE_FREE : flags & ~(uint32_t)LEASE_STALE)) {
+            flags = lease_flags_of(states, page + i);
+        }
+        n_given += (flags & LEASE_SLAB) != 0;
+    }
+    return n_given == n_pages;
+}
+
 bool lease_find(const _Atomic uint64_t *states, uint32_t begin, uint32_t end, uint32_t n_pages,
                 uint32_t *ret_page)
 {
@@ -223,7 +370,7 @@ bool lease_find(const _Atomic uint64_t *states, uint32_t begin, uint32_t end, ui
         const struct part part = part_at(at, end);
         /* Relaxed: a hint; lease_take() looks again. */
         const uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
-        const uint64_t mask = free_mask(word) & part.mask;
+        const uint64_t mask = takeable_mask(word) & part.mask;
         if (mask == part.mask) {
             n_found += part.n_pages;
             at += part.n_pages;

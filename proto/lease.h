@@ -24,12 +24,40 @@
  *
  * With FREE may stand LEASE_ZERO: every byte of the page is 0. The client loses that by taking it.
  *
+ * SLABS WITHOUT A LIVE BLOCK. Pages in use may hold nothing but blocks that a sleeping thread keeps
+ * ready. The daemon takes such a slab back too, by what stands in its entries, and the client finds
+ * out when it hands out one of these blocks:
+ *
+ *      client, allocating             daemon, short of memory
+ *      ------------------             -----------------------
+ *      entry.word = size, reason      USED|SLAB -> USED|SLAB|ASKED    every page of the slab
+ *      (compiler barrier)             asked |= 1
+ *      asked & 1?                     membarrier()                    in every running client
+ *        no:  the block is live       every entry free?
+ *        yes: kmem__slab_keep()         yes: first page -> REVOKED|STALE by compare-and-swap
+ *                                       no:  ASKED is taken away again
+ *
+ * Either the client's load sees `asked` or the daemon's read sees the entry: membarrier() is the
+ * store barrier that the client leaves out. A client that sees it looks at the page. If that is
+ * ASKED the client takes ASKED away from the slab's first page by compare-and-swap and keeps its
+ * block, so it waits for nothing; the daemon's compare-and-swap of that page decides, for all pages
+ * of the slab. A client that finds its slab REVOKED withdraws the entry and forgets the slab.
+ *
+ * STALE is what keeps the two apart afterwards: the pages are others' now, and may come back to this
+ * client by another lease, while one of its threads still has blocks of the slab on its lists. A
+ * page with STALE is not taken by this client. The thread that has forgotten the slab removes it.
+ *
+ * `asked` is one word of the ledger, so that an allocation looks at one place, whatever it hands
+ * out: bit 0 says that a page may be ASKED or STALE, the others count how often the daemon has set
+ * it. The client clears bit 0 by compare-and-swap when it has seen that no page is: lease_hush().
+ *
  * Eight pages share a 64-bit word, so that a block of 8 MiB is taken with 64 compare-and-swaps
  * (about 0.4 us where clearing it takes 60 to 250) and not with 512.
  */
 #ifndef PROTO_LEASE_H
 #define PROTO_LEASE_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,10 +70,19 @@ enum lease_state {
     LEASE_USED = 2,
     LEASE_REVOKED = 3,
     LEASE_STATE_MASK = 3,
-    LEASE_ZERO = 4, /* with FREE: the page is all zero */
+    LEASE_ZERO = 4,   /* with FREE: the page is all zero */
+    LEASE_SLAB = 8,   /* with USED: the page is of an open slab, whose entries say what is live */
+    LEASE_ASKED = 16, /* with USED and SLAB: the daemon is about to read the entries */
+    LEASE_STALE = 32, /* a thread of the client still has blocks of a slab that was here */
 };
 
+/* A page of an open slab, which the daemon has not asked for. */
+#define LEASE_OPEN ((uint32_t)LEASE_USED | (uint32_t)LEASE_SLAB)
+
 #define LEASE_PAGES_PER_WORD 8
+
+/* `asked` stands in the cache line before the states. */
+#define LEASE_ASKED_BEFORE_BYTES 64
 
 /** lease_state_of() - one page's state; the other side may change it at any time */
 static inline uint32_t lease_state_of(const _Atomic uint64_t *states, uint32_t page)
@@ -54,6 +91,16 @@ static inline uint32_t lease_state_of(const _Atomic uint64_t *states, uint32_t p
     const uint64_t word =
         atomic_load_explicit(&states[page / LEASE_PAGES_PER_WORD], memory_order_relaxed);
     return (uint32_t)(word >> (page % LEASE_PAGES_PER_WORD * 8)) & 7;
+}
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a page's state is a byte of its word");
+
+/** lease_flags_of() - one page's state with everything that stands beside it */
+static inline uint32_t lease_flags_of(const _Atomic uint64_t *states, uint32_t page)
+{
+    /* Relaxed: as above; the fast path of an allocation has a reason of its own. */
+    return atomic_load_explicit((const _Atomic uint8_t *)(const void *)states + page,
+                                memory_order_relaxed);
 }
 
 /* --------------------------------------------------------------------------------- daemon ---- */
@@ -71,6 +118,31 @@ KMEM_MUST_USE uint32_t lease_revoke(_Atomic uint64_t *states, uint32_t *page, ui
 
 /** lease_forget() - pages that were revoked are in the daemon's table as free: NONE */
 void lease_forget(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
+ * lease_ask() - say that the daemon is about to look whether the slab of n_pages has a live block
+ * Return: false, and nothing is changed, if these are not pages of an open slab.
+ */
+KMEM_MUST_USE bool lease_ask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
+ * lease_announce() - the daemon has asked: from now on allocations look at their page
+ *
+ * After lease_ask() and before membarrier(): the client may have gone back to silence meanwhile.
+ */
+void lease_announce(_Atomic uint64_t *states);
+
+/** lease_unask() - it has one, or can not be looked at */
+void lease_unask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
+ * lease_seize() - it has none: take its pages, which were asked for
+ * Return: how many from `page` on are REVOKED now; 0: the client has kept the slab.
+ */
+KMEM_MUST_USE uint32_t lease_seize(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/** lease_has_stale() - whether a page of a range has STALE, so that the client can not take it */
+KMEM_MUST_USE bool lease_has_stale(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
 /** lease_count_free() - how many pages of a range are unused now */
 uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
@@ -103,6 +175,37 @@ uint64_t lease_mask(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pa
  */
 KMEM_MUST_USE bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages,
                               bool *ret_zero);
+
+/** lease_open_slab() - n_pages in use are a slab, whose entries say what is live */
+void lease_open_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/** lease_is_announced() - whether a page may be ASKED or STALE */
+static inline bool lease_is_announced(const _Atomic uint64_t *asked)
+{
+    /* Relaxed: pairs with the daemon's store before membarrier(). */
+    return (atomic_load_explicit(asked, memory_order_relaxed) & 1) != 0;
+}
+
+/**
+ * lease_hush() - if no page is ASKED or STALE, say so: allocations need not look any more
+ *
+ * From any thread. A question that comes meanwhile is not lost: it changes the count.
+ */
+bool lease_hush(_Atomic uint64_t *states, uint32_t n_pages);
+
+/**
+ * lease_keep() - a block of the slab is live: the daemon may not take it
+ * Return: false: it has taken it.
+ */
+KMEM_MUST_USE bool lease_keep(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
+ * lease_close_slab() - the slab is on no list of any thread: its pages are unused from now on
+ *
+ * Those that the daemon has taken before lose STALE instead, and can be leased again.
+ * Return: whether all pages are unused, and this client's.
+ */
+bool lease_close_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
 /** lease_give() - n_pages in use are unused from now on; everything done to them is done before */
 void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proto/lease.h"
 #include "proto/store.h"
 
 #define LAYOUT_ALIGN_BYTES 4096
@@ -38,9 +39,11 @@ void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages)
     uint64_t at = 0;
     (void)layout_reserve(&at, sizeof(struct ledger_header)); /* the header begins at 0 */
     layout->counts_at = layout_reserve(&at, sizeof(struct ledger_counts));
-    layout->states_at = layout_reserve(&at, (n_pages + UINT64_C(7)) / 8 * sizeof(uint64_t));
+    layout->states_at =
+        layout_reserve(&at, CPU_PAGE_SKEW_BYTES + (n_pages + UINT64_C(7)) / 8 * sizeof(uint64_t)) +
+        CPU_PAGE_SKEW_BYTES;
+    layout->asked_at = layout->states_at - LEASE_ASKED_BEFORE_BYTES;
     layout->heads_at = layout_reserve(&at, n_pages * sizeof(struct ledger_head));
-    layout->outside_at = layout_reserve(&at, (uint64_t)n_pages * OUTSIDE_WORDS * sizeof(uint64_t));
     for (uint32_t plane = 0; plane < N_PLANES; plane++) {
         const uint64_t n_entries = (uint64_t)n_pages << PLANE_SHIFT(plane);
         layout->plane_at[plane] =
@@ -83,9 +86,9 @@ static void ledger_view(struct ledger *ledger, void *base, uint32_t n_pages)
     unsigned char *bytes = base;
     ledger->header = base;
     ledger->counts = (void *)(bytes + layout.counts_at);
+    ledger->asked = (void *)(bytes + layout.asked_at);
     ledger->states = (void *)(bytes + layout.states_at);
     ledger->heads = (void *)(bytes + layout.heads_at);
-    ledger->outside = (void *)(bytes + layout.outside_at);
     ledger->reasons = (void *)(bytes + layout.reasons_at);
     for (uint32_t plane = 0; plane < N_PLANES; plane++) {
         ledger->planes[plane] = (void *)(bytes + layout.plane_at[plane]);
@@ -299,7 +302,7 @@ static int ledger_find_in_slab(const struct ledger *ledger, uint32_t first, uint
     struct ledger_entry *entry = &ledger_entries(ledger, first)[index];
     const bool at_start = (uint64_t)index * size_class->block_bytes == within_bytes;
     /* Relaxed: the owner reads what it wrote itself. */
-    if (atomic_load_explicit(&entry->word, memory_order_relaxed) == 0) {
+    if (ENTRY_NUM_BYTES(atomic_load_explicit(&entry->word, memory_order_relaxed)) == 0) {
         return at_start && index < head->n_carved ? LEDGER_E_RELEASED : LEDGER_E_WILD;
     }
     *ret_block = (struct ledger_block){first, index, entry};
@@ -367,6 +370,18 @@ int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_b
         }
     }
     return ledger_find_large(ledger, page, ret_block, ledger_find_closed(ledger, off));
+}
+
+bool ledger_entries_are_idle(const struct ledger_entry *entries, uint32_t n_entries)
+{
+    for (uint32_t i = 0; i < n_entries; i++) {
+        /* Acquire: pairs with kmem__slab_push(), and with the release of a block. */
+        const uint64_t word = atomic_load_explicit(&entries[i].word, memory_order_acquire);
+        if (word != 0 && word != ENTRY_PUSHED) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void ledger_slab_rebuild(struct ledger *ledger, uint32_t page)

@@ -24,14 +24,13 @@
  *  counts   | what the client counts of its own blocks; see counts.h
  *  states   | 1 byte per page: what may be done with a leased page; see lease.h
  *  heads    | 32 bytes per page
- *  outside  | 128 bytes per page: a bit for every block that another process released
  *  plane 0  | 16 entries per page:   slabs of 1 KiB blocks and larger, and large blocks
  *  plane 1  | 64 entries per page:   256 to 896 bytes
  *  plane 2  | 256 entries per page:  64 to 192 bytes
  *  plane 3  | 1024 entries per page: 16 to 48 bytes
  *  reasons  | 128 bytes each, LEDGER_REASONS_MAX of them; append-only
  *
- * One ledger is the daemon's own, for direct blocks: there counts, outside bits and reasons are
+ * One ledger is the daemon's own, for direct blocks: there counts and reasons are
  * unused, and cost nothing, because the file is sparse; and of the states, the first bits, n_pages
  * / HEADS_PER_BIT of them, say where a head was ever written, so that no other is looked at: a load
  * from a hole takes memory. The others are their clients': the client carves its leases, the daemon
@@ -55,9 +54,9 @@
  *  head.remote   any thread   pushes a block that it released and that is another heap's:
  *                of the owner compare-and-swap, release / the heap takes the lot: exchange,
  *                acquire;
- *                             1 + the first block, the others are linked through entry.holder
- *  outside bits  the daemon   atomic or, release / the heap takes them: exchange, acquire
- *  n_outside     the daemon   after the bits; release / acquire: whoever sees it changed looks
+ *                             the blocks are linked through entry.holder
+ *  n_used_pages  the client   with each run of pages; a little late, and shown only
+ *  is_fenced     the client   when it joins; a lie is to its own harm
  *  reasons       the owner    before n_reasons, which is before any entry that names them
  *
  * "The owner" is the one process that may allocate from the slabs: the daemon for direct blocks, a
@@ -98,6 +97,25 @@ static_assert(sizeof(struct ledger_entry) == 16, "part of the layout");
 #define ENTRY_NUM_BYTES(word) ((word) & ((UINT64_C(1) << ENTRY_REASON_SHIFT) - 1))
 #define ENTRY_REASON(word) ((uint32_t)((word) >> ENTRY_REASON_SHIFT))
 
+/*
+ * In a client's ledger, a word without a size: the block was released by a thread that does not own
+ * its slab, and is on its way to head.remote. While the thread works on the slab its own number
+ * stands in the place of the reason, and 0 when it is done. No live block has the highest bit.
+ */
+#define ENTRY_PUSHED_BY(number) ENTRY_WORD(0, ENTRY_REASONS_MAX / 2 | (number))
+#define ENTRY_PUSHED ENTRY_PUSHED_BY(0)
+
+/** entry_is_live() - what stands in a client's ledger is a block's size and reason */
+static inline bool entry_is_live(uint64_t word)
+{
+    return (int64_t)word > 0;
+}
+
+/* head.remote: 1 + the block that was pushed last, and above it how many there are. */
+#define REMOTE_COUNT_SHIFT 16
+#define REMOTE_INDEX(remote) ((remote) & ((UINT32_C(1) << REMOTE_COUNT_SHIFT) - 1))
+#define REMOTE_COUNT(remote) ((remote) >> REMOTE_COUNT_SHIFT)
+
 enum head_kind {
     HEAD_NONE,     /* no slab has begun here since the segment was made */
     HEAD_SLAB,     /* first page of a slab of a size class */
@@ -135,9 +153,10 @@ struct ledger_header {
     uint64_t magic;
     uint64_t layout; /* ledger_layout_signature() of who made it */
     uint64_t n_pages;
-    _Atomic uint64_t n_reasons; /* reasons below this id are complete */
-    _Atomic uint64_t n_outside; /* counts the bits that the daemon has set in `outside` */
-    uint64_t reserved[3];
+    _Atomic uint64_t n_reasons;    /* reasons below this id are complete */
+    _Atomic uint64_t is_fenced;    /* 1: the client receives membarrier(); see lease.h */
+    _Atomic uint64_t n_used_pages; /* of its leases; what is not used can be taken back */
+    uint64_t reserved[2];
 };
 
 /* Ids 0 and 1 are for ever, in every table: "no reason given" and "other reasons". */
@@ -155,15 +174,12 @@ struct ledger_reason {
 
 static_assert(sizeof(struct ledger_reason) == 128, "part of the layout");
 
-/* One bit for every block that a page can begin, of the smallest class. */
-#define OUTSIDE_WORDS (1024 / 64)
-
 /* Where things are in the file, in bytes from its start. */
 struct ledger_layout {
     uint64_t counts_at;
+    uint64_t asked_at;
     uint64_t states_at;
     uint64_t heads_at;
-    uint64_t outside_at;
     uint64_t plane_at[N_PLANES];
     uint64_t reasons_at;
     uint64_t total_bytes;
@@ -173,9 +189,9 @@ struct ledger_layout {
 struct ledger {
     struct ledger_header *header;
     struct ledger_counts *counts;
+    _Atomic uint64_t *asked;  /* see lease.h */
     _Atomic uint64_t *states; /* eight pages to a word: see lease.h */
     struct ledger_head *heads;
-    _Atomic uint64_t *outside; /* OUTSIDE_WORDS for each page, used by the first of a slab */
     struct ledger_entry *planes[N_PLANES];
     struct ledger_reason *reasons;
     uint32_t n_pages;
@@ -383,6 +399,9 @@ uint64_t ledger_block_bytes(const struct ledger *ledger, uint32_t page);
 
 /** ledger_n_blocks() - how many blocks the slab is carved into */
 uint32_t ledger_n_blocks(const struct ledger *ledger, uint32_t page);
+
+/** ledger_entries_are_idle() - whether no block is live, and no thread is about to touch one */
+bool ledger_entries_are_idle(const struct ledger_entry *entries, uint32_t n_entries);
 
 /** ledger_slab_rebuild() - derive a slab's free list and counts from its entries */
 void ledger_slab_rebuild(struct ledger *ledger, uint32_t page);

@@ -43,7 +43,7 @@ struct notice {
     _Atomic uint32_t tick;
     _Atomic uint32_t end;       /* enum notice_end */
     _Atomic uint32_t last_tick; /* before it was stopped */
-    uint32_t unused;
+    _Atomic uint32_t spare;     /* at CLOCK_SPARE: see daemon/shortage.h */
     char when[NOTICE_WHEN_BYTES]; /* it was stopped, by the daemon's clock; ends with a NUL */
 };
 

@@ -50,7 +50,7 @@ static void check_leases(void)
             const uint32_t lease_state = lease_state_of(client->states, page) & LEASE_STATE_MASK;
             const bool is_used = lease_state == LEASE_USED;
             EXPECT(is_mine == (is_used || lease_state == LEASE_FREE));
-            EXPECT(is_used == (model.used[i] >> page & 1));
+            EXPECT(is_used == (model.used[i] >> page & 1) || model.idle[i] >> page & 1);
         }
     }
 }
@@ -186,7 +186,7 @@ static void check_given_page(uint32_t page)
     EXPECT(is_given(page) || !was_given);
     for (uint32_t slot = 0; slot < SLOTS_SAVED; slot++) {
         EXPECT(is_given(page) || !has_ledger[slot] ||
-               (lease_state_of(states[slot], page) & LEASE_STATE_MASK) == LEASE_NONE);
+               (lease_state_of(states_in(slot), page) & LEASE_STATE_MASK) == LEASE_NONE);
     }
 }
 

@@ -16,7 +16,7 @@
 struct image {
     unsigned char *bytes; /* of the pieces, one behind the other */
     bool *is_set;         /* whether a piece has a byte that is not 0 */
-    uint64_t states[SLOTS_SAVED][N_PAGES / LEASE_PAGES_PER_WORD + 1];
+    uint64_t states[SLOTS_SAVED][STATES_WORDS];
     bool has_ledger[SLOTS_SAVED];
 };
 

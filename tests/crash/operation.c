@@ -71,7 +71,9 @@ static void do_lease(void)
         EXPECT(lease_count_free(client->states, response->leased->page, n_pages) == n_pages);
         EXPECT(client->leased_pages <= leased_before + n_pages);
     } else {
-        EXPECT(response->error->code == KMEM__ERROR_CODE__ERROR_NO_MEMORY);
+        EXPECT(
+            response->error->code == KMEM__ERROR_CODE__ERROR_NO_MEMORY ||
+            (response->error->code == KMEM__ERROR_CODE__ERROR_BUSY && model.idle[op.client] != 0));
     }
 }
 
@@ -102,10 +104,42 @@ static void do_take(void)
         const bool is_found = lease_find(own, 0, N_PAGES, op.n_pages, &page);
         EXPECT(!is_found || lease_take(own, page, op.n_pages, &zero));
         *used |= is_found ? page_bits(page, op.n_pages) : 0;
-    } else if (*used != 0) {
-        page = (uint32_t)__builtin_ctzll(*used);
+    } else if ((*used & ~model.idle[op.client]) != 0) {
+        page = (uint32_t)__builtin_ctzll(*used & ~model.idle[op.client]);
         lease_give(own, page, 1);
         *used &= ~page_bits(page, 1);
+    }
+}
+
+/* The client closes its first slab, and finds out whether it still has it. */
+static void slab_close(_Atomic uint64_t *own)
+{
+    const uint32_t page = (uint32_t)__builtin_ctzll(model.slabs[op.client]);
+    const uint32_t span_pages = 1 + (model.slabs_of_two[op.client] >> page & 1);
+    (void)lease_close_slab(own, page, span_pages);
+    EXPECT(!lease_has_stale(own, page, span_pages));
+    model.slabs[op.client] &= ~page_bits(page, 1);
+    model.slabs_of_two[op.client] &= ~page_bits(page, 1);
+    model.idle[op.client] &= ~page_bits(page, span_pages);
+    model.used[op.client] &= ~page_bits(page, span_pages);
+}
+
+/* The client makes a slab, or gives one up. */
+static void do_slab(void)
+{
+    _Atomic uint64_t *own = peers[op.client].client->states;
+    const uint32_t span_pages = 1 + op.n_pages % 2;
+    uint32_t page;
+    bool zero;
+    if (op.gives && model.slabs[op.client] != 0) {
+        slab_close(own);
+    } else if (!op.gives && lease_find(own, 0, N_PAGES, span_pages, &page)) {
+        EXPECT(lease_take(own, page, span_pages, &zero));
+        lease_open_slab(own, page, span_pages);
+        model.used[op.client] |= page_bits(page, span_pages);
+        model.idle[op.client] |= page_bits(page, span_pages);
+        model.slabs[op.client] |= page_bits(page, 1);
+        model.slabs_of_two[op.client] |= span_pages == 2 ? page_bits(page, 1) : 0;
     }
 }
 
@@ -115,6 +149,9 @@ static void model_end(uint32_t client)
 {
     model.is_joined[client] = false;
     model.used[client] = 0;
+    model.idle[client] = 0;
+    model.slabs[client] = 0;
+    model.slabs_of_two[client] = 0;
     for (uint32_t i = model.n_blocks; i-- > 0;) {
         if (model.blocks[i].client == client) {
             model.blocks[i] = model.blocks[--model.n_blocks];
@@ -181,6 +218,9 @@ void op_perform(void)
     case OP_TAKE:
         do_take();
         break;
+    case OP_SLAB:
+        do_slab();
+        break;
     case OP_JOIN:
         join(op.client);
         break;
@@ -209,7 +249,7 @@ bool op_ends(void)
 
 bool op_is_silent(void)
 {
-    return op.kind == OP_TAKE;
+    return op.kind == OP_TAKE || op.kind == OP_SLAB;
 }
 
 static bool op_choose_client(bool joined)
@@ -230,7 +270,7 @@ bool op_choose(enum op_kind kind)
     op.num_bytes = kind == OP_ALLOCATE ? seeded_log(&seeded, 13)
                                        : seeded_below(&seeded, 12 * (uint32_t)PAGE_BYTES) + 32769;
     op.reason = seeded_below(&seeded, N_REASONS);
-    op.n_pages = 1 + seeded_below(&seeded, kind == OP_TAKE ? 3 : 8);
+    op.n_pages = 1 + seeded_below(&seeded, kind == OP_TAKE || kind == OP_SLAB ? 3 : 8);
     if (kind == OP_RELEASE) {
         if (model.n_blocks == 0) {
             return false;

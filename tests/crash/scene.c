@@ -3,10 +3,12 @@
  * What is done, in this order, and why:
  *
  *      a block of 100 bytes, back      Hello, and the two direct requests
- *      40 of 100 bytes                 the 16th makes the size hot: a lease, a slab, entries
+ *      39 of 100 bytes                 the 16th makes the size hot: a lease, a slab, entries
  *      400 of 3,000 bytes, back        more slabs than stay; the last are closed
  *      8 of 100,000 bytes, back        large blocks: four direct, then from the lease
+ *      one of 100 by a thread          kept as well, in another run of pages
  *      20 by a thread, released here   pushed to the thread's slabs, collected by it
+ *      too much, here                  refused: the thread's idle slabs are taken; it finds out
  *      8 MiB                           more than is free: the hog's unused pages are revoked
  *      the server is killed            and the next call comes back to another
  *      the end, with 40 blocks held    Goodbye, and everything is taken back
@@ -33,6 +35,8 @@
 /* A new size class: the first request behind the server's death. */
 #define COLD_BYTES 5000
 #define HUGE_BYTES (8 << 20)
+/* All but two pages of the segment: more are in use. */
+#define TOO_MANY_BYTES ((16 << 20) - 2 * (16 << 10))
 
 struct held {
     unsigned char *block;
@@ -92,18 +96,23 @@ static void play_there_and_back(size_t n_blocks, size_t num_bytes)
 /* They take turns: one waits while the other works. */
 static struct {
     struct held held[N_OF_THREAD];
+    struct held kept; /* in a slab, and so in a run of pages, of its own */
     pthread_barrier_t turn;
 } shared;
 
 static void *of_thread(void *unused)
 {
     (void)unused;
+    shared.kept = pick_up(SCENE_BLOCK_BYTES);
     for (size_t i = 0; i < N_OF_THREAD; i++) {
         shared.held[i] = pick_up(OF_THREAD_BYTES);
     }
     (void)pthread_barrier_wait(&shared.turn); /* the other one releases them */
     (void)pthread_barrier_wait(&shared.turn);
     play_there_and_back(10 * (size_t)N_OF_THREAD, OF_THREAD_BYTES); /* more than are ready */
+    (void)pthread_barrier_wait(&shared.turn); /* the other one asks for too much */
+    (void)pthread_barrier_wait(&shared.turn);
+    play_there_and_back(N_OF_THREAD, OF_THREAD_BYTES);
     return NULL;
 }
 
@@ -118,6 +127,9 @@ static void play_with_thread(void)
         put_down(&shared.held[i]);
     }
     (void)pthread_barrier_wait(&shared.turn);
+    (void)pthread_barrier_wait(&shared.turn);
+    expect_true(kmem_try_allocate(TOO_MANY_BYTES, "scene") == NULL);
+    (void)pthread_barrier_wait(&shared.turn);
     expect_equal(pthread_join(thread, NULL), 0);
 }
 
@@ -129,12 +141,13 @@ void scene_play(const void *argument)
     (void)argument;
     (void)client_await();
     play_there_and_back(1, SCENE_BLOCK_BYTES);
-    for (size_t i = 0; i < SCENE_BLOCKS; i++) {
+    for (size_t i = 0; i + 1 < SCENE_BLOCKS; i++) {
         kept[i] = pick_up(SCENE_BLOCK_BYTES);
     }
     play_there_and_back(N_MEDIUM, MEDIUM_BYTES);
     play_there_and_back(N_LARGE, LARGE_BYTES);
     play_with_thread();
+    kept[SCENE_BLOCKS - 1] = shared.kept;
     play_there_and_back(1, HUGE_BYTES);
     daemon_kill_server();
     play_there_and_back(2, COLD_BYTES);

@@ -39,7 +39,7 @@ void store_prepare_bytes(void *where, const void *bytes, size_t n_bytes)
 
 struct core core;
 struct core_config config;
-_Atomic uint64_t states[SLOTS_SAVED][N_PAGES / LEASE_PAGES_PER_WORD + 1];
+_Atomic uint64_t states[SLOTS_SAVED][STATES_WORDS];
 bool has_ledger[SLOTS_SAVED];
 struct peer peers[N_CLIENTS];
 struct model model;
@@ -68,14 +68,62 @@ void fail_here(const char *file, int line, const char *condition)
     abort();
 }
 
-static bool told_nothing(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+_Atomic uint64_t *states_in(uint32_t slot)
 {
+    return states[slot] + LEASE_ASKED_BEFORE_BYTES / sizeof(states[0][0]);
+}
+
+/* The first size class whose slabs span so many pages. */
+static uint32_t class_of(uint32_t span_pages)
+{
+    uint32_t size_class = 0;
+    while (size_classes[size_class].span_pages != span_pages) {
+        size_class++;
+    }
+    return size_class;
+}
+
+/* What a client's head says: of its slabs, all of which are idle, and of nothing else. */
+static void head_tell(uint32_t client, uint32_t page, struct ledger_head *ret_head)
+{
+    const uint64_t bit = UINT64_C(1) << page;
+    if (model.slabs[client] & bit) {
+        ret_head->span_pages = 1 + (model.slabs_of_two[client] >> page & 1);
+        ret_head->size_class = (uint16_t)class_of(ret_head->span_pages);
+        atomic_store(&ret_head->kind, HEAD_SLAB);
+    } else if (model.idle[client] & bit) {
+        ret_head->back = 1;
+        atomic_store(&ret_head->kind, HEAD_INTERIOR);
+    }
+}
+
+/* All clients receive the barrier, and have no block but those of the daemon's own ledger. */
+static bool tell(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+{
+    struct ledger_layout layout;
     (void)user;
-    (void)slot;
-    (void)at;
-    (void)buffer;
-    (void)n_bytes;
-    return false;
+    ledger_layout_init(&layout, N_PAGES);
+    memset(buffer, 0, n_bytes);
+    if (at == offsetof(struct ledger_header, is_fenced)) {
+        *(uint64_t *)buffer = 1;
+    }
+    for (uint32_t i = 0; i < N_CLIENTS; i++) {
+        const uint64_t head_at = at - layout.heads_at;
+        if (model.is_joined[i] && model.slot[i] == slot && at >= layout.heads_at &&
+            head_at < N_PAGES * sizeof(struct ledger_head) &&
+            n_bytes == sizeof(struct ledger_head)) {
+            head_tell(i, (uint32_t)(head_at / sizeof(struct ledger_head)), buffer);
+        }
+    }
+    return true;
+}
+
+uint64_t n_barriers;
+
+static bool barrier(void)
+{
+    n_barriers++;
+    return true;
 }
 
 void world_open(void)
@@ -85,7 +133,8 @@ void world_open(void)
         .n_pages = N_PAGES,
         .clients_limit = SLOTS_SAVED,
         .instance = 1,
-        .told_read = told_nothing,
+        .told_read = tell,
+        .barrier = barrier,
     };
     state_base = mmap(NULL, state_bytes(N_PAGES), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -117,7 +166,7 @@ static void ledger_open(struct client *client)
         memset((void *)states[client->slot], 0, sizeof(states[0]));
         has_ledger[client->slot] = true;
     }
-    client->states = states[client->slot];
+    client->states = states_in(client->slot);
 }
 
 void buried(const struct obituary *obituary, uint32_t slot, void *user)
@@ -131,7 +180,7 @@ void buried(const struct obituary *obituary, uint32_t slot, void *user)
 static _Atomic uint64_t *states_of(uint32_t slot, void *user)
 {
     (void)user;
-    return slot < SLOTS_SAVED && has_ledger[slot] ? states[slot] : NULL;
+    return slot < SLOTS_SAVED && has_ledger[slot] ? states_in(slot) : NULL;
 }
 
 void core_make(void)
@@ -243,6 +292,9 @@ void join(uint32_t client)
     model.nonce[client] = last_nonce;
     model.serial[client] = 0;
     model.used[client] = 0;
+    model.idle[client] = 0;
+    model.slabs[client] = 0;
+    model.slabs_of_two[client] = 0;
     ledger_open(peers[client].client);
 }
 

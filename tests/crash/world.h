@@ -23,6 +23,9 @@
 #define NEVER UINT64_MAX
 /* So many client slots are used: a process that joins may have another's slot still to be freed. */
 #define SLOTS_SAVED 8
+/* The word `asked` stands before the states. */
+#define STATES_WORDS                                                                               \
+    (LEASE_ASKED_BEFORE_BYTES / sizeof(uint64_t) + N_PAGES / LEASE_PAGES_PER_WORD + 1)
 
 #define EXPECT(condition)                                                                          \
     do {                                                                                           \
@@ -44,7 +47,10 @@ struct model {
     uint32_t slot[N_CLIENTS];
     uint64_t nonce[N_CLIENTS];
     uint64_t serial[N_CLIENTS];
-    uint64_t used[N_CLIENTS]; /* a bit for each page that the client has taken of its leases */
+    uint64_t used[N_CLIENTS];  /* a bit for each page that the client has taken of its leases */
+    uint64_t idle[N_CLIENTS];  /* of them: of slabs without a live block, which may be taken back */
+    uint64_t slabs[N_CLIENTS]; /* of them: where a slab begins */
+    uint64_t slabs_of_two[N_CLIENTS]; /* of them: two pages long */
     struct block blocks[BLOCKS_MAX];
     uint32_t n_blocks;
 };
@@ -56,6 +62,7 @@ enum op_kind {
     OP_LEASE,
     OP_RETURN,
     OP_TAKE, /* by the client, without a word: no store of the daemon's */
+    OP_SLAB, /* likewise; it is idle, and whoever finds no room takes it */
     OP_JOIN,
     OP_RESUME,  /* over another connection */
     OP_REJOIN,  /* as another program, which knows of nothing: exec */
@@ -71,7 +78,7 @@ struct op {
     uint32_t reason;
     uint32_t n_pages;
     uint32_t block; /* an index */
-    bool gives;     /* OP_TAKE: the other way round */
+    bool gives;     /* OP_TAKE, OP_SLAB: the other way round */
 };
 
 /* What the client was told last. */
@@ -84,7 +91,7 @@ struct answer {
 
 extern struct core core;
 extern struct core_config config;
-extern _Atomic uint64_t states[SLOTS_SAVED][N_PAGES / LEASE_PAGES_PER_WORD + 1];
+extern _Atomic uint64_t states[SLOTS_SAVED][STATES_WORDS];
 extern bool has_ledger[SLOTS_SAVED];
 extern struct peer peers[N_CLIENTS];
 extern struct model model;
@@ -101,8 +108,12 @@ extern uint64_t n_state;
 extern jmp_buf killed;
 extern uint64_t kill_at; /* the store before which it all ends */
 extern uint64_t n_stores;
+extern uint64_t n_barriers; /* so often was it asked whether slabs are idle */
 
 void fail_here(const char *file, int line, const char *condition) __attribute__((noreturn));
+
+/** states_in() - those of the ledger of a slot */
+_Atomic uint64_t *states_in(uint32_t slot);
 
 /** world_open() - memory for the files; nothing is in them */
 void world_open(void);

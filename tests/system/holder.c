@@ -1,25 +1,47 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/system/holder.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
+#include "proto/ledger.h"
+#include "proto/lease.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 #include "tests/system/wire.h"
 
 #define HELD_PAGES 4
 
+/* In use: what is not is taken back when memory is short. */
+static void use_lease(const struct wire_descriptors *descriptors, uint32_t page)
+{
+    struct ledger_layout layout;
+    struct ledger ledger;
+    bool zero;
+    const uint32_t n_pages = (uint32_t)(usage_take().segment_bytes / PAGE_BYTES);
+    ledger_layout_init(&layout, n_pages);
+    void *base = mmap(NULL, layout.total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      descriptors->fds[WIRE_LEDGER], 0);
+    expect_call(base != MAP_FAILED);
+    expect_equal(ledger_attach(&ledger, base, n_pages), 0);
+    expect_true(lease_take(ledger.states, page, HELD_PAGES, &zero));
+    expect_call(munmap(base, layout.total_bytes) == 0);
+}
+
 /* Two blocks and a lease; then, each time it is told to, it comes back and wants to find them. */
 static void hold(const void *argument)
 {
     (void)argument;
-    int fd = wire_member();
+    struct wire_descriptors descriptors;
+    int fd = wire_member_with(&descriptors);
     wire_serial(1);
     const uint64_t first = wire_allocate(fd, 100, "held/first");
     wire_serial(2);
     const uint64_t second = wire_allocate(fd, 200, "held/second");
     wire_serial(3);
     const uint32_t page = wire_lease(fd, HELD_PAGES);
+    use_lease(&descriptors, page);
+    wire_close_descriptors(&descriptors);
     client_say(1);
     while (client_await() != 0) {
         (void)close(fd);

@@ -190,7 +190,7 @@ static void scribble_for_ever(const void *argument)
     for (uint64_t i = 0;; i++) {
         /* Mostly where the daemon looks: states and heads, and what belongs to them. */
         const uint64_t random = next_random(&state);
-        const uint64_t n_near = victim.layout.outside_at / sizeof(uint64_t);
+        const uint64_t n_near = victim.layout.plane_at[0] / sizeof(uint64_t);
         const uint64_t at = random % (random % 8 == 0 ? victim.n_words : n_near);
         victim.words[at] = i % 3 == 0 ? UINT64_C(0x0201020102010201) : next_random(&state);
     }

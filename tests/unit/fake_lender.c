@@ -2,7 +2,10 @@
 #include "tests/unit/fake_lender.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <linux/membarrier.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "client/heap.h"
@@ -81,7 +84,7 @@ struct fake_lender *fake_lender_new(uint32_t n_pages)
     const struct segment segment = {
         .base = lender->base, .num_bytes = n_pages * PAGE_BYTES, .guard = &lender->guard};
     const int r =
-        kmem__tenant_init(lender->tenant, &segment, &lender->ledger, &lender->clock, lend, lender);
+        kmem__tenant_init(lender->tenant, &segment, &lender->ledger, lender->clock, lend, lender);
     KMEM_ASSERT(r == 0);
     return lender;
 }
@@ -101,8 +104,8 @@ void fake_lender_free(struct fake_lender *lender)
 uint32_t fake_lender_revoke(struct fake_lender *lender, uint32_t n_pages)
 {
     uint32_t n_revoked = 0;
-    lender->is_dirty = true;
     (void)pthread_mutex_lock(&lender->lock);
+    lender->is_dirty = true;
     for (uint32_t page = 1; n_revoked < n_pages;) {
         const uint32_t n = lease_revoke(lender->ledger.states, &page, lender->n_pages);
         if (n == 0) {
@@ -121,11 +124,76 @@ uint32_t fake_lender_revoke(struct fake_lender *lender, uint32_t n_pages)
     return n_revoked;
 }
 
-void fake_lender_release_outside(struct fake_lender *lender, uint32_t page, uint32_t index)
+/* Pages that were seized are nobody's; whoever gets them next finds others' bytes in them. */
+static void ungrant_seized(struct fake_lender *lender, uint32_t page, uint32_t n_pages)
 {
-    _Atomic uint64_t *bits = &lender->ledger.outside[(uint64_t)page * OUTSIDE_WORDS + index / 64];
-    (void)atomic_fetch_or_explicit(bits, UINT64_C(1) << index % 64, memory_order_release);
-    (void)atomic_fetch_add_explicit(&lender->ledger.header->n_outside, 1, memory_order_release);
+    for (uint32_t i = 0; i < n_pages; i++) {
+        KMEM_ASSERT(lender->is_granted[page + i]);
+        lender->is_granted[page + i] = false;
+        memset(lender->base + (uint64_t)(page + i) * PAGE_BYTES, 0x5a, PAGE_BYTES);
+    }
+    lender->n_granted -= n_pages;
+    lease_forget(lender->ledger.states, page, n_pages);
+}
+
+/*
+ * A copy of a head, as the daemon makes one by pread(), which ThreadSanitizer does not see: the
+ * client may write it meanwhile.
+ */
+struct head_copy {
+    uint32_t kind;
+    uint32_t span_pages;
+    uint32_t size_class;
+};
+
+__attribute__((noinline, no_sanitize("thread"))) static struct head_copy
+head_peek(const struct fake_lender *lender, uint32_t page)
+{
+    const struct ledger_head *head = &lender->ledger.heads[page];
+    const volatile uint32_t *span_pages = &head->span_pages;
+    const volatile uint16_t *size_class = &head->size_class;
+    return (struct head_copy){
+        .kind = atomic_load(&head->kind), .span_pages = *span_pages, .size_class = *size_class};
+}
+
+/* Whether it is still the slab that was seen, and no block is live in it. */
+static bool slab_is_idle(const struct fake_lender *lender, uint32_t page, struct head_copy seen)
+{
+    const struct head_copy now = head_peek(lender, page);
+    const struct size_class *of = &size_classes[seen.size_class];
+    const struct ledger_entry *entries =
+        lender->ledger.planes[of->plane] + ((uint64_t)page << PLANE_SHIFT(of->plane));
+    return now.kind == HEAD_SLAB && now.size_class == seen.size_class &&
+           ledger_entries_are_idle(entries, of->n_blocks);
+}
+
+uint32_t fake_lender_seize(struct fake_lender *lender)
+{
+    uint32_t n_seized = 0;
+    (void)pthread_mutex_lock(&lender->lock);
+    lender->is_dirty = true;
+    for (uint32_t page = 1; page < lender->n_pages; page++) {
+        const struct head_copy head = head_peek(lender, page);
+        if (lease_flags_of(lender->ledger.states, page) != LEASE_OPEN || head.kind != HEAD_SLAB ||
+            head.size_class >= N_SIZE_CLASSES) {
+            continue;
+        }
+        const uint32_t span = size_classes[head.size_class].span_pages;
+        if (span > lender->n_pages - page || !lease_ask(lender->ledger.states, page, span)) {
+            continue;
+        }
+        lease_announce(lender->ledger.states);
+        (void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+        uint32_t n_pages = 0;
+        if (slab_is_idle(lender, page, head)) {
+            n_pages = lease_seize(lender->ledger.states, page, span);
+            ungrant_seized(lender, page, n_pages);
+        }
+        lease_unask(lender->ledger.states, page + n_pages, span - n_pages);
+        n_seized += n_pages;
+    }
+    (void)pthread_mutex_unlock(&lender->lock);
+    return n_seized;
 }
 
 uint32_t fake_lender_count_used(const struct fake_lender *lender)
@@ -145,7 +213,8 @@ uint64_t fake_lender_count_live(const struct fake_lender *lender)
         const struct ledger_entry *entries = lender->ledger.planes[plane];
         const uint64_t n_entries = (uint64_t)lender->n_pages << PLANE_SHIFT(plane);
         for (uint64_t i = 0; i < n_entries; i++) {
-            n_live += atomic_load_explicit(&entries[i].word, memory_order_relaxed) != 0;
+            const uint64_t word = atomic_load_explicit(&entries[i].word, memory_order_relaxed);
+            n_live += ENTRY_NUM_BYTES(word) != 0;
         }
     }
     return n_live;

@@ -20,7 +20,7 @@ struct fake_lender {
     uint32_t n_pages;
     void *ledger_at;
     struct ledger ledger;
-    _Atomic uint32_t clock;
+    _Atomic uint32_t clock[CLOCK_SPARE + 1];
     pthread_mutex_t lock;
     bool *is_granted; /* by page */
     uint32_t n_granted;
@@ -40,8 +40,8 @@ void fake_lender_free(struct fake_lender *lender);
 /** fake_lender_revoke() - take back up to n_pages that are unused. Return: how many. */
 uint32_t fake_lender_revoke(struct fake_lender *lender, uint32_t n_pages);
 
-/** fake_lender_release_outside() - what the daemon does when another process releases a block */
-void fake_lender_release_outside(struct fake_lender *lender, uint32_t page, uint32_t index);
+/** fake_lender_seize() - take every slab without a live block. Return: how many pages. */
+uint32_t fake_lender_seize(struct fake_lender *lender);
 
 /** fake_lender_count_used() - pages in use */
 uint32_t fake_lender_count_used(const struct fake_lender *lender);

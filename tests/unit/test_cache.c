@@ -110,7 +110,7 @@ static void test_take_pauses_longer_after_each_refusal(void **state)
     lender->is_refusing = true;
     uint32_t n_asked = 0;
     for (uint32_t tick = 0; tick < 1000; tick++) {
-        atomic_store(&lender->clock, tick);
+        atomic_store(&lender->clock[0], tick);
         for (int i = 0; i < 10; i++) {
             assert_int_equal(kmem__cache_take(cache, 1, &taken), CACHE_E_NONE);
         }
@@ -118,7 +118,7 @@ static void test_take_pauses_longer_after_each_refusal(void **state)
     n_asked = lender->n_asked;
     assert_in_range(n_asked, 7, 24); /* 1, 2, 4 ... 64 ticks, then every 64 */
     lender->is_refusing = false;
-    atomic_store(&lender->clock, 2000);
+    atomic_store(&lender->clock[0], 2000);
     (void)take(1);
     assert_int_equal(lender->n_asked, n_asked + 1);
 }
@@ -175,7 +175,7 @@ static void test_cache_against_a_naive_model(void **state)
         } else {
             const uint32_t n_pages = 1 + (random >> 8) % ((random >> 24) % 4 == 0 ? 64 : 4);
             if (kmem__cache_take(cache, n_pages, &taken) != 0) {
-                atomic_fetch_add(&lender->clock, 1);
+                atomic_fetch_add(&lender->clock[0], 1);
                 continue;
             }
             *run = (struct run){taken.page, n_pages};

@@ -17,13 +17,16 @@
 #define N_PAGES 91
 #define N_WORDS ((N_PAGES + 7) / 8)
 
-static _Atomic uint64_t words[N_WORDS + 1]; /* the last is nobody's */
+#define N_BEFORE (LEASE_ASKED_BEFORE_BYTES / sizeof(uint64_t))
+
+static _Atomic uint64_t asked_and_words[N_BEFORE + N_WORDS + 1]; /* the last is nobody's */
+static _Atomic uint64_t *const words = asked_and_words + N_BEFORE;
 static uint8_t model[N_PAGES];
 
 static int lease_setup(void **state)
 {
     (void)state;
-    memset((void *)words, 0, sizeof(words));
+    memset((void *)asked_and_words, 0, sizeof(asked_and_words));
     memset(model, 0, sizeof(model));
     return 0;
 }
@@ -256,6 +259,112 @@ static void test_lease_mask_has_a_bit_for_each_page_that_is_free_or_used(void **
     assert_int_equal(lease_mask(words, 24, 40), 0);
 }
 
+/* ---------------------------------------------------------------------------- idle slabs ---- */
+
+static void assert_flags(uint32_t page, uint32_t n_pages, uint32_t flags)
+{
+    for (uint32_t i = page; i < page + n_pages; i++) {
+        assert_int_equal(lease_flags_of(words, i), flags);
+    }
+}
+
+static void open_slab(uint32_t page, uint32_t n_pages)
+{
+    bool zero;
+    lease_grant(words, page, n_pages, false);
+    assert_true(lease_take(words, page, n_pages, &zero));
+    lease_open_slab(words, page, n_pages);
+}
+
+static void test_lease_seize_takes_what_was_asked_for(void **state)
+{
+    (void)state;
+    open_slab(5, 6);
+    assert_int_equal(lease_seize(words, 5, 6), 0); /* it was not asked for */
+    assert_true(lease_ask(words, 5, 6));
+    assert_true(lease_ask(words, 5, 6)); /* again: by another server */
+    assert_flags(5, 6, LEASE_OPEN | LEASE_ASKED);
+    assert_int_equal(lease_seize(words, 5, 6), 6);
+    assert_flags(5, 6, LEASE_REVOKED | LEASE_STALE);
+    assert_flags(4, 1, LEASE_NONE);
+    assert_flags(11, 1, LEASE_NONE);
+    assert_false(lease_keep(words, 5, 6));
+}
+
+static void test_lease_ask_of_what_is_no_slab_changes_nothing(void **state)
+{
+    (void)state;
+    open_slab(5, 3);
+    assert_false(lease_ask(words, 5, 4));
+    assert_flags(5, 3, LEASE_OPEN);
+    lease_grant(words, 20, 1, false);
+    assert_false(lease_ask(words, 20, 1));
+    assert_flags(20, 1, LEASE_FREE);
+}
+
+static void test_lease_keep_is_decided_by_the_first_page(void **state)
+{
+    (void)state;
+    open_slab(5, 6);
+    assert_true(lease_ask(words, 5, 6));
+    assert_true(lease_keep(words, 5, 6));
+    assert_flags(5, 6, LEASE_OPEN);
+    assert_int_equal(lease_seize(words, 5, 6), 0);
+    assert_true(lease_keep(words, 5, 6)); /* not asked */
+}
+
+/* STALE goes with the pages wherever they go, and a page with it is not taken. */
+static void test_lease_stale_page_is_not_taken(void **state)
+{
+    (void)state;
+    bool zero;
+    uint32_t page = 8;
+    open_slab(8, 2);
+    assert_true(lease_ask(words, 8, 2));
+    assert_int_equal(lease_seize(words, 8, 2), 2);
+    lease_forget(words, 8, 2);
+    assert_flags(8, 2, LEASE_NONE | LEASE_STALE);
+    assert_true(lease_has_stale(words, 0, 16));
+    lease_grant(words, 8, 2, false);
+    assert_flags(8, 2, LEASE_FREE | LEASE_STALE);
+    assert_false(lease_take(words, 8, 2, &zero));
+    assert_false(lease_find(words, 0, N_PAGES, 1, &page));
+    assert_int_equal(lease_revoke(words, &page, 9), 1); /* the daemon may */
+    assert_flags(8, 1, LEASE_REVOKED | LEASE_STALE);
+    assert_false(lease_close_slab(words, 8, 2));
+    assert_flags(8, 1, LEASE_REVOKED);
+    assert_flags(9, 1, LEASE_FREE);
+    assert_true(lease_take(words, 9, 1, &zero));
+}
+
+static void test_lease_close_slab_gives_its_pages(void **state)
+{
+    (void)state;
+    open_slab(7, 4);
+    assert_true(lease_ask(words, 7, 4));
+    assert_true(lease_close_slab(words, 7, 4));
+    assert_flags(7, 4, LEASE_FREE);
+    assert_int_equal(lease_seize(words, 7, 4), 0);
+}
+
+static void test_lease_hush_ends_the_looking_when_no_page_is_asked_for(void **state)
+{
+    (void)state;
+    open_slab(90, 1);
+    assert_true(lease_hush(words, N_PAGES));
+    assert_true(lease_ask(words, 90, 1));
+    lease_announce(words);
+    assert_true(lease_is_announced(asked_and_words));
+    assert_false(lease_hush(words, N_PAGES));
+    assert_int_equal(lease_seize(words, 90, 1), 1);
+    assert_false(lease_hush(words, N_PAGES));
+    (void)lease_close_slab(words, 90, 1);
+    assert_true(lease_hush(words, N_PAGES));
+    assert_false(lease_is_announced(asked_and_words));
+    lease_announce(words);
+    assert_true(lease_is_announced(asked_and_words));
+}
+
 /* ------------------------------------------------------------------------ beside the model ---- */
 
 static struct seeded seeded;
@@ -418,6 +527,12 @@ int main(void)
         LEASE_TEST(test_lease_mask_has_a_bit_for_each_page_that_is_free_or_used),
         LEASE_TEST(test_lease_like_the_model),
         cmocka_unit_test(test_lease_stretch_and_all_used_say_what_each_page_says),
+        LEASE_TEST(test_lease_seize_takes_what_was_asked_for),
+        LEASE_TEST(test_lease_ask_of_what_is_no_slab_changes_nothing),
+        LEASE_TEST(test_lease_keep_is_decided_by_the_first_page),
+        LEASE_TEST(test_lease_stale_page_is_not_taken),
+        LEASE_TEST(test_lease_close_slab_gives_its_pages),
+        LEASE_TEST(test_lease_hush_ends_the_looking_when_no_page_is_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,7 +45,8 @@ static int room_teardown(void **state)
 
 static int find(void)
 {
-    return room_find(core, client, &room, fixture.now_ms, &found);
+    const struct now now = {fixture.now_ms, fixture.now_ms * 1000};
+    return room_find(core, client, &room, now, &found);
 }
 
 static void test_room_find_waits_for_what_is_being_cleared(void **state)

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reclaim.c - slabs without a live block
+ *
+ * A step collects slabs that may be idle by what their headers say, marks all of them, makes one
+ * barrier for all, and reads their entries. A header tells how many blocks are out of the slab's
+ * list; more than a thread keeps ready, without those that wait to be collected, means that one is
+ * live. So of a busy client little is read but headers.
+ *
+ * What a client writes there can only hide its slabs, which it could as well fill with blocks, or
+ * show slabs as idle that it uses: it loses them then.
+ */
+#include "daemon/reclaim.h"
+
+#include "proto/crash_point.h"
+#include "proto/lease.h"
+
+/* 32 slabs to a barrier of some 11 us; their entries are read in 100 us at the most. */
+#define SLABS_AT_ONCE 32
+/* As TOLD_READ_COST counts: 300 heads, or 15,000 pages that are of no slab: some 0.1 ms. */
+#define BUDGET 15000
+/* What a thread keeps ready of a size at the most: READY_MAX in client/heap.h. */
+#define READY_AT_MOST 64
+/* A pass that found nothing is not repeated before eight times its own time is over: requests that
+   are refused one after the other take a ninth of the server for that. A pass of one step takes no
+   time that is seen: 1 ms at the least. */
+#define PAUSE_PASSES 8
+#define PAUSE_LEAST_US 1000
+
+struct candidate {
+    struct client *client;
+    uint32_t page;
+    uint32_t span_pages;
+    uint32_t size_class;
+};
+
+struct batch {
+    struct candidate slabs[SLABS_AT_ONCE];
+    uint32_t n_slabs;
+    uint32_t spent;
+};
+
+void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct told *told,
+                  bool (*barrier)(void))
+{
+    *reclaim = (struct reclaim){.leases = leases, .told = told, .barrier = barrier};
+}
+
+static uint32_t n_pages_all(const struct reclaim *reclaim)
+{
+    return reclaim->leases->pages->state->n_pages;
+}
+
+static void pass_begin(struct reclaim *reclaim, uint64_t now_us)
+{
+    reclaim->pass_from = reclaim->n_looked;
+    reclaim->pass_pages = reclaim->n_pages;
+    reclaim->pass_us = now_us;
+}
+
+/* A pass is over: whether the next is worth it depends on what this one found. */
+static void pass_end(struct reclaim *reclaim, uint64_t now_us)
+{
+    if (reclaim->n_pages == reclaim->pass_pages) {
+        const uint64_t pause_us = PAUSE_PASSES * (now_us - reclaim->pass_us);
+        reclaim->pause_us = now_us + (pause_us > PAUSE_LEAST_US ? pause_us : PAUSE_LEAST_US);
+    }
+    pass_begin(reclaim, now_us);
+}
+
+bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until)
+{
+    if (!reclaim->barrier || reclaim->leases->n_pages == 0 || now_us < reclaim->pause_us) {
+        return false;
+    }
+    pass_begin(reclaim, now_us);
+    *ret_until = reclaim->n_looked + n_pages_all(reclaim);
+    return true;
+}
+
+/* A slab that may be idle, from a page that may be its first. */
+static bool slab_may_be_idle(const struct reclaim *reclaim, struct candidate *slab, uint32_t end)
+{
+    struct ledger_head head;
+    if (!told_head(reclaim->told, slab->client->slot, slab->page, &head)) {
+        return false;
+    }
+    /* Relaxed, both: a copy. */
+    const uint32_t kind = atomic_load_explicit(&head.kind, memory_order_relaxed);
+    const uint32_t remote = atomic_load_explicit(&head.remote, memory_order_relaxed);
+    if (kind != HEAD_SLAB || head.size_class >= N_SIZE_CLASSES) {
+        return false;
+    }
+    slab->size_class = head.size_class;
+    slab->span_pages = size_classes[head.size_class].span_pages;
+    return slab->span_pages <= end - slab->page &&
+           head.n_used <= REMOTE_COUNT(remote) + READY_AT_MOST;
+}
+
+/* Whether a step goes on. */
+static bool batch_has_room(const struct batch *batch)
+{
+    return batch->spent < BUDGET && batch->n_slabs < SLABS_AT_ONCE;
+}
+
+/* Looks at pages of a lease from `page` on. Return: the first page not looked at. */
+static uint32_t lease_collect(const struct reclaim *reclaim, struct client *client, uint32_t page,
+                              uint32_t end, struct batch *batch)
+{
+    while (page < end && batch_has_room(batch)) {
+        struct candidate slab = {.client = client, .page = page, .span_pages = 1};
+        batch->spent++;
+        if ((lease_flags_of(client->states, page) & ~(uint32_t)LEASE_ASKED) == LEASE_OPEN) {
+            batch->spent += TOLD_READ_COST;
+            if (slab_may_be_idle(reclaim, &slab, end)) {
+                batch->slabs[batch->n_slabs++] = slab;
+            }
+        }
+        /* A head that lies hides no page of another's. */
+        page = slab.span_pages < end - page ? page + slab.span_pages : end;
+    }
+    return page;
+}
+
+/* From whom slabs can be taken; NULL: the run is not leased, or its client's can not. */
+static struct client *run_client(const struct reclaim *reclaim, uint64_t word, struct batch *batch)
+{
+    if (PAGE_WORD_STATE(word) != PAGE_LEASED) {
+        return NULL;
+    }
+    struct client *client = clients_get(reclaim->leases->clients, PAGE_WORD_OWNER(word));
+    batch->spent += TOLD_READ_COST;
+    /* Of those that have ended everything comes back. */
+    return client && client->client_state == CLIENT_LIVE && client->states &&
+                   told_is_fenced(reclaim->told, client->slot)
+               ? client
+               : NULL;
+}
+
+/* Gathers slabs from reclaim->page on, and moves it on. Return: how many pages were passed. */
+static uint32_t batch_collect(struct reclaim *reclaim, struct batch *batch)
+{
+    const struct pages *pages = reclaim->leases->pages;
+    const uint32_t begin = reclaim->page;
+    uint32_t page = begin;
+    while (page < n_pages_all(reclaim) && batch_has_room(batch)) {
+        const uint32_t run = pages_run_of(pages, page);
+        const uint64_t word = pages_word(pages, run);
+        const uint32_t end = run + PAGE_WORD_PAGES(word);
+        struct client *client = run_client(reclaim, word, batch);
+        batch->spent++;
+        page = client ? lease_collect(reclaim, client, page, end, batch) : end;
+    }
+    reclaim->page = page < n_pages_all(reclaim) ? page : 0;
+    return page - begin;
+}
+
+/* Says to the clients that their slabs are looked at; those that are none any more fall out. */
+static void batch_ask(struct batch *batch)
+{
+    uint32_t n_asked = 0;
+    for (uint32_t i = 0; i < batch->n_slabs; i++) {
+        const struct candidate *slab = &batch->slabs[i];
+        if (lease_ask(slab->client->states, slab->page, slab->span_pages)) {
+            batch->slabs[n_asked++] = *slab;
+        }
+    }
+    batch->n_slabs = n_asked;
+    for (uint32_t i = 0; i < n_asked; i++) {
+        if (i == 0 || batch->slabs[i].client != batch->slabs[i - 1].client) {
+            lease_announce(batch->slabs[i].client->states);
+        }
+    }
+}
+
+/* Takes a slab if it is idle. Return: how many pages came back. */
+static uint32_t slab_take(struct reclaim *reclaim, const struct candidate *slab)
+{
+    _Atomic uint64_t *states = slab->client->states;
+    uint32_t n_pages = 0;
+    if (told_slab_is_idle(reclaim->told, slab->client->slot, slab->page, slab->size_class)) {
+        n_pages = lease_seize(states, slab->page, slab->span_pages);
+        KMEM_CRASH_POINT("server.slab.seized");
+    }
+    lease_unask(states, slab->page + n_pages, slab->span_pages - n_pages);
+    leases_come_back(reclaim->leases, slab->client, slab->page, n_pages);
+    return n_pages;
+}
+
+uint32_t reclaim_step(struct reclaim *reclaim, uint64_t now_us)
+{
+    struct batch batch = {.n_slabs = 0};
+    uint32_t n_back = 0;
+    reclaim->n_looked += batch_collect(reclaim, &batch);
+    batch_ask(&batch);
+    KMEM_CRASH_POINT("server.slabs.asked");
+    const bool is_fenced = batch.n_slabs > 0 && reclaim->barrier();
+    for (uint32_t i = 0; i < batch.n_slabs; i++) {
+        const struct candidate *slab = &batch.slabs[i];
+        if (is_fenced) {
+            n_back += slab_take(reclaim, slab);
+        } else {
+            lease_unask(slab->client->states, slab->page, slab->span_pages);
+        }
+    }
+    reclaim->n_pages += n_back;
+    if (reclaim->n_looked - reclaim->pass_from >= n_pages_all(reclaim)) {
+        pass_end(reclaim, now_us);
+    }
+    return n_back;
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reclaim.h - take back slabs in which no block is live
+ *
+ * A thread keeps some blocks of each size ready, and what other threads have released to it waits
+ * until it allocates. While the thread sleeps, or when it has ended, these blocks are nobody's, but
+ * their slabs are in use by the states of their pages. Here the daemon reads the entries of such
+ * slabs and takes those whose blocks are all free, from clients that are awake, asleep or stopped;
+ * proto/lease.h has the protocol and says why the owner needs no lock.
+ *
+ * It is what is tried last: after free pages, and after pages that are leased and unused. A pass
+ * goes over all leases in steps between which others are served. Requests that come while one is
+ * under way share it: each waits until the pass has been once around from where it found it.
+ */
+#ifndef DAEMON_RECLAIM_H
+#define DAEMON_RECLAIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/leases.h"
+#include "daemon/told.h"
+#include "proto/attributes.h"
+
+struct reclaim {
+    struct leases *leases;
+    const struct told *told;
+    bool (*barrier)(void); /* membarrier(); NULL, or false: it is not to be had */
+    uint32_t page;         /* where the pass goes on */
+    uint64_t n_looked;     /* pages passed, ever: a pass is as many as there are */
+    uint64_t n_pages;      /* taken back, ever */
+    uint64_t pass_from;    /* n_looked and n_pages when the pass began */
+    uint64_t pass_pages;
+    uint64_t pass_us;  /* when it began */
+    uint64_t pause_us; /* until when a pass would find as little as the last */
+};
+
+/** reclaim_init() - a barrier is needed for every piece of work */
+void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct told *told,
+                  bool (*barrier)(void));
+
+/**
+ * reclaim_begin() - a request finds no room
+ * @ret_until:  what reclaim->n_looked must be before there is none
+ * Return: false: no pass is worth it now. The last one found nothing, a moment ago; or no slab can
+ * be taken.
+ */
+KMEM_MUST_USE bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until);
+
+/**
+ * reclaim_step() - a piece of the pass
+ *
+ * Waiting: some 0.3 ms. Return: how many pages came back to the table.
+ */
+uint32_t reclaim_step(struct reclaim *reclaim, uint64_t now_us);
+
+#endif

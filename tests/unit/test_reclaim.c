@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_reclaim.c - which slabs are taken back, and from whom
+ *
+ * The client is a ledger in memory. What it does between the question and the answer it does in the
+ * barrier, which is where a client that runs would see the question.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "daemon/room.h"
+#include "proto/lease.h"
+#include "tests/unit/fixture.h"
+
+#define N_PAGES 256
+#define ALL_PAGES (N_PAGES - 1)
+
+static struct fixture fixture;
+static struct core *const core = &fixture.core;
+static struct reclaim *const reclaim = &fixture.core.reclaim;
+static struct client *owner;
+static struct ledger *ledger;
+static uint32_t first; /* of the owner's lease, which is all there is */
+static void (*meanwhile)(void);
+static bool is_barrier;
+static uint32_t n_barriers;
+
+static bool barrier(void)
+{
+    n_barriers++;
+    if (meanwhile) {
+        meanwhile();
+    }
+    return is_barrier;
+}
+
+/* The first size class whose slabs span so many pages. */
+static uint32_t class_of(uint32_t span_pages)
+{
+    uint32_t size_class = 0;
+    while (size_classes[size_class].span_pages != span_pages) {
+        size_class++;
+    }
+    return size_class;
+}
+
+static void open_slab(uint32_t page, uint32_t size_class)
+{
+    fixture_carve(&fixture, owner, page, size_class);
+    lease_open_slab(owner->states, page, size_classes[size_class].span_pages);
+}
+
+static void enter(uint32_t page, uint32_t index, uint64_t word)
+{
+    atomic_store(&ledger_entries(ledger, page)[index].word, word);
+}
+
+static int reclaim_setup(void **state)
+{
+    (void)state;
+    fixture_init(&fixture, N_PAGES, 4);
+    reclaim->barrier = barrier;
+    is_barrier = true;
+    meanwhile = NULL;
+    n_barriers = 0;
+    owner = fixture_join(&fixture, 1);
+    ledger = fixture_ledger(&fixture, owner);
+    atomic_store(&ledger->header->is_fenced, 1);
+    first = fixture_lease(&fixture, owner, ALL_PAGES);
+    return 0;
+}
+
+static int reclaim_teardown(void **state)
+{
+    (void)state;
+    fixture_fini(&fixture);
+    return 0;
+}
+
+static uint32_t flags_at(uint32_t page)
+{
+    return lease_flags_of(owner->states, page);
+}
+
+static void test_idle_slab_is_taken(void **state)
+{
+    (void)state;
+    open_slab(first, 0);
+    assert_int_equal(reclaim_step(reclaim, 0), 1);
+    assert_int_equal(flags_at(first), LEASE_NONE | LEASE_STALE);
+    assert_int_equal(core_free_bytes(core), PAGE_BYTES);
+    assert_int_equal(owner->leased_pages, ALL_PAGES - 1);
+    assert_int_equal(core_check(core), 0);
+    assert_false(lease_keep(owner->states, first, 1));
+}
+
+static void test_slab_with_one_live_block_is_not_taken(void **state)
+{
+    (void)state;
+    open_slab(first, 0);
+    enter(first, size_classes[0].n_blocks - 1, ENTRY_WORD(5, 0));
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(flags_at(first), LEASE_OPEN);
+    assert_true(lease_is_announced(ledger->asked));
+    assert_true(lease_hush(owner->states, N_PAGES));
+    assert_false(lease_is_announced(ledger->asked));
+}
+
+static void test_block_that_was_pushed_is_idle_and_one_on_its_way_is_not(void **state)
+{
+    (void)state;
+    open_slab(first, 0);
+    enter(first, 3, ENTRY_PUSHED_BY(7));
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    enter(first, 3, ENTRY_PUSHED);
+    assert_int_equal(reclaim_step(reclaim, 0), 1);
+}
+
+static void keep(void)
+{
+    assert_int_equal(flags_at(first), LEASE_OPEN | LEASE_ASKED);
+    assert_true(lease_is_announced(ledger->asked));
+    assert_true(lease_keep(owner->states, first, 1));
+}
+
+static void test_slab_that_its_client_keeps_is_not_taken(void **state)
+{
+    (void)state;
+    open_slab(first, 0);
+    meanwhile = keep;
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(n_barriers, 1);
+    assert_int_equal(flags_at(first), LEASE_OPEN);
+}
+
+/* Not by a look between question and announcement: the announcement comes last. */
+static void hush(void)
+{
+    assert_false(lease_hush(owner->states, N_PAGES));
+}
+
+static void test_client_does_not_fall_silent_while_it_is_asked(void **state)
+{
+    (void)state;
+    open_slab(first, 0);
+    meanwhile = hush;
+    assert_int_equal(reclaim_step(reclaim, 0), 1);
+    assert_false(lease_hush(owner->states, N_PAGES)); /* STALE */
+    (void)lease_close_slab(owner->states, first, 1);
+    assert_true(lease_hush(owner->states, N_PAGES));
+}
+
+static void test_slab_of_many_pages_is_taken_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    const uint32_t size_class = class_of(3);
+    open_slab(first + 6, size_class); /* over the border of a word */
+    enter(first + 6, 1, ENTRY_WORD(9, 0));
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(flags_at(first + 6 + i), LEASE_OPEN);
+    }
+    enter(first + 6, 1, 0);
+    assert_int_equal(reclaim_step(reclaim, 0), 3);
+    assert_int_equal(core_free_bytes(core), 3 * PAGE_BYTES);
+}
+
+static void test_client_that_gets_no_barrier_is_left_alone(void **state)
+{
+    (void)state;
+    open_slab(first, 0);
+    atomic_store(&ledger->header->is_fenced, 0);
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(n_barriers, 0);
+    atomic_store(&ledger->header->is_fenced, 1);
+    is_barrier = false;
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(n_barriers, 1);
+    assert_int_equal(flags_at(first), LEASE_OPEN);
+}
+
+/* Between the look at the head and the question: the old class's entries say nothing. */
+static told_read_fn read_really;
+static bool is_swapped;
+
+static bool swap_behind_head(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+{
+    const bool is_read = read_really(user, slot, at, buffer, n_bytes);
+    if (at == fixture.ledger_layout.heads_at + first * sizeof(struct ledger_head) && !is_swapped) {
+        is_swapped = true;
+        ledger_slab_close(ledger, first);
+        (void)lease_close_slab(owner->states, first, 1);
+        uint32_t other = 1;
+        while (size_classes[other].plane == size_classes[0].plane ||
+               size_classes[other].span_pages != 1) {
+            other++;
+        }
+        open_slab(first, other);
+        enter(first, 0, ENTRY_WORD(100, 0));
+    }
+    return is_read;
+}
+
+static void test_slab_of_another_class_that_came_in_its_place_is_not_taken(void **state)
+{
+    (void)state;
+    open_slab(first, 0);
+    read_really = core->told.read;
+    core->told.read = swap_behind_head;
+    is_swapped = false;
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_true(is_swapped);
+    assert_int_equal(flags_at(first), LEASE_OPEN);
+    core->told.read = read_really;
+}
+
+/* A head that lies about its class and span: its client loses what it shows as idle, no more. */
+static void test_heads_that_lie_harm_only_their_client(void **state)
+{
+    (void)state;
+    const uint32_t last = first + ALL_PAGES - 1;
+    open_slab(last, 0);
+    struct ledger_head *head = &ledger->heads[last];
+    head->size_class = (uint16_t)class_of(3);
+    assert_int_equal(reclaim_step(reclaim, 0), 0); /* three pages behind the end */
+    head->size_class = UINT16_MAX;
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    head->size_class = 0;
+    head->n_used = UINT16_MAX;
+    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    head->n_used = 0;
+    head->span_pages = UINT32_MAX;
+    assert_int_equal(reclaim_step(reclaim, 0), 1);
+    assert_int_equal(core_check(core), 0);
+}
+
+/* ------------------------------------------------------------------------------- requests ---- */
+
+static struct client *asker;
+
+static int find(struct room *room, uint64_t now_us)
+{
+    struct room_found found;
+    return room_find(core, asker, room, (struct now){fixture.now_ms, now_us}, &found);
+}
+
+static void fill_with_idle_slabs(void)
+{
+    asker = fixture_join(&fixture, 2);
+    for (uint32_t page = first; page < first + ALL_PAGES; page++) {
+        open_slab(page, 0);
+    }
+}
+
+static void test_all_of_an_idle_client_is_had_by_another(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_idle_slabs();
+    room_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
+    int r = find(&room, 0);
+    for (uint64_t us = 1; r == ROOM_E_WAIT; us++) {
+        r = find(&room, us);
+    }
+    assert_int_equal(r, 0);
+    assert_int_equal(owner->leased_pages, 0);
+}
+
+static void test_two_that_wait_share_a_pass(void **state)
+{
+    (void)state;
+    struct room rooms[2];
+    fill_with_idle_slabs();
+    for (uint32_t page = first; page < first + ALL_PAGES; page++) {
+        enter(page, 0, ENTRY_WORD(1, 0)); /* none is idle */
+    }
+    room_init_block(&rooms[0], PAGE_BYTES, "one", 3);
+    room_init_block(&rooms[1], PAGE_BYTES, "two", 3);
+    int r[2] = {ROOM_E_WAIT, ROOM_E_WAIT};
+    for (uint64_t us = 0; r[0] == ROOM_E_WAIT || r[1] == ROOM_E_WAIT; us++) {
+        for (int i = 0; i < 2; i++) {
+            r[i] = r[i] == ROOM_E_WAIT ? find(&rooms[i], us) : r[i];
+        }
+    }
+    assert_int_equal(r[0], ROOM_E_FULL);
+    assert_int_equal(r[1], ROOM_E_FULL);
+    assert_true(reclaim->n_looked < 2 * N_PAGES); /* not two passes */
+}
+
+static void test_pass_in_vain_is_not_repeated_at_once(void **state)
+{
+    (void)state;
+    struct room room;
+    uint64_t until;
+    fill_with_idle_slabs();
+    for (uint32_t page = first; page < first + ALL_PAGES; page++) {
+        enter(page, 0, ENTRY_WORD(1, 0));
+    }
+    room_init_block(&room, PAGE_BYTES, "one", 3);
+    while (find(&room, 50) == ROOM_E_WAIT) {
+    }
+    const uint64_t n_looked = reclaim->n_looked;
+    assert_int_equal(find(&room, 60), ROOM_E_FULL);
+    assert_int_equal(reclaim->n_looked, n_looked);
+    assert_false(reclaim_begin(reclaim, 60, &until));
+    assert_true(reclaim_begin(reclaim, 60 + 1000, &until));
+}
+
+/* Its owner dies while it is asked: the request waits until everything is back. */
+static void test_client_that_ends_meanwhile_is_waited_for(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_idle_slabs();
+    enter(first, 0, ENTRY_WORD(1, 0));
+    room_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
+    assert_int_equal(find(&room, 0), ROOM_E_WAIT);
+    core_end(core, owner, false, fixture.now_ms);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(find(&room, 1), ROOM_E_WAIT);
+    }
+    while (core_has_dead(core)) {
+        fixture_reap(&fixture, UINT32_MAX);
+    }
+    assert_int_equal(find(&room, 2), 0);
+}
+
+#define RECLAIM_TEST(test) cmocka_unit_test_setup_teardown(test, reclaim_setup, reclaim_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        RECLAIM_TEST(test_idle_slab_is_taken),
+        RECLAIM_TEST(test_slab_with_one_live_block_is_not_taken),
+        RECLAIM_TEST(test_block_that_was_pushed_is_idle_and_one_on_its_way_is_not),
+        RECLAIM_TEST(test_slab_that_its_client_keeps_is_not_taken),
+        RECLAIM_TEST(test_client_does_not_fall_silent_while_it_is_asked),
+        RECLAIM_TEST(test_slab_of_many_pages_is_taken_whole_or_not_at_all),
+        RECLAIM_TEST(test_client_that_gets_no_barrier_is_left_alone),
+        RECLAIM_TEST(test_slab_of_another_class_that_came_in_its_place_is_not_taken),
+        RECLAIM_TEST(test_heads_that_lie_harm_only_their_client),
+        RECLAIM_TEST(test_all_of_an_idle_client_is_had_by_another),
+        RECLAIM_TEST(test_two_that_wait_share_a_pass),
+        RECLAIM_TEST(test_pass_in_vain_is_not_repeated_at_once),
+        RECLAIM_TEST(test_client_that_ends_meanwhile_is_waited_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
