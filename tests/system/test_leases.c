@@ -96,20 +96,20 @@ static void take_in_one_call(const void *argument)
 
 static void test_unused_pages_of_a_stopped_client_are_anothers_in_one_call(void)
 {
-    const size_t n_blocks = 60;
+    const size_t n_blocks = 28; /* less than half: then large blocks are of leases */
     const size_t wanted_bytes = 58 * MIB;
     daemon_start("--size", "64MiB", NULL);
     struct client hoarder = client_start(hoard_unused_pages, &n_blocks);
     client_hear(&hoarder);
     client_stop(&hoarder);
     const struct usage before = usage_take();
-    expect_at_least(before.unused_bytes, 64 * MIB / 10 * 9);
+    expect_at_least(before.unused_bytes, 20 * MIB);
     expect_equal(before.unused_bytes, client_row_of(hoarder.pid).leased_bytes);
     struct client asker = client_start(take_in_one_call, &wanted_bytes);
     client_hear(&asker);
     const struct usage after = usage_take();
     expect_equal(after.refusals, 0);
-    expect_at_least(after.revoked_bytes, 50 * MIB);
+    expect_at_least(after.revoked_bytes - before.revoked_bytes, 14 * MIB);
     expect_equal(after.used_bytes, 58 * MIB + 100);
     client_tell(&asker, 1);
     client_end(&asker);
@@ -135,14 +135,14 @@ static void fill_until_refused(const void *argument)
 
 static void test_no_memory_is_said_only_when_nobody_has_an_unused_page(void)
 {
-    const size_t n_blocks = 20;
+    const size_t n_blocks = 14; /* less than half: as above */
     const size_t sizes[] = {64, 3000, 64 * KIB, 600 * KIB};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         daemon_start("--size", "32MiB", NULL);
         struct client hoarder = client_start(hoard_unused_pages, &n_blocks);
         client_hear(&hoarder);
         client_stop(&hoarder);
-        expect_at_least(usage_take().unused_bytes, 16 * MIB);
+        expect_at_least(usage_take().unused_bytes, 10 * MIB);
         struct client filler = client_start(fill_until_refused, &sizes[i]);
         const uint64_t n_filled = client_hear(&filler);
         const struct usage usage = usage_take();
