@@ -332,6 +332,9 @@ void leases_recover_run(struct leases *leases, struct client *client, uint32_t p
     struct stretch stretch = {page, 0};
     client_charge_pages(client, end - page);
     leases->n_pages += end - page;
+    if (client->states) {
+        lease_settle(client->states, page, end - page);
+    }
     for (; page < end && client->states; page++) {
         if (!page_is_on_its_way(client, page)) {
             continue;

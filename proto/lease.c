@@ -139,6 +139,17 @@ static bool page_store(_Atomic uint64_t *states, uint32_t page, uint32_t from, u
     return page_change(states, page, from, to);
 }
 
+/* What an open slab's i-th page is. */
+static uint32_t open_at(uint32_t i)
+{
+    return LEASE_OPEN | (i > 0 ? (uint32_t)LEASE_INTERIOR : 0);
+}
+
+static bool is_asked(uint32_t flags)
+{
+    return (flags & ~(uint32_t)LEASE_INTERIOR) == (LEASE_OPEN | LEASE_ASKED);
+}
+
 static _Atomic uint64_t *asked_of(_Atomic uint64_t *states)
 {
     return states - LEASE_ASKED_BEFORE_BYTES / sizeof(*states);
@@ -174,9 +185,8 @@ bool lease_hush(_Atomic uint64_t *states, uint32_t n_pages)
 bool lease_ask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 {
     for (uint32_t i = 0; i < n_pages; i++) {
-        /* A server that was killed may have asked before. */
-        if (!page_store(states, page + i, LEASE_OPEN, LEASE_OPEN | LEASE_ASKED) &&
-            lease_flags_of(states, page + i) != (LEASE_OPEN | LEASE_ASKED)) {
+        if (!page_store(states, page + i, open_at(i), open_at(i) | LEASE_ASKED) &&
+            lease_flags_of(states, page + i) != (open_at(i) | LEASE_ASKED)) {
             lease_unask(states, page, i);
             return false;
         }
@@ -186,19 +196,36 @@ bool lease_ask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 
 void lease_unask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 {
-    for (uint32_t i = 0; i < n_pages; i++) {
-        (void)page_store(states, page + i, LEASE_OPEN | LEASE_ASKED, LEASE_OPEN); /* or kept */
+    for (uint32_t at = page; at < page + n_pages; at++) {
+        const uint32_t flags = lease_flags_of(states, at);
+        if (is_asked(flags)) {
+            (void)page_store(states, at, flags, flags & ~(uint32_t)LEASE_ASKED); /* or kept */
+        }
     }
 }
 
 uint32_t lease_seize(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_seized = 0;
-    while (n_seized < n_pages && page_store(states, page + n_seized, LEASE_OPEN | LEASE_ASKED,
-                                            LEASE_REVOKED | LEASE_STALE)) {
+    while (n_seized < n_pages &&
+           page_store(states, page + n_seized, open_at(n_seized) | LEASE_ASKED, LEASE_TAKEN)) {
         n_seized++;
     }
     return n_seized;
+}
+
+void lease_settle(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    for (uint32_t at = page; at < page + n_pages; at++) {
+        const uint32_t flags = lease_flags_of(states, at);
+        if (is_asked(flags)) {
+            const bool is_taken = (flags & LEASE_INTERIOR) != 0 && at > 0 &&
+                                  lease_flags_of(states, at - 1) == LEASE_TAKEN;
+            /* Before: asked for by the server that was killed. After: as if it had gone on. */
+            (void)page_store(states, at, flags,
+                             is_taken ? LEASE_TAKEN : flags & ~(uint32_t)LEASE_ASKED); /* or kept */
+        }
+    }
 }
 
 bool lease_has_stale(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
@@ -324,8 +351,7 @@ void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 void lease_open_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 {
     for (uint32_t i = 0; i < n_pages; i++) {
-        (void)page_change(states, page + i, LEASE_USED,
-                          LEASE_OPEN); /* it is USED: taken just now */
+        (void)page_change(states, page + i, LEASE_USED, open_at(i)); /* it is USED: just taken */
     }
 }
 

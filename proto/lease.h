@@ -41,7 +41,9 @@
  * store barrier that the client leaves out. A client that sees it looks at the page. If that is
  * ASKED the client takes ASKED away from the slab's first page by compare-and-swap and keeps its
  * block, so it waits for nothing; the daemon's compare-and-swap of that page decides, for all pages
- * of the slab. A client that finds its slab REVOKED withdraws the entry and forgets the slab.
+ * of the slab. A client that finds its slab REVOKED withdraws the entry and forgets the slab. A
+ * server that is killed between two pages of a slab leaves the rest of them ASKED. The next one
+ * takes them: INTERIOR pages behind one that is REVOKED|STALE are of the same slab.
  *
  * STALE is what keeps the two apart afterwards: the pages are others' now, and may come back to this
  * client by another lease, while one of its threads still has blocks of the slab on its lists. A
@@ -74,10 +76,16 @@ enum lease_state {
     LEASE_SLAB = 8,   /* with USED: the page is of an open slab, whose entries say what is live */
     LEASE_ASKED = 16, /* with USED and SLAB: the daemon is about to read the entries */
     LEASE_STALE = 32, /* a thread of the client still has blocks of a slab that was here */
+    LEASE_INTERIOR = 64, /* with USED and SLAB: not the first page of its slab */
 };
+
+/* Part of the layout: another number for other states, or another meaning of one. */
+#define LEASE_PROTOCOL 2
 
 /* A page of an open slab, which the daemon has not asked for. */
 #define LEASE_OPEN ((uint32_t)LEASE_USED | (uint32_t)LEASE_SLAB)
+/* A page of a slab that the daemon has taken. */
+#define LEASE_TAKEN ((uint32_t)LEASE_REVOKED | (uint32_t)LEASE_STALE)
 
 #define LEASE_PAGES_PER_WORD 8
 
@@ -140,6 +148,13 @@ void lease_unask(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
  * Return: how many from `page` on are REVOKED now; 0: the client has kept the slab.
  */
 KMEM_MUST_USE uint32_t lease_seize(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
+ * lease_settle() - after a restart: end what the server before was about in a range of pages
+ *
+ * A slab whose first page it had taken is taken whole; no other is asked for any more.
+ */
+void lease_settle(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
 /** lease_has_stale() - whether a page of a range has STALE, so that the client can not take it */
 KMEM_MUST_USE bool lease_has_stale(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);

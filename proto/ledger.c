@@ -26,6 +26,8 @@
 #include "proto/store.h"
 
 #define LAYOUT_ALIGN_BYTES 4096
+/* 1001: no part of the file ends at a border by accident. */
+#define LAYOUT_SAMPLE_PAGES 1001
 
 static uint64_t layout_reserve(uint64_t *at, uint64_t n_bytes)
 {
@@ -61,6 +63,23 @@ static uint64_t signature_feed(uint64_t signature, uint64_t number)
     return (signature ^ number) * UINT64_C(0x100000001b3);
 }
 
+/* Where everything is: the numbers for one size tell the rules for all. */
+static uint64_t signature_layout(uint64_t signature)
+{
+    struct ledger_layout layout;
+    ledger_layout_init(&layout, LAYOUT_SAMPLE_PAGES);
+    signature = signature_feed(signature, sizeof(struct ledger_header));
+    signature = signature_feed(signature, layout.counts_at);
+    signature = signature_feed(signature, layout.asked_at);
+    signature = signature_feed(signature, layout.states_at);
+    signature = signature_feed(signature, layout.heads_at);
+    for (uint32_t plane = 0; plane < N_PLANES; plane++) {
+        signature = signature_feed(signature, layout.plane_at[plane]);
+    }
+    signature = signature_feed(signature, layout.reasons_at);
+    return signature_feed(signature, layout.total_bytes);
+}
+
 uint64_t ledger_layout_signature(void)
 {
     uint64_t signature = UINT64_C(0xcbf29ce484222325);
@@ -70,7 +89,8 @@ uint64_t ledger_layout_signature(void)
     signature = signature_feed(signature, sizeof(struct ledger_entry));
     signature = signature_feed(signature, ENTRY_REASON_SHIFT);
     signature = signature_feed(signature, LEDGER_REASONS_MAX);
-    signature = signature_feed(signature, CPU_PAGE_SKEW_BYTES);
+    signature = signature_feed(signature, LEASE_PROTOCOL);
+    signature = signature_layout(signature);
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         signature = signature_feed(signature, size_classes[i].block_bytes);
         signature = signature_feed(signature, size_classes[i].span_pages);

@@ -38,7 +38,15 @@ static void check_blocks(void)
     EXPECT(core.direct.used_bytes == num_bytes);
 }
 
-/* What a client uses is leased to it, and to nobody else; it uses what it used. */
+static bool is_used_at(const struct client *client, uint32_t page)
+{
+    return (lease_state_of(client->states, page) & LEASE_STATE_MASK) == LEASE_USED;
+}
+
+/*
+ * What a client uses is leased to it, and to nobody else; it uses what it used. A slab is taken
+ * whole or not at all, and none is left asked for.
+ */
 static void check_leases(void)
 {
     for (uint32_t i = 0; i < N_CLIENTS; i++) {
@@ -51,6 +59,9 @@ static void check_leases(void)
             const bool is_used = lease_state == LEASE_USED;
             EXPECT(is_mine == (is_used || lease_state == LEASE_FREE));
             EXPECT(is_used == (model.used[i] >> page & 1) || model.idle[i] >> page & 1);
+            EXPECT((lease_flags_of(client->states, page) & LEASE_ASKED) == 0);
+            EXPECT((model.slabs_of_two[i] >> page & 1) == 0 ||
+                   is_used == is_used_at(client, page + 1));
         }
     }
 }

@@ -268,6 +268,13 @@ static void assert_flags(uint32_t page, uint32_t n_pages, uint32_t flags)
     }
 }
 
+/* The pages behind the first are INTERIOR. */
+static void assert_slab(uint32_t page, uint32_t n_pages, uint32_t flags)
+{
+    assert_flags(page, 1, flags);
+    assert_flags(page + 1, n_pages - 1, flags | LEASE_INTERIOR);
+}
+
 static void open_slab(uint32_t page, uint32_t n_pages)
 {
     bool zero;
@@ -282,8 +289,8 @@ static void test_lease_seize_takes_what_was_asked_for(void **state)
     open_slab(5, 6);
     assert_int_equal(lease_seize(words, 5, 6), 0); /* it was not asked for */
     assert_true(lease_ask(words, 5, 6));
-    assert_true(lease_ask(words, 5, 6)); /* again: by another server */
-    assert_flags(5, 6, LEASE_OPEN | LEASE_ASKED);
+    assert_true(lease_ask(words, 5, 6)); /* again */
+    assert_slab(5, 6, LEASE_OPEN | LEASE_ASKED);
     assert_int_equal(lease_seize(words, 5, 6), 6);
     assert_flags(5, 6, LEASE_REVOKED | LEASE_STALE);
     assert_flags(4, 1, LEASE_NONE);
@@ -291,12 +298,48 @@ static void test_lease_seize_takes_what_was_asked_for(void **state)
     assert_false(lease_keep(words, 5, 6));
 }
 
+/* The server is killed between two pages of one slab, and before the next slab. */
+static void test_lease_settle_ends_what_was_begun(void **state)
+{
+    (void)state;
+    open_slab(5, 4);
+    open_slab(9, 1);
+    open_slab(10, 2);
+    assert_true(lease_ask(words, 5, 4));
+    assert_true(lease_ask(words, 9, 1));
+    assert_true(lease_ask(words, 10, 2));
+    assert_int_equal(lease_seize(words, 5, 2), 2);
+    lease_settle(words, 0, N_PAGES);
+    assert_flags(5, 4, LEASE_TAKEN);
+    assert_slab(9, 1, LEASE_OPEN);
+    assert_slab(10, 2, LEASE_OPEN);
+    lease_settle(words, 0, N_PAGES);
+    assert_slab(10, 2, LEASE_OPEN);
+    assert_false(lease_keep(words, 5, 4));
+    assert_true(lease_keep(words, 9, 1));
+}
+
+/* Its client has closed the slab up to there meanwhile: it closes the rest. */
+static void test_lease_settle_leaves_a_slab_that_is_being_closed(void **state)
+{
+    (void)state;
+    open_slab(5, 2);
+    assert_true(lease_ask(words, 5, 2));
+    assert_int_equal(lease_seize(words, 5, 1), 1);
+    (void)lease_close_slab(words, 5, 1);
+    lease_settle(words, 0, N_PAGES);
+    assert_flags(5, 1, LEASE_REVOKED);
+    assert_flags(6, 1, LEASE_OPEN | LEASE_INTERIOR);
+}
+
 static void test_lease_ask_of_what_is_no_slab_changes_nothing(void **state)
 {
     (void)state;
     open_slab(5, 3);
     assert_false(lease_ask(words, 5, 4));
-    assert_flags(5, 3, LEASE_OPEN);
+    assert_slab(5, 3, LEASE_OPEN);
+    assert_false(lease_ask(words, 6, 2)); /* in the middle of one */
+    assert_slab(5, 3, LEASE_OPEN);
     lease_grant(words, 20, 1, false);
     assert_false(lease_ask(words, 20, 1));
     assert_flags(20, 1, LEASE_FREE);
@@ -308,7 +351,7 @@ static void test_lease_keep_is_decided_by_the_first_page(void **state)
     open_slab(5, 6);
     assert_true(lease_ask(words, 5, 6));
     assert_true(lease_keep(words, 5, 6));
-    assert_flags(5, 6, LEASE_OPEN);
+    assert_slab(5, 6, LEASE_OPEN);
     assert_int_equal(lease_seize(words, 5, 6), 0);
     assert_true(lease_keep(words, 5, 6)); /* not asked */
 }
@@ -528,6 +571,8 @@ int main(void)
         LEASE_TEST(test_lease_like_the_model),
         cmocka_unit_test(test_lease_stretch_and_all_used_say_what_each_page_says),
         LEASE_TEST(test_lease_seize_takes_what_was_asked_for),
+        LEASE_TEST(test_lease_settle_ends_what_was_begun),
+        LEASE_TEST(test_lease_settle_leaves_a_slab_that_is_being_closed),
         LEASE_TEST(test_lease_ask_of_what_is_no_slab_changes_nothing),
         LEASE_TEST(test_lease_keep_is_decided_by_the_first_page),
         LEASE_TEST(test_lease_stale_page_is_not_taken),
