@@ -2,10 +2,10 @@
 /*
  * reclaim.c - slabs without a live block
  *
- * A step collects slabs that may be idle by what their headers say, marks all of them, makes one
- * barrier for all, and reads their entries. A header tells how many blocks are out of the slab's
- * list; more than a thread keeps ready, without those that wait to be collected, means that one is
- * live. So of a busy client little is read but headers.
+ * A step collects slabs that are idle by what stands there, marks all of them, makes one barrier for
+ * all, and reads their entries once more. A header tells how many blocks are out of the slab's list;
+ * more than a thread keeps ready, without those that wait to be collected, means that one is live.
+ * So of a busy client little is read but headers, and it is not asked for what it uses.
  *
  * What a client writes there can only hide its slabs, which it could as well fill with blocks, or
  * show slabs as idle that it uses: it loses them then.
@@ -17,15 +17,21 @@
 
 /* 32 slabs to a barrier of some 11 us; their entries are read in 100 us at the most. */
 #define SLABS_AT_ONCE 32
-/* As TOLD_READ_COST counts: 300 heads, or 15,000 pages that are of no slab: some 0.1 ms. */
+/* As TOLD_READ_COST counts: 150 slabs of a busy client, or 8,000 heads: some 0.1 ms. */
 #define BUDGET 15000
+/* 64: 2 KiB are read in the time of one head and a half. */
+#define HEADS_AT_ONCE 64
 /* What a thread keeps ready of a size at the most: READY_MAX in client/heap.h. */
 #define READY_AT_MOST 64
-/* A pass that found nothing is not repeated before eight times its own time is over: requests that
-   are refused one after the other take a ninth of the server for that. A pass of one step takes no
-   time that is seen: 1 ms at the least. */
-#define PAUSE_PASSES 8
-#define PAUSE_LEAST_US 1000
+/*
+ * Steps in vain before a request is refused without a pass: two passes over a segment full of live
+ * slabs, so that who asks again when another has released is seldom refused for what was found
+ * before. A step is forgiven after eight times its time: clients that are refused one after the
+ * other take a ninth of the server for it.
+ */
+#define SLABS_PER_STEP 150
+#define VAIN_AT_MOST(n_pages) (64 + 2 * (uint64_t)(n_pages) / SLABS_PER_STEP)
+#define FORGIVE_US 800
 
 struct candidate {
     struct client *client;
@@ -38,6 +44,10 @@ struct batch {
     struct candidate slabs[SLABS_AT_ONCE];
     uint32_t n_slabs;
     uint32_t spent;
+    struct ledger_head heads[HEADS_AT_ONCE]; /* copies, of one client's pages */
+    const struct client *heads_of;
+    uint32_t heads_page; /* the first head's */
+    uint32_t n_heads;
 };
 
 void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct told *told,
@@ -51,50 +61,63 @@ static uint32_t n_pages_all(const struct reclaim *reclaim)
     return reclaim->leases->pages->state->n_pages;
 }
 
-static void pass_begin(struct reclaim *reclaim, uint64_t now_us)
+/* Forgives steps in vain for the time that has passed. */
+static void reclaim_forgive(struct reclaim *reclaim, uint64_t now_us)
 {
-    reclaim->pass_from = reclaim->n_looked;
-    reclaim->pass_pages = reclaim->n_pages;
-    reclaim->pass_us = now_us;
-}
-
-/* A pass is over: whether the next is worth it depends on what this one found. */
-static void pass_end(struct reclaim *reclaim, uint64_t now_us)
-{
-    if (reclaim->n_pages == reclaim->pass_pages) {
-        const uint64_t pause_us = PAUSE_PASSES * (now_us - reclaim->pass_us);
-        reclaim->pause_us = now_us + (pause_us > PAUSE_LEAST_US ? pause_us : PAUSE_LEAST_US);
-    }
-    pass_begin(reclaim, now_us);
+    const uint64_t n_steps = (now_us - reclaim->forgiven_us) / FORGIVE_US;
+    reclaim->n_vain = reclaim->n_vain > n_steps ? reclaim->n_vain - n_steps : 0;
+    reclaim->forgiven_us += n_steps * FORGIVE_US;
 }
 
 bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until)
 {
-    if (!reclaim->barrier || reclaim->leases->n_pages == 0 || now_us < reclaim->pause_us) {
+    reclaim_forgive(reclaim, now_us);
+    if (!reclaim->barrier || reclaim->leases->n_pages == 0 ||
+        reclaim->n_vain > VAIN_AT_MOST(n_pages_all(reclaim))) {
         return false;
     }
-    pass_begin(reclaim, now_us);
     *ret_until = reclaim->n_looked + n_pages_all(reclaim);
     return true;
 }
 
-/* A slab that may be idle, from a page that may be its first. */
-static bool slab_may_be_idle(const struct reclaim *reclaim, struct candidate *slab, uint32_t end)
+/* A page's head, perhaps read with others before it; NULL: it can not be read. */
+static const struct ledger_head *batch_head(const struct reclaim *reclaim, struct batch *batch,
+                                            const struct client *client, uint32_t page,
+                                            uint32_t end)
 {
-    struct ledger_head head;
-    if (!told_head(reclaim->told, slab->client->slot, slab->page, &head)) {
+    if (batch->heads_of != client || page - batch->heads_page >= batch->n_heads) {
+        const uint32_t n_heads = end - page < HEADS_AT_ONCE ? end - page : HEADS_AT_ONCE;
+        const bool is_read = told_heads(reclaim->told, client->slot, page, n_heads, batch->heads);
+        batch->heads_of = client;
+        batch->heads_page = page;
+        batch->n_heads = is_read ? n_heads : 0;
+        batch->spent += TOLD_READ_COST;
+    }
+    return batch->n_heads > 0 ? &batch->heads[page - batch->heads_page] : NULL;
+}
+
+/* Whether a slab may be idle, from the first page of one: it is worth a question. */
+static bool slab_may_be_idle(const struct reclaim *reclaim, struct candidate *slab, uint32_t end,
+                             struct batch *batch)
+{
+    const struct ledger_head *head = batch_head(reclaim, batch, slab->client, slab->page, end);
+    if (!head) {
         return false;
     }
     /* Relaxed, both: a copy. */
-    const uint32_t kind = atomic_load_explicit(&head.kind, memory_order_relaxed);
-    const uint32_t remote = atomic_load_explicit(&head.remote, memory_order_relaxed);
-    if (kind != HEAD_SLAB || head.size_class >= N_SIZE_CLASSES) {
+    const uint32_t kind = atomic_load_explicit(&head->kind, memory_order_relaxed);
+    const uint32_t remote = atomic_load_explicit(&head->remote, memory_order_relaxed);
+    if (kind != HEAD_SLAB || head->size_class >= N_SIZE_CLASSES) {
         return false;
     }
-    slab->size_class = head.size_class;
-    slab->span_pages = size_classes[head.size_class].span_pages;
-    return slab->span_pages <= end - slab->page &&
-           head.n_used <= REMOTE_COUNT(remote) + READY_AT_MOST;
+    slab->size_class = head->size_class;
+    slab->span_pages = size_classes[head->size_class].span_pages;
+    if (slab->span_pages > end - slab->page ||
+        head->n_used > REMOTE_COUNT(remote) + READY_AT_MOST) {
+        return false;
+    }
+    batch->spent += 2 * TOLD_READ_COST; /* an entry is copied faster than one is looked at */
+    return told_entries_are_idle(reclaim->told, slab->client->slot, slab->page, slab->size_class);
 }
 
 /* Whether a step goes on. */
@@ -111,8 +134,7 @@ static uint32_t lease_collect(const struct reclaim *reclaim, struct client *clie
         struct candidate slab = {.client = client, .page = page, .span_pages = 1};
         batch->spent++;
         if ((lease_flags_of(client->states, page) & ~(uint32_t)LEASE_ASKED) == LEASE_OPEN) {
-            batch->spent += TOLD_READ_COST;
-            if (slab_may_be_idle(reclaim, &slab, end)) {
+            if (slab_may_be_idle(reclaim, &slab, end, batch)) {
                 batch->slabs[batch->n_slabs++] = slab;
             }
         }
@@ -187,9 +209,12 @@ static uint32_t slab_take(struct reclaim *reclaim, const struct candidate *slab)
     return n_pages;
 }
 
-uint32_t reclaim_step(struct reclaim *reclaim, uint64_t now_us)
+uint32_t reclaim_step(struct reclaim *reclaim)
 {
-    struct batch batch = {.n_slabs = 0};
+    struct batch batch;
+    batch.n_slabs = 0;
+    batch.spent = 0;
+    batch.heads_of = NULL;
     uint32_t n_back = 0;
     reclaim->n_looked += batch_collect(reclaim, &batch);
     batch_ask(&batch);
@@ -204,8 +229,6 @@ uint32_t reclaim_step(struct reclaim *reclaim, uint64_t now_us)
         }
     }
     reclaim->n_pages += n_back;
-    if (reclaim->n_looked - reclaim->pass_from >= n_pages_all(reclaim)) {
-        pass_end(reclaim, now_us);
-    }
+    reclaim->n_vain = n_back > 0 ? 0 : reclaim->n_vain + 1;
     return n_back;
 }

@@ -29,20 +29,18 @@ struct reclaim {
     uint32_t page;         /* where the pass goes on */
     uint64_t n_looked;     /* pages passed, ever: a pass is as many as there are */
     uint64_t n_pages;      /* taken back, ever */
-    uint64_t pass_from;    /* n_looked and n_pages when the pass began */
-    uint64_t pass_pages;
-    uint64_t pass_us;  /* when it began */
-    uint64_t pause_us; /* until when a pass would find as little as the last */
+    uint64_t n_vain; /* steps that found nothing, since one found something; forgiven in time */
+    uint64_t forgiven_us; /* up to when */
 };
 
-/** reclaim_init() - a barrier is needed for every piece of work */
+/** reclaim_init() - @barrier: see there */
 void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct told *told,
                   bool (*barrier)(void));
 
 /**
  * reclaim_begin() - a request finds no room
  * @ret_until:  what reclaim->n_looked must be before there is none
- * Return: false: no pass is worth it now. The last one found nothing, a moment ago; or no slab can
+ * Return: false: no pass is worth it now. Too many steps were in vain a moment ago; or no slab can
  * be taken.
  */
 KMEM_MUST_USE bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until);
@@ -50,8 +48,8 @@ KMEM_MUST_USE bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint6
 /**
  * reclaim_step() - a piece of the pass
  *
- * Waiting: some 0.3 ms. Return: how many pages came back to the table.
+ * Waiting: some 0.2 ms. Return: how many pages came back to the table.
  */
-uint32_t reclaim_step(struct reclaim *reclaim, uint64_t now_us);
+uint32_t reclaim_step(struct reclaim *reclaim);
 
 #endif

@@ -61,7 +61,7 @@ static int wait_for_idle(struct core *core, struct client *client, struct room *
 {
     struct reclaim *reclaim = &core->reclaim;
     int r = ROOM_E_FULL;
-    if (reclaim_step(reclaim, now.us) > 0 || room->n_reclaimed != reclaim->n_pages) {
+    if (reclaim_step(reclaim) > 0 || room->n_reclaimed != reclaim->n_pages) {
         room->n_reclaimed = reclaim->n_pages;
         r = look(core, client, room, now.ms, ret_found);
     }

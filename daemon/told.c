@@ -237,10 +237,11 @@ bool told_find(const struct told *told, const struct client *client, uint32_t be
     return false;
 }
 
-bool told_head(const struct told *told, uint32_t slot, uint32_t page, struct ledger_head *ret_head)
+bool told_heads(const struct told *told, uint32_t slot, uint32_t page, uint32_t n_heads,
+                struct ledger_head *ret_heads)
 {
-    const uint64_t at = told->layout.heads_at + page * sizeof(*ret_head);
-    return told->read(told->user, slot, at, ret_head, sizeof(*ret_head));
+    const uint64_t at = told->layout.heads_at + page * sizeof(*ret_heads);
+    return told->read(told->user, slot, at, ret_heads, n_heads * sizeof(*ret_heads));
 }
 
 bool told_is_fenced(const struct told *told, uint32_t slot)
@@ -261,17 +262,22 @@ uint32_t told_n_used_pages(const struct told *told, uint32_t slot)
                : UINT32_MAX;
 }
 
-bool told_slab_is_idle(const struct told *told, uint32_t slot, uint32_t page, uint32_t size_class)
+bool told_entries_are_idle(const struct told *told, uint32_t slot, uint32_t page,
+                           uint32_t size_class)
 {
-    struct ledger_head head;
     const struct size_class *of = &size_classes[size_class];
     const uint64_t first = (uint64_t)page << PLANE_SHIFT(of->plane);
     const uint64_t at = told->layout.plane_at[of->plane] + first * sizeof(struct ledger_entry);
-    return told_head(told, slot, page, &head) && head_kind(&head) == HEAD_SLAB &&
-           head.size_class == size_class &&
-           told->read(told->user, slot, at, told->entries,
+    return told->read(told->user, slot, at, told->entries,
                       of->n_blocks * sizeof(struct ledger_entry)) &&
            ledger_entries_are_idle(told->entries, of->n_blocks);
+}
+
+bool told_slab_is_idle(const struct told *told, uint32_t slot, uint32_t page, uint32_t size_class)
+{
+    struct ledger_head head;
+    return told_heads(told, slot, page, 1, &head) && head_kind(&head) == HEAD_SLAB &&
+           head.size_class == size_class && told_entries_are_idle(told, slot, page, size_class);
 }
 
 size_t told_reason(const struct told *told, uint32_t slot, uint32_t id, char *ret_text)

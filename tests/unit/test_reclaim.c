@@ -16,7 +16,7 @@
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 
-#define N_PAGES 256
+#define N_PAGES 1024
 #define ALL_PAGES (N_PAGES - 1)
 
 static struct fixture fixture;
@@ -90,7 +90,7 @@ static void test_idle_slab_is_taken(void **state)
 {
     (void)state;
     open_slab(first, 0);
-    assert_int_equal(reclaim_step(reclaim, 0), 1);
+    assert_int_equal(reclaim_step(reclaim), 1);
     assert_int_equal(flags_at(first), LEASE_NONE | LEASE_STALE);
     assert_int_equal(core_free_bytes(core), PAGE_BYTES);
     assert_int_equal(owner->leased_pages, ALL_PAGES - 1);
@@ -98,12 +98,18 @@ static void test_idle_slab_is_taken(void **state)
     assert_false(lease_keep(owner->states, first, 1));
 }
 
+static void enter_last(void)
+{
+    enter(first, size_classes[0].n_blocks - 1, ENTRY_WORD(5, 0));
+}
+
+/* It is entered when the daemon has looked, and has not been asked yet as far as it sees. */
 static void test_slab_with_one_live_block_is_not_taken(void **state)
 {
     (void)state;
     open_slab(first, 0);
-    enter(first, size_classes[0].n_blocks - 1, ENTRY_WORD(5, 0));
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    meanwhile = enter_last;
+    assert_int_equal(reclaim_step(reclaim), 0);
     assert_int_equal(flags_at(first), LEASE_OPEN);
     assert_true(lease_is_announced(ledger->asked));
     assert_true(lease_hush(owner->states, N_PAGES));
@@ -115,9 +121,9 @@ static void test_block_that_was_pushed_is_idle_and_one_on_its_way_is_not(void **
     (void)state;
     open_slab(first, 0);
     enter(first, 3, ENTRY_PUSHED_BY(7));
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(reclaim_step(reclaim), 0);
     enter(first, 3, ENTRY_PUSHED);
-    assert_int_equal(reclaim_step(reclaim, 0), 1);
+    assert_int_equal(reclaim_step(reclaim), 1);
 }
 
 static void keep(void)
@@ -132,7 +138,7 @@ static void test_slab_that_its_client_keeps_is_not_taken(void **state)
     (void)state;
     open_slab(first, 0);
     meanwhile = keep;
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(reclaim_step(reclaim), 0);
     assert_int_equal(n_barriers, 1);
     assert_int_equal(flags_at(first), LEASE_OPEN);
 }
@@ -148,10 +154,15 @@ static void test_client_does_not_fall_silent_while_it_is_asked(void **state)
     (void)state;
     open_slab(first, 0);
     meanwhile = hush;
-    assert_int_equal(reclaim_step(reclaim, 0), 1);
+    assert_int_equal(reclaim_step(reclaim), 1);
     assert_false(lease_hush(owner->states, N_PAGES)); /* STALE */
     (void)lease_close_slab(owner->states, first, 1);
     assert_true(lease_hush(owner->states, N_PAGES));
+}
+
+static void enter_one_of_many(void)
+{
+    enter(first + 6, 1, ENTRY_WORD(9, 0));
 }
 
 static void test_slab_of_many_pages_is_taken_whole_or_not_at_all(void **state)
@@ -159,13 +170,14 @@ static void test_slab_of_many_pages_is_taken_whole_or_not_at_all(void **state)
     (void)state;
     const uint32_t size_class = class_of(3);
     open_slab(first + 6, size_class); /* over the border of a word */
-    enter(first + 6, 1, ENTRY_WORD(9, 0));
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    meanwhile = enter_one_of_many;
+    assert_int_equal(reclaim_step(reclaim), 0);
     for (uint32_t i = 0; i < 3; i++) {
         assert_int_equal(flags_at(first + 6 + i), LEASE_OPEN | (i > 0 ? LEASE_INTERIOR : 0));
     }
     enter(first + 6, 1, 0);
-    assert_int_equal(reclaim_step(reclaim, 0), 3);
+    meanwhile = NULL;
+    assert_int_equal(reclaim_step(reclaim), 3);
     assert_int_equal(core_free_bytes(core), 3 * PAGE_BYTES);
 }
 
@@ -174,11 +186,11 @@ static void test_client_that_gets_no_barrier_is_left_alone(void **state)
     (void)state;
     open_slab(first, 0);
     atomic_store(&ledger->header->is_fenced, 0);
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(reclaim_step(reclaim), 0);
     assert_int_equal(n_barriers, 0);
     atomic_store(&ledger->header->is_fenced, 1);
     is_barrier = false;
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(reclaim_step(reclaim), 0);
     assert_int_equal(n_barriers, 1);
     assert_int_equal(flags_at(first), LEASE_OPEN);
 }
@@ -212,7 +224,7 @@ static void test_slab_of_another_class_that_came_in_its_place_is_not_taken(void 
     read_really = core->told.read;
     core->told.read = swap_behind_head;
     is_swapped = false;
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(reclaim_step(reclaim), 0);
     assert_true(is_swapped);
     assert_int_equal(flags_at(first), LEASE_OPEN);
     core->told.read = read_really;
@@ -226,19 +238,19 @@ static void test_heads_that_lie_harm_only_their_client(void **state)
     open_slab(last, 0);
     struct ledger_head *head = &ledger->heads[last];
     head->size_class = (uint16_t)class_of(3);
-    assert_int_equal(reclaim_step(reclaim, 0), 0); /* three pages behind the end */
+    assert_int_equal(reclaim_step(reclaim), 0); /* three pages behind the end */
     open_slab(first, class_of(3));
     ledger->heads[first].size_class = (uint16_t)class_of(2);
-    assert_int_equal(reclaim_step(reclaim, 0), 2); /* what it shows; the third page stays */
+    assert_int_equal(reclaim_step(reclaim), 2); /* what it shows; the third page stays */
     assert_int_equal(flags_at(first + 2), LEASE_OPEN | LEASE_INTERIOR);
     head->size_class = UINT16_MAX;
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(reclaim_step(reclaim), 0);
     head->size_class = 0;
     head->n_used = UINT16_MAX;
-    assert_int_equal(reclaim_step(reclaim, 0), 0);
+    assert_int_equal(reclaim_step(reclaim), 0);
     head->n_used = 0;
     head->span_pages = UINT32_MAX;
-    assert_int_equal(reclaim_step(reclaim, 0), 1);
+    assert_int_equal(reclaim_step(reclaim), 1);
     assert_int_equal(core_check(core), 0);
 }
 
@@ -260,6 +272,14 @@ static void fill_with_idle_slabs(void)
     }
 }
 
+static void fill_with_live_slabs(void)
+{
+    fill_with_idle_slabs();
+    for (uint32_t page = first; page < first + ALL_PAGES; page++) {
+        enter(page, 0, ENTRY_WORD(1, 0));
+    }
+}
+
 static void test_all_of_an_idle_client_is_had_by_another(void **state)
 {
     (void)state;
@@ -278,10 +298,7 @@ static void test_two_that_wait_share_a_pass(void **state)
 {
     (void)state;
     struct room rooms[2];
-    fill_with_idle_slabs();
-    for (uint32_t page = first; page < first + ALL_PAGES; page++) {
-        enter(page, 0, ENTRY_WORD(1, 0)); /* none is idle */
-    }
+    fill_with_live_slabs();
     room_init_block(&rooms[0], PAGE_BYTES, "one", 3);
     room_init_block(&rooms[1], PAGE_BYTES, "two", 3);
     int r[2] = {ROOM_E_WAIT, ROOM_E_WAIT};
@@ -295,23 +312,59 @@ static void test_two_that_wait_share_a_pass(void **state)
     assert_true(reclaim->n_looked < 2 * N_PAGES); /* not two passes */
 }
 
-static void test_pass_in_vain_is_not_repeated_at_once(void **state)
+static int find_in_the_end(struct room *room, uint64_t now_us)
+{
+    int r;
+    do {
+        r = find(room, now_us);
+    } while (r == ROOM_E_WAIT);
+    return r;
+}
+
+/* Refused; then something is released, and it is asked for again in the same moment. */
+static void test_what_is_idle_since_a_refusal_is_had_at_once(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_live_slabs();
+    for (uint32_t i = 0; i < 20; i++) {
+        room_init_block(&room, PAGE_BYTES, "one", 3);
+        assert_int_equal(find_in_the_end(&room, 50), ROOM_E_FULL);
+        enter(first + i, 0, 0);
+        assert_int_equal(find_in_the_end(&room, 50), 0);
+    }
+}
+
+/* A client that asks on and on in a full segment does not have all of the server. */
+static void test_passes_in_vain_are_limited(void **state)
 {
     (void)state;
     struct room room;
     uint64_t until;
-    fill_with_idle_slabs();
-    for (uint32_t page = first; page < first + ALL_PAGES; page++) {
-        enter(page, 0, ENTRY_WORD(1, 0));
-    }
-    room_init_block(&room, PAGE_BYTES, "one", 3);
-    while (find(&room, 50) == ROOM_E_WAIT) {
+    fill_with_live_slabs();
+    for (uint32_t i = 0; i < 1000; i++) {
+        room_init_block(&room, PAGE_BYTES, "one", 3);
+        assert_int_equal(find_in_the_end(&room, 50), ROOM_E_FULL);
     }
     const uint64_t n_looked = reclaim->n_looked;
+    assert_true(n_looked < 100 * N_PAGES);
+    assert_false(reclaim_begin(reclaim, 60, &until));
+    room_init_block(&room, PAGE_BYTES, "one", 3);
     assert_int_equal(find(&room, 60), ROOM_E_FULL);
     assert_int_equal(reclaim->n_looked, n_looked);
-    assert_false(reclaim_begin(reclaim, 60, &until));
-    assert_true(reclaim_begin(reclaim, 60 + 1000, &until));
+    assert_true(reclaim_begin(reclaim, 60 + 100000, &until));
+}
+
+/* What is seen to be live is not asked for: its threads go on as before. */
+static void test_client_is_not_asked_for_what_it_uses(void **state)
+{
+    (void)state;
+    fill_with_live_slabs();
+    for (uint32_t i = 0; i < 4; i++) {
+        assert_int_equal(reclaim_step(reclaim), 0);
+    }
+    assert_int_equal(n_barriers, 0);
+    assert_false(lease_is_announced(ledger->asked));
 }
 
 /* Its owner dies while it is asked: the request waits until everything is back. */
@@ -349,7 +402,9 @@ int main(void)
         RECLAIM_TEST(test_heads_that_lie_harm_only_their_client),
         RECLAIM_TEST(test_all_of_an_idle_client_is_had_by_another),
         RECLAIM_TEST(test_two_that_wait_share_a_pass),
-        RECLAIM_TEST(test_pass_in_vain_is_not_repeated_at_once),
+        RECLAIM_TEST(test_what_is_idle_since_a_refusal_is_had_at_once),
+        RECLAIM_TEST(test_passes_in_vain_are_limited),
+        RECLAIM_TEST(test_client_is_not_asked_for_what_it_uses),
         RECLAIM_TEST(test_client_that_ends_meanwhile_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
