@@ -58,6 +58,26 @@ static bool run_is_leased(const struct pages *pages, uint32_t page, uint32_t *re
     return PAGE_WORD_STATE(word) == PAGE_LEASED;
 }
 
+/* A stretch of pages that their client may not take. */
+struct stretch {
+    uint32_t page;
+    uint32_t n_pages;
+};
+
+/* Pages of one run that were revoked, or not granted, go back into the table, and can be granted again. */
+static void stretch_come_back(struct leases *leases, struct client *client,
+                              const struct stretch *stretch)
+{
+    if (stretch->n_pages > 0) {
+        KMEM_CRASH_POINT("server.pages.revoked");
+        pages_give_part(leases->pages, stretch->page, stretch->n_pages);
+        client_discharge_pages(client, stretch->n_pages);
+        leases->n_pages -= stretch->n_pages;
+        KMEM_CRASH_POINT("server.pages.free");
+        lease_forget(client->states, stretch->page, stretch->n_pages);
+    }
+}
+
 /* How much of what is wanted there is to be had. */
 static uint32_t grant_pages(const struct pages *pages, uint32_t n_pages, uint32_t want_pages,
                             uint32_t hole_pages)
@@ -81,6 +101,27 @@ static void grant_states(struct pages *pages, struct client *client, uint32_t pa
     }
 }
 
+/*
+ * A free run in which there are n_pages without STALE, which alone the client can take: *ret_lead
+ * pages lie before them. That a walk over all runs is made for a client with a thread that sleeps
+ * is rare: its other threads find their pages in a lease.
+ */
+KMEM_MUST_USE static bool find_beside_stale(const struct pages *pages, const struct client *client,
+                                            uint32_t n_pages, uint32_t *ret_page,
+                                            uint32_t *ret_lead)
+{
+    for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
+        uint32_t at;
+        if (PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_FREE &&
+            lease_find_fresh(client->states, page, run_end(pages, page), n_pages, &at)) {
+            *ret_page = page;
+            *ret_lead = at - page;
+            return true;
+        }
+    }
+    return false;
+}
+
 int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
                  uint32_t want_pages, uint32_t *ret_page, uint32_t *ret_n_pages)
 {
@@ -94,43 +135,29 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
         return LEASES_E_FULL;
     }
     const uint32_t hole_pages = run_end(pages, page) - page;
-    const uint32_t granted = grant_pages(pages, n_pages, want_pages, hole_pages);
+    uint32_t granted = grant_pages(pages, n_pages, want_pages, hole_pages);
+    struct stretch lead = {page, 0}; /* is leased for a moment, and not granted */
     if (lease_has_stale(client->states, page, granted)) {
-        return LEASES_E_STALE;
+        if (!find_beside_stale(pages, client, n_pages, &lead.page, &lead.n_pages)) {
+            return LEASES_E_STALE;
+        }
+        page = lead.page + lead.n_pages;
+        granted = n_pages;
     }
     clients_intend(leases->clients, client->slot, INTENT_LEASE, page, granted);
     KMEM_CRASH_POINT("server.lease.intended");
-    pages_take(pages, page, granted, PAGE_LEASED, client->slot);
+    pages_take(pages, lead.page, lead.n_pages + granted, PAGE_LEASED, client->slot);
     KMEM_CRASH_POINT("server.lease.committed");
-    pages_join(pages, page);
-    client_charge_pages(client, granted);
-    leases->n_pages += granted;
+    pages_join(pages, lead.page);
+    client_charge_pages(client, lead.n_pages + granted);
+    leases->n_pages += lead.n_pages + granted;
     pages->state->counters->leases++;
     grant_states(pages, client, page, granted);
     KMEM_CRASH_POINT("server.lease.granted");
+    stretch_come_back(leases, client, &lead);
     *ret_page = page;
     *ret_n_pages = granted;
     return 0;
-}
-
-/* A stretch of revoked pages. */
-struct stretch {
-    uint32_t page;
-    uint32_t n_pages;
-};
-
-/* Pages of one run that were revoked go back into the table, and can be granted again. */
-static void stretch_come_back(struct leases *leases, struct client *client,
-                              const struct stretch *stretch)
-{
-    if (stretch->n_pages > 0) {
-        KMEM_CRASH_POINT("server.pages.revoked");
-        pages_give_part(leases->pages, stretch->page, stretch->n_pages);
-        client_discharge_pages(client, stretch->n_pages);
-        leases->n_pages -= stretch->n_pages;
-        KMEM_CRASH_POINT("server.pages.free");
-        lease_forget(client->states, stretch->page, stretch->n_pages);
-    }
 }
 
 /*

@@ -240,6 +240,21 @@ bool lease_has_stale(const _Atomic uint64_t *states, uint32_t page, uint32_t n_p
     return (all & EVERY(LEASE_STALE)) != 0;
 }
 
+bool lease_find_fresh(const _Atomic uint64_t *states, uint32_t begin, uint32_t end,
+                      uint32_t n_pages, uint32_t *ret_page)
+{
+    uint32_t from = begin;
+    for (uint32_t at = begin; at < end && end - from >= n_pages; at++) {
+        if (lease_flags_of(states, at) & LEASE_STALE) {
+            from = at + 1;
+        } else if (at + 1 - from == n_pages) {
+            *ret_page = from;
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_free = 0;

@@ -47,7 +47,8 @@
  *
  * STALE is what keeps the two apart afterwards: the pages are others' now, and may come back to this
  * client by another lease, while one of its threads still has blocks of the slab on its lists. A
- * page with STALE is not taken by this client. The thread that has forgotten the slab removes it.
+ * page with STALE is not taken by this client, and the daemon does not grant it to this client. The
+ * thread that has forgotten the slab removes it.
  *
  * `asked` is one word of the ledger, so that an allocation looks at one place, whatever it hands
  * out: bit 0 says that a page may be ASKED or STALE, the others count how often the daemon has set
@@ -158,6 +159,13 @@ void lease_settle(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
 /** lease_has_stale() - whether a page of a range has STALE, so that the client can not take it */
 KMEM_MUST_USE bool lease_has_stale(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
+ * lease_find_fresh() - the first n_pages consecutive pages in a range without STALE
+ * Return: false: there are none.
+ */
+KMEM_MUST_USE bool lease_find_fresh(const _Atomic uint64_t *states, uint32_t begin, uint32_t end,
+                                    uint32_t n_pages, uint32_t *ret_page);
 
 /** lease_count_free() - how many pages of a range are unused now */
 uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);

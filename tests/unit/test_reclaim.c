@@ -272,6 +272,15 @@ static void fill_with_idle_slabs(void)
     }
 }
 
+static int find_in_the_end(struct room *room, uint64_t now_us)
+{
+    int r;
+    do {
+        r = find(room, now_us);
+    } while (r == ROOM_E_WAIT);
+    return r;
+}
+
 static void fill_with_live_slabs(void)
 {
     fill_with_idle_slabs();
@@ -294,6 +303,53 @@ static void test_all_of_an_idle_client_is_had_by_another(void **state)
     assert_int_equal(owner->leased_pages, 0);
 }
 
+/* Return: what leases_grant() does; *ret_page is from where on. */
+static int grant_to_owner(uint32_t n_pages, uint32_t *ret_page)
+{
+    uint32_t n_granted;
+    const int r = leases_grant(&core->leases, owner, n_pages, n_pages, ret_page, &n_granted);
+    assert_true(r || n_granted == n_pages);
+    assert_int_equal(core_check(core), 0);
+    return r;
+}
+
+/* One of its threads sleeps, and the others get what lies beside the slabs that it has lost. */
+static void test_owner_is_leased_what_is_not_stale(void **state)
+{
+    (void)state;
+    uint32_t page;
+    fill_with_idle_slabs();
+    while (core_free_bytes(core) < ALL_PAGES * PAGE_BYTES) {
+        (void)reclaim_step(reclaim);
+    }
+    assert_int_equal(grant_to_owner(1, &page), LEASES_E_STALE);
+    (void)lease_close_slab(owner->states, first + 100, 1); /* it notices some of it */
+    (void)lease_close_slab(owner->states, first + 200, 1);
+    (void)lease_close_slab(owner->states, first + 201, 1);
+    assert_int_equal(grant_to_owner(2, &page), 0);
+    assert_int_equal(page, first + 200);
+    assert_int_equal(owner->leased_pages, 2);
+    assert_int_equal(lease_count_free(owner->states, page, 2), 2);
+    assert_int_equal(core_free_bytes(core), (ALL_PAGES - 2) * PAGE_BYTES);
+    assert_int_equal(grant_to_owner(2, &page), LEASES_E_STALE);
+    assert_int_equal(grant_to_owner(1, &page), 0);
+    assert_int_equal(page, first + 100);
+}
+
+/* What waits for a lease is told that it is stale; the same as a block can be had. */
+static void test_room_of_a_stale_owner_is_for_direct_blocks(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_idle_slabs();
+    asker = owner;
+    room_init_lease(&room, 2, 2);
+    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_STALE);
+    assert_false(room.reclaims || room.waits);
+    room_init_block(&room, 2 * PAGE_BYTES, "two", 3);
+    assert_int_equal(find_in_the_end(&room, 0), 0);
+}
+
 static void test_two_that_wait_share_a_pass(void **state)
 {
     (void)state;
@@ -310,15 +366,6 @@ static void test_two_that_wait_share_a_pass(void **state)
     assert_int_equal(r[0], ROOM_E_FULL);
     assert_int_equal(r[1], ROOM_E_FULL);
     assert_true(reclaim->n_looked < 2 * N_PAGES); /* not two passes */
-}
-
-static int find_in_the_end(struct room *room, uint64_t now_us)
-{
-    int r;
-    do {
-        r = find(room, now_us);
-    } while (r == ROOM_E_WAIT);
-    return r;
 }
 
 /* Refused; then something is released, and it is asked for again in the same moment. */
@@ -401,6 +448,8 @@ int main(void)
         RECLAIM_TEST(test_slab_of_another_class_that_came_in_its_place_is_not_taken),
         RECLAIM_TEST(test_heads_that_lie_harm_only_their_client),
         RECLAIM_TEST(test_all_of_an_idle_client_is_had_by_another),
+        RECLAIM_TEST(test_owner_is_leased_what_is_not_stale),
+        RECLAIM_TEST(test_room_of_a_stale_owner_is_for_direct_blocks),
         RECLAIM_TEST(test_two_that_wait_share_a_pass),
         RECLAIM_TEST(test_what_is_idle_since_a_refusal_is_had_at_once),
         RECLAIM_TEST(test_passes_in_vain_are_limited),
