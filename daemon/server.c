@@ -387,10 +387,22 @@ static int server_start_handles(struct server *server)
     return uv_check_start(&server->turn, server_turned);
 }
 
-/* Where the kernel does not have it, or a sandbox forbids it, no idle slab is taken. */
+/* For all running threads that have registered for it; where it fails no idle slab is taken. */
 static bool server_barrier(void)
 {
     return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+/* Return: server_barrier(), if it works; else NULL, and the log says what that means. */
+static bool (*server_find_barrier(void))(void)
+{
+    if (server_barrier()) {
+        return server_barrier;
+    }
+    log_warning("membarrier() can not be had (%s): blocks that idle threads of clients keep ready "
+                "stay theirs; allow it to have them used by others",
+                strerror(errno));
+    return NULL;
 }
 
 /* The recovery gets on. */
@@ -419,7 +431,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .told_read = ledgers_read,
         .told_user = &server->ledgers,
         .gives_back = options->lazy,
-        .barrier = server_barrier,
+        .barrier = server_find_barrier(),
         .alive = server_alive,
         .alive_user = server,
     };

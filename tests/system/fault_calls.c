@@ -70,6 +70,7 @@ const struct fault_call fault_calls[] = {
     FAILS(writev, EIO),
     /* A sandbox. */
     FAILS(getrandom, EPERM),
+    FAILS(membarrier, EPERM),
     FAILS(prlimit64, EPERM),
     FAILS(sched_getaffinity, EPERM),
     FAILS(sysinfo, EPERM),
