@@ -55,16 +55,32 @@ static bool waits_for_returns(const struct core *core)
     return core_has_dead(core) || pages_await_scrub(&core->pages);
 }
 
-/* A piece of the pass over slabs without a live block; looks again if it brought anything. */
+/* How often something that is waited for has come back, or was given up. */
+static uint64_t returns_so_far(const struct core *core)
+{
+    return core->obituaries.n_written + core->pages.scrub_events;
+}
+
+/* Whether anything has come back since it was looked for last, which is now. */
+static bool has_returned(const struct core *core, struct room *room)
+{
+    const uint64_t n_returns = returns_so_far(core);
+    const uint64_t n_reclaimed = core->reclaim.n_pages;
+    const bool is_more = room->n_returns != n_returns || room->n_reclaimed != n_reclaimed;
+    room->n_returns = n_returns;
+    room->n_reclaimed = n_reclaimed;
+    return is_more;
+}
+
+/* A piece of the pass over slabs without a live block; looks again if it, or another, brought
+   anything. */
 static int wait_for_idle(struct core *core, struct client *client, struct room *room,
                          struct now now, struct room_found *ret_found)
 {
     struct reclaim *reclaim = &core->reclaim;
-    int r = ROOM_E_FULL;
-    if (reclaim_step(reclaim) > 0 || room->n_reclaimed != reclaim->n_pages) {
-        room->n_reclaimed = reclaim->n_pages;
-        r = look(core, client, room, now.ms, ret_found);
-    }
+    (void)reclaim_step(reclaim);
+    const int r =
+        has_returned(core, room) ? look(core, client, room, now.ms, ret_found) : ROOM_E_FULL;
     room->reclaims = r == ROOM_E_FULL && reclaim->n_looked < room->until;
     /* A client may have ended meanwhile, and what it had comes back. */
     room->waits = r == ROOM_E_FULL && !room->reclaims && waits_for_returns(core);
@@ -74,16 +90,14 @@ static int wait_for_idle(struct core *core, struct client *client, struct room *
 int room_find(struct core *core, struct client *client, struct room *room, struct now now,
               struct room_found *ret_found)
 {
-    const uint64_t n_returns = core->obituaries.n_written + core->pages.scrub_events;
-    if (room->waits && room->n_returns == n_returns) {
+    if (room->waits && room->n_returns == returns_so_far(core)) {
         return ROOM_E_WAIT;
     }
     *ret_found = (struct room_found){.page = 0};
     if (room->reclaims) {
         return wait_for_idle(core, client, room, now, ret_found);
     }
-    room->n_returns = n_returns;
-    room->n_reclaimed = core->reclaim.n_pages;
+    (void)has_returned(core, room);
     const int r = look(core, client, room, now.ms, ret_found);
     room->waits = r == ROOM_E_FULL && waits_for_returns(core);
     if (room->waits || r != ROOM_E_FULL) {

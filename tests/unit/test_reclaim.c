@@ -414,6 +414,26 @@ static void test_client_is_not_asked_for_what_it_uses(void **state)
     assert_false(lease_is_announced(ledger->asked));
 }
 
+/* The last that was missing is cleared during the pass, and came back before its end. */
+static void test_what_was_cleared_during_a_pass_is_seen(void **state)
+{
+    (void)state;
+    struct room room;
+    const uint32_t n_idle = ALL_PAGES - 400; /* behind them the pass takes some steps more */
+    fill_with_idle_slabs();
+    for (uint32_t i = n_idle; i < ALL_PAGES; i++) {
+        enter(first + i, 0, ENTRY_WORD(1, 0));
+    }
+    room_init_block(&room, n_idle * PAGE_BYTES, "idle", 4);
+    assert_int_equal(find(&room, 0), ROOM_E_WAIT);
+    pages_scrub_begin(&core->pages, first, 8);
+    while (reclaim->n_pages < n_idle) {
+        assert_int_equal(find(&room, 1), ROOM_E_WAIT);
+    }
+    pages_scrub_end(&core->pages, true);
+    assert_int_equal(find_in_the_end(&room, 1), 0);
+}
+
 /* Its owner dies while it is asked: the request waits until everything is back. */
 static void test_client_that_ends_meanwhile_is_waited_for(void **state)
 {
@@ -454,6 +474,7 @@ int main(void)
         RECLAIM_TEST(test_what_is_idle_since_a_refusal_is_had_at_once),
         RECLAIM_TEST(test_passes_in_vain_are_limited),
         RECLAIM_TEST(test_client_is_not_asked_for_what_it_uses),
+        RECLAIM_TEST(test_what_was_cleared_during_a_pass_is_seen),
         RECLAIM_TEST(test_client_that_ends_meanwhile_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
