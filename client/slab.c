@@ -327,12 +327,17 @@ bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct ready *rea
 {
     const uint32_t at = (uint32_t)((uint64_t)(ready->block - heap->base) >> PAGE_SHIFT);
     const uint32_t page = at - heap->heads[at].back;
+    KMEM_CRASH_POINT("client.slab.contested");
     if (lease_keep(heap->tenant->ledger.states, page, heap->heads[page].span_pages)) {
+        KMEM_CRASH_POINT("client.slab.kept");
         return true;
     }
     KMEM_CRASH_POINT("client.slab.lost");
+    /* Before: an entry of pages that are not this client's, left out by all who read it. */
     store_commit(&ready->entry->word, 0);
+    KMEM_CRASH_POINT("client.slab.withdrawn");
     slab_forget(heap, bin, page);
+    KMEM_CRASH_POINT("client.slab.forgotten");
     return false;
 }
 

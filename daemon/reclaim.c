@@ -220,6 +220,7 @@ uint32_t reclaim_step(struct reclaim *reclaim)
     batch_ask(&batch);
     KMEM_CRASH_POINT("server.slabs.asked");
     const bool is_fenced = batch.n_slabs > 0 && reclaim->barrier();
+    KMEM_CRASH_POINT("server.slabs.fenced");
     for (uint32_t i = 0; i < batch.n_slabs; i++) {
         const struct candidate *slab = &batch.slabs[i];
         if (is_fenced) {

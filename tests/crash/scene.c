@@ -8,7 +8,8 @@
  *      8 of 100,000 bytes, back        large blocks: four direct, then from the lease
  *      one of 100 by a thread          kept as well, in another run of pages
  *      20 by a thread, released here   pushed to the thread's slabs, collected by it
- *      too much, here                  refused: the thread's idle slabs are taken; it finds out
+ *      too much, here                  refused: the thread's idle slabs are taken; it finds out,
+ *                                      with one of 100 bytes that its slab is not, and 20 of 200
  *      8 MiB                           more than is free: the hog's unused pages are revoked
  *      the server is killed            and the next call comes back to another
  *      the end, with 40 blocks held    Goodbye, and everything is taken back
@@ -112,6 +113,7 @@ static void *of_thread(void *unused)
     play_there_and_back(10 * (size_t)N_OF_THREAD, OF_THREAD_BYTES); /* more than are ready */
     (void)pthread_barrier_wait(&shared.turn); /* the other one asks for too much */
     (void)pthread_barrier_wait(&shared.turn);
+    play_there_and_back(1, SCENE_BLOCK_BYTES); /* of the slab that has the kept one */
     play_there_and_back(N_OF_THREAD, OF_THREAD_BYTES);
     return NULL;
 }

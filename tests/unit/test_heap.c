@@ -454,43 +454,6 @@ static void test_threads_whose_idle_slabs_are_taken(void **state)
     assert_true(kmem__heap_check(tenant));
 }
 
-/* What a thread keeps ready, or another has released, is had while the thread sleeps. */
-static void test_idle_slab_is_taken_from_a_thread_that_sleeps(void **state)
-{
-    (void)state;
-    void *mine = allocate(100, "ready");
-    assert_int_equal(release(mine), HEAP_OK);
-    (void)allocate_blocks(NULL);
-    run_thread(release_blocks);
-    assert_true(fake_lender_count_used(lender) > 1);
-    (void)fake_lender_seize(lender);
-    assert_int_equal(fake_lender_count_used(lender), 0);
-    /* The thread wakes up: it forgets what it had, and gets memory that is its own. */
-    const uint32_t n_refused = lender->n_asked;
-    unsigned char *block = allocate(100, "awake");
-    assert_non_null(block);
-    assert_true(lender->n_asked >= n_refused);
-    assert_int_equal(block[0], 0);
-    assert_true(kmem__heap_check(tenant));
-    (void)allocate_blocks(NULL);
-    (void)release_blocks(NULL);
-    assert_int_equal(release(block), HEAP_OK);
-    assert_nothing_left();
-}
-
-static void test_slab_with_a_live_block_is_not_taken(void **state)
-{
-    (void)state;
-    unsigned char *block = allocate(100, "live");
-    block[99] = 42;
-    (void)fake_lender_seize(lender);
-    assert_int_equal(block[99], 42);
-    assert_int_equal(release(block), HEAP_OK);
-    assert_true(fake_lender_seize(lender) > 0);
-    kmem__heap_flush(tenant);
-    assert_nothing_left();
-}
-
 /* -------------------------------------------------------------------------------- shortcuts -- */
 
 /* What kmem__heap_spot() computes with 32 bits is right for every byte of every slab. */
@@ -599,8 +562,6 @@ int main(void)
         TEST(test_thread_that_ends_leaves_its_slabs),
         TEST(test_threads_release_each_others_blocks),
         TEST(test_threads_whose_idle_slabs_are_taken),
-        TEST(test_idle_slab_is_taken_from_a_thread_that_sleeps),
-        TEST(test_slab_with_a_live_block_is_not_taken),
         TEST(test_spot_is_exact_for_every_class),
         TEST(test_site_is_the_first_reasons),
         TEST(test_site_of_an_earlier_membership_learns_anew),
