@@ -95,7 +95,7 @@ KMEM_MUST_USE int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct
 /** kmem__cache_give() - pages are unused from now on; their head is closed */
 void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages);
 
-/** kmem__cache_give_slab() - the same for a closed slab, of which the daemon may have taken pages */
+/** kmem__cache_give_slab() - the same for a closed slab, which the daemon may have taken */
 void kmem__cache_give_slab(struct cache *cache, uint32_t page, uint32_t n_pages);
 
 /**

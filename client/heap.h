@@ -202,8 +202,8 @@ static inline void *kmem__heap_clear(struct heap *heap, struct bin *bin, unsigne
 typedef void *(*allocate_function)(size_t num_bytes, const char *reason, struct kmem_site *site);
 
 /**
- * kmem__heap_contest() - the block that was just taken out of its bin, and entered, may be of a slab
- *                        that the daemon asks for, or has taken
+ * kmem__heap_contest() - the block that was just taken out of its bin, and entered, may be of a
+ *                        slab that the daemon asks for, or has taken
  * Return: the block, cleared, if it is this thread's; else what otherwise() returns.
  */
 void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,

@@ -77,7 +77,7 @@ static _Atomic uint64_t n_epochs;
 static void tenant_be_fenced(const struct tenant *tenant)
 {
     const long r = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
-    /* Relaxed: the daemon reads it before it asks for a slab, and it is true before there is one. */
+    /* Relaxed: the daemon reads it before it asks for a slab; it is true before there is one. */
     atomic_store_explicit(&tenant->ledger.header->is_fenced, r == 0, memory_order_relaxed);
 }
 

@@ -64,7 +64,7 @@ struct stretch {
     uint32_t n_pages;
 };
 
-/* Pages of one run that were revoked, or not granted, go back into the table, and can be granted again. */
+/* Pages of one run that were revoked, or not granted, go back into the table: they are free. */
 static void stretch_come_back(struct leases *leases, struct client *client,
                               const struct stretch *stretch)
 {

@@ -2,10 +2,10 @@
 /*
  * reclaim.c - slabs without a live block
  *
- * A step collects slabs that are idle by what stands there, marks all of them, makes one barrier for
- * all, and reads their entries once more. A header tells how many blocks are out of the slab's list;
- * more than a thread keeps ready, without those that wait to be collected, means that one is live.
- * So of a busy client little is read but headers, and it is not asked for what it uses.
+ * A step collects slabs that are idle by what stands there, marks all of them, makes one barrier
+ * for all, and reads their entries once more. A header tells how many blocks are out of the slab's
+ * list; more than a thread keeps ready, without those that wait to be collected, means that one is
+ * live. So of a busy client little is read but headers, and it is not asked for what it uses.
  *
  * What a client writes there can only hide its slabs, which it could as well fill with blocks, or
  * show slabs as idle that it uses: it loses them then.

@@ -12,7 +12,7 @@
  */
 #define SHORT_BELOW(n_pages) ((uint64_t)(n_pages) / 2)
 #define ENOUGH_ABOVE(n_pages) ((uint64_t)(n_pages) / 16 * 9)
-/* 64: a look at a thousand clients takes 0.5 ms, and so it is taken seldom, however much they ask. */
+/* 64: a look at a thousand clients takes 0.5 ms; so it is taken seldom, however much they ask. */
 #define LOOKS 64
 /* 4 ticks, 0.4 s: what is wanted again before that costs no system call; and what is not is back
    within a second. */

@@ -68,17 +68,17 @@ KMEM_MUST_USE struct seg_off told_walk_run(const struct told *told, const struct
 KMEM_MUST_USE bool told_find(const struct told *told, const struct client *client, uint32_t begin,
                              uint32_t end, struct seg_off off, struct direct_block *ret_block);
 
-/** told_heads() - copies of what a client's ledger says of n_heads pages. Return: false: nothing. */
+/** told_heads() - copies of what a client's ledger says of n_heads pages. Return: if it does. */
 KMEM_MUST_USE bool told_heads(const struct told *told, uint32_t slot, uint32_t page,
                               uint32_t n_heads, struct ledger_head *ret_heads);
 
 /** told_is_fenced() - whether a client says that membarrier() reaches it: see proto/lease.h */
 KMEM_MUST_USE bool told_is_fenced(const struct told *told, uint32_t slot);
 
-/** told_n_used_pages() - how many leased pages a client says it uses; UINT32_MAX if it says nothing */
+/** told_n_used_pages() - how many leased pages a client says it uses; UINT32_MAX: nothing */
 uint32_t told_n_used_pages(const struct told *told, uint32_t slot);
 
-/** told_entries_are_idle() - whether a slab of this class that begins at `page` has no live block */
+/** told_entries_are_idle() - whether a slab of this class that begins here has no live block */
 KMEM_MUST_USE bool told_entries_are_idle(const struct told *told, uint32_t slot, uint32_t page,
                                          uint32_t size_class);
 

@@ -45,10 +45,10 @@
  * server that is killed between two pages of a slab leaves the rest of them ASKED. The next one
  * takes them: INTERIOR pages behind one that is REVOKED|STALE are of the same slab.
  *
- * STALE is what keeps the two apart afterwards: the pages are others' now, and may come back to this
- * client by another lease, while one of its threads still has blocks of the slab on its lists. A
- * page with STALE is not taken by this client, and the daemon does not grant it to this client. The
- * thread that has forgotten the slab removes it.
+ * STALE is what keeps the two apart afterwards: the pages are others' now, and may come back to
+ * this client by another lease, while one of its threads still has blocks of the slab on its
+ * lists. A page with STALE is not taken by this client, and the daemon does not grant it to this
+ * client. The thread that has forgotten the slab removes it.
  *
  * `asked` is one word of the ledger, so that an allocation looks at one place, whatever it hands
  * out: bit 0 says that a page may be ASKED or STALE, the others count how often the daemon has set

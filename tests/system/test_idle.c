@@ -316,11 +316,12 @@ static void lie(const void *argument)
     }
     lease_open_slab(ledger.states, run.page, run.n_pages);
     atomic_store(&ledger.header->is_fenced, 1);
-    uint64_t n_kept = 0;
     client_say(1);
     for (uint32_t i = 0;; i++) {
         const uint32_t page = run.page + i % run.n_pages;
-        n_kept += lease_keep(ledger.states, page, 1);
+        if (!lease_keep(ledger.states, page, 1)) {
+            ledger.heads[page].n_used = UINT16_MAX; /* it was taken, and is said to be full */
+        }
         ledger.heads[page].size_class = (uint16_t)(i % (N_SIZE_CLASSES + 2));
     }
 }
