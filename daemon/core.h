@@ -76,6 +76,8 @@ struct core {
     struct seg_off reap_block; /* in the slab there: the blocks before it have been read */
     uint32_t reap_again;       /* somebody ended after the reaping had passed page 0 */
     struct scans scans;
+    struct scan_reader lookout; /* for all who are refused: no_room.h */
+    uint64_t lookout_us;        /* when it may begin another look */
     uint64_t n_clients_seen;
     uint32_t reap_noted; /* leased blocks of the run that is being read */
 };

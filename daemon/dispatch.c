@@ -115,7 +115,8 @@ static int find_room(struct core *core, struct peer *peer, struct now now, struc
         return DISPATCH_OK;
     }
     if (r) {
-        return no_room_begin(core, peer, now, reply);
+        no_room_refuse(core, peer, now, reply);
+        return DISPATCH_OK;
     }
     core_note_peak(core);
     if (peer->room.n_pages == 0) {
@@ -387,8 +388,7 @@ int dispatch_continue(struct core *core, struct peer *peer, struct now now, stru
     if (peer->room.waits || peer->room.reclaims) {
         return find_room(core, peer, now, reply);
     }
-    return peer->is_refused ? no_room_continue(core, peer, now, reply)
-                            : continue_scan(core, peer, now, reply);
+    return continue_scan(core, peer, now, reply);
 }
 
 static int on_member_request(struct core *core, struct peer *peer, const Kmem__Request *request,

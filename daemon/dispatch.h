@@ -33,9 +33,7 @@ struct peer {
     uint64_t pending_id;       /* of the request whose answer takes several steps */
     bool asks_usage;           /* else about clients */
     uint32_t pending_slot;     /* where a report on clients begins */
-    struct room room;    /* what it asked for last, while that waits or is about to be refused */
-    bool is_refused;     /* that it was refused is being answered, */
-    uint64_t refused_us; /* since then */
+    struct room room; /* what it asked for last, while that waits or is about to be refused */
 };
 
 enum {

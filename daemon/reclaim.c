@@ -61,6 +61,11 @@ static uint32_t n_pages_all(const struct reclaim *reclaim)
     return reclaim->leases->pages->state->n_pages;
 }
 
+bool reclaim_reaches(const struct reclaim *reclaim, const struct client *client)
+{
+    return reclaim->barrier && told_is_fenced(reclaim->told, client->slot);
+}
+
 /* Forgives steps in vain for the time that has passed. */
 static void reclaim_forgive(struct reclaim *reclaim, uint64_t now_us)
 {

@@ -45,6 +45,9 @@ void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct t
  */
 KMEM_MUST_USE bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until);
 
+/** reclaim_reaches() - whether idle slabs can be taken from a client that lives and has a ledger */
+KMEM_MUST_USE bool reclaim_reaches(const struct reclaim *reclaim, const struct client *client);
+
 /**
  * reclaim_step() - a piece of the pass
  *

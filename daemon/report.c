@@ -8,7 +8,6 @@
  */
 #include "daemon/report.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "daemon/tick.h"
@@ -329,70 +328,6 @@ struct held report_held(const struct core *core)
         from = walk(core, from, SCAN_BUDGET, WALK_ALL, held_add, &held);
     } while (from.bytes != 0);
     return held;
-}
-
-/* ----------------------------------------------------------------------------------- no room -- */
-
-/* A reason of control characters, escaped, with its quotes, size and count. */
-#define HOLDER_BYTES (4 * REASON_MAX_BYTES + 64)
-
-/* The groups with the most bytes, in a sentence. */
-static void holders_format(const struct scan_holders *holders, char *buffer, size_t buffer_bytes)
-{
-    size_t used = 0;
-    for (uint32_t i = 0; i < holders->n_holders && used < buffer_bytes; i++) {
-        const char *text = holders->holders[i].reason;
-        const uint64_t n_blocks = holders->holders[i].n_blocks;
-        char reason[4 * REASON_MAX_BYTES + 1];
-        char size[TEXT_BYTES_MAX];
-        (void)text_escape(text, strlen(text), reason, sizeof(reason)); /* its buffer */
-        const int n = snprintf(buffer + used, buffer_bytes - used, "%s\"%s\" %s in %llu block%s",
-                               i == 0 ? "" : ", ", reason,
-                               text_format_bytes(holders->holders[i].num_bytes, size, sizeof(size)),
-                               (unsigned long long)n_blocks, n_blocks == 1 ? "" : "s");
-        used += n > 0 ? (size_t)n : 0;
-    }
-}
-
-void report_quota(const struct core *core, const struct client *client, uint64_t num_bytes,
-                  struct reply *reply)
-{
-    char asked[TEXT_BYTES_MAX];
-    char charged[TEXT_BYTES_MAX];
-    char quota[TEXT_BYTES_MAX];
-    char pid[PID_TEXT_BYTES];
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_QUOTA,
-                "%s more is over the quota: process %s has %s of the %s that one client may have; "
-                "release some of it, or start kmemd with a larger --quota",
-                text_format_bytes(num_bytes, asked, sizeof(asked)),
-                client_pid_text(client->identity.pid, pid),
-                text_format_bytes(client_charged_bytes(client), charged, sizeof(charged)),
-                text_format_bytes(core->config.quota_bytes, quota, sizeof(quota)));
-}
-
-void report_no_room(const struct core *core, const struct scan_holders *holders,
-                    uint64_t holders_age_ms, uint64_t num_bytes, struct reply *reply)
-{
-    char asked[TEXT_BYTES_MAX];
-    char free_text[TEXT_BYTES_MAX];
-    char hole[TEXT_BYTES_MAX];
-    char all[TEXT_BYTES_MAX];
-    char age[32] = "";
-    char names[SCAN_HOLDERS * HOLDER_BYTES] = "none";
-    if (holders) {
-        holders_format(holders, names, sizeof(names));
-    }
-    if (holders && holders_age_ms > 0) {
-        (void)snprintf(age, sizeof(age), " %llu ms ago", (unsigned long long)holders_age_ms);
-    }
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
-                "no room for %s in segment \"%s\": %s of %s free, largest hole %s; "
-                "largest holders%s: %s; release some of it, or start kmemd with a larger --size",
-                text_format_bytes(num_bytes, asked, sizeof(asked)), core->config.segment_name,
-                text_format_bytes(core_free_bytes(core), free_text, sizeof(free_text)),
-                text_format_bytes(core_segment_bytes(core), all, sizeof(all)),
-                text_format_bytes(core_largest_hole_bytes(core), hole, sizeof(hole)), age,
-                holders ? names : "not known just now");
 }
 
 /* ----------------------------------------------------------------------------------- joining -- */

@@ -42,9 +42,11 @@ void report_quota(const struct core *core, const struct client *client, uint64_t
                   struct reply *reply);
 
 /**
- * report_no_room() - an error that says what was asked, what there is, who has it
- * @holders:         who has the most; NULL: that is not known, and nobody is named
- * @holders_age_ms:  how old that is; 0: of a time after the question
+ * report_no_room() - an error that says what was asked, what there is, who has it, what would help
+ * @holders:         the reasons with the most; NULL: they are not known, processes are named
+ * @holders_age_ms:  how old that is; 0: of this moment
+ *
+ * All else is of this moment. It looks at each client, at no block and at no run.
  */
 void report_no_room(const struct core *core, const struct scan_holders *holders,
                     uint64_t holders_age_ms, uint64_t num_bytes, struct reply *reply);

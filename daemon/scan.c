@@ -8,10 +8,8 @@
 #include "daemon/walk.h"
 #include "proto/lease.h"
 
-/* 1,000: some 20 us, where a request takes 10. */
-#define CHEAP_BLOCKS 1000
 /* A place in a heap takes less than half of what an entry of a ledger takes. */
-#define SORT_BUDGET (2 * SCAN_BUDGET)
+#define SORT_BUDGET(scan_budget) (2 * (scan_budget))
 
 /* ---------------------------------------------------------------------------------- readers -- */
 
@@ -252,6 +250,13 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
     return scan;
 }
 
+/* What a step of a look may cost: little, while only refusals want it. */
+static uint32_t scan_budget(const struct core *core, const struct scan *scan)
+{
+    return scan->is_patient && !core->scans.waiting[scan->kind] ? SCAN_BACKGROUND_BUDGET
+                                                                : SCAN_BUDGET;
+}
+
 /* Begins the look that a reader waits for, with all who wait for it. Return: whether it could. */
 static int scan_begin(struct core *core, enum scan_kind kind, uint64_t now_us)
 {
@@ -265,8 +270,10 @@ static int scan_begin(struct core *core, enum scan_kind kind, uint64_t now_us)
     if (!scan) {
         return SCAN_FAILED;
     }
+    scan->is_patient = true;
     while (scans->waiting[kind]) {
         struct scan_reader *reader = scans->waiting[kind];
+        scan->is_patient = scan->is_patient && reader->is_patient;
         reader_unlink(reader);
         reader_join(scan, reader);
     }
@@ -284,7 +291,7 @@ static bool scan_block(const struct direct_block *block, void *user)
 {
     struct scan *scan = user;
     /* However dear blocks are to add, each step adds some. */
-    if (scan->n_added > 0 && scan_spent(scan) - scan->spent_at >= SCAN_BUDGET) {
+    if (scan->n_added > 0 && scan_spent(scan) - scan->spent_at >= scan->budget) {
         return false;
     }
     if (tally_add(scan->tally, block) || (scan->by_reason && tally_add(scan->by_reason, block))) {
@@ -305,7 +312,7 @@ static void scan_blocks(struct scan *scan, const struct core *core)
     scan->n_added = 0;
     scan->spent_at = scan_spent(scan);
     scan->from =
-        walk(core, scan->from, SCAN_BUDGET, leased ? WALK_LEASED : WALK_ALL, scan_block, scan);
+        walk(core, scan->from, scan->budget, leased ? WALK_LEASED : WALK_ALL, scan_block, scan);
     if (scan->from.bytes == 0 && !scan->failed) {
         scan->phase = leased ? SCAN_PAGES : SCAN_SORT;
     }
@@ -380,7 +387,7 @@ static void scan_reasons(struct scan *scan, const struct core *core)
 
 static void scan_sort(struct scan *scan)
 {
-    const int r = tally_sort_step(scan->tally, SIZE_MAX, SORT_BUDGET);
+    const int r = tally_sort_step(scan->tally, SIZE_MAX, SORT_BUDGET(scan->budget));
     scan->failed = r < 0;
     scan->done = r == 0;
 }
@@ -391,8 +398,9 @@ static void holders_note(struct scan_holders *holders, const struct scan *scan)
     *holders = (struct scan_holders){
         .known = true,
         .at_us = scan->began_us,
+        .n_steps = scan->n_steps,
         .n_changes = scan->n_changes,
-        .is_cheap = scan->n_steps == 1 && scan->n_added <= CHEAP_BLOCKS,
+        .is_cheap = scan->n_steps == 1 && scan->budget == SCAN_BACKGROUND_BUDGET,
     };
     for (; holders->n_holders < SCAN_HOLDERS && holders->n_holders < n_groups;
          holders->n_holders++) {
@@ -426,6 +434,7 @@ static void scan_step(struct core *core, struct scan *scan, uint64_t now_us)
 {
     struct scans *scans = &core->scans;
     scan->n_steps++;
+    scan->budget = scan_budget(core, scan);
     scan_phases(scan, core);
     scan->done = scan->done || scan->failed;
     scan->took_us = now_us - scan->began_us;

@@ -27,6 +27,8 @@
 
 /* 20,000 entries and pages: 0.1 to 0.3 ms, which is how long anybody may have to wait. */
 #define SCAN_BUDGET 20000
+/* 1,000: some 20 us, no more than a request takes. Of a look that only refusals wait for. */
+#define SCAN_BACKGROUND_BUDGET 1000
 /* 4: with those that are being made, one by reason and the reasons of one for usage, six tallies of
    TALLY_MAX_BYTES; those by client and by user are small. More would serve more readers of large
    ones at different times. */
@@ -77,7 +79,9 @@ struct scan {
     uint64_t took_us;
     bool done;
     bool failed;       /* no memory */
-    uint32_t n_added;  /* blocks, in the present step */
+    bool is_patient;   /* likewise, as it was begun */
+    uint32_t budget;   /* of the present step */
+    uint32_t n_added;  /* blocks, in it */
     uint64_t spent_at; /* what the tallies had spent when it began */
     struct scan_reader *readers;
     struct scan *next_complete;
@@ -90,6 +94,7 @@ struct scan_reader {
     enum scan_kind kind;
     bool waits;
     bool keeps;
+    bool is_patient;   /* no request waits for it: its look is made in small steps */
     struct scan *scan; /* NULL: none yet, or dropped */
     uint64_t kept_ms;  /* since when it keeps it */
     uint64_t read_ms;  /* when it read last */
@@ -102,8 +107,9 @@ struct scan_reader {
 struct scan_holders {
     bool known;
     uint64_t at_us;     /* when the look began */
+    uint32_t n_steps;   /* and how many it took */
     uint64_t n_changes; /* of direct blocks, until then */
-    bool is_cheap;      /* to look again costs no more than a request or two */
+    bool is_cheap;      /* to look again costs no more than a request: one small step */
     uint32_t n_holders;
     struct {
         char reason[REASON_MAX_BYTES + 1];

@@ -26,6 +26,7 @@
 #include "daemon/comeback.h"
 #include "daemon/inherited.h"
 #include "daemon/loop.h"
+#include "daemon/no_room.h"
 #include "daemon/notice.h"
 #include "daemon/takeover.h"
 #include "daemon/tick.h"
@@ -77,7 +78,7 @@ static struct session *server_next(const struct server *server)
 
 static bool server_has_work(const struct server *server)
 {
-    return server_next(server) || core_has_dead(&server->core);
+    return server_next(server) || core_has_dead(&server->core) || no_room_has_work(&server->core);
 }
 
 /* The next piece, unless there is something more urgent: a request may wait for these pages. */
@@ -116,6 +117,10 @@ static void server_idle(uv_idle_t *idle)
     if (core_has_dead(&server->core)) {
         server->has_worked = true;
         core_reap(&server->core, REAP_BUDGET, server_buried, server);
+    }
+    if (no_room_has_work(&server->core)) {
+        server->has_worked = true;
+        no_room_work(&server->core, server_now());
     }
     server_rest(server);
 }

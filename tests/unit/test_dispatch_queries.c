@@ -269,99 +269,6 @@ static void test_ledger_whose_asker_goes_in_the_middle_of_it_is_given_up(void **
     assert_true(scans_are_none(&talk.core->scans));
 }
 
-/* In a full segment everybody is refused again and again. */
-static void test_allocate_refused_a_thousand_times_is_one_look_a_second(void **state)
-{
-    (void)state;
-    allocate_numbered(1100);
-
-    for (uint32_t i = 0; i < 1000; i++) {
-        assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
-        assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
-                     i <= 500 ? "largest holders: \"reason/00000\"" : "s ago: \"reason/00000\"");
-        talk.fixture.now_ms += 1;
-        if (i == 500) {
-            allocate(1, "what is known is not of this moment any more");
-        }
-    }
-    assert_int_equal(talk.core->scans.n_begun, 1);
-    talk.fixture.now_ms += 1;
-    assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
-    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "largest holders: \"reason/00000\"");
-    assert_int_equal(talk.core->scans.n_begun, 2);
-}
-
-/* Some hundred blocks are added up again, so that the sentence is of this moment. */
-static void test_allocate_refused_in_a_small_segment_names_who_has_it_now(void **state)
-{
-    (void)state;
-    allocate_numbered(100);
-    assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
-    allocate(5000000, "late");
-
-    assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
-
-    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "largest holders: \"late\"");
-}
-
-static void test_allocate_without_room_is_pending_while_others_are_served(void **state)
-{
-    (void)state;
-    for (uint32_t i = 0; i < 100000; i++) {
-        allocate(16, "many");
-    }
-    uint32_t n_steps = 1;
-
-    assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_PENDING);
-    for (; ask_continue(&talk, &alice) == DISPATCH_PENDING; n_steps++) {
-        assert_int_equal(ask_usage(&talk, &observer), DISPATCH_OK);
-    }
-
-    assert_in_range(n_steps, 4, 6);
-    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "\"many\" 1.5 MiB in 100000 blocks");
-    assert_int_equal(talk.core->state.counters->refusals_no_room, 1);
-    assert_true(scans_are_none(&talk.core->scans));
-    assert_null(alice.reader.scan);
-}
-
-/* The library has something to give back yet, and asks once more. */
-static void test_allocate_that_may_come_again_is_refused_and_not_counted(void **state)
-{
-    (void)state;
-    allocate(N_PAGES / 2 * PAGE_BYTES, "the hog");
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    Kmem__Allocate body = KMEM__ALLOCATE__INIT;
-    body.num_bytes = N_PAGES / 2 * PAGE_BYTES;
-    body.may_again = true;
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &body;
-
-    const struct now now = {talk.fixture.now_ms, talk.fixture.now_ms * 1000};
-    assert_int_equal(dispatch(talk.core, &alice, &request, now, talk.reply), DISPATCH_OK);
-
-    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "not known just now");
-    assert_int_equal(talk.core->state.counters->refusals_no_room, 0);
-}
-
-static void test_allocate_without_room_nor_memory_is_NO_MEMORY(void **state)
-{
-    (void)state;
-    allocate_numbered(100);
-    unsigned n_failures = 0;
-
-    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        talk.fixture.now_ms += 1000; /* what was known is too old */
-        assert_int_equal(ask_allocate(&talk, &alice, N_PAGES * PAGE_BYTES, "", 0), DISPATCH_OK);
-        const bool failed = fail_end();
-        n_failures += failed;
-        assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
-                     failed ? "largest holders: not known" : "largest holders: \"reason/00000\"");
-        assert_null(alice.reader.scan);
-    }
-    assert_true(n_failures >= 5); /* the look, its tally, what is in that, the order */
-    assert_true(scans_are_none(&talk.core->scans));
-}
-
 static void test_ledger_without_memory_is_BUSY_and_the_next_is_answered(void **state)
 {
     (void)state;
@@ -460,11 +367,6 @@ int main(void)
         TALK_TEST(test_ledger_asked_by_twenty_at_once_is_one_look),
         TALK_TEST(test_ledger_tells_of_a_time_after_the_question),
         TALK_TEST(test_ledger_whose_asker_goes_in_the_middle_of_it_is_given_up),
-        TALK_TEST(test_allocate_refused_a_thousand_times_is_one_look_a_second),
-        TALK_TEST(test_allocate_refused_in_a_small_segment_names_who_has_it_now),
-        TALK_TEST(test_allocate_without_room_is_pending_while_others_are_served),
-        TALK_TEST(test_allocate_that_may_come_again_is_refused_and_not_counted),
-        TALK_TEST(test_allocate_without_room_nor_memory_is_NO_MEMORY),
         TALK_TEST(test_ledger_without_memory_is_BUSY_and_the_next_is_answered),
         TALK_TEST(test_allocate_without_memory_for_its_reason_is_allocated),
         TALK_TEST(test_blocks_is_read_page_by_page_each_once),

@@ -353,24 +353,6 @@ static void test_report_no_room_names_what_was_asked_what_there_is_and_who_has_i
                         "release some of it, or start kmemd with a larger --size");
 }
 
-static void test_report_no_room_when_nobody_holds_anything(void **state)
-{
-    (void)state;
-
-    assert_non_null(strstr(no_room_sentence(UINT64_MAX), "largest holders: none; release"));
-}
-
-static void test_report_no_room_without_a_roll_up_names_nobody(void **state)
-{
-    (void)state;
-    reply_reset(reply, 1);
-
-    report_no_room(core, NULL, 0, 5, reply);
-
-    assert_non_null(
-        strstr(reply->response.error->message, "largest holders: not known just now; release"));
-}
-
 /* Five reasons of REASON_MAX_BYTES made of a character, told apart by their number of bytes. */
 static const char *sentence_of_reasons_of(const char *character)
 {
@@ -420,8 +402,6 @@ int main(void)
         REPORT_TEST(test_report_obituaries_of_largest_numbers_fit),
         REPORT_TEST(test_report_obituaries_goes_on_though_the_next_was_overwritten),
         REPORT_TEST(test_report_no_room_names_what_was_asked_what_there_is_and_who_has_it),
-        REPORT_TEST(test_report_no_room_when_nobody_holds_anything),
-        REPORT_TEST(test_report_no_room_without_a_roll_up_names_nobody),
         REPORT_TEST(test_report_no_room_is_never_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
