@@ -233,8 +233,10 @@ static bool reap_note_told(const struct direct_block *block, void *user)
 static bool reap_read(struct reap *reap, const struct client *client, uint32_t page, uint32_t end)
 {
     struct core *core = reap->core;
-    uint32_t at = page > core->reap_at ? page : core->reap_at;
-    struct seg_off stopped = core->reap_block;
+    /* By this walk, of this client: before that, others may have had the pages. */
+    const bool is_begun = core->reap_slot == client->slot && core->reap_at >= page;
+    uint32_t at = is_begun ? core->reap_at : page;
+    struct seg_off stopped = is_begun ? core->reap_block : (struct seg_off){0};
     bool goes_on = at < end;
     while (goes_on) {
         const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
@@ -242,8 +244,14 @@ static bool reap_read(struct reap *reap, const struct client *client, uint32_t p
                                 &reap->spent);
         goes_on = at < end && reap->spent < reap->budget;
     }
-    core->reap_at = at;
-    core->reap_block = stopped;
+    if (at < end) {
+        core->reap_at = at;
+        core->reap_slot = client->slot;
+        core->reap_block = stopped;
+    } else if (is_begun && at == end) {
+        core->reap_at = 0; /* what comes next may be a lease of others that begins before this */
+        core->reap_block = (struct seg_off){0};
+    }
     return at >= end;
 }
 

@@ -72,7 +72,8 @@ struct core {
     struct shortage shortage;
     struct obituaries obituaries;
     uint32_t reap_from;        /* the page the reaping goes on with */
-    uint32_t reap_at;          /* in a lease there: the pages before it have been read */
+    uint32_t reap_at;          /* in a lease there: the pages before it have been read; 0: none */
+    uint32_t reap_slot;        /* that lease's client */
     struct seg_off reap_block; /* in the slab there: the blocks before it have been read */
     uint32_t reap_again;       /* somebody ended after the reaping had passed page 0 */
     struct scans scans;

@@ -444,6 +444,30 @@ static void test_core_direct_overhead_is_what_is_neither_used_nor_free(void **st
 #define CORE_TEST(test) cmocka_unit_test_setup_teardown(test, core_setup, core_teardown)
 
 /* 50 slabs of the smallest blocks, 51,200 entries: no step reads all of it, and no block twice. */
+/* Pages that have been reaped become a lease of another client, in one run with what it has. */
+static void test_core_reap_reads_a_lease_that_grew_behind_the_walk(void **state)
+{
+    (void)state;
+    struct client *first = fixture_join(&fixture, 1);
+    struct client *second = fixture_join(&fixture, 2);
+    (void)fixture_ledger(&fixture, first);
+    struct ledger *ledger = fixture_ledger(&fixture, second);
+    const uint32_t page = fixture_lease(&fixture, first, 4);
+    assert_int_equal(fixture_lease(&fixture, second, N_PAGES - 1 - 4), page + 4);
+    bool zero;
+    assert_true(lease_take(first->states, page, 4, &zero));
+    core_end(core, first, false, fixture.now_ms);
+    fixture_reap(&fixture, 2); /* page 0 and the first lease, and no more */
+    assert_int_equal(first->leased_pages, 0);
+
+    assert_int_equal(fixture_lease(&fixture, second, 4), page);
+    fixture_carve(&fixture, second, page, 0);
+    (void)ledger_take(ledger, page, 5, REASON_NONE, 0, 0);
+    fixture_end(&fixture, second, false);
+
+    assert_int_equal(fixture.last.n_blocks, 1);
+}
+
 static void test_core_reap_reads_a_lease_in_steps(void **state)
 {
     (void)state;
@@ -538,6 +562,7 @@ int main(void)
         CORE_TEST(test_core_reap_goes_on_while_others_allocate_and_release),
         CORE_TEST(test_core_reap_from_a_page_that_is_inside_a_run_by_now),
         CORE_TEST(test_core_reap_reads_a_lease_in_steps),
+        CORE_TEST(test_core_reap_reads_a_lease_that_grew_behind_the_walk),
         CORE_TEST(test_core_reap_of_100000_leases_of_a_page_is_no_more_than_of_one),
         CORE_TEST(test_core_reap_frees_the_slot_for_the_next),
         CORE_TEST(test_core_direct_overhead_is_what_is_neither_used_nor_free),
