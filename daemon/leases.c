@@ -17,9 +17,14 @@
  * spoil. Whatever it writes there, the loops below end, and what comes back is only what the table
  * says is this client's.
  *
- * Who has how much unused is counted when room is needed, and not kept: only the client knows it,
- * and it changes without a word. The walk over all runs that this takes, some 10 ns each, is made
- * only when there is no free run that is long enough.
+ * How much a client has unused is counted when room is needed, and not kept: only the client knows
+ * it, and it changes without a word. It takes a walk over the client's own runs, some 10 ns each,
+ * and is made only when there is no free run that is long enough, and only for clients that may
+ * have something: each counts how often it has given pages back (proto/lease.h), and what it had
+ * when that number was read last has been taken. So where nothing was given back since, a request
+ * that finds no room costs a look at each client.
+ *
+ *      is_swept  =>  nothing is FREE but what was given after the number was n_given
  */
 #include "daemon/leases.h"
 
@@ -33,8 +38,6 @@
 /* 1/8: eight clients that grow at once leave each other something; a smaller share means more
    round trips while a client warms up. */
 #define GRANT_SHARE 8
-/* 8 walks, for those who leave the most: few others are asked after them, and lose for nothing. */
-#define LEAVERS_ALONE 8
 
 void leases_init(struct leases *leases, struct pages *pages, struct clients *clients)
 {
@@ -150,6 +153,7 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
     KMEM_CRASH_POINT("server.lease.committed");
     pages_join(pages, lead.page);
     client_charge_pages(client, lead.n_pages + granted);
+    client->is_swept = false;
     leases->n_pages += lead.n_pages + granted;
     pages->state->counters->leases++;
     grant_states(pages, client, page, granted);
@@ -192,61 +196,71 @@ void leases_come_back(struct leases *leases, struct client *client, uint32_t pag
     stretch_come_back(leases, client, &stretch);
 }
 
-struct slot_set {
-    uint64_t bits[(CLIENTS_MAX + 63) / 64];
-};
-
-static void slot_set_add(struct slot_set *set, uint32_t slot)
-{
-    set->bits[slot / 64] |= UINT64_C(1) << slot % 64;
-}
-
-static bool slot_set_has(const struct slot_set *set, uint32_t slot)
-{
-    return set->bits[slot / 64] >> slot % 64 & 1;
-}
-
-/* Takes back what is unused in [page, end) and leased to one of a set of clients. */
-static uint32_t range_revoke(struct leases *leases, const struct slot_set *set, uint32_t page,
-                             uint32_t end)
+/* Takes back what is unused in [page, end) of all leases of a client. */
+static uint32_t client_revoke(struct leases *leases, struct client *client, uint32_t page,
+                              uint32_t end)
 {
     uint32_t n_back = 0;
-    while (page < end) {
-        const uint32_t first = pages_run_of(leases->pages, page);
-        const uint32_t behind = run_end(leases->pages, first);
-        const uint32_t stop = behind < end ? behind : end;
-        uint32_t slot;
-        if (run_is_leased(leases->pages, first, &slot) && slot_set_has(set, slot)) {
-            n_back += run_revoke(leases, clients_get(leases->clients, slot), page, stop);
+    uint32_t next;
+    for (uint32_t run = pages_leased_first(leases->pages, client->slot); run != 0; run = next) {
+        const uint32_t behind = run_end(leases->pages, run);
+        next = pages_leased_next(leases->pages, run);
+        leases->n_looked++;
+        if (run < end && behind > page) {
+            n_back +=
+                run_revoke(leases, client, run > page ? run : page, behind < end ? behind : end);
         }
-        page = stop;
     }
+    return n_back;
+}
+
+/* Whether there may be more unused pages than there were when all were taken back. */
+static bool client_may_leave(const struct client *client)
+{
+    return client->leased_pages > 0 && client->states &&
+           !(client->is_swept && lease_n_given(client->states) == client->n_given);
+}
+
+/* The client has nothing unused, but what it gives back from now on; n_given was read before. */
+static void client_note_swept(struct client *client, uint64_t n_given)
+{
+    client->is_swept = true;
+    client->n_given = n_given;
+}
+
+/* Takes back all that a client leaves unused. */
+static uint32_t client_sweep(struct leases *leases, struct client *client)
+{
+    const uint64_t n_given = client->states ? lease_n_given(client->states) : 0;
+    const uint32_t n_back = client_revoke(leases, client, 0, leases->pages->state->n_pages);
+    client_note_swept(client, n_given);
     return n_back;
 }
 
 uint32_t leases_return(struct leases *leases, struct client *client, uint32_t page, uint32_t end)
 {
-    const uint32_t n_all = leases->pages->state->n_pages;
-    struct slot_set set = {{0}};
-    slot_set_add(&set, client->slot);
-    return range_revoke(leases, &set, page, end < n_all ? end : n_all);
+    if (!client_may_leave(client)) {
+        return 0;
+    }
+    return page == 0 && end >= leases->pages->state->n_pages
+               ? client_sweep(leases, client)
+               : client_revoke(leases, client, page, end);
 }
 
 void leases_return_some(struct leases *leases, struct client *client, uint32_t n_pages)
 {
-    const uint32_t end = leases->pages->state->n_pages;
     uint32_t n_back = 0;
-    for (uint32_t page = 0; page < end && n_back < n_pages;) {
-        const uint32_t first = pages_run_of(leases->pages, page);
-        const uint32_t behind = run_end(leases->pages, first);
+    uint32_t next;
+    uint32_t run = client_may_leave(client) ? pages_leased_first(leases->pages, client->slot) : 0;
+    for (; run != 0 && n_back < n_pages; run = next) {
+        const uint32_t end = run_end(leases->pages, run);
+        next = pages_leased_next(leases->pages, run);
         /* The last piece of a run is taken as far as it is wanted. */
-        const uint32_t stop = behind - page > n_pages - n_back ? page + n_pages - n_back : behind;
-        uint32_t slot;
-        if (run_is_leased(leases->pages, first, &slot) && slot == client->slot) {
+        for (uint32_t page = run; page < end && n_back < n_pages;) {
+            const uint32_t n_wanted = n_pages - n_back;
+            const uint32_t stop = end - page > n_wanted ? page + n_wanted : end;
             n_back += run_revoke(leases, client, page, stop);
             page = stop;
-        } else {
-            page = behind;
         }
     }
     leases->pages->state->counters->revoked_pages += n_back;
@@ -254,18 +268,23 @@ void leases_return_some(struct leases *leases, struct client *client, uint32_t n
 
 void leases_return_all(struct leases *leases)
 {
-    struct slot_set all;
-    memset(&all, 0xff, sizeof(all));
-    leases->pages->state->counters->revoked_pages +=
-        range_revoke(leases, &all, 0, leases->pages->state->n_pages);
+    struct client *client = clients_next(leases->clients, 0);
+    for (; client; client = clients_next(leases->clients, client->slot + 1)) {
+        leases->pages->state->counters->revoked_pages += client_sweep(leases, client);
+    }
 }
 
-/* How many pages of a leased run its client does not use; 0 if its ledger was lost. */
-static uint32_t run_n_unused(const struct leases *leases, uint32_t slot, uint32_t page)
+/* How many pages of all leases of a client are unused; 0 if its ledger was lost. */
+static uint32_t client_n_unused(const struct leases *leases, const struct client *client,
+                                uint64_t *n_looked)
 {
-    const struct client *client = clients_get(leases->clients, slot);
-    const uint32_t n_pages = run_end(leases->pages, page) - page;
-    return client->states ? lease_count_free(client->states, page, n_pages) : 0;
+    uint32_t n_unused = 0;
+    uint32_t run = client->states ? pages_leased_first(leases->pages, client->slot) : 0;
+    for (; run != 0; run = pages_leased_next(leases->pages, run)) {
+        n_unused += lease_count_free(client->states, run, run_end(leases->pages, run) - run);
+        (*n_looked)++;
+    }
+    return n_unused;
 }
 
 /* A client that leaves pages unused. */
@@ -283,26 +302,32 @@ static int leaver_compare(const void *a, const void *b)
 
 void leases_count_unused(const struct leases *leases, uint32_t ret_n_unused[CLIENTS_MAX])
 {
-    const struct pages *pages = leases->pages;
+    uint64_t n_looked = 0;
     memset(ret_n_unused, 0, CLIENTS_MAX * sizeof(ret_n_unused[0]));
-    for (uint32_t page = 0; leases->n_pages > 0 && page < pages->state->n_pages;
-         page = run_end(pages, page)) {
-        uint32_t slot;
-        if (run_is_leased(pages, page, &slot)) {
-            ret_n_unused[slot] += run_n_unused(leases, slot, page);
-        }
+    const struct client *client = clients_next(leases->clients, 0);
+    for (; client; client = clients_next(leases->clients, client->slot + 1)) {
+        ret_n_unused[client->slot] = client_n_unused(leases, client, &n_looked);
     }
 }
 
-/* Counts what each client leaves unused. Return: how many leave any, who leaves the most first. */
-static uint32_t leavers_find(const struct leases *leases, struct leaver leavers[CLIENTS_MAX])
+/*
+ * Counts what each client leaves unused that may. Return: how many leave any, the one that leaves
+ * the most first.
+ */
+static uint32_t leavers_find(struct leases *leases, struct leaver leavers[CLIENTS_MAX])
 {
-    uint32_t n_unused[CLIENTS_MAX];
     uint32_t n_leavers = 0;
-    leases_count_unused(leases, n_unused);
-    for (uint32_t slot = 0; slot < leases->clients->n_slots; slot++) {
-        if (n_unused[slot] > 0) {
-            leavers[n_leavers++] = (struct leaver){slot, n_unused[slot]};
+    struct client *client = clients_next(leases->clients, 0);
+    for (; client; client = clients_next(leases->clients, client->slot + 1)) {
+        if (!client_may_leave(client)) {
+            continue;
+        }
+        const uint64_t n_given = lease_n_given(client->states);
+        const uint32_t n_unused = client_n_unused(leases, client, &leases->n_looked);
+        if (n_unused > 0) {
+            leavers[n_leavers++] = (struct leaver){client->slot, n_unused};
+        } else {
+            client_note_swept(client, n_given);
         }
     }
     /* cppcheck-suppress uninitvar ; of none, none is looked at */
@@ -310,26 +335,14 @@ static uint32_t leavers_find(const struct leases *leases, struct leaver leavers[
     return n_leavers;
 }
 
-/*
- * The first turns take from one client each, so that nobody loses anything where that of others is
- * enough; then each turn takes from as many as all before it, so that a thousand clients cost a
- * dozen walks over all runs and not a thousand.
- */
 int leases_make_room(struct leases *leases, uint32_t n_pages)
 {
     struct leaver leavers[CLIENTS_MAX];
     const uint32_t n_leavers = leases->n_pages > 0 ? leavers_find(leases, leavers) : 0;
     uint32_t page;
-    uint32_t end;
-    for (uint32_t begin = 0; begin < n_leavers; begin = end) {
-        struct slot_set set = {{0}};
-        end = begin < LEAVERS_ALONE ? begin + 1 : 2 * begin;
-        end = end < n_leavers ? end : n_leavers;
-        for (uint32_t i = begin; i < end; i++) {
-            slot_set_add(&set, leavers[i].slot);
-        }
+    for (uint32_t i = 0; i < n_leavers; i++) {
         leases->pages->state->counters->revoked_pages +=
-            range_revoke(leases, &set, 0, leases->pages->state->n_pages);
+            client_sweep(leases, clients_get(leases->clients, leavers[i].slot));
         if (pages_find(leases->pages, n_pages, &page) == 0) {
             return 0;
         }
@@ -378,15 +391,10 @@ void leases_recover_run(struct leases *leases, struct client *client, uint32_t p
 uint64_t leases_n_unused(const struct leases *leases)
 {
     uint64_t n_unused = 0;
-    const struct pages *pages = leases->pages;
-    if (leases->n_pages == 0) {
-        return 0;
-    }
-    for (uint32_t page = 0; page < pages->state->n_pages; page = run_end(pages, page)) {
-        uint32_t slot;
-        if (run_is_leased(pages, page, &slot)) {
-            n_unused += run_n_unused(leases, slot, page);
-        }
+    uint64_t n_looked = 0;
+    const struct client *client = clients_next(leases->clients, 0);
+    for (; client; client = clients_next(leases->clients, client->slot + 1)) {
+        n_unused += client_n_unused(leases, client, &n_looked);
     }
     return n_unused;
 }

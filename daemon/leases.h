@@ -20,7 +20,8 @@
 struct leases {
     struct pages *pages;
     struct clients *clients;
-    uint64_t n_pages; /* leased now */
+    uint64_t n_pages;  /* leased now */
+    uint64_t n_looked; /* runs looked at to take something back, ever */
 };
 
 enum {
@@ -61,8 +62,9 @@ void leases_return_all(struct leases *leases);
 /**
  * leases_make_room() - take back what clients leave unused until a free run has n_pages
  *
- * Begins with the client that leaves the most; from the ninth on it takes from several at once.
- * Return: 0, or LEASES_E_FULL after all is taken back.
+ * Begins with the client that leaves the most. Only runs of clients that may have given something
+ * back since it was looked for last are looked at. Return: 0, or LEASES_E_FULL after all is taken
+ * back.
  */
 KMEM_MUST_USE int leases_make_room(struct leases *leases, uint32_t n_pages);
 

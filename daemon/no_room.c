@@ -45,7 +45,7 @@ void no_room_refuse(struct core *core, const struct peer *peer, struct now now, 
     const bool is_last = !peer->room.may_again; /* else it asks once more */
     counters->leases_refused += peer->room.n_pages > 0;
     counters->refusals_no_room += peer->room.n_pages == 0 && is_last;
-    if (is_last && peer->room.n_pages == 0 && !is_known_well(core, now)) {
+    if (is_last && !is_known_well(core, now)) {
         core->lookout.is_patient = true;
         scan_ask_any(core, &core->lookout, SCAN_BY_REASON);
         no_room_work(core, now); /* most segments are seen in one step */

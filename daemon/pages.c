@@ -135,6 +135,47 @@ static void bin_remove(struct pages *pages, uint32_t page)
     }
 }
 
+/* Puts a leased run on its owner's list, behind another of its runs, or first if that is 0. */
+static void leased_insert(struct pages *pages, uint32_t page, uint32_t behind)
+{
+    uint32_t *first = &pages->leased_first[PAGE_WORD_OWNER(pages_word(pages, page))];
+    const uint32_t next = behind != 0 ? pages->next[behind] : *first;
+    *(behind != 0 ? &pages->next[behind] : first) = page;
+    pages->prev[page] = behind;
+    pages->next[page] = next;
+    if (next != 0) {
+        pages->prev[next] = page;
+    }
+}
+
+static void leased_remove(struct pages *pages, uint32_t page)
+{
+    uint32_t *first = &pages->leased_first[PAGE_WORD_OWNER(pages_word(pages, page))];
+    const uint32_t next = pages->next[page];
+    const uint32_t prev = pages->prev[page];
+    KMEM_ASSERT(prev != 0 || *first == page);
+    *(prev != 0 ? &pages->next[prev] : first) = next;
+    if (next != 0) {
+        pages->prev[next] = prev;
+    }
+}
+
+static bool run_is_leased(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_LEASED;
+}
+
+uint32_t pages_leased_first(const struct pages *pages, uint32_t owner)
+{
+    KMEM_ASSERT(owner < CLIENTS_MAX);
+    return pages->leased_first[owner];
+}
+
+uint32_t pages_leased_next(const struct pages *pages, uint32_t page)
+{
+    return pages->next[page];
+}
+
 /* Tells the run behind `page` where its left neighbour begins. */
 static void left_set(struct pages *pages, uint32_t page)
 {
@@ -158,7 +199,9 @@ static bool run_is_sound(const struct pages *pages, uint32_t page)
     if (page_state == PAGE_SCRUB) {
         return pages->scrub_page == 0 || pages->scrub_page == page;
     }
-    return page_state == PAGE_FREE || page_state == PAGE_DIRECT || page_state == PAGE_LEASED;
+    const bool is_owned = PAGE_WORD_OWNER(pages_word(pages, page)) < CLIENTS_MAX;
+    return page_state == PAGE_FREE || page_state == PAGE_DIRECT ||
+           (page_state == PAGE_LEASED && is_owned);
 }
 
 /* The bits of [page, end) that are in the same word as the first. */
@@ -259,8 +302,8 @@ static bool runs_are_alike(const struct pages *pages, uint32_t page, uint32_t ot
 }
 
 /*
- * Makes a run one with the run before it, if they are alike; neither may be on a list. Return:
- * where the run begins now.
+ * Makes a run one with the run before it, if they are alike; neither may be on a bin's list.
+ * Return: where the run begins now.
  */
 static uint32_t run_join_left(struct pages *pages, uint32_t page)
 {
@@ -271,6 +314,9 @@ static uint32_t run_join_left(struct pages *pages, uint32_t page)
     }
     const uint64_t word = pages_word(pages, left);
     const uint32_t length = PAGE_WORD_PAGES(word) + run_pages(pages, page);
+    if (run_is_leased(pages, page)) {
+        leased_remove(pages, page);
+    }
     /* Before: neighbouring runs. After: one. */
     state_commit(state, &state->page_words[left],
                  PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), length));
@@ -292,6 +338,9 @@ static int pages_index(struct pages *pages)
         starts_add(&pages->starts, page);
         if (is_free && run_is_free(pages, pages->left[page])) {
             bin_remove(pages, pages->left[page]);
+        }
+        if (run_is_leased(pages, page)) {
+            leased_insert(pages, page, 0);
         }
         /* Somebody was killed before joining two runs, if there is anything to join. */
         const uint32_t first = run_join_left(pages, page);
@@ -381,6 +430,9 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
         left_set(pages, page + n_pages);
         bin_insert(pages, page + n_pages);
     }
+    if (page_state == PAGE_LEASED) {
+        leased_insert(pages, page, 0);
+    }
     pages->n_free_pages -= n_pages;
 }
 
@@ -392,6 +444,9 @@ void pages_give(struct pages *pages, uint32_t page)
     KMEM_ASSERT(page != 0);
     pages->n_free_pages += length;
     soil(pages, page, length);
+    if (run_is_leased(pages, page)) {
+        leased_remove(pages, page);
+    }
     /* Before: the owner has the run. After: it is free; the neighbours are not yet joined. */
     state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_FREE, 0, length));
     const uint32_t behind = page + length;
@@ -507,6 +562,9 @@ static void run_split(struct pages *pages, uint32_t page)
     starts_add(&pages->starts, page);
     left_set(pages, first);
     left_set(pages, page);
+    if (PAGE_WORD_STATE(word) == PAGE_LEASED) {
+        leased_insert(pages, page, first);
+    }
 }
 
 void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)

@@ -13,7 +13,8 @@
  *      `starts` are the first pages of the runs
  *      the set bits of `soiled` are those of state->given whose pages are free
  *      n_soiled == the set bits of `soiled`
- *      every PAGE_FREE run is on the list of its bin, and no other run is      : pages_check()
+ *      every PAGE_FREE run is on the list of its bin, every PAGE_LEASED run on that of its owner,
+ *      and no other run is on a list                                           : pages_check()
  */
 #ifndef DAEMON_PAGES_H
 #define DAEMON_PAGES_H
@@ -31,8 +32,8 @@
 
 struct pages {
     struct state *state;
-    /* By a free run's first page: its neighbours on the list of its bin; 0 is none (page 0 is
-       never free). */
+    /* By a run's first page: its neighbours on the list of its bin, or of its owner; 0 is none
+       (page 0 is never on one). */
     uint32_t *next;
     uint32_t *prev;
     /* By any run's first page: where the run before it begins. */
@@ -43,6 +44,7 @@ struct pages {
     uint32_t n_soiled; /* of those bits */
     uint32_t bin_first[N_PAGE_BINS];
     uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
+    uint32_t leased_first[CLIENTS_MAX];         /* by owner: its leased runs */
     uint64_t n_free_pages;
     uint32_t scrub_page;   /* where the run begins that is being made 0; 0: none is */
     bool scrub_hangs;      /* its end is not to be waited for */
@@ -144,6 +146,17 @@ uint64_t pages_word(const struct pages *pages, uint32_t page);
 
 /** pages_run_of() - the first page of the run that a page belongs to, however long it is */
 uint32_t pages_run_of(const struct pages *pages, uint32_t page);
+
+/** pages_leased_first() - a leased run of an owner: its first page; 0: it has none */
+uint32_t pages_leased_first(const struct pages *pages, uint32_t owner);
+
+/**
+ * pages_leased_next() - the owner's next leased run, in no order that means anything
+ *
+ * What becomes of a run while it is visited changes nothing for the next one: its pieces stand
+ * before that.
+ */
+uint32_t pages_leased_next(const struct pages *pages, uint32_t page);
 
 /** pages_largest_hole() - the length of the longest free run, in pages */
 uint32_t pages_largest_hole(const struct pages *pages);

@@ -81,10 +81,28 @@ static int check_bins(const struct pages *pages, uint32_t n_free_runs)
     return n_free_runs == 0 ? 0 : PAGES_E_CORRUPT;
 }
 
+static int check_leased(const struct pages *pages, uint32_t n_leased_runs)
+{
+    for (uint32_t owner = 0; owner < CLIENTS_MAX; owner++) {
+        uint32_t prev = 0;
+        uint32_t page = pages_leased_first(pages, owner);
+        for (; page != 0; page = pages_leased_next(pages, page)) {
+            if (n_leased_runs-- == 0 || pages->prev[page] != prev ||
+                pages_run_of(pages, page) != page || run_state(pages, page) != PAGE_LEASED ||
+                PAGE_WORD_OWNER(pages_word(pages, page)) != owner) {
+                return PAGES_E_CORRUPT;
+            }
+            prev = page;
+        }
+    }
+    return n_leased_runs == 0 ? 0 : PAGES_E_CORRUPT;
+}
+
 int pages_check(const struct pages *pages)
 {
     uint64_t n_free_pages = 0;
     uint32_t n_free_runs = 0;
+    uint32_t n_leased_runs = 0;
     uint32_t n_scrubbed = 0;
     uint64_t n_soiled = 0;
     uint32_t left = 0;
@@ -99,6 +117,7 @@ int pages_check(const struct pages *pages)
         }
         n_free_pages += page_state == PAGE_FREE || page_state == PAGE_SCRUB ? length : 0;
         n_free_runs += page_state == PAGE_FREE;
+        n_leased_runs += page_state == PAGE_LEASED;
         n_scrubbed += page_state == PAGE_SCRUB;
         left = page;
         page += length;
@@ -107,5 +126,6 @@ int pages_check(const struct pages *pages)
         n_scrubbed != (pages->scrub_page != 0)) {
         return PAGES_E_CORRUPT;
     }
-    return check_bins(pages, n_free_runs);
+    const int r = check_bins(pages, n_free_runs);
+    return r ? r : check_leased(pages, n_leased_runs);
 }

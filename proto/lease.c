@@ -139,6 +139,22 @@ static bool page_store(_Atomic uint64_t *states, uint32_t page, uint32_t from, u
     return page_change(states, page, from, to);
 }
 
+uint64_t lease_n_given(const _Atomic uint64_t *states)
+{
+    /* Acquire: pairs with note_given(); what was given before is FREE in what is read next. */
+    return atomic_load_explicit(states - LEASE_GIVEN_BEFORE_BYTES / sizeof(*states),
+                                memory_order_acquire);
+}
+
+/* After the pages are FREE: whoever reads the number before it looks for them finds them, or
+   another number the next time. */
+static void note_given(_Atomic uint64_t *states)
+{
+    /* Release: pairs with lease_n_given(). */
+    (void)atomic_fetch_add_explicit(states - LEASE_GIVEN_BEFORE_BYTES / sizeof(*states), 1,
+                                    memory_order_release);
+}
+
 /* What an open slab's i-th page is. */
 static uint32_t open_at(uint32_t i)
 {
@@ -361,6 +377,7 @@ void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
                                         memory_order_release);
         at += part.n_pages;
     }
+    note_given(states);
 }
 
 void lease_open_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
@@ -400,6 +417,7 @@ bool lease_close_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
         }
         n_given += (flags & LEASE_SLAB) != 0;
     }
+    note_given(states);
     return n_given == n_pages;
 }
 

@@ -54,6 +54,9 @@
  * out: bit 0 says that a page may be ASKED or STALE, the others count how often the daemon has set
  * it. The client clears bit 0 by compare-and-swap when it has seen that no page is: lease_hush().
  *
+ * `given` counts how often the client has made pages FREE, so that the daemon, when it finds no
+ * room, looks only at clients that have given something back since it looked last.
+ *
  * Eight pages share a 64-bit word, so that a block of 8 MiB is taken with 64 compare-and-swaps
  * (about 0.4 us where clearing it takes 60 to 250) and not with 512.
  */
@@ -90,8 +93,10 @@ enum lease_state {
 
 #define LEASE_PAGES_PER_WORD 8
 
-/* `asked` stands in the cache line before the states. */
+/* `asked` stands in the cache line before the states, `given` in the one before that: it is written
+   by threads that give pages back, and the other is read by every allocation. */
 #define LEASE_ASKED_BEFORE_BYTES 64
+#define LEASE_GIVEN_BEFORE_BYTES 128
 
 /** lease_state_of() - one page's state; the other side may change it at any time */
 static inline uint32_t lease_state_of(const _Atomic uint64_t *states, uint32_t page)
@@ -169,6 +174,14 @@ KMEM_MUST_USE bool lease_find_fresh(const _Atomic uint64_t *states, uint32_t beg
 
 /** lease_count_free() - how many pages of a range are unused now */
 uint32_t lease_count_free(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/**
+ * lease_n_given() - how often the client has made pages FREE
+ *
+ * While that does not change there are no other FREE pages than before: the daemon need not look
+ * for some. A client that does not count hides pages from it, which it could as well use.
+ */
+uint64_t lease_n_given(const _Atomic uint64_t *states);
 
 /**
  * lease_stretch() - how many pages from `page` on, at most n_pages, are unused, or are not

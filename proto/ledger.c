@@ -91,6 +91,7 @@ uint64_t ledger_layout_signature(void)
     signature = signature_feed(signature, LEDGER_REASONS_MAX);
     signature = signature_feed(signature, LEASE_PROTOCOL);
     signature = signature_layout(signature);
+    signature = signature_feed(signature, LEASE_GIVEN_BEFORE_BYTES);
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         signature = signature_feed(signature, size_classes[i].block_bytes);
         signature = signature_feed(signature, size_classes[i].span_pages);

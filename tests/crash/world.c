@@ -70,7 +70,7 @@ void fail_here(const char *file, int line, const char *condition)
 
 _Atomic uint64_t *states_in(uint32_t slot)
 {
-    return states[slot] + LEASE_ASKED_BEFORE_BYTES / sizeof(states[0][0]);
+    return states[slot] + LEASE_GIVEN_BEFORE_BYTES / sizeof(states[0][0]);
 }
 
 /* The first size class whose slabs span so many pages. */

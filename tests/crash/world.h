@@ -23,9 +23,9 @@
 #define NEVER UINT64_MAX
 /* So many client slots are used: a process that joins may have another's slot still to be freed. */
 #define SLOTS_SAVED 8
-/* The word `asked` stands before the states. */
+/* The words `given` and `asked` stand before the states. */
 #define STATES_WORDS                                                                               \
-    (LEASE_ASKED_BEFORE_BYTES / sizeof(uint64_t) + N_PAGES / LEASE_PAGES_PER_WORD + 1)
+    (LEASE_GIVEN_BEFORE_BYTES / sizeof(uint64_t) + N_PAGES / LEASE_PAGES_PER_WORD + 1)
 
 #define EXPECT(condition)                                                                          \
     do {                                                                                           \

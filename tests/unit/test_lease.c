@@ -17,16 +17,18 @@
 #define N_PAGES 91
 #define N_WORDS ((N_PAGES + 7) / 8)
 
-#define N_BEFORE (LEASE_ASKED_BEFORE_BYTES / sizeof(uint64_t))
+#define N_BEFORE (LEASE_GIVEN_BEFORE_BYTES / sizeof(uint64_t))
 
-static _Atomic uint64_t asked_and_words[N_BEFORE + N_WORDS + 1]; /* the last is nobody's */
-static _Atomic uint64_t *const words = asked_and_words + N_BEFORE;
+static _Atomic uint64_t before_and_words[N_BEFORE + N_WORDS + 1]; /* the last is nobody's */
+static _Atomic uint64_t *const words = before_and_words + N_BEFORE;
+static _Atomic uint64_t *const asked =
+    before_and_words + N_BEFORE - LEASE_ASKED_BEFORE_BYTES / sizeof(uint64_t);
 static uint8_t model[N_PAGES];
 
 static int lease_setup(void **state)
 {
     (void)state;
-    memset((void *)asked_and_words, 0, sizeof(asked_and_words));
+    memset((void *)before_and_words, 0, sizeof(before_and_words));
     memset(model, 0, sizeof(model));
     return 0;
 }
@@ -397,15 +399,15 @@ static void test_lease_hush_ends_the_looking_when_no_page_is_asked_for(void **st
     assert_true(lease_hush(words, N_PAGES));
     assert_true(lease_ask(words, 90, 1));
     lease_announce(words);
-    assert_true(lease_is_announced(asked_and_words));
+    assert_true(lease_is_announced(asked));
     assert_false(lease_hush(words, N_PAGES));
     assert_int_equal(lease_seize(words, 90, 1), 1);
     assert_false(lease_hush(words, N_PAGES));
     (void)lease_close_slab(words, 90, 1);
     assert_true(lease_hush(words, N_PAGES));
-    assert_false(lease_is_announced(asked_and_words));
+    assert_false(lease_is_announced(asked));
     lease_announce(words);
-    assert_true(lease_is_announced(asked_and_words));
+    assert_true(lease_is_announced(asked));
 }
 
 /* ------------------------------------------------------------------------ beside the model ---- */

@@ -35,7 +35,9 @@
 /* Whose a page is; thread i is i + 2. */
 enum { NOBODY, DAEMON };
 
-static _Atomic uint64_t states[N_WORDS];
+#define N_BEFORE (LEASE_GIVEN_BEFORE_BYTES / sizeof(uint64_t))
+static _Atomic uint64_t before_and_states[N_BEFORE + N_WORDS];
+static _Atomic uint64_t *const states = before_and_states + N_BEFORE;
 static uint32_t owner[N_PAGES]; /* plain: written by who has the page */
 static _Atomic uint32_t n_warm; /* threads that have taken N_TAKEN_MIN pages */
 static _Atomic bool ends;
