@@ -46,6 +46,17 @@ struct counted counted_read(const struct client *client)
     };
 }
 
+/* Threads without a place count late. */
+bool counted_releases(const struct client *client, uint64_t *ret_n_releases)
+{
+    const struct ledger_counts *counts = client->counts;
+    if (!counts || count_read(&counts->n_threads) >= COUNTS_THREADS) {
+        return false;
+    }
+    *ret_n_releases = releases_read(counts);
+    return true;
+}
+
 /* What is live was given to the client, and charged to it. */
 uint64_t counted_live_bytes(const struct client *client)
 {

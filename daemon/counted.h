@@ -8,9 +8,11 @@
 #ifndef DAEMON_COUNTED_H
 #define DAEMON_COUNTED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "daemon/clients.h"
+#include "proto/attributes.h"
 
 struct counted {
     uint64_t n_releases; /* of leased blocks */
@@ -21,6 +23,9 @@ struct counted {
 
 /** counted_read() - what a client has counted; all zero if it has no ledger */
 struct counted counted_read(const struct client *client);
+
+/** counted_releases() - n_releases alone. Return: false: it does not count all, or has no ledger. */
+KMEM_MUST_USE bool counted_releases(const struct client *client, uint64_t *ret_n_releases);
 
 /** counted_live_bytes() - what it says of its live blocks, direct ones too; not more than it has */
 uint64_t counted_live_bytes(const struct client *client);

@@ -7,11 +7,16 @@
  * list; more than a thread keeps ready, without those that wait to be collected, means that one is
  * live. So of a busy client little is read but headers, and it is not asked for what it uses.
  *
+ * A slab becomes idle by a release, and clients count those (proto/counts.h). So a pass looks only at
+ * clients that have released something since it looked at them last, and where that can not be
+ * enough for a request none is made: a refusal among ten million live blocks reads no header.
+ *
  * What a client writes there can only hide its slabs, which it could as well fill with blocks, or
  * show slabs as idle that it uses: it loses them then.
  */
 #include "daemon/reclaim.h"
 
+#include "daemon/counted.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
@@ -23,6 +28,8 @@
 #define HEADS_AT_ONCE 64
 /* What a thread keeps ready of a size at the most: READY_MAX in client/heap.h. */
 #define READY_AT_MOST 64
+/* What a slab of a size class spans at most. */
+#define SLAB_PAGES_MAX 8
 /*
  * Steps in vain before a request is refused without a pass: two passes over a segment full of live
  * slabs, so that who asks again when another has released is seldom refused for what was found
@@ -81,8 +88,40 @@ bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until
         reclaim->n_vain > VAIN_AT_MOST(n_pages_all(reclaim))) {
         return false;
     }
-    *ret_until = reclaim->n_looked + n_pages_all(reclaim);
+    /* And the one that is just being looked at, once more. */
+    *ret_until = reclaim->n_looked + reclaim->leases->clients->n_slots + 1;
     return true;
+}
+
+/*
+ * How many pages of a client may have become idle since it was looked at: each release empties one
+ * slab at the most. Where releases are not known, all that it has leased may. A thread that is
+ * stopped between a release and its count hides one slab until it goes on.
+ */
+static uint64_t pages_at_most(const struct client *client)
+{
+    uint64_t n_released;
+    if (client->client_state != CLIENT_LIVE || !client->states || client->leased_pages == 0) {
+        return 0;
+    }
+    if (!client->is_read || !counted_releases(client, &n_released)) {
+        return client->leased_pages;
+    }
+    const uint64_t n_since = n_released - client->n_released;
+    return n_since < client->leased_pages / SLAB_PAGES_MAX ? n_since * SLAB_PAGES_MAX
+                                                           : client->leased_pages;
+}
+
+uint64_t reclaim_at_most(const struct reclaim *reclaim)
+{
+    uint64_t n_pages = 0;
+    const struct clients *clients = reclaim->leases->clients;
+    const struct client *client =
+        reclaim->barrier && reclaim->leases->n_pages > 0 ? clients_next(clients, 0) : NULL;
+    for (; client; client = clients_next(clients, client->slot + 1)) {
+        n_pages += pages_at_most(client);
+    }
+    return n_pages;
 }
 
 /* A page's head, perhaps read with others before it; NULL: it can not be read. */
@@ -149,37 +188,57 @@ static uint32_t lease_collect(const struct reclaim *reclaim, struct client *clie
     return page;
 }
 
-/* From whom slabs can be taken; NULL: the run is not leased, or its client's can not. */
-static struct client *run_client(const struct reclaim *reclaim, uint64_t word, struct batch *batch)
-{
-    if (PAGE_WORD_STATE(word) != PAGE_LEASED) {
-        return NULL;
-    }
-    struct client *client = clients_get(reclaim->leases->clients, PAGE_WORD_OWNER(word));
-    batch->spent += TOLD_READ_COST;
-    /* Of those that have ended everything comes back. */
-    return client && client->client_state == CLIENT_LIVE && client->states &&
-                   told_is_fenced(reclaim->told, client->slot)
-               ? client
-               : NULL;
-}
-
-/* Gathers slabs from reclaim->page on, and moves it on. Return: how many pages were passed. */
-static uint32_t batch_collect(struct reclaim *reclaim, struct batch *batch)
+/* Looks at a client's leases from reclaim->page on. Return: whether it is done with the client. */
+static bool client_collect(struct reclaim *reclaim, struct client *client, struct batch *batch)
 {
     const struct pages *pages = reclaim->leases->pages;
-    const uint32_t begin = reclaim->page;
-    uint32_t page = begin;
-    while (page < n_pages_all(reclaim) && batch_has_room(batch)) {
-        const uint32_t run = pages_run_of(pages, page);
-        const uint64_t word = pages_word(pages, run);
-        const uint32_t end = run + PAGE_WORD_PAGES(word);
-        struct client *client = run_client(reclaim, word, batch);
-        batch->spent++;
-        page = client ? lease_collect(reclaim, client, page, end, batch) : end;
+    if (reclaim->page == 0) {
+        batch->spent += TOLD_READ_COST;
+        if (pages_at_most(client) == 0 || !told_is_fenced(reclaim->told, client->slot)) {
+            return true;
+        }
+        /* Before its entries are read: what it releases from now on is looked at another time. */
+        reclaim->n_released = counted_read(client).n_releases;
+        reclaim->page = pages_leased_first(pages, client->slot);
     }
-    reclaim->page = page < n_pages_all(reclaim) ? page : 0;
-    return page - begin;
+    uint32_t run = pages_run_of(pages, reclaim->page);
+    const uint64_t word = pages_word(pages, run);
+    if (PAGE_WORD_STATE(word) != PAGE_LEASED || PAGE_WORD_OWNER(word) != client->slot) {
+        return true; /* it has come back meanwhile; the rest is for the next pass */
+    }
+    while (reclaim->page != 0 && batch_has_room(batch)) {
+        const uint32_t end = run + PAGE_WORD_PAGES(pages_word(pages, run));
+        batch->spent++;
+        reclaim->page = lease_collect(reclaim, client, reclaim->page, end, batch);
+        if (reclaim->page == end) {
+            run = pages_leased_next(pages, run);
+            reclaim->page = run;
+        }
+    }
+    if (reclaim->page == 0) {
+        client->is_read = true;
+        client->n_released = reclaim->n_released;
+    }
+    return reclaim->page == 0;
+}
+
+/* Gathers slabs from where the pass is, once around at most. Return: how many clients were passed. */
+static uint32_t batch_collect(struct reclaim *reclaim, struct batch *batch)
+{
+    const struct clients *clients = reclaim->leases->clients;
+    uint32_t n_passed = 0;
+    while (n_passed < clients->n_slots && batch_has_room(batch)) {
+        struct client *client = clients_next(clients, reclaim->slot);
+        const bool is_here = client && client->slot == reclaim->slot;
+        batch->spent++;
+        if (is_here && !client_collect(reclaim, client, batch)) {
+            break;
+        }
+        reclaim->slot = (reclaim->slot + 1) % clients->n_slots;
+        reclaim->page = 0;
+        n_passed++;
+    }
+    return n_passed;
 }
 
 /* Says to the clients that their slabs are looked at; those that are none any more fall out. */

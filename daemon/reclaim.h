@@ -26,8 +26,10 @@ struct reclaim {
     struct leases *leases;
     const struct told *told;
     bool (*barrier)(void); /* membarrier(); NULL, or false: it is not to be had */
-    uint32_t page;         /* where the pass goes on */
-    uint64_t n_looked;     /* pages passed, ever: a pass is as many as there are */
+    uint32_t slot;         /* whose leases the pass goes on with, */
+    uint32_t page;         /* and where; 0: it begins with that client */
+    uint64_t n_released;   /* by that client, when it began */
+    uint64_t n_looked;     /* clients passed, ever: a pass is as many as there are */
     uint64_t n_pages;      /* taken back, ever */
     uint64_t n_vain; /* steps that found nothing, since one found something; forgiven in time */
     uint64_t forgiven_us; /* up to when */
@@ -47,6 +49,13 @@ KMEM_MUST_USE bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint6
 
 /** reclaim_reaches() - whether idle slabs can be taken from a client that lives and has a ledger */
 KMEM_MUST_USE bool reclaim_reaches(const struct reclaim *reclaim, const struct client *client);
+
+/**
+ * reclaim_at_most() - how many pages a pass may bring
+ *
+ * Waiting: a look at the counts of each client. 0: nothing was released since the last pass.
+ */
+uint64_t reclaim_at_most(const struct reclaim *reclaim);
 
 /**
  * reclaim_step() - a piece of the pass

@@ -87,6 +87,14 @@ static int wait_for_idle(struct core *core, struct client *client, struct room *
     return room->reclaims || room->waits ? ROOM_E_WAIT : r;
 }
 
+/* Whether what is free would be enough with what may have become idle; that is known at once. */
+static bool idle_may_do(const struct core *core, const struct room *room)
+{
+    const uint64_t n_pages = room->n_pages > 0 ? room->n_pages : direct_pages_for(room->num_bytes);
+    const uint64_t n_idle = reclaim_at_most(&core->reclaim);
+    return n_idle > 0 && core->pages.n_free_pages + n_idle >= n_pages;
+}
+
 int room_find(struct core *core, struct client *client, struct room *room, struct now now,
               struct room_found *ret_found)
 {
@@ -103,6 +111,6 @@ int room_find(struct core *core, struct client *client, struct room *room, struc
     if (room->waits || r != ROOM_E_FULL) {
         return room->waits ? ROOM_E_WAIT : r;
     }
-    room->reclaims = reclaim_begin(&core->reclaim, now.us, &room->until);
+    room->reclaims = idle_may_do(core, room) && reclaim_begin(&core->reclaim, now.us, &room->until);
     return room->reclaims ? wait_for_idle(core, client, room, now, ret_found) : ROOM_E_FULL;
 }

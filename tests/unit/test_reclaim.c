@@ -54,8 +54,15 @@ static void open_slab(uint32_t page, uint32_t size_class)
     lease_open_slab(owner->states, page, size_classes[size_class].span_pages);
 }
 
+/* The owner counts a release: it is worth another look. */
+static void count_release(void)
+{
+    atomic_fetch_add(&ledger->counts->n_releases, 1);
+}
+
 static void enter(uint32_t page, uint32_t index, uint64_t word)
 {
+    count_release();
     atomic_store(&ledger_entries(ledger, page)[index].word, word);
 }
 
@@ -241,15 +248,19 @@ static void test_heads_that_lie_harm_only_their_client(void **state)
     assert_int_equal(reclaim_step(reclaim), 0); /* three pages behind the end */
     open_slab(first, class_of(3));
     ledger->heads[first].size_class = (uint16_t)class_of(2);
+    count_release();
     assert_int_equal(reclaim_step(reclaim), 2); /* what it shows; the third page stays */
     assert_int_equal(flags_at(first + 2), LEASE_OPEN | LEASE_INTERIOR);
     head->size_class = UINT16_MAX;
+    count_release();
     assert_int_equal(reclaim_step(reclaim), 0);
     head->size_class = 0;
     head->n_used = UINT16_MAX;
+    count_release();
     assert_int_equal(reclaim_step(reclaim), 0);
     head->n_used = 0;
     head->span_pages = UINT32_MAX;
+    count_release();
     assert_int_equal(reclaim_step(reclaim), 1);
     assert_int_equal(core_check(core), 0);
 }
@@ -390,16 +401,77 @@ static void test_passes_in_vain_are_limited(void **state)
     uint64_t until;
     fill_with_live_slabs();
     for (uint32_t i = 0; i < 1000; i++) {
+        count_release();
         room_init_block(&room, PAGE_BYTES, "one", 3);
         assert_int_equal(find_in_the_end(&room, 50), ROOM_E_FULL);
     }
     const uint64_t n_looked = reclaim->n_looked;
     assert_true(n_looked < 100 * N_PAGES);
     assert_false(reclaim_begin(reclaim, 60, &until));
+    count_release();
     room_init_block(&room, PAGE_BYTES, "one", 3);
     assert_int_equal(find(&room, 60), ROOM_E_FULL);
     assert_int_equal(reclaim->n_looked, n_looked);
     assert_true(reclaim_begin(reclaim, 60 + 100000, &until));
+}
+
+/* Among any number of live slabs: where nothing was released since, no header is read. */
+static told_read_fn count_reads_really;
+static uint32_t n_reads;
+
+static bool count_reads(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+{
+    n_reads++;
+    return count_reads_really(user, slot, at, buffer, n_bytes);
+}
+
+static void test_refusal_without_a_release_since_reads_nothing(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_live_slabs();
+    room_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_FULL);
+    count_reads_really = core->told.read;
+    core->told.read = count_reads;
+    n_reads = 0;
+    for (uint32_t i = 0; i < 1000; i++) {
+        room_init_block(&room, PAGE_BYTES, "one", 3);
+        assert_int_equal(find(&room, i * 1000000), ROOM_E_FULL); /* and does not wait */
+    }
+    assert_int_equal(n_reads, 0);
+    core->told.read = count_reads_really;
+}
+
+/* One release empties one slab: eight pages at the most. */
+static void test_refusal_of_more_than_was_released_reads_nothing(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_live_slabs();
+    room_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_FULL);
+    enter(first, 0, 0);
+    assert_int_equal(reclaim_at_most(reclaim), 8);
+    const uint64_t n_looked = reclaim->n_looked;
+    room_init_block(&room, 9 * PAGE_BYTES, "nine", 4);
+    assert_int_equal(find(&room, 1000000), ROOM_E_FULL);
+    assert_int_equal(reclaim->n_looked, n_looked);
+    room_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find_in_the_end(&room, 1000000), 0);
+}
+
+/* Whose releases are not known is looked at each time: one with more threads than places. */
+static void test_client_that_does_not_count_all_is_looked_at(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_live_slabs();
+    room_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_FULL);
+    assert_int_equal(reclaim_at_most(reclaim), 0);
+    atomic_store(&ledger->counts->n_threads, COUNTS_THREADS);
+    assert_int_equal(reclaim_at_most(reclaim), ALL_PAGES);
 }
 
 /* What is seen to be live is not asked for: its threads go on as before. */
@@ -473,6 +545,9 @@ int main(void)
         RECLAIM_TEST(test_two_that_wait_share_a_pass),
         RECLAIM_TEST(test_what_is_idle_since_a_refusal_is_had_at_once),
         RECLAIM_TEST(test_passes_in_vain_are_limited),
+        RECLAIM_TEST(test_refusal_without_a_release_since_reads_nothing),
+        RECLAIM_TEST(test_refusal_of_more_than_was_released_reads_nothing),
+        RECLAIM_TEST(test_client_that_does_not_count_all_is_looked_at),
         RECLAIM_TEST(test_client_is_not_asked_for_what_it_uses),
         RECLAIM_TEST(test_what_was_cleared_during_a_pass_is_seen),
         RECLAIM_TEST(test_client_that_ends_meanwhile_is_waited_for),
