@@ -72,14 +72,6 @@ static int continue_goodbye(struct peer *peer, struct reply *reply)
 
 /* ------------------------------------------------------------------------------------ blocks -- */
 
-/* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
-static bool may_have(struct core *core, struct client *client, uint64_t num_bytes)
-{
-    return core_may_have(core, client, num_bytes) ||
-           (leases_return(&core->leases, client, 0, core->state.n_pages) > 0 &&
-            core_may_have(core, client, num_bytes));
-}
-
 static int answer_allocated(uint64_t offset, bool known_zero, struct reply *reply)
 {
     kmem__allocated__init(&reply->body.allocated);
@@ -97,6 +89,14 @@ static int answer_leased(struct reply *reply)
     return DISPATCH_OK;
 }
 
+static void refuse_over_quota(struct core *core, const struct peer *peer, struct reply *reply)
+{
+    const bool is_block = peer->room.n_pages == 0;
+    core->state.counters->refusals_quota += is_block && !peer->room.may_again;
+    core->state.counters->leases_refused += !is_block;
+    report_quota(core, peer->client, peer->room.num_bytes, reply);
+}
+
 /* The block or the lease that the peer asks for, or that it waits for. */
 static int find_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
@@ -107,6 +107,10 @@ static int find_room(struct core *core, struct peer *peer, struct now now, struc
     const int r = room_find(core, peer->client, &peer->room, now, &found);
     if (r == ROOM_E_WAIT) {
         return DISPATCH_PENDING;
+    }
+    if (r == ROOM_E_QUOTA) {
+        refuse_over_quota(core, peer, reply);
+        return DISPATCH_OK;
     }
     if (r == ROOM_E_STALE) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
@@ -151,11 +155,6 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
     struct seg_off off;
     if (repeat_allocated(core, peer->client, num_bytes, &off)) {
         return answer_allocated(off.bytes, false, reply); /* it may have been written to */
-    }
-    if (!may_have(core, peer->client, num_bytes)) {
-        counters->refusals_quota += !allocate->may_again;
-        report_quota(core, peer->client, num_bytes, reply);
-        return DISPATCH_OK;
     }
     room_init_block(&peer->room, num_bytes, reason.data, reason.len);
     peer->room.may_again = allocate->may_again;
@@ -219,7 +218,6 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
                     struct reply *reply)
 {
     const uint32_t n_pages = lease->n_pages;
-    const uint64_t num_bytes = (uint64_t)n_pages << PAGE_SHIFT;
     uint32_t want_pages = lease->want_pages > n_pages ? lease->want_pages : n_pages;
     if (n_pages == 0 || n_pages > core->state.n_pages || n_pages > LEASE_MAX_PAGES) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
@@ -231,11 +229,6 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
     kmem__leased__init(&reply->body.leased);
     if (repeat_leased(core, peer->client, &reply->body.leased)) {
         return answer_leased(reply);
-    }
-    if (!may_have(core, peer->client, num_bytes)) {
-        core->state.counters->leases_refused++;
-        report_quota(core, peer->client, num_bytes, reply);
-        return DISPATCH_OK;
     }
     if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
         want_pages = n_pages;

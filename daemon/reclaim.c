@@ -112,6 +112,11 @@ static uint64_t pages_at_most(const struct client *client)
                                                            : client->leased_pages;
 }
 
+uint64_t reclaim_at_most_of(const struct reclaim *reclaim, const struct client *client)
+{
+    return reclaim->barrier ? pages_at_most(client) : 0;
+}
+
 uint64_t reclaim_at_most(const struct reclaim *reclaim)
 {
     uint64_t n_pages = 0;

@@ -57,6 +57,9 @@ KMEM_MUST_USE bool reclaim_reaches(const struct reclaim *reclaim, const struct c
  */
 uint64_t reclaim_at_most(const struct reclaim *reclaim);
 
+/** reclaim_at_most_of() - the same, from one client */
+uint64_t reclaim_at_most_of(const struct reclaim *reclaim, const struct client *client);
+
 /**
  * reclaim_step() - a piece of the pass
  *

@@ -30,12 +30,23 @@ static int block_carve(struct core *core, struct client *client, const struct ro
                            room->n_reason_bytes, core_tick(core, now_ms), ret_off);
 }
 
-/* Return: 0, ROOM_E_FULL or ROOM_E_STALE. */
+/* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
+static bool may_have(struct core *core, struct client *client, uint64_t num_bytes)
+{
+    return core_may_have(core, client, num_bytes) ||
+           (leases_return(&core->leases, client, 0, core->state.n_pages) > 0 &&
+            core_may_have(core, client, num_bytes));
+}
+
+/* Return: 0, ROOM_E_FULL, ROOM_E_QUOTA or ROOM_E_STALE. */
 static int look(struct core *core, struct client *client, const struct room *room, uint64_t now_ms,
                 struct room_found *ret_found)
 {
     struct leases *leases = &core->leases;
     int r;
+    if (!may_have(core, client, room->num_bytes)) {
+        return ROOM_E_QUOTA;
+    }
     if (room->n_pages > 0) {
         r = leases_grant(leases, client, room->n_pages, room->want_pages, &ret_found->page,
                          &ret_found->n_pages);
@@ -49,10 +60,18 @@ static int look(struct core *core, struct client *client, const struct room *roo
     return r ? ROOM_E_FULL : 0;
 }
 
-/* Whether what is coming back anyway is waited for before a request is refused. */
-static bool waits_for_returns(const struct core *core)
+/* What is asked for, in pages. */
+static uint64_t room_pages(const struct room *room)
 {
-    return core_has_dead(core) || pages_await_scrub(&core->pages);
+    return room->n_pages > 0 ? room->n_pages : direct_pages_for(room->num_bytes);
+}
+
+/* Whether what is coming back anyway is waited for before a request is refused. What is being
+   cleared counts as free. */
+static bool waits_for_returns(const struct core *core, const struct room *room)
+{
+    return core_has_dead(core) ||
+           (pages_await_scrub(&core->pages) && core->pages.n_free_pages >= room_pages(room));
 }
 
 /* How often something that is waited for has come back, or was given up. */
@@ -80,19 +99,26 @@ static int wait_for_idle(struct core *core, struct client *client, struct room *
     struct reclaim *reclaim = &core->reclaim;
     (void)reclaim_step(reclaim);
     const int r =
-        has_returned(core, room) ? look(core, client, room, now.ms, ret_found) : ROOM_E_FULL;
-    room->reclaims = r == ROOM_E_FULL && reclaim->n_looked < room->until;
+        has_returned(core, room) ? look(core, client, room, now.ms, ret_found) : room->why;
+    room->why = r;
+    room->reclaims = (r == ROOM_E_FULL || r == ROOM_E_QUOTA) && reclaim->n_looked < room->until;
     /* A client may have ended meanwhile, and what it had comes back. */
-    room->waits = r == ROOM_E_FULL && !room->reclaims && waits_for_returns(core);
+    room->waits = r == ROOM_E_FULL && !room->reclaims && waits_for_returns(core, room);
     return room->reclaims || room->waits ? ROOM_E_WAIT : r;
 }
 
-/* Whether what is free would be enough with what may have become idle; that is known at once. */
-static bool idle_may_do(const struct core *core, const struct room *room)
+/* Whether it would do to have what may have become idle; that is known at once. */
+static bool idle_may_do(const struct core *core, const struct client *client,
+                        const struct room *room)
 {
-    const uint64_t n_pages = room->n_pages > 0 ? room->n_pages : direct_pages_for(room->num_bytes);
+    if (room->why == ROOM_E_QUOTA) {
+        const uint64_t own_bytes = reclaim_at_most_of(&core->reclaim, client) << PAGE_SHIFT;
+        return own_bytes > 0 &&
+               core_may_have(core, client,
+                             room->num_bytes > own_bytes ? room->num_bytes - own_bytes : 0);
+    }
     const uint64_t n_idle = reclaim_at_most(&core->reclaim);
-    return n_idle > 0 && core->pages.n_free_pages + n_idle >= n_pages;
+    return n_idle > 0 && core->pages.n_free_pages + n_idle >= room_pages(room);
 }
 
 int room_find(struct core *core, struct client *client, struct room *room, struct now now,
@@ -107,10 +133,12 @@ int room_find(struct core *core, struct client *client, struct room *room, struc
     }
     (void)has_returned(core, room);
     const int r = look(core, client, room, now.ms, ret_found);
-    room->waits = r == ROOM_E_FULL && waits_for_returns(core);
-    if (room->waits || r != ROOM_E_FULL) {
+    room->why = r;
+    room->waits = r == ROOM_E_FULL && waits_for_returns(core, room);
+    if (room->waits || (r != ROOM_E_FULL && r != ROOM_E_QUOTA)) {
         return room->waits ? ROOM_E_WAIT : r;
     }
-    room->reclaims = idle_may_do(core, room) && reclaim_begin(&core->reclaim, now.us, &room->until);
-    return room->reclaims ? wait_for_idle(core, client, room, now, ret_found) : ROOM_E_FULL;
+    room->reclaims =
+        idle_may_do(core, client, room) && reclaim_begin(&core->reclaim, now.us, &room->until);
+    return room->reclaims ? wait_for_idle(core, client, room, now, ret_found) : r;
 }

@@ -3,7 +3,8 @@
  * room.h - finding room for what a client asks for
  *
  * In this order: what is free; what clients leave unused of their leases; what the dead had; and
- * slabs in which no block is live. The last two are taken back in steps between which others are
+ * slabs in which no block is live. A client that would have more than its quota loses what it leaves
+ * unused, and its own idle slabs, before it is refused. The last two are taken back in steps between which others are
  * served. Only when that is done, too, there is no room: no client is refused for the sake of a
  * process that is gone, or of memory that is not in use.
  */
@@ -28,6 +29,7 @@ struct room {
     uint64_t n_returns;   /* how often either has come back, when it was looked for last */
     uint64_t until;       /* what reclaim.n_looked must be when there is no room */
     uint64_t n_reclaimed; /* reclaim.n_pages, when it was looked for last */
+    int why;              /* ROOM_E_FULL or ROOM_E_QUOTA, then */
     size_t n_reason_bytes;
     char reason[REASON_MAX_BYTES];
 };
@@ -44,6 +46,7 @@ enum {
     ROOM_OK,
     ROOM_E_WAIT, /* ask again when core_reap() was called */
     ROOM_E_FULL,
+    ROOM_E_QUOTA, /* the client would have more than it may */
     ROOM_E_STALE, /* of a lease: the client can not use what there is; a direct block it can have */
 };
 
@@ -58,7 +61,7 @@ void room_init_lease(struct room *room, uint32_t n_pages, uint32_t want_pages);
  * room_find() - carve the block, or grant the lease
  *
  * While it waits it looks again only if something came back since. Return: 0, ROOM_E_WAIT,
- * ROOM_E_FULL or ROOM_E_STALE.
+ * ROOM_E_FULL, ROOM_E_QUOTA or ROOM_E_STALE.
  */
 KMEM_MUST_USE int room_find(struct core *core, struct client *client, struct room *room,
                             struct now now, struct room_found *ret_found);

@@ -474,6 +474,27 @@ static void test_client_that_does_not_count_all_is_looked_at(void **state)
     assert_int_equal(reclaim_at_most(reclaim), ALL_PAGES);
 }
 
+/* Over its quota a client has its own idle slabs looked at before it is refused. */
+static void test_quota_is_not_used_up_by_idle_slabs(void **state)
+{
+    (void)state;
+    struct room room;
+    fill_with_live_slabs();
+    asker = owner;
+    core->config.quota_bytes = ALL_PAGES * PAGE_BYTES;
+    room_init_block(&room, 3 * PAGE_BYTES, "three", 5);
+    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_QUOTA);
+    const uint64_t n_looked = reclaim->n_looked;
+    room_init_block(&room, 3 * PAGE_BYTES, "three", 5);
+    assert_int_equal(find(&room, 1000000), ROOM_E_QUOTA);
+    assert_int_equal(reclaim->n_looked, n_looked); /* nothing was released since */
+    for (uint32_t i = 0; i < 3; i++) {
+        enter(first + i, 0, 0);
+    }
+    room_init_block(&room, 3 * PAGE_BYTES, "three", 5);
+    assert_int_equal(find_in_the_end(&room, 2000000), 0);
+}
+
 /* What is seen to be live is not asked for: its threads go on as before. */
 static void test_client_is_not_asked_for_what_it_uses(void **state)
 {
@@ -545,6 +566,7 @@ int main(void)
         RECLAIM_TEST(test_two_that_wait_share_a_pass),
         RECLAIM_TEST(test_what_is_idle_since_a_refusal_is_had_at_once),
         RECLAIM_TEST(test_passes_in_vain_are_limited),
+        RECLAIM_TEST(test_quota_is_not_used_up_by_idle_slabs),
         RECLAIM_TEST(test_refusal_without_a_release_since_reads_nothing),
         RECLAIM_TEST(test_refusal_of_more_than_was_released_reads_nothing),
         RECLAIM_TEST(test_client_that_does_not_count_all_is_looked_at),
