@@ -118,6 +118,35 @@ KMEM_MUST_USE static int api_refuse_ended(size_t num_bytes, const char *reason,
     return -ECONNRESET;
 }
 
+/*
+ * What this thread keeps ready is unused memory, and no reason for a refusal. The server takes it
+ * back itself, with what other threads keep, if membarrier() is to be had. Where it is not, the
+ * thread puts it back when it is refused, and asks again; and if this process was refused last it
+ * puts it back first, so that a refusal is one round trip. Return: whether it is to ask again.
+ */
+static bool api_flush_first(struct tenant *tenant)
+{
+    if (tenant == NULL || !kmem__heap_can_flush(tenant)) {
+        return false;
+    }
+    /* Relaxed: a hint. */
+    const bool was_refused = atomic_load_explicit(&tenant->was_refused, memory_order_relaxed);
+    if (was_refused) {
+        (void)kmem__heap_flush(tenant); /* or nothing was ready */
+    }
+    return !was_refused && !kmem__tenant_is_fenced(tenant);
+}
+
+static void api_note_refused(struct tenant *tenant, int r)
+{
+    const bool is_refused = r == -ENOMEM;
+    /* Relaxed, both: a hint; a look before the store, for all threads have the line. */
+    if (tenant != NULL &&
+        atomic_load_explicit(&tenant->was_refused, memory_order_relaxed) != is_refused) {
+        atomic_store_explicit(&tenant->was_refused, is_refused, memory_order_relaxed);
+    }
+}
+
 KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, struct kmem_site *site,
                                       void **ret_block, struct failure *failure)
 {
@@ -136,13 +165,13 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
         *ret_block = leased;
         return 0;
     }
-    const bool may_again = tenant != NULL && kmem__heap_can_flush(tenant);
+    const bool may_again = api_flush_first(tenant);
     int r = api_allocate_direct(num_bytes, reason, may_again, ret_block, failure);
-    /* What this thread keeps ready is unused memory: first that must be gone. */
     if (r == -ENOMEM && may_again) {
         (void)kmem__heap_flush(tenant); /* if there was nothing, the server says why not */
         r = api_allocate_direct(num_bytes, reason, false, ret_block, failure);
     }
+    api_note_refused(tenant, r);
     return r;
 }
 

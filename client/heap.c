@@ -305,7 +305,10 @@ static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char
                                  struct kmem_site *site)
 {
     struct tenant *tenant = heap->tenant;
-    if (!kmem__hot_count(&tenant->hot, num_bytes) ||
+    /* Relaxed: a hint. After a refusal the daemon is asked for the block at once, not for a lease
+       that it would have to refuse before. */
+    if (atomic_load_explicit(&tenant->was_refused, memory_order_relaxed) ||
+        !kmem__hot_count(&tenant->hot, num_bytes) ||
         kmem__cache_is_short(&tenant->cache,
                              (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
         return NULL;

@@ -60,6 +60,7 @@ struct tenant {
     _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */
     _Atomic uint32_t hush_tick;    /* when lease_hush() was tried last; relaxed */
     _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */
+    _Atomic bool was_refused;      /* the last direct block, for want of room; relaxed */
 };
 
 /**
@@ -101,6 +102,13 @@ static inline struct heap *kmem__tenant_heap(const struct tenant *tenant, uint32
 {
     /* Acquire: pairs with the registration; the heap is complete. */
     return atomic_load_explicit(&tenant->heaps.by_id[id], memory_order_acquire);
+}
+
+/** kmem__tenant_is_fenced() - whether the daemon takes back slabs of this process by itself */
+static inline bool kmem__tenant_is_fenced(const struct tenant *tenant)
+{
+    /* Relaxed: written once, before the first block. */
+    return atomic_load_explicit(&tenant->ledger.header->is_fenced, memory_order_relaxed) == 1;
 }
 
 /** kmem__tenant_tick() - the daemon's clock */

@@ -255,6 +255,44 @@ static void test_lease_that_the_ledger_does_not_know_is_not_used(void **state)
     assert_int_equal(fake_daemon_n_live(), 1);
 }
 
+/* ------------------------------------------------------------------------------- refused ------- */
+
+/* How many round trips a refused allocation takes. */
+static unsigned int refused(size_t n_bytes)
+{
+    const unsigned int n_before = atomic_load(&n_requests);
+    assert_null(kmem_try_allocate(n_bytes, "refused"));
+    assert_int_equal(errno, ENOMEM);
+    return atomic_load(&n_requests) - n_before;
+}
+
+static void test_refused_large_allocation_is_one_request(void **state)
+{
+    (void)state;
+    use_often(100); /* this thread has something ready */
+    void *block = kmem_try_allocate(100, "live");
+    assert_non_null(block);
+    fake_daemon_lend(false);
+    (void)refused(FAKE_SEGMENT_BYTES - 1);
+    for (unsigned int i = 0; i < 10; i++) {
+        assert_int_equal(refused(FAKE_SEGMENT_BYTES - 1), 1);
+    }
+    assert_int_equal(kmem_try_release(&block), 0);
+}
+
+static void test_refused_small_allocation_is_one_request(void **state)
+{
+    (void)state;
+    use_often(20000);
+    fake_daemon_lend(false);
+    while (kmem_try_allocate(20000, "all there is") != NULL) {
+    }
+    (void)refused(20000);
+    for (unsigned int i = 0; i < 10; i++) {
+        assert_int_equal(refused(20000), 1);
+    }
+}
+
 #define LEASED_TEST(function) cmocka_unit_test_setup_teardown(function, start_daemon, stop_daemon)
 
 int main(void)
@@ -269,6 +307,8 @@ int main(void)
         LEASED_TEST(test_refused_lease_leaves_direct_blocks),
         LEASED_TEST(test_lease_where_none_can_be_gives_the_connection_up),
         LEASED_TEST(test_lease_that_the_ledger_does_not_know_is_not_used),
+        LEASED_TEST(test_refused_large_allocation_is_one_request),
+        LEASED_TEST(test_refused_small_allocation_is_one_request),
     };
     return cmocka_run_group_tests_name("api_leased", tests, NULL, NULL);
 }
