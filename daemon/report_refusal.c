@@ -60,9 +60,11 @@ static void part_add_process(struct part *part, const struct client_identity *id
 static void holders_by_reason(const struct scan_holders *holders, uint64_t age_ms,
                               struct part *part)
 {
-    if (age_ms > 0) {
+    if (age_ms >= 1000) {
         part_add(part, " as of %llu.%llu s ago", (unsigned long long)(age_ms / 1000),
                  (unsigned long long)(age_ms % 1000 / 100));
+    } else if (age_ms > 0) {
+        part_add(part, " as of %llu ms ago", (unsigned long long)age_ms);
     }
     part_add(part, ":");
     for (uint32_t i = 0; i < holders->n_holders; i++) {
