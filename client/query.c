@@ -306,6 +306,7 @@ static int clients_page(const Kmem__ClientsReport *report, kmem_client_fn each, 
             .leased_bytes = said->leased_bytes,
             .unused_bytes = said->unused_bytes,
             .peak_used_bytes = said->peak_used_bytes,
+            .idle_bytes = said->idle_bytes,
         };
         r = each(&client, user);
     }

@@ -367,9 +367,24 @@ uint64_t core_largest_hole_bytes(const struct core *core)
     return (uint64_t)pages_largest_hole(&core->pages) << PAGE_SHIFT;
 }
 
+uint64_t core_largest_extent_bytes(const struct core *core)
+{
+    return (uint64_t)pages_largest_extent(&core->pages) << PAGE_SHIFT;
+}
+
 uint64_t core_direct_overhead_bytes(const struct core *core)
 {
     return PAGE_BYTES + core->direct.slab_bytes - core->direct.used_bytes;
+}
+
+uint64_t core_direct_rounding_bytes(const struct core *core)
+{
+    return core->direct.block_bytes - core->direct.used_bytes;
+}
+
+uint64_t core_direct_slab_bytes(const struct core *core)
+{
+    return core->direct.slab_bytes - core->direct.block_bytes;
 }
 
 bool core_may_have(const struct core *core, const struct client *client, uint64_t num_bytes)

@@ -174,6 +174,7 @@ void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, voi
 uint64_t core_segment_bytes(const struct core *core);
 uint64_t core_free_bytes(const struct core *core);
 uint64_t core_largest_hole_bytes(const struct core *core);
+uint64_t core_largest_extent_bytes(const struct core *core); /* as pages_largest_extent() */
 
 /**
  * core_direct_overhead_bytes() - what is neither free nor leased nor asked for: the segment's first
@@ -182,6 +183,10 @@ uint64_t core_largest_hole_bytes(const struct core *core);
  *      direct used_bytes + this + leased pages + free_bytes == segment_bytes    : core_check()
  */
 uint64_t core_direct_overhead_bytes(const struct core *core);
+
+/* Its parts, beside the first page: sizes above what was asked for, and free blocks in slabs. */
+uint64_t core_direct_rounding_bytes(const struct core *core);
+uint64_t core_direct_slab_bytes(const struct core *core);
 
 /** core_may_have() - whether a client may be charged num_bytes more */
 bool core_may_have(const struct core *core, const struct client *client, uint64_t num_bytes);

@@ -48,6 +48,10 @@ struct direct_block {
     uint32_t born;
     uint32_t slot;
     bool leased; /* told by the client's ledger: not verified */
+    /* Of leased blocks, what they occupy: */
+    uint64_t block_bytes;
+    uint32_t slab_page; /* the slab's first page, or the large block's */
+    uint32_t span_pages;
 };
 
 enum {

@@ -275,6 +275,8 @@ static uint32_t slab_take(struct reclaim *reclaim, const struct candidate *slab)
     }
     lease_unask(states, slab->page + n_pages, slab->span_pages - n_pages);
     leases_come_back(reclaim->leases, slab->client, slab->page, n_pages);
+    reclaim->leases->pages->state->counters->revoked_pages += n_pages;
+    reclaim->leases->pages->state->counters->reclaimed_pages += n_pages;
     return n_pages;
 }
 

@@ -18,7 +18,7 @@
 
 /* 512: at 120 bytes a row, the answer is about 64 KiB; see REPLY_ROW_BYTES. */
 #define REPLY_ROWS_MAX 512
-/* What a row may need of the 64 KiB besides its strings: tags, lengths, thirteen varints. */
+/* What a row may need of the 64 KiB besides its strings: tags, lengths, up to fourteen varints. */
 #define REPLY_ROW_BYTES 112
 
 struct reply {

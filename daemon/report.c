@@ -33,12 +33,14 @@ static void statistic_add(struct reply *reply, const char *name, Kmem__Statistic
 /*
  * The leases at one moment: clients take and give up pages while the figures are made.
  *
- *      told_bytes + waste_bytes + unused_bytes == the leased pages
+ *      used_bytes + rounding_bytes + slab_bytes + idle_bytes == the leased pages
  */
 struct leased_figures {
-    uint64_t unused_bytes;
-    uint64_t told_bytes;  /* live blocks, as asked for */
-    uint64_t waste_bytes; /* of the pages in use, what is not asked for */
+    uint64_t unused_bytes;   /* pages that are in no use */
+    uint64_t idle_bytes;     /* those, and slabs without a live block */
+    uint64_t used_bytes;     /* live blocks, as asked for */
+    uint64_t rounding_bytes; /* the sizes of those blocks, without what was asked for */
+    uint64_t slab_bytes;     /* the rest: what is free in slabs with a live block */
 };
 
 /*
@@ -55,23 +57,35 @@ static void leased_note(const struct core *core, const struct scan *scan)
     state_raise(&counters->leased_allocations, n_releases + scan->n_leased_blocks);
 }
 
-/* A client may tell more than its pages hold; and one that told may have ended since. */
+static uint64_t at_most(uint64_t number, uint64_t limit)
+{
+    return number < limit ? number : limit;
+}
+
+/*
+ * They were counted in steps: some pages may have come back since, and clients that told may have
+ * ended. A client may tell more than its pages hold. So each figure takes at most what the ones
+ * before it have left.
+ */
 static struct leased_figures leased_figures(const struct core *core, const struct scan *scan)
 {
-    /* They were counted in steps: some may have come back since. */
-    const uint64_t n_unused =
-        scan->n_unused_pages < core->leases.n_pages ? scan->n_unused_pages : core->leases.n_pages;
-    const uint64_t carved_bytes = (core->leases.n_pages - n_unused) << PAGE_SHIFT;
-    const uint64_t told_bytes =
-        scan->leased_bytes < carved_bytes ? scan->leased_bytes : carved_bytes;
-    return (struct leased_figures){n_unused << PAGE_SHIFT, told_bytes, carved_bytes - told_bytes};
+    const struct waste *waste = &scan->waste;
+    const uint64_t leased_bytes = core->leases.n_pages << PAGE_SHIFT;
+    struct leased_figures is = {.unused_bytes =
+                                    at_most(waste->n_unused_pages << PAGE_SHIFT, leased_bytes)};
+    is.idle_bytes = at_most(is.unused_bytes + (waste->n_idle_pages << PAGE_SHIFT), leased_bytes);
+    const uint64_t carved_bytes = leased_bytes - is.idle_bytes;
+    is.used_bytes = at_most(scan->leased_bytes, carved_bytes);
+    is.rounding_bytes = at_most(waste->rounding_bytes, carved_bytes - is.used_bytes);
+    is.slab_bytes = carved_bytes - is.used_bytes - is.rounding_bytes;
+    return is;
 }
 
 /* What is free now may be longer than what the look saw. */
 static uint64_t report_largest_hole_bytes(const struct core *core, const struct scan *scan)
 {
-    const uint64_t now_bytes = core_largest_hole_bytes(core);
-    const uint64_t seen_bytes = scan->largest_pages << PAGE_SHIFT;
+    const uint64_t now_bytes = core_largest_extent_bytes(core);
+    const uint64_t seen_bytes = scan->waste.largest_pages << PAGE_SHIFT;
     return seen_bytes > now_bytes ? seen_bytes : now_bytes;
 }
 
@@ -83,7 +97,7 @@ void report_usage(const struct core *core, const struct scan *scan, uint64_t now
     const struct state_counters *counters = core->state.counters;
     leased_note(core, scan);
     state_raise(&core->state.counters->peak_used_bytes,
-                core->direct.used_bytes + leased.told_bytes);
+                core->direct.used_bytes + leased.used_bytes);
     kmem__usage_report__init(&reply->body.usage);
     reply->body.usage.segment_name = reply_string(reply, name, strlen(name));
     reply->body.usage.daemon_version = reply_string(reply, KMEM_VERSION, strlen(KMEM_VERSION));
@@ -184,9 +198,10 @@ void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms
 
 /* ----------------------------------------------------------------------------------- clients -- */
 
-static Kmem__Client *client_row(struct client *client, const struct tally_group *leased,
+static Kmem__Client *client_row(struct client *client, const struct scan *scan,
                                 uint32_t n_unused_pages, uint32_t now, struct reply *reply)
 {
+    const struct tally_group *leased = tally_group_of(scan->tally, client);
     const struct client_identity *identity = &client->identity;
     Kmem__Client *row = reply_take(reply, sizeof(*row));
     kmem__client__init(row);
@@ -200,6 +215,9 @@ static Kmem__Client *client_row(struct client *client, const struct tally_group 
     row->num_bytes = client->num_bytes + (leased ? leased->num_bytes : 0);
     row->leased_bytes = client->leased_pages << PAGE_SHIFT;
     row->unused_bytes = (uint64_t)n_unused_pages << PAGE_SHIFT;
+    row->idle_bytes =
+        at_most(row->unused_bytes + (waste_idle_pages(&scan->waste, client) << PAGE_SHIFT),
+                row->leased_bytes);
     row->peak_bytes = client->stored->peak_bytes;
     row->peak_used_bytes = client->stored->peak_used_bytes;
     row->age_ms = tick_age_ms(client->born, now);
@@ -228,10 +246,9 @@ void report_clients(const struct core *core, const struct scan *scan, uint32_t f
     while (client && report->n_clients < REPLY_ROWS_MAX &&
            reply_row_fits(reply, strlen(client->identity.command))) {
         if (client->client_state == CLIENT_LIVE) {
-            const struct tally_group *leased = tally_group_of(scan->tally, client);
-            client_note_told(client, leased);
+            client_note_told(client, tally_group_of(scan->tally, client));
             report->clients[report->n_clients++] =
-                client_row(client, leased, n_unused[client->slot], core_tick(core, now_ms), reply);
+                client_row(client, scan, n_unused[client->slot], core_tick(core, now_ms), reply);
         }
         client = clients_next(&core->clients, client->slot + 1);
     }

@@ -6,7 +6,6 @@
 
 #include "daemon/core.h"
 #include "daemon/walk.h"
-#include "proto/lease.h"
 
 /* A place in a heap takes less than half of what an entry of a ledger takes. */
 #define SORT_BUDGET(scan_budget) (2 * (scan_budget))
@@ -38,6 +37,7 @@ static void scan_free(struct scan *scan)
     KMEM_ASSERT(!scan->readers);
     scan->tally = tally_free(scan->tally);
     scan->by_reason = tally_free(scan->by_reason);
+    waste_fini(&scan->waste);
     free(scan);
 }
 
@@ -239,11 +239,12 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
     *scan = (struct scan){.kind = kind, .began_us = now_us, .n_changes = direct_n_changes(core)};
     if (kind == SCAN_LEASED) {
         scan->counted = core_counted(core);
+        scan->failed = waste_init(&scan->waste, core->state.n_pages) != 0;
     }
     scan->tally = tally_new(kind_by(kind), &tables, NULL);
     scan->by_reason =
         kind == SCAN_LEASED && scan->tally ? tally_new(TALLY_BY_REASON, &tables, NULL) : NULL;
-    if (!scan->tally || (kind == SCAN_LEASED && !scan->by_reason)) {
+    if (scan->failed || !scan->tally || (kind == SCAN_LEASED && !scan->by_reason)) {
         scan_free(scan);
         return NULL;
     }
@@ -303,6 +304,9 @@ static bool scan_block(const struct direct_block *block, void *user)
         scan->n_leased_blocks++;
         scan->leased_bytes += block->num_bytes;
     }
+    if (scan->kind == SCAN_LEASED) {
+        waste_note(&scan->waste, block);
+    }
     return true;
 }
 
@@ -318,49 +322,9 @@ static void scan_blocks(struct scan *scan, const struct core *core)
     }
 }
 
-/* Pages that follow those before, and can be had or not. */
-static void stretch_add(struct scan *scan, uint64_t n_pages, bool can_be_had)
-{
-    scan->stretch_pages = can_be_had ? scan->stretch_pages + n_pages : 0;
-    if (scan->stretch_pages > scan->largest_pages) {
-        scan->largest_pages = scan->stretch_pages;
-    }
-}
-
-/* Looks at the run that the page scan->at is in, from there on. Return: what that cost. */
-static uint32_t scan_run(struct scan *scan, const struct core *core, uint32_t budget)
-{
-    const uint32_t run = pages_run_of(&core->pages, scan->at);
-    const uint64_t word = pages_word(&core->pages, run);
-    const uint32_t end = run + PAGE_WORD_PAGES(word);
-    const struct client *client = PAGE_WORD_STATE(word) == PAGE_LEASED
-                                      ? clients_get(&core->clients, PAGE_WORD_OWNER(word))
-                                      : NULL;
-    uint32_t spent = 1;
-    if (!client || !client->states) {
-        stretch_add(scan, end - scan->at, PAGE_WORD_STATE(word) == PAGE_FREE);
-        scan->at = end;
-    }
-    while (scan->at < end && spent < budget) {
-        bool is_unused;
-        const uint32_t n_pages =
-            lease_stretch(client->states, scan->at, end - scan->at, &is_unused);
-        spent += 1 + n_pages / LEASE_PAGES_PER_WORD;
-        scan->n_unused_pages += is_unused ? n_pages : 0;
-        stretch_add(scan, n_pages, is_unused);
-        scan->at += n_pages;
-    }
-    return spent;
-}
-
 static void scan_pages(struct scan *scan, const struct core *core)
 {
-    uint32_t spent = 0;
-    while (scan->at < core->state.n_pages && spent < SCAN_BUDGET) {
-        spent += scan_run(scan, core, SCAN_BUDGET - spent);
-    }
-    if (scan->at == core->state.n_pages) {
-        scan->at = 0;
+    if (waste_step(&scan->waste, core, SCAN_BUDGET)) {
         scan->phase = SCAN_REASONS;
     }
 }

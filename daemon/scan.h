@@ -23,6 +23,7 @@
 
 #include "daemon/counted.h"
 #include "daemon/tally.h"
+#include "daemon/waste.h"
 #include "proto/attributes.h"
 
 /* 20,000 entries and pages: 0.1 to 0.3 ms, which is how long anybody may have to wait. */
@@ -66,13 +67,11 @@ struct scan {
     struct counted counted;  /* of SCAN_LEASED: by clients, when it began */
     uint64_t n_leased_blocks;
     uint64_t leased_bytes;    /* in those, as asked for */
-    uint64_t n_unused_pages;  /* of SCAN_LEASED, as all that follow: leased, and not in use */
-    uint64_t largest_pages;   /* the longest stretch of pages that are free, or of those */
+    struct waste waste;       /* of SCAN_LEASED, as what follows */
     uint64_t n_reasons;       /* the rows that the ledger by reason would have */
     uint64_t n_other_reasons; /* blocks in the row OTHER_REASONS of that */
     struct seg_off from;      /* where SCAN_BLOCKS goes on */
-    uint32_t at;              /* a page or a reason's id, where the other phases go on */
-    uint64_t stretch_pages;   /* the length so far of the stretch that ends at the page `at` */
+    uint32_t at;              /* the reason's id where SCAN_REASONS goes on */
     uint64_t began_us;
     uint64_t n_changes; /* of direct blocks, until it began */
     uint32_t n_steps;

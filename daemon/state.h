@@ -91,6 +91,7 @@ struct state_counters {
     uint64_t leases;
     uint64_t leases_refused;
     uint64_t revoked_pages;
+    uint64_t reclaimed_pages;  /* of those, slabs without a live block */
     uint64_t refusals_no_room; /* of direct blocks, by cause */
     uint64_t refusals_quota;
     uint64_t refusals_too_large;

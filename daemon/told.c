@@ -92,6 +92,9 @@ static struct direct_block block_of(const struct told_slab *slab, const struct l
         .born = atomic_load_explicit(&entry->born, memory_order_relaxed),
         .slot = slot,
         .leased = true,
+        .block_bytes = slab->block_bytes,
+        .slab_page = slab->page,
+        .span_pages = slab->span_pages,
     };
 }
 

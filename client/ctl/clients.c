@@ -8,13 +8,19 @@ static const struct table_column columns[] = {
     {"PID", TABLE_RIGHT, false},       {"UID", TABLE_RIGHT, false},
     {"GID", TABLE_RIGHT, false},       {"AGE", TABLE_RIGHT, false},
     {"BLOCKS", TABLE_RIGHT, false},    {"BYTES", TABLE_RIGHT, false},
-    {"LEASED", TABLE_RIGHT, false},    {"UNUSED", TABLE_RIGHT, false},
+    {"LEASED", TABLE_RIGHT, false},    {"IDLE", TABLE_RIGHT, false},
     {"PEAK USED", TABLE_RIGHT, false}, {"PEAK HELD", TABLE_RIGHT, false},
     {"STATE", TABLE_LEFT, false},      {"COMMAND", TABLE_LEFT, true},
 };
 
 static const struct listing_shape shape = {"clients", "no clients", columns,
                                            sizeof(columns) / sizeof(columns[0])};
+
+/* An older daemon knows of pages in no use alone. */
+static uint64_t idle_bytes(const struct kmem_client *client)
+{
+    return client->idle_bytes > client->unused_bytes ? client->idle_bytes : client->unused_bytes;
+}
 
 static int add_row(const struct kmem_client *client, void *user)
 {
@@ -27,7 +33,7 @@ static int add_row(const struct kmem_client *client, void *user)
     struct label blocks = format_count(client->n_blocks);
     struct label bytes = format_bytes(client->num_bytes, exactly);
     struct label leased = format_bytes(client->leased_bytes, exactly);
-    struct label unused = format_bytes(client->unused_bytes, exactly);
+    struct label idle = format_bytes(idle_bytes(client), exactly);
     struct label peak_used = format_bytes(client->peak_used_bytes, exactly);
     struct label peak_held = format_bytes(client->peak_bytes, exactly);
     const char *state = client->connected ? "connected" : "cut off";
@@ -35,7 +41,7 @@ static int add_row(const struct kmem_client *client, void *user)
 
     return table_add(listing->table,
                      (const char *[]){pid.text, uid.text, gid.text, age.text, blocks.text,
-                                      bytes.text, leased.text, unused.text, peak_used.text,
+                                      bytes.text, leased.text, idle.text, peak_used.text,
                                       peak_held.text, state, command.text});
 }
 
@@ -55,6 +61,7 @@ static int add_json(const struct kmem_client *client, void *user)
     json_row_number(&row, "num_bytes", client->num_bytes);
     json_row_number(&row, "leased_bytes", client->leased_bytes);
     json_row_number(&row, "unused_bytes", client->unused_bytes);
+    json_row_number(&row, "idle_bytes", idle_bytes(client));
     json_row_number(&row, "peak_used_bytes", client->peak_used_bytes);
     json_row_number(&row, "peak_bytes", client->peak_bytes);
     json_row_number(&row, "age_ms", client->age_ms);

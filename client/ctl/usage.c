@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The summary: one headline, one bar, a dozen figures that are laid out by hand because everybody
- * looks for them. All figures, those that this kmemctl has never heard of included, are printed
+ * The summary: one headline, one bar, a table of what the bar's parts are made of, a dozen figures
+ * that are laid out by hand because everybody looks for them. All figures, those that this kmemctl has never heard of included, are printed
  * from the daemon's own description of them (--all, --json).
  */
 #include "client/ctl/usage.h"
@@ -125,6 +125,60 @@ static void print_bar(const struct figures *figures, const struct options *optio
     (void)fputs("\n\n", screen->file);
 }
 
+/* ------------------------------------------------------------------- where the bytes are ---- */
+
+static const struct part {
+    const char *word;
+    const char *figure;
+    const char *text;
+} waste[] = {
+    {"  rounding", "rounding_bytes", "what blocks are larger than what was asked for"},
+    {"  slabs", "slab_bytes", "free blocks beside live ones"},
+    {"  first page", "first_page_bytes", "never given out"},
+    {"  idle", "idle_bytes", "leased, without a live block; taken when needed"},
+    {"  in one piece", "largest_extent_bytes", "free, the longest piece"},
+    {"  scattered", "scattered_bytes", "free, in all other pieces"},
+};
+
+#define N_WASTE (sizeof(waste) / sizeof(waste[0]))
+
+static int waste_add(struct table *table, const struct part *part, const struct figures *figures,
+                     const struct options *options)
+{
+    uint64_t num_bytes = figures_get(figures, part->figure);
+    struct label bytes = format_bytes(num_bytes, options->exact_bytes);
+    struct label share = format_share(num_bytes, figures_get(figures, "segment_bytes"));
+
+    return table_add(table, (const char *[]){part->word, bytes.text, share.text, part->text});
+}
+
+/* What overhead and free are made of. An older daemon does not tell. */
+static int print_waste(const struct figures *figures, const struct options *options,
+                       const struct screen *screen)
+{
+    static const struct table_column columns[] = {
+        {.align = TABLE_LEFT},
+        {.align = TABLE_RIGHT},
+        {.align = TABLE_RIGHT},
+        {.align = TABLE_LEFT, .may_flow = true},
+    };
+    if (!figures_has(figures, "rounding_bytes")) {
+        return 0;
+    }
+    struct table *table = table_new(columns, 4);
+    int r = table ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r == 0 && i < N_WASTE; i++) {
+        r = waste_add(table, &waste[i], figures, options);
+    }
+    if (r == 0) {
+        table_print(table, screen);
+        (void)fputc('\n', screen->file);
+    }
+    table_free(table);
+    return r;
+}
+
 /* ---------------------------------------------------------------------------- the figures ---- */
 
 static struct label figure_label(const struct figures *figures, const char *name,
@@ -152,7 +206,7 @@ static const struct pair {
     {{"  blocks", "blocks"}, {"  peak used", "peak_used_bytes"}, {"  peak held", "peak_bytes"}},
     {{"  reasons", "reasons"}, {"  allocations", "allocations"}, {"  releases", "releases"}},
     {{"  clients", "clients"}, {"  seen", "clients_seen"}, {"  ended", "clients_ended"}},
-    {{"  requests", "requests"}, {"  leased", "leased_bytes"}, {"  unused", "unused_bytes"}},
+    {{"  requests", "requests"}, {"  leased", "leased_bytes"}, {"  direct", "direct_bytes"}},
     {{"  refusals", "refusals"},
      {"  misuses", "misuses"},
      {"  largest hole", "largest_hole_bytes"}},
@@ -265,7 +319,10 @@ static int print_text(const struct figures *figures, const struct options *optio
     print_headline(figures, options, screen);
     print_waiting(figures, options, screen);
     print_bar(figures, options, screen);
-    int r = print_grid(figures, options, screen);
+    int r = print_waste(figures, options, screen);
+    if (r == 0) {
+        r = print_grid(figures, options, screen);
+    }
     if (r == 0 && options->all) {
         r = print_all(figures, options, screen);
     }

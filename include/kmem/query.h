@@ -97,9 +97,27 @@ typedef int (*kmem_statistic_fn)(const struct kmem_daemon *daemon,
  * kmem_query_usage() - every figure the daemon keeps, taken at one instant
  *
  * A daemon newer than this library may have figures that this text does not know. Always there:
- * segment_bytes = used_bytes + free_bytes + overhead_bytes, where used_bytes is what clients asked
- * for, and overhead_bytes what rounding, half-empty slabs and the segment's header cost. And, when
- * nothing moves, allocations = releases + blocks.
+ *
+ *      segment_bytes  = used_bytes + overhead_bytes + free_bytes
+ *      overhead_bytes = rounding_bytes + slab_bytes + first_page_bytes
+ *      free_bytes     = idle_bytes + largest_extent_bytes + scattered_bytes
+ *
+ *  used_bytes            live blocks, as asked for
+ *  rounding_bytes        what these blocks are larger: sizes are rounded up to a size class, above
+ *                        64 KiB to whole pages
+ *  slab_bytes            free blocks, and what no block fits into, in slabs that have a live block
+ *  first_page_bytes      the segment's first page, which is never given out
+ *  idle_bytes            leased pages in which no block lives, and which any process can have: they
+ *                        are taken back when another needs them. unused_bytes of it are in no use,
+ *                        the rest is slabs whose blocks have all been released
+ *  largest_extent_bytes  the longest stretch of pages that are free, and leased by nobody
+ *  scattered_bytes       all other pages that are free, and leased by nobody
+ *
+ * rounding_bytes and slab_bytes are internal fragmentation, scattered_bytes is external
+ * fragmentation. largest_hole_bytes is the largest block that there is room for once what is idle
+ * has been taken back. The sums hold in every answer. What is said of free pages is exact at that
+ * moment; of leases it is what a pass over clients' ledgers saw a moment before, and never more
+ * than the leases are. And, when nothing moves, allocations = releases + blocks.
  *
  * What a client carves from its leases only the client can count: each writes what it has counted
  * into its own ledger, where a broken or hostile one may write anything. direct_allocations and
@@ -162,8 +180,10 @@ struct kmem_client {
                             leases, whatever of those was in use; what a quota is compared with */
     uint64_t age_ms;          /* since it joined the segment */
     uint64_t leased_bytes;    /* pages that it carves up itself */
-    uint64_t unused_bytes;    /* of those, what is in no use: taken back when another needs it */
+    uint64_t unused_bytes;    /* of those, pages in no use */
     uint64_t peak_used_bytes; /* the most that num_bytes was seen to be; 0 from an older daemon */
+    uint64_t idle_bytes;      /* those, and slabs without a live block: what is taken back when
+                            another process needs it; 0 from an older daemon */
 };
 
 typedef int (*kmem_client_fn)(const struct kmem_client *client, void *user);

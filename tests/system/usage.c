@@ -46,7 +46,14 @@ static void read_statistic(const Kmem__Statistic *statistic, struct usage *usage
         {"reasons", &usage->reasons},
         {"leased_bytes", &usage->leased_bytes},
         {"unused_bytes", &usage->unused_bytes},
+        {"idle_bytes", &usage->idle_bytes},
+        {"rounding_bytes", &usage->rounding_bytes},
+        {"slab_bytes", &usage->slab_bytes},
+        {"first_page_bytes", &usage->first_page_bytes},
+        {"largest_extent_bytes", &usage->largest_extent_bytes},
+        {"scattered_bytes", &usage->scattered_bytes},
         {"revoked_bytes", &usage->revoked_bytes},
+        {"reclaimed_bytes", &usage->reclaimed_bytes},
         {"waiting_bytes", &usage->waiting_bytes},
         {"leases", &usage->leases},
     };
@@ -75,6 +82,10 @@ struct usage usage_take(void)
     (void)close(fd);
     expect_true(usage.segment_bytes > 0);
     expect_equal(usage.used_bytes + usage.free_bytes + usage.overhead_bytes, usage.segment_bytes);
+    expect_equal(usage.rounding_bytes + usage.slab_bytes + usage.first_page_bytes,
+                 usage.overhead_bytes);
+    expect_equal(usage.idle_bytes + usage.largest_extent_bytes + usage.scattered_bytes,
+                 usage.free_bytes);
     return usage;
 }
 
@@ -259,6 +270,7 @@ static void read_block(const Kmem__Block *from, struct block_row *to)
     to->offset = from->offset;
     to->num_bytes = from->num_bytes;
     to->age_ms = from->age_ms;
+    to->leased = from->leased;
     (void)snprintf(to->reason, sizeof(to->reason), "%s", from->reason);
 }
 
@@ -321,6 +333,7 @@ static void read_client(const Kmem__Client *from, struct client_row *to)
     to->peak_used_bytes = from->peak_used_bytes;
     to->leased_bytes = from->leased_bytes;
     to->unused_bytes = from->unused_bytes;
+    to->idle_bytes = from->idle_bytes;
     to->age_ms = from->age_ms;
     (void)snprintf(to->command, sizeof(to->command), "%s", from->command);
 }

@@ -33,12 +33,19 @@ struct usage {
     uint64_t reasons;
     uint64_t leased_bytes;
     uint64_t unused_bytes; /* of them */
+    uint64_t idle_bytes;
+    uint64_t rounding_bytes;
+    uint64_t slab_bytes;
+    uint64_t first_page_bytes;
+    uint64_t largest_extent_bytes;
+    uint64_t scattered_bytes;
     uint64_t revoked_bytes;
+    uint64_t reclaimed_bytes;
     uint64_t leases;
     uint64_t waiting_bytes;
 };
 
-/** usage_take() - the figures of this moment; wants used + free + overhead = segment */
+/** usage_take() - the figures of this moment; wants what must add up to add up */
 struct usage usage_take(void);
 
 /** expect_usage() - want exactly this to be live */
@@ -84,6 +91,7 @@ struct block_row {
     uint64_t offset;
     uint64_t num_bytes;
     uint64_t age_ms;
+    bool leased;
     char reason[128];
 };
 
@@ -101,6 +109,7 @@ struct client_row {
     uint64_t peak_used_bytes;
     uint64_t leased_bytes;
     uint64_t unused_bytes;
+    uint64_t idle_bytes;
     uint64_t age_ms;
     char command[32];
 };

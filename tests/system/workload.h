@@ -34,6 +34,20 @@
 #define WORKED_DIRECT (KEPT_DIRECT + HOT_AFTER_LARGE)
 #define WORKED_DIRECT_BYTES (KEPT_DIRECT * KEPT_BYTES + HOT_AFTER_LARGE * LARGE_BYTES)
 
+/* What those blocks are larger than was asked for: 128 bytes and whole pages. */
+#define KEPT_CLASS_BYTES UINT64_C(128)
+#define LARGE_PAGES 6
+#define WORKED_ROUNDING_BYTES                                                                      \
+    (KEPT_BLOCKS * (KEPT_CLASS_BYTES - KEPT_BYTES) +                                               \
+     LARGE_BLOCKS * (LARGE_PAGES * PAGE_BYTES - LARGE_BYTES))
+/* Slabs of a page: one of the server's, and as many of the process's as it takes. */
+#define KEPT_PER_SLAB (PAGE_BYTES / KEPT_CLASS_BYTES)
+#define KEPT_LEASED_SLABS ((KEPT_BLOCKS - KEPT_DIRECT + KEPT_PER_SLAB - 1) / KEPT_PER_SLAB)
+#define WORKED_SLAB_BYTES ((1 + KEPT_LEASED_SLABS) * PAGE_BYTES - KEPT_BLOCKS * KEPT_CLASS_BYTES)
+/* Pages of leases with a live block. */
+#define WORKED_LEASED_BYTES                                                                        \
+    ((KEPT_LEASED_SLABS + (LARGE_BLOCKS - HOT_AFTER_LARGE) * LARGE_PAGES) * PAGE_BYTES)
+
 /* And when it says 2: it has also released two of the blocks that it kept. */
 #define MISUSES_SEEN_BY_LIBRARY 4
 #define MISUSES_SEEN_BY_SERVER 2

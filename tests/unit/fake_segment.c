@@ -14,10 +14,16 @@ static const struct kmem_statistic statistics[] = {
     {"segment_bytes", BYTES, "the segment, as committed at the start", 64 * MIB},
     {"used_bytes", BYTES, "live blocks, as asked for", USED},
     {"free_bytes", BYTES, "pages that nobody has", 53 * MIB},
-    {"overhead_bytes", BYTES, "rounding, and the segment's first page", 11 * MIB - USED},
+    {"overhead_bytes", BYTES, "what is neither used nor free", 11 * MIB - USED},
+    {"rounding_bytes", BYTES, "blocks' sizes less what was asked for", 307200},
+    {"slab_bytes", BYTES, "free blocks in slabs", 11 * MIB - USED - 307200 - 16384},
+    {"first_page_bytes", BYTES, "the segment's first page", 16384},
+    {"idle_bytes", BYTES, "of free_bytes, what is leased", 3 * MIB},
+    {"largest_extent_bytes", BYTES, "the longest stretch that is free", 38 * MIB},
+    {"scattered_bytes", BYTES, "pages that are free outside of that", 12 * MIB},
     {"largest_hole_bytes", BYTES, "the largest block that there is room for", 40 * MIB},
     {"leased_bytes", BYTES, "pages that clients carve up themselves", 12 * MIB},
-    {"unused_bytes", BYTES, "of free_bytes, what is leased", 2 * MIB},
+    {"unused_bytes", BYTES, "of idle_bytes, the pages in no use", 2 * MIB},
     {"peak_bytes", BYTES, "the most that direct blocks and leases ever were", 16 * MIB},
     {"peak_used_bytes", BYTES, "the most that used_bytes was seen to be", 12 * MIB},
     {"blocks", GAUGE, "live blocks", 5},
@@ -71,8 +77,8 @@ static const struct kmem_block blocks[] = {
 
 static const struct kmem_client clients[] = {
     {0, 4242, 1000, 100, "capture", 1, 3, 10 * MIB + 1536, 16 * MIB, 70000, 12 * MIB, 2 * MIB,
-     12 * MIB},
-    {3, 4243, 0, 0, "index\n", 0, 2, 44, 101, 600, 0, 0, 101},
+     12 * MIB, 3 * MIB},
+    {3, 4243, 0, 0, "index\n", 0, 2, 44, 101, 600, 0, 0, 101, 0},
 };
 
 static const struct kmem_ledger_row left_behind[] = {

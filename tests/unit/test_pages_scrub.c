@@ -214,6 +214,28 @@ static void test_pages_init_refuses_two_that_are_scrubbed(void **state)
     assert_int_equal(pages_check(&pages), 0);
 }
 
+static void test_pages_largest_extent_has_what_is_scrubbed_in_it(void **state)
+{
+    (void)state;
+    come_back();
+    pages_take(&pages, 121, N_PAGES - 121, PAGE_DIRECT, OWNER);
+    assert_int_equal(pages_largest_extent(&pages), 100);
+    pages_scrub_begin(&pages, 41, 20); /* in the middle */
+    assert_int_equal(pages_largest_hole(&pages), 50);
+    assert_int_equal(pages_largest_extent(&pages), 100);
+    pages_scrub_hang(&pages);
+    assert_int_equal(pages_largest_extent(&pages), 50);
+    pages_scrub_end(&pages, true);
+    pages_scrub_begin(&pages, 11, 100); /* all of it */
+    assert_int_equal(pages_largest_hole(&pages), 0);
+    assert_int_equal(pages_largest_extent(&pages), 100);
+    pages_scrub_end(&pages, true);
+    pages_give(&pages, 121);
+    pages_scrub_begin(&pages, N_PAGES - 10, 10); /* up to the end */
+    assert_int_equal(pages_largest_extent(&pages), N_PAGES - 121);
+    pages_scrub_end(&pages, true);
+}
+
 #define SCRUB_TEST(test) cmocka_unit_test_setup_teardown(test, pages_setup, pages_teardown)
 
 int main(void)
@@ -224,6 +246,7 @@ int main(void)
         SCRUB_TEST(test_pages_find_leaves_out_what_is_scrubbed),
         SCRUB_TEST(test_pages_give_beside_what_is_scrubbed),
         SCRUB_TEST(test_pages_await_scrub_until_it_hangs),
+        SCRUB_TEST(test_pages_largest_extent_has_what_is_scrubbed_in_it),
         SCRUB_TEST(test_pages_init_refuses_two_that_are_scrubbed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,8 +118,10 @@ static void test_reply_row_bytes_suffice_for_every_row_of_largest_numbers(void *
     block.command = text_15;
     Kmem__Client who = KMEM__CLIENT__INIT;
     who.slot = who.pid = who.uid = who.gid = UINT32_MAX;
-    who.n_blocks = who.num_bytes = who.peak_bytes = who.age_ms = UINT64_MAX;
-    who.leased_bytes = who.unused_bytes = who.peak_used_bytes = UINT64_MAX;
+    /* The largest that the segment and the tick allow. */
+    who.n_blocks = who.age_ms = UINT64_MAX;
+    who.num_bytes = who.peak_bytes = who.peak_used_bytes = SEGMENT_MAX_BYTES;
+    who.leased_bytes = who.unused_bytes = who.idle_bytes = SEGMENT_MAX_BYTES;
     who.command = text_15;
     who.connected = true;
 
