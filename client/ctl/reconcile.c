@@ -4,7 +4,7 @@
  *
  * What one answer says about itself must hold at any time:
  *
- *      used + overhead + free = segment
+ *      used + overhead + free = segment, and what overhead and free are the sums of
  *
  * What several answers say about each other holds only if nothing came or went between them:
  *
@@ -301,18 +301,54 @@ verdict_add(struct verdict *verdict, const char *name, bool holds, const char *f
     }
 }
 
-static void check_segment(struct verdict *verdict, const struct figures *figures)
+/* A figure that is the sum of three others; in any answer. */
+static const struct sum_of_three {
+    const char *name; /* of the check */
+    const char *total;
+    const char *parts[3];
+    const char *words[3]; /* what the parts are called */
+} sums_of_three[] = {
+    {"segment",
+     "segment_bytes",
+     {"used_bytes", "overhead_bytes", "free_bytes"},
+     {"used", "overhead", "free"}},
+    {"overhead",
+     "overhead_bytes",
+     {"rounding_bytes", "slab_bytes", "first_page_bytes"},
+     {"rounding", "slabs", "first page"}},
+    {"free",
+     "free_bytes",
+     {"idle_bytes", "largest_extent_bytes", "scattered_bytes"},
+     {"idle", "in one piece", "scattered"}},
+};
+
+#define N_SUMS_OF_THREE (sizeof(sums_of_three) / sizeof(sums_of_three[0]))
+
+static void check_sum_of_three(struct verdict *verdict, const struct sum_of_three *sum,
+                               const struct figures *figures)
 {
-    uint64_t segment = figures_get(figures, "segment_bytes");
-    uint64_t used = figures_get(figures, "used_bytes");
-    uint64_t overhead = figures_get(figures, "overhead_bytes");
-    uint64_t free_bytes = figures_get(figures, "free_bytes");
-    bool holds = used + overhead + free_bytes == segment;
+    uint64_t total = figures_get(figures, sum->total);
+    uint64_t parts[3];
+    for (size_t i = 0; i < 3; i++) {
+        parts[i] = figures_get(figures, sum->parts[i]);
+    }
+    bool holds = parts[0] + parts[1] + parts[2] == total;
 
     verdict->is_of_kmemd = verdict->is_of_kmemd || !holds;
-    verdict_add(verdict, "segment", holds, "%s used + %s overhead + %s free %s %s bytes",
-                format_count(used).text, format_count(overhead).text, format_count(free_bytes).text,
-                holds ? "=" : "is not", format_count(segment).text);
+    verdict_add(verdict, sum->name, holds, "%s %s + %s %s + %s %s %s %s bytes",
+                format_count(parts[0]).text, sum->words[0], format_count(parts[1]).text,
+                sum->words[1], format_count(parts[2]).text, sum->words[2], holds ? "=" : "is not",
+                format_count(total).text);
+}
+
+/* What an older daemon does not tell is not checked. */
+static void check_segment(struct verdict *verdict, const struct figures *figures)
+{
+    for (size_t i = 0; i < N_SUMS_OF_THREE; i++) {
+        if (i == 0 || figures_has(figures, sums_of_three[i].parts[0])) {
+            check_sum_of_three(verdict, &sums_of_three[i], figures);
+        }
+    }
 }
 
 static void check_sum(struct verdict *verdict, const char *name, const struct sum *sum,

@@ -134,6 +134,18 @@ static void test_reconcile_notices_a_segment_that_does_not_add_up(void **state)
     assert_verdict(query, STATUS_NEGATIVE, "segment");
 }
 
+static void test_reconcile_notices_parts_that_do_not_add_up(void **state)
+{
+    (void)state;
+    struct kmem_query query = fake_segment_copy();
+
+    statistic("slab_bytes")->value++;
+    assert_verdict_of(query, STATUS_NEGATIVE, "overhead", "fault of kmemd");
+    query = fake_segment_copy();
+    statistic("scattered_bytes")->value--;
+    assert_verdict_of(query, STATUS_NEGATIVE, "free", "fault of kmemd");
+}
+
 static void test_reconcile_notices_a_block_that_is_not_listed(void **state)
 {
     (void)state;
@@ -316,6 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reconcile_of_a_sound_segment_is_0),
         cmocka_unit_test(test_reconcile_notices_a_segment_that_does_not_add_up),
+        cmocka_unit_test(test_reconcile_notices_parts_that_do_not_add_up),
         cmocka_unit_test(test_reconcile_notices_a_block_that_is_not_listed),
         cmocka_unit_test(test_reconcile_notices_each_roll_up_that_differs),
         cmocka_unit_test(test_reconcile_notices_clients_that_hold_something_else),
