@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The summary: one headline, one bar, a table of what the bar's parts are made of, a dozen figures
- * that are laid out by hand because everybody looks for them. All figures, those that this kmemctl has never heard of included, are printed
- * from the daemon's own description of them (--all, --json).
+ * that are laid out by hand because everybody looks for them. All figures, those that this kmemctl
+ * has never heard of included, are printed from the daemon's own description of them (--all,
+ * --json).
  */
 #include "client/ctl/usage.h"
 
