@@ -19,7 +19,7 @@
 static void admission_hello_late(uv_timer_t *timer)
 {
     struct session *session = timer->data;
-    if (session_may_log(session)) {
+    if (log_shows(LOG_LEVEL_DEBUG) && session_may_log(session)) {
         char pid[PID_TEXT_BYTES];
         log_debug("process %s connected and did not say Hello within %d ms",
                   client_pid_text(session->peer.identity.pid, pid), HELLO_TIMEOUT_MS);
@@ -33,6 +33,7 @@ static void admission_refuse(struct session *session, Kmem__ErrorCode code, cons
     struct server *server = session->server;
     const struct client_identity *who = &session->peer.identity;
     char pid[PID_TEXT_BYTES];
+    server->core.state.counters->connections_refused++;
     (void)client_pid_text(who->pid, pid); /* its buffer */
     if (session_may_log(session)) {
         log_warning("process %s of user %u is refused: %s", pid, who->uid, why);
@@ -53,6 +54,7 @@ static void reply_no_descriptor(struct reply *reply)
 
 void admission_refuse_unseen(struct server *server, int fd)
 {
+    server->core.state.counters->connections_refused++;
     reply_no_descriptor(server->reply);
     const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
                                         FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
@@ -104,6 +106,7 @@ int admission_charge(struct session *session, bool is_back)
 static void admission_refuse_unknown(struct session *session, int why)
 {
     if (session_is_out_of_descriptors(why)) {
+        session->server->core.state.counters->connections_refused++;
         reply_no_descriptor(session->server->reply);
         (void)session_answer(session, false); /* closed in any case */
         session_close(session);
@@ -165,6 +168,7 @@ void admission_begin(struct session *session, int fd)
         return;
     }
     if (r || uv_timer_start(&session->timer, admission_hello_late, HELLO_TIMEOUT_MS, 0)) {
+        server->core.state.counters->connections_refused++;
         session_close(session);
         return;
     }

@@ -37,6 +37,11 @@ void log_set_level(enum log_level level)
     level_now = level;
 }
 
+bool log_shows(enum log_level level)
+{
+    return level <= level_now;
+}
+
 int log_level_parse(const char *text, enum log_level *ret_level)
 {
     for (unsigned i = 0; i < sizeof(levels) / sizeof(levels[0]); i++) {
@@ -51,6 +56,7 @@ int log_level_parse(const char *text, enum log_level *ret_level)
 static struct sink out = {.fd = STDOUT_FILENO, .own_fd = -1};
 static struct sink err = {.fd = STDERR_FILENO, .own_fd = -1};
 static uint64_t n_dropped; /* lines, of which nothing was said yet */
+static uint64_t *n_ever;   /* counts all that are dropped; NULL: nothing does */
 static bool limits_alike;
 
 KMEM_PRINTF(3, 0)
@@ -87,6 +93,18 @@ KMEM_PRINTF(2, 3) static int say(enum log_level level, const char *format, ...)
     return r;
 }
 
+void log_count_dropped(uint64_t *counter)
+{
+    n_ever = counter;
+}
+
+static void drop_note(void)
+{
+    if (n_ever) {
+        ++*n_ever;
+    }
+}
+
 void log_retry(void)
 {
     if (n_dropped > 0 && say(LOG_LEVEL_WARNING, "%llu lines were dropped: stderr did not take them",
@@ -98,12 +116,13 @@ void log_retry(void)
 /* One call, so that lines of several processes do not mix. What was dropped is told first. */
 KMEM_PRINTF(2, 0) static void put(enum log_level level, const char *format, va_list arguments)
 {
-    if (level > level_now) {
+    if (!log_shows(level)) {
         return;
     }
     log_retry();
     if (n_dropped > 0 || line_put(&err, prefix_of(level), format, arguments)) {
         n_dropped++;
+        drop_note();
     }
 }
 
@@ -125,6 +144,9 @@ bool log_limit_pass(struct log_limit *limit, uint32_t burst, uint64_t now_ms)
         *limit = (struct log_limit){.second = second};
     }
     if (limit->n_this_second >= burst) {
+        if (log_shows(LOG_LEVEL_WARNING)) {
+            drop_note();
+        }
         limit->n_dropped++;
         return false;
     }

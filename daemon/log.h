@@ -21,6 +21,16 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 /** log_set_level() - what is less important is dropped from now on */
 void log_set_level(enum log_level level);
 
+/** log_shows() - whether lines of this level are written */
+KMEM_MUST_USE bool log_shows(enum log_level level);
+
+/**
+ * log_count_dropped() - from now on add one for each line that is dropped: stderr did not take it,
+ *                       or a limit did not let it pass
+ * @counter:  the caller's; NULL: not any more
+ */
+void log_count_dropped(uint64_t *counter);
+
 /** log_level_parse() - "error", "warning", "info", "debug". Return: 0 or -EINVAL. */
 KMEM_MUST_USE int log_level_parse(const char *text, enum log_level *ret_level);
 
@@ -44,7 +54,7 @@ void log_retry(void);
 /** log_print() - a line on stdout, for which nobody waits either. Return: 0 or a negative errno. */
 KMEM_PRINTF(1, 2) KMEM_MUST_USE int log_print(const char *format, ...);
 
-/* Lets through `burst` lines per second; for lines that a stranger can cause. */
+/* Lets through `burst` lines per second; for warnings and errors that a stranger can cause. */
 struct log_limit {
     uint64_t second;
     uint32_t n_this_second;

@@ -527,6 +527,7 @@ static void server_free_memory(struct server *server)
 static int server_begin(struct server *server)
 {
     const struct options *options = server->options;
+    log_count_dropped(&server->core.state.counters->log_lines_dropped);
     KMEM_CRASH_POINT("server.recovered");
     const int r = tether_ready(&server->tether);
     KMEM_CRASH_POINT("server.ready");
@@ -594,6 +595,7 @@ int server_run(const struct options *options, struct files *files,
     ledgers_fini(&server.ledgers);
     const int r = uv_loop_close(&server.loop);
     KMEM_ASSERT(r == 0);
+    log_count_dropped(NULL);                             /* what it is in goes now */
     (void)munmap(server.state_base, server.state_bytes); /* the process ends */
     server_free_memory(&server);
     return 0;

@@ -89,6 +89,7 @@ static void session_read_stop(struct session *session)
 void session_hang_up(struct session *session, const char *last_word)
 {
     if (!session->closing) {
+        session->server->core.state.counters->connections_dropped += last_word != NULL;
         session->hung_up = true;
         session->last_word = last_word;
         session_read_stop(session);

@@ -100,6 +100,9 @@ struct state_counters {
     uint64_t other_reasons;
     uint64_t requests;
     uint64_t protocol_errors;
+    uint64_t connections_refused;
+    uint64_t connections_dropped;
+    uint64_t log_lines_dropped;
     uint64_t peak_bytes;      /* the most that direct blocks and leases ever were together */
     uint64_t peak_used_bytes; /* the most that live blocks were, as far as was seen */
 };

@@ -261,6 +261,30 @@ static void expect_misused(const struct figures *before, const struct figures *n
                   client_row_of(worker).leased_bytes + SPARE_PAGES * PAGE_BYTES);
 }
 
+static uint64_t count_in_log(const char *words)
+{
+    uint64_t n = 0;
+    for (const char *at = daemon_log(); (at = strstr(at, words)) != NULL; at++) {
+        n++;
+    }
+    return n;
+}
+
+/* Of connections that were refused the log has some lines, and counts the others. */
+static void expect_connections_in_vain(void)
+{
+    struct client client = client_start(workload_connect_in_vain, NULL);
+    const uint64_t n_refused = client_hear(&client);
+    client_tell(&client, 1);
+    client_end(&client);
+    const struct figures now = figures_take();
+    expect_at_least(n_refused, CONNECTIONS - 128);
+    expect_figure(&now, "connections_refused", n_refused);
+    expect_figure(&now, "connections_dropped", CONNECTIONS - n_refused);
+    expect_figure(&now, "log_lines_dropped", n_refused - count_in_log(" is refused: "));
+    expect_at_least(figure(&now, "log_lines_dropped"), 1);
+}
+
 /* Nobody is left. */
 static void expect_ended(const struct figures *now)
 {
@@ -315,6 +339,7 @@ static void test_every_statistic_is_the_truth(void)
     expect_identities(&refused);
     expect_refused(&filled, &refused);
     expect_hole(&refused);
+    expect_connections_in_vain();
 
     daemon_kill_server();
     client_kill(&big);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <kmem/kmem.h>
+#include <kmem/query.h>
 
 #include "tests/system/client.h"
 #include "tests/system/harness.h"
@@ -232,6 +233,27 @@ static void test_a_daemon_lives_and_ends_on_a_broken_pipe(void)
     live_and_end(open_broken_pipe);
 }
 
+static int keep_dropped(const struct kmem_daemon *daemon, const struct kmem_statistic *statistic,
+                        void *user)
+{
+    (void)daemon;
+    if (strcmp(statistic->name, "log_lines_dropped") == 0) {
+        *(uint64_t *)user = statistic->value;
+    }
+    return 0;
+}
+
+/* What the statistics say that is missing of the servers' logs. */
+static uint64_t n_lines_dropped(void)
+{
+    uint64_t n_dropped = 0;
+    struct kmem_query *query;
+    expect_equal(kmem_query_open(NULL, &query), 0);
+    expect_equal(kmem_query_usage(query, keep_dropped, &n_dropped), 0);
+    kmem_query_close(query);
+    return n_dropped;
+}
+
 /* Once somebody reads again, keeper and server say how many lines are missing, each of its own. */
 static void test_what_was_dropped_is_told_when_somebody_reads_again(void)
 {
@@ -240,6 +262,7 @@ static void test_what_was_dropped_is_told_when_somebody_reads_again(void)
     unsigned int n_told = 0;
     start(open_full_pipe(&unread.taker_fd));
     live();
+    expect_at_least(n_lines_dropped(), 1); /* obituaries, and that a server serves */
     while (n_told < 2) {
         const ssize_t n = read(unread.taker_fd, text + n_bytes, sizeof(text) - 1 - n_bytes);
         expect_call(n > 0);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/system/workload.h"
 
+#include <poll.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
@@ -105,6 +107,28 @@ void workload_pass_through(const void *argument)
     client_say(1);
     (void)client_await();
     expect_equal(kmem_close(), 0);
+}
+
+void workload_connect_in_vain(const void *argument)
+{
+    int fds[CONNECTIONS];
+    uint64_t n_refused = 0;
+    (void)argument;
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        fds[i] = wire_connect();
+    }
+    for (size_t i = 0; i < CONNECTIONS; i++) {
+        struct pollfd readable = {.fd = fds[i], .events = POLLIN};
+        expect_equal(poll(&readable, 1, harness_patient_ms(UINT64_C(3) * HELLO_TIMEOUT_MS)), 1);
+        Kmem__Response *const response = wire_receive(fds[i]);
+        expect_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
+        n_refused += strstr(response->error->message, "did not come in time") == NULL;
+        wire_free(response);
+        expect_closed(fds[i], HELLO_TIMEOUT_MS);
+        (void)close(fds[i]);
+    }
+    client_say(n_refused);
+    (void)client_await();
 }
 
 void workload_speak_nonsense(const void *argument)

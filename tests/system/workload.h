@@ -67,6 +67,15 @@ void workload_hold_big(const void *argument);
 /** workload_pass_through() - takes and releases, says 1, and leaves */
 void workload_pass_through(const void *argument);
 
+/* More connections than one process may have. */
+#define CONNECTIONS 150
+
+/**
+ * workload_connect_in_vain() - connects so often, says nothing, and waits for all of them to be
+ *                              closed; then says how many were refused at once
+ */
+void workload_connect_in_vain(const void *argument);
+
 /** workload_speak_nonsense() - sends what is no request */
 void workload_speak_nonsense(const void *argument);
 

@@ -121,6 +121,32 @@ static void test_log_limit_lets_a_burst_through_each_second(void **state)
     assert_int_equal(n_passed, 6);
 }
 
+static void test_log_count_dropped_counts_what_no_limit_lets_pass(void **state)
+{
+    (void)state;
+    struct log_limit limit = {0};
+    uint64_t n_dropped = 7;
+    log_count_dropped(&n_dropped);
+
+    capture_begin();
+    for (int i = 0; i < 10; i++) {
+        (void)!log_limit_pass(&limit, 3, 500);
+    }
+    assert_int_equal(n_dropped, 7 + 7);
+    log_set_level(LOG_LEVEL_ERROR); /* and so none of these would have been written */
+    assert_false(log_shows(LOG_LEVEL_WARNING));
+    assert_true(log_shows(LOG_LEVEL_ERROR));
+    (void)!log_limit_pass(&limit, 3, 500);
+    log_warning("not at this level");
+    assert_int_equal(n_dropped, 7 + 7);
+    log_set_level(LOG_LEVEL_WARNING);
+    log_count_dropped(NULL);
+    (void)!log_limit_pass(&limit, 3, 500);
+
+    assert_string_equal(capture_end(), "");
+    assert_int_equal(n_dropped, 7 + 7);
+}
+
 static void test_log_limit_says_nothing_when_nothing_was_dropped(void **state)
 {
     (void)state;
@@ -225,6 +251,7 @@ int main(void)
         cmocka_unit_test_setup(test_log_level_parse_knows_four, log_setup),
         cmocka_unit_test_setup(test_log_level_parse_of_anything_else_is_EINVAL, log_setup),
         cmocka_unit_test_setup(test_log_limit_lets_a_burst_through_each_second, log_setup),
+        cmocka_unit_test_setup(test_log_count_dropped_counts_what_no_limit_lets_pass, log_setup),
         cmocka_unit_test_setup(test_log_limit_says_nothing_when_nothing_was_dropped, log_setup),
         cmocka_unit_test_setup(test_log_limit_alike_drops_what_a_peer_can_cause, log_setup),
     };
