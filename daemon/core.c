@@ -357,6 +357,12 @@ uint64_t core_segment_bytes(const struct core *core)
     return (uint64_t)core->state.n_pages << PAGE_SHIFT;
 }
 
+uint64_t core_resident_bytes(const struct core *core)
+{
+    const struct core_config *config = &core->config;
+    return config->resident ? config->resident(config->resident_user) : 0;
+}
+
 uint64_t core_free_bytes(const struct core *core)
 {
     return core->pages.n_free_pages << PAGE_SHIFT;

@@ -47,6 +47,8 @@ struct core_config {
     void *told_user;
     bool gives_back;       /* memory that is not used goes back to the system */
     bool (*barrier)(void); /* membarrier() for all clients; NULL: there is none. See reclaim.h */
+    uint64_t (*resident)(void *user); /* the memory that the segment has; NULL: it is not known */
+    void *resident_user;
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
     void *alive_user;
     core_watch_fn watch; /* is asked by recover(); NULL: nobody lives whose ledger is lost */
@@ -172,6 +174,7 @@ typedef void (*core_obituary_fn)(const struct obituary *obituary, uint32_t slot,
 void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
 
 uint64_t core_segment_bytes(const struct core *core);
+uint64_t core_resident_bytes(const struct core *core); /* of the system's memory; 0: not known */
 uint64_t core_free_bytes(const struct core *core);
 uint64_t core_largest_hole_bytes(const struct core *core);
 uint64_t core_largest_extent_bytes(const struct core *core); /* as pages_largest_extent() */

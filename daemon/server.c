@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -410,6 +411,14 @@ static bool (*server_find_barrier(void))(void)
     return NULL;
 }
 
+/* What is swapped out counts. */
+static uint64_t server_resident(void *user)
+{
+    const struct server *server = user;
+    struct stat status;
+    return fstat(server->segment_fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
+}
+
 /* The recovery gets on. */
 static void server_alive(void *user)
 {
@@ -437,6 +446,8 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .told_user = &server->ledgers,
         .gives_back = options->lazy,
         .barrier = server_find_barrier(),
+        .resident = server_resident,
+        .resident_user = server,
         .alive = server_alive,
         .alive_user = server,
     };

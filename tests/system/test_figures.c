@@ -168,7 +168,8 @@ static void expect_worked(const struct figures *now)
     expect_figure(now, "misuses", 0);
     expect_figure(now, "revoked_bytes", 0);
     expect_figure(now, "reclaimed_bytes", 0);
-    expect_figure(now, "waiting_bytes", 0); /* system.store has another */
+    expect_figure(now, "waiting_bytes", 0);              /* system.store has another */
+    expect_figure(now, "resident_bytes", SEGMENT_BYTES); /* system.waste: --commit lazy */
     expect_figure(now, "other_reasons", 0);
     expect_figure(now, "reasons_overflowed", 0);
 }

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
@@ -307,6 +308,54 @@ static void test_idle_memory_is_what_another_process_gets(void)
     daemon_stop();
 }
 
+static uint64_t resident_bytes(int segment_fd)
+{
+    struct stat status;
+    expect_call(fstat(segment_fd, &status) == 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+/* Large blocks that are written to; then all of them are given back. */
+static void write_all(const void *argument)
+{
+    static unsigned char *written[10];
+    (void)argument;
+    for (size_t i = 0; i < 10; i++) {
+        written[i] = kmem_try_allocate(MIB, "waste/written");
+        expect_true(written[i] != NULL);
+        memset(written[i], 1, MIB);
+    }
+    client_say(1);
+    (void)client_await();
+    for (size_t i = 0; i < 10; i++) {
+        expect_equal(kmem_try_release((void **)&written[i]), 0);
+    }
+    client_say(2);
+    (void)client_await();
+}
+
+static void test_resident_memory_is_what_the_system_says(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    expect_equal(usage_take().resident_bytes, SEGMENT_BYTES);
+    daemon_stop();
+    daemon_start("--size", "64MiB", "--commit", "lazy", NULL);
+    const int segment_fd = daemon_open_memfd("segment");
+    struct client client = client_start(write_all, NULL);
+    expect_equal(client_hear(&client), 1);
+    const struct usage usage = usage_take();
+    expect_equal(usage.resident_bytes, resident_bytes(segment_fd));
+    expect_at_least(usage.resident_bytes, 10 * MIB);
+    client_tell(&client, 1);
+    expect_equal(client_hear(&client), 2);
+    expect_soon(usage_take().resident_bytes < 2 * MIB, 5000); /* the owner lives, and idles */
+    expect_equal(usage_take().resident_bytes, resident_bytes(segment_fd));
+    client_tell(&client, 1);
+    client_end(&client);
+    expect_call(close(segment_fd) == 0);
+    daemon_stop();
+}
+
 /* kmemctl says the same in words: of each part the bytes and the share of the segment. */
 static void expect_usage_row(const char *text, const char *word, uint64_t num_bytes)
 {
@@ -339,6 +388,7 @@ static void test_kmemctl_usage_shows_where_the_bytes_are(void)
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_scattered_memory_is_what_lies_outside_of_the_longest_piece, 30),
     SYSTEM_TEST(test_idle_memory_is_what_another_process_gets, 30),
+    SYSTEM_TEST(test_resident_memory_is_what_the_system_says, 30),
     SYSTEM_TEST(test_kmemctl_usage_shows_where_the_bytes_are, 10),
 };
 

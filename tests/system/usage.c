@@ -56,6 +56,7 @@ static void read_statistic(const Kmem__Statistic *statistic, struct usage *usage
         {"reclaimed_bytes", &usage->reclaimed_bytes},
         {"waiting_bytes", &usage->waiting_bytes},
         {"leases", &usage->leases},
+        {"resident_bytes", &usage->resident_bytes},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if (strcmp(statistic->name, wanted[i].name) == 0) {

@@ -43,6 +43,7 @@ struct usage {
     uint64_t reclaimed_bytes;
     uint64_t leases;
     uint64_t waiting_bytes;
+    uint64_t resident_bytes;
 };
 
 /** usage_take() - the figures of this moment; wants what must add up to add up */
