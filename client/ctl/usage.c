@@ -128,17 +128,18 @@ static void print_bar(const struct figures *figures, const struct options *optio
 
 /* ------------------------------------------------------------------- where the bytes are ---- */
 
+/* Texts of 25 columns at most: the table fits 60. */
 static const struct part {
     const char *word;
     const char *figure;
     const char *text;
 } waste[] = {
-    {"  rounding", "rounding_bytes", "what blocks are larger than what was asked for"},
-    {"  slabs", "slab_bytes", "free blocks beside live ones"},
+    {"  rounding", "rounding_bytes", "block sizes rounded up"},
+    {"  slabs", "slab_bytes", "free beside live blocks"},
     {"  first page", "first_page_bytes", "never given out"},
-    {"  idle", "idle_bytes", "leased, without a live block; taken when needed"},
+    {"  idle", "idle_bytes", "leased, no live block"},
     {"  in one piece", "largest_extent_bytes", "free, the longest piece"},
-    {"  scattered", "scattered_bytes", "free, in all other pieces"},
+    {"  scattered", "scattered_bytes", "free, all other pieces"},
 };
 
 #define N_WASTE (sizeof(waste) / sizeof(waste[0]))
