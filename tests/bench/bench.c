@@ -185,6 +185,12 @@ static void end_servers(void)
     }
 }
 
+void bench_forget(void)
+{
+    n_servers = 0;
+    directory[0] = '\0';
+}
+
 const char *bench_directory(void)
 {
     if (directory[0] == '\0') {

@@ -56,6 +56,9 @@ const char *bench_directory(void);
  */
 void bench_start_server(const char *const *arguments);
 
+/** bench_forget() - in a forked child: the servers and the directory are its parent's to end */
+void bench_forget(void);
+
 /* Durations, all kept, so that any percentile can be asked for. */
 struct samples {
     double *ns;
