@@ -256,7 +256,10 @@ bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages)
     }
     const uint64_t base = atomic_load_explicit(&cache->spare_base, memory_order_relaxed);
     const uint32_t spare = atomic_load_explicit(cache->clock + CLOCK_SPARE, memory_order_relaxed);
-    return spare != 0 && n_used + n_pages > base + spare - 1;
+    if (spare <= CLOCK_SPARE_NONE) { /* nothing was said, or there is nothing to spare */
+        return spare == CLOCK_SPARE_NONE;
+    }
+    return n_used + n_pages > base + spare - CLOCK_SPARE_NONE;
 }
 
 /* How long the next lease is to be. */

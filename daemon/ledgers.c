@@ -166,7 +166,8 @@ bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n
 void ledgers_set_spare(struct ledgers *ledgers, uint32_t n_pages)
 {
     /* Relaxed: a hint. */
-    atomic_store_explicit(ledgers->tick + CLOCK_SPARE, n_pages + 1, memory_order_relaxed);
+    atomic_store_explicit(ledgers->tick + CLOCK_SPARE, n_pages + CLOCK_SPARE_NONE,
+                          memory_order_relaxed);
 }
 
 void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick)

@@ -106,6 +106,13 @@ static bool barrier(void)
     return true;
 }
 
+static void core_tell_spare(struct core_region *region)
+{
+    atomic_store_explicit(&region->clock[CLOCK_SPARE],
+                          region->core.shortage.n_spare_pages + CLOCK_SPARE_NONE,
+                          memory_order_relaxed);
+}
+
 static void core_pass_time(struct core_region *region, uint64_t us)
 {
     struct core *core = &region->core;
@@ -115,8 +122,7 @@ static void core_pass_time(struct core_region *region, uint64_t us)
     }
     region->tick_us = region->now_us + TICK_US;
     shortage_tick(&core->shortage);
-    atomic_store_explicit(&region->clock[CLOCK_SPARE], core->shortage.n_spare_pages + 1,
-                          memory_order_relaxed);
+    core_tell_spare(region);
     atomic_store_explicit(&region->clock[0], core_tick(core, region->now_us / 1000),
                           memory_order_relaxed);
 }
@@ -129,6 +135,7 @@ static int find_room(struct core_region *region, struct room *room, struct room_
         if (shortage_is_due(&region->core.shortage)) {
             shortage_look(&region->core.shortage);
         }
+        core_tell_spare(region);
         r = room_find(&region->core, running->client, room, core_now(region), ret_found);
         core_pass_time(region, r == ROOM_E_WAIT ? STEP_WAIT_US : 0);
     } while (r == ROOM_E_WAIT);

@@ -197,6 +197,28 @@ static void test_cache_against_a_naive_model(void **state)
     assert_int_equal(fake_lender_count_used(lender), n_used);
 }
 
+/* What it has given back was placed when there was plenty: the next block is not to lie there. */
+static void test_short_memory_is_short_whatever_was_given_back(void **state)
+{
+    (void)state;
+    const struct taken taken = take(100);
+    atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE);
+    assert_true(kmem__cache_is_short(cache, 1));
+    kmem__cache_give(cache, taken.page, 100);
+    assert_true(kmem__cache_is_short(cache, 1));
+}
+
+static void test_memory_is_short_when_what_there_was_to_spare_is_used(void **state)
+{
+    (void)state;
+    atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE + 10);
+    assert_false(kmem__cache_is_short(cache, 10));
+    assert_true(kmem__cache_is_short(cache, 11));
+    (void)take(4);
+    assert_false(kmem__cache_is_short(cache, 6));
+    assert_true(kmem__cache_is_short(cache, 7));
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -210,6 +232,8 @@ int main(void)
         TEST(test_take_pauses_longer_after_each_refusal),
         TEST(test_take_of_more_than_a_lease_can_have_asks_nobody),
         TEST(test_take_asks_for_less_than_was_refused_at_once),
+        TEST(test_short_memory_is_short_whatever_was_given_back),
+        TEST(test_memory_is_short_when_what_there_was_to_spare_is_used),
         TEST(test_cache_against_a_naive_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
