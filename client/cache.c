@@ -250,12 +250,15 @@ bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages)
     const uint64_t n_used =
         atomic_load_explicit(&cache->ledger->header->n_used_pages, memory_order_relaxed);
     const uint32_t tick = cache_now(cache);
-    if (atomic_load_explicit(&cache->spare_tick, memory_order_relaxed) != tick) {
+    const uint32_t spare = atomic_load_explicit(cache->clock + CLOCK_SPARE, memory_order_relaxed);
+    /* What the daemon says counts what this process used until then: count anew. */
+    if (atomic_load_explicit(&cache->spare_tick, memory_order_relaxed) != tick ||
+        atomic_load_explicit(&cache->spare_told, memory_order_relaxed) != spare) {
         atomic_store_explicit(&cache->spare_base, n_used, memory_order_relaxed);
+        atomic_store_explicit(&cache->spare_told, spare, memory_order_relaxed);
         atomic_store_explicit(&cache->spare_tick, tick, memory_order_relaxed);
     }
     const uint64_t base = atomic_load_explicit(&cache->spare_base, memory_order_relaxed);
-    const uint32_t spare = atomic_load_explicit(cache->clock + CLOCK_SPARE, memory_order_relaxed);
     if (spare <= CLOCK_SPARE_NONE) { /* nothing was said, or there is nothing to spare */
         return spare == CLOCK_SPARE_NONE;
     }

@@ -64,7 +64,8 @@ struct cache {
     uint32_t pause_ticks;        /* how long not to ask after the next refusal */
     uint32_t asked_at;           /* the tick of the last refusal */
     bool is_refused;             /* and none was granted since */
-    _Atomic uint32_t spare_tick; /* when it was last counted anew; relaxed, both: hints */
+    _Atomic uint32_t spare_tick; /* when it was last counted anew; relaxed, all: hints */
+    _Atomic uint32_t spare_told; /* what there was to spare then */
     _Atomic uint64_t spare_base; /* header->n_used_pages then */
     uint32_t refused_pages; /* the least that was refused since; less may be asked for at once */
 };

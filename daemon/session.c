@@ -346,6 +346,7 @@ static void session_refuse_frame(struct session *session, struct now now)
 /* Serves requests that have arrived whole: as many as a turn has, as far as answers can be sent. */
 static void session_serve(struct session *session)
 {
+    struct server *server = session->server;
     size_t at = 0;
     struct now now = server_now();
     const uint64_t end_us = now.us + TURN_SESSION_US;
@@ -365,6 +366,8 @@ static void session_serve(struct session *session)
         at += FRAME_HEADER_BYTES + length;
     }
     if (at > 0) {
+        /* At once: what all clients take in a tick is more than there was to spare. */
+        ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
         memmove(session->input, session->input + at, session->n_input - at);
         session->n_input -= at;
     }

@@ -20,8 +20,8 @@
 /*
  *      n_spare_pages == max(0, free + leased and unused - border)
  *
- * Clients learn the number and count what they use themselves from the last tick on, so that a
- * quick one does not fill the segment between two ticks.
+ * Clients learn the number with each answer and each tick, and count what they use themselves from
+ * then on, so that neither a quick one nor several fill the segment between two ticks.
  */
 struct shortage {
     struct leases *leases;

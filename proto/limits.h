@@ -36,7 +36,7 @@
 /* The clock is a file of one CPU page. */
 #define CLOCK_BYTES 4096
 #define CLOCK_TICK_AT (CPU_PAGE_SKEW_BYTES + 0x80)
-/* CLOCK_SPARE_NONE + how many pages may be used from the last tick on before memory is short:
+/* CLOCK_SPARE_NONE + how many pages may be used from now on before memory is short:
    daemon/shortage.h; 0: the daemon does not say. Its place is so many words behind the tick. */
 #define CLOCK_SPARE 3
 #define CLOCK_SPARE_NONE 1 /* memory is short */

@@ -217,6 +217,10 @@ static void test_memory_is_short_when_what_there_was_to_spare_is_used(void **sta
     (void)take(4);
     assert_false(kmem__cache_is_short(cache, 6));
     assert_true(kmem__cache_is_short(cache, 7));
+    /* The daemon has seen the four pages, and says so. */
+    atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE + 6);
+    assert_false(kmem__cache_is_short(cache, 6));
+    assert_true(kmem__cache_is_short(cache, 7));
 }
 
 int main(void)

@@ -467,6 +467,28 @@ static void test_session_of_one_request_leaves_the_loop_at_rest(void **state)
     connection_close(fd);
 }
 
+/* Not with the next tick: until then all clients would take what there was to spare. */
+static void test_session_tells_with_its_answer_that_memory_is_short(void **state)
+{
+    (void)state;
+    const _Atomic uint32_t *spare = session_server.ledgers.tick + CLOCK_SPARE;
+    const int fd = connection_open_member();
+    shortage_look(&session_server.core.shortage);
+    say_allocate(fd, SESSION_PAGES / 4 * PAGE_BYTES, "a quarter");
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+    turn();
+    assert_true(atomic_load(spare) > CLOCK_SPARE_NONE);
+    say_allocate(fd, SESSION_PAGES / 2 * PAGE_BYTES, "a half");
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+
+    say_allocate(fd, 64, "a little");
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
+
+    turn();
+    assert_int_equal(atomic_load(spare), CLOCK_SPARE_NONE);
+    connection_close(fd);
+}
+
 static void test_session_that_is_half_closed_is_answered_before_it_is_closed(void **state)
 {
     (void)state;
@@ -555,6 +577,7 @@ int main(void)
         SESSION_TEST(test_session_turn_serves_some_requests_and_then_the_others),
         SESSION_TEST(test_session_that_has_asked_much_is_answered_in_order_and_the_server_rests),
         SESSION_TEST(test_session_of_one_request_leaves_the_loop_at_rest),
+        SESSION_TEST(test_session_tells_with_its_answer_that_memory_is_short),
         SESSION_TEST(test_session_that_is_half_closed_is_answered_before_it_is_closed),
         SESSION_TEST(test_session_that_hangs_up_is_closed_in_its_turn),
         SESSION_TEST(test_session_beyond_what_descriptors_allow_is_LIMIT),
