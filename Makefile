@@ -74,7 +74,15 @@ bench:
 	$(MAKE) tree
 	cmake --build --preset default --target bench
 
+# Some ten minutes: how full a segment can be, and at what price. `cmake --build --preset default
+# --target bench_fragmentation_docs` puts figures and pictures where docs/design.md shows them; ten
+# million operations each take `build/default/tests/bench/bench_fragmentation --ops 10000000`.
+bench-fragmentation:
+	tests/setup bench
+	$(MAKE) tree
+	cmake --build --preset default --target bench-fragmentation
+
 clean:
 	rm -rf build
 
-.PHONY: all install uninstall demo check test tree lint torture torture-soak bench clean
+.PHONY: all install uninstall demo check test tree lint torture torture-soak bench bench-fragmentation clean

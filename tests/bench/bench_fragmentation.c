@@ -7,7 +7,7 @@
  * operations as many as were asked for; what was refused of them, and how much was live then; what
  * can be had at the end in one piece; and how much is live when the rest is filled until refused.
  *
- * It decides nothing. --strict makes the exit status depend on what kmem is to reach.
+ * It decides nothing: what an operation takes, and how full a segment gets, is read and not tested.
  */
 #include <argp.h>
 #include <errno.h>
@@ -85,14 +85,14 @@ static void print_row(const struct table *table, const struct row *row, const st
                  external, percent(is->filled_first_bytes, all), percent(is->filled_bytes, all));
     (void)fflush(stdout);
     if (table->output != NULL) {
-        (void)fprintf(table->output,
-                      "%s\t%u\t%u\t%s\t%llu\t%llu\t%.2f\t%llu\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
-                      trace_name(row->kind), row->limit_percent, row->n_processes,
-                      fragment_carver_name(row->carver), (unsigned long long)is->n_ops,
-                      (unsigned long long)is->n_refused, percent(is->first_refused_bytes, all),
-                      (unsigned long long)is->largest_bytes, is->median_ns, is->p99_ns, internal,
-                      external, percent(is->filled_first_bytes, all),
-                      percent(is->filled_bytes, all));
+        (void)fprintf(
+            table->output,
+            "%s\t%u\t%u\t%s\t%llu\t%llu\t%.2f\t%llu\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
+            trace_name(row->kind), row->limit_percent, row->n_processes,
+            fragment_carver_name(row->carver), (unsigned long long)is->n_ops,
+            (unsigned long long)is->n_refused, percent(is->first_refused_bytes, all),
+            (unsigned long long)is->largest_bytes, is->median_ns, is->p99_ns, internal, external,
+            percent(is->filled_first_bytes, all), percent(is->filled_bytes, all));
     }
 }
 
@@ -100,7 +100,8 @@ static bool is_wanted(const struct options *options, const struct row *row)
 {
     return (!options->has_kind || options->kind == row->kind) &&
            (!options->has_carver || options->carver == row->carver) &&
-           (options->limit_percent == 0 || options->limit_percent == row->limit_percent) &&
+           (options->limit_percent == 0 || options->limit_percent == row->limit_percent ||
+            row->kind != TRACE_SWING) &&
            row->n_processes <= options->n_processes_max;
 }
 

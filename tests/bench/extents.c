@@ -11,6 +11,9 @@
 
 #include "tests/bench/bench.h"
 
+/* What daemon/pages.c looks at. */
+#define NEAR_LOOKS 16
+
 /* Only what is used is touched. */
 static uint32_t *table_map(uint64_t n)
 {
@@ -56,8 +59,9 @@ static void tree_set(struct extents *extents, uint32_t unit, uint32_t n_units)
     uint32_t node = extents->n_leaves + unit;
     extents->longest[node] = n_units;
     for (node /= 2; node > 0; node /= 2) {
-        const uint32_t left = extents->longest[2 * node];
-        const uint32_t right = extents->longest[2 * node + 1];
+        const uint32_t *children = &extents->longest[(size_t)2 * node];
+        const uint32_t left = children[0];
+        const uint32_t right = children[1];
         extents->longest[node] = left > right ? left : right;
     }
 }
@@ -145,17 +149,19 @@ void extents_fini(struct extents *extents)
     }
 }
 
-/* In n_units' own bin, which has shorter ones too: any that is long enough, or the shortest. */
-static uint32_t bin_search(const struct extents *extents, uint32_t n_units, bool shortest)
+/* Of a bin's first n_looks extents that are long enough the shortest; 0: none is. */
+static uint32_t bin_search(const struct extents *extents, uint32_t bin, uint32_t n_units,
+                           uint32_t n_looks)
 {
     uint32_t found = 0;
-    for (uint32_t at = extents->bin_first[bin_of(n_units)]; at != 0; at = extents->next[at]) {
+    for (uint32_t at = extents->bin_first[bin]; at != 0 && n_looks > 0; at = extents->next[at]) {
         const uint32_t length = extents->length[at];
         if (length >= n_units && (found == 0 || length < extents->length[found])) {
             found = at;
-            if (!shortest || length == n_units) {
-                break;
-            }
+        }
+        n_looks--;
+        if (length == n_units) {
+            break;
         }
     }
     return found;
@@ -164,18 +170,19 @@ static uint32_t bin_search(const struct extents *extents, uint32_t n_units, bool
 static uint32_t find_good(const struct extents *extents, uint32_t n_units)
 {
     const uint32_t bin = bin_occupied(extents, bin_for(n_units));
-    return bin < EXTENTS_BINS ? extents->bin_first[bin] : bin_search(extents, n_units, false);
+    return bin < EXTENTS_BINS ? extents->bin_first[bin]
+                              : bin_search(extents, bin_of(n_units), n_units, UINT32_MAX);
 }
 
-static uint32_t find_best(const struct extents *extents, uint32_t n_units)
+static uint32_t find_best(const struct extents *extents, uint32_t n_units, uint32_t n_looks)
 {
-    uint32_t found = bin_search(extents, n_units, true);
-    const uint32_t bin = found == 0 ? bin_occupied(extents, bin_of(n_units) + 1) : EXTENTS_BINS;
-    for (uint32_t at = bin < EXTENTS_BINS ? extents->bin_first[bin] : 0; at != 0;
-         at = extents->next[at]) {
-        found = found == 0 || extents->length[at] < extents->length[found] ? at : found;
+    const uint32_t found = bin_search(extents, bin_of(n_units), n_units, n_looks);
+    if (found != 0) {
+        return found;
     }
-    return found;
+    const uint32_t bin = bin_occupied(extents, bin_of(n_units) + 1);
+    return bin < EXTENTS_BINS ? bin_search(extents, bin, n_units, n_looks)
+                              : bin_search(extents, bin_of(n_units), n_units, UINT32_MAX);
 }
 
 uint32_t extents_take(struct extents *extents, uint32_t n_units, enum placement placement)
@@ -184,7 +191,9 @@ uint32_t extents_take(struct extents *extents, uint32_t n_units, enum placement 
     if (placement == PLACE_LOW || placement == PLACE_HIGH) {
         unit = tree_find(extents, n_units, placement == PLACE_HIGH);
     } else {
-        unit = placement == PLACE_GOOD ? find_good(extents, n_units) : find_best(extents, n_units);
+        unit = placement == PLACE_GOOD
+                   ? find_good(extents, n_units)
+                   : find_best(extents, n_units, placement == PLACE_NEAR ? NEAR_LOOKS : UINT32_MAX);
     }
     if (unit == 0) {
         return 0;

@@ -19,6 +19,7 @@ const char *fragment_carver_name(enum carver carver)
         [CARVER_JEMALLOC] = "jemalloc",
         [CARVER_TLSF] = "TLSF",
         [CARVER_GOOD] = "pages, good fit",
+        [CARVER_NEAR] = "pages, near fit",
         [CARVER_BEST] = "pages, best fit",
         [CARVER_FIRST] = "pages, first fit",
         [CARVER_ENDS] = "pages, two ends",
@@ -61,6 +62,8 @@ static struct region *region_new(const struct row *row)
         return region_bytes_new(num_bytes);
     case CARVER_GOOD:
         return region_pages_new(num_bytes, PLACE_GOOD, PLACE_GOOD);
+    case CARVER_NEAR:
+        return region_pages_new(num_bytes, PLACE_NEAR, PLACE_NEAR);
     case CARVER_BEST:
         return region_pages_new(num_bytes, PLACE_BEST, PLACE_BEST);
     case CARVER_FIRST:
@@ -137,14 +140,20 @@ static void simulation_play(struct simulation *simulation)
         n_before = n_now;
         draw_first(simulation);
     }
-    /* The picture is of a segment that is as full as it was at first. */
-    const uint64_t limit_bytes =
-        simulation->row->segment_bytes / 100 * (simulation->row->limit_percent - 1);
-    for (uint32_t i = 0; simulation->row->picture != NULL && i < 1000000 &&
-                         atomic_load(&simulation->totals.live_bytes) < limit_bytes;
+}
+
+/* One process goes on until its segment is as full as it was in the first picture. */
+static void draw_last(struct simulation *simulation)
+{
+    const struct row *row = simulation->row;
+    const uint64_t limit_bytes = row->segment_bytes / 100 * (row->limit_percent - 1);
+    const bool goes_on = row->kind == TRACE_SWING && row->n_processes == 1;
+    for (uint32_t i = 0;
+         goes_on && i < row->n_ops && atomic_load(&simulation->totals.live_bytes) < limit_bytes;
          i++) {
-        (void)trace_step(&simulation->traces[i % n_members]);
+        (void)trace_step(&simulation->traces[0]);
     }
+    draw(simulation, "after");
 }
 
 static void simulation_look(struct simulation *simulation, struct figures *figures)
@@ -180,7 +189,7 @@ bool fragment_simulate(const struct row *row, struct figures *ret_figures)
     }
     simulation_play(&simulation);
     if (row->picture != NULL) {
-        draw(&simulation, "after");
+        draw_last(&simulation);
     }
     simulation_look(&simulation, ret_figures);
     for (uint32_t i = 0; i < fragment_n_members(row); i++) {

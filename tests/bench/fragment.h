@@ -17,8 +17,9 @@ enum carver {
     CARVER_CORE,  /* kmem in one process; from here on nothing is cleared */
     CARVER_BOOST,
     CARVER_JEMALLOC,
-    CARVER_TLSF,  /* in units of 16 bytes */
-    CARVER_GOOD,  /* pages and slabs, and the like: region_pages_new() */
+    CARVER_TLSF, /* in units of 16 bytes */
+    CARVER_GOOD, /* pages and slabs, and the like: region_pages_new() */
+    CARVER_NEAR,
     CARVER_BEST,
     CARVER_FIRST,
     CARVER_ENDS,
@@ -41,7 +42,7 @@ struct figures {
     uint64_t first_refused_bytes; /* live at the first refusal; 0: there was none */
     uint64_t live_bytes;          /* when the trace has ended */
     uint64_t free_bytes;
-    uint64_t largest_bytes; /* block that can be had then */
+    uint64_t largest_bytes;      /* block that can be had then */
     uint64_t filled_first_bytes; /* live at the first refusal after filling */
     uint64_t filled_bytes;       /* live after FRAGMENT_FILL_REFUSALS */
     double median_ns;            /* an operation; of the means of batches */

@@ -18,11 +18,15 @@
 
 #include <kmem/query.h>
 
+#include "proto/limits.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/fragment.h"
 #include "tests/bench/job.h"
 
 #define SAMPLES_MAX 20000
+/* Half a minute. */
+#define PATIENCE_STEPS 3000
+#define PATIENCE_STEP_US 10000
 
 enum order { ORDER_PLAY = 'p', ORDER_PROBE = 'b', ORDER_FILL = 'f', ORDER_END = 'e' };
 
@@ -89,7 +93,8 @@ KMEM_NORETURN static void serve(const struct row *row, struct player_state *play
 {
     unsigned char order;
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    player->trace.region = region_kmem_new();
+    struct region *region = region_kmem_new();
+    player->trace.region = region; /* a short life has one of its own */
     while (job_receive(fd, &order, sizeof(order))) {
         if (order == ORDER_PLAY) {
             play(row, player);
@@ -107,10 +112,11 @@ KMEM_NORETURN static void serve(const struct row *row, struct player_state *play
             break;
         }
     }
+    region->free(region);
     exit(0);
 }
 
-/* ----------------------------------------------------------------------------- the director ---- */
+/* ---------------------------------------------------------------------------- the director ---- */
 
 static void start(const struct row *row, struct player_state *player, struct actor *actor)
 {
@@ -179,6 +185,17 @@ static uint64_t ask_free_bytes(void)
     return free_bytes;
 }
 
+/* What processes leave behind that have ended is back soon, or something is amiss. */
+static void await_all_free(uint64_t segment_bytes)
+{
+    for (int i = 0; ask_free_bytes() < segment_bytes - PAGE_BYTES; i++) {
+        if (i == PATIENCE_STEPS) {
+            bench_fail("pages are missing when all processes have ended");
+        }
+        (void)usleep(PATIENCE_STEP_US);
+    }
+}
+
 static void add_up(const struct row *row, const struct stage *stage, struct figures *figures)
 {
     struct samples samples;
@@ -200,7 +217,7 @@ static void add_up(const struct row *row, const struct stage *stage, struct figu
 
 void fragment_play(const struct row *row, struct figures *ret_figures)
 {
-    struct actor actors[REGION_MEMBERS_MAX];
+    struct actor actors[REGION_MEMBERS_MAX] = {{0}};
     const uint32_t n_members = fragment_n_members(row);
     struct stage *stage = mmap(NULL, sizeof(*stage), PROT_READ | PROT_WRITE,
                                MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -222,6 +239,7 @@ void fragment_play(const struct row *row, struct figures *ret_figures)
     ret_figures->filled_first_bytes = stage->players[0].answer_bytes;
     ret_figures->filled_bytes = atomic_load(&stage->totals.live_bytes);
     end(actors, n_members);
+    await_all_free(row->segment_bytes);
     for (uint32_t i = 0; i < n_members; i++) { /* the blocks are gone already */
         stage->players[i].trace.live_bytes = 0;
         trace_fini(&stage->players[i].trace);

@@ -33,6 +33,7 @@ struct region {
 /* How free extents are chosen. */
 enum placement {
     PLACE_GOOD, /* the first of the next larger bin, 16 to a doubling: TLSF */
+    PLACE_NEAR, /* the shortest of a few that are long enough */
     PLACE_BEST, /* the shortest that is long enough */
     PLACE_LOW,  /* the first by address */
     PLACE_HIGH, /* the last by address, and its end */

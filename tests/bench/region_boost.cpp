@@ -16,7 +16,8 @@
 
 using best_fit = boost::interprocess::rbtree_best_fit<boost::interprocess::null_mutex_family>;
 
-namespace {
+namespace
+{
 
 struct boost_region {
     struct region region; /* first */

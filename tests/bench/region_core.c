@@ -314,9 +314,9 @@ enum page_use region_core_page(const struct region *of_region, uint32_t page)
         const struct member *member = &region->members[i];
         if (member->client != NULL && member->client->slot == PAGE_WORD_OWNER(word)) {
             const uint32_t state = lease_state_of(member->ledger.states, page);
-            return (state & LEASE_STATE_MASK) != LEASE_USED     ? PAGE_USE_UNUSED
-                   : page_is_live(&member->ledger, page) ? PAGE_USE_LIVE
-                                                                : PAGE_USE_IDLE;
+            return (state & LEASE_STATE_MASK) != LEASE_USED ? PAGE_USE_UNUSED
+                   : page_is_live(&member->ledger, page)    ? PAGE_USE_LIVE
+                                                            : PAGE_USE_IDLE;
         }
     }
     return PAGE_USE_FREE;

@@ -205,8 +205,7 @@ struct region *region_bytes_new(uint64_t num_bytes)
     if (pages == NULL) {
         bench_fail("no memory for a region");
     }
-    pages->region =
-        (struct region){bytes_take, bytes_give, NULL, bytes_free_bytes, pages_free};
+    pages->region = (struct region){bytes_take, bytes_give, NULL, bytes_free_bytes, pages_free};
     extents_init(&pages->extents, (uint32_t)(num_bytes / UNIT_BYTES), false);
     return &pages->region;
 }

@@ -16,7 +16,7 @@
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
-/* 2^20: 256 MiB of the least blocks are four times as many; no limit leads to more than 3 * 10^5. */
+/* 2^20: 256 MiB of the smallest blocks are four times as many, of all sizes some thousands. */
 #define BLOCKS_MAX (UINT32_C(1) << 20)
 #define SIZE_MIN 64.0
 #define SIZE_MAX_BYTES (1024.0 * 1024.0)
@@ -123,7 +123,8 @@ static void trace_give(struct trace *trace, struct trace_block *block)
 }
 
 /* One more block, in no order. Return: false: refused. */
-static bool pool_take(struct trace *trace, struct trace_block *pool, uint32_t *n, uint64_t num_bytes)
+static bool pool_take(struct trace *trace, struct trace_block *pool, uint32_t *n,
+                      uint64_t num_bytes)
 {
     if (*n == BLOCKS_MAX) {
         bench_fail("more than %u blocks", BLOCKS_MAX);
