@@ -348,7 +348,7 @@ static void test_pages_find_searches_its_own_bin_when_nothing_else_is_left(void 
     give(135);
 
     assert_int_equal(pages_find(&pages, 65, &page), 0);
-    assert_true(page == 1 || page == 69);
+    assert_int_equal(page, 69);
     assert_int_equal(pages_find(&pages, 66, &page), 0);
     assert_int_equal(page, 1);
     assert_int_equal(pages_find(&pages, 67, &page), 0);
@@ -374,6 +374,62 @@ static void test_pages_find_prefers_the_smallest_bin_that_fits(void **state)
     assert_int_equal(page, 5);
     assert_int_equal(pages_find(&pages, 9, &page), 0);
     assert_int_equal(page, 14);
+}
+
+/* 64 to 67 pages share a bin, and 68 to 71; the list of a bin begins with what came back last. */
+static void test_pages_find_takes_the_shortest_that_is_long_enough(void **state)
+{
+    (void)state;
+    static const uint32_t lengths[] = {66, 65, 71, 69, 70, 64};
+    uint32_t begin[sizeof(lengths) / sizeof(lengths[0])];
+    uint32_t at = 1;
+    uint32_t page;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        begin[i] = at;
+        take(at, lengths[i]);
+        take(at + lengths[i], 1);
+        at += lengths[i] + 1;
+    }
+    take(at, N_PAGES - at);
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        give(begin[i]);
+    }
+
+    assert_int_equal(pages_find(&pages, 66, &page), 0);
+    assert_int_equal(page, begin[0]);
+    assert_int_equal(pages_find(&pages, 65, &page), 0);
+    assert_int_equal(page, begin[1]);
+    assert_int_equal(pages_find(&pages, 67, &page), 0); /* of the next bin the shortest */
+    assert_int_equal(page, begin[3]);
+    assert_int_equal(pages_find(&pages, 70, &page), 0);
+    assert_int_equal(page, begin[4]);
+    assert_int_equal(pages_find(&pages, 71, &page), 0);
+    assert_int_equal(page, begin[2]);
+}
+
+/* The one that is long enough stands behind a dozen that are not. */
+static void test_pages_find_looks_past_runs_that_are_too_short(void **state)
+{
+    (void)state;
+    uint32_t page;
+    uint32_t at = 1;
+    /* 32 and 33 pages share a bin. On its list: 12 of 32, and behind them one of 33. */
+    take(at, 33);
+    take(at + 33, 1);
+    at += 34;
+    for (int i = 0; i < 12; i++) {
+        take(at, 32);
+        take(at + 32, 1);
+        at += 33;
+    }
+    take(at, N_PAGES - at);
+    give(1);
+    for (uint32_t i = 0; i < 12; i++) {
+        give(35 + i * 33);
+    }
+    assert_int_equal(pages_find(&pages, 33, &page), 0); /* the 13th */
+    assert_int_equal(page, 1);
+    assert_int_equal(pages_find(&pages, 34, &page), PAGES_E_FULL);
 }
 
 /* ----------------------------------------------------------------------------------- check ---- */
@@ -476,6 +532,8 @@ int main(void)
         PAGES_TEST(test_pages_misuse_is_a_bug),
         PAGES_TEST(test_pages_find_searches_its_own_bin_when_nothing_else_is_left),
         PAGES_TEST(test_pages_find_prefers_the_smallest_bin_that_fits),
+        PAGES_TEST(test_pages_find_takes_the_shortest_that_is_long_enough),
+        PAGES_TEST(test_pages_find_looks_past_runs_that_are_too_short),
         PAGES_TEST(test_pages_check_finds_wrong_words),
         PAGES_TEST(test_pages_check_finds_a_wrong_index),
         PAGES_TEST(test_pages_check_finds_wrong_lists),
