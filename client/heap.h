@@ -226,10 +226,14 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
     }
     const struct ready *ready = kmem__bin_ready(bin, ready_bytes) - 1;
     unsigned char *block = ready->block;
+    struct ledger_entry *entry = ready->entry; /* before the store, which might change it */
     bin->ready_bytes = ready_bytes - (uint32_t)sizeof(*ready);
-    if (KMEM_UNLIKELY(!kmem__heap_enter(heap, ready->entry, num_bytes, word, tick))) {
+    if (KMEM_UNLIKELY(!kmem__heap_enter(heap, entry, num_bytes, word, tick))) {
         return kmem__heap_contest(num_bytes, reason, site, otherwise);
     }
+    /* num_bytes - 1 is computed anew: kept from the first comparison on it takes the register that
+       would have to be saved otherwise, which costs more. */
+    __asm__("" : "+r"(num_bytes));
     return kmem__heap_clear(heap, bin, block, num_bytes);
 }
 
