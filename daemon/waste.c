@@ -83,12 +83,19 @@ static struct waste_client *client_of(struct waste *waste, const struct core *co
         *spent += TOLD_READ_COST;
         *of = (struct waste_client){
             .known = true,
-            .can_lose = core->reclaim.barrier && client->client_state == CLIENT_LIVE &&
-                        told_is_fenced(&core->told, client->slot),
+            .can_lose =
+                client->client_state == CLIENT_LIVE && reclaim_reaches(&core->reclaim, client),
             .generation = client->generation,
         };
     }
     return of;
+}
+
+/* Whether a page is of an open slab, its first one or not, asked for or not. */
+static bool page_is_open(const struct client *client, uint32_t page)
+{
+    const uint32_t either = (uint32_t)LEASE_ASKED | (uint32_t)LEASE_INTERIOR;
+    return (lease_flags_of(client->states, page) & ~either) == LEASE_OPEN;
 }
 
 /* Counts pages in use. Return: what that cost. */
@@ -103,8 +110,8 @@ static uint32_t used_add(struct waste *waste, const struct core *core, const str
         const bool by_word = page % LEASE_PAGES_PER_WORD == 0 &&
                              end - page >= LEASE_PAGES_PER_WORD && word_is_live(waste, page);
         const uint32_t n_next = by_word ? LEASE_PAGES_PER_WORD : 1;
-        const uint32_t flags = lease_flags_of(client->states, page) & ~(uint32_t)LEASE_ASKED;
-        const bool is_idle = of->can_lose && flags == LEASE_OPEN && !page_is_live(waste, page);
+        const bool is_idle =
+            of->can_lose && page_is_open(client, page) && !page_is_live(waste, page);
         waste->n_idle_pages += is_idle;
         of->n_idle_pages += is_idle;
         stretch_add(waste, n_next, is_idle);
