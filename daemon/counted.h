@@ -24,7 +24,7 @@ struct counted {
 /** counted_read() - what a client has counted; all zero if it has no ledger */
 struct counted counted_read(const struct client *client);
 
-/** counted_releases() - n_releases alone. Return: false: it does not count all, or has no ledger. */
+/** counted_releases() - n_releases alone. Return: false: it does not count all; or no ledger. */
 KMEM_MUST_USE bool counted_releases(const struct client *client, uint64_t *ret_n_releases);
 
 /** counted_live_bytes() - what it says of its live blocks, direct ones too; not more than it has */

@@ -101,7 +101,8 @@ static void refuse_over_quota(struct core *core, const struct peer *peer, struct
 static int find_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
     struct room_found found;
-    if (shortage_is_due(&core->shortage)) {
+    if (core_may_have(core, peer->client, peer->room.num_bytes) &&
+        shortage_is_due(&core->shortage)) {
         shortage_look(&core->shortage); /* and not behind it: it takes back what is unused */
     }
     const int r = room_find(core, peer->client, &peer->room, now, &found);

@@ -7,8 +7,8 @@
  * list; more than a thread keeps ready, without those that wait to be collected, means that one is
  * live. So of a busy client little is read but headers, and it is not asked for what it uses.
  *
- * A slab becomes idle by a release, and clients count those (proto/counts.h). So a pass looks only at
- * clients that have released something since it looked at them last, and where that can not be
+ * A slab becomes idle by a release, and clients count those (proto/counts.h). So a pass looks only
+ * at clients that have released something since it looked at them last, and where that can not be
  * enough for a request none is made: a refusal among ten million live blocks reads no header.
  *
  * What a client writes there can only hide its slabs, which it could as well fill with blocks, or
@@ -227,7 +227,7 @@ static bool client_collect(struct reclaim *reclaim, struct client *client, struc
     return reclaim->page == 0;
 }
 
-/* Gathers slabs from where the pass is, once around at most. Return: how many clients were passed. */
+/* Gathers slabs from where the pass is, once around at most. Return: how many clients it passed. */
 static uint32_t batch_collect(struct reclaim *reclaim, struct batch *batch)
 {
     const struct clients *clients = reclaim->leases->clients;

@@ -3,10 +3,10 @@
  * room.h - finding room for what a client asks for
  *
  * In this order: what is free; what clients leave unused of their leases; what the dead had; and
- * slabs in which no block is live. A client that would have more than its quota loses what it leaves
- * unused, and its own idle slabs, before it is refused. The last two are taken back in steps between which others are
- * served. Only when that is done, too, there is no room: no client is refused for the sake of a
- * process that is gone, or of memory that is not in use.
+ * slabs in which no block is live. A client that would have more than its quota loses what it
+ * leaves unused, and its own idle slabs, before it is refused. What takes long is taken back in
+ * steps between which others are served. Only when that is done, too, there is no room: no client
+ * is refused for the sake of a process that is gone, or of memory that is not in use.
  */
 #ifndef DAEMON_ROOM_H
 #define DAEMON_ROOM_H

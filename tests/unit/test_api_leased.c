@@ -255,7 +255,7 @@ static void test_lease_that_the_ledger_does_not_know_is_not_used(void **state)
     assert_int_equal(fake_daemon_n_live(), 1);
 }
 
-/* ------------------------------------------------------------------------------- refused ------- */
+/* ------------------------------------------------------------------------------- refused ---- */
 
 /* How many round trips a refused allocation takes. */
 static unsigned int refused(size_t n_bytes)

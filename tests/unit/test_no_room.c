@@ -212,7 +212,7 @@ static void test_look_that_others_wait_for_is_made_in_large_steps(void **state)
     peer_close(&talk, &observer);
 }
 
-/* ------------------------------------------------------------------------------- what it says -- */
+/* ---------------------------------------------------------------------------- what it says ---- */
 
 static void test_refused_before_the_first_look_names_processes(void **state)
 {
