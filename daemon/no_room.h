@@ -3,7 +3,7 @@
  * no_room.h - there is no room: the answer, and the look that finds out who has it all
  *
  * "Refused, evict, try again" is how a cache lives, so a refusal costs what an answer costs and
- * waits for nothing. What is free and the largest hole are read where the server keeps them. Who
+ * waits for nothing. What is free and the largest extent are read where the server keeps them. Who
  * has the most by reason takes a look at all blocks:
  *
  *      all is seen in one small step       it is made at once: the sentence is of this moment

@@ -613,17 +613,15 @@ uint32_t pages_largest_hole(const struct pages *pages)
 
 uint32_t pages_largest_extent(const struct pages *pages)
 {
-    uint32_t largest = pages_largest_hole(pages);
-    if (pages_await_scrub(pages)) {
-        const uint32_t page = pages->scrub_page;
-        const uint32_t left = pages->left[page];
-        const uint32_t behind = page + run_pages(pages, page);
-        uint32_t length = run_pages(pages, page);
-        length += run_is_free(pages, left) ? run_pages(pages, left) : 0;
-        if (behind < pages->state->n_pages && run_is_free(pages, behind)) {
-            length += run_pages(pages, behind);
-        }
-        largest = length > largest ? length : largest;
+    const uint32_t largest = pages_largest_hole(pages);
+    if (!pages_await_scrub(pages)) {
+        return largest;
     }
-    return largest;
+    const uint32_t left = pages->left[pages->scrub_page];
+    uint32_t length = run_pages(pages, pages->scrub_page);
+    const uint32_t behind = pages->scrub_page + length;
+    length += run_is_free(pages, left) ? run_pages(pages, left) : 0;
+    const bool goes_on = behind < pages->state->n_pages && run_is_free(pages, behind);
+    length += goes_on ? run_pages(pages, behind) : 0;
+    return length > largest ? length : largest;
 }

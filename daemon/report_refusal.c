@@ -6,7 +6,7 @@
  * up over its clients; no block and no run is looked at. They are of this moment. Of another moment
  * may be the holders by reason, which a look at all blocks has found: then their age is told.
  *
- *      free, largest hole   the page table
+ *      free, largest extent   the page table
  *      idle                 sum over clients of (leased - live by the client's own count)
  *      holders by process   what is charged to each: direct blocks, and leased pages
  *
@@ -223,7 +223,7 @@ static void advise(const struct core *core, uint64_t num_bytes, const struct cli
     struct advice advice = {.n_items = 0};
     char size[TEXT_BYTES_MAX];
     const uint64_t most_bytes = core_segment_bytes(core) - PAGE_BYTES;
-    const uint64_t hole_bytes = core_largest_hole_bytes(core);
+    const uint64_t extent_bytes = core_largest_extent_bytes(core);
     if (num_bytes > most_bytes) {
         part_add(part, "; no more than %s can be had in a segment of this size",
                  text_format_bytes(most_bytes, size, sizeof(size)));
@@ -235,9 +235,9 @@ static void advise(const struct core *core, uint64_t num_bytes, const struct cli
     const bool is_held = core_free_bytes(core) < most_bytes;
     const bool is_scattered = core_free_bytes(core) >= num_bytes;
     part_add(part, "; %s", is_scattered ? "enough is free, but not in one piece: " : "");
-    if (is_scattered && hole_bytes > 0) {
+    if (is_scattered && extent_bytes > 0) {
         advice_add(&advice, "ask for %s at most",
-                   text_format_bytes(hole_bytes, size, sizeof(size)));
+                   text_format_bytes(extent_bytes, size, sizeof(size)));
     }
     if (is_held) {
         advice_add(&advice, is_scattered ? "release what lies between" : "release some of it");
@@ -275,7 +275,7 @@ void report_no_room(const struct core *core, const struct scan_holders *holders,
 {
     char asked[TEXT_BYTES_MAX];
     char free_text[TEXT_BYTES_MAX];
-    char hole[TEXT_BYTES_MAX];
+    char extent[TEXT_BYTES_MAX];
     char all[TEXT_BYTES_MAX];
     struct part idle = {.n_bytes = 0};
     struct part names = {.n_bytes = 0};
@@ -290,10 +290,10 @@ void report_no_room(const struct core *core, const struct scan_holders *holders,
         holders_by_process(core, &names);
     }
     reply_error(reply, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
-                "no room for %s in segment \"%s\": %s of %s free, largest hole %s%s%s%s",
+                "no room for %s in segment \"%s\": %s of %s free, largest extent %s%s%s%s",
                 text_format_bytes(num_bytes, asked, sizeof(asked)), core->config.segment_name,
                 text_format_bytes(core_free_bytes(core), free_text, sizeof(free_text)),
                 text_format_bytes(core_segment_bytes(core), all, sizeof(all)),
-                text_format_bytes(core_largest_hole_bytes(core), hole, sizeof(hole)), idle.text,
-                names.text, advice.text);
+                text_format_bytes(core_largest_extent_bytes(core), extent, sizeof(extent)),
+                idle.text, names.text, advice.text);
 }

@@ -10,7 +10,6 @@
 #include "daemon/server.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +17,12 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "daemon/admission.h"
 #include "daemon/backing.h"
+#include "daemon/barrier.h"
 #include "daemon/comeback.h"
 #include "daemon/inherited.h"
 #include "daemon/loop.h"
@@ -393,24 +392,6 @@ static int server_start_handles(struct server *server)
     return uv_check_start(&server->turn, server_turned);
 }
 
-/* For all running threads that have registered for it; where it fails no idle slab is taken. */
-static bool server_barrier(void)
-{
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
-}
-
-/* Return: server_barrier(), if it works; else NULL, and the log says what that means. */
-static bool (*server_find_barrier(void))(void)
-{
-    if (server_barrier()) {
-        return server_barrier;
-    }
-    log_warning("membarrier() can not be had (%s): blocks that idle threads of clients keep ready "
-                "stay theirs; allow it to have them used by others",
-                strerror(errno));
-    return NULL;
-}
-
 /* What is swapped out counts. */
 static uint64_t server_resident(void *user)
 {
@@ -445,7 +426,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .told_read = ledgers_read,
         .told_user = &server->ledgers,
         .gives_back = options->lazy,
-        .barrier = server_find_barrier(),
+        .barrier = barrier_find(),
         .resident = server_resident,
         .resident_user = server,
         .alive = server_alive,

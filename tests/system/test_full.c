@@ -127,7 +127,8 @@ static void make_holes(const void *argument)
     expect_true(kmem_try_allocate(131072, "wider than any hole") == NULL);
     expect_equal(errno, ENOMEM);
     harness_note("\"%s\"", kmem_last_error());
-    expect_match(kmem_last_error(), "largest hole.*(64(\\.0)?|80(\\.0)?|96(\\.0)?|112(\\.0)?) KiB");
+    expect_match(kmem_last_error(),
+                 "largest extent.*(64(\\.0)?|80(\\.0)?|96(\\.0)?|112(\\.0)?) KiB");
     for (size_t i = 0; i < n_blocks; i += 2) {
         blocks[i] = kmem_try_allocate(65536, "comb");
         expect_call(blocks[i] != NULL);

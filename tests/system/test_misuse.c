@@ -339,7 +339,7 @@ static void test_allocation_of_more_than_is_free(void)
 {
     expect_misuse("allocate_no_room",
                   "kmem_allocate: for \"too much\": no room for 2.0 MiB in segment \"test\": "
-                  "992.0 KiB of 16.0 MiB free, largest hole 992.0 KiB; largest holders: \"most "
+                  "992.0 KiB of 16.0 MiB free, largest extent 992.0 KiB; largest holders: \"most "
                   "of it\" 15.0 MiB in 1 block, \"witness\" 44 B in 1 block; release some of "
                   "it, or start kmemd with a larger --size");
 }

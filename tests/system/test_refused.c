@@ -41,17 +41,17 @@ static void hold_some(const void *argument)
     client_await();
 }
 
-/* What stands in the sentence: what is free and the largest hole are what the daemon has. */
+/* What stands in the sentence: what is free and the largest extent are what the daemon has. */
 static void expect_says_what_there_is(const char *sentence)
 {
     char pattern[256];
     char free_text[TEXT_BYTES_MAX];
-    char hole_text[TEXT_BYTES_MAX];
+    char extent_text[TEXT_BYTES_MAX];
     const struct usage usage = usage_take();
     (void)snprintf(
-        pattern, sizeof(pattern), ": %s of 16.0 MiB free, largest hole %s[,;]",
-        text_format_bytes(usage.free_bytes - usage.unused_bytes, free_text, sizeof(free_text)),
-        text_format_bytes(usage.largest_hole_bytes, hole_text, sizeof(hole_text)));
+        pattern, sizeof(pattern), ": %s of 16.0 MiB free, largest extent %s[,;]",
+        text_format_bytes(usage.free_bytes - usage.idle_bytes, free_text, sizeof(free_text)),
+        text_format_bytes(usage.largest_extent_bytes, extent_text, sizeof(extent_text)));
     harness_note("\"%s\"", sentence);
     expect_match(sentence, pattern);
 }
@@ -150,7 +150,7 @@ static void be_a_cache(const void *argument)
         blocks[at] = kmem_try_allocate(num_bytes, "refused/cache");
         for (size_t i = 0; blocks[at] == NULL && i < CACHE_BLOCKS; i++) {
             expect_equal(errno, ENOMEM);
-            expect_match(kmem_last_error(), "no room for .* free, largest hole ");
+            expect_match(kmem_last_error(), "no room for .* free, largest extent ");
             n_refused++;
             const size_t victim = (at + 1 + i) % CACHE_BLOCKS;
             if (blocks[victim] != NULL) {

@@ -267,7 +267,7 @@ static void test_refused_where_little_is_free_advises_to_release(void **state)
 
     assert_says(sentence,
                 "no room for 32.0 MiB in segment \"fixture\": 32.0 MiB of 64.0 MiB free, "
-                "largest hole 32.0 MiB; largest holders: \"the hog\" 32.0 MiB in 1 block");
+                "largest extent 32.0 MiB; largest holders: \"the hog\" 32.0 MiB in 1 block");
     assert_ends(sentence, "; release some of it, or start kmemd with a larger --size");
 }
 
@@ -284,7 +284,7 @@ static void test_refused_where_enough_lies_in_pieces_says_so(void **state)
 
     const char *sentence = refused(&alice, ALL_BYTES / 4);
 
-    assert_says(sentence, ": 32.0 MiB of 64.0 MiB free, largest hole 8.0 MiB; ");
+    assert_says(sentence, ": 32.0 MiB of 64.0 MiB free, largest extent 8.0 MiB; ");
     assert_ends(sentence,
                 "; enough is free, but not in one piece: ask for 8.0 MiB at most, release "
                 "what lies between, or start kmemd with a larger --size");
@@ -299,7 +299,7 @@ static void test_refused_more_than_the_segment_can_have_advises_no_release(void 
 
     assert_string_equal(sentence,
                         "no room for 64.0 MiB in segment \"fixture\": 64.0 MiB of 64.0 MiB free, "
-                        "largest hole 64.0 MiB; no more than 64.0 MiB can be had in a segment of "
+                        "largest extent 64.0 MiB; no more than 64.0 MiB can be had in a segment of "
                         "this size: start kmemd with a larger --size");
 }
 

@@ -347,7 +347,7 @@ static void test_report_no_room_names_what_was_asked_what_there_is_and_who_has_i
 
     assert_string_equal(no_room_sentence(8 << 20),
                         "no room for 8.0 MiB in segment \"fixture\": 1.5 MiB of 16.0 MiB free, "
-                        "largest hole 1.5 MiB; largest holders: \"first\" 5.0 MiB in 1 block, "
+                        "largest extent 1.5 MiB; largest holders: \"first\" 5.0 MiB in 1 block, "
                         "\"second\" 4.0 MiB in 1 block, \"third\" 3.0 MiB in 1 block, "
                         "\"fourth\" 1.5 MiB in 2 blocks, \"fifth\" 1.0 MiB in 1 block; "
                         "release some of it, or start kmemd with a larger --size");
