@@ -40,8 +40,6 @@
 
 #include "proto/store.h"
 
-/* Runs of up to 31 pages are in bins of one length each: so many runs are looked at by none. */
-#define N_EXACT_BINS 32
 /* 16: as good as all of a bin in every trace that was measured; a look is a cache miss, 0.1 us. */
 #define FIT_LOOKS 16
 
@@ -590,38 +588,4 @@ void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)
     }
     run_split(pages, page);
     pages_give(pages, page);
-}
-
-uint32_t pages_largest_hole(const struct pages *pages)
-{
-    uint32_t largest = 0;
-    uint32_t bin = N_PAGE_BINS;
-    while (bin-- > 0 && pages->bin_first[bin] == 0) {
-    }
-    if (bin >= N_PAGE_BINS) {
-        return 0;
-    }
-    if (bin < N_EXACT_BINS) {
-        return run_pages(pages, pages->bin_first[bin]);
-    }
-    for (uint32_t page = pages->bin_first[bin]; page != 0; page = pages->next[page]) {
-        const uint32_t length = run_pages(pages, page);
-        largest = length > largest ? length : largest;
-    }
-    return largest;
-}
-
-uint32_t pages_largest_extent(const struct pages *pages)
-{
-    const uint32_t largest = pages_largest_hole(pages);
-    if (!pages_await_scrub(pages)) {
-        return largest;
-    }
-    const uint32_t left = pages->left[pages->scrub_page];
-    uint32_t length = run_pages(pages, pages->scrub_page);
-    const uint32_t behind = pages->scrub_page + length;
-    length += run_is_free(pages, left) ? run_pages(pages, left) : 0;
-    const bool goes_on = behind < pages->state->n_pages && run_is_free(pages, behind);
-    length += goes_on ? run_pages(pages, behind) : 0;
-    return length > largest ? length : largest;
 }

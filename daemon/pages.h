@@ -29,6 +29,8 @@
 /* 16 exact bins, then 16 to a doubling up to 2^26 pages. */
 #define PAGE_BINS_SHIFT 4
 #define N_PAGE_BINS (16 + (26 - PAGE_BINS_SHIFT + 1) * 16)
+/* Runs of up to 31 pages are in bins of one length each. */
+#define N_EXACT_BINS 32
 
 struct pages {
     struct state *state;

@@ -36,8 +36,9 @@
 /* A new size class: the first request behind the server's death. */
 #define COLD_BYTES 5000
 #define HUGE_BYTES (8 << 20)
-/* All but two pages of the segment: more are in use. */
-#define TOO_MANY_BYTES ((16 << 20) - 2 * (16 << 10))
+/* All but 24 pages of the segment: more are in use, but not by direct blocks alone, so that it is
+   worth looking for idle slabs. */
+#define TOO_MANY_BYTES ((16 << 20) - 24 * (16 << 10))
 
 struct held {
     unsigned char *block;

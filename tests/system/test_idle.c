@@ -384,12 +384,12 @@ static void mix_sizes_without_barrier(const void *argument)
 }
 
 /* What the owner does not keep ready is had all the same. */
-static void take_half(const void *argument)
+static void take_a_quarter(const void *argument)
 {
     (void)argument;
     expect_true(kmem_try_allocate(MOST_BYTES, "most") == NULL);
     expect_equal(errno, ENOMEM);
-    void *block = pick_up(SEGMENT_BYTES / 2);
+    void *block = pick_up(SEGMENT_BYTES / 4);
     expect_equal(kmem_try_release(&block), 0);
 }
 
@@ -398,7 +398,7 @@ static void play_without_barrier(void (*owner_runs)(const void *argument))
     struct client owner = client_start(owner_runs, NULL);
     for (int round = 0; round < N_ROUNDS; round++) {
         expect_equal(client_hear(&owner), 1);
-        client_run(take_half, NULL);
+        client_run(take_a_quarter, NULL);
         client_tell(&owner, 1);
     }
     client_end(&owner);
