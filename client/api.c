@@ -19,12 +19,12 @@
 #include <kmem/kmem.h>
 
 #include "client/context.h"
-#include "client/counts.h"
+#include "client/heap/counts.h"
 #include "client/failure.h"
-#include "client/heap.h"
-#include "client/notice.h"
-#include "client/refusal.h"
-#include "client/remote.h"
+#include "client/heap/heap.h"
+#include "client/link/notice.h"
+#include "client/link/refusal.h"
+#include "client/link/calls.h"
 #include "proto/text.h"
 
 /* -------------------------------------------------------------------------------- counting ---- */

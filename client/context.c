@@ -51,11 +51,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "client/descriptor.h"
-#include "client/hello.h"
-#include "client/map.h"
-#include "client/notice.h"
-#include "client/remote.h"
+#include "client/link/descriptor.h"
+#include "client/link/handshake.h"
+#include "client/map/map.h"
+#include "client/link/notice.h"
+#include "client/link/calls.h"
 #include "proto/crash_point.h"
 
 /* All zero in a process that has not joined. */

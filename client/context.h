@@ -7,10 +7,10 @@
 
 #include <stdbool.h>
 
-#include "client/conn.h"
+#include "client/link/conn.h"
 #include "client/failure.h"
-#include "client/segment.h"
-#include "client/tenant.h"
+#include "client/map/segment.h"
+#include "client/heap/allocator.h"
 #include "proto/attributes.h"
 
 /* Between kmem__context_enter() and kmem__context_leave(): the connection is this thread's. */

@@ -24,7 +24,7 @@
 
 #include <kmem/kmem.h>
 
-#include "client/map.h"
+#include "client/map/map.h"
 #include "proto/text.h"
 
 /* The longest name of a call, ": ", and a sentence. */

@@ -16,10 +16,10 @@
 
 #include <kmem/query.h>
 
-#include "client/conn.h"
+#include "client/link/conn.h"
 #include "client/failure.h"
-#include "client/hello.h"
-#include "client/refusal.h"
+#include "client/link/handshake.h"
+#include "client/link/refusal.h"
 #include "proto/text.h"
 
 struct kmem_query {

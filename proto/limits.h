@@ -37,7 +37,7 @@
 #define CLOCK_BYTES 4096
 #define CLOCK_TICK_AT (CPU_PAGE_SKEW_BYTES + 0x80)
 /* CLOCK_SPARE_NONE + how many pages may be used from now on before memory is short:
-   daemon/shortage.h; 0: the daemon does not say. Its place is so many words behind the tick. */
+   daemon/core/shortage.h; 0: the daemon does not say. Its place is so many words behind the tick. */
 #define CLOCK_SPARE 3
 #define CLOCK_SPARE_NONE 1 /* memory is short */
 

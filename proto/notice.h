@@ -43,7 +43,7 @@ struct notice {
     _Atomic uint32_t tick;
     _Atomic uint32_t end;         /* enum notice_end */
     _Atomic uint32_t last_tick;   /* before it was stopped */
-    _Atomic uint32_t spare;       /* at CLOCK_SPARE: see daemon/shortage.h */
+    _Atomic uint32_t spare;       /* at CLOCK_SPARE: see daemon/core/shortage.h */
     char when[NOTICE_WHEN_BYTES]; /* it was stopped, by the daemon's clock; ends with a NUL */
 };
 

@@ -7,7 +7,7 @@
  * else (echo_server.c) through the simplest client there can be. The two take turns, a slice of
  * pairs each, so that a machine that is slow for a while is slow for both.
  *
- * A size that is used often is leased, and then costs no round trip (client/hot.h). So a slice is a
+ * A size that is used often is leased, and then costs no round trip (client/heap/hot.h). So a slice is a
  * membership of its own and has only as many pairs of each size class as are direct in it; the
  * daemon's own count says at the end that all of them were.
  *
@@ -27,7 +27,7 @@
 
 #include <kmem/query.h>
 
-#include "client/hot.h"
+#include "client/heap/hot.h"
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
 #include "proto/size_class.h"

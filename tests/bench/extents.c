@@ -2,7 +2,7 @@
 /*
  * extents.c - boundary tags, bins by length, and a tree by address
  *
- * Bins are those of daemon/pages.c. That is done once more here because there it is tied to the
+ * Bins are those of daemon/core/pages.c. That is done once more here because there it is tied to the
  * state file, and because the choices that it rejects are to be measured beside it.
  */
 #include "tests/bench/extents.h"
@@ -11,7 +11,7 @@
 
 #include "tests/bench/bench.h"
 
-/* What daemon/pages.c looks at. */
+/* What daemon/core/pages.c looks at. */
 #define NEAR_LOOKS 16
 
 /* Only what is used is touched. */

@@ -4,7 +4,7 @@
  */
 #include <kmem/kmem.h>
 
-#include "client/hot.h"
+#include "client/heap/hot.h"
 #include "tests/bench/player.h"
 
 static inline void *block_take(size_t num_bytes)

@@ -4,7 +4,7 @@
  *
  * Each member has what a process of one thread has: a client in the core, a ledger in memory, a
  * tenant and a heap, which becomes the thread's when the member does something. A request is a call
- * of room_find(), as daemon/dispatch.c makes it. Time goes on by STEP_US with each call of a member
+ * of room_find(), as daemon/core/dispatch.c makes it. Time goes on by STEP_US with each call of a member
  * and by STEP_WAIT_US while a request waits; ten times a second the clock ticks. What is large is
  * not cleared (see the link option), so that ten million operations take a minute.
  */
@@ -12,11 +12,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "client/clear.h"
-#include "client/heap.h"
-#include "client/tenant.h"
-#include "daemon/core.h"
-#include "daemon/room.h"
+#include "client/heap/clear.h"
+#include "client/heap/heap.h"
+#include "client/heap/allocator.h"
+#include "daemon/core/core.h"
+#include "daemon/core/placement.h"
 #include "proto/lease.h"
 #include "proto/notice.h"
 #include "tests/bench/bench.h"

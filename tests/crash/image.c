@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/obituary.h"
+#include "daemon/core/obituary.h"
 
 #define PIECE_BYTES 4096
 /* More than anybody's end in one world makes; image_save() sees to it. */

@@ -9,8 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/dispatch.h"
-#include "daemon/recover.h"
+#include "daemon/core/dispatch.h"
+#include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "proto/store.h"
 #include "tests/unit/seeded.h"

@@ -2,7 +2,7 @@
 /*
  * page_states.pml - pages pass between clients and the daemon, and any of them may die
  *
- * The model of proto/lease.c and of what daemon/leases.c does with it. A client takes pages out of
+ * The model of proto/lease.c and of what daemon/core/leases.c does with it. A client takes pages out of
  * its lease and gives them back, the daemon grants pages and revokes those that are unused, and
  * neither asks the other. Beside the page states, in the clients' ledgers, stands the daemon's own
  * table. Clients and daemon are killed after any of their stores, as often as one likes; the keeper
@@ -15,7 +15,7 @@
  *             one compare-and-swap, pages 1 and 2 with two, of which the second may fail
  *  clients    two of one thread each, or with -DONE_CLIENT one of two threads. A thread takes a run
  *             of one or two pages, all or none, uses it and gives it back, for ever. There is no
- *             lock among threads, as if client/cache.c had none
+ *             lock among threads, as if client/heap/lease_cache.c had none
  *  daemon     lets clients join, grants what is free, revokes what is unused, in runs of every
  *             length, and takes everything back from a client that has ended
  *  table      whose each page is. A run changes hands with one store, as state_commit() of its
@@ -94,12 +94,12 @@ byte states[N_CLIENTS * N_WORDS];
 
 /* ---------------------------------------------------------------- the daemon's state file ---- */
 
-/* daemon/state.h: the page words, one page each. */
+/* daemon/core/state.h: the page words, one page each. */
 byte owner[N_PAGES];
 #define PAGE_FREE 0
 #define LEASED_TO(client) ((client) + 1)
 
-/* daemon/state.h, struct state_client: a slot that is in use. */
+/* daemon/core/state.h, struct state_client: a slot that is in use. */
 bool slot_used[N_CLIENTS];
 
 /* ---------------------------------------------------------------- what really is the case ---- */
@@ -149,7 +149,7 @@ inline states_store(whose, where, what, from_state, to_state)
     check_holders()
 }
 
-/* Every write to the table: state_commit() in daemon/state.c. The range changes hands at once. */
+/* Every write to the table: state_commit() in daemon/core/state.c. The range changes hands at once. */
 inline table_store(begin, until, whose)
 {
     p = begin;
@@ -215,7 +215,7 @@ end_born:
     alive[me];
 idle:
     atomic {
-        /* client/cache.c, kmem__cache_take(): any run, for what it knows is a hint. Page 0 alone
+        /* client/heap/lease_cache.c, kmem__cache_take(): any run, for what it knows is a hint. Page 0 alone
            would be page 1 alone over again. */
         if
         :: goto killed
@@ -353,7 +353,7 @@ inline choose_range()
 proctype daemon()
 {
     byte client, page, end, at, word, stretch, stretch_end, n_pages;
-    bool ended[2]; /* daemon/clients.h: CLIENT_ENDED */
+    bool ended[2]; /* daemon/core/clients.h: CLIENT_ENDED */
 started:
     /*
      * The recovery, all of it before the first request. The table is the truth. What it gives to a
@@ -396,7 +396,7 @@ started:
         od;
         client = 0
     };
-serve: /* daemon/server.c: one event after the other */
+serve: /* daemon/server/server.c: one event after the other */
     atomic {
         at_rest();
         client = 0;
@@ -413,12 +413,12 @@ serve: /* daemon/server.c: one event after the other */
         :: slot_used[client] && !ended[client] -> goto grant
         :: slot_used[client] && !ended[client] -> goto revoke
         :: slot_used[client] && !ended[client] && !IS_ALIVE(client) ->
-           ended[client] = true; /* daemon/reaper.c, daemon/core.c: core_end() */
+           ended[client] = true; /* daemon/server/pidfd_watch.c, daemon/core/core.c: core_end() */
            goto serve
         :: ended[client] -> goto reap
         fi
     };
-join: /* daemon/ledgers.c: ledgers_open(), a new file of zeros; daemon/clients.c: clients_add() */
+join: /* daemon/server/client_files.c: ledgers_open(), a new file of zeros; daemon/core/clients.c: clients_add() */
     atomic {
 #ifndef MUTATE_KEEP_LEDGER
         WORD(client, 0) = 0;
@@ -435,7 +435,7 @@ join: /* daemon/ledgers.c: ledgers_open(), a new file of zeros; daemon/clients.c
         };
         goto serve
     };
-grant: /* daemon/leases.c: leases_grant() */
+grant: /* daemon/core/leases.c: leases_grant() */
     atomic {
         choose_range();
         if
@@ -472,7 +472,7 @@ grant_word: /* proto/lease.c, lease_grant(): from word to word */
        }
     :: atomic { WORD(client, at) != word -> goto grant_word } /* and which fails */
     fi;
-revoke: /* daemon/leases.c: leases_return(), run_revoke() of a range inside one run */
+revoke: /* daemon/core/leases.c: leases_return(), run_revoke() of a range inside one run */
     atomic {
         choose_range();
         if
@@ -527,7 +527,7 @@ revoke_word: /* proto/lease.c, lease_revoke(): to the next word that has a FREE 
        }
     :: atomic { !IS_STILL(word) -> goto revoke_word } /* and which fails */
     fi;
-come_back: /* daemon/leases.c, stretch_come_back(): pages_give_part(), then lease_forget() */
+come_back: /* daemon/core/leases.c, stretch_come_back(): pages_give_part(), then lease_forget() */
     atomic {
         if
         :: stretch == stretch_end -> stretch = 0; stretch_end = 0; goto serve
@@ -557,7 +557,7 @@ forget: /* proto/lease.c, lease_forget(): from word to word */
         :: n_pages == 0 -> stretch = 0; stretch_end = 0; goto serve
         fi
     };
-reap: /* daemon/core.c: core_reap(), a run at a time: leases_reap(); at last clients_remove() */
+reap: /* daemon/core/core.c: core_reap(), a run at a time: leases_reap(); at last clients_remove() */
     atomic {
         do
         :: page < N_PAGES && !IS_REAPED(page) -> page++

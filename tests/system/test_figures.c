@@ -4,7 +4,7 @@
  *
  * A workload whose truth is known: processes with and without the library, direct and leased
  * blocks, one that is killed, one that leaves, a server that is killed in between, everything that
- * can be refused. Each statistic of daemon/stats.def, each column of the tables and each figure of
+ * can be refused. Each statistic of daemon/core/stats.def, each column of the tables and each figure of
  * the log is compared with what these processes did. A statistic that is compared with nothing
  * makes test_every_statistic_is_the_truth fail.
  */
@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "daemon/tick.h"
+#include "daemon/core/tick.h"
 #include "tests/system/client.h"
 #include "tests/system/clocks.h"
 #include "tests/system/ctl.h"
@@ -32,7 +32,7 @@ static const struct {
 #define IS_COUNTER_GAUGE false
 #define IS_COUNTER_COUNTER true
 #define STAT(name, kind, unit, value, text) {#name, IS_COUNTER_##kind},
-#include "daemon/stats.def"
+#include "daemon/core/stats.def"
 #undef STAT
 };
 #define N_STATISTICS (sizeof(statistics) / sizeof(statistics[0]))
@@ -51,7 +51,7 @@ static size_t statistic_find(const char *name)
             return i;
         }
     }
-    fail("daemon/stats.def has no \"%s\"", name);
+    fail("daemon/core/stats.def has no \"%s\"", name);
 }
 
 static struct figures figures_take(void)

@@ -21,7 +21,7 @@
 
 #include <kmem/kmem.h>
 
-#include "client/guard.h"
+#include "client/map/guard.h"
 #include "proto/limits.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"

@@ -28,7 +28,7 @@
 #define ALICE 54321
 #define BOB 54322
 
-/* What a daemon of few clients has: daemon/descriptors.h, daemon/users.h. */
+/* What a daemon of few clients has: daemon/server/descriptors.h, daemon/core/users.h. */
 #define FDS_RESERVED 128
 #define FDS_PER_CLIENT 4
 #define ADMIN_FDS 32

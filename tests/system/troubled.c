@@ -10,8 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/recover.h"
-#include "daemon/server.h"
+#include "daemon/core/recover.h"
+#include "daemon/server/server.h"
 #include "tests/system/trouble.h"
 
 /* An exit status that kmemd has no meaning for. */

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "client/hot.h"
+#include "client/heap/hot.h"
 #include "proto/limits.h"
 
 #define MIB (UINT64_C(1) << 20)

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/claim.h"
+#include "daemon/keeper/socket_path.h"
 
 extern char top[64];       /* private to this test */
 extern char directory[80]; /* of the socket */

@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "daemon/dispatch.h"
+#include "daemon/core/dispatch.h"
 #include "tests/unit/fixture.h"
 
 struct conversation {

@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "client/heap.h"
+#include "client/heap/heap.h"
 #include "proto/lease.h"
 
 static void *map_file(const char *name, uint64_t num_bytes)

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/tenant.h"
+#include "client/heap/allocator.h"
 #include "proto/ledger.h"
 
 struct fake_lender {

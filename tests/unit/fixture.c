@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/recover.h"
+#include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#include "daemon/core.h"
+#include "daemon/core/core.h"
 
 /* The name of its segment. */
 #define FIXTURE_NAME "fixture"

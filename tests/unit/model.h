@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/core.h"
+#include "daemon/core/core.h"
 
 #define MODEL_BLOCKS_MAX 4096
 #define MODEL_CLIENTS_MAX 6

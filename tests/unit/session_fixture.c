@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/comeback.h"
-#include "daemon/memfile.h"
+#include "daemon/server/reconnect.h"
+#include "daemon/memfd.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/server.h"
+#include "daemon/server/server.h"
 
 #define SESSION_PAGES 256
 #define SESSION_CLIENTS 4

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/backoff.h"
+#include "daemon/keeper/backoff.h"
 
 /* A server that crashes as soon as it is started. Return: the pause, or UINT64_MAX for no more. */
 static uint64_t crash_at(struct backoff *backoff, uint64_t now_ms)

@@ -19,9 +19,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/child.h"
+#include "daemon/keeper/child.h"
 #include "daemon/control.h"
-#include "daemon/files.h"
+#include "daemon/inherited_fds.h"
 #include "daemon/options.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/clients.h"
+#include "daemon/core/clients.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 

@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "client/conn.h"
+#include "client/link/conn.h"
 #include "tests/unit/fake_daemon.h"
 
 static struct conn conn;

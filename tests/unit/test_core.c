@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/core.h"
+#include "daemon/core/core.h"
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/core.h"
+#include "daemon/core/core.h"
 #include "tests/unit/fixture.h"
 
 #define N_PAGES 256

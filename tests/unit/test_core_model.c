@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/report.h"
-#include "daemon/walk.h"
+#include "daemon/core/report.h"
+#include "daemon/core/walk.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/core_model.h"
 #include "tests/unit/lease_steps.h"

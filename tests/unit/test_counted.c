@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/counted.h"
+#include "daemon/core/counted.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 

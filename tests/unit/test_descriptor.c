@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "client/descriptor.h"
+#include "client/link/descriptor.h"
 
 #define WANT(condition)                                                                            \
     do {                                                                                           \

@@ -6,9 +6,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/descriptors.h"
-#include "daemon/loop.h"
-#include "daemon/users.h"
+#include "daemon/server/descriptors.h"
+#include "daemon/server/loop.h"
+#include "daemon/core/users.h"
 #include "proto/limits.h"
 
 static void test_descriptors_of_too_few_is_no_client(void **state)

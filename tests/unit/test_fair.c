@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/fair.h"
+#include "daemon/core/fair.h"
 
 #define N_LEAVES 6
 

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "client/guard.h"
+#include "client/map/guard.h"
 #include "proto/lease.h"
 #include "proto/limits.h"
 #include "tests/unit/fail.h"

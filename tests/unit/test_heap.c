@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "client/heap.h"
-#include "client/large.h"
+#include "client/heap/heap.h"
+#include "client/heap/large.h"
 #include "proto/lease.h"
 #include "tests/unit/fake_lender.h"
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "client/heap.h"
+#include "client/heap/heap.h"
 #include "tests/unit/fake_lender.h"
 
 /* Two bins: the last blocks that went out may not have been seen. */

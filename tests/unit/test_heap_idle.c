@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "client/heap.h"
+#include "client/heap/heap.h"
 #include "proto/lease.h"
 #include "tests/unit/fake_lender.h"
 

@@ -18,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "client/hello.h"
+#include "client/link/handshake.h"
 #include "proto/ledger.h"
 #include "tests/unit/fake_daemon.h"
 

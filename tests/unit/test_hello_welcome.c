@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "client/hello.h"
+#include "client/link/handshake.h"
 #include "tests/unit/fake_daemon.h"
 
 static struct conn conn;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "client/image.h"
+#include "client/link/image.h"
 
 /* What the kernel gave to this program; NULL: nothing. */
 static unsigned char key[16];

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/walk.h"
+#include "daemon/core/walk.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 #include "tests/unit/seeded.h"

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "client/intern.h"
+#include "client/heap/intern.h"
 
 static struct ledger ledger;
 static struct intern intern;

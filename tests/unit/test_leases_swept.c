@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/core.h"
+#include "daemon/core/core.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "client/locate.h"
+#include "client/link/locate.h"
 
 static struct places places;
 static struct failure failure;

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 #include <uv.h>
 
-#include "daemon/loop.h"
+#include "daemon/server/loop.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 

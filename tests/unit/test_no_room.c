@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/no_room.h"
+#include "daemon/core/no_room.h"
 #include "proto/lease.h"
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"

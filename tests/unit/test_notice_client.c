@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "client/conn.h"
-#include "client/notice.h"
+#include "client/link/conn.h"
+#include "client/link/notice.h"
 
 static int64_t now_ms;
 int64_t kmem__monotonic_ms(void)

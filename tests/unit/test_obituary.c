@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/tick.h"
+#include "daemon/core/tick.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/fixture.h"
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/obituary_log.h"
+#include "daemon/server/obituary_log.h"
 #include "tests/unit/captured.h"
 
 static uv_loop_t loop;

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/pages.h"
+#include "daemon/core/pages.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/pages.h"
+#include "daemon/core/pages.h"
 #include "tests/unit/seeded.h"
 
 #define N_PAGES 700

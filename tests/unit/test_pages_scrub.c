@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/pages.h"
+#include "daemon/core/pages.h"
 
 #define N_PAGES 300
 #define OWNER 9

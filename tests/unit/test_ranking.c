@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/ranking.h"
+#include "daemon/core/ranking.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/seeded.h"

@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/hash.h"
-#include "daemon/reasons.h"
+#include "daemon/core/hash.h"
+#include "daemon/core/reasons.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/seeded.h"

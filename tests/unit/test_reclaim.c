@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/room.h"
+#include "daemon/core/placement.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/recover.h"
+#include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "proto/store.h"
 #include "tests/unit/fixture.h"

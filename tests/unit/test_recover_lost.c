@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/recover.h"
+#include "daemon/core/recover.h"
 #include "tests/unit/fixture.h"
 
 #define N_PAGES 256

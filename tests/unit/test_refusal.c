@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "client/refusal.h"
+#include "client/link/refusal.h"
 
 static struct failure failure;
 

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/reply.h"
+#include "daemon/core/reply.h"
 #include "proto/limits.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"

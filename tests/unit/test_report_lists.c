@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/report.h"
-#include "daemon/tick.h"
+#include "daemon/core/report.h"
+#include "daemon/core/tick.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 #include "tests/unit/fixture.h"

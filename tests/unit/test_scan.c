@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/scan.h"
+#include "daemon/core/scan.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/fixture.h"
 #include "tests/unit/seeded.h"

@@ -20,8 +20,8 @@
 #include <cmocka.h>
 
 #include "daemon/log.h"
-#include "daemon/loop.h"
-#include "daemon/scrub.h"
+#include "daemon/server/loop.h"
+#include "daemon/server/scrub.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 

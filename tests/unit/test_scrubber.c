@@ -19,7 +19,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/scrubber.h"
+#include "daemon/server/scrubber.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "client/segment.h"
+#include "client/map/segment.h"
 #include "tests/unit/fake_daemon.h"
 
 #define SEGMENT_BYTES (UINT64_C(4) << 20)

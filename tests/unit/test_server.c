@@ -23,11 +23,11 @@
 
 #include <cmocka.h>
 
-#include "daemon/claim.h"
+#include "daemon/keeper/socket_path.h"
 #include "daemon/control.h"
-#include "daemon/files.h"
-#include "daemon/memfile.h"
-#include "daemon/server.h"
+#include "daemon/inherited_fds.h"
+#include "daemon/memfd.h"
+#include "daemon/server/server.h"
 #include "tests/unit/fail.h"
 
 #define SEGMENT_BYTES (UINT64_C(1) << 20)

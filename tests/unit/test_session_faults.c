@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/admission.h"
-#include "daemon/identity.h"
+#include "daemon/server/admission.h"
+#include "daemon/server/peer_identity.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/session_fixture.h"

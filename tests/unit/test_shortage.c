@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/shortage.h"
+#include "daemon/core/shortage.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 

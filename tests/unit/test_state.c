@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/state.h"
+#include "daemon/core/state.h"
 
 #define N_PAGES 100
 #define INSTANCE 0x1122334455667788

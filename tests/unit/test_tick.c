@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/tick.h"
+#include "daemon/core/tick.h"
 
 static void test_tick_of_counts_from_the_segments_birth(void **state)
 {

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/users.h"
+#include "daemon/core/users.h"
 #include "tests/unit/fail.h"
 
 #define ALICE 1001

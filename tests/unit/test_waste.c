@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/report.h"
+#include "daemon/core/report.h"
 #include "proto/lease.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/fixture.h"

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/ways.h"
+#include "daemon/server/ways.h"
 #include "proto/limits.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A tenant is made when the process joins and ends when it leaves. Its ledger is a file of the
+ * daemon's; that it can not be shrunk under this process is checked, as for the segment. Neither
+ * the ledger nor what leads into it is mapped in a forked child, who could do nothing right with
+ * it.
+ */
+#include "client/heap/allocator.h"
+
+#include <errno.h>
+#include <string.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "client/heap/heap.h"
+#include "client/map/map.h"
+
+#define BY_ID_BYTES (HEAPS_MAX * sizeof(struct heap *))
+
+/*
+ * Memory that a forked child does not get: it leads into the parent's ledger. Touched where it is
+ * used, so a table for the largest segment costs what is in it.
+ */
+static void *table_map(uint64_t num_bytes)
+{
+    void *table = kmem__map_sparse(NULL, num_bytes, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+    if (table == MAP_FAILED) {
+        return NULL;
+    }
+    (void)madvise(table, num_bytes, MADV_DONTFORK);
+    return table;
+}
+
+static void table_unmap(void *table, uint64_t num_bytes)
+{
+    if (table != NULL) {
+        (void)munmap(table, num_bytes);
+    }
+}
+
+static uint64_t remote_next_bytes(const struct tenant *tenant)
+{
+    return tenant->ledger.n_pages * sizeof(uint32_t);
+}
+
+static uint64_t notes_bytes(const struct tenant *tenant)
+{
+    return CPU_PAGE_SKEW_BYTES + tenant->ledger.n_pages * sizeof(struct page_note);
+}
+
+/* Return: the notes of all pages; NULL if there is no memory. */
+static struct page_note *notes_map(const struct tenant *tenant)
+{
+    unsigned char *table = table_map(notes_bytes(tenant));
+    return table == NULL ? NULL : (struct page_note *)(void *)(table + CPU_PAGE_SKEW_BYTES);
+}
+
+static void notes_unmap(const struct tenant *tenant)
+{
+    if (tenant->notes != NULL) {
+        table_unmap((unsigned char *)tenant->notes - CPU_PAGE_SKEW_BYTES, notes_bytes(tenant));
+    }
+}
+
+/* How often this process, and those that it was forked from, have joined a segment. */
+static _Atomic uint64_t n_epochs;
+
+/*
+ * From now on the daemon's membarrier() is a barrier in this process as well: see proto/lease.h.
+ * Where the kernel refuses that, no slab is taken from this process while it sleeps.
+ */
+static void tenant_be_fenced(const struct tenant *tenant)
+{
+    const long r = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+    /* Relaxed: the daemon reads it before it asks for a slab; it is true before there is one. */
+    atomic_store_explicit(&tenant->ledger.header->is_fenced, r == 0, memory_order_relaxed);
+}
+
+int kmem__tenant_init(struct tenant *tenant, const struct segment *segment,
+                      const struct ledger *ledger, const _Atomic uint32_t *clock,
+                      lend_function lend, void *lender)
+{
+    tenant->base = segment->base;
+    tenant->num_bytes = segment->num_bytes;
+    tenant->guard = segment->guard;
+    tenant->ledger = *ledger;
+    tenant->clock = clock;
+    kmem__cache_init(&tenant->cache, &tenant->ledger, clock, lend, lender);
+    tenant->heaps.by_id = table_map(BY_ID_BYTES);
+    tenant->remote_next = table_map(remote_next_bytes(tenant));
+    tenant->notes = notes_map(tenant);
+    /* Relaxed: a number of its own is all that is asked for. 2^40 of them are never used up. */
+    tenant->epoch = atomic_fetch_add_explicit(&n_epochs, 1, memory_order_relaxed) + 1;
+    if (tenant->heaps.by_id == NULL || tenant->remote_next == NULL || tenant->notes == NULL ||
+        kmem__intern_init(&tenant->intern, &tenant->ledger) < 0) {
+        return -ENOMEM;
+    }
+    tenant_be_fenced(tenant);
+    return 0;
+}
+
+/* Maps a file of the daemon's that must have at least num_bytes. Return: NULL, and a sentence. */
+static void *tenant_map(int fd, uint64_t num_bytes, int protection, struct failure *failure)
+{
+    struct stat status;
+    const int seals = fcntl(fd, F_GET_SEALS);
+    if (fstat(fd, &status) < 0 || (uint64_t)status.st_size < num_bytes || seals < 0 ||
+        (seals & F_SEAL_SHRINK) == 0) {
+        (void)kmem__failure_set(failure, EPROTO,
+                                "the daemon sent a ledger or a clock that is not what it should "
+                                "be; install the same version of both");
+        return NULL;
+    }
+    void *at = kmem__map_sparse(NULL, num_bytes, protection, MAP_SHARED, fd);
+    if (at == MAP_FAILED) {
+        (void)kmem__map_failed(failure, errno, "this process's ledger", num_bytes);
+        return NULL;
+    }
+    (void)madvise(at, num_bytes, MADV_DONTFORK);
+    (void)madvise(at, num_bytes, MADV_DONTDUMP);
+    return at;
+}
+
+int kmem__tenant_open(struct tenant *tenant, struct welcome *welcome, const struct segment *segment,
+                      lend_function lend, void *lender, struct failure *failure)
+{
+    struct ledger_layout layout;
+    struct ledger ledger;
+    const uint32_t n_pages = (uint32_t)(welcome->segment_bytes >> PAGE_SHIFT);
+    ledger_layout_init(&layout, n_pages);
+    tenant->ledger_bytes = layout.total_bytes;
+    tenant->ledger_at =
+        tenant_map(welcome->ledger_fd, layout.total_bytes, PROT_READ | PROT_WRITE, failure);
+    tenant->clock_at = tenant_map(welcome->clock_fd, CLOCK_BYTES, PROT_READ, failure);
+    int r = tenant->ledger_at == NULL || tenant->clock_at == NULL ? -failure->error : 0;
+    if (r == 0 && ledger_attach(&ledger, tenant->ledger_at, n_pages) != 0) {
+        r = kmem__failure_set(failure, EPROTO,
+                              "the daemon sent a ledger of another layout; install the same "
+                              "version of both");
+    }
+    if (r == 0) {
+        const _Atomic uint32_t *clock =
+            (const void *)((const unsigned char *)tenant->clock_at + CLOCK_TICK_AT);
+        r = kmem__tenant_init(tenant, segment, &ledger, clock, lend, lender);
+    }
+    if (r == -ENOMEM) {
+        (void)kmem__failure_set(failure, ENOMEM, "no memory for what leases need");
+    }
+    if (r < 0) {
+        kmem__tenant_fini(tenant);
+        return r;
+    }
+    kmem__notice_open(&tenant->notice, tenant->clock_at, welcome->clock_fd, segment->name);
+    welcome->clock_fd = -1; /* the notice's */
+    return 0;
+}
+
+void kmem__tenant_fini(struct tenant *tenant)
+{
+    struct heaps *heaps = &tenant->heaps;
+    while (heaps->abandoned != NULL) {
+        struct heap *heap = heaps->abandoned;
+        heaps->abandoned = heap->next_abandoned;
+        /* Relaxed: no other thread is in a call. */
+        atomic_store_explicit(&heaps->by_id[heap->id], NULL, memory_order_relaxed);
+        kmem__heap_free(heap);
+    }
+    for (uint32_t id = 1; id <= heaps->n_ids; id++) {
+        struct heap *heap = kmem__tenant_heap(tenant, id);
+        if (heap != NULL) {
+            kmem__heap_forget(heap);
+        }
+    }
+    kmem__intern_fini(&tenant->intern);
+    kmem__notice_close(&tenant->notice);
+    table_unmap((void *)heaps->by_id, BY_ID_BYTES);
+    table_unmap((void *)tenant->remote_next, remote_next_bytes(tenant));
+    notes_unmap(tenant);
+    table_unmap(tenant->ledger_at, tenant->ledger_bytes);
+    table_unmap(tenant->clock_at, CLOCK_BYTES);
+    memset(tenant, 0, sizeof(*tenant));
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * allocator.h - what a process holds by lease, and everything that carves it up
+ */
+#ifndef CLIENT_HEAP_ALLOCATOR_H
+#define CLIENT_HEAP_ALLOCATOR_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/heap/lease_cache.h"
+#include "client/failure.h"
+#include "client/link/handshake.h"
+#include "client/heap/hot.h"
+#include "client/heap/intern.h"
+#include "client/link/notice.h"
+#include "client/map/segment.h"
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+struct heap;
+struct page_note;
+
+/*
+ * Heaps are numbered from 1; the number stands in 16 bits of each slab's head. 65,535 threads at a
+ * time; those beyond have direct blocks.
+ */
+#define HEAPS_MAX UINT32_C(65536)
+
+/* The heaps of a process. A heap is one thread's, or nobody's and then in `abandoned`. */
+struct heaps {
+    pthread_mutex_t lock;
+    _Atomic(struct heap *) *by_id; /* HEAPS_MAX of them; written once each, under the lock */
+    uint32_t n_ids;                /* heaps have the numbers 1 to n_ids */
+    struct heap *abandoned;        /* through heap.next_abandoned */
+    _Atomic uint32_t n_abandoned;  /* written under the lock; read without it as a hint */
+};
+
+/*
+ * All zero: there is none. It lives in memory that is wiped in a forked child, who holds nothing by
+ * lease until it joins. What it points at is not mapped in the child.
+ */
+struct tenant {
+    unsigned char *base; /* the segment */
+    struct guard *guard; /* the segment's */
+    uint64_t num_bytes;
+    struct ledger ledger;
+    void *ledger_at; /* the mappings of the ledger and the clock; NULL: somebody else's */
+    uint64_t ledger_bytes;
+    void *clock_at;
+    const _Atomic uint32_t *clock; /* first in a struct notice */
+    struct notice_file notice;
+    struct cache cache;
+    struct intern intern;
+    struct hot hot;
+    struct heaps heaps;
+    uint64_t epoch;                /* another number for each membership: see site.h */
+    struct page_note *notes;       /* by page: see heap.h */
+    _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */
+    _Atomic uint32_t hush_tick;    /* when lease_hush() was tried last; relaxed */
+    _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */
+    _Atomic bool was_refused;      /* the last direct block, for want of room; relaxed */
+};
+
+/**
+ * kmem__tenant_init() - begin to carve leases
+ * @tenant:   all zero
+ * @segment:  its mapping
+ * @ledger:   attached; nothing is in it
+ * @clock:    the daemon's tick
+ * @lend:     asks for a lease
+ *
+ * Return: 0 or -ENOMEM; then kmem__tenant_fini() is still due.
+ */
+KMEM_MUST_USE int kmem__tenant_init(struct tenant *tenant, const struct segment *segment,
+                                    const struct ledger *ledger, const _Atomic uint32_t *clock,
+                                    lend_function lend, void *lender);
+
+/**
+ * kmem__tenant_open() - kmem__tenant_init() with the ledger and the clock that a daemon handed over
+ * @welcome:  its descriptors stay the caller's, but that of the clock if there is a tenant then
+ * @segment:  its mapping
+ * @failure:  receives the sentence
+ *
+ * Return: 0; -EPROTO if a descriptor is not what it should be; another negative errno if it can not
+ * be mapped. Then tenant is all zero again.
+ */
+KMEM_MUST_USE int kmem__tenant_open(struct tenant *tenant, struct welcome *welcome,
+                                    const struct segment *segment, lend_function lend, void *lender,
+                                    struct failure *failure);
+
+/**
+ * kmem__tenant_fini() - forget every lease and every heap; no thread is in a call of the library
+ *
+ * The heaps of threads that go on stay where they are, empty, for the threads point at them.
+ */
+void kmem__tenant_fini(struct tenant *tenant);
+
+/** kmem__tenant_heap() - a heap by its number, which some slab's head has */
+static inline struct heap *kmem__tenant_heap(const struct tenant *tenant, uint32_t id)
+{
+    /* Acquire: pairs with the registration; the heap is complete. */
+    return atomic_load_explicit(&tenant->heaps.by_id[id], memory_order_acquire);
+}
+
+/** kmem__tenant_is_fenced() - whether the daemon takes back slabs of this process by itself */
+static inline bool kmem__tenant_is_fenced(const struct tenant *tenant)
+{
+    /* Relaxed: written once, before the first block. */
+    return atomic_load_explicit(&tenant->ledger.header->is_fenced, memory_order_relaxed) == 1;
+}
+
+/** kmem__tenant_tick() - the daemon's clock */
+static inline uint32_t kmem__tenant_tick(const struct tenant *tenant)
+{
+    return notice_tick(tenant->clock);
+}
+
+#endif

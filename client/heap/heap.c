@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Each thread has a heap: for each size class a bin of blocks that are ready to be handed out, and
+ * behind it the slabs that they come from (slab.c).
+ *
+ *      allocate:  bin.ready, last one -> entry written -> block cleared
+ *      release:   page -> head: my slab? -> entry: live? -> entry retired -> bin.ready
+ *
+ * A ready block's place is known together with its entry's, so an allocation finds both with two
+ * loads, and the one released last, whose bytes and entry are warm, goes out first, whatever slab
+ * it is from. Rejected: taking blocks from the slab's free list each time. That list names blocks
+ * by number, and a release can only name its block after a multiplication; through the list the
+ * next allocation had to wait for it, 31 cycles for each pair.
+ *
+ * A release believes nothing but the ledger: the page's head says whether it is a slab of this
+ * heap, the reciprocal whether the pointer is a block's start, the entry whether the block is live.
+ * Each is a load and a compare; whatever does not fit goes to kmem__heap_release(), which finds the
+ * reason.
+ *
+ * What a fork leaves: a heap is in memory that the kernel hands to a child as zeros, and a heap of
+ * zeros has no ready block and no segment, so the child's first call takes the slow way. There the
+ * heap is found to be nobody's, and becomes the child's own, of its own tenant. kmem_close() makes
+ * the heaps zero in the same way.
+ *
+ * A thread that ends puts its ready blocks back and leaves the heap, with what slabs still have
+ * live blocks, to the process. The next new thread takes a whole heap; a thread that needs a slab
+ * looks there before it asks for pages. Heaps are unmapped at the end only, so who holds a heap's
+ * number may always push a block to it.
+ */
+#include "client/heap/heap.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "client/heap/large.h"
+#include "client/map/map.h"
+#include "client/heap/slab.h"
+#include "client/tsan.h"
+#include "proto/crash_point.h"
+#include "proto/lease.h"
+
+/*
+ * 384 KiB: what was released before that many bytes were cleared is probably not in the
+ * second-level cache any more, for what is cleared is also written and read. When that was is not
+ * noted, for every release would have to; it was after the last block of the bin went out, half the
+ * way since then on average.
+ */
+#define WARM_BYTES (UINT64_C(2) * 384 * 1024)
+
+/* What threads without a heap point at; and those that have left theirs, for they end. */
+static struct heap heap_of_nobody;
+static struct heap heap_of_the_ended;
+
+_Thread_local struct heap *kmem__heap_mine __attribute__((tls_model("initial-exec"))) =
+    &heap_of_nobody;
+
+const char kmem__heap_no_reason[1] = "";
+
+#define ONE(c) (uint32_t)(offsetof(struct heap, bins) + (c) * sizeof(struct bin))
+#define FOUR(c) ONE(c), ONE(c), ONE(c), ONE(c)
+#define EIGHT(c) FOUR(c), FOUR(c)
+#define SIXTEEN(c) EIGHT(c), EIGHT(c)
+const uint32_t kmem__heap_bin_at[129] = {
+    ONE(0),    ONE(0),    ONE(1),      ONE(2),      ONE(3),      FOUR(4),     FOUR(5),
+    FOUR(6),   FOUR(7),   FOUR(8),     FOUR(9),     FOUR(10),    EIGHT(11),   EIGHT(12),
+    EIGHT(13), EIGHT(14), SIXTEEN(15), SIXTEEN(16), SIXTEEN(17), SIXTEEN(18),
+};
+
+/* --------------------------------------------------------------------- a thread's own heap ---- */
+
+static pthread_key_t heap_key;
+static pthread_once_t heap_key_once = PTHREAD_ONCE_INIT;
+static bool heap_has_key;
+
+/* Where a heap begins in its mapping: see CPU_PAGE_SKEW_BYTES. */
+#define HEAP_SKEW_BYTES (CPU_PAGE_SKEW_BYTES + 0xc0)
+
+void kmem__heap_free(struct heap *heap)
+{
+    (void)munmap((unsigned char *)heap - HEAP_SKEW_BYTES, HEAP_SKEW_BYTES + sizeof(*heap));
+}
+
+static void heap_abandon(struct heap *heap)
+{
+    struct heaps *heaps = &heap->tenant->heaps;
+    kmem__slab_collect(heap);
+    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
+        kmem__slab_spill(heap, &heap->bins[i], kmem__bin_n_ready(&heap->bins[i]));
+    }
+    memset(heap->remembered, 0, sizeof(heap->remembered));
+    (void)pthread_mutex_lock(&heaps->lock);
+    heap->next_abandoned = heaps->abandoned;
+    heaps->abandoned = heap;
+    atomic_fetch_add_explicit(&heaps->n_abandoned, 1, memory_order_relaxed); /* Relaxed: a hint. */
+    (void)pthread_mutex_unlock(&heaps->lock);
+}
+
+/*
+ * At a thread's end. A destructor that runs later and allocates gets direct blocks: whether this
+ * one would be called for another heap is not certain, and a heap that is left to a dead thread
+ * keeps its pages for ever.
+ */
+static void heap_on_thread_end(void *of_thread)
+{
+    struct heap *heap = of_thread;
+    kmem__heap_mine = &heap_of_the_ended;
+    if (heap->id == 0) {
+        kmem__heap_free(heap);
+    } else {
+        heap_abandon(heap);
+    }
+}
+
+static void heap_make_key(void)
+{
+    heap_has_key = pthread_key_create(&heap_key, heap_on_thread_end) == 0;
+}
+
+/* Return: a heap of zeros that a fork leaves as zeros; NULL if there is no memory. */
+static struct heap *heap_map(void)
+{
+    const size_t n_bytes = HEAP_SKEW_BYTES + sizeof(struct heap);
+    unsigned char *mapping =
+        kmem__map(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    if (mapping == MAP_FAILED) {
+        return NULL;
+    }
+    if (madvise(mapping, n_bytes, MADV_WIPEONFORK) < 0) {
+        (void)munmap(mapping, n_bytes);
+        return NULL;
+    }
+    return (struct heap *)(void *)(mapping + HEAP_SKEW_BYTES);
+}
+
+/* How many blocks of a size may be ready in a segment of num_bytes. */
+static uint32_t ready_limit(uint32_t block_bytes, uint64_t num_bytes)
+{
+    const uint32_t fitting = READY_BYTES / block_bytes;
+    const uint32_t wanted = fitting > READY_MAX   ? READY_MAX
+                            : fitting < READY_MIN ? READY_MIN
+                                                  : fitting;
+    const uint64_t share = num_bytes / READY_FRACTION / block_bytes;
+    return share >= wanted ? wanted : share < 2 ? 2 : (uint32_t)share;
+}
+
+static void bin_init(struct bin *bin, struct tenant *tenant, uint32_t size_class)
+{
+    const struct size_class *of = &size_classes[size_class];
+    bin->max_ready_bytes =
+        ready_limit(of->block_bytes, tenant->num_bytes) * (uint32_t)sizeof(struct ready);
+    bin->block_bytes = of->block_bytes;
+    bin->size_class = size_class;
+    bin->plane_page_bytes = (uint32_t)sizeof(struct ledger_entry) << PLANE_SHIFT(of->plane);
+    bin->plane = tenant->ledger.planes[of->plane];
+}
+
+static void heap_init(struct heap *heap, struct tenant *tenant, uint32_t id)
+{
+    heap->base = tenant->base;
+    heap->n_pages = kmem__tsan_watches() ? 0 : tenant->ledger.n_pages;
+    heap->heads = tenant->ledger.heads;
+    heap->notes = tenant->notes;
+    heap->asked = tenant->ledger.asked;
+    heap->epoch = tenant->epoch;
+    heap->clock = tenant->clock;
+    heap->counts = &heap->own_counts;
+    heap->tenant = tenant;
+    heap->n_cleared = WARM_BYTES; /* so that left_at 0 is long ago */
+    heap->id = id;
+    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
+        bin_init(&heap->bins[i], tenant, i);
+    }
+}
+
+void kmem__heap_forget(struct heap *heap)
+{
+    memset((void *)heap, 0, sizeof(*heap));
+}
+
+/* Return: an abandoned heap, the thread's from now on; NULL if there is none. */
+static struct heap *heap_inherit(struct heaps *heaps)
+{
+    (void)pthread_mutex_lock(&heaps->lock);
+    struct heap *heap = heaps->abandoned;
+    if (heap != NULL) {
+        heaps->abandoned = heap->next_abandoned;
+        heap->next_abandoned = NULL;
+        atomic_fetch_sub_explicit(&heaps->n_abandoned, 1, memory_order_relaxed); /* A hint. */
+    }
+    (void)pthread_mutex_unlock(&heaps->lock);
+    return heap;
+}
+
+/* Gives a heap a place where it counts, if there is one left. heaps.lock is held. */
+static void heap_count(struct heap *heap, struct ledger_counts *counts)
+{
+    if (heap->id <= COUNTS_THREADS) {
+        heap->counts = &counts->threads[COUNTS_THREADS - heap->id];
+        /* Relaxed: it stands alone. */
+        atomic_store_explicit(&counts->n_threads, heap->id, memory_order_relaxed);
+    }
+}
+
+/* Gives a heap of zeros a number. Return: false: there is none left. */
+static bool heap_register(struct heap *heap, struct tenant *tenant)
+{
+    struct heaps *heaps = &tenant->heaps;
+    (void)pthread_mutex_lock(&heaps->lock);
+    const bool has_room = heaps->n_ids + 1 < HEAPS_MAX;
+    if (has_room) {
+        heap_init(heap, tenant, ++heaps->n_ids);
+        heap_count(heap, tenant->ledger.counts);
+        /* Release: pairs with kmem__tenant_heap(). */
+        atomic_store_explicit(&heaps->by_id[heap->id], heap, memory_order_release);
+    }
+    (void)pthread_mutex_unlock(&heaps->lock);
+    return has_room;
+}
+
+/* Makes a heap for this thread, in the place of one of zeros if it has one. */
+static struct heap *heap_make(struct tenant *tenant)
+{
+    struct heap *mine = kmem__heap_mine;
+    struct heap *heap = mine != &heap_of_nobody ? mine : heap_map();
+    if (heap == NULL) {
+        return NULL;
+    }
+    if (!heap_register(heap, tenant)) {
+        if (heap != mine) {
+            kmem__heap_free(heap);
+        }
+        return NULL;
+    }
+    return heap;
+}
+
+/* This thread's heap, made if need be. Return: NULL: it can have none. */
+static struct heap *heap_get(struct tenant *tenant)
+{
+    struct heap *mine = kmem__heap_mine;
+    if (KMEM_LIKELY(mine->id != 0)) {
+        return mine;
+    }
+    if (mine == &heap_of_the_ended) {
+        return NULL;
+    }
+    (void)pthread_once(&heap_key_once, heap_make_key);
+    if (!heap_has_key) {
+        return NULL;
+    }
+    struct heap *heap = heap_inherit(&tenant->heaps);
+    if (heap == NULL) {
+        heap = heap_make(tenant);
+    } else if (mine != &heap_of_nobody) {
+        kmem__heap_free(mine);
+    }
+    if (heap != NULL) {
+        kmem__heap_mine = heap;
+        (void)pthread_setspecific(heap_key, heap); /* else the heap is not adopted: no harm */
+    }
+    return heap;
+}
+
+/* ------------------------------------------------------------------------------ allocating ---- */
+
+/*
+ * Whether the bin's block that goes out was released so lately that its bytes are in a cache: since
+ * the last one went out, one has come back. Of classes that are cleared here each block is seen.
+ */
+static bool heap_is_warm(const struct heap *heap, const struct bin *bin)
+{
+    return bin->ready_bytes >= bin->left_ready_bytes && heap->n_cleared - bin->left_at < WARM_BYTES;
+}
+
+void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap *heap,
+                            struct bin *bin)
+{
+    const bool is_warm = heap_is_warm(heap, bin);
+    heap->n_cleared += num_bytes;
+    bin->left_at = heap->n_cleared;
+    bin->left_ready_bytes = bin->ready_bytes;
+    kmem__clear(block, num_bytes, is_warm);
+    return block;
+}
+
+static uint64_t heap_reason(struct heap *heap, const char *reason, struct kmem_site *site)
+{
+    reason = reason != NULL ? reason : kmem__heap_no_reason;
+    const struct remembered *remembered = kmem__remembered_at(heap->remembered, reason);
+    const uint64_t word =
+        kmem__remembered_matches(remembered, reason)
+            ? remembered->word
+            : kmem__intern_remember(&heap->tenant->intern, heap->remembered, reason);
+    if (kmem__tsan_watches()) {
+        kmem__remembered_at(heap->remembered, reason)->reason = NULL;
+    } else if (site != NULL) {
+        kmem__site_learn(site, reason, word, heap->epoch);
+    }
+    return word;
+}
+
+static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char *reason,
+                                 struct kmem_site *site)
+{
+    struct tenant *tenant = heap->tenant;
+    /* Relaxed: a hint. After a refusal the daemon is asked for the block at once, not for a lease
+       that it would have to refuse before. */
+    if (atomic_load_explicit(&tenant->was_refused, memory_order_relaxed) ||
+        !kmem__hot_count(&tenant->hot, num_bytes) ||
+        kmem__cache_is_short(&tenant->cache,
+                             (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
+        return NULL;
+    }
+    return kmem__large_take(tenant, num_bytes, heap_reason(heap, reason, site));
+}
+
+void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
+                         allocate_function otherwise)
+{
+    struct heap *heap = kmem__heap_mine;
+    struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
+    const struct ready ready = *kmem__bin_ready(bin, bin->ready_bytes); /* where it just was */
+    return kmem__slab_keep(heap, bin, &ready) ? kmem__heap_clear(heap, bin, ready.block, num_bytes)
+                                              : otherwise(num_bytes, reason, site);
+}
+
+static void *heap_allocate_small(struct heap *heap, size_t num_bytes, const char *reason,
+                                 struct kmem_site *site)
+{
+    struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
+    struct ready ready;
+    do { /* A turn more for each slab that the daemon has taken. */
+        if (bin->ready_bytes == 0 &&
+            (!kmem__hot_count(&heap->tenant->hot, num_bytes) || !kmem__slab_refill(heap, bin))) {
+            return NULL;
+        }
+        const uint64_t word = heap_reason(heap, reason, site);
+        bin->ready_bytes -= (uint32_t)sizeof(ready);
+        ready = *kmem__bin_ready(bin, bin->ready_bytes);
+        if (kmem__heap_enter(heap, ready.entry, num_bytes, word, notice_tick(heap->clock)) ||
+            kmem__slab_keep(heap, bin, &ready)) {
+            if (kmem__tsan_watches()) {
+                kmem__tsan_taken(ready.block, num_bytes);
+            }
+            return kmem__heap_clear(heap, bin, ready.block, num_bytes);
+        }
+    } while (true);
+}
+
+void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *reason,
+                          struct kmem_site *site)
+{
+    struct heap *heap = heap_get(tenant);
+    if (heap == NULL) {
+        return NULL;
+    }
+    if (num_bytes > SMALL_MAX_BYTES) {
+        return heap_allocate_large(heap, num_bytes, reason, site);
+    }
+    return heap_allocate_small(heap, num_bytes, reason, site);
+}
+
+/* ------------------------------------------------------------------------------- releasing ---- */
+
+int kmem__heap_find(struct tenant *tenant, struct seg_off offset, struct found *ret_found)
+{
+    struct ledger_block block;
+    const uint32_t page = (uint32_t)(offset.bytes >> PAGE_SHIFT);
+    /* A page that was revoked may be anybody's again, a direct block of this process's say. */
+    if (page >= tenant->ledger.n_pages || !lease_has_any(tenant->ledger.states, page, 1)) {
+        return HEAP_E_DIRECT;
+    }
+    const int r = ledger_find(&tenant->ledger, offset, &block);
+    if (r != 0 && r != LEDGER_E_INTERIOR) {
+        return r == LEDGER_E_RELEASED ? HEAP_E_RELEASED : HEAP_E_WILD;
+    }
+    /* Relaxed: the block is live, or a thread is just releasing it. */
+    const uint64_t word = atomic_load_explicit(&block.entry->word, memory_order_relaxed);
+    if (ENTRY_NUM_BYTES(word) == 0) {
+        return r == 0 ? HEAP_E_RELEASED : HEAP_E_WILD;
+    }
+    *ret_found = (struct found){.offset = ledger_offset(&tenant->ledger, block.page, block.index),
+                                .num_bytes = ENTRY_NUM_BYTES(word),
+                                .reason = ENTRY_REASON(word),
+                                .block = block};
+    return r == 0 ? HEAP_OK : HEAP_E_INTERIOR;
+}
+
+/* A live block of this thread's own heap, whose bin is full. */
+static void heap_give_own(struct heap *heap, const struct found *found)
+{
+    struct bin *bin = &heap->bins[heap->heads[found->block.page].size_class];
+    if (bin->ready_bytes == bin->max_ready_bytes) {
+        kmem__slab_spill(heap, bin, (kmem__bin_n_ready(bin) + 1) / 2);
+    }
+    store_commit(&found->block.entry->word, 0);
+    *kmem__bin_ready(bin, bin->ready_bytes) =
+        (struct ready){heap->base + found->offset.bytes, found->block.entry};
+    bin->ready_bytes += (uint32_t)sizeof(struct ready);
+    kmem__counts_release(heap->counts);
+}
+
+/* A block that is no heap's, or another's, has been released. */
+static void heap_count_release(struct heap *mine, struct tenant *tenant)
+{
+    if (mine->id != 0) {
+        kmem__counts_release(mine->counts);
+    } else {
+        kmem__counts_release_any(tenant->ledger.counts, 1);
+    }
+}
+
+static int heap_release_large(struct heap *mine, struct tenant *tenant, uint32_t page)
+{
+    if (!kmem__large_give(tenant, page)) {
+        return HEAP_E_RELEASED;
+    }
+    heap_count_release(mine, tenant);
+    return HEAP_OK;
+}
+
+int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct found *ret_found)
+{
+    struct heap *mine = kmem__heap_mine;
+    const int r = kmem__heap_find(tenant, offset, ret_found);
+    if (r != HEAP_OK) {
+        return r;
+    }
+    const struct ledger_block *block = &ret_found->block;
+    if (kmem__tsan_watches()) {
+        kmem__tsan_given(tenant->base + ret_found->offset.bytes, ret_found->num_bytes);
+    }
+    /* Relaxed: a live block's slab is open. */
+    if (atomic_load_explicit(&tenant->ledger.heads[block->page].kind, memory_order_relaxed) ==
+        HEAD_LARGE) {
+        return heap_release_large(mine, tenant, block->page);
+    }
+    if (mine->id != 0 && mine->id == kmem__note_heap(&tenant->notes[block->page])) {
+        heap_give_own(mine, ret_found);
+        return HEAP_OK;
+    }
+    if (!kmem__slab_push(tenant, mine->id, block)) {
+        return HEAP_E_RELEASED;
+    }
+    heap_count_release(mine, tenant);
+    return HEAP_OK;
+}
+
+/* ------------------------------------------------------------------------- flush and check ---- */
+
+bool kmem__heap_flush(const struct tenant *tenant)
+{
+    struct heap *heap = kmem__heap_mine;
+    uint32_t n_blocks = 0;
+    if (heap->id == 0 || heap->tenant != tenant) {
+        return false;
+    }
+    kmem__slab_collect(heap);
+    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
+        n_blocks += kmem__bin_n_ready(&heap->bins[i]);
+        kmem__slab_spill(heap, &heap->bins[i], kmem__bin_n_ready(&heap->bins[i]));
+    }
+    return n_blocks > 0;
+}
+
+static bool heap_adds_up(const struct heap *heap)
+{
+    bool is_sound = true;
+    for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
+        is_sound = is_sound && heap->bins[i].ready_bytes <= heap->bins[i].max_ready_bytes &&
+                   kmem__slab_check(heap, &heap->bins[i]);
+    }
+    return is_sound;
+}
+
+bool kmem__heap_check(struct tenant *tenant)
+{
+    bool is_sound = true;
+    for (uint32_t id = 1; id <= tenant->heaps.n_ids; id++) {
+        is_sound = is_sound && heap_adds_up(kmem__tenant_heap(tenant, id));
+    }
+    return is_sound;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * large.h - leased blocks above SMALL_MAX_BYTES: whole pages, any thread's
+ */
+#ifndef CLIENT_HEAP_LARGE_H
+#define CLIENT_HEAP_LARGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/heap/allocator.h"
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+/**
+ * kmem__large_take() - make a block, entered in the ledger and cleared
+ * @reason:  the entry's word but for num_bytes
+ * Return: the block; NULL if no run is to be had.
+ */
+KMEM_MUST_USE void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reason);
+
+/** kmem__large_give() - release a large block. Return: false: another thread has just done it. */
+KMEM_MUST_USE bool kmem__large_give(struct tenant *tenant, uint32_t page);
+
+#endif

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs and large blocks are made of runs of pages. Three places are looked at, in this order:
+ *
+ *      recent    runs of exactly this length that were given back lately, the latest first: its
+ *                bytes are most likely still in a cache
+ *      extents   every stretch in which pages were ever leased, first fit
+ *      daemon    a new lease: 16 pages, then twice as many each time
+ *
+ * All of it are hints. The states in the ledger alone say what may be taken, the daemon may revoke
+ * a page between two instructions, and lease_take() decides. So nothing here needs to be told when
+ * pages are revoked, and nothing can go wrong by being out of date: a run that is not there any
+ * more is forgotten when it can not be taken.
+ *
+ * Unused pages are kept. That costs others nothing, since the daemon takes them back when it runs
+ * short, and spares the next block a round trip.
+ *
+ * First fit, because it gathers what is used at the front of a lease, and leaves long runs behind
+ * it for large blocks and for the daemon. `first_unused` keeps a search from walking over what is
+ * in use each time; `too_long` keeps one that failed from being repeated before a page has come
+ * back.
+ *
+ * The lock is held for a search, never for a round trip. Two threads that find nothing at the same
+ * time ask for a lease each; the second finds its place among the first's pages.
+ */
+#include "client/heap/lease_cache.h"
+
+#include <string.h>
+
+#include "proto/lease.h"
+#include "proto/limits.h"
+#include "proto/notice.h"
+
+/* 16: a page for each of the classes that a program warms up with; 256 KiB are soon used. */
+#define LEASE_FIRST_PAGES 16
+/* A lease that grows by doubling takes at most 1/16 of the segment more than is asked for. */
+#define LEASE_FRACTION 16
+/* 64: 6.4 s. A full segment is asked about again now and then, not with every block. */
+#define PAUSE_MAX_TICKS 64
+/* A lease may be revoked, or used up by another thread, before its pages are taken. */
+#define ASK_TRIES 4
+
+void kmem__cache_init(struct cache *cache, struct ledger *ledger, const _Atomic uint32_t *clock,
+                      lend_function lend, void *lender)
+{
+    memset(cache, 0, sizeof(*cache));
+    cache->ledger = ledger;
+    cache->clock = clock;
+    cache->lend = lend;
+    cache->lender = lender;
+    cache->want_pages = LEASE_FIRST_PAGES;
+    cache->pause_ticks = 1;
+}
+
+/* ---------------------------------------------------------------------------------- recent ---- */
+
+static void recent_remove(struct cache *cache, uint32_t at)
+{
+    cache->n_recent--;
+    memmove(&cache->recent[at], &cache->recent[at + 1],
+            (cache->n_recent - at) * sizeof(cache->recent[0]));
+}
+
+static void recent_push(struct cache *cache, struct run run)
+{
+    if (cache->n_recent == RECENT_MAX) {
+        recent_remove(cache, 0);
+    }
+    cache->recent[cache->n_recent++] = run;
+}
+
+static bool recent_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken)
+{
+    for (uint32_t at = cache->n_recent; at-- > 0;) {
+        const struct run run = cache->recent[at];
+        if (run.n_pages != n_pages) {
+            continue;
+        }
+        recent_remove(cache, at);
+        if (lease_take(cache->ledger->states, run.page, n_pages, &ret_taken->is_zero)) {
+            ret_taken->page = run.page;
+            ret_taken->is_warm = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --------------------------------------------------------------------------------- extents ---- */
+
+static bool extent_take(struct cache *cache, struct extent *extent, uint32_t n_pages,
+                        struct taken *ret_taken)
+{
+    uint32_t from = extent->first_unused;
+    while (n_pages < extent->too_long &&
+           lease_find(cache->ledger->states, from, extent->end, n_pages, &ret_taken->page)) {
+        if (lease_take(cache->ledger->states, ret_taken->page, n_pages, &ret_taken->is_zero)) {
+            ret_taken->is_warm = false;
+            if (n_pages == 1 || ret_taken->page == extent->first_unused) {
+                extent->first_unused = ret_taken->page + n_pages;
+            }
+            return true;
+        }
+        /* Revoked meanwhile. Each turn begins behind the last, so the loop ends. */
+        from = ret_taken->page + 1;
+    }
+    if (n_pages < extent->too_long) {
+        extent->too_long = n_pages;
+    }
+    return false;
+}
+
+static bool extents_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken)
+{
+    for (uint32_t i = 0; i < cache->n_extents; i++) {
+        if (extent_take(cache, &cache->extents[i], n_pages, ret_taken)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The extent that has the page; NULL if none has. */
+static struct extent *extents_find(struct cache *cache, uint32_t page)
+{
+    uint32_t low = 0;
+    uint32_t high = cache->n_extents;
+    while (low < high) {
+        const uint32_t middle = (low + high) / 2;
+        struct extent *extent = &cache->extents[middle];
+        if (page < extent->begin) {
+            high = middle;
+        } else if (page >= extent->end) {
+            low = middle + 1;
+        } else {
+            return extent;
+        }
+    }
+    return NULL;
+}
+
+/* Makes the extents at and at + 1 one. */
+static void extents_join(struct cache *cache, uint32_t at)
+{
+    struct extent *extent = &cache->extents[at];
+    const struct extent *next = extent + 1;
+    extent->end = next->end > extent->end ? next->end : extent->end;
+    if (next->first_unused < extent->first_unused) {
+        extent->first_unused = next->first_unused;
+    }
+    extent->too_long = UINT32_MAX;
+    cache->n_extents--;
+    memmove(extent + 1, extent + 2, (cache->n_extents - at - 1) * sizeof(*extent));
+}
+
+/* Makes room for one more: the two extents with the smallest gap become one. */
+static void extents_condense(struct cache *cache)
+{
+    uint32_t best = 0;
+    uint32_t best_gap = UINT32_MAX;
+    for (uint32_t i = 0; i + 1 < cache->n_extents; i++) {
+        const uint32_t gap = cache->extents[i + 1].begin - cache->extents[i].end;
+        if (gap < best_gap) {
+            best = i;
+            best_gap = gap;
+        }
+    }
+    extents_join(cache, best);
+}
+
+static void extents_insert(struct cache *cache, struct run run)
+{
+    if (cache->n_extents == EXTENTS_MAX) {
+        extents_condense(cache);
+    }
+    uint32_t at = 0;
+    while (at < cache->n_extents && cache->extents[at].begin < run.page) {
+        at++;
+    }
+    memmove(&cache->extents[at + 1], &cache->extents[at],
+            (cache->n_extents - at) * sizeof(cache->extents[0]));
+    cache->extents[at] = (struct extent){.begin = run.page,
+                                         .end = run.page + run.n_pages,
+                                         .first_unused = run.page,
+                                         .too_long = UINT32_MAX};
+    cache->n_extents++;
+    while (at + 1 < cache->n_extents && cache->extents[at + 1].begin <= cache->extents[at].end) {
+        extents_join(cache, at);
+    }
+    if (at > 0 && cache->extents[at].begin <= cache->extents[at - 1].end) {
+        extents_join(cache, at - 1);
+    }
+}
+
+/* ---------------------------------------------------------------------------------- asking ---- */
+
+static uint32_t cache_now(const struct cache *cache)
+{
+    return notice_tick(cache->clock);
+}
+
+/* Less than what was refused may be there. */
+static bool cache_may_ask(const struct cache *cache, uint32_t n_pages)
+{
+    return n_pages <= LEASE_MAX_PAGES && (!cache->is_refused || n_pages < cache->refused_pages ||
+                                          cache_now(cache) - cache->asked_at >= cache->pause_ticks);
+}
+
+static void cache_note_refusal(struct cache *cache, uint32_t n_pages)
+{
+    cache->refused_pages =
+        cache->is_refused && cache->refused_pages < n_pages ? cache->refused_pages : n_pages;
+    if (cache->is_refused && cache->pause_ticks < PAUSE_MAX_TICKS) {
+        cache->pause_ticks *= 2;
+    }
+    cache->is_refused = true;
+    cache->asked_at = cache_now(cache);
+    cache->want_pages = LEASE_FIRST_PAGES;
+}
+
+static void cache_note_lease(struct cache *cache, struct run run)
+{
+    const uint32_t most = cache->ledger->n_pages / LEASE_FRACTION;
+    extents_insert(cache, run);
+    cache->is_refused = false;
+    cache->pause_ticks = 1;
+    if (cache->want_pages * 2 <= most) {
+        cache->want_pages *= 2;
+    }
+}
+
+/* Called without the lock, comes back without it. */
+KMEM_MUST_USE static int cache_ask(struct cache *cache, uint32_t n_pages, uint32_t want_pages)
+{
+    struct run run = {0, 0};
+    const int r = cache->lend(cache->lender, n_pages, want_pages, &run);
+    (void)pthread_mutex_lock(&cache->lock);
+    if (r == 0) {
+        cache_note_lease(cache, run);
+    } else {
+        cache_note_refusal(cache, n_pages);
+    }
+    (void)pthread_mutex_unlock(&cache->lock);
+    return r == 0 ? 0 : CACHE_E_NONE;
+}
+
+bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages)
+{
+    /* Relaxed, all: hints. */
+    const uint64_t n_used =
+        atomic_load_explicit(&cache->ledger->header->n_used_pages, memory_order_relaxed);
+    const uint32_t tick = cache_now(cache);
+    const uint32_t spare = atomic_load_explicit(cache->clock + CLOCK_SPARE, memory_order_relaxed);
+    /* What the daemon says counts what this process used until then: count anew. */
+    if (atomic_load_explicit(&cache->spare_tick, memory_order_relaxed) != tick ||
+        atomic_load_explicit(&cache->spare_told, memory_order_relaxed) != spare) {
+        atomic_store_explicit(&cache->spare_base, n_used, memory_order_relaxed);
+        atomic_store_explicit(&cache->spare_told, spare, memory_order_relaxed);
+        atomic_store_explicit(&cache->spare_tick, tick, memory_order_relaxed);
+    }
+    const uint64_t base = atomic_load_explicit(&cache->spare_base, memory_order_relaxed);
+    if (spare <= CLOCK_SPARE_NONE) { /* nothing was said, or there is nothing to spare */
+        return spare == CLOCK_SPARE_NONE;
+    }
+    return n_used + n_pages > base + spare - CLOCK_SPARE_NONE;
+}
+
+/* How long the next lease is to be. */
+static uint32_t cache_wants(struct cache *cache, uint32_t n_pages)
+{
+    return cache->want_pages > n_pages && !kmem__cache_is_short(cache, n_pages) ? cache->want_pages
+                                                                                : n_pages;
+}
+
+/* The lock is held. */
+static void cache_note_used(struct cache *cache, int64_t n_pages)
+{
+    _Atomic uint64_t *n_used = &cache->ledger->header->n_used_pages;
+    /* Relaxed, both: written under the lock, and read by the daemon for what it shows. */
+    const uint64_t now = atomic_load_explicit(n_used, memory_order_relaxed) + (uint64_t)n_pages;
+    atomic_store_explicit(n_used, now, memory_order_relaxed);
+}
+
+int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken)
+{
+    for (uint32_t tries = 0; tries < ASK_TRIES; tries++) {
+        (void)pthread_mutex_lock(&cache->lock);
+        const bool is_taken =
+            recent_take(cache, n_pages, ret_taken) || extents_take(cache, n_pages, ret_taken);
+        cache_note_used(cache, is_taken ? n_pages : 0);
+        const bool may_ask = cache_may_ask(cache, n_pages);
+        const uint32_t want = cache_wants(cache, n_pages);
+        (void)pthread_mutex_unlock(&cache->lock);
+        if (is_taken) {
+            return 0;
+        }
+        if (!may_ask || cache_ask(cache, n_pages, want) != 0) {
+            return CACHE_E_NONE;
+        }
+    }
+    return CACHE_E_NONE;
+}
+
+/* The pages are unused: a search finds them. The lock is held. */
+static void cache_note_unused(struct cache *cache, uint32_t page, uint32_t n_pages)
+{
+    struct extent *extent = extents_find(cache, page);
+    if (extent != NULL) {
+        extent->too_long = UINT32_MAX;
+        if (page < extent->first_unused) {
+            extent->first_unused = page;
+        }
+    }
+    recent_push(cache, (struct run){page, n_pages});
+}
+
+void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages)
+{
+    (void)pthread_mutex_lock(&cache->lock);
+    lease_give(cache->ledger->states, page, n_pages);
+    cache_note_used(cache, -(int64_t)n_pages);
+    cache_note_unused(cache, page, n_pages);
+    (void)pthread_mutex_unlock(&cache->lock);
+}
+
+void kmem__cache_give_slab(struct cache *cache, uint32_t page, uint32_t n_pages)
+{
+    (void)pthread_mutex_lock(&cache->lock);
+    cache_note_used(cache, -(int64_t)n_pages);
+    if (lease_close_slab(cache->ledger->states, page, n_pages)) {
+        cache_note_unused(cache, page, n_pages);
+    }
+    (void)pthread_mutex_unlock(&cache->lock);
+}
+
+bool kmem__cache_check(struct cache *cache)
+{
+    bool is_sound = true;
+    (void)pthread_mutex_lock(&cache->lock);
+    for (uint32_t i = 0; i < cache->n_extents; i++) {
+        const struct extent *extent = &cache->extents[i];
+        is_sound =
+            is_sound && extent->begin < extent->end && (i == 0 || extent[-1].end < extent->begin);
+    }
+    for (uint32_t i = 0; i < cache->n_recent; i++) {
+        const struct extent *extent = extents_find(cache, cache->recent[i].page);
+        is_sound = is_sound && extent != NULL &&
+                   cache->recent[i].page + cache->recent[i].n_pages <= extent->end;
+    }
+    (void)pthread_mutex_unlock(&cache->lock);
+    return is_sound;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lease_cache.h - the process's leases: runs of pages for its heaps, most of them without a round trip
+ */
+#ifndef CLIENT_HEAP_LEASE_CACHE_H
+#define CLIENT_HEAP_LEASE_CACHE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+struct run {
+    uint32_t page;
+    uint32_t n_pages; /* 0: no run */
+};
+
+/**
+ * lend_function - asks for a lease: at least n_pages, consecutive, up to want_pages if there is
+ * plenty Return: 0 and a run whose pages are FREE in the ledger; anything else: there is none to be
+ * had. Called with no lock held; may wait for a round trip.
+ */
+typedef int (*lend_function)(void *lender, uint32_t n_pages, uint32_t want_pages,
+                             struct run *ret_run);
+
+/*
+ * 64: leases lie close together, and what is adjacent is one extent. When there are more, the two
+ * with the smallest gap become one; that costs a search some pages that are not ours.
+ */
+#define EXTENTS_MAX 64
+
+/* Where there may be pages of ours. The states of the pages say which, at any moment. */
+struct extent {
+    uint32_t begin;
+    uint32_t end;
+    uint32_t first_unused; /* every page before it is in use, or not ours */
+    uint32_t too_long;     /* no run of this many pages was there since a page came back */
+};
+
+/*
+ * 32: the runs that a program gives and takes in turns, of a handful of lengths. A run that is
+ * pushed out is still found, by the search.
+ */
+#define RECENT_MAX 32
+
+/*
+ *  field     written by                read by          order
+ *  clock     the daemon                anybody          relaxed: a tick
+ *  all else  who holds the lock        who holds it     the lock
+ */
+struct cache {
+    pthread_mutex_t lock;
+    struct ledger *ledger;
+    const _Atomic uint32_t *clock;
+    lend_function lend;
+    void *lender;
+    struct run recent[RECENT_MAX]; /* given back lately, the latest last */
+    uint32_t n_recent;
+    struct extent extents[EXTENTS_MAX]; /* by page, disjoint */
+    uint32_t n_extents;
+    uint32_t want_pages;         /* of the next lease */
+    uint32_t pause_ticks;        /* how long not to ask after the next refusal */
+    uint32_t asked_at;           /* the tick of the last refusal */
+    bool is_refused;             /* and none was granted since */
+    _Atomic uint32_t spare_tick; /* when it was last counted anew; relaxed, all: hints */
+    _Atomic uint32_t spare_told; /* what there was to spare then */
+    _Atomic uint64_t spare_base; /* header->n_used_pages then */
+    uint32_t refused_pages; /* the least that was refused since; less may be asked for at once */
+};
+
+/** kmem__cache_init() - without a lease */
+void kmem__cache_init(struct cache *cache, struct ledger *ledger, const _Atomic uint32_t *clock,
+                      lend_function lend, void *lender);
+
+enum {
+    CACHE_OK,
+    CACHE_E_NONE, /* no run, and none to be had now: let the daemon carve the block */
+};
+
+/* How a run was when it was taken. */
+struct taken {
+    uint32_t page;
+    bool is_zero; /* every byte is 0 */
+    bool is_warm; /* it was given back a moment ago */
+};
+
+/**
+ * kmem__cache_take() - take n_pages consecutive pages into use, from a lease or a new one
+ * @ret_taken:  written on success
+ * Waiting: for a round trip if no lease has them. Return: 0 or CACHE_E_NONE.
+ */
+KMEM_MUST_USE int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken);
+
+/** kmem__cache_give() - pages are unused from now on; their head is closed */
+void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages);
+
+/** kmem__cache_give_slab() - the same for a closed slab, which the daemon may have taken */
+void kmem__cache_give_slab(struct cache *cache, uint32_t page, uint32_t n_pages);
+
+/**
+ * kmem__cache_is_short() - whether memory is short, or would be with n_pages more in use
+ *
+ * Then everything is to be tight: see daemon/core/shortage.h. A hint.
+ */
+bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages);
+
+/** kmem__cache_check() - extents are in order and disjoint, and every recent run lies in one */
+KMEM_MUST_USE bool kmem__cache_check(struct cache *cache);
+
+#endif

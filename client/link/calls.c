@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/link/calls.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client/link/handshake.h"
+#include "client/link/notice.h"
+#include "client/link/refusal.h"
+#include "proto/crash_point.h"
+
+/* Whether another connection would do in place of the one that is lost. */
+static bool remote_can_resume(const struct conn *conn)
+{
+    return conn->is_cut && conn->bond.nonce != 0 && !conn->bond.is_gone;
+}
+
+/* Makes what is left of the call's time the connection's limit. Return: 0 or -ETIMEDOUT. */
+KMEM_MUST_USE static int remote_limit(struct conn *conn, struct failure *failure)
+{
+    const int64_t left_ms = conn->until_ms - kmem__monotonic_ms();
+    if (left_ms <= 0) {
+        return kmem__failure_set(failure, ETIMEDOUT, "the daemon at %s did not answer within %d ms",
+                                 conn->path, conn->bond.timeout_ms);
+    }
+    conn->timeout_ms = (int)left_ms;
+    return 0;
+}
+
+/*
+ * Asks, over as many connections as it takes. A request that changes something has the same serial
+ * each time: the daemon does it once.
+ */
+KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request,
+                                       Kmem__Response__BodyCase expected,
+                                       const Kmem__Response **ret_response, struct failure *failure)
+{
+    int r = remote_limit(conn, failure);
+    if (r < 0) {
+        return r;
+    }
+    r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
+    while (r < 0 && remote_can_resume(conn) && kmem__monotonic_ms() < conn->until_ms) {
+        r = kmem__hello_again(conn, conn->until_ms, failure);
+        r = r < 0 ? r : remote_limit(conn, failure);
+        if (r < 0) {
+            return r;
+        }
+        r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
+    }
+    return r;
+}
+
+/* Of the next change of this client; 0 if it can not come back to ask for it again. */
+static uint64_t remote_serial(const struct conn *conn)
+{
+    return conn->bond.nonce != 0 ? conn->bond.serial : 0;
+}
+
+/* An answer, a refusal too, is the end of that change; so is giving up. */
+static void remote_count(struct conn *conn, const Kmem__Request *request)
+{
+    if (request->serial != 0 && request->serial == conn->bond.serial) {
+        conn->bond.serial++;
+    }
+}
+
+/* Asks, and tells what a lost connection means for a program. Return: as kmem__conn_ask(). */
+KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
+                                    Kmem__Response__BodyCase expected,
+                                    const Kmem__Response **ret_response, struct failure *failure)
+{
+    int r = remote_insist(conn, request, expected, ret_response, failure);
+    /* Who was late, or could not come back just now, is a client still. */
+    if (r == -ECONNRESET || (r < 0 && conn->fd < 0 && !remote_can_resume(conn))) {
+        kmem__failure_add(failure, LOST_CONSEQUENCE);
+    }
+    return r;
+}
+
+/* ------------------------------------------------------------- answers that came too late ---- */
+
+/*
+ * A call that gave up waiting does not know what became of its request, which may still lie in the
+ * daemon's socket. Before anything else is changed it is asked for again, by its serial, so that
+ * then it has happened, once, and no other block can have come to the same place meanwhile.
+ *
+ * An allocation has told its caller that there is no block: it is made and released. A release has
+ * told its caller that the block is gone: it is. It could not have told him to try again: the place
+ * may be another block's by then, and the second try would release that. What is to be said of a
+ * release that was wrong comes too late, and is not said.
+ *
+ * A lease leaves nothing behind: leased pages that are unused are the daemon's to take.
+ */
+static void orphan_note(struct conn *conn, uint64_t serial, struct seg_off offset,
+                        uint64_t num_bytes, const char *reason)
+{
+    struct orphan *orphan = &conn->bond.orphan;
+    orphan->serial = serial;
+    orphan->offset = offset.bytes;
+    orphan->num_bytes = num_bytes;
+    (void)snprintf(orphan->reason, sizeof(orphan->reason), "%s", reason);
+}
+
+/* Whether a call that failed so has left its request with a daemon that will know it again. */
+static bool remote_is_in_doubt(const struct conn *conn, int r)
+{
+    return r < 0 && r != -ECONNRESET && remote_can_resume(conn);
+}
+
+KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t serial, uint64_t num_bytes,
+                                      const char *reason, bool may_again,
+                                      const Kmem__Response **ret_response, struct failure *failure)
+{
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
+    allocate.num_bytes = num_bytes;
+    allocate.may_again = may_again;
+    allocate.reason.len = strlen(reason);
+    /* protobuf-c reads from what it declares writable. */
+    allocate.reason.data = (uint8_t *)(uintptr_t)reason;
+    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
+    request.allocate = &allocate;
+    request.serial = serial;
+    const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, ret_response, failure);
+    remote_count(conn, &request);
+    return r;
+}
+
+KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t serial, struct seg_off offset,
+                                     const Kmem__Response **ret_response, struct failure *failure)
+{
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Release release = KMEM__RELEASE__INIT;
+    release.offset = offset.bytes;
+    request.body_case = KMEM__REQUEST__BODY_RELEASE;
+    request.release = &release;
+    request.serial = serial;
+    const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
+    remote_count(conn, &request);
+    return r;
+}
+
+/* The block that was asked for: from now on it is one to be released. Return: 0 or a fault. */
+KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *failure)
+{
+    struct orphan *orphan = &conn->bond.orphan;
+    const Kmem__Response *response = NULL;
+    const int r = ask_allocate(conn, orphan->serial, orphan->num_bytes, orphan->reason, false,
+                               &response, failure);
+    if (r == CONN_OK) {
+        orphan->offset = response->allocated->offset;
+        orphan->serial = remote_serial(conn);
+    }
+    if (r == CONN_E_REFUSED || orphan->offset == 0) {
+        orphan->serial = r < 0 ? orphan->serial : 0; /* there is no block */
+    }
+    return r < 0 ? r : 0;
+}
+
+/* Return: 0, and nothing is left behind; or a fault. */
+KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failure)
+{
+    struct orphan *orphan = &conn->bond.orphan;
+    const Kmem__Response *response = NULL;
+    if (KMEM_LIKELY(orphan->serial == 0)) {
+        return 0;
+    }
+    int r = orphan->offset == 0 ? orphan_allocate(conn, failure) : 0;
+    if (r < 0 || orphan->serial == 0) {
+        return r;
+    }
+    r = ask_release(conn, orphan->serial, (struct seg_off){orphan->offset}, &response, failure);
+    if (r >= 0) {
+        orphan->serial = 0;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* ------------------------------------------------------------------------------- the calls ---- */
+
+int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
+                          const char *reason, bool may_again, struct carved *ret_carved,
+                          struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    int r = orphan_settle(conn, failure);
+    if (r == 0) {
+        const uint64_t serial = remote_serial(conn);
+        r = ask_allocate(conn, serial, num_bytes, reason, may_again, &response, failure);
+        if (remote_is_in_doubt(conn, r)) {
+            orphan_note(conn, serial, (struct seg_off){0}, num_bytes, reason);
+        }
+    }
+    if (r == CONN_E_REFUSED) {
+        return kmem__refusal_of_room(response->error, num_bytes, reason, failure);
+    }
+    if (r < 0) {
+        kmem__failure_about(failure, 0, num_bytes, reason);
+        return r;
+    }
+    struct seg_off offset = {response->allocated->offset};
+    if (!kmem__segment_has_room_at(segment, offset, num_bytes)) {
+        return kmem__conn_lose(conn, failure, EPROTO, "sent an offset where no block can be");
+    }
+    kmem__guard_add_direct(segment->guard, offset, num_bytes);
+    *ret_carved = (struct carved){offset, response->allocated->known_zero};
+    return 0;
+}
+
+int kmem__remote_release(struct conn *conn, const struct segment *segment, struct seg_off offset,
+                         uint64_t *ret_num_bytes, struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    int r = orphan_settle(conn, failure);
+    if (r == 0) {
+        const uint64_t serial = remote_serial(conn);
+        r = ask_release(conn, serial, offset, &response, failure);
+        if (remote_is_in_doubt(conn, r)) {
+            orphan_note(conn, serial, offset, 0, "");
+            *ret_num_bytes = 0;
+            return 0;
+        }
+    }
+    if (r == CONN_E_REFUSED) {
+        return kmem__refusal_of_block(response->error, offset, failure);
+    }
+    if (r < 0) {
+        kmem__failure_about(failure, offset.bytes, 0, NULL);
+        return r;
+    }
+    *ret_num_bytes = response->released->num_bytes;
+    kmem__guard_drop_direct(segment->guard, offset, *ret_num_bytes);
+    return 0;
+}
+
+int kmem__remote_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret_num_bytes,
+                         struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__SizeOf size_of = KMEM__SIZE_OF__INIT;
+    size_of.offset = offset.bytes;
+    request.body_case = KMEM__REQUEST__BODY_SIZE_OF;
+    request.size_of = &size_of;
+    int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_SIZED, &response, failure);
+    if (r == CONN_E_REFUSED) {
+        return kmem__refusal_of_block(response->error, offset, failure);
+    }
+    if (r < 0) {
+        kmem__failure_about(failure, offset.bytes, 0, NULL);
+        return r;
+    }
+    *ret_num_bytes = response->sized->num_bytes;
+    return 0;
+}
+
+int kmem__remote_lease(struct conn *conn, const struct segment *segment, uint32_t n_pages,
+                       uint32_t want_pages, struct run *ret_run, struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Lease lease = KMEM__LEASE__INIT;
+    lease.n_pages = n_pages;
+    lease.want_pages = want_pages;
+    request.body_case = KMEM__REQUEST__BODY_LEASE;
+    request.lease = &lease;
+    int r = orphan_settle(conn, failure);
+    if (r < 0) {
+        return r;
+    }
+    request.serial = remote_serial(conn);
+    r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
+    remote_count(conn, &request);
+    if (r == CONN_E_REFUSED) {
+        return kmem__refusal_of_room(response->error, (uint64_t)n_pages << PAGE_SHIFT, "", failure);
+    }
+    if (r < 0) {
+        return r;
+    }
+    const struct run run = {response->leased->page, response->leased->n_pages};
+    const uint64_t all_pages = segment->num_bytes >> PAGE_SHIFT;
+    if (run.page == 0 || run.n_pages < n_pages || (uint64_t)run.page + run.n_pages > all_pages) {
+        return kmem__conn_lose(conn, failure, EPROTO, "sent a lease where none can be");
+    }
+    *ret_run = run;
+    return 0;
+}
+
+int kmem__remote_leave(struct conn *conn, struct failure *failure)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
+    request.body_case = KMEM__REQUEST__BODY_GOODBYE;
+    request.goodbye = &goodbye;
+    const bool was_gone = conn->bond.is_gone;
+    KMEM_CRASH_POINT("client.leaving");
+    const int r = remote_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
+    if (r == CONN_E_REFUSED) {
+        return kmem__conn_lose(conn, failure, ECONNRESET, "refused to say goodbye");
+    }
+    /* Who does not know this client any more has taken everything back: the answer was lost. */
+    const bool is_done = r == -ECONNRESET && conn->bond.is_gone && !was_gone;
+    /* Unless it is the segment that has ended: then nobody was told. */
+    struct failure ignored;
+    const bool has_ended =
+        conn->bond.notice != NULL && kmem__notice_ask(conn->bond.notice, &ignored) < 0;
+    return is_done && !has_ended ? 0 : r;
+}

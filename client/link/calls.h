@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * calls.h - blocks that the daemon carves: one round trip each
+ */
+#ifndef CLIENT_LINK_CALLS_H
+#define CLIENT_LINK_CALLS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "client/heap/lease_cache.h"
+#include "client/link/conn.h"
+#include "client/failure.h"
+#include "client/map/segment.h"
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+/* A block as the daemon carved it. */
+struct carved {
+    struct seg_off offset;
+    bool is_zero; /* else its bytes are what an earlier owner left there */
+};
+
+/**
+ * kmem__remote_allocate() - have a block carved
+ * @conn:        the connection
+ * @segment:     what the answer is compared with
+ * @num_bytes:   1 at least
+ * @reason:      clean text, up to REASON_MAX_BYTES; "" for none
+ * @may_again:   if there is no room, this thread gives back what it keeps and asks once more
+ * @ret_carved:  written on success
+ * @failure:     receives the sentence
+ *
+ * Return: 0, or a negative errno as kmem_try_allocate() documents them.
+ */
+KMEM_MUST_USE int kmem__remote_allocate(struct conn *conn, const struct segment *segment,
+                                        uint64_t num_bytes, const char *reason, bool may_again,
+                                        struct carved *ret_carved, struct failure *failure);
+
+/**
+ * kmem__remote_release() - give a block back
+ * @ret_num_bytes:  written on success: what it had, as asked for; 0 if that is not known
+ * Return: 0, or -errno as kmem_try_release().
+ */
+KMEM_MUST_USE int kmem__remote_release(struct conn *conn, const struct segment *segment,
+                                       struct seg_off offset, uint64_t *ret_num_bytes,
+                                       struct failure *failure);
+
+/** kmem__remote_size_of() - a block's size as asked for. Return: 0, or -errno as for a release. */
+KMEM_MUST_USE int kmem__remote_size_of(struct conn *conn, struct seg_off offset,
+                                       uint64_t *ret_num_bytes, struct failure *failure);
+
+/**
+ * kmem__remote_lease() - have pages leased to this process
+ * @n_pages:     at least that many, consecutive
+ * @want_pages:  as many if there is plenty
+ * @ret_run:     written on success: its pages are FREE in the ledger
+ *
+ * Return: 0, or a negative errno: -ENOMEM if there is no room, or the faults of a connection.
+ */
+KMEM_MUST_USE int kmem__remote_lease(struct conn *conn, const struct segment *segment,
+                                     uint32_t n_pages, uint32_t want_pages, struct run *ret_run,
+                                     struct failure *failure);
+
+/** kmem__remote_leave() - tell the daemon that this process leaves. Return: 0 or a fault. */
+KMEM_MUST_USE int kmem__remote_leave(struct conn *conn, struct failure *failure);
+
+#endif

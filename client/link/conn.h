@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * conn.h - one blocking connection to the daemon: a request, its response, a deadline
+ */
+#ifndef CLIENT_LINK_CONN_H
+#define CLIENT_LINK_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "client/failure.h"
+#include "client/link/locate.h"
+#include "proto/attributes.h"
+#include "proto/frame.h"
+#include "proto/kmem.pb-c.h"
+#include "proto/limits.h"
+
+struct notice_file;
+
+/* A socket of the library's, and what it is known again by. Inode 0: there is none. */
+struct mark {
+    int fd;
+    dev_t device;
+    ino_t inode;
+};
+
+/* What became of a connection, in words that go on from "it": "has ended". */
+#define LOSS_BYTES 160
+
+/*
+ * All of it in place, 1.1 MiB: no call of the library allocates memory for a message. What is not
+ * touched costs nothing where the struct is mapped or calloc()ed: a client's answers touch one page
+ * of each array.
+ *
+ * fd == -1: not connected, or lost if loss is not empty.
+ */
+/*
+ * What makes this process the same client over another connection. All zero: nothing does; a lost
+ * connection is lost then.
+ */
+struct bond {
+    uint64_t nonce;    /* the daemon's word for this client, private; 0: it gave none */
+    uint64_t serial;   /* of the next request that changes something */
+    uint64_t instance; /* these three: what the daemon must say again */
+    uint64_t segment_bytes;
+    uint32_t slot;
+    struct mark way;            /* by which to come back without the path; it may have none */
+    uint64_t way_id;            /* of the last request on it */
+    int timeout_ms;             /* for a call as a whole, however often its connection is lost */
+    struct notice_file *notice; /* whether the segment has ended; NULL: nobody looks */
+    bool is_gone;               /* the daemon does not know this client any more */
+    bool was_vain;              /* nobody came back in time: from now on one try, without waiting */
+    /* A change that was asked for and whose answer did not come in time; serial 0: none. */
+    struct orphan {
+        uint64_t serial;
+        uint64_t offset;    /* of the block that was to be released; 0: one was to be allocated */
+        uint64_t num_bytes; /* what was asked for then: these two */
+        char reason[REASON_MAX_BYTES + 1];
+    } orphan;
+};
+
+struct conn {
+    int fd;
+    struct mark mark; /* of fd */
+    bool is_way;      /* fd is the bond's way: it stays open, and answers may be old ones */
+    int timeout_ms;   /* how long to wait for an answer */
+    int blocks_ms;    /* how long a recv() waits at most */
+    int64_t until_ms; /* by kmem__monotonic_ms(): when remote.c gives the present call up */
+    uint64_t last_id;
+    bool is_cut; /* lost to the daemon's end, to time or to a fault: another may do */
+    struct bond bond;
+    char path[SOCKET_PATH_BYTES];
+    char loss[LOSS_BYTES];
+    struct arena arena;
+    /* A request, then the response to it. */
+    unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
+    _Alignas(16) unsigned char arena_bytes[RESPONSE_ARENA_BYTES];
+};
+
+/*
+ * 4: today's daemon sends one at most. What does not fit is seen (MSG_CTRUNC) and is an error.
+ */
+#define DESCRIPTORS_MAX 4
+
+/* Descriptors that came with a response; begins empty. */
+struct descriptors {
+    int fd[DESCRIPTORS_MAX];
+    unsigned int n_fds;
+    bool is_truncated; /* there were more */
+};
+
+enum {
+    CONN_OK,
+    CONN_E_REFUSED, /* the response is the daemon's Error */
+    CONN_E_OLD,     /* within conn.c: to a request that was given up before this one */
+};
+
+/**
+ * kmem__conn_open() - take over a stream socket
+ * @conn:        not open
+ * @fd:          a socket, not necessarily connected; the conn's from now on, also on error
+ * @path:        where the daemon is, for messages
+ * @timeout_ms:  how long to wait for an answer, 1 at least
+ * @failure:     receives the sentence
+ *
+ * Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
+                                  struct failure *failure);
+
+/** kmem__conn_close() - close it without a word; allowed if it is closed already */
+void kmem__conn_close(struct conn *conn);
+
+/**
+ * kmem__conn_ask() - send a request and wait for its response
+ * @conn:          open
+ * @request:       its id is set here
+ * @expected:      the only kind of response, beside Error, that answers this request
+ * @descriptors:   receives the descriptors that come with it, close-on-exec, the caller's for
+ *                 CONN_OK; NULL: there are none, and the kernel closes what comes all the same
+ * @ret_response:  lives until the next request; written for CONN_OK and CONN_E_REFUSED
+ * @failure:       receives the sentence of a fault
+ *
+ * Return: CONN_OK; CONN_E_REFUSED; or a fault, after which the connection is closed and every
+ * further request is -ECONNRESET:
+ *   -ECONNRESET  the daemon has ended, or the connection was lost before
+ *   -ETIMEDOUT   it did not answer in time
+ *   -EPROTO      it sent what is no response to this
+ */
+KMEM_MUST_USE int kmem__conn_ask(struct conn *conn, Kmem__Request *request,
+                                 Kmem__Response__BodyCase expected, struct descriptors *descriptors,
+                                 const Kmem__Response **ret_response, struct failure *failure);
+
+/**
+ * kmem__conn_lose() - give the connection up; no further request is sent
+ * @conn:     open
+ * @failure:  receives "the daemon at PATH it_did"
+ * @error:    a positive errno
+ * @it_did:   what the daemon did, from the verb on
+ *
+ * Return: -error.
+ */
+int kmem__conn_lose(struct conn *conn, struct failure *failure, int error, const char *it_did);
+
+/** kmem__mark_of() - what a descriptor is now; none, if it is no socket */
+struct mark kmem__mark_of(int fd);
+
+/** kmem__mark_holds() - whether the program has left the descriptor alone */
+bool kmem__mark_holds(const struct mark *mark);
+
+/** kmem__mark_close() - close it, if it still is what it was; it is none then */
+void kmem__mark_close(struct mark *mark);
+
+/** kmem__bond_end() - this process is no client any more: forget all, close the way back */
+void kmem__bond_end(struct bond *bond);
+
+/** kmem__descriptors_close() - close all of them */
+void kmem__descriptors_close(struct descriptors *descriptors);
+
+/** kmem__monotonic_ms() - a clock for deadlines: never set back, some milliseconds coarse */
+int64_t kmem__monotonic_ms(void);
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A daemon is found by its socket's path. Tried, in this order:
+ *
+ *      $KMEM_SOCKET, and nothing else if it is set
+ *      $XDG_RUNTIME_DIR/kmemd/NAME.sock     the user's own daemon
+ *      /run/kmemd/NAME.sock                 the machine's
+ *
+ * where NAME is $KMEM_SEGMENT or "default". A variable that is empty counts as not set. A program
+ * that runs with more rights than its caller does not listen to the caller's environment
+ * (secure_getenv): the caller could name a daemon of his own.
+ *
+ * Only absence leads on from one place to the next. A daemon that is there and refuses, or an
+ * impostor, ends the search: going on would hide it.
+ */
+#include "client/link/locate.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_SEGMENT "default"
+
+static const char *environment(const char *variable)
+{
+    const char *value = secure_getenv(variable);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+/* ------------------------------------------------------------------------------ the places ---- */
+
+/* The name becomes part of a path: letters, digits, '.', '_' and '-', not hidden, no option. */
+static bool is_segment_name(const char *name)
+{
+    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                                  "0123456789._-";
+    size_t n_bytes = strlen(name);
+    return n_bytes >= 1 && n_bytes <= NAME_MAX_BYTES && name[0] != '.' && name[0] != '-' &&
+           strspn(name, allowed) == n_bytes;
+}
+
+KMEM_MUST_USE static int places_add(struct places *places, const char *directory, const char *name,
+                                    const char *suffix, struct failure *failure)
+{
+    struct place *place = &places->place[places->n_places];
+    int n_bytes = snprintf(place->path, sizeof(place->path), "%s%s%s", directory, name, suffix);
+    if (n_bytes < 0 || (size_t)n_bytes >= sizeof(place->path)) {
+        return kmem__failure_set(failure, ENAMETOOLONG,
+                                 "the socket's path %s%s%s has %d bytes; %d is the most there can "
+                                 "be",
+                                 directory, name, suffix, n_bytes, SOCKET_PATH_BYTES - 1);
+    }
+    place->error = 0;
+    places->n_places++;
+    return 0;
+}
+
+KMEM_MUST_USE static int places_of_segment(struct places *places, const char *name,
+                                           struct failure *failure)
+{
+    if (!is_segment_name(name)) {
+        int r = kmem__failure_set(failure, EINVAL, "$KMEM_SEGMENT is \"");
+        kmem__failure_add_foreign(failure, name);
+        kmem__failure_add(failure,
+                          "\", which is no segment's name: up to %d letters, digits and \"._-\", "
+                          "the first a letter, a digit or \"_\"",
+                          NAME_MAX_BYTES);
+        return r;
+    }
+    (void)snprintf(places->segment_name, sizeof(places->segment_name), "%s", name);
+    const char *runtime = environment("XDG_RUNTIME_DIR");
+    if (runtime != NULL) {
+        char directory[PATH_MAX];
+        (void)snprintf(directory, sizeof(directory), "%s/kmemd/", runtime);
+        int r = places_add(places, directory, name, ".sock", failure);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return places_add(places, "/run/kmemd/", name, ".sock", failure);
+}
+
+int kmem__locate_socket(const char *socket_path, struct places *ret_places, struct failure *failure)
+{
+    struct places places = {.n_places = 0};
+    int r;
+    if (socket_path == NULL) {
+        socket_path = environment("KMEM_SOCKET");
+    }
+    if (socket_path != NULL) {
+        r = places_add(&places, socket_path, "", "", failure);
+    } else {
+        const char *name = environment("KMEM_SEGMENT");
+        r = places_of_segment(&places, name != NULL ? name : DEFAULT_SEGMENT, failure);
+    }
+    if (r == 0) {
+        *ret_places = places;
+    }
+    return r;
+}
+
+/* ----------------------------------------------------------------------------- explanation ---- */
+
+static const char *absence_text(int error)
+{
+    return error == ECONNREFUSED ? "nobody listens there" : "no such socket";
+}
+
+static void explain_how_to_start(const struct places *places, struct failure *failure)
+{
+    const char *name = places->segment_name;
+    if (name[0] == '\0') {
+        kmem__failure_add(failure, "; start one with \"kmemd --socket %s\"", places->place[0].path);
+    } else {
+        kmem__failure_add(failure,
+                          "; start one with \"kmemd --name %s\" or \"systemctl start kmemd@%s\"",
+                          name, name);
+    }
+    kmem__failure_add(failure, ", or run the program under \"kmemctl run\"");
+}
+
+int kmem__locate_explain(const struct places *places, struct failure *failure)
+{
+    int error = ENOENT;
+    for (unsigned int i = 0; i < places->n_places; i++) {
+        if (places->place[i].error == ECONNREFUSED) {
+            error = ECONNREFUSED;
+        }
+    }
+    int r = kmem__failure_set(failure, error, "no daemon answers");
+    for (unsigned int i = 0; i < places->n_places; i++) {
+        const struct place *place = &places->place[i];
+        kmem__failure_add(failure, "%s%s (%s)", i == 0 ? ": tried " : " and ", place->path,
+                          absence_text(place->error));
+    }
+    explain_how_to_start(places, failure);
+    return r;
+}
+
+/* ----------------------------------------------------------------------------------- guard ---- */
+
+int kmem__locate_guard(bool *ret_is_guarded, struct failure *failure)
+{
+    const char *text = environment("KMEM_GUARD");
+    const bool is_off = text != NULL && strcmp(text, "off") == 0;
+    if (text != NULL && !is_off && strcmp(text, "on") != 0) {
+        int r = kmem__failure_set(failure, EINVAL, "$KMEM_GUARD is \"");
+        kmem__failure_add_foreign(failure, text);
+        kmem__failure_add(failure, "\", neither \"on\" nor \"off\"");
+        return r;
+    }
+    *ret_is_guarded = !is_off;
+    return 0;
+}
+
+/* --------------------------------------------------------------------------------- timeout ---- */
+
+int kmem__locate_timeout(int *ret_timeout_ms, struct failure *failure)
+{
+    const char *text = environment("KMEM_TIMEOUT_MS");
+    if (text == NULL) {
+        *ret_timeout_ms = ANSWER_TIMEOUT_MS;
+        return 0;
+    }
+    /* strtol() would skip spaces and take a sign. */
+    char *end = NULL;
+    errno = 0;
+    long timeout_ms = text[0] >= '0' && text[0] <= '9' ? strtol(text, &end, 10) : 0;
+    if (timeout_ms < 1 || timeout_ms > INT_MAX || errno == ERANGE || *end != '\0') {
+        int r = kmem__failure_set(failure, EINVAL, "$KMEM_TIMEOUT_MS is \"");
+        kmem__failure_add_foreign(failure, text);
+        kmem__failure_add(failure, "\", not a number of milliseconds from 1 to %d", INT_MAX);
+        return r;
+    }
+    *ret_timeout_ms = (int)timeout_ms;
+    return 0;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map.h - mappings of this library, most of which are sparse
+ *
+ * A ledger of the daemon's has 1.3 times the segment's size, most of it holes, and the tables that
+ * lead into it grow with the segment. In a program that has called mlockall(MCL_FUTURE) the kernel
+ * populates every new mapping, holes and all. It can not populate what can not be accessed: so a
+ * mapping begins without access and is then opened, which does not populate a shared one, nor a
+ * private one that is to be locked page by page as it is touched (MLOCK_ONFAULT). What is in use is
+ * locked, as the program wants it.
+ */
+#ifndef CLIENT_MAP_MAP_H
+#define CLIENT_MAP_MAP_H
+
+#include <stdint.h>
+
+#include "client/failure.h"
+
+/** kmem__map() - mmap(), of something that is all in use. Return: MAP_FAILED and errno, too. */
+void *kmem__map(void *at, uint64_t num_bytes, int protection, int flags, int fd);
+
+/**
+ * kmem__map_sparse() - the same, of which nothing is populated
+ * @at:     an address that is reserved, with MAP_FIXED in flags; else NULL
+ * Return: MAP_FAILED and errno if it fails, and nothing is mapped then.
+ */
+void *kmem__map_sparse(void *at, uint64_t num_bytes, int protection, int flags, int fd);
+
+/**
+ * kmem__map_failed() - say why `what` could not be mapped, with its size
+ * Return: -ENOMEM where the program has locked all its memory and may lock no more; else -error.
+ */
+int kmem__map_failed(struct failure *failure, int error, const char *what, uint64_t num_bytes);
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * clients.h - who is in the segment, and what is charged to each
+ *
+ * A client is a process that joined as a member. Its slot in the state file is its name in every
+ * entry and page word, from the moment it joins until the last of its blocks has been taken back:
+ *
+ *      UNUSED -> LIVE -> ENDED -> UNUSED
+ *
+ *      totals of a client == sum over the direct blocks it holds        : direct_check()
+ *      leased_pages       == sum over the leased runs it owns           : leases_check()
+ *      n_live + n_ended + n_free_slots == n_slots; n_live + n_ended <= limit
+ *      a slot's pid word in the state file is its client's, 0 if it is unused : clients_check()
+ */
+#ifndef DAEMON_CORE_CLIENTS_H
+#define DAEMON_CORE_CLIENTS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/state.h"
+#include "proto/attributes.h"
+#include "proto/limits.h"
+
+enum client_state { CLIENT_UNUSED, CLIENT_LIVE, CLIENT_ENDED };
+
+#define PID_TEXT_BYTES 12
+
+/* What the kernel says about a process. */
+struct client_identity {
+    uint32_t pid; /* 0: it is not visible from here */
+    uint32_t uid;
+    uint32_t gid;
+    uint64_t start_time;         /* 0: unknown */
+    uint64_t inode;              /* of its pidfds: no other process has it; 0: unknown */
+    uint32_t program;            /* these two it says itself, to tell its own clients apart: */
+    uint32_t copy;               /* what it runs, and which copy of the library; 0: unknown */
+    char command[COMMAND_BYTES]; /* "?": unknown */
+};
+
+struct client {
+    enum client_state client_state;
+    bool connected; /* false while it lives on without its connection */
+    bool left;      /* ended by saying so */
+    bool lost;      /* LIVE, and its ledger is not: it keeps what it has, and gets no more */
+    uint32_t slot;
+    uint32_t generation; /* another number for every tenant of the slot */
+    uint32_t born;       /* tick */
+    uint32_t ended;      /* tick */
+    uint64_t nonce;      /* by which its process is known again */
+    uint64_t serial;     /* of the last change that it asked for and that was begun */
+    uint64_t in_hand;    /* the serial of the request that is being answered; 0: it has none */
+    struct client_identity identity;
+    uint64_t n_blocks;  /* direct ones */
+    uint64_t num_bytes; /* of those, as asked for */
+    uint64_t leased_pages;
+    struct state_client *stored; /* its slot in the state file, which keeps its peaks */
+    _Atomic uint64_t *states;    /* of its ledger; NULL while it has none. See proto/lease.h */
+    const struct ledger_counts *counts; /* likewise. See proto/counts.h */
+    bool is_read;                       /* its slabs were looked at by reclaim.c, */
+    uint64_t n_released;                /* when it had released so many blocks */
+    bool is_swept;    /* what it left unused was taken back, and no lease was granted since; */
+    uint64_t n_given; /* lease_n_given() was this, before: leases.c */
+};
+
+struct clients {
+    struct state *state;
+    struct client *table; /* CLIENTS_MAX */
+    uint32_t *free_slots; /* stack */
+    uint32_t n_free_slots;
+    uint32_t n_slots; /* slots below this have been used */
+    uint32_t limit;   /* how many there may be now */
+    uint32_t n_live;
+    uint32_t n_ended; /* ended, blocks not yet taken back */
+};
+
+enum {
+    CLIENTS_OK,
+    CLIENTS_E_FULL,
+    CLIENTS_E_USER,    /* core_join(): the user has as many clients as one may have */
+    CLIENTS_E_COPIES,  /* core_join(): the process is COPIES_MAX clients already */
+    CLIENTS_E_ENDING,  /* core_join(): what the process held before is being taken back */
+    CLIENTS_E_TWICE,   /* core_join(): the process is a client over another connection */
+    CLIENTS_E_GONE,    /* core_resume(): the process is no client, or none any more */
+    CLIENTS_E_LOST,    /* core_resume(): its ledger was lost */
+    CLIENTS_E_DENIED,  /* core_resume(): it is one with another nonce */
+    CLIENTS_E_CORRUPT, /* clients_check() */
+};
+
+/** clients_init() - an empty table of at most `limit` clients. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int clients_init(struct clients *clients, struct state *state, uint32_t limit);
+
+void clients_fini(struct clients *clients);
+
+/**
+ * clients_add() - let a process join
+ * @nonce:  by which it will be known again
+ * Return: 0 or CLIENTS_E_FULL.
+ */
+KMEM_MUST_USE int clients_add(struct clients *clients, const struct client_identity *identity,
+                              uint64_t nonce, uint32_t now, struct client **ret_client);
+
+/** clients_recover() - into an empty table, those that the state file knows */
+void clients_recover(struct clients *clients);
+
+/* What the request that a client repeats was to do when it came first. */
+struct intent {
+    enum intent_kind kind;
+    uint32_t n_pages;
+    uint64_t at;
+};
+
+/**
+ * clients_intend() - write down what the request in hand is about to change, before it does
+ * @at:  an offset in bytes, or a page
+ *
+ * Nothing if the request has no serial. From then on a request with the same serial is a repeated
+ * one.
+ */
+void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kind, uint64_t at,
+                    uint32_t n_pages);
+
+/** clients_intent() - what was written down last for a client */
+struct intent clients_intent(const struct clients *clients, uint32_t slot);
+
+/** clients_end() - the process has ended, or left; its blocks are still charged */
+void clients_end(struct clients *clients, struct client *client, bool left, uint32_t now);
+
+/** clients_remove() - free the slot of an ended client that holds nothing any more */
+void clients_remove(struct clients *clients, struct client *client);
+
+/** clients_get() - the client of a slot that is in use */
+struct client *clients_get(const struct clients *clients, uint32_t slot);
+
+/**
+ * client_is_process() - whether a client is this process
+ *
+ * By the inode of its pidfd where the kernel has that. Else by pid, user and start time; where that
+ * is unknown without it, since the shell compares living processes only (admission.c),
+ * and no two of those have the same pid.
+ */
+bool client_is_process(const struct client *client, const struct client_identity *identity);
+
+/** clients_find() - the first client that is this process, of this user; NULL: it is none */
+struct client *clients_find(const struct clients *clients, const struct client_identity *identity);
+
+/** clients_count_of() - how many clients a user has, those that have ended included */
+uint32_t clients_count_of(const struct clients *clients, uint32_t uid);
+
+/** clients_find_away() - the same, of those that live and have no connection */
+struct client *clients_find_away(const struct clients *clients,
+                                 const struct client_identity *identity);
+
+/** clients_next() - the first client that is in use from a slot on; NULL: none */
+struct client *clients_next(const struct clients *clients, uint32_t slot);
+
+/** clients_check() - walk the slots and recount. Return: 0 or CLIENTS_E_CORRUPT. */
+KMEM_MUST_USE int clients_check(const struct clients *clients);
+
+/** client_pid_text() - "4711", or "?" for a pid that is unknown. Return: buffer. */
+const char *client_pid_text(uint32_t pid, char buffer[PID_TEXT_BYTES]);
+
+void client_charge(struct client *client, uint64_t num_bytes);
+void client_discharge(struct client *client, uint64_t num_bytes);
+void client_charge_pages(struct client *client, uint32_t n_pages);
+void client_discharge_pages(struct client *client, uint32_t n_pages);
+
+/** client_charged_bytes() - what is charged to it now: its direct blocks and its leases */
+uint64_t client_charged_bytes(const struct client *client);
+
+/** client_note_used() - its live blocks were seen to have num_bytes */
+void client_note_used(struct client *client, uint64_t num_bytes);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core.h - everything the daemon knows and decides, without descriptors, clocks or loops
+ *
+ * A test drives it by calling what the shell would call. Time comes in as now_ms, a count of
+ * milliseconds that never goes back.
+ */
+#ifndef DAEMON_CORE_CORE_H
+#define DAEMON_CORE_CORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/clients.h"
+#include "daemon/core/counted.h"
+#include "daemon/core/direct.h"
+#include "daemon/core/leases.h"
+#include "daemon/core/obituary.h"
+#include "daemon/core/pages.h"
+#include "daemon/core/reasons.h"
+#include "daemon/core/reclaim.h"
+#include "daemon/core/scan.h"
+#include "daemon/core/shortage.h"
+#include "daemon/core/state.h"
+#include "daemon/core/client_ledger.h"
+#include "proto/attributes.h"
+
+/**
+ * core_watch_fn - see to it that the end of a process will be told: core_end()
+ * Return: 0; CLIENTS_E_GONE: it has ended; or a negative errno: it can not be found out now.
+ */
+typedef int (*core_watch_fn)(uint32_t slot, const struct client_identity *identity, void *user);
+
+struct core_config {
+    const char *segment_name; /* borrowed for the core's life */
+    uint32_t n_pages;
+    uint32_t clients_limit;
+    uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
+    uint32_t owner_uid;       /* the daemon's own user */
+    uint64_t instance;
+    uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
+    uint64_t waiting_bytes; /* what the segment's size will be another time; 0: no other */
+    uint64_t quota_bytes;   /* what one client may have; 0: all there is */
+    uint32_t pid;           /* of the daemon's two processes, for those who ask: the keeper */
+    uint32_t server_pid;    /* and the server */
+    told_read_fn told_read; /* reads clients' ledgers */
+    void *told_user;
+    bool gives_back;       /* memory that is not used goes back to the system */
+    bool (*barrier)(void); /* membarrier() for all clients; NULL: there is none. See reclaim.h */
+    uint64_t (*resident)(void *user); /* the memory that the segment has; NULL: it is not known */
+    void *resident_user;
+    void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
+    void *alive_user;
+    core_watch_fn watch; /* is asked by recover(); NULL: nobody lives whose ledger is lost */
+    void *watch_user;
+};
+
+/* The present, twice: ages need milliseconds, durations microseconds. */
+struct now {
+    uint64_t ms;
+    uint64_t us;
+};
+
+struct core {
+    struct core_config config;
+    struct state state;
+    struct pages pages;
+    struct reasons reasons;
+    struct clients clients;
+    struct direct direct;
+    struct leases leases;
+    struct told told;
+    struct reclaim reclaim;
+    struct shortage shortage;
+    struct obituaries obituaries;
+    uint32_t reap_from;        /* the page the reaping goes on with */
+    uint32_t reap_at;          /* in a lease there: the pages before it have been read; 0: none */
+    uint32_t reap_slot;        /* that lease's client */
+    struct seg_off reap_block; /* in the slab there: the blocks before it have been read */
+    uint32_t reap_again;       /* somebody ended after the reaping had passed page 0 */
+    struct scans scans;
+    struct scan_reader lookout; /* for all who are refused: no_room.h */
+    uint64_t lookout_us;        /* when it may begin another look */
+    uint64_t n_clients_seen;
+    uint32_t reap_noted; /* leased blocks of the run that is being read */
+};
+
+/**
+ * core_init() - an empty segment
+ * @state_base:  a mapping of state_bytes(n_pages) zeros, the caller's
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int core_init(struct core *core, const struct core_config *config, void *state_base,
+                            uint64_t now_ms);
+
+/**
+ * core_open() - make the tables for core->state and core->config; nobody and nothing is in them yet
+ * Return: 0, PAGES_E_CORRUPT, or -ENOMEM.
+ */
+KMEM_MUST_USE int core_open(struct core *core);
+
+/** core_abandon() - free the tables, whatever is in them; the state file stays as it is */
+void core_abandon(struct core *core);
+
+/** core_tables() - for a tally of its blocks */
+struct tally_tables core_tables(const struct core *core);
+
+/** core_fini() - asserts that no client is left */
+void core_fini(struct core *core);
+
+/** core_is_admin() - whether a user is root, or the daemon's own: no limit on one user is for it */
+static inline bool core_is_admin(const struct core *core, uint32_t uid)
+{
+    return uid == 0 || uid == core->config.owner_uid;
+}
+
+/** core_tick() - the present, as ledgers have it */
+uint32_t core_tick(const struct core *core, uint64_t now_ms);
+
+/**
+ * core_join() - a process becomes a client
+ * @nonce:  by which it may come back: core_resume()
+ *
+ * A process is one client, or one for each copy of the library in its program. Another program, as
+ * after an exec, knows nothing of what the process held before, so the client that it was ends, and
+ * so does that of a copy that joins again; a forked child that has that connection speaks for no
+ * client any more, and the caller closes it. If one of the two does not say what it is, a client
+ * that is connected stays and the process is refused; one that is not ends.
+ *
+ * Return: 0, CLIENTS_E_FULL, CLIENTS_E_USER, CLIENTS_E_COPIES, CLIENTS_E_TWICE, or
+ * CLIENTS_E_ENDING while the blocks of the client that it was are being taken back.
+ */
+KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *identity,
+                            uint64_t nonce, uint64_t now_ms, struct client **ret_client);
+
+/**
+ * core_resume() - a process comes back as the client it still is
+ * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if that client has another nonce.
+ */
+KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *identity,
+                              uint64_t nonce, struct client **ret_client);
+
+/**
+ * core_return() - the client of a slot comes back by what it alone was given
+ * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if it has another nonce.
+ */
+KMEM_MUST_USE int core_return(struct core *core, uint32_t slot, uint64_t nonce,
+                              struct client **ret_client);
+
+/** core_end() - a client has died, or left; core_reap() takes its blocks back */
+void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms);
+
+/** core_has_dead() - whether core_reap() has something to do */
+static inline bool core_has_dead(const struct core *core)
+{
+    return core->clients.n_ended > 0;
+}
+
+/*
+ * What an obituary counts of core_reap()'s budget: a line in the log, a message to the keeper, a
+ * mapping and two files closed, some 20 us; and a look at what each client has counted. A thousand
+ * clients may end at once.
+ */
+#define REAP_BURIAL_COST 300
+
+typedef void (*core_obituary_fn)(const struct obituary *obituary, uint32_t slot, void *user);
+
+/**
+ * core_reap() - take blocks of ended clients back, some at a time
+ * @budget:   how many entries and pages to look at, about, before the walk, in it, and after it;
+ *            an obituary counts REAP_BURIAL_COST
+ * @written:  is told each obituary; the client's slot is free from then on
+ */
+void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
+
+uint64_t core_segment_bytes(const struct core *core);
+uint64_t core_resident_bytes(const struct core *core); /* of the system's memory; 0: not known */
+uint64_t core_free_bytes(const struct core *core);
+uint64_t core_largest_hole_bytes(const struct core *core);
+uint64_t core_largest_extent_bytes(const struct core *core); /* as pages_largest_extent() */
+
+/**
+ * core_direct_overhead_bytes() - what is neither free nor leased nor asked for: the segment's first
+ * page, and of the direct slabs and large blocks what was not asked for
+ *
+ *      direct used_bytes + this + leased pages + free_bytes == segment_bytes    : core_check()
+ */
+uint64_t core_direct_overhead_bytes(const struct core *core);
+
+/* Its parts, beside the first page: sizes above what was asked for, and free blocks in slabs. */
+uint64_t core_direct_rounding_bytes(const struct core *core);
+uint64_t core_direct_slab_bytes(const struct core *core);
+
+/** core_may_have() - whether a client may be charged num_bytes more */
+bool core_may_have(const struct core *core, const struct client *client, uint64_t num_bytes);
+
+/** core_note_peak() - blocks or leases have been given out */
+void core_note_peak(struct core *core);
+
+/**
+ * core_note_used() - look what the live blocks of all clients come to, by their own account
+ *
+ * Some ten times a second: what is given out and taken back between two looks is not seen.
+ */
+void core_note_used(struct core *core);
+
+/** core_counted() - what clients count themselves, those that have ended included */
+struct counted core_counted(const struct core *core);
+
+enum { CORE_OK, CORE_E_CORRUPT };
+
+/** core_check() - recount everything there is. Return: 0 or CORE_E_CORRUPT. */
+KMEM_MUST_USE int core_check(const struct core *core);
+
+#endif

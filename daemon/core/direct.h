@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * direct.h - blocks that the daemon carves itself, on request
+ *
+ * The blocks of all clients are packed into the same slabs: a client costs the segment its blocks
+ * and nothing else. What the daemon knows of them is in its own ledger, in the state file.
+ *
+ *      n_blocks   == live entries == sum over clients == sum over reasons
+ *      used_bytes == sum of the sizes asked for, likewise
+ *      counters' allocations - releases == n_blocks
+ *      block_bytes == sum of the sizes of those blocks
+ *      every PAGE_DIRECT run is one slab or one large block, and no other pages are
+ *      a slab is on the list of its class while it has room, and is closed when it is empty
+ *      only the first page of a slab or a large block has an open head; the others of a slab lead
+ *      to it
+ *                                                                          : direct_check()
+ */
+#ifndef DAEMON_CORE_DIRECT_H
+#define DAEMON_CORE_DIRECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/core/clients.h"
+#include "daemon/core/pages.h"
+#include "daemon/core/reasons.h"
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+struct direct {
+    struct ledger *ledger;
+    struct pages *pages;
+    struct reasons *reasons;
+    struct clients *clients;
+    uint32_t with_room[N_SIZE_CLASSES]; /* first page of a slab with room; 0: none */
+    uint64_t n_blocks;
+    uint64_t used_bytes;
+    uint64_t block_bytes;
+    uint64_t slab_bytes; /* pages in slabs and large blocks */
+    bool is_zero;        /* the block that was carved last: of pages of its own, known to be zero */
+};
+
+/* A live block, as others see it. */
+struct direct_block {
+    struct seg_off off;
+    uint64_t num_bytes;
+    uint32_t reason; /* an id in the daemon's table; in the client's own if `leased` */
+    uint32_t born;
+    uint32_t slot;
+    bool leased; /* told by the client's ledger: not verified */
+    /* Of leased blocks, what they occupy: */
+    uint64_t block_bytes;
+    uint32_t slab_page; /* the slab's first page, or the large block's */
+    uint32_t span_pages;
+};
+
+enum {
+    DIRECT_OK,
+    DIRECT_E_FULL,     /* no free block and no hole is large enough */
+    DIRECT_E_WILD,     /* the offset lies in no block */
+    DIRECT_E_INTERIOR, /* it lies inside a block */
+    DIRECT_E_RELEASED, /* a block that began there was released */
+    DIRECT_E_FOREIGN,  /* the block is another client's */
+    DIRECT_E_CORRUPT,  /* direct_check() */
+};
+
+void direct_init(struct direct *direct, struct ledger *ledger, struct pages *pages,
+                 struct reasons *reasons, struct clients *clients);
+
+/** direct_pages_for() - how long a free run must be for a block of num_bytes to be carved */
+uint32_t direct_pages_for(uint64_t num_bytes);
+
+/** direct_fini() - asserts that no block is left */
+void direct_fini(struct direct *direct);
+
+/**
+ * direct_allocate() - carve a block for a client, and enter it
+ * @num_bytes:  at least 1
+ * @reason:     n_reason_bytes of UTF-8, at most REASON_MAX_BYTES; empty: no reason given
+ * Return: 0 or DIRECT_E_FULL.
+ */
+KMEM_MUST_USE int direct_allocate(struct direct *direct, struct client *client, uint64_t num_bytes,
+                                  const char *reason, size_t n_reason_bytes, uint32_t now,
+                                  struct seg_off *ret_off);
+
+/**
+ * direct_find() - the block of a client that begins at an offset
+ * Return: 0; DIRECT_E_WILD, DIRECT_E_INTERIOR, DIRECT_E_RELEASED or DIRECT_E_FOREIGN. ret_block is
+ * written on success, for DIRECT_E_INTERIOR and for DIRECT_E_FOREIGN.
+ */
+KMEM_MUST_USE int direct_find(const struct direct *direct, const struct client *client,
+                              struct seg_off off, struct direct_block *ret_block);
+
+/** direct_release() - take a client's block back. Return: as direct_find(). */
+KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *client,
+                                 struct seg_off off, struct direct_block *ret_block);
+
+typedef bool (*direct_walk_fn)(const struct direct_block *block, void *user);
+
+/**
+ * direct_walk_run() - visit the live blocks of the slab or large block that begins at `page`
+ * @from:  blocks before this offset are left out
+ * @each:  returns false to stop before the block it was given; may not change any block
+ * Return: where it stopped; 0 if it did not.
+ */
+KMEM_MUST_USE struct seg_off direct_walk_run(const struct direct *direct, uint32_t page,
+                                             struct seg_off from, direct_walk_fn each, void *user);
+
+/**
+ * direct_reap_run() - take back what ended clients hold in the slab or large block at `page`
+ * @taken:  is told each block, before it is taken
+ */
+void direct_reap_run(struct direct *direct, uint32_t page,
+                     void (*taken)(const struct direct_block *block, void *user), void *user);
+
+/**
+ * direct_recover_run() - count the blocks of the slab or large block that begins at `page`
+ *
+ * For the tables after a restart. A run without a block goes back. Return: 0; -ENOMEM; or
+ * DIRECT_E_CORRUPT, and *ret_why says what does not add up.
+ */
+KMEM_MUST_USE int direct_recover_run(struct direct *direct, uint32_t page, const char **ret_why);
+
+/**
+ * direct_recovered() - all blocks have been counted
+ *
+ * A server that was killed between giving out a block, or taking one back, and counting that, has
+ * counted one too few: the blocks that are there tell which.
+ */
+void direct_recovered(struct direct *direct);
+
+/** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
+void direct_recover_opening(struct direct *direct);
+
+/** direct_check() - walk and recount everything. Return: 0 or DIRECT_E_CORRUPT. */
+KMEM_MUST_USE int direct_check(const struct direct *direct);
+
+#endif

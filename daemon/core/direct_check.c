@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * direct_check.c - the checker of direct.h: derives everything again and compares
+ */
+#include <stdlib.h>
+
+#include "daemon/core/direct.h"
+
+struct recount {
+    struct reason_totals *by_reason; /* by id */
+    struct reason_totals *by_slot;
+    uint32_t n_reasons;
+    uint32_t n_slots;
+    struct reason_totals all;
+    uint64_t block_bytes;
+    uint64_t slab_bytes;
+    uint64_t n_with_room;
+    uint64_t last_end; /* of the block before: blocks do not overlap */
+};
+
+static void totals_add(struct reason_totals *totals, uint64_t num_bytes)
+{
+    totals->n_blocks++;
+    totals->num_bytes += num_bytes;
+}
+
+static bool totals_equal(const struct reason_totals *totals, uint64_t n_blocks, uint64_t num_bytes)
+{
+    return totals->n_blocks == n_blocks && totals->num_bytes == num_bytes;
+}
+
+static bool recount_block(const struct direct_block *block, void *user)
+{
+    struct recount *recount = user;
+    if (block->reason >= recount->n_reasons || block->slot >= recount->n_slots ||
+        block->off.bytes < recount->last_end) {
+        return false;
+    }
+    recount->last_end = block->off.bytes + block->num_bytes;
+    totals_add(&recount->all, block->num_bytes);
+    totals_add(&recount->by_reason[block->reason], block->num_bytes);
+    totals_add(&recount->by_slot[block->slot], block->num_bytes);
+    return true;
+}
+
+static uint32_t head_kind(const struct direct *direct, uint32_t page)
+{
+    return atomic_load_explicit(&direct->ledger->heads[page].kind, memory_order_relaxed);
+}
+
+static bool head_is_open(const struct direct *direct, uint32_t page)
+{
+    return head_kind(direct, page) == HEAD_SLAB || head_kind(direct, page) == HEAD_LARGE;
+}
+
+/* Whether the further pages of the run at `page` lead to it, if it is a slab, and begin nothing. */
+static bool interior_is_sound(const struct direct *direct, uint32_t page, uint32_t n_pages)
+{
+    const bool is_slab = head_kind(direct, page) == HEAD_SLAB;
+    for (uint32_t i = 1; i < n_pages; i++) {
+        const bool leads = head_kind(direct, page + i) == HEAD_INTERIOR &&
+                           direct->ledger->heads[page + i].back == i;
+        if (head_is_open(direct, page + i) || (is_slab && !leads)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int check_slabs(const struct direct *direct, struct recount *recount)
+{
+    const struct pages *pages = direct->pages;
+    for (uint32_t page = 0; page < pages->state->n_pages;) {
+        const uint64_t word = pages_word(pages, page);
+        const struct ledger_head *head = &direct->ledger->heads[page];
+        const bool is_open = head_is_open(direct, page);
+        if (is_open != (PAGE_WORD_STATE(word) == PAGE_DIRECT) ||
+            !interior_is_sound(direct, page, PAGE_WORD_PAGES(word))) {
+            return DIRECT_E_CORRUPT;
+        }
+        if (is_open) {
+            if (head->span_pages != PAGE_WORD_PAGES(word) || head->n_used == 0 ||
+                ledger_slab_check(direct->ledger, page)) {
+                return DIRECT_E_CORRUPT;
+            }
+            recount->slab_bytes += (uint64_t)head->span_pages << PAGE_SHIFT;
+            recount->block_bytes += head->n_used * ledger_block_bytes(direct->ledger, page);
+            recount->n_with_room +=
+                head_kind(direct, page) == HEAD_SLAB && !ledger_slab_is_full(head);
+        }
+        page += PAGE_WORD_PAGES(word);
+    }
+    return 0;
+}
+
+static int check_room_lists(const struct direct *direct, uint64_t n_with_room)
+{
+    for (uint32_t size_class = 0; size_class < N_SIZE_CLASSES; size_class++) {
+        uint32_t prev = 0;
+        for (uint32_t page = direct->with_room[size_class]; page != 0;) {
+            const struct ledger_head *head = &direct->ledger->heads[page];
+            if (n_with_room-- == 0 || head_kind(direct, page) != HEAD_SLAB ||
+                head->size_class != size_class || head->prev != prev || ledger_slab_is_full(head)) {
+                return DIRECT_E_CORRUPT;
+            }
+            prev = page;
+            page = head->next;
+        }
+    }
+    return n_with_room == 0 ? 0 : DIRECT_E_CORRUPT;
+}
+
+static int check_totals(const struct direct *direct, const struct recount *recount)
+{
+    for (uint32_t id = 0; id < direct->reasons->n_ids; id++) {
+        const struct reason_totals totals = reasons_totals(direct->reasons, id);
+        if (!totals_equal(&recount->by_reason[id], totals.n_blocks, totals.num_bytes)) {
+            return DIRECT_E_CORRUPT;
+        }
+    }
+    for (uint32_t slot = 0; slot < direct->clients->n_slots; slot++) {
+        const struct client *client = &direct->clients->table[slot];
+        const bool unused = client->client_state == CLIENT_UNUSED;
+        if (!totals_equal(&recount->by_slot[slot], unused ? 0 : client->n_blocks,
+                          unused ? 0 : client->num_bytes)) {
+            return DIRECT_E_CORRUPT;
+        }
+    }
+    const struct state_counters *counters = direct->pages->state->counters;
+    const bool adds_up = counters->allocations - counters->releases == direct->n_blocks &&
+                         totals_equal(&recount->all, direct->n_blocks, direct->used_bytes) &&
+                         recount->block_bytes == direct->block_bytes &&
+                         recount->slab_bytes == direct->slab_bytes;
+    return adds_up ? 0 : DIRECT_E_CORRUPT;
+}
+
+static int check_all(const struct direct *direct, struct recount *recount)
+{
+    int r = check_slabs(direct, recount);
+    if (r) {
+        return r;
+    }
+    r = check_room_lists(direct, recount->n_with_room);
+    if (r) {
+        return r;
+    }
+    const struct pages *pages = direct->pages;
+    for (uint32_t page = 0; page < pages->state->n_pages;) {
+        const uint64_t word = pages_word(pages, page);
+        const struct seg_off all = {0};
+        if (PAGE_WORD_STATE(word) == PAGE_DIRECT &&
+            direct_walk_run(direct, page, all, recount_block, recount).bytes != 0) {
+            return DIRECT_E_CORRUPT;
+        }
+        page += PAGE_WORD_PAGES(word);
+    }
+    return check_totals(direct, recount);
+}
+
+int direct_check(const struct direct *direct)
+{
+    struct recount recount = {
+        .n_reasons = direct->reasons->n_ids,
+        .n_slots = direct->clients->n_slots,
+        .by_reason = calloc(direct->reasons->n_ids, sizeof(struct reason_totals)),
+        .by_slot = calloc(direct->clients->n_slots + 1, sizeof(struct reason_totals)),
+    };
+    KMEM_ASSERT(recount.by_reason != NULL);
+    KMEM_ASSERT(recount.by_slot != NULL);
+    const int r = check_all(direct, &recount);
+    free(recount.by_reason);
+    free(recount.by_slot);
+    return r;
+}

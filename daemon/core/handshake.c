@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handshake.c - who becomes a client, and who is one again
+ *
+ * A Hello comes over a connection, whose peer the kernel has named, or over a client's own way back
+ * (ways.c), which the daemon gave to that client alone; there the nonce is all that it needs.
+ */
+#include "daemon/core/handshake.h"
+
+#include <string.h>
+
+#include "daemon/core/report.h"
+#include "proto/limits.h"
+
+/* What a client needs to come back, and what it has if it did. */
+static void welcome_client(const struct client *client, bool resumed, Kmem__Welcome *body)
+{
+    body->slot = client->slot;
+    body->n_descriptors = WELCOME_DESCRIPTORS;
+    body->resume_nonce = client->nonce;
+    body->resumed = resumed;
+    body->n_direct_blocks = client->n_blocks;
+    body->direct_bytes = client->num_bytes;
+    body->leased_pages = client->leased_pages;
+    body->last_serial = client->serial;
+}
+
+static int welcome(const struct core *core, const struct peer *peer, bool resumed,
+                   struct reply *reply)
+{
+    const char *name = core->config.segment_name;
+    Kmem__Welcome *body = &reply->body.welcome;
+    kmem__welcome__init(body);
+    body->version = PROTOCOL_VERSION;
+    body->segment_name = reply_string(reply, name, strlen(name));
+    body->segment_bytes = core_segment_bytes(core);
+    body->page_bytes = PAGE_BYTES;
+    body->instance = core->config.instance;
+    body->granule_bytes = core->config.granule_bytes;
+    if (peer->client) {
+        welcome_client(peer->client, resumed, body);
+    }
+    reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
+    reply->response.welcome = body;
+    return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
+}
+
+static int join(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
+                struct reply *reply)
+{
+    const bool resumes = hello->resume_nonce != 0;
+    peer->identity.program = hello->program;
+    peer->identity.copy = hello->copy;
+    peer->wants_way = hello->wants_way;
+    const int r = resumes ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
+                          : core_join(core, &peer->identity, peer->nonce, now.ms, &peer->client);
+    if (r) {
+        report_join_refused(core, r, peer->identity.uid, reply);
+        return DISPATCH_CLOSE;
+    }
+    peer->generation = peer->client->generation;
+    peer->role = PEER_MEMBER;
+    return welcome(core, peer, resumes, reply);
+}
+
+static bool version_is_spoken(const Kmem__Hello *hello, struct reply *reply)
+{
+    const bool is_spoken = PROTOCOL_MAJOR(hello->version) == PROTOCOL_MAJOR(PROTOCOL_VERSION);
+    if (!is_spoken) {
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_VERSION,
+                    "this daemon speaks version %u.%u of the protocol, not %u.%u; "
+                    "use the library that came with it",
+                    PROTOCOL_MAJOR(PROTOCOL_VERSION), PROTOCOL_VERSION & 0xffff,
+                    PROTOCOL_MAJOR(hello->version), hello->version & 0xffff);
+    }
+    return is_spoken;
+}
+
+int hello_answer(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
+                 struct reply *reply)
+{
+    if (!version_is_spoken(hello, reply)) {
+        return DISPATCH_CLOSE;
+    }
+    if (hello->role == KMEM__ROLE__ROLE_MEMBER) {
+        return join(core, peer, hello, now, reply);
+    }
+    if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
+        peer->role = PEER_OBSERVER;
+        return welcome(core, peer, false, reply);
+    }
+    core->state.counters->protocol_errors++;
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_PROTOCOL,
+                "Hello without a role that this daemon knows");
+    return DISPATCH_CLOSE;
+}
+
+int hello_return(struct core *core, uint32_t slot, const Kmem__Request *request, struct peer *peer,
+                 struct reply *reply)
+{
+    core->state.counters->requests++;
+    reply_reset(reply, request ? request->id : 0);
+    if (!request || request->body_case != KMEM__REQUEST__BODY_HELLO ||
+        request->hello->role != KMEM__ROLE__ROLE_MEMBER) {
+        core->state.counters->protocol_errors++;
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_PROTOCOL,
+                    "on its way back a client says Hello, as a member");
+        return DISPATCH_CLOSE;
+    }
+    if (!version_is_spoken(request->hello, reply)) {
+        return DISPATCH_CLOSE;
+    }
+    const int r = core_return(core, slot, request->hello->resume_nonce, &peer->client);
+    if (r) {
+        report_join_refused(core, r, 0, reply);
+        return DISPATCH_CLOSE;
+    }
+    *peer = (struct peer){
+        .identity = peer->client->identity,
+        .nonce = peer->client->nonce,
+        .role = PEER_MEMBER,
+        .client = peer->client,
+        .generation = peer->client->generation,
+    };
+    return welcome(core, peer, true, reply);
+}

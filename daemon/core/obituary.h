@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * obituary.h - who has ended, and what it had not released
+ *
+ * While the blocks of an ended client are taken back, a draft adds them up by reason; when the last
+ * is back the obituary is written. The last OBITUARIES_KEPT are kept for those who ask, in the
+ * state file: they outlive the server. A draft does not: of a client whose blocks were being taken
+ * back when the server was killed, the obituary tells of those that were still there.
+ */
+#ifndef DAEMON_CORE_OBITUARY_H
+#define DAEMON_CORE_OBITUARY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/core/clients.h"
+#include "daemon/core/counted.h"
+#include "daemon/core/rollup.h"
+#include "proto/attributes.h"
+#include "proto/limits.h"
+
+/* 1,024: a day of a client that crashes every minute and a half; 1.3 MB when full. */
+#define OBITUARIES_KEPT 1024
+/* One more, so that what is being written is in nobody's place. */
+#define OBITUARIES_PLACES (OBITUARIES_KEPT + 1)
+/* 8: what is said in one line of a log or one screen; the total counts the rest. */
+#define OBITUARY_ROWS 8
+
+enum {
+    OBITUARIES_OK,
+    OBITUARIES_E_CORRUPT, /* one is none */
+};
+
+struct obituary_row {
+    char reason[REASON_MAX_BYTES + 1];
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint32_t oldest; /* tick */
+};
+
+struct obituary {
+    uint64_t number;
+    struct client_identity identity;
+    bool left;
+    uint32_t born;  /* tick */
+    uint32_t ended; /* tick */
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint64_t peak_bytes;      /* the most that its direct blocks and its leases were together */
+    uint64_t peak_used_bytes; /* the most that its live blocks were, as far as was seen */
+    uint64_t n_reasons;
+    /*
+     * What was counted by all that have ended, this one included. It is here, and not among the
+     * counters, because it must be added once: it becomes true with n_obituaries.
+     */
+    uint64_t sum_releases;
+    uint64_t sum_misuses;
+    uint64_t sum_too_large;
+    uint64_t sum_invalid;
+    uint32_t n_rows;
+    struct obituary_row rows[OBITUARY_ROWS];
+};
+
+static_assert(sizeof(struct obituary) == 1376, "part of the layout");
+
+struct obituary_draft;
+
+struct obituaries {
+    struct state *state;
+    struct tally_tables tables;
+    struct obituary *kept;         /* OBITUARIES_PLACES, by number; the state's */
+    struct obituary_draft *drafts; /* by slot */
+    struct tally_purse purse;      /* of all drafts together: any number may die at once */
+    uint64_t n_written;            /* == state->header->n_obituaries */
+};
+
+/** obituaries_init() - with those that the state file knows. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, struct state *state,
+                                  const struct tally_tables *tables);
+
+/** obituaries_fini() - also of drafts that were not written */
+void obituaries_fini(struct obituaries *obituaries);
+
+/**
+ * obituaries_note() - a block of an ended client is about to be taken back
+ * Return: what that cost, as tally_spent() has it.
+ */
+uint32_t obituaries_note(struct obituaries *obituaries, const struct direct_block *block);
+
+/**
+ * obituaries_prepare() - put the reasons with the most bytes first, as far as the budget goes
+ * Return: whether obituaries_write() is next.
+ */
+KMEM_MUST_USE bool obituaries_prepare(struct obituaries *obituaries, const struct client *client,
+                                      uint32_t budget);
+
+/**
+ * obituaries_write() - the last block of an ended client is back; obituaries_prepare() said so
+ *
+ * Once: one that was written before the server was killed, while the client had its slot still, is
+ * found again. Return: its obituary.
+ */
+const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client);
+
+/** obituaries_counted() - what all clients that have an obituary have counted */
+struct counted obituaries_counted(const struct obituaries *obituaries);
+
+/** obituaries_n_seen() - how many clients have an obituary, or are in the table without one */
+uint64_t obituaries_n_seen(const struct obituaries *obituaries, const struct clients *clients);
+
+/** obituaries_next() - the first one kept with at least that number; NULL: none */
+const struct obituary *obituaries_next(const struct obituaries *obituaries, uint64_t number);
+
+/** obituaries_check() - look at all that are kept. Return: 0 or OBITUARIES_E_CORRUPT. */
+KMEM_MUST_USE int obituaries_check(const struct obituaries *obituaries);
+
+/**
+ * obituary_format() - one line about it, for a log
+ * @outlived:  it is the segment that ends, and the client's process lives on
+ * Return: buffer.
+ */
+char *obituary_format(const struct obituary *obituary, bool outlived, char *buffer,
+                      size_t buffer_bytes);
+
+#endif

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pages.c - runs of pages, segregated by length
+ *
+ * The index is that of TLSF (Masmano, Ripoll, Crespo and Real, "TLSF: a New Dynamic Memory
+ * Allocator for Real-Time Systems", 2004): free runs hang in bins, 16 to a doubling of the length,
+ * and a bitmap says which bins have any. A request for n pages takes the shortest of the first
+ * FIT_LOOKS runs in n's own bin that are long enough, else of those in the next bin that has any,
+ * where every run is; only if nothing else is left, n's own bin is searched to its end, because "no
+ * room" must only be said when it is true.
+ *
+ * That is best fit, nearly. TLSF's good fit goes to the next bin at once and never looks into n's
+ * own, and so leaves a hole in which exactly such a block was to those that are shorter: of frames
+ * of three sizes, which leave such holes, it was refused up to 30 times as many. First fit by
+ * address needs a tree and is worse where all sizes are mixed. docs/design.md has the figures.
+ *
+ * It departs from TLSF in what is written where. TLSF keeps its tags in the memory that it manages;
+ * here that memory is writable by every client, so nothing is read from it. The truth is one word
+ * per run in the state file, and a change is one store:
+ *
+ *      take k of n:  word[page + k] = FREE, n - k     a page inside a run: means nothing yet
+ *                    word[page]     = owner, k        now both runs exist
+ *      give:         word[page]     = FREE, k
+ *      join:         word[left]     = FREE, n + k     the right run's word is now inside a run
+ *                    likewise the runs of one owner, if they are leases: pages_join()
+ *      split:        word[page + k] = owner, n - k    a page inside a run
+ *                    word[page]     = owner, k        two runs of one owner
+ *      scrub:        word[page + k] = FREE, n - k     a page inside a free run
+ *                    word[page]     = SCRUB, k        another
+ *                    word[first]    = FREE, page - first    now there are three runs
+ *
+ * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and two
+ * bits per page. They are sparse anonymous memory: a segment that is mostly large runs touches
+ * little of them.
+ */
+#include "daemon/core/pages.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proto/store.h"
+
+/* 16: as good as all of a bin in every trace that was measured; a look is a cache miss, 0.1 us. */
+#define FIT_LOOKS 16
+
+static uint32_t log2_of(uint32_t n_pages)
+{
+    return 31 - (uint32_t)__builtin_clz(n_pages);
+}
+
+uint32_t pages_bin_of(uint32_t n_pages)
+{
+    if (n_pages < 16) {
+        return n_pages;
+    }
+    const uint32_t log2 = log2_of(n_pages);
+    return 16 + ((log2 - PAGE_BINS_SHIFT) << 4) + ((n_pages >> (log2 - PAGE_BINS_SHIFT)) & 15);
+}
+
+/* The first bin from `bin` on that has a run; N_PAGE_BINS if none has. */
+static uint32_t bin_occupied(const struct pages *pages, uint32_t bin)
+{
+    uint32_t word = bin / 64;
+    uint64_t bits = pages->bin_bits[word] & (~UINT64_C(0) << (bin % 64));
+    while (bits == 0) {
+        if (++word == sizeof(pages->bin_bits) / sizeof(pages->bin_bits[0])) {
+            return N_PAGE_BINS;
+        }
+        bits = pages->bin_bits[word];
+    }
+    return word * 64 + (uint32_t)__builtin_ctzll(bits);
+}
+
+uint64_t pages_word(const struct pages *pages, uint32_t page)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(&pages->state->page_words[page], memory_order_relaxed);
+}
+
+static uint32_t run_pages(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_PAGES(pages_word(pages, page));
+}
+
+static bool run_is_free(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_FREE;
+}
+
+static bool run_is_scrubbed(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_SCRUB;
+}
+
+uint32_t pages_run_of(const struct pages *pages, uint32_t page)
+{
+    KMEM_ASSERT(page < pages->state->n_pages);
+    return starts_last(&pages->starts, page, NULL); /* page 0 begins a run */
+}
+
+static void bin_insert(struct pages *pages, uint32_t page)
+{
+    const uint32_t bin = pages_bin_of(run_pages(pages, page));
+    const uint32_t second = pages->bin_first[bin];
+    pages->next[page] = second;
+    pages->prev[page] = 0;
+    if (second != 0) {
+        pages->prev[second] = page;
+    }
+    pages->bin_first[bin] = page;
+    pages->bin_bits[bin / 64] |= UINT64_C(1) << (bin % 64);
+}
+
+static void bin_remove(struct pages *pages, uint32_t page)
+{
+    const uint32_t bin = pages_bin_of(run_pages(pages, page));
+    const uint32_t next = pages->next[page];
+    const uint32_t prev = pages->prev[page];
+    if (next != 0) {
+        pages->prev[next] = prev;
+    }
+    if (prev != 0) {
+        pages->next[prev] = next;
+        return;
+    }
+    KMEM_ASSERT(pages->bin_first[bin] == page);
+    pages->bin_first[bin] = next;
+    if (next == 0) {
+        pages->bin_bits[bin / 64] &= ~(UINT64_C(1) << (bin % 64));
+    }
+}
+
+/* Puts a leased run on its owner's list, behind another of its runs, or first if that is 0. */
+static void leased_insert(struct pages *pages, uint32_t page, uint32_t behind)
+{
+    uint32_t *first = &pages->leased_first[PAGE_WORD_OWNER(pages_word(pages, page))];
+    const uint32_t next = behind != 0 ? pages->next[behind] : *first;
+    *(behind != 0 ? &pages->next[behind] : first) = page;
+    pages->prev[page] = behind;
+    pages->next[page] = next;
+    if (next != 0) {
+        pages->prev[next] = page;
+    }
+}
+
+static void leased_remove(struct pages *pages, uint32_t page)
+{
+    uint32_t *first = &pages->leased_first[PAGE_WORD_OWNER(pages_word(pages, page))];
+    const uint32_t next = pages->next[page];
+    const uint32_t prev = pages->prev[page];
+    KMEM_ASSERT(prev != 0 || *first == page);
+    *(prev != 0 ? &pages->next[prev] : first) = next;
+    if (next != 0) {
+        pages->prev[next] = prev;
+    }
+}
+
+static bool run_is_leased(const struct pages *pages, uint32_t page)
+{
+    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_LEASED;
+}
+
+uint32_t pages_leased_first(const struct pages *pages, uint32_t owner)
+{
+    KMEM_ASSERT(owner < CLIENTS_MAX);
+    return pages->leased_first[owner];
+}
+
+uint32_t pages_leased_next(const struct pages *pages, uint32_t page)
+{
+    return pages->next[page];
+}
+
+/* Tells the run behind `page` where its left neighbour begins. */
+static void left_set(struct pages *pages, uint32_t page)
+{
+    const uint64_t behind = (uint64_t)page + run_pages(pages, page);
+    if (behind < pages->state->n_pages) {
+        pages->left[behind] = page;
+    }
+}
+
+/* Whether a run can begin at `page` with what its word says. */
+static bool run_is_sound(const struct pages *pages, uint32_t page)
+{
+    const enum page_state page_state = PAGE_WORD_STATE(pages_word(pages, page));
+    const uint32_t length = run_pages(pages, page);
+    if (length == 0 || length > pages->state->n_pages - page) {
+        return false;
+    }
+    if (page == 0) {
+        return page_state == PAGE_RESERVED && length == 1;
+    }
+    if (page_state == PAGE_SCRUB) {
+        return pages->scrub_page == 0 || pages->scrub_page == page;
+    }
+    const bool is_owned = PAGE_WORD_OWNER(pages_word(pages, page)) < CLIENTS_MAX;
+    return page_state == PAGE_FREE || page_state == PAGE_DIRECT ||
+           (page_state == PAGE_LEASED && is_owned);
+}
+
+/* The bits of [page, end) that are in the same word as the first. */
+static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
+{
+    const uint32_t bit = page % 64;
+    const uint32_t n_here = end - page < 64 - bit ? end - page : 64 - bit;
+    *ret_n_pages = n_here;
+    return (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
+}
+
+/* The word of state->given that a page's bit is in. */
+static uint64_t given_word(const struct pages *pages, uint32_t page)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(&pages->state->given[page / 64], memory_order_relaxed);
+}
+
+/* Pages have become free. */
+static void soil(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t given = given_word(pages, at) & mask;
+        pages->soiled[at / 64] |= given;
+        pages->n_soiled += (uint32_t)__builtin_popcountll(given);
+    }
+}
+
+/* Pages are free no more, or 0. */
+static void unsoil(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        pages->n_soiled -= (uint32_t)__builtin_popcountll(pages->soiled[at / 64] & mask);
+        pages->soiled[at / 64] &= ~mask;
+    }
+}
+
+void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t given = given_word(pages, at);
+        if ((given & mask) != mask) {
+            store_prepare_u64(&pages->state->given[at / 64], given | mask);
+        }
+    }
+}
+
+uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
+                            bool *ret_zero)
+{
+    const uint64_t first = given_word(pages, page) >> page % 64 & 1;
+    uint32_t n_here;
+    *ret_zero = first == 0;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t others = (given_word(pages, at) ^ (first ? UINT64_MAX : 0)) & mask;
+        if (others != 0) {
+            return at - page + (uint32_t)__builtin_ctzll(others) - at % 64;
+        }
+    }
+    return n_pages;
+}
+
+/* Neighbouring free pages are of one run: soiled ones that follow one another are, too. */
+uint32_t pages_next_soiled(const struct pages *pages, uint32_t from, uint32_t max_pages,
+                           uint32_t *ret_page)
+{
+    const uint32_t n_pages = pages->state->n_pages;
+    const uint64_t *soiled = pages->soiled;
+    uint32_t page = from;
+    while (page < n_pages && soiled[page / 64] >> page % 64 == 0) {
+        page += 64 - page % 64;
+    }
+    if (page >= n_pages) {
+        return 0;
+    }
+    page += (uint32_t)__builtin_ctzll(soiled[page / 64] >> page % 64);
+    uint32_t end = page + 1;
+    while (end < n_pages && end - page < max_pages && soiled[end / 64] >> end % 64 & 1) {
+        end++;
+    }
+    *ret_page = page;
+    return end - page;
+}
+
+/* Whether two neighbouring runs are to be one: both free, or both leased to the same client. */
+static bool runs_are_alike(const struct pages *pages, uint32_t page, uint32_t other)
+{
+    const uint64_t kind = pages_word(pages, page) & UINT32_MAX; /* state and owner */
+    return kind == (pages_word(pages, other) & UINT32_MAX) &&
+           (PAGE_WORD_STATE(kind) == PAGE_FREE || PAGE_WORD_STATE(kind) == PAGE_LEASED);
+}
+
+/*
+ * Makes a run one with the run before it, if they are alike; neither may be on a bin's list.
+ * Return: where the run begins now.
+ */
+static uint32_t run_join_left(struct pages *pages, uint32_t page)
+{
+    struct state *state = pages->state;
+    const uint32_t left = pages->left[page];
+    if (page == 0 || !runs_are_alike(pages, left, page)) {
+        return page;
+    }
+    const uint64_t word = pages_word(pages, left);
+    const uint32_t length = PAGE_WORD_PAGES(word) + run_pages(pages, page);
+    if (run_is_leased(pages, page)) {
+        leased_remove(pages, page);
+    }
+    /* Before: neighbouring runs. After: one. */
+    state_commit(state, &state->page_words[left],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), length));
+    starts_remove(&pages->starts, page);
+    left_set(pages, left);
+    return left;
+}
+
+static int pages_index(struct pages *pages)
+{
+    const uint32_t n_pages = pages->state->n_pages;
+    for (uint32_t page = 0; page < n_pages;) {
+        const uint32_t length = run_pages(pages, page);
+        const bool is_free = run_is_free(pages, page);
+        if (!run_is_sound(pages, page)) {
+            return PAGES_E_CORRUPT;
+        }
+        left_set(pages, page);
+        starts_add(&pages->starts, page);
+        if (is_free && run_is_free(pages, pages->left[page])) {
+            bin_remove(pages, pages->left[page]);
+        }
+        if (run_is_leased(pages, page)) {
+            leased_insert(pages, page, 0);
+        }
+        /* Somebody was killed before joining two runs, if there is anything to join. */
+        const uint32_t first = run_join_left(pages, page);
+        if (is_free) {
+            bin_insert(pages, first);
+            soil(pages, page, length);
+        }
+        if (run_is_scrubbed(pages, page)) {
+            pages->scrub_page = page;
+        }
+        pages->n_free_pages += is_free || run_is_scrubbed(pages, page) ? length : 0;
+        page += length;
+    }
+    return 0;
+}
+
+int pages_init(struct pages *pages, struct state *state)
+{
+    *pages = (struct pages){.state = state};
+    pages->next = calloc(state->n_pages, sizeof(*pages->next));
+    pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
+    pages->left = calloc(state->n_pages, sizeof(*pages->left));
+    int r = starts_init(&pages->starts, state->n_pages);
+    pages->soiled = calloc(state->n_pages / 64 + 1, sizeof(*pages->soiled));
+    const bool has_all = pages->next && pages->prev && pages->left && pages->soiled;
+    r = r == 0 && has_all ? pages_index(pages) : -ENOMEM;
+    if (r) {
+        pages_fini(pages);
+    }
+    return r;
+}
+
+void pages_fini(struct pages *pages)
+{
+    free(pages->next);
+    free(pages->prev);
+    free(pages->left);
+    starts_fini(&pages->starts);
+    free(pages->soiled);
+    *pages = (struct pages){.state = NULL};
+}
+
+/* Of the first n_looks runs of a bin the shortest that is long enough; 0: none is. */
+static uint32_t bin_search(const struct pages *pages, uint32_t bin, uint32_t n_pages,
+                           uint32_t n_looks)
+{
+    uint32_t found = 0;
+    uint32_t found_pages = UINT32_MAX;
+    for (uint32_t page = pages->bin_first[bin]; page != 0 && n_looks > 0; n_looks--) {
+        const uint32_t length = run_pages(pages, page);
+        if (length >= n_pages && length < found_pages) {
+            found = page;
+            found_pages = length;
+        }
+        page = length == n_pages ? 0 : pages->next[page];
+    }
+    return found;
+}
+
+int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page)
+{
+    KMEM_ASSERT(n_pages >= 1);
+    if (n_pages > pages->n_free_pages) {
+        return PAGES_E_FULL;
+    }
+    const uint32_t own = pages_bin_of(n_pages);
+    uint32_t page = bin_search(pages, own, n_pages, FIT_LOOKS);
+    const uint32_t bin = page == 0 ? bin_occupied(pages, own + 1) : own;
+    if (page == 0 && bin < N_PAGE_BINS) {
+        page = bin_search(pages, bin, n_pages, FIT_LOOKS);
+    } else if (page == 0) {
+        page = bin_search(pages, own, n_pages, UINT32_MAX);
+    }
+    if (page == 0) {
+        return PAGES_E_FULL;
+    }
+    *ret_page = page;
+    return 0;
+}
+
+void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_state page_state,
+                uint32_t owner)
+{
+    struct state *state = pages->state;
+    const uint32_t length = run_pages(pages, page);
+    KMEM_ASSERT(run_is_free(pages, page));
+    KMEM_ASSERT(length >= n_pages);
+    bin_remove(pages, page);
+    unsoil(pages, page, n_pages);
+    if (page_state != PAGE_LEASED) {
+        pages_note_given(pages, page, n_pages);
+    }
+    if (length > n_pages) {
+        /* Before and after: a page inside a free run. */
+        const uint32_t rest = page + n_pages;
+        state_commit(state, &state->page_words[rest], PAGE_WORD(PAGE_FREE, 0, length - n_pages));
+    }
+    /* Before: all of the run is free. After: the owner has n_pages, the rest is a free run. */
+    state_commit(state, &state->page_words[page], PAGE_WORD(page_state, owner, n_pages));
+    left_set(pages, page);
+    if (length > n_pages) {
+        starts_add(&pages->starts, page + n_pages);
+        left_set(pages, page + n_pages);
+        bin_insert(pages, page + n_pages);
+    }
+    if (page_state == PAGE_LEASED) {
+        leased_insert(pages, page, 0);
+    }
+    pages->n_free_pages -= n_pages;
+}
+
+void pages_give(struct pages *pages, uint32_t page)
+{
+    struct state *state = pages->state;
+    const uint32_t length = run_pages(pages, page);
+    KMEM_ASSERT(!run_is_free(pages, page));
+    KMEM_ASSERT(page != 0);
+    pages->n_free_pages += length;
+    soil(pages, page, length);
+    if (run_is_leased(pages, page)) {
+        leased_remove(pages, page);
+    }
+    /* Before: the owner has the run. After: it is free; the neighbours are not yet joined. */
+    state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_FREE, 0, length));
+    const uint32_t behind = page + length;
+    if (behind < state->n_pages && run_is_free(pages, behind)) {
+        bin_remove(pages, behind);
+        (void)run_join_left(pages, behind); /* to this one */
+    }
+    if (run_is_free(pages, pages->left[page])) {
+        bin_remove(pages, pages->left[page]);
+    }
+    bin_insert(pages, run_join_left(pages, page));
+}
+
+/* Every byte of these pages, which are nobody's, is 0. */
+static void note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    uint32_t n_here;
+    for (uint32_t at = page; at < page + n_pages; at += n_here) {
+        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        /* Before: they may hold anything. After: they are 0, which they have been made. */
+        state_commit(pages->state, &pages->state->given[at / 64], given_word(pages, at) & ~mask);
+    }
+}
+
+void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    struct state *state = pages->state;
+    const uint32_t first = pages_run_of(pages, page);
+    const uint32_t end = first + run_pages(pages, first);
+    const uint32_t behind = page + n_pages;
+    KMEM_ASSERT(run_is_free(pages, first));
+    KMEM_ASSERT(n_pages >= 1 && behind <= end);
+    KMEM_ASSERT(pages->scrub_page == 0);
+    bin_remove(pages, first);
+    unsoil(pages, page, n_pages);
+    if (behind < end) {
+        /* Before and after: a page inside a free run. */
+        state_commit(state, &state->page_words[behind], PAGE_WORD(PAGE_FREE, 0, end - behind));
+    }
+    /* Before: a page inside a free run, or the first of one. After: likewise, or nobody's. */
+    state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_SCRUB, 0, n_pages));
+    if (first < page) {
+        /* Before: all of the run is free. After: n_pages of it are nobody's. */
+        state_commit(state, &state->page_words[first], PAGE_WORD(PAGE_FREE, 0, page - first));
+        starts_add(&pages->starts, page);
+        left_set(pages, first);
+        bin_insert(pages, first);
+    }
+    left_set(pages, page);
+    if (behind < end) {
+        starts_add(&pages->starts, behind);
+        left_set(pages, behind);
+        bin_insert(pages, behind);
+    }
+    pages->scrub_page = page;
+    pages->scrub_hangs = false;
+}
+
+void pages_scrub_end(struct pages *pages, bool is_zero)
+{
+    const uint32_t page = pages->scrub_page;
+    const uint32_t n_pages = run_pages(pages, page);
+    KMEM_ASSERT(page != 0);
+    if (is_zero) {
+        note_zero(pages, page, n_pages);
+    }
+    pages->scrub_page = 0;
+    pages->scrub_hangs = false;
+    pages->scrub_events++;
+    pages->n_free_pages -= n_pages; /* as which they have counted */
+    pages_give(pages, page);
+}
+
+void pages_scrub_hang(struct pages *pages)
+{
+    pages->scrub_hangs = true;
+    pages->scrub_events++;
+}
+
+bool pages_await_scrub(const struct pages *pages)
+{
+    return pages->scrub_page != 0 && !pages->scrub_hangs;
+}
+
+void pages_join(struct pages *pages, uint32_t page)
+{
+    const uint32_t behind = page + run_pages(pages, page);
+    KMEM_ASSERT(!run_is_free(pages, page));
+    if (behind < pages->state->n_pages) {
+        (void)run_join_left(pages, behind); /* to this one */
+    }
+    (void)run_join_left(pages, page); /* where it begins is of no interest */
+}
+
+/* Makes two runs of one, of the same owner; the second begins at `page`. */
+static void run_split(struct pages *pages, uint32_t page)
+{
+    struct state *state = pages->state;
+    const uint32_t first = pages_run_of(pages, page);
+    const uint64_t word = pages_word(pages, first);
+    const uint32_t n_before = page - first;
+    const uint32_t n_behind = PAGE_WORD_PAGES(word) - n_before;
+    KMEM_ASSERT(PAGE_WORD_STATE(word) != PAGE_FREE);
+    if (n_before == 0) {
+        return;
+    }
+    /* Before and after: a page inside a run. */
+    state_commit(state, &state->page_words[page],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_behind));
+    /* Before: one run. After: two, of the same owner. */
+    state_commit(state, &state->page_words[first],
+                 PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_before));
+    starts_add(&pages->starts, page);
+    left_set(pages, first);
+    left_set(pages, page);
+    if (PAGE_WORD_STATE(word) == PAGE_LEASED) {
+        leased_insert(pages, page, first);
+    }
+}
+
+void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    const uint32_t first = pages_run_of(pages, page);
+    const uint32_t end = first + run_pages(pages, first);
+    KMEM_ASSERT(page + n_pages <= end);
+    if (page + n_pages < end) {
+        run_split(pages, page + n_pages);
+    }
+    run_split(pages, page);
+    pages_give(pages, page);
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * placement.h - finding room for what a client asks for
+ *
+ * In this order: what is free; what clients leave unused of their leases; what the dead had; and
+ * slabs in which no block is live. A client that would have more than its quota loses what it
+ * leaves unused, and its own idle slabs, before it is refused. What takes long is taken back in
+ * steps between which others are served. Only when that is done, too, there is no room: no client
+ * is refused for the sake of a process that is gone, or of memory that is not in use.
+ */
+#ifndef DAEMON_CORE_PLACEMENT_H
+#define DAEMON_CORE_PLACEMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/core/core.h"
+#include "proto/attributes.h"
+
+/* What is asked for; a copy, because it may have to wait. */
+struct room {
+    uint64_t num_bytes;   /* of a direct block; of a lease: of the pages that are needed */
+    uint32_t n_pages;     /* of a lease; 0: it is a direct block */
+    uint32_t want_pages;  /* of a lease, at most */
+    bool waits;           /* for what the dead had, or for what is being cleared */
+    bool may_again;       /* of a direct block: who is refused asks once more */
+    bool reclaims;        /* waits for the pass over idle slabs: reclaim.h */
+    uint64_t n_returns;   /* how often either has come back, when it was looked for last */
+    uint64_t until;       /* what reclaim.n_looked must be when there is no room */
+    uint64_t n_reclaimed; /* reclaim.n_pages, when it was looked for last */
+    int why;              /* ROOM_E_FULL or ROOM_E_QUOTA, then */
+    size_t n_reason_bytes;
+    char reason[REASON_MAX_BYTES];
+};
+
+/* Where it is. */
+struct room_found {
+    struct seg_off off; /* of a direct block */
+    bool is_zero;       /* it is known to be, every byte */
+    uint32_t page;      /* of a lease */
+    uint32_t n_pages;
+};
+
+enum {
+    ROOM_OK,
+    ROOM_E_WAIT, /* ask again when core_reap() was called */
+    ROOM_E_FULL,
+    ROOM_E_QUOTA, /* the client would have more than it may */
+    ROOM_E_STALE, /* of a lease: the client can not use what there is; a direct block it can have */
+};
+
+/** room_init_block() - for a direct block; the reason has been checked */
+void room_init_block(struct room *room, uint64_t num_bytes, const void *reason,
+                     size_t n_reason_bytes);
+
+/** room_init_lease() - for a lease of at least n_pages and at most want_pages */
+void room_init_lease(struct room *room, uint32_t n_pages, uint32_t want_pages);
+
+/**
+ * room_find() - carve the block, or grant the lease
+ *
+ * While it waits it looks again only if something came back since. Return: 0, ROOM_E_WAIT,
+ * ROOM_E_FULL, ROOM_E_QUOTA or ROOM_E_STALE.
+ */
+KMEM_MUST_USE int room_find(struct core *core, struct client *client, struct room *room,
+                            struct now now, struct room_found *ret_found);
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reasons.c - interning
+ *
+ * A reason lives in the state file, where its id leads to it, and in a hash table of this process,
+ * where its words lead to its id. The words are written before the first entry that names the id is
+ * committed, so a daemon that starts on the same state finds words for every id it meets.
+ */
+#include "daemon/core/reasons.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "daemon/core/hash.h"
+#include "proto/store.h"
+
+struct reason {
+    struct reason_totals totals;
+    uint32_t id;
+    UT_hash_handle hh; /* keyed by the words in the state file; not for the first two ids */
+};
+
+static uint32_t reason_hash(const struct reasons *reasons, const char *text, size_t n_bytes)
+{
+    return hash_words(reasons->state->header->instance, text, n_bytes);
+}
+
+static void reason_write(struct reasons *reasons, uint32_t id, const char *text, size_t n_bytes)
+{
+    struct state_reason *slot = &reasons->state->reasons[id];
+    reasons->generations[id]++;
+    if (slot->n_bytes == n_bytes && memcmp(slot->bytes, text, n_bytes) == 0) {
+        return; /* of one that is there for ever, or of the one before: a start stores nothing */
+    }
+    store_prepare_bytes(slot->bytes, text, n_bytes);
+    store_hook(); /* a plain store */
+    slot->n_bytes = (uint8_t)n_bytes;
+}
+
+/* A reason that is there for ever, and in no hash table. */
+static int reason_add_fixed(struct reasons *reasons, uint32_t id, const char *text)
+{
+    struct reason *reason = calloc(1, sizeof(*reason));
+    if (!reason) {
+        return -ENOMEM;
+    }
+    reason->id = id;
+    reasons->table[id] = reason;
+    reason_write(reasons, id, text, strlen(text));
+    return 0;
+}
+
+int reasons_init(struct reasons *reasons, struct state *state)
+{
+    *reasons = (struct reasons){.state = state, .n_ids = REASONS_RESERVED};
+    reasons->table = calloc(REASONS_MAX, sizeof(struct reason *));
+    reasons->generations = calloc(REASONS_MAX, sizeof(*reasons->generations));
+    reasons->free_ids = calloc(REASONS_MAX, sizeof(*reasons->free_ids));
+    int r = reasons->table && reasons->generations && reasons->free_ids ? 0 : -ENOMEM;
+    if (r == 0) {
+        r = reason_add_fixed(reasons, REASON_NONE, NO_REASON);
+    }
+    if (r == 0) {
+        r = reason_add_fixed(reasons, REASON_OTHER, OTHER_REASONS);
+    }
+    if (r) {
+        reasons_fini(reasons);
+    }
+    return r;
+}
+
+void reasons_fini(struct reasons *reasons)
+{
+    HASH_CLEAR(hh, reasons->by_text);
+    for (uint32_t id = 0; reasons->table && id < reasons->n_ids; id++) {
+        free(reasons->table[id]);
+    }
+    free(reasons->table);
+    free(reasons->generations);
+    free(reasons->free_ids);
+    *reasons = (struct reasons){.state = NULL};
+}
+
+/* An id that nobody has; false if all are taken. */
+static bool reason_id_take(struct reasons *reasons, uint32_t *ret_id)
+{
+    if (reasons->n_free_ids > 0) {
+        *ret_id = reasons->free_ids[--reasons->n_free_ids];
+        return true;
+    }
+    if (reasons->n_ids < REASONS_MAX) {
+        *ret_id = reasons->n_ids++;
+        return true;
+    }
+    return false;
+}
+
+static void reason_id_give(struct reasons *reasons, uint32_t id)
+{
+    reasons->table[id] = NULL;
+    reasons->free_ids[reasons->n_free_ids++] = id;
+}
+
+/* A new reason; NULL if the table is full, or there is no memory for it. */
+static struct reason *reason_add(struct reasons *reasons, const char *text, size_t n_bytes)
+{
+    struct reason *reason = calloc(1, sizeof(*reason));
+    if (!reason || !reason_id_take(reasons, &reason->id)) {
+        free(reason);
+        return NULL;
+    }
+    reasons->table[reason->id] = reason;
+    reason_write(reasons, reason->id, text, n_bytes);
+    const char *key = reasons->state->reasons[reason->id].bytes;
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, reasons->by_text, key, n_bytes,
+                                reason_hash(reasons, key, n_bytes), reason);
+    if (reason->hh.tbl == NULL) {
+        /* No memory for the hash table: the words could not be found again. */
+        reason_id_give(reasons, reason->id);
+        free(reason);
+        return NULL;
+    }
+    return reason;
+}
+
+static struct reason *reason_find_or_add(struct reasons *reasons, const char *text, size_t n_bytes)
+{
+    struct reason *reason = NULL;
+    if (n_bytes == 0) {
+        return reasons->table[REASON_NONE];
+    }
+    HASH_FIND_BYHASHVALUE(hh, reasons->by_text, text, n_bytes, reason_hash(reasons, text, n_bytes),
+                          reason);
+    if (!reason) {
+        reason = reason_add(reasons, text, n_bytes);
+    }
+    if (!reason) {
+        reasons->state->counters->other_reasons++;
+        reason = reasons->table[REASON_OTHER];
+    }
+    return reason;
+}
+
+uint32_t reasons_ref(struct reasons *reasons, const char *text, size_t n_bytes, uint64_t num_bytes)
+{
+    KMEM_ASSERT(n_bytes <= REASON_MAX_BYTES);
+    struct reason *reason = reason_find_or_add(reasons, text, n_bytes);
+    reasons->n_live += reason->totals.n_blocks == 0;
+    reason->totals.n_blocks++;
+    reason->totals.num_bytes += num_bytes;
+    return reason->id;
+}
+
+/* Makes a reason of the words that are in the state file under an id that nobody has named yet. */
+static int reason_recover(struct reasons *reasons, uint32_t id)
+{
+    const struct state_reason *slot = &reasons->state->reasons[id];
+    if (slot->n_bytes == 0 || slot->n_bytes > REASON_MAX_BYTES) {
+        return REASONS_E_CORRUPT;
+    }
+    struct reason *reason = calloc(1, sizeof(*reason));
+    if (!reason) {
+        return -ENOMEM;
+    }
+    reason->id = id;
+    HASH_ADD_KEYPTR_BYHASHVALUE(hh, reasons->by_text, slot->bytes, slot->n_bytes,
+                                reason_hash(reasons, slot->bytes, slot->n_bytes), reason);
+    if (reason->hh.tbl == NULL) {
+        free(reason);
+        return -ENOMEM;
+    }
+    reasons->table[id] = reason;
+    reasons->generations[id]++;
+    reasons->n_ids = id < reasons->n_ids ? reasons->n_ids : id + 1;
+    return 0;
+}
+
+int reasons_recover(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
+{
+    if (id >= REASONS_MAX) {
+        return REASONS_E_CORRUPT;
+    }
+    const int r = reasons->table[id] ? 0 : reason_recover(reasons, id);
+    if (r) {
+        return r;
+    }
+    struct reason *reason = reasons->table[id];
+    reasons->n_live += reason->totals.n_blocks == 0;
+    reason->totals.n_blocks++;
+    reason->totals.num_bytes += num_bytes;
+    return 0;
+}
+
+void reasons_recovered(struct reasons *reasons)
+{
+    for (uint32_t id = reasons->n_ids; id-- > REASONS_RESERVED;) {
+        if (!reasons->table[id]) {
+            reasons->free_ids[reasons->n_free_ids++] = id;
+        }
+    }
+}
+
+void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
+{
+    KMEM_ASSERT(id < reasons->n_ids);
+    struct reason *reason = reasons->table[id];
+    KMEM_ASSERT(reason != NULL);
+    KMEM_ASSERT(reason->totals.n_blocks > 0);
+    KMEM_ASSERT(reason->totals.num_bytes >= num_bytes);
+    reason->totals.n_blocks--;
+    reason->totals.num_bytes -= num_bytes;
+    if (reason->totals.n_blocks > 0) {
+        return;
+    }
+    reasons->n_live--;
+    if (id >= REASONS_RESERVED) {
+        HASH_DEL(reasons->by_text, reason);
+        reason_id_give(reasons, id);
+        free(reason);
+    }
+}
+
+const char *reasons_text(const struct reasons *reasons, uint32_t id, size_t *ret_n_bytes)
+{
+    KMEM_ASSERT(id < REASONS_MAX);
+    const struct state_reason *slot = &reasons->state->reasons[id];
+    *ret_n_bytes = slot->n_bytes;
+    return slot->bytes;
+}
+
+uint32_t reasons_generation(const struct reasons *reasons, uint32_t id)
+{
+    return reasons->generations[id];
+}
+
+struct reason_totals reasons_totals(const struct reasons *reasons, uint32_t id)
+{
+    const struct reason *reason = reasons->table[id];
+    return reason ? reason->totals : (struct reason_totals){0, 0};
+}
+
+/* Whether the words of an id that has blocks lead to it. */
+static bool reason_is_found(const struct reasons *reasons, uint32_t id)
+{
+    const struct state_reason *slot = &reasons->state->reasons[id];
+    struct reason *reason = NULL;
+    HASH_FIND_BYHASHVALUE(hh, reasons->by_text, slot->bytes, slot->n_bytes,
+                          reason_hash(reasons, slot->bytes, slot->n_bytes), reason);
+    return reason == reasons->table[id];
+}
+
+static bool reason_is_free(const struct reasons *reasons, uint32_t id)
+{
+    return id >= REASONS_RESERVED && id < reasons->n_ids && reasons->table[id] == NULL;
+}
+
+int reasons_check(const struct reasons *reasons)
+{
+    uint32_t n_live = 0;
+    uint32_t n_named = 0;
+    for (uint32_t id = 0; id < reasons->n_ids; id++) {
+        const struct reason_totals totals = reasons_totals(reasons, id);
+        if (totals.n_blocks == 0 && totals.num_bytes != 0) {
+            return REASONS_E_CORRUPT;
+        }
+        n_live += totals.n_blocks > 0;
+        if (totals.n_blocks > 0 && id > REASON_OTHER) {
+            n_named++;
+            if (!reason_is_found(reasons, id)) {
+                return REASONS_E_CORRUPT;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < reasons->n_free_ids; i++) {
+        if (!reason_is_free(reasons, reasons->free_ids[i])) {
+            return REASONS_E_CORRUPT;
+        }
+    }
+    const bool adds_up = n_live == reasons->n_live && n_named == HASH_COUNT(reasons->by_text) &&
+                         2 + n_named + reasons->n_free_ids == reasons->n_ids;
+    return adds_up ? 0 : REASONS_E_CORRUPT;
+}

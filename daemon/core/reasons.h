@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reasons.h - the reasons of the daemon's own blocks, each stored once
+ *
+ *      totals of a reason == sum over the blocks that name it          : direct_check()
+ *      an id is named by blocks, or free, or for ever
+ *      the words of a named id lead to it; n_live ids have blocks      : reasons_check()
+ *
+ * Ids 0 and 1 are for ever: "no reason given" and "other reasons", which stands for what comes
+ * after the table is full. Any other id is given out again when its last block is gone; its
+ * generation tells the tenants apart.
+ */
+#ifndef DAEMON_CORE_REASONS_H
+#define DAEMON_CORE_REASONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/core/state.h"
+#include "proto/attributes.h"
+
+struct reason;
+
+struct reasons {
+    struct state *state;
+    struct reason **table;  /* by id; NULL: no block names it */
+    uint32_t *generations;  /* by id */
+    struct reason *by_text; /* hash */
+    uint32_t *free_ids;     /* stack */
+    uint32_t n_free_ids;
+    uint32_t n_ids;  /* ids below this have been used */
+    uint32_t n_live; /* reasons that blocks name now */
+};
+
+enum {
+    REASONS_OK,
+    REASONS_E_CORRUPT, /* reasons_check() */
+};
+
+struct reason_totals {
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+};
+
+/** reasons_init() - an empty table. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int reasons_init(struct reasons *reasons, struct state *state);
+
+void reasons_fini(struct reasons *reasons);
+
+/**
+ * reasons_ref() - count one more block of num_bytes with this reason
+ * @text:  n_bytes of UTF-8, at most REASON_MAX_BYTES; empty: no reason given
+ * Return: the reason's id.
+ */
+uint32_t reasons_ref(struct reasons *reasons, const char *text, size_t n_bytes, uint64_t num_bytes);
+
+/**
+ * reasons_recover() - count one more block of num_bytes that the state file says has this reason
+ * Return: 0; -ENOMEM; REASONS_E_CORRUPT if the id has no words.
+ */
+KMEM_MUST_USE int reasons_recover(struct reasons *reasons, uint32_t id, uint64_t num_bytes);
+
+/** reasons_recovered() - all blocks have been counted: what has none is free */
+void reasons_recovered(struct reasons *reasons);
+
+/** reasons_unref() - count one block less */
+void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes);
+
+/** reasons_text() - a reason's words, not terminated; valid until its last block is gone */
+const char *reasons_text(const struct reasons *reasons, uint32_t id, size_t *ret_n_bytes);
+
+/** reasons_generation() - another number for every tenant of the id */
+uint32_t reasons_generation(const struct reasons *reasons, uint32_t id);
+
+struct reason_totals reasons_totals(const struct reasons *reasons, uint32_t id);
+
+/** reasons_check() - look up every reason and recount. Return: 0 or REASONS_E_CORRUPT. */
+KMEM_MUST_USE int reasons_check(const struct reasons *reasons);
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reclaim.h - take back slabs in which no block is live
+ *
+ * A thread keeps some blocks of each size ready, and what other threads have released to it waits
+ * until it allocates. While the thread sleeps, or when it has ended, these blocks are nobody's, but
+ * their slabs are in use by the states of their pages. Here the daemon reads the entries of such
+ * slabs and takes those whose blocks are all free, from clients that are awake, asleep or stopped;
+ * proto/lease.h has the protocol and says why the owner needs no lock.
+ *
+ * It is what is tried last: after free pages, and after pages that are leased and unused. A pass
+ * goes over all leases in steps between which others are served. Requests that come while one is
+ * under way share it: each waits until the pass has been once around from where it found it.
+ */
+#ifndef DAEMON_CORE_RECLAIM_H
+#define DAEMON_CORE_RECLAIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/leases.h"
+#include "daemon/core/client_ledger.h"
+#include "proto/attributes.h"
+
+struct reclaim {
+    struct leases *leases;
+    const struct told *told;
+    bool (*barrier)(void); /* membarrier(); NULL, or false: it is not to be had */
+    uint32_t slot;         /* whose leases the pass goes on with, */
+    uint32_t page;         /* and where; 0: it begins with that client */
+    uint64_t n_released;   /* by that client, when it began */
+    uint64_t n_looked;     /* clients passed, ever: a pass is as many as there are */
+    uint64_t n_pages;      /* taken back, ever */
+    uint64_t n_vain; /* steps that found nothing, since one found something; forgiven in time */
+    uint64_t forgiven_us; /* up to when */
+};
+
+/** reclaim_init() - @barrier: see there */
+void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct told *told,
+                  bool (*barrier)(void));
+
+/**
+ * reclaim_begin() - a request finds no room
+ * @ret_until:  what reclaim->n_looked must be before there is none
+ * Return: false: no pass is worth it now. Too many steps were in vain a moment ago; or no slab can
+ * be taken.
+ */
+KMEM_MUST_USE bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until);
+
+/** reclaim_reaches() - whether idle slabs can be taken from a client that lives and has a ledger */
+KMEM_MUST_USE bool reclaim_reaches(const struct reclaim *reclaim, const struct client *client);
+
+/**
+ * reclaim_at_most() - how many pages a pass may bring
+ *
+ * Waiting: a look at the counts of each client. 0: nothing was released since the last pass.
+ */
+uint64_t reclaim_at_most(const struct reclaim *reclaim);
+
+/** reclaim_at_most_of() - the same, from one client */
+uint64_t reclaim_at_most_of(const struct reclaim *reclaim, const struct client *client);
+
+/**
+ * reclaim_step() - a piece of the pass
+ *
+ * Waiting: some 0.2 ms. Return: how many pages came back to the table.
+ */
+uint32_t reclaim_step(struct reclaim *reclaim);
+
+#endif

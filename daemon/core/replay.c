@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/replay.h"
+
+bool repeat_of(const struct core *core, const struct client *client, enum intent_kind kind,
+               struct intent *ret_intent)
+{
+    *ret_intent = clients_intent(&core->clients, client->slot);
+    return client->in_hand != 0 && client->in_hand == client->serial && ret_intent->kind == kind;
+}
+
+bool repeat_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
+                      struct seg_off *ret_off)
+{
+    struct intent intent;
+    struct direct_block block;
+    if (!repeat_of(core, client, INTENT_ALLOCATE, &intent)) {
+        return false;
+    }
+    *ret_off = (struct seg_off){intent.at};
+    return direct_find(&core->direct, client, *ret_off, &block) == 0 &&
+           block.num_bytes == num_bytes;
+}
+
+/* Whether all of these pages are the client's: what was granted in part is taken back by a restart,
+   and leaves a gap. */
+static bool is_leased(const struct pages *pages, const struct client *client, uint32_t page,
+                      uint32_t n_pages)
+{
+    const uint32_t run = pages_run_of(pages, page);
+    const uint64_t word = pages_word(pages, run);
+    return PAGE_WORD_STATE(word) == PAGE_LEASED && PAGE_WORD_OWNER(word) == client->slot &&
+           page - run + n_pages <= PAGE_WORD_PAGES(word);
+}
+
+bool repeat_leased(struct core *core, struct client *client, Kmem__Leased *leased)
+{
+    struct intent intent;
+    if (!repeat_of(core, client, INTENT_LEASE, &intent) || intent.at >= core->state.n_pages) {
+        return false;
+    }
+    const uint32_t page = (uint32_t)intent.at;
+    if (is_leased(&core->pages, client, page, intent.n_pages)) {
+        leased->page = page;
+        leased->n_pages = intent.n_pages;
+        return true;
+    }
+    (void)leases_return(&core->leases, client, page, page + intent.n_pages); /* none may be left */
+    return false;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * replay.h - requests that come again because their answer was lost
+ *
+ * A request with the serial of the client's last change is that one. What became of it is looked up
+ * where the truth is, in the entry or the page word that the intent leads to: if it came to pass,
+ * the answer is the same again; if not, it is done now.
+ */
+#ifndef DAEMON_CORE_REPLAY_H
+#define DAEMON_CORE_REPLAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/core.h"
+#include "proto/kmem.pb-c.h"
+
+/** repeat_of() - whether the request in hand is the client's last change, which was of this kind */
+bool repeat_of(const struct core *core, const struct client *client, enum intent_kind kind,
+               struct intent *ret_intent);
+
+/** repeat_allocated() - whether the block was carved when it was asked for first */
+bool repeat_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
+                      struct seg_off *ret_off);
+
+/**
+ * repeat_leased() - whether the lease was granted, and is still whole
+ *
+ * If a part of it went back since then, the client, which knows of none of it, does not use the
+ * rest either: that goes back, too.
+ */
+bool repeat_leased(struct core *core, struct client *client, Kmem__Leased *leased);
+
+#endif

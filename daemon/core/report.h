@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report.h - answers to questions
+ *
+ * Each function fills a reply from what the core knows and leaves the core as it was. What does not
+ * fit one response, or would take too long, is left for the next question: `more` says so.
+ */
+#ifndef DAEMON_CORE_REPORT_H
+#define DAEMON_CORE_REPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/core.h"
+#include "daemon/core/reply.h"
+#include "daemon/core/scan.h"
+#include "proto/attributes.h"
+
+void report_usage(const struct core *core, const struct scan *scan, uint64_t now_ms,
+                  struct reply *reply);
+void report_ledger(const struct core *core, const struct scan *scan, uint32_t first_row,
+                   uint64_t now_ms, struct reply *reply);
+void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms,
+                   struct reply *reply);
+void report_clients(const struct core *core, const struct scan *scan, uint32_t from_slot,
+                    uint64_t now_ms, struct reply *reply);
+void report_obituaries(const struct core *core, uint64_t from_number, uint64_t now_ms,
+                       struct reply *reply);
+
+/* What all clients hold: blocks as asked for, those of leases as their clients tell. */
+struct held {
+    uint64_t n_blocks;
+    uint64_t direct_bytes;
+    uint64_t leased_bytes;
+};
+
+/** report_held() - look at every block there is, at once */
+struct held report_held(const struct core *core);
+
+/** report_quota() - an error that says what was asked, what the client has, what it may have */
+void report_quota(const struct core *core, const struct client *client, uint64_t num_bytes,
+                  struct reply *reply);
+
+/**
+ * report_no_room() - an error that says what was asked, what there is, who has it, what would help
+ * @holders:         the reasons with the most; NULL: they are not known, processes are named
+ * @holders_age_ms:  how old that is; 0: of this moment
+ *
+ * All else is of this moment. It looks at each client, at no block and at no run.
+ */
+void report_no_room(const struct core *core, const struct scan_holders *holders,
+                    uint64_t holders_age_ms, uint64_t num_bytes, struct reply *reply);
+
+/**
+ * report_join_refused() - an error that says why a process may not join
+ * @why:  an answer of core_join() or core_resume()
+ */
+void report_join_refused(const struct core *core, int why, uint32_t uid, struct reply *reply);
+
+#endif

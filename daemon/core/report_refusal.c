@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report_refusal.c - the sentence of a refusal: what there is, who has it, and what would help
+ *
+ * A refusal costs what an answer costs. So every figure here is one that the server keeps, or adds
+ * up over its clients; no block and no run is looked at. They are of this moment. Of another moment
+ * may be the holders by reason, which a look at all blocks has found: then their age is told.
+ *
+ *      free, largest extent   the page table
+ *      idle                 sum over clients of (leased - live by the client's own count)
+ *      holders by process   what is charged to each: direct blocks, and leased pages
+ *
+ * Advice is given only if it would help: to release, if something is held; to ask for less, if
+ * there is something to be had; a larger --size, if a segment can be larger.
+ */
+#include "daemon/core/report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core/counted.h"
+#include "proto/text.h"
+
+/* A reason of control characters, escaped, with its quotes, size and count. */
+#define HOLDER_BYTES (4 * REASON_MAX_BYTES + 64)
+/* All that is said beside the holders. */
+#define PART_BYTES 256
+
+/* A part of the sentence; what is too long is cut. */
+struct part {
+    char text[SCAN_HOLDERS * HOLDER_BYTES];
+    size_t n_bytes;
+};
+
+KMEM_PRINTF(2, 3)
+static void part_add(struct part *part, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    const int n = vsnprintf(part->text + part->n_bytes, sizeof(part->text) - part->n_bytes, format,
+                            arguments);
+    va_end(arguments);
+    part->n_bytes += n > 0 ? (size_t)n : 0;
+    part->n_bytes = part->n_bytes < sizeof(part->text) ? part->n_bytes : sizeof(part->text) - 1;
+}
+
+/* "process 4711 (worker)", for a terminal. */
+static void part_add_process(struct part *part, const struct client_identity *identity)
+{
+    char pid[PID_TEXT_BYTES];
+    char command[4 * COMMAND_BYTES];
+    (void)text_escape(identity->command, strlen(identity->command), command,
+                      sizeof(command)); /* its buffer */
+    part_add(part, "process %s (%s)", client_pid_text(identity->pid, pid), command);
+}
+
+/* ---------------------------------------------------------------------------------- holders -- */
+
+static void holders_by_reason(const struct scan_holders *holders, uint64_t age_ms,
+                              struct part *part)
+{
+    if (age_ms >= 1000) {
+        part_add(part, " as of %llu.%llu s ago", (unsigned long long)(age_ms / 1000),
+                 (unsigned long long)(age_ms % 1000 / 100));
+    } else if (age_ms > 0) {
+        part_add(part, " as of %llu ms ago", (unsigned long long)age_ms);
+    }
+    part_add(part, ":");
+    for (uint32_t i = 0; i < holders->n_holders; i++) {
+        const char *text = holders->holders[i].reason;
+        const uint64_t n_blocks = holders->holders[i].n_blocks;
+        char reason[4 * REASON_MAX_BYTES + 1];
+        char size[TEXT_BYTES_MAX];
+        (void)text_escape(text, strlen(text), reason, sizeof(reason)); /* its buffer */
+        part_add(part, "%s \"%s\" %s in %llu block%s", i == 0 ? "" : ",", reason,
+                 text_format_bytes(holders->holders[i].num_bytes, size, sizeof(size)),
+                 (unsigned long long)n_blocks, n_blocks == 1 ? "" : "s");
+    }
+}
+
+struct by_process {
+    const struct client *clients[SCAN_HOLDERS];
+    uint32_t n_clients;
+};
+
+/* Puts a client among those with the most bytes, if it is one of them. */
+static void by_process_add(struct by_process *most, const struct client *client)
+{
+    const uint64_t num_bytes = client_charged_bytes(client);
+    uint32_t at = most->n_clients;
+    while (at > 0 && client_charged_bytes(most->clients[at - 1]) < num_bytes) {
+        at--;
+    }
+    if (num_bytes == 0 || at == SCAN_HOLDERS) {
+        return;
+    }
+    most->n_clients += most->n_clients < SCAN_HOLDERS;
+    memmove(&most->clients[at + 1], &most->clients[at],
+            (most->n_clients - 1 - at) * sizeof(most->clients[0]));
+    most->clients[at] = client;
+}
+
+static void holders_by_process(const struct core *core, struct part *part)
+{
+    struct by_process most = {.n_clients = 0};
+    const struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        by_process_add(&most, client);
+    }
+    part_add(part, ", by process:");
+    for (uint32_t i = 0; i < most.n_clients; i++) {
+        char size[TEXT_BYTES_MAX];
+        part_add(part, "%s ", i == 0 ? "" : ",");
+        part_add_process(part, &most.clients[i]->identity);
+        part_add(part, " %s",
+                 text_format_bytes(client_charged_bytes(most.clients[i]), size, sizeof(size)));
+    }
+}
+
+/* ------------------------------------------------------------------------------------- idle -- */
+
+/* Memory in which no block is live, by the account of the clients that have leased it. */
+struct idle {
+    uint64_t num_bytes;
+    const struct client *most; /* the client with the most of it; NULL: there is none */
+    uint64_t most_bytes;
+};
+
+/* What the client has by lease beside its live blocks: rounding, and what slabs have left. */
+static uint64_t client_idle_bytes(const struct client *client)
+{
+    const uint64_t leased_bytes = client->leased_pages << PAGE_SHIFT;
+    const uint64_t live_bytes = counted_live_bytes(client);
+    const uint64_t leased_live_bytes =
+        live_bytes > client->num_bytes ? live_bytes - client->num_bytes : 0;
+    return leased_bytes > leased_live_bytes ? leased_bytes - leased_live_bytes : 0;
+}
+
+static struct idle idle_count(const struct core *core)
+{
+    struct idle idle = {0};
+    const struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        const uint64_t num_bytes = client->counts || client->lost ? client_idle_bytes(client) : 0;
+        idle.num_bytes += num_bytes;
+        if (num_bytes > idle.most_bytes) {
+            idle.most = client;
+            idle.most_bytes = num_bytes;
+        }
+    }
+    return idle;
+}
+
+/* Why nothing that is in a client's slabs can be taken from it; NULL: it can. */
+static const char *idle_is_out_of_reach(const struct core *core, const struct client *client)
+{
+    if (!client->states) {
+        return "its ledger was lost";
+    }
+    return reclaim_reaches(&core->reclaim, client) ? NULL : "the system denies it membarrier()";
+}
+
+/* Return: the process that keeps what can not be had; NULL: there is none. */
+static const struct client *idle_add(const struct core *core, struct part *part)
+{
+    const struct idle idle = idle_count(core);
+    char size[TEXT_BYTES_MAX];
+    if (idle.num_bytes == 0) {
+        return NULL;
+    }
+    part_add(part, ", %s leased without a live byte",
+             text_format_bytes(idle.num_bytes, size, sizeof(size)));
+    const char *why = idle.most_bytes >= PAGE_BYTES ? idle_is_out_of_reach(core, idle.most) : NULL;
+    if (!why) {
+        return NULL;
+    }
+    part_add(part, " (");
+    part_add_process(part, &idle.most->identity);
+    part_add(part, " keeps %s of it: %s)", text_format_bytes(idle.most_bytes, size, sizeof(size)),
+             why);
+    return idle.most;
+}
+
+/* ----------------------------------------------------------------------------------- advice -- */
+
+#define ADVICE_MAX 4
+struct advice {
+    char items[ADVICE_MAX][PART_BYTES];
+    uint32_t n_items;
+};
+
+KMEM_PRINTF(2, 3)
+static void advice_add(struct advice *advice, const char *format, ...)
+{
+    va_list arguments;
+    KMEM_ASSERT(advice->n_items < ADVICE_MAX);
+    va_start(arguments, format);
+    (void)vsnprintf(advice->items[advice->n_items++], PART_BYTES, format, arguments); /* or cut */
+    va_end(arguments);
+}
+
+/* "a", "a, or b", "a, b, or c". */
+static void advice_write(const struct advice *advice, struct part *part)
+{
+    for (uint32_t i = 0; i < advice->n_items; i++) {
+        const bool is_last = i + 1 == advice->n_items;
+        part_add(part, "%s%s", i == 0 ? "" : is_last ? ", or " : ", ", advice->items[i]);
+    }
+}
+
+static void advice_of_size(const struct core *core, struct advice *advice)
+{
+    if (core_segment_bytes(core) < SEGMENT_MAX_BYTES) {
+        advice_add(advice, "start kmemd with a larger --size");
+    }
+}
+
+/* What would make room for num_bytes. */
+static void advise(const struct core *core, uint64_t num_bytes, const struct client *keeper,
+                   struct part *part)
+{
+    struct advice advice = {.n_items = 0};
+    char size[TEXT_BYTES_MAX];
+    const uint64_t most_bytes = core_segment_bytes(core) - PAGE_BYTES;
+    const uint64_t extent_bytes = core_largest_extent_bytes(core);
+    if (num_bytes > most_bytes) {
+        part_add(part, "; no more than %s can be had in a segment of this size",
+                 text_format_bytes(most_bytes, size, sizeof(size)));
+        advice_of_size(core, &advice);
+        part_add(part, advice.n_items > 0 ? ": " : "");
+        advice_write(&advice, part);
+        return;
+    }
+    const bool is_held = core_free_bytes(core) < most_bytes;
+    const bool is_scattered = core_free_bytes(core) >= num_bytes;
+    part_add(part, "; %s", is_scattered ? "enough is free, but not in one piece: " : "");
+    if (is_scattered && extent_bytes > 0) {
+        advice_add(&advice, "ask for %s at most",
+                   text_format_bytes(extent_bytes, size, sizeof(size)));
+    }
+    if (is_held) {
+        advice_add(&advice, is_scattered ? "release what lies between" : "release some of it");
+    }
+    if (keeper) {
+        char pid[PID_TEXT_BYTES];
+        advice_add(&advice, "end process %s", client_pid_text(keeper->identity.pid, pid));
+    }
+    advice_of_size(core, &advice);
+    advice_write(&advice, part);
+}
+
+/* -------------------------------------------------------------------------------- sentences -- */
+
+void report_quota(const struct core *core, const struct client *client, uint64_t num_bytes,
+                  struct reply *reply)
+{
+    char asked[TEXT_BYTES_MAX];
+    char charged[TEXT_BYTES_MAX];
+    char quota[TEXT_BYTES_MAX];
+    char pid[PID_TEXT_BYTES];
+    const bool would_help = num_bytes <= core->config.quota_bytes;
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_QUOTA,
+                "%s more is over the quota: process %s has %s of the %s that one client may have; "
+                "%sstart kmemd with a larger --quota",
+                text_format_bytes(num_bytes, asked, sizeof(asked)),
+                client_pid_text(client->identity.pid, pid),
+                text_format_bytes(client_charged_bytes(client), charged, sizeof(charged)),
+                text_format_bytes(core->config.quota_bytes, quota, sizeof(quota)),
+                would_help ? "release some of it, or " : "");
+}
+
+void report_no_room(const struct core *core, const struct scan_holders *holders,
+                    uint64_t holders_age_ms, uint64_t num_bytes, struct reply *reply)
+{
+    char asked[TEXT_BYTES_MAX];
+    char free_text[TEXT_BYTES_MAX];
+    char extent[TEXT_BYTES_MAX];
+    char all[TEXT_BYTES_MAX];
+    struct part idle = {.n_bytes = 0};
+    struct part names = {.n_bytes = 0};
+    struct part advice = {.n_bytes = 0};
+    const struct client *keeper = idle_add(core, &idle);
+    advise(core, num_bytes, keeper, &advice);
+    if (holders && holders->n_holders > 0) {
+        part_add(&names, "; largest holders");
+        holders_by_reason(holders, holders_age_ms, &names);
+    } else if (!holders && core->direct.used_bytes + core->leases.n_pages > 0) {
+        part_add(&names, "; largest holders");
+        holders_by_process(core, &names);
+    }
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
+                "no room for %s in segment \"%s\": %s of %s free, largest extent %s%s%s%s",
+                text_format_bytes(num_bytes, asked, sizeof(asked)), core->config.segment_name,
+                text_format_bytes(core_free_bytes(core), free_text, sizeof(free_text)),
+                text_format_bytes(core_segment_bytes(core), all, sizeof(all)),
+                text_format_bytes(core_largest_extent_bytes(core), extent, sizeof(extent)),
+                idle.text, names.text, advice.text);
+}

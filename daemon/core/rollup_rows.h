@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rollup_rows.h - the groups of a tally, found by what they are called
+ *
+ * Rows lie one behind the other in chunks, so that 100,000 of them are freed by some hundred calls,
+ * and stay where they are.
+ */
+#ifndef DAEMON_CORE_ROLLUP_ROWS_H
+#define DAEMON_CORE_ROLLUP_ROWS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "daemon/core/rollup.h"
+#include "proto/attributes.h"
+
+struct tally_row {
+    struct tally_group group;
+    uint32_t hash;
+    char text[]; /* what it is called, terminated */
+};
+
+/* What a row is called, before there is a row. */
+struct tally_name {
+    uint32_t pid;
+    uint32_t uid;
+    size_t n_bytes;
+    char text[REASON_MAX_BYTES + 1];
+};
+
+struct tally_chunk;
+
+struct tally_rows {
+    uint64_t seed;              /* of the hash: clients choose the texts */
+    struct tally_chunk *chunks; /* the latest first */
+    struct tally_row **rows;
+    uint32_t n_rows;
+    uint32_t rows_max;
+    uint32_t *index; /* 1 + the row's number; 0: the place is free; at most half full */
+    uint32_t index_max;
+    uint64_t n_moved; /* rows that were put into a larger index */
+    uint64_t n_bytes; /* allocated */
+};
+
+void tally_rows_init(struct tally_rows *rows, uint64_t seed);
+
+void tally_rows_fini(struct tally_rows *rows);
+
+/** tally_rows_add() - a row of that name, of nothing. Return: NULL without memory. */
+KMEM_MUST_USE struct tally_row *tally_rows_add(struct tally_rows *rows,
+                                               const struct tally_name *name);
+
+/** tally_rows_find() - the row that is called so; NULL: none */
+struct tally_row *tally_rows_find(const struct tally_rows *rows, const char *text, size_t n_bytes);
+
+/** tally_rows_freeze() - nothing is added or looked for any more */
+void tally_rows_freeze(struct tally_rows *rows);
+
+#endif

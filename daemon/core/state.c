@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/state.h"
+
+#include "daemon/core/obituary.h"
+#include "proto/store.h"
+
+#define PART_ALIGN_BYTES 4096
+
+struct state_layout {
+    uint64_t words_at;
+    uint64_t given_at;
+    uint64_t clients_at;
+    uint64_t reasons_at;
+    uint64_t obituaries_at;
+    uint64_t ledger_at;
+    uint64_t total_bytes;
+};
+
+static uint64_t part_reserve(uint64_t *at, uint64_t n_bytes)
+{
+    const uint64_t begin = *at;
+    *at = (begin + n_bytes + PART_ALIGN_BYTES - 1) & ~(uint64_t)(PART_ALIGN_BYTES - 1);
+    return begin;
+}
+
+static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
+{
+    struct ledger_layout ledger;
+    ledger_layout_init(&ledger, n_pages);
+    uint64_t at = 0;
+    (void)part_reserve(&at, sizeof(struct state_header)); /* the header begins at 0 */
+    layout->words_at = part_reserve(&at, n_pages * sizeof(uint64_t));
+    layout->given_at = part_reserve(&at, STATE_GIVEN_WORDS(n_pages) * sizeof(uint64_t));
+    layout->clients_at = part_reserve(&at, CLIENTS_MAX * sizeof(struct state_client));
+    layout->reasons_at = part_reserve(&at, REASONS_MAX * sizeof(struct state_reason));
+    layout->obituaries_at = part_reserve(&at, OBITUARIES_PLACES * sizeof(struct obituary));
+    layout->ledger_at = part_reserve(&at, ledger.total_bytes);
+    layout->total_bytes = at;
+}
+
+/* Changes with the ledger's layout and with every size and count that stands here. */
+static uint64_t state_signature(void)
+{
+    return ledger_layout_signature() ^ (uint64_t)sizeof(struct state_header) << 48 ^
+           (uint64_t)sizeof(struct state_client) << 40 ^ (uint64_t)CLIENTS_MAX << 20 ^ REASONS_MAX ^
+           (uint64_t)OBITUARIES_PLACES << 36 ^ (uint64_t)sizeof(struct obituary) << 8 ^
+           STATE_LAYOUT_VERSION << 56;
+}
+
+static void state_view(struct state *state, void *base, const struct state_layout *layout,
+                       uint32_t n_pages)
+{
+    unsigned char *bytes = base;
+    state->header = base;
+    state->counters = &state->header->counters;
+    state->page_words = (void *)(bytes + layout->words_at);
+    state->given = (void *)(bytes + layout->given_at);
+    state->clients = (void *)(bytes + layout->clients_at);
+    state->reasons = (void *)(bytes + layout->reasons_at);
+    state->obituaries = (void *)(bytes + layout->obituaries_at);
+    state->n_pages = n_pages;
+}
+
+uint64_t state_bytes(uint32_t n_pages)
+{
+    struct state_layout layout;
+    state_layout_init(&layout, n_pages);
+    return layout.total_bytes;
+}
+
+void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t instance,
+                  uint64_t now_ms)
+{
+    struct state_layout layout;
+    state_layout_init(&layout, n_pages);
+    state_view(state, base, &layout, n_pages);
+    ledger_format(&state->ledger, (unsigned char *)base + layout.ledger_at, n_pages);
+    const struct state_header header = {
+        .layout = state_signature(),
+        .n_pages = n_pages,
+        .instance = instance,
+        .born_ms = now_ms,
+    };
+    store_prepare_bytes(state->header, &header, sizeof(header));
+    state_commit(state, &state->page_words[1], PAGE_WORD(PAGE_FREE, 0, n_pages - 1));
+    state_commit(state, &state->page_words[0], PAGE_WORD(PAGE_RESERVED, 0, 1));
+    /* Before: a new file. After: an empty segment. */
+    store_commit(&state->header->magic, STATE_MAGIC);
+}
+
+static uint64_t state_magic(const struct state_header *header)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(&header->magic, memory_order_relaxed);
+}
+
+bool state_is_new(const void *base)
+{
+    return state_magic(base) == 0;
+}
+
+int state_attach(struct state *state, void *base, uint32_t n_pages)
+{
+    const struct state_header *header = base;
+    if (state_magic(header) != STATE_MAGIC || header->layout != state_signature() ||
+        header->n_pages != n_pages) {
+        return STATE_E_FOREIGN;
+    }
+    struct state_layout layout;
+    state_layout_init(&layout, n_pages);
+    state_view(state, base, &layout, n_pages);
+    if (ledger_attach(&state->ledger, (unsigned char *)base + layout.ledger_at, n_pages)) {
+        return STATE_E_FOREIGN;
+    }
+    return 0;
+}
+
+void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value)
+{
+    KMEM_CHECK((void *)where > (void *)state->header);
+    store_commit(where, value);
+}

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * state.h - the state file: what the daemon must still know after it was killed
+ *
+ * A memfd of the server alone. In this order, each part aligned to 4 KiB:
+ *
+ *  header       | magic, layout signature, number of pages, instance
+ *  page words   | 8 bytes per page
+ *  given        | a bit per page: its bytes may be other than 0
+ *  clients      | 128 bytes per slot, CLIENTS_MAX slots
+ *  reasons      | 128 bytes per slot, REASONS_MAX slots
+ *  obituaries   | the last of them: obituary.h
+ *  direct ledger| the daemon's own slabs: proto/ledger.h
+ *
+ *  field               written                     read              what a stale value means
+ *  page word of a head one store, state_commit()   every operation   nothing: it is the truth
+ *  page word inside a  never                       never             what the page was when it last
+ *  run                                                               began a run
+ *  given               set before somebody gets    start, every      set: nothing; the page may
+ *                      the page, cleared after     operation         be all zero
+ *                      its bytes were; pages.h
+ *  client slot         before state_commit() of    start, queries    the slot is unused while its
+ *                      its pid                                       pid is 0
+ *  ended               state_commit(), once        start             the client lives
+ *  intent, serial      before the change that it   start, a request  the client's last change but
+ *                      tells of; serial last       that is repeated  one; nobody asks for that
+ *  n_slots             before a slot's pid         start             the slots below are unused
+ *  opening             before a slab's heads       start             the page may have an open head
+ *                                                                    without being a slab
+ *  reason slot         before an entry names it    start, queries    no entry names it
+ *  obituary            before n_obituaries counts  start, queries    its place is not used yet
+ *                      it
+ *  n_obituaries        state_commit(), before the  start             the last one is still to be
+ *                      client's slot is unused                       written
+ *  a slot's obituary   before n_obituaries         start             none, if none has that number
+ *  counters, a slot's  any time                    queries           what was to be counted last
+ *  peaks                                                             is not counted
+ *
+ * Every store that means something goes through this header's functions or proto/store.h, and is
+ * atomic: whoever kills the daemon leaves a prefix of its stores. recover.c makes a daemon of any
+ * such prefix.
+ */
+#ifndef DAEMON_CORE_STATE_H
+#define DAEMON_CORE_STATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+#include "proto/limits.h"
+
+enum page_state {
+    PAGE_STALE, /* never written: inside a run since the beginning */
+    PAGE_FREE,
+    PAGE_RESERVED, /* the segment's own first page */
+    PAGE_DIRECT,   /* a slab or a large block of the daemon's own ledger */
+    PAGE_LEASED,
+    PAGE_SCRUB, /* nobody's: it is being made 0, and is free afterwards */
+};
+
+/* A page word: state in bits 0 to 3, owner's slot in 4 to 31, the run's pages in 32 to 63. */
+#define PAGE_WORD(state, owner, n_pages)                                                           \
+    ((uint64_t)(state) | (uint64_t)(owner) << 4 | (uint64_t)(n_pages) << 32)
+#define PAGE_WORD_STATE(word) ((enum page_state)((word)&15))
+#define PAGE_WORD_OWNER(word) ((uint32_t)((word) >> 4) & ((UINT32_C(1) << 28) - 1))
+#define PAGE_WORD_PAGES(word) ((uint32_t)((word) >> 32))
+
+#define STATE_MAGIC UINT64_C(0x6574617473646d6b) /* "kmdstate" */
+
+/* Changes when what is stored comes to mean something else though all sizes stay. */
+#ifndef STATE_LAYOUT_VERSION
+#define STATE_LAYOUT_VERSION UINT64_C(6)
+#endif
+
+/*
+ * What was counted since the segment was made, by every server that it has had. It is shown, and
+ * nothing is decided from it. Plain stores in no order with others: a server that is killed has not
+ * counted what it was about to count, one request, one lease or one refusal. Of direct blocks not
+ * even one is missing: direct_recovered() compares with those that are there.
+ */
+struct state_counters {
+    uint64_t allocations;        /* direct blocks given out */
+    uint64_t releases;           /* direct blocks given back, or taken back */
+    uint64_t leased_allocations; /* the most that was ever shown of leased blocks: they are counted
+                                    by their clients, while those go on */
+    uint64_t leased_releases;
+    uint64_t leased_taken_back; /* leased blocks that ended clients had */
+    uint64_t leases;
+    uint64_t leases_refused;
+    uint64_t revoked_pages;
+    uint64_t reclaimed_pages;  /* of those, slabs without a live block */
+    uint64_t refusals_no_room; /* of direct blocks, by cause */
+    uint64_t refusals_quota;
+    uint64_t refusals_too_large;
+    uint64_t refusals_invalid;
+    uint64_t misuses;
+    uint64_t other_reasons;
+    uint64_t requests;
+    uint64_t protocol_errors;
+    uint64_t connections_refused;
+    uint64_t connections_dropped;
+    uint64_t log_lines_dropped;
+    uint64_t peak_bytes;      /* the most that direct blocks and leases ever were together */
+    uint64_t peak_used_bytes; /* the most that live blocks were, as far as was seen */
+};
+
+/** state_raise() - remember the highest value of a figure */
+static inline void state_raise(uint64_t *highest, uint64_t value)
+{
+    if (value > *highest) {
+        *highest = value;
+    }
+}
+
+struct state_header {
+    _Atomic uint64_t magic; /* committed last: a file without it was never used */
+    uint64_t layout;
+    uint64_t n_pages;
+    uint64_t instance;        /* another number for every segment that ever was */
+    uint64_t born_ms;         /* CLOCK_BOOTTIME when the segment was made; ticks count from here */
+    _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
+    _Atomic uint64_t n_slots; /* client slots from this one on are unused */
+    _Atomic uint64_t n_obituaries; /* that were ever written */
+    struct state_counters counters;
+};
+
+/* What a request is about to change: kind in bits 0 to 3, pages in 32 to 63. */
+enum intent_kind { INTENT_NONE, INTENT_ALLOCATE, INTENT_RELEASE, INTENT_LEASE };
+#define INTENT_WORD(kind, n_pages) ((uint64_t)(kind) | (uint64_t)(n_pages) << 32)
+#define INTENT_WORD_KIND(word) ((enum intent_kind)((word)&15))
+#define INTENT_WORD_PAGES(word) ((uint32_t)((word) >> 32))
+
+/* Why and when a client has ended: bit 0 is set, bit 1: it left, the tick in 2 to 33. */
+#define ENDED_WORD(left, tick) (UINT64_C(1) | (uint64_t)(left) << 1 | (uint64_t)(tick) << 2)
+#define ENDED_WORD_LEFT(word) (((word) >> 1 & 1) != 0)
+#define ENDED_WORD_TICK(word) ((uint32_t)((word) >> 2))
+
+/* Whose a slot is: bit 32 is set, the pid below it; 0: it can not be seen from here. */
+#define PID_WORD(pid) (UINT64_C(1) << 32 | (uint64_t)(pid))
+#define PID_WORD_PID(word) ((uint32_t)(word))
+
+struct state_client {
+    _Atomic uint64_t pid; /* PID_WORD(); 0: the slot is unused; committed last */
+    uint64_t start_time;  /* of the process, in clock ticks since boot; 0: unknown */
+    uint32_t uid;
+    uint32_t gid;
+    uint32_t born; /* tick */
+    uint32_t reserved;
+    char command[COMMAND_BYTES];
+    uint64_t nonce;             /* by which the process is known again */
+    _Atomic uint64_t ended;     /* ENDED_WORD(); 0: it lives */
+    _Atomic uint64_t serial;    /* of the last change that it asked for and that was begun */
+    _Atomic uint64_t intent;    /* INTENT_WORD(): what that was to do */
+    _Atomic uint64_t intent_at; /* an offset in bytes, or a page */
+    _Atomic uint64_t obituary;  /* the number of that of an ended client; 0: it has none yet */
+    uint64_t peak_bytes;        /* the most that was charged to it */
+    uint64_t peak_used_bytes;   /* the most that its live blocks were, as far as was seen */
+    uint64_t inode;             /* of the process's pidfd: no other has it; 0: unknown */
+    uint32_t program;           /* these two: what it says of itself */
+    uint32_t copy;
+};
+
+static_assert(sizeof(struct state_client) == 128, "part of the layout");
+
+#define STATE_GIVEN_WORDS(n_pages) ((n_pages) / 64 + (size_t)1)
+
+struct state_reason {
+    uint8_t n_bytes;
+    char bytes[REASON_MAX_BYTES];
+};
+
+static_assert(sizeof(struct state_reason) == 128, "part of the layout");
+
+struct obituary;
+
+/* The daemon's view of its state file. */
+struct state {
+    struct state_header *header;
+    struct state_counters *counters; /* the header's */
+    _Atomic uint64_t *page_words;
+    _Atomic uint64_t *given; /* STATE_GIVEN_WORDS() */
+    struct state_client *clients;
+    struct state_reason *reasons;
+    struct obituary *obituaries;
+    struct ledger ledger;
+    uint32_t n_pages;
+};
+
+/** state_bytes() - how large the file is for a segment of n_pages; it is sparse */
+uint64_t state_bytes(uint32_t n_pages);
+
+/** state_format() - begin the state of an empty segment in a file of zeros mapped at base */
+void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t instance,
+                  uint64_t now_ms);
+
+enum {
+    STATE_OK,
+    STATE_E_FOREIGN, /* no state file, or one of another layout or size */
+};
+
+/** state_is_new() - whether nothing was ever begun in the file that is mapped at base */
+bool state_is_new(const void *base);
+
+/** state_attach() - use a state file that state_format() began. Return: 0 or STATE_E_FOREIGN. */
+KMEM_MUST_USE int state_attach(struct state *state, void *base, uint32_t n_pages);
+
+/** state_commit() - the one store that changes what is true of a page or a client */
+void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value);
+
+#endif

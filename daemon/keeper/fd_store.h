@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fd_store.h - copies of the files with the service manager: sd_pid_notify_with_fds(3)
+ *
+ * If the keeper is killed, it starts another one with them. Nothing happens where there is no
+ * service manager.
+ */
+#ifndef DAEMON_KEEPER_FD_STORE_H
+#define DAEMON_KEEPER_FD_STORE_H
+
+#include <stdint.h>
+
+#include "daemon/inherited_fds.h"
+
+/** depot_put_segment() - what lives as long as the segment */
+void depot_put_segment(const struct files *files);
+
+/** depot_replace_listener() - there is another socket now */
+void depot_replace_listener(const struct files *files);
+
+void depot_put_client(const struct files *files, uint32_t slot);
+void depot_remove_client(uint32_t slot);
+
+/** depot_empty() - an orderly end: the next daemon begins anew */
+void depot_empty(const struct files *files);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/keeper/notify.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <systemd/sd-daemon.h>
+
+#include "daemon/log.h"
+
+static void notify_send(const char *message)
+{
+    const int r = sd_notify(0, message);
+    if (r < 0) {
+        log_warning("the service manager can not be notified: error %d", -r);
+    }
+}
+
+bool notify_is_asked(void)
+{
+    const char *socket = getenv("NOTIFY_SOCKET");
+    return socket && socket[0] != '\0';
+}
+
+bool notify_keeps(void)
+{
+    const char *most = getenv("FDSTORE");
+    return notify_is_asked() && most && most[0] != '\0' && strcmp(most, "0") != 0;
+}
+
+void notify_ready(const char *status_format, ...)
+{
+    char status[256];
+    char message[320];
+    va_list arguments;
+    va_start(arguments, status_format);
+    (void)vsnprintf(status, sizeof(status), status_format, arguments); /* too long: cut */
+    va_end(arguments);
+    (void)snprintf(message, sizeof(message), "READY=1\nSTATUS=%s", status); /* fits */
+    notify_send(message);
+}
+
+void notify_stopping(void)
+{
+    notify_send("STOPPING=1\nSTATUS=Ending.");
+}
+
+void notify_store(const char *name, int fd)
+{
+    char message[128];
+    /* Not polled: a pidfd whose process has ended is still what a next server asks. */
+    (void)snprintf(message, sizeof(message), "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name); /* fits */
+    const int r = sd_pid_notify_with_fds(0, 0, message, &fd, 1);
+    if (r < 0) {
+        log_warning("the service manager can not be given descriptor %s: error %d", name, -r);
+    }
+}
+
+void notify_unstore(const char *name)
+{
+    char message[128];
+    (void)snprintf(message, sizeof(message), "FDSTOREREMOVE=1\nFDNAME=%s", name); /* fits */
+    notify_send(message);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/keeper/notify.h"
+
+bool notify_is_asked(void)
+{
+    return false;
+}
+
+bool notify_keeps(void)
+{
+    return false;
+}
+
+void notify_ready(const char *status_format, ...)
+{
+    (void)status_format; /* built without libsystemd: nobody to tell */
+}
+
+void notify_stopping(void)
+{
+}
+
+void notify_store(const char *name, int fd)
+{
+    (void)name;
+    (void)fd;
+}
+
+void notify_unstore(const char *name)
+{
+    (void)name;
+}

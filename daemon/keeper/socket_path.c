@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * socket_path.c - one daemon to a path
+ *
+ * The socket's file alone can not say whether a daemon is behind it, and connecting to find out
+ * races with others that do the same. A lock on a file beside it can: flock() goes with the
+ * process. A daemon that takes the lock compares the file it has opened with the one that is at the
+ * path, and starts again if they differ. Something that cleans up may remove the lock all the same;
+ * so a socket at the path is asked before it is replaced: one that takes connections is alive.
+ *
+ * What somebody removes is made again: the socket, the lock, the directory. The keeper looks when
+ * something happens in the directory, on SIGHUP, and now and then, since nothing tells it of a
+ * directory that was made anew.
+ *
+ * The group of the directory, if we make it, and of the socket is the one that may join; both can
+ * be entered and connected to by nobody else. SO_PEERCRED is checked again for every connection.
+ */
+#include "daemon/keeper/socket_path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/log.h"
+
+/* 511: a crash restarts many clients at once; the kernel caps it at net.core.somaxconn. */
+#define BACKLOG 511
+/* What can make the file at the path another one. */
+#define WATCHED                                                                                    \
+    (IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF |            \
+     IN_MOVE_SELF)
+/* An hour of looks: what cleans up by age waits for days. */
+#define LOOKS_A_TOUCH 360
+
+static void path_directory(const struct claim *claim, char *ret_directory)
+{
+    char copy[SOCKET_PATH_MAX_BYTES + 1];
+    memcpy(copy, claim->path, sizeof(copy));
+    (void)snprintf(ret_directory, sizeof(copy), "%s", dirname(copy)); /* fits */
+}
+
+/* Logs what the system refused. Return: its negative errno. */
+static int claim_fault(const char *what, const char *path)
+{
+    const int error = errno;
+    log_error("cannot %s %s: %s", what, path, strerror(error));
+    return -error;
+}
+
+/* Whether only root and this user can put another socket in the place of ours. */
+static int directory_check(const char *directory, const struct stat *status)
+{
+    const mode_t others_write = (status->st_mode & S_ISVTX) != 0 ? 0 : status->st_mode & 0022;
+    if (status->st_uid != 0 && status->st_uid != geteuid()) {
+        log_error("%s is user %u's, who may replace files in it: chown it to root or to kmemd's "
+                  "user, or use --socket PATH",
+                  directory, status->st_uid);
+        return -EACCES;
+    }
+    if (others_write) {
+        const bool everybody = others_write & S_IWOTH;
+        log_error("%s may replace files in %s: chmod %s it, or use --socket PATH",
+                  everybody ? "everybody" : "everybody in its group", directory,
+                  everybody ? "go-w" : "g-w");
+        return -EACCES;
+    }
+    return 0;
+}
+
+/* The directory, made if only its last part is missing; nobody but its owner may rename in it. */
+static int directory_prepare(const struct claim *claim)
+{
+    char directory[SOCKET_PATH_MAX_BYTES + 1];
+    path_directory(claim, directory);
+    if (mkdir(directory, 0750) == 0) {
+        if (claim->has_group && chown(directory, (uid_t)-1, claim->group) < 0) {
+            const int error = errno;
+            log_error("cannot give %s to group %u: %s", directory, claim->group, strerror(error));
+            return -error;
+        }
+        if (chmod(directory, 0750) < 0) { /* whatever the umask has left of it */
+            return claim_fault("set the mode of", directory);
+        }
+    } else if (errno != EEXIST) {
+        const int error = errno;
+        log_error("cannot make the directory %s: %s; make it, or use --socket PATH", directory,
+                  strerror(error));
+        return -error;
+    }
+    struct stat status;
+    if (stat(directory, &status) < 0) {
+        return claim_fault("look at the directory", directory);
+    }
+    if (!S_ISDIR(status.st_mode)) {
+        log_error("%s is not a directory", directory);
+        return -ENOTDIR;
+    }
+    return directory_check(directory, &status);
+}
+
+/* One try to hold the lock. Return: the descriptor; -EAGAIN: try again; -EEXIST: another's. */
+static int lock_try(const char *path)
+{
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return -errno;
+    }
+    (void)fchmod(fd, 0600); /* whatever the umask has left of it; fails if it is another's */
+    struct stat held;
+    struct stat there;
+    int r = 0;
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        r = errno == EWOULDBLOCK ? -EEXIST : -errno;
+    } else if (fstat(fd, &held) < 0 || stat(path, &there) < 0 || held.st_ino != there.st_ino ||
+               held.st_dev != there.st_dev) {
+        r = -EAGAIN; /* its last holder has just removed it */
+    }
+    if (r) {
+        (void)close(fd); /* not ours */
+        return r;
+    }
+    return fd;
+}
+
+/*
+ * 1 s: a daemon that was killed a moment ago holds it until its last process has ended, some ms,
+ * and whoever starts the next one at once should not be refused for that. Who really has two of
+ * them for one path hears of it a second later.
+ */
+#define LOCK_PATIENCE_MS 1000
+#define LOCK_PAUSE_MS 10
+
+/* Of the lock's path. */
+#define LOCK_PATH_BYTES (SOCKET_PATH_MAX_BYTES + 8)
+
+static const char *lock_path(const struct claim *claim, char *buffer)
+{
+    (void)snprintf(buffer, LOCK_PATH_BYTES, "%s.lock", claim->path); /* fits */
+    return buffer;
+}
+
+/* Another user's in a directory like /tmp: it runs, or was killed. */
+static void lock_explain(const char *path, int error)
+{
+    struct stat status;
+    if (error == EACCES && lstat(path, &status) == 0 && status.st_uid != geteuid()) {
+        log_error("cannot lock %s: it is user %u's, whose kmemd runs or was killed; remove it, or "
+                  "use another --socket",
+                  path, status.st_uid);
+    } else {
+        log_error("cannot lock %s: %s", path, strerror(error));
+    }
+}
+
+static int lock_take(struct claim *claim)
+{
+    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+    char path[LOCK_PATH_BYTES];
+    (void)lock_path(claim, path); /* its buffer */
+    int r = lock_try(path);
+    for (int waited_ms = 0; (r == -EAGAIN || r == -EEXIST) && waited_ms < LOCK_PATIENCE_MS;
+         waited_ms += LOCK_PAUSE_MS) {
+        if (r == -EEXIST) {
+            (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
+        }
+        r = lock_try(path);
+    }
+    if (r == -EEXIST) {
+        log_error("another kmemd serves %s already; use another --socket or --name", claim->path);
+    } else if (r < 0) {
+        lock_explain(path, -r);
+    }
+    if (r < 0) {
+        return r;
+    }
+    claim->lock_fd = r;
+    return 0;
+}
+
+static bool lock_is_ours(const struct claim *claim)
+{
+    char path[LOCK_PATH_BYTES];
+    struct stat held;
+    struct stat there;
+    return fstat(claim->lock_fd, &held) == 0 && lstat(lock_path(claim, path), &there) == 0 &&
+           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+}
+
+/* Somebody has removed it. Return: whether another one is held in its place. */
+static bool lock_renew(struct claim *claim)
+{
+    char path[LOCK_PATH_BYTES];
+    const int fd = lock_try(lock_path(claim, path));
+    if (fd >= 0) {
+        (void)close(claim->lock_fd); /* of a file that nobody can open any more */
+        claim->lock_fd = fd;
+    }
+    return fd >= 0;
+}
+
+/* Whether something listens at the path. */
+static bool socket_is_alive(const struct claim *claim)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, claim->path, strlen(claim->path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* EAGAIN: too many wait already. EPROTOTYPE: it is alive, and no stream. */
+    const bool is_alive =
+        fd >= 0 && (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ||
+                    errno == EAGAIN || errno == EPROTOTYPE);
+    if (fd >= 0) {
+        (void)close(fd); /* nothing was said */
+    }
+    return is_alive;
+}
+
+/* The server of a keeper that was killed ends a moment later, and listens until then. */
+static bool socket_stays_alive(const struct claim *claim)
+{
+    static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+    bool is_alive = socket_is_alive(claim);
+    for (int waited_ms = 0; is_alive && waited_ms < LOCK_PATIENCE_MS; waited_ms += LOCK_PAUSE_MS) {
+        (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
+        is_alive = socket_is_alive(claim);
+    }
+    return is_alive;
+}
+
+/* Removes what a dead daemon left at the path; nothing else. */
+static int stale_remove(const struct claim *claim)
+{
+    struct stat status;
+    if (lstat(claim->path, &status) < 0) {
+        return errno == ENOENT ? 0 : claim_fault("look at", claim->path);
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        log_error("%s is there and is not a socket; remove it, or use another --socket",
+                  claim->path);
+        return -ENOTSOCK;
+    }
+    if (socket_stays_alive(claim)) {
+        log_error("something listens on %s, though its lock is not held: another kmemd, or what a "
+                  "service manager keeps of one; end it, or use another --socket or --name",
+                  claim->path);
+        return -EEXIST;
+    }
+    return unlink(claim->path) < 0 ? claim_fault("replace", claim->path) : 0;
+}
+
+static int socket_bind(struct claim *claim)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, claim->path, strlen(claim->path));
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    /* Born private: nobody connects before the group is right. */
+    const mode_t mask = umask(0177);
+    int r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+    (void)umask(mask); /* returns the mask it replaces */
+    const bool is_bound = r == 0;
+    struct stat status = {.st_ino = 0};
+    if (r == 0 && claim->has_group &&
+        (chown(claim->path, (uid_t)-1, claim->group) < 0 || chmod(claim->path, 0660) < 0)) {
+        r = -errno;
+    }
+    if (r == 0 && (listen(fd, BACKLOG) < 0 || lstat(claim->path, &status) < 0)) {
+        r = -errno;
+    }
+    if (r) {
+        if (is_bound) {
+            (void)unlink(claim->path); /* nobody could connect to it */
+        }
+        (void)close(fd); /* the first error is the one to report */
+        return r;
+    }
+    claim->device = status.st_dev;
+    claim->inode = status.st_ino;
+    return fd;
+}
+
+static bool path_is_ours(const struct claim *claim)
+{
+    struct stat status;
+    return lstat(claim->path, &status) == 0 && status.st_dev == claim->device &&
+           status.st_ino == claim->inode;
+}
+
+/* Whether the path has a socket; whatever is there is taken for ours from then on. */
+static bool path_adopt(struct claim *claim)
+{
+    struct stat status;
+    if (lstat(claim->path, &status) < 0 || !S_ISSOCK(status.st_mode)) {
+        return false;
+    }
+    claim->device = status.st_dev;
+    claim->inode = status.st_ino;
+    return true;
+}
+
+int claim_take(struct claim *claim, const struct options *options)
+{
+    *claim = (struct claim){
+        .lock_fd = -1,
+        .watch_fd = -1,
+        .has_group = options->has_group,
+        .group = options->group,
+    };
+    memcpy(claim->path, options->socket_path, sizeof(claim->path));
+    const int r = directory_prepare(claim);
+    return r ? r : lock_take(claim);
+}
+
+int claim_listen(struct claim *claim)
+{
+    KMEM_ASSERT(claim->lock_fd >= 0);
+    int r = stale_remove(claim);
+    if (r) {
+        return r;
+    }
+    r = socket_bind(claim);
+    if (r < 0) {
+        log_error("cannot listen on %s: %s", claim->path, strerror(-r));
+    }
+    return r;
+}
+
+int claim_adopt(struct claim *claim, int listener_fd)
+{
+    if (path_adopt(claim)) {
+        return listener_fd;
+    }
+    (void)close(listener_fd); /* nobody can reach it */
+    return claim_listen(claim);
+}
+
+/* Watches the directory that is there now; asked again, it is the same watch. */
+static int directory_watch(const struct claim *claim)
+{
+    char directory[SOCKET_PATH_MAX_BYTES + 1];
+    path_directory(claim, directory);
+    return claim->watch_fd < 0 ? -1 : inotify_add_watch(claim->watch_fd, directory, WATCHED);
+}
+
+int claim_watch(struct claim *claim)
+{
+    claim->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (directory_watch(claim) < 0) {
+        log_warning("the directory of %s can not be watched: if somebody removes the socket it is "
+                    "made again some seconds later",
+                    claim->path);
+    }
+    return claim->watch_fd;
+}
+
+/* Forgets what has happened in the directory: what counts is what is there now. */
+static void watch_drain(const struct claim *claim)
+{
+    _Alignas(struct inotify_event) char events[4096];
+    while (read(claim->watch_fd, events, sizeof(events)) > 0) {
+    }
+}
+
+/* Whether the directory is there, or is made. */
+static bool directory_renew(const struct claim *claim, bool may_make_directory)
+{
+    char directory[SOCKET_PATH_MAX_BYTES + 1];
+    struct stat status;
+    path_directory(claim, directory);
+    if (stat(directory, &status) < 0 && (!may_make_directory || directory_prepare(claim) < 0)) {
+        return false;
+    }
+    (void)directory_watch(claim); /* else it is looked at now and then */
+    return true;
+}
+
+/* Says once what stands in the way. Return: -EEXIST. */
+static int claim_is_lost(struct claim *claim, const char *what)
+{
+    if (!claim->is_lost) {
+        log_error("%s%s; until then no new client can connect", claim->path, what);
+    }
+    claim->is_lost = true;
+    return -EEXIST;
+}
+
+/* All is as it should be. Now and then it is made young, for those who clean up by age. */
+static void claim_touch(struct claim *claim)
+{
+    claim->is_lost = false;
+    if (++claim->n_looks % LOOKS_A_TOUCH == 0) {
+        (void)futimens(claim->lock_fd, NULL);            /* else it is made again */
+        (void)utimensat(AT_FDCWD, claim->path, NULL, 0); /* likewise */
+    }
+}
+
+/* The path is free, and its lock ours. */
+static int socket_renew(struct claim *claim)
+{
+    const int fd = socket_bind(claim);
+    if (fd < 0) {
+        if (!claim->is_lost) {
+            log_error("%s can not be made again: %s; no new client can connect", claim->path,
+                      strerror(-fd));
+        }
+        claim->is_lost = true;
+        return fd;
+    }
+    claim->is_lost = false;
+    log_warning("%s was removed; it is there again", claim->path);
+    return fd;
+}
+
+int claim_renew(struct claim *claim, bool may_make_directory)
+{
+    struct stat there;
+    watch_drain(claim);
+    if (!directory_renew(claim, may_make_directory)) {
+        return claim_is_lost(claim, ": its directory was removed; it is made again soon");
+    }
+    if (!lock_is_ours(claim) && !lock_renew(claim)) {
+        return claim_is_lost(claim, ": its lock was removed, and another kmemd holds the one that "
+                                    "is there; end that");
+    }
+    if (path_is_ours(claim)) {
+        claim_touch(claim);
+        return -EEXIST;
+    }
+    if (lstat(claim->path, &there) == 0) {
+        return claim_is_lost(claim, " is somebody else's now; remove it and this daemon will be "
+                                    "back there");
+    }
+    return socket_renew(claim);
+}
+
+/* Lets go of the lock; its file goes first, if it still is the one. */
+static void claim_unlock(struct claim *claim)
+{
+    if (claim->watch_fd >= 0) {
+        (void)close(claim->watch_fd); /* only read */
+    }
+    if (lock_is_ours(claim)) {
+        char path[LOCK_PATH_BYTES];
+        (void)unlink(lock_path(claim, path)); /* one that stays is taken at the next start */
+    }
+    (void)close(claim->lock_fd);
+}
+
+void claim_leave(struct claim *claim)
+{
+    claim_unlock(claim);
+}
+
+void claim_release(struct claim *claim)
+{
+    if (path_is_ours(claim)) {
+        (void)unlink(claim->path); /* a socket left behind is replaced at the next start */
+    }
+    claim_unlock(claim);
+}

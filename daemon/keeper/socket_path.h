@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * socket_path.h - the path of the socket, for as long as the daemon lives
+ */
+#ifndef DAEMON_KEEPER_SOCKET_PATH_H
+#define DAEMON_KEEPER_SOCKET_PATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "daemon/options.h"
+#include "proto/attributes.h"
+
+struct claim {
+    char path[SOCKET_PATH_MAX_BYTES + 1];
+    int lock_fd;
+    int watch_fd; /* readable when something happened in the directory; -1: nobody looks */
+    dev_t device; /* of the socket's file */
+    ino_t inode;
+    bool has_group;
+    gid_t group;
+    bool is_lost; /* something stands in the way, which was said */
+    uint32_t n_looks;
+};
+
+/**
+ * claim_take() - make the path ours
+ *
+ * A lock beside the socket, PATH.lock, says whose the path is; it goes with the process that holds
+ * it. The directory is made, mode 0750, if it is not there. A directory in which others may replace
+ * our file is refused.
+ *
+ * Every failure is logged, with what to do. Return: 0, or a negative errno: -EEXIST if the path is
+ * another daemon's.
+ */
+KMEM_MUST_USE int claim_take(struct claim *claim, const struct options *options);
+
+/**
+ * claim_listen() - make the socket, and listen
+ *
+ * A socket that takes no connection is a dead daemon's and is replaced; anything else at the path
+ * is left alone, and is -EEXIST if it is a socket.
+ *
+ * Return: the descriptor, or a negative errno, which is logged.
+ */
+KMEM_MUST_USE int claim_listen(struct claim *claim);
+
+/**
+ * claim_adopt() - go on with a socket that an earlier keeper made
+ * @listener_fd:  the claim's from now on
+ * Return: it, or another if its file is gone, or a negative errno, which is logged.
+ */
+KMEM_MUST_USE int claim_adopt(struct claim *claim, int listener_fd);
+
+/** claim_watch() - watch the directory. Return: claim->watch_fd, perhaps -1, which is logged. */
+int claim_watch(struct claim *claim);
+
+/**
+ * claim_renew() - make what was removed again: lock, socket, watch of another directory
+ * @may_make_directory:  the directory itself, too
+ *
+ * Return: a new listening descriptor; -EEXIST: the path is ours as it was, or can not be had now,
+ * which is logged once; or another negative errno, logged.
+ */
+KMEM_MUST_USE int claim_renew(struct claim *claim, bool may_make_directory);
+
+/** claim_release() - remove the socket and its lock */
+void claim_release(struct claim *claim);
+
+/** claim_leave() - remove the lock only: the next daemon goes on with the socket */
+void claim_leave(struct claim *claim);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * memfd.h - files in memory: sealed, private, and backed before anybody relies on it
+ */
+#ifndef DAEMON_MEMFD_H
+#define DAEMON_MEMFD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+
+/**
+ * memfile_open() - a memfd "kmemd:NAME:KIND" of n_bytes zeros
+ *
+ * Mode 0600, sealed against shrinking, growing and further sealing before anybody else can see it,
+ * close-on-exec. Sparse until memfile_commit().
+ *
+ * Return: the descriptor, or a negative errno.
+ */
+KMEM_MUST_USE int memfile_open(const char *name, const char *kind, uint64_t n_bytes);
+
+/**
+ * memfile_commit() - take the file's memory from the system now
+ *
+ * In a child process, because a memory cgroup kills whoever goes over its limit.
+ * @signal_fd:  of signals_open(): SIGTERM and SIGINT end the work; -1: nothing does
+ *
+ * Return: 0, or a negative errno: -ENOMEM if there is not enough, or the child was killed;
+ * -ECANCELED if a signal, which is taken, has ended it.
+ */
+KMEM_MUST_USE int memfile_commit(int fd, uint64_t n_bytes, int signal_fd);
+
+/** What limits memory here, in bytes; UINT64_MAX where nothing does. */
+struct memory_room {
+    uint64_t available_bytes; /* /proc/meminfo */
+    uint64_t cgroup_bytes;    /* the narrowest on the way up: memory.max - memory.current + cache */
+};
+
+/** memory_room_read() - ask the kernel */
+void memory_room_read(struct memory_room *ret_room);
+
+/**
+ * memory_room_check() - whether n_bytes can be committed
+ * @ret_sentence:  says why not; sentence_bytes of room
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int memory_room_check(const struct memory_room *room, uint64_t n_bytes,
+                                    char *ret_sentence, size_t sentence_bytes);
+
+#endif

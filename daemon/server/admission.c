@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * admission.c - who a connection is of, and whether it may stay
+ *
+ * It is decided before a byte is read. A peer that is refused is told why, and so is the log.
+ */
+#include "daemon/server/admission.h"
+
+#include <errno.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/server/peer_identity.h"
+#include "daemon/server/loop.h"
+#include "daemon/server/server.h"
+#include "proto/crash_point.h"
+
+static void admission_hello_late(uv_timer_t *timer)
+{
+    struct session *session = timer->data;
+    if (log_shows(LOG_LEVEL_DEBUG) && session_may_log(session)) {
+        char pid[PID_TEXT_BYTES];
+        log_debug("process %s connected and did not say Hello within %d ms",
+                  client_pid_text(session->peer.identity.pid, pid), HELLO_TIMEOUT_MS);
+    }
+    session_hang_up(session, "Hello did not come in time");
+}
+
+/* Answers before anything was asked, and ends the connection. */
+static void admission_refuse(struct session *session, Kmem__ErrorCode code, const char *why)
+{
+    struct server *server = session->server;
+    const struct client_identity *who = &session->peer.identity;
+    char pid[PID_TEXT_BYTES];
+    server->core.state.counters->connections_refused++;
+    (void)client_pid_text(who->pid, pid); /* its buffer */
+    if (session_may_log(session)) {
+        log_warning("process %s of user %u is refused: %s", pid, who->uid, why);
+    }
+    reply_reset(server->reply, 0);
+    reply_error(server->reply, code, "kmemd refuses process %s of user %u: %s", pid, who->uid, why);
+    (void)session_answer(session, false); /* closed in any case */
+    session_close(session);
+}
+
+static void reply_no_descriptor(struct reply *reply)
+{
+    reply_reset(reply, 0);
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+                "kmemd has no descriptor left for another connection; try again, or raise its "
+                "RLIMIT_NOFILE, or the system's fs.file-max");
+}
+
+void admission_refuse_unseen(struct server *server, int fd)
+{
+    server->core.state.counters->connections_refused++;
+    reply_no_descriptor(server->reply);
+    const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
+                                        FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
+    (void)send(fd, server->frame, n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT); /* closed in any case */
+    (void)close(fd);                                                     /* likewise */
+}
+
+/* Why a connection may not stay, for whom it would be one too many. */
+static const char *users_sentence(int why)
+{
+    switch (why) {
+    case USERS_E_USER:
+        return "it has as many connections as --connections-per-uid allows one user";
+    case USERS_E_PROCESS:
+        return "the process has more connections than any needs";
+    default:
+        return "there are as many connections as RLIMIT_NOFILE of kmemd allows";
+    }
+}
+
+/* One that can not be seen is known by its inode; its user's processes share the rest. */
+static uint32_t arrival_pid(const struct client_identity *identity)
+{
+    return identity->pid != 0 ? identity->pid : (uint32_t)identity->inode;
+}
+
+/*
+ * Return: 0, an answer of users_charge(), or a negative errno. A client that comes back by its way
+ * has a place.
+ */
+int admission_charge(struct session *session, bool is_back)
+{
+    struct server *server = session->server;
+    struct clients *clients = &server->core.clients;
+    const struct client_identity *identity = &session->peer.identity;
+    const struct arrival arrival = {
+        .pid = arrival_pid(identity),
+        .uid = identity->uid,
+        .is_admin = core_is_admin(&server->core, identity->uid),
+        .is_client = is_back || clients_find_away(clients, identity) != NULL,
+        .is_back = is_back,
+        .n_clients = clients->n_live + clients->n_ended,
+    };
+    session->charge.session = session;
+    return users_charge(&server->users, &arrival, &session->charge);
+}
+
+/* The peer can not be served, or not now. */
+static void admission_refuse_unknown(struct session *session, int why)
+{
+    if (session_is_out_of_descriptors(why)) {
+        session->server->core.state.counters->connections_refused++;
+        reply_no_descriptor(session->server->reply);
+        (void)session_answer(session, false); /* closed in any case */
+        session_close(session);
+    } else if (why == IDENTITY_E_ENDED) {
+        admission_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
+                         "it ended after it had connected; who has its socket now connects anew");
+    } else if (why == IDENTITY_E_UNSEEN) {
+        admission_refuse(
+            session, KMEM__ERROR_CODE__ERROR_DENIED,
+            "kmemd can not see it (another pid namespace, hidepid=, no /proc), and this "
+            "kernel can not tell when it ends; Linux 6.5 can");
+    } else {
+        admission_refuse(session, KMEM__ERROR_CODE__ERROR_BUSY, uv_strerror(why));
+    }
+}
+
+/*
+ * Of clients with the pid of a process that lives, ends those that are dead: the pid was another
+ * process's before the loop has told of the first one's end.
+ */
+static void admission_end_namesakes(struct server *server, uint32_t pid)
+{
+    const struct client *client = clients_next(&server->core.clients, 0);
+    for (; client && pid != 0; client = clients_next(&server->core.clients, client->slot + 1)) {
+        if (client->identity.pid == pid && client->client_state == CLIENT_LIVE) {
+            reaper_look(&server->reaper, client->slot);
+        }
+    }
+}
+
+void admission_begin(struct session *session, int fd)
+{
+    struct server *server = session->server;
+    struct client_identity identity = {.command = "?"};
+    uint64_t nonce = 0;
+    KMEM_CRASH_POINT("server.accepted");
+    int r = loop_reserve(&server->loop, fd);
+    if (r == 0) {
+        r = identity_read(fd, &identity, &session->pidfd);
+    }
+    if (r == 0 && getrandom(&nonce, sizeof(nonce), 0) < 0) {
+        r = -errno;
+    }
+    nonce += nonce == 0; /* 0 stands for none */
+    peer_init(&session->peer, &identity, nonce);
+    if (r) {
+        admission_refuse_unknown(session, r);
+        return;
+    }
+    admission_end_namesakes(server, identity.pid);
+    if (!identity_may_join(fd, &identity, server->options->has_group, server->options->group)) {
+        admission_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
+                         "only root, the daemon's user and the group given with --group may join");
+        return;
+    }
+    r = admission_charge(session, false);
+    if (r > 0) {
+        admission_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT, users_sentence(r));
+        return;
+    }
+    if (r || uv_timer_start(&session->timer, admission_hello_late, HELLO_TIMEOUT_MS, 0)) {
+        server->core.state.counters->connections_refused++;
+        session_close(session);
+        return;
+    }
+    if (session->charge.n_descriptors == 0) {
+        session_close_pidfd(session); /* its client's process is watched already */
+    }
+    session_read_start(session);
+}

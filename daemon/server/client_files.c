@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/server/client_files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/memfd.h"
+#include "proto/limits.h"
+
+struct ledgers_file {
+    int fd;                 /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
+    unsigned char *mapping; /* of the counts and, behind them, the states */
+};
+
+static size_t mapping_bytes(const struct ledgers *ledgers)
+{
+    return ledgers->layout.heads_at - ledgers->layout.counts_at;
+}
+
+static _Atomic uint64_t *file_states(const struct ledgers *ledgers, const struct ledgers_file *file)
+{
+    return (void *)(file->mapping + (ledgers->layout.states_at - ledgers->layout.counts_at));
+}
+
+static int clock_map(struct ledgers *ledgers, int fd)
+{
+    /* A second open file, for reading: clients are given this one. */
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
+    const int clock_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (clock_fd < 0) {
+        return -errno;
+    }
+    unsigned char *page = mmap(NULL, CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (page == MAP_FAILED) {
+        const int error = errno;
+        (void)close(clock_fd); /* only read */
+        return -error;
+    }
+    ledgers->clock_fd = clock_fd;
+    ledgers->tick = (void *)(page + CLOCK_TICK_AT);
+    return 0;
+}
+
+int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages, int clock_fd)
+{
+    *ledgers = (struct ledgers){.name = name, .n_pages = n_pages, .clock_fd = -1};
+    ledger_layout_init(&ledgers->layout, n_pages);
+    ledgers->files = calloc(CLIENTS_MAX, sizeof(*ledgers->files));
+    const int r = ledgers->files ? clock_map(ledgers, clock_fd) : -ENOMEM;
+    if (r) {
+        free(ledgers->files);
+        ledgers->files = NULL;
+    }
+    return r;
+}
+
+void ledgers_fini(struct ledgers *ledgers)
+{
+    for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
+        KMEM_ASSERT(ledgers->files[slot].fd == 0);
+    }
+    free(ledgers->files);
+    (void)munmap((unsigned char *)ledgers->tick - CLOCK_TICK_AT, CLOCK_BYTES); /* it is mapped */
+    (void)close(ledgers->clock_fd);                                            /* only read */
+}
+
+static int file_map(const struct ledgers *ledgers, int fd, unsigned char **ret_mapping)
+{
+    void *mapping = mmap(NULL, mapping_bytes(ledgers), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                         (off_t)ledgers->layout.counts_at);
+    if (mapping == MAP_FAILED) {
+        return -errno;
+    }
+    *ret_mapping = mapping;
+    return 0;
+}
+
+static int file_begin(const struct ledgers *ledgers, int fd, unsigned char **ret_mapping)
+{
+    struct ledger_header header;
+    ledger_header_init(&header, ledgers->n_pages);
+    if (pwrite(fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header)) {
+        return -EIO;
+    }
+    return file_map(ledgers, fd, ret_mapping);
+}
+
+/* The file is sealed: its size is the one thing about it that its client can not have changed. */
+int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd)
+{
+    struct ledgers_file *file = &ledgers->files[slot];
+    KMEM_ASSERT(file->fd == 0);
+    struct stat status;
+    int r = fstat(fd, &status) < 0 ? -errno : 0;
+    if (r == 0 && (uint64_t)status.st_size != ledgers->layout.total_bytes) {
+        r = -EPROTO;
+    }
+    if (r == 0) {
+        r = file_map(ledgers, fd, &file->mapping);
+    }
+    if (r) {
+        (void)close(fd); /* the first error is the one to report */
+        return r;
+    }
+    file->fd = fd;
+    return 0;
+}
+
+_Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot)
+{
+    const struct ledgers_file *file = &ledgers->files[slot];
+    return file->fd != 0 ? file_states(ledgers, file) : NULL;
+}
+
+const struct ledger_counts *ledgers_counts(const struct ledgers *ledgers, uint32_t slot)
+{
+    const struct ledgers_file *file = &ledgers->files[slot];
+    return file->fd != 0 ? (const void *)file->mapping : NULL;
+}
+
+int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic uint64_t **ret_states)
+{
+    struct ledgers_file *file = &ledgers->files[slot];
+    if (file->fd == 0) {
+        char kind[32];
+        (void)snprintf(kind, sizeof(kind), "ledger.%u", slot); /* fits */
+        const int fd = memfile_open(ledgers->name, kind, ledgers->layout.total_bytes);
+        if (fd < 0) {
+            return fd;
+        }
+        const int r = file_begin(ledgers, fd, &file->mapping);
+        if (r) {
+            (void)close(fd); /* the first error is the one to report */
+            return r;
+        }
+        file->fd = fd;
+    }
+    *ret_fd = file->fd;
+    *ret_states = file_states(ledgers, file);
+    return 0;
+}
+
+void ledgers_close(struct ledgers *ledgers, uint32_t slot)
+{
+    struct ledgers_file *file = &ledgers->files[slot];
+    if (file->fd != 0) {
+        (void)munmap(file->mapping, mapping_bytes(ledgers)); /* fails for no mapping only */
+        (void)close(file->fd);                               /* its bytes are nobody's now */
+        *file = (struct ledgers_file){.fd = 0};
+    }
+}
+
+bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+{
+    const struct ledgers *ledgers = user;
+    const int fd = ledgers->files[slot].fd;
+    return fd != 0 && pread(fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
+}
+
+void ledgers_set_spare(struct ledgers *ledgers, uint32_t n_pages)
+{
+    /* Relaxed: a hint. */
+    atomic_store_explicit(ledgers->tick + CLOCK_SPARE, n_pages + CLOCK_SPARE_NONE,
+                          memory_order_relaxed);
+}
+
+void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick)
+{
+    /* Relaxed: a time, that orders nothing. Partner: the load in the clients' allocation. */
+    atomic_store_explicit(ledgers->tick, tick, memory_order_relaxed);
+}

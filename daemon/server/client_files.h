@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * client_files.h - the ledger files of clients, and the clock that they read
+ *
+ * The daemon maps of a ledger only the states of its pages, which it changes, and what its client
+ * counts, which it looks at often; the rest it reads.
+ */
+#ifndef DAEMON_SERVER_CLIENT_FILES_H
+#define DAEMON_SERVER_CLIENT_FILES_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/attributes.h"
+#include "proto/ledger.h"
+
+struct ledgers_file;
+
+struct ledgers {
+    const char *name;           /* of the segment */
+    struct ledgers_file *files; /* by slot */
+    struct ledger_layout layout;
+    uint32_t n_pages;
+    _Atomic uint32_t *tick; /* in the clock's page */
+    int clock_fd;           /* of the same, for reading only */
+};
+
+/**
+ * ledgers_init() - no ledger yet
+ * @clock_fd:  a file of CLOCK_BYTES, of zeros when the segment is new; the caller's
+ * Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages,
+                               int clock_fd);
+
+/** ledgers_fini() - asserts that no ledger is open */
+void ledgers_fini(struct ledgers *ledgers);
+
+/**
+ * ledgers_open() - make a slot's ledger, unless it has one
+ * @ret_fd:      the file; the ledgers' own
+ * @ret_states:  the mapped states of its pages, until ledgers_close()
+ * Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd,
+                               _Atomic uint64_t **ret_states);
+
+/**
+ * ledgers_adopt() - go on with the ledger that a slot has had
+ * @fd:  its file; the ledgers' own from now on, also on error
+ * Return: 0 or a negative errno: -EPROTO if it is no ledger of such a segment.
+ */
+KMEM_MUST_USE int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd);
+
+/** ledgers_states() - the mapped states of a slot's ledger; NULL: it has none */
+_Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot);
+
+/** ledgers_counts() - what the client of a slot counts, mapped; NULL: it has no ledger */
+const struct ledger_counts *ledgers_counts(const struct ledgers *ledgers, uint32_t slot);
+
+/** ledgers_close() - the slot is free; nothing if it has no ledger */
+void ledgers_close(struct ledgers *ledgers, uint32_t slot);
+
+/** ledgers_read() - told_read_fn; user is the ledgers */
+bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
+
+/** ledgers_set_spare() - how many pages may be used before memory is short */
+void ledgers_set_spare(struct ledgers *ledgers, uint32_t n_pages);
+
+/** ledgers_set_tick() - what clients put into their entries from now on */
+void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick);
+
+#endif

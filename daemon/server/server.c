@@ -1,0 +1,594 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.c - one thread, one loop
+ *
+ * What arrives is served at once. What takes long, taking back a dead client's blocks or adding up
+ * a million of them, is cut into steps of a fraction of a millisecond that run while the loop is
+ * idle: between two steps everything that has arrived meanwhile is served. Without clients the
+ * process sleeps; with clients it wakes ten times a second to move the clock that they read.
+ */
+#include "daemon/server/server.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/server/admission.h"
+#include "daemon/server/huge_pages.h"
+#include "daemon/server/barrier.h"
+#include "daemon/server/reconnect.h"
+#include "daemon/inherited.h"
+#include "daemon/server/loop.h"
+#include "daemon/core/no_room.h"
+#include "daemon/notice.h"
+#include "daemon/server/takeover.h"
+#include "daemon/core/tick.h"
+#include "proto/crash_point.h"
+#include "proto/limits.h"
+
+/* 4: 200 us, for which nobody waits long; fewer would make more turns than connections. */
+#define ACCEPTED_AT_ONCE 4
+/* 5,000 entries and pages, or 0.3 ms, a step; fewer would make more turns of the loop than work. */
+#define REAP_BUDGET 5000
+/* 64 of them, or 20 ms: a hundredth of what the keeper waits for a word. */
+#define REAPS_AN_ALIVE 64
+/* 500 us, for all sessions together: then the loop looks at what else there is to do, and at what
+   has arrived. Less would make more turns than work; more would be felt by those who connect. */
+#define TURN_US 500
+/* 1,024, if descriptors are no matter: more than a user's processes say Hello at a time. */
+#define CONNECTIONS_PER_UID 1024
+/* 100 ms: what is wanted again at once need not be cleared here as well; what is not, waits. */
+#define QUIET_MS 100
+
+struct now server_now(void)
+{
+    struct timespec time;
+    /* BOOTTIME counts suspended time too, and nobody can set it. It can not fail. */
+    (void)clock_gettime(CLOCK_BOOTTIME, &time);
+    const uint64_t us = (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+    return (struct now){.ms = us / 1000, .us = us};
+}
+
+/* ----------------------------------------------------------------------------- idle work ------ */
+
+static void server_buried(const struct obituary *obituary, uint32_t slot, void *user)
+{
+    struct server *server = user;
+    obituary_log_add(&server->obituary_log, obituary);
+    KMEM_CRASH_POINT("server.buried");
+    reaper_forget(&server->reaper, slot);
+    ways_close(&server->ways, slot);
+    ledgers_close(&server->ledgers, slot);
+    tether_drop(&server->tether, slot);
+    server->session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
+}
+
+static struct session *server_next(const struct server *server)
+{
+    const struct fair *leaf = fair_first(&server->users.line);
+    return leaf ? ((const struct charge *)leaf)->session : NULL;
+}
+
+static bool server_has_work(const struct server *server)
+{
+    return server_next(server) || core_has_dead(&server->core) || no_room_has_work(&server->core);
+}
+
+/* The next piece, unless there is something more urgent: a request may wait for these pages. */
+static void server_scrub(struct server *server)
+{
+    if (server->scrubs && !server->ending && !server_has_work(server)) {
+        server->scrubs = scrub_step(&server->scrub);
+    }
+}
+
+/* A piece has come back. */
+static void server_scrubbed(void *user)
+{
+    server_scrub(user);
+}
+
+/* Nothing runs any more if there is nothing to do. */
+static void server_rest(struct server *server)
+{
+    if (server_has_work(server)) {
+        return;
+    }
+    (void)uv_idle_stop(&server->idle); /* always 0 */
+    if (server->has_worked) {
+        server->has_worked = false;
+        /* What the work took goes back to the system; 0 says that there was nothing to give. */
+        (void)malloc_trim(0);
+    }
+    server_scrub(server);
+}
+
+/* One step of each kind of work; then the loop looks at what has arrived. */
+static void server_idle(uv_idle_t *idle)
+{
+    struct server *server = idle->data;
+    if (core_has_dead(&server->core)) {
+        server->has_worked = true;
+        core_reap(&server->core, REAP_BUDGET, server_buried, server);
+    }
+    if (no_room_has_work(&server->core)) {
+        server->has_worked = true;
+        no_room_work(&server->core, server_now());
+    }
+    server_rest(server);
+}
+
+void server_serve(struct server *server)
+{
+    uint64_t end_us = 0;
+    server->n_turns++;
+    struct session *session = server_next(server);
+    while (session && session->n_turn != server->n_turns) {
+        session->n_turn = server->n_turns;
+        (void)fair_take(&server->users.line); /* the session */
+        session_turn(session);
+        session = server_next(server);
+        if (session) {
+            const uint64_t now_us = server_now().us;
+            end_us = end_us > 0 ? end_us : now_us + TURN_US;
+            session = now_us < end_us ? session : NULL;
+        }
+    }
+    server_rest(server);
+}
+
+void server_ready(struct server *server, struct session *session)
+{
+    fair_add(&session->charge.fair);
+    server_work(server); /* or the loop might wait for something to arrive */
+}
+
+void server_work(struct server *server)
+{
+    if (!server->ending) {
+        (void)uv_idle_start(&server->idle, server_idle); /* fails without a callback only */
+    }
+}
+
+/* ---------------------------------------------------------------------- clients and sessions -- */
+
+/* A process has ended. Whoever else has its connection does not speak for it. */
+static void server_died(uint32_t slot, void *user)
+{
+    struct server *server = user;
+    struct client *client = clients_get(&server->core.clients, slot);
+    if (client->client_state != CLIENT_LIVE) {
+        return; /* it has left already; its blocks are on their way back */
+    }
+    core_end(&server->core, client, false, server_now().ms);
+    if (server->session_of[slot]) {
+        session_hang_up(server->session_of[slot], NULL);
+    }
+    server_work(server);
+}
+
+static void clock_tick(uv_timer_t *clock)
+{
+    struct server *server = clock->data;
+    shortage_tick(&server->core.shortage);
+    ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
+    ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
+    core_note_used(&server->core);
+    if (server->core.clients.n_live == 0) {
+        (void)uv_timer_stop(clock); /* always 0 */
+    }
+}
+
+/* The time is kept while somebody may read it; without clients the process sleeps. */
+static void clock_start(struct server *server)
+{
+    if (!uv_is_active((uv_handle_t *)&server->clock)) {
+        clock_tick(&server->clock);
+        (void)uv_timer_start(&server->clock, clock_tick, TICK_MS, TICK_MS); /* it is not closing */
+    }
+}
+
+int server_joined(struct server *server, struct session *session)
+{
+    struct client *client = session->peer.client;
+    const uint32_t slot = client->slot;
+    struct session *replaced = server->session_of[slot];
+    server->session_of[slot] = session;
+    if (replaced) {
+        replaced->peer.client = NULL; /* it has no client any more, and ends without one */
+        session_close(replaced);
+    }
+    comeback_make_way(session);
+    if (reaper_watches(&server->reaper, slot)) {
+        comeback_renew_way(server, session); /* it has come back */
+        return 0;
+    }
+    if (session->pidfd < 0) {
+        return -EAGAIN; /* the client that it had when it came has ended since */
+    }
+    KMEM_CRASH_POINT("server.joined");
+    int fd; /* stays the ledgers' */
+    int r = ledgers_open(&server->ledgers, slot, &fd, &client->states);
+    if (r) {
+        return r;
+    }
+    client->counts = ledgers_counts(&server->ledgers, slot);
+    KMEM_CRASH_POINT("server.ledger.made");
+    /* Before it is answered: whatever it is told stays true when this process is killed. */
+    r = tether_keep(&server->tether, slot, fd, session->pidfd, session->way_fds[0]);
+    KMEM_CRASH_POINT("server.ledger.kept");
+    if (r) {
+        return r;
+    }
+    r = reaper_watch(&server->reaper, slot, session->pidfd);
+    session->pidfd = -1;
+    r = r ? r : comeback_open_way(server, session);
+    if (r) {
+        return r;
+    }
+    clock_start(server);
+    return 0;
+}
+
+void server_forget(struct server *server, struct session *session)
+{
+    if (session->next) {
+        session->next->prev = session->prev;
+    }
+    if (session->prev) {
+        session->prev->next = session->next;
+    } else {
+        server->sessions = session->next;
+    }
+    server->n_sessions--;
+    users_discharge(&server->users, &session->charge);
+    const struct client *client = session->peer.client;
+    if (client && server->session_of[client->slot] == session) {
+        server->session_of[client->slot] = NULL;
+    }
+}
+
+/* One that there is no descriptor for is told so. Return: 0, or a negative errno: none was. */
+static int server_refuse(struct server *server)
+{
+    const int fd = listener_accept_spare(&server->listener);
+    if (fd >= 0) {
+        admission_refuse_unseen(server, fd);
+    }
+    listener_save_spare(&server->listener);
+    return fd < 0 ? fd : 0;
+}
+
+/*
+ * Connections wait. No more than some are accepted in a turn: a process that connects and closes
+ * in a loop would keep the loop here for ever.
+ */
+static void server_connected(void *user)
+{
+    struct server *server = user;
+    int r = 0;
+    for (uint32_t n = 0; n < ACCEPTED_AT_ONCE && r == 0; n++) {
+        r = session_accept(server);
+        const bool is_fault = r && r != -EAGAIN && r != -ECONNABORTED && r != -EINTR;
+        if (is_fault && log_limit_pass(&server->faults_limit, 1, server_now().ms)) {
+            log_error("a connection can not be accepted: %s; the others are served",
+                      uv_strerror(r));
+        }
+        r = r == -EMFILE || r == -ENFILE ? server_refuse(server) : r;
+        r = r == -ECONNABORTED || r == -EINTR ? 0 : r;
+    }
+    if (r && r != -EAGAIN) {
+        listener_pause(&server->listener); /* else the loop would come here again and again */
+    }
+}
+
+static void server_is_quiet(uv_timer_t *quiet)
+{
+    struct server *server = quiet->data;
+    server->scrubs = true;
+    server_scrub(server); /* else when the work that there is has been done */
+}
+
+/* What has arrived in this turn of the loop has been read. */
+static void server_turned(uv_check_t *check)
+{
+    struct server *server = check->data;
+    server_serve(server);
+    if (!server->scrubs && !server->ending && scrub_is_wanted(&server->scrub) &&
+        !uv_is_active((uv_handle_t *)&server->quiet)) {
+        (void)uv_timer_start(&server->quiet, server_is_quiet, QUIET_MS, 0); /* not closing */
+    }
+}
+
+/* ----------------------------------------------------------------------------------- the end -- */
+
+/* Takes back what clients that live on still hold: the segment ends with the daemon. */
+static void server_reap_all(struct server *server)
+{
+    for (uint32_t n_steps = 0; core_has_dead(&server->core); n_steps++) {
+        core_reap(&server->core, REAP_BUDGET, server_buried, server);
+        if (n_steps % REAPS_AN_ALIVE == 0) {
+            tether_alive(&server->tether);
+        }
+    }
+}
+
+static void server_end_clients(struct server *server)
+{
+    struct core *core = &server->core;
+    server_reap_all(server); /* those that have ended */
+    obituary_log_outlive(&server->obituary_log, core);
+    struct client *client = clients_next(&core->clients, 0);
+    while (client) {
+        if (client->client_state == CLIENT_LIVE) {
+            core_end(core, client, false, server_now().ms);
+        }
+        client = clients_next(&core->clients, client->slot + 1);
+    }
+    server_reap_all(server);
+}
+
+static void server_end(struct server *server)
+{
+    if (server->ending) {
+        return;
+    }
+    server->ending = true;
+    notice_write(server->files->clock_fd, NOTICE_ENDED);
+    listener_close(&server->listener);
+    struct session *session = server->sessions;
+    while (session) {
+        struct session *next = session->next;
+        session_close(session);
+        session = next;
+    }
+    server_end_clients(server);
+    obituary_log_close(&server->obituary_log);
+    uv_close((uv_handle_t *)&server->idle, NULL);
+    uv_close((uv_handle_t *)&server->turn, NULL);
+    uv_close((uv_handle_t *)&server->clock, NULL);
+    uv_close((uv_handle_t *)&server->quiet, NULL);
+    scrub_close(&server->scrub);
+    tether_close(&server->tether);
+}
+
+/* What the keeper says. */
+static void server_told(const struct control_message *message, void *user)
+{
+    struct server *server = user;
+    if (message->kind == CONTROL_LISTENER && message->n_fds == 1) {
+        listener_replace(&server->listener, message->fds[0]);
+        return;
+    }
+    control_close_fds(message);
+    if (message->kind == CONTROL_END) {
+        server_end(server);
+    } else if (message->kind == CONTROL_LEAVE) {
+        /* Nothing is taken back, and nothing needs to be written: the next goes on from here. */
+        _exit(0);
+    }
+}
+
+/* --------------------------------------------------------------------------------- the start -- */
+
+static int server_start_handles(struct server *server)
+{
+    (void)uv_idle_init(&server->loop, &server->idle); /* always 0 */
+    server->idle.data = server;
+    (void)uv_check_init(&server->loop, &server->turn); /* always 0 */
+    server->turn.data = server;
+    (void)uv_timer_init(&server->loop, &server->clock); /* always 0 */
+    server->clock.data = server;
+    (void)uv_timer_init(&server->loop, &server->quiet); /* always 0 */
+    server->quiet.data = server;
+    obituary_log_init(&server->obituary_log, &server->loop);
+    return uv_check_start(&server->turn, server_turned);
+}
+
+/* What is swapped out counts. */
+static uint64_t server_resident(void *user)
+{
+    const struct server *server = user;
+    struct stat status;
+    return fstat(server->segment_fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
+}
+
+/* The recovery gets on. */
+static void server_alive(void *user)
+{
+    const struct server *server = user;
+    tether_alive(&server->tether);
+}
+
+/* Return: 0 or the process's exit status. */
+static int server_init_core(struct server *server, uint32_t clients_limit)
+{
+    const struct options *options = server->options;
+    struct core_config config = {
+        .segment_name = options->name,
+        .n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT),
+        .clients_limit = clients_limit,
+        .clients_per_uid =
+            options->clients_per_uid > 0 ? options->clients_per_uid : (clients_limit + 1) / 2,
+        .owner_uid = geteuid(),
+        .waiting_bytes = options->waiting_bytes,
+        .granule_bytes = options->lazy ? PAGE_BYTES : BACKING_HUGE_BYTES,
+        .quota_bytes = options->quota_bytes,
+        .pid = (uint32_t)getppid(),
+        .server_pid = (uint32_t)getpid(),
+        .told_read = ledgers_read,
+        .told_user = &server->ledgers,
+        .gives_back = options->lazy,
+        .barrier = barrier_find(),
+        .resident = server_resident,
+        .resident_user = server,
+        .alive = server_alive,
+        .alive_user = server,
+    };
+    int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
+    if (r == 0) {
+        r = ledgers_init(&server->ledgers, config.segment_name, config.n_pages,
+                         server->files->clock_fd);
+    }
+    if (r) {
+        log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
+        return EXIT_SYSTEM;
+    }
+    return takeover(server, &config);
+}
+
+static int server_init_memory(struct server *server)
+{
+    server->reply = reply_new();
+    server->frame = malloc(FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
+    server->session_of = calloc(CLIENTS_MAX, sizeof(*server->session_of));
+    void *arena_bytes = malloc(REQUEST_ARENA_BYTES);
+    if (arena_bytes) {
+        arena_init(&server->arena, arena_bytes, REQUEST_ARENA_BYTES);
+    }
+    return server->reply && server->frame && server->session_of && arena_bytes ? 0 : -ENOMEM;
+}
+
+static int server_open_tether(struct server *server)
+{
+    const int fd = server->files->control_fd;
+    server->files->control_fd = -1; /* the tether's */
+    return tether_open(&server->tether, &server->loop, fd, server_told, server);
+}
+
+static int server_open_listener(struct server *server)
+{
+    const int fd = server->files->listener_fd;
+    server->files->listener_fd = -1; /* the listener's */
+    const int r = listener_open(&server->listener, &server->loop, fd, server_connected, server);
+    if (r) {
+        log_error("cannot listen on %s: %s", server->options->socket_path, uv_strerror(r));
+    }
+    return r ? EXIT_CANT_CREATE : 0;
+}
+
+/* Everything that serving needs, up to the socket. Return: 0 or the process's exit status. */
+static int server_start(struct server *server, uint32_t clients_limit)
+{
+    int r = loop_init(&server->loop);
+    if (r == 0) {
+        r = server_init_memory(server);
+    }
+    if (r == 0) {
+        r = reaper_init(&server->reaper, &server->loop, server_died, server);
+    }
+    if (r == 0) {
+        r = ways_init(&server->ways, &server->loop, comeback_heard, server);
+    }
+    if (r == 0) {
+        r = server_start_handles(server);
+    }
+    if (r == 0) {
+        r = server_open_tether(server);
+    }
+    if (r) {
+        log_error("cannot start: %s%s", uv_strerror(r), inherited_explain(-r));
+        return EXIT_SYSTEM;
+    }
+    r = server_init_core(server, clients_limit);
+    if (r == 0) {
+        r = takeover_watch(server);
+    }
+    return r ? r : server_open_listener(server);
+}
+
+static void server_free_memory(struct server *server)
+{
+    free(server->session_of);
+    free(server->arena.bytes);
+    free(server->frame);
+    server->reply = reply_free(server->reply);
+}
+
+/*
+ * The loop begins: what the last server had begun to take back is taken back first. Return: 0 or
+ * the process's exit status: a keeper that is not told would wait for it, and then kill it.
+ */
+static int server_begin(struct server *server)
+{
+    const struct options *options = server->options;
+    log_count_dropped(&server->core.state.counters->log_lines_dropped);
+    KMEM_CRASH_POINT("server.recovered");
+    const int r = tether_ready(&server->tether);
+    KMEM_CRASH_POINT("server.ready");
+    if (r) {
+        log_error("cannot start: the keeper can not be told that clients are served: %s",
+                  uv_strerror(r));
+        return EXIT_SYSTEM;
+    }
+    notice_write(server->files->clock_fd, NOTICE_SERVED);
+    ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
+    if (server->core.clients.n_live > 0) {
+        clock_start(server);
+    }
+    if (core_has_dead(&server->core)) {
+        server_work(server);
+    }
+    const struct scrub_config scrub = {
+        .loop = &server->loop,
+        .pages = &server->core.pages,
+        .segment_fd = server->segment_fd,
+        .state_fd = server->state_fd,
+        .gives_back = options->lazy,
+        .huge_bytes = options->lazy ? 0 : options->segment_bytes,
+        .granule_bytes = &server->core.config.granule_bytes,
+        .done = server_scrubbed,
+        .user = server,
+    };
+    scrub_open(&server->scrub, &scrub);
+    return 0;
+}
+
+/* A user that is not the administrator may have half of what there is, if nothing else is said. */
+static struct users_limits connections_limits(const struct options *options, uint32_t n_descriptors)
+{
+    const uint32_t half = n_descriptors / 2 / CLIENT_DESCRIPTORS;
+    const uint32_t usual = half < CONNECTIONS_PER_UID ? half : CONNECTIONS_PER_UID;
+    return (struct users_limits){
+        .n_descriptors = n_descriptors,
+        .n_connections = options->connections_per_uid > 0 ? options->connections_per_uid : usual,
+    };
+}
+
+int server_run(const struct options *options, struct files *files,
+               const struct descriptors *descriptors)
+{
+    struct server server = {
+        .options = options,
+        .files = files,
+        .segment_fd = files->segment_fd,
+        .state_fd = files->state_fd,
+    };
+    const struct users_limits limits = connections_limits(options, descriptors->n_free);
+    users_init(&server.users, &limits);
+    int exit_status = server_start(&server, descriptors->n_clients);
+    exit_status = exit_status ? exit_status : server_begin(&server);
+    if (exit_status) {
+        server_free_memory(&server);
+        return exit_status; /* the process ends, and with it the rest of what was made */
+    }
+    (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
+    users_fini(&server.users);
+    core_fini(&server.core);
+    reaper_fini(&server.reaper);
+    ways_fini(&server.ways);
+    ledgers_fini(&server.ledgers);
+    const int r = uv_loop_close(&server.loop);
+    KMEM_ASSERT(r == 0);
+    log_count_dropped(NULL);                             /* what it is in goes now */
+    (void)munmap(server.state_base, server.state_bytes); /* the process ends */
+    server_free_memory(&server);
+    return 0;
+}

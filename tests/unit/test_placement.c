@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_placement.c - who asks for the pages that are just being cleared waits for them, but not for long
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "daemon/core/placement.h"
+#include "tests/unit/fixture.h"
+
+#define N_PAGES 256
+#define ALL_PAGES (N_PAGES - 1)
+
+static struct fixture fixture;
+static struct core *const core = &fixture.core;
+static struct client *client;
+static struct room room;
+static struct room_found found;
+
+static int room_setup(void **state)
+{
+    (void)state;
+    fixture_init(&fixture, N_PAGES, 4);
+    client = fixture_join(&fixture, 1);
+    (void)fixture_ledger(&fixture, client);
+    /* Somebody has had all of it. */
+    fixture_release(&fixture, client,
+                    fixture_allocate(&fixture, client, ALL_PAGES * PAGE_BYTES, "had"));
+    pages_scrub_begin(&core->pages, 100, 64);
+    room_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
+    return 0;
+}
+
+static int room_teardown(void **state)
+{
+    (void)state;
+    fixture_end(&fixture, client, true);
+    fixture_fini(&fixture);
+    return 0;
+}
+
+static int find(void)
+{
+    const struct now now = {fixture.now_ms, fixture.now_ms * 1000};
+    return room_find(core, client, &room, now, &found);
+}
+
+static void test_room_find_waits_for_what_is_being_cleared(void **state)
+{
+    (void)state;
+    assert_int_equal(find(), ROOM_E_WAIT);
+    assert_int_equal(find(), ROOM_E_WAIT);
+    pages_scrub_end(&core->pages, true);
+    assert_int_equal(find(), 0);
+    assert_int_equal(found.off.bytes, PAGE_BYTES);
+    assert_int_equal(core_free_bytes(core), 0);
+}
+
+static void test_room_find_does_not_wait_for_a_scrubber_that_hangs(void **state)
+{
+    (void)state;
+    assert_int_equal(find(), ROOM_E_WAIT);
+    pages_scrub_hang(&core->pages);
+    assert_int_equal(find(), ROOM_E_FULL);
+    assert_int_equal(find(), ROOM_E_FULL);
+    pages_scrub_end(&core->pages, false);
+    assert_int_equal(find(), 0);
+}
+
+static void test_room_find_of_a_lease_waits_as_well(void **state)
+{
+    (void)state;
+    room_init_lease(&room, ALL_PAGES, ALL_PAGES);
+    assert_int_equal(find(), ROOM_E_WAIT);
+    pages_scrub_end(&core->pages, true);
+    assert_int_equal(find(), 0);
+    assert_int_equal(found.n_pages, ALL_PAGES);
+}
+
+static void test_room_find_takes_what_is_elsewhere_at_once(void **state)
+{
+    (void)state;
+    room_init_block(&room, 90 * PAGE_BYTES, "elsewhere", 9);
+    assert_int_equal(find(), 0);
+    pages_scrub_end(&core->pages, true);
+}
+
+/* Somebody is killed meanwhile: the next one knows the pages, and gives them to nobody either. */
+static void test_room_find_waits_for_what_another_server_had_cleared(void **state)
+{
+    (void)state;
+    char why[FIXTURE_WHY_BYTES];
+    assert_int_equal(fixture_restart(&fixture, why), 0);
+    client = clients_get(&core->clients, 0);
+    assert_int_equal(core->pages.scrub_page, 100);
+    assert_int_equal(core_free_bytes(core), ALL_PAGES * PAGE_BYTES);
+    assert_int_equal(find(), ROOM_E_WAIT);
+    pages_scrub_end(&core->pages, false);
+    assert_int_equal(find(), 0);
+}
+
+#define ROOM_TEST(test) cmocka_unit_test_setup_teardown(test, room_setup, room_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        ROOM_TEST(test_room_find_waits_for_what_is_being_cleared),
+        ROOM_TEST(test_room_find_does_not_wait_for_a_scrubber_that_hangs),
+        ROOM_TEST(test_room_find_of_a_lease_waits_as_well),
+        ROOM_TEST(test_room_find_takes_what_is_elsewhere_at_once),
+        ROOM_TEST(test_room_find_waits_for_what_another_server_had_cleared),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

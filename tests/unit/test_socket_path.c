@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_socket_path.c - whose a path is, and what stands in its way
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/log.h"
+#include "tests/unit/captured.h"
+#include "tests/unit/claim_fixture.h"
+#include "tests/unit/fail.h"
+
+/* ----------------------------------------------------------------------------------- claim ---- */
+
+static void test_claim_take_makes_the_directory_and_the_lock(void **state)
+{
+    (void)state;
+
+    take_it();
+
+    assert_int_equal(status_of(directory).st_mode & 07777, 0750);
+    assert_int_equal(status_of(lock_path).st_mode & 07777, 0600);
+    assert_int_equal(fcntl(held.lock_fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(close(held.lock_fd), 0);
+}
+
+static void test_claim_take_of_anothers_path_is_EEXIST(void **state)
+{
+    (void)state;
+    take_it();
+    const int others = held.lock_fd;
+
+    assert_refused(-EEXIST, "another kmemd serves");
+
+    assert_int_equal(close(others), 0);
+    take_it(); /* the other has died */
+    assert_int_equal(close(held.lock_fd), 0);
+}
+
+static void test_claim_listen_replaces_a_dead_daemons_socket(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(directory, 0750), 0);
+    const int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    assert_int_equal(bind(stale, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(close(stale), 0);
+    assert_int_equal(try_connect(), -ECONNREFUSED);
+
+    open_it();
+
+    connect_once();
+    close_it();
+}
+
+static void test_claim_listen_leaves_what_is_no_socket(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(directory, 0750), 0);
+
+    file_make(path, 0600);
+    assert_refused(-ENOTSOCK, "is not a socket; remove it, or use another --socket");
+    assert_true(is_there(path));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("/nowhere", path), 0);
+    assert_refused(-ENOTSOCK, "is not a socket");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(lock_path), 0);
+    assert_int_equal(symlink("/nowhere", lock_path), 0);
+    assert_refused(-ELOOP, "cannot lock");
+}
+
+static void test_claim_take_in_a_directory_that_can_not_be_used_fails(void **state)
+{
+    (void)state;
+
+    file_make(directory, 0600);
+    assert_refused(-ENOTDIR, "is not a directory");
+    assert_int_equal(unlink(directory), 0);
+    assert_int_equal(mkdir(directory, 0750), 0);
+    assert_int_equal(chmod(directory, 0777), 0);
+    assert_refused(-EACCES, "everybody may replace files in");
+    assert_int_equal(chmod(directory, 01777), 0); /* as /tmp is */
+    take_it();
+    assert_int_equal(close(held.lock_fd), 0);
+    (void)snprintf(options.socket_path, sizeof(options.socket_path), "%s/no/such/x.sock", top);
+    assert_refused(-ENOENT, "make it, or use --socket PATH");
+}
+
+static void test_claim_take_starts_again_when_the_lock_was_just_removed(void **state)
+{
+    (void)state;
+    lock_to_vanish = lock_path;
+
+    take_it();
+
+    assert_null(lock_to_vanish);
+    struct stat locked;
+    assert_int_equal(fstat(held.lock_fd, &locked), 0);
+    assert_int_equal(locked.st_ino, status_of(lock_path).st_ino);
+    assert_int_equal(close(held.lock_fd), 0);
+}
+
+static void test_claim_take_with_a_group_gives_it_the_directory(void **state)
+{
+    (void)state;
+    options.has_group = true;
+    options.group = getgid();
+
+    take_it();
+
+    assert_int_equal(status_of(directory).st_gid, getgid());
+    assert_int_equal(close(held.lock_fd), 0);
+}
+
+static void test_claim_take_says_what_failed_and_leaves_nothing_open(void **state)
+{
+    (void)state;
+    const char *const calls[] = {"mkdir", "chown", "stat",  "open",
+                                 "flock", "fstat", "lstat", "unlink"};
+    options.has_group = true;
+    options.group = getgid();
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        (void)rmdir(directory);
+        const int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_un address = {.sun_family = AF_UNIX};
+        if (strcmp(calls[i], "unlink") == 0) {
+            assert_int_equal(mkdir(directory, 0750), 0);
+            (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+            assert_int_equal(bind(stale, (struct sockaddr *)&address, sizeof(address)), 0);
+        }
+        assert_int_equal(close(stale), 0);
+        const char *log;
+
+        fail_from(calls[i], 1, EIO);
+        const int r = take_and_listen(&log);
+
+        assert_true(fail_end());
+        /* The lock that can not be compared is another's as far as we know, again and again. */
+        assert_int_equal(r, strcmp(calls[i], "fstat") == 0 ? -EAGAIN : -EIO);
+        assert_non_null(strstr(log, "cannot"));
+        assert_int_equal(count_fds(), n_fds);
+        (void)unlink(lock_path);
+    }
+}
+
+/* -------------------------------------------------------------------------- listen, release -- */
+
+static void test_claim_listen_takes_connections(void **state)
+{
+    (void)state;
+    open_it();
+    connect_once();
+    connect_once();
+
+    assert_int_equal(status_of(path).st_mode & 07777, 0600);
+    assert_int_equal(fcntl(listener_fd, F_GETFD), FD_CLOEXEC);
+    close_it();
+}
+
+static void test_claim_listen_with_a_group_lets_it_connect(void **state)
+{
+    (void)state;
+    options.has_group = true;
+    options.group = getgid();
+
+    open_it();
+
+    assert_int_equal(status_of(path).st_mode & 07777, 0660);
+    assert_int_equal(status_of(path).st_gid, getgid());
+    close_it();
+}
+
+static void test_claim_listen_leaves_the_umask_as_it_was(void **state)
+{
+    (void)state;
+    const mode_t before = umask(027);
+
+    open_it();
+
+    assert_int_equal(umask(before), 027);
+    close_it();
+}
+
+static void test_claim_listen_that_fails_says_so_and_leaves_nothing_open(void **state)
+{
+    (void)state;
+    const char *const calls[] = {"socket", "bind", "chown", "chmod", "listen"};
+    options.has_group = true;
+    options.group = getgid();
+
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        take_it();
+        capture_begin();
+        fail_nth(calls[i], 1, EIO);
+        const int r = claim_listen(&held);
+        assert_true(fail_end());
+        const char *log = capture_end();
+        assert_int_equal(r, -EIO);
+        assert_words(log, "cannot listen on");
+        assert_int_equal(close(held.lock_fd), 0);
+        assert_int_equal(count_fds(), n_fds);
+    }
+}
+
+static void test_claim_release_removes_the_socket_and_its_lock(void **state)
+{
+    (void)state;
+    open_it();
+
+    close_it();
+
+    assert_false(is_there(path));
+    assert_false(is_there(lock_path));
+    assert_int_equal(count_fds(), n_fds);
+    open_it(); /* and the path is free again */
+    close_it();
+}
+
+static void test_claim_release_leaves_a_socket_that_is_anothers_by_now(void **state)
+{
+    (void)state;
+    open_it();
+    assert_int_equal(unlink(path), 0);
+    file_make(path, 0600);
+
+    close_it();
+
+    assert_true(is_there(path));
+}
+
+/* ----------------------------------------------------------------------------------- adopt ---- */
+
+static void test_claim_adopt_goes_on_with_the_socket(void **state)
+{
+    (void)state;
+    open_it();
+    const int kept = listener_fd;
+    assert_int_equal(close(held.lock_fd), 0); /* the first keeper is killed */
+    assert_int_equal(close(held.watch_fd), 0);
+
+    take_it();
+    listener_fd = claim_adopt(&held, kept);
+
+    assert_int_equal(listener_fd, kept);
+    connect_once();
+    close_it();
+    assert_false(is_there(path));
+}
+
+static void test_claim_adopt_of_a_socket_whose_file_is_gone_makes_another(void **state)
+{
+    (void)state;
+    open_it();
+    const int kept = listener_fd;
+    assert_int_equal(close(held.lock_fd), 0);
+    assert_int_equal(close(held.watch_fd), 0);
+    assert_int_equal(unlink(path), 0);
+
+    take_it();
+    listener_fd = claim_adopt(&held, kept);
+
+    connect_once();
+    close_it();
+    assert_int_equal(count_fds(), n_fds);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CLAIM_TEST(test_claim_take_makes_the_directory_and_the_lock),
+        CLAIM_TEST(test_claim_take_of_anothers_path_is_EEXIST),
+        CLAIM_TEST(test_claim_listen_replaces_a_dead_daemons_socket),
+        CLAIM_TEST(test_claim_listen_leaves_what_is_no_socket),
+        CLAIM_TEST(test_claim_take_in_a_directory_that_can_not_be_used_fails),
+        CLAIM_TEST(test_claim_take_starts_again_when_the_lock_was_just_removed),
+        CLAIM_TEST(test_claim_take_with_a_group_gives_it_the_directory),
+        CLAIM_TEST(test_claim_take_says_what_failed_and_leaves_nothing_open),
+        CLAIM_TEST(test_claim_listen_takes_connections),
+        CLAIM_TEST(test_claim_listen_with_a_group_lets_it_connect),
+        CLAIM_TEST(test_claim_listen_leaves_the_umask_as_it_was),
+        CLAIM_TEST(test_claim_listen_that_fails_says_so_and_leaves_nothing_open),
+        CLAIM_TEST(test_claim_release_removes_the_socket_and_its_lock),
+        CLAIM_TEST(test_claim_release_leaves_a_socket_that_is_anothers_by_now),
+        CLAIM_TEST(test_claim_adopt_goes_on_with_the_socket),
+        CLAIM_TEST(test_claim_adopt_of_a_socket_whose_file_is_gone_makes_another),
+    };
+    return cmocka_run_group_tests_name("claim", tests, NULL, NULL);
+}
