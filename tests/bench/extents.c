@@ -185,15 +185,15 @@ static uint32_t find_best(const struct extents *extents, uint32_t n_units, uint3
                               : bin_search(extents, bin_of(n_units), n_units, UINT32_MAX);
 }
 
-uint32_t extents_take(struct extents *extents, uint32_t n_units, enum placement placement)
+uint32_t extents_take(struct extents *extents, uint32_t n_units, enum fit fit)
 {
     uint32_t unit;
-    if (placement == PLACE_LOW || placement == PLACE_HIGH) {
-        unit = tree_find(extents, n_units, placement == PLACE_HIGH);
+    if (fit == PLACE_LOW || fit == PLACE_HIGH) {
+        unit = tree_find(extents, n_units, fit == PLACE_HIGH);
     } else {
-        unit = placement == PLACE_GOOD
+        unit = fit == PLACE_GOOD
                    ? find_good(extents, n_units)
-                   : find_best(extents, n_units, placement == PLACE_NEAR ? NEAR_LOOKS : UINT32_MAX);
+                   : find_best(extents, n_units, fit == PLACE_NEAR ? NEAR_LOOKS : UINT32_MAX);
     }
     if (unit == 0) {
         return 0;
@@ -201,7 +201,7 @@ uint32_t extents_take(struct extents *extents, uint32_t n_units, enum placement 
     const uint32_t n_rest = extents->length[unit] - n_units;
     extent_remove(extents, unit);
     extents->n_free -= n_units;
-    if (n_rest > 0 && placement == PLACE_HIGH) {
+    if (n_rest > 0 && fit == PLACE_HIGH) {
         extent_insert(extents, unit, n_rest);
         return unit + n_rest;
     }

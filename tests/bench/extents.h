@@ -35,7 +35,7 @@ void extents_init(struct extents *extents, uint32_t n_units, bool by_address);
 void extents_fini(struct extents *extents);
 
 /** extents_take() - Return: where n units begin; 0: nowhere. */
-uint32_t extents_take(struct extents *extents, uint32_t n_units, enum placement placement);
+uint32_t extents_take(struct extents *extents, uint32_t n_units, enum fit fit);
 
 /** extents_give() - they are free, one with what is free beside them */
 void extents_give(struct extents *extents, uint32_t unit, uint32_t n_units);

@@ -31,7 +31,7 @@ struct region {
 };
 
 /* How free extents are chosen. */
-enum placement {
+enum fit {
     PLACE_GOOD, /* the first of the next larger bin, 16 to a doubling: TLSF */
     PLACE_NEAR, /* the shortest of a few that are long enough */
     PLACE_BEST, /* the shortest that is long enough */
@@ -68,7 +68,7 @@ struct region *region_jemalloc_new(uint64_t num_bytes);
  * region_pages_new() - pages and slabs of kmem's size classes, the same for all processes
  * @slabs, @large:  where runs for either are placed
  */
-struct region *region_pages_new(uint64_t num_bytes, enum placement slabs, enum placement large);
+struct region *region_pages_new(uint64_t num_bytes, enum fit slabs, enum fit large);
 
 /** region_bytes_new() - units of 16 bytes and a header of 8, as TLSF has them */
 struct region *region_bytes_new(uint64_t num_bytes);

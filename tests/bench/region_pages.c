@@ -26,8 +26,8 @@ struct slab {
 struct pages_region {
     struct region region;
     struct extents extents;
-    enum placement slabs;
-    enum placement large;
+    enum fit slabs;
+    enum fit large;
     struct slab *slab;
     uint32_t with_room[N_SIZE_CLASSES];
     uint16_t *back; /* by page: how many before it the slab begins */
@@ -151,7 +151,7 @@ static void pages_free(struct region *region)
     free(pages);
 }
 
-struct region *region_pages_new(uint64_t num_bytes, enum placement slabs, enum placement large)
+struct region *region_pages_new(uint64_t num_bytes, enum fit slabs, enum fit large)
 {
     const uint32_t n_pages = (uint32_t)(num_bytes >> PAGE_SHIFT);
     struct pages_region *pages = calloc(1, sizeof(*pages));
