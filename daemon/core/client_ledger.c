@@ -24,18 +24,19 @@
 /* A slab of the smallest class has the most entries. */
 #define ENTRIES_MAX ((size_t)PAGE_BYTES / BLOCK_ALIGN_BYTES)
 
-int told_init(struct told *told, uint32_t n_pages, told_read_fn read, void *user)
+int client_ledger_init(struct client_ledger *ledger, uint32_t n_pages, client_ledger_read_fn read,
+                       void *user)
 {
-    *told = (struct told){.read = read, .user = user, .n_pages = n_pages};
-    ledger_layout_init(&told->layout, n_pages);
-    told->entries = calloc(ENTRIES_MAX, sizeof(*told->entries));
-    return told->entries ? 0 : -ENOMEM;
+    *ledger = (struct client_ledger){.read = read, .user = user, .n_pages = n_pages};
+    ledger_layout_init(&ledger->layout, n_pages);
+    ledger->entries = calloc(ENTRIES_MAX, sizeof(*ledger->entries));
+    return ledger->entries ? 0 : -ENOMEM;
 }
 
-void told_fini(struct told *told)
+void client_ledger_fini(struct client_ledger *ledger)
 {
-    free(told->entries);
-    told->entries = NULL;
+    free(ledger->entries);
+    ledger->entries = NULL;
 }
 
 /* What a head says about the slab that begins at its page; n_blocks 0: nothing that can be so. */
@@ -73,10 +74,10 @@ static struct told_slab slab_read(const struct ledger_head *head, uint32_t page,
     return slab;
 }
 
-static uint64_t slab_entries_at(const struct told *told, const struct told_slab *slab)
+static uint64_t slab_entries_at(const struct client_ledger *ledger, const struct told_slab *slab)
 {
     const uint64_t first_entry = (uint64_t)slab->page << PLANE_SHIFT(slab->plane);
-    return told->layout.plane_at[slab->plane] + first_entry * sizeof(struct ledger_entry);
+    return ledger->layout.plane_at[slab->plane] + first_entry * sizeof(struct ledger_entry);
 }
 
 /* What a copy of an entry says. */
@@ -103,16 +104,16 @@ static bool block_is_possible(const struct direct_block *block, const struct tol
     return block->num_bytes >= 1 && block->num_bytes <= slab->block_bytes;
 }
 
-static struct seg_off slab_walk(const struct told *told, uint32_t slot,
+static struct seg_off slab_walk(const struct client_ledger *ledger, uint32_t slot,
                                 const struct told_slab *slab, struct seg_off from,
                                 direct_walk_fn each, void *user)
 {
-    if (!told->read(told->user, slot, slab_entries_at(told, slab), told->entries,
-                    slab->n_blocks * sizeof(struct ledger_entry))) {
+    if (!ledger->read(ledger->user, slot, slab_entries_at(ledger, slab), ledger->entries,
+                      slab->n_blocks * sizeof(struct ledger_entry))) {
         return (struct seg_off){0};
     }
     for (uint32_t i = 0; i < slab->n_blocks; i++) {
-        const struct direct_block block = block_of(slab, &told->entries[i], i, slot);
+        const struct direct_block block = block_of(slab, &ledger->entries[i], i, slot);
         if (block_is_possible(&block, slab) && block.off.bytes >= from.bytes &&
             !each(&block, user)) {
             return block.off;
@@ -129,15 +130,15 @@ struct told_heads {
 };
 
 /* The head of a page out of the copy, which is renewed if the page is not in it. */
-static const struct ledger_head *head_read(const struct told *told, struct told_heads *copy,
-                                           uint32_t slot, uint32_t page, uint32_t end,
-                                           uint32_t *spent)
+static const struct ledger_head *head_read(const struct client_ledger *ledger,
+                                           struct told_heads *copy, uint32_t slot, uint32_t page,
+                                           uint32_t end, uint32_t *spent)
 {
     if (page < copy->page || page >= copy->end) {
         const uint32_t n_heads = end - page < HEADS_AT_ONCE ? end - page : HEADS_AT_ONCE;
-        const uint64_t at = told->layout.heads_at + page * sizeof(struct ledger_head);
-        *spent += TOLD_READ_COST;
-        if (!told->read(told->user, slot, at, copy->heads, n_heads * sizeof(copy->heads[0]))) {
+        const uint64_t at = ledger->layout.heads_at + page * sizeof(struct ledger_head);
+        *spent += CLIENT_LEDGER_READ_COST;
+        if (!ledger->read(ledger->user, slot, at, copy->heads, n_heads * sizeof(copy->heads[0]))) {
             return NULL;
         }
         copy->page = page;
@@ -153,9 +154,10 @@ static bool slab_is_used(const struct client *client, const struct told_slab *sl
     return lease_all_used(client->states, slab->page, slab->span_pages);
 }
 
-struct seg_off told_walk_run(const struct told *told, const struct client *client, uint32_t *page,
-                             uint32_t until, uint32_t end, struct seg_off from, direct_walk_fn each,
-                             void *user, uint32_t *spent)
+struct seg_off client_ledger_walk_run(const struct client_ledger *ledger,
+                                      const struct client *client, uint32_t *page, uint32_t until,
+                                      uint32_t end, struct seg_off from, direct_walk_fn each,
+                                      void *user, uint32_t *spent)
 {
     struct told_heads copy = {.page = 0, .end = 0};
     while (*page < until) {
@@ -164,15 +166,15 @@ struct seg_off told_walk_run(const struct told *told, const struct client *clien
             (*page)++;
             continue;
         }
-        const struct ledger_head *head = head_read(told, &copy, client->slot, *page, end, spent);
+        const struct ledger_head *head = head_read(ledger, &copy, client->slot, *page, end, spent);
         const struct told_slab slab =
             head ? slab_read(head, *page, end) : (struct told_slab){.n_blocks = 0};
         if (slab.n_blocks == 0 || !slab_is_used(client, &slab, spent)) {
             (*page)++;
             continue;
         }
-        *spent += TOLD_READ_COST + slab.n_blocks;
-        const struct seg_off stopped = slab_walk(told, client->slot, &slab, from, each, user);
+        *spent += CLIENT_LEDGER_READ_COST + slab.n_blocks;
+        const struct seg_off stopped = slab_walk(ledger, client->slot, &slab, from, each, user);
         if (stopped.bytes != 0) {
             return stopped;
         }
@@ -182,12 +184,12 @@ struct seg_off told_walk_run(const struct told *told, const struct client *clien
 }
 
 /* Where a slab or a large block begins, by the head of page `at`; false if it says nothing. */
-static bool slab_begin(const struct told *told, const struct client *client, uint32_t at,
+static bool slab_begin(const struct client_ledger *ledger, const struct client *client, uint32_t at,
                        uint32_t *ret_page)
 {
     struct ledger_head head;
-    const uint64_t head_at = told->layout.heads_at + at * sizeof(head);
-    if (!told->read(told->user, client->slot, head_at, &head, sizeof(head))) {
+    const uint64_t head_at = ledger->layout.heads_at + at * sizeof(head);
+    if (!ledger->read(ledger->user, client->slot, head_at, &head, sizeof(head))) {
         return false;
     }
     if (head_kind(&head) == HEAD_SLAB || head_kind(&head) == HEAD_INTERIOR) {
@@ -199,13 +201,14 @@ static bool slab_begin(const struct told *told, const struct client *client, uin
 }
 
 /* The block over an offset, if the slab that begins at `page` has one there. */
-static bool slab_find(const struct told *told, const struct client *client, uint32_t page,
-                      uint32_t end, struct seg_off off, struct direct_block *ret_block)
+static bool slab_find(const struct client_ledger *ledger, const struct client *client,
+                      uint32_t page, uint32_t end, struct seg_off off,
+                      struct direct_block *ret_block)
 {
     struct told_heads copy = {.page = 0, .end = 0};
     struct ledger_entry entry;
     uint32_t spent = 0;
-    const struct ledger_head *head = head_read(told, &copy, client->slot, page, page + 1, &spent);
+    const struct ledger_head *head = head_read(ledger, &copy, client->slot, page, page + 1, &spent);
     const struct told_slab slab =
         head ? slab_read(head, page, end) : (struct told_slab){.n_blocks = 0};
     const uint64_t within_bytes = off.bytes - ((uint64_t)page << PAGE_SHIFT);
@@ -213,8 +216,9 @@ static bool slab_find(const struct told *told, const struct client *client, uint
         return false;
     }
     const uint32_t index = (uint32_t)(within_bytes / slab.block_bytes);
-    if (!told->read(told->user, client->slot, slab_entries_at(told, &slab) + index * sizeof(entry),
-                    &entry, sizeof(entry))) {
+    if (!ledger->read(ledger->user, client->slot,
+                      slab_entries_at(ledger, &slab) + index * sizeof(entry), &entry,
+                      sizeof(entry))) {
         return false;
     }
     *ret_block = block_of(&slab, &entry, index, client->slot);
@@ -222,8 +226,9 @@ static bool slab_find(const struct told *told, const struct client *client, uint
            off.bytes - ret_block->off.bytes < ret_block->num_bytes;
 }
 
-bool told_find(const struct told *told, const struct client *client, uint32_t begin, uint32_t end,
-               struct seg_off off, struct direct_block *ret_block)
+bool client_ledger_find(const struct client_ledger *ledger, const struct client *client,
+                        uint32_t begin, uint32_t end, struct seg_off off,
+                        struct direct_block *ret_block)
 {
     const uint32_t page = (uint32_t)(off.bytes >> PAGE_SHIFT);
     uint32_t first;
@@ -232,63 +237,65 @@ bool told_find(const struct told *told, const struct client *client, uint32_t be
         return false;
     }
     for (uint32_t at = page; at >= begin; at = ledger_stretch_before(at)) {
-        if (slab_begin(told, client, at, &first) && first >= begin &&
-            slab_find(told, client, first, end, off, ret_block)) {
+        if (slab_begin(ledger, client, at, &first) && first >= begin &&
+            slab_find(ledger, client, first, end, off, ret_block)) {
             return true;
         }
     }
     return false;
 }
 
-bool told_heads(const struct told *told, uint32_t slot, uint32_t page, uint32_t n_heads,
+bool told_heads(const struct client_ledger *ledger, uint32_t slot, uint32_t page, uint32_t n_heads,
                 struct ledger_head *ret_heads)
 {
-    const uint64_t at = told->layout.heads_at + page * sizeof(*ret_heads);
-    return told->read(told->user, slot, at, ret_heads, n_heads * sizeof(*ret_heads));
+    const uint64_t at = ledger->layout.heads_at + page * sizeof(*ret_heads);
+    return ledger->read(ledger->user, slot, at, ret_heads, n_heads * sizeof(*ret_heads));
 }
 
-bool told_is_fenced(const struct told *told, uint32_t slot)
+bool client_ledger_is_fenced(const struct client_ledger *ledger, uint32_t slot)
 {
     uint64_t is_fenced;
-    return told->read(told->user, slot, offsetof(struct ledger_header, is_fenced), &is_fenced,
-                      sizeof(is_fenced)) &&
+    return ledger->read(ledger->user, slot, offsetof(struct ledger_header, is_fenced), &is_fenced,
+                        sizeof(is_fenced)) &&
            is_fenced == 1;
 }
 
-uint32_t told_n_used_pages(const struct told *told, uint32_t slot)
+uint32_t client_ledger_n_used_pages(const struct client_ledger *ledger, uint32_t slot)
 {
     uint64_t n_used;
-    return told->read(told->user, slot, offsetof(struct ledger_header, n_used_pages), &n_used,
-                      sizeof(n_used)) &&
-                   n_used <= told->n_pages
+    return ledger->read(ledger->user, slot, offsetof(struct ledger_header, n_used_pages), &n_used,
+                        sizeof(n_used)) &&
+                   n_used <= ledger->n_pages
                ? (uint32_t)n_used
                : UINT32_MAX;
 }
 
-bool told_entries_are_idle(const struct told *told, uint32_t slot, uint32_t page,
+bool told_entries_are_idle(const struct client_ledger *ledger, uint32_t slot, uint32_t page,
                            uint32_t size_class)
 {
     const struct size_class *of = &size_classes[size_class];
     const uint64_t first = (uint64_t)page << PLANE_SHIFT(of->plane);
-    const uint64_t at = told->layout.plane_at[of->plane] + first * sizeof(struct ledger_entry);
-    return told->read(told->user, slot, at, told->entries,
-                      of->n_blocks * sizeof(struct ledger_entry)) &&
-           ledger_entries_are_idle(told->entries, of->n_blocks);
+    const uint64_t at = ledger->layout.plane_at[of->plane] + first * sizeof(struct ledger_entry);
+    return ledger->read(ledger->user, slot, at, ledger->entries,
+                        of->n_blocks * sizeof(struct ledger_entry)) &&
+           ledger_entries_are_idle(ledger->entries, of->n_blocks);
 }
 
-bool told_slab_is_idle(const struct told *told, uint32_t slot, uint32_t page, uint32_t size_class)
+bool client_ledger_slab_is_idle(const struct client_ledger *ledger, uint32_t slot, uint32_t page,
+                                uint32_t size_class)
 {
     struct ledger_head head;
-    return told_heads(told, slot, page, 1, &head) && head_kind(&head) == HEAD_SLAB &&
-           head.size_class == size_class && told_entries_are_idle(told, slot, page, size_class);
+    return told_heads(ledger, slot, page, 1, &head) && head_kind(&head) == HEAD_SLAB &&
+           head.size_class == size_class && told_entries_are_idle(ledger, slot, page, size_class);
 }
 
-size_t told_reason(const struct told *told, uint32_t slot, uint32_t id, char *ret_text)
+size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, uint32_t id,
+                            char *ret_text)
 {
     struct ledger_reason reason;
-    const uint64_t at = told->layout.reasons_at + (uint64_t)id * sizeof(reason);
+    const uint64_t at = ledger->layout.reasons_at + (uint64_t)id * sizeof(reason);
     const bool told_so = id < LEDGER_REASONS_MAX &&
-                         told->read(told->user, slot, at, &reason, sizeof(reason)) &&
+                         ledger->read(ledger->user, slot, at, &reason, sizeof(reason)) &&
                          reason.n_bytes >= 1 && reason.n_bytes <= REASON_MAX_BYTES &&
                          text_is_utf8((const unsigned char *)reason.bytes, reason.n_bytes);
     if (!told_so) {

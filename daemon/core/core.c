@@ -17,7 +17,7 @@
 
 struct tally_tables core_tables(const struct core *core)
 {
-    return (struct tally_tables){&core->reasons, &core->clients, &core->told};
+    return (struct tally_tables){&core->reasons, &core->clients, &core->client_ledger};
 }
 
 int core_init(struct core *core, const struct core_config *config, void *state_base,
@@ -45,7 +45,8 @@ int core_open(struct core *core)
     if (r) {
         goto undo_reasons;
     }
-    r = told_init(&core->told, config->n_pages, config->told_read, config->told_user);
+    r = client_ledger_init(&core->client_ledger, config->n_pages, config->ledger_read,
+                           config->ledger_user);
     if (r) {
         goto undo_clients;
     }
@@ -55,13 +56,13 @@ int core_open(struct core *core)
         goto undo_told;
     }
     leases_init(&core->leases, &core->pages, &core->clients);
-    shortage_init(&core->shortage, &core->leases, &core->told, config->gives_back);
-    reclaim_init(&core->reclaim, &core->leases, &core->told, config->barrier);
+    shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
+    reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;
 
 undo_told:
-    told_fini(&core->told);
+    client_ledger_fini(&core->client_ledger);
 undo_clients:
     clients_fini(&core->clients);
 undo_reasons:
@@ -85,7 +86,7 @@ void core_fini(struct core *core)
 void core_abandon(struct core *core)
 {
     obituaries_fini(&core->obituaries);
-    told_fini(&core->told);
+    client_ledger_fini(&core->client_ledger);
     clients_fini(&core->clients);
     reasons_fini(&core->reasons);
     pages_fini(&core->pages);
@@ -240,8 +241,8 @@ static bool reap_read(struct reap *reap, const struct client *client, uint32_t p
     bool goes_on = at < end;
     while (goes_on) {
         const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
-        stopped = told_walk_run(&core->told, client, &at, until, end, stopped, reap_note_told, reap,
-                                &reap->spent);
+        stopped = client_ledger_walk_run(&core->client_ledger, client, &at, until, end, stopped,
+                                         reap_note_told, reap, &reap->spent);
         goes_on = at < end && reap->spent < reap->budget;
     }
     if (at < end) {

@@ -43,8 +43,8 @@ struct core_config {
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
     uint32_t pid;           /* of the daemon's two processes, for those who ask: the keeper */
     uint32_t server_pid;    /* and the server */
-    told_read_fn told_read; /* reads clients' ledgers */
-    void *told_user;
+    client_ledger_read_fn ledger_read; /* reads clients' ledgers */
+    void *ledger_user;
     bool gives_back;       /* memory that is not used goes back to the system */
     bool (*barrier)(void); /* membarrier() for all clients; NULL: there is none. See reclaim.h */
     uint64_t (*resident)(void *user); /* the memory that the segment has; NULL: it is not known */
@@ -69,7 +69,7 @@ struct core {
     struct clients clients;
     struct direct direct;
     struct leases leases;
-    struct told told;
+    struct client_ledger client_ledger;
     struct reclaim reclaim;
     struct shortage shortage;
     struct obituaries obituaries;

@@ -22,7 +22,7 @@
 
 /* 32 slabs to a barrier of some 11 us; their entries are read in 100 us at the most. */
 #define SLABS_AT_ONCE 32
-/* As TOLD_READ_COST counts: 150 slabs of a busy client, or 8,000 heads: some 0.1 ms. */
+/* As CLIENT_LEDGER_READ_COST counts: 150 slabs of a busy client, or 8,000 heads: some 0.1 ms. */
 #define BUDGET 15000
 /* 64: 2 KiB are read in the time of one head and a half. */
 #define HEADS_AT_ONCE 64
@@ -57,10 +57,11 @@ struct batch {
     uint32_t n_heads;
 };
 
-void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct told *told,
-                  bool (*barrier)(void))
+void reclaim_init(struct reclaim *reclaim, struct leases *leases,
+                  const struct client_ledger *client_ledger, bool (*barrier)(void))
 {
-    *reclaim = (struct reclaim){.leases = leases, .told = told, .barrier = barrier};
+    *reclaim =
+        (struct reclaim){.leases = leases, .client_ledger = client_ledger, .barrier = barrier};
 }
 
 static uint32_t n_pages_all(const struct reclaim *reclaim)
@@ -70,7 +71,7 @@ static uint32_t n_pages_all(const struct reclaim *reclaim)
 
 bool reclaim_reaches(const struct reclaim *reclaim, const struct client *client)
 {
-    return reclaim->barrier && told_is_fenced(reclaim->told, client->slot);
+    return reclaim->barrier && client_ledger_is_fenced(reclaim->client_ledger, client->slot);
 }
 
 /* Forgives steps in vain for the time that has passed. */
@@ -136,11 +137,12 @@ static const struct ledger_head *batch_head(const struct reclaim *reclaim, struc
 {
     if (batch->heads_of != client || page - batch->heads_page >= batch->n_heads) {
         const uint32_t n_heads = end - page < HEADS_AT_ONCE ? end - page : HEADS_AT_ONCE;
-        const bool is_read = told_heads(reclaim->told, client->slot, page, n_heads, batch->heads);
+        const bool is_read =
+            told_heads(reclaim->client_ledger, client->slot, page, n_heads, batch->heads);
         batch->heads_of = client;
         batch->heads_page = page;
         batch->n_heads = is_read ? n_heads : 0;
-        batch->spent += TOLD_READ_COST;
+        batch->spent += CLIENT_LEDGER_READ_COST;
     }
     return batch->n_heads > 0 ? &batch->heads[page - batch->heads_page] : NULL;
 }
@@ -165,8 +167,10 @@ static bool slab_may_be_idle(const struct reclaim *reclaim, struct candidate *sl
         head->n_used > REMOTE_COUNT(remote) + READY_AT_MOST) {
         return false;
     }
-    batch->spent += 2 * TOLD_READ_COST; /* an entry is copied faster than one is looked at */
-    return told_entries_are_idle(reclaim->told, slab->client->slot, slab->page, slab->size_class);
+    batch->spent +=
+        2 * CLIENT_LEDGER_READ_COST; /* an entry is copied faster than one is looked at */
+    return told_entries_are_idle(reclaim->client_ledger, slab->client->slot, slab->page,
+                                 slab->size_class);
 }
 
 /* Whether a step goes on. */
@@ -198,8 +202,9 @@ static bool client_collect(struct reclaim *reclaim, struct client *client, struc
 {
     const struct pages *pages = reclaim->leases->pages;
     if (reclaim->page == 0) {
-        batch->spent += TOLD_READ_COST;
-        if (pages_at_most(client) == 0 || !told_is_fenced(reclaim->told, client->slot)) {
+        batch->spent += CLIENT_LEDGER_READ_COST;
+        if (pages_at_most(client) == 0 ||
+            !client_ledger_is_fenced(reclaim->client_ledger, client->slot)) {
             return true;
         }
         /* Before its entries are read: what it releases from now on is looked at another time. */
@@ -269,7 +274,8 @@ static uint32_t slab_take(struct reclaim *reclaim, const struct candidate *slab)
 {
     _Atomic uint64_t *states = slab->client->states;
     uint32_t n_pages = 0;
-    if (told_slab_is_idle(reclaim->told, slab->client->slot, slab->page, slab->size_class)) {
+    if (client_ledger_slab_is_idle(reclaim->client_ledger, slab->client->slot, slab->page,
+                                   slab->size_class)) {
         n_pages = lease_seize(states, slab->page, slab->span_pages);
         KMEM_CRASH_POINT("server.slab.seized");
     }

@@ -24,7 +24,7 @@
 
 struct reclaim {
     struct leases *leases;
-    const struct told *told;
+    const struct client_ledger *client_ledger;
     bool (*barrier)(void); /* membarrier(); NULL, or false: it is not to be had */
     uint32_t slot;         /* whose leases the pass goes on with, */
     uint32_t page;         /* and where; 0: it begins with that client */
@@ -36,8 +36,8 @@ struct reclaim {
 };
 
 /** reclaim_init() - @barrier: see there */
-void reclaim_init(struct reclaim *reclaim, struct leases *leases, const struct told *told,
-                  bool (*barrier)(void));
+void reclaim_init(struct reclaim *reclaim, struct leases *leases,
+                  const struct client_ledger *client_ledger, bool (*barrier)(void));
 
 /**
  * reclaim_begin() - a request finds no room

@@ -142,8 +142,9 @@ static void name_by_reason(struct tally *tally, const struct direct_block *block
     char told[REASON_MAX_BYTES];
     const char *text = told;
     if (is_told(tally, block)) {
-        n_bytes = told_reason(tally->tables.told, block->slot, block->reason, told);
-        tally->spent += TOLD_READ_COST;
+        n_bytes =
+            client_ledger_reason(tally->tables.client_ledger, block->slot, block->reason, told);
+        tally->spent += CLIENT_LEDGER_READ_COST;
     } else {
         text = reasons_text(tally->tables.reasons, block->reason, &n_bytes);
     }

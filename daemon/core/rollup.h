@@ -55,7 +55,7 @@ struct tally;
 struct tally_tables {
     const struct reasons *reasons;
     const struct clients *clients;
-    const struct told *told;
+    const struct client_ledger *client_ledger;
 };
 
 /* What a tally, or several of them together, may still add. */
@@ -92,7 +92,7 @@ uint64_t tally_n_other(const struct tally *tally);
 /**
  * tally_spent() - what tally_add() has cost so far
  *
- * In entries looked at, as budgets have it: a block is one, a read of a reason TOLD_READ_COST.
+ * In entries looked at, as budgets have it: a block is one, a read of a reason CLIENT_LEDGER_READ_COST.
  */
 uint64_t tally_spent(const struct tally *tally);
 

@@ -18,12 +18,12 @@
    within a second. */
 #define GIVE_BACK_TICKS 4
 
-void shortage_init(struct shortage *shortage, struct leases *leases, const struct told *told,
-                   bool gives_back)
+void shortage_init(struct shortage *shortage, struct leases *leases,
+                   const struct client_ledger *client_ledger, bool gives_back)
 {
     *shortage = (struct shortage){
         .leases = leases,
-        .told = told,
+        .client_ledger = client_ledger,
         .gives_back = gives_back,
         .n_spare_pages = UINT32_MAX - 1,
     };
@@ -33,8 +33,9 @@ void shortage_init(struct shortage *shortage, struct leases *leases, const struc
 /* What a client says it does not use of its leases. */
 static uint32_t client_n_unused(const struct shortage *shortage, const struct client *client)
 {
-    const uint64_t n_used =
-        client->leased_pages > 0 ? told_n_used_pages(shortage->told, client->slot) : UINT32_MAX;
+    const uint64_t n_used = client->leased_pages > 0
+                                ? client_ledger_n_used_pages(shortage->client_ledger, client->slot)
+                                : UINT32_MAX;
     return n_used < client->leased_pages ? (uint32_t)(client->leased_pages - n_used) : 0;
 }
 

@@ -25,7 +25,7 @@
  */
 struct shortage {
     struct leases *leases;
-    const struct told *told;
+    const struct client_ledger *client_ledger;
     bool gives_back;           /* memory that no client uses goes back to the system */
     uint32_t n_spare_pages;    /* 0: memory is short */
     uint64_t n_free_seen;      /* free pages, when it was looked at last */
@@ -34,8 +34,8 @@ struct shortage {
 };
 
 /** shortage_init() - @gives_back: the segment takes its memory when it is used: --commit lazy */
-void shortage_init(struct shortage *shortage, struct leases *leases, const struct told *told,
-                   bool gives_back);
+void shortage_init(struct shortage *shortage, struct leases *leases,
+                   const struct client_ledger *client_ledger, bool gives_back);
 
 /**
  * shortage_look() - look at memory anew; if it is short, take back what is unused

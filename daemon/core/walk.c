@@ -3,7 +3,7 @@
  * walk.c - from run to run
  *
  * The page table says what each run is. Direct blocks are in the daemon's own ledger and are the
- * truth; blocks in a lease are what the lease's client tells (told.h).
+ * truth; blocks in a lease are what the lease's client tells (client_ledger.h).
  *
  * A walk pauses between two runs, and inside a leased run, which may be as large as the segment, at
  * the page it has come to.
@@ -70,8 +70,8 @@ static struct seg_off walk_lease(const struct core *core, uint32_t slot, uint32_
     while (*page < end && (*spent < budget || *page <= from.bytes >> PAGE_SHIFT)) {
         const uint32_t stretch = stretch_pages(end - *page, budget, *spent);
         struct seg_off stopped;
-        stopped =
-            told_walk_run(&core->told, client, page, *page + stretch, end, from, each, user, spent);
+        stopped = client_ledger_walk_run(&core->client_ledger, client, page, *page + stretch, end,
+                                         from, each, user, spent);
         if (stopped.bytes != 0) {
             return stopped;
         }
@@ -130,14 +130,14 @@ bool walk_find(const struct core *core, struct seg_off off, struct direct_block 
         return false;
     }
     const struct client *client = clients_get(&core->clients, PAGE_WORD_OWNER(word));
-    return client->states &&
-           told_find(&core->told, client, run, run + PAGE_WORD_PAGES(word), off, ret_block);
+    return client->states && client_ledger_find(&core->client_ledger, client, run,
+                                                run + PAGE_WORD_PAGES(word), off, ret_block);
 }
 
 size_t walk_reason(const struct core *core, const struct direct_block *block, char *ret_text)
 {
     if (block->leased && block->reason > REASON_OTHER) {
-        return told_reason(&core->told, block->slot, block->reason, ret_text);
+        return client_ledger_reason(&core->client_ledger, block->slot, block->reason, ret_text);
     }
     size_t n_bytes;
     const char *text = reasons_text(&core->reasons, block->reason, &n_bytes);

@@ -18,7 +18,7 @@ enum walk_which { WALK_ALL, WALK_LEASED };
  * @from:    an offset, or what walk() returned: then it goes on as if it had not paused, and no
  *           block is visited twice nor overlaps one that was, whatever clients' ledgers say
  * @budget:  how many entries and pages to look at before pausing, a read of a ledger counts
- *           TOLD_READ_COST; at least one run, or one slab of a lease, is looked at
+ *           CLIENT_LEDGER_READ_COST; at least one run, or one slab of a lease, is looked at
  * @each:    returns false to stop before the block it was given; may not change any block
  * Return: where to go on; 0 if the walk has reached the end of the segment.
  */
@@ -28,7 +28,7 @@ KMEM_MUST_USE struct seg_off walk(const struct core *core, struct seg_off from, 
 /**
  * walk_find() - the leased block that an offset lies in, whoever's it is
  *
- * For sentences about somebody's mistake. See told_find(). Return: whether a client tells of one.
+ * For sentences about somebody's mistake. See client_ledger_find(). Return: whether a client tells of one.
  */
 KMEM_MUST_USE bool walk_find(const struct core *core, struct seg_off off,
                              struct direct_block *ret_block);

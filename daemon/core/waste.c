@@ -80,7 +80,7 @@ static struct waste_client *client_of(struct waste *waste, const struct core *co
 {
     struct waste_client *of = &waste->by_slot[client->slot];
     if (!of->known || of->generation != client->generation) {
-        *spent += TOLD_READ_COST;
+        *spent += CLIENT_LEDGER_READ_COST;
         *of = (struct waste_client){
             .known = true,
             .can_lose =

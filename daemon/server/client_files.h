@@ -63,7 +63,7 @@ const struct ledger_counts *ledgers_counts(const struct ledgers *ledgers, uint32
 /** ledgers_close() - the slot is free; nothing if it has no ledger */
 void ledgers_close(struct ledgers *ledgers, uint32_t slot);
 
-/** ledgers_read() - told_read_fn; user is the ledgers */
+/** ledgers_read() - client_ledger_read_fn; user is the ledgers */
 bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
 
 /** ledgers_set_spare() - how many pages may be used before memory is short */

@@ -85,7 +85,7 @@ static struct now core_now(const struct core_region *region)
 
 /* ------------------------------------------------------------------------------ the daemon ---- */
 
-/* told_read_fn */
+/* client_ledger_read_fn */
 static bool ledger_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
 {
     const struct core_region *region = user;
@@ -379,8 +379,8 @@ struct region *region_core_new(uint64_t num_bytes)
         .clients_limit = 2 * REGION_MEMBERS_MAX,
         .instance = 1,
         .pid = 1,
-        .told_read = ledger_read,
-        .told_user = region,
+        .ledger_read = ledger_read,
+        .ledger_user = region,
         .barrier = barrier,
     };
     region->now_us = TICK_US;

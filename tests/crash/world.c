@@ -133,7 +133,7 @@ void world_open(void)
         .n_pages = N_PAGES,
         .clients_limit = SLOTS_SAVED,
         .instance = 1,
-        .told_read = tell,
+        .ledger_read = tell,
         .barrier = barrier,
     };
     state_base = mmap(NULL, state_bytes(N_PAGES), PROT_READ | PROT_WRITE,

@@ -13,7 +13,7 @@
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 
-/* told_read_fn: copies as pread() would, and like it reads nothing behind the end. */
+/* client_ledger_read_fn: copies as pread() would, and like it reads nothing behind the end. */
 static bool fixture_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
 {
     const struct fixture *fixture = user;
@@ -38,8 +38,8 @@ void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_li
         .clients_limit = clients_limit,
         .instance = UINT64_C(0x1234567890abcdef),
         .pid = 4242,
-        .told_read = fixture_read,
-        .told_user = fixture,
+        .ledger_read = fixture_read,
+        .ledger_user = fixture,
     };
     ledger_layout_init(&fixture->ledger_layout, n_pages);
     assert_int_equal(

@@ -113,8 +113,8 @@ int session_setup(void **state)
         .segment_name = "session",
         .n_pages = SESSION_PAGES,
         .clients_limit = SESSION_CLIENTS,
-        .told_read = ledgers_read,
-        .told_user = &session_server.ledgers,
+        .ledger_read = ledgers_read,
+        .ledger_user = &session_server.ledgers,
     };
     memset(server, 0, sizeof(*server));
     (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */

@@ -31,7 +31,7 @@
 static int ledger_fd;
 static struct ledger_layout layout;
 static struct ledger ledger;
-static struct told told;
+static struct client_ledger client_ledger;
 static struct client client;
 static bool unreadable;
 
@@ -54,7 +54,7 @@ static int told_setup(void **state)
     ledger_format(&ledger, base, N_PAGES);
     client = (struct client){.slot = SLOT, .states = ledger.states};
     unreadable = false;
-    assert_int_equal(told_init(&told, N_PAGES, ledger_read, &ledger), 0);
+    assert_int_equal(client_ledger_init(&client_ledger, N_PAGES, ledger_read, &ledger), 0);
     lease_grant(ledger.states, BEGIN, END - BEGIN, false);
     return 0;
 }
@@ -62,7 +62,7 @@ static int told_setup(void **state)
 static int told_teardown(void **state)
 {
     (void)state;
-    told_fini(&told);
+    client_ledger_fini(&client_ledger);
     assert_int_equal(munmap(ledger.header, layout.total_bytes), 0);
     assert_int_equal(close(ledger_fd), 0);
     return 0;
@@ -105,8 +105,8 @@ static struct heard hear(void)
     uint32_t page = BEGIN;
     uint32_t spent = 0;
     const struct seg_off all = {0};
-    const struct seg_off stopped =
-        told_walk_run(&told, &client, &page, END, END, all, hear_block, &heard, &spent);
+    const struct seg_off stopped = client_ledger_walk_run(&client_ledger, &client, &page, END, END,
+                                                          all, hear_block, &heard, &spent);
     assert_int_equal(stopped.bytes, 0);
     assert_int_equal(page, END);
     assert_true(heard.num_bytes <= (END - BEGIN) * PAGE_BYTES);
@@ -129,14 +129,14 @@ static void carve_large(uint32_t page, uint32_t n_pages, uint64_t num_bytes)
     (void)ledger_take(&ledger, page, num_bytes, 7, 99, 0);
 }
 
-static void test_told_walk_run_of_unused_pages_tells_nothing(void **state)
+static void test_client_ledger_walk_run_of_unused_pages_tells_nothing(void **state)
 {
     (void)state;
 
     assert_int_equal(hear().n_blocks, 0);
 }
 
-static void test_told_walk_run_tells_each_block(void **state)
+static void test_client_ledger_walk_run_tells_each_block(void **state)
 {
     (void)state;
     uint64_t num_bytes = 0;
@@ -167,7 +167,7 @@ static void test_told_walk_run_tells_each_block(void **state)
     assert_int_equal(heard.last.born, 99);
 }
 
-static void test_told_walk_run_leaves_out_what_was_given_back(void **state)
+static void test_client_ledger_walk_run_leaves_out_what_was_given_back(void **state)
 {
     (void)state;
     struct ledger_block block;
@@ -182,7 +182,7 @@ static void test_told_walk_run_leaves_out_what_was_given_back(void **state)
     assert_int_equal(hear().n_blocks, 9);
 }
 
-static void test_told_walk_run_stops_before_a_block_and_goes_on_with_it(void **state)
+static void test_client_ledger_walk_run_stops_before_a_block_and_goes_on_with_it(void **state)
 {
     (void)state;
     carve(BEGIN, 0);
@@ -197,13 +197,14 @@ static void test_told_walk_run_stops_before_a_block_and_goes_on_with_it(void **s
     for (uint32_t n_stops = 0; n_stops < 4; n_stops++) {
         uint32_t page = BEGIN;
         heard.stop_at += 3;
-        from = told_walk_run(&told, &client, &page, END, END, from, hear_block, &heard, &spent);
+        from = client_ledger_walk_run(&client_ledger, &client, &page, END, END, from, hear_block,
+                                      &heard, &spent);
         assert_int_equal(heard.n_blocks, n_stops < 3 ? heard.stop_at : 11);
         assert_int_equal(from.bytes == 0, n_stops == 3);
     }
 }
 
-static void test_told_walk_run_looks_at_nothing_from_until_on(void **state)
+static void test_client_ledger_walk_run_looks_at_nothing_from_until_on(void **state)
 {
     (void)state;
     struct heard heard = {.stop_at = 0};
@@ -212,15 +213,15 @@ static void test_told_walk_run_looks_at_nothing_from_until_on(void **state)
     carve_large(BEGIN, 10, 5); /* sticks out behind `until` */
     carve_large(BEGIN + 10, 1, 5);
 
-    (void)!told_walk_run(&told, &client, &page, BEGIN + 5, END, (struct seg_off){0}, hear_block,
-                         &heard, &spent)
+    (void)!client_ledger_walk_run(&client_ledger, &client, &page, BEGIN + 5, END,
+                                  (struct seg_off){0}, hear_block, &heard, &spent)
         .bytes;
 
     assert_int_equal(heard.n_blocks, 1);
     assert_int_equal(page, BEGIN + 10);
 }
 
-static void test_told_walk_run_of_what_can_not_be_read_tells_nothing(void **state)
+static void test_client_ledger_walk_run_of_what_can_not_be_read_tells_nothing(void **state)
 {
     (void)state;
     carve_large(BEGIN, 10, 5);
@@ -246,7 +247,7 @@ static void fill(struct seeded *seeded, unsigned char byte)
     }
 }
 
-static void test_told_walk_run_of_all_zeros_tells_nothing(void **state)
+static void test_client_ledger_walk_run_of_all_zeros_tells_nothing(void **state)
 {
     (void)state;
     fill(NULL, 0);
@@ -254,7 +255,7 @@ static void test_told_walk_run_of_all_zeros_tells_nothing(void **state)
     assert_int_equal(hear().n_blocks, 0);
 }
 
-static void test_told_walk_run_of_all_ones_tells_nothing(void **state)
+static void test_client_ledger_walk_run_of_all_ones_tells_nothing(void **state)
 {
     (void)state;
     fill(NULL, 0xff);
@@ -276,7 +277,7 @@ static void heads_disguise(struct seeded *seeded)
     }
 }
 
-static void test_told_walk_run_of_random_bytes_tells_what_can_be_so(void **state)
+static void test_client_ledger_walk_run_of_random_bytes_tells_what_can_be_so(void **state)
 {
     (void)state;
     struct seeded seeded = {20261122};
@@ -303,7 +304,8 @@ static void test_told_walk_run_of_random_bytes_tells_what_can_be_so(void **state
     assert_true(n_blocks > 1000);
 }
 
-static void test_told_walk_run_of_a_count_beyond_capacity_tells_the_slabs_blocks(void **state)
+static void
+test_client_ledger_walk_run_of_a_count_beyond_capacity_tells_the_slabs_blocks(void **state)
 {
     (void)state;
     carve(BEGIN, 0);
@@ -315,7 +317,7 @@ static void test_told_walk_run_of_a_count_beyond_capacity_tells_the_slabs_blocks
     assert_int_equal(hear().n_blocks, size_classes[0].n_blocks);
 }
 
-static void test_told_walk_run_leaves_out_heads_that_can_not_be_so(void **state)
+static void test_client_ledger_walk_run_leaves_out_heads_that_can_not_be_so(void **state)
 {
     (void)state;
     carve_large(BEGIN, 10, 5);
@@ -342,7 +344,7 @@ static void test_told_walk_run_leaves_out_heads_that_can_not_be_so(void **state)
     }
 }
 
-static void test_told_walk_run_leaves_out_sizes_that_can_not_be_so(void **state)
+static void test_client_ledger_walk_run_leaves_out_sizes_that_can_not_be_so(void **state)
 {
     (void)state;
     carve_large(BEGIN, 3, 3 * PAGE_BYTES);
@@ -387,7 +389,7 @@ static void *race(void *user)
     return NULL;
 }
 
-static void test_told_walk_run_while_the_client_writes_tells_what_can_be_so(void **state)
+static void test_client_ledger_walk_run_while_the_client_writes_tells_what_can_be_so(void **state)
 {
     (void)state;
     uint64_t seed = 42;
@@ -421,13 +423,13 @@ static void assert_told(uint32_t id, const char *words)
 {
     char text[REASON_MAX_BYTES + 1];
     memset(text, 'x', sizeof(text));
-    const size_t n_bytes = told_reason(&told, SLOT, id, text);
+    const size_t n_bytes = client_ledger_reason(&client_ledger, SLOT, id, text);
     assert_int_equal(n_bytes, strlen(words));
     assert_memory_equal(text, words, n_bytes);
     assert_int_equal(text[REASON_MAX_BYTES], 'x');
 }
 
-static void test_told_reason_is_what_the_client_wrote(void **state)
+static void test_client_ledger_reason_is_what_the_client_wrote(void **state)
 {
     (void)state;
     char longest[REASON_MAX_BYTES + 1];
@@ -440,7 +442,7 @@ static void test_told_reason_is_what_the_client_wrote(void **state)
     assert_told(LEDGER_REASONS_MAX - 1, longest);
 }
 
-static void test_told_reason_that_can_not_be_so_is_unverified(void **state)
+static void test_client_ledger_reason_that_can_not_be_so_is_unverified(void **state)
 {
     (void)state;
     char filled[128];
@@ -462,7 +464,7 @@ static void test_told_reason_that_can_not_be_so_is_unverified(void **state)
     assert_told(2, "<unverified>");
 }
 
-static void test_told_reason_of_random_bytes_is_text(void **state)
+static void test_client_ledger_reason_of_random_bytes_is_text(void **state)
 {
     (void)state;
     struct seeded seeded = {7};
@@ -474,22 +476,22 @@ static void test_told_reason_of_random_bytes_is_text(void **state)
         }
         memcpy(&ledger.reasons[2], words, sizeof(words));
         char text[REASON_MAX_BYTES];
-        const size_t n_bytes = told_reason(&told, SLOT, 2, text);
+        const size_t n_bytes = client_ledger_reason(&client_ledger, SLOT, 2, text);
         assert_in_range(n_bytes, 1, REASON_MAX_BYTES);
         assert_true(text_is_utf8((const unsigned char *)text, n_bytes));
     }
 }
 
-static void test_told_init_without_memory_is_ENOMEM(void **state)
+static void test_client_ledger_init_without_memory_is_ENOMEM(void **state)
 {
     (void)state;
-    struct told other;
+    struct client_ledger other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        const int r = told_init(&other, N_PAGES, ledger_read, &ledger);
+        const int r = client_ledger_init(&other, N_PAGES, ledger_read, &ledger);
         assert_int_equal(r, fail_end() ? -ENOMEM : 0);
     }
-    told_fini(&other);
+    client_ledger_fini(&other);
 }
 
 #define TOLD_TEST(test) cmocka_unit_test_setup_teardown(test, told_setup, told_teardown)
@@ -497,23 +499,23 @@ static void test_told_init_without_memory_is_ENOMEM(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TOLD_TEST(test_told_walk_run_of_unused_pages_tells_nothing),
-        TOLD_TEST(test_told_walk_run_tells_each_block),
-        TOLD_TEST(test_told_walk_run_leaves_out_what_was_given_back),
-        TOLD_TEST(test_told_walk_run_stops_before_a_block_and_goes_on_with_it),
-        TOLD_TEST(test_told_walk_run_looks_at_nothing_from_until_on),
-        TOLD_TEST(test_told_walk_run_of_what_can_not_be_read_tells_nothing),
-        TOLD_TEST(test_told_walk_run_of_all_zeros_tells_nothing),
-        TOLD_TEST(test_told_walk_run_of_all_ones_tells_nothing),
-        TOLD_TEST(test_told_walk_run_of_random_bytes_tells_what_can_be_so),
-        TOLD_TEST(test_told_walk_run_of_a_count_beyond_capacity_tells_the_slabs_blocks),
-        TOLD_TEST(test_told_walk_run_leaves_out_heads_that_can_not_be_so),
-        TOLD_TEST(test_told_walk_run_leaves_out_sizes_that_can_not_be_so),
-        TOLD_TEST(test_told_walk_run_while_the_client_writes_tells_what_can_be_so),
-        TOLD_TEST(test_told_reason_is_what_the_client_wrote),
-        TOLD_TEST(test_told_reason_that_can_not_be_so_is_unverified),
-        TOLD_TEST(test_told_reason_of_random_bytes_is_text),
-        TOLD_TEST(test_told_init_without_memory_is_ENOMEM),
+        TOLD_TEST(test_client_ledger_walk_run_of_unused_pages_tells_nothing),
+        TOLD_TEST(test_client_ledger_walk_run_tells_each_block),
+        TOLD_TEST(test_client_ledger_walk_run_leaves_out_what_was_given_back),
+        TOLD_TEST(test_client_ledger_walk_run_stops_before_a_block_and_goes_on_with_it),
+        TOLD_TEST(test_client_ledger_walk_run_looks_at_nothing_from_until_on),
+        TOLD_TEST(test_client_ledger_walk_run_of_what_can_not_be_read_tells_nothing),
+        TOLD_TEST(test_client_ledger_walk_run_of_all_zeros_tells_nothing),
+        TOLD_TEST(test_client_ledger_walk_run_of_all_ones_tells_nothing),
+        TOLD_TEST(test_client_ledger_walk_run_of_random_bytes_tells_what_can_be_so),
+        TOLD_TEST(test_client_ledger_walk_run_of_a_count_beyond_capacity_tells_the_slabs_blocks),
+        TOLD_TEST(test_client_ledger_walk_run_leaves_out_heads_that_can_not_be_so),
+        TOLD_TEST(test_client_ledger_walk_run_leaves_out_sizes_that_can_not_be_so),
+        TOLD_TEST(test_client_ledger_walk_run_while_the_client_writes_tells_what_can_be_so),
+        TOLD_TEST(test_client_ledger_reason_is_what_the_client_wrote),
+        TOLD_TEST(test_client_ledger_reason_that_can_not_be_so_is_unverified),
+        TOLD_TEST(test_client_ledger_reason_of_random_bytes_is_text),
+        TOLD_TEST(test_client_ledger_init_without_memory_is_ENOMEM),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -523,7 +523,7 @@ static void test_core_reap_of_100000_leases_of_a_page_is_no_more_than_of_one(voi
 
     n_looks = 0;
     /* Each page, and a read for sixteen heads; a walk for each lease is thousands of steps. */
-    const uint32_t work = MANY_PAGES + MANY_PAGES / 16 * TOLD_READ_COST;
+    const uint32_t work = MANY_PAGES + MANY_PAGES / 16 * CLIENT_LEDGER_READ_COST;
     uint32_t n_steps = 0;
     while (fixture.n_buried == 0) {
         fixture_reap(&fixture, 5000);

@@ -81,7 +81,7 @@ static int interior_setup(void **state)
         .n_pages = N_PAGES,
         .clients_limit = 10,
         .instance = 1,
-        .told_read = read_counted,
+        .ledger_read = read_counted,
     };
     ledger_layout_init(&fixture.ledger_layout, N_PAGES);
     file_open(&state_file, state_bytes(N_PAGES));

@@ -203,7 +203,7 @@ static void test_client_that_gets_no_barrier_is_left_alone(void **state)
 }
 
 /* Between the look at the head and the question: the old class's entries say nothing. */
-static told_read_fn read_really;
+static client_ledger_read_fn read_really;
 static bool is_swapped;
 
 static bool swap_behind_head(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
@@ -228,13 +228,13 @@ static void test_slab_of_another_class_that_came_in_its_place_is_not_taken(void 
 {
     (void)state;
     open_slab(first, 0);
-    read_really = core->told.read;
-    core->told.read = swap_behind_head;
+    read_really = core->client_ledger.read;
+    core->client_ledger.read = swap_behind_head;
     is_swapped = false;
     assert_int_equal(reclaim_step(reclaim), 0);
     assert_true(is_swapped);
     assert_int_equal(flags_at(first), LEASE_OPEN);
-    core->told.read = read_really;
+    core->client_ledger.read = read_really;
 }
 
 /* A head that lies about its class and span: its client loses what it shows as idle, no more. */
@@ -416,7 +416,7 @@ static void test_passes_in_vain_are_limited(void **state)
 }
 
 /* Among any number of live slabs: where nothing was released since, no header is read. */
-static told_read_fn count_reads_really;
+static client_ledger_read_fn count_reads_really;
 static uint32_t n_reads;
 
 static bool count_reads(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
@@ -432,15 +432,15 @@ static void test_refusal_without_a_release_since_reads_nothing(void **state)
     fill_with_live_slabs();
     room_init_block(&room, PAGE_BYTES, "one", 3);
     assert_int_equal(find_in_the_end(&room, 0), ROOM_E_FULL);
-    count_reads_really = core->told.read;
-    core->told.read = count_reads;
+    count_reads_really = core->client_ledger.read;
+    core->client_ledger.read = count_reads;
     n_reads = 0;
     for (uint32_t i = 0; i < 1000; i++) {
         room_init_block(&room, PAGE_BYTES, "one", 3);
         assert_int_equal(find(&room, i * 1000000), ROOM_E_FULL); /* and does not wait */
     }
     assert_int_equal(n_reads, 0);
-    core->told.read = count_reads_really;
+    core->client_ledger.read = count_reads_really;
 }
 
 /* One release empties one slab: eight pages at the most. */

@@ -437,7 +437,7 @@ static const struct tally_group *group_named(const struct tally *tally, const ch
 static void test_tally_reads_each_reason_of_a_client_once(void **state)
 {
     (void)state;
-    fixture.core.told.read = read_invented;
+    fixture.core.client_ledger.read = read_invented;
     n_reads = 0;
     rewrites = false;
     struct tally *tally = new_tally(TALLY_BY_REASON);
@@ -445,7 +445,7 @@ static void test_tally_reads_each_reason_of_a_client_once(void **state)
     add_told(tally, &alice, 1, 1000000);
 
     assert_int_equal(n_reads, LEDGER_REASONS_MAX - REASONS_RESERVED);
-    assert_true(tally_spent(tally) >= n_reads * TOLD_READ_COST);
+    assert_true(tally_spent(tally) >= n_reads * CLIENT_LEDGER_READ_COST);
     assert_int_equal(tally_sort(tally), 0);
     assert_totals(tally, 1000000);
     /* One client has half of the groups, the rest is counted. */
@@ -458,7 +458,7 @@ static void test_tally_of_reasons_that_are_rewritten_stays_bounded(void **state)
 {
     (void)state;
     struct client *const clients[] = {alice, bob, carol};
-    fixture.core.told.read = read_invented;
+    fixture.core.client_ledger.read = read_invented;
     n_reads = 0;
     rewrites = true;
     struct tally *tally = new_tally(TALLY_BY_REASON);
@@ -476,7 +476,7 @@ static void test_tally_of_reasons_that_are_rewritten_stays_bounded(void **state)
 static void test_tally_leaves_room_to_other_clients(void **state)
 {
     (void)state;
-    fixture.core.told.read = read_invented;
+    fixture.core.client_ledger.read = read_invented;
     rewrites = false;
     struct tally *tally = new_tally(TALLY_BY_REASON);
     add_told(tally, &alice, 1, 200000);
@@ -499,7 +499,7 @@ static void test_tallies_of_one_purse_share_it(void **state)
     struct tally *tallies[20];
     uint64_t n_bytes = 0;
     size_t n_groups = 0;
-    fixture.core.told.read = read_invented;
+    fixture.core.client_ledger.read = read_invented;
     rewrites = false;
     tally_purse_init(&purse);
 
@@ -525,7 +525,7 @@ static void test_tallies_of_one_purse_share_it(void **state)
 static void test_tally_sort_step_keeps_to_its_budget_and_has_the_first_ones_first(void **state)
 {
     (void)state;
-    fixture.core.told.read = read_invented;
+    fixture.core.client_ledger.read = read_invented;
     rewrites = false;
     struct tally *tally = new_tally(TALLY_BY_REASON);
     add_told(tally, &alice, 1, 16000);

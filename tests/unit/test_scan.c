@@ -182,7 +182,7 @@ static struct client *tell_many(void)
 }
 
 static uint64_t n_reads;
-static told_read_fn fixture_read;
+static client_ledger_read_fn fixture_read;
 
 static bool read_counted(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
 {
@@ -192,13 +192,13 @@ static bool read_counted(void *user, uint32_t slot, uint64_t at, void *buffer, s
 
 static void count_reads(void)
 {
-    fixture_read = core->told.read;
-    core->told.read = read_counted;
+    fixture_read = core->client_ledger.read;
+    core->client_ledger.read = read_counted;
     n_reads = 0;
 }
 
 /* A step's reads are system calls: one with as many as it has blocks takes milliseconds. */
-#define STEP_READS (SCAN_BUDGET / TOLD_READ_COST)
+#define STEP_READS (SCAN_BUDGET / CLIENT_LEDGER_READ_COST)
 
 static void test_scan_poll_reads_a_budget_of_reasons_at_a_time(void **state)
 {
@@ -233,11 +233,11 @@ static void test_core_reap_reads_a_budget_of_reasons_at_a_time(void **state)
     while (fixture.n_buried == 0) {
         n_reads = 0;
         fixture_reap(&fixture, 5000);
-        assert_in_range(n_reads, 0, 5000 / TOLD_READ_COST + 3);
+        assert_in_range(n_reads, 0, 5000 / CLIENT_LEDGER_READ_COST + 3);
         n_all += n_reads;
     }
 
-    assert_in_range(n_all, N_TOLD, N_TOLD + 4 * (N_TOLD / (5000 / TOLD_READ_COST) + 4));
+    assert_in_range(n_all, N_TOLD, N_TOLD + 4 * (N_TOLD / (5000 / CLIENT_LEDGER_READ_COST) + 4));
     assert_int_equal(fixture.last.n_blocks, N_TOLD);
     assert_int_equal(fixture.last.n_reasons, N_TOLD);
 }
