@@ -50,9 +50,9 @@ static int segment_sign(int fd, const struct options *options)
 static int segment_open(const struct options *options, int signal_fd)
 {
     char sentence[256];
-    struct memory_room room;
-    memory_room_read(&room);
-    int r = memory_room_check(&room, options->segment_bytes, sentence, sizeof(sentence));
+    struct free_memory memory;
+    free_memory_read(&memory);
+    int r = free_memory_check(&memory, options->segment_bytes, sentence, sizeof(sentence));
     if (r && !options->lazy) {
         log_error("segment \"%s\": %s, or use --commit lazy", options->name, sentence);
         return r;

@@ -142,7 +142,7 @@ static uint64_t cgroup_cache(const char *directory)
     return active_bytes + inactive_bytes;
 }
 
-static uint64_t cgroup_room(const char *directory)
+static uint64_t cgroup_free(const char *directory)
 {
     char path[4096 + 64];
     uint64_t max_bytes;
@@ -178,39 +178,39 @@ static uint64_t cgroup_room_narrowest(void)
     (void)fclose(file); /* only read */
     uint64_t narrowest = UINT64_MAX;
     while (strlen(directory) >= strlen("/sys/fs/cgroup")) {
-        const uint64_t room = cgroup_room(directory);
-        narrowest = room < narrowest ? room : narrowest;
+        const uint64_t memory = cgroup_free(directory);
+        narrowest = memory < narrowest ? memory : narrowest;
         *strrchr(directory, '/') = '\0';
     }
     return narrowest;
 }
 
-void memory_room_read(struct memory_room *ret_room)
+void free_memory_read(struct free_memory *ret_room)
 {
     uint64_t available_kib;
-    *ret_room = (struct memory_room){UINT64_MAX, cgroup_room_narrowest()};
+    *ret_room = (struct free_memory){UINT64_MAX, cgroup_room_narrowest()};
     if (file_number("/proc/meminfo", "MemAvailable:", &available_kib)) {
         ret_room->available_bytes = available_kib * 1024;
     }
 }
 
-int memory_room_check(const struct memory_room *room, uint64_t n_bytes, char *ret_sentence,
+int free_memory_check(const struct free_memory *memory, uint64_t n_bytes, char *ret_sentence,
                       size_t sentence_bytes)
 {
     char wanted[TEXT_BYTES_MAX];
     char there[TEXT_BYTES_MAX];
     (void)text_format_bytes(n_bytes, wanted, sizeof(wanted)); /* its buffer */
-    if (n_bytes > room->cgroup_bytes) {
+    if (n_bytes > memory->cgroup_bytes) {
         (void)snprintf(ret_sentence, sentence_bytes,
                        "cannot commit %s: the memory cgroup has room for %s; lower --size, or "
                        "raise memory.max",
-                       wanted, text_format_bytes(room->cgroup_bytes, there, sizeof(there)));
+                       wanted, text_format_bytes(memory->cgroup_bytes, there, sizeof(there)));
         return -ENOMEM;
     }
-    if (n_bytes > room->available_bytes) {
+    if (n_bytes > memory->available_bytes) {
         (void)snprintf(ret_sentence, sentence_bytes,
                        "cannot commit %s: the machine has %s available; lower --size", wanted,
-                       text_format_bytes(room->available_bytes, there, sizeof(there)));
+                       text_format_bytes(memory->available_bytes, there, sizeof(there)));
         return -ENOMEM;
     }
     return 0;

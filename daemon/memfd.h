@@ -33,20 +33,20 @@ KMEM_MUST_USE int memfile_open(const char *name, const char *kind, uint64_t n_by
 KMEM_MUST_USE int memfile_commit(int fd, uint64_t n_bytes, int signal_fd);
 
 /** What limits memory here, in bytes; UINT64_MAX where nothing does. */
-struct memory_room {
+struct free_memory {
     uint64_t available_bytes; /* /proc/meminfo */
     uint64_t cgroup_bytes;    /* the narrowest on the way up: memory.max - memory.current + cache */
 };
 
-/** memory_room_read() - ask the kernel */
-void memory_room_read(struct memory_room *ret_room);
+/** free_memory_read() - ask the kernel */
+void free_memory_read(struct free_memory *ret_room);
 
 /**
- * memory_room_check() - whether n_bytes can be committed
+ * free_memory_check() - whether n_bytes can be committed
  * @ret_sentence:  says why not; sentence_bytes of room
  * Return: 0 or -ENOMEM.
  */
-KMEM_MUST_USE int memory_room_check(const struct memory_room *room, uint64_t n_bytes,
+KMEM_MUST_USE int free_memory_check(const struct free_memory *memory, uint64_t n_bytes,
                                     char *ret_sentence, size_t sentence_bytes);
 
 #endif

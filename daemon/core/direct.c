@@ -60,7 +60,7 @@ void direct_fini(struct direct *direct)
 static void room_link(struct direct *direct, uint32_t page)
 {
     struct ledger_head *heads = direct->ledger->heads;
-    uint32_t *first = &direct->with_room[heads[page].size_class];
+    uint32_t *first = &direct->partial_slabs[heads[page].size_class];
     heads[page].prev = 0;
     heads[page].next = *first;
     if (*first != 0) {
@@ -80,8 +80,8 @@ static void room_unlink(struct direct *direct, uint32_t page)
     if (prev != 0) {
         heads[prev].next = next;
     } else {
-        KMEM_ASSERT(direct->with_room[heads[page].size_class] == page);
-        direct->with_room[heads[page].size_class] = next;
+        KMEM_ASSERT(direct->partial_slabs[heads[page].size_class] == page);
+        direct->partial_slabs[heads[page].size_class] = next;
     }
 }
 
@@ -148,7 +148,7 @@ uint32_t direct_pages_for(uint64_t num_bytes)
 }
 
 /* A run for one block alone. */
-static int room_find_alone(struct direct *direct, uint64_t num_bytes, uint32_t *ret_page)
+static int placement_find_alone(struct direct *direct, uint64_t num_bytes, uint32_t *ret_page)
 {
     const uint64_t span_pages = (num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
     if (span_pages > direct->pages->n_free_pages) {
@@ -158,11 +158,12 @@ static int room_find_alone(struct direct *direct, uint64_t num_bytes, uint32_t *
 }
 
 /* A slab with room of this class, or else of the next larger one that has any. */
-static int room_find_in_slab(const struct direct *direct, uint32_t size_class, uint32_t *ret_page)
+static int placement_find_in_slab(const struct direct *direct, uint32_t size_class,
+                                  uint32_t *ret_page)
 {
     for (; size_class < N_SIZE_CLASSES; size_class++) {
-        if (direct->with_room[size_class] != 0) {
-            *ret_page = direct->with_room[size_class];
+        if (direct->partial_slabs[size_class] != 0) {
+            *ret_page = direct->partial_slabs[size_class];
             return 0;
         }
     }
@@ -174,24 +175,24 @@ static int room_find_in_slab(const struct direct *direct, uint32_t size_class, u
  * one place for a slab, a larger block than needed, or a run shorter than a slab, is better than to
  * say "no room" while there is.
  */
-static int room_find(struct direct *direct, uint64_t num_bytes, uint32_t *ret_page)
+static int placement_find(struct direct *direct, uint64_t num_bytes, uint32_t *ret_page)
 {
     if (num_bytes > SMALL_MAX_BYTES) {
-        return room_find_alone(direct, num_bytes, ret_page);
+        return placement_find_alone(direct, num_bytes, ret_page);
     }
     const uint32_t size_class = size_class_of((uint32_t)num_bytes);
-    if (direct->with_room[size_class] != 0) {
-        *ret_page = direct->with_room[size_class];
+    if (direct->partial_slabs[size_class] != 0) {
+        *ret_page = direct->partial_slabs[size_class];
         return 0;
     }
     if (run_open(direct, size_class, size_classes[size_class].span_pages, ret_page) == 0) {
         room_link(direct, *ret_page);
         return 0;
     }
-    if (room_find_in_slab(direct, size_class + 1, ret_page) == 0) {
+    if (placement_find_in_slab(direct, size_class + 1, ret_page) == 0) {
         return 0;
     }
-    return room_find_alone(direct, num_bytes, ret_page);
+    return placement_find_alone(direct, num_bytes, ret_page);
 }
 
 static bool is_large(const struct direct *direct, uint32_t page)
@@ -208,7 +209,7 @@ int direct_allocate(struct direct *direct, struct client *client, uint64_t num_b
     KMEM_ASSERT(num_bytes <= SEGMENT_MAX_BYTES);
     uint32_t page;
     direct->is_zero = false;
-    const int r = room_find(direct, num_bytes, &page);
+    const int r = placement_find(direct, num_bytes, &page);
     if (r) {
         return r;
     }

@@ -32,7 +32,7 @@ struct direct {
     struct pages *pages;
     struct reasons *reasons;
     struct clients *clients;
-    uint32_t with_room[N_SIZE_CLASSES]; /* first page of a slab with room; 0: none */
+    uint32_t partial_slabs[N_SIZE_CLASSES]; /* first page of a slab with room; 0: none */
     uint64_t n_blocks;
     uint64_t used_bytes;
     uint64_t block_bytes;

@@ -97,7 +97,7 @@ static int check_room_lists(const struct direct *direct, uint64_t n_with_room)
 {
     for (uint32_t size_class = 0; size_class < N_SIZE_CLASSES; size_class++) {
         uint32_t prev = 0;
-        for (uint32_t page = direct->with_room[size_class]; page != 0;) {
+        for (uint32_t page = direct->partial_slabs[size_class]; page != 0;) {
             const struct ledger_head *head = &direct->ledger->heads[page];
             if (n_with_room-- == 0 || head_kind(direct, page) != HEAD_SLAB ||
                 head->size_class != size_class || head->prev != prev || ledger_slab_is_full(head)) {

@@ -91,29 +91,29 @@ static int answer_leased(struct reply *reply)
 
 static void refuse_over_quota(struct core *core, const struct peer *peer, struct reply *reply)
 {
-    const bool is_block = peer->room.n_pages == 0;
-    core->state.counters->refusals_quota += is_block && !peer->room.may_again;
+    const bool is_block = peer->placement.n_pages == 0;
+    core->state.counters->refusals_quota += is_block && !peer->placement.may_again;
     core->state.counters->leases_refused += !is_block;
-    report_quota(core, peer->client, peer->room.num_bytes, reply);
+    report_quota(core, peer->client, peer->placement.num_bytes, reply);
 }
 
 /* The block or the lease that the peer asks for, or that it waits for. */
 static int find_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
 {
-    struct room_found found;
-    if (core_may_have(core, peer->client, peer->room.num_bytes) &&
+    struct placement found;
+    if (core_may_have(core, peer->client, peer->placement.num_bytes) &&
         shortage_is_due(&core->shortage)) {
         shortage_look(&core->shortage); /* and not behind it: it takes back what is unused */
     }
-    const int r = room_find(core, peer->client, &peer->room, now, &found);
-    if (r == ROOM_E_WAIT) {
+    const int r = placement_find(core, peer->client, &peer->placement, now, &found);
+    if (r == PLACEMENT_E_WAIT) {
         return DISPATCH_PENDING;
     }
-    if (r == ROOM_E_QUOTA) {
+    if (r == PLACEMENT_E_QUOTA) {
         refuse_over_quota(core, peer, reply);
         return DISPATCH_OK;
     }
-    if (r == ROOM_E_STALE) {
+    if (r == PLACEMENT_E_STALE) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "a thread of this process has not noticed yet that idle memory was taken from "
                     "it; direct blocks can be had");
@@ -124,7 +124,7 @@ static int find_room(struct core *core, struct peer *peer, struct now now, struc
         return DISPATCH_OK;
     }
     core_note_peak(core);
-    if (peer->room.n_pages == 0) {
+    if (peer->placement.n_pages == 0) {
         return answer_allocated(found.off.bytes, found.is_zero, reply);
     }
     kmem__leased__init(&reply->body.leased);
@@ -157,8 +157,8 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
     if (repeat_allocated(core, peer->client, num_bytes, &off)) {
         return answer_allocated(off.bytes, false, reply); /* it may have been written to */
     }
-    room_init_block(&peer->room, num_bytes, reason.data, reason.len);
-    peer->room.may_again = allocate->may_again;
+    placement_init_block(&peer->placement, num_bytes, reason.data, reason.len);
+    peer->placement.may_again = allocate->may_again;
     return find_room(core, peer, now, reply);
 }
 
@@ -234,7 +234,7 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
     if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
         want_pages = n_pages;
     }
-    room_init_lease(&peer->room, n_pages, want_pages);
+    placement_init_lease(&peer->placement, n_pages, want_pages);
     return find_room(core, peer, now, reply);
 }
 
@@ -379,7 +379,7 @@ int dispatch_continue(struct core *core, struct peer *peer, struct now now, stru
     if (peer->role == PEER_LEAVING) {
         return continue_goodbye(peer, reply);
     }
-    if (peer->room.waits || peer->room.reclaims) {
+    if (peer->placement.waits || peer->placement.reclaims) {
         return find_room(core, peer, now, reply);
     }
     return continue_scan(core, peer, now, reply);

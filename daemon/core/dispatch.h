@@ -33,7 +33,8 @@ struct peer {
     uint64_t pending_id;       /* of the request whose answer takes several steps */
     bool asks_usage;           /* else about clients */
     uint32_t pending_slot;     /* where a report on clients begins */
-    struct room room; /* what it asked for last, while that waits or is about to be refused */
+    struct placement_request
+        placement; /* what it asked for last, while that waits or is about to be refused */
 };
 
 enum {

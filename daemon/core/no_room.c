@@ -42,9 +42,9 @@ void no_room_refuse(struct core *core, const struct peer *peer, struct now now, 
 {
     const struct scan_holders *holders = &core->scans.holders;
     struct state_counters *counters = core->state.counters;
-    const bool is_last = !peer->room.may_again; /* else it asks once more */
-    counters->leases_refused += peer->room.n_pages > 0;
-    counters->refusals_no_room += peer->room.n_pages == 0 && is_last;
+    const bool is_last = !peer->placement.may_again; /* else it asks once more */
+    counters->leases_refused += peer->placement.n_pages > 0;
+    counters->refusals_no_room += peer->placement.n_pages == 0 && is_last;
     if (is_last && !is_known_well(core, now)) {
         core->lookout.is_patient = true;
         scan_ask_any(core, &core->lookout, SCAN_BY_REASON);
@@ -52,5 +52,5 @@ void no_room_refuse(struct core *core, const struct peer *peer, struct now now, 
     }
     const uint64_t age_us = scan_holders_are_present(core) ? 0 : now.us - holders->at_us;
     const bool is_told = holders->known && age_us < OLD_US;
-    report_no_room(core, is_told ? holders : NULL, age_us / 1000, peer->room.num_bytes, reply);
+    report_no_room(core, is_told ? holders : NULL, age_us / 1000, peer->placement.num_bytes, reply);
 }

@@ -19,7 +19,7 @@
 
 #include "daemon/core/dispatch.h"
 
-/** no_room_refuse() - refuse what peer->room asks for; the reply is complete */
+/** no_room_refuse() - refuse what peer->placement asks for; the reply is complete */
 void no_room_refuse(struct core *core, const struct peer *peer, struct now now,
                     struct reply *reply);
 

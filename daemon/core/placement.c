@@ -3,31 +3,32 @@
 
 #include <string.h>
 
-void room_init_block(struct room *room, uint64_t num_bytes, const void *reason,
-                     size_t n_reason_bytes)
+void placement_init_block(struct placement_request *request, uint64_t num_bytes, const void *reason,
+                          size_t n_reason_bytes)
 {
-    KMEM_ASSERT(n_reason_bytes <= sizeof(room->reason));
-    *room = (struct room){.num_bytes = num_bytes, .n_reason_bytes = n_reason_bytes};
+    KMEM_ASSERT(n_reason_bytes <= sizeof(request->reason));
+    *request = (struct placement_request){.num_bytes = num_bytes, .n_reason_bytes = n_reason_bytes};
     if (n_reason_bytes > 0) {
-        memcpy(room->reason, reason, n_reason_bytes);
+        memcpy(request->reason, reason, n_reason_bytes);
     }
 }
 
-void room_init_lease(struct room *room, uint32_t n_pages, uint32_t want_pages)
+void placement_init_lease(struct placement_request *request, uint32_t n_pages, uint32_t want_pages)
 {
     KMEM_ASSERT(n_pages >= 1);
-    *room = (struct room){
+    *request = (struct placement_request){
         .num_bytes = (uint64_t)n_pages << PAGE_SHIFT,
         .n_pages = n_pages,
         .want_pages = want_pages,
     };
 }
 
-static int block_carve(struct core *core, struct client *client, const struct room *room,
-                       uint64_t now_ms, struct seg_off *ret_off)
+static int block_carve(struct core *core, struct client *client,
+                       const struct placement_request *request, uint64_t now_ms,
+                       struct seg_off *ret_off)
 {
-    return direct_allocate(&core->direct, client, room->num_bytes, room->reason,
-                           room->n_reason_bytes, core_tick(core, now_ms), ret_off);
+    return direct_allocate(&core->direct, client, request->num_bytes, request->reason,
+                           request->n_reason_bytes, core_tick(core, now_ms), ret_off);
 }
 
 /* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
@@ -38,40 +39,40 @@ static bool may_have(struct core *core, struct client *client, uint64_t num_byte
             core_may_have(core, client, num_bytes));
 }
 
-/* Return: 0, ROOM_E_FULL, ROOM_E_QUOTA or ROOM_E_STALE. */
-static int look(struct core *core, struct client *client, const struct room *room, uint64_t now_ms,
-                struct room_found *ret_found)
+/* Return: 0, PLACEMENT_E_FULL, PLACEMENT_E_QUOTA or PLACEMENT_E_STALE. */
+static int look(struct core *core, struct client *client, const struct placement_request *request,
+                uint64_t now_ms, struct placement *ret_found)
 {
     struct leases *leases = &core->leases;
     int r;
-    if (!may_have(core, client, room->num_bytes)) {
-        return ROOM_E_QUOTA;
+    if (!may_have(core, client, request->num_bytes)) {
+        return PLACEMENT_E_QUOTA;
     }
-    if (room->n_pages > 0) {
-        r = leases_grant(leases, client, room->n_pages, room->want_pages, &ret_found->page,
+    if (request->n_pages > 0) {
+        r = leases_grant(leases, client, request->n_pages, request->want_pages, &ret_found->page,
                          &ret_found->n_pages);
-        return r == LEASES_E_STALE ? ROOM_E_STALE : r ? ROOM_E_FULL : 0;
+        return r == LEASES_E_STALE ? PLACEMENT_E_STALE : r ? PLACEMENT_E_FULL : 0;
     }
-    r = block_carve(core, client, room, now_ms, &ret_found->off);
-    if (r && leases_make_room(leases, direct_pages_for(room->num_bytes)) == 0) {
-        r = block_carve(core, client, room, now_ms, &ret_found->off);
+    r = block_carve(core, client, request, now_ms, &ret_found->off);
+    if (r && leases_make_room(leases, direct_pages_for(request->num_bytes)) == 0) {
+        r = block_carve(core, client, request, now_ms, &ret_found->off);
     }
     ret_found->is_zero = core->direct.is_zero;
-    return r ? ROOM_E_FULL : 0;
+    return r ? PLACEMENT_E_FULL : 0;
 }
 
 /* What is asked for, in pages. */
-static uint64_t room_pages(const struct room *room)
+static uint64_t room_pages(const struct placement_request *request)
 {
-    return room->n_pages > 0 ? room->n_pages : direct_pages_for(room->num_bytes);
+    return request->n_pages > 0 ? request->n_pages : direct_pages_for(request->num_bytes);
 }
 
 /* Whether what is coming back anyway is waited for before a request is refused. What is being
    cleared counts as free. */
-static bool waits_for_returns(const struct core *core, const struct room *room)
+static bool waits_for_returns(const struct core *core, const struct placement_request *request)
 {
     return core_has_dead(core) ||
-           (pages_await_scrub(&core->pages) && core->pages.n_free_pages >= room_pages(room));
+           (pages_await_scrub(&core->pages) && core->pages.n_free_pages >= room_pages(request));
 }
 
 /* How often something that is waited for has come back, or was given up. */
@@ -81,64 +82,67 @@ static uint64_t returns_so_far(const struct core *core)
 }
 
 /* Whether anything has come back since it was looked for last, which is now. */
-static bool has_returned(const struct core *core, struct room *room)
+static bool has_returned(const struct core *core, struct placement_request *request)
 {
     const uint64_t n_returns = returns_so_far(core);
     const uint64_t n_reclaimed = core->reclaim.n_pages;
-    const bool is_more = room->n_returns != n_returns || room->n_reclaimed != n_reclaimed;
-    room->n_returns = n_returns;
-    room->n_reclaimed = n_reclaimed;
+    const bool is_more = request->n_returns != n_returns || request->n_reclaimed != n_reclaimed;
+    request->n_returns = n_returns;
+    request->n_reclaimed = n_reclaimed;
     return is_more;
 }
 
 /* A piece of the pass over slabs without a live block; looks again if it, or another, brought
    anything. */
-static int wait_for_idle(struct core *core, struct client *client, struct room *room,
-                         struct now now, struct room_found *ret_found)
+static int wait_for_idle(struct core *core, struct client *client,
+                         struct placement_request *request, struct now now,
+                         struct placement *ret_found)
 {
     struct reclaim *reclaim = &core->reclaim;
     (void)reclaim_step(reclaim);
     const int r =
-        has_returned(core, room) ? look(core, client, room, now.ms, ret_found) : room->why;
-    room->why = r;
-    room->reclaims = (r == ROOM_E_FULL || r == ROOM_E_QUOTA) && reclaim->n_looked < room->until;
+        has_returned(core, request) ? look(core, client, request, now.ms, ret_found) : request->why;
+    request->why = r;
+    request->reclaims =
+        (r == PLACEMENT_E_FULL || r == PLACEMENT_E_QUOTA) && reclaim->n_looked < request->until;
     /* A client may have ended meanwhile, and what it had comes back. */
-    room->waits = r == ROOM_E_FULL && !room->reclaims && waits_for_returns(core, room);
-    return room->reclaims || room->waits ? ROOM_E_WAIT : r;
+    request->waits =
+        r == PLACEMENT_E_FULL && !request->reclaims && waits_for_returns(core, request);
+    return request->reclaims || request->waits ? PLACEMENT_E_WAIT : r;
 }
 
 /* Whether it would do to have what may have become idle; that is known at once. */
 static bool idle_may_do(const struct core *core, const struct client *client,
-                        const struct room *room)
+                        const struct placement_request *request)
 {
-    if (room->why == ROOM_E_QUOTA) {
+    if (request->why == PLACEMENT_E_QUOTA) {
         const uint64_t own_bytes = reclaim_at_most_of(&core->reclaim, client) << PAGE_SHIFT;
         return own_bytes > 0 &&
                core_may_have(core, client,
-                             room->num_bytes > own_bytes ? room->num_bytes - own_bytes : 0);
+                             request->num_bytes > own_bytes ? request->num_bytes - own_bytes : 0);
     }
     const uint64_t n_idle = reclaim_at_most(&core->reclaim);
-    return n_idle > 0 && core->pages.n_free_pages + n_idle >= room_pages(room);
+    return n_idle > 0 && core->pages.n_free_pages + n_idle >= room_pages(request);
 }
 
-int room_find(struct core *core, struct client *client, struct room *room, struct now now,
-              struct room_found *ret_found)
+int placement_find(struct core *core, struct client *client, struct placement_request *request,
+                   struct now now, struct placement *ret_found)
 {
-    if (room->waits && room->n_returns == returns_so_far(core)) {
-        return ROOM_E_WAIT;
+    if (request->waits && request->n_returns == returns_so_far(core)) {
+        return PLACEMENT_E_WAIT;
     }
-    *ret_found = (struct room_found){.page = 0};
-    if (room->reclaims) {
-        return wait_for_idle(core, client, room, now, ret_found);
+    *ret_found = (struct placement){.page = 0};
+    if (request->reclaims) {
+        return wait_for_idle(core, client, request, now, ret_found);
     }
-    (void)has_returned(core, room);
-    const int r = look(core, client, room, now.ms, ret_found);
-    room->why = r;
-    room->waits = r == ROOM_E_FULL && waits_for_returns(core, room);
-    if (room->waits || (r != ROOM_E_FULL && r != ROOM_E_QUOTA)) {
-        return room->waits ? ROOM_E_WAIT : r;
+    (void)has_returned(core, request);
+    const int r = look(core, client, request, now.ms, ret_found);
+    request->why = r;
+    request->waits = r == PLACEMENT_E_FULL && waits_for_returns(core, request);
+    if (request->waits || (r != PLACEMENT_E_FULL && r != PLACEMENT_E_QUOTA)) {
+        return request->waits ? PLACEMENT_E_WAIT : r;
     }
-    room->reclaims =
-        idle_may_do(core, client, room) && reclaim_begin(&core->reclaim, now.us, &room->until);
-    return room->reclaims ? wait_for_idle(core, client, room, now, ret_found) : r;
+    request->reclaims = idle_may_do(core, client, request) &&
+                        reclaim_begin(&core->reclaim, now.us, &request->until);
+    return request->reclaims ? wait_for_idle(core, client, request, now, ret_found) : r;
 }

@@ -19,7 +19,7 @@
 #include "proto/attributes.h"
 
 /* What is asked for; a copy, because it may have to wait. */
-struct room {
+struct placement_request {
     uint64_t num_bytes;   /* of a direct block; of a lease: of the pages that are needed */
     uint32_t n_pages;     /* of a lease; 0: it is a direct block */
     uint32_t want_pages;  /* of a lease, at most */
@@ -29,13 +29,13 @@ struct room {
     uint64_t n_returns;   /* how often either has come back, when it was looked for last */
     uint64_t until;       /* what reclaim.n_looked must be when there is no room */
     uint64_t n_reclaimed; /* reclaim.n_pages, when it was looked for last */
-    int why;              /* ROOM_E_FULL or ROOM_E_QUOTA, then */
+    int why;              /* PLACEMENT_E_FULL or PLACEMENT_E_QUOTA, then */
     size_t n_reason_bytes;
     char reason[REASON_MAX_BYTES];
 };
 
 /* Where it is. */
-struct room_found {
+struct placement {
     struct seg_off off; /* of a direct block */
     bool is_zero;       /* it is known to be, every byte */
     uint32_t page;      /* of a lease */
@@ -43,27 +43,28 @@ struct room_found {
 };
 
 enum {
-    ROOM_OK,
-    ROOM_E_WAIT, /* ask again when core_reap() was called */
-    ROOM_E_FULL,
-    ROOM_E_QUOTA, /* the client would have more than it may */
-    ROOM_E_STALE, /* of a lease: the client can not use what there is; a direct block it can have */
+    PLACEMENT_OK,
+    PLACEMENT_E_WAIT, /* ask again when core_reap() was called */
+    PLACEMENT_E_FULL,
+    PLACEMENT_E_QUOTA, /* the client would have more than it may */
+    PLACEMENT_E_STALE, /* of a lease: the client can not use what there is; a direct block it can have */
 };
 
-/** room_init_block() - for a direct block; the reason has been checked */
-void room_init_block(struct room *room, uint64_t num_bytes, const void *reason,
-                     size_t n_reason_bytes);
+/** placement_init_block() - for a direct block; the reason has been checked */
+void placement_init_block(struct placement_request *request, uint64_t num_bytes, const void *reason,
+                          size_t n_reason_bytes);
 
-/** room_init_lease() - for a lease of at least n_pages and at most want_pages */
-void room_init_lease(struct room *room, uint32_t n_pages, uint32_t want_pages);
+/** placement_init_lease() - for a lease of at least n_pages and at most want_pages */
+void placement_init_lease(struct placement_request *request, uint32_t n_pages, uint32_t want_pages);
 
 /**
- * room_find() - carve the block, or grant the lease
+ * placement_find() - carve the block, or grant the lease
  *
- * While it waits it looks again only if something came back since. Return: 0, ROOM_E_WAIT,
- * ROOM_E_FULL, ROOM_E_QUOTA or ROOM_E_STALE.
+ * While it waits it looks again only if something came back since. Return: 0, PLACEMENT_E_WAIT,
+ * PLACEMENT_E_FULL, PLACEMENT_E_QUOTA or PLACEMENT_E_STALE.
  */
-KMEM_MUST_USE int room_find(struct core *core, struct client *client, struct room *room,
-                            struct now now, struct room_found *ret_found);
+KMEM_MUST_USE int placement_find(struct core *core, struct client *client,
+                                 struct placement_request *request, struct now now,
+                                 struct placement *ret_found);
 
 #endif

@@ -4,7 +4,7 @@
  *
  * Each member has what a process of one thread has: a client in the core, a ledger in memory, a
  * tenant and a heap, which becomes the thread's when the member does something. A request is a call
- * of room_find(), as daemon/core/dispatch.c makes it. Time goes on by STEP_US with each call of a member
+ * of placement_find(), as daemon/core/dispatch.c makes it. Time goes on by STEP_US with each call of a member
  * and by STEP_WAIT_US while a request waits; ten times a second the clock ticks. What is large is
  * not cleared (see the link option), so that ten million operations take a minute.
  */
@@ -127,8 +127,9 @@ static void core_pass_time(struct core_region *region, uint64_t us)
                           memory_order_relaxed);
 }
 
-/* As dispatch.c looks. Return: 0, ROOM_E_FULL or ROOM_E_STALE. */
-static int find_room(struct core_region *region, struct room *room, struct room_found *ret_found)
+/* As dispatch.c looks. Return: 0, PLACEMENT_E_FULL or PLACEMENT_E_STALE. */
+static int find_room(struct core_region *region, struct placement_request *room,
+                     struct placement *ret_found)
 {
     int r;
     do {
@@ -136,17 +137,17 @@ static int find_room(struct core_region *region, struct room *room, struct room_
             shortage_look(&region->core.shortage);
         }
         core_tell_spare(region);
-        r = room_find(&region->core, running->client, room, core_now(region), ret_found);
-        core_pass_time(region, r == ROOM_E_WAIT ? STEP_WAIT_US : 0);
-    } while (r == ROOM_E_WAIT);
+        r = placement_find(&region->core, running->client, room, core_now(region), ret_found);
+        core_pass_time(region, r == PLACEMENT_E_WAIT ? STEP_WAIT_US : 0);
+    } while (r == PLACEMENT_E_WAIT);
     return r;
 }
 
 static int lend(void *lender, uint32_t n_pages, uint32_t want_pages, struct run *ret_run)
 {
-    struct room room;
-    struct room_found found;
-    room_init_lease(&room, n_pages, want_pages > n_pages ? want_pages : n_pages);
+    struct placement_request room;
+    struct placement found;
+    placement_init_lease(&room, n_pages, want_pages > n_pages ? want_pages : n_pages);
     const int r = find_room(lender, &room, &found);
     if (r == 0) {
         *ret_run = (struct run){found.page, found.n_pages};
@@ -228,9 +229,9 @@ static void *allocate_leased(size_t num_bytes, const char *reason, struct kmem_s
 
 static uint64_t allocate_direct(struct core_region *region, uint64_t num_bytes, bool may_again)
 {
-    struct room room;
-    struct room_found found;
-    room_init_block(&room, num_bytes, REASON, strlen(REASON));
+    struct placement_request room;
+    struct placement found;
+    placement_init_block(&room, num_bytes, REASON, strlen(REASON));
     room.may_again = may_again;
     return find_room(region, &room, &found) == 0 ? found.off.bytes : 0;
 }

@@ -29,7 +29,7 @@ struct pages_region {
     enum fit slabs;
     enum fit large;
     struct slab *slab;
-    uint32_t with_room[N_SIZE_CLASSES];
+    uint32_t partial_slabs[N_SIZE_CLASSES];
     uint16_t *back; /* by page: how many before it the slab begins */
 };
 
@@ -50,19 +50,19 @@ static void room_unlink(struct pages_region *pages, uint32_t page)
     if (slab->prev != 0) {
         pages->slab[slab->prev].next = slab->next;
     } else {
-        pages->with_room[slab->size_class] = slab->next;
+        pages->partial_slabs[slab->size_class] = slab->next;
     }
 }
 
 static void room_link(struct pages_region *pages, uint32_t page)
 {
     struct slab *slab = &pages->slab[page];
-    slab->next = pages->with_room[slab->size_class];
+    slab->next = pages->partial_slabs[slab->size_class];
     slab->prev = 0;
     if (slab->next != 0) {
         pages->slab[slab->next].prev = page;
     }
-    pages->with_room[slab->size_class] = page;
+    pages->partial_slabs[slab->size_class] = page;
 }
 
 static uint32_t slab_open(struct pages_region *pages, uint32_t size_class)
@@ -103,9 +103,9 @@ static uint64_t pages_take_block(struct region *region, uint32_t member, uint64_
     const uint32_t first =
         num_bytes <= SMALL_MAX_BYTES ? size_class_of((uint32_t)num_bytes) : N_SIZE_CLASSES;
     for (uint32_t i = first; i < N_SIZE_CLASSES; i++) {
-        const uint32_t page = pages->with_room[i];
+        const uint32_t page = pages->partial_slabs[i];
         if (page != 0 || (i == first && slab_open(pages, i) != 0)) {
-            return slab_take(pages, pages->with_room[i]);
+            return slab_take(pages, pages->partial_slabs[i]);
         }
     }
     const uint32_t n_pages = (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT);

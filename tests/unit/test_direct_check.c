@@ -139,13 +139,13 @@ static void test_direct_check_finds_wrong_lists_of_room(void **state)
 {
     (void)state;
     struct ledger_head *head = &direct->ledger->heads[slab_page];
-    uint32_t *first = &direct->with_room[head->size_class];
+    uint32_t *first = &direct->partial_slabs[head->size_class];
 
     *first = 0; /* a slab with room on no list */
     assert_corrupt();
-    direct->with_room[3] = slab_page; /* on the wrong one */
+    direct->partial_slabs[3] = slab_page; /* on the wrong one */
     assert_corrupt();
-    direct->with_room[3] = 0;
+    direct->partial_slabs[3] = 0;
     *first = large_page;
     assert_corrupt();
     *first = slab_page;

@@ -217,54 +217,54 @@ static void test_memfile_commit_that_can_not_wait_fails(void **state)
 
 /* ------------------------------------------------------------------------------------ room ---- */
 
-static struct memory_room room_of(const struct fake_file *files)
+static struct free_memory room_of(const struct fake_file *files)
 {
-    struct memory_room room;
+    struct free_memory memory;
     fake_files = files;
-    memory_room_read(&room);
+    free_memory_read(&memory);
     fake_files = NULL;
-    return room;
+    return memory;
 }
 
-static void test_memory_room_read_of_this_machine_is_more_than_nothing(void **state)
+static void test_free_memory_read_of_this_machine_is_more_than_nothing(void **state)
 {
     (void)state;
-    struct memory_room room;
+    struct free_memory memory;
 
-    memory_room_read(&room);
+    free_memory_read(&memory);
 
-    assert_in_range(room.available_bytes, 1 << 20, UINT64_C(1) << 50);
-    assert_true(room.cgroup_bytes > 0);
+    assert_in_range(memory.available_bytes, 1 << 20, UINT64_C(1) << 50);
+    assert_true(memory.cgroup_bytes > 0);
 }
 
-static void test_memory_room_read_takes_what_the_kernel_calls_available(void **state)
+static void test_free_memory_read_takes_what_the_kernel_calls_available(void **state)
 {
     (void)state;
 
-    const struct memory_room room = room_of((const struct fake_file[]){
+    const struct free_memory memory = room_of((const struct fake_file[]){
         {"/proc/meminfo", "MemTotal:  100 kB\nMemFree:  50 kB\nMemAvailable:   75 kB\n"},
         {NULL, NULL}});
 
-    assert_int_equal(room.available_bytes, 75 * 1024);
-    assert_int_equal(room.cgroup_bytes, UINT64_MAX);
+    assert_int_equal(memory.available_bytes, 75 * 1024);
+    assert_int_equal(memory.cgroup_bytes, UINT64_MAX);
 }
 
-static void test_memory_room_read_of_nothing_is_without_limits(void **state)
+static void test_free_memory_read_of_nothing_is_without_limits(void **state)
 {
     (void)state;
 
-    const struct memory_room room =
+    const struct free_memory memory =
         room_of((const struct fake_file[]){{"/proc/meminfo", "MemTotal: 1 kB\n"}, {NULL, NULL}});
 
-    assert_int_equal(room.available_bytes, UINT64_MAX);
-    assert_int_equal(room.cgroup_bytes, UINT64_MAX);
+    assert_int_equal(memory.available_bytes, UINT64_MAX);
+    assert_int_equal(memory.cgroup_bytes, UINT64_MAX);
 }
 
-static void test_memory_room_read_finds_the_narrowest_group(void **state)
+static void test_free_memory_read_finds_the_narrowest_group(void **state)
 {
     (void)state;
 
-    const struct memory_room room = room_of(
+    const struct free_memory memory = room_of(
         (const struct fake_file[]){{"/proc/self/cgroup", "1:name=old:/somewhere\n0::/a/b/c\n"},
                                    {"/sys/fs/cgroup/a/b/c/memory.max", "max\n"},
                                    {"/sys/fs/cgroup/a/b/c/memory.current", "10\n"},
@@ -274,37 +274,37 @@ static void test_memory_room_read_finds_the_narrowest_group(void **state)
                                    {"/sys/fs/cgroup/a/memory.current", "4500\n"},
                                    {NULL, NULL}});
 
-    assert_int_equal(room.cgroup_bytes, 500);
+    assert_int_equal(memory.cgroup_bytes, 500);
 }
 
-static void test_memory_room_read_of_the_root_group(void **state)
+static void test_free_memory_read_of_the_root_group(void **state)
 {
     (void)state;
 
-    const struct memory_room room = room_of((const struct fake_file[]){
+    const struct free_memory memory = room_of((const struct fake_file[]){
         {"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1000\n"}, {NULL, NULL}});
 
-    assert_int_equal(room.cgroup_bytes, 1000); /* nobody says how much is used */
+    assert_int_equal(memory.cgroup_bytes, 1000); /* nobody says how much is used */
 }
 
-static void test_memory_room_read_of_a_group_beyond_its_limit_is_none(void **state)
+static void test_free_memory_read_of_a_group_beyond_its_limit_is_none(void **state)
 {
     (void)state;
 
-    const struct memory_room room =
+    const struct free_memory memory =
         room_of((const struct fake_file[]){{"/proc/self/cgroup", "0::/a\n"},
                                            {"/sys/fs/cgroup/a/memory.max", "1000\n"},
                                            {"/sys/fs/cgroup/a/memory.current", "1001\n"},
                                            {NULL, NULL}});
 
-    assert_int_equal(room.cgroup_bytes, 0);
+    assert_int_equal(memory.cgroup_bytes, 0);
 }
 
-static void test_memory_room_read_does_not_count_what_repeats_files(void **state)
+static void test_free_memory_read_does_not_count_what_repeats_files(void **state)
 {
     (void)state;
 
-    const struct memory_room room = room_of((const struct fake_file[]){
+    const struct free_memory memory = room_of((const struct fake_file[]){
         {"/proc/self/cgroup", "0::/a\n"},
         {"/sys/fs/cgroup/a/memory.max", "1000\n"},
         {"/sys/fs/cgroup/a/memory.current", "990\n"},
@@ -312,23 +312,24 @@ static void test_memory_room_read_does_not_count_what_repeats_files(void **state
          "anon 90\nfile 900\nshmem 100\ninactive_file 500\nactive_file 300\n"},
         {NULL, NULL}});
 
-    assert_int_equal(room.cgroup_bytes, 1000 - (990 - 800));
+    assert_int_equal(memory.cgroup_bytes, 1000 - (990 - 800));
 }
 
-static void test_memory_room_check_says_what_is_in_the_way(void **state)
+static void test_free_memory_check_says_what_is_in_the_way(void **state)
 {
     (void)state;
-    const struct memory_room room = {.available_bytes = 3 << 20, .cgroup_bytes = 2 << 20};
-    const struct memory_room no_group = {.available_bytes = 3 << 20, .cgroup_bytes = UINT64_MAX};
+    const struct free_memory memory = {.available_bytes = 3 << 20, .cgroup_bytes = 2 << 20};
+    const struct free_memory no_group = {.available_bytes = 3 << 20, .cgroup_bytes = UINT64_MAX};
     char sentence[256] = "";
 
-    assert_int_equal(memory_room_check(&room, 2 << 20, sentence, sizeof(sentence)), 0);
+    assert_int_equal(free_memory_check(&memory, 2 << 20, sentence, sizeof(sentence)), 0);
     assert_string_equal(sentence, "");
-    assert_int_equal(memory_room_check(&room, (2 << 20) + 1, sentence, sizeof(sentence)), -ENOMEM);
+    assert_int_equal(free_memory_check(&memory, (2 << 20) + 1, sentence, sizeof(sentence)),
+                     -ENOMEM);
     assert_string_equal(sentence, "cannot commit 2.0 MiB: the memory cgroup has room for 2.0 MiB; "
                                   "lower --size, or raise memory.max");
-    assert_int_equal(memory_room_check(&no_group, 3 << 20, sentence, sizeof(sentence)), 0);
-    assert_int_equal(memory_room_check(&no_group, 4 << 20, sentence, sizeof(sentence)), -ENOMEM);
+    assert_int_equal(free_memory_check(&no_group, 3 << 20, sentence, sizeof(sentence)), 0);
+    assert_int_equal(free_memory_check(&no_group, 4 << 20, sentence, sizeof(sentence)), -ENOMEM);
     assert_string_equal(sentence,
                         "cannot commit 4.0 MiB: the machine has 3.0 MiB available; lower --size");
 }
@@ -347,14 +348,14 @@ int main(void)
         MEMFILE_TEST(test_memfile_commit_says_what_the_child_could_not_do),
         MEMFILE_TEST(test_memfile_commit_waits_on_though_it_is_interrupted),
         MEMFILE_TEST(test_memfile_commit_that_can_not_wait_fails),
-        MEMFILE_TEST(test_memory_room_read_of_this_machine_is_more_than_nothing),
-        MEMFILE_TEST(test_memory_room_read_takes_what_the_kernel_calls_available),
-        MEMFILE_TEST(test_memory_room_read_of_nothing_is_without_limits),
-        MEMFILE_TEST(test_memory_room_read_finds_the_narrowest_group),
-        MEMFILE_TEST(test_memory_room_read_of_the_root_group),
-        MEMFILE_TEST(test_memory_room_read_of_a_group_beyond_its_limit_is_none),
-        MEMFILE_TEST(test_memory_room_read_does_not_count_what_repeats_files),
-        MEMFILE_TEST(test_memory_room_check_says_what_is_in_the_way),
+        MEMFILE_TEST(test_free_memory_read_of_this_machine_is_more_than_nothing),
+        MEMFILE_TEST(test_free_memory_read_takes_what_the_kernel_calls_available),
+        MEMFILE_TEST(test_free_memory_read_of_nothing_is_without_limits),
+        MEMFILE_TEST(test_free_memory_read_finds_the_narrowest_group),
+        MEMFILE_TEST(test_free_memory_read_of_the_root_group),
+        MEMFILE_TEST(test_free_memory_read_of_a_group_beyond_its_limit_is_none),
+        MEMFILE_TEST(test_free_memory_read_does_not_count_what_repeats_files),
+        MEMFILE_TEST(test_free_memory_check_says_what_is_in_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,10 +18,10 @@
 static struct fixture fixture;
 static struct core *const core = &fixture.core;
 static struct client *client;
-static struct room room;
-static struct room_found found;
+static struct placement_request room;
+static struct placement found;
 
-static int room_setup(void **state)
+static int placement_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, 4);
@@ -31,11 +31,11 @@ static int room_setup(void **state)
     fixture_release(&fixture, client,
                     fixture_allocate(&fixture, client, ALL_PAGES * PAGE_BYTES, "had"));
     pages_scrub_begin(&core->pages, 100, 64);
-    room_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
+    placement_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
     return 0;
 }
 
-static int room_teardown(void **state)
+static int placement_teardown(void **state)
 {
     (void)state;
     fixture_end(&fixture, client, true);
@@ -46,51 +46,51 @@ static int room_teardown(void **state)
 static int find(void)
 {
     const struct now now = {fixture.now_ms, fixture.now_ms * 1000};
-    return room_find(core, client, &room, now, &found);
+    return placement_find(core, client, &room, now, &found);
 }
 
-static void test_room_find_waits_for_what_is_being_cleared(void **state)
+static void test_placement_find_waits_for_what_is_being_cleared(void **state)
 {
     (void)state;
-    assert_int_equal(find(), ROOM_E_WAIT);
-    assert_int_equal(find(), ROOM_E_WAIT);
+    assert_int_equal(find(), PLACEMENT_E_WAIT);
+    assert_int_equal(find(), PLACEMENT_E_WAIT);
     pages_scrub_end(&core->pages, true);
     assert_int_equal(find(), 0);
     assert_int_equal(found.off.bytes, PAGE_BYTES);
     assert_int_equal(core_free_bytes(core), 0);
 }
 
-static void test_room_find_does_not_wait_for_a_scrubber_that_hangs(void **state)
+static void test_placement_find_does_not_wait_for_a_scrubber_that_hangs(void **state)
 {
     (void)state;
-    assert_int_equal(find(), ROOM_E_WAIT);
+    assert_int_equal(find(), PLACEMENT_E_WAIT);
     pages_scrub_hang(&core->pages);
-    assert_int_equal(find(), ROOM_E_FULL);
-    assert_int_equal(find(), ROOM_E_FULL);
+    assert_int_equal(find(), PLACEMENT_E_FULL);
+    assert_int_equal(find(), PLACEMENT_E_FULL);
     pages_scrub_end(&core->pages, false);
     assert_int_equal(find(), 0);
 }
 
-static void test_room_find_of_a_lease_waits_as_well(void **state)
+static void test_placement_find_of_a_lease_waits_as_well(void **state)
 {
     (void)state;
-    room_init_lease(&room, ALL_PAGES, ALL_PAGES);
-    assert_int_equal(find(), ROOM_E_WAIT);
+    placement_init_lease(&room, ALL_PAGES, ALL_PAGES);
+    assert_int_equal(find(), PLACEMENT_E_WAIT);
     pages_scrub_end(&core->pages, true);
     assert_int_equal(find(), 0);
     assert_int_equal(found.n_pages, ALL_PAGES);
 }
 
-static void test_room_find_takes_what_is_elsewhere_at_once(void **state)
+static void test_placement_find_takes_what_is_elsewhere_at_once(void **state)
 {
     (void)state;
-    room_init_block(&room, 90 * PAGE_BYTES, "elsewhere", 9);
+    placement_init_block(&room, 90 * PAGE_BYTES, "elsewhere", 9);
     assert_int_equal(find(), 0);
     pages_scrub_end(&core->pages, true);
 }
 
 /* Somebody is killed meanwhile: the next one knows the pages, and gives them to nobody either. */
-static void test_room_find_waits_for_what_another_server_had_cleared(void **state)
+static void test_placement_find_waits_for_what_another_server_had_cleared(void **state)
 {
     (void)state;
     char why[FIXTURE_WHY_BYTES];
@@ -98,21 +98,21 @@ static void test_room_find_waits_for_what_another_server_had_cleared(void **stat
     client = clients_get(&core->clients, 0);
     assert_int_equal(core->pages.scrub_page, 100);
     assert_int_equal(core_free_bytes(core), ALL_PAGES * PAGE_BYTES);
-    assert_int_equal(find(), ROOM_E_WAIT);
+    assert_int_equal(find(), PLACEMENT_E_WAIT);
     pages_scrub_end(&core->pages, false);
     assert_int_equal(find(), 0);
 }
 
-#define ROOM_TEST(test) cmocka_unit_test_setup_teardown(test, room_setup, room_teardown)
+#define ROOM_TEST(test) cmocka_unit_test_setup_teardown(test, placement_setup, placement_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ROOM_TEST(test_room_find_waits_for_what_is_being_cleared),
-        ROOM_TEST(test_room_find_does_not_wait_for_a_scrubber_that_hangs),
-        ROOM_TEST(test_room_find_of_a_lease_waits_as_well),
-        ROOM_TEST(test_room_find_takes_what_is_elsewhere_at_once),
-        ROOM_TEST(test_room_find_waits_for_what_another_server_had_cleared),
+        ROOM_TEST(test_placement_find_waits_for_what_is_being_cleared),
+        ROOM_TEST(test_placement_find_does_not_wait_for_a_scrubber_that_hangs),
+        ROOM_TEST(test_placement_find_of_a_lease_waits_as_well),
+        ROOM_TEST(test_placement_find_takes_what_is_elsewhere_at_once),
+        ROOM_TEST(test_placement_find_waits_for_what_another_server_had_cleared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -269,10 +269,10 @@ static void test_heads_that_lie_harm_only_their_client(void **state)
 
 static struct client *asker;
 
-static int find(struct room *room, uint64_t now_us)
+static int find(struct placement_request *room, uint64_t now_us)
 {
-    struct room_found found;
-    return room_find(core, asker, room, (struct now){fixture.now_ms, now_us}, &found);
+    struct placement found;
+    return placement_find(core, asker, room, (struct now){fixture.now_ms, now_us}, &found);
 }
 
 static void fill_with_idle_slabs(void)
@@ -283,12 +283,12 @@ static void fill_with_idle_slabs(void)
     }
 }
 
-static int find_in_the_end(struct room *room, uint64_t now_us)
+static int find_in_the_end(struct placement_request *room, uint64_t now_us)
 {
     int r;
     do {
         r = find(room, now_us);
-    } while (r == ROOM_E_WAIT);
+    } while (r == PLACEMENT_E_WAIT);
     return r;
 }
 
@@ -303,11 +303,11 @@ static void fill_with_live_slabs(void)
 static void test_all_of_an_idle_client_is_had_by_another(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_idle_slabs();
-    room_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
+    placement_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
     int r = find(&room, 0);
-    for (uint64_t us = 1; r == ROOM_E_WAIT; us++) {
+    for (uint64_t us = 1; r == PLACEMENT_E_WAIT; us++) {
         r = find(&room, us);
     }
     assert_int_equal(r, 0);
@@ -351,31 +351,31 @@ static void test_owner_is_leased_what_is_not_stale(void **state)
 static void test_room_of_a_stale_owner_is_for_direct_blocks(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_idle_slabs();
     asker = owner;
-    room_init_lease(&room, 2, 2);
-    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_STALE);
+    placement_init_lease(&room, 2, 2);
+    assert_int_equal(find_in_the_end(&room, 0), PLACEMENT_E_STALE);
     assert_false(room.reclaims || room.waits);
-    room_init_block(&room, 2 * PAGE_BYTES, "two", 3);
+    placement_init_block(&room, 2 * PAGE_BYTES, "two", 3);
     assert_int_equal(find_in_the_end(&room, 0), 0);
 }
 
 static void test_two_that_wait_share_a_pass(void **state)
 {
     (void)state;
-    struct room rooms[2];
+    struct placement_request rooms[2];
     fill_with_live_slabs();
-    room_init_block(&rooms[0], PAGE_BYTES, "one", 3);
-    room_init_block(&rooms[1], PAGE_BYTES, "two", 3);
-    int r[2] = {ROOM_E_WAIT, ROOM_E_WAIT};
-    for (uint64_t us = 0; r[0] == ROOM_E_WAIT || r[1] == ROOM_E_WAIT; us++) {
+    placement_init_block(&rooms[0], PAGE_BYTES, "one", 3);
+    placement_init_block(&rooms[1], PAGE_BYTES, "two", 3);
+    int r[2] = {PLACEMENT_E_WAIT, PLACEMENT_E_WAIT};
+    for (uint64_t us = 0; r[0] == PLACEMENT_E_WAIT || r[1] == PLACEMENT_E_WAIT; us++) {
         for (int i = 0; i < 2; i++) {
-            r[i] = r[i] == ROOM_E_WAIT ? find(&rooms[i], us) : r[i];
+            r[i] = r[i] == PLACEMENT_E_WAIT ? find(&rooms[i], us) : r[i];
         }
     }
-    assert_int_equal(r[0], ROOM_E_FULL);
-    assert_int_equal(r[1], ROOM_E_FULL);
+    assert_int_equal(r[0], PLACEMENT_E_FULL);
+    assert_int_equal(r[1], PLACEMENT_E_FULL);
     assert_true(reclaim->n_looked < 2 * N_PAGES); /* not two passes */
 }
 
@@ -383,11 +383,11 @@ static void test_two_that_wait_share_a_pass(void **state)
 static void test_what_is_idle_since_a_refusal_is_had_at_once(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_live_slabs();
     for (uint32_t i = 0; i < 20; i++) {
-        room_init_block(&room, PAGE_BYTES, "one", 3);
-        assert_int_equal(find_in_the_end(&room, 50), ROOM_E_FULL);
+        placement_init_block(&room, PAGE_BYTES, "one", 3);
+        assert_int_equal(find_in_the_end(&room, 50), PLACEMENT_E_FULL);
         enter(first + i, 0, 0);
         assert_int_equal(find_in_the_end(&room, 50), 0);
     }
@@ -397,20 +397,20 @@ static void test_what_is_idle_since_a_refusal_is_had_at_once(void **state)
 static void test_passes_in_vain_are_limited(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     uint64_t until;
     fill_with_live_slabs();
     for (uint32_t i = 0; i < 1000; i++) {
         count_release();
-        room_init_block(&room, PAGE_BYTES, "one", 3);
-        assert_int_equal(find_in_the_end(&room, 50), ROOM_E_FULL);
+        placement_init_block(&room, PAGE_BYTES, "one", 3);
+        assert_int_equal(find_in_the_end(&room, 50), PLACEMENT_E_FULL);
     }
     const uint64_t n_looked = reclaim->n_looked;
     assert_true(n_looked < 100 * N_PAGES);
     assert_false(reclaim_begin(reclaim, 60, &until));
     count_release();
-    room_init_block(&room, PAGE_BYTES, "one", 3);
-    assert_int_equal(find(&room, 60), ROOM_E_FULL);
+    placement_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find(&room, 60), PLACEMENT_E_FULL);
     assert_int_equal(reclaim->n_looked, n_looked);
     assert_true(reclaim_begin(reclaim, 60 + 100000, &until));
 }
@@ -428,16 +428,16 @@ static bool count_reads(void *user, uint32_t slot, uint64_t at, void *buffer, si
 static void test_refusal_without_a_release_since_reads_nothing(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_live_slabs();
-    room_init_block(&room, PAGE_BYTES, "one", 3);
-    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_FULL);
+    placement_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find_in_the_end(&room, 0), PLACEMENT_E_FULL);
     count_reads_really = core->client_ledger.read;
     core->client_ledger.read = count_reads;
     n_reads = 0;
     for (uint32_t i = 0; i < 1000; i++) {
-        room_init_block(&room, PAGE_BYTES, "one", 3);
-        assert_int_equal(find(&room, i * 1000000), ROOM_E_FULL); /* and does not wait */
+        placement_init_block(&room, PAGE_BYTES, "one", 3);
+        assert_int_equal(find(&room, i * 1000000), PLACEMENT_E_FULL); /* and does not wait */
     }
     assert_int_equal(n_reads, 0);
     core->client_ledger.read = count_reads_really;
@@ -447,17 +447,17 @@ static void test_refusal_without_a_release_since_reads_nothing(void **state)
 static void test_refusal_of_more_than_was_released_reads_nothing(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_live_slabs();
-    room_init_block(&room, PAGE_BYTES, "one", 3);
-    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_FULL);
+    placement_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find_in_the_end(&room, 0), PLACEMENT_E_FULL);
     enter(first, 0, 0);
     assert_int_equal(reclaim_at_most(reclaim), 8);
     const uint64_t n_looked = reclaim->n_looked;
-    room_init_block(&room, 9 * PAGE_BYTES, "nine", 4);
-    assert_int_equal(find(&room, 1000000), ROOM_E_FULL);
+    placement_init_block(&room, 9 * PAGE_BYTES, "nine", 4);
+    assert_int_equal(find(&room, 1000000), PLACEMENT_E_FULL);
     assert_int_equal(reclaim->n_looked, n_looked);
-    room_init_block(&room, PAGE_BYTES, "one", 3);
+    placement_init_block(&room, PAGE_BYTES, "one", 3);
     assert_int_equal(find_in_the_end(&room, 1000000), 0);
 }
 
@@ -465,10 +465,10 @@ static void test_refusal_of_more_than_was_released_reads_nothing(void **state)
 static void test_client_that_does_not_count_all_is_looked_at(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_live_slabs();
-    room_init_block(&room, PAGE_BYTES, "one", 3);
-    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_FULL);
+    placement_init_block(&room, PAGE_BYTES, "one", 3);
+    assert_int_equal(find_in_the_end(&room, 0), PLACEMENT_E_FULL);
     assert_int_equal(reclaim_at_most(reclaim), 0);
     atomic_store(&ledger->counts->n_threads, COUNTS_THREADS);
     assert_int_equal(reclaim_at_most(reclaim), ALL_PAGES);
@@ -478,20 +478,20 @@ static void test_client_that_does_not_count_all_is_looked_at(void **state)
 static void test_quota_is_not_used_up_by_idle_slabs(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_live_slabs();
     asker = owner;
     core->config.quota_bytes = ALL_PAGES * PAGE_BYTES;
-    room_init_block(&room, 3 * PAGE_BYTES, "three", 5);
-    assert_int_equal(find_in_the_end(&room, 0), ROOM_E_QUOTA);
+    placement_init_block(&room, 3 * PAGE_BYTES, "three", 5);
+    assert_int_equal(find_in_the_end(&room, 0), PLACEMENT_E_QUOTA);
     const uint64_t n_looked = reclaim->n_looked;
-    room_init_block(&room, 3 * PAGE_BYTES, "three", 5);
-    assert_int_equal(find(&room, 1000000), ROOM_E_QUOTA);
+    placement_init_block(&room, 3 * PAGE_BYTES, "three", 5);
+    assert_int_equal(find(&room, 1000000), PLACEMENT_E_QUOTA);
     assert_int_equal(reclaim->n_looked, n_looked); /* nothing was released since */
     for (uint32_t i = 0; i < 3; i++) {
         enter(first + i, 0, 0);
     }
-    room_init_block(&room, 3 * PAGE_BYTES, "three", 5);
+    placement_init_block(&room, 3 * PAGE_BYTES, "three", 5);
     assert_int_equal(find_in_the_end(&room, 2000000), 0);
 }
 
@@ -511,17 +511,17 @@ static void test_client_is_not_asked_for_what_it_uses(void **state)
 static void test_what_was_cleared_during_a_pass_is_seen(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     const uint32_t n_idle = ALL_PAGES - 400; /* behind them the pass takes some steps more */
     fill_with_idle_slabs();
     for (uint32_t i = n_idle; i < ALL_PAGES; i++) {
         enter(first + i, 0, ENTRY_WORD(1, 0));
     }
-    room_init_block(&room, n_idle * PAGE_BYTES, "idle", 4);
-    assert_int_equal(find(&room, 0), ROOM_E_WAIT);
+    placement_init_block(&room, n_idle * PAGE_BYTES, "idle", 4);
+    assert_int_equal(find(&room, 0), PLACEMENT_E_WAIT);
     pages_scrub_begin(&core->pages, first, 8);
     while (reclaim->n_pages < n_idle) {
-        assert_int_equal(find(&room, 1), ROOM_E_WAIT);
+        assert_int_equal(find(&room, 1), PLACEMENT_E_WAIT);
     }
     pages_scrub_end(&core->pages, true);
     assert_int_equal(find_in_the_end(&room, 1), 0);
@@ -531,14 +531,14 @@ static void test_what_was_cleared_during_a_pass_is_seen(void **state)
 static void test_client_that_ends_meanwhile_is_waited_for(void **state)
 {
     (void)state;
-    struct room room;
+    struct placement_request room;
     fill_with_idle_slabs();
     enter(first, 0, ENTRY_WORD(1, 0));
-    room_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
-    assert_int_equal(find(&room, 0), ROOM_E_WAIT);
+    placement_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
+    assert_int_equal(find(&room, 0), PLACEMENT_E_WAIT);
     core_end(core, owner, false, fixture.now_ms);
     for (int i = 0; i < 100; i++) {
-        assert_int_equal(find(&room, 1), ROOM_E_WAIT);
+        assert_int_equal(find(&room, 1), PLACEMENT_E_WAIT);
     }
     while (core_has_dead(core)) {
         fixture_reap(&fixture, UINT32_MAX);
