@@ -190,14 +190,14 @@ void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kin
 {
     struct client *client = clients_get(clients, slot);
     struct state_client *stored = &clients->state->clients[slot];
-    if (client->in_hand == 0) {
+    if (client->current == 0) {
         return;
     }
     store_prepare_u64(&stored->intent_at, at);
     store_prepare_u64(&stored->intent, INTENT_WORD(kind, n_pages));
     /* Before: the request has not come. After: it has, and what became of it can be looked up. */
-    state_commit(clients->state, &stored->serial, client->in_hand);
-    client->serial = client->in_hand;
+    state_commit(clients->state, &stored->serial, client->current);
+    client->serial = client->current;
 }
 
 struct intent clients_intent(const struct clients *clients, uint32_t slot)

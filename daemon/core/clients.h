@@ -50,7 +50,7 @@ struct client {
     uint32_t ended;      /* tick */
     uint64_t nonce;      /* by which its process is known again */
     uint64_t serial;     /* of the last change that it asked for and that was begun */
-    uint64_t in_hand;    /* the serial of the request that is being answered; 0: it has none */
+    uint64_t current;    /* the serial of the request that is being answered; 0: it has none */
     struct client_identity identity;
     uint64_t n_blocks;  /* direct ones */
     uint64_t num_bytes; /* of those, as asked for */

@@ -154,7 +154,7 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
         return DISPATCH_OK;
     }
     struct seg_off off;
-    if (repeat_allocated(core, peer->client, num_bytes, &off)) {
+    if (replay_allocated(core, peer->client, num_bytes, &off)) {
         return answer_allocated(off.bytes, false, reply); /* it may have been written to */
     }
     placement_init_block(&peer->placement, num_bytes, reason.data, reason.len);
@@ -228,7 +228,7 @@ static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lea
     }
     want_pages = want_pages < LEASE_MAX_PAGES ? want_pages : LEASE_MAX_PAGES;
     kmem__leased__init(&reply->body.leased);
-    if (repeat_leased(core, peer->client, &reply->body.leased)) {
+    if (replay_leased(core, peer->client, &reply->body.leased)) {
         return answer_leased(reply);
     }
     if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
@@ -261,7 +261,7 @@ static int on_release(struct core *core, const struct peer *peer, const Kmem__Re
     const struct seg_off off = {release->offset};
     /* Validated when it came first: if there is nothing to release any more, that is done. */
     const bool done =
-        repeat_of(core, peer->client, INTENT_RELEASE, &intent) && intent.at == off.bytes;
+        replay_of(core, peer->client, INTENT_RELEASE, &intent) && intent.at == off.bytes;
     int r = direct_release(&core->direct, peer->client, off, &block);
     if (r && !done) {
         r = look_among_leased(core, peer->client, r, off, &block);
@@ -391,7 +391,7 @@ static int on_member_request(struct core *core, struct peer *peer, const Kmem__R
     if (peer->role != PEER_MEMBER) {
         return refuse_protocol(core, reply, "only a member of the segment may ask that");
     }
-    peer->client->in_hand = request->serial;
+    peer->client->current = request->serial;
     if (request->serial != 0 && request->serial < peer->client->serial) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
                     "serial %llu comes after %llu: that change has been answered",

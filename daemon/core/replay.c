@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/replay.h"
 
-bool repeat_of(const struct core *core, const struct client *client, enum intent_kind kind,
+bool replay_of(const struct core *core, const struct client *client, enum intent_kind kind,
                struct intent *ret_intent)
 {
     *ret_intent = clients_intent(&core->clients, client->slot);
-    return client->in_hand != 0 && client->in_hand == client->serial && ret_intent->kind == kind;
+    return client->current != 0 && client->current == client->serial && ret_intent->kind == kind;
 }
 
-bool repeat_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
+bool replay_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
                       struct seg_off *ret_off)
 {
     struct intent intent;
     struct direct_block block;
-    if (!repeat_of(core, client, INTENT_ALLOCATE, &intent)) {
+    if (!replay_of(core, client, INTENT_ALLOCATE, &intent)) {
         return false;
     }
     *ret_off = (struct seg_off){intent.at};
@@ -32,10 +32,10 @@ static bool is_leased(const struct pages *pages, const struct client *client, ui
            page - run + n_pages <= PAGE_WORD_PAGES(word);
 }
 
-bool repeat_leased(struct core *core, struct client *client, Kmem__Leased *leased)
+bool replay_leased(struct core *core, struct client *client, Kmem__Leased *leased)
 {
     struct intent intent;
-    if (!repeat_of(core, client, INTENT_LEASE, &intent) || intent.at >= core->state.n_pages) {
+    if (!replay_of(core, client, INTENT_LEASE, &intent) || intent.at >= core->state.n_pages) {
         return false;
     }
     const uint32_t page = (uint32_t)intent.at;

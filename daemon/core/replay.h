@@ -15,20 +15,20 @@
 #include "daemon/core/core.h"
 #include "proto/kmem.pb-c.h"
 
-/** repeat_of() - whether the request in hand is the client's last change, which was of this kind */
-bool repeat_of(const struct core *core, const struct client *client, enum intent_kind kind,
+/** replay_of() - whether the request in hand is the client's last change, which was of this kind */
+bool replay_of(const struct core *core, const struct client *client, enum intent_kind kind,
                struct intent *ret_intent);
 
-/** repeat_allocated() - whether the block was carved when it was asked for first */
-bool repeat_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
+/** replay_allocated() - whether the block was carved when it was asked for first */
+bool replay_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
                       struct seg_off *ret_off);
 
 /**
- * repeat_leased() - whether the lease was granted, and is still whole
+ * replay_leased() - whether the lease was granted, and is still whole
  *
  * If a part of it went back since then, the client, which knows of none of it, does not use the
  * rest either: that goes back, too.
  */
-bool repeat_leased(struct core *core, struct client *client, Kmem__Leased *leased);
+bool replay_leased(struct core *core, struct client *client, Kmem__Leased *leased);
 
 #endif
