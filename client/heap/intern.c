@@ -11,7 +11,7 @@
  * The pointer alone proves nothing: a program may build its reasons in one buffer. So the text is
  * compared in every call; the pointer only says with which text to compare.
  *
- * Bounded: a program that puts a serial number into each reason fills the table, after which
+ * Bounded: a program that puts a sequence number into each reason fills the table, after which
  * reasons lose their detail, and then their name. That is what the daemon does with direct blocks
  * as well.
  *

@@ -29,7 +29,7 @@ KMEM_MUST_USE static int remote_limit(struct conn *conn, struct failure *failure
 }
 
 /*
- * Asks, over as many connections as it takes. A request that changes something has the same serial
+ * Asks, over as many connections as it takes. A request that changes something has the same sequence number
  * each time: the daemon does it once.
  */
 KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request,
@@ -53,16 +53,16 @@ KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request
 }
 
 /* Of the next change of this client; 0 if it can not come back to ask for it again. */
-static uint64_t remote_serial(const struct conn *conn)
+static uint64_t remote_sequence(const struct conn *conn)
 {
-    return conn->bond.nonce != 0 ? conn->bond.serial : 0;
+    return conn->bond.nonce != 0 ? conn->bond.sequence : 0;
 }
 
 /* An answer, a refusal too, is the end of that change; so is giving up. */
 static void remote_count(struct conn *conn, const Kmem__Request *request)
 {
-    if (request->serial != 0 && request->serial == conn->bond.serial) {
-        conn->bond.serial++;
+    if (request->sequence != 0 && request->sequence == conn->bond.sequence) {
+        conn->bond.sequence++;
     }
 }
 
@@ -83,7 +83,7 @@ KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
 
 /*
  * A call that gave up waiting does not know what became of its request, which may still lie in the
- * daemon's socket. Before anything else is changed it is asked for again, by its serial, so that
+ * daemon's socket. Before anything else is changed it is asked for again, by its sequence number, so that
  * then it has happened, once, and no other block can have come to the same place meanwhile.
  *
  * An allocation has told its caller that there is no block: it is made and released. A release has
@@ -93,11 +93,11 @@ KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
  *
  * A lease leaves nothing behind: leased pages that are unused are the daemon's to take.
  */
-static void orphan_note(struct conn *conn, uint64_t serial, struct seg_off offset,
+static void orphan_note(struct conn *conn, uint64_t sequence, struct seg_off offset,
                         uint64_t num_bytes, const char *reason)
 {
     struct orphan *orphan = &conn->bond.orphan;
-    orphan->serial = serial;
+    orphan->sequence = sequence;
     orphan->offset = offset.bytes;
     orphan->num_bytes = num_bytes;
     (void)snprintf(orphan->reason, sizeof(orphan->reason), "%s", reason);
@@ -109,7 +109,7 @@ static bool remote_is_in_doubt(const struct conn *conn, int r)
     return r < 0 && r != -ECONNRESET && remote_can_resume(conn);
 }
 
-KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t serial, uint64_t num_bytes,
+KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint64_t num_bytes,
                                       const char *reason, bool may_again,
                                       const Kmem__Response **ret_response, struct failure *failure)
 {
@@ -122,13 +122,13 @@ KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t serial, uint64
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &allocate;
-    request.serial = serial;
+    request.sequence = sequence;
     const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, ret_response, failure);
     remote_count(conn, &request);
     return r;
 }
 
-KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t serial, struct seg_off offset,
+KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t sequence, struct seg_off offset,
                                      const Kmem__Response **ret_response, struct failure *failure)
 {
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -136,7 +136,7 @@ KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t serial, struct 
     release.offset = offset.bytes;
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &release;
-    request.serial = serial;
+    request.sequence = sequence;
     const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
     remote_count(conn, &request);
     return r;
@@ -147,14 +147,14 @@ KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *fail
 {
     struct orphan *orphan = &conn->bond.orphan;
     const Kmem__Response *response = NULL;
-    const int r = ask_allocate(conn, orphan->serial, orphan->num_bytes, orphan->reason, false,
+    const int r = ask_allocate(conn, orphan->sequence, orphan->num_bytes, orphan->reason, false,
                                &response, failure);
     if (r == CONN_OK) {
         orphan->offset = response->allocated->offset;
-        orphan->serial = remote_serial(conn);
+        orphan->sequence = remote_sequence(conn);
     }
     if (r == CONN_E_REFUSED || orphan->offset == 0) {
-        orphan->serial = r < 0 ? orphan->serial : 0; /* there is no block */
+        orphan->sequence = r < 0 ? orphan->sequence : 0; /* there is no block */
     }
     return r < 0 ? r : 0;
 }
@@ -164,16 +164,16 @@ KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failur
 {
     struct orphan *orphan = &conn->bond.orphan;
     const Kmem__Response *response = NULL;
-    if (KMEM_LIKELY(orphan->serial == 0)) {
+    if (KMEM_LIKELY(orphan->sequence == 0)) {
         return 0;
     }
     int r = orphan->offset == 0 ? orphan_allocate(conn, failure) : 0;
-    if (r < 0 || orphan->serial == 0) {
+    if (r < 0 || orphan->sequence == 0) {
         return r;
     }
-    r = ask_release(conn, orphan->serial, (struct seg_off){orphan->offset}, &response, failure);
+    r = ask_release(conn, orphan->sequence, (struct seg_off){orphan->offset}, &response, failure);
     if (r >= 0) {
-        orphan->serial = 0;
+        orphan->sequence = 0;
     }
     return r < 0 ? r : 0;
 }
@@ -187,10 +187,10 @@ int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint
     const Kmem__Response *response = NULL;
     int r = orphan_settle(conn, failure);
     if (r == 0) {
-        const uint64_t serial = remote_serial(conn);
-        r = ask_allocate(conn, serial, num_bytes, reason, may_again, &response, failure);
+        const uint64_t sequence = remote_sequence(conn);
+        r = ask_allocate(conn, sequence, num_bytes, reason, may_again, &response, failure);
         if (remote_is_in_doubt(conn, r)) {
-            orphan_note(conn, serial, (struct seg_off){0}, num_bytes, reason);
+            orphan_note(conn, sequence, (struct seg_off){0}, num_bytes, reason);
         }
     }
     if (r == CONN_E_REFUSED) {
@@ -215,10 +215,10 @@ int kmem__remote_release(struct conn *conn, const struct segment *segment, struc
     const Kmem__Response *response = NULL;
     int r = orphan_settle(conn, failure);
     if (r == 0) {
-        const uint64_t serial = remote_serial(conn);
-        r = ask_release(conn, serial, offset, &response, failure);
+        const uint64_t sequence = remote_sequence(conn);
+        r = ask_release(conn, sequence, offset, &response, failure);
         if (remote_is_in_doubt(conn, r)) {
-            orphan_note(conn, serial, offset, 0, "");
+            orphan_note(conn, sequence, offset, 0, "");
             *ret_num_bytes = 0;
             return 0;
         }
@@ -270,7 +270,7 @@ int kmem__remote_lease(struct conn *conn, const struct segment *segment, uint32_
     if (r < 0) {
         return r;
     }
-    request.serial = remote_serial(conn);
+    request.sequence = remote_sequence(conn);
     r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
     remote_count(conn, &request);
     if (r == CONN_E_REFUSED) {

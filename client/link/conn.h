@@ -41,7 +41,7 @@ struct mark {
  */
 struct bond {
     uint64_t nonce;    /* the daemon's word for this client, private; 0: it gave none */
-    uint64_t serial;   /* of the next request that changes something */
+    uint64_t sequence; /* of the next request that changes something */
     uint64_t instance; /* these three: what the daemon must say again */
     uint64_t segment_bytes;
     uint32_t slot;
@@ -51,9 +51,9 @@ struct bond {
     struct notice_file *notice; /* whether the segment has ended; NULL: nobody looks */
     bool is_gone;               /* the daemon does not know this client any more */
     bool was_vain;              /* nobody came back in time: from now on one try, without waiting */
-    /* A change that was asked for and whose answer did not come in time; serial 0: none. */
+    /* A change that was asked for and whose answer did not come in time; sequence number 0: none. */
     struct orphan {
-        uint64_t serial;
+        uint64_t sequence;
         uint64_t offset;    /* of the block that was to be released; 0: one was to be allocated */
         uint64_t num_bytes; /* what was asked for then: these two */
         char reason[REASON_MAX_BYTES + 1];

@@ -286,7 +286,7 @@ static void bond_begin(struct bond *bond, struct welcome *welcome, int timeout_m
 {
     *bond = (struct bond){
         .nonce = welcome->nonce,
-        .serial = 1,
+        .sequence = 1,
         .instance = welcome->instance,
         .segment_bytes = welcome->segment_bytes,
         .slot = welcome->slot,

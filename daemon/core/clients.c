@@ -8,8 +8,8 @@
  *      end:     ended                            before: it lives; after: it is being reaped
  *      remove:  pid = 0                          before: ended, holds nothing; after: unused
  *
- * The intent is written before what it tells of: offset or page, kind, and the serial last. Killed
- * in between, the slot has the serial of the change before, whose answer the client has received,
+ * The intent is written before what it tells of: offset or page, kind, and the sequence number last. Killed
+ * in between, the slot has the sequence number of the change before, whose answer the client has received,
  * or it would not have asked for the next; so nobody asks for the intent that does not go with it.
  */
 #include "daemon/core/clients.h"
@@ -57,7 +57,7 @@ static void client_write(struct clients *clients, const struct client *client)
     stored->copy = client->identity.copy;
     store_prepare_u64(&stored->ended, 0);
     store_prepare_u64(&stored->obituary, 0);
-    store_prepare_u64(&stored->serial, 0);
+    store_prepare_u64(&stored->sequence, 0);
     store_prepare_u64(&stored->intent, INTENT_WORD(INTENT_NONE, 0));
     stored->peak_bytes = 0;
     stored->peak_used_bytes = 0;
@@ -149,7 +149,7 @@ static void slot_recover(struct clients *clients, uint32_t slot)
         .born = stored->born,
         .ended = ENDED_WORD_TICK(ended),
         .nonce = stored->nonce,
-        .serial = slot_word(&stored->serial),
+        .sequence = slot_word(&stored->sequence),
         .identity = {.pid = PID_WORD_PID(slot_word(&stored->pid)),
                      .uid = stored->uid,
                      .gid = stored->gid,
@@ -196,8 +196,8 @@ void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kin
     store_prepare_u64(&stored->intent_at, at);
     store_prepare_u64(&stored->intent, INTENT_WORD(kind, n_pages));
     /* Before: the request has not come. After: it has, and what became of it can be looked up. */
-    state_commit(clients->state, &stored->serial, client->current);
-    client->serial = client->current;
+    state_commit(clients->state, &stored->sequence, client->current);
+    client->sequence = client->current;
 }
 
 struct intent clients_intent(const struct clients *clients, uint32_t slot)
@@ -280,7 +280,7 @@ static bool slot_is_sound(const struct clients *clients, uint32_t slot)
     const struct state_client *stored = &clients->state->clients[slot];
     const uint64_t pid = slot_word(&stored->pid);
     if (!unused && ((slot_word(&stored->ended) != 0) != (client->client_state == CLIENT_ENDED) ||
-                    slot_word(&stored->serial) != client->serial)) {
+                    slot_word(&stored->sequence) != client->sequence)) {
         return false;
     }
     return pid == (unused ? 0 : PID_WORD(client->identity.pid)) && (unused || client->slot == slot);

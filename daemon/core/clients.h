@@ -49,8 +49,9 @@ struct client {
     uint32_t born;       /* tick */
     uint32_t ended;      /* tick */
     uint64_t nonce;      /* by which its process is known again */
-    uint64_t serial;     /* of the last change that it asked for and that was begun */
-    uint64_t current;    /* the serial of the request that is being answered; 0: it has none */
+    uint64_t sequence;   /* of the last change that it asked for and that was begun */
+    uint64_t
+        current; /* the sequence number of the request that is being answered; 0: it has none */
     struct client_identity identity;
     uint64_t n_blocks;  /* direct ones */
     uint64_t num_bytes; /* of those, as asked for */
@@ -115,7 +116,7 @@ struct intent {
  * clients_intend() - write down what the request in hand is about to change, before it does
  * @at:  an offset in bytes, or a page
  *
- * Nothing if the request has no serial. From then on a request with the same serial is a repeated
+ * Nothing if the request has no sequence number. From then on a request with the same sequence number is a repeated
  * one.
  */
 void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kind, uint64_t at,

@@ -391,11 +391,12 @@ static int on_member_request(struct core *core, struct peer *peer, const Kmem__R
     if (peer->role != PEER_MEMBER) {
         return refuse_protocol(core, reply, "only a member of the segment may ask that");
     }
-    peer->client->current = request->serial;
-    if (request->serial != 0 && request->serial < peer->client->serial) {
+    peer->client->current = request->sequence;
+    if (request->sequence != 0 && request->sequence < peer->client->sequence) {
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
-                    "serial %llu comes after %llu: that change has been answered",
-                    (unsigned long long)request->serial, (unsigned long long)peer->client->serial);
+                    "sequence number %llu comes after %llu: that change has been answered",
+                    (unsigned long long)request->sequence,
+                    (unsigned long long)peer->client->sequence);
         return DISPATCH_OK;
     }
     if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {

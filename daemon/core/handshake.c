@@ -22,7 +22,7 @@ static void welcome_client(const struct client *client, bool resumed, Kmem__Welc
     body->n_direct_blocks = client->n_blocks;
     body->direct_bytes = client->num_bytes;
     body->leased_pages = client->leased_pages;
-    body->last_serial = client->serial;
+    body->last_sequence = client->sequence;
 }
 
 static int welcome(const struct core *core, const struct peer *peer, bool resumed,

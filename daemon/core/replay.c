@@ -5,7 +5,7 @@ bool replay_of(const struct core *core, const struct client *client, enum intent
                struct intent *ret_intent)
 {
     *ret_intent = clients_intent(&core->clients, client->slot);
-    return client->current != 0 && client->current == client->serial && ret_intent->kind == kind;
+    return client->current != 0 && client->current == client->sequence && ret_intent->kind == kind;
 }
 
 bool replay_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,

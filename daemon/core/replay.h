@@ -2,7 +2,7 @@
 /*
  * replay.h - requests that come again because their answer was lost
  *
- * A request with the serial of the client's last change is that one. What became of it is looked up
+ * A request with the sequence number of the client's last change is that one. What became of it is looked up
  * where the truth is, in the entry or the page word that the intent leads to: if it came to pass,
  * the answer is the same again; if not, it is done now.
  */

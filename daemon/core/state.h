@@ -22,8 +22,8 @@
  *  client slot         before state_commit() of    start, queries    the slot is unused while its
  *                      its pid                                       pid is 0
  *  ended               state_commit(), once        start             the client lives
- *  intent, serial      before the change that it   start, a request  the client's last change but
- *                      tells of; serial last       that is repeated  one; nobody asks for that
+ *  intent, sequence number      before the change that it   start, a request  the client's last change but
+ *                      tells of; sequence number last       that is repeated  one; nobody asks for that
  *  n_slots             before a slot's pid         start             the slots below are unused
  *  opening             before a slab's heads       start             the page may have an open head
  *                                                                    without being a slab
@@ -152,7 +152,7 @@ struct state_client {
     char command[COMMAND_BYTES];
     uint64_t nonce;             /* by which the process is known again */
     _Atomic uint64_t ended;     /* ENDED_WORD(); 0: it lives */
-    _Atomic uint64_t serial;    /* of the last change that it asked for and that was begun */
+    _Atomic uint64_t sequence;  /* of the last change that it asked for and that was begun */
     _Atomic uint64_t intent;    /* INTENT_WORD(): what that was to do */
     _Atomic uint64_t intent_at; /* an offset in bytes, or a page */
     _Atomic uint64_t obituary;  /* the number of that of an ended client; 0: it has none yet */

@@ -12,7 +12,7 @@
  * From a random state, an operation is done once as it should be; then, for every k, again from the
  * same state, and stopped before its k-th store. What is in memory is thrown away, a new core is
  * made of what is in the files, and must pass core_check(). The client comes back and asks again
- * with the same serial; now everything must be exactly as if nothing had happened. If the operation
+ * with the same sequence number; now everything must be exactly as if nothing had happened. If the operation
  * was over before its server was killed, the same must be true of a client that has had its answer
  * and does not ask, and whoever asks gets that answer once more.
  *
@@ -72,14 +72,14 @@ static void start_again(void)
 /* The client asks again, and everything must be as if nothing had happened. */
 static void finish_by_asking(bool was_done)
 {
-    const bool has_serial = op.kind == OP_ALLOCATE || op.kind == OP_ALLOCATE_LARGE ||
-                            op.kind == OP_RELEASE || op.kind == OP_LEASE;
+    const bool has_sequence = op.kind == OP_ALLOCATE || op.kind == OP_ALLOCATE_LARGE ||
+                              op.kind == OP_RELEASE || op.kind == OP_LEASE;
     phase = "asking again";
     is_told = false;
     model = model_before;
     everybody_comes_back();
     op_perform();
-    if (was_done && has_serial) {
+    if (was_done && has_sequence) {
         EXPECT(answer.body_case == answer_told.body_case);
         EXPECT(answer.offset == answer_told.offset);
         EXPECT(answer.page == answer_told.page);

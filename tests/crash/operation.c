@@ -28,7 +28,7 @@ static void do_allocate(void)
     body.reason.len = strlen(text);
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &body;
-    request.serial = ++model.serial[op.client];
+    request.sequence = ++model.sequence[op.client];
     const Kmem__Response *response = ask(&peers[op.client], &request);
     if (response->body_case == KMEM__RESPONSE__BODY_ALLOCATED) {
         model_add(response->allocated->offset);
@@ -45,7 +45,7 @@ static void do_release(void)
     body.offset = block.offset;
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &body;
-    request.serial = ++model.serial[op.client];
+    request.sequence = ++model.sequence[op.client];
     const Kmem__Response *response = ask(&peers[op.client], &request);
     EXPECT(response->body_case == KMEM__RESPONSE__BODY_RELEASED);
     EXPECT(response->released->num_bytes == block.num_bytes ||
@@ -62,7 +62,7 @@ static void do_lease(void)
     body.want_pages = op.n_pages + 2;
     request.body_case = KMEM__REQUEST__BODY_LEASE;
     request.lease = &body;
-    request.serial = ++model.serial[op.client];
+    request.sequence = ++model.sequence[op.client];
     const Kmem__Response *response = ask(&peers[op.client], &request);
     if (response->body_case == KMEM__RESPONSE__BODY_LEASED) {
         const struct client *client = peers[op.client].client;

@@ -286,11 +286,11 @@ void join(uint32_t client)
     EXPECT(response->welcome->resume_nonce == last_nonce);
     EXPECT(response->welcome->n_direct_blocks == 0);
     EXPECT(response->welcome->leased_pages == 0);
-    EXPECT(response->welcome->last_serial == 0);
+    EXPECT(response->welcome->last_sequence == 0);
     model.is_joined[client] = true;
     model.slot[client] = response->welcome->slot;
     model.nonce[client] = last_nonce;
-    model.serial[client] = 0;
+    model.sequence[client] = 0;
     model.used[client] = 0;
     model.idle[client] = 0;
     model.slabs[client] = 0;
@@ -310,7 +310,7 @@ static void expect_known(uint32_t client, const Kmem__Welcome *welcome)
     EXPECT(welcome->slot == model.slot[client]);
     EXPECT(welcome->resume_nonce == model.nonce[client]);
     EXPECT(welcome->instance == config.instance);
-    EXPECT(welcome->last_serial <= model.serial[client] + slack);
+    EXPECT(welcome->last_sequence <= model.sequence[client] + slack);
     EXPECT(welcome->n_direct_blocks <= n_blocks + slack);
     EXPECT(welcome->n_direct_blocks + slack >= n_blocks);
 }

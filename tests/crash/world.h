@@ -46,7 +46,7 @@ struct model {
     bool is_joined[N_CLIENTS];
     uint32_t slot[N_CLIENTS];
     uint64_t nonce[N_CLIENTS];
-    uint64_t serial[N_CLIENTS];
+    uint64_t sequence[N_CLIENTS];
     uint64_t used[N_CLIENTS];  /* a bit for each page that the client has taken of its leases */
     uint64_t idle[N_CLIENTS];  /* of them: of slabs without a live block, which may be taken back */
     uint64_t slabs[N_CLIENTS]; /* of them: where a slab begins */

@@ -34,11 +34,11 @@ static void hold(const void *argument)
     (void)argument;
     struct wire_descriptors descriptors;
     int fd = wire_member_with(&descriptors);
-    wire_serial(1);
+    wire_sequence(1);
     const uint64_t first = wire_allocate(fd, 100, "held/first");
-    wire_serial(2);
+    wire_sequence(2);
     const uint64_t second = wire_allocate(fd, 200, "held/second");
-    wire_serial(3);
+    wire_sequence(3);
     const uint32_t page = wire_lease(fd, HELD_PAGES);
     use_lease(&descriptors, page);
     wire_close_descriptors(&descriptors);
@@ -57,7 +57,7 @@ static void hold(const void *argument)
         expect_equal(wire_lease(fd, HELD_PAGES), page); /* the answer was lost, say */
         client_say(1);
     }
-    wire_serial(4);
+    wire_sequence(4);
     expect_equal(wire_release(fd, first), 0);
     (void)close(fd);
 }

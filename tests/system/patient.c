@@ -44,14 +44,14 @@ static Kmem__Response *ask_patiently(int *fd, const Kmem__Request *request)
     return response;
 }
 
-uint64_t patient_allocate(int *fd, uint64_t serial, uint64_t num_bytes, const char *reason)
+uint64_t patient_allocate(int *fd, uint64_t sequence, uint64_t num_bytes, const char *reason)
 {
     Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
     Kmem__Request request = KMEM__REQUEST__INIT;
     allocate.num_bytes = num_bytes;
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
     allocate.reason.len = strlen(reason);
-    request.serial = serial;
+    request.sequence = sequence;
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &allocate;
     Kmem__Response *const response = ask_patiently(fd, &request);
@@ -61,12 +61,12 @@ uint64_t patient_allocate(int *fd, uint64_t serial, uint64_t num_bytes, const ch
     return offset;
 }
 
-void patient_release(int *fd, uint64_t serial, uint64_t offset)
+void patient_release(int *fd, uint64_t sequence, uint64_t offset)
 {
     Kmem__Release release = KMEM__RELEASE__INIT;
     Kmem__Request request = KMEM__REQUEST__INIT;
     release.offset = offset;
-    request.serial = serial;
+    request.sequence = sequence;
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &release;
     Kmem__Response *const response = ask_patiently(fd, &request);

@@ -2,7 +2,7 @@
 /*
  * patient.h - requests that are asked until there is an answer, through any number of servers
  *
- * As docs/protocol.md says that a client should: come back with the nonce, repeat with the serial.
+ * As docs/protocol.md says that a client should: come back with the nonce, repeat with the sequence number.
  */
 #ifndef TESTS_SYSTEM_PATIENT_H
 #define TESTS_SYSTEM_PATIENT_H
@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 /** patient_allocate() - *fd is replaced if the daemon closes it. Return: the offset. */
-uint64_t patient_allocate(int *fd, uint64_t serial, uint64_t num_bytes, const char *reason);
+uint64_t patient_allocate(int *fd, uint64_t sequence, uint64_t num_bytes, const char *reason);
 
-void patient_release(int *fd, uint64_t serial, uint64_t offset);
+void patient_release(int *fd, uint64_t sequence, uint64_t offset);
 
 #endif

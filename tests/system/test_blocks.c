@@ -108,12 +108,12 @@ static size_t random_size(uint64_t *state)
     return ((size_t)1 << exponent) + next_random(state) % (((size_t)1 << exponent) + 1);
 }
 
-static struct held take_block(uint64_t *state, uint64_t serial, uint64_t segment_bytes)
+static struct held take_block(uint64_t *state, uint64_t sequence, uint64_t segment_bytes)
 {
     struct held held = {.num_bytes = random_size(state), .first = 0, .step = 8};
     held.key = next_random(state) ^ ((uint64_t)getpid() << 32);
     /* All bytes of a small block and of every 64th large one; of the others 8 in each page. */
-    if (held.num_bytes > 65536 && serial % 64 != 0) {
+    if (held.num_bytes > 65536 && sequence % 64 != 0) {
         held.first = next_random(state) % (PAGE_BYTES_OF_CPU / 8) * 8;
         held.step = PAGE_BYTES_OF_CPU;
     }
@@ -127,11 +127,11 @@ static struct held take_block(uint64_t *state, uint64_t serial, uint64_t segment
     return held;
 }
 
-static void return_block(struct held *held, uint64_t serial)
+static void return_block(struct held *held, uint64_t sequence)
 {
     size_t num_bytes = 0;
     expect_stamp(held);
-    if (serial % 16 == 0) {
+    if (sequence % 16 == 0) {
         expect_equal(kmem_try_sizeof(held->bytes, &num_bytes), 0);
         expect_equal(num_bytes, held->num_bytes);
     }
@@ -144,14 +144,14 @@ static void churn_random_blocks(const void *argument)
     const struct random_work *const work = argument;
     struct held live[N_LIVE_MAX] = {{.bytes = NULL}};
     uint64_t state = work->seed;
-    for (uint64_t serial = 1; serial <= work->n_blocks; serial++) {
+    for (uint64_t sequence = 1; sequence <= work->n_blocks; sequence++) {
         struct held *const held = &live[next_random(&state) % N_LIVE_MAX];
         if (held->bytes != NULL) {
-            return_block(held, serial);
+            return_block(held, sequence);
         }
-        *held = take_block(&state, serial, work->segment_bytes);
-        if (serial == work->n_blocks / 2) {
-            client_say(serial);
+        *held = take_block(&state, sequence, work->segment_bytes);
+        if (sequence == work->n_blocks / 2) {
+            client_say(sequence);
             client_await();
         }
     }

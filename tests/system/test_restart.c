@@ -38,16 +38,16 @@ static void ask_again(const void *argument)
 {
     (void)argument;
     int fd = wire_member();
-    for (uint64_t serial = 1; serial <= 40; serial += 2) {
-        wire_serial(serial);
+    for (uint64_t sequence = 1; sequence <= 40; sequence += 2) {
+        wire_sequence(sequence);
         const uint64_t offset = wire_allocate(fd, 1000, "asked again");
-        client_say(serial);
+        client_say(sequence);
         (void)client_await(); /* the server is killed meanwhile */
         (void)close(fd);
         fd = wire_member_again();
-        expect_equal(wire_welcome()->last_serial, serial);
+        expect_equal(wire_welcome()->last_sequence, sequence);
         expect_equal(wire_allocate(fd, 1000, "asked again"), offset);
-        wire_serial(serial + 1);
+        wire_sequence(sequence + 1);
         expect_equal(wire_release(fd, offset), 0);
         expect_equal(wire_release(fd, offset), 0);
     }
@@ -268,13 +268,13 @@ static void churn(const void *argument)
 {
     (void)argument;
     int fd = wire_member();
-    uint64_t serial = 1;
+    uint64_t sequence = 1;
     client_say(1);
     while (!client_was_told()) {
-        const uint64_t offset = patient_allocate(&fd, serial++, 500, "churn");
-        patient_release(&fd, serial++, offset);
+        const uint64_t offset = patient_allocate(&fd, sequence++, 500, "churn");
+        patient_release(&fd, sequence++, offset);
     }
-    client_say(serial);
+    client_say(sequence);
     (void)close(fd);
 }
 

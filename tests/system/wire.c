@@ -263,7 +263,7 @@ static void remember_welcome(const Kmem__Welcome *welcome)
         .n_direct_blocks = welcome->n_direct_blocks,
         .direct_bytes = welcome->direct_bytes,
         .leased_pages = welcome->leased_pages,
-        .last_serial = welcome->last_serial,
+        .last_sequence = welcome->last_sequence,
     };
 }
 
@@ -325,11 +325,11 @@ int wire_member(void)
     return fd;
 }
 
-static uint64_t serial;
+static uint64_t sequence;
 
-void wire_serial(uint64_t number)
+void wire_sequence(uint64_t number)
 {
-    serial = number;
+    sequence = number;
 }
 
 uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_t reason_bytes,
@@ -341,7 +341,7 @@ uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
     allocate.reason.len = reason_bytes;
     request.id = 2;
-    request.serial = serial;
+    request.sequence = sequence;
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &allocate;
     Kmem__Response *const response = wire_ask(fd, &request);
@@ -359,7 +359,7 @@ uint32_t wire_lease(int fd, uint32_t n_pages)
     Kmem__Request request = KMEM__REQUEST__INIT;
     lease.n_pages = n_pages;
     request.id = 4;
-    request.serial = serial;
+    request.sequence = sequence;
     request.body_case = KMEM__REQUEST__BODY_LEASE;
     request.lease = &lease;
     Kmem__Response *const response = wire_ask(fd, &request);
@@ -385,7 +385,7 @@ Kmem__ErrorCode wire_release(int fd, uint64_t offset)
     Kmem__Request request = KMEM__REQUEST__INIT;
     release.offset = offset;
     request.id = 3;
-    request.serial = serial;
+    request.sequence = sequence;
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &release;
     Kmem__Response *const response = wire_ask(fd, &request);

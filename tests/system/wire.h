@@ -51,7 +51,7 @@ struct wire_welcome {
     uint64_t n_direct_blocks;
     uint64_t direct_bytes;
     uint64_t leased_pages;
-    uint64_t last_serial;
+    uint64_t last_sequence;
 };
 
 /** wire_welcome() - what the last one of this process said */
@@ -85,8 +85,8 @@ Kmem__Response *wire_try_receive(int fd);
 Kmem__Response *wire_ask(int fd, const Kmem__Request *request);
 void wire_free(Kmem__Response *response);
 
-/** wire_serial() - of the changes that are asked for from now on; 0: they have none */
-void wire_serial(uint64_t number);
+/** wire_sequence() - of the changes that are asked for from now on; 0: they have none */
+void wire_sequence(uint64_t number);
 
 /** wire_lease() - want exactly n_pages. Return: the first */
 uint32_t wire_lease(int fd, uint32_t n_pages);

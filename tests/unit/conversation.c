@@ -47,7 +47,7 @@ static int outcome_check(const struct conversation *conversation, uint64_t id, i
 static int ask(struct conversation *conversation, struct peer *peer, Kmem__Request *request)
 {
     request->id = conversation->next_id++;
-    request->serial = conversation->serial;
+    request->sequence = conversation->sequence;
     const int outcome = dispatch(conversation->core, peer, request, conversation_now(conversation),
                                  conversation->reply);
     return outcome_check(conversation, request->id, outcome);

@@ -18,7 +18,7 @@ struct conversation {
     struct core *core; /* the fixture's */
     struct reply *reply;
     uint64_t next_id;
-    uint64_t serial; /* of the requests that follow; 0: they have none */
+    uint64_t sequence; /* of the requests that follow; 0: they have none */
 };
 
 void conversation_init(struct conversation *conversation, uint32_t n_pages, uint32_t limit);

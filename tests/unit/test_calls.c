@@ -3,7 +3,7 @@
  * test_calls.c - a connection that is lost in the middle of a request, and the same client over
  * the next one.
  *
- * The daemon here remembers the last change by its serial, as the real one does, and is cut off
+ * The daemon here remembers the last change by its sequence number, as the real one does, and is cut off
  * before or after it makes one, as often as the test wants.
  */
 #include <errno.h>
@@ -41,7 +41,7 @@ static struct {
     enum fate fate;        /* of the next changes */
     unsigned int n_left;   /* how many of them; then all are answered */
     unsigned int n_before; /* that are answered first */
-    uint64_t last_serial;
+    uint64_t last_sequence;
     uint64_t last_offset;
     unsigned int n_changes;
     unsigned int n_repeated;
@@ -85,15 +85,15 @@ static bool hello(struct fake_peer *peer, const Kmem__Request *request)
     return true;
 }
 
-/* Makes the change, unless its serial says that it is made already. */
+/* Makes the change, unless its sequence number says that it is made already. */
 static void change(const Kmem__Request *request)
 {
-    if (request->serial == it.last_serial) {
+    if (request->sequence == it.last_sequence) {
         it.n_repeated++;
         return;
     }
     it.n_changes++;
-    it.last_serial = request->serial;
+    it.last_sequence = request->sequence;
     if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
         it.last_offset = it.next_offset;
         it.next_offset += 4096;

@@ -2,7 +2,7 @@
 /*
  * test_resume.c - clients that come back: to the same server, and to the next one
  *
- * What is asked for again with the same serial happens once, whatever became of the first answer.
+ * What is asked for again with the same sequence number happens once, whatever became of the first answer.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,25 +47,25 @@ static int talk_teardown(void **state)
 }
 
 /* Return: the offset. */
-static uint64_t allocate(struct peer *member, uint64_t serial, uint64_t num_bytes)
+static uint64_t allocate(struct peer *member, uint64_t sequence, uint64_t num_bytes)
 {
-    talk.serial = serial;
+    talk.sequence = sequence;
     assert_int_equal(ask_allocate(&talk, member, num_bytes, "why", 3), DISPATCH_OK);
     assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
     return talk.reply->response.allocated->offset;
 }
 
-static void release(struct peer *member, uint64_t serial, uint64_t offset)
+static void release(struct peer *member, uint64_t sequence, uint64_t offset)
 {
-    talk.serial = serial;
+    talk.sequence = sequence;
     assert_int_equal(ask_release(&talk, member, offset), DISPATCH_OK);
     assert_body(&talk, KMEM__RESPONSE__BODY_RELEASED);
 }
 
 /* Return: the first page. */
-static uint32_t lease(struct peer *member, uint64_t serial, uint32_t n_pages)
+static uint32_t lease(struct peer *member, uint64_t sequence, uint32_t n_pages)
 {
-    talk.serial = serial;
+    talk.sequence = sequence;
     assert_int_equal(ask_lease(&talk, member, n_pages, n_pages), DISPATCH_OK);
     assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
     assert_int_equal(talk.reply->response.leased->n_pages, n_pages);
@@ -76,7 +76,7 @@ static void come_back(struct peer *member, uint32_t pid)
 {
     const uint64_t nonce = FIXTURE_NONCE(pid);
     peer_open(member, pid);
-    talk.serial = 0;
+    talk.sequence = 0;
     assert_int_equal(ask_resume(&talk, member, nonce), DISPATCH_JOINED);
     assert_true(talk.reply->response.welcome->resumed);
 }
@@ -141,13 +141,13 @@ static void test_hello_after_a_restart_says_what_the_client_holds(void **state)
     assert_int_equal(welcome->n_direct_blocks, 2);
     assert_int_equal(welcome->direct_bytes, 300);
     assert_int_equal(welcome->leased_pages, 4);
-    assert_int_equal(welcome->last_serial, 3);
+    assert_int_equal(welcome->last_sequence, 3);
     assert_int_equal(welcome->slot, alice.client->slot);
 }
 
-/* --------------------------------------------------------------------------------- serials ---- */
+/* --------------------------------------------------------------------------------- sequence numbers ---- */
 
-static void test_allocate_with_the_same_serial_is_the_same_block(void **state)
+static void test_allocate_with_the_same_sequence_is_the_same_block(void **state)
 {
     (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
@@ -158,7 +158,7 @@ static void test_allocate_with_the_same_serial_is_the_same_block(void **state)
     assert_int_not_equal(allocate(&alice, 2, 100), offset);
 }
 
-static void test_allocate_with_the_same_serial_after_a_restart_is_the_same_block(void **state)
+static void test_allocate_with_the_same_sequence_after_a_restart_is_the_same_block(void **state)
 {
     (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
@@ -169,7 +169,7 @@ static void test_allocate_with_the_same_serial_after_a_restart_is_the_same_block
     assert_int_equal(alice.client->n_blocks, 1);
 }
 
-static void test_allocate_without_serial_is_another_block(void **state)
+static void test_allocate_without_sequence_is_another_block(void **state)
 {
     (void)state;
     const uint64_t offset = allocate(&alice, 0, 100);
@@ -196,7 +196,7 @@ static void test_allocate_whose_block_went_to_another_is_carved_anew(void **stat
     assert_int_equal(bob.client->n_blocks, 1);
 }
 
-static void test_allocate_with_the_same_serial_and_another_size_is_carved_anew(void **state)
+static void test_allocate_with_the_same_sequence_and_another_size_is_carved_anew(void **state)
 {
     (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
@@ -207,7 +207,7 @@ static void test_allocate_with_the_same_serial_and_another_size_is_carved_anew(v
 static void test_allocate_that_was_refused_uses_up_nothing(void **state)
 {
     (void)state;
-    talk.serial = 1;
+    talk.sequence = 1;
     assert_int_equal(ask_allocate(&talk, &alice, 0, "why", 3), DISPATCH_OK);
     assert_error(&talk, INVALID, "can not be allocated");
 
@@ -216,7 +216,7 @@ static void test_allocate_that_was_refused_uses_up_nothing(void **state)
     assert_int_equal(alice.client->n_blocks, 1);
 }
 
-static void test_release_with_the_same_serial_is_released(void **state)
+static void test_release_with_the_same_sequence_is_released(void **state)
 {
     (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
@@ -233,7 +233,7 @@ static void test_release_with_the_same_serial_is_released(void **state)
     assert_true(talk.core->state.counters->misuses <= n_misuses);
 }
 
-static void test_release_with_the_same_serial_takes_nothing_from_the_next_holder(void **state)
+static void test_release_with_the_same_sequence_takes_nothing_from_the_next_holder(void **state)
 {
     (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
@@ -246,21 +246,21 @@ static void test_release_with_the_same_serial_takes_nothing_from_the_next_holder
     assert_int_equal(bob.client->n_blocks, 1);
 }
 
-static void test_release_twice_with_two_serials_is_RELEASED(void **state)
+static void test_release_twice_with_two_sequences_is_RELEASED(void **state)
 {
     (void)state;
     const uint64_t kept = allocate(&alice, 1, 100);
     const uint64_t offset = allocate(&alice, 2, 100);
     release(&alice, 3, offset);
 
-    talk.serial = 4;
+    talk.sequence = 4;
     assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
 
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_RELEASED, "released already");
     release(&alice, 4, kept);
 }
 
-static void test_lease_with_the_same_serial_is_the_same_lease(void **state)
+static void test_lease_with_the_same_sequence_is_the_same_lease(void **state)
 {
     (void)state;
     const uint32_t page = lease(&alice, 1, 4);
@@ -283,12 +283,12 @@ static void test_lease_of_which_a_part_was_revoked_is_granted_anew(void **state)
     assert_int_equal(alice.client->leased_pages, 4);
 }
 
-static void test_a_serial_that_is_past_is_INVALID(void **state)
+static void test_a_sequence_that_is_past_is_INVALID(void **state)
 {
     (void)state;
     (void)allocate(&alice, 7, 100);
 
-    talk.serial = 6;
+    talk.sequence = 6;
     assert_int_equal(ask_allocate(&talk, &alice, 100, "why", 3), DISPATCH_OK);
 
     assert_error(&talk, INVALID, "comes after 7");
@@ -304,18 +304,18 @@ int main(void)
         TALK_TEST(test_hello_with_the_nonce_of_nobody_is_GONE),
         TALK_TEST(test_hello_without_nonce_takes_nothing_from_an_open_connection),
         TALK_TEST(test_hello_after_a_restart_says_what_the_client_holds),
-        TALK_TEST(test_allocate_with_the_same_serial_is_the_same_block),
-        TALK_TEST(test_allocate_with_the_same_serial_after_a_restart_is_the_same_block),
-        TALK_TEST(test_allocate_without_serial_is_another_block),
+        TALK_TEST(test_allocate_with_the_same_sequence_is_the_same_block),
+        TALK_TEST(test_allocate_with_the_same_sequence_after_a_restart_is_the_same_block),
+        TALK_TEST(test_allocate_without_sequence_is_another_block),
         TALK_TEST(test_allocate_whose_block_went_to_another_is_carved_anew),
-        TALK_TEST(test_allocate_with_the_same_serial_and_another_size_is_carved_anew),
+        TALK_TEST(test_allocate_with_the_same_sequence_and_another_size_is_carved_anew),
         TALK_TEST(test_allocate_that_was_refused_uses_up_nothing),
-        TALK_TEST(test_release_with_the_same_serial_is_released),
-        TALK_TEST(test_release_with_the_same_serial_takes_nothing_from_the_next_holder),
-        TALK_TEST(test_release_twice_with_two_serials_is_RELEASED),
-        TALK_TEST(test_lease_with_the_same_serial_is_the_same_lease),
+        TALK_TEST(test_release_with_the_same_sequence_is_released),
+        TALK_TEST(test_release_with_the_same_sequence_takes_nothing_from_the_next_holder),
+        TALK_TEST(test_release_twice_with_two_sequences_is_RELEASED),
+        TALK_TEST(test_lease_with_the_same_sequence_is_the_same_lease),
         TALK_TEST(test_lease_of_which_a_part_was_revoked_is_granted_anew),
-        TALK_TEST(test_a_serial_that_is_past_is_INVALID),
+        TALK_TEST(test_a_sequence_that_is_past_is_INVALID),
     };
     return cmocka_run_group_tests_name("resume", tests, NULL, NULL);
 }
