@@ -16,158 +16,162 @@
 /* 100 turns of the loop, since what was not read is there again in the next; a fault may pass. */
 #define FAULTS_MAX 100
 
-void tether_alive(const struct tether *tether)
+void keeper_link_alive(const struct keeper_link *keeper_link)
 {
-    if (control_send(tether->fd, CONTROL_ALIVE, 0, NULL, 0, 0)) {
+    if (control_send(keeper_link->fd, CONTROL_ALIVE, 0, NULL, 0, 0)) {
         log_debug("the keeper does not listen"); /* nor look for an answer */
     }
 }
 
-static void tether_message(struct tether *tether, const struct control_message *message)
+static void keeper_link_message(struct keeper_link *keeper_link,
+                                const struct control_message *message)
 {
     if (message->kind != CONTROL_PING) {
-        tether->told(message, tether->user);
+        keeper_link->told(message, keeper_link->user);
         return;
     }
     control_close_fds(message);
-    tether_alive(tether);
+    keeper_link_alive(keeper_link);
     log_retry();
 }
 
-static bool drop_is_due(const struct tether *tether, uint32_t slot)
+static bool drop_is_due(const struct keeper_link *keeper_link, uint32_t slot)
 {
-    return tether->to_drop[slot / 64] >> slot % 64 & 1;
+    return keeper_link->to_drop[slot / 64] >> slot % 64 & 1;
 }
 
-static void drop_later(struct tether *tether, uint32_t slot)
+static void drop_later(struct keeper_link *keeper_link, uint32_t slot)
 {
-    if (!drop_is_due(tether, slot)) {
-        tether->to_drop[slot / 64] |= UINT64_C(1) << slot % 64;
-        tether->n_to_drop++;
+    if (!drop_is_due(keeper_link, slot)) {
+        keeper_link->to_drop[slot / 64] |= UINT64_C(1) << slot % 64;
+        keeper_link->n_to_drop++;
     }
 }
 
 /* The keeper knows, or is told of other files, which are dropped in their place. */
-static void drop_no_more(struct tether *tether, uint32_t slot)
+static void drop_no_more(struct keeper_link *keeper_link, uint32_t slot)
 {
-    if (drop_is_due(tether, slot)) {
-        tether->to_drop[slot / 64] &= ~(UINT64_C(1) << slot % 64);
-        tether->n_to_drop--;
+    if (drop_is_due(keeper_link, slot)) {
+        keeper_link->to_drop[slot / 64] &= ~(UINT64_C(1) << slot % 64);
+        keeper_link->n_to_drop--;
     }
 }
 
 /* Return: false if the keeper does not listen just now. */
-static bool drop_now(struct tether *tether, uint32_t slot)
+static bool drop_now(struct keeper_link *keeper_link, uint32_t slot)
 {
-    const int r = control_send(tether->fd, CONTROL_DROP, slot, NULL, 0, 0);
+    const int r = control_send(keeper_link->fd, CONTROL_DROP, slot, NULL, 0, 0);
     if (r == -EAGAIN) {
         return false;
     }
-    if (r && log_limit_pass(&tether->drops_limit, 1, uv_now(tether->poll.loop))) {
+    if (r && log_limit_pass(&keeper_link->drops_limit, 1, uv_now(keeper_link->poll.loop))) {
         /* The slot's next client replaces them; a server that starts finds nobody in the slot. */
         log_warning("the keeper goes on holding the files of slot %u: %s", slot, uv_strerror(r));
     }
-    drop_no_more(tether, slot);
+    drop_no_more(keeper_link, slot);
     return true;
 }
 
-static void tether_happened(uv_poll_t *poll, int status, int events);
+static void keeper_link_happened(uv_poll_t *poll, int status, int events);
 
 /* It is asked whether the keeper listens as long as there is something to tell. */
-static void tether_watch(struct tether *tether)
+static void keeper_link_watch(struct keeper_link *keeper_link)
 {
-    const int events = UV_READABLE | (tether->n_to_drop > 0 ? UV_WRITABLE : 0);
-    (void)uv_poll_start(&tether->poll, events, tether_happened); /* it was started before */
+    const int events = UV_READABLE | (keeper_link->n_to_drop > 0 ? UV_WRITABLE : 0);
+    (void)uv_poll_start(&keeper_link->poll, events,
+                        keeper_link_happened); /* it was started before */
 }
 
-static void tether_writable(struct tether *tether)
+static void keeper_link_writable(struct keeper_link *keeper_link)
 {
-    for (uint32_t slot = 0; tether->n_to_drop > 0 && slot < CLIENTS_MAX; slot++) {
-        if (drop_is_due(tether, slot) && !drop_now(tether, slot)) {
+    for (uint32_t slot = 0; keeper_link->n_to_drop > 0 && slot < CLIENTS_MAX; slot++) {
+        if (drop_is_due(keeper_link, slot) && !drop_now(keeper_link, slot)) {
             break; /* there is more room later */
         }
     }
-    tether_watch(tether);
+    keeper_link_watch(keeper_link);
 }
 
-static void tether_readable(uv_poll_t *poll)
+static void keeper_link_readable(uv_poll_t *poll)
 {
-    struct tether *tether = poll->data;
+    struct keeper_link *keeper_link = poll->data;
     struct control_message message;
-    int r = control_receive(tether->fd, &message);
+    int r = control_receive(keeper_link->fd, &message);
     while (r == 0 && !uv_is_closing((uv_handle_t *)poll)) {
-        tether_message(tether, &message);
-        r = control_receive(tether->fd, &message);
+        keeper_link_message(keeper_link, &message);
+        r = control_receive(keeper_link->fd, &message);
     }
-    tether->n_faults = r == 0 || r == -EAGAIN ? 0 : tether->n_faults + 1;
+    keeper_link->n_faults = r == 0 || r == -EAGAIN ? 0 : keeper_link->n_faults + 1;
     if (r == -EPIPE) {
         /* No orderly end: whoever comes next takes the files as they are. */
         log_error("the keeper has ended");
         _exit(EXIT_SYSTEM);
     }
-    if (tether->n_faults > FAULTS_MAX) {
+    if (keeper_link->n_faults > FAULTS_MAX) {
         log_error("the keeper can not be heard: %s", uv_strerror(r));
         _exit(EXIT_SYSTEM); /* another server may be able to */
     }
 }
 
-static void tether_happened(uv_poll_t *poll, int status, int events)
+static void keeper_link_happened(uv_poll_t *poll, int status, int events)
 {
     if (status < 0 || events & UV_READABLE) {
-        tether_readable(poll); /* an error is found again there */
+        keeper_link_readable(poll); /* an error is found again there */
     }
     if (status == 0 && events & UV_WRITABLE && !uv_is_closing((uv_handle_t *)poll)) {
-        tether_writable(poll->data);
+        keeper_link_writable(poll->data);
     }
 }
 
-int tether_open(struct tether *tether, uv_loop_t *loop, int fd, tether_fn told, void *user)
+int keeper_link_open(struct keeper_link *keeper_link, uv_loop_t *loop, int fd, keeper_link_fn told,
+                     void *user)
 {
-    *tether = (struct tether){.fd = fd, .told = told, .user = user};
-    int r = uv_poll_init(loop, &tether->poll, fd);
+    *keeper_link = (struct keeper_link){.fd = fd, .told = told, .user = user};
+    int r = uv_poll_init(loop, &keeper_link->poll, fd);
     if (r) {
         (void)close(fd); /* the process is not going to serve */
         return r;
     }
-    tether->poll.data = tether;
-    r = uv_poll_start(&tether->poll, UV_READABLE, tether_happened);
+    keeper_link->poll.data = keeper_link;
+    r = uv_poll_start(&keeper_link->poll, UV_READABLE, keeper_link_happened);
     return r ? r : loop_reserve(loop, fd);
 }
 
-static void tether_closed(uv_handle_t *handle)
+static void keeper_link_closed(uv_handle_t *handle)
 {
-    struct tether *tether = handle->data;
-    (void)close(tether->fd); /* everything has been said */
+    struct keeper_link *keeper_link = handle->data;
+    (void)close(keeper_link->fd); /* everything has been said */
 }
 
-void tether_close(struct tether *tether)
+void keeper_link_close(struct keeper_link *keeper_link)
 {
-    uv_close((uv_handle_t *)&tether->poll, tether_closed);
+    uv_close((uv_handle_t *)&keeper_link->poll, keeper_link_closed);
 }
 
-int tether_ready(const struct tether *tether)
+int keeper_link_ready(const struct keeper_link *keeper_link)
 {
-    return control_send(tether->fd, CONTROL_READY, 0, NULL, 0, READY_PATIENCE_MS);
+    return control_send(keeper_link->fd, CONTROL_READY, 0, NULL, 0, READY_PATIENCE_MS);
 }
 
 /* All clients wait meanwhile, so a keeper that is stopped for long is waited for once. */
-int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd, int way_fd)
+int keeper_link_keep(struct keeper_link *keeper_link, uint32_t slot, int ledger_fd, int pidfd,
+                     int way_fd)
 {
     const int fds[3] = {ledger_fd, pidfd, way_fd};
     const size_t n_fds = way_fd >= 0 ? 3 : 2;
-    const int patience_ms = tether->is_deaf ? 0 : KEEP_PATIENCE_MS;
-    const int r = control_send(tether->fd, CONTROL_KEEP, slot, fds, n_fds, patience_ms);
-    tether->is_deaf = r == -EAGAIN;
+    const int patience_ms = keeper_link->is_deaf ? 0 : KEEP_PATIENCE_MS;
+    const int r = control_send(keeper_link->fd, CONTROL_KEEP, slot, fds, n_fds, patience_ms);
+    keeper_link->is_deaf = r == -EAGAIN;
     if (r == 0) {
-        drop_no_more(tether, slot);
+        drop_no_more(keeper_link, slot);
     }
     return r;
 }
 
-void tether_drop(struct tether *tether, uint32_t slot)
+void keeper_link_drop(struct keeper_link *keeper_link, uint32_t slot)
 {
-    if (!drop_now(tether, slot)) {
-        drop_later(tether, slot);
-        tether_watch(tether);
+    if (!drop_now(keeper_link, slot)) {
+        drop_later(keeper_link, slot);
+        keeper_link_watch(keeper_link);
     }
 }

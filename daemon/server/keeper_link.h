@@ -16,13 +16,13 @@
 #include "proto/limits.h"
 
 /* A message that is not about the loop itself; its descriptors are the receiver's. */
-typedef void (*tether_fn)(const struct control_message *message, void *user);
+typedef void (*keeper_link_fn)(const struct control_message *message, void *user);
 
-struct tether {
+struct keeper_link {
     uv_poll_t poll;
     int fd;
     uint32_t n_faults; /* of reading, one after the other */
-    tether_fn told;
+    keeper_link_fn told;
     void *user;
     struct log_limit drops_limit;
     bool is_deaf; /* the keeper has let a message wait for too long, and has taken none since */
@@ -32,33 +32,33 @@ struct tether {
 };
 
 /**
- * tether_open() - listen to the keeper; if it ends, so does this process, at once
- * @fd:  the control socket; the tether's from now on, also on error
+ * keeper_link_open() - listen to the keeper; if it ends, so does this process, at once
+ * @fd:  the control socket; the keeper link's from now on, also on error
  * Return: 0 or a negative errno.
  */
-KMEM_MUST_USE int tether_open(struct tether *tether, uv_loop_t *loop, int fd, tether_fn told,
-                              void *user);
+KMEM_MUST_USE int keeper_link_open(struct keeper_link *keeper_link, uv_loop_t *loop, int fd,
+                                   keeper_link_fn told, void *user);
 
-/** tether_close() - the process is about to end */
-void tether_close(struct tether *tether);
+/** keeper_link_close() - the process is about to end */
+void keeper_link_close(struct keeper_link *keeper_link);
 
-/** tether_ready() - tell the keeper that clients are served. Return: 0 or a negative errno. */
-KMEM_MUST_USE int tether_ready(const struct tether *tether);
+/** keeper_link_ready() - tell the keeper that clients are served. Return: 0 or a negative errno. */
+KMEM_MUST_USE int keeper_link_ready(const struct keeper_link *keeper_link);
 
-/** tether_alive() - tell the keeper that this process gets on: while it starts nobody asks */
-void tether_alive(const struct tether *tether);
+/** keeper_link_alive() - tell the keeper that this process gets on: while it starts nobody asks */
+void keeper_link_alive(const struct keeper_link *keeper_link);
 
 /**
- * tether_keep() - hand a client's files over; they stay the server's as well
+ * keeper_link_keep() - hand a client's files over; they stay the server's as well
  * @way_fd:  the server's end of its way back; -1: it has none
  *
  * When it returns they are where they outlive this process. Return: 0 or a negative errno; -EAGAIN:
  * the keeper does not listen. It is given a tenth of a second, once, until it listens again.
  */
-KMEM_MUST_USE int tether_keep(struct tether *tether, uint32_t slot, int ledger_fd, int pidfd,
-                              int way_fd);
+KMEM_MUST_USE int keeper_link_keep(struct keeper_link *keeper_link, uint32_t slot, int ledger_fd,
+                                   int pidfd, int way_fd);
 
-/** tether_drop() - a slot's files are needed no more; the keeper is told when it listens */
-void tether_drop(struct tether *tether, uint32_t slot);
+/** keeper_link_drop() - a slot's files are needed no more; the keeper is told when it listens */
+void keeper_link_drop(struct keeper_link *keeper_link, uint32_t slot);
 
 #endif

@@ -41,8 +41,8 @@ void comeback_renew_way(struct server *server, struct session *session)
     }
     int r = ledgers_open(&server->ledgers, slot, &ledger_fd, &states);
     r = r ? r
-          : tether_keep(&server->tether, slot, ledger_fd, reaper_pidfd(&server->reaper, slot),
-                        session->way_fds[0]);
+          : keeper_link_keep(&server->keeper_link, slot, ledger_fd,
+                             reaper_pidfd(&server->reaper, slot), session->way_fds[0]);
     r = r ? r : comeback_open_way(server, session);
     if (r) {
         session_drop_way(session);

@@ -66,7 +66,7 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     reaper_forget(&server->reaper, slot);
     ways_close(&server->ways, slot);
     ledgers_close(&server->ledgers, slot);
-    tether_drop(&server->tether, slot);
+    keeper_link_drop(&server->keeper_link, slot);
     server->session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
 }
 
@@ -222,7 +222,7 @@ int server_joined(struct server *server, struct session *session)
     client->counts = ledgers_counts(&server->ledgers, slot);
     KMEM_CRASH_POINT("server.ledger.made");
     /* Before it is answered: whatever it is told stays true when this process is killed. */
-    r = tether_keep(&server->tether, slot, fd, session->pidfd, session->way_fds[0]);
+    r = keeper_link_keep(&server->keeper_link, slot, fd, session->pidfd, session->way_fds[0]);
     KMEM_CRASH_POINT("server.ledger.kept");
     if (r) {
         return r;
@@ -315,7 +315,7 @@ static void server_reap_all(struct server *server)
     for (uint32_t n_steps = 0; core_has_dead(&server->core); n_steps++) {
         core_reap(&server->core, REAP_BUDGET, server_buried, server);
         if (n_steps % REAPS_AN_ALIVE == 0) {
-            tether_alive(&server->tether);
+            keeper_link_alive(&server->keeper_link);
         }
     }
 }
@@ -356,7 +356,7 @@ static void server_end(struct server *server)
     uv_close((uv_handle_t *)&server->clock, NULL);
     uv_close((uv_handle_t *)&server->quiet, NULL);
     scrub_close(&server->scrub);
-    tether_close(&server->tether);
+    keeper_link_close(&server->keeper_link);
 }
 
 /* What the keeper says. */
@@ -404,7 +404,7 @@ static uint64_t server_resident(void *user)
 static void server_alive(void *user)
 {
     const struct server *server = user;
-    tether_alive(&server->tether);
+    keeper_link_alive(&server->keeper_link);
 }
 
 /* Return: 0 or the process's exit status. */
@@ -456,11 +456,11 @@ static int server_init_memory(struct server *server)
     return server->reply && server->frame && server->session_of && arena_bytes ? 0 : -ENOMEM;
 }
 
-static int server_open_tether(struct server *server)
+static int server_open_keeper_link(struct server *server)
 {
     const int fd = server->files->control_fd;
-    server->files->control_fd = -1; /* the tether's */
-    return tether_open(&server->tether, &server->loop, fd, server_told, server);
+    server->files->control_fd = -1; /* the keeper link's */
+    return keeper_link_open(&server->keeper_link, &server->loop, fd, server_told, server);
 }
 
 static int server_open_listener(struct server *server)
@@ -491,7 +491,7 @@ static int server_start(struct server *server, uint32_t clients_limit)
         r = server_start_handles(server);
     }
     if (r == 0) {
-        r = server_open_tether(server);
+        r = server_open_keeper_link(server);
     }
     if (r) {
         log_error("cannot start: %s%s", uv_strerror(r), inherited_explain(-r));
@@ -521,7 +521,7 @@ static int server_begin(struct server *server)
     const struct options *options = server->options;
     log_count_dropped(&server->core.state.counters->log_lines_dropped);
     KMEM_CRASH_POINT("server.recovered");
-    const int r = tether_ready(&server->tether);
+    const int r = keeper_link_ready(&server->keeper_link);
     KMEM_CRASH_POINT("server.ready");
     if (r) {
         log_error("cannot start: the keeper can not be told that clients are served: %s",

@@ -33,7 +33,7 @@ struct server {
     uv_loop_t loop;
     struct files *files; /* of which nothing is left but the segment when it serves */
     struct listener listener;
-    struct tether tether;
+    struct keeper_link keeper_link;
     struct reaper reaper;
     struct ways ways;
     struct scrub scrub;

@@ -43,7 +43,7 @@ static int state_lock(const struct server *server)
     int r = -EAGAIN;
     for (int waited_ms = 0; r == -EAGAIN && waited_ms < LOCK_PATIENCE_MS;
          waited_ms += LOCK_PAUSE_MS) {
-        tether_alive(&server->tether);
+        keeper_link_alive(&server->keeper_link);
         r = fcntl(server->state_fd, F_SETLK, &lock) < 0 ? -errno : 0;
         if (r == -EACCES || r == -EAGAIN) {
             r = -EAGAIN;
@@ -154,7 +154,7 @@ static int ledgers_take(struct server *server, const struct core_config *config)
             continue;
         }
         if (slot % ALIVE_CLIENTS == 0) {
-            tether_alive(&server->tether);
+            keeper_link_alive(&server->keeper_link);
         }
         const int r = kept_take(server, &state.clients[slot], slot);
         if (r) {
@@ -268,7 +268,7 @@ static int client_watch(struct server *server, uint32_t slot)
     const bool is_lost = client && client->slot == slot && client->lost;
     if (!ledgers_states(&server->ledgers, slot) && !is_lost) {
         if (files_has(files, slot)) {
-            tether_drop(&server->tether, slot);
+            keeper_link_drop(&server->keeper_link, slot);
         }
         files_drop(files, slot);
         return 0;

@@ -31,7 +31,7 @@ static char directory[64];
 static char path[80];
 static struct options options;
 static unsigned n_fds;
-static int keeper_fd;          /* the other end of the tether */
+static int keeper_fd;          /* the other end of the keeper link */
 static uint64_t session_nonce; /* of the client that this process is; 0: it is none */
 
 /* ------------------------------------------------------------------------------ the server ---- */
@@ -93,8 +93,9 @@ static void keeper_open(void)
     assert_int_equal(control_pair(ends), 0);
     keeper_fd = ends[0];
     session_nonce = 0;
-    assert_int_equal(
-        tether_open(&session_server.tether, &session_server.loop, ends[1], keeper_told, NULL), 0);
+    assert_int_equal(keeper_link_open(&session_server.keeper_link, &session_server.loop, ends[1],
+                                      keeper_told, NULL),
+                     0);
 }
 
 static void keeper_listen(void)
@@ -191,7 +192,7 @@ int session_teardown(void **state)
     uv_close((uv_handle_t *)&server->turn, NULL);
     obituary_log_close(&server->obituary_log);
     listener_close(&server->listener);
-    tether_close(&server->tether);
+    keeper_link_close(&server->keeper_link);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
     assert_int_equal(close(keeper_fd), 0);
     assert_int_equal(server->n_sessions, 0);
