@@ -17,21 +17,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BACKING_HUGE_BYTES (UINT64_C(2) << 20)
+#define HUGE_PAGES_HUGE_BYTES (UINT64_C(2) << 20)
 
-struct backing {
+struct huge_pages {
     int fd;           /* the segment's; borrowed */
     uint64_t n_bytes; /* of it */
     uint64_t n_huge;  /* 2 MiB pages that were made */
     int error;        /* a negative errno: why no more; 0 if there was no reason */
 };
 
-void backing_init(struct backing *backing, int fd, uint64_t n_bytes);
+void huge_pages_init(struct huge_pages *huge_pages, int fd, uint64_t n_bytes);
 
-/** backing_step() - collapse the next 2 MiB. Return: whether there is more to do. */
-bool backing_step(struct backing *backing);
+/** huge_pages_step() - collapse the next 2 MiB. Return: whether there is more to do. */
+bool huge_pages_step(struct huge_pages *huge_pages);
 
-/** backing_log() - say what became of it; a memory of n_bytes has n_huge pages of 2 MiB now */
-void backing_log(uint64_t n_bytes, uint64_t n_huge, int error);
+/** huge_pages_log() - say what became of it; a memory of n_bytes has n_huge pages of 2 MiB now */
+void huge_pages_log(uint64_t n_bytes, uint64_t n_huge, int error);
 
 #endif

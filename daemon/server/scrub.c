@@ -101,7 +101,7 @@ static void scrub_collapsed(struct scrub *scrub, const struct scrubber_answer *a
     if (answer->n_huge == 0) {
         *scrub->config.granule_bytes = PAGE_BYTES;
     }
-    backing_log(scrub->config.huge_bytes, answer->n_huge, answer->error);
+    huge_pages_log(scrub->config.huge_bytes, answer->n_huge, answer->error);
 }
 
 static void scrub_answered(struct scrub *scrub, const struct scrubber_answer *answer)

@@ -86,20 +86,20 @@ static void order_do(int fd, int segment_fd, const struct scrubber_order *order)
 
 KMEM_NORETURN static void work(int fd, int segment_fd)
 {
-    struct backing backing;
+    struct huge_pages huge_pages;
     bool collapses = false;
     for (;;) {
         struct scrubber_order order;
         if (order_take(fd, collapses, &order)) {
             if (order.kind == SCRUBBER_COLLAPSE) {
-                backing_init(&backing, segment_fd, order.n_bytes);
+                huge_pages_init(&huge_pages, segment_fd, order.n_bytes);
                 collapses = true;
             } else {
                 order_do(fd, segment_fd, &order);
             }
-        } else if (collapses && !backing_step(&backing)) {
+        } else if (collapses && !huge_pages_step(&huge_pages)) {
             collapses = false;
-            answer(fd, SCRUBBER_COLLAPSED, backing.error, backing.n_huge);
+            answer(fd, SCRUBBER_COLLAPSED, huge_pages.error, huge_pages.n_huge);
         }
     }
 }

@@ -419,7 +419,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
             options->clients_per_uid > 0 ? options->clients_per_uid : (clients_limit + 1) / 2,
         .owner_uid = geteuid(),
         .waiting_bytes = options->waiting_bytes,
-        .granule_bytes = options->lazy ? PAGE_BYTES : BACKING_HUGE_BYTES,
+        .granule_bytes = options->lazy ? PAGE_BYTES : HUGE_PAGES_HUGE_BYTES,
         .quota_bytes = options->quota_bytes,
         .pid = (uint32_t)getppid(),
         .server_pid = (uint32_t)getpid(),

@@ -188,7 +188,7 @@ static void write_results(const char *path)
         bench_fail("%s: %s", path, strerror(errno));
     }
     bench_print_machine(file, "# ");
-    (void)fprintf(file, "# segment: %s\n", daemon_backing());
+    (void)fprintf(file, "# segment: %s\n", daemon_huge_pages());
     for (enum contestant i = 0; i < N_CONTESTANTS; i++) {
         if (crew_missing(i) != NULL) {
             (void)fprintf(file, "# %s: not installed\n", crew_name(i));
@@ -253,7 +253,7 @@ int main(int argc, char **argv)
     }
     bench_print_machine(stdout, "");
     daemon_start(options.effort->segment);
-    (void)printf("segment: %s\n", daemon_backing());
+    (void)printf("segment: %s\n", daemon_huge_pages());
     report_print_header();
     for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
         if (options.only == NULL || strcmp(options.only, groups[i].name) == 0) {

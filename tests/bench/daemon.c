@@ -11,12 +11,12 @@
 #include "tests/bench/bench.h"
 
 /* The segment's pages become huge ones at some 1.3 s per GiB, in the background. */
-#define BACKING_TRIES 300
-#define BACKING_STEP_US 100000
+#define HUGE_PAGES_TRIES 300
+#define HUGE_PAGES_STEP_US 100000
 
 static struct kmem_query *query;
 static uint64_t n_own; /* requests of this process */
-static char backing[256];
+static char huge_pages[256];
 static bool is_huge;
 
 static void close_query(void)
@@ -25,17 +25,17 @@ static void close_query(void)
 }
 
 /* Return: whether the log has the line. */
-static bool read_backing(const char *log_path)
+static bool read_huge_pages(const char *log_path)
 {
     static const char words[] = " are made of 2 MiB pages";
-    char line[sizeof(backing)];
+    char line[sizeof(huge_pages)];
     FILE *const log = fopen(log_path, "re");
     bool is_there = false;
     while (log != NULL && !is_there && fgets(line, sizeof(line), log) != NULL) {
         const char *const end = strstr(line, words);
         if (end != NULL) {
             const char *const text = strncmp(line, "kmemd: ", 7) == 0 ? line + 7 : line;
-            (void)snprintf(backing, sizeof(backing), "%.*s", (int)strcspn(text, "\n"), text);
+            (void)snprintf(huge_pages, sizeof(huge_pages), "%.*s", (int)strcspn(text, "\n"), text);
             is_huge = end[sizeof(words) - 1] == '\n';
             is_there = true;
         }
@@ -61,11 +61,11 @@ void daemon_start(const char *size)
         bench_fail("%s", kmem_last_error());
     }
     (void)atexit(close_query);
-    for (int i = 0; i < BACKING_TRIES && !read_backing(log_path); i++) {
-        (void)usleep(BACKING_STEP_US);
+    for (int i = 0; i < HUGE_PAGES_TRIES && !read_huge_pages(log_path); i++) {
+        (void)usleep(HUGE_PAGES_STEP_US);
     }
-    if (backing[0] == '\0') {
-        (void)snprintf(backing, sizeof(backing), "the daemon does not say what pages it has");
+    if (huge_pages[0] == '\0') {
+        (void)snprintf(huge_pages, sizeof(huge_pages), "the daemon does not say what pages it has");
     }
 }
 
@@ -74,9 +74,9 @@ bool daemon_is_huge(void)
     return is_huge;
 }
 
-const char *daemon_backing(void)
+const char *daemon_huge_pages(void)
 {
-    return backing;
+    return huge_pages;
 }
 
 static int find_requests(const struct kmem_daemon *daemon, const struct kmem_statistic *statistic,

@@ -19,8 +19,8 @@ void daemon_start(const char *size);
 /** daemon_is_huge() - whether all of the segment is made of huge pages */
 bool daemon_is_huge(void);
 
-/** daemon_backing() - the daemon's own words about that */
-const char *daemon_backing(void);
+/** daemon_huge_pages() - the daemon's own words about that */
+const char *daemon_huge_pages(void);
 
 /** daemon_requests() - how many requests it has answered, those of this function not counted */
 uint64_t daemon_requests(void);

@@ -30,7 +30,7 @@ FAIL_WRAP(void *, mmap,
           (void *address, size_t n_bytes, int protection, int flags, int fd, off_t offset),
           (address, n_bytes, protection, flags, fd, offset), MAP_FAILED)
 
-static struct backing backing;
+static struct huge_pages huge_pages;
 static int fd;
 
 /* The kernel's part. Written before the work begins and read after it has ended. */
@@ -62,7 +62,7 @@ int __wrap_madvise(void *address, size_t n_bytes, int advice)
     return 0;
 }
 
-static int backing_setup(void **state)
+static int huge_pages_setup(void **state)
 {
     (void)state;
     memset(&kernel, 0, sizeof(kernel));
@@ -73,7 +73,7 @@ static int backing_setup(void **state)
     return 0;
 }
 
-static int backing_teardown(void **state)
+static int huge_pages_teardown(void **state)
 {
     (void)state;
     assert_int_equal(close(fd), 0);
@@ -83,13 +83,13 @@ static int backing_teardown(void **state)
 /* Return: what was logged. */
 static const char *collapse(uint64_t n_bytes)
 {
-    backing_init(&backing, fd, n_bytes);
-    while (backing_step(&backing)) {
-        assert_true(backing.n_huge < N_HUGE);
+    huge_pages_init(&huge_pages, fd, n_bytes);
+    while (huge_pages_step(&huge_pages)) {
+        assert_true(huge_pages.n_huge < N_HUGE);
     }
-    assert_false(backing_step(&backing)); /* that was all */
+    assert_false(huge_pages_step(&huge_pages)); /* that was all */
     capture_begin();
-    backing_log(n_bytes, backing.n_huge, backing.error);
+    huge_pages_log(n_bytes, huge_pages.n_huge, huge_pages.error);
     return capture_end();
 }
 
@@ -100,28 +100,28 @@ static void assert_says(const char *text, const char *words)
     }
 }
 
-static void test_backing_makes_all_of_it_huge(void **state)
+static void test_huge_pages_makes_all_of_it_huge(void **state)
 {
     (void)state;
 
     assert_says(collapse(N_HUGE * HUGE_BYTES), "8.0 MiB of 8.0 MiB are made of 2 MiB pages\n");
 
-    assert_int_equal(backing.n_huge, N_HUGE);
-    assert_int_equal(backing.error, 0);
+    assert_int_equal(huge_pages.n_huge, N_HUGE);
+    assert_int_equal(huge_pages.error, 0);
     assert_int_equal(kernel.n_calls, N_HUGE);
 }
 
-static void test_backing_leaves_what_is_no_whole_huge_page(void **state)
+static void test_huge_pages_leaves_what_is_no_whole_huge_page(void **state)
 {
     (void)state;
 
     (void)collapse(2 * HUGE_BYTES + 4096);
 
-    assert_int_equal(backing.n_huge, 2);
+    assert_int_equal(huge_pages.n_huge, 2);
     assert_int_equal(kernel.n_calls, 2);
 }
 
-static void test_backing_tries_again_when_somebody_was_in_the_way(void **state)
+static void test_huge_pages_tries_again_when_somebody_was_in_the_way(void **state)
 {
     (void)state;
     kernel.error = EAGAIN;
@@ -133,7 +133,7 @@ static void test_backing_tries_again_when_somebody_was_in_the_way(void **state)
     assert_int_equal(kernel.n_calls, N_HUGE + 7);
 }
 
-static void test_backing_gives_up_when_somebody_is_always_in_the_way(void **state)
+static void test_huge_pages_gives_up_when_somebody_is_always_in_the_way(void **state)
 {
     (void)state;
     kernel.error = EAGAIN;
@@ -143,11 +143,11 @@ static void test_backing_gives_up_when_somebody_is_always_in_the_way(void **stat
     assert_says(collapse(N_HUGE * HUGE_BYTES), "2.0 MiB of 8.0 MiB are made of 2 MiB pages, the "
                                                "rest of 4 KiB: Resource temporarily unavailable\n");
 
-    assert_int_equal(backing.n_huge, 1);
+    assert_int_equal(huge_pages.n_huge, 1);
     assert_in_range(kernel.n_calls, 5, 50);
 }
 
-static void test_backing_says_that_the_kernel_can_not(void **state)
+static void test_huge_pages_says_that_the_kernel_can_not(void **state)
 {
     (void)state;
     kernel.error = EINVAL;
@@ -161,14 +161,14 @@ static void test_backing_says_that_the_kernel_can_not(void **state)
 }
 
 /* A mapping of the whole would count as this process's memory. */
-static void test_backing_keeps_nothing_mapped(void **state)
+static void test_huge_pages_keeps_nothing_mapped(void **state)
 {
     (void)state;
     char line[256];
     unsigned n_mapped = 0;
 
-    backing_init(&backing, fd, N_HUGE * HUGE_BYTES);
-    assert_true(backing_step(&backing));
+    huge_pages_init(&huge_pages, fd, N_HUGE * HUGE_BYTES);
+    assert_true(huge_pages_step(&huge_pages));
 
     FILE *maps = fopen("/proc/self/maps", "re");
     assert_non_null(maps);
@@ -179,7 +179,7 @@ static void test_backing_keeps_nothing_mapped(void **state)
     assert_int_equal(n_mapped, 0);
 }
 
-static void test_backing_without_address_space_says_so(void **state)
+static void test_huge_pages_without_address_space_says_so(void **state)
 {
     (void)state;
 
@@ -194,7 +194,7 @@ static void test_backing_without_address_space_says_so(void **state)
 }
 
 /* Whatever this kernel can: the bytes stay, and the log says what became of them. */
-static void test_backing_leaves_the_bytes_as_they_were(void **state)
+static void test_huge_pages_leaves_the_bytes_as_they_were(void **state)
 {
     (void)state;
     unsigned char byte;
@@ -208,7 +208,7 @@ static void test_backing_leaves_the_bytes_as_they_were(void **state)
     const char *text = collapse(N_HUGE * HUGE_BYTES);
 
     assert_says(text, "of 8.0 MiB are made of 2 MiB pages");
-    assert_true((backing.n_huge == N_HUGE) == (backing.error == 0));
+    assert_true((huge_pages.n_huge == N_HUGE) == (huge_pages.error == 0));
     print_message("%s", text);
     for (off_t at = 0; at < (off_t)(N_HUGE * HUGE_BYTES); at += 4096) {
         assert_int_equal(pread(fd, &byte, 1, at), 1);
@@ -216,19 +216,20 @@ static void test_backing_leaves_the_bytes_as_they_were(void **state)
     }
 }
 
-#define BACKING_TEST(test) cmocka_unit_test_setup_teardown(test, backing_setup, backing_teardown)
+#define HUGE_PAGES_TEST(test)                                                                      \
+    cmocka_unit_test_setup_teardown(test, huge_pages_setup, huge_pages_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BACKING_TEST(test_backing_makes_all_of_it_huge),
-        BACKING_TEST(test_backing_leaves_what_is_no_whole_huge_page),
-        BACKING_TEST(test_backing_tries_again_when_somebody_was_in_the_way),
-        BACKING_TEST(test_backing_gives_up_when_somebody_is_always_in_the_way),
-        BACKING_TEST(test_backing_says_that_the_kernel_can_not),
-        BACKING_TEST(test_backing_keeps_nothing_mapped),
-        BACKING_TEST(test_backing_without_address_space_says_so),
-        BACKING_TEST(test_backing_leaves_the_bytes_as_they_were),
+        HUGE_PAGES_TEST(test_huge_pages_makes_all_of_it_huge),
+        HUGE_PAGES_TEST(test_huge_pages_leaves_what_is_no_whole_huge_page),
+        HUGE_PAGES_TEST(test_huge_pages_tries_again_when_somebody_was_in_the_way),
+        HUGE_PAGES_TEST(test_huge_pages_gives_up_when_somebody_is_always_in_the_way),
+        HUGE_PAGES_TEST(test_huge_pages_says_that_the_kernel_can_not),
+        HUGE_PAGES_TEST(test_huge_pages_keeps_nothing_mapped),
+        HUGE_PAGES_TEST(test_huge_pages_without_address_space_says_so),
+        HUGE_PAGES_TEST(test_huge_pages_leaves_the_bytes_as_they_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
