@@ -61,12 +61,12 @@ static int segment_open(const struct options *options, int signal_fd)
         log_warning("segment \"%s\": %s: clients get SIGBUS if it is ever used up", options->name,
                     sentence);
     }
-    const int fd = memfile_open(options->name, "segment", options->segment_bytes);
+    const int fd = memfd_open(options->name, "segment", options->segment_bytes);
     if (fd < 0) {
         log_error("cannot make the segment's file: %s", strerror(-fd));
         return fd;
     }
-    r = options->lazy ? 0 : memfile_commit(fd, options->segment_bytes, signal_fd);
+    r = options->lazy ? 0 : memfd_commit(fd, options->segment_bytes, signal_fd);
     if (r == 0) {
         r = segment_sign(fd, options);
     }
@@ -136,8 +136,8 @@ static int files_make(struct files *files, const struct options *options, int si
     if (files->segment_fd < 0) {
         return files->segment_fd == -ECANCELED ? -ECANCELED : EXIT_SYSTEM;
     }
-    files->state_fd = memfile_open(options->name, "state", state_bytes(n_pages));
-    files->clock_fd = memfile_open(options->name, "clock", CLOCK_BYTES);
+    files->state_fd = memfd_open(options->name, "state", state_bytes(n_pages));
+    files->clock_fd = memfd_open(options->name, "clock", CLOCK_BYTES);
     if (files->state_fd < 0 || files->clock_fd < 0) {
         const int error = files->state_fd < 0 ? -files->state_fd : -files->clock_fd;
         log_error("cannot make the files of the state and the clock: %s", strerror(error));

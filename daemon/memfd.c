@@ -21,7 +21,7 @@
 /* 64 MiB: a call takes some 30 ms, so that a child that goes too far is killed early. */
 #define COMMIT_CHUNK_BYTES (UINT64_C(64) << 20)
 
-static int memfile_seal(int fd, uint64_t n_bytes)
+static int memfd_seal(int fd, uint64_t n_bytes)
 {
     if (ftruncate(fd, (off_t)n_bytes) < 0) {
         return -errno;
@@ -33,7 +33,7 @@ static int memfile_seal(int fd, uint64_t n_bytes)
     return fchmod(fd, 0600) < 0 ? -errno : 0;
 }
 
-int memfile_open(const char *name, const char *kind, uint64_t n_bytes)
+int memfd_open(const char *name, const char *kind, uint64_t n_bytes)
 {
     char label[128];
     (void)snprintf(label, sizeof(label), "kmemd:%s:%s", name, kind); /* fits: the name is short */
@@ -41,7 +41,7 @@ int memfile_open(const char *name, const char *kind, uint64_t n_bytes)
     if (fd < 0) {
         return -errno;
     }
-    const int r = memfile_seal(fd, n_bytes);
+    const int r = memfd_seal(fd, n_bytes);
     if (r) {
         (void)close(fd); /* the first error is the one to report */
         return r;
@@ -89,7 +89,7 @@ static int commit_wait(pid_t child, int signal_fd, int *ret_status)
     return is_cancelled ? -ECANCELED : 0;
 }
 
-int memfile_commit(int fd, uint64_t n_bytes, int signal_fd)
+int memfd_commit(int fd, uint64_t n_bytes, int signal_fd)
 {
     const pid_t child = fork();
     if (child < 0) {

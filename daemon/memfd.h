@@ -12,17 +12,17 @@
 #include "proto/attributes.h"
 
 /**
- * memfile_open() - a memfd "kmemd:NAME:KIND" of n_bytes zeros
+ * memfd_open() - a memfd "kmemd:NAME:KIND" of n_bytes zeros
  *
  * Mode 0600, sealed against shrinking, growing and further sealing before anybody else can see it,
- * close-on-exec. Sparse until memfile_commit().
+ * close-on-exec. Sparse until memfd_commit().
  *
  * Return: the descriptor, or a negative errno.
  */
-KMEM_MUST_USE int memfile_open(const char *name, const char *kind, uint64_t n_bytes);
+KMEM_MUST_USE int memfd_open(const char *name, const char *kind, uint64_t n_bytes);
 
 /**
- * memfile_commit() - take the file's memory from the system now
+ * memfd_commit() - take the file's memory from the system now
  *
  * In a child process, because a memory cgroup kills whoever goes over its limit.
  * @signal_fd:  of signals_open(): SIGTERM and SIGINT end the work; -1: nothing does
@@ -30,7 +30,7 @@ KMEM_MUST_USE int memfile_open(const char *name, const char *kind, uint64_t n_by
  * Return: 0, or a negative errno: -ENOMEM if there is not enough, or the child was killed;
  * -ECANCELED if a signal, which is taken, has ended it.
  */
-KMEM_MUST_USE int memfile_commit(int fd, uint64_t n_bytes, int signal_fd);
+KMEM_MUST_USE int memfd_commit(int fd, uint64_t n_bytes, int signal_fd);
 
 /** What limits memory here, in bytes; UINT64_MAX where nothing does. */
 struct free_memory {

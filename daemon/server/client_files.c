@@ -130,7 +130,7 @@ int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic ui
     if (file->fd == 0) {
         char kind[32];
         (void)snprintf(kind, sizeof(kind), "ledger.%u", slot); /* fits */
-        const int fd = memfile_open(ledgers->name, kind, ledgers->layout.total_bytes);
+        const int fd = memfd_open(ledgers->name, kind, ledgers->layout.total_bytes);
         if (fd < 0) {
             return fd;
         }

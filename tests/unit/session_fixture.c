@@ -140,7 +140,7 @@ int session_setup(void **state)
     assert_int_equal(reaper_init(&server->reaper, &server->loop, died, NULL), 0);
     assert_int_equal(ways_init(&server->ways, &server->loop, comeback_heard, server), 0);
     assert_int_equal(core_init(&server->core, &config, server->state_base, 0), 0);
-    const int clock_fd = memfile_open("session", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("session", "clock", CLOCK_BYTES);
     assert_int_equal(ledgers_init(&server->ledgers, config.segment_name, SESSION_PAGES, clock_fd),
                      0);
     assert_int_equal(close(clock_fd), 0);

@@ -54,7 +54,7 @@ static int ledgers_setup(void **state)
 {
     (void)state;
     n_fds = count_fds();
-    const int clock_fd = memfile_open("test", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("test", "clock", CLOCK_BYTES);
     assert_int_equal(ledgers_init(&ledgers, "test", N_PAGES, clock_fd), 0);
     assert_int_equal(close(clock_fd), 0);
     return 0;
@@ -259,7 +259,7 @@ static void test_ledgers_adopt_shows_the_states_that_were_there(void **state)
 static void test_ledgers_adopt_of_a_file_of_another_size_is_refused(void **state)
 {
     (void)state;
-    const int fd = memfile_open("test", "other", CLOCK_BYTES);
+    const int fd = memfd_open("test", "other", CLOCK_BYTES);
 
     assert_int_equal(ledgers_adopt(&ledgers, 3, fd), -EPROTO);
 
@@ -286,7 +286,7 @@ static void test_ledgers_init_that_fails_leaves_nothing_open(void **state)
 {
     (void)state;
     static const char *const calls[] = {"memory", "open", "mmap"};
-    const int clock_fd = memfile_open("other", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("other", "clock", CLOCK_BYTES);
     struct ledgers other;
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {

@@ -76,7 +76,7 @@ FILE *__wrap_fopen(const char *path, const char *mode)
     return fake_files ? NULL : __real_fopen(path, mode);
 }
 
-static int memfile_setup(void **state)
+static int memfd_setup(void **state)
 {
     (void)state;
     fake_files = NULL;
@@ -92,13 +92,13 @@ static struct stat status_of(int fd)
 
 /* ------------------------------------------------------------------------------------ open ---- */
 
-static void test_memfile_open_makes_a_private_sparse_file_with_a_name(void **state)
+static void test_memfd_open_makes_a_private_sparse_file_with_a_name(void **state)
 {
     (void)state;
     char link[64];
     char target[128] = "";
 
-    const int fd = memfile_open("video", "segment", N_BYTES);
+    const int fd = memfd_open("video", "segment", N_BYTES);
 
     assert_true(fd >= 0);
     assert_int_equal(status_of(fd).st_size, N_BYTES);
@@ -111,10 +111,10 @@ static void test_memfile_open_makes_a_private_sparse_file_with_a_name(void **sta
     assert_int_equal(close(fd), 0);
 }
 
-static void test_memfile_open_seals_against_shrinking_growing_and_sealing(void **state)
+static void test_memfd_open_seals_against_shrinking_growing_and_sealing(void **state)
 {
     (void)state;
-    const int fd = memfile_open("video", "segment", N_BYTES);
+    const int fd = memfd_open("video", "segment", N_BYTES);
     assert_true(fd >= 0);
 
     assert_int_equal(fcntl(fd, F_GET_SEALS, 0), F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
@@ -127,7 +127,7 @@ static void test_memfile_open_seals_against_shrinking_growing_and_sealing(void *
     assert_int_equal(close(fd), 0);
 }
 
-static void test_memfile_open_when_a_call_fails_says_so_and_leaves_nothing_open(void **state)
+static void test_memfd_open_when_a_call_fails_says_so_and_leaves_nothing_open(void **state)
 {
     (void)state;
     const char *const calls[] = {"memfd_create", "ftruncate", "fcntl", "fchmod"};
@@ -135,43 +135,43 @@ static void test_memfile_open_when_a_call_fails_says_so_and_leaves_nothing_open(
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         fail_nth(calls[i], 1, EMFILE);
-        assert_int_equal(memfile_open("video", "segment", N_BYTES), -EMFILE);
+        assert_int_equal(memfd_open("video", "segment", N_BYTES), -EMFILE);
         assert_true(fail_end());
         assert_int_equal(count_fds(), n_fds);
     }
 }
 
-static void test_memfile_open_of_more_than_a_file_can_have_fails(void **state)
+static void test_memfd_open_of_more_than_a_file_can_have_fails(void **state)
 {
     (void)state;
     const unsigned n_fds = count_fds();
 
-    assert_true(memfile_open("video", "segment", UINT64_MAX) < 0);
+    assert_true(memfd_open("video", "segment", UINT64_MAX) < 0);
     assert_int_equal(count_fds(), n_fds);
 }
 
 /* ---------------------------------------------------------------------------------- commit ---- */
 
-static void test_memfile_commit_takes_all_of_the_memory(void **state)
+static void test_memfd_commit_takes_all_of_the_memory(void **state)
 {
     (void)state;
-    const int fd = memfile_open("video", "segment", N_BYTES);
+    const int fd = memfd_open("video", "segment", N_BYTES);
     assert_true(fd >= 0);
 
-    assert_int_equal(memfile_commit(fd, N_BYTES, -1), 0);
+    assert_int_equal(memfd_commit(fd, N_BYTES, -1), 0);
 
     assert_int_equal(status_of(fd).st_blocks, N_BYTES / 512);
     assert_int_equal(close(fd), 0);
 }
 
-static void test_memfile_commit_of_several_chunks_takes_all_of_the_memory(void **state)
+static void test_memfd_commit_of_several_chunks_takes_all_of_the_memory(void **state)
 {
     (void)state;
     const uint64_t n_bytes = (UINT64_C(64) << 20) + 16384;
-    const int fd = memfile_open("video", "segment", n_bytes);
+    const int fd = memfd_open("video", "segment", n_bytes);
     assert_true(fd >= 0);
 
-    assert_int_equal(memfile_commit(fd, n_bytes, -1), 0);
+    assert_int_equal(memfd_commit(fd, n_bytes, -1), 0);
 
     assert_int_equal(status_of(fd).st_blocks, n_bytes / 512);
     assert_int_equal(close(fd), 0);
@@ -179,16 +179,16 @@ static void test_memfile_commit_of_several_chunks_takes_all_of_the_memory(void *
 
 static int commit_with(const char *call, int error)
 {
-    const int fd = memfile_open("video", "segment", N_BYTES);
+    const int fd = memfd_open("video", "segment", N_BYTES);
     assert_true(fd >= 0);
     fail_nth(call, 1, error);
-    const int r = memfile_commit(fd, N_BYTES, -1);
+    const int r = memfd_commit(fd, N_BYTES, -1);
     (void)fail_end(); /* what fails in the child is not counted here */
     assert_int_equal(close(fd), 0);
     return r;
 }
 
-static void test_memfile_commit_says_what_the_child_could_not_do(void **state)
+static void test_memfd_commit_says_what_the_child_could_not_do(void **state)
 {
     (void)state;
 
@@ -198,7 +198,7 @@ static void test_memfile_commit_says_what_the_child_could_not_do(void **state)
     assert_int_equal(commit_with("fork", EAGAIN), -EAGAIN);
 }
 
-static void test_memfile_commit_waits_on_though_it_is_interrupted(void **state)
+static void test_memfd_commit_waits_on_though_it_is_interrupted(void **state)
 {
     (void)state;
 
@@ -207,7 +207,7 @@ static void test_memfile_commit_waits_on_though_it_is_interrupted(void **state)
     assert_int_equal(errno, ECHILD);
 }
 
-static void test_memfile_commit_that_can_not_wait_fails(void **state)
+static void test_memfd_commit_that_can_not_wait_fails(void **state)
 {
     (void)state;
 
@@ -334,20 +334,20 @@ static void test_free_memory_check_says_what_is_in_the_way(void **state)
                         "cannot commit 4.0 MiB: the machine has 3.0 MiB available; lower --size");
 }
 
-#define MEMFILE_TEST(test) cmocka_unit_test_setup(test, memfile_setup)
+#define MEMFILE_TEST(test) cmocka_unit_test_setup(test, memfd_setup)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        MEMFILE_TEST(test_memfile_open_makes_a_private_sparse_file_with_a_name),
-        MEMFILE_TEST(test_memfile_open_seals_against_shrinking_growing_and_sealing),
-        MEMFILE_TEST(test_memfile_open_when_a_call_fails_says_so_and_leaves_nothing_open),
-        MEMFILE_TEST(test_memfile_open_of_more_than_a_file_can_have_fails),
-        MEMFILE_TEST(test_memfile_commit_takes_all_of_the_memory),
-        MEMFILE_TEST(test_memfile_commit_of_several_chunks_takes_all_of_the_memory),
-        MEMFILE_TEST(test_memfile_commit_says_what_the_child_could_not_do),
-        MEMFILE_TEST(test_memfile_commit_waits_on_though_it_is_interrupted),
-        MEMFILE_TEST(test_memfile_commit_that_can_not_wait_fails),
+        MEMFILE_TEST(test_memfd_open_makes_a_private_sparse_file_with_a_name),
+        MEMFILE_TEST(test_memfd_open_seals_against_shrinking_growing_and_sealing),
+        MEMFILE_TEST(test_memfd_open_when_a_call_fails_says_so_and_leaves_nothing_open),
+        MEMFILE_TEST(test_memfd_open_of_more_than_a_file_can_have_fails),
+        MEMFILE_TEST(test_memfd_commit_takes_all_of_the_memory),
+        MEMFILE_TEST(test_memfd_commit_of_several_chunks_takes_all_of_the_memory),
+        MEMFILE_TEST(test_memfd_commit_says_what_the_child_could_not_do),
+        MEMFILE_TEST(test_memfd_commit_waits_on_though_it_is_interrupted),
+        MEMFILE_TEST(test_memfd_commit_that_can_not_wait_fails),
         MEMFILE_TEST(test_free_memory_read_of_this_machine_is_more_than_nothing),
         MEMFILE_TEST(test_free_memory_read_takes_what_the_kernel_calls_available),
         MEMFILE_TEST(test_free_memory_read_of_nothing_is_without_limits),

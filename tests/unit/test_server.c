@@ -89,10 +89,10 @@ static int serve(const char *what, unsigned nth, int control_fd)
     if (files_init(&files) || claim_take(&claim, &options)) {
         return 1;
     }
-    files.segment_fd = memfile_open("server", "segment", SEGMENT_BYTES);
+    files.segment_fd = memfd_open("server", "segment", SEGMENT_BYTES);
     files.state_fd =
-        memfile_open("server", "state", state_bytes((uint32_t)(SEGMENT_BYTES / PAGE_BYTES)));
-    files.clock_fd = memfile_open("server", "clock", CLOCK_BYTES);
+        memfd_open("server", "state", state_bytes((uint32_t)(SEGMENT_BYTES / PAGE_BYTES)));
+    files.clock_fd = memfd_open("server", "clock", CLOCK_BYTES);
     files.listener_fd = claim_listen(&claim);
     files.control_fd = control_fd;
     if (what) {
