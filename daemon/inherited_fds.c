@@ -23,7 +23,7 @@ static const char *const fixed_names[N_FIXED] = {"segment",  "state",   "clock",
                                                  "listener", "control", "check"};
 
 /* The place of a fixed one, in the order of the names. */
-static int *fixed_place(struct files *files, size_t index)
+static int *fixed_place(struct inherited_fds *files, size_t index)
 {
     /* cppcheck-suppress constVariable ; what they point at is the caller's to change */
     int *const places[N_FIXED] = {&files->segment_fd,  &files->state_fd,   &files->clock_fd,
@@ -39,7 +39,7 @@ static void fd_close(int *fd)
     }
 }
 
-static void files_free(struct files *files)
+static void inherited_fds_free(struct inherited_fds *files)
 {
     free(files->ledger_fds);
     free(files->pidfds);
@@ -49,14 +49,14 @@ static void files_free(struct files *files)
     files->way_fds = NULL;
 }
 
-int files_init(struct files *files)
+int inherited_fds_init(struct inherited_fds *files)
 {
-    *files = (struct files){-1, -1, -1, -1, -1, -1, NULL, NULL, NULL};
+    *files = (struct inherited_fds){-1, -1, -1, -1, -1, -1, NULL, NULL, NULL};
     files->ledger_fds = malloc(CLIENTS_MAX * sizeof(int));
     files->pidfds = malloc(CLIENTS_MAX * sizeof(int));
     files->way_fds = malloc(CLIENTS_MAX * sizeof(int));
     if (!files->ledger_fds || !files->pidfds || !files->way_fds) {
-        files_free(files);
+        inherited_fds_free(files);
         return -ENOMEM;
     }
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
@@ -67,62 +67,62 @@ int files_init(struct files *files)
     return 0;
 }
 
-void files_fini(struct files *files)
+void inherited_fds_fini(struct inherited_fds *files)
 {
     for (size_t i = 0; i < N_FIXED; i++) {
         fd_close(fixed_place(files, i));
     }
     for (uint32_t slot = 0; files->ledger_fds && slot < CLIENTS_MAX; slot++) {
-        files_drop(files, slot);
+        inherited_fds_drop(files, slot);
     }
-    files_free(files);
+    inherited_fds_free(files);
 }
 
-bool files_has(const struct files *files, uint32_t slot)
+bool inherited_fds_has(const struct inherited_fds *files, uint32_t slot)
 {
     return files->ledger_fds[slot] >= 0 || files->pidfds[slot] >= 0 || files->way_fds[slot] >= 0;
 }
 
-void files_drop(struct files *files, uint32_t slot)
+void inherited_fds_drop(struct inherited_fds *files, uint32_t slot)
 {
     fd_close(&files->ledger_fds[slot]);
     fd_close(&files->pidfds[slot]);
     fd_close(&files->way_fds[slot]);
 }
 
-void files_keep(struct files *files, uint32_t slot, const int fds[3])
+void inherited_fds_keep(struct inherited_fds *files, uint32_t slot, const int fds[3])
 {
-    files_drop(files, slot);
+    inherited_fds_drop(files, slot);
     files->ledger_fds[slot] = fds[0];
     files->pidfds[slot] = fds[1];
     files->way_fds[slot] = fds[2];
 }
 
-bool files_has_leftovers(const struct files *files)
+bool inherited_fds_has_leftovers(const struct inherited_fds *files)
 {
     bool has_any = files->state_fd >= 0 || files->clock_fd >= 0;
     for (uint32_t slot = 0; slot < CLIENTS_MAX && !has_any; slot++) {
-        has_any = files_has(files, slot);
+        has_any = inherited_fds_has(files, slot);
     }
     return has_any && files->segment_fd < 0;
 }
 
-void files_drop_leftovers(struct files *files)
+void inherited_fds_drop_leftovers(struct inherited_fds *files)
 {
     fd_close(&files->state_fd);
     fd_close(&files->clock_fd);
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
-        files_drop(files, slot);
+        inherited_fds_drop(files, slot);
     }
 }
 
-void files_drop_segment(struct files *files)
+void inherited_fds_drop_segment(struct inherited_fds *files)
 {
     fd_close(&files->segment_fd);
-    files_drop_leftovers(files);
+    inherited_fds_drop_leftovers(files);
 }
 
-bool files_has_living(const struct files *files)
+bool inherited_fds_has_living(const struct inherited_fds *files)
 {
     bool has_living = false;
     for (uint32_t slot = 0; slot < CLIENTS_MAX && !has_living; slot++) {
@@ -132,9 +132,9 @@ bool files_has_living(const struct files *files)
     return has_living;
 }
 
-const char *files_name(const char *kind, uint32_t slot, char *buffer)
+const char *inherited_fds_name(const char *kind, uint32_t slot, char *buffer)
 {
-    (void)snprintf(buffer, FILES_NAME_BYTES, "%s-%u", kind, slot); /* fits */
+    (void)snprintf(buffer, INHERITED_FDS_NAME_BYTES, "%s-%u", kind, slot); /* fits */
     return buffer;
 }
 
@@ -153,7 +153,7 @@ static bool number_parse(const char *text, unsigned long limit, unsigned long *r
 }
 
 /* Where a descriptor of that name belongs; NULL: nowhere. */
-static int *place_of(struct files *files, const char *name)
+static int *place_of(struct inherited_fds *files, const char *name)
 {
     unsigned long slot;
     for (size_t i = 0; i < N_FIXED; i++) {
@@ -174,7 +174,7 @@ static int *place_of(struct files *files, const char *name)
 }
 
 /* Return: 0, also if it is nobody's or there twice; or a negative errno: it can not be used. */
-static int file_take(struct files *files, int fd, const char *name)
+static int file_take(struct inherited_fds *files, int fd, const char *name)
 {
     int *place = place_of(files, name);
     if (!place || *place >= 0) {
@@ -185,7 +185,7 @@ static int file_take(struct files *files, int fd, const char *name)
     return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? -errno : 0;
 }
 
-int files_take(struct files *files)
+int inherited_fds_take(struct inherited_fds *files)
 {
     unsigned long pid;
     unsigned long n_fds;
@@ -237,16 +237,16 @@ static void passing_add(struct passing *passing, int fd, const char *name)
     }
 }
 
-static void passing_collect(struct passing *passing, struct files *files)
+static void passing_collect(struct passing *passing, struct inherited_fds *files)
 {
-    char name[FILES_NAME_BYTES];
+    char name[INHERITED_FDS_NAME_BYTES];
     for (size_t i = 0; i < N_FIXED; i++) {
         passing_add(passing, *fixed_place(files, i), fixed_names[i]);
     }
     for (uint32_t slot = 0; files->ledger_fds && slot < CLIENTS_MAX; slot++) {
-        passing_add(passing, files->ledger_fds[slot], files_name("ledger", slot, name));
-        passing_add(passing, files->pidfds[slot], files_name("pidfd", slot, name));
-        passing_add(passing, files->way_fds[slot], files_name("way", slot, name));
+        passing_add(passing, files->ledger_fds[slot], inherited_fds_name("ledger", slot, name));
+        passing_add(passing, files->pidfds[slot], inherited_fds_name("pidfd", slot, name));
+        passing_add(passing, files->way_fds[slot], inherited_fds_name("way", slot, name));
     }
 }
 
@@ -301,7 +301,7 @@ static int passing_name(const struct passing *passing)
     return r ? -errno : 0;
 }
 
-int files_exec(struct files *files, int exe_fd, char **argv)
+int inherited_fds_exec(struct inherited_fds *files, int exe_fd, char **argv)
 {
     static struct passing passing;
     passing_collect(&passing, files);

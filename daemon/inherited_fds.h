@@ -21,7 +21,7 @@
 #include "proto/attributes.h"
 
 /* -1 stands for a descriptor that is not there. Everything is the files' own. */
-struct files {
+struct inherited_fds {
     int segment_fd;
     int state_fd;
     int clock_fd;
@@ -33,51 +33,51 @@ struct files {
     int *way_fds;    /* likewise */
 };
 
-/** files_init() - none yet. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int files_init(struct files *files);
+/** inherited_fds_init() - none yet. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int inherited_fds_init(struct inherited_fds *files);
 
-/** files_fini() - close them all */
-void files_fini(struct files *files);
+/** inherited_fds_fini() - close them all */
+void inherited_fds_fini(struct inherited_fds *files);
 
 /**
- * files_take() - take what this process was started with, and forget that it was
+ * inherited_fds_take() - take what this process was started with, and forget that it was
  * Return: how many there were; -EPROTO if the variables make no sense; or what the system refused.
  */
-KMEM_MUST_USE int files_take(struct files *files);
+KMEM_MUST_USE int inherited_fds_take(struct inherited_fds *files);
 
-/** files_keep() - a client's ledger, pidfd, and way or -1; what the slot had before is closed */
-void files_keep(struct files *files, uint32_t slot, const int fds[3]);
+/** inherited_fds_keep() - a client's ledger, pidfd, and way or -1; what the slot had before is closed */
+void inherited_fds_keep(struct inherited_fds *files, uint32_t slot, const int fds[3]);
 
-/** files_has() - whether there is anything of a slot's client */
-bool files_has(const struct files *files, uint32_t slot);
+/** inherited_fds_has() - whether there is anything of a slot's client */
+bool inherited_fds_has(const struct inherited_fds *files, uint32_t slot);
 
-/** files_drop() - close a client's; nothing if it has none */
-void files_drop(struct files *files, uint32_t slot);
+/** inherited_fds_drop() - close a client's; nothing if it has none */
+void inherited_fds_drop(struct inherited_fds *files, uint32_t slot);
 
-/** files_has_leftovers() - whether there is what belongs to a segment, but no segment */
-bool files_has_leftovers(const struct files *files);
+/** inherited_fds_has_leftovers() - whether there is what belongs to a segment, but no segment */
+bool inherited_fds_has_leftovers(const struct inherited_fds *files);
 
-/** files_has_living() - whether the process of a client lives, as its pidfd tells */
-bool files_has_living(const struct files *files);
+/** inherited_fds_has_living() - whether the process of a client lives, as its pidfd tells */
+bool inherited_fds_has_living(const struct inherited_fds *files);
 
-/** files_drop_segment() - close it and all that belongs to it; the listener stays */
-void files_drop_segment(struct files *files);
+/** inherited_fds_drop_segment() - close it and all that belongs to it; the listener stays */
+void inherited_fds_drop_segment(struct inherited_fds *files);
 
-/** files_drop_leftovers() - close it; a listener is of use without it */
-void files_drop_leftovers(struct files *files);
+/** inherited_fds_drop_leftovers() - close it; a listener is of use without it */
+void inherited_fds_drop_leftovers(struct inherited_fds *files);
 
-/** files_name() - "ledger-7". Return: buffer, FILES_NAME_BYTES. */
-const char *files_name(const char *kind, uint32_t slot, char *buffer);
-#define FILES_NAME_BYTES 24
+/** inherited_fds_name() - "ledger-7". Return: buffer, INHERITED_FDS_NAME_BYTES. */
+const char *inherited_fds_name(const char *kind, uint32_t slot, char *buffer);
+#define INHERITED_FDS_NAME_BYTES 24
 
 /**
- * files_exec() - become another program that takes them
+ * inherited_fds_exec() - become another program that takes them
  * @exe_fd:  the program
  * @argv:    its arguments, NULL at the end
  *
  * For a process that has nothing else to do: its other descriptors may be replaced.
  * Return: a negative errno; it only returns if that failed.
  */
-int files_exec(struct files *files, int exe_fd, char **argv);
+int inherited_fds_exec(struct inherited_fds *files, int exe_fd, char **argv);
 
 #endif

@@ -97,7 +97,7 @@ static int file_bytes(int fd, uint64_t *ret_num_bytes)
 }
 
 /* Goes on with the segment's size, whatever was asked for. Return: 0 or an exit status. */
-static int segment_adopt(const struct files *files, struct options *options)
+static int segment_adopt(const struct inherited_fds *files, struct options *options)
 {
     uint64_t num_bytes = 0;
     const int r = file_bytes(files->segment_fd, &num_bytes);
@@ -129,7 +129,7 @@ static int files_allowed(const struct options *options, uint32_t n_pages)
 }
 
 /* The segment and what belongs to it. Return: 0, -ECANCELED, or the process's exit status. */
-static int files_make(struct files *files, const struct options *options, int signal_fd)
+static int files_make(struct inherited_fds *files, const struct options *options, int signal_fd)
 {
     const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
     files->segment_fd = segment_open(options, signal_fd);
@@ -146,7 +146,7 @@ static int files_make(struct files *files, const struct options *options, int si
     return 0;
 }
 
-static int files_check(const struct files *files, struct options *options)
+static int files_check(const struct inherited_fds *files, struct options *options)
 {
     if (files->segment_fd < 0 || files->state_fd < 0 || files->clock_fd < 0) {
         log_error("of the segment's files that were kept, one is missing: it can not be served");
@@ -169,11 +169,11 @@ static int files_check(const struct files *files, struct options *options)
 }
 
 /* Of another size than what is wanted now, and nobody's: it is given up. */
-static void files_resize(struct files *files, const struct options *options)
+static void files_resize(struct inherited_fds *files, const struct options *options)
 {
     uint64_t kept_bytes = options->segment_bytes;
     const int r = file_bytes(files->segment_fd, &kept_bytes); /* a fault is met again, and said */
-    if (r == 0 && kept_bytes != options->segment_bytes && !files_has_living(files)) {
+    if (r == 0 && kept_bytes != options->segment_bytes && !inherited_fds_has_living(files)) {
         char is[TEXT_BYTES_MAX];
         char wanted[TEXT_BYTES_MAX];
         log_info("the segment that was kept has %s, and no client lives in it: a new one of %s is "
@@ -181,18 +181,18 @@ static void files_resize(struct files *files, const struct options *options)
                  text_format_bytes(kept_bytes, is, sizeof(is)),
                  text_format_bytes(options->segment_bytes, wanted, sizeof(wanted)));
         depot_empty(files);
-        files_drop_segment(files);
+        inherited_fds_drop_segment(files);
     }
 }
 
 /* Whether there is a segment to go on with; else there is nothing but the listener afterwards. */
-static bool files_are_kept(struct files *files, const struct options *options)
+static bool files_are_kept(struct inherited_fds *files, const struct options *options)
 {
-    if (files_has_leftovers(files)) {
+    if (inherited_fds_has_leftovers(files)) {
         log_warning("of the files of a segment that was kept the segment is missing: the last "
                     "keeper was killed while it gave or took them; a new segment is made");
         depot_empty(files);
-        files_drop_leftovers(files);
+        inherited_fds_drop_leftovers(files);
     }
     if (files->segment_fd >= 0) {
         files_resize(files, options);
@@ -201,7 +201,8 @@ static bool files_are_kept(struct files *files, const struct options *options)
 }
 
 /* Takes the path. Return: 0 or a negative errno, which is logged, and nothing is left behind. */
-static int claim_open(struct claim *claim, const struct options *options, struct files *files)
+static int claim_open(struct claim *claim, const struct options *options,
+                      struct inherited_fds *files)
 {
     int r = claim_take(claim, options);
     if (r) {
@@ -229,7 +230,8 @@ static bool proc_is_there(void)
 }
 
 /* Makes everything, and serves. Return: the process's exit status. */
-static int keeper_begin(struct options *options, char **argv, struct files *files, int signal_fd)
+static int keeper_begin(struct options *options, char **argv, struct inherited_fds *files,
+                        int signal_fd)
 {
     const bool kept = files_are_kept(files, options);
     struct claim claim;
@@ -248,7 +250,7 @@ static int keeper_begin(struct options *options, char **argv, struct files *file
 }
 
 /* The process that was started. */
-static int keeper_main(struct options *options, char **argv, struct files *files)
+static int keeper_main(struct options *options, char **argv, struct inherited_fds *files)
 {
     const int r = files_allowed(options, (uint32_t)(options->segment_bytes >> PAGE_SHIFT));
     if (r || !proc_is_there()) {
@@ -267,7 +269,7 @@ static int keeper_main(struct options *options, char **argv, struct files *files
 }
 
 /* The process that the keeper has started. */
-static int server_main(struct options *options, struct files *files,
+static int server_main(struct options *options, struct inherited_fds *files,
                        const struct descriptors *descriptors)
 {
     const int r = files->segment_fd >= 0 ? segment_adopt(files, options) : 0;
@@ -287,7 +289,7 @@ static int server_main(struct options *options, struct files *files,
 int main(int argc, char **argv)
 {
     struct options options;
-    struct files files;
+    struct inherited_fds files;
     if (inherited_reset()) {
         return EXIT_SYSTEM; /* there is nothing to say it to */
     }
@@ -306,16 +308,16 @@ int main(int argc, char **argv)
                   DESCRIPTORS_RESERVED + CLIENT_DESCRIPTORS * CLIENTS_MAX, CLIENTS_MAX);
         return EXIT_SYSTEM;
     }
-    int r = files_init(&files);
-    r = r ? r : files_take(&files);
+    int r = inherited_fds_init(&files);
+    r = r ? r : inherited_fds_take(&files);
     if (r < 0) {
         log_error("cannot start: %s", r == -EPROTO ? "$LISTEN_FDS makes no sense" : strerror(-r));
-        files_fini(&files);
+        inherited_fds_fini(&files);
         return EXIT_SYSTEM;
     }
     if (files.control_fd >= 0 || files.check_fd >= 0) {
         const int exit_status = server_main(&options, &files, &descriptors);
-        files_fini(&files);
+        inherited_fds_fini(&files);
         return exit_status;
     }
     if (descriptors.n_clients < CLIENTS_MAX) {
@@ -323,6 +325,6 @@ int main(int argc, char **argv)
                  DESCRIPTORS_RESERVED + CLIENT_DESCRIPTORS * CLIENTS_MAX, CLIENTS_MAX);
     }
     const int exit_status = keeper_main(&options, argv, &files);
-    files_fini(&files);
+    inherited_fds_fini(&files);
     return exit_status;
 }

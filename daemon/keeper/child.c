@@ -14,7 +14,8 @@
 #include "daemon/log.h"
 #include "daemon/options.h"
 
-KMEM_NORETURN static void child_become(int exe_fd, struct files *files, char **argv, pid_t keeper)
+KMEM_NORETURN static void child_become(int exe_fd, struct inherited_fds *files, char **argv,
+                                       pid_t keeper)
 {
     sigset_t none;
     /* Whoever signals the whole group, a terminal say, means the keeper. */
@@ -25,13 +26,14 @@ KMEM_NORETURN static void child_become(int exe_fd, struct files *files, char **a
     (void)sigprocmask(SIG_SETMASK, &none, NULL); /* likewise */
     /* If the keeper ends, the server ends, wherever it is. */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == keeper) {
-        const int r = files_exec(files, exe_fd, argv);
+        const int r = inherited_fds_exec(files, exe_fd, argv);
         log_error("cannot start the server: %s", strerror(-r));
     }
     _exit(EXIT_SYSTEM);
 }
 
-int child_start(int exe_fd, char **argv, struct files *files, int *place, struct child *ret_child)
+int child_start(int exe_fd, char **argv, struct inherited_fds *files, int *place,
+                struct child *ret_child)
 {
     int ends[2];
     const pid_t self = getpid();

@@ -28,7 +28,7 @@ struct child {
  *
  * It is killed if this process ends. Return: 0 or a negative errno.
  */
-KMEM_MUST_USE int child_start(int exe_fd, char **argv, struct files *files, int *place,
+KMEM_MUST_USE int child_start(int exe_fd, char **argv, struct inherited_fds *files, int *place,
                               struct child *ret_child);
 
 /** child_kill() - nothing if there is none; it is still to be waited for */

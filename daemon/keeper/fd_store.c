@@ -11,13 +11,13 @@
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 
-void depot_replace_listener(const struct files *files)
+void depot_replace_listener(const struct inherited_fds *files)
 {
     notify_unstore("listener");
     notify_store("listener", files->listener_fd);
 }
 
-void depot_put_segment(const struct files *files)
+void depot_put_segment(const struct inherited_fds *files)
 {
     notify_store("state", files->state_fd);
     KMEM_CRASH_POINT("keeper.storing");
@@ -28,27 +28,27 @@ void depot_put_segment(const struct files *files)
     notify_store("segment", files->segment_fd);
 }
 
-void depot_put_client(const struct files *files, uint32_t slot)
+void depot_put_client(const struct inherited_fds *files, uint32_t slot)
 {
-    char name[FILES_NAME_BYTES];
-    notify_store(files_name("pidfd", slot, name), files->pidfds[slot]);
+    char name[INHERITED_FDS_NAME_BYTES];
+    notify_store(inherited_fds_name("pidfd", slot, name), files->pidfds[slot]);
     if (files->way_fds[slot] >= 0) {
-        notify_store(files_name("way", slot, name), files->way_fds[slot]);
+        notify_store(inherited_fds_name("way", slot, name), files->way_fds[slot]);
     }
     KMEM_CRASH_POINT("keeper.keeping"); /* a ledger is never there without what is before it */
-    notify_store(files_name("ledger", slot, name), files->ledger_fds[slot]);
+    notify_store(inherited_fds_name("ledger", slot, name), files->ledger_fds[slot]);
 }
 
 void depot_remove_client(uint32_t slot)
 {
-    char name[FILES_NAME_BYTES];
-    notify_unstore(files_name("ledger", slot, name));
+    char name[INHERITED_FDS_NAME_BYTES];
+    notify_unstore(inherited_fds_name("ledger", slot, name));
     KMEM_CRASH_POINT("keeper.forgetting");
-    notify_unstore(files_name("way", slot, name));
-    notify_unstore(files_name("pidfd", slot, name));
+    notify_unstore(inherited_fds_name("way", slot, name));
+    notify_unstore(inherited_fds_name("pidfd", slot, name));
 }
 
-void depot_empty(const struct files *files)
+void depot_empty(const struct inherited_fds *files)
 {
     notify_unstore("segment");
     KMEM_CRASH_POINT("keeper.emptying");
@@ -58,7 +58,7 @@ void depot_empty(const struct files *files)
     KMEM_CRASH_POINT("keeper.emptying");
     notify_unstore("listener");
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
-        if (files_has(files, slot)) {
+        if (inherited_fds_has(files, slot)) {
             depot_remove_client(slot);
         }
     }

@@ -13,15 +13,15 @@
 #include "daemon/inherited_fds.h"
 
 /** depot_put_segment() - what lives as long as the segment */
-void depot_put_segment(const struct files *files);
+void depot_put_segment(const struct inherited_fds *files);
 
 /** depot_replace_listener() - there is another socket now */
-void depot_replace_listener(const struct files *files);
+void depot_replace_listener(const struct inherited_fds *files);
 
-void depot_put_client(const struct files *files, uint32_t slot);
+void depot_put_client(const struct inherited_fds *files, uint32_t slot);
 void depot_remove_client(uint32_t slot);
 
 /** depot_empty() - an orderly end: the next daemon begins anew */
-void depot_empty(const struct files *files);
+void depot_empty(const struct inherited_fds *files);
 
 #endif

@@ -77,7 +77,7 @@ enum keeper_phase {
 struct keeper {
     const struct options *options;
     char **argv;
-    struct files *files;
+    struct inherited_fds *files;
     struct claim *claim;
     char exe_path[4096];
     int exe_fd;    /* what the next server is made of */
@@ -216,21 +216,21 @@ static void server_message(struct keeper *keeper, const struct control_message *
         break;
     case CONTROL_KEEP:
         if (is_slot && message->n_fds >= 2) {
-            if (files_has(keeper->files, message->slot)) {
+            if (inherited_fds_has(keeper->files, message->slot)) {
                 depot_remove_client(message->slot); /* the server could not say that it ended */
             }
-            files_keep(keeper->files, message->slot, message->fds);
+            inherited_fds_keep(keeper->files, message->slot, message->fds);
             KMEM_CRASH_POINT("keeper.kept");
             depot_put_client(keeper->files, message->slot);
             return;
         }
         break;
     case CONTROL_DROP:
-        if (is_slot && files_has(keeper->files, message->slot)) {
+        if (is_slot && inherited_fds_has(keeper->files, message->slot)) {
             KMEM_CRASH_POINT("keeper.dropping");
             depot_remove_client(message->slot);
             KMEM_CRASH_POINT("keeper.dropped");
-            files_drop(keeper->files, message->slot);
+            inherited_fds_drop(keeper->files, message->slot);
         }
         break;
     default:
@@ -565,8 +565,8 @@ static void keeper_end(struct keeper *keeper)
     }
 }
 
-int keeper_run(const struct options *options, char **argv, struct files *files, struct claim *claim,
-               bool kept, int signal_fd)
+int keeper_run(const struct options *options, char **argv, struct inherited_fds *files,
+               struct claim *claim, bool kept, int signal_fd)
 {
     struct keeper keeper = {
         .options = options,

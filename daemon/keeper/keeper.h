@@ -26,7 +26,8 @@
  * Where a service manager keeps descriptors the segment is left to it, else it ends. Return: the
  * process's exit status: 0 after a signal, however the server ended.
  */
-KMEM_MUST_USE int keeper_run(const struct options *options, char **argv, struct files *files,
-                             struct claim *claim, bool kept, int signal_fd);
+KMEM_MUST_USE int keeper_run(const struct options *options, char **argv,
+                             struct inherited_fds *files, struct claim *claim, bool kept,
+                             int signal_fd);
 
 #endif

@@ -29,7 +29,7 @@ int candidate_self(char *ret_path, size_t path_bytes)
 }
 
 bool candidate_start(struct candidate *candidate, const char *exe_path, char **argv,
-                     const struct files *files)
+                     const struct inherited_fds *files)
 {
     *candidate = CANDIDATE_NONE;
     candidate->fd = open(exe_path, O_PATH | O_CLOEXEC);
@@ -38,7 +38,8 @@ bool candidate_start(struct candidate *candidate, const char *exe_path, char **a
         return false;
     }
     /* The segment, for its size: another may have been asked for. */
-    struct files given = {files->segment_fd, files->state_fd, -1, -1, -1, -1, NULL, NULL, NULL};
+    struct inherited_fds given = {
+        files->segment_fd, files->state_fd, -1, -1, -1, -1, NULL, NULL, NULL};
     const int r = child_start(candidate->fd, argv, &given, &given.check_fd, &candidate->child);
     if (r) {
         log_error("SIGHUP: cannot start %s: %s; nothing is changed", exe_path, strerror(-r));

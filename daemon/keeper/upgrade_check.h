@@ -33,7 +33,7 @@ KMEM_MUST_USE int candidate_self(char *ret_path, size_t path_bytes);
  * Return: whether there is a candidate: candidate_end() when its child has ended.
  */
 KMEM_MUST_USE bool candidate_start(struct candidate *candidate, const char *exe_path, char **argv,
-                                   const struct files *files);
+                                   const struct inherited_fds *files);
 
 /**
  * candidate_end() - take what it said; its child has ended

@@ -562,7 +562,7 @@ static struct users_limits connections_limits(const struct options *options, uin
     };
 }
 
-int server_run(const struct options *options, struct files *files,
+int server_run(const struct options *options, struct inherited_fds *files,
                const struct descriptors *descriptors)
 {
     struct server server = {

@@ -31,7 +31,7 @@
 struct server {
     const struct options *options;
     uv_loop_t loop;
-    struct files *files; /* of which nothing is left but the segment when it serves */
+    struct inherited_fds *files; /* of which nothing is left but the segment when it serves */
     struct listener listener;
     struct keeper_link keeper_link;
     struct reaper reaper;
@@ -69,14 +69,14 @@ struct server {
  * @descriptors:    how many clients and connections there may be
  * Return: the process's exit status.
  */
-KMEM_MUST_USE int server_run(const struct options *options, struct files *files,
+KMEM_MUST_USE int server_run(const struct options *options, struct inherited_fds *files,
                              const struct descriptors *descriptors);
 
 /**
  * server_check() - whether this program could go on with files->state_fd; tells files->check_fd
  * Return: the process's exit status.
  */
-KMEM_MUST_USE int server_check(const struct options *options, const struct files *files);
+KMEM_MUST_USE int server_check(const struct options *options, const struct inherited_fds *files);
 
 /** server_now() - the time, for the core */
 struct now server_now(void);

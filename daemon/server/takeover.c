@@ -260,17 +260,17 @@ int takeover(struct server *server, const struct core_config *config)
 
 static int client_watch(struct server *server, uint32_t slot)
 {
-    struct files *files = server->files;
+    struct inherited_fds *files = server->files;
     const struct client *client = clients_next(&server->core.clients, slot);
     if (!client || client->slot != slot) {
         ledgers_close(&server->ledgers, slot); /* of one that was buried, or was not answered yet */
     }
     const bool is_lost = client && client->slot == slot && client->lost;
     if (!ledgers_states(&server->ledgers, slot) && !is_lost) {
-        if (files_has(files, slot)) {
+        if (inherited_fds_has(files, slot)) {
             keeper_link_drop(&server->keeper_link, slot);
         }
-        files_drop(files, slot);
+        inherited_fds_drop(files, slot);
         return 0;
     }
     const int way_fd = files->way_fds[slot];
@@ -313,7 +313,7 @@ static int state_check(const struct options *options, int fd)
     return base == MAP_FAILED ? -errno : state_attach(&state, base, n_pages);
 }
 
-int server_check(const struct options *options, const struct files *files)
+int server_check(const struct options *options, const struct inherited_fds *files)
 {
     int r = state_check(options, files->state_fd);
     if (r > 0) {

@@ -60,8 +60,8 @@ struct story {
     struct screen screen;
     struct cast cast;
     struct kmem_query *query;
-    struct files licences;
-    struct files copyrights;
+    struct inherited_fds licences;
+    struct inherited_fds copyrights;
     enum act act;
     uint64_t act_began_us;
     struct member *reader;
@@ -120,7 +120,7 @@ static void hear(const struct member *member, const char *words, void *user)
 
 /* Starts a worker on files, with other words before them. */
 static struct member *enter(struct story *story, const char *role, char *const *words,
-                            size_t n_words, const struct files *files)
+                            size_t n_words, const struct inherited_fds *files)
 {
     char program[4096];
     char **argv = calloc(n_words + files->n_paths + 2, sizeof(char *));

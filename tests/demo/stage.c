@@ -147,7 +147,7 @@ int stage_run(const struct stage *stage, const char *program, const char *argume
 
 /* ----------------------------------------------------------------------------------- files ---- */
 
-static void files_add(struct files *files, const char *path)
+static void files_add(struct inherited_fds *files, const char *path)
 {
     files->paths = realloc(files->paths, (files->n_paths + 2) * sizeof(char *));
     char *copy = strdup(path);
@@ -170,11 +170,11 @@ static size_t readable_bytes(const char *path)
     return (size_t)status.st_size;
 }
 
-void files_licences(struct files *files)
+void files_licences(struct inherited_fds *files)
 {
     glob_t found;
 
-    *files = (struct files){0};
+    *files = (struct inherited_fds){0};
     if (glob("/usr/share/common-licenses/*", 0, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc; i++) {
             if (readable_bytes(found.gl_pathv[i]) > 0) {
@@ -185,12 +185,12 @@ void files_licences(struct files *files)
     }
 }
 
-void files_copyrights(struct files *files, size_t n_max, size_t n_max_bytes)
+void files_copyrights(struct inherited_fds *files, size_t n_max, size_t n_max_bytes)
 {
     glob_t found;
     size_t n_bytes = 0;
 
-    *files = (struct files){0};
+    *files = (struct inherited_fds){0};
     if (glob("/usr/share/doc/*/copyright", 0, NULL, &found) != 0) {
         return;
     }
@@ -206,11 +206,11 @@ void files_copyrights(struct files *files, size_t n_max, size_t n_max_bytes)
     globfree(&found);
 }
 
-void files_free(struct files *files)
+void files_free(struct inherited_fds *files)
 {
     for (size_t i = 0; i < files->n_paths; i++) {
         free(files->paths[i]);
     }
     free(files->paths);
-    *files = (struct files){0};
+    *files = (struct inherited_fds){0};
 }

@@ -19,7 +19,7 @@ struct stage {
 };
 
 /* The paths of files, sorted. */
-struct files {
+struct inherited_fds {
     char **paths;
     size_t n_paths;
 };
@@ -39,13 +39,13 @@ int stage_close(struct stage *stage);
 int stage_run(const struct stage *stage, const char *program, const char *argument);
 
 /** files_licences() - the licence texts of /usr/share/common-licenses, without symbolic links */
-void files_licences(struct files *files);
+void files_licences(struct inherited_fds *files);
 
 /** files_copyrights() - /usr/share/doc/PACKAGE/copyright, without the few huge ones; if there are
  * more than n_max, evenly chosen; n_max_bytes in total at most */
-void files_copyrights(struct files *files, size_t n_max, size_t n_max_bytes);
+void files_copyrights(struct inherited_fds *files, size_t n_max, size_t n_max_bytes);
 
 /** files_free() - forget them */
-void files_free(struct files *files);
+void files_free(struct inherited_fds *files);
 
 #endif

@@ -28,7 +28,7 @@ void verdict_say(struct verdict *verdict, bool holds, const char *format, ...)
  * without the last line's end; "" if it fails.
  */
 static void recount(const struct verdict *verdict, char *const *words, size_t n_words,
-                    const struct files *files, char *answer, size_t answer_bytes)
+                    const struct inherited_fds *files, char *answer, size_t answer_bytes)
 {
     char **argv = calloc(1 + n_words + files->n_paths + 1, sizeof(char *));
     size_t n_bytes = 0;
@@ -63,7 +63,7 @@ static void recount(const struct verdict *verdict, char *const *words, size_t n_
 
 /* The same with a single word, which says what is asked for. */
 static void recount_files(const struct verdict *verdict, const char *what,
-                          const struct files *files, char *answer, size_t answer_bytes)
+                          const struct inherited_fds *files, char *answer, size_t answer_bytes)
 {
     char *words[] = {(char *)what};
 
@@ -88,12 +88,13 @@ static size_t split(const char *words, char parts[][24], size_t n_max)
     return n_parts;
 }
 
-void verdict_reader(struct verdict *verdict, const struct member *reader, const struct files *files)
+void verdict_reader(struct verdict *verdict, const struct member *reader,
+                    const struct inherited_fds *files)
 {
     size_t n_same = 0;
 
     for (size_t i = 0; i < files->n_paths; i++) {
-        struct files one = {.paths = &files->paths[i], .n_paths = 1};
+        struct inherited_fds one = {.paths = &files->paths[i], .n_paths = 1};
         char key[32];
         char answer[64];
         snprintf(key, sizeof(key), "sum-%zu", i);
@@ -106,7 +107,8 @@ void verdict_reader(struct verdict *verdict, const struct member *reader, const 
                 "reader: no byte had changed in the end");
 }
 
-void verdict_words(struct verdict *verdict, const struct member *words, const struct files *files)
+void verdict_words(struct verdict *verdict, const struct member *words,
+                   const struct inherited_fds *files)
 {
     char n_words[64];
     char n_distinct[64];
@@ -124,9 +126,9 @@ void verdict_words(struct verdict *verdict, const struct member *words, const st
 }
 
 void verdict_phrases(struct verdict *verdict, const struct member *phrases,
-                     const struct files *files)
+                     const struct inherited_fds *files)
 {
-    static const struct files none = {0};
+    static const struct inherited_fds none = {0};
     char numbers[5][24] = {{0}}; /* length, text and place, the other text and place */
     char answer[8192] = "";
     size_t n_numbers = split(member_result(phrases, "phrase"), numbers, 5);
@@ -143,7 +145,7 @@ void verdict_phrases(struct verdict *verdict, const struct member *phrases,
 }
 
 void verdict_index(struct verdict *verdict, const struct member *index, char *const *queries,
-                   size_t n_queries, const struct files *files)
+                   size_t n_queries, const struct inherited_fds *files)
 {
     size_t n_same = 0;
     size_t n_hits = 0;

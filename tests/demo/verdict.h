@@ -26,17 +26,18 @@ void verdict_say(struct verdict *verdict, bool holds, const char *format, ...)
 
 /** verdict_reader() - the checksums, as cksum(1) computes them; and that nothing changed later */
 void verdict_reader(struct verdict *verdict, const struct member *reader,
-                    const struct files *files);
+                    const struct inherited_fds *files);
 
 /** verdict_words() - the counts, as tr(1) and sort(1) make them */
-void verdict_words(struct verdict *verdict, const struct member *words, const struct files *files);
+void verdict_words(struct verdict *verdict, const struct member *words,
+                   const struct inherited_fds *files);
 
 /** verdict_phrases() - the phrase is in both files, and goes on differently in each */
 void verdict_phrases(struct verdict *verdict, const struct member *phrases,
-                     const struct files *files);
+                     const struct inherited_fds *files);
 
 /** verdict_index() - each query's number of files, as grep(1) counts them */
 void verdict_index(struct verdict *verdict, const struct member *index, char *const *queries,
-                   size_t n_queries, const struct files *files);
+                   size_t n_queries, const struct inherited_fds *files);
 
 #endif

@@ -25,8 +25,8 @@ int __real_recover(struct core *core, const struct core_config *config, void *st
 int __wrap_recover(struct core *core, const struct core_config *config, void *state_base,
                    recover_states_fn states, void *user, uint64_t now_ms, char *ret_why,
                    size_t why_bytes);
-int __real_server_check(const struct options *options, const struct files *files);
-int __wrap_server_check(const struct options *options, const struct files *files);
+int __real_server_check(const struct options *options, const struct inherited_fds *files);
+int __wrap_server_check(const struct options *options, const struct inherited_fds *files);
 
 /* Whether this trouble is armed; it is not any more afterwards. */
 static bool meets(const char *trouble)
@@ -71,7 +71,7 @@ int __wrap_recover(struct core *core, const struct core_config *config, void *st
     return __real_recover(core, config, state_base, states, user, now_ms, ret_why, why_bytes);
 }
 
-int __wrap_server_check(const struct options *options, const struct files *files)
+int __wrap_server_check(const struct options *options, const struct inherited_fds *files)
 {
     if (meets(TROUBLE_CHECK_STOPS)) {
         (void)raise(SIGSTOP);

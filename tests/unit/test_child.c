@@ -40,7 +40,7 @@ long __wrap_syscall(long number, long first, long second)
     return fail_now("syscall") ? -1 : __real_syscall(number, first, second);
 }
 
-static struct files files;
+static struct inherited_fds files;
 static int sleep_fd; /* a program that does not end by itself */
 static unsigned n_fds;
 static char *arguments[] = {(char *)"sleep", (char *)"1000", NULL};
@@ -50,7 +50,7 @@ static int child_setup(void **state)
     (void)state;
     sleep_fd = open("/bin/sleep", O_PATH | O_CLOEXEC);
     assert_true(sleep_fd >= 0);
-    assert_int_equal(files_init(&files), 0);
+    assert_int_equal(inherited_fds_init(&files), 0);
     n_fds = count_fds();
     return 0;
 }
@@ -61,7 +61,7 @@ static int child_teardown(void **state)
     assert_int_equal(count_fds(), n_fds);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
-    files_fini(&files);
+    inherited_fds_fini(&files);
     assert_int_equal(close(sleep_fd), 0);
     return 0;
 }

@@ -28,21 +28,21 @@
 #include "proto/limits.h"
 #include "tests/unit/captured.h"
 
-static struct files files;
+static struct inherited_fds files;
 static unsigned n_fds;
 
 static int files_setup(void **state)
 {
     (void)state;
     n_fds = count_fds();
-    assert_int_equal(files_init(&files), 0);
+    assert_int_equal(inherited_fds_init(&files), 0);
     return 0;
 }
 
 static int files_teardown(void **state)
 {
     (void)state;
-    files_fini(&files);
+    inherited_fds_fini(&files);
     assert_int_equal(count_fds(), n_fds);
     return 0;
 }
@@ -58,13 +58,13 @@ static int named(const char *name)
 
 static void keep(uint32_t slot)
 {
-    char ledger[FILES_NAME_BYTES];
-    char pidfd[FILES_NAME_BYTES];
-    char way[FILES_NAME_BYTES];
-    const int fds[3] = {named(files_name("ledger", slot, ledger)),
-                        named(files_name("pidfd", slot, pidfd)),
-                        named(files_name("way", slot, way))};
-    files_keep(&files, slot, fds);
+    char ledger[INHERITED_FDS_NAME_BYTES];
+    char pidfd[INHERITED_FDS_NAME_BYTES];
+    char way[INHERITED_FDS_NAME_BYTES];
+    const int fds[3] = {named(inherited_fds_name("ledger", slot, ledger)),
+                        named(inherited_fds_name("pidfd", slot, pidfd)),
+                        named(inherited_fds_name("way", slot, way))};
+    inherited_fds_keep(&files, slot, fds);
 }
 
 /* ------------------------------------------------------------------------ in the other program */
@@ -78,17 +78,17 @@ static bool is_named(int fd, const char *name)
 
 static bool slot_is_named(uint32_t slot)
 {
-    char name[FILES_NAME_BYTES];
-    return is_named(files.ledger_fds[slot], files_name("ledger", slot, name)) &&
-           is_named(files.pidfds[slot], files_name("pidfd", slot, name)) &&
-           is_named(files.way_fds[slot], files_name("way", slot, name));
+    char name[INHERITED_FDS_NAME_BYTES];
+    return is_named(files.ledger_fds[slot], inherited_fds_name("ledger", slot, name)) &&
+           is_named(files.pidfds[slot], inherited_fds_name("pidfd", slot, name)) &&
+           is_named(files.way_fds[slot], inherited_fds_name("way", slot, name));
 }
 
 /* Return: how many clients' files there are, all under their names; -1: something is wrong. */
 static int take_all(void)
 {
     int n_clients = 0;
-    if (files_init(&files) || files_take(&files) < 0 || getenv("LISTEN_FDS") ||
+    if (inherited_fds_init(&files) || inherited_fds_take(&files) < 0 || getenv("LISTEN_FDS") ||
         !is_named(files.segment_fd, "segment") || !is_named(files.state_fd, "state") ||
         !is_named(files.control_fd, "control") || files.check_fd >= 0) {
         return -1;
@@ -112,7 +112,7 @@ static int pass(void)
     if (child == 0) {
         char *arguments[] = {(char *)"test_files", (char *)"take", NULL};
         const int self = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-        (void)files_exec(&files, self, arguments);
+        (void)inherited_fds_exec(&files, self, arguments);
         _exit(254);
     }
     int status;
@@ -123,7 +123,7 @@ static int pass(void)
 
 /* ---------------------------------------------------------------------------------- passing --- */
 
-static void test_files_exec_passes_each_under_its_name(void **state)
+static void test_inherited_fds_exec_passes_each_under_its_name(void **state)
 {
     (void)state;
     files.segment_fd = named("segment");
@@ -136,7 +136,7 @@ static void test_files_exec_passes_each_under_its_name(void **state)
     assert_int_equal(pass(), 3);
 }
 
-static void test_files_exec_passes_those_that_stand_in_each_others_place(void **state)
+static void test_inherited_fds_exec_passes_those_that_stand_in_each_others_place(void **state)
 {
     (void)state;
     /* Made in the reverse order, and with gaps: hardly one has the number that it is to have. */
@@ -147,13 +147,13 @@ static void test_files_exec_passes_those_that_stand_in_each_others_place(void **
     files.state_fd = named("state");
     files.segment_fd = named("segment");
     for (uint32_t slot = 0; slot < 40; slot += 3) {
-        files_drop(&files, slot);
+        inherited_fds_drop(&files, slot);
     }
 
     assert_int_equal(pass(), 26);
 }
 
-static void test_files_exec_needs_hardly_more_descriptors_than_there_are(void **state)
+static void test_inherited_fds_exec_needs_hardly_more_descriptors_than_there_are(void **state)
 {
     (void)state;
     struct rlimit before;
@@ -189,41 +189,41 @@ static void set_all(const char *n_given, const char *names)
     set("LISTEN_FDNAMES", names);
 }
 
-static void test_files_take_of_nothing_is_0(void **state)
+static void test_inherited_fds_take_of_nothing_is_0(void **state)
 {
     (void)state;
     set("LISTEN_PID", NULL);
 
-    assert_int_equal(files_take(&files), 0);
+    assert_int_equal(inherited_fds_take(&files), 0);
 
     assert_int_equal(files.segment_fd, -1);
 }
 
-static void test_files_take_of_anothers_is_0(void **state)
+static void test_inherited_fds_take_of_anothers_is_0(void **state)
 {
     (void)state;
     set_all("1", "segment");
     set("LISTEN_PID", "1");
 
-    assert_int_equal(files_take(&files), 0);
+    assert_int_equal(inherited_fds_take(&files), 0);
 
     assert_int_equal(files.segment_fd, -1);
     set("LISTEN_PID", NULL);
 }
 
-static void test_files_take_of_nonsense_is_EPROTO(void **state)
+static void test_inherited_fds_take_of_nonsense_is_EPROTO(void **state)
 {
     (void)state;
     const char *const numbers[] = {"", "-1", "x", "1x", "99999999999999999999", NULL};
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
         set_all(numbers[i], "segment");
-        assert_int_equal(files_take(&files), -EPROTO);
+        assert_int_equal(inherited_fds_take(&files), -EPROTO);
     }
     set("LISTEN_PID", NULL);
 }
 
-static void test_files_keep_replaces_what_the_slot_had(void **state)
+static void test_inherited_fds_keep_replaces_what_the_slot_had(void **state)
 {
     (void)state;
     keep(5);
@@ -232,27 +232,27 @@ static void test_files_keep_replaces_what_the_slot_had(void **state)
     keep(5);
 
     assert_int_equal(count_fds(), n_kept);
-    files_drop(&files, 5);
-    files_drop(&files, 5);
+    inherited_fds_drop(&files, 5);
+    inherited_fds_drop(&files, 5);
     assert_int_equal(files.ledger_fds[5], -1);
 }
 
-static void test_files_has_leftovers_without_a_segment_only(void **state)
+static void test_inherited_fds_has_leftovers_without_a_segment_only(void **state)
 {
     (void)state;
-    assert_false(files_has_leftovers(&files));
+    assert_false(inherited_fds_has_leftovers(&files));
     files.listener_fd = named("listener");
-    assert_false(files_has_leftovers(&files));
+    assert_false(inherited_fds_has_leftovers(&files));
     keep(7);
-    assert_true(files_has_leftovers(&files));
+    assert_true(inherited_fds_has_leftovers(&files));
     files.state_fd = named("state");
     files.clock_fd = named("clock");
-    assert_true(files_has_leftovers(&files));
+    assert_true(inherited_fds_has_leftovers(&files));
     files.segment_fd = named("segment");
-    assert_false(files_has_leftovers(&files));
+    assert_false(inherited_fds_has_leftovers(&files));
 }
 
-static void test_files_drop_leftovers_leaves_the_listener(void **state)
+static void test_inherited_fds_drop_leftovers_leaves_the_listener(void **state)
 {
     (void)state;
     files.listener_fd = named("listener");
@@ -260,9 +260,9 @@ static void test_files_drop_leftovers_leaves_the_listener(void **state)
     files.state_fd = named("state");
     keep(7);
 
-    files_drop_leftovers(&files);
+    inherited_fds_drop_leftovers(&files);
 
-    assert_false(files_has_leftovers(&files));
+    assert_false(inherited_fds_has_leftovers(&files));
     assert_int_equal(count_fds(), n_listening);
     assert_true(is_named(files.listener_fd, "listener"));
 }
@@ -274,28 +274,28 @@ static int pidfd_of(pid_t pid)
     return fd;
 }
 
-static void test_files_has_living_asks_the_pidfds(void **state)
+static void test_inherited_fds_has_living_asks_the_pidfds(void **state)
 {
     (void)state;
-    assert_false(files_has_living(&files));
+    assert_false(inherited_fds_has_living(&files));
     const pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
         _exit(0);
     }
-    files_keep(&files, 7, (const int[3]){named("ledger"), pidfd_of(pid), -1});
+    inherited_fds_keep(&files, 7, (const int[3]){named("ledger"), pidfd_of(pid), -1});
     struct pollfd ended = {.fd = files.pidfds[7], .events = POLLIN};
     assert_int_equal(poll(&ended, 1, -1), 1); /* and not waited for yet */
-    assert_false(files_has_living(&files));
+    assert_false(inherited_fds_has_living(&files));
     assert_int_equal(waitpid(pid, NULL, 0), pid);
-    assert_false(files_has_living(&files));
+    assert_false(inherited_fds_has_living(&files));
 
-    files_keep(&files, 9, (const int[3]){named("ledger"), pidfd_of(getpid()), -1});
+    inherited_fds_keep(&files, 9, (const int[3]){named("ledger"), pidfd_of(getpid()), -1});
 
-    assert_true(files_has_living(&files));
+    assert_true(inherited_fds_has_living(&files));
 }
 
-static void test_files_drop_segment_leaves_the_listener(void **state)
+static void test_inherited_fds_drop_segment_leaves_the_listener(void **state)
 {
     (void)state;
     files.listener_fd = named("listener");
@@ -305,7 +305,7 @@ static void test_files_drop_segment_leaves_the_listener(void **state)
     files.clock_fd = named("clock");
     keep(7);
 
-    files_drop_segment(&files);
+    inherited_fds_drop_segment(&files);
 
     assert_int_equal(files.segment_fd, -1);
     assert_int_equal(count_fds(), n_listening);
@@ -317,21 +317,21 @@ static void test_files_drop_segment_leaves_the_listener(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        FILES_TEST(test_files_exec_passes_each_under_its_name),
-        FILES_TEST(test_files_exec_passes_those_that_stand_in_each_others_place),
-        FILES_TEST(test_files_exec_needs_hardly_more_descriptors_than_there_are),
-        FILES_TEST(test_files_take_of_nothing_is_0),
-        FILES_TEST(test_files_take_of_anothers_is_0),
-        FILES_TEST(test_files_take_of_nonsense_is_EPROTO),
-        FILES_TEST(test_files_keep_replaces_what_the_slot_had),
-        FILES_TEST(test_files_has_leftovers_without_a_segment_only),
-        FILES_TEST(test_files_drop_leftovers_leaves_the_listener),
-        FILES_TEST(test_files_has_living_asks_the_pidfds),
-        FILES_TEST(test_files_drop_segment_leaves_the_listener),
+        FILES_TEST(test_inherited_fds_exec_passes_each_under_its_name),
+        FILES_TEST(test_inherited_fds_exec_passes_those_that_stand_in_each_others_place),
+        FILES_TEST(test_inherited_fds_exec_needs_hardly_more_descriptors_than_there_are),
+        FILES_TEST(test_inherited_fds_take_of_nothing_is_0),
+        FILES_TEST(test_inherited_fds_take_of_anothers_is_0),
+        FILES_TEST(test_inherited_fds_take_of_nonsense_is_EPROTO),
+        FILES_TEST(test_inherited_fds_keep_replaces_what_the_slot_had),
+        FILES_TEST(test_inherited_fds_has_leftovers_without_a_segment_only),
+        FILES_TEST(test_inherited_fds_drop_leftovers_leaves_the_listener),
+        FILES_TEST(test_inherited_fds_has_living_asks_the_pidfds),
+        FILES_TEST(test_inherited_fds_drop_segment_leaves_the_listener),
     };
     if (argc > 1 && strcmp(argv[1], "take") == 0) {
         const int n_clients = take_all();
-        files_fini(&files);
+        inherited_fds_fini(&files);
         return n_clients < 0 ? 255 : n_clients;
     }
     return cmocka_run_group_tests_name("files", tests, NULL, NULL);

@@ -83,10 +83,10 @@ static void memory_is_back(int signal_number)
 static int serve(const char *what, unsigned nth, int control_fd)
 {
     struct options options = {.name = "server", .segment_bytes = SEGMENT_BYTES};
-    struct files files;
+    struct inherited_fds files;
     struct claim claim;
     (void)snprintf(options.socket_path, sizeof(options.socket_path), "%s", path);
-    if (files_init(&files) || claim_take(&claim, &options)) {
+    if (inherited_fds_init(&files) || claim_take(&claim, &options)) {
         return 1;
     }
     files.segment_fd = memfd_open("server", "segment", SEGMENT_BYTES);
@@ -101,7 +101,7 @@ static int serve(const char *what, unsigned nth, int control_fd)
     const struct descriptors descriptors = {.n_clients = N_CLIENTS, .n_free = 100};
     const int status = server_run(&options, &files, &descriptors);
     const bool failed = fail_end();
-    files_fini(&files);
+    inherited_fds_fini(&files);
     return status == 0 && failed ? SERVED_ALL_THE_SAME : status;
 }
 
