@@ -132,7 +132,7 @@ static void admission_end_namesakes(struct server *server, uint32_t pid)
     const struct client *client = clients_next(&server->core.clients, 0);
     for (; client && pid != 0; client = clients_next(&server->core.clients, client->slot + 1)) {
         if (client->identity.pid == pid && client->client_state == CLIENT_LIVE) {
-            reaper_look(&server->reaper, client->slot);
+            pidfd_watch_look(&server->pidfds, client->slot);
         }
     }
 }

@@ -15,40 +15,41 @@
 
 #include "proto/attributes.h"
 
-typedef void (*reaper_fn)(uint32_t slot, void *user);
+typedef void (*pidfd_watch_fn)(uint32_t slot, void *user);
 
-struct reaper_watch;
+struct watched_pidfd;
 
-struct reaper {
+struct pidfd_watch {
     uv_loop_t *loop;
-    struct reaper_watch **watches; /* by slot */
-    reaper_fn died;
+    struct watched_pidfd **watches; /* by slot */
+    pidfd_watch_fn died;
     void *user;
 };
 
-/** reaper_init() - nobody is watched. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int reaper_init(struct reaper *reaper, uv_loop_t *loop, reaper_fn died, void *user);
+/** pidfd_watch_init() - nobody is watched. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int pidfd_watch_init(struct pidfd_watch *pidfds, uv_loop_t *loop, pidfd_watch_fn died,
+                                   void *user);
 
-/** reaper_fini() - asserts that nobody is watched */
-void reaper_fini(struct reaper *reaper);
+/** pidfd_watch_fini() - asserts that nobody is watched */
+void pidfd_watch_fini(struct pidfd_watch *pidfds);
 
 /**
- * reaper_watch() - call died(slot) once, when the process behind a pidfd has ended
+ * pidfd_watch_watch() - call died(slot) once, when the process behind a pidfd has ended
  *
- * Ownership: the pidfd is the reaper's, also after an error. Return: 0 or a negative errno.
+ * Ownership: the pidfd is the pidfd watch's, also after an error. Return: 0 or a negative errno.
  */
-KMEM_MUST_USE int reaper_watch(struct reaper *reaper, uint32_t slot, int pidfd);
+KMEM_MUST_USE int pidfd_watch_watch(struct pidfd_watch *pidfds, uint32_t slot, int pidfd);
 
-/** reaper_watches() - whether a slot's process is watched */
-bool reaper_watches(const struct reaper *reaper, uint32_t slot);
+/** pidfd_watch_watches() - whether a slot's process is watched */
+bool pidfd_watch_watches(const struct pidfd_watch *pidfds, uint32_t slot);
 
-/** reaper_pidfd() - of a slot's process, the reaper's own; -1: it is not watched */
-int reaper_pidfd(const struct reaper *reaper, uint32_t slot);
+/** pidfd_watch_pidfd() - of a slot's process, the pidfd watch's own; -1: it is not watched */
+int pidfd_watch_pidfd(const struct pidfd_watch *pidfds, uint32_t slot);
 
-/** reaper_look() - call died(slot) now if its process has ended, before the loop finds out */
-void reaper_look(struct reaper *reaper, uint32_t slot);
+/** pidfd_watch_look() - call died(slot) now if its process has ended, before the loop finds out */
+void pidfd_watch_look(struct pidfd_watch *pidfds, uint32_t slot);
 
-/** reaper_forget() - the slot is free; nothing if it is not watched */
-void reaper_forget(struct reaper *reaper, uint32_t slot);
+/** pidfd_watch_forget() - the slot is free; nothing if it is not watched */
+void pidfd_watch_forget(struct pidfd_watch *pidfds, uint32_t slot);
 
 #endif

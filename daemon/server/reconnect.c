@@ -42,7 +42,7 @@ void comeback_renew_way(struct server *server, struct session *session)
     int r = ledgers_open(&server->ledgers, slot, &ledger_fd, &states);
     r = r ? r
           : keeper_link_keep(&server->keeper_link, slot, ledger_fd,
-                             reaper_pidfd(&server->reaper, slot), session->way_fds[0]);
+                             pidfd_watch_pidfd(&server->pidfds, slot), session->way_fds[0]);
     r = r ? r : comeback_open_way(server, session);
     if (r) {
         session_drop_way(session);

@@ -63,7 +63,7 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     struct server *server = user;
     obituary_log_add(&server->obituary_log, obituary);
     KMEM_CRASH_POINT("server.buried");
-    reaper_forget(&server->reaper, slot);
+    pidfd_watch_forget(&server->pidfds, slot);
     ways_close(&server->ways, slot);
     ledgers_close(&server->ledgers, slot);
     keeper_link_drop(&server->keeper_link, slot);
@@ -206,7 +206,7 @@ int server_joined(struct server *server, struct session *session)
         session_close(replaced);
     }
     comeback_make_way(session);
-    if (reaper_watches(&server->reaper, slot)) {
+    if (pidfd_watch_watches(&server->pidfds, slot)) {
         comeback_renew_way(server, session); /* it has come back */
         return 0;
     }
@@ -227,7 +227,7 @@ int server_joined(struct server *server, struct session *session)
     if (r) {
         return r;
     }
-    r = reaper_watch(&server->reaper, slot, session->pidfd);
+    r = pidfd_watch_watch(&server->pidfds, slot, session->pidfd);
     session->pidfd = -1;
     r = r ? r : comeback_open_way(server, session);
     if (r) {
@@ -482,7 +482,7 @@ static int server_start(struct server *server, uint32_t clients_limit)
         r = server_init_memory(server);
     }
     if (r == 0) {
-        r = reaper_init(&server->reaper, &server->loop, server_died, server);
+        r = pidfd_watch_init(&server->pidfds, &server->loop, server_died, server);
     }
     if (r == 0) {
         r = ways_init(&server->ways, &server->loop, comeback_heard, server);
@@ -582,7 +582,7 @@ int server_run(const struct options *options, struct inherited_fds *files,
     (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
     users_fini(&server.users);
     core_fini(&server.core);
-    reaper_fini(&server.reaper);
+    pidfd_watch_fini(&server.pidfds);
     ways_fini(&server.ways);
     ledgers_fini(&server.ledgers);
     const int r = uv_loop_close(&server.loop);

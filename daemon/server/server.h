@@ -34,7 +34,7 @@ struct server {
     struct inherited_fds *files; /* of which nothing is left but the segment when it serves */
     struct listener listener;
     struct keeper_link keeper_link;
-    struct reaper reaper;
+    struct pidfd_watch pidfds;
     struct ways ways;
     struct scrub scrub;
     struct ledgers ledgers;

@@ -281,11 +281,11 @@ static int client_watch(struct server *server, uint32_t slot)
     }
     fd_drop(&files->ledger_fds[slot]); /* of another, if there is one */
     const int pidfd = files->pidfds[slot];
-    files->pidfds[slot] = -1; /* the reaper's */
+    files->pidfds[slot] = -1; /* the pidfd watch's */
     if (is_lost && pidfd < 0) {
         return 0; /* its end can not be seen */
     }
-    return reaper_watch(&server->reaper, slot, pidfd);
+    return pidfd_watch_watch(&server->pidfds, slot, pidfd);
 }
 
 int takeover_watch(struct server *server)

@@ -137,7 +137,7 @@ int session_setup(void **state)
     assert_non_null(server->reply);
     arena_init(&server->arena, malloc(REQUEST_ARENA_BYTES), REQUEST_ARENA_BYTES);
     assert_int_equal(uv_loop_init(&server->loop), 0);
-    assert_int_equal(reaper_init(&server->reaper, &server->loop, died, NULL), 0);
+    assert_int_equal(pidfd_watch_init(&server->pidfds, &server->loop, died, NULL), 0);
     assert_int_equal(ways_init(&server->ways, &server->loop, comeback_heard, server), 0);
     assert_int_equal(core_init(&server->core, &config, server->state_base, 0), 0);
     const int clock_fd = memfd_open("session", "clock", CLOCK_BYTES);
@@ -160,7 +160,7 @@ static void buried(const struct obituary *obituary, uint32_t slot, void *user)
 {
     (void)obituary;
     (void)user;
-    reaper_forget(&session_server.reaper, slot);
+    pidfd_watch_forget(&session_server.pidfds, slot);
     ways_close(&session_server.ways, slot);
     ledgers_close(&session_server.ledgers, slot);
 }
@@ -200,7 +200,7 @@ int session_teardown(void **state)
     assert_int_equal(core_check(&server->core), 0);
     assert_int_equal(core_free_bytes(&server->core), (SESSION_PAGES - 1) * PAGE_BYTES);
     core_fini(&server->core);
-    reaper_fini(&server->reaper);
+    pidfd_watch_fini(&server->pidfds);
     ways_fini(&server->ways);
     ledgers_fini(&server->ledgers);
     assert_int_equal(uv_loop_close(&server->loop), 0);

@@ -2,7 +2,7 @@
 /*
  * session_fixture.h - a server in this thread, and connections to it from this thread
  *
- * The server is put together by hand around the real sessions, core and reaper; its loop turns
+ * The server is put together by hand around the real sessions, core and pidfd watch; its loop turns
  * while somebody listens for an answer.
  */
 #ifndef TESTS_UNIT_SESSION_FIXTURE_H

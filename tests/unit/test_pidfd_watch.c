@@ -27,7 +27,7 @@ FAIL_WRAP(int, uv_poll_start, (uv_poll_t * poll, int events, uv_poll_cb called),
           (poll, events, called), UV_EBADF)
 
 static uv_loop_t loop;
-static struct reaper reaper;
+static struct pidfd_watch pidfds;
 static unsigned n_fds;
 
 /* Who has died, in this order. */
@@ -40,22 +40,22 @@ static void died(uint32_t slot, void *user)
     dead[n_dead++] = slot;
 }
 
-static int reaper_setup(void **state)
+static int pidfd_watch_setup(void **state)
 {
     (void)state;
     n_dead = 0;
     assert_int_equal(uv_loop_init(&loop), 0);
     n_fds = count_fds();
-    assert_int_equal(reaper_init(&reaper, &loop, died, dead), 0);
+    assert_int_equal(pidfd_watch_init(&pidfds, &loop, died, dead), 0);
     return 0;
 }
 
-static int reaper_teardown(void **state)
+static int pidfd_watch_teardown(void **state)
 {
     (void)state;
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(count_fds(), n_fds);
-    reaper_fini(&reaper);
+    pidfd_watch_fini(&pidfds);
     assert_int_equal(uv_loop_close(&loop), 0);
     return 0;
 }
@@ -91,12 +91,12 @@ static void turn(void)
     (void)uv_run(&loop, UV_RUN_NOWAIT);
 }
 
-static void test_reaper_watch_tells_of_a_death_once(void **state)
+static void test_pidfd_watch_watch_tells_of_a_death_once(void **state)
 {
     (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
-    assert_int_equal(reaper_watch(&reaper, 7, pidfd), 0);
+    assert_int_equal(pidfd_watch_watch(&pidfds, 7, pidfd), 0);
     turn();
     assert_int_equal(n_dead, 0);
 
@@ -107,12 +107,12 @@ static void test_reaper_watch_tells_of_a_death_once(void **state)
 
     assert_int_equal(n_dead, 1);
     assert_int_equal(dead[0], 7);
-    assert_true(reaper_watches(&reaper, 7));
-    reaper_forget(&reaper, 7);
-    assert_false(reaper_watches(&reaper, 7));
+    assert_true(pidfd_watch_watches(&pidfds, 7));
+    pidfd_watch_forget(&pidfds, 7);
+    assert_false(pidfd_watch_watches(&pidfds, 7));
 }
 
-static void test_reaper_watch_of_one_that_is_dead_already_tells(void **state)
+static void test_pidfd_watch_watch_of_one_that_is_dead_already_tells(void **state)
 {
     (void)state;
     int pidfd;
@@ -120,82 +120,82 @@ static void test_reaper_watch_of_one_that_is_dead_already_tells(void **state)
     child_kill(child);
     child_wait(child);
 
-    assert_int_equal(reaper_watch(&reaper, CLIENTS_MAX - 1, pidfd), 0);
+    assert_int_equal(pidfd_watch_watch(&pidfds, CLIENTS_MAX - 1, pidfd), 0);
     (void)uv_run(&loop, UV_RUN_ONCE);
 
     assert_int_equal(n_dead, 1);
     assert_int_equal(dead[0], CLIENTS_MAX - 1);
-    reaper_forget(&reaper, CLIENTS_MAX - 1);
+    pidfd_watch_forget(&pidfds, CLIENTS_MAX - 1);
 }
 
-static void test_reaper_look_tells_of_a_death_before_the_loop_and_once(void **state)
+static void test_pidfd_watch_look_tells_of_a_death_before_the_loop_and_once(void **state)
 {
     (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
-    assert_int_equal(reaper_watch(&reaper, 7, pidfd), 0);
-    reaper_look(&reaper, 7);
-    reaper_look(&reaper, 8); /* is not watched */
+    assert_int_equal(pidfd_watch_watch(&pidfds, 7, pidfd), 0);
+    pidfd_watch_look(&pidfds, 7);
+    pidfd_watch_look(&pidfds, 8); /* is not watched */
     assert_int_equal(n_dead, 0);
 
     child_kill(child);
     child_wait(child);
-    reaper_look(&reaper, 7);
+    pidfd_watch_look(&pidfds, 7);
     assert_int_equal(n_dead, 1);
     assert_int_equal(dead[0], 7);
     turn();
 
     assert_int_equal(n_dead, 1);
-    reaper_forget(&reaper, 7);
+    pidfd_watch_forget(&pidfds, 7);
 }
 
-static void test_reaper_forget_before_the_death_says_nothing(void **state)
+static void test_pidfd_watch_forget_before_the_death_says_nothing(void **state)
 {
     (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
-    assert_int_equal(reaper_watch(&reaper, 3, pidfd), 0);
+    assert_int_equal(pidfd_watch_watch(&pidfds, 3, pidfd), 0);
 
-    reaper_forget(&reaper, 3);
+    pidfd_watch_forget(&pidfds, 3);
     child_kill(child);
     child_wait(child);
     turn();
 
     assert_int_equal(n_dead, 0);
-    reaper_forget(&reaper, 3); /* of nobody: nothing */
+    pidfd_watch_forget(&pidfds, 3); /* of nobody: nothing */
 }
 
-static void test_reaper_watch_of_a_slot_whose_tenant_was_just_forgotten(void **state)
+static void test_pidfd_watch_watch_of_a_slot_whose_tenant_was_just_forgotten(void **state)
 {
     (void)state;
     int first_pidfd;
     int second_pidfd;
     const pid_t first = child_start(&first_pidfd);
     const pid_t second = child_start(&second_pidfd);
-    assert_int_equal(reaper_watch(&reaper, 3, first_pidfd), 0);
+    assert_int_equal(pidfd_watch_watch(&pidfds, 3, first_pidfd), 0);
 
-    reaper_forget(&reaper, 3);
-    assert_int_equal(reaper_watch(&reaper, 3, second_pidfd), 0);
+    pidfd_watch_forget(&pidfds, 3);
+    assert_int_equal(pidfd_watch_watch(&pidfds, 3, second_pidfd), 0);
     child_kill(second);
     while (n_dead == 0) {
         (void)uv_run(&loop, UV_RUN_ONCE);
     }
 
     assert_int_equal(n_dead, 1);
-    reaper_forget(&reaper, 3);
+    pidfd_watch_forget(&pidfds, 3);
     child_kill(first);
     child_wait(first);
     child_wait(second);
 }
 
-static void test_reaper_watch_tells_of_many_deaths(void **state)
+static void test_pidfd_watch_watch_tells_of_many_deaths(void **state)
 {
     (void)state;
     pid_t children[8];
     for (uint32_t slot = 0; slot < 8; slot++) {
         int pidfd;
         children[slot] = child_start(&pidfd);
-        assert_int_equal(reaper_watch(&reaper, slot, pidfd), 0);
+        assert_int_equal(pidfd_watch_watch(&pidfds, slot, pidfd), 0);
     }
 
     for (uint32_t slot = 0; slot < 8; slot++) {
@@ -208,7 +208,7 @@ static void test_reaper_watch_tells_of_many_deaths(void **state)
     uint32_t slots = 0;
     for (uint32_t slot = 0; slot < 8; slot++) {
         slots |= UINT32_C(1) << dead[slot];
-        reaper_forget(&reaper, slot);
+        pidfd_watch_forget(&pidfds, slot);
         child_wait(children[slot]);
     }
     assert_int_equal(slots, 0xff);
@@ -222,17 +222,17 @@ static void watch_while_failing(const char *what, int wanted)
     const pid_t child = child_start(&pidfd);
     fail_nth(what, 1, ENOMEM);
 
-    assert_int_equal(reaper_watch(&reaper, 5, pidfd), wanted);
+    assert_int_equal(pidfd_watch_watch(&pidfds, 5, pidfd), wanted);
 
     assert_true(fail_end());
-    assert_false(reaper_watches(&reaper, 5));
+    assert_false(pidfd_watch_watches(&pidfds, 5));
     child_kill(child);
     child_wait(child);
     turn();
     assert_int_equal(n_dead, 0);
 }
 
-static void test_reaper_watch_that_fails_closes_the_pidfd(void **state)
+static void test_pidfd_watch_watch_that_fails_closes_the_pidfd(void **state)
 {
     (void)state;
 
@@ -242,47 +242,48 @@ static void test_reaper_watch_that_fails_closes_the_pidfd(void **state)
     assert_int_equal(count_fds(), n_fds);
 }
 
-static void test_reaper_init_without_memory_fails_cleanly(void **state)
+static void test_pidfd_watch_init_without_memory_fails_cleanly(void **state)
 {
     (void)state;
-    struct reaper other;
+    struct pidfd_watch other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        const int r = reaper_init(&other, &loop, died, dead);
+        const int r = pidfd_watch_init(&other, &loop, died, dead);
         assert_int_equal(r, fail_end() ? -ENOMEM : 0);
     }
-    reaper_fini(&other);
+    pidfd_watch_fini(&other);
 }
 
-static void test_reaper_misuse_is_a_bug(void **state)
+static void test_pidfd_watch_misuse_is_a_bug(void **state)
 {
     (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
-    assert_int_equal(reaper_watch(&reaper, 1, pidfd), 0);
+    assert_int_equal(pidfd_watch_watch(&pidfds, 1, pidfd), 0);
 
-    assert_broken(assert_int_equal(reaper_watch(&reaper, 1, -1), 0));
-    assert_broken(assert_int_equal(reaper_watch(&reaper, CLIENTS_MAX, -1), 0));
-    assert_broken(reaper_fini(&reaper));
-    reaper_forget(&reaper, 1);
+    assert_broken(assert_int_equal(pidfd_watch_watch(&pidfds, 1, -1), 0));
+    assert_broken(assert_int_equal(pidfd_watch_watch(&pidfds, CLIENTS_MAX, -1), 0));
+    assert_broken(pidfd_watch_fini(&pidfds));
+    pidfd_watch_forget(&pidfds, 1);
     child_kill(child);
     child_wait(child);
 }
 
-#define REAPER_TEST(test) cmocka_unit_test_setup_teardown(test, reaper_setup, reaper_teardown)
+#define REAPER_TEST(test)                                                                          \
+    cmocka_unit_test_setup_teardown(test, pidfd_watch_setup, pidfd_watch_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        REAPER_TEST(test_reaper_watch_tells_of_a_death_once),
-        REAPER_TEST(test_reaper_watch_of_one_that_is_dead_already_tells),
-        REAPER_TEST(test_reaper_look_tells_of_a_death_before_the_loop_and_once),
-        REAPER_TEST(test_reaper_forget_before_the_death_says_nothing),
-        REAPER_TEST(test_reaper_watch_of_a_slot_whose_tenant_was_just_forgotten),
-        REAPER_TEST(test_reaper_watch_tells_of_many_deaths),
-        REAPER_TEST(test_reaper_watch_that_fails_closes_the_pidfd),
-        REAPER_TEST(test_reaper_init_without_memory_fails_cleanly),
-        REAPER_TEST(test_reaper_misuse_is_a_bug),
+        REAPER_TEST(test_pidfd_watch_watch_tells_of_a_death_once),
+        REAPER_TEST(test_pidfd_watch_watch_of_one_that_is_dead_already_tells),
+        REAPER_TEST(test_pidfd_watch_look_tells_of_a_death_before_the_loop_and_once),
+        REAPER_TEST(test_pidfd_watch_forget_before_the_death_says_nothing),
+        REAPER_TEST(test_pidfd_watch_watch_of_a_slot_whose_tenant_was_just_forgotten),
+        REAPER_TEST(test_pidfd_watch_watch_tells_of_many_deaths),
+        REAPER_TEST(test_pidfd_watch_watch_that_fails_closes_the_pidfd),
+        REAPER_TEST(test_pidfd_watch_init_without_memory_fails_cleanly),
+        REAPER_TEST(test_pidfd_watch_misuse_is_a_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,7 +69,7 @@ static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state
         assert_int_equal(close(descriptors[i]), 0);
     }
     assert_int_equal(core->clients.n_live, 1);
-    assert_true(reaper_watches(&server->reaper, 0));
+    assert_true(pidfd_watch_watches(&server->pidfds, 0));
     assert_true(uv_is_active((uv_handle_t *)&server->clock));
     connection_close(fd);
 }
@@ -139,7 +139,7 @@ static void test_session_answers_goodbye_when_the_blocks_are_back(void **state)
     assert_non_null(strstr(log, "left after"));
     assert_int_equal(core->direct.n_blocks, 0);
     assert_int_equal(core->clients.n_live, 0);
-    assert_false(reaper_watches(&session_server.reaper, 0));
+    assert_false(pidfd_watch_watches(&session_server.pidfds, 0));
     assert_null(hear(fd));
     connection_close(fd);
 }
