@@ -15,9 +15,9 @@
 #include "daemon/core/tick.h"
 #include "proto/crash_point.h"
 
-struct tally_tables core_tables(const struct core *core)
+struct rollup_tables core_tables(const struct core *core)
 {
-    return (struct tally_tables){&core->reasons, &core->clients, &core->client_ledger};
+    return (struct rollup_tables){&core->reasons, &core->clients, &core->client_ledger};
 }
 
 int core_init(struct core *core, const struct core_config *config, void *state_base,
@@ -50,7 +50,7 @@ int core_open(struct core *core)
     if (r) {
         goto undo_clients;
     }
-    const struct tally_tables tables = core_tables(core);
+    const struct rollup_tables tables = core_tables(core);
     r = obituaries_init(&core->obituaries, &core->state, &tables);
     if (r) {
         goto undo_told;

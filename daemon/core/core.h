@@ -102,8 +102,8 @@ KMEM_MUST_USE int core_open(struct core *core);
 /** core_abandon() - free the tables, whatever is in them; the state file stays as it is */
 void core_abandon(struct core *core);
 
-/** core_tables() - for a tally of its blocks */
-struct tally_tables core_tables(const struct core *core);
+/** core_tables() - for a roll-up of its blocks */
+struct rollup_tables core_tables(const struct core *core);
 
 /** core_fini() - asserts that no client is left */
 void core_fini(struct core *core);

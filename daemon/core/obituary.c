@@ -12,7 +12,7 @@
 #include "proto/text.h"
 
 struct obituary_draft {
-    struct tally *by_reason; /* NULL: nothing noted, or no memory to note it in */
+    struct rollup *by_reason; /* NULL: nothing noted, or no memory to note it in */
     uint64_t n_blocks;
     uint64_t num_bytes;
 };
@@ -38,7 +38,7 @@ static void numbers_recover(struct obituaries *obituaries)
 }
 
 int obituaries_init(struct obituaries *obituaries, struct state *state,
-                    const struct tally_tables *tables)
+                    const struct rollup_tables *tables)
 {
     *obituaries = (struct obituaries){
         .state = state,
@@ -46,7 +46,7 @@ int obituaries_init(struct obituaries *obituaries, struct state *state,
         .kept = state->obituaries,
         .n_written = state_number(&state->header->n_obituaries),
     };
-    tally_purse_init(&obituaries->purse);
+    rollup_purse_init(&obituaries->purse);
     obituaries->drafts = calloc(CLIENTS_MAX, sizeof(*obituaries->drafts));
     if (!obituaries->drafts) {
         obituaries_fini(obituaries);
@@ -59,7 +59,7 @@ int obituaries_init(struct obituaries *obituaries, struct state *state,
 void obituaries_fini(struct obituaries *obituaries)
 {
     for (uint32_t slot = 0; obituaries->drafts && slot < CLIENTS_MAX; slot++) {
-        obituaries->drafts[slot].by_reason = tally_free(obituaries->drafts[slot].by_reason);
+        obituaries->drafts[slot].by_reason = rollup_free(obituaries->drafts[slot].by_reason);
     }
     free(obituaries->drafts);
     *obituaries = (struct obituaries){.kept = NULL};
@@ -69,20 +69,20 @@ uint32_t obituaries_note(struct obituaries *obituaries, const struct direct_bloc
 {
     struct obituary_draft *draft = &obituaries->drafts[block->slot];
     if (draft->n_blocks == 0) {
-        draft->by_reason = tally_new(TALLY_BY_REASON, &obituaries->tables, &obituaries->purse);
+        draft->by_reason = rollup_new(ROLLUP_BY_REASON, &obituaries->tables, &obituaries->purse);
     }
     draft->n_blocks++;
     draft->num_bytes += block->num_bytes;
     if (!draft->by_reason) {
         return 0;
     }
-    const uint64_t spent = tally_spent(draft->by_reason);
-    if (tally_add(draft->by_reason, block)) {
+    const uint64_t spent = rollup_spent(draft->by_reason);
+    if (rollup_add(draft->by_reason, block)) {
         /* Half a table would be a wrong one: the obituary goes without. */
-        draft->by_reason = tally_free(draft->by_reason);
+        draft->by_reason = rollup_free(draft->by_reason);
         return 0;
     }
-    return (uint32_t)(tally_spent(draft->by_reason) - spent);
+    return (uint32_t)(rollup_spent(draft->by_reason) - spent);
 }
 
 bool obituaries_prepare(struct obituaries *obituaries, const struct client *client, uint32_t budget)
@@ -91,19 +91,19 @@ bool obituaries_prepare(struct obituaries *obituaries, const struct client *clie
     if (!draft->by_reason) {
         return true;
     }
-    const int r = tally_sort_step(draft->by_reason, OBITUARY_ROWS, budget);
+    const int r = rollup_sort_step(draft->by_reason, OBITUARY_ROWS, budget);
     if (r < 0) {
-        draft->by_reason = tally_free(draft->by_reason);
+        draft->by_reason = rollup_free(draft->by_reason);
     }
-    return r != TALLY_E_MORE;
+    return r != ROLLUP_E_MORE;
 }
 
-static void obituary_rows(struct obituary *obituary, const struct tally *by_reason)
+static void obituary_rows(struct obituary *obituary, const struct rollup *by_reason)
 {
-    obituary->n_reasons = tally_n_groups(by_reason);
+    obituary->n_reasons = rollup_n_groups(by_reason);
     for (; obituary->n_rows < OBITUARY_ROWS && obituary->n_rows < obituary->n_reasons;
          obituary->n_rows++) {
-        const struct tally_group *group = tally_group(by_reason, obituary->n_rows);
+        const struct rollup_group *group = rollup_group(by_reason, obituary->n_rows);
         struct obituary_row *row = &obituary->rows[obituary->n_rows];
         (void)snprintf(row->reason, sizeof(row->reason), "%s", group->key);
         row->n_blocks = group->n_blocks;
@@ -178,10 +178,10 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
         .sum_invalid = sum.n_invalid,
     };
     if (draft->by_reason) {
-        KMEM_ASSERT(tally_is_sorted(draft->by_reason)); /* obituaries_prepare() */
+        KMEM_ASSERT(rollup_is_sorted(draft->by_reason)); /* obituaries_prepare() */
         obituary_rows(&obituary, draft->by_reason);
     }
-    draft->by_reason = tally_free(draft->by_reason);
+    draft->by_reason = rollup_free(draft->by_reason);
     draft->n_blocks = 0;
     draft->num_bytes = 0;
     struct obituary *place = obituary_place(obituaries, number);

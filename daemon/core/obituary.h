@@ -67,23 +67,23 @@ struct obituary_draft;
 
 struct obituaries {
     struct state *state;
-    struct tally_tables tables;
+    struct rollup_tables tables;
     struct obituary *kept;         /* OBITUARIES_PLACES, by number; the state's */
     struct obituary_draft *drafts; /* by slot */
-    struct tally_purse purse;      /* of all drafts together: any number may die at once */
+    struct rollup_purse purse;     /* of all drafts together: any number may die at once */
     uint64_t n_written;            /* == state->header->n_obituaries */
 };
 
 /** obituaries_init() - with those that the state file knows. Return: 0 or -ENOMEM. */
 KMEM_MUST_USE int obituaries_init(struct obituaries *obituaries, struct state *state,
-                                  const struct tally_tables *tables);
+                                  const struct rollup_tables *tables);
 
 /** obituaries_fini() - also of drafts that were not written */
 void obituaries_fini(struct obituaries *obituaries);
 
 /**
  * obituaries_note() - a block of an ended client is about to be taken back
- * Return: what that cost, as tally_spent() has it.
+ * Return: what that cost, as rollup_spent() has it.
  */
 uint32_t obituaries_note(struct obituaries *obituaries, const struct direct_block *block);
 

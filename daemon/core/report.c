@@ -119,7 +119,7 @@ void report_usage(const struct core *core, const struct scan *scan, uint64_t now
 void report_ledger(const struct core *core, const struct scan *scan, uint32_t first_row,
                    uint64_t now_ms, struct reply *reply)
 {
-    const size_t n_groups = tally_n_groups(scan->tally);
+    const size_t n_groups = rollup_n_groups(scan->rollup);
     const uint32_t now = core_tick(core, now_ms);
     Kmem__LedgerReport *report = &reply->body.ledger;
     kmem__ledger_report__init(report);
@@ -127,7 +127,7 @@ void report_ledger(const struct core *core, const struct scan *scan, uint32_t fi
     report->rows = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__LedgerRow *));
     size_t index = first_row;
     for (; index < n_groups && report->n_rows < REPLY_ROWS_MAX; index++) {
-        const struct tally_group *group = tally_group(scan->tally, index);
+        const struct rollup_group *group = rollup_group(scan->rollup, index);
         const size_t n_key_bytes = strlen(group->key);
         if (!reply_row_fits(reply, n_key_bytes)) {
             break;
@@ -201,7 +201,7 @@ void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms
 static Kmem__Client *client_row(struct client *client, const struct scan *scan,
                                 uint32_t n_unused_pages, uint32_t now, struct reply *reply)
 {
-    const struct tally_group *leased = tally_group_of(scan->tally, client);
+    const struct rollup_group *leased = rollup_group_of(scan->rollup, client);
     const struct client_identity *identity = &client->identity;
     Kmem__Client *row = reply_take(reply, sizeof(*row));
     kmem__client__init(row);
@@ -225,7 +225,7 @@ static Kmem__Client *client_row(struct client *client, const struct scan *scan,
 }
 
 /* What the client tells of its blocks, within what it was given, and what it has counted itself. */
-static void client_note_told(struct client *client, const struct tally_group *leased)
+static void client_note_told(struct client *client, const struct rollup_group *leased)
 {
     const uint64_t leased_bytes = client->leased_pages << PAGE_SHIFT;
     const uint64_t told_bytes = leased ? leased->num_bytes : 0;
@@ -246,7 +246,7 @@ void report_clients(const struct core *core, const struct scan *scan, uint32_t f
     while (client && report->n_clients < REPLY_ROWS_MAX &&
            reply_row_fits(reply, strlen(client->identity.command))) {
         if (client->client_state == CLIENT_LIVE) {
-            client_note_told(client, tally_group_of(scan->tally, client));
+            client_note_told(client, rollup_group_of(scan->rollup, client));
             report->clients[report->n_clients++] =
                 client_row(client, scan, n_unused[client->slot], core_tick(core, now_ms), reply);
         }

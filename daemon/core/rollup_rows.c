@@ -13,19 +13,19 @@
 /* Rows of which there is room in a table that is new. */
 #define ROWS_FIRST 32
 
-struct tally_chunk {
-    struct tally_chunk *next;
+struct rollup_chunk {
+    struct rollup_chunk *next;
     uint32_t n_bytes;
     uint32_t used_bytes;
-    _Alignas(struct tally_row) unsigned char bytes[];
+    _Alignas(struct rollup_row) unsigned char bytes[];
 };
 
-void tally_rows_init(struct tally_rows *rows, uint64_t seed)
+void rollup_rows_init(struct rollup_rows *rows, uint64_t seed)
 {
-    *rows = (struct tally_rows){.seed = seed};
+    *rows = (struct rollup_rows){.seed = seed};
 }
 
-void tally_rows_freeze(struct tally_rows *rows)
+void rollup_rows_freeze(struct rollup_rows *rows)
 {
     rows->n_bytes -= rows->index_max * sizeof(*rows->index);
     rows->index_max = 0;
@@ -33,10 +33,10 @@ void tally_rows_freeze(struct tally_rows *rows)
     rows->index = NULL;
 }
 
-void tally_rows_fini(struct tally_rows *rows)
+void rollup_rows_fini(struct rollup_rows *rows)
 {
     while (rows->chunks) {
-        struct tally_chunk *next = rows->chunks->next;
+        struct rollup_chunk *next = rows->chunks->next;
         free(rows->chunks);
         rows->chunks = next;
     }
@@ -45,12 +45,12 @@ void tally_rows_fini(struct tally_rows *rows)
 }
 
 /* Room for a row in the latest chunk, or in a new one. */
-static struct tally_row *row_new(struct tally_rows *rows, size_t n_text_bytes)
+static struct rollup_row *row_new(struct rollup_rows *rows, size_t n_text_bytes)
 {
-    const size_t align = _Alignof(struct tally_row);
+    const size_t align = _Alignof(struct rollup_row);
     const uint32_t n_bytes =
-        (uint32_t)((sizeof(struct tally_row) + n_text_bytes + align - 1) & ~(align - 1));
-    struct tally_chunk *chunk = rows->chunks;
+        (uint32_t)((sizeof(struct rollup_row) + n_text_bytes + align - 1) & ~(align - 1));
+    struct rollup_chunk *chunk = rows->chunks;
     if (!chunk || chunk->n_bytes - chunk->used_bytes < n_bytes) {
         const uint32_t wanted = chunk ? 2 * chunk->n_bytes : CHUNK_FIRST_BYTES;
         const uint32_t chunk_bytes = wanted < CHUNK_MAX_BYTES ? wanted : CHUNK_MAX_BYTES;
@@ -58,32 +58,32 @@ static struct tally_row *row_new(struct tally_rows *rows, size_t n_text_bytes)
         if (!chunk) {
             return NULL;
         }
-        *chunk = (struct tally_chunk){.next = rows->chunks, .n_bytes = chunk_bytes};
+        *chunk = (struct rollup_chunk){.next = rows->chunks, .n_bytes = chunk_bytes};
         rows->n_bytes += sizeof(*chunk) + chunk_bytes;
         rows->chunks = chunk;
     }
-    struct tally_row *row = (void *)(chunk->bytes + chunk->used_bytes);
+    struct rollup_row *row = (void *)(chunk->bytes + chunk->used_bytes);
     chunk->used_bytes += n_bytes;
     return row;
 }
 
-static int rows_reserve(struct tally_rows *rows)
+static int rows_reserve(struct rollup_rows *rows)
 {
     if (rows->n_rows < rows->rows_max) {
         return 0;
     }
     const uint32_t rows_max = rows->rows_max == 0 ? ROWS_FIRST : 2 * rows->rows_max;
-    struct tally_row **more = realloc(rows->rows, rows_max * sizeof(struct tally_row *));
+    struct rollup_row **more = realloc(rows->rows, rows_max * sizeof(struct rollup_row *));
     if (!more) {
         return -ENOMEM;
     }
-    rows->n_bytes += (rows_max - rows->rows_max) * sizeof(struct tally_row *);
+    rows->n_bytes += (rows_max - rows->rows_max) * sizeof(struct rollup_row *);
     rows->rows = more;
     rows->rows_max = rows_max;
     return 0;
 }
 
-static void index_put(struct tally_rows *rows, uint32_t number)
+static void index_put(struct rollup_rows *rows, uint32_t number)
 {
     uint32_t at = rows->rows[number]->hash;
     while (rows->index[at & (rows->index_max - 1)] != 0) {
@@ -92,7 +92,7 @@ static void index_put(struct tally_rows *rows, uint32_t number)
     rows->index[at & (rows->index_max - 1)] = number + 1;
 }
 
-static int index_reserve(struct tally_rows *rows)
+static int index_reserve(struct rollup_rows *rows)
 {
     if (2 * (rows->n_rows + 1) <= rows->index_max) {
         return 0;
@@ -113,18 +113,18 @@ static int index_reserve(struct tally_rows *rows)
     return 0;
 }
 
-struct tally_row *tally_rows_add(struct tally_rows *rows, const struct tally_name *name)
+struct rollup_row *rollup_rows_add(struct rollup_rows *rows, const struct rollup_name *name)
 {
     if (rows_reserve(rows) || index_reserve(rows)) {
         return NULL;
     }
-    struct tally_row *row = row_new(rows, name->n_bytes + 1);
+    struct rollup_row *row = row_new(rows, name->n_bytes + 1);
     if (!row) {
         return NULL;
     }
     memcpy(row->text, name->text, name->n_bytes + 1);
     row->hash = hash_words(rows->seed, name->text, name->n_bytes);
-    row->group = (struct tally_group){
+    row->group = (struct rollup_group){
         .key = row->text,
         .oldest = UINT32_MAX,
         .pid = name->pid,
@@ -135,7 +135,8 @@ struct tally_row *tally_rows_add(struct tally_rows *rows, const struct tally_nam
     return row;
 }
 
-struct tally_row *tally_rows_find(const struct tally_rows *rows, const char *text, size_t n_bytes)
+struct rollup_row *rollup_rows_find(const struct rollup_rows *rows, const char *text,
+                                    size_t n_bytes)
 {
     const uint32_t hash = hash_words(rows->seed, text, n_bytes);
     for (uint32_t at = hash; rows->index_max > 0; at++) {
@@ -143,7 +144,7 @@ struct tally_row *tally_rows_find(const struct tally_rows *rows, const char *tex
         if (number == 0) {
             return NULL;
         }
-        struct tally_row *row = rows->rows[number - 1];
+        struct rollup_row *row = rows->rows[number - 1];
         if (row->hash == hash && strcmp(row->text, text) == 0) {
             return row;
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rollup_rows.h - the groups of a tally, found by what they are called
+ * rollup_rows.h - the groups of a roll-up, found by what they are called
  *
  * Rows lie one behind the other in chunks, so that 100,000 of them are freed by some hundred calls,
  * and stay where they are.
@@ -14,26 +14,26 @@
 #include "daemon/core/rollup.h"
 #include "proto/attributes.h"
 
-struct tally_row {
-    struct tally_group group;
+struct rollup_row {
+    struct rollup_group group;
     uint32_t hash;
     char text[]; /* what it is called, terminated */
 };
 
 /* What a row is called, before there is a row. */
-struct tally_name {
+struct rollup_name {
     uint32_t pid;
     uint32_t uid;
     size_t n_bytes;
     char text[REASON_MAX_BYTES + 1];
 };
 
-struct tally_chunk;
+struct rollup_chunk;
 
-struct tally_rows {
-    uint64_t seed;              /* of the hash: clients choose the texts */
-    struct tally_chunk *chunks; /* the latest first */
-    struct tally_row **rows;
+struct rollup_rows {
+    uint64_t seed;               /* of the hash: clients choose the texts */
+    struct rollup_chunk *chunks; /* the latest first */
+    struct rollup_row **rows;
     uint32_t n_rows;
     uint32_t rows_max;
     uint32_t *index; /* 1 + the row's number; 0: the place is free; at most half full */
@@ -42,18 +42,19 @@ struct tally_rows {
     uint64_t n_bytes; /* allocated */
 };
 
-void tally_rows_init(struct tally_rows *rows, uint64_t seed);
+void rollup_rows_init(struct rollup_rows *rows, uint64_t seed);
 
-void tally_rows_fini(struct tally_rows *rows);
+void rollup_rows_fini(struct rollup_rows *rows);
 
-/** tally_rows_add() - a row of that name, of nothing. Return: NULL without memory. */
-KMEM_MUST_USE struct tally_row *tally_rows_add(struct tally_rows *rows,
-                                               const struct tally_name *name);
+/** rollup_rows_add() - a row of that name, of nothing. Return: NULL without memory. */
+KMEM_MUST_USE struct rollup_row *rollup_rows_add(struct rollup_rows *rows,
+                                                 const struct rollup_name *name);
 
-/** tally_rows_find() - the row that is called so; NULL: none */
-struct tally_row *tally_rows_find(const struct tally_rows *rows, const char *text, size_t n_bytes);
+/** rollup_rows_find() - the row that is called so; NULL: none */
+struct rollup_row *rollup_rows_find(const struct rollup_rows *rows, const char *text,
+                                    size_t n_bytes);
 
-/** tally_rows_freeze() - nothing is added or looked for any more */
-void tally_rows_freeze(struct tally_rows *rows);
+/** rollup_rows_freeze() - nothing is added or looked for any more */
+void rollup_rows_freeze(struct rollup_rows *rows);
 
 #endif

@@ -35,8 +35,8 @@ static void reader_unlink(struct scan_reader *reader)
 static void scan_free(struct scan *scan)
 {
     KMEM_ASSERT(!scan->readers);
-    scan->tally = tally_free(scan->tally);
-    scan->by_reason = tally_free(scan->by_reason);
+    scan->rollup = rollup_free(scan->rollup);
+    scan->by_reason = rollup_free(scan->by_reason);
     waste_fini(&scan->waste);
     free(scan);
 }
@@ -206,13 +206,13 @@ void scan_keep(struct core *core, struct scan_reader *reader, uint64_t now_us)
 
 /* ------------------------------------------------------------------------------------- looks -- */
 
-static enum tally_by kind_by(enum scan_kind kind)
+static enum rollup_by kind_by(enum scan_kind kind)
 {
-    static const enum tally_by by[] = {
-        [SCAN_LEASED] = TALLY_BY_CLIENT,
-        [SCAN_BY_REASON] = TALLY_BY_REASON,
-        [SCAN_BY_CLIENT] = TALLY_BY_CLIENT,
-        [SCAN_BY_UID] = TALLY_BY_UID,
+    static const enum rollup_by by[] = {
+        [SCAN_LEASED] = ROLLUP_BY_CLIENT,
+        [SCAN_BY_REASON] = ROLLUP_BY_REASON,
+        [SCAN_BY_CLIENT] = ROLLUP_BY_CLIENT,
+        [SCAN_BY_UID] = ROLLUP_BY_UID,
     };
     return by[kind];
 }
@@ -231,7 +231,7 @@ bool scan_holders_are_present(const struct core *core)
 
 static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint64_t now_us)
 {
-    const struct tally_tables tables = core_tables(core);
+    const struct rollup_tables tables = core_tables(core);
     struct scan *scan = calloc(1, sizeof(*scan));
     if (!scan) {
         return NULL;
@@ -241,10 +241,10 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
         scan->counted = core_counted(core);
         scan->failed = waste_init(&scan->waste, core->state.n_pages) != 0;
     }
-    scan->tally = tally_new(kind_by(kind), &tables, NULL);
+    scan->rollup = rollup_new(kind_by(kind), &tables, NULL);
     scan->by_reason =
-        kind == SCAN_LEASED && scan->tally ? tally_new(TALLY_BY_REASON, &tables, NULL) : NULL;
-    if (scan->failed || !scan->tally || (kind == SCAN_LEASED && !scan->by_reason)) {
+        kind == SCAN_LEASED && scan->rollup ? rollup_new(ROLLUP_BY_REASON, &tables, NULL) : NULL;
+    if (scan->failed || !scan->rollup || (kind == SCAN_LEASED && !scan->by_reason)) {
         scan_free(scan);
         return NULL;
     }
@@ -285,7 +285,7 @@ static int scan_begin(struct core *core, enum scan_kind kind, uint64_t now_us)
 
 static uint64_t scan_spent(const struct scan *scan)
 {
-    return tally_spent(scan->tally) + (scan->by_reason ? tally_spent(scan->by_reason) : 0);
+    return rollup_spent(scan->rollup) + (scan->by_reason ? rollup_spent(scan->by_reason) : 0);
 }
 
 static bool scan_block(const struct direct_block *block, void *user)
@@ -295,7 +295,8 @@ static bool scan_block(const struct direct_block *block, void *user)
     if (scan->n_added > 0 && scan_spent(scan) - scan->spent_at >= scan->budget) {
         return false;
     }
-    if (tally_add(scan->tally, block) || (scan->by_reason && tally_add(scan->by_reason, block))) {
+    if (rollup_add(scan->rollup, block) ||
+        (scan->by_reason && rollup_add(scan->by_reason, block))) {
         scan->failed = true;
         return false;
     }
@@ -332,33 +333,33 @@ static void scan_pages(struct scan *scan, const struct core *core)
 /* What the reasons of direct blocks add; their blocks need not be looked at. */
 static void scan_reasons(struct scan *scan, const struct core *core)
 {
-    const uint64_t spent_at = tally_spent(scan->by_reason);
+    const uint64_t spent_at = rollup_spent(scan->by_reason);
     const uint32_t until = scan->at + SCAN_BUDGET;
     while (scan->at < core->reasons.n_ids && scan->at < until && !scan->failed &&
-           tally_spent(scan->by_reason) - spent_at < SCAN_BUDGET) {
+           rollup_spent(scan->by_reason) - spent_at < SCAN_BUDGET) {
         const struct reason_totals totals = reasons_totals(&core->reasons, scan->at);
         scan->failed =
-            totals.n_blocks > 0 && tally_add_reason(scan->by_reason, scan->at, &totals) != 0;
+            totals.n_blocks > 0 && rollup_add_reason(scan->by_reason, scan->at, &totals) != 0;
         scan->at++;
     }
     if (scan->at >= core->reasons.n_ids && !scan->failed) {
-        scan->n_reasons = tally_n_groups(scan->by_reason);
-        scan->n_other_reasons = tally_n_other(scan->by_reason);
-        scan->by_reason = tally_free(scan->by_reason);
+        scan->n_reasons = rollup_n_groups(scan->by_reason);
+        scan->n_other_reasons = rollup_n_other(scan->by_reason);
+        scan->by_reason = rollup_free(scan->by_reason);
         scan->done = true;
     }
 }
 
 static void scan_sort(struct scan *scan)
 {
-    const int r = tally_sort_step(scan->tally, SIZE_MAX, SORT_BUDGET(scan->budget));
+    const int r = rollup_sort_step(scan->rollup, SIZE_MAX, SORT_BUDGET(scan->budget));
     scan->failed = r < 0;
     scan->done = r == 0;
 }
 
 static void holders_note(struct scan_holders *holders, const struct scan *scan)
 {
-    const size_t n_groups = tally_n_groups(scan->tally);
+    const size_t n_groups = rollup_n_groups(scan->rollup);
     *holders = (struct scan_holders){
         .known = true,
         .at_us = scan->began_us,
@@ -368,7 +369,7 @@ static void holders_note(struct scan_holders *holders, const struct scan *scan)
     };
     for (; holders->n_holders < SCAN_HOLDERS && holders->n_holders < n_groups;
          holders->n_holders++) {
-        const struct tally_group *group = tally_group(scan->tally, holders->n_holders);
+        const struct rollup_group *group = rollup_group(scan->rollup, holders->n_holders);
         const uint32_t i = holders->n_holders;
         (void)snprintf(holders->holders[i].reason, sizeof(holders->holders[i].reason), "%s",
                        group->key); /* fits */

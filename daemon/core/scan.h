@@ -30,8 +30,8 @@
 #define SCAN_BUDGET 20000
 /* 1,000: some 20 us, no more than a request takes. Of a look that only refusals wait for. */
 #define SCAN_BACKGROUND_BUDGET 1000
-/* 4: with those that are being made, one by reason and the reasons of one for usage, six tallies of
-   TALLY_MAX_BYTES; those by client and by user are small. More would serve more readers of large
+/* 4: with those that are being made, one by reason and the reasons of one for usage, six roll-ups of
+   ROLLUP_MAX_BYTES; those by client and by user are small. More would serve more readers of large
    ones at different times. */
 #define SCANS_KEPT 4
 /* 64: all of a machine's consoles; who is dropped is found by comparing each with each. */
@@ -62,9 +62,9 @@ enum scan_phase {
 struct scan {
     enum scan_kind kind;
     enum scan_phase phase;
-    struct tally *tally;
-    struct tally *by_reason; /* of SCAN_LEASED, until it is complete */
-    struct counted counted;  /* of SCAN_LEASED: by clients, when it began */
+    struct rollup *rollup;
+    struct rollup *by_reason; /* of SCAN_LEASED, until it is complete */
+    struct counted counted;   /* of SCAN_LEASED: by clients, when it began */
     uint64_t n_leased_blocks;
     uint64_t leased_bytes;    /* in those, as asked for */
     struct waste waste;       /* of SCAN_LEASED, as what follows */
@@ -81,7 +81,7 @@ struct scan {
     bool is_patient;   /* likewise, as it was begun */
     uint32_t budget;   /* of the present step */
     uint32_t n_added;  /* blocks, in it */
-    uint64_t spent_at; /* what the tallies had spent when it began */
+    uint64_t spent_at; /* what the roll-ups had spent when it began */
     struct scan_reader *readers;
     struct scan *next_complete;
 };

@@ -355,9 +355,9 @@ static void step_ledger(void)
         fixture_scan(&run.fixture, &reader, (enum scan_kind)(SCAN_BY_REASON + below(3)));
     uint64_t n_blocks = 0;
     uint64_t num_bytes = 0;
-    for (size_t i = 0; i < tally_n_groups(scan->tally); i++) {
-        n_blocks += tally_group(scan->tally, i)->n_blocks;
-        num_bytes += tally_group(scan->tally, i)->num_bytes;
+    for (size_t i = 0; i < rollup_n_groups(scan->rollup); i++) {
+        n_blocks += rollup_group(scan->rollup, i)->n_blocks;
+        num_bytes += rollup_group(scan->rollup, i)->num_bytes;
     }
     scan_leave(run.core, &reader);
     EXPECT(n_blocks == run.model.n_blocks);

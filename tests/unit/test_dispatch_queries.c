@@ -286,7 +286,7 @@ static void test_ledger_without_memory_is_BUSY_and_the_next_is_answered(void **s
             assert_int_equal(ledger_now()->n_rows, 100);
         }
     }
-    assert_true(n_failures >= 5); /* the look, its tally, what is in that, the order */
+    assert_true(n_failures >= 5); /* the look, its roll-up, what is in that, the order */
 }
 
 static void test_allocate_without_memory_for_its_reason_is_allocated(void **state)

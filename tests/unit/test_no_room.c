@@ -396,7 +396,7 @@ static void test_refused_without_memory_for_a_look_names_processes(void **state)
         assert_says(sentence, failed ? "by process: process 1" : "holders: \"reason/00000\"");
         (void)allocate(16, "reason/00000");
     }
-    assert_true(n_failures >= 5); /* the look, its tally, what is in that, the order */
+    assert_true(n_failures >= 5); /* the look, its roll-up, what is in that, the order */
     assert_true(scans_are_none(&core->scans));
 }
 

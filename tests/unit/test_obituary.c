@@ -198,7 +198,7 @@ static void test_obituaries_next_after_the_ring_is_full_begins_with_the_oldest(v
 static void test_obituaries_init_without_memory_fails_cleanly(void **state)
 {
     (void)state;
-    const struct tally_tables tables = core_tables(&fixture.core);
+    const struct rollup_tables tables = core_tables(&fixture.core);
     struct obituaries other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {

@@ -32,7 +32,7 @@ static struct client *alice; /* pid 3, user 1000 */
 static struct client *bob;   /* pid 6, user 1000 */
 static struct client *carol; /* pid 7, user 1001 */
 
-static int tally_setup(void **state)
+static int rollup_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, 1024, 10);
@@ -42,45 +42,45 @@ static int tally_setup(void **state)
     return 0;
 }
 
-static int tally_teardown(void **state)
+static int rollup_teardown(void **state)
 {
     (void)state;
     fixture_fini(&fixture);
     return 0;
 }
 
-static struct tally *new_tally(enum tally_by by)
+static struct rollup *new_rollup(enum rollup_by by)
 {
-    const struct tally_tables tables = core_tables(&fixture.core);
-    struct tally *tally = tally_new(by, &tables, NULL);
-    assert_non_null(tally);
-    return tally;
+    const struct rollup_tables tables = core_tables(&fixture.core);
+    struct rollup *rollup = rollup_new(by, &tables, NULL);
+    assert_non_null(rollup);
+    return rollup;
 }
 
 static bool add_block(const struct direct_block *block, void *user)
 {
-    return tally_add(user, block) == 0;
+    return rollup_add(user, block) == 0;
 }
 
 /* Adds every live block, and sorts. */
-static void add_all(struct tally *tally)
+static void add_all(struct rollup *rollup)
 {
     const struct seg_off end =
-        walk(&fixture.core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, add_block, tally);
+        walk(&fixture.core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, add_block, rollup);
     assert_int_equal(end.bytes, 0);
-    assert_int_equal(tally_sort(tally), 0);
+    assert_int_equal(rollup_sort(rollup), 0);
 }
 
-static void assert_group(const struct tally *tally, size_t index, const char *key,
+static void assert_group(const struct rollup *rollup, size_t index, const char *key,
                          uint64_t n_blocks, uint64_t num_bytes)
 {
-    const struct tally_group *group = tally_group(tally, index);
+    const struct rollup_group *group = rollup_group(rollup, index);
     assert_string_equal(group->key, key);
     assert_int_equal(group->n_blocks, n_blocks);
     assert_int_equal(group->num_bytes, num_bytes);
 }
 
-static void test_tally_by_reason_drops_the_detail(void **state)
+static void test_rollup_by_reason_drops_the_detail(void **state)
 {
     (void)state;
     (void)fixture_allocate(&fixture, alice, 100, "video/frame#17");
@@ -89,96 +89,96 @@ static void test_tally_by_reason_drops_the_detail(void **state)
     (void)fixture_allocate(&fixture, alice, 1, "video");
     (void)fixture_allocate(&fixture, alice, 2, "#only a detail");
     (void)fixture_allocate(&fixture, alice, 3, "");
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
 
-    add_all(tally);
+    add_all(rollup);
 
-    assert_int_equal(tally_n_groups(tally), 4);
-    assert_group(tally, 0, "video/frame", 3, 150);
-    assert_group(tally, 1, NO_REASON, 1, 3);
-    assert_group(tally, 2, "#only a detail", 1, 2);
-    assert_group(tally, 3, "video", 1, 1);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_n_groups(rollup), 4);
+    assert_group(rollup, 0, "video/frame", 3, 150);
+    assert_group(rollup, 1, NO_REASON, 1, 3);
+    assert_group(rollup, 2, "#only a detail", 1, 2);
+    assert_group(rollup, 3, "video", 1, 1);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_by_client_tells_processes_apart(void **state)
+static void test_rollup_by_client_tells_processes_apart(void **state)
 {
     (void)state;
     (void)fixture_allocate(&fixture, alice, 100, "one");
     (void)fixture_allocate(&fixture, bob, 30, "one");
     (void)fixture_allocate(&fixture, bob, 20, "two");
-    struct tally *tally = new_tally(TALLY_BY_CLIENT);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_CLIENT);
 
-    add_all(tally);
+    add_all(rollup);
 
-    assert_int_equal(tally_n_groups(tally), 2);
-    assert_group(tally, 0, "worker-3", 1, 100);
-    assert_group(tally, 1, "worker-6", 2, 50);
-    assert_int_equal(tally_group(tally, 1)->pid, 6);
-    assert_int_equal(tally_group(tally, 1)->uid, 1000);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_n_groups(rollup), 2);
+    assert_group(rollup, 0, "worker-3", 1, 100);
+    assert_group(rollup, 1, "worker-6", 2, 50);
+    assert_int_equal(rollup_group(rollup, 1)->pid, 6);
+    assert_int_equal(rollup_group(rollup, 1)->uid, 1000);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_by_uid_adds_up_a_users_processes(void **state)
+static void test_rollup_by_uid_adds_up_a_users_processes(void **state)
 {
     (void)state;
     (void)fixture_allocate(&fixture, alice, 100, "one");
     (void)fixture_allocate(&fixture, bob, 30, "one");
     (void)fixture_allocate(&fixture, carol, 500, "two");
-    struct tally *tally = new_tally(TALLY_BY_UID);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_UID);
 
-    add_all(tally);
+    add_all(rollup);
 
-    assert_int_equal(tally_n_groups(tally), 2);
-    assert_group(tally, 0, "1001", 1, 500);
-    assert_group(tally, 1, "1000", 2, 130);
-    assert_int_equal(tally_group(tally, 1)->uid, 1000);
-    assert_int_equal(tally_group(tally, 1)->pid, 0);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_n_groups(rollup), 2);
+    assert_group(rollup, 0, "1001", 1, 500);
+    assert_group(rollup, 1, "1000", 2, 130);
+    assert_int_equal(rollup_group(rollup, 1)->uid, 1000);
+    assert_int_equal(rollup_group(rollup, 1)->pid, 0);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_group_knows_its_oldest_block(void **state)
+static void test_rollup_group_knows_its_oldest_block(void **state)
 {
     (void)state;
     fixture.now_ms += 1000;
     (void)fixture_allocate(&fixture, alice, 1, "same");
     fixture.now_ms += 1000;
     (void)fixture_allocate(&fixture, alice, 1, "same");
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
 
-    add_all(tally);
+    add_all(rollup);
 
-    assert_int_equal(tally_group(tally, 0)->oldest, 10);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_group(rollup, 0)->oldest, 10);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_sort_of_equal_sizes_is_by_key(void **state)
+static void test_rollup_sort_of_equal_sizes_is_by_key(void **state)
 {
     (void)state;
     (void)fixture_allocate(&fixture, alice, 10, "b");
     (void)fixture_allocate(&fixture, alice, 10, "c");
     (void)fixture_allocate(&fixture, alice, 10, "a");
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
 
-    add_all(tally);
+    add_all(rollup);
 
-    assert_group(tally, 0, "a", 1, 10);
-    assert_group(tally, 1, "b", 1, 10);
-    assert_group(tally, 2, "c", 1, 10);
-    assert_null(tally_free(tally));
+    assert_group(rollup, 0, "a", 1, 10);
+    assert_group(rollup, 1, "b", 1, 10);
+    assert_group(rollup, 2, "c", 1, 10);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_of_nothing_has_no_groups(void **state)
+static void test_rollup_of_nothing_has_no_groups(void **state)
 {
     (void)state;
-    struct tally *tally = new_tally(TALLY_BY_CLIENT);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_CLIENT);
 
-    add_all(tally);
+    add_all(rollup);
 
-    assert_int_equal(tally_n_groups(tally), 0);
-    assert_broken((void)tally_group(tally, 0));
-    assert_null(tally_free(tally));
-    assert_null(tally_free(NULL));
+    assert_int_equal(rollup_n_groups(rollup), 0);
+    assert_broken((void)rollup_group(rollup, 0));
+    assert_null(rollup_free(rollup));
+    assert_null(rollup_free(NULL));
 }
 
 static struct direct_block block_at(struct client *client, struct seg_off off)
@@ -188,53 +188,53 @@ static struct direct_block block_at(struct client *client, struct seg_off off)
     return block;
 }
 
-static void test_tally_add_does_not_mistake_an_ids_next_tenant(void **state)
+static void test_rollup_add_does_not_mistake_an_ids_next_tenant(void **state)
 {
     (void)state;
     const struct seg_off first = fixture_allocate(&fixture, alice, 10, "first tenant");
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     const struct direct_block first_block = block_at(alice, first);
-    assert_int_equal(tally_add(tally, &first_block), 0);
+    assert_int_equal(rollup_add(rollup, &first_block), 0);
     fixture_release(&fixture, alice, first);
 
     const struct seg_off second = fixture_allocate(&fixture, alice, 20, "second tenant");
     const struct direct_block second_block = block_at(alice, second);
     assert_int_equal(second_block.reason, first_block.reason);
-    assert_int_equal(tally_add(tally, &second_block), 0);
+    assert_int_equal(rollup_add(rollup, &second_block), 0);
 
-    assert_int_equal(tally_sort(tally), 0);
-    assert_int_equal(tally_n_groups(tally), 2);
-    assert_group(tally, 0, "second tenant", 1, 20);
-    assert_group(tally, 1, "first tenant", 1, 10);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_sort(rollup), 0);
+    assert_int_equal(rollup_n_groups(rollup), 2);
+    assert_group(rollup, 0, "second tenant", 1, 20);
+    assert_group(rollup, 1, "first tenant", 1, 10);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_add_does_not_mistake_a_slots_next_tenant(void **state)
+static void test_rollup_add_does_not_mistake_a_slots_next_tenant(void **state)
 {
     (void)state;
-    struct tally *tally = new_tally(TALLY_BY_CLIENT);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_CLIENT);
     const struct direct_block first =
         block_at(carol, fixture_allocate(&fixture, carol, 10, "same"));
-    assert_int_equal(tally_add(tally, &first), 0);
+    assert_int_equal(rollup_add(rollup, &first), 0);
     fixture_end(&fixture, carol, false);
 
     struct client *dave = fixture_join(&fixture, 8);
     const struct direct_block second = block_at(dave, fixture_allocate(&fixture, dave, 20, "same"));
     assert_int_equal(second.slot, first.slot);
-    assert_int_equal(tally_add(tally, &second), 0);
+    assert_int_equal(rollup_add(rollup, &second), 0);
 
-    assert_int_equal(tally_sort(tally), 0);
-    assert_int_equal(tally_n_groups(tally), 2);
-    assert_group(tally, 0, "worker-8", 1, 20);
-    assert_group(tally, 1, "worker-7", 1, 10);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_sort(rollup), 0);
+    assert_int_equal(rollup_n_groups(rollup), 2);
+    assert_group(rollup, 0, "worker-8", 1, 20);
+    assert_group(rollup, 1, "worker-7", 1, 10);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_add_of_ids_that_are_newer_than_it(void **state)
+static void test_rollup_add_of_ids_that_are_newer_than_it(void **state)
 {
     (void)state;
-    struct tally *tally = new_tally(TALLY_BY_REASON);
-    struct tally *by_client = new_tally(TALLY_BY_CLIENT);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
+    struct rollup *by_client = new_rollup(ROLLUP_BY_CLIENT);
     struct client *dave = fixture_join(&fixture, 8);
 
     for (uint32_t i = 0; i < 20; i++) {
@@ -242,46 +242,46 @@ static void test_tally_add_of_ids_that_are_newer_than_it(void **state)
         (void)snprintf(reason, sizeof(reason), "new/%u", i % 10);
         const struct direct_block block =
             block_at(dave, fixture_allocate(&fixture, dave, 1 + i % 10, reason));
-        assert_int_equal(tally_add(tally, &block), 0);
-        assert_int_equal(tally_add(by_client, &block), 0);
+        assert_int_equal(rollup_add(rollup, &block), 0);
+        assert_int_equal(rollup_add(by_client, &block), 0);
     }
 
-    assert_int_equal(tally_sort(tally), 0);
-    assert_int_equal(tally_sort(by_client), 0);
-    assert_int_equal(tally_n_groups(tally), 10);
-    assert_group(tally, 0, "new/9", 2, 20);
-    assert_int_equal(tally_n_groups(by_client), 1);
+    assert_int_equal(rollup_sort(rollup), 0);
+    assert_int_equal(rollup_sort(by_client), 0);
+    assert_int_equal(rollup_n_groups(rollup), 10);
+    assert_group(rollup, 0, "new/9", 2, 20);
+    assert_int_equal(rollup_n_groups(by_client), 1);
     assert_group(by_client, 0, "worker-8", 20, 110);
-    assert_null(tally_free(tally));
-    assert_null(tally_free(by_client));
+    assert_null(rollup_free(rollup));
+    assert_null(rollup_free(by_client));
 }
 
-static void test_tally_add_after_sort_is_a_bug(void **state)
+static void test_rollup_add_after_sort_is_a_bug(void **state)
 {
     (void)state;
     const struct direct_block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
-    struct tally *tally = new_tally(TALLY_BY_REASON);
-    add_all(tally);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
+    add_all(rollup);
 
-    assert_broken(assert_int_equal(tally_add(tally, &block), 0));
-    assert_null(tally_free(tally));
+    assert_broken(assert_int_equal(rollup_add(rollup, &block), 0));
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_hashes_with_the_segments_instance(void **state)
+static void test_rollup_hashes_with_the_segments_instance(void **state)
 {
     (void)state;
     (void)fixture_allocate(&fixture, alice, 10, "words");
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     seed_seen = 0;
 
-    add_all(tally);
+    add_all(rollup);
 
     assert_int_equal(seed_seen, fixture.core.config.instance);
-    assert_null(tally_free(tally));
+    assert_null(rollup_free(rollup));
 }
 
 /* Ids of clients' own tables mean what each client says they mean. */
-static void test_tally_by_reason_adds_up_what_clients_tell(void **state)
+static void test_rollup_by_reason_adds_up_what_clients_tell(void **state)
 {
     (void)state;
     struct client *const clients[] = {alice, bob};
@@ -296,36 +296,36 @@ static void test_tally_by_reason_adds_up_what_clients_tell(void **state)
         (void)ledger_take(ledger, page, 1, REASON_NONE, 0, 0);
     }
     (void)fixture_allocate(&fixture, carol, 100, "both");
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
 
-    add_all(tally);
+    add_all(rollup);
 
-    assert_int_equal(tally_n_groups(tally), 4);
-    assert_group(tally, 0, "both", 3, 104);
-    assert_group(tally, 1, "bobs", 1, 11);
-    assert_group(tally, 2, "alices", 1, 10);
-    assert_group(tally, 3, NO_REASON, 2, 2);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_n_groups(rollup), 4);
+    assert_group(rollup, 0, "both", 3, 104);
+    assert_group(rollup, 1, "bobs", 1, 11);
+    assert_group(rollup, 2, "alices", 1, 10);
+    assert_group(rollup, 3, NO_REASON, 2, 2);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_new_without_memory_is_null(void **state)
+static void test_rollup_new_without_memory_is_null(void **state)
 {
     (void)state;
-    const struct tally_tables tables = core_tables(&fixture.core);
-    struct tally *tally = NULL;
+    const struct rollup_tables tables = core_tables(&fixture.core);
+    struct rollup *rollup = NULL;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        tally = tally_new(TALLY_BY_REASON, &tables, NULL);
-        assert_int_equal(fail_end(), tally == NULL);
+        rollup = rollup_new(ROLLUP_BY_REASON, &tables, NULL);
+        assert_int_equal(fail_end(), rollup == NULL);
     }
-    assert_null(tally_free(tally));
+    assert_null(rollup_free(rollup));
 }
 
 /* Enough groups to make the hash table grow. */
-static void test_tally_add_without_memory_leaves_it_as_it_was(void **state)
+static void test_rollup_add_without_memory_leaves_it_as_it_was(void **state)
 {
     (void)state;
-    const struct tally_tables tables = core_tables(&fixture.core);
+    const struct rollup_tables tables = core_tables(&fixture.core);
     struct direct_block blocks[400];
     for (uint32_t i = 0; i < 400; i++) {
         char reason[16];
@@ -334,40 +334,40 @@ static void test_tally_add_without_memory_leaves_it_as_it_was(void **state)
     }
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        struct tally *tally = tally_new(TALLY_BY_REASON, &tables, NULL);
+        struct rollup *rollup = rollup_new(ROLLUP_BY_REASON, &tables, NULL);
         uint32_t n_failed = 0;
-        for (uint32_t i = 0; tally && i < 400; i++) {
-            const size_t n_groups = tally_n_groups(tally);
-            if (tally_add(tally, &blocks[i])) {
+        for (uint32_t i = 0; rollup && i < 400; i++) {
+            const size_t n_groups = rollup_n_groups(rollup);
+            if (rollup_add(rollup, &blocks[i])) {
                 n_failed++;
-                assert_int_equal(tally_n_groups(tally), n_groups);
-                assert_int_equal(tally_add(tally, &blocks[i]), 0); /* it works the second time */
+                assert_int_equal(rollup_n_groups(rollup), n_groups);
+                assert_int_equal(rollup_add(rollup, &blocks[i]), 0); /* it works the second time */
             }
         }
-        assert_int_equal(fail_end(), n_failed == 1 || tally == NULL);
-        if (tally) {
-            assert_int_equal(tally_n_groups(tally), 400);
-            assert_int_equal(tally_sort(tally), 0);
-            assert_group(tally, 399, "group/0", 1, 1);
+        assert_int_equal(fail_end(), n_failed == 1 || rollup == NULL);
+        if (rollup) {
+            assert_int_equal(rollup_n_groups(rollup), 400);
+            assert_int_equal(rollup_sort(rollup), 0);
+            assert_group(rollup, 399, "group/0", 1, 1);
         }
-        assert_null(tally_free(tally));
+        assert_null(rollup_free(rollup));
     }
 }
 
-static void test_tally_sort_without_memory_can_be_tried_again(void **state)
+static void test_rollup_sort_without_memory_can_be_tried_again(void **state)
 {
     (void)state;
     const struct direct_block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
-    struct tally *tally = new_tally(TALLY_BY_REASON);
-    assert_int_equal(tally_add(tally, &block), 0);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
+    assert_int_equal(rollup_add(rollup, &block), 0);
 
     fail_nth("memory", 1, ENOMEM);
-    assert_int_equal(tally_sort(tally), -ENOMEM);
+    assert_int_equal(rollup_sort(rollup), -ENOMEM);
     assert_true(fail_end());
 
-    assert_int_equal(tally_sort(tally), 0);
-    assert_group(tally, 0, "x", 1, 1);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_sort(rollup), 0);
+    assert_group(rollup, 0, "x", 1, 1);
+    assert_null(rollup_free(rollup));
 }
 
 /* ------------------------------------------------------------------------------------ bounds -- */
@@ -400,180 +400,181 @@ static struct direct_block told_block(const struct client *client, uint32_t reas
 }
 
 /* A million blocks of clients that have as many reasons as there can be. */
-static void add_told(struct tally *tally, struct client *const *clients, uint32_t n_clients,
+static void add_told(struct rollup *rollup, struct client *const *clients, uint32_t n_clients,
                      uint32_t n_blocks)
 {
     for (uint32_t i = 0; i < n_blocks; i++) {
         const uint32_t id = REASONS_RESERVED + i % (LEDGER_REASONS_MAX - REASONS_RESERVED);
         const struct direct_block block = told_block(clients[i % n_clients], id);
-        assert_int_equal(tally_add(tally, &block), 0);
-        assert_true(tally_bytes(tally) <= TALLY_MAX_BYTES);
+        assert_int_equal(rollup_add(rollup, &block), 0);
+        assert_true(rollup_bytes(rollup) <= ROLLUP_MAX_BYTES);
     }
 }
 
-static void assert_totals(const struct tally *tally, uint64_t n_blocks)
+static void assert_totals(const struct rollup *rollup, uint64_t n_blocks)
 {
     uint64_t n_found = 0;
     uint64_t num_bytes = 0;
-    for (size_t i = 0; i < tally_n_groups(tally); i++) {
-        n_found += tally_group(tally, i)->n_blocks;
-        num_bytes += tally_group(tally, i)->num_bytes;
+    for (size_t i = 0; i < rollup_n_groups(rollup); i++) {
+        n_found += rollup_group(rollup, i)->n_blocks;
+        num_bytes += rollup_group(rollup, i)->num_bytes;
     }
     assert_int_equal(n_found, n_blocks);
     assert_int_equal(num_bytes, n_blocks * 100);
 }
 
-static const struct tally_group *group_named(const struct tally *tally, const char *key)
+static const struct rollup_group *group_named(const struct rollup *rollup, const char *key)
 {
-    for (size_t i = 0; i < tally_n_groups(tally); i++) {
-        if (strcmp(tally_group(tally, i)->key, key) == 0) {
-            return tally_group(tally, i);
+    for (size_t i = 0; i < rollup_n_groups(rollup); i++) {
+        if (strcmp(rollup_group(rollup, i)->key, key) == 0) {
+            return rollup_group(rollup, i);
         }
     }
     fail_msg("no group %s", key);
     return NULL;
 }
 
-static void test_tally_reads_each_reason_of_a_client_once(void **state)
+static void test_rollup_reads_each_reason_of_a_client_once(void **state)
 {
     (void)state;
     fixture.core.client_ledger.read = read_invented;
     n_reads = 0;
     rewrites = false;
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
 
-    add_told(tally, &alice, 1, 1000000);
+    add_told(rollup, &alice, 1, 1000000);
 
     assert_int_equal(n_reads, LEDGER_REASONS_MAX - REASONS_RESERVED);
-    assert_true(tally_spent(tally) >= n_reads * CLIENT_LEDGER_READ_COST);
-    assert_int_equal(tally_sort(tally), 0);
-    assert_totals(tally, 1000000);
+    assert_true(rollup_spent(rollup) >= n_reads * CLIENT_LEDGER_READ_COST);
+    assert_int_equal(rollup_sort(rollup), 0);
+    assert_totals(rollup, 1000000);
     /* One client has half of the groups, the rest is counted. */
-    assert_int_equal(tally_n_groups(tally), TALLY_TOLD_GROUPS / 2 + 1);
-    assert_true(group_named(tally, OTHER_REASONS)->n_blocks > 400000);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_n_groups(rollup), ROLLUP_TOLD_GROUPS / 2 + 1);
+    assert_true(group_named(rollup, OTHER_REASONS)->n_blocks > 400000);
+    assert_null(rollup_free(rollup));
 }
 
-static void test_tally_of_reasons_that_are_rewritten_stays_bounded(void **state)
+static void test_rollup_of_reasons_that_are_rewritten_stays_bounded(void **state)
 {
     (void)state;
     struct client *const clients[] = {alice, bob, carol};
     fixture.core.client_ledger.read = read_invented;
     n_reads = 0;
     rewrites = true;
-    struct tally *tally = new_tally(TALLY_BY_REASON);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
 
-    add_told(tally, clients, 3, 1000000);
+    add_told(rollup, clients, 3, 1000000);
 
-    assert_in_range(n_reads, 1, TALLY_LINKS);
-    assert_int_equal(tally_sort(tally), 0);
-    assert_in_range(tally_n_groups(tally), 2, TALLY_TOLD_GROUPS + 1);
-    assert_totals(tally, 1000000);
-    assert_null(tally_free(tally));
+    assert_in_range(n_reads, 1, ROLLUP_LINKS);
+    assert_int_equal(rollup_sort(rollup), 0);
+    assert_in_range(rollup_n_groups(rollup), 2, ROLLUP_TOLD_GROUPS + 1);
+    assert_totals(rollup, 1000000);
+    assert_null(rollup_free(rollup));
 }
 
 /* Whoever comes after one that has taken all it could has room left. */
-static void test_tally_leaves_room_to_other_clients(void **state)
+static void test_rollup_leaves_room_to_other_clients(void **state)
 {
     (void)state;
     fixture.core.client_ledger.read = read_invented;
     rewrites = false;
-    struct tally *tally = new_tally(TALLY_BY_REASON);
-    add_told(tally, &alice, 1, 200000);
-    const size_t n_groups = tally_n_groups(tally);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
+    add_told(rollup, &alice, 1, 200000);
+    const size_t n_groups = rollup_n_groups(rollup);
 
     for (uint32_t id = REASONS_RESERVED; id < 1000; id++) {
         const struct direct_block block = told_block(bob, id);
-        assert_int_equal(tally_add(tally, &block), 0);
+        assert_int_equal(rollup_add(rollup, &block), 0);
     }
 
-    assert_int_equal(tally_n_groups(tally), n_groups + 1000 - REASONS_RESERVED);
-    assert_null(tally_free(tally));
+    assert_int_equal(rollup_n_groups(rollup), n_groups + 1000 - REASONS_RESERVED);
+    assert_null(rollup_free(rollup));
 }
 
 static void test_tallies_of_one_purse_share_it(void **state)
 {
     (void)state;
-    const struct tally_tables tables = core_tables(&fixture.core);
-    struct tally_purse purse;
-    struct tally *tallies[20];
+    const struct rollup_tables tables = core_tables(&fixture.core);
+    struct rollup_purse purse;
+    struct rollup *rollups[20];
     uint64_t n_bytes = 0;
     size_t n_groups = 0;
     fixture.core.client_ledger.read = read_invented;
     rewrites = false;
-    tally_purse_init(&purse);
+    rollup_purse_init(&purse);
 
     for (uint32_t i = 0; i < 20; i++) {
-        tallies[i] = tally_new(TALLY_BY_REASON, &tables, &purse);
-        assert_non_null(tallies[i]);
-        add_told(tallies[i], &alice, 1, 70000);
-        n_groups += tally_n_groups(tallies[i]);
-        n_bytes += tally_bytes(tallies[i]);
-        assert_true(tally_n_groups(tallies[i]) > 1 || i > 14); /* each leaves as much as it takes */
+        rollups[i] = rollup_new(ROLLUP_BY_REASON, &tables, &purse);
+        assert_non_null(rollups[i]);
+        add_told(rollups[i], &alice, 1, 70000);
+        n_groups += rollup_n_groups(rollups[i]);
+        n_bytes += rollup_bytes(rollups[i]);
+        assert_true(rollup_n_groups(rollups[i]) > 1 ||
+                    i > 14); /* each leaves as much as it takes */
     }
 
-    assert_true(n_groups <= TALLY_TOLD_GROUPS + 20);
-    assert_true(n_bytes <= TALLY_MAX_BYTES);
+    assert_true(n_groups <= ROLLUP_TOLD_GROUPS + 20);
+    assert_true(n_bytes <= ROLLUP_MAX_BYTES);
     for (uint32_t i = 0; i < 20; i++) {
-        assert_null(tally_free(tallies[i]));
+        assert_null(rollup_free(rollups[i]));
     }
-    struct tally_purse full;
-    tally_purse_init(&full);
+    struct rollup_purse full;
+    rollup_purse_init(&full);
     assert_memory_equal(&purse, &full, sizeof(full));
 }
 
-static void test_tally_sort_step_keeps_to_its_budget_and_has_the_first_ones_first(void **state)
+static void test_rollup_sort_step_keeps_to_its_budget_and_has_the_first_ones_first(void **state)
 {
     (void)state;
     fixture.core.client_ledger.read = read_invented;
     rewrites = false;
-    struct tally *tally = new_tally(TALLY_BY_REASON);
-    add_told(tally, &alice, 1, 16000);
+    struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
+    add_told(rollup, &alice, 1, 16000);
     for (uint32_t i = 0; i < 8; i++) {
         for (uint32_t n = 0; n <= i; n++) {
             const struct direct_block block = told_block(alice, 5000 + i);
-            assert_int_equal(tally_add(tally, &block), 0);
+            assert_int_equal(rollup_add(rollup, &block), 0);
         }
     }
 
     uint32_t n_steps = 1;
-    while (tally_sort_step(tally, 8, 1000) == TALLY_E_MORE) {
+    while (rollup_sort_step(rollup, 8, 1000) == ROLLUP_E_MORE) {
         n_steps++;
     }
 
     assert_in_range(n_steps, 16, 100); /* each group is looked at, and few of them are ordered */
     for (uint32_t i = 0; i < 8; i++) {
-        assert_int_equal(tally_group(tally, i)->n_blocks, 9 - i);
+        assert_int_equal(rollup_group(rollup, i)->n_blocks, 9 - i);
     }
-    assert_broken((void)tally_group(tally, 8));
-    assert_null(tally_free(tally));
+    assert_broken((void)rollup_group(rollup, 8));
+    assert_null(rollup_free(rollup));
 }
 
-#define TALLY_TEST(test) cmocka_unit_test_setup_teardown(test, tally_setup, tally_teardown)
+#define ROLLUP_TEST(test) cmocka_unit_test_setup_teardown(test, rollup_setup, rollup_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TALLY_TEST(test_tally_by_reason_drops_the_detail),
-        TALLY_TEST(test_tally_by_client_tells_processes_apart),
-        TALLY_TEST(test_tally_by_uid_adds_up_a_users_processes),
-        TALLY_TEST(test_tally_group_knows_its_oldest_block),
-        TALLY_TEST(test_tally_sort_of_equal_sizes_is_by_key),
-        TALLY_TEST(test_tally_of_nothing_has_no_groups),
-        TALLY_TEST(test_tally_add_does_not_mistake_an_ids_next_tenant),
-        TALLY_TEST(test_tally_add_does_not_mistake_a_slots_next_tenant),
-        TALLY_TEST(test_tally_add_of_ids_that_are_newer_than_it),
-        TALLY_TEST(test_tally_add_after_sort_is_a_bug),
-        TALLY_TEST(test_tally_hashes_with_the_segments_instance),
-        TALLY_TEST(test_tally_by_reason_adds_up_what_clients_tell),
-        TALLY_TEST(test_tally_new_without_memory_is_null),
-        TALLY_TEST(test_tally_add_without_memory_leaves_it_as_it_was),
-        TALLY_TEST(test_tally_sort_without_memory_can_be_tried_again),
-        TALLY_TEST(test_tally_reads_each_reason_of_a_client_once),
-        TALLY_TEST(test_tally_of_reasons_that_are_rewritten_stays_bounded),
-        TALLY_TEST(test_tally_leaves_room_to_other_clients),
-        TALLY_TEST(test_tallies_of_one_purse_share_it),
-        TALLY_TEST(test_tally_sort_step_keeps_to_its_budget_and_has_the_first_ones_first),
+        ROLLUP_TEST(test_rollup_by_reason_drops_the_detail),
+        ROLLUP_TEST(test_rollup_by_client_tells_processes_apart),
+        ROLLUP_TEST(test_rollup_by_uid_adds_up_a_users_processes),
+        ROLLUP_TEST(test_rollup_group_knows_its_oldest_block),
+        ROLLUP_TEST(test_rollup_sort_of_equal_sizes_is_by_key),
+        ROLLUP_TEST(test_rollup_of_nothing_has_no_groups),
+        ROLLUP_TEST(test_rollup_add_does_not_mistake_an_ids_next_tenant),
+        ROLLUP_TEST(test_rollup_add_does_not_mistake_a_slots_next_tenant),
+        ROLLUP_TEST(test_rollup_add_of_ids_that_are_newer_than_it),
+        ROLLUP_TEST(test_rollup_add_after_sort_is_a_bug),
+        ROLLUP_TEST(test_rollup_hashes_with_the_segments_instance),
+        ROLLUP_TEST(test_rollup_by_reason_adds_up_what_clients_tell),
+        ROLLUP_TEST(test_rollup_new_without_memory_is_null),
+        ROLLUP_TEST(test_rollup_add_without_memory_leaves_it_as_it_was),
+        ROLLUP_TEST(test_rollup_sort_without_memory_can_be_tried_again),
+        ROLLUP_TEST(test_rollup_reads_each_reason_of_a_client_once),
+        ROLLUP_TEST(test_rollup_of_reasons_that_are_rewritten_stays_bounded),
+        ROLLUP_TEST(test_rollup_leaves_room_to_other_clients),
+        ROLLUP_TEST(test_tallies_of_one_purse_share_it),
+        ROLLUP_TEST(test_rollup_sort_step_keeps_to_its_budget_and_has_the_first_ones_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

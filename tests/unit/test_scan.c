@@ -59,11 +59,11 @@ static void finish(struct scan_reader *reader)
     }
 }
 
-static const struct tally_group *group_of(const struct scan *scan, const char *key)
+static const struct rollup_group *group_of(const struct scan *scan, const char *key)
 {
-    for (size_t i = 0; i < tally_n_groups(scan->tally); i++) {
-        if (strcmp(tally_group(scan->tally, i)->key, key) == 0) {
-            return tally_group(scan->tally, i);
+    for (size_t i = 0; i < rollup_n_groups(scan->rollup); i++) {
+        if (strcmp(rollup_group(scan->rollup, i)->key, key) == 0) {
+            return rollup_group(scan->rollup, i);
         }
     }
     fail_msg("no group %s", key);
@@ -218,7 +218,7 @@ static void test_scan_poll_reads_a_budget_of_reasons_at_a_time(void **state)
 
     /* Each reason once, and what it takes to look at the slabs, again in each step. */
     assert_in_range(n_all, N_TOLD, N_TOLD + 4 * (N_TOLD / STEP_READS + 4));
-    assert_int_equal(tally_n_groups(reader.scan->tally), N_TOLD);
+    assert_int_equal(rollup_n_groups(reader.scan->rollup), N_TOLD);
     scan_leave(core, &reader);
 }
 
@@ -469,7 +469,7 @@ static void test_scan_poll_without_memory_has_failed(void **state)
             scan_leave(core, &reader);
             assert_true(scans_are_none(&core->scans));
         }
-        assert_true(n_failures >= 3); /* the look, its tally, what is in that, the order */
+        assert_true(n_failures >= 3); /* the look, its roll-up, what is in that, the order */
     }
 }
 
