@@ -98,7 +98,7 @@ static void grant_states(struct pages *pages, struct client *client, uint32_t pa
     for (uint32_t at = page; at < page + n_pages;) {
         bool is_zero;
         const uint32_t n_alike = pages_zero_stretch(pages, at, page + n_pages - at, &is_zero);
-        pages_note_given(pages, at, n_alike);
+        pages_note_maybe_dirty(pages, at, n_alike);
         lease_grant(client->states, at, n_alike, is_zero);
         at += n_alike;
     }

@@ -208,11 +208,11 @@ static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
     return (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
 }
 
-/* The word of state->given that a page's bit is in. */
-static uint64_t given_word(const struct pages *pages, uint32_t page)
+/* The word of state->maybe_dirty that a page's bit is in. */
+static uint64_t maybe_dirty_word(const struct pages *pages, uint32_t page)
 {
     /* Relaxed: the server alone writes and reads its state. */
-    return atomic_load_explicit(&pages->state->given[page / 64], memory_order_relaxed);
+    return atomic_load_explicit(&pages->state->maybe_dirty[page / 64], memory_order_relaxed);
 }
 
 /* Pages have become free. */
@@ -221,9 +221,9 @@ static void soil(struct pages *pages, uint32_t page, uint32_t n_pages)
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t given = given_word(pages, at) & mask;
-        pages->soiled[at / 64] |= given;
-        pages->n_soiled += (uint32_t)__builtin_popcountll(given);
+        const uint64_t maybe_dirty = maybe_dirty_word(pages, at) & mask;
+        pages->dirty[at / 64] |= maybe_dirty;
+        pages->n_dirty += (uint32_t)__builtin_popcountll(maybe_dirty);
     }
 }
 
@@ -233,19 +233,19 @@ static void unsoil(struct pages *pages, uint32_t page, uint32_t n_pages)
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        pages->n_soiled -= (uint32_t)__builtin_popcountll(pages->soiled[at / 64] & mask);
-        pages->soiled[at / 64] &= ~mask;
+        pages->n_dirty -= (uint32_t)__builtin_popcountll(pages->dirty[at / 64] & mask);
+        pages->dirty[at / 64] &= ~mask;
     }
 }
 
-void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
+void pages_note_maybe_dirty(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t given = given_word(pages, at);
-        if ((given & mask) != mask) {
-            store_prepare_u64(&pages->state->given[at / 64], given | mask);
+        const uint64_t maybe_dirty = maybe_dirty_word(pages, at);
+        if ((maybe_dirty & mask) != mask) {
+            store_prepare_u64(&pages->state->maybe_dirty[at / 64], maybe_dirty | mask);
         }
     }
 }
@@ -253,12 +253,12 @@ void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages)
 uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
                             bool *ret_zero)
 {
-    const uint64_t first = given_word(pages, page) >> page % 64 & 1;
+    const uint64_t first = maybe_dirty_word(pages, page) >> page % 64 & 1;
     uint32_t n_here;
     *ret_zero = first == 0;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t others = (given_word(pages, at) ^ (first ? UINT64_MAX : 0)) & mask;
+        const uint64_t others = (maybe_dirty_word(pages, at) ^ (first ? UINT64_MAX : 0)) & mask;
         if (others != 0) {
             return at - page + (uint32_t)__builtin_ctzll(others) - at % 64;
         }
@@ -266,22 +266,22 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
     return n_pages;
 }
 
-/* Neighbouring free pages are of one run: soiled ones that follow one another are, too. */
-uint32_t pages_next_soiled(const struct pages *pages, uint32_t from, uint32_t max_pages,
-                           uint32_t *ret_page)
+/* Neighbouring free pages are of one run: dirty ones that follow one another are, too. */
+uint32_t pages_next_dirty(const struct pages *pages, uint32_t from, uint32_t max_pages,
+                          uint32_t *ret_page)
 {
     const uint32_t n_pages = pages->state->n_pages;
-    const uint64_t *soiled = pages->soiled;
+    const uint64_t *dirty = pages->dirty;
     uint32_t page = from;
-    while (page < n_pages && soiled[page / 64] >> page % 64 == 0) {
+    while (page < n_pages && dirty[page / 64] >> page % 64 == 0) {
         page += 64 - page % 64;
     }
     if (page >= n_pages) {
         return 0;
     }
-    page += (uint32_t)__builtin_ctzll(soiled[page / 64] >> page % 64);
+    page += (uint32_t)__builtin_ctzll(dirty[page / 64] >> page % 64);
     uint32_t end = page + 1;
-    while (end < n_pages && end - page < max_pages && soiled[end / 64] >> end % 64 & 1) {
+    while (end < n_pages && end - page < max_pages && dirty[end / 64] >> end % 64 & 1) {
         end++;
     }
     *ret_page = page;
@@ -359,8 +359,8 @@ int pages_init(struct pages *pages, struct state *state)
     pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
     int r = starts_init(&pages->starts, state->n_pages);
-    pages->soiled = calloc(state->n_pages / 64 + 1, sizeof(*pages->soiled));
-    const bool has_all = pages->next && pages->prev && pages->left && pages->soiled;
+    pages->dirty = calloc(state->n_pages / 64 + 1, sizeof(*pages->dirty));
+    const bool has_all = pages->next && pages->prev && pages->left && pages->dirty;
     r = r == 0 && has_all ? pages_index(pages) : -ENOMEM;
     if (r) {
         pages_fini(pages);
@@ -374,7 +374,7 @@ void pages_fini(struct pages *pages)
     free(pages->prev);
     free(pages->left);
     starts_fini(&pages->starts);
-    free(pages->soiled);
+    free(pages->dirty);
     *pages = (struct pages){.state = NULL};
 }
 
@@ -426,7 +426,7 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
     bin_remove(pages, page);
     unsoil(pages, page, n_pages);
     if (page_state != PAGE_LEASED) {
-        pages_note_given(pages, page, n_pages);
+        pages_note_maybe_dirty(pages, page, n_pages);
     }
     if (length > n_pages) {
         /* Before and after: a page inside a free run. */
@@ -478,7 +478,8 @@ static void note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
         /* Before: they may hold anything. After: they are 0, which they have been made. */
-        state_commit(pages->state, &pages->state->given[at / 64], given_word(pages, at) & ~mask);
+        state_commit(pages->state, &pages->state->maybe_dirty[at / 64],
+                     maybe_dirty_word(pages, at) & ~mask);
     }
 }
 

@@ -11,8 +11,8 @@
  *      sum of the lengths of all runs == n_pages
  *      no two PAGE_FREE runs are neighbours, nor two PAGE_LEASED runs of one owner
  *      `starts` are the first pages of the runs
- *      the set bits of `soiled` are those of state->given whose pages are free
- *      n_soiled == the set bits of `soiled`
+ *      the set bits of `dirty` are those of state->maybe_dirty whose pages are free
+ *      n_dirty == the set bits of `dirty`
  *      every PAGE_FREE run is on the list of its bin, every PAGE_LEASED run on that of its owner,
  *      and no other run is on a list                                           : pages_check()
  */
@@ -41,9 +41,9 @@ struct pages {
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
     struct starts starts; /* the pages that begin a run */
-    /* A bit for every free page that is to be made 0: state->given says that it may not be. */
-    uint64_t *soiled;
-    uint32_t n_soiled; /* of those bits */
+    /* A bit for every free page that is to be made 0: state->maybe_dirty says that it may not be. */
+    uint64_t *dirty;
+    uint32_t n_dirty; /* of those bits */
     uint32_t bin_first[N_PAGE_BINS];
     uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
     uint32_t leased_first[CLIENTS_MAX];         /* by owner: its leased runs */
@@ -90,20 +90,20 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
                             bool *ret_zero);
 
 /**
- * pages_note_given() - the pages, which are not free, are not known to be 0 any more
+ * pages_note_maybe_dirty() - the pages, which are not free, are not known to be 0 any more
  *
  * pages_take() does that itself, but for PAGE_LEASED: a lease is told which of its pages are 0, and
  * this is noted before: whoever restarts must not take a page for 0 that somebody could write to.
  */
-void pages_note_given(struct pages *pages, uint32_t page, uint32_t n_pages);
+void pages_note_maybe_dirty(struct pages *pages, uint32_t page, uint32_t n_pages);
 
 /**
- * pages_next_soiled() - free pages from `from` on that came back and are not known to be 0
+ * pages_next_dirty() - free pages from `from` on that came back and are not known to be 0
  * @max_pages:  how many are wanted at most
  * Return: how many follow one another from *ret_page on; 0: there are none.
  */
-uint32_t pages_next_soiled(const struct pages *pages, uint32_t from, uint32_t max_pages,
-                           uint32_t *ret_page);
+uint32_t pages_next_dirty(const struct pages *pages, uint32_t from, uint32_t max_pages,
+                          uint32_t *ret_page);
 
 /**
  * pages_scrub_begin() - take n_pages from `page` on, which are free, for being made 0

@@ -19,11 +19,11 @@ static bool bit_of(const uint64_t *bits, uint32_t page)
     return bits[page / 64] >> page % 64 & 1;
 }
 
-static bool is_given(const struct pages *pages, uint32_t page)
+static bool is_maybe_dirty(const struct pages *pages, uint32_t page)
 {
     /* Relaxed: the server alone writes and reads its state. */
     const uint64_t word =
-        atomic_load_explicit(&pages->state->given[page / 64], memory_order_relaxed);
+        atomic_load_explicit(&pages->state->maybe_dirty[page / 64], memory_order_relaxed);
     return word >> page % 64 & 1;
 }
 
@@ -48,16 +48,16 @@ static bool run_is_sound(const struct pages *pages, uint32_t page, uint32_t left
            page_state == PAGE_SCRUB;
 }
 
-/* Whether of a run those pages are soiled that should be. */
-static bool count_soiled(const struct pages *pages, uint32_t page, uint64_t *n_soiled)
+/* Whether of a run those pages are dirty that should be. */
+static bool count_dirty(const struct pages *pages, uint32_t page, uint64_t *n_dirty)
 {
     const bool is_free = run_state(pages, page) == PAGE_FREE;
     const uint32_t end = page + run_length(pages, page);
     for (; page < end; page++) {
-        if (bit_of(pages->soiled, page) != (is_free && is_given(pages, page))) {
+        if (bit_of(pages->dirty, page) != (is_free && is_maybe_dirty(pages, page))) {
             return false;
         }
-        *n_soiled += bit_of(pages->soiled, page);
+        *n_dirty += bit_of(pages->dirty, page);
     }
     return true;
 }
@@ -104,7 +104,7 @@ int pages_check(const struct pages *pages)
     uint32_t n_free_runs = 0;
     uint32_t n_leased_runs = 0;
     uint32_t n_scrubbed = 0;
-    uint64_t n_soiled = 0;
+    uint64_t n_dirty = 0;
     uint32_t left = 0;
     if (!starts_check(&pages->starts)) {
         return PAGES_E_CORRUPT; /* the rest looks runs up in it */
@@ -112,7 +112,7 @@ int pages_check(const struct pages *pages)
     for (uint32_t page = 0; page < pages->state->n_pages;) {
         const uint32_t length = run_length(pages, page);
         const enum page_state page_state = run_state(pages, page);
-        if (!run_is_sound(pages, page, left) || !count_soiled(pages, page, &n_soiled)) {
+        if (!run_is_sound(pages, page, left) || !count_dirty(pages, page, &n_dirty)) {
             return PAGES_E_CORRUPT;
         }
         n_free_pages += page_state == PAGE_FREE || page_state == PAGE_SCRUB ? length : 0;
@@ -122,7 +122,7 @@ int pages_check(const struct pages *pages)
         left = page;
         page += length;
     }
-    if (n_free_pages != pages->n_free_pages || n_soiled != pages->n_soiled ||
+    if (n_free_pages != pages->n_free_pages || n_dirty != pages->n_dirty ||
         n_scrubbed != (pages->scrub_page != 0)) {
         return PAGES_E_CORRUPT;
     }

@@ -8,7 +8,7 @@
 
 struct state_layout {
     uint64_t words_at;
-    uint64_t given_at;
+    uint64_t maybe_dirty_at;
     uint64_t clients_at;
     uint64_t reasons_at;
     uint64_t obituaries_at;
@@ -30,7 +30,7 @@ static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
     uint64_t at = 0;
     (void)part_reserve(&at, sizeof(struct state_header)); /* the header begins at 0 */
     layout->words_at = part_reserve(&at, n_pages * sizeof(uint64_t));
-    layout->given_at = part_reserve(&at, STATE_GIVEN_WORDS(n_pages) * sizeof(uint64_t));
+    layout->maybe_dirty_at = part_reserve(&at, STATE_MAYBE_DIRTY_WORDS(n_pages) * sizeof(uint64_t));
     layout->clients_at = part_reserve(&at, CLIENTS_MAX * sizeof(struct state_client));
     layout->reasons_at = part_reserve(&at, REASONS_MAX * sizeof(struct state_reason));
     layout->obituaries_at = part_reserve(&at, OBITUARIES_PLACES * sizeof(struct obituary));
@@ -54,7 +54,7 @@ static void state_view(struct state *state, void *base, const struct state_layou
     state->header = base;
     state->counters = &state->header->counters;
     state->page_words = (void *)(bytes + layout->words_at);
-    state->given = (void *)(bytes + layout->given_at);
+    state->maybe_dirty = (void *)(bytes + layout->maybe_dirty_at);
     state->clients = (void *)(bytes + layout->clients_at);
     state->reasons = (void *)(bytes + layout->reasons_at);
     state->obituaries = (void *)(bytes + layout->obituaries_at);

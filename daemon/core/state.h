@@ -165,7 +165,7 @@ struct state_client {
 
 static_assert(sizeof(struct state_client) == 128, "part of the layout");
 
-#define STATE_GIVEN_WORDS(n_pages) ((n_pages) / 64 + (size_t)1)
+#define STATE_MAYBE_DIRTY_WORDS(n_pages) ((n_pages) / 64 + (size_t)1)
 
 struct state_reason {
     uint8_t n_bytes;
@@ -181,7 +181,7 @@ struct state {
     struct state_header *header;
     struct state_counters *counters; /* the header's */
     _Atomic uint64_t *page_words;
-    _Atomic uint64_t *given; /* STATE_GIVEN_WORDS() */
+    _Atomic uint64_t *maybe_dirty; /* STATE_MAYBE_DIRTY_WORDS() */
     struct state_client *clients;
     struct state_reason *reasons;
     struct obituary *obituaries;

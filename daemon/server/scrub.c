@@ -216,7 +216,7 @@ void scrub_close(struct scrub *scrub)
 bool scrub_is_wanted(const struct scrub *scrub)
 {
     return scrub->phase == SCRUB_IDLE && !scrub->failed &&
-           scrub->config.pages->n_soiled >= SCRUB_MIN_PAGES;
+           scrub->config.pages->n_dirty >= SCRUB_MIN_PAGES;
 }
 
 bool scrub_step(struct scrub *scrub)
@@ -227,9 +227,9 @@ bool scrub_step(struct scrub *scrub)
     if (scrub->phase != SCRUB_IDLE || scrub->failed) {
         return scrub->phase == SCRUB_BUSY;
     }
-    uint32_t n_pages = pages_next_soiled(pages, scrub->at, max_pages, &page);
+    uint32_t n_pages = pages_next_dirty(pages, scrub->at, max_pages, &page);
     if (n_pages == 0) {
-        n_pages = pages_next_soiled(pages, 0, max_pages, &page);
+        n_pages = pages_next_dirty(pages, 0, max_pages, &page);
     }
     if (n_pages == 0) {
         scrub->at = 0;

@@ -8,11 +8,11 @@
 
 static uint64_t obituaries_before;
 
-static uint64_t given_before[STATE_GIVEN_WORDS(N_PAGES)];
+static uint64_t given_before[STATE_MAYBE_DIRTY_WORDS(N_PAGES)];
 
 void check_remember(void)
 {
-    memcpy(given_before, (void *)core.state.given, sizeof(given_before));
+    memcpy(given_before, (void *)core.state.maybe_dirty, sizeof(given_before));
     model_before = model;
     obituaries_before = core.obituaries.n_written;
 }
@@ -187,7 +187,7 @@ static void check_obituaries(void)
 
 static bool is_given(uint32_t page)
 {
-    return core.state.given[page / 64] >> page % 64 & 1;
+    return core.state.maybe_dirty[page / 64] >> page % 64 & 1;
 }
 
 /* What a client has, or may have had a moment ago, is not taken for zero. */

@@ -32,7 +32,7 @@ void images_open(void)
     const struct state *state = &core.state;
     part_add(state->header, sizeof(*state->header));
     part_add((void *)state->page_words, N_PAGES * sizeof(uint64_t));
-    part_add((void *)state->given, STATE_GIVEN_WORDS(N_PAGES) * sizeof(uint64_t));
+    part_add((void *)state->maybe_dirty, STATE_MAYBE_DIRTY_WORDS(N_PAGES) * sizeof(uint64_t));
     part_add(state->clients, SLOTS_SAVED * sizeof(struct state_client));
     part_add(state->reasons, REASONS_MAX * sizeof(struct state_reason));
     part_add(state->obituaries, OBITUARIES_SAVED * sizeof(struct obituary));

@@ -194,10 +194,12 @@ static void test_pages_init_of_the_largest_segment(void **state)
     const uint32_t n_pages = SEGMENT_MAX_BYTES / PAGE_BYTES;
     _Atomic uint64_t *words = calloc(n_pages + (size_t)1, sizeof(*words));
     assert_non_null(words);
-    _Atomic uint64_t *given = calloc(STATE_GIVEN_WORDS(n_pages), sizeof(*given));
-    assert_non_null(given);
-    struct state largest = {
-        .header = (void *)words, .page_words = words + 1, .given = given, .n_pages = n_pages};
+    _Atomic uint64_t *maybe_dirty = calloc(STATE_MAYBE_DIRTY_WORDS(n_pages), sizeof(*maybe_dirty));
+    assert_non_null(maybe_dirty);
+    struct state largest = {.header = (void *)words,
+                            .page_words = words + 1,
+                            .maybe_dirty = maybe_dirty,
+                            .n_pages = n_pages};
     atomic_store(&words[1], PAGE_WORD(PAGE_RESERVED, 0, 1));
     atomic_store(&words[2], PAGE_WORD(PAGE_FREE, 0, n_pages - 1));
     struct pages all;
@@ -217,7 +219,7 @@ static void test_pages_init_of_the_largest_segment(void **state)
     assert_int_equal(pages_check(&all), 0);
     assert_int_equal(pages_largest_hole(&all), n_pages - 1);
     pages_fini(&all);
-    free(given);
+    free(maybe_dirty);
     free(words);
 }
 

@@ -24,7 +24,7 @@ static struct pages pages;
 /* What the file said of pages before each store. */
 static struct image {
     uint64_t words[N_PAGES];
-    uint64_t given[N_PAGES / 64 + 1];
+    uint64_t maybe_dirty[N_PAGES / 64 + 1];
 } images[N_IMAGES];
 static unsigned n_images;
 static void *next_file; /* another's that begins with one of them */
@@ -37,7 +37,8 @@ void __wrap_state_commit(struct state *state, _Atomic uint64_t *where, uint64_t 
     if (records) {
         assert_true(n_images < N_IMAGES);
         memcpy(images[n_images].words, (void *)segment.page_words, sizeof(images->words));
-        memcpy(images[n_images++].given, (void *)segment.given, sizeof(images->given));
+        memcpy(images[n_images++].maybe_dirty, (void *)segment.maybe_dirty,
+               sizeof(images->maybe_dirty));
     }
     __real_state_commit(state, where, value);
 }
@@ -89,7 +90,7 @@ static void check_images(uint32_t page, uint32_t n_pages)
         struct pages next;
         state_format(&state, next_file, N_PAGES, 1, 0);
         memcpy((void *)state.page_words, images[i].words, sizeof(images->words));
-        memcpy((void *)state.given, images[i].given, sizeof(images->given));
+        memcpy((void *)state.maybe_dirty, images[i].maybe_dirty, sizeof(images->maybe_dirty));
         assert_int_equal(pages_init(&next, &state), 0);
         assert_int_equal(pages_check(&next), 0);
         assert_int_equal(next.n_free_pages, N_PAGES - 21);
@@ -128,7 +129,7 @@ static void test_pages_scrub_begin_of_any_part(void **state)
     for (uint32_t page = 11; page < 111; page += 9) {
         for (uint32_t n_pages = 1; page + n_pages <= 111; n_pages++) {
             scrub(page, n_pages, false);
-            assert_int_equal(pages.n_soiled, 100);
+            assert_int_equal(pages.n_dirty, 100);
         }
     }
 }
@@ -138,11 +139,11 @@ static void test_pages_scrub_end_remembers_what_is_zero(void **state)
     (void)state;
     come_back();
     scrub(11, 40, true);
-    assert_int_equal(pages.n_soiled, 60);
+    assert_int_equal(pages.n_dirty, 60);
     scrub(90, 21, true);
-    assert_int_equal(pages.n_soiled, 39);
+    assert_int_equal(pages.n_dirty, 39);
     scrub(51, 39, false);
-    assert_int_equal(pages.n_soiled, 39);
+    assert_int_equal(pages.n_dirty, 39);
     for (uint32_t page = 11; page < 111; page++) {
         assert_int_equal(is_zero(&pages, page), page < 51 || page >= 90);
     }

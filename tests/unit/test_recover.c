@@ -249,10 +249,10 @@ static void test_recover_knows_which_pages_may_be_other_than_zero(void **state)
 
     restart();
 
-    assert_int_equal(core->pages.n_soiled, 1);
+    assert_int_equal(core->pages.n_dirty, 1);
     client = clients_get(&core->clients, 0);
     assert_int_equal(leases_return(&core->leases, client, 0, N_PAGES), 8);
-    assert_int_equal(core->pages.n_soiled, 9);
+    assert_int_equal(core->pages.n_dirty, 9);
     assert_int_equal(fixture_lease(&fixture, client, 12), 1);
     for (uint32_t page = 1; page < 13; page++) {
         const uint32_t lease_state = lease_state_of(client->states, page);

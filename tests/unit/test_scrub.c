@@ -144,7 +144,7 @@ static void scrub_one(void)
 
 static void scrub_all(void)
 {
-    while (pages.n_soiled > 0) {
+    while (pages.n_dirty > 0) {
         scrub_one();
     }
     assert_false(scrub_step(&scrub));
@@ -297,7 +297,7 @@ static void test_scrub_that_is_killed_is_replaced(void **state)
     await_done(2);
     assert_non_null(strstr(capture_end(), "has ended; another one is started"));
     assert_int_equal(pages.scrub_page, 0);
-    assert_int_equal(pages.n_soiled, 400);
+    assert_int_equal(pages.n_dirty, 400);
     assert_known_zero(1, 400, false);
     assert_false(scrub_is_wanted(&scrub));
     await_done(3);
