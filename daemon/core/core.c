@@ -369,9 +369,9 @@ uint64_t core_free_bytes(const struct core *core)
     return core->pages.n_free_pages << PAGE_SHIFT;
 }
 
-uint64_t core_largest_hole_bytes(const struct core *core)
+uint64_t core_largest_free_bytes(const struct core *core)
 {
-    return (uint64_t)pages_largest_hole(&core->pages) << PAGE_SHIFT;
+    return (uint64_t)pages_largest_free_extent(&core->pages) << PAGE_SHIFT;
 }
 
 uint64_t core_largest_extent_bytes(const struct core *core)

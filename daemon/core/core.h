@@ -176,7 +176,7 @@ void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, voi
 uint64_t core_segment_bytes(const struct core *core);
 uint64_t core_resident_bytes(const struct core *core); /* of the system's memory; 0: not known */
 uint64_t core_free_bytes(const struct core *core);
-uint64_t core_largest_hole_bytes(const struct core *core);
+uint64_t core_largest_free_bytes(const struct core *core);
 uint64_t core_largest_extent_bytes(const struct core *core); /* as pages_largest_extent() */
 
 /**

@@ -56,7 +56,7 @@ struct direct_block {
 
 enum {
     DIRECT_OK,
-    DIRECT_E_FULL,     /* no free block and no hole is large enough */
+    DIRECT_E_FULL,     /* no free block and no free extent is large enough */
     DIRECT_E_WILD,     /* the offset lies in no block */
     DIRECT_E_INTERIOR, /* it lies inside a block */
     DIRECT_E_RELEASED, /* a block that began there was released */

@@ -83,11 +83,11 @@ static void stretch_come_back(struct leases *leases, struct client *client,
 
 /* How much of what is wanted there is to be had. */
 static uint32_t grant_pages(const struct pages *pages, uint32_t n_pages, uint32_t want_pages,
-                            uint32_t hole_pages)
+                            uint32_t extent_pages)
 {
     uint64_t share = pages->n_free_pages / GRANT_SHARE;
     share = share < want_pages ? share : want_pages;
-    share = share < hole_pages ? share : hole_pages;
+    share = share < extent_pages ? share : extent_pages;
     return share > n_pages ? (uint32_t)share : n_pages;
 }
 
@@ -137,8 +137,8 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
         (leases_make_room(leases, n_pages) || pages_find(pages, n_pages, &page))) {
         return LEASES_E_FULL;
     }
-    const uint32_t hole_pages = run_end(pages, page) - page;
-    uint32_t granted = grant_pages(pages, n_pages, want_pages, hole_pages);
+    const uint32_t extent_pages = run_end(pages, page) - page;
+    uint32_t granted = grant_pages(pages, n_pages, want_pages, extent_pages);
     struct stretch lead = {page, 0}; /* is leased for a moment, and not granted */
     if (lease_has_stale(client->states, page, granted)) {
         if (!find_beside_stale(pages, client, n_pages, &lead.page, &lead.n_pages)) {

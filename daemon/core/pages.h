@@ -160,8 +160,8 @@ uint32_t pages_leased_first(const struct pages *pages, uint32_t owner);
  */
 uint32_t pages_leased_next(const struct pages *pages, uint32_t page);
 
-/** pages_largest_hole() - the length of the longest free run, in pages */
-uint32_t pages_largest_hole(const struct pages *pages);
+/** pages_largest_free_extent() - the length of the longest free run, in pages */
+uint32_t pages_largest_free_extent(const struct pages *pages);
 
 /** pages_largest_extent() - likewise, with those that are being made 0: a request waits for them */
 uint32_t pages_largest_extent(const struct pages *pages);

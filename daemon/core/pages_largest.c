@@ -16,7 +16,7 @@ static uint32_t free_pages(const struct pages *pages, uint32_t page)
     return PAGE_WORD_STATE(word) == PAGE_FREE ? PAGE_WORD_PAGES(word) : 0;
 }
 
-uint32_t pages_largest_hole(const struct pages *pages)
+uint32_t pages_largest_free_extent(const struct pages *pages)
 {
     uint32_t largest = 0;
     uint32_t bin = N_PAGE_BINS;
@@ -37,7 +37,7 @@ uint32_t pages_largest_hole(const struct pages *pages)
 
 uint32_t pages_largest_extent(const struct pages *pages)
 {
-    const uint32_t largest = pages_largest_hole(pages);
+    const uint32_t largest = pages_largest_free_extent(pages);
     if (!pages_await_scrub(pages)) {
         return largest;
     }

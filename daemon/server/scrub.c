@@ -14,7 +14,7 @@
 /* 64 pages, 1 MiB: some 200 us for the scrubber, and ten for the server, that is woken once. More
    would be kept from everybody at a time. */
 #define STEP_PAGES 64
-/* 256 pages, 4 MiB: holes cost little by the piece and much by the number of pieces. */
+/* 256 pages, 4 MiB: free extents cost little by the piece and much by the number of pieces. */
 #define STEP_HOLE_PAGES 256
 /* 500 ms: a thousand times what a piece takes. A request that finds no other room waits so long,
    since every request is to be answered within a second. */

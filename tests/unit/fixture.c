@@ -83,7 +83,7 @@ void fixture_fini(struct fixture *fixture)
     }
     assert_int_equal(core_check(core), 0);
     assert_int_equal(core_free_bytes(core), core_segment_bytes(core) - PAGE_BYTES);
-    assert_int_equal(core_largest_hole_bytes(core), core_free_bytes(core));
+    assert_int_equal(core_largest_free_bytes(core), core_free_bytes(core));
     core_fini(core);
     assert_int_equal(munmap(fixture->state_base, fixture->state_bytes), 0);
 }

@@ -76,7 +76,7 @@ static void test_core_init_adds_up(void **state)
 
     assert_int_equal(core_segment_bytes(core), N_PAGES * PAGE_BYTES);
     assert_int_equal(core_free_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
-    assert_int_equal(core_largest_hole_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
+    assert_int_equal(core_largest_free_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
     assert_int_equal(core_direct_overhead_bytes(core), PAGE_BYTES);
     assert_false(core_has_dead(core));
 }

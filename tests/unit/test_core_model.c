@@ -419,7 +419,7 @@ static void end_all(void)
     EXPECT(run.core->direct.n_blocks == 0);
     EXPECT(run.core->leases.n_pages == 0);
     EXPECT(core_free_bytes(run.core) == core_segment_bytes(run.core) - PAGE_BYTES);
-    EXPECT(core_largest_hole_bytes(run.core) == core_free_bytes(run.core));
+    EXPECT(core_largest_free_bytes(run.core) == core_free_bytes(run.core));
 }
 
 static void run_steps(void)

@@ -305,7 +305,7 @@ static void test_leases_return_of_every_second_page(void **state)
     assert_int_equal(leases_return(leases, alice, 0, N_PAGES), 128);
 
     assert_int_equal(core_check(core), 0);
-    assert_int_equal(core_largest_hole_bytes(core), PAGE_BYTES);
+    assert_int_equal(core_largest_free_bytes(core), PAGE_BYTES);
     assert_int_equal(core_free_bytes(core), 128 * PAGE_BYTES);
 }
 

@@ -79,7 +79,7 @@ static void test_pages_init_of_a_new_segment_has_one_free_run(void **state)
     (void)state;
 
     assert_int_equal(pages.n_free_pages, N_PAGES - 1);
-    assert_int_equal(pages_largest_hole(&pages), N_PAGES - 1);
+    assert_int_equal(pages_largest_free_extent(&pages), N_PAGES - 1);
     assert_run(0, PAGE_RESERVED, 1);
     assert_run(1, PAGE_FREE, N_PAGES - 1);
     assert_int_equal(pages_check(&pages), 0);
@@ -217,7 +217,7 @@ static void test_pages_init_of_the_largest_segment(void **state)
     assert_int_equal(pages_run_of(&all, n_pages - 2), 1);
     pages_give(&all, 1);
     assert_int_equal(pages_check(&all), 0);
-    assert_int_equal(pages_largest_hole(&all), n_pages - 1);
+    assert_int_equal(pages_largest_free_extent(&all), n_pages - 1);
     pages_fini(&all);
     free(maybe_dirty);
     free(words);
@@ -245,7 +245,7 @@ static void test_pages_take_of_a_whole_run_leaves_nothing(void **state)
     take(1, N_PAGES - 1);
 
     assert_int_equal(pages.n_free_pages, 0);
-    assert_int_equal(pages_largest_hole(&pages), 0);
+    assert_int_equal(pages_largest_free_extent(&pages), 0);
     uint32_t page;
     assert_int_equal(pages_find(&pages, 1, &page), PAGES_E_FULL);
 }
@@ -356,7 +356,7 @@ static void test_pages_find_searches_its_own_bin_when_nothing_else_is_left(void 
     assert_int_equal(pages_find(&pages, 67, &page), 0);
     assert_int_equal(page, 1);
     assert_int_equal(pages_find(&pages, 68, &page), PAGES_E_FULL);
-    assert_int_equal(pages_largest_hole(&pages), 67);
+    assert_int_equal(pages_largest_free_extent(&pages), 67);
 }
 
 static void test_pages_find_prefers_the_smallest_bin_that_fits(void **state)

@@ -69,7 +69,7 @@ static uint32_t naive_run_end(uint32_t page)
     return end;
 }
 
-static uint32_t naive_largest_hole(void)
+static uint32_t naive_largest_free_extent(void)
 {
     uint32_t largest = 0;
     for (uint32_t page = 0; page < N_PAGES; page = naive_run_end(page)) {
@@ -115,7 +115,7 @@ static void step_take(struct seeded *seeded)
     const uint32_t n_pages = (uint32_t)seeded_log(seeded, 9);
     uint32_t page;
     const int r = pages_find(&pages, n_pages, &page);
-    assert_int_equal(r == 0, naive_largest_hole() >= n_pages);
+    assert_int_equal(r == 0, naive_largest_free_extent() >= n_pages);
     if (r) {
         return;
     }
@@ -146,7 +146,7 @@ static void assert_pages_are_the_model(void)
     }
     assert_int_equal(pages_check(&pages), 0);
     assert_int_equal(pages.n_free_pages, n_free_pages);
-    assert_int_equal(pages_largest_hole(&pages), naive_largest_hole());
+    assert_int_equal(pages_largest_free_extent(&pages), naive_largest_free_extent());
     assert_words_are(&pages, owners);
 }
 

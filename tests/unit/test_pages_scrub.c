@@ -222,13 +222,13 @@ static void test_pages_largest_extent_has_what_is_scrubbed_in_it(void **state)
     pages_take(&pages, 121, N_PAGES - 121, PAGE_DIRECT, OWNER);
     assert_int_equal(pages_largest_extent(&pages), 100);
     pages_scrub_begin(&pages, 41, 20); /* in the middle */
-    assert_int_equal(pages_largest_hole(&pages), 50);
+    assert_int_equal(pages_largest_free_extent(&pages), 50);
     assert_int_equal(pages_largest_extent(&pages), 100);
     pages_scrub_hang(&pages);
     assert_int_equal(pages_largest_extent(&pages), 50);
     pages_scrub_end(&pages, true);
     pages_scrub_begin(&pages, 11, 100); /* all of it */
-    assert_int_equal(pages_largest_hole(&pages), 0);
+    assert_int_equal(pages_largest_free_extent(&pages), 0);
     assert_int_equal(pages_largest_extent(&pages), 100);
     pages_scrub_end(&pages, true);
     pages_give(&pages, 121);

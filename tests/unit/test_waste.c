@@ -131,7 +131,7 @@ static void test_every_other_block_given_back_is_scattered(void **state)
     for (int i = 0; i < 8; i++) {
         offs[i] = fixture_allocate(&fixture, owner, 10 * PAGE_BYTES, "frame");
     }
-    const uint64_t rest_bytes = core_largest_hole_bytes(core);
+    const uint64_t rest_bytes = core_largest_free_bytes(core);
     for (int i = 1; i < 8; i += 2) {
         fixture_release(&fixture, owner, offs[i]);
     }
@@ -241,7 +241,7 @@ static void test_idle_is_what_another_can_have(void **state)
     assert_true(reclaim_begin(&core->reclaim, 0, &until));
     assert_int_equal(reclaim_step(&core->reclaim), 3);
     leases_return_all(&core->leases);
-    assert_int_equal(core_largest_hole_bytes(core), hole_bytes);
+    assert_int_equal(core_largest_free_bytes(core), hole_bytes);
     take_figures();
     assert_int_equal(statistic("revoked_bytes"), 52 * PAGE_BYTES);
     assert_int_equal(statistic("reclaimed_bytes"), 3 * PAGE_BYTES);
