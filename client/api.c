@@ -35,8 +35,8 @@ static struct ledger_counts counts_of_nobody;
 /* What the server does not see is counted here. */
 static struct ledger_counts *api_counts(void)
 {
-    const struct tenant *tenant = kmem__context_tenant();
-    return tenant != NULL ? tenant->ledger.counts : &counts_of_nobody;
+    const struct allocator *allocator = kmem__context_allocator();
+    return allocator != NULL ? allocator->ledger.counts : &counts_of_nobody;
 }
 
 static void api_count_misuse(void)
@@ -124,26 +124,26 @@ KMEM_MUST_USE static int api_refuse_ended(size_t num_bytes, const char *reason,
  * thread puts it back when it is refused, and asks again; and if this process was refused last it
  * puts it back first, so that a refusal is one round trip. Return: whether it is to ask again.
  */
-static bool api_flush_first(struct tenant *tenant)
+static bool api_flush_first(struct allocator *allocator)
 {
-    if (tenant == NULL || !kmem__heap_can_flush(tenant)) {
+    if (allocator == NULL || !kmem__heap_can_flush(allocator)) {
         return false;
     }
     /* Relaxed: a hint. */
-    const bool was_refused = atomic_load_explicit(&tenant->was_refused, memory_order_relaxed);
+    const bool was_refused = atomic_load_explicit(&allocator->was_refused, memory_order_relaxed);
     if (was_refused) {
-        (void)kmem__heap_flush(tenant); /* or nothing was ready */
+        (void)kmem__heap_flush(allocator); /* or nothing was ready */
     }
-    return !was_refused && !kmem__tenant_is_fenced(tenant);
+    return !was_refused && !kmem__allocator_is_fenced(allocator);
 }
 
-static void api_note_refused(struct tenant *tenant, int r)
+static void api_note_refused(struct allocator *allocator, int r)
 {
     const bool is_refused = r == -ENOMEM;
     /* Relaxed, both: a hint; a look before the store, for all threads have the line. */
-    if (tenant != NULL &&
-        atomic_load_explicit(&tenant->was_refused, memory_order_relaxed) != is_refused) {
-        atomic_store_explicit(&tenant->was_refused, is_refused, memory_order_relaxed);
+    if (allocator != NULL &&
+        atomic_load_explicit(&allocator->was_refused, memory_order_relaxed) != is_refused) {
+        atomic_store_explicit(&allocator->was_refused, is_refused, memory_order_relaxed);
     }
 }
 
@@ -154,24 +154,24 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
         return api_refuse_number(0, reason, failure);
     }
     kmem__context_call();
-    struct tenant *tenant = kmem__context_tenant();
-    if (tenant != NULL && kmem__notice_look(&tenant->notice, failure) < 0) {
+    struct allocator *allocator = kmem__context_allocator();
+    if (allocator != NULL && kmem__notice_look(&allocator->notice, failure) < 0) {
         return api_refuse_ended(num_bytes, reason, failure);
     }
-    void *leased = tenant != NULL && num_bytes <= tenant->num_bytes
-                       ? kmem__heap_allocate(tenant, num_bytes, reason, site)
+    void *leased = allocator != NULL && num_bytes <= allocator->num_bytes
+                       ? kmem__heap_allocate(allocator, num_bytes, reason, site)
                        : NULL;
     if (leased != NULL) {
         *ret_block = leased;
         return 0;
     }
-    const bool may_again = api_flush_first(tenant);
+    const bool may_again = api_flush_first(allocator);
     int r = api_allocate_direct(num_bytes, reason, may_again, ret_block, failure);
     if (r == -ENOMEM && may_again) {
-        (void)kmem__heap_flush(tenant); /* if there was nothing, the server says why not */
+        (void)kmem__heap_flush(allocator); /* if there was nothing, the server says why not */
         r = api_allocate_direct(num_bytes, reason, false, ret_block, failure);
     }
-    api_note_refused(tenant, r);
+    api_note_refused(allocator, r);
     return r;
 }
 
@@ -268,13 +268,14 @@ KMEM_MUST_USE static int api_enter_about(struct turn *turn, const void *mem,
 }
 
 /* Says why a leased block can not be released or measured. Return: -errno. */
-KMEM_MUST_USE static int api_refuse_leased(struct tenant *tenant, int why, struct seg_off offset,
-                                           const struct found *found, struct failure *failure)
+KMEM_MUST_USE static int api_refuse_leased(struct allocator *allocator, int why,
+                                           struct seg_off offset, const struct found *found,
+                                           struct failure *failure)
 {
     struct leased_block block = {.num_bytes = 0};
     api_count_misuse();
     if (why == HEAP_E_INTERIOR) {
-        const struct ledger_reason *reason = &tenant->ledger.reasons[found->reason];
+        const struct ledger_reason *reason = &allocator->ledger.reasons[found->reason];
         block.offset = found->offset;
         block.num_bytes = found->num_bytes;
         if (found->reason == REASON_NONE) {
@@ -293,22 +294,23 @@ KMEM_MUST_USE static int api_refuse_leased(struct tenant *tenant, int why, struc
 
 enum { API_E_DIRECT = 1 }; /* not a block of this process's leases: ask the daemon */
 
-typedef int (*api_look)(struct tenant *tenant, struct seg_off offset, struct found *ret_found);
+typedef int (*api_look)(struct allocator *allocator, struct seg_off offset,
+                        struct found *ret_found);
 
 /* Return: 0; API_E_DIRECT; or -errno. */
 KMEM_MUST_USE static int api_leased(const void *mem, api_look look, struct found *ret_found,
                                     struct failure *failure)
 {
-    struct tenant *tenant = kmem__context_tenant();
+    struct allocator *allocator = kmem__context_allocator();
     const struct seg_off offset = kmem__segment_offset(kmem__context_segment(), mem);
-    if (tenant == NULL || offset.bytes == 0) {
+    if (allocator == NULL || offset.bytes == 0) {
         return API_E_DIRECT;
     }
-    const int r = look(tenant, offset, ret_found);
+    const int r = look(allocator, offset, ret_found);
     if (r == HEAP_OK || r == HEAP_E_DIRECT) {
         return r == HEAP_OK ? 0 : API_E_DIRECT;
     }
-    return api_refuse_leased(tenant, r, offset, ret_found, failure);
+    return api_refuse_leased(allocator, r, offset, ret_found, failure);
 }
 
 /*
@@ -342,8 +344,8 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
         return 0;
     }
     kmem__context_call();
-    struct tenant *tenant = kmem__context_tenant();
-    if (tenant != NULL && kmem__notice_look(&tenant->notice, failure) < 0) {
+    struct allocator *allocator = kmem__context_allocator();
+    if (allocator != NULL && kmem__notice_look(&allocator->notice, failure) < 0) {
         return api_refuse_ended(0, NULL, failure);
     }
     int r = api_leased(block, kmem__heap_release, &found, failure);

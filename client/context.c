@@ -5,7 +5,7 @@
  * things are:
  *
  *      struct process   turn, connection,       wiped in a child   (MADV_WIPEONFORK)
- *                       tenant: leases
+ *                       allocator: leases
  *      struct heap      a thread's blocks       wiped in a child
  *      the ledger       entries of the leases   not mapped there   (MADV_DONTFORK)
  *      current          the mapping             kept in a child
@@ -66,8 +66,8 @@ struct process {
     bool is_joined;
     _Atomic(int) patience_ms; /* of a call; 0: not joined yet. Relaxed: it stands alone */
     struct conn conn;         /* if is_joined: open, or lost */
-    struct tenant tenant;
-    _Atomic(bool) has_tenant; /* release / acquire: who sees it sees the tenant */
+    struct allocator allocator;
+    _Atomic(bool) has_allocator; /* release / acquire: who sees it sees the allocator */
 };
 
 /*
@@ -284,7 +284,7 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
     KMEM_ASSERT(turn.segment != NULL); /* it has joined */
     if (turn.conn->fd >= 0) {
         /* Else an earlier request for a lease may still be answered, to nobody. */
-        kmem__guard_sweep(turn.segment->guard, turn.process->tenant.ledger.states);
+        kmem__guard_sweep(turn.segment->guard, turn.process->allocator.ledger.states);
     }
     r = kmem__remote_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
     kmem__context_leave(&turn);
@@ -304,14 +304,14 @@ KMEM_MUST_USE static int context_settle(struct process *process, struct welcome 
     if (r < 0) {
         return r;
     }
-    r = kmem__tenant_open(&process->tenant, welcome, segment_load(&current), context_lend, NULL,
-                          failure);
+    r = kmem__allocator_open(&process->allocator, welcome, segment_load(&current), context_lend,
+                             NULL, failure);
     if (r == 0) {
-        process->conn.bond.notice = &process->tenant.notice;
-        own_remember(&own_notice, process->tenant.notice.fd,
-                     kmem__descriptor_identify(process->tenant.notice.fd));
-        /* Release: pairs with kmem__context_tenant(). */
-        atomic_store_explicit(&process->has_tenant, true, memory_order_release);
+        process->conn.bond.notice = &process->allocator.notice;
+        own_remember(&own_notice, process->allocator.notice.fd,
+                     kmem__descriptor_identify(process->allocator.notice.fd));
+        /* Release: pairs with kmem__context_allocator(). */
+        atomic_store_explicit(&process->has_allocator, true, memory_order_release);
     }
     return r;
 }
@@ -375,12 +375,12 @@ const struct segment *kmem__context_segment(void)
     return segment_load(&current);
 }
 
-struct tenant *kmem__context_tenant(void)
+struct allocator *kmem__context_allocator(void)
 {
     /* Acquire, both: pair with process_get() and context_settle(). */
     struct process *process = atomic_load_explicit(&own, memory_order_acquire);
-    return process != NULL && atomic_load_explicit(&process->has_tenant, memory_order_acquire)
-               ? &process->tenant
+    return process != NULL && atomic_load_explicit(&process->has_allocator, memory_order_acquire)
+               ? &process->allocator
                : NULL;
 }
 
@@ -399,8 +399,8 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
         kmem__conn_close(&process->conn);
         kmem__bond_end(&process->conn.bond);
         /* Relaxed: no other thread is in a call. */
-        atomic_store_explicit(&process->has_tenant, false, memory_order_relaxed);
-        kmem__tenant_fini(&process->tenant);
+        atomic_store_explicit(&process->has_allocator, false, memory_order_relaxed);
+        kmem__allocator_fini(&process->allocator);
         own_remember_sockets(&process->conn); /* none */
         /* Relaxed: it only takes something away. */
         atomic_store_explicit(&own_notice.fd, -1, memory_order_relaxed);

@@ -39,8 +39,8 @@ void kmem__context_leave(struct turn *turn);
 /** kmem__context_segment() - the mapping, own or inherited by a child; NULL if there is none */
 const struct segment *kmem__context_segment(void);
 
-/** kmem__context_tenant() - what this process holds by lease; NULL if it has not joined */
-struct tenant *kmem__context_tenant(void);
+/** kmem__context_allocator() - what this process holds by lease; NULL if it has not joined */
+struct allocator *kmem__context_allocator(void);
 
 /** kmem__context_is_inherited() - whether an address is in a segment that only a parent joined */
 bool kmem__context_is_inherited(const void *address);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A tenant is made when the process joins and ends when it leaves. Its ledger is a file of the
+ * A allocator is made when the process joins and ends when it leaves. Its ledger is a file of the
  * daemon's; that it can not be shrunk under this process is checked, as for the segment. Neither
  * the ledger nor what leads into it is mapped in a forked child, who could do nothing right with
  * it.
@@ -43,27 +43,28 @@ static void table_unmap(void *table, uint64_t num_bytes)
     }
 }
 
-static uint64_t remote_next_bytes(const struct tenant *tenant)
+static uint64_t remote_next_bytes(const struct allocator *allocator)
 {
-    return tenant->ledger.n_pages * sizeof(uint32_t);
+    return allocator->ledger.n_pages * sizeof(uint32_t);
 }
 
-static uint64_t notes_bytes(const struct tenant *tenant)
+static uint64_t notes_bytes(const struct allocator *allocator)
 {
-    return CPU_PAGE_SKEW_BYTES + tenant->ledger.n_pages * sizeof(struct page_note);
+    return CPU_PAGE_SKEW_BYTES + allocator->ledger.n_pages * sizeof(struct page_note);
 }
 
 /* Return: the notes of all pages; NULL if there is no memory. */
-static struct page_note *notes_map(const struct tenant *tenant)
+static struct page_note *notes_map(const struct allocator *allocator)
 {
-    unsigned char *table = table_map(notes_bytes(tenant));
+    unsigned char *table = table_map(notes_bytes(allocator));
     return table == NULL ? NULL : (struct page_note *)(void *)(table + CPU_PAGE_SKEW_BYTES);
 }
 
-static void notes_unmap(const struct tenant *tenant)
+static void notes_unmap(const struct allocator *allocator)
 {
-    if (tenant->notes != NULL) {
-        table_unmap((unsigned char *)tenant->notes - CPU_PAGE_SKEW_BYTES, notes_bytes(tenant));
+    if (allocator->notes != NULL) {
+        table_unmap((unsigned char *)allocator->notes - CPU_PAGE_SKEW_BYTES,
+                    notes_bytes(allocator));
     }
 }
 
@@ -74,38 +75,38 @@ static _Atomic uint64_t n_epochs;
  * From now on the daemon's membarrier() is a barrier in this process as well: see proto/lease.h.
  * Where the kernel refuses that, no slab is taken from this process while it sleeps.
  */
-static void tenant_be_fenced(const struct tenant *tenant)
+static void allocator_be_fenced(const struct allocator *allocator)
 {
     const long r = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
     /* Relaxed: the daemon reads it before it asks for a slab; it is true before there is one. */
-    atomic_store_explicit(&tenant->ledger.header->is_fenced, r == 0, memory_order_relaxed);
+    atomic_store_explicit(&allocator->ledger.header->is_fenced, r == 0, memory_order_relaxed);
 }
 
-int kmem__tenant_init(struct tenant *tenant, const struct segment *segment,
-                      const struct ledger *ledger, const _Atomic uint32_t *clock,
-                      lend_function lend, void *lender)
+int kmem__allocator_init(struct allocator *allocator, const struct segment *segment,
+                         const struct ledger *ledger, const _Atomic uint32_t *clock,
+                         lend_function lend, void *lender)
 {
-    tenant->base = segment->base;
-    tenant->num_bytes = segment->num_bytes;
-    tenant->guard = segment->guard;
-    tenant->ledger = *ledger;
-    tenant->clock = clock;
-    kmem__cache_init(&tenant->cache, &tenant->ledger, clock, lend, lender);
-    tenant->heaps.by_id = table_map(BY_ID_BYTES);
-    tenant->remote_next = table_map(remote_next_bytes(tenant));
-    tenant->notes = notes_map(tenant);
+    allocator->base = segment->base;
+    allocator->num_bytes = segment->num_bytes;
+    allocator->guard = segment->guard;
+    allocator->ledger = *ledger;
+    allocator->clock = clock;
+    kmem__cache_init(&allocator->cache, &allocator->ledger, clock, lend, lender);
+    allocator->heaps.by_id = table_map(BY_ID_BYTES);
+    allocator->remote_next = table_map(remote_next_bytes(allocator));
+    allocator->notes = notes_map(allocator);
     /* Relaxed: a number of its own is all that is asked for. 2^40 of them are never used up. */
-    tenant->epoch = atomic_fetch_add_explicit(&n_epochs, 1, memory_order_relaxed) + 1;
-    if (tenant->heaps.by_id == NULL || tenant->remote_next == NULL || tenant->notes == NULL ||
-        kmem__intern_init(&tenant->intern, &tenant->ledger) < 0) {
+    allocator->epoch = atomic_fetch_add_explicit(&n_epochs, 1, memory_order_relaxed) + 1;
+    if (allocator->heaps.by_id == NULL || allocator->remote_next == NULL ||
+        allocator->notes == NULL || kmem__intern_init(&allocator->intern, &allocator->ledger) < 0) {
         return -ENOMEM;
     }
-    tenant_be_fenced(tenant);
+    allocator_be_fenced(allocator);
     return 0;
 }
 
 /* Maps a file of the daemon's that must have at least num_bytes. Return: NULL, and a sentence. */
-static void *tenant_map(int fd, uint64_t num_bytes, int protection, struct failure *failure)
+static void *allocator_map(int fd, uint64_t num_bytes, int protection, struct failure *failure)
 {
     struct stat status;
     const int seals = fcntl(fd, F_GET_SEALS);
@@ -126,43 +127,44 @@ static void *tenant_map(int fd, uint64_t num_bytes, int protection, struct failu
     return at;
 }
 
-int kmem__tenant_open(struct tenant *tenant, struct welcome *welcome, const struct segment *segment,
-                      lend_function lend, void *lender, struct failure *failure)
+int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
+                         const struct segment *segment, lend_function lend, void *lender,
+                         struct failure *failure)
 {
     struct ledger_layout layout;
     struct ledger ledger;
     const uint32_t n_pages = (uint32_t)(welcome->segment_bytes >> PAGE_SHIFT);
     ledger_layout_init(&layout, n_pages);
-    tenant->ledger_bytes = layout.total_bytes;
-    tenant->ledger_at =
-        tenant_map(welcome->ledger_fd, layout.total_bytes, PROT_READ | PROT_WRITE, failure);
-    tenant->clock_at = tenant_map(welcome->clock_fd, CLOCK_BYTES, PROT_READ, failure);
-    int r = tenant->ledger_at == NULL || tenant->clock_at == NULL ? -failure->error : 0;
-    if (r == 0 && ledger_attach(&ledger, tenant->ledger_at, n_pages) != 0) {
+    allocator->ledger_bytes = layout.total_bytes;
+    allocator->ledger_at =
+        allocator_map(welcome->ledger_fd, layout.total_bytes, PROT_READ | PROT_WRITE, failure);
+    allocator->clock_at = allocator_map(welcome->clock_fd, CLOCK_BYTES, PROT_READ, failure);
+    int r = allocator->ledger_at == NULL || allocator->clock_at == NULL ? -failure->error : 0;
+    if (r == 0 && ledger_attach(&ledger, allocator->ledger_at, n_pages) != 0) {
         r = kmem__failure_set(failure, EPROTO,
                               "the daemon sent a ledger of another layout; install the same "
                               "version of both");
     }
     if (r == 0) {
         const _Atomic uint32_t *clock =
-            (const void *)((const unsigned char *)tenant->clock_at + CLOCK_TICK_AT);
-        r = kmem__tenant_init(tenant, segment, &ledger, clock, lend, lender);
+            (const void *)((const unsigned char *)allocator->clock_at + CLOCK_TICK_AT);
+        r = kmem__allocator_init(allocator, segment, &ledger, clock, lend, lender);
     }
     if (r == -ENOMEM) {
         (void)kmem__failure_set(failure, ENOMEM, "no memory for what leases need");
     }
     if (r < 0) {
-        kmem__tenant_fini(tenant);
+        kmem__allocator_fini(allocator);
         return r;
     }
-    kmem__notice_open(&tenant->notice, tenant->clock_at, welcome->clock_fd, segment->name);
+    kmem__notice_open(&allocator->notice, allocator->clock_at, welcome->clock_fd, segment->name);
     welcome->clock_fd = -1; /* the notice's */
     return 0;
 }
 
-void kmem__tenant_fini(struct tenant *tenant)
+void kmem__allocator_fini(struct allocator *allocator)
 {
-    struct heaps *heaps = &tenant->heaps;
+    struct heaps *heaps = &allocator->heaps;
     while (heaps->abandoned != NULL) {
         struct heap *heap = heaps->abandoned;
         heaps->abandoned = heap->next_abandoned;
@@ -171,17 +173,17 @@ void kmem__tenant_fini(struct tenant *tenant)
         kmem__heap_free(heap);
     }
     for (uint32_t id = 1; id <= heaps->n_ids; id++) {
-        struct heap *heap = kmem__tenant_heap(tenant, id);
+        struct heap *heap = kmem__allocator_heap(allocator, id);
         if (heap != NULL) {
             kmem__heap_forget(heap);
         }
     }
-    kmem__intern_fini(&tenant->intern);
-    kmem__notice_close(&tenant->notice);
+    kmem__intern_fini(&allocator->intern);
+    kmem__notice_close(&allocator->notice);
     table_unmap((void *)heaps->by_id, BY_ID_BYTES);
-    table_unmap((void *)tenant->remote_next, remote_next_bytes(tenant));
-    notes_unmap(tenant);
-    table_unmap(tenant->ledger_at, tenant->ledger_bytes);
-    table_unmap(tenant->clock_at, CLOCK_BYTES);
-    memset(tenant, 0, sizeof(*tenant));
+    table_unmap((void *)allocator->remote_next, remote_next_bytes(allocator));
+    notes_unmap(allocator);
+    table_unmap(allocator->ledger_at, allocator->ledger_bytes);
+    table_unmap(allocator->clock_at, CLOCK_BYTES);
+    memset(allocator, 0, sizeof(*allocator));
 }

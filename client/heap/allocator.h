@@ -41,7 +41,7 @@ struct heaps {
  * All zero: there is none. It lives in memory that is wiped in a forked child, who holds nothing by
  * lease until it joins. What it points at is not mapped in the child.
  */
-struct tenant {
+struct allocator {
     unsigned char *base; /* the segment */
     struct guard *guard; /* the segment's */
     uint64_t num_bytes;
@@ -64,57 +64,57 @@ struct tenant {
 };
 
 /**
- * kmem__tenant_init() - begin to carve leases
- * @tenant:   all zero
+ * kmem__allocator_init() - begin to carve leases
+ * @allocator:   all zero
  * @segment:  its mapping
  * @ledger:   attached; nothing is in it
  * @clock:    the daemon's tick
  * @lend:     asks for a lease
  *
- * Return: 0 or -ENOMEM; then kmem__tenant_fini() is still due.
+ * Return: 0 or -ENOMEM; then kmem__allocator_fini() is still due.
  */
-KMEM_MUST_USE int kmem__tenant_init(struct tenant *tenant, const struct segment *segment,
-                                    const struct ledger *ledger, const _Atomic uint32_t *clock,
-                                    lend_function lend, void *lender);
+KMEM_MUST_USE int kmem__allocator_init(struct allocator *allocator, const struct segment *segment,
+                                       const struct ledger *ledger, const _Atomic uint32_t *clock,
+                                       lend_function lend, void *lender);
 
 /**
- * kmem__tenant_open() - kmem__tenant_init() with the ledger and the clock that a daemon handed over
- * @welcome:  its descriptors stay the caller's, but that of the clock if there is a tenant then
+ * kmem__allocator_open() - kmem__allocator_init() with the ledger and the clock that a daemon handed over
+ * @welcome:  its descriptors stay the caller's, but that of the clock if there is a allocator then
  * @segment:  its mapping
  * @failure:  receives the sentence
  *
  * Return: 0; -EPROTO if a descriptor is not what it should be; another negative errno if it can not
- * be mapped. Then tenant is all zero again.
+ * be mapped. Then allocator is all zero again.
  */
-KMEM_MUST_USE int kmem__tenant_open(struct tenant *tenant, struct welcome *welcome,
-                                    const struct segment *segment, lend_function lend, void *lender,
-                                    struct failure *failure);
+KMEM_MUST_USE int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
+                                       const struct segment *segment, lend_function lend,
+                                       void *lender, struct failure *failure);
 
 /**
- * kmem__tenant_fini() - forget every lease and every heap; no thread is in a call of the library
+ * kmem__allocator_fini() - forget every lease and every heap; no thread is in a call of the library
  *
  * The heaps of threads that go on stay where they are, empty, for the threads point at them.
  */
-void kmem__tenant_fini(struct tenant *tenant);
+void kmem__allocator_fini(struct allocator *allocator);
 
-/** kmem__tenant_heap() - a heap by its number, which some slab's head has */
-static inline struct heap *kmem__tenant_heap(const struct tenant *tenant, uint32_t id)
+/** kmem__allocator_heap() - a heap by its number, which some slab's head has */
+static inline struct heap *kmem__allocator_heap(const struct allocator *allocator, uint32_t id)
 {
     /* Acquire: pairs with the registration; the heap is complete. */
-    return atomic_load_explicit(&tenant->heaps.by_id[id], memory_order_acquire);
+    return atomic_load_explicit(&allocator->heaps.by_id[id], memory_order_acquire);
 }
 
-/** kmem__tenant_is_fenced() - whether the daemon takes back slabs of this process by itself */
-static inline bool kmem__tenant_is_fenced(const struct tenant *tenant)
+/** kmem__allocator_is_fenced() - whether the daemon takes back slabs of this process by itself */
+static inline bool kmem__allocator_is_fenced(const struct allocator *allocator)
 {
     /* Relaxed: written once, before the first block. */
-    return atomic_load_explicit(&tenant->ledger.header->is_fenced, memory_order_relaxed) == 1;
+    return atomic_load_explicit(&allocator->ledger.header->is_fenced, memory_order_relaxed) == 1;
 }
 
-/** kmem__tenant_tick() - the daemon's clock */
-static inline uint32_t kmem__tenant_tick(const struct tenant *tenant)
+/** kmem__allocator_tick() - the daemon's clock */
+static inline uint32_t kmem__allocator_tick(const struct allocator *allocator)
 {
-    return notice_tick(tenant->clock);
+    return notice_tick(allocator->clock);
 }
 
 #endif

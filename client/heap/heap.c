@@ -19,7 +19,7 @@
  *
  * What a fork leaves: a heap is in memory that the kernel hands to a child as zeros, and a heap of
  * zeros has no ready block and no segment, so the child's first call takes the slow way. There the
- * heap is found to be nobody's, and becomes the child's own, of its own tenant. kmem_close() makes
+ * heap is found to be nobody's, and becomes the child's own, of its own allocator. kmem_close() makes
  * the heaps zero in the same way.
  *
  * A thread that ends puts its ready blocks back and leaves the heap, with what slabs still have
@@ -84,7 +84,7 @@ void kmem__heap_free(struct heap *heap)
 
 static void heap_abandon(struct heap *heap)
 {
-    struct heaps *heaps = &heap->tenant->heaps;
+    struct heaps *heaps = &heap->allocator->heaps;
     kmem__slab_collect(heap);
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         kmem__slab_spill(heap, &heap->bins[i], kmem__bin_n_ready(&heap->bins[i]));
@@ -145,32 +145,32 @@ static uint32_t ready_limit(uint32_t block_bytes, uint64_t num_bytes)
     return share >= wanted ? wanted : share < 2 ? 2 : (uint32_t)share;
 }
 
-static void bin_init(struct bin *bin, struct tenant *tenant, uint32_t size_class)
+static void bin_init(struct bin *bin, struct allocator *allocator, uint32_t size_class)
 {
     const struct size_class *of = &size_classes[size_class];
     bin->max_ready_bytes =
-        ready_limit(of->block_bytes, tenant->num_bytes) * (uint32_t)sizeof(struct ready);
+        ready_limit(of->block_bytes, allocator->num_bytes) * (uint32_t)sizeof(struct ready);
     bin->block_bytes = of->block_bytes;
     bin->size_class = size_class;
     bin->plane_page_bytes = (uint32_t)sizeof(struct ledger_entry) << PLANE_SHIFT(of->plane);
-    bin->plane = tenant->ledger.planes[of->plane];
+    bin->plane = allocator->ledger.planes[of->plane];
 }
 
-static void heap_init(struct heap *heap, struct tenant *tenant, uint32_t id)
+static void heap_init(struct heap *heap, struct allocator *allocator, uint32_t id)
 {
-    heap->base = tenant->base;
-    heap->n_pages = kmem__tsan_watches() ? 0 : tenant->ledger.n_pages;
-    heap->heads = tenant->ledger.heads;
-    heap->notes = tenant->notes;
-    heap->asked = tenant->ledger.asked;
-    heap->epoch = tenant->epoch;
-    heap->clock = tenant->clock;
+    heap->base = allocator->base;
+    heap->n_pages = kmem__tsan_watches() ? 0 : allocator->ledger.n_pages;
+    heap->heads = allocator->ledger.heads;
+    heap->notes = allocator->notes;
+    heap->asked = allocator->ledger.asked;
+    heap->epoch = allocator->epoch;
+    heap->clock = allocator->clock;
     heap->counts = &heap->own_counts;
-    heap->tenant = tenant;
+    heap->allocator = allocator;
     heap->n_cleared = WARM_BYTES; /* so that left_at 0 is long ago */
     heap->id = id;
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
-        bin_init(&heap->bins[i], tenant, i);
+        bin_init(&heap->bins[i], allocator, i);
     }
 }
 
@@ -204,15 +204,15 @@ static void heap_count(struct heap *heap, struct ledger_counts *counts)
 }
 
 /* Gives a heap of zeros a number. Return: false: there is none left. */
-static bool heap_register(struct heap *heap, struct tenant *tenant)
+static bool heap_register(struct heap *heap, struct allocator *allocator)
 {
-    struct heaps *heaps = &tenant->heaps;
+    struct heaps *heaps = &allocator->heaps;
     (void)pthread_mutex_lock(&heaps->lock);
     const bool has_room = heaps->n_ids + 1 < HEAPS_MAX;
     if (has_room) {
-        heap_init(heap, tenant, ++heaps->n_ids);
-        heap_count(heap, tenant->ledger.counts);
-        /* Release: pairs with kmem__tenant_heap(). */
+        heap_init(heap, allocator, ++heaps->n_ids);
+        heap_count(heap, allocator->ledger.counts);
+        /* Release: pairs with kmem__allocator_heap(). */
         atomic_store_explicit(&heaps->by_id[heap->id], heap, memory_order_release);
     }
     (void)pthread_mutex_unlock(&heaps->lock);
@@ -220,14 +220,14 @@ static bool heap_register(struct heap *heap, struct tenant *tenant)
 }
 
 /* Makes a heap for this thread, in the place of one of zeros if it has one. */
-static struct heap *heap_make(struct tenant *tenant)
+static struct heap *heap_make(struct allocator *allocator)
 {
     struct heap *mine = kmem__heap_mine;
     struct heap *heap = mine != &heap_of_nobody ? mine : heap_map();
     if (heap == NULL) {
         return NULL;
     }
-    if (!heap_register(heap, tenant)) {
+    if (!heap_register(heap, allocator)) {
         if (heap != mine) {
             kmem__heap_free(heap);
         }
@@ -237,7 +237,7 @@ static struct heap *heap_make(struct tenant *tenant)
 }
 
 /* This thread's heap, made if need be. Return: NULL: it can have none. */
-static struct heap *heap_get(struct tenant *tenant)
+static struct heap *heap_get(struct allocator *allocator)
 {
     struct heap *mine = kmem__heap_mine;
     if (KMEM_LIKELY(mine->id != 0)) {
@@ -250,9 +250,9 @@ static struct heap *heap_get(struct tenant *tenant)
     if (!heap_has_key) {
         return NULL;
     }
-    struct heap *heap = heap_inherit(&tenant->heaps);
+    struct heap *heap = heap_inherit(&allocator->heaps);
     if (heap == NULL) {
-        heap = heap_make(tenant);
+        heap = heap_make(allocator);
     } else if (mine != &heap_of_nobody) {
         kmem__heap_free(mine);
     }
@@ -292,7 +292,7 @@ static uint64_t heap_reason(struct heap *heap, const char *reason, struct kmem_s
     const uint64_t word =
         kmem__remembered_matches(remembered, reason)
             ? remembered->word
-            : kmem__intern_remember(&heap->tenant->intern, heap->remembered, reason);
+            : kmem__intern_remember(&heap->allocator->intern, heap->remembered, reason);
     if (kmem__tsan_watches()) {
         kmem__remembered_at(heap->remembered, reason)->reason = NULL;
     } else if (site != NULL) {
@@ -304,16 +304,16 @@ static uint64_t heap_reason(struct heap *heap, const char *reason, struct kmem_s
 static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char *reason,
                                  struct kmem_site *site)
 {
-    struct tenant *tenant = heap->tenant;
+    struct allocator *allocator = heap->allocator;
     /* Relaxed: a hint. After a refusal the daemon is asked for the block at once, not for a lease
        that it would have to refuse before. */
-    if (atomic_load_explicit(&tenant->was_refused, memory_order_relaxed) ||
-        !kmem__hot_count(&tenant->hot, num_bytes) ||
-        kmem__cache_is_short(&tenant->cache,
+    if (atomic_load_explicit(&allocator->was_refused, memory_order_relaxed) ||
+        !kmem__hot_count(&allocator->hot, num_bytes) ||
+        kmem__cache_is_short(&allocator->cache,
                              (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
         return NULL;
     }
-    return kmem__large_take(tenant, num_bytes, heap_reason(heap, reason, site));
+    return kmem__large_take(allocator, num_bytes, heap_reason(heap, reason, site));
 }
 
 void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
@@ -333,7 +333,7 @@ static void *heap_allocate_small(struct heap *heap, size_t num_bytes, const char
     struct ready ready;
     do { /* A turn more for each slab that the daemon has taken. */
         if (bin->ready_bytes == 0 &&
-            (!kmem__hot_count(&heap->tenant->hot, num_bytes) || !kmem__slab_refill(heap, bin))) {
+            (!kmem__hot_count(&heap->allocator->hot, num_bytes) || !kmem__slab_refill(heap, bin))) {
             return NULL;
         }
         const uint64_t word = heap_reason(heap, reason, site);
@@ -349,10 +349,10 @@ static void *heap_allocate_small(struct heap *heap, size_t num_bytes, const char
     } while (true);
 }
 
-void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *reason,
+void *kmem__heap_allocate(struct allocator *allocator, size_t num_bytes, const char *reason,
                           struct kmem_site *site)
 {
-    struct heap *heap = heap_get(tenant);
+    struct heap *heap = heap_get(allocator);
     if (heap == NULL) {
         return NULL;
     }
@@ -364,15 +364,15 @@ void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *r
 
 /* ------------------------------------------------------------------------------- releasing ---- */
 
-int kmem__heap_find(struct tenant *tenant, struct seg_off offset, struct found *ret_found)
+int kmem__heap_find(struct allocator *allocator, struct seg_off offset, struct found *ret_found)
 {
     struct ledger_block block;
     const uint32_t page = (uint32_t)(offset.bytes >> PAGE_SHIFT);
     /* A page that was revoked may be anybody's again, a direct block of this process's say. */
-    if (page >= tenant->ledger.n_pages || !lease_has_any(tenant->ledger.states, page, 1)) {
+    if (page >= allocator->ledger.n_pages || !lease_has_any(allocator->ledger.states, page, 1)) {
         return HEAP_E_DIRECT;
     }
-    const int r = ledger_find(&tenant->ledger, offset, &block);
+    const int r = ledger_find(&allocator->ledger, offset, &block);
     if (r != 0 && r != LEDGER_E_INTERIOR) {
         return r == LEDGER_E_RELEASED ? HEAP_E_RELEASED : HEAP_E_WILD;
     }
@@ -381,10 +381,11 @@ int kmem__heap_find(struct tenant *tenant, struct seg_off offset, struct found *
     if (ENTRY_NUM_BYTES(word) == 0) {
         return r == 0 ? HEAP_E_RELEASED : HEAP_E_WILD;
     }
-    *ret_found = (struct found){.offset = ledger_offset(&tenant->ledger, block.page, block.index),
-                                .num_bytes = ENTRY_NUM_BYTES(word),
-                                .reason = ENTRY_REASON(word),
-                                .block = block};
+    *ret_found =
+        (struct found){.offset = ledger_offset(&allocator->ledger, block.page, block.index),
+                       .num_bytes = ENTRY_NUM_BYTES(word),
+                       .reason = ENTRY_REASON(word),
+                       .block = block};
     return r == 0 ? HEAP_OK : HEAP_E_INTERIOR;
 }
 
@@ -403,58 +404,58 @@ static void heap_give_own(struct heap *heap, const struct found *found)
 }
 
 /* A block that is no heap's, or another's, has been released. */
-static void heap_count_release(struct heap *mine, struct tenant *tenant)
+static void heap_count_release(struct heap *mine, struct allocator *allocator)
 {
     if (mine->id != 0) {
         kmem__counts_release(mine->counts);
     } else {
-        kmem__counts_release_any(tenant->ledger.counts, 1);
+        kmem__counts_release_any(allocator->ledger.counts, 1);
     }
 }
 
-static int heap_release_large(struct heap *mine, struct tenant *tenant, uint32_t page)
+static int heap_release_large(struct heap *mine, struct allocator *allocator, uint32_t page)
 {
-    if (!kmem__large_give(tenant, page)) {
+    if (!kmem__large_give(allocator, page)) {
         return HEAP_E_RELEASED;
     }
-    heap_count_release(mine, tenant);
+    heap_count_release(mine, allocator);
     return HEAP_OK;
 }
 
-int kmem__heap_release(struct tenant *tenant, struct seg_off offset, struct found *ret_found)
+int kmem__heap_release(struct allocator *allocator, struct seg_off offset, struct found *ret_found)
 {
     struct heap *mine = kmem__heap_mine;
-    const int r = kmem__heap_find(tenant, offset, ret_found);
+    const int r = kmem__heap_find(allocator, offset, ret_found);
     if (r != HEAP_OK) {
         return r;
     }
     const struct ledger_block *block = &ret_found->block;
     if (kmem__tsan_watches()) {
-        kmem__tsan_given(tenant->base + ret_found->offset.bytes, ret_found->num_bytes);
+        kmem__tsan_given(allocator->base + ret_found->offset.bytes, ret_found->num_bytes);
     }
     /* Relaxed: a live block's slab is open. */
-    if (atomic_load_explicit(&tenant->ledger.heads[block->page].kind, memory_order_relaxed) ==
+    if (atomic_load_explicit(&allocator->ledger.heads[block->page].kind, memory_order_relaxed) ==
         HEAD_LARGE) {
-        return heap_release_large(mine, tenant, block->page);
+        return heap_release_large(mine, allocator, block->page);
     }
-    if (mine->id != 0 && mine->id == kmem__note_heap(&tenant->notes[block->page])) {
+    if (mine->id != 0 && mine->id == kmem__note_heap(&allocator->notes[block->page])) {
         heap_give_own(mine, ret_found);
         return HEAP_OK;
     }
-    if (!kmem__slab_push(tenant, mine->id, block)) {
+    if (!kmem__slab_push(allocator, mine->id, block)) {
         return HEAP_E_RELEASED;
     }
-    heap_count_release(mine, tenant);
+    heap_count_release(mine, allocator);
     return HEAP_OK;
 }
 
 /* ------------------------------------------------------------------------- flush and check ---- */
 
-bool kmem__heap_flush(const struct tenant *tenant)
+bool kmem__heap_flush(const struct allocator *allocator)
 {
     struct heap *heap = kmem__heap_mine;
     uint32_t n_blocks = 0;
-    if (heap->id == 0 || heap->tenant != tenant) {
+    if (heap->id == 0 || heap->allocator != allocator) {
         return false;
     }
     kmem__slab_collect(heap);
@@ -475,11 +476,11 @@ static bool heap_adds_up(const struct heap *heap)
     return is_sound;
 }
 
-bool kmem__heap_check(struct tenant *tenant)
+bool kmem__heap_check(struct allocator *allocator)
 {
     bool is_sound = true;
-    for (uint32_t id = 1; id <= tenant->heaps.n_ids; id++) {
-        is_sound = is_sound && heap_adds_up(kmem__tenant_heap(tenant, id));
+    for (uint32_t id = 1; id <= allocator->heaps.n_ids; id++) {
+        is_sound = is_sound && heap_adds_up(kmem__allocator_heap(allocator, id));
     }
     return is_sound;
 }

@@ -105,16 +105,16 @@ static inline uint32_t kmem__note_heap(const struct page_note *note)
  *  all else   the owner            the owner          none; through heaps.lock when it changes
  */
 struct heap {
-    unsigned char *base;           /* copies of what the tenant has */
+    unsigned char *base;           /* copies of what the allocator has */
     const _Atomic uint64_t *asked; /* of the ledger: see lease.h */
     struct page_note *notes;
     const _Atomic uint32_t *clock;
     uint64_t epoch;   /* see site.h */
     uint32_t n_pages; /* of the segment; 0: no pointer lies in it */
-    uint32_t id;      /* 0: no tenant's */
+    uint32_t id;      /* 0: no allocator's */
     uint64_t
         n_cleared; /* bytes of blocks of CLEAR_LOOP_MIN_BYTES and more, since the thread began */
-    struct tenant *tenant;
+    struct allocator *allocator;
     struct heap *next_abandoned;
     struct ledger_head *heads;
     struct thread_counts *counts; /* this heap's place in the ledger, or own_counts */
@@ -355,8 +355,8 @@ static inline uint64_t kmem__heap_sizeof(const void *block)
  *
  * Return: the block; NULL: let the daemon carve it.
  */
-KMEM_MUST_USE void *kmem__heap_allocate(struct tenant *tenant, size_t num_bytes, const char *reason,
-                                        struct kmem_site *site);
+KMEM_MUST_USE void *kmem__heap_allocate(struct allocator *allocator, size_t num_bytes,
+                                        const char *reason, struct kmem_site *site);
 
 /* Where a pointer into the segment leads, for any thread. */
 enum {
@@ -379,32 +379,32 @@ struct found {
  * @ret_found:  written for HEAP_OK and HEAP_E_INTERIOR
  * Return: HEAP_OK or why not.
  */
-KMEM_MUST_USE int kmem__heap_find(struct tenant *tenant, struct seg_off offset,
+KMEM_MUST_USE int kmem__heap_find(struct allocator *allocator, struct seg_off offset,
                                   struct found *ret_found);
 
 /**
  * kmem__heap_release() - release a leased block of any size and any thread of this process
  * Return: as kmem__heap_find().
  */
-KMEM_MUST_USE int kmem__heap_release(struct tenant *tenant, struct seg_off offset,
+KMEM_MUST_USE int kmem__heap_release(struct allocator *allocator, struct seg_off offset,
                                      struct found *ret_found);
 
 /** kmem__heap_can_flush() - whether this thread has a heap that may have ready blocks */
-static inline bool kmem__heap_can_flush(const struct tenant *tenant)
+static inline bool kmem__heap_can_flush(const struct allocator *allocator)
 {
-    return kmem__heap_mine->id != 0 && kmem__heap_mine->tenant == tenant;
+    return kmem__heap_mine->id != 0 && kmem__heap_mine->allocator == allocator;
 }
 
 /**
  * kmem__heap_flush() - put every ready block of this thread back into its slab
  * Return: whether there was one.
  */
-bool kmem__heap_flush(const struct tenant *tenant);
+bool kmem__heap_flush(const struct allocator *allocator);
 
 /** kmem__heap_check() - at rest: recount every heap: the equations at struct bin */
-KMEM_MUST_USE bool kmem__heap_check(struct tenant *tenant);
+KMEM_MUST_USE bool kmem__heap_check(struct allocator *allocator);
 
-/** kmem__heap_forget() - make a living thread's heap all zero: its tenant ends */
+/** kmem__heap_forget() - make a living thread's heap all zero: its allocator ends */
 void kmem__heap_forget(struct heap *heap);
 
 /** kmem__heap_free() - unmap a heap that is nobody's */

@@ -15,24 +15,25 @@
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
-void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reason)
+void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t reason)
 {
-    struct ledger *ledger = &tenant->ledger;
+    struct ledger *ledger = &allocator->ledger;
     struct taken taken;
     const uint32_t n_pages = (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT);
-    if (kmem__cache_take(&tenant->cache, n_pages, &taken) != 0) {
+    if (kmem__cache_take(&allocator->cache, n_pages, &taken) != 0) {
         return NULL;
     }
-    kmem__guard_open(tenant->guard, kmem__page_offset(taken.page), (uint64_t)n_pages << PAGE_SHIFT);
+    kmem__guard_open(allocator->guard, kmem__page_offset(taken.page),
+                     (uint64_t)n_pages << PAGE_SHIFT);
     KMEM_CRASH_POINT("client.large.pages");
     ledger_large_open(ledger, taken.page, n_pages);
     KMEM_CRASH_POINT("client.large.open");
     struct ledger_entry *entry = ledger_entries(ledger, taken.page);
     (void)entry_take(&ledger->heads[taken.page], entry, num_bytes | reason,
-                     kmem__tenant_tick(tenant), 0);
+                     kmem__allocator_tick(allocator), 0);
     KMEM_CRASH_POINT("client.large.entered");
     kmem__counts_grow(ledger->counts, num_bytes);
-    unsigned char *block = tenant->base + ((uint64_t)taken.page << PAGE_SHIFT);
+    unsigned char *block = allocator->base + ((uint64_t)taken.page << PAGE_SHIFT);
     if (kmem__tsan_watches()) {
         kmem__tsan_taken(block, num_bytes);
     }
@@ -43,16 +44,16 @@ void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reaso
 }
 
 /* A large block whose entry is retired: closes it and puts its pages back. */
-static void large_close(struct tenant *tenant, uint32_t page)
+static void large_close(struct allocator *allocator, uint32_t page)
 {
-    struct ledger *ledger = &tenant->ledger;
+    struct ledger *ledger = &allocator->ledger;
     struct ledger_head *head = &ledger->heads[page];
     const uint32_t n_pages = head->span_pages;
     KMEM_CRASH_POINT("client.large.retired");
     entry_put(head, ledger_entries(ledger, page), 0);
     ledger_slab_close(ledger, page);
     KMEM_CRASH_POINT("client.large.closed");
-    kmem__cache_give(&tenant->cache, page, n_pages);
+    kmem__cache_give(&allocator->cache, page, n_pages);
 }
 
 /* Acquire and release: of two that release the block, one gets its word, and all its bytes. */
@@ -64,11 +65,11 @@ static bool large_retire(struct ledger *ledger, uint32_t page)
     return word != 0;
 }
 
-bool kmem__large_give(struct tenant *tenant, uint32_t page)
+bool kmem__large_give(struct allocator *allocator, uint32_t page)
 {
-    if (!large_retire(&tenant->ledger, page)) {
+    if (!large_retire(&allocator->ledger, page)) {
         return false;
     }
-    large_close(tenant, page);
+    large_close(allocator, page);
     return true;
 }

@@ -17,9 +17,10 @@
  * @reason:  the entry's word but for num_bytes
  * Return: the block; NULL if no run is to be had.
  */
-KMEM_MUST_USE void *kmem__large_take(struct tenant *tenant, uint64_t num_bytes, uint64_t reason);
+KMEM_MUST_USE void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes,
+                                     uint64_t reason);
 
 /** kmem__large_give() - release a large block. Return: false: another thread has just done it. */
-KMEM_MUST_USE bool kmem__large_give(struct tenant *tenant, uint32_t page);
+KMEM_MUST_USE bool kmem__large_give(struct allocator *allocator, uint32_t page);
 
 #endif

@@ -13,7 +13,7 @@
  *
  * A block released by another thread goes to head.remote, a stack linked through the entries. Who
  * makes that stack from empty puts the slab into the owner's stack of visited slabs, linked through
- * tenant.remote_next. The owner takes a slab from there first and its blocks then:
+ * allocator.remote_next. The owner takes a slab from there first and its blocks then:
  *
  *      the slab is in a visited stack, or about to be pushed   <=>   head.remote is not empty
  *
@@ -108,7 +108,7 @@ static uint64_t bin_live_bytes(const struct bin *bin, uint32_t n_live)
 /* Tells what is out of a bin: see proto/counts.h. */
 static void bin_settle(struct heap *heap, struct bin *bin)
 {
-    struct ledger_counts *counts = heap->tenant->ledger.counts;
+    struct ledger_counts *counts = heap->allocator->ledger.counts;
     const uint32_t n_live = bin->n_used - kmem__bin_n_ready(bin);
     const uint64_t live_bytes = bin_live_bytes(bin, n_live);
     if (live_bytes > bin->live_bytes) {
@@ -140,11 +140,11 @@ static void slab_close(struct heap *heap, struct bin *bin, uint32_t page)
 {
     const uint32_t n_pages = heap->heads[page].span_pages;
     list_remove(heap->heads, &bin->room, page);
-    (void)atomic_fetch_sub_explicit(&heap->tenant->n_slab_pages, n_pages, memory_order_relaxed);
+    (void)atomic_fetch_sub_explicit(&heap->allocator->n_slab_pages, n_pages, memory_order_relaxed);
     slab_assign(heap, page, 0);
-    ledger_slab_close(&heap->tenant->ledger, page);
+    ledger_slab_close(&heap->allocator->ledger, page);
     KMEM_CRASH_POINT("client.slab.closed");
-    kmem__cache_give_slab(&heap->tenant->cache, page, n_pages);
+    kmem__cache_give_slab(&heap->allocator->cache, page, n_pages);
 }
 
 /* A block, its entry retired, goes back. Afterwards the slab may be closed. */
@@ -182,13 +182,13 @@ void kmem__slab_spill(struct heap *heap, struct bin *bin, uint32_t n_blocks)
 /* --------------------------------------------------------------- released by other threads ---- */
 
 /* Puts a slab whose remote stack has just become non-empty before its owner. */
-static void slab_visit(struct tenant *tenant, uint32_t page)
+static void slab_visit(struct allocator *allocator, uint32_t page)
 {
-    struct heap *heap = kmem__tenant_heap(tenant, kmem__note_heap(&tenant->notes[page]));
+    struct heap *heap = kmem__allocator_heap(allocator, kmem__note_heap(&allocator->notes[page]));
     uint32_t next = atomic_load_explicit(&heap->visited, memory_order_relaxed);
     do {
         /* Relaxed: published by the exchange below. */
-        atomic_store_explicit(&tenant->remote_next[page], next, memory_order_relaxed);
+        atomic_store_explicit(&allocator->remote_next[page], next, memory_order_relaxed);
         /* Release: pairs with kmem__slab_collect(). */
     } while (!atomic_compare_exchange_weak_explicit(&heap->visited, &next, page,
                                                     memory_order_release, memory_order_relaxed));
@@ -217,9 +217,9 @@ static bool push_retire(struct ledger_entry *entry, uint64_t token)
     return true;
 }
 
-bool kmem__slab_push(struct tenant *tenant, uint32_t id, const struct ledger_block *block)
+bool kmem__slab_push(struct allocator *allocator, uint32_t id, const struct ledger_block *block)
 {
-    struct ledger_head *head = &tenant->ledger.heads[block->page];
+    struct ledger_head *head = &allocator->ledger.heads[block->page];
     uint64_t token = push_token(id);
     if (!push_retire(block->entry, token)) {
         return false;
@@ -236,7 +236,7 @@ bool kmem__slab_push(struct tenant *tenant, uint32_t id, const struct ledger_blo
                                                     memory_order_release, memory_order_relaxed));
     KMEM_CRASH_POINT("client.remote.pushed");
     if (remote == 0) {
-        slab_visit(tenant, block->page);
+        slab_visit(allocator, block->page);
     }
     /* This thread is done with the slab, which the daemon may take now. Not if it is the owner's
        again already. Release: pairs with the daemon's reading. */
@@ -264,7 +264,7 @@ static void slab_collect_remote(struct heap *heap, uint32_t page)
 
 void kmem__slab_collect(struct heap *heap)
 {
-    struct tenant *tenant = heap->tenant;
+    struct allocator *allocator = heap->allocator;
     /* Relaxed: a look before the exchange; what comes later is collected later. */
     if (atomic_load_explicit(&heap->visited, memory_order_relaxed) == 0) {
         return;
@@ -273,11 +273,11 @@ void kmem__slab_collect(struct heap *heap)
     uint32_t page = atomic_exchange_explicit(&heap->visited, 0, memory_order_acquire);
     while (page != 0) {
         const uint32_t next =
-            atomic_load_explicit(&tenant->remote_next[page], memory_order_relaxed);
+            atomic_load_explicit(&allocator->remote_next[page], memory_order_relaxed);
         if (kmem__note_heap(&heap->notes[page]) == heap->id) {
             slab_collect_remote(heap, page);
         } else {
-            slab_visit(tenant, page);
+            slab_visit(allocator, page);
         }
         page = next;
     }
@@ -328,7 +328,7 @@ bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct ready *rea
     const uint32_t at = (uint32_t)((uint64_t)(ready->block - heap->base) >> PAGE_SHIFT);
     const uint32_t page = at - heap->heads[at].back;
     KMEM_CRASH_POINT("client.slab.contested");
-    if (lease_keep(heap->tenant->ledger.states, page, heap->heads[page].span_pages)) {
+    if (lease_keep(heap->allocator->ledger.states, page, heap->heads[page].span_pages)) {
         KMEM_CRASH_POINT("client.slab.kept");
         return true;
     }
@@ -365,7 +365,7 @@ static bool slab_adopt_from(struct heap *heap, struct bin *bin, struct heap *aba
 
 static bool slab_adopt(struct heap *heap, struct bin *bin)
 {
-    struct heaps *heaps = &heap->tenant->heaps;
+    struct heaps *heaps = &heap->allocator->heaps;
     /* Relaxed: a hint. */
     if (atomic_load_explicit(&heaps->n_abandoned, memory_order_relaxed) == 0) {
         return false;
@@ -382,12 +382,13 @@ static bool slab_adopt(struct heap *heap, struct bin *bin)
 }
 
 /* Whether another slab of the bin would add to those that are nearly empty, and they are many. */
-static bool slab_is_sparse(struct tenant *tenant, const struct bin *bin)
+static bool slab_is_sparse(struct allocator *allocator, const struct bin *bin)
 {
     /* Relaxed: a limit that need not be exact. */
-    return bin->full == 0 && (kmem__cache_is_short(&tenant->cache, 1) ||
-                              atomic_load_explicit(&tenant->n_slab_pages, memory_order_relaxed) >=
-                                  tenant->ledger.n_pages / SPARSE_FRACTION);
+    return bin->full == 0 &&
+           (kmem__cache_is_short(&allocator->cache, 1) ||
+            atomic_load_explicit(&allocator->n_slab_pages, memory_order_relaxed) >=
+                allocator->ledger.n_pages / SPARSE_FRACTION);
 }
 
 /* Notes for each page of a new slab where a release finds what. */
@@ -407,19 +408,21 @@ static void slab_note(struct heap *heap, const struct bin *bin, uint32_t page)
 static bool slab_open(struct heap *heap, struct bin *bin)
 {
     struct taken taken;
-    struct tenant *tenant = heap->tenant;
+    struct allocator *allocator = heap->allocator;
     const uint32_t n_pages = size_classes[bin->size_class].span_pages;
-    if (slab_is_sparse(tenant, bin) || kmem__cache_take(&tenant->cache, n_pages, &taken) != 0) {
+    if (slab_is_sparse(allocator, bin) ||
+        kmem__cache_take(&allocator->cache, n_pages, &taken) != 0) {
         return false;
     }
-    (void)atomic_fetch_add_explicit(&tenant->n_slab_pages, n_pages, memory_order_relaxed);
-    kmem__guard_open(tenant->guard, kmem__page_offset(taken.page), (uint64_t)n_pages << PAGE_SHIFT);
+    (void)atomic_fetch_add_explicit(&allocator->n_slab_pages, n_pages, memory_order_relaxed);
+    kmem__guard_open(allocator->guard, kmem__page_offset(taken.page),
+                     (uint64_t)n_pages << PAGE_SHIFT);
     KMEM_CRASH_POINT("client.slab.pages");
-    ledger_slab_open(&tenant->ledger, taken.page, bin->size_class);
+    ledger_slab_open(&allocator->ledger, taken.page, bin->size_class);
     KMEM_CRASH_POINT("client.slab.open");
     slab_note(heap, bin, taken.page);
     list_push(heap->heads, &bin->room, taken.page);
-    lease_open_slab(tenant->ledger.states, taken.page, n_pages);
+    lease_open_slab(allocator->ledger.states, taken.page, n_pages);
     return true;
 }
 
@@ -449,12 +452,12 @@ static void slab_reserve(struct heap *heap, struct bin *bin, uint32_t page)
 /* Ten times a second at most: a look at the states of 4 GiB takes some 10 us. */
 static void slabs_hush(const struct heap *heap)
 {
-    struct tenant *tenant = heap->tenant;
+    struct allocator *allocator = heap->allocator;
     /* Relaxed, both: a hint; the thread that is faster looks. */
     const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
     if (lease_is_announced(heap->asked) &&
-        atomic_exchange_explicit(&tenant->hush_tick, tick, memory_order_relaxed) != tick) {
-        (void)lease_hush(tenant->ledger.states, tenant->ledger.n_pages); /* or later */
+        atomic_exchange_explicit(&allocator->hush_tick, tick, memory_order_relaxed) != tick) {
+        (void)lease_hush(allocator->ledger.states, allocator->ledger.n_pages); /* or later */
     }
 }
 

@@ -27,7 +27,7 @@ void kmem__slab_collect(struct heap *heap);
  * @id:  of this thread's heap; 0: it has none
  * Return: false: another thread has just done it.
  */
-KMEM_MUST_USE bool kmem__slab_push(struct tenant *tenant, uint32_t id,
+KMEM_MUST_USE bool kmem__slab_push(struct allocator *allocator, uint32_t id,
                                    const struct ledger_block *block);
 
 /**

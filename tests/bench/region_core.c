@@ -31,7 +31,7 @@
 struct member {
     struct client *client; /* NULL: it has not begun */
     struct ledger ledger;
-    struct tenant tenant;
+    struct allocator allocator;
     struct heap *heap; /* the thread's, while this member runs */
 };
 
@@ -171,8 +171,8 @@ static void member_join(struct core_region *region, struct member *member)
                   region->core.state.n_pages);
     member->client->states = member->ledger.states;
     member->client->counts = member->ledger.counts;
-    if (kmem__tenant_init(&member->tenant, &region->segment, &member->ledger, region->clock, lend,
-                          region) != 0) {
+    if (kmem__allocator_init(&member->allocator, &region->segment, &member->ledger, region->clock,
+                             lend, region) != 0) {
         bench_fail("no memory for a process");
     }
 }
@@ -212,7 +212,7 @@ static void member_buried(const struct obituary *obituary, uint32_t slot, void *
 
 static void member_end(struct core_region *region, struct member *member)
 {
-    kmem__tenant_fini(&member->tenant);
+    kmem__allocator_fini(&member->allocator);
     core_end(&region->core, member->client, false, region->now_us / 1000);
     while (member->client != NULL) {
         core_reap(&region->core, UINT32_MAX, member_buried, region);
@@ -224,7 +224,7 @@ static void member_end(struct core_region *region, struct member *member)
 /* allocate_function */
 static void *allocate_leased(size_t num_bytes, const char *reason, struct kmem_site *site)
 {
-    return kmem__heap_allocate(&running->tenant, num_bytes, reason, site);
+    return kmem__heap_allocate(&running->allocator, num_bytes, reason, site);
 }
 
 static uint64_t allocate_direct(struct core_region *region, uint64_t num_bytes, bool may_again)
@@ -244,12 +244,12 @@ static uint64_t core_take(struct region *of_region, uint32_t number, uint64_t nu
     if (leased != NULL) {
         return (uint64_t)(leased - region->segment.base);
     }
-    const bool may_again = kmem__heap_can_flush(&running->tenant);
+    const bool may_again = kmem__heap_can_flush(&running->allocator);
     const uint64_t offset = allocate_direct(region, num_bytes, may_again);
     if (offset != 0 || !may_again) {
         return offset;
     }
-    (void)kmem__heap_flush(&running->tenant);
+    (void)kmem__heap_flush(&running->allocator);
     return allocate_direct(region, num_bytes, false);
 }
 
@@ -264,7 +264,7 @@ static void core_give(struct region *of_region, uint32_t number, uint64_t handle
         return;
     }
     const struct seg_off offset = {handle};
-    int r = kmem__heap_release(&running->tenant, offset, &found);
+    int r = kmem__heap_release(&running->allocator, offset, &found);
     if (r == HEAP_E_DIRECT) {
         r = direct_release(&region->core.direct, running->client, offset, &block);
     }

@@ -78,13 +78,13 @@ struct fake_lender *fake_lender_new(uint32_t n_pages)
     lender->ledger_at = map_file("ledger", layout.total_bytes);
     ledger_format(&lender->ledger, lender->ledger_at, n_pages);
     lender->is_granted = calloc(n_pages, sizeof(bool));
-    lender->tenant = calloc(1, sizeof(struct tenant));
+    lender->allocator = calloc(1, sizeof(struct allocator));
     KMEM_ASSERT(lender->is_granted != NULL);
-    KMEM_ASSERT(lender->tenant != NULL);
+    KMEM_ASSERT(lender->allocator != NULL);
     const struct segment segment = {
         .base = lender->base, .num_bytes = n_pages * PAGE_BYTES, .guard = &lender->guard};
-    const int r =
-        kmem__tenant_init(lender->tenant, &segment, &lender->ledger, lender->clock, lend, lender);
+    const int r = kmem__allocator_init(lender->allocator, &segment, &lender->ledger, lender->clock,
+                                       lend, lender);
     KMEM_ASSERT(r == 0);
     return lender;
 }
@@ -92,11 +92,11 @@ struct fake_lender *fake_lender_new(uint32_t n_pages)
 void fake_lender_free(struct fake_lender *lender)
 {
     struct ledger_layout layout;
-    kmem__tenant_fini(lender->tenant);
+    kmem__allocator_fini(lender->allocator);
     ledger_layout_init(&layout, lender->n_pages);
     (void)munmap(lender->ledger_at, layout.total_bytes);
     (void)munmap(lender->base, lender->n_pages * PAGE_BYTES);
-    free(lender->tenant);
+    free(lender->allocator);
     free(lender->is_granted);
     free(lender);
 }

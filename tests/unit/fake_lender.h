@@ -27,7 +27,7 @@ struct fake_lender {
     uint32_t n_asked; /* calls of lend */
     bool is_refusing;
     bool is_dirty; /* grants pages that are not known to be zero: for ever after a revocation */
-    struct tenant *tenant;
+    struct allocator *allocator;
     struct guard guard; /* all zero: everything is open */
 };
 

@@ -362,7 +362,7 @@ static void test_dispatch_after_goodbye_serves_members_requests_no_more(void **s
     assert_error(&talk, PROTOCOL, "already");
 }
 
-static void test_goodbye_whose_slot_has_a_new_tenant_is_answered(void **state)
+static void test_goodbye_whose_slot_has_a_new_allocator_is_answered(void **state)
 {
     (void)state;
     assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
@@ -376,7 +376,7 @@ static void test_goodbye_whose_slot_has_a_new_tenant_is_answered(void **state)
     assert_true(peer.client->connected);
 }
 
-static void test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_tenant(void **state)
+static void test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_allocator(void **state)
 {
     (void)state;
     assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
@@ -579,8 +579,8 @@ int main(void)
         TALK_TEST(test_goodbye_is_answered_when_everything_is_back),
         TALK_TEST(test_goodbye_closes_the_connection),
         TALK_TEST(test_dispatch_after_goodbye_serves_members_requests_no_more),
-        TALK_TEST(test_goodbye_whose_slot_has_a_new_tenant_is_answered),
-        TALK_TEST(test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_tenant),
+        TALK_TEST(test_goodbye_whose_slot_has_a_new_allocator_is_answered),
+        TALK_TEST(test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_allocator),
         TALK_TEST(test_allocate_of_nothing_or_more_than_the_segment_is_INVALID),
         TALK_TEST(test_allocate_says_what_is_known_to_be_zero),
         TALK_TEST(test_allocate_with_a_bad_reason_is_INVALID),

@@ -17,13 +17,13 @@
 #include "tests/unit/fake_lender.h"
 
 static struct fake_lender *lender;
-static struct tenant *tenant;
+static struct allocator *allocator;
 
 static int set_up(void **state)
 {
     (void)state;
     lender = fake_lender_new(4096);
-    tenant = lender->tenant;
+    allocator = lender->allocator;
     return 0;
 }
 
@@ -36,7 +36,7 @@ static int tear_down(void **state)
 
 static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
 {
-    return kmem__heap_allocate(tenant, num_bytes, reason, site);
+    return kmem__heap_allocate(allocator, num_bytes, reason, site);
 }
 
 /* As the library's calls do, but that a cold class is asked until it is hot. */
@@ -60,24 +60,25 @@ static void *allocate_at(size_t num_bytes, const char *reason, struct kmem_site 
 
 static struct seg_off offset_of(const void *block)
 {
-    return (struct seg_off){(uint64_t)((const unsigned char *)block - tenant->base)};
+    return (struct seg_off){(uint64_t)((const unsigned char *)block - allocator->base)};
 }
 
 static int release(void *block)
 {
     struct found found;
-    return kmem__heap_give(block) ? HEAP_OK : kmem__heap_release(tenant, offset_of(block), &found);
+    return kmem__heap_give(block) ? HEAP_OK
+                                  : kmem__heap_release(allocator, offset_of(block), &found);
 }
 
 static int find(const void *block, struct found *ret_found)
 {
-    return kmem__heap_find(tenant, offset_of(block), ret_found);
+    return kmem__heap_find(allocator, offset_of(block), ret_found);
 }
 
 /* Every slab of the ledger adds up, none is open, no page is in use, no entry is live. */
 static void assert_nothing_left(void)
 {
-    kmem__heap_flush(tenant);
+    kmem__heap_flush(allocator);
     for (uint32_t page = 1; page < lender->n_pages; page++) {
         const uint32_t kind = atomic_load(&lender->ledger.heads[page].kind);
         assert_int_not_equal(kind, HEAD_SLAB);
@@ -89,8 +90,8 @@ static void assert_nothing_left(void)
 
 static void assert_slabs_add_up(void)
 {
-    assert_true(kmem__heap_check(tenant));
-    kmem__heap_flush(tenant);
+    assert_true(kmem__heap_check(allocator));
+    kmem__heap_flush(allocator);
     for (uint32_t page = 1; page < lender->n_pages; page++) {
         const uint32_t kind = atomic_load(&lender->ledger.heads[page].kind);
         if (kind == HEAD_SLAB || kind == HEAD_LARGE) {
@@ -119,7 +120,7 @@ static void test_allocate_enters_size_reason_and_tick(void **state)
     assert_int_equal(find(block, &found), HEAP_OK);
     assert_int_equal(found.num_bytes, 101);
     assert_int_equal(kmem__heap_sizeof(block), 101);
-    assert_memory_equal(tenant->ledger.reasons[found.reason].bytes, "why", 3);
+    assert_memory_equal(allocator->ledger.reasons[found.reason].bytes, "why", 3);
     assert_int_equal(atomic_load(&found.block.entry->born), 77);
     assert_int_equal(release(block), HEAP_OK);
     assert_nothing_left();
@@ -140,7 +141,7 @@ static void test_allocate_every_size_is_zero_and_aligned(void **state)
 {
     (void)state;
     lender->is_dirty = true;
-    memset(tenant->base, 0xff, lender->n_pages * PAGE_BYTES);
+    memset(allocator->base, 0xff, lender->n_pages * PAGE_BYTES);
     for (size_t num_bytes = 1; num_bytes <= 200000;
          num_bytes += num_bytes < 3000 ? 1 : num_bytes / 64) {
         unsigned char *block[2];
@@ -167,10 +168,10 @@ static void test_release_twice_is_RELEASED(void **state)
         void *block = allocate(sizes[i], "twice");
         assert_int_equal(release(block), HEAP_OK);
         assert_int_equal(release(block), HEAP_E_RELEASED);
-        kmem__heap_flush(tenant);
+        kmem__heap_flush(allocator);
         assert_int_equal(release(block), HEAP_E_RELEASED);
         assert_int_equal(release(keep), HEAP_OK);
-        kmem__heap_flush(tenant);
+        kmem__heap_flush(allocator);
         assert_int_equal(release(keep), HEAP_E_RELEASED);
     }
     assert_nothing_left();
@@ -185,7 +186,7 @@ static void test_release_interior_is_INTERIOR(void **state)
         unsigned char *block = allocate(sizes[i], "interior");
         for (size_t within = 1; within < sizes[i]; within += within < 64 ? 1 : within) {
             assert_false(kmem__heap_give(block + within));
-            assert_int_equal(kmem__heap_release(tenant, offset_of(block + within), &found),
+            assert_int_equal(kmem__heap_release(allocator, offset_of(block + within), &found),
                              HEAP_E_INTERIOR);
             assert_int_equal(found.offset.bytes, offset_of(block).bytes);
             assert_int_equal(found.num_bytes, sizes[i]);
@@ -201,20 +202,20 @@ static void test_release_wild_and_direct(void **state)
     unsigned char *block = allocate(320, "the last in its page");
     struct found found;
     const uint64_t page = offset_of(block).bytes >> PAGE_SHIFT;
-    unsigned char *behind = tenant->base + ((page + 1) << PAGE_SHIFT) - 64;
+    unsigned char *behind = allocator->base + ((page + 1) << PAGE_SHIFT) - 64;
     assert_int_equal(release(behind), HEAP_E_WILD); /* the rest of the page, no block */
     assert_int_equal(release(block + (size_t)320 * 40), HEAP_E_WILD); /* never handed out */
-    assert_int_equal(kmem__heap_release(tenant, (struct seg_off){4000 * PAGE_BYTES}, &found),
+    assert_int_equal(kmem__heap_release(allocator, (struct seg_off){4000 * PAGE_BYTES}, &found),
                      HEAP_E_DIRECT);
-    assert_int_equal(kmem__heap_sizeof(tenant->base + 4000 * PAGE_BYTES), 0);
+    assert_int_equal(kmem__heap_sizeof(allocator->base + 4000 * PAGE_BYTES), 0);
     /* Revoked: whatever is there now is not of this process's leases. */
     const uint32_t revoked = 4001;
-    lease_grant(tenant->ledger.states, revoked, 1, false);
+    lease_grant(allocator->ledger.states, revoked, 1, false);
     uint32_t at = revoked;
-    assert_int_equal(lease_revoke(tenant->ledger.states, &at, revoked + 1), 1);
-    assert_int_equal(kmem__heap_release(tenant, (struct seg_off){revoked * PAGE_BYTES}, &found),
+    assert_int_equal(lease_revoke(allocator->ledger.states, &at, revoked + 1), 1);
+    assert_int_equal(kmem__heap_release(allocator, (struct seg_off){revoked * PAGE_BYTES}, &found),
                      HEAP_E_DIRECT);
-    lease_forget(tenant->ledger.states, revoked, 1);
+    lease_forget(allocator->ledger.states, revoked, 1);
     int on_stack = 0;
     assert_false(kmem__heap_give(&on_stack));
     assert_false(kmem__heap_give(NULL));
@@ -280,11 +281,11 @@ static void test_heap_against_a_naive_model(void **state)
         if (step % 1000 == 0) {
             (void)fake_lender_revoke(lender, random % 1024);
             n_seized += random % 3 == 0 ? fake_lender_seize(lender) : 0;
-            assert_true(kmem__heap_check(tenant));
-            assert_true(kmem__cache_check(&tenant->cache));
+            assert_true(kmem__heap_check(allocator));
+            assert_true(kmem__cache_check(&allocator->cache));
         }
         if (step % 20000 == 0) {
-            (void)kmem__heap_flush(tenant);
+            (void)kmem__heap_flush(allocator);
             assert_int_equal(fake_lender_count_live(lender), n_live);
             assert_slabs_add_up();
         }
@@ -432,9 +433,9 @@ static void test_threads_release_each_others_blocks(void **state)
     for (int i = 0; i < 2 * N_PEERS; i++) {
         void *block = allocate(100, "collects");
         assert_int_equal(release(block), HEAP_OK);
-        kmem__heap_flush(tenant);
+        kmem__heap_flush(allocator);
     }
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
 }
 
 static void test_threads_whose_idle_slabs_are_taken(void **state)
@@ -451,7 +452,7 @@ static void test_threads_whose_idle_slabs_are_taken(void **state)
     atomic_store(&is_over, true);
     assert_int_equal(pthread_join(taker, NULL), 0);
     print_message("%u pages taken\n", atomic_load(&n_taken));
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
 }
 
 /* -------------------------------------------------------------------------------- shortcuts -- */
@@ -465,8 +466,8 @@ static void test_spot_is_exact_for_every_class(void **state)
         unsigned char *block = allocate(block_bytes, "one of each");
         struct found found;
         assert_int_equal(find(block, &found), HEAP_OK);
-        const unsigned char *slab = tenant->base + ((uint64_t)found.block.page << PAGE_SHIFT);
-        const struct ledger_entry *entries = ledger_entries(&tenant->ledger, found.block.page);
+        const unsigned char *slab = allocator->base + ((uint64_t)found.block.page << PAGE_SHIFT);
+        const struct ledger_entry *entries = ledger_entries(&allocator->ledger, found.block.page);
         for (uint32_t at = 0; at < size_classes[c].span_pages * PAGE_BYTES; at++) {
             const struct spot spot = kmem__heap_spot(kmem__heap_mine, slab + at);
             const bool is_start = at % block_bytes == 0;
@@ -484,7 +485,7 @@ static void assert_reason(const void *block, const char *reason)
 {
     struct found found;
     assert_int_equal(find(block, &found), HEAP_OK);
-    const struct ledger_reason *entered = &tenant->ledger.reasons[found.reason];
+    const struct ledger_reason *entered = &allocator->ledger.reasons[found.reason];
     assert_int_equal(entered->n_bytes, strlen(reason));
     assert_memory_equal(entered->bytes, reason, entered->n_bytes);
 }

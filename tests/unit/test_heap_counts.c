@@ -18,15 +18,15 @@
 #define UNSEEN_MAX READY_MAX
 
 static struct fake_lender *lender;
-static struct tenant *tenant;
+static struct allocator *allocator;
 static struct ledger_counts *counts;
 
 static int set_up(void **state)
 {
     (void)state;
     lender = fake_lender_new(4096);
-    tenant = lender->tenant;
-    counts = tenant->ledger.counts;
+    allocator = lender->allocator;
+    counts = allocator->ledger.counts;
     return 0;
 }
 
@@ -39,7 +39,7 @@ static int tear_down(void **state)
 
 static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
 {
-    return kmem__heap_allocate(tenant, num_bytes, reason, site);
+    return kmem__heap_allocate(allocator, num_bytes, reason, site);
 }
 
 static void *allocate(size_t num_bytes)
@@ -55,9 +55,9 @@ static void *allocate(size_t num_bytes)
 static void release(void *block)
 {
     struct found found;
-    const struct seg_off off = {(uint64_t)((const unsigned char *)block - tenant->base)};
+    const struct seg_off off = {(uint64_t)((const unsigned char *)block - allocator->base)};
     if (!kmem__heap_give(block)) {
-        assert_int_equal(kmem__heap_release(tenant, off, &found), HEAP_OK);
+        assert_int_equal(kmem__heap_release(allocator, off, &found), HEAP_OK);
     }
 }
 
@@ -87,7 +87,7 @@ static void test_every_release_is_counted_once(void **state)
         release(blocks[i]);
     }
     assert_int_equal(n_releases(), 101000);
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
 }
 
 static void test_a_release_that_is_refused_is_not_counted(void **state)
@@ -95,12 +95,12 @@ static void test_a_release_that_is_refused_is_not_counted(void **state)
     (void)state;
     struct found found;
     unsigned char *block = allocate(100);
-    const struct seg_off off = {(uint64_t)(block - tenant->base)};
-    assert_int_equal(kmem__heap_release(tenant, (struct seg_off){off.bytes + 1}, &found),
+    const struct seg_off off = {(uint64_t)(block - allocator->base)};
+    assert_int_equal(kmem__heap_release(allocator, (struct seg_off){off.bytes + 1}, &found),
                      HEAP_E_INTERIOR);
     assert_int_equal(n_releases(), 0);
     release(block);
-    assert_int_equal(kmem__heap_release(tenant, off, &found), HEAP_E_RELEASED);
+    assert_int_equal(kmem__heap_release(allocator, off, &found), HEAP_E_RELEASED);
     assert_int_equal(n_releases(), 1);
 }
 
@@ -168,7 +168,7 @@ static void test_threads_without_a_place_are_counted_when_they_end(void **state)
     (void)pthread_barrier_destroy(&barrier);
     assert_int_equal(n_releases(), MANY_THREADS);
     release(hot);
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
 }
 
 static uint64_t live_bytes(void)
@@ -206,7 +206,7 @@ static void test_peak_is_what_was_asked_for_but_for_the_last_blocks(void **state
         release(blocks[i]);
     }
     assert_int_equal(peak_bytes(), peak);
-    kmem__heap_flush(tenant);
+    kmem__heap_flush(allocator);
     assert_int_equal(live_bytes(), 0);
 }
 
@@ -243,9 +243,9 @@ static void test_live_bytes_of_an_ended_thread_are_kept(void **state)
         release(blocks[i]);
     }
     release(allocate(100));
-    kmem__heap_flush(tenant);
+    kmem__heap_flush(allocator);
     assert_int_equal(live_bytes(), 0);
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
 }
 
 int main(void)

@@ -20,14 +20,14 @@
 #define N_BLOCKS 3000
 
 static struct fake_lender *lender;
-static struct tenant *tenant;
+static struct allocator *allocator;
 static void *handed[N_BLOCKS];
 
 static int set_up(void **state)
 {
     (void)state;
     lender = fake_lender_new(4096);
-    tenant = lender->tenant;
+    allocator = lender->allocator;
     return 0;
 }
 
@@ -40,7 +40,7 @@ static int tear_down(void **state)
 
 static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
 {
-    return kmem__heap_allocate(tenant, num_bytes, reason, site);
+    return kmem__heap_allocate(allocator, num_bytes, reason, site);
 }
 
 /* Until its class is hot. */
@@ -57,8 +57,8 @@ static unsigned char *allocate(size_t num_bytes)
 static int release(void *block)
 {
     struct found found;
-    const struct seg_off off = {(uint64_t)((unsigned char *)block - tenant->base)};
-    return kmem__heap_give(block) ? HEAP_OK : kmem__heap_release(tenant, off, &found);
+    const struct seg_off off = {(uint64_t)((unsigned char *)block - allocator->base)};
+    return kmem__heap_give(block) ? HEAP_OK : kmem__heap_release(allocator, off, &found);
 }
 
 static void *allocate_blocks(void *unused)
@@ -88,8 +88,8 @@ static void run_thread(void *(*body)(void *))
 
 static void assert_nothing_left(void)
 {
-    assert_true(kmem__heap_check(tenant));
-    kmem__heap_flush(tenant);
+    assert_true(kmem__heap_check(allocator));
+    kmem__heap_flush(allocator);
     assert_int_equal(fake_lender_count_used(lender), 0);
     assert_int_equal(fake_lender_count_live(lender), 0);
     assert_false(lease_has_stale(lender->ledger.states, 1, lender->n_pages - 1));
@@ -112,7 +112,7 @@ static void test_idle_slab_is_taken_from_a_thread_that_sleeps(void **state)
     assert_non_null(block);
     assert_true(lender->n_asked >= n_refused);
     assert_int_equal(block[0], 0);
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
     (void)allocate_blocks(NULL);
     (void)release_blocks(NULL);
     assert_int_equal(release(block), HEAP_OK);
@@ -128,7 +128,7 @@ static void test_slab_with_a_live_block_is_not_taken(void **state)
     assert_int_equal(block[99], 42);
     assert_int_equal(release(block), HEAP_OK);
     assert_true(fake_lender_seize(lender) > 0);
-    kmem__heap_flush(tenant);
+    kmem__heap_flush(allocator);
     assert_nothing_left();
 }
 
@@ -146,7 +146,7 @@ static void test_slabs_of_a_thread_that_has_ended_are_taken(void **state)
     (void)allocate_blocks(NULL);
     (void)release_blocks(NULL);
     assert_int_equal(fake_lender_count_live(lender), 0);
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
 }
 
 /* One thread's lost slabs make the others look, who keep theirs; and all are silent afterwards. */
@@ -170,7 +170,7 @@ static void test_others_keep_their_slabs_while_one_has_lost_some(void **state)
         assert_int_equal(release(more[i]), HEAP_OK);
     }
     assert_int_equal(release(block), HEAP_OK);
-    assert_true(kmem__heap_check(tenant));
+    assert_true(kmem__heap_check(allocator));
 }
 
 int main(void)

@@ -18,7 +18,7 @@ static int set_up(void **state)
 {
     (void)state;
     lender = fake_lender_new(4096);
-    cache = &lender->tenant->cache;
+    cache = &lender->allocator->cache;
     return 0;
 }
 

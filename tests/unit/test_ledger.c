@@ -355,7 +355,7 @@ static void test_ledger_find_a_closed_large_block_is_released_at_its_start(void 
     assert_int_equal(find(at(7, 0)), LEDGER_E_WILD);
 }
 
-static void test_ledger_find_after_reuse_tells_the_new_tenant(void **state)
+static void test_ledger_find_after_reuse_tells_the_new_allocator(void **state)
 {
     (void)state;
     open_use_and_close(8, size_class_of(1024), 16);
@@ -508,7 +508,7 @@ int main(void)
         LEDGER_TEST(test_ledger_find_every_page_of_a_large_block_is_interior),
         LEDGER_TEST(test_ledger_find_a_closed_slab_remembers_its_blocks),
         LEDGER_TEST(test_ledger_find_a_closed_large_block_is_released_at_its_start),
-        LEDGER_TEST(test_ledger_find_after_reuse_tells_the_new_tenant),
+        LEDGER_TEST(test_ledger_find_after_reuse_tells_the_new_allocator),
         LEDGER_TEST(test_ledger_find_does_not_follow_what_an_older_slab_left),
         LEDGER_TEST(test_ledger_find_inside_a_large_block_over_closed_slabs),
         LEDGER_TEST(test_ledger_find_a_page_of_a_slab_that_began_inside_another),

@@ -165,7 +165,7 @@ static void test_pidfd_watch_forget_before_the_death_says_nothing(void **state)
     pidfd_watch_forget(&pidfds, 3); /* of nobody: nothing */
 }
 
-static void test_pidfd_watch_watch_of_a_slot_whose_tenant_was_just_forgotten(void **state)
+static void test_pidfd_watch_watch_of_a_slot_whose_allocator_was_just_forgotten(void **state)
 {
     (void)state;
     int first_pidfd;
@@ -279,7 +279,7 @@ int main(void)
         REAPER_TEST(test_pidfd_watch_watch_of_one_that_is_dead_already_tells),
         REAPER_TEST(test_pidfd_watch_look_tells_of_a_death_before_the_loop_and_once),
         REAPER_TEST(test_pidfd_watch_forget_before_the_death_says_nothing),
-        REAPER_TEST(test_pidfd_watch_watch_of_a_slot_whose_tenant_was_just_forgotten),
+        REAPER_TEST(test_pidfd_watch_watch_of_a_slot_whose_allocator_was_just_forgotten),
         REAPER_TEST(test_pidfd_watch_watch_tells_of_many_deaths),
         REAPER_TEST(test_pidfd_watch_watch_that_fails_closes_the_pidfd),
         REAPER_TEST(test_pidfd_watch_init_without_memory_fails_cleanly),

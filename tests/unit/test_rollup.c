@@ -188,7 +188,7 @@ static struct direct_block block_at(struct client *client, struct seg_off off)
     return block;
 }
 
-static void test_rollup_add_does_not_mistake_an_ids_next_tenant(void **state)
+static void test_rollup_add_does_not_mistake_an_ids_next_allocator(void **state)
 {
     (void)state;
     const struct seg_off first = fixture_allocate(&fixture, alice, 10, "first tenant");
@@ -209,7 +209,7 @@ static void test_rollup_add_does_not_mistake_an_ids_next_tenant(void **state)
     assert_null(rollup_free(rollup));
 }
 
-static void test_rollup_add_does_not_mistake_a_slots_next_tenant(void **state)
+static void test_rollup_add_does_not_mistake_a_slots_next_allocator(void **state)
 {
     (void)state;
     struct rollup *rollup = new_rollup(ROLLUP_BY_CLIENT);
@@ -561,8 +561,8 @@ int main(void)
         ROLLUP_TEST(test_rollup_group_knows_its_oldest_block),
         ROLLUP_TEST(test_rollup_sort_of_equal_sizes_is_by_key),
         ROLLUP_TEST(test_rollup_of_nothing_has_no_groups),
-        ROLLUP_TEST(test_rollup_add_does_not_mistake_an_ids_next_tenant),
-        ROLLUP_TEST(test_rollup_add_does_not_mistake_a_slots_next_tenant),
+        ROLLUP_TEST(test_rollup_add_does_not_mistake_an_ids_next_allocator),
+        ROLLUP_TEST(test_rollup_add_does_not_mistake_a_slots_next_allocator),
         ROLLUP_TEST(test_rollup_add_of_ids_that_are_newer_than_it),
         ROLLUP_TEST(test_rollup_add_after_sort_is_a_bug),
         ROLLUP_TEST(test_rollup_hashes_with_the_segments_instance),
