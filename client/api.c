@@ -98,8 +98,8 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
         r = api_refuse_size(num_bytes, turn.segment, clean, failure);
         kmem__counts_note(&api_counts()->n_too_large);
     } else {
-        r = kmem__remote_allocate(turn.conn, turn.segment, num_bytes, clean, may_again, &carved,
-                                  failure);
+        r = kmem__calls_allocate(turn.conn, turn.segment, num_bytes, clean, may_again, &carved,
+                                 failure);
     }
     kmem__context_leave(&turn);
     if (r == 0) {
@@ -355,7 +355,7 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
             return r;
         }
         uint64_t num_bytes = 0;
-        r = kmem__remote_release(turn.conn, turn.segment, offset, &num_bytes, failure);
+        r = kmem__calls_release(turn.conn, turn.segment, offset, &num_bytes, failure);
         kmem__context_leave(&turn);
         kmem__counts_shrink(api_counts(), num_bytes);
     }
@@ -426,7 +426,7 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
         if (r < 0) {
             return r;
         }
-        r = kmem__remote_size_of(turn.conn, offset, &num_bytes, failure);
+        r = kmem__calls_size_of(turn.conn, offset, &num_bytes, failure);
         kmem__context_leave(&turn);
     }
     if (r == 0) {

@@ -286,7 +286,7 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
         /* Else an earlier request for a lease may still be answered, to nobody. */
         kmem__guard_sweep(turn.segment->guard, turn.process->allocator.ledger.states);
     }
-    r = kmem__remote_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
+    r = kmem__calls_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
     kmem__context_leave(&turn);
     KMEM_CRASH_POINT("client.leased");
     if (r == 0) {
@@ -395,7 +395,7 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
 {
     int r = 0;
     if (process->is_joined) {
-        r = kmem__remote_leave(&process->conn, failure);
+        r = kmem__calls_leave(&process->conn, failure);
         kmem__conn_close(&process->conn);
         kmem__bond_end(&process->conn.bond);
         /* Relaxed: no other thread is in a call. */

@@ -11,13 +11,13 @@
 #include "proto/crash_point.h"
 
 /* Whether another connection would do in place of the one that is lost. */
-static bool remote_can_resume(const struct conn *conn)
+static bool calls_can_resume(const struct conn *conn)
 {
     return conn->is_cut && conn->bond.nonce != 0 && !conn->bond.is_gone;
 }
 
 /* Makes what is left of the call's time the connection's limit. Return: 0 or -ETIMEDOUT. */
-KMEM_MUST_USE static int remote_limit(struct conn *conn, struct failure *failure)
+KMEM_MUST_USE static int calls_limit(struct conn *conn, struct failure *failure)
 {
     const int64_t left_ms = conn->until_ms - kmem__monotonic_ms();
     if (left_ms <= 0) {
@@ -32,18 +32,18 @@ KMEM_MUST_USE static int remote_limit(struct conn *conn, struct failure *failure
  * Asks, over as many connections as it takes. A request that changes something has the same sequence number
  * each time: the daemon does it once.
  */
-KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request,
-                                       Kmem__Response__BodyCase expected,
-                                       const Kmem__Response **ret_response, struct failure *failure)
+KMEM_MUST_USE static int calls_insist(struct conn *conn, Kmem__Request *request,
+                                      Kmem__Response__BodyCase expected,
+                                      const Kmem__Response **ret_response, struct failure *failure)
 {
-    int r = remote_limit(conn, failure);
+    int r = calls_limit(conn, failure);
     if (r < 0) {
         return r;
     }
     r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
-    while (r < 0 && remote_can_resume(conn) && kmem__monotonic_ms() < conn->until_ms) {
+    while (r < 0 && calls_can_resume(conn) && kmem__monotonic_ms() < conn->until_ms) {
         r = kmem__hello_again(conn, conn->until_ms, failure);
-        r = r < 0 ? r : remote_limit(conn, failure);
+        r = r < 0 ? r : calls_limit(conn, failure);
         if (r < 0) {
             return r;
         }
@@ -53,13 +53,13 @@ KMEM_MUST_USE static int remote_insist(struct conn *conn, Kmem__Request *request
 }
 
 /* Of the next change of this client; 0 if it can not come back to ask for it again. */
-static uint64_t remote_sequence(const struct conn *conn)
+static uint64_t calls_sequence(const struct conn *conn)
 {
     return conn->bond.nonce != 0 ? conn->bond.sequence : 0;
 }
 
 /* An answer, a refusal too, is the end of that change; so is giving up. */
-static void remote_count(struct conn *conn, const Kmem__Request *request)
+static void calls_count(struct conn *conn, const Kmem__Request *request)
 {
     if (request->sequence != 0 && request->sequence == conn->bond.sequence) {
         conn->bond.sequence++;
@@ -67,13 +67,13 @@ static void remote_count(struct conn *conn, const Kmem__Request *request)
 }
 
 /* Asks, and tells what a lost connection means for a program. Return: as kmem__conn_ask(). */
-KMEM_MUST_USE static int remote_ask(struct conn *conn, Kmem__Request *request,
-                                    Kmem__Response__BodyCase expected,
-                                    const Kmem__Response **ret_response, struct failure *failure)
+KMEM_MUST_USE static int calls_ask(struct conn *conn, Kmem__Request *request,
+                                   Kmem__Response__BodyCase expected,
+                                   const Kmem__Response **ret_response, struct failure *failure)
 {
-    int r = remote_insist(conn, request, expected, ret_response, failure);
+    int r = calls_insist(conn, request, expected, ret_response, failure);
     /* Who was late, or could not come back just now, is a client still. */
-    if (r == -ECONNRESET || (r < 0 && conn->fd < 0 && !remote_can_resume(conn))) {
+    if (r == -ECONNRESET || (r < 0 && conn->fd < 0 && !calls_can_resume(conn))) {
         kmem__failure_add(failure, LOST_CONSEQUENCE);
     }
     return r;
@@ -104,9 +104,9 @@ static void orphan_note(struct conn *conn, uint64_t sequence, struct seg_off off
 }
 
 /* Whether a call that failed so has left its request with a daemon that will know it again. */
-static bool remote_is_in_doubt(const struct conn *conn, int r)
+static bool calls_is_in_doubt(const struct conn *conn, int r)
 {
-    return r < 0 && r != -ECONNRESET && remote_can_resume(conn);
+    return r < 0 && r != -ECONNRESET && calls_can_resume(conn);
 }
 
 KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint64_t num_bytes,
@@ -123,8 +123,8 @@ KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &allocate;
     request.sequence = sequence;
-    const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, ret_response, failure);
-    remote_count(conn, &request);
+    const int r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, ret_response, failure);
+    calls_count(conn, &request);
     return r;
 }
 
@@ -137,8 +137,8 @@ KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t sequence, struc
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &release;
     request.sequence = sequence;
-    const int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
-    remote_count(conn, &request);
+    const int r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
+    calls_count(conn, &request);
     return r;
 }
 
@@ -151,7 +151,7 @@ KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *fail
                                &response, failure);
     if (r == CONN_OK) {
         orphan->offset = response->allocated->offset;
-        orphan->sequence = remote_sequence(conn);
+        orphan->sequence = calls_sequence(conn);
     }
     if (r == CONN_E_REFUSED || orphan->offset == 0) {
         orphan->sequence = r < 0 ? orphan->sequence : 0; /* there is no block */
@@ -180,16 +180,16 @@ KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failur
 
 /* ------------------------------------------------------------------------------- the calls ---- */
 
-int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
-                          const char *reason, bool may_again, struct carved *ret_carved,
-                          struct failure *failure)
+int kmem__calls_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
+                         const char *reason, bool may_again, struct carved *ret_carved,
+                         struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     int r = orphan_settle(conn, failure);
     if (r == 0) {
-        const uint64_t sequence = remote_sequence(conn);
+        const uint64_t sequence = calls_sequence(conn);
         r = ask_allocate(conn, sequence, num_bytes, reason, may_again, &response, failure);
-        if (remote_is_in_doubt(conn, r)) {
+        if (calls_is_in_doubt(conn, r)) {
             orphan_note(conn, sequence, (struct seg_off){0}, num_bytes, reason);
         }
     }
@@ -209,15 +209,15 @@ int kmem__remote_allocate(struct conn *conn, const struct segment *segment, uint
     return 0;
 }
 
-int kmem__remote_release(struct conn *conn, const struct segment *segment, struct seg_off offset,
-                         uint64_t *ret_num_bytes, struct failure *failure)
+int kmem__calls_release(struct conn *conn, const struct segment *segment, struct seg_off offset,
+                        uint64_t *ret_num_bytes, struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     int r = orphan_settle(conn, failure);
     if (r == 0) {
-        const uint64_t sequence = remote_sequence(conn);
+        const uint64_t sequence = calls_sequence(conn);
         r = ask_release(conn, sequence, offset, &response, failure);
-        if (remote_is_in_doubt(conn, r)) {
+        if (calls_is_in_doubt(conn, r)) {
             orphan_note(conn, sequence, offset, 0, "");
             *ret_num_bytes = 0;
             return 0;
@@ -235,8 +235,8 @@ int kmem__remote_release(struct conn *conn, const struct segment *segment, struc
     return 0;
 }
 
-int kmem__remote_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret_num_bytes,
-                         struct failure *failure)
+int kmem__calls_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret_num_bytes,
+                        struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -244,7 +244,7 @@ int kmem__remote_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret
     size_of.offset = offset.bytes;
     request.body_case = KMEM__REQUEST__BODY_SIZE_OF;
     request.size_of = &size_of;
-    int r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_SIZED, &response, failure);
+    int r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_SIZED, &response, failure);
     if (r == CONN_E_REFUSED) {
         return kmem__refusal_of_block(response->error, offset, failure);
     }
@@ -256,8 +256,8 @@ int kmem__remote_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret
     return 0;
 }
 
-int kmem__remote_lease(struct conn *conn, const struct segment *segment, uint32_t n_pages,
-                       uint32_t want_pages, struct run *ret_run, struct failure *failure)
+int kmem__calls_lease(struct conn *conn, const struct segment *segment, uint32_t n_pages,
+                      uint32_t want_pages, struct run *ret_run, struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -270,9 +270,9 @@ int kmem__remote_lease(struct conn *conn, const struct segment *segment, uint32_
     if (r < 0) {
         return r;
     }
-    request.sequence = remote_sequence(conn);
-    r = remote_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
-    remote_count(conn, &request);
+    request.sequence = calls_sequence(conn);
+    r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
+    calls_count(conn, &request);
     if (r == CONN_E_REFUSED) {
         return kmem__refusal_of_room(response->error, (uint64_t)n_pages << PAGE_SHIFT, "", failure);
     }
@@ -288,7 +288,7 @@ int kmem__remote_lease(struct conn *conn, const struct segment *segment, uint32_
     return 0;
 }
 
-int kmem__remote_leave(struct conn *conn, struct failure *failure)
+int kmem__calls_leave(struct conn *conn, struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -297,7 +297,7 @@ int kmem__remote_leave(struct conn *conn, struct failure *failure)
     request.goodbye = &goodbye;
     const bool was_gone = conn->bond.is_gone;
     KMEM_CRASH_POINT("client.leaving");
-    const int r = remote_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
+    const int r = calls_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
     if (r == CONN_E_REFUSED) {
         return kmem__conn_lose(conn, failure, ECONNRESET, "refused to say goodbye");
     }

@@ -22,7 +22,7 @@ struct carved {
 };
 
 /**
- * kmem__remote_allocate() - have a block carved
+ * kmem__calls_allocate() - have a block carved
  * @conn:        the connection
  * @segment:     what the answer is compared with
  * @num_bytes:   1 at least
@@ -33,36 +33,36 @@ struct carved {
  *
  * Return: 0, or a negative errno as kmem_try_allocate() documents them.
  */
-KMEM_MUST_USE int kmem__remote_allocate(struct conn *conn, const struct segment *segment,
-                                        uint64_t num_bytes, const char *reason, bool may_again,
-                                        struct carved *ret_carved, struct failure *failure);
+KMEM_MUST_USE int kmem__calls_allocate(struct conn *conn, const struct segment *segment,
+                                       uint64_t num_bytes, const char *reason, bool may_again,
+                                       struct carved *ret_carved, struct failure *failure);
 
 /**
- * kmem__remote_release() - give a block back
+ * kmem__calls_release() - give a block back
  * @ret_num_bytes:  written on success: what it had, as asked for; 0 if that is not known
  * Return: 0, or -errno as kmem_try_release().
  */
-KMEM_MUST_USE int kmem__remote_release(struct conn *conn, const struct segment *segment,
-                                       struct seg_off offset, uint64_t *ret_num_bytes,
-                                       struct failure *failure);
+KMEM_MUST_USE int kmem__calls_release(struct conn *conn, const struct segment *segment,
+                                      struct seg_off offset, uint64_t *ret_num_bytes,
+                                      struct failure *failure);
 
-/** kmem__remote_size_of() - a block's size as asked for. Return: 0, or -errno as for a release. */
-KMEM_MUST_USE int kmem__remote_size_of(struct conn *conn, struct seg_off offset,
-                                       uint64_t *ret_num_bytes, struct failure *failure);
+/** kmem__calls_size_of() - a block's size as asked for. Return: 0, or -errno as for a release. */
+KMEM_MUST_USE int kmem__calls_size_of(struct conn *conn, struct seg_off offset,
+                                      uint64_t *ret_num_bytes, struct failure *failure);
 
 /**
- * kmem__remote_lease() - have pages leased to this process
+ * kmem__calls_lease() - have pages leased to this process
  * @n_pages:     at least that many, consecutive
  * @want_pages:  as many if there is plenty
  * @ret_run:     written on success: its pages are FREE in the ledger
  *
  * Return: 0, or a negative errno: -ENOMEM if there is no room, or the faults of a connection.
  */
-KMEM_MUST_USE int kmem__remote_lease(struct conn *conn, const struct segment *segment,
-                                     uint32_t n_pages, uint32_t want_pages, struct run *ret_run,
-                                     struct failure *failure);
+KMEM_MUST_USE int kmem__calls_lease(struct conn *conn, const struct segment *segment,
+                                    uint32_t n_pages, uint32_t want_pages, struct run *ret_run,
+                                    struct failure *failure);
 
-/** kmem__remote_leave() - tell the daemon that this process leaves. Return: 0 or a fault. */
-KMEM_MUST_USE int kmem__remote_leave(struct conn *conn, struct failure *failure);
+/** kmem__calls_leave() - tell the daemon that this process leaves. Return: 0 or a fault. */
+KMEM_MUST_USE int kmem__calls_leave(struct conn *conn, struct failure *failure);
 
 #endif

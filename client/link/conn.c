@@ -17,7 +17,7 @@
  * it is used; device and inode of a socket are no other's. In a program with threads another may
  * close it at any moment, also between send() and recv(), so there nothing but poll() ever waits.
  * (Measured, a pair of round trips over a bare echo: 1.19 without, 1.21 so, 1.26 if all polled.) A
- * descriptor that is not ours any more is left alone, and the connection is lost: remote.c comes
+ * descriptor that is not ours any more is left alone, and the connection is lost: calls.c comes
  * back over another.
  *
  * Any fault ends the connection, because after it nobody knows which bytes belong to what: the

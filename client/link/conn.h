@@ -66,7 +66,7 @@ struct conn {
     bool is_way;      /* fd is the bond's way: it stays open, and answers may be old ones */
     int timeout_ms;   /* how long to wait for an answer */
     int blocks_ms;    /* how long a recv() waits at most */
-    int64_t until_ms; /* by kmem__monotonic_ms(): when remote.c gives the present call up */
+    int64_t until_ms; /* by kmem__monotonic_ms(): when calls.c gives the present call up */
     uint64_t last_id;
     bool is_cut; /* lost to the daemon's end, to time or to a fault: another may do */
     struct bond bond;
