@@ -320,7 +320,7 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
 {
     struct welcome welcome;
     own_close_all_inherited();
-    int r = kmem__hello(&process->conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
+    int r = kmem__handshake(&process->conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
     if (r < 0) {
         return r;
     }

@@ -37,8 +37,8 @@ int kmem_query_open(const char *socket_path, struct kmem_query **ret_query)
     struct failure failure;
     struct welcome welcome;
     struct kmem_query *query = calloc(1, sizeof(*query));
-    int r = query != NULL ? kmem__hello(&query->conn, socket_path, KMEM__ROLE__ROLE_OBSERVER,
-                                        &welcome, &failure)
+    int r = query != NULL ? kmem__handshake(&query->conn, socket_path, KMEM__ROLE__ROLE_OBSERVER,
+                                            &welcome, &failure)
                           : kmem__failure_set(&failure, ENOMEM, "no memory for a connection");
     if (r < 0) {
         kmem__failure_record(&failure, "kmem_query_open");

@@ -42,7 +42,7 @@ KMEM_MUST_USE static int calls_insist(struct conn *conn, Kmem__Request *request,
     }
     r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
     while (r < 0 && calls_can_resume(conn) && kmem__monotonic_ms() < conn->until_ms) {
-        r = kmem__hello_again(conn, conn->until_ms, failure);
+        r = kmem__handshake_again(conn, conn->until_ms, failure);
         r = r < 0 ? r : calls_limit(conn, failure);
         if (r < 0) {
             return r;

@@ -53,7 +53,8 @@ enum {
 /* --------------------------------------------------------------------------- is one there? ---- */
 
 /* Return: 0; HELLO_E_ABSENT, with place->error set; or a fault. */
-KMEM_MUST_USE static int hello_judge_errno(struct place *place, int error, struct failure *failure)
+KMEM_MUST_USE static int handshake_judge_errno(struct place *place, int error,
+                                               struct failure *failure)
 {
     if (error == ENOENT || error == ENOTDIR) {
         place->error = ENOENT;
@@ -73,7 +74,7 @@ KMEM_MUST_USE static int hello_judge_errno(struct place *place, int error, struc
 }
 
 /* Has connect() wait no longer than that for room in the backlog. */
-static void hello_limit(const struct conn *conn, int64_t deadline_ms)
+static void handshake_limit(const struct conn *conn, int64_t deadline_ms)
 {
     int64_t left_ms = deadline_ms - kmem__monotonic_ms();
     left_ms = left_ms > 0 ? left_ms : 1; /* 0 would be for ever */
@@ -81,16 +82,16 @@ static void hello_limit(const struct conn *conn, int64_t deadline_ms)
     (void)setsockopt(conn->fd, SOL_SOCKET, SO_SNDTIMEO, &left, sizeof(left)); /* it is a socket */
 }
 
-KMEM_MUST_USE static int hello_connect(struct conn *conn, struct place *place, int64_t deadline_ms,
-                                       struct failure *failure)
+KMEM_MUST_USE static int handshake_connect(struct conn *conn, struct place *place,
+                                           int64_t deadline_ms, struct failure *failure)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     memcpy(address.sun_path, place->path, sizeof(place->path));
     if (place->path[0] == '\0') {
         /* To the kernel this would be an abstract name. */
-        return hello_judge_errno(place, ENOENT, failure);
+        return handshake_judge_errno(place, ENOENT, failure);
     }
-    hello_limit(conn, deadline_ms);
+    handshake_limit(conn, deadline_ms);
     while (connect(conn->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         int error = errno;
         int64_t left_ms = deadline_ms - kmem__monotonic_ms();
@@ -100,9 +101,9 @@ KMEM_MUST_USE static int hello_connect(struct conn *conn, struct place *place, i
                                      place->path);
         }
         if (error != EINTR) {
-            return hello_judge_errno(place, error, failure);
+            return handshake_judge_errno(place, error, failure);
         }
-        hello_limit(conn, deadline_ms);
+        handshake_limit(conn, deadline_ms);
     }
     return 0;
 }
@@ -128,9 +129,9 @@ static bool directory_of(const char *path, struct stat *ret_status)
  * A directory that others may write to, or that is another's, proves nothing: the socket may have
  * been put there in the place of the daemon's, and lead to a segment of theirs.
  */
-KMEM_MUST_USE static int hello_verify_directory(const struct conn *conn, uid_t server,
-                                                const struct stat *directory,
-                                                struct failure *failure)
+KMEM_MUST_USE static int handshake_verify_directory(const struct conn *conn, uid_t server,
+                                                    const struct stat *directory,
+                                                    struct failure *failure)
 {
     const uid_t owner = directory->st_uid;
     const bool is_sticky = (directory->st_mode & S_ISVTX) != 0;
@@ -150,7 +151,7 @@ KMEM_MUST_USE static int hello_verify_directory(const struct conn *conn, uid_t s
     return 0;
 }
 
-KMEM_MUST_USE static int hello_verify_server(const struct conn *conn, struct failure *failure)
+KMEM_MUST_USE static int handshake_verify_server(const struct conn *conn, struct failure *failure)
 {
     struct ucred server;
     socklen_t num_bytes = sizeof(server);
@@ -163,7 +164,7 @@ KMEM_MUST_USE static int hello_verify_server(const struct conn *conn, struct fai
     const bool is_known = directory_of(conn->path, &directory);
     const bool is_owner = is_known && server.uid == directory.st_uid && server.uid != OVERFLOW_UID;
     if (server.uid == 0 || server.uid == geteuid() || is_owner) {
-        return is_known ? hello_verify_directory(conn, server.uid, &directory, failure) : 0;
+        return is_known ? handshake_verify_directory(conn, server.uid, &directory, failure) : 0;
     }
     return kmem__failure_set(failure, EPERM,
                              "%s is served by uid %u, who is neither root nor this user nor the "
@@ -174,8 +175,8 @@ KMEM_MUST_USE static int hello_verify_server(const struct conn *conn, struct fai
 /* ------------------------------------------------------------------------ does it take us? ---- */
 
 /* Return: HELLO_OK, HELLO_E_BUSY or a fault. */
-KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
-                                         struct welcome *ret_welcome, struct failure *failure)
+KMEM_MUST_USE static int handshake_introduce(struct conn *conn, Kmem__Role role,
+                                             struct welcome *ret_welcome, struct failure *failure)
 {
     struct descriptors descriptors = {.n_fds = 0};
     const Kmem__Response *response = NULL;
@@ -208,9 +209,9 @@ KMEM_MUST_USE static int hello_introduce(struct conn *conn, Kmem__Role role,
 
 /* ---------------------------------------------------------------------------- all together ---- */
 
-KMEM_MUST_USE static int hello_at_numbers(struct conn *conn, struct place *place, Kmem__Role role,
-                                          int64_t deadline_ms, struct welcome *ret_welcome,
-                                          struct failure *failure)
+KMEM_MUST_USE static int handshake_at_numbers(struct conn *conn, struct place *place,
+                                              Kmem__Role role, int64_t deadline_ms,
+                                              struct welcome *ret_welcome, struct failure *failure)
 {
     int64_t left_ms = deadline_ms - kmem__monotonic_ms();
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -221,14 +222,14 @@ KMEM_MUST_USE static int hello_at_numbers(struct conn *conn, struct place *place
     fd = kmem__descriptor_raise(fd);
     int r = kmem__conn_open(conn, fd, place->path, left_ms > 0 ? (int)left_ms : 1, failure);
     if (r == 0) {
-        r = hello_connect(conn, place, deadline_ms, failure);
+        r = handshake_connect(conn, place, deadline_ms, failure);
     }
     KMEM_CRASH_POINT("client.connected");
     if (r == 0) {
-        r = hello_verify_server(conn, failure);
+        r = handshake_verify_server(conn, failure);
     }
     if (r == 0) {
-        r = hello_introduce(conn, role, ret_welcome, failure);
+        r = handshake_introduce(conn, role, ret_welcome, failure);
     }
     if (r != HELLO_OK) {
         kmem__conn_close(conn);
@@ -237,24 +238,24 @@ KMEM_MUST_USE static int hello_at_numbers(struct conn *conn, struct place *place
 }
 
 /* Return: HELLO_OK, and conn is open; or HELLO_E_ABSENT, HELLO_E_BUSY or a fault, and it is not. */
-KMEM_MUST_USE static int hello_at(struct conn *conn, struct place *place, Kmem__Role role,
-                                  int64_t deadline_ms, struct welcome *ret_welcome,
-                                  struct failure *failure)
+KMEM_MUST_USE static int handshake_at(struct conn *conn, struct place *place, Kmem__Role role,
+                                      int64_t deadline_ms, struct welcome *ret_welcome,
+                                      struct failure *failure)
 {
     struct standard standard;
     kmem__standard_occupy(&standard);
-    const int r = hello_at_numbers(conn, place, role, deadline_ms, ret_welcome, failure);
+    const int r = handshake_at_numbers(conn, place, role, deadline_ms, ret_welcome, failure);
     kmem__standard_vacate(&standard);
     return r;
 }
 
 /* Return: HELLO_OK, HELLO_E_BUSY or a fault. */
-KMEM_MUST_USE static int hello_somewhere(struct conn *conn, struct places *places, Kmem__Role role,
-                                         int64_t deadline_ms, struct welcome *ret_welcome,
-                                         struct failure *failure)
+KMEM_MUST_USE static int handshake_somewhere(struct conn *conn, struct places *places,
+                                             Kmem__Role role, int64_t deadline_ms,
+                                             struct welcome *ret_welcome, struct failure *failure)
 {
     for (unsigned int i = 0; i < places->n_places; i++) {
-        int r = hello_at(conn, &places->place[i], role, deadline_ms, ret_welcome, failure);
+        int r = handshake_at(conn, &places->place[i], role, deadline_ms, ret_welcome, failure);
         if (r != HELLO_E_ABSENT) {
             return r;
         }
@@ -265,7 +266,7 @@ KMEM_MUST_USE static int hello_somewhere(struct conn *conn, struct places *place
 /* 10 ms: what a daemon needs to bury the dead; more would be felt, less keep it from that. */
 #define BUSY_PAUSE_MS INT64_C(10)
 
-static void hello_pause(void)
+static void handshake_pause(void)
 {
     const struct timespec pause = {.tv_nsec = BUSY_PAUSE_MS * 1000000};
     (void)nanosleep(&pause, NULL);
@@ -302,13 +303,13 @@ static void bond_begin(struct bond *bond, struct welcome *welcome, int timeout_m
 #define CUT_PATIENCE_MS 1000
 
 /* Until a daemon welcomes or refuses. Return: HELLO_OK or a fault. */
-KMEM_MUST_USE static int hello_until(struct conn *conn, struct places *places, Kmem__Role role,
-                                     int64_t deadline_ms, struct welcome *ret_welcome,
-                                     struct failure *failure)
+KMEM_MUST_USE static int handshake_until(struct conn *conn, struct places *places, Kmem__Role role,
+                                         int64_t deadline_ms, struct welcome *ret_welcome,
+                                         struct failure *failure)
 {
     int64_t cut_until_ms = INT64_MAX;
     for (;;) {
-        const int r = hello_somewhere(conn, places, role, deadline_ms, ret_welcome, failure);
+        const int r = handshake_somewhere(conn, places, role, deadline_ms, ret_welcome, failure);
         const int64_t now_ms = kmem__monotonic_ms();
         const bool is_cut = r == -ECONNRESET && conn->is_cut && now_ms < cut_until_ms;
         if (is_cut && cut_until_ms == INT64_MAX) {
@@ -324,12 +325,12 @@ KMEM_MUST_USE static int hello_until(struct conn *conn, struct places *places, K
             failure->error = ETIMEDOUT;
             return -ETIMEDOUT;
         }
-        hello_pause();
+        handshake_pause();
     }
 }
 
-int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
-                struct welcome *ret_welcome, struct failure *failure)
+int kmem__handshake(struct conn *conn, const char *socket_path, Kmem__Role role,
+                    struct welcome *ret_welcome, struct failure *failure)
 {
     struct places places = {.n_places = 0};
     int timeout_ms = 0;
@@ -341,7 +342,7 @@ int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
         return r;
     }
     const int64_t deadline_ms = kmem__monotonic_ms() + timeout_ms;
-    r = hello_until(conn, &places, role, deadline_ms, ret_welcome, failure);
+    r = handshake_until(conn, &places, role, deadline_ms, ret_welcome, failure);
     if (r == HELLO_OK && role == KMEM__ROLE__ROLE_MEMBER) {
         bond_begin(&conn->bond, ret_welcome, timeout_ms);
     }
@@ -352,8 +353,8 @@ int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
 /* ----------------------------------------------------------------------------- coming back ---- */
 
 /* Return: 0; or -ECONNRESET: this process is not the client that it was. */
-KMEM_MUST_USE static int hello_check_bond(struct conn *conn, const struct welcome *welcome,
-                                          struct failure *failure)
+KMEM_MUST_USE static int handshake_check_bond(struct conn *conn, const struct welcome *welcome,
+                                              struct failure *failure)
 {
     const struct bond *bond = &conn->bond;
     if (!welcome->is_resumed || welcome->nonce != bond->nonce ||
@@ -372,8 +373,8 @@ static bool way_is_over(const struct conn *conn, int r)
 }
 
 /* A Welcome on the way back: the connection that came with it takes the place of the lost one. */
-KMEM_MUST_USE static int hello_take_connection(struct conn *conn, struct welcome *welcome,
-                                               int64_t deadline_ms, struct failure *failure)
+KMEM_MUST_USE static int handshake_take_connection(struct conn *conn, struct welcome *welcome,
+                                                   int64_t deadline_ms, struct failure *failure)
 {
     char path[SOCKET_PATH_BYTES];
     const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
@@ -399,15 +400,15 @@ KMEM_MUST_USE static int way_ask(struct conn *conn, int patience_ms, int64_t dea
     conn->blocks_ms = INT_MAX; /* it has no time limit of its own */
     struct standard standard;
     kmem__standard_occupy(&standard);
-    int r = hello_introduce(conn, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
+    int r = handshake_introduce(conn, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
     bond->way_id = conn->last_id;
     kmem__conn_close(conn); /* not the way */
     if (r == HELLO_OK) {
-        r = hello_take_connection(conn, &welcome, deadline_ms, failure);
+        r = handshake_take_connection(conn, &welcome, deadline_ms, failure);
     }
     kmem__standard_vacate(&standard);
     if (r == HELLO_OK) {
-        r = hello_check_bond(conn, &welcome, failure);
+        r = handshake_check_bond(conn, &welcome, failure);
     }
     conn->is_way = false;
     kmem__welcome_close(&welcome);
@@ -441,7 +442,7 @@ KMEM_MUST_USE static int way_return(struct conn *conn, int64_t deadline_ms, stru
             return HELLO_E_ABSENT;
         }
         if (r == HELLO_E_BUSY) {
-            hello_pause();
+            handshake_pause();
         } else if (r == -ETIMEDOUT) {
             patience_ms *= 2;
         } else {
@@ -452,14 +453,14 @@ KMEM_MUST_USE static int way_return(struct conn *conn, int64_t deadline_ms, stru
 }
 
 /* Connects to the path. Return: HELLO_OK, HELLO_E_ABSENT, HELLO_E_BUSY or a fault. */
-KMEM_MUST_USE static int hello_resume_at(struct conn *conn, struct place *place,
-                                         int64_t deadline_ms, struct failure *failure)
+KMEM_MUST_USE static int handshake_resume_at(struct conn *conn, struct place *place,
+                                             int64_t deadline_ms, struct failure *failure)
 {
     struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1, .way_fd = -1};
     memcpy(place->path, conn->path, sizeof(place->path));
-    int r = hello_at(conn, place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
+    int r = handshake_at(conn, place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
     if (r == HELLO_OK) {
-        r = hello_check_bond(conn, &welcome, failure);
+        r = handshake_check_bond(conn, &welcome, failure);
         if (r == HELLO_OK) {
             bond_take_way(&conn->bond, &welcome);
         }
@@ -471,14 +472,14 @@ KMEM_MUST_USE static int hello_resume_at(struct conn *conn, struct place *place,
 }
 
 /* One try. Return: HELLO_OK, HELLO_E_ABSENT, HELLO_E_BUSY or a fault. */
-KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms, bool *ret_is_missing,
-                                      struct failure *failure)
+KMEM_MUST_USE static int handshake_resume(struct conn *conn, int64_t deadline_ms,
+                                          bool *ret_is_missing, struct failure *failure)
 {
     struct place place = {.error = 0};
     KMEM_CRASH_POINT("client.resuming");
     int r = way_return(conn, deadline_ms, failure);
     if (r == HELLO_E_ABSENT) {
-        r = hello_resume_at(conn, &place, deadline_ms, failure);
+        r = handshake_resume_at(conn, &place, deadline_ms, failure);
     }
     KMEM_CRASH_POINT("client.resumed");
     *ret_is_missing = r == HELLO_E_ABSENT && place.error == ENOENT;
@@ -486,13 +487,13 @@ KMEM_MUST_USE static int hello_resume(struct conn *conn, int64_t deadline_ms, bo
 }
 
 /* The daemon has said that it does not know this client, or that it is another's. */
-static bool hello_is_final(int r)
+static bool handshake_is_final(int r)
 {
     return r == -EACCES || r == -ECONNRESET;
 }
 
 /* Of this process or the system something is used up: at another time it may do. */
-static bool hello_is_passing(int r)
+static bool handshake_is_passing(int r)
 {
     return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
 }
@@ -503,24 +504,24 @@ static bool hello_is_passing(int r)
  */
 #define MISSING_PATIENCE_MS 1000
 
-int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *failure)
+int kmem__handshake_again(struct conn *conn, int64_t deadline_ms, struct failure *failure)
 {
     struct bond *bond = &conn->bond;
     const int64_t missing_until_ms = kmem__monotonic_ms() + MISSING_PATIENCE_MS;
     for (;;) {
         bool is_missing;
-        const int r = hello_resume(conn, deadline_ms, &is_missing, failure);
+        const int r = handshake_resume(conn, deadline_ms, &is_missing, failure);
         if (r == HELLO_OK) {
             bond->was_vain = false;
             return 0;
         }
         /* Whoever answers there now, it is not the daemon of a segment that nobody has. */
         const int ended = bond->notice != NULL ? kmem__notice_ask(bond->notice, failure) : 0;
-        bond->is_gone = bond->is_gone || ended < 0 || hello_is_final(r);
+        bond->is_gone = bond->is_gone || ended < 0 || handshake_is_final(r);
         if (ended < 0) {
             return ended;
         }
-        conn->is_cut = conn->is_cut || hello_is_passing(r);
+        conn->is_cut = conn->is_cut || handshake_is_passing(r);
         if (r < 0) {
             return r;
         }
@@ -536,6 +537,6 @@ int kmem__hello_again(struct conn *conn, int64_t deadline_ms, struct failure *fa
                 failure, ECONNRESET, "the daemon at %s has ended%s, and none came back", conn->path,
                 is_missing ? " and removed its socket, or this process can not see that," : "");
         }
-        hello_pause();
+        handshake_pause();
     }
 }

@@ -16,7 +16,7 @@
 #include "proto/limits.h"
 
 /**
- * kmem__hello() - connect to the first daemon that answers, and introduce this process
+ * kmem__handshake() - connect to the first daemon that answers, and introduce this process
  * @conn:         not open; open on success
  * @socket_path:  the only place to try; NULL asks the environment
  * @role:         KMEM__ROLE__ROLE_MEMBER or KMEM__ROLE__ROLE_OBSERVER
@@ -27,11 +27,11 @@
  *
  * Return: 0, or a negative errno as kmem.h documents them for connecting.
  */
-KMEM_MUST_USE int kmem__hello(struct conn *conn, const char *socket_path, Kmem__Role role,
-                              struct welcome *ret_welcome, struct failure *failure);
+KMEM_MUST_USE int kmem__handshake(struct conn *conn, const char *socket_path, Kmem__Role role,
+                                  struct welcome *ret_welcome, struct failure *failure);
 
 /**
- * kmem__hello_again() - come back over another connection as the client that this process was
+ * kmem__handshake_again() - come back over another connection as the client that this process was
  * @conn:     closed, with a bond; open on success
  * @failure:  receives the sentence
  *
@@ -40,7 +40,7 @@ KMEM_MUST_USE int kmem__hello(struct conn *conn, const char *socket_path, Kmem__
  * Return: 0; -ECONNRESET if nobody came, or the daemon does not know this client any more; another
  * negative errno as kmem.h documents them for connecting.
  */
-KMEM_MUST_USE int kmem__hello_again(struct conn *conn, int64_t deadline_ms,
-                                    struct failure *failure);
+KMEM_MUST_USE int kmem__handshake_again(struct conn *conn, int64_t deadline_ms,
+                                        struct failure *failure);
 
 #endif

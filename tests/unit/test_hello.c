@@ -117,7 +117,7 @@ static void start(fake_hook hook)
 
 static int hello(void)
 {
-    return kmem__hello(&conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, &failure);
+    return kmem__handshake(&conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, &failure);
 }
 
 static void close_welcomed(void)
@@ -179,7 +179,8 @@ static void test_hello_observer_gets_no_descriptor(void **state)
     (void)state;
     start(NULL);
     assert_int_equal(
-        kmem__hello(&conn, fake_daemon_path(), KMEM__ROLE__ROLE_OBSERVER, &welcome, &failure), 0);
+        kmem__handshake(&conn, fake_daemon_path(), KMEM__ROLE__ROLE_OBSERVER, &welcome, &failure),
+        0);
     assert_int_equal(welcome.segment_fd, -1);
     assert_int_equal(welcome.ledger_fd, -1);
     assert_int_equal(welcome.clock_fd, -1);
@@ -204,11 +205,11 @@ static void test_hello_no_socket_is_ENOENT(void **state)
     (void)state;
     start(NULL);
     assert_int_equal(
-        kmem__hello(&conn, "/nonexistent/x.sock", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure),
+        kmem__handshake(&conn, "/nonexistent/x.sock", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure),
         -ENOENT);
     assert_non_null(strstr(failure.sentence, "tried /nonexistent/x.sock (no such socket)"));
     assert_int_equal(
-        kmem__hello(&conn, "/dev/null/x.sock", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure),
+        kmem__handshake(&conn, "/dev/null/x.sock", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure),
         -ENOENT);
     fake_daemon_stop();
 }
@@ -217,7 +218,8 @@ static void test_hello_empty_path_is_ENOENT(void **state)
 {
     (void)state;
     start(NULL);
-    assert_int_equal(kmem__hello(&conn, "", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure), -ENOENT);
+    assert_int_equal(kmem__handshake(&conn, "", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure),
+                     -ENOENT);
     fake_daemon_stop();
 }
 

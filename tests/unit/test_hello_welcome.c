@@ -50,7 +50,7 @@ static void start(void)
 
 static int hello(void)
 {
-    return kmem__hello(&conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, &failure);
+    return kmem__handshake(&conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, &failure);
 }
 
 static void assert_spoilt_is(void (*spoiler)(Kmem__Welcome *), size_t n_fds, int error)
