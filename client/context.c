@@ -187,7 +187,7 @@ static void turn_end(struct turn *turn)
 /* Says when what is asked in this turn is given up. */
 static void turn_limit(const struct turn *turn, int64_t begin_ms)
 {
-    const int64_t until_ms = begin_ms + turn->conn->bond.timeout_ms;
+    const int64_t until_ms = begin_ms + turn->conn->ticket.timeout_ms;
     if (call_until_ms == 0 || call_until_ms > until_ms) {
         call_until_ms = until_ms;
     }
@@ -217,7 +217,7 @@ static void own_remember_socket(struct own *which, const struct mark *mark)
 static void own_remember_sockets(const struct conn *conn)
 {
     own_remember_socket(&own_connection, &conn->mark);
-    own_remember_socket(&own_way, &conn->bond.way);
+    own_remember_socket(&own_way, &conn->ticket.way);
 }
 
 /* In a child: closes the parent's, if the descriptor still is that. */
@@ -307,7 +307,7 @@ KMEM_MUST_USE static int context_settle(struct process *process, struct welcome 
     r = kmem__allocator_open(&process->allocator, welcome, segment_load(&current), context_lend,
                              NULL, failure);
     if (r == 0) {
-        process->conn.bond.notice = &process->allocator.notice;
+        process->conn.ticket.notice = &process->allocator.notice;
         own_remember(&own_notice, process->allocator.notice.fd,
                      kmem__descriptor_identify(process->allocator.notice.fd));
         /* Release: pairs with kmem__context_allocator(). */
@@ -331,11 +331,11 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
     if (r < 0) {
         kmem__conn_close(&process->conn);
         /* Nothing is mapped: the next call joins as one that has never been here. */
-        kmem__bond_end(&process->conn.bond);
+        kmem__ticket_end(&process->conn.ticket);
         return r;
     }
     own_remember_sockets(&process->conn);
-    atomic_store_explicit(&process->patience_ms, process->conn.bond.timeout_ms,
+    atomic_store_explicit(&process->patience_ms, process->conn.ticket.timeout_ms,
                           memory_order_relaxed);
     process->is_joined = true;
     return 0;
@@ -397,7 +397,7 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
     if (process->is_joined) {
         r = kmem__calls_leave(&process->conn, failure);
         kmem__conn_close(&process->conn);
-        kmem__bond_end(&process->conn.bond);
+        kmem__ticket_end(&process->conn.ticket);
         /* Relaxed: no other thread is in a call. */
         atomic_store_explicit(&process->has_allocator, false, memory_order_relaxed);
         kmem__allocator_fini(&process->allocator);

@@ -13,7 +13,7 @@
 /* Whether another connection would do in place of the one that is lost. */
 static bool calls_can_resume(const struct conn *conn)
 {
-    return conn->is_cut && conn->bond.nonce != 0 && !conn->bond.is_gone;
+    return conn->is_cut && conn->ticket.nonce != 0 && !conn->ticket.is_gone;
 }
 
 /* Makes what is left of the call's time the connection's limit. Return: 0 or -ETIMEDOUT. */
@@ -22,7 +22,7 @@ KMEM_MUST_USE static int calls_limit(struct conn *conn, struct failure *failure)
     const int64_t left_ms = conn->until_ms - kmem__monotonic_ms();
     if (left_ms <= 0) {
         return kmem__failure_set(failure, ETIMEDOUT, "the daemon at %s did not answer within %d ms",
-                                 conn->path, conn->bond.timeout_ms);
+                                 conn->path, conn->ticket.timeout_ms);
     }
     conn->timeout_ms = (int)left_ms;
     return 0;
@@ -55,14 +55,14 @@ KMEM_MUST_USE static int calls_insist(struct conn *conn, Kmem__Request *request,
 /* Of the next change of this client; 0 if it can not come back to ask for it again. */
 static uint64_t calls_sequence(const struct conn *conn)
 {
-    return conn->bond.nonce != 0 ? conn->bond.sequence : 0;
+    return conn->ticket.nonce != 0 ? conn->ticket.sequence : 0;
 }
 
 /* An answer, a refusal too, is the end of that change; so is giving up. */
 static void calls_count(struct conn *conn, const Kmem__Request *request)
 {
-    if (request->sequence != 0 && request->sequence == conn->bond.sequence) {
-        conn->bond.sequence++;
+    if (request->sequence != 0 && request->sequence == conn->ticket.sequence) {
+        conn->ticket.sequence++;
     }
 }
 
@@ -96,7 +96,7 @@ KMEM_MUST_USE static int calls_ask(struct conn *conn, Kmem__Request *request,
 static void orphan_note(struct conn *conn, uint64_t sequence, struct seg_off offset,
                         uint64_t num_bytes, const char *reason)
 {
-    struct orphan *orphan = &conn->bond.orphan;
+    struct orphan *orphan = &conn->ticket.orphan;
     orphan->sequence = sequence;
     orphan->offset = offset.bytes;
     orphan->num_bytes = num_bytes;
@@ -145,7 +145,7 @@ KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t sequence, struc
 /* The block that was asked for: from now on it is one to be released. Return: 0 or a fault. */
 KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *failure)
 {
-    struct orphan *orphan = &conn->bond.orphan;
+    struct orphan *orphan = &conn->ticket.orphan;
     const Kmem__Response *response = NULL;
     const int r = ask_allocate(conn, orphan->sequence, orphan->num_bytes, orphan->reason, false,
                                &response, failure);
@@ -162,7 +162,7 @@ KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *fail
 /* Return: 0, and nothing is left behind; or a fault. */
 KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failure)
 {
-    struct orphan *orphan = &conn->bond.orphan;
+    struct orphan *orphan = &conn->ticket.orphan;
     const Kmem__Response *response = NULL;
     if (KMEM_LIKELY(orphan->sequence == 0)) {
         return 0;
@@ -295,17 +295,17 @@ int kmem__calls_leave(struct conn *conn, struct failure *failure)
     Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
     request.body_case = KMEM__REQUEST__BODY_GOODBYE;
     request.goodbye = &goodbye;
-    const bool was_gone = conn->bond.is_gone;
+    const bool was_gone = conn->ticket.is_gone;
     KMEM_CRASH_POINT("client.leaving");
     const int r = calls_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
     if (r == CONN_E_REFUSED) {
         return kmem__conn_lose(conn, failure, ECONNRESET, "refused to say goodbye");
     }
     /* Who does not know this client any more has taken everything back: the answer was lost. */
-    const bool is_done = r == -ECONNRESET && conn->bond.is_gone && !was_gone;
+    const bool is_done = r == -ECONNRESET && conn->ticket.is_gone && !was_gone;
     /* Unless it is the segment that has ended: then nobody was told. */
     struct failure ignored;
     const bool has_ended =
-        conn->bond.notice != NULL && kmem__notice_ask(conn->bond.notice, &ignored) < 0;
+        conn->ticket.notice != NULL && kmem__notice_ask(conn->ticket.notice, &ignored) < 0;
     return is_done && !has_ended ? 0 : r;
 }

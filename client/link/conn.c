@@ -120,10 +120,10 @@ void kmem__mark_close(struct mark *mark)
     mark->inode = 0;
 }
 
-void kmem__bond_end(struct bond *bond)
+void kmem__ticket_end(struct ticket *ticket)
 {
-    kmem__mark_close(&bond->way);
-    *bond = (struct bond){.nonce = 0};
+    kmem__mark_close(&ticket->way);
+    *ticket = (struct ticket){.nonce = 0};
 }
 
 static bool conn_is_ours(const struct conn *conn)
@@ -194,7 +194,7 @@ KMEM_MUST_USE static int conn_lose_to_time(struct conn *conn, struct failure *fa
     char it_did[LOSS_BYTES];
     conn->is_cut = true;
     /* A call has its time as a whole, of which this was the rest. */
-    const int timeout_ms = conn->bond.timeout_ms > 0 ? conn->bond.timeout_ms : conn->timeout_ms;
+    const int timeout_ms = conn->ticket.timeout_ms > 0 ? conn->ticket.timeout_ms : conn->timeout_ms;
     (void)snprintf(it_did, sizeof(it_did), "did not answer within %d ms", timeout_ms);
     return kmem__conn_lose(conn, failure, ETIMEDOUT, it_did);
 }

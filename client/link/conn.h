@@ -39,7 +39,7 @@ struct mark {
  * What makes this process the same client over another connection. All zero: nothing does; a lost
  * connection is lost then.
  */
-struct bond {
+struct ticket {
     uint64_t nonce;    /* the daemon's word for this client, private; 0: it gave none */
     uint64_t sequence; /* of the next request that changes something */
     uint64_t instance; /* these three: what the daemon must say again */
@@ -63,13 +63,13 @@ struct bond {
 struct conn {
     int fd;
     struct mark mark; /* of fd */
-    bool is_way;      /* fd is the bond's way: it stays open, and answers may be old ones */
+    bool is_way;      /* fd is the ticket's way: it stays open, and answers may be old ones */
     int timeout_ms;   /* how long to wait for an answer */
     int blocks_ms;    /* how long a recv() waits at most */
     int64_t until_ms; /* by kmem__monotonic_ms(): when calls.c gives the present call up */
     uint64_t last_id;
     bool is_cut; /* lost to the daemon's end, to time or to a fault: another may do */
-    struct bond bond;
+    struct ticket ticket;
     char path[SOCKET_PATH_BYTES];
     char loss[LOSS_BYTES];
     struct arena arena;
@@ -152,8 +152,8 @@ bool kmem__mark_holds(const struct mark *mark);
 /** kmem__mark_close() - close it, if it still is what it was; it is none then */
 void kmem__mark_close(struct mark *mark);
 
-/** kmem__bond_end() - this process is no client any more: forget all, close the way back */
-void kmem__bond_end(struct bond *bond);
+/** kmem__ticket_end() - this process is no client any more: forget all, close the way back */
+void kmem__ticket_end(struct ticket *ticket);
 
 /** kmem__descriptors_close() - close all of them */
 void kmem__descriptors_close(struct descriptors *descriptors);

@@ -184,7 +184,7 @@ KMEM_MUST_USE static int handshake_introduce(struct conn *conn, Kmem__Role role,
     Kmem__Hello hello = KMEM__HELLO__INIT;
     hello.version = PROTOCOL_VERSION;
     hello.role = role;
-    hello.resume_nonce = conn->bond.nonce;
+    hello.resume_nonce = conn->ticket.nonce;
     const struct image image = kmem__image();
     hello.program = image.program;
     hello.copy = image.copy;
@@ -272,20 +272,20 @@ static void handshake_pause(void)
     (void)nanosleep(&pause, NULL);
 }
 
-/* The way that a Welcome has brought is the bond's from now on. */
-static void bond_take_way(struct bond *bond, struct welcome *welcome)
+/* The way that a Welcome has brought is the ticket's from now on. */
+static void ticket_take_way(struct ticket *ticket, struct welcome *welcome)
 {
     if (welcome->way_fd >= 0) {
-        kmem__mark_close(&bond->way);
-        bond->way = kmem__mark_of(kmem__descriptor_raise(welcome->way_fd));
-        bond->way_id = 0;
+        kmem__mark_close(&ticket->way);
+        ticket->way = kmem__mark_of(kmem__descriptor_raise(welcome->way_fd));
+        ticket->way_id = 0;
         welcome->way_fd = -1;
     }
 }
 
-static void bond_begin(struct bond *bond, struct welcome *welcome, int timeout_ms)
+static void ticket_begin(struct ticket *ticket, struct welcome *welcome, int timeout_ms)
 {
-    *bond = (struct bond){
+    *ticket = (struct ticket){
         .nonce = welcome->nonce,
         .sequence = 1,
         .instance = welcome->instance,
@@ -293,7 +293,7 @@ static void bond_begin(struct bond *bond, struct welcome *welcome, int timeout_m
         .slot = welcome->slot,
         .timeout_ms = timeout_ms,
     };
-    bond_take_way(bond, welcome);
+    ticket_take_way(ticket, welcome);
 }
 
 /*
@@ -344,7 +344,7 @@ int kmem__handshake(struct conn *conn, const char *socket_path, Kmem__Role role,
     const int64_t deadline_ms = kmem__monotonic_ms() + timeout_ms;
     r = handshake_until(conn, &places, role, deadline_ms, ret_welcome, failure);
     if (r == HELLO_OK && role == KMEM__ROLE__ROLE_MEMBER) {
-        bond_begin(&conn->bond, ret_welcome, timeout_ms);
+        ticket_begin(&conn->ticket, ret_welcome, timeout_ms);
     }
     conn->timeout_ms = timeout_ms; /* from here on the whole time for each answer */
     return r;
@@ -353,14 +353,14 @@ int kmem__handshake(struct conn *conn, const char *socket_path, Kmem__Role role,
 /* ----------------------------------------------------------------------------- coming back ---- */
 
 /* Return: 0; or -ECONNRESET: this process is not the client that it was. */
-KMEM_MUST_USE static int handshake_check_bond(struct conn *conn, const struct welcome *welcome,
-                                              struct failure *failure)
+KMEM_MUST_USE static int handshake_check_ticket(struct conn *conn, const struct welcome *welcome,
+                                                struct failure *failure)
 {
-    const struct bond *bond = &conn->bond;
-    if (!welcome->is_resumed || welcome->nonce != bond->nonce ||
-        welcome->instance != bond->instance || welcome->slot != bond->slot ||
-        welcome->segment_bytes != bond->segment_bytes) {
-        conn->bond.is_gone = true;
+    const struct ticket *ticket = &conn->ticket;
+    if (!welcome->is_resumed || welcome->nonce != ticket->nonce ||
+        welcome->instance != ticket->instance || welcome->slot != ticket->slot ||
+        welcome->segment_bytes != ticket->segment_bytes) {
+        conn->ticket.is_gone = true;
         return kmem__conn_lose(conn, failure, ECONNRESET, "takes this process for another client");
     }
     return 0;
@@ -389,26 +389,26 @@ KMEM_MUST_USE static int handshake_take_connection(struct conn *conn, struct wel
 KMEM_MUST_USE static int way_ask(struct conn *conn, int patience_ms, int64_t deadline_ms,
                                  struct failure *failure)
 {
-    struct bond *bond = &conn->bond;
+    struct ticket *ticket = &conn->ticket;
     struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1, .way_fd = -1};
-    conn->fd = bond->way.fd;
-    conn->mark = bond->way;
+    conn->fd = ticket->way.fd;
+    conn->mark = ticket->way;
     conn->is_way = true;
     conn->is_cut = false;
-    conn->last_id = bond->way_id;
+    conn->last_id = ticket->way_id;
     conn->timeout_ms = patience_ms;
     conn->blocks_ms = INT_MAX; /* it has no time limit of its own */
     struct standard standard;
     kmem__standard_occupy(&standard);
     int r = handshake_introduce(conn, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
-    bond->way_id = conn->last_id;
+    ticket->way_id = conn->last_id;
     kmem__conn_close(conn); /* not the way */
     if (r == HELLO_OK) {
         r = handshake_take_connection(conn, &welcome, deadline_ms, failure);
     }
     kmem__standard_vacate(&standard);
     if (r == HELLO_OK) {
-        r = handshake_check_bond(conn, &welcome, failure);
+        r = handshake_check_ticket(conn, &welcome, failure);
     }
     conn->is_way = false;
     kmem__welcome_close(&welcome);
@@ -425,20 +425,20 @@ KMEM_MUST_USE static int way_ask(struct conn *conn, int patience_ms, int64_t dea
 /* Comes back by the way. Return: HELLO_OK; HELLO_E_ABSENT: there is none; or a fault. */
 KMEM_MUST_USE static int way_return(struct conn *conn, int64_t deadline_ms, struct failure *failure)
 {
-    struct bond *bond = &conn->bond;
+    struct ticket *ticket = &conn->ticket;
     int64_t patience_ms = WAY_PATIENCE_MS;
-    while (kmem__mark_holds(&bond->way)) {
+    while (kmem__mark_holds(&ticket->way)) {
         const int64_t left_ms = deadline_ms - kmem__monotonic_ms();
         if (left_ms <= 0) {
             return kmem__failure_set(failure, ETIMEDOUT,
                                      "the daemon at %s did not answer within "
                                      "%d ms",
-                                     conn->path, bond->timeout_ms);
+                                     conn->path, ticket->timeout_ms);
         }
         const int64_t wait_ms = patience_ms < left_ms ? patience_ms : left_ms;
         const int r = way_ask(conn, (int)wait_ms, deadline_ms, failure);
         if (way_is_over(conn, r)) {
-            kmem__mark_close(&bond->way);
+            kmem__mark_close(&ticket->way);
             return HELLO_E_ABSENT;
         }
         if (r == HELLO_E_BUSY) {
@@ -460,9 +460,9 @@ KMEM_MUST_USE static int handshake_resume_at(struct conn *conn, struct place *pl
     memcpy(place->path, conn->path, sizeof(place->path));
     int r = handshake_at(conn, place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
     if (r == HELLO_OK) {
-        r = handshake_check_bond(conn, &welcome, failure);
+        r = handshake_check_ticket(conn, &welcome, failure);
         if (r == HELLO_OK) {
-            bond_take_way(&conn->bond, &welcome);
+            ticket_take_way(&conn->ticket, &welcome);
         }
         kmem__welcome_close(&welcome); /* of another client, if any */
     } else if (r == -ECONNRESET && conn->is_cut) {
@@ -506,18 +506,18 @@ static bool handshake_is_passing(int r)
 
 int kmem__handshake_again(struct conn *conn, int64_t deadline_ms, struct failure *failure)
 {
-    struct bond *bond = &conn->bond;
+    struct ticket *ticket = &conn->ticket;
     const int64_t missing_until_ms = kmem__monotonic_ms() + MISSING_PATIENCE_MS;
     for (;;) {
         bool is_missing;
         const int r = handshake_resume(conn, deadline_ms, &is_missing, failure);
         if (r == HELLO_OK) {
-            bond->was_vain = false;
+            ticket->was_vain = false;
             return 0;
         }
         /* Whoever answers there now, it is not the daemon of a segment that nobody has. */
-        const int ended = bond->notice != NULL ? kmem__notice_ask(bond->notice, failure) : 0;
-        bond->is_gone = bond->is_gone || ended < 0 || handshake_is_final(r);
+        const int ended = ticket->notice != NULL ? kmem__notice_ask(ticket->notice, failure) : 0;
+        ticket->is_gone = ticket->is_gone || ended < 0 || handshake_is_final(r);
         if (ended < 0) {
             return ended;
         }
@@ -526,12 +526,12 @@ int kmem__handshake_again(struct conn *conn, int64_t deadline_ms, struct failure
             return r;
         }
         const bool is_awaited =
-            bond->notice != NULL && kmem__notice_is_suspended(bond->notice); /* by a restart */
+            ticket->notice != NULL && kmem__notice_is_suspended(ticket->notice); /* by a restart */
         const int64_t until_ms = is_missing && !is_awaited && missing_until_ms < deadline_ms
                                      ? missing_until_ms
                                      : deadline_ms;
-        if (bond->was_vain || kmem__monotonic_ms() + BUSY_PAUSE_MS >= until_ms) {
-            bond->was_vain = true;
+        if (ticket->was_vain || kmem__monotonic_ms() + BUSY_PAUSE_MS >= until_ms) {
+            ticket->was_vain = true;
             conn->is_cut = true;
             return kmem__failure_set(
                 failure, ECONNRESET, "the daemon at %s has ended%s, and none came back", conn->path,

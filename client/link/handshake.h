@@ -32,7 +32,7 @@ KMEM_MUST_USE int kmem__handshake(struct conn *conn, const char *socket_path, Km
 
 /**
  * kmem__handshake_again() - come back over another connection as the client that this process was
- * @conn:     closed, with a bond; open on success
+ * @conn:     closed, with a resume ticket; open on success
  * @failure:  receives the sentence
  *
  * Waiting: until deadline_ms (kmem__monotonic_ms()) for a daemon that is being started again.

@@ -44,7 +44,7 @@ KMEM_MUST_USE static int welcome_check_sizes(const struct conn *conn, const Kmem
 /* A client that comes back has mapped the files already. */
 static bool welcome_needs_files(const struct conn *conn, const Kmem__Welcome *said)
 {
-    return conn->bond.nonce == 0 || !said->resumed;
+    return conn->ticket.nonce == 0 || !said->resumed;
 }
 
 /* How many descriptors there must be. One more, if it is there, is a way back. */

@@ -20,7 +20,7 @@ struct welcome {
     uint64_t segment_bytes;
     uint64_t granule_bytes; /* of the guard */
     uint64_t instance;      /* another number for every segment that ever was */
-    uint32_t slot;          /* these three: of a member; see struct bond */
+    uint32_t slot;          /* these three: of a member; see struct ticket */
     uint64_t nonce;
     bool is_resumed;
     int segment_fd; /* these four: the caller's; -1 for an observer */
