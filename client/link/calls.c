@@ -93,14 +93,14 @@ KMEM_MUST_USE static int calls_ask(struct conn *conn, Kmem__Request *request,
  *
  * A lease leaves nothing behind: leased pages that are unused are the daemon's to take.
  */
-static void orphan_note(struct conn *conn, uint64_t sequence, struct seg_off offset,
-                        uint64_t num_bytes, const char *reason)
+static void in_doubt_note(struct conn *conn, uint64_t sequence, struct seg_off offset,
+                          uint64_t num_bytes, const char *reason)
 {
-    struct orphan *orphan = &conn->ticket.orphan;
-    orphan->sequence = sequence;
-    orphan->offset = offset.bytes;
-    orphan->num_bytes = num_bytes;
-    (void)snprintf(orphan->reason, sizeof(orphan->reason), "%s", reason);
+    struct in_doubt *in_doubt = &conn->ticket.in_doubt;
+    in_doubt->sequence = sequence;
+    in_doubt->offset = offset.bytes;
+    in_doubt->num_bytes = num_bytes;
+    (void)snprintf(in_doubt->reason, sizeof(in_doubt->reason), "%s", reason);
 }
 
 /* Whether a call that failed so has left its request with a daemon that will know it again. */
@@ -143,37 +143,38 @@ KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t sequence, struc
 }
 
 /* The block that was asked for: from now on it is one to be released. Return: 0 or a fault. */
-KMEM_MUST_USE static int orphan_allocate(struct conn *conn, struct failure *failure)
+KMEM_MUST_USE static int in_doubt_allocate(struct conn *conn, struct failure *failure)
 {
-    struct orphan *orphan = &conn->ticket.orphan;
+    struct in_doubt *in_doubt = &conn->ticket.in_doubt;
     const Kmem__Response *response = NULL;
-    const int r = ask_allocate(conn, orphan->sequence, orphan->num_bytes, orphan->reason, false,
-                               &response, failure);
+    const int r = ask_allocate(conn, in_doubt->sequence, in_doubt->num_bytes, in_doubt->reason,
+                               false, &response, failure);
     if (r == CONN_OK) {
-        orphan->offset = response->allocated->offset;
-        orphan->sequence = calls_sequence(conn);
+        in_doubt->offset = response->allocated->offset;
+        in_doubt->sequence = calls_sequence(conn);
     }
-    if (r == CONN_E_REFUSED || orphan->offset == 0) {
-        orphan->sequence = r < 0 ? orphan->sequence : 0; /* there is no block */
+    if (r == CONN_E_REFUSED || in_doubt->offset == 0) {
+        in_doubt->sequence = r < 0 ? in_doubt->sequence : 0; /* there is no block */
     }
     return r < 0 ? r : 0;
 }
 
 /* Return: 0, and nothing is left behind; or a fault. */
-KMEM_MUST_USE static int orphan_settle(struct conn *conn, struct failure *failure)
+KMEM_MUST_USE static int in_doubt_settle(struct conn *conn, struct failure *failure)
 {
-    struct orphan *orphan = &conn->ticket.orphan;
+    struct in_doubt *in_doubt = &conn->ticket.in_doubt;
     const Kmem__Response *response = NULL;
-    if (KMEM_LIKELY(orphan->sequence == 0)) {
+    if (KMEM_LIKELY(in_doubt->sequence == 0)) {
         return 0;
     }
-    int r = orphan->offset == 0 ? orphan_allocate(conn, failure) : 0;
-    if (r < 0 || orphan->sequence == 0) {
+    int r = in_doubt->offset == 0 ? in_doubt_allocate(conn, failure) : 0;
+    if (r < 0 || in_doubt->sequence == 0) {
         return r;
     }
-    r = ask_release(conn, orphan->sequence, (struct seg_off){orphan->offset}, &response, failure);
+    r = ask_release(conn, in_doubt->sequence, (struct seg_off){in_doubt->offset}, &response,
+                    failure);
     if (r >= 0) {
-        orphan->sequence = 0;
+        in_doubt->sequence = 0;
     }
     return r < 0 ? r : 0;
 }
@@ -185,12 +186,12 @@ int kmem__calls_allocate(struct conn *conn, const struct segment *segment, uint6
                          struct failure *failure)
 {
     const Kmem__Response *response = NULL;
-    int r = orphan_settle(conn, failure);
+    int r = in_doubt_settle(conn, failure);
     if (r == 0) {
         const uint64_t sequence = calls_sequence(conn);
         r = ask_allocate(conn, sequence, num_bytes, reason, may_again, &response, failure);
         if (calls_is_in_doubt(conn, r)) {
-            orphan_note(conn, sequence, (struct seg_off){0}, num_bytes, reason);
+            in_doubt_note(conn, sequence, (struct seg_off){0}, num_bytes, reason);
         }
     }
     if (r == CONN_E_REFUSED) {
@@ -213,12 +214,12 @@ int kmem__calls_release(struct conn *conn, const struct segment *segment, struct
                         uint64_t *ret_num_bytes, struct failure *failure)
 {
     const Kmem__Response *response = NULL;
-    int r = orphan_settle(conn, failure);
+    int r = in_doubt_settle(conn, failure);
     if (r == 0) {
         const uint64_t sequence = calls_sequence(conn);
         r = ask_release(conn, sequence, offset, &response, failure);
         if (calls_is_in_doubt(conn, r)) {
-            orphan_note(conn, sequence, offset, 0, "");
+            in_doubt_note(conn, sequence, offset, 0, "");
             *ret_num_bytes = 0;
             return 0;
         }
@@ -266,7 +267,7 @@ int kmem__calls_lease(struct conn *conn, const struct segment *segment, uint32_t
     lease.want_pages = want_pages;
     request.body_case = KMEM__REQUEST__BODY_LEASE;
     request.lease = &lease;
-    int r = orphan_settle(conn, failure);
+    int r = in_doubt_settle(conn, failure);
     if (r < 0) {
         return r;
     }

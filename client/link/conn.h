@@ -52,12 +52,12 @@ struct ticket {
     bool is_gone;               /* the daemon does not know this client any more */
     bool was_vain;              /* nobody came back in time: from now on one try, without waiting */
     /* A change that was asked for and whose answer did not come in time; sequence number 0: none. */
-    struct orphan {
+    struct in_doubt {
         uint64_t sequence;
         uint64_t offset;    /* of the block that was to be released; 0: one was to be allocated */
         uint64_t num_bytes; /* what was asked for then: these two */
         char reason[REASON_MAX_BYTES + 1];
-    } orphan;
+    } in_doubt;
 };
 
 struct conn {
