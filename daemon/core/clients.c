@@ -185,19 +185,18 @@ void clients_recover(struct clients *clients)
     clients->limit = clients->limit > n_clients ? clients->limit : n_clients;
 }
 
-void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kind, uint64_t at,
-                    uint32_t n_pages)
+void clients_intend(struct clients *clients, uint32_t slot, uint64_t sequence,
+                    const struct intent *intent)
 {
-    struct client *client = clients_get(clients, slot);
     struct state_client *stored = &clients->state->clients[slot];
-    if (client->current == 0) {
+    if (sequence == 0) {
         return;
     }
-    store_prepare_u64(&stored->intent_at, at);
-    store_prepare_u64(&stored->intent, INTENT_WORD(kind, n_pages));
+    store_prepare_u64(&stored->intent_at, intent->at);
+    store_prepare_u64(&stored->intent, INTENT_WORD(intent->kind, intent->n_pages));
     /* Before: the request has not come. After: it has, and what became of it can be looked up. */
-    state_commit(clients->state, &stored->sequence, client->current);
-    client->sequence = client->current;
+    state_commit(clients->state, &stored->sequence, sequence);
+    clients_get(clients, slot)->sequence = sequence;
 }
 
 struct intent clients_intent(const struct clients *clients, uint32_t slot)

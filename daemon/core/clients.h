@@ -50,8 +50,6 @@ struct client {
     uint32_t ended;      /* tick */
     uint64_t nonce;      /* by which its process is known again */
     uint64_t sequence;   /* of the last change that it asked for and that was begun */
-    uint64_t
-        current; /* the sequence number of the request that is being answered; 0: it has none */
     struct client_identity identity;
     uint64_t n_blocks;  /* direct ones */
     uint64_t num_bytes; /* of those, as asked for */
@@ -108,19 +106,18 @@ void clients_recover(struct clients *clients);
 /* What the request that a client repeats was to do when it came first. */
 struct intent {
     enum intent_kind kind;
-    uint32_t n_pages;
-    uint64_t at;
+    uint32_t n_pages; /* of a lease */
+    uint64_t at;      /* an offset in bytes; of a lease: a page */
 };
 
 /**
- * clients_intend() - write down what the request in hand is about to change, before it does
- * @at:  an offset in bytes, or a page
+ * clients_intend() - write down what a client's request is about to change, before it does
+ * @sequence:  the request's sequence number; 0: it has none, and nothing is written
  *
- * Nothing if the request has no sequence number. From then on a request with the same sequence number is a repeated
- * one.
+ * From then on a request with the same sequence number is that one, repeated.
  */
-void clients_intend(struct clients *clients, uint32_t slot, enum intent_kind kind, uint64_t at,
-                    uint32_t n_pages);
+void clients_intend(struct clients *clients, uint32_t slot, uint64_t sequence,
+                    const struct intent *intent);
 
 /** clients_intent() - what was written down last for a client */
 struct intent clients_intent(const struct clients *clients, uint32_t slot);

@@ -108,9 +108,15 @@ static void heads_note(struct direct *direct, uint32_t page, uint32_t n_pages)
     }
 }
 
+/* A slab or large block with room for what is asked for. */
+struct run {
+    uint32_t page;
+    bool is_zero; /* of a block alone: every byte is known to be zero */
+};
+
 /* Pages for a new slab or large block: its heads are written before it owns them. */
 static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pages,
-                    uint32_t *ret_page)
+                    struct run *ret_run)
 {
     uint32_t page;
     bool zero;
@@ -125,12 +131,12 @@ static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pa
     } else {
         ledger_run_open(direct->ledger, page, span_pages);
     }
-    /* Afterwards they are somebody's, who writes what he likes. */
-    direct->is_zero = pages_zero_stretch(direct->pages, page, span_pages, &zero) == span_pages &&
-                      zero && size_class == N_SIZE_CLASSES;
+    /* Afterwards a client has them, and can write to them. */
+    ret_run->is_zero = pages_zero_stretch(direct->pages, page, span_pages, &zero) == span_pages &&
+                       zero && size_class == N_SIZE_CLASSES;
     pages_take(direct->pages, page, span_pages, PAGE_DIRECT, 0);
     direct->slab_bytes += (uint64_t)span_pages << PAGE_SHIFT;
-    *ret_page = page;
+    ret_run->page = page;
     return 0;
 }
 
@@ -148,22 +154,21 @@ uint32_t direct_pages_for(uint64_t num_bytes)
 }
 
 /* A run for one block alone. */
-static int placement_find_alone(struct direct *direct, uint64_t num_bytes, uint32_t *ret_page)
+static int run_find_alone(struct direct *direct, uint64_t num_bytes, struct run *ret_run)
 {
     const uint64_t span_pages = (num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT;
     if (span_pages > direct->pages->n_free_pages) {
         return DIRECT_E_FULL;
     }
-    return run_open(direct, N_SIZE_CLASSES, (uint32_t)span_pages, ret_page);
+    return run_open(direct, N_SIZE_CLASSES, (uint32_t)span_pages, ret_run);
 }
 
 /* A slab with room of this class, or else of the next larger one that has any. */
-static int placement_find_in_slab(const struct direct *direct, uint32_t size_class,
-                                  uint32_t *ret_page)
+static int run_find_in_slab(const struct direct *direct, uint32_t size_class, struct run *ret_run)
 {
     for (; size_class < N_SIZE_CLASSES; size_class++) {
         if (direct->partial_slabs[size_class] != 0) {
-            *ret_page = direct->partial_slabs[size_class];
+            *ret_run = (struct run){.page = direct->partial_slabs[size_class]};
             return 0;
         }
     }
@@ -175,24 +180,24 @@ static int placement_find_in_slab(const struct direct *direct, uint32_t size_cla
  * one place for a slab, a larger block than needed, or a run shorter than a slab, is better than to
  * say "no room" while there is.
  */
-static int placement_find(struct direct *direct, uint64_t num_bytes, uint32_t *ret_page)
+static int run_find(struct direct *direct, uint64_t num_bytes, struct run *ret_run)
 {
     if (num_bytes > SMALL_MAX_BYTES) {
-        return placement_find_alone(direct, num_bytes, ret_page);
+        return run_find_alone(direct, num_bytes, ret_run);
     }
     const uint32_t size_class = size_class_of((uint32_t)num_bytes);
     if (direct->partial_slabs[size_class] != 0) {
-        *ret_page = direct->partial_slabs[size_class];
+        *ret_run = (struct run){.page = direct->partial_slabs[size_class]};
         return 0;
     }
-    if (run_open(direct, size_class, size_classes[size_class].span_pages, ret_page) == 0) {
-        room_link(direct, *ret_page);
+    if (run_open(direct, size_class, size_classes[size_class].span_pages, ret_run) == 0) {
+        room_link(direct, ret_run->page);
         return 0;
     }
-    if (placement_find_in_slab(direct, size_class + 1, ret_page) == 0) {
+    if (run_find_in_slab(direct, size_class + 1, ret_run) == 0) {
         return 0;
     }
-    return placement_find_alone(direct, num_bytes, ret_page);
+    return run_find_alone(direct, num_bytes, ret_run);
 }
 
 static bool is_large(const struct direct *direct, uint32_t page)
@@ -201,23 +206,27 @@ static bool is_large(const struct direct *direct, uint32_t page)
            HEAD_LARGE;
 }
 
-int direct_allocate(struct direct *direct, struct client *client, uint64_t num_bytes,
-                    const char *reason, size_t n_reason_bytes, uint32_t now,
-                    struct seg_off *ret_off)
+int direct_allocate(struct direct *direct, struct client *client,
+                    const struct direct_request *request, struct direct_carved *ret_carved)
 {
+    const uint64_t num_bytes = request->num_bytes;
     KMEM_ASSERT(num_bytes >= 1);
     KMEM_ASSERT(num_bytes <= SEGMENT_MAX_BYTES);
-    uint32_t page;
-    direct->is_zero = false;
-    const int r = placement_find(direct, num_bytes, &page);
+    struct run run;
+    const int r = run_find(direct, num_bytes, &run);
     if (r) {
         return r;
     }
-    const uint32_t id = reasons_ref(direct->reasons, reason, n_reason_bytes, num_bytes);
-    *ret_off = ledger_offset(direct->ledger, page, ledger_next(direct->ledger, page));
-    clients_intend(direct->clients, client->slot, INTENT_ALLOCATE, ret_off->bytes, 0);
+    const uint32_t page = run.page;
+    const uint32_t id =
+        reasons_ref(direct->reasons, request->reason, request->n_reason_bytes, num_bytes);
+    const struct seg_off off =
+        ledger_offset(direct->ledger, page, ledger_next(direct->ledger, page));
+    const struct intent intent = {.kind = INTENT_ALLOCATE, .at = off.bytes};
+    clients_intend(direct->clients, client->slot, request->sequence, &intent);
     KMEM_CRASH_POINT("server.allocate.intended");
-    const uint32_t index = ledger_take(direct->ledger, page, num_bytes, id, now, client->slot);
+    const uint32_t index =
+        ledger_take(direct->ledger, page, num_bytes, id, request->now, client->slot);
     KMEM_CRASH_POINT("server.allocate.carved");
     if (!is_large(direct, page) && ledger_slab_is_full(&direct->ledger->heads[page])) {
         room_unlink(direct, page);
@@ -227,7 +236,8 @@ int direct_allocate(struct direct *direct, struct client *client, uint64_t num_b
     direct->n_blocks++;
     direct->used_bytes += num_bytes;
     direct->block_bytes += ledger_block_bytes(direct->ledger, page);
-    KMEM_ASSERT(ledger_offset(direct->ledger, page, index).bytes == ret_off->bytes);
+    KMEM_ASSERT(ledger_offset(direct->ledger, page, index).bytes == off.bytes);
+    *ret_carved = (struct direct_carved){.off = off, .is_zero = run.is_zero};
     return 0;
 }
 
@@ -313,12 +323,13 @@ static void block_take_back(struct direct *direct, const struct ledger_block *bl
 }
 
 int direct_release(struct direct *direct, const struct client *client, struct seg_off off,
-                   struct direct_block *ret_block)
+                   uint64_t sequence, struct direct_block *ret_block)
 {
     struct ledger_block block = {.page = 0};
     const int r = block_find(direct, client, off, &block, ret_block);
     if (r == 0) {
-        clients_intend(direct->clients, client->slot, INTENT_RELEASE, off.bytes, 0);
+        const struct intent intent = {.kind = INTENT_RELEASE, .at = off.bytes};
+        clients_intend(direct->clients, client->slot, sequence, &intent);
         KMEM_CRASH_POINT("server.release.intended");
         block_take_back(direct, &block);
         KMEM_CRASH_POINT("server.release.done");

@@ -37,7 +37,21 @@ struct direct {
     uint64_t used_bytes;
     uint64_t block_bytes;
     uint64_t slab_bytes; /* pages in slabs and large blocks */
-    bool is_zero;        /* the block that was carved last: of pages of its own, known to be zero */
+};
+
+/* A block that a client asks for. */
+struct direct_request {
+    uint64_t num_bytes; /* at least 1 */
+    const char *reason; /* UTF-8, at most REASON_MAX_BYTES; empty: no reason given */
+    size_t n_reason_bytes;
+    uint64_t sequence; /* the request's sequence number; 0: it has none */
+    uint32_t now;      /* tick */
+};
+
+/* Where it was carved. */
+struct direct_carved {
+    struct seg_off off;
+    bool is_zero; /* of pages of its own, known to be zero */
 };
 
 /* A live block, as others see it. */
@@ -75,13 +89,11 @@ void direct_fini(struct direct *direct);
 
 /**
  * direct_allocate() - carve a block for a client, and enter it
- * @num_bytes:  at least 1
- * @reason:     n_reason_bytes of UTF-8, at most REASON_MAX_BYTES; empty: no reason given
  * Return: 0 or DIRECT_E_FULL.
  */
-KMEM_MUST_USE int direct_allocate(struct direct *direct, struct client *client, uint64_t num_bytes,
-                                  const char *reason, size_t n_reason_bytes, uint32_t now,
-                                  struct seg_off *ret_off);
+KMEM_MUST_USE int direct_allocate(struct direct *direct, struct client *client,
+                                  const struct direct_request *request,
+                                  struct direct_carved *ret_carved);
 
 /**
  * direct_find() - the block of a client that begins at an offset
@@ -91,9 +103,14 @@ KMEM_MUST_USE int direct_allocate(struct direct *direct, struct client *client, 
 KMEM_MUST_USE int direct_find(const struct direct *direct, const struct client *client,
                               struct seg_off off, struct direct_block *ret_block);
 
-/** direct_release() - take a client's block back. Return: as direct_find(). */
+/**
+ * direct_release() - take a client's block back
+ * @sequence:  the request's sequence number; 0: it has none
+ * Return: as direct_find().
+ */
 KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *client,
-                                 struct seg_off off, struct direct_block *ret_block);
+                                 struct seg_off off, uint64_t sequence,
+                                 struct direct_block *ret_block);
 
 typedef bool (*direct_walk_fn)(const struct direct_block *block, void *user);
 

@@ -12,56 +12,25 @@
  */
 #include "daemon/core/dispatch.h"
 
-#include <string.h>
-
 #include "daemon/core/handshake.h"
 #include "daemon/core/no_room.h"
 #include "daemon/core/replay.h"
-#include "daemon/core/tick.h"
+#include "daemon/core/report.h"
 #include "daemon/core/walk.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 
-void peer_init(struct peer *peer, const struct client_identity *identity, uint64_t nonce)
-{
-    *peer = (struct peer){.identity = *identity, .nonce = nonce};
-    peer->reader.uid = identity->uid;
-    peer->reader.pid = identity->pid;
-}
-
-void peer_fini(struct core *core, struct peer *peer)
-{
-    scan_leave(core, &peer->reader);
-    /* Of one that is leaving, the slot may be another's by now. */
-    if (peer->client && peer->client->generation == peer->generation) {
-        peer->client->connected = false;
-    }
-    peer->client = NULL;
-}
-
-static int refuse_protocol(struct core *core, struct reply *reply, const char *sentence)
-{
-    core->state.counters->protocol_errors++;
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_PROTOCOL, "%s", sentence);
-    return DISPATCH_CLOSE;
-}
-
 /* ----------------------------------------------------------------------------------- goodbye -- */
 
-static int on_goodbye(struct core *core, struct peer *peer, struct now now)
+static int farewell(const struct call *call)
 {
-    core_end(core, peer->client, true, now.ms);
-    KMEM_CRASH_POINT("server.goodbye");
-    peer->role = PEER_LEAVING;
-    return DISPATCH_PENDING;
-}
-
-static int continue_goodbye(struct peer *peer, struct reply *reply)
-{
+    struct peer *peer = call->peer;
+    struct reply *reply = call->reply;
     const struct client *client = peer->client;
     if (client->client_state != CLIENT_UNUSED && client->generation == peer->generation) {
-        return DISPATCH_PENDING; /* until core_reap() has taken all of it back */
+        peer->next_step = farewell; /* until core_reap() has taken all of it back */
+        return DISPATCH_PENDING;
     }
     peer->client = NULL;
     kmem__farewell__init(&reply->body.farewell);
@@ -70,10 +39,19 @@ static int continue_goodbye(struct peer *peer, struct reply *reply)
     return DISPATCH_CLOSE;
 }
 
-/* ------------------------------------------------------------------------------------ blocks -- */
-
-static int answer_allocated(uint64_t offset, bool known_zero, struct reply *reply)
+static int on_goodbye(const struct call *call)
 {
+    core_end(call->core, call->peer->client, true, call->now.ms);
+    KMEM_CRASH_POINT("server.goodbye");
+    call->peer->role = PEER_LEAVING;
+    return farewell(call);
+}
+
+/* ------------------------------------------------------------------------ blocks and leases -- */
+
+static int answer_allocated(const struct call *call, uint64_t offset, bool known_zero)
+{
+    struct reply *reply = call->reply;
     kmem__allocated__init(&reply->body.allocated);
     reply->body.allocated.offset = offset;
     reply->body.allocated.known_zero = known_zero;
@@ -89,53 +67,64 @@ static int answer_leased(struct reply *reply)
     return DISPATCH_OK;
 }
 
-static void refuse_over_quota(struct core *core, const struct peer *peer, struct reply *reply)
+static void refuse_over_quota(const struct call *call)
 {
-    const bool is_block = peer->placement.n_pages == 0;
-    core->state.counters->refusals_quota += is_block && !peer->placement.may_again;
-    core->state.counters->leases_refused += !is_block;
-    report_quota(core, peer->client, peer->placement.num_bytes, reply);
+    const struct placement_request *request = &call->peer->placement;
+    const bool is_block = request->n_pages == 0;
+    struct state_counters *counters = call->core->state.counters;
+    counters->refusals_quota += is_block && !request->may_again;
+    counters->leases_refused += !is_block;
+    report_quota(call->core, call->peer->client, request->num_bytes, call->reply);
+}
+
+static int answer_placed(const struct call *call, const struct placement *found)
+{
+    core_note_peak(call->core);
+    if (call->peer->placement.n_pages == 0) {
+        return answer_allocated(call, found->off.bytes, found->is_zero);
+    }
+    kmem__leased__init(&call->reply->body.leased);
+    call->reply->body.leased.page = found->page;
+    call->reply->body.leased.n_pages = found->n_pages;
+    return answer_leased(call->reply);
 }
 
 /* The block or the lease that the peer asks for, or that it waits for. */
-static int find_room(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+static int place(const struct call *call)
 {
+    struct core *core = call->core;
+    struct peer *peer = call->peer;
     struct placement found;
     if (core_may_have(core, peer->client, peer->placement.num_bytes) &&
         shortage_is_due(&core->shortage)) {
         shortage_look(&core->shortage); /* and not behind it: it takes back what is unused */
     }
-    const int r = placement_find(core, peer->client, &peer->placement, now, &found);
-    if (r == PLACEMENT_E_WAIT) {
+    switch (placement_find(core, peer->client, &peer->placement, call->now, &found)) {
+    case PLACEMENT_OK:
+        return answer_placed(call, &found);
+    case PLACEMENT_E_WAIT:
+        peer->next_step = place;
         return DISPATCH_PENDING;
-    }
-    if (r == PLACEMENT_E_QUOTA) {
-        refuse_over_quota(core, peer, reply);
+    case PLACEMENT_E_QUOTA:
+        refuse_over_quota(call);
         return DISPATCH_OK;
-    }
-    if (r == PLACEMENT_E_STALE) {
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+    case PLACEMENT_E_STALE:
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "a thread of this process has not noticed yet that idle memory was taken from "
                     "it; direct blocks can be had");
         return DISPATCH_OK;
-    }
-    if (r) {
-        no_room_refuse(core, peer, now, reply);
+    default:
+        no_room_refuse(call);
         return DISPATCH_OK;
     }
-    core_note_peak(core);
-    if (peer->placement.n_pages == 0) {
-        return answer_allocated(found.off.bytes, found.is_zero, reply);
-    }
-    kmem__leased__init(&reply->body.leased);
-    reply->body.leased.page = found.page;
-    reply->body.leased.n_pages = found.n_pages;
-    return answer_leased(reply);
 }
 
-static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocate *allocate,
-                       struct now now, struct reply *reply)
+static int on_allocate(const struct call *call)
 {
+    struct core *core = call->core;
+    struct peer *peer = call->peer;
+    struct reply *reply = call->reply;
+    const Kmem__Allocate *allocate = call->request->allocate;
     const ProtobufCBinaryData reason = allocate->reason;
     const uint64_t num_bytes = allocate->num_bytes;
     struct state_counters *counters = core->state.counters;
@@ -154,21 +143,65 @@ static int on_allocate(struct core *core, struct peer *peer, const Kmem__Allocat
         return DISPATCH_OK;
     }
     struct seg_off off;
-    if (replay_allocated(core, peer->client, num_bytes, &off)) {
-        return answer_allocated(off.bytes, false, reply); /* it may have been written to */
+    if (replay_allocated(call, num_bytes, &off)) {
+        return answer_allocated(call, off.bytes, false); /* it may have been written to */
     }
     placement_init_block(&peer->placement, num_bytes, reason.data, reason.len);
     peer->placement.may_again = allocate->may_again;
-    return find_room(core, peer, now, reply);
+    peer->placement.sequence = call->request->sequence;
+    return place(call);
+}
+
+static int on_lease(const struct call *call)
+{
+    struct core *core = call->core;
+    struct peer *peer = call->peer;
+    const Kmem__Lease *lease = call->request->lease;
+    const uint32_t n_pages = lease->n_pages;
+    uint32_t want_pages = lease->want_pages > n_pages ? lease->want_pages : n_pages;
+    if (n_pages == 0 || n_pages > core->state.n_pages || n_pages > LEASE_MAX_PAGES) {
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "%u pages can not be leased from a segment of %u; at most %d at a time",
+                    n_pages, core->state.n_pages, LEASE_MAX_PAGES);
+        return DISPATCH_OK;
+    }
+    want_pages = want_pages < LEASE_MAX_PAGES ? want_pages : LEASE_MAX_PAGES;
+    kmem__leased__init(&call->reply->body.leased);
+    if (replay_leased(call, &call->reply->body.leased)) {
+        return answer_leased(call->reply);
+    }
+    if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
+        want_pages = n_pages;
+    }
+    placement_init_lease(&peer->placement, n_pages, want_pages);
+    peer->placement.sequence = call->request->sequence;
+    return place(call);
+}
+
+static int on_return(const struct call *call)
+{
+    struct reply *reply = call->reply;
+    const Kmem__Return *range = call->request->return_pages;
+    uint32_t end;
+    const uint32_t most = range->n_pages < LEASE_MAX_PAGES ? range->n_pages : LEASE_MAX_PAGES;
+    if (!checked_add(range->page, most, &end)) {
+        end = UINT32_MAX;
+    }
+    kmem__returned__init(&reply->body.returned);
+    reply->body.returned.n_pages =
+        leases_return(&call->core->leases, call->peer->client, range->page, end);
+    reply->response.body_case = KMEM__RESPONSE__BODY_RETURNED;
+    reply->response.returned = &reply->body.returned;
+    return DISPATCH_OK;
 }
 
 /* What a direct block's place is not may be another client's leased block. */
-static int look_among_leased(const struct core *core, const struct client *client, int why,
-                             struct seg_off off, struct direct_block *ret_block)
+static int look_among_leased(const struct call *call, int why, struct seg_off off,
+                             struct direct_block *ret_block)
 {
     struct direct_block leased;
-    if ((why != DIRECT_E_WILD && why != DIRECT_E_RELEASED) || !walk_find(core, off, &leased) ||
-        leased.slot == client->slot) {
+    if ((why != DIRECT_E_WILD && why != DIRECT_E_RELEASED) ||
+        !walk_find(call->core, off, &leased) || leased.slot == call->peer->client->slot) {
         return why;
     }
     *ret_block = leased;
@@ -176,9 +209,11 @@ static int look_among_leased(const struct core *core, const struct client *clien
 }
 
 /* An error that names the block, where there is one. */
-static void refuse_block(struct core *core, int why, uint64_t offset,
-                         const struct direct_block *block, struct reply *reply)
+static int refuse_block(const struct call *call, int why, uint64_t offset,
+                        const struct direct_block *block)
 {
+    struct core *core = call->core;
+    struct reply *reply = call->reply;
     core->state.counters->misuses++;
     if (why == DIRECT_E_WILD || why == DIRECT_E_RELEASED) {
         const bool wild = why == DIRECT_E_WILD;
@@ -187,7 +222,7 @@ static void refuse_block(struct core *core, int why, uint64_t offset,
                          : "the block at offset %llu has been released already",
                     (unsigned long long)offset);
         reply->body.error.offset = offset;
-        return;
+        return DISPATCH_OK;
     }
     char text[REASON_MAX_BYTES];
     const size_t n_reason_bytes = walk_reason(core, block, text);
@@ -211,62 +246,22 @@ static void refuse_block(struct core *core, int why, uint64_t offset,
     reply->body.error.offset = block->off.bytes;
     reply->body.error.num_bytes = block->num_bytes;
     reply->body.error.reason = reply_string(reply, text, n_reason_bytes);
-}
-
-/* ------------------------------------------------------------------------------------ leases -- */
-
-static int on_lease(struct core *core, struct peer *peer, const Kmem__Lease *lease, struct now now,
-                    struct reply *reply)
-{
-    const uint32_t n_pages = lease->n_pages;
-    uint32_t want_pages = lease->want_pages > n_pages ? lease->want_pages : n_pages;
-    if (n_pages == 0 || n_pages > core->state.n_pages || n_pages > LEASE_MAX_PAGES) {
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
-                    "%u pages can not be leased from a segment of %u; at most %d at a time",
-                    n_pages, core->state.n_pages, LEASE_MAX_PAGES);
-        return DISPATCH_OK;
-    }
-    want_pages = want_pages < LEASE_MAX_PAGES ? want_pages : LEASE_MAX_PAGES;
-    kmem__leased__init(&reply->body.leased);
-    if (replay_leased(core, peer->client, &reply->body.leased)) {
-        return answer_leased(reply);
-    }
-    if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
-        want_pages = n_pages;
-    }
-    placement_init_lease(&peer->placement, n_pages, want_pages);
-    return find_room(core, peer, now, reply);
-}
-
-static int on_return(struct core *core, const struct peer *peer, const Kmem__Return *range,
-                     struct reply *reply)
-{
-    uint32_t end;
-    const uint32_t most = range->n_pages < LEASE_MAX_PAGES ? range->n_pages : LEASE_MAX_PAGES;
-    if (!checked_add(range->page, most, &end)) {
-        end = UINT32_MAX;
-    }
-    kmem__returned__init(&reply->body.returned);
-    reply->body.returned.n_pages = leases_return(&core->leases, peer->client, range->page, end);
-    reply->response.body_case = KMEM__RESPONSE__BODY_RETURNED;
-    reply->response.returned = &reply->body.returned;
     return DISPATCH_OK;
 }
 
-static int on_release(struct core *core, const struct peer *peer, const Kmem__Release *release,
-                      struct reply *reply)
+static int on_release(const struct call *call)
 {
+    struct reply *reply = call->reply;
     struct direct_block block;
     struct intent intent;
-    const struct seg_off off = {release->offset};
+    const struct seg_off off = {call->request->release->offset};
     /* Validated when it came first: if there is nothing to release any more, that is done. */
-    const bool done =
-        replay_of(core, peer->client, INTENT_RELEASE, &intent) && intent.at == off.bytes;
-    int r = direct_release(&core->direct, peer->client, off, &block);
+    const bool done = replay_of(call, INTENT_RELEASE, &intent) && intent.at == off.bytes;
+    int r = direct_release(&call->core->direct, call->peer->client, off, call->request->sequence,
+                           &block);
     if (r && !done) {
-        r = look_among_leased(core, peer->client, r, off, &block);
-        refuse_block(core, r, off.bytes, &block, reply);
-        return DISPATCH_OK;
+        r = look_among_leased(call, r, off, &block);
+        return refuse_block(call, r, off.bytes, &block);
     }
     kmem__released__init(&reply->body.released);
     /* Of a block that was released before this, nothing is known any more. */
@@ -276,16 +271,15 @@ static int on_release(struct core *core, const struct peer *peer, const Kmem__Re
     return DISPATCH_OK;
 }
 
-static int on_size_of(struct core *core, const struct peer *peer, const Kmem__SizeOf *size_of,
-                      struct reply *reply)
+static int on_size_of(const struct call *call)
 {
+    struct reply *reply = call->reply;
     struct direct_block block;
-    const struct seg_off off = {size_of->offset};
-    int r = direct_find(&core->direct, peer->client, off, &block);
+    const struct seg_off off = {call->request->size_of->offset};
+    int r = direct_find(&call->core->direct, call->peer->client, off, &block);
     if (r) {
-        r = look_among_leased(core, peer->client, r, off, &block);
-        refuse_block(core, r, off.bytes, &block, reply);
-        return DISPATCH_OK;
+        r = look_among_leased(call, r, off, &block);
+        return refuse_block(call, r, off.bytes, &block);
     }
     kmem__sized__init(&reply->body.sized);
     reply->body.sized.num_bytes = block.num_bytes;
@@ -296,34 +290,76 @@ static int on_size_of(struct core *core, const struct peer *peer, const Kmem__Si
 
 /* ----------------------------------------------------------------------------------- queries -- */
 
-static int refuse_scan(struct reply *reply)
+static int report_step(const struct call *call)
 {
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY, "there is no memory for a roll-up; try again");
-    return DISPATCH_OK;
-}
-
-/* Answers from the roll-up that is kept, and forgets it with its last row. */
-static void answer_ledger(struct core *core, struct peer *peer, uint32_t first_row, struct now now,
-                          struct reply *reply)
-{
-    report_ledger(core, peer->reader.scan, first_row, now.ms, reply);
-    if (reply->body.ledger.more) {
-        scan_keep(core, &peer->reader, now.us);
-    } else {
-        scan_leave(core, &peer->reader);
+    switch (scan_poll(call->core, &call->peer->reader, call->now.us)) {
+    case SCAN_PENDING:
+        call->peer->next_step = report_step;
+        return DISPATCH_PENDING;
+    case SCAN_READY:
+        return call->peer->report(call);
+    default:
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "there is no memory for a roll-up; try again");
+        return DISPATCH_OK;
     }
 }
 
-static int begin_scan(struct core *core, struct peer *peer, enum scan_kind kind, struct now now,
-                      struct reply *reply)
+/* Asks for a look at all blocks; the report is made when it is complete. */
+static int report_begin(const struct call *call, enum scan_kind kind, call_fn report)
 {
-    scan_ask(core, &peer->reader, kind);
-    return dispatch_continue(core, peer, now, reply);
+    call->peer->report = report;
+    scan_ask(call->core, &call->peer->reader, kind);
+    return report_step(call);
 }
 
-static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *ledger,
-                     struct now now, struct reply *reply)
+static int tell_usage(const struct call *call)
 {
+    report_usage(call->core, call->peer->reader.scan, call->now.ms, call->reply);
+    scan_leave(call->core, &call->peer->reader);
+    return DISPATCH_OK;
+}
+
+static int on_usage(const struct call *call)
+{
+    return report_begin(call, SCAN_LEASED, tell_usage);
+}
+
+static int tell_clients(const struct call *call)
+{
+    struct peer *peer = call->peer;
+    report_clients(call->core, peer->reader.scan, peer->pending_slot, call->now.ms, call->reply);
+    scan_leave(call->core, &peer->reader);
+    return DISPATCH_OK;
+}
+
+static int on_clients(const struct call *call)
+{
+    call->peer->pending_slot = call->request->clients->from_slot;
+    return report_begin(call, SCAN_LEASED, tell_clients);
+}
+
+/* From the roll-up that is kept, which is forgotten with its last row. */
+static int tell_ledger_from(const struct call *call, uint32_t first_row)
+{
+    struct scan_reader *reader = &call->peer->reader;
+    report_ledger(call->core, reader->scan, first_row, call->now.ms, call->reply);
+    if (call->reply->body.ledger.more) {
+        scan_keep(call->core, reader, call->now.us);
+    } else {
+        scan_leave(call->core, reader);
+    }
+    return DISPATCH_OK;
+}
+
+static int tell_ledger(const struct call *call)
+{
+    return tell_ledger_from(call, 0);
+}
+
+static int on_ledger(const struct call *call)
+{
+    const Kmem__Ledger *ledger = call->request->ledger;
     enum scan_kind kind;
     switch (ledger->by) {
     case KMEM__GROUP_BY__GROUP_BY_REASON:
@@ -337,135 +373,121 @@ static int on_ledger(struct core *core, struct peer *peer, const Kmem__Ledger *l
         break;
     case _KMEM__GROUP_BY_IS_INT_SIZE:
     default:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID, "the ledger has no grouping %d",
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID, "the ledger has no grouping %d",
                     (int)ledger->by);
         return DISPATCH_OK;
     }
-    if (ledger->first_row > 0 && !peer->reader.keeps) {
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY,
+    if (ledger->first_row == 0) {
+        return report_begin(call, kind, tell_ledger);
+    }
+    if (!call->peer->reader.keeps) {
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "row %u of a roll-up that is not kept: begin with first_row 0",
                     ledger->first_row);
         return DISPATCH_OK;
     }
-    if (ledger->first_row > 0) {
-        answer_ledger(core, peer, ledger->first_row, now, reply);
-        return DISPATCH_OK;
-    }
-    return begin_scan(core, peer, kind, now, reply);
+    return tell_ledger_from(call, ledger->first_row);
 }
 
-static int continue_scan(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+static int on_blocks(const struct call *call)
 {
-    const int r = scan_poll(core, &peer->reader, now.us);
-    if (r != SCAN_READY) {
-        return r == SCAN_PENDING ? DISPATCH_PENDING : refuse_scan(reply);
-    }
-    if (peer->reader.kind != SCAN_LEASED) {
-        answer_ledger(core, peer, 0, now, reply);
-        return DISPATCH_OK;
-    }
-    if (peer->asks_usage) {
-        report_usage(core, peer->reader.scan, now.ms, reply);
-    } else {
-        report_clients(core, peer->reader.scan, peer->pending_slot, now.ms, reply);
-    }
-    scan_leave(core, &peer->reader);
+    const struct seg_off from = {call->request->blocks->from_offset};
+    report_blocks(call->core, from, call->now.ms, call->reply);
     return DISPATCH_OK;
 }
 
-int dispatch_continue(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+static int on_obituaries(const struct call *call)
 {
-    reply_reset(reply, peer->pending_id);
-    if (peer->role == PEER_LEAVING) {
-        return continue_goodbye(peer, reply);
-    }
-    if (peer->placement.waits || peer->placement.reclaims) {
-        return find_room(core, peer, now, reply);
-    }
-    return continue_scan(core, peer, now, reply);
+    report_obituaries(call->core, call->request->obituaries->from_number, call->now.ms,
+                      call->reply);
+    return DISPATCH_OK;
 }
 
-static int on_member_request(struct core *core, struct peer *peer, const Kmem__Request *request,
-                             struct now now, struct reply *reply)
+static int on_member_request(const struct call *call)
 {
-    if (peer->role != PEER_MEMBER) {
-        return refuse_protocol(core, reply, "only a member of the segment may ask that");
+    const Kmem__Request *request = call->request;
+    const struct client *client = call->peer->client;
+    if (call->peer->role != PEER_MEMBER) {
+        return call_refuse(call, "only a member of the segment may ask that");
     }
-    peer->client->current = request->sequence;
-    if (request->sequence != 0 && request->sequence < peer->client->sequence) {
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
+    if (request->sequence != 0 && request->sequence < client->sequence) {
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
                     "sequence number %llu comes after %llu: that change has been answered",
-                    (unsigned long long)request->sequence,
-                    (unsigned long long)peer->client->sequence);
+                    (unsigned long long)request->sequence, (unsigned long long)client->sequence);
         return DISPATCH_OK;
     }
     if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
-        return on_allocate(core, peer, request->allocate, now, reply);
+        return on_allocate(call);
     }
     if (request->body_case == KMEM__REQUEST__BODY_RELEASE) {
-        return on_release(core, peer, request->release, reply);
+        return on_release(call);
     }
     if (request->body_case == KMEM__REQUEST__BODY_SIZE_OF) {
-        return on_size_of(core, peer, request->size_of, reply);
+        return on_size_of(call);
     }
     if (request->body_case == KMEM__REQUEST__BODY_LEASE) {
-        return on_lease(core, peer, request->lease, now, reply);
+        return on_lease(call);
     }
     if (request->body_case == KMEM__REQUEST__BODY_RETURN_PAGES) {
-        return on_return(core, peer, request->return_pages, reply);
+        return on_return(call);
     }
-    return on_goodbye(core, peer, now);
+    return on_goodbye(call);
 }
 
-static int on_request(struct core *core, struct peer *peer, const Kmem__Request *request,
-                      struct now now, struct reply *reply)
+static int on_request(const struct call *call)
 {
-    switch (request->body_case) {
+    switch (call->request->body_case) {
     case KMEM__REQUEST__BODY_ALLOCATE:
     case KMEM__REQUEST__BODY_RELEASE:
     case KMEM__REQUEST__BODY_SIZE_OF:
     case KMEM__REQUEST__BODY_LEASE:
     case KMEM__REQUEST__BODY_RETURN_PAGES:
     case KMEM__REQUEST__BODY_GOODBYE:
-        return on_member_request(core, peer, request, now, reply);
+        return on_member_request(call);
     case KMEM__REQUEST__BODY_USAGE:
-        peer->asks_usage = true;
-        return begin_scan(core, peer, SCAN_LEASED, now, reply);
+        return on_usage(call);
     case KMEM__REQUEST__BODY_LEDGER:
-        return on_ledger(core, peer, request->ledger, now, reply);
+        return on_ledger(call);
     case KMEM__REQUEST__BODY_BLOCKS:
-        report_blocks(core, (struct seg_off){request->blocks->from_offset}, now.ms, reply);
-        return DISPATCH_OK;
+        return on_blocks(call);
     case KMEM__REQUEST__BODY_CLIENTS:
-        peer->asks_usage = false;
-        peer->pending_slot = request->clients->from_slot;
-        return begin_scan(core, peer, SCAN_LEASED, now, reply);
+        return on_clients(call);
     case KMEM__REQUEST__BODY_OBITUARIES:
-        report_obituaries(core, request->obituaries->from_number, now.ms, reply);
-        return DISPATCH_OK;
+        return on_obituaries(call);
     case KMEM__REQUEST__BODY_HELLO:
-        return refuse_protocol(core, reply, "Hello was said already");
+        return call_refuse(call, "Hello was said already");
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:
-        return refuse_protocol(core, reply, "a request of a kind that this daemon does not know");
+        return call_refuse(call, "a request of a kind that this daemon does not know");
     }
 }
 
 int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request, struct now now,
              struct reply *reply)
 {
+    const struct call call = {core, peer, request, now, reply};
     core->state.counters->requests++;
     reply_reset(reply, request ? request->id : 0);
     if (!request) {
-        return refuse_protocol(core, reply, "what was sent is not a request");
+        return call_refuse(&call, "what was sent is not a request");
     }
     peer->pending_id = request->id;
     if (peer->role != PEER_UNKNOWN) {
-        return on_request(core, peer, request, now, reply);
+        return on_request(&call);
     }
     if (request->body_case != KMEM__REQUEST__BODY_HELLO) {
-        return refuse_protocol(core, reply, "the first request must be Hello");
+        return call_refuse(&call, "the first request must be Hello");
     }
-    return hello_answer(core, peer, request->hello, now, reply);
+    return hello_answer(&call);
+}
+
+int dispatch_continue(struct core *core, struct peer *peer, struct now now, struct reply *reply)
+{
+    const struct call call = {.core = core, .peer = peer, .now = now, .reply = reply};
+    const call_fn step = peer->next_step;
+    KMEM_ASSERT(step != NULL);
+    peer->next_step = NULL;
+    reply_reset(reply, peer->pending_id);
+    return step(&call);
 }

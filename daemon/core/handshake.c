@@ -25,42 +25,46 @@ static void welcome_client(const struct client *client, bool resumed, Kmem__Welc
     body->last_sequence = client->sequence;
 }
 
-static int welcome(const struct core *core, const struct peer *peer, bool resumed,
-                   struct reply *reply)
+static int welcome(const struct call *call, bool resumed)
 {
+    const struct core *core = call->core;
+    const struct client *client = call->peer->client;
     const char *name = core->config.segment_name;
-    Kmem__Welcome *body = &reply->body.welcome;
+    Kmem__Welcome *body = &call->reply->body.welcome;
     kmem__welcome__init(body);
     body->version = PROTOCOL_VERSION;
-    body->segment_name = reply_string(reply, name, strlen(name));
+    body->segment_name = reply_string(call->reply, name, strlen(name));
     body->segment_bytes = core_segment_bytes(core);
     body->page_bytes = PAGE_BYTES;
     body->instance = core->config.instance;
     body->granule_bytes = core->config.granule_bytes;
-    if (peer->client) {
-        welcome_client(peer->client, resumed, body);
+    if (client) {
+        welcome_client(client, resumed, body);
     }
-    reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
-    reply->response.welcome = body;
-    return peer->client ? DISPATCH_JOINED : DISPATCH_OK;
+    call->reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
+    call->reply->response.welcome = body;
+    return client ? DISPATCH_JOINED : DISPATCH_OK;
 }
 
-static int join(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
-                struct reply *reply)
+static int join(const struct call *call)
 {
+    struct core *core = call->core;
+    struct peer *peer = call->peer;
+    const Kmem__Hello *hello = call->request->hello;
     const bool resumes = hello->resume_nonce != 0;
     peer->identity.program = hello->program;
     peer->identity.copy = hello->copy;
     peer->wants_way = hello->wants_way;
-    const int r = resumes ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
-                          : core_join(core, &peer->identity, peer->nonce, now.ms, &peer->client);
+    const int r = resumes
+                      ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
+                      : core_join(core, &peer->identity, peer->nonce, call->now.ms, &peer->client);
     if (r) {
-        report_join_refused(core, r, peer->identity.uid, reply);
+        report_join_refused(core, r, peer->identity.uid, call->reply);
         return DISPATCH_CLOSE;
     }
     peer->generation = peer->client->generation;
     peer->role = PEER_MEMBER;
-    return welcome(core, peer, resumes, reply);
+    return welcome(call, resumes);
 }
 
 static bool version_is_spoken(const Kmem__Hello *hello, struct reply *reply)
@@ -76,36 +80,31 @@ static bool version_is_spoken(const Kmem__Hello *hello, struct reply *reply)
     return is_spoken;
 }
 
-int hello_answer(struct core *core, struct peer *peer, const Kmem__Hello *hello, struct now now,
-                 struct reply *reply)
+int hello_answer(const struct call *call)
 {
-    if (!version_is_spoken(hello, reply)) {
+    const Kmem__Hello *hello = call->request->hello;
+    if (!version_is_spoken(hello, call->reply)) {
         return DISPATCH_CLOSE;
     }
     if (hello->role == KMEM__ROLE__ROLE_MEMBER) {
-        return join(core, peer, hello, now, reply);
+        return join(call);
     }
     if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
-        peer->role = PEER_OBSERVER;
-        return welcome(core, peer, false, reply);
+        call->peer->role = PEER_OBSERVER;
+        return welcome(call, false);
     }
-    core->state.counters->protocol_errors++;
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_PROTOCOL,
-                "Hello without a role that this daemon knows");
-    return DISPATCH_CLOSE;
+    return call_refuse(call, "Hello without a role that this daemon knows");
 }
 
 int hello_return(struct core *core, uint32_t slot, const Kmem__Request *request, struct peer *peer,
                  struct reply *reply)
 {
+    const struct call call = {.core = core, .peer = peer, .request = request, .reply = reply};
     core->state.counters->requests++;
     reply_reset(reply, request ? request->id : 0);
     if (!request || request->body_case != KMEM__REQUEST__BODY_HELLO ||
         request->hello->role != KMEM__ROLE__ROLE_MEMBER) {
-        core->state.counters->protocol_errors++;
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_PROTOCOL,
-                    "on its way back a client says Hello, as a member");
-        return DISPATCH_CLOSE;
+        return call_refuse(&call, "on its way back a client says Hello, as a member");
     }
     if (!version_is_spoken(request->hello, reply)) {
         return DISPATCH_CLOSE;
@@ -122,5 +121,5 @@ int hello_return(struct core *core, uint32_t slot, const Kmem__Request *request,
         .client = peer->client,
         .generation = peer->client->generation,
     };
-    return welcome(core, peer, true, reply);
+    return welcome(&call, true);
 }

@@ -7,18 +7,15 @@
 
 #include <stdint.h>
 
-#include "daemon/core/core.h"
-#include "daemon/core/dispatch.h"
-#include "daemon/core/reply.h"
+#include "daemon/core/call.h"
 #include "proto/attributes.h"
 #include "proto/kmem.pb-c.h"
 
-/** hello_answer() - the peer of a connection introduces itself. Return: as dispatch(). */
-KMEM_MUST_USE int hello_answer(struct core *core, struct peer *peer, const Kmem__Hello *hello,
-                               struct now now, struct reply *reply);
+/** hello_answer() - the peer of a connection introduces itself. Return: DISPATCH_x. */
+KMEM_MUST_USE int hello_answer(const struct call *call);
 
 /**
- * hello_return() - somebody says Hello on the way back of a slot's client
+ * hello_return() - a process says Hello on the way back of a slot's client
  * @request:  NULL stands for bytes that were none
  * @peer:     for DISPATCH_JOINED that client's, of the connection that it is to be given
  *

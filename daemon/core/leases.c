@@ -126,7 +126,7 @@ KMEM_MUST_USE static bool find_beside_stale(const struct pages *pages, const str
 }
 
 int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
-                 uint32_t want_pages, uint32_t *ret_page, uint32_t *ret_n_pages)
+                 uint32_t want_pages, uint64_t sequence, uint32_t *ret_page, uint32_t *ret_n_pages)
 {
     struct pages *pages = leases->pages;
     uint32_t page;
@@ -147,7 +147,8 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
         page = lead.page + lead.n_pages;
         granted = n_pages;
     }
-    clients_intend(leases->clients, client->slot, INTENT_LEASE, page, granted);
+    const struct intent intent = {.kind = INTENT_LEASE, .n_pages = granted, .at = page};
+    clients_intend(leases->clients, client->slot, sequence, &intent);
     KMEM_CRASH_POINT("server.lease.intended");
     pages_take(pages, lead.page, lead.n_pages + granted, PAGE_LEASED, client->slot);
     KMEM_CRASH_POINT("server.lease.committed");

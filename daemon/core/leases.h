@@ -40,12 +40,14 @@ void leases_fini(struct leases *leases);
  * leases_grant() - give a client a run to carve up
  * @n_pages:     at least these, consecutive
  * @want_pages:  at most these, at least n_pages
+ * @sequence:    the request's sequence number; 0: it has none
  *
  * What is free and more than n_pages is shared out: a grant takes at most an eighth of it.
  * Return: 0, LEASES_E_FULL or LEASES_E_STALE.
  */
 KMEM_MUST_USE int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
-                               uint32_t want_pages, uint32_t *ret_page, uint32_t *ret_n_pages);
+                               uint32_t want_pages, uint64_t sequence, uint32_t *ret_page,
+                               uint32_t *ret_n_pages);
 
 /**
  * leases_return() - take back the unused pages of a client's leases in a range

@@ -38,19 +38,21 @@ static bool is_known_well(const struct core *core, struct now now)
            (holders->known && !holders->is_cheap && now.us - holders->at_us < FRESH_US);
 }
 
-void no_room_refuse(struct core *core, const struct peer *peer, struct now now, struct reply *reply)
+void no_room_refuse(const struct call *call)
 {
+    struct core *core = call->core;
+    const struct placement_request *request = &call->peer->placement;
     const struct scan_holders *holders = &core->scans.holders;
     struct state_counters *counters = core->state.counters;
-    const bool is_last = !peer->placement.may_again; /* else it asks once more */
-    counters->leases_refused += peer->placement.n_pages > 0;
-    counters->refusals_no_room += peer->placement.n_pages == 0 && is_last;
-    if (is_last && !is_known_well(core, now)) {
+    const bool is_last = !request->may_again; /* else it asks once more */
+    counters->leases_refused += request->n_pages > 0;
+    counters->refusals_no_room += request->n_pages == 0 && is_last;
+    if (is_last && !is_known_well(core, call->now)) {
         core->lookout.is_patient = true;
         scan_ask_any(core, &core->lookout, SCAN_BY_REASON);
-        no_room_work(core, now); /* most segments are seen in one step */
+        no_room_work(core, call->now); /* most segments are seen in one step */
     }
-    const uint64_t age_us = scan_holders_are_present(core) ? 0 : now.us - holders->at_us;
+    const uint64_t age_us = scan_holders_are_present(core) ? 0 : call->now.us - holders->at_us;
     const bool is_told = holders->known && age_us < OLD_US;
-    report_no_room(core, is_told ? holders : NULL, age_us / 1000, peer->placement.num_bytes, reply);
+    report_no_room(core, is_told ? holders : NULL, age_us / 1000, request->num_bytes, call->reply);
 }

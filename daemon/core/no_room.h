@@ -17,11 +17,10 @@
 
 #include <stdbool.h>
 
-#include "daemon/core/dispatch.h"
+#include "daemon/core/call.h"
 
 /** no_room_refuse() - refuse what peer->placement asks for; the reply is complete */
-void no_room_refuse(struct core *core, const struct peer *peer, struct now now,
-                    struct reply *reply);
+void no_room_refuse(const struct call *call);
 
 /** no_room_has_work() - whether a look is under way that refusals wanted */
 bool no_room_has_work(const struct core *core);

@@ -25,10 +25,22 @@ void placement_init_lease(struct placement_request *request, uint32_t n_pages, u
 
 static int block_carve(struct core *core, struct client *client,
                        const struct placement_request *request, uint64_t now_ms,
-                       struct seg_off *ret_off)
+                       struct placement *ret_found)
 {
-    return direct_allocate(&core->direct, client, request->num_bytes, request->reason,
-                           request->n_reason_bytes, core_tick(core, now_ms), ret_off);
+    const struct direct_request block = {
+        .num_bytes = request->num_bytes,
+        .reason = request->reason,
+        .n_reason_bytes = request->n_reason_bytes,
+        .sequence = request->sequence,
+        .now = core_tick(core, now_ms),
+    };
+    struct direct_carved carved;
+    const int r = direct_allocate(&core->direct, client, &block, &carved);
+    if (r == 0) {
+        ret_found->off = carved.off;
+        ret_found->is_zero = carved.is_zero;
+    }
+    return r;
 }
 
 /* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
@@ -49,15 +61,14 @@ static int look(struct core *core, struct client *client, const struct placement
         return PLACEMENT_E_QUOTA;
     }
     if (request->n_pages > 0) {
-        r = leases_grant(leases, client, request->n_pages, request->want_pages, &ret_found->page,
-                         &ret_found->n_pages);
+        r = leases_grant(leases, client, request->n_pages, request->want_pages, request->sequence,
+                         &ret_found->page, &ret_found->n_pages);
         return r == LEASES_E_STALE ? PLACEMENT_E_STALE : r ? PLACEMENT_E_FULL : 0;
     }
-    r = block_carve(core, client, request, now_ms, &ret_found->off);
+    r = block_carve(core, client, request, now_ms, ret_found);
     if (r && leases_make_room(leases, direct_pages_for(request->num_bytes)) == 0) {
-        r = block_carve(core, client, request, now_ms, &ret_found->off);
+        r = block_carve(core, client, request, now_ms, ret_found);
     }
-    ret_found->is_zero = core->direct.is_zero;
     return r ? PLACEMENT_E_FULL : 0;
 }
 

@@ -23,6 +23,7 @@ struct placement_request {
     uint64_t num_bytes;   /* of a direct block; of a lease: of the pages that are needed */
     uint32_t n_pages;     /* of a lease; 0: it is a direct block */
     uint32_t want_pages;  /* of a lease, at most */
+    uint64_t sequence;    /* the request's sequence number; 0: it has none */
     bool waits;           /* for what the dead had, or for what is being cleared */
     bool may_again;       /* of a direct block: who is refused asks once more */
     bool reclaims;        /* waits for the pass over idle slabs: reclaim.h */

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/replay.h"
 
-bool replay_of(const struct core *core, const struct client *client, enum intent_kind kind,
-               struct intent *ret_intent)
+bool replay_of(const struct call *call, enum intent_kind kind, struct intent *ret_intent)
 {
-    *ret_intent = clients_intent(&core->clients, client->slot);
-    return client->current != 0 && client->current == client->sequence && ret_intent->kind == kind;
+    const struct client *client = call->peer->client;
+    const uint64_t sequence = call->request->sequence;
+    *ret_intent = clients_intent(&call->core->clients, client->slot);
+    return sequence != 0 && sequence == client->sequence && ret_intent->kind == kind;
 }
 
-bool replay_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
-                      struct seg_off *ret_off)
+bool replay_allocated(const struct call *call, uint64_t num_bytes, struct seg_off *ret_off)
 {
     struct intent intent;
     struct direct_block block;
-    if (!replay_of(core, client, INTENT_ALLOCATE, &intent)) {
+    if (!replay_of(call, INTENT_ALLOCATE, &intent)) {
         return false;
     }
     *ret_off = (struct seg_off){intent.at};
-    return direct_find(&core->direct, client, *ret_off, &block) == 0 &&
+    return direct_find(&call->core->direct, call->peer->client, *ret_off, &block) == 0 &&
            block.num_bytes == num_bytes;
 }
 
@@ -32,10 +32,12 @@ static bool is_leased(const struct pages *pages, const struct client *client, ui
            page - run + n_pages <= PAGE_WORD_PAGES(word);
 }
 
-bool replay_leased(struct core *core, struct client *client, Kmem__Leased *leased)
+bool replay_leased(const struct call *call, Kmem__Leased *leased)
 {
+    struct core *core = call->core;
+    struct client *client = call->peer->client;
     struct intent intent;
-    if (!replay_of(core, client, INTENT_LEASE, &intent) || intent.at >= core->state.n_pages) {
+    if (!replay_of(call, INTENT_LEASE, &intent) || intent.at >= core->state.n_pages) {
         return false;
     }
     const uint32_t page = (uint32_t)intent.at;

@@ -2,9 +2,9 @@
 /*
  * replay.h - requests that come again because their answer was lost
  *
- * A request with the sequence number of the client's last change is that one. What became of it is looked up
- * where the truth is, in the entry or the page word that the intent leads to: if it came to pass,
- * the answer is the same again; if not, it is done now.
+ * A request with the sequence number of the client's last change is that one. What became of it is
+ * looked up where the truth is, in the entry or the page word that the intent leads to: if it came
+ * to pass, the answer is the same again; if not, it is done now.
  */
 #ifndef DAEMON_CORE_REPLAY_H
 #define DAEMON_CORE_REPLAY_H
@@ -12,16 +12,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "daemon/core/core.h"
+#include "daemon/core/call.h"
 #include "proto/kmem.pb-c.h"
 
-/** replay_of() - whether the request in hand is the client's last change, which was of this kind */
-bool replay_of(const struct core *core, const struct client *client, enum intent_kind kind,
-               struct intent *ret_intent);
+/** replay_of() - whether the request is the client's last change, which was of this kind */
+bool replay_of(const struct call *call, enum intent_kind kind, struct intent *ret_intent);
 
 /** replay_allocated() - whether the block was carved when it was asked for first */
-bool replay_allocated(const struct core *core, const struct client *client, uint64_t num_bytes,
-                      struct seg_off *ret_off);
+bool replay_allocated(const struct call *call, uint64_t num_bytes, struct seg_off *ret_off);
 
 /**
  * replay_leased() - whether the lease was granted, and is still whole
@@ -29,6 +27,6 @@ bool replay_allocated(const struct core *core, const struct client *client, uint
  * If a part of it went back since then, the client, which knows of none of it, does not use the
  * rest either: that goes back, too.
  */
-bool replay_leased(struct core *core, struct client *client, Kmem__Leased *leased);
+bool replay_leased(const struct call *call, Kmem__Leased *leased);
 
 #endif

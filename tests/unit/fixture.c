@@ -108,19 +108,22 @@ struct client *fixture_join(struct fixture *fixture, uint32_t pid)
 struct seg_off fixture_allocate(struct fixture *fixture, struct client *client, uint64_t num_bytes,
                                 const char *reason)
 {
-    struct seg_off off;
-    assert_int_equal(direct_allocate(&fixture->core.direct, client, num_bytes, reason,
-                                     strlen(reason), core_tick(&fixture->core, fixture->now_ms),
-                                     &off),
-                     0);
+    struct direct_carved carved;
+    const struct direct_request request = {
+        .num_bytes = num_bytes,
+        .reason = reason,
+        .n_reason_bytes = strlen(reason),
+        .now = core_tick(&fixture->core, fixture->now_ms),
+    };
+    assert_int_equal(direct_allocate(&fixture->core.direct, client, &request, &carved), 0);
     core_note_peak(&fixture->core);
-    return off;
+    return carved.off;
 }
 
 void fixture_release(struct fixture *fixture, struct client *client, struct seg_off off)
 {
     struct direct_block block;
-    assert_int_equal(direct_release(&fixture->core.direct, client, off, &block), 0);
+    assert_int_equal(direct_release(&fixture->core.direct, client, off, 0, &block), 0);
 }
 
 struct ledger *fixture_ledger(struct fixture *fixture, struct client *client)
@@ -152,7 +155,7 @@ uint32_t fixture_lease(struct fixture *fixture, struct client *client, uint32_t 
     uint32_t page;
     uint32_t n_granted;
     assert_int_equal(
-        leases_grant(&fixture->core.leases, client, n_pages, n_pages, &page, &n_granted), 0);
+        leases_grant(&fixture->core.leases, client, n_pages, n_pages, 0, &page, &n_granted), 0);
     assert_int_equal(n_granted, n_pages);
     core_note_peak(&fixture->core);
     return page;

@@ -146,7 +146,7 @@ void lease_steps_grant(void)
     uint32_t page;
     uint32_t n_granted;
     const int r =
-        leases_grant(&run.core->leases, client->client, n_pages, want_pages, &page, &n_granted);
+        leases_grant(&run.core->leases, client->client, n_pages, want_pages, 0, &page, &n_granted);
     EXPECT(r == (can ? 0 : LEASES_E_FULL));
     if (r) {
         pages_taken_back();

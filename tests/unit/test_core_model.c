@@ -189,22 +189,27 @@ static void step_allocate(void)
     const uint64_t num_bytes = seeded_log(&run.seeded, below(5) ? SIZE_BITS / 2 : SIZE_BITS);
     const uint32_t reason = below(N_REASONS);
     const char *text = model_reason(reason);
-    const uint32_t now = core_tick(run.core, run.fixture.now_ms);
+    const struct direct_request request = {
+        .num_bytes = num_bytes,
+        .reason = text,
+        .n_reason_bytes = strlen(text),
+        .now = core_tick(run.core, run.fixture.now_ms),
+    };
     struct direct *direct = &run.core->direct;
-    struct seg_off off;
+    struct direct_carved carved;
     if (!may_have(client, num_bytes)) {
         run.n_over_quota++;
         return;
     }
     const bool has_room = model_room(run.core, num_bytes);
-    int r = direct_allocate(direct, client->client, num_bytes, text, strlen(text), now, &off);
+    int r = direct_allocate(direct, client->client, &request, &carved);
     EXPECT(r == (has_room ? DIRECT_OK : DIRECT_E_FULL));
     if (r && lease_steps_make_room(direct_pages_for(num_bytes))) {
-        r = direct_allocate(direct, client->client, num_bytes, text, strlen(text), now, &off);
+        r = direct_allocate(direct, client->client, &request, &carved);
         EXPECT(r == 0);
     }
     if (r == 0) {
-        allocated(client, num_bytes, reason, off);
+        allocated(client, num_bytes, reason, carved.off);
     } else {
         run.n_refused++;
     }
@@ -215,12 +220,12 @@ static void release(struct model_block *block)
     const struct model_client *owner = model_client(&run.model, block->pid);
     const struct seg_off off = {block->offset};
     struct direct_block released;
-    EXPECT(direct_release(&run.core->direct, owner->client, off, &released) == 0);
+    EXPECT(direct_release(&run.core->direct, owner->client, off, 0, &released) == 0);
     EXPECT(released.num_bytes == block->num_bytes);
     model_block_remove(&run.model, block);
     run.n_released++;
     /* Once more, through a copy of the pointer. */
-    const int r = direct_release(&run.core->direct, owner->client, off, &released);
+    const int r = direct_release(&run.core->direct, owner->client, off, 0, &released);
     EXPECT(r == DIRECT_E_RELEASED || r == DIRECT_E_WILD);
 }
 
@@ -251,7 +256,7 @@ static void step_release_any_offset(void)
     const struct model_block *around = model_block_around(&run.model, offset);
     struct direct_block found;
     const int r =
-        direct_release(&run.core->direct, client->client, (struct seg_off){offset}, &found);
+        direct_release(&run.core->direct, client->client, (struct seg_off){offset}, 0, &found);
     if (around && around->offset != offset) {
         EXPECT(r == DIRECT_E_INTERIOR);
         EXPECT(found.off.bytes == around->offset);
@@ -277,12 +282,14 @@ static void step_release_foreign_and_interior(void)
     const uint64_t inside = block->offset + 1 + below(4096);
     if (client->pid != block->pid) {
         const struct seg_off off = {block->offset};
-        EXPECT(direct_release(&run.core->direct, client->client, off, &found) == DIRECT_E_FOREIGN);
+        EXPECT(direct_release(&run.core->direct, client->client, off, 0, &found) ==
+               DIRECT_E_FOREIGN);
         EXPECT(found.num_bytes == block->num_bytes);
     }
     if (inside < block->offset + block->num_bytes) {
         const struct seg_off off = {inside};
-        EXPECT(direct_release(&run.core->direct, client->client, off, &found) == DIRECT_E_INTERIOR);
+        EXPECT(direct_release(&run.core->direct, client->client, off, 0, &found) ==
+               DIRECT_E_INTERIOR);
         EXPECT(found.off.bytes == block->offset);
     }
 }

@@ -47,8 +47,9 @@ static void release(struct client *client, struct seg_off off)
 
 static int try_allocate(struct client *client, uint64_t num_bytes)
 {
-    struct seg_off off;
-    return direct_allocate(direct, client, num_bytes, "", 0, 0, &off);
+    struct direct_carved carved;
+    const struct direct_request request = {.num_bytes = num_bytes, .reason = ""};
+    return direct_allocate(direct, client, &request, &carved);
 }
 
 static int find(const struct client *client, uint64_t offset)
@@ -60,11 +61,16 @@ static int find(const struct client *client, uint64_t offset)
 /* Fills the segment with blocks of this size. Return: the offset of the last. */
 static struct seg_off fill(struct client *client, uint64_t num_bytes)
 {
-    struct seg_off off = {0};
-    while (direct_allocate(direct, client, num_bytes, "fill", 4, 0, &off) == 0) {
+    struct direct_carved carved = {.is_zero = false};
+    const struct direct_request request = {
+        .num_bytes = num_bytes,
+        .reason = "fill",
+        .n_reason_bytes = 4,
+    };
+    while (direct_allocate(direct, client, &request, &carved) == 0) {
     }
     assert_int_equal(direct_check(direct), 0);
-    return off;
+    return carved.off;
 }
 
 /* ----------------------------------------------------------------------- allocate, release ---- */
@@ -155,11 +161,16 @@ static void test_direct_allocate_that_fails_changes_nothing(void **state)
     (void)fill(alice, PAGE_BYTES);
     const struct direct before = *direct;
     const uint32_t n_live_reasons = fixture.core.reasons.n_live;
-    struct seg_off off = {77};
+    struct direct_carved carved = {.off = {77}};
+    const struct direct_request request = {
+        .num_bytes = 1,
+        .reason = "never entered",
+        .n_reason_bytes = 13,
+    };
 
-    assert_int_equal(direct_allocate(direct, bob, 1, "never entered", 13, 0, &off), DIRECT_E_FULL);
+    assert_int_equal(direct_allocate(direct, bob, &request, &carved), DIRECT_E_FULL);
 
-    assert_int_equal(off.bytes, 77);
+    assert_int_equal(carved.off.bytes, 77);
     assert_memory_equal(&before, direct, sizeof(before));
     assert_int_equal(fixture.core.reasons.n_live, n_live_reasons);
     assert_int_equal(bob->n_blocks, 0);
@@ -269,7 +280,7 @@ static void test_direct_release_of_what_is_not_the_callers_changes_nothing(void 
 
     for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
         const struct seg_off off = {offsets[i]};
-        assert_int_not_equal(direct_release(direct, alice, off, &block), 0);
+        assert_int_not_equal(direct_release(direct, alice, off, 0, &block), 0);
         assert_memory_equal(&before, direct, sizeof(before));
     }
 }
@@ -297,8 +308,8 @@ static void test_direct_release_twice_is_released_even_after_the_slab_is_gone(vo
     release(alice, off);
     struct direct_block block;
 
-    assert_int_equal(direct_release(direct, alice, off, &block), DIRECT_E_RELEASED);
-    assert_int_equal(direct_release(direct, bob, off, &block), DIRECT_E_RELEASED);
+    assert_int_equal(direct_release(direct, alice, off, 0, &block), DIRECT_E_RELEASED);
+    assert_int_equal(direct_release(direct, bob, off, 0, &block), DIRECT_E_RELEASED);
 }
 
 /* ------------------------------------------------------------------------------------ walk ---- */

@@ -53,7 +53,7 @@ static uint32_t grant(struct client *client, uint32_t n_pages, uint32_t want_pag
 {
     uint32_t page = 0;
     uint32_t n_granted = 0;
-    const int r = leases_grant(leases, client, n_pages, want_pages, &page, &n_granted);
+    const int r = leases_grant(leases, client, n_pages, want_pages, 0, &page, &n_granted);
     assert_int_equal(core_check(core), 0);
     assert_true(r == 0 || (r == LEASES_E_FULL && n_granted == 0));
     return n_granted;
@@ -125,7 +125,7 @@ static void test_leases_grant_tells_table_ledger_and_accounts(void **state)
     uint32_t page;
     uint32_t n_granted;
 
-    assert_int_equal(leases_grant(leases, alice, 5, 5, &page, &n_granted), 0);
+    assert_int_equal(leases_grant(leases, alice, 5, 5, 0, &page, &n_granted), 0);
 
     const uint64_t word = pages_word(&core->pages, page);
     assert_int_equal(PAGE_WORD_STATE(word), PAGE_LEASED);
@@ -242,8 +242,8 @@ static void test_leases_grant_to_one_without_a_ledger_is_a_bug(void **state)
     uint32_t page;
     uint32_t n_granted;
 
-    assert_broken((void)!leases_grant(leases, dave, 1, 1, &page, &n_granted));
-    assert_broken((void)!leases_grant(leases, alice, 0, 1, &page, &n_granted));
+    assert_broken((void)!leases_grant(leases, dave, 1, 1, 0, &page, &n_granted));
+    assert_broken((void)!leases_grant(leases, alice, 0, 1, 0, &page, &n_granted));
 }
 
 /* ---------------------------------------------------------------------------------- return ---- */
