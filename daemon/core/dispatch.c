@@ -403,64 +403,81 @@ static int on_obituaries(const struct call *call)
     return DISPATCH_OK;
 }
 
-static int on_member_request(const struct call *call)
-{
-    const Kmem__Request *request = call->request;
-    const struct client *client = call->peer->client;
-    if (call->peer->role != PEER_MEMBER) {
-        return call_refuse(call, "only a member of the segment may ask that");
-    }
-    if (request->sequence != 0 && request->sequence < client->sequence) {
-        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
-                    "sequence number %llu comes after %llu: that change has been answered",
-                    (unsigned long long)request->sequence, (unsigned long long)client->sequence);
-        return DISPATCH_OK;
-    }
-    if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
-        return on_allocate(call);
-    }
-    if (request->body_case == KMEM__REQUEST__BODY_RELEASE) {
-        return on_release(call);
-    }
-    if (request->body_case == KMEM__REQUEST__BODY_SIZE_OF) {
-        return on_size_of(call);
-    }
-    if (request->body_case == KMEM__REQUEST__BODY_LEASE) {
-        return on_lease(call);
-    }
-    if (request->body_case == KMEM__REQUEST__BODY_RETURN_PAGES) {
-        return on_return(call);
-    }
-    return on_goodbye(call);
-}
+/* -------------------------------------------------------------------------------- the table -- */
 
-static int on_request(const struct call *call)
+/* Which roles may ask a request. */
+#define MAY_ASK(role) (1U << (role))
+#define STRANGERS MAY_ASK(PEER_UNKNOWN)
+#define MEMBERS MAY_ASK(PEER_MEMBER)
+#define ALL_WELCOME (MAY_ASK(PEER_OBSERVER) | MAY_ASK(PEER_MEMBER))
+
+struct rule {
+    unsigned may_ask; /* roles; none: the request is unknown */
+    call_fn handler;
+};
+
+/* A request without a row here does not compile. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic error "-Wswitch-enum"
+static struct rule rule_of(Kmem__Request__BodyCase request)
 {
-    switch (call->request->body_case) {
-    case KMEM__REQUEST__BODY_ALLOCATE:
-    case KMEM__REQUEST__BODY_RELEASE:
-    case KMEM__REQUEST__BODY_SIZE_OF:
-    case KMEM__REQUEST__BODY_LEASE:
-    case KMEM__REQUEST__BODY_RETURN_PAGES:
-    case KMEM__REQUEST__BODY_GOODBYE:
-        return on_member_request(call);
-    case KMEM__REQUEST__BODY_USAGE:
-        return on_usage(call);
-    case KMEM__REQUEST__BODY_LEDGER:
-        return on_ledger(call);
-    case KMEM__REQUEST__BODY_BLOCKS:
-        return on_blocks(call);
-    case KMEM__REQUEST__BODY_CLIENTS:
-        return on_clients(call);
-    case KMEM__REQUEST__BODY_OBITUARIES:
-        return on_obituaries(call);
+    switch (request) {
     case KMEM__REQUEST__BODY_HELLO:
-        return call_refuse(call, "Hello was said already");
+        return (struct rule){STRANGERS, hello_answer};
+    case KMEM__REQUEST__BODY_ALLOCATE:
+        return (struct rule){MEMBERS, on_allocate};
+    case KMEM__REQUEST__BODY_RELEASE:
+        return (struct rule){MEMBERS, on_release};
+    case KMEM__REQUEST__BODY_SIZE_OF:
+        return (struct rule){MEMBERS, on_size_of};
+    case KMEM__REQUEST__BODY_LEASE:
+        return (struct rule){MEMBERS, on_lease};
+    case KMEM__REQUEST__BODY_RETURN_PAGES:
+        return (struct rule){MEMBERS, on_return};
+    case KMEM__REQUEST__BODY_GOODBYE:
+        return (struct rule){MEMBERS, on_goodbye};
+    case KMEM__REQUEST__BODY_USAGE:
+        return (struct rule){ALL_WELCOME, on_usage};
+    case KMEM__REQUEST__BODY_LEDGER:
+        return (struct rule){ALL_WELCOME, on_ledger};
+    case KMEM__REQUEST__BODY_BLOCKS:
+        return (struct rule){ALL_WELCOME, on_blocks};
+    case KMEM__REQUEST__BODY_CLIENTS:
+        return (struct rule){ALL_WELCOME, on_clients};
+    case KMEM__REQUEST__BODY_OBITUARIES:
+        return (struct rule){ALL_WELCOME, on_obituaries};
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:
-        return call_refuse(call, "a request of a kind that this daemon does not know");
+        return (struct rule){.handler = NULL};
     }
+}
+#pragma GCC diagnostic pop
+
+static const char *why_not(const struct rule *rule, enum peer_role role)
+{
+    if (role == PEER_UNKNOWN) {
+        return "the first request must be Hello";
+    }
+    if (!rule->handler) {
+        return "a request of a kind that this daemon does not know";
+    }
+    return rule->may_ask == STRANGERS ? "Hello was said already"
+                                      : "only a member of the segment may ask that";
+}
+
+/* A change that comes after the one that is known to be answered. */
+static bool is_answered(const struct call *call)
+{
+    const uint64_t sequence = call->request->sequence;
+    const uint64_t last = call->peer->client->sequence;
+    if (sequence == 0 || sequence >= last) {
+        return false;
+    }
+    reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                "sequence number %llu comes after %llu: that change has been answered",
+                (unsigned long long)sequence, (unsigned long long)last);
+    return true;
 }
 
 int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request, struct now now,
@@ -473,13 +490,11 @@ int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request,
         return call_refuse(&call, "what was sent is not a request");
     }
     peer->pending_id = request->id;
-    if (peer->role != PEER_UNKNOWN) {
-        return on_request(&call);
+    const struct rule rule = rule_of(request->body_case);
+    if ((rule.may_ask & MAY_ASK(peer->role)) == 0) {
+        return call_refuse(&call, why_not(&rule, peer->role));
     }
-    if (request->body_case != KMEM__REQUEST__BODY_HELLO) {
-        return call_refuse(&call, "the first request must be Hello");
-    }
-    return hello_answer(&call);
+    return rule.may_ask == MEMBERS && is_answered(&call) ? DISPATCH_OK : rule.handler(&call);
 }
 
 int dispatch_continue(struct core *core, struct peer *peer, struct now now, struct reply *reply)

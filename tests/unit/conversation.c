@@ -44,7 +44,7 @@ static int outcome_check(const struct conversation *conversation, uint64_t id, i
     return outcome;
 }
 
-static int ask(struct conversation *conversation, struct peer *peer, Kmem__Request *request)
+int ask_request(struct conversation *conversation, struct peer *peer, Kmem__Request *request)
 {
     request->id = conversation->next_id++;
     request->sequence = conversation->sequence;
@@ -64,7 +64,7 @@ int ask_hello(struct conversation *conversation, struct peer *peer, uint32_t ver
     ASK(hello, HELLO);
     hello.version = version;
     hello.role = (Kmem__Role)role;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_resume(struct conversation *conversation, struct peer *peer, uint64_t nonce)
@@ -74,7 +74,7 @@ int ask_resume(struct conversation *conversation, struct peer *peer, uint64_t no
     hello.version = PROTOCOL_VERSION;
     hello.role = KMEM__ROLE__ROLE_MEMBER;
     hello.resume_nonce = nonce;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_allocate(struct conversation *conversation, struct peer *peer, uint64_t num_bytes,
@@ -89,7 +89,7 @@ int ask_allocate(struct conversation *conversation, struct peer *peer, uint64_t 
         allocate.reason = (ProtobufCBinaryData){n_reason_bytes, bytes};
     }
     allocate.num_bytes = num_bytes;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_release(struct conversation *conversation, struct peer *peer, uint64_t offset)
@@ -97,7 +97,7 @@ int ask_release(struct conversation *conversation, struct peer *peer, uint64_t o
     Kmem__Release release = KMEM__RELEASE__INIT;
     ASK(release, RELEASE);
     release.offset = offset;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_size_of(struct conversation *conversation, struct peer *peer, uint64_t offset)
@@ -105,14 +105,14 @@ int ask_size_of(struct conversation *conversation, struct peer *peer, uint64_t o
     Kmem__SizeOf size_of = KMEM__SIZE_OF__INIT;
     ASK(size_of, SIZE_OF);
     size_of.offset = offset;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_usage(struct conversation *conversation, struct peer *peer)
 {
     Kmem__Usage usage = KMEM__USAGE__INIT;
     ASK(usage, USAGE);
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_ledger(struct conversation *conversation, struct peer *peer, int by, uint32_t first_row)
@@ -121,7 +121,7 @@ int ask_ledger(struct conversation *conversation, struct peer *peer, int by, uin
     ASK(ledger, LEDGER);
     ledger.by = (Kmem__GroupBy)by;
     ledger.first_row = first_row;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_blocks(struct conversation *conversation, struct peer *peer, uint64_t from_offset)
@@ -129,7 +129,7 @@ int ask_blocks(struct conversation *conversation, struct peer *peer, uint64_t fr
     Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
     ASK(blocks, BLOCKS);
     blocks.from_offset = from_offset;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_clients(struct conversation *conversation, struct peer *peer, uint32_t from_slot)
@@ -137,7 +137,7 @@ int ask_clients(struct conversation *conversation, struct peer *peer, uint32_t f
     Kmem__Clients clients = KMEM__CLIENTS__INIT;
     ASK(clients, CLIENTS);
     clients.from_slot = from_slot;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_obituaries(struct conversation *conversation, struct peer *peer, uint64_t from_number)
@@ -145,7 +145,7 @@ int ask_obituaries(struct conversation *conversation, struct peer *peer, uint64_
     Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
     ASK(obituaries, OBITUARIES);
     obituaries.from_number = from_number;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_lease(struct conversation *conversation, struct peer *peer, uint32_t n_pages,
@@ -155,7 +155,7 @@ int ask_lease(struct conversation *conversation, struct peer *peer, uint32_t n_p
     ASK(lease, LEASE);
     lease.n_pages = n_pages;
     lease.want_pages = want_pages;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_return(struct conversation *conversation, struct peer *peer, uint32_t page,
@@ -165,14 +165,14 @@ int ask_return(struct conversation *conversation, struct peer *peer, uint32_t pa
     ASK(return_pages, RETURN_PAGES);
     return_pages.page = page;
     return_pages.n_pages = n_pages;
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_goodbye(struct conversation *conversation, struct peer *peer)
 {
     Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
     ASK(goodbye, GOODBYE);
-    return ask(conversation, peer, &request);
+    return ask_request(conversation, peer, &request);
 }
 
 int ask_nonsense(struct conversation *conversation, struct peer *peer)
@@ -180,12 +180,6 @@ int ask_nonsense(struct conversation *conversation, struct peer *peer)
     const int outcome = dispatch(conversation->core, peer, NULL, conversation_now(conversation),
                                  conversation->reply);
     return outcome_check(conversation, 0, outcome);
-}
-
-int ask_unknown(struct conversation *conversation, struct peer *peer)
-{
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    return ask(conversation, peer, &request);
 }
 
 int ask_continue(struct conversation *conversation, struct peer *peer)

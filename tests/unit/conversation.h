@@ -38,6 +38,8 @@ void peer_open_observer(struct conversation *conversation, struct peer *peer, ui
 void peer_close(struct conversation *conversation, struct peer *peer);
 
 /* Each asks, and returns the outcome; the response is in conversation->reply. */
+/** ask_request() - any request, which is given the next id */
+int ask_request(struct conversation *conversation, struct peer *peer, Kmem__Request *request);
 int ask_hello(struct conversation *conversation, struct peer *peer, uint32_t version, int role);
 /** ask_resume() - Hello as a member that comes back */
 int ask_resume(struct conversation *conversation, struct peer *peer, uint64_t nonce);
@@ -57,8 +59,6 @@ int ask_return(struct conversation *conversation, struct peer *peer, uint32_t pa
 int ask_goodbye(struct conversation *conversation, struct peer *peer);
 /** ask_nonsense() - bytes that are no request */
 int ask_nonsense(struct conversation *conversation, struct peer *peer);
-/** ask_unknown() - a request of a kind of the future */
-int ask_unknown(struct conversation *conversation, struct peer *peer);
 /** ask_continue() - one more step of a pending answer */
 int ask_continue(struct conversation *conversation, struct peer *peer);
 

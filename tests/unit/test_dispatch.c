@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_dispatch.c - whole conversations: every request in every role, every error
+ * test_dispatch.c - whole conversations: Hello, Goodbye and blocks, every error
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -27,6 +27,8 @@ static struct conversation talk;
 static struct peer alice;
 static struct peer bob;
 static struct peer peer;
+
+#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
 static int talk_setup(void **state)
 {
@@ -189,130 +191,6 @@ static void test_hello_of_a_client_that_is_being_buried_is_BUSY(void **state)
     peer_close(&talk, &again);
 }
 
-/* ------------------------------------------------------------------------ who may ask what ---- */
-
-typedef int (*ask_fn)(struct peer *from);
-
-static int member_allocate(struct peer *from)
-{
-    return ask_allocate(&talk, from, 10, "x", 1);
-}
-
-static int member_release(struct peer *from)
-{
-    return ask_release(&talk, from, PAGE_BYTES);
-}
-
-static int member_size_of(struct peer *from)
-{
-    return ask_size_of(&talk, from, PAGE_BYTES);
-}
-
-static int member_goodbye(struct peer *from)
-{
-    return ask_goodbye(&talk, from);
-}
-
-static int query_usage(struct peer *from)
-{
-    return ask_usage(&talk, from);
-}
-
-static int query_ledger(struct peer *from)
-{
-    return ask_ledger(&talk, from, KMEM__GROUP_BY__GROUP_BY_UID, 0);
-}
-
-static int query_blocks(struct peer *from)
-{
-    return ask_blocks(&talk, from, 0);
-}
-
-static int query_clients(struct peer *from)
-{
-    return ask_clients(&talk, from, 0);
-}
-
-static int query_obituaries(struct peer *from)
-{
-    return ask_obituaries(&talk, from, 0);
-}
-
-static const ask_fn member_requests[] = {member_allocate, member_release, member_size_of,
-                                         member_goodbye};
-static const ask_fn queries[] = {query_usage, query_ledger, query_blocks, query_clients,
-                                 query_obituaries};
-
-#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
-
-static void test_dispatch_before_hello_is_PROTOCOL_whatever_is_asked(void **state)
-{
-    (void)state;
-    uint64_t n_errors = 0;
-
-    for (size_t i = 0; i < N_ELEMENTS(member_requests); i++, n_errors++) {
-        assert_int_equal(member_requests[i](&peer), DISPATCH_CLOSE);
-        assert_error(&talk, PROTOCOL, "the first request must be Hello");
-    }
-    for (size_t i = 0; i < N_ELEMENTS(queries); i++, n_errors++) {
-        assert_int_equal(queries[i](&peer), DISPATCH_CLOSE);
-        assert_error(&talk, PROTOCOL, "the first request must be Hello");
-    }
-    assert_int_equal(ask_unknown(&talk, &peer), DISPATCH_CLOSE);
-    assert_error(&talk, PROTOCOL, "the first request must be Hello");
-
-    assert_int_equal(talk.core->state.counters->protocol_errors, n_errors + 1);
-    assert_int_equal(peer.role, PEER_UNKNOWN);
-}
-
-static void test_dispatch_of_what_only_members_may_ask_by_an_observer_is_PROTOCOL(void **state)
-{
-    (void)state;
-    peer_open_observer(&talk, &peer, 3);
-
-    for (size_t i = 0; i < N_ELEMENTS(member_requests); i++) {
-        assert_int_equal(member_requests[i](&peer), DISPATCH_CLOSE);
-        assert_error(&talk, PROTOCOL, "only a member");
-    }
-    assert_int_equal(core_check(talk.core), 0);
-}
-
-static void test_dispatch_of_queries_answers_members_and_observers(void **state)
-{
-    (void)state;
-    (void)allocate(&alice, 10, "x");
-    peer_open_observer(&talk, &peer, 3);
-
-    for (size_t i = 0; i < N_ELEMENTS(queries); i++) {
-        assert_int_equal(queries[i](&peer), DISPATCH_OK);
-        assert_true(talk.reply->response.body_case != KMEM__RESPONSE__BODY_ERROR);
-        assert_int_equal(queries[i](&alice), DISPATCH_OK);
-        assert_true(talk.reply->response.body_case != KMEM__RESPONSE__BODY_ERROR);
-    }
-}
-
-static void test_dispatch_of_nonsense_is_PROTOCOL_in_every_role(void **state)
-{
-    (void)state;
-
-    assert_int_equal(ask_nonsense(&talk, &peer), DISPATCH_CLOSE);
-    assert_error(&talk, PROTOCOL, "not a request");
-    assert_int_equal(ask_nonsense(&talk, &alice), DISPATCH_CLOSE);
-    assert_error(&talk, PROTOCOL, "not a request");
-    peer_open_observer(&talk, &peer, 3);
-    assert_int_equal(ask_nonsense(&talk, &peer), DISPATCH_CLOSE);
-    assert_error(&talk, PROTOCOL, "not a request");
-}
-
-static void test_dispatch_of_an_unknown_kind_is_PROTOCOL(void **state)
-{
-    (void)state;
-
-    assert_int_equal(ask_unknown(&talk, &alice), DISPATCH_CLOSE);
-
-    assert_error(&talk, PROTOCOL, "a kind that this daemon does not know");
-}
-
 /* --------------------------------------------------------------------------------- Goodbye ---- */
 
 static void test_goodbye_is_answered_when_everything_is_back(void **state)
@@ -346,20 +224,6 @@ static void test_goodbye_closes_the_connection(void **state)
     fixture_reap(&talk.fixture, 1);
 
     assert_int_equal(ask_continue(&talk, &alice), DISPATCH_CLOSE);
-}
-
-static void test_dispatch_after_goodbye_serves_members_requests_no_more(void **state)
-{
-    (void)state;
-    (void)allocate(&alice, 1000, "left behind");
-    assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
-
-    for (size_t i = 0; i < N_ELEMENTS(member_requests); i++) {
-        assert_int_equal(member_requests[i](&alice), DISPATCH_CLOSE);
-        assert_error(&talk, PROTOCOL, "only a member");
-    }
-    assert_int_equal(ask_hello(&talk, &alice, PROTOCOL_VERSION, MEMBER), DISPATCH_CLOSE);
-    assert_error(&talk, PROTOCOL, "already");
 }
 
 static void test_goodbye_whose_slot_has_a_new_allocator_is_answered(void **state)
@@ -571,14 +435,8 @@ int main(void)
         TALK_TEST(test_hello_beyond_the_limit_is_LIMIT),
         TALK_TEST(test_hello_with_the_nonce_of_a_lost_connection_is_that_client),
         TALK_TEST(test_hello_of_a_client_that_is_being_buried_is_BUSY),
-        TALK_TEST(test_dispatch_before_hello_is_PROTOCOL_whatever_is_asked),
-        TALK_TEST(test_dispatch_of_what_only_members_may_ask_by_an_observer_is_PROTOCOL),
-        TALK_TEST(test_dispatch_of_queries_answers_members_and_observers),
-        TALK_TEST(test_dispatch_of_nonsense_is_PROTOCOL_in_every_role),
-        TALK_TEST(test_dispatch_of_an_unknown_kind_is_PROTOCOL),
         TALK_TEST(test_goodbye_is_answered_when_everything_is_back),
         TALK_TEST(test_goodbye_closes_the_connection),
-        TALK_TEST(test_dispatch_after_goodbye_serves_members_requests_no_more),
         TALK_TEST(test_goodbye_whose_slot_has_a_new_allocator_is_answered),
         TALK_TEST(test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_allocator),
         TALK_TEST(test_allocate_of_nothing_or_more_than_the_segment_is_INVALID),
