@@ -319,6 +319,14 @@ uint64_t client_charged_bytes(const struct client *client)
     return client->num_bytes + (client->leased_pages << PAGE_SHIFT);
 }
 
+bool client_may_have(const struct client *client, uint64_t quota_bytes, uint64_t num_bytes)
+{
+    uint64_t charged_bytes;
+    return quota_bytes == 0 ||
+           (checked_add(client_charged_bytes(client), num_bytes, &charged_bytes) &&
+            charged_bytes <= quota_bytes);
+}
+
 void client_note_used(struct client *client, uint64_t num_bytes)
 {
     state_raise(&client->stored->peak_used_bytes, num_bytes);

@@ -167,6 +167,9 @@ void client_discharge_pages(struct client *client, uint32_t n_pages);
 /** client_charged_bytes() - what is charged to it now: its direct blocks and its leases */
 uint64_t client_charged_bytes(const struct client *client);
 
+/** client_may_have() - whether it may be charged num_bytes more; quota_bytes 0: any number */
+bool client_may_have(const struct client *client, uint64_t quota_bytes, uint64_t num_bytes);
+
 /** client_note_used() - its live blocks were seen to have num_bytes */
 void client_note_used(struct client *client, uint64_t num_bytes);
 

@@ -1,19 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * core.c - putting the parts together, and taking back what ended clients held
- *
- * Taking back is a walk over all direct slabs, not over a list of the client's blocks. A list would
- * cost every allocation two more stores and every block eight more bytes, for ever, so that a death
- * is cheaper; the walk looks at a million blocks in some milliseconds, serves any number of deaths
- * at once, needs nothing that must be rebuilt after a crash, and pauses whenever it is told to, so
- * that nobody waits for it. A client that holds nothing needs no walk.
+ * core.c - putting the parts together; joining, coming back and ending
  */
 #include "daemon/core/core.h"
 
-#include <string.h>
-
 #include "daemon/core/tick.h"
-#include "proto/crash_point.h"
 
 struct rollup_tables core_tables(const struct core *core)
 {
@@ -193,164 +184,7 @@ int core_return(struct core *core, uint32_t slot, uint64_t nonce, struct client 
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms)
 {
     clients_end(&core->clients, client, left, core_tick(core, now_ms));
-    core->reap_again += core->reap_from != 0;
-}
-
-/* A step of the reaping, and what it has cost. */
-struct reap {
-    struct core *core;
-    uint32_t budget;
-    uint32_t spent;
-    bool noted; /* a block of a lease was */
-};
-
-static void reap_note(const struct direct_block *block, void *user)
-{
-    struct reap *reap = user;
-    reap->spent += obituaries_note(&reap->core->obituaries, block);
-}
-
-/* However small the budget is, each step notes some. */
-static bool reap_note_told(const struct direct_block *block, void *user)
-{
-    struct reap *reap = user;
-    if (reap->spent >= reap->budget && reap->noted) {
-        return false;
-    }
-    reap->noted = true;
-    reap->core->reap_noted++;
-    reap_note(block, reap);
-    return true;
-}
-
-/* 16 pages of the smallest blocks have 16,384 entries: a step is never much more than that. */
-#define REAP_AT_ONCE_PAGES 16
-
-/*
- * Reads what a lease of an ended client says of its blocks, one last time, as far as the budget
- * goes. Pages before core->reap_at, and blocks before core->reap_block, have been read by an
- * earlier step. Return: whether the run is read.
- */
-static bool reap_read(struct reap *reap, const struct client *client, uint32_t page, uint32_t end)
-{
-    struct core *core = reap->core;
-    /* By this walk, of this client: before that, others may have had the pages. */
-    const bool is_begun = core->reap_slot == client->slot && core->reap_at >= page;
-    uint32_t at = is_begun ? core->reap_at : page;
-    struct seg_off stopped = is_begun ? core->reap_block : (struct seg_off){0};
-    bool goes_on = at < end;
-    while (goes_on) {
-        const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
-        stopped = client_ledger_walk_run(&core->client_ledger, client, &at, until, end, stopped,
-                                         reap_note_told, reap, &reap->spent);
-        goes_on = at < end && reap->spent < reap->budget;
-    }
-    if (at < end) {
-        core->reap_at = at;
-        core->reap_slot = client->slot;
-        core->reap_block = stopped;
-    } else if (is_begun && at == end) {
-        core->reap_at = 0; /* what comes next may be a lease of others that begins before this */
-        core->reap_block = (struct seg_off){0};
-    }
-    return at >= end;
-}
-
-/* Takes a lease of an ended client back. Return: whether the walk can go on behind it. */
-static bool reap_lease(struct reap *reap, uint32_t page, uint32_t end)
-{
-    struct core *core = reap->core;
-    struct client *client =
-        clients_get(&core->clients, PAGE_WORD_OWNER(pages_word(&core->pages, page)));
-    if (client->client_state != CLIENT_ENDED) {
-        return true;
-    }
-    if (client->states && !reap_read(reap, client, page, end)) {
-        return false;
-    }
-    leases_reap(&core->leases, client, page);
-    core->state.counters->leased_taken_back += core->reap_noted;
-    core->reap_noted = 0;
-    return true;
-}
-
-/* From run to run, until the budget is spent. Return: where to go on; 0: the walk is complete. */
-static uint32_t reap_walk(struct reap *reap, uint32_t from_page)
-{
-    struct core *core = reap->core;
-    const uint32_t n_pages = core->state.n_pages;
-    uint32_t page = pages_run_of(&core->pages, from_page);
-    while (page < n_pages && reap->spent < reap->budget) {
-        const uint64_t word = pages_word(&core->pages, page);
-        const uint32_t end = page + PAGE_WORD_PAGES(word);
-        reap->spent++;
-        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
-            reap->spent += core->direct.ledger->heads[page].n_carved;
-            KMEM_CRASH_POINT("server.reap.direct");
-            direct_reap_run(&core->direct, page, reap_note, reap);
-        } else if (PAGE_WORD_STATE(word) == PAGE_LEASED && !reap_lease(reap, page, end)) {
-            return page;
-        }
-        page = end;
-    }
-    return page < n_pages ? page : 0;
-}
-
-static void core_note_used_by(struct core *core, struct client *client)
-{
-    client_note_used(client, counted_peak_bytes(client));
-    state_raise(&core->state.counters->peak_used_bytes, client->stored->peak_used_bytes);
-}
-
-/*
- * Writes the obituaries of ended clients that hold nothing any more. Return: whether those of all
- * of them are written.
- */
-static bool reap_bury(struct reap *reap, core_obituary_fn written, void *user)
-{
-    struct core *core = reap->core;
-    struct client *client = clients_next(&core->clients, 0);
-    while (client && core->clients.n_ended > 0) {
-        if (client->client_state == CLIENT_ENDED && client->n_blocks == 0 &&
-            client->leased_pages == 0) {
-            if (reap->spent >= reap->budget ||
-                !obituaries_prepare(&core->obituaries, client, reap->budget)) {
-                return false;
-            }
-            const uint32_t slot = client->slot;
-            core_note_used_by(core, client); /* the last that it counted */
-            const struct obituary *obituary = obituaries_write(&core->obituaries, client);
-            KMEM_CRASH_POINT("server.obituary.written");
-            clients_remove(&core->clients, client);
-            written(obituary, slot, user);
-            reap->spent += REAP_BURIAL_COST + core->clients.n_slots;
-        }
-        client = clients_next(&core->clients, client->slot + 1);
-    }
-    return true;
-}
-
-void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user)
-{
-    struct reap reap = {.core = core, .budget = budget};
-    if (!reap_bury(&reap, written, user)) {
-        return;
-    }
-    if (!core_has_dead(core)) {
-        core->reap_from = 0;
-        return;
-    }
-    if (core->reap_from == 0) {
-        core->reap_again = 0;
-        core->reap_at = 0;
-        core->reap_block = (struct seg_off){0};
-    }
-    reap.spent = 0; /* at least one run is looked at */
-    core->reap_from = reap_walk(&reap, core->reap_from);
-    reap.spent = 0; /* and what it was the last of is written */
-    const bool buried = reap_bury(&reap, written, user);
-    /* A whole walk leaves only those who ended while it was under way. */
-    KMEM_ASSERT(core->reap_from != 0 || core->reap_again != 0 || !buried || !core_has_dead(core));
+    core->reap.n_ended_behind += core->reap.from_page != 0;
 }
 
 uint64_t core_segment_bytes(const struct core *core)
@@ -394,47 +228,12 @@ uint64_t core_direct_slab_bytes(const struct core *core)
     return core->direct.slab_bytes - core->direct.block_bytes;
 }
 
-bool core_may_have(const struct core *core, const struct client *client, uint64_t num_bytes)
-{
-    const uint64_t quota_bytes = core->config.quota_bytes;
-    uint64_t charged_bytes;
-    return quota_bytes == 0 ||
-           (checked_add(client_charged_bytes(client), num_bytes, &charged_bytes) &&
-            charged_bytes <= quota_bytes);
-}
-
 void core_note_peak(struct core *core)
 {
     struct state_counters *counters = core->state.counters;
     state_raise(&counters->peak_bytes,
                 core->direct.used_bytes + (core->leases.n_pages << PAGE_SHIFT));
     state_raise(&counters->peak_used_bytes, core->direct.used_bytes);
-}
-
-void core_note_used(struct core *core)
-{
-    uint64_t used_bytes = 0;
-    struct state_counters *counters = core->state.counters;
-    struct client *client = clients_next(&core->clients, 0);
-    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
-        const uint64_t live_bytes = counted_live_bytes(client);
-        /* Who does without the library counts nothing, and has direct blocks only. */
-        used_bytes += live_bytes > client->num_bytes ? live_bytes : client->num_bytes;
-        core_note_used_by(core, client);
-    }
-    state_raise(&counters->peak_used_bytes, used_bytes);
-}
-
-struct counted core_counted(const struct core *core)
-{
-    struct counted sum = obituaries_counted(&core->obituaries);
-    const struct client *client = clients_next(&core->clients, 0);
-    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
-        const struct counted counted = counted_read(client);
-        counted_add(&sum, &counted);
-    }
-    sum.n_releases += core->state.counters->leased_taken_back;
-    return sum;
 }
 
 int core_check(const struct core *core)

@@ -11,18 +11,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/client_ledger.h"
 #include "daemon/core/clients.h"
-#include "daemon/core/counted.h"
 #include "daemon/core/direct.h"
 #include "daemon/core/leases.h"
 #include "daemon/core/obituary.h"
 #include "daemon/core/pages.h"
+#include "daemon/core/reap.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
 #include "daemon/core/scan.h"
 #include "daemon/core/shortage.h"
 #include "daemon/core/state.h"
-#include "daemon/core/client_ledger.h"
 #include "proto/attributes.h"
 
 /**
@@ -73,16 +73,11 @@ struct core {
     struct reclaim reclaim;
     struct shortage shortage;
     struct obituaries obituaries;
-    uint32_t reap_from;        /* the page the reaping goes on with */
-    uint32_t reap_at;          /* in a lease there: the pages before it have been read; 0: none */
-    uint32_t reap_slot;        /* that lease's client */
-    struct seg_off reap_block; /* in the slab there: the blocks before it have been read */
-    uint32_t reap_again;       /* somebody ended after the reaping had passed page 0 */
+    struct reap reap;
     struct scans scans;
     struct scan_reader lookout; /* for all who are refused: no_room.h */
     uint64_t lookout_us;        /* when it may begin another look */
     uint64_t n_clients_seen;
-    uint32_t reap_noted; /* leased blocks of the run that is being read */
 };
 
 /**
@@ -147,31 +142,14 @@ KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *i
 KMEM_MUST_USE int core_return(struct core *core, uint32_t slot, uint64_t nonce,
                               struct client **ret_client);
 
-/** core_end() - a client has died, or left; core_reap() takes its blocks back */
+/** core_end() - a client has died, or left; reap() takes its blocks back */
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms);
 
-/** core_has_dead() - whether core_reap() has something to do */
+/** core_has_dead() - whether reap() has something to do */
 static inline bool core_has_dead(const struct core *core)
 {
     return core->clients.n_ended > 0;
 }
-
-/*
- * What an obituary counts of core_reap()'s budget: a line in the log, a message to the keeper, a
- * mapping and two files closed, some 20 us; and a look at what each client has counted. A thousand
- * clients may end at once.
- */
-#define REAP_BURIAL_COST 300
-
-typedef void (*core_obituary_fn)(const struct obituary *obituary, uint32_t slot, void *user);
-
-/**
- * core_reap() - take blocks of ended clients back, some at a time
- * @budget:   how many entries and pages to look at, about, before the walk, in it, and after it;
- *            an obituary counts REAP_BURIAL_COST
- * @written:  is told each obituary; the client's slot is free from then on
- */
-void core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
 
 uint64_t core_segment_bytes(const struct core *core);
 uint64_t core_resident_bytes(const struct core *core); /* of the system's memory; 0: not known */
@@ -191,21 +169,8 @@ uint64_t core_direct_overhead_bytes(const struct core *core);
 uint64_t core_direct_rounding_bytes(const struct core *core);
 uint64_t core_direct_slab_bytes(const struct core *core);
 
-/** core_may_have() - whether a client may be charged num_bytes more */
-bool core_may_have(const struct core *core, const struct client *client, uint64_t num_bytes);
-
 /** core_note_peak() - blocks or leases have been given out */
 void core_note_peak(struct core *core);
-
-/**
- * core_note_used() - look what the live blocks of all clients come to, by their own account
- *
- * Some ten times a second: what is given out and taken back between two looks is not seen.
- */
-void core_note_used(struct core *core);
-
-/** core_counted() - what clients count themselves, those that have ended included */
-struct counted core_counted(const struct core *core);
 
 enum { CORE_OK, CORE_E_CORRUPT };
 

@@ -29,7 +29,7 @@ static int farewell(const struct call *call)
     struct reply *reply = call->reply;
     const struct client *client = peer->client;
     if (client->client_state != CLIENT_UNUSED && client->generation == peer->generation) {
-        peer->next_step = farewell; /* until core_reap() has taken all of it back */
+        peer->next_step = farewell; /* until reap() has taken all of it back */
         return DISPATCH_PENDING;
     }
     peer->client = NULL;
@@ -95,7 +95,7 @@ static int place(const struct call *call)
     struct core *core = call->core;
     struct peer *peer = call->peer;
     struct placement found;
-    if (core_may_have(core, peer->client, peer->placement.num_bytes) &&
+    if (client_may_have(peer->client, core->config.quota_bytes, peer->placement.num_bytes) &&
         shortage_is_due(&core->shortage)) {
         shortage_look(&core->shortage); /* and not behind it: it takes back what is unused */
     }
@@ -170,7 +170,8 @@ static int on_lease(const struct call *call)
     if (replay_leased(call, &call->reply->body.leased)) {
         return answer_leased(call->reply);
     }
-    if (!core_may_have(core, peer->client, (uint64_t)want_pages << PAGE_SHIFT)) {
+    if (!client_may_have(peer->client, core->config.quota_bytes,
+                         (uint64_t)want_pages << PAGE_SHIFT)) {
         want_pages = n_pages;
     }
     placement_init_lease(&peer->placement, n_pages, want_pages);

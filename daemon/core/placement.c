@@ -46,9 +46,9 @@ static int block_carve(struct core *core, struct client *client,
 /* What a client leaves unused is charged to it, but no reason to refuse it: that is taken back. */
 static bool may_have(struct core *core, struct client *client, uint64_t num_bytes)
 {
-    return core_may_have(core, client, num_bytes) ||
+    return client_may_have(client, core->config.quota_bytes, num_bytes) ||
            (leases_return(&core->leases, client, 0, core->state.n_pages) > 0 &&
-            core_may_have(core, client, num_bytes));
+            client_may_have(client, core->config.quota_bytes, num_bytes));
 }
 
 /* Return: 0, PLACEMENT_E_FULL, PLACEMENT_E_QUOTA or PLACEMENT_E_STALE. */
@@ -129,8 +129,8 @@ static bool idle_may_do(const struct core *core, const struct client *client,
     if (request->why == PLACEMENT_E_QUOTA) {
         const uint64_t own_bytes = reclaim_at_most_of(&core->reclaim, client) << PAGE_SHIFT;
         return own_bytes > 0 &&
-               core_may_have(core, client,
-                             request->num_bytes > own_bytes ? request->num_bytes - own_bytes : 0);
+               client_may_have(client, core->config.quota_bytes,
+                               request->num_bytes > own_bytes ? request->num_bytes - own_bytes : 0);
     }
     const uint64_t n_idle = reclaim_at_most(&core->reclaim);
     return n_idle > 0 && core->pages.n_free_pages + n_idle >= room_pages(request);

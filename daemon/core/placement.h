@@ -45,7 +45,7 @@ struct placement {
 
 enum {
     PLACEMENT_OK,
-    PLACEMENT_E_WAIT, /* ask again when core_reap() was called */
+    PLACEMENT_E_WAIT, /* ask again when reap() was called */
     PLACEMENT_E_FULL,
     PLACEMENT_E_QUOTA, /* the client would have more than it may */
     PLACEMENT_E_STALE, /* of a lease: the client can not use what there is; a direct block it can have */

@@ -116,7 +116,7 @@ static void server_idle(uv_idle_t *idle)
     struct server *server = idle->data;
     if (core_has_dead(&server->core)) {
         server->has_worked = true;
-        core_reap(&server->core, REAP_BUDGET, server_buried, server);
+        reap(&server->core, REAP_BUDGET, server_buried, server);
     }
     if (no_room_has_work(&server->core)) {
         server->has_worked = true;
@@ -180,7 +180,7 @@ static void clock_tick(uv_timer_t *clock)
     shortage_tick(&server->core.shortage);
     ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
     ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
-    core_note_used(&server->core);
+    counted_note_peaks(&server->core);
     if (server->core.clients.n_live == 0) {
         (void)uv_timer_stop(clock); /* always 0 */
     }
@@ -313,7 +313,7 @@ static void server_turned(uv_check_t *check)
 static void server_reap_all(struct server *server)
 {
     for (uint32_t n_steps = 0; core_has_dead(&server->core); n_steps++) {
-        core_reap(&server->core, REAP_BUDGET, server_buried, server);
+        reap(&server->core, REAP_BUDGET, server_buried, server);
         if (n_steps % REAPS_AN_ALIVE == 0) {
             keeper_link_alive(&server->keeper_link);
         }

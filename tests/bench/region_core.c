@@ -16,6 +16,7 @@
 #include "client/heap/heap.h"
 #include "client/heap/allocator.h"
 #include "daemon/core/core.h"
+#include "daemon/core/reap.h"
 #include "daemon/core/placement.h"
 #include "proto/lease.h"
 #include "proto/notice.h"
@@ -215,7 +216,7 @@ static void member_end(struct core_region *region, struct member *member)
     kmem__allocator_fini(&member->allocator);
     core_end(&region->core, member->client, false, region->now_us / 1000);
     while (member->client != NULL) {
-        core_reap(&region->core, UINT32_MAX, member_buried, region);
+        reap(&region->core, UINT32_MAX, member_buried, region);
     }
 }
 
@@ -266,7 +267,7 @@ static void core_give(struct region *of_region, uint32_t number, uint64_t handle
     const struct seg_off offset = {handle};
     int r = kmem__heap_release(&running->allocator, offset, &found);
     if (r == HEAP_E_DIRECT) {
-        r = direct_release(&region->core.direct, running->client, offset, &block);
+        r = direct_release(&region->core.direct, running->client, offset, 0, &block);
     }
     if (r != 0) {
         bench_fail("a block can not be released");

@@ -236,7 +236,7 @@ void check_end(void)
     for (; client; client = clients_next(&core.clients, client->slot + 1)) {
         core_end(&core, client, false, NOW_MS);
     }
-    reap();
+    world_reap();
     EXPECT(core_check(&core) == 0);
     EXPECT(core_free_bytes(&core) == (N_PAGES - 1) * PAGE_BYTES);
     EXPECT(core.pages.state->page_words[1] == PAGE_WORD(PAGE_FREE, 0, N_PAGES - 1));

@@ -100,7 +100,7 @@ enum finish { ASKING_AGAIN, ASKING_DONE, KNOWING };
 
 static void finish(enum finish how)
 {
-    reap();
+    world_reap();
     if (how == KNOWING) {
         finish_by_knowing();
     } else {
@@ -182,7 +182,7 @@ static bool operation_is_stopped(uint64_t k)
     const bool stopped = setjmp(killed) != 0;
     if (!stopped) {
         op_perform();
-        reap();
+        world_reap();
         kill_at = NEVER; /* killed before or behind the answer */
         model_told = model;
         answer_told = answer;
@@ -213,7 +213,7 @@ static void crash_everywhere(void)
     }
     phase = "working";
     op_perform();
-    reap();
+    world_reap();
     check();
 }
 

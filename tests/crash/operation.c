@@ -190,7 +190,7 @@ static void do_end(void)
     if (client && client->client_state == CLIENT_LIVE) {
         core_end(&core, client, false, NOW_MS);
     }
-    reap();
+    world_reap();
     peers[op.client] = (struct peer){.role = PEER_UNKNOWN};
     model_end(op.client);
 }

@@ -210,10 +210,10 @@ void first_start(void)
     }
 }
 
-void reap(void)
+void world_reap(void)
 {
     while (core_has_dead(&core)) {
-        core_reap(&core, 8, buried, NULL);
+        reap(&core, 8, buried, NULL);
     }
 }
 
@@ -249,7 +249,7 @@ const Kmem__Response *ask(struct peer *peer, Kmem__Request *request)
     int outcome = dispatch(&core, peer, request, now, reply);
     while (outcome == DISPATCH_PENDING) {
         if (peer->role == PEER_LEAVING) {
-            core_reap(&core, 8, buried, NULL);
+            reap(&core, 8, buried, NULL);
         }
         outcome = dispatch_continue(&core, peer, now, reply);
     }
@@ -278,7 +278,7 @@ void join(uint32_t client)
     const Kmem__Response *response = hello(client, 0);
     while (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
         EXPECT(response->error->code == KMEM__ERROR_CODE__ERROR_BUSY);
-        reap();
+        world_reap();
         response = hello(client, 0);
     }
     EXPECT(response->body_case == KMEM__RESPONSE__BODY_WELCOME);

@@ -128,8 +128,8 @@ void first_start(void);
 /** core_make() - a core of what is in the files; nobody is connected */
 void core_make(void);
 
-/** reap() - until all who have ended are buried */
-void reap(void);
+/** world_reap() - until all who have ended are buried */
+void world_reap(void);
 void buried(const struct obituary *obituary, uint32_t slot, void *user);
 
 uint32_t uid_of(uint32_t client);

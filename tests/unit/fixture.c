@@ -199,7 +199,7 @@ static void fixture_buried(const struct obituary *obituary, uint32_t slot, void 
 
 void fixture_reap(struct fixture *fixture, uint32_t budget)
 {
-    core_reap(&fixture->core, budget, fixture_buried, fixture);
+    reap(&fixture->core, budget, fixture_buried, fixture);
 }
 
 void fixture_end(struct fixture *fixture, struct client *client, bool left)

@@ -82,7 +82,7 @@ void fixture_release(struct fixture *fixture, struct client *client, struct seg_
 /** fixture_end() - end a client, and reap until it is buried */
 void fixture_end(struct fixture *fixture, struct client *client, bool left);
 
-/** fixture_reap() - one core_reap(); obituaries end up in the fixture */
+/** fixture_reap() - one reap(); obituaries end up in the fixture */
 void fixture_reap(struct fixture *fixture, uint32_t budget);
 
 /** fixture_scan() - ask for a look at all blocks, and make it. Return: it; scan_leave() is due. */

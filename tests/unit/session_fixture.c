@@ -178,7 +178,7 @@ static void end_everybody(void)
         }
     }
     while (core_has_dead(core)) {
-        core_reap(core, UINT32_MAX, buried, NULL);
+        reap(core, UINT32_MAX, buried, NULL);
     }
 }
 

@@ -63,7 +63,7 @@ bool may_have(const struct model_client *client, uint64_t num_bytes)
     const uint64_t quota_bytes = run.core->config.quota_bytes;
     const uint64_t charged_bytes = client->num_bytes + client->leased_pages * PAGE_BYTES;
     const bool may = quota_bytes == 0 || charged_bytes + num_bytes <= quota_bytes;
-    EXPECT(core_may_have(run.core, client->client, num_bytes) == may);
+    EXPECT(client_may_have(client->client, run.core->config.quota_bytes, num_bytes) == may);
     return may;
 }
 
@@ -156,7 +156,7 @@ static void forget_what_was_reaped(void)
 
 static void step_reap(void)
 {
-    core_reap(run.core, 1 + below(100), buried, NULL);
+    reap(run.core, 1 + below(100), buried, NULL);
     forget_what_was_reaped();
 }
 

@@ -372,16 +372,17 @@ static void test_quota_counts_direct_blocks_and_leases_together(void **state)
     (void)allocate(&alice, 9 * PAGE_BYTES);
 }
 
-static void test_core_may_have_does_not_overflow(void **state)
+static void test_client_may_have_does_not_overflow(void **state)
 {
     (void)state;
-    assert_true(core_may_have(talk.core, alice.client, UINT64_MAX)); /* no quota */
+    assert_true(
+        client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX)); /* no quota */
     (void)allocate(&alice, 100);
     talk.core->config.quota_bytes = UINT64_MAX;
 
-    assert_false(core_may_have(talk.core, alice.client, UINT64_MAX));
-    assert_true(core_may_have(talk.core, alice.client, UINT64_MAX - 100));
-    assert_false(core_may_have(talk.core, alice.client, UINT64_MAX - 99));
+    assert_false(client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX));
+    assert_true(client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX - 100));
+    assert_false(client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX - 99));
 }
 
 /* --------------------------------------------------------------- blocks that are not direct -- */
@@ -535,7 +536,7 @@ int main(void)
         TALK_TEST(test_lease_is_not_more_than_the_quota_although_more_is_wanted),
         TALK_TEST(test_quota_counts_what_the_client_uses),
         TALK_TEST(test_quota_counts_direct_blocks_and_leases_together),
-        TALK_TEST(test_core_may_have_does_not_overflow),
+        TALK_TEST(test_client_may_have_does_not_overflow),
         TALK_TEST(test_release_of_anothers_leased_block_is_FOREIGN_and_names_it),
         TALK_TEST(test_usage_of_a_client_that_tells_too_much_adds_up),
         TALK_TEST(test_usage_adds_up_whatever_is_leased_and_used),

@@ -318,7 +318,7 @@ static void test_all_of_an_idle_client_is_had_by_another(void **state)
 static int grant_to_owner(uint32_t n_pages, uint32_t *ret_page)
 {
     uint32_t n_granted;
-    const int r = leases_grant(&core->leases, owner, n_pages, n_pages, ret_page, &n_granted);
+    const int r = leases_grant(&core->leases, owner, n_pages, n_pages, 0, ret_page, &n_granted);
     assert_true(r || n_granted == n_pages);
     assert_int_equal(core_check(core), 0);
     return r;

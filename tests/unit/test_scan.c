@@ -222,7 +222,7 @@ static void test_scan_poll_reads_a_budget_of_reasons_at_a_time(void **state)
     scan_leave(core, &reader);
 }
 
-static void test_core_reap_reads_a_budget_of_reasons_at_a_time(void **state)
+static void test_reap_reads_a_budget_of_reasons_at_a_time(void **state)
 {
     (void)state;
     struct client *teller = tell_many();
@@ -264,26 +264,6 @@ static void test_scan_poll_reads_a_budget_of_slabs_at_a_time(void **state)
     }
     assert_int_equal(reader.scan->n_leased_blocks, 2000);
     scan_leave(core, &reader);
-}
-
-static void test_core_reap_writes_some_obituaries_at_a_time(void **state)
-{
-    (void)state;
-    for (uint32_t i = 0; i < 90; i++) {
-        (void)fixture_allocate(&fixture, fixture_join(&fixture, 100 + i), 16, "short life");
-    }
-    for (uint32_t i = 0; i < 90; i++) {
-        core_end(core, clients_get(&core->clients, 1 + i), false, fixture.now_ms);
-    }
-
-    uint32_t n_buried = 0;
-    for (uint32_t n_steps = 0; fixture.n_buried < 90 && n_steps < 100; n_steps++) {
-        fixture_reap(&fixture, 5000);
-        assert_in_range(fixture.n_buried - n_buried, 0, 40);
-        n_buried = fixture.n_buried;
-    }
-    assert_int_equal(n_buried, 90);
-    assert_false(core_has_dead(core));
 }
 
 /* ------------------------------------------------------------------------------- who keeps ---- */
@@ -482,9 +462,8 @@ int main(void)
         SCAN_TEST(test_scan_counts_what_stays_exactly_once),
         SCAN_TEST(test_scan_by_client_while_clients_die_and_slots_change_hands),
         SCAN_TEST(test_scan_poll_reads_a_budget_of_reasons_at_a_time),
-        SCAN_TEST(test_core_reap_reads_a_budget_of_reasons_at_a_time),
+        SCAN_TEST(test_reap_reads_a_budget_of_reasons_at_a_time),
         SCAN_TEST(test_scan_poll_reads_a_budget_of_slabs_at_a_time),
-        SCAN_TEST(test_core_reap_writes_some_obituaries_at_a_time),
         SCAN_TEST(test_scan_begin_drops_a_reader_of_the_process_that_keeps_most),
         SCAN_TEST(test_scan_begin_drops_a_reader_of_the_user_that_keeps_most),
         SCAN_TEST(test_scan_begin_waits_for_readers_that_read),

@@ -47,14 +47,14 @@ FAIL_WRAP(void *, mmap,
           (address, n_bytes, protection, flags, fd, offset), MAP_FAILED)
 
 /* A step of taking back is short, until the daemon ends. */
-void __real_core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
-void __wrap_core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user);
-void __wrap_core_reap(struct core *core, uint32_t budget, core_obituary_fn written, void *user)
+void __real_reap(struct core *core, uint32_t budget, reap_written_fn written, void *user);
+void __wrap_reap(struct core *core, uint32_t budget, reap_written_fn written, void *user);
+void __wrap_reap(struct core *core, uint32_t budget, reap_written_fn written, void *user)
 {
     if (budget > 5000 && budget != UINT32_MAX) {
         abort();
     }
-    __real_core_reap(core, budget, written, user);
+    __real_reap(core, budget, written, user);
 }
 
 static char directory[64];

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reap.c - taking back what ended clients held
+ *
+ * Taking back is a walk over all direct slabs, not over a list of the client's blocks. A list would
+ * cost every allocation two more stores and every block eight more bytes, for ever, so that a death
+ * is cheaper; the walk looks at a million blocks in some milliseconds, serves any number of deaths
+ * at once, needs nothing that must be rebuilt after a crash, and pauses whenever it is told to, so
+ * that no client waits for it. A client that holds nothing needs no walk.
+ */
+#include "daemon/core/reap.h"
+
+#include "daemon/core/core.h"
+#include "daemon/core/counted.h"
+#include "proto/crash_point.h"
+
+/* A step of the reaping, and what it has cost. */
+struct step {
+    struct core *core;
+    uint32_t budget;
+    uint32_t spent;
+    bool noted; /* a block of a lease was */
+};
+
+static void reap_note(const struct direct_block *block, void *user)
+{
+    struct step *step = user;
+    step->spent += obituaries_note(&step->core->obituaries, block);
+}
+
+/* However small the budget is, each step notes some. */
+static bool reap_note_leased(const struct direct_block *block, void *user)
+{
+    struct step *step = user;
+    if (step->spent >= step->budget && step->noted) {
+        return false;
+    }
+    step->noted = true;
+    step->core->reap.n_noted++;
+    reap_note(block, step);
+    return true;
+}
+
+/* 16 pages of the smallest blocks have 16,384 entries: a step is never much more than that. */
+#define REAP_AT_ONCE_PAGES 16
+
+/*
+ * Reads what a lease of an ended client says of its blocks, one last time, as far as the budget
+ * goes. Pages before reap.at_page, and blocks before reap.at_block, have been read by an earlier
+ * step. Return: whether the run is read.
+ */
+static bool reap_read(struct step *step, const struct client *client, uint32_t page, uint32_t end)
+{
+    struct core *core = step->core;
+    /* By this walk, of this client: before that, others may have had the pages. */
+    const bool is_begun = core->reap.at_slot == client->slot && core->reap.at_page >= page;
+    uint32_t at = is_begun ? core->reap.at_page : page;
+    struct seg_off stopped = is_begun ? core->reap.at_block : (struct seg_off){0};
+    bool goes_on = at < end;
+    while (goes_on) {
+        const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
+        stopped = client_ledger_walk_run(&core->client_ledger, client, &at, until, end, stopped,
+                                         reap_note_leased, step, &step->spent);
+        goes_on = at < end && step->spent < step->budget;
+    }
+    if (at < end) {
+        core->reap.at_page = at;
+        core->reap.at_slot = client->slot;
+        core->reap.at_block = stopped;
+    } else if (is_begun && at == end) {
+        core->reap.at_page = 0; /* next may come a lease of others that begins before this */
+        core->reap.at_block = (struct seg_off){0};
+    }
+    return at >= end;
+}
+
+/* Takes a lease of an ended client back. Return: whether the walk can go on behind it. */
+static bool reap_lease(struct step *step, uint32_t page, uint32_t end)
+{
+    struct core *core = step->core;
+    struct client *client =
+        clients_get(&core->clients, PAGE_WORD_OWNER(pages_word(&core->pages, page)));
+    if (client->client_state != CLIENT_ENDED) {
+        return true;
+    }
+    if (client->states && !reap_read(step, client, page, end)) {
+        return false;
+    }
+    leases_reap(&core->leases, client, page);
+    core->state.counters->leased_taken_back += core->reap.n_noted;
+    core->reap.n_noted = 0;
+    return true;
+}
+
+/* From run to run, until the budget is spent. Return: where to go on; 0: the walk is complete. */
+static uint32_t reap_walk(struct step *step, uint32_t from_page)
+{
+    struct core *core = step->core;
+    const uint32_t n_pages = core->state.n_pages;
+    uint32_t page = pages_run_of(&core->pages, from_page);
+    while (page < n_pages && step->spent < step->budget) {
+        const uint64_t word = pages_word(&core->pages, page);
+        const uint32_t end = page + PAGE_WORD_PAGES(word);
+        step->spent++;
+        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
+            step->spent += core->direct.ledger->heads[page].n_carved;
+            KMEM_CRASH_POINT("server.reap.direct");
+            direct_reap_run(&core->direct, page, reap_note, step);
+        } else if (PAGE_WORD_STATE(word) == PAGE_LEASED && !reap_lease(step, page, end)) {
+            return page;
+        }
+        page = end;
+    }
+    return page < n_pages ? page : 0;
+}
+
+/*
+ * Writes the obituaries of ended clients that hold nothing any more. Return: whether those of all
+ * of them are written.
+ */
+static bool reap_finalize(struct step *step, reap_written_fn written, void *user)
+{
+    struct core *core = step->core;
+    struct client *client = clients_next(&core->clients, 0);
+    while (client && core->clients.n_ended > 0) {
+        if (client->client_state == CLIENT_ENDED && client->n_blocks == 0 &&
+            client->leased_pages == 0) {
+            if (step->spent >= step->budget ||
+                !obituaries_prepare(&core->obituaries, client, step->budget)) {
+                return false;
+            }
+            const uint32_t slot = client->slot;
+            counted_note_peak(core, client); /* the last that it counted */
+            const struct obituary *obituary = obituaries_write(&core->obituaries, client);
+            KMEM_CRASH_POINT("server.obituary.written");
+            clients_remove(&core->clients, client);
+            written(obituary, slot, user);
+            step->spent += REAP_OBITUARY_COST + core->clients.n_slots;
+        }
+        client = clients_next(&core->clients, client->slot + 1);
+    }
+    return true;
+}
+
+void reap(struct core *core, uint32_t budget, reap_written_fn written, void *user)
+{
+    struct step step = {.core = core, .budget = budget};
+    if (!reap_finalize(&step, written, user)) {
+        return;
+    }
+    if (!core_has_dead(core)) {
+        core->reap.from_page = 0;
+        return;
+    }
+    if (core->reap.from_page == 0) {
+        core->reap.n_ended_behind = 0;
+        core->reap.at_page = 0;
+        core->reap.at_block = (struct seg_off){0};
+    }
+    step.spent = 0; /* at least one run is looked at */
+    core->reap.from_page = reap_walk(&step, core->reap.from_page);
+    step.spent = 0; /* and what it was the last of is written */
+    const bool is_complete = reap_finalize(&step, written, user);
+    /* A whole walk leaves only clients that ended while it was under way. */
+    KMEM_ASSERT(core->reap.from_page != 0 || core->reap.n_ended_behind != 0 || !is_complete ||
+                !core_has_dead(core));
+}
