@@ -130,16 +130,10 @@ void clients_remove(struct clients *clients, struct client *client)
     clients->free_slots[clients->n_free_slots++] = client->slot;
 }
 
-static uint64_t slot_word(const _Atomic uint64_t *word)
-{
-    /* Relaxed: the server alone writes and reads its state. */
-    return atomic_load_explicit(word, memory_order_relaxed);
-}
-
 static void slot_recover(struct clients *clients, uint32_t slot)
 {
     struct state_client *stored = &clients->state->clients[slot];
-    const uint64_t ended = slot_word(&stored->ended);
+    const uint64_t ended = state_load(&stored->ended);
     struct client *client = &clients->table[slot];
     *client = (struct client){
         .client_state = ended ? CLIENT_ENDED : CLIENT_LIVE,
@@ -149,8 +143,8 @@ static void slot_recover(struct clients *clients, uint32_t slot)
         .born = stored->born,
         .ended = ENDED_WORD_TICK(ended),
         .nonce = stored->nonce,
-        .sequence = slot_word(&stored->sequence),
-        .identity = {.pid = PID_WORD_PID(slot_word(&stored->pid)),
+        .sequence = state_load(&stored->sequence),
+        .identity = {.pid = PID_WORD_PID(state_load(&stored->pid)),
                      .uid = stored->uid,
                      .gid = stored->gid,
                      .start_time = stored->start_time,
@@ -168,9 +162,9 @@ static void slot_recover(struct clients *clients, uint32_t slot)
 void clients_recover(struct clients *clients)
 {
     KMEM_ASSERT(clients->n_slots == 0);
-    const uint64_t n_slots = slot_word(&clients->state->header->n_slots);
+    const uint64_t n_slots = state_load(&clients->state->header->n_slots);
     for (uint32_t slot = 0; slot < n_slots; slot++) {
-        if (slot_word(&clients->state->clients[slot].pid) != 0) {
+        if (state_load(&clients->state->clients[slot].pid) != 0) {
             slot_recover(clients, slot);
             clients->n_slots = slot + 1;
         }
@@ -202,11 +196,11 @@ void clients_intend(struct clients *clients, uint32_t slot, uint64_t sequence,
 struct intent clients_intent(const struct clients *clients, uint32_t slot)
 {
     const struct state_client *stored = &clients->state->clients[slot];
-    const uint64_t word = slot_word(&stored->intent);
+    const uint64_t word = state_load(&stored->intent);
     return (struct intent){
         .kind = INTENT_WORD_KIND(word),
         .n_pages = INTENT_WORD_PAGES(word),
-        .at = slot_word(&stored->intent_at),
+        .at = state_load(&stored->intent_at),
     };
 }
 
@@ -277,9 +271,9 @@ static bool slot_is_sound(const struct clients *clients, uint32_t slot)
     const struct client *client = &clients->table[slot];
     const bool unused = client->client_state == CLIENT_UNUSED;
     const struct state_client *stored = &clients->state->clients[slot];
-    const uint64_t pid = slot_word(&stored->pid);
-    if (!unused && ((slot_word(&stored->ended) != 0) != (client->client_state == CLIENT_ENDED) ||
-                    slot_word(&stored->sequence) != client->sequence)) {
+    const uint64_t pid = state_load(&stored->pid);
+    if (!unused && ((state_load(&stored->ended) != 0) != (client->client_state == CLIENT_ENDED) ||
+                    state_load(&stored->sequence) != client->sequence)) {
         return false;
     }
     return pid == (unused ? 0 : PID_WORD(client->identity.pid)) && (unused || client->slot == slot);

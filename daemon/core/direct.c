@@ -28,14 +28,9 @@
 #include "proto/crash_point.h"
 #include "proto/store.h"
 
-static uint64_t entry_word(const struct ledger_entry *entry)
-{
-    /* Relaxed: the server alone writes and reads its own ledger. */
-    return atomic_load_explicit(&entry->word, memory_order_relaxed);
-}
-
 static uint32_t entry_holder(const struct ledger_entry *entry)
 {
+    /* Relaxed: the server alone writes and reads its own ledger. */
     return atomic_load_explicit(&entry->holder, memory_order_relaxed);
 }
 
@@ -88,10 +83,7 @@ static void room_unlink(struct direct *direct, uint32_t page)
 static bool heads_are_noted(const struct direct *direct, uint32_t page)
 {
     const uint32_t bit = page / HEADS_PER_BIT;
-    /* Relaxed: the server alone writes and reads its own ledger. */
-    return atomic_load_explicit(&direct->ledger->states[bit / 64], memory_order_relaxed) >>
-               bit % 64 &
-           1;
+    return state_load(&direct->ledger->states[bit / 64]) >> bit % 64 & 1;
 }
 
 /* The heads of these pages are about to be written. */
@@ -101,7 +93,7 @@ static void heads_note(struct direct *direct, uint32_t page, uint32_t n_pages)
         if (!heads_are_noted(direct, at)) {
             const uint32_t bit = at / HEADS_PER_BIT;
             _Atomic uint64_t *word = &direct->ledger->states[bit / 64];
-            const uint64_t noted = atomic_load_explicit(word, memory_order_relaxed);
+            const uint64_t noted = state_load(word);
             /* Before: they are not looked at. After: they are, and say nothing yet. */
             store_prepare_u64(word, noted | UINT64_C(1) << bit % 64);
         }
@@ -202,8 +194,7 @@ static int run_find(struct direct *direct, uint64_t num_bytes, struct run *ret_r
 
 static bool is_large(const struct direct *direct, uint32_t page)
 {
-    return atomic_load_explicit(&direct->ledger->heads[page].kind, memory_order_relaxed) ==
-           HEAD_LARGE;
+    return direct_head_kind(direct, page) == HEAD_LARGE;
 }
 
 int direct_allocate(struct direct *direct, struct client *client,
@@ -244,7 +235,7 @@ int direct_allocate(struct direct *direct, struct client *client,
 static struct direct_block block_describe(const struct direct *direct,
                                           const struct ledger_block *block)
 {
-    const uint64_t word = entry_word(block->entry);
+    const uint64_t word = state_load(&block->entry->word);
     return (struct direct_block){
         .off = ledger_offset(direct->ledger, block->page, block->index),
         .num_bytes = ENTRY_NUM_BYTES(word),
@@ -343,7 +334,7 @@ struct seg_off direct_walk_run(const struct direct *direct, uint32_t page, struc
     struct ledger_entry *entries = ledger_entries(direct->ledger, page);
     const uint32_t n_carved = direct->ledger->heads[page].n_carved;
     for (uint32_t index = 0; index < n_carved; index++) {
-        if (entry_word(&entries[index]) == 0) {
+        if (state_load(&entries[index].word) == 0) {
             continue;
         }
         const struct ledger_block block = {page, index, &entries[index]};
@@ -364,7 +355,7 @@ void direct_reap_run(struct direct *direct, uint32_t page,
     uint32_t n_left = head->n_used;
     /* The slab is closed with its last block: nothing is looked at after that. */
     for (uint32_t index = 0; index < n_carved && n_left > 0; index++) {
-        if (entry_word(&entries[index]) == 0) {
+        if (state_load(&entries[index].word) == 0) {
             continue;
         }
         n_left--;
@@ -381,12 +372,6 @@ void direct_reap_run(struct direct *direct, uint32_t page,
 
 /* --------------------------------------------------------------------------- after a restart -- */
 
-static uint32_t head_kind(const struct direct *direct, uint32_t page)
-{
-    /* Relaxed: the server alone writes and reads its own ledger. */
-    return atomic_load_explicit(&direct->ledger->heads[page].kind, memory_order_relaxed);
-}
-
 /* Whether the heads of a run say that it is one slab, or one large block, of this length. */
 static bool run_heads_are_sound(const struct direct *direct, uint32_t page, uint32_t n_pages)
 {
@@ -394,7 +379,7 @@ static bool run_heads_are_sound(const struct direct *direct, uint32_t page, uint
     if (head->span_pages != n_pages) {
         return false;
     }
-    if (head_kind(direct, page) == HEAD_LARGE) {
+    if (direct_head_kind(direct, page) == HEAD_LARGE) {
         return true;
     }
     if (head->size_class >= N_SIZE_CLASSES ||
@@ -402,7 +387,7 @@ static bool run_heads_are_sound(const struct direct *direct, uint32_t page, uint
         return false;
     }
     for (uint32_t i = 1; i < n_pages; i++) {
-        if (head_kind(direct, page + i) != HEAD_INTERIOR || head[i].back != i) {
+        if (direct_head_kind(direct, page + i) != HEAD_INTERIOR || head[i].back != i) {
             return false;
         }
     }
@@ -442,7 +427,7 @@ static int blocks_recover(struct direct *direct, uint32_t page, const char **ret
     const uint64_t block_bytes = ledger_block_bytes(direct->ledger, page);
     const uint32_t n_carved = direct->ledger->heads[page].n_carved;
     for (uint32_t index = 0; index < n_carved; index++) {
-        if (entry_word(&entries[index]) == 0) {
+        if (state_load(&entries[index].word) == 0) {
             continue;
         }
         const struct ledger_block block = {page, index, &entries[index]};
@@ -457,7 +442,7 @@ static int blocks_recover(struct direct *direct, uint32_t page, const char **ret
 int direct_recover_run(struct direct *direct, uint32_t page, const char **ret_why)
 {
     const uint32_t n_pages = PAGE_WORD_PAGES(pages_word(direct->pages, page));
-    const uint32_t kind = head_kind(direct, page);
+    const uint32_t kind = direct_head_kind(direct, page);
     if (kind == HEAD_CLOSED || kind == HEAD_CLOSED_LARGE) {
         pages_give(direct->pages, page); /* killed between closing it and giving it back */
         return 0;
@@ -493,14 +478,13 @@ void direct_recovered(struct direct *direct)
 void direct_recover_opening(struct direct *direct)
 {
     struct state *state = direct->pages->state;
-    /* Relaxed: the server alone writes and reads its state. */
-    const uint64_t opening = atomic_load_explicit(&state->header->opening, memory_order_relaxed);
+    const uint64_t opening = state_load(&state->header->opening);
     const uint32_t page = (uint32_t)opening;
     if (opening == 0 || opening >= state->n_pages) {
         return;
     }
     const uint64_t word = pages_word(direct->pages, page);
-    const uint32_t kind = head_kind(direct, page);
+    const uint32_t kind = direct_head_kind(direct, page);
     const bool is_run =
         pages_run_of(direct->pages, page) == page && PAGE_WORD_STATE(word) == PAGE_DIRECT;
     if (!is_run && (kind == HEAD_SLAB || kind == HEAD_LARGE)) {

@@ -18,6 +18,7 @@
 #ifndef DAEMON_CORE_DIRECT_H
 #define DAEMON_CORE_DIRECT_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -148,6 +149,13 @@ void direct_recovered(struct direct *direct);
 
 /** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
 void direct_recover_opening(struct direct *direct);
+
+/** direct_head_kind() - what the head of a page says: HEAD_x */
+static inline uint32_t direct_head_kind(const struct direct *direct, uint32_t page)
+{
+    /* Relaxed: the server alone writes and reads its own ledger. */
+    return atomic_load_explicit(&direct->ledger->heads[page].kind, memory_order_relaxed);
+}
 
 /** direct_check() - walk and recount everything. Return: 0 or DIRECT_E_CORRUPT. */
 KMEM_MUST_USE int direct_check(const struct direct *direct);

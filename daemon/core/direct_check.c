@@ -43,22 +43,18 @@ static bool recount_block(const struct direct_block *block, void *user)
     return true;
 }
 
-static uint32_t head_kind(const struct direct *direct, uint32_t page)
-{
-    return atomic_load_explicit(&direct->ledger->heads[page].kind, memory_order_relaxed);
-}
-
 static bool head_is_open(const struct direct *direct, uint32_t page)
 {
-    return head_kind(direct, page) == HEAD_SLAB || head_kind(direct, page) == HEAD_LARGE;
+    return direct_head_kind(direct, page) == HEAD_SLAB ||
+           direct_head_kind(direct, page) == HEAD_LARGE;
 }
 
 /* Whether the further pages of the run at `page` lead to it, if it is a slab, and begin nothing. */
 static bool interior_is_sound(const struct direct *direct, uint32_t page, uint32_t n_pages)
 {
-    const bool is_slab = head_kind(direct, page) == HEAD_SLAB;
+    const bool is_slab = direct_head_kind(direct, page) == HEAD_SLAB;
     for (uint32_t i = 1; i < n_pages; i++) {
-        const bool leads = head_kind(direct, page + i) == HEAD_INTERIOR &&
+        const bool leads = direct_head_kind(direct, page + i) == HEAD_INTERIOR &&
                            direct->ledger->heads[page + i].back == i;
         if (head_is_open(direct, page + i) || (is_slab && !leads)) {
             return false;
@@ -86,7 +82,7 @@ static int check_slabs(const struct direct *direct, struct recount *recount)
             recount->slab_bytes += (uint64_t)head->span_pages << PAGE_SHIFT;
             recount->block_bytes += head->n_used * ledger_block_bytes(direct->ledger, page);
             recount->n_with_room +=
-                head_kind(direct, page) == HEAD_SLAB && !ledger_slab_is_full(head);
+                direct_head_kind(direct, page) == HEAD_SLAB && !ledger_slab_is_full(head);
         }
         page += PAGE_WORD_PAGES(word);
     }
@@ -99,7 +95,7 @@ static int check_room_lists(const struct direct *direct, uint64_t n_with_room)
         uint32_t prev = 0;
         for (uint32_t page = direct->partial_slabs[size_class]; page != 0;) {
             const struct ledger_head *head = &direct->ledger->heads[page];
-            if (n_with_room-- == 0 || head_kind(direct, page) != HEAD_SLAB ||
+            if (n_with_room-- == 0 || direct_head_kind(direct, page) != HEAD_SLAB ||
                 head->size_class != size_class || head->prev != prev || ledger_slab_is_full(head)) {
                 return DIRECT_E_CORRUPT;
             }

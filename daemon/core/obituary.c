@@ -17,20 +17,14 @@ struct obituary_draft {
     uint64_t num_bytes;
 };
 
-static uint64_t state_number(const _Atomic uint64_t *number)
-{
-    /* Relaxed: the server alone writes and reads its state. */
-    return atomic_load_explicit(number, memory_order_relaxed);
-}
-
 /* Who was to have an obituary that was never written has none. */
 static void numbers_recover(struct obituaries *obituaries)
 {
     struct state *state = obituaries->state;
-    const uint64_t n_slots = state_number(&state->header->n_slots);
+    const uint64_t n_slots = state_load(&state->header->n_slots);
     for (uint64_t slot = 0; slot < n_slots; slot++) {
         _Atomic uint64_t *number = &state->clients[slot].obituary;
-        if (state_number(number) > obituaries->n_written) {
+        if (state_load(number) > obituaries->n_written) {
             /* Before and after: there is none of that number. */
             store_prepare_u64(number, 0);
         }
@@ -44,7 +38,7 @@ int obituaries_init(struct obituaries *obituaries, struct state *state,
         .state = state,
         .tables = *tables,
         .kept = state->obituaries,
-        .n_written = state_number(&state->header->n_obituaries),
+        .n_written = state_load(&state->header->n_obituaries),
     };
     rollup_purse_init(&obituaries->purse);
     obituaries->drafts = calloc(CLIENTS_MAX, sizeof(*obituaries->drafts));
@@ -146,14 +140,14 @@ uint64_t obituaries_n_seen(const struct obituaries *obituaries, const struct cli
     uint64_t n_seen = obituaries->n_written;
     const struct client *client = clients_next(clients, 0);
     for (; client; client = clients_next(clients, client->slot + 1)) {
-        n_seen += state_number(&client->stored->obituary) == 0;
+        n_seen += state_load(&client->stored->obituary) == 0;
     }
     return n_seen;
 }
 
 const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client)
 {
-    const uint64_t written = state_number(&obituaries->state->clients[client->slot].obituary);
+    const uint64_t written = state_load(&obituaries->state->clients[client->slot].obituary);
     if (written != 0) {
         return obituary_place(obituaries, written);
     }

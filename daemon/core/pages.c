@@ -73,8 +73,7 @@ static uint32_t bin_occupied(const struct pages *pages, uint32_t bin)
 
 uint64_t pages_word(const struct pages *pages, uint32_t page)
 {
-    /* Relaxed: the server alone writes and reads its state. */
-    return atomic_load_explicit(&pages->state->page_words[page], memory_order_relaxed);
+    return state_load(&pages->state->page_words[page]);
 }
 
 static uint32_t run_pages(const struct pages *pages, uint32_t page)
@@ -208,20 +207,13 @@ static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
     return (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
 }
 
-/* The word of state->maybe_dirty that a page's bit is in. */
-static uint64_t maybe_dirty_word(const struct pages *pages, uint32_t page)
-{
-    /* Relaxed: the server alone writes and reads its state. */
-    return atomic_load_explicit(&pages->state->maybe_dirty[page / 64], memory_order_relaxed);
-}
-
 /* Pages have become free. */
 static void soil(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t maybe_dirty = maybe_dirty_word(pages, at) & mask;
+        const uint64_t maybe_dirty = state_load(&pages->state->maybe_dirty[at / 64]) & mask;
         pages->dirty[at / 64] |= maybe_dirty;
         pages->n_dirty += (uint32_t)__builtin_popcountll(maybe_dirty);
     }
@@ -243,7 +235,7 @@ void pages_note_maybe_dirty(struct pages *pages, uint32_t page, uint32_t n_pages
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t maybe_dirty = maybe_dirty_word(pages, at);
+        const uint64_t maybe_dirty = state_load(&pages->state->maybe_dirty[at / 64]);
         if ((maybe_dirty & mask) != mask) {
             store_prepare_u64(&pages->state->maybe_dirty[at / 64], maybe_dirty | mask);
         }
@@ -253,12 +245,13 @@ void pages_note_maybe_dirty(struct pages *pages, uint32_t page, uint32_t n_pages
 uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
                             bool *ret_zero)
 {
-    const uint64_t first = maybe_dirty_word(pages, page) >> page % 64 & 1;
+    const uint64_t first = state_load(&pages->state->maybe_dirty[page / 64]) >> page % 64 & 1;
     uint32_t n_here;
     *ret_zero = first == 0;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t others = (maybe_dirty_word(pages, at) ^ (first ? UINT64_MAX : 0)) & mask;
+        const uint64_t others =
+            (state_load(&pages->state->maybe_dirty[at / 64]) ^ (first ? UINT64_MAX : 0)) & mask;
         if (others != 0) {
             return at - page + (uint32_t)__builtin_ctzll(others) - at % 64;
         }
@@ -479,7 +472,7 @@ static void note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
         const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
         /* Before: they may hold anything. After: they are 0, which they have been made. */
         state_commit(pages->state, &pages->state->maybe_dirty[at / 64],
-                     maybe_dirty_word(pages, at) & ~mask);
+                     state_load(&pages->state->maybe_dirty[at / 64]) & ~mask);
     }
 }
 

@@ -21,10 +21,7 @@ static bool bit_of(const uint64_t *bits, uint32_t page)
 
 static bool is_maybe_dirty(const struct pages *pages, uint32_t page)
 {
-    /* Relaxed: the server alone writes and reads its state. */
-    const uint64_t word =
-        atomic_load_explicit(&pages->state->maybe_dirty[page / 64], memory_order_relaxed);
-    return word >> page % 64 & 1;
+    return state_load(&pages->state->maybe_dirty[page / 64]) >> page % 64 & 1;
 }
 
 /* Whether a run's word, and what is derived from it, can be; `left` is the run before. */

@@ -55,17 +55,11 @@ static void alive(const struct core *core)
     }
 }
 
-static uint64_t state_word(const _Atomic uint64_t *word)
-{
-    /* Relaxed: the server alone writes and reads its state. */
-    return atomic_load_explicit(word, memory_order_relaxed);
-}
-
 /* One run of the chain, before anything is derived from it. */
 static int check_run(const struct recovery *recovery, uint32_t page)
 {
     const struct state *state = &recovery->core->state;
-    const uint64_t word = state_word(&state->page_words[page]);
+    const uint64_t word = state_load(&state->page_words[page]);
     const uint32_t n_pages = PAGE_WORD_PAGES(word);
     const uint32_t slot = PAGE_WORD_OWNER(word);
     const enum page_state page_state = PAGE_WORD_STATE(word);
@@ -78,8 +72,8 @@ static int check_run(const struct recovery *recovery, uint32_t page)
                         page_state != PAGE_LEASED && page_state != PAGE_SCRUB) {
         return refuse(recovery, "the run at page %u is of kind %u", page, (unsigned)page_state);
     }
-    if (page_state == PAGE_LEASED && (slot >= state_word(&state->header->n_slots) ||
-                                      state_word(&state->clients[slot].pid) == 0)) {
+    if (page_state == PAGE_LEASED && (slot >= state_load(&state->header->n_slots) ||
+                                      state_load(&state->clients[slot].pid) == 0)) {
         return refuse(recovery, "the run at page %u is leased to slot %u, which is nobody's", page,
                       slot);
     }
@@ -89,7 +83,7 @@ static int check_run(const struct recovery *recovery, uint32_t page)
 static int check_state(const struct recovery *recovery)
 {
     const struct state *state = &recovery->core->state;
-    const uint64_t n_slots = state_word(&state->header->n_slots);
+    const uint64_t n_slots = state_load(&state->header->n_slots);
     if (n_slots > CLIENTS_MAX) {
         return refuse(recovery, "there are %llu slots of clients, of %u that there can be",
                       (unsigned long long)n_slots, CLIENTS_MAX);
@@ -103,7 +97,7 @@ static int check_state(const struct recovery *recovery)
         if (++n_runs % ALIVE_RUNS == 0) {
             alive(recovery->core);
         }
-        page += PAGE_WORD_PAGES(state_word(&state->page_words[page]));
+        page += PAGE_WORD_PAGES(state_load(&state->page_words[page]));
     }
     return 0;
 }

@@ -88,21 +88,16 @@ void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t in
     store_commit(&state->header->magic, STATE_MAGIC);
 }
 
-static uint64_t state_magic(const struct state_header *header)
-{
-    /* Relaxed: the server alone writes and reads its state. */
-    return atomic_load_explicit(&header->magic, memory_order_relaxed);
-}
-
 bool state_is_new(const void *base)
 {
-    return state_magic(base) == 0;
+    const struct state_header *header = base;
+    return state_load(&header->magic) == 0;
 }
 
 int state_attach(struct state *state, void *base, uint32_t n_pages)
 {
     const struct state_header *header = base;
-    if (state_magic(header) != STATE_MAGIC || header->layout != state_signature() ||
+    if (state_load(&header->magic) != STATE_MAGIC || header->layout != state_signature() ||
         header->n_pages != n_pages) {
         return STATE_E_FOREIGN;
     }

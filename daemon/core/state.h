@@ -207,6 +207,13 @@ bool state_is_new(const void *base);
 /** state_attach() - use a state file that state_format() began. Return: 0 or STATE_E_FOREIGN. */
 KMEM_MUST_USE int state_attach(struct state *state, void *base, uint32_t n_pages);
 
+/** state_load() - a word of the state file, or of the server's own ledger there */
+static inline uint64_t state_load(const _Atomic uint64_t *where)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(where, memory_order_relaxed);
+}
+
 /** state_commit() - the one store that changes what is true of a page or a client */
 void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value);
 
