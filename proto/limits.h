@@ -86,9 +86,9 @@
 #define OTHER_REASONS "<other reasons>"
 
 /*
- * 65,536 pages, 1 GiB: what one request may lease, and what one Return looks at. Each page is a
- * word in the client's ledger: some 4 ns, so that others wait for 0.3 ms at most. A larger block is
- * the daemon's to carve, which costs it the same whatever the size.
+ * 65,536 pages, 1 GiB: what one request may lease. Each page is a word in the client's ledger: some
+ * 4 ns, so that others wait for 0.3 ms at most. A larger block is the daemon's to carve, which costs
+ * it the same whatever the size.
  */
 #define LEASE_MAX_PAGES 65536
 

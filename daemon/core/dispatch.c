@@ -179,23 +179,6 @@ static int on_lease(const struct call *call)
     return place(call);
 }
 
-static int on_return(const struct call *call)
-{
-    struct reply *reply = call->reply;
-    const Kmem__Return *range = call->request->return_pages;
-    uint32_t end;
-    const uint32_t most = range->n_pages < LEASE_MAX_PAGES ? range->n_pages : LEASE_MAX_PAGES;
-    if (!checked_add(range->page, most, &end)) {
-        end = UINT32_MAX;
-    }
-    kmem__returned__init(&reply->body.returned);
-    reply->body.returned.n_pages =
-        leases_return(&call->core->leases, call->peer->client, range->page, end);
-    reply->response.body_case = KMEM__RESPONSE__BODY_RETURNED;
-    reply->response.returned = &reply->body.returned;
-    return DISPATCH_OK;
-}
-
 /* What a direct block's place is not may be another client's leased block. */
 static int look_among_leased(const struct call *call, int why, struct seg_off off,
                              struct direct_block *ret_block)
@@ -433,8 +416,6 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){MEMBERS, on_size_of};
     case KMEM__REQUEST__BODY_LEASE:
         return (struct rule){MEMBERS, on_lease};
-    case KMEM__REQUEST__BODY_RETURN_PAGES:
-        return (struct rule){MEMBERS, on_return};
     case KMEM__REQUEST__BODY_GOODBYE:
         return (struct rule){MEMBERS, on_goodbye};
     case KMEM__REQUEST__BODY_USAGE:

@@ -36,7 +36,6 @@ struct reply {
         Kmem__ObituariesReport obituaries;
         Kmem__Farewell farewell;
         Kmem__Leased leased;
-        Kmem__Returned returned;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

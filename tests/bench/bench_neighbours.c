@@ -155,10 +155,9 @@ static void ask_for_clients(void)
 static void pipeline_leases(void)
 {
     static struct frames frames;
-    unsigned char pair[128];
+    unsigned char frame[64];
     const int fd = join_or_fail(KMEM__ROLE__ROLE_MEMBER);
-    const size_t n_bytes = peer_encode_lease(pair, 64, 1, UINT32_MAX);
-    frames_fill(&frames, pair, n_bytes + peer_encode_return(pair + n_bytes, 64, UINT32_MAX));
+    frames_fill(&frames, frame, peer_encode_lease(frame, sizeof(frame), 1, UINT32_MAX));
     pipeline(&fd, 1, &frames);
 }
 
@@ -314,7 +313,7 @@ static const struct neighbour {
     {"ledger over 16 connections", ask_for_ledgers, 1},
     {"blocks over 16 connections", ask_for_blocks, 1},
     {"clients over 16 connections", ask_for_clients, 1},
-    {"leases, and all pages returned", pipeline_leases, 1},
+    {"leases, and unused pages taken back", pipeline_leases, 1},
     {"connect, close", connect_and_close, 1},
     {"connect, close, by 4 processes", connect_and_close, 4},
     {"Hello, close", say_hello_and_close, 1},

@@ -127,16 +127,6 @@ size_t peer_encode_lease(unsigned char *frame, size_t capacity_bytes, uint32_t n
     return peer_encode(&request, frame, capacity_bytes);
 }
 
-size_t peer_encode_return(unsigned char *frame, size_t capacity_bytes, uint32_t n_pages)
-{
-    Kmem__Return range = KMEM__RETURN__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.body_case = KMEM__REQUEST__BODY_RETURN_PAGES;
-    request.return_pages = &range;
-    range.n_pages = n_pages;
-    return peer_encode(&request, frame, capacity_bytes);
-}
-
 size_t peer_encode_question(unsigned char *frame, size_t capacity_bytes,
                             Kmem__Request__BodyCase body_case)
 {

@@ -36,7 +36,6 @@ size_t peer_encode_allocate(unsigned char *frame, size_t capacity_bytes, uint64_
 size_t peer_encode_release(unsigned char *frame, size_t capacity_bytes, uint64_t offset);
 size_t peer_encode_lease(unsigned char *frame, size_t capacity_bytes, uint32_t n_pages,
                          uint32_t want_pages);
-size_t peer_encode_return(unsigned char *frame, size_t capacity_bytes, uint32_t n_pages);
 /** peer_encode_question() - Usage, Ledger, Blocks, Clients, Obituaries or Goodbye, no details */
 size_t peer_encode_question(unsigned char *frame, size_t capacity_bytes,
                             Kmem__Request__BodyCase body_case);

@@ -77,15 +77,10 @@ static void do_lease(void)
     }
 }
 
+/* As the daemon does for a client that is over its quota. */
 static void do_return(void)
 {
-    Kmem__Return body = KMEM__RETURN__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    body.page = op.n_pages;
-    body.n_pages = N_PAGES;
-    request.body_case = KMEM__REQUEST__BODY_RETURN_PAGES;
-    request.return_pages = &body;
-    EXPECT(ask(&peers[op.client], &request)->body_case == KMEM__RESPONSE__BODY_RETURNED);
+    (void)leases_return(&core.leases, peers[op.client].client, op.n_pages, N_PAGES);
 }
 
 static uint64_t page_bits(uint32_t page, uint32_t n_pages)

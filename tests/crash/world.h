@@ -60,9 +60,9 @@ enum op_kind {
     OP_ALLOCATE_LARGE,
     OP_RELEASE,
     OP_LEASE,
-    OP_RETURN,
-    OP_TAKE, /* by the client, without a word: no store of the daemon's */
-    OP_SLAB, /* likewise; it is idle, and whoever finds no room takes it */
+    OP_RETURN, /* unused pages are taken back */
+    OP_TAKE,   /* by the client, without a word: no store of the daemon's */
+    OP_SLAB,   /* likewise; it is idle, and whoever finds no room takes it */
     OP_JOIN,
     OP_RESUME,  /* over another connection */
     OP_REJOIN,  /* as another program, which knows of nothing: exec */

@@ -183,7 +183,6 @@ enum step {
     ALLOCATE_SENT,
     RELEASE_SENT,
     LEASE_SENT,
-    RETURN_SENT,
     HALF_A_FRAME_SENT,
     N_STEPS,
 };
@@ -229,17 +228,6 @@ static void send_lease(int fd, uint32_t n_pages)
     wire_send(fd, &request);
 }
 
-static void send_return(int fd, uint32_t page, uint32_t n_pages)
-{
-    Kmem__Return give_back = KMEM__RETURN__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    give_back.page = page;
-    give_back.n_pages = n_pages;
-    request.body_case = KMEM__REQUEST__BODY_RETURN_PAGES;
-    request.return_pages = &give_back;
-    wire_send(fd, &request);
-}
-
 static void go_to_step(const void *argument)
 {
     const enum step step = *(const enum step *)argument;
@@ -255,10 +243,6 @@ static void go_to_step(const void *argument)
     }
     if (step == LEASE_SENT) {
         send_lease(fd, 20);
-    }
-    if (step == RETURN_SENT) {
-        /* The middle of a lease: what is left of it on both sides has to come back, too. */
-        send_return(fd, wire_lease(fd, 20) + 5, 10);
     }
     if (step == HALF_A_FRAME_SENT) {
         wire_send_bytes(fd, "\x20\x00\x00\x00\x08", 5);

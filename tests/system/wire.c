@@ -455,22 +455,6 @@ struct wire_run wire_try_lease(int fd, uint32_t n_pages, uint32_t want_pages,
     return run;
 }
 
-uint32_t wire_return(int fd, struct wire_run run)
-{
-    Kmem__Return give_back = KMEM__RETURN__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    give_back.page = run.page;
-    give_back.n_pages = run.n_pages;
-    request.id = 7;
-    request.body_case = KMEM__REQUEST__BODY_RETURN_PAGES;
-    request.return_pages = &give_back;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_RETURNED);
-    const uint32_t n_back = response->returned->n_pages;
-    wire_free(response);
-    return n_back;
-}
-
 /* Return: the bytes of one Allocate frame. */
 static size_t pack_allocate(uint64_t id, uint64_t num_bytes, const char *reason,
                             unsigned char *frame)

@@ -111,9 +111,6 @@ struct wire_run {
 struct wire_run wire_try_lease(int fd, uint32_t n_pages, uint32_t want_pages,
                                Kmem__ErrorCode *ret_error);
 
-/** wire_return() - give unused pages back. Return: how many came back. */
-uint32_t wire_return(int fd, struct wire_run run);
-
 /**
  * wire_fill() - allocate n_blocks of one size, with n_reasons reasons ("fill/0", "fill/1", …)
  *

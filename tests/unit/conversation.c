@@ -158,16 +158,6 @@ int ask_lease(struct conversation *conversation, struct peer *peer, uint32_t n_p
     return ask_request(conversation, peer, &request);
 }
 
-int ask_return(struct conversation *conversation, struct peer *peer, uint32_t page,
-               uint32_t n_pages)
-{
-    Kmem__Return return_pages = KMEM__RETURN__INIT;
-    ASK(return_pages, RETURN_PAGES);
-    return_pages.page = page;
-    return_pages.n_pages = n_pages;
-    return ask_request(conversation, peer, &request);
-}
-
 int ask_goodbye(struct conversation *conversation, struct peer *peer)
 {
     Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;

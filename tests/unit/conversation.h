@@ -54,8 +54,6 @@ int ask_clients(struct conversation *conversation, struct peer *peer, uint32_t f
 int ask_obituaries(struct conversation *conversation, struct peer *peer, uint64_t from_number);
 int ask_lease(struct conversation *conversation, struct peer *peer, uint32_t n_pages,
               uint32_t want_pages);
-int ask_return(struct conversation *conversation, struct peer *peer, uint32_t page,
-               uint32_t n_pages);
 int ask_goodbye(struct conversation *conversation, struct peer *peer);
 /** ask_nonsense() - bytes that are no request */
 int ask_nonsense(struct conversation *conversation, struct peer *peer);

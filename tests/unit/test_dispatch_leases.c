@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_dispatch_leases.c - conversations about pages: Lease, Return, quotas, and who makes room
+ * test_dispatch_leases.c - conversations about pages: Lease, quotas, and who makes room
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,12 +56,10 @@ static uint32_t lease(struct peer *peer, uint32_t n_pages)
     return talk.reply->response.leased->page;
 }
 
-/* Return: how many came back. */
-static uint32_t give_back(struct peer *peer, uint32_t page, uint32_t n_pages)
+/* Takes back what is unused of a range. Return: how many pages came back. */
+static uint32_t take_back(struct peer *peer, uint32_t page, uint32_t n_pages)
 {
-    assert_int_equal(ask_return(&talk, peer, page, n_pages), DISPATCH_OK);
-    assert_body(&talk, KMEM__RESPONSE__BODY_RETURNED);
-    return talk.reply->response.returned->n_pages;
+    return leases_return(&talk.core->leases, peer->client, page, page + n_pages);
 }
 
 static uint64_t allocate(struct peer *peer, uint64_t num_bytes)
@@ -151,7 +149,7 @@ static int large_setup(void **state)
 }
 
 /* What one request costs is bounded, however large the segment is. */
-static void test_lease_and_return_are_about_LEASE_MAX_PAGES_at_most(void **state)
+static void test_lease_is_LEASE_MAX_PAGES_at_most(void **state)
 {
     (void)state;
 
@@ -160,7 +158,7 @@ static void test_lease_and_return_are_about_LEASE_MAX_PAGES_at_most(void **state
     const uint32_t second = lease(&alice, LEASE_MAX_PAGES);
 
     assert_int_equal(second, first + LEASE_MAX_PAGES);
-    assert_int_equal(give_back(&alice, first + 1, UINT32_MAX), LEASE_MAX_PAGES);
+    assert_int_equal(take_back(&alice, first + 1, LEASE_MAX_PAGES), LEASE_MAX_PAGES);
     assert_int_equal(ask_lease(&talk, &bob, 1, UINT32_MAX), DISPATCH_OK);
     assert_in_range(talk.reply->response.leased->n_pages, 1, LEASE_MAX_PAGES);
 }
@@ -271,44 +269,6 @@ static void test_allocate_that_waited_for_the_dead_may_still_be_NO_MEMORY(void *
     (void)allocate(&alice, 56 * PAGE_BYTES);
 }
 
-/* ---------------------------------------------------------------------------------- Return ---- */
-
-static void test_return_gives_back_what_is_unused(void **state)
-{
-    (void)state;
-    const uint32_t page = lease(&alice, 20);
-    use(&alice, page + 4, 4);
-
-    assert_int_equal(give_back(&alice, page, 10), 6);
-    assert_int_equal(alice.client->leased_pages, 14);
-    assert_int_equal(give_back(&alice, 0, UINT32_MAX), 10);
-    assert_int_equal(give_back(&alice, UINT32_MAX, UINT32_MAX), 0);
-    assert_int_equal(give_back(&alice, 0, 0), 0);
-}
-
-static void test_return_of_anothers_pages_gives_back_nothing(void **state)
-{
-    (void)state;
-    const uint32_t page = lease(&bob, 20);
-
-    assert_int_equal(give_back(&alice, page, 20), 0);
-
-    assert_int_equal(bob.client->leased_pages, 20);
-}
-
-static void test_lease_and_return_of_one_that_is_no_member_are_PROTOCOL(void **state)
-{
-    (void)state;
-    struct peer observer;
-    peer_open_observer(&talk, &observer, 7);
-
-    assert_int_equal(ask_lease(&talk, &observer, 1, 1), DISPATCH_CLOSE);
-    assert_error(&talk, PROTOCOL, "member");
-    assert_int_equal(ask_return(&talk, &observer, 1, 1), DISPATCH_CLOSE);
-    assert_error(&talk, PROTOCOL, "member");
-    peer_close(&talk, &observer);
-}
-
 /* ---------------------------------------------------------------------------------- quotas ---- */
 
 static void test_lease_beyond_the_quota_is_QUOTA(void **state)
@@ -323,7 +283,7 @@ static void test_lease_beyond_the_quota_is_QUOTA(void **state)
     assert_int_equal(talk.core->state.counters->leases_refused, 2);
     (void)lease(&bob, 10); /* the quota is each client's */
     lease_give(alice.client->states, page, 1);
-    assert_int_equal(give_back(&alice, page, 1), 1);
+    assert_int_equal(take_back(&alice, page, 1), 1);
     (void)lease(&alice, 1);
 }
 
@@ -368,7 +328,7 @@ static void test_quota_counts_direct_blocks_and_leases_together(void **state)
     assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
     use(&alice, lease(&alice, 1), 1);
     lease_give(alice.client->states, page, 9);
-    assert_int_equal(give_back(&alice, page, 9), 9);
+    assert_int_equal(take_back(&alice, page, 9), 9);
     (void)allocate(&alice, 9 * PAGE_BYTES);
 }
 
@@ -520,8 +480,8 @@ int main(void)
         TALK_TEST(test_lease_is_answered_with_the_pages),
         TALK_TEST(test_lease_that_wants_less_than_it_needs_gets_what_it_needs),
         TALK_TEST(test_lease_of_nothing_or_of_more_than_the_segment_is_INVALID),
-        cmocka_unit_test_setup_teardown(test_lease_and_return_are_about_LEASE_MAX_PAGES_at_most,
-                                        large_setup, talk_teardown),
+        cmocka_unit_test_setup_teardown(test_lease_is_LEASE_MAX_PAGES_at_most, large_setup,
+                                        talk_teardown),
         TALK_TEST(test_lease_without_room_is_NO_MEMORY_and_names_who_has_it),
         TALK_TEST(test_lease_takes_back_what_another_leaves_unused),
         TALK_TEST(test_allocate_takes_back_what_others_leave_unused),
@@ -529,9 +489,6 @@ int main(void)
         TALK_TEST(test_allocate_waits_for_what_the_dead_had),
         TALK_TEST(test_lease_waits_for_what_the_dead_had),
         TALK_TEST(test_allocate_that_waited_for_the_dead_may_still_be_NO_MEMORY),
-        TALK_TEST(test_return_gives_back_what_is_unused),
-        TALK_TEST(test_return_of_anothers_pages_gives_back_nothing),
-        TALK_TEST(test_lease_and_return_of_one_that_is_no_member_are_PROTOCOL),
         TALK_TEST(test_lease_beyond_the_quota_is_QUOTA),
         TALK_TEST(test_lease_is_not_more_than_the_quota_although_more_is_wanted),
         TALK_TEST(test_quota_counts_what_the_client_uses),

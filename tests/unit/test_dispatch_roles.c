@@ -58,7 +58,6 @@ static bool may_ask(enum peer_role role, int number)
     case KMEM__REQUEST__BODY_RELEASE:
     case KMEM__REQUEST__BODY_SIZE_OF:
     case KMEM__REQUEST__BODY_LEASE:
-    case KMEM__REQUEST__BODY_RETURN_PAGES:
     case KMEM__REQUEST__BODY_GOODBYE:
         return role == PEER_MEMBER;
     default:
