@@ -12,19 +12,6 @@
 #include "daemon/core/report.h"
 #include "proto/limits.h"
 
-/* What a client needs to come back, and what it has if it did. */
-static void welcome_client(const struct client *client, bool resumed, Kmem__Welcome *body)
-{
-    body->slot = client->slot;
-    body->n_descriptors = WELCOME_DESCRIPTORS;
-    body->resume_nonce = client->nonce;
-    body->resumed = resumed;
-    body->n_direct_blocks = client->n_blocks;
-    body->direct_bytes = client->num_bytes;
-    body->leased_pages = client->leased_pages;
-    body->last_sequence = client->sequence;
-}
-
 static int welcome(const struct call *call, bool resumed)
 {
     const struct core *core = call->core;
@@ -39,7 +26,10 @@ static int welcome(const struct call *call, bool resumed)
     body->instance = core->config.instance;
     body->granule_bytes = core->config.granule_bytes;
     if (client) {
-        welcome_client(client, resumed, body);
+        body->slot = client->slot;
+        body->n_descriptors = WELCOME_DESCRIPTORS;
+        body->resume_nonce = client->nonce;
+        body->resumed = resumed;
     }
     call->reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
     call->reply->response.welcome = body;

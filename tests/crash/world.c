@@ -284,9 +284,9 @@ void join(uint32_t client)
     EXPECT(response->body_case == KMEM__RESPONSE__BODY_WELCOME);
     EXPECT(!response->welcome->resumed);
     EXPECT(response->welcome->resume_nonce == last_nonce);
-    EXPECT(response->welcome->n_direct_blocks == 0);
-    EXPECT(response->welcome->leased_pages == 0);
-    EXPECT(response->welcome->last_sequence == 0);
+    EXPECT(peers[client].client->n_blocks == 0);
+    EXPECT(peers[client].client->leased_pages == 0);
+    EXPECT(peers[client].client->sequence == 0);
     model.is_joined[client] = true;
     model.slot[client] = response->welcome->slot;
     model.nonce[client] = last_nonce;
@@ -310,9 +310,9 @@ static void expect_known(uint32_t client, const Kmem__Welcome *welcome)
     EXPECT(welcome->slot == model.slot[client]);
     EXPECT(welcome->resume_nonce == model.nonce[client]);
     EXPECT(welcome->instance == config.instance);
-    EXPECT(welcome->last_sequence <= model.sequence[client] + slack);
-    EXPECT(welcome->n_direct_blocks <= n_blocks + slack);
-    EXPECT(welcome->n_direct_blocks + slack >= n_blocks);
+    EXPECT(peers[client].client->sequence <= model.sequence[client] + slack);
+    EXPECT(peers[client].client->n_blocks <= n_blocks + slack);
+    EXPECT(peers[client].client->n_blocks + slack >= n_blocks);
 }
 
 bool come_back(uint32_t client)

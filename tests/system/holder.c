@@ -46,9 +46,10 @@ static void hold(const void *argument)
     while (client_await() != 0) {
         (void)close(fd);
         fd = wire_member_again();
-        expect_equal(wire_welcome()->n_direct_blocks, HELD_BLOCKS);
-        expect_equal(wire_welcome()->direct_bytes, HELD_BYTES);
-        expect_equal(wire_welcome()->leased_pages, HELD_PAGES);
+        const struct client_row row = client_row_of(getpid());
+        expect_equal(row.n_blocks, HELD_BLOCKS);
+        expect_equal(row.num_bytes, HELD_BYTES);
+        expect_equal(row.leased_bytes, HELD_PAGES * PAGE_BYTES);
         uint64_t num_bytes;
         expect_equal(wire_size_of(fd, first, &num_bytes), 0);
         expect_equal(num_bytes, 100);

@@ -260,10 +260,6 @@ static void remember_welcome(const Kmem__Welcome *welcome)
         .instance = welcome->instance,
         .slot = welcome->slot,
         .resumed = welcome->resumed,
-        .n_direct_blocks = welcome->n_direct_blocks,
-        .direct_bytes = welcome->direct_bytes,
-        .leased_pages = welcome->leased_pages,
-        .last_sequence = welcome->last_sequence,
     };
 }
 

@@ -48,10 +48,6 @@ struct wire_welcome {
     uint64_t instance;
     uint32_t slot;
     bool resumed;
-    uint64_t n_direct_blocks;
-    uint64_t direct_bytes;
-    uint64_t leased_pages;
-    uint64_t last_sequence;
 };
 
 /** wire_welcome() - what the last one of this process said */

@@ -166,8 +166,8 @@ static void test_hello_with_the_nonce_of_a_lost_connection_is_that_client(void *
     const Kmem__Welcome *welcome = talk.reply->response.welcome;
     assert_true(welcome->resumed);
     assert_int_equal(welcome->resume_nonce, nonce);
-    assert_int_equal(welcome->n_direct_blocks, 1);
-    assert_int_equal(welcome->direct_bytes, 100);
+    assert_int_equal(alice.client->n_blocks, 1);
+    assert_int_equal(alice.client->num_bytes, 100);
     assert_int_equal(alice.client->slot, slot);
     assert_true(alice.client->connected);
     assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
