@@ -16,18 +16,6 @@
 #define KMEM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define KMEM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* Runs function(&variable) at the end of the scope: build in a guarded local, publish last. */
-#define KMEM_CLEANUP(function) __attribute__((cleanup(function)))
-
-/* Moves a guarded pointer out of its guard. */
-#define kmem_steal(pointer)                                                                        \
-    __extension__({                                                                                \
-        __typeof__(pointer) *steal_from_ = &(pointer);                                             \
-        __typeof__(pointer) stolen_ = *steal_from_;                                                \
-        *steal_from_ = NULL;                                                                       \
-        stolen_;                                                                                   \
-    })
-
 /* A broken invariant of our own: prints where, and aborts. Never reachable from a peer's bytes. */
 #define KMEM_ASSERT(condition)                                                                     \
     (KMEM_LIKELY(condition) ? (void)0 : invariant_broken(#condition, __FILE__, __LINE__))

@@ -41,8 +41,7 @@ struct core_config {
     uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
     uint64_t waiting_bytes; /* what the segment's size will be another time; 0: no other */
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
-    uint32_t pid;           /* of the daemon's two processes, for those who ask: the keeper */
-    uint32_t server_pid;    /* and the server */
+    uint32_t pid;           /* of the daemon's keeper, for clients that ask */
     client_ledger_read_fn ledger_read; /* reads clients' ledgers */
     void *ledger_user;
     bool gives_back;       /* memory that is not used goes back to the system */

@@ -102,7 +102,6 @@ void report_usage(const struct core *core, const struct scan *scan, uint64_t now
     reply->body.usage.segment_name = reply_string(reply, name, strlen(name));
     reply->body.usage.daemon_version = reply_string(reply, KMEM_VERSION, strlen(KMEM_VERSION));
     reply->body.usage.daemon_pid = core->config.pid;
-    reply->body.usage.server_pid = core->config.server_pid;
     reply->body.usage.statistics =
         reply_take(reply, REPLY_ROWS_MAX * sizeof(*reply->body.usage.statistics));
 #define STAT(name, kind, unit, value, text)                                                        \
@@ -123,7 +122,6 @@ void report_ledger(const struct core *core, const struct scan *scan, uint32_t fi
     const uint32_t now = core_tick(core, now_ms);
     Kmem__LedgerReport *report = &reply->body.ledger;
     kmem__ledger_report__init(report);
-    report->scan_us = scan->took_us;
     report->rows = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__LedgerRow *));
     size_t index = first_row;
     for (; index < n_groups && report->n_rows < REPLY_ROWS_MAX; index++) {

@@ -395,14 +395,13 @@ static void scan_phases(struct scan *scan, const struct core *core)
     }
 }
 
-static void scan_step(struct core *core, struct scan *scan, uint64_t now_us)
+static void scan_step(struct core *core, struct scan *scan)
 {
     struct scans *scans = &core->scans;
     scan->n_steps++;
     scan->budget = scan_budget(core, scan);
     scan_phases(scan, core);
     scan->done = scan->done || scan->failed;
-    scan->took_us = now_us - scan->began_us;
     if (!scan->done) {
         return;
     }
@@ -416,14 +415,14 @@ static void scan_step(struct core *core, struct scan *scan, uint64_t now_us)
 }
 
 /* The next step, of the kind whose turn it is. */
-static void scans_step(struct core *core, uint64_t now_us)
+static void scans_step(struct core *core)
 {
     struct scans *scans = &core->scans;
     for (uint32_t i = 0; i < N_SCAN_KINDS; i++) {
         const uint32_t kind = scans->next_kind;
         scans->next_kind = (kind + 1) % N_SCAN_KINDS;
         if (scans->under_way[kind]) {
-            scan_step(core, scans->under_way[kind], now_us);
+            scan_step(core, scans->under_way[kind]);
             return;
         }
     }
@@ -434,9 +433,9 @@ int scan_poll(struct core *core, struct scan_reader *reader, uint64_t now_us)
     const bool begins = reader->waits && !core->scans.under_way[reader->kind];
     const int r = begins ? scan_begin(core, reader->kind, now_us) : SCAN_READY;
     if (begins && r == SCAN_READY) {
-        scan_step(core, reader->scan, now_us); /* the first step is often all there is to do */
+        scan_step(core, reader->scan); /* the first step is often all there is to do */
     } else if (!reader->scan || !reader->scan->done) {
-        scans_step(core, now_us);
+        scans_step(core);
     }
     if (r == SCAN_FAILED || (reader->scan && reader->scan->failed)) {
         scan_leave(core, reader);

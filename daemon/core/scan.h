@@ -75,7 +75,6 @@ struct scan {
     uint64_t began_us;
     uint64_t n_changes; /* of direct blocks, until it began */
     uint32_t n_steps;
-    uint64_t took_us;
     bool done;
     bool failed;       /* no memory */
     bool is_patient;   /* likewise, as it was begun */

@@ -422,7 +422,6 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .granule_bytes = options->lazy ? PAGE_BYTES : HUGE_PAGES_HUGE_BYTES,
         .quota_bytes = options->quota_bytes,
         .pid = (uint32_t)getppid(),
-        .server_pid = (uint32_t)getpid(),
         .ledger_read = ledgers_read,
         .ledger_user = &server->ledgers,
         .gives_back = options->lazy,
