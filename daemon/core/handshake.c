@@ -99,17 +99,15 @@ int hello_return(struct core *core, uint32_t slot, const Kmem__Request *request,
     if (!version_is_spoken(request->hello, reply)) {
         return DISPATCH_CLOSE;
     }
-    const int r = core_return(core, slot, request->hello->resume_nonce, &peer->client);
+    struct client *client;
+    const int r = core_return(core, slot, request->hello->resume_nonce, &client);
     if (r) {
         report_join_refused(core, r, 0, reply);
         return DISPATCH_CLOSE;
     }
-    *peer = (struct peer){
-        .identity = peer->client->identity,
-        .nonce = peer->client->nonce,
-        .role = PEER_MEMBER,
-        .client = peer->client,
-        .generation = peer->client->generation,
-    };
+    peer_init(peer, &client->identity, client->nonce);
+    peer->role = PEER_MEMBER;
+    peer->client = client;
+    peer->generation = client->generation;
     return welcome(&call, true);
 }

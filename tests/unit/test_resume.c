@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "proto/lease.h"
+#include "daemon/core/handshake.h"
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
 
@@ -142,6 +143,28 @@ static void test_hello_after_a_restart_finds_what_the_client_holds(void **state)
     assert_int_equal(alice.client->num_bytes, 300);
     assert_int_equal(alice.client->leased_pages, 4);
     assert_int_equal(alice.client->sequence, 3);
+}
+
+/* Whose roll-ups it keeps is known as before: it does not keep them as root. */
+static void test_hello_on_the_way_back_is_of_the_same_process(void **state)
+{
+    (void)state;
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    struct peer again = {.role = PEER_UNKNOWN};
+    hello.version = PROTOCOL_VERSION;
+    hello.role = KMEM__ROLE__ROLE_MEMBER;
+    hello.resume_nonce = alice.client->nonce;
+    request.body_case = KMEM__REQUEST__BODY_HELLO;
+    request.hello = &hello;
+
+    assert_int_equal(hello_return(talk.core, alice.client->slot, &request, &again, talk.reply),
+                     DISPATCH_JOINED);
+
+    assert_ptr_equal(again.client, alice.client);
+    assert_int_equal(again.reader.uid, alice.reader.uid);
+    assert_int_equal(again.reader.pid, alice.reader.pid);
+    assert_int_not_equal(again.reader.pid, 0);
 }
 
 /* --------------------------------------------------------------------------------- sequence numbers ---- */
@@ -302,6 +325,7 @@ int main(void)
         TALK_TEST(test_hello_with_the_nonce_of_nobody_is_GONE),
         TALK_TEST(test_hello_without_nonce_takes_nothing_from_an_open_connection),
         TALK_TEST(test_hello_after_a_restart_finds_what_the_client_holds),
+        TALK_TEST(test_hello_on_the_way_back_is_of_the_same_process),
         TALK_TEST(test_allocate_with_the_same_sequence_is_the_same_block),
         TALK_TEST(test_allocate_with_the_same_sequence_after_a_restart_is_the_same_block),
         TALK_TEST(test_allocate_without_sequence_is_another_block),
