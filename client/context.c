@@ -53,7 +53,8 @@
 
 #include "client/link/descriptor.h"
 #include "client/link/handshake.h"
-#include "client/map/map.h"
+#include "client/link/locate.h"
+#include "client/tsan.h"
 #include "client/link/notice.h"
 #include "client/link/calls.h"
 #include "proto/crash_point.h"
@@ -94,8 +95,8 @@ static struct own own_notice = {.fd = -1};
 
 KMEM_MUST_USE static struct process *process_new(struct failure *failure)
 {
-    struct process *process =
-        kmem__map(NULL, sizeof(*process), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    struct process *process = kmem__tsan_map(NULL, sizeof(*process), PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (process == MAP_FAILED) {
         (void)kmem__failure_set(failure, ENOMEM, "no memory for the connection's state");
         return NULL;
@@ -260,7 +261,15 @@ KMEM_MUST_USE static int context_map(const struct welcome *welcome, struct failu
         kmem__segment_inherit(segment);
         return 0;
     }
-    int r = kmem__segment_new(welcome, &segment, failure);
+    struct segment_file file = {
+        .fd = welcome->segment_fd,
+        .name = welcome->segment_name,
+        .num_bytes = welcome->segment_bytes,
+        .granule_bytes = welcome->granule_bytes,
+        .instance = welcome->instance,
+    };
+    int r = kmem__locate_guard(&file.is_guarded, failure);
+    r = r < 0 ? r : kmem__segment_new(&file, &segment, failure);
     if (r == 0) {
         struct segment *old = segment_exchange(&current, segment);
         if (old != NULL) {

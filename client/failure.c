@@ -24,7 +24,7 @@
 
 #include <kmem/kmem.h>
 
-#include "client/map/map.h"
+#include "client/tsan.h"
 #include "proto/text.h"
 
 /* The longest name of a call, ": ", and a sentence. */
@@ -141,8 +141,8 @@ static char *message_get(void)
         return last_message;
     }
     const int saved_errno = errno;
-    char *message =
-        kmem__map(NULL, MESSAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    char *message = kmem__tsan_map(NULL, MESSAGE_BYTES, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS, -1);
     errno = saved_errno;
     if (message == MAP_FAILED) {
         last_message = no_message;

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/tsan.h"
 
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "proto/limits.h"
 
 #ifdef KMEM_HAS_TSAN
@@ -40,3 +44,15 @@ void kmem__tsan_given(unsigned char *block, uint64_t num_bytes)
 }
 
 #endif
+
+/*
+ * ThreadSanitizer takes an mmap() for a write to every byte, by this thread. What orders it before
+ * the reads of other threads is in code that it has not compiled.
+ */
+void *kmem__tsan_map(void *at, uint64_t num_bytes, int protection, int flags, int fd)
+{
+    if (kmem__tsan_watches()) {
+        return (void *)syscall(SYS_mmap, at, num_bytes, protection, flags, fd, 0);
+    }
+    return mmap(at, num_bytes, protection, flags, fd, 0);
+}

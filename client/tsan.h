@@ -54,4 +54,7 @@ void kmem__tsan_taken(unsigned char *block, uint64_t num_bytes);
 /** kmem__tsan_given() - a block is about to be anybody's */
 void kmem__tsan_given(unsigned char *block, uint64_t num_bytes);
 
+/** kmem__tsan_map() - mmap() that it does not see. Return: MAP_FAILED and errno, too. */
+void *kmem__tsan_map(void *at, uint64_t num_bytes, int protection, int flags, int fd);
+
 #endif

@@ -98,6 +98,12 @@ enum lease_state {
 #define LEASE_ASKED_BEFORE_BYTES 64
 #define LEASE_GIVEN_BEFORE_BYTES 128
 
+/* Consecutive pages of a lease. */
+struct run {
+    uint32_t page;
+    uint32_t n_pages; /* 0: no run */
+};
+
 /** lease_state_of() - one page's state; the other side may change it at any time */
 static inline uint32_t lease_state_of(const _Atomic uint64_t *states, uint32_t page)
 {

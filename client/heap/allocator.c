@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "client/heap/heap.h"
+#include "client/heap/bins.h"
 #include "client/map/map.h"
 
 #define BY_ID_BYTES (HEAPS_MAX * sizeof(struct heap *))
@@ -170,12 +170,12 @@ void kmem__allocator_fini(struct allocator *allocator)
         heaps->abandoned = heap->next_abandoned;
         /* Relaxed: no other thread is in a call. */
         atomic_store_explicit(&heaps->by_id[heap->id], NULL, memory_order_relaxed);
-        kmem__heap_free(heap);
+        kmem__bins_unmap(heap);
     }
     for (uint32_t id = 1; id <= heaps->n_ids; id++) {
         struct heap *heap = kmem__allocator_heap(allocator, id);
         if (heap != NULL) {
-            kmem__heap_forget(heap);
+            memset((void *)heap, 0, sizeof(*heap));
         }
     }
     kmem__intern_fini(&allocator->intern);

@@ -9,12 +9,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/heap/lease_cache.h"
 #include "client/failure.h"
-#include "client/link/handshake.h"
 #include "client/heap/hot.h"
 #include "client/heap/intern.h"
+#include "client/heap/lease_cache.h"
 #include "client/link/notice.h"
+#include "client/link/welcome.h"
 #include "client/map/segment.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
@@ -56,7 +56,7 @@ struct allocator {
     struct hot hot;
     struct heaps heaps;
     uint64_t epoch;                /* another number for each membership: see site.h */
-    struct page_note *notes;       /* by page: see heap.h */
+    struct page_note *notes;       /* by page: see bins.h */
     _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */
     _Atomic uint32_t hush_tick;    /* when lease_hush() was tried last; relaxed */
     _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */

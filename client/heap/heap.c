@@ -32,10 +32,8 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "client/heap/large.h"
-#include "client/map/map.h"
 #include "client/heap/slab.h"
 #include "client/tsan.h"
 #include "proto/crash_point.h"
@@ -74,14 +72,6 @@ static pthread_key_t heap_key;
 static pthread_once_t heap_key_once = PTHREAD_ONCE_INIT;
 static bool heap_has_key;
 
-/* Where a heap begins in its mapping: see CPU_PAGE_SKEW_BYTES. */
-#define HEAP_SKEW_BYTES (CPU_PAGE_SKEW_BYTES + 0xc0)
-
-void kmem__heap_free(struct heap *heap)
-{
-    (void)munmap((unsigned char *)heap - HEAP_SKEW_BYTES, HEAP_SKEW_BYTES + sizeof(*heap));
-}
-
 static void heap_abandon(struct heap *heap)
 {
     struct heaps *heaps = &heap->allocator->heaps;
@@ -107,7 +97,7 @@ static void heap_on_thread_end(void *of_thread)
     struct heap *heap = of_thread;
     kmem__heap_mine = &heap_of_the_ended;
     if (heap->id == 0) {
-        kmem__heap_free(heap);
+        kmem__bins_unmap(heap);
     } else {
         heap_abandon(heap);
     }
@@ -116,22 +106,6 @@ static void heap_on_thread_end(void *of_thread)
 static void heap_make_key(void)
 {
     heap_has_key = pthread_key_create(&heap_key, heap_on_thread_end) == 0;
-}
-
-/* Return: a heap of zeros that a fork leaves as zeros; NULL if there is no memory. */
-static struct heap *heap_map(void)
-{
-    const size_t n_bytes = HEAP_SKEW_BYTES + sizeof(struct heap);
-    unsigned char *mapping =
-        kmem__map(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-    if (mapping == MAP_FAILED) {
-        return NULL;
-    }
-    if (madvise(mapping, n_bytes, MADV_WIPEONFORK) < 0) {
-        (void)munmap(mapping, n_bytes);
-        return NULL;
-    }
-    return (struct heap *)(void *)(mapping + HEAP_SKEW_BYTES);
 }
 
 /* How many blocks of a size may be ready in a segment of num_bytes. */
@@ -172,11 +146,6 @@ static void heap_init(struct heap *heap, struct allocator *allocator, uint32_t i
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         bin_init(&heap->bins[i], allocator, i);
     }
-}
-
-void kmem__heap_forget(struct heap *heap)
-{
-    memset((void *)heap, 0, sizeof(*heap));
 }
 
 /* Return: an abandoned heap, the thread's from now on; NULL if there is none. */
@@ -223,13 +192,13 @@ static bool heap_register(struct heap *heap, struct allocator *allocator)
 static struct heap *heap_make(struct allocator *allocator)
 {
     struct heap *mine = kmem__heap_mine;
-    struct heap *heap = mine != &heap_of_nobody ? mine : heap_map();
+    struct heap *heap = mine != &heap_of_nobody ? mine : kmem__bins_map();
     if (heap == NULL) {
         return NULL;
     }
     if (!heap_register(heap, allocator)) {
         if (heap != mine) {
-            kmem__heap_free(heap);
+            kmem__bins_unmap(heap);
         }
         return NULL;
     }
@@ -254,7 +223,7 @@ static struct heap *heap_get(struct allocator *allocator)
     if (heap == NULL) {
         heap = heap_make(allocator);
     } else if (mine != &heap_of_nobody) {
-        kmem__heap_free(mine);
+        kmem__bins_unmap(mine);
     }
     if (heap != NULL) {
         kmem__heap_mine = heap;

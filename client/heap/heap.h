@@ -14,115 +14,16 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "client/heap/allocator.h"
+#include "client/heap/bins.h"
 #include "client/heap/clear.h"
 #include "client/heap/counts.h"
 #include "client/heap/intern.h"
 #include "client/heap/site.h"
-#include "client/heap/allocator.h"
 #include "proto/attributes.h"
 #include "proto/crash_point.h"
 #include "proto/ledger.h"
 #include "proto/lease.h"
-
-/* A block that is free, and whose entry is retired: the next to be handed out. */
-struct ready {
-    unsigned char *block;
-    struct ledger_entry *entry;
-};
-
-/*
- * 64 ready blocks at most, and READY_BYTES of them, but 16 whatever their size: a program that
- * releases some dozen blocks and allocates them again goes to the slabs once in 32 calls. With half
- * as many mixed churn is 5 % slower; more keep slabs from becoming empty. They are never more than
- * 1/READY_FRACTION of the segment for a class: a small one is for many clients.
- */
-#define READY_MAX 64
-#define READY_MIN 16
-#define READY_BYTES (256 * 1024)
-#define READY_FRACTION 256
-
-/*
- * A thread's blocks of one size class.
- *
- *      head.n_used == entries of the slab with a word + blocks of the slab in `ready`
- *      n_used      == sum of head.n_used over the bin's slabs
- *      a slab is in `room` if it has a block to give, else in `full`         : kmem__heap_check()
- */
-struct bin {
-    uint32_t ready_bytes; /* of `ready`, in use; the last of them was released last */
-    uint32_t max_ready_bytes;
-    uint32_t block_bytes;       /* struct size_class */
-    uint32_t left_ready_bytes;  /* ready_bytes when the last block went out; see heap_is_warm() */
-    struct ledger_entry *plane; /* of the class */
-    uint32_t plane_page_bytes;  /* how far the entries of neighbouring pages are apart in it */
-    uint32_t size_class;
-    uint64_t left_at; /* heap.n_cleared then */
-    uint32_t room;    /* slabs, by first page, through head.next and head.prev; 0 none */
-    uint32_t full;
-    uint32_t n_used;     /* blocks that are out or ready */
-    uint32_t n_live;     /* of them, when the bin was last settled: those that were out */
-    uint64_t live_bytes; /* in those, as asked for, about: see slab.c */
-    struct ready ready[READY_MAX];
-};
-
-static_assert(offsetof(struct bin, ready) == 64, "what every call needs is one cache line");
-static_assert(sizeof(struct bin) % 64 == 0, "bins of other classes are on other cache lines");
-
-/*
- * What a release must know of the page that a pointer is in, for every page of the segment. Private
- * memory, derived from the heads; twice the size of a head's needed part, and a shift away.
- *
- *  field     written by                          read by       order
- *  heap      the heap that opens, adopts, closes every release relaxed: a thread asks only whether
- *            the slab                                          it is its own heap, which it wrote
- *  all else  the heap that opens the slab        that heap     none
- */
-struct page_note {
-    struct ledger_entry *entries; /* of the slab */
-    unsigned char *begin;         /* the slab's first block */
-    uint64_t reciprocal;          /* ceil(2^64 / block_bytes): see kmem__heap_spot() */
-    uint32_t bin_at;              /* of the slab's class: in bytes from the heap */
-    _Atomic uint16_t heap;        /* its number; 0: the page is in no slab */
-    uint16_t unused;
-};
-
-static_assert(sizeof(struct page_note) == 32, "found by a shift");
-
-/** kmem__note_heap() - the number of the heap whose slab the page is in; 0: of none */
-static inline uint32_t kmem__note_heap(const struct page_note *note)
-{
-    /* Relaxed: a thread asks whether it is its own, or tells one that passes it on. */
-    return atomic_load_explicit(&note->heap, memory_order_relaxed);
-}
-
-/*
- * All zero: no thread's heap, whose bins are empty and in whose segment no pointer lies. Every
- * thread points at one like that until it has its own; in a forked child every heap is one.
- *
- *  field      written by           read by            order
- *  visited    any thread           the owner          push: compare-and-swap, release
- *                                                     take the lot: exchange, acquire
- *  all else   the owner            the owner          none; through heaps.lock when it changes
- */
-struct heap {
-    unsigned char *base;           /* copies of what the allocator has */
-    const _Atomic uint64_t *asked; /* of the ledger: see lease.h */
-    struct page_note *notes;
-    const _Atomic uint32_t *clock;
-    uint64_t epoch;   /* see site.h */
-    uint32_t n_pages; /* of the segment; 0: no pointer lies in it */
-    uint32_t id;      /* 0: no allocator's */
-    uint64_t
-        n_cleared; /* bytes of blocks of CLEAR_LOOP_MIN_BYTES and more, since the thread began */
-    struct allocator *allocator;
-    struct heap *next_abandoned;
-    struct ledger_head *heads;
-    struct thread_counts *counts; /* this heap's place in the ledger, or own_counts */
-    _Atomic uint32_t visited; /* slabs into which other threads released blocks, by first page */
-    struct thread_counts own_counts;
-    _Alignas(64) struct remembered remembered[REMEMBERED_MAX];
-    _Alignas(64) struct bin bins[N_SIZE_CLASSES];
-};
 
 extern _Thread_local struct heap *kmem__heap_mine
     __attribute__((tls_model("initial-exec"), visibility("hidden")));
@@ -131,24 +32,6 @@ extern _Thread_local struct heap *kmem__heap_mine
 extern const char kmem__heap_no_reason[1] __attribute__((visibility("hidden")));
 
 /* ---------------------------------------------------------------------------- the fast way ---- */
-
-/* Counted in bytes: the place of a ready block takes no multiplication then. */
-static inline struct ready *kmem__bin_ready(struct bin *bin, uint32_t ready_bytes)
-{
-    return (struct ready *)(void *)((unsigned char *)bin->ready + ready_bytes);
-}
-
-/** kmem__bin_n_ready() - how many blocks are ready */
-static inline uint32_t kmem__bin_n_ready(const struct bin *bin)
-{
-    return bin->ready_bytes / (uint32_t)sizeof(struct ready);
-}
-
-/** kmem__bin_entries() - the entries of the slab that begins at `page` */
-static inline struct ledger_entry *kmem__bin_entries(const struct bin *bin, uint32_t page)
-{
-    return (void *)((unsigned char *)bin->plane + (uint64_t)page * bin->plane_page_bytes);
-}
 
 /* Where the bin is in the heap, in bytes, by (num_bytes + 15) / 16 up to 2048 bytes. */
 extern const uint32_t kmem__heap_bin_at[129] __attribute__((visibility("hidden")));
@@ -403,11 +286,5 @@ bool kmem__heap_flush(const struct allocator *allocator);
 
 /** kmem__heap_check() - at rest: recount every heap: the equations at struct bin */
 KMEM_MUST_USE bool kmem__heap_check(struct allocator *allocator);
-
-/** kmem__heap_forget() - make a living thread's heap all zero: its allocator ends */
-void kmem__heap_forget(struct heap *heap);
-
-/** kmem__heap_free() - unmap a heap that is nobody's */
-void kmem__heap_free(struct heap *heap);
 
 #endif

@@ -9,6 +9,7 @@
  */
 #include "client/heap/large.h"
 
+#include "client/heap/allocator.h"
 #include "client/heap/clear.h"
 #include "client/heap/counts.h"
 #include "client/tsan.h"

@@ -8,9 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/heap/allocator.h"
 #include "proto/attributes.h"
-#include "proto/ledger.h"
+
+struct allocator;
 
 /**
  * kmem__large_take() - make a block, entered in the ledger and cleared

@@ -27,7 +27,6 @@
 
 #include <string.h>
 
-#include "proto/lease.h"
 #include "proto/limits.h"
 #include "proto/notice.h"
 

@@ -10,12 +10,8 @@
 #include <stdint.h>
 
 #include "proto/attributes.h"
+#include "proto/lease.h"
 #include "proto/ledger.h"
-
-struct run {
-    uint32_t page;
-    uint32_t n_pages; /* 0: no run */
-};
 
 /**
  * lend_function - asks for a lease: at least n_pages, consecutive, up to want_pages if there is

@@ -26,6 +26,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "client/heap/allocator.h"
+#include "client/heap/counts.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 

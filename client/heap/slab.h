@@ -8,9 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/heap/heap.h"
+#include "client/heap/bins.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
+
+struct allocator;
 
 /** kmem__slab_refill() - fill an empty bin from a slab, an abandoned heap's or a new one if need be
  * Return: false: no pages are to be had. */

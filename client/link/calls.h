@@ -8,11 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/heap/lease_cache.h"
-#include "client/link/conn.h"
 #include "client/failure.h"
+#include "client/link/conn.h"
 #include "client/map/segment.h"
 #include "proto/attributes.h"
+#include "proto/lease.h"
 #include "proto/ledger.h"
 
 /* A block as the daemon carved it. */

@@ -4,25 +4,11 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "client/tsan.h"
 #include "proto/text.h"
 
 #define CPU_PAGE_BYTES 4096
-
-/*
- * ThreadSanitizer takes an mmap() for a write to every byte, by this thread. What orders it before
- * the reads of other threads is in code that it has not compiled.
- */
-void *kmem__map(void *at, uint64_t num_bytes, int protection, int flags, int fd)
-{
-    if (kmem__tsan_watches()) {
-        return (void *)syscall(SYS_mmap, at, num_bytes, protection, flags, fd, 0);
-    }
-    return mmap(at, num_bytes, protection, flags, fd, 0);
-}
 
 /*
  * Opens a mapping. A private one that is locked is populated by that, unless it is told to be
@@ -45,7 +31,7 @@ static int map_open(void *mapping, uint64_t num_bytes, int protection, int flags
 
 void *kmem__map_sparse(void *at, uint64_t num_bytes, int protection, int flags, int fd)
 {
-    void *mapping = kmem__map(at, num_bytes, PROT_NONE, flags, fd);
+    void *mapping = kmem__tsan_map(at, num_bytes, PROT_NONE, flags, fd);
     if (mapping == MAP_FAILED || protection == PROT_NONE) {
         return mapping;
     }

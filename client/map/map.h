@@ -16,11 +16,8 @@
 
 #include "client/failure.h"
 
-/** kmem__map() - mmap(), of something that is all in use. Return: MAP_FAILED and errno, too. */
-void *kmem__map(void *at, uint64_t num_bytes, int protection, int flags, int fd);
-
 /**
- * kmem__map_sparse() - the same, of which nothing is populated
+ * kmem__map_sparse() - mmap(), of which nothing is populated
  * @at:     an address that is reserved, with MAP_FIXED in flags; else NULL
  * Return: MAP_FAILED and errno if it fails, and nothing is mapped then.
  */

@@ -27,18 +27,18 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "client/link/locate.h"
 #include "client/map/map.h"
 #include "proto/text.h"
 
 #define HUGE_PAGE_BYTES ((uint64_t)2 << 20)
 
-KMEM_MUST_USE static int segment_check_file(const struct welcome *welcome, struct failure *failure)
+KMEM_MUST_USE static int segment_check_file(const struct segment_file *file,
+                                            struct failure *failure)
 {
     struct stat status;
-    int seals = fcntl(welcome->segment_fd, F_GET_SEALS);
-    if (fstat(welcome->segment_fd, &status) < 0 || !S_ISREG(status.st_mode) ||
-        (uint64_t)status.st_size != welcome->segment_bytes) {
+    int seals = fcntl(file->fd, F_GET_SEALS);
+    if (fstat(file->fd, &status) < 0 || !S_ISREG(status.st_mode) ||
+        (uint64_t)status.st_size != file->num_bytes) {
         return kmem__failure_set(failure, EPROTO,
                                  "the daemon sent a descriptor that is not the segment it "
                                  "describes");
@@ -121,14 +121,10 @@ void kmem__segment_inherit(struct segment *segment)
     kmem__guard_keep(segment->guard);
 }
 
-int kmem__segment_new(const struct welcome *welcome, struct segment **ret_segment,
+int kmem__segment_new(const struct segment_file *file, struct segment **ret_segment,
                       struct failure *failure)
 {
-    bool is_guarded = true;
-    int r = kmem__locate_guard(&is_guarded, failure);
-    if (r == 0) {
-        r = segment_check_file(welcome, failure);
-    }
+    int r = segment_check_file(file, failure);
     if (r < 0) {
         return r;
     }
@@ -136,12 +132,12 @@ int kmem__segment_new(const struct welcome *welcome, struct segment **ret_segmen
     if (segment == NULL) {
         return kmem__failure_set(failure, ENOMEM, "no memory for the mapping's description");
     }
-    segment->num_bytes = welcome->segment_bytes;
-    segment->instance = welcome->instance;
-    (void)snprintf(segment->name, sizeof(segment->name), "%s", welcome->segment_name);
-    r = segment_map(segment, welcome->segment_fd, is_guarded, failure);
+    segment->num_bytes = file->num_bytes;
+    segment->instance = file->instance;
+    (void)snprintf(segment->name, sizeof(segment->name), "%s", file->name);
+    r = segment_map(segment, file->fd, file->is_guarded, failure);
     if (r == 0) {
-        r = segment_guard(segment, welcome->granule_bytes, is_guarded, failure);
+        r = segment_guard(segment, file->granule_bytes, file->is_guarded, failure);
     }
     if (r < 0) {
         (void)kmem__segment_free(segment);

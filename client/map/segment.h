@@ -10,9 +10,19 @@
 
 #include "client/failure.h"
 #include "client/map/guard.h"
-#include "client/link/handshake.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
+#include "proto/limits.h"
+
+/* What is to be mapped: the file, and what the daemon says of it. */
+struct segment_file {
+    int fd;
+    const char *name;
+    uint64_t num_bytes;
+    uint64_t granule_bytes; /* of the guard */
+    uint64_t instance;
+    bool is_guarded;
+};
 
 /* Constant from kmem__segment_new() to kmem__segment_free(): any thread reads it without a lock. */
 struct segment {
@@ -25,14 +35,14 @@ struct segment {
 
 /**
  * kmem__segment_new() - map the segment that a daemon has handed over
- * @welcome:      its descriptor is compared with what the daemon says; it stays the caller's
+ * @file:         its descriptor is compared with what the daemon says; it stays the caller's
  * @ret_segment:  the mapping
  * @failure:      receives the sentence
  *
  * Return: 0; -EPROTO if the descriptor is not what the daemon says; another negative errno if it
  * can not be mapped.
  */
-KMEM_MUST_USE int kmem__segment_new(const struct welcome *welcome, struct segment **ret_segment,
+KMEM_MUST_USE int kmem__segment_new(const struct segment_file *file, struct segment **ret_segment,
                                     struct failure *failure);
 
 /** kmem__segment_inherit() - in a forked child that goes on with its parent's mapping */

@@ -66,11 +66,6 @@ static void pass(uint32_t page, uint32_t n_pages, uint32_t from, uint32_t to)
 
 /* ---------------------------------------------------------------------------------- clients -- */
 
-struct run {
-    uint32_t page;
-    uint32_t n_pages;
-};
-
 #define RUNS_HELD 8
 
 static void *client_work(void *user)

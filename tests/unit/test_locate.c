@@ -20,6 +20,7 @@ static int forget_environment(void **state)
     (void)unsetenv("KMEM_SOCKET");
     (void)unsetenv("KMEM_SEGMENT");
     (void)unsetenv("KMEM_TIMEOUT_MS");
+    (void)unsetenv("KMEM_GUARD");
     (void)unsetenv("XDG_RUNTIME_DIR");
     memset(&places, 0, sizeof(places));
     memset(&failure, 0, sizeof(failure));
@@ -208,6 +209,36 @@ static void test_locate_timeout_junk_is_EINVAL(void **state)
     }
 }
 
+/* ------------------------------------------------------------------------------- the guard ---- */
+
+static void test_locate_guard_is_on_unless_it_is_off(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool is_guarded;
+    } said[] = {{"on", true}, {"off", false}};
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        bool is_guarded = !said[i].is_guarded;
+        (void)setenv("KMEM_GUARD", said[i].text, 1);
+        assert_int_equal(kmem__locate_guard(&is_guarded, &failure), 0);
+        assert_int_equal(is_guarded, said[i].is_guarded);
+    }
+    bool is_guarded = false;
+    (void)unsetenv("KMEM_GUARD");
+    assert_int_equal(kmem__locate_guard(&is_guarded, &failure), 0);
+    assert_true(is_guarded);
+}
+
+static void test_locate_guard_neither_on_nor_off_is_EINVAL(void **state)
+{
+    (void)state;
+    bool is_guarded = true;
+    (void)setenv("KMEM_GUARD", "maybe", 1);
+    assert_int_equal(kmem__locate_guard(&is_guarded, &failure), -EINVAL);
+    assert_string_equal(failure.sentence, "$KMEM_GUARD is \"maybe\", neither \"on\" nor \"off\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,6 +261,8 @@ int main(void)
         cmocka_unit_test_setup(test_locate_timeout_default_is_30_s, forget_environment),
         cmocka_unit_test_setup(test_locate_timeout_from_the_environment, forget_environment),
         cmocka_unit_test_setup(test_locate_timeout_junk_is_EINVAL, forget_environment),
+        cmocka_unit_test_setup(test_locate_guard_is_on_unless_it_is_off, forget_environment),
+        cmocka_unit_test_setup(test_locate_guard_neither_on_nor_off_is_EINVAL, forget_environment),
     };
     return cmocka_run_group_tests_name("locate", tests, NULL, NULL);
 }

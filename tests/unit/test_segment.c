@@ -19,7 +19,7 @@
 
 #define SEGMENT_BYTES (UINT64_C(4) << 20)
 
-static struct welcome welcome;
+static struct segment_file given;
 static struct failure failure;
 
 /* The next calls of calloc() and mmap() that fail; 0: none. */
@@ -48,26 +48,26 @@ void *__wrap_mmap(void *address, size_t n_bytes, int access, int flags, int fd, 
     return __real_mmap(address, n_bytes, access, flags, fd, offset);
 }
 
-static int make_welcome(void **state)
+static int make_file(void **state)
 {
     (void)state;
-    welcome = (struct welcome){
-        .segment_name = "test",
-        .segment_bytes = SEGMENT_BYTES,
-        .instance = 7,
+    given = (struct segment_file){
+        .fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_GROW),
+        .name = "test",
+        .num_bytes = SEGMENT_BYTES,
         .granule_bytes = PAGE_BYTES,
-        .segment_fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_GROW),
+        .instance = 7,
+        .is_guarded = false, /* test_guard.c has what it does */
     };
-    (void)setenv("KMEM_GUARD", "off", 1); /* test_guard.c has what it does */
     calloc_fails_at = 0;
     mmap_fails_at = 0;
     return 0;
 }
 
-static int drop_welcome(void **state)
+static int drop_file(void **state)
 {
     (void)state;
-    return close(welcome.segment_fd);
+    return close(given.fd);
 }
 
 static size_t count_mappings(void)
@@ -104,7 +104,7 @@ static void test_segment_new_is_the_file_2_MiB_aligned(void **state)
     (void)state;
     struct segment *segment = NULL;
     char byte = 0;
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), 0);
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), 0);
 
     assert_int_equal((uintptr_t)segment->base % (2 << 20), 0);
     assert_int_equal(segment->num_bytes, SEGMENT_BYTES);
@@ -112,7 +112,7 @@ static void test_segment_new_is_the_file_2_MiB_aligned(void **state)
     assert_string_equal(segment->name, "test");
     assert_false(is_closed(segment->base));
     segment->base[SEGMENT_BYTES - 1] = 'x';
-    assert_int_equal(pread(welcome.segment_fd, &byte, 1, SEGMENT_BYTES - 1), 1);
+    assert_int_equal(pread(given.fd, &byte, 1, SEGMENT_BYTES - 1), 1);
     assert_int_equal(byte, 'x');
 
     assert_null(kmem__segment_free(segment));
@@ -124,7 +124,7 @@ static void test_segment_new_gives_back_what_aligning_took(void **state)
     (void)state;
     struct segment *segment = NULL;
     unsigned char is_resident = 0;
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), 0);
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), 0);
 
     assert_int_equal(mincore(segment->base + SEGMENT_BYTES, 1, &is_resident), -1);
 
@@ -140,7 +140,7 @@ static void test_segment_new_is_left_out_of_core_dumps(void **state)
     char begin[32];
     int is_ours = 0;
     int is_left_out = 0;
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), 0);
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), 0);
     (void)snprintf(begin, sizeof(begin), "%lx-", (unsigned long)(uintptr_t)segment->base);
 
     FILE *smaps = fopen("/proc/self/smaps", "re");
@@ -163,8 +163,8 @@ static void test_segment_new_other_size_is_EPROTO(void **state)
 {
     (void)state;
     struct segment *segment = NULL;
-    welcome.segment_bytes = SEGMENT_BYTES + PAGE_BYTES;
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EPROTO);
+    given.num_bytes = SEGMENT_BYTES + PAGE_BYTES;
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), -EPROTO);
     assert_null(segment);
 }
 
@@ -174,9 +174,9 @@ static void test_segment_new_no_file_is_EPROTO(void **state)
     struct segment *segment = NULL;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
-    (void)close(welcome.segment_fd);
-    welcome.segment_fd = ends[0];
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EPROTO);
+    (void)close(given.fd);
+    given.fd = ends[0];
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), -EPROTO);
     (void)close(ends[1]);
 }
 
@@ -184,9 +184,9 @@ static void test_segment_new_unsealed_is_EPROTO(void **state)
 {
     (void)state;
     struct segment *segment = NULL;
-    (void)close(welcome.segment_fd);
-    welcome.segment_fd = fake_memfd(SEGMENT_BYTES, 0);
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EPROTO);
+    (void)close(given.fd);
+    given.fd = fake_memfd(SEGMENT_BYTES, 0);
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), -EPROTO);
     assert_non_null(strstr(failure.sentence, "shrink"));
 }
 
@@ -194,9 +194,9 @@ static void test_segment_new_write_sealed_is_EPROTO(void **state)
 {
     (void)state;
     struct segment *segment = NULL;
-    (void)close(welcome.segment_fd);
-    welcome.segment_fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_WRITE);
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EPROTO);
+    (void)close(given.fd);
+    given.fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_WRITE);
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), -EPROTO);
 }
 
 static void test_segment_new_without_memory_is_ENOMEM(void **state)
@@ -204,10 +204,10 @@ static void test_segment_new_without_memory_is_ENOMEM(void **state)
     (void)state;
     struct segment *segment = NULL;
     calloc_fails_at = 1;
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -ENOMEM);
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), -ENOMEM);
     for (unsigned int nth = 1; nth <= 2; nth++) {
         mmap_fails_at = nth;
-        assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -ENOMEM);
+        assert_int_equal(kmem__segment_new(&given, &segment, &failure), -ENOMEM);
         assert_int_equal(mmap_fails_at, 0);
         assert_string_equal(failure.sentence,
                             "can not map the segment (4.0 MiB): Cannot allocate memory");
@@ -220,24 +220,10 @@ static void test_segment_new_is_closed_by_the_guard(void **state)
 {
     (void)state;
     struct segment *segment = NULL;
-    (void)unsetenv("KMEM_GUARD");
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), 0);
+    given.is_guarded = true;
+    assert_int_equal(kmem__segment_new(&given, &segment, &failure), 0);
     assert_true(is_closed(segment->base));
     (void)kmem__segment_free(segment);
-    (void)setenv("KMEM_GUARD", "on", 1);
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), 0);
-    assert_true(is_closed(segment->base));
-    (void)kmem__segment_free(segment);
-}
-
-static void test_segment_new_guard_neither_on_nor_off_is_EINVAL(void **state)
-{
-    (void)state;
-    struct segment *segment = NULL;
-    (void)setenv("KMEM_GUARD", "maybe", 1);
-    assert_int_equal(kmem__segment_new(&welcome, &segment, &failure), -EINVAL);
-    assert_string_equal(failure.sentence, "$KMEM_GUARD is \"maybe\", neither \"on\" nor \"off\"");
-    assert_null(segment);
 }
 
 static void test_segment_new_guarded_without_memory_is_ENOMEM(void **state)
@@ -245,8 +231,8 @@ static void test_segment_new_guarded_without_memory_is_ENOMEM(void **state)
     (void)state;
     struct segment *segment = NULL;
     unsigned int nth = 1;
-    (void)setenv("KMEM_GUARD", "on", 1);
-    for (calloc_fails_at = nth; kmem__segment_new(&welcome, &segment, &failure) != 0;
+    given.is_guarded = true;
+    for (calloc_fails_at = nth; kmem__segment_new(&given, &segment, &failure) != 0;
          calloc_fails_at = ++nth) {
         assert_int_equal(failure.error, ENOMEM);
         assert_int_equal(calloc_fails_at, 0);
@@ -313,7 +299,7 @@ static void test_segment_has_room_at(void **state)
     assert_false(has_room(16384, UINT64_MAX));
 }
 
-#define SEGMENT_TEST(function) cmocka_unit_test_setup_teardown(function, make_welcome, drop_welcome)
+#define SEGMENT_TEST(function) cmocka_unit_test_setup_teardown(function, make_file, drop_file)
 
 int main(void)
 {
@@ -327,7 +313,6 @@ int main(void)
         SEGMENT_TEST(test_segment_new_write_sealed_is_EPROTO),
         SEGMENT_TEST(test_segment_new_without_memory_is_ENOMEM),
         SEGMENT_TEST(test_segment_new_is_closed_by_the_guard),
-        SEGMENT_TEST(test_segment_new_guard_neither_on_nor_off_is_EINVAL),
         SEGMENT_TEST(test_segment_new_guarded_without_memory_is_ENOMEM),
         cmocka_unit_test(test_segment_free_of_NULL_is_allowed),
         cmocka_unit_test(test_segment_offset_and_pointer_are_inverse),
