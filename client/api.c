@@ -101,6 +101,9 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
         r = kmem__calls_allocate(turn.conn, turn.segment, num_bytes, clean, may_again, &carved,
                                  failure);
     }
+    if (r == -ENOMEM) {
+        kmem__context_add_refusal(&turn, failure);
+    }
     kmem__context_leave(&turn);
     if (r == 0) {
         kmem__counts_grow(api_counts(), num_bytes);

@@ -46,6 +46,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -65,8 +66,9 @@ struct process {
     pthread_cond_t is_free;
     bool is_taken; /* a thread has the connection, and all below */
     bool is_joined;
-    _Atomic(int) patience_ms; /* of a call; 0: not joined yet. Relaxed: it stands alone */
-    struct conn conn;         /* if is_joined: open, or lost */
+    _Atomic(int) patience_ms;           /* of a call; 0: not joined yet. Relaxed: it stands alone */
+    struct conn conn;                   /* if is_joined: open, or lost */
+    char lease_refusal[SENTENCE_BYTES]; /* the daemon's; "": none since a lease was granted */
     struct allocator allocator;
     _Atomic(bool) has_allocator; /* release / acquire: who sees it sees the allocator */
 };
@@ -280,6 +282,20 @@ KMEM_MUST_USE static int context_map(const struct welcome *welcome, struct failu
     return r;
 }
 
+/* A block that is carved by the daemon may do; where that fails too, the caller is told of both. */
+static void lease_refusal_keep(struct process *process, const char *sentence)
+{
+    (void)snprintf(process->lease_refusal, sizeof(process->lease_refusal), "%s", sentence);
+}
+
+void kmem__context_add_refusal(const struct turn *turn, struct failure *failure)
+{
+    const char *refusal = turn->process->lease_refusal;
+    if (refusal[0] != '\0' && strstr(failure->sentence, refusal) == NULL) {
+        kmem__failure_add(failure, "; the last lease was refused: %s", refusal);
+    }
+}
+
 /* Asks the daemon for a lease: see lend_function. */
 static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, struct run *ret_run)
 {
@@ -296,6 +312,9 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
         kmem__guard_sweep(turn.segment->guard, turn.process->allocator.ledger.states);
     }
     r = kmem__calls_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
+    if (r >= 0) {
+        lease_refusal_keep(turn.process, r == CONN_E_REFUSED ? failure.sentence : "");
+    }
     kmem__context_leave(&turn);
     KMEM_CRASH_POINT("client.leased");
     if (r == 0) {
@@ -413,6 +432,7 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
         own_remember_sockets(&process->conn); /* none */
         /* Relaxed: it only takes something away. */
         atomic_store_explicit(&own_notice.fd, -1, memory_order_relaxed);
+        lease_refusal_keep(process, "");
         process->is_joined = false;
     } else {
         own_close_all_inherited();

@@ -33,6 +33,13 @@ void kmem__context_call(void);
  */
 KMEM_MUST_USE int kmem__context_enter(struct turn *turn, struct failure *failure);
 
+/**
+ * kmem__context_add_refusal() - go on with why the last lease was refused
+ *
+ * Nothing, if one was granted since, or the failure says the same already.
+ */
+void kmem__context_add_refusal(const struct turn *turn, struct failure *failure);
+
 /** kmem__context_leave() - let the next thread have the connection */
 void kmem__context_leave(struct turn *turn);
 

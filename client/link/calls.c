@@ -275,7 +275,8 @@ int kmem__calls_lease(struct conn *conn, const struct segment *segment, uint32_t
     r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
     calls_count(conn, &request);
     if (r == CONN_E_REFUSED) {
-        return kmem__refusal_of_room(response->error, (uint64_t)n_pages << PAGE_SHIFT, "", failure);
+        (void)kmem__refusal_of_lease(response->error, failure); /* the answer says that it is */
+        return CONN_E_REFUSED;
     }
     if (r < 0) {
         return r;

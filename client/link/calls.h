@@ -56,7 +56,7 @@ KMEM_MUST_USE int kmem__calls_size_of(struct conn *conn, struct seg_off offset,
  * @want_pages:  as many if there is plenty
  * @ret_run:     written on success: its pages are FREE in the ledger
  *
- * Return: 0, or a negative errno: -ENOMEM if there is no room, or the faults of a connection.
+ * Return: 0; CONN_E_REFUSED, and failure has the daemon's sentence; or the faults of a connection.
  */
 KMEM_MUST_USE int kmem__calls_lease(struct conn *conn, const struct segment *segment,
                                     uint32_t n_pages, uint32_t want_pages, struct run *ret_run,

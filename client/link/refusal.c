@@ -115,6 +115,13 @@ int kmem__refusal_of_room(const Kmem__Error *error, uint64_t num_bytes, const ch
     return r;
 }
 
+int kmem__refusal_of_lease(const Kmem__Error *error, struct failure *failure)
+{
+    int r = kmem__failure_set(failure, refusal_errno(error->code), "%s", "");
+    kmem__failure_add_sentence(failure, error->message);
+    return r;
+}
+
 int kmem__refusal_of_hello(const Kmem__Error *error, const char *path, struct failure *failure)
 {
     int r = kmem__failure_set(failure, refusal_errno(error->code),

@@ -274,7 +274,8 @@ KMEM_API unsigned int kmem_sizeof_allocation(const void *const mem);
  *   EINVAL      num_bytes is 0 or larger than the segment
  *   ENOMEM      no room, or this process would have more than kmemd --quota allows each;
  *               kmem_last_error() says which, what is free, who holds the most, and what would
- *               help. It costs a round trip: to release something and try again is a normal path
+ *               help; and why the last lease was refused, if none was granted since. It costs a
+ *               round trip: to release something and try again is a normal path
  *   ECONNREFUSED, ENOENT, EACCES, EPERM, EUSERS, EPROTONOSUPPORT
  *               the first call, and no daemon: none listens, none may be asked, it is an impostor,
  *               it has no room for another client, or it speaks another version

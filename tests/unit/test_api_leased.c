@@ -197,6 +197,101 @@ static void test_refused_lease_leaves_direct_blocks(void **state)
     assert_int_equal(atomic_load(&n_lease_requests), 1);
 }
 
+/* What the next requests are refused with; NULL: they are answered honestly. */
+static const char *lease_refusal;
+static const char *block_refusal;
+
+static bool refuse(struct fake_peer *peer, const Kmem__Request *request)
+{
+    const char *why = request->body_case == KMEM__REQUEST__BODY_LEASE      ? lease_refusal
+                      : request->body_case == KMEM__REQUEST__BODY_ALLOCATE ? block_refusal
+                                                                           : NULL;
+    if (why != NULL) {
+        fake_send_error(peer, request, KMEM__ERROR_CODE__ERROR_NO_MEMORY, why);
+    }
+    return why != NULL;
+}
+
+static void refuse_with(const char *of_lease, const char *of_block)
+{
+    lease_refusal = of_lease;
+    block_refusal = of_block;
+    fake_daemon_hook(refuse);
+}
+
+static void test_refused_lease_is_explained_where_the_block_fails_too(void **state)
+{
+    (void)state;
+    use_often(100);
+    refuse_with("no lease:\x1b pages are scarce", "no block");
+
+    assert_null(kmem_try_allocate(100, "frames"));
+
+    assert_int_equal(errno, ENOMEM);
+    assert_string_equal(kmem_last_error(), "kmem_try_allocate: for \"frames\": no block; the last "
+                                           "lease was refused: no lease:? pages are scarce");
+}
+
+static void test_refused_lease_is_explained_as_long_as_it_was_the_last(void **state)
+{
+    (void)state;
+    use_often(100);
+    refuse_with("no lease", NULL);
+    assert_non_null(kmem_try_allocate(100, "direct"));
+    refuse_with(NULL, "no block");
+
+    assert_null(kmem_try_allocate(100, "does not ask for a lease so soon"));
+
+    assert_non_null(strstr(kmem_last_error(), "no block; the last lease was refused: no lease"));
+    kmem_allocate(100, "the same for the handler");
+    assert_caught("kmem_allocate", ENOMEM);
+    assert_non_null(strstr(kmem_last_error(), "; the last lease was refused: no lease"));
+}
+
+static void test_refused_lease_that_says_the_same_is_not_repeated(void **state)
+{
+    (void)state;
+    use_often(100);
+    refuse_with("no room", "no room");
+
+    assert_null(kmem_try_allocate(100, "frames"));
+
+    assert_string_equal(kmem_last_error(), "kmem_try_allocate: for \"frames\": no room");
+}
+
+static void test_refused_lease_is_forgotten_when_one_is_granted(void **state)
+{
+    (void)state;
+    use_often(100);
+    use_often(300000);
+    assert_non_null(kmem_try_allocate(300000, "all that there is of that length"));
+    refuse_with("no lease", "no block");
+    assert_null(kmem_try_allocate(300000, "large"));
+    assert_non_null(strstr(kmem_last_error(), "no lease"));
+    refuse_with(NULL, "no block");
+    assert_non_null(kmem_try_allocate(100, "fewer pages: leased"));
+
+    assert_null(kmem_try_allocate(70000, "never used before: direct"));
+
+    assert_string_equal(kmem_last_error(),
+                        "kmem_try_allocate: for \"never used before: direct\": no block");
+}
+
+static void test_refused_lease_is_forgotten_by_closing(void **state)
+{
+    (void)state;
+    use_often(100);
+    refuse_with("no lease", NULL);
+    assert_non_null(kmem_try_allocate(100, "direct"));
+    assert_int_equal(kmem_close(), 0);
+    refuse_with(NULL, "no block");
+
+    assert_null(kmem_try_allocate(100, "another membership"));
+
+    assert_string_equal(kmem_last_error(),
+                        "kmem_try_allocate: for \"another membership\": no block");
+}
+
 static Kmem__Leased lie;
 
 static bool lend_wrongly(struct fake_peer *peer, const Kmem__Request *request)
@@ -305,6 +400,11 @@ int main(void)
         LEASED_TEST(test_large_leased_block_is_released_and_given_again),
         LEASED_TEST(test_close_forgets_leases),
         LEASED_TEST(test_refused_lease_leaves_direct_blocks),
+        LEASED_TEST(test_refused_lease_is_explained_where_the_block_fails_too),
+        LEASED_TEST(test_refused_lease_is_explained_as_long_as_it_was_the_last),
+        LEASED_TEST(test_refused_lease_that_says_the_same_is_not_repeated),
+        LEASED_TEST(test_refused_lease_is_forgotten_when_one_is_granted),
+        LEASED_TEST(test_refused_lease_is_forgotten_by_closing),
         LEASED_TEST(test_lease_where_none_can_be_gives_the_connection_up),
         LEASED_TEST(test_lease_that_the_ledger_does_not_know_is_not_used),
         LEASED_TEST(test_refused_large_allocation_is_one_request),
