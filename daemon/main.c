@@ -26,6 +26,7 @@
 #include "daemon/memfd.h"
 #include "daemon/options.h"
 #include "daemon/server/server.h"
+#include "daemon/server/takeover.h"
 #include "daemon/signals.h"
 #include "daemon/core/state.h"
 #include "daemon/core/users.h"
@@ -282,7 +283,7 @@ static int server_main(struct options *options, struct inherited_fds *files,
     (void)signal(SIGHUP, SIG_IGN);            /* likewise */
     (void)prctl(PR_SET_NAME, "kmemd-server"); /* can not fail */
     log_limit_alike();
-    return files->check_fd >= 0 ? server_check(options, files)
+    return files->check_fd >= 0 ? takeover_check(options, files)
                                 : server_run(options, files, descriptors);
 }
 

@@ -7,13 +7,14 @@
 #include "daemon/server/admission.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/server/peer_identity.h"
 #include "daemon/server/loop.h"
-#include "daemon/server/server.h"
+#include "daemon/server/peer_identity.h"
+#include "daemon/server/session_host.h"
 #include "proto/crash_point.h"
 
 static void admission_hello_late(uv_timer_t *timer)
@@ -30,16 +31,16 @@ static void admission_hello_late(uv_timer_t *timer)
 /* Answers before anything was asked, and ends the connection. */
 static void admission_refuse(struct session *session, Kmem__ErrorCode code, const char *why)
 {
-    struct server *server = session->server;
+    struct session_host *host = session->host;
     const struct client_identity *who = &session->peer.identity;
     char pid[PID_TEXT_BYTES];
-    server->core.state.counters->connections_refused++;
+    host->core->state.counters->connections_refused++;
     (void)client_pid_text(who->pid, pid); /* its buffer */
     if (session_may_log(session)) {
         log_warning("process %s of user %u is refused: %s", pid, who->uid, why);
     }
-    reply_reset(server->reply, 0);
-    reply_error(server->reply, code, "kmemd refuses process %s of user %u: %s", pid, who->uid, why);
+    reply_reset(host->reply, 0);
+    reply_error(host->reply, code, "kmemd refuses process %s of user %u: %s", pid, who->uid, why);
     (void)session_answer(session, false); /* closed in any case */
     session_close(session);
 }
@@ -52,14 +53,13 @@ static void reply_no_descriptor(struct reply *reply)
                 "RLIMIT_NOFILE, or the system's fs.file-max");
 }
 
-void admission_refuse_unseen(struct server *server, int fd)
+void admission_refuse_unseen(struct session_host *host, int fd)
 {
-    server->core.state.counters->connections_refused++;
-    reply_no_descriptor(server->reply);
-    const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
-                                        FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
-    (void)send(fd, server->frame, n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT); /* closed in any case */
-    (void)close(fd);                                                     /* likewise */
+    host->core->state.counters->connections_refused++;
+    reply_no_descriptor(host->reply);
+    const size_t n_bytes = session_host_encode(host);
+    (void)send(fd, host->frame, n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT); /* closed in any case */
+    (void)close(fd);                                                   /* likewise */
 }
 
 /* Why a connection may not stay, for whom it would be one too many. */
@@ -87,27 +87,27 @@ static uint32_t arrival_pid(const struct client_identity *identity)
  */
 int admission_charge(struct session *session, bool is_back)
 {
-    struct server *server = session->server;
-    struct clients *clients = &server->core.clients;
+    struct session_host *host = session->host;
+    struct clients *clients = &host->core->clients;
     const struct client_identity *identity = &session->peer.identity;
     const struct arrival arrival = {
         .pid = arrival_pid(identity),
         .uid = identity->uid,
-        .is_admin = core_is_admin(&server->core, identity->uid),
+        .is_admin = core_is_admin(host->core, identity->uid),
         .is_client = is_back || clients_find_away(clients, identity) != NULL,
         .is_back = is_back,
         .n_clients = clients->n_live + clients->n_ended,
     };
     session->charge.session = session;
-    return users_charge(&server->users, &arrival, &session->charge);
+    return users_charge(host->users, &arrival, &session->charge);
 }
 
 /* The peer can not be served, or not now. */
 static void admission_refuse_unknown(struct session *session, int why)
 {
     if (session_is_out_of_descriptors(why)) {
-        session->server->core.state.counters->connections_refused++;
-        reply_no_descriptor(session->server->reply);
+        session->host->core->state.counters->connections_refused++;
+        reply_no_descriptor(session->host->reply);
         (void)session_answer(session, false); /* closed in any case */
         session_close(session);
     } else if (why == IDENTITY_E_ENDED) {
@@ -127,23 +127,25 @@ static void admission_refuse_unknown(struct session *session, int why)
  * Of clients with the pid of a process that lives, ends those that are dead: the pid was another
  * process's before the loop has told of the first one's end.
  */
-static void admission_end_namesakes(struct server *server, uint32_t pid)
+static void admission_end_namesakes(const struct admission *admission, uint32_t pid)
 {
-    const struct client *client = clients_next(&server->core.clients, 0);
-    for (; client && pid != 0; client = clients_next(&server->core.clients, client->slot + 1)) {
+    const struct clients *clients = &admission->host->core->clients;
+    const struct client *client = clients_next(clients, 0);
+    for (; client && pid != 0; client = clients_next(clients, client->slot + 1)) {
         if (client->identity.pid == pid && client->client_state == CLIENT_LIVE) {
-            pidfd_watch_look(&server->pidfds, client->slot);
+            pidfd_watch_look(admission->pidfds, client->slot);
         }
     }
 }
 
-void admission_begin(struct session *session, int fd)
+/* Reads from the peer if it may join, else refuses and closes it. */
+static void admission_begin(const struct admission *admission, struct session *session, int fd)
 {
-    struct server *server = session->server;
+    const struct options *options = admission->options;
     struct client_identity identity = {.command = "?"};
     uint64_t nonce = 0;
     KMEM_CRASH_POINT("server.accepted");
-    int r = loop_reserve(&server->loop, fd);
+    int r = loop_reserve(admission->host->loop, fd);
     if (r == 0) {
         r = identity_read(fd, &identity, &session->pidfd);
     }
@@ -156,8 +158,8 @@ void admission_begin(struct session *session, int fd)
         admission_refuse_unknown(session, r);
         return;
     }
-    admission_end_namesakes(server, identity.pid);
-    if (!identity_may_join(fd, &identity, server->options->has_group, server->options->group)) {
+    admission_end_namesakes(admission, identity.pid);
+    if (!identity_may_join(fd, &identity, options->has_group, options->group)) {
         admission_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
                          "only root, the daemon's user and the group given with --group may join");
         return;
@@ -168,7 +170,7 @@ void admission_begin(struct session *session, int fd)
         return;
     }
     if (r || uv_timer_start(&session->timer, admission_hello_late, HELLO_TIMEOUT_MS, 0)) {
-        server->core.state.counters->connections_refused++;
+        session->host->core->state.counters->connections_refused++;
         session_close(session);
         return;
     }
@@ -176,4 +178,21 @@ void admission_begin(struct session *session, int fd)
         session_close_pidfd(session); /* its client's process is watched already */
     }
     session_read_start(session);
+}
+
+int admission_accept(const struct admission *admission)
+{
+    struct session *session = session_new(admission->host);
+    if (!session) {
+        return -ENOMEM;
+    }
+    const int fd = listener_accept(admission->listener);
+    if (fd < 0) {
+        free(session);
+        return fd;
+    }
+    if (session_open(session, fd) == 0) {
+        admission_begin(admission, session, fd);
+    }
+    return 0;
 }

@@ -7,13 +7,27 @@
 
 #include <stdbool.h>
 
+#include "daemon/options.h"
+#include "daemon/server/listener.h"
+#include "daemon/server/pidfd_watch.h"
+#include "daemon/server/session.h"
 #include "proto/attributes.h"
 
-struct server;
-struct session;
+/* All of them are the server's. */
+struct admission {
+    struct session_host *host;
+    const struct options *options;
+    const struct listener *listener;
+    struct pidfd_watch *pidfds;
+};
 
-/** admission_begin() - read from a session's peer if it may join, else refuse and close it */
-void admission_begin(struct session *session, int fd);
+/**
+ * admission_accept() - take the next connection from the listening socket
+ *
+ * Refuses a peer that may not join, or has too many connections, before a byte is read. Return: 0;
+ * -EAGAIN if none waits; or another negative errno, and the connection still waits.
+ */
+KMEM_MUST_USE int admission_accept(const struct admission *admission);
 
 /**
  * admission_charge() - charge the session to its process and user
@@ -23,6 +37,6 @@ void admission_begin(struct session *session, int fd);
 KMEM_MUST_USE int admission_charge(struct session *session, bool is_back);
 
 /** admission_refuse_unseen() - say that there is no descriptor for a connection; closes fd */
-void admission_refuse_unseen(struct server *server, int fd);
+void admission_refuse_unseen(struct session_host *host, int fd);
 
 #endif

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 
 #include "proto/limits.h"
 
@@ -72,4 +73,13 @@ int loop_reserve(const uv_loop_t *loop, int fd)
     struct epoll_event nothing = {.data.fd = fd};
     const int r = epoll_ctl(uv_backend_fd(loop), EPOLL_CTL_ADD, fd, &nothing);
     return r < 0 && errno != EEXIST ? -errno : 0;
+}
+
+struct now loop_now(void)
+{
+    struct timespec time;
+    /* BOOTTIME counts suspended time too, and nobody can set it. It can not fail. */
+    (void)clock_gettime(CLOCK_BOOTTIME, &time);
+    const uint64_t us = (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+    return (struct now){.ms = us / 1000, .us = us};
 }

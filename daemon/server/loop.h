@@ -7,6 +7,7 @@
 
 #include <uv.h>
 
+#include "daemon/core/core.h"
 #include "proto/attributes.h"
 
 /* A power of two, as libuv rounds: four for each client, and 4,096 for everything else. */
@@ -27,5 +28,8 @@ KMEM_MUST_USE int loop_init(uv_loop_t *loop);
  * errno.
  */
 KMEM_MUST_USE int loop_reserve(const uv_loop_t *loop, int fd);
+
+/** loop_now() - the time, for the core */
+struct now loop_now(void);
 
 #endif

@@ -12,24 +12,19 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "daemon/server/admission.h"
-#include "daemon/server/huge_pages.h"
-#include "daemon/server/barrier.h"
-#include "daemon/server/reconnect.h"
-#include "daemon/inherited.h"
-#include "daemon/server/loop.h"
 #include "daemon/core/no_room.h"
-#include "daemon/notice.h"
-#include "daemon/server/takeover.h"
+#include "daemon/core/reap.h"
 #include "daemon/core/tick.h"
+#include "daemon/inherited.h"
+#include "daemon/notice.h"
+#include "daemon/server/barrier.h"
+#include "daemon/server/huge_pages.h"
+#include "daemon/server/loop.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 
@@ -39,22 +34,10 @@
 #define REAP_BUDGET 5000
 /* 64 of them, or 20 ms: a hundredth of what the keeper waits for a word. */
 #define REAPS_AN_ALIVE 64
-/* 500 us, for all sessions together: then the loop looks at what else there is to do, and at what
-   has arrived. Less would make more turns than work; more would be felt by those who connect. */
-#define TURN_US 500
 /* 1,024, if descriptors are no matter: more than a user's processes say Hello at a time. */
 #define CONNECTIONS_PER_UID 1024
 /* 100 ms: what is wanted again at once need not be cleared here as well; what is not, waits. */
 #define QUIET_MS 100
-
-struct now server_now(void)
-{
-    struct timespec time;
-    /* BOOTTIME counts suspended time too, and nobody can set it. It can not fail. */
-    (void)clock_gettime(CLOCK_BOOTTIME, &time);
-    const uint64_t us = (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
-    return (struct now){.ms = us / 1000, .us = us};
-}
 
 /* ----------------------------------------------------------------------------- idle work ------ */
 
@@ -67,18 +50,13 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     ways_close(&server->ways, slot);
     ledgers_close(&server->ledgers, slot);
     keeper_link_drop(&server->keeper_link, slot);
-    server->session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
-}
-
-static struct session *server_next(const struct server *server)
-{
-    const struct fair *leaf = fair_first(&server->users.line);
-    return leaf ? ((const struct charge *)leaf)->session : NULL;
+    server->host.session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
 }
 
 static bool server_has_work(const struct server *server)
 {
-    return server_next(server) || core_has_dead(&server->core) || no_room_has_work(&server->core);
+    return sessions_wait(&server->host) || core_has_dead(&server->core) ||
+           no_room_has_work(&server->core);
 }
 
 /* The next piece, unless there is something more urgent: a request may wait for these pages. */
@@ -102,8 +80,8 @@ static void server_rest(struct server *server)
         return;
     }
     (void)uv_idle_stop(&server->idle); /* always 0 */
-    if (server->has_worked) {
-        server->has_worked = false;
+    if (server->host.has_worked) {
+        server->host.has_worked = false;
         /* What the work took goes back to the system; 0 says that there was nothing to give. */
         (void)malloc_trim(0);
     }
@@ -115,39 +93,20 @@ static void server_idle(uv_idle_t *idle)
 {
     struct server *server = idle->data;
     if (core_has_dead(&server->core)) {
-        server->has_worked = true;
+        server->host.has_worked = true;
         reap(&server->core, REAP_BUDGET, server_buried, server);
     }
     if (no_room_has_work(&server->core)) {
-        server->has_worked = true;
-        no_room_work(&server->core, server_now());
+        server->host.has_worked = true;
+        no_room_work(&server->core, loop_now());
     }
     server_rest(server);
 }
 
 void server_serve(struct server *server)
 {
-    uint64_t end_us = 0;
-    server->n_turns++;
-    struct session *session = server_next(server);
-    while (session && session->n_turn != server->n_turns) {
-        session->n_turn = server->n_turns;
-        (void)fair_take(&server->users.line); /* the session */
-        session_turn(session);
-        session = server_next(server);
-        if (session) {
-            const uint64_t now_us = server_now().us;
-            end_us = end_us > 0 ? end_us : now_us + TURN_US;
-            session = now_us < end_us ? session : NULL;
-        }
-    }
+    sessions_serve(&server->host);
     server_rest(server);
-}
-
-void server_ready(struct server *server, struct session *session)
-{
-    fair_add(&session->charge.fair);
-    server_work(server); /* or the loop might wait for something to arrive */
 }
 
 void server_work(struct server *server)
@@ -167,9 +126,9 @@ static void server_died(uint32_t slot, void *user)
     if (client->client_state != CLIENT_LIVE) {
         return; /* it has left already; its blocks are on their way back */
     }
-    core_end(&server->core, client, false, server_now().ms);
-    if (server->session_of[slot]) {
-        session_hang_up(server->session_of[slot], NULL);
+    core_end(&server->core, client, false, loop_now().ms);
+    if (server->host.session_of[slot]) {
+        session_hang_up(server->host.session_of[slot], NULL);
     }
     server_work(server);
 }
@@ -179,7 +138,7 @@ static void clock_tick(uv_timer_t *clock)
     struct server *server = clock->data;
     shortage_tick(&server->core.shortage);
     ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
-    ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
+    ledgers_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
     counted_note_peaks(&server->core);
     if (server->core.clients.n_live == 0) {
         (void)uv_timer_stop(clock); /* always 0 */
@@ -195,19 +154,21 @@ static void clock_start(struct server *server)
     }
 }
 
-int server_joined(struct server *server, struct session *session)
+/* session_joined_fn */
+static int server_joined(struct session *session, void *user)
 {
+    struct server *server = user;
     struct client *client = session->peer.client;
     const uint32_t slot = client->slot;
-    struct session *replaced = server->session_of[slot];
-    server->session_of[slot] = session;
+    struct session *replaced = server->host.session_of[slot];
+    server->host.session_of[slot] = session;
     if (replaced) {
         replaced->peer.client = NULL; /* it has no client any more, and ends without one */
         session_close(replaced);
     }
-    comeback_make_way(session);
+    reconnect_make_way(session);
     if (pidfd_watch_watches(&server->pidfds, slot)) {
-        comeback_renew_way(server, session); /* it has come back */
+        reconnect_renew_way(&server->reconnect, session); /* it has come back */
         return 0;
     }
     if (session->pidfd < 0) {
@@ -229,7 +190,7 @@ int server_joined(struct server *server, struct session *session)
     }
     r = pidfd_watch_watch(&server->pidfds, slot, session->pidfd);
     session->pidfd = -1;
-    r = r ? r : comeback_open_way(server, session);
+    r = r ? r : reconnect_open_way(&server->reconnect, session);
     if (r) {
         return r;
     }
@@ -237,30 +198,12 @@ int server_joined(struct server *server, struct session *session)
     return 0;
 }
 
-void server_forget(struct server *server, struct session *session)
-{
-    if (session->next) {
-        session->next->prev = session->prev;
-    }
-    if (session->prev) {
-        session->prev->next = session->next;
-    } else {
-        server->sessions = session->next;
-    }
-    server->n_sessions--;
-    users_discharge(&server->users, &session->charge);
-    const struct client *client = session->peer.client;
-    if (client && server->session_of[client->slot] == session) {
-        server->session_of[client->slot] = NULL;
-    }
-}
-
 /* One that there is no descriptor for is told so. Return: 0, or a negative errno: none was. */
 static int server_refuse(struct server *server)
 {
     const int fd = listener_accept_spare(&server->listener);
     if (fd >= 0) {
-        admission_refuse_unseen(server, fd);
+        admission_refuse_unseen(&server->host, fd);
     }
     listener_save_spare(&server->listener);
     return fd < 0 ? fd : 0;
@@ -275,9 +218,9 @@ static void server_connected(void *user)
     struct server *server = user;
     int r = 0;
     for (uint32_t n = 0; n < ACCEPTED_AT_ONCE && r == 0; n++) {
-        r = session_accept(server);
+        r = admission_accept(&server->admission);
         const bool is_fault = r && r != -EAGAIN && r != -ECONNABORTED && r != -EINTR;
-        if (is_fault && log_limit_pass(&server->faults_limit, 1, server_now().ms)) {
+        if (is_fault && log_limit_pass(&server->faults_limit, 1, loop_now().ms)) {
             log_error("a connection can not be accepted: %s; the others are served",
                       uv_strerror(r));
         }
@@ -328,7 +271,7 @@ static void server_end_clients(struct server *server)
     struct client *client = clients_next(&core->clients, 0);
     while (client) {
         if (client->client_state == CLIENT_LIVE) {
-            core_end(core, client, false, server_now().ms);
+            core_end(core, client, false, loop_now().ms);
         }
         client = clients_next(&core->clients, client->slot + 1);
     }
@@ -343,7 +286,7 @@ static void server_end(struct server *server)
     server->ending = true;
     notice_write(server->files->clock_fd, NOTICE_ENDED);
     listener_close(&server->listener);
-    struct session *session = server->sessions;
+    struct session *session = server->host.sessions;
     while (session) {
         struct session *next = session->next;
         session_close(session);
@@ -378,6 +321,45 @@ static void server_told(const struct control_message *message, void *user)
 
 /* --------------------------------------------------------------------------------- the start -- */
 
+/* session_work_fn */
+static void server_work_for(void *user)
+{
+    server_work(user);
+}
+
+void server_wire(struct server *server)
+{
+    server->host = (struct session_host){
+        .loop = &server->loop,
+        .core = &server->core,
+        .users = &server->users,
+        .ledgers = &server->ledgers,
+        .segment_fd = server->files->segment_fd,
+        .joined = server_joined,
+        .work = server_work_for,
+        .user = server,
+    };
+    server->admission = (struct admission){
+        .host = &server->host,
+        .options = server->options,
+        .listener = &server->listener,
+        .pidfds = &server->pidfds,
+    };
+    server->reconnect = (struct reconnect){
+        .host = &server->host,
+        .ways = &server->ways,
+        .keeper_link = &server->keeper_link,
+        .pidfds = &server->pidfds,
+    };
+    server->takeover = (struct takeover){
+        .files = server->files,
+        .ledgers = &server->ledgers,
+        .keeper_link = &server->keeper_link,
+        .ways = &server->ways,
+        .pidfds = &server->pidfds,
+    };
+}
+
 static int server_start_handles(struct server *server)
 {
     (void)uv_idle_init(&server->loop, &server->idle); /* always 0 */
@@ -397,7 +379,7 @@ static uint64_t server_resident(void *user)
 {
     const struct server *server = user;
     struct stat status;
-    return fstat(server->segment_fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
+    return fstat(server->files->segment_fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
 }
 
 /* The recovery gets on. */
@@ -440,19 +422,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
         return EXIT_SYSTEM;
     }
-    return takeover(server, &config);
-}
-
-static int server_init_memory(struct server *server)
-{
-    server->reply = reply_new();
-    server->frame = malloc(FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
-    server->session_of = calloc(CLIENTS_MAX, sizeof(*server->session_of));
-    void *arena_bytes = malloc(REQUEST_ARENA_BYTES);
-    if (arena_bytes) {
-        arena_init(&server->arena, arena_bytes, REQUEST_ARENA_BYTES);
-    }
-    return server->reply && server->frame && server->session_of && arena_bytes ? 0 : -ENOMEM;
+    return takeover_core(&server->takeover, &config, &server->core);
 }
 
 static int server_open_keeper_link(struct server *server)
@@ -478,13 +448,13 @@ static int server_start(struct server *server, uint32_t clients_limit)
 {
     int r = loop_init(&server->loop);
     if (r == 0) {
-        r = server_init_memory(server);
+        r = session_host_init(&server->host);
     }
     if (r == 0) {
         r = pidfd_watch_init(&server->pidfds, &server->loop, server_died, server);
     }
     if (r == 0) {
-        r = ways_init(&server->ways, &server->loop, comeback_heard, server);
+        r = ways_init(&server->ways, &server->loop, reconnect_heard, &server->reconnect);
     }
     if (r == 0) {
         r = server_start_handles(server);
@@ -498,17 +468,9 @@ static int server_start(struct server *server, uint32_t clients_limit)
     }
     r = server_init_core(server, clients_limit);
     if (r == 0) {
-        r = takeover_watch(server);
+        r = takeover_watch(&server->takeover, &server->core);
     }
     return r ? r : server_open_listener(server);
-}
-
-static void server_free_memory(struct server *server)
-{
-    free(server->session_of);
-    free(server->arena.bytes);
-    free(server->frame);
-    server->reply = reply_free(server->reply);
 }
 
 /*
@@ -528,7 +490,7 @@ static int server_begin(struct server *server)
         return EXIT_SYSTEM;
     }
     notice_write(server->files->clock_fd, NOTICE_SERVED);
-    ledgers_set_tick(&server->ledgers, core_tick(&server->core, server_now().ms));
+    ledgers_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
     if (server->core.clients.n_live > 0) {
         clock_start(server);
     }
@@ -538,8 +500,8 @@ static int server_begin(struct server *server)
     const struct scrub_config scrub = {
         .loop = &server->loop,
         .pages = &server->core.pages,
-        .segment_fd = server->segment_fd,
-        .state_fd = server->state_fd,
+        .segment_fd = server->files->segment_fd,
+        .state_fd = server->files->state_fd,
         .gives_back = options->lazy,
         .huge_bytes = options->lazy ? 0 : options->segment_bytes,
         .granule_bytes = &server->core.config.granule_bytes,
@@ -567,15 +529,14 @@ int server_run(const struct options *options, struct inherited_fds *files,
     struct server server = {
         .options = options,
         .files = files,
-        .segment_fd = files->segment_fd,
-        .state_fd = files->state_fd,
     };
+    server_wire(&server);
     const struct users_limits limits = connections_limits(options, descriptors->n_free);
     users_init(&server.users, &limits);
     int exit_status = server_start(&server, descriptors->n_clients);
     exit_status = exit_status ? exit_status : server_begin(&server);
     if (exit_status) {
-        server_free_memory(&server);
+        session_host_fini(&server.host);
         return exit_status; /* the process ends, and with it the rest of what was made */
     }
     (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
@@ -586,8 +547,8 @@ int server_run(const struct options *options, struct inherited_fds *files,
     ledgers_fini(&server.ledgers);
     const int r = uv_loop_close(&server.loop);
     KMEM_ASSERT(r == 0);
-    log_count_dropped(NULL);                             /* what it is in goes now */
-    (void)munmap(server.state_base, server.state_bytes); /* the process ends */
-    server_free_memory(&server);
+    log_count_dropped(NULL); /* what it is in goes now */
+    takeover_fini(&server.takeover);
+    session_host_fini(&server.host);
     return 0;
 }

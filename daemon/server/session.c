@@ -8,11 +8,11 @@
  *                     '------ pending: stop reading, go on in the next turn
  *
  * Reading comes first, for all sockets that are ready; then sessions get their turns, a few
- * requests each (server_serve()). A session that has more than that waits in the line again. Its
+ * requests each (sessions_serve()). A session that has more than that waits in the line again. Its
  * socket is read until the input is full: what else its peer sends waits in the kernel.
  *
  * The usual request costs three system calls here: epoll_wait, read, write. The response is written
- * from one buffer of the server; memory is taken only for what a full socket leaves over.
+ * from one buffer of the host; memory is taken only for what a full socket leaves over.
  */
 #include "daemon/server/session.h"
 
@@ -22,20 +22,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "daemon/server/admission.h"
+#include "daemon/core/fair.h"
 #include "daemon/server/loop.h"
-#include "daemon/server/server.h"
+#include "daemon/server/session_host.h"
 #include "proto/crash_point.h"
 
 /* 5 lines a second: enough to see that it happens, too few to fill a disk. */
 #define REFUSALS_LOGGED 5
+
+/* 500 us, for all sessions together: then the loop looks at what else there is to do, and at what
+   has arrived. Less would make more turns than work; more would be felt by those who connect. */
+#define TURN_US 500
 
 static void session_go_on(struct session *session);
 
 /* Whether a line may be written that peers can cause as often as they like. */
 bool session_may_log(struct session *session)
 {
-    return log_limit_pass(&session->server->refusals_limit, REFUSALS_LOGGED, server_now().ms);
+    return log_limit_pass(&session->host->refusals_limit, REFUSALS_LOGGED, loop_now().ms);
 }
 
 void session_close_pidfd(struct session *session)
@@ -68,14 +72,34 @@ static void session_handle_closed(uv_handle_t *handle)
     free(session);
 }
 
+/* It is on no list, and charged to nobody. */
+static void session_forget(struct session *session)
+{
+    struct session_host *host = session->host;
+    if (session->next) {
+        session->next->prev = session->prev;
+    }
+    if (session->prev) {
+        session->prev->next = session->next;
+    } else {
+        host->sessions = session->next;
+    }
+    host->n_sessions--;
+    users_discharge(host->users, &session->charge);
+    const struct client *client = session->peer.client;
+    if (client && host->session_of[client->slot] == session) {
+        host->session_of[client->slot] = NULL;
+    }
+}
+
 void session_close(struct session *session)
 {
     if (session->closing) {
         return;
     }
     session->closing = true;
-    server_forget(session->server, session);
-    peer_fini(&session->server->core, &session->peer);
+    session_forget(session);
+    peer_fini(session->host->core, &session->peer);
     uv_close((uv_handle_t *)&session->timer, session_handle_closed);
     uv_close((uv_handle_t *)&session->pipe, session_handle_closed);
 }
@@ -86,14 +110,21 @@ static void session_read_stop(struct session *session)
     (void)uv_read_stop((uv_stream_t *)&session->pipe); /* always 0 */
 }
 
+/* session_turn() is called when it is the session's turn: users.h */
+static void session_wait(struct session *session)
+{
+    fair_add(&session->charge.fair);
+    session_host_work(session->host); /* or the loop might wait for something to arrive */
+}
+
 void session_hang_up(struct session *session, const char *last_word)
 {
     if (!session->closing) {
-        session->server->core.state.counters->connections_dropped += last_word != NULL;
+        session->host->core->state.counters->connections_dropped += last_word != NULL;
         session->hung_up = true;
         session->last_word = last_word;
         session_read_stop(session);
-        server_ready(session->server, session);
+        session_wait(session);
     }
 }
 
@@ -152,12 +183,12 @@ static ssize_t session_send_with_files(struct session *session, const unsigned c
     struct cmsghdr *header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
-    struct server *server = session->server;
+    struct session_host *host = session->host;
     const struct client *client = session->peer.client;
-    int fds[WELCOME_DESCRIPTORS_MAX] = {server->segment_fd, -1, server->ledgers.clock_fd,
+    int fds[WELCOME_DESCRIPTORS_MAX] = {host->segment_fd, -1, host->ledgers->clock_fd,
                                         session->way_fds[1]};
     _Atomic uint64_t *states; /* the client has it */
-    int r = ledgers_open(&server->ledgers, client->slot, &fds[1], &states);
+    int r = ledgers_open(host->ledgers, client->slot, &fds[1], &states);
     if (r) {
         return r;
     }
@@ -175,28 +206,25 @@ static ssize_t session_send_with_files(struct session *session, const unsigned c
 /* Encodes and sends the server's reply. Return: 0, or a negative errno. */
 int session_answer(struct session *session, bool with_files)
 {
-    struct server *server = session->server;
+    struct session_host *host = session->host;
     if (with_files) {
-        server->reply->body.welcome.n_descriptors = welcome_descriptors(session);
+        host->reply->body.welcome.n_descriptors = welcome_descriptors(session);
     }
-    const size_t n_bytes = frame_encode(&server->reply->response.base, server->frame,
-                                        FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
-    KMEM_ASSERT(n_bytes > 0); /* reply_row_fits() saw to it */
+    const size_t n_bytes = session_host_encode(host);
     if (with_files) {
         /* The first response on an empty socket: it is taken whole, or something is wrong. */
-        const ssize_t n_sent = session_send_with_files(session, server->frame, n_bytes);
+        const ssize_t n_sent = session_send_with_files(session, host->frame, n_bytes);
         session_drop_way(session); /* the peer has its end */
         return n_sent < 0 ? (int)n_sent : ((size_t)n_sent < n_bytes ? -EAGAIN : 0);
     }
-    uv_buf_t buffer = uv_buf_init((char *)server->frame, (unsigned)n_bytes);
+    uv_buf_t buffer = uv_buf_init((char *)host->frame, (unsigned)n_bytes);
     const int n_written = uv_try_write((uv_stream_t *)&session->pipe, &buffer, 1);
     if (n_written < 0 && n_written != UV_EAGAIN) {
         return n_written;
     }
     const size_t n_sent = n_written < 0 ? 0 : (size_t)n_written;
-    return n_sent == n_bytes
-               ? 0
-               : session_write_rest(session, server->frame + n_sent, n_bytes - n_sent);
+    return n_sent == n_bytes ? 0
+                             : session_write_rest(session, host->frame + n_sent, n_bytes - n_sent);
 }
 
 /*
@@ -206,7 +234,7 @@ int session_answer(struct session *session, bool with_files)
  */
 static void session_join_failed(struct session *session, int error)
 {
-    struct server *server = session->server;
+    struct session_host *host = session->host;
     struct client *client = session->peer.client;
     if (session_may_log(session)) {
         char pid[PID_TEXT_BYTES];
@@ -215,14 +243,14 @@ static void session_join_failed(struct session *session, int error)
     }
     if (client_charged_bytes(client) == 0) {
         /* One that came back with blocks stays, without its connection. */
-        core_end(&server->core, client, true, server_now().ms);
-        server_work(server);
+        core_end(host->core, client, true, loop_now().ms);
+        session_host_work(host);
     }
     if (session_is_out_of_descriptors(error)) {
-        reply_error(server->reply, KMEM__ERROR_CODE__ERROR_LIMIT,
+        reply_error(host->reply, KMEM__ERROR_CODE__ERROR_LIMIT,
                     "kmemd has no descriptor left for another client: %s", strerror(-error));
     } else {
-        reply_error(server->reply, KMEM__ERROR_CODE__ERROR_BUSY,
+        reply_error(host->reply, KMEM__ERROR_CODE__ERROR_BUSY,
                     "the system does not give what a client needs: %s; try again",
                     strerror(-error));
     }
@@ -231,12 +259,12 @@ static void session_join_failed(struct session *session, int error)
 }
 
 /* A Hello may have ended a client: it has no connection any more, whoever has that. */
-static void session_close_ended(const struct server *server)
+static void session_close_ended(const struct session_host *host)
 {
-    const struct client *client = clients_next(&server->core.clients, 0);
-    for (; client && core_has_dead(&server->core);
-         client = clients_next(&server->core.clients, client->slot + 1)) {
-        struct session *session = server->session_of[client->slot];
+    const struct client *client = clients_next(&host->core->clients, 0);
+    for (; client && core_has_dead(host->core);
+         client = clients_next(&host->core->clients, client->slot + 1)) {
+        struct session *session = host->session_of[client->slot];
         if (client->client_state == CLIENT_ENDED && session && session->peer.role != PEER_LEAVING) {
             session_close(session);
         }
@@ -251,17 +279,17 @@ static void session_finish(struct session *session, int outcome)
         return;
     }
     if (outcome == DISPATCH_JOINED) {
-        const int not_kept = server_joined(session->server, session);
+        const int not_kept = session->host->joined(session, session->host->user);
         if (not_kept) {
             session_join_failed(session, not_kept);
             return;
         }
     }
-    if (core_has_dead(&session->server->core)) {
-        server_work(session->server); /* Hello may have ended a client */
+    if (core_has_dead(session->host->core)) {
+        session_host_work(session->host); /* Hello may have ended a client */
     }
     if (session->peer.role == PEER_UNKNOWN) {
-        session_close_ended(session->server);
+        session_close_ended(session->host);
     }
     KMEM_CRASH_POINT("server.answering");
     const int r = session_answer(session, outcome == DISPATCH_JOINED);
@@ -278,7 +306,7 @@ static void session_finish(struct session *session, int outcome)
 static void session_idle(uv_timer_t *timer)
 {
     struct session *session = timer->data;
-    const uint64_t idle_ms = server_now().ms - session->heard_ms;
+    const uint64_t idle_ms = loop_now().ms - session->heard_ms;
     if (!session->pending && idle_ms >= OBSERVER_TIMEOUT_MS) {
         session_hang_up(session, "nothing was asked over this connection for a minute: "
                                  "kmemd closes it, and takes another one");
@@ -291,27 +319,27 @@ static void session_idle(uv_timer_t *timer)
 /* Hello was said, and the peer is what it will be. */
 static void session_greeted(struct session *session)
 {
-    struct server *server = session->server;
+    struct session_host *host = session->host;
     (void)uv_timer_stop(&session->timer); /* always 0 */
     if (session->peer.role == PEER_OBSERVER) {
         session_close_pidfd(session); /* that its process has ended is of no interest */
-        users_charge_observer(&server->users, &session->charge);
+        users_charge_observer(host->users, &session->charge);
         (void)uv_timer_start(&session->timer, session_idle, OBSERVER_TIMEOUT_MS, 0); /* likewise */
     } else {
-        users_charge_client(&server->users, &session->charge);
+        users_charge_client(host->users, &session->charge);
     }
 }
 
 static void session_request(struct session *session, const unsigned char *payload,
                             size_t payload_bytes, struct now now)
 {
-    struct server *server = session->server;
+    struct session_host *host = session->host;
     const bool is_greeted = session->peer.role != PEER_UNKNOWN;
-    arena_reset(&server->arena);
+    arena_reset(&host->arena);
     const ProtobufCMessage *message =
-        frame_decode(&server->arena, &kmem__request__descriptor, payload, payload_bytes);
+        frame_decode(&host->arena, &kmem__request__descriptor, payload, payload_bytes);
     const int outcome =
-        dispatch(&server->core, &session->peer, (const Kmem__Request *)message, now, server->reply);
+        dispatch(host->core, &session->peer, (const Kmem__Request *)message, now, host->reply);
     session->heard_ms = now.ms;
     if (!is_greeted && session->peer.role != PEER_UNKNOWN) {
         session_greeted(session);
@@ -338,17 +366,17 @@ static bool session_can_answer(const struct session *session)
 /* Refuses a frame before it is read: NULL stands for it. */
 static void session_refuse_frame(struct session *session, struct now now)
 {
-    struct server *server = session->server;
+    struct session_host *host = session->host;
     session->n_input = 0;
-    session_finish(session, dispatch(&server->core, &session->peer, NULL, now, server->reply));
+    session_finish(session, dispatch(host->core, &session->peer, NULL, now, host->reply));
 }
 
 /* Serves requests that have arrived whole: as many as a turn has, as far as answers can be sent. */
 static void session_serve(struct session *session)
 {
-    struct server *server = session->server;
+    const struct session_host *host = session->host;
     size_t at = 0;
-    struct now now = server_now();
+    struct now now = loop_now();
     const uint64_t end_us = now.us + TURN_SESSION_US;
     for (uint32_t n = 0;
          n < TURN_REQUESTS_MAX && session_can_answer(session) && session_has_frame(session, at);
@@ -358,7 +386,7 @@ static void session_serve(struct session *session)
             session_refuse_frame(session, now);
             return;
         }
-        now = n > 0 ? server_now() : now;
+        now = n > 0 ? loop_now() : now;
         if (now.us >= end_us) {
             break;
         }
@@ -367,7 +395,7 @@ static void session_serve(struct session *session)
     }
     if (at > 0) {
         /* At once: what all clients take in a tick is more than there was to spare. */
-        ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
+        ledgers_set_spare(host->ledgers, host->core->shortage.n_spare_pages);
         memmove(session->input, session->input + at, session->n_input - at);
         session->n_input -= at;
     }
@@ -375,10 +403,9 @@ static void session_serve(struct session *session)
 
 static void session_step(struct session *session)
 {
-    struct server *server = session->server;
-    const int outcome =
-        dispatch_continue(&server->core, &session->peer, server_now(), server->reply);
-    server->has_worked = true;
+    struct session_host *host = session->host;
+    const int outcome = dispatch_continue(host->core, &session->peer, loop_now(), host->reply);
+    host->has_worked = true;
     session->pending = false;
     session_finish(session, outcome);
 }
@@ -386,7 +413,7 @@ static void session_step(struct session *session)
 /* Says why, if there is something to say and the socket takes it, and closes. */
 static void session_end(struct session *session)
 {
-    struct reply *reply = session->server->reply;
+    struct reply *reply = session->host->reply;
     if (session->last_word && !session->writing) {
         reply_reset(reply, 0);
         reply_error(reply, KMEM__ERROR_CODE__ERROR_GONE, "%s", session->last_word);
@@ -395,7 +422,8 @@ static void session_end(struct session *session)
     session_close(session);
 }
 
-void session_turn(struct session *session)
+/* Serves some of what has arrived, or goes on with the answer that is being made. */
+static void session_turn(struct session *session)
 {
     if (session->hung_up) {
         session_end(session);
@@ -407,6 +435,35 @@ void session_turn(struct session *session)
         session_serve(session);
     }
     session_go_on(session);
+}
+
+static struct session *sessions_next(const struct session_host *host)
+{
+    const struct fair *leaf = fair_first(&host->users->line);
+    return leaf ? ((const struct charge *)leaf)->session : NULL;
+}
+
+bool sessions_wait(const struct session_host *host)
+{
+    return sessions_next(host) != NULL;
+}
+
+void sessions_serve(struct session_host *host)
+{
+    uint64_t end_us = 0;
+    host->n_turns++;
+    struct session *session = sessions_next(host);
+    while (session && session->n_turn != host->n_turns) {
+        session->n_turn = host->n_turns;
+        (void)fair_take(&host->users->line); /* the session */
+        session_turn(session);
+        session = sessions_next(host);
+        if (session) {
+            const uint64_t now_us = loop_now().us;
+            end_us = end_us > 0 ? end_us : now_us + TURN_US;
+            session = now_us < end_us ? session : NULL;
+        }
+    }
 }
 
 static void session_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
@@ -431,7 +488,7 @@ static void session_read(uv_stream_t *stream, ssize_t n_bytes, const uv_buf_t *b
         session_read_stop(session);
     }
     if (session->input_ended || session_has_frame(session, 0)) {
-        server_ready(session->server, session);
+        session_wait(session);
     }
 }
 
@@ -450,7 +507,7 @@ static void session_go_on(struct session *session)
         return;
     }
     if (session->pending || session_has_frame(session, 0)) {
-        server_ready(session->server, session);
+        session_wait(session);
     } else if (session->input_ended) {
         session_close(session);
     } else if (!session->reading) {
@@ -458,31 +515,30 @@ static void session_go_on(struct session *session)
     }
 }
 
-/* The handles of a session, which is on the server's list from then on. */
-static int session_open(struct session *session)
+/* The handles of a session, which is on the host's list from then on. */
+static int session_init(struct session *session)
 {
-    struct server *server = session->server;
-    const int r = uv_pipe_init(&server->loop, &session->pipe, 0);
+    struct session_host *host = session->host;
+    const int r = uv_pipe_init(host->loop, &session->pipe, 0);
     if (r) {
         return r;
     }
-    (void)uv_timer_init(&server->loop, &session->timer); /* always 0 */
+    (void)uv_timer_init(host->loop, &session->timer); /* always 0 */
     session->pipe.data = session;
     session->timer.data = session;
     session->handles_open = 2;
-    session->next = server->sessions;
+    session->next = host->sessions;
     if (session->next) {
         session->next->prev = session;
     }
-    server->sessions = session;
-    server->n_sessions++;
+    host->sessions = session;
+    host->n_sessions++;
     return 0;
 }
 
-/* The connection is the session's; if it can not be, both are gone. Return: 0 or -errno. */
-static int session_take(struct session *session, int fd)
+int session_open(struct session *session, int fd)
 {
-    int r = session_open(session);
+    int r = session_init(session);
     if (r) {
         (void)close(fd); /* nothing was said */
         free(session);
@@ -496,55 +552,14 @@ static int session_take(struct session *session, int fd)
     return r;
 }
 
-static struct session *session_new(struct server *server)
+struct session *session_new(struct session_host *host)
 {
     struct session *session = calloc(1, sizeof(*session));
     if (session) {
-        session->server = server;
+        session->host = host;
         session->pidfd = -1;
         session->way_fds[0] = -1;
         session->way_fds[1] = -1;
     }
     return session;
-}
-
-int session_accept(struct server *server)
-{
-    struct session *session = session_new(server);
-    if (!session) {
-        return -ENOMEM;
-    }
-    const int fd = listener_accept(&server->listener);
-    if (fd < 0) {
-        free(session);
-        return fd;
-    }
-    if (session_take(session, fd) == 0) {
-        admission_begin(session, fd);
-    }
-    return 0;
-}
-
-int session_join(struct server *server, const struct peer *peer, int fd,
-                 struct session **ret_session)
-{
-    struct session *session = session_new(server);
-    if (!session) {
-        (void)close(fd); /* nothing was said */
-        return -ENOMEM;
-    }
-    int r = session_take(session, fd);
-    if (r) {
-        return r;
-    }
-    session->peer = *peer;
-    r = loop_reserve(&server->loop, fd);
-    r = r ? r : admission_charge(session, true);
-    r = r ? r : server_joined(server, session);
-    if (r) {
-        session_close(session);
-        return r > 0 ? -EAGAIN : r;
-    }
-    *ret_session = session;
-    return 0;
 }

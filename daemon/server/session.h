@@ -23,7 +23,7 @@
 #include "proto/attributes.h"
 #include "proto/limits.h"
 
-struct server;
+struct session_host;
 
 /*
  * 4, or 100 us: a peer that sends one request after the other costs the loop one wait more for each
@@ -36,8 +36,8 @@ struct server;
 struct session {
     uv_pipe_t pipe;   /* first: libuv hands it back */
     uv_timer_t timer; /* Hello must come before it fires; from then on an observer's question */
-    struct server *server;
-    struct session *next; /* all sessions of the server */
+    struct session_host *host;
+    struct session *next; /* all sessions of the host */
     struct session *prev;
     struct charge charge; /* of none that is being refused */
     uint64_t n_turn;      /* of the loop, in which it was served last */
@@ -60,22 +60,15 @@ struct session {
     unsigned char input[FRAME_HEADER_BYTES + REQUEST_MAX_BYTES];
 };
 
-/**
- * session_accept() - take the next connection from the listening socket
- *
- * Refuses a peer that may not join, or has too many connections, before a byte is read. Return: 0;
- * -EAGAIN if none waits; or another negative errno, and the connection still waits.
- */
-KMEM_MUST_USE int session_accept(struct server *server);
+/** session_new() - not open; free() it, or session_open() it. Return: NULL without memory. */
+KMEM_MUST_USE struct session *session_new(struct session_host *host);
 
 /**
- * session_join() - a session for a client that is known already, in place of the one that it had
+ * session_open() - a session for a connection; session_read_start() reads from it
  * @fd:  the server's end of the connection; the session's from now on, also on error
- *
- * It is not read from until session_read_start(). Return: 0 or a negative errno.
+ * Return: 0; or a negative errno, and the session is gone.
  */
-KMEM_MUST_USE int session_join(struct server *server, const struct peer *peer, int fd,
-                               struct session **ret_session);
+KMEM_MUST_USE int session_open(struct session *session, int fd);
 
 /**
  * session_answer() - send the server's reply, with the descriptors of a Welcome or without
@@ -101,8 +94,11 @@ void session_read_start(struct session *session);
 /** session_drop_way() - the peer goes without */
 void session_drop_way(struct session *session);
 
-/** session_turn() - serve some of what has arrived, or go on with the answer that is being made */
-void session_turn(struct session *session);
+/** sessions_serve() - those that wait get their turns, as long as a turn of the loop may take */
+void sessions_serve(struct session_host *host);
+
+/** sessions_wait() - whether one waits for its turn */
+bool sessions_wait(const struct session_host *host);
 
 /**
  * session_hang_up() - close it when it is its turn: many may end at once

@@ -19,10 +19,11 @@
 #include <unistd.h>
 
 #include "daemon/control.h"
-#include "daemon/server/peer_identity.h"
+#include "daemon/core/recover.h"
 #include "daemon/inherited.h"
 #include "daemon/log.h"
-#include "daemon/core/recover.h"
+#include "daemon/server/loop.h"
+#include "daemon/server/peer_identity.h"
 #include "daemon/server/scrubber.h"
 #include "proto/crash_point.h"
 #include "proto/text.h"
@@ -35,7 +36,7 @@
 #define ALIVE_CLIENTS 64
 
 /* Waits for the last server's end, and says so each time it looks. */
-static int state_lock(const struct server *server)
+static int state_lock(const struct takeover *takeover)
 {
     static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
     struct flock lock = {
@@ -43,8 +44,8 @@ static int state_lock(const struct server *server)
     int r = -EAGAIN;
     for (int waited_ms = 0; r == -EAGAIN && waited_ms < LOCK_PATIENCE_MS;
          waited_ms += LOCK_PAUSE_MS) {
-        keeper_link_alive(&server->keeper_link);
-        r = fcntl(server->state_fd, F_SETLK, &lock) < 0 ? -errno : 0;
+        keeper_link_alive(takeover->keeper_link);
+        r = fcntl(takeover->files->state_fd, F_SETLK, &lock) < 0 ? -errno : 0;
         if (r == -EACCES || r == -EAGAIN) {
             r = -EAGAIN;
             (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
@@ -53,15 +54,15 @@ static int state_lock(const struct server *server)
     return r;
 }
 
-static int state_map(struct server *server, uint32_t n_pages)
+static int state_map(struct takeover *takeover, uint32_t n_pages)
 {
-    server->state_bytes = state_bytes(n_pages);
-    void *base = mmap(NULL, server->state_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-                      server->state_fd, 0);
+    takeover->state_bytes = state_bytes(n_pages);
+    void *base = mmap(NULL, takeover->state_bytes, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_NORESERVE, takeover->files->state_fd, 0);
     if (base == MAP_FAILED) {
         return -errno;
     }
-    server->state_base = base;
+    takeover->state_base = base;
     return 0;
 }
 
@@ -118,19 +119,20 @@ static int files_fit(const struct state_client *stored, int pidfd)
 }
 
 /* Return: 0, also if the slot's files are of no use and closed; or a negative errno. */
-static int kept_take(struct server *server, const struct state_client *stored, uint32_t slot)
+static int kept_take(const struct takeover *takeover, const struct state_client *stored,
+                     uint32_t slot)
 {
-    int *ledger_fd = &server->files->ledger_fds[slot];
-    int r = files_fit(stored, server->files->pidfds[slot]);
+    int *ledger_fd = &takeover->files->ledger_fds[slot];
+    int r = files_fit(stored, takeover->files->pidfds[slot]);
     if (r < 0) {
         return r;
     }
     if (r == CLIENTS_E_GONE) {
         fd_drop(ledger_fd);
-        fd_drop(&server->files->way_fds[slot]);
+        fd_drop(&takeover->files->way_fds[slot]);
         return 0;
     }
-    r = ledgers_adopt(&server->ledgers, slot, *ledger_fd);
+    r = ledgers_adopt(takeover->ledgers, slot, *ledger_fd);
     *ledger_fd = -1; /* the ledgers' */
     if (r) {
         log_error("slot %u: its ledger can not be used: %s", slot, strerror(-r));
@@ -143,20 +145,20 @@ static int kept_take(struct server *server, const struct state_client *stored, u
  * keeper or to a service manager. All of them are mapped before anything is concluded: for want of
  * memory nobody is taken for dead. Return: 0 or a negative errno.
  */
-static int ledgers_take(struct server *server, const struct core_config *config)
+static int ledgers_take(const struct takeover *takeover, const struct core_config *config)
 {
     struct state state;
-    if (state_attach(&state, server->state_base, config->n_pages)) {
+    if (state_attach(&state, takeover->state_base, config->n_pages)) {
         return 0; /* recover() refuses it */
     }
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
-        if (server->files->ledger_fds[slot] < 0 || server->files->pidfds[slot] < 0) {
+        if (takeover->files->ledger_fds[slot] < 0 || takeover->files->pidfds[slot] < 0) {
             continue;
         }
         if (slot % ALIVE_CLIENTS == 0) {
-            keeper_link_alive(&server->keeper_link);
+            keeper_link_alive(takeover->keeper_link);
         }
-        const int r = kept_take(server, &state.clients[slot], slot);
+        const int r = kept_take(takeover, &state.clients[slot], slot);
         if (r) {
             return r;
         }
@@ -167,8 +169,8 @@ static int ledgers_take(struct server *server, const struct core_config *config)
 /* core_watch_fn: one without a ledger. Its descriptor is among the files until takeover_watch(). */
 static int watch_lost(uint32_t slot, const struct client_identity *identity, void *user)
 {
-    const struct server *server = user;
-    int *kept = &server->files->pidfds[slot];
+    const struct takeover *takeover = user;
+    int *kept = &takeover->files->pidfds[slot];
     const bool is_kept =
         *kept >= 0 && identity->inode != 0 && identity_inode_of(*kept) == identity->inode;
     const int pidfd = is_kept ? *kept : identity_open(identity);
@@ -192,20 +194,21 @@ static int watch_lost(uint32_t slot, const struct client_identity *identity, voi
 
 static _Atomic uint64_t *states_of(uint32_t slot, void *user)
 {
-    const struct server *server = user;
-    return ledgers_states(&server->ledgers, slot);
+    const struct takeover *takeover = user;
+    return ledgers_states(takeover->ledgers, slot);
 }
 
-static int core_recover(struct server *server, const struct core_config *config)
+static int core_recover(struct takeover *takeover, const struct core_config *config,
+                        struct core *core)
 {
     char why[256];
-    const struct now before = server_now();
+    const struct now before = loop_now();
     struct core_config watching = *config;
     watching.watch = watch_lost;
-    watching.watch_user = server;
-    int r = ledgers_take(server, config);
+    watching.watch_user = takeover;
+    int r = ledgers_take(takeover, config);
     r = r ? r
-          : recover(&server->core, &watching, server->state_base, states_of, server, before.ms, why,
+          : recover(core, &watching, takeover->state_base, states_of, takeover, before.ms, why,
                     sizeof(why));
     if (r > 0) {
         log_error("segment \"%s\" can not be served: its state does not add up: %s",
@@ -216,15 +219,14 @@ static int core_recover(struct server *server, const struct core_config *config)
         log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
         return EXIT_SYSTEM;
     }
-    const struct core *core = &server->core;
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
-        client->counts = ledgers_counts(&server->ledgers, client->slot);
+        client->counts = ledgers_counts(takeover->ledgers, client->slot);
     }
     char direct[TEXT_BYTES_MAX];
     char leased[TEXT_BYTES_MAX];
     log_info("recovered in %.1f ms: %u clients, %llu direct blocks (%s), %s leased",
-             (double)(server_now().us - before.us) / 1000.0,
+             (double)(loop_now().us - before.us) / 1000.0,
              core->clients.n_live + core->clients.n_ended,
              (unsigned long long)core->direct.n_blocks,
              text_format_bytes(core->direct.used_bytes, direct, sizeof(direct)),
@@ -232,25 +234,26 @@ static int core_recover(struct server *server, const struct core_config *config)
     return 0;
 }
 
-int takeover(struct server *server, const struct core_config *config)
+int takeover_core(struct takeover *takeover, const struct core_config *config,
+                  struct core *ret_core)
 {
-    int r = state_fits(server->state_fd, config->n_pages);
+    int r = state_fits(takeover->files->state_fd, config->n_pages);
     if (r == STATE_E_FOREIGN) {
         log_error("segment \"%s\" can not be served: its state has another layout, or is of a "
                   "segment of another size",
                   config->segment_name);
         return EXIT_STATE;
     }
-    r = r ? r : state_lock(server);
+    r = r ? r : state_lock(takeover);
     KMEM_CRASH_POINT("server.locked");
     if (r == 0) {
-        r = state_map(server, config->n_pages);
+        r = state_map(takeover, config->n_pages);
     }
-    if (r == 0 && !state_is_new(server->state_base)) {
-        return core_recover(server, config);
+    if (r == 0 && !state_is_new(takeover->state_base)) {
+        return core_recover(takeover, config, ret_core);
     }
     if (r == 0) {
-        r = core_init(&server->core, config, server->state_base, server_now().ms);
+        r = core_init(ret_core, config, takeover->state_base, loop_now().ms);
     }
     if (r) {
         log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
@@ -258,24 +261,25 @@ int takeover(struct server *server, const struct core_config *config)
     return r ? EXIT_SYSTEM : 0;
 }
 
-static int client_watch(struct server *server, uint32_t slot)
+static int client_watch(const struct takeover *takeover, const struct core *core, uint32_t slot)
 {
-    struct inherited_fds *files = server->files;
-    const struct client *client = clients_next(&server->core.clients, slot);
+    struct inherited_fds *files = takeover->files;
+    const struct client *client = clients_next(&core->clients, slot);
     if (!client || client->slot != slot) {
-        ledgers_close(&server->ledgers, slot); /* of one that was buried, or was not answered yet */
+        /* Of one that was buried, or was not answered yet. */
+        ledgers_close(takeover->ledgers, slot);
     }
     const bool is_lost = client && client->slot == slot && client->lost;
-    if (!ledgers_states(&server->ledgers, slot) && !is_lost) {
+    if (!ledgers_states(takeover->ledgers, slot) && !is_lost) {
         if (inherited_fds_has(files, slot)) {
-            keeper_link_drop(&server->keeper_link, slot);
+            keeper_link_drop(takeover->keeper_link, slot);
         }
         inherited_fds_drop(files, slot);
         return 0;
     }
     const int way_fd = files->way_fds[slot];
     files->way_fds[slot] = -1; /* the ways' */
-    const int no_way = way_fd >= 0 ? ways_open(&server->ways, slot, way_fd) : 0;
+    const int no_way = way_fd >= 0 ? ways_open(takeover->ways, slot, way_fd) : 0;
     if (no_way) {
         return no_way;
     }
@@ -285,13 +289,13 @@ static int client_watch(struct server *server, uint32_t slot)
     if (is_lost && pidfd < 0) {
         return 0; /* its end can not be seen */
     }
-    return pidfd_watch_watch(&server->pidfds, slot, pidfd);
+    return pidfd_watch_watch(takeover->pidfds, slot, pidfd);
 }
 
-int takeover_watch(struct server *server)
+int takeover_watch(struct takeover *takeover, const struct core *core)
 {
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
-        const int r = client_watch(server, slot);
+        const int r = client_watch(takeover, core, slot);
         if (r) {
             log_error("cannot start: the process in slot %u can not be watched: %s", slot,
                       strerror(-r));
@@ -299,6 +303,11 @@ int takeover_watch(struct server *server)
         }
     }
     return 0;
+}
+
+void takeover_fini(struct takeover *takeover)
+{
+    (void)munmap(takeover->state_base, takeover->state_bytes); /* the process ends */
 }
 
 static int state_check(const struct options *options, int fd)
@@ -313,7 +322,7 @@ static int state_check(const struct options *options, int fd)
     return base == MAP_FAILED ? -errno : state_attach(&state, base, n_pages);
 }
 
-int server_check(const struct options *options, const struct inherited_fds *files)
+int takeover_check(const struct options *options, const struct inherited_fds *files)
 {
     int r = state_check(options, files->state_fd);
     if (r > 0) {

@@ -336,7 +336,7 @@ static void heaps_free(struct core_region *region)
     for (uint32_t i = 0; i < REGION_MEMBERS_MAX; i++) {
         struct heap *heap = region->members[i].heap;
         if (heap != NULL && heap != heap_of_nobody) {
-            kmem__heap_free(heap);
+            kmem__bins_unmap(heap);
         }
     }
 }

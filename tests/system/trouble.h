@@ -2,7 +2,7 @@
 /*
  * trouble.h - a kmemd that dies, hangs or dawdles at a place where it is told to
  *
- * kmemd_troubled is kmemd with another recover() and server_check(). Both look for a file, whose
+ * kmemd_troubled is kmemd with another recover() and takeover_check(). Both look for a file, whose
  * name is in the environment and whose text is a trouble; who finds its own removes the file, so
  * that each trouble is met once, by the next program that comes to the place.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * troubled.c - what kmemd_troubled has in the place of recover() and server_check(): trouble.h
+ * troubled.c - what kmemd_troubled has in the place of recover() and takeover_check(): trouble.h
  */
 #include <signal.h>
 #include <stdbool.h>
@@ -25,8 +25,8 @@ int __real_recover(struct core *core, const struct core_config *config, void *st
 int __wrap_recover(struct core *core, const struct core_config *config, void *state_base,
                    recover_states_fn states, void *user, uint64_t now_ms, char *ret_why,
                    size_t why_bytes);
-int __real_server_check(const struct options *options, const struct inherited_fds *files);
-int __wrap_server_check(const struct options *options, const struct inherited_fds *files);
+int __real_takeover_check(const struct options *options, const struct inherited_fds *files);
+int __wrap_takeover_check(const struct options *options, const struct inherited_fds *files);
 
 /* Whether this trouble is armed; it is not any more afterwards. */
 static bool meets(const char *trouble)
@@ -71,10 +71,10 @@ int __wrap_recover(struct core *core, const struct core_config *config, void *st
     return __real_recover(core, config, state_base, states, user, now_ms, ret_why, why_bytes);
 }
 
-int __wrap_server_check(const struct options *options, const struct inherited_fds *files)
+int __wrap_takeover_check(const struct options *options, const struct inherited_fds *files)
 {
     if (meets(TROUBLE_CHECK_STOPS)) {
         (void)raise(SIGSTOP);
     }
-    return __real_server_check(options, files);
+    return __real_takeover_check(options, files);
 }

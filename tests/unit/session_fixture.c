@@ -16,7 +16,6 @@
 
 #include <cmocka.h>
 
-#include "daemon/server/reconnect.h"
 #include "daemon/memfd.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
@@ -30,6 +29,7 @@ int session_accepted;
 static char directory[64];
 static char path[80];
 static struct options options;
+static struct inherited_fds files;
 static unsigned n_fds;
 static int keeper_fd;          /* the other end of the keeper link */
 static uint64_t session_nonce; /* of the client that this process is; 0: it is none */
@@ -47,7 +47,7 @@ static void died(uint32_t slot, void *user)
 static void connected(void *user)
 {
     (void)user;
-    session_accepted = session_accept(&session_server);
+    session_accepted = admission_accept(&session_server.admission);
     if (session_accepted < 0) {
         assert_int_equal(uv_poll_stop(&session_server.listener.poll), 0);
     }
@@ -124,22 +124,21 @@ int session_setup(void **state)
     assert_int_equal(uv_loop_close(&server->loop), 0);
     n_fds = count_fds();
     server->options = &options;
+    server->files = &files;
+    files.segment_fd = memfd_create("segment", MFD_CLOEXEC);
+    assert_true(files.segment_fd >= 0);
+    server_wire(server);
     users_init(&server->users, &(struct users_limits){SESSION_DESCRIPTORS, SESSION_DESCRIPTORS});
-    server->segment_fd = memfd_create("segment", MFD_CLOEXEC);
-    assert_true(server->segment_fd >= 0);
-    assert_int_equal(ftruncate(server->segment_fd, SESSION_PAGES * PAGE_BYTES), 0);
-    server->state_bytes = state_bytes(SESSION_PAGES);
-    server->state_base = mmap(NULL, server->state_bytes, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    server->reply = reply_new();
-    server->frame = malloc(FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
-    server->session_of = calloc(CLIENTS_MAX, sizeof(*server->session_of));
-    assert_non_null(server->reply);
-    arena_init(&server->arena, malloc(REQUEST_ARENA_BYTES), REQUEST_ARENA_BYTES);
+    assert_int_equal(ftruncate(files.segment_fd, SESSION_PAGES * PAGE_BYTES), 0);
+    server->takeover.state_bytes = state_bytes(SESSION_PAGES);
+    server->takeover.state_base = mmap(NULL, server->takeover.state_bytes, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_int_equal(session_host_init(&server->host), 0);
     assert_int_equal(uv_loop_init(&server->loop), 0);
     assert_int_equal(pidfd_watch_init(&server->pidfds, &server->loop, died, NULL), 0);
-    assert_int_equal(ways_init(&server->ways, &server->loop, comeback_heard, server), 0);
-    assert_int_equal(core_init(&server->core, &config, server->state_base, 0), 0);
+    assert_int_equal(ways_init(&server->ways, &server->loop, reconnect_heard, &server->reconnect),
+                     0);
+    assert_int_equal(core_init(&server->core, &config, server->takeover.state_base, 0), 0);
     const int clock_fd = memfd_open("session", "clock", CLOCK_BYTES);
     assert_int_equal(ledgers_init(&server->ledgers, config.segment_name, SESSION_PAGES, clock_fd),
                      0);
@@ -168,8 +167,8 @@ static void buried(const struct obituary *obituary, uint32_t slot, void *user)
 static void end_everybody(void)
 {
     struct core *core = &session_server.core;
-    while (session_server.sessions) {
-        session_close(session_server.sessions);
+    while (session_server.host.sessions) {
+        session_close(session_server.host.sessions);
     }
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
@@ -195,7 +194,7 @@ int session_teardown(void **state)
     keeper_link_close(&server->keeper_link);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
     assert_int_equal(close(keeper_fd), 0);
-    assert_int_equal(server->n_sessions, 0);
+    assert_int_equal(server->host.n_sessions, 0);
     users_fini(&server->users);
     assert_int_equal(core_check(&server->core), 0);
     assert_int_equal(core_free_bytes(&server->core), (SESSION_PAGES - 1) * PAGE_BYTES);
@@ -204,12 +203,9 @@ int session_teardown(void **state)
     ways_fini(&server->ways);
     ledgers_fini(&server->ledgers);
     assert_int_equal(uv_loop_close(&server->loop), 0);
-    assert_int_equal(munmap(server->state_base, server->state_bytes), 0);
-    free(server->session_of);
-    free(server->arena.bytes);
-    free(server->frame);
-    server->reply = reply_free(server->reply);
-    assert_int_equal(close(server->segment_fd), 0);
+    takeover_fini(&server->takeover);
+    session_host_fini(&server->host);
+    assert_int_equal(close(files.segment_fd), 0);
     (void)unlink(path);
     assert_int_equal(rmdir(directory), 0);
     assert_int_equal(count_fds(), n_fds);

@@ -18,7 +18,7 @@
 #define SESSION_CLIENTS 4
 #define SESSION_DESCRIPTORS 60 /* for clients and connections */
 
-/* The server, and what session_accept() returned last. */
+/* The server, and what admission_accept() returned last. */
 extern struct server session_server;
 extern int session_accepted;
 
@@ -27,7 +27,7 @@ int session_setup(void **state);
 /** session_teardown() - asserts that no descriptor, session or block is left */
 int session_teardown(void **state);
 
-/** session_listen_again() - after session_accept() has failed */
+/** session_listen_again() - after admission_accept() has failed */
 void session_listen_again(void);
 
 /** turn() - let the loop do what there is to do */

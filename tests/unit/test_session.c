@@ -60,7 +60,7 @@ static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state
     assert_int_equal(response->welcome->n_descriptors, WELCOME_DESCRIPTORS);
     assert_int_equal(ledgers_open(&server->ledgers, 0, &ledger_fd, &states), 0);
     assert_ptr_equal(clients_get(&core->clients, 0)->states, states);
-    assert_same_file(descriptors[0], server->segment_fd);
+    assert_same_file(descriptors[0], server->files->segment_fd);
     assert_same_file(descriptors[1], ledger_fd);
     assert_same_file(descriptors[2], server->ledgers.clock_fd);
     assert_int_equal(fcntl(descriptors[1], F_GETFL) & O_ACCMODE, O_RDWR);
@@ -95,7 +95,7 @@ static void test_session_that_ends_leaves_the_client_and_its_blocks(void **state
 
     connection_close(fd);
 
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
     assert_int_equal(core->clients.n_live, 1);
     assert_int_equal(core->direct.n_blocks, 1);
     assert_false(clients_get(&core->clients, 0)->connected);
@@ -113,7 +113,7 @@ static void test_session_of_the_same_process_replaces_the_one_before(void **stat
     const int second = connection_open_member();
 
     assert_null(hear(first));
-    assert_int_equal(session_server.n_sessions, 1);
+    assert_int_equal(session_server.host.n_sessions, 1);
     assert_true(clients_get(&core->clients, 0)->connected);
     say_allocate(second, 10, "x");
     assert_int_equal(hear(second)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
@@ -239,7 +239,7 @@ static void test_session_refuses_bytes_that_are_no_request(void **state)
         assert_null(hear(fd));
         connection_close(fd);
     }
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
 }
 
 static void test_session_refuses_a_request_that_needs_too_much_memory(void **state)
@@ -268,7 +268,7 @@ static void test_session_whose_peer_vanishes_in_the_middle_of_a_frame_is_closed(
     turn();
     connection_close(fd);
 
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
     assert_int_equal(core->state.counters->protocol_errors, 0);
 }
 
@@ -280,7 +280,7 @@ static void test_session_that_is_half_closed_is_closed(void **state)
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
 
     assert_null(hear(fd));
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
     connection_close(fd);
 }
 
@@ -330,7 +330,7 @@ static void test_session_whose_peer_does_not_read_stops_reading_itself(void **st
         say_blocks(fd);
         turn();
     }
-    const struct session *session = session_server.sessions;
+    const struct session *session = session_server.host.sessions;
     assert_true(session->writing);
     assert_non_null(session->unsent);
     say_usage(member); /* the others are served */
@@ -357,11 +357,11 @@ static void test_session_whose_peer_goes_without_reading_is_closed(void **state)
         say_blocks(fd);
         turn();
     }
-    assert_true(session_server.sessions->writing);
+    assert_true(session_server.host.sessions->writing);
 
     connection_close(fd);
 
-    assert_int_equal(session_server.n_sessions, 1);
+    assert_int_equal(session_server.host.n_sessions, 1);
     connection_close(member);
 }
 
@@ -373,7 +373,7 @@ static void test_session_that_is_refused_while_it_does_not_read_is_closed_afterw
     hold_many_blocks(member);
     const int fd = connection_open_observer();
     unsigned n_asked = 0;
-    for (; !session_server.sessions->writing; n_asked++) {
+    for (; !session_server.host.sessions->writing; n_asked++) {
         say_blocks(fd);
         turn();
     }
@@ -512,13 +512,13 @@ static void test_session_that_hangs_up_is_closed_in_its_turn(void **state)
     const int fd = connection_open_observer();
     say_obituaries(fd);
 
-    session_hang_up(session_server.sessions, "enough");
-    session_hang_up(session_server.sessions, "enough");
+    session_hang_up(session_server.host.sessions, "enough");
+    session_hang_up(session_server.host.sessions, "enough");
 
-    assert_int_equal(session_server.n_sessions, 1);
+    assert_int_equal(session_server.host.n_sessions, 1);
     assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_GONE, "enough");
     assert_null(hear(fd));
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
     connection_close(fd);
 }
 

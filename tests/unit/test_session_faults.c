@@ -18,6 +18,7 @@
 
 #include "daemon/server/admission.h"
 #include "daemon/server/peer_identity.h"
+#include "daemon/server/loop.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/session_fixture.h"
@@ -95,7 +96,7 @@ static void assert_serves(void)
     (void)capture_end();
     assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_FAREWELL);
     connection_close(fd);
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
     assert_int_equal(core_check(core), 0);
 }
 
@@ -129,7 +130,7 @@ static void test_session_accept_that_fails_says_so(void **state)
     turn();
     assert_true(fail_end());
     assert_int_equal(session_accepted, -EMFILE);
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
 
     session_listen_again();
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_WELCOME);
@@ -211,7 +212,7 @@ test_session_refuse_unseen_says_LIMIT_to_one_more_than_there_are_descriptors(voi
     const int accepted_fd = listener_accept_spare(&session_server.listener);
     assert_true(accepted_fd >= 0);
     assert_int_equal(listener_accept_spare(&session_server.listener), -EMFILE);
-    admission_refuse_unseen(&session_server, accepted_fd);
+    admission_refuse_unseen(&session_server.host, accepted_fd);
     listener_save_spare(&session_server.listener);
 
     assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_LIMIT, "no descriptor left");
@@ -267,7 +268,7 @@ static void test_session_of_a_member_has_all_the_time(void **state)
     (void)state;
     const int fd = connection_open_member();
 
-    assert_false(uv_is_active((const uv_handle_t *)&session_server.sessions->timer));
+    assert_false(uv_is_active((const uv_handle_t *)&session_server.host.sessions->timer));
 
     connection_close(fd);
 }
@@ -283,7 +284,7 @@ static void test_session_of_an_observer_that_asks_nothing_is_closed(void **state
     assert_true(fail_end());
     assert_int_equal(timeout_wanted_ms, OBSERVER_TIMEOUT_MS);
 
-    session_server.sessions->heard_ms -= OBSERVER_TIMEOUT_MS;
+    session_server.host.sessions->heard_ms -= OBSERVER_TIMEOUT_MS;
 
     assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_GONE, "for a minute");
     assert_null(hear(fd));
@@ -306,7 +307,7 @@ static void test_session_of_an_observer_that_has_asked_has_its_time_again(void *
     (void)usleep(2000); /* the time that it was given is over */
 
     assert_true(hear_nothing(fd));
-    assert_true(uv_is_active((const uv_handle_t *)&session_server.sessions->timer));
+    assert_true(uv_is_active((const uv_handle_t *)&session_server.host.sessions->timer));
     connection_close(fd);
 }
 
@@ -340,7 +341,7 @@ static void test_session_whose_descriptor_can_not_be_sent_may_come_again(void **
 static void test_session_that_joins_in_vain_again_and_again_fills_no_log(void **state)
 {
     (void)state;
-    const uint64_t begin_ms = server_now().ms;
+    const uint64_t begin_ms = loop_now().ms;
     unsigned n_lines = 0;
 
     capture_begin();
@@ -356,7 +357,7 @@ static void test_session_that_joins_in_vain_again_and_again_fills_no_log(void **
     }
 
     /* Some a second of those that tell of it, and of the ends; however long it took. */
-    const uint64_t n_seconds = 2 + (server_now().ms - begin_ms) / 1000;
+    const uint64_t n_seconds = 2 + (loop_now().ms - begin_ms) / 1000;
     assert_in_range(n_lines, 1, n_seconds * (5 + 1 + OBITUARIES_LOGGED + 1));
     assert_int_equal(core->clients.n_live, 0);
     assert_serves();
@@ -375,7 +376,7 @@ static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **
     assert_int_equal(core->clients.n_live, 1);
     assert_int_equal(core->direct.n_blocks, 1);
     assert_false(clients_get(&core->clients, 0)->connected);
-    assert_int_equal(session_server.n_sessions, 0);
+    assert_int_equal(session_server.host.n_sessions, 0);
     fd = connection_open_member();
     assert_int_equal(core->direct.n_blocks, 1);
     connection_close(fd);
@@ -440,12 +441,12 @@ static void test_session_that_can_not_keep_the_rest_of_an_answer_is_closed(void 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const int fd = connection_open_observer();
         fail_nth(calls[i], 1, ENOMEM);
-        for (unsigned n = 0; n < 100 && session_server.n_sessions == 2; n++) {
+        for (unsigned n = 0; n < 100 && session_server.host.n_sessions == 2; n++) {
             say_blocks(fd);
             turn();
         }
         assert_true(fail_end());
-        assert_int_equal(session_server.n_sessions, 1);
+        assert_int_equal(session_server.host.n_sessions, 1);
         connection_close(fd);
     }
     connection_close(member);

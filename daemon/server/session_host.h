@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session_host.h - what sessions may ask of the server: all that they have in common
+ *
+ * A session reads and writes what is here, and calls the two functions. It knows nothing else of
+ * the server; a test puts a host together by hand.
+ */
+#ifndef DAEMON_SERVER_SESSION_HOST_H
+#define DAEMON_SERVER_SESSION_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <uv.h>
+
+#include "daemon/core/core.h"
+#include "daemon/core/reply.h"
+#include "daemon/core/users.h"
+#include "daemon/log.h"
+#include "daemon/server/client_files.h"
+#include "proto/attributes.h"
+#include "proto/frame.h"
+
+struct session;
+
+/**
+ * session_joined_fn - a session's peer has become a client: watch its process, hand its files over
+ * Return: 0, or a negative errno if its files can not be made or handed over just now.
+ */
+typedef int (*session_joined_fn)(struct session *session, void *user);
+
+/* There is something to do that no peer's bytes will trigger: do not wait for them. */
+typedef void (*session_work_fn)(void *user);
+
+struct session_host {
+    uv_loop_t *loop;
+    struct core *core;
+    struct users *users;     /* and the line in which sessions wait for their turn */
+    struct ledgers *ledgers; /* with the segment, what a Welcome hands over */
+    int segment_fd;
+    session_joined_fn joined;
+    session_work_fn work;
+    void *user;
+    struct session *sessions;
+    uint32_t n_sessions;
+    struct session **session_of;     /* by client's slot */
+    uint64_t n_turns;                /* of the loop */
+    bool has_worked;                 /* in steps, since the loop was idle last */
+    struct reply *reply;             /* one for all: it is sent before the next is made */
+    struct arena arena;              /* for the request in hand */
+    unsigned char *frame;            /* for the response in hand */
+    struct log_limit refusals_limit; /* of log lines that peers cause */
+};
+
+/**
+ * session_host_init() - take memory for requests and responses; all else is the caller's to fill in
+ * Return: 0 or -ENOMEM; then session_host_fini() is still due.
+ */
+KMEM_MUST_USE int session_host_init(struct session_host *host);
+
+void session_host_fini(struct session_host *host);
+
+/** session_host_encode() - make a frame of the reply. Return: its length. */
+size_t session_host_encode(struct session_host *host);
+
+/** session_host_work() - have the loop go on without waiting */
+static inline void session_host_work(struct session_host *host)
+{
+    host->work(host->user);
+}
+
+#endif
