@@ -27,18 +27,6 @@ enum client_state { CLIENT_UNUSED, CLIENT_LIVE, CLIENT_ENDED };
 
 #define PID_TEXT_BYTES 12
 
-/* What the kernel says about a process. */
-struct client_identity {
-    uint32_t pid; /* 0: it is not visible from here */
-    uint32_t uid;
-    uint32_t gid;
-    uint64_t start_time;         /* 0: unknown */
-    uint64_t inode;              /* of its pidfds: no other process has it; 0: unknown */
-    uint32_t program;            /* these two it says itself, to tell its own clients apart: */
-    uint32_t copy;               /* what it runs, and which copy of the library; 0: unknown */
-    char command[COMMAND_BYTES]; /* "?": unknown */
-};
-
 struct client {
     enum client_state client_state;
     bool connected; /* false while it lives on without its connection */

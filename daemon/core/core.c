@@ -67,7 +67,7 @@ void core_fini(struct core *core)
 {
     KMEM_ASSERT(core->clients.n_live == 0);
     KMEM_ASSERT(core->clients.n_ended == 0);
-    scan_leave(core, &core->lookout);
+    scans_leave(&core->scans, &core->lookout);
     KMEM_ASSERT(scans_are_none(&core->scans));
     direct_fini(&core->direct);
     leases_fini(&core->leases);

@@ -20,7 +20,7 @@
 #include "daemon/core/reap.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
-#include "daemon/core/scan.h"
+#include "daemon/core/scans.h"
 #include "daemon/core/shortage.h"
 #include "daemon/core/state.h"
 #include "proto/attributes.h"

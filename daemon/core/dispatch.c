@@ -300,7 +300,7 @@ static int report_begin(const struct call *call, enum scan_kind kind, call_fn re
 static int tell_usage(const struct call *call)
 {
     report_usage(call->core, call->peer->reader.scan, call->now.ms, call->reply);
-    scan_leave(call->core, &call->peer->reader);
+    scans_leave(&call->core->scans, &call->peer->reader);
     return DISPATCH_OK;
 }
 
@@ -313,7 +313,7 @@ static int tell_clients(const struct call *call)
 {
     struct peer *peer = call->peer;
     report_clients(call->core, peer->reader.scan, peer->pending_slot, call->now.ms, call->reply);
-    scan_leave(call->core, &peer->reader);
+    scans_leave(&call->core->scans, &peer->reader);
     return DISPATCH_OK;
 }
 
@@ -331,7 +331,7 @@ static int tell_ledger_from(const struct call *call, uint32_t first_row)
     if (call->reply->body.ledger.more) {
         scan_keep(call->core, reader, call->now.us);
     } else {
-        scan_leave(call->core, reader);
+        scans_leave(&call->core->scans, reader);
     }
     return DISPATCH_OK;
 }

@@ -22,7 +22,7 @@ void no_room_work(struct core *core, struct now now)
         return;
     }
     /* Complete; or there is no memory for it, or none may begin now: later, then. */
-    scan_leave(core, &core->lookout);
+    scans_leave(&core->scans, &core->lookout);
     const struct scan_holders *holders = &core->scans.holders;
     core->lookout_us =
         now.us + (r != SCAN_READY     ? FRESH_US

@@ -16,52 +16,13 @@
 #include "daemon/core/clients.h"
 #include "daemon/core/counted.h"
 #include "daemon/core/rollup.h"
+#include "daemon/core/state.h"
 #include "proto/attributes.h"
-#include "proto/limits.h"
-
-/* 1,024: a day of a client that crashes every minute and a half; 1.3 MB when full. */
-#define OBITUARIES_KEPT 1024
-/* One more, so that what is being written is in nobody's place. */
-#define OBITUARIES_PLACES (OBITUARIES_KEPT + 1)
-/* 8: what is said in one line of a log or one screen; the total counts the rest. */
-#define OBITUARY_ROWS 8
 
 enum {
     OBITUARIES_OK,
     OBITUARIES_E_CORRUPT, /* one is none */
 };
-
-struct obituary_row {
-    char reason[REASON_MAX_BYTES + 1];
-    uint64_t n_blocks;
-    uint64_t num_bytes;
-    uint32_t oldest; /* tick */
-};
-
-struct obituary {
-    uint64_t number;
-    struct client_identity identity;
-    bool left;
-    uint32_t born;  /* tick */
-    uint32_t ended; /* tick */
-    uint64_t n_blocks;
-    uint64_t num_bytes;
-    uint64_t peak_bytes;      /* the most that its direct blocks and its leases were together */
-    uint64_t peak_used_bytes; /* the most that its live blocks were, as far as was seen */
-    uint64_t n_reasons;
-    /*
-     * What was counted by all that have ended, this one included. It is here, and not among the
-     * counters, because it must be added once: it becomes true with n_obituaries.
-     */
-    uint64_t sum_releases;
-    uint64_t sum_misuses;
-    uint64_t sum_too_large;
-    uint64_t sum_invalid;
-    uint32_t n_rows;
-    struct obituary_row rows[OBITUARY_ROWS];
-};
-
-static_assert(sizeof(struct obituary) == 1376, "part of the layout");
 
 struct obituary_draft;
 

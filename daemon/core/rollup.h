@@ -24,6 +24,7 @@
 #include "daemon/core/direct.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/client_ledger.h"
+#include "daemon/core/rollup_rows.h"
 #include "proto/attributes.h"
 #include "proto/limits.h"
 
@@ -38,16 +39,6 @@ enum rollup_by { ROLLUP_BY_REASON, ROLLUP_BY_CLIENT, ROLLUP_BY_UID };
 #define ROLLUP_LINKS UINT32_C(196608)
 /* Rows of the longest texts, and the tables that lead to them; 5 MiB less once it is sorted. */
 #define ROLLUP_MAX_BYTES (UINT64_C(26) << 20)
-
-/* One group, as others see it. */
-struct rollup_group {
-    const char *key; /* terminated; what is shown */
-    uint64_t n_blocks;
-    uint64_t num_bytes;
-    uint32_t oldest; /* tick */
-    uint32_t pid;
-    uint32_t uid;
-};
 
 struct rollup;
 

@@ -11,8 +11,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/core/rollup.h"
 #include "proto/attributes.h"
+#include "proto/limits.h"
+
+/* One group, as others see it. */
+struct rollup_group {
+    const char *key; /* terminated; what is shown */
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint32_t oldest; /* tick */
+    uint32_t pid;
+    uint32_t uid;
+};
 
 struct rollup_row {
     struct rollup_group group;

@@ -10,81 +10,19 @@
 /* A place in a heap takes less than half of what an entry of a ledger takes. */
 #define SORT_BUDGET(scan_budget) (2 * (scan_budget))
 
-/* ---------------------------------------------------------------------------------- readers -- */
-
-static void reader_link(struct scan_reader **list, struct scan_reader *reader)
-{
-    reader->next = *list;
-    reader->at = list;
-    if (reader->next) {
-        reader->next->at = &reader->next;
-    }
-    *list = reader;
-}
-
-static void reader_unlink(struct scan_reader *reader)
-{
-    *reader->at = reader->next;
-    if (reader->next) {
-        reader->next->at = reader->at;
-    }
-    reader->next = NULL;
-    reader->at = NULL;
-}
-
-static void scan_free(struct scan *scan)
-{
-    KMEM_ASSERT(!scan->readers);
-    scan->rollup = rollup_free(scan->rollup);
-    scan->by_reason = rollup_free(scan->by_reason);
-    waste_fini(&scan->waste);
-    free(scan);
-}
-
-static void complete_remove(struct scans *scans, const struct scan *scan)
-{
-    struct scan **at = &scans->complete;
-    while (*at != scan) {
-        KMEM_ASSERT(*at != NULL);
-        at = &(*at)->next_complete;
-    }
-    *at = scan->next_complete;
-    scans->n_complete--;
-}
-
-void scan_leave(struct core *core, struct scan_reader *reader)
-{
-    struct scan *scan = reader->scan;
-    if (reader->at) {
-        reader_unlink(reader);
-    }
-    reader->waits = false;
-    reader->keeps = false;
-    reader->scan = NULL;
-    if (!scan || scan->readers) {
-        return;
-    }
-    if (scan->done) {
-        complete_remove(&core->scans, scan);
-    } else {
-        core->scans.under_way[scan->kind] = NULL;
-    }
-    scan_free(scan);
-}
-
 void scan_ask(struct core *core, struct scan_reader *reader, enum scan_kind kind)
 {
-    scan_leave(core, reader);
+    scans_leave(&core->scans, reader);
     reader->kind = kind;
     reader->waits = true;
-    reader_link(&core->scans.waiting[kind], reader);
+    scan_reader_link(&core->scans.waiting[kind], reader);
 }
 
 static void reader_join(struct scan *scan, struct scan_reader *reader)
 {
     reader->waits = false;
     reader->scan = scan;
-    reader_link(&scan->readers, reader);
+    scan_reader_link(&scan->readers, reader);
 }
 
 void scan_ask_any(struct core *core, struct scan_reader *reader, enum scan_kind kind)
@@ -94,7 +32,7 @@ void scan_ask_any(struct core *core, struct scan_reader *reader, enum scan_kind 
         scan_ask(core, reader, kind);
         return;
     }
-    scan_leave(core, reader);
+    scans_leave(&core->scans, reader);
     reader->kind = kind;
     /* It may have been the last to leave that one. */
     scan = core->scans.under_way[kind];
@@ -103,15 +41,6 @@ void scan_ask_any(struct core *core, struct scan_reader *reader, enum scan_kind 
     } else {
         scan_ask(core, reader, kind);
     }
-}
-
-bool scans_are_none(const struct scans *scans)
-{
-    bool none = scans->n_complete == 0;
-    for (uint32_t kind = 0; kind < N_SCAN_KINDS; kind++) {
-        none = none && !scans->under_way[kind] && !scans->waiting[kind];
-    }
-    return none;
 }
 
 /* ---------------------------------------------------------------------------------- keepers -- */
@@ -184,7 +113,7 @@ static bool keeper_drop(struct core *core, uint64_t now_ms)
         }
     }
     if (worst) {
-        scan_leave(core, worst);
+        scans_leave(&core->scans, worst);
     }
     return worst != NULL;
 }
@@ -196,7 +125,7 @@ void scan_keep(struct core *core, struct scan_reader *reader, uint64_t now_us)
     struct scan_reader *keepers[SCAN_KEEPERS];
     if (!reader->keeps && keepers_collect(&core->scans, keepers) == SCAN_KEEPERS &&
         !keeper_drop(core, now_ms)) {
-        scan_leave(core, reader); /* all of them are reading; it begins again */
+        scans_leave(&core->scans, reader); /* all of them are reading; it begins again */
         return;
     }
     reader->kept_ms = reader->keeps ? reader->kept_ms : now_ms;
@@ -275,7 +204,7 @@ static int scan_begin(struct core *core, enum scan_kind kind, uint64_t now_us)
     while (scans->waiting[kind]) {
         struct scan_reader *reader = scans->waiting[kind];
         scan->is_patient = scan->is_patient && reader->is_patient;
-        reader_unlink(reader);
+        scan_reader_unlink(reader);
         reader_join(scan, reader);
     }
     scans->under_way[kind] = scan;
@@ -438,7 +367,7 @@ int scan_poll(struct core *core, struct scan_reader *reader, uint64_t now_us)
         scans_step(core);
     }
     if (r == SCAN_FAILED || (reader->scan && reader->scan->failed)) {
-        scan_leave(core, reader);
+        scans_leave(&core->scans, reader);
         return SCAN_FAILED;
     }
     return reader->scan && reader->scan->done ? SCAN_READY : SCAN_PENDING;

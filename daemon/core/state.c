@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/state.h"
 
-#include "daemon/core/obituary.h"
 #include "proto/store.h"
 
 #define PART_ALIGN_BYTES 4096

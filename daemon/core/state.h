@@ -174,7 +174,56 @@ struct state_reason {
 
 static_assert(sizeof(struct state_reason) == 128, "part of the layout");
 
-struct obituary;
+/* What the kernel says about a process. */
+struct client_identity {
+    uint32_t pid; /* 0: it is not visible from here */
+    uint32_t uid;
+    uint32_t gid;
+    uint64_t start_time;         /* 0: unknown */
+    uint64_t inode;              /* of its pidfds: no other process has it; 0: unknown */
+    uint32_t program;            /* these two it says itself, to tell its own clients apart: */
+    uint32_t copy;               /* what it runs, and which copy of the library; 0: unknown */
+    char command[COMMAND_BYTES]; /* "?": unknown */
+};
+
+/* 1,024: a day of a client that crashes every minute and a half; 1.3 MB when full. */
+#define OBITUARIES_KEPT 1024
+/* One more, so that what is being written is in nobody's place. */
+#define OBITUARIES_PLACES (OBITUARIES_KEPT + 1)
+/* 8: what is said in one line of a log or one screen; the total counts the rest. */
+#define OBITUARY_ROWS 8
+
+struct obituary_row {
+    char reason[REASON_MAX_BYTES + 1];
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint32_t oldest; /* tick */
+};
+
+struct obituary {
+    uint64_t number;
+    struct client_identity identity;
+    bool left;
+    uint32_t born;  /* tick */
+    uint32_t ended; /* tick */
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint64_t peak_bytes;      /* the most that its direct blocks and its leases were together */
+    uint64_t peak_used_bytes; /* the most that its live blocks were, as far as was seen */
+    uint64_t n_reasons;
+    /*
+     * What was counted by all that have ended, this one included. It is here, and not among the
+     * counters, because it must be added once: it becomes true with n_obituaries.
+     */
+    uint64_t sum_releases;
+    uint64_t sum_misuses;
+    uint64_t sum_too_large;
+    uint64_t sum_invalid;
+    uint32_t n_rows;
+    struct obituary_row rows[OBITUARY_ROWS];
+};
+
+static_assert(sizeof(struct obituary) == 1376, "part of the layout");
 
 /* The daemon's view of its state file. */
 struct state {

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "daemon/core/recover.h"
+#include "daemon/core/scan.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 
@@ -70,7 +71,7 @@ int fixture_restart(struct fixture *fixture, char *ret_why)
 void fixture_fini(struct fixture *fixture)
 {
     struct core *core = &fixture->core;
-    scan_leave(core, &core->lookout);
+    scans_leave(&core->scans, &core->lookout);
     assert_true(scans_are_none(&core->scans));
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {

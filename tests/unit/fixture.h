@@ -85,7 +85,7 @@ void fixture_end(struct fixture *fixture, struct client *client, bool left);
 /** fixture_reap() - one reap(); obituaries end up in the fixture */
 void fixture_reap(struct fixture *fixture, uint32_t budget);
 
-/** fixture_scan() - ask for a look at all blocks, and make it. Return: it; scan_leave() is due. */
+/** fixture_scan() - ask for a look at all blocks, and make it. Return: it; scans_leave() is due. */
 struct scan *fixture_scan(struct fixture *fixture, struct scan_reader *reader, enum scan_kind kind);
 
 #endif

@@ -366,7 +366,7 @@ static void step_ledger(void)
         n_blocks += rollup_group(scan->rollup, i)->n_blocks;
         num_bytes += rollup_group(scan->rollup, i)->num_bytes;
     }
-    scan_leave(run.core, &reader);
+    scans_leave(&run.core->scans, &reader);
     EXPECT(n_blocks == run.model.n_blocks);
     EXPECT(num_bytes == run.model.used_bytes + run.model.leased_bytes);
 }

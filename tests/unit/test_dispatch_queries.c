@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "proto/limits.h"
+#include "daemon/core/scan.h"
 #include "tests/unit/conversation.h"
 #include "tests/unit/fail.h"
 

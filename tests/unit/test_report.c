@@ -178,7 +178,7 @@ static void use(uint64_t now_ms)
 {
     struct scan_reader reader = {.waits = false};
     report_usage(core, fixture_scan(&fixture, &reader, SCAN_LEASED), now_ms, reply);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 static uint64_t statistic(const char *name)
@@ -412,7 +412,7 @@ static void test_report_ledger_describes_a_group(void **state)
     assert_int_equal(report->rows[0]->n_blocks, 2);
     assert_int_equal(report->rows[0]->num_bytes, 150);
     assert_int_equal(report->rows[0]->oldest_ms, 500);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
     assert_null(reader.scan);
 }
 
@@ -428,7 +428,7 @@ static void test_report_ledger_of_longest_rows_pages_through_each_once(void **st
     assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_REASON), &num_bytes), 3000);
 
     assert_int_equal(num_bytes, core->direct.used_bytes);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 static void test_report_ledger_of_shortest_rows_pages_through_each_once(void **state)
@@ -444,7 +444,7 @@ static void test_report_ledger_of_shortest_rows_pages_through_each_once(void **s
 
     assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_REASON), &num_bytes), 5000);
 
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 static void test_report_ledger_by_client_and_by_uid_has_all_bytes(void **state)
@@ -459,10 +459,10 @@ static void test_report_ledger_by_client_and_by_uid_has_all_bytes(void **state)
 
     assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_CLIENT), &num_bytes), 1001);
     assert_int_equal(num_bytes, core->direct.used_bytes);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
     assert_int_equal(read_ledger(scan_all(&reader, SCAN_BY_UID), &num_bytes), 2);
     assert_int_equal(num_bytes, core->direct.used_bytes);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 static void test_report_ledger_from_beyond_its_rows_is_empty(void **state)
@@ -477,7 +477,7 @@ static void test_report_ledger_from_beyond_its_rows_is_empty(void **state)
 
     assert_int_equal(reply->response.ledger->n_rows, 0);
     assert_false(reply->response.ledger->more);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 #define REPORT_TEST(test) cmocka_unit_test_setup_teardown(test, report_setup, report_teardown)

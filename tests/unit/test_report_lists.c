@@ -66,7 +66,7 @@ static void list_clients(uint32_t from_slot, uint64_t now_ms)
 {
     struct scan_reader reader = {.waits = false};
     report_clients(core, fixture_scan(&fixture, &reader, SCAN_LEASED), from_slot, now_ms, reply);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 /* Reads all pages of clients. Return: how many rows. */
@@ -326,7 +326,7 @@ static const char *no_room_sentence(uint64_t num_bytes)
     (void)fixture_scan(&fixture, &reader, SCAN_BY_REASON);
     reply_reset(reply, 1);
     report_no_room(core, &core->scans.holders, 0, num_bytes, reply);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
     assert_encodes();
     assert_int_equal(reply->response.error->code, KMEM__ERROR_CODE__ERROR_NO_MEMORY);
     const char *sentence = reply->response.error->message;

@@ -87,7 +87,7 @@ static void test_scan_poll_looks_at_a_budget_at_a_time(void **state)
 
     assert_in_range(n_steps, 100000 / SCAN_BUDGET, 1 + 100000 / SCAN_BUDGET);
     assert_int_equal(group_of(reader.scan, "many")->n_blocks, 100000);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 /* Blocks that live through all of the scan are counted once, whatever happens around them. */
@@ -125,7 +125,7 @@ static void test_scan_counts_what_stays_exactly_once(void **state)
 
     assert_true(n_steps > 2);
     assert_int_equal(group_of(reader.scan, "stays")->n_blocks, n_staying);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 static void test_scan_by_client_while_clients_die_and_slots_change_hands(void **state)
@@ -155,7 +155,7 @@ static void test_scan_by_client_while_clients_die_and_slots_change_hands(void **
 
     assert_int_equal(group_of(reader.scan, "worker-1")->n_blocks, 20000);
     assert_int_equal(core_check(core), 0);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 /* ------------------------------------------------------------------- clients' reasons read ---- */
@@ -218,7 +218,7 @@ static void test_scan_poll_reads_a_budget_of_reasons_at_a_time(void **state)
     /* Each reason once, and what it takes to look at the slabs, again in each step. */
     assert_in_range(n_all, N_TOLD, N_TOLD + 4 * (N_TOLD / STEP_READS + 4));
     assert_int_equal(rollup_n_groups(reader.scan->rollup), N_TOLD);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 static void test_reap_reads_a_budget_of_reasons_at_a_time(void **state)
@@ -262,7 +262,7 @@ static void test_scan_poll_reads_a_budget_of_slabs_at_a_time(void **state)
         assert_in_range(n_reads, 0, STEP_READS + 2);
     }
     assert_int_equal(reader.scan->n_leased_blocks, 2000);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 /* ------------------------------------------------------------------------------- who keeps ---- */
@@ -294,9 +294,9 @@ static void test_scan_begin_drops_a_reader_of_the_process_that_keeps_most(void *
     assert_true(is_kept(&alone)); /* the oldest of all, by far */
     assert_false(is_kept(&hoarder[0]));
     assert_int_equal(core->scans.n_complete, SCANS_KEPT);
-    scan_leave(core, &alone);
+    scans_leave(&core->scans, &alone);
     for (uint32_t i = 0; i < SCANS_KEPT; i++) {
-        scan_leave(core, &hoarder[i]);
+        scans_leave(&core->scans, &hoarder[i]);
     }
 }
 
@@ -313,9 +313,9 @@ static void test_scan_begin_drops_a_reader_of_the_user_that_keeps_most(void **st
 
     assert_true(is_kept(&alone));
     assert_false(is_kept(&hoarder[0]));
-    scan_leave(core, &alone);
+    scans_leave(&core->scans, &alone);
     for (uint32_t i = 0; i < SCANS_KEPT; i++) {
-        scan_leave(core, &hoarder[i]);
+        scans_leave(&core->scans, &hoarder[i]);
     }
 }
 
@@ -342,9 +342,9 @@ static void test_scan_begin_waits_for_readers_that_read(void **state)
     scan_keep(core, &next, fixture.now_ms * 1000);
 
     /* For five seconds, and no longer: who reads slowly does not keep the others out for ever. */
-    scan_leave(core, &next);
+    scans_leave(&core->scans, &next);
     for (uint32_t i = 0; i < SCANS_KEPT; i++) {
-        scan_leave(core, &readers[i]);
+        scans_leave(&core->scans, &readers[i]);
         keep(&readers[i], 1000, 1 + i);
     }
     look(&next, SCAN_BY_REASON);
@@ -359,9 +359,9 @@ static void test_scan_begin_waits_for_readers_that_read(void **state)
         }
     }
     assert_int_equal(waited_ms, SCAN_KEEP_MS);
-    scan_leave(core, &next);
+    scans_leave(&core->scans, &next);
     for (uint32_t i = 0; i < SCANS_KEPT; i++) {
-        scan_leave(core, &readers[i]);
+        scans_leave(&core->scans, &readers[i]);
     }
 }
 
@@ -383,7 +383,7 @@ static void test_scan_keep_of_more_than_there_may_be_begins_again(void **state)
     assert_false(is_kept(&readers[SCAN_KEEPERS]));
     for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
         assert_true(is_kept(&readers[i]) == (i < SCAN_KEEPERS));
-        scan_leave(core, &readers[i]);
+        scans_leave(&core->scans, &readers[i]);
     }
     assert_true(scans_are_none(&core->scans));
 }
@@ -407,7 +407,7 @@ static void test_scan_poll_goes_round_the_kinds(void **state)
     while (!step(&one)) {
         for (uint32_t i = 0; i < 20; i++) {
             if (many[i].scan && step(&many[i])) {
-                scan_leave(core, &many[i]);
+                scans_leave(&core->scans, &many[i]);
                 look(&many[i], SCAN_BY_REASON); /* again and again */
             }
         }
@@ -415,9 +415,9 @@ static void test_scan_poll_goes_round_the_kinds(void **state)
     }
 
     assert_in_range(n_turns, 0, 2 + 100000 / SCAN_BUDGET);
-    scan_leave(core, &one);
+    scans_leave(&core->scans, &one);
     for (uint32_t i = 0; i < 20; i++) {
-        scan_leave(core, &many[i]);
+        scans_leave(&core->scans, &many[i]);
     }
 }
 
@@ -445,7 +445,7 @@ static void test_scan_poll_without_memory_has_failed(void **state)
             assert_int_equal(r, failed ? SCAN_FAILED : SCAN_READY);
             assert_int_equal(failed, reader.scan == NULL);
             n_failures += failed;
-            scan_leave(core, &reader);
+            scans_leave(&core->scans, &reader);
             assert_true(scans_are_none(&core->scans));
         }
         assert_true(n_failures >= 3); /* the look, its roll-up, what is in that, the order */

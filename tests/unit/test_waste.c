@@ -94,7 +94,7 @@ static void take_figures(void)
 {
     struct scan_reader reader = {.waits = false};
     report(fixture_scan(&fixture, &reader, SCAN_LEASED));
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 static Kmem__Client *client_row(const struct client *client)
@@ -103,7 +103,7 @@ static Kmem__Client *client_row(const struct client *client)
     const struct scan *scan = fixture_scan(&fixture, &reader, SCAN_LEASED);
     reply_reset(reply, 1);
     report_clients(core, scan, client->slot, fixture.now_ms, reply);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
     return reply->response.clients->clients[0];
 }
 
@@ -317,7 +317,7 @@ static void test_clients_are_told_apart_and_a_former_one_is_forgotten(void **sta
     assert_int_equal(statistic("leased_bytes"), 6 * PAGE_BYTES);
     owner = fixture_join(&fixture, 3);
     assert_int_equal(waste_idle_pages(&scan->waste, owner), 0);
-    scan_leave(core, &reader);
+    scans_leave(&core->scans, &reader);
 }
 
 /* -------------------------------------------------------------------------------- in steps ---- */
