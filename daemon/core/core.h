@@ -17,7 +17,6 @@
 #include "daemon/core/leases.h"
 #include "daemon/core/obituary.h"
 #include "daemon/core/pages.h"
-#include "daemon/core/reap.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
 #include "daemon/core/scans.h"
@@ -58,6 +57,16 @@ struct core_config {
 struct now {
     uint64_t ms;
     uint64_t us;
+};
+
+/* How far the walk of reap() over all runs is. */
+struct reap {
+    uint32_t from_page;      /* the page it goes on with; 0: none is under way */
+    uint32_t at_page;        /* in a lease there: the pages before it have been read; 0: none */
+    uint32_t at_slot;        /* that lease's client */
+    struct seg_off at_block; /* in the slab there: the blocks before it have been read */
+    uint32_t n_ended_behind; /* clients that ended after it had passed page 0 */
+    uint32_t n_noted;        /* leased blocks of the run that is being read */
 };
 
 struct core {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/counted.h"
 
-#include "daemon/core/core.h"
 #include "proto/counts.h"
 
 /*
@@ -79,34 +78,21 @@ void counted_add(struct counted *sum, const struct counted *counted)
     sum->n_invalid += counted->n_invalid;
 }
 
-void counted_note_peak(struct core *core, struct client *client)
+void counted_note_peak(struct client *client, struct state_counters *counters)
 {
     client_note_used(client, counted_peak_bytes(client));
-    state_raise(&core->state.counters->peak_used_bytes, client->stored->peak_used_bytes);
+    state_raise(&counters->peak_used_bytes, client->stored->peak_used_bytes);
 }
 
-void counted_note_peaks(struct core *core)
+void counted_note_peaks(struct clients *clients, struct state_counters *counters)
 {
     uint64_t used_bytes = 0;
-    struct state_counters *counters = core->state.counters;
-    struct client *client = clients_next(&core->clients, 0);
-    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+    struct client *client = clients_next(clients, 0);
+    for (; client; client = clients_next(clients, client->slot + 1)) {
         const uint64_t live_bytes = counted_live_bytes(client);
         /* A client without the library counts nothing, and has direct blocks only. */
         used_bytes += live_bytes > client->num_bytes ? live_bytes : client->num_bytes;
-        counted_note_peak(core, client);
+        counted_note_peak(client, counters);
     }
     state_raise(&counters->peak_used_bytes, used_bytes);
-}
-
-struct counted counted_all(const struct core *core)
-{
-    struct counted sum = obituaries_counted(&core->obituaries);
-    const struct client *client = clients_next(&core->clients, 0);
-    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
-        const struct counted counted = counted_read(client);
-        counted_add(&sum, &counted);
-    }
-    sum.n_releases += core->state.counters->leased_taken_back;
-    return sum;
 }

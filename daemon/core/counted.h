@@ -14,8 +14,6 @@
 #include "daemon/core/clients.h"
 #include "proto/attributes.h"
 
-struct core;
-
 struct counted {
     uint64_t n_releases; /* of leased blocks */
     uint64_t n_misuses;
@@ -38,17 +36,14 @@ uint64_t counted_peak_bytes(const struct client *client);
 /** counted_add() - what two have counted */
 void counted_add(struct counted *sum, const struct counted *counted);
 
-/** counted_all() - what all clients have counted, those that have ended included */
-struct counted counted_all(const struct core *core);
-
 /** counted_note_peak() - look what a client's live blocks came to at most, by its own account */
-void counted_note_peak(struct core *core, struct client *client);
+void counted_note_peak(struct client *client, struct state_counters *counters);
 
 /**
  * counted_note_peaks() - likewise of all clients, and what they come to together now
  *
  * Some ten times a second: what is given out and taken back between two looks is not seen.
  */
-void counted_note_peaks(struct core *core);
+void counted_note_peaks(struct clients *clients, struct state_counters *counters);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "daemon/core/handshake.h"
 #include "daemon/core/no_room.h"
+#include "daemon/core/scan.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/report.h"
 #include "daemon/core/walk.h"

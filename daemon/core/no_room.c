@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/no_room.h"
 
+#include "daemon/core/scan.h"
 #include "daemon/core/report.h"
 
 /* 1 s: in a full segment thousands are refused a second; a sentence that is older misleads. */

@@ -135,6 +135,19 @@ struct counted obituaries_counted(const struct obituaries *obituaries)
     };
 }
 
+struct counted obituaries_counted_all(const struct obituaries *obituaries,
+                                      const struct clients *clients)
+{
+    struct counted sum = obituaries_counted(obituaries);
+    const struct client *client = clients_next(clients, 0);
+    for (; client; client = clients_next(clients, client->slot + 1)) {
+        const struct counted counted = counted_read(client);
+        counted_add(&sum, &counted);
+    }
+    sum.n_releases += obituaries->state->counters->leased_taken_back;
+    return sum;
+}
+
 uint64_t obituaries_n_seen(const struct obituaries *obituaries, const struct clients *clients)
 {
     uint64_t n_seen = obituaries->n_written;

@@ -66,6 +66,10 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
 /** obituaries_counted() - what all clients that have an obituary have counted */
 struct counted obituaries_counted(const struct obituaries *obituaries);
 
+/** obituaries_counted_all() - likewise, and those that are in the table */
+struct counted obituaries_counted_all(const struct obituaries *obituaries,
+                                      const struct clients *clients);
+
 /** obituaries_n_seen() - how many clients have an obituary, or are in the table without one */
 uint64_t obituaries_n_seen(const struct obituaries *obituaries, const struct clients *clients);
 

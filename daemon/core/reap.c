@@ -130,7 +130,7 @@ static bool reap_finalize(struct step *step, reap_written_fn written, void *user
                 return false;
             }
             const uint32_t slot = client->slot;
-            counted_note_peak(core, client); /* the last that it counted */
+            counted_note_peak(client, core->state.counters); /* the last that it counted */
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
             clients_remove(&core->clients, client);

@@ -7,20 +7,8 @@
 
 #include <stdint.h>
 
-#include "proto/ledger.h"
-
 struct core;
 struct obituary;
-
-/* How far the walk over all runs is. */
-struct reap {
-    uint32_t from_page;      /* the page it goes on with; 0: none is under way */
-    uint32_t at_page;        /* in a lease there: the pages before it have been read; 0: none */
-    uint32_t at_slot;        /* that lease's client */
-    struct seg_off at_block; /* in the slab there: the blocks before it have been read */
-    uint32_t n_ended_behind; /* clients that ended after it had passed page 0 */
-    uint32_t n_noted;        /* leased blocks of the run that is being read */
-};
 
 /*
  * What an obituary counts of reap()'s budget: a line in the log, a message to the keeper, a mapping

@@ -167,7 +167,7 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
     }
     *scan = (struct scan){.kind = kind, .began_us = now_us, .n_changes = direct_n_changes(core)};
     if (kind == SCAN_LEASED) {
-        scan->counted = counted_all(core);
+        scan->counted = obituaries_counted_all(&core->obituaries, &core->clients);
         scan->failed = waste_init(&scan->waste, core->state.n_pages) != 0;
     }
     scan->rollup = rollup_new(kind_by(kind), &tables, NULL);

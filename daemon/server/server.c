@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/core/counted.h"
 #include "daemon/core/no_room.h"
 #include "daemon/core/reap.h"
 #include "daemon/core/tick.h"
@@ -139,7 +140,7 @@ static void clock_tick(uv_timer_t *clock)
     shortage_tick(&server->core.shortage);
     ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
     ledgers_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
-    counted_note_peaks(&server->core);
+    counted_note_peaks(&server->core.clients, server->core.state.counters);
     if (server->core.clients.n_live == 0) {
         (void)uv_timer_stop(clock); /* always 0 */
     }

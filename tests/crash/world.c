@@ -4,6 +4,7 @@
  * it is done here: a client's ledger is made after it has joined, closed after it was buried, and
  * closed by the next server if its slot is nobody's.
  */
+#include "daemon/core/reap.h"
 #include "tests/crash/world.h"
 
 #include <stdio.h>

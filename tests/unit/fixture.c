@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/core/reap.h"
 #include "daemon/core/recover.h"
 #include "daemon/core/scan.h"
 #include "proto/lease.h"

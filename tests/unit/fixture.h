@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 
+#include "daemon/core/reap.h"
 #include "daemon/core/core.h"
 
 /* The name of its segment. */

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/core/reap.h"
 #include "daemon/memfd.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/core/reap.h"
 #include "daemon/core/report.h"
 #include "daemon/core/walk.h"
 #include "tests/unit/broken.h"

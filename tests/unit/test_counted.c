@@ -115,17 +115,17 @@ static void test_counted_note_peaks_adds_up_what_clients_have_at_one_moment(void
     counts->live_bytes = 3000;
     counts->peak_bytes = 7000;
 
-    counted_note_peaks(core);
+    counted_note_peaks(&core->clients, core->state.counters);
 
     assert_int_equal(core->state.counters->peak_used_bytes, 7000);
     assert_int_equal(client->stored->peak_used_bytes, 7000);
     assert_int_equal(other->stored->peak_used_bytes, 500);
     counts->live_bytes = 6600;
-    counted_note_peaks(core);
+    counted_note_peaks(&core->clients, core->state.counters);
     assert_int_equal(core->state.counters->peak_used_bytes, 7100);
 }
 
-static void test_counted_all_keeps_what_the_ended_have_counted(void **state)
+static void test_obituaries_counted_all_keeps_what_the_ended_have_counted(void **state)
 {
     (void)state;
     const uint32_t page = fixture_lease(&fixture, client, 2);
@@ -139,8 +139,9 @@ static void test_counted_all_keeps_what_the_ended_have_counted(void **state)
     counts->n_releases = 3;
 
     /* One block was taken back. */
-    assert_int_equal(counted_all(core).n_releases, 70 + 1 + 3);
-    assert_int_equal(counted_all(core).n_misuses, 5);
+    assert_int_equal(obituaries_counted_all(&core->obituaries, &core->clients).n_releases,
+                     70 + 1 + 3);
+    assert_int_equal(obituaries_counted_all(&core->obituaries, &core->clients).n_misuses, 5);
 }
 
 static void test_counters_and_peaks_outlive_the_server(void **state)
@@ -166,7 +167,7 @@ static void test_counters_and_peaks_outlive_the_server(void **state)
     assert_int_equal(core->state.counters->peak_bytes, 1200);
     assert_int_equal(client->stored->peak_bytes, 1200);
     assert_int_equal(client->stored->peak_used_bytes, 1200);
-    assert_int_equal(counted_all(core).n_releases, 9);
+    assert_int_equal(obituaries_counted_all(&core->obituaries, &core->clients).n_releases, 9);
     assert_int_equal(core->n_clients_seen, 2);
 }
 
@@ -197,7 +198,7 @@ int main(void)
         COUNTED_TEST(test_counted_read_of_nonsense_stays_in_bounds),
         COUNTED_TEST(test_counted_read_believes_no_more_bytes_than_were_given),
         COUNTED_TEST(test_counted_note_peaks_adds_up_what_clients_have_at_one_moment),
-        COUNTED_TEST(test_counted_all_keeps_what_the_ended_have_counted),
+        COUNTED_TEST(test_obituaries_counted_all_keeps_what_the_ended_have_counted),
         COUNTED_TEST(test_counters_and_peaks_outlive_the_server),
         COUNTED_TEST(test_direct_recovered_counts_what_its_server_could_not),
     };

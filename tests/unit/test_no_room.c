@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "daemon/core/no_room.h"
+#include "daemon/core/scan.h"
 #include "proto/lease.h"
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/core/reap.h"
 #include "daemon/core/core.h"
 #include "proto/lease.h"
 #include "tests/unit/broken.h"

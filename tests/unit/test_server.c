@@ -23,6 +23,7 @@
 
 #include <cmocka.h>
 
+#include "daemon/core/reap.h"
 #include "daemon/keeper/socket_path.h"
 #include "daemon/control.h"
 #include "daemon/inherited_fds.h"
