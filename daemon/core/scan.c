@@ -168,7 +168,7 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
     *scan = (struct scan){.kind = kind, .began_us = now_us, .n_changes = direct_n_changes(core)};
     if (kind == SCAN_LEASED) {
         scan->counted = obituaries_counted_all(&core->obituaries, &core->clients);
-        scan->failed = waste_init(&scan->waste, core->state.n_pages) != 0;
+        scan->failed = waste_init(&scan->waste, &core->pages, &core->clients, &core->reclaim) != 0;
     }
     scan->rollup = rollup_new(kind_by(kind), &tables, NULL);
     scan->by_reason =
@@ -252,9 +252,9 @@ static void scan_blocks(struct scan *scan, const struct core *core)
     }
 }
 
-static void scan_pages(struct scan *scan, const struct core *core)
+static void scan_pages(struct scan *scan)
 {
-    if (waste_step(&scan->waste, core, SCAN_BUDGET)) {
+    if (waste_step(&scan->waste, SCAN_BUDGET)) {
         scan->phase = SCAN_REASONS;
     }
 }
@@ -314,7 +314,7 @@ static void scan_phases(struct scan *scan, const struct core *core)
         scan_blocks(scan, core);
     }
     if (scan->phase == SCAN_PAGES) {
-        scan_pages(scan, core);
+        scan_pages(scan);
     }
     if (scan->phase == SCAN_REASONS) {
         scan_reasons(scan, core);

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "daemon/core/core.h"
 #include "proto/lease.h"
 
 #define PAGES_PER_WORD 64
@@ -24,10 +23,11 @@ struct waste_client {
     uint32_t n_idle_pages;
 };
 
-int waste_init(struct waste *waste, uint32_t n_pages)
+int waste_init(struct waste *waste, const struct pages *pages, const struct clients *clients,
+               const struct reclaim *reclaim)
 {
-    *waste = (struct waste){.page = 0};
-    waste->live = calloc(n_pages / PAGES_PER_WORD + 1, sizeof(*waste->live));
+    *waste = (struct waste){.pages = pages, .clients = clients, .reclaim = reclaim};
+    waste->live = calloc(pages->state->n_pages / PAGES_PER_WORD + 1, sizeof(*waste->live));
     waste->by_slot = calloc(CLIENTS_MAX, sizeof(*waste->by_slot));
     if (!waste->live || !waste->by_slot) {
         waste_fini(waste);
@@ -75,8 +75,8 @@ static void stretch_add(struct waste *waste, uint64_t n_pages, bool can_be_had)
 }
 
 /* What is known of a client: that of a former one of its slot is forgotten. */
-static struct waste_client *client_of(struct waste *waste, const struct core *core,
-                                      const struct client *client, uint32_t *spent)
+static struct waste_client *client_of(struct waste *waste, const struct client *client,
+                                      uint32_t *spent)
 {
     struct waste_client *of = &waste->by_slot[client->slot];
     if (!of->known || of->generation != client->generation) {
@@ -84,7 +84,7 @@ static struct waste_client *client_of(struct waste *waste, const struct core *co
         *of = (struct waste_client){
             .known = true,
             .can_lose =
-                client->client_state == CLIENT_LIVE && reclaim_reaches(&core->reclaim, client),
+                client->client_state == CLIENT_LIVE && reclaim_reaches(waste->reclaim, client),
             .generation = client->generation,
         };
     }
@@ -99,11 +99,10 @@ static bool page_is_open(const struct client *client, uint32_t page)
 }
 
 /* Counts pages in use. Return: what that cost. */
-static uint32_t used_add(struct waste *waste, const struct core *core, const struct client *client,
-                         uint32_t n_pages)
+static uint32_t used_add(struct waste *waste, const struct client *client, uint32_t n_pages)
 {
     uint32_t spent = 0;
-    struct waste_client *of = client_of(waste, core, client, &spent);
+    struct waste_client *of = client_of(waste, client, &spent);
     const uint32_t end = waste->page + n_pages;
     uint32_t page = waste->page;
     while (page < end) {
@@ -122,20 +121,20 @@ static uint32_t used_add(struct waste *waste, const struct core *core, const str
 }
 
 /* Looks at the run that the page waste->page is in, from there on. Return: what that cost. */
-static uint32_t run_add(struct waste *waste, const struct core *core, uint32_t budget)
+static uint32_t run_add(struct waste *waste, uint32_t budget)
 {
-    const uint32_t run = pages_run_of(&core->pages, waste->page);
-    const uint64_t word = pages_word(&core->pages, run);
+    const uint32_t run = pages_run_of(waste->pages, waste->page);
+    const uint64_t word = pages_word(waste->pages, run);
     const uint32_t end = run + PAGE_WORD_PAGES(word);
     const struct client *client = PAGE_WORD_STATE(word) == PAGE_LEASED
-                                      ? clients_get(&core->clients, PAGE_WORD_OWNER(word))
+                                      ? clients_get(waste->clients, PAGE_WORD_OWNER(word))
                                       : NULL;
     uint32_t spent = 1;
     if (!client || !client->states) {
         const bool is_scrubbed = PAGE_WORD_STATE(word) == PAGE_SCRUB;
         stretch_add(waste, end - waste->page,
                     PAGE_WORD_STATE(word) == PAGE_FREE ||
-                        (is_scrubbed && pages_await_scrub(&core->pages)));
+                        (is_scrubbed && pages_await_scrub(waste->pages)));
         waste->page = end;
     }
     while (waste->page < end && spent < budget) {
@@ -149,20 +148,20 @@ static uint32_t run_add(struct waste *waste, const struct core *core, uint32_t b
             waste->n_unused_pages += n_pages;
             stretch_add(waste, n_pages, true);
         } else {
-            spent += used_add(waste, core, client, n_pages);
+            spent += used_add(waste, client, n_pages);
         }
         waste->page += n_pages;
     }
     return spent;
 }
 
-bool waste_step(struct waste *waste, const struct core *core, uint32_t budget)
+bool waste_step(struct waste *waste, uint32_t budget)
 {
     uint32_t spent = 0;
-    while (waste->page < core->state.n_pages && spent < budget) {
-        spent += run_add(waste, core, budget - spent);
+    while (waste->page < waste->pages->state->n_pages && spent < budget) {
+        spent += run_add(waste, budget - spent);
     }
-    if (waste->page < core->state.n_pages) {
+    if (waste->page < waste->pages->state->n_pages) {
         return false;
     }
     free(waste->live);

@@ -17,12 +17,16 @@
 
 #include "daemon/core/clients.h"
 #include "daemon/core/direct.h"
+#include "daemon/core/pages.h"
+#include "daemon/core/reclaim.h"
 #include "proto/attributes.h"
 
-struct core;
 struct waste_client;
 
 struct waste {
+    const struct pages *pages;
+    const struct clients *clients;
+    const struct reclaim *reclaim;
     uint64_t *live; /* a bit for each page of a slab or large block with a live block; NULL: done */
     struct waste_client *by_slot; /* CLIENTS_MAX */
     uint32_t page;                /* where the pass over the pages goes on */
@@ -34,7 +38,8 @@ struct waste {
 };
 
 /** waste_init() - nothing is noted yet. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int waste_init(struct waste *waste, uint32_t n_pages);
+KMEM_MUST_USE int waste_init(struct waste *waste, const struct pages *pages,
+                             const struct clients *clients, const struct reclaim *reclaim);
 
 void waste_fini(struct waste *waste);
 
@@ -46,7 +51,7 @@ void waste_note(struct waste *waste, const struct direct_block *block);
  * @budget:  how many pages and runs to look at, about
  * Return: whether all have been passed.
  */
-KMEM_MUST_USE bool waste_step(struct waste *waste, const struct core *core, uint32_t budget);
+KMEM_MUST_USE bool waste_step(struct waste *waste, uint32_t budget);
 
 /** waste_idle_pages() - of slabs that were idle, how many are a client's */
 uint64_t waste_idle_pages(const struct waste *waste, const struct client *client);

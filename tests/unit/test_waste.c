@@ -335,8 +335,8 @@ static void test_small_steps_see_what_one_sees(void **state)
         }
     }
     (void)fixture_allocate(&fixture, owner, 3 * PAGE_BYTES, "between");
-    assert_int_equal(waste_init(&at_once, N_PAGES), 0);
-    assert_int_equal(waste_init(&in_steps, N_PAGES), 0);
+    assert_int_equal(waste_init(&at_once, &core->pages, &core->clients, &core->reclaim), 0);
+    assert_int_equal(waste_init(&in_steps, &core->pages, &core->clients, &core->reclaim), 0);
     for (uint32_t i = 0; i < 180; i += 18) {
         const struct direct_block block = {
             .num_bytes = 1,
@@ -348,9 +348,9 @@ static void test_small_steps_see_what_one_sees(void **state)
         waste_note(&in_steps, &block);
     }
 
-    assert_true(waste_step(&at_once, core, UINT32_MAX / 2));
+    assert_true(waste_step(&at_once, UINT32_MAX / 2));
     uint32_t n_steps = 1;
-    while (!waste_step(&in_steps, core, 3)) {
+    while (!waste_step(&in_steps, 3)) {
         n_steps++;
     }
     assert_true(n_steps >= 20);
@@ -368,7 +368,7 @@ static void test_waste_init_without_memory_is_ENOMEM(void **state)
     struct waste waste;
     for (unsigned n = 1; n <= 2; n++) {
         fail_nth("memory", n, ENOMEM);
-        assert_int_equal(waste_init(&waste, N_PAGES), -ENOMEM);
+        assert_int_equal(waste_init(&waste, &core->pages, &core->clients, &core->reclaim), -ENOMEM);
         assert_true(fail_end());
         assert_null(waste.live);
         assert_null(waste.by_slot);
