@@ -160,7 +160,7 @@ static void files_resize(struct inherited_fds *files, const struct options *opti
                  "made",
                  text_format_bytes(kept_bytes, is, sizeof(is)),
                  text_format_bytes(options->segment_bytes, wanted, sizeof(wanted)));
-        depot_empty(files);
+        fd_store_empty(files);
         inherited_fds_drop_segment(files);
     }
 }
@@ -170,7 +170,7 @@ bool segment_files_are_kept(struct inherited_fds *files, const struct options *o
     if (inherited_fds_has_leftovers(files)) {
         log_warning("of the files of a segment that was kept the segment is missing: the last "
                     "keeper was killed while it gave or took them; a new segment is made");
-        depot_empty(files);
+        fd_store_empty(files);
         inherited_fds_drop_leftovers(files);
     }
     if (files->segment_fd >= 0) {

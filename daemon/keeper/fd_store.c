@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fd_store.c - the segment is given last, and taken back first
+ * fd_store.c - the segment is put last, and removed first
  *
- * A keeper may be killed between any two messages. The files are gone on with if the segment is
- * among them, so either all of the others are there as well, or the next keeper begins anew.
+ * A keeper may be killed between any two messages. The next keeper goes on with the files if the
+ * segment is among them: then all of the others are there as well. Else it begins anew.
  */
 #include "daemon/keeper/fd_store.h"
 
@@ -11,55 +11,55 @@
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 
-void depot_replace_listener(const struct inherited_fds *files)
+void fd_store_replace_listener(const struct inherited_fds *files)
 {
-    notify_unstore("listener");
-    notify_store("listener", files->listener_fd);
+    notify_fd_store_remove("listener");
+    notify_fd_store_put("listener", files->listener_fd);
 }
 
-void depot_put_segment(const struct inherited_fds *files)
+void fd_store_put_segment(const struct inherited_fds *files)
 {
-    notify_store("state", files->state_fd);
+    notify_fd_store_put("state", files->state_fd);
     KMEM_CRASH_POINT("keeper.storing");
-    notify_store("clock", files->clock_fd);
+    notify_fd_store_put("clock", files->clock_fd);
     KMEM_CRASH_POINT("keeper.storing");
-    depot_replace_listener(files); /* what was kept may have lost its path */
+    fd_store_replace_listener(files); /* what was kept may have lost its path */
     KMEM_CRASH_POINT("keeper.storing");
-    notify_store("segment", files->segment_fd);
+    notify_fd_store_put("segment", files->segment_fd);
 }
 
-void depot_put_client(const struct inherited_fds *files, uint32_t slot)
+void fd_store_put_client(const struct inherited_fds *files, uint32_t slot)
 {
     char name[INHERITED_FDS_NAME_BYTES];
-    notify_store(inherited_fds_name("pidfd", slot, name), files->pidfds[slot]);
+    notify_fd_store_put(inherited_fds_name("pidfd", slot, name), files->pidfds[slot]);
     if (files->way_fds[slot] >= 0) {
-        notify_store(inherited_fds_name("way", slot, name), files->way_fds[slot]);
+        notify_fd_store_put(inherited_fds_name("way", slot, name), files->way_fds[slot]);
     }
     KMEM_CRASH_POINT("keeper.keeping"); /* a ledger is never there without what is before it */
-    notify_store(inherited_fds_name("ledger", slot, name), files->ledger_fds[slot]);
+    notify_fd_store_put(inherited_fds_name("ledger", slot, name), files->ledger_fds[slot]);
 }
 
-void depot_remove_client(uint32_t slot)
+void fd_store_remove_client(uint32_t slot)
 {
     char name[INHERITED_FDS_NAME_BYTES];
-    notify_unstore(inherited_fds_name("ledger", slot, name));
+    notify_fd_store_remove(inherited_fds_name("ledger", slot, name));
     KMEM_CRASH_POINT("keeper.forgetting");
-    notify_unstore(inherited_fds_name("way", slot, name));
-    notify_unstore(inherited_fds_name("pidfd", slot, name));
+    notify_fd_store_remove(inherited_fds_name("way", slot, name));
+    notify_fd_store_remove(inherited_fds_name("pidfd", slot, name));
 }
 
-void depot_empty(const struct inherited_fds *files)
+void fd_store_empty(const struct inherited_fds *files)
 {
-    notify_unstore("segment");
+    notify_fd_store_remove("segment");
     KMEM_CRASH_POINT("keeper.emptying");
-    notify_unstore("state");
+    notify_fd_store_remove("state");
     KMEM_CRASH_POINT("keeper.emptying");
-    notify_unstore("clock");
+    notify_fd_store_remove("clock");
     KMEM_CRASH_POINT("keeper.emptying");
-    notify_unstore("listener");
+    notify_fd_store_remove("listener");
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
         if (inherited_fds_has(files, slot)) {
-            depot_remove_client(slot);
+            fd_store_remove_client(slot);
         }
     }
 }

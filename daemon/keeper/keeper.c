@@ -4,11 +4,11 @@
  *
  *      signal          while a server runs              while none does
  *      TERM, INT       it takes everything back, ends   the files are dropped
- *        with a store  it leaves                        the files are left to the store
+ *      with fd store   it leaves                        the files stay in the fd store
  *      HUP             upgrade, if the program on disk  the same
  *                      can go on with the state
  *
- * An end is told in the notice that clients map. Where a service manager keeps descriptors, SIGTERM
+ * An end is told in the notice that clients map. Where a service manager has an fd store, SIGTERM
  * may be half a restart: the segment is suspended; the manager drops it or starts the next keeper.
  *
  * A server that dies is followed by the next at once; one that dies of itself again and again, ever
@@ -198,7 +198,7 @@ static void server_ready(struct keeper *keeper)
     keeper->ever_ready = true;
     announce_ready(keeper->options);
     KMEM_CRASH_POINT("keeper.ready");
-    depot_put_segment(keeper->files);
+    fd_store_put_segment(keeper->files);
 }
 
 static void server_message(struct keeper *keeper, const struct control_message *message)
@@ -217,18 +217,18 @@ static void server_message(struct keeper *keeper, const struct control_message *
     case CONTROL_KEEP:
         if (is_slot && message->n_fds >= 2) {
             if (inherited_fds_has(keeper->files, message->slot)) {
-                depot_remove_client(message->slot); /* the server could not say that it ended */
+                fd_store_remove_client(message->slot); /* the server could not say that it ended */
             }
             inherited_fds_keep(keeper->files, message->slot, message->fds);
             KMEM_CRASH_POINT("keeper.kept");
-            depot_put_client(keeper->files, message->slot);
+            fd_store_put_client(keeper->files, message->slot);
             return;
         }
         break;
     case CONTROL_DROP:
         if (is_slot && inherited_fds_has(keeper->files, message->slot)) {
             KMEM_CRASH_POINT("keeper.dropping");
-            depot_remove_client(message->slot);
+            fd_store_remove_client(message->slot);
             KMEM_CRASH_POINT("keeper.dropped");
             inherited_fds_drop(keeper->files, message->slot);
         }
@@ -429,7 +429,7 @@ static void path_look(struct keeper *keeper, bool may_make_directory)
     }
     (void)close(keeper->files->listener_fd); /* nobody can reach it */
     keeper->files->listener_fd = fd;
-    depot_replace_listener(keeper->files);
+    fd_store_replace_listener(keeper->files);
     if (keeper->phase == KEEPER_RUNNING &&
         control_send(keeper->server.control_fd, CONTROL_LISTENER, 0, &fd, 1, 0)) {
         log_error("the server can not be given the new socket: it is started anew");
@@ -556,9 +556,9 @@ static void keeper_end(struct keeper *keeper)
     if (keeper->suspends) {
         log_info("the segment is left to the service manager: a restart goes on with it");
     } else if (keeper->ending) {
-        depot_empty(keeper->files); /* else a supervisor has them for the next keeper */
+        fd_store_empty(keeper->files); /* else the next keeper would get them */
     }
-    if (keeper->suspends && notify_keeps()) {
+    if (keeper->suspends && notify_has_fd_store()) {
         claim_leave(keeper->claim); /* who connects waits for the next keeper */
     } else {
         claim_release(keeper->claim);

@@ -23,7 +23,7 @@
  * @kept:   the files were served before: clients may have something in the segment
  * @signal_fd:  of signals_open()
  *
- * Where a service manager keeps descriptors the segment is left to it, else it ends. Return: the
+ * Where a service manager has an fd store the segment is left to it, else it ends. Return: the
  * process's exit status: 0 after a signal, however the server ended.
  */
 KMEM_MUST_USE int keeper_run(const struct options *options, char **argv,

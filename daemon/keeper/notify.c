@@ -24,7 +24,7 @@ bool notify_is_asked(void)
     return socket && socket[0] != '\0';
 }
 
-bool notify_keeps(void)
+bool notify_has_fd_store(void)
 {
     const char *most = getenv("FDSTORE");
     return notify_is_asked() && most && most[0] != '\0' && strcmp(most, "0") != 0;
@@ -47,7 +47,7 @@ void notify_stopping(void)
     notify_send("STOPPING=1\nSTATUS=Ending.");
 }
 
-void notify_store(const char *name, int fd)
+void notify_fd_store_put(const char *name, int fd)
 {
     char message[128];
     /* Not polled: a pidfd whose process has ended is still what a next server asks. */
@@ -58,7 +58,7 @@ void notify_store(const char *name, int fd)
     }
 }
 
-void notify_unstore(const char *name)
+void notify_fd_store_remove(const char *name)
 {
     char message[128];
     (void)snprintf(message, sizeof(message), "FDSTOREREMOVE=1\nFDNAME=%s", name); /* fits */

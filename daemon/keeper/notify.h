@@ -11,11 +11,11 @@
 
 #include "proto/attributes.h"
 
-/** notify_is_asked() - whether there is a service manager to tell, which may keep descriptors */
+/** notify_is_asked() - whether there is a service manager to tell, which may have an fd store */
 bool notify_is_asked(void);
 
-/** notify_keeps() - whether it says that it keeps descriptors; systemd does so from 254 on */
-bool notify_keeps(void);
+/** notify_has_fd_store() - whether it says that it has an fd store; systemd says so from 254 on */
+bool notify_has_fd_store(void);
 
 /** notify_ready() - clients are served from now on; the status is one line for a person */
 KMEM_PRINTF(1, 2) void notify_ready(const char *status_format, ...);
@@ -23,10 +23,10 @@ KMEM_PRINTF(1, 2) void notify_ready(const char *status_format, ...);
 /** notify_stopping() - no longer */
 void notify_stopping(void);
 
-/** notify_store() - ask the service manager to hold a copy of a descriptor: FDSTORE=1 */
-void notify_store(const char *name, int fd);
+/** notify_fd_store_put() - put a copy of a descriptor into the fd store: FDSTORE=1 */
+void notify_fd_store_put(const char *name, int fd);
 
-/** notify_unstore() - and to close it again */
-void notify_unstore(const char *name);
+/** notify_fd_store_remove() - remove it again: FDSTOREREMOVE=1 */
+void notify_fd_store_remove(const char *name);
 
 #endif

@@ -6,7 +6,7 @@ bool notify_is_asked(void)
     return false;
 }
 
-bool notify_keeps(void)
+bool notify_has_fd_store(void)
 {
     return false;
 }
@@ -20,13 +20,13 @@ void notify_stopping(void)
 {
 }
 
-void notify_store(const char *name, int fd)
+void notify_fd_store_put(const char *name, int fd)
 {
     (void)name;
     (void)fd;
 }
 
-void notify_unstore(const char *name)
+void notify_fd_store_remove(const char *name)
 {
     (void)name;
 }
