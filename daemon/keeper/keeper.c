@@ -85,7 +85,7 @@ struct keeper {
     int signal_fd;
     enum keeper_phase phase;
     struct child server;
-    struct candidate candidate;
+    struct upgrade_check check;
     bool kept;       /* the segment was served before, by another keeper's server */
     bool ready;      /* the server is */
     bool ever_ready; /* one was */
@@ -103,7 +103,7 @@ struct keeper {
     uint64_t restart_at_ms;
     uint64_t ping_at_ms;
     uint64_t kill_at_ms;     /* the server, if it is still there */
-    uint64_t check_until_ms; /* the candidate is waited for */
+    uint64_t check_until_ms; /* the upgrade check is waited for */
     uint64_t path_at_ms;     /* the path is looked at */
     struct backoff backoff;
     uint32_t n_stumbles;
@@ -373,16 +373,16 @@ static void server_ended(struct keeper *keeper)
 
 static void upgrade_begin(struct keeper *keeper)
 {
-    if (keeper->candidate.child.pid != 0 || keeper->former_fd >= 0) {
+    if (keeper->check.child.pid != 0 || keeper->former_fd >= 0) {
         log_warning("SIGHUP: an upgrade is under way already");
-    } else if (candidate_start(&keeper->candidate, keeper->exe_path, keeper->argv, keeper->files)) {
+    } else if (upgrade_check_start(&keeper->check, keeper->exe_path, keeper->argv, keeper->files)) {
         keeper->check_until_ms = clock_ms() + options_step_ms(keeper->options);
     }
 }
 
-static void candidate_ended(struct keeper *keeper)
+static void check_ended(struct keeper *keeper)
 {
-    const int fd = candidate_end(&keeper->candidate, keeper->exe_path, !keeper->ending);
+    const int fd = upgrade_check_end(&keeper->check, keeper->exe_path, !keeper->ending);
     keeper->check_until_ms = NEVER;
     if (fd < 0) {
         return;
@@ -411,7 +411,7 @@ static void end_begin(struct keeper *keeper)
     keeper->ending = true;
     keeper->suspends = notify_is_asked() && !keeper_is_empty(keeper);
     notify_stopping();
-    child_kill(&keeper->candidate.child);
+    child_kill(&keeper->check.child);
     if (keeper->phase != KEEPER_RUNNING) {
         keeper->done = true;
         return;
@@ -488,7 +488,7 @@ static void keeper_timed(struct keeper *keeper)
     if (now_ms >= keeper->check_until_ms) {
         keeper->check_until_ms = NEVER;
         log_error("SIGHUP: %s takes too long to look at the state: it is killed", keeper->exe_path);
-        child_kill(&keeper->candidate.child);
+        child_kill(&keeper->check.child);
     }
 }
 
@@ -521,7 +521,7 @@ static void keeper_turn(struct keeper *keeper)
         {.fd = keeper->claim->watch_fd, .events = POLLIN},
         {.fd = keeper->server.control_fd, .events = POLLIN},
         {.fd = keeper->server.pidfd, .events = POLLIN},
-        {.fd = keeper->candidate.child.pidfd, .events = POLLIN},
+        {.fd = keeper->check.child.pidfd, .events = POLLIN},
     };
     /* An end of the control socket whose server is about to be reaped is always readable. */
     if (poll(fds, N, keeper_patience_ms(keeper)) < 0 && errno != EINTR) {
@@ -534,7 +534,7 @@ static void keeper_turn(struct keeper *keeper)
         server_ended(keeper);
     }
     if (fds[CHECKED].revents) {
-        candidate_ended(keeper);
+        check_ended(keeper);
     }
     if (fds[PATH].revents && !keeper->ending) {
         path_look(keeper, false);
@@ -543,7 +543,7 @@ static void keeper_turn(struct keeper *keeper)
         signal_take(keeper);
     }
     keeper_timed(keeper);
-    child_reap_others(&keeper->server, &keeper->candidate.child);
+    child_reap_others(&keeper->server, &keeper->check.child);
 }
 
 /* Nobody serves any more. What is told now is found when the next one, if any, has come. */
@@ -577,11 +577,11 @@ int keeper_run(const struct options *options, char **argv, struct inherited_fds 
         .signal_fd = signal_fd,
         .former_fd = -1,
         .server = CHILD_NONE,
-        .candidate = CANDIDATE_NONE,
+        .check = UPGRADE_CHECK_NONE,
         .check_until_ms = NEVER,
         .path_at_ms = clock_ms() + PATH_LOOK_MS,
     };
-    keeper.exe_fd = candidate_self(keeper.exe_path, sizeof(keeper.exe_path));
+    keeper.exe_fd = upgrade_check_self(keeper.exe_path, sizeof(keeper.exe_path));
     const int r = keeper.exe_fd < 0 ? keeper.exe_fd : notice_hold(files->clock_fd);
     if (r) {
         log_error("cannot start: %s", strerror(-r));
@@ -593,7 +593,7 @@ int keeper_run(const struct options *options, char **argv, struct inherited_fds 
     while (!keeper.done) {
         keeper_turn(&keeper);
     }
-    candidate_drop(&keeper.candidate);
+    upgrade_check_drop(&keeper.check);
     keeper_end(&keeper);
     return keeper.exit_status;
 }

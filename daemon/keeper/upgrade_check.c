@@ -12,7 +12,7 @@
 #include "daemon/log.h"
 #include "proto/limits.h"
 
-int candidate_self(char *ret_path, size_t path_bytes)
+int upgrade_check_self(char *ret_path, size_t path_bytes)
 {
     static const char deleted[] = " (deleted)";
     const ssize_t n_bytes = readlink("/proc/self/exe", ret_path, path_bytes - 1);
@@ -28,28 +28,28 @@ int candidate_self(char *ret_path, size_t path_bytes)
     return fd < 0 ? -errno : fd;
 }
 
-bool candidate_start(struct candidate *candidate, const char *exe_path, char **argv,
-                     const struct inherited_fds *files)
+bool upgrade_check_start(struct upgrade_check *check, const char *exe_path, char **argv,
+                         const struct inherited_fds *files)
 {
-    *candidate = CANDIDATE_NONE;
-    candidate->fd = open(exe_path, O_PATH | O_CLOEXEC);
-    if (candidate->fd < 0) {
+    *check = UPGRADE_CHECK_NONE;
+    check->fd = open(exe_path, O_PATH | O_CLOEXEC);
+    if (check->fd < 0) {
         log_error("SIGHUP: cannot open %s: %s; nothing is changed", exe_path, strerror(errno));
         return false;
     }
     /* The segment, for its size: another may have been asked for. */
     struct inherited_fds given = {
         files->segment_fd, files->state_fd, -1, -1, -1, -1, NULL, NULL, NULL};
-    const int r = child_start(candidate->fd, argv, &given, &given.check_fd, &candidate->child);
+    const int r = child_start(check->fd, argv, &given, &given.check_fd, &check->child);
     if (r) {
         log_error("SIGHUP: cannot start %s: %s; nothing is changed", exe_path, strerror(-r));
-        (void)close(candidate->fd); /* only executed */
-        *candidate = CANDIDATE_NONE;
+        (void)close(check->fd); /* only executed */
+        *check = UPGRADE_CHECK_NONE;
     }
     return r == 0;
 }
 
-/* Who understands the state, but not those who are in it, is of no use to them. */
+/* A program that understands the state, but not the protocol of its clients, does not fit. */
 static bool message_fits(const char *exe_path, const struct control_message *message)
 {
     const uint32_t major = PROTOCOL_MAJOR(message->slot);
@@ -61,32 +61,32 @@ static bool message_fits(const char *exe_path, const struct control_message *mes
     return message->kind == CONTROL_FITS;
 }
 
-int candidate_end(struct candidate *candidate, const char *exe_path, bool is_wanted)
+int upgrade_check_end(struct upgrade_check *check, const char *exe_path, bool is_wanted)
 {
     struct control_message message;
-    while (control_receive(candidate->child.control_fd, &message) == 0) {
-        candidate->fits = candidate->fits || message_fits(exe_path, &message);
+    while (control_receive(check->child.control_fd, &message) == 0) {
+        check->fits = check->fits || message_fits(exe_path, &message);
         control_close_fds(&message);
     }
-    const int status = child_wait(&candidate->child);
-    int fd = candidate->fd;
-    if (!is_wanted || !candidate->fits || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    const int status = child_wait(&check->child);
+    int fd = check->fd;
+    if (!is_wanted || !check->fits || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         char how[128];
         log_error("SIGHUP: %s can not go on with this segment (it %s); nothing is changed",
                   exe_path, child_describe_end(status, how, sizeof(how)));
         (void)close(fd); /* only executed */
         fd = -1;
     }
-    *candidate = CANDIDATE_NONE;
+    *check = UPGRADE_CHECK_NONE;
     return fd;
 }
 
-void candidate_drop(struct candidate *candidate)
+void upgrade_check_drop(struct upgrade_check *check)
 {
-    if (candidate->child.pid != 0) {
-        child_kill(&candidate->child);
-        (void)child_wait(&candidate->child); /* whatever it found */
-        (void)close(candidate->fd);          /* only executed */
+    if (check->child.pid != 0) {
+        child_kill(&check->child);
+        (void)child_wait(&check->child); /* whatever it found */
+        (void)close(check->fd);          /* only executed */
     }
-    *candidate = CANDIDATE_NONE;
+    *check = UPGRADE_CHECK_NONE;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * upgrade_check.h - the program that is to take over: whether it can, before anything is changed for it
+ * upgrade_check.h - whether the program on disk can take over, before the keeper changes anything
  *
- * It is run on the state with nothing to do but to look, and to say that it fits.
+ * The keeper runs that program on the state. The program only looks, and says that it fits.
  */
 #ifndef DAEMON_KEEPER_UPGRADE_CHECK_H
 #define DAEMON_KEEPER_UPGRADE_CHECK_H
@@ -14,37 +14,38 @@
 #include "daemon/inherited_fds.h"
 #include "proto/attributes.h"
 
-struct candidate {
-    struct child child; /* pid 0: there is no candidate */
+struct upgrade_check {
+    struct child child; /* pid 0: there is none */
     int fd;             /* the program's, O_PATH */
     bool fits;          /* it said so */
 };
 
-#define CANDIDATE_NONE ((struct candidate){.child = CHILD_NONE, .fd = -1})
+#define UPGRADE_CHECK_NONE ((struct upgrade_check){.child = CHILD_NONE, .fd = -1})
 
 /**
- * candidate_self() - the program that this is, and where an upgrade will look for the next one
+ * upgrade_check_self() - the program that runs now, and the path at which an upgrade finds the next
  * Return: the descriptor, or a negative errno.
  */
-KMEM_MUST_USE int candidate_self(char *ret_path, size_t path_bytes);
+KMEM_MUST_USE int upgrade_check_self(char *ret_path, size_t path_bytes);
 
 /**
- * candidate_start() - begin to look at the program at a path; says in the log if that is not to be
- * Return: whether there is a candidate: candidate_end() when its child has ended.
+ * upgrade_check_start() - run the program at a path on the state; a failure is logged
+ * Return: whether it runs: upgrade_check_end() when its child has ended.
  */
-KMEM_MUST_USE bool candidate_start(struct candidate *candidate, const char *exe_path, char **argv,
-                                   const struct inherited_fds *files);
+KMEM_MUST_USE bool upgrade_check_start(struct upgrade_check *check, const char *exe_path,
+                                       char **argv, const struct inherited_fds *files);
 
 /**
- * candidate_end() - take what it said; its child has ended
+ * upgrade_check_end() - take what the program said; its child has ended
  * @is_wanted:  false: it came too late
  *
  * Ownership: the descriptor is the caller's.
- * Return: the program; -1 if it can not take over, which is said in the log.
+ * Return: the program; -1 if it can not take over, which is logged.
  */
-KMEM_MUST_USE int candidate_end(struct candidate *candidate, const char *exe_path, bool is_wanted);
+KMEM_MUST_USE int upgrade_check_end(struct upgrade_check *check, const char *exe_path,
+                                    bool is_wanted);
 
-/** candidate_drop() - end it, if there is one, and forget it */
-void candidate_drop(struct candidate *candidate);
+/** upgrade_check_drop() - kill the program, if there is one, and forget it */
+void upgrade_check_drop(struct upgrade_check *check);
 
 #endif
