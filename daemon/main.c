@@ -29,17 +29,18 @@
 #include "proto/crash_point.h"
 
 /* Takes the path. Return: 0 or a negative errno, which is logged, and nothing is left behind. */
-static int claim_open(struct claim *claim, const struct options *options,
-                      struct inherited_fds *files)
+static int path_open(struct socket_path *held, const struct options *options,
+                     struct inherited_fds *files)
 {
-    int r = claim_take(claim, options);
+    int r = socket_path_take(held, options);
     if (r) {
         return r;
     }
-    r = files->listener_fd >= 0 ? claim_adopt(claim, files->listener_fd) : claim_listen(claim);
+    r = files->listener_fd >= 0 ? socket_path_adopt(held, files->listener_fd)
+                                : socket_path_listen(held);
     files->listener_fd = r;
     if (r < 0) {
-        claim_release(claim);
+        socket_path_release(held);
     }
     return r < 0 ? r : 0;
 }
@@ -62,8 +63,8 @@ static int keeper_begin(struct options *options, char **argv, struct inherited_f
                         int signal_fd)
 {
     const bool kept = segment_files_are_kept(files, options);
-    struct claim claim;
-    int r = claim_open(&claim, options, files);
+    struct socket_path held;
+    int r = path_open(&held, options, files);
     if (r) {
         return r == -EACCES || r == -EPERM ? EXIT_DENIED : EXIT_CANT_CREATE;
     }
@@ -71,10 +72,10 @@ static int keeper_begin(struct options *options, char **argv, struct inherited_f
     r = kept ? segment_files_adopt(files, options) : segment_files_make(files, options, signal_fd);
     KMEM_CRASH_POINT("keeper.files.made");
     if (r) {
-        claim_release(&claim);
+        socket_path_release(&held);
         return r == -ECANCELED ? 0 : r;
     }
-    return keeper_run(options, argv, files, &claim, kept, signal_fd);
+    return keeper_run(options, argv, files, &held, kept, signal_fd);
 }
 
 /* The process that was started. */

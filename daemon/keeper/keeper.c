@@ -78,7 +78,7 @@ struct keeper {
     const struct options *options;
     char **argv;
     struct inherited_fds *files;
-    struct claim *claim;
+    struct socket_path *path;
     char exe_path[4096];
     int exe_fd;    /* what the next server is made of */
     int former_fd; /* during an upgrade: what the last one was made of; -1 */
@@ -423,7 +423,7 @@ static void end_begin(struct keeper *keeper)
 
 static void path_look(struct keeper *keeper, bool may_make_directory)
 {
-    const int fd = claim_renew(keeper->claim, may_make_directory);
+    const int fd = socket_path_renew(keeper->path, may_make_directory);
     if (fd < 0) {
         return;
     }
@@ -518,7 +518,7 @@ static void keeper_turn(struct keeper *keeper)
     enum { SIGNAL, PATH, SAID, ENDED, CHECKED, N };
     struct pollfd fds[N] = {
         {.fd = keeper->signal_fd, .events = POLLIN},
-        {.fd = keeper->claim->watch_fd, .events = POLLIN},
+        {.fd = keeper->path->watch_fd, .events = POLLIN},
         {.fd = keeper->server.control_fd, .events = POLLIN},
         {.fd = keeper->server.pidfd, .events = POLLIN},
         {.fd = keeper->check.child.pidfd, .events = POLLIN},
@@ -559,20 +559,20 @@ static void keeper_end(struct keeper *keeper)
         fd_store_empty(keeper->files); /* else the next keeper would get them */
     }
     if (keeper->suspends && notify_has_fd_store()) {
-        claim_leave(keeper->claim); /* who connects waits for the next keeper */
+        socket_path_leave(keeper->path); /* who connects waits for the next keeper */
     } else {
-        claim_release(keeper->claim);
+        socket_path_release(keeper->path);
     }
 }
 
 int keeper_run(const struct options *options, char **argv, struct inherited_fds *files,
-               struct claim *claim, bool kept, int signal_fd)
+               struct socket_path *path, bool kept, int signal_fd)
 {
     struct keeper keeper = {
         .options = options,
         .argv = argv,
         .files = files,
-        .claim = claim,
+        .path = path,
         .kept = kept,
         .signal_fd = signal_fd,
         .former_fd = -1,
@@ -585,10 +585,10 @@ int keeper_run(const struct options *options, char **argv, struct inherited_fds 
     const int r = keeper.exe_fd < 0 ? keeper.exe_fd : notice_hold(files->clock_fd);
     if (r) {
         log_error("cannot start: %s", strerror(-r));
-        claim_release(claim);
+        socket_path_release(path);
         return EXIT_SYSTEM;
     }
-    (void)claim_watch(claim); /* said in the log if it can not be */
+    (void)socket_path_watch(path); /* said in the log if it can not be */
     server_start(&keeper);
     while (!keeper.done) {
         keeper_turn(&keeper);

@@ -19,7 +19,7 @@
  * keeper_run() - keep a server running until a signal ends it
  * @argv:   what the server is started with
  * @files:  segment, state, clock and listener at least; the keeper's from now on
- * @claim:  of the path; released at the end
+ * @path:   of the socket, held; released at the end
  * @kept:   the files were served before: clients may have something in the segment
  * @signal_fd:  of signals_open()
  *
@@ -27,7 +27,7 @@
  * process's exit status: 0 after a signal, however the server ended.
  */
 KMEM_MUST_USE int keeper_run(const struct options *options, char **argv,
-                             struct inherited_fds *files, struct claim *claim, bool kept,
+                             struct inherited_fds *files, struct socket_path *path, bool kept,
                              int signal_fd);
 
 #endif

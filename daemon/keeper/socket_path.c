@@ -41,15 +41,15 @@
 /* An hour of looks: what cleans up by age waits for days. */
 #define LOOKS_A_TOUCH 360
 
-static void path_directory(const struct claim *claim, char *ret_directory)
+static void path_directory(const struct socket_path *held, char *ret_directory)
 {
     char copy[SOCKET_PATH_MAX_BYTES + 1];
-    memcpy(copy, claim->path, sizeof(copy));
+    memcpy(copy, held->path, sizeof(copy));
     (void)snprintf(ret_directory, sizeof(copy), "%s", dirname(copy)); /* fits */
 }
 
 /* Logs what the system refused. Return: its negative errno. */
-static int claim_fault(const char *what, const char *path)
+static int path_fault(const char *what, const char *path)
 {
     const int error = errno;
     log_error("cannot %s %s: %s", what, path, strerror(error));
@@ -77,18 +77,18 @@ static int directory_check(const char *directory, const struct stat *status)
 }
 
 /* The directory, made if only its last part is missing; nobody but its owner may rename in it. */
-static int directory_prepare(const struct claim *claim)
+static int directory_prepare(const struct socket_path *held)
 {
     char directory[SOCKET_PATH_MAX_BYTES + 1];
-    path_directory(claim, directory);
+    path_directory(held, directory);
     if (mkdir(directory, 0750) == 0) {
-        if (claim->has_group && chown(directory, (uid_t)-1, claim->group) < 0) {
+        if (held->has_group && chown(directory, (uid_t)-1, held->group) < 0) {
             const int error = errno;
-            log_error("cannot give %s to group %u: %s", directory, claim->group, strerror(error));
+            log_error("cannot give %s to group %u: %s", directory, held->group, strerror(error));
             return -error;
         }
         if (chmod(directory, 0750) < 0) { /* whatever the umask has left of it */
-            return claim_fault("set the mode of", directory);
+            return path_fault("set the mode of", directory);
         }
     } else if (errno != EEXIST) {
         const int error = errno;
@@ -98,7 +98,7 @@ static int directory_prepare(const struct claim *claim)
     }
     struct stat status;
     if (stat(directory, &status) < 0) {
-        return claim_fault("look at the directory", directory);
+        return path_fault("look at the directory", directory);
     }
     if (!S_ISDIR(status.st_mode)) {
         log_error("%s is not a directory", directory);
@@ -115,13 +115,13 @@ static int lock_try(const char *path)
         return -errno;
     }
     (void)fchmod(fd, 0600); /* whatever the umask has left of it; fails if it is another's */
-    struct stat held;
+    struct stat ours;
     struct stat there;
     int r = 0;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         r = errno == EWOULDBLOCK ? -EEXIST : -errno;
-    } else if (fstat(fd, &held) < 0 || stat(path, &there) < 0 || held.st_ino != there.st_ino ||
-               held.st_dev != there.st_dev) {
+    } else if (fstat(fd, &ours) < 0 || stat(path, &there) < 0 || ours.st_ino != there.st_ino ||
+               ours.st_dev != there.st_dev) {
         r = -EAGAIN; /* its last holder has just removed it */
     }
     if (r) {
@@ -142,9 +142,9 @@ static int lock_try(const char *path)
 /* Of the lock's path. */
 #define LOCK_PATH_BYTES (SOCKET_PATH_MAX_BYTES + 8)
 
-static const char *lock_path(const struct claim *claim, char *buffer)
+static const char *lock_path(const struct socket_path *held, char *buffer)
 {
-    (void)snprintf(buffer, LOCK_PATH_BYTES, "%s.lock", claim->path); /* fits */
+    (void)snprintf(buffer, LOCK_PATH_BYTES, "%s.lock", held->path); /* fits */
     return buffer;
 }
 
@@ -161,11 +161,11 @@ static void lock_explain(const char *path, int error)
     }
 }
 
-static int lock_take(struct claim *claim)
+static int lock_take(struct socket_path *held)
 {
     static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
     char path[LOCK_PATH_BYTES];
-    (void)lock_path(claim, path); /* its buffer */
+    (void)lock_path(held, path); /* its buffer */
     int r = lock_try(path);
     for (int waited_ms = 0; (r == -EAGAIN || r == -EEXIST) && waited_ms < LOCK_PATIENCE_MS;
          waited_ms += LOCK_PAUSE_MS) {
@@ -175,43 +175,43 @@ static int lock_take(struct claim *claim)
         r = lock_try(path);
     }
     if (r == -EEXIST) {
-        log_error("another kmemd serves %s already; use another --socket or --name", claim->path);
+        log_error("another kmemd serves %s already; use another --socket or --name", held->path);
     } else if (r < 0) {
         lock_explain(path, -r);
     }
     if (r < 0) {
         return r;
     }
-    claim->lock_fd = r;
+    held->lock_fd = r;
     return 0;
 }
 
-static bool lock_is_ours(const struct claim *claim)
+static bool lock_is_ours(const struct socket_path *held)
 {
     char path[LOCK_PATH_BYTES];
-    struct stat held;
+    struct stat ours;
     struct stat there;
-    return fstat(claim->lock_fd, &held) == 0 && lstat(lock_path(claim, path), &there) == 0 &&
-           held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+    return fstat(held->lock_fd, &ours) == 0 && lstat(lock_path(held, path), &there) == 0 &&
+           ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
 /* Somebody has removed it. Return: whether another one is held in its place. */
-static bool lock_renew(struct claim *claim)
+static bool lock_renew(struct socket_path *held)
 {
     char path[LOCK_PATH_BYTES];
-    const int fd = lock_try(lock_path(claim, path));
+    const int fd = lock_try(lock_path(held, path));
     if (fd >= 0) {
-        (void)close(claim->lock_fd); /* of a file that nobody can open any more */
-        claim->lock_fd = fd;
+        (void)close(held->lock_fd); /* of a file that nobody can open any more */
+        held->lock_fd = fd;
     }
     return fd >= 0;
 }
 
 /* Whether something listens at the path. */
-static bool socket_is_alive(const struct claim *claim)
+static bool socket_is_alive(const struct socket_path *held)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, claim->path, strlen(claim->path));
+    memcpy(address.sun_path, held->path, strlen(held->path));
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* EAGAIN: too many wait already. EPROTOTYPE: it is alive, and no stream. */
     const bool is_alive =
@@ -224,42 +224,42 @@ static bool socket_is_alive(const struct claim *claim)
 }
 
 /* The server of a keeper that was killed ends a moment later, and listens until then. */
-static bool socket_stays_alive(const struct claim *claim)
+static bool socket_stays_alive(const struct socket_path *held)
 {
     static const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
-    bool is_alive = socket_is_alive(claim);
+    bool is_alive = socket_is_alive(held);
     for (int waited_ms = 0; is_alive && waited_ms < LOCK_PATIENCE_MS; waited_ms += LOCK_PAUSE_MS) {
         (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
-        is_alive = socket_is_alive(claim);
+        is_alive = socket_is_alive(held);
     }
     return is_alive;
 }
 
 /* Removes what a dead daemon left at the path; nothing else. */
-static int stale_remove(const struct claim *claim)
+static int stale_remove(const struct socket_path *held)
 {
     struct stat status;
-    if (lstat(claim->path, &status) < 0) {
-        return errno == ENOENT ? 0 : claim_fault("look at", claim->path);
+    if (lstat(held->path, &status) < 0) {
+        return errno == ENOENT ? 0 : path_fault("look at", held->path);
     }
     if (!S_ISSOCK(status.st_mode)) {
         log_error("%s is there and is not a socket; remove it, or use another --socket",
-                  claim->path);
+                  held->path);
         return -ENOTSOCK;
     }
-    if (socket_stays_alive(claim)) {
+    if (socket_stays_alive(held)) {
         log_error("something listens on %s, though its lock is not held: another kmemd, or what a "
                   "service manager keeps of one; end it, or use another --socket or --name",
-                  claim->path);
+                  held->path);
         return -EEXIST;
     }
-    return unlink(claim->path) < 0 ? claim_fault("replace", claim->path) : 0;
+    return unlink(held->path) < 0 ? path_fault("replace", held->path) : 0;
 }
 
-static int socket_bind(struct claim *claim)
+static int socket_bind(struct socket_path *held)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, claim->path, strlen(claim->path));
+    memcpy(address.sun_path, held->path, strlen(held->path));
     const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return -errno;
@@ -270,201 +270,201 @@ static int socket_bind(struct claim *claim)
     (void)umask(mask); /* returns the mask it replaces */
     const bool is_bound = r == 0;
     struct stat status = {.st_ino = 0};
-    if (r == 0 && claim->has_group &&
-        (chown(claim->path, (uid_t)-1, claim->group) < 0 || chmod(claim->path, 0660) < 0)) {
+    if (r == 0 && held->has_group &&
+        (chown(held->path, (uid_t)-1, held->group) < 0 || chmod(held->path, 0660) < 0)) {
         r = -errno;
     }
-    if (r == 0 && (listen(fd, BACKLOG) < 0 || lstat(claim->path, &status) < 0)) {
+    if (r == 0 && (listen(fd, BACKLOG) < 0 || lstat(held->path, &status) < 0)) {
         r = -errno;
     }
     if (r) {
         if (is_bound) {
-            (void)unlink(claim->path); /* nobody could connect to it */
+            (void)unlink(held->path); /* nobody could connect to it */
         }
         (void)close(fd); /* the first error is the one to report */
         return r;
     }
-    claim->device = status.st_dev;
-    claim->inode = status.st_ino;
+    held->device = status.st_dev;
+    held->inode = status.st_ino;
     return fd;
 }
 
-static bool path_is_ours(const struct claim *claim)
+static bool path_is_ours(const struct socket_path *held)
 {
     struct stat status;
-    return lstat(claim->path, &status) == 0 && status.st_dev == claim->device &&
-           status.st_ino == claim->inode;
+    return lstat(held->path, &status) == 0 && status.st_dev == held->device &&
+           status.st_ino == held->inode;
 }
 
 /* Whether the path has a socket; whatever is there is taken for ours from then on. */
-static bool path_adopt(struct claim *claim)
+static bool path_adopt(struct socket_path *held)
 {
     struct stat status;
-    if (lstat(claim->path, &status) < 0 || !S_ISSOCK(status.st_mode)) {
+    if (lstat(held->path, &status) < 0 || !S_ISSOCK(status.st_mode)) {
         return false;
     }
-    claim->device = status.st_dev;
-    claim->inode = status.st_ino;
+    held->device = status.st_dev;
+    held->inode = status.st_ino;
     return true;
 }
 
-int claim_take(struct claim *claim, const struct options *options)
+int socket_path_take(struct socket_path *held, const struct options *options)
 {
-    *claim = (struct claim){
+    *held = (struct socket_path){
         .lock_fd = -1,
         .watch_fd = -1,
         .has_group = options->has_group,
         .group = options->group,
     };
-    memcpy(claim->path, options->socket_path, sizeof(claim->path));
-    const int r = directory_prepare(claim);
-    return r ? r : lock_take(claim);
+    memcpy(held->path, options->socket_path, sizeof(held->path));
+    const int r = directory_prepare(held);
+    return r ? r : lock_take(held);
 }
 
-int claim_listen(struct claim *claim)
+int socket_path_listen(struct socket_path *held)
 {
-    KMEM_ASSERT(claim->lock_fd >= 0);
-    int r = stale_remove(claim);
+    KMEM_ASSERT(held->lock_fd >= 0);
+    int r = stale_remove(held);
     if (r) {
         return r;
     }
-    r = socket_bind(claim);
+    r = socket_bind(held);
     if (r < 0) {
-        log_error("cannot listen on %s: %s", claim->path, strerror(-r));
+        log_error("cannot listen on %s: %s", held->path, strerror(-r));
     }
     return r;
 }
 
-int claim_adopt(struct claim *claim, int listener_fd)
+int socket_path_adopt(struct socket_path *held, int listener_fd)
 {
-    if (path_adopt(claim)) {
+    if (path_adopt(held)) {
         return listener_fd;
     }
     (void)close(listener_fd); /* nobody can reach it */
-    return claim_listen(claim);
+    return socket_path_listen(held);
 }
 
 /* Watches the directory that is there now; asked again, it is the same watch. */
-static int directory_watch(const struct claim *claim)
+static int directory_watch(const struct socket_path *held)
 {
     char directory[SOCKET_PATH_MAX_BYTES + 1];
-    path_directory(claim, directory);
-    return claim->watch_fd < 0 ? -1 : inotify_add_watch(claim->watch_fd, directory, WATCHED);
+    path_directory(held, directory);
+    return held->watch_fd < 0 ? -1 : inotify_add_watch(held->watch_fd, directory, WATCHED);
 }
 
-int claim_watch(struct claim *claim)
+int socket_path_watch(struct socket_path *held)
 {
-    claim->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    if (directory_watch(claim) < 0) {
+    held->watch_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    if (directory_watch(held) < 0) {
         log_warning("the directory of %s can not be watched: if somebody removes the socket it is "
                     "made again some seconds later",
-                    claim->path);
+                    held->path);
     }
-    return claim->watch_fd;
+    return held->watch_fd;
 }
 
 /* Forgets what has happened in the directory: what counts is what is there now. */
-static void watch_drain(const struct claim *claim)
+static void watch_drain(const struct socket_path *held)
 {
     _Alignas(struct inotify_event) char events[4096];
-    while (read(claim->watch_fd, events, sizeof(events)) > 0) {
+    while (read(held->watch_fd, events, sizeof(events)) > 0) {
     }
 }
 
 /* Whether the directory is there, or is made. */
-static bool directory_renew(const struct claim *claim, bool may_make_directory)
+static bool directory_renew(const struct socket_path *held, bool may_make_directory)
 {
     char directory[SOCKET_PATH_MAX_BYTES + 1];
     struct stat status;
-    path_directory(claim, directory);
-    if (stat(directory, &status) < 0 && (!may_make_directory || directory_prepare(claim) < 0)) {
+    path_directory(held, directory);
+    if (stat(directory, &status) < 0 && (!may_make_directory || directory_prepare(held) < 0)) {
         return false;
     }
-    (void)directory_watch(claim); /* else it is looked at now and then */
+    (void)directory_watch(held); /* else it is looked at now and then */
     return true;
 }
 
 /* Says once what stands in the way. Return: -EEXIST. */
-static int claim_is_lost(struct claim *claim, const char *what)
+static int path_is_lost(struct socket_path *held, const char *what)
 {
-    if (!claim->is_lost) {
-        log_error("%s%s; until then no new client can connect", claim->path, what);
+    if (!held->is_lost) {
+        log_error("%s%s; until then no new client can connect", held->path, what);
     }
-    claim->is_lost = true;
+    held->is_lost = true;
     return -EEXIST;
 }
 
 /* All is as it should be. Now and then it is made young, for those who clean up by age. */
-static void claim_touch(struct claim *claim)
+static void path_touch(struct socket_path *held)
 {
-    claim->is_lost = false;
-    if (++claim->n_looks % LOOKS_A_TOUCH == 0) {
-        (void)futimens(claim->lock_fd, NULL);            /* else it is made again */
-        (void)utimensat(AT_FDCWD, claim->path, NULL, 0); /* likewise */
+    held->is_lost = false;
+    if (++held->n_looks % LOOKS_A_TOUCH == 0) {
+        (void)futimens(held->lock_fd, NULL);            /* else it is made again */
+        (void)utimensat(AT_FDCWD, held->path, NULL, 0); /* likewise */
     }
 }
 
 /* The path is free, and its lock ours. */
-static int socket_renew(struct claim *claim)
+static int socket_renew(struct socket_path *held)
 {
-    const int fd = socket_bind(claim);
+    const int fd = socket_bind(held);
     if (fd < 0) {
-        if (!claim->is_lost) {
-            log_error("%s can not be made again: %s; no new client can connect", claim->path,
+        if (!held->is_lost) {
+            log_error("%s can not be made again: %s; no new client can connect", held->path,
                       strerror(-fd));
         }
-        claim->is_lost = true;
+        held->is_lost = true;
         return fd;
     }
-    claim->is_lost = false;
-    log_warning("%s was removed; it is there again", claim->path);
+    held->is_lost = false;
+    log_warning("%s was removed; it is there again", held->path);
     return fd;
 }
 
-int claim_renew(struct claim *claim, bool may_make_directory)
+int socket_path_renew(struct socket_path *held, bool may_make_directory)
 {
     struct stat there;
-    watch_drain(claim);
-    if (!directory_renew(claim, may_make_directory)) {
-        return claim_is_lost(claim, ": its directory was removed; it is made again soon");
+    watch_drain(held);
+    if (!directory_renew(held, may_make_directory)) {
+        return path_is_lost(held, ": its directory was removed; it is made again soon");
     }
-    if (!lock_is_ours(claim) && !lock_renew(claim)) {
-        return claim_is_lost(claim, ": its lock was removed, and another kmemd holds the one that "
-                                    "is there; end that");
+    if (!lock_is_ours(held) && !lock_renew(held)) {
+        return path_is_lost(held, ": its lock was removed, and another kmemd holds the one that "
+                                  "is there; end that");
     }
-    if (path_is_ours(claim)) {
-        claim_touch(claim);
+    if (path_is_ours(held)) {
+        path_touch(held);
         return -EEXIST;
     }
-    if (lstat(claim->path, &there) == 0) {
-        return claim_is_lost(claim, " is somebody else's now; remove it and this daemon will be "
-                                    "back there");
+    if (lstat(held->path, &there) == 0) {
+        return path_is_lost(held, " is somebody else's now; remove it and this daemon will be "
+                                  "back there");
     }
-    return socket_renew(claim);
+    return socket_renew(held);
 }
 
 /* Lets go of the lock; its file goes first, if it still is the one. */
-static void claim_unlock(struct claim *claim)
+static void lock_release(struct socket_path *held)
 {
-    if (claim->watch_fd >= 0) {
-        (void)close(claim->watch_fd); /* only read */
+    if (held->watch_fd >= 0) {
+        (void)close(held->watch_fd); /* only read */
     }
-    if (lock_is_ours(claim)) {
+    if (lock_is_ours(held)) {
         char path[LOCK_PATH_BYTES];
-        (void)unlink(lock_path(claim, path)); /* one that stays is taken at the next start */
+        (void)unlink(lock_path(held, path)); /* one that stays is taken at the next start */
     }
-    (void)close(claim->lock_fd);
+    (void)close(held->lock_fd);
 }
 
-void claim_leave(struct claim *claim)
+void socket_path_leave(struct socket_path *held)
 {
-    claim_unlock(claim);
+    lock_release(held);
 }
 
-void claim_release(struct claim *claim)
+void socket_path_release(struct socket_path *held)
 {
-    if (path_is_ours(claim)) {
-        (void)unlink(claim->path); /* a socket left behind is replaced at the next start */
+    if (path_is_ours(held)) {
+        (void)unlink(held->path); /* a socket left behind is replaced at the next start */
     }
-    claim_unlock(claim);
+    lock_release(held);
 }

@@ -12,7 +12,7 @@
 #include "daemon/options.h"
 #include "proto/attributes.h"
 
-struct claim {
+struct socket_path {
     char path[SOCKET_PATH_MAX_BYTES + 1];
     int lock_fd;
     int watch_fd; /* readable when something happened in the directory; -1: nobody looks */
@@ -25,50 +25,50 @@ struct claim {
 };
 
 /**
- * claim_take() - make the path ours
+ * socket_path_take() - hold the path
  *
- * A lock beside the socket, PATH.lock, says whose the path is; it goes with the process that holds
- * it. The directory is made, mode 0750, if it is not there. A directory in which others may replace
- * our file is refused.
+ * A lock file beside the socket, PATH.lock, says which daemon holds the path; the kernel drops the
+ * lock with the process. The directory is made, mode 0750, if it is not there. A directory in which
+ * other users may replace the socket is refused.
  *
  * Every failure is logged, with what to do. Return: 0, or a negative errno: -EEXIST if the path is
  * another daemon's.
  */
-KMEM_MUST_USE int claim_take(struct claim *claim, const struct options *options);
+KMEM_MUST_USE int socket_path_take(struct socket_path *held, const struct options *options);
 
 /**
- * claim_listen() - make the socket, and listen
+ * socket_path_listen() - make the socket, and listen
  *
  * A socket that takes no connection is a dead daemon's and is replaced; anything else at the path
  * is left alone, and is -EEXIST if it is a socket.
  *
  * Return: the descriptor, or a negative errno, which is logged.
  */
-KMEM_MUST_USE int claim_listen(struct claim *claim);
+KMEM_MUST_USE int socket_path_listen(struct socket_path *held);
 
 /**
- * claim_adopt() - go on with a socket that an earlier keeper made
- * @listener_fd:  the claim's from now on
+ * socket_path_adopt() - go on with a socket that an earlier keeper made
+ * @listener_fd:  the holder's from now on
  * Return: it, or another if its file is gone, or a negative errno, which is logged.
  */
-KMEM_MUST_USE int claim_adopt(struct claim *claim, int listener_fd);
+KMEM_MUST_USE int socket_path_adopt(struct socket_path *held, int listener_fd);
 
-/** claim_watch() - watch the directory. Return: claim->watch_fd, perhaps -1, which is logged. */
-int claim_watch(struct claim *claim);
+/** socket_path_watch() - watch the directory. Return: held->watch_fd; -1, logged, on a fault. */
+int socket_path_watch(struct socket_path *held);
 
 /**
- * claim_renew() - make what was removed again: lock, socket, watch of another directory
+ * socket_path_renew() - make what was removed again: lock, socket, watch of another directory
  * @may_make_directory:  the directory itself, too
  *
  * Return: a new listening descriptor; -EEXIST: the path is ours as it was, or can not be had now,
  * which is logged once; or another negative errno, logged.
  */
-KMEM_MUST_USE int claim_renew(struct claim *claim, bool may_make_directory);
+KMEM_MUST_USE int socket_path_renew(struct socket_path *held, bool may_make_directory);
 
-/** claim_release() - remove the socket and its lock */
-void claim_release(struct claim *claim);
+/** socket_path_release() - remove the socket and its lock */
+void socket_path_release(struct socket_path *held);
 
-/** claim_leave() - remove the lock only: the next daemon goes on with the socket */
-void claim_leave(struct claim *claim);
+/** socket_path_leave() - remove the lock only: the next daemon goes on with the socket */
+void socket_path_leave(struct socket_path *held);
 
 #endif

@@ -85,16 +85,16 @@ static int serve(const char *what, unsigned nth, int control_fd)
 {
     struct options options = {.name = "server", .segment_bytes = SEGMENT_BYTES};
     struct inherited_fds files;
-    struct claim claim;
+    struct socket_path held;
     (void)snprintf(options.socket_path, sizeof(options.socket_path), "%s", path);
-    if (inherited_fds_init(&files) || claim_take(&claim, &options)) {
+    if (inherited_fds_init(&files) || socket_path_take(&held, &options)) {
         return 1;
     }
     files.segment_fd = memfd_open("server", "segment", SEGMENT_BYTES);
     files.state_fd =
         memfd_open("server", "state", state_bytes((uint32_t)(SEGMENT_BYTES / PAGE_BYTES)));
     files.clock_fd = memfd_open("server", "clock", CLOCK_BYTES);
-    files.listener_fd = claim_listen(&claim);
+    files.listener_fd = socket_path_listen(&held);
     files.control_fd = control_fd;
     if (what) {
         fail_nth(what, nth, ENOMEM);

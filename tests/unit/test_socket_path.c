@@ -24,12 +24,12 @@
 
 #include "daemon/log.h"
 #include "tests/unit/captured.h"
-#include "tests/unit/claim_fixture.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/socket_path_fixture.h"
 
-/* ----------------------------------------------------------------------------------- claim ---- */
+/* ----------------------------------------------------------------------------- socket path ---- */
 
-static void test_claim_take_makes_the_directory_and_the_lock(void **state)
+static void test_socket_path_take_makes_the_directory_and_the_lock(void **state)
 {
     (void)state;
 
@@ -41,7 +41,7 @@ static void test_claim_take_makes_the_directory_and_the_lock(void **state)
     assert_int_equal(close(held.lock_fd), 0);
 }
 
-static void test_claim_take_of_anothers_path_is_EEXIST(void **state)
+static void test_socket_path_take_of_anothers_path_is_EEXIST(void **state)
 {
     (void)state;
     take_it();
@@ -54,7 +54,7 @@ static void test_claim_take_of_anothers_path_is_EEXIST(void **state)
     assert_int_equal(close(held.lock_fd), 0);
 }
 
-static void test_claim_listen_replaces_a_dead_daemons_socket(void **state)
+static void test_socket_path_listen_replaces_a_dead_daemons_socket(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(directory, 0750), 0);
@@ -71,7 +71,7 @@ static void test_claim_listen_replaces_a_dead_daemons_socket(void **state)
     close_it();
 }
 
-static void test_claim_listen_leaves_what_is_no_socket(void **state)
+static void test_socket_path_listen_leaves_what_is_no_socket(void **state)
 {
     (void)state;
     assert_int_equal(mkdir(directory, 0750), 0);
@@ -88,7 +88,7 @@ static void test_claim_listen_leaves_what_is_no_socket(void **state)
     assert_refused(-ELOOP, "cannot lock");
 }
 
-static void test_claim_take_in_a_directory_that_can_not_be_used_fails(void **state)
+static void test_socket_path_take_in_a_directory_that_can_not_be_used_fails(void **state)
 {
     (void)state;
 
@@ -105,7 +105,7 @@ static void test_claim_take_in_a_directory_that_can_not_be_used_fails(void **sta
     assert_refused(-ENOENT, "make it, or use --socket PATH");
 }
 
-static void test_claim_take_starts_again_when_the_lock_was_just_removed(void **state)
+static void test_socket_path_take_starts_again_when_the_lock_was_just_removed(void **state)
 {
     (void)state;
     lock_to_vanish = lock_path;
@@ -119,7 +119,7 @@ static void test_claim_take_starts_again_when_the_lock_was_just_removed(void **s
     assert_int_equal(close(held.lock_fd), 0);
 }
 
-static void test_claim_take_with_a_group_gives_it_the_directory(void **state)
+static void test_socket_path_take_with_a_group_gives_it_the_directory(void **state)
 {
     (void)state;
     options.has_group = true;
@@ -131,7 +131,7 @@ static void test_claim_take_with_a_group_gives_it_the_directory(void **state)
     assert_int_equal(close(held.lock_fd), 0);
 }
 
-static void test_claim_take_says_what_failed_and_leaves_nothing_open(void **state)
+static void test_socket_path_take_says_what_failed_and_leaves_nothing_open(void **state)
 {
     (void)state;
     const char *const calls[] = {"mkdir", "chown", "stat",  "open",
@@ -165,7 +165,7 @@ static void test_claim_take_says_what_failed_and_leaves_nothing_open(void **stat
 
 /* -------------------------------------------------------------------------- listen, release -- */
 
-static void test_claim_listen_takes_connections(void **state)
+static void test_socket_path_listen_takes_connections(void **state)
 {
     (void)state;
     open_it();
@@ -177,7 +177,7 @@ static void test_claim_listen_takes_connections(void **state)
     close_it();
 }
 
-static void test_claim_listen_with_a_group_lets_it_connect(void **state)
+static void test_socket_path_listen_with_a_group_lets_it_connect(void **state)
 {
     (void)state;
     options.has_group = true;
@@ -190,7 +190,7 @@ static void test_claim_listen_with_a_group_lets_it_connect(void **state)
     close_it();
 }
 
-static void test_claim_listen_leaves_the_umask_as_it_was(void **state)
+static void test_socket_path_listen_leaves_the_umask_as_it_was(void **state)
 {
     (void)state;
     const mode_t before = umask(027);
@@ -201,7 +201,7 @@ static void test_claim_listen_leaves_the_umask_as_it_was(void **state)
     close_it();
 }
 
-static void test_claim_listen_that_fails_says_so_and_leaves_nothing_open(void **state)
+static void test_socket_path_listen_that_fails_says_so_and_leaves_nothing_open(void **state)
 {
     (void)state;
     const char *const calls[] = {"socket", "bind", "chown", "chmod", "listen"};
@@ -212,7 +212,7 @@ static void test_claim_listen_that_fails_says_so_and_leaves_nothing_open(void **
         take_it();
         capture_begin();
         fail_nth(calls[i], 1, EIO);
-        const int r = claim_listen(&held);
+        const int r = socket_path_listen(&held);
         assert_true(fail_end());
         const char *log = capture_end();
         assert_int_equal(r, -EIO);
@@ -222,7 +222,7 @@ static void test_claim_listen_that_fails_says_so_and_leaves_nothing_open(void **
     }
 }
 
-static void test_claim_release_removes_the_socket_and_its_lock(void **state)
+static void test_socket_path_release_removes_the_socket_and_its_lock(void **state)
 {
     (void)state;
     open_it();
@@ -236,7 +236,7 @@ static void test_claim_release_removes_the_socket_and_its_lock(void **state)
     close_it();
 }
 
-static void test_claim_release_leaves_a_socket_that_is_anothers_by_now(void **state)
+static void test_socket_path_release_leaves_a_socket_that_is_anothers_by_now(void **state)
 {
     (void)state;
     open_it();
@@ -250,7 +250,7 @@ static void test_claim_release_leaves_a_socket_that_is_anothers_by_now(void **st
 
 /* ----------------------------------------------------------------------------------- adopt ---- */
 
-static void test_claim_adopt_goes_on_with_the_socket(void **state)
+static void test_socket_path_adopt_goes_on_with_the_socket(void **state)
 {
     (void)state;
     open_it();
@@ -259,7 +259,7 @@ static void test_claim_adopt_goes_on_with_the_socket(void **state)
     assert_int_equal(close(held.watch_fd), 0);
 
     take_it();
-    listener_fd = claim_adopt(&held, kept);
+    listener_fd = socket_path_adopt(&held, kept);
 
     assert_int_equal(listener_fd, kept);
     connect_once();
@@ -267,7 +267,7 @@ static void test_claim_adopt_goes_on_with_the_socket(void **state)
     assert_false(is_there(path));
 }
 
-static void test_claim_adopt_of_a_socket_whose_file_is_gone_makes_another(void **state)
+static void test_socket_path_adopt_of_a_socket_whose_file_is_gone_makes_another(void **state)
 {
     (void)state;
     open_it();
@@ -277,7 +277,7 @@ static void test_claim_adopt_of_a_socket_whose_file_is_gone_makes_another(void *
     assert_int_equal(unlink(path), 0);
 
     take_it();
-    listener_fd = claim_adopt(&held, kept);
+    listener_fd = socket_path_adopt(&held, kept);
 
     connect_once();
     close_it();
@@ -287,22 +287,22 @@ static void test_claim_adopt_of_a_socket_whose_file_is_gone_makes_another(void *
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CLAIM_TEST(test_claim_take_makes_the_directory_and_the_lock),
-        CLAIM_TEST(test_claim_take_of_anothers_path_is_EEXIST),
-        CLAIM_TEST(test_claim_listen_replaces_a_dead_daemons_socket),
-        CLAIM_TEST(test_claim_listen_leaves_what_is_no_socket),
-        CLAIM_TEST(test_claim_take_in_a_directory_that_can_not_be_used_fails),
-        CLAIM_TEST(test_claim_take_starts_again_when_the_lock_was_just_removed),
-        CLAIM_TEST(test_claim_take_with_a_group_gives_it_the_directory),
-        CLAIM_TEST(test_claim_take_says_what_failed_and_leaves_nothing_open),
-        CLAIM_TEST(test_claim_listen_takes_connections),
-        CLAIM_TEST(test_claim_listen_with_a_group_lets_it_connect),
-        CLAIM_TEST(test_claim_listen_leaves_the_umask_as_it_was),
-        CLAIM_TEST(test_claim_listen_that_fails_says_so_and_leaves_nothing_open),
-        CLAIM_TEST(test_claim_release_removes_the_socket_and_its_lock),
-        CLAIM_TEST(test_claim_release_leaves_a_socket_that_is_anothers_by_now),
-        CLAIM_TEST(test_claim_adopt_goes_on_with_the_socket),
-        CLAIM_TEST(test_claim_adopt_of_a_socket_whose_file_is_gone_makes_another),
+        SOCKET_PATH_TEST(test_socket_path_take_makes_the_directory_and_the_lock),
+        SOCKET_PATH_TEST(test_socket_path_take_of_anothers_path_is_EEXIST),
+        SOCKET_PATH_TEST(test_socket_path_listen_replaces_a_dead_daemons_socket),
+        SOCKET_PATH_TEST(test_socket_path_listen_leaves_what_is_no_socket),
+        SOCKET_PATH_TEST(test_socket_path_take_in_a_directory_that_can_not_be_used_fails),
+        SOCKET_PATH_TEST(test_socket_path_take_starts_again_when_the_lock_was_just_removed),
+        SOCKET_PATH_TEST(test_socket_path_take_with_a_group_gives_it_the_directory),
+        SOCKET_PATH_TEST(test_socket_path_take_says_what_failed_and_leaves_nothing_open),
+        SOCKET_PATH_TEST(test_socket_path_listen_takes_connections),
+        SOCKET_PATH_TEST(test_socket_path_listen_with_a_group_lets_it_connect),
+        SOCKET_PATH_TEST(test_socket_path_listen_leaves_the_umask_as_it_was),
+        SOCKET_PATH_TEST(test_socket_path_listen_that_fails_says_so_and_leaves_nothing_open),
+        SOCKET_PATH_TEST(test_socket_path_release_removes_the_socket_and_its_lock),
+        SOCKET_PATH_TEST(test_socket_path_release_leaves_a_socket_that_is_anothers_by_now),
+        SOCKET_PATH_TEST(test_socket_path_adopt_goes_on_with_the_socket),
+        SOCKET_PATH_TEST(test_socket_path_adopt_of_a_socket_whose_file_is_gone_makes_another),
     };
-    return cmocka_run_group_tests_name("claim", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("socket_path", tests, NULL, NULL);
 }

@@ -24,8 +24,8 @@
 
 #include "daemon/log.h"
 #include "tests/unit/captured.h"
-#include "tests/unit/claim_fixture.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/socket_path_fixture.h"
 
 /* ------------------------------------------------------- when the socket's file is removed ---- */
 
@@ -33,14 +33,14 @@ static void renew(const char *words)
 {
     assert_true(something_happened());
     capture_begin();
-    const int fd = claim_renew(&held, false);
+    const int fd = socket_path_renew(&held, false);
     assert_words(capture_end(), words);
     assert_true(fd >= 0);
     assert_int_equal(close(listener_fd), 0);
     listener_fd = fd;
 }
 
-static void test_claim_renew_makes_a_socket_again_that_was_removed(void **state)
+static void test_socket_path_renew_makes_a_socket_again_that_was_removed(void **state)
 {
     (void)state;
     open_it();
@@ -58,7 +58,7 @@ static void test_claim_renew_makes_a_socket_again_that_was_removed(void **state)
     assert_int_equal(count_fds(), n_fds);
 }
 
-static void test_claim_renew_leaves_other_files_alone(void **state)
+static void test_socket_path_renew_leaves_other_files_alone(void **state)
 {
     (void)state;
     char other[96];
@@ -67,7 +67,7 @@ static void test_claim_renew_leaves_other_files_alone(void **state)
 
     file_make(other, 0600);
     assert_true(something_happened());
-    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_int_equal(socket_path_renew(&held, false), -EEXIST);
     assert_false(something_happened());
 
     assert_int_equal(unlink(other), 0);
@@ -75,7 +75,7 @@ static void test_claim_renew_leaves_other_files_alone(void **state)
     close_it();
 }
 
-static void test_claim_renew_says_that_its_path_was_taken(void **state)
+static void test_socket_path_renew_says_that_its_path_was_taken(void **state)
 {
     (void)state;
     open_it();
@@ -83,13 +83,13 @@ static void test_claim_renew_says_that_its_path_was_taken(void **state)
     assert_int_equal(unlink(path), 0);
     file_make(path, 0600);
     capture_begin();
-    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_int_equal(socket_path_renew(&held, false), -EEXIST);
 
     assert_words(capture_end(), "is somebody else's now");
     close_it();
 }
 
-static void test_claim_renew_that_can_not_make_its_socket_again_says_so(void **state)
+static void test_socket_path_renew_that_can_not_make_its_socket_again_says_so(void **state)
 {
     (void)state;
     open_it();
@@ -97,7 +97,7 @@ static void test_claim_renew_that_can_not_make_its_socket_again_says_so(void **s
     assert_int_equal(unlink(path), 0);
     capture_begin();
     fail_nth("bind", 1, EACCES);
-    assert_int_equal(claim_renew(&held, false), -EACCES);
+    assert_int_equal(socket_path_renew(&held, false), -EACCES);
     assert_true(fail_end());
 
     assert_words(capture_end(), "can not be made again");
@@ -105,14 +105,14 @@ static void test_claim_renew_that_can_not_make_its_socket_again_says_so(void **s
     assert_int_equal(count_fds(), n_fds);
 }
 
-static void test_claim_watch_that_fails_is_said(void **state)
+static void test_socket_path_watch_that_fails_is_said(void **state)
 {
     (void)state;
     const char *log;
     assert_int_equal(take_and_listen(&log), 0);
     capture_begin();
     fail_nth("inotify_add_watch", 1, ENOSPC);
-    (void)claim_watch(&held);
+    (void)socket_path_watch(&held);
 
     assert_true(fail_end());
     assert_words(capture_end(), "can not be watched");
@@ -123,12 +123,12 @@ static void test_claim_watch_that_fails_is_said(void **state)
 
 /* -------------------------------------------- when the lock or the directory is removed ---- */
 
-static void test_claim_listen_leaves_a_live_socket_without_a_lock(void **state)
+static void test_socket_path_listen_leaves_a_live_socket_without_a_lock(void **state)
 {
     (void)state;
     const char *log;
     open_it();
-    struct claim first = held;
+    struct socket_path first = held;
     const int first_listener_fd = listener_fd;
 
     assert_int_equal(unlink(lock_path), 0);
@@ -141,16 +141,16 @@ static void test_claim_listen_leaves_a_live_socket_without_a_lock(void **state)
     close_it();
 }
 
-static void test_claim_renew_makes_a_removed_lock_again(void **state)
+static void test_socket_path_renew_makes_a_removed_lock_again(void **state)
 {
     (void)state;
     open_it();
 
     assert_int_equal(unlink(lock_path), 0);
     assert_true(something_happened());
-    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_int_equal(socket_path_renew(&held, false), -EEXIST);
 
-    struct claim first = held;
+    struct socket_path first = held;
     assert_refused(-EEXIST, "another kmemd serves");
     held = first;
     connect_once();
@@ -159,7 +159,7 @@ static void test_claim_renew_makes_a_removed_lock_again(void **state)
     assert_int_equal(count_fds(), n_fds);
 }
 
-static void test_claim_renew_says_once_that_its_lock_is_anothers_and_leaves_it(void **state)
+static void test_socket_path_renew_says_once_that_its_lock_is_anothers_and_leaves_it(void **state)
 {
     (void)state;
     open_it();
@@ -168,10 +168,10 @@ static void test_claim_renew_says_once_that_its_lock_is_anothers_and_leaves_it(v
     assert_int_equal(flock(other, LOCK_EX), 0);
 
     capture_begin();
-    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_int_equal(socket_path_renew(&held, false), -EEXIST);
     assert_words(capture_end(), "another kmemd holds the one that is there");
     capture_begin();
-    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_int_equal(socket_path_renew(&held, false), -EEXIST);
     assert_string_equal(capture_end(), "");
 
     close_it();
@@ -186,7 +186,7 @@ static void directory_remove(void)
     assert_int_equal(rmdir(directory), 0);
 }
 
-static void test_claim_renew_goes_into_a_directory_that_was_made_again(void **state)
+static void test_socket_path_renew_goes_into_a_directory_that_was_made_again(void **state)
 {
     (void)state;
     open_it();
@@ -204,18 +204,18 @@ static void test_claim_renew_goes_into_a_directory_that_was_made_again(void **st
     assert_int_equal(count_fds(), n_fds);
 }
 
-static void test_claim_renew_makes_the_directory_only_if_it_may(void **state)
+static void test_socket_path_renew_makes_the_directory_only_if_it_may(void **state)
 {
     (void)state;
     open_it();
 
     directory_remove();
     capture_begin();
-    assert_int_equal(claim_renew(&held, false), -EEXIST);
+    assert_int_equal(socket_path_renew(&held, false), -EEXIST);
     assert_words(capture_end(), "its directory was removed");
     assert_false(is_there(directory));
     capture_begin();
-    const int fd = claim_renew(&held, true);
+    const int fd = socket_path_renew(&held, true);
     assert_words(capture_end(), "is there again");
 
     assert_true(fd >= 0);
@@ -226,7 +226,7 @@ static void test_claim_renew_makes_the_directory_only_if_it_may(void **state)
     close_it();
 }
 
-static void test_claim_take_sets_modes_whatever_the_umask(void **state)
+static void test_socket_path_take_sets_modes_whatever_the_umask(void **state)
 {
     (void)state;
     const mode_t before = umask(0777);
@@ -242,18 +242,18 @@ static void test_claim_take_sets_modes_whatever_the_umask(void **state)
     close_it();
 }
 
-static void test_claim_leave_keeps_the_socket_for_the_next(void **state)
+static void test_socket_path_leave_keeps_the_socket_for_the_next(void **state)
 {
     (void)state;
     open_it();
     const int kept = listener_fd;
 
-    claim_leave(&held);
+    socket_path_leave(&held);
 
     assert_true(is_there(path));
     assert_false(is_there(lock_path));
     take_it();
-    listener_fd = claim_adopt(&held, kept);
+    listener_fd = socket_path_adopt(&held, kept);
     connect_once();
     close_it();
     assert_int_equal(count_fds(), n_fds);
@@ -262,18 +262,18 @@ static void test_claim_leave_keeps_the_socket_for_the_next(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CLAIM_TEST(test_claim_renew_makes_a_socket_again_that_was_removed),
-        CLAIM_TEST(test_claim_renew_leaves_other_files_alone),
-        CLAIM_TEST(test_claim_renew_says_that_its_path_was_taken),
-        CLAIM_TEST(test_claim_renew_that_can_not_make_its_socket_again_says_so),
-        CLAIM_TEST(test_claim_watch_that_fails_is_said),
-        CLAIM_TEST(test_claim_listen_leaves_a_live_socket_without_a_lock),
-        CLAIM_TEST(test_claim_renew_makes_a_removed_lock_again),
-        CLAIM_TEST(test_claim_renew_says_once_that_its_lock_is_anothers_and_leaves_it),
-        CLAIM_TEST(test_claim_renew_goes_into_a_directory_that_was_made_again),
-        CLAIM_TEST(test_claim_renew_makes_the_directory_only_if_it_may),
-        CLAIM_TEST(test_claim_take_sets_modes_whatever_the_umask),
-        CLAIM_TEST(test_claim_leave_keeps_the_socket_for_the_next),
+        SOCKET_PATH_TEST(test_socket_path_renew_makes_a_socket_again_that_was_removed),
+        SOCKET_PATH_TEST(test_socket_path_renew_leaves_other_files_alone),
+        SOCKET_PATH_TEST(test_socket_path_renew_says_that_its_path_was_taken),
+        SOCKET_PATH_TEST(test_socket_path_renew_that_can_not_make_its_socket_again_says_so),
+        SOCKET_PATH_TEST(test_socket_path_watch_that_fails_is_said),
+        SOCKET_PATH_TEST(test_socket_path_listen_leaves_a_live_socket_without_a_lock),
+        SOCKET_PATH_TEST(test_socket_path_renew_makes_a_removed_lock_again),
+        SOCKET_PATH_TEST(test_socket_path_renew_says_once_that_its_lock_is_anothers_and_leaves_it),
+        SOCKET_PATH_TEST(test_socket_path_renew_goes_into_a_directory_that_was_made_again),
+        SOCKET_PATH_TEST(test_socket_path_renew_makes_the_directory_only_if_it_may),
+        SOCKET_PATH_TEST(test_socket_path_take_sets_modes_whatever_the_umask),
+        SOCKET_PATH_TEST(test_socket_path_leave_keeps_the_socket_for_the_next),
     };
-    return cmocka_run_group_tests_name("claim_renew", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("socket_path_renew", tests, NULL, NULL);
 }

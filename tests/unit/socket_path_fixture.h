@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * claim_fixture.h - a path of the test's own, and a claim of it
+ * socket_path_fixture.h - a path of the test's own, and the hold of it
  */
-#ifndef TESTS_UNIT_CLAIM_FIXTURE_H
-#define TESTS_UNIT_CLAIM_FIXTURE_H
+#ifndef TESTS_UNIT_SOCKET_PATH_FIXTURE_H
+#define TESTS_UNIT_SOCKET_PATH_FIXTURE_H
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -21,15 +21,15 @@ extern char directory[80]; /* of the socket */
 extern char path[96];
 extern char lock_path[112];
 extern struct options options;
-extern struct claim held;
+extern struct socket_path held;
 extern int listener_fd;
 extern unsigned n_fds;
 
 /* Between our opening and our locking it, a lock's last holder removes it and another makes one. */
 extern const char *lock_to_vanish;
 
-int claim_setup(void **state);
-int claim_teardown(void **state);
+int socket_path_setup(void **state);
+int socket_path_teardown(void **state);
 struct stat status_of(const char *file);
 bool is_there(const char *file);
 void file_make(const char *file, mode_t mode);
@@ -44,6 +44,7 @@ int try_connect(void);
 void connect_once(void);
 bool something_happened(void);
 
-#define CLAIM_TEST(test) cmocka_unit_test_setup_teardown(test, claim_setup, claim_teardown)
+#define SOCKET_PATH_TEST(test)                                                                     \
+    cmocka_unit_test_setup_teardown(test, socket_path_setup, socket_path_teardown)
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/unit/claim_fixture.h"
+#include "tests/unit/socket_path_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -62,14 +62,14 @@ char directory[80]; /* of the socket */
 char path[96];
 char lock_path[112];
 struct options options;
-struct claim held;
+struct socket_path held;
 int listener_fd;
 unsigned n_fds;
 
-int claim_setup(void **state)
+int socket_path_setup(void **state)
 {
     (void)state;
-    (void)snprintf(top, sizeof(top), "/tmp/kmem-claim-XXXXXX");
+    (void)snprintf(top, sizeof(top), "/tmp/kmem-path-XXXXXX");
     assert_non_null(mkdtemp(top));
     (void)snprintf(directory, sizeof(directory), "%s/kmemd", top);
     (void)snprintf(path, sizeof(path), "%s/x.sock", directory);
@@ -81,7 +81,7 @@ int claim_setup(void **state)
     return 0;
 }
 
-int claim_teardown(void **state)
+int socket_path_teardown(void **state)
 {
     (void)state;
     (void)unlink(path);
@@ -110,11 +110,11 @@ void file_make(const char *file, mode_t mode)
     assert_int_equal(close(fd), 0);
 }
 
-/* Takes the path; whoever fails holds nothing afterwards. Return: what claim_take() did. */
+/* Takes the path; whoever fails holds nothing afterwards. Return: what socket_path_take() did. */
 int take(const char **ret_log)
 {
     capture_begin();
-    const int r = claim_take(&held, &options);
+    const int r = socket_path_take(&held, &options);
     *ret_log = capture_end();
     if (r && held.lock_fd >= 0) {
         assert_int_equal(close(held.lock_fd), 0);
@@ -128,7 +128,7 @@ int take_and_listen(const char **ret_log)
     int r = take(ret_log);
     if (r == 0) {
         capture_begin();
-        listener_fd = claim_listen(&held);
+        listener_fd = socket_path_listen(&held);
         *ret_log = capture_end();
         r = listener_fd < 0 ? listener_fd : 0;
     }
@@ -164,12 +164,12 @@ void open_it(void)
     const char *log;
     assert_int_equal(take_and_listen(&log), 0);
     assert_string_equal(log, "");
-    assert_true(claim_watch(&held) >= 0);
+    assert_true(socket_path_watch(&held) >= 0);
 }
 
 void close_it(void)
 {
-    claim_release(&held);
+    socket_path_release(&held);
     assert_int_equal(close(listener_fd), 0);
 }
 
