@@ -61,11 +61,11 @@
 /* 10 s: three calls of stat(). Nothing tells of a directory that was made again. */
 #define PATH_LOOK_MS 10000
 /* 10 ms: a server's death is hardly noticed later, and the processor has something else to do. */
-#define STUMBLE_PAUSE_MS 10
+#define FAULT_PAUSE_MS 10
 /* 100, or a second: a fault passes within that, or never, and another server is to be started. */
 #define UNHEARD_MAX 100
 /* 100, or some seconds: before the first server was ready somebody waits for it. */
-#define STUMBLES_MAX 100
+#define FAULTS_MAX 100
 #define NEVER UINT64_MAX
 
 enum keeper_phase {
@@ -106,8 +106,8 @@ struct keeper {
     uint64_t check_until_ms; /* the upgrade check is waited for */
     uint64_t path_at_ms;     /* the path is looked at */
     struct backoff backoff;
-    uint32_t n_stumbles;
-    struct log_limit stumbles_limit;
+    uint32_t n_faults;
+    struct log_limit faults_limit;
 };
 
 static uint64_t clock_ms(void)
@@ -132,17 +132,17 @@ static void keeper_is_patient(struct keeper *keeper)
     }
 }
 
-/* The system refuses just now. No segment that was served is given up for that. */
-static void keeper_stumble(struct keeper *keeper, const char *what, int error)
+/* A transient fault: the system refuses just now. The keeper gives up no served segment for it. */
+static void keeper_fault(struct keeper *keeper, const char *what, int error)
 {
-    static const struct timespec pause = {.tv_nsec = STUMBLE_PAUSE_MS * 1000000L};
-    if (log_limit_pass(&keeper->stumbles_limit, 1, clock_ms())) {
+    static const struct timespec pause = {.tv_nsec = FAULT_PAUSE_MS * 1000000L};
+    if (log_limit_pass(&keeper->faults_limit, 1, clock_ms())) {
         log_error("cannot %s: %s%s; trying again", what, strerror(error), inherited_explain(error));
     }
     (void)nanosleep(&pause, NULL); /* shorter if a signal comes */
-    keeper->n_stumbles++;
+    keeper->n_faults++;
     keeper_is_patient(keeper);
-    if (keeper_is_empty(keeper) && keeper->n_stumbles > STUMBLES_MAX) {
+    if (keeper_is_empty(keeper) && keeper->n_faults > FAULTS_MAX) {
         log_error("cannot start: cannot %s: %s%s", what, strerror(error), inherited_explain(error));
         keeper->done = true;
         keeper->exit_status = EXIT_SYSTEM;
@@ -165,8 +165,8 @@ static void server_start(struct keeper *keeper)
     if (r) {
         keeper->phase = KEEPER_WAITING;
         keeper->restart_at_ms =
-            now_ms + (keeper_is_empty(keeper) ? STUMBLE_PAUSE_MS : BACKOFF_LAST_MS);
-        keeper_stumble(keeper, "start a server", -r);
+            now_ms + (keeper_is_empty(keeper) ? FAULT_PAUSE_MS : BACKOFF_LAST_MS);
+        keeper_fault(keeper, "start a server", -r);
         return;
     }
     KMEM_CRASH_POINT("keeper.server.started");
@@ -253,7 +253,7 @@ static int server_listen(struct keeper *keeper)
                   "for its clients: start kmemd anew");
         child_kill(&keeper->server);
     } else if (r != -EAGAIN && r != -EPIPE) {
-        keeper_stumble(keeper, "hear the server", -r); /* what it says stays until it is heard */
+        keeper_fault(keeper, "hear the server", -r); /* what it says stays until it is heard */
     }
     return r;
 }
@@ -525,7 +525,7 @@ static void keeper_turn(struct keeper *keeper)
     };
     /* An end of the control socket whose server is about to be reaped is always readable. */
     if (poll(fds, N, keeper_patience_ms(keeper)) < 0 && errno != EINTR) {
-        keeper_stumble(keeper, "wait", errno);
+        keeper_fault(keeper, "wait", errno);
     }
     if (fds[SAID].revents & POLLIN) {
         (void)server_listen(keeper); /* what is left to hear is told by the next poll() */
