@@ -20,7 +20,7 @@ enum control_kind {
     CONTROL_READY = 1, /* clients are served */
     CONTROL_KEEP,      /* a client's ledger and pidfd, and its way back if it has one, by slot */
     CONTROL_DROP,      /* they are needed no more */
-    CONTROL_ALIVE,     /* the loop turns, or the start gets on */
+    CONTROL_ALIVE,     /* a heartbeat: an answer to a ping, or a step of the start */
     CONTROL_FITS,      /* of a program that looked at the state: it can go on with it, and speaks
                           this version of the protocol, in place of a slot */
     /* from the keeper */

@@ -26,8 +26,8 @@
  *
  * The watchdog counts pings without an answer, not seconds: a machine that sleeps, or a keeper that
  * is stopped with its server, must not take that for a hang. A server that starts can not answer,
- * but says by itself that it gets on, after each piece of the work: so a recovery may take as long
- * as it needs, and one that stands still is found as soon as any other hang.
+ * but sends a heartbeat after each piece of the work: so a recovery may take as long as it needs, and
+ * the watchdog finds one that stands still as soon as any other hang.
  */
 #include "daemon/keeper/keeper.h"
 

@@ -17,7 +17,7 @@
 #define TROUBLE_START_ABORTS "start aborts"
 #define TROUBLE_START_EXITS "start exits"
 #define TROUBLE_START_STOPS "start stops"
-/* TROUBLE_SLOW_MS, and says that it gets on every tenth of a second. */
+/* TROUBLE_SLOW_MS, with a heartbeat every tenth of a second. */
 #define TROUBLE_START_IS_SLOW "start is slow"
 #define TROUBLE_SLOW_MS 3000
 /* Of a program that is asked whether it can go on. */

@@ -150,7 +150,7 @@ static bool child_says(const struct child *child, uint32_t *ret_kind)
     return true;
 }
 
-/* Return: whether the child said that it gets on, and is ready; else it has ended. */
+/* Return: whether the child sent a heartbeat, and is ready; else it has ended. */
 static bool child_is_ready(const struct child *child)
 {
     uint32_t kind = CONTROL_ALIVE;
