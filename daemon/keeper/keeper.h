@@ -20,14 +20,14 @@
  * @argv:   what the server is started with
  * @files:  segment, state, clock and listener at least; the keeper's from now on
  * @path:   of the socket, held; released at the end
- * @kept:   the files were served before: clients may have something in the segment
+ * @is_kept:   the files were served before: clients may have something in the segment
  * @signal_fd:  of signals_open()
  *
  * Where a service manager has an fd store the segment is left to it, else it ends. Return: the
  * process's exit status: 0 after a signal, however the server ended.
  */
 KMEM_MUST_USE int keeper_run(const struct options *options, char **argv,
-                             struct inherited_fds *files, struct socket_path *path, bool kept,
+                             struct inherited_fds *files, struct socket_path *path, bool is_kept,
                              int signal_fd);
 
 #endif
