@@ -9,10 +9,10 @@
  *
  * A crash has its reason in the server or in its files, and comes again: waiting is all that keeps
  * a loop of crashes from taking the processor, and the count ends it. A kill has its reason outside
- * and says nothing about the next server; who is being killed again and again must serve in between
- * as much as it can. Only one case of it looks like a loop of crashes: the OOM killer takes every
- * server before it is ready. That is slowed in the end, but no more than a kill can explain that
- * comes at bad moments, because as long as it is slow clients wait.
+ * and says nothing about the next server; servers that another process kills again and again must
+ * serve in between as much as they can. One case of it looks like a loop of crashes: the OOM killer
+ * takes every server before it is ready. That is slowed in the end, but no more than kills at bad
+ * moments can explain, because clients wait as long as it is slow.
  */
 #include "daemon/keeper/backoff.h"
 
@@ -23,15 +23,15 @@
  */
 #define FIRST_MS 10
 /*
- * 10 s: who served that long did not die of how it began. Less, and a request that crashes every
- * server after some seconds would never be slowed; more, and crashes would be charged that have
- * nothing to do with each other.
+ * 10 s: a server that lived that long did not die of how it began. Less, and a request that crashes
+ * every server after some seconds would never be slowed; more, and crashes would be charged that
+ * have nothing to do with each other.
  */
 #define LIVED_MS 10000
 /*
- * 5 ms: when one is killed every 50 ms the next has nine tenths of that to get ready. Without a
- * pause, whoever kills all that he finds would keep a processor at starting servers; with 20 ms
- * many of those who are killed every 50 ms would not have got ready on a busy machine, where a
+ * 5 ms: when a server is killed every 50 ms the next has nine tenths of that to get ready. Without
+ * a pause, a process that kills each server would keep a processor at starting servers; with 20 ms
+ * many servers that are killed every 50 ms would not have got ready on a busy machine, where a
  * start takes 20.
  */
 #define EARLY_MS 5

@@ -13,12 +13,13 @@
 #include "proto/attributes.h"
 
 /*
- * 10: a fault that one request in ten thousand meets is passed by; who crashes eleven times within
- * a minute crashes at every start, or whenever a client asks again, and does more harm than none.
+ * 10: a fault that one request in ten thousand meets is passed by; a server that crashes eleven
+ * times within a minute crashes at every start, or whenever a client asks again, and does more harm
+ * than none.
  */
 #define BACKOFF_CRASHES_MAX 10
 
-/* 1 s: short enough for clients, who wait 30, and little work for the system. */
+/* 1 s: short enough for clients, which wait 30, and little work for the system. */
 #define BACKOFF_LAST_MS 1000
 
 struct backoff {

@@ -18,7 +18,7 @@ KMEM_NORETURN static void child_become(int exe_fd, struct inherited_fds *files, 
                                        pid_t keeper)
 {
     sigset_t none;
-    /* Whoever signals the whole group, a terminal say, means the keeper. */
+    /* A signal to the whole group, a terminal's say, means the keeper. */
     (void)signal(SIGTERM, SIG_IGN);              /* fails for numbers that are no signal only */
     (void)signal(SIGINT, SIG_IGN);               /* likewise */
     (void)signal(SIGHUP, SIG_IGN);               /* likewise */
@@ -53,9 +53,9 @@ int child_start(int exe_fd, char **argv, struct inherited_fds *files, int *place
         const int why = pid < 0 ? error : errno;
         if (pid > 0) {
             (void)kill(pid, SIGKILL);
-            (void)waitpid(pid, NULL, 0); /* it is ours, and dead */
+            (void)waitpid(pid, NULL, 0); /* the keeper's, and dead */
         }
-        (void)close(ends[0]); /* nobody is at the other end */
+        (void)close(ends[0]); /* no process is at the other end */
         return -why;
     }
     *ret_child = (struct child){pid, pidfd, ends[0]};
@@ -65,7 +65,7 @@ int child_start(int exe_fd, char **argv, struct inherited_fds *files, int *place
 void child_kill(const struct child *child)
 {
     if (child->pid != 0) {
-        (void)kill(child->pid, SIGKILL); /* ours and not yet waited for: it can not be another */
+        (void)kill(child->pid, SIGKILL); /* not yet waited for: it can not be another process */
     }
 }
 

@@ -14,7 +14,7 @@
 struct child {
     pid_t pid;      /* 0: there is none */
     int pidfd;      /* readable when it has ended */
-    int control_fd; /* our end of the socket to it */
+    int control_fd; /* the keeper's end of the socket to it */
 };
 
 /* A child that is not there; its descriptors are none to poll(). */

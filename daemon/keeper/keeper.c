@@ -141,7 +141,7 @@ static void keeper_renew_path(struct keeper *keeper, bool may_make_directory)
     if (fd < 0) {
         return;
     }
-    (void)close(keeper->files->listener_fd); /* nobody can reach it */
+    (void)close(keeper->files->listener_fd); /* no client can reach it */
     keeper->files->listener_fd = fd;
     fd_store_replace_listener(keeper->files);
     if (keeper->server.pid != 0 &&

@@ -10,17 +10,17 @@
 
 #include <stdbool.h>
 
-#include "daemon/keeper/socket_path.h"
 #include "daemon/inherited_fds.h"
+#include "daemon/keeper/socket_path.h"
 #include "daemon/options.h"
 #include "proto/attributes.h"
 
 /**
  * keeper_run() - keep a server running until a signal ends it
- * @argv:   what the server is started with
- * @files:  segment, state, clock and listener at least; the keeper's from now on
- * @path:   of the socket, held; released at the end
- * @is_kept:   the files were served before: clients may have something in the segment
+ * @argv:       what the server is started with
+ * @files:      segment, state, clock and listener at least; the keeper's from now on
+ * @path:       of the socket, held; released at the end
+ * @is_kept:    another keeper had the files: clients may have something in the segment
  * @signal_fd:  of signals_open()
  *
  * Where a service manager has an fd store the segment is left to it, else it ends. Return: the

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * notify.h - telling a service manager how we are: sd_notify(3)
+ * notify.h - telling a service manager how the daemon is: sd_notify(3)
  *
- * Does nothing if nobody asked ($NOTIFY_SOCKET), or if kmemd was built without libsystemd.
+ * Does nothing without $NOTIFY_SOCKET, or if kmemd was built without libsystemd.
  */
 #ifndef DAEMON_KEEPER_NOTIFY_H
 #define DAEMON_KEEPER_NOTIFY_H

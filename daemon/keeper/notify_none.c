@@ -13,7 +13,7 @@ bool notify_has_fd_store(void)
 
 void notify_ready(const char *status_format, ...)
 {
-    (void)status_format; /* built without libsystemd: nobody to tell */
+    (void)status_format; /* built without libsystemd: no manager to tell */
 }
 
 void notify_stopping(void)

@@ -8,18 +8,17 @@
  *      HUP             upgrade, if the program on disk  the same
  *                      can go on with the state
  *
- *                    START                ready, hung, killed
- *      WAITING ───────────────► RUNNING ─────────────────────► WAITING, or SAFE, or DONE
- *      SAFE ── HUP ─► WAITING   RUNNING ── HUP ─► LEAVING ───► WAITING
- *      WAITING, SAFE ── TERM ─► DONE   RUNNING, LEAVING ── TERM ─► ENDING ─► DONE
+ *      WAITING -- start --> RUNNING -- death --> WAITING, SAFE or DONE
+ *      RUNNING -- upgrade --> LEAVING -- death --> WAITING    WAITING, SAFE -- upgrade --> WAITING
+ *      RUNNING, LEAVING -- end --> ENDING -- death --> DONE   WAITING, SAFE -- end --> DONE
  *
  * A server that dies is followed by the next at once; one that dies of itself again and again, ever
  * later, up to a second (backoff.c). After BACKOFF_CRASHES_MAX within a minute, or when a server
  * says that the state does not add up, the keeper gives up on servers but not on the files, "safe
  * mode": mappings and leases of clients stay what they are, and SIGHUP tries again.
  *
- * A server that SIGKILL ended did not crash: it is not counted, and if it was ready the next follows
- * at once, however often that happens. What the watchdog kills is a crash.
+ * A server that SIGKILL ended did not crash: it is not counted, and if it was ready the next one
+ * follows at once, however often that happens. What the watchdog kills is a crash.
  *
  * Upgrade: the keeper first runs the program on disk on the state, with nothing to do but to say
  * that it fits. Then the server leaves, and the keeper starts the new program on the files. If that
@@ -27,8 +26,8 @@
  *
  * The watchdog counts pings without an answer, not seconds: a machine that sleeps, or a keeper that
  * is stopped with its server, must not take that for a hang. A server that starts can not answer,
- * but sends a heartbeat after each piece of the work: so a recovery may take as long as it needs, and
- * the watchdog finds one that stands still as soon as any other hang.
+ * but sends a heartbeat after each piece of the work: so a recovery may take as long as it needs,
+ * and the watchdog finds one that stands still as soon as any other hang.
  *
  * The segment is given up in two cases only. A new one that no client has seen, when its server
  * exits, can not be started, or is killed again and again: the starter hears why. One that another

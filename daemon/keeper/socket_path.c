@@ -8,12 +8,12 @@
  * path, and starts again if they differ. Something that cleans up may remove the lock all the same;
  * so a socket at the path is asked before it is replaced: one that takes connections is alive.
  *
- * What somebody removes is made again: the socket, the lock, the directory. The keeper looks when
+ * The keeper makes again what is removed: the socket, the lock, the directory. It looks when
  * something happens in the directory, on SIGHUP, and now and then, since nothing tells it of a
  * directory that was made anew.
  *
- * The group of the directory, if we make it, and of the socket is the one that may join; both can
- * be entered and connected to by nobody else. SO_PEERCRED is checked again for every connection.
+ * The socket, and the directory if the keeper makes it, belong to the group that may join; no other
+ * user can enter or connect. The server checks SO_PEERCRED again for every connection.
  */
 #include "daemon/keeper/socket_path.h"
 
@@ -56,7 +56,7 @@ static int path_fault(const char *what, const char *path)
     return -error;
 }
 
-/* Whether only root and this user can put another socket in the place of ours. */
+/* Whether only root and this user can replace the socket. */
 static int directory_check(const char *directory, const struct stat *status)
 {
     const mode_t others_write = (status->st_mode & S_ISVTX) != 0 ? 0 : status->st_mode & 0022;
@@ -76,7 +76,7 @@ static int directory_check(const char *directory, const struct stat *status)
     return 0;
 }
 
-/* The directory, made if only its last part is missing; nobody but its owner may rename in it. */
+/* The directory, made if only its last part is missing; its owner alone may rename in it. */
 static int directory_prepare(const struct socket_path *held)
 {
     char directory[SOCKET_PATH_MAX_BYTES + 1];
@@ -87,7 +87,7 @@ static int directory_prepare(const struct socket_path *held)
             log_error("cannot give %s to group %u: %s", directory, held->group, strerror(error));
             return -error;
         }
-        if (chmod(directory, 0750) < 0) { /* whatever the umask has left of it */
+        if (chmod(directory, 0750) < 0) { /* the umask may have cut it */
             return path_fault("set the mode of", directory);
         }
     } else if (errno != EEXIST) {
@@ -114,7 +114,7 @@ static int lock_try(const char *path)
     if (fd < 0) {
         return -errno;
     }
-    (void)fchmod(fd, 0600); /* whatever the umask has left of it; fails if it is another's */
+    (void)fchmod(fd, 0600); /* the umask may have cut it; fails if it is another user's */
     struct stat ours;
     struct stat there;
     int r = 0;
@@ -125,7 +125,7 @@ static int lock_try(const char *path)
         r = -EAGAIN; /* its last holder has just removed it */
     }
     if (r) {
-        (void)close(fd); /* not ours */
+        (void)close(fd); /* another daemon's, or of no use */
         return r;
     }
     return fd;
@@ -133,8 +133,8 @@ static int lock_try(const char *path)
 
 /*
  * 1 s: a daemon that was killed a moment ago holds it until its last process has ended, some ms,
- * and whoever starts the next one at once should not be refused for that. Who really has two of
- * them for one path hears of it a second later.
+ * and a starter of the next one should not be refused for that. The starter of a second daemon for
+ * one path hears of it a second later.
  */
 #define LOCK_PATIENCE_MS 1000
 #define LOCK_PAUSE_MS 10
@@ -186,7 +186,7 @@ static int lock_take(struct socket_path *held)
     return 0;
 }
 
-static bool lock_is_ours(const struct socket_path *held)
+static bool lock_is_held(const struct socket_path *held)
 {
     char path[LOCK_PATH_BYTES];
     struct stat ours;
@@ -195,13 +195,13 @@ static bool lock_is_ours(const struct socket_path *held)
            ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
 }
 
-/* Somebody has removed it. Return: whether another one is held in its place. */
+/* The lock file was removed. Return: whether another one is held in its place. */
 static bool lock_renew(struct socket_path *held)
 {
     char path[LOCK_PATH_BYTES];
     const int fd = lock_try(lock_path(held, path));
     if (fd >= 0) {
-        (void)close(held->lock_fd); /* of a file that nobody can open any more */
+        (void)close(held->lock_fd); /* of a file that no process can open any more */
         held->lock_fd = fd;
     }
     return fd >= 0;
@@ -264,7 +264,7 @@ static int socket_bind(struct socket_path *held)
     if (fd < 0) {
         return -errno;
     }
-    /* Born private: nobody connects before the group is right. */
+    /* Born private: no client connects before the group is right. */
     const mode_t mask = umask(0177);
     int r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
     (void)umask(mask); /* returns the mask it replaces */
@@ -279,7 +279,7 @@ static int socket_bind(struct socket_path *held)
     }
     if (r) {
         if (is_bound) {
-            (void)unlink(held->path); /* nobody could connect to it */
+            (void)unlink(held->path); /* no client could connect to it */
         }
         (void)close(fd); /* the first error is the one to report */
         return r;
@@ -289,14 +289,14 @@ static int socket_bind(struct socket_path *held)
     return fd;
 }
 
-static bool path_is_ours(const struct socket_path *held)
+static bool path_is_held(const struct socket_path *held)
 {
     struct stat status;
     return lstat(held->path, &status) == 0 && status.st_dev == held->device &&
            status.st_ino == held->inode;
 }
 
-/* Whether the path has a socket; whatever is there is taken for ours from then on. */
+/* Whether the path has a socket; that one is the daemon's from then on. */
 static bool path_adopt(struct socket_path *held)
 {
     struct stat status;
@@ -340,7 +340,7 @@ int socket_path_adopt(struct socket_path *held, int listener_fd)
     if (path_adopt(held)) {
         return listener_fd;
     }
-    (void)close(listener_fd); /* nobody can reach it */
+    (void)close(listener_fd); /* no client can reach it */
     return socket_path_listen(held);
 }
 
@@ -394,7 +394,7 @@ static int path_is_lost(struct socket_path *held, const char *what)
     return -EEXIST;
 }
 
-/* All is as it should be. Now and then it is made young, for those who clean up by age. */
+/* All is as it should be. Now and then it is made young, for programs that clean up by age. */
 static void path_touch(struct socket_path *held)
 {
     held->is_lost = false;
@@ -404,7 +404,7 @@ static void path_touch(struct socket_path *held)
     }
 }
 
-/* The path is free, and its lock ours. */
+/* The path is free, and its lock held. */
 static int socket_renew(struct socket_path *held)
 {
     const int fd = socket_bind(held);
@@ -428,11 +428,11 @@ int socket_path_renew(struct socket_path *held, bool may_make_directory)
     if (!directory_renew(held, may_make_directory)) {
         return path_is_lost(held, ": its directory was removed; it is made again soon");
     }
-    if (!lock_is_ours(held) && !lock_renew(held)) {
+    if (!lock_is_held(held) && !lock_renew(held)) {
         return path_is_lost(held, ": its lock was removed, and another kmemd holds the one that "
                                   "is there; end that");
     }
-    if (path_is_ours(held)) {
+    if (path_is_held(held)) {
         path_touch(held);
         return -EEXIST;
     }
@@ -443,28 +443,22 @@ int socket_path_renew(struct socket_path *held, bool may_make_directory)
     return socket_renew(held);
 }
 
-/* Lets go of the lock; its file goes first, if it still is the one. */
-static void lock_release(struct socket_path *held)
+void socket_path_leave(struct socket_path *held)
 {
     if (held->watch_fd >= 0) {
         (void)close(held->watch_fd); /* only read */
     }
-    if (lock_is_ours(held)) {
+    if (lock_is_held(held)) {
         char path[LOCK_PATH_BYTES];
         (void)unlink(lock_path(held, path)); /* one that stays is taken at the next start */
     }
-    (void)close(held->lock_fd);
-}
-
-void socket_path_leave(struct socket_path *held)
-{
-    lock_release(held);
+    (void)close(held->lock_fd); /* the last: it unlocks */
 }
 
 void socket_path_release(struct socket_path *held)
 {
-    if (path_is_ours(held)) {
+    if (path_is_held(held)) {
         (void)unlink(held->path); /* a socket left behind is replaced at the next start */
     }
-    lock_release(held);
+    socket_path_leave(held);
 }

@@ -15,7 +15,7 @@
 struct socket_path {
     char path[SOCKET_PATH_MAX_BYTES + 1];
     int lock_fd;
-    int watch_fd; /* readable when something happened in the directory; -1: nobody looks */
+    int watch_fd; /* readable when something happened in the directory; -1: there is no watch */
     dev_t device; /* of the socket's file */
     ino_t inode;
     bool has_group;
@@ -60,7 +60,7 @@ int socket_path_watch(struct socket_path *held);
  * socket_path_renew() - make what was removed again: lock, socket, watch of another directory
  * @may_make_directory:  the directory itself, too
  *
- * Return: a new listening descriptor; -EEXIST: the path is ours as it was, or can not be had now,
+ * Return: a new listening descriptor; -EEXIST: the path is held as before, or can not be had now,
  * which is logged once; or another negative errno, logged.
  */
 KMEM_MUST_USE int socket_path_renew(struct socket_path *held, bool may_make_directory);

@@ -85,7 +85,7 @@ void upgrade_check_drop(struct upgrade_check *check)
 {
     if (check->child.pid != 0) {
         child_kill(&check->child);
-        (void)child_wait(&check->child); /* whatever it found */
+        (void)child_wait(&check->child); /* with any result */
         (void)close(check->fd);          /* only executed */
     }
     *check = UPGRADE_CHECK_NONE;

@@ -2,10 +2,10 @@
 /*
  * test_policy_model.c - the keeper's policy in a world of random events
  *
- * The world has a server, an upgrade check, a starter and a service manager. Servers get ready, hang,
- * crash, refuse, are killed, obey; starts fail; signals come. The world carries the policy's actions
- * out and holds each against what kmemd(8) and docs/design.md promise, with a naive account of its
- * own. After every event the world is copied three times, and each copy must find its way out: to a
+ * The world has a server, an upgrade check, a starter and a service manager. Servers get ready,
+ * hang, crash, refuse, are killed, obey; starts fail; signals come. The world carries the policy's
+ * actions out and holds each against what kmemd(8) and docs/design.md promise, with a naive account
+ * of its own. After every event the world is copied, and each copy must find its way out: to a
  * server that serves, or to an exit status that is documented.
  */
 #include <setjmp.h>
@@ -383,7 +383,7 @@ static bool let_go(struct world *world)
     return true;
 }
 
-/* Nothing goes wrong any more; an operator sends SIGHUP in safe mode. */
+/* Nothing goes wrong any more, and the operator sends SIGHUP in safe mode. */
 static void expect_service(struct world world)
 {
     for (uint32_t i = 0; i < TURNS_MAX && !is_done(&world) && !is_served(&world); i++) {
