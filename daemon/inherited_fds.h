@@ -45,7 +45,10 @@ void inherited_fds_fini(struct inherited_fds *files);
  */
 KMEM_MUST_USE int inherited_fds_take(struct inherited_fds *files);
 
-/** inherited_fds_keep() - a client's ledger, pidfd, and way or -1; what the slot had before is closed */
+/**
+ * inherited_fds_keep() - a client's ledger, pidfd, and way or -1; what the slot had before is
+ * closed
+ */
 void inherited_fds_keep(struct inherited_fds *files, uint32_t slot, const int fds[3]);
 
 /** inherited_fds_has() - whether there is anything of a slot's client */

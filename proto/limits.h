@@ -37,7 +37,8 @@
 #define CLOCK_BYTES 4096
 #define CLOCK_TICK_AT (CPU_PAGE_SKEW_BYTES + 0x80)
 /* CLOCK_SPARE_NONE + how many pages may be used from now on before memory is short:
-   daemon/core/shortage.h; 0: the daemon does not say. Its place is so many words behind the tick. */
+   daemon/core/shortage.h; 0: the daemon does not say. Its place is that many words
+   behind the tick. */
 #define CLOCK_SPARE 3
 #define CLOCK_SPARE_NONE 1 /* memory is short */
 
@@ -87,8 +88,8 @@
 
 /*
  * 65,536 pages, 1 GiB: what one request may lease. Each page is a word in the client's ledger: some
- * 4 ns, so that others wait for 0.3 ms at most. A larger block is the daemon's to carve, which costs
- * it the same whatever the size.
+ * 4 ns, so that others wait for 0.3 ms at most. A larger block is the daemon's to carve, which
+ * costs it the same whatever the size.
  */
 #define LEASE_MAX_PAGES 65536
 

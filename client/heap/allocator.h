@@ -78,7 +78,8 @@ KMEM_MUST_USE int kmem__allocator_init(struct allocator *allocator, const struct
                                        lend_function lend, void *lender);
 
 /**
- * kmem__allocator_open() - kmem__allocator_init() with the ledger and the clock that a daemon handed over
+ * kmem__allocator_open() - kmem__allocator_init() with the ledger and the clock that a daemon
+ * handed over
  * @welcome:  its descriptors stay the caller's, but that of the clock if there is a allocator then
  * @segment:  its mapping
  * @failure:  receives the sentence

@@ -19,8 +19,8 @@
  *
  * What a fork leaves: a heap is in memory that the kernel hands to a child as zeros, and a heap of
  * zeros has no ready block and no segment, so the child's first call takes the slow way. There the
- * heap is found to be nobody's, and becomes the child's own, of its own allocator. kmem_close() makes
- * the heaps zero in the same way.
+ * heap is found to be nobody's, and becomes the child's own, of its own allocator. kmem_close()
+ * makes the heaps zero in the same way.
  *
  * A thread that ends puts its ready blocks back and leaves the heap, with what slabs still have
  * live blocks, to the process. The next new thread takes a whole heap; a thread that needs a slab

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * lease_cache.h - the process's leases: runs of pages for its heaps, most of them without a round trip
+ * lease_cache.h - the process's leases: runs of pages for its heaps, most of them without a round
+ * trip
  */
 #ifndef CLIENT_HEAP_LEASE_CACHE_H
 #define CLIENT_HEAP_LEASE_CACHE_H

@@ -5,7 +5,7 @@
  * The text of a literal can not change, so its number need not be looked up each time: the macros
  * of kmem.h give each such place a struct kmem_site, in the program's own data.
  *
- *      word = reason's number << ENTRY_REASON_SHIFT | epoch of the allocator in whose ledger that is
+ *      word = reason's number << ENTRY_REASON_SHIFT | epoch of the allocator whose it is
  *
  * A process gets a new epoch whenever it joins, and a forked child continues its parent's count:
  * what a site remembers of an earlier membership, or of the parent's, never passes for the present

@@ -29,8 +29,8 @@ KMEM_MUST_USE static int calls_limit(struct conn *conn, struct failure *failure)
 }
 
 /*
- * Asks, over as many connections as it takes. A request that changes something has the same sequence number
- * each time: the daemon does it once.
+ * Asks, over as many connections as it takes. A request that changes something has the same
+ * sequence number each time: the daemon does it once.
  */
 KMEM_MUST_USE static int calls_insist(struct conn *conn, Kmem__Request *request,
                                       Kmem__Response__BodyCase expected,
@@ -83,8 +83,8 @@ KMEM_MUST_USE static int calls_ask(struct conn *conn, Kmem__Request *request,
 
 /*
  * A call that gave up waiting does not know what became of its request, which may still lie in the
- * daemon's socket. Before anything else is changed it is asked for again, by its sequence number, so that
- * then it has happened, once, and no other block can have come to the same place meanwhile.
+ * daemon's socket. Before anything else is changed it is asked for again, by its sequence number,
+ * so that then it has happened, once, and no other block can have come to the same place meanwhile.
  *
  * An allocation has told its caller that there is no block: it is made and released. A release has
  * told its caller that the block is gone: it is. It could not have told him to try again: the place

@@ -51,7 +51,7 @@ struct ticket {
     struct notice_file *notice; /* whether the segment has ended; NULL: nobody looks */
     bool is_gone;               /* the daemon does not know this client any more */
     bool was_vain;              /* nobody came back in time: from now on one try, without waiting */
-    /* A change that was asked for and whose answer did not come in time; sequence number 0: none. */
+    /* A change that was asked for, and whose answer did not come in time; sequence 0: none. */
     struct in_doubt {
         uint64_t sequence;
         uint64_t offset;    /* of the block that was to be released; 0: one was to be allocated */

@@ -76,10 +76,13 @@ KMEM_MUST_USE bool client_ledger_find(const struct client_ledger *ledger,
 KMEM_MUST_USE bool told_heads(const struct client_ledger *ledger, uint32_t slot, uint32_t page,
                               uint32_t n_heads, struct ledger_head *ret_heads);
 
-/** client_ledger_is_fenced() - whether a client says that membarrier() reaches it: see proto/lease.h */
+/**
+ * client_ledger_is_fenced() - whether a client says that membarrier() reaches it: see
+ * proto/lease.h
+ */
 KMEM_MUST_USE bool client_ledger_is_fenced(const struct client_ledger *ledger, uint32_t slot);
 
-/** client_ledger_n_used_pages() - how many leased pages a client says it uses; UINT32_MAX: nothing */
+/** client_ledger_n_used_pages() - as the client says; UINT32_MAX: it says nothing */
 uint32_t client_ledger_n_used_pages(const struct client_ledger *ledger, uint32_t slot);
 
 /** told_entries_are_idle() - whether a slab of this class that begins here has no live block */

@@ -8,9 +8,10 @@
  *      end:     ended                            before: it lives; after: it is being reaped
  *      remove:  pid = 0                          before: ended, holds nothing; after: unused
  *
- * The intent is written before what it tells of: offset or page, kind, and the sequence number last. Killed
- * in between, the slot has the sequence number of the change before, whose answer the client has received,
- * or it would not have asked for the next; so nobody asks for the intent that does not go with it.
+ * The intent is written before what it tells of: offset or page, kind, and the sequence number
+ * last. Killed in between, the slot has the sequence number of the change before, whose answer the
+ * client has received, or it would not have asked for the next; so nobody asks for the intent that
+ * does not go with it.
  */
 #include "daemon/core/clients.h"
 

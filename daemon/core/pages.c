@@ -10,9 +10,10 @@
  * room" must only be said when it is true.
  *
  * That is best fit, nearly. TLSF's good fit goes to the next bin at once and never looks into n's
- * own, and so leaves a free extent in which exactly such a block was to those that are shorter: of frames
- * of three sizes, which leave such free extents, it was refused up to 30 times as many. First fit by
- * address needs a tree and is worse where all sizes are mixed. docs/design.md has the figures.
+ * own, and so leaves a free extent in which exactly such a block was to those that are shorter: of
+ * frames of three sizes, which leave such free extents, it was refused up to 30 times as many.
+ * First fit by address needs a tree and is worse where all sizes are mixed. docs/design.md has the
+ * figures.
  *
  * It departs from TLSF in what is written where. TLSF keeps its tags in the memory that it manages;
  * here that memory is writable by every client, so nothing is read from it. The truth is one word

@@ -41,7 +41,7 @@ struct pages {
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
     struct starts starts; /* the pages that begin a run */
-    /* A bit for every free page that is to be made 0: state->maybe_dirty says that it may not be. */
+    /* A bit for every free page that is to be cleared: see state->maybe_dirty. */
     uint64_t *dirty;
     uint32_t n_dirty; /* of those bits */
     uint32_t bin_first[N_PAGE_BINS];

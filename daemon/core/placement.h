@@ -48,7 +48,8 @@ enum {
     PLACEMENT_E_WAIT, /* ask again when reap() was called */
     PLACEMENT_E_FULL,
     PLACEMENT_E_QUOTA, /* the client would have more than it may */
-    PLACEMENT_E_STALE, /* of a lease: the client can not use what there is; a direct block it can have */
+    PLACEMENT_E_STALE, /* of a lease: the client can not use what there is; a direct block it can
+                          have */
 };
 
 /** placement_init_block() - for a direct block; the reason has been checked */

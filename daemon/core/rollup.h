@@ -83,7 +83,8 @@ uint64_t rollup_n_other(const struct rollup *rollup);
 /**
  * rollup_spent() - what rollup_add() has cost so far
  *
- * In entries looked at, as budgets have it: a block is one, a read of a reason CLIENT_LEDGER_READ_COST.
+ * In entries looked at, as budgets have it: a block is one, a read of a reason
+ * CLIENT_LEDGER_READ_COST.
  */
 uint64_t rollup_spent(const struct rollup *rollup);
 

@@ -16,14 +16,14 @@
  *  page word of a head one store, state_commit()   every operation   nothing: it is the truth
  *  page word inside a  never                       never             what the page was when it last
  *  run                                                               began a run
- *  given               set before somebody gets    start, every      set: nothing; the page may
+ *  maybe_dirty         set before somebody gets    start, every      set: nothing; the page may
  *                      the page, cleared after     operation         be all zero
  *                      its bytes were; pages.h
  *  client slot         before state_commit() of    start, queries    the slot is unused while its
  *                      its pid                                       pid is 0
  *  ended               state_commit(), once        start             the client lives
- *  intent, sequence number      before the change that it   start, a request  the client's last change but
- *                      tells of; sequence number last       that is repeated  one; nobody asks for that
+ *  intent, sequence    before the change that it   start, a request  the client's last change but
+ *                      tells of; sequence last     that is repeated  one; it is not asked for
  *  n_slots             before a slot's pid         start             the slots below are unused
  *  opening             before a slab's heads       start             the page may have an open head
  *                                                                    without being a slab

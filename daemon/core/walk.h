@@ -28,7 +28,8 @@ KMEM_MUST_USE struct seg_off walk(const struct core *core, struct seg_off from, 
 /**
  * walk_find() - the leased block that an offset lies in, whoever's it is
  *
- * For sentences about somebody's mistake. See client_ledger_find(). Return: whether a client tells of one.
+ * For sentences about somebody's mistake. See client_ledger_find(). Return: whether a client tells
+ * of one.
  */
 KMEM_MUST_USE bool walk_find(const struct core *core, struct seg_off off,
                              struct direct_block *ret_block);

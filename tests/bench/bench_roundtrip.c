@@ -7,9 +7,9 @@
  * else (echo_server.c) through the simplest client there can be. The two take turns, a slice of
  * pairs each, so that a machine that is slow for a while is slow for both.
  *
- * A size that is used often is leased, and then costs no round trip (client/heap/hot.h). So a slice is a
- * membership of its own and has only as many pairs of each size class as are direct in it; the
- * daemon's own count says at the end that all of them were.
+ * A size that is used often is leased, and then costs no round trip (client/heap/hot.h). So a
+ * slice is a membership of its own and has only as many pairs of each size class as are direct in
+ * it; the daemon's own count says at the end that all of them were.
  *
  * Twice: with client and servers on a processor each, where most of the time is one processor
  * waking the other; and all on one processor, where every instruction counts.

@@ -2,8 +2,8 @@
 /*
  * extents.c - boundary tags, bins by length, and a tree by address
  *
- * Bins are those of daemon/core/pages.c. That is done once more here because there it is tied to the
- * state file, and because the choices that it rejects are to be measured beside it.
+ * Bins are those of daemon/core/pages.c. That is done once more here because there it is tied to
+ * the state file, and because the choices that it rejects are to be measured beside it.
  */
 #include "tests/bench/extents.h"
 

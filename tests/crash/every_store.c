@@ -12,9 +12,9 @@
  * From a random state, an operation is done once as it should be; then, for every k, again from the
  * same state, and stopped before its k-th store. What is in memory is thrown away, a new core is
  * made of what is in the files, and must pass core_check(). The client comes back and asks again
- * with the same sequence number; now everything must be exactly as if nothing had happened. If the operation
- * was over before its server was killed, the same must be true of a client that has had its answer
- * and does not ask, and whoever asks gets that answer once more.
+ * with the same sequence number; now everything must be exactly as if nothing had happened. If the
+ * operation was over before its server was killed, the same must be true of a client that has had
+ * its answer and does not ask, and whoever asks gets that answer once more.
  *
  * All of that again for every j, with the recovery itself stopped before its j-th store, and for
  * every i, with the recovery from that stopped before its i-th. To recover once more what was

@@ -2,7 +2,8 @@
 /*
  * patient.h - requests that are asked until there is an answer, through any number of servers
  *
- * As docs/protocol.md says that a client should: come back with the nonce, repeat with the sequence number.
+ * As docs/protocol.md says that a client should: come back with the nonce, repeat with the
+ * sequence number.
  */
 #ifndef TESTS_SYSTEM_PATIENT_H
 #define TESTS_SYSTEM_PATIENT_H

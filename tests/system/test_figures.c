@@ -4,9 +4,9 @@
  *
  * A workload whose truth is known: processes with and without the library, direct and leased
  * blocks, one that is killed, one that leaves, a server that is killed in between, everything that
- * can be refused. Each statistic of daemon/core/stats.def, each column of the tables and each figure of
- * the log is compared with what these processes did. A statistic that is compared with nothing
- * makes test_every_statistic_is_the_truth fail.
+ * can be refused. Each statistic of daemon/core/stats.def, each column of the tables and each
+ * figure of the log is compared with what these processes did. A statistic that is compared with
+ * nothing makes test_every_statistic_is_the_truth fail.
  */
 #include <inttypes.h>
 #include <signal.h>

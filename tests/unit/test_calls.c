@@ -3,8 +3,8 @@
  * test_calls.c - a connection that is lost in the middle of a request, and the same client over
  * the next one.
  *
- * The daemon here remembers the last change by its sequence number, as the real one does, and is cut off
- * before or after it makes one, as often as the test wants.
+ * The daemon here remembers the last change by its sequence number, as the real one does, and is
+ * cut off before or after it makes one, as often as the test wants.
  */
 #include <errno.h>
 #include <setjmp.h>

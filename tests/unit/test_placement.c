@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_placement.c - who asks for the pages that are just being cleared waits for them, but not for long
+ * test_placement.c - who asks for the pages that are just being cleared waits for them, but not
+ * for long
  */
 #include <setjmp.h>
 #include <stdarg.h>

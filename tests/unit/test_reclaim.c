@@ -376,7 +376,7 @@ static void test_two_that_wait_share_a_pass(void **state)
     }
     assert_int_equal(r[0], PLACEMENT_E_FULL);
     assert_int_equal(r[1], PLACEMENT_E_FULL);
-    assert_true(reclaim->n_looked < 2 * N_PAGES); /* not two passes */
+    assert_true(reclaim->n_looked < UINT64_C(2) * N_PAGES); /* not two passes */
 }
 
 /* Refused; then something is released, and it is asked for again in the same moment. */
@@ -406,7 +406,7 @@ static void test_passes_in_vain_are_limited(void **state)
         assert_int_equal(find_in_the_end(&room, 50), PLACEMENT_E_FULL);
     }
     const uint64_t n_looked = reclaim->n_looked;
-    assert_true(n_looked < 100 * N_PAGES);
+    assert_true(n_looked < UINT64_C(100) * N_PAGES);
     assert_false(reclaim_begin(reclaim, 60, &until));
     count_release();
     placement_init_block(&room, PAGE_BYTES, "one", 3);
@@ -437,7 +437,7 @@ static void test_refusal_without_a_release_since_reads_nothing(void **state)
     n_reads = 0;
     for (uint32_t i = 0; i < 1000; i++) {
         placement_init_block(&room, PAGE_BYTES, "one", 3);
-        assert_int_equal(find(&room, i * 1000000), PLACEMENT_E_FULL); /* and does not wait */
+        assert_int_equal(find(&room, UINT64_C(1000000) * i), PLACEMENT_E_FULL); /* at once */
     }
     assert_int_equal(n_reads, 0);
     core->client_ledger.read = count_reads_really;

@@ -2,7 +2,8 @@
 /*
  * test_resume.c - clients that come back: to the same server, and to the next one
  *
- * What is asked for again with the same sequence number happens once, whatever became of the first answer.
+ * What is asked for again with the same sequence number happens once, whatever became of the first
+ * answer.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -167,7 +168,7 @@ static void test_hello_on_the_way_back_is_of_the_same_process(void **state)
     assert_int_not_equal(again.reader.pid, 0);
 }
 
-/* --------------------------------------------------------------------------------- sequence numbers ---- */
+/* --------------------------------------------------------------------- sequence numbers ---- */
 
 static void test_allocate_with_the_same_sequence_is_the_same_block(void **state)
 {
