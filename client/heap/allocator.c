@@ -91,7 +91,7 @@ int kmem__allocator_init(struct allocator *allocator, const struct segment *segm
     allocator->guard = segment->guard;
     allocator->ledger = *ledger;
     allocator->clock = clock;
-    kmem__cache_init(&allocator->cache, &allocator->ledger, clock, lend, lender);
+    kmem__lease_cache_init(&allocator->cache, &allocator->ledger, clock, lend, lender);
     allocator->heaps.by_id = table_map(BY_ID_BYTES);
     allocator->remote_next = table_map(remote_next_bytes(allocator));
     allocator->notes = notes_map(allocator);

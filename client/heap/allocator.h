@@ -51,7 +51,7 @@ struct allocator {
     void *clock_at;
     const _Atomic uint32_t *clock; /* first in a struct notice */
     struct notice_file notice;
-    struct cache cache;
+    struct lease_cache cache;
     struct intern intern;
     struct hot hot;
     struct heaps heaps;

@@ -278,8 +278,8 @@ static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char
        that it would have to refuse before. */
     if (atomic_load_explicit(&allocator->was_refused, memory_order_relaxed) ||
         !kmem__hot_count(&allocator->hot, num_bytes) ||
-        kmem__cache_is_short(&allocator->cache,
-                             (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
+        kmem__lease_cache_is_short(&allocator->cache,
+                                   (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
         return NULL;
     }
     return kmem__large_take(allocator, num_bytes, heap_reason(heap, reason, site));

@@ -21,7 +21,7 @@ void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t
     struct ledger *ledger = &allocator->ledger;
     struct taken taken;
     const uint32_t n_pages = (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT);
-    if (kmem__cache_take(&allocator->cache, n_pages, &taken) != 0) {
+    if (kmem__lease_cache_take(&allocator->cache, n_pages, &taken) != 0) {
         return NULL;
     }
     kmem__guard_open(allocator->guard, kmem__page_offset(taken.page),
@@ -54,7 +54,7 @@ static void large_close(struct allocator *allocator, uint32_t page)
     entry_put(head, ledger_entries(ledger, page), 0);
     ledger_slab_close(ledger, page);
     KMEM_CRASH_POINT("client.large.closed");
-    kmem__cache_give(&allocator->cache, page, n_pages);
+    kmem__lease_cache_give(&allocator->cache, page, n_pages);
 }
 
 /* Acquire and release: of two that release the block, one gets its word, and all its bytes. */

@@ -39,8 +39,8 @@
 /* A lease may be revoked, or used up by another thread, before its pages are taken. */
 #define ASK_TRIES 4
 
-void kmem__cache_init(struct cache *cache, struct ledger *ledger, const _Atomic uint32_t *clock,
-                      lend_function lend, void *lender)
+void kmem__lease_cache_init(struct lease_cache *cache, struct ledger *ledger,
+                            const _Atomic uint32_t *clock, lend_function lend, void *lender)
 {
     memset(cache, 0, sizeof(*cache));
     cache->ledger = ledger;
@@ -53,14 +53,14 @@ void kmem__cache_init(struct cache *cache, struct ledger *ledger, const _Atomic 
 
 /* ---------------------------------------------------------------------------------- recent ---- */
 
-static void recent_remove(struct cache *cache, uint32_t at)
+static void recent_remove(struct lease_cache *cache, uint32_t at)
 {
     cache->n_recent--;
     memmove(&cache->recent[at], &cache->recent[at + 1],
             (cache->n_recent - at) * sizeof(cache->recent[0]));
 }
 
-static void recent_push(struct cache *cache, struct run run)
+static void recent_push(struct lease_cache *cache, struct run run)
 {
     if (cache->n_recent == RECENT_MAX) {
         recent_remove(cache, 0);
@@ -68,7 +68,7 @@ static void recent_push(struct cache *cache, struct run run)
     cache->recent[cache->n_recent++] = run;
 }
 
-static bool recent_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken)
+static bool recent_take(struct lease_cache *cache, uint32_t n_pages, struct taken *ret_taken)
 {
     for (uint32_t at = cache->n_recent; at-- > 0;) {
         const struct run run = cache->recent[at];
@@ -87,7 +87,7 @@ static bool recent_take(struct cache *cache, uint32_t n_pages, struct taken *ret
 
 /* --------------------------------------------------------------------------------- extents ---- */
 
-static bool extent_take(struct cache *cache, struct extent *extent, uint32_t n_pages,
+static bool extent_take(struct lease_cache *cache, struct extent *extent, uint32_t n_pages,
                         struct taken *ret_taken)
 {
     uint32_t from = extent->first_unused;
@@ -109,7 +109,7 @@ static bool extent_take(struct cache *cache, struct extent *extent, uint32_t n_p
     return false;
 }
 
-static bool extents_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken)
+static bool extents_take(struct lease_cache *cache, uint32_t n_pages, struct taken *ret_taken)
 {
     for (uint32_t i = 0; i < cache->n_extents; i++) {
         if (extent_take(cache, &cache->extents[i], n_pages, ret_taken)) {
@@ -120,7 +120,7 @@ static bool extents_take(struct cache *cache, uint32_t n_pages, struct taken *re
 }
 
 /* The extent that has the page; NULL if none has. */
-static struct extent *extents_find(struct cache *cache, uint32_t page)
+static struct extent *extents_find(struct lease_cache *cache, uint32_t page)
 {
     uint32_t low = 0;
     uint32_t high = cache->n_extents;
@@ -139,7 +139,7 @@ static struct extent *extents_find(struct cache *cache, uint32_t page)
 }
 
 /* Makes the extents at and at + 1 one. */
-static void extents_join(struct cache *cache, uint32_t at)
+static void extents_join(struct lease_cache *cache, uint32_t at)
 {
     struct extent *extent = &cache->extents[at];
     const struct extent *next = extent + 1;
@@ -153,7 +153,7 @@ static void extents_join(struct cache *cache, uint32_t at)
 }
 
 /* Makes room for one more: the two extents with the smallest gap become one. */
-static void extents_condense(struct cache *cache)
+static void extents_condense(struct lease_cache *cache)
 {
     uint32_t best = 0;
     uint32_t best_gap = UINT32_MAX;
@@ -167,7 +167,7 @@ static void extents_condense(struct cache *cache)
     extents_join(cache, best);
 }
 
-static void extents_insert(struct cache *cache, struct run run)
+static void extents_insert(struct lease_cache *cache, struct run run)
 {
     if (cache->n_extents == EXTENTS_MAX) {
         extents_condense(cache);
@@ -193,19 +193,19 @@ static void extents_insert(struct cache *cache, struct run run)
 
 /* ---------------------------------------------------------------------------------- asking ---- */
 
-static uint32_t cache_now(const struct cache *cache)
+static uint32_t cache_now(const struct lease_cache *cache)
 {
     return notice_tick(cache->clock);
 }
 
 /* Less than what was refused may be there. */
-static bool cache_may_ask(const struct cache *cache, uint32_t n_pages)
+static bool lease_cache_may_ask(const struct lease_cache *cache, uint32_t n_pages)
 {
     return n_pages <= LEASE_MAX_PAGES && (!cache->is_refused || n_pages < cache->refused_pages ||
                                           cache_now(cache) - cache->asked_at >= cache->pause_ticks);
 }
 
-static void cache_note_refusal(struct cache *cache, uint32_t n_pages)
+static void lease_cache_note_refusal(struct lease_cache *cache, uint32_t n_pages)
 {
     cache->refused_pages =
         cache->is_refused && cache->refused_pages < n_pages ? cache->refused_pages : n_pages;
@@ -217,7 +217,7 @@ static void cache_note_refusal(struct cache *cache, uint32_t n_pages)
     cache->want_pages = LEASE_FIRST_PAGES;
 }
 
-static void cache_note_lease(struct cache *cache, struct run run)
+static void lease_cache_note_lease(struct lease_cache *cache, struct run run)
 {
     const uint32_t most = cache->ledger->n_pages / LEASE_FRACTION;
     extents_insert(cache, run);
@@ -229,21 +229,22 @@ static void cache_note_lease(struct cache *cache, struct run run)
 }
 
 /* Called without the lock, comes back without it. */
-KMEM_MUST_USE static int cache_ask(struct cache *cache, uint32_t n_pages, uint32_t want_pages)
+KMEM_MUST_USE static int lease_cache_ask(struct lease_cache *cache, uint32_t n_pages,
+                                         uint32_t want_pages)
 {
     struct run run = {0, 0};
     const int r = cache->lend(cache->lender, n_pages, want_pages, &run);
     (void)pthread_mutex_lock(&cache->lock);
     if (r == 0) {
-        cache_note_lease(cache, run);
+        lease_cache_note_lease(cache, run);
     } else {
-        cache_note_refusal(cache, n_pages);
+        lease_cache_note_refusal(cache, n_pages);
     }
     (void)pthread_mutex_unlock(&cache->lock);
     return r == 0 ? 0 : CACHE_E_NONE;
 }
 
-bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages)
+bool kmem__lease_cache_is_short(struct lease_cache *cache, uint32_t n_pages)
 {
     /* Relaxed, all: hints. */
     const uint64_t n_used =
@@ -265,14 +266,15 @@ bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages)
 }
 
 /* How long the next lease is to be. */
-static uint32_t cache_wants(struct cache *cache, uint32_t n_pages)
+static uint32_t lease_cache_wants(struct lease_cache *cache, uint32_t n_pages)
 {
-    return cache->want_pages > n_pages && !kmem__cache_is_short(cache, n_pages) ? cache->want_pages
-                                                                                : n_pages;
+    return cache->want_pages > n_pages && !kmem__lease_cache_is_short(cache, n_pages)
+               ? cache->want_pages
+               : n_pages;
 }
 
 /* The lock is held. */
-static void cache_note_used(struct cache *cache, int64_t n_pages)
+static void lease_cache_note_used(struct lease_cache *cache, int64_t n_pages)
 {
     _Atomic uint64_t *n_used = &cache->ledger->header->n_used_pages;
     /* Relaxed, both: written under the lock, and read by the daemon for what it shows. */
@@ -280,20 +282,20 @@ static void cache_note_used(struct cache *cache, int64_t n_pages)
     atomic_store_explicit(n_used, now, memory_order_relaxed);
 }
 
-int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken)
+int kmem__lease_cache_take(struct lease_cache *cache, uint32_t n_pages, struct taken *ret_taken)
 {
     for (uint32_t tries = 0; tries < ASK_TRIES; tries++) {
         (void)pthread_mutex_lock(&cache->lock);
         const bool is_taken =
             recent_take(cache, n_pages, ret_taken) || extents_take(cache, n_pages, ret_taken);
-        cache_note_used(cache, is_taken ? n_pages : 0);
-        const bool may_ask = cache_may_ask(cache, n_pages);
-        const uint32_t want = cache_wants(cache, n_pages);
+        lease_cache_note_used(cache, is_taken ? n_pages : 0);
+        const bool may_ask = lease_cache_may_ask(cache, n_pages);
+        const uint32_t want = lease_cache_wants(cache, n_pages);
         (void)pthread_mutex_unlock(&cache->lock);
         if (is_taken) {
             return 0;
         }
-        if (!may_ask || cache_ask(cache, n_pages, want) != 0) {
+        if (!may_ask || lease_cache_ask(cache, n_pages, want) != 0) {
             return CACHE_E_NONE;
         }
     }
@@ -301,7 +303,7 @@ int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_ta
 }
 
 /* The pages are unused: a search finds them. The lock is held. */
-static void cache_note_unused(struct cache *cache, uint32_t page, uint32_t n_pages)
+static void lease_cache_note_unused(struct lease_cache *cache, uint32_t page, uint32_t n_pages)
 {
     struct extent *extent = extents_find(cache, page);
     if (extent != NULL) {
@@ -313,26 +315,26 @@ static void cache_note_unused(struct cache *cache, uint32_t page, uint32_t n_pag
     recent_push(cache, (struct run){page, n_pages});
 }
 
-void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages)
+void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages)
 {
     (void)pthread_mutex_lock(&cache->lock);
     lease_give(cache->ledger->states, page, n_pages);
-    cache_note_used(cache, -(int64_t)n_pages);
-    cache_note_unused(cache, page, n_pages);
+    lease_cache_note_used(cache, -(int64_t)n_pages);
+    lease_cache_note_unused(cache, page, n_pages);
     (void)pthread_mutex_unlock(&cache->lock);
 }
 
-void kmem__cache_give_slab(struct cache *cache, uint32_t page, uint32_t n_pages)
+void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint32_t n_pages)
 {
     (void)pthread_mutex_lock(&cache->lock);
-    cache_note_used(cache, -(int64_t)n_pages);
+    lease_cache_note_used(cache, -(int64_t)n_pages);
     if (lease_close_slab(cache->ledger->states, page, n_pages)) {
-        cache_note_unused(cache, page, n_pages);
+        lease_cache_note_unused(cache, page, n_pages);
     }
     (void)pthread_mutex_unlock(&cache->lock);
 }
 
-bool kmem__cache_check(struct cache *cache)
+bool kmem__lease_cache_check(struct lease_cache *cache)
 {
     bool is_sound = true;
     (void)pthread_mutex_lock(&cache->lock);

@@ -47,7 +47,7 @@ struct extent {
  *  clock     the daemon                anybody          relaxed: a tick
  *  all else  who holds the lock        who holds it     the lock
  */
-struct cache {
+struct lease_cache {
     pthread_mutex_t lock;
     struct ledger *ledger;
     const _Atomic uint32_t *clock;
@@ -67,9 +67,9 @@ struct cache {
     uint32_t refused_pages; /* the least that was refused since; less may be asked for at once */
 };
 
-/** kmem__cache_init() - without a lease */
-void kmem__cache_init(struct cache *cache, struct ledger *ledger, const _Atomic uint32_t *clock,
-                      lend_function lend, void *lender);
+/** kmem__lease_cache_init() - without a lease */
+void kmem__lease_cache_init(struct lease_cache *cache, struct ledger *ledger,
+                            const _Atomic uint32_t *clock, lend_function lend, void *lender);
 
 enum {
     CACHE_OK,
@@ -84,26 +84,27 @@ struct taken {
 };
 
 /**
- * kmem__cache_take() - take n_pages consecutive pages into use, from a lease or a new one
+ * kmem__lease_cache_take() - take n_pages consecutive pages into use, from a lease or a new one
  * @ret_taken:  written on success
  * Waiting: for a round trip if no lease has them. Return: 0 or CACHE_E_NONE.
  */
-KMEM_MUST_USE int kmem__cache_take(struct cache *cache, uint32_t n_pages, struct taken *ret_taken);
+KMEM_MUST_USE int kmem__lease_cache_take(struct lease_cache *cache, uint32_t n_pages,
+                                         struct taken *ret_taken);
 
-/** kmem__cache_give() - pages are unused from now on; their head is closed */
-void kmem__cache_give(struct cache *cache, uint32_t page, uint32_t n_pages);
+/** kmem__lease_cache_give() - pages are unused from now on; their head is closed */
+void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages);
 
-/** kmem__cache_give_slab() - the same for a closed slab, which the daemon may have taken */
-void kmem__cache_give_slab(struct cache *cache, uint32_t page, uint32_t n_pages);
+/** kmem__lease_cache_give_slab() - the same for a closed slab, which the daemon may have taken */
+void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint32_t n_pages);
 
 /**
- * kmem__cache_is_short() - whether memory is short, or would be with n_pages more in use
+ * kmem__lease_cache_is_short() - whether memory is short, or would be with n_pages more in use
  *
  * Then everything is to be tight: see daemon/core/shortage.h. A hint.
  */
-bool kmem__cache_is_short(struct cache *cache, uint32_t n_pages);
+bool kmem__lease_cache_is_short(struct lease_cache *cache, uint32_t n_pages);
 
-/** kmem__cache_check() - extents are in order and disjoint, and every recent run lies in one */
-KMEM_MUST_USE bool kmem__cache_check(struct cache *cache);
+/** kmem__lease_cache_check() - extents are in order and disjoint, and every recent run lies in one */
+KMEM_MUST_USE bool kmem__lease_cache_check(struct lease_cache *cache);
 
 #endif

@@ -146,7 +146,7 @@ static void slab_close(struct heap *heap, struct bin *bin, uint32_t page)
     slab_assign(heap, page, 0);
     ledger_slab_close(&heap->allocator->ledger, page);
     KMEM_CRASH_POINT("client.slab.closed");
-    kmem__cache_give_slab(&heap->allocator->cache, page, n_pages);
+    kmem__lease_cache_give_slab(&heap->allocator->cache, page, n_pages);
 }
 
 /* A block, its entry retired, goes back. Afterwards the slab may be closed. */
@@ -388,7 +388,7 @@ static bool slab_is_sparse(struct allocator *allocator, const struct bin *bin)
 {
     /* Relaxed: a limit that need not be exact. */
     return bin->full == 0 &&
-           (kmem__cache_is_short(&allocator->cache, 1) ||
+           (kmem__lease_cache_is_short(&allocator->cache, 1) ||
             atomic_load_explicit(&allocator->n_slab_pages, memory_order_relaxed) >=
                 allocator->ledger.n_pages / SPARSE_FRACTION);
 }
@@ -413,7 +413,7 @@ static bool slab_open(struct heap *heap, struct bin *bin)
     struct allocator *allocator = heap->allocator;
     const uint32_t n_pages = size_classes[bin->size_class].span_pages;
     if (slab_is_sparse(allocator, bin) ||
-        kmem__cache_take(&allocator->cache, n_pages, &taken) != 0) {
+        kmem__lease_cache_take(&allocator->cache, n_pages, &taken) != 0) {
         return false;
     }
     (void)atomic_fetch_add_explicit(&allocator->n_slab_pages, n_pages, memory_order_relaxed);

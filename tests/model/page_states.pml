@@ -215,7 +215,7 @@ end_born:
     alive[me];
 idle:
     atomic {
-        /* client/heap/lease_cache.c, kmem__cache_take(): any run, for what it knows is a hint. Page 0 alone
+        /* client/heap/lease_cache.c, kmem__lease_cache_take(): any run, for what it knows is a hint. Page 0 alone
            would be page 1 alone over again. */
         if
         :: goto killed

@@ -282,7 +282,7 @@ static void test_heap_against_a_naive_model(void **state)
             (void)fake_lender_revoke(lender, random % 1024);
             n_seized += random % 3 == 0 ? fake_lender_seize(lender) : 0;
             assert_true(kmem__heap_check(allocator));
-            assert_true(kmem__cache_check(&allocator->cache));
+            assert_true(kmem__lease_cache_check(&allocator->cache));
         }
         if (step % 20000 == 0) {
             (void)kmem__heap_flush(allocator);

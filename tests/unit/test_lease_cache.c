@@ -12,7 +12,7 @@
 #include "tests/unit/fake_lender.h"
 
 static struct fake_lender *lender;
-static struct cache *cache;
+static struct lease_cache *cache;
 
 static int set_up(void **state)
 {
@@ -32,7 +32,7 @@ static int tear_down(void **state)
 static struct taken take(uint32_t n_pages)
 {
     struct taken taken = {0, false, false};
-    assert_int_equal(kmem__cache_take(cache, n_pages, &taken), 0);
+    assert_int_equal(kmem__lease_cache_take(cache, n_pages, &taken), 0);
     return taken;
 }
 
@@ -60,7 +60,7 @@ static void test_take_knows_zero_pages_until_they_are_used(void **state)
     (void)state;
     const struct taken first = take(4);
     assert_true(first.is_zero);
-    kmem__cache_give(cache, first.page, 4);
+    kmem__lease_cache_give(cache, first.page, 4);
     const struct taken again = take(4);
     assert_int_equal(again.page, first.page);
     assert_false(again.is_zero);
@@ -72,8 +72,8 @@ static void test_take_prefers_the_run_that_was_given_last(void **state)
     (void)state;
     const struct taken a = take(3);
     const struct taken b = take(3);
-    kmem__cache_give(cache, a.page, 3);
-    kmem__cache_give(cache, b.page, 3);
+    kmem__lease_cache_give(cache, a.page, 3);
+    kmem__lease_cache_give(cache, b.page, 3);
     assert_int_equal(take(3).page, b.page);
     assert_int_equal(take(3).page, a.page);
 }
@@ -86,7 +86,7 @@ static void test_take_joins_runs_that_lie_together(void **state)
         taken[i] = take(1);
     }
     for (int i = 0; i < 16; i++) {
-        kmem__cache_give(cache, taken[i].page, 1);
+        kmem__lease_cache_give(cache, taken[i].page, 1);
     }
     (void)take(16);
     assert_int_equal(lender->n_asked, 1);
@@ -96,11 +96,11 @@ static void test_take_asks_again_when_pages_were_revoked(void **state)
 {
     (void)state;
     const struct taken taken = take(8);
-    kmem__cache_give(cache, taken.page, 8);
+    kmem__lease_cache_give(cache, taken.page, 8);
     assert_int_equal(fake_lender_revoke(lender, 4096), 16);
     (void)take(8);
     assert_int_equal(lender->n_asked, 2);
-    assert_true(kmem__cache_check(cache));
+    assert_true(kmem__lease_cache_check(cache));
 }
 
 static void test_take_pauses_longer_after_each_refusal(void **state)
@@ -112,7 +112,7 @@ static void test_take_pauses_longer_after_each_refusal(void **state)
     for (uint32_t tick = 0; tick < 1000; tick++) {
         atomic_store(&lender->clock[0], tick);
         for (int i = 0; i < 10; i++) {
-            assert_int_equal(kmem__cache_take(cache, 1, &taken), CACHE_E_NONE);
+            assert_int_equal(kmem__lease_cache_take(cache, 1, &taken), CACHE_E_NONE);
         }
     }
     n_asked = lender->n_asked;
@@ -128,7 +128,7 @@ static void test_take_of_more_than_a_lease_can_have_asks_nobody(void **state)
     (void)state;
     struct taken taken;
 
-    assert_int_equal(kmem__cache_take(cache, LEASE_MAX_PAGES + 1, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__lease_cache_take(cache, LEASE_MAX_PAGES + 1, &taken), CACHE_E_NONE);
 
     assert_int_equal(lender->n_asked, 0);
 }
@@ -138,12 +138,12 @@ static void test_take_asks_for_less_than_was_refused_at_once(void **state)
     (void)state;
     struct taken taken;
     lender->is_refusing = true;
-    assert_int_equal(kmem__cache_take(cache, 100, &taken), CACHE_E_NONE);
-    assert_int_equal(kmem__cache_take(cache, 100, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__lease_cache_take(cache, 100, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__lease_cache_take(cache, 100, &taken), CACHE_E_NONE);
     assert_int_equal(lender->n_asked, 1); /* not that again */
-    assert_int_equal(kmem__cache_take(cache, 10, &taken), CACHE_E_NONE);
-    assert_int_equal(kmem__cache_take(cache, 10, &taken), CACHE_E_NONE);
-    assert_int_equal(kmem__cache_take(cache, 50, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__lease_cache_take(cache, 10, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__lease_cache_take(cache, 10, &taken), CACHE_E_NONE);
+    assert_int_equal(kmem__lease_cache_take(cache, 50, &taken), CACHE_E_NONE);
     assert_int_equal(lender->n_asked, 2);
     lender->is_refusing = false;
     (void)take(9);
@@ -153,7 +153,7 @@ static void test_take_asks_for_less_than_was_refused_at_once(void **state)
 }
 
 /* Random takes, gives and revocations: no page is in two runs, none that is taken is revoked. */
-static void test_cache_against_a_naive_model(void **state)
+static void test_lease_cache_against_a_naive_model(void **state)
 {
     (void)state;
     static uint32_t owner[4096];
@@ -170,11 +170,11 @@ static void test_cache_against_a_naive_model(void **state)
                 assert_int_equal(owner[run->page + i], run - runs + 1);
                 owner[run->page + i] = 0;
             }
-            kmem__cache_give(cache, run->page, run->n_pages);
+            kmem__lease_cache_give(cache, run->page, run->n_pages);
             run->n_pages = 0;
         } else {
             const uint32_t n_pages = 1 + (random >> 8) % ((random >> 24) % 4 == 0 ? 64 : 4);
-            if (kmem__cache_take(cache, n_pages, &taken) != 0) {
+            if (kmem__lease_cache_take(cache, n_pages, &taken) != 0) {
                 atomic_fetch_add(&lender->clock[0], 1);
                 continue;
             }
@@ -187,7 +187,7 @@ static void test_cache_against_a_naive_model(void **state)
         }
         if (step % 64 == 0) {
             (void)fake_lender_revoke(lender, (random >> 10) % 512);
-            assert_true(kmem__cache_check(cache));
+            assert_true(kmem__lease_cache_check(cache));
         }
     }
     uint32_t n_used = 0;
@@ -203,24 +203,24 @@ static void test_short_memory_is_short_whatever_was_given_back(void **state)
     (void)state;
     const struct taken taken = take(100);
     atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE);
-    assert_true(kmem__cache_is_short(cache, 1));
-    kmem__cache_give(cache, taken.page, 100);
-    assert_true(kmem__cache_is_short(cache, 1));
+    assert_true(kmem__lease_cache_is_short(cache, 1));
+    kmem__lease_cache_give(cache, taken.page, 100);
+    assert_true(kmem__lease_cache_is_short(cache, 1));
 }
 
 static void test_memory_is_short_when_what_there_was_to_spare_is_used(void **state)
 {
     (void)state;
     atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE + 10);
-    assert_false(kmem__cache_is_short(cache, 10));
-    assert_true(kmem__cache_is_short(cache, 11));
+    assert_false(kmem__lease_cache_is_short(cache, 10));
+    assert_true(kmem__lease_cache_is_short(cache, 11));
     (void)take(4);
-    assert_false(kmem__cache_is_short(cache, 6));
-    assert_true(kmem__cache_is_short(cache, 7));
+    assert_false(kmem__lease_cache_is_short(cache, 6));
+    assert_true(kmem__lease_cache_is_short(cache, 7));
     /* The daemon has seen the four pages, and says so. */
     atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE + 6);
-    assert_false(kmem__cache_is_short(cache, 6));
-    assert_true(kmem__cache_is_short(cache, 7));
+    assert_false(kmem__lease_cache_is_short(cache, 6));
+    assert_true(kmem__lease_cache_is_short(cache, 7));
 }
 
 int main(void)
@@ -238,7 +238,7 @@ int main(void)
         TEST(test_take_asks_for_less_than_was_refused_at_once),
         TEST(test_short_memory_is_short_whatever_was_given_back),
         TEST(test_memory_is_short_when_what_there_was_to_spare_is_used),
-        TEST(test_cache_against_a_naive_model),
+        TEST(test_lease_cache_against_a_naive_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
