@@ -95,7 +95,7 @@ static bool run_is_scrubbed(const struct pages *pages, uint32_t page)
 uint32_t pages_run_of(const struct pages *pages, uint32_t page)
 {
     KMEM_ASSERT(page < pages->state->n_pages);
-    return starts_last(&pages->starts, page, NULL); /* page 0 begins a run */
+    return run_starts_last(&pages->starts, page, NULL); /* page 0 begins a run */
 }
 
 static void bin_insert(struct pages *pages, uint32_t page)
@@ -309,7 +309,7 @@ static uint32_t run_join_left(struct pages *pages, uint32_t page)
     /* Before: neighbouring runs. After: one. */
     state_commit(state, &state->page_words[left],
                  PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), length));
-    starts_remove(&pages->starts, page);
+    run_starts_remove(&pages->starts, page);
     left_set(pages, left);
     return left;
 }
@@ -324,7 +324,7 @@ static int pages_index(struct pages *pages)
             return PAGES_E_CORRUPT;
         }
         left_set(pages, page);
-        starts_add(&pages->starts, page);
+        run_starts_add(&pages->starts, page);
         if (is_free && run_is_free(pages, pages->left[page])) {
             bin_remove(pages, pages->left[page]);
         }
@@ -352,7 +352,7 @@ int pages_init(struct pages *pages, struct state *state)
     pages->next = calloc(state->n_pages, sizeof(*pages->next));
     pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
-    int r = starts_init(&pages->starts, state->n_pages);
+    int r = run_starts_init(&pages->starts, state->n_pages);
     pages->dirty = calloc(state->n_pages / 64 + 1, sizeof(*pages->dirty));
     const bool has_all = pages->next && pages->prev && pages->left && pages->dirty;
     r = r == 0 && has_all ? pages_index(pages) : -ENOMEM;
@@ -367,7 +367,7 @@ void pages_fini(struct pages *pages)
     free(pages->next);
     free(pages->prev);
     free(pages->left);
-    starts_fini(&pages->starts);
+    run_starts_fini(&pages->starts);
     free(pages->dirty);
     *pages = (struct pages){.state = NULL};
 }
@@ -431,7 +431,7 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
     state_commit(state, &state->page_words[page], PAGE_WORD(page_state, owner, n_pages));
     left_set(pages, page);
     if (length > n_pages) {
-        starts_add(&pages->starts, page + n_pages);
+        run_starts_add(&pages->starts, page + n_pages);
         left_set(pages, page + n_pages);
         bin_insert(pages, page + n_pages);
     }
@@ -497,13 +497,13 @@ void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
     if (first < page) {
         /* Before: all of the run is free. After: n_pages of it are nobody's. */
         state_commit(state, &state->page_words[first], PAGE_WORD(PAGE_FREE, 0, page - first));
-        starts_add(&pages->starts, page);
+        run_starts_add(&pages->starts, page);
         left_set(pages, first);
         bin_insert(pages, first);
     }
     left_set(pages, page);
     if (behind < end) {
-        starts_add(&pages->starts, behind);
+        run_starts_add(&pages->starts, behind);
         left_set(pages, behind);
         bin_insert(pages, behind);
     }
@@ -565,7 +565,7 @@ static void run_split(struct pages *pages, uint32_t page)
     /* Before: one run. After: two, of the same owner. */
     state_commit(state, &state->page_words[first],
                  PAGE_WORD(PAGE_WORD_STATE(word), PAGE_WORD_OWNER(word), n_before));
-    starts_add(&pages->starts, page);
+    run_starts_add(&pages->starts, page);
     left_set(pages, first);
     left_set(pages, page);
     if (PAGE_WORD_STATE(word) == PAGE_LEASED) {

@@ -40,7 +40,7 @@ struct pages {
     uint32_t *prev;
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
-    struct starts starts; /* the pages that begin a run */
+    struct run_starts starts; /* the pages that begin a run */
     /* A bit for every free page that is to be cleared: see state->maybe_dirty. */
     uint64_t *dirty;
     uint32_t n_dirty; /* of those bits */

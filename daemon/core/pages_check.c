@@ -103,7 +103,7 @@ int pages_check(const struct pages *pages)
     uint32_t n_scrubbed = 0;
     uint64_t n_dirty = 0;
     uint32_t left = 0;
-    if (!starts_check(&pages->starts)) {
+    if (!run_starts_check(&pages->starts)) {
         return PAGES_E_CORRUPT; /* the rest looks runs up in it */
     }
     for (uint32_t page = 0; page < pages->state->n_pages;) {

@@ -14,14 +14,14 @@ static uint32_t level_words(uint32_t n_pages, uint32_t level)
     return n_words;
 }
 
-int starts_init(struct starts *starts, uint32_t n_pages)
+int run_starts_init(struct run_starts *starts, uint32_t n_pages)
 {
     size_t n_words = 0;
     for (uint32_t level = 0; level < STARTS_LEVELS; level++) {
         n_words += level_words(n_pages, level);
     }
     uint64_t *words = calloc(n_words, sizeof(*words));
-    *starts = (struct starts){.n_pages = n_pages};
+    *starts = (struct run_starts){.n_pages = n_pages};
     if (!words) {
         return -ENOMEM;
     }
@@ -32,13 +32,13 @@ int starts_init(struct starts *starts, uint32_t n_pages)
     return 0;
 }
 
-void starts_fini(struct starts *starts)
+void run_starts_fini(struct run_starts *starts)
 {
     free(starts->levels[0]);
-    *starts = (struct starts){.n_pages = 0};
+    *starts = (struct run_starts){.n_pages = 0};
 }
 
-void starts_add(struct starts *starts, uint32_t page)
+void run_starts_add(struct run_starts *starts, uint32_t page)
 {
     KMEM_ASSERT(page < starts->n_pages);
     uint32_t bit = page;
@@ -53,7 +53,7 @@ void starts_add(struct starts *starts, uint32_t page)
     }
 }
 
-void starts_remove(struct starts *starts, uint32_t page)
+void run_starts_remove(struct run_starts *starts, uint32_t page)
 {
     KMEM_ASSERT(page < starts->n_pages);
     uint32_t bit = page;
@@ -78,7 +78,7 @@ static uint32_t last_bit(uint64_t word)
     return 63 - (uint32_t)__builtin_clzll(word);
 }
 
-uint32_t starts_last(const struct starts *starts, uint32_t page, uint32_t *ret_n_words)
+uint32_t run_starts_last(const struct run_starts *starts, uint32_t page, uint32_t *ret_n_words)
 {
     KMEM_ASSERT(page < starts->n_pages);
     uint32_t level = 0;
@@ -105,7 +105,7 @@ uint32_t starts_last(const struct starts *starts, uint32_t page, uint32_t *ret_n
     return found;
 }
 
-bool starts_check(const struct starts *starts)
+bool run_starts_check(const struct run_starts *starts)
 {
     bool agree = true;
     for (uint32_t level = 0; level + 1 < STARTS_LEVELS; level++) {

@@ -6,7 +6,7 @@
  * 0. The last start at or before a page is found by going up until a word has a bit before the
  * place, and down again: at most two words a level, however far away it is.
  *
- *      bit w of level k + 1 is set  <=>  word w of level k is not 0          : starts_check()
+ *      bit w of level k + 1 is set  <=>  word w of level k is not 0          : run_starts_check()
  */
 #ifndef DAEMON_CORE_RUN_STARTS_H
 #define DAEMON_CORE_RUN_STARTS_H
@@ -19,26 +19,26 @@
 /* 64 to the power of 5 is more than the 2^26 pages that a segment has at most. */
 #define STARTS_LEVELS 5
 
-struct starts {
+struct run_starts {
     uint64_t *levels[STARTS_LEVELS]; /* one allocation, the first level's */
     uint32_t n_pages;
 };
 
-/** starts_init() - the empty set of pages below n_pages. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int starts_init(struct starts *starts, uint32_t n_pages);
+/** run_starts_init() - the empty set of pages below n_pages. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int run_starts_init(struct run_starts *starts, uint32_t n_pages);
 
-void starts_fini(struct starts *starts);
+void run_starts_fini(struct run_starts *starts);
 
-void starts_add(struct starts *starts, uint32_t page);
-void starts_remove(struct starts *starts, uint32_t page);
+void run_starts_add(struct run_starts *starts, uint32_t page);
+void run_starts_remove(struct run_starts *starts, uint32_t page);
 
 /**
- * starts_last() - the last page of the set that is not behind `page`; there is one
+ * run_starts_last() - the last page of the set that is not behind `page`; there is one
  * @ret_n_words:  how many words were read; NULL: not of interest
  */
-uint32_t starts_last(const struct starts *starts, uint32_t page, uint32_t *ret_n_words);
+uint32_t run_starts_last(const struct run_starts *starts, uint32_t page, uint32_t *ret_n_words);
 
-/** starts_check() - compare the levels. Return: whether they agree. */
-KMEM_MUST_USE bool starts_check(const struct starts *starts);
+/** run_starts_check() - compare the levels. Return: whether they agree. */
+KMEM_MUST_USE bool run_starts_check(const struct run_starts *starts);
 
 #endif

@@ -353,7 +353,7 @@ static void test_scrub_says_what_pages_the_segment_is_made_of(void **state)
 }
 
 /* Without one everything else goes on; it is tried again. */
-static void assert_starts_later(const char *call, int error)
+static void assert_run_starts_later(const char *call, int error)
 {
     capture_begin();
     fail_nth(call, 1, error);
@@ -370,19 +370,19 @@ static void assert_starts_later(const char *call, int error)
 static void test_scrub_open_without_a_process_tries_again(void **state)
 {
     (void)state;
-    assert_starts_later("fork", EAGAIN);
+    assert_run_starts_later("fork", EAGAIN);
 }
 
 static void test_scrub_open_without_descriptors_tries_again(void **state)
 {
     (void)state;
-    assert_starts_later("socketpair", EMFILE);
+    assert_run_starts_later("socketpair", EMFILE);
 }
 
 static void test_scrub_open_that_can_not_listen_tries_again(void **state)
 {
     (void)state;
-    assert_starts_later("uv_poll_init", ENOMEM);
+    assert_run_starts_later("uv_poll_init", ENOMEM);
 }
 
 #define SCRUB_TEST(test) cmocka_unit_test_setup_teardown(test, scrub_setup, scrub_teardown)
