@@ -147,7 +147,7 @@ static void admission_begin(const struct admission *admission, struct session *s
     KMEM_CRASH_POINT("server.accepted");
     int r = loop_reserve(admission->host->loop, fd);
     if (r == 0) {
-        r = identity_read(fd, &identity, &session->pidfd);
+        r = peer_identity_read(fd, &identity, &session->pidfd);
     }
     if (r == 0 && getrandom(&nonce, sizeof(nonce), 0) < 0) {
         r = -errno;
@@ -159,7 +159,7 @@ static void admission_begin(const struct admission *admission, struct session *s
         return;
     }
     admission_end_namesakes(admission, identity.pid);
-    if (!identity_may_join(fd, &identity, options->has_group, options->group)) {
+    if (!peer_identity_may_join(fd, &identity, options->has_group, options->group)) {
         admission_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
                          "only root, the daemon's user and the group given with --group may join");
         return;

@@ -100,7 +100,7 @@ static int command_read(const char *process, char *ret_command)
     return r;
 }
 
-int identity_pid_of(int pidfd, long *ret_pid)
+int peer_identity_pid_of(int pidfd, long *ret_pid)
 {
     char file[32];
     char text[1024];
@@ -119,11 +119,11 @@ int identity_pid_of(int pidfd, long *ret_pid)
  * The mounted /proc may be of another pid namespace, so it is asked for its own number of the
  * process. Return: 0 or a negative errno.
  */
-static int identity_describe(int pidfd, struct client_identity *identity)
+static int peer_identity_describe(int pidfd, struct client_identity *identity)
 {
     char process[24];
     long pid = 0;
-    int r = identity_pid_of(pidfd, &pid);
+    int r = peer_identity_pid_of(pidfd, &pid);
     if (r == 0 && pid <= 0) {
         r = -ESRCH;
     }
@@ -143,13 +143,13 @@ static int identity_describe(int pidfd, struct client_identity *identity)
 
 /* ----------------------------------------------------------------------------------- pidfd ---- */
 
-bool identity_has_ended(int pidfd)
+bool peer_identity_has_ended(int pidfd)
 {
     struct pollfd process = {.fd = pidfd, .events = POLLIN};
     return poll(&process, 1, 0) == 1;
 }
 
-uint64_t identity_inode_of(int pidfd)
+uint64_t peer_identity_inode_of(int pidfd)
 {
     struct statfs system;
     struct stat status;
@@ -222,7 +222,7 @@ static int pidfd_take(int fd, const struct client_identity *identity, int *ret_p
     return errno == ENOPROTOOPT ? pidfd_compare(identity, ret_pidfd) : -errno;
 }
 
-int identity_read(int fd, struct client_identity *ret_identity, int *ret_pidfd)
+int peer_identity_read(int fd, struct client_identity *ret_identity, int *ret_pidfd)
 {
     struct ucred peer;
     int pidfd = -1;
@@ -241,9 +241,9 @@ int identity_read(int fd, struct client_identity *ret_identity, int *ret_pidfd)
     if (r) {
         return r == -ESRCH ? IDENTITY_E_ENDED : r;
     }
-    identity.inode = identity_inode_of(pidfd);
-    r = identity_describe(pidfd, &identity);
-    if (r == 0 && identity_has_ended(pidfd)) {
+    identity.inode = peer_identity_inode_of(pidfd);
+    r = peer_identity_describe(pidfd, &identity);
+    if (r == 0 && peer_identity_has_ended(pidfd)) {
         r = IDENTITY_E_ENDED; /* /proc may have told of the next process with that number */
     }
     if (r) {
@@ -260,7 +260,7 @@ static int pidfd_check(int pidfd, const struct client_identity *identity)
 {
     char process[24];
     uint64_t start_time = 0;
-    const uint64_t inode = identity_inode_of(pidfd);
+    const uint64_t inode = peer_identity_inode_of(pidfd);
     if (inode != 0 && identity->inode != 0) {
         return inode == identity->inode ? 0 : -ESRCH;
     }
@@ -275,7 +275,7 @@ static int pidfd_check(int pidfd, const struct client_identity *identity)
     return start_time == identity->start_time ? 0 : -ESRCH;
 }
 
-int identity_open(const struct client_identity *identity)
+int peer_identity_open(const struct client_identity *identity)
 {
     if (identity->pid == 0) {
         return -EOPNOTSUPP;
@@ -288,7 +288,8 @@ int identity_open(const struct client_identity *identity)
     return r ? r : pidfd;
 }
 
-bool identity_may_join(int fd, const struct client_identity *identity, bool has_group, gid_t group)
+bool peer_identity_may_join(int fd, const struct client_identity *identity, bool has_group,
+                            gid_t group)
 {
     if (identity->uid == 0 || identity->uid == geteuid()) {
         return true;

@@ -19,7 +19,7 @@ enum {
 };
 
 /**
- * identity_read() - the process that connected, and a descriptor that becomes readable at its end
+ * peer_identity_read() - the process that connected, and a descriptor that becomes readable at its end
  * @ret_identity:  written also for an answer and a fault: who asked, as far as that is known
  * @ret_pidfd:     the caller's, close-on-exec
  *
@@ -28,34 +28,35 @@ enum {
  *
  * Return: 0, IDENTITY_E_ENDED, IDENTITY_E_UNSEEN, or a negative errno.
  */
-KMEM_MUST_USE int identity_read(int fd, struct client_identity *ret_identity, int *ret_pidfd);
+KMEM_MUST_USE int peer_identity_read(int fd, struct client_identity *ret_identity, int *ret_pidfd);
 
 /**
- * identity_open() - a pidfd of a process that connected earlier, without its connection
+ * peer_identity_open() - a pidfd of a process that connected earlier, without its connection
  * Return: the descriptor, or a negative errno: -ESRCH if the process is gone, -EOPNOTSUPP if its
  * pid is unknown.
  */
-KMEM_MUST_USE int identity_open(const struct client_identity *identity);
+KMEM_MUST_USE int peer_identity_open(const struct client_identity *identity);
 
-/** identity_has_ended() - whether the process behind a pidfd has */
-bool identity_has_ended(int pidfd);
+/** peer_identity_has_ended() - whether the process behind a pidfd has */
+bool peer_identity_has_ended(int pidfd);
 
-/** identity_inode_of() - what no other process's pidfd has; 0: that is not known (Linux < 6.9) */
-uint64_t identity_inode_of(int pidfd);
+/** peer_identity_inode_of() - what no other process's pidfd has; 0: that is not known (Linux < 6.9) */
+uint64_t peer_identity_inode_of(int pidfd);
 
 /**
- * identity_pid_of() - whose descriptor it is, as the mounted /proc numbers processes
+ * peer_identity_pid_of() - whose descriptor it is, as the mounted /proc numbers processes
  * @ret_pid:  -1: it has ended, and was waited for; 0: it has no pid that is visible here
  * Return: 0 or a negative errno: -ESRCH if there is no /proc that says so.
  */
-KMEM_MUST_USE int identity_pid_of(int pidfd, long *ret_pid);
+KMEM_MUST_USE int peer_identity_pid_of(int pidfd, long *ret_pid);
 
 /**
- * identity_may_join() - whether the process may use the segment
+ * peer_identity_may_join() - whether the process may use the segment
  *
  * Root, the daemon's own user, and the members of `group` if there is one. A user that the kernel
  * can not name here (the overflow uid, from another user namespace) may not.
  */
-bool identity_may_join(int fd, const struct client_identity *identity, bool has_group, gid_t group);
+bool peer_identity_may_join(int fd, const struct client_identity *identity, bool has_group,
+                            gid_t group);
 
 #endif

@@ -99,19 +99,19 @@ static int files_fit(const struct state_client *stored, int pidfd)
     const uint32_t pid = PID_WORD_PID(word);
     const struct client_identity identity = {
         .pid = pid, .start_time = stored->start_time, .inode = stored->inode};
-    const uint64_t inode = identity_inode_of(pidfd);
+    const uint64_t inode = peer_identity_inode_of(pidfd);
     if (word != 0 && inode != 0 && stored->inode != 0) {
         return inode == stored->inode ? 0 : CLIENTS_E_GONE;
     }
     long pid_of_files = 0;
-    const int r = identity_pid_of(pidfd, &pid_of_files);
+    const int r = peer_identity_pid_of(pidfd, &pid_of_files);
     if (r || pid == 0 || pid_of_files == 0) {
         return r == -ESRCH ? 0 : r; /* without a /proc nothing says that they are another's */
     }
     if (pid_of_files > 0) {
         return pid_of_files == (long)pid ? 0 : CLIENTS_E_GONE;
     }
-    const int living_fd = identity_open(&identity);
+    const int living_fd = peer_identity_open(&identity);
     if (living_fd >= 0) {
         (void)close(living_fd); /* nothing is written through it */
     }
@@ -172,9 +172,9 @@ static int watch_lost(uint32_t slot, const struct client_identity *identity, voi
     const struct takeover *takeover = user;
     int *kept = &takeover->files->pidfds[slot];
     const bool is_kept =
-        *kept >= 0 && identity->inode != 0 && identity_inode_of(*kept) == identity->inode;
-    const int pidfd = is_kept ? *kept : identity_open(identity);
-    if (is_kept && identity_has_ended(pidfd)) {
+        *kept >= 0 && identity->inode != 0 && peer_identity_inode_of(*kept) == identity->inode;
+    const int pidfd = is_kept ? *kept : peer_identity_open(identity);
+    if (is_kept && peer_identity_has_ended(pidfd)) {
         return CLIENTS_E_GONE;
     }
     if (pidfd < 0 && pidfd != -EOPNOTSUPP) {

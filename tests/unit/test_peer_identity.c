@@ -135,14 +135,14 @@ static struct client_identity read_own(void)
 {
     struct client_identity identity;
     int pidfd;
-    assert_int_equal(identity_read(ends[0], &identity, &pidfd), 0);
+    assert_int_equal(peer_identity_read(ends[0], &identity, &pidfd), 0);
     assert_int_equal(close(pidfd), 0);
     return identity;
 }
 
 /* ------------------------------------------------------------------------------------ read ---- */
 
-static void test_identity_read_is_what_the_kernel_says(void **state)
+static void test_peer_identity_read_is_what_the_kernel_says(void **state)
 {
     (void)state;
     assert_int_equal(prctl(PR_SET_NAME, "the tester"), 0);
@@ -157,7 +157,7 @@ static void test_identity_read_is_what_the_kernel_says(void **state)
     assert_true(identity.inode > 0);
 }
 
-static void test_identity_read_of_what_proc_hides_is_unknown_and_served(void **state)
+static void test_peer_identity_read_of_what_proc_hides_is_unknown_and_served(void **state)
 {
     (void)state;
     const struct client_identity shown = read_own();
@@ -171,7 +171,7 @@ static void test_identity_read_of_what_proc_hides_is_unknown_and_served(void **s
     assert_int_equal(identity.inode, shown.inode);
 }
 
-static void test_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd(void **state)
+static void test_peer_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd(void **state)
 {
     (void)state;
     const struct client_identity shown = read_own();
@@ -186,7 +186,7 @@ static void test_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd(v
     assert_string_equal(identity.command, "?");
 }
 
-static void test_identity_read_tells_processes_apart_by_their_inodes(void **state)
+static void test_peer_identity_read_tells_processes_apart_by_their_inodes(void **state)
 {
     (void)state;
     const struct client_identity own = read_own();
@@ -198,9 +198,9 @@ static void test_identity_read_tells_processes_apart_by_their_inodes(void **stat
     }
     const int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
 
-    assert_true(identity_inode_of(pidfd) != 0);
-    assert_true(identity_inode_of(pidfd) != own.inode);
-    assert_int_equal(identity_inode_of(ends[0]), 0); /* it is no pidfd */
+    assert_true(peer_identity_inode_of(pidfd) != 0);
+    assert_true(peer_identity_inode_of(pidfd) != own.inode);
+    assert_int_equal(peer_identity_inode_of(ends[0]), 0); /* it is no pidfd */
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, NULL, 0), child);
     assert_int_equal(close(pidfd), 0);
@@ -208,7 +208,7 @@ static void test_identity_read_tells_processes_apart_by_their_inodes(void **stat
     assert_int_equal(read_own().inode, 0);
 }
 
-static void test_identity_read_finds_the_start_time_behind_any_command(void **state)
+static void test_peer_identity_read_finds_the_start_time_behind_any_command(void **state)
 {
     (void)state;
     assert_int_equal(prctl(PR_SET_NAME, "plain"), 0);
@@ -221,7 +221,7 @@ static void test_identity_read_finds_the_start_time_behind_any_command(void **st
     }
 }
 
-static void test_identity_read_makes_any_command_utf8(void **state)
+static void test_peer_identity_read_makes_any_command_utf8(void **state)
 {
     (void)state;
     const char *const commands[][2] = {
@@ -240,19 +240,19 @@ static void test_identity_read_makes_any_command_utf8(void **state)
     }
 }
 
-static void test_identity_read_of_what_is_no_unix_socket_fails(void **state)
+static void test_peer_identity_read_of_what_is_no_unix_socket_fails(void **state)
 {
     (void)state;
     struct client_identity identity;
     const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
     int pidfd;
 
-    assert_int_equal(identity_read(file, &identity, &pidfd), -ENOTSOCK);
-    assert_int_equal(identity_read(-1, &identity, &pidfd), -EBADF);
+    assert_int_equal(peer_identity_read(file, &identity, &pidfd), -ENOTSOCK);
+    assert_int_equal(peer_identity_read(-1, &identity, &pidfd), -EBADF);
     assert_int_equal(close(file), 0);
 }
 
-static void test_identity_read_when_any_call_fails_says_so(void **state)
+static void test_peer_identity_read_when_any_call_fails_says_so(void **state)
 {
     (void)state;
     const char *const calls[] = {"getsockopt", "open", "read"};
@@ -261,7 +261,7 @@ static void test_identity_read_when_any_call_fails_says_so(void **state)
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         for (unsigned nth = 1; fail_again(calls[i], nth, EIO); nth++) {
             int pidfd = -1;
-            const int r = identity_read(ends[0], &identity, &pidfd);
+            const int r = peer_identity_read(ends[0], &identity, &pidfd);
             assert_int_equal(r, fail_end() ? -EIO : 0);
             assert_true(r != 0 || close(pidfd) == 0);
             assert_int_equal(count_fds(), n_fds + 2);
@@ -311,20 +311,20 @@ static int connection_of_a_dead_process(void)
     return pair[0];
 }
 
-static void test_identity_read_of_a_process_that_has_ended_says_so(void **state)
+static void test_peer_identity_read_of_a_process_that_has_ended_says_so(void **state)
 {
     (void)state;
     struct client_identity identity;
     int pidfd;
     const int fd = connection_of_a_dead_process();
 
-    assert_int_equal(identity_read(fd, &identity, &pidfd), IDENTITY_E_ENDED);
+    assert_int_equal(peer_identity_read(fd, &identity, &pidfd), IDENTITY_E_ENDED);
     assert_int_equal(close(fd), 0);
 }
 
 /* ----------------------------------------------------------------------------------- pidfd ---- */
 
-static void test_identity_read_gives_the_pidfd_of_the_process_that_connected(void **state)
+static void test_peer_identity_read_gives_the_pidfd_of_the_process_that_connected(void **state)
 {
     (void)state;
     for (int is_old = 0; is_old < 2; is_old++) {
@@ -332,15 +332,15 @@ static void test_identity_read_gives_the_pidfd_of_the_process_that_connected(voi
         int pidfd;
         kernel.knows_no_pidfd = is_old;
 
-        assert_int_equal(identity_read(ends[0], &identity, &pidfd), 0);
+        assert_int_equal(peer_identity_read(ends[0], &identity, &pidfd), 0);
 
-        assert_false(identity_has_ended(pidfd));
+        assert_false(peer_identity_has_ended(pidfd));
         assert_int_equal(fcntl(pidfd, F_GETFD), FD_CLOEXEC);
         assert_int_equal(close(pidfd), 0);
     }
 }
 
-static void test_identity_read_on_an_older_kernel_compares_the_user(void **state)
+static void test_peer_identity_read_on_an_older_kernel_compares_the_user(void **state)
 {
     (void)state;
     struct client_identity identity;
@@ -348,25 +348,25 @@ static void test_identity_read_on_an_older_kernel_compares_the_user(void **state
     kernel.knows_no_pidfd = true;
     kernel.connected_as = 4711; /* the pid was another user's process when it connected */
 
-    assert_int_equal(identity_read(ends[0], &identity, &pidfd), IDENTITY_E_ENDED);
+    assert_int_equal(peer_identity_read(ends[0], &identity, &pidfd), IDENTITY_E_ENDED);
 }
 
 static void
-test_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothing(void **state)
+test_peer_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothing(void **state)
 {
     (void)state;
     struct client_identity identity;
     int pidfd;
     kernel.knows_no_pidfd = true;
     kernel.hides_proc = true;
-    assert_int_equal(identity_read(ends[0], &identity, &pidfd), IDENTITY_E_UNSEEN);
+    assert_int_equal(peer_identity_read(ends[0], &identity, &pidfd), IDENTITY_E_UNSEEN);
     assert_int_equal(identity.pid, getpid()); /* for the sentence that refuses it */
     kernel.hides_proc = false;
     kernel.shows_no_pid = true;
-    assert_int_equal(identity_read(ends[0], &identity, &pidfd), IDENTITY_E_UNSEEN);
+    assert_int_equal(peer_identity_read(ends[0], &identity, &pidfd), IDENTITY_E_UNSEEN);
 }
 
-static void test_identity_read_on_an_older_kernel_when_any_call_fails_says_so(void **state)
+static void test_peer_identity_read_on_an_older_kernel_when_any_call_fails_says_so(void **state)
 {
     (void)state;
     const char *const calls[] = {"syscall", "open", "read"};
@@ -376,7 +376,7 @@ static void test_identity_read_on_an_older_kernel_when_any_call_fails_says_so(vo
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         for (unsigned nth = 1; fail_again(calls[i], nth, EMFILE); nth++) {
             int pidfd = -1;
-            const int r = identity_read(ends[0], &identity, &pidfd);
+            const int r = peer_identity_read(ends[0], &identity, &pidfd);
             assert_int_equal(r, fail_end() ? -EMFILE : 0);
             assert_true(r != 0 || close(pidfd) == 0);
             assert_int_equal(count_fds(), n_fds + 2);
@@ -384,36 +384,36 @@ static void test_identity_read_on_an_older_kernel_when_any_call_fails_says_so(vo
     }
 }
 
-static void test_identity_open_compares_the_inode(void **state)
+static void test_peer_identity_open_compares_the_inode(void **state)
 {
     (void)state;
     struct client_identity identity = read_own();
     kernel.hides_proc = true;
 
-    const int pidfd = identity_open(&identity);
+    const int pidfd = peer_identity_open(&identity);
     assert_true(pidfd >= 0);
     assert_int_equal(close(pidfd), 0);
     identity.inode++; /* the pid is another process's by now */
-    assert_int_equal(identity_open(&identity), -ESRCH);
+    assert_int_equal(peer_identity_open(&identity), -ESRCH);
     identity.pid = 0;
-    assert_int_equal(identity_open(&identity), -EOPNOTSUPP);
+    assert_int_equal(peer_identity_open(&identity), -EOPNOTSUPP);
 }
 
-static void test_identity_open_compares_the_start_time(void **state)
+static void test_peer_identity_open_compares_the_start_time(void **state)
 {
     (void)state;
     kernel.has_no_pidfs = true;
     struct client_identity identity = read_own();
 
-    const int pidfd = identity_open(&identity);
+    const int pidfd = peer_identity_open(&identity);
     assert_true(pidfd >= 0);
-    assert_false(identity_has_ended(pidfd));
+    assert_false(peer_identity_has_ended(pidfd));
     assert_int_equal(close(pidfd), 0);
     identity.start_time++;
-    assert_int_equal(identity_open(&identity), -ESRCH);
+    assert_int_equal(peer_identity_open(&identity), -ESRCH);
 }
 
-static void test_identity_pid_of_is_that_of_the_process_until_it_is_waited_for(void **state)
+static void test_peer_identity_pid_of_is_that_of_the_process_until_it_is_waited_for(void **state)
 {
     (void)state;
     long pid = 0;
@@ -426,15 +426,15 @@ static void test_identity_pid_of_is_that_of_the_process_until_it_is_waited_for(v
     const int pidfd = (int)syscall(SYS_pidfd_open, child, 0);
     assert_true(pidfd >= 0);
 
-    assert_int_equal(identity_pid_of(pidfd, &pid), 0);
+    assert_int_equal(peer_identity_pid_of(pidfd, &pid), 0);
     assert_int_equal(pid, child);
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(identity_pid_of(pidfd, &pid), 0);
+    assert_int_equal(peer_identity_pid_of(pidfd, &pid), 0);
     assert_int_equal(pid, -1);
-    assert_int_equal(identity_pid_of(ends[0], &pid), 0); /* it is nobody's */
+    assert_int_equal(peer_identity_pid_of(ends[0], &pid), 0); /* it is nobody's */
     assert_int_equal(pid, 0);
     fail_nth("open", 1, EMFILE);
-    assert_int_equal(identity_pid_of(pidfd, &pid), -EMFILE);
+    assert_int_equal(peer_identity_pid_of(pidfd, &pid), -EMFILE);
     assert_true(fail_end());
     assert_int_equal(close(pidfd), 0);
 }
@@ -444,10 +444,10 @@ static void test_identity_pid_of_is_that_of_the_process_until_it_is_waited_for(v
 static bool may_join(uid_t uid, gid_t gid, bool has_group, gid_t group)
 {
     const struct client_identity identity = {.uid = uid, .gid = gid};
-    return identity_may_join(ends[0], &identity, has_group, group);
+    return peer_identity_may_join(ends[0], &identity, has_group, group);
 }
 
-static void test_identity_may_join_root_and_the_daemons_own_user(void **state)
+static void test_peer_identity_may_join_root_and_the_daemons_own_user(void **state)
 {
     (void)state;
 
@@ -457,7 +457,7 @@ static void test_identity_may_join_root_and_the_daemons_own_user(void **state)
     assert_false(may_join(501, 0, false, 0));
 }
 
-static void test_identity_may_join_the_members_of_the_group(void **state)
+static void test_peer_identity_may_join_the_members_of_the_group(void **state)
 {
     (void)state;
     const gid_t groups[] = {7, 42, 9};
@@ -471,7 +471,7 @@ static void test_identity_may_join_the_members_of_the_group(void **state)
     assert_false(may_join(501, 100, false, 42));
 }
 
-static void test_identity_may_join_of_one_in_too_many_groups_or_none(void **state)
+static void test_peer_identity_may_join_of_one_in_too_many_groups_or_none(void **state)
 {
     (void)state;
     static const gid_t groups[2000] = {42};
@@ -484,7 +484,7 @@ static void test_identity_may_join_of_one_in_too_many_groups_or_none(void **stat
     assert_true(may_join(501, 100, true, 42));
 }
 
-static void test_identity_may_join_of_a_user_without_a_number_here_is_false(void **state)
+static void test_peer_identity_may_join_of_a_user_without_a_number_here_is_false(void **state)
 {
     (void)state;
 
@@ -498,26 +498,27 @@ static void test_identity_may_join_of_a_user_without_a_number_here_is_false(void
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        IDENTITY_TEST(test_identity_read_is_what_the_kernel_says),
-        IDENTITY_TEST(test_identity_read_finds_the_start_time_behind_any_command),
-        IDENTITY_TEST(test_identity_read_makes_any_command_utf8),
-        IDENTITY_TEST(test_identity_read_of_what_is_no_unix_socket_fails),
-        IDENTITY_TEST(test_identity_read_when_any_call_fails_says_so),
-        IDENTITY_TEST(test_identity_read_of_a_process_that_has_ended_says_so),
-        IDENTITY_TEST(test_identity_read_of_what_proc_hides_is_unknown_and_served),
-        IDENTITY_TEST(test_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd),
-        IDENTITY_TEST(test_identity_read_tells_processes_apart_by_their_inodes),
-        IDENTITY_TEST(test_identity_read_gives_the_pidfd_of_the_process_that_connected),
-        IDENTITY_TEST(test_identity_read_on_an_older_kernel_compares_the_user),
-        IDENTITY_TEST(test_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothing),
-        IDENTITY_TEST(test_identity_read_on_an_older_kernel_when_any_call_fails_says_so),
-        IDENTITY_TEST(test_identity_open_compares_the_inode),
-        IDENTITY_TEST(test_identity_open_compares_the_start_time),
-        IDENTITY_TEST(test_identity_pid_of_is_that_of_the_process_until_it_is_waited_for),
-        IDENTITY_TEST(test_identity_may_join_root_and_the_daemons_own_user),
-        IDENTITY_TEST(test_identity_may_join_the_members_of_the_group),
-        IDENTITY_TEST(test_identity_may_join_of_one_in_too_many_groups_or_none),
-        IDENTITY_TEST(test_identity_may_join_of_a_user_without_a_number_here_is_false),
+        IDENTITY_TEST(test_peer_identity_read_is_what_the_kernel_says),
+        IDENTITY_TEST(test_peer_identity_read_finds_the_start_time_behind_any_command),
+        IDENTITY_TEST(test_peer_identity_read_makes_any_command_utf8),
+        IDENTITY_TEST(test_peer_identity_read_of_what_is_no_unix_socket_fails),
+        IDENTITY_TEST(test_peer_identity_read_when_any_call_fails_says_so),
+        IDENTITY_TEST(test_peer_identity_read_of_a_process_that_has_ended_says_so),
+        IDENTITY_TEST(test_peer_identity_read_of_what_proc_hides_is_unknown_and_served),
+        IDENTITY_TEST(test_peer_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd),
+        IDENTITY_TEST(test_peer_identity_read_tells_processes_apart_by_their_inodes),
+        IDENTITY_TEST(test_peer_identity_read_gives_the_pidfd_of_the_process_that_connected),
+        IDENTITY_TEST(test_peer_identity_read_on_an_older_kernel_compares_the_user),
+        IDENTITY_TEST(
+            test_peer_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothing),
+        IDENTITY_TEST(test_peer_identity_read_on_an_older_kernel_when_any_call_fails_says_so),
+        IDENTITY_TEST(test_peer_identity_open_compares_the_inode),
+        IDENTITY_TEST(test_peer_identity_open_compares_the_start_time),
+        IDENTITY_TEST(test_peer_identity_pid_of_is_that_of_the_process_until_it_is_waited_for),
+        IDENTITY_TEST(test_peer_identity_may_join_root_and_the_daemons_own_user),
+        IDENTITY_TEST(test_peer_identity_may_join_the_members_of_the_group),
+        IDENTITY_TEST(test_peer_identity_may_join_of_one_in_too_many_groups_or_none),
+        IDENTITY_TEST(test_peer_identity_may_join_of_a_user_without_a_number_here_is_false),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

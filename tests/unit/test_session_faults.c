@@ -23,11 +23,11 @@
 #include "tests/unit/fail.h"
 #include "tests/unit/session_fixture.h"
 
-static int why_unknown; /* what identity_read() says when it fails */
+static int why_unknown; /* what peer_identity_read() says when it fails */
 
-FAIL_WRAP(int, identity_read, (int fd, struct client_identity *identity, int *pidfd),
+FAIL_WRAP(int, peer_identity_read, (int fd, struct client_identity *identity, int *pidfd),
           (fd, identity, pidfd), why_unknown)
-FAIL_WRAP(bool, identity_may_join,
+FAIL_WRAP(bool, peer_identity_may_join,
           (int fd, const struct client_identity *identity, bool has_group, gid_t group),
           (fd, identity, has_group, group), false)
 FAIL_WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags),
@@ -158,7 +158,7 @@ static void test_session_that_can_not_begin_is_closed(void **state)
 static void test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT(void **state)
 {
     (void)state;
-    const char *const calls[] = {"identity_read"};
+    const char *const calls[] = {"peer_identity_read"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const int fd = connection_open();
@@ -190,7 +190,7 @@ static void test_session_of_one_that_is_not_known_is_refused_with_a_sentence(voi
         capture_begin();
         const int fd = connection_open();
         why_unknown = cases[i].why;
-        fail_nth("identity_read", 1, 0);
+        fail_nth("peer_identity_read", 1, 0);
         assert_error(hear(fd), cases[i].code, cases[i].sentence);
         assert_true(fail_end());
         assert_null(hear(fd));
@@ -231,7 +231,7 @@ static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(vo
     for (unsigned n = 0; n < 20; n++) {
         const int fd = connection_open();
         say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-        fail_nth("identity_may_join", 1, 0);
+        fail_nth("peer_identity_may_join", 1, 0);
         assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_DENIED, "only root, the daemon's user");
         assert_true(fail_end());
         assert_null(hear(fd));
