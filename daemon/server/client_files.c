@@ -12,22 +12,23 @@
 #include "daemon/memfd.h"
 #include "proto/limits.h"
 
-struct ledgers_file {
+struct client_files_file {
     int fd;                 /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
     unsigned char *mapping; /* of the counts and, behind them, the states */
 };
 
-static size_t mapping_bytes(const struct ledgers *ledgers)
+static size_t mapping_bytes(const struct client_files *ledgers)
 {
     return ledgers->layout.heads_at - ledgers->layout.counts_at;
 }
 
-static _Atomic uint64_t *file_states(const struct ledgers *ledgers, const struct ledgers_file *file)
+static _Atomic uint64_t *file_states(const struct client_files *ledgers,
+                                     const struct client_files_file *file)
 {
     return (void *)(file->mapping + (ledgers->layout.states_at - ledgers->layout.counts_at));
 }
 
-static int clock_map(struct ledgers *ledgers, int fd)
+static int clock_map(struct client_files *ledgers, int fd)
 {
     /* A second open file, for reading: clients are given this one. */
     char path[64];
@@ -47,9 +48,10 @@ static int clock_map(struct ledgers *ledgers, int fd)
     return 0;
 }
 
-int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages, int clock_fd)
+int client_files_init(struct client_files *ledgers, const char *name, uint32_t n_pages,
+                      int clock_fd)
 {
-    *ledgers = (struct ledgers){.name = name, .n_pages = n_pages, .clock_fd = -1};
+    *ledgers = (struct client_files){.name = name, .n_pages = n_pages, .clock_fd = -1};
     ledger_layout_init(&ledgers->layout, n_pages);
     ledgers->files = calloc(CLIENTS_MAX, sizeof(*ledgers->files));
     const int r = ledgers->files ? clock_map(ledgers, clock_fd) : -ENOMEM;
@@ -60,7 +62,7 @@ int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages, in
     return r;
 }
 
-void ledgers_fini(struct ledgers *ledgers)
+void client_files_fini(struct client_files *ledgers)
 {
     for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
         KMEM_ASSERT(ledgers->files[slot].fd == 0);
@@ -70,7 +72,7 @@ void ledgers_fini(struct ledgers *ledgers)
     (void)close(ledgers->clock_fd);                                            /* only read */
 }
 
-static int file_map(const struct ledgers *ledgers, int fd, unsigned char **ret_mapping)
+static int file_map(const struct client_files *ledgers, int fd, unsigned char **ret_mapping)
 {
     void *mapping = mmap(NULL, mapping_bytes(ledgers), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                          (off_t)ledgers->layout.counts_at);
@@ -81,7 +83,7 @@ static int file_map(const struct ledgers *ledgers, int fd, unsigned char **ret_m
     return 0;
 }
 
-static int file_begin(const struct ledgers *ledgers, int fd, unsigned char **ret_mapping)
+static int file_begin(const struct client_files *ledgers, int fd, unsigned char **ret_mapping)
 {
     struct ledger_header header;
     ledger_header_init(&header, ledgers->n_pages);
@@ -92,9 +94,9 @@ static int file_begin(const struct ledgers *ledgers, int fd, unsigned char **ret
 }
 
 /* The file is sealed: its size is the one thing about it that its client can not have changed. */
-int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd)
+int client_files_adopt(struct client_files *ledgers, uint32_t slot, int fd)
 {
-    struct ledgers_file *file = &ledgers->files[slot];
+    struct client_files_file *file = &ledgers->files[slot];
     KMEM_ASSERT(file->fd == 0);
     struct stat status;
     int r = fstat(fd, &status) < 0 ? -errno : 0;
@@ -112,21 +114,22 @@ int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd)
     return 0;
 }
 
-_Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot)
+_Atomic uint64_t *client_files_states(const struct client_files *ledgers, uint32_t slot)
 {
-    const struct ledgers_file *file = &ledgers->files[slot];
+    const struct client_files_file *file = &ledgers->files[slot];
     return file->fd != 0 ? file_states(ledgers, file) : NULL;
 }
 
-const struct ledger_counts *ledgers_counts(const struct ledgers *ledgers, uint32_t slot)
+const struct ledger_counts *client_files_counts(const struct client_files *ledgers, uint32_t slot)
 {
-    const struct ledgers_file *file = &ledgers->files[slot];
+    const struct client_files_file *file = &ledgers->files[slot];
     return file->fd != 0 ? (const void *)file->mapping : NULL;
 }
 
-int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic uint64_t **ret_states)
+int client_files_open(struct client_files *ledgers, uint32_t slot, int *ret_fd,
+                      _Atomic uint64_t **ret_states)
 {
-    struct ledgers_file *file = &ledgers->files[slot];
+    struct client_files_file *file = &ledgers->files[slot];
     if (file->fd == 0) {
         char kind[32];
         (void)snprintf(kind, sizeof(kind), "ledger.%u", slot); /* fits */
@@ -146,31 +149,31 @@ int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd, _Atomic ui
     return 0;
 }
 
-void ledgers_close(struct ledgers *ledgers, uint32_t slot)
+void client_files_close(struct client_files *ledgers, uint32_t slot)
 {
-    struct ledgers_file *file = &ledgers->files[slot];
+    struct client_files_file *file = &ledgers->files[slot];
     if (file->fd != 0) {
         (void)munmap(file->mapping, mapping_bytes(ledgers)); /* fails for no mapping only */
         (void)close(file->fd);                               /* its bytes are nobody's now */
-        *file = (struct ledgers_file){.fd = 0};
+        *file = (struct client_files_file){.fd = 0};
     }
 }
 
-bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
+bool client_files_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
 {
-    const struct ledgers *ledgers = user;
+    const struct client_files *ledgers = user;
     const int fd = ledgers->files[slot].fd;
     return fd != 0 && pread(fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
 }
 
-void ledgers_set_spare(struct ledgers *ledgers, uint32_t n_pages)
+void client_files_set_spare(struct client_files *ledgers, uint32_t n_pages)
 {
     /* Relaxed: a hint. */
     atomic_store_explicit(ledgers->tick + CLOCK_SPARE, n_pages + CLOCK_SPARE_NONE,
                           memory_order_relaxed);
 }
 
-void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick)
+void client_files_set_tick(struct client_files *ledgers, uint32_t tick)
 {
     /* Relaxed: a time, that orders nothing. Partner: the load in the clients' allocation. */
     atomic_store_explicit(ledgers->tick, tick, memory_order_relaxed);

@@ -16,11 +16,11 @@
 #include "proto/attributes.h"
 #include "proto/ledger.h"
 
-struct ledgers_file;
+struct client_files_file;
 
-struct ledgers {
-    const char *name;           /* of the segment */
-    struct ledgers_file *files; /* by slot */
+struct client_files {
+    const char *name;                /* of the segment */
+    struct client_files_file *files; /* by slot */
     struct ledger_layout layout;
     uint32_t n_pages;
     _Atomic uint32_t *tick; /* in the clock's page */
@@ -28,48 +28,48 @@ struct ledgers {
 };
 
 /**
- * ledgers_init() - no ledger yet
+ * client_files_init() - no ledger yet
  * @clock_fd:  a file of CLOCK_BYTES, of zeros when the segment is new; the caller's
  * Return: 0 or a negative errno.
  */
-KMEM_MUST_USE int ledgers_init(struct ledgers *ledgers, const char *name, uint32_t n_pages,
-                               int clock_fd);
+KMEM_MUST_USE int client_files_init(struct client_files *ledgers, const char *name,
+                                    uint32_t n_pages, int clock_fd);
 
-/** ledgers_fini() - asserts that no ledger is open */
-void ledgers_fini(struct ledgers *ledgers);
+/** client_files_fini() - asserts that no ledger is open */
+void client_files_fini(struct client_files *ledgers);
 
 /**
- * ledgers_open() - make a slot's ledger, unless it has one
+ * client_files_open() - make a slot's ledger, unless it has one
  * @ret_fd:      the file; the ledgers' own
- * @ret_states:  the mapped states of its pages, until ledgers_close()
+ * @ret_states:  the mapped states of its pages, until client_files_close()
  * Return: 0 or a negative errno.
  */
-KMEM_MUST_USE int ledgers_open(struct ledgers *ledgers, uint32_t slot, int *ret_fd,
-                               _Atomic uint64_t **ret_states);
+KMEM_MUST_USE int client_files_open(struct client_files *ledgers, uint32_t slot, int *ret_fd,
+                                    _Atomic uint64_t **ret_states);
 
 /**
- * ledgers_adopt() - go on with the ledger that a slot has had
+ * client_files_adopt() - go on with the ledger that a slot has had
  * @fd:  its file; the ledgers' own from now on, also on error
  * Return: 0 or a negative errno: -EPROTO if it is no ledger of such a segment.
  */
-KMEM_MUST_USE int ledgers_adopt(struct ledgers *ledgers, uint32_t slot, int fd);
+KMEM_MUST_USE int client_files_adopt(struct client_files *ledgers, uint32_t slot, int fd);
 
-/** ledgers_states() - the mapped states of a slot's ledger; NULL: it has none */
-_Atomic uint64_t *ledgers_states(const struct ledgers *ledgers, uint32_t slot);
+/** client_files_states() - the mapped states of a slot's ledger; NULL: it has none */
+_Atomic uint64_t *client_files_states(const struct client_files *ledgers, uint32_t slot);
 
-/** ledgers_counts() - what the client of a slot counts, mapped; NULL: it has no ledger */
-const struct ledger_counts *ledgers_counts(const struct ledgers *ledgers, uint32_t slot);
+/** client_files_counts() - what the client of a slot counts, mapped; NULL: it has no ledger */
+const struct ledger_counts *client_files_counts(const struct client_files *ledgers, uint32_t slot);
 
-/** ledgers_close() - the slot is free; nothing if it has no ledger */
-void ledgers_close(struct ledgers *ledgers, uint32_t slot);
+/** client_files_close() - the slot is free; nothing if it has no ledger */
+void client_files_close(struct client_files *ledgers, uint32_t slot);
 
-/** ledgers_read() - client_ledger_read_fn; user is the ledgers */
-bool ledgers_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
+/** client_files_read() - client_ledger_read_fn; user is the ledgers */
+bool client_files_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes);
 
-/** ledgers_set_spare() - how many pages may be used before memory is short */
-void ledgers_set_spare(struct ledgers *ledgers, uint32_t n_pages);
+/** client_files_set_spare() - how many pages may be used before memory is short */
+void client_files_set_spare(struct client_files *ledgers, uint32_t n_pages);
 
-/** ledgers_set_tick() - what clients put into their entries from now on */
-void ledgers_set_tick(struct ledgers *ledgers, uint32_t tick);
+/** client_files_set_tick() - what clients put into their entries from now on */
+void client_files_set_tick(struct client_files *ledgers, uint32_t tick);
 
 #endif

@@ -40,7 +40,7 @@ void reconnect_renew_way(const struct reconnect *reconnect, struct session *sess
     if (session->way_fds[0] < 0) {
         return;
     }
-    int r = ledgers_open(session->host->ledgers, slot, &ledger_fd, &states);
+    int r = client_files_open(session->host->ledgers, slot, &ledger_fd, &states);
     r = r ? r
           : keeper_link_keep(reconnect->keeper_link, slot, ledger_fd,
                              pidfd_watch_pidfd(reconnect->pidfds, slot), session->way_fds[0]);

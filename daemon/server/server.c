@@ -49,7 +49,7 @@ static void server_buried(const struct obituary *obituary, uint32_t slot, void *
     KMEM_CRASH_POINT("server.buried");
     pidfd_watch_forget(&server->pidfds, slot);
     ways_close(&server->ways, slot);
-    ledgers_close(&server->ledgers, slot);
+    client_files_close(&server->ledgers, slot);
     keeper_link_drop(&server->keeper_link, slot);
     server->host.session_of[slot] = NULL; /* of one that left; a dead one's is closed already */
 }
@@ -138,8 +138,8 @@ static void clock_tick(uv_timer_t *clock)
 {
     struct server *server = clock->data;
     shortage_tick(&server->core.shortage);
-    ledgers_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
-    ledgers_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
+    client_files_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
+    client_files_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
     counted_note_peaks(&server->core.clients, server->core.state.counters);
     if (server->core.clients.n_live == 0) {
         (void)uv_timer_stop(clock); /* always 0 */
@@ -177,11 +177,11 @@ static int server_joined(struct session *session, void *user)
     }
     KMEM_CRASH_POINT("server.joined");
     int fd; /* stays the ledgers' */
-    int r = ledgers_open(&server->ledgers, slot, &fd, &client->states);
+    int r = client_files_open(&server->ledgers, slot, &fd, &client->states);
     if (r) {
         return r;
     }
-    client->counts = ledgers_counts(&server->ledgers, slot);
+    client->counts = client_files_counts(&server->ledgers, slot);
     KMEM_CRASH_POINT("server.ledger.made");
     /* Before it is answered: whatever it is told stays true when this process is killed. */
     r = keeper_link_keep(&server->keeper_link, slot, fd, session->pidfd, session->way_fds[0]);
@@ -405,7 +405,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .granule_bytes = options->lazy ? PAGE_BYTES : HUGE_PAGES_HUGE_BYTES,
         .quota_bytes = options->quota_bytes,
         .pid = (uint32_t)getppid(),
-        .ledger_read = ledgers_read,
+        .ledger_read = client_files_read,
         .ledger_user = &server->ledgers,
         .gives_back = options->lazy,
         .barrier = barrier_find(),
@@ -416,8 +416,8 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
     };
     int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
     if (r == 0) {
-        r = ledgers_init(&server->ledgers, config.segment_name, config.n_pages,
-                         server->files->clock_fd);
+        r = client_files_init(&server->ledgers, config.segment_name, config.n_pages,
+                              server->files->clock_fd);
     }
     if (r) {
         log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
@@ -491,7 +491,7 @@ static int server_begin(struct server *server)
         return EXIT_SYSTEM;
     }
     notice_write(server->files->clock_fd, NOTICE_SERVED);
-    ledgers_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
+    client_files_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
     if (server->core.clients.n_live > 0) {
         clock_start(server);
     }
@@ -545,7 +545,7 @@ int server_run(const struct options *options, struct inherited_fds *files,
     core_fini(&server.core);
     pidfd_watch_fini(&server.pidfds);
     ways_fini(&server.ways);
-    ledgers_fini(&server.ledgers);
+    client_files_fini(&server.ledgers);
     const int r = uv_loop_close(&server.loop);
     KMEM_ASSERT(r == 0);
     log_count_dropped(NULL); /* what it is in goes now */

@@ -27,7 +27,7 @@ struct server {
     struct keeper_link keeper_link;
     struct pidfd_watch pidfds;
     struct ways ways;
-    struct ledgers ledgers;
+    struct client_files ledgers;
     struct core core;
     struct users users;
     struct session_host host;

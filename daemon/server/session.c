@@ -188,7 +188,7 @@ static ssize_t session_send_with_files(struct session *session, const unsigned c
     int fds[WELCOME_DESCRIPTORS_MAX] = {host->segment_fd, -1, host->ledgers->clock_fd,
                                         session->way_fds[1]};
     _Atomic uint64_t *states; /* the client has it */
-    int r = ledgers_open(host->ledgers, client->slot, &fds[1], &states);
+    int r = client_files_open(host->ledgers, client->slot, &fds[1], &states);
     if (r) {
         return r;
     }
@@ -395,7 +395,7 @@ static void session_serve(struct session *session)
     }
     if (at > 0) {
         /* At once: what all clients take in a tick is more than there was to spare. */
-        ledgers_set_spare(host->ledgers, host->core->shortage.n_spare_pages);
+        client_files_set_spare(host->ledgers, host->core->shortage.n_spare_pages);
         memmove(session->input, session->input + at, session->n_input - at);
         session->n_input -= at;
     }

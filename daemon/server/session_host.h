@@ -36,8 +36,8 @@ typedef void (*session_work_fn)(void *user);
 struct session_host {
     uv_loop_t *loop;
     struct core *core;
-    struct users *users;     /* and the line in which sessions wait for their turn */
-    struct ledgers *ledgers; /* with the segment, what a Welcome hands over */
+    struct users *users;          /* and the line in which sessions wait for their turn */
+    struct client_files *ledgers; /* with the segment, what a Welcome hands over */
     int segment_fd;
     session_joined_fn joined;
     session_work_fn work;

@@ -132,7 +132,7 @@ static int kept_take(const struct takeover *takeover, const struct state_client 
         fd_drop(&takeover->files->way_fds[slot]);
         return 0;
     }
-    r = ledgers_adopt(takeover->ledgers, slot, *ledger_fd);
+    r = client_files_adopt(takeover->ledgers, slot, *ledger_fd);
     *ledger_fd = -1; /* the ledgers' */
     if (r) {
         log_error("slot %u: its ledger can not be used: %s", slot, strerror(-r));
@@ -145,7 +145,7 @@ static int kept_take(const struct takeover *takeover, const struct state_client 
  * keeper or to a service manager. All of them are mapped before anything is concluded: for want of
  * memory nobody is taken for dead. Return: 0 or a negative errno.
  */
-static int ledgers_take(const struct takeover *takeover, const struct core_config *config)
+static int client_files_take(const struct takeover *takeover, const struct core_config *config)
 {
     struct state state;
     if (state_attach(&state, takeover->state_base, config->n_pages)) {
@@ -195,7 +195,7 @@ static int watch_lost(uint32_t slot, const struct client_identity *identity, voi
 static _Atomic uint64_t *states_of(uint32_t slot, void *user)
 {
     const struct takeover *takeover = user;
-    return ledgers_states(takeover->ledgers, slot);
+    return client_files_states(takeover->ledgers, slot);
 }
 
 static int core_recover(struct takeover *takeover, const struct core_config *config,
@@ -206,7 +206,7 @@ static int core_recover(struct takeover *takeover, const struct core_config *con
     struct core_config watching = *config;
     watching.watch = watch_lost;
     watching.watch_user = takeover;
-    int r = ledgers_take(takeover, config);
+    int r = client_files_take(takeover, config);
     r = r ? r
           : recover(core, &watching, takeover->state_base, states_of, takeover, before.ms, why,
                     sizeof(why));
@@ -221,7 +221,7 @@ static int core_recover(struct takeover *takeover, const struct core_config *con
     }
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
-        client->counts = ledgers_counts(takeover->ledgers, client->slot);
+        client->counts = client_files_counts(takeover->ledgers, client->slot);
     }
     char direct[TEXT_BYTES_MAX];
     char leased[TEXT_BYTES_MAX];
@@ -267,10 +267,10 @@ static int client_watch(const struct takeover *takeover, const struct core *core
     const struct client *client = clients_next(&core->clients, slot);
     if (!client || client->slot != slot) {
         /* Of one that was buried, or was not answered yet. */
-        ledgers_close(takeover->ledgers, slot);
+        client_files_close(takeover->ledgers, slot);
     }
     const bool is_lost = client && client->slot == slot && client->lost;
-    if (!ledgers_states(takeover->ledgers, slot) && !is_lost) {
+    if (!client_files_states(takeover->ledgers, slot) && !is_lost) {
         if (inherited_fds_has(files, slot)) {
             keeper_link_drop(takeover->keeper_link, slot);
         }

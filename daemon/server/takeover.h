@@ -19,7 +19,7 @@
 /* The first five are the server's; clients' files go from the first to the others. */
 struct takeover {
     struct inherited_fds *files;
-    struct ledgers *ledgers;
+    struct client_files *ledgers;
     struct keeper_link *keeper_link;
     struct ways *ways;
     struct pidfd_watch *pidfds;

@@ -115,7 +115,7 @@ int session_setup(void **state)
         .segment_name = "session",
         .n_pages = SESSION_PAGES,
         .clients_limit = SESSION_CLIENTS,
-        .ledger_read = ledgers_read,
+        .ledger_read = client_files_read,
         .ledger_user = &session_server.ledgers,
     };
     memset(server, 0, sizeof(*server));
@@ -141,8 +141,8 @@ int session_setup(void **state)
                      0);
     assert_int_equal(core_init(&server->core, &config, server->takeover.state_base, 0), 0);
     const int clock_fd = memfd_open("session", "clock", CLOCK_BYTES);
-    assert_int_equal(ledgers_init(&server->ledgers, config.segment_name, SESSION_PAGES, clock_fd),
-                     0);
+    assert_int_equal(
+        client_files_init(&server->ledgers, config.segment_name, SESSION_PAGES, clock_fd), 0);
     assert_int_equal(close(clock_fd), 0);
     keeper_open();
     assert_int_equal(uv_idle_init(&server->loop, &server->idle), 0);
@@ -162,7 +162,7 @@ static void buried(const struct obituary *obituary, uint32_t slot, void *user)
     (void)user;
     pidfd_watch_forget(&session_server.pidfds, slot);
     ways_close(&session_server.ways, slot);
-    ledgers_close(&session_server.ledgers, slot);
+    client_files_close(&session_server.ledgers, slot);
 }
 
 static void end_everybody(void)
@@ -202,7 +202,7 @@ int session_teardown(void **state)
     core_fini(&server->core);
     pidfd_watch_fini(&server->pidfds);
     ways_fini(&server->ways);
-    ledgers_fini(&server->ledgers);
+    client_files_fini(&server->ledgers);
     assert_int_equal(uv_loop_close(&server->loop), 0);
     takeover_fini(&server->takeover);
     session_host_fini(&server->host);

@@ -47,7 +47,7 @@ int __wrap_fcntl(int fd, int command, long argument)
     return fail_now("fcntl") ? -1 : __real_fcntl(fd, command, argument);
 }
 
-static struct ledgers ledgers;
+static struct client_files ledgers;
 static unsigned n_fds;
 
 static int ledgers_setup(void **state)
@@ -55,7 +55,7 @@ static int ledgers_setup(void **state)
     (void)state;
     n_fds = count_fds();
     const int clock_fd = memfd_open("test", "clock", CLOCK_BYTES);
-    assert_int_equal(ledgers_init(&ledgers, "test", N_PAGES, clock_fd), 0);
+    assert_int_equal(client_files_init(&ledgers, "test", N_PAGES, clock_fd), 0);
     assert_int_equal(close(clock_fd), 0);
     return 0;
 }
@@ -63,7 +63,7 @@ static int ledgers_setup(void **state)
 static int ledgers_teardown(void **state)
 {
     (void)state;
-    ledgers_fini(&ledgers);
+    client_files_fini(&ledgers);
     assert_int_equal(count_fds(), n_fds);
     return 0;
 }
@@ -71,7 +71,7 @@ static int ledgers_teardown(void **state)
 static int open_slot(uint32_t slot, _Atomic uint64_t **ret_states)
 {
     int fd;
-    assert_int_equal(ledgers_open(&ledgers, slot, &fd, ret_states), 0);
+    assert_int_equal(client_files_open(&ledgers, slot, &fd, ret_states), 0);
     return fd;
 }
 
@@ -92,7 +92,7 @@ static void detach(struct ledger *ledger)
 
 /* ---------------------------------------------------------------------------------- ledgers -- */
 
-static void test_ledgers_open_makes_a_ledger_that_the_client_can_attach(void **state)
+static void test_client_files_open_makes_a_ledger_that_the_client_can_attach(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
@@ -108,10 +108,10 @@ static void test_ledgers_open_makes_a_ledger_that_the_client_can_attach(void **s
     assert_int_equal(status.st_mode & 0777, 0600);
     assert_true(status.st_blocks * 512 < 65536); /* it is sparse */
     detach(&ledger);
-    ledgers_close(&ledgers, 3);
+    client_files_close(&ledgers, 3);
 }
 
-static void test_ledgers_open_gives_the_states_to_both_sides(void **state)
+static void test_client_files_open_gives_the_states_to_both_sides(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
@@ -124,10 +124,10 @@ static void test_ledgers_open_gives_the_states_to_both_sides(void **state)
     assert_true(zero);
     assert_int_equal(lease_count_free(states, 0, N_PAGES), N_PAGES - 3);
     detach(&ledger);
-    ledgers_close(&ledgers, 0);
+    client_files_close(&ledgers, 0);
 }
 
-static void test_ledgers_open_of_a_slot_that_has_one_is_the_same(void **state)
+static void test_client_files_open_of_a_slot_that_has_one_is_the_same(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
@@ -137,25 +137,25 @@ static void test_ledgers_open_of_a_slot_that_has_one_is_the_same(void **state)
     assert_int_equal(open_slot(4095, &again), fd);
 
     assert_ptr_equal(again, states);
-    ledgers_close(&ledgers, 4095);
+    client_files_close(&ledgers, 4095);
 }
 
-static void test_ledgers_open_after_close_begins_anew(void **state)
+static void test_client_files_open_after_close_begins_anew(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
     (void)open_slot(1, &states);
     lease_grant(states, 0, N_PAGES, false);
-    ledgers_close(&ledgers, 1);
-    ledgers_close(&ledgers, 1); /* of none: nothing */
+    client_files_close(&ledgers, 1);
+    client_files_close(&ledgers, 1); /* of none: nothing */
 
     (void)open_slot(1, &states);
 
     assert_int_equal(lease_count_free(states, 0, N_PAGES), 0);
-    ledgers_close(&ledgers, 1);
+    client_files_close(&ledgers, 1);
 }
 
-static void test_ledgers_can_not_be_shrunk_grown_or_sealed_by_a_client(void **state)
+static void test_client_files_can_not_be_shrunk_grown_or_sealed_by_a_client(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
@@ -168,12 +168,12 @@ static void test_ledgers_can_not_be_shrunk_grown_or_sealed_by_a_client(void **st
     assert_int_equal(errno, EPERM);
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
     assert_int_equal(errno, EPERM);
-    ledgers_close(&ledgers, 1);
+    client_files_close(&ledgers, 1);
 }
 
 /* ------------------------------------------------------------------------------------- read -- */
 
-static void test_ledgers_read_sees_what_the_client_wrote(void **state)
+static void test_client_files_read_sees_what_the_client_wrote(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
@@ -183,15 +183,15 @@ static void test_ledgers_read_sees_what_the_client_wrote(void **state)
     ledger.reasons[5].n_bytes = 3;
     memcpy(ledger.reasons[5].bytes, "why", 3);
 
-    assert_true(ledgers_read(&ledgers, 2, at, &reason, sizeof(reason)));
+    assert_true(client_files_read(&ledgers, 2, at, &reason, sizeof(reason)));
 
     assert_int_equal(reason.n_bytes, 3);
     assert_memory_equal(reason.bytes, "why", 3);
     detach(&ledger);
-    ledgers_close(&ledgers, 2);
+    client_files_close(&ledgers, 2);
 }
 
-static void test_ledgers_read_of_what_is_not_there_is_false(void **state)
+static void test_client_files_read_of_what_is_not_there_is_false(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
@@ -199,18 +199,18 @@ static void test_ledgers_read_of_what_is_not_there_is_false(void **state)
     (void)open_slot(2, &states);
     const uint64_t total_bytes = ledgers.layout.total_bytes;
 
-    assert_true(ledgers_read(&ledgers, 2, total_bytes - 16, bytes, 16));
-    assert_false(ledgers_read(&ledgers, 2, total_bytes - 15, bytes, 16));
-    assert_false(ledgers_read(&ledgers, 2, total_bytes, bytes, 1));
-    assert_false(ledgers_read(&ledgers, 2, UINT64_MAX, bytes, 1));
-    assert_false(ledgers_read(&ledgers, 3, 0, bytes, 1));
-    ledgers_close(&ledgers, 2);
-    assert_false(ledgers_read(&ledgers, 2, 0, bytes, 1));
+    assert_true(client_files_read(&ledgers, 2, total_bytes - 16, bytes, 16));
+    assert_false(client_files_read(&ledgers, 2, total_bytes - 15, bytes, 16));
+    assert_false(client_files_read(&ledgers, 2, total_bytes, bytes, 1));
+    assert_false(client_files_read(&ledgers, 2, UINT64_MAX, bytes, 1));
+    assert_false(client_files_read(&ledgers, 3, 0, bytes, 1));
+    client_files_close(&ledgers, 2);
+    assert_false(client_files_read(&ledgers, 2, 0, bytes, 1));
 }
 
 /* ------------------------------------------------------------------------------------ clock -- */
 
-static void test_ledgers_set_tick_is_seen_through_the_clocks_descriptor(void **state)
+static void test_client_files_set_tick_is_seen_through_the_clocks_descriptor(void **state)
 {
     (void)state;
     const unsigned char *page = mmap(NULL, CLOCK_BYTES, PROT_READ, MAP_SHARED, ledgers.clock_fd, 0);
@@ -218,13 +218,13 @@ static void test_ledgers_set_tick_is_seen_through_the_clocks_descriptor(void **s
     const _Atomic uint32_t *clock = (const void *)(page + CLOCK_TICK_AT);
     assert_int_equal(atomic_load(clock), 0);
 
-    ledgers_set_tick(&ledgers, 12345);
+    client_files_set_tick(&ledgers, 12345);
 
     assert_int_equal(atomic_load(clock), 12345);
     assert_int_equal(munmap((void *)(uintptr_t)page, CLOCK_BYTES), 0);
 }
 
-static void test_ledgers_clock_can_not_be_written_through_its_descriptor(void **state)
+static void test_client_files_clock_can_not_be_written_through_its_descriptor(void **state)
 {
     (void)state;
     const uint32_t tick = 1;
@@ -239,65 +239,65 @@ static void test_ledgers_clock_can_not_be_written_through_its_descriptor(void **
 
 /* ----------------------------------------------------------------------------------- adopt -- */
 
-static void test_ledgers_adopt_shows_the_states_that_were_there(void **state)
+static void test_client_files_adopt_shows_the_states_that_were_there(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
     const int fd = dup(open_slot(3, &states));
     atomic_store(&states[1], 0x0101);
-    ledgers_close(&ledgers, 3);
+    client_files_close(&ledgers, 3);
 
-    assert_int_equal(ledgers_adopt(&ledgers, 3, fd), 0);
+    assert_int_equal(client_files_adopt(&ledgers, 3, fd), 0);
 
-    states = ledgers_states(&ledgers, 3);
+    states = client_files_states(&ledgers, 3);
     assert_non_null(states);
     assert_int_equal(atomic_load(&states[1]), 0x0101);
-    ledgers_close(&ledgers, 3);
-    assert_null(ledgers_states(&ledgers, 3));
+    client_files_close(&ledgers, 3);
+    assert_null(client_files_states(&ledgers, 3));
 }
 
-static void test_ledgers_adopt_of_a_file_of_another_size_is_refused(void **state)
+static void test_client_files_adopt_of_a_file_of_another_size_is_refused(void **state)
 {
     (void)state;
     const int fd = memfd_open("test", "other", CLOCK_BYTES);
 
-    assert_int_equal(ledgers_adopt(&ledgers, 3, fd), -EPROTO);
+    assert_int_equal(client_files_adopt(&ledgers, 3, fd), -EPROTO);
 
-    assert_null(ledgers_states(&ledgers, 3));
+    assert_null(client_files_states(&ledgers, 3));
 }
 
-static void test_ledgers_adopt_that_fails_leaves_the_slot_without(void **state)
+static void test_client_files_adopt_that_fails_leaves_the_slot_without(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
     const int fd = dup(open_slot(3, &states));
-    ledgers_close(&ledgers, 3);
+    client_files_close(&ledgers, 3);
     fail_nth("mmap", 1, ENOMEM);
 
-    assert_int_equal(ledgers_adopt(&ledgers, 3, fd), -ENOMEM);
+    assert_int_equal(client_files_adopt(&ledgers, 3, fd), -ENOMEM);
 
     assert_true(fail_end());
-    assert_null(ledgers_states(&ledgers, 3));
+    assert_null(client_files_states(&ledgers, 3));
 }
 
 /* --------------------------------------------------------------------------- what may fail ---- */
 
-static void test_ledgers_init_that_fails_leaves_nothing_open(void **state)
+static void test_client_files_init_that_fails_leaves_nothing_open(void **state)
 {
     (void)state;
     static const char *const calls[] = {"memory", "open", "mmap"};
     const int clock_fd = memfd_open("other", "clock", CLOCK_BYTES);
-    struct ledgers other;
+    struct client_files other;
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const unsigned n_before = count_fds();
         for (unsigned nth = 1; fail_again(calls[i], nth, ENOMEM); nth++) {
-            const int r = ledgers_init(&other, "other", N_PAGES, clock_fd);
+            const int r = client_files_init(&other, "other", N_PAGES, clock_fd);
             const bool failed = fail_end();
             assert_int_equal(r, failed ? -ENOMEM : 0);
             assert_true(failed || nth > 1);
             if (r == 0) {
-                ledgers_fini(&other);
+                client_files_fini(&other);
             }
             assert_int_equal(count_fds(), n_before);
         }
@@ -305,7 +305,7 @@ static void test_ledgers_init_that_fails_leaves_nothing_open(void **state)
     assert_int_equal(close(clock_fd), 0);
 }
 
-static void test_ledgers_open_that_fails_leaves_the_slot_without(void **state)
+static void test_client_files_open_that_fails_leaves_the_slot_without(void **state)
 {
     (void)state;
     static const char *const calls[] = {"memfd_create", "ftruncate", "fchmod",
@@ -316,25 +316,25 @@ static void test_ledgers_open_that_fails_leaves_the_slot_without(void **state)
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         const unsigned n_before = count_fds();
         for (unsigned nth = 1; fail_again(calls[i], nth, EMFILE); nth++) {
-            const int r = ledgers_open(&ledgers, 7, &fd, &states);
+            const int r = client_files_open(&ledgers, 7, &fd, &states);
             const bool failed = fail_end();
             assert_true(failed ? r < 0 : r == 0);
             assert_true(failed || nth > 1);
-            assert_int_equal(ledgers_read(&ledgers, 7, 0, &fd, 1), !failed);
-            ledgers_close(&ledgers, 7);
+            assert_int_equal(client_files_read(&ledgers, 7, 0, &fd, 1), !failed);
+            client_files_close(&ledgers, 7);
             assert_int_equal(count_fds(), n_before);
         }
     }
 }
 
-static void test_ledgers_fini_with_a_ledger_is_a_bug(void **state)
+static void test_client_files_fini_with_a_ledger_is_a_bug(void **state)
 {
     (void)state;
     _Atomic uint64_t *states;
     (void)open_slot(7, &states);
 
-    assert_broken(ledgers_fini(&ledgers));
-    ledgers_close(&ledgers, 7);
+    assert_broken(client_files_fini(&ledgers));
+    client_files_close(&ledgers, 7);
 }
 
 #define LEDGERS_TEST(test) cmocka_unit_test_setup_teardown(test, ledgers_setup, ledgers_teardown)
@@ -342,21 +342,21 @@ static void test_ledgers_fini_with_a_ledger_is_a_bug(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LEDGERS_TEST(test_ledgers_open_makes_a_ledger_that_the_client_can_attach),
-        LEDGERS_TEST(test_ledgers_open_gives_the_states_to_both_sides),
-        LEDGERS_TEST(test_ledgers_open_of_a_slot_that_has_one_is_the_same),
-        LEDGERS_TEST(test_ledgers_open_after_close_begins_anew),
-        LEDGERS_TEST(test_ledgers_can_not_be_shrunk_grown_or_sealed_by_a_client),
-        LEDGERS_TEST(test_ledgers_read_sees_what_the_client_wrote),
-        LEDGERS_TEST(test_ledgers_read_of_what_is_not_there_is_false),
-        LEDGERS_TEST(test_ledgers_set_tick_is_seen_through_the_clocks_descriptor),
-        LEDGERS_TEST(test_ledgers_clock_can_not_be_written_through_its_descriptor),
-        LEDGERS_TEST(test_ledgers_adopt_shows_the_states_that_were_there),
-        LEDGERS_TEST(test_ledgers_adopt_of_a_file_of_another_size_is_refused),
-        LEDGERS_TEST(test_ledgers_adopt_that_fails_leaves_the_slot_without),
-        LEDGERS_TEST(test_ledgers_init_that_fails_leaves_nothing_open),
-        LEDGERS_TEST(test_ledgers_open_that_fails_leaves_the_slot_without),
-        LEDGERS_TEST(test_ledgers_fini_with_a_ledger_is_a_bug),
+        LEDGERS_TEST(test_client_files_open_makes_a_ledger_that_the_client_can_attach),
+        LEDGERS_TEST(test_client_files_open_gives_the_states_to_both_sides),
+        LEDGERS_TEST(test_client_files_open_of_a_slot_that_has_one_is_the_same),
+        LEDGERS_TEST(test_client_files_open_after_close_begins_anew),
+        LEDGERS_TEST(test_client_files_can_not_be_shrunk_grown_or_sealed_by_a_client),
+        LEDGERS_TEST(test_client_files_read_sees_what_the_client_wrote),
+        LEDGERS_TEST(test_client_files_read_of_what_is_not_there_is_false),
+        LEDGERS_TEST(test_client_files_set_tick_is_seen_through_the_clocks_descriptor),
+        LEDGERS_TEST(test_client_files_clock_can_not_be_written_through_its_descriptor),
+        LEDGERS_TEST(test_client_files_adopt_shows_the_states_that_were_there),
+        LEDGERS_TEST(test_client_files_adopt_of_a_file_of_another_size_is_refused),
+        LEDGERS_TEST(test_client_files_adopt_that_fails_leaves_the_slot_without),
+        LEDGERS_TEST(test_client_files_init_that_fails_leaves_nothing_open),
+        LEDGERS_TEST(test_client_files_open_that_fails_leaves_the_slot_without),
+        LEDGERS_TEST(test_client_files_fini_with_a_ledger_is_a_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

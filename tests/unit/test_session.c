@@ -58,7 +58,7 @@ static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state
     struct server *server = &session_server;
     assert_int_equal(response->id, 7);
     assert_int_equal(response->welcome->n_descriptors, WELCOME_DESCRIPTORS);
-    assert_int_equal(ledgers_open(&server->ledgers, 0, &ledger_fd, &states), 0);
+    assert_int_equal(client_files_open(&server->ledgers, 0, &ledger_fd, &states), 0);
     assert_ptr_equal(clients_get(&core->clients, 0)->states, states);
     assert_same_file(descriptors[0], server->files->segment_fd);
     assert_same_file(descriptors[1], ledger_fd);
