@@ -10,7 +10,7 @@
 static void model_add(uint64_t offset)
 {
     EXPECT(model.n_blocks < BLOCKS_MAX);
-    model.blocks[model.n_blocks++] = (struct block){
+    model.blocks[model.n_blocks++] = (struct model_block){
         .offset = offset,
         .num_bytes = op.num_bytes,
         .client = op.client,
@@ -39,7 +39,7 @@ static void do_allocate(void)
 
 static void do_release(void)
 {
-    const struct block block = model.blocks[op.block];
+    const struct model_block block = model.blocks[op.block];
     Kmem__Release body = KMEM__RELEASE__INIT;
     Kmem__Request request = KMEM__REQUEST__INIT;
     body.offset = block.offset;

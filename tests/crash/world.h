@@ -34,7 +34,7 @@
         }                                                                                          \
     } while (0)
 
-struct block {
+struct model_block {
     uint64_t offset;
     uint64_t num_bytes;
     uint32_t client;
@@ -51,7 +51,7 @@ struct model {
     uint64_t idle[N_CLIENTS];  /* of them: of slabs without a live block, which may be taken back */
     uint64_t slabs[N_CLIENTS]; /* of them: where a slab begins */
     uint64_t slabs_of_two[N_CLIENTS]; /* of them: two pages long */
-    struct block blocks[BLOCKS_MAX];
+    struct model_block blocks[BLOCKS_MAX];
     uint32_t n_blocks;
 };
 
