@@ -81,12 +81,12 @@ static uint64_t slab_entries_at(const struct client_ledger *ledger, const struct
 }
 
 /* What a copy of an entry says. */
-static struct direct_block block_of(const struct told_slab *slab, const struct ledger_entry *entry,
-                                    uint32_t index, uint32_t slot)
+static struct block block_of(const struct told_slab *slab, const struct ledger_entry *entry,
+                             uint32_t index, uint32_t slot)
 {
     /* Relaxed: a copy, that nobody else writes. */
     const uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
-    return (struct direct_block){
+    return (struct block){
         .off = {((uint64_t)slab->page << PAGE_SHIFT) + index * slab->block_bytes},
         .num_bytes = ENTRY_NUM_BYTES(word),
         .reason = ENTRY_REASON(word),
@@ -99,21 +99,21 @@ static struct direct_block block_of(const struct told_slab *slab, const struct l
     };
 }
 
-static bool block_is_possible(const struct direct_block *block, const struct told_slab *slab)
+static bool block_is_possible(const struct block *block, const struct told_slab *slab)
 {
     return block->num_bytes >= 1 && block->num_bytes <= slab->block_bytes;
 }
 
 static struct seg_off slab_walk(const struct client_ledger *ledger, uint32_t slot,
-                                const struct told_slab *slab, struct seg_off from,
-                                direct_walk_fn each, void *user)
+                                const struct told_slab *slab, struct seg_off from, block_fn each,
+                                void *user)
 {
     if (!ledger->read(ledger->user, slot, slab_entries_at(ledger, slab), ledger->entries,
                       slab->n_blocks * sizeof(struct ledger_entry))) {
         return (struct seg_off){0};
     }
     for (uint32_t i = 0; i < slab->n_blocks; i++) {
-        const struct direct_block block = block_of(slab, &ledger->entries[i], i, slot);
+        const struct block block = block_of(slab, &ledger->entries[i], i, slot);
         if (block_is_possible(&block, slab) && block.off.bytes >= from.bytes &&
             !each(&block, user)) {
             return block.off;
@@ -156,8 +156,8 @@ static bool slab_is_used(const struct client *client, const struct told_slab *sl
 
 struct seg_off client_ledger_walk_run(const struct client_ledger *ledger,
                                       const struct client *client, uint32_t *page, uint32_t until,
-                                      uint32_t end, struct seg_off from, direct_walk_fn each,
-                                      void *user, uint32_t *spent)
+                                      uint32_t end, struct seg_off from, block_fn each, void *user,
+                                      uint32_t *spent)
 {
     struct told_heads copy = {.page = 0, .end = 0};
     while (*page < until) {
@@ -202,8 +202,7 @@ static bool slab_begin(const struct client_ledger *ledger, const struct client *
 
 /* The block over an offset, if the slab that begins at `page` has one there. */
 static bool slab_find(const struct client_ledger *ledger, const struct client *client,
-                      uint32_t page, uint32_t end, struct seg_off off,
-                      struct direct_block *ret_block)
+                      uint32_t page, uint32_t end, struct seg_off off, struct block *ret_block)
 {
     struct told_heads copy = {.page = 0, .end = 0};
     struct ledger_entry entry;
@@ -227,8 +226,7 @@ static bool slab_find(const struct client_ledger *ledger, const struct client *c
 }
 
 bool client_ledger_find(const struct client_ledger *ledger, const struct client *client,
-                        uint32_t begin, uint32_t end, struct seg_off off,
-                        struct direct_block *ret_block)
+                        uint32_t begin, uint32_t end, struct seg_off off, struct block *ret_block)
 {
     const uint32_t page = (uint32_t)(off.bytes >> PAGE_SHIFT);
     uint32_t first;

@@ -58,8 +58,8 @@ void client_ledger_fini(struct client_ledger *ledger);
 KMEM_MUST_USE struct seg_off client_ledger_walk_run(const struct client_ledger *ledger,
                                                     const struct client *client, uint32_t *page,
                                                     uint32_t until, uint32_t end,
-                                                    struct seg_off from, direct_walk_fn each,
-                                                    void *user, uint32_t *spent);
+                                                    struct seg_off from, block_fn each, void *user,
+                                                    uint32_t *spent);
 
 /**
  * client_ledger_find() - the block that a client says an offset is in
@@ -70,7 +70,7 @@ KMEM_MUST_USE struct seg_off client_ledger_walk_run(const struct client_ledger *
  */
 KMEM_MUST_USE bool client_ledger_find(const struct client_ledger *ledger,
                                       const struct client *client, uint32_t begin, uint32_t end,
-                                      struct seg_off off, struct direct_block *ret_block);
+                                      struct seg_off off, struct block *ret_block);
 
 /** told_heads() - copies of what a client's ledger says of n_heads pages. Return: if it does. */
 KMEM_MUST_USE bool told_heads(const struct client_ledger *ledger, uint32_t slot, uint32_t page,

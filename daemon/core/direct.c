@@ -232,11 +232,10 @@ int direct_allocate(struct direct *direct, struct client *client,
     return 0;
 }
 
-static struct direct_block block_describe(const struct direct *direct,
-                                          const struct ledger_block *block)
+static struct block block_describe(const struct direct *direct, const struct ledger_block *block)
 {
     const uint64_t word = state_load(&block->entry->word);
-    return (struct direct_block){
+    return (struct block){
         .off = ledger_offset(direct->ledger, block->page, block->index),
         .num_bytes = ENTRY_NUM_BYTES(word),
         .reason = ENTRY_REASON(word),
@@ -265,7 +264,7 @@ static int ledger_look(const struct direct *direct, struct seg_off off,
 }
 
 static int block_find(const struct direct *direct, const struct client *client, struct seg_off off,
-                      struct ledger_block *ret_block, struct direct_block *ret_described)
+                      struct ledger_block *ret_block, struct block *ret_described)
 {
     switch (ledger_look(direct, off, ret_block)) {
     case LEDGER_OK:
@@ -283,7 +282,7 @@ static int block_find(const struct direct *direct, const struct client *client, 
 }
 
 int direct_find(const struct direct *direct, const struct client *client, struct seg_off off,
-                struct direct_block *ret_block)
+                struct block *ret_block)
 {
     struct ledger_block block = {.page = 0};
     return block_find(direct, client, off, &block, ret_block);
@@ -292,7 +291,7 @@ int direct_find(const struct direct *direct, const struct client *client, struct
 /* Takes a live block back, whoever holds it. */
 static void block_take_back(struct direct *direct, const struct ledger_block *block)
 {
-    const struct direct_block was = block_describe(direct, block);
+    const struct block was = block_describe(direct, block);
     struct ledger_head *head = &direct->ledger->heads[block->page];
     const bool large = is_large(direct, block->page);
     const bool was_full = !large && ledger_slab_is_full(head);
@@ -314,7 +313,7 @@ static void block_take_back(struct direct *direct, const struct ledger_block *bl
 }
 
 int direct_release(struct direct *direct, const struct client *client, struct seg_off off,
-                   uint64_t sequence, struct direct_block *ret_block)
+                   uint64_t sequence, struct block *ret_block)
 {
     struct ledger_block block = {.page = 0};
     const int r = block_find(direct, client, off, &block, ret_block);
@@ -329,7 +328,7 @@ int direct_release(struct direct *direct, const struct client *client, struct se
 }
 
 struct seg_off direct_walk_run(const struct direct *direct, uint32_t page, struct seg_off from,
-                               direct_walk_fn each, void *user)
+                               block_fn each, void *user)
 {
     struct ledger_entry *entries = ledger_entries(direct->ledger, page);
     const uint32_t n_carved = direct->ledger->heads[page].n_carved;
@@ -338,7 +337,7 @@ struct seg_off direct_walk_run(const struct direct *direct, uint32_t page, struc
             continue;
         }
         const struct ledger_block block = {page, index, &entries[index]};
-        const struct direct_block described = block_describe(direct, &block);
+        const struct block described = block_describe(direct, &block);
         if (described.off.bytes >= from.bytes && !each(&described, user)) {
             return described.off;
         }
@@ -347,7 +346,7 @@ struct seg_off direct_walk_run(const struct direct *direct, uint32_t page, struc
 }
 
 void direct_reap_run(struct direct *direct, uint32_t page,
-                     void (*taken)(const struct direct_block *block, void *user), void *user)
+                     void (*taken)(const struct block *block, void *user), void *user)
 {
     struct ledger_entry *entries = ledger_entries(direct->ledger, page);
     const struct ledger_head *head = &direct->ledger->heads[page];
@@ -364,7 +363,7 @@ void direct_reap_run(struct direct *direct, uint32_t page,
             continue;
         }
         const struct ledger_block block = {page, index, &entries[index]};
-        const struct direct_block described = block_describe(direct, &block);
+        const struct block described = block_describe(direct, &block);
         taken(&described, user);
         block_take_back(direct, &block);
     }
@@ -397,7 +396,7 @@ static bool run_heads_are_sound(const struct direct *direct, uint32_t page, uint
 static int block_recover(struct direct *direct, const struct ledger_block *block,
                          uint64_t block_bytes, const char **ret_why)
 {
-    const struct direct_block is = block_describe(direct, block);
+    const struct block is = block_describe(direct, block);
     if (is.num_bytes == 0 || is.num_bytes > block_bytes) {
         *ret_why = "a block is larger than its place";
         return DIRECT_E_CORRUPT;

@@ -56,7 +56,7 @@ struct direct_carved {
 };
 
 /* A live block, as others see it. */
-struct direct_block {
+struct block {
     struct seg_off off;
     uint64_t num_bytes;
     uint32_t reason; /* an id in the daemon's table; in the client's own if `leased` */
@@ -102,7 +102,7 @@ KMEM_MUST_USE int direct_allocate(struct direct *direct, struct client *client,
  * written on success, for DIRECT_E_INTERIOR and for DIRECT_E_FOREIGN.
  */
 KMEM_MUST_USE int direct_find(const struct direct *direct, const struct client *client,
-                              struct seg_off off, struct direct_block *ret_block);
+                              struct seg_off off, struct block *ret_block);
 
 /**
  * direct_release() - take a client's block back
@@ -110,10 +110,9 @@ KMEM_MUST_USE int direct_find(const struct direct *direct, const struct client *
  * Return: as direct_find().
  */
 KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *client,
-                                 struct seg_off off, uint64_t sequence,
-                                 struct direct_block *ret_block);
+                                 struct seg_off off, uint64_t sequence, struct block *ret_block);
 
-typedef bool (*direct_walk_fn)(const struct direct_block *block, void *user);
+typedef bool (*block_fn)(const struct block *block, void *user);
 
 /**
  * direct_walk_run() - visit the live blocks of the slab or large block that begins at `page`
@@ -122,14 +121,14 @@ typedef bool (*direct_walk_fn)(const struct direct_block *block, void *user);
  * Return: where it stopped; 0 if it did not.
  */
 KMEM_MUST_USE struct seg_off direct_walk_run(const struct direct *direct, uint32_t page,
-                                             struct seg_off from, direct_walk_fn each, void *user);
+                                             struct seg_off from, block_fn each, void *user);
 
 /**
  * direct_reap_run() - take back what ended clients hold in the slab or large block at `page`
  * @taken:  is told each block, before it is taken
  */
 void direct_reap_run(struct direct *direct, uint32_t page,
-                     void (*taken)(const struct direct_block *block, void *user), void *user);
+                     void (*taken)(const struct block *block, void *user), void *user);
 
 /**
  * direct_recover_run() - count the blocks of the slab or large block that begins at `page`

@@ -29,7 +29,7 @@ static bool totals_equal(const struct reason_totals *totals, uint64_t n_blocks, 
     return totals->n_blocks == n_blocks && totals->num_bytes == num_bytes;
 }
 
-static bool recount_block(const struct direct_block *block, void *user)
+static bool recount_block(const struct block *block, void *user)
 {
     struct recount *recount = user;
     if (block->reason >= recount->n_reasons || block->slot >= recount->n_slots ||

@@ -182,9 +182,9 @@ static int on_lease(const struct call *call)
 
 /* What a direct block's place is not may be another client's leased block. */
 static int look_among_leased(const struct call *call, int why, struct seg_off off,
-                             struct direct_block *ret_block)
+                             struct block *ret_block)
 {
-    struct direct_block leased;
+    struct block leased;
     if ((why != DIRECT_E_WILD && why != DIRECT_E_RELEASED) ||
         !walk_find(call->core, off, &leased) || leased.slot == call->peer->client->slot) {
         return why;
@@ -195,7 +195,7 @@ static int look_among_leased(const struct call *call, int why, struct seg_off of
 
 /* An error that names the block, where there is one. */
 static int refuse_block(const struct call *call, int why, uint64_t offset,
-                        const struct direct_block *block)
+                        const struct block *block)
 {
     struct core *core = call->core;
     struct reply *reply = call->reply;
@@ -237,7 +237,7 @@ static int refuse_block(const struct call *call, int why, uint64_t offset,
 static int on_release(const struct call *call)
 {
     struct reply *reply = call->reply;
-    struct direct_block block;
+    struct block block;
     struct intent intent;
     const struct seg_off off = {call->request->release->offset};
     /* Validated when it came first: if there is nothing to release any more, that is done. */
@@ -259,7 +259,7 @@ static int on_release(const struct call *call)
 static int on_size_of(const struct call *call)
 {
     struct reply *reply = call->reply;
-    struct direct_block block;
+    struct block block;
     const struct seg_off off = {call->request->size_of->offset};
     int r = direct_find(&call->core->direct, call->peer->client, off, &block);
     if (r) {

@@ -59,7 +59,7 @@ void obituaries_fini(struct obituaries *obituaries)
     *obituaries = (struct obituaries){.kept = NULL};
 }
 
-uint32_t obituaries_note(struct obituaries *obituaries, const struct direct_block *block)
+uint32_t obituaries_note(struct obituaries *obituaries, const struct block *block)
 {
     struct obituary_draft *draft = &obituaries->drafts[block->slot];
     if (draft->n_blocks == 0) {

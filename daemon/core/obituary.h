@@ -46,7 +46,7 @@ void obituaries_fini(struct obituaries *obituaries);
  * obituaries_note() - a block of an ended client is about to be taken back
  * Return: what that cost, as rollup_spent() has it.
  */
-uint32_t obituaries_note(struct obituaries *obituaries, const struct direct_block *block);
+uint32_t obituaries_note(struct obituaries *obituaries, const struct block *block);
 
 /**
  * obituaries_prepare() - put the reasons with the most bytes first, as far as the budget goes

@@ -22,14 +22,14 @@ struct step {
     bool noted; /* a block of a lease was */
 };
 
-static void reap_note(const struct direct_block *block, void *user)
+static void reap_note(const struct block *block, void *user)
 {
     struct step *step = user;
     step->spent += obituaries_note(&step->core->obituaries, block);
 }
 
 /* However small the budget is, each step notes some. */
-static bool reap_note_leased(const struct direct_block *block, void *user)
+static bool reap_note_leased(const struct block *block, void *user)
 {
     struct step *step = user;
     if (step->spent >= step->budget && step->noted) {

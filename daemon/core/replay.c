@@ -12,7 +12,7 @@ bool replay_of(const struct call *call, enum intent_kind kind, struct intent *re
 bool replay_allocated(const struct call *call, uint64_t num_bytes, struct seg_off *ret_off)
 {
     struct intent intent;
-    struct direct_block block;
+    struct block block;
     if (!replay_of(call, INTENT_ALLOCATE, &intent)) {
         return false;
     }

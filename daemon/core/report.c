@@ -153,7 +153,7 @@ struct blocks_walk {
     uint32_t now;
 };
 
-static bool block_row_add(const struct direct_block *block, void *user)
+static bool block_row_add(const struct block *block, void *user)
 {
     const struct blocks_walk *rows = user;
     struct reply *reply = rows->reply;
@@ -327,7 +327,7 @@ void report_obituaries(const struct core *core, uint64_t from_number, uint64_t n
 
 /* -------------------------------------------------------------------------------------- held -- */
 
-static bool held_add(const struct direct_block *block, void *user)
+static bool held_add(const struct block *block, void *user)
 {
     struct held *held = user;
     held->n_blocks++;

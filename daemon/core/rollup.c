@@ -129,13 +129,13 @@ static void *array_new(struct rollup *rollup, size_t n, size_t n_bytes)
 /* ------------------------------------------------------------------------------------ names -- */
 
 /* Whether the block's reason is out of its client's own table. */
-static bool is_told(const struct rollup *rollup, const struct direct_block *block)
+static bool is_told(const struct rollup *rollup, const struct block *block)
 {
     return rollup->by == ROLLUP_BY_REASON && block->leased && block->reason > REASON_OTHER;
 }
 
 /* A reason's group: its words up to '#'. */
-static void name_by_reason(struct rollup *rollup, const struct direct_block *block,
+static void name_by_reason(struct rollup *rollup, const struct block *block,
                            struct rollup_name *name)
 {
     size_t n_bytes;
@@ -171,8 +171,7 @@ static void name_by_uid(const struct client *client, struct rollup_name *name)
     name->n_bytes = strlen(name->text);
 }
 
-static void name_of(struct rollup *rollup, const struct direct_block *block,
-                    struct rollup_name *name)
+static void name_of(struct rollup *rollup, const struct block *block, struct rollup_name *name)
 {
     *name = (struct rollup_name){.pid = 0};
     if (rollup->by == ROLLUP_BY_REASON) {
@@ -232,7 +231,7 @@ static struct rollup_row *row_other(struct rollup *rollup)
  * What a block's client has taken of a purse, or this roll-up of one that several share. A block of
  * the daemon's own table takes what is left: that table is bounded, and all of it has room.
  */
-static struct share *share_of(struct rollup *rollup, const struct direct_block *block)
+static struct share *share_of(struct rollup *rollup, const struct block *block)
 {
     if (rollup->purse != &rollup->own || !is_told(rollup, block)) {
         return &rollup->all;
@@ -244,26 +243,26 @@ static struct share *share_of(struct rollup *rollup, const struct direct_block *
 }
 
 /* Whether one may be taken: there is one, and as many are left as were taken. */
-static bool may_take(const struct rollup *rollup, const struct direct_block *block,
-                     uint32_t n_taken, uint32_t n_left)
+static bool may_take(const struct rollup *rollup, const struct block *block, uint32_t n_taken,
+                     uint32_t n_left)
 {
     const bool leaves = rollup->purse != &rollup->own || is_told(rollup, block);
     return n_left > 0 && (!leaves || n_taken < n_left);
 }
 
-static bool may_group(struct rollup *rollup, const struct direct_block *block)
+static bool may_group(struct rollup *rollup, const struct block *block)
 {
     const struct rollup_purse *purse = rollup->purse;
     return may_take(rollup, block, share_of(rollup, block)->n_groups,
                     is_told(rollup, block) ? purse->n_told_groups : purse->n_groups);
 }
 
-static bool may_link(struct rollup *rollup, const struct direct_block *block)
+static bool may_link(struct rollup *rollup, const struct block *block)
 {
     return may_take(rollup, block, share_of(rollup, block)->n_links, rollup->purse->n_links);
 }
 
-static void take_group(struct rollup *rollup, const struct direct_block *block)
+static void take_group(struct rollup *rollup, const struct block *block)
 {
     const bool told = is_told(rollup, block);
     --*(told ? &rollup->purse->n_told_groups : &rollup->purse->n_groups);
@@ -271,7 +270,7 @@ static void take_group(struct rollup *rollup, const struct direct_block *block)
     share_of(rollup, block)->n_groups++;
 }
 
-static void take_link(struct rollup *rollup, const struct direct_block *block)
+static void take_link(struct rollup *rollup, const struct block *block)
 {
     rollup->purse->n_links--;
     rollup->taken.n_links++;
@@ -280,7 +279,7 @@ static void take_link(struct rollup *rollup, const struct direct_block *block)
 
 /* ------------------------------------------------------------------------------------ links -- */
 
-static uint64_t link_key(const struct rollup *rollup, const struct direct_block *block)
+static uint64_t link_key(const struct rollup *rollup, const struct block *block)
 {
     uint64_t slot = block->slot;
     uint64_t id = 0;
@@ -338,7 +337,7 @@ static int links_reserve(struct rollup *rollup)
 }
 
 /* The row of a block whose id was not met before. */
-static struct rollup_row *row_find_or_add(struct rollup *rollup, const struct direct_block *block)
+static struct rollup_row *row_find_or_add(struct rollup *rollup, const struct block *block)
 {
     struct rollup_name name;
     name_of(rollup, block, &name);
@@ -356,7 +355,7 @@ static struct rollup_row *row_find_or_add(struct rollup *rollup, const struct di
     return row;
 }
 
-static struct rollup_row *row_of(struct rollup *rollup, const struct direct_block *block)
+static struct rollup_row *row_of(struct rollup *rollup, const struct block *block)
 {
     const uint64_t key = link_key(rollup, block);
     if (links_reserve(rollup)) {
@@ -378,7 +377,7 @@ static struct rollup_row *row_of(struct rollup *rollup, const struct direct_bloc
     return row;
 }
 
-int rollup_add(struct rollup *rollup, const struct direct_block *block)
+int rollup_add(struct rollup *rollup, const struct block *block)
 {
     KMEM_ASSERT(!rollup->is_sorting);
     struct rollup_row *row = row_of(rollup, block);
@@ -395,7 +394,7 @@ int rollup_add(struct rollup *rollup, const struct direct_block *block)
 
 int rollup_add_reason(struct rollup *rollup, uint32_t reason, const struct reason_totals *totals)
 {
-    const struct direct_block block = {.reason = reason};
+    const struct block block = {.reason = reason};
     KMEM_ASSERT(rollup->by == ROLLUP_BY_REASON);
     struct rollup_row *row = row_of(rollup, &block);
     if (!row) {
@@ -428,7 +427,7 @@ const struct rollup_group *rollup_group_of(const struct rollup *rollup, const st
 {
     KMEM_ASSERT(rollup->by == ROLLUP_BY_CLIENT);
     KMEM_ASSERT(!rollup->is_sorting);
-    const struct direct_block block = {.slot = client->slot};
+    const struct block block = {.slot = client->slot};
     const struct link *link =
         rollup->links_max == 0 ? NULL : link_at(rollup, link_key(rollup, &block));
     return link && link->row ? &link->row->group : NULL;

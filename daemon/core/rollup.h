@@ -71,7 +71,7 @@ KMEM_MUST_USE struct rollup *rollup_new(enum rollup_by by, const struct rollup_t
 struct rollup *rollup_free(struct rollup *rollup);
 
 /** rollup_add() - count a block in. Return: 0 or -ENOMEM; then the roll-up is as it was. */
-KMEM_MUST_USE int rollup_add(struct rollup *rollup, const struct direct_block *block);
+KMEM_MUST_USE int rollup_add(struct rollup *rollup, const struct block *block);
 
 /** rollup_add_reason() - count in what is known of all direct blocks of a reason; by reason only */
 KMEM_MUST_USE int rollup_add_reason(struct rollup *rollup, uint32_t reason,

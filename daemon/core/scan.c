@@ -217,7 +217,7 @@ static uint64_t scan_spent(const struct scan *scan)
     return rollup_spent(scan->rollup) + (scan->by_reason ? rollup_spent(scan->by_reason) : 0);
 }
 
-static bool scan_block(const struct direct_block *block, void *user)
+static bool scan_block(const struct block *block, void *user)
 {
     struct scan *scan = user;
     /* However dear blocks are to add, each step adds some. */

@@ -61,7 +61,7 @@ static uint32_t position_page(struct seg_off at, uint32_t run)
  */
 static struct seg_off walk_lease(const struct core *core, uint32_t slot, uint32_t *page,
                                  uint32_t end, struct seg_off from, uint32_t budget,
-                                 uint32_t *spent, direct_walk_fn each, void *user)
+                                 uint32_t *spent, block_fn each, void *user)
 {
     const struct client *client = clients_get(&core->clients, slot);
     if (!client->states) {
@@ -80,7 +80,7 @@ static struct seg_off walk_lease(const struct core *core, uint32_t slot, uint32_
 }
 
 struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budget,
-                    enum walk_which which, direct_walk_fn each, void *user)
+                    enum walk_which which, block_fn each, void *user)
 {
     const struct pages *pages = &core->pages;
     const uint32_t n_pages = pages->state->n_pages;
@@ -118,7 +118,7 @@ struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budge
     return (struct seg_off){page < n_pages ? (uint64_t)page << PAGE_SHIFT : 0};
 }
 
-bool walk_find(const struct core *core, struct seg_off off, struct direct_block *ret_block)
+bool walk_find(const struct core *core, struct seg_off off, struct block *ret_block)
 {
     const struct pages *pages = &core->pages;
     if (off.bytes >> PAGE_SHIFT >= pages->state->n_pages) {
@@ -134,7 +134,7 @@ bool walk_find(const struct core *core, struct seg_off off, struct direct_block 
                                                 run + PAGE_WORD_PAGES(word), off, ret_block);
 }
 
-size_t walk_reason(const struct core *core, const struct direct_block *block, char *ret_text)
+size_t walk_reason(const struct core *core, const struct block *block, char *ret_text)
 {
     if (block->leased && block->reason > REASON_OTHER) {
         return client_ledger_reason(&core->client_ledger, block->slot, block->reason, ret_text);

@@ -23,7 +23,7 @@ enum walk_which { WALK_ALL, WALK_LEASED };
  * Return: where to go on; 0 if the walk has reached the end of the segment.
  */
 KMEM_MUST_USE struct seg_off walk(const struct core *core, struct seg_off from, uint32_t budget,
-                                  enum walk_which which, direct_walk_fn each, void *user);
+                                  enum walk_which which, block_fn each, void *user);
 
 /**
  * walk_find() - the leased block that an offset lies in, whoever's it is
@@ -31,14 +31,13 @@ KMEM_MUST_USE struct seg_off walk(const struct core *core, struct seg_off from, 
  * For sentences about somebody's mistake. See client_ledger_find(). Return: whether a client tells
  * of one.
  */
-KMEM_MUST_USE bool walk_find(const struct core *core, struct seg_off off,
-                             struct direct_block *ret_block);
+KMEM_MUST_USE bool walk_find(const struct core *core, struct seg_off off, struct block *ret_block);
 
 /**
  * walk_reason() - a block's reason, whoever's table it is in
  * @ret_text:  REASON_MAX_BYTES of room
  * Return: its length, not terminated.
  */
-size_t walk_reason(const struct core *core, const struct direct_block *block, char *ret_text);
+size_t walk_reason(const struct core *core, const struct block *block, char *ret_text);
 
 #endif

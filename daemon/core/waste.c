@@ -44,7 +44,7 @@ void waste_fini(struct waste *waste)
     waste->by_slot = NULL;
 }
 
-void waste_note(struct waste *waste, const struct direct_block *block)
+void waste_note(struct waste *waste, const struct block *block)
 {
     waste->rounding_bytes += block->block_bytes - block->num_bytes;
     for (uint32_t i = 0; i < block->span_pages; i++) {

@@ -44,7 +44,7 @@ KMEM_MUST_USE int waste_init(struct waste *waste, const struct pages *pages,
 void waste_fini(struct waste *waste);
 
 /** waste_note() - a leased block is live */
-void waste_note(struct waste *waste, const struct direct_block *block);
+void waste_note(struct waste *waste, const struct block *block);
 
 /**
  * waste_step() - after all blocks: pass over some pages

@@ -258,7 +258,7 @@ static void core_give(struct region *of_region, uint32_t number, uint64_t handle
                       uint64_t num_bytes)
 {
     struct core_region *region = member_run(of_region, number);
-    struct direct_block block;
+    struct block block;
     struct found found;
     (void)num_bytes;
     if (kmem__heap_give(region->segment.base + handle)) {

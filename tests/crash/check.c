@@ -22,7 +22,7 @@ static void check_blocks(void)
     uint64_t num_bytes = 0;
     for (uint32_t i = 0; i < model.n_blocks; i++) {
         const struct model_block *block = &model.blocks[i];
-        struct direct_block found;
+        struct block found;
         size_t n_bytes;
         char text[REASON_TEXT_BYTES];
         EXPECT(direct_find(&core.direct, peers[block->client].client,

@@ -124,7 +124,7 @@ struct seg_off fixture_allocate(struct fixture *fixture, struct client *client, 
 
 void fixture_release(struct fixture *fixture, struct client *client, struct seg_off off)
 {
-    struct direct_block block;
+    struct block block;
     assert_int_equal(direct_release(&fixture->core.direct, client, off, 0, &block), 0);
 }
 

@@ -155,7 +155,7 @@ bool model_room(const struct core *core, uint64_t num_bytes)
 static bool block_equals(const struct core *core, const struct model_block *block,
                          const struct model_client *client)
 {
-    struct direct_block found;
+    struct block found;
     const struct seg_off off = {block->offset};
     if (direct_find(&core->direct, client->client, off, &found)) {
         return false;

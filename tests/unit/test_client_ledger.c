@@ -75,11 +75,11 @@ struct heard {
     uint64_t num_bytes;
     uint64_t last_end; /* blocks follow one another */
     uint64_t stop_at;  /* after so many blocks; 0: never */
-    struct direct_block last;
+    struct block last;
 };
 
 /* What holds for every block, whatever the ledger says. */
-static bool hear_block(const struct direct_block *block, void *user)
+static bool hear_block(const struct block *block, void *user)
 {
     struct heard *heard = user;
     if (heard->stop_at != 0 && heard->n_blocks == heard->stop_at) {

@@ -132,7 +132,7 @@ static void buried(const struct obituary *obituary, uint32_t slot, void *user)
 
 static bool is_live_block(const struct client *client, uint64_t offset)
 {
-    struct direct_block found;
+    struct block found;
     return direct_find(&run.core->direct, client, (struct seg_off){offset}, &found) == 0;
 }
 
@@ -220,7 +220,7 @@ static void release(struct model_block *block)
 {
     const struct model_client *owner = model_client(&run.model, block->pid);
     const struct seg_off off = {block->offset};
-    struct direct_block released;
+    struct block released;
     EXPECT(direct_release(&run.core->direct, owner->client, off, 0, &released) == 0);
     EXPECT(released.num_bytes == block->num_bytes);
     model_block_remove(&run.model, block);
@@ -255,7 +255,7 @@ static void step_release_any_offset(void)
     }
     const uint64_t offset = seeded_next(&run.seeded) % (core_segment_bytes(run.core) + PAGE_BYTES);
     const struct model_block *around = model_block_around(&run.model, offset);
-    struct direct_block found;
+    struct block found;
     const int r =
         direct_release(&run.core->direct, client->client, (struct seg_off){offset}, 0, &found);
     if (around && around->offset != offset) {
@@ -279,7 +279,7 @@ static void step_release_foreign_and_interior(void)
     if (!block || !client) {
         return;
     }
-    struct direct_block found;
+    struct block found;
     const uint64_t inside = block->offset + 1 + below(4096);
     if (client->pid != block->pid) {
         const struct seg_off off = {block->offset};
@@ -299,7 +299,7 @@ static void step_size_of(void)
 {
     const struct model_block *block = random_block();
     if (block) {
-        struct direct_block found;
+        struct block found;
         const struct client *owner = model_client(&run.model, block->pid)->client;
         const struct seg_off off = {block->offset};
         EXPECT(direct_find(&run.core->direct, owner, off, &found) == 0);
@@ -309,7 +309,7 @@ static void step_size_of(void)
 
 /* --------------------------------------------------------------------------------- queries ---- */
 
-static bool has_reason(const struct direct_block *found, uint32_t reason)
+static bool has_reason(const struct block *found, uint32_t reason)
 {
     char text[REASON_MAX_BYTES];
     const char *wanted = reason == 0 ? NO_REASON : model_reason(reason);
@@ -317,7 +317,7 @@ static bool has_reason(const struct direct_block *found, uint32_t reason)
            memcmp(text, wanted, strlen(wanted)) == 0;
 }
 
-static bool walked(const struct direct_block *found, void *user)
+static bool walked(const struct block *found, void *user)
 {
     const uint64_t *from = user;
     struct model_block *block = model_block(&run.model, found->off.bytes);

@@ -54,7 +54,7 @@ static int try_allocate(struct client *client, uint64_t num_bytes)
 
 static int find(const struct client *client, uint64_t offset)
 {
-    struct direct_block block;
+    struct block block;
     return direct_find(direct, client, (struct seg_off){offset}, &block);
 }
 
@@ -82,7 +82,7 @@ static void test_direct_allocate_enters_the_block(void **state)
 
     const struct seg_off off = fixture_allocate(&fixture, alice, 101, "camera/frame");
 
-    struct direct_block block;
+    struct block block;
     size_t n_bytes;
     assert_int_equal(direct_find(direct, alice, off, &block), 0);
     assert_int_equal(block.off.bytes, off.bytes);
@@ -221,7 +221,7 @@ static void test_direct_allocate_takes_a_larger_block_before_it_says_full(void *
     assert_int_equal(allocate(bob, 100).bytes, last.bytes);
     assert_int_equal(direct_check(direct), 0);
     assert_int_equal(try_allocate(bob, 16), DIRECT_E_FULL);
-    struct direct_block block;
+    struct block block;
     assert_int_equal(direct_find(direct, bob, last, &block), 0);
     assert_int_equal(block.num_bytes, 100);
 }
@@ -276,7 +276,7 @@ static void test_direct_release_of_what_is_not_the_callers_changes_nothing(void 
     const uint64_t foreign = allocate(bob, 300).bytes;
     const uint64_t offsets[] = {mine + 16, foreign, foreign + 1, 0, 5, UINT64_MAX};
     const struct direct before = *direct;
-    struct direct_block block;
+    struct block block;
 
     for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
         const struct seg_off off = {offsets[i]};
@@ -289,13 +289,13 @@ static void test_direct_find_describes_a_foreign_block_and_an_interior_one(void 
 {
     (void)state;
     const struct seg_off off = allocate(bob, 300);
-    struct direct_block block;
+    struct block block;
 
     assert_int_equal(direct_find(direct, alice, off, &block), DIRECT_E_FOREIGN);
     assert_int_equal(block.slot, bob->slot);
     assert_int_equal(block.num_bytes, 300);
     const struct seg_off inside = {off.bytes + 299};
-    block = (struct direct_block){.slot = 99};
+    block = (struct block){.slot = 99};
     assert_int_equal(direct_find(direct, alice, inside, &block), DIRECT_E_INTERIOR);
     assert_int_equal(block.off.bytes, off.bytes);
     assert_int_equal(block.slot, bob->slot);
@@ -306,7 +306,7 @@ static void test_direct_release_twice_is_released_even_after_the_slab_is_gone(vo
     (void)state;
     const struct seg_off off = allocate(alice, 300);
     release(alice, off);
-    struct direct_block block;
+    struct block block;
 
     assert_int_equal(direct_release(direct, alice, off, 0, &block), DIRECT_E_RELEASED);
     assert_int_equal(direct_release(direct, bob, off, 0, &block), DIRECT_E_RELEASED);
@@ -320,7 +320,7 @@ struct visits {
     uint32_t stop_at; /* that many were visited */
 };
 
-static bool visit(const struct direct_block *block, void *user)
+static bool visit(const struct block *block, void *user)
 {
     struct visits *visits = user;
     if (visits->n_visits == visits->stop_at) {

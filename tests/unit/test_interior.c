@@ -111,7 +111,7 @@ static void look_everywhere(int expected, uint32_t begin, uint32_t end, struct s
 {
     struct seeded seeded = {77};
     for (uint32_t i = 0; i < N_LOOKS; i++) {
-        struct direct_block block;
+        struct block block;
         const uint64_t page = begin + seeded_below(&seeded, end - begin);
         const struct seg_off off = {page * PAGE_BYTES + 16 + seeded_below(&seeded, 1000)};
         assert_int_equal(direct_find(&fixture.core.direct, client, off, &block), expected);
@@ -153,7 +153,7 @@ static void test_direct_find_of_what_was_never_a_block_takes_no_memory(void **st
 static void test_direct_find_remembers_a_released_block_after_a_restart(void **state)
 {
     (void)state;
-    struct direct_block block;
+    struct block block;
     const struct seg_off large = fixture_allocate(&fixture, client, 5000 * PAGE_BYTES, "large");
     const struct seg_off small = fixture_allocate(&fixture, client, 100, "small");
     fixture_release(&fixture, client, large);
@@ -192,7 +192,7 @@ static void test_walk_find_names_a_leased_block_of_16_GiB_from_each_of_its_pages
     const uint32_t page = carve_all();
 
     for (uint32_t i = 0; i < N_LOOKS; i++) {
-        struct direct_block block;
+        struct block block;
         const uint64_t at = page + seeded_below(&seeded, BLOCK_PAGES);
         n_reads = 0;
         assert_true(walk_find(&fixture.core, (struct seg_off){at * PAGE_BYTES + 5}, &block));
@@ -206,7 +206,7 @@ static void test_walk_find_names_a_leased_block_of_16_GiB_from_each_of_its_pages
 static void test_walk_find_in_a_ledger_that_lies_reads_no_more(void **state)
 {
     (void)state;
-    struct direct_block block;
+    struct block block;
     const uint32_t page = carve_all();
     const uint32_t at = N_PAGES / 2 - 1; /* as many bits as there can be */
     for (uint32_t look = at; look != 0; look = ledger_stretch_before(look)) {

@@ -100,7 +100,7 @@ static void test_recover_finds_clients_blocks_and_reasons(void **state)
 
     restart();
 
-    struct direct_block block;
+    struct block block;
     alice = clients_find(&core->clients, &identity);
     bob = clients_get(&core->clients, 1);
     assert_non_null(alice);

@@ -207,7 +207,7 @@ static void test_allocate_whose_block_went_to_another_is_carved_anew(void **stat
     (void)state;
     const uint64_t offset = allocate(&alice, 5, 100);
     /* As if the server had been killed between the intent and the block. */
-    struct direct_block block;
+    struct block block;
     assert_int_equal(
         direct_release(&talk.core->direct, alice.client, (struct seg_off){offset}, 0, &block), 0);
     assert_int_equal(allocate(&bob, 1, 100), offset);

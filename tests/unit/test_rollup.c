@@ -57,7 +57,7 @@ static struct rollup *new_rollup(enum rollup_by by)
     return rollup;
 }
 
-static bool add_block(const struct direct_block *block, void *user)
+static bool add_block(const struct block *block, void *user)
 {
     return rollup_add(user, block) == 0;
 }
@@ -181,9 +181,9 @@ static void test_rollup_of_nothing_has_no_groups(void **state)
     assert_null(rollup_free(NULL));
 }
 
-static struct direct_block block_at(struct client *client, struct seg_off off)
+static struct block block_at(struct client *client, struct seg_off off)
 {
-    struct direct_block block;
+    struct block block;
     assert_int_equal(direct_find(&fixture.core.direct, client, off, &block), 0);
     return block;
 }
@@ -193,12 +193,12 @@ static void test_rollup_add_does_not_mistake_an_ids_next_allocator(void **state)
     (void)state;
     const struct seg_off first = fixture_allocate(&fixture, alice, 10, "first tenant");
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
-    const struct direct_block first_block = block_at(alice, first);
+    const struct block first_block = block_at(alice, first);
     assert_int_equal(rollup_add(rollup, &first_block), 0);
     fixture_release(&fixture, alice, first);
 
     const struct seg_off second = fixture_allocate(&fixture, alice, 20, "second tenant");
-    const struct direct_block second_block = block_at(alice, second);
+    const struct block second_block = block_at(alice, second);
     assert_int_equal(second_block.reason, first_block.reason);
     assert_int_equal(rollup_add(rollup, &second_block), 0);
 
@@ -213,13 +213,12 @@ static void test_rollup_add_does_not_mistake_a_slots_next_allocator(void **state
 {
     (void)state;
     struct rollup *rollup = new_rollup(ROLLUP_BY_CLIENT);
-    const struct direct_block first =
-        block_at(carol, fixture_allocate(&fixture, carol, 10, "same"));
+    const struct block first = block_at(carol, fixture_allocate(&fixture, carol, 10, "same"));
     assert_int_equal(rollup_add(rollup, &first), 0);
     fixture_end(&fixture, carol, false);
 
     struct client *dave = fixture_join(&fixture, 8);
-    const struct direct_block second = block_at(dave, fixture_allocate(&fixture, dave, 20, "same"));
+    const struct block second = block_at(dave, fixture_allocate(&fixture, dave, 20, "same"));
     assert_int_equal(second.slot, first.slot);
     assert_int_equal(rollup_add(rollup, &second), 0);
 
@@ -240,7 +239,7 @@ static void test_rollup_add_of_ids_that_are_newer_than_it(void **state)
     for (uint32_t i = 0; i < 20; i++) {
         char reason[16];
         (void)snprintf(reason, sizeof(reason), "new/%u", i % 10);
-        const struct direct_block block =
+        const struct block block =
             block_at(dave, fixture_allocate(&fixture, dave, 1 + i % 10, reason));
         assert_int_equal(rollup_add(rollup, &block), 0);
         assert_int_equal(rollup_add(by_client, &block), 0);
@@ -259,7 +258,7 @@ static void test_rollup_add_of_ids_that_are_newer_than_it(void **state)
 static void test_rollup_add_after_sort_is_a_bug(void **state)
 {
     (void)state;
-    const struct direct_block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
+    const struct block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     add_all(rollup);
 
@@ -326,7 +325,7 @@ static void test_rollup_add_without_memory_leaves_it_as_it_was(void **state)
 {
     (void)state;
     const struct rollup_tables tables = core_tables(&fixture.core);
-    struct direct_block blocks[400];
+    struct block blocks[400];
     for (uint32_t i = 0; i < 400; i++) {
         char reason[16];
         (void)snprintf(reason, sizeof(reason), "group/%u", i);
@@ -357,7 +356,7 @@ static void test_rollup_add_without_memory_leaves_it_as_it_was(void **state)
 static void test_rollup_sort_without_memory_can_be_tried_again(void **state)
 {
     (void)state;
-    const struct direct_block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
+    const struct block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     assert_int_equal(rollup_add(rollup, &block), 0);
 
@@ -393,10 +392,9 @@ static bool read_invented(void *user, uint32_t slot, uint64_t at, void *buffer, 
     return true;
 }
 
-static struct direct_block told_block(const struct client *client, uint32_t reason)
+static struct block told_block(const struct client *client, uint32_t reason)
 {
-    return (struct direct_block){
-        .num_bytes = 100, .reason = reason, .slot = client->slot, .leased = true};
+    return (struct block){.num_bytes = 100, .reason = reason, .slot = client->slot, .leased = true};
 }
 
 /* A million blocks of clients that have as many reasons as there can be. */
@@ -405,7 +403,7 @@ static void add_told(struct rollup *rollup, struct client *const *clients, uint3
 {
     for (uint32_t i = 0; i < n_blocks; i++) {
         const uint32_t id = REASONS_RESERVED + i % (LEDGER_REASONS_MAX - REASONS_RESERVED);
-        const struct direct_block block = told_block(clients[i % n_clients], id);
+        const struct block block = told_block(clients[i % n_clients], id);
         assert_int_equal(rollup_add(rollup, &block), 0);
         assert_true(rollup_bytes(rollup) <= ROLLUP_MAX_BYTES);
     }
@@ -483,7 +481,7 @@ static void test_rollup_leaves_room_to_other_clients(void **state)
     const size_t n_groups = rollup_n_groups(rollup);
 
     for (uint32_t id = REASONS_RESERVED; id < 1000; id++) {
-        const struct direct_block block = told_block(bob, id);
+        const struct block block = told_block(bob, id);
         assert_int_equal(rollup_add(rollup, &block), 0);
     }
 
@@ -532,7 +530,7 @@ static void test_rollup_sort_step_keeps_to_its_budget_and_has_the_first_ones_fir
     add_told(rollup, &alice, 1, 16000);
     for (uint32_t i = 0; i < 8; i++) {
         for (uint32_t n = 0; n <= i; n++) {
-            const struct direct_block block = told_block(alice, 5000 + i);
+            const struct block block = told_block(alice, 5000 + i);
             assert_int_equal(rollup_add(rollup, &block), 0);
         }
     }

@@ -52,7 +52,7 @@ struct visits {
     uint32_t stop_at; /* that many were visited */
 };
 
-static bool visit(const struct direct_block *block, void *user)
+static bool visit(const struct block *block, void *user)
 {
     struct visits *visits = user;
     if (visits->n_visits == visits->stop_at) {
@@ -309,7 +309,7 @@ static void test_walk_of_a_ledger_that_lies_sees_the_same_in_steps_of_any_length
 }
 
 /* The end of the block before; blocks that overlap are told by whoever shows them as a fault. */
-static bool follows(const struct direct_block *block, void *user)
+static bool follows(const struct block *block, void *user)
 {
     uint64_t *end = user;
     assert_true(block->off.bytes >= *end);
@@ -338,7 +338,7 @@ static void test_walk_of_a_ledger_that_changes_never_goes_back(void **state)
 
 static void assert_finds(uint64_t offset, uint64_t begin, uint64_t num_bytes)
 {
-    struct direct_block block;
+    struct block block;
     assert_true(walk_find(core, (struct seg_off){offset}, &block));
     assert_int_equal(block.off.bytes, begin);
     assert_int_equal(block.num_bytes, num_bytes);
@@ -347,7 +347,7 @@ static void assert_finds(uint64_t offset, uint64_t begin, uint64_t num_bytes)
 
 static void assert_finds_nothing(uint64_t offset)
 {
-    struct direct_block block;
+    struct block block;
     assert_false(walk_find(core, (struct seg_off){offset}, &block));
 }
 
@@ -408,15 +408,15 @@ static void test_walk_find_of_what_is_not_leased_finds_nothing(void **state)
 
 /* ---------------------------------------------------------------------------------- reason ---- */
 
-static bool keep_last(const struct direct_block *block, void *user)
+static bool keep_last(const struct block *block, void *user)
 {
-    *(struct direct_block *)user = *block;
+    *(struct block *)user = *block;
     return true;
 }
 
 static void assert_last_reason(const char *words)
 {
-    struct direct_block last = {.num_bytes = 0};
+    struct block last = {.num_bytes = 0};
     char text[REASON_MAX_BYTES];
     (void)!walk(core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, keep_last, &last).bytes;
     assert_true(last.num_bytes > 0);

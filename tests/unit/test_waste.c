@@ -338,7 +338,7 @@ static void test_small_steps_see_what_one_sees(void **state)
     assert_int_equal(waste_init(&at_once, &core->pages, &core->clients, &core->reclaim), 0);
     assert_int_equal(waste_init(&in_steps, &core->pages, &core->clients, &core->reclaim), 0);
     for (uint32_t i = 0; i < 180; i += 18) {
-        const struct direct_block block = {
+        const struct block block = {
             .num_bytes = 1,
             .block_bytes = 16,
             .slab_page = first + i,
