@@ -19,34 +19,35 @@
 struct allocator;
 
 /* A block that is free, and whose entry is retired: the next to be handed out. */
-struct ready {
+struct free_block {
     unsigned char *block;
     struct ledger_entry *entry;
 };
 
 /*
- * 64 ready blocks at most, and READY_BYTES of them, but 16 whatever their size: a program that
+ * 64 ready blocks at most, and MAGAZINE_BYTES of them, but 16 whatever their size: a program that
  * releases some dozen blocks and allocates them again goes to the slabs once in 32 calls. With half
  * as many mixed churn is 5 % slower; more keep slabs from becoming empty. They are never more than
- * 1/READY_FRACTION of the segment for a class: a small one is for many clients.
+ * 1/MAGAZINE_FRACTION of the segment for a class: a small one is for many clients.
  */
-#define READY_MAX 64
-#define READY_MIN 16
-#define READY_BYTES (256 * 1024)
-#define READY_FRACTION 256
+#define MAGAZINE_MAX 64
+#define MAGAZINE_MIN 16
+#define MAGAZINE_BYTES (256 * 1024)
+#define MAGAZINE_FRACTION 256
 
 /*
  * A thread's blocks of one size class.
  *
- *      head.n_used == entries of the slab with a word + blocks of the slab in `ready`
+ *      head.n_used == entries of the slab with a word + blocks of the slab in the magazine
  *      n_used      == sum of head.n_used over the bin's slabs
  *      a slab is in `room` if it has a block to give, else in `full`         : kmem__heap_check()
  */
 struct bin {
-    uint32_t ready_bytes; /* of `ready`, in use; the last of them was released last */
-    uint32_t max_ready_bytes;
-    uint32_t block_bytes;       /* struct size_class */
-    uint32_t left_ready_bytes;  /* ready_bytes when the last block went out; see heap_is_warm() */
+    uint32_t magazine_bytes; /* of `magazine`, in use; the last of them was released last */
+    uint32_t max_magazine_bytes;
+    uint32_t block_bytes; /* struct size_class */
+    uint32_t
+        left_magazine_bytes; /* magazine_bytes when the last block went out; see heap_is_warm() */
     struct ledger_entry *plane; /* of the class */
     uint32_t plane_page_bytes;  /* how far the entries of neighbouring pages are apart in it */
     uint32_t size_class;
@@ -56,10 +57,10 @@ struct bin {
     uint32_t n_used;     /* blocks that are out or ready */
     uint32_t n_live;     /* of them, when the bin was last settled: those that were out */
     uint64_t live_bytes; /* in those, as asked for, about: see slab.c */
-    struct ready ready[READY_MAX];
+    struct free_block magazine[MAGAZINE_MAX];
 };
 
-static_assert(offsetof(struct bin, ready) == 64, "what every call needs is one cache line");
+static_assert(offsetof(struct bin, magazine) == 64, "what every call needs is one cache line");
 static_assert(sizeof(struct bin) % 64 == 0, "bins of other classes are on other cache lines");
 
 /*
@@ -119,15 +120,15 @@ struct heap {
 };
 
 /* Counted in bytes: the place of a ready block takes no multiplication then. */
-static inline struct ready *kmem__bin_ready(struct bin *bin, uint32_t ready_bytes)
+static inline struct free_block *kmem__bin_magazine(struct bin *bin, uint32_t magazine_bytes)
 {
-    return (struct ready *)(void *)((unsigned char *)bin->ready + ready_bytes);
+    return (struct free_block *)(void *)((unsigned char *)bin->magazine + magazine_bytes);
 }
 
 /** kmem__bin_n_ready() - how many blocks are ready */
 static inline uint32_t kmem__bin_n_ready(const struct bin *bin)
 {
-    return bin->ready_bytes / (uint32_t)sizeof(struct ready);
+    return bin->magazine_bytes / (uint32_t)sizeof(struct free_block);
 }
 
 /** kmem__bin_entries() - the entries of the slab that begins at `page` */

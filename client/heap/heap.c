@@ -3,8 +3,8 @@
  * Each thread has a heap: for each size class a bin of blocks that are ready to be handed out, and
  * behind it the slabs that they come from (slab.c).
  *
- *      allocate:  bin.ready, last one -> entry written -> block cleared
- *      release:   page -> head: my slab? -> entry: live? -> entry retired -> bin.ready
+ *      allocate:  bin.magazine, last one -> entry written -> block cleared
+ *      release:   page -> head: my slab? -> entry: live? -> entry retired -> bin.magazine
  *
  * A ready block's place is known together with its entry's, so an allocation finds both with two
  * loads, and the one released last, whose bytes and entry are warm, goes out first, whatever slab
@@ -109,21 +109,21 @@ static void heap_make_key(void)
 }
 
 /* How many blocks of a size may be ready in a segment of num_bytes. */
-static uint32_t ready_limit(uint32_t block_bytes, uint64_t num_bytes)
+static uint32_t magazine_limit(uint32_t block_bytes, uint64_t num_bytes)
 {
-    const uint32_t fitting = READY_BYTES / block_bytes;
-    const uint32_t wanted = fitting > READY_MAX   ? READY_MAX
-                            : fitting < READY_MIN ? READY_MIN
-                                                  : fitting;
-    const uint64_t share = num_bytes / READY_FRACTION / block_bytes;
+    const uint32_t fitting = MAGAZINE_BYTES / block_bytes;
+    const uint32_t wanted = fitting > MAGAZINE_MAX   ? MAGAZINE_MAX
+                            : fitting < MAGAZINE_MIN ? MAGAZINE_MIN
+                                                     : fitting;
+    const uint64_t share = num_bytes / MAGAZINE_FRACTION / block_bytes;
     return share >= wanted ? wanted : share < 2 ? 2 : (uint32_t)share;
 }
 
 static void bin_init(struct bin *bin, struct allocator *allocator, uint32_t size_class)
 {
     const struct size_class *of = &size_classes[size_class];
-    bin->max_ready_bytes =
-        ready_limit(of->block_bytes, allocator->num_bytes) * (uint32_t)sizeof(struct ready);
+    bin->max_magazine_bytes =
+        magazine_limit(of->block_bytes, allocator->num_bytes) * (uint32_t)sizeof(struct free_block);
     bin->block_bytes = of->block_bytes;
     bin->size_class = size_class;
     bin->plane_page_bytes = (uint32_t)sizeof(struct ledger_entry) << PLANE_SHIFT(of->plane);
@@ -240,7 +240,8 @@ static struct heap *heap_get(struct allocator *allocator)
  */
 static bool heap_is_warm(const struct heap *heap, const struct bin *bin)
 {
-    return bin->ready_bytes >= bin->left_ready_bytes && heap->n_cleared - bin->left_at < WARM_BYTES;
+    return bin->magazine_bytes >= bin->left_magazine_bytes &&
+           heap->n_cleared - bin->left_at < WARM_BYTES;
 }
 
 void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap *heap,
@@ -249,7 +250,7 @@ void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap 
     const bool is_warm = heap_is_warm(heap, bin);
     heap->n_cleared += num_bytes;
     bin->left_at = heap->n_cleared;
-    bin->left_ready_bytes = bin->ready_bytes;
+    bin->left_magazine_bytes = bin->magazine_bytes;
     kmem__clear(block, num_bytes, is_warm);
     return block;
 }
@@ -290,7 +291,8 @@ void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site 
 {
     struct heap *heap = kmem__heap_mine;
     struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
-    const struct ready ready = *kmem__bin_ready(bin, bin->ready_bytes); /* where it just was */
+    const struct free_block ready =
+        *kmem__bin_magazine(bin, bin->magazine_bytes); /* where it just was */
     return kmem__slab_keep(heap, bin, &ready) ? kmem__heap_clear(heap, bin, ready.block, num_bytes)
                                               : otherwise(num_bytes, reason, site);
 }
@@ -299,15 +301,15 @@ static void *heap_allocate_small(struct heap *heap, size_t num_bytes, const char
                                  struct kmem_site *site)
 {
     struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
-    struct ready ready;
+    struct free_block ready;
     do { /* A turn more for each slab that the daemon has taken. */
-        if (bin->ready_bytes == 0 &&
+        if (bin->magazine_bytes == 0 &&
             (!kmem__hot_count(&heap->allocator->hot, num_bytes) || !kmem__slab_refill(heap, bin))) {
             return NULL;
         }
         const uint64_t word = heap_reason(heap, reason, site);
-        bin->ready_bytes -= (uint32_t)sizeof(ready);
-        ready = *kmem__bin_ready(bin, bin->ready_bytes);
+        bin->magazine_bytes -= (uint32_t)sizeof(ready);
+        ready = *kmem__bin_magazine(bin, bin->magazine_bytes);
         if (kmem__heap_enter(heap, ready.entry, num_bytes, word, notice_tick(heap->clock)) ||
             kmem__slab_keep(heap, bin, &ready)) {
             if (kmem__tsan_watches()) {
@@ -362,13 +364,13 @@ int kmem__heap_find(struct allocator *allocator, struct seg_off offset, struct f
 static void heap_give_own(struct heap *heap, const struct found *found)
 {
     struct bin *bin = &heap->bins[heap->heads[found->block.page].size_class];
-    if (bin->ready_bytes == bin->max_ready_bytes) {
+    if (bin->magazine_bytes == bin->max_magazine_bytes) {
         kmem__slab_spill(heap, bin, (kmem__bin_n_ready(bin) + 1) / 2);
     }
     store_commit(&found->block.entry->word, 0);
-    *kmem__bin_ready(bin, bin->ready_bytes) =
-        (struct ready){heap->base + found->offset.bytes, found->block.entry};
-    bin->ready_bytes += (uint32_t)sizeof(struct ready);
+    *kmem__bin_magazine(bin, bin->magazine_bytes) =
+        (struct free_block){heap->base + found->offset.bytes, found->block.entry};
+    bin->magazine_bytes += (uint32_t)sizeof(struct free_block);
     kmem__counts_release(heap->counts);
 }
 
@@ -439,7 +441,7 @@ static bool heap_adds_up(const struct heap *heap)
 {
     bool is_sound = true;
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
-        is_sound = is_sound && heap->bins[i].ready_bytes <= heap->bins[i].max_ready_bytes &&
+        is_sound = is_sound && heap->bins[i].magazine_bytes <= heap->bins[i].max_magazine_bytes &&
                    kmem__slab_check(heap, &heap->bins[i]);
     }
     return is_sound;

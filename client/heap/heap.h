@@ -98,8 +98,8 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
                struct kmem_site *site, allocate_function otherwise)
 {
     struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
-    const uint32_t ready_bytes = bin->ready_bytes;
-    if (KMEM_UNLIKELY(ready_bytes == 0)) {
+    const uint32_t magazine_bytes = bin->magazine_bytes;
+    if (KMEM_UNLIKELY(magazine_bytes == 0)) {
         return otherwise(num_bytes, reason, site);
     }
     /* Relaxed: a tick; who finds it stopped loads it again. */
@@ -107,10 +107,10 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
     if (KMEM_UNLIKELY(tick == TICK_STOPPED)) {
         return otherwise(num_bytes, reason, site);
     }
-    const struct ready *ready = kmem__bin_ready(bin, ready_bytes) - 1;
+    const struct free_block *ready = kmem__bin_magazine(bin, magazine_bytes) - 1;
     unsigned char *block = ready->block;
     struct ledger_entry *entry = ready->entry; /* before the store, which might change it */
-    bin->ready_bytes = ready_bytes - (uint32_t)sizeof(*ready);
+    bin->magazine_bytes = magazine_bytes - (uint32_t)sizeof(*ready);
     if (KMEM_UNLIKELY(!kmem__heap_enter(heap, entry, num_bytes, word, tick))) {
         return kmem__heap_contest(num_bytes, reason, site, otherwise);
     }
@@ -196,23 +196,23 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     if (KMEM_UNLIKELY(bin == NULL)) {
         return false;
     }
-    const uint32_t ready_bytes = bin->ready_bytes;
+    const uint32_t magazine_bytes = bin->magazine_bytes;
     /* Relaxed: this thread's own, unless two threads release one block at the same time. */
     if (KMEM_UNLIKELY(
             !entry_is_live(atomic_load_explicit(&spot.entry->word, memory_order_relaxed))) ||
-        KMEM_UNLIKELY(ready_bytes >= bin->max_ready_bytes) ||
+        KMEM_UNLIKELY(magazine_bytes >= bin->max_magazine_bytes) ||
         /* Relaxed: the segment may have ended, or not; the slow way finds out. */
         KMEM_UNLIKELY(atomic_load_explicit(heap->clock, memory_order_relaxed) == TICK_STOPPED)) {
         return false;
     }
-    struct ready *ready = kmem__bin_ready(bin, ready_bytes);
+    struct free_block *ready = kmem__bin_magazine(bin, magazine_bytes);
     ready->block = block;
     KMEM_CRASH_POINT("client.release.begun");
     /* Before: the block is live. After: it is free, and nobody's until it is taken again. */
     store_commit(&spot.entry->word, 0);
     KMEM_CRASH_POINT("client.release.retired");
     ready->entry = spot.entry;
-    bin->ready_bytes = ready_bytes + (uint32_t)sizeof(*ready);
+    bin->magazine_bytes = magazine_bytes + (uint32_t)sizeof(*ready);
     kmem__counts_release(heap->counts);
     return true;
 }

@@ -2,7 +2,7 @@
 /*
  * A bin's slabs stand in two lists, those with a block to give and those without:
  *
- *      bin.ready <-- refill -- room: slab, slab, ...      full: slab, slab, ...
+ *      bin.magazine <-- refill -- room: slab, slab, ...      full: slab, slab, ...
  *                -- spill --->        |  ^                        |
  *                               cache |  | new      -- put ------'
  *
@@ -76,13 +76,14 @@ static void list_remove(struct ledger_head *heads, uint32_t *first, uint32_t pag
  */
 static uint32_t bin_sample(const struct bin *bin, uint64_t *ret_num_bytes)
 {
-    const uint32_t max_ready = bin->max_ready_bytes / (uint32_t)sizeof(struct ready);
+    const uint32_t max_ready = bin->max_magazine_bytes / (uint32_t)sizeof(struct free_block);
     uint32_t n_live = 0;
     *ret_num_bytes = 0;
-    for (uint32_t i = kmem__bin_n_ready(bin); i < max_ready && bin->ready[i].entry != NULL; i++) {
+    for (uint32_t i = kmem__bin_n_ready(bin); i < max_ready && bin->magazine[i].entry != NULL;
+         i++) {
         /* Relaxed: a number that is shown. A place may be of a slab that is closed. */
-        const uint64_t num_bytes =
-            ENTRY_NUM_BYTES(atomic_load_explicit(&bin->ready[i].entry->word, memory_order_relaxed));
+        const uint64_t num_bytes = ENTRY_NUM_BYTES(
+            atomic_load_explicit(&bin->magazine[i].entry->word, memory_order_relaxed));
         if (num_bytes > 0 && num_bytes <= bin->block_bytes) {
             *ret_num_bytes += num_bytes;
             n_live++;
@@ -169,15 +170,15 @@ void kmem__slab_spill(struct heap *heap, struct bin *bin, uint32_t n_blocks)
 {
     KMEM_CHECK(n_blocks <= kmem__bin_n_ready(bin));
     for (uint32_t i = 0; i < n_blocks; i++) {
-        const uint64_t offset = (uint64_t)(bin->ready[i].block - heap->base);
+        const uint64_t offset = (uint64_t)(bin->magazine[i].block - heap->base);
         uint32_t page = (uint32_t)(offset >> PAGE_SHIFT);
         page -= heap->heads[page].back;
         const uint32_t within = (uint32_t)(offset - ((uint64_t)page << PAGE_SHIFT));
         slab_put(heap, bin, page, size_class_index(&size_classes[bin->size_class], within));
     }
-    bin->ready_bytes -= n_blocks * (uint32_t)sizeof(struct ready);
-    memmove(bin->ready, bin->ready + n_blocks, bin->ready_bytes);
-    bin->left_ready_bytes = 0; /* those that came back last are still there */
+    bin->magazine_bytes -= n_blocks * (uint32_t)sizeof(struct free_block);
+    memmove(bin->magazine, bin->magazine + n_blocks, bin->magazine_bytes);
+    bin->left_magazine_bytes = 0; /* those that came back last are still there */
     bin_settle(heap, bin);
 }
 
@@ -292,13 +293,14 @@ static void slab_unready(const struct heap *heap, struct bin *bin, uint32_t page
 {
     uint32_t n_kept = 0;
     for (uint32_t i = 0; i < kmem__bin_n_ready(bin); i++) {
-        const uint32_t at = (uint32_t)((uint64_t)(bin->ready[i].block - heap->base) >> PAGE_SHIFT);
+        const uint32_t at =
+            (uint32_t)((uint64_t)(bin->magazine[i].block - heap->base) >> PAGE_SHIFT);
         if (at - heap->heads[at].back != page) {
-            bin->ready[n_kept++] = bin->ready[i];
+            bin->magazine[n_kept++] = bin->magazine[i];
         }
     }
-    bin->ready_bytes = n_kept * (uint32_t)sizeof(struct ready);
-    bin->left_ready_bytes = 0; /* as in kmem__slab_spill() */
+    bin->magazine_bytes = n_kept * (uint32_t)sizeof(struct free_block);
+    bin->left_magazine_bytes = 0; /* as in kmem__slab_spill() */
 }
 
 /*
@@ -325,7 +327,7 @@ static void slab_forget(struct heap *heap, struct bin *bin, uint32_t page)
     bin_settle(heap, bin);
 }
 
-bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct ready *ready)
+bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct free_block *ready)
 {
     const uint32_t at = (uint32_t)((uint64_t)(ready->block - heap->base) >> PAGE_SHIFT);
     const uint32_t page = at - heap->heads[at].back;
@@ -434,16 +436,16 @@ static void slab_reserve(struct heap *heap, struct bin *bin, uint32_t page)
     struct ledger_entry *entries = kmem__bin_entries(bin, page);
     unsigned char *blocks = heap->base + ((uint64_t)page << PAGE_SHIFT);
     const uint32_t n_room = size_classes[bin->size_class].n_blocks - (uint32_t)head->n_used;
-    const uint32_t max_ready = bin->max_ready_bytes / (uint32_t)sizeof(struct ready);
+    const uint32_t max_ready = bin->max_magazine_bytes / (uint32_t)sizeof(struct free_block);
     const uint32_t n_ready = n_room < (max_ready + 1) / 2 ? n_room : (max_ready + 1) / 2;
-    bin->ready_bytes = n_ready * (uint32_t)sizeof(struct ready);
+    bin->magazine_bytes = n_ready * (uint32_t)sizeof(struct free_block);
     bin->n_used += n_ready;
-    bin->left_ready_bytes = bin->ready_bytes; /* none of them has come back */
+    bin->left_magazine_bytes = bin->magazine_bytes; /* none of them has come back */
     /* Backwards: the slab's first block, the warmest, goes out first. */
     for (uint32_t i = n_ready; i-- > 0;) {
         const uint32_t index = entry_reserve(head, entries);
-        bin->ready[i] =
-            (struct ready){blocks + (uint64_t)index * bin->block_bytes, &entries[index]};
+        bin->magazine[i] =
+            (struct free_block){blocks + (uint64_t)index * bin->block_bytes, &entries[index]};
     }
     if (ledger_slab_is_full(head)) {
         list_remove(heap->heads, &bin->room, page);
@@ -465,7 +467,7 @@ static void slabs_hush(const struct heap *heap)
 
 bool kmem__slab_refill(struct heap *heap, struct bin *bin)
 {
-    KMEM_ASSERT(bin->ready_bytes == 0);
+    KMEM_ASSERT(bin->magazine_bytes == 0);
     slabs_hush(heap);
     kmem__slab_collect(heap);
     bin_settle(heap, bin);
@@ -482,7 +484,7 @@ static uint32_t bin_count_ready(const struct heap *heap, const struct bin *bin, 
 {
     uint32_t n_ready = 0;
     for (uint32_t i = 0; i < kmem__bin_n_ready(bin); i++) {
-        const uint64_t offset = (uint64_t)(bin->ready[i].block - heap->base);
+        const uint64_t offset = (uint64_t)(bin->magazine[i].block - heap->base);
         const uint32_t at = (uint32_t)(offset >> PAGE_SHIFT);
         n_ready += at - heap->heads[at].back == page;
     }

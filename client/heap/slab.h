@@ -36,7 +36,8 @@ KMEM_MUST_USE bool kmem__slab_push(struct allocator *allocator, uint32_t id,
  * kmem__slab_keep() - a ready block, out of its bin and entered, may be of a slab that is contested
  * Return: whether it is this thread's; else it is entered no more, and the slab is forgotten.
  */
-KMEM_MUST_USE bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct ready *ready);
+KMEM_MUST_USE bool kmem__slab_keep(struct heap *heap, struct bin *bin,
+                                   const struct free_block *ready);
 
 /** kmem__slab_check() - recount a bin's slabs. Return: whether the equations at struct bin hold. */
 KMEM_MUST_USE bool kmem__slab_check(const struct heap *heap, const struct bin *bin);

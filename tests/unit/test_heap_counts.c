@@ -15,7 +15,7 @@
 #include "tests/unit/fake_lender.h"
 
 /* Two bins: the last blocks that went out may not have been seen. */
-#define UNSEEN_MAX READY_MAX
+#define UNSEEN_MAX MAGAZINE_MAX
 
 static struct fake_lender *lender;
 static struct allocator *allocator;
