@@ -104,7 +104,10 @@ void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint3
  */
 bool kmem__lease_cache_is_short(struct lease_cache *cache, uint32_t n_pages);
 
-/** kmem__lease_cache_check() - extents are in order and disjoint, and every recent run lies in one */
+/**
+ * kmem__lease_cache_check() - extents are in order and disjoint, and every recent run lies in
+ * one
+ */
 KMEM_MUST_USE bool kmem__lease_cache_check(struct lease_cache *cache);
 
 #endif

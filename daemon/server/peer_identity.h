@@ -19,7 +19,8 @@ enum {
 };
 
 /**
- * peer_identity_read() - the process that connected, and a descriptor that becomes readable at its end
+ * peer_identity_read() - the process that connected, and a descriptor that becomes readable at its
+ * end
  * @ret_identity:  written also for an answer and a fault: who asked, as far as that is known
  * @ret_pidfd:     the caller's, close-on-exec
  *
@@ -40,7 +41,10 @@ KMEM_MUST_USE int peer_identity_open(const struct client_identity *identity);
 /** peer_identity_has_ended() - whether the process behind a pidfd has */
 bool peer_identity_has_ended(int pidfd);
 
-/** peer_identity_inode_of() - what no other process's pidfd has; 0: that is not known (Linux < 6.9) */
+/**
+ * peer_identity_inode_of() - what no other process's pidfd has; 0: that is not known (Linux <
+ * 6.9)
+ */
 uint64_t peer_identity_inode_of(int pidfd);
 
 /**
