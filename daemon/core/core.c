@@ -76,6 +76,7 @@ void core_fini(struct core *core)
 
 void core_abandon(struct core *core)
 {
+    scans_leave(&core->scans, &core->lookout); /* nothing, behind core_fini() */
     obituaries_fini(&core->obituaries);
     client_ledger_fini(&core->client_ledger);
     clients_fini(&core->clients);
