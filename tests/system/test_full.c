@@ -98,7 +98,10 @@ static void fill_up_twice(const void *argument)
     harness_note("%zu blocks of %zu bytes", n_blocks, num_bytes);
     /* Rounding is at most a quarter; a slab wastes less than a sixteenth of itself at its end. */
     expect_at_least(n_blocks * num_bytes, 16 * MIB / 4 * 3 / 16 * 15);
-    expect_equal(fill_up(num_bytes), n_blocks);
+    /* Not exactly: when the client is told that memory is short depends on the moment. */
+    const size_t n_again = fill_up(num_bytes);
+    expect_at_least(n_again, n_blocks - n_blocks / 100);
+    expect_at_most(n_again, n_blocks + n_blocks / 100);
 }
 
 static void test_as_much_fits_after_a_full_segment_as_before(void)

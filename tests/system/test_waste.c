@@ -349,7 +349,8 @@ static void test_resident_memory_is_what_the_system_says(void)
     client_tell(&client, 1);
     expect_equal(client_hear(&client), 2);
     expect_soon(usage_take().resident_bytes < 2 * MIB, 5000); /* the owner lives, and idles */
-    expect_equal(usage_take().resident_bytes, resident_bytes(segment_fd));
+    /* Two questions: more may go back between them. */
+    expect_soon(usage_take().resident_bytes == resident_bytes(segment_fd), 5000);
     client_tell(&client, 1);
     client_end(&client);
     expect_call(close(segment_fd) == 0);
