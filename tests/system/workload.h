@@ -46,7 +46,7 @@
 #define WORKED_SLAB_BYTES ((1 + KEPT_LEASED_SLABS) * PAGE_BYTES - KEPT_BLOCKS * KEPT_CLASS_BYTES)
 /* Pages of leases with a live block. */
 #define WORKED_LEASED_BYTES                                                                        \
-    ((KEPT_LEASED_SLABS + (LARGE_BLOCKS - HOT_AFTER_LARGE) * LARGE_PAGES) * PAGE_BYTES)
+    (PAGE_BYTES * KEPT_LEASED_SLABS + PAGE_BYTES * LARGE_PAGES * (LARGE_BLOCKS - HOT_AFTER_LARGE))
 
 /* And when it says 2: it has also released two of the blocks that it kept. */
 #define MISUSES_SEEN_BY_LIBRARY 4
