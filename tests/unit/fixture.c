@@ -223,3 +223,23 @@ struct scan *fixture_scan(struct fixture *fixture, struct scan_reader *reader, e
     assert_int_equal(r, SCAN_READY);
     return reader->scan;
 }
+
+void fixture_hold(struct fixture *fixture, struct client *client, uint32_t n_blocks,
+                  uint64_t num_bytes)
+{
+    for (uint32_t i = 0; i < n_blocks; i++) {
+        (void)fixture_allocate(fixture, client, num_bytes, "held");
+    }
+}
+
+uint32_t fixture_reap_all(struct fixture *fixture)
+{
+    uint32_t n_steps = 0;
+    while (core_has_dead(&fixture->core)) {
+        fixture_reap(fixture, 1);
+        assert_int_equal(core_check(&fixture->core), 0);
+        n_steps++;
+        assert_true(n_steps < 10 * fixture->core.state.n_pages);
+    }
+    return n_steps;
+}

@@ -89,4 +89,11 @@ void fixture_reap(struct fixture *fixture, uint32_t budget);
 /** fixture_scan() - ask for a look at all blocks, and make it. Return: it; scans_leave() is due. */
 struct scan *fixture_scan(struct fixture *fixture, struct scan_reader *reader, enum scan_kind kind);
 
+/** fixture_hold() - allocate n_blocks of a size, so many that they fill several slabs */
+void fixture_hold(struct fixture *fixture, struct client *client, uint32_t n_blocks,
+                  uint64_t num_bytes);
+
+/** fixture_reap_all() - reap in the smallest steps, and check after each. Return: how many. */
+uint32_t fixture_reap_all(struct fixture *fixture);
+
 #endif

@@ -42,30 +42,9 @@ static int join(uint32_t pid, struct client **ret_client)
     return core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, ret_client);
 }
 
-/* n blocks of a size, so many that they fill several slabs. */
-static void hold(struct client *client, uint32_t n_blocks, uint64_t num_bytes)
-{
-    for (uint32_t i = 0; i < n_blocks; i++) {
-        (void)fixture_allocate(&fixture, client, num_bytes, "held");
-    }
-}
-
 static void end(struct client *client)
 {
     core_end(core, client, false, fixture.now_ms);
-}
-
-/* Reaps in the smallest steps, checking after each. Return: how many it took. */
-static uint32_t reap_all(void)
-{
-    uint32_t n_steps = 0;
-    while (core_has_dead(core)) {
-        fixture_reap(&fixture, 1);
-        assert_int_equal(core_check(core), 0);
-        n_steps++;
-        assert_true(n_steps < 10 * N_PAGES);
-    }
-    return n_steps;
 }
 
 /* ------------------------------------------------------------------------------ init, join ---- */
@@ -144,7 +123,7 @@ static void test_core_join_beyond_the_limit_of_one_user_is_USER(void **state)
     assert_int_equal(join(7, &client), 0); /* another user's */
     end(first);
     assert_int_equal(join(9, &client), CLIENTS_E_USER); /* until the slot is free */
-    (void)reap_all();
+    (void)fixture_reap_all(&fixture);
     assert_int_equal(join(9, &client), 0);
 }
 
@@ -200,12 +179,12 @@ static void test_core_resume_of_who_is_no_client_is_gone(void **state)
 {
     (void)state;
     struct client *client = fixture_join(&fixture, 5);
-    hold(client, 10, 1000);
+    fixture_hold(&fixture, client, 10, 1000);
     end(client);
     struct client *again = NULL;
 
     assert_int_equal(resume(5, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
-    (void)reap_all();
+    (void)fixture_reap_all(&fixture);
     assert_int_equal(resume(5, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
 
     assert_null(again);
@@ -215,7 +194,7 @@ static void test_core_join_of_a_client_that_is_connected_is_twice(void **state)
 {
     (void)state;
     struct client *client = fixture_join(&fixture, 5);
-    hold(client, 10, 1000);
+    fixture_hold(&fixture, client, 10, 1000);
     struct client *again = NULL;
 
     assert_int_equal(join(5, &again), CLIENTS_E_TWICE);
@@ -228,14 +207,14 @@ static void test_core_join_of_a_client_without_connection_ends_that_one(void **s
 {
     (void)state;
     struct client *client = fixture_join(&fixture, 5);
-    hold(client, 10, 1000);
+    fixture_hold(&fixture, client, 10, 1000);
     client->connected = false;
     struct client *again = NULL;
 
     assert_int_equal(join(5, &again), CLIENTS_E_ENDING);
 
     assert_int_equal(client->client_state, CLIENT_ENDED);
-    (void)reap_all();
+    (void)fixture_reap_all(&fixture);
     assert_int_equal(join(5, &again), 0);
     assert_int_equal(again->n_blocks, 0);
 }
@@ -244,14 +223,14 @@ static void test_core_join_while_its_former_blocks_are_taken_back_is_ending(void
 {
     (void)state;
     struct client *client = fixture_join(&fixture, 5);
-    hold(client, 10, 1000);
+    fixture_hold(&fixture, client, 10, 1000);
     end(client);
     struct client *again = NULL;
 
     assert_int_equal(join(5, &again), CLIENTS_E_ENDING);
 
     assert_null(again);
-    (void)reap_all();
+    (void)fixture_reap_all(&fixture);
     assert_int_equal(join(5, &again), 0);
     assert_int_equal(again->n_blocks, 0);
 }
@@ -261,7 +240,7 @@ static void test_core_direct_overhead_is_what_is_neither_used_nor_free(void **st
     (void)state;
     struct client *client = fixture_join(&fixture, 1);
 
-    hold(client, 1, 100);
+    fixture_hold(&fixture, client, 1, 100);
 
     assert_int_equal(core_direct_overhead_bytes(core), PAGE_BYTES + PAGE_BYTES - 100);
     assert_int_equal(core->direct.used_bytes + core_free_bytes(core) +

@@ -37,33 +37,10 @@ static int reap_teardown(void **state)
     return 0;
 }
 
-/* n blocks of a size, so many that they fill several slabs. */
-static void hold(struct client *client, uint32_t n_blocks, uint64_t num_bytes)
-{
-    for (uint32_t i = 0; i < n_blocks; i++) {
-        (void)fixture_allocate(&fixture, client, num_bytes, "held");
-    }
-}
-
 static void end(struct client *client)
 {
     core_end(core, client, false, fixture.now_ms);
 }
-
-/* Reaps in the smallest steps, checking after each. Return: how many it took. */
-static uint32_t reap_all(void)
-{
-    uint32_t n_steps = 0;
-    while (core_has_dead(core)) {
-        fixture_reap(&fixture, 1);
-        assert_int_equal(core_check(core), 0);
-        n_steps++;
-        assert_true(n_steps < 10 * N_PAGES);
-    }
-    return n_steps;
-}
-
-/* ------------------------------------------------------------------------------ init, join ---- */
 
 static void test_reap_takes_back_what_the_dead_held_and_nothing_else(void **state)
 {
@@ -71,13 +48,13 @@ static void test_reap_takes_back_what_the_dead_held_and_nothing_else(void **stat
     struct client *dead = fixture_join(&fixture, 1);
     struct client *alive = fixture_join(&fixture, 2);
     for (uint32_t i = 0; i < 300; i++) {
-        hold(i % 3 ? dead : alive, 1, 700);
+        fixture_hold(&fixture, i % 3 ? dead : alive, 1, 700);
     }
-    hold(dead, 2, 10 * PAGE_BYTES);
+    fixture_hold(&fixture, dead, 2, 10 * PAGE_BYTES);
 
     end(dead);
     assert_true(core_has_dead(core));
-    assert_true(reap_all() > 3);
+    assert_true(fixture_reap_all(&fixture) > 3);
 
     assert_int_equal(core->direct.n_blocks, 100);
     assert_int_equal(alive->n_blocks, 100);
@@ -93,7 +70,7 @@ static void test_reap_writes_some_obituaries_in_a_step(void **state)
     uint32_t n_steps = 0;
     for (uint32_t i = 0; i < LIMIT; i++) {
         struct client *client = fixture_join(&fixture, 100 + i);
-        hold(client, i % 3, 700);
+        fixture_hold(&fixture, client, i % 3, 700);
         end(client);
     }
 
@@ -111,10 +88,10 @@ static void test_reap_writes_some_obituaries_in_a_step(void **state)
 static void test_reap_of_one_that_holds_nothing_needs_no_walk(void **state)
 {
     (void)state;
-    hold(fixture_join(&fixture, 2), 2000, 700);
+    fixture_hold(&fixture, fixture_join(&fixture, 2), 2000, 700);
     end(fixture_join(&fixture, 1));
 
-    assert_int_equal(reap_all(), 1);
+    assert_int_equal(fixture_reap_all(&fixture), 1);
 
     assert_int_equal(fixture.n_buried, 1);
 }
@@ -122,7 +99,7 @@ static void test_reap_of_one_that_holds_nothing_needs_no_walk(void **state)
 static void test_reap_when_no_client_is_dead_does_nothing(void **state)
 {
     (void)state;
-    hold(fixture_join(&fixture, 2), 20, 700);
+    fixture_hold(&fixture, fixture_join(&fixture, 2), 20, 700);
 
     fixture_reap(&fixture, UINT32_MAX);
 
@@ -135,8 +112,8 @@ static void test_reap_takes_one_that_dies_behind_the_walk(void **state)
     (void)state;
     struct client *low = fixture_join(&fixture, 1);
     struct client *high = fixture_join(&fixture, 2);
-    hold(low, 16, 1024);       /* the first slab */
-    hold(high, 16 * 10, 1024); /* ten more */
+    fixture_hold(&fixture, low, 16, 1024);       /* the first slab */
+    fixture_hold(&fixture, high, 16 * 10, 1024); /* ten more */
     end(high);
     for (uint32_t i = 0; i < 5; i++) {
         fixture_reap(&fixture, 1);
@@ -144,7 +121,7 @@ static void test_reap_takes_one_that_dies_behind_the_walk(void **state)
     assert_true(core->reap.from_page > 2);
 
     end(low); /* its slab has been passed */
-    (void)reap_all();
+    (void)fixture_reap_all(&fixture);
 
     assert_int_equal(fixture.n_buried, 2);
     assert_int_equal(core->direct.n_blocks, 0);
@@ -155,7 +132,7 @@ static void test_reap_of_many_at_once_writes_each_obituary_once(void **state)
 {
     (void)state;
     for (uint32_t i = 0; i < LIMIT; i++) {
-        hold(fixture_join(&fixture, 100 + i), 1 + i, 600);
+        fixture_hold(&fixture, fixture_join(&fixture, 100 + i), 1 + i, 600);
     }
 
     for (uint32_t slot = 0; slot < LIMIT; slot++) {
@@ -163,7 +140,7 @@ static void test_reap_of_many_at_once_writes_each_obituary_once(void **state)
         fixture_reap(&fixture, 1);
         assert_int_equal(core_check(core), 0);
     }
-    (void)reap_all();
+    (void)fixture_reap_all(&fixture);
 
     assert_int_equal(fixture.n_buried, LIMIT);
     assert_int_equal(core->obituaries.n_written, LIMIT);
@@ -177,7 +154,7 @@ static void test_reap_goes_on_while_others_allocate_and_release(void **state)
     struct client *alive = fixture_join(&fixture, 2);
     struct seg_off offs[60];
     for (uint32_t i = 0; i < 60; i++) {
-        hold(dead, 8, 1024);
+        fixture_hold(&fixture, dead, 8, 1024);
         offs[i] = fixture_allocate(&fixture, alive, 1024, "alive");
     }
 
@@ -185,10 +162,10 @@ static void test_reap_goes_on_while_others_allocate_and_release(void **state)
     for (uint32_t i = 0; i < 60; i++) {
         fixture_reap(&fixture, 1);
         fixture_release(&fixture, alive, offs[i]);
-        hold(alive, 1, 1 + 997 * (uint64_t)i);
+        fixture_hold(&fixture, alive, 1, 1 + 997 * (uint64_t)i);
         assert_int_equal(core_check(core), 0);
     }
-    (void)reap_all();
+    (void)fixture_reap_all(&fixture);
 
     assert_int_equal(fixture.last.n_blocks, 60 * 8);
     assert_int_equal(core->direct.n_blocks, 60);
@@ -204,7 +181,7 @@ static void test_reap_from_a_page_that_is_inside_a_run_by_now(void **state)
     for (uint32_t i = 0; i < 32; i++) {
         offs[i] = fixture_allocate(&fixture, alive, PAGE_BYTES, "a slab of one block");
     }
-    hold(dead, 3, PAGE_BYTES);
+    fixture_hold(&fixture, dead, 3, PAGE_BYTES);
     end(dead);
     for (uint32_t i = 0; i < 10; i++) {
         fixture_reap(&fixture, 1);
@@ -215,8 +192,9 @@ static void test_reap_from_a_page_that_is_inside_a_run_by_now(void **state)
     for (uint32_t i = 0; i < 32; i++) {
         fixture_release(&fixture, alive, offs[i]);
     }
-    hold(alive, 1, 30 * PAGE_BYTES); /* one large block over the place of the pause */
-    (void)reap_all();
+    fixture_hold(&fixture, alive, 1,
+                 30 * PAGE_BYTES); /* one large block over the place of the pause */
+    (void)fixture_reap_all(&fixture);
 
     assert_int_equal(fixture.n_buried, 1);
     assert_int_equal(core->direct.n_blocks, 1);
@@ -226,7 +204,7 @@ static void test_reap_frees_the_slot_for_the_next(void **state)
 {
     (void)state;
     struct client *first = fixture_join(&fixture, 1);
-    hold(first, 5, 100);
+    fixture_hold(&fixture, first, 5, 100);
     const uint32_t slot = first->slot;
 
     fixture_end(&fixture, first, true);
