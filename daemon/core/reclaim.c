@@ -26,7 +26,7 @@
 #define BUDGET 15000
 /* 64: 2 KiB are read in the time of one head and a half. */
 #define HEADS_AT_ONCE 64
-/* What a thread keeps ready of a size at the most: READY_MAX in client/heap/bins.h. */
+/* What a thread keeps ready of a size at the most: MAGAZINE_MAX in client/heap/bins.h. */
 #define READY_AT_MOST 64
 /* What a slab of a size class spans at most. */
 #define SLAB_PAGES_MAX 8

@@ -418,7 +418,7 @@ serve: /* daemon/server/server.c: one event after the other */
         :: ended[client] -> goto reap
         fi
     };
-join: /* daemon/server/client_files.c: ledgers_open(), a new file of zeros; daemon/core/clients.c: clients_add() */
+join: /* daemon/server/client_files.c: client_files_open(), a new file of zeros; daemon/core/clients.c: clients_add() */
     atomic {
 #ifndef MUTATE_KEEP_LEDGER
         WORD(client, 0) = 0;
@@ -557,7 +557,7 @@ forget: /* proto/lease.c, lease_forget(): from word to word */
         :: n_pages == 0 -> stretch = 0; stretch_end = 0; goto serve
         fi
     };
-reap: /* daemon/core/core.c: core_reap(), a run at a time: leases_reap(); at last clients_remove() */
+reap: /* daemon/core/reap.c: reap(), a run at a time: leases_reap(); at last clients_remove() */
     atomic {
         do
         :: page < N_PAGES && !IS_REAPED(page) -> page++
