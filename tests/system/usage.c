@@ -65,12 +65,11 @@ static void read_statistic(const Kmem__Statistic *statistic, struct usage *usage
     }
 }
 
-struct usage usage_take(void)
+struct usage usage_ask(int fd)
 {
     Kmem__Usage question = KMEM__USAGE__INIT;
     Kmem__Request request = KMEM__REQUEST__INIT;
     struct usage usage = {.segment_bytes = 0};
-    const int fd = wire_observer();
     request.id = 11;
     request.body_case = KMEM__REQUEST__BODY_USAGE;
     request.usage = &question;
@@ -80,13 +79,20 @@ struct usage usage_take(void)
         read_statistic(response->usage->statistics[i], &usage);
     }
     wire_free(response);
-    (void)close(fd);
     expect_true(usage.segment_bytes > 0);
     expect_equal(usage.used_bytes + usage.free_bytes + usage.overhead_bytes, usage.segment_bytes);
     expect_equal(usage.rounding_bytes + usage.slab_bytes + usage.first_page_bytes,
                  usage.overhead_bytes);
     expect_equal(usage.idle_bytes + usage.largest_extent_bytes + usage.scattered_bytes,
                  usage.free_bytes);
+    return usage;
+}
+
+struct usage usage_take(void)
+{
+    const int fd = wire_observer();
+    const struct usage usage = usage_ask(fd);
+    (void)close(fd);
     return usage;
 }
 

@@ -49,6 +49,9 @@ struct usage {
 /** usage_take() - the figures of this moment; wants what must add up to add up */
 struct usage usage_take(void);
 
+/** usage_ask() - the same, on an observer's connection that is there already */
+struct usage usage_ask(int fd);
+
 /** expect_usage() - want exactly this to be live */
 #define expect_usage(used_bytes, n_blocks) usage_expect(__FILE__, __LINE__, used_bytes, n_blocks)
 void usage_expect(const char *file, int line, uint64_t used_bytes, uint64_t n_blocks);
