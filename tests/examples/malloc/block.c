@@ -240,9 +240,9 @@ static uint64_t origin_check(const unsigned char *start, const unsigned char *al
     return UINT64_C(0x616c69676e656421) ^ (uintptr_t)start ^ ((uint64_t)(uintptr_t)aligned << 16);
 }
 
-static struct origin *origin_of(unsigned char *aligned)
+static struct origin *origin_of(void *aligned)
 {
-    return (struct origin *)(void *)(aligned - sizeof(struct origin));
+    return (struct origin *)aligned - 1;
 }
 
 /* Return: where the block begins in which an address is that the program was given; NULL: none. */
