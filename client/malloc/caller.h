@@ -2,8 +2,8 @@
 /*
  * caller.h - the reason of a block that malloc() hands out: which module asked for it
  */
-#ifndef TESTS_EXAMPLES_MALLOC_CALLER_H
-#define TESTS_EXAMPLES_MALLOC_CALLER_H
+#ifndef CLIENT_MALLOC_CALLER_H
+#define CLIENT_MALLOC_CALLER_H
 
 /**
  * caller_reason() - "malloc/" and the name of the module that an address is in

@@ -4,8 +4,8 @@
  *
  * All of them any size and alignment, in any thread, before main() and after it.
  */
-#ifndef TESTS_EXAMPLES_MALLOC_BLOCK_H
-#define TESTS_EXAMPLES_MALLOC_BLOCK_H
+#ifndef CLIENT_MALLOC_BLOCK_H
+#define CLIENT_MALLOC_BLOCK_H
 
 #include <stddef.h>
 

@@ -13,7 +13,7 @@
  * compared too. A table of reasons that do not move is also what makes an allocation fast: the
  * library compares the text of a reason that it has met at the same address before, and is done.
  */
-#include "tests/examples/malloc/caller.h"
+#include "client/malloc/caller.h"
 
 #include <dlfcn.h>
 #include <errno.h>

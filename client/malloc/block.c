@@ -44,7 +44,7 @@
  * A program that forks and goes on in both is not served. What a child does before exec() does no
  * harm: it allocates from libc; what it releases of its parent's stays.
  */
-#include "tests/examples/malloc/block.h"
+#include "client/malloc/block.h"
 
 #include <assert.h>
 #include <dlfcn.h>
@@ -59,7 +59,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "tests/examples/malloc/caller.h"
+#include "client/malloc/caller.h"
 
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "tests/examples/malloc/block.h"
+#include "client/malloc/block.h"
 
 #define CALLER __builtin_return_address(0)
 #define EXPORT __attribute__((visibility("default")))
