@@ -50,7 +50,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "client/link/descriptor.h"
 #include "client/link/handshake.h"
@@ -84,9 +83,10 @@ static _Atomic(struct process *) own;
 static _Atomic(struct segment *) current;
 static _Atomic(struct segment *) inherited;
 
-/* A descriptor, and what a child knows it again by. fd -1: there is none. */
+/* A struct mark that a child may read at any moment: fd is written last. fd -1: there is none. */
 struct own {
-    struct descriptor_id id;
+    dev_t device;
+    ino_t inode;
     _Atomic(int) fd;
 };
 static struct own own_connection = {.fd = -1};
@@ -199,28 +199,24 @@ static void turn_limit(const struct turn *turn, int64_t begin_ms)
 
 /* -------------------------------------------------------------------- inherited sockets ---- */
 
-/* Remembers a descriptor for children; fd -1: there is none. Nothing, if it is known already. */
-static void own_remember(struct own *which, int fd, struct descriptor_id id)
+/* Remembers a descriptor for children; writes nothing if it is known already. */
+static void own_remember(struct own *which, const struct mark *mark)
 {
+    const int fd = mark->inode != 0 ? mark->fd : -1;
     /* Relaxed: this thread has the connection; no other writes. */
-    if (which->id.inode != id.inode ||
+    if (which->inode != mark->inode ||
         atomic_load_explicit(&which->fd, memory_order_relaxed) != fd) {
-        which->id = id;
-        /* Release: who sees fd sees what it is. */
+        which->device = mark->device;
+        which->inode = mark->inode;
+        /* Release: a child that sees fd sees what it is. */
         atomic_store_explicit(&which->fd, fd, memory_order_release);
     }
 }
 
-static void own_remember_socket(struct own *which, const struct mark *mark)
-{
-    const struct descriptor_id id = {mark->device, mark->inode};
-    own_remember(which, mark->inode != 0 ? mark->fd : -1, id);
-}
-
 static void own_remember_sockets(const struct conn *conn)
 {
-    own_remember_socket(&own_connection, &conn->mark);
-    own_remember_socket(&own_way, &conn->ticket.way);
+    own_remember(&own_connection, &conn->mark);
+    own_remember(&own_way, &conn->ticket.way);
 }
 
 /* In a child: closes the parent's, if the descriptor still is that. */
@@ -228,9 +224,8 @@ static void own_close_inherited(struct own *which)
 {
     /* Acquire: pairs with the release above, in the parent. */
     const int fd = atomic_exchange_explicit(&which->fd, -1, memory_order_acquire);
-    if (kmem__descriptor_is(fd, which->id)) {
-        (void)close(fd);
-    }
+    struct mark mark = {fd, which->device, which->inode};
+    kmem__mark_close(&mark);
 }
 
 static void own_close_all_inherited(void)
@@ -336,8 +331,7 @@ KMEM_MUST_USE static int context_settle(struct process *process, struct welcome 
                              NULL, failure);
     if (r == 0) {
         process->conn.ticket.notice = &process->allocator.notice;
-        own_remember(&own_notice, process->allocator.notice.fd,
-                     kmem__descriptor_identify(process->allocator.notice.fd));
+        own_remember(&own_notice, &process->allocator.notice.mark);
         /* Release: pairs with kmem__context_allocator(). */
         atomic_store_explicit(&process->has_allocator, true, memory_order_release);
     }

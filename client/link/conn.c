@@ -39,7 +39,6 @@
 #include <string.h>
 #include <sys/single_threaded.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -98,37 +97,10 @@ static void descriptors_take(struct descriptors *descriptors, struct msghdr *mes
 
 /* ------------------------------------------------------------------------ opening, closing ---- */
 
-struct mark kmem__mark_of(int fd)
-{
-    struct stat status;
-    const bool is_socket = fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode);
-    return is_socket ? (struct mark){fd, status.st_dev, status.st_ino} : (struct mark){.inode = 0};
-}
-
-bool kmem__mark_holds(const struct mark *mark)
-{
-    struct stat status;
-    return mark->inode != 0 && fstat(mark->fd, &status) == 0 && status.st_dev == mark->device &&
-           status.st_ino == mark->inode;
-}
-
-void kmem__mark_close(struct mark *mark)
-{
-    if (kmem__mark_holds(mark)) {
-        (void)close(mark->fd); /* nothing is buffered */
-    }
-    mark->inode = 0;
-}
-
 void kmem__ticket_end(struct ticket *ticket)
 {
     kmem__mark_close(&ticket->way);
     *ticket = (struct ticket){.nonce = 0};
-}
-
-static bool conn_is_ours(const struct conn *conn)
-{
-    return kmem__mark_holds(&conn->mark);
 }
 
 void kmem__conn_close(struct conn *conn)
@@ -161,16 +133,11 @@ int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
         .tv_sec = timeout_ms / 1000,
         .tv_usec = (suseconds_t)(timeout_ms % 1000) * 1000,
     };
-    int error = 0;
     conn->fd = fd;
     conn->mark = kmem__mark_of(fd);
     conn->is_way = false;
-    if (conn->mark.inode == 0) {
-        error = ENOTSOCK;
-        (void)close(fd); /* it is the conn's */
-    } else if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0) {
-        error = errno;
-    }
+    const int r = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    const int error = r < 0 ? errno : 0;
     conn->timeout_ms = timeout_ms;
     conn->blocks_ms = timeout_ms;
     conn->last_id = 0;
@@ -262,7 +229,7 @@ KMEM_MUST_USE static int conn_wait(struct conn *conn, short events, int64_t dead
         if (n_ready < 0 && errno != EINTR) {
             return conn_lose_to_fault(conn, failure, errno);
         }
-        if (!conn_is_ours(conn)) {
+        if (!kmem__mark_holds(&conn->mark)) {
             return conn_lose_to_program(conn, failure);
         }
         if (n_ready > 0) {
@@ -280,7 +247,7 @@ KMEM_MUST_USE static int conn_send(struct conn *conn, size_t num_bytes, int64_t 
 {
     size_t sent_bytes = 0;
     while (sent_bytes < num_bytes) {
-        if (!conn_is_ours(conn)) {
+        if (!kmem__mark_holds(&conn->mark)) {
             return conn_lose_to_program(conn, failure);
         }
         const ssize_t n = send(conn->fd, conn->frame + sent_bytes, num_bytes - sent_bytes,

@@ -7,9 +7,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "client/failure.h"
+#include "client/link/descriptor.h"
 #include "client/link/locate.h"
 #include "proto/attributes.h"
 #include "proto/frame.h"
@@ -17,13 +17,6 @@
 #include "proto/limits.h"
 
 struct notice_file;
-
-/* A socket of the library's, and what it is known again by. Inode 0: there is none. */
-struct mark {
-    int fd;
-    dev_t device;
-    ino_t inode;
-};
 
 /* What became of a connection, in words that go on from "it": "has ended". */
 #define LOSS_BYTES 160
@@ -142,15 +135,6 @@ KMEM_MUST_USE int kmem__conn_ask(struct conn *conn, Kmem__Request *request,
  * Return: -error.
  */
 int kmem__conn_lose(struct conn *conn, struct failure *failure, int error, const char *it_did);
-
-/** kmem__mark_of() - what a descriptor is now; none, if it is no socket */
-struct mark kmem__mark_of(int fd);
-
-/** kmem__mark_holds() - whether the program has left the descriptor alone */
-bool kmem__mark_holds(const struct mark *mark);
-
-/** kmem__mark_close() - close it, if it still is what it was; it is none then */
-void kmem__mark_close(struct mark *mark);
 
 /** kmem__ticket_end() - this process is no client any more: forget all, close the way back */
 void kmem__ticket_end(struct ticket *ticket);

@@ -33,37 +33,42 @@ int kmem__descriptor_raise(int fd)
     return high;
 }
 
-struct descriptor_id kmem__descriptor_identify(int fd)
+struct mark kmem__mark_of(int fd)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 ? (struct descriptor_id){status.st_dev, status.st_ino}
-                                   : (struct descriptor_id){0, 0};
+    return fstat(fd, &status) == 0 ? (struct mark){fd, status.st_dev, status.st_ino}
+                                   : (struct mark){.inode = 0};
 }
 
-bool kmem__descriptor_is(int fd, struct descriptor_id id)
+bool kmem__mark_holds(const struct mark *mark)
 {
     struct stat status;
-    return fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == id.device &&
-           status.st_ino == id.inode;
+    return mark->inode != 0 && fstat(mark->fd, &status) == 0 && status.st_dev == mark->device &&
+           status.st_ino == mark->inode;
+}
+
+void kmem__mark_close(struct mark *mark)
+{
+    if (kmem__mark_holds(mark)) {
+        (void)close(mark->fd); /* nothing is buffered */
+    }
+    mark->inode = 0;
 }
 
 void kmem__standard_occupy(struct standard *standard)
 {
     for (int i = 0; i < LOWEST_DESCRIPTOR; i++) {
-        standard->fd[i] = -1;
+        standard->mark[i].inode = 0;
         if (fcntl(i, F_GETFD) < 0 && errno == EBADF) {
             /* Not connected to anything: what is written to it fails, as to a closed one. */
-            standard->fd[i] = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-            standard->id[i] = kmem__descriptor_identify(standard->fd[i]);
+            standard->mark[i] = kmem__mark_of(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
         }
     }
 }
 
-void kmem__standard_vacate(const struct standard *standard)
+void kmem__standard_vacate(struct standard *standard)
 {
     for (int i = 0; i < LOWEST_DESCRIPTOR; i++) {
-        if (standard->fd[i] >= 0 && kmem__descriptor_is(standard->fd[i], standard->id[i])) {
-            (void)close(standard->fd[i]); /* nothing came or went through it */
-        }
+        kmem__mark_close(&standard->mark[i]);
     }
 }

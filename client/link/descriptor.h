@@ -10,26 +10,32 @@
 
 #include "proto/attributes.h"
 
-/* What a descriptor is, to know it again: a program may close all of them and open its own. */
-struct descriptor_id {
+/*
+ * A descriptor of the library's, and what it is known again by: a program may close all of them and
+ * open its own. Inode 0: there is none.
+ */
+struct mark {
+    int fd;
     dev_t device;
     ino_t inode;
 };
 
-/* Those of 0, 1 and 2 that were closed, and are not to become the library's. */
+/* What stands for those of 0, 1 and 2 that were closed; no mark where one was open. */
 struct standard {
-    int fd[3]; /* -1: it was open */
-    struct descriptor_id id[3];
+    struct mark mark[3];
 };
 
 /** kmem__descriptor_raise() - move it far up. Return: it, or fd as it was if that can not be. */
 int kmem__descriptor_raise(int fd);
 
-/** kmem__descriptor_identify() - what it is; all zero, which nothing is, if it can not be told */
-struct descriptor_id kmem__descriptor_identify(int fd);
+/** kmem__mark_of() - what a descriptor is now; none, if it is closed */
+struct mark kmem__mark_of(int fd);
 
-/** kmem__descriptor_is() - whether the number still is that */
-bool kmem__descriptor_is(int fd, struct descriptor_id id);
+/** kmem__mark_holds() - whether the program has left the descriptor alone */
+bool kmem__mark_holds(const struct mark *mark);
+
+/** kmem__mark_close() - close it, if it still is what it was; it is none then */
+void kmem__mark_close(struct mark *mark);
 
 /**
  * kmem__standard_occupy() - put something harmless where 0, 1 or 2 is closed
@@ -41,6 +47,6 @@ bool kmem__descriptor_is(int fd, struct descriptor_id id);
 void kmem__standard_occupy(struct standard *standard);
 
 /** kmem__standard_vacate() - they are closed again, unless the program has opened them meanwhile */
-void kmem__standard_vacate(const struct standard *standard);
+void kmem__standard_vacate(struct standard *standard);
 
 #endif

@@ -366,10 +366,10 @@ KMEM_MUST_USE static int handshake_check_ticket(struct conn *conn, const struct 
     return 0;
 }
 
-/* Whether the way back is of no use any more: the daemon is gone, or the program has taken it. */
+/* Whether the way is of no use any more: the daemon is gone, the program took it, or it is none. */
 static bool way_is_over(const struct conn *conn, int r)
 {
-    return r == -EPROTO || (r == -ECONNRESET && conn->is_cut);
+    return r == -EPROTO || r == -ENOTSOCK || (r == -ECONNRESET && conn->is_cut);
 }
 
 /* A Welcome on the way back: the connection that came with it takes the place of the lost one. */

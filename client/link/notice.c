@@ -16,7 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "client/link/conn.h"
 
@@ -26,14 +25,13 @@
 KMEM_MUST_USE static bool notice_is_locked(const struct notice_file *notice)
 {
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
-    return fcntl(notice->fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+    return fcntl(notice->mark.fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
 void kmem__notice_open(struct notice_file *notice, unsigned char *at, int fd,
                        const char *segment_name)
 {
-    notice->fd = kmem__descriptor_raise(fd);
-    notice->id = kmem__descriptor_identify(notice->fd);
+    notice->mark = kmem__mark_of(kmem__descriptor_raise(fd));
     (void)snprintf(notice->segment_name, sizeof(notice->segment_name), "%s", segment_name);
     notice->at = at;
     notice->has_lock = notice_is_locked(notice); /* an older daemon holds none */
@@ -41,9 +39,7 @@ void kmem__notice_open(struct notice_file *notice, unsigned char *at, int fd,
 
 void kmem__notice_close(struct notice_file *notice)
 {
-    if (notice->at != NULL && kmem__descriptor_is(notice->fd, notice->id)) {
-        (void)close(notice->fd); /* nothing was written through it */
-    }
+    kmem__mark_close(&notice->mark);
     memset((void *)notice, 0, sizeof(*notice));
 }
 
@@ -61,8 +57,7 @@ static uint32_t notice_load_tick(const struct notice_file *notice)
 /* Whether the daemon, or who keeps its descriptors, has the segment; also if it can not be told. */
 static bool notice_is_held(const struct notice_file *notice)
 {
-    return !notice->has_lock || !kmem__descriptor_is(notice->fd, notice->id) ||
-           notice_is_locked(notice);
+    return !notice->has_lock || !kmem__mark_holds(&notice->mark) || notice_is_locked(notice);
 }
 
 /* Puts a page in the place of the daemon's. Without memory it stays: the next call asks again. */

@@ -30,9 +30,8 @@
  */
 struct notice_file {
     unsigned char *at; /* the page, mapped for reading */
-    int fd;            /* its file, to ask who holds it; meaningless without `at` */
-    struct descriptor_id id;
-    bool has_lock; /* somebody held it when this process joined: then it tells something */
+    struct mark mark;  /* its file, to ask the kernel for the lock on it */
+    bool has_lock;     /* it was locked when this process joined: then the lock tells something */
     char segment_name[NAME_MAX_BYTES + 1];
     _Atomic uint32_t seen_tick;
     _Atomic int64_t seen_ms; /* when it was another one */

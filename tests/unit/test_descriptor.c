@@ -65,15 +65,21 @@ static void know_again(void)
 {
     const int fd = open("/dev/null", O_RDONLY);
     const int other = open("/dev/zero", O_RDONLY);
-    const struct descriptor_id id = kmem__descriptor_identify(fd);
-    WANT(kmem__descriptor_is(fd, id));
-    WANT(!kmem__descriptor_is(other, id));
+    const int closed = 999;
+    struct mark mark = kmem__mark_of(fd);
+    const struct mark none = kmem__mark_of(closed);
+    WANT(kmem__mark_holds(&mark));
+    WANT(!kmem__mark_holds(&none));
     WANT(dup2(other, fd) == fd);
-    WANT(!kmem__descriptor_is(fd, id));
-    WANT(!kmem__descriptor_is(-1, kmem__descriptor_identify(-1)));
+    WANT(!kmem__mark_holds(&mark));
+    kmem__mark_close(&mark);
+    WANT(fcntl(fd, F_GETFD) >= 0);
+    mark = kmem__mark_of(fd);
+    kmem__mark_close(&mark);
+    WANT(fcntl(fd, F_GETFD) < 0);
 }
 
-static void test_descriptor_is_knows_what_the_program_has_replaced(void **state)
+static void test_mark_knows_what_the_program_has_replaced(void **state)
 {
     (void)state;
     run(know_again);
@@ -135,7 +141,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_descriptor_raise_leaves_the_standard_ones_whatever_the_limit),
-        cmocka_unit_test(test_descriptor_is_knows_what_the_program_has_replaced),
+        cmocka_unit_test(test_mark_knows_what_the_program_has_replaced),
         cmocka_unit_test(test_standard_occupy_keeps_what_is_opened_off_the_closed_ones),
         cmocka_unit_test(test_standard_vacate_leaves_what_the_program_has_opened),
     };

@@ -217,7 +217,7 @@ static void test_notice_without_a_lock_at_first_concludes_nothing_from_it(void *
 static void test_notice_of_a_descriptor_that_is_the_programs_by_now_leaves_it_alone(void **state)
 {
     (void)state;
-    const int number = notice.fd;
+    const int number = notice.mark.fd;
     const int programs = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_int_equal(dup2(programs, number), number);
     assert_int_equal(close(programs), 0);
