@@ -275,17 +275,6 @@ static void json_groups(struct json_row *row, const char *list, const struct gro
     }
 }
 
-static void json_statistics(struct json_row *row, const struct figures *figures)
-{
-    struct json_row statistics;
-
-    json_row_init(&statistics);
-    for (size_t i = 0; i < figures->n_figures; i++) {
-        json_row_number(&statistics, figures->figures[i].name, figures->figures[i].value);
-    }
-    json_row_row(row, "statistics", &statistics);
-}
-
 int epilogue_print_json(const struct epilogue *epilogue, FILE *file)
 {
     int status = epilogue->wait_status;
@@ -300,7 +289,7 @@ int epilogue_print_json(const struct epilogue *epilogue, FILE *file)
     json_groups(&row, "unreleased", &epilogue->unreleased, false);
     json_groups(&row, "alive", &epilogue->alive, true);
     json_row_number(&row, "n_forgotten", epilogue->n_forgotten);
-    json_statistics(&row, &epilogue->figures);
+    figures_json(&epilogue->figures, &row);
     int r = json_row_print(&row, file);
     json_row_fini(&row);
     return r;

@@ -102,3 +102,14 @@ bool figures_has(const struct figures *figures, const char *name)
 {
     return figures_find(figures, name) != NULL;
 }
+
+void figures_json(const struct figures *figures, struct json_row *row)
+{
+    struct json_row statistics;
+
+    json_row_init(&statistics);
+    for (size_t i = 0; i < figures->n_figures; i++) {
+        json_row_number(&statistics, figures->figures[i].name, figures->figures[i].value);
+    }
+    json_row_row(row, "statistics", &statistics);
+}

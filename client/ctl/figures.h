@@ -14,6 +14,8 @@
 
 #include <kmem/query.h>
 
+#include "client/ctl/json.h"
+
 struct figure {
     char *name;
     char *kind;
@@ -40,6 +42,9 @@ void figures_fini(struct figures *figures);
 
 /** figures_get() - the figure of that name; 0 if the daemon has none */
 uint64_t figures_get(const struct figures *figures, const char *name);
+
+/** figures_json() - add all figures to a row, as the object "statistics" */
+void figures_json(const struct figures *figures, struct json_row *row);
 
 /** figures_has() - whether the daemon has a figure of that name */
 bool figures_has(const struct figures *figures, const char *name);

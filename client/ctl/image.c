@@ -8,7 +8,7 @@
  *      a sanitizer's names   the program has a malloc() that must be the only one
  *
  * Names are looked for in .dynstr, where gcc's libraries of sanitizers and the functions that clang
- * links in both appear. The file is somebody's: each offset is compared with its size.
+ * links in both appear. The file may be anything: each offset is compared with its size.
  */
 #include "client/ctl/image.h"
 
@@ -63,6 +63,20 @@ bool image_find(const char *program, char *path, size_t capacity_bytes)
         place = place[n_place] ? place + n_place + 1 : NULL;
     }
     return false;
+}
+
+bool image_find_beside(const char *name, int access_mode, char *path, size_t capacity_bytes)
+{
+    char self[PATH_MAX];
+    ssize_t n_bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
+
+    if (n_bytes <= 0) {
+        return false;
+    }
+    self[n_bytes] = '\0';
+    *strrchr(self, '/') = '\0';
+    int n_path = snprintf(path, capacity_bytes, "%s/%s", self, name);
+    return n_path > 0 && (size_t)n_path < capacity_bytes && access(path, access_mode) == 0;
 }
 
 /* -------------------------------------------------------------------------------- reading ---- */

@@ -16,6 +16,14 @@
 bool image_find(const char *program, char *path, size_t capacity_bytes);
 
 /**
+ * image_find_beside() - a file that is named from the directory that kmemctl itself is in
+ * @access_mode:  what this process wants to do with it, as access() takes it
+ * @path:         receives its name
+ * Return: whether there is one.
+ */
+bool image_find_beside(const char *name, int access_mode, char *path, size_t capacity_bytes);
+
+/**
  * image_refusal() - why no malloc() of another's can be loaded into a program
  * @path:  its file; of a script, the interpreter that it names is looked at
  *

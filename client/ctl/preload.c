@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * libkmem-malloc.so is found from where kmemctl is, in the build tree and wherever it is installed;
- * else where this build would install it. $KMEM_MALLOC is somebody's decision and comes first.
+ * else where this build would install it. $KMEM_MALLOC is the user's decision and comes first.
  *
  * The loader takes LD_PRELOAD apart at spaces and colons and knows no way to escape them. What it
  * can not load it complains of in each program, and goes on: a path with one of them is refused
@@ -22,58 +22,44 @@
 #define VARIABLE "LD_PRELOAD"
 #define LIBRARY "kmem/libkmem-malloc.so"
 
-/* Return: whether there is such a file; path has its name then. */
-static bool is_library(char *path, size_t capacity_bytes, const char *format, const char *directory)
-{
-    int n_bytes = snprintf(path, capacity_bytes, format, directory);
-
-    return n_bytes > 0 && (size_t)n_bytes < capacity_bytes && access(path, R_OK) == 0;
-}
-
 /* CMake says how the directory of libraries is called here, and where it is to be in the end. */
-static bool find_beside(char *path, size_t capacity_bytes)
-{
-    char self[PATH_MAX];
-    ssize_t n_bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
+#define BESIDE "../" KMEM_LIBDIR_NAME "/" LIBRARY
+#define INSTALLED KMEM_LIBDIR "/" LIBRARY
 
-    if (n_bytes <= 0) {
-        return false;
-    }
-    self[n_bytes] = '\0';
-    *strrchr(self, '/') = '\0';
-    return is_library(path, capacity_bytes, "%s/../" KMEM_LIBDIR_NAME "/" LIBRARY, self);
-}
-
-static bool find(char *path, size_t capacity_bytes)
+/* Return: the library's path, which may be in the buffer; NULL if there is none. */
+static const char *find(char *buffer, size_t capacity_bytes)
 {
     const char *chosen = getenv("KMEM_MALLOC");
 
     if (chosen && *chosen) {
-        if (is_library(path, capacity_bytes, "%s", chosen)) {
-            return true;
+        if (access(chosen, R_OK) == 0) {
+            return chosen;
         }
         (void)fprintf(stderr, "kmemctl: $KMEM_MALLOC is \"%s\", and there is no such library\n",
                       chosen);
-        return false;
+        return NULL;
     }
-    if (find_beside(path, capacity_bytes) ||
-        is_library(path, capacity_bytes, "%s/" LIBRARY, KMEM_LIBDIR)) {
-        return true;
+    if (image_find_beside(BESIDE, R_OK, buffer, capacity_bytes)) {
+        return buffer;
+    }
+    if (access(INSTALLED, R_OK) == 0) {
+        return INSTALLED;
     }
     (void)fprintf(stderr,
                   "kmemctl: --malloc needs libkmem-malloc.so, and that is neither in "
                   "../" KMEM_LIBDIR_NAME "/kmem beside kmemctl's directory nor in %s/kmem; "
                   "$KMEM_MALLOC may name it\n",
                   KMEM_LIBDIR);
-    return false;
+    return NULL;
 }
 
 bool preload_find(char *path, size_t capacity_bytes)
 {
-    char found[PATH_MAX];
+    char buffer[PATH_MAX];
     char real[PATH_MAX];
+    const char *found = find(buffer, sizeof(buffer));
 
-    if (!find(found, sizeof(found))) {
+    if (!found) {
         return false;
     }
     /* Absolute, for a program may change its directory before it starts another. */

@@ -27,6 +27,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "client/ctl/image.h"
 #include "client/ctl/process.h"
 
 /* The segment's name: what /proc/PID/maps and the daemon's log show. */
@@ -46,66 +47,29 @@ struct private_daemon {
 
 /* ---------------------------------------------------------------------------- the program ---- */
 
-/* Return: whether PATH is a program; *path has it then. */
-static bool is_program(char *path, size_t capacity_bytes, const char *format, const char *directory)
-{
-    int n_bytes = snprintf(path, capacity_bytes, format, directory);
-
-    return n_bytes > 0 && (size_t)n_bytes < capacity_bytes && access(path, X_OK) == 0;
-}
-
 /*
- * kmemd beside kmemctl belongs to the same build, so it comes before whatever $PATH has. $KMEMD is
- * somebody's decision and comes before both.
+ * kmemd beside kmemctl belongs to the same build, so it comes before the one in $PATH. $KMEMD is
+ * the user's decision and comes before both. Return: its path, which may be in the buffer; or NULL.
  */
-static bool find_beside(char *path, size_t capacity_bytes)
-{
-    char self[PATH_MAX];
-    ssize_t n_bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    char *slash;
-
-    if (n_bytes <= 0) {
-        return false;
-    }
-    self[n_bytes] = '\0';
-    slash = strrchr(self, '/');
-    *slash = '\0';
-    return is_program(path, capacity_bytes, "%s/kmemd", self) ||
-           is_program(path, capacity_bytes, "%s/../sbin/kmemd", self);
-}
-
-static bool find_in_path(char *path, size_t capacity_bytes)
-{
-    const char *variable = getenv("PATH");
-    char *directories = strdup(variable ? variable : "/usr/local/bin:/usr/bin:/bin");
-    bool is_found = false;
-    char *rest;
-
-    for (char *directory = directories ? strtok_r(directories, ":", &rest) : NULL;
-         directory && !is_found; directory = strtok_r(NULL, ":", &rest)) {
-        is_found = is_program(path, capacity_bytes, "%s/kmemd", directory);
-    }
-    free(directories);
-    return is_found;
-}
-
-static int find_kmemd(char *path, size_t capacity_bytes)
+static const char *find_kmemd(char *buffer, size_t capacity_bytes)
 {
     const char *chosen = getenv("KMEMD");
 
     if (chosen && *chosen) {
-        if (is_program(path, capacity_bytes, "%s", chosen)) {
-            return 0;
+        if (access(chosen, X_OK) == 0) {
+            return chosen;
         }
         (void)fprintf(stderr, "kmemctl: $KMEMD is \"%s\", and that is no program\n", chosen);
-        return PRIVATE_E_NOT_FOUND;
+        return NULL;
     }
-    if (find_beside(path, capacity_bytes) || find_in_path(path, capacity_bytes)) {
-        return 0;
+    if (image_find_beside("kmemd", X_OK, buffer, capacity_bytes) ||
+        image_find_beside("../sbin/kmemd", X_OK, buffer, capacity_bytes) ||
+        image_find("kmemd", buffer, capacity_bytes)) {
+        return buffer;
     }
     (void)fputs("kmemctl: there is no kmemd beside kmemctl, nor in $PATH; $KMEMD may name it\n",
                 stderr);
-    return PRIVATE_E_NOT_FOUND;
+    return NULL;
 }
 
 /* -------------------------------------------------------------------------- the directory ---- */
@@ -173,7 +137,7 @@ __attribute__((noreturn)) static void become_kmemd(const char *path,
         _exit(EXIT_FAILURE);
     }
     signals_clear();
-    (void)unsetenv("NOTIFY_SOCKET"); /* whoever started kmemctl waits for somebody else */
+    (void)unsetenv("NOTIFY_SOCKET"); /* kmemctl's supervisor does not wait for this kmemd */
     (void)execl(path, "kmemd", "--name", SEGMENT_NAME, "--socket", private->socket_path, "--size",
                 options->size, "--commit", options->commit, "--log-level",
                 options->verbose ? "info" : "error", (char *)NULL);
@@ -259,12 +223,13 @@ static int await_ready(struct private_daemon *private, const struct signals *sig
 static int start(struct private_daemon *private, const struct private_options *options,
                  const struct signals *signals, int *ret_signal)
 {
-    char path[PATH_MAX];
-    int r = find_kmemd(path, sizeof(path));
+    char buffer[PATH_MAX];
+    const char *path = find_kmemd(buffer, sizeof(buffer));
 
-    if (r == 0) {
-        r = make_directory(private);
+    if (!path) {
+        return PRIVATE_E_NOT_FOUND;
     }
+    int r = make_directory(private);
     if (r == 0) {
         r = start_child(private, path, options);
     }

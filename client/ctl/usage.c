@@ -355,17 +355,12 @@ static int print_json(const struct figures *figures, const struct options *optio
                       const struct screen *screen)
 {
     struct json_row row;
-    struct json_row statistics;
 
     json_row_init(&row);
     json_row_text(&row, "segment_name", figures->segment_name);
     json_row_text(&row, "version", figures->version);
     json_row_number(&row, "pid", figures->pid);
-    json_row_init(&statistics);
-    for (size_t i = 0; i < figures->n_figures; i++) {
-        json_row_number(&statistics, figures->figures[i].name, figures->figures[i].value);
-    }
-    json_row_row(&row, "statistics", &statistics);
+    figures_json(figures, &row);
     if (options->all) {
         json_explanations(&row, figures);
     }
