@@ -12,7 +12,7 @@
  *      own_...          which descriptors       kept in a child
  *
  * The kernel hands a child zeros in place of its parent's struct process. All zero means: not
- * joined, and a turn that nobody has, whatever the parent's threads were doing at the fork. The
+ * joined, and a turn that no thread has, whatever the parent's threads were doing at the fork. The
  * child needs no handler, no prepared parent and no comparison; its first call finds that it has
  * not joined, and joins.
  *
@@ -39,7 +39,7 @@
  * where it can happen; so it is put off until the call is over.
  *
  * The library is not unloaded: blocks may be in use, and threads call its destructors at their end.
- * It is linked so (-z nodelete); who puts the archive into a plugin has to do the same.
+ * It is linked so (-z nodelete); a plugin that contains the archive has to be linked so, too.
  */
 #include "client/context.h"
 
@@ -69,7 +69,7 @@ struct process {
     struct conn conn;                   /* if is_joined: open, or lost */
     char lease_refusal[SENTENCE_BYTES]; /* the daemon's; "": none since a lease was granted */
     struct allocator allocator;
-    _Atomic(bool) has_allocator; /* release / acquire: who sees it sees the allocator */
+    _Atomic(bool) has_allocator; /* release / acquire: a thread that sees it sees the allocator */
 };
 
 /*
@@ -245,7 +245,7 @@ static struct segment *segment_load(_Atomic(struct segment *) *which)
 
 static struct segment *segment_exchange(_Atomic(struct segment *) *which, struct segment *segment)
 {
-    /* Release: who sees the pointer sees the mapping's description. */
+    /* Release: a thread that sees the pointer sees the mapping's description. */
     return atomic_exchange_explicit(which, segment, memory_order_acq_rel);
 }
 
@@ -303,7 +303,7 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
     }
     KMEM_ASSERT(turn.segment != NULL); /* it has joined */
     if (turn.conn->fd >= 0) {
-        /* Else an earlier request for a lease may still be answered, to nobody. */
+        /* Else the server may still grant a lease that an earlier call has given up. */
         kmem__guard_sweep(turn.segment->guard, turn.process->allocator.ledger.states);
     }
     r = kmem__calls_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);

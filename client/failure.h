@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * failure.h - what went wrong, from where it is noticed to whom it is told
+ * failure.h - what went wrong, from where it is noticed to the caller
  *
- * Whoever notices fills a struct failure that the public function keeps on its stack and hands
- * down; the public function puts its own name before the sentence and tells the caller.
+ * The function that notices fills a struct failure that the public one keeps on its stack and
+ * hands down; the public function puts its own name before the sentence and tells the caller.
  */
 #ifndef CLIENT_FAILURE_H
 #define CLIENT_FAILURE_H

@@ -51,7 +51,7 @@ static inline bool kmem__tsan_watches(void)
 /** kmem__tsan_taken() - a block is about to be cleared, and is this thread's */
 void kmem__tsan_taken(unsigned char *block, uint64_t num_bytes);
 
-/** kmem__tsan_given() - a block is about to be anybody's */
+/** kmem__tsan_given() - a block is about to be any thread's */
 void kmem__tsan_given(unsigned char *block, uint64_t num_bytes);
 
 /** kmem__tsan_map() - mmap() that it does not see. Return: MAP_FAILED and errno, too. */

@@ -20,16 +20,16 @@ struct epilogue {
     const char *program; /* borrowed */
     int wait_status;     /* how it ended */
     struct figures figures;
-    struct groups unreleased; /* by reason, of all who have ended */
+    struct groups unreleased; /* by reason, of all clients that have ended */
     uint64_t unreleased_blocks;
     uint64_t unreleased_bytes;
     uint64_t n_ended;
     uint64_t n_forgotten; /* ended so long ago that the daemon has forgotten them */
-    struct groups alive;  /* by client: who still runs */
+    struct groups alive;  /* by client: those that still run */
 };
 
 /**
- * epilogue_gather() - wait until the daemon knows of all who have ended, then ask
+ * epilogue_gather() - wait until the daemon knows of all ends, then ask
  * @epilogue:  program and wait_status are set, all else is 0; epilogue_fini() is due either way
  * Return: 0, or a negative errno of the query.
  */

@@ -67,8 +67,8 @@ static uint64_t rounded(uint64_t age_ms, uint64_t step_ms)
 }
 
 /*
- * Two units at most: nobody who reads "9 d 03 h" misses the minutes. What is rounded up to the next
- * larger unit is said in that: 59.97 s is "1 m 00 s".
+ * Two units at most: a reader of "9 d 03 h" does not miss the minutes. What is rounded up to the
+ * next larger unit is said in that: 59.97 s is "1 m 00 s".
  */
 struct label format_age(uint64_t age_ms)
 {

@@ -27,7 +27,7 @@ struct json_row {
 /** json_row_init() - begin an empty object */
 void json_row_init(struct json_row *row);
 
-/** json_row_fini() - free the object, if nobody took it */
+/** json_row_fini() - free the object, if no function took it */
 void json_row_fini(struct json_row *row);
 
 /** json_row_number() - add a member; the key is copied */

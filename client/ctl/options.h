@@ -3,7 +3,7 @@
  * options.h - what the command line of a query says
  *
  * All queries share one structure and one parser; a command lists which options it has. The options
- * that say whom to ask may stand before the command as well as after it.
+ * that name the daemon to ask may stand before the command as well as after it.
  */
 #ifndef CTL_OPTIONS_H
 #define CTL_OPTIONS_H
@@ -36,7 +36,7 @@ enum option_key {
     OPTION_REASON = 'r',
 };
 
-/** options_common - --socket, --segment, --json, --bytes; a child of whoever parses; its input is
+/** options_common - --socket, --segment, --json, --bytes; a child of each parser; its input is
  *  a struct options */
 extern const struct argp options_common;
 

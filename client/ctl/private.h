@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * private.h - a daemon that serves one `kmemctl run` and nobody else
+ * private.h - a daemon that serves one `kmemctl run` and no other
  *
  * Its socket lies in a directory of its own that only this user can enter. It ends, and the
  * directory is removed, with private_close(). If kmemctl is killed before that, the kernel sends

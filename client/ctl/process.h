@@ -11,9 +11,9 @@
 #include <kmem/kmem.h>
 
 /**
- * process_has_ended() - wait for a process to end, whoever's it is
+ * process_has_ended() - wait for a process to end, also one that is no child
  *
- * One that nobody has reaped yet has ended. The pid must not have been given to another process.
+ * A zombie has ended. The pid must not have been given to another process.
  * Return: whether it has, within timeout_ms; 0 does not wait. If that can not be found out, false.
  */
 bool process_has_ended(pid_t pid, int timeout_ms);

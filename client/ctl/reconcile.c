@@ -20,8 +20,8 @@
  * saying so. Stopping the clients instead is not for a tool that only looks.
  *
  * The daemon answers for what it carved itself. What is in leases is told by the ledgers of
- * clients, which write there what they like: a contradiction among those accuses nobody but who
- * told it.
+ * clients, which write there what they like: a contradiction among those accuses only the
+ * client that wrote it.
  */
 #include "client/ctl/reconcile.h"
 
@@ -36,7 +36,7 @@
 #include "client/ctl/json.h"
 #include "client/ctl/status.h"
 
-/* 20 tries 50 ms apart: a second, which is what somebody at a terminal waits for. */
+/* 20 tries 50 ms apart: a second, which is what a user at a terminal waits for. */
 #define MAX_TRIES 20
 #define PAUSE_NS 50000000L
 
@@ -367,7 +367,7 @@ static void check_sum(struct verdict *verdict, const char *name, const struct su
     }
 }
 
-/* What the daemon carved, counts, and lists: nobody else writes any of it. */
+/* What the daemon carved, counts, and lists: no client writes any of it. */
 static void check_direct(struct verdict *verdict, const struct answers *answers)
 {
     const struct sum *direct = &answers->sums.direct;

@@ -157,7 +157,7 @@ static int print_epilogue(const struct epilogue *epilogue, const struct run_opti
         epilogue_write(epilogue, &box);
         box_print(&box, &screen);
     }
-    /* A program's caller who has closed the standard error does not want to hear it. */
+    /* A caller that has closed the standard error does not want to hear it. */
     bool is_wanted = options->output_path != NULL;
     if (r < 0 || (is_wanted && (fflush(options->output) != 0 || ferror(options->output)))) {
         (void)fprintf(stderr, "kmemctl: cannot say what was left behind: %s\n",
@@ -179,7 +179,7 @@ static int show_epilogue(const struct run_options *options, int wait_status,
         status = print_epilogue(&epilogue, options);
         status = epilogue.unreleased_blocks > 0 ? options->leaks_status : status;
     } else if (options->leaks_status) {
-        status = target_status(r); /* nobody knows; that is not "no leaks" */
+        status = target_status(r); /* unknown; that is not "no leaks" */
     }
     epilogue_fini(&epilogue);
     return status;

@@ -15,7 +15,7 @@
 struct screen {
     FILE *file;         /* borrowed */
     bool unicode;       /* the locale's characters are UTF-8: bars and boxes may be drawn */
-    bool colour;        /* a terminal, and nobody objects ($NO_COLOR, TERM=dumb) */
+    bool colour;        /* a terminal, and neither $NO_COLOR nor TERM=dumb */
     unsigned n_columns; /* the terminal's width; 0 if it is none: a line is as long as it is */
 };
 

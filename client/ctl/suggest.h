@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * suggest.h - which of our words somebody meant who typed one that is none
+ * suggest.h - which command was meant by a word that is none
  */
 #ifndef CTL_SUGGEST_H
 #define CTL_SUGGEST_H

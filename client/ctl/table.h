@@ -3,7 +3,7 @@
  * table.h - rows of text in aligned columns
  *
  * A table keeps copies of its cells until it is printed, because a column is as wide as its widest
- * cell. Cells are ready for a terminal: whoever adds a foreign string has escaped it.
+ * cell. Cells are ready for a terminal: the caller has escaped foreign strings.
  */
 #ifndef CTL_TABLE_H
 #define CTL_TABLE_H

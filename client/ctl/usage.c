@@ -28,7 +28,7 @@ const struct argp_option usage_options[] = {
 #define BAR_MIN_CELLS 8
 /* Blanks on either side. */
 #define BAR_MARGIN_COLUMNS 4
-/* From here on somebody should look, and from here on allocations are about to fail. */
+/* From here on the operator should look, and from here on allocations are about to fail. */
 #define FULL_WARN_PERCENT 75
 #define FULL_BAD_PERCENT 90
 

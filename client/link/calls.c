@@ -72,7 +72,7 @@ KMEM_MUST_USE static int calls_ask(struct conn *conn, Kmem__Request *request,
                                    const Kmem__Response **ret_response, struct failure *failure)
 {
     int r = calls_insist(conn, request, expected, ret_response, failure);
-    /* Who was late, or could not come back just now, is a client still. */
+    /* A process that was late, or could not come back just now, is a client still. */
     if (r == -ECONNRESET || (r < 0 && conn->fd < 0 && !calls_can_resume(conn))) {
         kmem__failure_add(failure, LOST_CONSEQUENCE);
     }
@@ -303,9 +303,9 @@ int kmem__calls_leave(struct conn *conn, struct failure *failure)
     if (r == CONN_E_REFUSED) {
         return kmem__conn_lose(conn, failure, ECONNRESET, "refused to say goodbye");
     }
-    /* Who does not know this client any more has taken everything back: the answer was lost. */
+    /* A daemon that does not know this client any more has taken all back: the answer was lost. */
     const bool is_done = r == -ECONNRESET && conn->ticket.is_gone && !was_gone;
-    /* Unless it is the segment that has ended: then nobody was told. */
+    /* Unless it is the segment that has ended: then no daemon was told. */
     struct failure ignored;
     const bool has_ended =
         conn->ticket.notice != NULL && kmem__notice_ask(conn->ticket.notice, &ignored) < 0;

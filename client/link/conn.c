@@ -20,9 +20,9 @@
  * descriptor that is not ours any more is left alone, and the connection is lost: calls.c comes
  * back over another.
  *
- * Any fault ends the connection, because after it nobody knows which bytes belong to what: the
- * descriptor is closed at once and what happened is kept for those who ask later. A lost connection
- * is not opened again here; who uses it decides what that means.
+ * Any fault ends the connection, because after it no side knows which bytes belong to what: the
+ * descriptor is closed at once and what happened is kept for later calls. A lost connection is not
+ * opened again here; the caller decides what that means.
  *
  * Every number that comes in is compared before it is used: the length with RESPONSE_MAX_BYTES, the
  * id with the request's, the kind of body with what was asked for; the arena bounds what decoding
@@ -75,7 +75,7 @@ static void descriptors_add(struct descriptors *descriptors, int fd)
     descriptors->n_fds++;
 }
 
-/* Takes every descriptor of a message, so that each of them has somebody who closes it. */
+/* Takes every descriptor of a message, so that each of them is closed. */
 static void descriptors_take(struct descriptors *descriptors, struct msghdr *message)
 {
     for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part != NULL;

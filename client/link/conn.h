@@ -22,13 +22,6 @@ struct notice_file;
 #define LOSS_BYTES 160
 
 /*
- * All of it in place, 1.1 MiB: no call of the library allocates memory for a message. What is not
- * touched costs nothing where the struct is mapped or calloc()ed: a client's answers touch one page
- * of each array.
- *
- * fd == -1: not connected, or lost if loss is not empty.
- */
-/*
  * What makes this process the same client over another connection. All zero: nothing does; a lost
  * connection is lost then.
  */
@@ -41,9 +34,9 @@ struct ticket {
     struct mark way;            /* by which to come back without the path; it may have none */
     uint64_t way_id;            /* of the last request on it */
     int timeout_ms;             /* for a call as a whole, however often its connection is lost */
-    struct notice_file *notice; /* whether the segment has ended; NULL: nobody looks */
+    struct notice_file *notice; /* whether the segment has ended; NULL: it is not looked at */
     bool is_gone;               /* the daemon does not know this client any more */
-    bool was_vain;              /* nobody came back in time: from now on one try, without waiting */
+    bool was_vain; /* no daemon came back in time: from now on one try, without waiting */
     /* A change that was asked for, and whose answer did not come in time; sequence 0: none. */
     struct in_doubt {
         uint64_t sequence;
@@ -53,6 +46,13 @@ struct ticket {
     } in_doubt;
 };
 
+/*
+ * All of it in place, 1.1 MiB: no call of the library allocates memory for a message. What is not
+ * touched costs nothing where the struct is mapped or calloc()ed: a client's answers touch one page
+ * of each array.
+ *
+ * fd == -1: not connected, or lost if loss is not empty.
+ */
 struct conn {
     int fd;
     struct mark mark; /* of fd */

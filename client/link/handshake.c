@@ -3,17 +3,17 @@
  * Before a program trusts a daemon with its reasons, and a segment with its bytes, four questions
  * are answered, in this order:
  *
- *      is somebody there?       connect(), place after place (locate.c)
+ *      does one listen?         connect(), place after place (locate.c)
  *      is it the daemon?        SO_PEERCRED: root, this user, or the owner of its directory
  *      does it take us?         Hello, Welcome
  *      does Welcome add up?     version, sizes, exactly the descriptors that it announces
  *
  * The second stands before the third because a path in a directory that others may write to can be
- * taken by anybody: an impostor would learn what the program says, and hand it memory that he
+ * taken by any process: an impostor would learn what the program says, and hand it memory that it
  * controls. Nothing is written to a server that fails it.
  *
  * A daemon may be busy with what this process left behind a moment ago, before an exec say, and ask
- * to come again. Nobody waits for that but us, so it is done here, with a new connection each time.
+ * to come again. Only this process waits for that, so it is done here, over a new connection.
  */
 #include "client/link/handshake.h"
 
@@ -40,17 +40,17 @@
 
 enum {
     HELLO_OK,
-    HELLO_E_ABSENT, /* nobody is there: try the next place */
+    HELLO_E_ABSENT, /* no daemon is there: try the next place */
     HELLO_E_BUSY,   /* come again */
 };
 
 /*
- * What the kernel says for a user whom this user namespace does not know. It names nobody, so two
+ * What the kernel says for a user whom this user namespace does not know. It names no user, so two
  * of them being equal proves nothing.
  */
 #define OVERFLOW_UID ((uid_t)65534)
 
-/* --------------------------------------------------------------------------- is one there? ---- */
+/* ------------------------------------------------------------------------ does one listen? ---- */
 
 /* Return: 0; HELLO_E_ABSENT, with place->error set; or a fault. */
 KMEM_MUST_USE static int handshake_judge_errno(struct place *place, int error,
@@ -298,7 +298,7 @@ static void ticket_begin(struct ticket *ticket, struct welcome *welcome, int tim
 
 /*
  * 1 s: a server that is killed while it answers is followed by another within some 10 ms, which may
- * be killed as well. Whoever closes each connection without a word for longer means it.
+ * be killed as well. A listener that closes each connection without a word for longer is no daemon.
  */
 #define CUT_PATIENCE_MS 1000
 
@@ -499,7 +499,7 @@ static bool handshake_is_passing(int r)
 }
 
 /*
- * 1 s: a daemon that ends as it should removes its socket, and whoever started it may start it
+ * 1 s: a daemon that ends as it should removes its socket, and its supervisor may start it
  * anew. One that is killed leaves the socket, which says nothing about when it comes back.
  */
 #define MISSING_PATIENCE_MS 1000
@@ -515,7 +515,7 @@ int kmem__handshake_again(struct conn *conn, int64_t deadline_ms, struct failure
             ticket->was_vain = false;
             return 0;
         }
-        /* Whoever answers there now, it is not the daemon of a segment that nobody has. */
+        /* Another daemon may answer there by now: a segment that no process has has ended. */
         const int ended = ticket->notice != NULL ? kmem__notice_ask(ticket->notice, failure) : 0;
         ticket->is_gone = ticket->is_gone || ended < 0 || handshake_is_final(r);
         if (ended < 0) {

@@ -37,7 +37,7 @@ KMEM_MUST_USE int kmem__handshake(struct conn *conn, const char *socket_path, Km
  *
  * Waiting: until deadline_ms (kmem__monotonic_ms()) for a daemon that is being started again.
  *
- * Return: 0; -ECONNRESET if nobody came, or the daemon does not know this client any more; another
+ * Return: 0; -ECONNRESET if no daemon came, or it does not know this client any more; another
  * negative errno as kmem.h documents them for connecting.
  */
 KMEM_MUST_USE int kmem__handshake_again(struct conn *conn, int64_t deadline_ms,

@@ -7,7 +7,7 @@
  * confuses its own clients, no other's.
  *
  * The kernel hands each program 16 random bytes (AT_RANDOM). The C library makes its stack
- * protector's canary of them, so they are told to nobody: they are the key under which SipHash-2-4
+ * protector's canary of them, so they must stay secret: they are the key under which SipHash-2-4
  * turns a label, or the address of a variable of this copy, into a number.
  */
 #include "client/link/image.h"

@@ -19,7 +19,7 @@
 
 struct place {
     char path[SOCKET_PATH_BYTES];
-    int error; /* why nobody answered there, a positive errno; 0: not tried */
+    int error; /* why no daemon answered there, a positive errno; 0: not tried */
 };
 
 /* Tried in this order. */
@@ -42,7 +42,7 @@ KMEM_MUST_USE int kmem__locate_socket(const char *socket_path, struct places *re
 
 /**
  * kmem__locate_explain() - say that no place has a daemon, what was tried, and how to start one
- * Return: -ECONNREFUSED if there is a socket that nobody listens on, else -ENOENT.
+ * Return: -ECONNREFUSED if there is a socket without a listener, else -ENOENT.
  */
 KMEM_MUST_USE int kmem__locate_explain(const struct places *places, struct failure *failure);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An allocation loads the tick, a release compares it: that is how every call finds an end that was
- * written down. One that nobody was left to write down, since the keeper was killed, or a service
+ * written down. One that no process could write down, since the keeper was killed, or a service
  * manager has dropped what it kept, shows in the lock that is gone. To ask for that is a system
- * call; it is made by whom no daemon answers, by calls in a suspended segment, and once a second by
- * calls that find the tick standing still where it should move ten times.
+ * call; it is made by calls that no daemon answers, by calls in a suspended segment, and once a
+ * second by calls that find the tick standing still where it should move ten times.
  *
  * An end that was found so is made to look like one that was written down: the page is replaced by
  * one of our own that says so. From then on every call of every thread finds it.
@@ -50,11 +50,11 @@ static const struct notice *notice_page(const struct notice_file *notice)
 
 static uint32_t notice_load_tick(const struct notice_file *notice)
 {
-    /* Acquire: who sees it stopped sees what else was written. Partner: the daemon's write(). */
+    /* Acquire: what was written before it was stopped is seen. Partner: the daemon's write(). */
     return atomic_load_explicit(&notice_page(notice)->tick, memory_order_acquire);
 }
 
-/* Whether the daemon, or who keeps its descriptors, has the segment; also if it can not be told. */
+/* Whether the keeper or a service manager has the segment; also if it can not be told. */
 static bool notice_is_held(const struct notice_file *notice)
 {
     return !notice->has_lock || !kmem__mark_holds(&notice->mark) || notice_is_locked(notice);
@@ -71,7 +71,7 @@ static void notice_replace(const struct notice_file *notice)
     }
     struct notice *said = (void *)(own + CLOCK_TICK_AT);
     memcpy(said->when, page->when, sizeof(said->when));
-    /* Relaxed: nobody else has the page yet. */
+    /* Relaxed: no other thread has the page yet. */
     atomic_store_explicit(&said->last_tick, notice_tick(&page->tick), memory_order_relaxed);
     atomic_store_explicit(&said->end, NOTICE_ENDED, memory_order_relaxed);
     atomic_store_explicit(&said->tick, TICK_STOPPED, memory_order_relaxed);
@@ -99,7 +99,7 @@ KMEM_MUST_USE static int notice_has_ended(const struct notice_file *notice, bool
     return -ECONNRESET;
 }
 
-/* The kernel says that nobody has it. Return: -ECONNRESET. */
+/* The kernel says that no process has it. Return: -ECONNRESET. */
 KMEM_MUST_USE static int notice_was_dropped(const struct notice_file *notice, bool is_stopped,
                                             struct failure *failure)
 {

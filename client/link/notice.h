@@ -24,9 +24,9 @@
  * All zero: there is none, and nothing is ever found to have ended.
  *
  *  field      written by            read by          order
- *  seen_tick  whoever looks         whoever looks    relaxed: a hint of when to ask the kernel
+ *  seen_tick  a call that looks     likewise         relaxed: a hint of when to ask the kernel
  *  seen_ms    likewise              likewise         relaxed: likewise
- *  all else   who opens and closes  any call between none
+ *  all else   join and close        any call between none
  */
 struct notice_file {
     unsigned char *at; /* the page, mapped for reading */
@@ -57,7 +57,7 @@ KMEM_MUST_USE int kmem__notice_look(struct notice_file *notice, struct failure *
 /** kmem__notice_is_suspended() - whether kmemd was stopped, and may be started again */
 bool kmem__notice_is_suspended(const struct notice_file *notice);
 
-/** kmem__notice_ask() - the same, and the kernel is asked: for a caller whom nobody answers */
+/** kmem__notice_ask() - the same, and the kernel is asked: for a call that no daemon answers */
 KMEM_MUST_USE int kmem__notice_ask(struct notice_file *notice, struct failure *failure);
 
 #endif

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The daemon refuses with a code, the block that it means and a sentence. The code becomes the
- * errno that kmem.h documents. The sentence is passed on, for the daemon knows most: whose block it
- * is, who holds the memory. What only this side knows is added: what the memory was for, and what
- * the program should do instead.
+ * errno that kmem.h documents. The sentence is passed on, for the daemon knows most: the
+ * block's owner, the largest holders. What only this side knows is added: what the memory was for,
+ * and what the program should do instead.
  */
 #include "client/link/refusal.h"
 

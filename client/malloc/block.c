@@ -14,7 +14,7 @@
  *  - if the connection is lost: the daemon has ended, or the program has closed all descriptors.
  *    Sizes that are leased go on as before; what needs the daemon comes from libc, unaccounted.
  * A segment that is full is none of these: the program is told, by NULL and ENOMEM. The size of the
- * segment is the limit that somebody gave the program, and memory that is taken past it would be
+ * segment is the limit that the user gave the program, and memory that is taken past it would be
  * just the memory that the ledger is asked about.
  *
  * ALIGNMENT. Blocks whose size is a multiple of a power of two up to a page of the segment are on
@@ -84,17 +84,17 @@ extern void *__libc_memalign(size_t alignment, size_t num_bytes);
 extern void *__libc_realloc(void *block, size_t num_bytes);
 extern void __libc_free(void *block);
 
-/* ------------------------------------------------------------------------ who may be asked ---- */
+/* ----------------------------------------------------------- whether the segment is asked ---- */
 
 /* In memory that the kernel hands to a forked child as zeros. */
 struct own {
     bool has_joined;
 };
 
-static const struct own nobody;
+static const struct own not_joined;
 
 /* Written by the constructor, once, release; read by every call, acquire. */
-static _Atomic(const struct own *) own = &nobody;
+static _Atomic(const struct own *) own = &not_joined;
 
 static _Thread_local struct {
     bool is_inside; /* a call of the library */

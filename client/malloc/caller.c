@@ -2,7 +2,7 @@
 /*
  * The module that an address is in, and its name as a reason.
  *
- * The loader keeps a sorted table of its modules for those who unwind stacks; _dl_find_object()
+ * The loader keeps a sorted table of its modules for unwinders of stacks; _dl_find_object()
  * reads it without a lock and in 3 ns. So nothing is remembered by address, and a module that is
  * loaded where another one was before gets its own name at once. Rejected: dladdr() and
  * dl_iterate_phdr(), which take the loader's lock: malloc() is called by the loader itself, while
@@ -93,14 +93,14 @@ static size_t slot_of(const struct link_map *map, unsigned int probe)
 static struct module *slot_fill(_Atomic(struct module *) *slot, struct module *made)
 {
     struct module *there = NULL;
-    /* Release: who sees the module sees its texts. Acquire: those of a faster thread's. */
+    /* Release: a thread that sees the module sees its texts. Acquire: a faster thread's module. */
     return atomic_compare_exchange_strong_explicit(slot, &there, made, memory_order_acq_rel,
                                                    memory_order_acquire)
                ? made
                : there;
 }
 
-/* The way that each module takes once, and nobody again. */
+/* The way that each module takes once. */
 static const char *reason_make(const struct link_map *map)
 {
     struct module *made = module_new(map);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening is done by whoever takes pages, whether they were granted to this thread or to another
- * a moment ago: a bit test if the granule is open already, else one mprotect() under the lock.
+ * Opening is done by the thread that takes pages, whether they were granted to it or to another a
+ * moment ago: a bit test if the granule is open already, else one mprotect() under the lock.
  *
  * Closing must not meet an opening. It is done where no page can become this process's: with the
- * connection in hand, before a request. What is then neither leased nor a direct block's is
- * nobody's here, so no thread has a reason to open it.
+ * connection in hand, before a request. No thread has a reason to open what is then
+ * neither leased nor a direct block's.
  *
  * Each piece that is open in the midst of what is closed costs the process two of its mappings, and
  * the kernel has a limit for these (vm.max_map_count) that the program needs for threads, files and
@@ -59,7 +59,7 @@ void kmem__guard_fini(struct guard *guard)
 
 static bool granule_is_open(const struct guard *guard, uint32_t granule)
 {
-    /* Acquire: pairs with granules_mark(); who sees the bit may touch the bytes. */
+    /* Acquire: pairs with granules_mark(); a thread that sees the bit may touch the bytes. */
     const uint64_t word =
         atomic_load_explicit(&guard->open[granule / GRANULES_PER_WORD], memory_order_acquire);
     return word >> granule % GRANULES_PER_WORD & 1;
@@ -92,7 +92,7 @@ static void granules_mark(struct guard *guard, uint32_t first, uint32_t end, boo
         const uint32_t n = end - first < room ? end - first : room;
         const uint64_t bits = UINT64_MAX >> (GRANULES_PER_WORD - n) << at;
         _Atomic uint64_t *word = &guard->open[first / GRANULES_PER_WORD];
-        /* Release: pairs with granule_is_open(). Access is there; or the pages are nobody's yet,
+        /* Release: pairs with granule_is_open(). Access is there; or no thread has the pages,
          * and the state that grants them again leads back here. */
         if (is_open) {
             (void)atomic_fetch_or_explicit(word, bits, memory_order_release);

@@ -3,8 +3,8 @@
  * guard.h - what of the segment this process can touch: its own blocks and leases, and little else
  *
  * The segment is mapped without any access; what the process leases or is given is opened. A wild
- * pointer then hits its culprit, with SIGSEGV, and not somebody else's bytes. It guards against
- * mistakes, not against malice: whoever has the descriptor can map all of it.
+ * pointer then hits its culprit, with SIGSEGV, and not another's bytes. It guards against
+ * mistakes, not against malice: a process that has the descriptor can map all of it.
  *
  * Access is opened and closed by granules. On a segment of 2 MiB pages a granule is one of them:
  * smaller ones would split the mapping into 4 KiB pages, which costs 10 us for each that is
@@ -22,10 +22,10 @@
  *      n_pieces <= max_pieces <= GUARD_PIECES_MAX        between two calls: kmem__guard_check()
  *
  *  field       written by                        read by          order
- *  open        who has the lock                  any thread       release / acquire
+ *  open        the lock's holder                 any thread       release / acquire
  *  n_pieces, max_pieces, swept
- *              who has the lock                  who has it       the lock
- *  n_direct    who has the connection            who has it       the connection's lock
+ *              the lock's holder                 likewise         the lock
+ *  n_direct    the connection's holder           likewise         the connection's lock
  *  all else    kmem__guard_init()                any thread       before the segment is published
  */
 #ifndef CLIENT_MAP_GUARD_H

@@ -29,7 +29,7 @@ struct segment {
     unsigned char *base;
     uint64_t num_bytes;
     uint64_t instance;
-    struct guard *guard; /* its contents change; see guard.h for who may do what */
+    struct guard *guard; /* its contents change; guard.h says which thread may do what */
     char name[NAME_MAX_BYTES + 1];
 };
 

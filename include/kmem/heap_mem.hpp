@@ -28,7 +28,7 @@
  * Nothing is corrupted and the object is valid either way. Destructors and moves never throw, and
  * never end the process because the block was out of reach: if the daemon has ended, or this is
  * the child of a fork and the block its parent's, there is nothing to give back and nothing is
- * said. A block that somebody else has released already is reported to the handler even there, and
+ * said. A block that other code has released already is reported to the handler even there, and
  * what the handler throws is dropped.
  *
  * BOUNDS are checked by operator[] unless RELEASE_BUILD is defined; define it for all translation
@@ -157,7 +157,7 @@ inline void drop(const char *call, void *block) noexcept
     try {
         end_in_handler(call, sentence(call, nullptr, 0, kmem_last_error()), -r, block, 0, nullptr);
     } catch (...) {
-        /* Whoever destroys an object can not be told by an exception; the handler was. */
+        /* A destructor can not throw; the failure handler was told. */
     }
 }
 

@@ -29,7 +29,7 @@
  *
  *  - A block is num_bytes consecutive bytes, all 0, 16-byte aligned; 64-byte from 64 bytes up.
  *  - No memory is taken from the system for it: the segment is all there is.
- *  - A live block is nobody else's, is never moved, and is in the ledger before its pointer is
+ *  - A live block is no other caller's, is never moved, and is in the ledger before its pointer is
  *    returned.
  *  - kmem_sizeof_allocation() returns the number that was asked for, never a rounded one.
  *  - A wrong call (a wild, interior, foreign or doubly released pointer) is caught, named and
@@ -47,8 +47,8 @@
  *
  * WHAT IS NOT
  *
- *  - No protection between members of one segment: who may join a segment may read and write all
- *    of it. The segment is the unit of trust; what must be kept apart gets another daemon.
+ *  - No protection between members of one segment: a process that may join a segment may read and
+ *    write all of it. The segment is the unit of trust; what must be kept apart needs two daemons.
  *  - No constructors, no destructors: memory is for plain data, anything memset may be used on.
  *    Pointers stored in the segment mean nothing to other processes; store offsets.
  *  - No reallocation.
@@ -59,7 +59,7 @@
  *  - No survival of the keeper: kmemd's server may be killed and is started again without a block
  *    lost, but if kmemd as a whole ends, and no service manager keeps its descriptors, the segment
  *    has ended: see ENDS. Mapped blocks stay readable and writable as long as the process lives,
- *    but nobody accounts for them any more.
+ *    but no daemon accounts for them any more.
  *
  * THE FIRST CALL of a process connects to the daemon and maps the segment. Tried, in this order:
  * the socket $KMEM_SOCKET, and nothing else if it is set; else NAME.sock, where NAME is
@@ -111,9 +111,9 @@
  * process and thread, leased or not, fails with ECONNRESET and a sentence that says when; nothing
  * changes by it, and it does so until kmem_close(), after which the next call connects anew. Where
  * a service manager keeps the descriptors, a stop may be half a restart: what is leased goes on
- * being allocated and released, until the manager drops them. Nobody is left to tell of a keeper
- * that was killed and is kept by no manager: the process finds out by its next call that needs the
- * daemon, or by one that leaves the fast path and finds the daemon's clock standing still for a
+ * being allocated and released, until the manager drops them. No process is left to tell of a
+ * keeper that was killed and is kept by no manager: a client finds out by its next call that needs
+ * the daemon, or by one that leaves the fast path and finds the daemon's clock standing still for a
  * second, and from then on by every call. kmem_try_sizeof() of a leased block goes on being
  * answered. One more descriptor than the connection's is kept for that, far above those that
  * programs use.
@@ -304,7 +304,7 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *
  *        pointer that is NULL already is ignored
  *
  * Ownership: on success the block is gone. On an error nothing has changed, but for -ECONNRESET,
- *            after which nobody can say.
+ *            after which the library can not say.
  * Waiting:   if it needs the daemon, at most $KMEM_TIMEOUT_MS; see WAITING.
  *
  * Return: 0, or a negative errno:

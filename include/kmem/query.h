@@ -74,7 +74,7 @@ KMEM_API struct kmem_query *kmem_query_close(struct kmem_query *query);
  */
 KMEM_API const char *kmem_query_error(const struct kmem_query *query);
 
-/** Who answers. Members are added at the end. */
+/** The daemon that answers. Members are added at the end. */
 struct kmem_daemon {
     const char *segment_name;
     const char *version;
@@ -110,8 +110,8 @@ typedef int (*kmem_statistic_fn)(const struct kmem_daemon *daemon,
  *  idle_bytes            leased pages in which no block lives, and which any process can have: they
  *                        are taken back when another needs them. unused_bytes of it are in no use,
  *                        the rest is slabs whose blocks have all been released
- *  largest_extent_bytes  the longest stretch of pages that are free, and leased by nobody
- *  scattered_bytes       all other pages that are free, and leased by nobody
+ *  largest_extent_bytes  the longest stretch of pages that are free, and leased by no client
+ *  scattered_bytes       all other pages that are free, and leased by no client
  *
  * rounding_bytes and slab_bytes are internal fragmentation, scattered_bytes is external
  * fragmentation. largest_hole_bytes is the largest block that there is room for once what is idle
