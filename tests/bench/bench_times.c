@@ -19,7 +19,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define N_SAMPLES 9
 #define MIB ((size_t)1 << 20)

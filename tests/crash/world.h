@@ -13,7 +13,7 @@
 #include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "proto/store.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 40
 #define N_CLIENTS 3

@@ -28,7 +28,7 @@
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 #include "tests/system/walls.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* Under a sanitizer and with a busy neighbour; a release build takes some 50 ms for 256 MiB. */
 #define READY_TIMEOUT_MS 20000

@@ -19,7 +19,7 @@
  *      }
  *
  * The verbs: daemon_ (tests/system/daemon.h) starts, stops and looks at kmemd; client_
- * (tests/system/client.h) runs a function as another process; wire_ (tests/system/wire.h) speaks to
+ * (tests/system/client.h) runs a function as another process; wire_ (tests/wire/wire.h) speaks to
  * the socket without the library, rightly or wrongly; usage_ and ledger_ (tests/system/usage.h)
  * ask. Only the clients use libkmem: what the tests conclude about the daemon, they learn from the
  * socket and from /proc.

@@ -8,7 +8,7 @@
 #include "proto/lease.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define HELD_PAGES 4
 

@@ -6,7 +6,7 @@
 
 #include "proto/kmem.pb-c.h"
 #include "tests/system/harness.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* Comes back as the member that this process is; the server may die again and again meanwhile. */
 static int come_back(int fd)

@@ -24,7 +24,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* Numbers that no user of the machine has; nothing needs them to have a name. */
 #define STRANGER 54321

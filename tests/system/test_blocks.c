@@ -17,7 +17,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define PAGE_BYTES_OF_CPU 4096
 #define N_LIVE_MAX 64

@@ -24,7 +24,7 @@
 #include "tests/system/store.h"
 #include "tests/system/usage.h"
 #include "tests/system/walls.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 static void *allocate(const char *reason)
 {

@@ -29,7 +29,7 @@
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 #include "tests/system/walls.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define STRANGER 54321
 #define GROUP 4242

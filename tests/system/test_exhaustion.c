@@ -34,7 +34,7 @@
 #include "tests/system/harness.h"
 #include "tests/system/holder.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* Nothing takes longer once nothing fails: the last pause of a keeper, a start, and a recovery. */
 #define BACK_LIMIT_MS (HARNESS_SANITIZED ? 20000 : 5000)

@@ -20,7 +20,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 #include "tests/system/workload.h"
 
 /* ------------------------------------------------------------------------- the statistics ---- */

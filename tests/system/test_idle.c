@@ -29,7 +29,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define SEGMENT_BYTES (64 << 20)
 #define SEGMENT_PAGES (SEGMENT_BYTES / PAGE_BYTES)

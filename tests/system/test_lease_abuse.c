@@ -21,7 +21,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define SEGMENT_PAGES 1024 /* 16 MiB */
 #define STRANGER 54321

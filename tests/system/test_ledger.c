@@ -16,7 +16,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define N_REASONS 1000
 #define N_ROLL_UPS 10

@@ -16,7 +16,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* The limit of descriptors that suffices for a daemon with so many clients. */
 #define FDS_RESERVED 128

@@ -22,7 +22,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* Numbers that no user of the machine has, and a group that every machine has. */
 #define ALICE 54321

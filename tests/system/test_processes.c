@@ -20,7 +20,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 static void wait_for_exit_0(pid_t pid)
 {

@@ -16,7 +16,7 @@
 #include "tests/system/holder.h"
 #include "tests/system/patient.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* ------------------------------------------------------------------------- the server dies ---- */
 

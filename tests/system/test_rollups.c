@@ -19,7 +19,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define SEGMENT_PAGES 1024 /* 16 MiB */
 #define MEMORY_BOUND_KIB (UINT64_C(160) * 1024)

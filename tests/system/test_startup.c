@@ -19,7 +19,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 static const struct daemon_setting as_usual = {.max_fds = 0};
 

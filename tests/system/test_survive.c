@@ -14,7 +14,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PROGRAMS 4
 #define N_SLOTS 200

@@ -18,7 +18,7 @@
 #include "tests/system/holder.h"
 #include "tests/system/trouble.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 /* What a busy machine, or a sanitizer, may take for anything here. */
 #define PATIENCE_MS 15000

@@ -21,7 +21,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define SEGMENT_BYTES (64 * MIB)

@@ -10,7 +10,7 @@
 
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #define BALANCE_LIMIT_MS 2000
 /*

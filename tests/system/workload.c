@@ -9,7 +9,7 @@
 
 #include "tests/system/client.h"
 #include "tests/system/harness.h"
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 static void *allocate(size_t num_bytes, const char *reason)
 {

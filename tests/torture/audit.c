@@ -18,7 +18,7 @@
 
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
-#include "tests/torture/pattern.h"
+#include "tests/support/pattern.h"
 
 /*
  * 20 s: a server that was killed while it started comes again after up to a second; the rest is for

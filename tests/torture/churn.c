@@ -16,7 +16,7 @@
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 #include "tests/torture/killer.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_CHURNERS 8
 #define N_BLOCKS 1000

@@ -16,7 +16,7 @@
 #include "tests/system/client.h"
 #include "tests/torture/oracle.h"
 #include "tests/torture/worker.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 /* 512: more than are killed between two audits. */
 #define CREW_DEAD_MAX 512

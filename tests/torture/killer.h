@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 #include "tests/torture/crew.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 struct killer {
     struct crew *crew;

@@ -14,8 +14,8 @@
 #include <kmem/kmem.h>
 
 #include "tests/system/harness.h"
-#include "tests/torture/pattern.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/pattern.h"
+#include "tests/support/seeded.h"
 
 /* 4 MiB: eight workers hold a quarter of the segment, so that no refusal is ever right. */
 #define BUDGET_BYTES (UINT64_C(4) << 20)

@@ -15,7 +15,7 @@
 
 #include "tests/unit/fixture.h"
 #include "tests/unit/model.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_REASONS 40
 

@@ -20,7 +20,7 @@
 #include "proto/lease.h"
 #include "proto/text.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 128
 /* The run that the page table says is the client's. */

@@ -21,7 +21,7 @@
 #include <cmocka.h>
 
 #include "client/ctl/image.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 static char directory[] = "/tmp/kmem-test-XXXXXX";
 static char path[PATH_MAX];

@@ -21,7 +21,7 @@
 #include "proto/lease.h"
 #include "proto/limits.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define HUGE (UINT64_C(2) << 20)
 #define N_PAGES 70000 /* more than a sweep looks at */

@@ -20,7 +20,7 @@
 #include "daemon/core/walk.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 /* 16 GiB. */
 #define N_PAGES (UINT32_C(1) << 20)

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "proto/lease.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 /* Not a multiple of eight: the last word is used in part. */
 #define N_PAGES 91

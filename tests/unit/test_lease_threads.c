@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "proto/lease.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 203
 #define N_WORDS ((N_PAGES + 7) / 8)

@@ -13,7 +13,7 @@
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fixture.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 257 /* 256 that can be given out */
 #define N_WORDS ((N_PAGES + 7) / 8)

@@ -10,7 +10,7 @@
 
 #include "proto/ledger.h"
 #include "tests/unit/broken.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 64
 #define REASON 7

@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "daemon/core/pages.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 700
 #define N_STEPS 60000

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "daemon/keeper/policy.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_SEEDS 12
 #define N_STEPS 20000

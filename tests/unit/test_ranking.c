@@ -11,7 +11,7 @@
 #include "daemon/core/ranking.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_MAX 3000
 

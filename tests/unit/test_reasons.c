@@ -15,7 +15,7 @@
 #include "daemon/core/reasons.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 64
 #define INSTANCE UINT64_C(0x1234567890abcdef)

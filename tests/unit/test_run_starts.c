@@ -14,7 +14,7 @@
 #include "proto/limits.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define SEGMENT_MAX_PAGES ((uint32_t)(SEGMENT_MAX_BYTES >> PAGE_SHIFT))
 /* Up a level at a time, and down again. */

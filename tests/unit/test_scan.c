@@ -15,7 +15,7 @@
 #include "daemon/core/scan.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/fixture.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 4096
 

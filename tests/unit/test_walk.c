@@ -14,7 +14,7 @@
 #include "daemon/core/walk.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
-#include "tests/unit/seeded.h"
+#include "tests/support/seeded.h"
 
 #define N_PAGES 512
 

@@ -5,8 +5,8 @@
  * A byte that is another block's, the same block's of an earlier time, or in the wrong place is
  * seen; so is one that has become 0.
  */
-#ifndef TESTS_TORTURE_PATTERN_H
-#define TESTS_TORTURE_PATTERN_H
+#ifndef TESTS_SUPPORT_PATTERN_H
+#define TESTS_SUPPORT_PATTERN_H
 
 #include <stdbool.h>
 #include <stdint.h>

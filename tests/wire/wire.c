@@ -5,7 +5,7 @@
  * Frames are written and read here with plain protobuf-c rather than with proto/frame.h: a mistake
  * that both sides of the product share would otherwise go unseen.
  */
-#include "tests/system/wire.h"
+#include "tests/wire/wire.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -6,8 +6,8 @@
  * one client, and it is a client until it ends or says Goodbye; so conversations of members run in
  * a process of their own, with client_run().
  */
-#ifndef TESTS_SYSTEM_WIRE_H
-#define TESTS_SYSTEM_WIRE_H
+#ifndef TESTS_WIRE_WIRE_H
+#define TESTS_WIRE_WIRE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -5,8 +5,8 @@
  * SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014): one
  * word of state, any seed is good. A test prints its seed, so that a failure can be repeated alone.
  */
-#ifndef TESTS_UNIT_SEEDED_H
-#define TESTS_UNIT_SEEDED_H
+#ifndef TESTS_SUPPORT_SEEDED_H
+#define TESTS_SUPPORT_SEEDED_H
 
 #include <stdint.h>
 
