@@ -111,7 +111,8 @@ static void pipeline_size_of(void)
     static struct frames frames;
     unsigned char frame[64];
     const int fd = join_or_fail(KMEM__ROLE__ROLE_MEMBER);
-    frames_fill(&frames, frame, peer_encode_size_of(frame, sizeof(frame), 64));
+    frames_fill(&frames, frame,
+                peer_encode(request_size_of(NEW_REQUEST, 64), frame, sizeof(frame)));
     pipeline(&fd, 1, &frames);
 }
 
@@ -123,7 +124,8 @@ static void pipeline_question(Kmem__Request__BodyCase body_case, size_t n_fds)
     for (size_t i = 0; i < n_fds; i++) {
         fds[i] = join_or_fail(KMEM__ROLE__ROLE_OBSERVER);
     }
-    frames_fill(&frames, frame, peer_encode_question(frame, sizeof(frame), body_case));
+    frames_fill(&frames, frame,
+                peer_encode(request_plain(NEW_REQUEST, body_case), frame, sizeof(frame)));
     pipeline(fds, n_fds, &frames);
 }
 
@@ -157,7 +159,8 @@ static void pipeline_leases(void)
     static struct frames frames;
     unsigned char frame[64];
     const int fd = join_or_fail(KMEM__ROLE__ROLE_MEMBER);
-    frames_fill(&frames, frame, peer_encode_lease(frame, sizeof(frame), 1, UINT32_MAX));
+    frames_fill(&frames, frame,
+                peer_encode(request_lease(NEW_REQUEST, 1, UINT32_MAX), frame, sizeof(frame)));
     pipeline(&fd, 1, &frames);
 }
 
@@ -174,7 +177,8 @@ static void connect_and_close(void)
 static void say_hello_and_close(void)
 {
     unsigned char frame[64];
-    const size_t n_bytes = peer_encode_hello(frame, sizeof(frame), KMEM__ROLE__ROLE_OBSERVER);
+    const size_t n_bytes =
+        peer_encode(request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_OBSERVER, 0), frame, sizeof(frame));
     for (;;) {
         const int fd = peer_connect();
         if (fd >= 0) {
@@ -187,7 +191,8 @@ static void say_hello_and_close(void)
 static void hear_nothing(void)
 {
     unsigned char frame[64];
-    const size_t n_bytes = peer_encode_hello(frame, sizeof(frame), KMEM__ROLE__ROLE_MEMBER);
+    const size_t n_bytes =
+        peer_encode(request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_MEMBER, 0), frame, sizeof(frame));
     for (;;) {
         const int fd = peer_connect();
         if (fd >= 0) {
@@ -201,7 +206,8 @@ static void hear_nothing(void)
 static void close_half(void)
 {
     unsigned char frame[64];
-    const size_t n_bytes = peer_encode_hello(frame, sizeof(frame), KMEM__ROLE__ROLE_OBSERVER);
+    const size_t n_bytes =
+        peer_encode(request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_OBSERVER, 0), frame, sizeof(frame));
     for (;;) {
         const int fd = peer_connect();
         if (fd >= 0) {
@@ -245,7 +251,8 @@ static void close_100_at_once(void)
 static void allocate_some(int fd, unsigned n_blocks)
 {
     unsigned char frame[128];
-    const size_t n_bytes = peer_encode_allocate(frame, sizeof(frame), 1000, "neighbour");
+    const size_t n_bytes =
+        peer_encode(request_allocate(NEW_REQUEST, 1000, "neighbour", 9), frame, sizeof(frame));
     for (unsigned n = 0; n < n_blocks && peer_send(fd, frame, n_bytes); n++) {
         (void)peer_receive(fd, NULL);
     }
@@ -254,7 +261,8 @@ static void allocate_some(int fd, unsigned n_blocks)
 static void join_and_leave(void)
 {
     unsigned char frame[64];
-    const size_t n_bytes = peer_encode_question(frame, sizeof(frame), KMEM__REQUEST__BODY_GOODBYE);
+    const size_t n_bytes =
+        peer_encode(request_plain(NEW_REQUEST, KMEM__REQUEST__BODY_GOODBYE), frame, sizeof(frame));
     for (;;) {
         const int fd = join_or_fail(KMEM__ROLE__ROLE_MEMBER);
         allocate_some(fd, 3);
@@ -347,9 +355,10 @@ static void behave_well(int fd, struct samples *samples)
     unsigned char frame[128];
     for (unsigned n = 0; n < N_SAMPLES; n += 2) {
         Kmem__Allocated allocated;
-        size_t n_bytes = peer_encode_allocate(frame, sizeof(frame), 100, "good neighbour");
+        size_t n_bytes = peer_encode(request_allocate(NEW_REQUEST, 100, "good neighbour", 14),
+                                     frame, sizeof(frame));
         samples_add(samples, ask(fd, frame, n_bytes, KMEM__RESPONSE__BODY_ALLOCATED, &allocated));
-        n_bytes = peer_encode_release(frame, sizeof(frame), allocated.offset);
+        n_bytes = peer_encode(request_release(NEW_REQUEST, allocated.offset), frame, sizeof(frame));
         samples_add(samples, ask(fd, frame, n_bytes, KMEM__RESPONSE__BODY_RELEASED, NULL));
         (void)nanosleep(&pause, NULL);
     }
@@ -363,7 +372,8 @@ static void hold_many_blocks(void)
     const int fd = join_or_fail(KMEM__ROLE__ROLE_MEMBER);
     for (unsigned n = 0; n < N_BLOCKS; n++) {
         (void)snprintf(reason, sizeof(reason), "held/%u", n % 1000);
-        const size_t n_bytes = peer_encode_allocate(frame, sizeof(frame), 64, reason);
+        const size_t n_bytes = peer_encode(
+            request_allocate(NEW_REQUEST, 64, reason, strlen(reason)), frame, sizeof(frame));
         if (!peer_send(fd, frame, n_bytes) ||
             peer_receive(fd, NULL) != KMEM__RESPONSE__BODY_ALLOCATED) {
             (void)fprintf(stderr, "the segment can not be filled\n");

@@ -87,13 +87,8 @@ static void allocate_until_told(const void *argument)
 
 static double roll_up_ms(int fd)
 {
-    Kmem__Ledger question = KMEM__LEDGER__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.id = 20;
-    request.body_case = KMEM__REQUEST__BODY_LEDGER;
-    request.ledger = &question;
     const struct stopwatch watch = stopwatch_start();
-    Kmem__Response *const response = wire_ask(fd, &request);
+    Kmem__Response *const response = wire_ask(fd, request_ledger(NEW_REQUEST, 0, 0));
     const double took_ms = stopwatch_ms(&watch);
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEDGER);
     wire_free(response);

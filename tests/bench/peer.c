@@ -69,96 +69,17 @@ Kmem__Response__BodyCase peer_receive(int fd, Kmem__Allocated *ret_allocated)
 
 size_t peer_encode(const Kmem__Request *request, unsigned char *frame, size_t capacity_bytes)
 {
-    const size_t n_bytes = frame_encode(&request->base, frame, capacity_bytes);
+    const size_t n_bytes = request_pack(request, frame, capacity_bytes);
     if (n_bytes == 0) {
         bench_fail("a request does not fit its buffer");
     }
     return n_bytes;
 }
 
-#define REQUEST(name, kind)                                                                        \
-    Kmem__Request request = KMEM__REQUEST__INIT;                                                   \
-    request.id = 1;                                                                                \
-    request.body_case = KMEM__REQUEST__BODY_##kind;                                                \
-    request.name = &(name)
-
-size_t peer_encode_hello(unsigned char *frame, size_t capacity_bytes, Kmem__Role role)
-{
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    REQUEST(hello, HELLO);
-    hello.version = PROTOCOL_VERSION;
-    hello.role = role;
-    return peer_encode(&request, frame, capacity_bytes);
-}
-
-size_t peer_encode_size_of(unsigned char *frame, size_t capacity_bytes, uint64_t offset)
-{
-    Kmem__SizeOf size_of = KMEM__SIZE_OF__INIT;
-    REQUEST(size_of, SIZE_OF);
-    size_of.offset = offset;
-    return peer_encode(&request, frame, capacity_bytes);
-}
-
-size_t peer_encode_allocate(unsigned char *frame, size_t capacity_bytes, uint64_t num_bytes,
-                            const char *reason)
-{
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    REQUEST(allocate, ALLOCATE);
-    allocate.num_bytes = num_bytes;
-    allocate.reason = (ProtobufCBinaryData){strlen(reason), (uint8_t *)reason};
-    return peer_encode(&request, frame, capacity_bytes);
-}
-
-size_t peer_encode_release(unsigned char *frame, size_t capacity_bytes, uint64_t offset)
-{
-    Kmem__Release release = KMEM__RELEASE__INIT;
-    REQUEST(release, RELEASE);
-    release.offset = offset;
-    return peer_encode(&request, frame, capacity_bytes);
-}
-
-size_t peer_encode_lease(unsigned char *frame, size_t capacity_bytes, uint32_t n_pages,
-                         uint32_t want_pages)
-{
-    Kmem__Lease lease = KMEM__LEASE__INIT;
-    REQUEST(lease, LEASE);
-    lease.n_pages = n_pages;
-    lease.want_pages = want_pages;
-    return peer_encode(&request, frame, capacity_bytes);
-}
-
-size_t peer_encode_question(unsigned char *frame, size_t capacity_bytes,
-                            Kmem__Request__BodyCase body_case)
-{
-    Kmem__Usage usage = KMEM__USAGE__INIT;
-    Kmem__Ledger ledger = KMEM__LEDGER__INIT;
-    Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
-    Kmem__Clients clients = KMEM__CLIENTS__INIT;
-    Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
-    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.id = 1;
-    request.body_case = body_case;
-    if (body_case == KMEM__REQUEST__BODY_USAGE) {
-        request.usage = &usage;
-    } else if (body_case == KMEM__REQUEST__BODY_LEDGER) {
-        request.ledger = &ledger;
-    } else if (body_case == KMEM__REQUEST__BODY_BLOCKS) {
-        request.blocks = &blocks;
-    } else if (body_case == KMEM__REQUEST__BODY_CLIENTS) {
-        request.clients = &clients;
-    } else if (body_case == KMEM__REQUEST__BODY_OBITUARIES) {
-        request.obituaries = &obituaries;
-    } else {
-        request.goodbye = &goodbye;
-    }
-    return peer_encode(&request, frame, capacity_bytes);
-}
-
 int peer_join(Kmem__Role role)
 {
     unsigned char frame[64];
-    const size_t n_bytes = peer_encode_hello(frame, sizeof(frame), role);
+    const size_t n_bytes = peer_encode(request_hello(NEW_REQUEST, role, 0), frame, sizeof(frame));
     const int fd = peer_connect();
     if (fd >= 0 && peer_send(fd, frame, n_bytes) &&
         peer_receive(fd, NULL) == KMEM__RESPONSE__BODY_WELCOME) {

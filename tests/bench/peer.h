@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "proto/kmem.pb-c.h"
+#include "tests/wire/request.h"
 
 /** peer_connect() - a connection to $KMEM_SOCKET. Return: -1 if it can not be had just now. */
 int peer_connect(void);
@@ -27,17 +28,5 @@ bool peer_send(int fd, const void *bytes, size_t n_bytes);
 
 /** peer_receive() - an answer, dropped. Return: its body; NOT_SET if the daemon has closed. */
 Kmem__Response__BodyCase peer_receive(int fd, Kmem__Allocated *ret_allocated);
-
-/* Requests, ready to be sent. */
-size_t peer_encode_hello(unsigned char *frame, size_t capacity_bytes, Kmem__Role role);
-size_t peer_encode_size_of(unsigned char *frame, size_t capacity_bytes, uint64_t offset);
-size_t peer_encode_allocate(unsigned char *frame, size_t capacity_bytes, uint64_t num_bytes,
-                            const char *reason);
-size_t peer_encode_release(unsigned char *frame, size_t capacity_bytes, uint64_t offset);
-size_t peer_encode_lease(unsigned char *frame, size_t capacity_bytes, uint32_t n_pages,
-                         uint32_t want_pages);
-/** peer_encode_question() - Usage, Ledger, Blocks, Clients, Obituaries or Goodbye, no details */
-size_t peer_encode_question(unsigned char *frame, size_t capacity_bytes,
-                            Kmem__Request__BodyCase body_case);
 
 #endif

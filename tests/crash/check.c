@@ -123,13 +123,9 @@ static void check_charges(void)
 static void check_roll_up(void)
 {
     struct peer peer = {.role = PEER_OBSERVER};
-    Kmem__Ledger body = KMEM__LEDGER__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     uint64_t n_blocks = 0;
-    body.by = KMEM__GROUP_BY__GROUP_BY_UID;
-    request.body_case = KMEM__REQUEST__BODY_LEDGER;
-    request.ledger = &body;
-    const Kmem__Response *response = ask(&peer, &request);
+    const Kmem__Response *response =
+        ask(&peer, request_ledger(NEW_REQUEST, KMEM__GROUP_BY__GROUP_BY_UID, 0));
     EXPECT(response->body_case == KMEM__RESPONSE__BODY_LEDGER);
     for (size_t row = 0; row < response->ledger->n_rows; row++) {
         const Kmem__LedgerRow *is = response->ledger->rows[row];

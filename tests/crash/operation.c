@@ -18,18 +18,18 @@ static void model_add(uint64_t offset)
     };
 }
 
+static const Kmem__Response *ask_change(Kmem__Request *request)
+{
+    request->sequence = ++model.sequence[op.client];
+    return ask(&peers[op.client], request);
+}
+
 static void do_allocate(void)
 {
-    Kmem__Allocate body = KMEM__ALLOCATE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     char text[REASON_TEXT_BYTES];
-    body.num_bytes = op.num_bytes;
-    body.reason.data = (uint8_t *)reason_text(op.reason, text);
-    body.reason.len = strlen(text);
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &body;
-    request.sequence = ++model.sequence[op.client];
-    const Kmem__Response *response = ask(&peers[op.client], &request);
+    const char *reason = reason_text(op.reason, text);
+    const Kmem__Response *response =
+        ask_change(request_allocate(NEW_REQUEST, op.num_bytes, reason, strlen(reason)));
     if (response->body_case == KMEM__RESPONSE__BODY_ALLOCATED) {
         model_add(response->allocated->offset);
     } else {
@@ -40,13 +40,7 @@ static void do_allocate(void)
 static void do_release(void)
 {
     const struct model_block block = model.blocks[op.block];
-    Kmem__Release body = KMEM__RELEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    body.offset = block.offset;
-    request.body_case = KMEM__REQUEST__BODY_RELEASE;
-    request.release = &body;
-    request.sequence = ++model.sequence[op.client];
-    const Kmem__Response *response = ask(&peers[op.client], &request);
+    const Kmem__Response *response = ask_change(request_release(NEW_REQUEST, block.offset));
     EXPECT(response->body_case == KMEM__RESPONSE__BODY_RELEASED);
     EXPECT(response->released->num_bytes == block.num_bytes ||
            (response->released->num_bytes == 0 && !is_told));
@@ -56,14 +50,8 @@ static void do_release(void)
 static void do_lease(void)
 {
     const uint64_t leased_before = peers[op.client].client->leased_pages;
-    Kmem__Lease body = KMEM__LEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    body.n_pages = op.n_pages;
-    body.want_pages = op.n_pages + 2;
-    request.body_case = KMEM__REQUEST__BODY_LEASE;
-    request.lease = &body;
-    request.sequence = ++model.sequence[op.client];
-    const Kmem__Response *response = ask(&peers[op.client], &request);
+    const Kmem__Response *response =
+        ask_change(request_lease(NEW_REQUEST, op.n_pages, op.n_pages + 2));
     if (response->body_case == KMEM__RESPONSE__BODY_LEASED) {
         const struct client *client = peers[op.client].client;
         const uint32_t n_pages = response->leased->n_pages;

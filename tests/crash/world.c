@@ -263,15 +263,8 @@ static uint64_t last_nonce = 1000;
 const Kmem__Response *hello(uint32_t client, uint64_t nonce)
 {
     const struct client_identity identity = identity_of(client);
-    Kmem__Hello body = KMEM__HELLO__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    body.version = PROTOCOL_VERSION;
-    body.role = KMEM__ROLE__ROLE_MEMBER;
-    body.resume_nonce = nonce;
-    request.body_case = KMEM__REQUEST__BODY_HELLO;
-    request.hello = &body;
     peer_init(&peers[client], &identity, ++last_nonce);
-    return ask(&peers[client], &request);
+    return ask(&peers[client], request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_MEMBER, nonce));
 }
 
 void join(uint32_t client)
@@ -330,10 +323,7 @@ bool come_back(uint32_t client)
 
 void say_goodbye(uint32_t client)
 {
-    Kmem__Goodbye body = KMEM__GOODBYE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.body_case = KMEM__REQUEST__BODY_GOODBYE;
-    request.goodbye = &body;
-    EXPECT(ask(&peers[client], &request)->body_case == KMEM__RESPONSE__BODY_FAREWELL);
+    const Kmem__Response *response = ask(&peers[client], request_goodbye(NEW_REQUEST));
+    EXPECT(response->body_case == KMEM__RESPONSE__BODY_FAREWELL);
     EXPECT(peers[client].client == NULL);
 }

@@ -14,6 +14,7 @@
 #include "proto/lease.h"
 #include "proto/store.h"
 #include "tests/support/seeded.h"
+#include "tests/wire/request.h"
 
 #define N_PAGES 40
 #define N_CLIENTS 3

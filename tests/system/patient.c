@@ -15,14 +15,7 @@ static int come_back(int fd)
     while (response == NULL) {
         (void)close(fd);
         fd = wire_connect();
-        Kmem__Hello hello = KMEM__HELLO__INIT;
-        Kmem__Request request = KMEM__REQUEST__INIT;
-        hello.version = PROTOCOL_VERSION;
-        hello.role = KMEM__ROLE__ROLE_MEMBER;
-        hello.resume_nonce = wire_welcome()->nonce;
-        request.body_case = KMEM__REQUEST__BODY_HELLO;
-        request.hello = &hello;
-        wire_send(fd, &request);
+        wire_send(fd, request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_MEMBER, wire_welcome()->nonce));
         response = wire_try_receive(fd);
     }
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME);
@@ -32,8 +25,9 @@ static int come_back(int fd)
 }
 
 /* One request until it is answered. */
-static Kmem__Response *ask_patiently(int *fd, const Kmem__Request *request)
+static Kmem__Response *ask_patiently(int *fd, uint64_t sequence, Kmem__Request *request)
 {
+    request->sequence = sequence;
     wire_send(*fd, request);
     Kmem__Response *response = wire_try_receive(*fd);
     while (response == NULL) {
@@ -46,15 +40,8 @@ static Kmem__Response *ask_patiently(int *fd, const Kmem__Request *request)
 
 uint64_t patient_allocate(int *fd, uint64_t sequence, uint64_t num_bytes, const char *reason)
 {
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    allocate.num_bytes = num_bytes;
-    allocate.reason.data = (uint8_t *)(uintptr_t)reason;
-    allocate.reason.len = strlen(reason);
-    request.sequence = sequence;
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &allocate;
-    Kmem__Response *const response = ask_patiently(fd, &request);
+    Kmem__Response *const response = ask_patiently(
+        fd, sequence, request_allocate(NEW_REQUEST, num_bytes, reason, strlen(reason)));
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     const uint64_t offset = response->allocated->offset;
     wire_free(response);
@@ -63,13 +50,8 @@ uint64_t patient_allocate(int *fd, uint64_t sequence, uint64_t num_bytes, const 
 
 void patient_release(int *fd, uint64_t sequence, uint64_t offset)
 {
-    Kmem__Release release = KMEM__RELEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    release.offset = offset;
-    request.sequence = sequence;
-    request.body_case = KMEM__REQUEST__BODY_RELEASE;
-    request.release = &release;
-    Kmem__Response *const response = ask_patiently(fd, &request);
+    Kmem__Response *const response =
+        ask_patiently(fd, sequence, request_release(NEW_REQUEST, offset));
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_RELEASED);
     wire_free(response);
 }

@@ -187,62 +187,21 @@ enum step {
     N_STEPS,
 };
 
-static void send_hello(int fd)
-{
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    hello.version = PROTOCOL_VERSION;
-    hello.role = KMEM__ROLE__ROLE_MEMBER;
-    request.body_case = KMEM__REQUEST__BODY_HELLO;
-    request.hello = &hello;
-    wire_send(fd, &request);
-}
-
-static void send_allocate(int fd)
-{
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    allocate.num_bytes = 4444;
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &allocate;
-    wire_send(fd, &request);
-}
-
-static void send_release(int fd, uint64_t offset)
-{
-    Kmem__Release release = KMEM__RELEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    release.offset = offset;
-    request.body_case = KMEM__REQUEST__BODY_RELEASE;
-    request.release = &release;
-    wire_send(fd, &request);
-}
-
-static void send_lease(int fd, uint32_t n_pages)
-{
-    Kmem__Lease lease = KMEM__LEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    lease.n_pages = n_pages;
-    request.body_case = KMEM__REQUEST__BODY_LEASE;
-    request.lease = &lease;
-    wire_send(fd, &request);
-}
-
 static void go_to_step(const void *argument)
 {
     const enum step step = *(const enum step *)argument;
     const int fd = step <= HELLO_SENT ? wire_connect() : wire_member();
     if (step == HELLO_SENT) {
-        send_hello(fd);
+        wire_send(fd, request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_MEMBER, 0));
     }
     if (step == ALLOCATE_SENT) {
-        send_allocate(fd);
+        wire_send(fd, request_allocate(NEW_REQUEST, 4444, NULL, 0));
     }
     if (step == RELEASE_SENT) {
-        send_release(fd, wire_allocate(fd, 44, "going"));
+        wire_send(fd, request_release(NEW_REQUEST, wire_allocate(fd, 44, "going")));
     }
     if (step == LEASE_SENT) {
-        send_lease(fd, 20);
+        wire_send(fd, request_lease(NEW_REQUEST, 20, 0));
     }
     if (step == HALF_A_FRAME_SENT) {
         wire_send_bytes(fd, "\x20\x00\x00\x00\x08", 5);

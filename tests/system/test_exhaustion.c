@@ -184,13 +184,7 @@ static bool is_answered(void)
     if (fd < 0) {
         return false;
     }
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    hello.version = PROTOCOL_VERSION;
-    hello.role = KMEM__ROLE__ROLE_OBSERVER;
-    request.body_case = KMEM__REQUEST__BODY_HELLO;
-    request.hello = &hello;
-    wire_send(fd, &request);
+    wire_send(fd, request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_OBSERVER, 0));
     struct pollfd readable = {.fd = fd, .events = POLLIN};
     Kmem__Response *const response =
         poll(&readable, 1, ANSWER_LIMIT_MS) == 1 ? wire_try_receive(fd) : NULL;

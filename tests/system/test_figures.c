@@ -56,15 +56,10 @@ static size_t statistic_find(const char *name)
 
 static struct figures figures_take(void)
 {
-    Kmem__Usage question = KMEM__USAGE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     struct figures figures;
     const int fd = wire_observer();
-    request.id = 21;
-    request.body_case = KMEM__REQUEST__BODY_USAGE;
-    request.usage = &question;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_USAGE);
+    Kmem__Response *const response =
+        wire_ask_for(fd, request_usage(NEW_REQUEST), KMEM__RESPONSE__BODY_USAGE);
     expect_equal(response->usage->n_statistics, N_STATISTICS);
     for (size_t i = 0; i < N_STATISTICS; i++) {
         expect_text(response->usage->statistics[i]->name, statistics[i].name);

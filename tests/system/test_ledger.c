@@ -52,13 +52,8 @@ static void allocate_until_told(const void *argument)
 /* Return: how many pairs the other client has made between the question and its answer. */
 static uint64_t pairs_during_a_roll_up(int fd)
 {
-    Kmem__Ledger question = KMEM__LEDGER__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.id = 20;
-    request.body_case = KMEM__REQUEST__BODY_LEDGER;
-    request.ledger = &question;
     const uint64_t n_before = atomic_load_explicit(n_pairs_of_other, memory_order_relaxed);
-    Kmem__Response *const response = wire_ask(fd, &request);
+    Kmem__Response *const response = wire_ask(fd, request_ledger(NEW_REQUEST, 0, 0));
     const uint64_t n_pairs =
         atomic_load_explicit(n_pairs_of_other, memory_order_relaxed) - n_before;
     expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEDGER);

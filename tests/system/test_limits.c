@@ -291,12 +291,8 @@ static void ask_for_many_roll_ups(const void *argument)
     int fds[N_QUESTIONERS];
     unsigned int n_answered = 0;
     for (unsigned int i = 0; i < N_QUESTIONERS; i++) {
-        Kmem__Ledger question = KMEM__LEDGER__INIT;
-        Kmem__Request request = KMEM__REQUEST__INIT;
-        request.body_case = KMEM__REQUEST__BODY_LEDGER;
-        request.ledger = &question;
         fds[i] = wire_observer();
-        Kmem__Response *const response = wire_ask(fds[i], &request);
+        Kmem__Response *const response = wire_ask(fds[i], request_ledger(NEW_REQUEST, 0, 0));
         n_answered += response->body_case == KMEM__RESPONSE__BODY_LEDGER;
         expect_true(response->body_case == KMEM__RESPONSE__BODY_LEDGER ||
                     response->error->code == KMEM__ERROR_CODE__ERROR_BUSY);

@@ -71,14 +71,10 @@ static void ask_ahead(const void *argument)
 static void ask_once(const void *argument)
 {
     (void)argument;
-    Kmem__Usage usage = KMEM__USAGE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.body_case = KMEM__REQUEST__BODY_USAGE;
-    request.usage = &usage;
     const int fd = wire_observer();
     client_say(usage_take().requests);
     client_await();
-    wire_send(fd, &request);
+    wire_send(fd, request_usage(NEW_REQUEST));
     client_say(1);
     Kmem__Response *const response = wire_receive(fd);
     uint64_t n_requests = 0;

@@ -133,12 +133,7 @@ static void fork_a_child_that_goes_on_speaking(const void *argument)
     if (fork() == 0) {
         client_say((uint64_t)getpid());
         client_await();
-        Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-        Kmem__Request request = KMEM__REQUEST__INIT;
-        allocate.num_bytes = 1000;
-        request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-        request.allocate = &allocate;
-        wire_send(fd, &request);
+        wire_send(fd, request_allocate(NEW_REQUEST, 1000, NULL, 0));
         Kmem__Response *const response = wire_try_receive(fd);
         const bool served =
             response != NULL && response->body_case == KMEM__RESPONSE__BODY_ALLOCATED;

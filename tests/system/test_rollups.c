@@ -31,13 +31,8 @@
 
 static size_t read_a_page(int fd, uint32_t first_row)
 {
-    Kmem__Ledger question = KMEM__LEDGER__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    question.first_row = first_row;
-    request.body_case = KMEM__REQUEST__BODY_LEDGER;
-    request.ledger = &question;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEDGER);
+    Kmem__Response *const response =
+        wire_ask_for(fd, request_ledger(NEW_REQUEST, 0, first_row), KMEM__RESPONSE__BODY_LEDGER);
     const size_t n_rows = response->ledger->n_rows;
     wire_free(response);
     return n_rows;

@@ -67,14 +67,9 @@ static void read_statistic(const Kmem__Statistic *statistic, struct usage *usage
 
 struct usage usage_ask(int fd)
 {
-    Kmem__Usage question = KMEM__USAGE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     struct usage usage = {.segment_bytes = 0};
-    request.id = 11;
-    request.body_case = KMEM__REQUEST__BODY_USAGE;
-    request.usage = &question;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_USAGE);
+    Kmem__Response *const response =
+        wire_ask_for(fd, request_usage(NEW_REQUEST), KMEM__RESPONSE__BODY_USAGE);
     for (size_t i = 0; i < response->usage->n_statistics; i++) {
         read_statistic(response->usage->statistics[i], &usage);
     }
@@ -152,15 +147,8 @@ static void read_row(const Kmem__LedgerRow *from, struct ledger_row *to)
 static bool read_ledger_page(int fd, Kmem__GroupBy by, struct ledger_row *rows, size_t capacity,
                              size_t *n_rows)
 {
-    Kmem__Ledger question = KMEM__LEDGER__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    question.by = by;
-    question.first_row = (uint32_t)*n_rows;
-    request.id = 12;
-    request.body_case = KMEM__REQUEST__BODY_LEDGER;
-    request.ledger = &question;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEDGER);
+    Kmem__Response *const response = wire_ask_for(
+        fd, request_ledger(NEW_REQUEST, by, (uint32_t)*n_rows), KMEM__RESPONSE__BODY_LEDGER);
     const Kmem__LedgerReport *const report = response->ledger;
     for (size_t i = 0; i < report->n_rows; i++, (*n_rows)++) {
         if (*n_rows < capacity) {
@@ -237,14 +225,8 @@ struct block_walk {
 
 static Kmem__Response *ask_blocks(int fd, uint64_t from_offset)
 {
-    Kmem__Blocks question = KMEM__BLOCKS__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    question.from_offset = from_offset;
-    request.id = 13;
-    request.body_case = KMEM__REQUEST__BODY_BLOCKS;
-    request.blocks = &question;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_BLOCKS);
+    Kmem__Response *const response =
+        wire_ask_for(fd, request_blocks(NEW_REQUEST, from_offset), KMEM__RESPONSE__BODY_BLOCKS);
     expect_true(!response->blocks->more || response->blocks->next_offset > from_offset);
     return response;
 }
@@ -344,24 +326,20 @@ static void read_client(const Kmem__Client *from, struct client_row *to)
 
 struct client_row client_row_of(pid_t pid)
 {
-    Kmem__Clients question = KMEM__CLIENTS__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     struct client_row row = {.found = false};
     const int fd = wire_observer();
+    uint32_t from_slot = 0;
     bool more = true;
-    request.id = 15;
-    request.body_case = KMEM__REQUEST__BODY_CLIENTS;
-    request.clients = &question;
     while (more) {
-        Kmem__Response *const response = wire_ask(fd, &request);
-        expect_equal(response->body_case, KMEM__RESPONSE__BODY_CLIENTS);
+        Kmem__Response *const response =
+            wire_ask_for(fd, request_clients(NEW_REQUEST, from_slot), KMEM__RESPONSE__BODY_CLIENTS);
         for (size_t i = 0; i < response->clients->n_clients; i++) {
             if ((pid_t)response->clients->clients[i]->pid == pid) {
                 read_client(response->clients->clients[i], &row);
             }
         }
         more = response->clients->more;
-        question.from_slot = response->clients->next_slot;
+        from_slot = response->clients->next_slot;
         wire_free(response);
     }
     (void)close(fd);
@@ -388,24 +366,20 @@ static void read_obituary(const Kmem__Obituary *from, struct obituary *to)
 
 struct obituary obituary_of(pid_t pid)
 {
-    Kmem__Obituaries question = KMEM__OBITUARIES__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     struct obituary obituary = {.found = false};
     const int fd = wire_observer();
+    uint64_t from_number = 0;
     bool more = true;
-    request.id = 14;
-    request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
-    request.obituaries = &question;
     while (more) {
-        Kmem__Response *const response = wire_ask(fd, &request);
-        expect_equal(response->body_case, KMEM__RESPONSE__BODY_OBITUARIES);
+        Kmem__Response *const response = wire_ask_for(
+            fd, request_obituaries(NEW_REQUEST, from_number), KMEM__RESPONSE__BODY_OBITUARIES);
         for (size_t i = 0; i < response->obituaries->n_obituaries; i++) {
             if ((pid_t)response->obituaries->obituaries[i]->pid == pid) {
                 read_obituary(response->obituaries->obituaries[i], &obituary);
             }
         }
         more = response->obituaries->more;
-        question.from_number = response->obituaries->next_number;
+        from_number = response->obituaries->next_number;
         wire_free(response);
     }
     (void)close(fd);

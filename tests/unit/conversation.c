@@ -53,116 +53,72 @@ int ask_request(struct conversation *conversation, struct peer *peer, Kmem__Requ
     return outcome_check(conversation, request->id, outcome);
 }
 
-#define ASK(body, name)                                                                            \
-    Kmem__Request request = KMEM__REQUEST__INIT;                                                   \
-    request.body_case = KMEM__REQUEST__BODY_##name;                                                \
-    request.body = &body
-
 int ask_hello(struct conversation *conversation, struct peer *peer, uint32_t version, int role)
 {
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    ASK(hello, HELLO);
-    hello.version = version;
-    hello.role = (Kmem__Role)role;
-    return ask_request(conversation, peer, &request);
+    struct request request;
+    (void)request_hello(&request, (Kmem__Role)role, 0);
+    request.hello.version = version;
+    return ask_request(conversation, peer, &request.base);
 }
 
 int ask_resume(struct conversation *conversation, struct peer *peer, uint64_t nonce)
 {
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    ASK(hello, HELLO);
-    hello.version = PROTOCOL_VERSION;
-    hello.role = KMEM__ROLE__ROLE_MEMBER;
-    hello.resume_nonce = nonce;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer,
+                       request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_MEMBER, nonce));
 }
 
 int ask_allocate(struct conversation *conversation, struct peer *peer, uint64_t num_bytes,
                  const void *reason, size_t n_reason_bytes)
 {
-    unsigned char bytes[4096];
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    ASK(allocate, ALLOCATE);
-    assert_true(n_reason_bytes <= sizeof(bytes));
-    if (n_reason_bytes > 0) {
-        memcpy(bytes, reason, n_reason_bytes);
-        allocate.reason = (ProtobufCBinaryData){n_reason_bytes, bytes};
-    }
-    allocate.num_bytes = num_bytes;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer,
+                       request_allocate(NEW_REQUEST, num_bytes, reason, n_reason_bytes));
 }
 
 int ask_release(struct conversation *conversation, struct peer *peer, uint64_t offset)
 {
-    Kmem__Release release = KMEM__RELEASE__INIT;
-    ASK(release, RELEASE);
-    release.offset = offset;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_release(NEW_REQUEST, offset));
 }
 
 int ask_size_of(struct conversation *conversation, struct peer *peer, uint64_t offset)
 {
-    Kmem__SizeOf size_of = KMEM__SIZE_OF__INIT;
-    ASK(size_of, SIZE_OF);
-    size_of.offset = offset;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_size_of(NEW_REQUEST, offset));
 }
 
 int ask_usage(struct conversation *conversation, struct peer *peer)
 {
-    Kmem__Usage usage = KMEM__USAGE__INIT;
-    ASK(usage, USAGE);
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_usage(NEW_REQUEST));
 }
 
 int ask_ledger(struct conversation *conversation, struct peer *peer, int by, uint32_t first_row)
 {
-    Kmem__Ledger ledger = KMEM__LEDGER__INIT;
-    ASK(ledger, LEDGER);
-    ledger.by = (Kmem__GroupBy)by;
-    ledger.first_row = first_row;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer,
+                       request_ledger(NEW_REQUEST, (Kmem__GroupBy)by, first_row));
 }
 
 int ask_blocks(struct conversation *conversation, struct peer *peer, uint64_t from_offset)
 {
-    Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
-    ASK(blocks, BLOCKS);
-    blocks.from_offset = from_offset;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_blocks(NEW_REQUEST, from_offset));
 }
 
 int ask_clients(struct conversation *conversation, struct peer *peer, uint32_t from_slot)
 {
-    Kmem__Clients clients = KMEM__CLIENTS__INIT;
-    ASK(clients, CLIENTS);
-    clients.from_slot = from_slot;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_clients(NEW_REQUEST, from_slot));
 }
 
 int ask_obituaries(struct conversation *conversation, struct peer *peer, uint64_t from_number)
 {
-    Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
-    ASK(obituaries, OBITUARIES);
-    obituaries.from_number = from_number;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_obituaries(NEW_REQUEST, from_number));
 }
 
 int ask_lease(struct conversation *conversation, struct peer *peer, uint32_t n_pages,
               uint32_t want_pages)
 {
-    Kmem__Lease lease = KMEM__LEASE__INIT;
-    ASK(lease, LEASE);
-    lease.n_pages = n_pages;
-    lease.want_pages = want_pages;
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_lease(NEW_REQUEST, n_pages, want_pages));
 }
 
 int ask_goodbye(struct conversation *conversation, struct peer *peer)
 {
-    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
-    ASK(goodbye, GOODBYE);
-    return ask_request(conversation, peer, &request);
+    return ask_request(conversation, peer, request_goodbye(NEW_REQUEST));
 }
 
 int ask_nonsense(struct conversation *conversation, struct peer *peer)

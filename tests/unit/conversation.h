@@ -12,6 +12,7 @@
 
 #include "daemon/core/dispatch.h"
 #include "tests/unit/fixture.h"
+#include "tests/wire/request.h"
 
 struct conversation {
     struct fixture fixture;

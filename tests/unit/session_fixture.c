@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -224,11 +225,9 @@ void turn(void)
 
 int connection_open(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, path, sizeof(path));
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = frames_connect(path);
     assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
     return fd;
 }
 
@@ -248,54 +247,34 @@ void say_bytes(int fd, const void *bytes, size_t n_bytes)
 void say(int fd, const Kmem__Request *request)
 {
     unsigned char frame[FRAME_HEADER_BYTES + REQUEST_MAX_BYTES];
-    const size_t n_bytes = frame_encode(&request->base, frame, sizeof(frame));
+    const size_t n_bytes = request_pack(request, frame, sizeof(frame));
     assert_true(n_bytes > 0);
     say_bytes(fd, frame, n_bytes);
 }
 
-/* Receives into a buffer. Return: how many bytes, 0 at the end; ret_fds gets what came along. */
-static size_t receive(int fd, void *bytes, size_t n_bytes, int *ret_fds)
+/* Lets the server work until it has said something, or has closed. */
+static bool turn_until_heard(int fd)
 {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(WELCOME_DESCRIPTORS * sizeof(int))];
-    struct iovec part = {bytes, n_bytes};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control,
-                             .msg_controllen = sizeof(control)};
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
     for (unsigned n = 0; n < TURNS_MAX; n++) {
-        message.msg_controllen = sizeof(control);
-        const ssize_t n_received = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-        if (n_received >= 0) {
-            const struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-            if (header) {
-                memcpy(ret_fds, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
-            }
-            return (size_t)n_received;
+        if (poll(&readable, 1, 0) == 1) {
+            return true;
         }
-        if (errno == ECONNRESET) {
-            return 0; /* closed with what we said unread */
-        }
-        assert_int_equal(errno, EAGAIN);
         turn();
         if (n % 50 == 49) {
             (void)usleep(200); /* for what waits for time to pass */
         }
     }
-    fail_msg("the server neither answers nor closes");
-    return 0;
+    return false;
 }
 
-static bool receive_all(int fd, unsigned char *bytes, size_t n_bytes, int *ret_fds)
+KMEM_NORETURN static void fail_test(const char *why)
 {
-    for (size_t at = 0; at < n_bytes;) {
-        const size_t n_received = receive(fd, bytes + at, n_bytes - at, ret_fds);
-        if (n_received == 0) {
-            return false;
-        }
-        at += n_received;
-    }
-    return true;
+    fail_msg("%s: %s", why, strerror(errno));
+    abort(); /* not reached: it tells the compiler that nothing goes on */
 }
+
+const struct frames_host frames_host = {turn_until_heard, fail_test};
 
 /* Who this process is to the server. */
 static void nonce_learn(const Kmem__Response *response)
@@ -307,33 +286,23 @@ static void nonce_learn(const Kmem__Response *response)
     }
 }
 
-const Kmem__Response *hear_with_descriptors(int fd, int *ret_fds)
+const Kmem__Response *hear_with_descriptors(int fd, struct wire_descriptors *ret_descriptors)
 {
-    static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
-    static _Alignas(16) unsigned char memory[RESPONSE_ARENA_BYTES];
-    struct arena arena;
-    for (int i = 0; i < WELCOME_DESCRIPTORS; i++) {
-        ret_fds[i] = -1;
+    static Kmem__Response *last;
+    ret_descriptors->n_fds = 0;
+    kmem__response__free_unpacked(last, NULL);
+    last = frames_receive(fd, ret_descriptors);
+    if (last) {
+        nonce_learn(last);
     }
-    if (!receive_all(fd, frame, FRAME_HEADER_BYTES, ret_fds)) {
-        return NULL;
-    }
-    const uint32_t length = frame_length(frame);
-    assert_true(length <= RESPONSE_MAX_BYTES);
-    assert_true(receive_all(fd, frame + FRAME_HEADER_BYTES, length, ret_fds));
-    arena_init(&arena, memory, sizeof(memory));
-    const ProtobufCMessage *message =
-        frame_decode(&arena, &kmem__response__descriptor, frame + FRAME_HEADER_BYTES, length);
-    assert_non_null(message);
-    nonce_learn((const Kmem__Response *)message);
-    return (const Kmem__Response *)message;
+    return last;
 }
 
 const Kmem__Response *hear(int fd)
 {
-    int descriptors[WELCOME_DESCRIPTORS];
-    const Kmem__Response *response = hear_with_descriptors(fd, descriptors);
-    assert_int_equal(descriptors[0], -1);
+    struct wire_descriptors descriptors;
+    const Kmem__Response *response = hear_with_descriptors(fd, &descriptors);
+    assert_int_equal(descriptors.n_fds, 0);
     return response;
 }
 
@@ -348,63 +317,22 @@ bool hear_nothing(int fd)
 
 /* -------------------------------------------------------------------------------- requests ---- */
 
-#define REQUEST(body, name)                                                                        \
-    Kmem__Request request = KMEM__REQUEST__INIT;                                                   \
-    request.id = 7;                                                                                \
-    request.body_case = KMEM__REQUEST__BODY_##name;                                                \
-    request.body = &body
-
 void say_hello(int fd, Kmem__Role role)
 {
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    REQUEST(hello, HELLO);
-    hello.version = PROTOCOL_VERSION;
-    hello.role = role;
-    hello.resume_nonce = session_nonce;
-    say(fd, &request);
-}
-
-void say_allocate(int fd, uint64_t num_bytes, const char *reason)
-{
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    REQUEST(allocate, ALLOCATE);
-    allocate.num_bytes = num_bytes;
-    allocate.reason = (ProtobufCBinaryData){strlen(reason), (uint8_t *)reason};
-    say(fd, &request);
-}
-
-void say_blocks(int fd)
-{
-    Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
-    REQUEST(blocks, BLOCKS);
-    say(fd, &request);
-}
-
-void say_usage(int fd)
-{
-    Kmem__Usage usage = KMEM__USAGE__INIT;
-    REQUEST(usage, USAGE);
-    say(fd, &request);
-}
-
-void say_goodbye(int fd)
-{
-    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
-    REQUEST(goodbye, GOODBYE);
-    say(fd, &request);
+    say(fd, request_hello(NEW_REQUEST, role, session_nonce));
 }
 
 int connection_open_member(void)
 {
     const int fd = connection_open();
-    int descriptors[WELCOME_DESCRIPTORS];
+    struct wire_descriptors descriptors;
     say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-    const Kmem__Response *response = hear_with_descriptors(fd, descriptors);
+    const Kmem__Response *response = hear_with_descriptors(fd, &descriptors);
     assert_non_null(response);
     assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_WELCOME);
-    for (int i = 0; i < WELCOME_DESCRIPTORS; i++) {
-        assert_true(descriptors[i] >= 0);
-        assert_int_equal(close(descriptors[i]), 0);
+    assert_int_equal(descriptors.n_fds, WELCOME_DESCRIPTORS);
+    for (size_t i = 0; i < descriptors.n_fds; i++) {
+        assert_int_equal(close(descriptors.fds[i]), 0);
     }
     return fd;
 }

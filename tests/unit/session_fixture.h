@@ -13,6 +13,8 @@
 #include <stdint.h>
 
 #include "daemon/server/server.h"
+#include "tests/wire/frames.h"
+#include "tests/wire/request.h"
 
 #define SESSION_PAGES 256
 #define SESSION_CLIENTS 4
@@ -48,17 +50,14 @@ void say(int fd, const Kmem__Request *request);
 /** hear() - Return: the next response, valid until the next call; NULL: the connection is closed */
 const Kmem__Response *hear(int fd);
 
-/** hear_with_descriptors() - likewise; ret_fds gets WELCOME_DESCRIPTORS that came along, or -1 */
-const Kmem__Response *hear_with_descriptors(int fd, int *ret_fds);
+/** hear_with_descriptors() - likewise, with what came along */
+const Kmem__Response *hear_with_descriptors(int fd, struct wire_descriptors *ret_descriptors);
 
 /** hear_nothing() - whether the server sends nothing and keeps the connection, some turns long */
 bool hear_nothing(int fd);
 
+/** say_hello() - as the client that this process is, if it is one */
 void say_hello(int fd, Kmem__Role role);
-void say_allocate(int fd, uint64_t num_bytes, const char *reason);
-void say_blocks(int fd);
-void say_usage(int fd);
-void say_goodbye(int fd);
 
 /** connection_open_member() - connect and join; the descriptors that came are closed */
 int connection_open_member(void);

@@ -21,6 +21,7 @@
 
 #include "client/link/conn.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/wire/request.h"
 
 static struct conn conn;
 static struct failure failure;
@@ -52,12 +53,8 @@ static int close_pair(void **state)
 
 static int ask_with(struct descriptors *descriptors)
 {
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    Kmem__SizeOf size_of = KMEM__SIZE_OF__INIT;
-    size_of.offset = 16384;
-    request.body_case = KMEM__REQUEST__BODY_SIZE_OF;
-    request.size_of = &size_of;
-    return kmem__conn_ask(&conn, &request, KMEM__RESPONSE__BODY_SIZED, descriptors, &response,
+    Kmem__Request *const request = request_size_of(NEW_REQUEST, 16384);
+    return kmem__conn_ask(&conn, request, KMEM__RESPONSE__BODY_SIZED, descriptors, &response,
                           &failure);
 }
 
@@ -438,14 +435,9 @@ static void test_conn_ask_oversize_request_is_EMSGSIZE(void **state)
 {
     (void)state;
     static uint8_t reason[REQUEST_MAX_BYTES];
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    allocate.reason.data = reason;
-    allocate.reason.len = sizeof(reason);
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &allocate;
+    Kmem__Request *const request = request_allocate(NEW_REQUEST, 0, reason, sizeof(reason));
     assert_int_equal(
-        kmem__conn_ask(&conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, NULL, &response, &failure),
+        kmem__conn_ask(&conn, request, KMEM__RESPONSE__BODY_ALLOCATED, NULL, &response, &failure),
         -EMSGSIZE);
 
     say_sized(2, 44);

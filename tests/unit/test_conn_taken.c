@@ -16,6 +16,7 @@
 
 #include "client/link/conn.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/wire/request.h"
 
 static struct conn conn;
 static struct failure failure;
@@ -43,12 +44,8 @@ static int close_pair(void **state)
 static int ask(void)
 {
     const Kmem__Response *response = NULL;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    Kmem__SizeOf size_of = KMEM__SIZE_OF__INIT;
-    size_of.offset = 16384;
-    request.body_case = KMEM__REQUEST__BODY_SIZE_OF;
-    request.size_of = &size_of;
-    return kmem__conn_ask(&conn, &request, KMEM__RESPONSE__BODY_SIZED, NULL, &response, &failure);
+    Kmem__Request *const request = request_size_of(NEW_REQUEST, 16384);
+    return kmem__conn_ask(&conn, request, KMEM__RESPONSE__BODY_SIZED, NULL, &response, &failure);
 }
 
 static int programs[2]; /* the program's own socket: it has our number, or will have it */

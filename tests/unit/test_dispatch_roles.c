@@ -95,21 +95,14 @@ static void peer_end(void)
 /* The request with this number, with nothing in it; without a body if the protocol has none. */
 static int ask_number(int number)
 {
-    union {
-        ProtobufCMessage message;
-        unsigned char bytes[256];
-    } body;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     const ProtobufCFieldDescriptor *field =
         protobuf_c_message_descriptor_get_field(&kmem__request__descriptor, (unsigned)number);
-    request.body_case = (Kmem__Request__BodyCase)number;
     if (field && (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)) {
-        const ProtobufCMessageDescriptor *kind = field->descriptor;
-        assert_true(kind->sizeof_message <= sizeof(body));
-        kind->message_init(&body.message);
-        const void *pointer = &body;
-        memcpy((unsigned char *)&request + field->offset, &pointer, sizeof(pointer));
+        return ask_request(&talk, &peer,
+                           request_plain(NEW_REQUEST, (Kmem__Request__BodyCase)number));
     }
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    request.body_case = (Kmem__Request__BodyCase)number;
     return ask_request(&talk, &peer, &request);
 }
 

@@ -369,14 +369,11 @@ static void test_refused_that_may_come_again_is_not_counted(void **state)
 {
     (void)state;
     (void)allocate(ALL_BYTES / 2, "the hog");
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    Kmem__Allocate body = KMEM__ALLOCATE__INIT;
-    body.num_bytes = ALL_BYTES / 2;
-    body.may_again = true;
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &body;
+    struct request request;
+    (void)request_allocate(&request, ALL_BYTES / 2, NULL, 0);
+    request.allocate.may_again = true;
 
-    assert_int_equal(dispatch(core, &alice, &request, now_of_talk(), talk.reply), DISPATCH_OK);
+    assert_int_equal(dispatch(core, &alice, &request.base, now_of_talk(), talk.reply), DISPATCH_OK);
 
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "by process: process 1 (worker-1)");
     assert_int_equal(core->state.counters->refusals_no_room, 0);

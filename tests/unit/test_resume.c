@@ -150,16 +150,10 @@ static void test_hello_after_a_restart_finds_what_the_client_holds(void **state)
 static void test_hello_on_the_way_back_is_of_the_same_process(void **state)
 {
     (void)state;
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     struct peer again = {.role = PEER_UNKNOWN};
-    hello.version = PROTOCOL_VERSION;
-    hello.role = KMEM__ROLE__ROLE_MEMBER;
-    hello.resume_nonce = alice.client->nonce;
-    request.body_case = KMEM__REQUEST__BODY_HELLO;
-    request.hello = &hello;
+    const Kmem__Request *request = request_hello(NEW_REQUEST, MEMBER, alice.client->nonce);
 
-    assert_int_equal(hello_return(talk.core, alice.client->slot, &request, &again, talk.reply),
+    assert_int_equal(hello_return(talk.core, alice.client->slot, request, &again, talk.reply),
                      DISPATCH_JOINED);
 
     assert_ptr_equal(again.client, alice.client);

@@ -30,6 +30,8 @@
 #include "daemon/memfd.h"
 #include "daemon/server/server.h"
 #include "tests/unit/fail.h"
+#include "tests/wire/frames.h"
+#include "tests/wire/request.h"
 
 #define SEGMENT_BYTES (UINT64_C(1) << 20)
 #define N_CLIENTS 4
@@ -211,79 +213,52 @@ static int server_teardown(void **state)
 
 /* -------------------------------------------------------------------------------- a client ---- */
 
+KMEM_NORETURN static void fail_test(const char *why)
+{
+    fail_msg("%s: %s", why, strerror(errno));
+    abort(); /* not reached: it tells the compiler that nothing goes on */
+}
+
+const struct frames_host frames_host = {wait_readable, fail_test};
+
 static int connection_open(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, path, sizeof(path));
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int fd = frames_connect(path);
     assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     return fd;
 }
 
-static void say(int fd, Kmem__Request *request)
+static void say(int fd, const Kmem__Request *request)
 {
     unsigned char frame[256];
-    const size_t n_bytes = frame_encode(&request->base, frame, sizeof(frame));
+    const size_t n_bytes = request_pack(request, frame, sizeof(frame));
     assert_true(n_bytes > 0);
-    (void)send(fd, frame, n_bytes, MSG_NOSIGNAL); /* a server that has closed is seen below */
+    (void)frames_send_bytes(fd, frame, n_bytes); /* a server that has closed is seen below */
 }
 
 /* Return: what came; NOT_SET if the connection is closed. */
 static Kmem__Response__BodyCase hear(int fd)
 {
-    unsigned char frame[FRAME_HEADER_BYTES + 4096];
-    size_t n_bytes = 0;
-    while (n_bytes < FRAME_HEADER_BYTES || n_bytes < FRAME_HEADER_BYTES + frame_length(frame)) {
-        assert_true(wait_readable(fd));
-        const size_t n_wanted = n_bytes < FRAME_HEADER_BYTES
-                                    ? FRAME_HEADER_BYTES
-                                    : FRAME_HEADER_BYTES + frame_length(frame);
-        assert_true(n_wanted <= sizeof(frame));
-        /* read(), not recvmsg(): the descriptor that comes with Welcome is dropped. */
-        const ssize_t n_read = read(fd, frame + n_bytes, n_wanted - n_bytes);
-        if (n_read <= 0) {
-            return KMEM__RESPONSE__BODY__NOT_SET;
-        }
-        n_bytes += (size_t)n_read;
-    }
-    Kmem__Response *response =
-        kmem__response__unpack(NULL, n_bytes - FRAME_HEADER_BYTES, frame + FRAME_HEADER_BYTES);
-    assert_non_null(response);
-    const Kmem__Response__BodyCase body_case = response->body_case;
+    Kmem__Response *response = frames_receive(fd, NULL);
+    const Kmem__Response__BodyCase body_case =
+        response ? response->body_case : KMEM__RESPONSE__BODY__NOT_SET;
     kmem__response__free_unpacked(response, NULL);
     return body_case;
 }
 
 static void say_hello(int fd)
 {
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    hello.version = PROTOCOL_VERSION;
-    hello.role = KMEM__ROLE__ROLE_MEMBER;
-    request.body_case = KMEM__REQUEST__BODY_HELLO;
-    request.hello = &hello;
-    say(fd, &request);
+    say(fd, request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_MEMBER, 0));
 }
 
 static void say_allocate(int fd, uint64_t num_bytes)
 {
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    allocate.num_bytes = num_bytes;
-    allocate.reason = (ProtobufCBinaryData){6, (uint8_t *)"server"};
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &allocate;
-    say(fd, &request);
+    say(fd, request_allocate(NEW_REQUEST, num_bytes, "server", 6));
 }
 
 static void say_goodbye(int fd)
 {
-    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.body_case = KMEM__REQUEST__BODY_GOODBYE;
-    request.goodbye = &goodbye;
-    say(fd, &request);
+    say(fd, request_goodbye(NEW_REQUEST));
 }
 
 /* Joins, as often as it is asked to come again. Return: the connection; -1: it was closed. */

@@ -47,26 +47,27 @@ static void assert_same_file(int left_fd, int right_fd)
 static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state)
 {
     (void)state;
-    int descriptors[WELCOME_DESCRIPTORS];
+    struct wire_descriptors descriptors;
+    struct request request;
     int ledger_fd;
     _Atomic uint64_t *states;
     const int fd = connection_open();
 
-    say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-    const Kmem__Response *response = hear_with_descriptors(fd, descriptors);
+    say(fd, request_hello(&request, KMEM__ROLE__ROLE_MEMBER, 0));
+    const Kmem__Response *response = hear_with_descriptors(fd, &descriptors);
 
     struct server *server = &session_server;
-    assert_int_equal(response->id, 7);
+    assert_int_equal(response->id, request.base.id);
     assert_int_equal(response->welcome->n_descriptors, WELCOME_DESCRIPTORS);
     assert_int_equal(client_files_open(&server->ledgers, 0, &ledger_fd, &states), 0);
     assert_ptr_equal(clients_get(&core->clients, 0)->states, states);
-    assert_same_file(descriptors[0], server->files->segment_fd);
-    assert_same_file(descriptors[1], ledger_fd);
-    assert_same_file(descriptors[2], server->ledgers.clock_fd);
-    assert_int_equal(fcntl(descriptors[1], F_GETFL) & O_ACCMODE, O_RDWR);
-    assert_int_equal(fcntl(descriptors[2], F_GETFL) & O_ACCMODE, O_RDONLY);
+    assert_same_file(descriptors.fds[0], server->files->segment_fd);
+    assert_same_file(descriptors.fds[1], ledger_fd);
+    assert_same_file(descriptors.fds[2], server->ledgers.clock_fd);
+    assert_int_equal(fcntl(descriptors.fds[1], F_GETFL) & O_ACCMODE, O_RDWR);
+    assert_int_equal(fcntl(descriptors.fds[2], F_GETFL) & O_ACCMODE, O_RDONLY);
     for (int i = 0; i < WELCOME_DESCRIPTORS; i++) {
-        assert_int_equal(close(descriptors[i]), 0);
+        assert_int_equal(close(descriptors.fds[i]), 0);
     }
     assert_int_equal(core->clients.n_live, 1);
     assert_true(pidfd_watch_watches(&server->pidfds, 0));
@@ -79,7 +80,7 @@ static void test_session_gives_no_descriptor_to_an_observer(void **state)
     (void)state;
     const int fd = connection_open_observer();
 
-    say_usage(fd);
+    say(fd, request_usage(NEW_REQUEST));
 
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_USAGE);
     assert_int_equal(core->clients.n_live, 0);
@@ -90,7 +91,7 @@ static void test_session_that_ends_leaves_the_client_and_its_blocks(void **state
 {
     (void)state;
     int fd = connection_open_member();
-    say_allocate(fd, 100, "kept");
+    say(fd, request_allocate(NEW_REQUEST, 100, "kept", 4));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
 
     connection_close(fd);
@@ -115,7 +116,7 @@ static void test_session_of_the_same_process_replaces_the_one_before(void **stat
     assert_null(hear(first));
     assert_int_equal(session_server.host.n_sessions, 1);
     assert_true(clients_get(&core->clients, 0)->connected);
-    say_allocate(second, 10, "x");
+    say(second, request_allocate(NEW_REQUEST, 10, "x", 1));
     assert_int_equal(hear(second)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     connection_close(first);
     connection_close(second);
@@ -126,12 +127,12 @@ static void test_session_answers_goodbye_when_the_blocks_are_back(void **state)
     (void)state;
     const int fd = connection_open_member();
     for (unsigned n = 0; n < 50; n++) {
-        say_allocate(fd, 1000, "left behind");
+        say(fd, request_allocate(NEW_REQUEST, 1000, "left behind", 11));
         assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     }
 
     capture_begin();
-    say_goodbye(fd);
+    say(fd, request_goodbye(NEW_REQUEST));
     const Kmem__Response *response = hear(fd);
     const char *log = capture_end();
 
@@ -150,13 +151,8 @@ static void test_session_reads_a_request_byte_by_byte(void **state)
 {
     (void)state;
     unsigned char frame[64];
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    hello.version = PROTOCOL_VERSION;
-    hello.role = KMEM__ROLE__ROLE_OBSERVER;
-    request.body_case = KMEM__REQUEST__BODY_HELLO;
-    request.hello = &hello;
-    const size_t n_bytes = frame_encode(&request.base, frame, sizeof(frame));
+    const size_t n_bytes = request_pack(request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_OBSERVER, 0),
+                                        frame, sizeof(frame));
     const int fd = connection_open();
 
     for (size_t i = 0; i < n_bytes; i++) {
@@ -175,12 +171,9 @@ static void test_session_answers_many_requests_at_once_in_order(void **state)
     size_t n_bytes = 0;
     const int fd = connection_open_observer();
     for (uint64_t id = 1; id <= 200; id++) {
-        Kmem__Usage usage = KMEM__USAGE__INIT;
-        Kmem__Request request = KMEM__REQUEST__INIT;
-        request.id = id;
-        request.body_case = KMEM__REQUEST__BODY_USAGE;
-        request.usage = &usage;
-        n_bytes += frame_encode(&request.base, frames + n_bytes, sizeof(frames) - n_bytes);
+        Kmem__Request *request = request_usage(NEW_REQUEST);
+        request->id = id;
+        n_bytes += request_pack(request, frames + n_bytes, sizeof(frames) - n_bytes);
     }
 
     say_bytes(fd, frames, n_bytes);
@@ -314,7 +307,8 @@ static void test_session_does_not_receive_descriptors(void **state)
 static void hold_many_blocks(int fd)
 {
     for (unsigned n = 0; n < 600; n++) {
-        say_allocate(fd, 16, "a reason that makes an answer of some forty kilobytes");
+        say(fd, request_allocate(NEW_REQUEST, 16,
+                                 "a reason that makes an answer of some forty kilobytes", 53));
         assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     }
 }
@@ -327,13 +321,13 @@ static void test_session_whose_peer_does_not_read_stops_reading_itself(void **st
     const int fd = connection_open_observer();
 
     for (unsigned n = 0; n < 100; n++) {
-        say_blocks(fd);
+        say(fd, request_blocks(NEW_REQUEST, 0));
         turn();
     }
     const struct session *session = session_server.host.sessions;
     assert_true(session->writing);
     assert_non_null(session->unsent);
-    say_usage(member); /* the others are served */
+    say(member, request_usage(NEW_REQUEST)); /* the others are served */
     assert_int_equal(hear(member)->body_case, KMEM__RESPONSE__BODY_USAGE);
 
     for (unsigned n = 0; n < 100; n++) {
@@ -354,7 +348,7 @@ static void test_session_whose_peer_goes_without_reading_is_closed(void **state)
     hold_many_blocks(member);
     const int fd = connection_open_observer();
     for (unsigned n = 0; n < 20; n++) {
-        say_blocks(fd);
+        say(fd, request_blocks(NEW_REQUEST, 0));
         turn();
     }
     assert_true(session_server.host.sessions->writing);
@@ -374,7 +368,7 @@ static void test_session_that_is_refused_while_it_does_not_read_is_closed_afterw
     const int fd = connection_open_observer();
     unsigned n_asked = 0;
     for (; !session_server.host.sessions->writing; n_asked++) {
-        say_blocks(fd);
+        say(fd, request_blocks(NEW_REQUEST, 0));
         turn();
     }
 
@@ -399,25 +393,12 @@ static unsigned say_much(int fd)
     unsigned n = 0;
     size_t n_bytes = 0;
     for (; n_bytes + 64 < sizeof(frames); n++) {
-        Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
-        Kmem__Request request = KMEM__REQUEST__INIT;
-        request.id = n + 1;
-        request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
-        request.obituaries = &obituaries;
-        n_bytes += frame_encode(&request.base, frames + n_bytes, 64);
+        Kmem__Request *request = request_obituaries(NEW_REQUEST, 0);
+        request->id = n + 1;
+        n_bytes += request_pack(request, frames + n_bytes, 64);
     }
     say_bytes(fd, frames, n_bytes);
     return n;
-}
-
-static void say_obituaries(int fd)
-{
-    Kmem__Obituaries obituaries = KMEM__OBITUARIES__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.id = 7;
-    request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
-    request.obituaries = &obituaries;
-    say(fd, &request);
 }
 
 static void test_session_turn_serves_some_requests_and_then_the_others(void **state)
@@ -427,14 +408,15 @@ static void test_session_turn_serves_some_requests_and_then_the_others(void **st
     const int modest = connection_open_observer();
     const uint64_t n_before = core->state.counters->requests;
     (void)say_much(greedy);
-    say_obituaries(modest);
+    struct request request;
+    say(modest, request_obituaries(&request, 0));
 
     turn();
 
     char byte;
     assert_int_equal(recv(modest, &byte, 1, MSG_PEEK), 1);
     assert_in_range(core->state.counters->requests - n_before, 2, TURN_REQUESTS_MAX + 1);
-    assert_int_equal(hear(modest)->id, 7);
+    assert_int_equal(hear(modest)->id, request.base.id);
     connection_close(greedy);
     connection_close(modest);
 }
@@ -458,7 +440,7 @@ static void test_session_of_one_request_leaves_the_loop_at_rest(void **state)
 {
     (void)state;
     const int fd = connection_open_observer();
-    say_obituaries(fd);
+    say(fd, request_obituaries(NEW_REQUEST, 0));
 
     turn(); /* read, served, and nothing is left that would keep the loop from waiting */
 
@@ -474,14 +456,14 @@ static void test_session_tells_with_its_answer_that_memory_is_short(void **state
     const _Atomic uint32_t *spare = session_server.ledgers.tick + CLOCK_SPARE;
     const int fd = connection_open_member();
     shortage_look(&session_server.core.shortage);
-    say_allocate(fd, SESSION_PAGES / 4 * PAGE_BYTES, "a quarter");
+    say(fd, request_allocate(NEW_REQUEST, SESSION_PAGES / 4 * PAGE_BYTES, "a quarter", 9));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     turn();
     assert_true(atomic_load(spare) > CLOCK_SPARE_NONE);
-    say_allocate(fd, SESSION_PAGES / 2 * PAGE_BYTES, "a half");
+    say(fd, request_allocate(NEW_REQUEST, SESSION_PAGES / 2 * PAGE_BYTES, "a half", 6));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
 
-    say_allocate(fd, 64, "a little");
+    say(fd, request_allocate(NEW_REQUEST, 64, "a little", 8));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
 
     turn();
@@ -493,14 +475,15 @@ static void test_session_that_is_half_closed_is_answered_before_it_is_closed(voi
 {
     (void)state;
     const int fd = connection_open_observer();
+    struct request requests[10];
     for (unsigned n = 0; n < 10; n++) {
-        say_obituaries(fd);
+        say(fd, request_obituaries(&requests[n], 0));
     }
 
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
 
     for (unsigned n = 0; n < 10; n++) {
-        assert_int_equal(hear(fd)->id, 7);
+        assert_int_equal(hear(fd)->id, requests[n].base.id);
     }
     assert_null(hear(fd));
     connection_close(fd);
@@ -510,7 +493,7 @@ static void test_session_that_hangs_up_is_closed_in_its_turn(void **state)
 {
     (void)state;
     const int fd = connection_open_observer();
-    say_obituaries(fd);
+    say(fd, request_obituaries(NEW_REQUEST, 0));
 
     session_hang_up(session_server.host.sessions, "enough");
     session_hang_up(session_server.host.sessions, "enough");

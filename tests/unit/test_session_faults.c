@@ -88,10 +88,10 @@ static void assert_error(const Kmem__Response *response, Kmem__ErrorCode code, c
 static void assert_serves(void)
 {
     const int fd = connection_open_member();
-    say_allocate(fd, 100, "still there");
+    say(fd, request_allocate(NEW_REQUEST, 100, "still there", 11));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     capture_begin();
-    say_goodbye(fd);
+    say(fd, request_goodbye(NEW_REQUEST));
     const Kmem__Response *response = hear(fd);
     (void)capture_end();
     assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_FAREWELL);
@@ -302,7 +302,7 @@ static void test_session_of_an_observer_that_has_asked_has_its_time_again(void *
     assert_non_null(hear(fd));
     assert_true(fail_end());
 
-    say_usage(fd);
+    say(fd, request_usage(NEW_REQUEST));
     assert_non_null(hear(fd));
     (void)usleep(2000); /* the time that it was given is over */
 
@@ -367,7 +367,7 @@ static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **
 {
     (void)state;
     int fd = connection_open_member();
-    say_allocate(fd, 100, "kept");
+    say(fd, request_allocate(NEW_REQUEST, 100, "kept", 4));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     connection_close(fd);
 
@@ -415,7 +415,7 @@ static void test_session_that_can_not_write_is_closed_and_its_client_lives(void 
 {
     (void)state;
     const int fd = connection_open_member();
-    say_allocate(fd, 100, "kept");
+    say(fd, request_allocate(NEW_REQUEST, 100, "kept", 4));
 
     fail_nth("uv_try_write", 1, 0);
     assert_null(hear(fd));
@@ -434,7 +434,8 @@ static void test_session_that_can_not_keep_the_rest_of_an_answer_is_closed(void 
     const char *const calls[] = {"memory", "uv_write"};
     const int member = connection_open_member();
     for (unsigned n = 0; n < 600; n++) {
-        say_allocate(member, 16, "a reason that makes an answer of some forty kilobytes");
+        say(member, request_allocate(NEW_REQUEST, 16,
+                                     "a reason that makes an answer of some forty kilobytes", 53));
         assert_int_equal(hear(member)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
     }
 
@@ -442,7 +443,7 @@ static void test_session_that_can_not_keep_the_rest_of_an_answer_is_closed(void 
         const int fd = connection_open_observer();
         fail_nth(calls[i], 1, ENOMEM);
         for (unsigned n = 0; n < 100 && session_server.host.n_sessions == 2; n++) {
-            say_blocks(fd);
+            say(fd, request_blocks(NEW_REQUEST, 0));
             turn();
         }
         assert_true(fail_end());
@@ -457,12 +458,12 @@ static void converse(void)
 {
     const int fd = connection_open();
     say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-    say_allocate(fd, 100, "one");
-    say_allocate(fd, 200000, "two");
-    say_allocate(fd, SESSION_PAGES * PAGE_BYTES, "too much");
-    say_usage(fd);
-    say_blocks(fd);
-    say_goodbye(fd);
+    say(fd, request_allocate(NEW_REQUEST, 100, "one", 3));
+    say(fd, request_allocate(NEW_REQUEST, 200000, "two", 3));
+    say(fd, request_allocate(NEW_REQUEST, SESSION_PAGES * PAGE_BYTES, "too much", 8));
+    say(fd, request_usage(NEW_REQUEST));
+    say(fd, request_blocks(NEW_REQUEST, 0));
+    say(fd, request_goodbye(NEW_REQUEST));
     for (unsigned n = 0; n < 30; n++) {
         turn();
     }

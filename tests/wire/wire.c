@@ -1,24 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * wire.c - the protocol, once more and on its own feet
- *
- * Frames are written and read here with plain protobuf-c rather than with proto/frame.h: a mistake
- * that both sides of the product share would otherwise go unseen.
- */
 #include "tests/wire/wire.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "proto/ledger.h"
-#include "proto/limits.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 
@@ -29,18 +20,24 @@
  */
 #define FILL_BATCH 64
 
+/* ----------------------------------------------------------------------------- frames ---- */
+
+static bool wait_patiently(int fd)
+{
+    struct pollfd readable = {.fd = fd, .events = POLLIN};
+    return poll(&readable, 1, harness_patient_ms(WIRE_TIMEOUT_MS)) != 0;
+}
+
+KMEM_NORETURN static void fail_test(const char *why)
+{
+    fail("%s: %s", why, strerror(errno));
+}
+
+const struct frames_host frames_host = {wait_patiently, fail_test};
+
 int wire_try_connect(void)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", daemon_socket());
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    expect_call(fd >= 0);
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-        const int error = errno;
-        (void)close(fd);
-        return -error;
-    }
-    return fd;
+    return frames_connect(daemon_socket());
 }
 
 int wire_connect(void)
@@ -52,110 +49,28 @@ int wire_connect(void)
     return fd;
 }
 
-/* ----------------------------------------------------------------------------- frames ---- */
-
 void wire_send_bytes(int fd, const void *bytes, size_t n_bytes)
 {
-    const char *from = bytes;
-    while (n_bytes > 0) {
-        const ssize_t n = send(fd, from, n_bytes, MSG_NOSIGNAL);
-        if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) {
-            return;
-        }
-        expect_call(n > 0);
-        from += n;
-        n_bytes -= (size_t)n;
-    }
-}
-
-static size_t pack_frame(const Kmem__Request *request, unsigned char *frame)
-{
-    const size_t n_bytes = kmem__request__pack(request, frame + FRAME_HEADER_BYTES);
-    for (size_t i = 0; i < FRAME_HEADER_BYTES; i++) {
-        frame[i] = (unsigned char)(n_bytes >> (8 * i));
-    }
-    return FRAME_HEADER_BYTES + n_bytes;
+    (void)frames_send_bytes(fd, bytes, n_bytes); /* a peer that closes is no failure */
 }
 
 void wire_send(int fd, const Kmem__Request *request)
 {
     /* Four times what is allowed, so that tests can send too much. */
     unsigned char frame[4 * REQUEST_MAX_BYTES];
-    expect_true(kmem__request__get_packed_size(request) + FRAME_HEADER_BYTES <= sizeof(frame));
-    wire_send_bytes(fd, frame, pack_frame(request, frame));
-}
-
-/* Takes descriptors that came along. More than a Welcome has, or in two parts, is a mistake. */
-static void take_descriptors(struct msghdr *message, struct wire_descriptors *descriptors)
-{
-    const struct cmsghdr *const came = CMSG_FIRSTHDR(message);
-    if (came == NULL || descriptors == NULL) {
-        return;
-    }
-    expect_equal(descriptors->n_fds, 0);
-    expect_equal(message->msg_flags & MSG_CTRUNC, 0);
-    descriptors->n_fds = (came->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    expect_at_most(descriptors->n_fds, WELCOME_DESCRIPTORS_MAX);
-    memcpy(descriptors->fds, CMSG_DATA(came), descriptors->n_fds * sizeof(int));
-}
-
-/* Return: false if the daemon closed; *descriptors, if wanted, are what came along. */
-static bool receive_bytes(int fd, void *bytes, size_t n_bytes, struct wire_descriptors *descriptors)
-{
-    char *to = bytes;
-    while (n_bytes > 0) {
-        union {
-            struct cmsghdr header;
-            char space[CMSG_SPACE((WELCOME_DESCRIPTORS_MAX + 1) * sizeof(int))];
-        } control;
-        struct iovec part = {to, n_bytes};
-        struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-        message.msg_control = descriptors != NULL ? &control : NULL;
-        message.msg_controllen = descriptors != NULL ? sizeof(control) : 0;
-        struct pollfd readable = {.fd = fd, .events = POLLIN};
-        if (poll(&readable, 1, harness_patient_ms(WIRE_TIMEOUT_MS)) == 0) {
-            fail("no answer");
-        }
-        const ssize_t n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
-        if (n == 0 || (n < 0 && errno == ECONNRESET)) {
-            return false;
-        }
-        expect_call(n > 0);
-        take_descriptors(&message, descriptors);
-        to += n;
-        n_bytes -= (size_t)n;
-    }
-    return true;
-}
-
-static Kmem__Response *receive_response(int fd, struct wire_descriptors *descriptors)
-{
-    static unsigned char payload[RESPONSE_MAX_BYTES];
-    unsigned char header[FRAME_HEADER_BYTES];
-    uint32_t n_bytes = 0;
-    if (!receive_bytes(fd, header, sizeof(header), descriptors)) {
-        return NULL;
-    }
-    for (size_t i = 0; i < sizeof(header); i++) {
-        n_bytes |= (uint32_t)header[i] << (8 * i);
-    }
-    expect_at_most(n_bytes, RESPONSE_MAX_BYTES);
-    if (!receive_bytes(fd, payload, n_bytes, descriptors)) {
-        return NULL;
-    }
-    Kmem__Response *const response = kmem__response__unpack(NULL, n_bytes, payload);
-    expect_true(response != NULL);
-    return response;
+    const size_t n_bytes = request_pack(request, frame, sizeof(frame));
+    expect_true(n_bytes > 0);
+    wire_send_bytes(fd, frame, n_bytes);
 }
 
 Kmem__Response *wire_try_receive(int fd)
 {
-    return receive_response(fd, NULL);
+    return frames_receive(fd, NULL);
 }
 
 Kmem__Response *wire_receive(int fd)
 {
-    Kmem__Response *const response = receive_response(fd, NULL);
+    Kmem__Response *const response = frames_receive(fd, NULL);
     if (response == NULL) {
         fail("the daemon closed the connection instead of answering");
     }
@@ -167,6 +82,14 @@ Kmem__Response *wire_ask(int fd, const Kmem__Request *request)
     wire_send(fd, request);
     Kmem__Response *const response = wire_receive(fd);
     expect_equal(response->id, request->id);
+    return response;
+}
+
+Kmem__Response *wire_ask_for(int fd, const Kmem__Request *request,
+                             Kmem__Response__BodyCase body_case)
+{
+    Kmem__Response *const response = wire_ask(fd, request);
+    expect_equal(response->body_case, body_case);
     return response;
 }
 
@@ -193,18 +116,13 @@ Kmem__Response *wire_hello(int fd, uint32_t version, Kmem__Role role,
 Kmem__Response *wire_hello_again(int fd, uint32_t version, Kmem__Role role, uint64_t nonce,
                                  struct wire_descriptors *ret_descriptors)
 {
-    Kmem__Hello hello = KMEM__HELLO__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    hello.version = version;
-    hello.role = role;
-    hello.resume_nonce = nonce;
-    hello.wants_way = wants_way;
-    request.id = 1;
-    request.body_case = KMEM__REQUEST__BODY_HELLO;
-    request.hello = &hello;
-    wire_send(fd, &request);
+    struct request request;
+    (void)request_hello(&request, role, nonce);
+    request.hello.version = version;
+    request.hello.wants_way = wants_way;
+    wire_send(fd, &request.base);
     ret_descriptors->n_fds = 0;
-    Kmem__Response *const response = receive_response(fd, ret_descriptors);
+    Kmem__Response *const response = frames_receive(fd, ret_descriptors);
     if (response == NULL) {
         fail("the daemon closed the connection instead of answering Hello");
     }
@@ -328,42 +246,32 @@ void wire_sequence(uint64_t number)
     sequence = number;
 }
 
+static Kmem__Request *change(Kmem__Request *request)
+{
+    request->sequence = sequence;
+    return request;
+}
+
+/* Wants an answer of this kind, or a refusal. */
+static Kmem__Response *ask(int fd, const Kmem__Request *request, Kmem__Response__BodyCase body_case,
+                           Kmem__ErrorCode *ret_error)
+{
+    Kmem__Response *const response = wire_ask(fd, request);
+    const bool refused = response->body_case == KMEM__RESPONSE__BODY_ERROR;
+    expect_true(refused || response->body_case == body_case);
+    *ret_error = refused ? response->error->code : KMEM__ERROR_CODE__ERROR_UNSPECIFIED;
+    return response;
+}
+
 uint64_t wire_try_allocate(int fd, uint64_t num_bytes, const void *reason, size_t reason_bytes,
                            Kmem__ErrorCode *ret_error)
 {
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    allocate.num_bytes = num_bytes;
-    allocate.reason.data = (uint8_t *)(uintptr_t)reason;
-    allocate.reason.len = reason_bytes;
-    request.id = 2;
-    request.sequence = sequence;
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &allocate;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    const bool refused = response->body_case == KMEM__RESPONSE__BODY_ERROR;
-    expect_true(refused || response->body_case == KMEM__RESPONSE__BODY_ALLOCATED);
-    *ret_error = refused ? response->error->code : KMEM__ERROR_CODE__ERROR_UNSPECIFIED;
-    const uint64_t offset = refused ? 0 : response->allocated->offset;
+    Kmem__Response *const response =
+        ask(fd, change(request_allocate(NEW_REQUEST, num_bytes, reason, reason_bytes)),
+            KMEM__RESPONSE__BODY_ALLOCATED, ret_error);
+    const uint64_t offset = *ret_error ? 0 : response->allocated->offset;
     wire_free(response);
     return offset;
-}
-
-uint32_t wire_lease(int fd, uint32_t n_pages)
-{
-    Kmem__Lease lease = KMEM__LEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    lease.n_pages = n_pages;
-    request.id = 4;
-    request.sequence = sequence;
-    request.body_case = KMEM__REQUEST__BODY_LEASE;
-    request.lease = &lease;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEASED);
-    expect_equal(response->leased->n_pages, n_pages);
-    const uint32_t page = response->leased->page;
-    wire_free(response);
-    return page;
 }
 
 uint64_t wire_allocate(int fd, uint64_t num_bytes, const char *reason)
@@ -377,93 +285,51 @@ uint64_t wire_allocate(int fd, uint64_t num_bytes, const char *reason)
 
 Kmem__ErrorCode wire_release(int fd, uint64_t offset)
 {
-    Kmem__Release release = KMEM__RELEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    release.offset = offset;
-    request.id = 3;
-    request.sequence = sequence;
-    request.body_case = KMEM__REQUEST__BODY_RELEASE;
-    request.release = &release;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    Kmem__ErrorCode code = KMEM__ERROR_CODE__ERROR_UNSPECIFIED;
-    if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
-        code = response->error->code;
-    } else {
-        expect_equal(response->body_case, KMEM__RESPONSE__BODY_RELEASED);
-    }
-    wire_free(response);
-    return code;
+    Kmem__ErrorCode error;
+    wire_free(ask(fd, change(request_release(NEW_REQUEST, offset)), KMEM__RESPONSE__BODY_RELEASED,
+                  &error));
+    return error;
 }
 
 Kmem__ErrorCode wire_size_of(int fd, uint64_t offset, uint64_t *ret_num_bytes)
 {
-    Kmem__SizeOf size_of = KMEM__SIZE_OF__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    size_of.offset = offset;
-    request.id = 4;
-    request.body_case = KMEM__REQUEST__BODY_SIZE_OF;
-    request.size_of = &size_of;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    Kmem__ErrorCode code = KMEM__ERROR_CODE__ERROR_UNSPECIFIED;
-    if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
-        code = response->error->code;
-    } else {
-        expect_equal(response->body_case, KMEM__RESPONSE__BODY_SIZED);
+    Kmem__ErrorCode error;
+    Kmem__Response *const response =
+        ask(fd, request_size_of(NEW_REQUEST, offset), KMEM__RESPONSE__BODY_SIZED, &error);
+    if (!error) {
         *ret_num_bytes = response->sized->num_bytes;
     }
     wire_free(response);
-    return code;
+    return error;
 }
 
 void wire_goodbye(int fd)
 {
-    Kmem__Goodbye goodbye = KMEM__GOODBYE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    request.id = 5;
-    request.body_case = KMEM__REQUEST__BODY_GOODBYE;
-    request.goodbye = &goodbye;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    expect_equal(response->body_case, KMEM__RESPONSE__BODY_FAREWELL);
-    wire_free(response);
+    wire_free(wire_ask_for(fd, request_goodbye(NEW_REQUEST), KMEM__RESPONSE__BODY_FAREWELL));
     (void)close(fd);
 }
 
 struct wire_run wire_try_lease(int fd, uint32_t n_pages, uint32_t want_pages,
                                Kmem__ErrorCode *ret_error)
 {
-    Kmem__Lease lease = KMEM__LEASE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
     struct wire_run run = {0, 0};
-    lease.n_pages = n_pages;
-    lease.want_pages = want_pages;
-    request.id = 6;
-    request.body_case = KMEM__REQUEST__BODY_LEASE;
-    request.lease = &lease;
-    Kmem__Response *const response = wire_ask(fd, &request);
-    *ret_error = KMEM__ERROR_CODE__ERROR_UNSPECIFIED;
-    if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
-        *ret_error = response->error->code;
-    } else {
-        expect_equal(response->body_case, KMEM__RESPONSE__BODY_LEASED);
+    Kmem__Response *const response =
+        ask(fd, change(request_lease(NEW_REQUEST, n_pages, want_pages)),
+            KMEM__RESPONSE__BODY_LEASED, ret_error);
+    if (!*ret_error) {
         run = (struct wire_run){response->leased->page, response->leased->n_pages};
     }
     wire_free(response);
     return run;
 }
 
-/* Return: the bytes of one Allocate frame. */
-static size_t pack_allocate(uint64_t id, uint64_t num_bytes, const char *reason,
-                            unsigned char *frame)
+uint32_t wire_lease(int fd, uint32_t n_pages)
 {
-    Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    allocate.num_bytes = num_bytes;
-    allocate.reason.data = (uint8_t *)(uintptr_t)reason;
-    allocate.reason.len = strlen(reason);
-    request.id = id;
-    request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
-    request.allocate = &allocate;
-    return pack_frame(&request, frame);
+    Kmem__ErrorCode error;
+    const struct wire_run run = wire_try_lease(fd, n_pages, 0, &error);
+    expect_equal(error, KMEM__ERROR_CODE__ERROR_UNSPECIFIED);
+    expect_equal(run.n_pages, n_pages);
+    return run.page;
 }
 
 /* Wants the answers to requests first_id, first_id + 1, …: read many at a time as well. */
@@ -503,7 +369,10 @@ void wire_fill(int fd, uint64_t n_blocks, uint64_t num_bytes, unsigned int n_rea
             char reason[32];
             (void)snprintf(reason, sizeof(reason), "fill/%u",
                            (unsigned int)((n_done + i) % n_reasons));
-            n_bytes += pack_allocate(n_done + i + 1, num_bytes, reason, frames + n_bytes);
+            Kmem__Request *const request =
+                request_allocate(NEW_REQUEST, num_bytes, reason, strlen(reason));
+            request->id = n_done + i + 1;
+            n_bytes += request_pack(request, frames + n_bytes, 64);
         }
         wire_send_bytes(fd, frames, n_bytes);
         receive_allocated(fd, n_done + 1, n_batch);

@@ -15,6 +15,8 @@
 
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
+#include "tests/wire/frames.h"
+#include "tests/wire/request.h"
 
 /** wire_want_ways() - from now on members say that they want a way back, too */
 void wire_want_ways(void);
@@ -31,12 +33,7 @@ int wire_observer(void);
 /** wire_member() - as a member; the descriptors that come are checked and closed */
 int wire_member(void);
 
-/* What came with an answer: of a Welcome for a member the segment, its ledger and the clock. */
-struct wire_descriptors {
-    size_t n_fds;
-    int fds[WELCOME_DESCRIPTORS_MAX];
-};
-
+/* What comes with a Welcome for a member; the last only if it wants one. */
 enum { WIRE_SEGMENT, WIRE_LEDGER, WIRE_CLOCK, WIRE_WAY };
 
 /** wire_member_with() - as a member that keeps what comes; wire_close_descriptors() */
@@ -79,6 +76,11 @@ Kmem__Response *wire_receive(int fd);
 Kmem__Response *wire_try_receive(int fd);
 
 Kmem__Response *wire_ask(int fd, const Kmem__Request *request);
+
+/** wire_ask_for() - want an answer of this kind */
+Kmem__Response *wire_ask_for(int fd, const Kmem__Request *request,
+                             Kmem__Response__BodyCase body_case);
+
 void wire_free(Kmem__Response *response);
 
 /** wire_sequence() - of the changes that are asked for from now on; 0: they have none */
