@@ -61,8 +61,7 @@ static void fill_segment(const void *argument)
     (void)argument;
     const int fd = wire_member();
     wire_fill(fd, 1000000, 16, 1000);
-    client_say(1);
-    client_await();
+    client_pause();
     (void)close(fd);
 }
 
@@ -103,10 +102,8 @@ static void measure_roll_ups(void)
     longest_us =
         mmap(NULL, sizeof(*longest_us), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     expect_call(longest_us != MAP_FAILED);
-    struct client holder = client_start(fill_segment, NULL);
-    client_hear(&holder);
-    struct client other = client_start(allocate_until_told, NULL);
-    client_hear(&other);
+    struct client holder = client_begin(fill_segment, NULL);
+    struct client other = client_begin(allocate_until_told, NULL);
     const int fd = wire_observer();
     for (unsigned int i = 0; i < N_SAMPLES; i++) {
         *longest_us = 0;
@@ -119,10 +116,8 @@ static void measure_roll_ups(void)
     (void)close(fd);
     samples_print(&roll_ups, "a million blocks rolled up by reason", "ms", 100);
     samples_print(&added_waits, "what a pair of another client waits for that at most", "ms", 5);
-    client_tell(&other, 1);
-    client_end(&other);
-    client_tell(&holder, 1);
-    client_end(&holder);
+    client_finish(&other);
+    client_finish(&holder);
     daemon_stop();
     expect_call(munmap((void *)longest_us, sizeof(*longest_us)) == 0);
 }
@@ -135,8 +130,7 @@ static void hold_100000_blocks(const void *argument)
     for (unsigned int i = 0; i < 100000; i++) {
         expect_call(kmem_try_allocate(100, "held") != NULL);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void measure_deaths(void)
@@ -144,8 +138,7 @@ static void measure_deaths(void)
     struct samples samples = {.n = 0};
     daemon_start("--size", "32MiB", NULL);
     for (unsigned int i = 0; i < N_SAMPLES; i++) {
-        struct client victim = client_start(hold_100000_blocks, NULL);
-        client_hear(&victim);
+        struct client victim = client_begin(hold_100000_blocks, NULL);
         client_kill(&victim); /* until its pidfd has fired */
         const struct stopwatch watch = stopwatch_start();
         expect_soon(usage_take().blocks == 0, 2000);
@@ -168,8 +161,7 @@ static void hoard_unused_pages(const void *argument)
     for (size_t i = 0; i < 60; i++) {
         expect_equal(kmem_try_release(&blocks[i]), 0);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void take_what_is_unused(const void *argument)
@@ -189,8 +181,7 @@ static void measure_revocation(void)
     struct samples samples = {.n = 0};
     for (unsigned int i = 0; i < N_SAMPLES; i++) {
         daemon_start("--size", "64MiB", NULL);
-        struct client hoarder = client_start(hoard_unused_pages, NULL);
-        client_hear(&hoarder);
+        struct client hoarder = client_begin(hoard_unused_pages, NULL);
         client_stop(&hoarder);
         struct client taker = client_start(take_what_is_unused, NULL);
         samples_add(&samples, (double)client_hear(&taker) / 1000);
@@ -220,8 +211,7 @@ static void hold_a_block(const void *argument)
 {
     (void)argument;
     expect_call(kmem_try_allocate(44, "held") != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void measure_idleness_beside(void (*run)(const void *argument), const char *what)
@@ -231,8 +221,7 @@ static void measure_idleness_beside(void (*run)(const void *argument), const cha
     char line[80];
     daemon_start("--size", "64MiB", NULL);
     expect_log_line("2 MiB pages"); /* which it makes in the background, once */
-    struct client client = client_start(run, NULL);
-    client_hear(&client);
+    struct client client = client_begin(run, NULL);
     harness_sleep_ms(500);
     for (unsigned int i = 0; i < 3; i++) {
         const uint64_t wakeups_before = daemon_wakeups();
@@ -246,8 +235,7 @@ static void measure_idleness_beside(void (*run)(const void *argument), const cha
     samples_print(&wakeups, line, "", 22); /* its tick, ten times a second */
     (void)snprintf(line, sizeof(line), "the daemon's processor time in 2 s, beside such a client");
     samples_print(&cpu_ms, line, "ms", 10);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     daemon_stop();
 }
 

@@ -192,8 +192,7 @@ static void guest_goes(struct client *guest)
 {
     if (guest->pid != 0) {
         (void)client_hear(guest);
-        client_tell(guest, 1);
-        client_end(guest);
+        client_finish(guest);
     }
 }
 

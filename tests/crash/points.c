@@ -141,8 +141,7 @@ static void stage_close(struct stage *stage, const struct moment *moment)
     }
     expect_soon(usage_take().blocks == HELD_BLOCKS, 2000);
     holder_expect_held(&stage->holder);
-    client_tell(&stage->hog, 1);
-    client_end(&stage->hog);
+    client_finish(&stage->hog);
     holder_end(&stage->holder);
     daemon_stop();
 }
@@ -176,8 +175,7 @@ static void play_each_of_server(play_function play)
 static void player_ends(struct stage *stage)
 {
     expect_equal(client_hear(&stage->player), 2);
-    client_tell(&stage->player, 1);
-    client_end(&stage->player);
+    client_finish(&stage->player);
 }
 
 /* The scene kills one, if it gets that far. */

@@ -168,6 +168,5 @@ void scene_hog(const void *argument)
 {
     (void)argument;
     play_there_and_back(N_HOGGED, LARGE_BYTES);
-    client_say(1);
-    (void)client_await();
+    client_pause();
 }

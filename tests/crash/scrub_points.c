@@ -48,8 +48,7 @@ static void fill(const void *argument)
         expect_true(block != NULL);
         (void)memset(block, 0xa5, BLOCK_BYTES);
     }
-    client_say(1);
-    (void)client_await();
+    client_pause();
 }
 
 static void take_everything(const void *argument)
@@ -93,8 +92,7 @@ static void play(const struct moment *moment, const char *action, int value)
     armed_begin();
     daemon_start_as(&(struct daemon_setting){.program = harness_program("kmemd_points")},
                     OPTIONS("--watchdog", stops ? WATCHDOG_S : PATIENT_WATCHDOG_S));
-    struct client client = client_start(fill, NULL);
-    client_hear(&client);
+    struct client client = client_begin(fill, NULL);
     arm(moment, action, value);
     client_kill(&client);
     expect_soon(armed_has_fired(), 20000);

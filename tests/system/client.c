@@ -130,6 +130,25 @@ void client_run(void (*run)(const void *argument), const void *argument)
     client_end(&client);
 }
 
+struct client client_begin(void (*run)(const void *argument), const void *argument)
+{
+    struct client client = client_start(run, argument);
+    (void)client_hear(&client);
+    return client;
+}
+
+void client_resume(const struct client *client)
+{
+    client_tell(client, 1);
+    (void)client_hear(client);
+}
+
+void client_finish(struct client *client)
+{
+    client_tell(client, 1);
+    client_end(client);
+}
+
 void client_say(uint64_t number)
 {
     expect_call(send(line_to_test, &number, sizeof(number), MSG_NOSIGNAL) == sizeof(number));
@@ -142,6 +161,12 @@ uint64_t client_await(void)
         _exit(1); /* the test has failed, and said why */
     }
     return number;
+}
+
+void client_pause(void)
+{
+    client_say(1);
+    (void)client_await();
 }
 
 bool client_was_told(void)

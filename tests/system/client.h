@@ -24,6 +24,12 @@ struct client {
 /* ------------------------------------------------------------------------ in the test ---- */
 
 struct client client_start(void (*run)(const void *argument), const void *argument);
+
+/* For a client that pauses: it runs to its first pause, to its next one, to its end. */
+struct client client_begin(void (*run)(const void *argument), const void *argument);
+void client_resume(const struct client *client);
+void client_finish(struct client *client);
+
 void client_tell(const struct client *client, uint64_t number);
 
 /** client_try_tell() - the same to one that may be dead by now, and then is told nothing */
@@ -53,6 +59,9 @@ void client_run(void (*run)(const void *argument), const void *argument);
 
 void client_say(uint64_t number);
 uint64_t client_await(void);
+
+/** client_pause() - say that the test may look, and wait until it has */
+void client_pause(void);
 
 /** client_was_told() - whether the test has told something; the client need not wait for it */
 bool client_was_told(void);

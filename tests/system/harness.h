@@ -10,12 +10,10 @@
  *      static void test_a_killed_client_gives_everything_back(void)
  *      {
  *          daemon_start("--size", "16MiB", NULL);
- *          struct client victim = client_start(hold_a_block, NULL);
- *          client_hear(&victim);
+ *          struct client victim = client_begin(hold_a_block, NULL);
  *          expect_usage(44, 1);
  *          client_kill(&victim);
- *          expect_balanced();
- *          daemon_stop();
+ *          daemon_stop_balanced();
  *      }
  *
  * The verbs: daemon_ (tests/system/daemon.h) starts, stops and looks at kmemd; client_

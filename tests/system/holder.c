@@ -65,8 +65,7 @@ static void hold(const void *argument)
 
 struct client holder_start(void)
 {
-    struct client client = client_start(hold, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold, NULL);
     expect_usage(HELD_BYTES, HELD_BLOCKS);
     return client;
 }
@@ -74,8 +73,7 @@ struct client holder_start(void)
 void holder_expect_held(const struct client *client)
 {
     expect_usage(HELD_BYTES, HELD_BLOCKS);
-    client_tell(client, 1);
-    client_hear(client);
+    client_resume(client);
     expect_usage(HELD_BYTES, HELD_BLOCKS);
     expect_ledger_row("held/first", 1, 100);
     expect_ledger_sound();

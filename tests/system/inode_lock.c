@@ -68,8 +68,7 @@ static void hold(const void *unused)
     expect_equal(pthread_create(&thread, NULL, write_slowly, NULL), 0);
     struct pollfd asked = {.fd = holding.faults_fd, .events = POLLIN};
     expect_call(poll(&asked, 1, -1) == 1);
-    client_say(1);
-    (void)client_await();
+    client_pause();
     struct uffdio_zeropage delivered = {.range = {(uintptr_t)holding.page, CPU_PAGE_BYTES}};
     expect_call(ioctl(holding.faults_fd, UFFDIO_ZEROPAGE, &delivered) == 0);
     expect_equal(pthread_join(thread, NULL), 0);
@@ -142,6 +141,5 @@ void inode_lock_drop(struct inode_lock *lock)
         (void)kill(lock->stopped, SIGCONT); /* it may have ended with its server */
         return;
     }
-    client_tell(&lock->client, 1);
-    client_end(&lock->client);
+    client_finish(&lock->client);
 }

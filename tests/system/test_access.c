@@ -69,8 +69,7 @@ static void test_stranger_can_not_connect(void)
     daemon_start(NULL, NULL);
     expect_call(chmod(harness_path("."), 0711) == 0);
     client_run(be_refused_by_the_directory, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void be_refused_by_the_daemon(const void *argument)
@@ -106,8 +105,7 @@ static void test_stranger_who_reaches_the_socket_gets_no_descriptor(void)
     client_run(be_refused_by_the_daemon, NULL);
     expect_log_line("user 54321");
     expect_equal(usage_take().clients_seen, 0);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void knock_1000_times(const void *argument)
@@ -147,8 +145,7 @@ static void join_through_the_group(const void *argument)
     if (block == NULL) {
         fail("%s", kmem_last_error());
     }
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_try_release(&block), 0);
 }
 
@@ -173,14 +170,11 @@ static void test_group_may_join_and_nobody_else(void)
     expect_call(stat(daemon_socket(), &status) == 0);
     expect_equal(status.st_gid, gid);
     expect_equal(status.st_mode & 0777, 0660);
-    struct client member = client_start(join_through_the_group, &gid);
-    client_hear(&member);
+    struct client member = client_begin(join_through_the_group, &gid);
     expect_equal(client_row_of(member.pid).uid, STRANGER);
     client_run(be_refused_without_the_group, NULL);
-    client_tell(&member, 1);
-    client_end(&member);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&member);
+    daemon_stop_balanced();
 }
 
 static void reopen_the_segment(const void *argument)
@@ -197,8 +191,7 @@ static void test_member_of_another_user_can_not_look_into_the_daemon(void)
     const gid_t gid = STRANGER;
     daemon_start(NULL, NULL);
     client_run(reopen_the_segment, &gid);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* The daemon runs as STRANGER, and so does one of its members. */
@@ -245,8 +238,7 @@ static void test_member_of_the_daemons_own_user_can_not_open_its_files(void)
     client_run(look_into_the_daemon, &wanted);
     daemon_kill_server();
     client_run(look_into_the_daemon, &wanted);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_debuggable_daemon_lets_its_own_user_look(void)
@@ -255,8 +247,7 @@ static void test_debuggable_daemon_lets_its_own_user_look(void)
     need_root();
     daemon_start_as_stranger("--debuggable");
     client_run(look_into_the_daemon, &wanted);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------- who is no daemon ---- */
@@ -299,8 +290,7 @@ static void test_impostor_is_refused_before_it_is_told_anything(void)
     const char *const path = harness_path("open/false.sock");
     expect_call(chmod(harness_path("."), 0711) == 0);
     expect_call(mkdir(directory, 0777) == 0 && chmod(directory, 01777) == 0);
-    struct client impostor = client_start(be_an_impostor, path);
-    client_hear(&impostor);
+    struct client impostor = client_begin(be_an_impostor, path);
     client_run(call_an_impostor, path);
     expect_equal(client_hear(&impostor), 0);
     client_end(&impostor);

@@ -185,8 +185,7 @@ static void test_a_million_random_blocks_are_zero_aligned_inside_and_apart(void)
     for (size_t i = 0; i < 2; i++) {
         client_end(&clients[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------------------ sizes ---- */
@@ -222,8 +221,7 @@ static void test_sizes_are_exact(void)
 {
     daemon_start("--size", "64MiB", NULL);
     client_run(ask_exact_sizes, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void hold_the_whole_segment(const void *argument)
@@ -232,8 +230,7 @@ static void hold_the_whole_segment(const void *argument)
     unsigned char *block = kmem_try_allocate(*num_bytes, "everything");
     expect_call(block != NULL);
     block[*num_bytes - 1] = 1;
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_try_release((void **)&block), 0);
 }
 
@@ -242,14 +239,11 @@ static void test_one_block_can_be_all_that_is_free(void)
     daemon_start(NULL, NULL);
     const uint64_t hole_bytes = usage_take().largest_hole_bytes;
     expect_at_least(hole_bytes, (16 << 20) - (1 << 16));
-    struct client client = client_start(hold_the_whole_segment, &hole_bytes);
-    client_hear(&client);
+    struct client client = client_begin(hold_the_whole_segment, &hole_bytes);
     expect_usage(hole_bytes, 1);
     expect_equal(usage_take().largest_hole_bytes, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------ several processes ---- */
@@ -265,8 +259,7 @@ static void hold_ten_sizes(const void *argument)
             fail("client %u, block %u: %s", number, i, kmem_last_error());
         }
     }
-    client_say(1);
-    client_await();
+    client_pause();
     for (unsigned int i = 0; i < 10; i++) {
         expect_equal(kmem_try_release(&blocks[i]), 0);
     }
@@ -279,8 +272,7 @@ static void test_500_clients_with_ten_sizes_each_fit_16_mib(void)
     uint64_t num_bytes = 0;
     daemon_start("--size", "16MiB", NULL);
     for (unsigned int number = 0; number < n_clients; number++) {
-        clients[number] = client_start(hold_ten_sizes, &number);
-        client_hear(&clients[number]);
+        clients[number] = client_begin(hold_ten_sizes, &number);
         for (unsigned int i = 0; i < 10; i++) {
             num_bytes += 1 + (number * 37 + i * 101) % 1000;
         }
@@ -294,11 +286,9 @@ static void test_500_clients_with_ten_sizes_each_fit_16_mib(void)
     expect_equal(usage.leased_bytes, 0); /* a page for each of them would be too much */
     expect_ledger_sound();
     for (unsigned int number = 0; number < n_clients; number++) {
-        client_tell(&clients[number], 1);
-        client_end(&clients[number]);
+        client_finish(&clients[number]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void churn_until_told(const void *argument)
@@ -317,8 +307,7 @@ static void churn_until_told(const void *argument)
     void *const kept[2] = {kmem_try_allocate(44, "kept/first"),
                            kmem_try_allocate(101, "kept/second#of two")};
     expect_true(kept[0] != NULL && kept[1] != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static uint64_t blocks_of(const char *key, const struct ledger_row *rows, size_t n_rows)
@@ -360,11 +349,9 @@ static void test_ledger_is_asked_while_four_processes_run(void)
     expect_ledger_row("kept/second", 4, UINT64_C(4) * 101); /* what follows '#' is dropped */
     for (size_t i = 0; i < 4; i++) {
         expect_equal(client_row_of(clients[i].pid).num_bytes, 44 + 101);
-        client_tell(&clients[i], 1);
-        client_end(&clients[i]);
+        client_finish(&clients[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void write_a_greeting(const void *argument)
@@ -405,8 +392,7 @@ static void test_an_offset_means_the_same_bytes_in_every_process(void)
     client_tell(&writer, 1);
     client_end(&reader);
     client_end(&writer);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

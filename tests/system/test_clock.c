@@ -43,8 +43,7 @@ static void live_through_it(const void *argument)
 {
     (void)argument;
     allocate_all("before");
-    client_say(1);
-    (void)client_await();
+    client_pause();
     allocate_all("after");
     client_say(2);
     (void)client_await();
@@ -113,23 +112,20 @@ static void expect_ages_through(const int64_t *shifts_s, size_t n_shifts)
     struct clocks *const clocks = clocks_prepare();
     start_shifted();
     const pid_t server = daemon_server_pid();
-    struct client client = client_start(live_through_it, NULL);
-    client_hear(&client);
+    struct client client = client_begin(live_through_it, NULL);
     harness_sleep_ms(1000);
     for (size_t i = 0; i < n_shifts; i++) {
         set_wall_clock(clocks, shifts_s[i]);
         harness_sleep_ms(500);
         expect_ages(&client, "before", 900 + i * 500);
     }
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_ages(&client, "after", 0);
     daemon_kill_server(); /* the next one knows no more of the wall clock */
     expect_ages(&client, "before", 900 + n_shifts * 500);
     expect_ages(&client, "after", 0);
     expect_true(daemon_server_pid() != server);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     expect_balanced();
     expect_log_line("client .* ended after ([1-9]|1[0-9]|2[0-9])\\.[0-9] s:");
     expect_wall_clock_unasked(clocks);
@@ -161,17 +157,14 @@ static void test_ages_count_the_time_that_the_machine_is_suspended(void)
     struct clocks *const clocks = clocks_prepare();
     start_shifted();
     const pid_t server = daemon_server_pid();
-    struct client client = client_start(live_through_it, NULL);
-    client_hear(&client);
+    struct client client = client_begin(live_through_it, NULL);
     suspend_for(clocks, 8 * HOUR_S);
     await_age(8 * HOUR_S);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_ages(&client, "before", UINT64_C(8) * HOUR_S * 1000);
     expect_ages(&client, "after", 0);
     expect_equal(daemon_server_pid(), server);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     expect_balanced();
     expect_wall_clock_unasked(clocks);
     daemon_stop();
@@ -182,20 +175,16 @@ static void test_a_segment_that_is_older_than_its_ticks_goes_on(void)
 {
     struct clocks *const clocks = clocks_prepare();
     start_shifted();
-    struct client client = client_start(live_through_it, NULL);
-    client_hear(&client);
+    struct client client = client_begin(live_through_it, NULL);
     suspend_for(clocks, 20 * YEAR_S);
     await_age(20 * YEAR_S);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_ages(&client, "before", UINT32_MAX * UINT64_C(100) - SLACK_MS);
     expect_ages(&client, "after", 0);
     daemon_kill_server();
     expect_ages(&client, "after", 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* Up for longer than 32 bits of seconds: 136 years. */
@@ -204,18 +193,14 @@ static void test_ages_of_a_machine_that_has_run_for_137_years_are_right(void)
     struct clocks *const clocks = clocks_prepare();
     suspend_for(clocks, END_OF_32_BITS_S + YEAR_S);
     start_shifted();
-    struct client client = client_start(live_through_it, NULL);
-    client_hear(&client);
+    struct client client = client_begin(live_through_it, NULL);
     suspend_for(clocks, END_OF_32_BITS_S + YEAR_S + HOUR_S);
     await_age(HOUR_S);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_ages(&client, "before", UINT64_C(1000) * HOUR_S);
     expect_ages(&client, "after", 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

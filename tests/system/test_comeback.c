@@ -82,8 +82,7 @@ static void close_all_and_open_own(const void *argument)
     take_the_librarys();
     void *const after = allocate("after");
     expect_own_is_untouched();
-    client_say(1);
-    client_await();
+    client_pause();
     release(before);
     release(after);
     expect_own_is_untouched();
@@ -92,14 +91,11 @@ static void close_all_and_open_own(const void *argument)
 static void test_program_that_takes_the_librarys_numbers_keeps_its_sockets_and_its_blocks(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(close_all_and_open_own, NULL);
-    client_hear(&client);
+    struct client client = client_begin(close_all_and_open_own, NULL);
     expect_usage(200 << 10, 2);
     expect_equal(usage_take().clients, 1);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void *take_while_another_waits(void *argument)
@@ -116,8 +112,7 @@ static void be_in_a_call_meanwhile(const void *argument)
     pthread_t thread;
     expect_call(socketpair(AF_UNIX, SOCK_STREAM, 0, own) == 0);
     void *const before = allocate("before");
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(pthread_create(&thread, NULL, take_while_another_waits, NULL), 0);
     void *const meanwhile = allocate("meanwhile");
     expect_equal(pthread_join(thread, NULL), 0);
@@ -131,8 +126,7 @@ static void be_in_a_call_meanwhile(const void *argument)
 static void test_numbers_that_are_taken_during_a_call_of_another_thread(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(be_in_a_call_meanwhile, NULL);
-    client_hear(&client);
+    struct client client = client_begin(be_in_a_call_meanwhile, NULL);
     daemon_signal_server(SIGSTOP);
     client_tell(&client, 1);
     harness_sleep_ms(50); /* for the call to begin to wait; if it has not, nothing is taken yet */
@@ -141,10 +135,8 @@ static void test_numbers_that_are_taken_during_a_call_of_another_thread(void)
     daemon_signal_server(SIGCONT);
     expect_equal(client_hear(&client), 3);
     expect_usage(200 << 10, 2); /* what was asked for once was carved once */
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------- the way back ---- */
@@ -188,11 +180,9 @@ static void expect_to_outlive_servers(void (*run)(const void *argument))
     }
     expect_equal(client_hear(&client), 4);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     expect_equal(usage_take().clients_seen, 1);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void go_elsewhere(void)
@@ -332,8 +322,7 @@ static void test_client_without_way_and_path_is_told_so(void)
     need_root();
     daemon_start(NULL, NULL);
     client_run(lose_both, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Those of the test as well. */
@@ -373,8 +362,7 @@ static void test_child_of_a_fork_has_no_way_of_its_parents(void)
     daemon_start(NULL, NULL);
     struct client client = client_start(fork_and_look, NULL);
     client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void outlive_a_keeper(const void *argument)
@@ -382,8 +370,7 @@ static void outlive_a_keeper(const void *argument)
     (void)argument;
     char *const before = allocate("before");
     change_root();
-    client_say(1);
-    client_await();
+    client_pause();
     release(allocate("after"));
     release(before);
     client_say(2);
@@ -400,8 +387,7 @@ static void test_client_comes_back_to_the_next_keeper_if_a_supervisor_kept_its_w
     store_open();
     const struct daemon_setting first = store_first_setting();
     daemon_start_as(&first, OPTIONS(NULL));
-    struct client client = client_start(outlive_a_keeper, NULL);
-    client_hear(&client);
+    struct client client = client_begin(outlive_a_keeper, NULL);
     expect_soon(store_count() == 7, 2000);
     daemon_kill();
     const struct daemon_setting second = store_setting();
@@ -410,8 +396,7 @@ static void test_client_comes_back_to_the_next_keeper_if_a_supervisor_kept_its_w
     client_tell(&client, 1);
     expect_equal(client_hear(&client), 2);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     store_close();
     daemon_stop();
 }
@@ -450,8 +435,7 @@ static void misuse_a_way(const void *argument)
         }
     }
     wire_allocate(with.fds[0], 44, "by the last one");
-    client_say(1);
-    client_await();
+    client_pause();
     wire_send_bytes(way, "\xff\xff\xff\xff nonsense", 13);
     wire_allocate(with.fds[0], 44, "after nonsense on the way");
     client_say(2);
@@ -461,16 +445,14 @@ static void misuse_a_way(const void *argument)
 static void test_way_serves_its_client_alone_and_whoever_misuses_it_nobody_else(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(misuse_a_way, NULL);
-    client_hear(&client);
+    struct client client = client_begin(misuse_a_way, NULL);
     expect_usage(44, 1);
     expect_equal(usage_take().clients, 1);
     client_tell(&client, 1);
     expect_equal(client_hear(&client), 2);
     expect_usage(88, 2);
     client_kill(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Says what a library said before it knew of programs, copies and ways. */
@@ -487,8 +469,7 @@ static void be_of_an_older_version(const void *argument)
     wire_free(answer);
     wire_close_descriptors(&with);
     wire_allocate(fd, 44, "as it ever did");
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_hello_of_any_minor_version_without_what_is_new_is_served_as_ever(void)
@@ -496,8 +477,7 @@ static void test_hello_of_any_minor_version_without_what_is_new_is_served_as_eve
     const uint32_t versions[] = {0x00010000, 0x00010001, 0x0001ffff};
     daemon_start(NULL, NULL);
     for (size_t i = 0; i < sizeof(versions) / sizeof(versions[0]); i++) {
-        struct client client = client_start(be_of_an_older_version, &versions[i]);
-        client_hear(&client);
+        struct client client = client_begin(be_of_an_older_version, &versions[i]);
         expect_usage(44, 1);
         client_kill(&client);
         expect_balanced();

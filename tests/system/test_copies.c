@@ -39,8 +39,7 @@ static void exec_with_a_child(const void *plugin)
 {
     expect_call(kmem_try_allocate(100 << 10, "of the former program") != NULL);
     leave_a_child_behind();
-    client_say(1);
-    client_await();
+    client_pause();
     (void)execl(harness_program("plugin_host"), "plugin_host", harness_program(plugin), NULL);
     fail("execl: %s", strerror(errno));
 }
@@ -48,8 +47,7 @@ static void exec_with_a_child(const void *plugin)
 static void test_new_program_joins_at_once_though_a_child_of_the_former_one_lives(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(exec_with_a_child, "plugin.so");
-    client_hear(&client);
+    struct client client = client_begin(exec_with_a_child, "plugin.so");
     expect_usage(100 << 10, 1);
     client_tell(&client, 1);
     client_end(&client); /* with status 0: each of its calls has worked, and none waited */
@@ -61,13 +59,10 @@ static void test_new_program_joins_at_once_though_a_child_of_the_former_one_live
 static void test_new_program_that_joins_just_after_the_servers_death(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(exec_with_a_child, "plugin_with_archive.so");
-    client_hear(&client);
+    struct client client = client_begin(exec_with_a_child, "plugin_with_archive.so");
     daemon_kill_server();
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* ----------------------------------------------------------------------------- copies ---- */
@@ -137,18 +132,15 @@ static void use_a_namespace_of_its_own(const void *argument)
 static void expect_two_clients(void (*run)(const void *argument))
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(run, NULL);
-    client_hear(&client);
+    struct client client = client_begin(run, NULL);
     expect_equal(usage_take().clients, 2);
     expect_usage(44 + 3000, 2);
     daemon_kill_server();
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_equal(usage_take().clients, 2); /* each has come back as itself */
     expect_usage(44 + 3000, 2);
     client_kill(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_copy_in_a_plugin_is_a_client_beside_the_programs(void)

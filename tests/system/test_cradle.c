@@ -78,8 +78,7 @@ static void hold_a_pattern(const void *argument)
 
 static void expect_pattern_held(const struct client *client)
 {
-    client_tell(client, 1);
-    client_hear(client);
+    client_resume(client);
 }
 
 /* None of a process's first three descriptors is a file of the segment's. */
@@ -106,8 +105,7 @@ static void live_in(const char *cradle)
     start_in(cradle);
     expect_standard_descriptors(daemon_pid());
     expect_standard_descriptors(daemon_server_pid());
-    struct client client = client_start(hold_a_pattern, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_a_pattern, NULL);
     expect_pattern_held(&client);
     daemon_kill_server();
     expect_pattern_held(&client);
@@ -162,8 +160,7 @@ static void test_a_daemon_in_all_cradles_at_once_lives(void)
 static void test_an_alarm_of_the_starter_does_not_end_it(void)
 {
     start_in("timer");
-    struct client client = client_start(hold_a_pattern, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_a_pattern, NULL);
     harness_sleep_ms(1200); /* the alarm has gone off */
     expect_pattern_held(&client);
     client_tell(&client, 0);
@@ -318,8 +315,7 @@ static void test_a_group_by_number_is_let_in_whatever_the_umask(void)
     expect_call(chmod(harness_path("."), 0711) == 0);
     daemon_start_as(&setting, OPTIONS("--group", "4242"));
     client_run(join_as_a_member_of_the_group, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_a_group_that_is_neither_a_name_nor_a_number_is_64(void)
@@ -370,8 +366,7 @@ static void expect_second_is_refused(void)
 static void test_a_lock_that_was_removed_lets_no_second_daemon_in_and_is_made_again(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(hold_a_pattern, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_a_pattern, NULL);
     expect_call(kill(daemon_pid(), SIGSTOP) == 0); /* it can not make it again */
     expect_call(unlink(harness_path("test.sock.lock")) == 0);
     expect_second_is_refused();
@@ -382,8 +377,7 @@ static void test_a_lock_that_was_removed_lets_no_second_daemon_in_and_is_made_ag
     client_run(use_44_bytes, NULL);
     client_tell(&client, 0);
     client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
     expect_equal(access(harness_path("test.sock.lock"), F_OK), -1);
 }
 
@@ -406,8 +400,7 @@ static void remove_the_directory(void)
 static void test_sighup_finds_a_directory_that_was_removed_and_made_again(void)
 {
     start_in_a_directory();
-    struct client client = client_start(hold_a_pattern, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_a_pattern, NULL);
     remove_the_directory();
     expect_call(mkdir(harness_path("d"), 0750) == 0);
     expect_call(kill(daemon_pid(), SIGHUP) == 0);
@@ -417,8 +410,7 @@ static void test_sighup_finds_a_directory_that_was_removed_and_made_again(void)
     expect_pattern_held(&client);
     client_tell(&client, 0);
     client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_a_directory_that_was_removed_is_made_again_by_itself(void)
@@ -427,8 +419,7 @@ static void test_a_directory_that_was_removed_is_made_again_by_itself(void)
     remove_the_directory();
     expect_soon(access(harness_path("d/test.sock"), F_OK) == 0, 30000);
     client_run(use_44_bytes, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void become_a_stranger(void)
@@ -483,8 +474,7 @@ static void test_sigterm_just_after_the_servers_death_is_0(void)
 static void test_sigterm_with_a_server_that_is_stopped_is_0(void)
 {
     daemon_start("--watchdog", "0", NULL);
-    struct client client = client_start(hold_a_pattern, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_a_pattern, NULL);
     daemon_signal_server(SIGSTOP);
     daemon_stop(); /* wants 0 within five seconds */
     expect_log_line("the last server was killed");
@@ -552,15 +542,11 @@ static void print_into_nothing(const void *argument)
 static void test_a_client_without_standard_descriptors_never_makes_one_its_segment(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(print_into_nothing, NULL);
-    client_hear(&client);
+    struct client client = client_begin(print_into_nothing, NULL);
     daemon_kill_server();
-    client_tell(&client, 1);
-    client_hear(&client);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_resume(&client);
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -64,10 +64,8 @@ static struct client start_holder(const struct holding *holdings)
 
 static void end_holder(struct client *client)
 {
-    client_tell(client, 1);
-    (void)client_hear(client);
-    client_tell(client, 1);
-    client_end(client);
+    client_resume(client);
+    client_finish(client);
 }
 
 static const struct holding video[] = {
@@ -104,8 +102,7 @@ static void test_ctl_usage_shows_what_is_live(void)
     expect_match(end->out, "^  blocks +4 +peak used +1\\.0 MiB +peak held +1\\.0 MiB$");
     expect_match(end->out, "^  clients +1 +seen +1 +ended +0$");
     end_holder(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_ctl_usage_all_explains_every_figure(void)
@@ -200,8 +197,7 @@ static void test_ctl_clients_shows_who_holds_what(void)
                    client.pid, getuid(), getgid());
     expect_match(ctl("clients")->out, pattern);
     end_holder(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_ctl_obituaries_tell_what_was_not_released(void)
@@ -370,15 +366,13 @@ static void test_ctl_reconcile_of_a_busy_segment_is_75_or_balanced(void)
     static const bool says = true;
 
     daemon_start("--size", "16MiB", NULL);
-    struct client client = client_start(allocate_and_release_for_ever, &says);
-    (void)client_hear(&client);
+    struct client client = client_begin(allocate_and_release_for_ever, &says);
     const struct ctl_end *const end = ctl("reconcile");
 
     expect_match(end->out, end->exit_status == 75 ? "^busy: " : "^balanced");
     expect_true(end->exit_status == 75 || end->exit_status == 0);
     client_kill(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------------------- refusals ---- */
@@ -475,8 +469,7 @@ static void test_ctl_of_a_daemon_that_talks_junk_is_70(void)
     const struct ctl_end *const end = ctl("--socket", path, "usage");
     expect_equal(end->exit_status, 70);
     expect_match(end->err, "^kmemctl: ");
-    client_tell(&junk, 1);
-    client_end(&junk);
+    client_finish(&junk);
 }
 
 static void test_ctl_finds_a_segment_by_its_name(void)

@@ -105,19 +105,16 @@ static void hold_for_long_reasons(const void *argument)
     (void)prctl(PR_SET_NAME, "\033\033\033\033\033\033\033\033\033\033"); /* \x1b each */
     expect_call(kmem_try_allocate(6220800, long_reason) != NULL);
     expect_call(kmem_try_allocate(12345678, "a") != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_no_line_is_wider_than_the_terminal_and_no_word_is_split(void)
 {
     daemon_start("--name", SEGMENT, "--size", "64MiB", NULL);
-    struct client gone = client_start(hold_for_long_reasons, NULL);
-    client_hear(&gone);
+    struct client gone = client_begin(hold_for_long_reasons, NULL);
     client_kill(&gone);
     expect_soon(usage_take().clients == 0, 2000);
-    struct client client = client_start(hold_for_long_reasons, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_for_long_reasons, NULL);
 
     expect_fits(WORDS("usage"), false);
     expect_fits(WORDS("usage", "--bytes"), false);
@@ -133,8 +130,7 @@ static void test_no_line_is_wider_than_the_terminal_and_no_word_is_split(void)
     expect_fits(WORDS("obituaries"), true);
     expect_fits(WORDS("obituaries", "--bytes"), true);
     expect_fits(WORDS("reconcile"), false);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     daemon_stop();
 }
 

@@ -39,8 +39,7 @@ static void hold_one_block(const void *argument)
 {
     (void)argument;
     expect_call(kmem_try_allocate(44, "held") != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* Allocates and releases until told to end; then says how many times. */
@@ -66,8 +65,7 @@ static void be_served(const void *argument)
 
 static struct client start_bystander(void)
 {
-    struct client bystander = client_start(be_served, NULL);
-    client_hear(&bystander);
+    struct client bystander = client_begin(be_served, NULL);
     return bystander;
 }
 
@@ -84,16 +82,14 @@ static void test_100000_blocks_of_a_killed_client_are_back(void)
 {
     const uint64_t n_blocks = harness_scaled(100000);
     daemon_start("--size", "32MiB", NULL);
-    struct client victim = client_start(hold_many_blocks, &n_blocks);
-    client_hear(&victim);
+    struct client victim = client_begin(hold_many_blocks, &n_blocks);
     expect_usage(n_blocks * 100, n_blocks);
     client_kill(&victim);
     const struct stopwatch watch = stopwatch_start();
     expect_soon(usage_take().blocks == 0, 2000);
     harness_note("%llu blocks were back %.1f ms after the pidfd had fired",
                  (unsigned long long)n_blocks, stopwatch_ms(&watch));
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_obituary_says_who_how_much_and_for_what(void)
@@ -101,8 +97,7 @@ static void test_obituary_says_who_how_much_and_for_what(void)
     char pattern[128];
     const uint64_t n_blocks = 1000;
     daemon_start(NULL, NULL);
-    struct client victim = client_start(hold_many_blocks, &n_blocks);
-    client_hear(&victim);
+    struct client victim = client_begin(hold_many_blocks, &n_blocks);
     client_kill(&victim);
     expect_balanced();
     const struct obituary obituary = obituary_of(victim.pid);
@@ -127,21 +122,18 @@ static void leave_with_close(const void *argument)
     (void)argument;
     expect_call(kmem_try_allocate(44, "never released") != NULL);
     expect_equal(kmem_close(), 0);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_close_gives_everything_back_while_the_process_lives(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(leave_with_close, NULL);
-    client_hear(&client);
+    struct client client = client_begin(leave_with_close, NULL);
     expect_balanced();
     expect_true(obituary_of(client.pid).found);
     expect_true(obituary_of(client.pid).left);
     expect_equal(obituary_of(client.pid).num_bytes, 44);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     daemon_stop();
 }
 
@@ -164,14 +156,12 @@ static void test_others_are_served_while_a_client_with_100000_blocks_dies(void)
 {
     const uint64_t n_blocks = harness_scaled(100000);
     daemon_start("--size", "32MiB", NULL);
-    struct client victim = client_start(hold_many_blocks, &n_blocks);
-    client_hear(&victim);
+    struct client victim = client_begin(hold_many_blocks, &n_blocks);
     struct client bystander = start_bystander();
     client_kill(&victim);
     expect_soon(usage_take().blocks <= 1, 2000);
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* -------------------------------------------------------- at a step of a conversation ---- */
@@ -206,8 +196,7 @@ static void go_to_step(const void *argument)
     if (step == HALF_A_FRAME_SENT) {
         wire_send_bytes(fd, "\x20\x00\x00\x00\x08", 5);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_death_at_every_step_of_a_conversation_leaves_nothing(void)
@@ -215,8 +204,7 @@ static void test_death_at_every_step_of_a_conversation_leaves_nothing(void)
     daemon_start(NULL, NULL);
     for (enum step step = CONNECTED; step < N_STEPS; step++) {
         for (unsigned int delay_ms = 0; delay_ms < 4; delay_ms++) {
-            struct client client = client_start(go_to_step, &step);
-            client_hear(&client);
+            struct client client = client_begin(go_to_step, &step);
             harness_sleep_ms(delay_ms); /* 0: the daemon may not even have read what was sent */
             client_kill(&client);
             expect_balanced();
@@ -231,23 +219,19 @@ static void lose_the_connection(const void *argument)
     const int fd = wire_member();
     wire_allocate(fd, 44, "kept without a connection");
     (void)close(fd);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_a_lost_connection_of_a_living_process_reclaims_nothing(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(lose_the_connection, NULL);
-    client_hear(&client);
+    struct client client = client_begin(lose_the_connection, NULL);
     expect_soon(!client_row_of(client.pid).connected, 1000);
     harness_sleep_ms(200);
     expect_usage(44, 1);
     expect_equal(client_row_of(client.pid).num_bytes, 44);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* --------------------------------------------------------------------------- many die ---- */
@@ -281,8 +265,7 @@ static void test_crash_loop_leaves_nothing(void)
     daemon_start("--size", "64MiB", NULL);
     struct client bystander = start_bystander();
     for (unsigned int i = 0; i < n_crashes; i++) {
-        struct client client = client_start(allocate_until_killed, NULL);
-        client_hear(&client);
+        struct client client = client_begin(allocate_until_killed, NULL);
         harness_sleep_ms(i % 4);
         client_kill(&client);
     }
@@ -302,8 +285,7 @@ static void hold_a_mebibyte(const void *argument)
         expect_call(kmem_try_allocate(100, "of a short life") != NULL);
     }
     expect_call(kmem_try_allocate(MIB, "of a short life") != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_a_program_killed_and_started_again_1000_times_without_pause(void)
@@ -311,8 +293,7 @@ static void test_a_program_killed_and_started_again_1000_times_without_pause(voi
     const unsigned int n_lives = (unsigned int)harness_scaled(1000);
     daemon_start(NULL, NULL);
     for (unsigned int i = 0; i < n_lives; i++) {
-        struct client client = client_start(hold_a_mebibyte, NULL);
-        client_hear(&client);
+        struct client client = client_begin(hold_a_mebibyte, NULL);
         client_kill(&client);
     }
     expect_balanced();
@@ -352,8 +333,7 @@ static void test_100_clients_die_at_once(void)
 static void test_a_stopped_client_keeps_its_blocks_and_disturbs_nobody(void)
 {
     daemon_start(NULL, NULL);
-    struct client stopped = client_start(hold_one_block, NULL);
-    client_hear(&stopped);
+    struct client stopped = client_begin(hold_one_block, NULL);
     client_stop(&stopped);
     struct client bystander = start_bystander();
     harness_sleep_ms(500);
@@ -361,10 +341,8 @@ static void test_a_stopped_client_keeps_its_blocks_and_disturbs_nobody(void)
     expect_soon(usage_take().clients == 1, 1000);
     expect_usage(44, 1);
     client_continue(&stopped);
-    client_tell(&stopped, 1);
-    client_end(&stopped);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&stopped);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

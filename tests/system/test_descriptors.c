@@ -98,8 +98,7 @@ static void test_coming_back_takes_no_more_descriptors_than_the_connection_had(v
         client_tell(&client, 1);
     }
     client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void come_back_later(const void *argument)
@@ -119,14 +118,12 @@ static void come_back_later(const void *argument)
     expect_equal(num_bytes, 77);
     harness_note("\"%s\"", kmem_last_error());
     allow_as_usual();
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_try_sizeof(block, &num_bytes), 0);
     expect_equal(num_bytes, DIRECT_BYTES);
     void *other = kmem_try_allocate(DIRECT_BYTES, "came back");
     expect_call(other != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_try_release(&other), 0);
     expect_equal(kmem_try_release(&block), 0);
 }
@@ -134,20 +131,15 @@ static void come_back_later(const void *argument)
 static void test_coming_back_without_a_descriptor_is_EMFILE_and_a_later_call_does(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(come_back_later, NULL);
-    client_hear(&client);
+    struct client client = client_begin(come_back_later, NULL);
     daemon_kill_server();
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_ledger_row("held", 1, DIRECT_BYTES);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_usage(UINT64_C(2) * DIRECT_BYTES, 2); /* what was in vain left nothing */
     expect_ledger_row("came back", 1, DIRECT_BYTES);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* Closes what the library has open, as a program does that closes all but its standard three. */
@@ -186,8 +178,7 @@ static void test_a_program_that_closes_all_descriptors_comes_back(void)
 {
     daemon_start(NULL, NULL);
     client_run(lose_the_descriptor, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* --------------------------------------------------------------------- the first call ---- */
@@ -245,8 +236,7 @@ static void test_child_without_descriptors_is_EMFILE_and_joins_later(void)
 {
     daemon_start(NULL, NULL);
     client_run(join_later_in_a_child, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

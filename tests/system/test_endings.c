@@ -118,10 +118,8 @@ static void test_destructors_of_threads_that_call_the_library_leave_no_page_behi
                  (unsigned long long)held_bytes / KIB, (unsigned long long)n_blocks);
     expect_at_most(held_bytes, 2048 * KIB); /* those blocks are direct: none of a lease is left */
     expect_ledger_sound();
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void *allocate_until_cancelled(void *argument)
@@ -152,20 +150,16 @@ static void cancel_threads(const void *argument)
             expect_true(result == PTHREAD_CANCELED);
         }
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_cancelled_threads_leave_no_block_and_no_lock_behind(void)
 {
     daemon_start("--size", "64MiB", NULL);
-    struct client client = client_start(cancel_threads, NULL);
-    client_hear(&client);
+    struct client client = client_begin(cancel_threads, NULL);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* --------------------------------------------------------------------- a program ends ---- */
@@ -234,8 +228,7 @@ static void test_a_program_exits_while_its_threads_are_in_the_library(void)
     for (unsigned int i = 0; i < harness_scaled(50); i++) {
         client_run(exit_under_threads, NULL);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------------------- a plugin ends ---- */
@@ -251,16 +244,14 @@ static void test_a_plugin_is_unloaded_and_loaded_again_while_its_threads_live(vo
 {
     daemon_start(NULL, NULL);
     client_run(host, "plugin.so");
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_a_plugin_with_the_archive_inside_is_unloaded_and_loaded_again(void)
 {
     daemon_start(NULL, NULL);
     client_run(host, "plugin_with_archive.so");
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -197,8 +197,7 @@ static void do_deeds(const void *argument)
 
 static struct client start_client(void)
 {
-    struct client client = client_start(do_deeds, NULL);
-    client_hear(&client);
+    struct client client = client_begin(do_deeds, NULL);
     return client;
 }
 
@@ -299,8 +298,7 @@ static void test_who_was_told_of_the_end_joins_the_next_daemon_anew(void)
     let(&client, FIND_THE_END); /* the next one does not change what has happened */
     let(&client, JOIN_ANEW);
     end_client(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_an_end_with_a_server_that_hangs_is_told_as_well(void)
@@ -347,8 +345,7 @@ static void test_the_death_of_a_server_is_no_end(void)
     expect_soon(harness_matches(daemon_log(), "upgraded: .* serves now"), 20000);
     let(&client, GO_ON);
     end_client(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------ with a supervisor ---- */

@@ -144,8 +144,7 @@ static void talk_through_faults(const void *argument)
     (void)talk();
     /* Another client of the same process, that is going to be killed. */
     (void)try_allocate(SMALL_BYTES, 1);
-    client_say(1);
-    (void)client_await();
+    client_pause();
 }
 
 static void talk_in_peace(const void *argument)
@@ -257,8 +256,7 @@ static void play_start(const struct fault *fault)
 static void play_serve(const struct fault *fault)
 {
     faults_arm(fault);
-    struct client client = client_start(talk_through_faults, NULL);
-    client_hear(&client);
+    struct client client = client_begin(talk_through_faults, NULL);
     client_kill(&client);
     harness_sleep_ms(5);
     seen = faults_disarm();
@@ -532,16 +530,13 @@ static void test_connections_that_can_not_be_accepted_wait_and_others_are_served
 {
     faults_begin(FAULT_CALL);
     begin_faulty();
-    struct client served = client_start(allocate_when_told, NULL);
-    client_hear(&served);
+    struct client served = client_begin(allocate_when_told, NULL);
     const struct fault fault = {
         .role = FAULT_SERVER, .nth = 1, .for_good = true, .only = SYS_accept4};
     faults_arm(&fault);
-    struct client late = client_start(join_late, NULL);
-    client_hear(&late);
+    struct client late = client_begin(join_late, NULL);
     expect_soon(faults_n_failed() >= 6, 2000); /* two a try: one is in reserve */
-    client_tell(&served, 1);
-    client_hear(&served);
+    client_resume(&served);
     (void)faults_disarm();
     client_hear(&late);
     client_end(&served);

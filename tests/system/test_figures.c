@@ -271,8 +271,7 @@ static void expect_connections_in_vain(void)
 {
     struct client client = client_start(workload_connect_in_vain, NULL);
     const uint64_t n_refused = client_hear(&client);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     const struct figures now = figures_take();
     expect_at_least(n_refused, CONNECTIONS - 128);
     expect_figure(&now, "connections_refused", n_refused);
@@ -305,8 +304,7 @@ static void expect_ended(const struct figures *now)
 static void test_every_statistic_is_the_truth(void)
 {
     daemon_begin();
-    struct client worker = client_start(workload_work, NULL);
-    (void)client_hear(&worker);
+    struct client worker = client_begin(workload_work, NULL);
     const struct figures worked = figures_take();
     expect_worked(&worked);
     expect_clients_limit(&worked);
@@ -318,19 +316,15 @@ static void test_every_statistic_is_the_truth(void)
     expect_as_before(&recovered, &upgraded);
     expect_requests_and_uptime();
 
-    client_tell(&worker, 1);
-    (void)client_hear(&worker);
+    client_resume(&worker);
     client_run(workload_speak_nonsense, NULL);
-    struct client big = client_start(workload_hold_big, NULL);
-    (void)client_hear(&big);
+    struct client big = client_begin(workload_hold_big, NULL);
     const struct figures misused = figures_take();
     expect_misused(&recovered, &misused, worker.pid);
 
-    struct client bigger = client_start(workload_hold_big, NULL);
-    (void)client_hear(&bigger);
+    struct client bigger = client_begin(workload_hold_big, NULL);
     const struct figures filled = figures_take();
-    client_tell(&worker, 1);
-    (void)client_hear(&worker);
+    client_resume(&worker);
     const struct figures refused = figures_take();
     expect_identities(&refused);
     expect_refused(&filled, &refused);
@@ -340,8 +334,7 @@ static void test_every_statistic_is_the_truth(void)
     daemon_kill_server();
     client_kill(&big);
     client_kill(&bigger);
-    client_tell(&worker, 1);
-    client_end(&worker);
+    client_finish(&worker);
     expect_balanced();
     const struct figures ended = figures_take();
     expect_ended(&ended);
@@ -490,8 +483,7 @@ static void expect_passing_obituary(pid_t pid)
 static void test_every_column_and_log_line_is_the_truth(void)
 {
     daemon_begin();
-    struct client worker = client_start(workload_work, NULL);
-    (void)client_hear(&worker);
+    struct client worker = client_begin(workload_work, NULL);
     const struct figures worked = figures_take();
     expect_usage_table(&worked);
     expect_worker_row(worker.pid, &worked, true);
@@ -505,15 +497,13 @@ static void test_every_column_and_log_line_is_the_truth(void)
     struct client passing = client_start(workload_pass_through, NULL);
     const pid_t passing_pid = passing.pid;
     (void)client_hear(&passing);
-    client_tell(&passing, 1);
-    client_end(&passing);
+    client_finish(&passing);
     struct client big = client_start(workload_hold_big, NULL);
     const pid_t big_pid = big.pid;
     (void)client_hear(&big);
     an_hour_passes();
     client_kill(&big);
-    struct client last = client_start(workload_hold_big, NULL);
-    (void)client_hear(&last);
+    struct client last = client_begin(workload_hold_big, NULL);
     expect_killed_obituary(big_pid);
     expect_passing_obituary(passing_pid);
 

@@ -23,8 +23,7 @@ static void converse(void (*conversation)(const void *argument))
 {
     daemon_start("--log-level", "debug", NULL);
     client_run(conversation, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* A frame with this payload, as it is. */
@@ -381,18 +380,15 @@ static void speak_after_goodbye(const void *argument)
     wire_free(response);
     expect_closed(fd, 1000);
     (void)close(fd);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_nothing_is_served_after_goodbye(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(speak_after_goodbye, NULL);
-    client_hear(&client);
+    struct client client = client_begin(speak_after_goodbye, NULL);
     expect_balanced();
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     daemon_stop();
 }
 

@@ -25,8 +25,7 @@ static void hog(const void *argument)
     char reason[32];
     (void)snprintf(reason, sizeof(reason), "hog/number %u", number);
     expect_call(kmem_try_allocate((number + 1) * MIB / 2, reason) != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void ask_for_too_much(const void *argument)
@@ -44,8 +43,7 @@ static void ask_for_too_much(const void *argument)
     void *small = kmem_try_allocate(44, "small things still fit");
     expect_call(small != NULL);
     expect_equal(kmem_try_release(&small), 0);
-    client_say(1);
-    client_await();
+    client_pause();
     expect_call(kmem_try_allocate(8 * MIB, "now there is room") != NULL);
 }
 
@@ -54,22 +52,17 @@ static void test_full_segment_names_the_largest_holders_and_goes_on(void)
     struct client hogs[N_HOGS];
     daemon_start(NULL, NULL);
     for (unsigned int number = 0; number < N_HOGS; number++) {
-        hogs[number] = client_start(hog, &number);
-        client_hear(&hogs[number]);
+        hogs[number] = client_begin(hog, &number);
     }
-    struct client asker = client_start(ask_for_too_much, NULL);
-    client_hear(&asker);
+    struct client asker = client_begin(ask_for_too_much, NULL);
     expect_equal(usage_take().refusals, 1);
     expect_equal(usage_take().clients, N_HOGS + 1);
     for (unsigned int number = 0; number < N_HOGS; number++) {
-        client_tell(&hogs[number], 1);
-        client_end(&hogs[number]);
+        client_finish(&hogs[number]);
     }
     expect_soon(usage_take().blocks == 0, 2000);
-    client_tell(&asker, 1);
-    client_end(&asker);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&asker);
+    daemon_stop_balanced();
 }
 
 /* Return: how many blocks of a size fit. They are all released again. */
@@ -142,8 +135,7 @@ static void test_fragmented_segment_names_the_largest_hole(void)
 {
     daemon_start(NULL, NULL);
     client_run(make_holes, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 #define PIECE_BYTES 131072 /* whole pages: what comes back is not kept for blocks of its size */
@@ -201,8 +193,7 @@ static void test_one_release_in_a_full_segment_serves_the_next_who_asks(void)
     client_tell(&filler, 0);
     client_end(&waiter);
     client_end(&filler);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void die_of_no_memory(const void *argument)
@@ -216,16 +207,13 @@ static void test_original_call_ends_the_asker_and_nobody_else(void)
 {
     const unsigned int number = 0;
     daemon_start(NULL, NULL);
-    struct client other = client_start(hog, &number);
-    client_hear(&other);
+    struct client other = client_begin(hog, &number);
     struct client asker = client_start(die_of_no_memory, NULL);
     client_end_by(&asker, SIGABRT);
     expect_soon(usage_take().clients == 1, 2000);
     expect_usage(MIB / 2, 1);
-    client_tell(&other, 1);
-    client_end(&other);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&other);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

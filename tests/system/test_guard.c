@@ -76,17 +76,14 @@ static void aim_at_a_pattern(const char *guard, unsigned char want, int end_sign
     daemon_start("--size", "64MiB", NULL);
     struct client holder = client_start(hold_a_pattern, &want);
     aim.offset = client_hear(&holder) + TARGET_AT;
-    struct client culprit = client_start(write_where_it_should_not, &aim);
-    client_hear(&culprit);
+    struct client culprit = client_begin(write_where_it_should_not, &aim);
     if (end_signal != 0) {
         client_end_by(&culprit, end_signal);
     } else {
         client_end(&culprit);
     }
-    client_tell(&holder, 1);
-    client_end(&holder);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&holder);
+    daemon_stop_balanced();
 }
 
 static void test_wild_write_into_anothers_block_ends_the_writer_only(void)
@@ -118,22 +115,18 @@ static void write_behind_its_own_page(const void *argument)
 static void test_wild_write_to_the_next_page_of_a_lazy_segment_ends_the_writer(void)
 {
     daemon_start("--commit", "lazy", NULL);
-    struct client culprit = client_start(write_behind_its_own_page, NULL);
-    client_hear(&culprit);
+    struct client culprit = client_begin(write_behind_its_own_page, NULL);
     client_end_by(&culprit, SIGSEGV);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_wild_write_where_nobody_is_ends_the_writer(void)
 {
     const struct aim aim = {.offset = 60 * MIB};
     daemon_start("--size", "64MiB", NULL);
-    struct client culprit = client_start(write_where_it_should_not, &aim);
-    client_hear(&culprit);
+    struct client culprit = client_begin(write_where_it_should_not, &aim);
     client_end_by(&culprit, SIGSEGV);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void set_nonsense(const void *argument)
@@ -152,8 +145,7 @@ static void test_guard_that_is_neither_on_nor_off_is_EINVAL(void)
 {
     daemon_start(NULL, NULL);
     client_run(set_nonsense, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 #define N_INHERITED 200
@@ -207,8 +199,7 @@ static void test_forked_child_reads_and_writes_its_parents_blocks(void)
 {
     daemon_start("--size", "64MiB", NULL);
     client_run(be_the_parent, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Direct, so that it lies in nothing that is open already; from then on the child is on its own. */
@@ -242,8 +233,7 @@ static void test_forked_child_that_touches_what_its_parent_allocates_later_ends_
 {
     daemon_start("--size", "64MiB", NULL);
     client_run(touch_what_the_parent_allocates_later, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static long minor_faults(void)
@@ -277,8 +267,7 @@ static void test_populated_lease_is_touched_without_a_fault(void)
 {
     daemon_start("--size", "64MiB", "--commit", "lazy", NULL);
     client_run(touch_what_is_leased, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Whether the mapping of an address is one of those that a core dump leaves out ("dd"). */
@@ -320,8 +309,7 @@ static void test_blocks_are_left_out_of_core_dumps_unless_the_program_asks(void)
 {
     daemon_start("--size", "64MiB", NULL);
     client_run(dump_a_block, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------- where free pages are in single pieces ------ */
@@ -349,8 +337,7 @@ static void leave_every_second_page(const void *argument)
     for (uint32_t i = 0; i < n; i += 2) {
         expect_equal(kmem_try_release(&blocks[i]), 0);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* Mappings of the segment, which is a file without a name of its own. */
@@ -406,15 +393,12 @@ static void take_scattered_pages(const void *argument)
 static void test_leases_of_single_pages_take_bounded_calls_and_mappings(void)
 {
     daemon_start("--size", "64MiB", "--commit", "lazy", NULL);
-    struct client holder = client_start(leave_every_second_page, NULL);
-    client_hear(&holder);
+    struct client holder = client_begin(leave_every_second_page, NULL);
     struct client taker = client_start(take_scattered_pages, NULL);
     expect_equal(client_hear(&taker), 1);
     client_end_by(&taker, SIGSEGV);
-    client_tell(&holder, 1);
-    client_end(&holder);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&holder);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -117,10 +117,8 @@ static void test_client_outside_of_the_daemons_pid_namespace_is_served(void)
     expect_equal(client_hear(&other), 1);
     client_tell(&other, 1);
     expect_equal(client_hear(&other), 2);
-    client_tell(&other, 1);
-    client_end(&other);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&other);
+    daemon_stop_balanced();
     expect_call(kill(first, SIGKILL) == 0);
     expect_call(waitpid(first, NULL, 0) == first);
 }
@@ -158,8 +156,7 @@ static void test_client_that_proc_hides_is_served_without_its_command(void)
     expect_soon(usage_take().blocks == 1, 5000);
     expect_true(client_row_of(other.pid).found);
     client_kill(&other);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* -------------------------------------------------------------------------- reused pids ---- */
@@ -265,8 +262,7 @@ static void test_reused_pid_of_another_users_process_ends_no_living_client(void)
         (void)close(gate[i]);
         (void)close(line[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

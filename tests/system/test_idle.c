@@ -63,8 +63,7 @@ static void *release_all(void *of_blocks)
 /* Says when all is released; told to, allocates again and wants to be served. */
 static void be_idle(void)
 {
-    client_say(1);
-    (void)client_await();
+    client_pause();
     void *block = pick_up(100);
     expect_equal(*(unsigned char *)block, 0);
     expect_equal(kmem_try_release(&block), 0);
@@ -147,8 +146,7 @@ static void take_most(const void *argument)
         fail("95 %%: %s", kmem_last_error());
     }
     block[MOST_BYTES - 1] = 1;
-    client_say(1);
-    (void)client_await();
+    client_pause();
     expect_equal(kmem_try_release((void **)&block), 0);
 }
 
@@ -183,8 +181,7 @@ static void play_round(struct client *owners, size_t n_owners, int way)
     expect_equal(client_hear(&taker), 1);
     expect_soon(usage_take().blocks == 1, 2000);
     expect_ledger_sound();
-    client_tell(&taker, 1);
-    client_end(&taker);
+    client_finish(&taker);
 }
 
 static void play(void (*owner_runs)(const void *argument), size_t n_owners, int way)
@@ -207,8 +204,7 @@ static void play(void (*owner_runs)(const void *argument), size_t n_owners, int 
             client_end(&owners[i]);
         }
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_blocks_that_another_thread_released_are_had(void)
@@ -244,8 +240,7 @@ static void release_when_told(const void *argument)
         for (size_t i = 0; i < N_BLOCKS; i++) {
             blocks[i] = pick_up(1 + i * 37 % MOST_RELEASED_BYTES);
         }
-        client_say(1);
-        (void)client_await();
+        client_pause();
         expect_equal(pthread_create(&thread, NULL, release_all, blocks), 0);
         expect_equal(pthread_join(thread, NULL), 0);
         client_say(2);
@@ -260,8 +255,7 @@ static void ask_twice(const void *argument)
     for (int round = 0; round < N_ROUNDS; round++) {
         (void)client_await();
         expect_true(kmem_try_allocate(MOST_BYTES, "too early") == NULL);
-        client_say(1);
-        (void)client_await();
+        client_pause();
         void *block = pick_up(MOST_BYTES);
         expect_equal(kmem_try_release(&block), 0);
         client_say(2);
@@ -285,8 +279,7 @@ static void test_what_is_released_after_a_refusal_is_had_at_once(void)
     }
     client_end(&owner);
     client_end(&asker);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ----------------------------------------------------------------------------------- lies ---- */
@@ -345,8 +338,7 @@ static void test_a_client_that_lies_about_its_slabs_harms_nobody(void)
     expect_equal(client_hear(&liar), 1);
     client_run(ask_beside_a_liar, NULL);
     client_kill(&liar);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------- without a barrier ---- */
@@ -402,8 +394,7 @@ static void play_without_barrier(void (*owner_runs)(const void *argument))
         client_tell(&owner, 1);
     }
     client_end(&owner);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_without_barrier_in_the_server_nothing_is_taken_and_the_log_says_so(void)
@@ -445,8 +436,7 @@ static void fill_and_release(const void *argument)
         blocks[i] = pick_up(200000);
         memset(blocks[i], 1, 200000);
     }
-    client_say(1);
-    (void)client_await();
+    client_pause();
     for (size_t i = 0; i < 200; i++) {
         expect_equal(kmem_try_release((void **)&blocks[i]), 0);
     }
@@ -466,8 +456,7 @@ static void test_what_is_released_goes_back_to_the_system(void)
     expect_equal(client_hear(&client), 2);
     expect_soon(resident_bytes(segment_fd) < 8 << 20, 2000);
     expect_equal(usage_take().clients, 1);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     expect_call(close(segment_fd) == 0);
     daemon_stop();
 }

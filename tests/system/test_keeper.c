@@ -116,11 +116,9 @@ static void go_on_without_a_daemon(const void *argument)
 static void test_memory_stays_and_calls_are_ECONNRESET_when_the_keeper_is_killed(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(go_on_without_a_daemon, NULL);
-    client_hear(&client);
+    struct client client = client_begin(go_on_without_a_daemon, NULL);
     daemon_kill();
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
 }
 
 /* --------------------------------------------------- and another daemon takes its place ---- */
@@ -134,13 +132,11 @@ static void close_and_join_the_next(const void *argument)
     expect_call(setenv("KMEM_TIMEOUT_MS", A_DAY_MS, 1) == 0);
     expect_lost(); /* it does not know this client, and says so at once */
     expect_all_in_place();
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_close(), -ECONNRESET);
     hold_blocks();
     expect_all_in_place();
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void use_a_daemon(const void *argument)
@@ -153,21 +149,16 @@ static void use_a_daemon(const void *argument)
 static void test_who_closes_joins_the_daemon_that_was_started_anew(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(close_and_join_the_next, NULL);
-    client_hear(&client);
+    struct client client = client_begin(close_and_join_the_next, NULL);
     daemon_kill();
     daemon_start(NULL, NULL);
     client_run(use_a_daemon, NULL); /* new clients are served in any case */
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_usage(N_LEASED * LEASED_BYTES + DIRECT_BYTES, N_LEASED + 1);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void fork_into_the_next(const void *argument)
@@ -182,8 +173,7 @@ static void fork_into_the_next(const void *argument)
         char *own = allocate(DIRECT_BYTES, "of the child");
         own[0] = 1;
         expect_all_in_place();
-        client_say(1);
-        client_await();
+        client_pause();
         _exit(0);
     }
     int status = -1;
@@ -195,17 +185,13 @@ static void fork_into_the_next(const void *argument)
 static void test_a_child_joins_the_daemon_that_was_started_anew_and_reads_its_parents_blocks(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(fork_into_the_next, NULL);
-    client_hear(&client);
+    struct client client = client_begin(fork_into_the_next, NULL);
     daemon_kill();
     daemon_start(NULL, NULL);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_usage(DIRECT_BYTES, 1);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* -------------------------------------------------------------- the keeper stands still ---- */
@@ -235,8 +221,7 @@ static void ask_the_daemon(const void *argument)
     uint64_t n_asked = 0;
     size_t num_bytes = 0;
     direct = allocate(DIRECT_BYTES, "asks");
-    client_say(1);
-    client_await();
+    client_pause();
     for (; !client_was_told(); n_asked++) {
         expect_equal(kmem_try_sizeof(direct, &num_bytes), 0);
     }
@@ -266,8 +251,7 @@ static void test_a_keeper_stopped_for_long_stops_only_who_comes_new(void)
     enum { JOINS_MAX = 1000 };
     unsigned int n_joins = 0;
     daemon_start("--watchdog", "0.4", NULL);
-    struct client asker = client_start(ask_the_daemon, NULL);
-    client_hear(&asker);
+    struct client asker = client_begin(ask_the_daemon, NULL);
     expect_call(kill(daemon_pid(), SIGSTOP) == 0);
     while (n_joins < JOINS_MAX && try_to_join("1500")) {
         n_joins++;
@@ -284,8 +268,7 @@ static void test_a_keeper_stopped_for_long_stops_only_who_comes_new(void)
     expect_at_least(n_asked, 500); /* some milliseconds each, at worst */
     expect_call(kill(daemon_pid(), SIGCONT) == 0);
     expect_soon(try_to_join("30000"), 5000);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -53,8 +53,7 @@ static void be_undisturbed(const void *argument)
 
 static struct client start_bystander(void)
 {
-    struct client bystander = client_start(be_undisturbed, NULL);
-    client_hear(&bystander);
+    struct client bystander = client_begin(be_undisturbed, NULL);
     return bystander;
 }
 
@@ -140,16 +139,14 @@ static void scribble_once(const void *argument)
     uint64_t state = 20260713;
     const struct victim victim = join_with_a_lease();
     scribble(&victim, kind, &state);
-    client_say(1);
-    client_await();
+    client_pause();
     /* The daemon still serves it, and only gives it what is nobody's. */
     Kmem__ErrorCode error;
     (void)wire_try_lease(victim.fd, 8, 16, &error);
     /* More than there is: what is unused is looked for, and taken back. */
     (void)wire_try_lease(victim.fd, SEGMENT_PAGES, 0, &error);
     scribble(&victim, kind, &state);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void ask_everything(void)
@@ -168,19 +165,16 @@ static void test_a_ledger_of_nonsense_harms_nobody(void)
     daemon_start(NULL, NULL);
     struct client bystander = start_bystander();
     for (enum scribble kind = ZEROS; kind < N_SCRIBBLES; kind++) {
-        struct client scribbler = client_start(scribble_once, &kind);
-        client_hear(&scribbler);
+        struct client scribbler = client_begin(scribble_once, &kind);
         ask_everything();
-        client_tell(&scribbler, 1);
-        client_hear(&scribbler);
+        client_resume(&scribbler);
         ask_everything();
         client_kill(&scribbler);
         expect_soon(usage_take().clients == 1, 2000);
         expect_true(obituary_of(scribbler.pid).found);
     }
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void scribble_for_ever(const void *argument)
@@ -207,8 +201,7 @@ static void test_a_ledger_that_changes_while_it_is_read_harms_nobody(void)
     struct client bystander = start_bystander();
     for (uint64_t i = 0; i < 2; i++) {
         const uint64_t seed = 4711 + i;
-        scribblers[i] = client_start(scribble_for_ever, &seed);
-        client_hear(&scribblers[i]);
+        scribblers[i] = client_begin(scribble_for_ever, &seed);
     }
     for (unsigned int i = 0; i < N_ROUNDS; i++) {
         ask_everything();
@@ -217,8 +210,7 @@ static void test_a_ledger_that_changes_while_it_is_read_harms_nobody(void)
         client_kill(&scribblers[i]);
     }
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------------------------- descriptors ---- */
@@ -284,8 +276,7 @@ static void test_ledger_and_clock_can_not_be_truncated_grown_or_reopened(void)
     }
     daemon_start(NULL, NULL);
     client_run(try_to_spoil, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------------------- requests ---- */
@@ -317,11 +308,9 @@ static void test_impossible_leases_are_refused(void)
     struct client asker = client_start(ask_for_impossible_leases, NULL);
     const uint64_t n_pages = client_hear(&asker);
     expect_equal(client_row_of(asker.pid).leased_bytes, n_pages * PAGE_BYTES);
-    client_tell(&asker, 1);
-    client_end(&asker);
+    client_finish(&asker);
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

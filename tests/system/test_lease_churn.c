@@ -169,16 +169,13 @@ static void churn_in_processes(size_t n_processes, uint64_t n_threads)
     harness_note("seeds from 20260131 on");
     expect_all_told(clients, n_processes);
     for (size_t i = 0; i < n_processes; i++) {
-        client_tell(&clients[i], 1);
-        client_hear(&clients[i]);
+        client_resume(&clients[i]);
     }
     expect_usage(0, 0);
     for (size_t i = 0; i < n_processes; i++) {
-        client_tell(&clients[i], 1);
-        client_end(&clients[i]);
+        client_finish(&clients[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_64_threads_that_release_each_others_blocks_and_end(void)
@@ -209,8 +206,7 @@ static void churn_until_told(const void *argument)
         seeds[i] = next_random(&state);
         expect_equal(pthread_create(&threads[i], NULL, churn_until_the_end, &seeds[i]), 0);
     }
-    client_say(1);
-    client_await();
+    client_pause();
     atomic_store(&has_ended, true);
     for (size_t i = 0; i < 4; i++) {
         expect_equal(pthread_join(threads[i], NULL), 0);
@@ -226,8 +222,7 @@ static void test_reconcile_of_churning_clients_is_never_wrong(void)
     daemon_start("--size", "128MiB", NULL);
     for (uint64_t i = 0; i < 3; i++) {
         const uint64_t seed = 777 + i;
-        clients[i] = client_start(churn_until_told, &seed);
-        client_hear(&clients[i]);
+        clients[i] = client_begin(churn_until_told, &seed);
     }
     for (unsigned int i = 0; i < n_questions; i++) {
         const struct ctl_end *const end = ctl("reconcile");
@@ -243,11 +238,9 @@ static void test_reconcile_of_churning_clients_is_never_wrong(void)
     }
     expect_all_told(clients, 3);
     for (size_t i = 0; i < 3; i++) {
-        client_tell(&clients[i], 1);
-        client_end(&clients[i]);
+        client_finish(&clients[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* What is steady in number may still move: the figures before and after are equal by chance. */
@@ -271,18 +264,15 @@ static void take_turns_for_ever(const void *argument)
 static void test_reconcile_of_a_steady_number_of_blocks_is_never_wrong(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(take_turns_for_ever, NULL);
-    client_hear(&client);
+    struct client client = client_begin(take_turns_for_ever, NULL);
     for (unsigned int i = 0; i < 10; i++) {
         const struct ctl_end *const end = ctl("reconcile");
         if (end->exit_status != 0 && end->exit_status != 75) {
             fail("exit status %d:\n%s", end->exit_status, end->out);
         }
     }
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -116,8 +116,7 @@ static void test_waste_in_blocks_is_at_most_25_percent_and_12_5_on_average(void)
 {
     daemon_start("--size", "256MiB", NULL);
     client_run(measure_waste, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------------------------- the figures ---- */
@@ -132,8 +131,7 @@ static void hold_a_mixture(const void *argument)
             expect_equal(kmem_try_release(&block), 0);
         }
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static unsigned long long figure(const char *json, const char *name)
@@ -150,8 +148,7 @@ static unsigned long long figure(const char *json, const char *name)
 static void test_used_overhead_and_free_are_the_segment(void)
 {
     daemon_start("--size", "256MiB", NULL);
-    struct client client = client_start(hold_a_mixture, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_a_mixture, NULL);
     const char *const json = ctl("usage", "--json")->out;
     const unsigned long long used_bytes = figure(json, "used_bytes");
     const unsigned long long overhead_bytes = figure(json, "overhead_bytes");
@@ -164,10 +161,8 @@ static void test_used_overhead_and_free_are_the_segment(void)
     expect_at_most(unused_bytes, leased_bytes);
     expect_at_most(unused_bytes, free_bytes);
     expect_ledger_sound();
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -66,8 +66,7 @@ static void hoard_unused_pages(const void *argument)
     for (size_t i = 0; i < n_blocks; i++) {
         release(blocks[i]);
     }
-    client_say(1);
-    client_await();
+    client_pause();
     for (size_t i = 0; i < 100; i++) {
         expect_equal(kept[i], 'k');
     }
@@ -89,8 +88,7 @@ static void take_in_one_call(const void *argument)
     for (size_t at = 0; at < num_bytes; at += 4096) {
         expect_equal(block[at], 0);
     }
-    client_say(1);
-    client_await();
+    client_pause();
     release(block);
 }
 
@@ -99,25 +97,20 @@ static void test_unused_pages_of_a_stopped_client_are_anothers_in_one_call(void)
     const size_t n_blocks = 28; /* less than half: then large blocks are of leases */
     const size_t wanted_bytes = 58 * MIB;
     daemon_start("--size", "64MiB", NULL);
-    struct client hoarder = client_start(hoard_unused_pages, &n_blocks);
-    client_hear(&hoarder);
+    struct client hoarder = client_begin(hoard_unused_pages, &n_blocks);
     client_stop(&hoarder);
     const struct usage before = usage_take();
     expect_at_least(before.unused_bytes, 20 * MIB);
     expect_equal(before.unused_bytes, client_row_of(hoarder.pid).leased_bytes);
-    struct client asker = client_start(take_in_one_call, &wanted_bytes);
-    client_hear(&asker);
+    struct client asker = client_begin(take_in_one_call, &wanted_bytes);
     const struct usage after = usage_take();
     expect_equal(after.refusals, 0);
     expect_at_least(after.revoked_bytes - before.revoked_bytes, 14 * MIB);
     expect_equal(after.used_bytes, 58 * MIB + 100);
-    client_tell(&asker, 1);
-    client_end(&asker);
+    client_finish(&asker);
     client_continue(&hoarder);
-    client_tell(&hoarder, 1);
-    client_end(&hoarder);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&hoarder);
+    daemon_stop_balanced();
 }
 
 static void fill_until_refused(const void *argument)
@@ -139,8 +132,7 @@ static void test_no_memory_is_said_only_when_nobody_has_an_unused_page(void)
     const size_t sizes[] = {64, 3000, 64 * KIB, 600 * KIB};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         daemon_start("--size", "32MiB", NULL);
-        struct client hoarder = client_start(hoard_unused_pages, &n_blocks);
-        client_hear(&hoarder);
+        struct client hoarder = client_begin(hoard_unused_pages, &n_blocks);
         client_stop(&hoarder);
         expect_at_least(usage_take().unused_bytes, 10 * MIB);
         struct client filler = client_start(fill_until_refused, &sizes[i]);
@@ -151,8 +143,7 @@ static void test_no_memory_is_said_only_when_nobody_has_an_unused_page(void)
         expect_at_least(n_filled * sizes[i], 32 * MIB / 4 * 3);
         client_kill(&filler);
         client_kill(&hoarder);
-        expect_balanced();
-        daemon_stop();
+        daemon_stop_balanced();
     }
 }
 
@@ -165,14 +156,12 @@ static void churn_in_leases(const void *argument)
     for (uint64_t i = 0; i < 2 * n_pairs; i++) {
         void **const slot = &live[i * 7 % 256];
         if (i == n_pairs) { /* all sizes are leased */
-            client_say(1);
-            client_await();
+            client_pause();
         }
         expect_equal(kmem_try_release(slot), 0);
         *slot = allocate((size_t)16 << (i * 7 % 256 % 12), "churn");
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* How many requests the daemon has answered; to ask for it is always the same number of them. */
@@ -185,18 +174,14 @@ static void test_daemon_is_asked_nothing_while_clients_allocate_from_their_lease
 {
     const uint64_t n_pairs = harness_scaled(1000000);
     daemon_start("--size", "64MiB", NULL);
-    struct client client = client_start(churn_in_leases, &n_pairs);
-    client_hear(&client);
+    struct client client = client_begin(churn_in_leases, &n_pairs);
     const uint64_t n_first = usage_take().requests;
     const uint64_t n_before = usage_take().requests;
     const uint64_t n_own = n_before - n_first;
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_equal(requests_of_others(n_own), n_before);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* --------------------------------------------------------------------------------- quotas ---- */
@@ -243,11 +228,9 @@ static void test_quota_stops_one_client_and_nobody_else(void)
     const size_t sizes[] = {5000, 64 * KIB, 200 * KIB};
     daemon_start("--quota", "4MiB", NULL);
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-        struct client greedy = client_start(use_up_the_quota, &sizes[i]);
-        client_hear(&greedy);
+        struct client greedy = client_begin(use_up_the_quota, &sizes[i]);
         client_run(need_three_mib, NULL);
-        client_tell(&greedy, 1);
-        client_end(&greedy);
+        client_finish(&greedy);
         expect_balanced();
     }
     expect_at_least(usage_take().refusals, 3);
@@ -267,8 +250,7 @@ static void hold_leased_blocks(const void *argument)
     for (unsigned int i = 0; i < 3; i++) {
         (void)allocate(300 * KIB, "victim/frame#1");
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void expect_obituary_row(const struct obituary *obituary, size_t at, const char *key,
@@ -282,8 +264,7 @@ static void expect_obituary_row(const struct obituary *obituary, size_t at, cons
 static void test_killed_client_with_leases_has_an_obituary_by_reason(void)
 {
     daemon_start("--size", "32MiB", NULL);
-    struct client victim = client_start(hold_leased_blocks, NULL);
-    client_hear(&victim);
+    struct client victim = client_begin(hold_leased_blocks, NULL);
     expect_usage(UINT64_C(1000) * 100 + UINT64_C(3) * 300 * KIB, 1003);
     expect_ledger_row("victim/frame", 3, UINT64_C(3) * 300 * KIB);
     expect_ledger_row("victim/few", 250, 25000);
@@ -322,8 +303,7 @@ static void use_a_million_reasons(const void *argument)
     for (unsigned int i = 0; i < 10; i++) {
         (void)allocate(48, "known before");
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_a_million_distinct_reasons_do_no_harm(void)
@@ -331,8 +311,7 @@ static void test_a_million_distinct_reasons_do_no_harm(void)
     static struct ledger_row rows[2048];
     const uint64_t n_reasons = HARNESS_SANITIZED ? 100000 : 1000000;
     daemon_start(NULL, NULL);
-    struct client client = client_start(use_a_million_reasons, &n_reasons);
-    client_hear(&client);
+    struct client client = client_begin(use_a_million_reasons, &n_reasons);
     expect_usage(UINT64_C(1020) * 48, 1020);
     expect_ledger_row("known before", 20, UINT64_C(20) * 48);
     const size_t n_rows = ledger_rows(KMEM__GROUP_BY__GROUP_BY_REASON, rows, 2048);
@@ -341,10 +320,8 @@ static void test_a_million_distinct_reasons_do_no_harm(void)
     expect_text(rows[0].key, "<other reasons>");
     expect_equal(rows[0].n_blocks, 1000);
     expect_ledger_sound();
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void reuse_a_buffer(const void *argument)
@@ -356,23 +333,19 @@ static void reuse_a_buffer(const void *argument)
         (void)snprintf(reason, sizeof(reason), "camera%u/frame#%u", i % 3, i % 7);
         (void)allocate(200, reason);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_reused_buffer_with_new_text_is_a_new_reason(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(reuse_a_buffer, NULL);
-    client_hear(&client);
+    struct client client = client_begin(reuse_a_buffer, NULL);
     expect_ledger_row("camera0/frame", 100, 20000);
     expect_ledger_row("camera1/frame", 100, 20000);
     expect_ledger_row("camera2/frame", 100, 20000);
     expect_ledger_sound();
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void allocate_at_sites(void)
@@ -394,24 +367,20 @@ static void join_twice_with_sites(const void *argument)
     allocate_at_sites();
     expect_equal(kmem_close(), 0);
     allocate_at_sites();
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* The numbers of reasons are others each time: a site that remembered would name the wrong one. */
 static void test_sites_name_their_reasons_after_a_close(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(join_twice_with_sites, NULL);
-    client_hear(&client);
+    struct client client = client_begin(join_twice_with_sites, NULL);
     expect_usage(UINT64_C(200) * 100, 200);
     expect_ledger_row("site/one", 100, 10000);
     expect_ledger_row("site/even", 50, 5000);
     expect_ledger_row("site/odd", 50, 5000);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void fork_with_sites(const void *argument)
@@ -438,8 +407,7 @@ static void test_sites_name_their_reasons_in_a_forked_child(void)
 {
     daemon_start(NULL, NULL);
     client_run(fork_with_sites, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /*
@@ -494,8 +462,7 @@ static void test_exec_and_a_call_end_the_client_that_was(void)
     expect_ledger_sound();
     client_continue(&client);
     client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void allocate_at_two_times(const void *argument)
@@ -503,11 +470,9 @@ static void allocate_at_two_times(const void *argument)
     (void)argument;
     warm_up(100);
     (void)allocate(100, "first");
-    client_say(1);
-    client_await();
+    client_pause();
     (void)allocate(100, "second");
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* The age of the block with this reason, -1 if it is not there. */
@@ -527,21 +492,17 @@ static int64_t age_ms_of(pid_t pid, const char *reason)
 static void test_ages_of_leased_blocks_are_those_of_a_clock(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(allocate_at_two_times, NULL);
-    client_hear(&client);
+    struct client client = client_begin(allocate_at_two_times, NULL);
     const struct stopwatch watch = stopwatch_start();
     expect_soon(age_ms_of(client.pid, "first") >= 700, 1000);
     expect_lasted(&watch, 500);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_soon(age_ms_of(client.pid, "second") >= 300, 1000);
     const int64_t second_ms = age_ms_of(client.pid, "second");
     const int64_t first_ms = age_ms_of(client.pid, "first");
     expect_at_least(first_ms, second_ms + 600);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

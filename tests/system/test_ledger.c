@@ -28,8 +28,7 @@ static void fill_segment(const void *argument)
     const uint64_t n_blocks = *(const uint64_t *)argument;
     const int fd = wire_member();
     wire_fill(fd, n_blocks, 16, N_REASONS);
-    client_say(1);
-    client_await();
+    client_pause();
     (void)close(fd);
 }
 
@@ -72,11 +71,9 @@ static void test_others_are_served_while_a_million_blocks_are_rolled_up(void)
     n_pairs_of_other = mmap(NULL, sizeof(*n_pairs_of_other), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     expect_call(n_pairs_of_other != MAP_FAILED);
-    struct client holder = client_start(fill_segment, &n_blocks);
-    client_hear(&holder);
+    struct client holder = client_begin(fill_segment, &n_blocks);
     expect_usage(n_blocks * 16, n_blocks);
-    struct client other = client_start(allocate_until_told, NULL);
-    client_hear(&other);
+    struct client other = client_begin(allocate_until_told, NULL);
     const int fd = wire_observer();
     for (unsigned int i = 0; i < N_ROLL_UPS; i++) {
         n_pairs += pairs_during_a_roll_up(fd);
@@ -84,10 +81,8 @@ static void test_others_are_served_while_a_million_blocks_are_rolled_up(void)
     (void)close(fd);
     harness_note("%llu pairs during %d roll-ups", (unsigned long long)n_pairs, N_ROLL_UPS);
     expect_at_least(n_pairs, N_ROLL_UPS + 1);
-    client_tell(&other, 1);
-    client_end(&other);
-    client_tell(&holder, 1);
-    client_end(&holder);
+    client_finish(&other);
+    client_finish(&holder);
     expect_balanced();
     expect_call(munmap((void *)n_pairs_of_other, sizeof(*n_pairs_of_other)) == 0);
     daemon_stop();
@@ -98,8 +93,7 @@ static void test_roll_up_of_200000_blocks_is_exact(void)
     static struct ledger_row rows[N_REASONS + 1];
     const uint64_t n_blocks = harness_scaled(200000);
     daemon_start("--size", "64MiB", NULL);
-    struct client holder = client_start(fill_segment, &n_blocks);
-    client_hear(&holder);
+    struct client holder = client_begin(fill_segment, &n_blocks);
     expect_equal(ledger_rows(KMEM__GROUP_BY__GROUP_BY_REASON, rows, N_REASONS + 1), N_REASONS);
     for (size_t i = 0; i < N_REASONS; i++) {
         expect_equal(rows[i].n_blocks, n_blocks / N_REASONS);
@@ -107,8 +101,7 @@ static void test_roll_up_of_200000_blocks_is_exact(void)
     }
     expect_ledger_sound();
     client_kill(&holder);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void use_many_reasons(const void *argument)
@@ -116,8 +109,7 @@ static void use_many_reasons(const void *argument)
     const uint64_t n_blocks = *(const uint64_t *)argument;
     const int fd = wire_member();
     wire_fill(fd, n_blocks, 1, (unsigned int)n_blocks);
-    client_say(1);
-    client_await();
+    client_pause();
     (void)close(fd);
 }
 
@@ -125,8 +117,7 @@ static void test_more_reasons_than_the_table_holds_are_counted_together(void)
 {
     const uint64_t n_blocks = HARNESS_SANITIZED ? 70000 : 200000; /* the table holds 65,536 */
     daemon_start("--size", "64MiB", NULL);
-    struct client holder = client_start(use_many_reasons, &n_blocks);
-    client_hear(&holder);
+    struct client holder = client_begin(use_many_reasons, &n_blocks);
     expect_usage(n_blocks, n_blocks);
     struct ledger_row first;
     const size_t n_rows = ledger_rows(KMEM__GROUP_BY__GROUP_BY_REASON, &first, 1);
@@ -135,8 +126,7 @@ static void test_more_reasons_than_the_table_holds_are_counted_together(void)
     expect_text(first.key, "<other reasons>");
     expect_equal(first.n_blocks, n_blocks - (n_rows - 1));
     client_kill(&holder);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -49,8 +49,7 @@ static void be_served(const void *argument)
 
 static struct client start_bystander(void)
 {
-    struct client bystander = client_start(be_served, NULL);
-    client_hear(&bystander);
+    struct client bystander = client_begin(be_served, NULL);
     return bystander;
 }
 
@@ -84,12 +83,10 @@ static void test_peers_that_never_say_hello_are_closed_after_5_s(void)
     const unsigned int n_connections = 200;
     daemon_start(NULL, NULL);
     struct client bystander = start_bystander();
-    struct client silent = client_start(connect_and_say_nothing, &n_connections);
-    client_hear(&silent);
+    struct client silent = client_begin(connect_and_say_nothing, &n_connections);
     client_end(&silent);
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Whatever the daemon says before is passed over. */
@@ -126,8 +123,7 @@ static void test_a_slow_hello_gets_no_more_time(void)
 {
     daemon_start(NULL, NULL);
     client_run(send_half_a_hello, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* A member's request, each byte of it some time after the last. */
@@ -155,15 +151,13 @@ static void test_slow_members_are_served_and_delay_nobody(void)
     daemon_start(NULL, NULL);
     struct client bystander = start_bystander();
     for (size_t i = 0; i < n_slow; i++) {
-        slow[i] = client_start(allocate_byte_by_byte, NULL);
-        client_hear(&slow[i]);
+        slow[i] = client_begin(allocate_byte_by_byte, NULL);
     }
     for (size_t i = 0; i < n_slow; i++) {
         client_end(&slow[i]);
     }
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void come_and_go(const void *argument)
@@ -183,8 +177,7 @@ static void test_10000_connections_come_and_go(void)
     struct client bystander = start_bystander();
     client_run(come_and_go, &n_connections);
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------- peers that do not read ---- */
@@ -247,11 +240,9 @@ static void survive_flood(const struct flood *flood)
     /* One response and one roll-up at a time, however many were asked for. */
     expect_at_most(memory_kib, daemon_memory_kib_at_start() + (HARNESS_SANITIZED ? 65536 : 2048));
     expect_at_least(usage_take().requests, 1);
-    client_tell(&rude, 1);
-    client_end(&rude);
+    client_finish(&rude);
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_million_small_requests_without_reading_an_answer(void)
@@ -279,8 +270,7 @@ static void use_60000_reasons(const void *argument)
     (void)argument;
     const int fd = wire_member();
     wire_fill(fd, 60000, 1, 60000);
-    client_say(1);
-    client_await();
+    client_pause();
     (void)close(fd);
 }
 
@@ -308,8 +298,7 @@ static void ask_for_many_roll_ups(const void *argument)
 static void test_roll_ups_of_many_observers_take_bounded_memory(void)
 {
     daemon_start("--size", "64MiB", NULL);
-    struct client holder = client_start(use_60000_reasons, NULL);
-    client_hear(&holder);
+    struct client holder = client_begin(use_60000_reasons, NULL);
     struct client rude = client_start(ask_for_many_roll_ups, NULL);
     const uint64_t n_answered = client_hear(&rude);
     const uint64_t memory_kib = daemon_memory_kib() - daemon_memory_kib_at_start();
@@ -318,12 +307,9 @@ static void test_roll_ups_of_many_observers_take_bounded_memory(void)
                  (unsigned long long)memory_kib / 1024);
     expect_at_least(n_answered, 1);
     expect_at_most(memory_kib, (HARNESS_SANITIZED ? 1024 : 256) * 1024);
-    client_tell(&rude, 1);
-    client_end(&rude);
-    client_tell(&holder, 1);
-    client_end(&holder);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&rude);
+    client_finish(&holder);
+    daemon_stop_balanced();
 }
 
 static void read_late(const void *argument)
@@ -346,8 +332,7 @@ static void test_every_request_is_answered_when_the_peer_reads_at_last(void)
 {
     daemon_start(NULL, NULL);
     client_run(read_late, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------------ descriptors ---- */
@@ -369,8 +354,7 @@ static void hold_44_bytes(const void *argument)
     if (block == NULL) {
         fail("%s", kmem_last_error());
     }
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_try_release(&block), 0);
 }
 
@@ -392,22 +376,18 @@ static void test_one_client_more_than_descriptors_allow_is_refused_clearly(void)
     const struct daemon_setting setting = {.max_fds = FDS_RESERVED + FDS_PER_CLIENT * N_CLIENTS};
     daemon_start_as(&setting, OPTIONS("--log-level", "info"));
     for (unsigned int i = 0; i < N_CLIENTS; i++) {
-        clients[i] = client_start(hold_44_bytes, NULL);
-        client_hear(&clients[i]);
+        clients[i] = client_begin(hold_44_bytes, NULL);
     }
     client_run(be_one_too_many, NULL);
     expect_usage(UINT64_C(44) * N_CLIENTS, N_CLIENTS);
-    client_tell(&clients[0], 1);
-    client_end(&clients[0]);
+    client_finish(&clients[0]);
     expect_soon(usage_take().clients == N_CLIENTS - 1, 1000);
     clients[0] = client_start(hold_44_bytes, NULL); /* a place is free again */
     client_hear(&clients[0]);
     for (unsigned int i = 0; i < N_CLIENTS; i++) {
-        client_tell(&clients[i], 1);
-        client_end(&clients[i]);
+        client_finish(&clients[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void connect_as_often_as_possible(const void *argument)
@@ -443,8 +423,7 @@ static void test_more_connections_than_descriptors_disturb_nobody(void)
         harness_sleep_ms(10); /* until the connections of the dead are closed, in their turn */
     }
     end_bystander(&bystander);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void join_again_and_again(const void *argument)
@@ -457,21 +436,17 @@ static void join_again_and_again(const void *argument)
         }
         (void)close(fd);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_one_process_takes_one_place_however_often_it_connects(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(join_again_and_again, NULL);
-    client_hear(&client);
+    struct client client = client_begin(join_again_and_again, NULL);
     expect_equal(usage_take().clients, 1);
     expect_usage(0, 0); /* who comes without its nonce has forgotten what it held */
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

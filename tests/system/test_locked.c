@@ -95,8 +95,7 @@ static void test_a_ledger_stays_sparse_in_a_program_that_locks_its_memory(void)
     const uint64_t plain_rss = client_hear(&plain);
     expect_equal(client_hear(&plain), 0);
     const uint64_t plain_ledger = daemon_ledger_bytes();
-    client_tell(&plain, 1);
-    client_end(&plain);
+    client_finish(&plain);
     expect_soon(daemon_ledger_bytes() == 0, 2000);
 
     struct client locked = client_start(use_and_stay, &locks);
@@ -110,10 +109,8 @@ static void test_a_ledger_stays_sparse_in_a_program_that_locks_its_memory(void)
     expect_at_most(locked_ledger, plain_ledger + ((uint64_t)1 << 20)); /* of 87 MiB */
     expect_at_most(locked_rss, plain_rss + SEGMENT_BYTES / 16);
     expect_at_least(locked_bytes, BLOCK_BYTES); /* what is in use is locked */
-    client_tell(&locked, 1);
-    client_end(&locked);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&locked);
+    daemon_stop_balanced();
 }
 
 /* Without a guard the segment is mapped accessibly, and still not populated. */
@@ -125,10 +122,8 @@ static void test_a_segment_without_a_guard_is_not_populated(void)
     struct client locked = client_start(use_and_stay, &locks);
     expect_at_most(client_hear(&locked), SEGMENT_BYTES / 2);
     expect_at_least(client_hear(&locked), BLOCK_BYTES);
-    client_tell(&locked, 1);
-    client_end(&locked);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&locked);
+    daemon_stop_balanced();
 }
 
 /* Of root, too. */
@@ -158,8 +153,7 @@ static void test_a_program_that_may_lock_no_more_is_told_so(void)
 {
     daemon_start("--size", "64MiB", NULL);
     client_run(ask_for_more_than_may_be_locked, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

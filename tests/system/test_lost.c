@@ -41,8 +41,7 @@ static void be_a_guest(const void *argument)
         expect_call(blocks[i] != NULL);
         memset(blocks[i], guest_byte(i), GUEST_BLOCK_BYTES);
     }
-    client_say(1);
-    client_await();
+    client_pause();
     /* Its keeper is another now. What needs the daemon fails, and what does not goes on. */
     void *const large = kmem_try_allocate(1 << 20, "guest, later");
     expect_true(large == NULL);
@@ -53,8 +52,7 @@ static void be_a_guest(const void *argument)
             expect_equal(blocks[i][at], guest_byte(i));
         }
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* Takes all there is, and writes to it. */
@@ -71,8 +69,7 @@ static void take_everything(const void *argument)
         }
     }
     expect_true(n_blocks > 0 && blocks[0] != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void kill_the_keeper(void)
@@ -91,16 +88,12 @@ static void expect_guest_undisturbed(struct client *guest)
     const char *const lost = "the ledger of process [0-9]+ \\(.*\\) was lost";
     expect_log_line(lost);
     expect_at_least(usage_take().leased_bytes, 2 << 20);
-    struct client other = client_start(take_everything, NULL);
-    client_hear(&other);
-    client_tell(guest, 1);
-    client_hear(guest);
+    struct client other = client_begin(take_everything, NULL);
+    client_resume(guest);
     daemon_kill_server(); /* the next one finds it as well */
     expect_equal(usage_take().clients, 2);
-    client_tell(&other, 1);
-    client_end(&other);
-    client_tell(guest, 1);
-    client_end(guest);
+    client_finish(&other);
+    client_finish(guest);
     expect_soon(usage_take().clients == 0, 2000);
     expect_usage(0, 0);
     expect_equal(usage_take().leased_bytes, 0);
@@ -117,8 +110,7 @@ static void test_a_client_whose_files_the_killed_keeper_had_not_heard_of_keeps_i
     struct client guest = client_start(be_a_guest, NULL);
     expect_soon(store_count() == 4, 2000);
     expect_call(kill(daemon_pid(), SIGSTOP) == 0);
-    client_tell(&guest, 1);
-    client_hear(&guest);
+    client_resume(&guest);
     kill_the_keeper();
     expect_guest_undisturbed(&guest);
     store_close();
@@ -129,8 +121,7 @@ static void come_and_go(const void *argument)
 {
     (void)argument;
     expect_call(kmem_try_allocate(GUEST_BLOCK_BYTES, "former") != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* The keeper has heard neither of the end of one client nor of the next one in its slot. */
@@ -147,11 +138,9 @@ static void test_files_of_the_former_client_of_a_slot_are_not_taken_for_those_of
     client_hear(&former);
     expect_soon(store_count() == 7, 2000);
     expect_call(kill(daemon_pid(), SIGSTOP) == 0);
-    client_tell(&former, 1);
-    client_end(&former);
+    client_finish(&former);
     expect_soon(usage_take().clients == 0, 2000);
-    client_tell(&guest, 1);
-    client_hear(&guest);
+    client_resume(&guest);
     kill_the_keeper();
     expect_guest_undisturbed(&guest);
     store_close();
@@ -174,8 +163,7 @@ static void test_a_client_for_whose_files_the_keeper_has_no_descriptor_keeps_its
     struct client guest = client_start(be_a_guest, NULL);
     const pid_t server = daemon_server_pid();
     expect_call(kill(daemon_pid(), SIGSTOP) == 0);
-    client_tell(&guest, 1);
-    client_hear(&guest);
+    client_resume(&guest);
     limit_descriptors(daemon_pid(), 8); /* more than poll() is given, less than it has */
     expect_call(kill(daemon_pid(), SIGCONT) == 0);
     expect_soon(daemon_server_pid() != server, 5000);

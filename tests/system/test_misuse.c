@@ -121,8 +121,7 @@ static void expect_misuse(const char *name, const char *message)
     expect_abort(name, line);
     expect_balanced();
     expect_return(name, line);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_release_of_a_wild_pointer(void)
@@ -204,8 +203,7 @@ static void test_release_of_null_is_ignored(void)
     expect_text(run.err, "");
     expect_text(run.out, "");
     expect_equal(run.wait_status, 0);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /*

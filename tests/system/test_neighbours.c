@@ -57,14 +57,12 @@ static void ask_ahead(const void *argument)
     for (unsigned int i = 0; i < greed->n_connections; i++) {
         fds[i] = wire_observer();
     }
-    client_say(1);
-    client_await();
+    client_pause();
     for (unsigned int i = 0; i < greed->n_connections; i++) {
         const size_t n_bytes = greed->n_ahead * sizeof(question);
         expect_equal(send(fds[i], ahead, n_bytes, MSG_NOSIGNAL | MSG_DONTWAIT), n_bytes);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* Asks once, when it is told to; says how many requests were served before its own. */
@@ -105,26 +103,21 @@ static bool server_is_stopped(void)
 static void expect_turn_after(const struct greed *greed, uint64_t n_at_most)
 {
     daemon_start(NULL, NULL);
-    struct client greedy = client_start(ask_ahead, greed);
-    client_hear(&greedy);
+    struct client greedy = client_begin(ask_ahead, greed);
     struct client modest = client_start(ask_once, NULL);
     const uint64_t n_before = client_hear(&modest);
     daemon_signal_server(SIGSTOP);
     expect_soon(server_is_stopped(), 5000);
-    client_tell(&greedy, 1);
-    client_hear(&greedy);
-    client_tell(&modest, 1);
-    client_hear(&modest);
+    client_resume(&greedy);
+    client_resume(&modest);
     daemon_signal_server(SIGCONT);
     const uint64_t n_served = client_hear(&modest) - n_before;
     harness_note("%llu requests were served before the one", (unsigned long long)n_served);
     expect_at_least(n_served, 1);
     expect_at_most(n_served, n_at_most);
-    client_tell(&greedy, 1);
-    client_end(&greedy);
+    client_finish(&greedy);
     client_end(&modest);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Two turns of four requests: the loop may look at the sockets between the two that send. */
@@ -205,11 +198,9 @@ static void test_one_users_clients_leave_places_to_others(void)
     expect_soon(usage_take().clients == 5, 5000);
     clients[0] = start_as(ALICE, true); /* a place of its own is free again */
     for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
-        client_tell(&clients[i], 1);
-        client_end(&clients[i]);
+        client_finish(&clients[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Observers that ask nothing, as many as there may be; says how many, and how the rest was told. */
@@ -262,8 +253,7 @@ static void test_one_users_idle_connections_leave_places_to_others(void)
     client_end(&idle);
     client_end(&another);
     client_end(&member);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* All descriptors but the administrator's are taken, by one user after the other. */
@@ -283,14 +273,11 @@ static void test_idle_connections_of_all_others_leave_places_to_the_administrato
     expect_at_least(n_taken, setting.max_fds - FDS_RESERVED / 2 - ADMIN_FDS - 3 * FDS_PER_CLIENT);
     expect_at_least(usage_take().requests, n_taken);
     struct client member = start_as(0, true);
-    client_tell(&member, 1);
-    client_end(&member);
+    client_finish(&member);
     for (unsigned int i = 0; i < N_USERS; i++) {
-        client_tell(&idle[i], 1);
-        client_end(&idle[i]);
+        client_finish(&idle[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Holds a block, loses its connection with the server's death, and has its place all the same. */
@@ -300,8 +287,7 @@ static void come_back_to_a_block(const void *argument)
     become(BOB);
     void *block = kmem_try_allocate(70000, "kept");
     expect_call(block != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
     size_t num_bytes = 0;
     expect_equal(kmem_try_sizeof(block, &num_bytes), 0);
     expect_equal(num_bytes, 70000);
@@ -314,21 +300,17 @@ static void test_a_client_that_comes_back_finds_its_place_though_all_are_taken(v
     struct client idle[N_USERS];
     const struct daemon_setting setting = {.max_fds = FDS_RESERVED + FDS_PER_CLIENT * 20};
     start_for_the_group(&setting, OPTIONS("--group", "daemon", "--log-level", "error"));
-    struct client member = client_start(come_back_to_a_block, NULL);
-    client_hear(&member);
+    struct client member = client_begin(come_back_to_a_block, NULL);
     daemon_kill_server();
     for (unsigned int i = 0; i < N_USERS; i++) {
         idle[i] = start_idle(ALICE + i);
         client_hear(&idle[i]);
     }
-    client_tell(&member, 1);
-    client_end(&member);
+    client_finish(&member);
     for (unsigned int i = 0; i < N_USERS; i++) {
-        client_tell(&idle[i], 1);
-        client_end(&idle[i]);
+        client_finish(&idle[i]);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------------------- no descriptor ---- */
@@ -369,8 +351,7 @@ static void test_a_connection_without_a_descriptor_for_it_is_told_LIMIT(void)
     client_end(&bystander);
     expect_call(prlimit(pid, RLIMIT_NOFILE, &before, NULL) == 0);
     expect_log_line("a connection can not be accepted: too many open files");
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -57,15 +57,12 @@ static void fork_and_allocate(const void *argument)
 static void test_child_of_a_fork_is_a_client_of_its_own(void)
 {
     daemon_start(NULL, NULL);
-    struct client parent = client_start(fork_and_allocate, NULL);
-    client_hear(&parent);
+    struct client parent = client_begin(fork_and_allocate, NULL);
     expect_equal(usage_take().clients, 2);
     expect_usage(44 + 101, 2);
     expect_equal(client_row_of(parent.pid).num_bytes, 44);
-    client_tell(&parent, 1);
-    client_end(&parent);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&parent);
+    daemon_stop_balanced();
 }
 
 static void fork_and_release_the_parents(const void *argument)
@@ -92,8 +89,7 @@ static void test_child_releasing_its_parents_block_is_EPERM(void)
 {
     daemon_start(NULL, NULL);
     client_run(fork_and_release_the_parents, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* The child does not call the library, but holds the socket that it inherited. */
@@ -120,8 +116,7 @@ static void test_blocks_of_a_dead_parent_come_back_though_a_child_holds_its_sock
     expect_call(kill(child, 0) == 0); /* it lives */
     client_tell(&parent, 1);
     client_end_by(&parent, SIGKILL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* The child goes on speaking over the connection that its dead parent made. */
@@ -148,8 +143,7 @@ static void fork_a_child_that_goes_on_speaking(const void *argument)
 static void test_nobody_allocates_in_the_name_of_the_dead(void)
 {
     daemon_start(NULL, NULL);
-    struct client parent = client_start(fork_a_child_that_goes_on_speaking, NULL);
-    client_hear(&parent);
+    struct client parent = client_begin(fork_a_child_that_goes_on_speaking, NULL);
     client_kill_only(&parent);
     expect_soon(usage_take().clients == 0, 100);
     client_tell(&parent, 1);
@@ -157,8 +151,7 @@ static void test_nobody_allocates_in_the_name_of_the_dead(void)
     expect_usage(0, 0);
     client_tell(&parent, 1);
     client_end_by(&parent, SIGKILL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static atomic_bool threads_may_end;
@@ -201,8 +194,7 @@ static void test_fork_while_another_thread_holds_the_librarys_lock(void)
 {
     daemon_start(NULL, NULL);
     client_run(fork_while_threads_are_in_the_library, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* --------------------------------------------------------------------- exec and spawn ---- */
@@ -246,16 +238,14 @@ static void expect_no_descriptor_of_the_library(const char *list_path)
 static void test_exec_keeps_the_blocks_charged_and_no_descriptor_open(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(exec_a_shell, NULL);
-    client_hear(&client);
+    struct client client = client_begin(exec_a_shell, NULL);
     expect_soon(access(harness_path("fds"), F_OK) == 0, 5000);
     expect_no_descriptor_of_the_library(harness_path("fds"));
     expect_soon(!client_row_of(client.pid).connected, 1000);
     expect_usage(44, 1);
     client_tell(&client, 1);
     client_kill(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void spawn_a_shell(const void *argument)
@@ -275,8 +265,7 @@ static void test_posix_spawn_leaks_no_descriptor(void)
     daemon_start(NULL, NULL);
     client_run(spawn_a_shell, NULL);
     expect_no_descriptor_of_the_library(harness_path("fds"));
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------------------------- signals ---- */
@@ -288,8 +277,7 @@ static void call_after_the_daemon_is_gone(const void *argument)
     expect_call(setenv("KMEM_TIMEOUT_MS", "1500", 1) == 0); /* it waits for another daemon */
     void *block = kmem_try_allocate(44, "held");
     expect_call(block != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_try_release(&block), -ECONNRESET);
     expect_true(kmem_try_allocate(44, "again") == NULL);
     harness_note("\"%s\"", kmem_last_error());
@@ -298,11 +286,9 @@ static void call_after_the_daemon_is_gone(const void *argument)
 static void test_lost_daemon_is_ECONNRESET_and_no_SIGPIPE(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(call_after_the_daemon_is_gone, NULL);
-    client_hear(&client);
+    struct client client = client_begin(call_after_the_daemon_is_gone, NULL);
     daemon_kill();
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
 }
 
 static void handle(int number)
@@ -328,18 +314,15 @@ static void be_interrupted(const void *argument)
 static void test_signals_during_calls_are_not_noticed(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(be_interrupted, NULL);
-    client_hear(&client);
+    struct client client = client_begin(be_interrupted, NULL);
     for (unsigned int i = 0; i < 2000; i++) {
         expect_call(kill(client.pid, SIGUSR1) == 0);
         if (i % 8 == 0) {
             harness_sleep_ms(1);
         }
     }
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------------------------- threads ---- */
@@ -389,20 +372,16 @@ static void exchange_between_64_threads(const void *argument)
     for (size_t i = 0; i < N_EXCHANGED; i++) {
         release_stamped(atomic_load(&exchanged[i]));
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_64_threads_release_each_others_blocks(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(exchange_between_64_threads, NULL);
-    client_hear(&client);
+    struct client client = client_begin(exchange_between_64_threads, NULL);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -37,8 +37,7 @@ static void hold_some(const void *argument)
     for (size_t i = 100; i < N_SMALL; i++) {
         expect_equal(kmem_try_release(&blocks[i]), 0);
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* What stands in the sentence: what is free and the largest extent are what the daemon has. */
@@ -65,8 +64,7 @@ static bool is_refused_by_reason(void)
 static void test_figures_of_a_refusal_are_those_of_the_moment(void)
 {
     daemon_start(NULL, NULL);
-    struct client other = client_start(hold_some, NULL);
-    client_hear(&other);
+    struct client other = client_begin(hold_some, NULL);
 
     expect_true(kmem_try_allocate(14 * MIB, "refused/too much") == NULL);
     expect_equal(errno, ENOMEM);
@@ -83,11 +81,9 @@ static void test_figures_of_a_refusal_are_those_of_the_moment(void)
     expect_match(sentence, "; release some of it, or start kmemd with a larger --size$");
     /* What was released is back. */
     expect_call(kmem_try_allocate(usage_take().largest_hole_bytes, "refused/the rest") != NULL);
-    client_tell(&other, 1);
-    client_end(&other);
+    client_finish(&other);
     expect_equal(kmem_close(), 0);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_scattered_memory_is_told_from_memory_in_use(void)
@@ -108,8 +104,7 @@ static void test_scattered_memory_is_told_from_memory_in_use(void)
     expect_match(sentence, "; enough is free, but not in one piece: ask for [0-9.]* [KM]iB at "
                            "most, release what lies between, or start kmemd with a larger --size$");
     expect_equal(kmem_close(), 0);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_segment_that_is_too_small_is_told(void)
@@ -176,8 +171,7 @@ static void test_caches_that_evict_and_try_again_go_on_beside_looks(void)
 {
     struct client caches[N_CACHES];
     daemon_start("--size", "4MiB", NULL);
-    struct client onlooker = client_start(look_on, NULL);
-    client_hear(&onlooker);
+    struct client onlooker = client_begin(look_on, NULL);
     for (unsigned int i = 0; i < N_CACHES; i++) {
         caches[i] = client_start(be_a_cache, &i);
     }
@@ -189,8 +183,7 @@ static void test_caches_that_evict_and_try_again_go_on_beside_looks(void)
     client_end(&onlooker);
     harness_note("%llu refusals", (unsigned long long)n_refused);
     expect_true(n_refused > 0);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -26,8 +26,7 @@ static void converse(void (*conversation)(const void *argument))
 {
     daemon_start("--log-level", "debug", NULL);
     client_run(conversation, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------------- numbers and strings ---- */
@@ -87,16 +86,14 @@ static void give_wrong_reasons(const void *argument)
     expect_true(wire_try_allocate(fd, 44, long_reason, REASON_MAX_BYTES, &error) != 0);
     expect_true(wire_try_allocate(fd, 44, "", 0, &error) != 0);
     expect_true(wire_try_allocate(fd, 44, "\033[31mred\033[0m", 12, &error) != 0);
-    client_say(1);
-    client_await();
+    client_pause();
     (void)close(fd);
 }
 
 static void test_wrong_reasons_are_refused_and_strange_ones_kept(void)
 {
     daemon_start("--log-level", "debug", NULL);
-    struct client client = client_start(give_wrong_reasons, NULL);
-    client_hear(&client);
+    struct client client = client_begin(give_wrong_reasons, NULL);
     expect_usage(UINT64_C(3) * 44, 3);
     expect_ledger_row("<no reason given>", 1, 44);
     expect_ledger_row("\033[31mred\033[0m", 1, 44); /* whoever prints it escapes it */
@@ -166,10 +163,8 @@ static void test_release_of_anothers_free_interior_twice_wild(void)
     client_run(release_what_is_wrong, &offset);
     expect_soon(usage_take().clients == 1, 1000);
     expect_usage(100, 1);
-    client_tell(&other, 1);
-    client_end(&other);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&other);
+    daemon_stop_balanced();
 }
 
 /* --------------------------------------------------------------------- the connection ---- */
@@ -317,10 +312,8 @@ static void test_nobody_comes_back_with_the_nonce_of_another(void)
     client_run(come_as_another, &nonce);
     expect_soon(usage_take().clients == 1, 2000);
     expect_usage(44, 1);
-    client_tell(&victim, 1);
-    client_end(&victim);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&victim);
+    daemon_stop_balanced();
 }
 
 /* The next server has the nonces from the state; nobody is connected yet. */
@@ -335,8 +328,7 @@ static void test_nobody_comes_back_with_the_nonce_of_another_to_the_next_server(
     expect_usage(44, 1);
     expect_equal(client_row_of(victim.pid).num_bytes, 44);
     client_kill(&victim);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void leave_and_join_at_once(const void *argument)

@@ -66,10 +66,8 @@ static void test_what_is_asked_again_happens_once(void)
         client_tell(&client, 1);
     }
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void test_a_client_that_dies_while_no_server_runs_is_reclaimed(void)
@@ -91,8 +89,7 @@ static void leave(const void *argument)
     (void)argument;
     const int fd = wire_member();
     wire_allocate(fd, 44, "left behind");
-    client_say(1);
-    (void)client_await();
+    client_pause();
     wire_goodbye(fd);
     (void)close(fd);
     const int again_fd = wire_connect();
@@ -110,14 +107,11 @@ static void leave(const void *argument)
 static void test_who_has_left_is_gone_and_may_not_come_back(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(leave, NULL);
-    client_hear(&client);
-    client_tell(&client, 1);
-    client_hear(&client);
+    struct client client = client_begin(leave, NULL);
+    client_resume(&client);
     daemon_kill_server();
     expect_balanced();
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     daemon_stop();
 }
 
@@ -137,8 +131,7 @@ static void test_a_program_without_the_nonce_is_a_new_client(void)
 {
     daemon_start(NULL, NULL);
     client_run(come_without_nonce, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void expect_obituary(pid_t pid)
@@ -281,8 +274,7 @@ static void test_clients_work_on_while_servers_are_killed(void)
     daemon_start(NULL, NULL);
     struct client clients[4];
     for (size_t i = 0; i < 4; i++) {
-        clients[i] = client_start(churn, NULL);
-        client_hear(&clients[i]);
+        clients[i] = client_begin(churn, NULL);
     }
     const uint64_t n_kills = harness_scaled(50);
     const struct stopwatch watch = stopwatch_start();
@@ -300,8 +292,7 @@ static void test_clients_work_on_while_servers_are_killed(void)
     }
     harness_note("%llu changes through %llu servers in %.0f ms", (unsigned long long)n_changes,
                  (unsigned long long)n_kills, took_ms);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

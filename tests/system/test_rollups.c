@@ -43,8 +43,7 @@ static void fill_segment(const void *argument)
     (void)argument;
     const int fd = wire_member();
     wire_fill(fd, 20000, 16, N_ROWS);
-    client_say(1);
-    client_await();
+    client_pause();
     (void)close(fd);
 }
 
@@ -71,10 +70,8 @@ static void hoard(const void *argument)
 static void test_six_connections_of_one_process_leave_the_others_their_answers(void)
 {
     daemon_start(NULL, NULL);
-    struct client filler = client_start(fill_segment, NULL);
-    client_hear(&filler);
-    struct client hoarder = client_start(hoard, NULL);
-    client_hear(&hoarder);
+    struct client filler = client_begin(fill_segment, NULL);
+    struct client hoarder = client_begin(hoard, NULL);
 
     const int fd = wire_observer();
     for (uint32_t i = 0; i < 12; i++) {
@@ -89,12 +86,9 @@ static void test_six_connections_of_one_process_leave_the_others_their_answers(v
     }
 
     (void)close(fd);
-    client_tell(&hoarder, 1);
-    client_end(&hoarder);
-    client_tell(&filler, 1);
-    client_end(&filler);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&hoarder);
+    client_finish(&filler);
+    daemon_stop_balanced();
 }
 
 /* --------------------------------------------------------------------------------- tellers ---- */
@@ -175,8 +169,7 @@ static void test_reasons_rewritten_while_they_are_read_leave_the_server_small(vo
 {
     const uint64_t n_blocks = (uint64_t)LEASED_PAGES * BLOCKS_OF_PAGE;
     daemon_start(NULL, NULL);
-    struct client rewriter = client_start(rewrite, NULL);
-    client_hear(&rewriter);
+    struct client rewriter = client_begin(rewrite, NULL);
 
     for (uint32_t i = 0; i < 8; i++) {
         static struct ledger_row rows[65536];
@@ -196,8 +189,7 @@ static void test_reasons_rewritten_while_they_are_read_leave_the_server_small(vo
     expect_soon(obituary_of(rewriter.pid).found, 10000);
     expect_equal(obituary_of(rewriter.pid).n_blocks, n_blocks);
     expect_small_server();
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* Heads inside of what other heads say: a walk that begins elsewhere sees other blocks. */
@@ -220,25 +212,21 @@ static void lie(const void *argument)
             }
         }
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_reconcile_does_not_accuse_kmemd_of_a_ledger_that_lies(void)
 {
     daemon_start(NULL, NULL);
-    struct client liar = client_start(lie, NULL);
-    client_hear(&liar);
+    struct client liar = client_begin(lie, NULL);
 
     const struct ctl_end *end = ctl("reconcile");
 
     expect_true(strstr(end->out, "NOT BALANCED") == NULL);
     expect_equal(end->exit_status, 0);
     expect_ledger_sound();
-    client_tell(&liar, 1);
-    client_end(&liar);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&liar);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

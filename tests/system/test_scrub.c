@@ -30,8 +30,7 @@ static void fill(const void *argument)
         expect_true(block != NULL);
         (void)memset(block, 0xa5, BLOCK_BYTES);
     }
-    client_say(1);
-    (void)client_await();
+    client_pause();
 }
 
 static const unsigned char *map_segment(size_t *ret_num_bytes)
@@ -61,8 +60,7 @@ static void test_what_a_dead_process_wrote_is_cleared(void)
     size_t num_bytes;
     daemon_start(NULL, NULL);
     const unsigned char *const segment = map_segment(&num_bytes);
-    struct client client = client_start(fill, NULL);
-    client_hear(&client);
+    struct client client = client_begin(fill, NULL);
     expect_equal(count_not_zero(segment, num_bytes), N_BLOCKS * BLOCK_BYTES);
     client_kill(&client);
     expect_soon(count_not_zero(segment, num_bytes) == 0, 5000);
@@ -77,8 +75,7 @@ static void assert_cleared_after_a_restart(void (*end_client)(struct client *cli
     size_t num_bytes;
     daemon_start(NULL, NULL);
     const unsigned char *const segment = map_segment(&num_bytes);
-    struct client client = client_start(fill, NULL);
-    client_hear(&client);
+    struct client client = client_begin(fill, NULL);
     end_client(&client);
     daemon_kill_server();
     expect_soon(count_not_zero(segment, num_bytes) == 0, 5000);
@@ -110,16 +107,13 @@ static void test_what_a_living_process_wrote_stays(void)
     size_t num_bytes;
     daemon_start("--size", "64MiB", NULL);
     const unsigned char *const segment = map_segment(&num_bytes);
-    struct client stays = client_start(fill, NULL);
-    client_hear(&stays);
+    struct client stays = client_begin(fill, NULL);
     for (unsigned int i = 0; i < 5; i++) {
-        struct client goes = client_start(fill, NULL);
-        client_hear(&goes);
+        struct client goes = client_begin(fill, NULL);
         client_kill(&goes);
         expect_soon(count_not_zero(segment, num_bytes) == N_BLOCKS * BLOCK_BYTES, 5000);
     }
-    client_tell(&stays, 1);
-    client_end(&stays);
+    client_finish(&stays);
     expect_balanced();
     (void)munmap((void *)(uintptr_t)segment, num_bytes);
     daemon_stop();
@@ -138,26 +132,22 @@ static void test_a_lazy_segment_gives_its_memory_back(void)
 {
     daemon_start("--commit", "lazy", NULL);
     const uint64_t before = memory_of_segment();
-    struct client client = client_start(fill, NULL);
-    client_hear(&client);
+    struct client client = client_begin(fill, NULL);
     expect_at_least(memory_of_segment(), before + N_BLOCKS * BLOCK_BYTES);
     client_kill(&client);
     expect_soon(memory_of_segment() <= before, 5000);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_an_eager_segment_keeps_its_memory(void)
 {
     daemon_start(NULL, NULL);
     const uint64_t before = memory_of_segment();
-    struct client client = client_start(fill, NULL);
-    client_hear(&client);
+    struct client client = client_begin(fill, NULL);
     client_kill(&client);
     harness_sleep_ms(500); /* longer than it takes to clear */
     expect_equal(memory_of_segment(), before);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void come_and_stay_not(const void *argument)
@@ -194,8 +184,7 @@ static void test_neither_keeper_nor_server_maps_a_byte_of_the_segment(void)
         expect_at_least(count_mappings(daemon_server_pid(), ":state"), 1);
         harness_sleep_ms(1);
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------------- a member that holds the lock ------ */
@@ -244,8 +233,7 @@ static void expect_intact(const struct client *client)
 
 static void come_and_go(void)
 {
-    struct client goes = client_start(fill, NULL);
-    client_hear(&goes);
+    struct client goes = client_begin(fill, NULL);
     client_kill(&goes);
 }
 
@@ -313,8 +301,7 @@ static void test_a_daemon_is_upgraded_while_a_member_holds_the_lock(void)
     expect_soon(daemon_server_pid() != 0 && daemon_server_pid() != server, 10000);
     client_run(come_and_stay_not, NULL);
     inode_lock_drop(&lock);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -81,8 +81,7 @@ static void start_work(struct client *clients)
 {
     for (unsigned int i = 0; i < N_CLIENTS; i++) {
         const unsigned int seed = 20260207 + i;
-        clients[i] = client_start(work, &seed);
-        client_hear(&clients[i]);
+        clients[i] = client_begin(work, &seed);
     }
 }
 
@@ -99,8 +98,7 @@ static void end_work(struct client *clients)
     expect_usage(num_bytes, n_blocks);
     expect_ledger_sound();
     for (unsigned int i = 0; i < N_CLIENTS; i++) {
-        client_tell(&clients[i], 1);
-        client_end(&clients[i]);
+        client_finish(&clients[i]);
     }
     expect_balanced();
 }
@@ -188,8 +186,7 @@ static void end_at_work(int signal_number)
     struct client clients[N_CLIENTS];
     daemon_start("--size", "64MiB", NULL);
     for (unsigned int i = 0; i < N_CLIENTS; i++) {
-        clients[i] = client_start(work_until_the_end, NULL);
-        client_hear(&clients[i]);
+        clients[i] = client_begin(work_until_the_end, NULL);
     }
     harness_sleep_ms(50);
     expect_call(kill(daemon_pid(), signal_number) == 0);
@@ -239,8 +236,7 @@ static void test_a_server_killed_between_two_calls_raises_no_SIGPIPE(void)
         client_tell(&client, 1);
     }
     client_end(&client); /* SIGPIPE would be another status than 0 */
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static volatile sig_atomic_t n_handled;
@@ -272,8 +268,7 @@ static void wait_in_a_call(const void *argument)
     expect_call(setenv("KMEM_TIMEOUT_MS", "500", 1) == 0);
     block = kmem_try_allocate(44, "joins");
     expect_call(block != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
     client_say(1);
     void *none = kmem_try_allocate(44, "in vain");
     expect_equal(errno, ETIMEDOUT);
@@ -295,8 +290,7 @@ static void test_signals_while_a_call_waits_neither_end_nor_prolong_it(void)
     for (unsigned int i = 0; i < 2; i++) {
         client_hear(&client);
         daemon_signal_server(SIGSTOP);
-        client_tell(&client, 1);
-        client_hear(&client);
+        client_resume(&client);
         interrupt_for(&client, WAIT_MS);
         if (i == 0) {
             daemon_signal_server(SIGCONT);
@@ -304,8 +298,7 @@ static void test_signals_while_a_call_waits_neither_end_nor_prolong_it(void)
     }
     client_end(&client); /* while the server stands still */
     daemon_signal_server(SIGCONT);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -28,8 +28,7 @@ static void hold_44_bytes_until_told(const void *argument)
     (void)argument;
     char *block = kmem_try_allocate(44, "held");
     expect_call(block != NULL);
-    client_say(1);
-    client_await();
+    client_pause();
     block[43] = 1;
     expect_call(kmem_try_release((void **)&block) == 0);
 }
@@ -77,8 +76,7 @@ static void see_the_daemon_end(const void *argument)
     char *block = kmem_try_allocate(44, "held");
     expect_call(block != NULL);
     block[0] = 'x';
-    client_say(1);
-    client_await();
+    client_pause();
     expect_equal(kmem_try_release((void **)&block), -ECONNRESET);
     expect_equal(block[0], 'x'); /* the mapping outlives the daemon */
 }
@@ -89,18 +87,15 @@ static void test_sighup_does_not_end_it(void)
     expect_call(kill(daemon_pid(), SIGHUP) == 0);
     client_run(use_44_bytes, NULL);
     expect_soon(harness_matches(daemon_log(), "upgraded: .* serves now"), 5000);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_sigterm_does_not_wait_for_clients(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(see_the_daemon_end, NULL);
-    client_hear(&client);
+    struct client client = client_begin(see_the_daemon_end, NULL);
     daemon_stop();
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
 }
 
 static void test_version_is_printed(void)
@@ -129,8 +124,7 @@ static void test_default_socket_is_in_the_runtime_directory(void)
 static void test_log_level_error_is_silent_when_all_is_well(void)
 {
     daemon_start("--log-level", "error", NULL);
-    struct client client = client_start(hold_44_bytes_until_told, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_44_bytes_until_told, NULL);
     client_kill(&client);
     expect_balanced();
     expect_text(daemon_log(), "");
@@ -143,18 +137,15 @@ static void test_log_level_error_is_silent_when_all_is_well(void)
 static void test_second_daemon_is_refused_with_73_and_the_first_undisturbed(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(hold_44_bytes_until_told, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_44_bytes_until_told, NULL);
     const struct daemon_end second = daemon_try(
         &as_usual, OPTIONS("--name", "second", "--size", "1M", "--socket", daemon_socket()));
     expect_equal(second.exit_status, 73);
     expect_text(second.out, "");
     expect_match(second.log, daemon_socket());
     expect_usage(44, 1);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 #define N_RACERS 8
@@ -201,8 +192,7 @@ static void test_socket_of_a_killed_daemon_is_replaced(void)
     expect_equal(access(daemon_socket(), F_OK), 0);
     daemon_start(NULL, NULL);
     client_run(use_44_bytes, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_stale_socket_file_without_a_lock_is_replaced(void)
@@ -229,30 +219,24 @@ static void test_a_file_that_is_no_socket_is_left_alone(void)
 static void test_restart_gives_a_fresh_segment(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(see_the_daemon_end, NULL);
-    client_hear(&client);
+    struct client client = client_begin(see_the_daemon_end, NULL);
     daemon_stop();
     daemon_start(NULL, NULL);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void test_socket_that_was_removed_is_made_again(void)
 {
     daemon_start(NULL, NULL);
-    struct client client = client_start(hold_44_bytes_until_told, NULL);
-    client_hear(&client);
+    struct client client = client_begin(hold_44_bytes_until_told, NULL);
     expect_call(unlink(daemon_socket()) == 0);
     expect_soon(access(daemon_socket(), F_OK) == 0, 1000);
     client_run(use_44_bytes, NULL);
     expect_usage(44, 1);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* ------------------------------------------------------------------- the segment file ---- */
@@ -285,8 +269,7 @@ static void test_commit_lazy_takes_memory_when_it_is_used(void)
     daemon_start("--size", "64MiB", "--commit", "lazy", NULL);
     expect_at_most(committed_bytes(), 1 << 20);
     client_run(use_44_bytes, NULL);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_segment_is_sealed_and_for_its_owner_only(void)

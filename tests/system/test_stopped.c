@@ -73,8 +73,7 @@ static void hold_and_stand_still(const void *argument)
     for (unsigned int i = 0; i < 8; i++) {
         release(passing[i]);
     }
-    client_say(1);
-    client_await();
+    client_pause();
     for (unsigned int i = 0; i < N_KEPT; i++) {
         for (size_t at = 0; at < LEASED_BYTES; at++) {
             expect_equal(kept[i][at], (unsigned char)i);
@@ -105,8 +104,7 @@ static void take_all_that_is_unused(const void *argument)
 static void test_a_client_stopped_for_long_keeps_its_blocks_and_lends_the_rest(void)
 {
     daemon_start(NULL, NULL);
-    struct client stopped = client_start(hold_and_stand_still, NULL);
-    client_hear(&stopped);
+    struct client stopped = client_begin(hold_and_stand_still, NULL);
     client_stop(&stopped);
     harness_sleep_ms(STAND_MS);
     expect_usage((uint64_t)N_KEPT * LEASED_BYTES, N_KEPT);
@@ -125,10 +123,8 @@ static void test_a_client_stopped_for_long_keeps_its_blocks_and_lends_the_rest(v
 
     expect_usage((uint64_t)N_KEPT * LEASED_BYTES, N_KEPT);
     client_continue(&stopped);
-    client_tell(&stopped, 1);
-    client_end(&stopped);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&stopped);
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------- calls that need no daemon never wait ---- */
@@ -220,11 +216,9 @@ static void test_calls_that_need_no_daemon_never_wait_for_a_stopped_one(void)
     client_tell(&client, 1);
     expect_true(client_hear(&client)); /* its threads worked, but for the one that needs it */
     expect_call(kill(server, SIGCONT) == 0);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     expect_equal(daemon_server_pid(), server);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void work_through_a_hang(const void *argument)
@@ -240,28 +234,23 @@ static void work_through_a_hang(const void *argument)
     for (size_t i = 0; i < N_TRADED; i++) {
         release(atomic_exchange(&traded[i], NULL));
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_programs_do_not_notice_that_a_hanging_server_is_replaced(void)
 {
     daemon_start("--watchdog", "0.4", NULL);
-    struct client client = client_start(work_through_a_hang, NULL);
-    client_hear(&client);
+    struct client client = client_begin(work_through_a_hang, NULL);
     for (unsigned int i = 0; i < 3; i++) {
         const pid_t hung = daemon_server_pid();
         expect_call(kill(hung, SIGSTOP) == 0);
         expect_soon(daemon_server_pid() != hung && daemon_server_pid() > 0, 5000);
         expect_equal(usage_take().clients, 1); /* waits until it serves */
     }
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------- calls that need one wait so long ------- */
@@ -307,25 +296,21 @@ static void ask_a_stopped_server(const void *argument)
     char *direct = allocate(DIRECT_BYTES, "held");
     void *given_up = allocate(DIRECT_BYTES, "given up");
     direct[DIRECT_BYTES - 1] = 'd';
-    client_say(1);
-    client_await();
+    client_pause();
     ask_in_vain(direct, given_up);
     release(allocate(LEASED_BYTES, "needs nobody"));
     expect_equal(direct[DIRECT_BYTES - 1], 'd');
-    client_say(1);
-    client_await();
+    client_pause();
     /* The server goes on, or there is another. */
     expect_call(setenv("KMEM_TIMEOUT_MS", "30000", 1) == 0);
     void *again = NULL;
     expect_soon((again = kmem_try_allocate(DIRECT_BYTES, "again")) != NULL, 20000);
     expect_equal(kmem_try_sizeof(direct, &num_bytes), 0);
     expect_equal(num_bytes, DIRECT_BYTES);
-    client_say(1);
-    client_await();
+    client_pause();
     release(again);
     release(direct);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 /* A call that timed out has left nothing behind, and taken nothing away but what was given up. */
@@ -341,23 +326,18 @@ static void expect_two_blocks(const struct client *client)
 static void time_out_and_go_on(int signal_number)
 {
     daemon_start("--watchdog", "0", NULL);
-    struct client client = client_start(ask_a_stopped_server, NULL);
-    client_hear(&client);
+    struct client client = client_begin(ask_a_stopped_server, NULL);
     const pid_t server = daemon_server_pid();
     expect_call(kill(server, SIGSTOP) == 0);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_call(kill(server, signal_number) == 0);
     expect_soon(daemon_server_pid() > 0, 5000);
     client_tell(&client, 1);
     expect_two_blocks(&client);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void test_calls_to_a_stopped_server_are_ETIMEDOUT_and_leave_nothing_when_it_goes_on(void)
@@ -378,8 +358,7 @@ static void ask_for_a_lease(const void *argument)
     for (unsigned int i = 0; i < 32; i++) {
         (void)allocate(LEASED_BYTES, "warming up");
     }
-    client_say(1);
-    client_await();
+    client_pause();
     double waited_ms = 0;
     bool is_served = true;
     while (is_served) {
@@ -411,8 +390,7 @@ static void ask_from_many_threads(const void *argument)
     (void)argument;
     expect_call(setenv("KMEM_TIMEOUT_MS", "2000", 1) == 0);
     void *direct = allocate(DIRECT_BYTES, "joins");
-    client_say(1);
-    client_await();
+    client_pause();
     for (size_t i = 0; i < 8; i++) {
         expect_equal(pthread_create(&threads[i], NULL, ask_with_others, NULL), 0);
     }
@@ -424,40 +402,31 @@ static void ask_from_many_threads(const void *argument)
     client_await(); /* it goes on */
     release(allocate(DIRECT_BYTES, "again"));
     release(direct);
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_a_call_waits_its_time_once_though_it_asks_for_a_lease_first(void)
 {
     daemon_start("--watchdog", "0", NULL);
-    struct client client = client_start(ask_for_a_lease, NULL);
-    client_hear(&client);
+    struct client client = client_begin(ask_for_a_lease, NULL);
     daemon_signal_server(SIGSTOP);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     daemon_signal_server(SIGCONT);
     client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_a_call_waits_its_time_once_though_other_threads_wait_before_it(void)
 {
     daemon_start("--watchdog", "0", NULL);
-    struct client client = client_start(ask_from_many_threads, NULL);
-    client_hear(&client);
+    struct client client = client_begin(ask_from_many_threads, NULL);
     daemon_signal_server(SIGSTOP);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     daemon_signal_server(SIGCONT);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void leave_a_stopped_server(const void *argument)
@@ -467,37 +436,29 @@ static void leave_a_stopped_server(const void *argument)
     warm_up(LEASED_BYTES);
     (void)allocate(LEASED_BYTES, "before");
     (void)allocate(DIRECT_BYTES, "before");
-    client_say(1);
-    client_await();
+    client_pause();
     int r = 0;
     EXPECT_PATIENT(r = kmem_close());
     expect_equal(r, -ETIMEDOUT);
-    client_say(1);
-    client_await();
+    client_pause();
     expect_call(setenv("KMEM_TIMEOUT_MS", "30000", 1) == 0);
     (void)allocate(LEASED_BYTES, "after");
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_close_of_a_stopped_server_is_ETIMEDOUT_and_the_next_call_joins_anew(void)
 {
     daemon_start("--watchdog", "0", NULL);
-    struct client client = client_start(leave_a_stopped_server, NULL);
-    client_hear(&client);
+    struct client client = client_begin(leave_a_stopped_server, NULL);
     daemon_signal_server(SIGSTOP);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     daemon_signal_server(SIGCONT);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     expect_soon(usage_take().clients == 1, 2000);
     expect_usage(LEASED_BYTES, 1);
     expect_ledger_row("after", 1, LEASED_BYTES);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static void hold_until_killed(const void *argument)
@@ -506,8 +467,7 @@ static void hold_until_killed(const void *argument)
     warm_up(LEASED_BYTES);
     (void)allocate(LEASED_BYTES, "of one that dies");
     (void)allocate(DIRECT_BYTES, "of one that dies");
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_a_client_that_dies_while_the_server_is_stopped_is_reclaimed(void)
@@ -515,8 +475,7 @@ static void test_a_client_that_dies_while_the_server_is_stopped_is_reclaimed(voi
     daemon_start("--watchdog", "0", NULL);
     const int then[] = {SIGCONT, SIGKILL};
     for (size_t i = 0; i < sizeof(then) / sizeof(then[0]); i++) {
-        struct client client = client_start(hold_until_killed, NULL);
-        client_hear(&client);
+        struct client client = client_begin(hold_until_killed, NULL);
         const pid_t server = daemon_server_pid();
         expect_call(kill(server, SIGSTOP) == 0);
         client_kill(&client);

@@ -18,16 +18,14 @@ static void join_and_stay(const void *argument)
 {
     (void)argument;
     expect_true(kmem_try_allocate(100, "joined") != NULL);
-    client_say(1);
-    (void)client_await();
+    client_pause();
 }
 
 static void go_back_and_forth(const void *argument)
 {
     (void)argument;
     expect_true(kmem_try_allocate(100, "stays") != NULL);
-    client_say(1);
-    (void)client_await();
+    client_pause();
     for (size_t i = 0; i < N_ROUND_TRIPS; i++) {
         (void)usage_take();
     }
@@ -43,8 +41,7 @@ static void test_a_stopped_keeper_stops_nobody_but_who_joins(void)
 {
     struct client joining[N_JOINING];
     daemon_start("--watchdog", "0", NULL);
-    struct client bystander = client_start(go_back_and_forth, NULL);
-    client_hear(&bystander);
+    struct client bystander = client_begin(go_back_and_forth, NULL);
     expect_call(kill(daemon_pid(), SIGSTOP) == 0);
     for (int i = 0; i < N_JOINING; i++) {
         joining[i] = client_start(join_and_stay, NULL);
@@ -54,13 +51,11 @@ static void test_a_stopped_keeper_stops_nobody_but_who_joins(void)
     for (int i = 0; i < N_JOINING / 2; i++) {
         client_kill(&joining[i]);
     }
-    client_tell(&bystander, 1);
-    client_end(&bystander);
+    client_finish(&bystander);
     expect_call(kill(daemon_pid(), SIGCONT) == 0);
     for (int i = N_JOINING / 2; i < N_JOINING; i++) {
         client_hear(&joining[i]);
-        client_tell(&joining[i], 1);
-        client_end(&joining[i]);
+        client_finish(&joining[i]);
     }
     expect_balanced(); /* the keeper's descriptors, too */
     daemon_stop();

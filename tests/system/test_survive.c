@@ -114,8 +114,7 @@ static void work(const void *argument)
             put_down(&program, &program.slots[i]);
         }
     }
-    client_say(1);
-    (void)client_await();
+    client_pause();
 }
 
 static void expect_all_that_is_held(struct client *clients, uint64_t *ret_steps)
@@ -147,8 +146,7 @@ static void end_programs(struct client *clients)
     }
     expect_usage(0, 0);
     for (unsigned int i = 0; i < N_PROGRAMS; i++) {
-        client_tell(&clients[i], 1);
-        client_end(&clients[i]);
+        client_finish(&clients[i]);
     }
     expect_balanced();
 }

@@ -100,8 +100,7 @@ static void test_threads_come_and_go_while_servers_are_killed(void)
 {
     const uint64_t n_kills = HARNESS_SANITIZED ? 10 : 30;
     daemon_start("--size", "128MiB", NULL);
-    struct client client = client_start(trade_in_threads_that_end, NULL);
-    client_hear(&client);
+    struct client client = client_begin(trade_in_threads_that_end, NULL);
     for (uint64_t i = 0; i < n_kills; i++) {
         harness_sleep_ms((unsigned int)(i % 50));
         daemon_kill_server();
@@ -112,10 +111,8 @@ static void test_threads_come_and_go_while_servers_are_killed(void)
                  (unsigned long long)n_kills);
     expect_usage(0, 0);
     expect_ledger_sound();
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 /* ---------------------------------------------------- forks from many threads at once ---- */
@@ -166,21 +163,17 @@ static void fork_from_many_threads(const void *argument)
     for (size_t i = 0; i < N_TRADED; i++) {
         put_down(atomic_exchange(&traded[i], NULL));
     }
-    client_say(1);
-    client_await();
+    client_pause();
 }
 
 static void test_many_threads_fork_at_once_and_their_children_call_the_library(void)
 {
     daemon_start("--size", "128MiB", NULL);
-    struct client client = client_start(fork_from_many_threads, NULL);
-    client_hear(&client);
+    struct client client = client_begin(fork_from_many_threads, NULL);
     expect_soon(usage_take().clients == 1, 5000);
     expect_usage(0, 0);
-    client_tell(&client, 1);
-    client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&client);
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

@@ -163,8 +163,7 @@ static void join_and_die(const void *argument)
 {
     (void)argument;
     expect_true(kmem_try_allocate(100, "left") != NULL);
-    client_say(1);
-    (void)client_await();
+    client_pause();
 }
 
 static void end_by(int signal_number)
@@ -181,8 +180,7 @@ static void live(void)
 {
     client_run(join, NULL);
     for (int i = 0; i < N_DEATHS; i++) {
-        struct client client = client_start(join_and_die, NULL);
-        client_hear(&client);
+        struct client client = client_begin(join_and_die, NULL);
         client_kill(&client);
     }
     pid_t server = signal_server(SIGKILL); /* the keeper says that it was killed */

@@ -296,17 +296,14 @@ static void expect_kept_through(const char *program)
         num_bytes += kept_bytes(i);
     }
     start_installed();
-    struct client client = client_start(keep_blocks, NULL);
-    client_hear(&client);
+    struct client client = client_begin(keep_blocks, NULL);
     install(harness_program(program));
     expect_call(kill(daemon_pid(), SIGHUP) == 0);
     expect_soon(harness_matches(daemon_log(), "upgraded: .*/kmemd serves now"), PATIENCE_MS);
     expect_usage(num_bytes, KEPT_BLOCKS);
-    client_tell(&client, 1);
-    client_hear(&client);
+    client_resume(&client);
     client_end(&client);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_pointers_and_bytes_stay_through_an_upgrade_to_the_same_program(void)

@@ -171,8 +171,7 @@ static void hold_mixed(const void *argument)
 {
     (void)argument;
     allocate_mixed();
-    client_say(1);
-    (void)client_await();
+    client_pause();
     for (size_t i = 0; i < N_BLOCKS; i++) {
         if (i / N_SIZES % 2 == 0) {
             expect_equal(kmem_try_release(&blocks[i]), 0);
@@ -199,8 +198,7 @@ static void be_idle(const void *argument)
     allocate_mixed();
     expect_equal(pthread_create(&thread, NULL, release_all, NULL), 0);
     expect_equal(pthread_join(thread, NULL), 0);
-    client_say(1);
-    (void)client_await();
+    client_pause();
     blocks[0] = kmem_try_allocate(100, "waste/again");
     expect_true(blocks[0] != NULL);
     client_say(2);
@@ -216,8 +214,7 @@ static void take_the_hole(const void *of_bytes)
     expect_equal(wire_try_allocate(fd, num_bytes + 1, "waste/more", 10, &error), 0);
     expect_equal(error, KMEM__ERROR_CODE__ERROR_NO_MEMORY);
     expect_true(wire_try_allocate(fd, num_bytes, "waste/hole", 10, &error) != 0);
-    client_say(1);
-    (void)client_await();
+    client_pause();
     (void)close(fd);
 }
 
@@ -300,12 +297,9 @@ static void test_idle_memory_is_what_another_process_gets(void)
     client_kill(&idle);
     expect_soon(usage_take().clients == 2, 2000);
     (void)expect_truth(CLIENTS(&mixed, &taker));
-    client_tell(&taker, 1);
-    client_end(&taker);
-    client_tell(&mixed, 1);
-    client_end(&mixed);
-    expect_balanced();
-    daemon_stop();
+    client_finish(&taker);
+    client_finish(&mixed);
+    daemon_stop_balanced();
 }
 
 static uint64_t resident_bytes(int segment_fd)
@@ -325,8 +319,7 @@ static void write_all(const void *argument)
         expect_true(written[i] != NULL);
         memset(written[i], 1, MIB);
     }
-    client_say(1);
-    (void)client_await();
+    client_pause();
     for (size_t i = 0; i < 10; i++) {
         expect_equal(kmem_try_release((void **)&written[i]), 0);
     }
@@ -351,8 +344,7 @@ static void test_resident_memory_is_what_the_system_says(void)
     expect_soon(usage_take().resident_bytes < 2 * MIB, 5000); /* the owner lives, and idles */
     /* Two questions: more may go back between them. */
     expect_soon(usage_take().resident_bytes == resident_bytes(segment_fd), 5000);
-    client_tell(&client, 1);
-    client_end(&client);
+    client_finish(&client);
     expect_call(close(segment_fd) == 0);
     daemon_stop();
 }
@@ -381,8 +373,7 @@ static void test_kmemctl_usage_shows_where_the_bytes_are(void)
     expect_usage_row(text, "scattered", usage.scattered_bytes);
     client_tell(&mixed, 1);
     expect_equal(client_hear(&mixed), 2);
-    client_tell(&mixed, 1);
-    client_end(&mixed);
+    client_finish(&mixed);
     daemon_stop();
 }
 

@@ -50,8 +50,7 @@ static void expect_no_report(const char *program)
             fail("run %d: %s", i, text);
         }
     }
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static void test_blocks_that_change_hands_are_no_race(void)
@@ -69,8 +68,7 @@ static void test_a_race_on_a_block_is_found(void)
 {
     daemon_start("--size", "64MiB", NULL);
     expect_equal(run("watched", "race", harness_path("watched.log")), EXIT_REPORTED);
-    expect_balanced();
-    daemon_stop();
+    daemon_stop_balanced();
 }
 
 static const struct system_test tests[] = {

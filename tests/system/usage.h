@@ -65,6 +65,13 @@ void usage_expect(const char *file, int line, uint64_t used_bytes, uint64_t n_bl
 #define expect_balanced() usage_expect_balanced(__FILE__, __LINE__)
 void usage_expect_balanced(const char *file, int line);
 
+/** daemon_stop_balanced() - want that, and stop the daemon: how most tests end */
+#define daemon_stop_balanced()                                                                     \
+    do {                                                                                           \
+        expect_balanced();                                                                         \
+        daemon_stop();                                                                             \
+    } while (0)
+
 /* One row of the ledger. */
 struct ledger_row {
     char key[128];

@@ -67,8 +67,7 @@ void workload_work(const void *argument)
     for (size_t i = 0; i < LARGE_BLOCKS; i++) {
         (void)allocate(LARGE_BYTES, "figures/large");
     }
-    client_say(1);
-    (void)client_await();
+    client_pause();
     misuse(kept);
     want_too_much();
     client_say(2);
@@ -89,8 +88,7 @@ void workload_hold_big(const void *argument)
     (void)wire_try_lease(fd, QUOTA_BYTES / PAGE_BYTES, QUOTA_BYTES / PAGE_BYTES, &error);
     expect_equal(error, KMEM__ERROR_CODE__ERROR_QUOTA);
     (void)wire_lease(fd, SPARE_PAGES);
-    client_say(1);
-    (void)client_await();
+    client_pause();
     (void)close(fd);
 }
 
@@ -104,8 +102,7 @@ void workload_pass_through(const void *argument)
     for (size_t i = 0; i < PASSING_BLOCKS; i++) {
         release(blocks[i]);
     }
-    client_say(1);
-    (void)client_await();
+    client_pause();
     expect_equal(kmem_close(), 0);
 }
 
