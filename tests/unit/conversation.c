@@ -9,6 +9,7 @@
 
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
+#include "tests/unit/statistic.h"
 
 void conversation_init(struct conversation *conversation, uint32_t n_pages, uint32_t limit)
 {
@@ -173,4 +174,40 @@ void assert_error(const struct conversation *conversation, Kmem__ErrorCode code,
 void assert_body(const struct conversation *conversation, Kmem__Response__BodyCase body_case)
 {
     assert_int_equal(conversation->reply->response.body_case, body_case);
+}
+
+/* ------------------------------------------------------------------- the one of most tests ---- */
+
+struct conversation talk;
+struct peer alice;
+struct peer bob;
+
+void talk_begin(uint32_t n_pages, uint32_t limit)
+{
+    conversation_init(&talk, n_pages, limit);
+    peer_open_member(&talk, &alice, 1);
+    peer_open_member(&talk, &bob, 2);
+}
+
+int talk_teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(core_check(talk.core), 0);
+    peer_close(&talk, &alice);
+    peer_close(&talk, &bob);
+    conversation_fini(&talk);
+    return 0;
+}
+
+uint64_t talk_statistic(const char *name)
+{
+    assert_int_equal(ask_usage(&talk, &alice), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_USAGE);
+    return statistic_of(talk.reply->response.usage, name);
+}
+
+uint64_t talk_offset(void)
+{
+    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
+    return talk.reply->response.allocated->offset;
 }

@@ -27,6 +27,20 @@ void conversation_init(struct conversation *conversation, uint32_t n_pages, uint
 /** conversation_fini() - whoever said Hello has been closed before */
 void conversation_fini(struct conversation *conversation);
 
+/* The conversation of a test, in which processes 1 and 2 are members. */
+extern struct conversation talk;
+extern struct peer alice;
+extern struct peer bob;
+
+void talk_begin(uint32_t n_pages, uint32_t limit);
+int talk_teardown(void **state);
+
+/** talk_statistic() - as alice is told it */
+uint64_t talk_statistic(const char *name);
+
+/** talk_offset() - of the block that the response is about */
+uint64_t talk_offset(void);
+
 /** peer_open() - a connection of process `pid` that has not said Hello */
 void peer_open(struct peer *peer, uint32_t pid);
 

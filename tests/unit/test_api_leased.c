@@ -19,10 +19,8 @@
 
 #include <kmem/kmem.h>
 
-#include "tests/unit/caught.h"
-#include "tests/unit/fake_daemon.h"
+#include "tests/unit/api_fixture.h"
 
-#define UNTOUCHED 4242
 #define N_DIRECT (1 + 16)
 
 static _Atomic(unsigned int) n_requests;
@@ -36,27 +34,14 @@ static bool count_requests(struct fake_peer *peer, const Kmem__Request *request)
     return false;
 }
 
-static int start_daemon(void **state)
+static int start_lender(void **state)
 {
-    (void)state;
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
-    fake_daemon_start();
+    (void)start_daemon(state);
     fake_daemon_lend(true);
     atomic_store(&n_requests, 0);
     atomic_store(&n_lease_requests, 0);
     fake_daemon_hook(count_requests);
-    caught_install();
-    errno = UNTOUCHED;
     return 0;
-}
-
-static int stop_daemon(void **state)
-{
-    (void)state;
-    (void)kmem_set_failure_handler(NULL);
-    int r = kmem_close();
-    fake_daemon_stop();
-    return r == 0 || r == -ECONNRESET ? 0 : r;
 }
 
 static void use_often(size_t n_bytes)
@@ -388,7 +373,7 @@ static void test_refused_small_allocation_is_one_request(void **state)
     }
 }
 
-#define LEASED_TEST(function) cmocka_unit_test_setup_teardown(function, start_daemon, stop_daemon)
+#define LEASED_TEST(function) cmocka_unit_test_setup_teardown(function, start_lender, stop_daemon)
 
 int main(void)
 {

@@ -17,30 +17,7 @@
 
 #include <kmem/kmem.h>
 
-#include "tests/unit/caught.h"
-#include "tests/unit/fake_daemon.h"
-
-/* Set before each call: a call that succeeds leaves it. */
-#define UNTOUCHED 4242
-
-static int start_daemon(void **state)
-{
-    (void)state;
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
-    fake_daemon_start();
-    caught_install();
-    errno = UNTOUCHED;
-    return 0;
-}
-
-static int stop_daemon(void **state)
-{
-    (void)state;
-    (void)kmem_set_failure_handler(NULL);
-    int r = kmem_close();
-    fake_daemon_stop();
-    return r == 0 || r == -ECONNRESET ? 0 : r;
-}
+#include "tests/unit/api_fixture.h"
 
 /* --------------------------------------------------------------------------------- release ---- */
 

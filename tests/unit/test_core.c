@@ -13,26 +13,15 @@
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 256
 #define LIMIT 20
-
-static struct fixture fixture;
-static struct core *core;
 
 static int core_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, LIMIT);
-    core = &fixture.core;
-    return 0;
-}
-
-static int core_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -248,6 +237,112 @@ static void test_core_direct_overhead_is_what_is_neither_used_nor_free(void **st
                      core_segment_bytes(core));
 }
 
+/* --------------------------------------------------------- programs and copies of one ---- */
+
+/* Of one process that runs a program, with a copy of the library in it. */
+static int join_as(uint32_t program, uint32_t copy, struct client **ret_client)
+{
+    struct client_identity identity = fixture_identity(5);
+    identity.program = program;
+    identity.copy = copy;
+    return core_join(core, &identity, copy + 100, fixture.now_ms, ret_client);
+}
+
+static void test_core_join_of_another_program_ends_the_former_though_it_is_connected(void **state)
+{
+    (void)state;
+    struct client *former;
+    struct client *client;
+    assert_int_equal(join_as(1, 1, &former), 0);
+    fixture_hold(&fixture, former, 10, 1000);
+
+    assert_int_equal(join_as(2, 1, &client), CLIENTS_E_ENDING);
+    assert_int_equal(former->client_state, CLIENT_ENDED);
+    assert_int_equal(join_as(2, 1, &client), CLIENTS_E_ENDING);
+    (void)fixture_reap_all(&fixture);
+    assert_int_equal(join_as(2, 1, &client), 0);
+}
+
+static void test_core_join_of_another_copy_is_a_client_beside_the_first(void **state)
+{
+    (void)state;
+    struct client *first;
+    struct client *second;
+    struct client *again;
+    assert_int_equal(join_as(1, 1, &first), 0);
+    assert_int_equal(join_as(1, 2, &second), 0);
+    assert_ptr_not_equal(first, second);
+    first->connected = false;
+    second->connected = false;
+
+    const struct client_identity identity = fixture_identity(5);
+    assert_int_equal(core_resume(core, &identity, 102, &again), 0);
+    assert_ptr_equal(again, second);
+    assert_int_equal(join_as(1, 1, &again), CLIENTS_E_ENDING); /* it gives up what it had */
+    assert_int_equal(first->client_state, CLIENT_ENDED);
+    assert_int_equal(second->client_state, CLIENT_LIVE);
+}
+
+static void test_core_join_of_one_copy_too_many_is_refused(void **state)
+{
+    (void)state;
+    struct client *client;
+    for (uint32_t copy = 1; copy <= COPIES_MAX; copy++) {
+        assert_int_equal(join_as(1, copy, &client), 0);
+    }
+
+    assert_int_equal(join_as(1, COPIES_MAX + 1, &client), CLIENTS_E_COPIES);
+    assert_int_equal(join(6, &client), 0);
+}
+
+static void test_core_join_of_one_that_does_not_say_what_it_is_takes_nothing(void **state)
+{
+    (void)state;
+    struct client *former;
+    struct client *client;
+    assert_int_equal(join_as(1, 1, &former), 0);
+
+    assert_int_equal(join_as(0, 0, &client), CLIENTS_E_TWICE);
+    assert_int_equal(former->client_state, CLIENT_LIVE);
+    former->connected = false;
+    assert_int_equal(join_as(0, 0, &client), CLIENTS_E_ENDING);
+}
+
+static void test_core_join_from_a_reused_pid_ends_no_other_users_client(void **state)
+{
+    (void)state;
+    struct client *client = fixture_join(&fixture, 5);
+    const struct seg_off off = fixture_allocate(&fixture, client, 700000, "mine");
+    client->connected = false;
+    struct client_identity identity = fixture_identity(5);
+    struct client *other;
+
+    identity.uid++;
+    assert_int_equal(core_join(core, &identity, FIXTURE_NONCE(6), fixture.now_ms, &other), 0);
+
+    assert_int_equal(client->client_state, CLIENT_LIVE);
+    assert_ptr_not_equal(other, client);
+    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &other), CLIENTS_E_DENIED);
+    fixture_release(&fixture, client, off);
+}
+
+static void test_core_resume_after_the_user_has_changed_is_the_same_client(void **state)
+{
+    (void)state;
+    struct client_identity identity = fixture_identity(5);
+    struct client *client;
+    struct client *again;
+    identity.inode = 41;
+    assert_int_equal(core_join(core, &identity, FIXTURE_NONCE(5), fixture.now_ms, &client), 0);
+    client->connected = false;
+
+    identity.uid++;
+    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &again), 0);
+    assert_ptr_equal(again, client);
+    identity.inode = 42; /* another process, which knows the nonce */
+    assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
+}
+
 #define CORE_TEST(test) cmocka_unit_test_setup_teardown(test, core_setup, core_teardown)
 int main(void)
 {
@@ -266,6 +361,12 @@ int main(void)
         CORE_TEST(test_core_join_of_a_client_without_connection_ends_that_one),
         CORE_TEST(test_core_join_while_its_former_blocks_are_taken_back_is_ending),
         CORE_TEST(test_core_direct_overhead_is_what_is_neither_used_nor_free),
+        CORE_TEST(test_core_join_of_another_program_ends_the_former_though_it_is_connected),
+        CORE_TEST(test_core_join_of_another_copy_is_a_client_beside_the_first),
+        CORE_TEST(test_core_join_of_one_copy_too_many_is_refused),
+        CORE_TEST(test_core_join_of_one_that_does_not_say_what_it_is_takes_nothing),
+        CORE_TEST(test_core_join_from_a_reused_pid_ends_no_other_users_client),
+        CORE_TEST(test_core_resume_after_the_user_has_changed_is_the_same_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

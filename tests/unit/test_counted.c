@@ -12,13 +12,11 @@
 
 #include "daemon/core/counted.h"
 #include "proto/lease.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 64
 #define CLIENTS 8
 
-static struct fixture fixture;
-static struct core *core;
 static struct client *client;
 static struct ledger_counts *counts;
 
@@ -26,7 +24,6 @@ static int set_up(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, CLIENTS);
-    core = &fixture.core;
     client = fixture_join(&fixture, 3);
     counts = fixture_ledger(&fixture, client)->counts;
     return 0;

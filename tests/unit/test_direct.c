@@ -8,11 +8,10 @@
 #include <cmocka.h>
 
 #include "tests/unit/broken.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 128
 
-static struct fixture fixture;
 static struct direct *direct;
 static struct client *alice;
 static struct client *bob;

@@ -9,11 +9,10 @@
 
 #include <cmocka.h>
 
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 128
 
-static struct fixture fixture;
 static struct direct *direct;
 static struct client *client;
 static uint32_t slab_page;  /* of a slab of seven pages with two blocks */
@@ -33,13 +32,6 @@ static int spoil_setup(void **state)
     slab_page = page_of(fixture_allocate(&fixture, client, 14336, "a slab"));
     (void)fixture_allocate(&fixture, client, 14336, "a slab");
     large_page = page_of(fixture_allocate(&fixture, client, 5 * PAGE_BYTES, "a large block"));
-    return 0;
-}
-
-static int spoil_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -161,7 +153,6 @@ static void test_direct_check_finds_wrong_lists_of_room(void **state)
 static void test_core_check_finds_what_its_parts_find(void **state)
 {
     (void)state;
-    struct core *core = &fixture.core;
 
     core->pages.n_free_pages++;
     assert_int_equal(core_check(core), CORE_E_CORRUPT);
@@ -175,7 +166,7 @@ static void test_core_check_finds_what_its_parts_find(void **state)
     assert_sound();
 }
 
-#define SPOIL_TEST(test) cmocka_unit_test_setup_teardown(test, spoil_setup, spoil_teardown)
+#define SPOIL_TEST(test) cmocka_unit_test_setup_teardown(test, spoil_setup, core_teardown)
 
 int main(void)
 {

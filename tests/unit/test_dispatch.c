@@ -23,9 +23,6 @@
 #define OBSERVER KMEM__ROLE__ROLE_OBSERVER
 #define PROTOCOL KMEM__ERROR_CODE__ERROR_PROTOCOL
 
-static struct conversation talk;
-static struct peer alice;
-static struct peer bob;
 static struct peer peer;
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
@@ -33,29 +30,22 @@ static struct peer peer;
 static int talk_setup(void **state)
 {
     (void)state;
-    conversation_init(&talk, N_PAGES, LIMIT);
-    peer_open_member(&talk, &alice, 1);
-    peer_open_member(&talk, &bob, 2);
+    talk_begin(N_PAGES, LIMIT);
     peer_open(&peer, 3);
     return 0;
 }
 
-static int talk_teardown(void **state)
+static int peer_teardown(void **state)
 {
-    (void)state;
-    peer_close(&talk, &alice);
-    peer_close(&talk, &bob);
     peer_close(&talk, &peer);
-    conversation_fini(&talk);
-    return 0;
+    return talk_teardown(state);
 }
 
 /* Return: the offset. */
 static uint64_t allocate(struct peer *member, uint64_t num_bytes, const char *reason)
 {
     assert_int_equal(ask_allocate(&talk, member, num_bytes, reason, strlen(reason)), DISPATCH_OK);
-    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
-    return talk.reply->response.allocated->offset;
+    return talk_offset();
 }
 
 static const Kmem__Error *error_now(void)
@@ -421,7 +411,7 @@ static void test_release_error_escapes_the_longest_reason(void **state)
     assert_string_equal(error_now()->reason, reason);
 }
 
-#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, peer_teardown)
 
 int main(void)
 {

@@ -22,28 +22,12 @@
 #define PROTOCOL KMEM__ERROR_CODE__ERROR_PROTOCOL
 #define QUOTA KMEM__ERROR_CODE__ERROR_QUOTA
 
-static struct conversation talk;
-static struct peer alice;
-static struct peer bob;
-
 static int talk_setup(void **state)
 {
     (void)state;
-    conversation_init(&talk, N_PAGES, LIMIT);
-    peer_open_member(&talk, &alice, 1);
-    peer_open_member(&talk, &bob, 2);
+    talk_begin(N_PAGES, LIMIT);
     (void)fixture_ledger(&talk.fixture, alice.client);
     (void)fixture_ledger(&talk.fixture, bob.client);
-    return 0;
-}
-
-static int talk_teardown(void **state)
-{
-    (void)state;
-    assert_int_equal(core_check(talk.core), 0);
-    peer_close(&talk, &alice);
-    peer_close(&talk, &bob);
-    conversation_fini(&talk);
     return 0;
 }
 
@@ -65,8 +49,7 @@ static uint32_t take_back(struct peer *peer, uint32_t page, uint32_t n_pages)
 static uint64_t allocate(struct peer *peer, uint64_t num_bytes)
 {
     assert_int_equal(ask_allocate(&talk, peer, num_bytes, "x", 1), DISPATCH_OK);
-    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
-    return talk.reply->response.allocated->offset;
+    return talk_offset();
 }
 
 static void refused_lease(struct peer *peer, uint32_t n_pages, uint32_t want_pages,
@@ -82,24 +65,10 @@ static void use(const struct peer *peer, uint32_t page, uint32_t n_pages)
     assert_true(lease_take(peer->client->states, page, n_pages, &zero));
 }
 
-static uint64_t statistic(const char *name)
-{
-    assert_int_equal(ask_usage(&talk, &alice), DISPATCH_OK);
-    assert_body(&talk, KMEM__RESPONSE__BODY_USAGE);
-    const Kmem__UsageReport *report = talk.reply->response.usage;
-    for (size_t i = 0; i < report->n_statistics; i++) {
-        if (strcmp(report->statistics[i]->name, name) == 0) {
-            return report->statistics[i]->value;
-        }
-    }
-    fail_msg("no statistic %s", name);
-    return 0;
-}
-
 static void assert_adds_up(void)
 {
-    assert_int_equal(statistic("used_bytes") + statistic("free_bytes") +
-                         statistic("overhead_bytes"),
+    assert_int_equal(talk_statistic("used_bytes") + talk_statistic("free_bytes") +
+                         talk_statistic("overhead_bytes"),
                      N_PAGES * PAGE_BYTES);
 }
 
@@ -186,7 +155,7 @@ static void test_lease_takes_back_what_another_leaves_unused(void **state)
     (void)lease(&alice, 200);
 
     assert_int_equal(bob.client->leased_pages, 0);
-    assert_int_equal(statistic("revoked_bytes"), 256 * PAGE_BYTES);
+    assert_int_equal(talk_statistic("revoked_bytes"), 256 * PAGE_BYTES);
 }
 
 static void test_allocate_takes_back_what_others_leave_unused(void **state)
@@ -378,7 +347,7 @@ static void test_usage_adds_up_whatever_is_leased_and_used(void **state)
     (void)allocate(&bob, 100000);
     const uint32_t page = lease(&alice, 40);
     assert_adds_up();
-    assert_int_equal(statistic("unused_bytes"), 40 * PAGE_BYTES);
+    assert_int_equal(talk_statistic("unused_bytes"), 40 * PAGE_BYTES);
 
     fixture_carve_large(&talk.fixture, alice.client, page + 1, 3, 40000);
     fixture_carve(&talk.fixture, alice.client, page + 4, 0);
@@ -388,9 +357,9 @@ static void test_usage_adds_up_whatever_is_leased_and_used(void **state)
     }
 
     assert_adds_up();
-    assert_int_equal(statistic("used_bytes"), 100000 + 40000 + 1600);
-    assert_int_equal(statistic("leased_bytes"), 40 * PAGE_BYTES);
-    assert_int_equal(statistic("blocks"), 102);
+    assert_int_equal(talk_statistic("used_bytes"), 100000 + 40000 + 1600);
+    assert_int_equal(talk_statistic("leased_bytes"), 40 * PAGE_BYTES);
+    assert_int_equal(talk_statistic("blocks"), 102);
     use(&alice, page, 1); /* a page that no block is in yet */
     assert_adds_up();
 }
@@ -405,11 +374,11 @@ static void test_usage_of_a_client_that_tells_too_much_adds_up(void **state)
     (void)ledger_take(ledger, page, 100 * PAGE_BYTES, REASON_NONE, 0, 0);
 
     assert_adds_up();
-    assert_int_equal(statistic("used_bytes"), 0);
-    assert_int_equal(statistic("blocks"), 0);
+    assert_int_equal(talk_statistic("used_bytes"), 0);
+    assert_int_equal(talk_statistic("blocks"), 0);
     use(&alice, page + 1, 99);
     assert_adds_up();
-    assert_int_equal(statistic("used_bytes"), 100 * PAGE_BYTES);
+    assert_int_equal(talk_statistic("used_bytes"), 100 * PAGE_BYTES);
 }
 
 /* Each reason once, whoever has it; what follows '#' is no other one. */
@@ -432,8 +401,8 @@ static void test_usage_counts_the_rows_that_the_ledger_has(void **state)
         (void)fixture_allocate(&talk.fixture, alice.client, 100, direct[i]);
     }
 
-    assert_int_equal(statistic("other_reasons"), 7);
-    assert_int_equal(statistic("reasons"), 5);
+    assert_int_equal(talk_statistic("other_reasons"), 7);
+    assert_int_equal(talk_statistic("reasons"), 5);
     assert_int_equal(ask_ledger(&talk, &bob, KMEM__GROUP_BY__GROUP_BY_REASON, 0), DISPATCH_OK);
     assert_int_equal(talk.reply->response.ledger->n_rows, 5);
 }
@@ -447,10 +416,10 @@ static void test_usage_counts_unused_leases_into_the_largest_hole(void **state)
     assert_int_equal(second, first + 100);
     const uint64_t free_bytes = core_free_bytes(talk.core);
 
-    assert_int_equal(statistic("largest_extent_bytes"), free_bytes);
-    assert_int_equal(statistic("largest_hole_bytes"), 150 * PAGE_BYTES + free_bytes);
+    assert_int_equal(talk_statistic("largest_extent_bytes"), free_bytes);
+    assert_int_equal(talk_statistic("largest_hole_bytes"), 150 * PAGE_BYTES + free_bytes);
     use(&bob, second + 10, 1);
-    assert_int_equal(statistic("largest_hole_bytes"), 39 * PAGE_BYTES + free_bytes);
+    assert_int_equal(talk_statistic("largest_hole_bytes"), 39 * PAGE_BYTES + free_bytes);
     assert_int_equal(ask_allocate(&talk, &alice, 39 * PAGE_BYTES + free_bytes, "", 0), DISPATCH_OK);
     assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
 }

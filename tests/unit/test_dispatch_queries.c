@@ -22,8 +22,6 @@
 #define BY_CLIENT KMEM__GROUP_BY__GROUP_BY_CLIENT
 #define BY_UID KMEM__GROUP_BY__GROUP_BY_UID
 
-static struct conversation talk;
-static struct peer alice;
 static struct peer observer;
 
 static int talk_setup(void **state)
@@ -35,7 +33,7 @@ static int talk_setup(void **state)
     return 0;
 }
 
-static int talk_teardown(void **state)
+static int queries_teardown(void **state)
 {
     (void)state;
     peer_close(&talk, &alice);
@@ -352,7 +350,7 @@ static void test_requests_are_counted(void **state)
     assert_int_equal(talk.core->state.counters->protocol_errors, 1);
 }
 
-#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, queries_teardown)
 
 int main(void)
 {

@@ -22,7 +22,6 @@
 /* 64: twice what the protocol has numbers for, or has set aside. */
 #define N_NUMBERS 64
 
-static struct conversation talk;
 static struct peer bystander;
 static struct peer peer;
 
@@ -35,7 +34,7 @@ static int talk_setup(void **state)
     return 0;
 }
 
-static int talk_teardown(void **state)
+static int roles_teardown(void **state)
 {
     (void)state;
     peer_close(&talk, &bystander);
@@ -260,7 +259,7 @@ static void test_dispatch_of_nonsense_is_PROTOCOL_in_every_role(void **state)
     }
 }
 
-#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+#define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, roles_teardown)
 
 int main(void)
 {

@@ -12,14 +12,12 @@
 
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 257 /* 256 that can be given out */
 #define N_WORDS ((N_PAGES + 7) / 8)
 
-static struct fixture fixture;
-static struct core *core;
 static struct leases *leases;
 static struct client *alice;
 static struct client *bob;
@@ -29,7 +27,6 @@ static int leases_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, 10);
-    core = &fixture.core;
     leases = &core->leases;
     alice = fixture_join(&fixture, 1);
     bob = fixture_join(&fixture, 2);
@@ -37,14 +34,6 @@ static int leases_setup(void **state)
     (void)fixture_ledger(&fixture, alice);
     (void)fixture_ledger(&fixture, bob);
     (void)fixture_ledger(&fixture, carol);
-    return 0;
-}
-
-static int leases_teardown(void **state)
-{
-    (void)state;
-    assert_int_equal(core_check(core), 0);
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -560,7 +549,7 @@ static void test_leases_fini_with_a_lease_is_a_bug(void **state)
     assert_broken(leases_fini(leases));
 }
 
-#define LEASES_TEST(test) cmocka_unit_test_setup_teardown(test, leases_setup, leases_teardown)
+#define LEASES_TEST(test) cmocka_unit_test_setup_teardown(test, leases_setup, core_teardown)
 
 int main(void)
 {

@@ -14,14 +14,12 @@
 
 #include "daemon/core/core.h"
 #include "proto/lease.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 4001
 #define N_CLIENTS 40
 #define RUNS_EACH ((N_PAGES - 1) / N_CLIENTS)
 
-static struct fixture fixture;
-static struct core *const core = &fixture.core;
 static struct leases *const leases = &fixture.core.leases;
 static struct client *clients[N_CLIENTS];
 
@@ -40,14 +38,6 @@ static int swept_setup(void **state)
         assert_true(lease_take(client->states, page, 1, &zero));
     }
     leases->n_looked = 0;
-    return 0;
-}
-
-static int swept_teardown(void **state)
-{
-    (void)state;
-    assert_int_equal(core_check(core), 0);
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -150,7 +140,7 @@ static void test_client_that_counts_at_will_spoils_nothing(void **state)
     assert_int_equal(core_free_bytes(core), 0);
 }
 
-#define SWEPT_TEST(test) cmocka_unit_test_setup_teardown(test, swept_setup, swept_teardown)
+#define SWEPT_TEST(test) cmocka_unit_test_setup_teardown(test, swept_setup, core_teardown)
 
 int main(void)
 {

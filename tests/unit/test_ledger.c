@@ -8,36 +8,12 @@
 
 #include <cmocka.h>
 
-#include "proto/ledger.h"
+#include "tests/unit/ledger_fixture.h"
 #include "tests/unit/broken.h"
 #include "tests/support/seeded.h"
 
-#define N_PAGES 64
-#define REASON 7
 #define BORN 11
 #define HOLDER 13
-
-/* A file of zeros, and the ledger that begins in it. */
-static void *file;
-static struct ledger ledger;
-
-static int ledger_setup(void **state)
-{
-    (void)state;
-    struct ledger_layout layout;
-    ledger_layout_init(&layout, N_PAGES);
-    file = calloc(1, layout.total_bytes);
-    assert_non_null(file);
-    ledger_format(&ledger, file, N_PAGES);
-    return 0;
-}
-
-static int ledger_teardown(void **state)
-{
-    (void)state;
-    free(file);
-    return 0;
-}
 
 static struct seg_off at(uint64_t page, uint64_t within_bytes)
 {
@@ -53,13 +29,6 @@ static int find(struct seg_off off)
 static uint32_t take(uint32_t page, uint64_t num_bytes)
 {
     return ledger_take(&ledger, page, num_bytes, REASON, BORN, HOLDER);
-}
-
-static void give(struct seg_off off)
-{
-    struct ledger_block block;
-    assert_int_equal(ledger_find(&ledger, off, &block), 0);
-    ledger_give(&ledger, &block);
 }
 
 /* A slab of a class of which the first n blocks were taken, and all were given back. */

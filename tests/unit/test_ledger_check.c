@@ -10,38 +10,7 @@
 
 #include <cmocka.h>
 
-#include "proto/ledger.h"
-
-#define N_PAGES 64
-#define REASON 7
-
-static void *file;
-static struct ledger ledger;
-
-static int ledger_setup(void **state)
-{
-    (void)state;
-    struct ledger_layout layout;
-    ledger_layout_init(&layout, N_PAGES);
-    file = calloc(1, layout.total_bytes);
-    assert_non_null(file);
-    ledger_format(&ledger, file, N_PAGES);
-    return 0;
-}
-
-static int ledger_teardown(void **state)
-{
-    (void)state;
-    free(file);
-    return 0;
-}
-
-static void give(struct seg_off off)
-{
-    struct ledger_block block;
-    assert_int_equal(ledger_find(&ledger, off, &block), 0);
-    ledger_give(&ledger, &block);
-}
+#include "tests/unit/ledger_fixture.h"
 
 /* A slab of sixteen 1 KiB blocks: 0 to 9 carved, 4 and then 7 given back. */
 static struct ledger_head *slab_to_spoil(struct ledger_entry **ret_entries)

@@ -25,18 +25,13 @@
 #define ALL_BYTES (N_PAGES * PAGE_BYTES)
 #define MANY 100000
 
-static struct conversation talk;
 static struct core *core;
-static struct peer alice;
-static struct peer bob;
 
 static int talk_setup(void **state)
 {
     (void)state;
-    conversation_init(&talk, N_PAGES, 1000);
+    talk_begin(N_PAGES, 1000);
     core = talk.core;
-    peer_open_member(&talk, &alice, 1);
-    peer_open_member(&talk, &bob, 2);
     return 0;
 }
 
@@ -55,21 +50,16 @@ static uint32_t work(void)
     return n_steps;
 }
 
-static int talk_teardown(void **state)
+static int work_and_end(void **state)
 {
-    (void)state;
     (void)work();
-    peer_close(&talk, &alice);
-    peer_close(&talk, &bob);
-    conversation_fini(&talk);
-    return 0;
+    return talk_teardown(state);
 }
 
 static uint64_t allocate(uint64_t num_bytes, const char *reason)
 {
     assert_int_equal(ask_allocate(&talk, &alice, num_bytes, reason, strlen(reason)), DISPATCH_OK);
-    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
-    return talk.reply->response.allocated->offset;
+    return talk_offset();
 }
 
 static void allocate_numbered(uint32_t n_blocks)
@@ -398,7 +388,7 @@ static void test_refused_without_memory_for_a_look_names_processes(void **state)
     assert_true(scans_are_none(&core->scans));
 }
 
-#define NO_ROOM_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
+#define NO_ROOM_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, work_and_end)
 
 int main(void)
 {

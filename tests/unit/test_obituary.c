@@ -11,9 +11,8 @@
 
 #include "daemon/core/tick.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
-static struct fixture fixture;
 static struct client *client;
 
 static int obituary_setup(void **state)
@@ -22,13 +21,6 @@ static int obituary_setup(void **state)
     fixture_init(&fixture, 256, 10);
     fixture.now_ms += 500;
     client = fixture_join(&fixture, 3);
-    return 0;
-}
-
-static int obituary_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -246,7 +238,7 @@ static void test_obituary_of_one_without_rows_says_the_totals(void **state)
                                                "1 block, 10 B taken back");
 }
 
-#define OBITUARY_TEST(test) cmocka_unit_test_setup_teardown(test, obituary_setup, obituary_teardown)
+#define OBITUARY_TEST(test) cmocka_unit_test_setup_teardown(test, obituary_setup, core_teardown)
 
 int main(void)
 {

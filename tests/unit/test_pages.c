@@ -9,51 +9,15 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/pages.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 
 #define N_PAGES 512
-#define OWNER 9
-
-static void *file;
-static struct state segment;
-static struct pages pages;
-
-static int pages_setup(void **state)
-{
-    (void)state;
-    file = calloc(1, state_bytes(N_PAGES));
-    assert_non_null(file);
-    state_format(&segment, file, N_PAGES, 1, 0);
-    assert_int_equal(pages_init(&pages, &segment), 0);
-    return 0;
-}
-
-static int pages_teardown(void **state)
-{
-    (void)state;
-    pages_fini(&pages);
-    free(file);
-    return 0;
-}
+#include "tests/unit/pages_fixture.h"
 
 static void word_set(uint32_t page, uint64_t word)
 {
     atomic_store(&segment.page_words[page], word);
-}
-
-/* A run of n_pages that begins at `page`, which is the beginning of a free one. */
-static void take(uint32_t page, uint32_t n_pages)
-{
-    pages_take(&pages, page, n_pages, PAGE_DIRECT, OWNER);
-    assert_int_equal(pages_check(&pages), 0);
-}
-
-static void give(uint32_t page)
-{
-    pages_give(&pages, page);
-    assert_int_equal(pages_check(&pages), 0);
 }
 
 static void assert_run(uint32_t page, enum page_state page_state, uint32_t n_pages)

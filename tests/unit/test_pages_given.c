@@ -11,44 +11,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/pages.h"
-
 #define N_PAGES 512
-#define OWNER 9
-
-static void *file;
-static struct state segment;
-static struct pages pages;
-
-static int pages_setup(void **state)
-{
-    (void)state;
-    file = calloc(1, state_bytes(N_PAGES));
-    assert_non_null(file);
-    state_format(&segment, file, N_PAGES, 1, 0);
-    assert_int_equal(pages_init(&pages, &segment), 0);
-    return 0;
-}
-
-static int pages_teardown(void **state)
-{
-    (void)state;
-    pages_fini(&pages);
-    free(file);
-    return 0;
-}
-
-static void take(uint32_t page, uint32_t n_pages)
-{
-    pages_take(&pages, page, n_pages, PAGE_DIRECT, OWNER);
-    assert_int_equal(pages_check(&pages), 0);
-}
-
-static void give(uint32_t page)
-{
-    pages_give(&pages, page);
-    assert_int_equal(pages_check(&pages), 0);
-}
+#include "tests/unit/pages_fixture.h"
 
 /* What is free and dirty from a page on. */
 static void assert_next_dirty(uint32_t from, uint32_t page, uint32_t n_pages)

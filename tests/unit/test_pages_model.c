@@ -15,15 +15,13 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/pages.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 700
+#include "tests/unit/pages_fixture.h"
+
 #define N_STEPS 60000
 
-static void *file;
-static struct state segment;
-static struct pages pages;
 /* By page: whose run it is; 0 is free, 255 the segment's own. */
 static uint8_t owners[N_PAGES];
 
@@ -40,24 +38,11 @@ void __wrap_state_commit(struct state *state, _Atomic uint64_t *where, uint64_t 
     }
 }
 
-static int pages_setup(void **state)
+static int model_setup(void **state)
 {
-    (void)state;
-    file = calloc(1, state_bytes(N_PAGES));
-    assert_non_null(file);
-    state_format(&segment, file, N_PAGES, 1, 0);
-    assert_int_equal(pages_init(&pages, &segment), 0);
     memset(owners, 0, sizeof(owners));
     owners[0] = 255;
-    return 0;
-}
-
-static int pages_teardown(void **state)
-{
-    (void)state;
-    pages_fini(&pages);
-    free(file);
-    return 0;
+    return pages_setup(state);
 }
 
 static uint32_t naive_run_end(uint32_t page)
@@ -223,7 +208,7 @@ static void test_pages_init_after_death_at_any_store_is_before_or_after(void **s
     }
 }
 
-#define PAGES_TEST(test) cmocka_unit_test_setup_teardown(test, pages_setup, pages_teardown)
+#define PAGES_TEST(test) cmocka_unit_test_setup_teardown(test, model_setup, pages_teardown)
 
 int main(void)
 {

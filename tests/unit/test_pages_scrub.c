@@ -11,16 +11,12 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/pages.h"
-
 #define N_PAGES 300
-#define OWNER 9
+#include "tests/unit/pages_fixture.h"
+
 /* More stores than an operation makes. */
 #define N_IMAGES 32
 
-static void *file;
-static struct state segment;
-static struct pages pages;
 /* What the file said of pages before each store. */
 static struct image {
     uint64_t words[N_PAGES];
@@ -43,26 +39,19 @@ void __wrap_state_commit(struct state *state, _Atomic uint64_t *where, uint64_t 
     __real_state_commit(state, where, value);
 }
 
-static int pages_setup(void **state)
+static int scrub_setup(void **state)
 {
-    (void)state;
-    file = calloc(1, state_bytes(N_PAGES));
     next_file = calloc(1, state_bytes(N_PAGES));
-    assert_true(file && next_file);
+    assert_non_null(next_file);
     records = false;
     n_images = 0;
-    state_format(&segment, file, N_PAGES, 1, 0);
-    assert_int_equal(pages_init(&pages, &segment), 0);
-    return 0;
+    return pages_setup(state);
 }
 
-static int pages_teardown(void **state)
+static int scrub_teardown(void **state)
 {
-    (void)state;
-    pages_fini(&pages);
-    free(file);
     free(next_file);
-    return 0;
+    return pages_teardown(state);
 }
 
 /* [11, 111) came back; before it and behind it are other owners. */
@@ -237,7 +226,7 @@ static void test_pages_largest_extent_has_what_is_scrubbed_in_it(void **state)
     pages_scrub_end(&pages, true);
 }
 
-#define SCRUB_TEST(test) cmocka_unit_test_setup_teardown(test, pages_setup, pages_teardown)
+#define SCRUB_TEST(test) cmocka_unit_test_setup_teardown(test, scrub_setup, scrub_teardown)
 
 int main(void)
 {

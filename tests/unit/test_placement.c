@@ -11,13 +11,11 @@
 #include <cmocka.h>
 
 #include "daemon/core/placement.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 256
 #define ALL_PAGES (N_PAGES - 1)
 
-static struct fixture fixture;
-static struct core *const core = &fixture.core;
 static struct client *client;
 static struct placement_request room;
 static struct placement found;

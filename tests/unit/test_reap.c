@@ -14,26 +14,15 @@
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 256
 #define LIMIT 20
-
-static struct fixture fixture;
-static struct core *core;
 
 static int reap_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, LIMIT);
-    core = &fixture.core;
-    return 0;
-}
-
-static int reap_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -307,7 +296,7 @@ static void test_reap_reads_a_lease_that_grew_behind_the_walk(void **state)
     assert_int_equal(fixture.last.n_blocks, 1);
 }
 
-#define REAP_TEST(test) cmocka_unit_test_setup_teardown(test, reap_setup, reap_teardown)
+#define REAP_TEST(test) cmocka_unit_test_setup_teardown(test, reap_setup, core_teardown)
 
 int main(void)
 {

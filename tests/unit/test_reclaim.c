@@ -14,13 +14,11 @@
 
 #include "daemon/core/placement.h"
 #include "proto/lease.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 1024
 #define ALL_PAGES (N_PAGES - 1)
 
-static struct fixture fixture;
-static struct core *const core = &fixture.core;
 static struct reclaim *const reclaim = &fixture.core.reclaim;
 static struct client *owner;
 static struct ledger *ledger;
@@ -78,13 +76,6 @@ static int reclaim_setup(void **state)
     ledger = fixture_ledger(&fixture, owner);
     atomic_store(&ledger->header->is_fenced, 1);
     first = fixture_lease(&fixture, owner, ALL_PAGES);
-    return 0;
-}
-
-static int reclaim_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -546,7 +537,7 @@ static void test_client_that_ends_meanwhile_is_waited_for(void **state)
     assert_int_equal(find(&room, 2), 0);
 }
 
-#define RECLAIM_TEST(test) cmocka_unit_test_setup_teardown(test, reclaim_setup, reclaim_teardown)
+#define RECLAIM_TEST(test) cmocka_unit_test_setup_teardown(test, reclaim_setup, core_teardown)
 
 int main(void)
 {

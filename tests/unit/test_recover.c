@@ -18,27 +18,17 @@
 #include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "proto/store.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 256
 #define LIMIT 8
 
-static struct fixture fixture;
-static struct core *core;
 static char why[FIXTURE_WHY_BYTES];
 
 static int recover_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, LIMIT);
-    core = &fixture.core;
-    return 0;
-}
-
-static int recover_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -505,7 +495,7 @@ static void test_recover_of_1000_clients_and_100000_leases_says_that_it_gets_on(
     assert_int_equal(munmap(base, n_bytes), 0);
 }
 
-#define RECOVER_TEST(test) cmocka_unit_test_setup_teardown(test, recover_setup, recover_teardown)
+#define RECOVER_TEST(test) cmocka_unit_test_setup_teardown(test, recover_setup, core_teardown)
 
 int main(void)
 {

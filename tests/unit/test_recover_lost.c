@@ -11,26 +11,16 @@
 #include <cmocka.h>
 
 #include "daemon/core/recover.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 256
 
-static struct fixture fixture;
-static struct core *core;
 static char why[FIXTURE_WHY_BYTES];
 
 static int lost_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, 8);
-    core = &fixture.core;
-    return 0;
-}
-
-static int lost_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -113,7 +103,7 @@ static void test_recover_when_a_client_can_not_be_looked_for_fails_and_changes_n
     assert_int_equal(core->leases.n_pages, 8);
 }
 
-#define LOST_TEST(test) cmocka_unit_test_setup_teardown(test, lost_setup, lost_teardown)
+#define LOST_TEST(test) cmocka_unit_test_setup_teardown(test, lost_setup, core_teardown)
 
 int main(void)
 {

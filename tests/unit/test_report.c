@@ -16,45 +16,23 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/report.h"
 #include "daemon/core/tick.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/report_fixture.h"
 
 #define N_PAGES 2048
 #define CLIENTS 2000
 
-static struct fixture fixture;
-static struct core *core;
-static struct reply *reply;
 static struct client *client;
-static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
 
 static int report_setup(void **state)
 {
     (void)state;
-    fixture_init(&fixture, N_PAGES, CLIENTS);
-    core = &fixture.core;
+    report_begin(N_PAGES, CLIENTS);
     client = fixture_join(&fixture, 3);
-    reply = reply_new();
-    assert_non_null(reply);
     return 0;
-}
-
-static int report_teardown(void **state)
-{
-    (void)state;
-    reply = reply_free(reply);
-    fixture_fini(&fixture);
-    return 0;
-}
-
-/* The response fits its frame. */
-static void assert_encodes(void)
-{
-    assert_true(frame_encode(&reply->response.base, frame, sizeof(frame)) > 0);
 }
 
 static void reset(void)
@@ -69,17 +47,6 @@ static const char *longest_reason(uint32_t number)
     (void)snprintf(reason, sizeof(reason), "%08u", number);
     memset(reason + 8, 'r', REASON_MAX_BYTES - 8);
     return reason;
-}
-
-static struct client *join_with_longest_command(uint32_t pid)
-{
-    struct client_identity identity = fixture_identity(pid);
-    memset(identity.command, 'c', COMMAND_BYTES - 1);
-    identity.uid = UINT32_MAX - 1;
-    struct client *joined;
-    assert_int_equal(
-        core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, &joined), 0);
-    return joined;
 }
 
 /* ------------------------------------------------------------------------------ the bounds ---- */
@@ -179,18 +146,6 @@ static void use(uint64_t now_ms)
     struct scan_reader reader = {.waits = false};
     report_usage(core, fixture_scan(&fixture, &reader, SCAN_LEASED), now_ms, reply);
     scans_leave(&core->scans, &reader);
-}
-
-static uint64_t statistic(const char *name)
-{
-    const Kmem__UsageReport *report = reply->response.usage;
-    for (size_t i = 0; i < report->n_statistics; i++) {
-        if (strcmp(report->statistics[i]->name, name) == 0) {
-            return report->statistics[i]->value;
-        }
-    }
-    fail_msg("no statistic %s", name);
-    return 0;
 }
 
 static void test_report_usage_adds_up(void **state)

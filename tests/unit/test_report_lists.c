@@ -11,52 +11,19 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/report.h"
 #include "daemon/core/tick.h"
 #include "proto/limits.h"
 #include "proto/text.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/report_fixture.h"
 
 #define N_PAGES 1024
 #define CLIENTS 3000
 
-static struct fixture fixture;
-static struct core *core;
-static struct reply *reply;
-static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
-
 static int report_setup(void **state)
 {
     (void)state;
-    fixture_init(&fixture, N_PAGES, CLIENTS);
-    core = &fixture.core;
-    reply = reply_new();
-    assert_non_null(reply);
+    report_begin(N_PAGES, CLIENTS);
     return 0;
-}
-
-static int report_teardown(void **state)
-{
-    (void)state;
-    reply = reply_free(reply);
-    fixture_fini(&fixture);
-    return 0;
-}
-
-static void assert_encodes(void)
-{
-    assert_true(frame_encode(&reply->response.base, frame, sizeof(frame)) > 0);
-}
-
-static struct client *join_with_longest_command(uint32_t pid)
-{
-    struct client_identity identity = fixture_identity(pid);
-    memset(identity.command, 'c', COMMAND_BYTES - 1);
-    identity.uid = identity.gid = UINT32_MAX - 1;
-    struct client *joined;
-    assert_int_equal(
-        core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, &joined), 0);
-    return joined;
 }
 
 /* --------------------------------------------------------------------------------- clients ---- */

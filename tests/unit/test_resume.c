@@ -23,28 +23,12 @@
 #define MEMBER KMEM__ROLE__ROLE_MEMBER
 #define INVALID KMEM__ERROR_CODE__ERROR_INVALID
 
-static struct conversation talk;
-static struct peer alice;
-static struct peer bob;
-
 static int talk_setup(void **state)
 {
     (void)state;
-    conversation_init(&talk, N_PAGES, LIMIT);
-    peer_open_member(&talk, &alice, 1);
-    peer_open_member(&talk, &bob, 2);
+    talk_begin(N_PAGES, LIMIT);
     (void)fixture_ledger(&talk.fixture, alice.client);
     (void)fixture_ledger(&talk.fixture, bob.client);
-    return 0;
-}
-
-static int talk_teardown(void **state)
-{
-    (void)state;
-    assert_int_equal(core_check(talk.core), 0);
-    peer_close(&talk, &alice);
-    peer_close(&talk, &bob);
-    conversation_fini(&talk);
     return 0;
 }
 
@@ -53,8 +37,7 @@ static uint64_t allocate(struct peer *member, uint64_t sequence, uint64_t num_by
 {
     talk.sequence = sequence;
     assert_int_equal(ask_allocate(&talk, member, num_bytes, "why", 3), DISPATCH_OK);
-    assert_body(&talk, KMEM__RESPONSE__BODY_ALLOCATED);
-    return talk.reply->response.allocated->offset;
+    return talk_offset();
 }
 
 static void release(struct peer *member, uint64_t sequence, uint64_t offset)

@@ -14,7 +14,7 @@
 #include "daemon/core/walk.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 /* Watches what keys are hashed with. */
 static uint64_t seed_seen;
@@ -27,7 +27,6 @@ uint32_t __wrap_hash_words(uint64_t seed, const void *bytes, size_t n_bytes)
     return __real_hash_words(seed, bytes, n_bytes);
 }
 
-static struct fixture fixture;
 static struct client *alice; /* pid 3, user 1000 */
 static struct client *bob;   /* pid 6, user 1000 */
 static struct client *carol; /* pid 7, user 1001 */
@@ -39,13 +38,6 @@ static int rollup_setup(void **state)
     alice = fixture_join(&fixture, 3);
     bob = fixture_join(&fixture, 6);
     carol = fixture_join(&fixture, 7);
-    return 0;
-}
-
-static int rollup_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -548,7 +540,7 @@ static void test_rollup_sort_step_keeps_to_its_budget_and_has_the_first_ones_fir
     assert_null(rollup_free(rollup));
 }
 
-#define ROLLUP_TEST(test) cmocka_unit_test_setup_teardown(test, rollup_setup, rollup_teardown)
+#define ROLLUP_TEST(test) cmocka_unit_test_setup_teardown(test, rollup_setup, core_teardown)
 
 int main(void)
 {

@@ -14,28 +14,18 @@
 
 #include "daemon/core/scan.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 4096
 
-static struct fixture fixture;
-static struct core *core;
 static struct client *client;
 
 static int scan_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, 100);
-    core = &fixture.core;
     client = fixture_join(&fixture, 1);
-    return 0;
-}
-
-static int scan_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -452,7 +442,7 @@ static void test_scan_poll_without_memory_has_failed(void **state)
     }
 }
 
-#define SCAN_TEST(test) cmocka_unit_test_setup_teardown(test, scan_setup, scan_teardown)
+#define SCAN_TEST(test) cmocka_unit_test_setup_teardown(test, scan_setup, core_teardown)
 
 int main(void)
 {

@@ -11,14 +11,12 @@
 
 #include "daemon/core/shortage.h"
 #include "proto/lease.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/core_fixture.h"
 
 #define N_PAGES 256
 #define BORDER (N_PAGES / 2)
 #define ENOUGH (N_PAGES / 16 * 9)
 
-static struct fixture fixture;
-static struct core *const core = &fixture.core;
 static struct shortage *const shortage = &fixture.core.shortage;
 static struct client *client;
 static struct ledger *ledger;
@@ -29,13 +27,6 @@ static int shortage_setup(void **state)
     fixture_init(&fixture, N_PAGES, 4);
     client = fixture_join(&fixture, 1);
     ledger = fixture_ledger(&fixture, client);
-    return 0;
-}
-
-static int shortage_teardown(void **state)
-{
-    (void)state;
-    fixture_fini(&fixture);
     return 0;
 }
 
@@ -170,7 +161,7 @@ static void test_look_is_due_when_a_64th_was_given_out(void **state)
     assert_false(shortage_is_due(shortage));
 }
 
-#define SHORTAGE_TEST(test) cmocka_unit_test_setup_teardown(test, shortage_setup, shortage_teardown)
+#define SHORTAGE_TEST(test) cmocka_unit_test_setup_teardown(test, shortage_setup, core_teardown)
 
 int main(void)
 {

@@ -13,16 +13,12 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/report.h"
 #include "proto/lease.h"
 #include "tests/unit/fail.h"
-#include "tests/unit/fixture.h"
+#include "tests/unit/report_fixture.h"
 
 #define N_PAGES 1024
 
-static struct fixture fixture;
-static struct core *const core = &fixture.core;
-static struct reply *reply;
 static struct client *owner;
 static struct ledger *ledger;
 
@@ -34,33 +30,11 @@ static bool barrier(void)
 static int waste_setup(void **state)
 {
     (void)state;
-    fixture_init(&fixture, N_PAGES, 8);
+    report_begin(N_PAGES, 8);
     core->reclaim.barrier = barrier;
     owner = fixture_join(&fixture, 1);
     ledger = fixture_ledger(&fixture, owner);
     atomic_store(&ledger->header->is_fenced, 1);
-    reply = reply_new();
-    assert_non_null(reply);
-    return 0;
-}
-
-static int waste_teardown(void **state)
-{
-    (void)state;
-    reply = reply_free(reply);
-    fixture_fini(&fixture);
-    return 0;
-}
-
-static uint64_t statistic(const char *name)
-{
-    const Kmem__UsageReport *report = reply->response.usage;
-    for (size_t i = 0; i < report->n_statistics; i++) {
-        if (strcmp(report->statistics[i]->name, name) == 0) {
-            return report->statistics[i]->value;
-        }
-    }
-    fail_msg("no statistic %s", name);
     return 0;
 }
 
@@ -423,7 +397,7 @@ static void test_random_ledgers_add_up(void **state)
     }
 }
 
-#define WASTE_TEST(test) cmocka_unit_test_setup_teardown(test, waste_setup, waste_teardown)
+#define WASTE_TEST(test) cmocka_unit_test_setup_teardown(test, waste_setup, report_teardown)
 
 int main(void)
 {

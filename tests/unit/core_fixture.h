@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * core_fixture.h - the core of a file of tests, which each test begins and core_teardown() ends
+ */
+#ifndef TESTS_UNIT_CORE_FIXTURE_H
+#define TESTS_UNIT_CORE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/unit/fixture.h"
+
+static struct fixture fixture;
+static struct core *const core = &fixture.core;
+
+static inline int core_teardown(void **state)
+{
+    (void)state;
+    assert_int_equal(core_check(core), 0);
+    fixture_fini(&fixture);
+    return 0;
+}
+
+#endif
