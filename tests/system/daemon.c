@@ -210,10 +210,10 @@ static void read_line(const struct process *process, char *line, size_t line_byt
 /* ------------------------------------------------------------- the daemon that serves ---- */
 
 /*
- * The keeper says that it is ready while the server still starts its scrubber, and a connection that
- * was closed is seen a moment later. Both are over when the second of two questions on the same
- * connection is answered: the server sees all that is there in one turn of its loop before it sees
- * what comes after.
+ * The keeper says that it is ready while the server still starts its scrubber, and a connection
+ * that was closed is seen a moment later. Both are over when the second of two questions on the
+ * same connection is answered: the server sees all that is there in one turn of its loop before it
+ * sees what comes after.
  */
 void daemon_remember_idle(void)
 {
