@@ -192,12 +192,12 @@ static void *api_try_allocate(size_t num_bytes, const char *reason, struct kmem_
     return block;
 }
 
-void *(kmem_try_allocate)(size_t num_bytes, const char *reason)
+KMEM_LINE void *(kmem_try_allocate)(size_t num_bytes, const char *reason)
 {
     return kmem__heap_take(num_bytes, reason, api_try_allocate);
 }
 
-void *kmem_try_allocate_at(size_t num_bytes, const char *reason, struct kmem_site *site)
+KMEM_LINE void *kmem_try_allocate_at(size_t num_bytes, const char *reason, struct kmem_site *site)
 {
     return kmem__heap_take_at(num_bytes, reason, site, api_try_allocate);
 }
@@ -220,12 +220,13 @@ static void *api_allocate_or_raise(size_t num_bytes_as_passed, const char *reaso
     return block;
 }
 
-void *(kmem_allocate)(const int num_bytes, const char *const reason)
+KMEM_LINE void *(kmem_allocate)(const int num_bytes, const char *const reason)
 {
     return kmem__heap_take((size_t)num_bytes, reason, api_allocate_or_raise);
 }
 
-void *kmem_allocate_at(const int num_bytes, const char *const reason, struct kmem_site *const site)
+KMEM_LINE void *kmem_allocate_at(const int num_bytes, const char *const reason,
+                                 struct kmem_site *const site)
 {
     return kmem__heap_take_at((size_t)num_bytes, reason, site, api_allocate_or_raise);
 }
@@ -380,7 +381,7 @@ static int api_try_release(void **mem)
     return r;
 }
 
-int(kmem_try_release)(void **mem)
+KMEM_LINE int(kmem_try_release)(void **mem)
 {
     if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(pointer_get(mem)))) {
         pointer_clear(mem);
@@ -400,7 +401,7 @@ static void api_release_or_raise(void **mem)
     }
 }
 
-void(kmem_release)(void **mem)
+KMEM_LINE void(kmem_release)(void **mem)
 {
     if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(pointer_get(mem)))) {
         pointer_clear(mem);

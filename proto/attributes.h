@@ -13,6 +13,13 @@
 #endif
 #define KMEM_PRINTF(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define KMEM_NORETURN __attribute__((noreturn))
+/*
+ * A function that begins where a line of 64 bytes does. What is short and runs often then takes as
+ * few lines as it can, and always the same: a loop of 28 bytes over two of them clears 4 KiB in
+ * 30 ns and not in 28, and which it is would change with any line of code before it.
+ */
+#define KMEM_LINE __attribute__((aligned(64)))
+
 #define KMEM_LIKELY(x) __builtin_expect(!!(x), 1)
 #define KMEM_UNLIKELY(x) __builtin_expect(!!(x), 0)
 

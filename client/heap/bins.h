@@ -91,6 +91,12 @@ static inline uint32_t kmem__note_heap(const struct page_note *note)
 }
 
 /*
+ * 2048: a heap has a table of its bins up to here, 512 bytes, and what is inline ends here: beyond,
+ * blocks take 16 ns and more to clear, and the call is lost in that.
+ */
+#define BIN_AT_MAX_BYTES 2048
+
+/*
  * All zero: no thread's heap, whose bins are empty and in whose segment no pointer lies. Every
  * thread points at one like that until it has its own; in a forked child every heap is one.
  *
@@ -117,10 +123,11 @@ struct heap {
     struct thread_counts own_counts;
     _Alignas(64) struct remembered remembered[REMEMBERED_MAX];
     _Alignas(64) struct bin bins[N_SIZE_CLASSES];
+    uint32_t bin_at[BIN_AT_MAX_BYTES / BLOCK_ALIGN_BYTES]; /* by size: see kmem__heap_bin() */
 };
 
 /* Counted in bytes: the place of a ready block takes no multiplication then. */
-static inline struct free_block *kmem__bin_magazine(struct bin *bin, uint32_t magazine_bytes)
+static inline struct free_block *kmem__bin_magazine(struct bin *bin, uint64_t magazine_bytes)
 {
     return (struct free_block *)(void *)((unsigned char *)bin->magazine + magazine_bytes);
 }

@@ -22,12 +22,12 @@
 
 typedef unsigned char __attribute__((vector_size(32), aligned(32), may_alias)) clear_line_half;
 
-__attribute__((target("avx2"), noinline)) static void clear_loop(unsigned char *block,
-                                                                 size_t num_bytes)
+__attribute__((target("avx2"), noinline)) KMEM_LINE static void *clear_loop(unsigned char *block,
+                                                                            size_t num_bytes)
 {
     const clear_line_half zero = {0};
-    for (const unsigned char *end = block + num_bytes; block < end; block += 128) {
-        clear_line_half *to = (clear_line_half *)block;
+    for (unsigned char *at = block; at < block + num_bytes; at += 128) {
+        clear_line_half *to = (clear_line_half *)at;
         to[0] = zero;
         to[1] = zero;
         to[2] = zero;
@@ -35,6 +35,7 @@ __attribute__((target("avx2"), noinline)) static void clear_loop(unsigned char *
         /* What the compiler would recognise as memset() is not what is wanted here. */
         __asm__ volatile("" ::: "memory");
     }
+    return block;
 }
 
 static bool clear_has_loop(void)
@@ -44,9 +45,9 @@ static bool clear_has_loop(void)
 
 #else
 
-static void clear_loop(unsigned char *block, size_t num_bytes)
+static void *clear_loop(unsigned char *block, size_t num_bytes)
 {
-    memset(block, 0, num_bytes);
+    return memset(block, 0, num_bytes);
 }
 
 static bool clear_has_loop(void)
@@ -56,11 +57,10 @@ static bool clear_has_loop(void)
 
 #endif
 
-void kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm)
+void *kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm)
 {
     if (is_warm && num_bytes <= CLEAR_WARM_MAX_BYTES && clear_has_loop()) {
-        clear_loop(block, num_bytes);
-    } else {
-        memset(block, 0, num_bytes);
+        return clear_loop(block, num_bytes);
     }
+    return memset(block, 0, num_bytes);
 }

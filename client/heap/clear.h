@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "proto/attributes.h"
 #include "proto/limits.h"
 
 /*
@@ -49,7 +50,9 @@ static inline void kmem__clear_inline(unsigned char *block, size_t num_bytes)
  * @block:    64-byte aligned; up to 127 bytes behind num_bytes may be cleared as well, never beyond
  *            the next multiple of 128 bytes
  * @is_warm:  whether the bytes are likely to be in the second-level cache
+ *
+ * Return: block, so that an allocation may end here.
  */
-void kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm);
+void *kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm);
 
 #endif

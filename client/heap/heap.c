@@ -39,14 +39,6 @@
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
-/*
- * 384 KiB: what was released before that many bytes were cleared is probably not in the
- * second-level cache any more, for what is cleared is also written and read. When that was is not
- * noted, for every release would have to; it was after the last block of the bin went out, half the
- * way since then on average.
- */
-#define WARM_BYTES (UINT64_C(2) * 384 * 1024)
-
 /* What threads without a heap point at; and those that have left theirs, for they end. */
 static struct heap heap_of_nobody;
 static struct heap heap_of_the_ended;
@@ -55,16 +47,6 @@ _Thread_local struct heap *kmem__heap_mine __attribute__((tls_model("initial-exe
     &heap_of_nobody;
 
 const char kmem__heap_no_reason[1] = "";
-
-#define ONE(c) (uint32_t)(offsetof(struct heap, bins) + (c) * sizeof(struct bin))
-#define FOUR(c) ONE(c), ONE(c), ONE(c), ONE(c)
-#define EIGHT(c) FOUR(c), FOUR(c)
-#define SIXTEEN(c) EIGHT(c), EIGHT(c)
-const uint32_t kmem__heap_bin_at[129] = {
-    ONE(0),    ONE(0),    ONE(1),      ONE(2),      ONE(3),      FOUR(4),     FOUR(5),
-    FOUR(6),   FOUR(7),   FOUR(8),     FOUR(9),     FOUR(10),    EIGHT(11),   EIGHT(12),
-    EIGHT(13), EIGHT(14), SIXTEEN(15), SIXTEEN(16), SIXTEEN(17), SIXTEEN(18),
-};
 
 /* --------------------------------------------------------------------- a thread's own heap ---- */
 
@@ -134,8 +116,8 @@ static void heap_init(struct heap *heap, struct allocator *allocator, uint32_t i
 {
     heap->base = allocator->base;
     heap->n_pages = kmem__tsan_watches() ? 0 : allocator->ledger.n_pages;
-    heap->heads = allocator->ledger.heads;
     heap->notes = allocator->notes;
+    heap->heads = allocator->ledger.heads;
     heap->asked = allocator->ledger.asked;
     heap->epoch = allocator->epoch;
     heap->clock = allocator->clock;
@@ -145,6 +127,10 @@ static void heap_init(struct heap *heap, struct allocator *allocator, uint32_t i
     heap->id = id;
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         bin_init(&heap->bins[i], allocator, i);
+    }
+    for (uint32_t i = 0; i < BIN_AT_MAX_BYTES / BLOCK_ALIGN_BYTES; i++) {
+        const uint32_t size_class = size_class_of((i + 1) * BLOCK_ALIGN_BYTES);
+        heap->bin_at[i] = (uint32_t)(offsetof(struct heap, bins) + size_class * sizeof(struct bin));
     }
 }
 
@@ -234,27 +220,6 @@ static struct heap *heap_get(struct allocator *allocator)
 
 /* ------------------------------------------------------------------------------ allocating ---- */
 
-/*
- * Whether the bin's block that goes out was released so lately that its bytes are in a cache: since
- * the last one went out, one has come back. Of classes that are cleared here each block is seen.
- */
-static bool heap_is_warm(const struct heap *heap, const struct bin *bin)
-{
-    return bin->magazine_bytes >= bin->left_magazine_bytes &&
-           heap->n_cleared - bin->left_at < WARM_BYTES;
-}
-
-void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap *heap,
-                            struct bin *bin)
-{
-    const bool is_warm = heap_is_warm(heap, bin);
-    heap->n_cleared += num_bytes;
-    bin->left_at = heap->n_cleared;
-    bin->left_magazine_bytes = bin->magazine_bytes;
-    kmem__clear(block, num_bytes, is_warm);
-    return block;
-}
-
 static uint64_t heap_reason(struct heap *heap, const char *reason, struct kmem_site *site)
 {
     reason = reason != NULL ? reason : kmem__heap_no_reason;
@@ -295,6 +260,32 @@ void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site 
         *kmem__bin_magazine(bin, bin->magazine_bytes); /* where it just was */
     return kmem__slab_keep(heap, bin, &ready) ? kmem__heap_clear(heap, bin, ready.block, num_bytes)
                                               : otherwise(num_bytes, reason, site);
+}
+
+/* Whether a size is one of those that the inline way leaves to the functions below. */
+static inline bool is_more(size_t num_bytes)
+{
+    return num_bytes > BIN_AT_MAX_BYTES && num_bytes <= SMALL_MAX_BYTES;
+}
+
+void *kmem__heap_take_more(size_t num_bytes, const char *reason, allocate_function otherwise)
+{
+    struct heap *heap = kmem__heap_mine;
+    reason = reason != NULL ? reason : kmem__heap_no_reason;
+    const struct remembered *remembered = kmem__remembered_at(heap->remembered, reason);
+    return is_more(num_bytes) && kmem__remembered_matches(remembered, reason)
+               ? kmem__heap_pop(heap, num_bytes, reason, remembered->word, NULL, otherwise)
+               : otherwise(num_bytes, reason, NULL);
+}
+
+void *kmem__heap_take_more_at(size_t num_bytes, const char *reason, struct kmem_site *site,
+                              allocate_function otherwise)
+{
+    struct heap *heap = kmem__heap_mine;
+    uint64_t word;
+    return is_more(num_bytes) && kmem__site_knows(site, reason, heap->epoch, &word)
+               ? kmem__heap_pop(heap, num_bytes, reason, word, site, otherwise)
+               : otherwise(num_bytes, reason, site);
 }
 
 static void *heap_allocate_small(struct heap *heap, size_t num_bytes, const char *reason,

@@ -33,22 +33,33 @@ extern const char kmem__heap_no_reason[1] __attribute__((visibility("hidden")));
 
 /* ---------------------------------------------------------------------------- the fast way ---- */
 
-/* Where the bin is in the heap, in bytes, by (num_bytes + 15) / 16 up to 2048 bytes. */
-extern const uint32_t kmem__heap_bin_at[129] __attribute__((visibility("hidden")));
-
 /** kmem__heap_bin() - where blocks of num_bytes are, which is 1 to SMALL_MAX_BYTES */
 static inline struct bin *kmem__heap_bin(struct heap *heap, uint32_t num_bytes)
 {
-    if (KMEM_LIKELY(num_bytes <= 2048)) {
-        const uint64_t at = kmem__heap_bin_at[(num_bytes + 15) >> 4];
+    if (KMEM_LIKELY(num_bytes <= BIN_AT_MAX_BYTES)) {
+        const uint64_t at = heap->bin_at[(num_bytes - 1) / BLOCK_ALIGN_BYTES];
         return (struct bin *)(void *)((unsigned char *)heap + at);
     }
     return &heap->bins[size_class_of(num_bytes)];
 }
 
-/** kmem__heap_clear_more() - clears CLEAR_LOOP_MIN_BYTES and more. Return: block. */
-void *kmem__heap_clear_more(unsigned char *block, size_t num_bytes, struct heap *heap,
-                            struct bin *bin) __attribute__((visibility("hidden")));
+/*
+ * 384 KiB: what was released before that many bytes were cleared is probably not in the
+ * second-level cache any more, for what is cleared is also written and read. When that was is not
+ * noted, for every release would have to; it was after the last block of the bin went out, half the
+ * way since then on average.
+ */
+#define WARM_BYTES (UINT64_C(2) * 384 * 1024)
+
+/*
+ * Whether the bin's block that goes out was released so lately that its bytes are in a cache: since
+ * the last one went out, one has come back. Of classes that are cleared here each block is seen.
+ */
+static inline bool kmem__heap_is_warm(const struct heap *heap, const struct bin *bin)
+{
+    return bin->magazine_bytes >= bin->left_magazine_bytes &&
+           heap->n_cleared - bin->left_at < WARM_BYTES;
+}
 
 /*
  * Enters a ready block that is already out of its bin. Return: whether it is surely this thread's;
@@ -72,13 +83,20 @@ static inline void *kmem__heap_clear(struct heap *heap, struct bin *bin, unsigne
                                      size_t num_bytes)
 {
     if (num_bytes <= CLEAR_INLINE_BYTES) {
+        /* num_bytes - 1 is computed anew: kept from the first comparison on it takes the register
+           that would have to be saved otherwise, which costs more. */
+        __asm__("" : "+r"(num_bytes));
         kmem__clear_inline(block, num_bytes);
         return block;
     }
     if (num_bytes < CLEAR_LOOP_MIN_BYTES) {
         return memset(block, 0, num_bytes);
     }
-    return kmem__heap_clear_more(block, num_bytes, heap, bin);
+    const bool is_warm = kmem__heap_is_warm(heap, bin);
+    heap->n_cleared += num_bytes;
+    bin->left_at = heap->n_cleared;
+    bin->left_magazine_bytes = bin->magazine_bytes;
+    return kmem__clear(block, num_bytes, is_warm);
 }
 
 /* A call that goes on where the fast way ends; site is NULL if there is none. */
@@ -98,8 +116,10 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
                struct kmem_site *site, allocate_function otherwise)
 {
     struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
-    const uint32_t magazine_bytes = bin->magazine_bytes;
-    if (KMEM_UNLIKELY(magazine_bytes == 0)) {
+    const struct free_block *ready;
+    uint32_t left_bytes;
+    if (KMEM_UNLIKELY(
+            __builtin_sub_overflow(bin->magazine_bytes, (uint32_t)sizeof(*ready), &left_bytes))) {
         return otherwise(num_bytes, reason, site);
     }
     /* Relaxed: a tick; who finds it stopped loads it again. */
@@ -107,26 +127,31 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
     if (KMEM_UNLIKELY(tick == TICK_STOPPED)) {
         return otherwise(num_bytes, reason, site);
     }
-    const struct free_block *ready = kmem__bin_magazine(bin, magazine_bytes) - 1;
+    ready = kmem__bin_magazine(bin, left_bytes);
     unsigned char *block = ready->block;
     struct ledger_entry *entry = ready->entry; /* before the store, which might change it */
-    bin->magazine_bytes = magazine_bytes - (uint32_t)sizeof(*ready);
+    bin->magazine_bytes = left_bytes;
     if (KMEM_UNLIKELY(!kmem__heap_enter(heap, entry, num_bytes, word, tick))) {
         return kmem__heap_contest(num_bytes, reason, site, otherwise);
     }
-    /* num_bytes - 1 is computed anew: kept from the first comparison on it takes the register that
-       would have to be saved otherwise, which costs more. */
-    __asm__("" : "+r"(num_bytes));
     return kmem__heap_clear(heap, bin, block, num_bytes);
 }
+
+/** kmem__heap_take_more() - kmem__heap_take() for 0 and for more than BIN_AT_MAX_BYTES */
+void *kmem__heap_take_more(size_t num_bytes, const char *reason, allocate_function otherwise)
+    __attribute__((visibility("hidden")));
+
+/** kmem__heap_take_more_at() - kmem__heap_take_at(), likewise */
+void *kmem__heap_take_more_at(size_t num_bytes, const char *reason, struct kmem_site *site,
+                              allocate_function otherwise) __attribute__((visibility("hidden")));
 
 /** kmem__heap_take() - a block whose reason is compared with the one remembered for its pointer */
 __attribute__((always_inline)) static inline void *
 kmem__heap_take(size_t num_bytes, const char *reason, allocate_function otherwise)
 {
     struct heap *heap = kmem__heap_mine;
-    if (KMEM_UNLIKELY(num_bytes - 1 >= SMALL_MAX_BYTES)) {
-        return otherwise(num_bytes, reason, NULL);
+    if (KMEM_UNLIKELY(num_bytes - 1 >= BIN_AT_MAX_BYTES)) {
+        return kmem__heap_take_more(num_bytes, reason, otherwise);
     }
     reason = reason != NULL ? reason : kmem__heap_no_reason;
     const struct remembered *remembered = kmem__remembered_at(heap->remembered, reason);
@@ -144,8 +169,10 @@ __attribute__((always_inline)) static inline void *kmem__heap_take_at(size_t num
 {
     struct heap *heap = kmem__heap_mine;
     uint64_t word;
-    if (KMEM_UNLIKELY(num_bytes - 1 >= SMALL_MAX_BYTES) ||
-        KMEM_UNLIKELY(!kmem__site_knows(site, reason, heap->epoch, &word))) {
+    if (KMEM_UNLIKELY(num_bytes - 1 >= BIN_AT_MAX_BYTES)) {
+        return kmem__heap_take_more_at(num_bytes, reason, site, otherwise);
+    }
+    if (KMEM_UNLIKELY(!kmem__site_knows(site, reason, heap->epoch, &word))) {
         return otherwise(num_bytes, reason, site);
     }
     return kmem__heap_pop(heap, num_bytes, reason, word, site, otherwise);

@@ -39,7 +39,7 @@ void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t
         kmem__tsan_taken(block, num_bytes);
     }
     if (!taken.is_zero) {
-        kmem__clear(block, num_bytes, taken.is_warm);
+        (void)kmem__clear(block, num_bytes, taken.is_warm);
     }
     return block;
 }

@@ -55,13 +55,11 @@ static struct core_region *playing;
 static struct member *running;
 
 /* Blocks of a simulation are never looked at. */
-void __real_kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm);
-void __wrap_kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm);
-void __wrap_kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm)
+void *__real_kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm);
+void *__wrap_kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm);
+void *__wrap_kmem__clear(unsigned char *block, size_t num_bytes, bool is_warm)
 {
-    if (playing == NULL) {
-        __real_kmem__clear(block, num_bytes, is_warm);
-    }
+    return playing == NULL ? __real_kmem__clear(block, num_bytes, is_warm) : block;
 }
 
 static struct core_region *core_of(struct region *region)
