@@ -176,7 +176,8 @@ void lease_announce(_Atomic uint64_t *states)
     _Atomic uint64_t *asked = asked_of(states);
     uint64_t word = atomic_load_explicit(asked, memory_order_relaxed);
     /* Release: pairs with lease_hush(), which finds ASKED wherever it was set before. */
-    while (!atomic_compare_exchange_weak_explicit(asked, &word, (word | 1) + 2,
+    while (!atomic_compare_exchange_weak_explicit(asked, &word,
+                                                  (word | LEASE_MARK) + (UINT64_C(1) << 32),
                                                   memory_order_release, memory_order_relaxed)) {
     }
 }
@@ -194,7 +195,7 @@ bool lease_hush(_Atomic uint64_t *states, uint32_t n_pages)
         }
     }
     /* Release: the loads are before. */
-    return atomic_compare_exchange_strong_explicit(asked, &word, word & ~UINT64_C(1),
+    return atomic_compare_exchange_strong_explicit(asked, &word, word & ~(uint64_t)LEASE_MARK,
                                                    memory_order_release, memory_order_relaxed);
 }
 

@@ -31,8 +31,8 @@
  *      client, allocating             daemon, short of memory
  *      ------------------             -----------------------
  *      entry.word = size, reason      USED|SLAB -> USED|SLAB|ASKED    every page of the slab
- *      (compiler barrier)             asked |= 1
- *      asked & 1?                     membarrier()                    in every running client
+ *      (compiler barrier)             asked |= LEASE_MARK
+ *      asked & LEASE_MARK?            membarrier()                    in every running client
  *        no:  the block is live       every entry free?
  *        yes: kmem__slab_keep()         yes: first page -> REVOKED|STALE by compare-and-swap
  *                                       no:  ASKED is taken away again
@@ -51,8 +51,10 @@
  * client. The thread that has forgotten the slab removes it.
  *
  * `asked` is one word of the ledger, so that an allocation looks at one place, whatever it hands
- * out: bit 0 says that a page may be ASKED or STALE, the others count how often the daemon has set
- * it. The client clears bit 0 by compare-and-swap when it has seen that no page is: lease_hush().
+ * out: all bits of its lower half are set if a page may be ASKED or STALE, and none else; the upper
+ * half counts how often the daemon has set them. The client clears the lower half by
+ * compare-and-swap when it has seen that no page is: lease_hush(). All bits, so that an allocation
+ * looks at mark and clock in one comparison.
  *
  * `given` counts how often the client has made pages FREE, so that the daemon, when it finds no
  * room, looks only at clients that have given something back since it looked last.
@@ -83,13 +85,16 @@ enum lease_state {
     LEASE_INTERIOR = 64, /* with USED and SLAB: not the first page of its slab */
 };
 
-/* Part of the layout: another number for other states, or another meaning of one. */
-#define LEASE_PROTOCOL 2
+/* Part of the layout: another number for other states, or another meaning of one or of `asked`. */
+#define LEASE_PROTOCOL 3
 
 /* A page of an open slab, which the daemon has not asked for. */
 #define LEASE_OPEN ((uint32_t)LEASE_USED | (uint32_t)LEASE_SLAB)
 /* A page of a slab that the daemon has taken. */
 #define LEASE_TAKEN ((uint32_t)LEASE_REVOKED | (uint32_t)LEASE_STALE)
+
+/* The lower half of `asked`, when it is set. */
+#define LEASE_MARK UINT32_MAX
 
 #define LEASE_PAGES_PER_WORD 8
 
@@ -221,11 +226,18 @@ KMEM_MUST_USE bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t 
 /** lease_open_slab() - n_pages in use are a slab, whose entries say what is live */
 void lease_open_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
+/** lease_mark() - LEASE_MARK if a page may be ASKED or STALE, else 0 */
+static inline uint32_t lease_mark(const _Atomic uint64_t *asked)
+{
+    /* Relaxed: pairs with lease_announce(), before membarrier(). The lower half is all of it. */
+    return atomic_load_explicit((const _Atomic uint32_t *)(const void *)asked,
+                                memory_order_relaxed);
+}
+
 /** lease_is_announced() - whether a page may be ASKED or STALE */
 static inline bool lease_is_announced(const _Atomic uint64_t *asked)
 {
-    /* Relaxed: pairs with the daemon's store before membarrier(). */
-    return (atomic_load_explicit(asked, memory_order_relaxed) & 1) != 0;
+    return lease_mark(asked) != 0;
 }
 
 /**

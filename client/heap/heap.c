@@ -258,8 +258,19 @@ void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site 
     struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
     const struct free_block ready =
         *kmem__bin_magazine(bin, bin->magazine_bytes); /* where it just was */
-    return kmem__slab_keep(heap, bin, &ready) ? kmem__heap_clear(heap, bin, ready.block, num_bytes)
-                                              : otherwise(num_bytes, reason, site);
+    /* Relaxed: a tick; who finds it stopped loads it again. */
+    const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
+    if (tick == TICK_STOPPED) {
+        /* Before: an entry of a block that no caller has. After: the block is ready again. */
+        store_commit(&ready.entry->word, 0);
+        bin->magazine_bytes += (uint32_t)sizeof(ready);
+        return otherwise(num_bytes, reason, site);
+    }
+    if (!kmem__slab_keep(heap, bin, &ready)) {
+        return otherwise(num_bytes, reason, site);
+    }
+    store_prepare_u32(&ready.entry->born, tick); /* the clock may have stood still until now */
+    return kmem__heap_clear(heap, bin, ready.block, num_bytes);
 }
 
 /* Whether a size is one of those that the inline way leaves to the functions below. */

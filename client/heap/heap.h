@@ -63,7 +63,8 @@ static inline bool kmem__heap_is_warm(const struct heap *heap, const struct bin 
 
 /*
  * Enters a ready block that is already out of its bin. Return: whether it is surely this thread's;
- * else the daemon may ask for its slab, or have taken it: see lease.h.
+ * else the daemon may ask for its slab, or have taken it: see lease.h; or the clock stands still.
+ * One comparison for both: LEASE_MARK makes every tick TICK_STOPPED.
  */
 static inline bool kmem__heap_enter(const struct heap *heap, struct ledger_entry *entry,
                                     size_t num_bytes, uint64_t reason, uint32_t tick)
@@ -76,7 +77,7 @@ static inline bool kmem__heap_enter(const struct heap *heap, struct ledger_entry
     KMEM_CRASH_POINT("client.entry.complete");
     /* The compiler keeps the order; the processor's is the daemon's to enforce, by membarrier(). */
     atomic_signal_fence(memory_order_seq_cst);
-    return !lease_is_announced(heap->asked);
+    return (tick | lease_mark(heap->asked)) != TICK_STOPPED;
 }
 
 static inline void *kmem__heap_clear(struct heap *heap, struct bin *bin, unsigned char *block,
@@ -104,7 +105,7 @@ typedef void *(*allocate_function)(size_t num_bytes, const char *reason, struct 
 
 /**
  * kmem__heap_contest() - the block that was just taken out of its bin, and entered, may be of a
- *                        slab that the daemon asks for, or has taken
+ *                        slab that the daemon asks for, or has taken; or the segment has ended
  * Return: the block, cleared, if it is this thread's; else what otherwise() returns.
  */
 void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
@@ -122,15 +123,12 @@ kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t
             __builtin_sub_overflow(bin->magazine_bytes, (uint32_t)sizeof(*ready), &left_bytes))) {
         return otherwise(num_bytes, reason, site);
     }
-    /* Relaxed: a tick; who finds it stopped loads it again. */
-    const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
-    if (KMEM_UNLIKELY(tick == TICK_STOPPED)) {
-        return otherwise(num_bytes, reason, site);
-    }
     ready = kmem__bin_magazine(bin, left_bytes);
     unsigned char *block = ready->block;
     struct ledger_entry *entry = ready->entry; /* before the store, which might change it */
     bin->magazine_bytes = left_bytes;
+    /* Relaxed: a tick. */
+    const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
     if (KMEM_UNLIKELY(!kmem__heap_enter(heap, entry, num_bytes, word, tick))) {
         return kmem__heap_contest(num_bytes, reason, site, otherwise);
     }

@@ -71,6 +71,11 @@ end:
        };
        if
        :: atomic { !asked -> has_block = true; check() }
+       :: atomic { true -> /* the clock stands still: withdraw, whatever was asked */
+              drain();
+              is_buffered = true;
+              buffered = false
+          }
        :: atomic { asked -> skip };
 keep:      atomic { /* lease_keep(): load */
                was = page;

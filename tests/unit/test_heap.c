@@ -126,6 +126,37 @@ static void test_allocate_enters_size_reason_and_tick(void **state)
     assert_nothing_left();
 }
 
+static void *allocate_nothing(size_t num_bytes, const char *reason, struct kmem_site *site)
+{
+    (void)num_bytes;
+    (void)reason;
+    (void)site;
+    return NULL;
+}
+
+/* The inline way sees it when the block is entered: it takes the entry back, and is as before. */
+static void test_allocate_while_the_clock_stands_still(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {16, 100, 2048, 2049, 60000};
+    static const char reason[] = "stopped";
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct found found;
+        void *ready = allocate(sizes[i], reason);
+        assert_int_equal(release(ready), HEAP_OK);
+        atomic_store(&lender->clock[0], TICK_STOPPED);
+        assert_null(kmem__heap_take(sizes[i], reason, allocate_nothing));
+        assert_int_equal(fake_lender_count_live(lender), 0);
+        assert_true(kmem__heap_check(allocator));
+        atomic_store(&lender->clock[0], 78);
+        assert_ptr_equal(kmem__heap_take(sizes[i], reason, allocate_nothing), ready);
+        assert_int_equal(find(ready, &found), HEAP_OK);
+        assert_int_equal(atomic_load(&found.block.entry->born), 78);
+        assert_int_equal(release(ready), HEAP_OK);
+    }
+    assert_nothing_left();
+}
+
 static void test_allocate_without_reason(void **state)
 {
     (void)state;
@@ -553,6 +584,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_allocate_cold_class_is_direct),
         TEST(test_allocate_enters_size_reason_and_tick),
+        TEST(test_allocate_while_the_clock_stands_still),
         TEST(test_allocate_without_reason),
         TEST(test_allocate_every_size_is_zero_and_aligned),
         TEST(test_release_twice_is_RELEASED),
