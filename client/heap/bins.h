@@ -65,23 +65,28 @@ static_assert(sizeof(struct bin) % 64 == 0, "bins of other classes are on other 
 
 /*
  * What a release must know of the page that a pointer is in, for every page of the segment. Private
- * memory, derived from the heads; twice the size of a head's needed part, and a shift away.
+ * memory, derived from the heads. What it loads is what a release costs, so it is little: whether
+ * the page is of the thread's own heap is seen from where the bin is, without the heap's number.
  *
  *  field     written by                          read by       order
- *  heap      the heap that opens, adopts, closes every release relaxed: a thread asks only whether
- *            the slab                                          it is its own heap, which it wrote
+ *  place,    the heap that opens, adopts, closes every release relaxed: a thread asks only whether
+ *  heap      the slab                                          it is its own heap, which it wrote
  *  all else  the heap that opens the slab        that heap     none
  */
 struct page_note {
-    struct ledger_entry *entries; /* of the slab */
-    unsigned char *begin;         /* the slab's first block */
+    struct ledger_entry *entries; /* from that of the block on into which the page's start falls */
     uint64_t reciprocal;          /* ceil(2^64 / block_bytes): see kmem__heap_spot() */
-    uint32_t bin_at;              /* of the slab's class: in bytes from the heap */
+    _Atomic uint64_t place;       /* NOTE_PLACE() */
     _Atomic uint16_t heap;        /* its number; 0: the page is in no slab */
-    uint16_t unused;
+    uint16_t unused[3];
 };
 
 static_assert(sizeof(struct page_note) == 32, "found by a shift");
+
+/* The slab's bin, NULL for a page in no slab, and how far before the page that block begins. */
+#define NOTE_PLACE(bin, lead_bytes) ((uint64_t)(uintptr_t)(bin) << 16 | (lead_bytes))
+#define NOTE_BIN(place) ((struct bin *)(uintptr_t)((place) >> 16))
+#define NOTE_LEAD_BYTES(place) ((place)&0xffff)
 
 /** kmem__note_heap() - the number of the heap whose slab the page is in; 0: of none */
 static inline uint32_t kmem__note_heap(const struct page_note *note)
@@ -110,9 +115,9 @@ struct heap {
     const _Atomic uint64_t *asked; /* of the ledger: see lease.h */
     struct page_note *notes;
     const _Atomic uint32_t *clock;
-    uint64_t epoch;   /* see site.h */
-    uint32_t n_pages; /* of the segment; 0: no pointer lies in it */
-    uint32_t id;      /* 0: no allocator's */
+    uint64_t epoch;     /* see site.h */
+    uint64_t num_bytes; /* of the segment; 0: no pointer lies in it */
+    uint32_t id;        /* 0: no allocator's */
     uint64_t
         n_cleared; /* bytes of blocks of CLEAR_LOOP_MIN_BYTES and more, since the thread began */
     struct allocator *allocator;

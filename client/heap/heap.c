@@ -4,7 +4,7 @@
  * behind it the slabs that they come from (slab.c).
  *
  *      allocate:  bin.magazine, last one -> entry written -> block cleared
- *      release:   page -> head: my slab? -> entry: live? -> entry retired -> bin.magazine
+ *      release:   page -> note: my slab? -> entry: live? -> entry retired -> bin.magazine
  *
  * A ready block's place is known together with its entry's, so an allocation finds both with two
  * loads, and the one released last, whose bytes and entry are warm, goes out first, whatever slab
@@ -12,7 +12,7 @@
  * by number, and a release can only name its block after a multiplication; through the list the
  * next allocation had to wait for it, 31 cycles for each pair.
  *
- * A release believes nothing but the ledger: the page's head says whether it is a slab of this
+ * A release believes nothing but the ledger: the page's note says whether it is a slab of this
  * heap, the reciprocal whether the pointer is a block's start, the entry whether the block is live.
  * Each is a load and a compare; whatever does not fit goes to kmem__heap_release(), which finds the
  * reason.
@@ -115,7 +115,7 @@ static void bin_init(struct bin *bin, struct allocator *allocator, uint32_t size
 static void heap_init(struct heap *heap, struct allocator *allocator, uint32_t id)
 {
     heap->base = allocator->base;
-    heap->n_pages = kmem__tsan_watches() ? 0 : allocator->ledger.n_pages;
+    heap->num_bytes = kmem__tsan_watches() ? 0 : allocator->num_bytes;
     heap->notes = allocator->notes;
     heap->heads = allocator->ledger.heads;
     heap->asked = allocator->ledger.asked;

@@ -180,47 +180,50 @@ __extension__ typedef unsigned __int128 uint128;
 
 /* Where a pointer of this thread's heap leads. */
 struct spot {
-    struct bin *bin; /* NULL: to no block of this heap that begins there */
+    struct bin *bin;
     struct ledger_entry *entry;
 };
 
 /*
- * The block of this thread's heap that begins at a pointer, live or not.
+ * The block of this thread's heap that begins at a pointer, live or not; false: none does.
  *
  * Division and remainder are one multiplication by c = ceil(2^64 / block_bytes) (Lemire, Kaser and
  * Kurz, "Faster Remainder by Direct Computation", 2019): the upper half of within * c is the
  * quotient, and the lower half is less than c if nothing remains.
  */
-__attribute__((always_inline)) static inline struct spot kmem__heap_spot(struct heap *heap,
-                                                                         const void *block)
+__attribute__((always_inline)) static inline bool
+kmem__heap_spot(struct heap *heap, const void *block, struct spot *ret_spot)
 {
-    const uint64_t page = (uint64_t)((uintptr_t)block - (uintptr_t)heap->base) >> PAGE_SHIFT;
-    if (KMEM_UNLIKELY(page >= heap->n_pages)) {
-        return (struct spot){NULL, NULL};
+    const uint64_t offset = (uintptr_t)block - (uintptr_t)heap->base;
+    if (KMEM_UNLIKELY(offset >= heap->num_bytes)) {
+        return false;
     }
-    const struct page_note *note = &heap->notes[page];
-    if (KMEM_UNLIKELY(kmem__note_heap(note) != heap->id)) {
-        return (struct spot){NULL, NULL};
+    const struct page_note *note = &heap->notes[offset >> PAGE_SHIFT];
+    /* Relaxed: this thread wrote it, if it is a bin of its heap. */
+    const uint64_t place = atomic_load_explicit(&note->place, memory_order_relaxed);
+    struct bin *bin = NOTE_BIN(place);
+    if (KMEM_UNLIKELY((uintptr_t)bin - (uintptr_t)heap >= sizeof(*heap))) {
+        return false;
     }
-    const uint32_t within = (uint32_t)((uintptr_t)block - (uintptr_t)note->begin);
+    const uint64_t within = (offset & (PAGE_BYTES - 1)) + NOTE_LEAD_BYTES(place);
     const uint128 product = (uint128)within * note->reciprocal;
     if (KMEM_UNLIKELY((uint64_t)product >= note->reciprocal)) {
-        return (struct spot){NULL, NULL};
+        return false;
     }
     /* Behind the last block may be a place for one more entry: it is never written. */
-    return (struct spot){(struct bin *)(void *)((unsigned char *)heap + note->bin_at),
-                         &note->entries[(uint64_t)(product >> 64)]};
+    *ret_spot = (struct spot){bin, &note->entries[(uint64_t)(product >> 64)]};
+    return true;
 }
 
 /** kmem__heap_give() - release this thread's block; false: go on with kmem__heap_release() */
 __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
 {
     struct heap *heap = kmem__heap_mine;
-    const struct spot spot = kmem__heap_spot(heap, block);
-    struct bin *bin = spot.bin;
-    if (KMEM_UNLIKELY(bin == NULL)) {
+    struct spot spot;
+    if (KMEM_UNLIKELY(!kmem__heap_spot(heap, block, &spot))) {
         return false;
     }
+    struct bin *bin = spot.bin;
     const uint32_t magazine_bytes = bin->magazine_bytes;
     /* Relaxed: this thread's own, unless two threads release one block at the same time. */
     if (KMEM_UNLIKELY(
@@ -245,8 +248,8 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
 /** kmem__heap_sizeof() - this thread's block's size as asked for; 0: go on with the ledger */
 static inline uint64_t kmem__heap_sizeof(const void *block)
 {
-    const struct spot spot = kmem__heap_spot(kmem__heap_mine, block);
-    if (KMEM_UNLIKELY(spot.bin == NULL)) {
+    struct spot spot;
+    if (KMEM_UNLIKELY(!kmem__heap_spot(kmem__heap_mine, block, &spot))) {
         return 0;
     }
     /* Relaxed: as in kmem__heap_give(). */

@@ -129,13 +129,18 @@ static void bin_settle(struct heap *heap, struct bin *bin)
 
 /* ----------------------------------------------------------------------------- giving back ---- */
 
-/* Says whose the slab is from now on; 0: nobody's. */
-static void slab_assign(struct heap *heap, uint32_t page, uint32_t id)
+/* Says whose the slab is from now on, and in which of this heap's bins; NULL: nobody's. */
+static void slab_assign(struct heap *heap, struct bin *bin, uint32_t page)
 {
     const uint32_t n_pages = heap->heads[page].span_pages;
     for (uint32_t i = 0; i < n_pages; i++) {
-        /* Relaxed: see struct page_note. */
-        atomic_store_explicit(&heap->notes[page + i].heap, (uint16_t)id, memory_order_relaxed);
+        struct page_note *note = &heap->notes[page + i];
+        /* Relaxed, all: see struct page_note. */
+        const uint64_t place = atomic_load_explicit(&note->place, memory_order_relaxed);
+        atomic_store_explicit(&note->place, NOTE_PLACE(bin, NOTE_LEAD_BYTES(place)),
+                              memory_order_relaxed);
+        atomic_store_explicit(&note->heap, (uint16_t)(bin != NULL ? heap->id : 0),
+                              memory_order_relaxed);
     }
 }
 
@@ -144,7 +149,7 @@ static void slab_close(struct heap *heap, struct bin *bin, uint32_t page)
     const uint32_t n_pages = heap->heads[page].span_pages;
     list_remove(heap->heads, &bin->room, page);
     (void)atomic_fetch_sub_explicit(&heap->allocator->n_slab_pages, n_pages, memory_order_relaxed);
-    slab_assign(heap, page, 0);
+    slab_assign(heap, NULL, page);
     ledger_slab_close(&heap->allocator->ledger, page);
     KMEM_CRASH_POINT("client.slab.closed");
     kmem__lease_cache_give_slab(&heap->allocator->cache, page, n_pages);
@@ -358,7 +363,7 @@ static bool slab_adopt_from(struct heap *heap, struct bin *bin, struct heap *aba
     }
     list_remove(heap->heads, &theirs->room, page);
     /* Who still reads the old number tells the old heap, which passes it on. */
-    slab_assign(heap, page, heap->id);
+    slab_assign(heap, bin, page);
     list_push(heap->heads, &bin->room, page);
     theirs->n_used -= heap->heads[page].n_used;
     bin_settle(abandoned, theirs);
@@ -396,17 +401,20 @@ static bool slab_is_sparse(struct allocator *allocator, const struct bin *bin)
 }
 
 /* Notes for each page of a new slab where a release finds what. */
-static void slab_note(struct heap *heap, const struct bin *bin, uint32_t page)
+static void slab_note(struct heap *heap, struct bin *bin, uint32_t page)
 {
     const uint32_t n_pages = heap->heads[page].span_pages;
+    KMEM_ASSERT(NOTE_BIN(NOTE_PLACE(bin, 0)) == bin); /* addresses have 48 bits */
     for (uint32_t i = 0; i < n_pages; i++) {
         struct page_note *note = &heap->notes[page + i];
-        note->entries = kmem__bin_entries(bin, page);
-        note->begin = heap->base + ((uint64_t)page << PAGE_SHIFT);
+        const uint32_t before_bytes = i << PAGE_SHIFT;
+        note->entries = kmem__bin_entries(bin, page) + before_bytes / bin->block_bytes;
         note->reciprocal = UINT64_MAX / bin->block_bytes + 1;
-        note->bin_at = (uint32_t)((const unsigned char *)bin - (const unsigned char *)heap);
+        /* Relaxed: nobody's until it is assigned. */
+        atomic_store_explicit(&note->place, NOTE_PLACE(NULL, before_bytes % bin->block_bytes),
+                              memory_order_relaxed);
     }
-    slab_assign(heap, page, heap->id);
+    slab_assign(heap, bin, page);
 }
 
 static bool slab_open(struct heap *heap, struct bin *bin)

@@ -488,7 +488,7 @@ static void test_threads_whose_idle_slabs_are_taken(void **state)
 
 /* -------------------------------------------------------------------------------- shortcuts -- */
 
-/* What kmem__heap_spot() computes with 32 bits is right for every byte of every slab. */
+/* What kmem__heap_spot() finds is right for every byte of every slab. */
 static void test_spot_is_exact_for_every_class(void **state)
 {
     (void)state;
@@ -500,10 +500,11 @@ static void test_spot_is_exact_for_every_class(void **state)
         const unsigned char *slab = allocator->base + ((uint64_t)found.block.page << PAGE_SHIFT);
         const struct ledger_entry *entries = ledger_entries(&allocator->ledger, found.block.page);
         for (uint32_t at = 0; at < size_classes[c].span_pages * PAGE_BYTES; at++) {
-            const struct spot spot = kmem__heap_spot(kmem__heap_mine, slab + at);
+            struct spot spot;
             const bool is_start = at % block_bytes == 0;
-            if (is_start != (spot.bin != NULL) ||
-                (is_start && spot.entry != entries + at / block_bytes)) {
+            if (is_start != kmem__heap_spot(kmem__heap_mine, slab + at, &spot) ||
+                (is_start && (spot.entry != entries + at / block_bytes ||
+                              spot.bin != &kmem__heap_mine->bins[c]))) {
                 fail_msg("byte %u of a slab of %u bytes", at, block_bytes);
             }
         }
