@@ -15,14 +15,13 @@
 
 #include "proto/limits.h"
 #include "tests/crash/armed.h"
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/deaths.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 
-#define BLOCK_BYTES ((size_t)1 << 20)
-#define N_BLOCKS 12
 #define WATCHDOG_S "1"
 #define PATIENT_WATCHDOG_S "60"
 
@@ -40,23 +39,12 @@ static const struct moment {
     {"server.scrub.free", 2, "free and known to be zero"},
 };
 
-static void fill(const void *argument)
-{
-    (void)argument;
-    for (unsigned int i = 0; i < N_BLOCKS; i++) {
-        void *const block = kmem_try_allocate(BLOCK_BYTES, "filled");
-        expect_true(block != NULL);
-        (void)memset(block, 0xa5, BLOCK_BYTES);
-    }
-    client_pause();
-}
-
 static void take_everything(const void *argument)
 {
     (void)argument;
-    const unsigned char *const block = kmem_try_allocate(15 * BLOCK_BYTES, "everything");
+    const unsigned char *const block = kmem_try_allocate(15 * DIRTY_BYTES, "everything");
     expect_true(block != NULL);
-    for (size_t at = 0; at < 15 * BLOCK_BYTES; at++) {
+    for (size_t at = 0; at < 15 * DIRTY_BYTES; at++) {
         expect_equal(block[at], 0);
     }
 }

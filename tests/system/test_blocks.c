@@ -13,6 +13,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/support/seeded.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -32,14 +33,6 @@ struct held {
     size_t first; /* bytes from here on are looked at ... */
     size_t step;  /* ... 8 in every step; 8: all of them */
 };
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state * UINT64_C(0x2545f4914f6cdd1d);
-}
 
 static uint64_t pattern_word(const struct held *held, size_t at)
 {
@@ -102,19 +95,19 @@ struct random_work {
 };
 
 /* As many from 1 to 2 bytes as from 4 MiB to 8: uniform in the logarithm. 8 MiB itself included. */
-static size_t random_size(uint64_t *state)
+static size_t random_size(struct seeded *seeded)
 {
-    const unsigned int exponent = (unsigned int)(next_random(state) % 23);
-    return ((size_t)1 << exponent) + next_random(state) % (((size_t)1 << exponent) + 1);
+    const unsigned int exponent = (unsigned int)(seeded_next(seeded) % 23);
+    return ((size_t)1 << exponent) + seeded_next(seeded) % (((size_t)1 << exponent) + 1);
 }
 
-static struct held take_block(uint64_t *state, uint64_t sequence, uint64_t segment_bytes)
+static struct held take_block(struct seeded *seeded, uint64_t sequence, uint64_t segment_bytes)
 {
-    struct held held = {.num_bytes = random_size(state), .first = 0, .step = 8};
-    held.key = next_random(state) ^ ((uint64_t)getpid() << 32);
+    struct held held = {.num_bytes = random_size(seeded), .first = 0, .step = 8};
+    held.key = seeded_next(seeded) ^ ((uint64_t)getpid() << 32);
     /* All bytes of a small block and of every 64th large one; of the others 8 in each page. */
     if (held.num_bytes > 65536 && sequence % 64 != 0) {
-        held.first = next_random(state) % (PAGE_BYTES_OF_CPU / 8) * 8;
+        held.first = seeded_next(seeded) % (PAGE_BYTES_OF_CPU / 8) * 8;
         held.step = PAGE_BYTES_OF_CPU;
     }
     held.bytes = kmem_try_allocate(held.num_bytes, "random");
@@ -143,13 +136,13 @@ static void churn_random_blocks(const void *argument)
 {
     const struct random_work *const work = argument;
     struct held live[N_LIVE_MAX] = {{.bytes = NULL}};
-    uint64_t state = work->seed;
+    struct seeded seeded = {work->seed};
     for (uint64_t sequence = 1; sequence <= work->n_blocks; sequence++) {
-        struct held *const held = &live[next_random(&state) % N_LIVE_MAX];
+        struct held *const held = &live[seeded_next(&seeded) % N_LIVE_MAX];
         if (held->bytes != NULL) {
             return_block(held, sequence);
         }
-        *held = take_block(&state, sequence, work->segment_bytes);
+        *held = take_block(&seeded, sequence, work->segment_bytes);
         if (sequence == work->n_blocks / 2) {
             client_say(sequence);
             client_await();
@@ -293,12 +286,12 @@ static void test_500_clients_with_ten_sizes_each_fit_16_mib(void)
 
 static void churn_until_told(const void *argument)
 {
-    uint64_t state = *(const uint64_t *)argument;
+    struct seeded seeded = {*(const uint64_t *)argument};
     void *live[32] = {NULL};
     for (unsigned int i = 0; i < harness_scaled(2000000); i++) {
-        void **const block = &live[next_random(&state) % 32];
+        void **const block = &live[seeded_next(&seeded) % 32];
         expect_equal(kmem_try_release(block), 0);
-        *block = kmem_try_allocate(1 + next_random(&state) % 20000, "churn/worker#1");
+        *block = kmem_try_allocate(1 + seeded_next(&seeded) % 20000, "churn/worker#1");
         expect_call(*block != NULL);
     }
     for (unsigned int i = 0; i < 32; i++) {

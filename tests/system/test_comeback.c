@@ -18,6 +18,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -26,21 +27,7 @@
 #include "tests/system/walls.h"
 #include "tests/wire/wire.h"
 
-static void *allocate(const char *reason)
-{
-    void *const block = kmem_try_allocate(100 << 10, reason);
-    if (block == NULL) {
-        fail("%s", kmem_last_error());
-    }
-    return block;
-}
-
-static void release(void *block)
-{
-    if (kmem_try_release(&block) < 0) {
-        fail("%s", kmem_last_error());
-    }
-}
+#define BLOCK_BYTES (UINT64_C(100) << 10)
 
 /* ------------------------------------------------------- the library's descriptors ---- */
 
@@ -77,10 +64,10 @@ static void close_all_and_open_own(const void *argument)
 {
     (void)argument;
     expect_call(socketpair(AF_UNIX, SOCK_STREAM, 0, own) == 0);
-    void *const before = allocate("before");
+    void *const before = allocate(BLOCK_BYTES, "before");
     close_the_librarys();
     take_the_librarys();
-    void *const after = allocate("after");
+    void *const after = allocate(BLOCK_BYTES, "after");
     expect_own_is_untouched();
     client_pause();
     release(before);
@@ -92,7 +79,7 @@ static void test_program_that_takes_the_librarys_numbers_keeps_its_sockets_and_i
 {
     daemon_start(NULL, NULL);
     struct client client = client_begin(close_all_and_open_own, NULL);
-    expect_usage(200 << 10, 2);
+    expect_usage(2 * BLOCK_BYTES, 2);
     expect_equal(usage_take().clients, 1);
     client_finish(&client);
     daemon_stop_balanced();
@@ -111,10 +98,10 @@ static void be_in_a_call_meanwhile(const void *argument)
     (void)argument;
     pthread_t thread;
     expect_call(socketpair(AF_UNIX, SOCK_STREAM, 0, own) == 0);
-    void *const before = allocate("before");
+    void *const before = allocate(BLOCK_BYTES, "before");
     client_pause();
     expect_equal(pthread_create(&thread, NULL, take_while_another_waits, NULL), 0);
-    void *const meanwhile = allocate("meanwhile");
+    void *const meanwhile = allocate(BLOCK_BYTES, "meanwhile");
     expect_equal(pthread_join(thread, NULL), 0);
     expect_own_is_untouched();
     client_say(3);
@@ -134,7 +121,7 @@ static void test_numbers_that_are_taken_during_a_call_of_another_thread(void)
     expect_equal(client_hear(&client), 2);
     daemon_signal_server(SIGCONT);
     expect_equal(client_hear(&client), 3);
-    expect_usage(200 << 10, 2); /* what was asked for once was carved once */
+    expect_usage(2 * BLOCK_BYTES, 2); /* what was asked for once was carved once */
     client_finish(&client);
     daemon_stop_balanced();
 }
@@ -153,13 +140,13 @@ static void need_root(void)
 /* Joins, loses what it had connected with, and wants all to be as it was after a server's death. */
 static void outlive_a_server(void (*lose)(void))
 {
-    char *const before = allocate("before");
+    char *const before = allocate(BLOCK_BYTES, "before");
     (void)snprintf(before, 44, "before");
     lose();
     for (uint64_t round = 1; round <= 3; round++) {
         client_say(round);
         client_await(); /* the server is another one */
-        release(allocate("after"));
+        release(allocate(BLOCK_BYTES, "after"));
         expect_text(before, "before");
     }
     release(before);
@@ -173,7 +160,7 @@ static void expect_to_outlive_servers(void (*run)(const void *argument))
     struct client client = client_start(run, NULL);
     for (uint64_t round = 1; round <= 3; round++) {
         expect_equal(client_hear(&client), round);
-        expect_usage(100 << 10, 1);
+        expect_usage(BLOCK_BYTES, 1);
         expect_equal(usage_take().clients, 1);
         daemon_kill_server();
         client_tell(&client, 1);
@@ -286,7 +273,7 @@ static void test_client_comes_back_by_the_path_when_its_way_is_closed(void)
 static void lose_the_way_and_then_the_path(void)
 {
     close_the_librarys();
-    release(allocate("by the path")); /* and with another way from now on */
+    release(allocate(BLOCK_BYTES, "by the path")); /* and with another way from now on */
     change_root();
 }
 
@@ -306,10 +293,10 @@ static void test_client_that_came_back_by_the_path_has_another_way(void)
 static void lose_both(const void *argument)
 {
     (void)argument;
-    void *const before = allocate("before");
+    void *const before = allocate(BLOCK_BYTES, "before");
     close_the_librarys();
     change_root();
-    void *block = kmem_try_allocate(100 << 10, "after");
+    void *block = kmem_try_allocate(BLOCK_BYTES, "after");
     expect_true(block == NULL);
     expect_equal(errno, ECONNRESET);
     harness_note("\"%s\"", kmem_last_error());
@@ -340,12 +327,12 @@ static void fork_and_look(const void *argument)
 {
     (void)argument;
     const unsigned int n_before = count_sockets();
-    void *const block = allocate("of the parent");
+    void *const block = allocate(BLOCK_BYTES, "of the parent");
     expect_equal(count_sockets(), n_before + 2); /* the connection, the way back */
     const pid_t child = fork();
     expect_call(child >= 0);
     if (child == 0) {
-        release(allocate("of the child"));
+        release(allocate(BLOCK_BYTES, "of the child"));
         expect_equal(count_sockets(), n_before + 2); /* its own; those of its parent are closed */
         _exit(0);
     }
@@ -368,10 +355,10 @@ static void test_child_of_a_fork_has_no_way_of_its_parents(void)
 static void outlive_a_keeper(const void *argument)
 {
     (void)argument;
-    char *const before = allocate("before");
+    char *const before = allocate(BLOCK_BYTES, "before");
     change_root();
     client_pause();
-    release(allocate("after"));
+    release(allocate(BLOCK_BYTES, "after"));
     release(before);
     client_say(2);
     client_await();

@@ -13,6 +13,7 @@
 #include <kmem/kmem.h>
 
 #include "proto/limits.h"
+#include "tests/system/bystander.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -40,40 +41,6 @@ static void hold_one_block(const void *argument)
     (void)argument;
     expect_call(kmem_try_allocate(44, "held") != NULL);
     client_pause();
-}
-
-/* Allocates and releases until told to end; then says how many times. */
-static void be_served(const void *argument)
-{
-    (void)argument;
-    uint64_t n_pairs = 0;
-    double longest_ms = 0;
-    client_say(1);
-    while (!client_was_told()) {
-        const struct stopwatch watch = stopwatch_start();
-        void *block = kmem_try_allocate(1 + n_pairs % 5000, "served throughout");
-        expect_call(block != NULL);
-        expect_equal(kmem_try_release(&block), 0);
-        const double took_ms = stopwatch_ms(&watch);
-        longest_ms = took_ms > longest_ms ? took_ms : longest_ms;
-        n_pairs++;
-    }
-    client_say(n_pairs);
-    harness_note("meanwhile another client made %llu pairs; the longest took %.1f ms",
-                 (unsigned long long)n_pairs, longest_ms);
-}
-
-static struct client start_bystander(void)
-{
-    struct client bystander = client_begin(be_served, NULL);
-    return bystander;
-}
-
-static void end_bystander(struct client *bystander)
-{
-    client_tell(bystander, 1);
-    expect_at_least(client_hear(bystander), 1);
-    client_end(bystander);
 }
 
 /* --------------------------------------------------------------------------- one dies ---- */
@@ -157,10 +124,10 @@ static void test_others_are_served_while_a_client_with_100000_blocks_dies(void)
     const uint64_t n_blocks = harness_scaled(100000);
     daemon_start("--size", "32MiB", NULL);
     struct client victim = client_begin(hold_many_blocks, &n_blocks);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     client_kill(&victim);
     expect_soon(usage_take().blocks <= 1, 2000);
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 
@@ -263,13 +230,13 @@ static void test_crash_loop_leaves_nothing(void)
 {
     const unsigned int n_crashes = crashes_wanted();
     daemon_start("--size", "64MiB", NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     for (unsigned int i = 0; i < n_crashes; i++) {
         struct client client = client_begin(allocate_until_killed, NULL);
         harness_sleep_ms(i % 4);
         client_kill(&client);
     }
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     expect_balanced();
     harness_note("%u clients were killed", n_crashes);
     daemon_stop();
@@ -314,7 +281,7 @@ static void test_100_clients_die_at_once(void)
         client_hear(&clients[i]);
     }
     expect_usage(n_clients * n_blocks * 100, n_clients * n_blocks);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     for (unsigned int i = 0; i < n_clients; i++) {
         expect_call(kill(clients[i].pid, SIGKILL) == 0);
     }
@@ -322,7 +289,7 @@ static void test_100_clients_die_at_once(void)
         client_end_by(&clients[i], SIGKILL);
     }
     expect_soon(usage_take().clients == 1, 2000);
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     expect_balanced();
     expect_equal(usage_take().clients_ended, n_clients + 1);
     daemon_stop();
@@ -335,9 +302,9 @@ static void test_a_stopped_client_keeps_its_blocks_and_disturbs_nobody(void)
     daemon_start(NULL, NULL);
     struct client stopped = client_begin(hold_one_block, NULL);
     client_stop(&stopped);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     harness_sleep_ms(500);
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     expect_soon(usage_take().clients == 1, 1000);
     expect_usage(44, 1);
     client_continue(&stopped);

@@ -10,6 +10,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -17,20 +18,6 @@
 
 #define KIB ((size_t)1024)
 #define N_THREADS_AT_A_TIME 16
-
-static void *allocate(size_t num_bytes, const char *reason)
-{
-    void *const block = kmem_try_allocate(num_bytes, reason);
-    if (block == NULL) {
-        fail("%zu bytes: %s", num_bytes, kmem_last_error());
-    }
-    return block;
-}
-
-static void release(void *block)
-{
-    expect_equal(kmem_try_release(&block), 0);
-}
 
 /* Leased blocks of some sizes, and back. */
 static void use_leases(void)

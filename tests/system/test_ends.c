@@ -15,6 +15,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -44,29 +45,20 @@ static unsigned char *leased[N_LEASED];
 static unsigned char *direct;
 static unsigned int n_raised;
 
-static void *allocate(size_t num_bytes)
-{
-    void *block = kmem_try_allocate(num_bytes, "ends");
-    if (block == NULL) {
-        fail("%s", kmem_last_error());
-    }
-    return block;
-}
-
 static void hold_blocks(void)
 {
-    direct = allocate(DIRECT_BYTES);
+    direct = allocate(DIRECT_BYTES, "ends");
     memset(direct, 'd', DIRECT_BYTES);
     for (unsigned int i = 0; i < 2 * N_LEASED; i++) { /* the first of a size are direct */
-        void *warm = allocate(LEASED_BYTES);
+        void *warm = allocate(LEASED_BYTES, "ends");
         expect_equal(kmem_try_release(&warm), 0);
     }
     for (unsigned int i = 0; i < N_LEASED; i++) {
-        leased[i] = allocate(LEASED_BYTES);
+        leased[i] = allocate(LEASED_BYTES, "ends");
         memset(leased[i], (int)i, LEASED_BYTES);
     }
     for (unsigned int i = 0; i < 8; i++) { /* large ones are leased, too, after some */
-        void *large = allocate(LARGE_BYTES);
+        void *large = allocate(LARGE_BYTES, "ends");
         expect_equal(kmem_try_release(&large), 0);
     }
 }
@@ -87,7 +79,7 @@ static void go_on_with_leases(void)
 {
     for (unsigned int i = 0; i < N_LEASED; i++) {
         expect_equal(kmem_try_release((void **)&leased[i]), 0);
-        leased[i] = allocate(LEASED_BYTES);
+        leased[i] = allocate(LEASED_BYTES, "ends");
         memset(leased[i], (int)i, LEASED_BYTES);
     }
 }
@@ -95,7 +87,7 @@ static void go_on_with_leases(void)
 static void go_on(void)
 {
     go_on_with_leases();
-    void *other = allocate(DIRECT_BYTES);
+    void *other = allocate(DIRECT_BYTES, "ends");
     expect_equal(kmem_try_release(&other), 0);
 }
 
@@ -414,7 +406,7 @@ static void test_a_stop_under_a_supervisor_without_a_store_is_told(void)
 static void use_44_bytes(const void *argument)
 {
     (void)argument;
-    void *block = allocate(44);
+    void *block = allocate(44, "ends");
     expect_equal(kmem_try_release(&block), 0);
 }
 

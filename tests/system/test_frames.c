@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "proto/limits.h"
+#include "tests/support/seeded.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -127,23 +128,15 @@ static void test_empty_frame(void)
 
 /* --------------------------------------------------------------------------- nonsense ---- */
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
 static void send_random_frames(const void *argument)
 {
     (void)argument;
     unsigned char payload[REQUEST_MAX_BYTES];
-    uint64_t state = 104729;
+    struct seeded seeded = {104729};
     for (unsigned int i = 0; i < harness_scaled(2000); i++) {
-        const size_t n_bytes = next_random(&state) % (i % 10 == 0 ? REQUEST_MAX_BYTES + 1 : 40);
+        const size_t n_bytes = seeded_next(&seeded) % (i % 10 == 0 ? REQUEST_MAX_BYTES + 1 : 40);
         for (size_t at = 0; at < n_bytes; at++) {
-            payload[at] = (unsigned char)next_random(&state);
+            payload[at] = (unsigned char)seeded_next(&seeded);
         }
         const int fd = i % 3 == 0 ? wire_connect() : i % 3 == 1 ? wire_observer() : wire_member();
         send_frame(fd, payload, n_bytes);
@@ -168,13 +161,13 @@ static void send_random_bytes(const void *argument)
 {
     (void)argument;
     unsigned char bytes[20000];
-    uint64_t state = 1299709;
+    struct seeded seeded = {1299709};
     for (unsigned int i = 0; i < harness_scaled(300); i++) {
         for (size_t at = 0; at < sizeof(bytes); at++) {
-            bytes[at] = (unsigned char)next_random(&state);
+            bytes[at] = (unsigned char)seeded_next(&seeded);
         }
         const int fd = wire_connect();
-        wire_send_bytes(fd, bytes, next_random(&state) % sizeof(bytes));
+        wire_send_bytes(fd, bytes, seeded_next(&seeded) % sizeof(bytes));
         (void)close(fd);
     }
 }

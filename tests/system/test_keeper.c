@@ -13,6 +13,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -26,15 +27,6 @@
 
 static unsigned char *leased[N_LEASED];
 static unsigned char *direct;
-
-static void *allocate(size_t num_bytes, const char *reason)
-{
-    void *const block = kmem_try_allocate(num_bytes, reason);
-    if (block == NULL) {
-        fail("%zu bytes: %s", num_bytes, kmem_last_error());
-    }
-    return block;
-}
 
 static void hold_blocks(void)
 {

@@ -17,6 +17,8 @@
 #include <kmem/kmem.h>
 
 #include "proto/ledger.h"
+#include "tests/support/seeded.h"
+#include "tests/system/bystander.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -25,44 +27,6 @@
 
 #define SEGMENT_PAGES 1024 /* 16 MiB */
 #define STRANGER 54321
-
-/* ---------------------------------------------------------------------------- a bystander ---- */
-
-/* Allocates, looks and releases until told to end; then says how often. */
-static void be_undisturbed(const void *argument)
-{
-    (void)argument;
-    unsigned char *live[64] = {NULL};
-    uint64_t n_pairs = 0;
-    for (bool told = false; !told; told = client_was_told()) {
-        for (unsigned int i = 0; i < 1000; i++, n_pairs++) {
-            unsigned char **const slot = &live[n_pairs % 64];
-            expect_true(*slot == NULL || **slot == n_pairs % 64 + 1);
-            expect_equal(kmem_try_release((void **)slot), 0);
-            *slot = kmem_try_allocate(1 + n_pairs % 3000, "undisturbed");
-            expect_call(*slot != NULL);
-            expect_equal(**slot, 0);
-            **slot = (unsigned char)(n_pairs % 64 + 1);
-        }
-        if (n_pairs == 1000) {
-            client_say(1);
-        }
-    }
-    client_say(n_pairs);
-}
-
-static struct client start_bystander(void)
-{
-    struct client bystander = client_begin(be_undisturbed, NULL);
-    return bystander;
-}
-
-static void end_bystander(struct client *bystander)
-{
-    client_tell(bystander, 1);
-    expect_at_least(client_hear(bystander), 2000);
-    client_end(bystander);
-}
 
 /* ----------------------------------------------------------------------------- scribblers ---- */
 
@@ -92,29 +56,21 @@ static struct victim join_with_a_lease(void)
     return victim;
 }
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
 /* Heads and entries that pass for real ones: in pages not in use, or not its own, or too many. */
-static void scribble_plausibly(const struct victim *victim, uint64_t *state)
+static void scribble_plausibly(const struct victim *victim, struct seeded *seeded)
 {
     struct ledger ledger;
     expect_equal(ledger_attach(&ledger, victim->words, SEGMENT_PAGES), 0);
     for (uint32_t page = 1; page < SEGMENT_PAGES; page++) {
         struct ledger_head *const head = &ledger.heads[page];
-        head->size_class = (uint16_t)(next_random(state) % (N_SIZE_CLASSES + 2));
-        head->span_pages = (uint32_t)next_random(state) % 3 == 0
-                               ? (uint32_t)next_random(state)
-                               : 1 + (uint32_t)next_random(state) % 8;
-        head->n_carved = (uint16_t)next_random(state);
-        atomic_store(&head->kind, (uint32_t)next_random(state) % 8);
+        head->size_class = (uint16_t)(seeded_next(seeded) % (N_SIZE_CLASSES + 2));
+        head->span_pages = (uint32_t)seeded_next(seeded) % 3 == 0
+                               ? (uint32_t)seeded_next(seeded)
+                               : 1 + (uint32_t)seeded_next(seeded) % 8;
+        head->n_carved = (uint16_t)seeded_next(seeded);
+        atomic_store(&head->kind, (uint32_t)seeded_next(seeded) % 8);
         for (uint32_t i = 0; i < 16; i++) {
-            atomic_store(&ledger.planes[0][page * 16 + i].word, next_random(state) >> 20);
+            atomic_store(&ledger.planes[0][page * 16 + i].word, seeded_next(seeded) >> 20);
         }
     }
     for (uint32_t i = 0; i < SEGMENT_PAGES / 8; i++) {
@@ -122,30 +78,30 @@ static void scribble_plausibly(const struct victim *victim, uint64_t *state)
     }
 }
 
-static void scribble(const struct victim *victim, enum scribble kind, uint64_t *state)
+static void scribble(const struct victim *victim, enum scribble kind, struct seeded *seeded)
 {
     if (kind == PLAUSIBLE) {
-        scribble_plausibly(victim, state);
+        scribble_plausibly(victim, seeded);
         return;
     }
     for (uint64_t i = 0; i < victim->n_words; i++) {
-        victim->words[i] = kind == ZEROS ? 0 : kind == ONES ? UINT64_MAX : next_random(state);
+        victim->words[i] = kind == ZEROS ? 0 : kind == ONES ? UINT64_MAX : seeded_next(seeded);
     }
 }
 
 static void scribble_once(const void *argument)
 {
     const enum scribble kind = *(const enum scribble *)argument;
-    uint64_t state = 20260713;
+    struct seeded seeded = {20260713};
     const struct victim victim = join_with_a_lease();
-    scribble(&victim, kind, &state);
+    scribble(&victim, kind, &seeded);
     client_pause();
     /* The daemon still serves it, and only gives it what is nobody's. */
     Kmem__ErrorCode error;
     (void)wire_try_lease(victim.fd, 8, 16, &error);
     /* More than there is: what is unused is looked for, and taken back. */
     (void)wire_try_lease(victim.fd, SEGMENT_PAGES, 0, &error);
-    scribble(&victim, kind, &state);
+    scribble(&victim, kind, &seeded);
     client_pause();
 }
 
@@ -163,7 +119,7 @@ static void ask_everything(void)
 static void test_a_ledger_of_nonsense_harms_nobody(void)
 {
     daemon_start(NULL, NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(64);
     for (enum scribble kind = ZEROS; kind < N_SCRIBBLES; kind++) {
         struct client scribbler = client_begin(scribble_once, &kind);
         ask_everything();
@@ -173,21 +129,21 @@ static void test_a_ledger_of_nonsense_harms_nobody(void)
         expect_soon(usage_take().clients == 1, 2000);
         expect_true(obituary_of(scribbler.pid).found);
     }
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 
 static void scribble_for_ever(const void *argument)
 {
-    uint64_t state = *(const uint64_t *)argument;
+    struct seeded seeded = {*(const uint64_t *)argument};
     const struct victim victim = join_with_a_lease();
     client_say(1);
     for (uint64_t i = 0;; i++) {
         /* Mostly where the daemon looks: states and heads, and what belongs to them. */
-        const uint64_t random = next_random(&state);
+        const uint64_t random = seeded_next(&seeded);
         const uint64_t n_near = victim.layout.plane_at[0] / sizeof(uint64_t);
         const uint64_t at = random % (random % 8 == 0 ? victim.n_words : n_near);
-        victim.words[at] = i % 3 == 0 ? UINT64_C(0x0201020102010201) : next_random(&state);
+        victim.words[at] = i % 3 == 0 ? UINT64_C(0x0201020102010201) : seeded_next(&seeded);
     }
 }
 
@@ -198,7 +154,7 @@ static void test_a_ledger_that_changes_while_it_is_read_harms_nobody(void)
 {
     struct client scribblers[2];
     daemon_start(NULL, NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(64);
     for (uint64_t i = 0; i < 2; i++) {
         const uint64_t seed = 4711 + i;
         scribblers[i] = client_begin(scribble_for_ever, &seed);
@@ -209,7 +165,7 @@ static void test_a_ledger_that_changes_while_it_is_read_harms_nobody(void)
     for (size_t i = 0; i < 2; i++) {
         client_kill(&scribblers[i]);
     }
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 
@@ -304,12 +260,12 @@ static void ask_for_impossible_leases(const void *argument)
 static void test_impossible_leases_are_refused(void)
 {
     daemon_start(NULL, NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(64);
     struct client asker = client_start(ask_for_impossible_leases, NULL);
     const uint64_t n_pages = client_hear(&asker);
     expect_equal(client_row_of(asker.pid).leased_bytes, n_pages * PAGE_BYTES);
     client_finish(&asker);
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 

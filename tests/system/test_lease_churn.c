@@ -14,6 +14,8 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/support/seeded.h"
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/ctl.h"
 #include "tests/system/daemon.h"
@@ -29,56 +31,28 @@
 static _Atomic(void *) slots[N_SLOTS];
 static atomic_bool has_ended;
 
-static uint64_t next_random(uint64_t *state)
-{
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state * UINT64_C(0x2545f4914f6cdd1d);
-}
-
 /* Mostly small; one in 64 is larger than any size class. */
-static size_t random_bytes(uint64_t *state)
+static size_t random_bytes(struct seeded *seeded)
 {
-    const uint64_t random = next_random(state);
+    const uint64_t random = seeded_next(seeded);
     return random % 64 == 0 ? 65537 + random / 64 % 100000
                             : 1 + (random / 64) % ((size_t)16 << (random / 4096 % 9));
 }
 
-/* The first and the last byte tell how long the block is. */
-static void *make_block(uint64_t *state)
+static unsigned char *make_block(struct seeded *seeded)
 {
     static const char *const reasons[] = {"churn/one", "churn/two", "churn/three"};
-    const size_t num_bytes = random_bytes(state);
-    unsigned char *block = kmem_try_allocate(num_bytes, reasons[next_random(state) % 3]);
-    if (block == NULL) {
-        fail("%s", kmem_last_error());
-    }
-    expect_equal(block[0] | block[num_bytes - 1], 0);
-    block[0] = (unsigned char)num_bytes;
-    block[num_bytes - 1] = (unsigned char)num_bytes;
-    return block;
-}
-
-static void check_and_release(unsigned char *block)
-{
-    size_t num_bytes = 0;
-    if (block == NULL) {
-        return;
-    }
-    expect_equal(kmem_try_sizeof(block, &num_bytes), 0);
-    expect_equal(block[0], (unsigned char)num_bytes);
-    expect_equal(block[num_bytes - 1], (unsigned char)num_bytes);
-    expect_equal(kmem_try_release((void **)&block), 0);
+    const size_t num_bytes = random_bytes(seeded);
+    return allocate_marked(num_bytes, reasons[seeded_next(seeded) % 3]);
 }
 
 static void *churn_for_a_while(void *argument)
 {
-    uint64_t state = *(const uint64_t *)argument;
-    for (uint64_t n_left = 1 + next_random(&state) % 2000; n_left > 0; n_left--) {
-        void *block = make_block(&state);
+    struct seeded seeded = {*(const uint64_t *)argument};
+    for (uint64_t n_left = 1 + seeded_next(&seeded) % 2000; n_left > 0; n_left--) {
+        unsigned char *block = make_block(&seeded);
         /* Both: the block's bytes are written before, and read by whoever gets it. */
-        check_and_release(atomic_exchange(&slots[next_random(&state) % N_SLOTS], block));
+        release_marked(atomic_exchange(&slots[seeded_next(&seeded) % N_SLOTS], block));
     }
     return NULL;
 }
@@ -92,14 +66,14 @@ static void run_threads(const struct work *work)
 {
     pthread_t threads[N_THREADS];
     uint64_t seeds[N_THREADS];
-    uint64_t state = work->seed;
+    struct seeded seeded = {work->seed};
     for (uint64_t n = 0; n < work->n_threads + N_THREADS; n++) {
         const size_t at = n % N_THREADS;
         if (n >= N_THREADS) {
             expect_equal(pthread_join(threads[at], NULL), 0);
         }
         if (n < work->n_threads) {
-            seeds[at] = next_random(&state);
+            seeds[at] = seeded_next(&seeded);
             expect_equal(pthread_create(&threads[at], NULL, churn_for_a_while, &seeds[at]), 0);
         }
     }
@@ -123,7 +97,7 @@ static void say_what_is_live(void)
     client_say(n_bytes_in_all);
     client_await();
     for (size_t i = 0; i < N_SLOTS; i++) {
-        check_and_release(atomic_exchange(&slots[i], NULL));
+        release_marked(atomic_exchange(&slots[i], NULL));
     }
 }
 
@@ -190,9 +164,9 @@ static void test_8_processes_of_64_threads(void)
 
 static void *churn_until_the_end(void *argument)
 {
-    uint64_t state = *(const uint64_t *)argument;
+    struct seeded seeded = {*(const uint64_t *)argument};
     while (!atomic_load(&has_ended)) {
-        check_and_release(atomic_exchange(&slots[next_random(&state) % 64], make_block(&state)));
+        release_marked(atomic_exchange(&slots[seeded_next(&seeded) % 64], make_block(&seeded)));
     }
     return NULL;
 }
@@ -201,9 +175,9 @@ static void churn_until_told(const void *argument)
 {
     pthread_t threads[4];
     uint64_t seeds[4];
-    uint64_t state = *(const uint64_t *)argument;
+    struct seeded seeded = {*(const uint64_t *)argument};
     for (size_t i = 0; i < 4; i++) {
-        seeds[i] = next_random(&state);
+        seeds[i] = seeded_next(&seeded);
         expect_equal(pthread_create(&threads[i], NULL, churn_until_the_end, &seeds[i]), 0);
     }
     client_pause();

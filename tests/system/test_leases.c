@@ -15,6 +15,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -28,20 +29,6 @@
 #define AFTER_EXEC "after-exec"
 
 /* -------------------------------------------------------------------------------- clients ---- */
-
-static void *allocate(size_t num_bytes, const char *reason)
-{
-    void *block = kmem_try_allocate(num_bytes, reason);
-    if (block == NULL) {
-        fail("%s", kmem_last_error());
-    }
-    return block;
-}
-
-static void release(void *block)
-{
-    expect_equal(kmem_try_release(&block), 0);
-}
 
 /* From then on blocks of the size are leased. */
 static void warm_up(size_t num_bytes)

@@ -12,6 +12,7 @@
 #include <kmem/kmem.h>
 
 #include "proto/limits.h"
+#include "tests/system/bystander.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -21,44 +22,6 @@
 /* The limit of descriptors that suffices for a daemon with so many clients. */
 #define FDS_RESERVED 128
 #define FDS_PER_CLIENT 4
-
-/* Allocates and releases until it is told to end; says how often. */
-static void be_served(const void *argument)
-{
-    (void)argument;
-    uint64_t n_pairs = 0;
-    double longest_ms = 0;
-    /* Joins before it says that it runs: a crowd that comes next may leave no place. */
-    void *first = kmem_try_allocate(100, "served throughout");
-    expect_call(first != NULL);
-    expect_equal(kmem_try_release(&first), 0);
-    client_say(1);
-    while (!client_was_told()) {
-        const struct stopwatch watch = stopwatch_start();
-        void *block = kmem_try_allocate(100, "served throughout");
-        expect_call(block != NULL);
-        expect_equal(kmem_try_release(&block), 0);
-        const double took_ms = stopwatch_ms(&watch);
-        longest_ms = took_ms > longest_ms ? took_ms : longest_ms;
-        n_pairs++;
-    }
-    client_say(n_pairs);
-    harness_note("meanwhile another client made %llu pairs; the longest took %.1f ms",
-                 (unsigned long long)n_pairs, longest_ms);
-}
-
-static struct client start_bystander(void)
-{
-    struct client bystander = client_begin(be_served, NULL);
-    return bystander;
-}
-
-static void end_bystander(struct client *bystander)
-{
-    client_tell(bystander, 1);
-    expect_at_least(client_hear(bystander), 1);
-    client_end(bystander);
-}
 
 /* ----------------------------------------------------------------------- silent peers ---- */
 
@@ -82,10 +45,10 @@ static void test_peers_that_never_say_hello_are_closed_after_5_s(void)
 {
     const unsigned int n_connections = 200;
     daemon_start(NULL, NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     struct client silent = client_begin(connect_and_say_nothing, &n_connections);
     client_end(&silent);
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 
@@ -149,14 +112,14 @@ static void test_slow_members_are_served_and_delay_nobody(void)
     struct client slow[20];
     const size_t n_slow = sizeof(slow) / sizeof(slow[0]);
     daemon_start(NULL, NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     for (size_t i = 0; i < n_slow; i++) {
         slow[i] = client_begin(allocate_byte_by_byte, NULL);
     }
     for (size_t i = 0; i < n_slow; i++) {
         client_end(&slow[i]);
     }
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 
@@ -174,9 +137,9 @@ static void test_10000_connections_come_and_go(void)
 {
     const uint64_t n_connections = harness_scaled(10000);
     daemon_start(NULL, NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     client_run(come_and_go, &n_connections);
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 
@@ -230,7 +193,7 @@ static void flood_without_reading(const void *argument)
 static void survive_flood(const struct flood *flood)
 {
     daemon_start(NULL, NULL);
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     struct client rude = client_start(flood_without_reading, flood);
     const uint64_t n_sent = client_hear(&rude);
     const uint64_t memory_kib = daemon_memory_kib();
@@ -241,7 +204,7 @@ static void survive_flood(const struct flood *flood)
     expect_at_most(memory_kib, daemon_memory_kib_at_start() + (HARNESS_SANITIZED ? 65536 : 2048));
     expect_at_least(usage_take().requests, 1);
     client_finish(&rude);
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 
@@ -413,7 +376,7 @@ static void test_more_connections_than_descriptors_disturb_nobody(void)
     const struct daemon_setting setting = {.max_fds = FDS_RESERVED + FDS_PER_CLIENT * 20};
     const unsigned int n_connections = 400;
     daemon_start_as(&setting, OPTIONS("--log-level", "info"));
-    struct client bystander = start_bystander();
+    struct client bystander = bystander_start(1);
     struct client crowd = client_start(connect_as_often_as_possible, &n_connections);
     harness_note("%llu of %u connected", (unsigned long long)client_hear(&crowd), n_connections);
     harness_sleep_ms(500);
@@ -422,7 +385,7 @@ static void test_more_connections_than_descriptors_disturb_nobody(void)
     while (daemon_fds() > setting.max_fds) {
         harness_sleep_ms(10); /* until the connections of the dead are closed, in their turn */
     }
-    end_bystander(&bystander);
+    bystander_end(&bystander);
     daemon_stop_balanced();
 }
 

@@ -14,7 +14,6 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/holder.h"
-#include "tests/system/patient.h"
 #include "tests/system/usage.h"
 #include "tests/wire/wire.h"
 
@@ -252,49 +251,6 @@ static void test_signals_to_the_server_are_the_keepers_to_take(void)
     daemon_stop();
 }
 
-/* --------------------------------------------------------------------------- on and on -------- */
-
-/* Allocates and releases through any number of servers; every answer may be lost. */
-static void churn(const void *argument)
-{
-    (void)argument;
-    int fd = wire_member();
-    uint64_t sequence = 1;
-    client_say(1);
-    while (!client_was_told()) {
-        const uint64_t offset = patient_allocate(&fd, sequence++, 500, "churn");
-        patient_release(&fd, sequence++, offset);
-    }
-    client_say(sequence);
-    (void)close(fd);
-}
-
-static void test_clients_work_on_while_servers_are_killed(void)
-{
-    daemon_start(NULL, NULL);
-    struct client clients[4];
-    for (size_t i = 0; i < 4; i++) {
-        clients[i] = client_begin(churn, NULL);
-    }
-    const uint64_t n_kills = harness_scaled(50);
-    const struct stopwatch watch = stopwatch_start();
-    for (uint64_t i = 0; i < n_kills; i++) {
-        harness_sleep_ms((unsigned int)(i % 20));
-        daemon_kill_server();
-        expect_equal(usage_take().clients, 4); /* waits until the next one serves */
-    }
-    const double took_ms = stopwatch_ms(&watch);
-    uint64_t n_changes = 0;
-    for (size_t i = 0; i < 4; i++) {
-        client_tell(&clients[i], 1);
-        n_changes += client_hear(&clients[i]);
-        client_end(&clients[i]);
-    }
-    harness_note("%llu changes through %llu servers in %.0f ms", (unsigned long long)n_changes,
-                 (unsigned long long)n_kills, took_ms);
-    daemon_stop_balanced();
-}
-
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_blocks_outlive_a_killed_server, 20),
     SYSTEM_TEST(test_what_is_asked_again_happens_once, 30),
@@ -308,7 +264,6 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_sigterm_ends_safe_mode_with_status_0, 60),
     SYSTEM_TEST(test_a_killed_keeper_takes_its_server_with_it, 20),
     SYSTEM_TEST(test_signals_to_the_server_are_the_keepers_to_take, 20),
-    SYSTEM_TEST(test_clients_work_on_while_servers_are_killed, 120),
 };
 
 int main(int argc, char **argv)

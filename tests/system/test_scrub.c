@@ -12,26 +12,12 @@
 #include <kmem/kmem.h>
 
 #include "proto/limits.h"
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/inode_lock.h"
 #include "tests/system/usage.h"
-
-#define BLOCK_BYTES ((size_t)1 << 20)
-#define N_BLOCKS 12
-
-/* Direct blocks at first, leased ones later. */
-static void fill(const void *argument)
-{
-    (void)argument;
-    for (unsigned int i = 0; i < N_BLOCKS; i++) {
-        void *const block = kmem_try_allocate(BLOCK_BYTES, "filled");
-        expect_true(block != NULL);
-        (void)memset(block, 0xa5, BLOCK_BYTES);
-    }
-    client_pause();
-}
 
 static const unsigned char *map_segment(size_t *ret_num_bytes)
 {
@@ -61,7 +47,7 @@ static void test_what_a_dead_process_wrote_is_cleared(void)
     daemon_start(NULL, NULL);
     const unsigned char *const segment = map_segment(&num_bytes);
     struct client client = client_begin(fill, NULL);
-    expect_equal(count_not_zero(segment, num_bytes), N_BLOCKS * BLOCK_BYTES);
+    expect_equal(count_not_zero(segment, num_bytes), N_DIRTY * DIRTY_BYTES);
     client_kill(&client);
     expect_soon(count_not_zero(segment, num_bytes) == 0, 5000);
     expect_balanced();
@@ -111,7 +97,7 @@ static void test_what_a_living_process_wrote_stays(void)
     for (unsigned int i = 0; i < 5; i++) {
         struct client goes = client_begin(fill, NULL);
         client_kill(&goes);
-        expect_soon(count_not_zero(segment, num_bytes) == N_BLOCKS * BLOCK_BYTES, 5000);
+        expect_soon(count_not_zero(segment, num_bytes) == N_DIRTY * DIRTY_BYTES, 5000);
     }
     client_finish(&stays);
     expect_balanced();
@@ -133,7 +119,7 @@ static void test_a_lazy_segment_gives_its_memory_back(void)
     daemon_start("--commit", "lazy", NULL);
     const uint64_t before = memory_of_segment();
     struct client client = client_begin(fill, NULL);
-    expect_at_least(memory_of_segment(), before + N_BLOCKS * BLOCK_BYTES);
+    expect_at_least(memory_of_segment(), before + N_DIRTY * DIRTY_BYTES);
     client_kill(&client);
     expect_soon(memory_of_segment() <= before, 5000);
     daemon_stop_balanced();
@@ -153,7 +139,7 @@ static void test_an_eager_segment_keeps_its_memory(void)
 static void come_and_stay_not(const void *argument)
 {
     (void)argument;
-    expect_true(kmem_try_allocate(BLOCK_BYTES, "served") != NULL);
+    expect_true(kmem_try_allocate(DIRTY_BYTES, "served") != NULL);
 }
 
 static unsigned int count_mappings(pid_t pid, const char *name)
@@ -198,19 +184,19 @@ static void take_all(const void *argument)
     unsigned char *blocks[N_BLOCKS_MAX];
     unsigned int n_blocks = 0;
     (void)argument;
-    void *block = kmem_try_allocate(BLOCK_BYTES, "all");
+    void *block = kmem_try_allocate(DIRTY_BYTES, "all");
     while (block != NULL && n_blocks < N_BLOCKS_MAX) {
         blocks[n_blocks++] = block;
-        for (size_t at = 0; at < BLOCK_BYTES; at++) {
+        for (size_t at = 0; at < DIRTY_BYTES; at++) {
             expect_equal(((unsigned char *)block)[at], 0);
         }
-        (void)memset(block, 0x5a, BLOCK_BYTES);
-        block = kmem_try_allocate(BLOCK_BYTES, "all");
+        (void)memset(block, 0x5a, DIRTY_BYTES);
+        block = kmem_try_allocate(DIRTY_BYTES, "all");
     }
     client_say(n_blocks);
     while (client_await() != 0) {
         for (unsigned int i = 0; i < n_blocks; i++) {
-            for (size_t at = 0; at < BLOCK_BYTES; at++) {
+            for (size_t at = 0; at < DIRTY_BYTES; at++) {
                 expect_equal(blocks[i][at], 0x5a);
             }
         }
@@ -222,7 +208,7 @@ static void take_all(const void *argument)
 static void take_everything(const void *argument)
 {
     (void)argument;
-    expect_true(kmem_try_allocate(15 * BLOCK_BYTES, "everything") != NULL);
+    expect_true(kmem_try_allocate(15 * DIRTY_BYTES, "everything") != NULL);
 }
 
 static void expect_intact(const struct client *client)
@@ -257,7 +243,7 @@ static void hold_the_lock_over_a_restart(const char *commit)
     if (lock.stopped == 0) {
         expect_true(!inode_lock_ended(scrubber)); /* not even SIGKILL ends it now */
     }
-    expect_true(usage_take().free_bytes >= BLOCK_BYTES); /* it has that still in hand */
+    expect_true(usage_take().free_bytes >= DIRTY_BYTES); /* it has that still in hand */
     inode_lock_drop(&lock);
     expect_soon(inode_lock_ended(scrubber), 5000);
     expect_intact(&owner);

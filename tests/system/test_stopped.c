@@ -13,6 +13,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -23,20 +24,6 @@
 /* A block of the size that is leased, and one whose size is rare. */
 #define LEASED_BYTES 100
 #define DIRECT_BYTES 5000
-
-static void *allocate(size_t num_bytes, const char *reason)
-{
-    void *const block = kmem_try_allocate(num_bytes, reason);
-    if (block == NULL) {
-        fail("%zu bytes: %s", num_bytes, kmem_last_error());
-    }
-    return block;
-}
-
-static void release(void *block)
-{
-    expect_equal(kmem_try_release(&block), 0);
-}
 
 /* So many blocks of a size at the same time that it is leased, with pages to spare. */
 static void warm_up(size_t num_bytes)

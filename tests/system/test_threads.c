@@ -13,6 +13,7 @@
 
 #include <kmem/kmem.h>
 
+#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -25,17 +26,6 @@
 static _Atomic(unsigned char *) traded[N_TRADED];
 static atomic_bool may_end;
 
-static void put_down(unsigned char *block)
-{
-    size_t num_bytes = 0;
-    if (block != NULL) {
-        expect_equal(kmem_try_sizeof(block, &num_bytes), 0);
-        expect_equal(block[0], (unsigned char)num_bytes);
-        expect_equal(block[num_bytes - 1], (unsigned char)num_bytes);
-        expect_equal(kmem_try_release((void **)&block), 0);
-    }
-}
-
 /* Leased sizes, rare ones, and large ones now and then. */
 static unsigned char *pick_up(unsigned int *seed)
 {
@@ -43,20 +33,13 @@ static unsigned char *pick_up(unsigned int *seed)
     const size_t num_bytes = random % 8 == 0    ? 1 + random / 8 % 20000
                              : random % 256 > 1 ? 100
                                                 : 70000 + random % 50000;
-    unsigned char *const block = kmem_try_allocate(num_bytes, "traded");
-    if (block == NULL) {
-        fail("%zu bytes: %s", num_bytes, kmem_last_error());
-    }
-    expect_equal(block[0] | block[num_bytes - 1], 0);
-    block[0] = (unsigned char)num_bytes;
-    block[num_bytes - 1] = (unsigned char)num_bytes;
-    return block;
+    return allocate_marked(num_bytes, "traded");
 }
 
 /* What this thread picks up another one puts down. */
 static void trade(unsigned int *seed)
 {
-    put_down(atomic_exchange(&traded[(size_t)rand_r(seed) % N_TRADED], pick_up(seed)));
+    release_marked(atomic_exchange(&traded[(size_t)rand_r(seed) % N_TRADED], pick_up(seed)));
 }
 
 static void *trade_for_a_while(void *argument)
@@ -75,7 +58,7 @@ static void trade_in_threads_that_end(const void *argument)
     pthread_t threads[N_THREADS];
     uint64_t n_threads = 0;
     (void)argument;
-    put_down(pick_up(&(unsigned int){1})); /* joins */
+    release_marked(pick_up(&(unsigned int){1})); /* joins */
     client_say(1);
     for (; n_threads < N_THREADS || !client_was_told(); n_threads++) {
         const size_t at = n_threads % N_THREADS;
@@ -90,7 +73,7 @@ static void trade_in_threads_that_end(const void *argument)
         expect_equal(pthread_join(threads[i], NULL), 0);
     }
     for (size_t i = 0; i < N_TRADED; i++) {
-        put_down(atomic_exchange(&traded[i], NULL));
+        release_marked(atomic_exchange(&traded[i], NULL));
     }
     client_say(n_threads);
     client_await();
@@ -121,7 +104,7 @@ static void live_in_a_child(unsigned char *parents, unsigned int seed)
 {
     void *same = parents;
     for (unsigned int i = 0; i < 40; i++) {
-        put_down(pick_up(&seed));
+        release_marked(pick_up(&seed));
     }
     expect_equal(parents[0], 100);
     expect_equal(kmem_try_release(&same), -EPERM);
@@ -161,7 +144,7 @@ static void fork_from_many_threads(const void *argument)
         expect_equal(pthread_join(threads[i], NULL), 0);
     }
     for (size_t i = 0; i < N_TRADED; i++) {
-        put_down(atomic_exchange(&traded[i], NULL));
+        release_marked(atomic_exchange(&traded[i], NULL));
     }
     client_pause();
 }

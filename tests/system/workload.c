@@ -1,29 +1,14 @@
 /* SPDX-License-Identifier: MIT */
+#include "tests/system/blocks.h"
 #include "tests/system/workload.h"
 
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <kmem/kmem.h>
-
 #include "tests/system/client.h"
 #include "tests/system/harness.h"
 #include "tests/wire/wire.h"
-
-static void *allocate(size_t num_bytes, const char *reason)
-{
-    void *block = kmem_try_allocate(num_bytes, reason);
-    if (block == NULL) {
-        fail("%s", kmem_last_error());
-    }
-    return block;
-}
-
-static void release(void *block)
-{
-    expect_equal(kmem_try_release(&block), 0);
-}
 
 static void misuse(unsigned char **kept)
 {
