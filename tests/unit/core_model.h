@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/fixture.h"
-#include "tests/unit/model.h"
+#include "tests/support/model.h"
 #include "tests/support/seeded.h"
 
 #define N_REASONS 40

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tests/unit/model.h"
+#include "tests/support/model.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,8 +6,8 @@
  * entries, but for model_room(), which looks at all page words and all slabs to say whether "no
  * room" is true.
  */
-#ifndef TESTS_UNIT_MODEL_H
-#define TESTS_UNIT_MODEL_H
+#ifndef TESTS_SUPPORT_MODEL_H
+#define TESTS_SUPPORT_MODEL_H
 
 #include <stdbool.h>
 #include <stdint.h>
