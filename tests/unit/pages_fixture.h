@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pages_fixture.h - the pages of a segment of N_PAGES, which the test defines, and their file
+ * pages_fixture.h - the pages of a segment, and their file
  */
 #ifndef TESTS_UNIT_PAGES_FIXTURE_H
 #define TESTS_UNIT_PAGES_FIXTURE_H
@@ -15,6 +15,10 @@
 
 #include "daemon/core/pages.h"
 
+/* A test may define another number before. */
+#ifndef N_PAGES
+#define N_PAGES 512
+#endif
 #define OWNER 9
 
 static void *file;

@@ -12,7 +12,6 @@
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 
-#define N_PAGES 512
 #include "tests/unit/pages_fixture.h"
 
 static void word_set(uint32_t page, uint64_t word)

@@ -11,7 +11,6 @@
 
 #include <cmocka.h>
 
-#define N_PAGES 512
 #include "tests/unit/pages_fixture.h"
 
 /* What is free and dirty from a page on. */
