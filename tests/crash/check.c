@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "tests/crash/operation.h"
-#include "tests/crash/reason.h"
 
 static uint64_t obituaries_before;
 
@@ -15,27 +14,6 @@ void check_remember(void)
     memcpy(given_before, (void *)core.state.maybe_dirty, sizeof(given_before));
     model_before = model;
     obituaries_before = core.obituaries.n_written;
-}
-
-static void check_blocks(void)
-{
-    uint64_t num_bytes = 0;
-    for (uint32_t i = 0; i < model.n_blocks; i++) {
-        const struct model_block *block = &model.blocks[i];
-        struct block found;
-        size_t n_bytes;
-        char text[REASON_TEXT_BYTES];
-        EXPECT(direct_find(&core.direct, peers[block->client].client,
-                           (struct seg_off){block->offset}, &found) == 0);
-        EXPECT(found.num_bytes == block->num_bytes);
-        const char *words = reasons_text(&core.reasons, found.reason, &n_bytes);
-        (void)reason_shown(block->reason, text);
-        EXPECT(n_bytes == strlen(text));
-        EXPECT(memcmp(words, text, n_bytes) == 0);
-        num_bytes += block->num_bytes;
-    }
-    EXPECT(core.direct.n_blocks == model.n_blocks);
-    EXPECT(core.direct.used_bytes == num_bytes);
 }
 
 static bool is_used_at(const struct client *client, uint32_t page)
@@ -49,18 +27,19 @@ static bool is_used_at(const struct client *client, uint32_t page)
  */
 static void check_leases(void)
 {
-    for (uint32_t i = 0; i < N_CLIENTS; i++) {
-        const struct client *client = model.is_joined[i] ? peers[i].client : NULL;
-        for (uint32_t page = 1; client && page < N_PAGES; page++) {
+    for (uint32_t i = 0; i < model.n_clients; i++) {
+        const struct model_client *known = &model.clients[i];
+        const struct client *client = known->client;
+        for (uint32_t page = 1; page < N_PAGES; page++) {
             const uint64_t word = pages_word(&core.pages, pages_run_of(&core.pages, page));
             const bool is_mine =
                 PAGE_WORD_STATE(word) == PAGE_LEASED && PAGE_WORD_OWNER(word) == client->slot;
             const uint32_t lease_state = lease_state_of(client->states, page) & LEASE_STATE_MASK;
             const bool is_used = lease_state == LEASE_USED;
             EXPECT(is_mine == (is_used || lease_state == LEASE_FREE));
-            EXPECT(is_used == (model.used[i] >> page & 1) || model.idle[i] >> page & 1);
+            EXPECT(is_used == (known->used >> page & 1) || known->idle >> page & 1);
             EXPECT((lease_flags_of(client->states, page) & LEASE_ASKED) == 0);
-            EXPECT((model.slabs_of_two[i] >> page & 1) == 0 ||
+            EXPECT((known->slabs_of_two >> page & 1) == 0 ||
                    is_used == is_used_at(client, page + 1));
         }
     }
@@ -74,13 +53,14 @@ static void check_clients(void)
     for (uint32_t i = 0; i < N_CLIENTS; i++) {
         const struct client_identity identity = identity_of(i);
         const struct client *client = clients_find(&core.clients, &identity);
-        EXPECT((client != NULL) == model.is_joined[i]);
+        const struct model_client *known = model_of(i);
+        EXPECT((client != NULL) == (known != NULL));
         if (client) {
             EXPECT(client == peers[i].client);
             EXPECT(client->client_state == CLIENT_LIVE);
             EXPECT(client->connected);
-            EXPECT(client->slot == model.slot[i]);
-            EXPECT(client->nonce == model.nonce[i]);
+            EXPECT(client->slot == known->slot);
+            EXPECT(client->nonce == known->nonce);
             EXPECT(client->identity.uid == identity.uid);
             EXPECT(client->identity.gid == identity.gid);
             EXPECT(strcmp(client->identity.command, identity.command) == 0);
@@ -95,6 +75,11 @@ static void check_clients(void)
     }
 }
 
+static uint32_t user_of(const struct model_block *block)
+{
+    return uid_of(block->pid - identity_of(0).pid);
+}
+
 /* What each user's clients are charged is what the user's blocks and leases come to. */
 static void check_charges(void)
 {
@@ -102,7 +87,7 @@ static void check_charges(void)
         uint64_t num_bytes = 0;
         uint64_t charged_bytes = 0;
         for (uint32_t i = 0; i < model.n_blocks; i++) {
-            num_bytes += uid_of(model.blocks[i].client) == uid ? model.blocks[i].num_bytes : 0;
+            num_bytes += user_of(&model.blocks[i]) == uid ? model.blocks[i].num_bytes : 0;
         }
         for (uint32_t page = 0; page < N_PAGES; page++) {
             const uint64_t word = pages_word(&core.pages, pages_run_of(&core.pages, page));
@@ -131,7 +116,7 @@ static void check_roll_up(void)
         const Kmem__LedgerRow *is = response->ledger->rows[row];
         uint64_t num_bytes = 0;
         for (uint32_t i = 0; i < model.n_blocks; i++) {
-            num_bytes += uid_of(model.blocks[i].client) == is->uid ? model.blocks[i].num_bytes : 0;
+            num_bytes += user_of(&model.blocks[i]) == is->uid ? model.blocks[i].num_bytes : 0;
         }
         EXPECT(is->num_bytes == num_bytes);
         n_blocks += is->n_blocks;
@@ -140,21 +125,13 @@ static void check_roll_up(void)
     peer_fini(&core, &peer);
 }
 
-static uint64_t model_n_blocks(uint32_t client)
-{
-    uint64_t n_blocks = 0;
-    for (uint32_t i = 0; i < model_before.n_blocks; i++) {
-        n_blocks += model_before.blocks[i].client == client;
-    }
-    return n_blocks;
-}
-
 /* What it held, or, if a server was killed while it was taken back, a part of that. */
 static void check_obituary(uint64_t number)
 {
     const struct obituary *obituary = obituaries_next(&core.obituaries, number);
     const struct client_identity identity = identity_of(op.client);
-    const uint64_t n_blocks = model_n_blocks(op.client);
+    const struct model_client *const ended = model_client(&model_before, identity.pid);
+    const uint64_t n_blocks = ended ? ended->n_blocks : 0;
     EXPECT(obituary != NULL);
     EXPECT(obituary->number == number);
     EXPECT(obituary->identity.pid == identity.pid);
@@ -217,7 +194,7 @@ void check(void)
     EXPECT(core_check(&core) == 0);
     check_given();
     check_clients();
-    check_blocks();
+    EXPECT(model_blocks_equal(&model, &core));
     check_leases();
     check_charges();
     check_obituaries();

@@ -49,7 +49,7 @@ static void everybody_comes_back(void)
 {
     for (uint32_t i = 0; i < N_CLIENTS; i++) {
         const bool is_leaving = !is_told && op_ends() && i == op.client;
-        if (model.is_joined[i] && (!is_leaving || op.kind == OP_GOODBYE)) {
+        if (model_of(i) && (!is_leaving || op.kind == OP_GOODBYE)) {
             const bool is_there = come_back(i);
             EXPECT(is_there || is_leaving);
         }

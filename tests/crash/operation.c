@@ -3,31 +3,30 @@
 
 #include <string.h>
 
-#include "tests/crash/reason.h"
-
 /* --------------------------------------------------------------------- blocks and leases ---- */
 
 static void model_add(uint64_t offset)
 {
-    EXPECT(model.n_blocks < BLOCKS_MAX);
-    model.blocks[model.n_blocks++] = (struct model_block){
+    const struct model_block block = {
         .offset = offset,
         .num_bytes = op.num_bytes,
-        .client = op.client,
+        .pid = identity_of(op.client).pid,
         .reason = op.reason,
+        .born = core_tick(&core, NOW_MS),
     };
+    EXPECT(model.n_blocks < MODEL_BLOCKS_MAX);
+    EXPECT(model_block_add(&model, &block, core_segment_bytes(&core)));
 }
 
 static const Kmem__Response *ask_change(Kmem__Request *request)
 {
-    request->sequence = ++model.sequence[op.client];
+    request->sequence = ++model_of(op.client)->sequence;
     return ask(&peers[op.client], request);
 }
 
 static void do_allocate(void)
 {
-    char text[REASON_TEXT_BYTES];
-    const char *reason = reason_text(op.reason, text);
+    const char *reason = reason_given(op.reason);
     const Kmem__Response *response =
         ask_change(request_allocate(NEW_REQUEST, op.num_bytes, reason, strlen(reason)));
     if (response->body_case == KMEM__RESPONSE__BODY_ALLOCATED) {
@@ -44,7 +43,7 @@ static void do_release(void)
     EXPECT(response->body_case == KMEM__RESPONSE__BODY_RELEASED);
     EXPECT(response->released->num_bytes == block.num_bytes ||
            (response->released->num_bytes == 0 && !is_told));
-    model.blocks[op.block] = model.blocks[--model.n_blocks];
+    model_block_remove(&model, &model.blocks[op.block]);
 }
 
 static void do_lease(void)
@@ -59,9 +58,9 @@ static void do_lease(void)
         EXPECT(lease_count_free(client->states, response->leased->page, n_pages) == n_pages);
         EXPECT(client->leased_pages <= leased_before + n_pages);
     } else {
-        EXPECT(
-            response->error->code == KMEM__ERROR_CODE__ERROR_NO_MEMORY ||
-            (response->error->code == KMEM__ERROR_CODE__ERROR_BUSY && model.idle[op.client] != 0));
+        EXPECT(response->error->code == KMEM__ERROR_CODE__ERROR_NO_MEMORY ||
+               (response->error->code == KMEM__ERROR_CODE__ERROR_BUSY &&
+                model_of(op.client)->idle != 0));
     }
 }
 
@@ -80,49 +79,50 @@ static uint64_t page_bits(uint32_t page, uint32_t n_pages)
 static void do_take(void)
 {
     _Atomic uint64_t *own = peers[op.client].client->states;
-    uint64_t *used = &model.used[op.client];
+    struct model_client *const taker = model_of(op.client);
     uint32_t page;
     bool zero;
     if (!op.gives) {
         const bool is_found = lease_find(own, 0, N_PAGES, op.n_pages, &page);
         EXPECT(!is_found || lease_take(own, page, op.n_pages, &zero));
-        *used |= is_found ? page_bits(page, op.n_pages) : 0;
-    } else if ((*used & ~model.idle[op.client]) != 0) {
-        page = (uint32_t)__builtin_ctzll(*used & ~model.idle[op.client]);
+        taker->used |= is_found ? page_bits(page, op.n_pages) : 0;
+    } else if ((taker->used & ~taker->idle) != 0) {
+        page = (uint32_t)__builtin_ctzll(taker->used & ~taker->idle);
         lease_give(own, page, 1);
-        *used &= ~page_bits(page, 1);
+        taker->used &= ~page_bits(page, 1);
     }
 }
 
 /* The client closes its first slab, and finds out whether it still has it. */
-static void slab_close(_Atomic uint64_t *own)
+static void slab_close(_Atomic uint64_t *own, struct model_client *owner)
 {
-    const uint32_t page = (uint32_t)__builtin_ctzll(model.slabs[op.client]);
-    const uint32_t span_pages = 1 + (model.slabs_of_two[op.client] >> page & 1);
+    const uint32_t page = (uint32_t)__builtin_ctzll(owner->slabs);
+    const uint32_t span_pages = 1 + (owner->slabs_of_two >> page & 1);
     (void)lease_close_slab(own, page, span_pages);
     EXPECT(!lease_has_stale(own, page, span_pages));
-    model.slabs[op.client] &= ~page_bits(page, 1);
-    model.slabs_of_two[op.client] &= ~page_bits(page, 1);
-    model.idle[op.client] &= ~page_bits(page, span_pages);
-    model.used[op.client] &= ~page_bits(page, span_pages);
+    owner->slabs &= ~page_bits(page, 1);
+    owner->slabs_of_two &= ~page_bits(page, 1);
+    owner->idle &= ~page_bits(page, span_pages);
+    owner->used &= ~page_bits(page, span_pages);
 }
 
 /* The client makes a slab, or gives one up. */
 static void do_slab(void)
 {
+    struct model_client *const owner = model_of(op.client);
     _Atomic uint64_t *own = peers[op.client].client->states;
     const uint32_t span_pages = 1 + op.n_pages % 2;
     uint32_t page;
     bool zero;
-    if (op.gives && model.slabs[op.client] != 0) {
-        slab_close(own);
+    if (op.gives && owner->slabs != 0) {
+        slab_close(own, owner);
     } else if (!op.gives && lease_find(own, 0, N_PAGES, span_pages, &page)) {
         EXPECT(lease_take(own, page, span_pages, &zero));
         lease_open_slab(own, page, span_pages);
-        model.used[op.client] |= page_bits(page, span_pages);
-        model.idle[op.client] |= page_bits(page, span_pages);
-        model.slabs[op.client] |= page_bits(page, 1);
-        model.slabs_of_two[op.client] |= span_pages == 2 ? page_bits(page, 1) : 0;
+        owner->used |= page_bits(page, span_pages);
+        owner->idle |= page_bits(page, span_pages);
+        owner->slabs |= page_bits(page, 1);
+        owner->slabs_of_two |= span_pages == 2 ? page_bits(page, 1) : 0;
     }
 }
 
@@ -130,16 +130,13 @@ static void do_slab(void)
 
 static void model_end(uint32_t client)
 {
-    model.is_joined[client] = false;
-    model.used[client] = 0;
-    model.idle[client] = 0;
-    model.slabs[client] = 0;
-    model.slabs_of_two[client] = 0;
+    struct model_client *const ended = model_of(client);
     for (uint32_t i = model.n_blocks; i-- > 0;) {
-        if (model.blocks[i].client == client) {
-            model.blocks[i] = model.blocks[--model.n_blocks];
+        if (model.blocks[i].pid == ended->pid) {
+            model_block_remove(&model, &model.blocks[i]);
         }
     }
+    model_client_remove(&model, ended);
 }
 
 /* Its connection is lost, and it comes over another. */
@@ -180,9 +177,21 @@ static void do_end(void)
 
 /* ----------------------------------------------------------------------------- all of them ---- */
 
-void op_perform(void)
+/* The core may be another one than that of which the model was remembered. */
+static void model_restore(void)
 {
     model = model_before;
+    for (uint32_t i = 0; i < N_CLIENTS; i++) {
+        struct model_client *const client = model_of(i);
+        if (client) {
+            client->client = peers[i].client;
+        }
+    }
+}
+
+void op_perform(void)
+{
+    model_restore();
     answer = (struct answer){.body_case = KMEM__RESPONSE__BODY__NOT_SET};
     switch (op.kind) {
     case OP_ALLOCATE:
@@ -240,7 +249,7 @@ static bool op_choose_client(bool joined)
     const uint32_t first = seeded_below(&seeded, N_CLIENTS);
     for (uint32_t i = 0; i < N_CLIENTS; i++) {
         op.client = (first + i) % N_CLIENTS;
-        if (model.is_joined[op.client] == joined) {
+        if ((model_of(op.client) != NULL) == joined) {
             return true;
         }
     }
@@ -259,9 +268,9 @@ bool op_choose(enum op_kind kind)
             return false;
         }
         op.block = seeded_below(&seeded, model.n_blocks);
-        op.client = model.blocks[op.block].client;
+        op.client = model.blocks[op.block].pid - identity_of(0).pid;
         return true;
     }
     return op_choose_client(kind != OP_JOIN) &&
-           (kind != OP_ALLOCATE || model.n_blocks + 1 < BLOCKS_MAX);
+           (kind != OP_ALLOCATE || model.n_blocks + 1 < MODEL_BLOCKS_MAX);
 }

@@ -84,15 +84,33 @@ static uint32_t class_of(uint32_t span_pages)
     return size_class;
 }
 
-/* What a client's head says: of its slabs, all of which are idle, and of nothing else. */
-static void head_tell(uint32_t client, uint32_t page, struct ledger_head *ret_head)
+struct model_client *model_of(uint32_t client)
 {
-    const uint64_t bit = UINT64_C(1) << page;
-    if (model.slabs[client] & bit) {
-        ret_head->span_pages = 1 + (model.slabs_of_two[client] >> page & 1);
+    return model_client(&model, identity_of(client).pid);
+}
+
+/* Of lengths that take entries of all sizes, and few enough that ids are given out again. */
+const char *model_reason(uint32_t number)
+{
+    static char text[32];
+    (void)snprintf(text, sizeof(text), "reason %.*u", (int)number, number); /* fits */
+    return number == 0 ? NO_REASON : text;
+}
+
+const char *reason_given(uint32_t number)
+{
+    return number == 0 ? "" : model_reason(number);
+}
+
+/* What a client's head says: of its slabs, all of which are idle, and of nothing else. */
+static void head_tell(const struct model_client *client, uint32_t page,
+                      struct ledger_head *ret_head)
+{
+    if (client->slabs >> page & 1) {
+        ret_head->span_pages = 1 + (client->slabs_of_two >> page & 1);
         ret_head->size_class = (uint16_t)class_of(ret_head->span_pages);
         atomic_store(&ret_head->kind, HEAD_SLAB);
-    } else if (model.idle[client] & bit) {
+    } else if (client->idle >> page & 1) {
         ret_head->back = 1;
         atomic_store(&ret_head->kind, HEAD_INTERIOR);
     }
@@ -108,12 +126,12 @@ static bool tell(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_
     if (at == offsetof(struct ledger_header, is_fenced)) {
         *(uint64_t *)buffer = 1;
     }
-    for (uint32_t i = 0; i < N_CLIENTS; i++) {
+    for (uint32_t i = 0; i < model.n_clients; i++) {
         const uint64_t head_at = at - layout.heads_at;
-        if (model.is_joined[i] && model.slot[i] == slot && at >= layout.heads_at &&
+        if (model.clients[i].slot == slot && at >= layout.heads_at &&
             head_at < N_PAGES * sizeof(struct ledger_head) &&
             n_bytes == sizeof(struct ledger_head)) {
-            head_tell(i, (uint32_t)(head_at / sizeof(struct ledger_head)), buffer);
+            head_tell(&model.clients[i], (uint32_t)(head_at / sizeof(struct ledger_head)), buffer);
         }
     }
     return true;
@@ -281,37 +299,32 @@ void join(uint32_t client)
     EXPECT(peers[client].client->n_blocks == 0);
     EXPECT(peers[client].client->leased_pages == 0);
     EXPECT(peers[client].client->sequence == 0);
-    model.is_joined[client] = true;
-    model.slot[client] = response->welcome->slot;
-    model.nonce[client] = last_nonce;
-    model.sequence[client] = 0;
-    model.used[client] = 0;
-    model.idle[client] = 0;
-    model.slabs[client] = 0;
-    model.slabs_of_two[client] = 0;
+    struct model_client *const joined =
+        model_client_add(&model, identity_of(client).pid, peers[client].client);
+    joined->slot = response->welcome->slot;
+    joined->nonce = last_nonce;
     ledger_open(peers[client].client);
 }
 
 /* What it knows already; one block more or less is what it asked for last and was not told. */
 static void expect_known(uint32_t client, const Kmem__Welcome *welcome)
 {
-    uint64_t n_blocks = 0;
-    for (uint32_t i = 0; i < model.n_blocks; i++) {
-        n_blocks += model.blocks[i].client == client;
-    }
+    struct model_client *const known = model_of(client);
+    const struct client *const held = peers[client].client;
     const uint64_t slack = client == op.client && !is_told;
+    known->client = peers[client].client;
     EXPECT(welcome->resumed);
-    EXPECT(welcome->slot == model.slot[client]);
-    EXPECT(welcome->resume_nonce == model.nonce[client]);
+    EXPECT(welcome->slot == known->slot);
+    EXPECT(welcome->resume_nonce == known->nonce);
     EXPECT(welcome->instance == config.instance);
-    EXPECT(peers[client].client->sequence <= model.sequence[client] + slack);
-    EXPECT(peers[client].client->n_blocks <= n_blocks + slack);
-    EXPECT(peers[client].client->n_blocks + slack >= n_blocks);
+    EXPECT(held->sequence <= known->sequence + slack);
+    EXPECT(held->n_blocks <= known->n_blocks + slack);
+    EXPECT(held->n_blocks + slack >= known->n_blocks);
 }
 
 bool come_back(uint32_t client)
 {
-    const Kmem__Response *response = hello(client, model.nonce[client]);
+    const Kmem__Response *response = hello(client, model_of(client)->nonce);
     if (response->body_case == KMEM__RESPONSE__BODY_ERROR) {
         EXPECT(response->error->code == KMEM__ERROR_CODE__ERROR_GONE);
         return false;

@@ -13,13 +13,14 @@
 #include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "proto/store.h"
+#include "tests/support/model.h"
 #include "tests/support/seeded.h"
 #include "tests/wire/request.h"
 
 #define N_PAGES 40
 #define N_CLIENTS 3
 #define N_UIDS 2
-#define BLOCKS_MAX 512
+#define N_REASONS 20
 #define NOW_MS 1000
 #define NEVER UINT64_MAX
 /* So many client slots are used: a process that joins may have another's slot still to be freed. */
@@ -34,27 +35,6 @@
             fail_here(__FILE__, __LINE__, #condition);                                             \
         }                                                                                          \
     } while (0)
-
-struct model_block {
-    uint64_t offset;
-    uint64_t num_bytes;
-    uint32_t client;
-    uint32_t reason;
-};
-
-/* What must be true. */
-struct model {
-    bool is_joined[N_CLIENTS];
-    uint32_t slot[N_CLIENTS];
-    uint64_t nonce[N_CLIENTS];
-    uint64_t sequence[N_CLIENTS];
-    uint64_t used[N_CLIENTS];  /* a bit for each page that the client has taken of its leases */
-    uint64_t idle[N_CLIENTS];  /* of them: of slabs without a live block, which may be taken back */
-    uint64_t slabs[N_CLIENTS]; /* of them: where a slab begins */
-    uint64_t slabs_of_two[N_CLIENTS]; /* of them: two pages long */
-    struct model_block blocks[BLOCKS_MAX];
-    uint32_t n_blocks;
-};
 
 enum op_kind {
     OP_ALLOCATE,
@@ -95,7 +75,7 @@ extern struct core_config config;
 extern _Atomic uint64_t states[SLOTS_SAVED][STATES_WORDS];
 extern bool has_ledger[SLOTS_SAVED];
 extern struct peer peers[N_CLIENTS];
-extern struct model model;
+extern struct model model; /* what must be true */
 extern struct model model_before;
 extern struct answer answer;
 extern struct seeded seeded;
@@ -135,6 +115,12 @@ void buried(const struct obituary *obituary, uint32_t slot, void *user);
 
 uint32_t uid_of(uint32_t client);
 struct client_identity identity_of(uint32_t client);
+
+/** model_of() - a client in the model; NULL: it has not joined */
+struct model_client *model_of(uint32_t client);
+
+/** reason_given() - the words of a reason as a client gives them */
+const char *reason_given(uint32_t number);
 
 /** ask() - Return: the answer, when it is complete; the daemon does not begin to reap for it. */
 const Kmem__Response *ask(struct peer *peer, Kmem__Request *request);

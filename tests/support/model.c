@@ -4,17 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *model_reason(uint32_t number)
-{
-    static char text[32];
-    if (number == 0) {
-        return "";
-    }
-    (void)snprintf(text, sizeof(text), number % 3 == 0 ? "model/%u#%u" : "model/%u", number / 4,
-                   number);
-    return text;
-}
-
 struct model_client *model_client(struct model *model, uint32_t pid)
 {
     for (uint32_t i = 0; i < model->n_clients; i++) {
@@ -25,12 +14,14 @@ struct model_client *model_client(struct model *model, uint32_t pid)
     return NULL;
 }
 
-void model_client_add(struct model *model, uint32_t pid, struct client *client)
+struct model_client *model_client_add(struct model *model, uint32_t pid, struct client *client)
 {
-    model->clients[model->n_clients++] = (struct model_client){.pid = pid, .client = client};
+    struct model_client *const added = &model->clients[model->n_clients++];
+    *added = (struct model_client){.pid = pid, .client = client};
+    return added;
 }
 
-/* Numbers that are shown as the same: see model_reason(). */
+/* Numbers of reasons that differ in their detail alone are four in a row; 0 is no reason. */
 static bool same_group(uint32_t a, uint32_t b)
 {
     return a == b || (a != 0 && b != 0 && a / 4 == b / 4);
@@ -162,23 +153,13 @@ static bool block_equals(const struct core *core, const struct model_block *bloc
     }
     size_t n_bytes;
     const char *text = reasons_text(&core->reasons, found.reason, &n_bytes);
-    const char *wanted = block->reason == 0 ? NO_REASON : model_reason(block->reason);
+    const char *wanted = model_reason(block->reason);
     return found.num_bytes == block->num_bytes && found.born == block->born &&
            found.off.bytes == block->offset && n_bytes == strlen(wanted) &&
            memcmp(text, wanted, n_bytes) == 0;
 }
 
-static bool client_equals(const struct model_client *client)
-{
-    const struct client *held = client->client;
-    return held->n_blocks == client->n_blocks && held->num_bytes == client->num_bytes &&
-           held->leased_pages == client->leased_pages &&
-           held->stored->peak_bytes == client->peak_bytes &&
-           client_charged_bytes(held) == client->num_bytes + client->leased_pages * PAGE_BYTES &&
-           held->identity.pid == client->pid;
-}
-
-bool model_equals(struct model *model, const struct core *core)
+bool model_blocks_equal(struct model *model, const struct core *core)
 {
     for (uint32_t i = 0; i < model->n_blocks; i++) {
         const struct model_block *block = &model->blocks[i];
@@ -187,6 +168,29 @@ bool model_equals(struct model *model, const struct core *core)
             return false;
         }
     }
+    for (uint32_t i = 0; i < model->n_clients; i++) {
+        const struct model_client *client = &model->clients[i];
+        if (client->client->n_blocks != client->n_blocks ||
+            client->client->num_bytes != client->num_bytes) {
+            printf("the blocks of client %u differ\n", client->pid);
+            return false;
+        }
+    }
+    return core->direct.n_blocks == model->n_direct_blocks &&
+           core->direct.used_bytes == model->used_bytes;
+}
+
+static bool client_equals(const struct model_client *client)
+{
+    const struct client *held = client->client;
+    return held->leased_pages == client->leased_pages &&
+           held->stored->peak_bytes == client->peak_bytes &&
+           client_charged_bytes(held) == client->num_bytes + client->leased_pages * PAGE_BYTES &&
+           held->identity.pid == client->pid;
+}
+
+bool model_equals(struct model *model, const struct core *core)
+{
     uint32_t n_ended = 0;
     for (uint32_t i = 0; i < model->n_clients; i++) {
         if (!client_equals(&model->clients[i])) {
@@ -195,8 +199,7 @@ bool model_equals(struct model *model, const struct core *core)
         }
         n_ended += model->clients[i].ended;
     }
-    if (core->direct.n_blocks != model->n_direct_blocks ||
-        core->direct.used_bytes != model->used_bytes || core->clients.n_ended != n_ended ||
+    if (!model_blocks_equal(model, core) || core->clients.n_ended != n_ended ||
         core->clients.n_live != model->n_clients - n_ended) {
         printf("the totals differ\n");
         return false;

@@ -2,6 +2,9 @@
 /*
  * model.h - what a core must hold, kept as simply as can be: a list of blocks, a list of clients
  *
+ * Two programs drive a core and this beside it: test_core_model.c with a million random steps, and
+ * tests/crash/every_store.c, which is stopped before each store of each step.
+ *
  * Every question is answered by looking at all of the list. Nothing here knows pages, slabs or
  * entries, but for model_room(), which looks at all page words and all slabs to say whether "no
  * room" is true.
@@ -14,13 +17,24 @@
 
 #include "daemon/core/core.h"
 
+#ifndef MODEL_BLOCKS_MAX
 #define MODEL_BLOCKS_MAX 4096
+#endif
 #define MODEL_CLIENTS_MAX 6
 #define MODEL_PAGES_MAX 256
 
 struct model_client {
     uint32_t pid;
     struct client *client; /* of the core */
+    /* What it was told, for those that come back to another server. */
+    uint32_t slot;
+    uint64_t nonce;
+    uint64_t sequence;
+    /* In a small segment, a bit a page that it has taken of its leases: */
+    uint64_t used;
+    uint64_t idle;         /* of them: of slabs without a live block, which may be taken back */
+    uint64_t slabs;        /* of them: where a slab begins */
+    uint64_t slabs_of_two; /* of them: two pages long */
     bool ended;
     bool left;
     bool buried;
@@ -65,13 +79,14 @@ struct model {
     uint32_t n_clients;
 };
 
-/** model_reason() - the words of reason `number`; some differ in their detail alone, 0 has none */
+/** model_reason() - the words of a reason, as the core keeps them. Each driver defines its own. */
 const char *model_reason(uint32_t number);
 
 /** model_client() - by pid; NULL: there is none */
 struct model_client *model_client(struct model *model, uint32_t pid);
 
-void model_client_add(struct model *model, uint32_t pid, struct client *client);
+/** model_client_add() - Return: it, until another is added or removed */
+struct model_client *model_client_add(struct model *model, uint32_t pid, struct client *client);
 
 /** model_client_end() - it has died, or left; it still holds what it held */
 void model_client_end(struct model *model, struct model_client *client, bool left);
@@ -96,7 +111,10 @@ void model_block_remove(struct model *model, struct model_block *block);
 /** model_room() - whether any hole, or any slab, has room for num_bytes */
 bool model_room(const struct core *core, uint64_t num_bytes);
 
-/** model_equals() - whether the core holds what the model says, direct; prints what differs */
+/** model_blocks_equal() - whether the core has these direct blocks; prints what differs */
+bool model_blocks_equal(struct model *model, const struct core *core);
+
+/** model_equals() - likewise, and these clients with what they are charged */
 bool model_equals(struct model *model, const struct core *core);
 
 #endif

@@ -55,6 +55,9 @@ static inline uint32_t below(uint32_t limit)
     return seeded_below(&run.seeded, limit);
 }
 
+/** reason_given() - the words of a reason as a client gives them */
+const char *reason_given(uint32_t number);
+
 /** random_living() - a client that has not ended; NULL now and then, always if there is none */
 struct model_client *random_living(void);
 

@@ -33,6 +33,23 @@
 /* Sizes up to 2^21 - 1, which is more than the smallest segment has. */
 #define SIZE_BITS 21
 
+/* Some differ in their detail alone. */
+const char *model_reason(uint32_t number)
+{
+    static char text[32];
+    if (number == 0) {
+        return NO_REASON;
+    }
+    (void)snprintf(text, sizeof(text), number % 3 == 0 ? "model/%u#%u" : "model/%u", number / 4,
+                   number);
+    return text;
+}
+
+const char *reason_given(uint32_t number)
+{
+    return number == 0 ? "" : model_reason(number);
+}
+
 struct model_run run;
 
 static uint32_t next_pid;
@@ -86,7 +103,7 @@ static void step_join(void)
         core_join(run.core, &identity, FIXTURE_NONCE(identity.pid), run.fixture.now_ms, &client);
     EXPECT(r == (run.model.n_clients == MODEL_CLIENTS_MAX ? CLIENTS_E_FULL : CLIENTS_OK));
     if (r == 0) {
-        model_client_add(&run.model, next_pid++, client);
+        (void)model_client_add(&run.model, next_pid++, client);
         (void)fixture_ledger(&run.fixture, client);
     }
 }
@@ -189,7 +206,7 @@ static void step_allocate(void)
     /* Most of them small: a few large ones would leave no room for many blocks, and for leases. */
     const uint64_t num_bytes = seeded_log(&run.seeded, below(5) ? SIZE_BITS / 2 : SIZE_BITS);
     const uint32_t reason = below(N_REASONS);
-    const char *text = model_reason(reason);
+    const char *text = reason_given(reason);
     const struct direct_request request = {
         .num_bytes = num_bytes,
         .reason = text,
@@ -312,7 +329,7 @@ static void step_size_of(void)
 static bool has_reason(const struct block *found, uint32_t reason)
 {
     char text[REASON_MAX_BYTES];
-    const char *wanted = reason == 0 ? NO_REASON : model_reason(reason);
+    const char *wanted = model_reason(reason);
     return walk_reason(run.core, found, text) == strlen(wanted) &&
            memcmp(text, wanted, strlen(wanted)) == 0;
 }
