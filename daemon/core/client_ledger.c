@@ -17,8 +17,6 @@
 #include "proto/lease.h"
 #include "proto/text.h"
 
-/* 32: the heads of a lease of 512 KiB in one kilobyte, on the stack. */
-#define HEADS_AT_ONCE 32
 #define UNVERIFIED "<unverified>"
 
 /* A slab of the smallest class has the most entries. */
@@ -39,24 +37,29 @@ void client_ledger_fini(struct client_ledger *ledger)
     ledger->entries = NULL;
 }
 
-/* What a head says about the slab that begins at its page; n_blocks 0: nothing that can be so. */
-struct told_slab {
-    uint32_t page;
-    uint32_t span_pages;
-    uint32_t n_blocks;
-    uint64_t block_bytes;
-    uint32_t plane;
-};
+bool client_ledger_heads(const struct client_ledger *ledger, uint32_t slot, uint32_t page,
+                         uint32_t n_heads, struct ledger_head *ret_heads)
+{
+    const uint64_t at = ledger->layout.heads_at + page * sizeof(*ret_heads);
+    return ledger->read(ledger->user, slot, at, ret_heads, n_heads * sizeof(*ret_heads));
+}
 
 static uint32_t head_kind(const struct ledger_head *head)
 {
     return atomic_load_explicit(&head->kind, memory_order_relaxed); /* Relaxed: a copy. */
 }
 
-static struct told_slab slab_read(const struct ledger_head *head, uint32_t page, uint32_t end)
+/* What a head says of the slab that begins at its page; n_blocks 0: nothing that can be so. */
+static struct slab slab_read(const struct client_ledger *ledger, const struct client *client,
+                             const struct ledger_head *head, uint32_t page, uint32_t end)
 {
     const uint32_t kind = head_kind(head);
-    struct told_slab slab = {.page = page, .span_pages = head->span_pages};
+    struct slab slab = {
+        .page = page,
+        .slot = client->slot,
+        .span_pages = head->span_pages,
+        .entries = ledger->entries,
+    };
     if (slab.span_pages == 0 || slab.span_pages > end - page) {
         return slab;
     }
@@ -74,113 +77,51 @@ static struct told_slab slab_read(const struct ledger_head *head, uint32_t page,
     return slab;
 }
 
-static uint64_t slab_entries_at(const struct client_ledger *ledger, const struct told_slab *slab)
+/* Copies n_entries of a slab, from its block `first` on, to where it has them. */
+static bool entries_read(const struct client_ledger *ledger, const struct slab *slab,
+                         uint32_t first, uint32_t n_entries)
 {
-    const uint64_t first_entry = (uint64_t)slab->page << PLANE_SHIFT(slab->plane);
-    return ledger->layout.plane_at[slab->plane] + first_entry * sizeof(struct ledger_entry);
+    const uint64_t entry = ((uint64_t)slab->page << PLANE_SHIFT(slab->plane)) + first;
+    const uint64_t at = ledger->layout.plane_at[slab->plane] + entry * sizeof(struct ledger_entry);
+    return ledger->read(ledger->user, slab->slot, at, &slab->entries[first],
+                        n_entries * sizeof(struct ledger_entry));
 }
 
-/* What a copy of an entry says. */
-static struct block block_of(const struct told_slab *slab, const struct ledger_entry *entry,
-                             uint32_t index, uint32_t slot)
+bool client_ledger_block(const struct slab *slab, uint32_t index, struct block *ret_block)
 {
-    /* Relaxed: a copy, that nobody else writes. */
+    const struct ledger_entry *entry = &slab->entries[index];
+    /* Relaxed: a copy, which has no other writer. */
     const uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
-    return (struct block){
+    *ret_block = (struct block){
         .off = {((uint64_t)slab->page << PAGE_SHIFT) + index * slab->block_bytes},
         .num_bytes = ENTRY_NUM_BYTES(word),
         .reason = ENTRY_REASON(word),
         .born = atomic_load_explicit(&entry->born, memory_order_relaxed),
-        .slot = slot,
+        .slot = slab->slot,
         .leased = true,
-        .block_bytes = slab->block_bytes,
-        .slab_page = slab->page,
-        .span_pages = slab->span_pages,
     };
+    return ret_block->num_bytes >= 1 && ret_block->num_bytes <= slab->block_bytes;
 }
 
-static bool block_is_possible(const struct block *block, const struct told_slab *slab)
+uint32_t client_ledger_slab(const struct client_ledger *ledger, const struct client *client,
+                            const struct ledger_head *head, uint32_t page, uint32_t end,
+                            struct slab *ret_slab)
 {
-    return block->num_bytes >= 1 && block->num_bytes <= slab->block_bytes;
-}
-
-static struct seg_off slab_walk(const struct client_ledger *ledger, uint32_t slot,
-                                const struct told_slab *slab, struct seg_off from, block_fn each,
-                                void *user)
-{
-    if (!ledger->read(ledger->user, slot, slab_entries_at(ledger, slab), ledger->entries,
-                      slab->n_blocks * sizeof(struct ledger_entry))) {
-        return (struct seg_off){0};
+    *ret_slab = slab_read(ledger, client, head, page, end);
+    if (ret_slab->n_blocks == 0) {
+        return 0;
     }
-    for (uint32_t i = 0; i < slab->n_blocks; i++) {
-        const struct block block = block_of(slab, &ledger->entries[i], i, slot);
-        if (block_is_possible(&block, slab) && block.off.bytes >= from.bytes &&
-            !each(&block, user)) {
-            return block.off;
-        }
+    uint32_t spent = ret_slab->span_pages / LEASE_PAGES_PER_WORD;
+    /* Pages that are not in use are counted as free: what is in them is not counted as well. */
+    if (!lease_all_used(client->states, page, ret_slab->span_pages)) {
+        ret_slab->n_blocks = 0;
+        return spent;
     }
-    return (struct seg_off){0};
-}
-
-/* A copy of some heads that follow one another. */
-struct told_heads {
-    struct ledger_head heads[HEADS_AT_ONCE];
-    uint32_t page;
-    uint32_t end;
-};
-
-/* The head of a page out of the copy, which is renewed if the page is not in it. */
-static const struct ledger_head *head_read(const struct client_ledger *ledger,
-                                           struct told_heads *copy, uint32_t slot, uint32_t page,
-                                           uint32_t end, uint32_t *spent)
-{
-    if (page < copy->page || page >= copy->end) {
-        const uint32_t n_heads = end - page < HEADS_AT_ONCE ? end - page : HEADS_AT_ONCE;
-        const uint64_t at = ledger->layout.heads_at + page * sizeof(struct ledger_head);
-        *spent += CLIENT_LEDGER_READ_COST;
-        if (!ledger->read(ledger->user, slot, at, copy->heads, n_heads * sizeof(copy->heads[0]))) {
-            return NULL;
-        }
-        copy->page = page;
-        copy->end = page + n_heads;
+    spent += CLIENT_LEDGER_READ_COST + ret_slab->n_blocks;
+    if (!entries_read(ledger, ret_slab, 0, ret_slab->n_blocks)) {
+        ret_slab->n_blocks = 0;
     }
-    return &copy->heads[page - copy->page];
-}
-
-/* Pages that are not in use are counted as free: what is in them is not counted as well. */
-static bool slab_is_used(const struct client *client, const struct told_slab *slab, uint32_t *spent)
-{
-    *spent += slab->span_pages / LEASE_PAGES_PER_WORD;
-    return lease_all_used(client->states, slab->page, slab->span_pages);
-}
-
-struct seg_off client_ledger_walk_run(const struct client_ledger *ledger,
-                                      const struct client *client, uint32_t *page, uint32_t until,
-                                      uint32_t end, struct seg_off from, block_fn each, void *user,
-                                      uint32_t *spent)
-{
-    struct told_heads copy = {.page = 0, .end = 0};
-    while (*page < until) {
-        (*spent)++;
-        if (lease_state_of(client->states, *page) != LEASE_USED) {
-            (*page)++;
-            continue;
-        }
-        const struct ledger_head *head = head_read(ledger, &copy, client->slot, *page, end, spent);
-        const struct told_slab slab =
-            head ? slab_read(head, *page, end) : (struct told_slab){.n_blocks = 0};
-        if (slab.n_blocks == 0 || !slab_is_used(client, &slab, spent)) {
-            (*page)++;
-            continue;
-        }
-        *spent += CLIENT_LEDGER_READ_COST + slab.n_blocks;
-        const struct seg_off stopped = slab_walk(ledger, client->slot, &slab, from, each, user);
-        if (stopped.bytes != 0) {
-            return stopped;
-        }
-        *page += slab.span_pages;
-    }
-    return (struct seg_off){0};
+    return spent;
 }
 
 /* Where a slab or a large block begins, by the head of page `at`; false if it says nothing. */
@@ -188,8 +129,7 @@ static bool slab_begin(const struct client_ledger *ledger, const struct client *
                        uint32_t *ret_page)
 {
     struct ledger_head head;
-    const uint64_t head_at = ledger->layout.heads_at + at * sizeof(head);
-    if (!ledger->read(ledger->user, client->slot, head_at, &head, sizeof(head))) {
+    if (!client_ledger_heads(ledger, client->slot, at, 1, &head)) {
         return false;
     }
     if (head_kind(&head) == HEAD_SLAB || head_kind(&head) == HEAD_INTERIOR) {
@@ -204,24 +144,17 @@ static bool slab_begin(const struct client_ledger *ledger, const struct client *
 static bool slab_find(const struct client_ledger *ledger, const struct client *client,
                       uint32_t page, uint32_t end, struct seg_off off, struct block *ret_block)
 {
-    struct told_heads copy = {.page = 0, .end = 0};
-    struct ledger_entry entry;
-    uint32_t spent = 0;
-    const struct ledger_head *head = head_read(ledger, &copy, client->slot, page, page + 1, &spent);
-    const struct told_slab slab =
-        head ? slab_read(head, page, end) : (struct told_slab){.n_blocks = 0};
+    struct ledger_head head;
+    if (!client_ledger_heads(ledger, client->slot, page, 1, &head)) {
+        return false;
+    }
+    const struct slab slab = slab_read(ledger, client, &head, page, end);
     const uint64_t within_bytes = off.bytes - ((uint64_t)page << PAGE_SHIFT);
     if (slab.n_blocks == 0 || within_bytes / slab.block_bytes >= slab.n_blocks) {
         return false;
     }
     const uint32_t index = (uint32_t)(within_bytes / slab.block_bytes);
-    if (!ledger->read(ledger->user, client->slot,
-                      slab_entries_at(ledger, &slab) + index * sizeof(entry), &entry,
-                      sizeof(entry))) {
-        return false;
-    }
-    *ret_block = block_of(&slab, &entry, index, client->slot);
-    return block_is_possible(ret_block, &slab) &&
+    return entries_read(ledger, &slab, index, 1) && client_ledger_block(&slab, index, ret_block) &&
            off.bytes - ret_block->off.bytes < ret_block->num_bytes;
 }
 
@@ -243,13 +176,6 @@ bool client_ledger_find(const struct client_ledger *ledger, const struct client 
     return false;
 }
 
-bool told_heads(const struct client_ledger *ledger, uint32_t slot, uint32_t page, uint32_t n_heads,
-                struct ledger_head *ret_heads)
-{
-    const uint64_t at = ledger->layout.heads_at + page * sizeof(*ret_heads);
-    return ledger->read(ledger->user, slot, at, ret_heads, n_heads * sizeof(*ret_heads));
-}
-
 bool client_ledger_is_fenced(const struct client_ledger *ledger, uint32_t slot)
 {
     uint64_t is_fenced;
@@ -268,14 +194,13 @@ uint32_t client_ledger_n_used_pages(const struct client_ledger *ledger, uint32_t
                : UINT32_MAX;
 }
 
-bool told_entries_are_idle(const struct client_ledger *ledger, uint32_t slot, uint32_t page,
-                           uint32_t size_class)
+bool client_ledger_entries_are_idle(const struct client_ledger *ledger, uint32_t slot,
+                                    uint32_t page, uint32_t size_class)
 {
     const struct size_class *of = &size_classes[size_class];
-    const uint64_t first = (uint64_t)page << PLANE_SHIFT(of->plane);
-    const uint64_t at = ledger->layout.plane_at[of->plane] + first * sizeof(struct ledger_entry);
-    return ledger->read(ledger->user, slot, at, ledger->entries,
-                        of->n_blocks * sizeof(struct ledger_entry)) &&
+    const struct slab slab = {
+        .page = page, .slot = slot, .plane = of->plane, .entries = ledger->entries};
+    return entries_read(ledger, &slab, 0, of->n_blocks) &&
            ledger_entries_are_idle(ledger->entries, of->n_blocks);
 }
 
@@ -283,8 +208,9 @@ bool client_ledger_slab_is_idle(const struct client_ledger *ledger, uint32_t slo
                                 uint32_t size_class)
 {
     struct ledger_head head;
-    return told_heads(ledger, slot, page, 1, &head) && head_kind(&head) == HEAD_SLAB &&
-           head.size_class == size_class && told_entries_are_idle(ledger, slot, page, size_class);
+    return client_ledger_heads(ledger, slot, page, 1, &head) && head_kind(&head) == HEAD_SLAB &&
+           head.size_class == size_class &&
+           client_ledger_entries_are_idle(ledger, slot, page, size_class);
 }
 
 size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, uint32_t id,

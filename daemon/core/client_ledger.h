@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "daemon/core/direct.h"
+#include "daemon/core/block.h"
+#include "daemon/core/clients.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
 
@@ -45,21 +46,29 @@ KMEM_MUST_USE int client_ledger_init(struct client_ledger *ledger, uint32_t n_pa
 void client_ledger_fini(struct client_ledger *ledger);
 
 /**
- * client_ledger_walk_run() - visit the blocks that a client says it has in its leased run
- * @page:    the first page to look at, where a slab begins or nothing does; on return the first one
- *           that was not looked at
- * @until:   look at no slab that begins here or later
- * @end:     the end of the run
- * @from:    blocks before this offset are left out
- * @each:    returns false to stop before the block it was given
- * @spent:   the entries and pages looked at are added, and CLIENT_LEDGER_READ_COST for each read
- * Return: where it stopped, and *page is where that slab begins; 0 if it did not.
+ * client_ledger_heads() - copy what a client's ledger says of n_heads pages
+ * Return: whether it can be read.
  */
-KMEM_MUST_USE struct seg_off client_ledger_walk_run(const struct client_ledger *ledger,
-                                                    const struct client *client, uint32_t *page,
-                                                    uint32_t until, uint32_t end,
-                                                    struct seg_off from, block_fn each, void *user,
-                                                    uint32_t *spent);
+KMEM_MUST_USE bool client_ledger_heads(const struct client_ledger *ledger, uint32_t slot,
+                                       uint32_t page, uint32_t n_heads,
+                                       struct ledger_head *ret_heads);
+
+/**
+ * client_ledger_slab() - the slab that a client says begins at a page of its leased run
+ * @head:      the copy of that page's head
+ * @end:       the end of the run
+ * @ret_slab:  n_blocks 0: there is none that can be so. Its entries are in the ledger's buffer
+ *             until the next slab is read
+ * Return: what that cost, in entries looked at.
+ */
+uint32_t client_ledger_slab(const struct client_ledger *ledger, const struct client *client,
+                            const struct ledger_head *head, uint32_t page, uint32_t end,
+                            struct slab *ret_slab);
+
+/** client_ledger_block() - the block at a place of the slab that was read last. Return: if one can
+    live there. */
+KMEM_MUST_USE bool client_ledger_block(const struct slab *slab, uint32_t index,
+                                       struct block *ret_block);
 
 /**
  * client_ledger_find() - the block that a client says an offset is in
@@ -72,22 +81,18 @@ KMEM_MUST_USE bool client_ledger_find(const struct client_ledger *ledger,
                                       const struct client *client, uint32_t begin, uint32_t end,
                                       struct seg_off off, struct block *ret_block);
 
-/** told_heads() - copies of what a client's ledger says of n_heads pages. Return: if it does. */
-KMEM_MUST_USE bool told_heads(const struct client_ledger *ledger, uint32_t slot, uint32_t page,
-                              uint32_t n_heads, struct ledger_head *ret_heads);
-
-/**
- * client_ledger_is_fenced() - whether a client says that membarrier() reaches it: see
- * proto/lease.h
- */
+/** client_ledger_is_fenced() - whether a client says membarrier() reaches it: proto/lease.h */
 KMEM_MUST_USE bool client_ledger_is_fenced(const struct client_ledger *ledger, uint32_t slot);
 
 /** client_ledger_n_used_pages() - as the client says; UINT32_MAX: it says nothing */
 uint32_t client_ledger_n_used_pages(const struct client_ledger *ledger, uint32_t slot);
 
-/** told_entries_are_idle() - whether a slab of this class that begins here has no live block */
-KMEM_MUST_USE bool told_entries_are_idle(const struct client_ledger *ledger, uint32_t slot,
-                                         uint32_t page, uint32_t size_class);
+/**
+ * client_ledger_entries_are_idle() - whether a slab of this class that begins here has no live
+ * block
+ */
+KMEM_MUST_USE bool client_ledger_entries_are_idle(const struct client_ledger *ledger, uint32_t slot,
+                                                  uint32_t page, uint32_t size_class);
 
 /** client_ledger_slab_is_idle() - the same, and whether there is such a slab */
 KMEM_MUST_USE bool client_ledger_slab_is_idle(const struct client_ledger *ledger, uint32_t slot,

@@ -62,9 +62,8 @@ struct now {
 /* How far the walk of reap() over all runs is. */
 struct reap {
     uint32_t from_page;      /* the page it goes on with; 0: none is under way */
-    uint32_t at_page;        /* in a lease there: the pages before it have been read; 0: none */
+    struct seg_off at;       /* in a lease there: the blocks before it have been read; 0: none */
     uint32_t at_slot;        /* that lease's client */
-    struct seg_off at_block; /* in the slab there: the blocks before it have been read */
     uint32_t n_ended_behind; /* clients that ended after it had passed page 0 */
     uint32_t n_noted;        /* leased blocks of the run that is being read */
 };

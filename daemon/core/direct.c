@@ -232,16 +232,40 @@ int direct_allocate(struct direct *direct, struct client *client,
     return 0;
 }
 
-static struct block block_describe(const struct direct *direct, const struct ledger_block *block)
+struct slab direct_slab(const struct direct *direct, uint32_t page)
 {
-    const uint64_t word = state_load(&block->entry->word);
-    return (struct block){
-        .off = ledger_offset(direct->ledger, block->page, block->index),
+    return (struct slab){
+        .page = page,
+        .n_blocks = direct->ledger->heads[page].n_carved,
+        .block_bytes = ledger_block_bytes(direct->ledger, page),
+        .entries = ledger_entries(direct->ledger, page),
+    };
+}
+
+bool direct_block(const struct slab *slab, uint32_t index, struct block *ret_block)
+{
+    const struct ledger_entry *entry = &slab->entries[index];
+    const uint64_t word = state_load(&entry->word);
+    if (word == 0) {
+        return false;
+    }
+    *ret_block = (struct block){
+        .off = {((uint64_t)slab->page << PAGE_SHIFT) + index * slab->block_bytes},
         .num_bytes = ENTRY_NUM_BYTES(word),
         .reason = ENTRY_REASON(word),
-        .born = atomic_load_explicit(&block->entry->born, memory_order_relaxed),
-        .slot = entry_holder(block->entry),
+        .born = atomic_load_explicit(&entry->born, memory_order_relaxed),
+        .slot = entry_holder(entry),
     };
+    return true;
+}
+
+static struct block block_describe(const struct direct *direct, const struct ledger_block *block)
+{
+    const struct slab slab = direct_slab(direct, block->page);
+    struct block described;
+    const bool is_live = direct_block(&slab, block->index, &described);
+    KMEM_ASSERT(is_live);
+    return described;
 }
 
 /*
@@ -327,45 +351,23 @@ int direct_release(struct direct *direct, const struct client *client, struct se
     return r;
 }
 
-struct seg_off direct_walk_run(const struct direct *direct, uint32_t page, struct seg_off from,
-                               block_fn each, void *user)
-{
-    struct ledger_entry *entries = ledger_entries(direct->ledger, page);
-    const uint32_t n_carved = direct->ledger->heads[page].n_carved;
-    for (uint32_t index = 0; index < n_carved; index++) {
-        if (state_load(&entries[index].word) == 0) {
-            continue;
-        }
-        const struct ledger_block block = {page, index, &entries[index]};
-        const struct block described = block_describe(direct, &block);
-        if (described.off.bytes >= from.bytes && !each(&described, user)) {
-            return described.off;
-        }
-    }
-    return (struct seg_off){0};
-}
-
 void direct_reap_run(struct direct *direct, uint32_t page,
                      void (*taken)(const struct block *block, void *user), void *user)
 {
-    struct ledger_entry *entries = ledger_entries(direct->ledger, page);
-    const struct ledger_head *head = &direct->ledger->heads[page];
-    const uint32_t n_carved = head->n_carved;
-    uint32_t n_left = head->n_used;
+    const struct slab slab = direct_slab(direct, page);
+    uint32_t n_left = direct->ledger->heads[page].n_used;
     /* The slab is closed with its last block: nothing is looked at after that. */
-    for (uint32_t index = 0; index < n_carved && n_left > 0; index++) {
-        if (state_load(&entries[index].word) == 0) {
+    for (uint32_t index = 0; index < slab.n_blocks && n_left > 0; index++) {
+        struct block block;
+        if (!direct_block(&slab, index, &block)) {
             continue;
         }
         n_left--;
-        const uint32_t slot = entry_holder(&entries[index]);
-        if (clients_get(direct->clients, slot)->client_state != CLIENT_ENDED) {
-            continue;
+        if (clients_get(direct->clients, block.slot)->client_state == CLIENT_ENDED) {
+            const struct ledger_block place = {page, index, &slab.entries[index]};
+            taken(&block, user);
+            block_take_back(direct, &place);
         }
-        const struct ledger_block block = {page, index, &entries[index]};
-        const struct block described = block_describe(direct, &block);
-        taken(&described, user);
-        block_take_back(direct, &block);
     }
 }
 
@@ -393,28 +395,27 @@ static bool run_heads_are_sound(const struct direct *direct, uint32_t page, uint
     return true;
 }
 
-static int block_recover(struct direct *direct, const struct ledger_block *block,
-                         uint64_t block_bytes, const char **ret_why)
+static int block_recover(struct direct *direct, const struct block *block, uint64_t block_bytes,
+                         const char **ret_why)
 {
-    const struct block is = block_describe(direct, block);
-    if (is.num_bytes == 0 || is.num_bytes > block_bytes) {
+    if (block->num_bytes == 0 || block->num_bytes > block_bytes) {
         *ret_why = "a block is larger than its place";
         return DIRECT_E_CORRUPT;
     }
-    if (is.slot >= direct->clients->n_slots ||
-        direct->clients->table[is.slot].client_state == CLIENT_UNUSED) {
+    if (block->slot >= direct->clients->n_slots ||
+        direct->clients->table[block->slot].client_state == CLIENT_UNUSED) {
         *ret_why = "a block is held by a client that is not there";
         return DIRECT_E_CORRUPT;
     }
-    const int r = reasons_recover(direct->reasons, is.reason, is.num_bytes);
+    const int r = reasons_recover(direct->reasons, block->reason, block->num_bytes);
     if (r > 0) {
         *ret_why = "a block has a reason without words";
         return DIRECT_E_CORRUPT;
     }
     if (r == 0) {
-        client_charge(clients_get(direct->clients, is.slot), is.num_bytes);
+        client_charge(clients_get(direct->clients, block->slot), block->num_bytes);
         direct->n_blocks++;
-        direct->used_bytes += is.num_bytes;
+        direct->used_bytes += block->num_bytes;
         direct->block_bytes += block_bytes;
     }
     return r;
@@ -422,15 +423,13 @@ static int block_recover(struct direct *direct, const struct ledger_block *block
 
 static int blocks_recover(struct direct *direct, uint32_t page, const char **ret_why)
 {
-    struct ledger_entry *entries = ledger_entries(direct->ledger, page);
-    const uint64_t block_bytes = ledger_block_bytes(direct->ledger, page);
-    const uint32_t n_carved = direct->ledger->heads[page].n_carved;
-    for (uint32_t index = 0; index < n_carved; index++) {
-        if (state_load(&entries[index].word) == 0) {
+    const struct slab slab = direct_slab(direct, page);
+    for (uint32_t index = 0; index < slab.n_blocks; index++) {
+        struct block block;
+        if (!direct_block(&slab, index, &block)) {
             continue;
         }
-        const struct ledger_block block = {page, index, &entries[index]};
-        const int r = block_recover(direct, &block, block_bytes, ret_why);
+        const int r = block_recover(direct, &block, slab.block_bytes, ret_why);
         if (r) {
             return r;
         }

@@ -22,6 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/core/block.h"
 #include "daemon/core/clients.h"
 #include "daemon/core/pages.h"
 #include "daemon/core/reasons.h"
@@ -53,20 +54,6 @@ struct direct_request {
 struct direct_carved {
     struct seg_off off;
     bool is_zero; /* of pages of its own, known to be zero */
-};
-
-/* A live block, as others see it. */
-struct block {
-    struct seg_off off;
-    uint64_t num_bytes;
-    uint32_t reason; /* an id in the daemon's table; in the client's own if `leased` */
-    uint32_t born;
-    uint32_t slot;
-    bool leased; /* told by the client's ledger: not verified */
-    /* Of leased blocks, what they occupy: */
-    uint64_t block_bytes;
-    uint32_t slab_page; /* the slab's first page, or the large block's */
-    uint32_t span_pages;
 };
 
 enum {
@@ -112,16 +99,11 @@ KMEM_MUST_USE int direct_find(const struct direct *direct, const struct client *
 KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *client,
                                  struct seg_off off, uint64_t sequence, struct block *ret_block);
 
-typedef bool (*block_fn)(const struct block *block, void *user);
+/** direct_slab() - the slab or large block that begins at `page` */
+struct slab direct_slab(const struct direct *direct, uint32_t page);
 
-/**
- * direct_walk_run() - visit the live blocks of the slab or large block that begins at `page`
- * @from:  blocks before this offset are left out
- * @each:  returns false to stop before the block it was given; may not change any block
- * Return: where it stopped; 0 if it did not.
- */
-KMEM_MUST_USE struct seg_off direct_walk_run(const struct direct *direct, uint32_t page,
-                                             struct seg_off from, block_fn each, void *user);
+/** direct_block() - the block at a place of such a slab. Return: whether there is one. */
+KMEM_MUST_USE bool direct_block(const struct slab *slab, uint32_t index, struct block *ret_block);
 
 /**
  * direct_reap_run() - take back what ended clients hold in the slab or large block at `page`

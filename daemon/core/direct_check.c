@@ -29,9 +29,8 @@ static bool totals_equal(const struct reason_totals *totals, uint64_t n_blocks, 
     return totals->n_blocks == n_blocks && totals->num_bytes == num_bytes;
 }
 
-static bool recount_block(const struct block *block, void *user)
+static bool recount_block(struct recount *recount, const struct block *block)
 {
-    struct recount *recount = user;
     if (block->reason >= recount->n_reasons || block->slot >= recount->n_slots ||
         block->off.bytes < recount->last_end) {
         return false;
@@ -41,6 +40,18 @@ static bool recount_block(const struct block *block, void *user)
     totals_add(&recount->by_reason[block->reason], block->num_bytes);
     totals_add(&recount->by_slot[block->slot], block->num_bytes);
     return true;
+}
+
+static int recount_slab(const struct direct *direct, uint32_t page, struct recount *recount)
+{
+    const struct slab slab = direct_slab(direct, page);
+    for (uint32_t index = 0; index < slab.n_blocks; index++) {
+        struct block block;
+        if (direct_block(&slab, index, &block) && !recount_block(recount, &block)) {
+            return DIRECT_E_CORRUPT;
+        }
+    }
+    return 0;
 }
 
 static bool head_is_open(const struct direct *direct, uint32_t page)
@@ -76,7 +87,7 @@ static int check_slabs(const struct direct *direct, struct recount *recount)
         }
         if (is_open) {
             if (head->span_pages != PAGE_WORD_PAGES(word) || head->n_used == 0 ||
-                ledger_slab_check(direct->ledger, page)) {
+                ledger_slab_check(direct->ledger, page) || recount_slab(direct, page, recount)) {
                 return DIRECT_E_CORRUPT;
             }
             recount->slab_bytes += (uint64_t)head->span_pages << PAGE_SHIFT;
@@ -133,24 +144,10 @@ static int check_totals(const struct direct *direct, const struct recount *recou
 static int check_all(const struct direct *direct, struct recount *recount)
 {
     int r = check_slabs(direct, recount);
-    if (r) {
-        return r;
+    if (r == 0) {
+        r = check_room_lists(direct, recount->n_with_room);
     }
-    r = check_room_lists(direct, recount->n_with_room);
-    if (r) {
-        return r;
-    }
-    const struct pages *pages = direct->pages;
-    for (uint32_t page = 0; page < pages->state->n_pages;) {
-        const uint64_t word = pages_word(pages, page);
-        const struct seg_off all = {0};
-        if (PAGE_WORD_STATE(word) == PAGE_DIRECT &&
-            direct_walk_run(direct, page, all, recount_block, recount).bytes != 0) {
-            return DIRECT_E_CORRUPT;
-        }
-        page += PAGE_WORD_PAGES(word);
-    }
-    return check_totals(direct, recount);
+    return r ? r : check_totals(direct, recount);
 }
 
 int direct_check(const struct direct *direct)

@@ -12,12 +12,12 @@
  */
 #include "daemon/core/dispatch.h"
 
+#include "daemon/core/block_iter.h"
 #include "daemon/core/handshake.h"
 #include "daemon/core/no_room.h"
 #include "daemon/core/scan.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/report.h"
-#include "daemon/core/walk.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/text.h"
@@ -186,7 +186,7 @@ static int look_among_leased(const struct call *call, int why, struct seg_off of
 {
     struct block leased;
     if ((why != DIRECT_E_WILD && why != DIRECT_E_RELEASED) ||
-        !walk_find(call->core, off, &leased) || leased.slot == call->peer->client->slot) {
+        !block_find_leased(call->core, off, &leased) || leased.slot == call->peer->client->slot) {
         return why;
     }
     *ret_block = leased;
@@ -210,7 +210,7 @@ static int refuse_block(const struct call *call, int why, uint64_t offset,
         return DISPATCH_OK;
     }
     char text[REASON_MAX_BYTES];
-    const size_t n_reason_bytes = walk_reason(core, block, text);
+    const size_t n_reason_bytes = block_reason(core, block, text);
     char escaped[4 * REASON_MAX_BYTES + 1];
     (void)text_escape(text, n_reason_bytes, escaped, sizeof(escaped)); /* its buffer */
     if (why == DIRECT_E_INTERIOR) {

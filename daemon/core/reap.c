@@ -10,7 +10,7 @@
  */
 #include "daemon/core/reap.h"
 
-#include "daemon/core/core.h"
+#include "daemon/core/block_iter.h"
 #include "daemon/core/counted.h"
 #include "proto/crash_point.h"
 
@@ -19,7 +19,6 @@ struct step {
     struct core *core;
     uint32_t budget;
     uint32_t spent;
-    bool noted; /* a block of a lease was */
 };
 
 static void reap_note(const struct block *block, void *user)
@@ -28,50 +27,37 @@ static void reap_note(const struct block *block, void *user)
     step->spent += obituaries_note(&step->core->obituaries, block);
 }
 
-/* However small the budget is, each step notes some. */
-static bool reap_note_leased(const struct block *block, void *user)
-{
-    struct step *step = user;
-    if (step->spent >= step->budget && step->noted) {
-        return false;
-    }
-    step->noted = true;
-    step->core->reap.n_noted++;
-    reap_note(block, step);
-    return true;
-}
-
-/* 16 pages of the smallest blocks have 16,384 entries: a step is never much more than that. */
-#define REAP_AT_ONCE_PAGES 16
+/* 100 entries: two reads. Small leases come back at once, in however small steps. */
+#define REAP_READ_MIN (2 * CLIENT_LEDGER_READ_COST)
 
 /*
  * Reads what a lease of an ended client says of its blocks, one last time, as far as the budget
- * goes. Pages before reap.at_page, and blocks before reap.at_block, have been read by an earlier
- * step. Return: whether the run is read.
+ * goes. Blocks before reap.at have been read by an earlier step. Return: whether the run is read.
  */
 static bool reap_read(struct step *step, const struct client *client, uint32_t page, uint32_t end)
 {
-    struct core *core = step->core;
-    /* By this walk, of this client: before that, others may have had the pages. */
-    const bool is_begun = core->reap.at_slot == client->slot && core->reap.at_page >= page;
-    uint32_t at = is_begun ? core->reap.at_page : page;
-    struct seg_off stopped = is_begun ? core->reap.at_block : (struct seg_off){0};
-    bool goes_on = at < end;
-    while (goes_on) {
-        const uint32_t until = end - at < REAP_AT_ONCE_PAGES ? end : at + REAP_AT_ONCE_PAGES;
-        stopped = client_ledger_walk_run(&core->client_ledger, client, &at, until, end, stopped,
-                                         reap_note_leased, step, &step->spent);
-        goes_on = at < end && step->spent < step->budget;
+    struct reap *reap = &step->core->reap;
+    const uint64_t at_page = reap->at.bytes >> PAGE_SHIFT;
+    /* By this walk, of this client: before that, the pages may have been another's. */
+    const bool is_begun = reap->at_slot == client->slot && at_page >= page;
+    if (is_begun && at_page >= end) {
+        return true; /* it was one run with what is behind it, where the reading has come to */
     }
-    if (at < end) {
-        core->reap.at_page = at;
-        core->reap.at_slot = client->slot;
-        core->reap.at_block = stopped;
-    } else if (is_begun && at == end) {
-        core->reap.at_page = 0; /* next may come a lease of others that begins before this */
-        core->reap.at_block = (struct seg_off){0};
+    const struct seg_off from =
+        is_begun ? reap->at : (struct seg_off){(uint64_t)page << PAGE_SHIFT};
+    const uint32_t left = step->budget - step->spent;
+    const uint32_t budget = left > REAP_READ_MIN ? left : REAP_READ_MIN;
+    struct block_iter iter;
+    struct block block;
+    block_iter_init_run(&iter, step->core, from, budget);
+    while (iter.spent < budget && block_iter_next(&iter, &block)) {
+        iter.spent += obituaries_note(&step->core->obituaries, &block);
+        reap->n_noted++;
     }
-    return at >= end;
+    step->spent += iter.spent;
+    reap->at = block_iter_position(&iter);
+    reap->at_slot = client->slot;
+    return reap->at.bytes == 0;
 }
 
 /* Takes a lease of an ended client back. Return: whether the walk can go on behind it. */
@@ -154,8 +140,7 @@ void reap(struct core *core, uint32_t budget, reap_written_fn written, void *use
     }
     if (core->reap.from_page == 0) {
         core->reap.n_ended_behind = 0;
-        core->reap.at_page = 0;
-        core->reap.at_block = (struct seg_off){0};
+        core->reap.at = (struct seg_off){0};
     }
     step.spent = 0; /* at least one run is looked at */
     core->reap.from_page = reap_walk(&step, core->reap.from_page);

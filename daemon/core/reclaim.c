@@ -138,7 +138,7 @@ static const struct ledger_head *batch_head(const struct reclaim *reclaim, struc
     if (batch->heads_of != client || page - batch->heads_page >= batch->n_heads) {
         const uint32_t n_heads = end - page < HEADS_AT_ONCE ? end - page : HEADS_AT_ONCE;
         const bool is_read =
-            told_heads(reclaim->client_ledger, client->slot, page, n_heads, batch->heads);
+            client_ledger_heads(reclaim->client_ledger, client->slot, page, n_heads, batch->heads);
         batch->heads_of = client;
         batch->heads_page = page;
         batch->n_heads = is_read ? n_heads : 0;
@@ -169,8 +169,8 @@ static bool slab_may_be_idle(const struct reclaim *reclaim, struct candidate *sl
     }
     batch->spent +=
         2 * CLIENT_LEDGER_READ_COST; /* an entry is copied faster than one is looked at */
-    return told_entries_are_idle(reclaim->client_ledger, slab->client->slot, slab->page,
-                                 slab->size_class);
+    return client_ledger_entries_are_idle(reclaim->client_ledger, slab->client->slot, slab->page,
+                                          slab->size_class);
 }
 
 /* Whether a step goes on. */

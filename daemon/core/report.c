@@ -10,8 +10,8 @@
 
 #include <string.h>
 
+#include "daemon/core/block_iter.h"
 #include "daemon/core/tick.h"
-#include "daemon/core/walk.h"
 #include "proto/text.h"
 
 /* ------------------------------------------------------------------------------------- usage -- */
@@ -147,21 +147,14 @@ void report_ledger(const struct core *core, const struct scan *scan, uint32_t fi
 
 /* ------------------------------------------------------------------------------------ blocks -- */
 
-struct blocks_walk {
-    const struct core *core;
-    struct reply *reply;
-    uint32_t now;
-};
-
-static bool block_row_add(const struct block *block, void *user)
+/* Return: whether there was room for it. */
+static bool block_row_add(const struct core *core, const struct block *block, uint32_t now,
+                          struct reply *reply)
 {
-    const struct blocks_walk *rows = user;
-    struct reply *reply = rows->reply;
     Kmem__BlocksReport *report = &reply->body.blocks;
-    const struct client_identity *holder =
-        &clients_get(&rows->core->clients, block->slot)->identity;
+    const struct client_identity *holder = &clients_get(&core->clients, block->slot)->identity;
     char reason[REASON_MAX_BYTES];
-    const size_t n_reason_bytes = walk_reason(rows->core, block, reason);
+    const size_t n_reason_bytes = block_reason(core, block, reason);
     if (report->n_blocks == REPLY_ROWS_MAX ||
         !reply_row_fits(reply, n_reason_bytes + strlen(holder->command))) {
         return false;
@@ -174,7 +167,7 @@ static bool block_row_add(const struct block *block, void *user)
     row->pid = holder->pid;
     row->uid = holder->uid;
     row->command = reply_string(reply, holder->command, strlen(holder->command));
-    row->age_ms = tick_age_ms(block->born, rows->now);
+    row->age_ms = tick_age_ms(block->born, now);
     row->leased = block->leased;
     report->blocks[report->n_blocks++] = row;
     return true;
@@ -183,11 +176,20 @@ static bool block_row_add(const struct block *block, void *user)
 void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms,
                    struct reply *reply)
 {
-    struct blocks_walk rows = {core, reply, core_tick(core, now_ms)};
+    const uint32_t now = core_tick(core, now_ms);
+    struct block_iter iter;
+    struct block block;
     Kmem__BlocksReport *report = &reply->body.blocks;
     kmem__blocks_report__init(report);
     report->blocks = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Block *));
-    const struct seg_off next = walk(core, from, SCAN_BUDGET, WALK_ALL, block_row_add, &rows);
+    block_iter_init(&iter, core, BLOCKS_ALL, from, SCAN_BUDGET);
+    while (block_iter_next(&iter, &block)) {
+        if (!block_row_add(core, &block, now, reply)) {
+            block_iter_put_back(&iter);
+            break;
+        }
+    }
+    const struct seg_off next = block_iter_position(&iter);
     report->more = next.bytes != 0;
     report->next_offset = next.bytes;
     reply->response.body_case = KMEM__RESPONSE__BODY_BLOCKS;
@@ -327,21 +329,20 @@ void report_obituaries(const struct core *core, uint64_t from_number, uint64_t n
 
 /* -------------------------------------------------------------------------------------- held -- */
 
-static bool held_add(const struct block *block, void *user)
-{
-    struct held *held = user;
-    held->n_blocks++;
-    *(block->leased ? &held->leased_bytes : &held->direct_bytes) += block->num_bytes;
-    return true;
-}
-
 struct held report_held(const struct core *core)
 {
-    struct held held = {0};
-    struct seg_off from = {0};
-    do {
-        from = walk(core, from, SCAN_BUDGET, WALK_ALL, held_add, &held);
-    } while (from.bytes != 0);
+    struct held held = {
+        .n_blocks = core->direct.n_blocks,
+        .direct_bytes = core->direct.used_bytes,
+    };
+    struct block_iter iter;
+    struct block block;
+    block_iter_init(&iter, core, BLOCKS_LEASED, (struct seg_off){0}, HELD_BUDGET);
+    while (block_iter_next(&iter, &block)) {
+        held.n_blocks++;
+        held.leased_bytes += block.num_bytes;
+    }
+    held.is_all = block_iter_position(&iter).bytes == 0;
     return held;
 }
 

@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "daemon/core/core.h"
-#include "daemon/core/walk.h"
+#include "daemon/core/block_iter.h"
 
 /* A place in a heap takes less than half of what an entry of a ledger takes. */
 #define SORT_BUDGET(scan_budget) (2 * (scan_budget))
@@ -217,36 +216,32 @@ static uint64_t scan_spent(const struct scan *scan)
     return rollup_spent(scan->rollup) + (scan->by_reason ? rollup_spent(scan->by_reason) : 0);
 }
 
-static bool scan_block(const struct block *block, void *user)
+static void scan_block(struct scan *scan, const struct slab *slab, const struct block *block)
 {
-    struct scan *scan = user;
-    /* However dear blocks are to add, each step adds some. */
-    if (scan->n_added > 0 && scan_spent(scan) - scan->spent_at >= scan->budget) {
-        return false;
-    }
-    if (rollup_add(scan->rollup, block) ||
-        (scan->by_reason && rollup_add(scan->by_reason, block))) {
-        scan->failed = true;
-        return false;
-    }
-    scan->n_added++;
+    scan->failed = rollup_add(scan->rollup, block) != 0 ||
+                   (scan->by_reason && rollup_add(scan->by_reason, block) != 0);
     if (block->leased) {
         scan->n_leased_blocks++;
         scan->leased_bytes += block->num_bytes;
     }
     if (scan->kind == SCAN_LEASED) {
-        waste_note(&scan->waste, block);
+        waste_note(&scan->waste, slab, block);
     }
-    return true;
 }
 
 static void scan_blocks(struct scan *scan, const struct core *core)
 {
     const bool leased = scan->kind == SCAN_LEASED;
-    scan->n_added = 0;
-    scan->spent_at = scan_spent(scan);
-    scan->from =
-        walk(core, scan->from, scan->budget, leased ? WALK_LEASED : WALK_ALL, scan_block, scan);
+    const uint64_t spent_at = scan_spent(scan);
+    struct block_iter iter;
+    struct block block;
+    block_iter_init(&iter, core, leased ? BLOCKS_LEASED : BLOCKS_ALL, scan->from, scan->budget);
+    /* However dear blocks are to add, each step adds one. */
+    while (scan_spent(scan) - spent_at < scan->budget && !scan->failed &&
+           block_iter_next(&iter, &block)) {
+        scan_block(scan, &iter.slab, &block);
+    }
+    scan->from = block_iter_position(&iter);
     if (scan->from.bytes == 0 && !scan->failed) {
         scan->phase = leased ? SCAN_PAGES : SCAN_SORT;
     }

@@ -58,11 +58,9 @@ struct scan {
     uint64_t n_changes; /* of direct blocks, until it began */
     uint32_t n_steps;
     bool done;
-    bool failed;       /* no memory */
-    bool is_patient;   /* likewise, as it was begun */
-    uint32_t budget;   /* of the present step */
-    uint32_t n_added;  /* blocks, in it */
-    uint64_t spent_at; /* what the roll-ups had spent when it began */
+    bool failed;     /* no memory */
+    bool is_patient; /* likewise, as it was begun */
+    uint32_t budget; /* of the present step */
     struct scan_reader *readers;
     struct scan *next_complete;
 };

@@ -44,11 +44,10 @@ void waste_fini(struct waste *waste)
     waste->by_slot = NULL;
 }
 
-void waste_note(struct waste *waste, const struct block *block)
+void waste_note(struct waste *waste, const struct slab *slab, const struct block *block)
 {
-    waste->rounding_bytes += block->block_bytes - block->num_bytes;
-    for (uint32_t i = 0; i < block->span_pages; i++) {
-        const uint32_t page = block->slab_page + i;
+    waste->rounding_bytes += slab->block_bytes - block->num_bytes;
+    for (uint32_t page = slab->page; page < slab->page + slab->span_pages; page++) {
         waste->live[page / PAGES_PER_WORD] |= UINT64_C(1) << page % PAGES_PER_WORD;
     }
 }

@@ -15,8 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/block.h"
 #include "daemon/core/clients.h"
-#include "daemon/core/direct.h"
 #include "daemon/core/pages.h"
 #include "daemon/core/reclaim.h"
 #include "proto/attributes.h"
@@ -43,8 +43,8 @@ KMEM_MUST_USE int waste_init(struct waste *waste, const struct pages *pages,
 
 void waste_fini(struct waste *waste);
 
-/** waste_note() - a leased block is live */
-void waste_note(struct waste *waste, const struct block *block);
+/** waste_note() - a leased block is live, in a slab */
+void waste_note(struct waste *waste, const struct slab *slab, const struct block *block);
 
 /**
  * waste_step() - after all blocks: pass over some pages

@@ -54,9 +54,9 @@ void obituary_log_outlive(struct obituary_log *log, const struct core *core)
         return;
     }
     const struct held held = report_held(core);
-    log_info("ending with %u client%s in the segment: %llu block%s, %s (%s direct, %s leased)",
-             n_clients, n_clients == 1 ? "" : "s", (unsigned long long)held.n_blocks,
-             held.n_blocks == 1 ? "" : "s",
+    log_info("ending with %u client%s in the segment: %s%llu block%s, %s (%s direct, %s leased)",
+             n_clients, n_clients == 1 ? "" : "s", held.is_all ? "" : "at least ",
+             (unsigned long long)held.n_blocks, held.n_blocks == 1 ? "" : "s",
              text_format_bytes(held.direct_bytes + held.leased_bytes, all, sizeof(all)),
              text_format_bytes(held.direct_bytes, direct, sizeof(direct)),
              text_format_bytes(held.leased_bytes, leased, sizeof(leased)));

@@ -18,7 +18,7 @@
 
 #include "daemon/core/reap.h"
 #include "daemon/core/report.h"
-#include "daemon/core/walk.h"
+#include "daemon/core/block_iter.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/core_model.h"
 #include "tests/unit/lease_steps.h"
@@ -330,23 +330,21 @@ static bool has_reason(const struct block *found, uint32_t reason)
 {
     char text[REASON_MAX_BYTES];
     const char *wanted = model_reason(reason);
-    return walk_reason(run.core, found, text) == strlen(wanted) &&
+    return block_reason(run.core, found, text) == strlen(wanted) &&
            memcmp(text, wanted, strlen(wanted)) == 0;
 }
 
-static bool walked(const struct block *found, void *user)
+static void walked(const struct block *found, struct seg_off from)
 {
-    const uint64_t *from = user;
     struct model_block *block = model_block(&run.model, found->off.bytes);
     EXPECT(block != NULL);
-    EXPECT(found->off.bytes >= *from / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES);
+    EXPECT(found->off.bytes >= from.bytes / BLOCK_ALIGN_BYTES * BLOCK_ALIGN_BYTES);
     EXPECT(found->num_bytes == block->num_bytes);
     EXPECT(found->leased == block->leased);
     EXPECT(found->born == block->born);
     EXPECT(found->slot == model_client(&run.model, block->pid)->client->slot);
     EXPECT(has_reason(found, block->reason));
     block->n_visits++;
-    return below(50) != 0 || --block->n_visits > 0; /* now and then stop before a block */
 }
 
 /* One step of a walk over all blocks; other steps change them between two of its own. */
@@ -360,8 +358,17 @@ static void step_walk(void)
         walking.under_way = true;
         walking.from = (struct seg_off){0};
     }
-    walking.from =
-        walk(run.core, walking.from, 1 + below(300), WALK_ALL, walked, &walking.from.bytes);
+    struct block_iter iter;
+    struct block block;
+    block_iter_init(&iter, run.core, BLOCKS_ALL, walking.from, 1 + below(300));
+    while (block_iter_next(&iter, &block)) {
+        if (below(50) == 0) { /* now and then stop before a block */
+            block_iter_put_back(&iter);
+            break;
+        }
+        walked(&block, walking.from);
+    }
+    walking.from = block_iter_position(&iter);
     if (walking.from.bytes != 0) {
         return;
     }

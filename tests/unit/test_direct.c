@@ -311,23 +311,7 @@ static void test_direct_release_twice_is_released_even_after_the_slab_is_gone(vo
     assert_int_equal(direct_release(direct, bob, off, 0, &block), DIRECT_E_RELEASED);
 }
 
-/* ------------------------------------------------------------------------------------ walk ---- */
-
-struct visits {
-    uint64_t offsets[2000];
-    uint32_t n_visits;
-    uint32_t stop_at; /* that many were visited */
-};
-
-static bool visit(const struct block *block, void *user)
-{
-    struct visits *visits = user;
-    if (visits->n_visits == visits->stop_at) {
-        return false;
-    }
-    visits->offsets[visits->n_visits++] = block->off.bytes;
-    return true;
-}
+/* ---------------------------------------------------------------------------------- blocks ---- */
 
 /* Blocks of many sizes, some of them released. Return: how many live. */
 static uint32_t allocate_many(void)
@@ -343,67 +327,29 @@ static uint32_t allocate_many(void)
     return (uint32_t)direct->n_blocks;
 }
 
-static void assert_ascending(const struct visits *visits)
+static void test_direct_block_is_each_live_block_once_in_order(void **state)
 {
-    for (uint32_t i = 1; i < visits->n_visits; i++) {
-        assert_true(visits->offsets[i] > visits->offsets[i - 1]);
-    }
-}
+    (void)state;
+    const uint32_t n_blocks = allocate_many();
+    uint32_t n_seen = 0;
+    uint64_t end = 0;
 
-/* Every direct run from the first to the last. Return: where it stopped; 0: nowhere. */
-static struct seg_off walk_runs(struct seg_off from, struct visits *visits)
-{
     for (uint32_t page = 0; page < N_PAGES;) {
         const uint64_t word = pages_word(direct->pages, page);
-        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
-            const struct seg_off stopped = direct_walk_run(direct, page, from, visit, visits);
-            if (stopped.bytes != 0) {
-                return stopped;
+        const bool is_slab = PAGE_WORD_STATE(word) == PAGE_DIRECT;
+        const struct slab slab = is_slab ? direct_slab(direct, page) : (struct slab){.page = page};
+        for (uint32_t index = 0; index < slab.n_blocks; index++) {
+            struct block block;
+            if (direct_block(&slab, index, &block)) {
+                assert_true(block.off.bytes >= end);
+                end = block.off.bytes + block.num_bytes;
+                n_seen++;
             }
         }
         page += PAGE_WORD_PAGES(word);
     }
-    return (struct seg_off){0};
-}
 
-static void test_direct_walk_run_visits_each_block_once_in_order(void **state)
-{
-    (void)state;
-    const uint32_t n_blocks = allocate_many();
-    struct visits visits = {.stop_at = UINT32_MAX};
-
-    assert_int_equal(walk_runs((struct seg_off){0}, &visits).bytes, 0);
-
-    assert_int_equal(visits.n_visits, n_blocks);
-    assert_ascending(&visits);
-}
-
-static void test_direct_walk_run_leaves_out_what_is_before_from(void **state)
-{
-    (void)state;
-    (void)allocate_many();
-    struct visits all = {.stop_at = UINT32_MAX};
-    struct visits some = {.stop_at = UINT32_MAX};
-    assert_int_equal(walk_runs((struct seg_off){0}, &all).bytes, 0);
-    const uint32_t middle = all.n_visits / 2;
-
-    assert_int_equal(walk_runs((struct seg_off){all.offsets[middle]}, &some).bytes, 0);
-
-    assert_int_equal(some.n_visits, all.n_visits - middle);
-    assert_int_equal(some.offsets[0], all.offsets[middle]);
-}
-
-static void test_direct_walk_run_says_which_block_was_refused(void **state)
-{
-    (void)state;
-    (void)allocate_many();
-    struct visits all = {.stop_at = UINT32_MAX};
-    struct visits seven = {.stop_at = 7};
-    assert_int_equal(walk_runs((struct seg_off){0}, &all).bytes, 0);
-
-    assert_int_equal(walk_runs((struct seg_off){0}, &seven).bytes, all.offsets[7]);
-
-    assert_int_equal(seven.n_visits, 7);
+    assert_int_equal(n_seen, n_blocks);
 }
 
 #define DIRECT_TEST(test) cmocka_unit_test_setup_teardown(test, direct_setup, direct_teardown)
@@ -426,9 +372,7 @@ int main(void)
         DIRECT_TEST(test_direct_release_of_what_is_not_the_callers_changes_nothing),
         DIRECT_TEST(test_direct_find_describes_a_foreign_block_and_an_interior_one),
         DIRECT_TEST(test_direct_release_twice_is_released_even_after_the_slab_is_gone),
-        DIRECT_TEST(test_direct_walk_run_visits_each_block_once_in_order),
-        DIRECT_TEST(test_direct_walk_run_leaves_out_what_is_before_from),
-        DIRECT_TEST(test_direct_walk_run_says_which_block_was_refused),
+        DIRECT_TEST(test_direct_block_is_each_live_block_once_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/walk.h"
+#include "daemon/core/block_iter.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 #include "tests/support/seeded.h"
@@ -185,7 +185,8 @@ static uint32_t carve_all(void)
     return page;
 }
 
-static void test_walk_find_names_a_leased_block_of_16_GiB_from_each_of_its_pages(void **state)
+static void
+test_block_find_leased_names_a_leased_block_of_16_GiB_from_each_of_its_pages(void **state)
 {
     (void)state;
     struct seeded seeded = {78};
@@ -195,7 +196,8 @@ static void test_walk_find_names_a_leased_block_of_16_GiB_from_each_of_its_pages
         struct block block;
         const uint64_t at = page + seeded_below(&seeded, BLOCK_PAGES);
         n_reads = 0;
-        assert_true(walk_find(&fixture.core, (struct seg_off){at * PAGE_BYTES + 5}, &block));
+        assert_true(
+            block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES + 5}, &block));
         assert_int_equal(block.off.bytes, page * PAGE_BYTES);
         /* The block is looked at once: its head and its entry. */
         assert_in_range(n_reads, 1, HEADS_MAX + 2);
@@ -203,7 +205,7 @@ static void test_walk_find_names_a_leased_block_of_16_GiB_from_each_of_its_pages
 }
 
 /* Heads that lead to blocks which are none, at every place that is looked at. */
-static void test_walk_find_in_a_ledger_that_lies_reads_no_more(void **state)
+static void test_block_find_leased_in_a_ledger_that_lies_reads_no_more(void **state)
 {
     (void)state;
     struct block block;
@@ -215,7 +217,7 @@ static void test_walk_find_in_a_ledger_that_lies_reads_no_more(void **state)
     }
     atomic_store(&ledger.heads[page].kind, HEAD_NONE);
 
-    assert_false(walk_find(&fixture.core, (struct seg_off){at * PAGE_BYTES}, &block));
+    assert_false(block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES}, &block));
     assert_in_range(n_reads, 1, 3 * HEADS_MAX);
 }
 
@@ -247,8 +249,8 @@ int main(void)
         INTERIOR_TEST(test_direct_find_inside_a_block_of_16_GiB_takes_no_memory),
         INTERIOR_TEST(test_direct_find_of_what_was_never_a_block_takes_no_memory),
         INTERIOR_TEST(test_direct_find_remembers_a_released_block_after_a_restart),
-        INTERIOR_TEST(test_walk_find_names_a_leased_block_of_16_GiB_from_each_of_its_pages),
-        INTERIOR_TEST(test_walk_find_in_a_ledger_that_lies_reads_no_more),
+        INTERIOR_TEST(test_block_find_leased_names_a_leased_block_of_16_GiB_from_each_of_its_pages),
+        INTERIOR_TEST(test_block_find_leased_in_a_ledger_that_lies_reads_no_more),
         INTERIOR_TEST(test_ledger_find_inside_a_block_of_16_GiB_looks_at_some_heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

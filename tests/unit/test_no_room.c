@@ -145,7 +145,7 @@ static void test_refused_among_many_blocks_makes_one_small_step(void **state)
 
     assert_non_null(core->lookout.scan);
     assert_int_equal(core->lookout.scan->n_steps, 1);
-    assert_in_range(core->lookout.scan->n_added, 1, SCAN_BACKGROUND_BUDGET + 1024);
+    assert_in_range(rollup_spent(core->lookout.scan->rollup), 1, SCAN_BACKGROUND_BUDGET + 1024);
     for (uint32_t i = 0; i < 100; i++) {
         (void)refused(&alice, ALL_BYTES);
     }

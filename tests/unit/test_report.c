@@ -435,6 +435,33 @@ static void test_report_ledger_from_beyond_its_rows_is_empty(void **state)
     scans_leave(&core->scans, &reader);
 }
 
+/* ------------------------------------------------------------------------------------ held ---- */
+
+static void test_report_held_looks_at_no_more_than_its_budget(void **state)
+{
+    (void)state;
+    const uint32_t n_pages = HELD_BUDGET / 1024;
+    struct ledger *ledger = fixture_ledger(&fixture, client);
+    const uint32_t page = fixture_lease(&fixture, client, n_pages);
+    (void)fixture_allocate(&fixture, client, 100, "direct");
+    for (uint32_t i = 0; i < n_pages; i++) {
+        fixture_carve(&fixture, client, page + i, 0);
+        (void)ledger_take(ledger, page + i, 16, REASON_NONE, 0, 0);
+    }
+    const struct held some = report_held(core);
+    for (uint32_t i = 0; i < n_pages; i++) {
+        ledger->heads[page + i].n_carved = 1024; /* of which all but one are free */
+    }
+    const struct held cut = report_held(core);
+
+    assert_true(some.is_all);
+    assert_int_equal(some.n_blocks, n_pages + 1);
+    assert_int_equal(some.direct_bytes, 100);
+    assert_int_equal(some.leased_bytes, 16 * n_pages);
+    assert_false(cut.is_all);
+    assert_in_range(cut.n_blocks, n_pages / 2, n_pages - 1);
+}
+
 #define REPORT_TEST(test) cmocka_unit_test_setup_teardown(test, report_setup, report_teardown)
 
 int main(void)
@@ -455,6 +482,7 @@ int main(void)
         REPORT_TEST(test_report_ledger_of_shortest_rows_pages_through_each_once),
         REPORT_TEST(test_report_ledger_by_client_and_by_uid_has_all_bytes),
         REPORT_TEST(test_report_ledger_from_beyond_its_rows_is_empty),
+        REPORT_TEST(test_report_held_looks_at_no_more_than_its_budget),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 
 #include "daemon/core/hash.h"
 #include "daemon/core/rollup.h"
-#include "daemon/core/walk.h"
+#include "daemon/core/block_iter.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/core_fixture.h"
@@ -49,17 +49,15 @@ static struct rollup *new_rollup(enum rollup_by by)
     return rollup;
 }
 
-static bool add_block(const struct block *block, void *user)
-{
-    return rollup_add(user, block) == 0;
-}
-
 /* Adds every live block, and sorts. */
 static void add_all(struct rollup *rollup)
 {
-    const struct seg_off end =
-        walk(&fixture.core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, add_block, rollup);
-    assert_int_equal(end.bytes, 0);
+    struct block_iter iter;
+    struct block block;
+    block_iter_init(&iter, &fixture.core, BLOCKS_ALL, (struct seg_off){0}, UINT32_MAX);
+    while (block_iter_next(&iter, &block)) {
+        assert_int_equal(rollup_add(rollup, &block), 0);
+    }
     assert_int_equal(rollup_sort(rollup), 0);
 }
 

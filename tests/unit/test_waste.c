@@ -312,14 +312,14 @@ static void test_small_steps_see_what_one_sees(void **state)
     assert_int_equal(waste_init(&at_once, &core->pages, &core->clients, &core->reclaim), 0);
     assert_int_equal(waste_init(&in_steps, &core->pages, &core->clients, &core->reclaim), 0);
     for (uint32_t i = 0; i < 180; i += 18) {
-        const struct block block = {
-            .num_bytes = 1,
+        const struct block block = {.num_bytes = 1};
+        const struct slab slab = {
+            .page = first + i,
             .block_bytes = 16,
-            .slab_page = first + i,
             .span_pages = 1 + i / 9 % 3,
         };
-        waste_note(&at_once, &block);
-        waste_note(&in_steps, &block);
+        waste_note(&at_once, &slab, &block);
+        waste_note(&in_steps, &slab, &block);
     }
 
     assert_true(waste_step(&at_once, UINT32_MAX / 2));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_walk.c - every live block once, in order, in steps of any length, whoever carved it
+ * test_block_iter.c - every live block once, in order, in steps of any length, whoever carved it
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/walk.h"
+#include "daemon/core/block_iter.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
 #include "tests/support/seeded.h"
@@ -22,11 +22,11 @@ static struct fixture fixture;
 static struct core *core;
 static struct client *alice;
 static struct client *bob;
-/* How many blocks there are, by walk_which. */
+/* How many blocks there are, by block_iter_which. */
 static uint32_t n_all;
 static uint32_t n_leased;
 
-static int walk_setup(void **state)
+static int iter_setup(void **state)
 {
     (void)state;
     fixture_init(&fixture, N_PAGES, 10);
@@ -38,7 +38,7 @@ static int walk_setup(void **state)
     return 0;
 }
 
-static int walk_teardown(void **state)
+static int iter_teardown(void **state)
 {
     (void)state;
     assert_int_equal(core_check(core), 0);
@@ -52,15 +52,22 @@ struct visits {
     uint32_t stop_at; /* that many were visited */
 };
 
-static bool visit(const struct block *block, void *user)
+/* One step. Return: where to go on. */
+static struct seg_off visit(struct seg_off from, uint32_t budget, enum block_iter_which which,
+                            struct visits *visits)
 {
-    struct visits *visits = user;
-    if (visits->n_visits == visits->stop_at) {
-        return false;
+    struct block_iter iter;
+    struct block block;
+    block_iter_init(&iter, core, which, from, budget);
+    while (block_iter_next(&iter, &block)) {
+        if (visits->n_visits == visits->stop_at) {
+            block_iter_put_back(&iter);
+            break;
+        }
+        assert_true(visits->n_visits < 4000);
+        visits->offsets[visits->n_visits++] = block.off.bytes;
     }
-    assert_true(visits->n_visits < 4000);
-    visits->offsets[visits->n_visits++] = block->off.bytes;
-    return true;
+    return block_iter_position(&iter);
 }
 
 static void assert_visits(const struct visits *visits, uint32_t n_visits)
@@ -99,22 +106,22 @@ static void allocate_many(void)
 {
     n_leased = 0;
     for (uint32_t i = 0; i < 400; i++) {
-        (void)fixture_allocate(&fixture, i % 2 ? alice : bob, 1 + (uint64_t)i * i % 3000, "walk");
+        (void)fixture_allocate(&fixture, i % 2 ? alice : bob, 1 + (uint64_t)i * i % 3000, "many");
     }
     carve_many(alice);
-    (void)fixture_allocate(&fixture, alice, 100000, "walk");
+    (void)fixture_allocate(&fixture, alice, 100000, "many");
     carve_many(bob);
-    (void)fixture_allocate(&fixture, bob, 100000, "walk");
+    (void)fixture_allocate(&fixture, bob, 100000, "many");
     n_all = n_leased + (uint32_t)core->direct.n_blocks;
 }
 
-/* Walks in steps of a budget. Return: how many steps. */
-static uint32_t walk_in_steps(uint32_t budget, enum walk_which which, struct visits *visits)
+/* Visits all in steps of a budget. Return: how many steps. */
+static uint32_t visit_in_steps(uint32_t budget, enum block_iter_which which, struct visits *visits)
 {
     struct seg_off from = {0};
     uint32_t n_steps = 0;
     do {
-        const struct seg_off next = walk(core, from, budget, which, visit, visits);
+        const struct seg_off next = visit(from, budget, which, visits);
         assert_true(next.bytes == 0 || next.bytes > from.bytes); /* or it would never end */
         from = next;
         n_steps++;
@@ -122,30 +129,30 @@ static uint32_t walk_in_steps(uint32_t budget, enum walk_which which, struct vis
     return n_steps;
 }
 
-static void test_walk_visits_each_block_once_in_order(void **state)
+static void test_block_iter_returns_each_block_once_in_order(void **state)
 {
     (void)state;
     struct visits visits = {.stop_at = UINT32_MAX};
     allocate_many();
 
-    assert_int_equal(walk_in_steps(UINT32_MAX, WALK_ALL, &visits), 1);
+    assert_int_equal(visit_in_steps(UINT32_MAX, BLOCKS_ALL, &visits), 1);
 
     assert_true(n_leased > 100);
     assert_visits(&visits, n_all);
 }
 
-static void test_walk_of_leases_leaves_out_the_direct_blocks(void **state)
+static void test_block_iter_of_leases_leaves_out_the_direct_blocks(void **state)
 {
     (void)state;
     struct visits visits = {.stop_at = UINT32_MAX};
     allocate_many();
 
-    (void)walk_in_steps(UINT32_MAX, WALK_LEASED, &visits);
+    (void)visit_in_steps(UINT32_MAX, BLOCKS_LEASED, &visits);
 
     assert_visits(&visits, n_leased);
 }
 
-static void test_walk_goes_on_where_its_budget_ended(void **state)
+static void test_block_iter_goes_on_where_its_budget_ended(void **state)
 {
     (void)state;
     static const uint32_t budgets[] = {1, 2, 3, 7, 8, 9, 50, 64, 65, 300, 1000, 20000};
@@ -154,15 +161,15 @@ static void test_walk_goes_on_where_its_budget_ended(void **state)
     for (size_t i = 0; i < sizeof(budgets) / sizeof(budgets[0]); i++) {
         struct visits all = {.stop_at = UINT32_MAX};
         struct visits leased = {.stop_at = UINT32_MAX};
-        const uint32_t n_steps = walk_in_steps(budgets[i], WALK_ALL, &all);
-        (void)walk_in_steps(budgets[i], WALK_LEASED, &leased);
+        const uint32_t n_steps = visit_in_steps(budgets[i], BLOCKS_ALL, &all);
+        (void)visit_in_steps(budgets[i], BLOCKS_LEASED, &leased);
         assert_true(n_steps > 10 || budgets[i] > 50);
         assert_visits(&all, n_all);
         assert_visits(&leased, n_leased);
     }
 }
 
-static void test_walk_goes_on_with_the_block_that_was_refused(void **state)
+static void test_block_iter_goes_on_with_the_block_that_was_put_back(void **state)
 {
     (void)state;
     allocate_many();
@@ -172,14 +179,14 @@ static void test_walk_goes_on_with_the_block_that_was_refused(void **state)
         struct seg_off next = {0};
         do {
             visits.stop_at += at_once;
-            next = walk(core, next, UINT32_MAX, WALK_ALL, visit, &visits);
+            next = visit(next, UINT32_MAX, BLOCKS_ALL, &visits);
         } while (next.bytes != 0);
         assert_visits(&visits, n_all);
     }
 }
 
 /* The budget is what anybody may have to wait for: a full lease is not looked at in one go. */
-static void test_walk_of_a_full_lease_keeps_to_its_budget(void **state)
+static void test_block_iter_of_a_full_lease_keeps_to_its_budget(void **state)
 {
     (void)state;
     struct ledger *ledger = fixture_ledger(&fixture, alice);
@@ -191,14 +198,14 @@ static void test_walk_of_a_full_lease_keeps_to_its_budget(void **state)
     }
     struct visits visits = {.stop_at = UINT32_MAX};
 
-    const uint32_t n_steps = walk_in_steps(20000, WALK_ALL, &visits);
+    const uint32_t n_steps = visit_in_steps(20000, BLOCKS_ALL, &visits);
 
     assert_visits(&visits, 500);
     /* 25 times the budget, less the page each step ends with, more the eight it begins with. */
     assert_in_range(n_steps, 24, 50);
 }
 
-static void test_walk_from_beyond_the_segment_is_at_its_end(void **state)
+static void test_block_iter_from_beyond_the_segment_is_at_its_end(void **state)
 {
     (void)state;
     struct visits visits = {.stop_at = UINT32_MAX};
@@ -206,14 +213,14 @@ static void test_walk_from_beyond_the_segment_is_at_its_end(void **state)
     const struct seg_off beyond = {N_PAGES * PAGE_BYTES};
     const struct seg_off far_beyond = {UINT64_MAX};
 
-    assert_int_equal(walk(core, beyond, 1, WALK_ALL, visit, &visits).bytes, 0);
-    assert_int_equal(walk(core, far_beyond, 1, WALK_ALL, visit, &visits).bytes, 0);
+    assert_int_equal(visit(beyond, 1, BLOCKS_ALL, &visits).bytes, 0);
+    assert_int_equal(visit(far_beyond, 1, BLOCKS_ALL, &visits).bytes, 0);
 
     assert_visits(&visits, 0);
 }
 
 /* Where a walk goes on may be somebody else's by then, or free. */
-static void test_walk_goes_on_after_the_lease_it_paused_in_is_gone(void **state)
+static void test_block_iter_goes_on_after_the_lease_it_paused_in_is_gone(void **state)
 {
     (void)state;
     struct visits visits = {.stop_at = 20};
@@ -221,18 +228,17 @@ static void test_walk_goes_on_after_the_lease_it_paused_in_is_gone(void **state)
     carve_many(alice);
     (void)fixture_allocate(&fixture, bob, 100000, "stays");
 
-    const struct seg_off next =
-        walk(core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, visit, &visits);
+    const struct seg_off next = visit((struct seg_off){0}, UINT32_MAX, BLOCKS_ALL, &visits);
     assert_int_not_equal(next.bytes, 0);
     fixture_end(&fixture, alice, false);
     visits.stop_at = UINT32_MAX;
 
-    assert_int_equal(walk(core, next, UINT32_MAX, WALK_ALL, visit, &visits).bytes, 0);
+    assert_int_equal(visit(next, UINT32_MAX, BLOCKS_ALL, &visits).bytes, 0);
     assert_visits(&visits, 21);
 }
 
 /* A client does not see where one of its leases ends and its next begins. */
-static void test_walk_tells_a_slab_that_lies_in_two_leases_once(void **state)
+static void test_block_iter_returns_a_slab_that_lies_in_two_leases_once(void **state)
 {
     (void)state;
     const uint32_t first = fixture_lease(&fixture, alice, 4);
@@ -244,7 +250,7 @@ static void test_walk_tells_a_slab_that_lies_in_two_leases_once(void **state)
 
     for (size_t i = 0; i < sizeof(budgets) / sizeof(budgets[0]); i++) {
         struct visits visits = {.stop_at = UINT32_MAX};
-        (void)walk_in_steps(budgets[i], WALK_ALL, &visits);
+        (void)visit_in_steps(budgets[i], BLOCKS_ALL, &visits);
         assert_visits(&visits, 3);
     }
     fixture_end(&fixture, alice, false);
@@ -255,8 +261,8 @@ static void test_walk_tells_a_slab_that_lies_in_two_leases_once(void **state)
 /* --------------------------------------------------------------------- ledgers that lie ------ */
 
 /*
- * Heads that stand inside of what other heads say, at random: what a walk sees depends on where it
- * begins. All pages are in use, so that nothing is left out for that.
+ * Heads that stand inside of what other heads say, at random: what an iterator sees depends on
+ * where it begins. All pages are in use, so that nothing is left out for that.
  */
 static void tell_nonsense(struct seeded *seeded, uint32_t page, uint32_t n_pages)
 {
@@ -288,7 +294,7 @@ static uint32_t lease_all(void)
     return page;
 }
 
-static void test_walk_of_a_ledger_that_lies_sees_the_same_in_steps_of_any_length(void **state)
+static void test_block_iter_in_a_ledger_that_lies_is_the_same_in_steps_of_any_length(void **state)
 {
     (void)state;
     struct seeded seeded = {20261130};
@@ -297,27 +303,35 @@ static void test_walk_of_a_ledger_that_lies_sees_the_same_in_steps_of_any_length
     for (uint32_t round = 0; round < 50; round++) {
         struct visits whole = {.stop_at = UINT32_MAX};
         tell_nonsense(&seeded, page, 400);
-        (void)walk_in_steps(UINT32_MAX, WALK_ALL, &whole);
+        (void)visit_in_steps(UINT32_MAX, BLOCKS_ALL, &whole);
         assert_true(whole.n_visits > 50);
         for (uint32_t budget = 1; budget < 2000; budget += 1 + seeded_below(&seeded, 300)) {
             struct visits parts = {.stop_at = UINT32_MAX};
-            (void)walk_in_steps(budget, WALK_ALL, &parts);
+            (void)visit_in_steps(budget, BLOCKS_ALL, &parts);
             assert_int_equal(parts.n_visits, whole.n_visits);
             assert_memory_equal(parts.offsets, whole.offsets, whole.n_visits * sizeof(uint64_t));
         }
     }
 }
 
-/* The end of the block before; blocks that overlap are told by whoever shows them as a fault. */
-static bool follows(const struct block *block, void *user)
+/* One step, in which each block begins at *end or later. Return: where to go on. */
+static struct seg_off follow(struct seg_off from, uint32_t budget, uint64_t *end)
 {
-    uint64_t *end = user;
-    assert_true(block->off.bytes >= *end);
-    *end = block->off.bytes + block->num_bytes;
-    return *end % 7 != 0; /* now and then, stop before a block: it was not seen then */
+    struct block_iter iter;
+    struct block block;
+    block_iter_init(&iter, core, BLOCKS_ALL, from, budget);
+    while (block_iter_next(&iter, &block)) {
+        assert_true(block.off.bytes >= *end);
+        *end = block.off.bytes + block.num_bytes;
+        if (*end % 7 == 0) { /* now and then, stop before a block: it was not seen then */
+            block_iter_put_back(&iter);
+            break;
+        }
+    }
+    return block_iter_position(&iter);
 }
 
-static void test_walk_of_a_ledger_that_changes_never_goes_back(void **state)
+static void test_block_iter_of_a_ledger_that_changes_never_goes_back(void **state)
 {
     (void)state;
     struct seeded seeded = {20261201};
@@ -328,7 +342,7 @@ static void test_walk_of_a_ledger_that_changes_never_goes_back(void **state)
         uint64_t end = 0;
         do {
             tell_nonsense(&seeded, page, 400);
-            from = walk(core, from, 1 + seeded_below(&seeded, 500), WALK_ALL, follows, &end);
+            from = follow(from, 1 + seeded_below(&seeded, 500), &end);
             end = from.bytes != 0 && from.bytes < end ? from.bytes / 16 * 16 : end;
         } while (from.bytes != 0);
     }
@@ -339,7 +353,7 @@ static void test_walk_of_a_ledger_that_changes_never_goes_back(void **state)
 static void assert_finds(uint64_t offset, uint64_t begin, uint64_t num_bytes)
 {
     struct block block;
-    assert_true(walk_find(core, (struct seg_off){offset}, &block));
+    assert_true(block_find_leased(core, (struct seg_off){offset}, &block));
     assert_int_equal(block.off.bytes, begin);
     assert_int_equal(block.num_bytes, num_bytes);
     assert_true(block.leased);
@@ -348,10 +362,10 @@ static void assert_finds(uint64_t offset, uint64_t begin, uint64_t num_bytes)
 static void assert_finds_nothing(uint64_t offset)
 {
     struct block block;
-    assert_false(walk_find(core, (struct seg_off){offset}, &block));
+    assert_false(block_find_leased(core, (struct seg_off){offset}, &block));
 }
 
-static void test_walk_find_finds_the_leased_block_around_an_offset(void **state)
+static void test_block_find_leased_finds_the_leased_block_around_an_offset(void **state)
 {
     (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 20);
@@ -378,7 +392,7 @@ static void test_walk_find_finds_the_leased_block_around_an_offset(void **state)
 }
 
 /* A large block is longer than any slab; what is behind it, or between, is not taken for it. */
-static void test_walk_find_finds_the_large_block_around_an_offset(void **state)
+static void test_block_find_leased_finds_the_large_block_around_an_offset(void **state)
 {
     (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 400);
@@ -394,7 +408,7 @@ static void test_walk_find_finds_the_large_block_around_an_offset(void **state)
     assert_finds_nothing((page + 390) * PAGE_BYTES);
 }
 
-static void test_walk_find_of_what_is_not_leased_finds_nothing(void **state)
+static void test_block_find_leased_of_what_is_not_leased_finds_nothing(void **state)
 {
     (void)state;
     const struct seg_off direct = fixture_allocate(&fixture, alice, 100, "direct");
@@ -408,23 +422,20 @@ static void test_walk_find_of_what_is_not_leased_finds_nothing(void **state)
 
 /* ---------------------------------------------------------------------------------- reason ---- */
 
-static bool keep_last(const struct block *block, void *user)
-{
-    *(struct block *)user = *block;
-    return true;
-}
-
 static void assert_last_reason(const char *words)
 {
     struct block last = {.num_bytes = 0};
     char text[REASON_MAX_BYTES];
-    (void)!walk(core, (struct seg_off){0}, UINT32_MAX, WALK_ALL, keep_last, &last).bytes;
+    struct block_iter iter;
+    block_iter_init(&iter, core, BLOCKS_ALL, (struct seg_off){0}, UINT32_MAX);
+    while (block_iter_next(&iter, &last)) {
+    }
     assert_true(last.num_bytes > 0);
-    assert_int_equal(walk_reason(core, &last, text), strlen(words));
+    assert_int_equal(block_reason(core, &last, text), strlen(words));
     assert_memory_equal(text, words, strlen(words));
 }
 
-static void test_walk_reason_is_out_of_the_table_that_the_block_names(void **state)
+static void test_block_reason_is_out_of_the_table_that_the_block_names(void **state)
 {
     (void)state;
     (void)fixture_allocate(&fixture, bob, 10, "direct");
@@ -445,25 +456,25 @@ static void test_walk_reason_is_out_of_the_table_that_the_block_names(void **sta
     assert_last_reason(NO_REASON);
 }
 
-#define WALK_TEST(test) cmocka_unit_test_setup_teardown(test, walk_setup, walk_teardown)
+#define ITER_TEST(test) cmocka_unit_test_setup_teardown(test, iter_setup, iter_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WALK_TEST(test_walk_visits_each_block_once_in_order),
-        WALK_TEST(test_walk_of_leases_leaves_out_the_direct_blocks),
-        WALK_TEST(test_walk_goes_on_where_its_budget_ended),
-        WALK_TEST(test_walk_goes_on_with_the_block_that_was_refused),
-        WALK_TEST(test_walk_of_a_full_lease_keeps_to_its_budget),
-        WALK_TEST(test_walk_from_beyond_the_segment_is_at_its_end),
-        WALK_TEST(test_walk_goes_on_after_the_lease_it_paused_in_is_gone),
-        WALK_TEST(test_walk_tells_a_slab_that_lies_in_two_leases_once),
-        WALK_TEST(test_walk_of_a_ledger_that_lies_sees_the_same_in_steps_of_any_length),
-        WALK_TEST(test_walk_of_a_ledger_that_changes_never_goes_back),
-        WALK_TEST(test_walk_find_finds_the_leased_block_around_an_offset),
-        WALK_TEST(test_walk_find_finds_the_large_block_around_an_offset),
-        WALK_TEST(test_walk_find_of_what_is_not_leased_finds_nothing),
-        WALK_TEST(test_walk_reason_is_out_of_the_table_that_the_block_names),
+        ITER_TEST(test_block_iter_returns_each_block_once_in_order),
+        ITER_TEST(test_block_iter_of_leases_leaves_out_the_direct_blocks),
+        ITER_TEST(test_block_iter_goes_on_where_its_budget_ended),
+        ITER_TEST(test_block_iter_goes_on_with_the_block_that_was_put_back),
+        ITER_TEST(test_block_iter_of_a_full_lease_keeps_to_its_budget),
+        ITER_TEST(test_block_iter_from_beyond_the_segment_is_at_its_end),
+        ITER_TEST(test_block_iter_goes_on_after_the_lease_it_paused_in_is_gone),
+        ITER_TEST(test_block_iter_returns_a_slab_that_lies_in_two_leases_once),
+        ITER_TEST(test_block_iter_in_a_ledger_that_lies_is_the_same_in_steps_of_any_length),
+        ITER_TEST(test_block_iter_of_a_ledger_that_changes_never_goes_back),
+        ITER_TEST(test_block_find_leased_finds_the_leased_block_around_an_offset),
+        ITER_TEST(test_block_find_leased_finds_the_large_block_around_an_offset),
+        ITER_TEST(test_block_find_leased_of_what_is_not_leased_finds_nothing),
+        ITER_TEST(test_block_reason_is_out_of_the_table_that_the_block_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
