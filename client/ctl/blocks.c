@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "client/ctl/blocks.h"
+#include "client/ctl/command.h"
 
 #include <string.h>
 

@@ -33,4 +33,24 @@ struct command {
     command_main_fn main;              /* NULL if it is one */
 };
 
+/* Those of the commands that are queries: command_show_fn, each in a file of its name. */
+extern const struct argp_option blocks_options[];
+extern const struct argp_option ledger_options[];
+extern const struct argp_option usage_options[];
+int blocks_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
+int clients_show(struct kmem_query *query, const struct options *options,
+                 const struct screen *screen);
+int ledger_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
+int obituaries_show(struct kmem_query *query, const struct options *options,
+                    const struct screen *screen);
+int reconcile_show(struct kmem_query *query, const struct options *options,
+                   const struct screen *screen);
+int usage_show(struct kmem_query *query, const struct options *options,
+               const struct screen *screen);
+
+/** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
+int run_main(int argc, char **argv, const struct options *before);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "client/ctl/ledger.h"
+#include "client/ctl/command.h"
 
 #include <errno.h>
 

@@ -12,18 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "client/ctl/blocks.h"
-#include "client/ctl/clients.h"
 #include "client/ctl/command.h"
-#include "client/ctl/ledger.h"
-#include "client/ctl/obituaries.h"
 #include "client/ctl/process.h"
-#include "client/ctl/reconcile.h"
-#include "client/ctl/run.h"
 #include "client/ctl/status.h"
 #include "client/ctl/suggest.h"
 #include "client/ctl/target.h"
-#include "client/ctl/usage.h"
 
 static const struct command commands[] = {
     {"usage", "Show how full the segment is.", usage_options, usage_show, NULL},

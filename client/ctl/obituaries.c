@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "client/ctl/obituaries.h"
+#include "client/ctl/command.h"
 
 #include "client/ctl/format.h"
 #include "client/ctl/listing.h"

@@ -23,7 +23,7 @@
  * clients, which write there what they like: a contradiction among those accuses only the
  * client that wrote it.
  */
-#include "client/ctl/reconcile.h"
+#include "client/ctl/command.h"
 
 #include <errno.h>
 #include <stdarg.h>

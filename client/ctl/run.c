@@ -9,7 +9,7 @@
  * decides what it means, and the daemon ends after it. Each step undoes what is its own, so that
  * on every way out there is no daemon and no directory left.
  */
-#include "client/ctl/run.h"
+#include "client/ctl/command.h"
 
 #include <argp.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
  * has never heard of included, are printed from the daemon's own description of them (--all,
  * --json).
  */
-#include "client/ctl/usage.h"
+#include "client/ctl/command.h"
 
 #include <errno.h>
 #include <string.h>

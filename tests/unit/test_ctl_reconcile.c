@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "client/ctl/reconcile.h"
+#include "client/ctl/command.h"
 #include "client/ctl/status.h"
 #include "tests/unit/fake_segment.h"
 

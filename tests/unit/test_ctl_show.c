@@ -20,13 +20,8 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
-#include "client/ctl/blocks.h"
-#include "client/ctl/clients.h"
-#include "client/ctl/ledger.h"
-#include "client/ctl/obituaries.h"
-#include "client/ctl/reconcile.h"
+#include "client/ctl/command.h"
 #include "client/ctl/status.h"
-#include "client/ctl/usage.h"
 #include "tests/unit/fake_segment.h"
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
