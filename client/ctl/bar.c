@@ -6,7 +6,6 @@
 static double total_amount(const struct bar_part *parts, size_t n_parts)
 {
     double total = 0;
-
     for (size_t i = 0; i < n_parts; i++) {
         total += (double)parts[i].amount;
     }
@@ -19,11 +18,9 @@ void bar_split(const struct bar_part *parts, size_t n_parts, size_t n_cells, siz
     double total = total_amount(parts, n_parts);
     size_t sum_cells = 0;
     size_t widest = 0;
-
     for (size_t i = 0; i < n_parts; i++) {
         double share = total > 0 ? (double)parts[i].amount / total : 0;
         size_t cells = (size_t)(share * (double)n_cells + 0.5);
-
         ret_cells[i] = cells == 0 && parts[i].amount > 0 ? 1 : cells;
         sum_cells += ret_cells[i];
         widest = ret_cells[i] > ret_cells[widest] ? i : widest;
@@ -37,7 +34,6 @@ void bar_print(const struct bar_part *parts, size_t n_parts, size_t n_cells,
                const struct screen *screen)
 {
     size_t cells[BAR_MAX_PARTS];
-
     bar_split(parts, n_parts, n_cells, cells);
     for (size_t i = 0; i < n_parts; i++) {
         (void)fputs(screen_on(screen, parts[i].style), screen->file);

@@ -33,7 +33,6 @@ struct blocks {
 static bool is_asked_for(const struct options *options, const struct kmem_block *block)
 {
     const char *prefix = options->reason_prefix;
-
     if (options->has_pid && block->pid != options->pid) {
         return false;
     }
@@ -49,7 +48,6 @@ static int add_row(struct listing *listing, const struct kmem_block *block)
     struct label uid = format_id(block->uid);
     struct escaped command = format_escaped(block->command);
     struct escaped reason = format_escaped(block->reason);
-
     return table_add(listing->table, (const char *[]){offset.text, bytes.text, age.text, pid.text,
                                                       uid.text, command.text, reason.text});
 }
@@ -57,7 +55,6 @@ static int add_row(struct listing *listing, const struct kmem_block *block)
 static int add_json(struct listing *listing, const struct kmem_block *block)
 {
     struct json_row row;
-
     json_row_init(&row);
     json_row_number(&row, "offset", block->offset);
     json_row_number(&row, "num_bytes", block->num_bytes);
@@ -74,7 +71,6 @@ static int add_json(struct listing *listing, const struct kmem_block *block)
 static int add_block(const struct kmem_block *block, void *user)
 {
     struct blocks *blocks = user;
-
     if (!is_asked_for(blocks->listing.options, block)) {
         return 0;
     }
@@ -89,7 +85,6 @@ static void print_total(const struct blocks *blocks, const struct options *optio
 {
     struct label n_blocks = format_count(blocks->n_blocks);
     struct label bytes = format_bytes(blocks->num_bytes, options->exact_bytes);
-
     (void)fprintf(screen->file, "\n%s %s, %s%s\n", n_blocks.text,
                   blocks->n_blocks == 1 ? "block" : "blocks", bytes.text,
                   options->exact_bytes ? " bytes" : "");

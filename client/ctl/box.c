@@ -21,7 +21,6 @@ static const struct frame ascii_frame = {"+", "+", "+", "+", "-", "|"};
 void box_add(struct box *box, enum style style, const char *format, ...)
 {
     char text[BOX_LINE_BYTES];
-
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments); /* too long: cut */
@@ -36,10 +35,8 @@ void box_add(struct box *box, enum style style, const char *format, ...)
 static size_t inner_columns(const struct box *box, const struct screen *screen)
 {
     size_t n_columns = MIN_COLUMNS;
-
     for (size_t i = 0; i < box->n_lines; i++) {
         size_t line_columns = width_of(box->lines[i].text);
-
         n_columns = line_columns > n_columns ? line_columns : n_columns;
     }
     if (screen->n_columns > PADDING_COLUMNS && n_columns > screen->n_columns - PADDING_COLUMNS) {
@@ -53,7 +50,6 @@ static void print_edge(const struct screen *screen, const struct frame *frame, c
 {
     size_t title_columns = *title ? width_of(title) + 3 : 0;
     FILE *file = screen->file;
-
     (void)fprintf(file, "%s%s", screen_on(screen, STYLE_DIM), left);
     if (*title) {
         (void)fprintf(file, "%s%s %s%s%s ", frame->across, screen_off(screen, STYLE_DIM),
@@ -77,7 +73,6 @@ static void print_side(const struct screen *screen, const char *before, const ch
 static size_t hanging_indent(const char *text, size_t n_columns)
 {
     size_t indent_columns = 0;
-
     for (const char *gap = strstr(text, "  "); gap; gap = strstr(gap, "  ")) {
         gap += strspn(gap, " ");
         if (*gap) {
@@ -92,7 +87,6 @@ static void print_inner_line(const struct screen *screen, const struct frame *fr
                              size_t n_bytes, size_t n_columns)
 {
     char line[BOX_LINE_BYTES];
-
     (void)snprintf(line, sizeof(line), "%.*s", (int)n_bytes, text);
     print_side(screen, "", frame->down, " ");
     (void)fprintf(screen->file, "%*s%s%s%s%*s", (int)indent_columns, "", screen_on(screen, style),
@@ -106,11 +100,9 @@ static void print_inner(const struct screen *screen, const struct frame *frame, 
 {
     size_t hanging_columns = hanging_indent(text, n_columns);
     size_t indent_columns = 0;
-
     do {
         size_t n_bytes;
         size_t next = width_flow(text, n_columns - indent_columns, &n_bytes);
-
         print_inner_line(screen, frame, style, indent_columns, text, n_bytes, n_columns);
         text += next;
         indent_columns = hanging_columns;
@@ -121,7 +113,6 @@ static void print_framed(const struct box *box, const struct screen *screen)
 {
     const struct frame *frame = screen->unicode ? &unicode_frame : &ascii_frame;
     size_t n_columns = inner_columns(box, screen);
-
     print_edge(screen, frame, frame->top_left, box->title, frame->top_right, n_columns);
     for (size_t i = 0; i < box->n_lines; i++) {
         print_inner(screen, frame, box->lines[i].style, box->lines[i].text, n_columns);

@@ -38,7 +38,6 @@ static int add_row(const struct kmem_client *client, void *user)
     struct label peak_held = format_bytes(client->peak_bytes, exactly);
     const char *state = client->connected ? "connected" : "cut off";
     struct escaped command = format_escaped(client->command);
-
     return table_add(listing->table,
                      (const char *[]){pid.text, uid.text, gid.text, age.text, blocks.text,
                                       bytes.text, leased.text, idle.text, peak_used.text,
@@ -49,7 +48,6 @@ static int add_json(const struct kmem_client *client, void *user)
 {
     struct listing *listing = user;
     struct json_row row;
-
     json_row_init(&row);
     json_row_number(&row, "slot", client->slot);
     json_row_number(&row, "pid", client->pid);

@@ -31,7 +31,6 @@
 static int count_ended(const struct kmem_client *client, void *user)
 {
     uint64_t *n_ended = user;
-
     *n_ended += process_has_ended((pid_t)client->pid, 0);
     return 0;
 }
@@ -41,7 +40,6 @@ static int settle(struct kmem_query *query)
     const struct timespec pause = {.tv_nsec = SETTLE_PAUSE_NS};
     uint64_t n_ended = 1;
     int r = 0;
-
     for (int i = 0; r == 0 && n_ended > 0 && i < SETTLE_TRIES; i++) {
         if (i > 0) {
             (void)nanosleep(&pause, NULL); /* woken early, it asks early */
@@ -92,7 +90,6 @@ static int add_alive(const struct kmem_client *client, void *user)
 int epilogue_gather(struct epilogue *epilogue, struct kmem_query *query)
 {
     int r = settle(query);
-
     if (r == 0) {
         r = kmem_query_obituaries(query, add_obituary, epilogue);
     }
@@ -125,10 +122,8 @@ static void write_end(const struct epilogue *epilogue, struct box *box)
 {
     struct escaped program = format_escaped(epilogue->program);
     int status = epilogue->wait_status;
-
     if (WIFSIGNALED(status)) {
         const char *name = sigabbrev_np(WTERMSIG(status));
-
         box_add(box, STYLE_BAD, "program      %s, killed by signal %d (%s%s)", program.text,
                 WTERMSIG(status), name ? "SIG" : "", name ? name : "?");
     } else {
@@ -142,7 +137,6 @@ static void write_counts(const struct epilogue *epilogue, struct box *box)
     const struct figures *figures = &epilogue->figures;
     uint64_t allocations = figures_get(figures, "allocations");
     uint64_t releases = figures_get(figures, "releases") - epilogue->unreleased_blocks;
-
     box_add(box, STYLE_PLAIN, "blocks       %s allocated, %s released",
             format_count(allocations).text, format_count(releases).text);
 }
@@ -162,7 +156,6 @@ static void write_refusals(const struct epilogue *epilogue, struct box *box)
 
     for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
         uint64_t n_refused = figures_get(&epilogue->figures, causes[i].figure);
-
         if (n_refused > 0) {
             box_add(box, STYLE_WARN, "refused      %s %s: %s", format_count(n_refused).text,
                     plural(n_refused, "allocation", "allocations"), causes[i].words);
@@ -176,7 +169,6 @@ static void write_figures(const struct epilogue *epilogue, struct box *box)
     uint64_t segment = figures_get(figures, "segment_bytes");
     uint64_t used = figures_get(figures, "peak_used_bytes");
     uint64_t held = figures_get(figures, "peak_bytes");
-
     box_add(box, STYLE_PLAIN, "peak used    %s of %s (%s)", format_bytes(used, false).text,
             format_bytes(segment, false).text, format_share(used, segment).text);
     box_add(box, STYLE_PLAIN, "peak held    %s, unused pages of leases included",
@@ -189,7 +181,6 @@ static void write_unreleased(const struct epilogue *epilogue, struct box *box)
 {
     const struct groups *groups = &epilogue->unreleased;
     uint64_t n_blocks = epilogue->unreleased_blocks;
-
     if (n_blocks == 0) {
         box_add(box, STYLE_GOOD, "unreleased   nothing");
         return;
@@ -199,7 +190,6 @@ static void write_unreleased(const struct epilogue *epilogue, struct box *box)
             plural(n_blocks, "block", "blocks"));
     for (size_t i = 0; i < groups->n_groups && i < MAX_REASONS; i++) {
         const struct group *group = &groups->groups[i];
-
         box_add(box, STYLE_PLAIN, "  %10s %8s  %s", format_bytes(group->num_bytes, false).text,
                 format_count(group->n_blocks).text, format_escaped(group->key).text);
     }
@@ -212,7 +202,6 @@ static void write_unreleased(const struct epilogue *epilogue, struct box *box)
 static void write_alive(const struct epilogue *epilogue, struct box *box)
 {
     const struct groups *groups = &epilogue->alive;
-
     if (groups->n_groups > 0) {
         box_add(box, STYLE_WARN, "still alive  %s %s, not counted above",
                 format_count(groups->n_groups).text,
@@ -220,7 +209,6 @@ static void write_alive(const struct epilogue *epilogue, struct box *box)
     }
     for (size_t i = 0; i < groups->n_groups && i < MAX_ALIVE; i++) {
         const struct group *group = &groups->groups[i];
-
         box_add(box, STYLE_PLAIN, "  %10s %8s  pid %s (%s)",
                 format_bytes(group->num_bytes, false).text, format_count(group->n_blocks).text,
                 format_pid(group->pid).text, format_escaped(group->key).text);
@@ -233,7 +221,6 @@ static void write_alive(const struct epilogue *epilogue, struct box *box)
 void epilogue_write(const struct epilogue *epilogue, struct box *box)
 {
     uint64_t n_seen = figures_get(&epilogue->figures, "clients_seen");
-
     write_end(epilogue, box);
     if (n_seen == 0) {
         box_add(box, STYLE_DIM, "clients      none: nothing was allocated through kmem");
@@ -255,7 +242,6 @@ static void json_group(struct json_row *row, const char *list, const struct grou
                        bool is_client)
 {
     struct json_row one;
-
     json_row_init(&one);
     json_row_text(&one, is_client ? "command" : "reason", group->key);
     if (is_client) {
@@ -279,7 +265,6 @@ int epilogue_print_json(const struct epilogue *epilogue, FILE *file)
 {
     int status = epilogue->wait_status;
     struct json_row row;
-
     json_row_init(&row);
     json_row_text(&row, "program", epilogue->program);
     json_row_number(&row, "exit_status", (uint64_t)program_status(status));

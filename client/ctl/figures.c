@@ -47,7 +47,6 @@ static int figures_add(const struct kmem_daemon *daemon, const struct kmem_stati
     struct figures *figures = user;
     size_t n_bytes = (figures->n_figures + 1) * sizeof(struct figure);
     struct figure *grown = realloc(figures->figures, n_bytes);
-
     if (!grown) {
         return -ENOMEM;
     }
@@ -94,7 +93,6 @@ static const struct figure *figures_find(const struct figures *figures, const ch
 uint64_t figures_get(const struct figures *figures, const char *name)
 {
     const struct figure *figure = figures_find(figures, name);
-
     return figure ? figure->value : 0;
 }
 
@@ -106,7 +104,6 @@ bool figures_has(const struct figures *figures, const char *name)
 void figures_json(const struct figures *figures, struct json_row *row)
 {
     struct json_row statistics;
-
     json_row_init(&statistics);
     for (size_t i = 0; i < figures->n_figures; i++) {
         json_row_number(&statistics, figures->figures[i].name, figures->figures[i].value);

@@ -17,7 +17,6 @@ struct label format_count(uint64_t count)
     char digits[24];
     int n_digits = snprintf(digits, sizeof(digits), "%" PRIu64, count);
     size_t at = 0;
-
     for (int i = 0; i < n_digits; i++) {
         if (i > 0 && (n_digits - i) % 3 == 0) {
             label.text[at++] = ',';
@@ -31,7 +30,6 @@ struct label format_count(uint64_t count)
 struct label format_id(uint32_t id)
 {
     struct label label = {.text = ""};
-
     (void)snprintf(label.text, sizeof(label.text), "%" PRIu32, id);
     return label;
 }
@@ -44,7 +42,6 @@ struct label format_pid(uint32_t pid)
 struct label format_offset(uint64_t offset)
 {
     struct label label = {.text = ""};
-
     (void)snprintf(label.text, sizeof(label.text), "0x%" PRIx64, offset);
     return label;
 }
@@ -52,7 +49,6 @@ struct label format_offset(uint64_t offset)
 struct label format_bytes(uint64_t num_bytes, bool exactly)
 {
     struct label label = {.text = ""};
-
     if (exactly) {
         return format_count(num_bytes);
     }
@@ -78,7 +74,6 @@ struct label format_age(uint64_t age_ms)
     uint64_t seconds = rounded(age_ms, SECOND_MS);
     uint64_t minutes = rounded(age_ms, MINUTE_MS);
     uint64_t hours = rounded(age_ms, HOUR_MS);
-
     if (age_ms < SECOND_MS) {
         (void)snprintf(label.text, n, "%" PRIu64 " ms", age_ms);
     } else if (tenths < 600) {
@@ -96,7 +91,6 @@ struct label format_age(uint64_t age_ms)
 struct label format_share(uint64_t part, uint64_t whole)
 {
     struct label label = {.text = ""};
-
     if (whole == 0) {
         (void)snprintf(label.text, sizeof(label.text), "-");
     } else {
@@ -109,7 +103,6 @@ struct label format_share(uint64_t part, uint64_t whole)
 struct escaped format_escaped(const char *foreign)
 {
     struct escaped escaped = {.text = ""};
-
     kmem_query_escape(foreign, escaped.text, sizeof(escaped.text));
     return escaped;
 }

@@ -17,7 +17,6 @@ void groups_fini(struct groups *groups)
 static int groups_reserve(struct groups *groups)
 {
     size_t capacity = groups->capacity ? groups->capacity * 2 : 64;
-
     if (groups->n_groups < groups->capacity) {
         return 0;
     }
@@ -63,7 +62,6 @@ static int compare_bytes(const void *left, const void *right)
 {
     uint64_t left_bytes = ((const struct group *)left)->num_bytes;
     uint64_t right_bytes = ((const struct group *)right)->num_bytes;
-
     if (left_bytes != right_bytes) {
         return left_bytes > right_bytes ? -1 : 1;
     }
@@ -91,14 +89,12 @@ static void group_join(struct group *group, struct group *other)
 void groups_join(struct groups *groups)
 {
     size_t n_kept = 0;
-
     if (groups->n_groups == 0) {
         return;
     }
     qsort(groups->groups, groups->n_groups, sizeof(struct group), compare_keys);
     for (size_t i = 1; i < groups->n_groups; i++) {
         struct group *kept = &groups->groups[n_kept];
-
         if (strcmp(kept->key, groups->groups[i].key) == 0) {
             group_join(kept, &groups->groups[i]);
         } else {

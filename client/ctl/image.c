@@ -38,7 +38,6 @@ struct image {
 static bool is_executable(const char *path)
 {
     struct stat status;
-
     return stat(path, &status) == 0 && S_ISREG(status.st_mode) && access(path, X_OK) == 0;
 }
 
@@ -46,10 +45,8 @@ bool image_find(const char *program, char *path, size_t capacity_bytes)
 {
     const char *places = getenv("PATH");
     const char *place = strchr(program, '/') ? NULL : places ? places : "/bin:/usr/bin";
-
     if (!place) {
         int n_bytes = snprintf(path, capacity_bytes, "%s", program);
-
         return n_bytes > 0 && (size_t)n_bytes < capacity_bytes && is_executable(path);
     }
     while (place) {
@@ -69,7 +66,6 @@ bool image_find_beside(const char *name, int access_mode, char *path, size_t cap
 {
     char self[PATH_MAX];
     ssize_t n_bytes = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
     if (n_bytes <= 0) {
         return false;
     }
@@ -120,7 +116,6 @@ static bool image_begins(const struct image *image, const char *begin, size_t n_
 static bool image_header(const struct image *image, ElfW(Ehdr) * ret_header)
 {
     const void *at = image_at(image, 0, sizeof(*ret_header));
-
     if (at) {
         memcpy(ret_header, at, sizeof(*ret_header));
     }
@@ -160,7 +155,6 @@ static const char *image_names(const struct image *image, size_t *ret_n_bytes)
     for (unsigned i = 0; image_header(image, &header) && i < header.e_shnum; i++) {
         const uint64_t table = header.e_shoff;
         const void *at = image_at(image, table + (uint64_t)i * header.e_shentsize, sizeof(section));
-
         if (!at) {
             return NULL;
         }
@@ -202,7 +196,6 @@ static const char *refuse_sanitizer(const struct image *image)
 static bool is_privileged(const struct image *image, const char *path)
 {
     const struct stat *status = &image->status;
-
     return ((status->st_mode & S_ISUID) != 0 && status->st_uid != getuid()) ||
            ((status->st_mode & S_ISGID) != 0 && (status->st_mode & S_IXGRP) != 0 &&
             status->st_gid != getgid()) ||
@@ -212,7 +205,6 @@ static bool is_privileged(const struct image *image, const char *path)
 static const char *refuse_elf(const struct image *image, const char *path)
 {
     char loader[64];
-
     if (image->n_bytes <= EI_CLASS || image->bytes[EI_CLASS] != NATIVE_CLASS) {
         return "is built for another kind of processor than libkmem-malloc.so";
     }
@@ -235,7 +227,6 @@ static bool script_interpreter(const struct image *image, char *path, size_t cap
 {
     char line[PATH_MAX + 1];
     size_t n_bytes = image->n_bytes - 2 < PATH_MAX ? image->n_bytes - 2 : PATH_MAX;
-
     memcpy(line, image->bytes + 2, n_bytes);
     line[n_bytes] = '\0';
     const char *begin = line + strspn(line, " \t");
@@ -249,7 +240,6 @@ const char *image_refusal(const char *path)
     struct image image;
     const char *refusal = NULL;
     bool is_script = false;
-
     if (!image_open(&image, path)) {
         return NULL;
     }

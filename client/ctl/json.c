@@ -55,10 +55,8 @@ static char *text_dup_valid(const char *text)
 {
     char *valid = malloc(strlen(text) * strlen(REPLACEMENT) + 1);
     char *end = valid;
-
     while (valid && *text) {
         size_t n_bytes = character_bytes(text);
-
         end = n_bytes ? mempcpy(end, text, n_bytes) : stpcpy(end, REPLACEMENT);
         text += n_bytes ? n_bytes : 1;
     }
@@ -71,7 +69,6 @@ static char *text_dup_valid(const char *text)
 void json_row_text(struct json_row *row, const char *key, const char *text)
 {
     char *valid = text_dup_valid(text);
-
     row_give(row, key, valid ? json_object_new_string(valid) : NULL);
     free(valid);
 }
@@ -79,7 +76,6 @@ void json_row_text(struct json_row *row, const char *key, const char *text)
 static struct json_object *row_take(struct json_row *row)
 {
     struct json_object *object = row->object;
-
     row->object = NULL;
     if (row->failed) {
         json_object_put(object);
@@ -103,7 +99,6 @@ void json_row_append(struct json_row *row, const char *key, struct json_row *chi
     struct json_object *object = row_take(child);
     struct json_object *list = NULL;
     bool has_list = !row->failed && json_object_object_get_ex(row->object, key, &list);
-
     if (!object || !has_list || json_object_array_add(list, object) < 0) {
         json_object_put(object);
         row->failed = true;
@@ -113,14 +108,12 @@ void json_row_append(struct json_row *row, const char *key, struct json_row *chi
 static const char *row_text(const struct json_row *row)
 {
     int flags = JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
-
     return row->failed ? NULL : json_object_to_json_string_ext(row->object, flags);
 }
 
 int json_row_print(const struct json_row *row, FILE *file)
 {
     const char *text = row_text(row);
-
     if (!text) {
         return -ENOMEM;
     }
@@ -137,7 +130,6 @@ void json_list_begin(struct json_list *list, FILE *file, const char *name)
 int json_list_add(struct json_list *list, const struct json_row *row)
 {
     const char *text = row_text(row);
-
     if (!text) {
         return -ENOMEM;
     }

@@ -45,10 +45,8 @@ static struct table *ledger_table(enum kmem_group_by by)
 static struct group groups_total(const struct groups *groups)
 {
     struct group total = {0};
-
     for (size_t i = 0; i < groups->n_groups; i++) {
         const struct group *group = &groups->groups[i];
-
         total.n_blocks += group->n_blocks;
         total.num_bytes += group->num_bytes;
         total.oldest_ms = group->oldest_ms > total.oldest_ms ? group->oldest_ms : total.oldest_ms;
@@ -69,7 +67,6 @@ static int add_group(struct table *table, const struct group *group, const struc
     struct label uid = format_id(group->uid);
     struct escaped key = format_escaped(is_total ? "" : group->key);
     const char *cells[7] = {bytes.text, share.text, blocks.text, oldest.text};
-
     if (is_total) {
         cells[4] = options->by == KMEM_BY_REASON ? "total" : "";
     } else if (options->by == KMEM_BY_REASON) {
@@ -90,7 +87,6 @@ static int print_table(const struct groups *groups, const struct options *option
     struct group total = groups_total(groups);
     struct table *table = ledger_table(options->by);
     int r = table ? 0 : -ENOMEM;
-
     for (size_t i = 0; r == 0 && i < groups->n_groups; i++) {
         r = add_group(table, &groups->groups[i], &total, options);
     }
@@ -110,7 +106,6 @@ static int print_table(const struct groups *groups, const struct options *option
 static int add_json(struct json_list *list, const struct group *group, enum kmem_group_by by)
 {
     struct json_row row;
-
     json_row_init(&row);
     if (by == KMEM_BY_REASON) {
         json_row_text(&row, "reason", group->key);
@@ -134,7 +129,6 @@ static int print_json(const struct groups *groups, const struct options *options
 {
     struct json_list list;
     int r = 0;
-
     json_list_begin(&list, screen->file, "ledger");
     for (size_t i = 0; r == 0 && i < groups->n_groups; i++) {
         r = add_json(&list, &groups->groups[i], options->by);
@@ -161,7 +155,6 @@ int ledger_show(struct kmem_query *query, const struct options *options,
 {
     struct groups groups = {0};
     int r = kmem_query_ledger(query, options->by, groups_add, &groups);
-
     if (r == 0 && options->depth > 0) {
         groups_fold(&groups, options->depth);
     }

@@ -45,10 +45,8 @@ static const char *command_nearest(const char *typed)
 {
     size_t least = SUGGEST_MAX_DISTANCE + 1;
     const char *nearest = NULL;
-
     for (size_t i = 0; i < N_COMMANDS; i++) {
         size_t distance = suggest_distance(typed, commands[i].name);
-
         if (distance < least) {
             least = distance;
             nearest = commands[i].name;
@@ -107,7 +105,6 @@ static void query_options_or_exit(const struct argp_state *state, const struct w
 static error_t words_key(int key, char *argument, struct argp_state *state)
 {
     struct words *words = state->input;
-
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &words->options;
@@ -133,7 +130,6 @@ static char *words_help(int key, const char *text, void *input)
     char *help = NULL;
     size_t n_bytes = 0;
     FILE *file = key == ARGP_KEY_HELP_PRE_DOC ? open_memstream(&help, &n_bytes) : NULL;
-
     (void)input;
     if (!file) {
         return (char *)(uintptr_t)text; /* argp's way to say: as it was */
@@ -150,11 +146,9 @@ static char *words_help(int key, const char *text, void *input)
 static void help_fit(void)
 {
     struct screen screen;
-
     screen_init(&screen, isatty(STDOUT_FILENO) ? stdout : stderr);
     if (screen.n_columns >= HELP_MIN_COLUMNS && screen.n_columns < 80) {
         char margin[32];
-
         (void)snprintf(margin, sizeof(margin), "rmargin=%u", screen.n_columns - 1);
         (void)setenv("ARGP_HELP_FMT", margin, 0); /* without it lines wrap, that is all */
     }
@@ -183,7 +177,6 @@ static int query_run(const struct command *command, const struct options *option
     struct screen screen;
     struct kmem_query *query;
     int r = target_open(options, &query);
-
     if (r < 0) {
         return target_complain(r, kmem_last_error());
     }
@@ -200,7 +193,6 @@ static int query_run(const struct command *command, const struct options *option
 static int output_finish(int status)
 {
     int flushed = fflush(stdout);
-
     if (flushed != 0 || ferror(stdout)) {
         (void)fprintf(stderr, "kmemctl: cannot write the answer: %s\n", strerror(errno));
         return STATUS_SYSTEM;
@@ -212,7 +204,6 @@ int main(int argc, char **argv)
 {
     struct words words;
     char name[32];
-
     if (process_fill_standard() < 0) {
         return STATUS_SYSTEM; /* there is nothing to say it to */
     }

@@ -59,10 +59,8 @@ static int add_reasons(struct listing *listing, const struct kmem_obituary *obit
     uint64_t num_bytes = obituary->num_bytes;
     uint64_t n_blocks = obituary->n_blocks;
     int r = 0;
-
     for (size_t i = 0; r == 0 && i < obituary->n_rows; i++) {
         const struct kmem_ledger_row *row = &obituary->rows[i];
-
         num_bytes -= row->num_bytes;
         n_blocks -= row->n_blocks;
         r = add_reason(listing, row->num_bytes, row->n_blocks, row->key);
@@ -110,7 +108,6 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
 static void json_reason(struct json_row *row, const struct kmem_ledger_row *reason)
 {
     struct json_row one;
-
     json_row_init(&one);
     json_row_text(&one, "reason", reason->key);
     json_row_number(&one, "n_blocks", reason->n_blocks);
@@ -123,7 +120,6 @@ static int add_json(const struct kmem_obituary *obituary, void *user)
 {
     struct listing *listing = user;
     struct json_row row;
-
     json_row_init(&row);
     json_row_number(&row, "number", obituary->number);
     json_row_number(&row, "pid", obituary->pid);

@@ -32,7 +32,6 @@ static const struct argp_option common_options[] = {
 static const char *path_or_exit(const struct argp_state *state, const char *argument)
 {
     size_t n_bytes = strlen(argument);
-
     if (n_bytes == 0) {
         argp_error(state, "--socket takes a path; this one is empty");
     } else if (n_bytes > PATH_MAX_BYTES) {
@@ -45,7 +44,6 @@ static const char *path_or_exit(const struct argp_state *state, const char *argu
 static const char *name_or_exit(const struct argp_state *state, const char *argument)
 {
     size_t n_bytes = strlen(argument);
-
     if (n_bytes == 0 || n_bytes > NAME_MAX_BYTES || *argument == '.' || *argument == '-' ||
         strspn(argument, NAME_CHARACTERS) != n_bytes) {
         argp_error(state,
@@ -60,7 +58,6 @@ static const char *name_or_exit(const struct argp_state *state, const char *argu
 static error_t common_key(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
-
     switch (key) {
     case COMMON_SOCKET:
         options->socket_path = path_or_exit(state, argument);
@@ -94,7 +91,6 @@ static uint32_t number_or_exit(const struct argp_state *state, const char *optio
                                const char *argument, uint32_t most)
 {
     char *end;
-
     errno = 0;
     unsigned long number = strtoul(argument, &end, 10);
     if (errno || *end || *argument == '-' || number < 1 || number > most) {
@@ -120,7 +116,6 @@ static enum kmem_group_by group_or_exit(const struct argp_state *state, const ch
 static error_t special_key(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
-
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;

@@ -30,7 +30,6 @@
 static const char *find(char *buffer, size_t capacity_bytes)
 {
     const char *chosen = getenv("KMEM_MALLOC");
-
     if (chosen && *chosen) {
         if (access(chosen, R_OK) == 0) {
             return chosen;
@@ -58,7 +57,6 @@ bool preload_find(char *path, size_t capacity_bytes)
     char buffer[PATH_MAX];
     char real[PATH_MAX];
     const char *found = find(buffer, sizeof(buffer));
-
     if (!found) {
         return false;
     }
@@ -82,7 +80,6 @@ bool preload_check(const char *program)
 {
     char path[PATH_MAX];
     const char *refusal = image_find(program, path, sizeof(path)) ? image_refusal(path) : NULL;
-
     if (refusal) {
         (void)fprintf(stderr, "kmemctl: --malloc can not serve %s: it %s\n", path, refusal);
         return false;
@@ -98,7 +95,6 @@ bool preload_check(const char *program)
 static bool is_fault(int number)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGABRT, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
-
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         if (faults[i] == number) {
             return true;
@@ -110,7 +106,6 @@ static bool is_fault(int number)
 void preload_explain(int wait_status)
 {
     int number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status) - 128;
-
     if (is_fault(number)) {
         (void)fprintf(stderr,
                       "kmemctl: SIG%s may be of what --malloc does not serve, see above; without "
@@ -123,7 +118,6 @@ bool preload_set(const char *path)
 {
     const char *others = getenv(VARIABLE);
     char *both;
-
     if (!others || !*others) {
         return setenv(VARIABLE, path, 1) == 0;
     }

@@ -54,7 +54,6 @@ struct private_daemon {
 static const char *find_kmemd(char *buffer, size_t capacity_bytes)
 {
     const char *chosen = getenv("KMEMD");
-
     if (chosen && *chosen) {
         if (access(chosen, X_OK) == 0) {
             return chosen;
@@ -79,7 +78,6 @@ static bool try_directory(struct private_daemon *private, const char *parent)
 {
     size_t capacity_bytes = sizeof(private->directory) - sizeof(SOCKET_NAME ".lock");
     int n_bytes;
-
     if (!parent || *parent != '/') {
         return false;
     }
@@ -150,7 +148,6 @@ static int start_child(struct private_daemon *private, const char *path,
 {
     pid_t parent = getpid();
     int ends[2];
-
     if (pipe2(ends, O_CLOEXEC) < 0) {
         return -errno;
     }
@@ -174,7 +171,6 @@ static int start_child(struct private_daemon *private, const char *path,
 static int ended_early(struct private_daemon *private)
 {
     int status;
-
     if (waitpid(private->pid, &status, 0) != private->pid) {
         return -errno;
     }
@@ -187,7 +183,6 @@ static int read_line(struct private_daemon *private)
 {
     char bytes[256];
     ssize_t n_bytes = read(private->ready, bytes, sizeof(bytes));
-
     if (n_bytes == 0) {
         return ended_early(private);
     }
@@ -225,7 +220,6 @@ static int start(struct private_daemon *private, const struct private_options *o
 {
     char buffer[PATH_MAX];
     const char *path = find_kmemd(buffer, sizeof(buffer));
-
     if (!path) {
         return PRIVATE_E_NOT_FOUND;
     }
@@ -240,7 +234,6 @@ int private_open(const struct private_options *options, const struct signals *si
                  struct private_daemon **ret_private, int *ret_signal)
 {
     struct private_daemon *private = calloc(1, sizeof(*private));
-
     if (!private) {
         return -ENOMEM;
     }

@@ -10,7 +10,6 @@
 int process_fill_standard(void)
 {
     static const int wrong_ways[] = {O_WRONLY, O_RDONLY, O_RDONLY};
-
     for (int fd = 0; fd < 3; fd++) {
         /* The lowest number is given first, so it is the one that was missing. */
         if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", wrong_ways[fd]) < 0 &&
@@ -24,7 +23,6 @@ int process_fill_standard(void)
 bool process_has_ended(pid_t pid, int timeout_ms)
 {
     int fd = pidfd_open(pid, 0);
-
     if (fd < 0) {
         return errno == ESRCH;
     }

@@ -17,7 +17,6 @@ __attribute__((noreturn)) static void become_program(char **argv, const char *pr
                                                      const struct signals *signals, int failure)
 {
     int error;
-
     if (setenv("KMEM_SOCKET", socket_path, 1) == 0 && (!preload || preload_set(preload))) {
         signals_restore(signals);
         (void)execvp(argv[0], argv);
@@ -32,7 +31,6 @@ int program_start(char **argv, const char *preload, const struct private_daemon 
 {
     int error = 0;
     int ends[2];
-
     if (pipe2(ends, O_CLOEXEC) < 0) {
         return -errno;
     }
@@ -67,7 +65,6 @@ static void forward(pid_t pid, struct signal_received received)
 static bool reap(pid_t pid, struct private_daemon *private, int *ret_status)
 {
     pid_t ended = 0;
-
     do {
         ended = waitpid(-1, ret_status, WNOHANG);
         if (ended > 0 && private_check(private, ended)) {
@@ -81,10 +78,8 @@ static bool reap(pid_t pid, struct private_daemon *private, int *ret_status)
 int program_wait(pid_t pid, struct private_daemon *private, const struct signals *signals)
 {
     int status = 0;
-
     while (!reap(pid, private, &status)) {
         struct signal_received received = signals_take(signals, true);
-
         if (received.number != 0 && received.number != SIGCHLD) {
             forward(pid, received);
         }

@@ -90,7 +90,6 @@ static void answers_fini(struct answers *answers)
 static int sum_row(const struct kmem_ledger_row *row, void *user)
 {
     struct sum *sum = user;
-
     sum->n_blocks += row->n_blocks;
     sum->num_bytes += row->num_bytes;
     return 0;
@@ -127,7 +126,6 @@ static int sum_client(const struct kmem_client *client, void *user)
 {
     struct answers *answers = user;
     struct process *process = process_find(&answers->processes, client->pid);
-
     if (!process) {
         return -ENOMEM;
     }
@@ -141,7 +139,6 @@ static int sum_block(const struct kmem_block *block, void *user)
     struct answers *answers = user;
     struct sums *sums = &answers->sums;
     struct process *process = process_find(&answers->processes, block->pid);
-
     if (!process) {
         return -ENOMEM;
     }
@@ -160,7 +157,6 @@ static int sum_block(const struct kmem_block *block, void *user)
 static int answers_init(struct answers *answers, struct kmem_query *query)
 {
     struct sums *sums = &answers->sums;
-
     *answers = (struct answers){0};
     int r = figures_init(&answers->before, query);
     if (r == 0) {
@@ -214,7 +210,6 @@ static bool direct_is_known(const struct answers *answers)
 static bool direct_agrees(const struct answers *answers)
 {
     const struct sums *sums = &answers->sums;
-
     return !direct_is_known(answers) ||
            (sum_is(&sums->direct, figures_get(&answers->before, "direct_blocks"),
                    figures_get(&answers->before, "direct_bytes")) &&
@@ -226,7 +221,6 @@ static bool answers_agree(const struct answers *answers)
     const struct sums *sums = &answers->sums;
     uint64_t n_blocks = figures_get(&answers->before, "blocks");
     uint64_t num_bytes = figures_get(&answers->before, "used_bytes");
-
     return sum_is(&sums->by_reason, n_blocks, num_bytes) &&
            sum_is(&sums->by_client, n_blocks, num_bytes) &&
            sum_is(&sums->by_uid, n_blocks, num_bytes) &&
@@ -246,7 +240,6 @@ static int answers_try(struct answers *answers, struct kmem_query *query, bool *
     const struct sums first = answers->sums;
     bool is_quiet = r == 0 && answers_are_quiet(answers);
     bool is_settled = is_quiet && answers_agree(answers);
-
     for (int i = 1; r == 0 && !is_settled && i < MAX_TRIES; i++) {
         (void)nanosleep(&pause, NULL); /* woken early, it asks early */
         answers_fini(answers);
@@ -279,7 +272,6 @@ verdict_add(struct verdict *verdict, const char *name, bool holds, const char *f
     const struct screen *screen = verdict->screen;
     enum style style = holds ? STYLE_GOOD : STYLE_BAD;
     char text[256];
-
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof(text), format, arguments); /* too long: cut */
@@ -287,7 +279,6 @@ verdict_add(struct verdict *verdict, const char *name, bool holds, const char *f
     verdict->is_balanced = verdict->is_balanced && holds;
     if (verdict->json) {
         struct json_row row;
-
         json_row_init(&row);
         json_row_text(&row, "name", name);
         json_row_bool(&row, "holds", holds);
@@ -356,7 +347,6 @@ static void check_sum(struct verdict *verdict, const char *name, const struct su
 {
     uint64_t n_blocks = figures_get(figures, "blocks");
     uint64_t num_bytes = figures_get(figures, "used_bytes");
-
     if (sum->n_blocks == n_blocks && sum->num_bytes == num_bytes) {
         verdict_add(verdict, name, true, "%s blocks, %s bytes", format_count(n_blocks).text,
                     format_count(num_bytes).text);
@@ -372,7 +362,6 @@ static void check_direct(struct verdict *verdict, const struct answers *answers)
 {
     const struct sum *direct = &answers->sums.direct;
     const bool holds = direct_agrees(answers);
-
     if (!direct_is_known(answers)) {
         return;
     }
@@ -389,7 +378,6 @@ static void check_places(struct verdict *verdict, const struct answers *answers)
 {
     uint64_t segment = figures_get(&answers->before, "segment_bytes");
     bool is_inside = answers->sums.end_offset <= segment;
-
     verdict_add(verdict, "places", is_inside && answers->sums.n_overlaps == 0,
                 "%s overlaps, and the last block ends at %s of %s",
                 format_count(answers->sums.n_overlaps).text,
@@ -462,7 +450,6 @@ static int report_text(const struct answers *answers, bool is_quiet, const struc
 {
     struct verdict verdict = {.screen = screen, .is_balanced = true};
     struct escaped name = format_escaped(answers->before.segment_name);
-
     (void)fprintf(screen->file, "segment \"%s\"\n", name.text);
     check_answers(&verdict, answers, is_quiet);
     char text[256];
@@ -477,7 +464,6 @@ static int report_json(const struct answers *answers, bool is_quiet, const struc
 {
     struct json_row row;
     struct verdict verdict = {.screen = screen, .json = &row, .is_balanced = true};
-
     json_row_init(&row);
     json_row_text(&row, "segment_name", answers->before.segment_name);
     json_row_list(&row, "checks");
@@ -496,7 +482,6 @@ int reconcile_show(struct kmem_query *query, const struct options *options,
     struct answers answers;
     bool is_quiet;
     int r = answers_try(&answers, query, &is_quiet);
-
     if (r == 0) {
         r = options->json ? report_json(&answers, is_quiet, screen)
                           : report_text(&answers, is_quiet, screen);

@@ -56,7 +56,6 @@ static int status_or_exit(const struct argp_state *state, const char *argument)
 {
     char *end;
     long number = strtol(argument, &end, 10);
-
     if (end == argument || *end || number < 1 || number > 255) {
         argp_error(state, "--leaks-exit-code takes a status from 1 to 255, not \"%s\"", argument);
     }
@@ -67,7 +66,6 @@ static int status_or_exit(const struct argp_state *state, const char *argument)
 static error_t run_key(int key, char *argument, struct argp_state *state)
 {
     struct run_options *options = state->input;
-
     switch (key) {
     case 's':
         options->daemon.size = argument;
@@ -131,7 +129,6 @@ static int gather(struct epilogue *epilogue, const struct private_daemon *privat
 {
     struct kmem_query *query;
     int r = kmem_query_open(private_socket(private), &query);
-
     if (r < 0) {
         (void)target_complain(r, kmem_last_error());
         return r;
@@ -149,7 +146,6 @@ static int print_epilogue(const struct epilogue *epilogue, const struct run_opti
     struct box box = {.title = "kmem"};
     struct screen screen;
     int r = 0;
-
     if (options->json) {
         r = epilogue_print_json(epilogue, options->output);
     } else {
@@ -174,7 +170,6 @@ static int show_epilogue(const struct run_options *options, int wait_status,
     struct epilogue epilogue = {.program = options->program[0], .wait_status = wait_status};
     int status = STATUS_OK;
     int r = gather(&epilogue, private);
-
     if (r == 0) {
         status = print_epilogue(&epilogue, options);
         status = epilogue.unreleased_blocks > 0 ? options->leaks_status : status;
@@ -212,7 +207,6 @@ static int run_with_daemon(const struct run_options *options, const struct signa
     struct private_daemon *private = NULL;
     int number = 0;
     int r = private_open(&options->daemon, signals, &private, &number);
-
     switch (r) {
     case 0:
         r = run_program(options, private, signals);
@@ -246,7 +240,6 @@ int run_main(int argc, char **argv, const struct options *before)
 {
     struct run_options options;
     struct signals signals;
-
     parse(argc, argv, before, &options);
     if (options.wants_malloc && !preload_find(options.preload, sizeof(options.preload))) {
         return STATUS_SYSTEM;

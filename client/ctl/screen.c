@@ -29,14 +29,12 @@ static bool colour_is_wanted(void)
 {
     const char *no_color = getenv("NO_COLOR");
     const char *term = getenv("TERM");
-
     return (!no_color || !*no_color) && term && strcmp(term, "dumb") != 0;
 }
 
 static unsigned terminal_columns(int fd)
 {
     struct winsize size;
-
     if (ioctl(fd, TIOCGWINSZ, &size) < 0 || size.ws_col == 0) {
         return 80; /* what a terminal that does not know its width has */
     }
@@ -47,7 +45,6 @@ void screen_init(struct screen *screen, FILE *file)
 {
     int fd = fileno(file);
     bool is_terminal = fd >= 0 && isatty(fd);
-
     *screen = (struct screen){
         .file = file,
         .unicode = locale_is_utf8,
@@ -90,11 +87,9 @@ size_t screen_flow(const struct screen *screen, size_t at_columns, size_t indent
                    const char *text)
 {
     size_t limit = screen->n_columns >= indent_columns + FLOW_MIN_COLUMNS ? screen->n_columns : 0;
-
     while (limit > 0 && at_columns + width_of(text) > limit) {
         size_t n_bytes = 0;
         size_t next = at_columns < limit ? width_flow(text, limit - at_columns, &n_bytes) : 0;
-
         /* A word that has no room behind what stands there goes below it, whole. */
         if (at_columns > indent_columns && text[n_bytes] != ' ' && n_bytes == next &&
             (n_bytes == 0 || !strchr(" /", text[n_bytes - 1]))) {

@@ -12,7 +12,6 @@ static const int held_back[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUS
 static sigset_t held_back_set(void)
 {
     sigset_t set;
-
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof(held_back) / sizeof(held_back[0]); i++) {
         sigaddset(&set, held_back[i]);
@@ -25,7 +24,6 @@ int signals_open(struct signals *signals)
     const struct sigaction ignored = {.sa_handler = SIG_IGN};
     const struct sigaction usual = {.sa_handler = SIG_DFL};
     sigset_t set = held_back_set();
-
     signals->fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals->fd < 0) {
         return -errno;
@@ -48,7 +46,6 @@ void signals_clear(void)
 {
     const struct sigaction usual = {.sa_handler = SIG_DFL};
     sigset_t none;
-
     sigemptyset(&none);
     (void)sigaction(SIGPIPE, &usual, NULL);
     (void)sigaction(SIGTERM, &usual, NULL);
@@ -69,7 +66,6 @@ struct signal_received signals_take(const struct signals *signals, bool may_wait
 {
     struct pollfd readable = {.fd = signals->fd, .events = POLLIN};
     struct signalfd_siginfo info;
-
     (void)poll(&readable, 1, may_wait ? -1 : 0); /* interrupted, it finds nothing: asked again */
     if (read(signals->fd, &info, sizeof(info)) != (ssize_t)sizeof(info)) {
         return (struct signal_received){0};

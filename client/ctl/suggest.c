@@ -16,7 +16,6 @@ size_t suggest_distance(const char *typed, const char *meant)
     size_t rows[3][ROW_CELLS];
     size_t n_typed = strlen(typed);
     size_t n_meant = strlen(meant);
-
     if (n_typed > SUGGEST_MAX_BYTES || n_meant > SUGGEST_MAX_BYTES) {
         return n_typed > n_meant ? n_typed : n_meant;
     }
@@ -27,11 +26,9 @@ size_t suggest_distance(const char *typed, const char *meant)
         size_t *now = rows[i % 3];
         const size_t *before = rows[(i + 2) % 3];
         const size_t *before_that = rows[(i + 1) % 3];
-
         now[0] = i;
         for (size_t j = 1; j <= n_meant; j++) {
             size_t wrong = typed[i - 1] != meant[j - 1];
-
             now[j] = least(before[j - 1] + wrong, least(before[j], now[j - 1]) + 1);
             if (i > 1 && j > 1 && typed[i - 1] == meant[j - 2] && typed[i - 2] == meant[j - 1]) {
                 now[j] = least(now[j], before_that[j - 2] + 1);

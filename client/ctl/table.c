@@ -47,7 +47,6 @@ struct table {
 struct table *table_new(const struct table_column *columns, size_t n_columns)
 {
     struct table *table = calloc(1, sizeof(*table));
-
     if (!table || n_columns > TABLE_MAX_COLUMNS) {
         free(table);
         return NULL;
@@ -74,7 +73,6 @@ static int table_reserve(struct table *table, size_t more_bytes)
 {
     size_t needed_bytes = table->used_bytes + more_bytes;
     size_t capacity_bytes = table->capacity_bytes ? table->capacity_bytes : 1024;
-
     if (needed_bytes <= table->capacity_bytes) {
         return 0;
     }
@@ -99,7 +97,6 @@ static void table_append(struct table *table, size_t column, const char *text)
 {
     size_t n_bytes = strlen(text) + 1;
     size_t n_columns = width_of(text);
-
     memcpy(table->texts + table->used_bytes, text, n_bytes);
     table->used_bytes += n_bytes;
     if (n_columns > table->width_columns[column]) {
@@ -107,7 +104,6 @@ static void table_append(struct table *table, size_t column, const char *text)
     }
     if (table->columns[column].may_flow) {
         size_t word_columns = width_of_words(text);
-
         if (word_columns > table->word_columns[column]) {
             table->word_columns[column] = word_columns;
         }
@@ -117,7 +113,6 @@ static void table_append(struct table *table, size_t column, const char *text)
 int table_add(struct table *table, const char *const *cells)
 {
     size_t n_bytes = 0;
-
     for (size_t i = 0; i < table->n_columns; i++) {
         n_bytes += strlen(cell_text(cells[i])) + 1;
     }
@@ -157,7 +152,6 @@ struct layout {
 size_t table_width(const struct table *table)
 {
     size_t total = GAP_COLUMNS * (table->n_columns - 1);
-
     for (size_t i = 0; i < table->n_columns; i++) {
         total += table->width_columns[i];
     }
@@ -170,7 +164,6 @@ static size_t least_width(const struct table *table, size_t column)
     size_t width = table->width_columns[column];
     size_t word = table->word_columns[column];
     size_t least = word > FLOW_MIN_COLUMNS ? word : FLOW_MIN_COLUMNS;
-
     return table->columns[column].may_flow && width > least ? least : width;
 }
 
@@ -192,7 +185,6 @@ static void layout_init(struct layout *layout, const struct table *table,
     *layout = (struct layout){.table = table, .screen = screen, .n_lines = 1};
     for (size_t i = 0; i < table->n_columns; i++) {
         size_t from = i == 0 ? 0 : end + GAP_COLUMNS;
-
         if (i > 0 && from + least_width(table, i) > limit) {
             layout->n_lines++;
             from = FOLD_INDENT_COLUMNS;
@@ -236,11 +228,9 @@ static void line_text(struct line *line, const char *text, size_t n_bytes, size_
 static void line_flow(struct line *line, const char *text, size_t width)
 {
     size_t from_columns = line->at_columns;
-
     while (*text) {
         size_t n_bytes;
         size_t next = width_flow(text, width, &n_bytes);
-
         line_text(line, text, n_bytes, 0);
         text += next;
         if (*text) {
@@ -254,7 +244,6 @@ static void line_cell(struct line *line, const struct table_column *column, cons
                       size_t width)
 {
     size_t text_columns = width_of(text);
-
     if (text_columns > width) {
         line_flow(line, text, width);
     } else if (column->align == TABLE_RIGHT) {
@@ -271,7 +260,6 @@ static void print_line(const struct layout *layout, size_t number, const char *c
 {
     const struct screen *screen = layout->screen;
     struct line line = {.screen = screen};
-
     (void)fputs(screen_on(screen, style), screen->file);
     line_blanks(&line, number > 0 ? FOLD_INDENT_COLUMNS : 0);
     for (size_t i = 0, n_cells = 0; i < layout->table->n_columns; i++) {
@@ -306,7 +294,6 @@ static void print_cells(const struct layout *layout, const char *const *cells, e
 static void print_titles(const struct layout *layout)
 {
     const char *titles[TABLE_MAX_COLUMNS];
-
     for (size_t i = 0; i < layout->table->n_columns; i++) {
         titles[i] = layout->table->columns[i].title;
     }
@@ -316,7 +303,6 @@ static void print_titles(const struct layout *layout)
 static void print_rule(const struct layout *layout)
 {
     const struct screen *screen = layout->screen;
-
     (void)fputs(screen_on(screen, STYLE_DIM), screen->file);
     for (size_t i = 0; i < layout->n_columns; i++) {
         (void)fputs(screen->unicode ? "─" : "-", screen->file);
@@ -328,7 +314,6 @@ static void print_rule(const struct layout *layout)
 static const char *print_row(const struct layout *layout, const char *text)
 {
     const char *cells[TABLE_MAX_COLUMNS];
-
     for (size_t i = 0; i < layout->table->n_columns; i++) {
         cells[i] = text;
         text += strlen(text) + 1;
@@ -341,7 +326,6 @@ void table_print(const struct table *table, const struct screen *screen)
 {
     struct layout layout;
     const char *text = table->texts;
-
     layout_init(&layout, table, screen);
     if (table->columns[0].title) {
         print_titles(&layout);

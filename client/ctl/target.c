@@ -22,7 +22,6 @@ int target_open(const struct options *options, struct kmem_query **ret_query)
 {
     if (options->segment_name) {
         int r = environment_name(options->segment_name);
-
         if (r < 0) {
             return r;
         }
@@ -56,7 +55,6 @@ int target_status(int error)
 static const char *without_function(const char *sentence)
 {
     size_t n_bytes = strspn(sentence, "abcdefghijklmnopqrstuvwxyz_");
-
     return strncmp(sentence, "kmem_", 5) == 0 && strncmp(sentence + n_bytes, ": ", 2) == 0
                ? sentence + n_bytes + 2
                : sentence;
@@ -66,7 +64,6 @@ static const char *without_function(const char *sentence)
 int target_complain(int error, const char *sentence)
 {
     char escaped[SENTENCE_MAX_BYTES];
-
     sentence = *sentence ? without_function(sentence) : strerror(-error);
     kmem_query_escape(sentence, escaped, sizeof(escaped));
     (void)fprintf(stderr, "kmemctl: %s\n", escaped);

@@ -36,7 +36,6 @@ static enum style fullness_style(const struct figures *figures)
 {
     double segment = (double)figures_get(figures, "segment_bytes");
     double percent = 100 - 100 * (double)figures_get(figures, "free_bytes") / segment;
-
     if (percent >= FULL_BAD_PERCENT) {
         return STYLE_BAD;
     }
@@ -50,9 +49,7 @@ static void print_headline(const struct figures *figures, const struct options *
     struct escaped version = format_escaped(figures->version);
     struct label size = format_bytes(figures_get(figures, "segment_bytes"), options->exact_bytes);
     struct label uptime = format_age(figures_get(figures, "uptime_ms"));
-
     char facts[ESCAPED_MAX_BYTES + 96];
-
     (void)fprintf(screen->file, "%ssegment \"%s\"%s", screen_on(screen, STYLE_BOLD), name.text,
                   screen_off(screen, STYLE_BOLD));
     (void)snprintf(facts, sizeof(facts), "  %s  (kmemd %s, pid %u, up %s)", size.text, version.text,
@@ -67,7 +64,6 @@ static void print_waiting(const struct figures *figures, const struct options *o
 {
     uint64_t num_bytes = figures_get(figures, "waiting_bytes");
     struct label size = format_bytes(num_bytes, options->exact_bytes);
-
     if (num_bytes > 0) {
         (void)fprintf(screen->file,
                       "  %s wait for a start of kmemd with no client in the segment\n\n",
@@ -84,7 +80,6 @@ static size_t print_part(const struct figures *figures, const char *word, const 
     struct label bytes = format_bytes(num_bytes, options->exact_bytes);
     struct label share = format_share(num_bytes, figures_get(figures, "segment_bytes"));
     char text[96];
-
     (void)snprintf(text, sizeof(text), " %s %s (%s)", word, bytes.text, share.text);
     size_t needed_columns = 3 + width_of(text);
     if (at_columns > 0 && screen->n_columns > 0 &&
@@ -150,7 +145,6 @@ static int waste_add(struct table *table, const struct part *part, const struct 
     uint64_t num_bytes = figures_get(figures, part->figure);
     struct label bytes = format_bytes(num_bytes, options->exact_bytes);
     struct label share = format_share(num_bytes, figures_get(figures, "segment_bytes"));
-
     return table_add(table, (const char *[]){part->word, bytes.text, share.text, part->text});
 }
 
@@ -188,7 +182,6 @@ static struct label figure_label(const struct figures *figures, const char *name
 {
     uint64_t value = figures_get(figures, name);
     size_t n_bytes = strlen(name);
-
     if (!figures_has(figures, name)) {
         return (struct label){.text = "-"}; /* an older daemon does not know it */
     }
@@ -221,10 +214,8 @@ static int grid_add(struct table *table, size_t from, size_t n_pairs, const stru
 {
     struct label values[PAIRS_A_ROW];
     const char *cells[GRID_COLUMNS] = {0};
-
     for (size_t i = 0; i < n_pairs && from + i < N_PAIRS; i++) {
         const struct pair *pair = &grid[(from + i) / PAIRS_A_ROW][(from + i) % PAIRS_A_ROW];
-
         values[i] = figure_label(figures, pair->figure, options);
         cells[2 * i] = pair->word;
         cells[2 * i + 1] = values[i].text;
@@ -262,7 +253,6 @@ static int print_grid(const struct figures *figures, const struct options *optio
                       const struct screen *screen)
 {
     int r = GRID_E_TOO_WIDE;
-
     for (size_t n_pairs = PAIRS_A_ROW; r == GRID_E_TOO_WIDE; n_pairs--) {
         r = print_grid_of(n_pairs, figures, options, screen);
     }
@@ -288,7 +278,6 @@ static int all_add(struct table *table, const struct figure *figure, const struc
     struct escaped kind = format_escaped(figure->kind);
     struct escaped text = format_escaped(figure->text);
     struct label value = figure_value(figure, options);
-
     return table_add(table, (const char *[]){name.text, value.text, kind.text, text.text});
 }
 
@@ -336,12 +325,10 @@ static int print_text(const struct figures *figures, const struct options *optio
 static void json_explanations(struct json_row *row, const struct figures *figures)
 {
     struct json_row explanations;
-
     json_row_init(&explanations);
     for (size_t i = 0; i < figures->n_figures; i++) {
         const struct figure *figure = &figures->figures[i];
         struct json_row one;
-
         json_row_init(&one);
         json_row_text(&one, "kind", figure->kind);
         json_row_text(&one, "unit", figure->unit);
@@ -355,7 +342,6 @@ static int print_json(const struct figures *figures, const struct options *optio
                       const struct screen *screen)
 {
     struct json_row row;
-
     json_row_init(&row);
     json_row_text(&row, "segment_name", figures->segment_name);
     json_row_text(&row, "version", figures->version);
@@ -373,7 +359,6 @@ int usage_show(struct kmem_query *query, const struct options *options, const st
 {
     struct figures figures;
     int r = figures_init(&figures, query);
-
     if (r == 0 && options->json) {
         r = print_json(&figures, options, screen);
     } else if (r == 0) {

@@ -33,7 +33,6 @@ static struct glyph glyph_at(const char *text)
 size_t width_of(const char *text)
 {
     size_t n_columns = 0;
-
     for (struct glyph glyph = glyph_at(text); glyph.n_bytes > 0; glyph = glyph_at(text)) {
         text += glyph.n_bytes;
         n_columns += glyph.n_columns;
@@ -45,7 +44,6 @@ size_t width_prefix(const char *text, size_t n_columns, size_t *ret_bytes)
 {
     const char *end = text;
     size_t taken_columns = 0;
-
     for (struct glyph glyph = glyph_at(end); glyph.n_bytes > 0; glyph = glyph_at(end)) {
         if (taken_columns + glyph.n_columns > n_columns) {
             break;
@@ -61,7 +59,6 @@ size_t width_of_words(const char *text)
 {
     size_t widest = 0;
     size_t so_far = 0;
-
     for (struct glyph glyph = glyph_at(text); glyph.n_bytes > 0; glyph = glyph_at(text)) {
         so_far = *text == ' ' ? 0 : so_far + glyph.n_columns;
         widest = so_far > widest ? so_far : widest;
@@ -84,7 +81,6 @@ size_t width_flow(const char *text, size_t n_columns, size_t *ret_bytes)
 {
     size_t n_fit;
     size_t n_kept;
-
     (void)width_prefix(text, n_columns, &n_fit);
     if (text[n_fit] == '\0') {
         *ret_bytes = n_fit;
