@@ -87,27 +87,27 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
 {
     char clean[KMEM_REASON_MAX_BYTES + 1];
     struct carved carved = {{0}, false};
-    struct turn turn;
+    struct conn_lock lock;
     (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
-    int r = kmem__context_enter(&turn, failure);
+    int r = kmem__context_enter(&lock, failure);
     if (r < 0) {
         kmem__failure_about(failure, 0, num_bytes, clean);
         return r;
     }
-    if (num_bytes > turn.segment->num_bytes) {
-        r = api_refuse_size(num_bytes, turn.segment, clean, failure);
+    if (num_bytes > lock.segment->num_bytes) {
+        r = api_refuse_size(num_bytes, lock.segment, clean, failure);
         kmem__counts_note(&api_counts()->n_too_large);
     } else {
-        r = kmem__calls_allocate(turn.conn, turn.segment, num_bytes, clean, may_again, &carved,
+        r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, may_again, &carved,
                                  failure);
     }
     if (r == -ENOMEM) {
-        kmem__context_add_refusal(&turn, failure);
+        kmem__context_add_refusal(&lock, failure);
     }
-    kmem__context_leave(&turn);
+    kmem__context_leave(&lock);
     if (r == 0) {
         kmem__counts_grow(api_counts(), num_bytes);
-        *ret_block = api_clear(turn.segment, &carved, num_bytes);
+        *ret_block = api_clear(lock.segment, &carved, num_bytes);
     }
     return r;
 }
@@ -253,18 +253,18 @@ KMEM_MUST_USE static int api_refuse_pointer(const struct segment *segment, const
     return r;
 }
 
-/* Takes the connection and finds a pointer's offset. Return: 0 and a turn to leave, or -errno. */
-KMEM_MUST_USE static int api_enter_about(struct turn *turn, const void *mem,
+/* Takes the connection lock and finds a pointer's offset. Return: 0, or -errno without it. */
+KMEM_MUST_USE static int api_enter_about(struct conn_lock *lock, const void *mem,
                                          struct seg_off *ret_offset, struct failure *failure)
 {
-    int r = kmem__context_enter(turn, failure);
+    int r = kmem__context_enter(lock, failure);
     if (r < 0) {
         return r;
     }
-    struct seg_off offset = kmem__segment_offset(turn->segment, mem);
+    struct seg_off offset = kmem__segment_offset(lock->segment, mem);
     if (offset.bytes == 0) {
-        r = api_refuse_pointer(turn->segment, mem, failure);
-        kmem__context_leave(turn);
+        r = api_refuse_pointer(lock->segment, mem, failure);
+        kmem__context_leave(lock);
         return r;
     }
     *ret_offset = offset;
@@ -338,7 +338,7 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
 {
     struct seg_off offset = {0};
     struct found found;
-    struct turn turn;
+    struct conn_lock lock;
     if (mem == NULL) {
         api_count_misuse();
         return kmem__failure_set(failure, EINVAL, "NULL is no pointer's address; pass &pointer");
@@ -354,13 +354,13 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
     }
     int r = api_leased(block, kmem__heap_release, &found, failure);
     if (r == API_E_DIRECT) {
-        r = api_enter_about(&turn, block, &offset, failure);
+        r = api_enter_about(&lock, block, &offset, failure);
         if (r < 0) {
             return r;
         }
         uint64_t num_bytes = 0;
-        r = kmem__calls_release(turn.conn, turn.segment, offset, &num_bytes, failure);
-        kmem__context_leave(&turn);
+        r = kmem__calls_release(lock.conn, lock.segment, offset, &num_bytes, failure);
+        kmem__context_leave(&lock);
         kmem__counts_shrink(api_counts(), num_bytes);
     }
     if (r == 0) {
@@ -414,7 +414,7 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
 {
     struct seg_off offset = {0};
     uint64_t num_bytes = 0;
-    struct turn turn;
+    struct conn_lock lock;
     if (mem == NULL || ret_num_bytes == NULL) {
         api_count_misuse();
         return kmem__failure_set(failure, EINVAL, "NULL is %s",
@@ -426,12 +426,12 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
     if (r == 0) {
         num_bytes = found.num_bytes;
     } else if (r == API_E_DIRECT) {
-        r = api_enter_about(&turn, mem, &offset, failure);
+        r = api_enter_about(&lock, mem, &offset, failure);
         if (r < 0) {
             return r;
         }
-        r = kmem__calls_size_of(turn.conn, offset, &num_bytes, failure);
-        kmem__context_leave(&turn);
+        r = kmem__calls_size_of(lock.conn, offset, &num_bytes, failure);
+        kmem__context_leave(&lock);
     }
     if (r == 0) {
         *ret_num_bytes = num_bytes;

@@ -4,7 +4,7 @@
  * by the first call in a forked child. What a child may keep and what it must not decides where
  * things are:
  *
- *      struct process   turn, connection,       wiped in a child   (MADV_WIPEONFORK)
+ *      struct process   connection, its lock,   wiped in a child   (MADV_WIPEONFORK)
  *                       allocator: leases
  *      struct heap      a thread's blocks       wiped in a child
  *      the ledger       entries of the leases   not mapped there   (MADV_DONTFORK)
@@ -12,9 +12,9 @@
  *      own_...          which descriptors       kept in a child
  *
  * The kernel hands a child zeros in place of its parent's struct process. All zero means: not
- * joined, and a turn that no thread has, whatever the parent's threads were doing at the fork. The
- * child needs no handler, no prepared parent and no comparison; its first call finds that it has
- * not joined, and joins.
+ * joined, and a connection lock that no thread has, whatever the parent's threads were doing at the
+ * fork. The child needs no handler, no prepared parent and no comparison; its first call finds that
+ * it has not joined, and joins.
  *
  * Rejected: comparing a stored pid costs a system call (1 us) in each call, and a lock that was
  * held at the fork would still have to be made anew. pthread_atfork() is not run by _Fork() and
@@ -31,11 +31,11 @@
  *    means the same block in both. If it has another one, that is mapped beside it, and the old
  *    mapping becomes `inherited`: pointers into it are the parent's.
  *
- * The connection is had by one thread at a time, its turn, and waited for no longer than for an
- * answer: with a daemon that stands still the last of many threads would else wait as many times
- * as long. A call may ask more than once, for a lease and then for a block, and has its time once.
+ * One thread at a time has the connection lock; the others wait no longer than for an answer: with
+ * a daemon that stands still the last of many threads would else wait as many times as long. A call
+ * may ask more than once, for a lease and then for a block, and has its time once.
  *
- * Cancelling a thread in its turn would stop all others for ever, and poll() and recv() are places
+ * Cancelling a thread that has it would stop all others for ever, and poll() and recv() are places
  * where it can happen; so it is put off until the call is over.
  *
  * The library is not unloaded: blocks may be in use, and threads call its destructors at their end.
@@ -141,8 +141,8 @@ void kmem__context_call(void)
     call_until_ms = 0;
 }
 
-/* Waits, with the lock, until the turn may be free or the call's time is over: ETIMEDOUT. */
-static int turn_wait(struct process *process)
+/* Waits, with the mutex, until it may be free or the call's time is over: ETIMEDOUT. */
+static int conn_lock_wait(struct process *process)
 {
     if (call_until_ms == 0) {
         const int patience_ms = atomic_load_explicit(&process->patience_ms, memory_order_relaxed);
@@ -153,48 +153,48 @@ static int turn_wait(struct process *process)
     return pthread_cond_clockwait(&process->is_free, &process->lock, CLOCK_MONOTONIC, &until);
 }
 
-/* Return: 0; or -ETIMEDOUT, and there is no turn to end. */
-KMEM_MUST_USE static int turn_begin(struct turn *turn, struct process *process,
-                                    struct failure *failure)
+/* Return: 0; or -ETIMEDOUT, and there is nothing to release. */
+KMEM_MUST_USE static int conn_lock_take(struct conn_lock *lock, struct process *process,
+                                        struct failure *failure)
 {
     int r = 0;
-    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &turn->cancel_state);
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &lock->cancel_state);
     (void)pthread_mutex_lock(&process->lock);
     while (process->is_taken && r == 0) {
-        r = turn_wait(process);
+        r = conn_lock_wait(process);
     }
     const bool is_mine = !process->is_taken; /* also if that came at the last moment */
     process->is_taken = true;
     (void)pthread_mutex_unlock(&process->lock);
     if (!is_mine) {
-        (void)pthread_setcancelstate(turn->cancel_state, &r);
+        (void)pthread_setcancelstate(lock->cancel_state, &r);
         return kmem__failure_set(failure, ETIMEDOUT,
                                  "the daemon does not answer other threads of this process, which "
                                  "have asked it before");
     }
-    turn->process = process;
-    turn->conn = &process->conn;
+    lock->process = process;
+    lock->conn = &process->conn;
     return 0;
 }
 
-static void turn_end(struct turn *turn)
+static void conn_lock_release(struct conn_lock *lock)
 {
     int ignored;
-    (void)pthread_mutex_lock(&turn->process->lock);
-    turn->process->is_taken = false;
-    (void)pthread_cond_signal(&turn->process->is_free);
-    (void)pthread_mutex_unlock(&turn->process->lock);
-    (void)pthread_setcancelstate(turn->cancel_state, &ignored);
+    (void)pthread_mutex_lock(&lock->process->lock);
+    lock->process->is_taken = false;
+    (void)pthread_cond_signal(&lock->process->is_free);
+    (void)pthread_mutex_unlock(&lock->process->lock);
+    (void)pthread_setcancelstate(lock->cancel_state, &ignored);
 }
 
-/* Says when what is asked in this turn is given up. */
-static void turn_limit(const struct turn *turn, int64_t begin_ms)
+/* Says when what this thread asks now is given up. */
+static void conn_lock_limit(const struct conn_lock *lock, int64_t begin_ms)
 {
-    const int64_t until_ms = begin_ms + turn->conn->ticket.timeout_ms;
+    const int64_t until_ms = begin_ms + lock->conn->ticket.timeout_ms;
     if (call_until_ms == 0 || call_until_ms > until_ms) {
         call_until_ms = until_ms;
     }
-    turn->conn->until_ms = call_until_ms;
+    lock->conn->until_ms = call_until_ms;
 }
 
 /* -------------------------------------------------------------------- inherited sockets ---- */
@@ -283,9 +283,9 @@ static void lease_refusal_keep(struct process *process, const char *sentence)
     (void)snprintf(process->lease_refusal, sizeof(process->lease_refusal), "%s", sentence);
 }
 
-void kmem__context_add_refusal(const struct turn *turn, struct failure *failure)
+void kmem__context_add_refusal(const struct conn_lock *lock, struct failure *failure)
 {
-    const char *refusal = turn->process->lease_refusal;
+    const char *refusal = lock->process->lease_refusal;
     if (refusal[0] != '\0' && strstr(failure->sentence, refusal) == NULL) {
         kmem__failure_add(failure, "; the last lease was refused: %s", refusal);
     }
@@ -295,27 +295,27 @@ void kmem__context_add_refusal(const struct turn *turn, struct failure *failure)
 static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, struct run *ret_run)
 {
     struct failure failure = {.error = 0};
-    struct turn turn = {.segment = NULL};
+    struct conn_lock lock = {.segment = NULL};
     (void)unused;
-    int r = kmem__context_enter(&turn, &failure);
+    int r = kmem__context_enter(&lock, &failure);
     if (r < 0) {
         return r;
     }
-    KMEM_ASSERT(turn.segment != NULL); /* it has joined */
-    if (turn.conn->fd >= 0) {
+    KMEM_ASSERT(lock.segment != NULL); /* it has joined */
+    if (lock.conn->fd >= 0) {
         /* Else the server may still grant a lease that an earlier call has given up. */
-        kmem__guard_sweep(turn.segment->guard, turn.process->allocator.ledger.states);
+        kmem__guard_sweep(lock.segment->guard, lock.process->allocator.ledger.states);
     }
-    r = kmem__calls_lease(turn.conn, turn.segment, n_pages, want_pages, ret_run, &failure);
+    r = kmem__calls_lease(lock.conn, lock.segment, n_pages, want_pages, ret_run, &failure);
     if (r >= 0) {
-        lease_refusal_keep(turn.process, r == CONN_E_REFUSED ? failure.sentence : "");
+        lease_refusal_keep(lock.process, r == CONN_E_REFUSED ? failure.sentence : "");
     }
-    kmem__context_leave(&turn);
+    kmem__context_leave(&lock);
     KMEM_CRASH_POINT("client.leased");
     if (r == 0) {
-        kmem__guard_open(turn.segment->guard, kmem__page_offset(ret_run->page),
+        kmem__guard_open(lock.segment->guard, kmem__page_offset(ret_run->page),
                          (uint64_t)ret_run->n_pages << PAGE_SHIFT);
-        kmem__segment_populate(turn.segment, ret_run->page, ret_run->n_pages);
+        kmem__segment_populate(lock.segment, ret_run->page, ret_run->n_pages);
     }
     return r;
 }
@@ -363,13 +363,13 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
     return 0;
 }
 
-int kmem__context_enter(struct turn *turn, struct failure *failure)
+int kmem__context_enter(struct conn_lock *lock, struct failure *failure)
 {
     struct process *process = process_get(failure);
     if (process == NULL) {
         return failure->error > 0 ? -failure->error : -ENOMEM;
     }
-    int r = turn_begin(turn, process, failure);
+    int r = conn_lock_take(lock, process, failure);
     if (r < 0) {
         return r;
     }
@@ -377,19 +377,19 @@ int kmem__context_enter(struct turn *turn, struct failure *failure)
     if (KMEM_UNLIKELY(!process->is_joined)) {
         r = context_join(process, failure);
         if (r < 0) {
-            turn_end(turn);
+            conn_lock_release(lock);
             return r;
         }
     }
-    turn_limit(turn, begin_ms);
-    turn->segment = segment_load(&current);
+    conn_lock_limit(lock, begin_ms);
+    lock->segment = segment_load(&current);
     return 0;
 }
 
-void kmem__context_leave(struct turn *turn)
+void kmem__context_leave(struct conn_lock *lock)
 {
-    own_remember_sockets(turn->conn); /* they may be others than at the beginning */
-    turn_end(turn);
+    own_remember_sockets(lock->conn); /* they may be others than at the beginning */
+    conn_lock_release(lock);
 }
 
 const struct segment *kmem__context_segment(void)
@@ -438,18 +438,18 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
 
 int kmem__context_close(struct failure *failure)
 {
-    struct turn turn;
+    struct conn_lock lock;
     /* Acquire: pairs with process_get(). */
     struct process *process = atomic_load_explicit(&own, memory_order_acquire);
     if (process == NULL) {
         return 0;
     }
-    int r = turn_begin(&turn, process, failure);
+    int r = conn_lock_take(&lock, process, failure);
     if (r < 0) {
         return r;
     }
-    turn_limit(&turn, kmem__monotonic_ms());
+    conn_lock_limit(&lock, kmem__monotonic_ms());
     r = context_leave_segment(process, failure);
-    turn_end(&turn);
+    conn_lock_release(&lock);
     return r;
 }

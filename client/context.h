@@ -13,8 +13,8 @@
 #include "client/heap/allocator.h"
 #include "proto/attributes.h"
 
-/* Between kmem__context_enter() and kmem__context_leave(): the connection is this thread's. */
-struct turn {
+/* The connection lock, of a thread between kmem__context_enter() and kmem__context_leave(). */
+struct conn_lock {
     struct conn *conn;
     const struct segment *segment;
     struct process *process;
@@ -26,22 +26,22 @@ void kmem__context_call(void);
 
 /**
  * kmem__context_enter() - join the segment if this process has not, and wait for the connection
- * @turn:     on success to be handed to kmem__context_leave()
+ * @lock:     on success to be handed to kmem__context_leave()
  * @failure:  receives the sentence
  *
  * Return: 0, or a negative errno as kmem.h documents them for connecting.
  */
-KMEM_MUST_USE int kmem__context_enter(struct turn *turn, struct failure *failure);
+KMEM_MUST_USE int kmem__context_enter(struct conn_lock *lock, struct failure *failure);
 
 /**
  * kmem__context_add_refusal() - go on with why the last lease was refused
  *
  * Nothing, if one was granted since, or the failure says the same already.
  */
-void kmem__context_add_refusal(const struct turn *turn, struct failure *failure);
+void kmem__context_add_refusal(const struct conn_lock *lock, struct failure *failure);
 
 /** kmem__context_leave() - let the next thread have the connection */
-void kmem__context_leave(struct turn *turn);
+void kmem__context_leave(struct conn_lock *lock);
 
 /** kmem__context_segment() - the mapping, own or inherited by a child; NULL if there is none */
 const struct segment *kmem__context_segment(void);
