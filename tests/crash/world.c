@@ -17,6 +17,7 @@
 jmp_buf killed;
 uint64_t kill_at = NEVER;
 uint64_t n_stores;
+uint64_t n_asked[REQUESTS_MAX];
 
 void store_hook(void)
 {
@@ -265,6 +266,8 @@ static void answer_keep(const Kmem__Response *response)
 const Kmem__Response *ask(struct peer *peer, Kmem__Request *request)
 {
     const struct now now = {.ms = NOW_MS, .us = NOW_MS * UINT64_C(1000)};
+    EXPECT(request->body_case < REQUESTS_MAX);
+    n_asked[request->body_case]++;
     int outcome = dispatch(&core, peer, request, now, reply);
     while (outcome == DISPATCH_PENDING) {
         if (peer->role == PEER_LEAVING) {

@@ -36,6 +36,9 @@
         }                                                                                          \
     } while (0)
 
+/* 64: twice what the protocol has numbers for. */
+#define REQUESTS_MAX 64
+
 enum op_kind {
     OP_ALLOCATE,
     OP_ALLOCATE_LARGE,
@@ -89,7 +92,8 @@ extern uint64_t n_state;
 extern jmp_buf killed;
 extern uint64_t kill_at; /* the store before which it all ends */
 extern uint64_t n_stores;
-extern uint64_t n_barriers; /* so often was it asked whether slabs are idle */
+extern uint64_t n_asked[REQUESTS_MAX]; /* how often each request was, by its number */
+extern uint64_t n_barriers;            /* so often was it asked whether slabs are idle */
 
 void fail_here(const char *file, int line, const char *condition) __attribute__((noreturn));
 
