@@ -206,10 +206,17 @@ static void slab_visit(struct allocator *allocator, uint32_t page)
  * What stands in a block's entry while this thread pushes it: a number that no other living thread
  * has, so that the thread finds out whether it is still its own block when it has pushed it.
  */
-static uint64_t push_token(uint32_t id)
+static uint64_t push_token(const struct allocator *allocator, uint32_t id)
 {
-    /* A thread without a heap is one that ends, or one of very many: 22 bits are in its number. */
-    return ENTRY_PUSHED_BY(id != 0 ? id : UINT32_C(1) << 22 | (uint32_t)gettid());
+    /* Of a thread without a heap, one that only releases say: 22 bits are in its number. It is
+       found once: a forked child's first thread has another, and another epoch. */
+    static _Thread_local uint64_t epoch __attribute__((tls_model("initial-exec")));
+    static _Thread_local uint32_t number __attribute__((tls_model("initial-exec")));
+    if (id == 0 && epoch != allocator->epoch) {
+        number = UINT32_C(1) << 22 | (uint32_t)gettid();
+        epoch = allocator->epoch;
+    }
+    return ENTRY_PUSHED_BY(id != 0 ? id : number);
 }
 
 /* Of two threads that release the block, one retires it, and has all its bytes. */
@@ -228,7 +235,7 @@ static bool push_retire(struct ledger_entry *entry, uint64_t token)
 bool kmem__slab_push(struct allocator *allocator, uint32_t id, const struct ledger_block *block)
 {
     struct ledger_head *head = &allocator->ledger.heads[block->page];
-    uint64_t token = push_token(id);
+    uint64_t token = push_token(allocator, id);
     if (!push_retire(block->entry, token)) {
         return false;
     }
