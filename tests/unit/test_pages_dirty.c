@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_pages_given.c - which pages are known to be zero, and which are to be made so
+ * test_pages_dirty.c - which pages are known to be zero, and which are to be made so
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_waste.c - where every byte of a segment is, by the statistics
+ * test_report_usage.c - where every byte of a segment is, by the statistics
  *
  * The clients are ledgers in memory, so what is in them is known to a byte; the last ones lie.
  */

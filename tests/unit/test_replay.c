@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_resume.c - clients that come back: to the same server, and to the next one
+ * test_replay.c - clients that come back: to the same server, and to the next one
  *
  * What is asked for again with the same sequence number happens once, whatever became of the first
  * answer.
