@@ -5,20 +5,15 @@
  * The largest state there is: every other page leased, to a thousand clients in turn; the ones
  * between are free. Nothing runs beside it but the core, in this process.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "tests/bench/bench.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_SAMPLES 9
 #define N_CLIENTS 1000

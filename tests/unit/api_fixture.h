@@ -6,25 +6,19 @@
 #define TESTS_UNIT_API_FIXTURE_H
 
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include <kmem/kmem.h>
 
 #include "tests/unit/caught.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 /* Set before each call: a call that succeeds leaves it. */
 #define UNTOUCHED 4242
 
 static inline int start_daemon(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
     fake_daemon_start();
     caught_install();
@@ -34,7 +28,6 @@ static inline int start_daemon(void **state)
 
 static inline int stop_daemon(void **state)
 {
-    (void)state;
     (void)kmem_set_failure_handler(NULL);
     int r = kmem_close();
     fake_daemon_stop();

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "tests/unit/captured.h"
+#include "tests/unit/unit.h"
 
 static int stderr_fd;
 

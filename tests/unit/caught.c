@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/caught.h"
+#include "tests/unit/unit.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 struct kmem_failure caught;
 unsigned int n_caught;

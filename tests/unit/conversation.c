@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
 #include "tests/unit/statistic.h"
+#include "tests/unit/unit.h"
 
 void conversation_init(struct conversation *conversation, uint32_t n_pages, uint32_t limit)
 {
@@ -191,7 +186,6 @@ void talk_begin(uint32_t n_pages, uint32_t limit)
 
 int talk_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(core_check(talk.core), 0);
     peer_close(&talk, &alice);
     peer_close(&talk, &bob);

@@ -5,21 +5,14 @@
 #ifndef TESTS_UNIT_CORE_FIXTURE_H
 #define TESTS_UNIT_CORE_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "tests/unit/fixture.h"
+#include "tests/unit/unit.h"
 
 static struct fixture fixture;
 static struct core *const core = &fixture.core;
 
 static inline int core_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(core_check(core), 0);
     fixture_fini(&fixture);
     return 0;

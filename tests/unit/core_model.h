@@ -5,15 +5,10 @@
 #ifndef TESTS_UNIT_CORE_MODEL_H
 #define TESTS_UNIT_CORE_MODEL_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "tests/unit/fixture.h"
+#include "tests/unit/unit.h"
 #include "tests/support/model.h"
 #include "tests/support/seeded.h"
 

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/reap.h"
 #include "daemon/core/recover.h"
 #include "daemon/core/scan.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/unit.h"
 
 /* client_ledger_read_fn: copies as pread() would, and like it reads nothing behind the end. */
 static bool fixture_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)

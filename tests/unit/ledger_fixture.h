@@ -5,15 +5,10 @@
 #ifndef TESTS_UNIT_LEDGER_FIXTURE_H
 #define TESTS_UNIT_LEDGER_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "proto/ledger.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 64
 #define REASON 7
@@ -23,7 +18,6 @@ static struct ledger ledger;
 
 static inline int ledger_setup(void **state)
 {
-    (void)state;
     struct ledger_layout layout;
     ledger_layout_init(&layout, N_PAGES);
     file = calloc(1, layout.total_bytes);
@@ -34,7 +28,6 @@ static inline int ledger_setup(void **state)
 
 static inline int ledger_teardown(void **state)
 {
-    (void)state;
     free(file);
     return 0;
 }

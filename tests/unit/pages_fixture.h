@@ -5,15 +5,10 @@
 #ifndef TESTS_UNIT_PAGES_FIXTURE_H
 #define TESTS_UNIT_PAGES_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "daemon/core/pages.h"
+#include "tests/unit/unit.h"
 
 /* A test may define another number before. */
 #ifndef N_PAGES
@@ -27,7 +22,6 @@ static struct pages pages;
 
 static inline int pages_setup(void **state)
 {
-    (void)state;
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
     state_format(&segment, file, N_PAGES, 1, 0);
@@ -37,7 +31,6 @@ static inline int pages_setup(void **state)
 
 static inline int pages_teardown(void **state)
 {
-    (void)state;
     pages_fini(&pages);
     free(file);
     return 0;

@@ -2,11 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,12 +11,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/core/reap.h"
 #include "daemon/memfd.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
+#include "tests/unit/unit.h"
 
 /* So many turns of the loop are more than anything here needs. */
 #define TURNS_MAX 2000
@@ -110,7 +105,6 @@ static void keeper_listen(void)
 
 int session_setup(void **state)
 {
-    (void)state;
     struct server *server = &session_server;
     const struct core_config config = {
         .segment_name = "session",
@@ -185,7 +179,6 @@ static void end_everybody(void)
 
 int session_teardown(void **state)
 {
-    (void)state;
     struct server *server = &session_server;
     end_everybody();
     uv_close((uv_handle_t *)&server->idle, NULL);

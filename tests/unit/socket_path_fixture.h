@@ -5,16 +5,11 @@
 #ifndef TESTS_UNIT_SOCKET_PATH_FIXTURE_H
 #define TESTS_UNIT_SOCKET_PATH_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
 #include "daemon/keeper/socket_path.h"
+#include "tests/unit/unit.h"
 
 extern char top[64];       /* private to this test */
 extern char directory[80]; /* of the socket */

@@ -5,15 +5,10 @@
 #ifndef TESTS_UNIT_STATISTIC_H
 #define TESTS_UNIT_STATISTIC_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "proto/kmem.pb-c.h"
+#include "tests/unit/unit.h"
 
 /** statistic_of() - by its name, which must be there */
 static inline uint64_t statistic_of(const Kmem__UsageReport *report, const char *name)

@@ -5,26 +5,20 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <kmem/kmem.h>
 
 #include "tests/unit/api_fixture.h"
+#include "tests/unit/unit.h"
 
 /* -------------------------------------------------------------------------------- allocate ---- */
 
 static void test_try_allocate_is_zero_and_in_the_segment(void **state)
 {
-    (void)state;
     memset(fake_daemon_memory(), 0xAA, FAKE_SEGMENT_BYTES); /* what an earlier owner left there */
 
     unsigned char *block = kmem_try_allocate(1000, "Scratch buffer");
@@ -56,7 +50,6 @@ static bool allocate_known_zero(struct fake_peer *peer, const Kmem__Request *req
 
 static void test_try_allocate_does_not_clear_what_is_known_zero(void **state)
 {
-    (void)state;
     fake_daemon_hook(allocate_known_zero);
     fake_daemon_memory()[PAGE_BYTES] = 0xAA; /* a lie that shows whether it was touched */
     unsigned char *block = kmem_try_allocate(64, "known zero");
@@ -91,7 +84,6 @@ static const char *reason_on_the_wire(const char *reason)
 
 static void test_try_allocate_reason_is_copied_cleaned_and_cut(void **state)
 {
-    (void)state;
     fake_daemon_hook(hear_reason);
     char longest[300];
     memset(longest, 'r', sizeof(longest));
@@ -106,7 +98,6 @@ static void test_try_allocate_reason_is_copied_cleaned_and_cut(void **state)
 
 static void test_try_allocate_no_reason_is_empty_on_the_wire(void **state)
 {
-    (void)state;
     fake_daemon_hook(hear_reason);
     assert_string_equal(reason_on_the_wire(NULL), "");
     assert_string_equal(reason_on_the_wire(""), "");
@@ -114,7 +105,6 @@ static void test_try_allocate_no_reason_is_empty_on_the_wire(void **state)
 
 static void test_try_allocate_0_is_EINVAL(void **state)
 {
-    (void)state;
     assert_null(kmem_try_allocate(0, "nothing"));
     assert_int_equal(errno, EINVAL);
     assert_string_equal(kmem_last_error(), "kmem_try_allocate: for \"nothing\": 0 bytes are no "
@@ -123,7 +113,6 @@ static void test_try_allocate_0_is_EINVAL(void **state)
 
 static void test_try_allocate_more_than_the_segment_is_EINVAL(void **state)
 {
-    (void)state;
     assert_null(kmem_try_allocate(FAKE_SEGMENT_BYTES + 1, "too much"));
     assert_int_equal(errno, EINVAL);
     assert_string_equal(kmem_last_error(),
@@ -135,7 +124,6 @@ static void test_try_allocate_more_than_the_segment_is_EINVAL(void **state)
 
 static void test_try_allocate_no_room_is_ENOMEM(void **state)
 {
-    (void)state;
     assert_null(kmem_try_allocate(FAKE_SEGMENT_BYTES, "all of it"));
     assert_int_equal(errno, ENOMEM);
     /* The daemon's own sentence; what is escaped in it is not escaped again. */
@@ -161,7 +149,6 @@ static bool allocate_anywhere(struct fake_peer *peer, const Kmem__Request *reque
 
 static void test_try_allocate_impossible_offset_is_EPROTO(void **state)
 {
-    (void)state;
     fake_daemon_hook(allocate_anywhere);
     static const uint64_t impossible[] = {
         0, 64, PAGE_BYTES + 8, FAKE_SEGMENT_BYTES - 32, FAKE_SEGMENT_BYTES, UINT64_MAX - 63,
@@ -180,7 +167,6 @@ static void test_try_allocate_impossible_offset_is_EPROTO(void **state)
 
 static void test_try_allocate_no_daemon_is_ENOENT(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_SOCKET", "/nonexistent/x.sock", 1);
     assert_null(kmem_try_allocate(64, "early"));
     assert_int_equal(errno, ENOENT);
@@ -189,7 +175,6 @@ static void test_try_allocate_no_daemon_is_ENOENT(void **state)
 
 static void test_try_allocate_daemon_that_comes_later_is_found(void **state)
 {
-    (void)state;
     char path[128];
     (void)snprintf(path, sizeof(path), "%s", getenv("KMEM_SOCKET"));
     (void)setenv("KMEM_SOCKET", "/nonexistent/x.sock", 1);
@@ -202,7 +187,6 @@ static void test_try_allocate_daemon_that_comes_later_is_found(void **state)
 
 static void test_try_allocate_daemon_has_ended_is_ECONNRESET(void **state)
 {
-    (void)state;
     char *block = kmem_try_allocate(64, "survivor");
     assert_non_null(block);
     block[3] = 'x';
@@ -226,7 +210,6 @@ static bool answer_hello_only(struct fake_peer *peer, const Kmem__Request *reque
 
 static void test_try_allocate_silent_daemon_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     fake_daemon_hook(answer_hello_only);
     (void)setenv("KMEM_TIMEOUT_MS", "100", 1);
     assert_null(kmem_try_allocate(64, "patience"));
@@ -237,7 +220,6 @@ static void test_try_allocate_silent_daemon_is_ETIMEDOUT(void **state)
 
 static void test_allocate_original_call(void **state)
 {
-    (void)state;
     void *block = kmem_allocate(44, "original");
     assert_non_null(block);
     assert_int_equal(errno, UNTOUCHED);
@@ -249,7 +231,6 @@ static void test_allocate_original_call(void **state)
 
 static void test_allocate_original_call_not_positive_is_caught(void **state)
 {
-    (void)state;
     assert_null(kmem_allocate(0, "none"));
     assert_int_equal(errno, EINVAL);
     assert_caught("kmem_allocate", EINVAL);
@@ -262,7 +243,6 @@ static void test_allocate_original_call_not_positive_is_caught(void **state)
 
 static void test_allocate_original_call_without_room_is_caught(void **state)
 {
-    (void)state;
     assert_null(kmem_allocate(FAKE_SEGMENT_BYTES, "all of it"));
     assert_int_equal(errno, ENOMEM);
     assert_caught("kmem_allocate", ENOMEM);
@@ -272,7 +252,6 @@ static void test_allocate_original_call_without_room_is_caught(void **state)
 
 static void test_allocate_original_call_without_daemon_is_caught(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_SOCKET", "/nonexistent/x.sock", 1);
     assert_null(kmem_allocate(101, "101 bytes"));
     assert_caught("kmem_allocate", ENOENT);
@@ -284,7 +263,6 @@ static void test_allocate_original_call_without_daemon_is_caught(void **state)
 
 static void test_offset_of_is_the_position_in_the_segment(void **state)
 {
-    (void)state;
     char *block = kmem_try_allocate(44, "block");
     assert_int_equal(kmem_offset_of(block), PAGE_BYTES);
     assert_int_equal(kmem_offset_of(block + 43), PAGE_BYTES + 43);
@@ -295,7 +273,6 @@ static void test_offset_of_is_the_position_in_the_segment(void **state)
 
 static void test_offset_of_before_the_first_call_is_0(void **state)
 {
-    (void)state;
     int local = 0;
     assert_int_equal(kmem_offset_of(&local), 0);
     assert_int_equal(fake_daemon_n_peers(), 0);
@@ -305,7 +282,6 @@ static void test_offset_of_before_the_first_call_is_0(void **state)
 
 static void test_last_error_is_kept_by_calls_that_succeed(void **state)
 {
-    (void)state;
     char sentence[256];
     assert_null(kmem_try_allocate(0, NULL));
     (void)snprintf(sentence, sizeof(sentence), "%s", kmem_last_error());
@@ -325,7 +301,6 @@ static void call_in_handler(const struct kmem_failure *failure)
 
 static void test_failure_handler_may_call_the_library(void **state)
 {
-    (void)state;
     (void)kmem_set_failure_handler(call_in_handler);
     assert_null(kmem_allocate(FAKE_SEGMENT_BYTES, "all of it"));
     assert_caught("kmem_allocate", ENOMEM);

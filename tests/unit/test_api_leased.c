@@ -6,20 +6,15 @@
  * are leased earlier. Each test uses its size so often first.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include <kmem/kmem.h>
 
 #include "tests/unit/api_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_DIRECT (1 + 16)
 
@@ -57,7 +52,6 @@ static void use_often(size_t n_bytes)
 
 static void test_leased_block_is_zero_aligned_and_takes_no_request(void **state)
 {
-    (void)state;
     use_often(100);
     void *first = kmem_try_allocate(100, "asks for the lease");
     assert_non_null(first);
@@ -83,7 +77,6 @@ static void test_leased_block_is_zero_aligned_and_takes_no_request(void **state)
 
 static void test_leased_block_released_twice_is_EALREADY(void **state)
 {
-    (void)state;
     use_often(100);
     void *block = kmem_try_allocate(100, "leased");
     void *copy = block;
@@ -100,7 +93,6 @@ static void test_leased_block_released_twice_is_EALREADY(void **state)
 
 static void test_interior_of_a_leased_block_is_EINVAL_and_named(void **state)
 {
-    (void)state;
     use_often(101);
     unsigned char *block = kmem_try_allocate(101, "leased");
     void *interior = block + 5;
@@ -120,7 +112,6 @@ static void test_interior_of_a_leased_block_is_EINVAL_and_named(void **state)
 
 static void test_unused_page_of_a_lease_is_in_no_block(void **state)
 {
-    (void)state;
     use_often(100);
     unsigned char *block = kmem_try_allocate(100, "leased");
     void *beyond = block + 2 * PAGE_BYTES;
@@ -133,7 +124,6 @@ static void test_unused_page_of_a_lease_is_in_no_block(void **state)
 
 static void test_large_leased_block_is_released_and_given_again(void **state)
 {
-    (void)state;
     use_often(300000);
     unsigned char *block = kmem_try_allocate(300000, "large");
     void *copy = block;
@@ -152,7 +142,6 @@ static void test_large_leased_block_is_released_and_given_again(void **state)
 
 static void test_close_forgets_leases(void **state)
 {
-    (void)state;
     use_often(100);
     assert_non_null(kmem_try_allocate(100, "leased"));
     assert_int_equal(kmem_close(), 0);
@@ -168,7 +157,6 @@ static void test_close_forgets_leases(void **state)
 
 static void test_refused_lease_leaves_direct_blocks(void **state)
 {
-    (void)state;
     fake_daemon_lend(false);
     use_often(100);
 
@@ -206,7 +194,6 @@ static void refuse_with(const char *of_lease, const char *of_block)
 
 static void test_refused_lease_is_explained_where_the_block_fails_too(void **state)
 {
-    (void)state;
     use_often(100);
     refuse_with("no lease:\x1b pages are scarce", "no block");
 
@@ -219,7 +206,6 @@ static void test_refused_lease_is_explained_where_the_block_fails_too(void **sta
 
 static void test_refused_lease_is_explained_as_long_as_it_was_the_last(void **state)
 {
-    (void)state;
     use_often(100);
     refuse_with("no lease", NULL);
     assert_non_null(kmem_try_allocate(100, "direct"));
@@ -235,7 +221,6 @@ static void test_refused_lease_is_explained_as_long_as_it_was_the_last(void **st
 
 static void test_refused_lease_that_says_the_same_is_not_repeated(void **state)
 {
-    (void)state;
     use_often(100);
     refuse_with("no room", "no room");
 
@@ -246,7 +231,6 @@ static void test_refused_lease_that_says_the_same_is_not_repeated(void **state)
 
 static void test_refused_lease_is_forgotten_when_one_is_granted(void **state)
 {
-    (void)state;
     use_often(100);
     use_often(300000);
     assert_non_null(kmem_try_allocate(300000, "all that there is of that length"));
@@ -264,7 +248,6 @@ static void test_refused_lease_is_forgotten_when_one_is_granted(void **state)
 
 static void test_refused_lease_is_forgotten_by_closing(void **state)
 {
-    (void)state;
     use_often(100);
     refuse_with("no lease", NULL);
     assert_non_null(kmem_try_allocate(100, "direct"));
@@ -310,7 +293,6 @@ static void assert_lie_is_not_believed(uint32_t page, uint32_t n_pages)
 
 static void test_lease_where_none_can_be_gives_the_connection_up(void **state)
 {
-    (void)state;
     const uint32_t n_all = FAKE_SEGMENT_BYTES / PAGE_BYTES;
     assert_lie_is_not_believed(0, 16);
     assert_lie_is_not_believed(8, 0); /* fewer than the one that was asked for */
@@ -322,7 +304,6 @@ static void test_lease_where_none_can_be_gives_the_connection_up(void **state)
 /* A daemon that grants what its ledger does not say: the client believes the ledger. */
 static void test_lease_that_the_ledger_does_not_know_is_not_used(void **state)
 {
-    (void)state;
     kmem__leased__init(&lie);
     lie.page = 100;
     lie.n_pages = 16;
@@ -348,7 +329,6 @@ static unsigned int refused(size_t n_bytes)
 
 static void test_refused_large_allocation_is_one_request(void **state)
 {
-    (void)state;
     use_often(100); /* this thread has something ready */
     void *block = kmem_try_allocate(100, "live");
     assert_non_null(block);
@@ -362,7 +342,6 @@ static void test_refused_large_allocation_is_one_request(void **state)
 
 static void test_refused_small_allocation_is_one_request(void **state)
 {
-    (void)state;
     use_often(20000);
     fake_daemon_lend(false);
     while (kmem_try_allocate(20000, "all there is") != NULL) {

@@ -4,26 +4,20 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <kmem/kmem.h>
 
 #include "tests/unit/api_fixture.h"
+#include "tests/unit/unit.h"
 
 /* --------------------------------------------------------------------------------- release ---- */
 
 static void test_try_release_gives_back_and_clears_the_pointer(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(44, "short");
     assert_int_equal(fake_daemon_n_live(), 1);
 
@@ -36,7 +30,6 @@ static void test_try_release_gives_back_and_clears_the_pointer(void **state)
 
 static void test_try_release_of_NULL_is_ignored_and_does_not_connect(void **state)
 {
-    (void)state;
     void *block = NULL;
     assert_int_equal(kmem_try_release(&block), 0);
     assert_int_equal(fake_daemon_n_peers(), 0);
@@ -44,7 +37,6 @@ static void test_try_release_of_NULL_is_ignored_and_does_not_connect(void **stat
 
 static void test_try_release_NULL_address_is_EINVAL(void **state)
 {
-    (void)state;
     assert_int_equal(kmem_try_release(NULL), -EINVAL);
     assert_int_equal(errno, UNTOUCHED);
     assert_string_equal(kmem_last_error(), "kmem_try_release: NULL is no pointer's address; pass "
@@ -61,7 +53,6 @@ static void assert_release_refused(void *pointer, int r)
 
 static void test_try_release_wild_is_EINVAL(void **state)
 {
-    (void)state;
     char *block = kmem_try_allocate(44, "block");
     int local = 0;
     assert_release_refused(block + 4096, -EINVAL);
@@ -73,7 +64,6 @@ static void test_try_release_wild_is_EINVAL(void **state)
 
 static void test_try_release_interior_is_EINVAL(void **state)
 {
-    (void)state;
     char *block = kmem_try_allocate(44, "block");
     assert_release_refused(block + 16, -EINVAL);
     assert_non_null(strstr(kmem_last_error(), "pass the pointer that the allocation returned"));
@@ -82,7 +72,6 @@ static void test_try_release_interior_is_EINVAL(void **state)
 
 static void test_try_release_twice_is_EALREADY(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(44, "block");
     void *copy = block;
     assert_int_equal(kmem_try_release(&block), 0);
@@ -101,7 +90,6 @@ static bool everything_is_foreign(struct fake_peer *peer, const Kmem__Request *r
 
 static void test_try_release_foreign_is_EPERM(void **state)
 {
-    (void)state;
     fake_daemon_hook(everything_is_foreign);
     size_t num_bytes = 77;
     void *block = kmem_try_allocate(44, "block");
@@ -112,7 +100,6 @@ static void test_try_release_foreign_is_EPERM(void **state)
 
 static void test_try_release_daemon_has_ended_is_ECONNRESET(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(44, "block");
     fake_daemon_end();
     assert_release_refused(block, -ECONNRESET);
@@ -126,7 +113,6 @@ static bool ignore_releases(struct fake_peer *peer, const Kmem__Request *request
 
 static void test_try_release_silent_daemon_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     fake_daemon_hook(ignore_releases);
     (void)setenv("KMEM_TIMEOUT_MS", "500", 1);
     void *block = kmem_try_allocate(44, "block");
@@ -136,7 +122,6 @@ static void test_try_release_silent_daemon_is_ETIMEDOUT(void **state)
 
 static void test_try_release_no_daemon_is_ENOENT(void **state)
 {
-    (void)state;
     int local = 0;
     (void)setenv("KMEM_SOCKET", "/nonexistent/x.sock", 1);
     assert_release_refused(&local, -ENOENT);
@@ -144,7 +129,6 @@ static void test_try_release_no_daemon_is_ENOENT(void **state)
 
 static void test_release_original_call(void **state)
 {
-    (void)state;
     void *block = kmem_allocate(44, "block");
     kmem_release(&block);
     assert_null(block);
@@ -155,7 +139,6 @@ static void test_release_original_call(void **state)
 
 static void test_release_original_call_twice_is_caught(void **state)
 {
-    (void)state;
     void *block = kmem_allocate(44, "block");
     void *copy = block;
     uint64_t offset = kmem_offset_of(block);
@@ -170,7 +153,6 @@ static void test_release_original_call_twice_is_caught(void **state)
 
 static void test_release_original_call_NULL_address_is_caught(void **state)
 {
-    (void)state;
     kmem_release(NULL);
     assert_caught("kmem_release", EINVAL);
 }
@@ -179,7 +161,6 @@ static void test_release_original_call_NULL_address_is_caught(void **state)
 
 static void test_try_sizeof_is_what_was_asked_for(void **state)
 {
-    (void)state;
     static const size_t sizes[] = {1, 15, 16, 44, 101, 4096, 100001};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         size_t num_bytes = 0;
@@ -192,7 +173,6 @@ static void test_try_sizeof_is_what_was_asked_for(void **state)
 
 static void test_try_sizeof_NULL_is_EINVAL(void **state)
 {
-    (void)state;
     size_t num_bytes = 77;
     assert_int_equal(kmem_try_sizeof(NULL, &num_bytes), -EINVAL);
     assert_int_equal(num_bytes, 77);
@@ -201,7 +181,6 @@ static void test_try_sizeof_NULL_is_EINVAL(void **state)
 
 static void test_try_sizeof_wild_interior_released(void **state)
 {
-    (void)state;
     size_t num_bytes = 77;
     char *block = kmem_try_allocate(44, "block");
     void *copy = block;
@@ -214,7 +193,6 @@ static void test_try_sizeof_wild_interior_released(void **state)
 
 static void test_sizeof_original_call_NULL_is_caught(void **state)
 {
-    (void)state;
     assert_int_equal(kmem_sizeof_allocation(NULL), 0);
     assert_caught("kmem_sizeof_allocation", EINVAL);
 }
@@ -235,7 +213,6 @@ static bool everything_is_huge(struct fake_peer *peer, const Kmem__Request *requ
 
 static void test_sizeof_original_call_of_4_GiB_is_caught(void **state)
 {
-    (void)state;
     fake_daemon_hook(everything_is_huge);
     size_t num_bytes = 0;
     const void *block = kmem_try_allocate(44, "huge");

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/keeper/backoff.h"
+#include "tests/unit/unit.h"
 
 /* A server that crashes as soon as it is started. Return: the pause, or UINT64_MAX for no more. */
 static uint64_t crash_at(struct backoff *backoff, uint64_t now_ms)
@@ -24,7 +19,6 @@ static void kill_before_ready(struct backoff *backoff)
 
 static void test_backoff_crashed_waits_twice_as_long_each_time_up_to_a_second(void **state)
 {
-    (void)state;
     static const uint64_t pauses_ms[] = {0, 10, 20, 40, 80, 160, 320, 640, 1000, 1000};
     struct backoff backoff = {0};
     uint64_t now_ms = 5000;
@@ -37,7 +31,6 @@ static void test_backoff_crashed_waits_twice_as_long_each_time_up_to_a_second(vo
 
 static void test_backoff_crashed_gives_up_after_eleven_within_a_minute(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
     uint32_t n_starts = 0;
 
@@ -55,7 +48,6 @@ static void test_backoff_crashed_gives_up_after_eleven_within_a_minute(void **st
 
 static void test_backoff_crashed_goes_on_if_the_eleventh_comes_after_a_minute(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
 
     for (uint64_t i = 0; i < 100; i++) {
@@ -65,7 +57,6 @@ static void test_backoff_crashed_goes_on_if_the_eleventh_comes_after_a_minute(vo
 
 static void test_backoff_crashed_forgets_who_lived_for_ten_seconds(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
     uint64_t pause_ms;
     (void)crash_at(&backoff, 0);
@@ -81,7 +72,6 @@ static void test_backoff_crashed_forgets_who_lived_for_ten_seconds(void **state)
 
 static void test_backoff_killed_when_ready_costs_no_pause(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
 
     for (uint32_t i = 0; i < 2000; i++) {
@@ -93,7 +83,6 @@ static void test_backoff_killed_when_ready_costs_no_pause(void **state)
 /* One in ten is killed before it is ready. */
 static void test_backoff_killed_every_50_ms_meets_a_server_nearly_each_time(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
     uint32_t n_met = 0;
     uint64_t there_from_ms = 0;
@@ -115,7 +104,6 @@ static void test_backoff_killed_every_50_ms_meets_a_server_nearly_each_time(void
 
 static void test_backoff_killed_before_ready_on_and_on_comes_down_to_one_a_second(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
     uint32_t n_starts = 0;
 
@@ -129,7 +117,6 @@ static void test_backoff_killed_before_ready_on_and_on_comes_down_to_one_a_secon
 
 static void test_backoff_ready_forgets_who_was_killed_before(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
     for (uint32_t i = 0; i < 100; i++) {
         kill_before_ready(&backoff);
@@ -142,7 +129,6 @@ static void test_backoff_ready_forgets_who_was_killed_before(void **state)
 
 static void test_backoff_ready_does_not_forget_crashes(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
     (void)crash_at(&backoff, 0);
     (void)crash_at(&backoff, 0);
@@ -155,7 +141,6 @@ static void test_backoff_ready_does_not_forget_crashes(void **state)
 
 static void test_backoff_forget_ends_pauses_but_not_the_count(void **state)
 {
-    (void)state;
     struct backoff backoff = {0};
     for (uint32_t i = 0; i < BACKOFF_CRASHES_MAX; i++) {
         (void)crash_at(&backoff, i);

@@ -7,23 +7,18 @@
  * cut off before or after it makes one, as often as the test wants.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <kmem/kmem.h>
 
 #include "client/link/conn.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 #define NONCE UINT64_C(0x123456789abcdef)
 #define SLOT 7
@@ -165,7 +160,6 @@ static void cut(enum fate fate, unsigned int n)
 
 static int start(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "2000", 1);
     memset(&it, 0, sizeof(it));
     it.next_offset = PAGE_BYTES;
@@ -177,7 +171,6 @@ static int start(void **state)
 
 static int stop(void **state)
 {
-    (void)state;
     const int r = kmem_close();
     fake_daemon_stop();
     return r == 0 || r == -ECONNRESET ? 0 : r;
@@ -187,7 +180,6 @@ static int stop(void **state)
 
 static void test_allocate_is_asked_again_if_it_was_not_made(void **state)
 {
-    (void)state;
     cut(CUT_BEFORE, 1);
     void *block = kmem_try_allocate(100, "first");
     assert_non_null(block);
@@ -200,7 +192,6 @@ static void test_allocate_is_asked_again_if_it_was_not_made(void **state)
 
 static void test_allocate_is_not_doubled_if_it_was_made(void **state)
 {
-    (void)state;
     cut(CUT_AFTER, 1);
     void *block = kmem_try_allocate(100, "once");
     assert_non_null(block);
@@ -212,7 +203,6 @@ static void test_allocate_is_not_doubled_if_it_was_made(void **state)
 
 static void test_release_is_asked_again_whether_made_or_not(void **state)
 {
-    (void)state;
     static const enum fate fates[] = {CUT_BEFORE, CUT_AFTER};
     for (size_t i = 0; i < 2; i++) {
         void *block = kmem_try_allocate(100, "to be released");
@@ -228,7 +218,6 @@ static void test_release_is_asked_again_whether_made_or_not(void **state)
 
 static void test_daemon_that_dies_again_and_again(void **state)
 {
-    (void)state;
     void *blocks[8];
     for (unsigned int i = 0; i < 8; i++) {
         cut(i % 2 ? CUT_AFTER : CUT_BEFORE, i);
@@ -249,7 +238,6 @@ static void test_daemon_that_dies_again_and_again(void **state)
 
 static void test_resume_leaves_no_descriptor(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(100, "before");
     assert_non_null(block);
     const unsigned int n_fds = fake_count_fds();
@@ -261,7 +249,6 @@ static void test_resume_leaves_no_descriptor(void **state)
 
 static void test_first_hello_is_said_again_though_the_daemon_took_long_to_die(void **state)
 {
-    (void)state;
     it.n_hellos_cut = 2;
     it.hello_delay_ms = 600; /* both together longer than the patience */
     void *block = kmem_try_allocate(100, "patient");
@@ -272,7 +259,6 @@ static void test_first_hello_is_said_again_though_the_daemon_took_long_to_die(vo
 
 static void test_goodbye_is_said_again_if_it_was_not_heard(void **state)
 {
-    (void)state;
     assert_non_null(kmem_try_allocate(100, "to have joined"));
     it.n_goodbyes_cut = 2;
     assert_int_equal(kmem_close(), 0);
@@ -282,7 +268,6 @@ static void test_goodbye_is_said_again_if_it_was_not_heard(void **state)
 
 static void test_goodbye_that_was_heard_is_done_though_nobody_said_so(void **state)
 {
-    (void)state;
     assert_non_null(kmem_try_allocate(100, "to have joined"));
     it.n_goodbyes_cut = 1;
     it.goodbye_is_taken = true;
@@ -294,7 +279,6 @@ static void test_goodbye_that_was_heard_is_done_though_nobody_said_so(void **sta
 
 static void test_gone_client_is_ECONNRESET(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(100, "lost");
     assert_non_null(block);
     it.hello_refusal = KMEM__ERROR_CODE__ERROR_GONE;
@@ -312,7 +296,6 @@ static void test_gone_client_is_ECONNRESET(void **state)
 
 static void test_another_clients_welcome_is_ECONNRESET(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(100, "mine");
     assert_non_null(block);
     it.slot = SLOT + 1;
@@ -323,7 +306,6 @@ static void test_another_clients_welcome_is_ECONNRESET(void **state)
 
 static void test_daemon_that_does_not_come_back_is_ECONNRESET(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(100, "alone");
     assert_non_null(block);
     fake_daemon_end();
@@ -340,7 +322,6 @@ static void test_daemon_that_does_not_come_back_is_ECONNRESET(void **state)
 
 static void test_allocate_that_is_late_leaves_no_block(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
     cut(SILENCE, 1);
     assert_null(kmem_try_allocate(100, "late"));
@@ -356,7 +337,6 @@ static void test_allocate_that_is_late_leaves_no_block(void **state)
 
 static void test_allocate_that_is_late_leaves_no_block_though_its_release_is_late_too(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
     cut(SILENCE, 1);
     assert_null(kmem_try_allocate(100, "late"));
@@ -375,7 +355,6 @@ static void test_allocate_that_is_late_leaves_no_block_though_its_release_is_lat
  */
 static void test_release_that_is_late_happens_before_anything_else(void **state)
 {
-    (void)state;
     static const enum fate fates[] = {SILENCE, DEAFNESS};
     (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
     for (unsigned int i = 0; i < 2; i++) {
@@ -396,7 +375,6 @@ static void test_release_that_is_late_happens_before_anything_else(void **state)
 
 static void test_release_behind_one_that_is_late_changes_nothing_if_it_is_late_too(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
     void *first = kmem_try_allocate(100, "first");
     void *second = kmem_try_allocate(100, "second");

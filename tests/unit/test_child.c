@@ -5,19 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "daemon/keeper/child.h"
 #include "daemon/control.h"
@@ -25,6 +19,7 @@
 #include "daemon/options.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 FAIL_WRAP(pid_t, fork, (void), (), -1)
 FAIL_WRAP(int, socketpair, (int domain, int type, int protocol, int fds[2]),
@@ -47,7 +42,6 @@ static char *arguments[] = {(char *)"sleep", (char *)"1000", NULL};
 
 static int child_setup(void **state)
 {
-    (void)state;
     sleep_fd = open("/bin/sleep", O_PATH | O_CLOEXEC);
     assert_true(sleep_fd >= 0);
     assert_int_equal(inherited_fds_init(&files), 0);
@@ -57,7 +51,6 @@ static int child_setup(void **state)
 
 static int child_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(count_fds(), n_fds);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
     assert_int_equal(errno, ECHILD);
@@ -68,7 +61,6 @@ static int child_teardown(void **state)
 
 static void test_child_start_is_there_until_it_is_killed(void **state)
 {
-    (void)state;
     struct child child;
     char how[128];
 
@@ -86,7 +78,6 @@ static void test_child_start_is_there_until_it_is_killed(void **state)
 
 static void test_child_start_that_fails_leaves_nothing(void **state)
 {
-    (void)state;
     const struct {
         const char *call;
         int error;
@@ -105,7 +96,6 @@ static void test_child_start_that_fails_leaves_nothing(void **state)
 
 static void test_child_start_of_what_can_not_be_executed_ends_with_71(void **state)
 {
-    (void)state;
     struct child child;
     char how[128];
 

@@ -4,16 +4,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "daemon/server/client_files.h"
 #include "daemon/memfd.h"
@@ -21,6 +15,7 @@
 #include "tests/unit/broken.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 64
 
@@ -52,7 +47,6 @@ static unsigned n_fds;
 
 static int ledgers_setup(void **state)
 {
-    (void)state;
     n_fds = count_fds();
     const int clock_fd = memfd_open("test", "clock", CLOCK_BYTES);
     assert_int_equal(client_files_init(&ledgers, "test", N_PAGES, clock_fd), 0);
@@ -62,7 +56,6 @@ static int ledgers_setup(void **state)
 
 static int ledgers_teardown(void **state)
 {
-    (void)state;
     client_files_fini(&ledgers);
     assert_int_equal(count_fds(), n_fds);
     return 0;
@@ -94,7 +87,6 @@ static void detach(struct ledger *ledger)
 
 static void test_client_files_open_makes_a_ledger_that_the_client_can_attach(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     struct stat status;
     const int fd = open_slot(3, &states);
@@ -113,7 +105,6 @@ static void test_client_files_open_makes_a_ledger_that_the_client_can_attach(voi
 
 static void test_client_files_open_gives_the_states_to_both_sides(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     bool zero;
     struct ledger ledger = attach(open_slot(0, &states));
@@ -129,7 +120,6 @@ static void test_client_files_open_gives_the_states_to_both_sides(void **state)
 
 static void test_client_files_open_of_a_slot_that_has_one_is_the_same(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     _Atomic uint64_t *again;
     const int fd = open_slot(4095, &states);
@@ -142,7 +132,6 @@ static void test_client_files_open_of_a_slot_that_has_one_is_the_same(void **sta
 
 static void test_client_files_open_after_close_begins_anew(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     (void)open_slot(1, &states);
     lease_grant(states, 0, N_PAGES, false);
@@ -157,7 +146,6 @@ static void test_client_files_open_after_close_begins_anew(void **state)
 
 static void test_client_files_can_not_be_shrunk_grown_or_sealed_by_a_client(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     const int fd = open_slot(1, &states);
     const off_t total_bytes = (off_t)ledgers.layout.total_bytes;
@@ -175,7 +163,6 @@ static void test_client_files_can_not_be_shrunk_grown_or_sealed_by_a_client(void
 
 static void test_client_files_read_sees_what_the_client_wrote(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     struct ledger ledger = attach(open_slot(2, &states));
     struct ledger_reason reason;
@@ -193,7 +180,6 @@ static void test_client_files_read_sees_what_the_client_wrote(void **state)
 
 static void test_client_files_read_of_what_is_not_there_is_false(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     unsigned char bytes[16];
     (void)open_slot(2, &states);
@@ -212,7 +198,6 @@ static void test_client_files_read_of_what_is_not_there_is_false(void **state)
 
 static void test_client_files_set_tick_is_seen_through_the_clocks_descriptor(void **state)
 {
-    (void)state;
     const unsigned char *page = mmap(NULL, CLOCK_BYTES, PROT_READ, MAP_SHARED, ledgers.clock_fd, 0);
     assert_ptr_not_equal(page, MAP_FAILED);
     const _Atomic uint32_t *clock = (const void *)(page + CLOCK_TICK_AT);
@@ -226,7 +211,6 @@ static void test_client_files_set_tick_is_seen_through_the_clocks_descriptor(voi
 
 static void test_client_files_clock_can_not_be_written_through_its_descriptor(void **state)
 {
-    (void)state;
     const uint32_t tick = 1;
 
     assert_ptr_equal(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ledgers.clock_fd, 0),
@@ -241,7 +225,6 @@ static void test_client_files_clock_can_not_be_written_through_its_descriptor(vo
 
 static void test_client_files_adopt_shows_the_states_that_were_there(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     const int fd = dup(open_slot(3, &states));
     atomic_store(&states[1], 0x0101);
@@ -258,7 +241,6 @@ static void test_client_files_adopt_shows_the_states_that_were_there(void **stat
 
 static void test_client_files_adopt_of_a_file_of_another_size_is_refused(void **state)
 {
-    (void)state;
     const int fd = memfd_open("test", "other", CLOCK_BYTES);
 
     assert_int_equal(client_files_adopt(&ledgers, 3, fd), -EPROTO);
@@ -268,7 +250,6 @@ static void test_client_files_adopt_of_a_file_of_another_size_is_refused(void **
 
 static void test_client_files_adopt_that_fails_leaves_the_slot_without(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     const int fd = dup(open_slot(3, &states));
     client_files_close(&ledgers, 3);
@@ -284,7 +265,6 @@ static void test_client_files_adopt_that_fails_leaves_the_slot_without(void **st
 
 static void test_client_files_init_that_fails_leaves_nothing_open(void **state)
 {
-    (void)state;
     static const char *const calls[] = {"memory", "open", "mmap"};
     const int clock_fd = memfd_open("other", "clock", CLOCK_BYTES);
     struct client_files other;
@@ -307,7 +287,6 @@ static void test_client_files_init_that_fails_leaves_nothing_open(void **state)
 
 static void test_client_files_open_that_fails_leaves_the_slot_without(void **state)
 {
-    (void)state;
     static const char *const calls[] = {"memfd_create", "ftruncate", "fchmod",
                                         "fcntl",        "mmap",      "pwrite"};
     _Atomic uint64_t *states;
@@ -329,7 +308,6 @@ static void test_client_files_open_that_fails_leaves_the_slot_without(void **sta
 
 static void test_client_files_fini_with_a_ledger_is_a_bug(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states;
     (void)open_slot(7, &states);
 

@@ -6,20 +6,15 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/client_ledger.h"
 #include "proto/lease.h"
 #include "proto/text.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 128
@@ -44,7 +39,6 @@ static bool ledger_read(void *user, uint32_t slot, uint64_t at, void *buffer, si
 
 static int told_setup(void **state)
 {
-    (void)state;
     ledger_layout_init(&layout, N_PAGES);
     ledger_fd = memfd_create("ledger", MFD_CLOEXEC);
     assert_true(ledger_fd >= 0);
@@ -61,7 +55,6 @@ static int told_setup(void **state)
 
 static int told_teardown(void **state)
 {
-    (void)state;
     client_ledger_fini(&client_ledger);
     assert_int_equal(munmap(ledger.header, layout.total_bytes), 0);
     assert_int_equal(close(ledger_fd), 0);
@@ -143,14 +136,11 @@ static void carve_large(uint32_t page, uint32_t n_pages, uint64_t num_bytes)
 
 static void test_client_ledger_slab_of_unused_pages_tells_nothing(void **state)
 {
-    (void)state;
-
     assert_int_equal(hear().n_blocks, 0);
 }
 
 static void test_client_ledger_slab_tells_each_block(void **state)
 {
-    (void)state;
     uint64_t num_bytes = 0;
     uint32_t page = BEGIN;
     uint32_t n_blocks = 0;
@@ -181,7 +171,6 @@ static void test_client_ledger_slab_tells_each_block(void **state)
 
 static void test_client_ledger_slab_leaves_out_what_was_given_back(void **state)
 {
-    (void)state;
     struct ledger_block block;
     carve(BEGIN, 0);
     for (uint32_t i = 0; i < 10; i++) {
@@ -196,7 +185,6 @@ static void test_client_ledger_slab_leaves_out_what_was_given_back(void **state)
 
 static void test_client_ledger_slab_of_what_can_not_be_read_tells_nothing(void **state)
 {
-    (void)state;
     carve_large(BEGIN, 10, 5);
     unreadable = true;
 
@@ -222,7 +210,6 @@ static void fill(struct seeded *seeded, unsigned char byte)
 
 static void test_client_ledger_slab_of_all_zeros_tells_nothing(void **state)
 {
-    (void)state;
     fill(NULL, 0);
 
     assert_int_equal(hear().n_blocks, 0);
@@ -230,7 +217,6 @@ static void test_client_ledger_slab_of_all_zeros_tells_nothing(void **state)
 
 static void test_client_ledger_slab_of_all_ones_tells_nothing(void **state)
 {
-    (void)state;
     fill(NULL, 0xff);
 
     assert_int_equal(hear().n_blocks, 0);
@@ -252,7 +238,6 @@ static void heads_disguise(struct seeded *seeded)
 
 static void test_client_ledger_slab_of_random_bytes_tells_what_can_be_so(void **state)
 {
-    (void)state;
     struct seeded seeded = {20261122};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
     uint64_t n_blocks = 0;
@@ -279,7 +264,6 @@ static void test_client_ledger_slab_of_random_bytes_tells_what_can_be_so(void **
 
 static void test_client_ledger_slab_of_a_count_beyond_capacity_tells_the_slabs_blocks(void **state)
 {
-    (void)state;
     carve(BEGIN, 0);
     for (uint32_t i = 0; i < 1500; i++) {
         ledger.planes[3][BEGIN * 1024 + i].word = ENTRY_WORD(16, 1);
@@ -291,7 +275,6 @@ static void test_client_ledger_slab_of_a_count_beyond_capacity_tells_the_slabs_b
 
 static void test_client_ledger_slab_leaves_out_heads_that_can_not_be_so(void **state)
 {
-    (void)state;
     carve_large(BEGIN, 10, 5);
     struct ledger_head *head = &ledger.heads[BEGIN];
     const struct ledger_head sound = *head;
@@ -318,7 +301,6 @@ static void test_client_ledger_slab_leaves_out_heads_that_can_not_be_so(void **s
 
 static void test_client_ledger_slab_leaves_out_sizes_that_can_not_be_so(void **state)
 {
-    (void)state;
     carve_large(BEGIN, 3, 3 * PAGE_BYTES);
     struct ledger_entry *entry = &ledger.planes[0][(size_t)BEGIN * 16];
     assert_int_equal(hear().num_bytes, 3 * PAGE_BYTES);
@@ -363,7 +345,6 @@ static void *race(void *user)
 
 static void test_client_ledger_slab_while_the_client_writes_tells_what_can_be_so(void **state)
 {
-    (void)state;
     uint64_t seed = 42;
     print_message("seed %llu\n", (unsigned long long)seed);
     pthread_t writer;
@@ -403,7 +384,6 @@ static void assert_told(uint32_t id, const char *words)
 
 static void test_client_ledger_reason_is_what_the_client_wrote(void **state)
 {
-    (void)state;
     char longest[REASON_MAX_BYTES + 1];
     memset(longest, 'r', sizeof(longest));
     longest[REASON_MAX_BYTES] = '\0';
@@ -416,7 +396,6 @@ static void test_client_ledger_reason_is_what_the_client_wrote(void **state)
 
 static void test_client_ledger_reason_that_can_not_be_so_is_unverified(void **state)
 {
-    (void)state;
     char filled[128];
     memset(filled, 'r', sizeof(filled));
     put_reason(2, filled, 0);
@@ -438,7 +417,6 @@ static void test_client_ledger_reason_that_can_not_be_so_is_unverified(void **st
 
 static void test_client_ledger_reason_of_random_bytes_is_text(void **state)
 {
-    (void)state;
     struct seeded seeded = {7};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
     for (uint32_t i = 0; i < 5000; i++) {
@@ -456,7 +434,6 @@ static void test_client_ledger_reason_of_random_bytes_is_text(void **state)
 
 static void test_client_ledger_init_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     struct client_ledger other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/clients.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 64
 #define LIMIT 10
@@ -22,7 +17,6 @@ static struct clients clients;
 
 static int clients_setup(void **state)
 {
-    (void)state;
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
     state_format(&segment, file, N_PAGES, 1, 0);
@@ -32,7 +26,6 @@ static int clients_setup(void **state)
 
 static int clients_teardown(void **state)
 {
-    (void)state;
     clients_fini(&clients);
     free(file);
     return 0;
@@ -63,8 +56,6 @@ static void end_and_remove(struct client *client)
 
 static void test_clients_add_writes_who_it_is_to_the_state(void **state)
 {
-    (void)state;
-
     const struct client *client = add(4321);
 
     const struct state_client *stored = &segment.clients[client->slot];
@@ -82,7 +73,6 @@ static void test_clients_add_writes_who_it_is_to_the_state(void **state)
 
 static void test_clients_add_terminates_the_command(void **state)
 {
-    (void)state;
     struct client_identity identity = identity_of(1);
     memset(identity.command, 'x', sizeof(identity.command));
     struct client *client;
@@ -94,7 +84,6 @@ static void test_clients_add_terminates_the_command(void **state)
 
 static void test_clients_add_beyond_the_limit_is_full(void **state)
 {
-    (void)state;
     const struct client_identity identity = identity_of(99);
     struct client *last = NULL;
     for (uint32_t i = 0; i < LIMIT; i++) {
@@ -114,7 +103,6 @@ static void test_clients_add_beyond_the_limit_is_full(void **state)
 
 static void test_clients_add_up_to_the_largest_limit(void **state)
 {
-    (void)state;
     clients_fini(&clients);
     assert_int_equal(clients_init(&clients, &segment, CLIENTS_MAX), 0);
     const struct client_identity identity = identity_of(7);
@@ -131,7 +119,6 @@ static void test_clients_add_up_to_the_largest_limit(void **state)
 
 static void test_clients_init_with_a_senseless_limit_is_a_bug(void **state)
 {
-    (void)state;
     struct clients other;
 
     assert_broken(assert_int_equal(clients_init(&other, &segment, 0), 0));
@@ -140,7 +127,6 @@ static void test_clients_init_with_a_senseless_limit_is_a_bug(void **state)
 
 static void test_clients_init_without_memory_fails_cleanly(void **state)
 {
-    (void)state;
     struct clients other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
@@ -152,7 +138,6 @@ static void test_clients_init_without_memory_fails_cleanly(void **state)
 
 static void test_clients_remove_frees_the_slot_with_another_generation(void **state)
 {
-    (void)state;
     struct client *first = add(1);
     (void)add(2);
     const uint32_t slot = first->slot;
@@ -172,7 +157,6 @@ static void test_clients_remove_frees_the_slot_with_another_generation(void **st
 
 static void test_clients_remove_of_one_that_lives_or_holds_is_a_bug(void **state)
 {
-    (void)state;
     struct client *client = add(1);
 
     assert_broken(clients_remove(&clients, client));
@@ -184,7 +168,6 @@ static void test_clients_remove_of_one_that_lives_or_holds_is_a_bug(void **state
 
 static void test_clients_end_remembers_how_and_when(void **state)
 {
-    (void)state;
     struct client *client = add(1);
 
     clients_end(&clients, client, true, 42);
@@ -199,7 +182,6 @@ static void test_clients_end_remembers_how_and_when(void **state)
 
 static void test_clients_get_of_an_unused_slot_is_a_bug(void **state)
 {
-    (void)state;
     struct client *client = add(1);
     const uint32_t slot = client->slot;
     end_and_remove(client);
@@ -210,7 +192,6 @@ static void test_clients_get_of_an_unused_slot_is_a_bug(void **state)
 
 static void test_clients_next_skips_unused_slots(void **state)
 {
-    (void)state;
     struct client *first = add(1);
     struct client *second = add(2);
     struct client *third = add(3);
@@ -224,7 +205,6 @@ static void test_clients_next_skips_unused_slots(void **state)
 
 static void test_clients_find_knows_a_process_by_pid_and_start_time(void **state)
 {
-    (void)state;
     (void)add(10);
     const struct client *client = add(11);
     struct client_identity identity = identity_of(11);
@@ -238,7 +218,6 @@ static void test_clients_find_knows_a_process_by_pid_and_start_time(void **state
 
 static void test_clients_find_takes_nobody_for_another_users_process(void **state)
 {
-    (void)state;
     (void)add(11);
     struct client_identity identity = identity_of(11);
 
@@ -252,7 +231,6 @@ static void test_clients_find_takes_nobody_for_another_users_process(void **stat
 
 static void test_clients_find_knows_a_process_by_its_inode_whatever_its_pid(void **state)
 {
-    (void)state;
     struct client_identity identity = identity_of(0); /* not visible from here */
     struct client *client;
     struct client *other;
@@ -274,7 +252,6 @@ static void test_clients_find_knows_a_process_by_its_inode_whatever_its_pid(void
 
 static void test_clients_find_knows_a_living_process_without_its_start_time(void **state)
 {
-    (void)state;
     const struct client *client = add(11);
     struct client_identity identity = identity_of(11);
 
@@ -286,7 +263,6 @@ static void test_clients_find_knows_a_living_process_without_its_start_time(void
 
 static void test_client_charge_keeps_the_peak(void **state)
 {
-    (void)state;
     struct client *client = add(1);
 
     client_charge(client, 30);
@@ -305,7 +281,6 @@ static void test_client_charge_keeps_the_peak(void **state)
 
 static void test_clients_check_finds_what_is_wrong(void **state)
 {
-    (void)state;
     struct client *client = add(1);
     end_and_remove(add(2));
 

@@ -6,21 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/link/conn.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 #include "tests/wire/request.h"
 
 static struct conn conn;
@@ -31,7 +26,6 @@ static struct fake_peer peer;
 static int open_pair(void **state)
 {
     int ends[2];
-    (void)state;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
         return -1;
     }
@@ -43,7 +37,6 @@ static int open_pair(void **state)
 
 static int close_pair(void **state)
 {
-    (void)state;
     kmem__conn_close(&conn);
     if (peer.fd >= 0) {
         (void)close(peer.fd);
@@ -100,7 +93,6 @@ static void assert_lost(void)
 
 static void test_conn_ask_returns_the_answer(void **state)
 {
-    (void)state;
     say_sized(1, 44);
 
     assert_int_equal(ask(), CONN_OK);
@@ -110,7 +102,6 @@ static void test_conn_ask_returns_the_answer(void **state)
 
 static void test_conn_ask_sends_one_whole_frame(void **state)
 {
-    (void)state;
     unsigned char frame[256];
     static _Alignas(16) unsigned char memory[REQUEST_ARENA_BYTES];
     struct arena arena;
@@ -131,7 +122,6 @@ static void test_conn_ask_sends_one_whole_frame(void **state)
 
 static void test_conn_ask_many_times_counts_ids(void **state)
 {
-    (void)state;
     for (uint64_t id = 1; id <= 1000; id++) {
         unsigned char drained[256];
         say_sized(id, id * 3);
@@ -143,7 +133,6 @@ static void test_conn_ask_many_times_counts_ids(void **state)
 
 static void test_conn_ask_refused_is_an_answer(void **state)
 {
-    (void)state;
     say_error(1, KMEM__ERROR_CODE__ERROR_WILD, "no block");
 
     assert_int_equal(ask(), CONN_E_REFUSED);
@@ -172,7 +161,6 @@ static void *say_byte_by_byte(void *user)
 
 static void test_conn_ask_puts_a_slow_answer_together(void **state)
 {
-    (void)state;
     struct dribble dribble;
     pthread_t thread;
     dribble.n_bytes = encode_sized(1, 44, dribble.frame, sizeof(dribble.frame));
@@ -189,7 +177,6 @@ static void test_conn_ask_puts_a_slow_answer_together(void **state)
 
 static void test_conn_ask_end_is_ECONNRESET(void **state)
 {
-    (void)state;
     (void)close(peer.fd);
     peer.fd = -1;
 
@@ -202,7 +189,6 @@ static void test_conn_ask_end_is_ECONNRESET(void **state)
 
 static void test_conn_ask_end_within_an_answer_is_ECONNRESET(void **state)
 {
-    (void)state;
     fake_send_bytes(&peer, "\x08\x00", 2);
     (void)shutdown(peer.fd, SHUT_WR);
 
@@ -212,7 +198,6 @@ static void test_conn_ask_end_within_an_answer_is_ECONNRESET(void **state)
 
 static void test_conn_ask_end_never_raises_SIGPIPE(void **state)
 {
-    (void)state;
     struct sigaction handling;
     assert_int_equal(sigaction(SIGPIPE, NULL, &handling), 0);
     assert_ptr_equal(handling.sa_handler, SIG_DFL); /* it would end this process */
@@ -223,7 +208,6 @@ static void test_conn_ask_end_never_raises_SIGPIPE(void **state)
 
 static void test_conn_ask_last_word_is_heard_after_the_end(void **state)
 {
-    (void)state;
     say_error(0, KMEM__ERROR_CODE__ERROR_LIMIT, "too many clients");
     (void)close(peer.fd);
     peer.fd = -1;
@@ -238,7 +222,6 @@ static void test_conn_ask_last_word_is_heard_after_the_end(void **state)
 
 static void test_conn_ask_silence_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     int64_t begin_ms = kmem__monotonic_ms();
 
     assert_int_equal(ask(), -ETIMEDOUT);
@@ -250,7 +233,6 @@ static void test_conn_ask_silence_is_ETIMEDOUT(void **state)
 
 static void test_conn_ask_half_an_answer_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     fake_send_bytes(&peer, "\x08\x00\x00", 3);
     assert_int_equal(ask(), -ETIMEDOUT);
     assert_lost();
@@ -258,7 +240,6 @@ static void test_conn_ask_half_an_answer_is_ETIMEDOUT(void **state)
 
 static void test_conn_ask_unread_requests_are_ETIMEDOUT(void **state)
 {
-    (void)state;
     char filler[4096] = {0};
     while (send(conn.fd, filler, sizeof(filler), MSG_DONTWAIT) > 0) {
         /* Until the peer's buffer is full. */
@@ -303,7 +284,6 @@ static void *say_late(void *user)
 
 static void test_conn_ask_survives_signals(void **state)
 {
-    (void)state;
     pthread_t thread;
     sigset_t alarm_only;
     n_signals = 0;
@@ -325,7 +305,6 @@ static void test_conn_ask_survives_signals(void **state)
 
 static void test_conn_ask_signals_do_not_move_the_deadline(void **state)
 {
-    (void)state;
     int64_t begin_ms = kmem__monotonic_ms();
     interrupt_every_7_ms();
 
@@ -348,21 +327,18 @@ static void assert_nonsense(const char *what)
 
 static void test_conn_ask_oversize_length_is_EPROTO(void **state)
 {
-    (void)state;
     fake_send_bytes(&peer, "\x01\x00\x01\x00", 4); /* 65,537 */
     assert_nonsense("a frame beyond the limit");
 }
 
 static void test_conn_ask_random_bytes_are_EPROTO(void **state)
 {
-    (void)state;
     fake_send_bytes(&peer, "\x04\x00\x00\x00\xFF\xFF\xFF\xFF", 8);
     assert_nonsense("bytes that can not be decoded");
 }
 
 static void test_conn_ask_bomb_is_EPROTO(void **state)
 {
-    (void)state;
     static unsigned char bomb[FRAME_HEADER_BYTES + 60000];
     const int buffer_bytes = 1 << 20;
     size_t n_rows_bytes = sizeof(bomb) - FRAME_HEADER_BYTES - 4;
@@ -381,7 +357,6 @@ static void test_conn_ask_bomb_is_EPROTO(void **state)
 
 static void test_conn_ask_two_answers_are_EPROTO(void **state)
 {
-    (void)state;
     say_sized(1, 44);
     say_sized(2, 44);
     assert_nonsense("more than one response");
@@ -389,21 +364,18 @@ static void test_conn_ask_two_answers_are_EPROTO(void **state)
 
 static void test_conn_ask_answer_to_another_request_is_EPROTO(void **state)
 {
-    (void)state;
     say_sized(7, 44);
     assert_nonsense("to another request");
 }
 
 static void test_conn_ask_error_to_another_request_is_EPROTO(void **state)
 {
-    (void)state;
     say_error(7, KMEM__ERROR_CODE__ERROR_WILD, "no block");
     assert_nonsense("to another request");
 }
 
 static void test_conn_ask_answer_of_another_kind_is_EPROTO(void **state)
 {
-    (void)state;
     Kmem__Request asked = KMEM__REQUEST__INIT;
     Kmem__Response released_response = KMEM__RESPONSE__INIT;
     Kmem__Released released = KMEM__RELEASED__INIT;
@@ -416,14 +388,12 @@ static void test_conn_ask_answer_of_another_kind_is_EPROTO(void **state)
 
 static void test_conn_ask_empty_answer_is_EPROTO(void **state)
 {
-    (void)state;
     fake_send_bytes(&peer, "\x00\x00\x00\x00", 4);
     assert_nonsense("to another request");
 }
 
 static void test_conn_ask_protocol_error_is_EPROTO(void **state)
 {
-    (void)state;
     say_error(1, KMEM__ERROR_CODE__ERROR_PROTOCOL, "Hello was said already");
     assert_int_equal(ask(), -EPROTO);
     assert_string_equal(failure.sentence, "the daemon at /the.sock did not understand the request: "
@@ -433,7 +403,6 @@ static void test_conn_ask_protocol_error_is_EPROTO(void **state)
 
 static void test_conn_ask_oversize_request_is_EMSGSIZE(void **state)
 {
-    (void)state;
     static uint8_t reason[REQUEST_MAX_BYTES];
     Kmem__Request *const request = request_allocate(NEW_REQUEST, 0, reason, sizeof(reason));
     assert_int_equal(
@@ -463,7 +432,6 @@ static void say_sized_with_descriptors(uint64_t id, size_t n_fds)
 
 static void test_conn_ask_descriptors_are_close_on_exec(void **state)
 {
-    (void)state;
     struct descriptors descriptors = {.n_fds = 0};
     unsigned int n_before = fake_count_fds();
     say_sized_with_descriptors(1, 2);
@@ -482,7 +450,6 @@ static void test_conn_ask_descriptors_are_close_on_exec(void **state)
 
 static void test_conn_ask_more_descriptors_than_fit_are_seen_and_closed(void **state)
 {
-    (void)state;
     struct descriptors descriptors = {.n_fds = 0};
     unsigned int n_before = fake_count_fds();
     say_sized_with_descriptors(1, DESCRIPTORS_MAX + 3);
@@ -496,7 +463,6 @@ static void test_conn_ask_more_descriptors_than_fit_are_seen_and_closed(void **s
 
 static void test_conn_ask_unexpected_descriptors_are_closed(void **state)
 {
-    (void)state;
     unsigned int n_before = fake_count_fds();
     say_sized_with_descriptors(1, 3);
 
@@ -507,7 +473,6 @@ static void test_conn_ask_unexpected_descriptors_are_closed(void **state)
 
 static void test_conn_ask_descriptors_of_a_fault_are_closed(void **state)
 {
-    (void)state;
     struct descriptors descriptors = {.n_fds = 0};
     unsigned int n_before = fake_count_fds();
     say_sized_with_descriptors(9, 2);
@@ -522,7 +487,6 @@ static void test_conn_ask_descriptors_of_a_fault_are_closed(void **state)
 
 static void test_conn_open_what_is_no_socket_is_an_error(void **state)
 {
-    (void)state;
     static struct conn other;
     int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_int_equal(kmem__conn_open(&other, fd, "/dev/null", 300, &failure), -ENOTSOCK);
@@ -532,7 +496,6 @@ static void test_conn_open_what_is_no_socket_is_an_error(void **state)
 
 static void test_conn_close_twice_is_allowed(void **state)
 {
-    (void)state;
     kmem__conn_close(&conn);
     kmem__conn_close(&conn);
     assert_int_equal(ask(), -ECONNRESET);
@@ -541,7 +504,6 @@ static void test_conn_close_twice_is_allowed(void **state)
 
 static void test_conn_ask_waits_as_long_as_the_limit_is(void **state)
 {
-    (void)state;
     int64_t begin_ms = kmem__monotonic_ms();
     conn.timeout_ms = 50;
 

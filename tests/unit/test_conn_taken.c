@@ -4,18 +4,13 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/link/conn.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 #include "tests/wire/request.h"
 
 static struct conn conn;
@@ -25,7 +20,6 @@ static struct fake_peer peer;
 static int open_pair(void **state)
 {
     int ends[2];
-    (void)state;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) {
         return -1;
     }
@@ -36,7 +30,6 @@ static int open_pair(void **state)
 
 static int close_pair(void **state)
 {
-    (void)state;
     kmem__conn_close(&conn);
     return close(peer.fd);
 }
@@ -76,7 +69,6 @@ static void programs_open(void)
 
 static void test_conn_ask_over_a_number_that_is_the_programs_now_is_ECONNRESET(void **state)
 {
-    (void)state;
     const int number = conn.fd;
     programs_open();
     program_takes_ours();
@@ -91,7 +83,6 @@ static void test_conn_ask_over_a_number_that_is_the_programs_now_is_ECONNRESET(v
 
 static void test_conn_ask_over_a_number_that_is_closed_is_ECONNRESET(void **state)
 {
-    (void)state;
     assert_int_equal(close(conn.fd), 0);
 
     assert_int_equal(ask(), -ECONNRESET);
@@ -111,7 +102,6 @@ static void *take_while_it_waits(void *argument)
 
 static void test_conn_ask_whose_number_is_taken_while_it_waits_reads_nothing(void **state)
 {
-    (void)state;
     pthread_t thread;
     const int number = conn.fd;
     programs_open();

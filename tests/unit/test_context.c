@@ -4,23 +4,18 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <kmem/kmem.h>
 
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 #define N_THREADS 8
 
@@ -53,7 +48,6 @@ int __wrap_madvise(void *address, size_t n_bytes, int advice)
 
 static int start_daemon(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
     fake_daemon_start();
     return 0;
@@ -61,7 +55,6 @@ static int start_daemon(void **state)
 
 static int stop_daemon(void **state)
 {
-    (void)state;
     int r = kmem_close();
     fake_daemon_stop();
     return r == 0 || r == -ECONNRESET ? 0 : r;
@@ -72,7 +65,6 @@ static int stop_daemon(void **state)
 /* These two come first: what they make fail is made once in a process. */
 static void test_first_call_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     mmap_fails_at = 1;
     assert_null(kmem_try_allocate(44, "early"));
     assert_int_equal(errno, ENOMEM);
@@ -82,7 +74,6 @@ static void test_first_call_without_memory_is_ENOMEM(void **state)
 
 static void test_first_call_on_an_old_kernel_is_ENOSYS(void **state)
 {
-    (void)state;
     madvise_fails_at = 1;
     assert_null(kmem_try_allocate(44, "early"));
     assert_int_equal(errno, ENOSYS);
@@ -115,7 +106,6 @@ static bool fails_without_mapping(unsigned int nth)
 
 static void test_first_call_that_can_not_map_leaves_nothing_open(void **state)
 {
-    (void)state;
     assert_non_null(kmem_try_allocate(44, "warm up"));
     assert_int_equal(kmem_close(), 0);
     wait_for_no_peer();
@@ -142,7 +132,6 @@ static void *allocate_at_once(void *user)
 
 static void test_first_call_of_many_threads_connects_once(void **state)
 {
-    (void)state;
     pthread_t threads[N_THREADS];
     assert_int_equal(pthread_barrier_init(&barrier, NULL, N_THREADS), 0);
     for (unsigned int i = 0; i < N_THREADS; i++) {
@@ -161,7 +150,6 @@ static void test_first_call_of_many_threads_connects_once(void **state)
 
 static void test_zero_bytes_are_an_unlocked_mutex_and_a_quiet_condition(void **state)
 {
-    (void)state;
     /* What a forked child finds in place of its parent's lock. */
     const pthread_mutex_t unlocked = PTHREAD_MUTEX_INITIALIZER;
     const pthread_cond_t quiet = PTHREAD_COND_INITIALIZER;
@@ -197,7 +185,6 @@ static void *allocate_and_release(void *user)
 
 static void test_threads_take_turns(void **state)
 {
-    (void)state;
     pthread_t threads[N_THREADS];
     unsigned int numbers[N_THREADS];
     for (unsigned int i = 0; i < N_THREADS; i++) {
@@ -235,7 +222,6 @@ static void *allocate_one(void *user)
 
 static void test_cancelled_thread_finishes_its_turn(void **state)
 {
-    (void)state;
     pthread_t thread;
     void *result = NULL;
     atomic_store(&is_asked, false);
@@ -257,7 +243,6 @@ static void test_cancelled_thread_finishes_its_turn(void **state)
 
 static void test_close_without_connection_is_0(void **state)
 {
-    (void)state;
     assert_int_equal(kmem_close(), 0);
     assert_int_equal(kmem_close(), 0);
     assert_int_equal(fake_daemon_n_peers(), 0);
@@ -265,7 +250,6 @@ static void test_close_without_connection_is_0(void **state)
 
 static void test_close_gives_everything_back(void **state)
 {
-    (void)state;
     void *block = kmem_try_allocate(44, "left behind");
     assert_non_null(block);
     errno = 4242;
@@ -279,7 +263,6 @@ static void test_close_gives_everything_back(void **state)
 
 static void test_close_closes_and_unmaps(void **state)
 {
-    (void)state;
     unsigned int n_before = fake_count_fds();
     unsigned char is_resident = 0;
     void *block = kmem_try_allocate(44, "mapped");
@@ -296,7 +279,6 @@ static void test_close_closes_and_unmaps(void **state)
 
 static void test_close_then_the_next_call_connects_anew(void **state)
 {
-    (void)state;
     assert_non_null(kmem_try_allocate(44, "first"));
     assert_int_equal(kmem_close(), 0);
 
@@ -310,7 +292,6 @@ static void test_close_then_the_next_call_connects_anew(void **state)
 
 static void test_close_after_the_daemons_end_is_ECONNRESET(void **state)
 {
-    (void)state;
     assert_non_null(kmem_try_allocate(44, "first"));
     fake_daemon_stop();
     unsigned int n_before = fake_count_fds();
@@ -332,7 +313,6 @@ static bool ignore_goodbye(struct fake_peer *peer, const Kmem__Request *request)
 
 static void test_close_unanswered_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "500", 1);
     fake_daemon_hook(ignore_goodbye);
     void *block = kmem_try_allocate(44, "first");
@@ -355,7 +335,6 @@ static bool refuse_goodbye(struct fake_peer *peer, const Kmem__Request *request)
 
 static void test_close_refused_leaves_all_the_same(void **state)
 {
-    (void)state;
     fake_daemon_hook(refuse_goodbye);
     void *block = kmem_try_allocate(44, "first");
     assert_non_null(block);

@@ -4,26 +4,20 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/control.h"
 #include "tests/unit/captured.h"
+#include "tests/unit/unit.h"
 
 static int ends[2];
 static unsigned n_fds;
 
 static int control_setup(void **state)
 {
-    (void)state;
     n_fds = count_fds();
     assert_int_equal(control_pair(ends), 0);
     return 0;
@@ -31,7 +25,6 @@ static int control_setup(void **state)
 
 static int control_teardown(void **state)
 {
-    (void)state;
     (void)close(ends[0]); /* closed already by some */
     (void)close(ends[1]);
     assert_int_equal(count_fds(), n_fds);
@@ -40,7 +33,6 @@ static int control_teardown(void **state)
 
 static void test_control_receive_is_what_was_sent(void **state)
 {
-    (void)state;
     struct control_message message;
     int pipe_fds[2];
     char byte = 0;
@@ -63,7 +55,6 @@ static void test_control_receive_is_what_was_sent(void **state)
 
 static void test_control_receive_of_nothing_is_EAGAIN(void **state)
 {
-    (void)state;
     struct control_message message;
 
     assert_int_equal(control_receive(ends[1], &message), -EAGAIN);
@@ -71,7 +62,6 @@ static void test_control_receive_of_nothing_is_EAGAIN(void **state)
 
 static void test_control_receive_of_the_dead_is_all_they_said_and_then_EPIPE(void **state)
 {
-    (void)state;
     struct control_message message;
     assert_int_equal(control_send(ends[0], CONTROL_KEEP, 1, ends, 1, 0), 0);
     assert_int_equal(control_send(ends[0], CONTROL_DROP, 2, NULL, 0, 0), 0);
@@ -88,7 +78,6 @@ static void test_control_receive_of_the_dead_is_all_they_said_and_then_EPIPE(voi
 
 static void test_control_send_to_a_full_queue_is_EAGAIN_after_its_patience(void **state)
 {
-    (void)state;
     int r = 0;
     unsigned n_sent = 0;
 
@@ -102,7 +91,6 @@ static void test_control_send_to_a_full_queue_is_EAGAIN_after_its_patience(void 
 
 static void test_control_send_to_nobody_is_EPIPE(void **state)
 {
-    (void)state;
     assert_int_equal(close(ends[1]), 0);
 
     assert_int_equal(control_send(ends[0], CONTROL_PING, 0, NULL, 0, 0), -EPIPE);
@@ -110,7 +98,6 @@ static void test_control_send_to_nobody_is_EPIPE(void **state)
 
 static void test_control_receive_of_another_version_is_EPROTO(void **state)
 {
-    (void)state;
     struct control_message message;
     const uint32_t packet[4] = {CONTROL_VERSION + 1, CONTROL_PING, 0, 0};
     assert_int_equal(send(ends[0], packet, sizeof(packet), 0), sizeof(packet));

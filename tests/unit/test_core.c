@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/core.h"
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 256
 #define LIMIT 20
 
 static int core_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, LIMIT);
     return 0;
 }
@@ -40,8 +34,6 @@ static void end(struct client *client)
 
 static void test_core_init_adds_up(void **state)
 {
-    (void)state;
-
     assert_int_equal(core_segment_bytes(core), N_PAGES * PAGE_BYTES);
     assert_int_equal(core_free_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
     assert_int_equal(core_largest_free_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
@@ -51,7 +43,6 @@ static void test_core_init_adds_up(void **state)
 
 static void test_core_init_without_memory_fails_cleanly(void **state)
 {
-    (void)state;
     struct core other;
     void *base = calloc(1, state_bytes(N_PAGES));
     assert_non_null(base);
@@ -68,7 +59,6 @@ static void test_core_init_without_memory_fails_cleanly(void **state)
 
 static void test_core_fini_with_a_client_is_a_bug(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 1);
 
     assert_broken(core_fini(core));
@@ -78,8 +68,6 @@ static void test_core_fini_with_a_client_is_a_bug(void **state)
 
 static void test_core_tick_counts_from_the_beginning(void **state)
 {
-    (void)state;
-
     assert_int_equal(core_tick(core, FIXTURE_BORN_MS), 0);
     assert_int_equal(core_tick(core, FIXTURE_BORN_MS + 1234), 12);
     assert_int_equal(core_tick(core, 0), 0);
@@ -87,7 +75,6 @@ static void test_core_tick_counts_from_the_beginning(void **state)
 
 static void test_core_join_beyond_the_limit_is_full(void **state)
 {
-    (void)state;
     struct client *client;
     for (uint32_t i = 0; i < LIMIT; i++) {
         (void)fixture_join(&fixture, 100 + i);
@@ -101,7 +88,6 @@ static void test_core_join_beyond_the_limit_is_full(void **state)
 /* pids 3, 6, 9 … are user 1000's, see fixture_identity(). */
 static void test_core_join_beyond_the_limit_of_one_user_is_USER(void **state)
 {
-    (void)state;
     struct client *client;
     core->config.clients_per_uid = 2;
     struct client *first = fixture_join(&fixture, 3);
@@ -118,7 +104,6 @@ static void test_core_join_beyond_the_limit_of_one_user_is_USER(void **state)
 
 static void test_core_join_of_the_administrator_has_no_limit_but_the_segments(void **state)
 {
-    (void)state;
     struct client *client;
     core->config.clients_per_uid = 2;
     core->config.owner_uid = 1000;
@@ -139,7 +124,6 @@ static int resume(uint32_t pid, uint64_t nonce, struct client **ret_client)
 
 static void test_core_resume_with_the_nonce_is_the_same_client(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 5);
     const struct seg_off off = fixture_allocate(&fixture, client, 10, "mine");
     client->connected = false;
@@ -155,7 +139,6 @@ static void test_core_resume_with_the_nonce_is_the_same_client(void **state)
 
 static void test_core_resume_with_another_nonce_is_denied(void **state)
 {
-    (void)state;
     (void)fixture_join(&fixture, 5);
     struct client *again = NULL;
 
@@ -166,7 +149,6 @@ static void test_core_resume_with_another_nonce_is_denied(void **state)
 
 static void test_core_resume_of_who_is_no_client_is_gone(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 5);
     fixture_hold(&fixture, client, 10, 1000);
     end(client);
@@ -181,7 +163,6 @@ static void test_core_resume_of_who_is_no_client_is_gone(void **state)
 
 static void test_core_join_of_a_client_that_is_connected_is_twice(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 5);
     fixture_hold(&fixture, client, 10, 1000);
     struct client *again = NULL;
@@ -194,7 +175,6 @@ static void test_core_join_of_a_client_that_is_connected_is_twice(void **state)
 
 static void test_core_join_of_a_client_without_connection_ends_that_one(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 5);
     fixture_hold(&fixture, client, 10, 1000);
     client->connected = false;
@@ -210,7 +190,6 @@ static void test_core_join_of_a_client_without_connection_ends_that_one(void **s
 
 static void test_core_join_while_its_former_blocks_are_taken_back_is_ending(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 5);
     fixture_hold(&fixture, client, 10, 1000);
     end(client);
@@ -226,7 +205,6 @@ static void test_core_join_while_its_former_blocks_are_taken_back_is_ending(void
 
 static void test_core_direct_overhead_is_what_is_neither_used_nor_free(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 1);
 
     fixture_hold(&fixture, client, 1, 100);
@@ -250,7 +228,6 @@ static int join_as(uint32_t program, uint32_t copy, struct client **ret_client)
 
 static void test_core_join_of_another_program_ends_the_former_though_it_is_connected(void **state)
 {
-    (void)state;
     struct client *former;
     struct client *client;
     assert_int_equal(join_as(1, 1, &former), 0);
@@ -265,7 +242,6 @@ static void test_core_join_of_another_program_ends_the_former_though_it_is_conne
 
 static void test_core_join_of_another_copy_is_a_client_beside_the_first(void **state)
 {
-    (void)state;
     struct client *first;
     struct client *second;
     struct client *again;
@@ -285,7 +261,6 @@ static void test_core_join_of_another_copy_is_a_client_beside_the_first(void **s
 
 static void test_core_join_of_one_copy_too_many_is_refused(void **state)
 {
-    (void)state;
     struct client *client;
     for (uint32_t copy = 1; copy <= COPIES_MAX; copy++) {
         assert_int_equal(join_as(1, copy, &client), 0);
@@ -297,7 +272,6 @@ static void test_core_join_of_one_copy_too_many_is_refused(void **state)
 
 static void test_core_join_of_one_that_does_not_say_what_it_is_takes_nothing(void **state)
 {
-    (void)state;
     struct client *former;
     struct client *client;
     assert_int_equal(join_as(1, 1, &former), 0);
@@ -310,7 +284,6 @@ static void test_core_join_of_one_that_does_not_say_what_it_is_takes_nothing(voi
 
 static void test_core_join_from_a_reused_pid_ends_no_other_users_client(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 5);
     const struct seg_off off = fixture_allocate(&fixture, client, 700000, "mine");
     client->connected = false;
@@ -328,7 +301,6 @@ static void test_core_join_from_a_reused_pid_ends_no_other_users_client(void **s
 
 static void test_core_resume_after_the_user_has_changed_is_the_same_client(void **state)
 {
-    (void)state;
     struct client_identity identity = fixture_identity(5);
     struct client *client;
     struct client *again;

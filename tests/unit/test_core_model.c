@@ -6,15 +6,9 @@
  * must do what the model says, and core_check() recounts everything after every step. What fails
  * names the seed and the step, and happens again with that seed.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/reap.h"
 #include "daemon/core/report.h"
@@ -22,6 +16,7 @@
 #include "tests/unit/broken.h"
 #include "tests/unit/core_model.h"
 #include "tests/unit/lease_steps.h"
+#include "tests/unit/unit.h"
 
 /* A build without NDEBUG is one for sanitizers and debuggers: a sixth of the steps there. */
 #ifdef NDEBUG
@@ -513,31 +508,26 @@ static void run_seed(uint64_t seed, uint32_t n_pages, uint64_t quota_bytes)
 
 static void test_core_like_the_model_on_the_smallest_segment(void **state)
 {
-    (void)state;
     run_seed(1, SEGMENT_MIN_BYTES / PAGE_BYTES, 0);
 }
 
 static void test_core_like_the_model_on_an_odd_number_of_pages(void **state)
 {
-    (void)state;
     run_seed(2, 97, 0);
 }
 
 static void test_core_like_the_model_on_2_MiB(void **state)
 {
-    (void)state;
     run_seed(3, 128, 0);
 }
 
 static void test_core_like_the_model_on_2_MiB_with_a_quota(void **state)
 {
-    (void)state;
     run_seed(20260731, 128, 600000);
 }
 
 static void test_core_like_the_model_on_4_MiB(void **state)
 {
-    (void)state;
     run_seed(5, 256, 0);
 }
 

@@ -2,17 +2,12 @@
 /*
  * test_counted.c - what clients count, what the server counts, and what is left of it after a death
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/counted.h"
 #include "proto/lease.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 64
 #define CLIENTS 8
@@ -22,7 +17,6 @@ static struct ledger_counts *counts;
 
 static int set_up(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, CLIENTS);
     client = fixture_join(&fixture, 3);
     counts = fixture_ledger(&fixture, client)->counts;
@@ -31,7 +25,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     fixture_fini(&fixture);
     return 0;
 }
@@ -44,7 +37,6 @@ static void restart(void)
 
 static void test_counted_read_adds_up_all_threads(void **state)
 {
-    (void)state;
     counts->n_threads = 2;
     counts->n_releases = 1000;
     counts->threads[COUNTS_THREADS - 1].n_releases = 100;
@@ -64,7 +56,6 @@ static void test_counted_read_adds_up_all_threads(void **state)
 
 static void test_counted_read_of_a_client_without_ledger_is_zero(void **state)
 {
-    (void)state;
     const struct client *other = fixture_join(&fixture, 4);
     const struct counted zero = {0};
 
@@ -76,7 +67,6 @@ static void test_counted_read_of_a_client_without_ledger_is_zero(void **state)
 /* Whatever is there: nothing is read behind the end, and no sum of all clients wraps. */
 static void test_counted_read_of_nonsense_stays_in_bounds(void **state)
 {
-    (void)state;
     const uint64_t most = UINT64_C(1) << 53;
     memset(counts, 0xff, sizeof(*counts));
 
@@ -93,7 +83,6 @@ static void test_counted_read_of_nonsense_stays_in_bounds(void **state)
 
 static void test_counted_read_believes_no_more_bytes_than_were_given(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 100, "direct");
     (void)fixture_lease(&fixture, client, 2);
     counts->live_bytes = UINT64_C(1) << 40;
@@ -105,7 +94,6 @@ static void test_counted_read_believes_no_more_bytes_than_were_given(void **stat
 
 static void test_counted_note_peaks_adds_up_what_clients_have_at_one_moment(void **state)
 {
-    (void)state;
     struct client *other = fixture_join(&fixture, 4);
     (void)fixture_lease(&fixture, client, 2);
     (void)fixture_allocate(&fixture, other, 500, "it counts nothing itself");
@@ -124,7 +112,6 @@ static void test_counted_note_peaks_adds_up_what_clients_have_at_one_moment(void
 
 static void test_obituaries_counted_all_keeps_what_the_ended_have_counted(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, client, 2);
     fixture_carve_large(&fixture, client, page, 1, 5000);
     counts->n_releases = 70;
@@ -143,7 +130,6 @@ static void test_obituaries_counted_all_keeps_what_the_ended_have_counted(void *
 
 static void test_counters_and_peaks_outlive_the_server(void **state)
 {
-    (void)state;
     struct state_counters *counters = core->state.counters;
     struct client *other = fixture_join(&fixture, 4);
     const struct seg_off off = fixture_allocate(&fixture, client, 1000, "one");
@@ -171,7 +157,6 @@ static void test_counters_and_peaks_outlive_the_server(void **state)
 /* Killed between giving out and counting: the block is there, and counted by the next server. */
 static void test_direct_recovered_counts_what_its_server_could_not(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 1000, "one");
     core->state.counters->allocations--;
     restart();

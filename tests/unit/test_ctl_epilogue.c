@@ -4,21 +4,16 @@
  */
 #include <errno.h>
 #include <locale.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/ctl/epilogue.h"
 #include "tests/unit/fake_segment.h"
+#include "tests/unit/unit.h"
 
 #define EXITED(status) ((status) << 8)
 
@@ -66,7 +61,6 @@ static struct kmem_query everybody_has_ended(void)
 
 static void test_epilogue_names_what_was_not_released(void **state)
 {
-    (void)state;
     assert_epilogue(everybody_has_ended(), EXITED(3),
                     "kmem: program      ./demo, exit status 3\n"
                     "kmem: clients      4\n"
@@ -83,7 +77,6 @@ static void test_epilogue_names_what_was_not_released(void **state)
 
 static void test_epilogue_joins_a_reason_that_several_left_behind(void **state)
 {
-    (void)state;
     struct kmem_query query = everybody_has_ended();
     const struct kmem_obituary twice[] = {query.obituaries[1], query.obituaries[1]};
 
@@ -93,7 +86,6 @@ static void test_epilogue_joins_a_reason_that_several_left_behind(void **state)
 
 static void test_epilogue_is_glad_of_nothing(void **state)
 {
-    (void)state;
     struct kmem_query query = everybody_has_ended();
 
     query.n_obituaries = 1;
@@ -102,7 +94,6 @@ static void test_epilogue_is_glad_of_nothing(void **state)
 
 static void test_epilogue_of_a_program_that_never_joined(void **state)
 {
-    (void)state;
     assert_epilogue(fake_segment_empty(), 0,
                     "kmem: program      ./demo, exit status 0\n"
                     "kmem: clients      none: nothing was allocated through kmem\n");
@@ -110,14 +101,12 @@ static void test_epilogue_of_a_program_that_never_joined(void **state)
 
 static void test_epilogue_names_the_signal(void **state)
 {
-    (void)state;
     assert_epilogue_has(fake_segment_empty(), SIGKILL,
                         "kmem: program      ./demo, killed by signal 9 (SIGKILL)\n");
 }
 
 static void test_epilogue_marks_who_still_runs(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment();
     struct kmem_client alive = query.clients[0];
     char line[128];
@@ -142,7 +131,6 @@ static void bury_after_three_questions(struct kmem_query *query)
 /* A client of which the daemon has not noticed yet that it has ended is waited for. */
 static void test_epilogue_waits_until_the_daemon_knows(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment();
     struct kmem_client ended = query.clients[0];
 
@@ -162,7 +150,6 @@ static void test_epilogue_waits_until_the_daemon_knows(void **state)
 
 static void test_epilogue_counts_what_the_daemon_has_forgotten(void **state)
 {
-    (void)state;
     struct kmem_query query = everybody_has_ended();
 
     query.obituaries++;
@@ -172,7 +159,6 @@ static void test_epilogue_counts_what_the_daemon_has_forgotten(void **state)
 
 static void test_epilogue_gather_forwards_what_the_query_failed_with(void **state)
 {
-    (void)state;
     struct kmem_query query = everybody_has_ended();
     struct epilogue epilogue = {.program = "./demo"};
 

@@ -3,25 +3,19 @@
  * test_ctl_format.c - numbers, ages, bars, boxes, suggestions: what kmemctl makes of its figures
  */
 #include <locale.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "client/ctl/bar.h"
 #include "client/ctl/box.h"
 #include "client/ctl/format.h"
 #include "client/ctl/suggest.h"
+#include "tests/unit/unit.h"
 
 /* --------------------------------------------------------------------------------- numbers ---- */
 
 static void test_format_count_separates_thousands(void **state)
 {
-    (void)state;
     assert_string_equal(format_count(0).text, "0");
     assert_string_equal(format_count(999).text, "999");
     assert_string_equal(format_count(1000).text, "1,000");
@@ -31,7 +25,6 @@ static void test_format_count_separates_thousands(void **state)
 
 static void test_format_bytes_is_human_or_exact(void **state)
 {
-    (void)state;
     assert_string_equal(format_bytes(101, false).text, "101 B");
     assert_string_equal(format_bytes(1536, false).text, "1.5 KiB");
     assert_string_equal(format_bytes(1536, true).text, "1,536");
@@ -39,7 +32,6 @@ static void test_format_bytes_is_human_or_exact(void **state)
 
 static void test_format_age_has_two_units_at_most(void **state)
 {
-    (void)state;
     assert_string_equal(format_age(0).text, "0 ms");
     assert_string_equal(format_age(999).text, "999 ms");
     assert_string_equal(format_age(1000).text, "1.0 s");
@@ -60,21 +52,18 @@ static void test_format_age_has_two_units_at_most(void **state)
 
 static void test_format_share_of_nothing_is_no_number(void **state)
 {
-    (void)state;
     assert_string_equal(format_share(1, 4).text, "25.0 %");
     assert_string_equal(format_share(0, 0).text, "-");
 }
 
 static void test_format_offset_and_id(void **state)
 {
-    (void)state;
     assert_string_equal(format_offset(0x4000).text, "0x4000");
     assert_string_equal(format_id(UINT32_MAX).text, "4294967295");
 }
 
 static void test_format_escaped_lets_no_escape_through(void **state)
 {
-    (void)state;
     assert_string_equal(format_escaped("a\033[31mb\n").text, "a\\x1b[31mb\\x0a");
 }
 
@@ -82,7 +71,6 @@ static void test_format_escaped_lets_no_escape_through(void **state)
 
 static void test_bar_split_fills_all_cells(void **state)
 {
-    (void)state;
     const struct bar_part parts[] = {{.amount = 1}, {.amount = 1}, {.amount = 1}};
     size_t cells[3];
 
@@ -93,7 +81,6 @@ static void test_bar_split_fills_all_cells(void **state)
 
 static void test_bar_split_shows_what_is_tiny(void **state)
 {
-    (void)state;
     const struct bar_part parts[] = {{.amount = 1}, {.amount = 1}, {.amount = UINT64_C(1) << 40}};
     size_t cells[3];
 
@@ -105,7 +92,6 @@ static void test_bar_split_shows_what_is_tiny(void **state)
 
 static void test_bar_split_gives_nothing_to_what_is_not_there(void **state)
 {
-    (void)state;
     const struct bar_part parts[] = {{.amount = 0}, {.amount = 0}, {.amount = 7}};
     const struct bar_part none[] = {{.amount = 0}, {.amount = 0}};
     size_t cells[3];
@@ -135,7 +121,6 @@ static void assert_box_prints(const struct box *box, struct screen screen, const
 
 static void test_box_is_framed_on_a_terminal(void **state)
 {
-    (void)state;
     struct box box = {.title = "kmem"};
 
     box_add(&box, STYLE_PLAIN, "映像 %d", 1);
@@ -154,7 +139,6 @@ static void test_box_is_framed_on_a_terminal(void **state)
 
 static void test_box_has_the_width_of_a_narrow_terminal(void **state)
 {
-    (void)state;
     struct box box = {.title = "kmem"};
 
     box_add(&box, STYLE_BAD, "0123456789 0123456789");
@@ -167,7 +151,6 @@ static void test_box_has_the_width_of_a_narrow_terminal(void **state)
 
 static void test_box_is_plain_lines_elsewhere(void **state)
 {
-    (void)state;
     struct box box = {.title = "kmem"};
 
     box_add(&box, STYLE_BAD, "peak 1 B");
@@ -178,7 +161,6 @@ static void test_box_is_plain_lines_elsewhere(void **state)
 
 static void test_box_drops_one_line_too_many(void **state)
 {
-    (void)state;
     struct box box = {.title = "kmem"};
 
     for (size_t i = 0; i <= BOX_MAX_LINES; i++) {
@@ -191,7 +173,6 @@ static void test_box_drops_one_line_too_many(void **state)
 
 static void test_suggest_distance_counts_typing_mistakes(void **state)
 {
-    (void)state;
     assert_int_equal(suggest_distance("ledger", "ledger"), 0);
     assert_int_equal(suggest_distance("leger", "ledger"), 1);   /* too few */
     assert_int_equal(suggest_distance("ledgger", "ledger"), 1); /* too many */
@@ -205,7 +186,6 @@ static void test_suggest_distance_counts_typing_mistakes(void **state)
 
 static void test_suggest_distance_of_a_very_long_word_is_its_length(void **state)
 {
-    (void)state;
     char word[100];
 
     memset(word, 'r', sizeof(word) - 1);

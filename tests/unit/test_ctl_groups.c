@@ -2,17 +2,12 @@
 /*
  * test_ctl_groups.c - the ledger's groups: kept, folded, joined, sorted
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "client/ctl/groups.h"
+#include "tests/unit/unit.h"
 
 static void add(struct groups *groups, const char *key, uint64_t n_blocks, uint64_t num_bytes,
                 uint64_t oldest_ms)
@@ -44,7 +39,6 @@ static void add_video(struct groups *groups)
 
 static void test_groups_fold_to_one_level_joins_the_family(void **state)
 {
-    (void)state;
     struct groups groups = {0};
 
     add_video(&groups);
@@ -58,7 +52,6 @@ static void test_groups_fold_to_one_level_joins_the_family(void **state)
 
 static void test_groups_fold_to_two_levels(void **state)
 {
-    (void)state;
     struct groups groups = {0};
 
     add_video(&groups);
@@ -71,7 +64,6 @@ static void test_groups_fold_to_two_levels(void **state)
 
 static void test_groups_fold_keeps_a_leading_slash(void **state)
 {
-    (void)state;
     struct groups groups = {0};
 
     add(&groups, "/etc/passwd", 1, 2, 0);
@@ -87,7 +79,6 @@ static void test_groups_fold_keeps_a_leading_slash(void **state)
 
 static void test_groups_sort_puts_equals_in_order_of_their_keys(void **state)
 {
-    (void)state;
     struct groups groups = {0};
 
     add(&groups, "b", 1, 8, 0);
@@ -102,7 +93,6 @@ static void test_groups_sort_puts_equals_in_order_of_their_keys(void **state)
 
 static void test_groups_of_nothing_fold_to_nothing(void **state)
 {
-    (void)state;
     struct groups groups = {0};
 
     groups_fold(&groups, 1);
@@ -114,7 +104,6 @@ static void test_groups_of_nothing_fold_to_nothing(void **state)
 /* The sums of a naive model: whatever is folded, no block and no byte is lost. */
 static void test_groups_fold_loses_nothing(void **state)
 {
-    (void)state;
     struct groups groups = {0};
     uint64_t n_blocks = 0;
     uint64_t num_bytes = 0;

@@ -8,20 +8,15 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <link.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/ctl/image.h"
 #include "tests/support/seeded.h"
+#include "tests/unit/unit.h"
 
 static char directory[] = "/tmp/kmem-test-XXXXXX";
 static char path[PATH_MAX];
@@ -60,7 +55,6 @@ static int begin(void **state)
     FILE *file = fopen("/proc/self/exe", "r");
     struct stat status;
 
-    (void)state;
     assert_non_null(file);
     assert_int_equal(fstat(fileno(file), &status), 0);
     n_own = (size_t)status.st_size;
@@ -75,7 +69,6 @@ static int begin(void **state)
 
 static int end(void **state)
 {
-    (void)state;
     free(own);
     (void)unlink(path);
     return rmdir(directory);
@@ -154,7 +147,6 @@ static void assert_own_refusal(void)
 
 static void test_refusal_of_an_ordinary_program_is_none(void **state)
 {
-    (void)state;
     write_file(own, n_own, 0755);
     assert_own_refusal();
     write_file("echo hello\n", 11, 0755);
@@ -169,7 +161,6 @@ static void test_refusal_of_a_program_without_a_loader(void **state)
 {
     unsigned char *bytes = copy_own();
 
-    (void)state;
     rename_loader(bytes, PT_NULL, "");
     write_copy(bytes);
     assert_string_equal(image_refusal(path), STATIC);
@@ -179,7 +170,6 @@ static void test_refusal_of_another_c_library_or_processor(void **state)
 {
     unsigned char *bytes = copy_own();
 
-    (void)state;
     rename_loader(bytes, PT_INTERP, "/lib/ld-musl");
     write_copy(bytes);
     assert_string_equal(image_refusal(path), MUSL);
@@ -191,7 +181,6 @@ static void test_refusal_of_another_c_library_or_processor(void **state)
 
 static void test_refusal_of_a_program_with_privileges(void **state)
 {
-    (void)state;
     write_file(own, n_own, 04755);
     assert_own_refusal(); /* to its owner it gives none */
     uid++;
@@ -214,7 +203,6 @@ static void test_refusal_of_a_program_with_a_sanitizer(void **state)
     unsigned char *bytes = copy_own();
     unsigned char *at = memmem(bytes, n_own, mine, strlen(mine));
 
-    (void)state;
     assert_non_null(at);
     memcpy(at, "libasan.so.8", strlen(mine));
     write_copy(bytes);
@@ -227,7 +215,6 @@ static void test_refusal_of_a_script_is_its_interpreters(void **state)
     char line[PATH_MAX + 32];
     unsigned char *bytes = copy_own();
 
-    (void)state;
     rename_loader(bytes, PT_NULL, "");
     write_copy(bytes);
     (void)snprintf(other, sizeof(other), "%s.static", path);
@@ -245,7 +232,6 @@ static void test_refusal_of_a_script_is_its_interpreters(void **state)
 
 static void test_refusal_of_a_file_that_is_cut_off_reads_nothing_behind_it(void **state)
 {
-    (void)state;
     for (size_t n_bytes = 1; n_bytes < n_own; n_bytes += n_bytes < 2000 ? 1 : n_own / 50) {
         write_file(own, n_bytes, 0755);
         (void)image_refusal(path);
@@ -262,7 +248,6 @@ static void test_refusal_of_a_file_of_nonsense_reads_nothing_beside_it(void **st
     unsigned char *bytes = copy_own();
     ElfW(Ehdr) header;
 
-    (void)state;
     print_message("seed %" PRIu64 "\n", seeded.state);
     memcpy(&header, bytes, sizeof(header));
     for (unsigned i = 0; i < 500; i++) {
@@ -286,7 +271,6 @@ static void test_find_is_what_execvp_would_find(void **state)
     char found[PATH_MAX];
     char places[2 * PATH_MAX];
 
-    (void)state;
     write_file(own, n_own, 0755);
     (void)snprintf(places, sizeof(places), "/nonexistent::%s", directory);
     assert_int_equal(setenv("PATH", places, 1), 0);

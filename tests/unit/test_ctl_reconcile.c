@@ -5,20 +5,15 @@
  */
 #include <errno.h>
 #include <locale.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <cmocka.h>
-
 #include "client/ctl/command.h"
 #include "client/ctl/status.h"
 #include "tests/unit/fake_segment.h"
+#include "tests/unit/unit.h"
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -120,14 +115,12 @@ static void assert_verdict(struct kmem_query query, int status, const char *accu
 
 static void test_reconcile_of_a_sound_segment_is_0(void **state)
 {
-    (void)state;
     assert_verdict(fake_segment_copy(), STATUS_OK, NULL);
     assert_verdict(fake_segment_empty(), STATUS_OK, NULL);
 }
 
 static void test_reconcile_notices_a_segment_that_does_not_add_up(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     statistic("free_bytes")->value -= 16384;
@@ -136,7 +129,6 @@ static void test_reconcile_notices_a_segment_that_does_not_add_up(void **state)
 
 static void test_reconcile_notices_parts_that_do_not_add_up(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     statistic("slab_bytes")->value++;
@@ -148,7 +140,6 @@ static void test_reconcile_notices_parts_that_do_not_add_up(void **state)
 
 static void test_reconcile_notices_a_block_that_is_not_listed(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     query.n_blocks--;
@@ -157,7 +148,6 @@ static void test_reconcile_notices_a_block_that_is_not_listed(void **state)
 
 static void test_reconcile_notices_each_roll_up_that_differs(void **state)
 {
-    (void)state;
     static const char *const accused[] = {"ledger by reason", "ledger by client", "ledger by uid"};
 
     for (size_t by = 0; by < 3; by++) {
@@ -173,7 +163,6 @@ static void test_reconcile_notices_each_roll_up_that_differs(void **state)
 
 static void test_reconcile_notices_clients_that_hold_something_else(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     copy.clients[1].num_bytes = 43;
@@ -182,7 +171,6 @@ static void test_reconcile_notices_clients_that_hold_something_else(void **state
 
 static void test_reconcile_notices_blocks_that_overlap(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     copy.blocks[4].offset = copy.blocks[3].offset + copy.blocks[3].num_bytes - 1;
@@ -191,7 +179,6 @@ static void test_reconcile_notices_blocks_that_overlap(void **state)
 
 static void test_reconcile_notices_a_block_outside_the_segment(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     copy.blocks[4].offset = statistic("segment_bytes")->value - copy.blocks[4].num_bytes + 1;
@@ -217,7 +204,6 @@ static void move_once(struct kmem_query *query)
 
 static void test_reconcile_asks_again_until_the_segment_is_quiet(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     query.before_answer = move_once;
@@ -228,7 +214,6 @@ static void test_reconcile_asks_again_until_the_segment_is_quiet(void **state)
 
 static void test_reconcile_of_a_restless_segment_is_busy(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     query.before_answer = move_once;
@@ -260,19 +245,16 @@ static struct kmem_query fake_segment_that_differs(unsigned n_tries)
 /* The usage is the same before and after, and yet something has moved: blocks of leases do. */
 static void test_reconcile_of_a_contradiction_that_passes_is_balanced(void **state)
 {
-    (void)state;
     assert_verdict(fake_segment_that_differs(3), STATUS_OK, NULL);
 }
 
 static void test_reconcile_of_contradictions_that_change_is_busy(void **state)
 {
-    (void)state;
     assert_verdict(fake_segment_that_differs(UINT32_MAX), STATUS_BUSY, NULL);
 }
 
 static void test_reconcile_accuses_a_restless_segment_of_what_one_answer_says(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     query.before_answer = move_once;
@@ -285,7 +267,6 @@ static void test_reconcile_accuses_a_restless_segment_of_what_one_answer_says(vo
 
 static void test_reconcile_accuses_kmemd_of_its_own_figures(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     tell_direct(&query);
@@ -301,7 +282,6 @@ static void test_reconcile_accuses_kmemd_of_its_own_figures(void **state)
 /* Process 4243 has leases, and what it tells of them differs from answer to answer. */
 static void test_reconcile_accuses_the_client_whose_ledger_contradicts_itself(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     tell_direct(&query);
@@ -316,7 +296,6 @@ static void test_reconcile_accuses_the_client_whose_ledger_contradicts_itself(vo
 
 static void test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment_copy();
 
     copy.clients[1].num_bytes = 43;

@@ -9,20 +9,16 @@
  */
 #include <errno.h>
 #include <locale.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <json-c/json.h>
 
 #include "client/ctl/command.h"
 #include "client/ctl/status.h"
 #include "tests/unit/fake_segment.h"
+#include "tests/unit/unit.h"
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 #define GOLDEN_MAX_BYTES 16384
@@ -116,7 +112,6 @@ static const struct options plainly = {0};
 
 static void test_usage_show_is_golden(void **state)
 {
-    (void)state;
     assert_golden("usage.txt", show(usage_show, fake_segment(), plainly));
     assert_golden("usage-all.txt", show(usage_show, fake_segment(), (struct options){.all = true}));
     assert_golden("usage-bytes.txt",
@@ -126,7 +121,6 @@ static void test_usage_show_is_golden(void **state)
 
 static void test_ledger_show_is_golden(void **state)
 {
-    (void)state;
     assert_golden("ledger.txt", show(ledger_show, fake_segment(), plainly));
     assert_golden("ledger-client.txt",
                   show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_CLIENT}));
@@ -138,7 +132,6 @@ static void test_ledger_show_is_golden(void **state)
 
 static void test_blocks_show_is_golden(void **state)
 {
-    (void)state;
     assert_golden("blocks.txt", show(blocks_show, fake_segment(), plainly));
     assert_golden("blocks-pid.txt", show(blocks_show, fake_segment(),
                                          (struct options){.has_pid = true, .pid = 4243}));
@@ -148,19 +141,16 @@ static void test_blocks_show_is_golden(void **state)
 
 static void test_clients_show_is_golden(void **state)
 {
-    (void)state;
     assert_golden("clients.txt", show(clients_show, fake_segment(), plainly));
 }
 
 static void test_obituaries_show_is_golden(void **state)
 {
-    (void)state;
     assert_golden("obituaries.txt", show(obituaries_show, fake_segment(), plainly));
 }
 
 static void test_reconcile_show_is_golden(void **state)
 {
-    (void)state;
     assert_golden("reconcile.txt", show(reconcile_show, fake_segment(), plainly));
 }
 
@@ -176,7 +166,6 @@ static void assert_shows(command_show_fn command, struct kmem_query query, struc
 
 static void test_show_says_in_words_that_there_is_nothing(void **state)
 {
-    (void)state;
     const struct options picky = {.has_pid = true, .pid = 1};
 
     assert_shows(ledger_show, fake_segment_empty(), plainly, "no live blocks\n");
@@ -208,7 +197,6 @@ static const struct {
 
 static void test_show_json_is_golden(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < N_ELEMENTS(documents); i++) {
         assert_golden(documents[i].golden,
                       show(documents[i].show, fake_segment(), documents[i].options));
@@ -229,7 +217,6 @@ static void assert_valid_json(const char *text)
 
 static void test_show_json_is_valid_utf8_whatever_the_reason(void **state)
 {
-    (void)state;
     static const char *const reasons[] = {
         "\xFF\xFE\xC0\x80", "\"\\/\b\f\n\r\t", "\x01\x1F\x7F",      "\xED\xA0\x80",
         "\xF0\x9F\x98\x80", "cut \xE6\x98",    "\xC2\x9B\x33\x31m", "",
@@ -250,7 +237,6 @@ static void test_show_json_is_valid_utf8_whatever_the_reason(void **state)
 
 static void test_show_json_of_nothing_is_an_empty_list(void **state)
 {
-    (void)state;
     assert_shows(ledger_show, fake_segment_empty(), as_json, "{ \"ledger\": [] }\n");
     assert_shows(blocks_show, fake_segment_empty(), as_json, "{ \"blocks\": [] }\n");
     assert_shows(clients_show, fake_segment_empty(), as_json, "{ \"clients\": [] }\n");
@@ -265,7 +251,6 @@ static const command_show_fn commands[] = {
 
 static void test_show_forwards_what_the_query_failed_with(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < N_ELEMENTS(commands); i++) {
         struct kmem_query query = fake_segment();
 
@@ -279,7 +264,6 @@ static void test_show_forwards_what_the_query_failed_with(void **state)
 
 static void test_show_of_a_daemon_without_figures_is_EPROTO(void **state)
 {
-    (void)state;
     struct kmem_query query = fake_segment();
 
     query.n_statistics = 0;
@@ -303,7 +287,6 @@ static bool survives_failure(command_show_fn command, struct options options, un
 
 static void test_show_survives_every_failing_allocation(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < N_ELEMENTS(commands); i++) {
         unsigned n = 1;
 

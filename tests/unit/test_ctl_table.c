@@ -3,17 +3,12 @@
  * test_ctl_table.c - widths, cells, rules and folds of kmemctl's column printer
  */
 #include <locale.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "client/ctl/table.h"
 #include "client/ctl/width.h"
+#include "tests/unit/unit.h"
 
 static const struct table_column columns[] = {
     {"BYTES", TABLE_RIGHT, false},
@@ -50,7 +45,6 @@ static const struct screen pipe_screen = {.unicode = true};
 
 static void test_width_of_counts_columns_not_bytes(void **state)
 {
-    (void)state;
     assert_int_equal(width_of(""), 0);
     assert_int_equal(width_of("abc"), 3);
     assert_int_equal(width_of("für"), 3);
@@ -63,7 +57,6 @@ static void test_width_of_counts_columns_not_bytes(void **state)
 
 static void test_width_prefix_never_splits_a_character(void **state)
 {
-    (void)state;
     size_t n_bytes;
 
     assert_int_equal(width_prefix("映像", 3, &n_bytes), 2);
@@ -76,7 +69,6 @@ static void test_width_prefix_never_splits_a_character(void **state)
 
 static void test_table_aligns_by_columns_of_the_screen(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {
         {"1", "映像", "a"},
         {"1,000,000", "für", "b"},
@@ -92,7 +84,6 @@ static void test_table_aligns_by_columns_of_the_screen(void **state)
 
 static void test_table_lines_never_end_in_blanks(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {{"1", "a", ""}, {"2", "", NULL}, {"", "", ""}};
 
     assert_prints(table_of(rows, 3), pipe_screen,
@@ -104,7 +95,6 @@ static void test_table_lines_never_end_in_blanks(void **state)
 
 static void test_table_rule_separates_the_total(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {{"1", "a", "b"}};
     static const char *const total[3] = {"1", "", "total"};
     struct table *table = table_of(rows, 1);
@@ -121,7 +111,6 @@ static void test_table_rule_separates_the_total(void **state)
 
 static void test_width_flow_ends_lines_between_words(void **state)
 {
-    (void)state;
     static const struct {
         const char *text;
         size_t n_columns;
@@ -151,7 +140,6 @@ static void test_width_flow_ends_lines_between_words(void **state)
 
 static void test_width_of_words_is_that_of_the_widest(void **state)
 {
-    (void)state;
     assert_int_equal(width_of_words(""), 0);
     assert_int_equal(width_of_words("video/capture/frame"), 8);
     assert_int_equal(width_of_words("a long  word"), 4);
@@ -161,7 +149,6 @@ static void test_width_of_words_is_that_of_the_widest(void **state)
 /* "undistorted" has room in a line of its own, but not behind the other columns. */
 static void test_table_folds_rather_than_split_a_word(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {{"1", "worker", "a reason/undistorted_and_long"}};
 
     assert_prints(table_of(rows, 1), (struct screen){.unicode = true, .n_columns = 36},
@@ -177,7 +164,6 @@ static void test_table_folds_rather_than_split_a_word(void **state)
 
 static void test_table_lets_the_last_column_flow(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {
         {"1", "worker", "video/capture/frame of a camera"},
         {"22", "worker", "audio"},
@@ -192,7 +178,6 @@ static void test_table_lets_the_last_column_flow(void **state)
 
 static void test_table_folds_what_has_no_room(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {
         {"1", "worker", "video/capture/frame of a camera"},
         {"", "", "audio"},
@@ -212,7 +197,6 @@ static void test_table_folds_what_has_no_room(void **state)
 /* Any width, any row: no line is wider than the terminal, and no word is split that has room. */
 static void test_table_fits_every_terminal_and_splits_no_word(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {
         {"1,000,000", "a long command", "video/capture/frame, seen by nobody but the camera"},
         {"1", "x", "映像/映像/映像"},
@@ -241,7 +225,6 @@ static void test_table_fits_every_terminal_and_splits_no_word(void **state)
 
 static void test_table_is_complete_where_there_is_no_terminal(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {{"1", "worker", "a reason of some length"}};
 
     assert_prints(table_of(rows, 1), pipe_screen,
@@ -251,7 +234,6 @@ static void test_table_is_complete_where_there_is_no_terminal(void **state)
 
 static void test_table_without_titles_prints_none(void **state)
 {
-    (void)state;
     static const struct table_column untitled[] = {{.align = TABLE_LEFT}, {.align = TABLE_RIGHT}};
     struct table *table = table_new(untitled, 2);
 
@@ -263,7 +245,6 @@ static void test_table_without_titles_prints_none(void **state)
 
 static void test_table_holds_more_rows_than_its_first_buffer(void **state)
 {
-    (void)state;
     static const char *const row[3] = {"1", "0123456789", "0123456789"};
     struct table *table = table_new(columns, 3);
     char *printed = NULL;
@@ -283,7 +264,6 @@ static void test_table_holds_more_rows_than_its_first_buffer(void **state)
 
 static void test_table_colours_titles_only_with_colour(void **state)
 {
-    (void)state;
     static const char *const rows[][3] = {{"1", "a", "b"}};
 
     assert_prints(table_of(rows, 1), (struct screen){.colour = true},

@@ -4,18 +4,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/link/descriptor.h"
+#include "tests/unit/unit.h"
 
 #define WANT(condition)                                                                            \
     do {                                                                                           \
@@ -57,7 +52,6 @@ static void raise_everywhere(void)
 
 static void test_descriptor_raise_leaves_the_standard_ones_whatever_the_limit(void **state)
 {
-    (void)state;
     run(raise_everywhere);
 }
 
@@ -81,7 +75,6 @@ static void know_again(void)
 
 static void test_mark_knows_what_the_program_has_replaced(void **state)
 {
-    (void)state;
     run(know_again);
 }
 
@@ -116,7 +109,6 @@ static void occupy_behind_one(void)
 
 static void test_standard_occupy_keeps_what_is_opened_off_the_closed_ones(void **state)
 {
-    (void)state;
     run(occupy_behind_one);
 }
 
@@ -133,7 +125,6 @@ static void vacate_what_the_program_took(void)
 
 static void test_standard_vacate_leaves_what_the_program_has_opened(void **state)
 {
-    (void)state;
     run(vacate_what_the_program_took);
 }
 

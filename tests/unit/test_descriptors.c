@@ -1,20 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/server/descriptors.h"
 #include "daemon/server/loop.h"
 #include "daemon/core/users.h"
 #include "proto/limits.h"
+#include "tests/unit/unit.h"
 
 static void test_descriptors_of_too_few_is_no_client(void **state)
 {
-    (void)state;
-
     assert_int_equal(descriptors_of(0).n_clients, 0);
     assert_int_equal(descriptors_of(DESCRIPTORS_RESERVED + CLIENT_DESCRIPTORS - 1).n_clients, 0);
     assert_int_equal(descriptors_of(DESCRIPTORS_RESERVED + CLIENT_DESCRIPTORS).n_clients, 1);
@@ -23,7 +16,6 @@ static void test_descriptors_of_too_few_is_no_client(void **state)
 /* Whatever the limit is: all clients, the administrator, and as many again as it is reserved. */
 static void test_descriptors_of_any_limit_add_up(void **state)
 {
-    (void)state;
     const rlim_t limits[] = {132, 133, 134, 188, 256, 1024, 4096, 16511, 16512, 16513, 32768};
 
     for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
@@ -36,7 +28,6 @@ static void test_descriptors_of_any_limit_add_up(void **state)
 
 static void test_descriptors_of_no_limit_is_what_the_loop_has_a_table_for(void **state)
 {
-    (void)state;
     const struct descriptors descriptors = descriptors_of(RLIM_INFINITY);
 
     assert_int_equal(descriptors.n_clients, CLIENTS_MAX);

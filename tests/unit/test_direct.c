@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "tests/unit/broken.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 128
 
@@ -18,7 +13,6 @@ static struct client *bob;
 
 static int direct_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 10);
     direct = &fixture.core.direct;
     alice = fixture_join(&fixture, 1);
@@ -28,7 +22,6 @@ static int direct_setup(void **state)
 
 static int direct_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(direct_check(direct), 0);
     fixture_fini(&fixture);
     return 0;
@@ -76,7 +69,6 @@ static struct seg_off fill(struct client *client, uint64_t num_bytes)
 
 static void test_direct_allocate_enters_the_block(void **state)
 {
-    (void)state;
     fixture.now_ms += 700;
 
     const struct seg_off off = fixture_allocate(&fixture, alice, 101, "camera/frame");
@@ -95,8 +87,6 @@ static void test_direct_allocate_enters_the_block(void **state)
 
 static void test_direct_allocate_counts_everywhere(void **state)
 {
-    (void)state;
-
     const struct seg_off small = allocate(alice, 100);
     (void)allocate(bob, PAGE_BYTES * 5 + 1);
 
@@ -115,8 +105,6 @@ static void test_direct_allocate_counts_everywhere(void **state)
 
 static void test_direct_allocate_packs_all_clients_into_one_slab(void **state)
 {
-    (void)state;
-
     for (uint32_t i = 0; i < 64; i++) {
         (void)allocate(i % 2 ? alice : bob, 256);
     }
@@ -126,8 +114,6 @@ static void test_direct_allocate_packs_all_clients_into_one_slab(void **state)
 
 static void test_direct_allocate_aligns_every_size(void **state)
 {
-    (void)state;
-
     for (uint64_t num_bytes = 1; num_bytes < 20 * PAGE_BYTES; num_bytes += 1 + num_bytes / 50) {
         const struct seg_off off = allocate(alice, num_bytes);
         assert_true(off.bytes >= PAGE_BYTES);
@@ -138,16 +124,12 @@ static void test_direct_allocate_aligns_every_size(void **state)
 
 static void test_direct_allocate_of_nothing_or_of_too_much_is_a_bug(void **state)
 {
-    (void)state;
-
     assert_broken(assert_int_equal(try_allocate(alice, 0), 0));
     assert_broken(assert_int_equal(try_allocate(alice, UINT64_MAX), 0));
 }
 
 static void test_direct_allocate_of_more_than_the_segment_is_full(void **state)
 {
-    (void)state;
-
     assert_int_equal(try_allocate(alice, N_PAGES * PAGE_BYTES), DIRECT_E_FULL);
     assert_int_equal(try_allocate(alice, SEGMENT_MAX_BYTES), DIRECT_E_FULL);
     assert_int_equal(try_allocate(alice, (N_PAGES - 1) * PAGE_BYTES), DIRECT_OK);
@@ -156,7 +138,6 @@ static void test_direct_allocate_of_more_than_the_segment_is_full(void **state)
 
 static void test_direct_allocate_that_fails_changes_nothing(void **state)
 {
-    (void)state;
     (void)fill(alice, PAGE_BYTES);
     const struct direct before = *direct;
     const uint32_t n_live_reasons = fixture.core.reasons.n_live;
@@ -177,7 +158,6 @@ static void test_direct_allocate_that_fails_changes_nothing(void **state)
 
 static void test_direct_release_closes_an_empty_slab_at_once(void **state)
 {
-    (void)state;
     const uint64_t free_bytes = core_free_bytes(&fixture.core);
     struct seg_off offs[20];
 
@@ -196,7 +176,6 @@ static void test_direct_release_closes_an_empty_slab_at_once(void **state)
 
 static void test_direct_release_makes_room_in_a_full_slab(void **state)
 {
-    (void)state;
     struct seg_off offs[16];
     for (uint32_t i = 0; i < 16; i++) {
         offs[i] = allocate(alice, 1024);
@@ -212,7 +191,6 @@ static void test_direct_release_makes_room_in_a_full_slab(void **state)
 
 static void test_direct_allocate_takes_a_larger_block_before_it_says_full(void **state)
 {
-    (void)state;
     struct seg_off last = fill(alice, 2048);
 
     release(alice, last); /* the only free bytes are in a slab of 2,048 */
@@ -227,7 +205,6 @@ static void test_direct_allocate_takes_a_larger_block_before_it_says_full(void *
 
 static void test_direct_allocate_takes_a_hole_shorter_than_a_slab(void **state)
 {
-    (void)state;
     struct seg_off last = fill(alice, 4 * PAGE_BYTES + 1); /* large blocks of five pages each */
     const uint64_t rest_bytes = core_free_bytes(&fixture.core);
     assert_int_equal(rest_bytes, 2 * PAGE_BYTES);
@@ -251,7 +228,6 @@ static void test_direct_allocate_takes_a_hole_shorter_than_a_slab(void **state)
 
 static void test_direct_find_names_each_misuse(void **state)
 {
-    (void)state;
     const uint64_t mine = allocate(alice, 300).bytes;
     const uint64_t foreign = allocate(bob, 300).bytes;
     const uint64_t gone = allocate(alice, 300).bytes;
@@ -270,7 +246,6 @@ static void test_direct_find_names_each_misuse(void **state)
 
 static void test_direct_release_of_what_is_not_the_callers_changes_nothing(void **state)
 {
-    (void)state;
     const uint64_t mine = allocate(alice, 300).bytes;
     const uint64_t foreign = allocate(bob, 300).bytes;
     const uint64_t offsets[] = {mine + 16, foreign, foreign + 1, 0, 5, UINT64_MAX};
@@ -286,7 +261,6 @@ static void test_direct_release_of_what_is_not_the_callers_changes_nothing(void 
 
 static void test_direct_find_describes_a_foreign_block_and_an_interior_one(void **state)
 {
-    (void)state;
     const struct seg_off off = allocate(bob, 300);
     struct block block;
 
@@ -302,7 +276,6 @@ static void test_direct_find_describes_a_foreign_block_and_an_interior_one(void 
 
 static void test_direct_release_twice_is_released_even_after_the_slab_is_gone(void **state)
 {
-    (void)state;
     const struct seg_off off = allocate(alice, 300);
     release(alice, off);
     struct block block;
@@ -329,7 +302,6 @@ static uint32_t allocate_many(void)
 
 static void test_direct_block_is_each_live_block_once_in_order(void **state)
 {
-    (void)state;
     const uint32_t n_blocks = allocate_many();
     uint32_t n_seen = 0;
     uint64_t end = 0;

@@ -2,14 +2,9 @@
 /*
  * test_direct_check.c - the checkers of direct blocks and of the core find what a test has spoilt
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 128
 
@@ -25,7 +20,6 @@ static uint32_t page_of(struct seg_off off)
 
 static int spoil_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 10);
     direct = &fixture.core.direct;
     client = fixture_join(&fixture, 1);
@@ -57,8 +51,6 @@ static void assert_number_is_checked(uint64_t *number)
 
 static void test_direct_check_finds_wrong_totals(void **state)
 {
-    (void)state;
-
     assert_number_is_checked(&direct->n_blocks);
     assert_number_is_checked(&direct->used_bytes);
     assert_number_is_checked(&direct->block_bytes);
@@ -81,7 +73,6 @@ static void entry_spoil(struct ledger_entry *entry, uint64_t word, uint32_t hold
 
 static void test_direct_check_finds_wrong_entries(void **state)
 {
-    (void)state;
     struct ledger_entry *entry = ledger_entries(direct->ledger, slab_page);
     const uint64_t word = atomic_load(&entry->word);
     const uint32_t reason = ENTRY_REASON(word);
@@ -107,8 +98,6 @@ static void head_spoil(uint32_t page, uint32_t kind)
 
 static void test_direct_check_finds_wrong_heads(void **state)
 {
-    (void)state;
-
     head_spoil(slab_page, HEAD_NONE);
     head_spoil(slab_page, HEAD_CLOSED);
     head_spoil(slab_page + 3, HEAD_CLOSED); /* does not lead to its slab */
@@ -129,7 +118,6 @@ static void test_direct_check_finds_wrong_heads(void **state)
 
 static void test_direct_check_finds_wrong_lists_of_room(void **state)
 {
-    (void)state;
     struct ledger_head *head = &direct->ledger->heads[slab_page];
     uint32_t *first = &direct->partial_slabs[head->size_class];
 
@@ -152,8 +140,6 @@ static void test_direct_check_finds_wrong_lists_of_room(void **state)
 
 static void test_core_check_finds_what_its_parts_find(void **state)
 {
-    (void)state;
-
     core->pages.n_free_pages++;
     assert_int_equal(core_check(core), CORE_E_CORRUPT);
     core->pages.n_free_pages--;

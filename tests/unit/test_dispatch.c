@@ -3,18 +3,13 @@
  * test_dispatch.c - whole conversations: Hello, Goodbye and blocks, every error
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 1024
 #define LIMIT 3
@@ -29,7 +24,6 @@ static struct peer peer;
 
 static int talk_setup(void **state)
 {
-    (void)state;
     talk_begin(N_PAGES, LIMIT);
     peer_open(&peer, 3);
     return 0;
@@ -58,8 +52,6 @@ static const Kmem__Error *error_now(void)
 
 static void test_hello_as_a_member_is_welcome_with_descriptors(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, MEMBER), DISPATCH_JOINED);
 
     assert_body(&talk, KMEM__RESPONSE__BODY_WELCOME);
@@ -76,8 +68,6 @@ static void test_hello_as_a_member_is_welcome_with_descriptors(void **state)
 
 static void test_hello_as_an_observer_is_welcome_without_a_descriptor(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, OBSERVER), DISPATCH_OK);
 
     assert_body(&talk, KMEM__RESPONSE__BODY_WELCOME);
@@ -88,15 +78,11 @@ static void test_hello_as_an_observer_is_welcome_without_a_descriptor(void **sta
 
 static void test_hello_with_another_minor_version_is_welcome(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION + 0xffff, OBSERVER), DISPATCH_OK);
 }
 
 static void test_hello_with_another_major_version_is_VERSION(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION + 0x10002, MEMBER), DISPATCH_CLOSE);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_VERSION,
                  "speaks version 1.0 of the protocol, "
@@ -108,7 +94,6 @@ static void test_hello_with_another_major_version_is_VERSION(void **state)
 
 static void test_hello_with_an_unknown_role_is_PROTOCOL(void **state)
 {
-    (void)state;
     const int roles[] = {KMEM__ROLE__ROLE_UNSPECIFIED, 3, -1, 1000};
 
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
@@ -120,8 +105,6 @@ static void test_hello_with_an_unknown_role_is_PROTOCOL(void **state)
 
 static void test_hello_twice_is_PROTOCOL(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_hello(&talk, &alice, PROTOCOL_VERSION, MEMBER), DISPATCH_CLOSE);
 
     assert_error(&talk, PROTOCOL, "Hello was said already");
@@ -130,7 +113,6 @@ static void test_hello_twice_is_PROTOCOL(void **state)
 
 static void test_hello_beyond_the_limit_is_LIMIT(void **state)
 {
-    (void)state;
     struct peer third;
     peer_open_member(&talk, &third, 30);
 
@@ -143,7 +125,6 @@ static void test_hello_beyond_the_limit_is_LIMIT(void **state)
 
 static void test_hello_with_the_nonce_of_a_lost_connection_is_that_client(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 100, "mine");
     const uint32_t slot = alice.client->slot;
     const uint64_t nonce = alice.client->nonce;
@@ -166,7 +147,6 @@ static void test_hello_with_the_nonce_of_a_lost_connection_is_that_client(void *
 
 static void test_hello_of_a_client_that_is_being_buried_is_BUSY(void **state)
 {
-    (void)state;
     (void)allocate(&alice, 100, "mine");
     core_end(talk.core, alice.client, false, talk.fixture.now_ms);
     struct peer again;
@@ -185,7 +165,6 @@ static void test_hello_of_a_client_that_is_being_buried_is_BUSY(void **state)
 
 static void test_goodbye_is_answered_when_everything_is_back(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 100; i++) {
         (void)allocate(&alice, 1000, "left behind");
     }
@@ -209,7 +188,6 @@ static void test_goodbye_is_answered_when_everything_is_back(void **state)
 
 static void test_goodbye_closes_the_connection(void **state)
 {
-    (void)state;
     assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
     fixture_reap(&talk.fixture, 1);
 
@@ -218,7 +196,6 @@ static void test_goodbye_closes_the_connection(void **state)
 
 static void test_goodbye_whose_slot_has_a_new_allocator_is_answered(void **state)
 {
-    (void)state;
     assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
     fixture_reap(&talk.fixture, 1);
     peer_open_member(&talk, &peer, 3);
@@ -232,7 +209,6 @@ static void test_goodbye_whose_slot_has_a_new_allocator_is_answered(void **state
 
 static void test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_allocator(void **state)
 {
-    (void)state;
     assert_int_equal(ask_goodbye(&talk, &alice), DISPATCH_PENDING);
     fixture_reap(&talk.fixture, 1);
     peer_open_member(&talk, &peer, 3);
@@ -246,7 +222,6 @@ static void test_peer_fini_of_one_that_is_leaving_does_not_touch_the_next_alloca
 
 static void test_allocate_of_nothing_or_more_than_the_segment_is_INVALID(void **state)
 {
-    (void)state;
     const uint64_t wrong[] = {0, N_PAGES * PAGE_BYTES + 1, UINT64_C(1) << 32, UINT64_MAX};
 
     for (size_t i = 0; i < N_ELEMENTS(wrong); i++) {
@@ -262,7 +237,6 @@ static void test_allocate_of_nothing_or_more_than_the_segment_is_INVALID(void **
 /* Whoever is told so need not clear it. */
 static void test_allocate_says_what_is_known_to_be_zero(void **state)
 {
-    (void)state;
     const uint64_t num_bytes = 5 * PAGE_BYTES;
     assert_int_equal(ask_allocate(&talk, &alice, num_bytes, "new", 3), DISPATCH_OK);
     assert_true(talk.reply->response.allocated->known_zero);
@@ -280,7 +254,6 @@ static void test_allocate_says_what_is_known_to_be_zero(void **state)
 
 static void test_allocate_with_a_bad_reason_is_INVALID(void **state)
 {
-    (void)state;
     char too_long[REASON_MAX_BYTES + 1];
     memset(too_long, 'x', sizeof(too_long));
 
@@ -301,7 +274,6 @@ static void test_allocate_with_a_bad_reason_is_INVALID(void **state)
 
 static void test_allocate_without_room_is_NO_MEMORY_and_counted(void **state)
 {
-    (void)state;
     (void)allocate(&bob, N_PAGES / 2 * PAGE_BYTES, "the hog");
 
     assert_int_equal(ask_allocate(&talk, &alice, N_PAGES / 2 * PAGE_BYTES, "", 0), DISPATCH_OK);
@@ -316,7 +288,6 @@ static void test_allocate_without_room_is_NO_MEMORY_and_counted(void **state)
 
 static void test_size_of_is_what_was_asked_for(void **state)
 {
-    (void)state;
     const uint64_t sizes[] = {1, 44, 101, 65536, 65537, 1000000};
 
     for (size_t i = 0; i < N_ELEMENTS(sizes); i++) {
@@ -328,7 +299,6 @@ static void test_size_of_is_what_was_asked_for(void **state)
 
 static void test_release_gives_the_block_back(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 101, "x");
 
     assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
@@ -353,7 +323,6 @@ static void misuse(uint64_t offset, Kmem__ErrorCode code, const char *words)
 
 static void test_release_of_a_wild_offset_is_WILD(void **state)
 {
-    (void)state;
     const uint64_t wild[] = {0, 1, PAGE_BYTES, N_PAGES * PAGE_BYTES, UINT64_MAX};
 
     for (size_t i = 0; i < N_ELEMENTS(wild); i++) {
@@ -364,7 +333,6 @@ static void test_release_of_a_wild_offset_is_WILD(void **state)
 
 static void test_release_twice_is_RELEASED(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 101, "x");
     assert_int_equal(ask_release(&talk, &alice, offset), DISPATCH_OK);
 
@@ -375,7 +343,6 @@ static void test_release_twice_is_RELEASED(void **state)
 
 static void test_release_of_an_interior_offset_is_INTERIOR_and_names_the_block(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 200000, "video/frame");
 
     misuse(offset + 100000, KMEM__ERROR_CODE__ERROR_INTERIOR,
@@ -388,7 +355,6 @@ static void test_release_of_an_interior_offset_is_INTERIOR_and_names_the_block(v
 
 static void test_release_of_anothers_block_is_FOREIGN_and_names_the_owner(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&bob, 77, "bob's");
 
     misuse(offset, KMEM__ERROR_CODE__ERROR_FOREIGN, "(77 bytes, \"bob's\") belongs to process 2");
@@ -400,7 +366,6 @@ static void test_release_of_anothers_block_is_FOREIGN_and_names_the_owner(void *
 
 static void test_release_error_escapes_the_longest_reason(void **state)
 {
-    (void)state;
     char reason[REASON_MAX_BYTES + 1] = "";
     memset(reason, '\x1b', REASON_MAX_BYTES);
     const uint64_t offset = allocate(&bob, 77, reason);

@@ -2,17 +2,12 @@
 /*
  * test_dispatch_leases.c - conversations about pages: Lease, quotas, and who makes room
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/lease.h"
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 257
 #define LIMIT 3
@@ -24,7 +19,6 @@
 
 static int talk_setup(void **state)
 {
-    (void)state;
     talk_begin(N_PAGES, LIMIT);
     (void)fixture_ledger(&talk.fixture, alice.client);
     (void)fixture_ledger(&talk.fixture, bob.client);
@@ -76,8 +70,6 @@ static void assert_adds_up(void)
 
 static void test_lease_is_answered_with_the_pages(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_lease(&talk, &alice, 2, 8), DISPATCH_OK);
 
     assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
@@ -89,8 +81,6 @@ static void test_lease_is_answered_with_the_pages(void **state)
 
 static void test_lease_that_wants_less_than_it_needs_gets_what_it_needs(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_lease(&talk, &alice, 5, 0), DISPATCH_OK);
 
     assert_body(&talk, KMEM__RESPONSE__BODY_LEASED);
@@ -99,8 +89,6 @@ static void test_lease_that_wants_less_than_it_needs_gets_what_it_needs(void **s
 
 static void test_lease_of_nothing_or_of_more_than_the_segment_is_INVALID(void **state)
 {
-    (void)state;
-
     refused_lease(&alice, 0, 5, INVALID, "0 pages can not be leased");
     refused_lease(&alice, N_PAGES + 1, N_PAGES + 1, INVALID, "from a segment of 257");
     refused_lease(&alice, UINT32_MAX, UINT32_MAX, INVALID, "can not be leased");
@@ -108,7 +96,6 @@ static void test_lease_of_nothing_or_of_more_than_the_segment_is_INVALID(void **
 
 static int large_setup(void **state)
 {
-    (void)state;
     conversation_init(&talk, 3 * LEASE_MAX_PAGES, LIMIT);
     peer_open_member(&talk, &alice, 1);
     peer_open_member(&talk, &bob, 2);
@@ -120,8 +107,6 @@ static int large_setup(void **state)
 /* What one request costs is bounded, however large the segment is. */
 static void test_lease_is_LEASE_MAX_PAGES_at_most(void **state)
 {
-    (void)state;
-
     refused_lease(&alice, LEASE_MAX_PAGES + 1, 0, INVALID, "at most 65536 at a time");
     const uint32_t first = lease(&alice, LEASE_MAX_PAGES);
     const uint32_t second = lease(&alice, LEASE_MAX_PAGES);
@@ -134,7 +119,6 @@ static void test_lease_is_LEASE_MAX_PAGES_at_most(void **state)
 
 static void test_lease_without_room_is_NO_MEMORY_and_names_who_has_it(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&bob, 256);
     const uint32_t reason = fixture_tell(&talk.fixture, bob.client, "the hog");
     struct ledger *ledger = fixture_ledger(&talk.fixture, bob.client);
@@ -149,7 +133,6 @@ static void test_lease_without_room_is_NO_MEMORY_and_names_who_has_it(void **sta
 
 static void test_lease_takes_back_what_another_leaves_unused(void **state)
 {
-    (void)state;
     (void)lease(&bob, 256);
 
     (void)lease(&alice, 200);
@@ -160,7 +143,6 @@ static void test_lease_takes_back_what_another_leaves_unused(void **state)
 
 static void test_allocate_takes_back_what_others_leave_unused(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&bob, 256);
     use(&bob, page, 10);
 
@@ -174,7 +156,6 @@ static void test_allocate_takes_back_what_others_leave_unused(void **state)
 /* Even its own: what a client leaves unused is nobody's. */
 static void test_allocate_takes_back_what_the_caller_leaves_unused(void **state)
 {
-    (void)state;
     (void)lease(&alice, 256);
 
     (void)allocate(&alice, 256 * PAGE_BYTES);
@@ -193,7 +174,6 @@ static void bob_dies_with_everything(void)
 /* While it is taken back, nobody is told that there is no memory: in the end there is. */
 static void test_allocate_waits_for_what_the_dead_had(void **state)
 {
-    (void)state;
     bob_dies_with_everything();
 
     assert_int_equal(ask_allocate(&talk, &alice, 200 * PAGE_BYTES, "x", 1), DISPATCH_PENDING);
@@ -210,7 +190,6 @@ static void test_allocate_waits_for_what_the_dead_had(void **state)
 
 static void test_lease_waits_for_what_the_dead_had(void **state)
 {
-    (void)state;
     bob_dies_with_everything();
 
     assert_int_equal(ask_lease(&talk, &alice, 20, 25), DISPATCH_PENDING);
@@ -224,7 +203,6 @@ static void test_lease_waits_for_what_the_dead_had(void **state)
 
 static void test_allocate_that_waited_for_the_dead_may_still_be_NO_MEMORY(void **state)
 {
-    (void)state;
     use(&alice, lease(&alice, 200), 200);
     use(&bob, lease(&bob, 56), 56);
     core_end(talk.core, bob.client, false, talk.fixture.now_ms);
@@ -242,7 +220,6 @@ static void test_allocate_that_waited_for_the_dead_may_still_be_NO_MEMORY(void *
 
 static void test_lease_beyond_the_quota_is_QUOTA(void **state)
 {
-    (void)state;
     talk.core->config.quota_bytes = 10 * PAGE_BYTES;
 
     refused_lease(&alice, 11, 11, QUOTA, "has 0 B of the 160.0 KiB");
@@ -259,7 +236,6 @@ static void test_lease_beyond_the_quota_is_QUOTA(void **state)
 /* What it leaves unused is charged to it, but it is not refused for that. */
 static void test_quota_counts_what_the_client_uses(void **state)
 {
-    (void)state;
     talk.core->config.quota_bytes = 10 * PAGE_BYTES;
     const uint32_t page = lease(&alice, 10);
     use(&alice, page, 2);
@@ -273,7 +249,6 @@ static void test_quota_counts_what_the_client_uses(void **state)
 
 static void test_lease_is_not_more_than_the_quota_although_more_is_wanted(void **state)
 {
-    (void)state;
     talk.core->config.quota_bytes = 10 * PAGE_BYTES;
 
     assert_int_equal(ask_lease(&talk, &alice, 4, 11), DISPATCH_OK);
@@ -285,7 +260,6 @@ static void test_lease_is_not_more_than_the_quota_although_more_is_wanted(void *
 
 static void test_quota_counts_direct_blocks_and_leases_together(void **state)
 {
-    (void)state;
     talk.core->config.quota_bytes = 10 * PAGE_BYTES;
     const uint32_t page = lease(&alice, 9);
     use(&alice, page, 9);
@@ -303,7 +277,6 @@ static void test_quota_counts_direct_blocks_and_leases_together(void **state)
 
 static void test_client_may_have_does_not_overflow(void **state)
 {
-    (void)state;
     assert_true(
         client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX)); /* no quota */
     (void)allocate(&alice, 100);
@@ -318,7 +291,6 @@ static void test_client_may_have_does_not_overflow(void **state)
 
 static void test_release_of_anothers_leased_block_is_FOREIGN_and_names_it(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&bob, 4);
     const uint32_t reason = fixture_tell(&talk.fixture, bob.client, "bobs");
     struct ledger *ledger = fixture_ledger(&talk.fixture, bob.client);
@@ -342,7 +314,6 @@ static void test_release_of_anothers_leased_block_is_FOREIGN_and_names_it(void *
 
 static void test_usage_adds_up_whatever_is_leased_and_used(void **state)
 {
-    (void)state;
     assert_adds_up();
     (void)allocate(&bob, 100000);
     const uint32_t page = lease(&alice, 40);
@@ -366,7 +337,6 @@ static void test_usage_adds_up_whatever_is_leased_and_used(void **state)
 
 static void test_usage_of_a_client_that_tells_too_much_adds_up(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&alice, 100);
     struct ledger *ledger = fixture_ledger(&talk.fixture, alice.client);
     use(&alice, page, 1);
@@ -384,7 +354,6 @@ static void test_usage_of_a_client_that_tells_too_much_adds_up(void **state)
 /* Each reason once, whoever has it; what follows '#' is no other one. */
 static void test_usage_counts_the_rows_that_the_ledger_has(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&alice, 10);
     struct ledger *ledger = fixture_ledger(&talk.fixture, alice.client);
     fixture_carve(&talk.fixture, alice.client, page, 0);
@@ -410,7 +379,6 @@ static void test_usage_counts_the_rows_that_the_ledger_has(void **state)
 /* What is free, and beside it what is leased and not in use, is one hole: it is taken back. */
 static void test_usage_counts_unused_leases_into_the_largest_hole(void **state)
 {
-    (void)state;
     const uint32_t first = lease(&alice, 100);
     const uint32_t second = lease(&bob, 50);
     assert_int_equal(second, first + 100);
@@ -426,7 +394,6 @@ static void test_usage_counts_unused_leases_into_the_largest_hole(void **state)
 
 static void test_clients_adds_what_is_leased_to_what_is_direct(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&alice, 40);
     (void)allocate(&alice, 1000);
     fixture_carve_large(&talk.fixture, alice.client, page, 3, 40000);

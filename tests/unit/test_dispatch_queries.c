@@ -3,19 +3,14 @@
  * test_dispatch_queries.c - answers of several pages and several steps, in conversations
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/limits.h"
 #include "daemon/core/scan.h"
 #include "tests/unit/conversation.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 4096
 #define BY_REASON KMEM__GROUP_BY__GROUP_BY_REASON
@@ -26,7 +21,6 @@ static struct peer observer;
 
 static int talk_setup(void **state)
 {
-    (void)state;
     conversation_init(&talk, N_PAGES, 1000);
     peer_open_member(&talk, &alice, 1);
     peer_open_observer(&talk, &observer, 2);
@@ -35,7 +29,6 @@ static int talk_setup(void **state)
 
 static int queries_teardown(void **state)
 {
-    (void)state;
     peer_close(&talk, &alice);
     peer_close(&talk, &observer);
     conversation_fini(&talk);
@@ -76,8 +69,6 @@ static uint32_t read_on(int by)
 
 static void test_ledger_of_nothing_has_no_rows(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
 
     assert_int_equal(ledger_now()->n_rows, 0);
@@ -86,7 +77,6 @@ static void test_ledger_of_nothing_has_no_rows(void **state)
 
 static void test_ledger_is_read_page_by_page_and_then_forgotten(void **state)
 {
-    (void)state;
     allocate_numbered(2000);
 
     assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
@@ -101,7 +91,6 @@ static void test_ledger_is_read_page_by_page_and_then_forgotten(void **state)
 
 static void test_ledger_pages_do_not_change_while_others_allocate(void **state)
 {
-    (void)state;
     allocate_numbered(1000);
     assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
 
@@ -114,7 +103,6 @@ static void test_ledger_pages_do_not_change_while_others_allocate(void **state)
 
 static void test_ledger_of_a_row_in_no_roll_up_is_BUSY(void **state)
 {
-    (void)state;
     allocate(1, "x");
 
     assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 512), DISPATCH_OK);
@@ -124,8 +112,6 @@ static void test_ledger_of_a_row_in_no_roll_up_is_BUSY(void **state)
 
 static void test_ledger_by_what_there_is_not_is_INVALID(void **state)
 {
-    (void)state;
-
     assert_int_equal(ask_ledger(&talk, &observer, 3, 0), DISPATCH_OK);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no grouping 3");
     assert_int_equal(ask_ledger(&talk, &observer, -1, 0), DISPATCH_OK);
@@ -134,7 +120,6 @@ static void test_ledger_by_what_there_is_not_is_INVALID(void **state)
 
 static void test_ledger_of_many_blocks_is_pending_while_others_are_served(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 100000; i++) {
         allocate(16, "many");
     }
@@ -155,7 +140,6 @@ static void test_ledger_of_many_blocks_is_pending_while_others_are_served(void *
 
 static void test_ledger_asked_again_begins_a_new_roll_up(void **state)
 {
-    (void)state;
     allocate_numbered(1000);
     assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
     assert_true(ledger_now()->more);
@@ -170,7 +154,6 @@ static void test_ledger_asked_again_begins_a_new_roll_up(void **state)
 /* Six connections of one process read a page each and never come back. */
 static void test_ledger_kept_by_one_process_six_times_keeps_nobody_out(void **state)
 {
-    (void)state;
     struct peer hoarders[6];
     allocate_numbered(1000);
     assert_int_equal(ask_ledger(&talk, &observer, BY_REASON, 0), DISPATCH_OK);
@@ -202,7 +185,6 @@ static void test_ledger_kept_by_one_process_six_times_keeps_nobody_out(void **st
 
 static void test_ledger_asked_by_twenty_at_once_is_one_look(void **state)
 {
-    (void)state;
     struct peer others[20];
     for (uint32_t i = 0; i < 30 * SCAN_BUDGET; i++) { /* so that all ask while it is under way */
         allocate(16, "many");
@@ -234,7 +216,6 @@ static void test_ledger_asked_by_twenty_at_once_is_one_look(void **state)
 /* What is allocated before the question is in the answer, whatever was under way. */
 static void test_ledger_tells_of_a_time_after_the_question(void **state)
 {
-    (void)state;
     struct peer other;
     for (uint32_t i = 0; i < 50000; i++) {
         allocate(16, "many");
@@ -255,7 +236,6 @@ static void test_ledger_tells_of_a_time_after_the_question(void **state)
 
 static void test_ledger_whose_asker_goes_in_the_middle_of_it_is_given_up(void **state)
 {
-    (void)state;
     struct peer other;
     for (uint32_t i = 0; i < 50000; i++) {
         allocate(16, "many");
@@ -270,7 +250,6 @@ static void test_ledger_whose_asker_goes_in_the_middle_of_it_is_given_up(void **
 
 static void test_ledger_without_memory_is_BUSY_and_the_next_is_answered(void **state)
 {
-    (void)state;
     allocate_numbered(100);
     unsigned n_failures = 0;
 
@@ -290,8 +269,6 @@ static void test_ledger_without_memory_is_BUSY_and_the_next_is_answered(void **s
 
 static void test_allocate_without_memory_for_its_reason_is_allocated(void **state)
 {
-    (void)state;
-
     fail_from("memory", 1, ENOMEM);
     allocate(10, "cannot be remembered");
     assert_true(fail_end());
@@ -303,7 +280,6 @@ static void test_allocate_without_memory_for_its_reason_is_allocated(void **stat
 
 static void test_blocks_is_read_page_by_page_each_once(void **state)
 {
-    (void)state;
     allocate_numbered(1300);
     uint64_t from = 0;
     uint32_t n_rows = 0;
@@ -326,7 +302,6 @@ static void test_blocks_is_read_page_by_page_each_once(void **state)
 
 static void test_queries_from_beyond_the_end_are_empty(void **state)
 {
-    (void)state;
     allocate(10, "x");
 
     assert_int_equal(ask_blocks(&talk, &observer, UINT64_MAX), DISPATCH_OK);
@@ -340,7 +315,6 @@ static void test_queries_from_beyond_the_end_are_empty(void **state)
 
 static void test_requests_are_counted(void **state)
 {
-    (void)state;
     const uint64_t n_requests = talk.core->state.counters->requests;
 
     assert_int_equal(ask_usage(&talk, &observer), DISPATCH_OK);

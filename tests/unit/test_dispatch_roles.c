@@ -6,16 +6,11 @@
  * there fails these tests until it is decided, here too, which roles may ask it.
  */
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 64
 #define LIMIT 3
@@ -27,7 +22,6 @@ static struct peer peer;
 
 static int talk_setup(void **state)
 {
-    (void)state;
     conversation_init(&talk, N_PAGES, LIMIT);
     peer_open_member(&talk, &bystander, 1);
     assert_int_equal(ask_allocate(&talk, &bystander, 100, "held", 4), DISPATCH_OK);
@@ -36,7 +30,6 @@ static int talk_setup(void **state)
 
 static int roles_teardown(void **state)
 {
-    (void)state;
     peer_close(&talk, &bystander);
     conversation_fini(&talk);
     return 0;
@@ -182,31 +175,26 @@ static void ask_all_numbers_as(enum peer_role role)
 
 static void test_dispatch_of_every_number_before_hello_is_answered_or_refused(void **state)
 {
-    (void)state;
     ask_all_numbers_as(PEER_UNKNOWN);
 }
 
 static void test_dispatch_of_every_number_by_an_observer_is_answered_or_refused(void **state)
 {
-    (void)state;
     ask_all_numbers_as(PEER_OBSERVER);
 }
 
 static void test_dispatch_of_every_number_by_a_member_is_answered_or_refused(void **state)
 {
-    (void)state;
     ask_all_numbers_as(PEER_MEMBER);
 }
 
 static void test_dispatch_of_every_number_after_goodbye_is_refused(void **state)
 {
-    (void)state;
     ask_all_numbers_as(PEER_LEAVING);
 }
 
 static void test_every_request_of_the_protocol_may_be_asked_in_some_role(void **state)
 {
-    (void)state;
     uint32_t n_requests = 0;
 
     for (unsigned i = 0; i < kmem__request__descriptor.n_fields; i++) {
@@ -224,7 +212,6 @@ static void test_every_request_of_the_protocol_may_be_asked_in_some_role(void **
 
 static void test_dispatch_says_why_it_refuses(void **state)
 {
-    (void)state;
     static const struct {
         enum peer_role role;
         int number;
@@ -250,7 +237,6 @@ static void test_dispatch_says_why_it_refuses(void **state)
 
 static void test_dispatch_of_nonsense_is_PROTOCOL_in_every_role(void **state)
 {
-    (void)state;
     for (enum peer_role role = PEER_UNKNOWN; role <= PEER_LEAVING; role++) {
         peer_open_as(role);
         assert_int_equal(ask_nonsense(&talk, &peer), DISPATCH_CLOSE);

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,12 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <kmem/kmem.h>
 
 #include "client/failure.h"
 #include "proto/text.h"
+#include "tests/unit/unit.h"
 
 static struct failure failure;
 
@@ -39,7 +34,6 @@ static void remember(const struct kmem_failure *given)
 
 static void test_failure_set_returns_the_negative_errno(void **state)
 {
-    (void)state;
     kmem__failure_about(&failure, 1, 2, "stale");
 
     assert_int_equal(kmem__failure_set(&failure, ENOMEM, "%d of %s", 7, "those"), -ENOMEM);
@@ -53,7 +47,6 @@ static void test_failure_set_returns_the_negative_errno(void **state)
 
 static void test_failure_set_for_names_the_reason(void **state)
 {
-    (void)state;
     assert_int_equal(kmem__failure_set_for(&failure, EINVAL, 44, "a\x1B[m"), -EINVAL);
     assert_string_equal(failure.sentence, "for \"a\\x1b[m\": ");
     assert_string_equal(failure.reason, "a\x1B[m");
@@ -65,7 +58,6 @@ static void test_failure_set_for_names_the_reason(void **state)
 
 static void test_failure_add_goes_on(void **state)
 {
-    (void)state;
     (void)kmem__failure_set(&failure, EINVAL, "one");
     kmem__failure_add(&failure, ", %s", "two");
     assert_string_equal(failure.sentence, "one, two");
@@ -73,7 +65,6 @@ static void test_failure_add_goes_on(void **state)
 
 static void test_failure_add_foreign_is_escaped(void **state)
 {
-    (void)state;
     (void)kmem__failure_set(&failure, EINVAL, "<");
     kmem__failure_add_foreign(&failure, "a\x1B]0;x\x07\\");
     kmem__failure_add(&failure, ">");
@@ -82,7 +73,6 @@ static void test_failure_add_foreign_is_escaped(void **state)
 
 static void test_failure_add_sentence_keeps_escapes_and_drops_controls(void **state)
 {
-    (void)state;
     (void)kmem__failure_set(&failure, EINVAL, "%s", "");
     kmem__failure_add_sentence(&failure, "\"a\\x1b\" \x1B \xC2\x9B \xC2\xA7 \xFF \x7F");
     assert_string_equal(failure.sentence, "\"a\\x1b\" ? ?? \xC2\xA7 ? ?");
@@ -90,7 +80,6 @@ static void test_failure_add_sentence_keeps_escapes_and_drops_controls(void **st
 
 static void test_failure_sentence_is_cut_not_overrun(void **state)
 {
-    (void)state;
     (void)kmem__failure_set(&failure, EINVAL, "%s", "");
     for (unsigned int i = 0; i < SENTENCE_BYTES; i++) {
         kmem__failure_add(&failure, "ab");
@@ -105,7 +94,6 @@ static void test_failure_sentence_is_cut_not_overrun(void **state)
 
 static void test_failure_about_bounds_a_foreign_reason(void **state)
 {
-    (void)state;
     char reason[300];
     memset(reason, 'r', sizeof(reason) - 1);
     reason[sizeof(reason) - 1] = '\0';
@@ -121,7 +109,6 @@ static void test_failure_about_bounds_a_foreign_reason(void **state)
 
 static void test_last_error_is_the_whole_sentence(void **state)
 {
-    (void)state;
     (void)kmem__failure_set(&failure, EINVAL, "what is wrong");
     kmem__failure_record(&failure, "kmem_try_release");
     assert_string_equal(kmem_last_error(), "kmem_try_release: what is wrong");
@@ -135,7 +122,6 @@ static void *look_at_last_error(void *user)
 
 static void test_last_error_is_empty_in_a_thread_without_failures(void **state)
 {
-    (void)state;
     pthread_t thread;
     void *was_empty = NULL;
     (void)kmem__failure_set(&failure, EINVAL, "what is wrong");
@@ -181,7 +167,6 @@ static void *fail_with_and_without_memory(void *user)
 
 static void test_last_error_without_memory_says_so_and_leaves_errno_alone(void **state)
 {
-    (void)state;
     pthread_t thread;
     void *told_instead = NULL;
     (void)kmem__failure_set(&failure, EINVAL, "what is wrong");
@@ -209,7 +194,6 @@ static void *fail_and_end(void *user)
 
 static void test_last_error_in_a_destructor_of_a_thread(void **state)
 {
-    (void)state;
     pthread_t thread;
     pthread_key_t key;
     (void)kmem__failure_set(&failure, EINVAL, "what is wrong");
@@ -223,7 +207,6 @@ static void test_last_error_in_a_destructor_of_a_thread(void **state)
 
 static void test_set_failure_handler_returns_the_one_before(void **state)
 {
-    (void)state;
     assert_null(kmem_set_failure_handler(remember));
     assert_ptr_equal(kmem_set_failure_handler(NULL), remember);
     assert_null(kmem_set_failure_handler(NULL));
@@ -231,7 +214,6 @@ static void test_set_failure_handler_returns_the_one_before(void **state)
 
 static void test_failure_raise_tells_the_handler_everything(void **state)
 {
-    (void)state;
     (void)kmem_set_failure_handler(remember);
     n_told = 0;
     (void)kmem__failure_set(&failure, EALREADY, "released before");
@@ -261,7 +243,6 @@ static void fail_in_handler(const struct kmem_failure *given)
 
 static void test_failure_raise_handler_may_fail_without_losing_the_message(void **state)
 {
-    (void)state;
     (void)kmem_set_failure_handler(fail_in_handler);
     (void)kmem__failure_set(&failure, EINVAL, "the first failure");
 
@@ -281,7 +262,6 @@ static void jump_out(const struct kmem_failure *given)
 
 static void test_failure_raise_handler_may_jump(void **state)
 {
-    (void)state;
     (void)kmem_set_failure_handler(jump_out);
     (void)kmem__failure_set(&failure, EINVAL, "somewhere else");
     if (setjmp(way_out) == 0) {
@@ -305,7 +285,6 @@ static void die_by_default_handler(int stderr_fd)
 
 static void test_failure_raise_default_prints_and_aborts(void **state)
 {
-    (void)state;
     char printed[256] = "";
     int ends[2];
     int status = 0;

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/fair.h"
+#include "tests/unit/unit.h"
 
 #define N_LEAVES 6
 
@@ -20,7 +15,6 @@ static struct {
 
 static int tree_setup(void **state)
 {
-    (void)state;
     fair_init(&tree.line, NULL);
     fair_init(&tree.users[0], &tree.line);
     fair_init(&tree.users[1], &tree.line);
@@ -51,15 +45,12 @@ static size_t take(void)
 
 static void test_fair_take_of_an_empty_line_is_NULL(void **state)
 {
-    (void)state;
-
     assert_null(fair_first(&tree.line));
     assert_null(fair_take(&tree.line));
 }
 
 static void test_fair_take_goes_round_among_users_processes_and_connections(void **state)
 {
-    (void)state;
     static const size_t order[] = {0, 5, 4, 1, 2, 3};
     add_all();
 
@@ -71,7 +62,6 @@ static void test_fair_take_goes_round_among_users_processes_and_connections(void
 
 static void test_fair_take_gives_each_user_half_however_many_wait_there(void **state)
 {
-    (void)state;
     add_all();
 
     for (unsigned n = 0; n < 50; n++) {
@@ -85,7 +75,6 @@ static void test_fair_take_gives_each_user_half_however_many_wait_there(void **s
 
 static void test_fair_take_gives_each_process_half_however_many_wait_there(void **state)
 {
-    (void)state;
     add_all();
     fair_remove(&tree.leaves[5]);
 
@@ -99,8 +88,6 @@ static void test_fair_take_gives_each_process_half_however_many_wait_there(void 
 
 static void test_fair_add_twice_waits_once(void **state)
 {
-    (void)state;
-
     fair_add(&tree.leaves[2]);
     fair_add(&tree.leaves[2]);
 
@@ -110,8 +97,6 @@ static void test_fair_add_twice_waits_once(void **state)
 
 static void test_fair_remove_from_any_place(void **state)
 {
-    (void)state;
-
     for (size_t removed = 0; removed < N_LEAVES; removed++) {
         add_all();
         fair_remove(&tree.leaves[removed]);

@@ -7,12 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +17,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <kmem/kmem.h>
 
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 /* In a child. */
 #define CHECK(condition)                                                                           \
@@ -45,7 +40,6 @@ static uint64_t parents_offset;
 
 static int start_daemon(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
     fake_daemon_start();
     parents = kmem_try_allocate(44, "parent");
@@ -59,7 +53,6 @@ static int start_daemon(void **state)
 
 static int stop_daemon(void **state)
 {
-    (void)state;
     int r = kmem_close();
     fake_daemon_stop();
     return r == 0 || r == -ECONNRESET ? 0 : r;
@@ -96,7 +89,6 @@ static void read_and_write_the_parents(void)
 
 static void test_child_reads_and_writes_its_parents_block(void **state)
 {
-    (void)state;
     run_in_child(read_and_write_the_parents);
     assert_string_equal(parents, "written by the child");
 }
@@ -114,7 +106,6 @@ static void release_the_parents(void)
 
 static void test_child_releasing_its_parents_block_is_EPERM(void **state)
 {
-    (void)state;
     run_in_child(release_the_parents);
     void *pointer = parents;
     assert_int_equal(kmem_try_release(&pointer), 0);
@@ -138,7 +129,6 @@ static void use_blocks_of_ones_own(void)
 
 static void test_child_connects_anew_on_its_first_call(void **state)
 {
-    (void)state;
     run_in_child(use_blocks_of_ones_own);
     assert_int_equal(fake_daemon_n_peers(), 2);
     assert_int_equal(fake_daemon_n_live(), 1);
@@ -147,7 +137,6 @@ static void test_child_connects_anew_on_its_first_call(void **state)
 
 static void test_child_without_fork_handlers_connects_anew(void **state)
 {
-    (void)state;
     pid_t child = _Fork();
     if (child == 0) {
         (void)alarm(CHILD_SECONDS);
@@ -175,7 +164,6 @@ static void fork_again(void)
 
 static void test_grandchild_connects_anew(void **state)
 {
-    (void)state;
     run_in_child(fork_again);
     assert_int_equal(fake_daemon_n_peers(), 3);
 }
@@ -208,7 +196,6 @@ static void *allocate_in_thread(void *user)
 
 static void test_child_does_not_inherit_a_held_lock(void **state)
 {
-    (void)state;
     pthread_t thread;
     void *block = NULL;
     atomic_store(&is_asked, false);
@@ -235,7 +222,6 @@ static void close_in_child(void)
 
 static void test_child_that_closes_leaves_its_parent_alone(void **state)
 {
-    (void)state;
     run_in_child(close_in_child);
     assert_string_equal(parents, "written by the parent");
     void *pointer = parents;
@@ -261,7 +247,6 @@ static void meet_another_segment(void)
 
 static void test_child_that_meets_another_segment_maps_it_beside(void **state)
 {
-    (void)state;
     fake_daemon_replace_segment();
     run_in_child(meet_another_segment);
     assert_string_equal(parents, "written by the parent");
@@ -304,7 +289,6 @@ static bool count_first_peer(struct fake_peer *peer, const Kmem__Request *reques
 
 static void test_child_closes_the_inherited_connection_without_a_word(void **state)
 {
-    (void)state;
     atomic_store(&n_first_peer, 0);
     fake_daemon_hook(count_first_peer);
 
@@ -340,13 +324,11 @@ static void replace_all_descriptors(void)
 
 static void test_child_keeps_descriptors_that_are_its_own(void **state)
 {
-    (void)state;
     run_in_child(replace_all_descriptors);
 }
 
 static void test_exec_inherits_no_descriptor(void **state)
 {
-    (void)state;
     static char shell[] = "sh";
     static char option[] = "-c";
     static char script[] = "for n in 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do"

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/frame.h"
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
+#include "tests/unit/unit.h"
 
 static _Alignas(16) unsigned char memory[RESPONSE_ARENA_BYTES];
 static unsigned char frame[FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES];
@@ -28,7 +23,6 @@ static Kmem__Request release_request(Kmem__Release *body, uint64_t offset)
 
 static void test_frame_length_is_little_endian(void **state)
 {
-    (void)state;
     const unsigned char header[FRAME_HEADER_BYTES] = {0x78, 0x56, 0x34, 0xF2};
 
     assert_int_equal(frame_length(header), UINT32_C(0xF2345678));
@@ -36,7 +30,6 @@ static void test_frame_length_is_little_endian(void **state)
 
 static void test_frame_encode_then_decode_gives_the_message(void **state)
 {
-    (void)state;
     Kmem__Release body;
     Kmem__Request request = release_request(&body, 0x123456789);
     struct arena arena;
@@ -56,7 +49,6 @@ static void test_frame_encode_then_decode_gives_the_message(void **state)
 
 static void test_frame_encode_into_too_little_writes_nothing(void **state)
 {
-    (void)state;
     Kmem__Release body;
     Kmem__Request request = release_request(&body, 16384);
     size_t needed_bytes = frame_encode(&request.base, frame, sizeof(frame));
@@ -71,7 +63,6 @@ static void test_frame_encode_into_too_little_writes_nothing(void **state)
 
 static void test_frame_decode_every_truncation_is_no_message_or_shorter(void **state)
 {
-    (void)state;
     Kmem__Release body;
     Kmem__Request request = release_request(&body, 16384);
     size_t payload_bytes = frame_encode(&request.base, frame, sizeof(frame)) - FRAME_HEADER_BYTES;
@@ -92,7 +83,6 @@ static void test_frame_decode_every_truncation_is_no_message_or_shorter(void **s
 
 static void test_frame_decode_bomb_of_empty_submessages_is_refused(void **state)
 {
-    (void)state;
     static unsigned char bomb[RESPONSE_MAX_BYTES];
     static unsigned char rows[RESPONSE_MAX_BYTES];
     size_t n_bytes = RESPONSE_MAX_BYTES - 8;
@@ -116,7 +106,6 @@ static void test_frame_decode_bomb_of_empty_submessages_is_refused(void **state)
 /* The shortest rows that the daemon can have: the most memory that an honest answer needs. */
 static void test_frame_decode_densest_honest_answer_fits_the_arena(void **state)
 {
-    (void)state;
     static Kmem__LedgerRow rows[RESPONSE_MAX_BYTES];
     static Kmem__LedgerRow *pointers[RESPONSE_MAX_BYTES];
     Kmem__LedgerReport report = KMEM__LEDGER_REPORT__INIT;
@@ -149,7 +138,6 @@ static void test_frame_decode_densest_honest_answer_fits_the_arena(void **state)
 
 static void test_frame_decode_random_bytes_stays_in_the_arena(void **state)
 {
-    (void)state;
     static _Alignas(16) unsigned char small[REQUEST_ARENA_BYTES + 16];
     const unsigned int seed = 20240229;
     struct arena arena;
@@ -175,7 +163,6 @@ static void test_frame_decode_random_bytes_stays_in_the_arena(void **state)
 
 static void test_arena_take_is_aligned_and_bounded(void **state)
 {
-    (void)state;
     struct arena arena;
     arena_init(&arena, memory, 64);
     ProtobufCAllocator *allocator = &arena.allocator;
@@ -190,7 +177,6 @@ static void test_arena_take_is_aligned_and_bounded(void **state)
 
 static void test_arena_reset_gives_all_of_it_back(void **state)
 {
-    (void)state;
     struct arena arena;
     arena_init(&arena, memory, 32);
     ProtobufCAllocator *allocator = &arena.allocator;

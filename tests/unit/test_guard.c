@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* What a process can touch of the segment, and what it cannot, for granules of both sizes. */
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/map/guard.h"
 #include "proto/lease.h"
 #include "proto/limits.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 1000 /* not a whole number of 2 MiB granules */
 #define NUM_BYTES (N_PAGES * PAGE_BYTES)
@@ -34,21 +29,18 @@ static void begin(uint64_t granule_bytes)
 
 static int begin_pages(void **state)
 {
-    (void)state;
     begin(PAGE_BYTES);
     return 0;
 }
 
 static int begin_huge(void **state)
 {
-    (void)state;
     begin(HUGE);
     return 0;
 }
 
 static int end(void **state)
 {
-    (void)state;
     kmem__guard_fini(&guard);
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         atomic_store(&states[i], 0);
@@ -76,7 +68,6 @@ static bool can_touch(uint64_t offset_bytes)
 
 static void test_init_closes_everything(void **state)
 {
-    (void)state;
     assert_false(can_touch(0));
     assert_false(can_touch(PAGE_BYTES));
     assert_false(can_touch(NUM_BYTES - 1));
@@ -85,7 +76,6 @@ static void test_init_closes_everything(void **state)
 
 static void test_open_opens_the_pages_and_no_other(void **state)
 {
-    (void)state;
     kmem__guard_open(&guard, kmem__page_offset(5), 2 * PAGE_BYTES);
     assert_false(can_touch(5 * PAGE_BYTES - 1));
     assert_true(can_touch(5 * PAGE_BYTES));
@@ -96,7 +86,6 @@ static void test_open_opens_the_pages_and_no_other(void **state)
 
 static void test_open_opens_whole_granules(void **state)
 {
-    (void)state;
     kmem__guard_open(&guard, at(2 * HUGE - 1), 2);
     assert_false(can_touch(HUGE - 1));
     assert_true(can_touch(HUGE));
@@ -106,7 +95,6 @@ static void test_open_opens_whole_granules(void **state)
 
 static void test_open_the_last_granule_which_is_cut_off(void **state)
 {
-    (void)state;
     kmem__guard_open(&guard, at(NUM_BYTES - 1), 1);
     assert_true(can_touch(NUM_BYTES - 1));
     assert_true(can_touch(NUM_BYTES / HUGE * HUGE));
@@ -115,7 +103,6 @@ static void test_open_the_last_granule_which_is_cut_off(void **state)
 
 static void test_sweep_closes_what_was_revoked(void **state)
 {
-    (void)state;
     bool is_zero;
     uint32_t page = 10;
     lease_grant(states, 10, 4, false);
@@ -137,7 +124,6 @@ static void test_sweep_closes_what_was_revoked(void **state)
 
 static void test_sweep_leaves_a_granule_with_one_page_of_ours(void **state)
 {
-    (void)state;
     uint32_t page = 0;
     lease_grant(states, 100, 40, false); /* both sides of the first border */
     kmem__guard_open(&guard, kmem__page_offset(100), 40 * PAGE_BYTES);
@@ -150,7 +136,6 @@ static void test_sweep_leaves_a_granule_with_one_page_of_ours(void **state)
 
 static void test_direct_block_stays_open_until_it_is_dropped(void **state)
 {
-    (void)state;
     kmem__guard_add_direct(&guard, at(3 * PAGE_BYTES + 64), 100);
     kmem__guard_add_direct(&guard, at(4 * PAGE_BYTES - 64), 128); /* in two pages */
     kmem__guard_sweep(&guard, states);
@@ -167,7 +152,6 @@ static void test_direct_block_stays_open_until_it_is_dropped(void **state)
 
 static void test_keep_leaves_open_what_the_parent_had(void **state)
 {
-    (void)state;
     kmem__guard_open(&guard, kmem__page_offset(20), PAGE_BYTES);
     kmem__guard_keep(&guard);
     kmem__guard_sweep(&guard, states);
@@ -177,7 +161,6 @@ static void test_keep_leaves_open_what_the_parent_had(void **state)
 
 static void test_wild_write_hits_the_culprit(void **state)
 {
-    (void)state;
     kmem__guard_open(&guard, kmem__page_offset(5), PAGE_BYTES);
     const pid_t child = fork();
     assert_true(child >= 0);
@@ -194,7 +177,6 @@ static void test_wild_write_hits_the_culprit(void **state)
 
 static void test_open_where_all_is_open_does_nothing(void **state)
 {
-    (void)state;
     struct guard none = {.base = NULL};
     kmem__guard_open(&none, at(0), PAGE_BYTES);
     kmem__guard_add_direct(&none, at(0), 1);

@@ -6,21 +6,16 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/map/guard.h"
 #include "proto/lease.h"
 #include "proto/limits.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define HUGE (UINT64_C(2) << 20)
@@ -61,19 +56,16 @@ static int begin(uint64_t bytes, uint64_t bytes_of_a_granule)
 
 static int begin_pages(void **state)
 {
-    (void)state;
     return begin(N_PAGES * PAGE_BYTES, PAGE_BYTES);
 }
 
 static int begin_huge(void **state)
 {
-    (void)state;
     return begin(N_HUGE * HUGE, HUGE);
 }
 
 static int end(void **state)
 {
-    (void)state;
     kmem__guard_fini(&guard);
     free((void *)states);
     return munmap(base, num_bytes);
@@ -157,7 +149,6 @@ static void sweep_all(void)
 
 static void test_open_of_scattered_granules_takes_two_calls_and_bounded_mappings(void **state)
 {
-    (void)state;
     for (uint32_t granule = 1; granule < guard.n_granules; granule += 2) {
         const uint32_t n_before = n_calls;
         open_granule(granule);
@@ -172,7 +163,6 @@ static void test_open_of_scattered_granules_takes_two_calls_and_bounded_mappings
 
 static void test_direct_blocks_one_by_one_take_bounded_mappings(void **state)
 {
-    (void)state;
     for (uint32_t granule = 1; granule < guard.n_granules; granule += 3) {
         kmem__guard_add_direct(&guard, (struct seg_off){granule * granule_bytes + 64}, 64);
     }
@@ -182,7 +172,6 @@ static void test_direct_blocks_one_by_one_take_bounded_mappings(void **state)
 
 static void test_leases_of_scattered_pages_take_bounded_calls(void **state)
 {
-    (void)state;
     uint32_t most = 0;
     for (uint32_t page = 1; page < N_SCATTERED; page += 2) {
         const uint32_t n = lease_page(page);
@@ -205,7 +194,6 @@ static void test_leases_of_scattered_pages_take_bounded_calls(void **state)
 
 static void test_leases_and_revocations_at_random_take_calls_in_proportion(void **state)
 {
-    (void)state;
     static bool is_leased[N_SCATTERED];
     struct seeded seeded = {20240917};
     print_message("seed %" PRIu64 "\n", seeded.state);
@@ -236,7 +224,6 @@ static void test_leases_and_revocations_at_random_take_calls_in_proportion(void 
 
 static void test_sweep_closes_a_bounded_number_and_goes_on(void **state)
 {
-    (void)state;
     for (uint32_t granule = 1; granule < 2 * 2 * GUARD_SWEEP_CALLS_MAX; granule += 2) {
         open_granule(granule);
     }
@@ -252,7 +239,6 @@ static void test_sweep_closes_a_bounded_number_and_goes_on(void **state)
 
 static void test_sweep_looks_at_a_bounded_number_and_goes_on(void **state)
 {
-    (void)state;
     open_granule(GUARD_SWEEP_PAGES + 1);
     kmem__guard_sweep(&guard, states);
     assert_true(can_touch(GUARD_SWEEP_PAGES + 1));
@@ -278,7 +264,6 @@ static void open_all_pieces(void)
 
 static void test_open_beyond_the_bound_opens_the_narrowest_gap_and_no_other(void **state)
 {
-    (void)state;
     open_all_pieces();
     open_granule(LAST + 100);
     assert_int_equal(guard.n_pieces, GUARD_PIECES_MAX);
@@ -295,7 +280,6 @@ static void test_open_beyond_the_bound_opens_the_narrowest_gap_and_no_other(void
 
 static void test_open_beside_a_piece_gives_nothing_up(void **state)
 {
-    (void)state;
     open_all_pieces();
     open_granule(LAST + 1);
     open_granule(2);
@@ -306,7 +290,6 @@ static void test_open_beside_a_piece_gives_nothing_up(void **state)
 
 static void test_sweep_closes_a_gap_again_when_a_piece_has_gone(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i <= GUARD_PIECES_MAX; i++) {
         (void)lease_page(3 * i + 1);
     }
@@ -326,7 +309,6 @@ static void test_sweep_closes_a_gap_again_when_a_piece_has_gone(void **state)
 
 static void test_open_that_the_kernel_refuses_opens_everything(void **state)
 {
-    (void)state;
     open_granule(1);
     fail_nth("mprotect", 1, ENOMEM);
     open_granule(5);
@@ -339,7 +321,6 @@ static void test_open_that_the_kernel_refuses_opens_everything(void **state)
 
 static void test_sweep_that_the_kernel_refuses_opens_everything_and_ends(void **state)
 {
-    (void)state;
     open_granule(1);
     open_granule(3);
     fail_nth("mprotect", 1, ENOMEM);
@@ -354,7 +335,6 @@ static void test_sweep_that_the_kernel_refuses_opens_everything_and_ends(void **
 
 static void test_guard_that_has_given_way_closes_less(void **state)
 {
-    (void)state;
     for (uint32_t page = 1; page < N_SCATTERED; page += 2) {
         fail_nth("mprotect", 1, ENOMEM);
         (void)lease_page(page);
@@ -399,7 +379,6 @@ static void *lease_touch_and_lose(void *of_first_page)
 
 static void test_threads_touch_what_they_lease_while_others_sweep(void **state)
 {
-    (void)state;
     pthread_t threads[N_THREADS];
     uint32_t first_pages[N_THREADS];
     for (uint32_t i = 0; i < N_THREADS; i++) {
@@ -420,7 +399,6 @@ static void test_threads_touch_what_they_lease_while_others_sweep(void **state)
 
 static void test_keep_frees_a_lock_that_a_thread_of_the_parent_had(void **state)
 {
-    (void)state;
     open_granule(1);
     open_granule(3);
     (void)pthread_mutex_lock(&guard.lock);
@@ -436,7 +414,6 @@ static void test_keep_frees_a_lock_that_a_thread_of_the_parent_had(void **state)
 
 static void test_init_without_memory_fails_cleanly(void **state)
 {
-    (void)state;
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
         struct guard another = {.base = NULL};
         const int r = kmem__guard_init(&another, base, num_bytes, granule_bytes);

@@ -5,10 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,11 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/link/handshake.h"
 #include "proto/ledger.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 static struct conn conn;
 static struct failure failure;
@@ -157,7 +152,6 @@ static void assert_handed_over(int fd, uint64_t num_bytes)
 
 static void test_hello_member_gets_segment_ledger_and_clock(void **state)
 {
-    (void)state;
     struct ledger_layout layout;
     ledger_layout_init(&layout, FAKE_SEGMENT_BYTES >> PAGE_SHIFT);
     start(NULL);
@@ -176,7 +170,6 @@ static void test_hello_member_gets_segment_ledger_and_clock(void **state)
 
 static void test_hello_observer_gets_no_descriptor(void **state)
 {
-    (void)state;
     start(NULL);
     assert_int_equal(
         kmem__handshake(&conn, fake_daemon_path(), KMEM__ROLE__ROLE_OBSERVER, &welcome, &failure),
@@ -189,7 +182,6 @@ static void test_hello_observer_gets_no_descriptor(void **state)
 
 static void test_hello_interrupted_connect_goes_on(void **state)
 {
-    (void)state;
     start(NULL);
     connect_errno = EINTR;
     n_connect_errors = 3;
@@ -202,7 +194,6 @@ static void test_hello_interrupted_connect_goes_on(void **state)
 
 static void test_hello_no_socket_is_ENOENT(void **state)
 {
-    (void)state;
     start(NULL);
     assert_int_equal(
         kmem__handshake(&conn, "/nonexistent/x.sock", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure),
@@ -216,7 +207,6 @@ static void test_hello_no_socket_is_ENOENT(void **state)
 
 static void test_hello_empty_path_is_ENOENT(void **state)
 {
-    (void)state;
     start(NULL);
     assert_int_equal(kmem__handshake(&conn, "", KMEM__ROLE__ROLE_MEMBER, &welcome, &failure),
                      -ENOENT);
@@ -225,7 +215,6 @@ static void test_hello_empty_path_is_ENOENT(void **state)
 
 static void test_hello_stale_socket_is_ECONNREFUSED(void **state)
 {
-    (void)state;
     start(NULL);
     fake_daemon_end();
     assert_hello_fails(ECONNREFUSED);
@@ -235,7 +224,6 @@ static void test_hello_stale_socket_is_ECONNREFUSED(void **state)
 
 static void test_hello_second_place_is_tried_if_the_first_is_empty(void **state)
 {
-    (void)state;
     char runtime[64];
     start(NULL);
     (void)snprintf(runtime, sizeof(runtime), "%s", fake_daemon_directory());
@@ -254,7 +242,6 @@ static void test_hello_second_place_is_tried_if_the_first_is_empty(void **state)
 
 static void test_hello_forbidden_socket_is_EACCES(void **state)
 {
-    (void)state;
     start(NULL);
     connect_errno = EACCES;
     n_connect_errors = 1;
@@ -265,7 +252,6 @@ static void test_hello_forbidden_socket_is_EACCES(void **state)
 
 static void test_hello_forbidden_place_ends_the_search(void **state)
 {
-    (void)state;
     start(NULL);
     (void)unsetenv("KMEM_SOCKET");
     (void)setenv("XDG_RUNTIME_DIR", "/nonexistent", 1);
@@ -279,7 +265,6 @@ static void test_hello_forbidden_place_ends_the_search(void **state)
 
 static void test_hello_full_backlog_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     start(NULL);
     connect_errno = EAGAIN;
     n_connect_errors = 1;
@@ -289,7 +274,6 @@ static void test_hello_full_backlog_is_ETIMEDOUT(void **state)
 
 static void test_hello_no_descriptors_left_is_EMFILE(void **state)
 {
-    (void)state;
     start(NULL);
     socket_errno = EMFILE;
     assert_int_equal(hello(), -EMFILE);
@@ -299,7 +283,6 @@ static void test_hello_no_descriptors_left_is_EMFILE(void **state)
 
 static void test_hello_junk_in_KMEM_TIMEOUT_MS_is_EINVAL(void **state)
 {
-    (void)state;
     start(NULL);
     (void)setenv("KMEM_TIMEOUT_MS", "soon", 1);
     assert_int_equal(hello(), -EINVAL);
@@ -320,7 +303,6 @@ static bool count_requests(struct fake_peer *peer, const Kmem__Request *request)
 
 static void test_hello_impostor_is_EPERM_and_told_nothing(void **state)
 {
-    (void)state;
     start(count_requests);
     n_heard = 0;
     server_uid = 4711;
@@ -351,7 +333,6 @@ static void assert_trusted(int64_t server, int64_t me, int64_t directory, int r)
 
 static void test_hello_trusts_root_this_user_and_the_directorys_owner(void **state)
 {
-    (void)state;
     assert_trusted(0, 1000, 1000, 0);
     assert_trusted(1000, 1000, 0, 0);
     assert_trusted(999, 1000, 999, 0);
@@ -361,13 +342,11 @@ static void test_hello_trusts_root_this_user_and_the_directorys_owner(void **sta
 
 static void test_hello_overflow_uid_proves_nothing(void **state)
 {
-    (void)state;
     assert_trusted(65534, 1000, 65534, -EPERM);
 }
 
 static void test_hello_server_that_can_not_be_told_is_an_error(void **state)
 {
-    (void)state;
     start(NULL);
     getsockopt_errno = ENOPROTOOPT;
     assert_hello_fails(ENOPROTOOPT);
@@ -401,31 +380,26 @@ static void assert_refusal_is(Kmem__ErrorCode code, int error)
 
 static void test_hello_refused_user_is_EACCES(void **state)
 {
-    (void)state;
     assert_refusal_is(KMEM__ERROR_CODE__ERROR_DENIED, EACCES);
 }
 
 static void test_hello_too_many_clients_is_EUSERS(void **state)
 {
-    (void)state;
     assert_refusal_is(KMEM__ERROR_CODE__ERROR_LIMIT, EUSERS);
 }
 
 static void test_hello_refused_version_is_EPROTONOSUPPORT(void **state)
 {
-    (void)state;
     assert_refusal_is(KMEM__ERROR_CODE__ERROR_VERSION, EPROTONOSUPPORT);
 }
 
 static void test_hello_not_understood_is_EPROTO(void **state)
 {
-    (void)state;
     assert_refusal_is(KMEM__ERROR_CODE__ERROR_PROTOCOL, EPROTO);
 }
 
 static void test_hello_busy_daemon_is_asked_again(void **state)
 {
-    (void)state;
     start(refuse);
     refusal_code = KMEM__ERROR_CODE__ERROR_BUSY;
     n_refusals_left = 3;
@@ -437,7 +411,6 @@ static void test_hello_busy_daemon_is_asked_again(void **state)
 
 static void test_hello_busy_to_the_end_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     start(refuse);
     (void)setenv("KMEM_TIMEOUT_MS", "100", 1);
     refusal_code = KMEM__ERROR_CODE__ERROR_BUSY;
@@ -459,7 +432,6 @@ static bool stay_silent(struct fake_peer *peer, const Kmem__Request *request)
 
 static void test_hello_silent_daemon_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     start(stay_silent);
     (void)setenv("KMEM_TIMEOUT_MS", "100", 1);
     assert_hello_fails(ETIMEDOUT);

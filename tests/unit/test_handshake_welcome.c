@@ -4,19 +4,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/link/handshake.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 static struct conn conn;
 static struct failure failure;
@@ -109,19 +104,16 @@ static void announce_five(Kmem__Welcome *spoilt)
 
 static void test_hello_welcome_of_another_version_is_EPROTONOSUPPORT(void **state)
 {
-    (void)state;
     assert_spoilt_is(spoil_version, 3, EPROTONOSUPPORT);
 }
 
 static void test_hello_welcome_with_other_pages_is_EPROTO(void **state)
 {
-    (void)state;
     assert_spoilt_is(spoil_page_bytes, 3, EPROTO);
 }
 
 static void test_hello_welcome_with_an_impossible_size_is_EPROTO(void **state)
 {
-    (void)state;
     static const uint64_t impossible[] = {0, FAKE_SEGMENT_BYTES + PAGE_BYTES / 2,
                                           UINT64_MAX - PAGE_BYTES + 1};
     for (size_t i = 0; i < sizeof(impossible) / sizeof(impossible[0]); i++) {
@@ -132,7 +124,6 @@ static void test_hello_welcome_with_an_impossible_size_is_EPROTO(void **state)
 
 static void test_hello_welcome_with_other_descriptors_is_EPROTO(void **state)
 {
-    (void)state;
     assert_spoilt_is(leave_as_is, 0, EPROTO);   /* announced, not sent */
     assert_spoilt_is(leave_as_is, 1, EPROTO);   /* as before there were ledgers */
     assert_spoilt_is(announce_none, 3, EPROTO); /* sent, not announced */
@@ -170,7 +161,6 @@ static void assert_hello_fails_with_descriptors_for(unsigned int n_more, size_t 
 
 static void test_hello_no_descriptor_left_for_what_comes_is_EMFILE(void **state)
 {
-    (void)state;
     /* Two: both ends of the connection. Three, four: the segment, the ledger as well. */
     for (unsigned int n_more = 2; n_more <= 4; n_more++) {
         assert_hello_fails_with_descriptors_for(n_more, 3, EMFILE);
@@ -180,7 +170,6 @@ static void test_hello_no_descriptor_left_for_what_comes_is_EMFILE(void **state)
 
 static void test_hello_welcome_that_was_cut_is_EPROTO(void **state)
 {
-    (void)state;
     /* The fake daemon's next accept() has one. Of four that come three are taken, as announced. */
     assert_hello_fails_with_descriptors_for(6, 4, EPROTO);
 }

@@ -7,21 +7,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/server/huge_pages.h"
 #include "daemon/log.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define HUGE_BYTES (UINT64_C(2) << 20)
 #define N_HUGE 4
@@ -64,7 +59,6 @@ int __wrap_madvise(void *address, size_t n_bytes, int advice)
 
 static int huge_pages_setup(void **state)
 {
-    (void)state;
     memset(&kernel, 0, sizeof(kernel));
     log_set_level(LOG_LEVEL_INFO);
     fd = memfd_create("segment", MFD_CLOEXEC);
@@ -75,7 +69,6 @@ static int huge_pages_setup(void **state)
 
 static int huge_pages_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(close(fd), 0);
     return 0;
 }
@@ -102,8 +95,6 @@ static void assert_says(const char *text, const char *words)
 
 static void test_huge_pages_makes_all_of_it_huge(void **state)
 {
-    (void)state;
-
     assert_says(collapse(N_HUGE * HUGE_BYTES), "8.0 MiB of 8.0 MiB are made of 2 MiB pages\n");
 
     assert_int_equal(huge_pages.n_huge, N_HUGE);
@@ -113,8 +104,6 @@ static void test_huge_pages_makes_all_of_it_huge(void **state)
 
 static void test_huge_pages_leaves_what_is_no_whole_huge_page(void **state)
 {
-    (void)state;
-
     (void)collapse(2 * HUGE_BYTES + 4096);
 
     assert_int_equal(huge_pages.n_huge, 2);
@@ -123,7 +112,6 @@ static void test_huge_pages_leaves_what_is_no_whole_huge_page(void **state)
 
 static void test_huge_pages_tries_again_when_somebody_was_in_the_way(void **state)
 {
-    (void)state;
     kernel.error = EAGAIN;
     kernel.from = 2;
     kernel.n_errors = 7;
@@ -135,7 +123,6 @@ static void test_huge_pages_tries_again_when_somebody_was_in_the_way(void **stat
 
 static void test_huge_pages_gives_up_when_somebody_is_always_in_the_way(void **state)
 {
-    (void)state;
     kernel.error = EAGAIN;
     kernel.from = 2;
     kernel.n_errors = UINT32_MAX;
@@ -149,7 +136,6 @@ static void test_huge_pages_gives_up_when_somebody_is_always_in_the_way(void **s
 
 static void test_huge_pages_says_that_the_kernel_can_not(void **state)
 {
-    (void)state;
     kernel.error = EINVAL;
     kernel.from = 1;
     kernel.n_errors = UINT32_MAX;
@@ -163,7 +149,6 @@ static void test_huge_pages_says_that_the_kernel_can_not(void **state)
 /* A mapping of the whole would count as this process's memory. */
 static void test_huge_pages_keeps_nothing_mapped(void **state)
 {
-    (void)state;
     char line[256];
     unsigned n_mapped = 0;
 
@@ -181,8 +166,6 @@ static void test_huge_pages_keeps_nothing_mapped(void **state)
 
 static void test_huge_pages_without_address_space_says_so(void **state)
 {
-    (void)state;
-
     for (unsigned nth = 1; nth <= 2; nth++) {
         fail_nth("mmap", nth, ENOMEM);
         assert_says(collapse(N_HUGE * HUGE_BYTES),
@@ -196,7 +179,6 @@ static void test_huge_pages_without_address_space_says_so(void **state)
 /* Whatever this kernel can: the bytes stay, and the log says what became of them. */
 static void test_huge_pages_leaves_the_bytes_as_they_were(void **state)
 {
-    (void)state;
     unsigned char byte;
     kernel.real = true;
     assert_int_equal(posix_fallocate(fd, 0, N_HUGE * HUGE_BYTES), 0);

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/auxv.h>
 
-#include <cmocka.h>
-
 #include "client/link/image.h"
+#include "tests/unit/unit.h"
 
 /* What the kernel gave to this program; NULL: nothing. */
 static unsigned char key[16];
@@ -23,7 +18,6 @@ unsigned long __wrap_getauxval(unsigned long type)
 
 static int image_setup(void **state)
 {
-    (void)state;
     for (unsigned i = 0; i < sizeof(key); i++) {
         key[i] = (unsigned char)i;
     }
@@ -33,7 +27,6 @@ static int image_setup(void **state)
 
 static void test_image_is_the_same_as_long_as_the_program_runs(void **state)
 {
-    (void)state;
     const struct image first = kmem__image();
     const struct image second = kmem__image();
 
@@ -44,7 +37,6 @@ static void test_image_is_the_same_as_long_as_the_program_runs(void **state)
 
 static void test_image_after_an_exec_is_another(void **state)
 {
-    (void)state;
     const struct image before = kmem__image();
     key[15] ^= 1;
     const struct image after = kmem__image();
@@ -56,14 +48,11 @@ static void test_image_after_an_exec_is_another(void **state)
 /* Half of what the reference implementation of SipHash-2-4 makes of eight bytes of 0. */
 static void test_image_tells_nothing_of_the_random_bytes_but_a_siphash(void **state)
 {
-    (void)state;
-
     assert_true(kmem__image().program == UINT32_C(0xa07681a7));
 }
 
 static void test_image_where_the_kernel_gives_nothing_says_nothing(void **state)
 {
-    (void)state;
     given = NULL;
 
     assert_int_equal(kmem__image().program, 0);

@@ -4,12 +4,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -20,9 +16,8 @@
 
 #include <linux/capability.h>
 
-#include <cmocka.h>
-
 #include "daemon/inherited.h"
+#include "tests/unit/unit.h"
 
 /* What a child finds wrong, it says by its exit status: the line. */
 #define WANT(condition)                                                                            \
@@ -73,7 +68,6 @@ static void fill_each_gap(void)
 
 static void test_inherited_reset_fills_each_set_of_closed_descriptors(void **state)
 {
-    (void)state;
     run(fill_each_gap);
 }
 
@@ -110,7 +104,6 @@ static void reset_signals(void)
 
 static void test_inherited_reset_makes_signals_what_they_should_be(void **state)
 {
-    (void)state;
     run(reset_signals);
 }
 
@@ -140,7 +133,6 @@ static void raise_soft_limits(void)
 
 static void test_inherited_raise_goes_as_far_as_it_may(void **state)
 {
-    (void)state;
     run(raise_soft_limits);
 }
 
@@ -156,7 +148,6 @@ static void leave_a_large_stack(void)
 
 static void test_inherited_raise_gives_no_stack_without_a_limit(void **state)
 {
-    (void)state;
     run(leave_a_large_stack);
 }
 
@@ -183,7 +174,6 @@ static void say_what_is_too_low(void)
 
 static void test_inherited_check_says_what_is_too_low_and_what_is_needed(void **state)
 {
-    (void)state;
     run(say_what_is_too_low);
 }
 
@@ -199,7 +189,6 @@ static void raise_hard_limit(void)
 
 static void test_inherited_check_raises_what_it_may(void **state)
 {
-    (void)state;
     run(raise_hard_limit);
 }
 
@@ -215,7 +204,6 @@ static void explain(void)
 
 static void test_inherited_explain_names_the_limit_that_fits_an_error(void **state)
 {
-    (void)state;
     run(explain);
 }
 

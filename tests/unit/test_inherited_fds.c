@@ -8,11 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,18 +18,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/inherited_fds.h"
 #include "proto/limits.h"
 #include "tests/unit/captured.h"
+#include "tests/unit/unit.h"
 
 static struct inherited_fds files;
 static unsigned n_fds;
 
 static int files_setup(void **state)
 {
-    (void)state;
     n_fds = count_fds();
     assert_int_equal(inherited_fds_init(&files), 0);
     return 0;
@@ -41,7 +35,6 @@ static int files_setup(void **state)
 
 static int files_teardown(void **state)
 {
-    (void)state;
     inherited_fds_fini(&files);
     assert_int_equal(count_fds(), n_fds);
     return 0;
@@ -125,7 +118,6 @@ static int pass(void)
 
 static void test_inherited_fds_exec_passes_each_under_its_name(void **state)
 {
-    (void)state;
     files.segment_fd = named("segment");
     files.state_fd = named("state");
     files.control_fd = named("control");
@@ -138,7 +130,6 @@ static void test_inherited_fds_exec_passes_each_under_its_name(void **state)
 
 static void test_inherited_fds_exec_passes_those_that_stand_in_each_others_place(void **state)
 {
-    (void)state;
     /* Made in the reverse order, and with gaps: hardly one has the number that it is to have. */
     for (uint32_t slot = 40; slot-- > 0;) {
         keep(slot);
@@ -155,7 +146,6 @@ static void test_inherited_fds_exec_passes_those_that_stand_in_each_others_place
 
 static void test_inherited_fds_exec_needs_hardly_more_descriptors_than_there_are(void **state)
 {
-    (void)state;
     struct rlimit before;
     assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     files.segment_fd = named("segment");
@@ -191,7 +181,6 @@ static void set_all(const char *n_given, const char *names)
 
 static void test_inherited_fds_take_of_nothing_is_0(void **state)
 {
-    (void)state;
     set("LISTEN_PID", NULL);
 
     assert_int_equal(inherited_fds_take(&files), 0);
@@ -201,7 +190,6 @@ static void test_inherited_fds_take_of_nothing_is_0(void **state)
 
 static void test_inherited_fds_take_of_anothers_is_0(void **state)
 {
-    (void)state;
     set_all("1", "segment");
     set("LISTEN_PID", "1");
 
@@ -213,7 +201,6 @@ static void test_inherited_fds_take_of_anothers_is_0(void **state)
 
 static void test_inherited_fds_take_of_nonsense_is_EPROTO(void **state)
 {
-    (void)state;
     const char *const numbers[] = {"", "-1", "x", "1x", "99999999999999999999", NULL};
 
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -225,7 +212,6 @@ static void test_inherited_fds_take_of_nonsense_is_EPROTO(void **state)
 
 static void test_inherited_fds_keep_replaces_what_the_slot_had(void **state)
 {
-    (void)state;
     keep(5);
     const unsigned n_kept = count_fds();
 
@@ -239,7 +225,6 @@ static void test_inherited_fds_keep_replaces_what_the_slot_had(void **state)
 
 static void test_inherited_fds_has_leftovers_without_a_segment_only(void **state)
 {
-    (void)state;
     assert_false(inherited_fds_has_leftovers(&files));
     files.listener_fd = named("listener");
     assert_false(inherited_fds_has_leftovers(&files));
@@ -254,7 +239,6 @@ static void test_inherited_fds_has_leftovers_without_a_segment_only(void **state
 
 static void test_inherited_fds_drop_leftovers_leaves_the_listener(void **state)
 {
-    (void)state;
     files.listener_fd = named("listener");
     const unsigned n_listening = count_fds();
     files.state_fd = named("state");
@@ -276,7 +260,6 @@ static int pidfd_of(pid_t pid)
 
 static void test_inherited_fds_has_living_asks_the_pidfds(void **state)
 {
-    (void)state;
     assert_false(inherited_fds_has_living(&files));
     const pid_t pid = fork();
     assert_true(pid >= 0);
@@ -297,7 +280,6 @@ static void test_inherited_fds_has_living_asks_the_pidfds(void **state)
 
 static void test_inherited_fds_drop_segment_leaves_the_listener(void **state)
 {
-    (void)state;
     files.listener_fd = named("listener");
     const unsigned n_listening = count_fds();
     files.segment_fd = named("segment");

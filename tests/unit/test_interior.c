@@ -6,20 +6,15 @@
  * reads; loads are counted by what they leave behind: the state is a sparse file here, as it is in
  * the daemon, and a load from one of its holes takes a block of it.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/core/block_iter.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 /* 16 GiB. */
@@ -74,7 +69,6 @@ static bool read_counted(void *user, uint32_t slot, uint64_t at, void *buffer, s
 
 static int interior_setup(void **state)
 {
-    (void)state;
     fixture = (struct fixture){.now_ms = FIXTURE_BORN_MS};
     const struct core_config config = {
         .segment_name = FIXTURE_NAME,
@@ -96,7 +90,6 @@ static int interior_setup(void **state)
 
 static int interior_teardown(void **state)
 {
-    (void)state;
     fixture_end(&fixture, client, false);
     core_fini(&fixture.core);
     file_close(&ledger_file);
@@ -123,7 +116,6 @@ static void look_everywhere(int expected, uint32_t begin, uint32_t end, struct s
 
 static void test_direct_find_inside_a_block_of_16_GiB_takes_no_memory(void **state)
 {
-    (void)state;
     const struct seg_off off = fixture_allocate(&fixture, client, BLOCK_PAGES * PAGE_BYTES, "all");
     const uint32_t begin = (uint32_t)(off.bytes / PAGE_BYTES);
     const uint64_t used = file_used(&state_file);
@@ -137,7 +129,6 @@ static void test_direct_find_inside_a_block_of_16_GiB_takes_no_memory(void **sta
 
 static void test_direct_find_of_what_was_never_a_block_takes_no_memory(void **state)
 {
-    (void)state;
     const uint64_t used = file_used(&state_file);
     look_everywhere(DIRECT_E_WILD, 1, N_PAGES, (struct seg_off){0});
     /* But for the bits that say where heads are: a bit for 2 MiB of the segment. */
@@ -152,7 +143,6 @@ static void test_direct_find_of_what_was_never_a_block_takes_no_memory(void **st
 /* What is remembered of blocks that were released is remembered still. */
 static void test_direct_find_remembers_a_released_block_after_a_restart(void **state)
 {
-    (void)state;
     struct block block;
     const struct seg_off large = fixture_allocate(&fixture, client, 5000 * PAGE_BYTES, "large");
     const struct seg_off small = fixture_allocate(&fixture, client, 100, "small");
@@ -188,7 +178,6 @@ static uint32_t carve_all(void)
 static void
 test_block_find_leased_names_a_leased_block_of_16_GiB_from_each_of_its_pages(void **state)
 {
-    (void)state;
     struct seeded seeded = {78};
     const uint32_t page = carve_all();
 
@@ -207,7 +196,6 @@ test_block_find_leased_names_a_leased_block_of_16_GiB_from_each_of_its_pages(voi
 /* Heads that lead to blocks which are none, at every place that is looked at. */
 static void test_block_find_leased_in_a_ledger_that_lies_reads_no_more(void **state)
 {
-    (void)state;
     struct block block;
     const uint32_t page = carve_all();
     const uint32_t at = N_PAGES / 2 - 1; /* as many bits as there can be */
@@ -224,7 +212,6 @@ static void test_block_find_leased_in_a_ledger_that_lies_reads_no_more(void **st
 /* As the client's library looks: loads, from its own ledger. */
 static void test_ledger_find_inside_a_block_of_16_GiB_looks_at_some_heads(void **state)
 {
-    (void)state;
     struct seeded seeded = {79};
     const uint32_t page = carve_all();
 

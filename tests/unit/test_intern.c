@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "client/heap/intern.h"
+#include "tests/unit/unit.h"
 
 static struct ledger ledger;
 static struct intern intern;
@@ -18,7 +13,6 @@ static struct remembered remembered[REMEMBERED_MAX];
 
 static int set_up(void **state)
 {
-    (void)state;
     struct ledger_layout layout;
     ledger_layout_init(&layout, 64);
     void *base = aligned_alloc(4096, layout.total_bytes);
@@ -32,7 +26,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     kmem__intern_fini(&intern);
     free(ledger.header);
     return 0;
@@ -62,7 +55,6 @@ static void assert_text(uint32_t id, const char *expected)
 
 static void test_intern_equal_texts_have_one_number(void **state)
 {
-    (void)state;
     char copy[] = "video/scratch";
     const uint32_t id = id_of("video/scratch");
     assert_int_equal(id, REASONS_RESERVED);
@@ -73,14 +65,12 @@ static void test_intern_equal_texts_have_one_number(void **state)
 
 static void test_intern_empty_is_none(void **state)
 {
-    (void)state;
     assert_int_equal(id_of(""), REASON_NONE);
     assert_true(is_remembered(""));
 }
 
 static void test_remembered_sees_new_text_in_the_same_buffer(void **state)
 {
-    (void)state;
     char buffer[64] = "frame 1";
     const uint32_t first = id_of(buffer);
     assert_true(is_remembered(buffer));
@@ -94,7 +84,6 @@ static void test_remembered_sees_new_text_in_the_same_buffer(void **state)
 /* Each length at each alignment, and each change of one byte, of the length by one, is seen. */
 static void test_remembered_every_length_and_alignment(void **state)
 {
-    (void)state;
     static char space[2 * REASON_CHUNK_BYTES + REASON_MAX_BYTES + 2];
     for (size_t at = 0; at < 2 * REASON_CHUNK_BYTES; at++) {
         for (size_t n_bytes = 0; n_bytes <= REASON_MAX_BYTES; n_bytes++) {
@@ -122,7 +111,6 @@ static void test_remembered_every_length_and_alignment(void **state)
 
 static void test_intern_long_reason_is_cut_and_not_remembered(void **state)
 {
-    (void)state;
     char reason[200];
     char cut[REASON_MAX_BYTES + 1];
     memset(reason, 'a', sizeof(reason));
@@ -137,7 +125,6 @@ static void test_intern_long_reason_is_cut_and_not_remembered(void **state)
 
 static void test_intern_full_table_drops_the_detail_then_the_reason(void **state)
 {
-    (void)state;
     char text[64];
     const uint32_t roll_up = id_of("job");
     for (uint32_t i = 0; i < 1000000; i++) {
@@ -173,7 +160,6 @@ static void *intern_all(void *of_thread)
 
 static void test_intern_threads_agree(void **state)
 {
-    (void)state;
     static uint32_t ids[N_THREADS][N_TEXTS];
     pthread_t threads[N_THREADS];
     for (int i = 0; i < N_THREADS; i++) {

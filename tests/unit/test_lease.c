@@ -2,16 +2,11 @@
 /*
  * test_lease.c - the states of leased pages, one operation at a time, beside an array of bytes
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/lease.h"
 #include "tests/support/seeded.h"
+#include "tests/unit/unit.h"
 
 /* Not a multiple of eight: the last word is used in part. */
 #define N_PAGES 91
@@ -27,7 +22,6 @@ static uint8_t model[N_PAGES];
 
 static int lease_setup(void **state)
 {
-    (void)state;
     memset((void *)before_and_words, 0, sizeof(before_and_words));
     memset(model, 0, sizeof(model));
     return 0;
@@ -73,7 +67,6 @@ static bool model_is_zero(uint32_t page, uint32_t n_pages)
 
 static void test_lease_grant_makes_every_range_free(void **state)
 {
-    (void)state;
     for (uint32_t page = 0; page < 20; page++) {
         for (uint32_t n_pages = 1; n_pages < 30; n_pages++) {
             lease_setup(NULL);
@@ -87,7 +80,6 @@ static void test_lease_grant_makes_every_range_free(void **state)
 
 static void test_lease_take_is_all_or_none(void **state)
 {
-    (void)state;
     bool zero;
     lease_grant(words, 3, 40, false);
     model_set(3, 40, LEASE_FREE);
@@ -104,7 +96,6 @@ static void test_lease_take_is_all_or_none(void **state)
 
 static void test_lease_take_says_whether_every_byte_is_zero(void **state)
 {
-    (void)state;
     bool zero = false;
     lease_grant(words, 0, 20, true);
     lease_grant(words, 20, 10, false);
@@ -123,7 +114,6 @@ static void test_lease_take_says_whether_every_byte_is_zero(void **state)
 /* What was zero and was taken for a moment, and given back, is not known to be zero any more. */
 static void test_lease_take_in_vain_leaves_no_page_that_claims_to_be_zero(void **state)
 {
-    (void)state;
     bool zero = true;
     lease_grant(words, 0, 12, true);
     lease_grant(words, 12, 1, false);
@@ -137,7 +127,6 @@ static void test_lease_take_in_vain_leaves_no_page_that_claims_to_be_zero(void *
 
 static void test_lease_give_makes_pages_free_again(void **state)
 {
-    (void)state;
     bool zero;
     lease_grant(words, 1, 50, false);
     assert_true(lease_take(words, 1, 50, &zero));
@@ -151,7 +140,6 @@ static void test_lease_give_makes_pages_free_again(void **state)
 
 static void test_lease_revoke_takes_a_stretch_within_a_word(void **state)
 {
-    (void)state;
     uint32_t page = 0;
     lease_grant(words, 5, 20, false);
 
@@ -174,7 +162,6 @@ static void test_lease_revoke_takes_a_stretch_within_a_word(void **state)
 
 static void test_lease_revoke_finds_each_free_page_of_every_word(void **state)
 {
-    (void)state;
     for (uint32_t bits = 0; bits < 256; bits++) {
         lease_setup(NULL);
         for (uint32_t page = 0; page < 8; page++) {
@@ -197,7 +184,6 @@ static void test_lease_revoke_finds_each_free_page_of_every_word(void **state)
 
 static void test_lease_forget_leaves_nothing(void **state)
 {
-    (void)state;
     uint32_t page = 0;
     lease_grant(words, 0, 24, true);
     assert_int_equal(lease_revoke(words, &page, N_PAGES), 8);
@@ -210,7 +196,6 @@ static void test_lease_forget_leaves_nothing(void **state)
 
 static void test_lease_find_finds_the_first_run_that_is_long_enough(void **state)
 {
-    (void)state;
     uint32_t page = 0;
     lease_grant(words, 2, 3, false);
     lease_grant(words, 6, 9, false);
@@ -232,7 +217,6 @@ static void test_lease_find_finds_the_first_run_that_is_long_enough(void **state
 
 static void test_lease_has_any_of_what_is_free_or_used(void **state)
 {
-    (void)state;
     uint32_t page = 17;
     bool zero;
     assert_false(lease_has_any(words, 0, N_PAGES));
@@ -250,7 +234,6 @@ static void test_lease_has_any_of_what_is_free_or_used(void **state)
 
 static void test_lease_mask_has_a_bit_for_each_page_that_is_free_or_used(void **state)
 {
-    (void)state;
     uint32_t page = 17;
     bool zero;
     lease_grant(words, 17, 3, true); /* 17, 18, 19 */
@@ -287,7 +270,6 @@ static void open_slab(uint32_t page, uint32_t n_pages)
 
 static void test_lease_seize_takes_what_was_asked_for(void **state)
 {
-    (void)state;
     open_slab(5, 6);
     assert_int_equal(lease_seize(words, 5, 6), 0); /* it was not asked for */
     assert_true(lease_ask(words, 5, 6));
@@ -303,7 +285,6 @@ static void test_lease_seize_takes_what_was_asked_for(void **state)
 /* The server is killed between two pages of one slab, and before the next slab. */
 static void test_lease_settle_ends_what_was_begun(void **state)
 {
-    (void)state;
     open_slab(5, 4);
     open_slab(9, 1);
     open_slab(10, 2);
@@ -324,7 +305,6 @@ static void test_lease_settle_ends_what_was_begun(void **state)
 /* Its client has closed the slab up to there meanwhile: it closes the rest. */
 static void test_lease_settle_leaves_a_slab_that_is_being_closed(void **state)
 {
-    (void)state;
     open_slab(5, 2);
     assert_true(lease_ask(words, 5, 2));
     assert_int_equal(lease_seize(words, 5, 1), 1);
@@ -336,7 +316,6 @@ static void test_lease_settle_leaves_a_slab_that_is_being_closed(void **state)
 
 static void test_lease_ask_of_what_is_no_slab_changes_nothing(void **state)
 {
-    (void)state;
     open_slab(5, 3);
     assert_false(lease_ask(words, 5, 4));
     assert_slab(5, 3, LEASE_OPEN);
@@ -349,7 +328,6 @@ static void test_lease_ask_of_what_is_no_slab_changes_nothing(void **state)
 
 static void test_lease_keep_is_decided_by_the_first_page(void **state)
 {
-    (void)state;
     open_slab(5, 6);
     assert_true(lease_ask(words, 5, 6));
     assert_true(lease_keep(words, 5, 6));
@@ -361,7 +339,6 @@ static void test_lease_keep_is_decided_by_the_first_page(void **state)
 /* STALE goes with the pages wherever they go, and a page with it is not taken. */
 static void test_lease_stale_page_is_not_taken(void **state)
 {
-    (void)state;
     bool zero;
     uint32_t page = 8;
     open_slab(8, 2);
@@ -384,7 +361,6 @@ static void test_lease_stale_page_is_not_taken(void **state)
 
 static void test_lease_close_slab_gives_its_pages(void **state)
 {
-    (void)state;
     open_slab(7, 4);
     assert_true(lease_ask(words, 7, 4));
     assert_true(lease_close_slab(words, 7, 4));
@@ -394,7 +370,6 @@ static void test_lease_close_slab_gives_its_pages(void **state)
 
 static void test_lease_hush_ends_the_looking_when_no_page_is_asked_for(void **state)
 {
-    (void)state;
     open_slab(90, 1);
     assert_true(lease_hush(words, N_PAGES));
     assert_true(lease_ask(words, 90, 1));
@@ -496,7 +471,6 @@ static void step_find(uint32_t page, uint32_t n_pages)
 
 static void test_lease_like_the_model(void **state)
 {
-    (void)state;
     static void (*const steps[])(uint32_t page, uint32_t n_pages) = {
         step_grant, step_take, step_give, step_revoke, step_forget, step_find};
     seeded.state = 20261122;
@@ -519,7 +493,6 @@ static void test_lease_like_the_model(void **state)
 /* Compared with each page's state alone. */
 static void test_lease_stretch_and_all_used_say_what_each_page_says(void **state)
 {
-    (void)state;
     static const uint64_t bytes[] = {LEASE_NONE, LEASE_FREE, LEASE_USED, LEASE_REVOKED,
                                      LEASE_FREE | LEASE_ZERO};
     _Atomic uint64_t told[16];

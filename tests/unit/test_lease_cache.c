@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "client/heap/lease_cache.h"
 #include "proto/lease.h"
 #include "tests/unit/fake_lender.h"
+#include "tests/unit/unit.h"
 
 static struct fake_lender *lender;
 static struct lease_cache *cache;
 
 static int set_up(void **state)
 {
-    (void)state;
     lender = fake_lender_new(4096);
     cache = &lender->allocator->cache;
     return 0;
@@ -24,7 +18,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     fake_lender_free(lender);
     return 0;
 }
@@ -38,7 +31,6 @@ static struct taken take(uint32_t n_pages)
 
 static void test_take_leases_16_pages_then_twice_as_many(void **state)
 {
-    (void)state;
     (void)take(1);
     assert_int_equal(lender->n_granted, 16);
     (void)take(15);
@@ -50,14 +42,12 @@ static void test_take_leases_16_pages_then_twice_as_many(void **state)
 
 static void test_take_more_than_the_next_lease_leases_what_is_needed(void **state)
 {
-    (void)state;
     (void)take(100);
     assert_int_equal(lender->n_granted, 100);
 }
 
 static void test_take_knows_zero_pages_until_they_are_used(void **state)
 {
-    (void)state;
     const struct taken first = take(4);
     assert_true(first.is_zero);
     kmem__lease_cache_give(cache, first.page, 4);
@@ -69,7 +59,6 @@ static void test_take_knows_zero_pages_until_they_are_used(void **state)
 
 static void test_take_prefers_the_run_that_was_given_last(void **state)
 {
-    (void)state;
     const struct taken a = take(3);
     const struct taken b = take(3);
     kmem__lease_cache_give(cache, a.page, 3);
@@ -80,7 +69,6 @@ static void test_take_prefers_the_run_that_was_given_last(void **state)
 
 static void test_take_joins_runs_that_lie_together(void **state)
 {
-    (void)state;
     struct taken taken[16];
     for (int i = 0; i < 16; i++) {
         taken[i] = take(1);
@@ -94,7 +82,6 @@ static void test_take_joins_runs_that_lie_together(void **state)
 
 static void test_take_asks_again_when_pages_were_revoked(void **state)
 {
-    (void)state;
     const struct taken taken = take(8);
     kmem__lease_cache_give(cache, taken.page, 8);
     assert_int_equal(fake_lender_revoke(lender, 4096), 16);
@@ -105,7 +92,6 @@ static void test_take_asks_again_when_pages_were_revoked(void **state)
 
 static void test_take_pauses_longer_after_each_refusal(void **state)
 {
-    (void)state;
     struct taken taken;
     lender->is_refusing = true;
     uint32_t n_asked = 0;
@@ -125,7 +111,6 @@ static void test_take_pauses_longer_after_each_refusal(void **state)
 
 static void test_take_of_more_than_a_lease_can_have_asks_nobody(void **state)
 {
-    (void)state;
     struct taken taken;
 
     assert_int_equal(kmem__lease_cache_take(cache, LEASE_MAX_PAGES + 1, &taken), CACHE_E_NONE);
@@ -135,7 +120,6 @@ static void test_take_of_more_than_a_lease_can_have_asks_nobody(void **state)
 
 static void test_take_asks_for_less_than_was_refused_at_once(void **state)
 {
-    (void)state;
     struct taken taken;
     lender->is_refusing = true;
     assert_int_equal(kmem__lease_cache_take(cache, 100, &taken), CACHE_E_NONE);
@@ -155,7 +139,6 @@ static void test_take_asks_for_less_than_was_refused_at_once(void **state)
 /* Random takes, gives and revocations: no page is in two runs, none that is taken is revoked. */
 static void test_lease_cache_against_a_naive_model(void **state)
 {
-    (void)state;
     static uint32_t owner[4096];
     static struct run runs[256];
     uint64_t seed = 20261122;
@@ -200,7 +183,6 @@ static void test_lease_cache_against_a_naive_model(void **state)
 /* What it has given back was placed when there was plenty: the next block is not to lie there. */
 static void test_short_memory_is_short_whatever_was_given_back(void **state)
 {
-    (void)state;
     const struct taken taken = take(100);
     atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE);
     assert_true(kmem__lease_cache_is_short(cache, 1));
@@ -210,7 +192,6 @@ static void test_short_memory_is_short_whatever_was_given_back(void **state)
 
 static void test_memory_is_short_when_what_there_was_to_spare_is_used(void **state)
 {
-    (void)state;
     atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE + 10);
     assert_false(kmem__lease_cache_is_short(cache, 10));
     assert_true(kmem__lease_cache_is_short(cache, 11));

@@ -8,16 +8,11 @@
  */
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/lease.h"
 #include "tests/support/seeded.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 203
 #define N_WORDS ((N_PAGES + 7) / 8)
@@ -146,7 +141,6 @@ static void assert_every_page_is_accounted_for_once(void)
 
 static void test_lease_of_many_threads_gives_each_page_to_one(void **state)
 {
-    (void)state;
     struct thread threads[N_THREADS];
     struct seeded seeded = {1};
     uint64_t n_revoked = 0;

@@ -2,17 +2,12 @@
 /*
  * test_leases.c - who is granted how much, and what is taken back from whom
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/lease.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 257 /* 256 that can be given out */
@@ -25,7 +20,6 @@ static struct client *carol;
 
 static int leases_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 10);
     leases = &core->leases;
     alice = fixture_join(&fixture, 1);
@@ -74,23 +68,17 @@ static void use_all(struct client *client)
 
 static void test_leases_grant_is_at_most_what_is_wanted(void **state)
 {
-    (void)state;
-
     assert_int_equal(grant(alice, 1, 4), 4);
 }
 
 static void test_leases_grant_shares_out_what_is_free(void **state)
 {
-    (void)state;
-
     assert_int_equal(grant(alice, 1, 1000), 256 / 8);
     assert_int_equal(grant(alice, 1, UINT32_MAX), (256 - 32) / 8);
 }
 
 static void test_leases_grant_is_at_least_what_is_needed(void **state)
 {
-    (void)state;
-
     assert_int_equal(grant(alice, 200, 256), 200);
     assert_int_equal(grant(bob, 56, 56), 56);
     assert_int_equal(core_free_bytes(core), 0);
@@ -98,7 +86,6 @@ static void test_leases_grant_is_at_least_what_is_needed(void **state)
 
 static void test_leases_grant_of_what_no_hole_has_takes_the_hole(void **state)
 {
-    (void)state;
     use_all(alice);
     for (uint32_t page = 1; page + 4 < N_PAGES; page += 8) {
         lease_give(alice->states, page, 3);
@@ -110,7 +97,6 @@ static void test_leases_grant_of_what_no_hole_has_takes_the_hole(void **state)
 
 static void test_leases_grant_tells_table_ledger_and_accounts(void **state)
 {
-    (void)state;
     uint32_t page;
     uint32_t n_granted;
 
@@ -141,7 +127,6 @@ static void assert_one_run(const struct client *client, uint32_t page, uint32_t 
 /* However a client asks, its leases are as few runs as they can be: walks go from run to run. */
 static void test_leases_grant_beside_the_clients_own_becomes_one_run(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 1);
     assert_int_equal(fixture_lease(&fixture, alice, 2), page + 1);
     assert_int_equal(fixture_lease(&fixture, alice, 4), page + 3);
@@ -172,7 +157,6 @@ static bool take_says_zero(const struct client *client, uint32_t page)
 /* Nobody clears them: a page is known to be zero as long as nobody has had it. */
 static void test_leases_grant_says_which_pages_are_zero(void **state)
 {
-    (void)state;
     fixture_release(&fixture, alice, fixture_allocate(&fixture, alice, 3 * PAGE_BYTES, "direct"));
     const uint32_t page = fixture_lease(&fixture, alice, 10);
     assert_int_equal(page, 1);
@@ -190,7 +174,6 @@ static void test_leases_grant_says_which_pages_are_zero(void **state)
 
 static void test_leases_grant_takes_back_what_others_leave_unused(void **state)
 {
-    (void)state;
     (void)fixture_lease(&fixture, alice, 256);
 
     assert_int_equal(grant(bob, 100, 100), 100);
@@ -203,7 +186,6 @@ static void test_leases_grant_takes_back_what_others_leave_unused(void **state)
 /* What more it wants is not worth taking pages from others: only what it needs is. */
 static void test_leases_grant_takes_nothing_back_for_what_is_only_wanted(void **state)
 {
-    (void)state;
     (void)fixture_lease(&fixture, alice, 250);
 
     assert_int_equal(grant(bob, 2, 200), 2);
@@ -213,7 +195,6 @@ static void test_leases_grant_takes_nothing_back_for_what_is_only_wanted(void **
 
 static void test_leases_grant_without_room_is_FULL_and_changes_nothing(void **state)
 {
-    (void)state;
     use(alice, fixture_lease(&fixture, alice, 200), 200);
 
     assert_int_equal(grant(bob, 57, 57), 0);
@@ -226,7 +207,6 @@ static void test_leases_grant_without_room_is_FULL_and_changes_nothing(void **st
 
 static void test_leases_grant_to_one_without_a_ledger_is_a_bug(void **state)
 {
-    (void)state;
     struct client *dave = fixture_join(&fixture, 4);
     uint32_t page;
     uint32_t n_granted;
@@ -239,7 +219,6 @@ static void test_leases_grant_to_one_without_a_ledger_is_a_bug(void **state)
 
 static void test_leases_return_takes_back_what_is_unused_in_the_range(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 40);
     use(alice, page + 10, 5);
 
@@ -257,7 +236,6 @@ static void test_leases_return_takes_back_what_is_unused_in_the_range(void **sta
 
 static void test_leases_return_leaves_what_is_anothers(void **state)
 {
-    (void)state;
     (void)fixture_lease(&fixture, alice, 20);
     (void)fixture_lease(&fixture, bob, 20);
     const struct seg_off off = fixture_allocate(&fixture, alice, 100000, "direct");
@@ -273,7 +251,6 @@ static void test_leases_return_leaves_what_is_anothers(void **state)
 
 static void test_leases_return_of_strange_ranges_ends(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 20);
 
     assert_int_equal(leases_return(leases, alice, page + 3, page + 3), 0);
@@ -285,7 +262,6 @@ static void test_leases_return_of_strange_ranges_ends(void **state)
 
 static void test_leases_return_of_every_second_page(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 256);
     for (uint32_t i = 0; i < 256; i += 2) {
         use(alice, page + i, 1);
@@ -302,7 +278,6 @@ static void test_leases_return_of_every_second_page(void **state)
 
 static void test_leases_make_room_begins_with_who_leaves_the_most(void **state)
 {
-    (void)state;
     (void)fixture_lease(&fixture, alice, 50);
     (void)fixture_lease(&fixture, bob, 80);
     (void)fixture_lease(&fixture, carol, 60);
@@ -324,7 +299,6 @@ static void test_leases_make_room_begins_with_who_leaves_the_most(void **state)
 
 static void test_leases_make_room_takes_from_one_who_has_little_in_use(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 256);
     use(alice, page + 100, 1);
 
@@ -336,7 +310,6 @@ static void test_leases_make_room_takes_from_one_who_has_little_in_use(void **st
 
 static void test_leases_make_room_when_all_is_used_is_FULL(void **state)
 {
-    (void)state;
     use_all(alice);
 
     assert_int_equal(leases_make_room(leases, 1), LEASES_E_FULL);
@@ -346,7 +319,6 @@ static void test_leases_make_room_when_all_is_used_is_FULL(void **state)
 
 static void test_leases_make_room_for_more_than_there_can_be_is_FULL(void **state)
 {
-    (void)state;
     (void)fixture_lease(&fixture, alice, 100);
 
     assert_int_equal(leases_make_room(leases, 257), LEASES_E_FULL);
@@ -356,15 +328,12 @@ static void test_leases_make_room_for_more_than_there_can_be_is_FULL(void **stat
 
 static void test_leases_make_room_without_leases_is_FULL(void **state)
 {
-    (void)state;
-
     assert_int_equal(leases_make_room(leases, 1), LEASES_E_FULL);
 }
 
 /* An ended client's unused pages are as good as any, before it is reaped and after. */
 static void test_leases_make_room_takes_from_the_ended(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 256);
     use(alice, page, 10);
     core_end(core, alice, false, fixture.now_ms);
@@ -406,7 +375,6 @@ static void lease_in_turn(void)
 /* What all of them leave unused is taken, but not with a walk over all runs for each of them. */
 static void test_leases_make_room_of_many_clients_takes_few_walks(void **state)
 {
-    (void)state;
     fixture_fini(&fixture);
     fixture_init(&fixture, MANY_PAGES, MANY_CLIENTS);
     lease_in_turn();
@@ -458,7 +426,6 @@ static void spoil(struct seeded *seeded, uint64_t pattern)
 
 static void test_leases_survive_spoiled_states(void **state)
 {
-    (void)state;
     static const uint64_t patterns[] = {
         0,
         UINT64_MAX,
@@ -484,7 +451,6 @@ static void test_leases_survive_spoiled_states(void **state)
 
 static void test_leases_reap_takes_a_run_whatever_its_states_say(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 30);
     use(alice, page, 7);
     states_fill(bob, NULL, UINT64_MAX);
@@ -498,7 +464,6 @@ static void test_leases_reap_takes_a_run_whatever_its_states_say(void **state)
 
 static void test_leases_of_one_who_ended_come_back_in_small_steps(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 16; i++) {
         (void)fixture_lease(&fixture, alice, 8);
         (void)fixture_lease(&fixture, bob, 8);
@@ -519,7 +484,6 @@ static void test_leases_of_one_who_ended_come_back_in_small_steps(void **state)
 
 static void test_leases_check_finds_what_does_not_add_up(void **state)
 {
-    (void)state;
     (void)fixture_lease(&fixture, alice, 30);
     assert_int_equal(leases_check(leases), 0);
 
@@ -543,7 +507,6 @@ static void test_leases_check_finds_what_does_not_add_up(void **state)
 
 static void test_leases_fini_with_a_lease_is_a_bug(void **state)
 {
-    (void)state;
     (void)fixture_lease(&fixture, alice, 1);
 
     assert_broken(leases_fini(leases));

@@ -5,16 +5,11 @@
  * The segment is full of runs of a page, which clients have in turns. What is counted is the runs
  * that are looked at.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/core.h"
 #include "proto/lease.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 4001
 #define N_CLIENTS 40
@@ -25,7 +20,6 @@ static struct client *clients[N_CLIENTS];
 
 static int swept_setup(void **state)
 {
-    (void)state;
     bool zero;
     fixture_init(&fixture, N_PAGES, N_CLIENTS);
     for (uint32_t i = 0; i < N_CLIENTS; i++) {
@@ -51,7 +45,6 @@ static uint64_t make_no_room(void)
 
 static void test_make_room_that_is_fruitless_looks_at_no_run_again(void **state)
 {
-    (void)state;
     assert_true(make_no_room() > 0);
     for (uint32_t i = 0; i < 1000; i++) {
         assert_int_equal(make_no_room(), 0);
@@ -60,7 +53,6 @@ static void test_make_room_that_is_fruitless_looks_at_no_run_again(void **state)
 
 static void test_make_room_looks_at_the_runs_of_those_that_gave_something_back(void **state)
 {
-    (void)state;
     (void)make_no_room();
     lease_give(clients[7]->states, 7, 1);
 
@@ -72,7 +64,6 @@ static void test_make_room_looks_at_the_runs_of_those_that_gave_something_back(v
 
 static void test_make_room_looks_at_the_runs_of_those_that_closed_a_slab(void **state)
 {
-    (void)state;
     (void)make_no_room();
     lease_open_slab(clients[7]->states, 7, 1);
     assert_true(lease_close_slab(clients[7]->states, 7, 1));
@@ -82,7 +73,6 @@ static void test_make_room_looks_at_the_runs_of_those_that_closed_a_slab(void **
 
 static void test_make_room_looks_at_what_was_granted_since(void **state)
 {
-    (void)state;
     (void)make_no_room();
     lease_give(clients[7]->states, 7, 1);
     (void)make_no_room();
@@ -93,7 +83,6 @@ static void test_make_room_looks_at_what_was_granted_since(void **state)
 
 static void test_return_of_a_client_with_nothing_to_give_looks_at_no_run(void **state)
 {
-    (void)state;
     assert_int_equal(leases_return(leases, clients[5], 0, N_PAGES), 0);
     assert_int_equal(leases->n_looked, RUNS_EACH);
 
@@ -105,7 +94,6 @@ static void test_return_of_a_client_with_nothing_to_give_looks_at_no_run(void **
 
 static void test_return_looks_at_the_clients_own_runs_only(void **state)
 {
-    (void)state;
     lease_give(clients[5]->states, 5 + N_CLIENTS, 1);
 
     assert_int_equal(leases_return(leases, clients[5], 0, 2 * N_CLIENTS), 1);
@@ -116,7 +104,6 @@ static void test_return_looks_at_the_clients_own_runs_only(void **state)
 /* It was stopped before it could count. What is taken back now and then finds the page. */
 static void test_return_all_finds_what_was_not_counted(void **state)
 {
-    (void)state;
     (void)make_no_room();
     _Atomic uint64_t *states = clients[7]->states;
     lease_give(states, 7, 1);
@@ -131,7 +118,6 @@ static void test_return_all_finds_what_was_not_counted(void **state)
 /* Whatever a client counts, the daemon takes what is FREE and not more. */
 static void test_client_that_counts_at_will_spoils_nothing(void **state)
 {
-    (void)state;
     _Atomic uint64_t *states = clients[7]->states;
     for (uint32_t i = 0; i < 10; i++) {
         atomic_fetch_add(states - LEASE_GIVEN_BEFORE_BYTES / sizeof(*states), UINT64_MAX / 3);

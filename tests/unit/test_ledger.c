@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "tests/unit/ledger_fixture.h"
 #include "tests/unit/broken.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define BORN 11
@@ -60,7 +55,6 @@ static uint32_t class_of_span(uint32_t span_pages)
 
 static void test_ledger_layout_regions_do_not_overlap(void **state)
 {
-    (void)state;
     const uint32_t segments[] = {1, 64, 65, 1000, 16384, UINT32_C(1) << 26};
 
     for (size_t i = 0; i < sizeof(segments) / sizeof(segments[0]); i++) {
@@ -82,8 +76,6 @@ static void test_ledger_layout_regions_do_not_overlap(void **state)
 
 static void test_ledger_layout_has_an_entry_for_every_block(void **state)
 {
-    (void)state;
-
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         const uint32_t last_page = N_PAGES - size_classes[i].span_pages;
         ledger_slab_open(&ledger, last_page, i);
@@ -97,7 +89,6 @@ static void test_ledger_layout_has_an_entry_for_every_block(void **state)
 
 static void test_ledger_attach_sees_what_another_wrote(void **state)
 {
-    (void)state;
     struct ledger other;
     ledger_slab_open(&ledger, 3, size_class_of(1000));
     const struct seg_off off = ledger_offset(&ledger, 3, take(3, 1000));
@@ -112,7 +103,6 @@ static void test_ledger_attach_sees_what_another_wrote(void **state)
 
 static void test_ledger_attach_refuses_each_changed_bit_of_what_is_constant(void **state)
 {
-    (void)state;
     unsigned char *bytes = file;
     struct ledger other;
 
@@ -130,7 +120,6 @@ static void test_ledger_attach_refuses_each_changed_bit_of_what_is_constant(void
 
 static void test_ledger_take_enters_what_it_was_told(void **state)
 {
-    (void)state;
     ledger_slab_open(&ledger, 5, size_class_of(100));
 
     const uint32_t index = ledger_take(&ledger, 5, 100, ENTRY_REASONS_MAX - 1, BORN, HOLDER);
@@ -146,8 +135,6 @@ static void test_ledger_take_enters_what_it_was_told(void **state)
 
 static void test_ledger_take_fills_every_class_without_overlap(void **state)
 {
-    (void)state;
-
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
         const struct size_class *size_class = &size_classes[i];
         ledger_slab_open(&ledger, 1, i);
@@ -168,7 +155,6 @@ static void test_ledger_take_fills_every_class_without_overlap(void **state)
 
 static void test_ledger_take_from_a_full_slab_is_a_bug(void **state)
 {
-    (void)state;
     ledger_large_open(&ledger, 1, 5);
     (void)take(1, 5 * PAGE_BYTES);
 
@@ -177,7 +163,6 @@ static void test_ledger_take_from_a_full_slab_is_a_bug(void **state)
 
 static void test_ledger_give_makes_the_block_the_next_to_go_out(void **state)
 {
-    (void)state;
     ledger_slab_open(&ledger, 1, size_class_of(16));
     for (uint32_t i = 0; i < 10; i++) {
         (void)take(1, 16);
@@ -194,7 +179,6 @@ static void test_ledger_give_makes_the_block_the_next_to_go_out(void **state)
 
 static void test_ledger_slab_close_with_a_live_block_is_a_bug(void **state)
 {
-    (void)state;
     ledger_slab_open(&ledger, 1, size_class_of(16));
     (void)take(1, 16);
 
@@ -203,8 +187,6 @@ static void test_ledger_slab_close_with_a_live_block_is_a_bug(void **state)
 
 static void test_ledger_open_beyond_the_segment_is_a_bug(void **state)
 {
-    (void)state;
-
     assert_broken(ledger_large_open(&ledger, N_PAGES - 4, 5));
     assert_broken(ledger_large_open(&ledger, 2, UINT32_MAX));
     assert_broken(ledger_slab_open(&ledger, N_PAGES - 1, class_of_span(7)));
@@ -215,7 +197,6 @@ static void test_ledger_open_beyond_the_segment_is_a_bug(void **state)
 
 static void test_ledger_find_outside_every_slab_is_wild(void **state)
 {
-    (void)state;
     ledger_slab_open(&ledger, 10, size_class_of(64));
     (void)take(10, 64);
 
@@ -232,7 +213,6 @@ static void test_ledger_find_outside_every_slab_is_wild(void **state)
 
 static void test_ledger_find_tells_every_byte_of_a_slab(void **state)
 {
-    (void)state;
     const uint64_t sizes[] = {16, 640, 3584, 14336, 57344};
 
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -264,7 +244,6 @@ static void test_ledger_find_tells_every_byte_of_a_slab(void **state)
 
 static void test_ledger_find_a_block_given_back_is_released(void **state)
 {
-    (void)state;
     ledger_slab_open(&ledger, 2, size_class_of(1000));
     (void)take(2, 1000);
     (void)take(2, 1000);
@@ -279,7 +258,6 @@ static void test_ledger_find_a_block_given_back_is_released(void **state)
 
 static void test_ledger_find_every_page_of_a_large_block_is_interior(void **state)
 {
-    (void)state;
     ledger_large_open(&ledger, 4, 9);
     (void)take(4, 9 * PAGE_BYTES - 5);
 
@@ -297,7 +275,6 @@ static void test_ledger_find_every_page_of_a_large_block_is_interior(void **stat
 
 static void test_ledger_find_a_closed_slab_remembers_its_blocks(void **state)
 {
-    (void)state;
     const uint32_t size_class = class_of_span(4);
     const uint64_t block_bytes = size_classes[size_class].block_bytes;
 
@@ -312,7 +289,6 @@ static void test_ledger_find_a_closed_slab_remembers_its_blocks(void **state)
 
 static void test_ledger_find_a_closed_large_block_is_released_at_its_start(void **state)
 {
-    (void)state;
     ledger_large_open(&ledger, 6, 8);
     (void)take(6, 8 * PAGE_BYTES);
     give(at(6, 0));
@@ -326,7 +302,6 @@ static void test_ledger_find_a_closed_large_block_is_released_at_its_start(void 
 
 static void test_ledger_find_after_reuse_tells_the_new_allocator(void **state)
 {
-    (void)state;
     open_use_and_close(8, size_class_of(1024), 16);
 
     ledger_slab_open(&ledger, 8, size_class_of(48));
@@ -339,7 +314,6 @@ static void test_ledger_find_after_reuse_tells_the_new_allocator(void **state)
 
 static void test_ledger_find_does_not_follow_what_an_older_slab_left(void **state)
 {
-    (void)state;
     open_use_and_close(30, class_of_span(7), 1); /* heads of 31 to 36 lead to 30 */
 
     ledger_slab_open(&ledger, 30, size_class_of(16));
@@ -360,7 +334,6 @@ static void test_ledger_find_does_not_follow_what_an_older_slab_left(void **stat
 
 static void test_ledger_find_inside_a_large_block_over_closed_slabs(void **state)
 {
-    (void)state;
     open_use_and_close(41, size_class_of(1024), 3);
     open_use_and_close(42, class_of_span(3), 2);
 
@@ -376,7 +349,6 @@ static void test_ledger_find_inside_a_large_block_over_closed_slabs(void **state
 
 static void test_ledger_find_a_page_of_a_slab_that_began_inside_another(void **state)
 {
-    (void)state;
     open_use_and_close(10, class_of_span(4), 1); /* heads of 11 to 13 lead to 10 */
     open_use_and_close(8, class_of_span(3), 1);  /* that of 10 leads to 8 now */
 
@@ -409,7 +381,6 @@ static void forget_what_is_derived(struct ledger_head *head)
 
 static void test_ledger_slab_rebuild_finds_what_was_used_and_what_was_free(void **state)
 {
-    (void)state;
     struct seeded seeded = {20240229};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
 
@@ -444,7 +415,6 @@ static void test_ledger_slab_rebuild_finds_what_was_used_and_what_was_free(void 
 
 static void test_ledger_slab_rebuild_of_a_large_block_keeps_it(void **state)
 {
-    (void)state;
     ledger_large_open(&ledger, 1, 20);
     (void)take(1, 20 * PAGE_BYTES);
 

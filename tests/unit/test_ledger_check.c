@@ -2,15 +2,10 @@
 /*
  * test_ledger_check.c - the checker of a slab finds what a test has spoilt
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "tests/unit/ledger_fixture.h"
+#include "tests/unit/unit.h"
 
 /* A slab of sixteen 1 KiB blocks: 0 to 9 carved, 4 and then 7 given back. */
 static struct ledger_head *slab_to_spoil(struct ledger_entry **ret_entries)
@@ -29,7 +24,6 @@ static struct ledger_head *slab_to_spoil(struct ledger_entry **ret_entries)
 
 static void test_ledger_slab_check_finds_wrong_counts(void **state)
 {
-    (void)state;
     struct ledger_entry *entries;
     struct ledger_head *head = slab_to_spoil(&entries);
 
@@ -48,7 +42,6 @@ static void test_ledger_slab_check_finds_wrong_counts(void **state)
 
 static void test_ledger_slab_check_finds_wrong_lists(void **state)
 {
-    (void)state;
     struct ledger_entry *entries;
     struct ledger_head *head = slab_to_spoil(&entries);
 
@@ -71,7 +64,6 @@ static void test_ledger_slab_check_finds_wrong_lists(void **state)
 
 static void test_ledger_slab_check_finds_wrong_words(void **state)
 {
-    (void)state;
     struct ledger_entry *entries;
     (void)slab_to_spoil(&entries);
 

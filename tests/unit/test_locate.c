@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "client/link/locate.h"
+#include "tests/unit/unit.h"
 
 static struct places places;
 static struct failure failure;
 
 static int forget_environment(void **state)
 {
-    (void)state;
     (void)unsetenv("KMEM_SOCKET");
     (void)unsetenv("KMEM_SEGMENT");
     (void)unsetenv("KMEM_TIMEOUT_MS");
@@ -31,7 +25,6 @@ static int forget_environment(void **state)
 
 static void test_locate_socket_default_is_run_kmemd(void **state)
 {
-    (void)state;
     assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
     assert_int_equal(places.n_places, 1);
     assert_string_equal(places.place[0].path, "/run/kmemd/default.sock");
@@ -40,7 +33,6 @@ static void test_locate_socket_default_is_run_kmemd(void **state)
 
 static void test_locate_socket_runtime_directory_comes_first(void **state)
 {
-    (void)state;
     (void)setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
     (void)setenv("KMEM_SEGMENT", "video", 1);
 
@@ -54,7 +46,6 @@ static void test_locate_socket_runtime_directory_comes_first(void **state)
 
 static void test_locate_socket_KMEM_SOCKET_and_nothing_else(void **state)
 {
-    (void)state;
     (void)setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
     (void)setenv("KMEM_SEGMENT", "video", 1);
     (void)setenv("KMEM_SOCKET", "/tmp/x.sock", 1);
@@ -68,7 +59,6 @@ static void test_locate_socket_KMEM_SOCKET_and_nothing_else(void **state)
 
 static void test_locate_socket_given_path_beats_the_environment(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_SOCKET", "/tmp/x.sock", 1);
 
     assert_int_equal(kmem__locate_socket("/tmp/given.sock", &places, &failure), 0);
@@ -79,7 +69,6 @@ static void test_locate_socket_given_path_beats_the_environment(void **state)
 
 static void test_locate_socket_empty_variables_are_not_set(void **state)
 {
-    (void)state;
     (void)setenv("XDG_RUNTIME_DIR", "", 1);
     (void)setenv("KMEM_SEGMENT", "", 1);
     (void)setenv("KMEM_SOCKET", "", 1);
@@ -92,7 +81,6 @@ static void test_locate_socket_empty_variables_are_not_set(void **state)
 
 static void test_locate_socket_bad_segment_name_is_EINVAL(void **state)
 {
-    (void)state;
     static const char *const bad[] = {
         "a/b",      "..",
         ".hidden",  "-x",
@@ -111,7 +99,6 @@ static void test_locate_socket_bad_segment_name_is_EINVAL(void **state)
 
 static void test_locate_socket_longest_segment_name_is_good(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_SEGMENT", "_Video.2-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
                  1);
     assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
@@ -120,7 +107,6 @@ static void test_locate_socket_longest_segment_name_is_good(void **state)
 
 static void test_locate_socket_long_path_is_ENAMETOOLONG(void **state)
 {
-    (void)state;
     char path[SOCKET_PATH_BYTES + 1];
     memset(path, 'a', sizeof(path));
     path[SOCKET_PATH_BYTES] = '\0';
@@ -134,7 +120,6 @@ static void test_locate_socket_long_path_is_ENAMETOOLONG(void **state)
 
 static void test_locate_socket_long_runtime_directory_is_ENAMETOOLONG(void **state)
 {
-    (void)state;
     char directory[5000];
     memset(directory, 'a', sizeof(directory));
     directory[sizeof(directory) - 1] = '\0';
@@ -146,7 +131,6 @@ static void test_locate_socket_long_runtime_directory_is_ENAMETOOLONG(void **sta
 
 static void test_locate_explain_names_every_place_and_how_to_start(void **state)
 {
-    (void)state;
     (void)setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
     (void)setenv("KMEM_SEGMENT", "video", 1);
     assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
@@ -164,7 +148,6 @@ static void test_locate_explain_names_every_place_and_how_to_start(void **state)
 
 static void test_locate_explain_a_stale_socket_is_ECONNREFUSED(void **state)
 {
-    (void)state;
     assert_int_equal(kmem__locate_socket("/tmp/x.sock", &places, &failure), 0);
     places.place[0].error = ECONNREFUSED;
 
@@ -180,7 +163,6 @@ static void test_locate_explain_a_stale_socket_is_ECONNREFUSED(void **state)
 
 static void test_locate_timeout_default_is_30_s(void **state)
 {
-    (void)state;
     int timeout_ms = 0;
     assert_int_equal(kmem__locate_timeout(&timeout_ms, &failure), 0);
     assert_int_equal(timeout_ms, 30000);
@@ -188,7 +170,6 @@ static void test_locate_timeout_default_is_30_s(void **state)
 
 static void test_locate_timeout_from_the_environment(void **state)
 {
-    (void)state;
     int timeout_ms = 0;
     (void)setenv("KMEM_TIMEOUT_MS", "250", 1);
     assert_int_equal(kmem__locate_timeout(&timeout_ms, &failure), 0);
@@ -197,7 +178,6 @@ static void test_locate_timeout_from_the_environment(void **state)
 
 static void test_locate_timeout_junk_is_EINVAL(void **state)
 {
-    (void)state;
     static const char *const junk[] = {
         "0", "-1", " 5", "5s", "1.5", "never", "+5", "2147483648", "99999999999999999999"};
     for (size_t i = 0; i < sizeof(junk) / sizeof(junk[0]); i++) {
@@ -213,7 +193,6 @@ static void test_locate_timeout_junk_is_EINVAL(void **state)
 
 static void test_locate_guard_is_on_unless_it_is_off(void **state)
 {
-    (void)state;
     static const struct {
         const char *text;
         bool is_guarded;
@@ -232,7 +211,6 @@ static void test_locate_guard_is_on_unless_it_is_off(void **state)
 
 static void test_locate_guard_neither_on_nor_off_is_EINVAL(void **state)
 {
-    (void)state;
     bool is_guarded = true;
     (void)setenv("KMEM_GUARD", "maybe", 1);
     assert_int_equal(kmem__locate_guard(&is_guarded, &failure), -EINVAL);

@@ -1,31 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/log.h"
 #include "tests/unit/captured.h"
+#include "tests/unit/unit.h"
 
 static int log_setup(void **state)
 {
-    (void)state;
     log_set_level(LOG_LEVEL_DEBUG);
     return unsetenv("JOURNAL_STREAM");
 }
 
 static void test_log_write_says_the_level(void **state)
 {
-    (void)state;
-
     capture_begin();
     log_error("one %d", 1);
     log_warning("two %s", "words");
@@ -38,7 +30,6 @@ static void test_log_write_says_the_level(void **state)
 
 static void test_log_write_under_systemd_says_the_priority(void **state)
 {
-    (void)state;
     assert_int_equal(setenv("JOURNAL_STREAM", "8:1", 1), 0);
 
     capture_begin();
@@ -52,7 +43,6 @@ static void test_log_write_under_systemd_says_the_priority(void **state)
 
 static void test_log_set_level_drops_what_is_less_important(void **state)
 {
-    (void)state;
     log_set_level(LOG_LEVEL_WARNING);
 
     capture_begin();
@@ -66,7 +56,6 @@ static void test_log_set_level_drops_what_is_less_important(void **state)
 
 static void test_log_write_cuts_an_endless_line_and_ends_it(void **state)
 {
-    (void)state;
     static char endless[50000];
     memset(endless, 'x', sizeof(endless) - 1);
 
@@ -81,7 +70,6 @@ static void test_log_write_cuts_an_endless_line_and_ends_it(void **state)
 
 static void test_log_level_parse_knows_four(void **state)
 {
-    (void)state;
     enum log_level level = LOG_LEVEL_ERROR;
 
     assert_int_equal(log_level_parse("debug", &level), 0);
@@ -96,7 +84,6 @@ static void test_log_level_parse_knows_four(void **state)
 
 static void test_log_level_parse_of_anything_else_is_EINVAL(void **state)
 {
-    (void)state;
     enum log_level level = LOG_LEVEL_INFO;
 
     assert_int_equal(log_level_parse("", &level), -EINVAL);
@@ -108,7 +95,6 @@ static void test_log_level_parse_of_anything_else_is_EINVAL(void **state)
 
 static void test_log_limit_lets_a_burst_through_each_second(void **state)
 {
-    (void)state;
     struct log_limit limit = {0};
     uint32_t n_passed = 0;
 
@@ -123,7 +109,6 @@ static void test_log_limit_lets_a_burst_through_each_second(void **state)
 
 static void test_log_count_dropped_counts_what_no_limit_lets_pass(void **state)
 {
-    (void)state;
     struct log_limit limit = {0};
     uint64_t n_dropped = 7;
     log_count_dropped(&n_dropped);
@@ -149,7 +134,6 @@ static void test_log_count_dropped_counts_what_no_limit_lets_pass(void **state)
 
 static void test_log_limit_says_nothing_when_nothing_was_dropped(void **state)
 {
-    (void)state;
     struct log_limit limit = {0};
 
     capture_begin();
@@ -176,7 +160,6 @@ static int block_stderr(int *ret_stderr)
 
 static void test_log_write_drops_what_stderr_does_not_take_and_says_how_many(void **state)
 {
-    (void)state;
     static char text[200000];
     unsigned n_taken = 0;
     unsigned long n_dropped;
@@ -213,7 +196,6 @@ static void test_log_write_drops_what_stderr_does_not_take_and_says_how_many(voi
 /* Last: there is no way back. */
 static void test_log_limit_alike_drops_what_a_peer_can_cause(void **state)
 {
-    (void)state;
     unsigned n_ones = 0;
     unsigned n_others = 0;
     log_limit_alike();

@@ -3,21 +3,17 @@
  * test_loop.c - a loop that can be told what libuv would abort for
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <uv.h>
 
 #include "daemon/server/loop.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 FAIL_WRAP(int, epoll_ctl, (int epoll_fd, int what, int fd, struct epoll_event *event),
           (epoll_fd, what, fd, event), -1)
@@ -48,7 +44,6 @@ static void hear(uv_loop_t *loop, int fd)
 
 static void test_loop_init_makes_a_loop_whose_table_needs_no_memory(void **state)
 {
-    (void)state;
     uv_loop_t loop;
     const unsigned n_fds = count_fds();
     assert_int_equal(loop_init(&loop), 0);
@@ -68,7 +63,6 @@ static void test_loop_init_makes_a_loop_whose_table_needs_no_memory(void **state
 
 static void test_loop_init_works_again_after_the_loop_is_closed(void **state)
 {
-    (void)state;
     uv_loop_t loop;
 
     for (unsigned n = 0; n < 3; n++) {
@@ -79,7 +73,6 @@ static void test_loop_init_works_again_after_the_loop_is_closed(void **state)
 
 static void test_loop_init_that_epoll_refuses_leaves_no_loop(void **state)
 {
-    (void)state;
     uv_loop_t loop;
     const unsigned n_fds = count_fds();
 
@@ -93,7 +86,6 @@ static void test_loop_init_that_epoll_refuses_leaves_no_loop(void **state)
 
 static void test_loop_reserve_says_what_epoll_says(void **state)
 {
-    (void)state;
     uv_loop_t loop;
     assert_int_equal(loop_init(&loop), 0);
     const int fd = eventfd(0, EFD_CLOEXEC);

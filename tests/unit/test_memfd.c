@@ -6,11 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +16,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/memfd.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define N_BYTES (UINT64_C(1) << 20)
 
@@ -78,7 +73,6 @@ FILE *__wrap_fopen(const char *path, const char *mode)
 
 static int memfd_setup(void **state)
 {
-    (void)state;
     fake_files = NULL;
     return 0;
 }
@@ -94,7 +88,6 @@ static struct stat status_of(int fd)
 
 static void test_memfd_open_makes_a_private_sparse_file_with_a_name(void **state)
 {
-    (void)state;
     char link[64];
     char target[128] = "";
 
@@ -113,7 +106,6 @@ static void test_memfd_open_makes_a_private_sparse_file_with_a_name(void **state
 
 static void test_memfd_open_seals_against_shrinking_growing_and_sealing(void **state)
 {
-    (void)state;
     const int fd = memfd_open("video", "segment", N_BYTES);
     assert_true(fd >= 0);
 
@@ -129,7 +121,6 @@ static void test_memfd_open_seals_against_shrinking_growing_and_sealing(void **s
 
 static void test_memfd_open_when_a_call_fails_says_so_and_leaves_nothing_open(void **state)
 {
-    (void)state;
     const char *const calls[] = {"memfd_create", "ftruncate", "fcntl", "fchmod"};
     const unsigned n_fds = count_fds();
 
@@ -143,7 +134,6 @@ static void test_memfd_open_when_a_call_fails_says_so_and_leaves_nothing_open(vo
 
 static void test_memfd_open_of_more_than_a_file_can_have_fails(void **state)
 {
-    (void)state;
     const unsigned n_fds = count_fds();
 
     assert_true(memfd_open("video", "segment", UINT64_MAX) < 0);
@@ -154,7 +144,6 @@ static void test_memfd_open_of_more_than_a_file_can_have_fails(void **state)
 
 static void test_memfd_commit_takes_all_of_the_memory(void **state)
 {
-    (void)state;
     const int fd = memfd_open("video", "segment", N_BYTES);
     assert_true(fd >= 0);
 
@@ -166,7 +155,6 @@ static void test_memfd_commit_takes_all_of_the_memory(void **state)
 
 static void test_memfd_commit_of_several_chunks_takes_all_of_the_memory(void **state)
 {
-    (void)state;
     const uint64_t n_bytes = (UINT64_C(64) << 20) + 16384;
     const int fd = memfd_open("video", "segment", n_bytes);
     assert_true(fd >= 0);
@@ -190,8 +178,6 @@ static int commit_with(const char *call, int error)
 
 static void test_memfd_commit_says_what_the_child_could_not_do(void **state)
 {
-    (void)state;
-
     assert_int_equal(commit_with("posix_fallocate", ENOSPC), -ENOMEM);
     assert_int_equal(commit_with("posix_fallocate", EPERM), -EPERM);
     assert_int_equal(commit_with("out of memory killer", 0), -ENOMEM);
@@ -200,8 +186,6 @@ static void test_memfd_commit_says_what_the_child_could_not_do(void **state)
 
 static void test_memfd_commit_waits_on_though_it_is_interrupted(void **state)
 {
-    (void)state;
-
     assert_int_equal(commit_with("waitpid", EINTR), 0);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
     assert_int_equal(errno, ECHILD);
@@ -209,8 +193,6 @@ static void test_memfd_commit_waits_on_though_it_is_interrupted(void **state)
 
 static void test_memfd_commit_that_can_not_wait_fails(void **state)
 {
-    (void)state;
-
     assert_int_equal(commit_with("waitpid", ECHILD), -ECHILD);
     assert_true(waitpid(-1, NULL, 0) > 0);
 }
@@ -228,7 +210,6 @@ static struct free_memory room_of(const struct fake_file *files)
 
 static void test_free_memory_read_of_this_machine_is_more_than_nothing(void **state)
 {
-    (void)state;
     struct free_memory memory;
 
     free_memory_read(&memory);
@@ -239,8 +220,6 @@ static void test_free_memory_read_of_this_machine_is_more_than_nothing(void **st
 
 static void test_free_memory_read_takes_what_the_kernel_calls_available(void **state)
 {
-    (void)state;
-
     const struct free_memory memory = room_of((const struct fake_file[]){
         {"/proc/meminfo", "MemTotal:  100 kB\nMemFree:  50 kB\nMemAvailable:   75 kB\n"},
         {NULL, NULL}});
@@ -251,8 +230,6 @@ static void test_free_memory_read_takes_what_the_kernel_calls_available(void **s
 
 static void test_free_memory_read_of_nothing_is_without_limits(void **state)
 {
-    (void)state;
-
     const struct free_memory memory =
         room_of((const struct fake_file[]){{"/proc/meminfo", "MemTotal: 1 kB\n"}, {NULL, NULL}});
 
@@ -262,8 +239,6 @@ static void test_free_memory_read_of_nothing_is_without_limits(void **state)
 
 static void test_free_memory_read_finds_the_narrowest_group(void **state)
 {
-    (void)state;
-
     const struct free_memory memory = room_of(
         (const struct fake_file[]){{"/proc/self/cgroup", "1:name=old:/somewhere\n0::/a/b/c\n"},
                                    {"/sys/fs/cgroup/a/b/c/memory.max", "max\n"},
@@ -279,8 +254,6 @@ static void test_free_memory_read_finds_the_narrowest_group(void **state)
 
 static void test_free_memory_read_of_the_root_group(void **state)
 {
-    (void)state;
-
     const struct free_memory memory = room_of((const struct fake_file[]){
         {"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", "1000\n"}, {NULL, NULL}});
 
@@ -289,8 +262,6 @@ static void test_free_memory_read_of_the_root_group(void **state)
 
 static void test_free_memory_read_of_a_group_beyond_its_limit_is_none(void **state)
 {
-    (void)state;
-
     const struct free_memory memory =
         room_of((const struct fake_file[]){{"/proc/self/cgroup", "0::/a\n"},
                                            {"/sys/fs/cgroup/a/memory.max", "1000\n"},
@@ -302,8 +273,6 @@ static void test_free_memory_read_of_a_group_beyond_its_limit_is_none(void **sta
 
 static void test_free_memory_read_does_not_count_what_repeats_files(void **state)
 {
-    (void)state;
-
     const struct free_memory memory = room_of((const struct fake_file[]){
         {"/proc/self/cgroup", "0::/a\n"},
         {"/sys/fs/cgroup/a/memory.max", "1000\n"},
@@ -317,7 +286,6 @@ static void test_free_memory_read_does_not_count_what_repeats_files(void **state
 
 static void test_free_memory_check_says_what_is_in_the_way(void **state)
 {
-    (void)state;
     const struct free_memory memory = {.available_bytes = 3 << 20, .cgroup_bytes = 2 << 20};
     const struct free_memory no_group = {.available_bytes = 3 << 20, .cgroup_bytes = UINT64_MAX};
     char sentence[256] = "";

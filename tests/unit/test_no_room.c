@@ -5,14 +5,8 @@
  * Cost is counted in looks that are begun and steps that are made, not in time.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/no_room.h"
 #include "daemon/core/scan.h"
@@ -20,6 +14,7 @@
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 4096
 #define ALL_BYTES (N_PAGES * PAGE_BYTES)
@@ -29,7 +24,6 @@ static struct core *core;
 
 static int talk_setup(void **state)
 {
-    (void)state;
     talk_begin(N_PAGES, 1000);
     core = talk.core;
     return 0;
@@ -105,7 +99,6 @@ static void assert_ends(const char *sentence, const char *words)
 /* In a full segment everybody is refused again and again. */
 static void test_refused_a_thousand_times_is_one_look_a_second(void **state)
 {
-    (void)state;
     allocate_numbered(1100);
 
     (void)refused(&alice, ALL_BYTES);
@@ -127,7 +120,6 @@ static void test_refused_a_thousand_times_is_one_look_a_second(void **state)
 /* What one small step sees is added up again, so that the sentence is of this moment. */
 static void test_refused_in_a_small_segment_names_who_has_it_now(void **state)
 {
-    (void)state;
     allocate_numbered(100);
     (void)refused(&alice, ALL_BYTES);
     (void)allocate(5000000, "late");
@@ -138,7 +130,6 @@ static void test_refused_in_a_small_segment_names_who_has_it_now(void **state)
 
 static void test_refused_among_many_blocks_makes_one_small_step(void **state)
 {
-    (void)state;
     allocate_many();
 
     (void)refused(&alice, ALL_BYTES);
@@ -155,7 +146,6 @@ static void test_refused_among_many_blocks_makes_one_small_step(void **state)
 
 static void test_look_of_refusals_goes_on_in_small_steps(void **state)
 {
-    (void)state;
     allocate_many();
     (void)refused(&alice, ALL_BYTES);
 
@@ -168,7 +158,6 @@ static void test_look_of_refusals_goes_on_in_small_steps(void **state)
 /* Looks have a ninth of the server: the next is the later the longer the last one took. */
 static void test_long_look_is_not_followed_at_once(void **state)
 {
-    (void)state;
     allocate_many();
     (void)refused(&alice, ALL_BYTES);
     const uint32_t n_steps = 1 + work();
@@ -186,7 +175,6 @@ static void test_long_look_is_not_followed_at_once(void **state)
 /* A console waits for the next look, which is made in large steps. */
 static void test_look_that_others_wait_for_is_made_in_large_steps(void **state)
 {
-    (void)state;
     struct peer observer;
     uint32_t n_steps = 1;
     allocate_many();
@@ -207,7 +195,6 @@ static void test_look_that_others_wait_for_is_made_in_large_steps(void **state)
 
 static void test_refused_before_the_first_look_names_processes(void **state)
 {
-    (void)state;
     allocate_many();
 
     const char *sentence = refused(&bob, ALL_BYTES);
@@ -217,7 +204,6 @@ static void test_refused_before_the_first_look_names_processes(void **state)
 
 static void test_refused_long_after_the_last_look_names_processes(void **state)
 {
-    (void)state;
     allocate_many();
     (void)refused(&alice, ALL_BYTES);
     (void)work();
@@ -230,7 +216,6 @@ static void test_refused_long_after_the_last_look_names_processes(void **state)
 
 static void test_refused_names_five_processes_the_largest_first(void **state)
 {
-    (void)state;
     struct peer others[7];
     allocate_many();
     for (uint32_t i = 0; i < 7; i++) {
@@ -251,7 +236,6 @@ static void test_refused_names_five_processes_the_largest_first(void **state)
 
 static void test_refused_where_little_is_free_advises_to_release(void **state)
 {
-    (void)state;
     (void)allocate(ALL_BYTES / 2, "the hog");
 
     const char *sentence = refused(&bob, ALL_BYTES / 2);
@@ -264,7 +248,6 @@ static void test_refused_where_little_is_free_advises_to_release(void **state)
 
 static void test_refused_where_enough_lies_in_pieces_says_so(void **state)
 {
-    (void)state;
     uint64_t blocks[8];
     for (uint32_t i = 0; i < 8; i++) {
         blocks[i] = allocate(ALL_BYTES / 8 - (i == 7 ? PAGE_BYTES : 0), "comb");
@@ -284,8 +267,6 @@ static void test_refused_where_enough_lies_in_pieces_says_so(void **state)
 /* There is nothing to release, and nothing that anybody could. */
 static void test_refused_more_than_the_segment_can_have_advises_no_release(void **state)
 {
-    (void)state;
-
     const char *sentence = refused(&alice, ALL_BYTES);
 
     assert_string_equal(sentence,
@@ -296,7 +277,6 @@ static void test_refused_more_than_the_segment_can_have_advises_no_release(void 
 
 static void test_refused_more_than_the_segment_can_have_though_it_is_full(void **state)
 {
-    (void)state;
     (void)allocate(ALL_BYTES / 2, "the hog");
 
     const char *sentence = refused(&bob, ALL_BYTES);
@@ -308,7 +288,6 @@ static void test_refused_more_than_the_segment_can_have_though_it_is_full(void *
 /* Slabs of a client that membarrier() does not reach stay its own; then it is named. */
 static void test_refused_names_the_process_that_keeps_what_is_idle(void **state)
 {
-    (void)state;
     bool zero;
     struct ledger *ledger = fixture_ledger(&talk.fixture, bob.client);
     bob.client->counts = ledger->counts;
@@ -327,7 +306,6 @@ static void test_refused_names_the_process_that_keeps_what_is_idle(void **state)
 
 static void test_refused_of_a_client_whose_ledger_is_lost_says_so(void **state)
 {
-    (void)state;
     bool zero;
     (void)fixture_ledger(&talk.fixture, bob.client);
     const uint32_t page = fixture_lease(&talk.fixture, bob.client, 64);
@@ -343,7 +321,6 @@ static void test_refused_of_a_client_whose_ledger_is_lost_says_so(void **state)
 
 static void test_refused_over_the_quota_says_that_it_is_the_quota(void **state)
 {
-    (void)state;
     core->config.quota_bytes = 16 << 20;
     (void)allocate(10 << 20, "");
 
@@ -357,7 +334,6 @@ static void test_refused_over_the_quota_says_that_it_is_the_quota(void **state)
 /* The library has something to give back yet, and asks once more. */
 static void test_refused_that_may_come_again_is_not_counted(void **state)
 {
-    (void)state;
     (void)allocate(ALL_BYTES / 2, "the hog");
     struct request request;
     (void)request_allocate(&request, ALL_BYTES / 2, NULL, 0);
@@ -372,7 +348,6 @@ static void test_refused_that_may_come_again_is_not_counted(void **state)
 
 static void test_refused_without_memory_for_a_look_names_processes(void **state)
 {
-    (void)state;
     allocate_numbered(100);
     unsigned n_failures = 0;
 

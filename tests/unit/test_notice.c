@@ -3,20 +3,15 @@
  * test_notice.c - what the daemon writes into the page that clients map, and who holds its lock
  */
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/notice.h"
 #include "tests/unit/captured.h"
+#include "tests/unit/unit.h"
 
 static int daemons_fd;
 static int clients_fd; /* another open file, for reading */
@@ -25,7 +20,6 @@ static const struct notice *page;
 static int notice_setup(void **state)
 {
     char path[64];
-    (void)state;
     daemons_fd = memfd_create("notice", MFD_CLOEXEC);
     assert_true(daemons_fd >= 0);
     assert_int_equal(ftruncate(daemons_fd, CLOCK_BYTES), 0);
@@ -40,7 +34,6 @@ static int notice_setup(void **state)
 
 static int notice_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(munmap((void *)((uintptr_t)page & ~(uintptr_t)(CLOCK_BYTES - 1)), CLOCK_BYTES),
                      0);
     (void)close(daemons_fd); /* some tests have closed it */
@@ -62,7 +55,6 @@ static void tick(uint32_t now)
 
 static void test_notice_hold_lasts_as_long_as_any_duplicate(void **state)
 {
-    (void)state;
     assert_false(is_held());
 
     assert_int_equal(notice_hold(daemons_fd), 0);
@@ -78,7 +70,6 @@ static void test_notice_hold_lasts_as_long_as_any_duplicate(void **state)
 
 static void test_notice_hold_can_not_be_prevented_by_a_reader(void **state)
 {
-    (void)state;
     assert_int_equal(notice_hold(daemons_fd), 0);
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
 
@@ -89,7 +80,6 @@ static void test_notice_hold_can_not_be_prevented_by_a_reader(void **state)
 
 static void test_notice_write_of_an_end_stops_the_tick_and_keeps_the_last(void **state)
 {
-    (void)state;
     tick(77);
 
     notice_write(daemons_fd, NOTICE_SUSPENDED);
@@ -107,7 +97,6 @@ static void test_notice_write_of_an_end_stops_the_tick_and_keeps_the_last(void *
 
 static void test_notice_write_of_served_leaves_the_tick_to_the_server(void **state)
 {
-    (void)state;
     tick(77);
     notice_write(daemons_fd, NOTICE_SUSPENDED);
 
@@ -121,7 +110,6 @@ static void test_notice_write_of_served_leaves_the_tick_to_the_server(void **sta
 
 static void test_notice_write_that_fails_is_said(void **state)
 {
-    (void)state;
     capture_begin();
     notice_write(clients_fd, NOTICE_ENDED);
     assert_non_null(strstr(capture_end(), "clients can not be told"));

@@ -4,20 +4,15 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/link/conn.h"
 #include "client/link/notice.h"
+#include "tests/unit/unit.h"
 
 static int64_t now_ms;
 int64_t kmem__monotonic_ms(void)
@@ -83,7 +78,6 @@ static void join(void)
 
 static int daemon_setup(void **state)
 {
-    (void)state;
     now_ms = 1000000;
     daemons_fd = memfd_create("notice", MFD_CLOEXEC);
     assert_true(daemons_fd >= 0);
@@ -102,7 +96,6 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-    (void)state;
     kmem__notice_close(&notice);
     assert_null(notice.at);
     assert_int_equal(munmap(clients_page, CLOCK_BYTES), 0);
@@ -129,7 +122,6 @@ static void assert_ended(const char *words)
 
 static void test_notice_of_a_served_segment_goes_on(void **state)
 {
-    (void)state;
     assert_goes_on();
     daemon_tick(2);
     assert_goes_on();
@@ -137,7 +129,6 @@ static void test_notice_of_a_served_segment_goes_on(void **state)
 
 static void test_notice_that_is_none_goes_on(void **state)
 {
-    (void)state;
     struct notice_file none = {.at = NULL};
     assert_int_equal(kmem__notice_look(&none, &failure), 0);
     assert_int_equal(kmem__notice_ask(&none, &failure), 0);
@@ -147,14 +138,12 @@ static void test_notice_that_is_none_goes_on(void **state)
 
 static void test_notice_of_an_end_says_when(void **state)
 {
-    (void)state;
     daemon_end(NOTICE_ENDED);
     assert_ended("kmemd was stopped at 2026-11-22 14:03:05");
 }
 
 static void test_notice_of_a_suspended_segment_goes_on_while_it_is_held(void **state)
 {
-    (void)state;
     daemon_end(NOTICE_SUSPENDED);
     assert_true(kmem__notice_is_suspended(&notice));
     assert_goes_on();
@@ -167,7 +156,6 @@ static void test_notice_of_a_suspended_segment_goes_on_while_it_is_held(void **s
 
 static void test_notice_of_a_suspended_segment_that_was_dropped_is_an_end(void **state)
 {
-    (void)state;
     daemon_end(NOTICE_SUSPENDED);
     daemon_drop();
     assert_ended("kmemd was stopped at 2026-11-22 14:03:05");
@@ -177,7 +165,6 @@ static void test_notice_of_a_suspended_segment_that_was_dropped_is_an_end(void *
 /* Nobody was left to write it down. */
 static void test_notice_ask_finds_an_end_that_look_finds_from_then_on(void **state)
 {
-    (void)state;
     const _Atomic uint32_t *tick = (const void *)(clients_page + CLOCK_TICK_AT);
     assert_goes_on();
     daemon_drop();
@@ -193,7 +180,6 @@ static void test_notice_ask_finds_an_end_that_look_finds_from_then_on(void **sta
 
 static void test_notice_look_asks_once_a_second_while_the_tick_stands_still(void **state)
 {
-    (void)state;
     assert_goes_on();
     daemon_drop();
     now_ms += 999;
@@ -204,7 +190,6 @@ static void test_notice_look_asks_once_a_second_while_the_tick_stands_still(void
 
 static void test_notice_without_a_lock_at_first_concludes_nothing_from_it(void **state)
 {
-    (void)state;
     join(); /* an older daemon's */
     assert_goes_on();
     daemon_end(NOTICE_SUSPENDED);
@@ -216,7 +201,6 @@ static void test_notice_without_a_lock_at_first_concludes_nothing_from_it(void *
 /* The program has closed all descriptors, and opened its own. */
 static void test_notice_of_a_descriptor_that_is_the_programs_by_now_leaves_it_alone(void **state)
 {
-    (void)state;
     const int number = notice.mark.fd;
     const int programs = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_int_equal(dup2(programs, number), number);

@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/tick.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 static struct client *client;
 
 static int obituary_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, 256, 10);
     fixture.now_ms += 500;
     client = fixture_join(&fixture, 3);
@@ -32,7 +26,6 @@ static const char *format(const struct obituary *obituary)
 
 static void test_obituaries_write_tells_what_was_not_released(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 1000, "video/frame#1");
     (void)fixture_allocate(&fixture, client, 2000, "video/frame#2");
     fixture.now_ms += 1000;
@@ -66,8 +59,6 @@ static void test_obituaries_write_tells_what_was_not_released(void **state)
 
 static void test_obituaries_write_of_one_that_left_with_nothing(void **state)
 {
-    (void)state;
-
     fixture_end(&fixture, client, true);
 
     assert_true(fixture.last.left);
@@ -79,7 +70,6 @@ static void test_obituaries_write_of_one_that_left_with_nothing(void **state)
 
 static void test_obituaries_write_names_the_largest_reasons_and_counts_the_rest(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 10; i++) {
         char reason[16];
         (void)snprintf(reason, sizeof(reason), "reason-%u", i);
@@ -97,7 +87,6 @@ static void test_obituaries_write_names_the_largest_reasons_and_counts_the_rest(
 
 static void test_obituary_format_counts_one_of_a_thing_as_one(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < OBITUARY_ROWS + 1; i++) {
         const char reason[] = {(char)('a' + i), '\0'};
         (void)fixture_allocate(&fixture, client, 10, reason);
@@ -114,7 +103,6 @@ static void test_obituary_format_counts_one_of_a_thing_as_one(void **state)
 
 static void test_obituary_format_of_the_longest_fits_a_log_line(void **state)
 {
-    (void)state;
     struct obituary longest = {
         .identity = {.pid = UINT32_MAX, .uid = UINT32_MAX},
         .ended = UINT32_MAX,
@@ -138,7 +126,6 @@ static void test_obituary_format_of_the_longest_fits_a_log_line(void **state)
 
 static void test_obituary_format_is_cut_to_its_buffer(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 1000, "a reason");
     fixture_end(&fixture, client, false);
     const size_t whole = strlen(format(&fixture.last));
@@ -153,7 +140,6 @@ static void test_obituary_format_is_cut_to_its_buffer(void **state)
 
 static void test_obituaries_next_finds_what_is_kept(void **state)
 {
-    (void)state;
     const struct obituaries *obituaries = &fixture.core.obituaries;
     assert_null(obituaries_next(obituaries, 0));
 
@@ -170,7 +156,6 @@ static void test_obituaries_next_finds_what_is_kept(void **state)
 
 static void test_obituaries_next_after_the_ring_is_full_begins_with_the_oldest(void **state)
 {
-    (void)state;
     const struct obituaries *obituaries = &fixture.core.obituaries;
 
     for (uint32_t i = 0; i < OBITUARIES_KEPT + 300; i++) {
@@ -189,7 +174,6 @@ static void test_obituaries_next_after_the_ring_is_full_begins_with_the_oldest(v
 
 static void test_obituaries_init_without_memory_fails_cleanly(void **state)
 {
-    (void)state;
     const struct rollup_tables tables = core_tables(&fixture.core);
     struct obituaries other;
 
@@ -204,8 +188,6 @@ static void test_obituaries_init_without_memory_fails_cleanly(void **state)
    all there or none. */
 static void test_obituaries_write_without_memory_keeps_the_totals(void **state)
 {
-    (void)state;
-
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
         fail_end();
         struct client *other = fixture_join(&fixture, 100 + nth);
@@ -228,7 +210,6 @@ static void test_obituaries_write_without_memory_keeps_the_totals(void **state)
 
 static void test_obituary_of_one_without_rows_says_the_totals(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 10, "reason");
     fail_from("memory", 1, ENOMEM);
     fixture_end(&fixture, client, false);

@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/server/obituary_log.h"
 #include "tests/unit/captured.h"
+#include "tests/unit/unit.h"
 
 static uv_loop_t loop;
 static struct obituary_log obituary_log;
 
 static int log_setup(void **state)
 {
-    (void)state;
     assert_int_equal(uv_loop_init(&loop), 0);
     obituary_log_init(&obituary_log, &loop);
     return 0;
@@ -50,7 +44,6 @@ static const char *log_end(void)
 
 static void test_obituary_log_has_a_line_for_each_of_few(void **state)
 {
-    (void)state;
     capture_begin();
 
     add(3);
@@ -62,7 +55,6 @@ static void test_obituary_log_has_a_line_for_each_of_few(void **state)
 
 static void test_obituary_log_has_one_line_for_the_rest_of_many(void **state)
 {
-    (void)state;
     capture_begin();
 
     add(OBITUARIES_LOGGED + 1000);
@@ -75,7 +67,6 @@ static void test_obituary_log_has_one_line_for_the_rest_of_many(void **state)
 
 static void test_obituary_log_begins_anew_after_a_second(void **state)
 {
-    (void)state;
     capture_begin();
     add(OBITUARIES_LOGGED + 1);
 

@@ -3,10 +3,6 @@
  * test_options.c - what is accepted, and what is refused with which words and which exit status
  */
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/options.h"
+#include "tests/unit/unit.h"
 
 #define ARGUMENTS_MAX 16
 /* What the child ends with if options_parse() returns. */
@@ -32,7 +27,6 @@ uid_t __wrap_geteuid(void)
 
 static int options_setup(void **state)
 {
-    (void)state;
     effective_user = 1000;
     return setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
 }
@@ -98,8 +92,6 @@ static void assert_refused_all(const char *words, const char *const *arguments)
 
 static void test_options_parse_of_nothing_is_the_default(void **state)
 {
-    (void)state;
-
     const struct options options = parse(NULL);
 
     assert_string_equal(options.name, "default");
@@ -115,8 +107,6 @@ static void test_options_parse_of_nothing_is_the_default(void **state)
 
 static void test_options_parse_of_everything(void **state)
 {
-    (void)state;
-
     const struct options options =
         parse("--name", "video", "--size=2G", "--socket", "/tmp/x.sock", "--commit=lazy", "--group",
               "root", "--log-level", "debug", "--quota", "16MiB", "--clients-per-uid=20",
@@ -136,8 +126,6 @@ static void test_options_parse_of_everything(void **state)
 
 static void test_options_parse_of_short_options(void **state)
 {
-    (void)state;
-
     const struct options options = parse("-n", "video", "-s1MiB", "-S", "x.sock");
 
     assert_string_equal(options.name, "video");
@@ -147,8 +135,6 @@ static void test_options_parse_of_short_options(void **state)
 
 static void test_options_parse_of_an_option_twice_takes_the_last(void **state)
 {
-    (void)state;
-
     const struct options options =
         parse("--commit=lazy", "--commit=eager", "--size=1G", "--size=2MiB", "-n", "a", "-n", "b");
 
@@ -160,8 +146,6 @@ static void test_options_parse_of_an_option_twice_takes_the_last(void **state)
 
 static void test_options_parse_of_the_smallest_and_the_largest_size(void **state)
 {
-    (void)state;
-
     assert_int_equal(parse("--size=1048576").segment_bytes, SEGMENT_MIN_BYTES);
     assert_int_equal(parse("--size=1TiB").segment_bytes, SEGMENT_MAX_BYTES);
     assert_int_equal(parse("--size=1040KiB").segment_bytes, 65 * PAGE_BYTES);
@@ -169,8 +153,6 @@ static void test_options_parse_of_the_smallest_and_the_largest_size(void **state
 
 static void test_options_parse_of_a_wrong_size_is_refused(void **state)
 {
-    (void)state;
-
     assert_refused("\"\" is no size", "--size=");
     assert_refused("\"lots\" is no size", "--size=lots");
     assert_refused("\"-1\" is no size", "--size=-1");
@@ -188,7 +170,6 @@ static void test_options_parse_of_a_wrong_size_is_refused(void **state)
 
 static void test_options_parse_of_a_wrong_name_is_refused(void **state)
 {
-    (void)state;
     const char longest[] = "a23456789012345678901234567890123456789012345678901234567890.-_";
     assert_int_equal(strlen(longest), NAME_MAX_BYTES);
 
@@ -206,7 +187,6 @@ static void test_options_parse_of_a_wrong_name_is_refused(void **state)
 static void
 test_options_parse_of_a_socket_path_that_the_kernel_does_not_take_is_refused(void **state)
 {
-    (void)state;
     char path[SOCKET_PATH_MAX_BYTES + 2];
     memset(path, 'x', sizeof(path));
     path[0] = '/';
@@ -220,8 +200,6 @@ test_options_parse_of_a_socket_path_that_the_kernel_does_not_take_is_refused(voi
 
 static void test_options_parse_of_other_wrong_values_is_refused(void **state)
 {
-    (void)state;
-
     assert_refused("--commit is eager or lazy, not \"maybe\"", "--commit=maybe");
     assert_refused("\"0\" is no quota", "--quota=0");
     assert_refused("\"much\" is no quota: write a size, as 16MiB", "--quota", "much");
@@ -238,8 +216,6 @@ static void test_options_parse_of_other_wrong_values_is_refused(void **state)
 
 static void test_options_parse_of_a_group_by_number(void **state)
 {
-    (void)state;
-
     assert_int_equal(parse("--group=4242").group, 4242);
     assert_int_equal(parse("--group=4294967294").group, 4294967294);
     assert_refused("there is no group \"4294967295\"", "--group", "4294967295"); /* "leave it" */
@@ -250,8 +226,6 @@ static void test_options_parse_of_a_group_by_number(void **state)
 
 static void test_options_parse_of_a_process_to_compare_with(void **state)
 {
-    (void)state;
-
     assert_int_equal(parse("--compare=17").compare_pid, 17);
     assert_refused("--compare takes the number of a process", "--compare", "0");
     assert_refused("--compare takes the number of a process", "--compare", "17x");
@@ -259,7 +233,6 @@ static void test_options_parse_of_a_process_to_compare_with(void **state)
 
 static void test_options_adopt_size_lets_another_size_wait(void **state)
 {
-    (void)state;
     struct options options = parse("--size=2MiB");
 
     assert_true(options_adopt_size(&options, 2 << 20));
@@ -274,7 +247,6 @@ static void test_options_adopt_size_lets_another_size_wait(void **state)
 
 static void test_options_parse_finds_a_place_for_the_socket(void **state)
 {
-    (void)state;
     effective_user = 0;
 
     assert_int_equal(setenv("XDG_RUNTIME_DIR", "relative", 1), 0);
@@ -290,7 +262,6 @@ static void test_options_parse_finds_a_place_for_the_socket(void **state)
 
 static void test_options_parse_with_a_runtime_directory_that_is_too_long_is_refused(void **state)
 {
-    (void)state;
     char directory[6000];
     memset(directory, 'x', sizeof(directory) - 1);
     directory[sizeof(directory) - 1] = '\0';
@@ -302,7 +273,6 @@ static void test_options_parse_with_a_runtime_directory_that_is_too_long_is_refu
 
 static void test_options_parse_of_a_watchdog_is_in_milliseconds(void **state)
 {
-    (void)state;
     const struct options options = parse("--watchdog", "0.25");
 
     assert_int_equal(options.watchdog_ms, 250);
@@ -314,7 +284,6 @@ static void test_options_parse_of_a_watchdog_is_in_milliseconds(void **state)
 
 static void test_options_parse_of_version_and_help_end_with_0(void **state)
 {
-    (void)state;
     char text[8192];
 
     assert_int_equal(exit_status_of((const char *const[]){"--version", NULL}, text, sizeof(text)),

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 
 #include "tests/unit/pages_fixture.h"
+#include "tests/unit/unit.h"
 
 static void word_set(uint32_t page, uint64_t word)
 {
@@ -39,8 +34,6 @@ static int init_again(void)
 
 static void test_pages_init_of_a_new_segment_has_one_free_run(void **state)
 {
-    (void)state;
-
     assert_int_equal(pages.n_free_pages, N_PAGES - 1);
     assert_int_equal(pages_largest_free_extent(&pages), N_PAGES - 1);
     assert_run(0, PAGE_RESERVED, 1);
@@ -50,7 +43,6 @@ static void test_pages_init_of_a_new_segment_has_one_free_run(void **state)
 
 static void test_pages_init_finds_the_runs_that_words_tell_of(void **state)
 {
-    (void)state;
     word_set(1, PAGE_WORD(PAGE_LEASED, 3, 10));
     word_set(11, PAGE_WORD(PAGE_FREE, 0, 2));
     word_set(13, PAGE_WORD(PAGE_DIRECT, 0, N_PAGES - 13));
@@ -68,7 +60,6 @@ static void test_pages_init_finds_the_runs_that_words_tell_of(void **state)
 
 static void test_pages_init_joins_free_neighbours(void **state)
 {
-    (void)state;
     word_set(1, PAGE_WORD(PAGE_FREE, 0, 3));
     word_set(4, PAGE_WORD(PAGE_FREE, 0, 4));
     word_set(8, PAGE_WORD(PAGE_DIRECT, 0, 2));
@@ -89,7 +80,6 @@ static void test_pages_init_joins_free_neighbours(void **state)
 
 static void test_pages_init_joins_the_leases_of_one_owner(void **state)
 {
-    (void)state;
     word_set(1, PAGE_WORD(PAGE_LEASED, 3, 3));
     word_set(4, PAGE_WORD(PAGE_LEASED, 3, 4));
     word_set(8, PAGE_WORD(PAGE_LEASED, 4, N_PAGES - 8));
@@ -112,7 +102,6 @@ static void assert_init_refuses(uint32_t page, uint64_t word)
 
 static void test_pages_init_refuses_every_corrupt_word(void **state)
 {
-    (void)state;
     take(1, 20);
     take(21, 20);
 
@@ -135,7 +124,6 @@ static void test_pages_init_refuses_every_corrupt_word(void **state)
 
 static void test_pages_init_without_memory_fails_cleanly(void **state)
 {
-    (void)state;
     struct pages other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
@@ -153,7 +141,6 @@ static void test_pages_init_without_memory_fails_cleanly(void **state)
 /* Only the pages themselves: the rest of the state would not fit this address space. */
 static void test_pages_init_of_the_largest_segment(void **state)
 {
-    (void)state;
     const uint32_t n_pages = SEGMENT_MAX_BYTES / PAGE_BYTES;
     _Atomic uint64_t *words = calloc(n_pages + (size_t)1, sizeof(*words));
     assert_non_null(words);
@@ -190,8 +177,6 @@ static void test_pages_init_of_the_largest_segment(void **state)
 
 static void test_pages_take_splits_a_run(void **state)
 {
-    (void)state;
-
     pages_take(&pages, 1, 5, PAGE_LEASED, 77);
 
     assert_int_equal(pages_check(&pages), 0);
@@ -203,8 +188,6 @@ static void test_pages_take_splits_a_run(void **state)
 
 static void test_pages_take_of_a_whole_run_leaves_nothing(void **state)
 {
-    (void)state;
-
     take(1, N_PAGES - 1);
 
     assert_int_equal(pages.n_free_pages, 0);
@@ -223,7 +206,6 @@ static void take_three(void)
 
 static void test_pages_give_between_owned_runs_joins_nothing(void **state)
 {
-    (void)state;
     take_three();
 
     give(11);
@@ -235,7 +217,6 @@ static void test_pages_give_between_owned_runs_joins_nothing(void **state)
 
 static void test_pages_give_joins_the_left_neighbour(void **state)
 {
-    (void)state;
     take_three();
     give(1);
 
@@ -247,7 +228,6 @@ static void test_pages_give_joins_the_left_neighbour(void **state)
 
 static void test_pages_give_joins_the_right_neighbour(void **state)
 {
-    (void)state;
     take_three();
 
     give(21);
@@ -258,7 +238,6 @@ static void test_pages_give_joins_the_right_neighbour(void **state)
 
 static void test_pages_give_joins_both_neighbours(void **state)
 {
-    (void)state;
     take_three();
     give(1);
     give(21);
@@ -271,7 +250,6 @@ static void test_pages_give_joins_both_neighbours(void **state)
 
 static void test_pages_give_at_the_end_of_the_segment(void **state)
 {
-    (void)state;
     take(1, N_PAGES - 2);
     take(N_PAGES - 1, 1);
 
@@ -282,7 +260,6 @@ static void test_pages_give_at_the_end_of_the_segment(void **state)
 
 static void test_pages_misuse_is_a_bug(void **state)
 {
-    (void)state;
     take(1, 10);
     uint32_t page;
 
@@ -299,7 +276,6 @@ static void test_pages_misuse_is_a_bug(void **state)
 
 static void test_pages_find_searches_its_own_bin_when_nothing_else_is_left(void **state)
 {
-    (void)state;
     uint32_t page;
     /* 64 to 67 pages share a bin. Free: 67 at 1, 65 at 69, 64 at 135, in this order on the list. */
     take(1, 67);
@@ -324,7 +300,6 @@ static void test_pages_find_searches_its_own_bin_when_nothing_else_is_left(void 
 
 static void test_pages_find_prefers_the_smallest_bin_that_fits(void **state)
 {
-    (void)state;
     uint32_t page;
     take(1, 3);
     take(4, 1);
@@ -344,7 +319,6 @@ static void test_pages_find_prefers_the_smallest_bin_that_fits(void **state)
 /* 64 to 67 pages share a bin, and 68 to 71; the list of a bin begins with what came back last. */
 static void test_pages_find_takes_the_shortest_that_is_long_enough(void **state)
 {
-    (void)state;
     static const uint32_t lengths[] = {66, 65, 71, 69, 70, 64};
     uint32_t begin[sizeof(lengths) / sizeof(lengths[0])];
     uint32_t at = 1;
@@ -375,7 +349,6 @@ static void test_pages_find_takes_the_shortest_that_is_long_enough(void **state)
 /* The one that is long enough stands behind a dozen that are not. */
 static void test_pages_find_looks_past_runs_that_are_too_short(void **state)
 {
-    (void)state;
     uint32_t page;
     uint32_t at = 1;
     /* 32 and 33 pages share a bin. On its list: 12 of 32, and behind them one of 33. */
@@ -408,7 +381,6 @@ static void prepare_to_spoil(void)
 
 static void test_pages_check_finds_wrong_words(void **state)
 {
-    (void)state;
     prepare_to_spoil();
     const uint64_t wrong[] = {
         PAGE_WORD(PAGE_DIRECT, 0, 0),  PAGE_WORD(PAGE_DIRECT, 0, 9),
@@ -427,7 +399,6 @@ static void test_pages_check_finds_wrong_words(void **state)
 
 static void test_pages_check_finds_a_wrong_index(void **state)
 {
-    (void)state;
     prepare_to_spoil();
 
     pages.n_free_pages--;
@@ -450,7 +421,6 @@ static void test_pages_check_finds_a_wrong_index(void **state)
 
 static void test_pages_check_finds_wrong_lists(void **state)
 {
-    (void)state;
     prepare_to_spoil();
 
     pages.bin_first[10] = 0; /* a free run on no list */

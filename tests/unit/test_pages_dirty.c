@@ -2,16 +2,11 @@
 /*
  * test_pages_dirty.c - which pages are known to be zero, and which are to be made so
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "tests/unit/pages_fixture.h"
+#include "tests/unit/unit.h"
 
 /* What is free and dirty from a page on. */
 static void assert_next_dirty(uint32_t from, uint32_t page, uint32_t n_pages)
@@ -24,7 +19,6 @@ static void assert_next_dirty(uint32_t from, uint32_t page, uint32_t n_pages)
 
 static void test_pages_next_dirty_finds_what_came_back(void **state)
 {
-    (void)state;
     uint32_t page;
     assert_next_dirty(0, 0, 0); /* nobody has had any */
     take(1, 70);
@@ -43,7 +37,6 @@ static void test_pages_next_dirty_finds_what_came_back(void **state)
 
 static void test_pages_next_dirty_knows_nothing_of_what_is_somebodys_again(void **state)
 {
-    (void)state;
     take(1, 10);
     give(1);
     take(1, 4);
@@ -55,7 +48,6 @@ static void test_pages_next_dirty_knows_nothing_of_what_is_somebodys_again(void 
 
 static void test_pages_scrub_end_makes_them_as_new(void **state)
 {
-    (void)state;
     bool zero;
     take(1, 200);
     give(1);
@@ -87,7 +79,6 @@ static uint32_t zero_stretch(uint32_t page, uint32_t n_pages, bool is_zero)
 /* Whoever begins with what another left knows which pages to clear, and which are 0. */
 static void test_pages_init_knows_who_was_given_what(void **state)
 {
-    (void)state;
     take(1, 10);
     take(11, 100);
     give(11);
@@ -110,7 +101,6 @@ static void test_pages_init_knows_who_was_given_what(void **state)
 
 static void test_pages_note_given_of_any_range(void **state)
 {
-    (void)state;
     for (uint32_t page = 0; page < N_PAGES; page += 7) {
         for (uint32_t n_pages = 1; page + n_pages <= N_PAGES; n_pages += 9) {
             memset((void *)segment.maybe_dirty, 0,
@@ -132,7 +122,6 @@ static void test_pages_note_given_of_any_range(void **state)
 
 static void test_pages_take_notes_what_it_gives_but_for_leases(void **state)
 {
-    (void)state;
     pages_take(&pages, 1, 3, PAGE_LEASED, OWNER);
     assert_int_equal(zero_stretch(1, 3, true), 3); /* whoever leases it says so next */
     pages_give(&pages, 1);
@@ -145,7 +134,6 @@ static void test_pages_take_notes_what_it_gives_but_for_leases(void **state)
 
 static void test_pages_check_finds_what_is_not_dirty_as_it_should_be(void **state)
 {
-    (void)state;
     take(1, 10);
     take(11, 10);
     give(11);

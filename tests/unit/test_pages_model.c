@@ -6,19 +6,14 @@
  * then the daemon "dies" after any of its stores: what pages_init() makes of the words must be the
  * model before or after the step.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "tests/support/seeded.h"
 
 #define N_PAGES 700
 #include "tests/unit/pages_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_STEPS 60000
 
@@ -146,7 +141,6 @@ static void step(struct seeded *seeded)
 
 static void test_pages_take_and_give_like_the_model(void **state)
 {
-    (void)state;
     struct seeded seeded = {20260101};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
 
@@ -197,7 +191,6 @@ static void die_and_recover(const struct seeded *seeded, unsigned n_stores)
 
 static void test_pages_init_after_death_at_any_store_is_before_or_after(void **state)
 {
-    (void)state;
     struct seeded seeded = {20260102};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
 

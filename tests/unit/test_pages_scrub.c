@@ -2,17 +2,12 @@
 /*
  * test_pages_scrub.c - pages that are nobody's while they are made 0
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #define N_PAGES 300
 #include "tests/unit/pages_fixture.h"
+#include "tests/unit/unit.h"
 
 /* More stores than an operation makes. */
 #define N_IMAGES 32
@@ -113,7 +108,6 @@ static void scrub(uint32_t page, uint32_t n_pages, bool zero)
 
 static void test_pages_scrub_begin_of_any_part(void **state)
 {
-    (void)state;
     come_back();
     for (uint32_t page = 11; page < 111; page += 9) {
         for (uint32_t n_pages = 1; page + n_pages <= 111; n_pages++) {
@@ -125,7 +119,6 @@ static void test_pages_scrub_begin_of_any_part(void **state)
 
 static void test_pages_scrub_end_remembers_what_is_zero(void **state)
 {
-    (void)state;
     come_back();
     scrub(11, 40, true);
     assert_int_equal(pages.n_dirty, 60);
@@ -140,7 +133,6 @@ static void test_pages_scrub_end_remembers_what_is_zero(void **state)
 
 static void test_pages_find_leaves_out_what_is_scrubbed(void **state)
 {
-    (void)state;
     uint32_t page;
     come_back();
     pages_take(&pages, 121, N_PAGES - 121, PAGE_DIRECT, OWNER);
@@ -156,7 +148,6 @@ static void test_pages_find_leaves_out_what_is_scrubbed(void **state)
 /* Neighbours may come and go meanwhile. */
 static void test_pages_give_beside_what_is_scrubbed(void **state)
 {
-    (void)state;
     come_back();
     pages_scrub_begin(&pages, 11, 100);
     pages_give(&pages, 1);
@@ -169,7 +160,6 @@ static void test_pages_give_beside_what_is_scrubbed(void **state)
 
 static void test_pages_await_scrub_until_it_hangs(void **state)
 {
-    (void)state;
     come_back();
     assert_false(pages_await_scrub(&pages));
     pages_scrub_begin(&pages, 11, 10);
@@ -188,7 +178,6 @@ static void test_pages_await_scrub_until_it_hangs(void **state)
 /* One order at a time: two such runs are nobody's work. */
 static void test_pages_init_refuses_two_that_are_scrubbed(void **state)
 {
-    (void)state;
     struct pages other;
     come_back();
     pages_scrub_begin(&pages, 11, 10);
@@ -206,7 +195,6 @@ static void test_pages_init_refuses_two_that_are_scrubbed(void **state)
 
 static void test_pages_largest_extent_has_what_is_scrubbed_in_it(void **state)
 {
-    (void)state;
     come_back();
     pages_take(&pages, 121, N_PAGES - 121, PAGE_DIRECT, OWNER);
     assert_int_equal(pages_largest_extent(&pages), 100);

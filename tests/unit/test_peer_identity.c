@@ -2,11 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,12 +15,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/server/peer_identity.h"
 #include "proto/text.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -115,7 +110,6 @@ static unsigned n_fds;
 
 static int identity_setup(void **state)
 {
-    (void)state;
     memset(&kernel, 0, sizeof(kernel));
     kernel.effective_user = 500;
     n_fds = count_fds();
@@ -124,7 +118,6 @@ static int identity_setup(void **state)
 
 static int identity_teardown(void **state)
 {
-    (void)state;
     (void)close(ends[0]);
     (void)close(ends[1]);
     assert_int_equal(count_fds(), n_fds);
@@ -144,7 +137,6 @@ static struct client_identity read_own(void)
 
 static void test_peer_identity_read_is_what_the_kernel_says(void **state)
 {
-    (void)state;
     assert_int_equal(prctl(PR_SET_NAME, "the tester"), 0);
 
     const struct client_identity identity = read_own();
@@ -159,7 +151,6 @@ static void test_peer_identity_read_is_what_the_kernel_says(void **state)
 
 static void test_peer_identity_read_of_what_proc_hides_is_unknown_and_served(void **state)
 {
-    (void)state;
     const struct client_identity shown = read_own();
     kernel.hides_proc = true;
 
@@ -173,7 +164,6 @@ static void test_peer_identity_read_of_what_proc_hides_is_unknown_and_served(voi
 
 static void test_peer_identity_read_of_one_in_another_pid_namespace_is_by_its_pidfd(void **state)
 {
-    (void)state;
     const struct client_identity shown = read_own();
     kernel.shows_no_pid = true;
     kernel.hides_proc = true;
@@ -188,7 +178,6 @@ static void test_peer_identity_read_of_one_in_another_pid_namespace_is_by_its_pi
 
 static void test_peer_identity_read_tells_processes_apart_by_their_inodes(void **state)
 {
-    (void)state;
     const struct client_identity own = read_own();
     const pid_t child = fork();
     assert_true(child >= 0);
@@ -210,7 +199,6 @@ static void test_peer_identity_read_tells_processes_apart_by_their_inodes(void *
 
 static void test_peer_identity_read_finds_the_start_time_behind_any_command(void **state)
 {
-    (void)state;
     assert_int_equal(prctl(PR_SET_NAME, "plain"), 0);
     const uint64_t start_time = read_own().start_time;
     const char *const commands[] = {"a b", "a) S 1 (", "))) 7 7 7 7 7", "", "(", "line\nfeed"};
@@ -223,7 +211,6 @@ static void test_peer_identity_read_finds_the_start_time_behind_any_command(void
 
 static void test_peer_identity_read_makes_any_command_utf8(void **state)
 {
-    (void)state;
     const char *const commands[][2] = {
         {"\xff\xfe", "??"},
         {"fourteen bytes\xc3\xa4", "fourteen bytes?"}, /* the kernel keeps half of it */
@@ -242,7 +229,6 @@ static void test_peer_identity_read_makes_any_command_utf8(void **state)
 
 static void test_peer_identity_read_of_what_is_no_unix_socket_fails(void **state)
 {
-    (void)state;
     struct client_identity identity;
     const int file = open("/proc/self/stat", O_RDONLY | O_CLOEXEC, 0);
     int pidfd;
@@ -254,7 +240,6 @@ static void test_peer_identity_read_of_what_is_no_unix_socket_fails(void **state
 
 static void test_peer_identity_read_when_any_call_fails_says_so(void **state)
 {
-    (void)state;
     const char *const calls[] = {"getsockopt", "open", "read"};
     struct client_identity identity;
 
@@ -313,7 +298,6 @@ static int connection_of_a_dead_process(void)
 
 static void test_peer_identity_read_of_a_process_that_has_ended_says_so(void **state)
 {
-    (void)state;
     struct client_identity identity;
     int pidfd;
     const int fd = connection_of_a_dead_process();
@@ -326,7 +310,6 @@ static void test_peer_identity_read_of_a_process_that_has_ended_says_so(void **s
 
 static void test_peer_identity_read_gives_the_pidfd_of_the_process_that_connected(void **state)
 {
-    (void)state;
     for (int is_old = 0; is_old < 2; is_old++) {
         struct client_identity identity;
         int pidfd;
@@ -342,7 +325,6 @@ static void test_peer_identity_read_gives_the_pidfd_of_the_process_that_connecte
 
 static void test_peer_identity_read_on_an_older_kernel_compares_the_user(void **state)
 {
-    (void)state;
     struct client_identity identity;
     int pidfd;
     kernel.knows_no_pidfd = true;
@@ -354,7 +336,6 @@ static void test_peer_identity_read_on_an_older_kernel_compares_the_user(void **
 static void
 test_peer_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothing(void **state)
 {
-    (void)state;
     struct client_identity identity;
     int pidfd;
     kernel.knows_no_pidfd = true;
@@ -368,7 +349,6 @@ test_peer_identity_read_on_an_older_kernel_without_proc_says_that_it_sees_nothin
 
 static void test_peer_identity_read_on_an_older_kernel_when_any_call_fails_says_so(void **state)
 {
-    (void)state;
     const char *const calls[] = {"syscall", "open", "read"};
     struct client_identity identity;
     kernel.knows_no_pidfd = true;
@@ -386,7 +366,6 @@ static void test_peer_identity_read_on_an_older_kernel_when_any_call_fails_says_
 
 static void test_peer_identity_open_compares_the_inode(void **state)
 {
-    (void)state;
     struct client_identity identity = read_own();
     kernel.hides_proc = true;
 
@@ -401,7 +380,6 @@ static void test_peer_identity_open_compares_the_inode(void **state)
 
 static void test_peer_identity_open_compares_the_start_time(void **state)
 {
-    (void)state;
     kernel.has_no_pidfs = true;
     struct client_identity identity = read_own();
 
@@ -415,7 +393,6 @@ static void test_peer_identity_open_compares_the_start_time(void **state)
 
 static void test_peer_identity_pid_of_is_that_of_the_process_until_it_is_waited_for(void **state)
 {
-    (void)state;
     long pid = 0;
     int status;
     const pid_t child = fork();
@@ -449,8 +426,6 @@ static bool may_join(uid_t uid, gid_t gid, bool has_group, gid_t group)
 
 static void test_peer_identity_may_join_root_and_the_daemons_own_user(void **state)
 {
-    (void)state;
-
     assert_true(may_join(0, 0, false, 0));
     assert_true(may_join(500, 100, false, 0));
     assert_false(may_join(501, 100, false, 0));
@@ -459,7 +434,6 @@ static void test_peer_identity_may_join_root_and_the_daemons_own_user(void **sta
 
 static void test_peer_identity_may_join_the_members_of_the_group(void **state)
 {
-    (void)state;
     const gid_t groups[] = {7, 42, 9};
     kernel.groups = groups;
     kernel.n_groups = 3;
@@ -473,7 +447,6 @@ static void test_peer_identity_may_join_the_members_of_the_group(void **state)
 
 static void test_peer_identity_may_join_of_one_in_too_many_groups_or_none(void **state)
 {
-    (void)state;
     static const gid_t groups[2000] = {42};
 
     assert_false(may_join(501, 100, true, 42));
@@ -486,8 +459,6 @@ static void test_peer_identity_may_join_of_one_in_too_many_groups_or_none(void *
 
 static void test_peer_identity_may_join_of_a_user_without_a_number_here_is_false(void **state)
 {
-    (void)state;
-
     assert_false(may_join(65534, 42, true, 42));
     kernel.effective_user = 65534; /* a daemon of that user serves that user */
     assert_true(may_join(65534, 42, false, 0));

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -12,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <uv.h>
 
 #include "daemon/server/pidfd_watch.h"
@@ -20,6 +15,7 @@
 #include "tests/unit/broken.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 FAIL_WRAP(int, uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop, poll, fd),
           UV_EMFILE)
@@ -42,7 +38,6 @@ static void died(uint32_t slot, void *user)
 
 static int pidfd_watch_setup(void **state)
 {
-    (void)state;
     n_dead = 0;
     assert_int_equal(uv_loop_init(&loop), 0);
     n_fds = count_fds();
@@ -52,7 +47,6 @@ static int pidfd_watch_setup(void **state)
 
 static int pidfd_watch_teardown(void **state)
 {
-    (void)state;
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(count_fds(), n_fds);
     pidfd_watch_fini(&pidfds);
@@ -93,7 +87,6 @@ static void turn(void)
 
 static void test_pidfd_watch_watch_tells_of_a_death_once(void **state)
 {
-    (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
     assert_int_equal(pidfd_watch_watch(&pidfds, 7, pidfd), 0);
@@ -114,7 +107,6 @@ static void test_pidfd_watch_watch_tells_of_a_death_once(void **state)
 
 static void test_pidfd_watch_watch_of_one_that_is_dead_already_tells(void **state)
 {
-    (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
     child_kill(child);
@@ -130,7 +122,6 @@ static void test_pidfd_watch_watch_of_one_that_is_dead_already_tells(void **stat
 
 static void test_pidfd_watch_look_tells_of_a_death_before_the_loop_and_once(void **state)
 {
-    (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
     assert_int_equal(pidfd_watch_watch(&pidfds, 7, pidfd), 0);
@@ -151,7 +142,6 @@ static void test_pidfd_watch_look_tells_of_a_death_before_the_loop_and_once(void
 
 static void test_pidfd_watch_forget_before_the_death_says_nothing(void **state)
 {
-    (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
     assert_int_equal(pidfd_watch_watch(&pidfds, 3, pidfd), 0);
@@ -167,7 +157,6 @@ static void test_pidfd_watch_forget_before_the_death_says_nothing(void **state)
 
 static void test_pidfd_watch_watch_of_a_slot_whose_allocator_was_just_forgotten(void **state)
 {
-    (void)state;
     int first_pidfd;
     int second_pidfd;
     const pid_t first = child_start(&first_pidfd);
@@ -190,7 +179,6 @@ static void test_pidfd_watch_watch_of_a_slot_whose_allocator_was_just_forgotten(
 
 static void test_pidfd_watch_watch_tells_of_many_deaths(void **state)
 {
-    (void)state;
     pid_t children[8];
     for (uint32_t slot = 0; slot < 8; slot++) {
         int pidfd;
@@ -234,8 +222,6 @@ static void watch_while_failing(const char *what, int wanted)
 
 static void test_pidfd_watch_watch_that_fails_closes_the_pidfd(void **state)
 {
-    (void)state;
-
     watch_while_failing("memory", -ENOMEM);
     watch_while_failing("uv_poll_init", UV_EMFILE);
     watch_while_failing("uv_poll_start", UV_EBADF);
@@ -244,7 +230,6 @@ static void test_pidfd_watch_watch_that_fails_closes_the_pidfd(void **state)
 
 static void test_pidfd_watch_init_without_memory_fails_cleanly(void **state)
 {
-    (void)state;
     struct pidfd_watch other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
@@ -256,7 +241,6 @@ static void test_pidfd_watch_init_without_memory_fails_cleanly(void **state)
 
 static void test_pidfd_watch_misuse_is_a_bug(void **state)
 {
-    (void)state;
     int pidfd;
     const pid_t child = child_start(&pidfd);
     assert_int_equal(pidfd_watch_watch(&pidfds, 1, pidfd), 0);

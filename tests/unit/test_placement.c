@@ -3,15 +3,10 @@
  * test_placement.c - who asks for the pages that are just being cleared waits for them, but not
  * for long
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/placement.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 256
 #define ALL_PAGES (N_PAGES - 1)
@@ -22,7 +17,6 @@ static struct placement found;
 
 static int placement_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 4);
     client = fixture_join(&fixture, 1);
     (void)fixture_ledger(&fixture, client);
@@ -36,7 +30,6 @@ static int placement_setup(void **state)
 
 static int placement_teardown(void **state)
 {
-    (void)state;
     fixture_end(&fixture, client, true);
     fixture_fini(&fixture);
     return 0;
@@ -50,7 +43,6 @@ static int find(void)
 
 static void test_placement_find_waits_for_what_is_being_cleared(void **state)
 {
-    (void)state;
     assert_int_equal(find(), PLACEMENT_E_WAIT);
     assert_int_equal(find(), PLACEMENT_E_WAIT);
     pages_scrub_end(&core->pages, true);
@@ -61,7 +53,6 @@ static void test_placement_find_waits_for_what_is_being_cleared(void **state)
 
 static void test_placement_find_does_not_wait_for_a_scrubber_that_hangs(void **state)
 {
-    (void)state;
     assert_int_equal(find(), PLACEMENT_E_WAIT);
     pages_scrub_hang(&core->pages);
     assert_int_equal(find(), PLACEMENT_E_FULL);
@@ -72,7 +63,6 @@ static void test_placement_find_does_not_wait_for_a_scrubber_that_hangs(void **s
 
 static void test_placement_find_of_a_lease_waits_as_well(void **state)
 {
-    (void)state;
     placement_init_lease(&room, ALL_PAGES, ALL_PAGES);
     assert_int_equal(find(), PLACEMENT_E_WAIT);
     pages_scrub_end(&core->pages, true);
@@ -82,7 +72,6 @@ static void test_placement_find_of_a_lease_waits_as_well(void **state)
 
 static void test_placement_find_takes_what_is_elsewhere_at_once(void **state)
 {
-    (void)state;
     placement_init_block(&room, 90 * PAGE_BYTES, "elsewhere", 9);
     assert_int_equal(find(), 0);
     pages_scrub_end(&core->pages, true);
@@ -91,7 +80,6 @@ static void test_placement_find_takes_what_is_elsewhere_at_once(void **state)
 /* Somebody is killed meanwhile: the next one knows the pages, and gives them to nobody either. */
 static void test_placement_find_waits_for_what_another_server_had_cleared(void **state)
 {
-    (void)state;
     char why[FIXTURE_WHY_BYTES];
     assert_int_equal(fixture_restart(&fixture, why), 0);
     client = clients_get(&core->clients, 0);

@@ -2,14 +2,9 @@
 /*
  * test_policy.c - each transition of the keeper's policy, one at a time
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/keeper/policy.h"
+#include "tests/unit/unit.h"
 
 #define PING_MS 2500
 #define STEP_MS 9000
@@ -66,7 +61,6 @@ static void expect_start_after(uint64_t pause_ms)
 
 static void test_policy_starts_a_server_at_once(void **state)
 {
-    (void)state;
     begin(false, false);
 
     assert_int_equal(policy_due_ms(&policy), BEGIN_MS);
@@ -76,7 +70,6 @@ static void test_policy_starts_a_server_at_once(void **state)
 
 static void test_policy_ready_is_said_once(void **state)
 {
-    (void)state;
     serve(false, false);
 
     assert_int_equal(step(POLICY_KILLED), POLICY_SAY_CRASH);
@@ -86,7 +79,6 @@ static void test_policy_ready_is_said_once(void **state)
 
 static void test_policy_start_that_fails_is_repeated_soon_for_a_starter_that_waits(void **state)
 {
-    (void)state;
     begin(false, true);
 
     for (uint32_t i = 0; i < 100; i++) {
@@ -103,7 +95,6 @@ static void test_policy_start_that_fails_is_repeated_soon_for_a_starter_that_wai
 static void
 test_policy_start_that_fails_is_repeated_for_ever_for_a_segment_with_clients(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_CRASHED);
 
@@ -118,7 +109,6 @@ test_policy_start_that_fails_is_repeated_for_ever_for_a_segment_with_clients(voi
 
 static void test_policy_gives_up_a_new_segment_whose_server_exits(void **state)
 {
-    (void)state;
     static const enum policy_event deaths[] = {POLICY_EXITED, POLICY_REFUSED};
 
     for (size_t i = 0; i < 2; i++) {
@@ -132,7 +122,6 @@ static void test_policy_gives_up_a_new_segment_whose_server_exits(void **state)
 
 static void test_policy_gives_up_a_new_segment_whose_servers_are_killed(void **state)
 {
-    (void)state;
     begin(false, false);
 
     for (uint32_t i = 0; i < BACKOFF_CRASHES_MAX; i++) {
@@ -149,7 +138,6 @@ static void test_policy_gives_up_a_new_segment_whose_servers_are_killed(void **s
 
 static void test_policy_kept_segment_without_a_server_is_told_to_the_manager_once(void **state)
 {
-    (void)state;
     begin(true, true);
     start();
 
@@ -161,7 +149,6 @@ static void test_policy_kept_segment_without_a_server_is_told_to_the_manager_onc
 
 static void test_policy_gives_up_a_kept_segment_that_its_first_server_refuses(void **state)
 {
-    (void)state;
     begin(true, true);
     start();
 
@@ -172,7 +159,6 @@ static void test_policy_gives_up_a_kept_segment_that_its_first_server_refuses(vo
 
 static void test_policy_crashes_are_followed_ever_later_up_to_safe_mode(void **state)
 {
-    (void)state;
     static const uint64_t pauses_ms[] = {0, 10, 20, 40, 80, 160, 320, 640, 1000, 1000};
     serve(false, false);
 
@@ -187,7 +173,6 @@ static void test_policy_crashes_are_followed_ever_later_up_to_safe_mode(void **s
 
 static void test_policy_refused_state_is_safe_mode_at_once(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_CRASHED);
     start();
@@ -198,7 +183,6 @@ static void test_policy_refused_state_is_safe_mode_at_once(void **state)
 
 static void test_policy_kills_of_ready_servers_are_followed_at_once_without_end(void **state)
 {
-    (void)state;
     serve(false, false);
 
     for (uint32_t i = 0; i < 1000; i++) {
@@ -210,7 +194,6 @@ static void test_policy_kills_of_ready_servers_are_followed_at_once_without_end(
 
 static void test_policy_kills_before_ready_are_followed_after_a_pause(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_KILLED);
     start();
@@ -227,7 +210,6 @@ static void test_policy_kills_before_ready_are_followed_after_a_pause(void **sta
 
 static void test_policy_server_that_answers_is_asked_and_left_alone(void **state)
 {
-    (void)state;
     serve(false, false);
 
     for (uint32_t i = 0; i < 100; i++) {
@@ -238,7 +220,6 @@ static void test_policy_server_that_answers_is_asked_and_left_alone(void **state
 
 static void test_policy_silent_server_is_killed_at_the_third_ping_and_has_crashed(void **state)
 {
-    (void)state;
     serve(false, false);
 
     assert_int_equal(wait_ms(PING_MS), POLICY_PING);
@@ -253,7 +234,6 @@ static void test_policy_silent_server_is_killed_at_the_third_ping_and_has_crashe
 
 static void test_policy_machine_that_sleeps_is_no_hang(void **state)
 {
-    (void)state;
     serve(false, false);
 
     assert_int_equal(wait_ms(86400000), POLICY_PING | POLICY_RENEW_PATH);
@@ -263,7 +243,6 @@ static void test_policy_machine_that_sleeps_is_no_hang(void **state)
 
 static void test_policy_without_a_watchdog_never_asks(void **state)
 {
-    (void)state;
     const struct policy_facts facts = {0, STEP_MS, false, false};
     now_ms = BEGIN_MS;
     policy_init(&policy, &facts, now_ms);
@@ -284,7 +263,6 @@ static void pass_check(uint32_t actions)
 
 static void test_policy_upgrade_leaves_starts_and_is_concluded_by_ready(void **state)
 {
-    (void)state;
     serve(false, false);
 
     pass_check(POLICY_ORDER_LEAVE);
@@ -298,7 +276,6 @@ static void test_policy_upgrade_leaves_starts_and_is_concluded_by_ready(void **s
 
 static void test_policy_upgrade_whose_server_dies_is_undone(void **state)
 {
-    (void)state;
     static const enum policy_event deaths[] = {POLICY_EXITED, POLICY_REFUSED, POLICY_CRASHED,
                                                POLICY_KILLED};
 
@@ -315,7 +292,6 @@ static void test_policy_upgrade_whose_server_dies_is_undone(void **state)
 
 static void test_policy_upgrade_is_not_concluded_by_a_leaving_server_that_gets_ready(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_CRASHED);
     start();
@@ -329,7 +305,6 @@ static void test_policy_upgrade_is_not_concluded_by_a_leaving_server_that_gets_r
 
 static void test_policy_check_that_fails_changes_nothing(void **state)
 {
-    (void)state;
     serve(false, false);
 
     assert_int_equal(step(POLICY_UPGRADE_ASKED), POLICY_START_CHECK);
@@ -340,7 +315,6 @@ static void test_policy_check_that_fails_changes_nothing(void **state)
 
 static void test_policy_check_that_hangs_is_killed(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_UPGRADE_ASKED);
 
@@ -350,7 +324,6 @@ static void test_policy_check_that_hangs_is_killed(void **state)
 
 static void test_policy_server_that_does_not_leave_is_killed(void **state)
 {
-    (void)state;
     serve(false, false);
     pass_check(POLICY_ORDER_LEAVE);
     (void)wait_ms(PING_MS);
@@ -363,7 +336,6 @@ static void test_policy_server_that_does_not_leave_is_killed(void **state)
 
 static void test_policy_upgrade_leads_out_of_safe_mode(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_CRASHED);
     start();
@@ -376,7 +348,6 @@ static void test_policy_upgrade_leads_out_of_safe_mode(void **state)
 static void
 test_policy_upgrade_while_a_server_is_waited_for_starts_the_new_one_at_once(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_CRASHED);
     start();
@@ -390,7 +361,6 @@ test_policy_upgrade_while_a_server_is_waited_for_starts_the_new_one_at_once(void
 
 static void test_policy_end_of_a_segment_without_a_manager_is_an_end(void **state)
 {
-    (void)state;
     serve(false, false);
 
     assert_int_equal(step(POLICY_END_ASKED), POLICY_ORDER_END);
@@ -402,7 +372,6 @@ static void test_policy_end_of_a_segment_without_a_manager_is_an_end(void **stat
 
 static void test_policy_end_with_a_manager_suspends_what_was_served(void **state)
 {
-    (void)state;
     serve(false, true);
     assert_int_equal(step(POLICY_END_ASKED), POLICY_ORDER_LEAVE);
     assert_int_equal(policy.end, POLICY_SUSPENDS);
@@ -418,7 +387,6 @@ static void test_policy_end_with_a_manager_suspends_what_was_served(void **state
 
 static void test_policy_end_without_a_server_is_done_at_once(void **state)
 {
-    (void)state;
     begin(false, false);
 
     assert_int_equal(step(POLICY_END_ASKED), 0);
@@ -429,7 +397,6 @@ static void test_policy_end_without_a_server_is_done_at_once(void **state)
 
 static void test_policy_server_that_takes_back_may_take_long_while_its_heart_beats(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_END_ASKED);
 
@@ -444,7 +411,6 @@ static void test_policy_server_that_takes_back_may_take_long_while_its_heart_bea
 
 static void test_policy_server_that_leaves_has_three_seconds_whatever_it_says(void **state)
 {
-    (void)state;
     serve(false, true);
     (void)step(POLICY_END_ASKED);
 
@@ -455,7 +421,6 @@ static void test_policy_server_that_leaves_has_three_seconds_whatever_it_says(vo
 
 static void test_policy_faults_do_not_answer_a_signal(void **state)
 {
-    (void)state;
     begin(false, false);
     start();
     (void)step(POLICY_END_ASKED);
@@ -469,7 +434,6 @@ static void test_policy_faults_do_not_answer_a_signal(void **state)
 
 static void test_policy_check_that_passes_after_the_signal_changes_nothing(void **state)
 {
-    (void)state;
     serve(false, false);
     (void)step(POLICY_UPGRADE_ASKED);
     (void)step(POLICY_END_ASKED);

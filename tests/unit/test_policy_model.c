@@ -8,16 +8,11 @@
  * of its own. After every event the world is copied, and each copy must find its way out: to a
  * server that serves, or to an exit status that is documented.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 #include "daemon/keeper/policy.h"
 #include "tests/support/seeded.h"
+#include "tests/unit/unit.h"
 
 #define N_SEEDS 12
 #define N_STEPS 20000
@@ -549,7 +544,6 @@ static void live(uint64_t the_seed)
 
 static void test_policy_keeps_its_promises_whatever_happens(void **state)
 {
-    (void)state;
     for (uint64_t i = 1; i <= N_SEEDS; i++) {
         live(i);
     }

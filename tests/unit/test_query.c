@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include <kmem/query.h>
 
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 static struct kmem_query *query;
 
@@ -96,7 +91,6 @@ static bool answer_query(struct fake_peer *peer, const Kmem__Request *request)
 
 static int start_daemon(void **state)
 {
-    (void)state;
     (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
     kmem__usage_report__init(&usage);
     kmem__ledger_report__init(&ledger);
@@ -114,7 +108,6 @@ static int start_daemon(void **state)
 
 static int stop_daemon(void **state)
 {
-    (void)state;
     query = kmem_query_close(query);
     fake_daemon_stop();
     return 0;
@@ -124,7 +117,6 @@ static int stop_daemon(void **state)
 
 static void test_query_open_by_path(void **state)
 {
-    (void)state;
     struct kmem_query *other = NULL;
     (void)unsetenv("KMEM_SOCKET");
     assert_int_equal(kmem_query_open(fake_daemon_path(), &other), 0);
@@ -134,7 +126,6 @@ static void test_query_open_by_path(void **state)
 
 static void test_query_open_no_daemon_is_ENOENT(void **state)
 {
-    (void)state;
     struct kmem_query *other = NULL;
     errno = 4242;
     assert_int_equal(kmem_query_open("/nonexistent/x.sock", &other), -ENOENT);
@@ -145,7 +136,6 @@ static void test_query_open_no_daemon_is_ENOENT(void **state)
 
 static void test_query_open_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     struct kmem_query *other = NULL;
     calloc_fails = true;
     assert_int_equal(kmem_query_open(NULL, &other), -ENOMEM);
@@ -155,7 +145,6 @@ static void test_query_open_without_memory_is_ENOMEM(void **state)
 
 static void test_query_close_of_NULL_is_NULL(void **state)
 {
-    (void)state;
     assert_null(kmem_query_close(NULL));
 }
 
@@ -216,7 +205,6 @@ static void fill_usage(void)
 
 static void test_query_usage_passes_every_figure_on(void **state)
 {
-    (void)state;
     fill_usage();
     assert_int_equal(kmem_query_usage(query, check_statistic, &usage), 0);
     assert_int_equal(n_rows, 3);
@@ -225,7 +213,6 @@ static void test_query_usage_passes_every_figure_on(void **state)
 
 static void test_query_usage_callback_ends_the_call(void **state)
 {
-    (void)state;
     fill_usage();
     stop_after = 2;
     assert_int_equal(kmem_query_usage(query, check_statistic, &usage), 7);
@@ -269,7 +256,6 @@ static int check_ledger_row(const struct kmem_ledger_row *row, void *user)
 
 static void test_query_ledger_reads_page_after_page(void **state)
 {
-    (void)state;
     fill_ledger();
     n_pages_more = 3;
     assert_int_equal(kmem_query_ledger(query, KMEM_BY_REASON, check_ledger_row, &ledger), 0);
@@ -281,7 +267,6 @@ static void test_query_ledger_reads_page_after_page(void **state)
 
 static void test_query_ledger_groups(void **state)
 {
-    (void)state;
     fill_ledger();
     assert_int_equal(kmem_query_ledger(query, KMEM_BY_CLIENT, check_ledger_row, &ledger), 0);
     assert_int_equal(asked_by, KMEM__GROUP_BY__GROUP_BY_CLIENT);
@@ -292,7 +277,6 @@ static void test_query_ledger_groups(void **state)
 
 static void test_query_ledger_callback_ends_the_call(void **state)
 {
-    (void)state;
     fill_ledger();
     n_pages_more = 3;
     stop_after = 3;
@@ -303,7 +287,6 @@ static void test_query_ledger_callback_ends_the_call(void **state)
 
 static void test_query_ledger_that_stands_still_is_EPROTO(void **state)
 {
-    (void)state;
     n_pages_more = 3; /* and no row */
     assert_int_equal(kmem_query_ledger(query, KMEM_BY_REASON, check_ledger_row, &ledger), -EPROTO);
     assert_non_null(strstr(kmem_query_error(query), "kmem_query_ledger: the daemon at "));
@@ -347,7 +330,6 @@ static void fill_blocks(void)
 
 static void test_query_blocks_reads_page_after_page(void **state)
 {
-    (void)state;
     fill_blocks();
     n_pages_more = 2;
     assert_int_equal(kmem_query_blocks(query, check_block, &blocks), 0);
@@ -397,7 +379,6 @@ static void fill_clients(void)
 
 static void test_query_clients_reads_page_after_page(void **state)
 {
-    (void)state;
     fill_clients();
     n_pages_more = 2;
     assert_int_equal(kmem_query_clients(query, check_client, &clients), 0);
@@ -453,7 +434,6 @@ static void fill_obituaries(void)
 
 static void test_query_obituaries_reads_page_after_page(void **state)
 {
-    (void)state;
     fill_obituaries();
     n_pages_more = 2;
     assert_int_equal(kmem_query_obituaries(query, check_obituary, &obituaries), 0);
@@ -474,7 +454,6 @@ static struct kmem_query *reopen(void)
 
 static void test_query_answer_that_stands_still_is_EPROTO(void **state)
 {
-    (void)state;
     does_move_on = false;
     assert_int_equal(kmem_query_blocks(reopen(), check_block, &blocks), -EPROTO);
     assert_int_equal(n_asked, 1);
@@ -492,7 +471,6 @@ static bool deny(struct fake_peer *peer, const Kmem__Request *request)
 
 static void test_query_denied_is_EACCES_and_goes_on(void **state)
 {
-    (void)state;
     fill_blocks();
     fake_daemon_hook(deny);
     errno = 4242;
@@ -508,7 +486,6 @@ static void test_query_denied_is_EACCES_and_goes_on(void **state)
 
 static void test_query_daemon_has_ended_is_ECONNRESET(void **state)
 {
-    (void)state;
     fake_daemon_end();
     assert_int_equal(kmem_query_usage(query, check_statistic, &usage), -ECONNRESET);
     assert_int_equal(kmem_query_usage(query, check_statistic, &usage), -ECONNRESET);
@@ -524,7 +501,6 @@ static bool stay_silent(struct fake_peer *peer, const Kmem__Request *request)
 
 static void test_query_silent_daemon_is_ETIMEDOUT(void **state)
 {
-    (void)state;
     struct kmem_query *other = NULL;
     (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
     fake_daemon_hook(stay_silent);
@@ -543,7 +519,6 @@ static int ask_in_callback(const struct kmem_block *block, void *user)
 
 static void test_query_in_a_callback_on_the_same_query_is_EBUSY(void **state)
 {
-    (void)state;
     fill_blocks();
     assert_int_equal(kmem_query_blocks(query, ask_in_callback, NULL), -EBUSY);
     assert_int_equal(n_rows, 0);
@@ -554,7 +529,6 @@ static void test_query_in_a_callback_on_the_same_query_is_EBUSY(void **state)
 
 static void test_query_escape_makes_controls_visible(void **state)
 {
-    (void)state;
     char buffer[32];
     assert_ptr_equal(kmem_query_escape("a\x1B[31m\\", buffer, sizeof(buffer)), buffer);
     assert_string_equal(buffer, "a\\x1b[31m\\\\");
@@ -562,7 +536,6 @@ static void test_query_escape_makes_controls_visible(void **state)
 
 static void test_query_format_bytes_as_documented(void **state)
 {
-    (void)state;
     char buffer[16];
     assert_string_equal(kmem_query_format_bytes(0, buffer, sizeof(buffer)), "0 B");
     assert_string_equal(kmem_query_format_bytes(44, buffer, sizeof(buffer)), "44 B");

@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/ranking.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define N_MAX 3000
@@ -35,7 +30,6 @@ static int compare(const void *a, const void *b)
 
 static void test_ranking_step_puts_each_in_its_place(void **state)
 {
-    (void)state;
     static const uint32_t counts[] = {0, 1, 2, 3, 10, 1000, N_MAX};
     struct seeded seeded = {4712};
     static const uint64_t *sorted[N_MAX];
@@ -62,7 +56,6 @@ static void test_ranking_step_puts_each_in_its_place(void **state)
 
 static void test_ranking_step_to_the_first_ones_costs_little_more_than_a_look(void **state)
 {
-    (void)state;
     struct seeded seeded = {4713};
     struct ranking ranking;
     uint64_t spent = 0;
@@ -87,7 +80,6 @@ static void test_ranking_step_to_the_first_ones_costs_little_more_than_a_look(vo
 
 static void test_ranking_add_after_a_step_is_a_bug(void **state)
 {
-    (void)state;
     struct ranking ranking;
     assert_int_equal(ranking_init(&ranking, 2, is_before), 0);
     ranking_add(&ranking, 1, &weights[0]);
@@ -99,7 +91,6 @@ static void test_ranking_add_after_a_step_is_a_bug(void **state)
 
 static void test_ranking_init_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     struct ranking ranking;
 
     fail_nth("memory", 1, ENOMEM);

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/reap.h"
 #include "daemon/core/core.h"
@@ -15,13 +9,13 @@
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 256
 #define LIMIT 20
 
 static int reap_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, LIMIT);
     return 0;
 }
@@ -33,7 +27,6 @@ static void end(struct client *client)
 
 static void test_reap_takes_back_what_the_dead_held_and_nothing_else(void **state)
 {
-    (void)state;
     struct client *dead = fixture_join(&fixture, 1);
     struct client *alive = fixture_join(&fixture, 2);
     for (uint32_t i = 0; i < 300; i++) {
@@ -55,7 +48,6 @@ static void test_reap_takes_back_what_the_dead_held_and_nothing_else(void **stat
 /* What a step of taking back costs is bounded, however many end at once. */
 static void test_reap_writes_some_obituaries_in_a_step(void **state)
 {
-    (void)state;
     uint32_t n_steps = 0;
     for (uint32_t i = 0; i < LIMIT; i++) {
         struct client *client = fixture_join(&fixture, 100 + i);
@@ -76,7 +68,6 @@ static void test_reap_writes_some_obituaries_in_a_step(void **state)
 
 static void test_reap_of_one_that_holds_nothing_needs_no_walk(void **state)
 {
-    (void)state;
     fixture_hold(&fixture, fixture_join(&fixture, 2), 2000, 700);
     end(fixture_join(&fixture, 1));
 
@@ -87,7 +78,6 @@ static void test_reap_of_one_that_holds_nothing_needs_no_walk(void **state)
 
 static void test_reap_when_no_client_is_dead_does_nothing(void **state)
 {
-    (void)state;
     fixture_hold(&fixture, fixture_join(&fixture, 2), 20, 700);
 
     fixture_reap(&fixture, UINT32_MAX);
@@ -98,7 +88,6 @@ static void test_reap_when_no_client_is_dead_does_nothing(void **state)
 
 static void test_reap_takes_one_that_dies_behind_the_walk(void **state)
 {
-    (void)state;
     struct client *low = fixture_join(&fixture, 1);
     struct client *high = fixture_join(&fixture, 2);
     fixture_hold(&fixture, low, 16, 1024);       /* the first slab */
@@ -119,7 +108,6 @@ static void test_reap_takes_one_that_dies_behind_the_walk(void **state)
 
 static void test_reap_of_many_at_once_writes_each_obituary_once(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < LIMIT; i++) {
         fixture_hold(&fixture, fixture_join(&fixture, 100 + i), 1 + i, 600);
     }
@@ -138,7 +126,6 @@ static void test_reap_of_many_at_once_writes_each_obituary_once(void **state)
 
 static void test_reap_goes_on_while_others_allocate_and_release(void **state)
 {
-    (void)state;
     struct client *dead = fixture_join(&fixture, 1);
     struct client *alive = fixture_join(&fixture, 2);
     struct seg_off offs[60];
@@ -163,7 +150,6 @@ static void test_reap_goes_on_while_others_allocate_and_release(void **state)
 
 static void test_reap_from_a_page_that_is_inside_a_run_by_now(void **state)
 {
-    (void)state;
     struct client *dead = fixture_join(&fixture, 1);
     struct client *alive = fixture_join(&fixture, 2);
     struct seg_off offs[32];
@@ -191,7 +177,6 @@ static void test_reap_from_a_page_that_is_inside_a_run_by_now(void **state)
 
 static void test_reap_frees_the_slot_for_the_next(void **state)
 {
-    (void)state;
     struct client *first = fixture_join(&fixture, 1);
     fixture_hold(&fixture, first, 5, 100);
     const uint32_t slot = first->slot;
@@ -205,7 +190,6 @@ static void test_reap_frees_the_slot_for_the_next(void **state)
 /* 50 slabs of the smallest blocks, 51,200 entries: no step reads all of it, and no block twice. */
 static void test_reap_reads_a_lease_in_steps(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 77);
     struct ledger *ledger = fixture_ledger(&fixture, client);
     const uint32_t page = fixture_lease(&fixture, client, 50);
@@ -244,7 +228,6 @@ uint64_t __wrap_pages_word(const struct pages *pages, uint32_t page)
 /* Page by page is the worst way to lease: a look at all of them for each is 10,000,000,000. */
 static void test_reap_of_100000_leases_of_a_page_is_no_more_than_of_one(void **state)
 {
-    (void)state;
     fixture_fini(&fixture);
     fixture_init(&fixture, MANY_PAGES, LIMIT);
     struct client *client = fixture_join(&fixture, 77);
@@ -275,7 +258,6 @@ static void test_reap_of_100000_leases_of_a_page_is_no_more_than_of_one(void **s
 /* Pages that have been reaped become a lease of another client, in one run with what it has. */
 static void test_reap_reads_a_lease_that_grew_behind_the_walk(void **state)
 {
-    (void)state;
     struct client *first = fixture_join(&fixture, 1);
     struct client *second = fixture_join(&fixture, 2);
     (void)fixture_ledger(&fixture, first);

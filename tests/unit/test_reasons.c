@@ -1,20 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/hash.h"
 #include "daemon/core/reasons.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 64
@@ -38,7 +33,6 @@ static struct reasons reasons;
 
 static int reasons_setup(void **state)
 {
-    (void)state;
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
     all_meet = false;
@@ -49,7 +43,6 @@ static int reasons_setup(void **state)
 
 static int reasons_teardown(void **state)
 {
-    (void)state;
     reasons_fini(&reasons);
     free(file);
     return 0;
@@ -89,8 +82,6 @@ static void assert_sound(void)
 
 static void test_reasons_ref_of_the_same_words_is_the_same_id(void **state)
 {
-    (void)state;
-
     const uint32_t video = ref("video", 10);
     const uint32_t audio = ref("audio", 5);
 
@@ -106,8 +97,6 @@ static void test_reasons_ref_of_the_same_words_is_the_same_id(void **state)
 
 static void test_reasons_ref_tells_a_prefix_from_the_whole(void **state)
 {
-    (void)state;
-
     const uint32_t whole = reasons_ref(&reasons, "video", 5, 1);
     const uint32_t prefix = reasons_ref(&reasons, "video", 4, 1);
 
@@ -118,8 +107,6 @@ static void test_reasons_ref_tells_a_prefix_from_the_whole(void **state)
 
 static void test_reasons_ref_without_words_is_no_reason_given(void **state)
 {
-    (void)state;
-
     assert_int_equal(reasons_ref(&reasons, NULL, 0, 3), REASON_NONE);
 
     assert_text(REASON_NONE, NO_REASON);
@@ -133,7 +120,6 @@ static void test_reasons_ref_without_words_is_no_reason_given(void **state)
 
 static void test_reasons_ref_of_the_longest_words(void **state)
 {
-    (void)state;
     char longest[REASON_MAX_BYTES + 2];
     memset(longest, 'x', sizeof(longest));
 
@@ -148,7 +134,6 @@ static void test_reasons_ref_of_the_longest_words(void **state)
 
 static void test_reasons_unref_of_the_last_block_frees_the_id_for_another(void **state)
 {
-    (void)state;
     const uint32_t id = ref("first tenant", 1);
     const uint32_t generation = reasons_generation(&reasons, id);
 
@@ -164,7 +149,6 @@ static void test_reasons_unref_of_the_last_block_frees_the_id_for_another(void *
 
 static void test_reasons_unref_of_more_than_there_is_is_a_bug(void **state)
 {
-    (void)state;
     const uint32_t id = ref("one block", 10);
 
     assert_broken(reasons_unref(&reasons, id, 11));
@@ -175,7 +159,6 @@ static void test_reasons_unref_of_more_than_there_is_is_a_bug(void **state)
 
 static void test_reasons_ref_beyond_the_table_is_other_reasons(void **state)
 {
-    (void)state;
     for (uint32_t number = 2; number < REASONS_MAX; number++) {
         assert_int_equal(ref_numbered(number), number);
     }
@@ -199,8 +182,6 @@ static void test_reasons_ref_beyond_the_table_is_other_reasons(void **state)
 
 static void test_reasons_ref_of_a_million_words_one_by_one_uses_one_id(void **state)
 {
-    (void)state;
-
     for (uint32_t number = 0; number < 1000000; number++) {
         const uint32_t id = ref_numbered(number);
         assert_int_equal(id, 2);
@@ -214,7 +195,6 @@ static void test_reasons_ref_of_a_million_words_one_by_one_uses_one_id(void **st
 
 static void test_reasons_init_without_memory_fails_cleanly(void **state)
 {
-    (void)state;
     struct reasons other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
@@ -229,7 +209,6 @@ static void test_reasons_init_without_memory_fails_cleanly(void **state)
 
 static void test_reasons_ref_without_memory_is_other_reasons_for_now(void **state)
 {
-    (void)state;
     unsigned n_failures = 0;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
@@ -255,7 +234,6 @@ static void test_reasons_ref_without_memory_is_other_reasons_for_now(void **stat
 
 static void test_reasons_ref_without_memory_for_good_is_other_reasons(void **state)
 {
-    (void)state;
     const uint32_t known = ref("known before", 1);
 
     fail_from("memory", 1, ENOMEM);
@@ -277,7 +255,6 @@ static void test_reasons_ref_without_memory_for_good_is_other_reasons(void **sta
 
 static void test_reasons_ref_and_unref_like_the_model(void **state)
 {
-    (void)state;
     struct seeded seeded = {4711};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
     static struct reason_totals wanted[N_TEXTS];
@@ -311,7 +288,6 @@ static void test_reasons_ref_and_unref_like_the_model(void **state)
 
 static void test_reasons_check_finds_what_is_wrong(void **state)
 {
-    (void)state;
     const uint32_t id = ref("words", 1);
     reasons_unref(&reasons, ref("gone", 1), 1);
     assert_sound();
@@ -336,7 +312,6 @@ static void test_reasons_check_finds_what_is_wrong(void **state)
 /* Who finds words that meet in one bucket finds them for one segment. */
 static void test_reasons_are_hashed_with_the_segments_instance(void **state)
 {
-    (void)state;
     seed_seen = 0;
     const uint32_t id = ref("words", 1);
     assert_int_equal(seed_seen, INSTANCE);
@@ -350,7 +325,6 @@ static void test_reasons_are_hashed_with_the_segments_instance(void **state)
 
 static void test_reasons_that_meet_in_one_bucket_are_told_apart(void **state)
 {
-    (void)state;
     all_meet = true;
     for (uint32_t i = 0; i < 200; i++) {
         assert_int_equal(ref_numbered(i), REASONS_RESERVED + i);

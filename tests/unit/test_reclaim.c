@@ -5,16 +5,11 @@
  * The client is a ledger in memory. What it does between the question and the answer it does in the
  * barrier, which is where a client that runs would see the question.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/placement.h"
 #include "proto/lease.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 1024
 #define ALL_PAGES (N_PAGES - 1)
@@ -66,7 +61,6 @@ static void enter(uint32_t page, uint32_t index, uint64_t word)
 
 static int reclaim_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 4);
     reclaim->barrier = barrier;
     is_barrier = true;
@@ -86,7 +80,6 @@ static uint32_t flags_at(uint32_t page)
 
 static void test_idle_slab_is_taken(void **state)
 {
-    (void)state;
     open_slab(first, 0);
     assert_int_equal(reclaim_step(reclaim), 1);
     assert_int_equal(flags_at(first), LEASE_NONE | LEASE_STALE);
@@ -104,7 +97,6 @@ static void enter_last(void)
 /* It is entered when the daemon has looked, and has not been asked yet as far as it sees. */
 static void test_slab_with_one_live_block_is_not_taken(void **state)
 {
-    (void)state;
     open_slab(first, 0);
     meanwhile = enter_last;
     assert_int_equal(reclaim_step(reclaim), 0);
@@ -116,7 +108,6 @@ static void test_slab_with_one_live_block_is_not_taken(void **state)
 
 static void test_block_that_was_pushed_is_idle_and_one_on_its_way_is_not(void **state)
 {
-    (void)state;
     open_slab(first, 0);
     enter(first, 3, ENTRY_PUSHED_BY(7));
     assert_int_equal(reclaim_step(reclaim), 0);
@@ -133,7 +124,6 @@ static void keep(void)
 
 static void test_slab_that_its_client_keeps_is_not_taken(void **state)
 {
-    (void)state;
     open_slab(first, 0);
     meanwhile = keep;
     assert_int_equal(reclaim_step(reclaim), 0);
@@ -149,7 +139,6 @@ static void hush(void)
 
 static void test_client_does_not_fall_silent_while_it_is_asked(void **state)
 {
-    (void)state;
     open_slab(first, 0);
     meanwhile = hush;
     assert_int_equal(reclaim_step(reclaim), 1);
@@ -165,7 +154,6 @@ static void enter_one_of_many(void)
 
 static void test_slab_of_many_pages_is_taken_whole_or_not_at_all(void **state)
 {
-    (void)state;
     const uint32_t size_class = class_of(3);
     open_slab(first + 6, size_class); /* over the border of a word */
     meanwhile = enter_one_of_many;
@@ -181,7 +169,6 @@ static void test_slab_of_many_pages_is_taken_whole_or_not_at_all(void **state)
 
 static void test_client_that_gets_no_barrier_is_left_alone(void **state)
 {
-    (void)state;
     open_slab(first, 0);
     atomic_store(&ledger->header->is_fenced, 0);
     assert_int_equal(reclaim_step(reclaim), 0);
@@ -217,7 +204,6 @@ static bool swap_behind_head(void *user, uint32_t slot, uint64_t at, void *buffe
 
 static void test_slab_of_another_class_that_came_in_its_place_is_not_taken(void **state)
 {
-    (void)state;
     open_slab(first, 0);
     read_really = core->client_ledger.read;
     core->client_ledger.read = swap_behind_head;
@@ -231,7 +217,6 @@ static void test_slab_of_another_class_that_came_in_its_place_is_not_taken(void 
 /* A head that lies about its class and span: its client loses what it shows as idle, no more. */
 static void test_heads_that_lie_harm_only_their_client(void **state)
 {
-    (void)state;
     const uint32_t last = first + ALL_PAGES - 1;
     open_slab(last, 0);
     struct ledger_head *head = &ledger->heads[last];
@@ -293,7 +278,6 @@ static void fill_with_live_slabs(void)
 
 static void test_all_of_an_idle_client_is_had_by_another(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_idle_slabs();
     placement_init_block(&room, ALL_PAGES * PAGE_BYTES, "all", 3);
@@ -318,7 +302,6 @@ static int grant_to_owner(uint32_t n_pages, uint32_t *ret_page)
 /* One of its threads sleeps, and the others get what lies beside the slabs that it has lost. */
 static void test_owner_is_leased_what_is_not_stale(void **state)
 {
-    (void)state;
     uint32_t page;
     fill_with_idle_slabs();
     while (core_free_bytes(core) < ALL_PAGES * PAGE_BYTES) {
@@ -341,7 +324,6 @@ static void test_owner_is_leased_what_is_not_stale(void **state)
 /* What waits for a lease is told that it is stale; the same as a block can be had. */
 static void test_room_of_a_stale_owner_is_for_direct_blocks(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_idle_slabs();
     asker = owner;
@@ -354,7 +336,6 @@ static void test_room_of_a_stale_owner_is_for_direct_blocks(void **state)
 
 static void test_two_that_wait_share_a_pass(void **state)
 {
-    (void)state;
     struct placement_request rooms[2];
     fill_with_live_slabs();
     placement_init_block(&rooms[0], PAGE_BYTES, "one", 3);
@@ -373,7 +354,6 @@ static void test_two_that_wait_share_a_pass(void **state)
 /* Refused; then something is released, and it is asked for again in the same moment. */
 static void test_what_is_idle_since_a_refusal_is_had_at_once(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_live_slabs();
     for (uint32_t i = 0; i < 20; i++) {
@@ -387,7 +367,6 @@ static void test_what_is_idle_since_a_refusal_is_had_at_once(void **state)
 /* A client that asks on and on in a full segment does not have all of the server. */
 static void test_passes_in_vain_are_limited(void **state)
 {
-    (void)state;
     struct placement_request room;
     uint64_t until;
     fill_with_live_slabs();
@@ -418,7 +397,6 @@ static bool count_reads(void *user, uint32_t slot, uint64_t at, void *buffer, si
 
 static void test_refusal_without_a_release_since_reads_nothing(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_live_slabs();
     placement_init_block(&room, PAGE_BYTES, "one", 3);
@@ -437,7 +415,6 @@ static void test_refusal_without_a_release_since_reads_nothing(void **state)
 /* One release empties one slab: eight pages at the most. */
 static void test_refusal_of_more_than_was_released_reads_nothing(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_live_slabs();
     placement_init_block(&room, PAGE_BYTES, "one", 3);
@@ -455,7 +432,6 @@ static void test_refusal_of_more_than_was_released_reads_nothing(void **state)
 /* Whose releases are not known is looked at each time: one with more threads than places. */
 static void test_client_that_does_not_count_all_is_looked_at(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_live_slabs();
     placement_init_block(&room, PAGE_BYTES, "one", 3);
@@ -468,7 +444,6 @@ static void test_client_that_does_not_count_all_is_looked_at(void **state)
 /* Over its quota a client has its own idle slabs looked at before it is refused. */
 static void test_quota_is_not_used_up_by_idle_slabs(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_live_slabs();
     asker = owner;
@@ -489,7 +464,6 @@ static void test_quota_is_not_used_up_by_idle_slabs(void **state)
 /* What is seen to be live is not asked for: its threads go on as before. */
 static void test_client_is_not_asked_for_what_it_uses(void **state)
 {
-    (void)state;
     fill_with_live_slabs();
     for (uint32_t i = 0; i < 4; i++) {
         assert_int_equal(reclaim_step(reclaim), 0);
@@ -501,7 +475,6 @@ static void test_client_is_not_asked_for_what_it_uses(void **state)
 /* The last that was missing is cleared during the pass, and came back before its end. */
 static void test_what_was_cleared_during_a_pass_is_seen(void **state)
 {
-    (void)state;
     struct placement_request room;
     const uint32_t n_idle = ALL_PAGES - 400; /* behind them the pass takes some steps more */
     fill_with_idle_slabs();
@@ -521,7 +494,6 @@ static void test_what_was_cleared_during_a_pass_is_seen(void **state)
 /* Its owner dies while it is asked: the request waits until everything is back. */
 static void test_client_that_ends_meanwhile_is_waited_for(void **state)
 {
-    (void)state;
     struct placement_request room;
     fill_with_idle_slabs();
     enter(first, 0, ENTRY_WORD(1, 0));

@@ -4,21 +4,16 @@
  *
  * What a kill in the middle of something leaves behind is tested exhaustively in tests/crash.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include <cmocka.h>
-
 #include "daemon/core/recover.h"
 #include "proto/lease.h"
 #include "proto/store.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 256
 #define LIMIT 8
@@ -27,7 +22,6 @@ static char why[FIXTURE_WHY_BYTES];
 
 static int recover_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, LIMIT);
     return 0;
 }
@@ -70,8 +64,6 @@ static void end(struct client *client)
 
 static void test_recover_of_an_empty_segment_is_one(void **state)
 {
-    (void)state;
-
     restart();
 
     assert_int_equal(core_free_bytes(core), (N_PAGES - 1) * PAGE_BYTES);
@@ -80,7 +72,6 @@ static void test_recover_of_an_empty_segment_is_one(void **state)
 
 static void test_recover_finds_clients_blocks_and_reasons(void **state)
 {
-    (void)state;
     struct client *alice = join(1);
     struct client *bob = join(2);
     const struct seg_off small = fixture_allocate(&fixture, alice, 100, "video/capture");
@@ -109,7 +100,6 @@ static void test_recover_finds_clients_blocks_and_reasons(void **state)
 
 static void test_recover_twice_is_recover_once(void **state)
 {
-    (void)state;
     struct client *client = join(1);
     for (uint32_t i = 0; i < 300; i++) {
         (void)fixture_allocate(&fixture, client, 1 + i * 7, i % 3 ? "odd" : "even");
@@ -129,7 +119,6 @@ static void test_recover_twice_is_recover_once(void **state)
 
 static void test_recover_gives_released_ids_and_slots_out_again(void **state)
 {
-    (void)state;
     struct client *first = join(1);
     struct client *second = join(2);
     const struct seg_off off = fixture_allocate(&fixture, second, 10, "first reason");
@@ -146,7 +135,6 @@ static void test_recover_gives_released_ids_and_slots_out_again(void **state)
 
 static void test_recover_keeps_those_who_are_beyond_the_new_limit(void **state)
 {
-    (void)state;
     (void)join(1);
     (void)join(2);
     fixture.config.clients_limit = 1;
@@ -161,7 +149,6 @@ static void test_recover_keeps_those_who_are_beyond_the_new_limit(void **state)
 
 static void test_recover_ends_a_client_without_ledger(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 1); /* killed before the ledger was made */
     (void)client;
 
@@ -174,7 +161,6 @@ static void test_recover_ends_a_client_without_ledger(void **state)
 
 static void test_recover_goes_on_with_a_reaping(void **state)
 {
-    (void)state;
     struct client *client = join(1);
     for (uint32_t i = 0; i < 500; i++) {
         (void)fixture_allocate(&fixture, client, 5000, "left behind");
@@ -198,7 +184,6 @@ static void test_recover_goes_on_with_a_reaping(void **state)
 
 static void test_recover_leaves_pages_in_use_and_unused_leased(void **state)
 {
-    (void)state;
     struct client *client = join(1);
     const uint32_t page = fixture_lease(&fixture, client, 8);
     bool zero;
@@ -211,7 +196,6 @@ static void test_recover_leaves_pages_in_use_and_unused_leased(void **state)
 
 static void test_recover_takes_back_what_was_not_granted_or_was_being_revoked(void **state)
 {
-    (void)state;
     struct client *client = join(1);
     uint32_t page = fixture_lease(&fixture, client, 8);
     const uint32_t first = page;
@@ -230,7 +214,6 @@ static void test_recover_takes_back_what_was_not_granted_or_was_being_revoked(vo
 /* Page 1 was a direct block's, the next 8 are leased, and nobody ever had what is behind them. */
 static void test_recover_knows_which_pages_may_be_other_than_zero(void **state)
 {
-    (void)state;
     struct client *client = join(1);
     const struct seg_off off = fixture_allocate(&fixture, client, PAGE_BYTES, "direct");
     assert_int_equal(fixture_lease(&fixture, client, 8), 2);
@@ -269,7 +252,6 @@ static void undo_damage(void)
 
 static void test_recover_of_another_layout_is_refused(void **state)
 {
-    (void)state;
     damage((_Atomic uint64_t *)&core->state.header->layout, 1);
 
     assert_refused_until(undo_damage, "another layout");
@@ -277,7 +259,6 @@ static void test_recover_of_another_layout_is_refused(void **state)
 
 static void test_recover_of_runs_that_do_not_add_up_is_refused(void **state)
 {
-    (void)state;
     _Atomic uint64_t *words = core->state.page_words;
 
     damage(&words[1], PAGE_WORD(PAGE_FREE, 0, N_PAGES));
@@ -293,7 +274,6 @@ static void test_recover_of_runs_that_do_not_add_up_is_refused(void **state)
 
 static void test_recover_of_a_lease_of_nobody_is_refused(void **state)
 {
-    (void)state;
     damage(&core->state.page_words[1], PAGE_WORD(PAGE_LEASED, 7, N_PAGES - 1));
 
     assert_refused_until(undo_damage, "the run at page 1 is leased to slot 7, which is nobody's");
@@ -301,7 +281,6 @@ static void test_recover_of_a_lease_of_nobody_is_refused(void **state)
 
 static void test_recover_of_more_slots_than_there_can_be_is_refused(void **state)
 {
-    (void)state;
     damage(&core->state.header->n_slots, CLIENTS_MAX + 1);
 
     assert_refused_until(undo_damage, "4097 slots of clients, of 4096");
@@ -317,7 +296,6 @@ static struct ledger_entry *only_entry(struct seg_off off)
 
 static void test_recover_of_blocks_that_can_not_be_is_refused(void **state)
 {
-    (void)state;
     const struct seg_off off = fixture_allocate(&fixture, join(1), 100, "reason");
     const uint32_t page = (uint32_t)(off.bytes >> PAGE_SHIFT);
     struct ledger_entry *entry = only_entry(off);
@@ -370,7 +348,6 @@ static void lease_many(struct core *many, _Atomic uint64_t *states)
 
 static void test_recover_keeps_the_last_obituaries(void **state)
 {
-    (void)state;
     for (uint32_t i = 1; i <= OBITUARIES_KEPT + 10; i++) {
         struct client *client = join(i);
         (void)fixture_allocate(&fixture, client, i, "left behind");
@@ -395,7 +372,6 @@ static void test_recover_keeps_the_last_obituaries(void **state)
 /* Killed when all is back and written, and the slot is to be given up. */
 static void test_recover_writes_no_obituary_twice(void **state)
 {
-    (void)state;
     end(join(1));
     struct client *client = join(2);
     struct state_client *stored = &core->state.clients[client->slot];
@@ -416,7 +392,6 @@ static void test_recover_writes_no_obituary_twice(void **state)
 /* Killed when the slot knew the number, but nobody else did; then another comes first. */
 static void test_recover_of_an_obituary_that_was_not_counted_writes_it(void **state)
 {
-    (void)state;
     const uint32_t alice = join(1)->slot;
     struct client *bob = join(2);
     core_end(core, bob, false, fixture.now_ms);
@@ -440,7 +415,6 @@ static void mend_obituary(void)
 
 static void test_recover_of_an_obituary_that_can_not_be_is_refused(void **state)
 {
-    (void)state;
     struct client *client = join(1);
     (void)fixture_allocate(&fixture, client, 10, "left behind");
     end(client);
@@ -465,7 +439,6 @@ static void count_alive(void *user)
 /* Both walks say now and then that they get on, and each stage that it is through. */
 static void test_recover_of_1000_clients_and_100000_leases_says_that_it_gets_on(void **state)
 {
-    (void)state;
     static struct core many;
     struct core_config config = fixture.config;
     uint32_t n_alive = 0;

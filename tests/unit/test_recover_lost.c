@@ -3,15 +3,10 @@
  * test_recover_lost.c - clients that have lost their ledgers while no server was there
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/recover.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 256
 
@@ -19,7 +14,6 @@ static char why[FIXTURE_WHY_BYTES];
 
 static int lost_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 8);
     return 0;
 }
@@ -51,7 +45,6 @@ static int restart_without_ledger(struct seg_off ret_offs[2])
 
 static void test_recover_leaves_a_living_client_without_ledger_what_it_has(void **state)
 {
-    (void)state;
     struct seg_off offs[2];
     const struct client_identity identity = fixture_identity(1);
     watch_answer = 0;
@@ -77,7 +70,6 @@ static void test_recover_leaves_a_living_client_without_ledger_what_it_has(void 
 
 static void test_recover_ends_a_client_without_ledger_that_has_ended(void **state)
 {
-    (void)state;
     struct seg_off offs[2];
     watch_answer = CLIENTS_E_GONE;
 
@@ -88,7 +80,6 @@ static void test_recover_ends_a_client_without_ledger_that_has_ended(void **stat
 
 static void test_recover_when_a_client_can_not_be_looked_for_fails_and_changes_nothing(void **state)
 {
-    (void)state;
     struct seg_off offs[2];
     watch_answer = -EMFILE;
 

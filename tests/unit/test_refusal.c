@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "client/link/refusal.h"
+#include "tests/unit/unit.h"
 
 static struct failure failure;
 
@@ -29,7 +24,6 @@ static int block_errno(Kmem__ErrorCode code)
 
 static void test_refusal_of_block_wild_is_EINVAL(void **state)
 {
-    (void)state;
     assert_int_equal(block_errno(KMEM__ERROR_CODE__ERROR_WILD), -EINVAL);
     assert_string_equal(failure.sentence, "what the daemon says; pass a pointer that an allocation "
                                           "of this process returned");
@@ -38,7 +32,6 @@ static void test_refusal_of_block_wild_is_EINVAL(void **state)
 
 static void test_refusal_of_block_interior_is_EINVAL(void **state)
 {
-    (void)state;
     assert_int_equal(block_errno(KMEM__ERROR_CODE__ERROR_INTERIOR), -EINVAL);
     assert_string_equal(failure.sentence,
                         "what the daemon says; pass the pointer that the allocation returned");
@@ -46,7 +39,6 @@ static void test_refusal_of_block_interior_is_EINVAL(void **state)
 
 static void test_refusal_of_block_released_is_EALREADY(void **state)
 {
-    (void)state;
     assert_int_equal(block_errno(KMEM__ERROR_CODE__ERROR_RELEASED), -EALREADY);
     assert_string_equal(failure.sentence,
                         "what the daemon says; another copy of the pointer was used");
@@ -54,7 +46,6 @@ static void test_refusal_of_block_released_is_EALREADY(void **state)
 
 static void test_refusal_of_block_foreign_is_EPERM(void **state)
 {
-    (void)state;
     assert_int_equal(block_errno(KMEM__ERROR_CODE__ERROR_FOREIGN), -EPERM);
     assert_string_equal(failure.sentence,
                         "what the daemon says; only its owner may do this, and the child of a fork "
@@ -63,7 +54,6 @@ static void test_refusal_of_block_foreign_is_EPERM(void **state)
 
 static void test_refusal_of_block_tells_which_block(void **state)
 {
-    (void)state;
     Kmem__Error error = error_of(KMEM__ERROR_CODE__ERROR_INTERIOR);
     error.offset = 16384;
     error.num_bytes = 44;
@@ -78,7 +68,6 @@ static void test_refusal_of_block_tells_which_block(void **state)
 
 static void test_refusal_of_block_other_codes(void **state)
 {
-    (void)state;
     assert_int_equal(block_errno(KMEM__ERROR_CODE__ERROR_DENIED), -EACCES);
     assert_int_equal(block_errno(KMEM__ERROR_CODE__ERROR_BUSY), -EBUSY);
     assert_int_equal(block_errno(KMEM__ERROR_CODE__ERROR_UNSPECIFIED), -EPROTO);
@@ -87,7 +76,6 @@ static void test_refusal_of_block_other_codes(void **state)
 
 static void test_refusal_of_room_is_ENOMEM(void **state)
 {
-    (void)state;
     const Kmem__Error error = error_of(KMEM__ERROR_CODE__ERROR_NO_MEMORY);
 
     assert_int_equal(kmem__refusal_of_room(&error, 8192, "video\n", &failure), -ENOMEM);
@@ -99,14 +87,12 @@ static void test_refusal_of_room_is_ENOMEM(void **state)
 
 static void test_refusal_of_room_invalid_is_EINVAL(void **state)
 {
-    (void)state;
     const Kmem__Error error = error_of(KMEM__ERROR_CODE__ERROR_INVALID);
     assert_int_equal(kmem__refusal_of_room(&error, 8192, "", &failure), -EINVAL);
 }
 
 static void test_refusal_of_hello_names_the_daemon(void **state)
 {
-    (void)state;
     static const struct {
         Kmem__ErrorCode code;
         int r;
@@ -125,7 +111,6 @@ static void test_refusal_of_hello_names_the_daemon(void **state)
 
 static void test_refusal_of_query_denied_is_EACCES(void **state)
 {
-    (void)state;
     const Kmem__Error error = error_of(KMEM__ERROR_CODE__ERROR_DENIED);
     assert_int_equal(kmem__refusal_of_query(&error, &failure), -EACCES);
     assert_string_equal(failure.sentence, "the daemon refuses: what the daemon says");

@@ -5,18 +5,13 @@
  * What is asked for again with the same sequence number happens once, whatever became of the first
  * answer.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/lease.h"
 #include "daemon/core/handshake.h"
 #include "proto/limits.h"
 #include "tests/unit/conversation.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 256
 #define LIMIT 3
@@ -25,7 +20,6 @@
 
 static int talk_setup(void **state)
 {
-    (void)state;
     talk_begin(N_PAGES, LIMIT);
     (void)fixture_ledger(&talk.fixture, alice.client);
     (void)fixture_ledger(&talk.fixture, bob.client);
@@ -79,7 +73,6 @@ static void restart(void)
 
 static void test_hello_with_another_nonce_is_DENIED(void **state)
 {
-    (void)state;
     struct peer again;
     peer_open(&again, 1);
 
@@ -90,7 +83,6 @@ static void test_hello_with_another_nonce_is_DENIED(void **state)
 
 static void test_hello_with_the_nonce_of_nobody_is_GONE(void **state)
 {
-    (void)state;
     struct peer stranger;
     peer_open(&stranger, 77);
 
@@ -101,7 +93,6 @@ static void test_hello_with_the_nonce_of_nobody_is_GONE(void **state)
 
 static void test_hello_without_nonce_takes_nothing_from_an_open_connection(void **state)
 {
-    (void)state;
     (void)allocate(&alice, 1, 100);
     struct peer again;
     peer_open(&again, 1);
@@ -114,7 +105,6 @@ static void test_hello_without_nonce_takes_nothing_from_an_open_connection(void 
 
 static void test_hello_after_a_restart_finds_what_the_client_holds(void **state)
 {
-    (void)state;
     (void)allocate(&alice, 1, 100);
     (void)allocate(&alice, 2, 200);
     (void)lease(&alice, 3, 4);
@@ -132,7 +122,6 @@ static void test_hello_after_a_restart_finds_what_the_client_holds(void **state)
 /* Whose roll-ups it keeps is known as before: it does not keep them as root. */
 static void test_hello_on_the_way_back_is_of_the_same_process(void **state)
 {
-    (void)state;
     struct peer again = {.role = PEER_UNKNOWN};
     const Kmem__Request *request = request_hello(NEW_REQUEST, MEMBER, alice.client->nonce);
 
@@ -149,7 +138,6 @@ static void test_hello_on_the_way_back_is_of_the_same_process(void **state)
 
 static void test_allocate_with_the_same_sequence_is_the_same_block(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
 
     assert_int_equal(allocate(&alice, 1, 100), offset);
@@ -160,7 +148,6 @@ static void test_allocate_with_the_same_sequence_is_the_same_block(void **state)
 
 static void test_allocate_with_the_same_sequence_after_a_restart_is_the_same_block(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
 
     restart();
@@ -171,7 +158,6 @@ static void test_allocate_with_the_same_sequence_after_a_restart_is_the_same_blo
 
 static void test_allocate_without_sequence_is_another_block(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 0, 100);
 
     assert_int_not_equal(allocate(&alice, 0, 100), offset);
@@ -181,7 +167,6 @@ static void test_allocate_without_sequence_is_another_block(void **state)
 
 static void test_allocate_whose_block_went_to_another_is_carved_anew(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 5, 100);
     /* As if the server had been killed between the intent and the block. */
     struct block block;
@@ -197,7 +182,6 @@ static void test_allocate_whose_block_went_to_another_is_carved_anew(void **stat
 
 static void test_allocate_with_the_same_sequence_and_another_size_is_carved_anew(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
 
     assert_int_not_equal(allocate(&alice, 1, 101), offset);
@@ -205,7 +189,6 @@ static void test_allocate_with_the_same_sequence_and_another_size_is_carved_anew
 
 static void test_allocate_that_was_refused_uses_up_nothing(void **state)
 {
-    (void)state;
     talk.sequence = 1;
     assert_int_equal(ask_allocate(&talk, &alice, 0, "why", 3), DISPATCH_OK);
     assert_error(&talk, INVALID, "can not be allocated");
@@ -217,7 +200,6 @@ static void test_allocate_that_was_refused_uses_up_nothing(void **state)
 
 static void test_release_with_the_same_sequence_is_released(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
     const uint64_t n_misuses = talk.core->state.counters->misuses;
     release(&alice, 2, offset);
@@ -234,7 +216,6 @@ static void test_release_with_the_same_sequence_is_released(void **state)
 
 static void test_release_with_the_same_sequence_takes_nothing_from_the_next_holder(void **state)
 {
-    (void)state;
     const uint64_t offset = allocate(&alice, 1, 100);
     release(&alice, 2, offset);
     assert_int_equal(allocate(&bob, 1, 100), offset);
@@ -247,7 +228,6 @@ static void test_release_with_the_same_sequence_takes_nothing_from_the_next_hold
 
 static void test_release_twice_with_two_sequences_is_RELEASED(void **state)
 {
-    (void)state;
     const uint64_t kept = allocate(&alice, 1, 100);
     const uint64_t offset = allocate(&alice, 2, 100);
     release(&alice, 3, offset);
@@ -261,7 +241,6 @@ static void test_release_twice_with_two_sequences_is_RELEASED(void **state)
 
 static void test_lease_with_the_same_sequence_is_the_same_lease(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&alice, 1, 4);
 
     assert_int_equal(lease(&alice, 1, 4), page);
@@ -273,7 +252,6 @@ static void test_lease_with_the_same_sequence_is_the_same_lease(void **state)
 
 static void test_lease_of_which_a_part_was_revoked_is_granted_anew(void **state)
 {
-    (void)state;
     const uint32_t page = lease(&alice, 1, 4);
     assert_int_equal(leases_return(&talk.core->leases, alice.client, page + 1, page + 2), 1);
 
@@ -284,7 +262,6 @@ static void test_lease_of_which_a_part_was_revoked_is_granted_anew(void **state)
 
 static void test_a_sequence_that_is_past_is_INVALID(void **state)
 {
-    (void)state;
     (void)allocate(&alice, 7, 100);
 
     talk.sequence = 6;

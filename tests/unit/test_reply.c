@@ -1,23 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/reply.h"
 #include "proto/limits.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 static struct reply *reply;
 
 static int reply_setup(void **state)
 {
-    (void)state;
     reply = reply_new();
     assert_non_null(reply);
     reply_reset(reply, 7);
@@ -26,7 +20,6 @@ static int reply_setup(void **state)
 
 static int reply_teardown(void **state)
 {
-    (void)state;
     reply = reply_free(reply);
     assert_null(reply);
     return 0;
@@ -34,7 +27,6 @@ static int reply_teardown(void **state)
 
 static void test_reply_new_without_memory_is_null(void **state)
 {
-    (void)state;
     struct reply *other = NULL;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
@@ -47,7 +39,6 @@ static void test_reply_new_without_memory_is_null(void **state)
 
 static void test_reply_reset_begins_an_empty_response(void **state)
 {
-    (void)state;
     reply_error(reply, KMEM__ERROR_CODE__ERROR_BUSY, "busy");
     assert_true(reply_row_fits(reply, 10));
 
@@ -61,7 +52,6 @@ static void test_reply_reset_begins_an_empty_response(void **state)
 
 static void test_reply_string_is_a_terminated_copy(void **state)
 {
-    (void)state;
     const char text[] = {'a', 'b', 'c'};
 
     const char *copy = reply_string(reply, text, 2);
@@ -73,16 +63,12 @@ static void test_reply_string_is_a_terminated_copy(void **state)
 
 static void test_reply_take_of_more_than_there_is_is_a_bug(void **state)
 {
-    (void)state;
-
     assert_non_null(reply_take(reply, 1000));
     assert_broken((void)reply_take(reply, reply->arena.capacity_bytes));
 }
 
 static void test_reply_error_is_a_formatted_sentence(void **state)
 {
-    (void)state;
-
     reply_error(reply, KMEM__ERROR_CODE__ERROR_WILD, "offset %d lies in no block", 5);
 
     assert_int_equal(reply->response.body_case, KMEM__RESPONSE__BODY_ERROR);
@@ -94,7 +80,6 @@ static void test_reply_error_is_a_formatted_sentence(void **state)
 
 static void test_reply_error_of_an_endless_sentence_is_cut(void **state)
 {
-    (void)state;
     static char endless[100000];
     memset(endless, 'x', sizeof(endless) - 1);
 
@@ -105,7 +90,6 @@ static void test_reply_error_of_an_endless_sentence_is_cut(void **state)
 
 static void test_reply_row_fits_counts_up_to_a_response(void **state)
 {
-    (void)state;
     size_t n_bytes = 0;
 
     while (reply_row_fits(reply, 100)) {

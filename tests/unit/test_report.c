@@ -6,21 +6,16 @@
  * core holds, each once.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/tick.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/report_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 2048
 #define CLIENTS 2000
@@ -29,7 +24,6 @@ static struct client *client;
 
 static int report_setup(void **state)
 {
-    (void)state;
     report_begin(N_PAGES, CLIENTS);
     client = fixture_join(&fixture, 3);
     return 0;
@@ -75,7 +69,6 @@ static Kmem__LedgerRow largest_ledger_row(void)
 
 static void test_reply_row_bytes_suffice_for_every_row_of_largest_numbers(void **state)
 {
-    (void)state;
     memset(text_15, 'c', COMMAND_BYTES - 1);
     const Kmem__LedgerRow ledger_row = largest_ledger_row();
     Kmem__Block block = KMEM__BLOCK__INIT;
@@ -99,7 +92,6 @@ static void test_reply_row_bytes_suffice_for_every_row_of_largest_numbers(void *
 
 static void test_reply_row_bytes_suffice_for_an_obituary_of_largest_numbers(void **state)
 {
-    (void)state;
     memset(text_15, 'c', COMMAND_BYTES - 1);
     Kmem__LedgerRow ledger_row = largest_ledger_row();
     Kmem__LedgerRow *rows[OBITUARY_ROWS];
@@ -126,7 +118,6 @@ static void test_reply_row_bytes_suffice_for_an_obituary_of_largest_numbers(void
 
 static void test_reply_row_bytes_suffice_for_what_is_around_the_rows(void **state)
 {
-    (void)state;
     reset();
     kmem__blocks_report__init(&reply->body.blocks);
     reply->body.blocks.more = true;
@@ -150,7 +141,6 @@ static void use(uint64_t now_ms)
 
 static void test_report_usage_adds_up(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 1000, "one");
     (void)fixture_allocate(&fixture, client, 100000, "two");
     struct client *left = fixture_join(&fixture, 4);
@@ -185,7 +175,6 @@ static void test_report_usage_adds_up(void **state)
 
 static void test_report_usage_names_each_statistic_once_and_explains_it(void **state)
 {
-    (void)state;
     reset();
 
     use(fixture.now_ms);
@@ -228,7 +217,6 @@ static uint64_t read_blocks(uint32_t *ret_n_pages)
 
 static void test_report_blocks_describes_a_block(void **state)
 {
-    (void)state;
     const struct seg_off off = fixture_allocate(&fixture, client, 101, "camera/frame#5");
     fixture.now_ms += 2000;
     reset();
@@ -249,7 +237,6 @@ static void test_report_blocks_describes_a_block(void **state)
 
 static void test_report_blocks_of_longest_rows_pages_through_each_once(void **state)
 {
-    (void)state;
     struct client *other = join_with_longest_command(5);
     for (uint32_t i = 0; i < 2000; i++) {
         (void)fixture_allocate(&fixture, other, 16 + 8 * (uint64_t)i, longest_reason(i));
@@ -262,7 +249,6 @@ static void test_report_blocks_of_longest_rows_pages_through_each_once(void **st
 
 static void test_report_blocks_of_shortest_rows_pages_through_each_once(void **state)
 {
-    (void)state;
     struct client_identity identity = {.pid = 1, .start_time = 2};
     struct client *other;
     assert_int_equal(
@@ -278,7 +264,6 @@ static void test_report_blocks_of_shortest_rows_pages_through_each_once(void **s
 
 static void test_report_blocks_pauses_after_its_budget(void **state)
 {
-    (void)state;
     struct client *other = fixture_join(&fixture, 5);
     static struct seg_off offs[70000];
     for (uint32_t i = 0; i < 70000; i++) {
@@ -297,7 +282,6 @@ static void test_report_blocks_pauses_after_its_budget(void **state)
 
 static void test_report_blocks_goes_on_though_the_next_block_was_released(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 600; i++) {
         (void)fixture_allocate(&fixture, client, 100, "x");
     }
@@ -350,7 +334,6 @@ static uint64_t read_ledger(const struct scan *scan, uint64_t *ret_num_bytes)
 
 static void test_report_ledger_describes_a_group(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 100, "video#1");
     fixture.now_ms += 300;
     (void)fixture_allocate(&fixture, client, 50, "video#2");
@@ -373,7 +356,6 @@ static void test_report_ledger_describes_a_group(void **state)
 
 static void test_report_ledger_of_longest_rows_pages_through_each_once(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 3000; i++) {
         (void)fixture_allocate(&fixture, client, 1 + i % 100, longest_reason(i));
     }
@@ -388,7 +370,6 @@ static void test_report_ledger_of_longest_rows_pages_through_each_once(void **st
 
 static void test_report_ledger_of_shortest_rows_pages_through_each_once(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 5000; i++) {
         char reason[8];
         (void)snprintf(reason, sizeof(reason), "%x", i);
@@ -404,7 +385,6 @@ static void test_report_ledger_of_shortest_rows_pages_through_each_once(void **s
 
 static void test_report_ledger_by_client_and_by_uid_has_all_bytes(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 1000; i++) {
         (void)fixture_allocate(&fixture, join_with_longest_command(100 + i), 1 + i, "x");
     }
@@ -422,7 +402,6 @@ static void test_report_ledger_by_client_and_by_uid_has_all_bytes(void **state)
 
 static void test_report_ledger_from_beyond_its_rows_is_empty(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, client, 10, "y");
     struct scan_reader reader = {.waits = false};
     const struct scan *scan = scan_all(&reader, SCAN_BY_REASON);
@@ -439,7 +418,6 @@ static void test_report_ledger_from_beyond_its_rows_is_empty(void **state)
 
 static void test_report_held_looks_at_no_more_than_its_budget(void **state)
 {
-    (void)state;
     const uint32_t n_pages = HELD_BUDGET / 1024;
     struct ledger *ledger = fixture_ledger(&fixture, client);
     const uint32_t page = fixture_lease(&fixture, client, n_pages);

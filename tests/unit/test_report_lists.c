@@ -2,26 +2,20 @@
 /*
  * test_report_lists.c - the lists of clients and of obituaries, and the error that names holders
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/tick.h"
 #include "proto/limits.h"
 #include "proto/text.h"
 #include "tests/unit/report_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 1024
 #define CLIENTS 3000
 
 static int report_setup(void **state)
 {
-    (void)state;
     report_begin(N_PAGES, CLIENTS);
     return 0;
 }
@@ -61,7 +55,6 @@ static uint32_t read_clients(uint32_t *ret_n_pages)
 
 static void test_report_clients_describes_a_client(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 4);
     fixture_release(&fixture, client, fixture_allocate(&fixture, client, 1000, "x"));
     (void)fixture_allocate(&fixture, client, 10, "x");
@@ -88,7 +81,6 @@ static void test_report_clients_describes_a_client(void **state)
 
 static void test_report_clients_of_longest_rows_pages_through_each_once(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < CLIENTS; i++) {
         struct client *client = join_with_longest_command(UINT32_MAX - i);
         client->stored->peak_bytes = UINT64_MAX;
@@ -103,7 +95,6 @@ static void test_report_clients_of_longest_rows_pages_through_each_once(void **s
 
 static void test_report_clients_leaves_out_the_ended_and_goes_on(void **state)
 {
-    (void)state;
     struct client *last = NULL;
     for (uint32_t i = 0; i < 2000; i++) {
         last = fixture_join(&fixture, 1 + i);
@@ -121,7 +112,6 @@ static void test_report_clients_leaves_out_the_ended_and_goes_on(void **state)
 
 static void test_report_clients_from_beyond_the_last_is_empty(void **state)
 {
-    (void)state;
     (void)fixture_join(&fixture, 1);
     reply_reset(reply, 1);
 
@@ -173,7 +163,6 @@ static void live_and_die(uint32_t pid, uint32_t n_reasons)
 
 static void test_report_obituaries_describes_one(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 4);
     fixture.now_ms += 1000;
     (void)fixture_allocate(&fixture, client, 100, "video#1");
@@ -205,7 +194,6 @@ static void test_report_obituaries_describes_one(void **state)
 
 static void test_report_obituaries_of_longest_rows_pages_through_each_once(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
         live_and_die(1 + i, OBITUARY_ROWS + 1);
     }
@@ -220,7 +208,6 @@ static void test_report_obituaries_of_longest_rows_pages_through_each_once(void 
 
 static void test_report_obituaries_of_rows_of_every_kind_fit(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
         live_and_die(1 + i, i % 3 == 0 ? 0 : i % (OBITUARY_ROWS + 2));
     }
@@ -233,7 +220,6 @@ static void test_report_obituaries_of_rows_of_every_kind_fit(void **state)
 /* Figures as large as they can be, which no test could live long enough to see. */
 static void test_report_obituaries_of_largest_numbers_fit(void **state)
 {
-    (void)state;
     live_and_die(1, OBITUARY_ROWS);
     for (uint32_t n_rows = 0; n_rows <= OBITUARY_ROWS; n_rows++) {
         for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
@@ -265,7 +251,6 @@ static void test_report_obituaries_of_largest_numbers_fit(void **state)
 
 static void test_report_obituaries_goes_on_though_the_next_was_overwritten(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < OBITUARIES_KEPT; i++) {
         live_and_die(1 + i, 8);
     }
@@ -303,7 +288,6 @@ static const char *no_room_sentence(uint64_t num_bytes)
 
 static void test_report_no_room_names_what_was_asked_what_there_is_and_who_has_it(void **state)
 {
-    (void)state;
     struct client *client = fixture_join(&fixture, 1);
     const char *const reasons[] = {"small", "third", "first", "fifth", "second", "fourth"};
     const uint64_t sizes[] = {1, 3 << 20, 5 << 20, 1 << 20, 4 << 20, 1 << 19};
@@ -340,7 +324,6 @@ static const char *sentence_of_reasons_of(const char *character)
 
 static void test_report_no_room_is_never_cut(void **state)
 {
-    (void)state;
     const char *const characters[] = {
         "\x1b", "\\", "\xc3\xa4", "\xe2\x82\xac", "\xf0\x9f\x90\x9f", "\xc2\x9b"};
 

@@ -5,17 +5,12 @@
  * The clients are ledgers in memory, so what is in them is known to a byte; the last ones lie.
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "proto/lease.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/report_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 1024
 
@@ -29,7 +24,6 @@ static bool barrier(void)
 
 static int waste_setup(void **state)
 {
-    (void)state;
     report_begin(N_PAGES, 8);
     core->reclaim.barrier = barrier;
     owner = fixture_join(&fixture, 1);
@@ -85,7 +79,6 @@ static Kmem__Client *client_row(const struct client *client)
 
 static void test_direct_blocks_round_and_leave_free_blocks(void **state)
 {
-    (void)state;
     const struct size_class *of = &size_classes[size_class_of(100)];
     (void)fixture_allocate(&fixture, owner, 100, "small");
     (void)fixture_allocate(&fixture, owner, 5 * PAGE_BYTES + 1, "large");
@@ -100,7 +93,6 @@ static void test_direct_blocks_round_and_leave_free_blocks(void **state)
 
 static void test_every_other_block_given_back_is_scattered(void **state)
 {
-    (void)state;
     struct seg_off offs[8];
     for (int i = 0; i < 8; i++) {
         offs[i] = fixture_allocate(&fixture, owner, 10 * PAGE_BYTES, "frame");
@@ -120,7 +112,6 @@ static void test_every_other_block_given_back_is_scattered(void **state)
 /* Pages that are being cleared are free, and a request waits for them, unless that takes long. */
 static void test_what_is_being_cleared_is_of_the_extent_around_it(void **state)
 {
-    (void)state;
     const struct seg_off off = fixture_allocate(&fixture, owner, 10 * PAGE_BYTES, "first");
     take_figures();
     const uint64_t free_bytes = statistic("free_bytes");
@@ -185,7 +176,6 @@ static uint32_t lease_with_everything(void)
 
 static void test_leases_are_told_apart(void **state)
 {
-    (void)state;
     const struct size_class *of = &size_classes[class_of(3)];
     (void)lease_with_everything();
     take_figures();
@@ -203,7 +193,6 @@ static void test_leases_are_told_apart(void **state)
 /* What is said to be idle is what reclaim takes, then or later. */
 static void test_idle_is_what_another_can_have(void **state)
 {
-    (void)state;
     uint64_t until;
     const uint32_t first = lease_with_everything();
     assert_true(lease_ask(owner->states, first + 3, 3)); /* asked for, and not answered yet */
@@ -225,7 +214,6 @@ static void test_idle_is_what_another_can_have(void **state)
 
 static void test_hole_goes_through_free_unused_and_idle_pages(void **state)
 {
-    (void)state;
     const uint32_t first = fixture_lease(&fixture, owner, N_PAGES - 1);
     open_slab(first + 10, 0);
     open_slab(first + 20, 0);
@@ -239,7 +227,6 @@ static void test_hole_goes_through_free_unused_and_idle_pages(void **state)
 
 static void test_blocks_on_their_way_home_are_not_live(void **state)
 {
-    (void)state;
     const uint32_t first = fixture_lease(&fixture, owner, 2);
     open_slab(first, 0);
     take(first, 5);
@@ -260,7 +247,6 @@ static void assert_idle_slab_counts_as_slab(void)
 
 static void test_slab_that_can_not_be_taken_is_not_idle(void **state)
 {
-    (void)state;
     const uint32_t first = lease_with_everything();
     core->reclaim.barrier = NULL;
     assert_idle_slab_counts_as_slab();
@@ -276,7 +262,6 @@ static void test_slab_that_can_not_be_taken_is_not_idle(void **state)
 
 static void test_clients_are_told_apart_and_a_former_one_is_forgotten(void **state)
 {
-    (void)state;
     struct scan_reader reader = {.waits = false};
     struct client *other = fixture_join(&fixture, 2);
     (void)fixture_ledger(&fixture, other);
@@ -298,7 +283,6 @@ static void test_clients_are_told_apart_and_a_former_one_is_forgotten(void **sta
 
 static void test_small_steps_see_what_one_sees(void **state)
 {
-    (void)state;
     struct waste at_once;
     struct waste in_steps;
     const uint32_t first = fixture_lease(&fixture, owner, 200);
@@ -338,7 +322,6 @@ static void test_small_steps_see_what_one_sees(void **state)
 
 static void test_waste_init_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     struct waste waste;
     for (unsigned n = 1; n <= 2; n++) {
         fail_nth("memory", n, ENOMEM);
@@ -354,7 +337,6 @@ static void test_waste_init_without_memory_is_ENOMEM(void **state)
 /* Blocks that fill their slabs to the last byte, over and over: more than the pages hold. */
 static void test_more_told_than_there_is_is_cut(void **state)
 {
-    (void)state;
     const uint32_t first = fixture_lease(&fixture, owner, 8);
     for (uint32_t page = first; page < first + 8; page++) {
         open_slab(page, 0);
@@ -371,7 +353,6 @@ static void test_more_told_than_there_is_is_cut(void **state)
 /* A ledger of random bytes, states and all: only its own client's leases are misplaced. */
 static void test_random_ledgers_add_up(void **state)
 {
-    (void)state;
     uint64_t seed = 20261129;
     struct client *honest = fixture_join(&fixture, 2);
     struct ledger *honest_ledger = fixture_ledger(&fixture, honest);

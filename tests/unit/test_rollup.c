@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/hash.h"
 #include "daemon/core/rollup.h"
@@ -15,6 +9,7 @@
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 /* Watches what keys are hashed with. */
 static uint64_t seed_seen;
@@ -33,7 +28,6 @@ static struct client *carol; /* pid 7, user 1001 */
 
 static int rollup_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, 1024, 10);
     alice = fixture_join(&fixture, 3);
     bob = fixture_join(&fixture, 6);
@@ -72,7 +66,6 @@ static void assert_group(const struct rollup *rollup, size_t index, const char *
 
 static void test_rollup_by_reason_drops_the_detail(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, alice, 100, "video/frame#17");
     (void)fixture_allocate(&fixture, bob, 30, "video/frame#18");
     (void)fixture_allocate(&fixture, bob, 20, "video/frame");
@@ -93,7 +86,6 @@ static void test_rollup_by_reason_drops_the_detail(void **state)
 
 static void test_rollup_by_client_tells_processes_apart(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, alice, 100, "one");
     (void)fixture_allocate(&fixture, bob, 30, "one");
     (void)fixture_allocate(&fixture, bob, 20, "two");
@@ -111,7 +103,6 @@ static void test_rollup_by_client_tells_processes_apart(void **state)
 
 static void test_rollup_by_uid_adds_up_a_users_processes(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, alice, 100, "one");
     (void)fixture_allocate(&fixture, bob, 30, "one");
     (void)fixture_allocate(&fixture, carol, 500, "two");
@@ -129,7 +120,6 @@ static void test_rollup_by_uid_adds_up_a_users_processes(void **state)
 
 static void test_rollup_group_knows_its_oldest_block(void **state)
 {
-    (void)state;
     fixture.now_ms += 1000;
     (void)fixture_allocate(&fixture, alice, 1, "same");
     fixture.now_ms += 1000;
@@ -144,7 +134,6 @@ static void test_rollup_group_knows_its_oldest_block(void **state)
 
 static void test_rollup_sort_of_equal_sizes_is_by_key(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, alice, 10, "b");
     (void)fixture_allocate(&fixture, alice, 10, "c");
     (void)fixture_allocate(&fixture, alice, 10, "a");
@@ -160,7 +149,6 @@ static void test_rollup_sort_of_equal_sizes_is_by_key(void **state)
 
 static void test_rollup_of_nothing_has_no_groups(void **state)
 {
-    (void)state;
     struct rollup *rollup = new_rollup(ROLLUP_BY_CLIENT);
 
     add_all(rollup);
@@ -180,7 +168,6 @@ static struct block block_at(struct client *client, struct seg_off off)
 
 static void test_rollup_add_does_not_mistake_an_ids_next_allocator(void **state)
 {
-    (void)state;
     const struct seg_off first = fixture_allocate(&fixture, alice, 10, "first tenant");
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     const struct block first_block = block_at(alice, first);
@@ -201,7 +188,6 @@ static void test_rollup_add_does_not_mistake_an_ids_next_allocator(void **state)
 
 static void test_rollup_add_does_not_mistake_a_slots_next_allocator(void **state)
 {
-    (void)state;
     struct rollup *rollup = new_rollup(ROLLUP_BY_CLIENT);
     const struct block first = block_at(carol, fixture_allocate(&fixture, carol, 10, "same"));
     assert_int_equal(rollup_add(rollup, &first), 0);
@@ -221,7 +207,6 @@ static void test_rollup_add_does_not_mistake_a_slots_next_allocator(void **state
 
 static void test_rollup_add_of_ids_that_are_newer_than_it(void **state)
 {
-    (void)state;
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     struct rollup *by_client = new_rollup(ROLLUP_BY_CLIENT);
     struct client *dave = fixture_join(&fixture, 8);
@@ -247,7 +232,6 @@ static void test_rollup_add_of_ids_that_are_newer_than_it(void **state)
 
 static void test_rollup_add_after_sort_is_a_bug(void **state)
 {
-    (void)state;
     const struct block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     add_all(rollup);
@@ -258,7 +242,6 @@ static void test_rollup_add_after_sort_is_a_bug(void **state)
 
 static void test_rollup_hashes_with_the_segments_instance(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, alice, 10, "words");
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     seed_seen = 0;
@@ -272,7 +255,6 @@ static void test_rollup_hashes_with_the_segments_instance(void **state)
 /* Ids of clients' own tables mean what each client says they mean. */
 static void test_rollup_by_reason_adds_up_what_clients_tell(void **state)
 {
-    (void)state;
     struct client *const clients[] = {alice, bob};
     for (uint32_t i = 0; i < 2; i++) {
         struct ledger *ledger = fixture_ledger(&fixture, clients[i]);
@@ -299,7 +281,6 @@ static void test_rollup_by_reason_adds_up_what_clients_tell(void **state)
 
 static void test_rollup_new_without_memory_is_null(void **state)
 {
-    (void)state;
     const struct rollup_tables tables = core_tables(&fixture.core);
     struct rollup *rollup = NULL;
 
@@ -313,7 +294,6 @@ static void test_rollup_new_without_memory_is_null(void **state)
 /* Enough groups to make the hash table grow. */
 static void test_rollup_add_without_memory_leaves_it_as_it_was(void **state)
 {
-    (void)state;
     const struct rollup_tables tables = core_tables(&fixture.core);
     struct block blocks[400];
     for (uint32_t i = 0; i < 400; i++) {
@@ -345,7 +325,6 @@ static void test_rollup_add_without_memory_leaves_it_as_it_was(void **state)
 
 static void test_rollup_sort_without_memory_can_be_tried_again(void **state)
 {
-    (void)state;
     const struct block block = block_at(alice, fixture_allocate(&fixture, alice, 1, "x"));
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     assert_int_equal(rollup_add(rollup, &block), 0);
@@ -424,7 +403,6 @@ static const struct rollup_group *group_named(const struct rollup *rollup, const
 
 static void test_rollup_reads_each_reason_of_a_client_once(void **state)
 {
-    (void)state;
     fixture.core.client_ledger.read = read_invented;
     n_reads = 0;
     rewrites = false;
@@ -444,7 +422,6 @@ static void test_rollup_reads_each_reason_of_a_client_once(void **state)
 
 static void test_rollup_of_reasons_that_are_rewritten_stays_bounded(void **state)
 {
-    (void)state;
     struct client *const clients[] = {alice, bob, carol};
     fixture.core.client_ledger.read = read_invented;
     n_reads = 0;
@@ -463,7 +440,6 @@ static void test_rollup_of_reasons_that_are_rewritten_stays_bounded(void **state
 /* Whoever comes after one that has taken all it could has room left. */
 static void test_rollup_leaves_room_to_other_clients(void **state)
 {
-    (void)state;
     fixture.core.client_ledger.read = read_invented;
     rewrites = false;
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
@@ -481,7 +457,6 @@ static void test_rollup_leaves_room_to_other_clients(void **state)
 
 static void test_tallies_of_one_purse_share_it(void **state)
 {
-    (void)state;
     const struct rollup_tables tables = core_tables(&fixture.core);
     struct rollup_purse purse;
     struct rollup *rollups[20];
@@ -513,7 +488,6 @@ static void test_tallies_of_one_purse_share_it(void **state)
 
 static void test_rollup_sort_step_keeps_to_its_budget_and_has_the_first_ones_first(void **state)
 {
-    (void)state;
     fixture.core.client_ledger.read = read_invented;
     rewrites = false;
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);

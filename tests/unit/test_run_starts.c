@@ -3,17 +3,12 @@
  * test_run_starts.c - the last start up to a page, however far away, by a few words
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/run_starts.h"
 #include "proto/limits.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define SEGMENT_MAX_PAGES ((uint32_t)(SEGMENT_MAX_BYTES >> PAGE_SHIFT))
@@ -22,7 +17,6 @@
 
 static void test_run_starts_last_is_the_nearest_one(void **state)
 {
-    (void)state;
     static bool naive[5000];
     struct seeded seeded = {4711};
     struct run_starts starts;
@@ -50,7 +44,6 @@ static void test_run_starts_last_is_the_nearest_one(void **state)
 
 static void test_run_starts_last_reads_some_words_however_far_away_it_is(void **state)
 {
-    (void)state;
     static const uint32_t sizes[] = {64, 65, 4096, 10000000, SEGMENT_MAX_PAGES};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct run_starts starts;
@@ -73,7 +66,6 @@ static void test_run_starts_last_reads_some_words_however_far_away_it_is(void **
 
 static void test_run_starts_last_of_an_empty_set_is_a_bug(void **state)
 {
-    (void)state;
     struct run_starts starts;
     assert_int_equal(run_starts_init(&starts, 1000), 0);
 
@@ -85,7 +77,6 @@ static void test_run_starts_last_of_an_empty_set_is_a_bug(void **state)
 
 static void test_run_starts_check_finds_levels_that_differ(void **state)
 {
-    (void)state;
     struct run_starts starts;
     assert_int_equal(run_starts_init(&starts, 1000), 0);
     run_starts_add(&starts, 700);
@@ -102,7 +93,6 @@ static void test_run_starts_check_finds_levels_that_differ(void **state)
 
 static void test_run_starts_init_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     struct run_starts starts;
 
     assert_true(fail_again("memory", 1, ENOMEM));

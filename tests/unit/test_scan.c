@@ -3,18 +3,13 @@
  * test_scan.c - roll-ups that are made in steps, while others go on
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/scan.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 4096
@@ -23,7 +18,6 @@ static struct client *client;
 
 static int scan_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 100);
     client = fixture_join(&fixture, 1);
     return 0;
@@ -62,7 +56,6 @@ static const struct rollup_group *group_of(const struct scan *scan, const char *
 
 static void test_scan_poll_looks_at_a_budget_at_a_time(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 100000; i++) {
         (void)fixture_allocate(&fixture, client, 16, "many");
     }
@@ -83,7 +76,6 @@ static void test_scan_poll_looks_at_a_budget_at_a_time(void **state)
 /* Blocks that live through all of the scan are counted once, whatever happens around them. */
 static void test_scan_counts_what_stays_exactly_once(void **state)
 {
-    (void)state;
     struct seeded seeded = {31337};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
     static struct seg_off offs[60000];
@@ -120,7 +112,6 @@ static void test_scan_counts_what_stays_exactly_once(void **state)
 
 static void test_scan_by_client_while_clients_die_and_slots_change_hands(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 50; i++) {
         struct client *other = fixture_join(&fixture, 100 + i);
         for (uint32_t n = 0; n < 1000; n++) {
@@ -191,7 +182,6 @@ static void count_reads(void)
 
 static void test_scan_poll_reads_a_budget_of_reasons_at_a_time(void **state)
 {
-    (void)state;
     (void)tell_many();
     count_reads();
     struct scan_reader reader;
@@ -213,7 +203,6 @@ static void test_scan_poll_reads_a_budget_of_reasons_at_a_time(void **state)
 
 static void test_reap_reads_a_budget_of_reasons_at_a_time(void **state)
 {
-    (void)state;
     struct client *teller = tell_many();
     count_reads();
     core_end(core, teller, false, fixture.now_ms);
@@ -234,7 +223,6 @@ static void test_reap_reads_a_budget_of_reasons_at_a_time(void **state)
 /* Slabs of one block each: hardly anything but reads. */
 static void test_scan_poll_reads_a_budget_of_slabs_at_a_time(void **state)
 {
-    (void)state;
     struct client *teller = fixture_join(&fixture, 2);
     struct ledger *ledger = fixture_ledger(&fixture, teller);
     const uint32_t page = fixture_lease(&fixture, teller, 2000);
@@ -272,7 +260,6 @@ static bool is_kept(const struct scan_reader *reader)
 
 static void test_scan_begin_drops_a_reader_of_the_process_that_keeps_most(void **state)
 {
-    (void)state;
     struct scan_reader alone;
     struct scan_reader hoarder[SCANS_KEPT];
     keep(&alone, 1000, 1);
@@ -292,7 +279,6 @@ static void test_scan_begin_drops_a_reader_of_the_process_that_keeps_most(void *
 
 static void test_scan_begin_drops_a_reader_of_the_user_that_keeps_most(void **state)
 {
-    (void)state;
     struct scan_reader alone;
     struct scan_reader hoarder[SCANS_KEPT];
     keep(&alone, 1000, 1);
@@ -311,7 +297,6 @@ static void test_scan_begin_drops_a_reader_of_the_user_that_keeps_most(void **st
 
 static void test_scan_begin_waits_for_readers_that_read(void **state)
 {
-    (void)state;
     struct scan_reader readers[SCANS_KEPT];
     struct scan_reader next;
     for (uint32_t i = 0; i < SCANS_KEPT; i++) {
@@ -357,7 +342,6 @@ static void test_scan_begin_waits_for_readers_that_read(void **state)
 
 static void test_scan_keep_of_more_than_there_may_be_begins_again(void **state)
 {
-    (void)state;
     static struct scan_reader readers[SCAN_KEEPERS + 1];
     for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
         readers[i] = (struct scan_reader){.uid = 1000, .pid = 1 + i};
@@ -381,7 +365,6 @@ static void test_scan_keep_of_more_than_there_may_be_begins_again(void **state)
 /* Whoever asks how often for one kind, the others get their steps. */
 static void test_scan_poll_goes_round_the_kinds(void **state)
 {
-    (void)state;
     struct scan_reader many[20];
     struct scan_reader one;
     for (uint32_t i = 0; i < 100000; i++) {
@@ -415,7 +398,6 @@ static void test_scan_poll_goes_round_the_kinds(void **state)
 
 static void test_scan_poll_without_memory_has_failed(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 200; i++) {
         char reason[24];
         (void)snprintf(reason, sizeof(reason), "reason/%u", i);

@@ -5,11 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,13 +13,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/log.h"
 #include "daemon/server/loop.h"
 #include "daemon/server/scrub.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 1024
 
@@ -87,7 +82,6 @@ static void open_ready(bool gives_back)
 
 static int scrub_setup(void **state)
 {
-    (void)state;
     log_set_level(LOG_LEVEL_INFO);
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
@@ -104,7 +98,6 @@ static int scrub_setup(void **state)
 
 static int scrub_teardown(void **state)
 {
-    (void)state;
     scrub_close(&scrub);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&loop), 0);
@@ -159,7 +152,6 @@ static void assert_known_zero(uint32_t page, uint32_t n_pages, bool is_zero)
 
 static void test_scrub_is_wanted_for_a_megabyte_and_more(void **state)
 {
-    (void)state;
     open_ready(false);
     assert_false(scrub_is_wanted(&scrub));
     come_back(1, SCRUB_MIN_PAGES - 1);
@@ -170,7 +162,6 @@ static void test_scrub_is_wanted_for_a_megabyte_and_more(void **state)
 
 static void test_scrub_step_clears_what_came_back_and_nothing_else(void **state)
 {
-    (void)state;
     open_ready(false);
     pages_take(&pages, 1, 10, PAGE_DIRECT, 1); /* stays */
     come_back(11, 200);
@@ -183,7 +174,6 @@ static void test_scrub_step_clears_what_came_back_and_nothing_else(void **state)
 
 static void test_scrub_step_meets_what_came_back_behind_it(void **state)
 {
-    (void)state;
     open_ready(false);
     come_back(1, 400);
     scrub_one();
@@ -195,7 +185,6 @@ static void test_scrub_step_meets_what_came_back_behind_it(void **state)
 
 static void test_scrub_step_leaves_alone_what_is_taken_meanwhile(void **state)
 {
-    (void)state;
     open_ready(false);
     come_back(1, 400);
     scrub_one();
@@ -209,7 +198,6 @@ static void test_scrub_step_leaves_alone_what_is_taken_meanwhile(void **state)
 /* What the scrubber has in hand counts as free, but nobody gets it. */
 static void test_scrub_step_gives_its_pages_to_nobody(void **state)
 {
-    (void)state;
     uint32_t page;
     open_ready(false);
     come_back(1, 400);
@@ -226,7 +214,6 @@ static void test_scrub_step_gives_its_pages_to_nobody(void **state)
 
 static void test_scrub_step_of_a_lazy_segment_gives_the_memory_back(void **state)
 {
-    (void)state;
     struct stat before;
     struct stat after;
     open_ready(true);
@@ -242,7 +229,6 @@ static void test_scrub_step_of_a_lazy_segment_gives_the_memory_back(void **state
 /* It can not write: the file is sealed against that, which is no member's to do. */
 static void test_scrub_step_that_fails_says_so_once_and_claims_nothing(void **state)
 {
-    (void)state;
     (void)munmap(bytes, N_PAGES * PAGE_BYTES);
     bytes = NULL;
     (void)close(segment_fd);
@@ -262,7 +248,6 @@ static void test_scrub_step_that_fails_says_so_once_and_claims_nothing(void **st
 /* No request waits for it for long, and nobody gets what it may still write to. */
 static void test_scrub_that_hangs_is_not_waited_for(void **state)
 {
-    (void)state;
     uint32_t page;
     open_ready(false);
     come_back(1, 400);
@@ -287,7 +272,6 @@ static void test_scrub_that_hangs_is_not_waited_for(void **state)
 /* Then it writes no more, and its pages come back as they are; a second later there is another. */
 static void test_scrub_that_is_killed_is_replaced(void **state)
 {
-    (void)state;
     open_ready(false);
     come_back(1, 400);
     assert_int_equal(kill(scrub.scrubber.pid, SIGSTOP), 0);
@@ -308,7 +292,6 @@ static void test_scrub_that_is_killed_is_replaced(void **state)
 /* A server goes on with what another has left: the pages stay nobody's while its scrubber lives. */
 static void test_scrub_open_awaits_the_end_of_the_last_scrubber(void **state)
 {
-    (void)state;
     struct scrubber former;
     assert_int_equal(scrubber_start(segment_fd, state_fd, &former), 0);
     struct flock lock = {.l_type = F_UNLCK};
@@ -343,7 +326,6 @@ static void test_scrub_open_awaits_the_end_of_the_last_scrubber(void **state)
 
 static void test_scrub_says_what_pages_the_segment_is_made_of(void **state)
 {
-    (void)state;
     capture_begin();
     open_scrub(false, N_PAGES * PAGE_BYTES);
     while (!scrub.collapsed) {
@@ -369,19 +351,16 @@ static void assert_run_starts_later(const char *call, int error)
 
 static void test_scrub_open_without_a_process_tries_again(void **state)
 {
-    (void)state;
     assert_run_starts_later("fork", EAGAIN);
 }
 
 static void test_scrub_open_without_descriptors_tries_again(void **state)
 {
-    (void)state;
     assert_run_starts_later("socketpair", EMFILE);
 }
 
 static void test_scrub_open_that_can_not_listen_tries_again(void **state)
 {
-    (void)state;
     assert_run_starts_later("uv_poll_init", ENOMEM);
 }
 

@@ -5,11 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,11 +13,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/server/scrubber.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define SEGMENT_BYTES ((size_t)4 << 20)
 
@@ -39,7 +34,6 @@ static unsigned char *bytes;
 
 static int scrubber_setup(void **state)
 {
-    (void)state;
     segment_fd = memfd_create("segment", MFD_CLOEXEC);
     state_fd = memfd_create("state", MFD_CLOEXEC);
     assert_int_equal(ftruncate(segment_fd, (off_t)SEGMENT_BYTES), 0);
@@ -51,7 +45,6 @@ static int scrubber_setup(void **state)
 
 static int scrubber_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(munmap(bytes, SEGMENT_BYTES), 0);
     assert_int_equal(close(segment_fd), 0);
     assert_int_equal(close(state_fd), 0);
@@ -97,7 +90,6 @@ static void assert_bytes(size_t from, size_t to, unsigned char byte)
 
 static void test_scrubber_clears_what_it_is_told_to(void **state)
 {
-    (void)state;
     start(&scrubber);
     assert_int_equal(hear(&scrubber).kind, SCRUBBER_READY);
     const struct scrubber_answer answer = order(SCRUBBER_CLEAR, 16384, 1000000);
@@ -111,7 +103,6 @@ static void test_scrubber_clears_what_it_is_told_to(void **state)
 
 static void test_scrubber_gives_memory_back(void **state)
 {
-    (void)state;
     struct stat before;
     struct stat after;
     assert_int_equal(fstat(segment_fd, &before), 0);
@@ -127,7 +118,6 @@ static void test_scrubber_gives_memory_back(void **state)
 
 static void test_scrubber_collapses_and_still_takes_orders(void **state)
 {
-    (void)state;
     start(&scrubber);
     assert_int_equal(hear(&scrubber).kind, SCRUBBER_READY);
     const struct scrubber_order collapse = {.kind = SCRUBBER_COLLAPSE, .n_bytes = SEGMENT_BYTES};
@@ -151,7 +141,6 @@ static void test_scrubber_collapses_and_still_takes_orders(void **state)
 /* The file is as its members have made it: what can not be is said, and not tried for ever. */
 static void test_scrubber_that_can_not_says_why(void **state)
 {
-    (void)state;
     fail_nth("pwrite", 2, ENOSPC); /* the scrubber inherits it */
     start(&scrubber);
     assert_false(fail_end()); /* it fails there, not here */
@@ -163,7 +152,6 @@ static void test_scrubber_that_can_not_says_why(void **state)
 
 static void test_scrubber_is_not_ended_by_a_signal(void **state)
 {
-    (void)state;
     fail_nth("fallocate", 1, EINTR);
     start(&scrubber);
     (void)fail_end(); /* in the scrubber it stays so */
@@ -176,7 +164,6 @@ static void test_scrubber_is_not_ended_by_a_signal(void **state)
 /* While one lives that may still write, no other says that it is ready. */
 static void test_scrubber_waits_for_the_last_one(void **state)
 {
-    (void)state;
     struct scrubber next;
     struct scrubber_answer answer;
     start(&scrubber);
@@ -201,7 +188,6 @@ static void test_scrubber_waits_for_the_last_one(void **state)
 /* What it has open outlives the server: a connection would not end, a ledger's memory stay. */
 static void test_scrubber_has_no_other_descriptor(void **state)
 {
-    (void)state;
     int ends[2];
     char byte;
     assert_int_equal(pipe(ends), 0);
@@ -219,7 +205,6 @@ static void test_scrubber_has_no_other_descriptor(void **state)
 
 static void test_scrubber_start_fails_cleanly(void **state)
 {
-    (void)state;
     const struct {
         const char *call;
         int error;

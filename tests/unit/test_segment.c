@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "client/map/segment.h"
 #include "tests/unit/fake_daemon.h"
+#include "tests/unit/unit.h"
 
 #define SEGMENT_BYTES (UINT64_C(4) << 20)
 
@@ -50,7 +45,6 @@ void *__wrap_mmap(void *address, size_t n_bytes, int access, int flags, int fd, 
 
 static int make_file(void **state)
 {
-    (void)state;
     given = (struct segment_file){
         .fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_GROW),
         .name = "test",
@@ -66,7 +60,6 @@ static int make_file(void **state)
 
 static int drop_file(void **state)
 {
-    (void)state;
     return close(given.fd);
 }
 
@@ -101,7 +94,6 @@ static bool is_closed(const unsigned char *base)
 
 static void test_segment_new_is_the_file_2_MiB_aligned(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     char byte = 0;
     assert_int_equal(kmem__segment_new(&given, &segment, &failure), 0);
@@ -121,7 +113,6 @@ static void test_segment_new_is_the_file_2_MiB_aligned(void **state)
 
 static void test_segment_new_gives_back_what_aligning_took(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     unsigned char is_resident = 0;
     assert_int_equal(kmem__segment_new(&given, &segment, &failure), 0);
@@ -134,7 +125,6 @@ static void test_segment_new_gives_back_what_aligning_took(void **state)
 
 static void test_segment_new_is_left_out_of_core_dumps(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     char line[512];
     char begin[32];
@@ -161,7 +151,6 @@ static void test_segment_new_is_left_out_of_core_dumps(void **state)
 
 static void test_segment_new_other_size_is_EPROTO(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     given.num_bytes = SEGMENT_BYTES + PAGE_BYTES;
     assert_int_equal(kmem__segment_new(&given, &segment, &failure), -EPROTO);
@@ -170,7 +159,6 @@ static void test_segment_new_other_size_is_EPROTO(void **state)
 
 static void test_segment_new_no_file_is_EPROTO(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     int ends[2];
     assert_int_equal(pipe(ends), 0);
@@ -182,7 +170,6 @@ static void test_segment_new_no_file_is_EPROTO(void **state)
 
 static void test_segment_new_unsealed_is_EPROTO(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     (void)close(given.fd);
     given.fd = fake_memfd(SEGMENT_BYTES, 0);
@@ -192,7 +179,6 @@ static void test_segment_new_unsealed_is_EPROTO(void **state)
 
 static void test_segment_new_write_sealed_is_EPROTO(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     (void)close(given.fd);
     given.fd = fake_memfd(SEGMENT_BYTES, F_SEAL_SHRINK | F_SEAL_WRITE);
@@ -201,7 +187,6 @@ static void test_segment_new_write_sealed_is_EPROTO(void **state)
 
 static void test_segment_new_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     calloc_fails_at = 1;
     assert_int_equal(kmem__segment_new(&given, &segment, &failure), -ENOMEM);
@@ -218,7 +203,6 @@ static void test_segment_new_without_memory_is_ENOMEM(void **state)
 
 static void test_segment_new_is_closed_by_the_guard(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     given.is_guarded = true;
     assert_int_equal(kmem__segment_new(&given, &segment, &failure), 0);
@@ -228,7 +212,6 @@ static void test_segment_new_is_closed_by_the_guard(void **state)
 
 static void test_segment_new_guarded_without_memory_is_ENOMEM(void **state)
 {
-    (void)state;
     struct segment *segment = NULL;
     unsigned int nth = 1;
     given.is_guarded = true;
@@ -245,13 +228,11 @@ static void test_segment_new_guarded_without_memory_is_ENOMEM(void **state)
 
 static void test_segment_free_of_NULL_is_allowed(void **state)
 {
-    (void)state;
     assert_null(kmem__segment_free(NULL));
 }
 
 static void test_segment_offset_and_pointer_are_inverse(void **state)
 {
-    (void)state;
     struct segment segment = {.base = (unsigned char *)0x40000000, .num_bytes = SEGMENT_BYTES};
     static const uint64_t offsets[] = {1, 16384, 16385, SEGMENT_BYTES - 1};
     for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
@@ -262,7 +243,6 @@ static void test_segment_offset_and_pointer_are_inverse(void **state)
 
 static void test_segment_offset_outside_is_0(void **state)
 {
-    (void)state;
     const struct segment segment = {.base = (unsigned char *)0x40000000,
                                     .num_bytes = SEGMENT_BYTES};
     static const uintptr_t outside[] = {
@@ -282,7 +262,6 @@ static bool has_room(uint64_t offset, uint64_t num_bytes)
 
 static void test_segment_has_room_at(void **state)
 {
-    (void)state;
     assert_true(has_room(16384, 1));
     assert_true(has_room(16384 + 16, 63));
     assert_true(has_room(16384 + 64, 64));

@@ -5,11 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +17,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/core/reap.h"
 #include "daemon/keeper/socket_path.h"
 #include "daemon/control.h"
@@ -30,6 +24,7 @@
 #include "daemon/memfd.h"
 #include "daemon/server/server.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 #include "tests/wire/frames.h"
 #include "tests/wire/request.h"
 
@@ -193,7 +188,6 @@ static int child_end(const struct child *child)
 
 static int server_setup(void **state)
 {
-    (void)state;
     (void)snprintf(directory, sizeof(directory), "/tmp/kmem-server-XXXXXX");
     assert_non_null(mkdtemp(directory));
     (void)snprintf(path, sizeof(path), "%s/sock", directory);
@@ -202,7 +196,6 @@ static int server_setup(void **state)
 
 static int server_teardown(void **state)
 {
-    (void)state;
     char lock_path[96];
     (void)snprintf(lock_path, sizeof(lock_path), "%s.lock", path);
     (void)unlink(path);
@@ -308,7 +301,6 @@ static bool converse(void)
 
 static void test_server_run_serves_until_the_keeper_ends_it(void **state)
 {
-    (void)state;
     const struct child child = child_start(NULL, 0);
     assert_true(child_is_ready(&child));
     assert_true(converse());
@@ -318,7 +310,6 @@ static void test_server_run_serves_until_the_keeper_ends_it(void **state)
 
 static void test_server_run_answers_a_ping(void **state)
 {
-    (void)state;
     uint32_t kind = 0;
     const struct child child = child_start(NULL, 0);
     assert_true(child_is_ready(&child));
@@ -332,7 +323,6 @@ static void test_server_run_answers_a_ping(void **state)
 
 static void test_server_run_leaves_when_it_is_told_to(void **state)
 {
-    (void)state;
     const struct child child = child_start(NULL, 0);
     assert_true(child_is_ready(&child));
 
@@ -343,7 +333,6 @@ static void test_server_run_leaves_when_it_is_told_to(void **state)
 
 static void test_server_run_ends_with_its_keeper(void **state)
 {
-    (void)state;
     int status;
     const struct child child = child_start(NULL, 0);
     assert_true(child_is_ready(&child));
@@ -357,7 +346,6 @@ static void test_server_run_ends_with_its_keeper(void **state)
 
 static void test_server_run_ends_though_clients_hold_blocks(void **state)
 {
-    (void)state;
     const struct child child = child_start(NULL, 0);
     assert_true(child_is_ready(&child));
     const int fd = connection_open();
@@ -376,7 +364,6 @@ static void test_server_run_ends_though_clients_hold_blocks(void **state)
 
 static void test_server_run_whose_start_fails_ends_with_71(void **state)
 {
-    (void)state;
     const char *const calls[] = {"uv_loop_init", "uv_check_start", "getrandom", "mmap"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -390,7 +377,6 @@ static void test_server_run_whose_start_fails_ends_with_71(void **state)
 
 static void test_server_run_survives_whichever_allocation_fails(void **state)
 {
-    (void)state;
     unsigned n_starts = 0;
     unsigned n_served = 0;
 
@@ -419,7 +405,6 @@ static void test_server_run_survives_whichever_allocation_fails(void **state)
 
 static void test_server_run_accepts_when_there_is_memory_again(void **state)
 {
-    (void)state;
     const struct child child = child_start(NULL, 0);
     assert_true(child_is_ready(&child));
     assert_int_equal(kill(child.pid, SIGUSR1), 0);

@@ -6,10 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,10 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
+#include "tests/unit/unit.h"
 
 static const struct core *core = &session_server.core;
 
@@ -46,7 +41,6 @@ static void assert_same_file(int left_fd, int right_fd)
 
 static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state)
 {
-    (void)state;
     struct wire_descriptors descriptors;
     struct request request;
     int ledger_fd;
@@ -77,7 +71,6 @@ static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state
 
 static void test_session_gives_no_descriptor_to_an_observer(void **state)
 {
-    (void)state;
     const int fd = connection_open_observer();
 
     say(fd, request_usage(NEW_REQUEST));
@@ -89,7 +82,6 @@ static void test_session_gives_no_descriptor_to_an_observer(void **state)
 
 static void test_session_that_ends_leaves_the_client_and_its_blocks(void **state)
 {
-    (void)state;
     int fd = connection_open_member();
     say(fd, request_allocate(NEW_REQUEST, 100, "kept", 4));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
@@ -108,7 +100,6 @@ static void test_session_that_ends_leaves_the_client_and_its_blocks(void **state
 
 static void test_session_of_the_same_process_replaces_the_one_before(void **state)
 {
-    (void)state;
     const int first = connection_open_member();
 
     const int second = connection_open_member();
@@ -124,7 +115,6 @@ static void test_session_of_the_same_process_replaces_the_one_before(void **stat
 
 static void test_session_answers_goodbye_when_the_blocks_are_back(void **state)
 {
-    (void)state;
     const int fd = connection_open_member();
     for (unsigned n = 0; n < 50; n++) {
         say(fd, request_allocate(NEW_REQUEST, 1000, "left behind", 11));
@@ -149,7 +139,6 @@ static void test_session_answers_goodbye_when_the_blocks_are_back(void **state)
 
 static void test_session_reads_a_request_byte_by_byte(void **state)
 {
-    (void)state;
     unsigned char frame[64];
     const size_t n_bytes = request_pack(request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_OBSERVER, 0),
                                         frame, sizeof(frame));
@@ -166,7 +155,6 @@ static void test_session_reads_a_request_byte_by_byte(void **state)
 
 static void test_session_answers_many_requests_at_once_in_order(void **state)
 {
-    (void)state;
     unsigned char frames[8192];
     size_t n_bytes = 0;
     const int fd = connection_open_observer();
@@ -186,7 +174,6 @@ static void test_session_answers_many_requests_at_once_in_order(void **state)
 
 static void test_session_refuses_a_frame_that_is_too_long_before_it_has_come(void **state)
 {
-    (void)state;
     const unsigned char header[] = {0x01, 0x10, 0x00, 0x00}; /* 4,097 */
     const int fd = connection_open_observer();
 
@@ -200,7 +187,6 @@ static void test_session_refuses_a_frame_that_is_too_long_before_it_has_come(voi
 
 static void test_session_reads_a_frame_of_the_largest_length(void **state)
 {
-    (void)state;
     /* Usage with an unknown field that fills the frame: 12,2 | 1000: length-delimited. */
     unsigned char frame[FRAME_HEADER_BYTES + REQUEST_MAX_BYTES] = {0x00, 0x10, 0x00, 0x00,
                                                                    0x32, 0x00, 0xc2, 0x3e};
@@ -217,7 +203,6 @@ static void test_session_reads_a_frame_of_the_largest_length(void **state)
 
 static void test_session_refuses_bytes_that_are_no_request(void **state)
 {
-    (void)state;
     const unsigned char nonsense[][8] = {
         {4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff},
         {0, 0, 0, 0},             /* a request of no kind */
@@ -237,7 +222,6 @@ static void test_session_refuses_bytes_that_are_no_request(void **state)
 
 static void test_session_refuses_a_request_that_needs_too_much_memory(void **state)
 {
-    (void)state;
     /* 1,300 empty Hellos in one request: each would be another 48 bytes. */
     unsigned char frame[FRAME_HEADER_BYTES + 2600] = {0x28, 0x0a};
     for (size_t at = FRAME_HEADER_BYTES; at < sizeof(frame); at += 2) {
@@ -253,7 +237,6 @@ static void test_session_refuses_a_request_that_needs_too_much_memory(void **sta
 
 static void test_session_whose_peer_vanishes_in_the_middle_of_a_frame_is_closed(void **state)
 {
-    (void)state;
     const unsigned char header[] = {100, 0, 0, 0, 1, 2, 3};
     const int fd = connection_open_observer();
 
@@ -267,7 +250,6 @@ static void test_session_whose_peer_vanishes_in_the_middle_of_a_frame_is_closed(
 
 static void test_session_that_is_half_closed_is_closed(void **state)
 {
-    (void)state;
     const int fd = connection_open_observer();
 
     assert_int_equal(shutdown(fd, SHUT_WR), 0);
@@ -279,7 +261,6 @@ static void test_session_that_is_half_closed_is_closed(void **state)
 
 static void test_session_does_not_receive_descriptors(void **state)
 {
-    (void)state;
     const int fd = connection_open_observer();
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
     unsigned char empty[] = {0, 0};
@@ -315,7 +296,6 @@ static void hold_many_blocks(int fd)
 
 static void test_session_whose_peer_does_not_read_stops_reading_itself(void **state)
 {
-    (void)state;
     const int member = connection_open_member();
     hold_many_blocks(member);
     const int fd = connection_open_observer();
@@ -343,7 +323,6 @@ static void test_session_whose_peer_does_not_read_stops_reading_itself(void **st
 
 static void test_session_whose_peer_goes_without_reading_is_closed(void **state)
 {
-    (void)state;
     const int member = connection_open_member();
     hold_many_blocks(member);
     const int fd = connection_open_observer();
@@ -361,7 +340,6 @@ static void test_session_whose_peer_goes_without_reading_is_closed(void **state)
 
 static void test_session_that_is_refused_while_it_does_not_read_is_closed_afterwards(void **state)
 {
-    (void)state;
     const unsigned char too_long[] = {0xff, 0xff, 0xff, 0xff};
     const int member = connection_open_member();
     hold_many_blocks(member);
@@ -403,7 +381,6 @@ static unsigned say_much(int fd)
 
 static void test_session_turn_serves_some_requests_and_then_the_others(void **state)
 {
-    (void)state;
     const int greedy = connection_open_observer();
     const int modest = connection_open_observer();
     const uint64_t n_before = core->state.counters->requests;
@@ -423,7 +400,6 @@ static void test_session_turn_serves_some_requests_and_then_the_others(void **st
 
 static void test_session_that_has_asked_much_is_answered_in_order_and_the_server_rests(void **state)
 {
-    (void)state;
     const int fd = connection_open_observer();
     const unsigned n_asked = say_much(fd);
 
@@ -438,7 +414,6 @@ static void test_session_that_has_asked_much_is_answered_in_order_and_the_server
 
 static void test_session_of_one_request_leaves_the_loop_at_rest(void **state)
 {
-    (void)state;
     const int fd = connection_open_observer();
     say(fd, request_obituaries(NEW_REQUEST, 0));
 
@@ -452,7 +427,6 @@ static void test_session_of_one_request_leaves_the_loop_at_rest(void **state)
 /* Not with the next tick: until then all clients would take what there was to spare. */
 static void test_session_tells_with_its_answer_that_memory_is_short(void **state)
 {
-    (void)state;
     const _Atomic uint32_t *spare = session_server.ledgers.tick + CLOCK_SPARE;
     const int fd = connection_open_member();
     shortage_look(&session_server.core.shortage);
@@ -473,7 +447,6 @@ static void test_session_tells_with_its_answer_that_memory_is_short(void **state
 
 static void test_session_that_is_half_closed_is_answered_before_it_is_closed(void **state)
 {
-    (void)state;
     const int fd = connection_open_observer();
     struct request requests[10];
     for (unsigned n = 0; n < 10; n++) {
@@ -491,7 +464,6 @@ static void test_session_that_is_half_closed_is_answered_before_it_is_closed(voi
 
 static void test_session_that_hangs_up_is_closed_in_its_turn(void **state)
 {
-    (void)state;
     const int fd = connection_open_observer();
     say(fd, request_obituaries(NEW_REQUEST, 0));
 
@@ -509,7 +481,6 @@ static void test_session_that_hangs_up_is_closed_in_its_turn(void **state)
 
 static void test_session_beyond_what_descriptors_allow_is_LIMIT(void **state)
 {
-    (void)state;
     int fds[SESSION_DESCRIPTORS];
     unsigned n = 0;
     const Kmem__Response *response;

@@ -3,10 +3,6 @@
  * test_session_faults.c - every call of a session fails once: one connection ends, nothing else
  */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +10,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/server/admission.h"
 #include "daemon/server/peer_identity.h"
 #include "daemon/server/loop.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/session_fixture.h"
+#include "tests/unit/unit.h"
 
 static int why_unknown; /* what peer_identity_read() says when it fails */
 
@@ -104,7 +99,6 @@ static void assert_serves(void)
 
 static void test_session_accept_without_memory_leaves_the_connection_waiting(void **state)
 {
-    (void)state;
     const int fd = connection_open();
     say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
 
@@ -122,7 +116,6 @@ static void test_session_accept_without_memory_leaves_the_connection_waiting(voi
 
 static void test_session_accept_that_fails_says_so(void **state)
 {
-    (void)state;
     const int fd = connection_open();
     say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
 
@@ -140,7 +133,6 @@ static void test_session_accept_that_fails_says_so(void **state)
 
 static void test_session_that_can_not_begin_is_closed(void **state)
 {
-    (void)state;
     const char *const calls[] = {"uv_pipe_init", "uv_pipe_open", "uv_timer_start", "uv_read_start"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -157,7 +149,6 @@ static void test_session_that_can_not_begin_is_closed(void **state)
 
 static void test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT(void **state)
 {
-    (void)state;
     const char *const calls[] = {"peer_identity_read"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -177,7 +168,6 @@ static void test_session_that_can_not_begin_for_want_of_descriptors_is_LIMIT(voi
 
 static void test_session_of_one_that_is_not_known_is_refused_with_a_sentence(void **state)
 {
-    (void)state;
     const struct {
         int why;
         Kmem__ErrorCode code;
@@ -203,7 +193,6 @@ static void test_session_of_one_that_is_not_known_is_refused_with_a_sentence(voi
 static void
 test_session_refuse_unseen_says_LIMIT_to_one_more_than_there_are_descriptors(void **state)
 {
-    (void)state;
     const int fd = connection_open();
 
     fail_nth("accept4", 1, EMFILE);
@@ -224,7 +213,6 @@ test_session_refuse_unseen_says_LIMIT_to_one_more_than_there_are_descriptors(voi
 
 static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(void **state)
 {
-    (void)state;
     unsigned n_lines = 0;
 
     capture_begin();
@@ -249,7 +237,6 @@ static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(vo
 
 static void test_session_that_does_not_say_hello_in_time_is_closed(void **state)
 {
-    (void)state;
     const int fd = connection_open();
     fail_nth("patience", 1, 0);
     turn();
@@ -265,7 +252,6 @@ static void test_session_that_does_not_say_hello_in_time_is_closed(void **state)
 
 static void test_session_of_a_member_has_all_the_time(void **state)
 {
-    (void)state;
     const int fd = connection_open_member();
 
     assert_false(uv_is_active((const uv_handle_t *)&session_server.host.sessions->timer));
@@ -275,7 +261,6 @@ static void test_session_of_a_member_has_all_the_time(void **state)
 
 static void test_session_of_an_observer_that_asks_nothing_is_closed(void **state)
 {
-    (void)state;
     const int fd = connection_open();
     turn();
     say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
@@ -294,7 +279,6 @@ static void test_session_of_an_observer_that_asks_nothing_is_closed(void **state
 
 static void test_session_of_an_observer_that_has_asked_has_its_time_again(void **state)
 {
-    (void)state;
     const int fd = connection_open();
     turn();
     say_hello(fd, KMEM__ROLE__ROLE_OBSERVER);
@@ -330,8 +314,6 @@ static void join_in_vain(void)
 
 static void test_session_whose_descriptor_can_not_be_sent_may_come_again(void **state)
 {
-    (void)state;
-
     join_in_vain();
 
     assert_int_equal(core->clients.n_live + core->clients.n_ended, 0);
@@ -340,7 +322,6 @@ static void test_session_whose_descriptor_can_not_be_sent_may_come_again(void **
 
 static void test_session_that_joins_in_vain_again_and_again_fills_no_log(void **state)
 {
-    (void)state;
     const uint64_t begin_ms = loop_now().ms;
     unsigned n_lines = 0;
 
@@ -365,7 +346,6 @@ static void test_session_that_joins_in_vain_again_and_again_fills_no_log(void **
 
 static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **state)
 {
-    (void)state;
     int fd = connection_open_member();
     say(fd, request_allocate(NEW_REQUEST, 100, "kept", 4));
     assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ALLOCATED);
@@ -384,7 +364,6 @@ static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **
 
 static void test_session_that_can_not_be_watched_or_given_a_ledger_is_told_so(void **state)
 {
-    (void)state;
     const char *const calls[] = {"uv_poll_init", "memory", "memfd_create", "ftruncate", "mmap"};
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -413,7 +392,6 @@ static void test_session_that_can_not_be_watched_or_given_a_ledger_is_told_so(vo
 
 static void test_session_that_can_not_write_is_closed_and_its_client_lives(void **state)
 {
-    (void)state;
     const int fd = connection_open_member();
     say(fd, request_allocate(NEW_REQUEST, 100, "kept", 4));
 
@@ -430,7 +408,6 @@ static void test_session_that_can_not_write_is_closed_and_its_client_lives(void 
 
 static void test_session_that_can_not_keep_the_rest_of_an_answer_is_closed(void **state)
 {
-    (void)state;
     const char *const calls[] = {"memory", "uv_write"};
     const int member = connection_open_member();
     for (unsigned n = 0; n < 600; n++) {
@@ -472,7 +449,6 @@ static void converse(void)
 
 static void test_session_survives_whichever_allocation_fails(void **state)
 {
-    (void)state;
     unsigned n_failures = 0;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {

@@ -2,16 +2,11 @@
 /*
  * test_shortage.c - when memory is short, and what comes back then
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/shortage.h"
 #include "proto/lease.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 256
 #define BORDER (N_PAGES / 2)
@@ -23,7 +18,6 @@ static struct ledger *ledger;
 
 static int shortage_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 4);
     client = fixture_join(&fixture, 1);
     ledger = fixture_ledger(&fixture, client);
@@ -42,7 +36,6 @@ static uint32_t lease_and_use(uint32_t n_pages, uint32_t n_used)
 
 static void test_memory_is_short_below_half(void **state)
 {
-    (void)state;
     shortage_look(shortage);
     assert_int_equal(shortage->n_spare_pages, N_PAGES - 1 - BORDER);
     (void)lease_and_use(N_PAGES - 1 - BORDER - 1, N_PAGES - 1 - BORDER - 1);
@@ -55,7 +48,6 @@ static void test_memory_is_short_below_half(void **state)
 
 static void test_what_is_leased_and_unused_is_to_be_had(void **state)
 {
-    (void)state;
     (void)lease_and_use(200, 10);
     shortage_look(shortage);
     assert_int_equal(shortage->n_spare_pages, N_PAGES - 1 - 10 - BORDER);
@@ -64,7 +56,6 @@ static void test_what_is_leased_and_unused_is_to_be_had(void **state)
 
 static void test_what_is_unused_comes_back_when_memory_is_short(void **state)
 {
-    (void)state;
     (void)lease_and_use(200, 150);
     shortage_look(shortage);
     assert_int_equal(shortage->n_spare_pages, 0);
@@ -75,7 +66,6 @@ static void test_what_is_unused_comes_back_when_memory_is_short(void **state)
 /* It ends at 9/16, not at half. */
 static void test_shortage_ends_above_where_it_began(void **state)
 {
-    (void)state;
     const uint32_t page = lease_and_use(128, 128);
     shortage_look(shortage);
     assert_int_equal(shortage->n_spare_pages, 0);
@@ -95,7 +85,6 @@ static void test_shortage_ends_above_where_it_began(void **state)
 static void test_client_that_lies_about_what_it_uses(void **state)
 {
     static const uint64_t lies[] = {0, 101, N_PAGES, N_PAGES + 1, UINT32_MAX, UINT64_MAX};
-    (void)state;
     shortage->gives_back = true;
     (void)lease_and_use(100, 100);
     for (size_t i = 0; i < sizeof(lies) / sizeof(lies[0]); i++) {
@@ -111,7 +100,6 @@ static void test_client_that_lies_about_what_it_uses(void **state)
 
 static void test_what_is_not_used_for_a_while_is_given_back(void **state)
 {
-    (void)state;
     shortage->gives_back = true;
     (void)lease_and_use(100, 60);
     for (int tick = 0; tick < 4; tick++) {
@@ -124,7 +112,6 @@ static void test_what_is_not_used_for_a_while_is_given_back(void **state)
 /* In use for one tick of them: it is wanted now and then. */
 static void test_what_was_used_meanwhile_stays(void **state)
 {
-    (void)state;
     bool zero;
     shortage->gives_back = true;
     const uint32_t page = lease_and_use(100, 60);
@@ -141,7 +128,6 @@ static void test_what_was_used_meanwhile_stays(void **state)
 
 static void test_nothing_is_given_back_where_it_would_not_help(void **state)
 {
-    (void)state;
     (void)lease_and_use(100, 60);
     for (int tick = 0; tick < 20; tick++) {
         shortage_tick(shortage);
@@ -151,7 +137,6 @@ static void test_nothing_is_given_back_where_it_would_not_help(void **state)
 
 static void test_look_is_due_when_a_64th_was_given_out(void **state)
 {
-    (void)state;
     shortage_look(shortage);
     (void)lease_and_use(N_PAGES / 64, 0);
     assert_false(shortage_is_due(shortage));

@@ -7,11 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +17,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/sink.h"
 #include "tests/unit/captured.h"
+#include "tests/unit/unit.h"
 
 /* More than any pipe, socket or terminal takes that nobody reads. */
 #define MANY_LINES 100000
@@ -56,7 +51,6 @@ static unsigned n_fds;
 
 static int sink_setup(void **state)
 {
-    (void)state;
     (void)signal(SIGPIPE, SIG_IGN);
     can_open = true;
     can_nowait = true;
@@ -127,20 +121,17 @@ static void assert_pipe_is_never_waited_for(void)
 
 static void test_sink_put_to_a_pipe_that_nobody_reads(void **state)
 {
-    (void)state;
     assert_pipe_is_never_waited_for();
 }
 
 static void test_sink_put_to_another_users_pipe(void **state)
 {
-    (void)state;
     can_open = false;
     assert_pipe_is_never_waited_for();
 }
 
 static void test_sink_put_to_another_users_pipe_on_an_old_kernel(void **state)
 {
-    (void)state;
     can_open = false;
     can_nowait = false;
     assert_pipe_is_never_waited_for();
@@ -148,7 +139,6 @@ static void test_sink_put_to_another_users_pipe_on_an_old_kernel(void **state)
 
 static void test_sink_put_to_a_socket_that_nobody_reads(void **state)
 {
-    (void)state;
     int ends[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
     open_sink(ends[1]);
@@ -205,20 +195,17 @@ static void assert_stopped_terminal_is_never_waited_for(void)
 
 static void test_sink_put_to_a_stopped_terminal(void **state)
 {
-    (void)state;
     assert_stopped_terminal_is_never_waited_for();
 }
 
 static void test_sink_put_to_another_users_stopped_terminal(void **state)
 {
-    (void)state;
     can_open = false;
     assert_stopped_terminal_is_never_waited_for();
 }
 
 static void test_sink_put_to_a_full_disk(void **state)
 {
-    (void)state;
     const int fd = __real_open("/dev/full", O_WRONLY | O_CLOEXEC);
     open_sink(fd);
     assert_int_equal(put_line(), -ENOSPC);
@@ -228,7 +215,6 @@ static void test_sink_put_to_a_full_disk(void **state)
 
 static void test_sink_put_to_a_closed_descriptor(void **state)
 {
-    (void)state;
     const int fd = dup(STDOUT_FILENO);
     assert_int_equal(close(fd), 0);
     open_sink(fd);
@@ -238,7 +224,6 @@ static void test_sink_put_to_a_closed_descriptor(void **state)
 /* A file is written to where the others of its description have come to. */
 static void test_sink_put_to_a_file_goes_on_where_it_is(void **state)
 {
-    (void)state;
     char text[64] = "";
     const int fd = memfd_create("log", MFD_CLOEXEC);
     assert_int_equal(write(fd, "before\n", 7), 7);
@@ -253,7 +238,6 @@ static void test_sink_put_to_a_file_goes_on_where_it_is(void **state)
 /* Of a socket's last bytes of room a line may have taken some. */
 static void test_sink_put_ends_a_line_that_was_cut_short(void **state)
 {
-    (void)state;
     int ends[2];
     char text[64];
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
@@ -273,7 +257,6 @@ static void test_sink_put_ends_a_line_that_was_cut_short(void **state)
 /* Descriptors change places: in a child that becomes another program, in a test that listens. */
 static void test_sink_put_notices_what_has_taken_its_place(void **state)
 {
-    (void)state;
     int first[2];
     int second[2];
     char text[64];

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-
-#include <cmocka.h>
 
 #include "proto/limits.h"
 #include "proto/size_class.h"
+#include "tests/unit/unit.h"
 
 static uint64_t slab_bytes(const struct size_class *size_class)
 {
@@ -17,8 +12,6 @@ static uint64_t slab_bytes(const struct size_class *size_class)
 
 static void test_size_class_of_every_size_is_the_smallest_that_fits(void **state)
 {
-    (void)state;
-
     for (uint32_t num_bytes = 1; num_bytes <= SMALL_MAX_BYTES; num_bytes++) {
         const uint32_t at = size_class_of(num_bytes);
         assert_true(at < N_SIZE_CLASSES);
@@ -29,8 +22,6 @@ static void test_size_class_of_every_size_is_the_smallest_that_fits(void **state
 
 static void test_size_class_index_divides_every_pair(void **state)
 {
-    (void)state;
-
     for (uint32_t at = 0; at < N_SIZE_CLASSES; at++) {
         const struct size_class *size_class = &size_classes[at];
         for (uint32_t within_bytes = 0; within_bytes < UINT32_C(1) << 17; within_bytes++) {
@@ -45,8 +36,6 @@ static void test_size_class_index_divides_every_pair(void **state)
 
 static void test_size_classes_align_blocks(void **state)
 {
-    (void)state;
-
     for (uint32_t at = 0; at < N_SIZE_CLASSES; at++) {
         const uint32_t block_bytes = size_classes[at].block_bytes;
         assert_int_equal(block_bytes % BLOCK_ALIGN_BYTES, 0);
@@ -57,8 +46,6 @@ static void test_size_classes_align_blocks(void **state)
 
 static void test_size_classes_are_close_together(void **state)
 {
-    (void)state;
-
     assert_int_equal(size_classes[0].block_bytes, 16);
     for (uint32_t at = 1; at < N_SIZE_CLASSES; at++) {
         const uint32_t below = size_classes[at - 1].block_bytes;
@@ -83,8 +70,6 @@ static uint64_t tail_bytes(uint64_t span_bytes, uint32_t block_bytes)
 
 static void test_size_classes_span_the_fewest_pages_with_a_small_tail(void **state)
 {
-    (void)state;
-
     for (uint32_t at = 0; at < N_SIZE_CLASSES; at++) {
         const struct size_class *size_class = &size_classes[at];
         const uint32_t block_bytes = size_class->block_bytes;
@@ -99,8 +84,6 @@ static void test_size_classes_span_the_fewest_pages_with_a_small_tail(void **sta
 
 static void test_size_classes_carve_as_many_blocks_as_fit(void **state)
 {
-    (void)state;
-
     for (uint32_t at = 0; at < N_SIZE_CLASSES; at++) {
         const struct size_class *size_class = &size_classes[at];
         assert_int_equal(size_class->n_blocks, slab_bytes(size_class) / size_class->block_bytes);
@@ -110,8 +93,6 @@ static void test_size_classes_carve_as_many_blocks_as_fit(void **state)
 
 static void test_size_classes_have_the_smallest_plane_with_an_entry_a_block(void **state)
 {
-    (void)state;
-
     for (uint32_t at = 0; at < N_SIZE_CLASSES; at++) {
         const struct size_class *size_class = &size_classes[at];
         const uint32_t plane = size_class->plane;

@@ -6,10 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,19 +16,16 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/log.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/socket_path_fixture.h"
+#include "tests/unit/unit.h"
 
 /* ----------------------------------------------------------------------------- socket path ---- */
 
 static void test_socket_path_take_makes_the_directory_and_the_lock(void **state)
 {
-    (void)state;
-
     take_it();
 
     assert_int_equal(status_of(directory).st_mode & 07777, 0750);
@@ -43,7 +36,6 @@ static void test_socket_path_take_makes_the_directory_and_the_lock(void **state)
 
 static void test_socket_path_take_of_anothers_path_is_EEXIST(void **state)
 {
-    (void)state;
     take_it();
     const int others = held.lock_fd;
 
@@ -56,7 +48,6 @@ static void test_socket_path_take_of_anothers_path_is_EEXIST(void **state)
 
 static void test_socket_path_listen_replaces_a_dead_daemons_socket(void **state)
 {
-    (void)state;
     assert_int_equal(mkdir(directory, 0750), 0);
     const int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -73,7 +64,6 @@ static void test_socket_path_listen_replaces_a_dead_daemons_socket(void **state)
 
 static void test_socket_path_listen_leaves_what_is_no_socket(void **state)
 {
-    (void)state;
     assert_int_equal(mkdir(directory, 0750), 0);
 
     file_make(path, 0600);
@@ -90,8 +80,6 @@ static void test_socket_path_listen_leaves_what_is_no_socket(void **state)
 
 static void test_socket_path_take_in_a_directory_that_can_not_be_used_fails(void **state)
 {
-    (void)state;
-
     file_make(directory, 0600);
     assert_refused(-ENOTDIR, "is not a directory");
     assert_int_equal(unlink(directory), 0);
@@ -107,7 +95,6 @@ static void test_socket_path_take_in_a_directory_that_can_not_be_used_fails(void
 
 static void test_socket_path_take_starts_again_when_the_lock_was_just_removed(void **state)
 {
-    (void)state;
     lock_to_vanish = lock_path;
 
     take_it();
@@ -121,7 +108,6 @@ static void test_socket_path_take_starts_again_when_the_lock_was_just_removed(vo
 
 static void test_socket_path_take_with_a_group_gives_it_the_directory(void **state)
 {
-    (void)state;
     options.has_group = true;
     options.group = getgid();
 
@@ -133,7 +119,6 @@ static void test_socket_path_take_with_a_group_gives_it_the_directory(void **sta
 
 static void test_socket_path_take_says_what_failed_and_leaves_nothing_open(void **state)
 {
-    (void)state;
     const char *const calls[] = {"mkdir", "chown", "stat",  "open",
                                  "flock", "fstat", "lstat", "unlink"};
     options.has_group = true;
@@ -167,7 +152,6 @@ static void test_socket_path_take_says_what_failed_and_leaves_nothing_open(void 
 
 static void test_socket_path_listen_takes_connections(void **state)
 {
-    (void)state;
     open_it();
     connect_once();
     connect_once();
@@ -179,7 +163,6 @@ static void test_socket_path_listen_takes_connections(void **state)
 
 static void test_socket_path_listen_with_a_group_lets_it_connect(void **state)
 {
-    (void)state;
     options.has_group = true;
     options.group = getgid();
 
@@ -192,7 +175,6 @@ static void test_socket_path_listen_with_a_group_lets_it_connect(void **state)
 
 static void test_socket_path_listen_leaves_the_umask_as_it_was(void **state)
 {
-    (void)state;
     const mode_t before = umask(027);
 
     open_it();
@@ -203,7 +185,6 @@ static void test_socket_path_listen_leaves_the_umask_as_it_was(void **state)
 
 static void test_socket_path_listen_that_fails_says_so_and_leaves_nothing_open(void **state)
 {
-    (void)state;
     const char *const calls[] = {"socket", "bind", "chown", "chmod", "listen"};
     options.has_group = true;
     options.group = getgid();
@@ -224,7 +205,6 @@ static void test_socket_path_listen_that_fails_says_so_and_leaves_nothing_open(v
 
 static void test_socket_path_release_removes_the_socket_and_its_lock(void **state)
 {
-    (void)state;
     open_it();
 
     close_it();
@@ -238,7 +218,6 @@ static void test_socket_path_release_removes_the_socket_and_its_lock(void **stat
 
 static void test_socket_path_release_leaves_a_socket_that_is_anothers_by_now(void **state)
 {
-    (void)state;
     open_it();
     assert_int_equal(unlink(path), 0);
     file_make(path, 0600);
@@ -252,7 +231,6 @@ static void test_socket_path_release_leaves_a_socket_that_is_anothers_by_now(voi
 
 static void test_socket_path_adopt_goes_on_with_the_socket(void **state)
 {
-    (void)state;
     open_it();
     const int kept = listener_fd;
     assert_int_equal(close(held.lock_fd), 0); /* the first keeper is killed */
@@ -269,7 +247,6 @@ static void test_socket_path_adopt_goes_on_with_the_socket(void **state)
 
 static void test_socket_path_adopt_of_a_socket_whose_file_is_gone_makes_another(void **state)
 {
-    (void)state;
     open_it();
     const int kept = listener_fd;
     assert_int_equal(close(held.lock_fd), 0);

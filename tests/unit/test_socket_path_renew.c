@@ -6,10 +6,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +16,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "daemon/log.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/socket_path_fixture.h"
+#include "tests/unit/unit.h"
 
 /* ------------------------------------------------------- when the socket's file is removed ---- */
 
@@ -42,7 +37,6 @@ static void renew(const char *words)
 
 static void test_socket_path_renew_makes_a_socket_again_that_was_removed(void **state)
 {
-    (void)state;
     open_it();
 
     assert_int_equal(unlink(path), 0);
@@ -60,7 +54,6 @@ static void test_socket_path_renew_makes_a_socket_again_that_was_removed(void **
 
 static void test_socket_path_renew_leaves_other_files_alone(void **state)
 {
-    (void)state;
     char other[96];
     (void)snprintf(other, sizeof(other), "%s/other", directory);
     open_it();
@@ -77,7 +70,6 @@ static void test_socket_path_renew_leaves_other_files_alone(void **state)
 
 static void test_socket_path_renew_says_that_its_path_was_taken(void **state)
 {
-    (void)state;
     open_it();
 
     assert_int_equal(unlink(path), 0);
@@ -91,7 +83,6 @@ static void test_socket_path_renew_says_that_its_path_was_taken(void **state)
 
 static void test_socket_path_renew_that_can_not_make_its_socket_again_says_so(void **state)
 {
-    (void)state;
     open_it();
 
     assert_int_equal(unlink(path), 0);
@@ -107,7 +98,6 @@ static void test_socket_path_renew_that_can_not_make_its_socket_again_says_so(vo
 
 static void test_socket_path_watch_that_fails_is_said(void **state)
 {
-    (void)state;
     const char *log;
     assert_int_equal(take_and_listen(&log), 0);
     capture_begin();
@@ -125,7 +115,6 @@ static void test_socket_path_watch_that_fails_is_said(void **state)
 
 static void test_socket_path_listen_leaves_a_live_socket_without_a_lock(void **state)
 {
-    (void)state;
     const char *log;
     open_it();
     struct socket_path first = held;
@@ -143,7 +132,6 @@ static void test_socket_path_listen_leaves_a_live_socket_without_a_lock(void **s
 
 static void test_socket_path_renew_makes_a_removed_lock_again(void **state)
 {
-    (void)state;
     open_it();
 
     assert_int_equal(unlink(lock_path), 0);
@@ -161,7 +149,6 @@ static void test_socket_path_renew_makes_a_removed_lock_again(void **state)
 
 static void test_socket_path_renew_says_once_that_its_lock_is_anothers_and_leaves_it(void **state)
 {
-    (void)state;
     open_it();
     assert_int_equal(unlink(lock_path), 0);
     const int other = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -188,7 +175,6 @@ static void directory_remove(void)
 
 static void test_socket_path_renew_goes_into_a_directory_that_was_made_again(void **state)
 {
-    (void)state;
     open_it();
 
     directory_remove();
@@ -206,7 +192,6 @@ static void test_socket_path_renew_goes_into_a_directory_that_was_made_again(voi
 
 static void test_socket_path_renew_makes_the_directory_only_if_it_may(void **state)
 {
-    (void)state;
     open_it();
 
     directory_remove();
@@ -228,7 +213,6 @@ static void test_socket_path_renew_makes_the_directory_only_if_it_may(void **sta
 
 static void test_socket_path_take_sets_modes_whatever_the_umask(void **state)
 {
-    (void)state;
     const mode_t before = umask(0777);
     options.has_group = true;
     options.group = getgid();
@@ -244,7 +228,6 @@ static void test_socket_path_take_sets_modes_whatever_the_umask(void **state)
 
 static void test_socket_path_leave_keeps_the_socket_for_the_next(void **state)
 {
-    (void)state;
     open_it();
     const int kept = listener_fd;
 

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "daemon/core/state.h"
+#include "tests/unit/unit.h"
 
 #define N_PAGES 100
 #define INSTANCE 0x1122334455667788
@@ -18,7 +13,6 @@ static struct state segment;
 
 static int state_setup(void **state)
 {
-    (void)state;
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
     state_format(&segment, file, N_PAGES, INSTANCE, NOW_MS);
@@ -27,15 +21,12 @@ static int state_setup(void **state)
 
 static int state_teardown(void **state)
 {
-    (void)state;
     free(file);
     return 0;
 }
 
 static void test_state_format_makes_one_free_run_behind_the_first_page(void **state)
 {
-    (void)state;
-
     assert_int_equal(atomic_load(&segment.page_words[0]), PAGE_WORD(PAGE_RESERVED, 0, 1));
     assert_int_equal(atomic_load(&segment.page_words[1]), PAGE_WORD(PAGE_FREE, 0, N_PAGES - 1));
     assert_int_equal(segment.header->instance, INSTANCE);
@@ -46,7 +37,6 @@ static void test_state_format_makes_one_free_run_behind_the_first_page(void **st
 
 static void test_state_parts_do_not_overlap(void **state)
 {
-    (void)state;
     const unsigned char *base = file;
     struct ledger_layout layout;
     ledger_layout_init(&layout, N_PAGES);
@@ -62,7 +52,6 @@ static void test_state_parts_do_not_overlap(void **state)
 
 static void test_state_bytes_of_the_largest_segment_do_not_overflow(void **state)
 {
-    (void)state;
     const uint32_t n_pages = SEGMENT_MAX_BYTES / PAGE_BYTES;
 
     /* Planes of 16 + 64 + 256 + 1024 entries a page are most of it. */
@@ -72,7 +61,6 @@ static void test_state_bytes_of_the_largest_segment_do_not_overflow(void **state
 
 static void test_page_word_keeps_each_part(void **state)
 {
-    (void)state;
     const uint64_t word = PAGE_WORD(PAGE_LEASED, (UINT32_C(1) << 28) - 1, UINT32_MAX);
 
     assert_int_equal(PAGE_WORD_STATE(word), PAGE_LEASED);
@@ -83,7 +71,6 @@ static void test_page_word_keeps_each_part(void **state)
 
 static void test_state_attach_sees_what_another_wrote(void **state)
 {
-    (void)state;
     struct state other;
     state_commit(&segment, &segment.page_words[7], PAGE_WORD(PAGE_LEASED, 3, 4));
     segment.clients[5].uid = 1000;
@@ -101,7 +88,6 @@ static void test_state_attach_sees_what_another_wrote(void **state)
 
 static void test_state_attach_refuses_each_changed_bit_of_the_header(void **state)
 {
-    (void)state;
     unsigned char *bytes = file;
     struct state other;
 
@@ -117,7 +103,6 @@ static void test_state_attach_refuses_each_changed_bit_of_the_header(void **stat
 
 static void test_state_attach_refuses_a_foreign_ledger(void **state)
 {
-    (void)state;
     struct state other;
     struct ledger_layout layout;
     ledger_layout_init(&layout, N_PAGES);

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "proto/text.h"
+#include "tests/unit/unit.h"
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -20,7 +15,6 @@ static bool is_utf8(const char *text)
 
 static void test_text_is_utf8_accepts_every_length_at_its_borders(void **state)
 {
-    (void)state;
     static const char *const good[] = {
         "",
         "a",
@@ -42,7 +36,6 @@ static void test_text_is_utf8_accepts_every_length_at_its_borders(void **state)
 
 static void test_text_is_utf8_refuses_what_is_not(void **state)
 {
-    (void)state;
     static const char *const bad[] = {
         "\x80",             /* a continuation alone */
         "\xC2",             /* cut */
@@ -67,14 +60,12 @@ static void test_text_is_utf8_refuses_what_is_not(void **state)
 
 static void test_text_is_utf8_refuses_nul(void **state)
 {
-    (void)state;
     assert_false(text_is_utf8((const unsigned char *)"a\0b", 3));
     assert_true(text_is_utf8((const unsigned char *)"a\0b", 1));
 }
 
 static void test_text_is_utf8_does_not_look_past_the_end(void **state)
 {
-    (void)state;
     unsigned char *cut = malloc(2);
     assert_non_null(cut);
     memcpy(cut, "\xE2\x82", 2);
@@ -84,7 +75,6 @@ static void test_text_is_utf8_does_not_look_past_the_end(void **state)
 
 static void test_text_clean_keeps_good_text(void **state)
 {
-    (void)state;
     char buffer[32];
     assert_int_equal(text_clean("camera \xE2\x82\xAC", buffer, sizeof(buffer)), 10);
     assert_string_equal(buffer, "camera \xE2\x82\xAC");
@@ -92,7 +82,6 @@ static void test_text_clean_keeps_good_text(void **state)
 
 static void test_text_clean_replaces_each_bad_byte(void **state)
 {
-    (void)state;
     char buffer[32];
     assert_int_equal(text_clean("a\xFF\xE2\x82z\xC0\x80", buffer, sizeof(buffer)), 7);
     assert_string_equal(buffer, "a???z??");
@@ -100,7 +89,6 @@ static void test_text_clean_replaces_each_bad_byte(void **state)
 
 static void test_text_clean_does_not_look_past_the_nul(void **state)
 {
-    (void)state;
     char *cut = strdup("\xF0\x9F\x98");
     char buffer[8];
     assert_non_null(cut);
@@ -111,7 +99,6 @@ static void test_text_clean_does_not_look_past_the_nul(void **state)
 
 static void test_text_clean_cuts_at_a_characters_border(void **state)
 {
-    (void)state;
     char buffer[6];
     assert_int_equal(text_clean("abcdefgh", buffer, sizeof(buffer)), 5);
     assert_string_equal(buffer, "abcde");
@@ -131,14 +118,12 @@ static void assert_escaped(const char *text, size_t n_bytes, const char *expecte
 
 static void test_text_escape_leaves_what_is_visible(void **state)
 {
-    (void)state;
     assert_escaped("video/\xE2\x82\xAC #1", 12, "video/\xE2\x82\xAC #1");
     assert_escaped("", 0, "");
 }
 
 static void test_text_escape_shows_controls(void **state)
 {
-    (void)state;
     assert_escaped("\x1B[31m", 5, "\\x1b[31m");
     assert_escaped("a\nb\tc", 5, "a\\x0ab\\x09c");
     assert_escaped("a\0b", 3, "a\\x00b");
@@ -151,19 +136,16 @@ static void test_text_escape_shows_controls(void **state)
 
 static void test_text_escape_doubles_backslashes(void **state)
 {
-    (void)state;
     assert_escaped("\\x1b", 4, "\\\\x1b");
 }
 
 static void test_text_escape_shows_bytes_that_are_not_utf8(void **state)
 {
-    (void)state;
     assert_escaped("\xFF\xC2", 2, "\\xff\\xc2");
 }
 
 static void test_text_escape_cuts_at_a_characters_border(void **state)
 {
-    (void)state;
     char buffer[6];
     assert_string_equal(text_escape("abc\x1B", 4, buffer, sizeof(buffer)), "abc");
     assert_string_equal(text_escape("abc\xE2\x82\xAC", 6, buffer, sizeof(buffer)), "abc");
@@ -173,7 +155,6 @@ static void test_text_escape_cuts_at_a_characters_border(void **state)
 
 static void test_text_format_bytes_rounds_to_one_decimal(void **state)
 {
-    (void)state;
     static const struct {
         uint64_t num_bytes;
         const char *text;
@@ -203,7 +184,6 @@ static void test_text_format_bytes_rounds_to_one_decimal(void **state)
 
 static void test_text_parse_bytes_reads_every_form(void **state)
 {
-    (void)state;
     static const struct {
         const char *text;
         uint64_t num_bytes;
@@ -230,7 +210,6 @@ static void test_text_parse_bytes_reads_every_form(void **state)
 
 static void test_text_parse_bytes_junk_is_EINVAL(void **state)
 {
-    (void)state;
     static const char *const junk[] = {
         "",      " 1", "1 ",   "-1",    "+1",     "x",   "G",     "1.",         ".5",
         "1.5",   "1X", "1KB",  "1MiBs", "1 M iB", "1Mi", "0x10",  "1e3",        "1,5G",
@@ -245,7 +224,6 @@ static void test_text_parse_bytes_junk_is_EINVAL(void **state)
 
 static void test_text_parse_bytes_too_much_is_ERANGE(void **state)
 {
-    (void)state;
     static const char *const large[] = {
         "18446744073709551616",
         "99999999999999999999999",

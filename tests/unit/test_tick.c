@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/tick.h"
+#include "tests/unit/unit.h"
 
 static void test_tick_of_counts_from_the_segments_birth(void **state)
 {
-    (void)state;
-
     assert_int_equal(tick_of(1000, 1000), 0);
     assert_int_equal(tick_of(1099, 1000), 0);
     assert_int_equal(tick_of(1100, 1000), 1);
@@ -20,15 +13,12 @@ static void test_tick_of_counts_from_the_segments_birth(void **state)
 
 static void test_tick_of_a_time_before_the_birth_is_0(void **state)
 {
-    (void)state;
-
     assert_int_equal(tick_of(999, 1000), 0);
     assert_int_equal(tick_of(0, UINT64_MAX), 0);
 }
 
 static void test_tick_of_stands_still_at_its_end(void **state)
 {
-    (void)state;
     const uint32_t last = TICK_STOPPED - 1; /* what comes next is no time */
     const uint64_t last_ms = (uint64_t)last * TICK_MS;
 
@@ -40,8 +30,6 @@ static void test_tick_of_stands_still_at_its_end(void **state)
 
 static void test_tick_age_of_the_future_is_0(void **state)
 {
-    (void)state;
-
     assert_int_equal(tick_age_ms(5, 5), 0);
     assert_int_equal(tick_age_ms(6, 5), 0);
     assert_int_equal(tick_age_ms(UINT32_MAX, 0), 0);
@@ -49,8 +37,6 @@ static void test_tick_age_of_the_future_is_0(void **state)
 
 static void test_tick_age_does_not_overflow(void **state)
 {
-    (void)state;
-
     assert_int_equal(tick_age_ms(3, 5), 200);
     assert_int_equal(tick_age_ms(0, UINT32_MAX), UINT64_C(429496729500));
 }

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/users.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define ALICE 1001
 #define BOB 1002
@@ -24,7 +19,6 @@ static unsigned n_charges;
 
 static int users_setup(void **state)
 {
-    (void)state;
     users_init(&users, &(struct users_limits){N_DESCRIPTORS, N_PER_UID});
     n_charges = 0;
     return 0;
@@ -38,7 +32,6 @@ static void discharge(unsigned index)
 
 static int users_teardown(void **state)
 {
-    (void)state;
     for (unsigned i = 0; i < n_charges; i++) {
         discharge(i);
     }
@@ -71,7 +64,6 @@ static unsigned arrive_until(uint32_t uid, bool each_another_process, int *ret_w
 
 static void test_users_charge_beyond_one_users_limit_is_USER(void **state)
 {
-    (void)state;
     int why;
 
     assert_int_equal(arrive_until(ALICE, true, &why), N_PER_UID);
@@ -85,7 +77,6 @@ static void test_users_charge_beyond_one_users_limit_is_USER(void **state)
 
 static void test_users_charge_leaves_the_last_descriptors_to_the_administrator(void **state)
 {
-    (void)state;
     int why = 0;
 
     for (uint32_t uid = ALICE; why != USERS_E_FULL; uid++) {
@@ -100,7 +91,6 @@ static void test_users_charge_leaves_the_last_descriptors_to_the_administrator(v
 
 static void test_users_charge_counts_what_clients_have(void **state)
 {
-    (void)state;
     const struct arrival arrival = {.pid = 1, .uid = BOB, .n_clients = 21};
 
     assert_int_equal(arrive_as(&arrival), 0); /* 84 + 32 + 4 */
@@ -109,7 +99,6 @@ static void test_users_charge_counts_what_clients_have(void **state)
 
 static void test_users_charge_of_one_process_ends_at_its_limit(void **state)
 {
-    (void)state;
     int why;
     users.limits.n_descriptors = UINT32_MAX;
 
@@ -121,7 +110,6 @@ static void test_users_charge_of_one_process_ends_at_its_limit(void **state)
 
 static void test_users_charge_of_a_client_that_comes_back_is_never_refused(void **state)
 {
-    (void)state;
     struct arrival arrival = {.pid = 7, .uid = ALICE, .is_client = true, .n_clients = 30};
     int why;
     (void)arrive_until(ALICE, true, &why);
@@ -134,7 +122,6 @@ static void test_users_charge_of_a_client_that_comes_back_is_never_refused(void 
 
 static void test_users_charge_observer_costs_less(void **state)
 {
-    (void)state;
     assert_int_equal(arrive(ALICE, 1), 0);
 
     users_charge_observer(&users, &charges[0]);
@@ -145,7 +132,6 @@ static void test_users_charge_observer_costs_less(void **state)
 
 static void test_users_charge_client_counts_against_nobody_any_more(void **state)
 {
-    (void)state;
     int why;
     assert_int_equal(arrive_until(ALICE, true, &why), N_PER_UID);
 
@@ -159,8 +145,6 @@ static void test_users_charge_client_counts_against_nobody_any_more(void **state
 
 static void test_users_tell_a_pid_of_another_user_apart(void **state)
 {
-    (void)state;
-
     assert_int_equal(arrive(ALICE, 1), 0);
     assert_int_equal(arrive(BOB, 1), 0);
     assert_int_equal(arrive(BOB, 1 + PROCESS_BUCKETS), 0);
@@ -173,7 +157,6 @@ static void test_users_tell_a_pid_of_another_user_apart(void **state)
 
 static void test_users_discharge_leaves_the_line(void **state)
 {
-    (void)state;
     assert_int_equal(arrive(ALICE, 1), 0);
     assert_int_equal(arrive(BOB, 2), 0);
     fair_add(&charges[0].fair);
@@ -187,8 +170,6 @@ static void test_users_discharge_leaves_the_line(void **state)
 
 static void test_users_charge_survives_whichever_allocation_fails(void **state)
 {
-    (void)state;
-
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
         const int r = arrive(ALICE, nth);
         const bool failed = fail_end();

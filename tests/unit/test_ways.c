@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "daemon/server/ways.h"
 #include "proto/limits.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
+#include "tests/unit/unit.h"
 
 #define SLOT 7
 
@@ -41,7 +36,6 @@ static void heard(uint32_t slot, const unsigned char *payload, size_t payload_by
 
 static int ways_setup(void **state)
 {
-    (void)state;
     assert_int_equal(uv_loop_init(&loop), 0);
     n_fds = count_fds();
     n_heard = 0;
@@ -55,7 +49,6 @@ static int ways_setup(void **state)
 
 static int ways_teardown(void **state)
 {
-    (void)state;
     ways_close(&ways, SLOT);
     (void)uv_run(&loop, UV_RUN_DEFAULT);
     ways_fini(&ways);
@@ -73,7 +66,6 @@ static void say(const void *bytes, size_t n_bytes)
 
 static void test_ways_hear_what_is_said_again_and_again(void **state)
 {
-    (void)state;
     say("\5\0\0\0hello", 9);
     assert_string_equal(last, "hello");
     say("\5\0\0\0again", 9);
@@ -83,7 +75,6 @@ static void test_ways_hear_what_is_said_again_and_again(void **state)
 
 static void test_ways_hear_only_the_last_of_what_waits_together(void **state)
 {
-    (void)state;
     say("\5\0\0\0first\6\0\0\0second\4\0\0\0last", 27);
     assert_string_equal(last, "last");
     assert_int_equal(n_heard, 1);
@@ -91,7 +82,6 @@ static void test_ways_hear_only_the_last_of_what_waits_together(void **state)
 
 static void test_ways_are_deaf_after_nonsense(void **state)
 {
-    (void)state;
     const struct {
         const char *bytes;
         size_t n_bytes;
@@ -114,7 +104,6 @@ static void test_ways_are_deaf_after_nonsense(void **state)
 
 static void test_ways_do_not_spin_when_the_client_has_closed_its_end(void **state)
 {
-    (void)state;
     assert_int_equal(shutdown(client_fd, SHUT_RDWR), 0);
     (void)uv_run(&loop, UV_RUN_NOWAIT);
     /* Nothing is waited for any more: the loop ends by itself. */
@@ -124,7 +113,6 @@ static void test_ways_do_not_spin_when_the_client_has_closed_its_end(void **stat
 
 static void test_ways_answer_with_a_descriptor_or_without(void **state)
 {
-    (void)state;
     char bytes[8];
     char control[CMSG_SPACE(sizeof(int))];
     struct iovec part = {bytes, sizeof(bytes)};
@@ -150,7 +138,6 @@ static void test_ways_answer_with_a_descriptor_or_without(void **state)
 
 static void test_ways_answer_to_one_that_never_listens_is_EAGAIN(void **state)
 {
-    (void)state;
     static unsigned char frame[4096];
     int r = 0;
     for (unsigned i = 0; i < 1000 && r == 0; i++) {
@@ -161,7 +148,6 @@ static void test_ways_answer_to_one_that_never_listens_is_EAGAIN(void **state)
 
 static void test_ways_open_when_anything_fails_leaves_the_slot_without(void **state)
 {
-    (void)state;
     const char *const calls[] = {"memory", "uv_poll_init", "uv_poll_start"};
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
         int ends[2];
