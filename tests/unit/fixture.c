@@ -158,6 +158,15 @@ uint32_t fixture_lease(struct fixture *fixture, struct client *client, uint32_t 
     return page;
 }
 
+uint32_t fixture_class_of(uint32_t span_pages)
+{
+    uint32_t size_class = 0;
+    while (size_classes[size_class].span_pages != span_pages) {
+        size_class++;
+    }
+    return size_class;
+}
+
 void fixture_carve(struct fixture *fixture, const struct client *client, uint32_t page,
                    uint32_t size_class)
 {

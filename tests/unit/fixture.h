@@ -63,6 +63,9 @@ void fixture_ledger_close(struct fixture *fixture, uint32_t slot);
 /** fixture_lease() - n_pages for a client, which must have a ledger. Return: the first. */
 uint32_t fixture_lease(struct fixture *fixture, struct client *client, uint32_t n_pages);
 
+/** fixture_class_of() - the first size class whose slabs span so many pages */
+uint32_t fixture_class_of(uint32_t span_pages);
+
 /** fixture_carve() - take pages of a client's lease and make a slab of a size class there */
 void fixture_carve(struct fixture *fixture, const struct client *client, uint32_t page,
                    uint32_t size_class);

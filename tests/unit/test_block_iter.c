@@ -2,18 +2,13 @@
 /*
  * test_block_iter.c - every live block once, in order, in steps of any length, whoever carved it
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "daemon/core/block_iter.h"
 #include "proto/lease.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/unit.h"
 #include "tests/support/seeded.h"
 
 #define N_PAGES 512
@@ -28,7 +23,6 @@ static uint32_t n_leased;
 
 static int iter_setup(void **state)
 {
-    (void)state;
     fixture_init(&fixture, N_PAGES, 10);
     core = &fixture.core;
     alice = fixture_join(&fixture, 1);
@@ -40,7 +34,6 @@ static int iter_setup(void **state)
 
 static int iter_teardown(void **state)
 {
-    (void)state;
     assert_int_equal(core_check(core), 0);
     fixture_fini(&fixture);
     return 0;
@@ -131,7 +124,6 @@ static uint32_t visit_in_steps(uint32_t budget, enum block_iter_which which, str
 
 static void test_block_iter_returns_each_block_once_in_order(void **state)
 {
-    (void)state;
     struct visits visits = {.stop_at = UINT32_MAX};
     allocate_many();
 
@@ -143,7 +135,6 @@ static void test_block_iter_returns_each_block_once_in_order(void **state)
 
 static void test_block_iter_of_leases_leaves_out_the_direct_blocks(void **state)
 {
-    (void)state;
     struct visits visits = {.stop_at = UINT32_MAX};
     allocate_many();
 
@@ -154,7 +145,6 @@ static void test_block_iter_of_leases_leaves_out_the_direct_blocks(void **state)
 
 static void test_block_iter_goes_on_where_its_budget_ended(void **state)
 {
-    (void)state;
     static const uint32_t budgets[] = {1, 2, 3, 7, 8, 9, 50, 64, 65, 300, 1000, 20000};
     allocate_many();
 
@@ -171,7 +161,6 @@ static void test_block_iter_goes_on_where_its_budget_ended(void **state)
 
 static void test_block_iter_goes_on_with_the_block_that_was_put_back(void **state)
 {
-    (void)state;
     allocate_many();
 
     for (uint32_t at_once = 1; at_once < 60; at_once += 7) {
@@ -188,7 +177,6 @@ static void test_block_iter_goes_on_with_the_block_that_was_put_back(void **stat
 /* The budget is what anybody may have to wait for: a full lease is not looked at in one go. */
 static void test_block_iter_of_a_full_lease_keeps_to_its_budget(void **state)
 {
-    (void)state;
     struct ledger *ledger = fixture_ledger(&fixture, alice);
     const uint32_t page = fixture_lease(&fixture, alice, 500);
     for (uint32_t i = 0; i < 500; i++) {
@@ -207,7 +195,6 @@ static void test_block_iter_of_a_full_lease_keeps_to_its_budget(void **state)
 
 static void test_block_iter_from_beyond_the_segment_is_at_its_end(void **state)
 {
-    (void)state;
     struct visits visits = {.stop_at = UINT32_MAX};
     allocate_many();
     const struct seg_off beyond = {N_PAGES * PAGE_BYTES};
@@ -222,7 +209,6 @@ static void test_block_iter_from_beyond_the_segment_is_at_its_end(void **state)
 /* Where a walk goes on may be somebody else's by then, or free. */
 static void test_block_iter_goes_on_after_the_lease_it_paused_in_is_gone(void **state)
 {
-    (void)state;
     struct visits visits = {.stop_at = 20};
     (void)fixture_allocate(&fixture, bob, 100000, "stays");
     carve_many(alice);
@@ -240,7 +226,6 @@ static void test_block_iter_goes_on_after_the_lease_it_paused_in_is_gone(void **
 /* A client does not see where one of its leases ends and its next begins. */
 static void test_block_iter_returns_a_slab_that_lies_in_two_leases_once(void **state)
 {
-    (void)state;
     const uint32_t first = fixture_lease(&fixture, alice, 4);
     assert_int_equal(fixture_lease(&fixture, alice, 4), first + 4);
     fixture_carve_large(&fixture, alice, first + 2, 5, 70000);
@@ -296,7 +281,6 @@ static uint32_t lease_all(void)
 
 static void test_block_iter_in_a_ledger_that_lies_is_the_same_in_steps_of_any_length(void **state)
 {
-    (void)state;
     struct seeded seeded = {20261130};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
     const uint32_t page = lease_all();
@@ -333,7 +317,6 @@ static struct seg_off follow(struct seg_off from, uint32_t budget, uint64_t *end
 
 static void test_block_iter_of_a_ledger_that_changes_never_goes_back(void **state)
 {
-    (void)state;
     struct seeded seeded = {20261201};
     print_message("seed %llu\n", (unsigned long long)seeded.state);
     const uint32_t page = lease_all();
@@ -367,7 +350,6 @@ static void assert_finds_nothing(uint64_t offset)
 
 static void test_block_find_leased_finds_the_leased_block_around_an_offset(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 20);
     struct ledger *ledger = fixture_ledger(&fixture, alice);
     uint32_t spanning = 0; /* a class whose slab has the most pages */
@@ -394,7 +376,6 @@ static void test_block_find_leased_finds_the_leased_block_around_an_offset(void 
 /* A large block is longer than any slab; what is behind it, or between, is not taken for it. */
 static void test_block_find_leased_finds_the_large_block_around_an_offset(void **state)
 {
-    (void)state;
     const uint32_t page = fixture_lease(&fixture, alice, 400);
     fixture_carve_large(&fixture, alice, page, 300, 300 * PAGE_BYTES - 7);
     fixture_carve_large(&fixture, alice, page + 301, 50, 50 * PAGE_BYTES);
@@ -410,7 +391,6 @@ static void test_block_find_leased_finds_the_large_block_around_an_offset(void *
 
 static void test_block_find_leased_of_what_is_not_leased_finds_nothing(void **state)
 {
-    (void)state;
     const struct seg_off direct = fixture_allocate(&fixture, alice, 100, "direct");
 
     assert_finds_nothing(direct.bytes);
@@ -437,7 +417,6 @@ static void assert_last_reason(const char *words)
 
 static void test_block_reason_is_out_of_the_table_that_the_block_names(void **state)
 {
-    (void)state;
     (void)fixture_allocate(&fixture, bob, 10, "direct");
     assert_last_reason("direct");
     (void)fixture_allocate(&fixture, alice, 100000, "");

@@ -1,54 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "client/heap/heap.h"
 #include "client/heap/large.h"
 #include "proto/lease.h"
-#include "tests/unit/fake_lender.h"
-
-static struct fake_lender *lender;
-static struct allocator *allocator;
-
-static int set_up(void **state)
-{
-    (void)state;
-    lender = fake_lender_new(4096);
-    allocator = lender->allocator;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_lender_free(lender);
-    return 0;
-}
-
-static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
-{
-    return kmem__heap_allocate(allocator, num_bytes, reason, site);
-}
-
-/* As the library's calls do, but that a cold class is asked until it is hot. */
-static void *allocate(size_t num_bytes, const char *reason)
-{
-    void *block = NULL;
-    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
-        block = kmem__heap_take(num_bytes, reason, allocate_slow);
-    }
-    return block;
-}
+#include "tests/unit/heap_fixture.h"
+#include "tests/unit/unit.h"
 
 static void *allocate_at(size_t num_bytes, const char *reason, struct kmem_site *site)
 {
@@ -57,18 +18,6 @@ static void *allocate_at(size_t num_bytes, const char *reason, struct kmem_site 
         block = kmem__heap_take_at(num_bytes, reason, site, allocate_slow);
     }
     return block;
-}
-
-static struct seg_off offset_of(const void *block)
-{
-    return (struct seg_off){(uint64_t)((const unsigned char *)block - allocator->base)};
-}
-
-static int release(void *block)
-{
-    struct found found;
-    return kmem__heap_give(block) ? HEAP_OK
-                                  : kmem__heap_release(allocator, offset_of(block), &found);
 }
 
 static int find(const void *block, struct found *ret_found)
@@ -103,7 +52,6 @@ static void assert_slabs_add_up(void)
 
 static void test_allocate_cold_class_is_direct(void **state)
 {
-    (void)state;
     for (int i = 0; i < HOT_AFTER; i++) {
         assert_null(allocate_slow(100, "cold", NULL));
     }
@@ -114,16 +62,15 @@ static void test_allocate_cold_class_is_direct(void **state)
 
 static void test_allocate_enters_size_reason_and_tick(void **state)
 {
-    (void)state;
     struct found found;
     atomic_store(&lender->clock[0], 77);
-    void *block = allocate(101, "why");
+    void *block = allocate_hot(101, "why");
     assert_int_equal(find(block, &found), HEAP_OK);
     assert_int_equal(found.num_bytes, 101);
     assert_int_equal(kmem__heap_sizeof(block), 101);
     assert_memory_equal(allocator->ledger.reasons[found.reason].bytes, "why", 3);
     assert_int_equal(atomic_load(&found.block.entry->born), 77);
-    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
     assert_nothing_left();
 }
 
@@ -138,13 +85,12 @@ static void *allocate_nothing(size_t num_bytes, const char *reason, struct kmem_
 /* The inline way sees it when the block is entered: it takes the entry back, and is as before. */
 static void test_allocate_while_the_clock_stands_still(void **state)
 {
-    (void)state;
     static const size_t sizes[] = {16, 100, 2048, 2049, 60000};
     static const char reason[] = "stopped";
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct found found;
-        void *ready = allocate(sizes[i], reason);
-        assert_int_equal(release(ready), HEAP_OK);
+        void *ready = allocate_hot(sizes[i], reason);
+        assert_int_equal(release_hot(ready), HEAP_OK);
         atomic_store(&lender->clock[0], TICK_STOPPED);
         assert_null(kmem__heap_take(sizes[i], reason, allocate_nothing));
         assert_int_equal(fake_lender_count_live(lender), 0);
@@ -153,17 +99,16 @@ static void test_allocate_while_the_clock_stands_still(void **state)
         assert_ptr_equal(kmem__heap_take(sizes[i], reason, allocate_nothing), ready);
         assert_int_equal(find(ready, &found), HEAP_OK);
         assert_int_equal(atomic_load(&found.block.entry->born), 78);
-        assert_int_equal(release(ready), HEAP_OK);
+        assert_int_equal(release_hot(ready), HEAP_OK);
     }
     assert_nothing_left();
 }
 
 static void test_allocate_without_reason(void **state)
 {
-    (void)state;
     struct found found;
     for (int i = 0; i < 3; i++) {
-        void *block = allocate(10, NULL);
+        void *block = allocate_hot(10, NULL);
         assert_int_equal(find(block, &found), HEAP_OK);
         assert_int_equal(found.reason, REASON_NONE);
     }
@@ -171,51 +116,48 @@ static void test_allocate_without_reason(void **state)
 
 static void test_allocate_every_size_is_zero_and_aligned(void **state)
 {
-    (void)state;
     lender->is_dirty = true;
     memset(allocator->base, 0xff, lender->n_pages * PAGE_BYTES);
     for (size_t num_bytes = 1; num_bytes <= 200000;
          num_bytes += num_bytes < 3000 ? 1 : num_bytes / 64) {
         unsigned char *block[2];
         for (int i = 0; i < 2; i++) {
-            block[i] = allocate(num_bytes, "zero");
+            block[i] = allocate_hot(num_bytes, "zero");
             assert_non_null(block[i]);
             assert_int_equal((uintptr_t)block[i] % (num_bytes >= 64 ? 64 : 16), 0);
             assert_int_equal(block[i][0], 0);
             assert_memory_equal(block[i], block[i] + 1, num_bytes - 1);
             memset(block[i], 0xff, num_bytes);
         }
-        assert_int_equal(release(block[1]), HEAP_OK);
-        assert_int_equal(release(block[0]), HEAP_OK);
+        assert_int_equal(release_hot(block[1]), HEAP_OK);
+        assert_int_equal(release_hot(block[0]), HEAP_OK);
     }
     assert_nothing_left();
 }
 
 static void test_release_twice_is_RELEASED(void **state)
 {
-    (void)state;
     static const size_t sizes[] = {16, 100, 5000, 60000, 1 << 20};
     for (int i = 0; i < 5; i++) {
-        void *keep = allocate(sizes[i], "keep");
-        void *block = allocate(sizes[i], "twice");
-        assert_int_equal(release(block), HEAP_OK);
-        assert_int_equal(release(block), HEAP_E_RELEASED);
+        void *keep = allocate_hot(sizes[i], "keep");
+        void *block = allocate_hot(sizes[i], "twice");
+        assert_int_equal(release_hot(block), HEAP_OK);
+        assert_int_equal(release_hot(block), HEAP_E_RELEASED);
         kmem__heap_flush(allocator);
-        assert_int_equal(release(block), HEAP_E_RELEASED);
-        assert_int_equal(release(keep), HEAP_OK);
+        assert_int_equal(release_hot(block), HEAP_E_RELEASED);
+        assert_int_equal(release_hot(keep), HEAP_OK);
         kmem__heap_flush(allocator);
-        assert_int_equal(release(keep), HEAP_E_RELEASED);
+        assert_int_equal(release_hot(keep), HEAP_E_RELEASED);
     }
     assert_nothing_left();
 }
 
 static void test_release_interior_is_INTERIOR(void **state)
 {
-    (void)state;
     static const size_t sizes[] = {32, 100, 5000, 60000, 1 << 20};
     struct found found;
     for (int i = 0; i < 5; i++) {
-        unsigned char *block = allocate(sizes[i], "interior");
+        unsigned char *block = allocate_hot(sizes[i], "interior");
         for (size_t within = 1; within < sizes[i]; within += within < 64 ? 1 : within) {
             assert_false(kmem__heap_give(block + within));
             assert_int_equal(kmem__heap_release(allocator, offset_of(block + within), &found),
@@ -223,20 +165,19 @@ static void test_release_interior_is_INTERIOR(void **state)
             assert_int_equal(found.offset.bytes, offset_of(block).bytes);
             assert_int_equal(found.num_bytes, sizes[i]);
         }
-        assert_int_equal(release(block), HEAP_OK);
+        assert_int_equal(release_hot(block), HEAP_OK);
     }
     assert_nothing_left();
 }
 
 static void test_release_wild_and_direct(void **state)
 {
-    (void)state;
-    unsigned char *block = allocate(320, "the last in its page");
+    unsigned char *block = allocate_hot(320, "the last in its page");
     struct found found;
     const uint64_t page = offset_of(block).bytes >> PAGE_SHIFT;
     unsigned char *behind = allocator->base + ((page + 1) << PAGE_SHIFT) - 64;
-    assert_int_equal(release(behind), HEAP_E_WILD); /* the rest of the page, no block */
-    assert_int_equal(release(block + (size_t)320 * 40), HEAP_E_WILD); /* never handed out */
+    assert_int_equal(release_hot(behind), HEAP_E_WILD); /* the rest of the page, no block */
+    assert_int_equal(release_hot(block + (size_t)320 * 40), HEAP_E_WILD); /* never handed out */
     assert_int_equal(kmem__heap_release(allocator, (struct seg_off){4000 * PAGE_BYTES}, &found),
                      HEAP_E_DIRECT);
     assert_int_equal(kmem__heap_sizeof(allocator->base + 4000 * PAGE_BYTES), 0);
@@ -251,7 +192,7 @@ static void test_release_wild_and_direct(void **state)
     int on_stack = 0;
     assert_false(kmem__heap_give(&on_stack));
     assert_false(kmem__heap_give(NULL));
-    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
     assert_nothing_left();
 }
 
@@ -277,7 +218,6 @@ static size_t random_bytes(uint32_t random)
 /* Each block is filled with its slot's number: an overlap, or a byte not cleared, is seen. */
 static void test_heap_against_a_naive_model(void **state)
 {
-    (void)state;
     static unsigned char *block[MODEL_SLOTS];
     static size_t num_bytes[MODEL_SLOTS];
     uint64_t seed = 20261122;
@@ -293,13 +233,13 @@ static void test_heap_against_a_naive_model(void **state)
         if (at != NULL) {
             assert_int_equal(at[0], (unsigned char)(slot | 1));
             assert_memory_equal(at, at + 1, num_bytes[slot] - 1);
-            assert_int_equal(release(at), HEAP_OK);
-            assert_int_not_equal(release(at), HEAP_OK);
+            assert_int_equal(release_hot(at), HEAP_OK);
+            assert_int_not_equal(release_hot(at), HEAP_OK);
             block[slot] = NULL;
             n_live--;
             continue;
         }
-        at = allocate(random_bytes(random), "model");
+        at = allocate_hot(random_bytes(random), "model");
         if (at == NULL) {
             atomic_fetch_add(&lender->clock[0], 1);
             continue;
@@ -324,7 +264,7 @@ static void test_heap_against_a_naive_model(void **state)
     }
     for (uint32_t slot = 0; slot < MODEL_SLOTS; slot++) {
         if (block[slot] != NULL) {
-            assert_int_equal(release(block[slot]), HEAP_OK);
+            assert_int_equal(release_hot(block[slot]), HEAP_OK);
         }
     }
     assert_true(n_seized > 100);
@@ -341,7 +281,7 @@ static void *allocate_blocks(void *unused)
 {
     (void)unused;
     for (int i = 0; i < N_BLOCKS; i++) {
-        handed[i] = allocate(48 + (size_t)i % 500, "of another thread");
+        handed[i] = allocate_hot(48 + (size_t)i % 500, "of another thread");
         KMEM_ASSERT(handed[i] != NULL);
     }
     return NULL;
@@ -351,8 +291,8 @@ static void *release_blocks(void *unused)
 {
     (void)unused;
     for (int i = 0; i < N_BLOCKS; i++) {
-        KMEM_ASSERT(release(handed[i]) == HEAP_OK);
-        KMEM_ASSERT(release(handed[i]) == HEAP_E_RELEASED);
+        KMEM_ASSERT(release_hot(handed[i]) == HEAP_OK);
+        KMEM_ASSERT(release_hot(handed[i]) == HEAP_E_RELEASED);
     }
     return NULL;
 }
@@ -376,7 +316,6 @@ pid_t gettid(void)
 /* Which has no heap: it makes one system call, however many blocks it releases. */
 static void test_release_by_another_thread(void **state)
 {
-    (void)state;
     (void)allocate_blocks(NULL);
     n_gettid = 0;
     run_thread(release_blocks);
@@ -387,17 +326,16 @@ static void test_release_by_another_thread(void **state)
 
 static void test_thread_that_ends_leaves_its_slabs(void **state)
 {
-    (void)state;
     run_thread(allocate_blocks);
     assert_int_equal(fake_lender_count_live(lender), N_BLOCKS);
     const uint32_t n_used = fake_lender_count_used(lender);
     const void *first = handed[0];
     /* The slabs of this class have room: this thread adopts one before it takes pages. */
-    const void *block = allocate(48, "adopts");
+    const void *block = allocate_hot(48, "adopts");
     assert_int_equal(offset_of(block).bytes >> PAGE_SHIFT, offset_of(first).bytes >> PAGE_SHIFT);
     assert_int_equal(fake_lender_count_used(lender), n_used);
     (void)release_blocks(NULL);
-    assert_int_equal(release((void *)(uintptr_t)block), HEAP_OK);
+    assert_int_equal(release_hot((void *)(uintptr_t)block), HEAP_OK);
     run_thread(allocate_blocks); /* the next thread has the heap, and finds what was released */
     (void)release_blocks(NULL);
     run_thread(allocate_blocks);
@@ -417,7 +355,7 @@ static void *exchange_blocks(void *of_thread)
         seed = seed * UINT64_C(6364136223846793005) + 1;
         const uint32_t random = (uint32_t)(seed >> 33);
         const size_t num_bytes = random % 64 == 0 ? random % 200000 + 1 : random % 2000 + 1;
-        unsigned char *block = allocate(num_bytes, "exchanged");
+        unsigned char *block = allocate_hot(num_bytes, "exchanged");
         if (block != NULL) {
             KMEM_ASSERT(block[0] == 0);
             KMEM_ASSERT(block[num_bytes - 1] == 0);
@@ -427,7 +365,7 @@ static void *exchange_blocks(void *of_thread)
         unsigned char *other = atomic_exchange(&ring[(random >> 12) % RING], block);
         if (other != NULL) {
             KMEM_ASSERT(other[0] == 1); /* the daemon took no page of a live block */
-            KMEM_ASSERT(release(other) == HEAP_OK);
+            KMEM_ASSERT(release_hot(other) == HEAP_OK);
         }
     }
     return NULL;
@@ -463,7 +401,7 @@ static void exchange_among_threads(void)
     for (int i = 0; i < RING; i++) {
         void *block = atomic_exchange(&ring[i], NULL);
         if (block != NULL) {
-            assert_int_equal(release(block), HEAP_OK);
+            assert_int_equal(release_hot(block), HEAP_OK);
         }
     }
     assert_int_equal(fake_lender_count_live(lender), 0);
@@ -471,12 +409,11 @@ static void exchange_among_threads(void)
 
 static void test_threads_release_each_others_blocks(void **state)
 {
-    (void)state;
     exchange_among_threads();
     /* What was released to heaps that are nobody's is found by who needs a slab of the class. */
     for (int i = 0; i < 2 * N_PEERS; i++) {
-        void *block = allocate(100, "collects");
-        assert_int_equal(release(block), HEAP_OK);
+        void *block = allocate_hot(100, "collects");
+        assert_int_equal(release_hot(block), HEAP_OK);
         kmem__heap_flush(allocator);
     }
     assert_true(kmem__heap_check(allocator));
@@ -485,13 +422,12 @@ static void test_threads_release_each_others_blocks(void **state)
 static void test_threads_whose_idle_slabs_are_taken(void **state)
 {
     pthread_t taker;
-    (void)state;
     atomic_store(&is_over, false);
     atomic_store(&n_taken, 0);
     assert_int_equal(pthread_create(&taker, NULL, take_idle_slabs, NULL), 0);
     exchange_among_threads();
     while (atomic_load(&n_taken) == 0) {
-        (void)release(allocate(100, "until one was taken"));
+        (void)release_hot(allocate_hot(100, "until one was taken"));
     }
     atomic_store(&is_over, true);
     assert_int_equal(pthread_join(taker, NULL), 0);
@@ -504,10 +440,9 @@ static void test_threads_whose_idle_slabs_are_taken(void **state)
 /* What kmem__heap_spot() finds is right for every byte of every slab. */
 static void test_spot_is_exact_for_every_class(void **state)
 {
-    (void)state;
     for (uint32_t c = 0; c < N_SIZE_CLASSES; c++) {
         const uint32_t block_bytes = size_classes[c].block_bytes;
-        unsigned char *block = allocate(block_bytes, "one of each");
+        unsigned char *block = allocate_hot(block_bytes, "one of each");
         struct found found;
         assert_int_equal(find(block, &found), HEAP_OK);
         const unsigned char *slab = allocator->base + ((uint64_t)found.block.page << PAGE_SHIFT);
@@ -521,7 +456,7 @@ static void test_spot_is_exact_for_every_class(void **state)
                 fail_msg("byte %u of a slab of %u bytes", at, block_bytes);
             }
         }
-        assert_int_equal(release(block), HEAP_OK);
+        assert_int_equal(release_hot(block), HEAP_OK);
     }
     assert_nothing_left();
 }
@@ -537,7 +472,6 @@ static void assert_reason(const void *block, const char *reason)
 
 static void test_site_is_the_first_reasons(void **state)
 {
-    (void)state;
     static const char *const reasons[] = {"first", "second", "first", "second"};
     struct kmem_site site = {NULL, 0};
     void *blocks[4];
@@ -547,7 +481,7 @@ static void test_site_is_the_first_reasons(void **state)
     }
     assert_ptr_equal(site.reason, reasons[0]);
     for (uint32_t i = 0; i < 4; i++) {
-        assert_int_equal(release(blocks[i]), HEAP_OK);
+        assert_int_equal(release_hot(blocks[i]), HEAP_OK);
     }
     assert_nothing_left();
 }
@@ -559,15 +493,15 @@ static void test_site_of_an_earlier_membership_learns_anew(void **state)
     struct kmem_site site = {NULL, 0};
     void *block = allocate_at(64, reason, &site);
     const uint64_t earlier = site.word;
-    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
     assert_int_equal(tear_down(state), 0);
     assert_int_equal(set_up(state), 0);
-    void *other = allocate(64, "another text gets the number first");
+    void *other = allocate_hot(64, "another text gets the number first");
     block = allocate_at(64, reason, &site);
     assert_int_not_equal(site.word, earlier);
     assert_reason(block, reason);
-    assert_int_equal(release(block), HEAP_OK);
-    assert_int_equal(release(other), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
+    assert_int_equal(release_hot(other), HEAP_OK);
     assert_nothing_left();
 }
 
@@ -575,8 +509,7 @@ static void test_site_of_an_earlier_membership_learns_anew(void **state)
 
 static void test_fork_child_has_no_heap(void **state)
 {
-    (void)state;
-    unsigned char *block = allocate(100, "of the parent");
+    unsigned char *block = allocate_hot(100, "of the parent");
     const pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
@@ -588,7 +521,7 @@ static void test_fork_child_has_no_heap(void **state)
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
     assert_int_equal(kmem__heap_sizeof(block), 100);
-    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
     assert_nothing_left();
 }
 

@@ -3,62 +3,33 @@
  * test_heap_counts.c - what a process counts of its leased blocks: proto/counts.h
  */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
-#include "client/heap/heap.h"
-#include "tests/unit/fake_lender.h"
+#include "tests/unit/heap_fixture.h"
+#include "tests/unit/unit.h"
 
 /* Two bins: the last blocks that went out may not have been seen. */
 #define UNSEEN_MAX MAGAZINE_MAX
 
-static struct fake_lender *lender;
-static struct allocator *allocator;
 static struct ledger_counts *counts;
 
-static int set_up(void **state)
+static int set_up_counts(void **state)
 {
-    (void)state;
-    lender = fake_lender_new(4096);
-    allocator = lender->allocator;
+    (void)set_up(state);
     counts = allocator->ledger.counts;
     return 0;
 }
 
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_lender_free(lender);
-    return 0;
-}
-
-static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
-{
-    return kmem__heap_allocate(allocator, num_bytes, reason, site);
-}
-
 static void *allocate(size_t num_bytes)
 {
-    void *block = NULL;
-    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
-        block = kmem__heap_take(num_bytes, "counted", allocate_slow);
-    }
+    void *block = allocate_hot(num_bytes, "counted");
     assert_non_null(block);
     return block;
 }
 
 static void release(void *block)
 {
-    struct found found;
-    const struct seg_off off = {(uint64_t)((const unsigned char *)block - allocator->base)};
-    if (!kmem__heap_give(block)) {
-        assert_int_equal(kmem__heap_release(allocator, off, &found), HEAP_OK);
-    }
+    assert_int_equal(release_hot(block), HEAP_OK);
 }
 
 /* As the server adds them up. */
@@ -73,7 +44,6 @@ static uint64_t n_releases(void)
 
 static void test_every_release_is_counted_once(void **state)
 {
-    (void)state;
     static void *blocks[1000];
     for (uint32_t i = 0; i < 100000; i++) {
         release(allocate(64));
@@ -92,7 +62,6 @@ static void test_every_release_is_counted_once(void **state)
 
 static void test_a_release_that_is_refused_is_not_counted(void **state)
 {
-    (void)state;
     struct found found;
     unsigned char *block = allocate(100);
     const struct seg_off off = {(uint64_t)(block - allocator->base)};
@@ -128,7 +97,6 @@ static void run_thread(void *(*run)(void *argument), void *argument)
 
 static void test_releases_of_every_thread_are_counted(void **state)
 {
-    (void)state;
     void *small = allocate(100);
     void *large = allocate(100000);
     run_thread(release_from_here, small);
@@ -154,7 +122,6 @@ static void *hold_then_release(void *of_barrier)
 
 static void test_threads_without_a_place_are_counted_when_they_end(void **state)
 {
-    (void)state;
     static pthread_t threads[MANY_THREADS];
     pthread_barrier_t barrier;
     void *hot = allocate(100);
@@ -183,7 +150,6 @@ static uint64_t peak_bytes(void)
 
 static void test_peak_of_one_block_again_and_again_is_one_block(void **state)
 {
-    (void)state;
     for (uint32_t i = 0; i < 100000; i++) {
         release(allocate(100));
     }
@@ -193,7 +159,6 @@ static void test_peak_of_one_block_again_and_again_is_one_block(void **state)
 /* Blocks of two sizes in one class, which is 448 bytes: how large they are is not rounded. */
 static void test_peak_is_what_was_asked_for_but_for_the_last_blocks(void **state)
 {
-    (void)state;
     static void *blocks[2000];
     const uint64_t all_bytes = UINT64_C(1000) * 400 + UINT64_C(1000) * 440;
     for (uint32_t i = 0; i < 2000; i++) {
@@ -212,7 +177,6 @@ static void test_peak_is_what_was_asked_for_but_for_the_last_blocks(void **state
 
 static void test_peak_of_large_blocks_is_exact(void **state)
 {
-    (void)state;
     void *first = allocate(100000);
     void *second = allocate(200001);
     assert_int_equal(live_bytes(), 300001);
@@ -235,7 +199,6 @@ static void *keep_a_thousand(void *of_blocks)
 /* What a thread leaves behind stays live, also when another one adopts it. */
 static void test_live_bytes_of_an_ended_thread_are_kept(void **state)
 {
-    (void)state;
     static void *blocks[1000];
     run_thread(keep_a_thousand, blocks);
     assert_int_equal(live_bytes(), 100000);
@@ -250,7 +213,7 @@ static void test_live_bytes_of_an_ended_thread_are_kept(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_counts, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_every_release_is_counted_once),
         TEST(test_a_release_that_is_refused_is_not_counted),

@@ -6,59 +6,20 @@
  * are taken from them are in test_heap.c.
  */
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 
-#include <cmocka.h>
-
-#include "client/heap/heap.h"
 #include "proto/lease.h"
-#include "tests/unit/fake_lender.h"
+#include "tests/unit/heap_fixture.h"
+#include "tests/unit/unit.h"
 
 #define N_BLOCKS 3000
 
-static struct fake_lender *lender;
-static struct allocator *allocator;
 static void *handed[N_BLOCKS];
 
-static int set_up(void **state)
-{
-    (void)state;
-    lender = fake_lender_new(4096);
-    allocator = lender->allocator;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    fake_lender_free(lender);
-    return 0;
-}
-
-static void *allocate_slow(size_t num_bytes, const char *reason, struct kmem_site *site)
-{
-    return kmem__heap_allocate(allocator, num_bytes, reason, site);
-}
-
-/* Until its class is hot. */
 static unsigned char *allocate(size_t num_bytes)
 {
-    void *block = NULL;
-    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
-        block = kmem__heap_take(num_bytes, "idle", allocate_slow);
-    }
+    void *block = allocate_hot(num_bytes, "idle");
     KMEM_ASSERT(block != NULL);
     return block;
-}
-
-static int release(void *block)
-{
-    struct found found;
-    const struct seg_off off = {(uint64_t)((unsigned char *)block - allocator->base)};
-    return kmem__heap_give(block) ? HEAP_OK : kmem__heap_release(allocator, off, &found);
 }
 
 static void *allocate_blocks(void *unused)
@@ -74,7 +35,7 @@ static void *release_blocks(void *unused)
 {
     (void)unused;
     for (size_t i = 0; i < N_BLOCKS; i++) {
-        KMEM_ASSERT(release(handed[i]) == HEAP_OK);
+        KMEM_ASSERT(release_hot(handed[i]) == HEAP_OK);
     }
     return NULL;
 }
@@ -98,9 +59,8 @@ static void assert_nothing_left(void)
 /* What a thread keeps ready, or another has released, is had while the thread sleeps. */
 static void test_idle_slab_is_taken_from_a_thread_that_sleeps(void **state)
 {
-    (void)state;
     void *mine = allocate(100);
-    assert_int_equal(release(mine), HEAP_OK);
+    assert_int_equal(release_hot(mine), HEAP_OK);
     (void)allocate_blocks(NULL);
     run_thread(release_blocks);
     assert_true(fake_lender_count_used(lender) > 1);
@@ -115,18 +75,17 @@ static void test_idle_slab_is_taken_from_a_thread_that_sleeps(void **state)
     assert_true(kmem__heap_check(allocator));
     (void)allocate_blocks(NULL);
     (void)release_blocks(NULL);
-    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
     assert_nothing_left();
 }
 
 static void test_slab_with_a_live_block_is_not_taken(void **state)
 {
-    (void)state;
     unsigned char *block = allocate(100);
     block[99] = 42;
     (void)fake_lender_seize(lender);
     assert_int_equal(block[99], 42);
-    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
     assert_true(fake_lender_seize(lender) > 0);
     kmem__heap_flush(allocator);
     assert_nothing_left();
@@ -135,7 +94,6 @@ static void test_slab_with_a_live_block_is_not_taken(void **state)
 /* The slabs of a thread that has ended are taken; who has its heap next, or adopts, finds out. */
 static void test_slabs_of_a_thread_that_has_ended_are_taken(void **state)
 {
-    (void)state;
     run_thread(allocate_blocks);
     run_thread(release_blocks);
     assert_true(fake_lender_seize(lender) > 0);
@@ -152,7 +110,6 @@ static void test_slabs_of_a_thread_that_has_ended_are_taken(void **state)
 /* One thread's lost slabs make the others look, who keep theirs; and all are silent afterwards. */
 static void test_others_keep_their_slabs_while_one_has_lost_some(void **state)
 {
-    (void)state;
     unsigned char *block = allocate(100);
     block[0] = 1;
     run_thread(allocate_blocks);
@@ -167,9 +124,9 @@ static void test_others_keep_their_slabs_while_one_has_lost_some(void **state)
     }
     assert_int_equal(block[0], 1);
     for (size_t i = 0; i < 20; i++) {
-        assert_int_equal(release(more[i]), HEAP_OK);
+        assert_int_equal(release_hot(more[i]), HEAP_OK);
     }
-    assert_int_equal(release(block), HEAP_OK);
+    assert_int_equal(release_hot(block), HEAP_OK);
     assert_true(kmem__heap_check(allocator));
 }
 

@@ -31,16 +31,6 @@ static bool barrier(void)
     return is_barrier;
 }
 
-/* The first size class whose slabs span so many pages. */
-static uint32_t class_of(uint32_t span_pages)
-{
-    uint32_t size_class = 0;
-    while (size_classes[size_class].span_pages != span_pages) {
-        size_class++;
-    }
-    return size_class;
-}
-
 static void open_slab(uint32_t page, uint32_t size_class)
 {
     fixture_carve(&fixture, owner, page, size_class);
@@ -154,7 +144,7 @@ static void enter_one_of_many(void)
 
 static void test_slab_of_many_pages_is_taken_whole_or_not_at_all(void **state)
 {
-    const uint32_t size_class = class_of(3);
+    const uint32_t size_class = fixture_class_of(3);
     open_slab(first + 6, size_class); /* over the border of a word */
     meanwhile = enter_one_of_many;
     assert_int_equal(reclaim_step(reclaim), 0);
@@ -220,10 +210,10 @@ static void test_heads_that_lie_harm_only_their_client(void **state)
     const uint32_t last = first + ALL_PAGES - 1;
     open_slab(last, 0);
     struct ledger_head *head = &ledger->heads[last];
-    head->size_class = (uint16_t)class_of(3);
+    head->size_class = (uint16_t)fixture_class_of(3);
     assert_int_equal(reclaim_step(reclaim), 0); /* three pages behind the end */
-    open_slab(first, class_of(3));
-    ledger->heads[first].size_class = (uint16_t)class_of(2);
+    open_slab(first, fixture_class_of(3));
+    ledger->heads[first].size_class = (uint16_t)fixture_class_of(2);
     count_release();
     assert_int_equal(reclaim_step(reclaim), 2); /* what it shows; the third page stays */
     assert_int_equal(flags_at(first + 2), LEASE_OPEN | LEASE_INTERIOR);

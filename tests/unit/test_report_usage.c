@@ -131,15 +131,6 @@ static void test_what_is_being_cleared_is_of_the_extent_around_it(void **state)
 
 /* ---------------------------------------------------------------------------------- leased ---- */
 
-static uint32_t class_of(uint32_t span_pages)
-{
-    uint32_t size_class = 0;
-    while (size_classes[size_class].span_pages != span_pages) {
-        size_class++;
-    }
-    return size_class;
-}
-
 static void open_slab(uint32_t page, uint32_t size_class)
 {
     fixture_carve(&fixture, owner, page, size_class);
@@ -163,7 +154,7 @@ static void release(uint32_t page, uint32_t index)
 static uint32_t lease_with_everything(void)
 {
     const uint32_t first = fixture_lease(&fixture, owner, 60);
-    const uint32_t size_class = class_of(3);
+    const uint32_t size_class = fixture_class_of(3);
     open_slab(first, size_class);
     take(first, size_classes[size_class].block_bytes);
     take(first, size_classes[size_class].block_bytes - 7);
@@ -176,7 +167,7 @@ static uint32_t lease_with_everything(void)
 
 static void test_leases_are_told_apart(void **state)
 {
-    const struct size_class *of = &size_classes[class_of(3)];
+    const struct size_class *of = &size_classes[fixture_class_of(3)];
     (void)lease_with_everything();
     take_figures();
     assert_int_equal(statistic("leased_bytes"), 60 * PAGE_BYTES);
@@ -242,7 +233,7 @@ static void assert_idle_slab_counts_as_slab(void)
     take_figures();
     assert_int_equal(statistic("idle_bytes"), 49 * PAGE_BYTES);
     assert_int_equal(statistic("slab_bytes"),
-                     6 * PAGE_BYTES - UINT64_C(2) * size_classes[class_of(3)].block_bytes);
+                     6 * PAGE_BYTES - UINT64_C(2) * size_classes[fixture_class_of(3)].block_bytes);
 }
 
 static void test_slab_that_can_not_be_taken_is_not_idle(void **state)
@@ -287,7 +278,7 @@ static void test_small_steps_see_what_one_sees(void **state)
     struct waste in_steps;
     const uint32_t first = fixture_lease(&fixture, owner, 200);
     for (uint32_t i = 0; i < 180; i += 9) {
-        open_slab(first + i, class_of(1 + i / 9 % 3));
+        open_slab(first + i, fixture_class_of(1 + i / 9 % 3));
         if (i % 18 == 0) {
             take(first + i, 1);
         }
