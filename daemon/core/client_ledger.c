@@ -218,11 +218,11 @@ size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, u
 {
     struct ledger_reason reason;
     const uint64_t at = ledger->layout.reasons_at + (uint64_t)id * sizeof(reason);
-    const bool told_so = id < LEDGER_REASONS_MAX &&
-                         ledger->read(ledger->user, slot, at, &reason, sizeof(reason)) &&
-                         reason.n_bytes >= 1 && reason.n_bytes <= REASON_MAX_BYTES &&
-                         text_is_utf8((const unsigned char *)reason.bytes, reason.n_bytes);
-    if (!told_so) {
+    const bool is_possible = id < LEDGER_REASONS_MAX &&
+                             ledger->read(ledger->user, slot, at, &reason, sizeof(reason)) &&
+                             reason.n_bytes >= 1 && reason.n_bytes <= REASON_MAX_BYTES &&
+                             text_is_utf8((const unsigned char *)reason.bytes, reason.n_bytes);
+    if (!is_possible) {
         memcpy(ret_text, UNVERIFIED, strlen(UNVERIFIED));
         return strlen(UNVERIFIED);
     }

@@ -19,7 +19,7 @@
 
 /**
  * client_ledger_read_fn - copy n_bytes at an offset of the ledger file of a slot's client
- * Return: false if they can not be read; then nothing is told.
+ * Return: false if they can not be read; then it says nothing.
  */
 typedef bool (*client_ledger_read_fn)(void *user, uint32_t slot, uint64_t at, void *buffer,
                                       size_t n_bytes);

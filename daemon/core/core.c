@@ -44,7 +44,7 @@ int core_open(struct core *core)
     const struct rollup_tables tables = core_tables(core);
     r = obituaries_init(&core->obituaries, &core->state, &tables);
     if (r) {
-        goto undo_told;
+        goto undo_client_ledger;
     }
     leases_init(&core->leases, &core->pages, &core->clients);
     shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
@@ -52,7 +52,7 @@ int core_open(struct core *core)
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;
 
-undo_told:
+undo_client_ledger:
     client_ledger_fini(&core->client_ledger);
 undo_clients:
     clients_fini(&core->clients);

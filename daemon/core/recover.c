@@ -7,7 +7,7 @@
  *      entries of direct blocks        free lists, totals of clients and reasons
  *      client slots                    the table of clients, unused slots
  *      states in clients' ledgers      which leased pages were never theirs, or no longer
- *      processes                       whether somebody still uses what a lost ledger told of
+ *      processes                       whether one still uses what a lost ledger described
  *
  * What is true is believed only as far as it fits together, because all of it was written by a
  * server like this one, in an order that never leaves anything else behind: if something does not
@@ -111,7 +111,7 @@ static void recover_clients(struct core *core, recover_states_fn states, void *u
     }
 }
 
-/* Whether a process is there that may be using what its lost ledger told of. */
+/* Whether a process is there that may be using what its lost ledger described. */
 static int watch_lost(const struct core *core, const struct client *client)
 {
     const bool holds_nothing = client->n_blocks == 0 && client->leased_pages == 0;
@@ -138,7 +138,7 @@ static int recover_lost(struct core *core, uint64_t now_ms)
         }
         client->lost = r == 0;
         if (!client->lost) {
-            /* Who has nothing was never told that it had joined: it may live, and come again. */
+            /* A client without blocks had no Welcome: its process may live, and join again. */
             core_end(core, client, client_charged_bytes(client) == 0, now_ms);
         }
     }

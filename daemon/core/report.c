@@ -63,7 +63,7 @@ static uint64_t at_most(uint64_t number, uint64_t limit)
 }
 
 /*
- * They were counted in steps: some pages may have come back since, and clients that told may have
+ * They were counted in steps: some pages may have come back since, and clients whose ledgers were read may have
  * ended. A client may tell more than its pages hold. So each figure takes at most what the ones
  * before it have left.
  */
@@ -225,12 +225,12 @@ static Kmem__Client *client_row(struct client *client, const struct scan *scan,
 }
 
 /* What the client tells of its blocks, within what it was given, and what it has counted itself. */
-static void client_note_told(struct client *client, const struct rollup_group *leased)
+static void client_note_unverified(struct client *client, const struct rollup_group *leased)
 {
     const uint64_t leased_bytes = client->leased_pages << PAGE_SHIFT;
-    const uint64_t told_bytes = leased ? leased->num_bytes : 0;
-    client_note_used(client,
-                     client->num_bytes + (told_bytes < leased_bytes ? told_bytes : leased_bytes));
+    const uint64_t unverified_bytes = leased ? leased->num_bytes : 0;
+    client_note_used(client, client->num_bytes + (unverified_bytes < leased_bytes ? unverified_bytes
+                                                                                  : leased_bytes));
     client_note_used(client, counted_peak_bytes(client));
 }
 
@@ -246,7 +246,7 @@ void report_clients(const struct core *core, const struct scan *scan, uint32_t f
     while (client && report->n_clients < REPLY_ROWS_MAX &&
            reply_row_fits(reply, strlen(client->identity.command))) {
         if (client->client_state == CLIENT_LIVE) {
-            client_note_told(client, rollup_group_of(scan->rollup, client));
+            client_note_unverified(client, rollup_group_of(scan->rollup, client));
             report->clients[report->n_clients++] =
                 client_row(client, scan, n_unused[client->slot], core_tick(core, now_ms), reply);
         }

@@ -71,7 +71,7 @@ void rollup_purse_init(struct rollup_purse *purse)
 {
     *purse = (struct rollup_purse){
         .n_groups = ROLLUP_GROUPS,
-        .n_told_groups = ROLLUP_TOLD_GROUPS,
+        .n_unverified_groups = ROLLUP_UNVERIFIED_GROUPS,
         .n_links = ROLLUP_LINKS,
     };
 }
@@ -108,7 +108,7 @@ struct rollup *rollup_free(struct rollup *rollup)
         return NULL;
     }
     rollup->purse->n_groups += rollup->taken.n_groups;
-    rollup->purse->n_told_groups += rollup->taken.n_told_groups;
+    rollup->purse->n_unverified_groups += rollup->taken.n_unverified_groups;
     rollup->purse->n_links += rollup->taken.n_links;
     tables_free(rollup);
     rollup_rows_fini(&rollup->rows);
@@ -129,7 +129,7 @@ static void *array_new(struct rollup *rollup, size_t n, size_t n_bytes)
 /* ------------------------------------------------------------------------------------ names -- */
 
 /* Whether the block's reason is out of its client's own table. */
-static bool is_told(const struct rollup *rollup, const struct block *block)
+static bool is_unverified(const struct rollup *rollup, const struct block *block)
 {
     return rollup->by == ROLLUP_BY_REASON && block->leased && block->reason > REASON_OTHER;
 }
@@ -139,11 +139,11 @@ static void name_by_reason(struct rollup *rollup, const struct block *block,
                            struct rollup_name *name)
 {
     size_t n_bytes;
-    char told[REASON_MAX_BYTES];
-    const char *text = told;
-    if (is_told(rollup, block)) {
-        n_bytes =
-            client_ledger_reason(rollup->tables.client_ledger, block->slot, block->reason, told);
+    char unverified[REASON_MAX_BYTES];
+    const char *text = unverified;
+    if (is_unverified(rollup, block)) {
+        n_bytes = client_ledger_reason(rollup->tables.client_ledger, block->slot, block->reason,
+                                       unverified);
         rollup->spent += CLIENT_LEDGER_READ_COST;
     } else {
         text = reasons_text(rollup->tables.reasons, block->reason, &n_bytes);
@@ -233,7 +233,7 @@ static struct rollup_row *row_other(struct rollup *rollup)
  */
 static struct share *share_of(struct rollup *rollup, const struct block *block)
 {
-    if (rollup->purse != &rollup->own || !is_told(rollup, block)) {
+    if (rollup->purse != &rollup->own || !is_unverified(rollup, block)) {
         return &rollup->all;
     }
     if (!rollup->shares) {
@@ -246,7 +246,7 @@ static struct share *share_of(struct rollup *rollup, const struct block *block)
 static bool may_take(const struct rollup *rollup, const struct block *block, uint32_t n_taken,
                      uint32_t n_left)
 {
-    const bool leaves = rollup->purse != &rollup->own || is_told(rollup, block);
+    const bool leaves = rollup->purse != &rollup->own || is_unverified(rollup, block);
     return n_left > 0 && (!leaves || n_taken < n_left);
 }
 
@@ -254,7 +254,7 @@ static bool may_group(struct rollup *rollup, const struct block *block)
 {
     const struct rollup_purse *purse = rollup->purse;
     return may_take(rollup, block, share_of(rollup, block)->n_groups,
-                    is_told(rollup, block) ? purse->n_told_groups : purse->n_groups);
+                    is_unverified(rollup, block) ? purse->n_unverified_groups : purse->n_groups);
 }
 
 static bool may_link(struct rollup *rollup, const struct block *block)
@@ -264,9 +264,9 @@ static bool may_link(struct rollup *rollup, const struct block *block)
 
 static void take_group(struct rollup *rollup, const struct block *block)
 {
-    const bool told = is_told(rollup, block);
-    --*(told ? &rollup->purse->n_told_groups : &rollup->purse->n_groups);
-    ++*(told ? &rollup->taken.n_told_groups : &rollup->taken.n_groups);
+    const bool unverified = is_unverified(rollup, block);
+    --*(unverified ? &rollup->purse->n_unverified_groups : &rollup->purse->n_groups);
+    ++*(unverified ? &rollup->taken.n_unverified_groups : &rollup->taken.n_groups);
     share_of(rollup, block)->n_groups++;
 }
 
@@ -284,7 +284,7 @@ static uint64_t link_key(const struct rollup *rollup, const struct block *block)
     uint64_t slot = block->slot;
     uint64_t id = 0;
     uint32_t generation;
-    if (rollup->by == ROLLUP_BY_REASON && !is_told(rollup, block)) {
+    if (rollup->by == ROLLUP_BY_REASON && !is_unverified(rollup, block)) {
         slot = CLIENTS_MAX;
         id = block->reason;
         generation = reasons_generation(rollup->tables.reasons, block->reason);
@@ -292,7 +292,7 @@ static uint64_t link_key(const struct rollup *rollup, const struct block *block)
         /* Reasons in a client's table are never replaced while it lives. */
         generation = clients_get(rollup->tables.clients, block->slot)->generation;
     }
-    if (is_told(rollup, block)) {
+    if (is_unverified(rollup, block)) {
         id = block->reason < LEDGER_REASONS_MAX ? block->reason : LEDGER_REASONS_MAX;
     }
     return (uint64_t)generation << (KEY_SLOT_BITS + KEY_ID_BITS) | id << KEY_SLOT_BITS | slot;

@@ -9,7 +9,7 @@
  * once for each id, and what finds no room among the groups is counted in one more, OTHER_REASONS.
  * So the totals are exact, always.
  *
- *      groups of told reasons  <= ROLLUP_TOLD_GROUPS, of the others <= ROLLUP_GROUPS
+ *      groups of unverified reasons  <= ROLLUP_UNVERIFIED_GROUPS, of the others <= ROLLUP_GROUPS
  *      ids that are remembered <= ROLLUP_LINKS
  *      bytes                   <= ROLLUP_MAX_BYTES                           : test_rollup
  */
@@ -34,7 +34,7 @@ enum rollup_by { ROLLUP_BY_REASON, ROLLUP_BY_CLIENT, ROLLUP_BY_UID };
 #define ROLLUP_GROUPS UINT32_C(65536)
 /* 32,768 reasons out of clients' tables: more than anybody reads, 6 MiB. No client takes more than
    are left to the others: one alone has half of them. */
-#define ROLLUP_TOLD_GROUPS UINT32_C(32768)
+#define ROLLUP_UNVERIFIED_GROUPS UINT32_C(32768)
 /* All ids of the daemon's table, and twice those of one client's, which may use half of these. */
 #define ROLLUP_LINKS UINT32_C(196608)
 /* Rows of the longest texts, and the tables that lead to them; 5 MiB less once it is sorted. */
@@ -52,7 +52,7 @@ struct rollup_tables {
 /* What a roll-up, or several of them together, may still add. */
 struct rollup_purse {
     uint32_t n_groups;
-    uint32_t n_told_groups;
+    uint32_t n_unverified_groups;
     uint32_t n_links;
 };
 

@@ -37,7 +37,7 @@ static bool ledger_read(void *user, uint32_t slot, uint64_t at, void *buffer, si
     return !unreadable && pread(ledger_fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
 }
 
-static int told_setup(void **state)
+static int ledger_setup(void **state)
 {
     ledger_layout_init(&layout, N_PAGES);
     ledger_fd = memfd_create("ledger", MFD_CLOEXEC);
@@ -53,7 +53,7 @@ static int told_setup(void **state)
     return 0;
 }
 
-static int told_teardown(void **state)
+static int ledger_teardown(void **state)
 {
     client_ledger_fini(&client_ledger);
     assert_int_equal(munmap(ledger.header, layout.total_bytes), 0);
@@ -443,26 +443,26 @@ static void test_client_ledger_init_without_memory_is_ENOMEM(void **state)
     client_ledger_fini(&other);
 }
 
-#define TOLD_TEST(test) cmocka_unit_test_setup_teardown(test, told_setup, told_teardown)
+#define LEDGER_TEST(test) cmocka_unit_test_setup_teardown(test, ledger_setup, ledger_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TOLD_TEST(test_client_ledger_slab_of_unused_pages_tells_nothing),
-        TOLD_TEST(test_client_ledger_slab_tells_each_block),
-        TOLD_TEST(test_client_ledger_slab_leaves_out_what_was_given_back),
-        TOLD_TEST(test_client_ledger_slab_of_what_can_not_be_read_tells_nothing),
-        TOLD_TEST(test_client_ledger_slab_of_all_zeros_tells_nothing),
-        TOLD_TEST(test_client_ledger_slab_of_all_ones_tells_nothing),
-        TOLD_TEST(test_client_ledger_slab_of_random_bytes_tells_what_can_be_so),
-        TOLD_TEST(test_client_ledger_slab_of_a_count_beyond_capacity_tells_the_slabs_blocks),
-        TOLD_TEST(test_client_ledger_slab_leaves_out_heads_that_can_not_be_so),
-        TOLD_TEST(test_client_ledger_slab_leaves_out_sizes_that_can_not_be_so),
-        TOLD_TEST(test_client_ledger_slab_while_the_client_writes_tells_what_can_be_so),
-        TOLD_TEST(test_client_ledger_reason_is_what_the_client_wrote),
-        TOLD_TEST(test_client_ledger_reason_that_can_not_be_so_is_unverified),
-        TOLD_TEST(test_client_ledger_reason_of_random_bytes_is_text),
-        TOLD_TEST(test_client_ledger_init_without_memory_is_ENOMEM),
+        LEDGER_TEST(test_client_ledger_slab_of_unused_pages_tells_nothing),
+        LEDGER_TEST(test_client_ledger_slab_tells_each_block),
+        LEDGER_TEST(test_client_ledger_slab_leaves_out_what_was_given_back),
+        LEDGER_TEST(test_client_ledger_slab_of_what_can_not_be_read_tells_nothing),
+        LEDGER_TEST(test_client_ledger_slab_of_all_zeros_tells_nothing),
+        LEDGER_TEST(test_client_ledger_slab_of_all_ones_tells_nothing),
+        LEDGER_TEST(test_client_ledger_slab_of_random_bytes_tells_what_can_be_so),
+        LEDGER_TEST(test_client_ledger_slab_of_a_count_beyond_capacity_tells_the_slabs_blocks),
+        LEDGER_TEST(test_client_ledger_slab_leaves_out_heads_that_can_not_be_so),
+        LEDGER_TEST(test_client_ledger_slab_leaves_out_sizes_that_can_not_be_so),
+        LEDGER_TEST(test_client_ledger_slab_while_the_client_writes_tells_what_can_be_so),
+        LEDGER_TEST(test_client_ledger_reason_is_what_the_client_wrote),
+        LEDGER_TEST(test_client_ledger_reason_that_can_not_be_so_is_unverified),
+        LEDGER_TEST(test_client_ledger_reason_of_random_bytes_is_text),
+        LEDGER_TEST(test_client_ledger_init_without_memory_is_ENOMEM),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

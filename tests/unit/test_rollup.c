@@ -361,7 +361,7 @@ static bool read_invented(void *user, uint32_t slot, uint64_t at, void *buffer, 
     return true;
 }
 
-static struct block told_block(const struct client *client, uint32_t reason)
+static struct block leased_block(const struct client *client, uint32_t reason)
 {
     return (struct block){.num_bytes = 100, .reason = reason, .slot = client->slot, .leased = true};
 }
@@ -372,7 +372,7 @@ static void add_told(struct rollup *rollup, struct client *const *clients, uint3
 {
     for (uint32_t i = 0; i < n_blocks; i++) {
         const uint32_t id = REASONS_RESERVED + i % (LEDGER_REASONS_MAX - REASONS_RESERVED);
-        const struct block block = told_block(clients[i % n_clients], id);
+        const struct block block = leased_block(clients[i % n_clients], id);
         assert_int_equal(rollup_add(rollup, &block), 0);
         assert_true(rollup_bytes(rollup) <= ROLLUP_MAX_BYTES);
     }
@@ -415,7 +415,7 @@ static void test_rollup_reads_each_reason_of_a_client_once(void **state)
     assert_int_equal(rollup_sort(rollup), 0);
     assert_totals(rollup, 1000000);
     /* One client has half of the groups, the rest is counted. */
-    assert_int_equal(rollup_n_groups(rollup), ROLLUP_TOLD_GROUPS / 2 + 1);
+    assert_int_equal(rollup_n_groups(rollup), ROLLUP_UNVERIFIED_GROUPS / 2 + 1);
     assert_true(group_named(rollup, OTHER_REASONS)->n_blocks > 400000);
     assert_null(rollup_free(rollup));
 }
@@ -432,7 +432,7 @@ static void test_rollup_of_reasons_that_are_rewritten_stays_bounded(void **state
 
     assert_in_range(n_reads, 1, ROLLUP_LINKS);
     assert_int_equal(rollup_sort(rollup), 0);
-    assert_in_range(rollup_n_groups(rollup), 2, ROLLUP_TOLD_GROUPS + 1);
+    assert_in_range(rollup_n_groups(rollup), 2, ROLLUP_UNVERIFIED_GROUPS + 1);
     assert_totals(rollup, 1000000);
     assert_null(rollup_free(rollup));
 }
@@ -447,7 +447,7 @@ static void test_rollup_leaves_room_to_other_clients(void **state)
     const size_t n_groups = rollup_n_groups(rollup);
 
     for (uint32_t id = REASONS_RESERVED; id < 1000; id++) {
-        const struct block block = told_block(bob, id);
+        const struct block block = leased_block(bob, id);
         assert_int_equal(rollup_add(rollup, &block), 0);
     }
 
@@ -476,7 +476,7 @@ static void test_tallies_of_one_purse_share_it(void **state)
                     i > 14); /* each leaves as much as it takes */
     }
 
-    assert_true(n_groups <= ROLLUP_TOLD_GROUPS + 20);
+    assert_true(n_groups <= ROLLUP_UNVERIFIED_GROUPS + 20);
     assert_true(n_bytes <= ROLLUP_MAX_BYTES);
     for (uint32_t i = 0; i < 20; i++) {
         assert_null(rollup_free(rollups[i]));
@@ -494,7 +494,7 @@ static void test_rollup_sort_step_keeps_to_its_budget_and_has_the_first_ones_fir
     add_told(rollup, &alice, 1, 16000);
     for (uint32_t i = 0; i < 8; i++) {
         for (uint32_t n = 0; n <= i; n++) {
-            const struct block block = told_block(alice, 5000 + i);
+            const struct block block = leased_block(alice, 5000 + i);
             assert_int_equal(rollup_add(rollup, &block), 0);
         }
     }
