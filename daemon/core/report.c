@@ -63,9 +63,9 @@ static uint64_t at_most(uint64_t number, uint64_t limit)
 }
 
 /*
- * They were counted in steps: some pages may have come back since, and clients whose ledgers were read may have
- * ended. A client may tell more than its pages hold. So each figure takes at most what the ones
- * before it have left.
+ * They were counted in steps: some pages may have come back since, and clients whose ledgers were
+ * read may have ended. A client may tell more than its pages hold. So each figure takes at most what
+ * the ones before it have left.
  */
 static struct leased_figures leased_figures(const struct core *core, const struct scan *scan)
 {

@@ -159,9 +159,9 @@ int keeper_link_keep(struct keeper_link *keeper_link, uint32_t slot, int ledger_
 {
     const int fds[3] = {ledger_fd, pidfd, way_fd};
     const size_t n_fds = way_fd >= 0 ? 3 : 2;
-    const int patience_ms = keeper_link->is_deaf ? 0 : KEEP_PATIENCE_MS;
+    const int patience_ms = keeper_link->not_reading ? 0 : KEEP_PATIENCE_MS;
     const int r = control_send(keeper_link->fd, CONTROL_KEEP, slot, fds, n_fds, patience_ms);
-    keeper_link->is_deaf = r == -EAGAIN;
+    keeper_link->not_reading = r == -EAGAIN;
     if (r == 0) {
         drop_no_more(keeper_link, slot);
     }

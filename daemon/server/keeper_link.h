@@ -25,7 +25,7 @@ struct keeper_link {
     keeper_link_fn told;
     void *user;
     struct log_limit drops_limit;
-    bool is_deaf; /* the keeper has let a message wait for too long, and has taken none since */
+    bool not_reading; /* the keeper has let a message wait for too long, and has taken none since */
     uint32_t n_to_drop; /* slots in to_drop */
     /* Of which the keeper could not be told yet that their files are needed no more. */
     uint64_t to_drop[(CLIENTS_MAX + 63) / 64];
