@@ -33,7 +33,7 @@ struct client {
     bool left;      /* ended by saying so */
     bool lost;      /* LIVE, and its ledger is not: it keeps what it has, and gets no more */
     uint32_t slot;
-    uint32_t generation; /* another number for every tenant of the slot */
+    uint32_t generation; /* another number for every client of the slot */
     uint32_t born;       /* tick */
     uint32_t ended;      /* tick */
     uint64_t nonce;      /* by which its process is known again */

@@ -8,7 +8,7 @@
  *
  * Ids 0 and 1 are for ever: "no reason given" and "other reasons", which stands for what comes
  * after the table is full. Any other id is given out again when its last block is gone; its
- * generation tells the tenants apart.
+ * generation tells the reasons apart that have had it.
  */
 #ifndef DAEMON_CORE_REASONS_H
 #define DAEMON_CORE_REASONS_H
@@ -69,7 +69,7 @@ void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes);
 /** reasons_text() - a reason's words, not terminated; valid until its last block is gone */
 const char *reasons_text(const struct reasons *reasons, uint32_t id, size_t *ret_n_bytes);
 
-/** reasons_generation() - another number for every tenant of the id */
+/** reasons_generation() - another number for every reason that has had the id */
 uint32_t reasons_generation(const struct reasons *reasons, uint32_t id);
 
 struct reason_totals reasons_totals(const struct reasons *reasons, uint32_t id);

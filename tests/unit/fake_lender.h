@@ -31,10 +31,10 @@ struct fake_lender {
     struct guard guard; /* all zero: everything is open */
 };
 
-/** fake_lender_new() - a segment of n_pages, and a tenant in it. Ends the test if it can not. */
+/** fake_lender_new() - a segment of n_pages, and an allocator in it. Ends the test if it can not. */
 struct fake_lender *fake_lender_new(uint32_t n_pages);
 
-/** fake_lender_free() - the tenant ends and the files are unmapped */
+/** fake_lender_free() - the allocator ends and the files are unmapped */
 void fake_lender_free(struct fake_lender *lender);
 
 /** fake_lender_revoke() - take back up to n_pages that are unused. Return: how many. */

@@ -134,7 +134,7 @@ static void test_reasons_ref_of_the_longest_words(void **state)
 
 static void test_reasons_unref_of_the_last_block_frees_the_id_for_another(void **state)
 {
-    const uint32_t id = ref("first tenant", 1);
+    const uint32_t id = ref("first reason", 1);
     const uint32_t generation = reasons_generation(&reasons, id);
 
     reasons_unref(&reasons, id, 1);
@@ -143,7 +143,7 @@ static void test_reasons_unref_of_the_last_block_frees_the_id_for_another(void *
     assert_int_equal(ref("second", 2), id);
     assert_int_not_equal(reasons_generation(&reasons, id), generation);
     assert_text(id, "second");
-    assert_int_not_equal(ref("first tenant", 1), id);
+    assert_int_not_equal(ref("first reason", 1), id);
     assert_sound();
 }
 

@@ -168,21 +168,21 @@ static struct block block_at(struct client *client, struct seg_off off)
 
 static void test_rollup_add_does_not_mistake_an_ids_next_allocator(void **state)
 {
-    const struct seg_off first = fixture_allocate(&fixture, alice, 10, "first tenant");
+    const struct seg_off first = fixture_allocate(&fixture, alice, 10, "first reason");
     struct rollup *rollup = new_rollup(ROLLUP_BY_REASON);
     const struct block first_block = block_at(alice, first);
     assert_int_equal(rollup_add(rollup, &first_block), 0);
     fixture_release(&fixture, alice, first);
 
-    const struct seg_off second = fixture_allocate(&fixture, alice, 20, "second tenant");
+    const struct seg_off second = fixture_allocate(&fixture, alice, 20, "second reason");
     const struct block second_block = block_at(alice, second);
     assert_int_equal(second_block.reason, first_block.reason);
     assert_int_equal(rollup_add(rollup, &second_block), 0);
 
     assert_int_equal(rollup_sort(rollup), 0);
     assert_int_equal(rollup_n_groups(rollup), 2);
-    assert_group(rollup, 0, "second tenant", 1, 20);
-    assert_group(rollup, 1, "first tenant", 1, 10);
+    assert_group(rollup, 0, "second reason", 1, 20);
+    assert_group(rollup, 1, "first reason", 1, 10);
     assert_null(rollup_free(rollup));
 }
 
