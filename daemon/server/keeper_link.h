@@ -45,7 +45,7 @@ void keeper_link_close(struct keeper_link *keeper_link);
 /** keeper_link_ready() - tell the keeper that clients are served. Return: 0 or a negative errno. */
 KMEM_MUST_USE int keeper_link_ready(const struct keeper_link *keeper_link);
 
-/** keeper_link_alive() - tell the keeper that this process gets on: while it starts nobody asks */
+/** keeper_link_alive() - a heartbeat, unasked: for a server that starts */
 void keeper_link_alive(const struct keeper_link *keeper_link);
 
 /**

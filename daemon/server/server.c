@@ -383,7 +383,7 @@ static uint64_t server_resident(void *user)
     return fstat(server->files->segment_fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
 }
 
-/* The recovery gets on. */
+/* A heartbeat of the recovery. */
 static void server_alive(void *user)
 {
     const struct server *server = user;

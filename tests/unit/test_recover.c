@@ -436,8 +436,8 @@ static void count_alive(void *user)
     (*(uint32_t *)user)++;
 }
 
-/* Both walks say now and then that they get on, and each stage that it is through. */
-static void test_recover_of_1000_clients_and_100000_leases_says_that_it_gets_on(void **state)
+/* Both passes send heartbeats now and then, and each stage when it is through. */
+static void test_recover_of_1000_clients_and_100000_leases_sends_heartbeats(void **state)
 {
     static struct core many;
     struct core_config config = fixture.config;
@@ -492,7 +492,7 @@ int main(void)
         RECOVER_TEST(test_recover_writes_no_obituary_twice),
         RECOVER_TEST(test_recover_of_an_obituary_that_was_not_counted_writes_it),
         RECOVER_TEST(test_recover_of_an_obituary_that_can_not_be_is_refused),
-        RECOVER_TEST(test_recover_of_1000_clients_and_100000_leases_says_that_it_gets_on),
+        RECOVER_TEST(test_recover_of_1000_clients_and_100000_leases_sends_heartbeats),
     };
     return cmocka_run_group_tests_name("recover", tests, NULL, NULL);
 }
