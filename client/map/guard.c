@@ -4,7 +4,7 @@
  * moment ago: a bit test if the granule is open already, else one mprotect() under the lock.
  *
  * Closing must not meet an opening. It is done where no page can become this process's: with the
- * connection in hand, before a request. No thread has a reason to open what is then
+ * connection locked, before a request. No thread has a reason to open what is then
  * neither leased nor a direct block's.
  *
  * Each piece that is open in the midst of what is closed costs the process two of its mappings, and

@@ -2,7 +2,7 @@
 /*
  * session.h - one connection: bytes in, frames, requests, responses, bytes out
  *
- * A session has one request in hand at a time. While its answer is being made, or waits for the
+ * A session has one current request. While its answer is being made, or waits for the
  * peer to read, nothing more is read: a peer that asks and never listens fills its own socket, and
  * costs the daemon one response at the most.
  *

@@ -48,8 +48,8 @@ struct session_host {
     uint64_t n_turns;                /* of the loop */
     bool has_worked;                 /* in steps, since the loop was idle last */
     struct reply *reply;             /* one for all: it is sent before the next is made */
-    struct arena arena;              /* for the request in hand */
-    unsigned char *frame;            /* for the response in hand */
+    struct arena arena;              /* for the current request */
+    unsigned char *frame;            /* for its response */
     struct log_limit refusals_limit; /* of log lines that peers cause */
 };
 
