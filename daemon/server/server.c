@@ -42,11 +42,11 @@
 
 /* ----------------------------------------------------------------------------- idle work ------ */
 
-static void server_buried(const struct obituary *obituary, uint32_t slot, void *user)
+static void server_finalized(const struct obituary *obituary, uint32_t slot, void *user)
 {
     struct server *server = user;
     obituary_log_add(&server->obituary_log, obituary);
-    KMEM_CRASH_POINT("server.buried");
+    KMEM_CRASH_POINT("server.finalized");
     pidfd_watch_forget(&server->pidfds, slot);
     ways_close(&server->ways, slot);
     client_files_close(&server->ledgers, slot);
@@ -95,7 +95,7 @@ static void server_idle(uv_idle_t *idle)
     struct server *server = idle->data;
     if (core_has_dead(&server->core)) {
         server->host.has_worked = true;
-        reap(&server->core, REAP_BUDGET, server_buried, server);
+        reap(&server->core, REAP_BUDGET, server_finalized, server);
     }
     if (no_room_has_work(&server->core)) {
         server->host.has_worked = true;
@@ -257,7 +257,7 @@ static void server_turned(uv_check_t *check)
 static void server_reap_all(struct server *server)
 {
     for (uint32_t n_steps = 0; core_has_dead(&server->core); n_steps++) {
-        reap(&server->core, REAP_BUDGET, server_buried, server);
+        reap(&server->core, REAP_BUDGET, server_finalized, server);
         if (n_steps % REAPS_AN_ALIVE == 0) {
             keeper_link_alive(&server->keeper_link);
         }

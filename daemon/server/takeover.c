@@ -266,7 +266,7 @@ static int client_watch(const struct takeover *takeover, const struct core *core
     struct inherited_fds *files = takeover->files;
     const struct client *client = clients_next(&core->clients, slot);
     if (!client || client->slot != slot) {
-        /* Of one that was buried, or was not answered yet. */
+        /* Of a client that was finalized, or was not answered yet. */
         client_files_close(takeover->ledgers, slot);
     }
     const bool is_lost = client && client->slot == slot && client->lost;

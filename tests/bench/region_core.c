@@ -3,10 +3,10 @@
  * region_core.c - the library and the daemon's core, a function call apart
  *
  * Each member has what a process of one thread has: a client in the core, a ledger in memory, a
- * allocator and a heap, which becomes the thread's when the member does something. A request is a call
- * of placement_find(), as daemon/core/dispatch.c makes it. Time goes on by STEP_US with each call
- * of a member and by STEP_WAIT_US while a request waits; ten times a second the clock ticks. What
- * is large is not cleared (see the link option), so that ten million operations take a minute.
+ * allocator and a heap, which becomes the thread's when the member does something. A request is a
+ * call of placement_find(), as daemon/core/dispatch.c makes it. Time goes on by STEP_US with each
+ * call of a member and by STEP_WAIT_US while a request waits; ten times a second the clock ticks.
+ * What is large is not cleared (see the link option), so that ten million operations take a minute.
  */
 #include <stdlib.h>
 #include <string.h>

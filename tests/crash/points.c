@@ -103,7 +103,7 @@ static const struct moment server_moments[] = {
     {"server.reap.lease", 1, "reclaim half done: direct blocks, no lease"},
     {"server.reap.lease", 2, "reclaim half done: one lease of some"},
     {"server.obituary.written", 1, "all reclaimed, slot in use"},
-    {"server.buried", 1, "slot free, ledger and pidfd still kept"},
+    {"server.finalized", 1, "slot free, ledger and pidfd still kept"},
     {"server.locked", 1, "recovery: state locked"},
     {"server.recover.begun", 1, "recovery: state checked"},
     {"server.recover.clients", 1, "recovery: clients found"},

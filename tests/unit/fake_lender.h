@@ -31,7 +31,7 @@ struct fake_lender {
     struct guard guard; /* all zero: everything is open */
 };
 
-/** fake_lender_new() - a segment of n_pages, and an allocator in it. Ends the test if it can not. */
+/** fake_lender_new() - a segment of n_pages, and an allocator in it, or the end of the test */
 struct fake_lender *fake_lender_new(uint32_t n_pages);
 
 /** fake_lender_free() - the allocator ends and the files are unmapped */
