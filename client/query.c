@@ -214,9 +214,7 @@ KMEM_MUST_USE static int ledger_rows(struct kmem_query *query, enum kmem_group_b
     request.ledger = &ledger;
     for (;;) {
         int r = query_ask(query, &request, KMEM__RESPONSE__BODY_LEDGER, &response);
-        if (r == 0) {
-            r = ledger_page(response->ledger, each, user);
-        }
+        r = r ? r : ledger_page(response->ledger, each, user);
         if (r != 0 || !response->ledger->more) {
             return r;
         }
@@ -266,9 +264,7 @@ KMEM_MUST_USE static int blocks_rows(struct kmem_query *query, kmem_block_fn eac
     request.blocks = &blocks;
     for (;;) {
         int r = query_ask(query, &request, KMEM__RESPONSE__BODY_BLOCKS, &response);
-        if (r == 0) {
-            r = blocks_page(response->blocks, each, user);
-        }
+        r = r ? r : blocks_page(response->blocks, each, user);
         if (r != 0 || !response->blocks->more) {
             return r;
         }
@@ -322,9 +318,7 @@ KMEM_MUST_USE static int clients_rows(struct kmem_query *query, kmem_client_fn e
     request.clients = &clients;
     for (;;) {
         int r = query_ask(query, &request, KMEM__RESPONSE__BODY_CLIENTS, &response);
-        if (r == 0) {
-            r = clients_page(response->clients, each, user);
-        }
+        r = r ? r : clients_page(response->clients, each, user);
         if (r != 0 || !response->clients->more) {
             return r;
         }
@@ -399,9 +393,7 @@ KMEM_MUST_USE static int obituaries_rows(struct kmem_query *query, kmem_obituary
     request.obituaries = &obituaries;
     for (;;) {
         int r = query_ask(query, &request, KMEM__RESPONSE__BODY_OBITUARIES, &response);
-        if (r == 0) {
-            r = obituaries_page(query, response->obituaries, each, user);
-        }
+        r = r ? r : obituaries_page(query, response->obituaries, each, user);
         if (r != 0 || !response->obituaries->more) {
             return r;
         }

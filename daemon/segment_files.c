@@ -49,9 +49,7 @@ static int segment_open(const struct options *options, int signal_fd)
         return fd;
     }
     r = options->lazy ? 0 : memfd_commit(fd, options->segment_bytes, signal_fd);
-    if (r == 0) {
-        r = segment_sign(fd, options);
-    }
+    r = r ? r : segment_sign(fd, options);
     if (r) {
         char size[TEXT_BYTES_MAX];
         (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */

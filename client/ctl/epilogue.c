@@ -90,15 +90,9 @@ static int add_alive(const struct kmem_client *client, void *user)
 int epilogue_gather(struct epilogue *epilogue, struct kmem_query *query)
 {
     int r = settle(query);
-    if (r == 0) {
-        r = kmem_query_obituaries(query, add_obituary, epilogue);
-    }
-    if (r == 0) {
-        r = kmem_query_clients(query, add_alive, epilogue);
-    }
-    if (r == 0) {
-        r = figures_init(&epilogue->figures, query);
-    }
+    r = r ? r : kmem_query_obituaries(query, add_obituary, epilogue);
+    r = r ? r : kmem_query_clients(query, add_alive, epilogue);
+    r = r ? r : figures_init(&epilogue->figures, query);
     groups_join(&epilogue->unreleased);
     groups_sort(&epilogue->alive);
     return r;

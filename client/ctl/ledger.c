@@ -158,9 +158,7 @@ int ledger_show(struct kmem_query *query, const struct options *options,
     if (r == 0 && options->depth > 0) {
         groups_fold(&groups, options->depth);
     }
-    if (r == 0) {
-        r = print_groups(&groups, options, screen);
-    }
+    r = r ? r : print_groups(&groups, options, screen);
     groups_fini(&groups);
     return r;
 }

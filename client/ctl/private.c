@@ -224,9 +224,7 @@ static int start(struct private_daemon *private, const struct private_options *o
         return PRIVATE_E_NOT_FOUND;
     }
     int r = make_directory(private);
-    if (r == 0) {
-        r = start_child(private, path, options);
-    }
+    r = r ? r : start_child(private, path, options);
     return r == 0 ? await_ready(private, signals, ret_signal) : r;
 }
 

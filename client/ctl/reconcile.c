@@ -159,24 +159,12 @@ static int answers_init(struct answers *answers, struct kmem_query *query)
     struct sums *sums = &answers->sums;
     *answers = (struct answers){0};
     int r = figures_init(&answers->before, query);
-    if (r == 0) {
-        r = kmem_query_ledger(query, KMEM_BY_REASON, sum_row, &sums->by_reason);
-    }
-    if (r == 0) {
-        r = kmem_query_ledger(query, KMEM_BY_CLIENT, sum_row, &sums->by_client);
-    }
-    if (r == 0) {
-        r = kmem_query_ledger(query, KMEM_BY_UID, sum_row, &sums->by_uid);
-    }
-    if (r == 0) {
-        r = kmem_query_clients(query, sum_client, answers);
-    }
-    if (r == 0) {
-        r = kmem_query_blocks(query, sum_block, answers);
-    }
-    if (r == 0) {
-        r = figures_init(&answers->after, query);
-    }
+    r = r ? r : kmem_query_ledger(query, KMEM_BY_REASON, sum_row, &sums->by_reason);
+    r = r ? r : kmem_query_ledger(query, KMEM_BY_CLIENT, sum_row, &sums->by_client);
+    r = r ? r : kmem_query_ledger(query, KMEM_BY_UID, sum_row, &sums->by_uid);
+    r = r ? r : kmem_query_clients(query, sum_client, answers);
+    r = r ? r : kmem_query_blocks(query, sum_block, answers);
+    r = r ? r : figures_init(&answers->after, query);
     return r;
 }
 

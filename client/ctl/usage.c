@@ -311,9 +311,7 @@ static int print_text(const struct figures *figures, const struct options *optio
     print_waiting(figures, options, screen);
     print_bar(figures, options, screen);
     int r = print_waste(figures, options, screen);
-    if (r == 0) {
-        r = print_grid(figures, options, screen);
-    }
+    r = r ? r : print_grid(figures, options, screen);
     if (r == 0 && options->all) {
         r = print_all(figures, options, screen);
     }

@@ -446,9 +446,7 @@ int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__Bo
     }
     int r = conn_send(conn, num_bytes, deadline_ms, failure);
     KMEM_CRASH_POINT("client.sent");
-    if (r == 0) {
-        r = conn_hear(conn, deadline_ms, expected, descriptors, ret_response, failure);
-    }
+    r = r ? r : conn_hear(conn, deadline_ms, expected, descriptors, ret_response, failure);
     KMEM_CRASH_POINT("client.answered");
     if (r != CONN_OK && descriptors != NULL) {
         kmem__descriptors_close(descriptors);

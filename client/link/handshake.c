@@ -221,16 +221,10 @@ KMEM_MUST_USE static int handshake_at_numbers(struct conn *conn, struct place *p
     }
     fd = kmem__descriptor_raise(fd);
     int r = kmem__conn_open(conn, fd, place->path, left_ms > 0 ? (int)left_ms : 1, failure);
-    if (r == 0) {
-        r = handshake_connect(conn, place, deadline_ms, failure);
-    }
+    r = r ? r : handshake_connect(conn, place, deadline_ms, failure);
     KMEM_CRASH_POINT("client.connected");
-    if (r == 0) {
-        r = handshake_verify_server(conn, failure);
-    }
-    if (r == 0) {
-        r = handshake_introduce(conn, role, ret_welcome, failure);
-    }
+    r = r ? r : handshake_verify_server(conn, failure);
+    r = r ? r : handshake_introduce(conn, role, ret_welcome, failure);
     if (r != HELLO_OK) {
         kmem__conn_close(conn);
     }
@@ -335,9 +329,7 @@ int kmem__handshake(struct conn *conn, const char *socket_path, Kmem__Role role,
     struct places places = {.n_places = 0};
     int timeout_ms = 0;
     int r = kmem__locate_timeout(&timeout_ms, failure);
-    if (r == 0) {
-        r = kmem__locate_socket(socket_path, &places, failure);
-    }
+    r = r ? r : kmem__locate_socket(socket_path, &places, failure);
     if (r < 0) {
         return r;
     }

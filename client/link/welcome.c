@@ -96,9 +96,7 @@ int kmem__welcome_check(const struct conn *conn, const Kmem__Welcome *said, Kmem
                         struct failure *failure)
 {
     int r = welcome_check_sizes(conn, said, failure);
-    if (r == 0) {
-        r = welcome_check_descriptors(conn, said, role, descriptors, failure);
-    }
+    r = r ? r : welcome_check_descriptors(conn, said, role, descriptors, failure);
     if (r == 0) {
         (void)text_clean(said->segment_name, ret_welcome->segment_name,
                          sizeof(ret_welcome->segment_name));

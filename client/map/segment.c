@@ -136,9 +136,7 @@ int kmem__segment_new(const struct segment_file *file, struct segment **ret_segm
     segment->instance = file->instance;
     (void)snprintf(segment->name, sizeof(segment->name), "%s", file->name);
     r = segment_map(segment, file->fd, file->is_guarded, failure);
-    if (r == 0) {
-        r = segment_guard(segment, file->granule_bytes, file->is_guarded, failure);
-    }
+    r = r ? r : segment_guard(segment, file->granule_bytes, file->is_guarded, failure);
     if (r < 0) {
         (void)kmem__segment_free(segment);
         return r;

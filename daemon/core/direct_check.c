@@ -144,9 +144,7 @@ static int check_totals(const struct direct *direct, const struct recount *recou
 static int check_all(const struct direct *direct, struct recount *recount)
 {
     int r = check_slabs(direct, recount);
-    if (r == 0) {
-        r = check_room_lists(direct, recount->n_with_room);
-    }
+    r = r ? r : check_room_lists(direct, recount->n_with_room);
     return r ? r : check_totals(direct, recount);
 }
 

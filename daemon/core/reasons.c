@@ -62,12 +62,8 @@ int reasons_init(struct reasons *reasons, struct state *state)
     reasons->generations = calloc(REASONS_MAX, sizeof(*reasons->generations));
     reasons->free_ids = calloc(REASONS_MAX, sizeof(*reasons->free_ids));
     int r = reasons->table && reasons->generations && reasons->free_ids ? 0 : -ENOMEM;
-    if (r == 0) {
-        r = reason_add_fixed(reasons, REASON_NONE, NO_REASON);
-    }
-    if (r == 0) {
-        r = reason_add_fixed(reasons, REASON_OTHER, OTHER_REASONS);
-    }
+    r = r ? r : reason_add_fixed(reasons, REASON_NONE, NO_REASON);
+    r = r ? r : reason_add_fixed(reasons, REASON_OTHER, OTHER_REASONS);
     if (r) {
         reasons_fini(reasons);
     }

@@ -146,9 +146,7 @@ static void admission_begin(const struct admission *admission, struct session *s
     uint64_t nonce = 0;
     KMEM_CRASH_POINT("server.accepted");
     int r = loop_reserve(admission->host->loop, fd);
-    if (r == 0) {
-        r = peer_identity_read(fd, &identity, &session->pidfd);
-    }
+    r = r ? r : peer_identity_read(fd, &identity, &session->pidfd);
     if (r == 0 && getrandom(&nonce, sizeof(nonce), 0) < 0) {
         r = -errno;
     }

@@ -103,9 +103,7 @@ int client_files_adopt(struct client_files *ledgers, uint32_t slot, int fd)
     if (r == 0 && (uint64_t)status.st_size != ledgers->layout.total_bytes) {
         r = -EPROTO;
     }
-    if (r == 0) {
-        r = file_map(ledgers, fd, &file->mapping);
-    }
+    r = r ? r : file_map(ledgers, fd, &file->mapping);
     if (r) {
         (void)close(fd); /* the first error is the one to report */
         return r;

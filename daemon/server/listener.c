@@ -32,9 +32,7 @@ static int listener_start(struct listener *listener)
     uv_loop_t *loop = listener->pause.loop;
     int r = listener->polls ? 0 : uv_poll_init(loop, &listener->poll, listener->fd);
     listener->polls = r == 0;
-    if (r == 0) {
-        r = uv_poll_start(&listener->poll, UV_READABLE, listener_readable);
-    }
+    r = r ? r : uv_poll_start(&listener->poll, UV_READABLE, listener_readable);
     return r ? r : loop_reserve(loop, listener->fd);
 }
 

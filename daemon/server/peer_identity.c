@@ -131,9 +131,7 @@ static int peer_identity_describe(int pidfd, struct client_identity *identity)
         (void)snprintf(process, sizeof(process), "%ld", pid); /* fits */
         r = start_time_read(process, &identity->start_time);
     }
-    if (r == 0) {
-        r = command_read(process, identity->command);
-    }
+    r = r ? r : command_read(process, identity->command);
     if (r == -ESRCH) {
         identity->start_time = 0;
         (void)snprintf(identity->command, sizeof(identity->command), "?"); /* fits */

@@ -415,10 +415,9 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .alive_user = server,
     };
     int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
-    if (r == 0) {
-        r = client_files_init(&server->ledgers, config.segment_name, config.n_pages,
+    r = r ? r
+          : client_files_init(&server->ledgers, config.segment_name, config.n_pages,
                               server->files->clock_fd);
-    }
     if (r) {
         log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
         return EXIT_SYSTEM;
@@ -448,29 +447,17 @@ static int server_open_listener(struct server *server)
 static int server_start(struct server *server, uint32_t clients_limit)
 {
     int r = loop_init(&server->loop);
-    if (r == 0) {
-        r = session_host_init(&server->host);
-    }
-    if (r == 0) {
-        r = pidfd_watch_init(&server->pidfds, &server->loop, server_died, server);
-    }
-    if (r == 0) {
-        r = ways_init(&server->ways, &server->loop, reconnect_heard, &server->reconnect);
-    }
-    if (r == 0) {
-        r = server_start_handles(server);
-    }
-    if (r == 0) {
-        r = server_open_keeper_link(server);
-    }
+    r = r ? r : session_host_init(&server->host);
+    r = r ? r : pidfd_watch_init(&server->pidfds, &server->loop, server_died, server);
+    r = r ? r : ways_init(&server->ways, &server->loop, reconnect_heard, &server->reconnect);
+    r = r ? r : server_start_handles(server);
+    r = r ? r : server_open_keeper_link(server);
     if (r) {
         log_error("cannot start: %s%s", uv_strerror(r), inherited_explain(-r));
         return EXIT_SYSTEM;
     }
     r = server_init_core(server, clients_limit);
-    if (r == 0) {
-        r = takeover_watch(&server->takeover, &server->core);
-    }
+    r = r ? r : takeover_watch(&server->takeover, &server->core);
     return r ? r : server_open_listener(server);
 }
 

@@ -246,15 +246,11 @@ int takeover_core(struct takeover *takeover, const struct core_config *config,
     }
     r = r ? r : state_lock(takeover);
     KMEM_CRASH_POINT("server.locked");
-    if (r == 0) {
-        r = state_map(takeover, config->n_pages);
-    }
+    r = r ? r : state_map(takeover, config->n_pages);
     if (r == 0 && !state_is_new(takeover->state_base)) {
         return core_recover(takeover, config, ret_core);
     }
-    if (r == 0) {
-        r = core_init(ret_core, config, takeover->state_base, loop_now().ms);
-    }
+    r = r ? r : core_init(ret_core, config, takeover->state_base, loop_now().ms);
     if (r) {
         log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
     }
