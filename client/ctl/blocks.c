@@ -63,9 +63,7 @@ static int add_json(struct listing *listing, const struct kmem_block *block)
     json_row_text(&row, "command", block->command);
     json_row_number(&row, "uid", block->uid);
     json_row_number(&row, "age_ms", block->age_ms);
-    int r = json_list_add(&listing->json, &row);
-    json_row_fini(&row);
-    return r;
+    return json_list_add(&listing->json, &row);
 }
 
 static int add_block(const struct kmem_block *block, void *user)

@@ -63,9 +63,7 @@ static int add_json(const struct kmem_client *client, void *user)
     json_row_number(&row, "peak_used_bytes", client->peak_used_bytes);
     json_row_number(&row, "peak_bytes", client->peak_bytes);
     json_row_number(&row, "age_ms", client->age_ms);
-    int r = json_list_add(&listing->json, &row);
-    json_row_fini(&row);
-    return r;
+    return json_list_add(&listing->json, &row);
 }
 
 int clients_show(struct kmem_query *query, const struct options *options,

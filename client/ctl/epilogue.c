@@ -269,7 +269,5 @@ int epilogue_print_json(const struct epilogue *epilogue, FILE *file)
     json_groups(&row, "alive", &epilogue->alive, true);
     json_row_number(&row, "n_forgotten", epilogue->n_forgotten);
     figures_json(&epilogue->figures, &row);
-    int r = json_row_print(&row, file);
-    json_row_fini(&row);
-    return r;
+    return json_row_print(&row, file);
 }

@@ -16,12 +16,6 @@ void json_row_init(struct json_row *row)
     row->failed = !row->object;
 }
 
-void json_row_fini(struct json_row *row)
-{
-    json_object_put(row->object);
-    row->object = NULL;
-}
-
 /* Takes the value. */
 static void row_give(struct json_row *row, const char *key, struct json_object *value)
 {
@@ -105,20 +99,23 @@ void json_row_append(struct json_row *row, const char *key, struct json_row *chi
     }
 }
 
-static const char *row_text(const struct json_row *row)
+/* Writes the object, if there is one, with what is around it, and frees it. */
+static int row_write(struct json_row *row, FILE *file, const char *before, const char *after)
 {
     int flags = JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
-    return row->failed ? NULL : json_object_to_json_string_ext(row->object, flags);
+    const char *text = row->failed ? NULL : json_object_to_json_string_ext(row->object, flags);
+    bool is_there = text != NULL;
+    if (is_there) {
+        (void)fprintf(file, "%s%s%s", before, text, after);
+    }
+    json_object_put(row->object);
+    row->object = NULL;
+    return is_there ? 0 : -ENOMEM;
 }
 
-int json_row_print(const struct json_row *row, FILE *file)
+int json_row_print(struct json_row *row, FILE *file)
 {
-    const char *text = row_text(row);
-    if (!text) {
-        return -ENOMEM;
-    }
-    (void)fprintf(file, "%s\n", text);
-    return 0;
+    return row_write(row, file, "", "\n");
 }
 
 void json_list_begin(struct json_list *list, FILE *file, const char *name)
@@ -127,15 +124,11 @@ void json_list_begin(struct json_list *list, FILE *file, const char *name)
     (void)fprintf(file, "{ \"%s\": [", name);
 }
 
-int json_list_add(struct json_list *list, const struct json_row *row)
+int json_list_add(struct json_list *list, struct json_row *row)
 {
-    const char *text = row_text(row);
-    if (!text) {
-        return -ENOMEM;
-    }
-    (void)fprintf(list->file, "%s\n  %s", list->has_rows ? "," : "", text);
+    int r = row_write(row, list->file, list->has_rows ? ",\n  " : "\n  ", "");
     list->has_rows = true;
-    return 0;
+    return r;
 }
 
 void json_list_end(struct json_list *list)

@@ -18,7 +18,10 @@
 
 struct json_object;
 
-/* An object being built. Members are added until one fails; then the row is as good as gone. */
+/*
+ * An object being built, until it is written, or becomes a part of another. Members are added until
+ * one fails; then the row is as good as gone.
+ */
 struct json_row {
     struct json_object *object;
     bool failed;
@@ -26,9 +29,6 @@ struct json_row {
 
 /** json_row_init() - begin an empty object */
 void json_row_init(struct json_row *row);
-
-/** json_row_fini() - free the object, if no function took it */
-void json_row_fini(struct json_row *row);
 
 /** json_row_number() - add a member; the key is copied */
 void json_row_number(struct json_row *row, const char *key, uint64_t number);
@@ -48,8 +48,8 @@ void json_row_list(struct json_row *row, const char *key);
 /** json_row_append() - add an object to the list that is a member; takes the object out of child */
 void json_row_append(struct json_row *row, const char *key, struct json_row *child);
 
-/** json_row_print() - write the object and a line feed. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int json_row_print(const struct json_row *row, FILE *file);
+/** json_row_print() - write the object and a line feed, and free it. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int json_row_print(struct json_row *row, FILE *file);
 
 /* A document {"NAME": [row, row, ...]} that is being written. */
 struct json_list {
@@ -60,8 +60,8 @@ struct json_list {
 /** json_list_begin() - write the document's head; name is a literal */
 void json_list_begin(struct json_list *list, FILE *file, const char *name);
 
-/** json_list_add() - write a row. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int json_list_add(struct json_list *list, const struct json_row *row);
+/** json_list_add() - write a row, and free it. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int json_list_add(struct json_list *list, struct json_row *row);
 
 /** json_list_end() - write the document's tail */
 void json_list_end(struct json_list *list);

@@ -119,9 +119,7 @@ static int add_json(struct json_list *list, const struct group *group, enum kmem
     json_row_number(&row, "n_blocks", group->n_blocks);
     json_row_number(&row, "num_bytes", group->num_bytes);
     json_row_number(&row, "oldest_ms", group->oldest_ms);
-    int r = json_list_add(list, &row);
-    json_row_fini(&row);
-    return r;
+    return json_list_add(list, &row);
 }
 
 static int print_json(const struct groups *groups, const struct options *options,

@@ -137,9 +137,7 @@ static int add_json(const struct kmem_obituary *obituary, void *user)
     for (size_t i = 0; i < obituary->n_rows; i++) {
         json_reason(&row, &obituary->rows[i]);
     }
-    int r = json_list_add(&listing->json, &row);
-    json_row_fini(&row);
-    return r;
+    return json_list_add(&listing->json, &row);
 }
 
 int obituaries_show(struct kmem_query *query, const struct options *options,

@@ -460,7 +460,6 @@ static int report_json(const struct answers *answers, bool is_quiet, const struc
     json_row_bool(&row, "fault_of_kmemd", verdict.is_of_kmemd);
     json_row_bool(&row, "quiet", is_quiet);
     int r = json_row_print(&row, screen->file);
-    json_row_fini(&row);
     return r < 0 ? r : verdict_status(&verdict, is_quiet);
 }
 

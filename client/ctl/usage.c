@@ -348,9 +348,7 @@ static int print_json(const struct figures *figures, const struct options *optio
     if (options->all) {
         json_explanations(&row, figures);
     }
-    int r = json_row_print(&row, screen->file);
-    json_row_fini(&row);
-    return r;
+    return json_row_print(&row, screen->file);
 }
 
 int usage_show(struct kmem_query *query, const struct options *options, const struct screen *screen)
