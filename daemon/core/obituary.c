@@ -121,7 +121,7 @@ static void obituary_commit(struct obituaries *obituaries, const struct client *
     obituaries->n_written = number;
 }
 
-struct counted obituaries_counted(const struct obituaries *obituaries)
+static struct counted obituaries_counted(const struct obituaries *obituaries)
 {
     const struct obituary *last = obituary_place(obituaries, obituaries->n_written);
     if (obituaries->n_written == 0) {

@@ -63,10 +63,7 @@ KMEM_MUST_USE bool obituaries_prepare(struct obituaries *obituaries, const struc
  */
 const struct obituary *obituaries_write(struct obituaries *obituaries, const struct client *client);
 
-/** obituaries_counted() - what all clients that have an obituary have counted */
-struct counted obituaries_counted(const struct obituaries *obituaries);
-
-/** obituaries_counted_all() - likewise, and those that are in the table */
+/** obituaries_counted_all() - what all clients have counted: of the table, or with an obituary */
 struct counted obituaries_counted_all(const struct obituaries *obituaries,
                                       const struct clients *clients);
 

@@ -12,7 +12,6 @@
 
 #include "daemon/core/block_iter.h"
 #include "daemon/core/tick.h"
-#include "proto/text.h"
 
 /* ------------------------------------------------------------------------------------- usage -- */
 
@@ -64,8 +63,8 @@ static uint64_t at_most(uint64_t number, uint64_t limit)
 
 /*
  * They were counted in steps: some pages may have come back since, and clients whose ledgers were
- * read may have ended. A client may tell more than its pages hold. So each figure takes at most what
- * the ones before it have left.
+ * read may have ended. A client may tell more than its pages hold. So each figure takes at most
+ * what the ones before it have left.
  */
 static struct leased_figures leased_figures(const struct core *core, const struct scan *scan)
 {

@@ -10,11 +10,12 @@
 #include "daemon/server/server.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/core/counted.h"
@@ -23,7 +24,6 @@
 #include "daemon/core/tick.h"
 #include "daemon/inherited.h"
 #include "daemon/notice.h"
-#include "daemon/server/barrier.h"
 #include "daemon/server/huge_pages.h"
 #include "daemon/server/loop.h"
 #include "proto/crash_point.h"
@@ -390,6 +390,24 @@ static void server_alive(void *user)
     keeper_link_alive(&server->keeper_link);
 }
 
+/* Of all running threads of clients: each registers when it joins. Return: if it was made. */
+static bool barrier(void)
+{
+    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
+}
+
+/* A sandbox may deny it; then slabs without a live block stay their owners'. */
+static bool barrier_is_there(void)
+{
+    const bool is_there = barrier();
+    if (!is_there) {
+        log_warning("membarrier() can not be had (%s): blocks that idle threads of clients keep "
+                    "ready stay theirs; allow it to have them used by others",
+                    strerror(errno));
+    }
+    return is_there;
+}
+
 /* Return: 0 or the process's exit status. */
 static int server_init_core(struct server *server, uint32_t clients_limit)
 {
@@ -408,7 +426,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .ledger_read = client_files_read,
         .ledger_user = &server->ledgers,
         .gives_back = options->lazy,
-        .barrier = barrier_find(),
+        .barrier = barrier_is_there() ? barrier : NULL,
         .resident = server_resident,
         .resident_user = server,
         .alive = server_alive,
