@@ -55,7 +55,6 @@
 #include "client/link/handshake.h"
 #include "client/link/locate.h"
 #include "client/tsan.h"
-#include "client/link/notice.h"
 #include "client/link/calls.h"
 #include "proto/crash_point.h"
 

@@ -18,7 +18,6 @@
 #include "daemon/inherited_fds.h"
 #include "daemon/inherited.h"
 #include "daemon/keeper/keeper.h"
-#include "daemon/server/client_files.h"
 #include "daemon/log.h"
 #include "daemon/options.h"
 #include "daemon/segment_files.h"

@@ -14,7 +14,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/log.h"
 #include "daemon/signals.h"
 #include "proto/text.h"
 

@@ -19,7 +19,6 @@
  */
 #include "proto/ledger.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "proto/lease.h"

@@ -14,7 +14,6 @@
 #include "client/ctl/figures.h"
 #include "client/ctl/format.h"
 #include "client/ctl/json.h"
-#include "client/ctl/status.h"
 #include "client/ctl/table.h"
 #include "client/ctl/width.h"
 

@@ -18,8 +18,6 @@
 #include "client/link/handshake.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +34,6 @@
 #include "client/link/notice.h"
 #include "client/link/refusal.h"
 #include "proto/crash_point.h"
-#include "proto/text.h"
 
 enum {
     HELLO_OK,

@@ -28,7 +28,6 @@
 #include <sys/stat.h>
 
 #include "client/map/map.h"
-#include "proto/text.h"
 
 #define HUGE_PAGE_BYTES ((uint64_t)2 << 20)
 

@@ -21,7 +21,6 @@
  */
 #include "daemon/core/recover.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
