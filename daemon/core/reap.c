@@ -36,15 +36,15 @@ static void reap_note(const struct block *block, void *user)
  */
 static bool reap_read(struct step *step, const struct client *client, uint32_t page, uint32_t end)
 {
-    struct reap *reap = &step->core->reap;
-    const uint64_t at_page = reap->at.bytes >> PAGE_SHIFT;
+    struct reap *progress = &step->core->reap;
+    const uint64_t at_page = progress->at.bytes >> PAGE_SHIFT;
     /* By this walk, of this client: before that, the pages may have been another's. */
-    const bool is_begun = reap->at_slot == client->slot && at_page >= page;
+    const bool is_begun = progress->at_slot == client->slot && at_page >= page;
     if (is_begun && at_page >= end) {
         return true; /* it was one run with what is behind it, where the reading has come to */
     }
     const struct seg_off from =
-        is_begun ? reap->at : (struct seg_off){(uint64_t)page << PAGE_SHIFT};
+        is_begun ? progress->at : (struct seg_off){(uint64_t)page << PAGE_SHIFT};
     const uint32_t left = step->budget - step->spent;
     const uint32_t budget = left > REAP_READ_MIN ? left : REAP_READ_MIN;
     struct block_iter iter;
@@ -52,12 +52,12 @@ static bool reap_read(struct step *step, const struct client *client, uint32_t p
     block_iter_init_run(&iter, step->core, from, budget);
     while (iter.spent < budget && block_iter_next(&iter, &block)) {
         iter.spent += obituaries_note(&step->core->obituaries, &block);
-        reap->n_noted++;
+        progress->n_noted++;
     }
     step->spent += iter.spent;
-    reap->at = block_iter_position(&iter);
-    reap->at_slot = client->slot;
-    return reap->at.bytes == 0;
+    progress->at = block_iter_position(&iter);
+    progress->at_slot = client->slot;
+    return progress->at.bytes == 0;
 }
 
 /* Takes a lease of an ended client back. Return: whether the walk can go on behind it. */
