@@ -12,8 +12,11 @@
  * That is best fit, nearly. TLSF's good fit goes to the next bin at once and never looks into n's
  * own, and so leaves a free extent in which exactly such a block was to those that are shorter: of
  * frames of three sizes, which leave such free extents, it was refused up to 30 times as many.
- * First fit by address needs a tree and is worse where all sizes are mixed. docs/design.md has the
- * figures.
+ * First fit by address needs a tree and is worse where all sizes are mixed.
+ *
+ * A single page is the first that is free. It is a slab of small blocks, which live long: wherever
+ * one lies it parts what is free, so they lie side by side. It fits anywhere, so a bitmap finds it.
+ * docs/design.md has the figures.
  *
  * It departs from TLSF in what is written where. TLSF keeps its tags in the memory that it manages;
  * here that memory is writable by every client, so nothing is read from it. The truth is one word
@@ -30,9 +33,9 @@
  *                    word[page]     = SCRUB, k        another
  *                    word[first]    = FREE, page - first    now there are three runs
  *
- * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and two
- * bits per page. They are sparse anonymous memory: a segment that is mostly large runs touches
- * little of them.
+ * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and
+ * three bits per page. They are sparse anonymous memory: a segment that is mostly large runs
+ * touches little of them.
  */
 #include "daemon/core/pages.h"
 
@@ -109,6 +112,7 @@ static void bin_insert(struct pages *pages, uint32_t page)
     }
     pages->bin_first[bin] = page;
     pages->bin_bits[bin / 64] |= UINT64_C(1) << (bin % 64);
+    run_starts_add(&pages->free_starts, page);
 }
 
 static void bin_remove(struct pages *pages, uint32_t page)
@@ -116,6 +120,7 @@ static void bin_remove(struct pages *pages, uint32_t page)
     const uint32_t bin = pages_bin_of(run_pages(pages, page));
     const uint32_t next = pages->next[page];
     const uint32_t prev = pages->prev[page];
+    run_starts_remove(&pages->free_starts, page);
     if (next != 0) {
         pages->prev[next] = prev;
     }
@@ -353,6 +358,7 @@ int pages_init(struct pages *pages, struct state *state)
     pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
     int r = run_starts_init(&pages->starts, state->n_pages);
+    r = r ? r : run_starts_init(&pages->free_starts, state->n_pages);
     pages->dirty = calloc(state->n_pages / 64 + 1, sizeof(*pages->dirty));
     const bool has_all = pages->next && pages->prev && pages->left && pages->dirty;
     r = r == 0 && has_all ? pages_index(pages) : -ENOMEM;
@@ -368,6 +374,7 @@ void pages_fini(struct pages *pages)
     free(pages->prev);
     free(pages->left);
     run_starts_fini(&pages->starts);
+    run_starts_fini(&pages->free_starts);
     free(pages->dirty);
     *pages = (struct pages){.state = NULL};
 }
@@ -394,6 +401,10 @@ int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page)
     KMEM_ASSERT(n_pages >= 1);
     if (n_pages > pages->n_free_pages) {
         return PAGES_E_FULL;
+    }
+    if (n_pages == 1 && run_starts_first(&pages->free_starts) != 0) {
+        *ret_page = run_starts_first(&pages->free_starts);
+        return 0;
     }
     const uint32_t own = pages_bin_of(n_pages);
     uint32_t page = bin_search(pages, own, n_pages, FIT_LOOKS);

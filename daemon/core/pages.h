@@ -10,7 +10,7 @@
  *      there is at most one PAGE_SCRUB run, and it begins at scrub_page
  *      sum of the lengths of all runs == n_pages
  *      no two PAGE_FREE runs are neighbours, nor two PAGE_LEASED runs of one owner
- *      `starts` are the first pages of the runs
+ *      `starts` are the first pages of the runs, `free_starts` those of PAGE_FREE runs
  *      the set bits of `dirty` are those of state->maybe_dirty whose pages are free
  *      n_dirty == the set bits of `dirty`
  *      every PAGE_FREE run is on the list of its bin, every PAGE_LEASED run on that of its owner,
@@ -40,7 +40,8 @@ struct pages {
     uint32_t *prev;
     /* By any run's first page: where the run before it begins. */
     uint32_t *left;
-    struct run_starts starts; /* the pages that begin a run */
+    struct run_starts starts;      /* the pages that begin a run */
+    struct run_starts free_starts; /* those that begin a PAGE_FREE run */
     /* A bit for every free page that is to be cleared: see state->maybe_dirty. */
     uint64_t *dirty;
     uint32_t n_dirty; /* of those bits */
@@ -69,7 +70,8 @@ void pages_fini(struct pages *pages);
 
 /**
  * pages_find() - a free run of at least n_pages; nothing changes yet
- * The shortest of a few that are long enough. Return: 0 or PAGES_E_FULL. Found in constant time
+ * The shortest of a few that are long enough; of one page, the first of all. Return: 0 or
+ * PAGES_E_FULL. Found in constant time
  * unless only the bin that n_pages itself falls into is left; then that bin is searched.
  */
 KMEM_MUST_USE int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page);

@@ -45,13 +45,15 @@ static bool run_is_sound(const struct pages *pages, uint32_t page, uint32_t left
            page_state == PAGE_SCRUB;
 }
 
-/* Whether of a run those pages are dirty that should be. */
+/* Whether of a run those pages are dirty that should be, and its first alone begins a free run. */
 static bool count_dirty(const struct pages *pages, uint32_t page, uint64_t *n_dirty)
 {
     const bool is_free = run_state(pages, page) == PAGE_FREE;
+    const uint32_t first = page;
     const uint32_t end = page + run_length(pages, page);
     for (; page < end; page++) {
-        if (bit_of(pages->dirty, page) != (is_free && is_maybe_dirty(pages, page))) {
+        if (bit_of(pages->dirty, page) != (is_free && is_maybe_dirty(pages, page)) ||
+            bit_of(pages->free_starts.levels[0], page) != (is_free && page == first)) {
             return false;
         }
         *n_dirty += bit_of(pages->dirty, page);
@@ -103,7 +105,7 @@ int pages_check(const struct pages *pages)
     uint32_t n_scrubbed = 0;
     uint64_t n_dirty = 0;
     uint32_t left = 0;
-    if (!run_starts_check(&pages->starts)) {
+    if (!run_starts_check(&pages->starts) || !run_starts_check(&pages->free_starts)) {
         return PAGES_E_CORRUPT; /* the rest looks runs up in it */
     }
     for (uint32_t page = 0; page < pages->state->n_pages;) {

@@ -105,6 +105,19 @@ uint32_t run_starts_last(const struct run_starts *starts, uint32_t page, uint32_
     return found;
 }
 
+uint32_t run_starts_first(const struct run_starts *starts)
+{
+    uint32_t found = 0;
+    for (uint32_t level = STARTS_LEVELS; level-- > 0;) {
+        const uint64_t word = starts->levels[level][found];
+        if (word == 0) { /* of the highest level: there is none */
+            return 0;
+        }
+        found = found * 64 + (uint32_t)__builtin_ctzll(word);
+    }
+    return found;
+}
+
 bool run_starts_check(const struct run_starts *starts)
 {
     bool agree = true;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run_starts.h - the set of pages that begin a run, and the last of them up to a page
+ * run_starts.h - a set of pages that begin a run: the first of all, and the last up to a page
  *
  * A bitmap with bitmaps over it: a bit of level k + 1 says whether a word of level k is other than
  * 0. The last start at or before a page is found by going up until a word has a bit before the
@@ -37,6 +37,9 @@ void run_starts_remove(struct run_starts *starts, uint32_t page);
  * @ret_n_words:  how many words were read; NULL: not of interest
  */
 uint32_t run_starts_last(const struct run_starts *starts, uint32_t page, uint32_t *ret_n_words);
+
+/** run_starts_first() - the first page of the set; 0: it is empty, or page 0 is in it */
+uint32_t run_starts_first(const struct run_starts *starts);
 
 /** run_starts_check() - compare the levels. Return: whether they agree. */
 KMEM_MUST_USE bool run_starts_check(const struct run_starts *starts);

@@ -132,7 +132,7 @@ static void test_pages_init_without_memory_fails_cleanly(void **state)
             assert_int_equal(r, -ENOMEM);
         } else {
             assert_int_equal(r, 0);
-            assert_int_equal(nth, 6);
+            assert_int_equal(nth, 7);
         }
     }
     pages_fini(&other);
@@ -316,6 +316,28 @@ static void test_pages_find_prefers_the_smallest_bin_that_fits(void **state)
     assert_int_equal(page, 14);
 }
 
+static void test_pages_find_takes_the_first_of_single_pages(void **state)
+{
+    (void)state;
+    uint32_t page;
+    take(1, N_PAGES - 1);
+    assert_int_equal(pages_find(&pages, 1, &page), PAGES_E_FULL);
+    pages_give_part(&pages, 300, 1); /* an exact fit, behind runs that are longer */
+    pages_give_part(&pages, 200, 2);
+    pages_give_part(&pages, 100, 70);
+
+    assert_int_equal(pages_find(&pages, 1, &page), 0);
+    assert_int_equal(page, 100);
+    take(100, 70);
+    assert_int_equal(pages_find(&pages, 1, &page), 0);
+    assert_int_equal(page, 200);
+    assert_int_equal(pages_find(&pages, 2, &page), 0);
+    assert_int_equal(page, 200);
+    take(200, 1);
+    assert_int_equal(pages_find(&pages, 1, &page), 0);
+    assert_int_equal(page, 201);
+}
+
 /* 64 to 67 pages share a bin, and 68 to 71; the list of a bin begins with what came back last. */
 static void test_pages_find_takes_the_shortest_that_is_long_enough(void **state)
 {
@@ -416,6 +438,12 @@ static void test_pages_check_finds_a_wrong_index(void **state)
     pages.starts.levels[1][0] ^= UINT64_C(1) << 5; /* a word that has none is said to have one */
     assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
     pages.starts.levels[1][0] ^= UINT64_C(1) << 5;
+    run_starts_remove(&pages.free_starts, 11); /* a free run without its bit */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    run_starts_add(&pages.free_starts, 11);
+    run_starts_add(&pages.free_starts, 12); /* a bit inside one */
+    assert_int_equal(pages_check(&pages), PAGES_E_CORRUPT);
+    run_starts_remove(&pages.free_starts, 12);
     assert_int_equal(pages_check(&pages), 0);
 }
 
@@ -467,6 +495,7 @@ int main(void)
         PAGES_TEST(test_pages_misuse_is_a_bug),
         PAGES_TEST(test_pages_find_searches_its_own_bin_when_nothing_else_is_left),
         PAGES_TEST(test_pages_find_prefers_the_smallest_bin_that_fits),
+        PAGES_TEST(test_pages_find_takes_the_first_of_single_pages),
         PAGES_TEST(test_pages_find_takes_the_shortest_that_is_long_enough),
         PAGES_TEST(test_pages_find_looks_past_runs_that_are_too_short),
         PAGES_TEST(test_pages_check_finds_wrong_words),

@@ -15,7 +15,7 @@
 /* Up a level at a time, and down again. */
 #define WORDS_MAX (2 * STARTS_LEVELS - 1)
 
-static void test_run_starts_last_is_the_nearest_one(void **state)
+static void test_run_starts_are_the_nearest_and_the_first(void **state)
 {
     static bool naive[5000];
     struct seeded seeded = {4711};
@@ -38,6 +38,14 @@ static void test_run_starts_last_is_the_nearest_one(void **state)
         }
         assert_int_equal(run_starts_last(&starts, from, NULL), expected);
     }
+    assert_true(run_starts_check(&starts));
+    for (uint32_t page = 0; page < 5000; page++) {
+        if (naive[page]) {
+            assert_int_equal(run_starts_first(&starts), page);
+            run_starts_remove(&starts, page);
+        }
+    }
+    assert_int_equal(run_starts_first(&starts), 0); /* empty */
     assert_true(run_starts_check(&starts));
     run_starts_fini(&starts);
 }
@@ -105,7 +113,7 @@ static void test_run_starts_init_without_memory_is_ENOMEM(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run_starts_last_is_the_nearest_one),
+        cmocka_unit_test(test_run_starts_are_the_nearest_and_the_first),
         cmocka_unit_test(test_run_starts_last_reads_some_words_however_far_away_it_is),
         cmocka_unit_test(test_run_starts_last_of_an_empty_set_is_a_bug),
         cmocka_unit_test(test_run_starts_check_finds_levels_that_differ),
