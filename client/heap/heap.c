@@ -236,6 +236,20 @@ static uint64_t heap_reason(struct heap *heap, const char *reason, struct kmem_s
     return word;
 }
 
+/*
+ * 64: a block of more than a 64th of the segment is direct. Carved from a lease it leaves a hole
+ * there that small blocks get into, and soon nothing is free that is as long, in a segment two
+ * thirds of which are. Up to 1 MiB a round trip would cost more than clearing does.
+ */
+#define HUGE_FRACTION 64
+#define HUGE_MIN_BYTES (UINT64_C(1) << 20)
+
+static bool block_is_huge(const struct allocator *allocator, size_t num_bytes)
+{
+    return num_bytes > HUGE_MIN_BYTES &&
+           num_bytes > (uint64_t)allocator->ledger.n_pages * (PAGE_BYTES / HUGE_FRACTION);
+}
+
 static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char *reason,
                                  struct kmem_site *site)
 {
@@ -243,7 +257,7 @@ static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char
     /* Relaxed: a hint. After a refusal the daemon is asked for the block at once, not for a lease
        that it would have to refuse before. */
     if (atomic_load_explicit(&allocator->was_refused, memory_order_relaxed) ||
-        !kmem__hot_count(&allocator->hot, num_bytes) ||
+        block_is_huge(allocator, num_bytes) || !kmem__hot_count(&allocator->hot, num_bytes) ||
         kmem__lease_cache_is_short(&allocator->cache,
                                    (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
         return NULL;

@@ -60,6 +60,15 @@ static void test_allocate_cold_class_is_direct(void **state)
     assert_null(allocate_slow(1000, "another class is cold", NULL));
 }
 
+static void test_allocate_of_more_than_a_64th_of_the_segment_is_direct(void **state)
+{
+    assert_int_equal((uint64_t)lender->n_pages << PAGE_SHIFT, UINT64_C(64) << 20);
+    assert_null(allocate_hot((1 << 20) + 1, "more"));
+    assert_int_equal(lender->n_asked, 0);
+    assert_non_null(allocate_hot(1 << 20, "not more"));
+    assert_int_equal(lender->n_asked, 1);
+}
+
 static void test_allocate_enters_size_reason_and_tick(void **state)
 {
     struct found found;
@@ -530,6 +539,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_allocate_cold_class_is_direct),
+        TEST(test_allocate_of_more_than_a_64th_of_the_segment_is_direct),
         TEST(test_allocate_enters_size_reason_and_tick),
         TEST(test_allocate_while_the_clock_stands_still),
         TEST(test_allocate_without_reason),
