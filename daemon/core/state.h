@@ -10,6 +10,9 @@
  *  clients      | 128 bytes per slot, CLIENTS_MAX slots
  *  reasons      | 128 bytes per slot, REASONS_MAX slots
  *  obituaries   | the last of them: obituary.h
+ *  shares       | 64 bytes per shared block, SHARES_MAX: shares.h
+ *  holds        | 16 bytes per holder of one, HOLDS_MAX
+ *  names        | 128 bytes per name of one, SHARE_NAMES_MAX: names.h
  *  direct ledger| the daemon's own slabs: proto/ledger.h
  *
  *  field               written                     read              what a stale value means
@@ -33,6 +36,10 @@
  *  n_obituaries        state_commit(), before the  start             the last one is still to be
  *                      client's slot is unused                       written
  *  a slot's obituary   before n_obituaries         start             none, if none has that number
+ *  share, hold, name   before state_commit() of    start, every      the record is free while its
+ *                      its word                    operation         word is 0
+ *  next_generation,    state_commit(), before a    start             numbers below were perhaps
+ *  next_version        number above is used                          given
  *  counters, a slot's  any time                    queries           what was to be counted last
  *  peaks                                                             is not counted
  *
@@ -51,6 +58,7 @@
 #include "proto/attributes.h"
 #include "proto/ledger.h"
 #include "proto/limits.h"
+#include "proto/share.h"
 
 enum page_state {
     PAGE_STALE, /* never written: inside a run since the beginning */
@@ -124,6 +132,8 @@ struct state_header {
     _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
     _Atomic uint64_t n_slots; /* client slots from this one on are unused */
     _Atomic uint64_t n_obituaries; /* that were ever written */
+    _Atomic uint64_t next_generation; /* of shares; reserved by many at a time, as is this: */
+    _Atomic uint64_t next_version;    /* of names */
     struct state_counters counters;
 };
 
@@ -225,6 +235,80 @@ struct obituary {
 
 static_assert(sizeof(struct obituary) == 1376, "part of the layout");
 
+/* Whose something is that is nobody's; and what only names hold: clients.h. */
+#define SLOT_NONE UINT32_C(0x1fff)
+#define SLOT_KEPT UINT32_C(0x1ffe)
+static_assert(CLIENTS_MAX <= SLOT_KEPT, "a slot, or one of these, is 13 bits");
+
+enum share_state {
+    SHARE_NONE,
+    SHARE_LIVE,
+    SHARE_RETURNING, /* nobody holds it; its block is on its way home to its owner's lease */
+    SHARE_STATE_MASK = 3,
+};
+
+/* A share's word: state and flags, the owner's slot in bits 8 to 20; while RETURNING, the number
+   that it has among what was put into the owner's returns, in bits 32 to 63. */
+#define SHARE_OWNER_HOLDS (UINT64_C(1) << 2)
+#define SHARE_OFFERED (UINT64_C(1) << 3)   /* handed over: the first to attach has it */
+#define SHARE_LEASED (UINT64_C(1) << 4)    /* the block is in its owner's lease; else direct */
+#define SHARE_READ_ONLY (UINT64_C(1) << 5) /* nobody but the owner may attach it for writing */
+#define SHARE_KEEP (UINT64_C(1) << 6)      /* the offer outlives who made it */
+#define SHARE_FEED (UINT64_C(1) << 7)      /* reserved */
+#define SHARE_OWNER_SHIFT 8
+#define SHARE_OWNER(word) ((uint32_t)((word) >> SHARE_OWNER_SHIFT) & SLOT_NONE)
+#define SHARE_RETURN_SHIFT 32
+#define SHARE_RETURN(word) ((uint32_t)((word) >> SHARE_RETURN_SHIFT))
+
+struct state_share {
+    _Atomic uint64_t word; /* committed last; SHARE_NONE: the record is free */
+    uint64_t generation;   /* a counter, and in its low SHARE_INDEX_BITS the record's number */
+    uint64_t tag;
+    uint64_t offset;
+    uint64_t num_bytes;
+    uint32_t slab_page;  /* these four of a LEASED one: see struct share_place */
+    uint32_t span_pages;
+    uint16_t index;
+    uint16_t size_class;
+    uint32_t reason; /* the block's own */
+    uint32_t born;   /* tick */
+    uint32_t reserved;
+};
+
+static_assert(sizeof(struct state_share) == 64, "part of the layout");
+
+/* A hold's word: the share, the holder's slot in bits 17 to 29, and: */
+#define HOLD_SHARE(word) ((uint32_t)(word) & ((UINT32_C(1) << SHARE_INDEX_BITS) - 1))
+#define HOLD_SLOT_SHIFT SHARE_INDEX_BITS
+#define HOLD_SLOT(word) ((uint32_t)((word) >> HOLD_SLOT_SHIFT) & SLOT_NONE)
+#define HOLD_WRITE (UINT64_C(1) << 30)
+#define HOLD_OWNER (UINT64_C(1) << 31) /* it was handed the block: see SHARE_OFFERED */
+#define HOLD_LIVE (UINT64_C(1) << 63)
+
+struct state_hold {
+    _Atomic uint64_t word; /* committed last; 0: the record is free */
+    uint32_t reason;
+    uint32_t born; /* tick */
+};
+
+static_assert(sizeof(struct state_hold) == 16, "part of the layout");
+
+/* A name's word: the share, and above it the version. */
+#define NAME_WORD(share, version) ((uint64_t)(share) | (uint64_t)(version) << SHARE_INDEX_BITS)
+#define NAME_SHARE(word) ((uint32_t)(word) & ((UINT32_C(1) << SHARE_INDEX_BITS) - 1))
+#define NAME_VERSION(word) ((word) >> SHARE_INDEX_BITS)
+
+struct state_name {
+    _Atomic uint64_t word; /* committed last; 0: the record is free */
+    uint32_t owner;        /* who published it; SLOT_NONE: it has ended */
+    uint8_t keep;          /* it outlives its owner */
+    uint8_t n_bytes;
+    uint8_t reserved[14];
+    char bytes[SHARE_NAME_MAX_BYTES];
+};
+
+static_assert(sizeof(struct state_name) == 128, "part of the layout");
+
 /* The daemon's view of its state file. */
 struct state {
     struct state_header *header;
@@ -234,6 +318,9 @@ struct state {
     struct state_client *clients;
     struct state_reason *reasons;
     struct obituary *obituaries;
+    struct state_share *shares;
+    struct state_hold *holds;
+    struct state_name *names;
     struct ledger ledger;
     uint32_t n_pages;
 };
