@@ -429,6 +429,15 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){ALL_WELCOME, on_clients};
     case KMEM__REQUEST__BODY_OBITUARIES:
         return (struct rule){ALL_WELCOME, on_obituaries};
+    case KMEM__REQUEST__BODY_SHARE:
+    case KMEM__REQUEST__BODY_ATTACH:
+    case KMEM__REQUEST__BODY_RELEASE_MANY:
+    case KMEM__REQUEST__BODY_TRANSFER:
+    case KMEM__REQUEST__BODY_PUBLISH:
+    case KMEM__REQUEST__BODY_UNPUBLISH:
+    case KMEM__REQUEST__BODY_NEXT:
+    case KMEM__REQUEST__BODY_HOLDERS:
+    case KMEM__REQUEST__BODY_NAMES:
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:
