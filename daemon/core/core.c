@@ -69,6 +69,7 @@ void core_fini(struct core *core)
     KMEM_ASSERT(core->clients.n_ended == 0);
     scans_leave(&core->scans, &core->lookout);
     KMEM_ASSERT(scans_are_none(&core->scans));
+    KMEM_ASSERT(core->waits.n == 0);
     direct_fini(&core->direct);
     leases_fini(&core->leases);
     core_abandon(core);

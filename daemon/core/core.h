@@ -22,6 +22,7 @@
 #include "daemon/core/scans.h"
 #include "daemon/core/shortage.h"
 #include "daemon/core/state.h"
+#include "daemon/core/waits.h"
 #include "proto/attributes.h"
 
 /**
@@ -49,6 +50,8 @@ struct core_config {
     void *random_user;
     void (*ring)(uint32_t bell, void *user); /* a name with this bell has changed; NULL: no bells */
     void *ring_user;
+    waits_fn wake; /* likewise, and it is time for dispatch_continue(); see DISPATCH_WAITING */
+    void *wake_user;
     uint64_t (*resident)(void *user); /* the memory that the segment has; NULL: it is not known */
     void *resident_user;
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
@@ -87,6 +90,7 @@ struct core {
     struct obituaries obituaries;
     struct reap reap;
     struct scans scans;
+    struct waits waits;
     struct scan_reader lookout; /* for all who are refused: no_room.h */
     uint64_t lookout_us;        /* when it may begin another look */
     uint64_t n_clients_seen;

@@ -439,6 +439,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .random = server_random,
         .ring = server_ring,
         .ring_user = server,
+        .wake = sessions_wake,
         .resident = server_resident,
         .resident_user = server,
         .alive = server_alive,

@@ -118,6 +118,7 @@ int session_setup(void **state)
         .clients_limit = SESSION_CLIENTS,
         .ledger_read = client_files_read,
         .ledger_user = &session_server.ledgers,
+        .wake = sessions_wake,
     };
     memset(server, 0, sizeof(*server));
     (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */
