@@ -124,6 +124,7 @@ void clients_remove(struct clients *clients, struct client *client)
     KMEM_ASSERT(client->leased_pages == 0);
     client->states = NULL;
     client->counts = NULL;
+    client->returns = NULL;
     /* Before: the slot is an ended process's that holds nothing. After: it is unused. */
     state_commit(clients->state, &clients->state->clients[client->slot].pid, 0);
     client->client_state = CLIENT_UNUSED;

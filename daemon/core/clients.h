@@ -45,6 +45,7 @@ struct client {
     struct state_client *stored; /* its slot in the state file, which keeps its peaks */
     _Atomic uint64_t *states;    /* of its ledger; NULL while it has none. See proto/lease.h */
     const struct ledger_counts *counts; /* likewise. See proto/counts.h */
+    struct ledger_returns *returns;     /* likewise. See proto/returns.h */
     bool is_read;                       /* its slabs were looked at by reclaim.c, */
     uint64_t n_released;                /* when it had released so many blocks */
     bool is_swept;    /* what it left unused was taken back, and no lease was granted since; */

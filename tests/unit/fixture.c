@@ -65,6 +65,7 @@ int fixture_restart(struct fixture *fixture, char *ret_why)
     struct client *client = r == 0 ? clients_next(&fixture->core.clients, 0) : NULL;
     for (; client; client = clients_next(&fixture->core.clients, client->slot + 1)) {
         client->counts = client->states ? fixture->ledgers[client->slot].counts : NULL;
+        client->returns = client->states ? fixture->ledgers[client->slot].returns : NULL;
     }
     return r;
 }
@@ -139,6 +140,7 @@ struct ledger *fixture_ledger(struct fixture *fixture, struct client *client)
         ledger_format(ledger, base, fixture->core.state.n_pages);
         client->states = ledger->states;
         client->counts = ledger->counts;
+        client->returns = ledger->returns;
     }
     return ledger;
 }
