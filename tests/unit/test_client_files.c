@@ -253,8 +253,8 @@ static void test_client_files_adopt_shows_the_states_that_were_there(void **stat
     states = client_files_states(&ledgers, 3);
     assert_non_null(states);
     assert_int_equal(atomic_load(&states[1]), 0x0101);
-    assert_int_equal(
-        atomic_load(&client_files_returns(&ledgers, 3)->offsets[RETURNS_MAX - 1]), 0x4000);
+    assert_int_equal(atomic_load(&client_files_returns(&ledgers, 3)->offsets[RETURNS_MAX - 1]),
+                     0x4000);
     client_files_close(&ledgers, 3);
     assert_null(client_files_states(&ledgers, 3));
     assert_null(client_files_returns(&ledgers, 3));
