@@ -10,7 +10,12 @@
  *      totals of a client == sum over the direct blocks it holds        : direct_check()
  *      leased_pages       == sum over the leased runs it owns           : leases_check()
  *      n_live + n_ended + n_free_slots == n_slots; n_live + n_ended <= limit
- *      a slot's pid word in the state file is its client's, 0 if it is unused : clients_check()
+ *      a slot's pid word in the state file is its client's, 0 if it is unused
+ *      `kept` lives, and leases nothing                                       : clients_check()
+ *
+ * What only names hold (names.h) is charged to `kept`, which is no client, has no place in the
+ * table, and is counted nowhere. clients_get() leads to it by SLOT_KEPT, so that whatever is held
+ * has a holder.
  */
 #ifndef DAEMON_CORE_CLIENTS_H
 #define DAEMON_CORE_CLIENTS_H
@@ -55,6 +60,7 @@ struct client {
 struct clients {
     struct state *state;
     struct client *table; /* CLIENTS_MAX */
+    struct client *kept;
     uint32_t *free_slots; /* stack */
     uint32_t n_free_slots;
     uint32_t n_slots; /* slots below this have been used */
@@ -76,8 +82,13 @@ enum {
     CLIENTS_E_CORRUPT, /* clients_check() */
 };
 
-/** clients_init() - an empty table of at most `limit` clients. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int clients_init(struct clients *clients, struct state *state, uint32_t limit);
+/**
+ * clients_init() - an empty table of at most `limit` clients
+ * @owner_uid:  the daemon's own user, whose `kept` is
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int clients_init(struct clients *clients, struct state *state, uint32_t limit,
+                               uint32_t owner_uid);
 
 void clients_fini(struct clients *clients);
 

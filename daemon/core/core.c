@@ -32,14 +32,23 @@ int core_open(struct core *core)
     if (r) {
         goto undo_pages;
     }
-    r = clients_init(&core->clients, &core->state, config->clients_limit);
+    r = clients_init(&core->clients, &core->state, config->clients_limit, config->owner_uid);
     if (r) {
         goto undo_reasons;
+    }
+    r = shares_init(&core->shares, &core->state, &core->reasons);
+    if (r) {
+        goto undo_clients;
+    }
+    r = names_init(&core->names, &core->state, &core->shares,
+                   config->names_limit != 0 ? config->names_limit : SHARE_NAMES_MAX);
+    if (r) {
+        goto undo_shares;
     }
     r = client_ledger_init(&core->client_ledger, config->n_pages, config->ledger_read,
                            config->ledger_user);
     if (r) {
-        goto undo_clients;
+        goto undo_names;
     }
     const struct rollup_tables tables = core_tables(core);
     r = obituaries_init(&core->obituaries, &core->state, &tables);
@@ -54,6 +63,10 @@ int core_open(struct core *core)
 
 undo_told:
     client_ledger_fini(&core->client_ledger);
+undo_names:
+    names_fini(&core->names);
+undo_shares:
+    shares_fini(&core->shares);
 undo_clients:
     clients_fini(&core->clients);
 undo_reasons:
@@ -79,6 +92,8 @@ void core_abandon(struct core *core)
     scans_leave(&core->scans, &core->lookout); /* nothing, behind core_fini() */
     obituaries_fini(&core->obituaries);
     client_ledger_fini(&core->client_ledger);
+    names_fini(&core->names);
+    shares_fini(&core->shares);
     clients_fini(&core->clients);
     reasons_fini(&core->reasons);
     pages_fini(&core->pages);
@@ -240,8 +255,9 @@ void core_note_peak(struct core *core)
 int core_check(const struct core *core)
 {
     if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
-        clients_check(&core->clients) || direct_check(&core->direct) ||
-        leases_check(&core->leases) || obituaries_check(&core->obituaries)) {
+        clients_check(&core->clients) || shares_check(&core->shares) || names_check(&core->names) ||
+        direct_check(&core->direct) || leases_check(&core->leases) ||
+        obituaries_check(&core->obituaries)) {
         return CORE_E_CORRUPT;
     }
     const uint64_t sum = core->direct.used_bytes + core_free_bytes(core) +

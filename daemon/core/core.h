@@ -15,11 +15,13 @@
 #include "daemon/core/clients.h"
 #include "daemon/core/direct.h"
 #include "daemon/core/leases.h"
+#include "daemon/core/names.h"
 #include "daemon/core/obituary.h"
 #include "daemon/core/pages.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
 #include "daemon/core/scans.h"
+#include "daemon/core/shares.h"
 #include "daemon/core/shortage.h"
 #include "daemon/core/state.h"
 #include "proto/attributes.h"
@@ -34,6 +36,7 @@ struct core_config {
     const char *segment_name; /* borrowed for the core's life */
     uint32_t n_pages;
     uint32_t clients_limit;
+    uint32_t names_limit;     /* 0: SHARE_NAMES_MAX */
     uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
     uint32_t owner_uid;       /* the daemon's own user */
     uint64_t instance;
@@ -75,6 +78,8 @@ struct core {
     struct pages pages;
     struct reasons reasons;
     struct clients clients;
+    struct shares shares;
+    struct names names;
     struct direct direct;
     struct leases leases;
     struct client_ledger client_ledger;

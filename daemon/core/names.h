@@ -6,8 +6,10 @@
  * Versions come from one counter for all names, and never repeat in a segment.
  *
  *      every used record has a LIVE share, and is found by its bytes; no two have the same
+ *      a share's n_names              == the used records that lead to it
  *      n_names                        == the used records
- *      versions are below next_version                                       : names_check()
+ *      a record with an owner is on that owner's chain
+ *      versions are at most the last that was given                          : names_check()
  */
 #ifndef DAEMON_CORE_NAMES_H
 #define DAEMON_CORE_NAMES_H
@@ -20,18 +22,27 @@
 #include "daemon/core/state.h"
 #include "proto/attributes.h"
 
+#define NAME_NONE UINT32_MAX
+
+/* What is derived of a record; NAME_NONE: none. */
+struct name_links {
+    uint32_t next; /* of its bucket, or of the free ones */
+    uint32_t next_of_owner;
+    uint32_t prev_of_owner;
+};
+
 struct names {
     struct state *state;
     struct shares *shares;
-    uint32_t *buckets; /* hash: 1 + the first record */
-    uint32_t *next;    /* by record: 1 + the next of its bucket, or of the free ones */
-    uint32_t free;     /* 1 + the first free record below n_records */
+    struct name_links *links;
+    uint32_t *buckets;  /* hash: the first record */
+    uint32_t *of_owner; /* by slot: the first that it published */
+    uint32_t free;      /* the first free record below n_records */
     uint32_t n_records;
     uint32_t n_names;
     uint32_t limit; /* how many there may be */
+    struct state_numbers versions;
 };
-
-#define NAME_NONE UINT32_MAX
 
 enum {
     NAMES_OK,
@@ -71,10 +82,25 @@ void names_disown(struct names *names, uint32_t name);
 /** names_record() - what is stored of it */
 const struct state_name *names_record(const struct names *names, uint32_t name);
 
+/** names_share() - what it means. names_version_of(): since when */
+uint32_t names_share(const struct names *names, uint32_t name);
+uint64_t names_version_of(const struct names *names, uint32_t name);
+
+/** names_owner() - who published it; SLOT_NONE: it has ended. names_keep(): it outlives that */
+uint32_t names_owner(const struct names *names, uint32_t name);
+bool names_keep(const struct names *names, uint32_t name);
+
+/** names_first_of() - a name that the client of a slot owns; NAME_NONE: none */
+uint32_t names_first_of(const struct names *names, uint32_t slot);
+
+/** names_next_of() - the owner's next one; NAME_NONE: no more */
+uint32_t names_next_of(const struct names *names, uint32_t name);
+
 /** names_next() - the first used record from one on; NAME_NONE: none */
 uint32_t names_next(const struct names *names, uint32_t name);
 
-/** names_recover() - read the records. Return: 0 or NAMES_E_CORRUPT, and *ret_why says why. */
+/** names_recover() - read the records, behind shares_recover(). Return: 0; NAMES_E_CORRUPT, and
+    *ret_why says why. */
 KMEM_MUST_USE int names_recover(struct names *names, const char **ret_why);
 
 /** names_check() - recount. Return: 0 or NAMES_E_CORRUPT. */

@@ -6,6 +6,7 @@
  *      page words                      free runs, bins, who has how many pages
  *      entries of direct blocks        free lists, totals of clients and reasons
  *      client slots                    the table of clients, unused slots
+ *      shares, holds, names            chains, hash tables, pinned pages
  *      states in clients' ledgers      which leased pages were never theirs, or no longer
  *      processes                       whether somebody still uses what a lost ledger told of
  *
@@ -159,6 +160,15 @@ static int recover_run(const struct recovery *recovery, uint32_t page, uint64_t 
     return r > 0 ? refuse(recovery, "the direct blocks at page %u: %s", page, why) : r;
 }
 
+static int recover_shares(const struct recovery *recovery)
+{
+    struct core *core = recovery->core;
+    const char *why = NULL;
+    int r = shares_recover(&core->shares, &why);
+    r = r ? r : names_recover(&core->names, &why);
+    return r > 0 ? refuse(recovery, "what is shared: %s", why) : r;
+}
+
 static int recover_runs(const struct recovery *recovery)
 {
     struct core *core = recovery->core;
@@ -208,7 +218,8 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
     alive(core);
     r = obituaries_check(&core->obituaries) ? refuse(&recovery, "of %llu obituaries one is none",
                                                      (unsigned long long)core->obituaries.n_written)
-                                            : recover_runs(&recovery);
+                                            : recover_shares(&recovery);
+    r = r ? r : recover_runs(&recovery);
     KMEM_CRASH_POINT("server.recover.runs");
     r = r ? r : recover_lost(core, now_ms);
     if (r) {

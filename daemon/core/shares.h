@@ -25,24 +25,47 @@
 #include "proto/ledger.h"
 #include "proto/share.h"
 
-struct share_links;
-struct hold_links;
+/* What is derived of a share; 0: none. */
+struct share_links {
+    uint32_t first_hold;
+    uint32_t n_holds;
+    uint32_t n_names;
+    uint32_t next; /* of its bucket, or of the free ones */
+    uint32_t next_of_owner;
+    uint32_t prev_of_owner;
+    uint32_t next_in_slab;
+    uint32_t prev_in_slab;
+};
 
+/* What is derived of a hold; 0: none. */
+struct hold_links {
+    uint32_t next; /* of its bucket, or of the free ones */
+    uint32_t next_on_share;
+    uint32_t prev_on_share;
+    uint32_t next_of_client;
+    uint32_t prev_of_client;
+};
+
+/* A server that shares nothing never touches what these point to, and it costs nothing. */
 struct shares {
     struct state *state;
     struct reasons *reasons;
-    struct share_links *links;      /* by share: what is derived */
-    struct hold_links *hold_links;  /* by hold */
-    uint32_t *by_offset;            /* hash: the first share of a bucket; 0: none */
-    uint32_t *holds_of_client;      /* by slot: its first hold; 0: none */
-    uint32_t *shares_of_owner;      /* by slot: the first share that it owns; 0: none */
-    uint64_t *pinned;               /* a bit per page of the segment */
-    uint32_t free_share;            /* stack through links; 0: none below n_share_records */
+    struct share_links *links;     /* by share */
+    struct hold_links *hold_links; /* by hold */
+    uint32_t *by_offset;           /* hash: the first share of a bucket */
+    uint32_t *by_holder;           /* hash of share and slot: the first hold of a bucket */
+    uint32_t *holds_of_client;     /* by slot: its first hold */
+    uint32_t *shares_of_owner;     /* by slot: the first share that it owns */
+    uint32_t *shares_of_slab; /* by page: the first pinned share of the slab that begins there */
+    uint64_t *pinned;         /* a bit per page of the segment */
+    uint32_t free_share;      /* stack through links; 0: none below n_share_records */
     uint32_t free_hold;
     uint32_t n_share_records; /* records below this have been used; the first is 1 */
     uint32_t n_hold_records;
     uint32_t n_shares; /* LIVE or RETURNING */
     uint32_t n_holds;
+    uint32_t n_leased; /* of the shares; without one no page is pinned */
+    struct state_numbers generations;
 };
 
 enum {
@@ -91,14 +114,19 @@ void shares_fini(struct shares *shares);
 
 /* ---------------------------------------------------------------------------------- shares ---- */
 
-/** shares_add() - a block is shared; OWNER_HOLDS. Return: 0 or SHARES_E_FULL. */
+/**
+ * shares_add() - a block is shared; OWNER_HOLDS
+ *
+ * No share begins at its offset, and shares_fits() is true of where it is.
+ * Return: 0 or SHARES_E_FULL.
+ */
 KMEM_MUST_USE int shares_add(struct shares *shares, const struct share_new *fresh,
                              uint32_t *ret_share);
 
-/** shares_remove() - nobody holds it, and its block is gone or home: the record is free */
+/** shares_remove() - no hold and no name is left, and its block is gone or home: a free record */
 void shares_remove(struct shares *shares, uint32_t share);
 
-/** shares_find() - the share of a handle. Return: 0, SHARES_E_STALE or SHARES_E_DENIED. */
+/** shares_find() - the LIVE share of a handle. Return: 0, SHARES_E_STALE or SHARES_E_DENIED. */
 KMEM_MUST_USE int shares_find(const struct shares *shares, const struct share_handle *handle,
                               uint32_t *ret_share);
 
@@ -110,13 +138,14 @@ struct share_handle shares_handle(const struct shares *shares, uint32_t share);
 
 /** shares_record() - what is stored of it; n_holds and n_names are derived */
 const struct state_share *shares_record(const struct shares *shares, uint32_t share);
+uint64_t shares_word(const struct shares *shares, uint32_t share);
 uint32_t shares_n_holds(const struct shares *shares, uint32_t share);
 uint32_t shares_n_names(const struct shares *shares, uint32_t share);
 
 /** shares_set() - commit another word for a share: flags, owner, state; chains and pins follow */
 void shares_set(struct shares *shares, uint32_t share, uint64_t word);
 
-/** shares_note_name() - a name leads to it from now on (1), or no longer (-1) */
+/** shares_note_name() - a name leads to it from now on (1), or no longer (-1): for names.c */
 void shares_note_name(struct shares *shares, uint32_t share, int change);
 
 /** shares_first_of() - a share that the client of a slot owns; 0: none */
@@ -127,6 +156,17 @@ uint32_t shares_next_of(const struct shares *shares, uint32_t share);
 
 /** shares_next() - the first share in use from a record on; 0: none. For reports. */
 uint32_t shares_next(const struct shares *shares, uint32_t share);
+
+/**
+ * shares_fits() - whether what a ledger says of a leased block goes with what is pinned
+ * Slabs do not overlap: its pages are not pinned at all, or as this very slab. A large block is
+ * shared once.
+ */
+bool shares_fits(const struct shares *shares, const struct share_place *place);
+
+/** shares_first_in_slab() - a pinned share of the slab that begins at a page; 0: none */
+uint32_t shares_first_in_slab(const struct shares *shares, uint32_t slab_page);
+uint32_t shares_next_in_slab(const struct shares *shares, uint32_t share);
 
 /** shares_is_pinned() - whether a page of a range is of the slab of a shared leased block */
 bool shares_is_pinned(const struct shares *shares, uint32_t page, uint32_t n_pages);
@@ -166,10 +206,14 @@ uint32_t shares_held_next(const struct shares *shares, uint32_t hold);
 /**
  * shares_recover() - read the records into an empty table
  *
- * Before anything that asks for pinned pages. Holds that lead to no share, or are of no client, go.
- * Return: 0 or SHARES_E_CORRUPT, and *ret_why says what does not add up.
+ * Before anything that asks for pinned pages, and before reasons_recovered(). What no order of
+ * stores leaves behind, like a hold on no share, or one of no client, is refused.
+ * Return: 0; -ENOMEM; or SHARES_E_CORRUPT, and *ret_why says what does not add up.
  */
 KMEM_MUST_USE int shares_recover(struct shares *shares, const char **ret_why);
+
+/** shares_recover_holds() - its second half */
+KMEM_MUST_USE int shares_recover_holds(struct shares *shares, const char **ret_why);
 
 /** shares_check() - recount everything. Return: 0 or SHARES_E_CORRUPT. */
 KMEM_MUST_USE int shares_check(const struct shares *shares);

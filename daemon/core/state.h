@@ -38,8 +38,10 @@
  *  a slot's obituary   before n_obituaries         start             none, if none has that number
  *  share, hold, name   before state_commit() of    start, every      the record is free while its
  *                      its word                    operation         word is 0
- *  next_generation,    state_commit(), before a    start             numbers below were perhaps
- *  next_version        number above is used                          given
+ *  n_shares, n_holds,  before a record's word      start             the records from there on are
+ *  n_names                                                           free
+ *  generations,        state_commit(), before a    start             numbers up to this were
+ *  versions            number above is given                         perhaps given
  *  counters, a slot's  any time                    queries           what was to be counted last
  *  peaks                                                             is not counted
  *
@@ -80,7 +82,7 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(6)
+#define STATE_LAYOUT_VERSION UINT64_C(7)
 #endif
 
 /*
@@ -132,8 +134,11 @@ struct state_header {
     _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
     _Atomic uint64_t n_slots; /* client slots from this one on are unused */
     _Atomic uint64_t n_obituaries; /* that were ever written */
-    _Atomic uint64_t next_generation; /* of shares; reserved by many at a time, as is this: */
-    _Atomic uint64_t next_version;    /* of names */
+    _Atomic uint64_t n_shares;     /* records of shares from this one on are free; likewise: */
+    _Atomic uint64_t n_holds;
+    _Atomic uint64_t n_names;
+    _Atomic uint64_t generations; /* of shares: reserved up to this; see state_number() */
+    _Atomic uint64_t versions;    /* of names, likewise */
     struct state_counters counters;
 };
 
@@ -266,7 +271,7 @@ struct state_share {
     uint64_t tag;
     uint64_t offset;
     uint64_t num_bytes;
-    uint32_t slab_page;  /* these four of a LEASED one: see struct share_place */
+    uint32_t slab_page; /* these four of a LEASED one: see struct share_place */
     uint32_t span_pages;
     uint16_t index;
     uint16_t size_class;
@@ -293,17 +298,26 @@ struct state_hold {
 
 static_assert(sizeof(struct state_hold) == 16, "part of the layout");
 
-/* A name's word: the share, and above it the version. */
-#define NAME_WORD(share, version) ((uint64_t)(share) | (uint64_t)(version) << SHARE_INDEX_BITS)
+/* A name's word: the share, above it which `who` is meant, above that the version. */
+#define NAME_WHICH_SHIFT SHARE_INDEX_BITS
+#define NAME_VERSION_SHIFT (SHARE_INDEX_BITS + 1)
+#define NAME_WORD(share, which, version)                                                           \
+    ((uint64_t)(share) | (uint64_t)(which) << NAME_WHICH_SHIFT |                                   \
+     (uint64_t)(version) << NAME_VERSION_SHIFT)
 #define NAME_SHARE(word) ((uint32_t)(word) & ((UINT32_C(1) << SHARE_INDEX_BITS) - 1))
-#define NAME_VERSION(word) ((word) >> SHARE_INDEX_BITS)
+#define NAME_WHICH(word) ((uint32_t)((word) >> NAME_WHICH_SHIFT) & 1)
+#define NAME_VERSION(word) ((word) >> NAME_VERSION_SHIFT)
+
+/* The slot of who published it, SLOT_NONE: it has ended; bit 31: the name outlives it. */
+#define NAME_WHO(owner, keep) ((uint32_t)(owner) | (uint32_t)(keep) << 31)
+#define NAME_WHO_OWNER(who) ((who)&SLOT_NONE)
+#define NAME_WHO_KEEP(who) (((who) >> 31) != 0)
 
 struct state_name {
-    _Atomic uint64_t word; /* committed last; 0: the record is free */
-    uint32_t owner;        /* who published it; SLOT_NONE: it has ended */
-    uint8_t keep;          /* it outlives its owner */
+    _Atomic uint64_t word;   /* committed last; 0: the record is free */
+    _Atomic uint32_t who[2]; /* one is meant, the other becomes true with the next word */
     uint8_t n_bytes;
-    uint8_t reserved[14];
+    uint8_t reserved[11];
     char bytes[SHARE_NAME_MAX_BYTES];
 };
 
@@ -350,7 +364,33 @@ static inline uint64_t state_load(const _Atomic uint64_t *where)
     return atomic_load_explicit(where, memory_order_relaxed);
 }
 
+/** state_slot_is_used() - whether a client's slot is one, living or ended, as the state file says */
+static inline bool state_slot_is_used(const struct state *state, uint32_t slot)
+{
+    return slot < state_load(&state->header->n_slots) && state_load(&state->clients[slot].pid) != 0;
+}
+
 /** state_commit() - the one store that changes what is true of a page or a client */
 void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value);
+
+/*
+ * Numbers of which none is given twice in the life of a segment. What the state file says is
+ * reserved, so many at a time, before one of them is given: a server that starts goes on behind it.
+ */
+struct state_numbers {
+    _Atomic uint64_t *reserved; /* in the state's header */
+    uint64_t last;              /* that was given */
+};
+
+/* 65,536: as many as a start may leave out. Fewer would be a store more often, and 47 bits are
+   enough for a start each second over 68 years. */
+#define STATE_NUMBERS_AHEAD 65536
+#define STATE_NUMBER_BITS 46
+
+/** state_numbers() - go on with those that a word of the header keeps */
+struct state_numbers state_numbers(_Atomic uint64_t *reserved);
+
+/** state_number() - the next one; 1 is the first */
+uint64_t state_number(struct state *state, struct state_numbers *numbers);
 
 #endif

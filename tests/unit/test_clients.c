@@ -15,6 +15,7 @@
 
 #define N_PAGES 64
 #define LIMIT 10
+#define OWNER 990 /* the daemon's own user */
 
 static void *file;
 static struct state segment;
@@ -26,7 +27,7 @@ static int clients_setup(void **state)
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
     state_format(&segment, file, N_PAGES, 1, 0);
-    assert_int_equal(clients_init(&clients, &segment, LIMIT), 0);
+    assert_int_equal(clients_init(&clients, &segment, LIMIT, OWNER), 0);
     return 0;
 }
 
@@ -116,7 +117,7 @@ static void test_clients_add_up_to_the_largest_limit(void **state)
 {
     (void)state;
     clients_fini(&clients);
-    assert_int_equal(clients_init(&clients, &segment, CLIENTS_MAX), 0);
+    assert_int_equal(clients_init(&clients, &segment, CLIENTS_MAX, OWNER), 0);
     const struct client_identity identity = identity_of(7);
     struct client *client = NULL;
 
@@ -134,8 +135,8 @@ static void test_clients_init_with_a_senseless_limit_is_a_bug(void **state)
     (void)state;
     struct clients other;
 
-    assert_broken(assert_int_equal(clients_init(&other, &segment, 0), 0));
-    assert_broken(assert_int_equal(clients_init(&other, &segment, CLIENTS_MAX + 1), 0));
+    assert_broken(assert_int_equal(clients_init(&other, &segment, 0, OWNER), 0));
+    assert_broken(assert_int_equal(clients_init(&other, &segment, CLIENTS_MAX + 1, OWNER), 0));
 }
 
 static void test_clients_init_without_memory_fails_cleanly(void **state)
@@ -144,7 +145,7 @@ static void test_clients_init_without_memory_fails_cleanly(void **state)
     struct clients other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        const int r = clients_init(&other, &segment, LIMIT);
+        const int r = clients_init(&other, &segment, LIMIT, OWNER);
         assert_int_equal(r, fail_end() ? -ENOMEM : 0);
     }
     clients_fini(&other);
