@@ -29,6 +29,9 @@
 /* 64: what one request attaches or releases at most; their handles fill 2.5 of its 4 KiB. */
 #define SHARE_MANY_MAX 64
 
+/* 60 s: a Next that waits longer asks again; so an answer that is never read ends by itself. */
+#define NEXT_WAIT_MAX_MS 60000
+
 /*
  * What a holder is given: it leads to the block as long as the block is shared, and to nothing
  * afterwards. The server goes by its own record; offset and num_bytes are compared with it.

@@ -44,6 +44,8 @@ static int refusal_errno(Kmem__ErrorCode code)
         return ENOENT;
     case KMEM__ERROR_CODE__ERROR_OLD:
         return EAGAIN;
+    case KMEM__ERROR_CODE__ERROR_FULL:
+        return ENOSPC;
     case KMEM__ERROR_CODE__ERROR_UNSPECIFIED:
     case KMEM__ERROR_CODE__ERROR_PROTOCOL:
     case _KMEM__ERROR_CODE_IS_INT_SIZE:
@@ -81,6 +83,7 @@ static const char *refusal_advice(Kmem__ErrorCode code)
     case KMEM__ERROR_CODE__ERROR_EXISTS:
     case KMEM__ERROR_CODE__ERROR_NO_NAME:
     case KMEM__ERROR_CODE__ERROR_OLD:
+    case KMEM__ERROR_CODE__ERROR_FULL:
     case _KMEM__ERROR_CODE_IS_INT_SIZE:
         break;
     }

@@ -48,6 +48,10 @@ struct core_config {
     void *ledger_user;
     bool gives_back;       /* memory that is not used goes back to the system */
     bool (*barrier)(void); /* membarrier() for all clients; NULL: there is none. See reclaim.h */
+    uint64_t (*random)(void *user); /* 64 bits that nobody can guess, never 0 */
+    void *random_user;
+    void (*ring)(uint32_t bell, void *user); /* a name with this bell has changed; NULL: no bells */
+    void *ring_user;
     uint64_t (*resident)(void *user); /* the memory that the segment has; NULL: it is not known */
     void *resident_user;
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */

@@ -11,6 +11,7 @@
 
 #include "daemon/memfd.h"
 #include "proto/limits.h"
+#include "proto/notice.h"
 
 struct client_files_file {
     int fd;                 /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
@@ -28,8 +29,22 @@ static _Atomic uint64_t *file_states(const struct client_files *ledgers,
     return (void *)(file->mapping + (ledgers->layout.states_at - ledgers->layout.counts_at));
 }
 
+/* The file is sealed: one of another version can not grow. */
+int client_files_check_clock(int clock_fd)
+{
+    struct stat status;
+    if (fstat(clock_fd, &status) < 0) {
+        return -errno;
+    }
+    return (uint64_t)status.st_size == NOTICE_BYTES ? 0 : -EPROTO;
+}
+
 static int clock_map(struct client_files *ledgers, int fd)
 {
+    const int r = client_files_check_clock(fd);
+    if (r) {
+        return r;
+    }
     /* A second open file, for reading: clients are given this one. */
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
@@ -37,14 +52,15 @@ static int clock_map(struct client_files *ledgers, int fd)
     if (clock_fd < 0) {
         return -errno;
     }
-    unsigned char *page = mmap(NULL, CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) {
+    unsigned char *notice = mmap(NULL, NOTICE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (notice == MAP_FAILED) {
         const int error = errno;
         (void)close(clock_fd); /* only read */
         return -error;
     }
     ledgers->clock_fd = clock_fd;
-    ledgers->tick = (void *)(page + CLOCK_TICK_AT);
+    ledgers->tick = (void *)(notice + CLOCK_TICK_AT);
+    ledgers->bells = (void *)(notice + NOTICE_BELLS_AT);
     return 0;
 }
 
@@ -68,8 +84,8 @@ void client_files_fini(struct client_files *ledgers)
         KMEM_ASSERT(ledgers->files[slot].fd == 0);
     }
     free(ledgers->files);
-    (void)munmap((unsigned char *)ledgers->tick - CLOCK_TICK_AT, CLOCK_BYTES); /* it is mapped */
-    (void)close(ledgers->clock_fd);                                            /* only read */
+    (void)munmap((unsigned char *)ledgers->tick - CLOCK_TICK_AT, NOTICE_BYTES); /* it is mapped */
+    (void)close(ledgers->clock_fd);                                             /* only read */
 }
 
 static int file_map(const struct client_files *ledgers, int fd, unsigned char **ret_mapping)

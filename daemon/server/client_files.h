@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client_files.h - the ledger files of clients, and the clock that they read
+ * client_files.h - the ledger files of clients, and the notice that they read: proto/notice.h
  *
  * The daemon maps of a ledger only the states of its pages and the returns, which it changes, and
  * what its client counts, which it looks at often; the rest it reads.
@@ -23,17 +23,21 @@ struct client_files {
     struct client_files_file *files; /* by slot */
     struct ledger_layout layout;
     uint32_t n_pages;
-    _Atomic uint32_t *tick; /* in the clock's page */
-    int clock_fd;           /* of the same, for reading only */
+    _Atomic uint32_t *tick;  /* in the clock's page */
+    _Atomic uint32_t *bells; /* behind it */
+    int clock_fd;            /* of the same file, for reading only */
 };
 
 /**
  * client_files_init() - no ledger yet
- * @clock_fd:  a file of CLOCK_BYTES, of zeros when the segment is new; the caller's
- * Return: 0 or a negative errno.
+ * @clock_fd:  a file of NOTICE_BYTES, of zeros when the segment is new; the caller's
+ * Return: 0 or a negative errno: -EPROTO if it has another size.
  */
 KMEM_MUST_USE int client_files_init(struct client_files *ledgers, const char *name,
                                     uint32_t n_pages, int clock_fd);
+
+/** client_files_check_clock() - whether it has that size. Return: 0, -EPROTO, or another errno. */
+KMEM_MUST_USE int client_files_check_clock(int clock_fd);
 
 /** client_files_fini() - asserts that no ledger is open */
 void client_files_fini(struct client_files *ledgers);

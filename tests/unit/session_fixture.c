@@ -18,6 +18,7 @@
 
 #include "daemon/core/reap.h"
 #include "daemon/memfd.h"
+#include "proto/notice.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
 
@@ -140,7 +141,7 @@ int session_setup(void **state)
     assert_int_equal(ways_init(&server->ways, &server->loop, reconnect_heard, &server->reconnect),
                      0);
     assert_int_equal(core_init(&server->core, &config, server->takeover.state_base, 0), 0);
-    const int clock_fd = memfd_open("session", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("session", "clock", NOTICE_BYTES);
     assert_int_equal(
         client_files_init(&server->ledgers, config.segment_name, SESSION_PAGES, clock_fd), 0);
     assert_int_equal(close(clock_fd), 0);

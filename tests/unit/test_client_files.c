@@ -18,6 +18,7 @@
 #include "daemon/server/client_files.h"
 #include "daemon/memfd.h"
 #include "proto/lease.h"
+#include "proto/notice.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
@@ -54,7 +55,7 @@ static int ledgers_setup(void **state)
 {
     (void)state;
     n_fds = count_fds();
-    const int clock_fd = memfd_open("test", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("test", "clock", NOTICE_BYTES);
     assert_int_equal(client_files_init(&ledgers, "test", N_PAGES, clock_fd), 0);
     assert_int_equal(close(clock_fd), 0);
     return 0;
@@ -224,6 +225,21 @@ static void test_client_files_set_tick_is_seen_through_the_clocks_descriptor(voi
     assert_int_equal(munmap((void *)(uintptr_t)page, CLOCK_BYTES), 0);
 }
 
+static void test_client_files_init_with_a_clock_of_another_size_is_EPROTO(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {CLOCK_BYTES, NOTICE_BYTES - 1, NOTICE_BYTES + 1};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct client_files other;
+        const int clock_fd = memfd_open("other", "clock", sizes[i]);
+        const unsigned n_before = count_fds();
+        assert_int_equal(client_files_init(&other, "other", N_PAGES, clock_fd), -EPROTO);
+        assert_int_equal(count_fds(), n_before);
+        assert_int_equal(close(clock_fd), 0);
+    }
+}
+
 static void test_client_files_clock_can_not_be_written_through_its_descriptor(void **state)
 {
     (void)state;
@@ -290,7 +306,7 @@ static void test_client_files_init_that_fails_leaves_nothing_open(void **state)
 {
     (void)state;
     static const char *const calls[] = {"memory", "open", "mmap"};
-    const int clock_fd = memfd_open("other", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("other", "clock", NOTICE_BYTES);
     struct client_files other;
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -354,6 +370,7 @@ int main(void)
         LEDGERS_TEST(test_client_files_read_sees_what_the_client_wrote),
         LEDGERS_TEST(test_client_files_read_of_what_is_not_there_is_false),
         LEDGERS_TEST(test_client_files_set_tick_is_seen_through_the_clocks_descriptor),
+        LEDGERS_TEST(test_client_files_init_with_a_clock_of_another_size_is_EPROTO),
         LEDGERS_TEST(test_client_files_clock_can_not_be_written_through_its_descriptor),
         LEDGERS_TEST(test_client_files_adopt_shows_the_states_that_were_there),
         LEDGERS_TEST(test_client_files_adopt_of_a_file_of_another_size_is_refused),
