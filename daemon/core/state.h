@@ -316,8 +316,9 @@ static_assert(sizeof(struct state_hold) == 16, "part of the layout");
 struct state_name {
     _Atomic uint64_t word;   /* committed last; 0: the record is free */
     _Atomic uint32_t who[2]; /* one is meant, the other becomes true with the next word */
+    uint32_t uid[2];         /* likewise: of who published it */
     uint8_t n_bytes;
-    uint8_t reserved[11];
+    uint8_t reserved[3];
     char bytes[SHARE_NAME_MAX_BYTES];
 };
 
