@@ -55,7 +55,7 @@ int core_open(struct core *core)
     if (r) {
         goto undo_told;
     }
-    leases_init(&core->leases, &core->pages, &core->clients);
+    leases_init(&core->leases, &core->pages, &core->clients, &core->shares);
     shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
     reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
