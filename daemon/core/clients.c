@@ -239,6 +239,12 @@ struct client *clients_get(const struct clients *clients, uint32_t slot)
     return client;
 }
 
+bool clients_has(const struct clients *clients, uint32_t slot)
+{
+    return slot == SLOT_KEPT ||
+           (slot < clients->n_slots && clients->table[slot].client_state != CLIENT_UNUSED);
+}
+
 bool client_is_process(const struct client *client, const struct client_identity *identity)
 {
     const struct client_identity *own = &client->identity;

@@ -4,6 +4,7 @@
  */
 #include "daemon/core/core.h"
 
+#include "daemon/core/sharing.h"
 #include "daemon/core/tick.h"
 
 struct rollup_tables core_tables(const struct core *core)
@@ -45,10 +46,14 @@ int core_open(struct core *core)
     if (r) {
         goto undo_shares;
     }
+    r = returns_init(&core->returns, &core->shares);
+    if (r) {
+        goto undo_names;
+    }
     r = client_ledger_init(&core->client_ledger, config->n_pages, config->ledger_read,
                            config->ledger_user);
     if (r) {
-        goto undo_names;
+        goto undo_returns;
     }
     const struct rollup_tables tables = core_tables(core);
     r = obituaries_init(&core->obituaries, &core->state, &tables);
@@ -63,6 +68,8 @@ int core_open(struct core *core)
 
 undo_told:
     client_ledger_fini(&core->client_ledger);
+undo_returns:
+    returns_fini(&core->returns);
 undo_names:
     names_fini(&core->names);
 undo_shares:
@@ -82,6 +89,7 @@ void core_fini(struct core *core)
     KMEM_ASSERT(core->clients.n_ended == 0);
     scans_leave(&core->scans, &core->lookout);
     KMEM_ASSERT(scans_are_none(&core->scans));
+    sharing_fini(core);
     direct_fini(&core->direct);
     leases_fini(&core->leases);
     core_abandon(core);
@@ -92,6 +100,7 @@ void core_abandon(struct core *core)
     scans_leave(&core->scans, &core->lookout); /* nothing, behind core_fini() */
     obituaries_fini(&core->obituaries);
     client_ledger_fini(&core->client_ledger);
+    returns_fini(&core->returns);
     names_fini(&core->names);
     shares_fini(&core->shares);
     clients_fini(&core->clients);
@@ -256,7 +265,7 @@ int core_check(const struct core *core)
 {
     if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
         clients_check(&core->clients) || shares_check(&core->shares) || names_check(&core->names) ||
-        direct_check(&core->direct) || leases_check(&core->leases) ||
+        direct_check(&core->direct) || leases_check(&core->leases) || sharing_check(core) ||
         obituaries_check(&core->obituaries)) {
         return CORE_E_CORRUPT;
     }
