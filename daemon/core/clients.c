@@ -146,6 +146,7 @@ void clients_remove(struct clients *clients, struct client *client)
     KMEM_ASSERT(client->leased_pages == 0);
     client->states = NULL;
     client->counts = NULL;
+    client->returns = NULL;
     /* Before: the slot is an ended process's that holds nothing. After: it is unused. */
     state_commit(clients->state, &clients->state->clients[client->slot].pid, 0);
     client->client_state = CLIENT_UNUSED;
@@ -236,6 +237,12 @@ struct client *clients_get(const struct clients *clients, uint32_t slot)
     struct client *client = &clients->table[slot];
     KMEM_ASSERT(client->client_state != CLIENT_UNUSED);
     return client;
+}
+
+bool clients_has(const struct clients *clients, uint32_t slot)
+{
+    return slot == SLOT_KEPT ||
+           (slot < clients->n_slots && clients->table[slot].client_state != CLIENT_UNUSED);
 }
 
 bool client_is_process(const struct client *client, const struct client_identity *identity)

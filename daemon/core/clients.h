@@ -34,9 +34,10 @@ enum client_state { CLIENT_UNUSED, CLIENT_LIVE, CLIENT_ENDED };
 
 struct client {
     enum client_state client_state;
-    bool connected; /* false while it lives on without its connection */
-    bool left;      /* ended by saying so */
-    bool lost;      /* LIVE, and its ledger is not: it keeps what it has, and gets no more */
+    bool connected;  /* false while it lives on without its connection */
+    bool left;       /* ended by saying so */
+    bool has_let_go; /* ENDED, and shares nothing any more: sharing_reap() */
+    bool lost;       /* LIVE, and its ledger is not: it keeps what it has, and gets no more */
     uint32_t slot;
     uint32_t generation; /* another number for every tenant of the slot */
     uint32_t born;       /* tick */
@@ -50,6 +51,7 @@ struct client {
     struct state_client *stored; /* its slot in the state file, which keeps its peaks */
     _Atomic uint64_t *states;    /* of its ledger; NULL while it has none. See proto/lease.h */
     const struct ledger_counts *counts; /* likewise. See proto/counts.h */
+    struct ledger_returns *returns;     /* likewise. See proto/returns.h */
     bool is_read;                       /* its slabs were looked at by reclaim.c, */
     uint64_t n_released;                /* when it had released so many blocks */
     bool is_swept;    /* what it left unused was taken back, and no lease was granted since; */
@@ -129,6 +131,9 @@ void clients_remove(struct clients *clients, struct client *client);
 
 /** clients_get() - the client of a slot that is in use */
 struct client *clients_get(const struct clients *clients, uint32_t slot);
+
+/** clients_has() - whether a slot is in use, or SLOT_KEPT */
+bool clients_has(const struct clients *clients, uint32_t slot);
 
 /**
  * client_is_process() - whether a client is this process

@@ -4,6 +4,7 @@
  */
 #include "daemon/core/core.h"
 
+#include "daemon/core/sharing.h"
 #include "daemon/core/tick.h"
 
 struct rollup_tables core_tables(const struct core *core)
@@ -45,17 +46,21 @@ int core_open(struct core *core)
     if (r) {
         goto undo_shares;
     }
+    r = returns_init(&core->returns, &core->shares);
+    if (r) {
+        goto undo_names;
+    }
     r = client_ledger_init(&core->client_ledger, config->n_pages, config->ledger_read,
                            config->ledger_user);
     if (r) {
-        goto undo_names;
+        goto undo_returns;
     }
     const struct rollup_tables tables = core_tables(core);
     r = obituaries_init(&core->obituaries, &core->state, &tables);
     if (r) {
         goto undo_told;
     }
-    leases_init(&core->leases, &core->pages, &core->clients);
+    leases_init(&core->leases, &core->pages, &core->clients, &core->shares);
     shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
     reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
@@ -63,6 +68,8 @@ int core_open(struct core *core)
 
 undo_told:
     client_ledger_fini(&core->client_ledger);
+undo_returns:
+    returns_fini(&core->returns);
 undo_names:
     names_fini(&core->names);
 undo_shares:
@@ -83,6 +90,7 @@ void core_fini(struct core *core)
     scans_leave(&core->scans, &core->lookout);
     KMEM_ASSERT(scans_are_none(&core->scans));
     KMEM_ASSERT(core->waits.n == 0);
+    sharing_fini(core);
     direct_fini(&core->direct);
     leases_fini(&core->leases);
     core_abandon(core);
@@ -93,6 +101,7 @@ void core_abandon(struct core *core)
     scans_leave(&core->scans, &core->lookout); /* nothing, behind core_fini() */
     obituaries_fini(&core->obituaries);
     client_ledger_fini(&core->client_ledger);
+    returns_fini(&core->returns);
     names_fini(&core->names);
     shares_fini(&core->shares);
     clients_fini(&core->clients);
@@ -257,7 +266,7 @@ int core_check(const struct core *core)
 {
     if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
         clients_check(&core->clients) || shares_check(&core->shares) || names_check(&core->names) ||
-        direct_check(&core->direct) || leases_check(&core->leases) ||
+        direct_check(&core->direct) || leases_check(&core->leases) || sharing_check(core) ||
         obituaries_check(&core->obituaries)) {
         return CORE_E_CORRUPT;
     }

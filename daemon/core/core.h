@@ -20,6 +20,7 @@
 #include "daemon/core/pages.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
+#include "daemon/core/returns.h"
 #include "daemon/core/scans.h"
 #include "daemon/core/shares.h"
 #include "daemon/core/shortage.h"
@@ -87,6 +88,7 @@ struct core {
     struct clients clients;
     struct shares shares;
     struct names names;
+    struct returns returns;
     struct direct direct;
     struct leases leases;
     struct client_ledger client_ledger;

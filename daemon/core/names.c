@@ -90,6 +90,11 @@ uint32_t names_owner(const struct names *names, uint32_t name)
     return NAME_WHO_OWNER(name_who(names, name));
 }
 
+uint32_t names_uid(const struct names *names, uint32_t name)
+{
+    return names_record(names, name)->uid[NAME_WHICH(name_word(names, name))];
+}
+
 bool names_keep(const struct names *names, uint32_t name)
 {
     return NAME_WHO_KEEP(name_who(names, name));
@@ -221,6 +226,15 @@ static uint32_t name_take(struct names *names)
     return names->n_records++;
 }
 
+/* Whose it is from the next word on. */
+static void who_prepare(const struct names *names, struct state_name *stored, uint32_t which,
+                        uint32_t who)
+{
+    store_hook(); /* a plain store */
+    stored->uid[which] = names->state->clients[NAME_WHO_OWNER(who)].uid;
+    store_prepare_u32(&stored->who[which], who);
+}
+
 static void name_add(struct names *names, const char *text, size_t n_bytes, uint64_t word,
                      uint32_t who)
 {
@@ -228,7 +242,7 @@ static void name_add(struct names *names, const char *text, size_t n_bytes, uint
     struct state_name *stored = &names->state->names[name];
     store_prepare_bytes(stored->bytes, text, n_bytes);
     stored->n_bytes = (uint8_t)n_bytes;
-    store_prepare_u32(&stored->who[0], who);
+    who_prepare(names, stored, 0, who);
     /* Before: the record is free. After: the name means the share. */
     state_commit(names->state, &stored->word, word);
     name_link(names, name);
@@ -242,7 +256,7 @@ static void name_replace(struct names *names, uint32_t name, uint32_t share, uin
     const uint32_t former_owner = names_owner(names, name);
     const uint32_t which = 1 - NAME_WHICH(name_word(names, name));
     struct state_name *stored = &names->state->names[name];
-    store_prepare_u32(&stored->who[which], who);
+    who_prepare(names, stored, which, who);
     /* Before: it means the former share, and is its owner's. After: both are those of now. */
     state_commit(names->state, &stored->word, NAME_WORD(share, which, version));
     if (former_owner != NAME_WHO_OWNER(who)) {

@@ -86,8 +86,12 @@ const struct state_name *names_record(const struct names *names, uint32_t name);
 uint32_t names_share(const struct names *names, uint32_t name);
 uint64_t names_version_of(const struct names *names, uint32_t name);
 
-/** names_owner() - who published it; SLOT_NONE: it has ended. names_keep(): it outlives that */
+/** names_owner() - who published it; SLOT_NONE: it has ended */
 uint32_t names_owner(const struct names *names, uint32_t name);
+
+/** names_uid() - the user of who published it */
+uint32_t names_uid(const struct names *names, uint32_t name);
+/** names_keep() - whether it outlives that */
 bool names_keep(const struct names *names, uint32_t name);
 
 /** names_first_of() - a name that the client of a slot owns; NAME_NONE: none */

@@ -26,6 +26,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
 
 /*
@@ -115,7 +116,8 @@ static void recover_clients(struct core *core, recover_states_fn states, void *u
 /* Whether a process is there that may be using what its lost ledger told of. */
 static int watch_lost(const struct core *core, const struct client *client)
 {
-    const bool holds_nothing = client->n_blocks == 0 && client->leased_pages == 0;
+    const bool holds_nothing =
+        client->n_blocks == 0 && client->leased_pages == 0 && !sharing_has_any(core, client->slot);
     return holds_nothing || !core->config.watch
                ? CLIENTS_E_GONE
                : core->config.watch(client->slot, &client->identity, core->config.watch_user);
@@ -140,7 +142,9 @@ static int recover_lost(struct core *core, uint64_t now_ms)
         client->lost = r == 0;
         if (!client->lost) {
             /* Who has nothing was never told that it had joined: it may live, and come again. */
-            core_end(core, client, client_charged_bytes(client) == 0, now_ms);
+            core_end(core, client,
+                     client_charged_bytes(client) == 0 && !sharing_has_any(core, client->slot),
+                     now_ms);
         }
     }
     return 0;
@@ -188,6 +192,11 @@ static int recover_runs(const struct recovery *recovery)
     }
     reasons_recovered(&core->reasons);
     direct_recovered(&core->direct);
+    const char *why = NULL;
+    if (sharing_recover(core, &why)) {
+        return refuse(recovery, "what is shared: %s", why);
+    }
+    KMEM_CRASH_POINT("server.recover.shared");
     core_note_peak(core);
     core->n_clients_seen = obituaries_n_seen(&core->obituaries, &core->clients);
     return 0;

@@ -184,13 +184,17 @@ KMEM_MUST_USE int shares_hold(struct shares *shares, uint32_t share, const struc
 /** shares_hold_write() - a holder may write from now on */
 void shares_hold_write(struct shares *shares, uint32_t hold);
 
+/** shares_hold_give() - a holder has offered the block on, or has taken it back */
+void shares_hold_give(struct shares *shares, uint32_t hold, bool is_given);
+
 /** shares_let_go() - a hold ends; the share stays, held or not */
 void shares_let_go(struct shares *shares, uint32_t hold);
 
 /** shares_hold_of() - by which the client of a slot holds a share; 0: it does not */
 uint32_t shares_hold_of(const struct shares *shares, uint32_t share, uint32_t slot);
 
-/** shares_hold_record() - what is stored of a hold */
+/** shares_hold_word() - of a hold. shares_hold_record(): what is stored of it */
+uint64_t shares_hold_word(const struct shares *shares, uint32_t hold);
 const struct state_hold *shares_hold_record(const struct shares *shares, uint32_t hold);
 
 /** shares_holds_first() - a hold on a share; 0: none. shares_holds_next(): the next one */

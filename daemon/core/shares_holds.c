@@ -16,7 +16,7 @@ const struct state_hold *shares_hold_record(const struct shares *shares, uint32_
     return &shares->state->holds[hold];
 }
 
-static uint64_t hold_word(const struct shares *shares, uint32_t hold)
+uint64_t shares_hold_word(const struct shares *shares, uint32_t hold)
 {
     return state_load(&shares_hold_record(shares, hold)->word);
 }
@@ -24,7 +24,7 @@ static uint64_t hold_word(const struct shares *shares, uint32_t hold)
 /* The links of a hold that is in use. */
 static struct hold_links *links_of(const struct shares *shares, uint32_t hold)
 {
-    KMEM_ASSERT(hold_word(shares, hold) != 0);
+    KMEM_ASSERT(shares_hold_word(shares, hold) != 0);
     return &shares->hold_links[hold];
 }
 
@@ -60,8 +60,8 @@ uint32_t shares_hold_of(const struct shares *shares, uint32_t share, uint32_t sl
         return 0;
     }
     uint32_t hold = *holder_bucket(shares, share, slot);
-    while (hold != 0 && (HOLD_SHARE(hold_word(shares, hold)) != share ||
-                         HOLD_SLOT(hold_word(shares, hold)) != slot)) {
+    while (hold != 0 && (HOLD_SHARE(shares_hold_word(shares, hold)) != share ||
+                         HOLD_SLOT(shares_hold_word(shares, hold)) != slot)) {
         hold = shares->hold_links[hold].next;
     }
     return hold;
@@ -167,7 +167,7 @@ static uint32_t hold_take(struct shares *shares)
 /* What follows from a record that is in use. */
 static void hold_link(struct shares *shares, uint32_t hold)
 {
-    const uint64_t word = hold_word(shares, hold);
+    const uint64_t word = shares_hold_word(shares, hold);
     holder_link(shares, hold, word);
     share_chain_link(shares, hold, HOLD_SHARE(word));
     client_chain_link(shares, hold, HOLD_SLOT(word));
@@ -200,15 +200,24 @@ int shares_hold(struct shares *shares, uint32_t share, const struct hold_new *fr
 
 void shares_hold_write(struct shares *shares, uint32_t hold)
 {
-    const uint64_t word = hold_word(shares, hold);
+    const uint64_t word = shares_hold_word(shares, hold);
     KMEM_ASSERT(word != 0);
     /* Before: it reads. After: it may write too. */
     state_commit(shares->state, &shares->state->holds[hold].word, word | HOLD_WRITE);
 }
 
+void shares_hold_give(struct shares *shares, uint32_t hold, bool is_given)
+{
+    const uint64_t word = shares_hold_word(shares, hold);
+    KMEM_ASSERT(word != 0);
+    /* Before: it holds the block, or only offers it. After: the other way round. */
+    state_commit(shares->state, &shares->state->holds[hold].word,
+                 is_given ? word | HOLD_GIVEN : word & ~HOLD_GIVEN);
+}
+
 void shares_let_go(struct shares *shares, uint32_t hold)
 {
-    const uint64_t word = hold_word(shares, hold);
+    const uint64_t word = shares_hold_word(shares, hold);
     KMEM_ASSERT(word != 0);
     struct state_hold *stored = &shares->state->holds[hold];
     /* Before: the client holds the share. After: it does not, and the record is free. */
@@ -241,7 +250,7 @@ static const char *hold_fault(const struct shares *shares, uint64_t word)
 
 static int hold_recover(struct shares *shares, uint32_t hold, const char **ret_why)
 {
-    *ret_why = hold_fault(shares, hold_word(shares, hold));
+    *ret_why = hold_fault(shares, shares_hold_word(shares, hold));
     if (*ret_why) {
         return SHARES_E_CORRUPT;
     }
@@ -266,7 +275,7 @@ int shares_recover_holds(struct shares *shares, const char **ret_why)
     shares->n_hold_records = (uint32_t)n_records + (n_records == 0);
     uint32_t last = 0;
     for (uint32_t hold = 1; hold < shares->n_hold_records; hold++) {
-        if (hold_word(shares, hold) != 0) {
+        if (shares_hold_word(shares, hold) != 0) {
             const int r = hold_recover(shares, hold, ret_why);
             if (r) {
                 return r;
@@ -276,7 +285,7 @@ int shares_recover_holds(struct shares *shares, const char **ret_why)
     }
     shares->n_hold_records = last + 1;
     for (uint32_t hold = last; hold-- > 1;) {
-        if (hold_word(shares, hold) == 0) {
+        if (shares_hold_word(shares, hold) == 0) {
             shares->hold_links[hold].next = shares->free_hold;
             shares->free_hold = hold;
         }

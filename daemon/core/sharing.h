@@ -10,8 +10,13 @@
  *      a share is LIVE  <=>  OWNER_HOLDS, OFFERED, a hold or a name keeps it
  *      a LIVE share is of one live direct entry, or of pages leased to its owner
  *      no page of a LIVE or RETURNING share is free, or another's
- *      an entry's holder is the client that is charged: the owner while it holds the block or has
- *      offered it, then one of the holders; SLOT_KEPT if only names keep it       : sharing_check()
+ *      an entry's holder is the client that is charged: see settle.h
+ *      an offer is of the owner, which does not hold the block itself, or of the one holder, which
+ *      is GIVEN; nobody else holds it, and no name leads to it                    : sharing_check()
+ *
+ * A block is offered by its owner, or by a client that was handed it. The first to attach it may do
+ * with it what the owner may, and has a hold that says so, under its own reason: a direct block is
+ * nobody else's then; a leased one goes home to its owner's lease one day.
  */
 #ifndef DAEMON_CORE_SHARING_H
 #define DAEMON_CORE_SHARING_H
@@ -55,7 +60,7 @@ struct sharing_reason {
 /* What was attached. */
 struct attached {
     struct share_handle handle;
-    bool is_own;     /* the client is its owner: it holds it as such, and no hold was made */
+    bool is_own; /* the client is its owner: it holds it as such, and no hold was made */
     bool is_writable;
 };
 
@@ -80,6 +85,10 @@ enum let_go {
 
 /** sharing_is_shared() - whether the block that begins at an offset is shared, or on its way home */
 bool sharing_is_shared(const struct core *core, struct seg_off off);
+
+/* What a release that is asked for again came to is in its intent: INTENT_RELEASE, `at` is the
+   offset, and n_pages this; 0: of a block that was not shared. */
+#define SHARING_INTENT(let_go) (1 + (uint32_t)(let_go))
 
 /**
  * sharing_release() - the client, an owner or a holder, lets go of a shared block
@@ -124,6 +133,9 @@ KMEM_MUST_USE int sharing_next(const struct sharing *of, const char *text, size_
                                uint64_t after, bool write, struct sharing_reason reason,
                                struct attached *ret_attached, uint64_t *ret_version);
 
+/** sharing_has_any() - whether a client owns, holds or has named anything that is shared */
+bool sharing_has_any(const struct core *core, uint32_t slot);
+
 /**
  * sharing_deliver() - tell a client, in its ledger, which of its blocks have come home
  * What finds no room there waits. Called after each change, and when the client asks for anything.
@@ -133,12 +145,19 @@ void sharing_deliver(struct core *core, struct client *client);
 /**
  * sharing_reap() - an ended client lets go of its names, offers and holds
  * @spent:  some for each of them; it ends when it has come to `budget`, and at least one is done
- * Return: whether it has none any more. Its own leased blocks that others hold are reap.c's.
+ *
+ * What others hold of its lease goes into the server's own ledger; of direct blocks another holder
+ * is charged. Whatever is charged to it afterwards is nobody else's: client->has_let_go.
+ * Return: whether it has none any more.
  */
 KMEM_MUST_USE bool sharing_reap(struct core *core, struct client *client, uint32_t budget,
                                 uint32_t *spent);
 
-/** sharing_recover() - after all runs were read: finish what was begun. Return: 0 or _E_CORRUPT. */
+/** sharing_fini() - the segment ends, no client is left: what names and offers kept ends with it */
+void sharing_fini(struct core *core);
+
+/** sharing_recover() - after all runs were read: finish what was begun. Return: 0 or _E_CORRUPT, and
+    *ret_why says what does not add up. */
 KMEM_MUST_USE int sharing_recover(struct core *core, const char **ret_why);
 
 /** sharing_check() - want the equations above. Return: 0 or SHARING_E_CORRUPT. */

@@ -253,7 +253,7 @@ enum share_state {
 };
 
 /* A share's word: state and flags, the owner's slot in bits 8 to 20; while RETURNING, the number
-   that it has among what was put into the owner's returns, in bits 32 to 63. */
+   that it has among what was put into the owner's returns, in bits 32 to 63, if it is NUMBERED. */
 #define SHARE_OWNER_HOLDS (UINT64_C(1) << 2)
 #define SHARE_OFFERED (UINT64_C(1) << 3)   /* handed over: the first to attach has it */
 #define SHARE_LEASED (UINT64_C(1) << 4)    /* the block is in its owner's lease; else direct */
@@ -262,6 +262,7 @@ enum share_state {
 #define SHARE_FEED (UINT64_C(1) << 7)      /* reserved */
 #define SHARE_OWNER_SHIFT 8
 #define SHARE_OWNER(word) ((uint32_t)((word) >> SHARE_OWNER_SHIFT) & SLOT_NONE)
+#define SHARE_NUMBERED (UINT64_C(1) << 21)
 #define SHARE_RETURN_SHIFT 32
 #define SHARE_RETURN(word) ((uint32_t)((word) >> SHARE_RETURN_SHIFT))
 
@@ -288,6 +289,8 @@ static_assert(sizeof(struct state_share) == 64, "part of the layout");
 #define HOLD_SLOT(word) ((uint32_t)((word) >> HOLD_SLOT_SHIFT) & SLOT_NONE)
 #define HOLD_WRITE (UINT64_C(1) << 30)
 #define HOLD_OWNER (UINT64_C(1) << 31) /* it was handed the block: see SHARE_OFFERED */
+#define HOLD_GIVEN                                                                                 \
+    (UINT64_C(1) << 32) /* it has offered the block on, and holds it for that alone */
 #define HOLD_LIVE (UINT64_C(1) << 63)
 
 struct state_hold {
@@ -316,8 +319,9 @@ static_assert(sizeof(struct state_hold) == 16, "part of the layout");
 struct state_name {
     _Atomic uint64_t word;   /* committed last; 0: the record is free */
     _Atomic uint32_t who[2]; /* one is meant, the other becomes true with the next word */
+    uint32_t uid[2];         /* likewise: of who published it */
     uint8_t n_bytes;
-    uint8_t reserved[11];
+    uint8_t reserved[3];
     char bytes[SHARE_NAME_MAX_BYTES];
 };
 

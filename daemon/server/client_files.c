@@ -15,7 +15,7 @@
 
 struct client_files_file {
     int fd;                 /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
-    unsigned char *mapping; /* of the counts and, behind them, the states */
+    unsigned char *mapping; /* of the counts and, behind them, the returns and the states */
 };
 
 static size_t mapping_bytes(const struct client_files *ledgers)
@@ -140,6 +140,13 @@ const struct ledger_counts *client_files_counts(const struct client_files *ledge
 {
     const struct client_files_file *file = &ledgers->files[slot];
     return file->fd != 0 ? (const void *)file->mapping : NULL;
+}
+
+struct ledger_returns *client_files_returns(const struct client_files *ledgers, uint32_t slot)
+{
+    const struct client_files_file *file = &ledgers->files[slot];
+    const uint64_t at = ledgers->layout.returns_at - ledgers->layout.counts_at;
+    return file->fd != 0 ? (void *)(file->mapping + at) : NULL;
 }
 
 int client_files_open(struct client_files *ledgers, uint32_t slot, int *ret_fd,

@@ -2,8 +2,8 @@
 /*
  * client_files.h - the ledger files of clients, and the notice that they read: proto/notice.h
  *
- * The daemon maps of a ledger only the states of its pages, which it changes, and what its client
- * counts, which it looks at often; the rest it reads.
+ * The daemon maps of a ledger only the states of its pages and the returns, which it changes, and
+ * what its client counts, which it looks at often; the rest it reads.
  */
 #ifndef DAEMON_SERVER_CLIENT_FILES_H
 #define DAEMON_SERVER_CLIENT_FILES_H
@@ -63,6 +63,9 @@ _Atomic uint64_t *client_files_states(const struct client_files *ledgers, uint32
 
 /** client_files_counts() - what the client of a slot counts, mapped; NULL: it has no ledger */
 const struct ledger_counts *client_files_counts(const struct client_files *ledgers, uint32_t slot);
+
+/** client_files_returns() - where blocks come home to it, mapped; NULL: it has no ledger */
+struct ledger_returns *client_files_returns(const struct client_files *ledgers, uint32_t slot);
 
 /** client_files_close() - the slot is free; nothing if it has no ledger */
 void client_files_close(struct client_files *ledgers, uint32_t slot);

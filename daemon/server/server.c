@@ -185,6 +185,7 @@ static int server_joined(struct session *session, void *user)
         return r;
     }
     client->counts = client_files_counts(&server->ledgers, slot);
+    client->returns = client_files_returns(&server->ledgers, slot);
     KMEM_CRASH_POINT("server.ledger.made");
     /* Before it is answered: whatever it is told stays true when this process is killed. */
     r = keeper_link_keep(&server->keeper_link, slot, fd, session->pidfd, session->way_fds[0]);

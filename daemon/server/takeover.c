@@ -222,6 +222,7 @@ static int core_recover(struct takeover *takeover, const struct core_config *con
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         client->counts = client_files_counts(takeover->ledgers, client->slot);
+        client->returns = client_files_returns(takeover->ledgers, client->slot);
     }
     char direct[TEXT_BYTES_MAX];
     char leased[TEXT_BYTES_MAX];

@@ -261,6 +261,7 @@ static void test_client_files_adopt_shows_the_states_that_were_there(void **stat
     _Atomic uint64_t *states;
     const int fd = dup(open_slot(3, &states));
     atomic_store(&states[1], 0x0101);
+    atomic_store(&client_files_returns(&ledgers, 3)->offsets[RETURNS_MAX - 1], 0x4000);
     client_files_close(&ledgers, 3);
 
     assert_int_equal(client_files_adopt(&ledgers, 3, fd), 0);
@@ -268,8 +269,11 @@ static void test_client_files_adopt_shows_the_states_that_were_there(void **stat
     states = client_files_states(&ledgers, 3);
     assert_non_null(states);
     assert_int_equal(atomic_load(&states[1]), 0x0101);
+    assert_int_equal(atomic_load(&client_files_returns(&ledgers, 3)->offsets[RETURNS_MAX - 1]),
+                     0x4000);
     client_files_close(&ledgers, 3);
     assert_null(client_files_states(&ledgers, 3));
+    assert_null(client_files_returns(&ledgers, 3));
 }
 
 static void test_client_files_adopt_of_a_file_of_another_size_is_refused(void **state)
