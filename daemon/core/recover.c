@@ -26,6 +26,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "daemon/core/replay.h"
 #include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
 
@@ -233,7 +234,9 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
     r = r ? r : recover_lost(core, now_ms);
     if (r) {
         core_abandon(core);
+        return r;
     }
-    return r;
+    replay_recover(core);
+    return 0;
 }
 /* NOLINTEND(readability-non-const-parameter) */

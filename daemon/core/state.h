@@ -115,6 +115,8 @@ struct state_counters {
     uint64_t log_lines_dropped;
     uint64_t peak_bytes;      /* the most that direct blocks and leases ever were together */
     uint64_t peak_used_bytes; /* the most that live blocks were, as far as was seen */
+    uint64_t attaches;        /* of shared blocks, by handle or by name */
+    uint64_t attaches_refused;
 };
 
 /** state_raise() - remember the highest value of a figure */
@@ -143,7 +145,19 @@ struct state_header {
 };
 
 /* What a request is about to change: kind in bits 0 to 3, pages in 32 to 63. */
-enum intent_kind { INTENT_NONE, INTENT_ALLOCATE, INTENT_RELEASE, INTENT_LEASE };
+enum intent_kind {
+    INTENT_NONE,
+    INTENT_ALLOCATE,
+    INTENT_RELEASE,
+    INTENT_LEASE,
+    INTENT_RELEASE_MANY, /* n_pages: how many were begun; at: a bit for each that others keep */
+    INTENT_ATTACH,       /* at: a bit for each that was not held before */
+    INTENT_TRANSFER,     /* at: the share's generation */
+    INTENT_PUBLISH,      /* at: the version */
+    INTENT_PUBLISHED,    /* likewise, and the name has it, or had */
+    INTENT_UNPUBLISH,    /* at: the version that the name had */
+    INTENT_NEXT,         /* n_pages: a share, or 0; at: see dispatch_next.c */
+};
 #define INTENT_WORD(kind, n_pages) ((uint64_t)(kind) | (uint64_t)(n_pages) << 32)
 #define INTENT_WORD_KIND(word) ((enum intent_kind)((word)&15))
 #define INTENT_WORD_PAGES(word) ((uint32_t)((word) >> 32))

@@ -108,6 +108,14 @@ static void keeper_listen(void)
     }
 }
 
+/* core_config.random */
+static uint64_t session_random(void *user)
+{
+    (void)user;
+    static uint64_t number;
+    return ++number;
+}
+
 int session_setup(void **state)
 {
     (void)state;
@@ -119,6 +127,7 @@ int session_setup(void **state)
         .ledger_read = client_files_read,
         .ledger_user = &session_server.ledgers,
         .wake = sessions_wake,
+        .random = session_random,
     };
     memset(server, 0, sizeof(*server));
     (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */
