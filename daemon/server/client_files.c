@@ -30,7 +30,7 @@ static _Atomic uint64_t *file_states(const struct client_files *ledgers,
 }
 
 /* The file is sealed: one of another version can not grow. */
-int client_files_check_clock(int clock_fd)
+static int clock_check(int clock_fd)
 {
     struct stat status;
     if (fstat(clock_fd, &status) < 0) {
@@ -41,7 +41,7 @@ int client_files_check_clock(int clock_fd)
 
 static int clock_map(struct client_files *ledgers, int fd)
 {
-    const int r = client_files_check_clock(fd);
+    const int r = clock_check(fd);
     if (r) {
         return r;
     }

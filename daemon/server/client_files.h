@@ -36,9 +36,6 @@ struct client_files {
 KMEM_MUST_USE int client_files_init(struct client_files *ledgers, const char *name,
                                     uint32_t n_pages, int clock_fd);
 
-/** client_files_check_clock() - whether it has that size. Return: 0, -EPROTO, or another errno. */
-KMEM_MUST_USE int client_files_check_clock(int clock_fd);
-
 /** client_files_fini() - asserts that no ledger is open */
 void client_files_fini(struct client_files *ledgers);
 

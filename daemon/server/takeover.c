@@ -326,8 +326,7 @@ static int state_check(const struct options *options, int fd)
 int takeover_check(const struct options *options, const struct inherited_fds *files)
 {
     int r = state_check(options, files->state_fd);
-    r = r ? r : client_files_check_clock(files->clock_fd);
-    if (r > 0 || r == -EPROTO) {
+    if (r > 0) {
         log_error("kmemd %s can not go on with segment \"%s\": the state that is there has another "
                   "layout, or is of a segment of another size",
                   KMEM_VERSION, options->name);
