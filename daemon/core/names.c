@@ -363,8 +363,8 @@ static bool owner_is_sound(const struct names *names, uint32_t slot, uint32_t *c
     uint32_t prev = NAME_NONE;
     for (uint32_t name = names->of_owner[slot]; name != NAME_NONE;
          name = names->links[name].next_of_owner) {
-        if (name_word(names, name) == 0 || names_owner(names, name) != slot ||
-            names->links[name].prev_of_owner != prev) {
+        if (name >= names->n_records || name_word(names, name) == 0 ||
+            names_owner(names, name) != slot || names->links[name].prev_of_owner != prev) {
             return false;
         }
         prev = name;
@@ -430,7 +430,7 @@ int names_check(const struct names *names)
     }
     for (uint32_t name = names->free; name != NAME_NONE && n_free < names->n_records;
          name = names->links[name].next) {
-        if (name_word(names, name) != 0) {
+        if (name >= names->n_records || name_word(names, name) != 0) {
             return NAMES_E_CORRUPT;
         }
         n_free++;
