@@ -404,7 +404,7 @@ static void test_shares_generations_never_repeat(void **state)
         }
         restart();
     }
-    records.shares.generations.last = UINT64_C(1) << STATE_NUMBER_BITS;
+    records.shares.generations.last = (UINT64_C(1) << STATE_NUMBER_BITS) - 1;
     assert_broken((void)add(fresh_at(0)));
 }
 
