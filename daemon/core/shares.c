@@ -33,8 +33,8 @@ int shares_init(struct shares *shares, struct state *state, struct reasons *reas
         .reasons = reasons,
         .links = calloc(SHARES_MAX, sizeof(*shares->links)),
         .hold_links = calloc(HOLDS_MAX, sizeof(*shares->hold_links)),
-        .by_offset = calloc(SHARES_MAX, sizeof(*shares->by_offset)),
-        .by_holder = calloc(HOLDS_MAX, sizeof(*shares->by_holder)),
+        .by_offset = calloc(SHARES_BUCKETS, sizeof(*shares->by_offset)),
+        .by_holder = calloc(HOLDS_BUCKETS, sizeof(*shares->by_holder)),
         .holds_of_client = calloc(CLIENTS_MAX, sizeof(*shares->holds_of_client)),
         .shares_of_owner = calloc(CLIENTS_MAX, sizeof(*shares->shares_of_owner)),
         .shares_of_slab = calloc(state->n_pages, sizeof(*shares->shares_of_slab)),
@@ -89,7 +89,7 @@ static struct share_links *links_of(const struct shares *shares, uint32_t share)
 static uint32_t *offset_bucket(const struct shares *shares, uint64_t offset)
 {
     const uint32_t hash = hash_words(shares->state->header->instance, &offset, sizeof(offset));
-    return &shares->by_offset[hash % SHARES_MAX];
+    return &shares->by_offset[hash % SHARES_BUCKETS];
 }
 
 static void offset_link(struct shares *shares, uint32_t share)

@@ -34,7 +34,7 @@ static uint32_t *holder_bucket(const struct shares *shares, uint32_t share, uint
 {
     const uint64_t holder = (uint64_t)slot << SHARE_INDEX_BITS | share;
     const uint32_t hash = hash_words(shares->state->header->instance, &holder, sizeof(holder));
-    return &shares->by_holder[hash % HOLDS_MAX];
+    return &shares->by_holder[hash % HOLDS_BUCKETS];
 }
 
 static void holder_link(struct shares *shares, uint32_t hold, uint64_t word)
