@@ -84,7 +84,7 @@ static struct share_links *links_of(const struct shares *shares, uint32_t share)
     return &shares->links[share];
 }
 
-/* ---------------------------------------------------------------------------- by the offset ---- */
+/* --------------------------------------------------------------------------- by the offset ---- */
 
 static uint32_t *offset_bucket(const struct shares *shares, uint64_t offset)
 {
@@ -121,7 +121,7 @@ uint32_t shares_at(const struct shares *shares, struct seg_off off)
     return share;
 }
 
-/* ----------------------------------------------------------------------------- of the owner ---- */
+/* ---------------------------------------------------------------------------- of the owner ---- */
 
 static void owner_link(struct shares *shares, uint32_t share, uint32_t slot)
 {
@@ -165,7 +165,7 @@ uint32_t shares_next_of(const struct shares *shares, uint32_t share)
     return links_of(shares, share)->next_of_owner;
 }
 
-/* ----------------------------------------------------------------------------- pinned pages ---- */
+/* ---------------------------------------------------------------------------- pinned pages ---- */
 
 /* The bits of one word that stand for pages from `page` on, and before `end`. */
 static uint64_t pins_mask(uint32_t page, uint32_t end, uint32_t *ret_n_here)

@@ -28,7 +28,7 @@ static struct hold_links *links_of(const struct shares *shares, uint32_t hold)
     return &shares->hold_links[hold];
 }
 
-/* -------------------------------------------------------------------------------- by holder ---- */
+/* ------------------------------------------------------------------------------- by holder ---- */
 
 static uint32_t *holder_bucket(const struct shares *shares, uint32_t share, uint32_t slot)
 {
@@ -67,7 +67,7 @@ uint32_t shares_hold_of(const struct shares *shares, uint32_t share, uint32_t sl
     return hold;
 }
 
-/* ----------------------------------------------------------------------------------- chains ---- */
+/* ---------------------------------------------------------------------------------- chains ---- */
 
 static void share_chain_link(struct shares *shares, uint32_t hold, uint32_t share)
 {
@@ -146,7 +146,7 @@ uint32_t shares_held_next(const struct shares *shares, uint32_t hold)
     return links_of(shares, hold)->next_of_client;
 }
 
-/* ------------------------------------------------------------------------------------ holds ---- */
+/* ----------------------------------------------------------------------------------- holds ---- */
 
 /* A free record; 0: there is none. */
 static uint32_t hold_take(struct shares *shares)

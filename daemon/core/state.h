@@ -364,7 +364,7 @@ static inline uint64_t state_load(const _Atomic uint64_t *where)
     return atomic_load_explicit(where, memory_order_relaxed);
 }
 
-/** state_slot_is_used() - whether a client's slot is one, living or ended, as the state file says */
+/** state_slot_is_used() - whether a slot is a client's, living or ended, as the state file says */
 static inline bool state_slot_is_used(const struct state *state, uint32_t slot)
 {
     return slot < state_load(&state->header->n_slots) && state_load(&state->clients[slot].pid) != 0;

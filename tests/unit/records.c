@@ -289,7 +289,7 @@ bool records_op_choose(struct seeded *seeded, const struct records_model *model,
            (kind != RECORDS_PUBLISH || name_choose(seeded, model, ret_op));
 }
 
-/* ------------------------------------------------------------------------------- doing them ---- */
+/* ------------------------------------------------------------------------------ doing them ---- */
 
 static uint32_t at(const struct records *records, uint64_t offset)
 {
@@ -430,7 +430,7 @@ void records_op_note(struct records_model *model, const struct records_op *op)
     }
 }
 
-/* -------------------------------------------------------------------------------- comparing ---- */
+/* ------------------------------------------------------------------------------- comparing ---- */
 
 static bool share_is(const struct records *records, const struct model_share *wanted)
 {

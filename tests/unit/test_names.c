@@ -343,7 +343,7 @@ static void test_names_init_without_memory_fails_cleanly(void **state)
     assert_broken((void)!names_init(&other, &records.state, shares, SHARE_NAMES_MAX + 1));
 }
 
-/* ------------------------------------------------------------------------ what does not fit ---- */
+/* ----------------------------------------------------------------------- what does not fit ---- */
 
 /* Another server starts with what is in the file now, and must refuse. */
 static void assert_refused(const char *wanted)

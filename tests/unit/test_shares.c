@@ -256,7 +256,7 @@ static void test_shares_of_an_owner_are_all_on_its_chain(void **state)
     assert_int_equal(n_seen, 7);
 }
 
-/* ---------------------------------------------------------------------------------- handles ---- */
+/* --------------------------------------------------------------------------------- handles ---- */
 
 static void test_shares_find_by_what_leads_to_it(void **state)
 {
@@ -408,7 +408,7 @@ static void test_shares_generations_never_repeat(void **state)
     assert_broken((void)add(fresh_at(0)));
 }
 
-/* ----------------------------------------------------------------------------- pinned pages ---- */
+/* ---------------------------------------------------------------------------- pinned pages ---- */
 
 static void test_shares_pin_the_slab_until_the_last_of_it_is_gone(void **state)
 {
