@@ -416,8 +416,8 @@ void direct_reap_run(struct direct *direct, uint32_t page,
             continue;
         }
         n_left--;
-        const struct client *client = clients_get(direct->clients, entry_holder(&entries[index]));
-        if (client->client_state != CLIENT_ENDED || !client->has_let_go) {
+        const uint32_t slot = entry_holder(&entries[index]);
+        if (clients_get(direct->clients, slot)->client_state != CLIENT_ENDED) {
             continue;
         }
         const struct ledger_block block = {page, index, &entries[index]};

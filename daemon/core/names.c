@@ -2,10 +2,10 @@
 /*
  * names.c - records of names, and what is derived of them
  *
- *      a new name         its bytes, who publishes it, n_names, then the word   before: a free record
- *      another share      the other `who`, then the word                        before: the one before
- *      its owner ended    the `who` that is meant                               before: it is owned
- *      the name ends      the word becomes 0                                    before: it has a share
+ *      a new name       its bytes, who publishes it, n_names, then the word      before: free
+ *      another share    the other `who`, then the word                          before: the former
+ *      its owner ended  the `who` that is meant                                 before: it is owned
+ *      the name ends    the word becomes 0                                      before: a share's
  *
  * A name that is published again, perhaps by another client, changes share, version and owner at
  * once: of two places for the owner, the word says which is meant, and the other is written first.
@@ -54,7 +54,7 @@ void names_fini(struct names *names)
     *names = (struct names){.state = NULL};
 }
 
-/* ----------------------------------------------------------------------------- what is true ---- */
+/* ---------------------------------------------------------------------------- what is true ---- */
 
 const struct state_name *names_record(const struct names *names, uint32_t name)
 {
@@ -206,7 +206,7 @@ static void name_link(struct names *names, uint32_t name)
     names->n_names++;
 }
 
-/* -------------------------------------------------------------------------------- publishing ---- */
+/* ------------------------------------------------------------------------------ publishing ---- */
 
 uint64_t names_version(struct names *names)
 {
@@ -369,7 +369,7 @@ int names_recover(struct names *names, const char **ret_why)
     return 0;
 }
 
-/* --------------------------------------------------------------------------------- checking ---- */
+/* -------------------------------------------------------------------------------- checking ---- */
 
 /* Whether the chain of an owner holds names of its own alone; *count grows by their number. */
 static bool owner_is_sound(const struct names *names, uint32_t slot, uint32_t *count)
@@ -377,8 +377,8 @@ static bool owner_is_sound(const struct names *names, uint32_t slot, uint32_t *c
     uint32_t prev = NAME_NONE;
     for (uint32_t name = names->of_owner[slot]; name != NAME_NONE;
          name = names->links[name].next_of_owner) {
-        if (name_word(names, name) == 0 || names_owner(names, name) != slot ||
-            names->links[name].prev_of_owner != prev) {
+        if (name >= names->n_records || name_word(names, name) == 0 ||
+            names_owner(names, name) != slot || names->links[name].prev_of_owner != prev) {
             return false;
         }
         prev = name;
@@ -444,7 +444,7 @@ int names_check(const struct names *names)
     }
     for (uint32_t name = names->free; name != NAME_NONE && n_free < names->n_records;
          name = names->links[name].next) {
-        if (name_word(names, name) != 0) {
+        if (name >= names->n_records || name_word(names, name) != 0) {
             return NAMES_E_CORRUPT;
         }
         n_free++;

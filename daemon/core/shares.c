@@ -33,8 +33,8 @@ int shares_init(struct shares *shares, struct state *state, struct reasons *reas
         .reasons = reasons,
         .links = calloc(SHARES_MAX, sizeof(*shares->links)),
         .hold_links = calloc(HOLDS_MAX, sizeof(*shares->hold_links)),
-        .by_offset = calloc(SHARES_MAX, sizeof(*shares->by_offset)),
-        .by_holder = calloc(HOLDS_MAX, sizeof(*shares->by_holder)),
+        .by_offset = calloc(SHARES_BUCKETS, sizeof(*shares->by_offset)),
+        .by_holder = calloc(HOLDS_BUCKETS, sizeof(*shares->by_holder)),
         .holds_of_client = calloc(CLIENTS_MAX, sizeof(*shares->holds_of_client)),
         .shares_of_owner = calloc(CLIENTS_MAX, sizeof(*shares->shares_of_owner)),
         .shares_of_slab = calloc(state->n_pages, sizeof(*shares->shares_of_slab)),
@@ -84,12 +84,12 @@ static struct share_links *links_of(const struct shares *shares, uint32_t share)
     return &shares->links[share];
 }
 
-/* ---------------------------------------------------------------------------- by the offset ---- */
+/* --------------------------------------------------------------------------- by the offset ---- */
 
 static uint32_t *offset_bucket(const struct shares *shares, uint64_t offset)
 {
     const uint32_t hash = hash_words(shares->state->header->instance, &offset, sizeof(offset));
-    return &shares->by_offset[hash % SHARES_MAX];
+    return &shares->by_offset[hash % SHARES_BUCKETS];
 }
 
 static void offset_link(struct shares *shares, uint32_t share)
@@ -121,7 +121,7 @@ uint32_t shares_at(const struct shares *shares, struct seg_off off)
     return share;
 }
 
-/* ----------------------------------------------------------------------------- of the owner ---- */
+/* ---------------------------------------------------------------------------- of the owner ---- */
 
 static void owner_link(struct shares *shares, uint32_t share, uint32_t slot)
 {
@@ -165,7 +165,7 @@ uint32_t shares_next_of(const struct shares *shares, uint32_t share)
     return links_of(shares, share)->next_of_owner;
 }
 
-/* ----------------------------------------------------------------------------- pinned pages ---- */
+/* ---------------------------------------------------------------------------- pinned pages ---- */
 
 /* The bits of one word that stand for pages from `page` on, and before `end`. */
 static uint64_t pins_mask(uint32_t page, uint32_t end, uint32_t *ret_n_here)

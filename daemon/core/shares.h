@@ -47,6 +47,9 @@ struct hold_links {
 };
 
 /* A server that shares nothing never touches what these point to, and it costs nothing. */
+#define SHARES_BUCKETS (2 * SHARES_MAX)
+#define HOLDS_BUCKETS (HOLDS_MAX / 4)
+
 struct shares {
     struct state *state;
     struct reasons *reasons;

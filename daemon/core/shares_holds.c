@@ -28,13 +28,13 @@ static struct hold_links *links_of(const struct shares *shares, uint32_t hold)
     return &shares->hold_links[hold];
 }
 
-/* -------------------------------------------------------------------------------- by holder ---- */
+/* ------------------------------------------------------------------------------- by holder ---- */
 
 static uint32_t *holder_bucket(const struct shares *shares, uint32_t share, uint32_t slot)
 {
     const uint64_t holder = (uint64_t)slot << SHARE_INDEX_BITS | share;
     const uint32_t hash = hash_words(shares->state->header->instance, &holder, sizeof(holder));
-    return &shares->by_holder[hash % HOLDS_MAX];
+    return &shares->by_holder[hash % HOLDS_BUCKETS];
 }
 
 static void holder_link(struct shares *shares, uint32_t hold, uint64_t word)
@@ -67,7 +67,7 @@ uint32_t shares_hold_of(const struct shares *shares, uint32_t share, uint32_t sl
     return hold;
 }
 
-/* ----------------------------------------------------------------------------------- chains ---- */
+/* ---------------------------------------------------------------------------------- chains ---- */
 
 static void share_chain_link(struct shares *shares, uint32_t hold, uint32_t share)
 {
@@ -146,7 +146,7 @@ uint32_t shares_held_next(const struct shares *shares, uint32_t hold)
     return links_of(shares, hold)->next_of_client;
 }
 
-/* ------------------------------------------------------------------------------------ holds ---- */
+/* ----------------------------------------------------------------------------------- holds ---- */
 
 /* A free record; 0: there is none. */
 static uint32_t hold_take(struct shares *shares)

@@ -62,7 +62,8 @@ static bool part_is_none(const struct part *part)
     return !part->owns && part->hold == 0;
 }
 
-/* Where in its slab a leased block is, as its owner's ledger said. */
+/* Where in its slab a leased block is, as its owner's ledger said. The only block of its slab is as
+   good as a large one. */
 static struct share_place place_of(const struct block *block)
 {
     const uint64_t within_bytes = block->off.bytes - ((uint64_t)block->slab_page << PAGE_SHIFT);

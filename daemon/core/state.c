@@ -148,10 +148,11 @@ struct state_numbers state_numbers(_Atomic uint64_t *reserved)
 
 uint64_t state_number(struct state *state, struct state_numbers *numbers)
 {
-    KMEM_ASSERT(numbers->last >> STATE_NUMBER_BITS == 0);
     if (numbers->last == state_load(numbers->reserved)) {
         /* Before: none above was given. After: each of these counts as given. */
         state_commit(state, numbers->reserved, numbers->last + STATE_NUMBERS_AHEAD);
     }
-    return ++numbers->last;
+    numbers->last++;
+    KMEM_ASSERT(numbers->last >> STATE_NUMBER_BITS == 0);
+    return numbers->last;
 }

@@ -382,7 +382,7 @@ static inline uint64_t state_load(const _Atomic uint64_t *where)
     return atomic_load_explicit(where, memory_order_relaxed);
 }
 
-/** state_slot_is_used() - whether a client's slot is one, living or ended, as the state file says */
+/** state_slot_is_used() - whether a slot is a client's, living or ended, as the state file says */
 static inline bool state_slot_is_used(const struct state *state, uint32_t slot)
 {
     return slot < state_load(&state->header->n_slots) && state_load(&state->clients[slot].pid) != 0;
@@ -400,8 +400,9 @@ struct state_numbers {
     uint64_t last;              /* that was given */
 };
 
-/* 65,536: as many as a start may leave out. Fewer would be a store more often, and 47 bits are
-   enough for a start each second over 68 years. */
+/* 65,536: so many may a start leave out. With fewer there is a store more often; with more, or with
+   fewer than the 46 bits that a name's word has for them, they might come to an end: these last for
+   34 years of a start in each second. */
 #define STATE_NUMBERS_AHEAD 65536
 #define STATE_NUMBER_BITS 46
 

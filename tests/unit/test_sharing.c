@@ -181,10 +181,21 @@ static void end(struct client *client)
     }
 }
 
+/* The client of a slot in the tables of now; the old pointer if it has been buried. */
+static void find_again(struct client **client, uint32_t slot)
+{
+    if (clients_has(&core->clients, slot)) {
+        *client = clients_get(&core->clients, slot);
+    }
+}
+
 static void restart(void)
 {
     char why[FIXTURE_WHY_BYTES];
     assert_int_equal(fixture_restart(&fixture, why), 0);
+    find_again(&alice, 0);
+    find_again(&bob, 1);
+    find_again(&carol, 2);
 }
 
 /* Who is charged for a direct block. */
