@@ -36,7 +36,7 @@ static void bell_set_due(struct bells *bells, uint32_t bell, bool is_due)
 
 static void bell_count(struct bells *bells, uint32_t bell)
 {
-    /* Release: who sees it asks, and finds the name changed. Partner: the load before FUTEX_WAIT. */
+    /* Release: who sees it asks, and finds the name changed. Partner: the client's load. */
     (void)atomic_fetch_add_explicit(&bells->words[bell], 1, memory_order_release);
 }
 

@@ -25,7 +25,6 @@
 #include "daemon/core/fair.h"
 #include "daemon/server/loop.h"
 #include "daemon/server/session_host.h"
-#include "daemon/server/session_welcome.h"
 #include "proto/crash_point.h"
 
 /* 5 lines a second: enough to see that it happens, too few to fill a disk. */
@@ -160,17 +159,38 @@ static int session_write_rest(struct session *session, const unsigned char *byte
     return uv_write(&session->write, (uv_stream_t *)&session->pipe, &buffer, 1, session_written);
 }
 
+static uint32_t welcome_descriptors(const struct session *session)
+{
+    return session->way_fds[1] >= 0 ? WELCOME_DESCRIPTORS_MAX : WELCOME_DESCRIPTORS;
+}
+
+/* The response with which the descriptors go. */
+static ssize_t session_send_with_files(const struct session *session, size_t n_bytes)
+{
+    const struct session_host *host = session->host;
+    int fds[WELCOME_DESCRIPTORS_MAX] = {host->segment_fd, -1, host->ledgers->clock_fd,
+                                        session->way_fds[1]};
+    _Atomic uint64_t *states; /* the client has it */
+    int r = client_files_open(host->ledgers, session->peer.client->slot, &fds[1], &states);
+    if (r) {
+        return r;
+    }
+    uv_os_fd_t fd;
+    r = uv_fileno((const uv_handle_t *)&session->pipe, &fd);
+    return r ? r : session_host_send(host, fd, n_bytes, fds, welcome_descriptors(session));
+}
+
 /* Encodes and sends the server's reply. Return: 0, or a negative errno. */
 int session_answer(struct session *session, bool with_files)
 {
     struct session_host *host = session->host;
     if (with_files) {
-        host->reply->body.welcome.n_descriptors = session_n_descriptors(session);
+        host->reply->body.welcome.n_descriptors = welcome_descriptors(session);
     }
     const size_t n_bytes = session_host_encode(host);
     if (with_files) {
         /* The first response on an empty socket: it is taken whole, or something is wrong. */
-        const ssize_t n_sent = session_send_welcome(session, host->frame, n_bytes);
+        const ssize_t n_sent = session_send_with_files(session, n_bytes);
         session_drop_way(session); /* the peer has its end */
         return n_sent < 0 ? (int)n_sent : ((size_t)n_sent < n_bytes ? -EAGAIN : 0);
     }

@@ -83,7 +83,7 @@ void share_talk_restart(void)
     }
 }
 
-/* ----------------------------------------------------------------------------------- asking ---- */
+/* ----------------------------------------------------------------------------------- asking -- */
 
 #define ASK(body, name)                                                                            \
     Kmem__Request request = KMEM__REQUEST__INIT;                                                   \
@@ -221,7 +221,7 @@ int ask_names(struct peer *peer, uint32_t from_name)
     return ask_request(&talk, peer, &request);
 }
 
-/* -------------------------------------------------------------------------- what is answered ---- */
+/* ------------------------------------------------------------------------- what is answered -- */
 
 uint64_t allocate(struct peer *peer, uint64_t num_bytes)
 {

@@ -24,7 +24,7 @@
 
 #define NAME "camera0/latest"
 
-/* ------------------------------------------------------------------ what the shell would do ---- */
+/* ------------------------------------------------------------------ what the shell would do -- */
 
 static struct peer *woken[8];
 static size_t n_woken;
@@ -61,7 +61,7 @@ static uint64_t said_next(uint64_t version)
     return nexted->block->offset;
 }
 
-/* ------------------------------------------------------------------------------------- Publish -- */
+/* ---------------------------------------------------------------------------------- Publish -- */
 
 static void test_publish_of_a_bad_name_says_what_is_bad(void **state)
 {
@@ -234,7 +234,7 @@ static void test_publish_that_was_refused_may_be_granted_when_it_comes_again(voi
     assert_int_equal(statistic("names"), 1);
 }
 
-/* ----------------------------------------------------------------------------------- Unpublish -- */
+/* -------------------------------------------------------------------------------- Unpublish -- */
 
 static void test_unpublish_of_no_name_is_NO_NAME(void **state)
 {
@@ -279,7 +279,7 @@ static void test_unpublish_that_is_repeated_leaves_what_was_published_since(void
     assert_int_equal(statistic("names"), 1);
 }
 
-/* ---------------------------------------------------------------------------------------- Next -- */
+/* ------------------------------------------------------------------------------------- Next -- */
 
 static void test_next_of_no_name_or_of_nothing_newer_says_so(void **state)
 {
@@ -417,7 +417,7 @@ static void test_next_of_the_block_that_is_let_go_of_holds_it_on(void **state)
     talk.sequence = 0;
 }
 
-/* ------------------------------------------------------------------------------------- waiting -- */
+/* ---------------------------------------------------------------------------------- waiting -- */
 
 static int wait_for(struct peer *peer, uint64_t after, uint64_t release_offset)
 {

@@ -123,7 +123,7 @@ static void test_holders_and_names_tell_a_kept_name_without_its_publisher(void *
     assert_int_equal(name->n_holders, 0);
 }
 
-/* ----------------------------------------------------------------------------------- in pages -- */
+/* --------------------------------------------------------------------------------- in pages -- */
 
 static struct client *crowd[N_CROWD];
 

@@ -128,6 +128,9 @@ static void test_session_that_waits_is_answered_when_its_time_is_up(void **state
     (void)state;
     const int fd = open_waiting(20);
 
+    while (core->waits.n > 0) {
+        turn();
+    }
     const Kmem__Response *response = hear(fd);
 
     assert_int_equal(response->id, 8);
