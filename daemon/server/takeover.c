@@ -20,6 +20,7 @@
 
 #include "daemon/control.h"
 #include "daemon/core/recover.h"
+#include "daemon/core/sharing.h"
 #include "daemon/inherited.h"
 #include "daemon/log.h"
 #include "daemon/server/loop.h"
@@ -223,6 +224,7 @@ static int core_recover(struct takeover *takeover, const struct core_config *con
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         client->counts = client_files_counts(takeover->ledgers, client->slot);
         client->returns = client_files_returns(takeover->ledgers, client->slot);
+        sharing_deliver(core, client); /* what the last server was about to */
     }
     char direct[TEXT_BYTES_MAX];
     char leased[TEXT_BYTES_MAX];
