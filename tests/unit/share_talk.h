@@ -16,7 +16,7 @@
 #include "tests/unit/conversation.h"
 
 #define SHARE_TALK_PAGES 257
-#define SHARE_TALK_CLIENTS 600
+#define SHARE_TALK_CLIENTS (CLIENTS_MAX < 600 ? CLIENTS_MAX : 600)
 
 extern struct conversation talk;
 extern struct peer alice;
