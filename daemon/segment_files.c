@@ -13,6 +13,7 @@
 #include "daemon/log.h"
 #include "daemon/memfd.h"
 #include "proto/ledger.h"
+#include "proto/notice.h"
 #include "proto/text.h"
 
 /* What /proc/PID/maps and a hex dump of the segment's first page say about it. */
@@ -115,7 +116,7 @@ int segment_files_make(struct inherited_fds *files, const struct options *option
         return files->segment_fd == -ECANCELED ? -ECANCELED : EXIT_SYSTEM;
     }
     files->state_fd = memfd_open(options->name, "state", state_bytes(n_pages));
-    files->clock_fd = memfd_open(options->name, "clock", CLOCK_BYTES);
+    files->clock_fd = memfd_open(options->name, "clock", NOTICE_BYTES);
     if (files->state_fd < 0 || files->clock_fd < 0) {
         const int error = files->state_fd < 0 ? -files->state_fd : -files->clock_fd;
         log_error("cannot make the files of the state and the clock: %s", strerror(error));

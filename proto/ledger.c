@@ -40,6 +40,7 @@ void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages)
     uint64_t at = 0;
     (void)layout_reserve(&at, sizeof(struct ledger_header)); /* the header begins at 0 */
     layout->counts_at = layout_reserve(&at, sizeof(struct ledger_counts));
+    layout->returns_at = layout_reserve(&at, sizeof(struct ledger_returns));
     layout->states_at =
         layout_reserve(&at, CPU_PAGE_SKEW_BYTES + (n_pages + UINT64_C(7)) / 8 * sizeof(uint64_t)) +
         CPU_PAGE_SKEW_BYTES;
@@ -69,6 +70,7 @@ static uint64_t signature_layout(uint64_t signature)
     ledger_layout_init(&layout, LAYOUT_SAMPLE_PAGES);
     signature = signature_feed(signature, sizeof(struct ledger_header));
     signature = signature_feed(signature, layout.counts_at);
+    signature = signature_feed(signature, layout.returns_at);
     signature = signature_feed(signature, layout.asked_at);
     signature = signature_feed(signature, layout.states_at);
     signature = signature_feed(signature, layout.heads_at);
@@ -84,6 +86,8 @@ uint64_t ledger_layout_signature(void)
     uint64_t signature = UINT64_C(0xcbf29ce484222325);
     signature = signature_feed(signature, PAGE_SHIFT);
     signature = signature_feed(signature, sizeof(struct ledger_counts));
+    signature = signature_feed(signature, sizeof(struct ledger_returns));
+    signature = signature_feed(signature, ENTRY_SHARED);
     signature = signature_feed(signature, sizeof(struct ledger_head));
     signature = signature_feed(signature, sizeof(struct ledger_entry));
     signature = signature_feed(signature, ENTRY_REASON_SHIFT);
@@ -106,6 +110,7 @@ static void ledger_view(struct ledger *ledger, void *base, uint32_t n_pages)
     unsigned char *bytes = base;
     ledger->header = base;
     ledger->counts = (void *)(bytes + layout.counts_at);
+    ledger->returns = (void *)(bytes + layout.returns_at);
     ledger->asked = (void *)(bytes + layout.asked_at);
     ledger->states = (void *)(bytes + layout.states_at);
     ledger->heads = (void *)(bytes + layout.heads_at);

@@ -22,6 +22,7 @@
  *
  *  header   | magic, layout signature, number of pages, counters
  *  counts   | what the client counts of its own blocks; see counts.h
+ *  returns  | blocks that come home from others; see returns.h
  *  states   | 1 byte per page: what may be done with a leased page; see lease.h
  *  heads    | 32 bytes per page
  *  plane 0  | 16 entries per page:   slabs of 1 KiB blocks and larger, and large blocks
@@ -30,8 +31,8 @@
  *  plane 3  | 1024 entries per page: 16 to 48 bytes
  *  reasons  | 128 bytes each, LEDGER_REASONS_MAX of them; append-only
  *
- * One ledger is the daemon's own, for direct blocks: there counts and reasons are
- * unused, and cost nothing, because the file is sparse; and of the states, the first bits, n_pages
+ * One ledger is the daemon's own, for direct blocks: there counts, returns and
+ * reasons are unused, and cost nothing, because the file is sparse; and of the states, the first bits, n_pages
  * / HEADS_PER_BIT of them, say where a head was ever written, so that no other is looked at: a load
  * from a hole takes memory. The others are their clients': the client carves its leases, the daemon
  * reads.
@@ -73,6 +74,7 @@
 #include "proto/attributes.h"
 #include "proto/counts.h"
 #include "proto/limits.h"
+#include "proto/returns.h"
 #include "proto/size_class.h"
 #include "proto/store.h"
 
@@ -81,7 +83,7 @@ struct seg_off {
     uint64_t bytes;
 };
 
-/* word: num_bytes in the low 40 bits, the reason's id above; 0: the block is free. */
+/* word: num_bytes in the low 40 bits, the reason's id above, ENTRY_SHARED; 0: the block is free. */
 struct ledger_entry {
     _Atomic uint64_t word;
     _Atomic uint32_t born; /* tick; while free: 1 + the next free block of the slab, 0 the last */
@@ -91,22 +93,38 @@ struct ledger_entry {
 static_assert(sizeof(struct ledger_entry) == 16, "part of the layout");
 
 #define ENTRY_REASON_SHIFT 40
-#define ENTRY_REASONS_MAX (UINT32_C(1) << 24)
+#define ENTRY_REASONS_MAX (UINT32_C(1) << 23)
+/* In a client's ledger, of a live block: the server knows a share of it. Before a client asks for
+   one it sets this, and takes it away when the block is its own alone again. */
+#define ENTRY_SHARED (UINT64_C(1) << 63)
 #define ENTRY_WORD(num_bytes, reason)                                                              \
     ((uint64_t)(num_bytes) | (uint64_t)(reason) << ENTRY_REASON_SHIFT)
 #define ENTRY_NUM_BYTES(word) ((word) & ((UINT64_C(1) << ENTRY_REASON_SHIFT) - 1))
-#define ENTRY_REASON(word) ((uint32_t)((word) >> ENTRY_REASON_SHIFT))
+#define ENTRY_REASON(word) ((uint32_t)((word) >> ENTRY_REASON_SHIFT) & (ENTRY_REASONS_MAX - 1))
 
 /*
  * In a client's ledger, a word without a size: the block was released by a thread that does not own
  * its slab, and is on its way to head.remote. While the thread works on the slab its own number
- * stands in the place of the reason, and 0 when it is done. No live block has the highest bit.
+ * stands in the place of the reason, and 0 when it is done. It has the highest bit, as ENTRY_SHARED
+ * has, so that both take a release out of its fast path by one comparison.
  */
-#define ENTRY_PUSHED_BY(number) ENTRY_WORD(0, ENTRY_REASONS_MAX / 2 | (number))
+#define ENTRY_PUSHED_BY(number) (ENTRY_SHARED | ENTRY_WORD(0, number))
 #define ENTRY_PUSHED ENTRY_PUSHED_BY(0)
 
 /** entry_is_live() - what stands in a client's ledger is a block's size and reason */
 static inline bool entry_is_live(uint64_t word)
+{
+    return ENTRY_NUM_BYTES(word) != 0;
+}
+
+/** entry_is_shared() - likewise, and the block is shared, or is about to be */
+static inline bool entry_is_shared(uint64_t word)
+{
+    return entry_is_live(word) && (word & ENTRY_SHARED) != 0;
+}
+
+/** entry_is_private() - the block is live and not shared: it can be released without a word */
+static inline bool entry_is_private(uint64_t word)
 {
     return (int64_t)word > 0;
 }
@@ -177,6 +195,7 @@ static_assert(sizeof(struct ledger_reason) == 128, "part of the layout");
 /* Where things are in the file, in bytes from its start. */
 struct ledger_layout {
     uint64_t counts_at;
+    uint64_t returns_at;
     uint64_t asked_at;
     uint64_t states_at;
     uint64_t heads_at;
@@ -189,6 +208,7 @@ struct ledger_layout {
 struct ledger {
     struct ledger_header *header;
     struct ledger_counts *counts;
+    struct ledger_returns *returns;
     _Atomic uint64_t *asked;  /* see lease.h */
     _Atomic uint64_t *states; /* eight pages to a word: see lease.h */
     struct ledger_head *heads;

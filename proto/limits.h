@@ -11,7 +11,7 @@
 
 /* The upper 16 bits change when an old peer can not be served any more. Tests have others. */
 #ifndef PROTOCOL_VERSION
-#define PROTOCOL_VERSION UINT32_C(0x00010000)
+#define PROTOCOL_VERSION UINT32_C(0x00010001) /* 1.1: shared blocks */
 #endif
 #define PROTOCOL_MAJOR(version) ((version) >> 16)
 
@@ -33,7 +33,7 @@
  */
 #define CPU_PAGE_SKEW_BYTES 0xc00
 
-/* The clock is a file of one CPU page. */
+/* The clock is the first CPU page of its file: proto/notice.h. */
 #define CLOCK_BYTES 4096
 #define CLOCK_TICK_AT (CPU_PAGE_SKEW_BYTES + 0x80)
 /* CLOCK_SPARE_NONE + how many pages may be used from now on before memory is short:

@@ -227,7 +227,7 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     const uint32_t magazine_bytes = bin->magazine_bytes;
     /* Relaxed: this thread's own, unless two threads release one block at the same time. */
     if (KMEM_UNLIKELY(
-            !entry_is_live(atomic_load_explicit(&spot.entry->word, memory_order_relaxed))) ||
+            !entry_is_private(atomic_load_explicit(&spot.entry->word, memory_order_relaxed))) ||
         KMEM_UNLIKELY(magazine_bytes >= bin->max_magazine_bytes) ||
         /* Relaxed: the segment may have ended, or not; the slow way finds out. */
         KMEM_UNLIKELY(atomic_load_explicit(heap->clock, memory_order_relaxed) == TICK_STOPPED)) {

@@ -34,6 +34,18 @@ static int refusal_errno(Kmem__ErrorCode code)
         return EBUSY;
     case KMEM__ERROR_CODE__ERROR_GONE:
         return ECONNRESET;
+    case KMEM__ERROR_CODE__ERROR_STALE:
+        return ESTALE;
+    case KMEM__ERROR_CODE__ERROR_HELD:
+        return EBUSY;
+    case KMEM__ERROR_CODE__ERROR_EXISTS:
+        return EEXIST;
+    case KMEM__ERROR_CODE__ERROR_NO_NAME:
+        return ENOENT;
+    case KMEM__ERROR_CODE__ERROR_OLD:
+        return EAGAIN;
+    case KMEM__ERROR_CODE__ERROR_FULL:
+        return ENOSPC;
     case KMEM__ERROR_CODE__ERROR_UNSPECIFIED:
     case KMEM__ERROR_CODE__ERROR_PROTOCOL:
     case _KMEM__ERROR_CODE_IS_INT_SIZE:
@@ -66,6 +78,12 @@ static const char *refusal_advice(Kmem__ErrorCode code)
     case KMEM__ERROR_CODE__ERROR_BUSY:
     case KMEM__ERROR_CODE__ERROR_QUOTA:
     case KMEM__ERROR_CODE__ERROR_GONE:
+    case KMEM__ERROR_CODE__ERROR_STALE:
+    case KMEM__ERROR_CODE__ERROR_HELD:
+    case KMEM__ERROR_CODE__ERROR_EXISTS:
+    case KMEM__ERROR_CODE__ERROR_NO_NAME:
+    case KMEM__ERROR_CODE__ERROR_OLD:
+    case KMEM__ERROR_CODE__ERROR_FULL:
     case _KMEM__ERROR_CODE_IS_INT_SIZE:
         break;
     }

@@ -178,7 +178,8 @@ struct seg_off block_iter_position(const struct block_iter *iter)
                                   : (struct seg_off){0};
 }
 
-bool block_find_leased(const struct core *core, struct seg_off off, struct block *ret_block)
+bool block_find_leased(const struct core *core, struct seg_off off, struct block *ret_block,
+                       struct slab *ret_slab)
 {
     const struct pages *pages = &core->pages;
     if (off.bytes >> PAGE_SHIFT >= pages->state->n_pages) {
@@ -191,7 +192,8 @@ bool block_find_leased(const struct core *core, struct seg_off off, struct block
     }
     const struct client *client = clients_get(&core->clients, PAGE_WORD_OWNER(word));
     return client->states && client_ledger_find(&core->client_ledger, client, run,
-                                                run + PAGE_WORD_PAGES(word), off, ret_block);
+                                                run + PAGE_WORD_PAGES(word), off, ret_block,
+                                                ret_slab);
 }
 
 size_t block_reason(const struct core *core, const struct block *block, char *ret_text)

@@ -72,10 +72,10 @@ KMEM_MUST_USE struct seg_off block_iter_position(const struct block_iter *iter);
  * block_find_leased() - the leased block that an offset lies in, of whatever client
  *
  * For the sentence about a misuse. See client_ledger_find(). Return: whether a client's ledger has
- * one there.
+ * one there; *ret_slab is the slab that it is in.
  */
 KMEM_MUST_USE bool block_find_leased(const struct core *core, struct seg_off off,
-                                     struct block *ret_block);
+                                     struct block *ret_block, struct slab *ret_slab);
 
 /**
  * block_reason() - a block's reason, out of the daemon's table or the client's

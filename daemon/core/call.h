@@ -13,6 +13,7 @@
 #include "daemon/core/reply.h"
 #include "proto/attributes.h"
 #include "proto/kmem.pb-c.h"
+#include "proto/share.h"
 
 enum peer_role { PEER_UNKNOWN, PEER_OBSERVER, PEER_MEMBER, PEER_LEAVING };
 
@@ -21,6 +22,7 @@ enum {
     DISPATCH_JOINED,  /* so is this one; the descriptors go with it. If the client had
                          another connection, that has been replaced: close it */
     DISPATCH_PENDING, /* call dispatch_continue() until it says otherwise; take no other request */
+    DISPATCH_WAITING, /* likewise, but not before core_config.wake(), or peer.wait.until_ms */
     DISPATCH_CLOSE,   /* the reply is complete; send it and close the connection */
 };
 
@@ -28,6 +30,21 @@ struct call;
 
 /** call_fn - answer a request, or make the next step of an answer. Return: DISPATCH_x. */
 typedef int (*call_fn)(const struct call *call);
+
+/* A Next, while its answer waits: the request itself is gone. */
+struct next_request {
+    uint64_t sequence;
+    uint64_t after;
+    bool write;
+    bool only_wait;
+    bool has_released; /* let go of a block, of: */
+    bool kept;         /* that others hold */
+    uint64_t released_bytes;
+    uint8_t n_name_bytes;
+    uint8_t n_reason_bytes;
+    char name[SHARE_NAME_MAX_BYTES];
+    char reason[REASON_MAX_BYTES];
+};
 
 /* One end of one connection, as the core sees it. */
 struct peer {
@@ -43,6 +60,8 @@ struct peer {
     uint32_t pending_slot;              /* where a report on clients begins */
     struct scan_reader reader;          /* of the look at all blocks that its answer needs */
     struct placement_request placement; /* what it asked for last, until that is answered */
+    struct wait wait;                   /* of an answer that waits */
+    struct next_request next;           /* likewise */
 };
 
 struct call {

@@ -142,7 +142,8 @@ static bool slab_begin(const struct client_ledger *ledger, const struct client *
 
 /* The block over an offset, if the slab that begins at `page` has one there. */
 static bool slab_find(const struct client_ledger *ledger, const struct client *client,
-                      uint32_t page, uint32_t end, struct seg_off off, struct block *ret_block)
+                      uint32_t page, uint32_t end, struct seg_off off, struct block *ret_block,
+                      struct slab *ret_slab)
 {
     struct ledger_head head;
     if (!client_ledger_heads(ledger, client->slot, page, 1, &head)) {
@@ -154,12 +155,14 @@ static bool slab_find(const struct client_ledger *ledger, const struct client *c
         return false;
     }
     const uint32_t index = (uint32_t)(within_bytes / slab.block_bytes);
+    *ret_slab = slab;
     return entries_read(ledger, &slab, index, 1) && client_ledger_block(&slab, index, ret_block) &&
            off.bytes - ret_block->off.bytes < ret_block->num_bytes;
 }
 
 bool client_ledger_find(const struct client_ledger *ledger, const struct client *client,
-                        uint32_t begin, uint32_t end, struct seg_off off, struct block *ret_block)
+                        uint32_t begin, uint32_t end, struct seg_off off, struct block *ret_block,
+                        struct slab *ret_slab)
 {
     const uint32_t page = (uint32_t)(off.bytes >> PAGE_SHIFT);
     uint32_t first;
@@ -169,7 +172,7 @@ bool client_ledger_find(const struct client_ledger *ledger, const struct client 
     }
     for (uint32_t at = page; at >= begin; at = ledger_stretch_before(at)) {
         if (slab_begin(ledger, client, at, &first) && first >= begin &&
-            slab_find(ledger, client, first, end, off, ret_block)) {
+            slab_find(ledger, client, first, end, off, ret_block, ret_slab)) {
             return true;
         }
     }

@@ -75,11 +75,13 @@ KMEM_MUST_USE bool client_ledger_block(const struct slab *slab, uint32_t index,
  * @begin, @end:  its leased run, which the offset is in
  *
  * As ledger_find() looks for it: at most some 26 heads are read, and a head and an entry for each
- * of them that leads somewhere, however large the block is. Return: false: it tells of none.
+ * of them that leads somewhere, however large the block is. *ret_slab is
+ * the slab that it is in. Return: false: it tells of none.
  */
 KMEM_MUST_USE bool client_ledger_find(const struct client_ledger *ledger,
                                       const struct client *client, uint32_t begin, uint32_t end,
-                                      struct seg_off off, struct block *ret_block);
+                                      struct seg_off off, struct block *ret_block,
+                                      struct slab *ret_slab);
 
 /** client_ledger_is_fenced() - whether a client says membarrier() reaches it: proto/lease.h */
 KMEM_MUST_USE bool client_ledger_is_fenced(const struct client_ledger *ledger, uint32_t slot);

@@ -22,14 +22,35 @@
 
 #include "proto/store.h"
 
-int clients_init(struct clients *clients, struct state *state, uint32_t limit)
+struct kept {
+    struct client client;
+    struct state_client stored; /* its peaks, which need not outlive the server */
+};
+
+static struct client *kept_new(uint32_t owner_uid)
+{
+    struct kept *kept = calloc(1, sizeof(*kept));
+    if (!kept) {
+        return NULL;
+    }
+    kept->client = (struct client){
+        .client_state = CLIENT_LIVE,
+        .slot = SLOT_KEPT,
+        .identity = {.uid = owner_uid, .command = "kept"},
+        .stored = &kept->stored,
+    };
+    return &kept->client;
+}
+
+int clients_init(struct clients *clients, struct state *state, uint32_t limit, uint32_t owner_uid)
 {
     KMEM_ASSERT(limit >= 1);
     KMEM_ASSERT(limit <= CLIENTS_MAX);
     *clients = (struct clients){.state = state, .limit = limit};
     clients->table = calloc(CLIENTS_MAX, sizeof(*clients->table));
     clients->free_slots = calloc(CLIENTS_MAX, sizeof(*clients->free_slots));
-    if (!clients->table || !clients->free_slots) {
+    clients->kept = kept_new(owner_uid);
+    if (!clients->table || !clients->free_slots || !clients->kept) {
         clients_fini(clients);
         return -ENOMEM;
     }
@@ -40,6 +61,7 @@ void clients_fini(struct clients *clients)
 {
     free(clients->table);
     free(clients->free_slots);
+    free(clients->kept);
     *clients = (struct clients){.state = NULL};
 }
 
@@ -124,6 +146,7 @@ void clients_remove(struct clients *clients, struct client *client)
     KMEM_ASSERT(client->leased_pages == 0);
     client->states = NULL;
     client->counts = NULL;
+    client->returns = NULL;
     /* Before: the slot is an ended process's that holds nothing. After: it is unused. */
     state_commit(clients->state, &clients->state->clients[client->slot].pid, 0);
     client->client_state = CLIENT_UNUSED;
@@ -207,10 +230,19 @@ struct intent clients_intent(const struct clients *clients, uint32_t slot)
 
 struct client *clients_get(const struct clients *clients, uint32_t slot)
 {
+    if (slot == SLOT_KEPT) {
+        return clients->kept;
+    }
     KMEM_ASSERT(slot < clients->n_slots);
     struct client *client = &clients->table[slot];
     KMEM_ASSERT(client->client_state != CLIENT_UNUSED);
     return client;
+}
+
+bool clients_has(const struct clients *clients, uint32_t slot)
+{
+    return slot == SLOT_KEPT ||
+           (slot < clients->n_slots && clients->table[slot].client_state != CLIENT_UNUSED);
 }
 
 bool client_is_process(const struct client *client, const struct client_identity *identity)
@@ -299,7 +331,9 @@ int clients_check(const struct clients *clients)
     }
     const bool adds_up = n_live == clients->n_live && n_ended == clients->n_ended &&
                          n_live + n_ended <= clients->limit &&
-                         n_live + n_ended + clients->n_free_slots == clients->n_slots;
+                         n_live + n_ended + clients->n_free_slots == clients->n_slots &&
+                         clients->kept->client_state == CLIENT_LIVE &&
+                         clients->kept->slot == SLOT_KEPT && clients->kept->leased_pages == 0;
     return adds_up ? 0 : CLIENTS_E_CORRUPT;
 }
 

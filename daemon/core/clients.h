@@ -10,7 +10,12 @@
  *      totals of a client == sum over the direct blocks it holds        : direct_check()
  *      leased_pages       == sum over the leased runs it owns           : leases_check()
  *      n_live + n_ended + n_free_slots == n_slots; n_live + n_ended <= limit
- *      a slot's pid word in the state file is its client's, 0 if it is unused : clients_check()
+ *      a slot's pid word in the state file is its client's, 0 if it is unused
+ *      `kept` lives, and leases nothing                                       : clients_check()
+ *
+ * What only names hold (names.h) is charged to `kept`, which is no client, has no place in the
+ * table, and is counted nowhere. clients_get() leads to it by SLOT_KEPT, so that whatever is held
+ * has a holder.
  */
 #ifndef DAEMON_CORE_CLIENTS_H
 #define DAEMON_CORE_CLIENTS_H
@@ -29,9 +34,10 @@ enum client_state { CLIENT_UNUSED, CLIENT_LIVE, CLIENT_ENDED };
 
 struct client {
     enum client_state client_state;
-    bool connected; /* false while it lives on without its connection */
-    bool left;      /* ended by saying so */
-    bool lost;      /* LIVE, and its ledger is not: it keeps what it has, and gets no more */
+    bool connected;  /* false while it lives on without its connection */
+    bool left;       /* ended by saying so */
+    bool has_let_go; /* ENDED, and shares nothing any more: sharing_reap() */
+    bool lost;       /* LIVE, and its ledger is not: it keeps what it has, and gets no more */
     uint32_t slot;
     uint32_t generation; /* another number for every client of the slot */
     uint32_t born;       /* tick */
@@ -45,6 +51,7 @@ struct client {
     struct state_client *stored; /* its slot in the state file, which keeps its peaks */
     _Atomic uint64_t *states;    /* of its ledger; NULL while it has none. See proto/lease.h */
     const struct ledger_counts *counts; /* likewise. See proto/counts.h */
+    struct ledger_returns *returns;     /* likewise. See proto/returns.h */
     bool is_read;                       /* its slabs were looked at by reclaim.c, */
     uint64_t n_released;                /* when it had released so many blocks */
     bool is_swept;    /* what it left unused was taken back, and no lease was granted since; */
@@ -54,6 +61,7 @@ struct client {
 struct clients {
     struct state *state;
     struct client *table; /* CLIENTS_MAX */
+    struct client *kept;
     uint32_t *free_slots; /* stack */
     uint32_t n_free_slots;
     uint32_t n_slots; /* slots below this have been used */
@@ -75,8 +83,13 @@ enum {
     CLIENTS_E_CORRUPT, /* clients_check() */
 };
 
-/** clients_init() - an empty table of at most `limit` clients. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int clients_init(struct clients *clients, struct state *state, uint32_t limit);
+/**
+ * clients_init() - an empty table of at most `limit` clients
+ * @owner_uid:  the daemon's own user, whose `kept` is
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int clients_init(struct clients *clients, struct state *state, uint32_t limit,
+                               uint32_t owner_uid);
 
 void clients_fini(struct clients *clients);
 
@@ -118,6 +131,9 @@ void clients_remove(struct clients *clients, struct client *client);
 
 /** clients_get() - the client of a slot that is in use */
 struct client *clients_get(const struct clients *clients, uint32_t slot);
+
+/** clients_has() - whether a slot is in use, or SLOT_KEPT */
+bool clients_has(const struct clients *clients, uint32_t slot);
 
 /**
  * client_is_process() - whether a client is this process

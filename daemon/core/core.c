@@ -4,6 +4,7 @@
  */
 #include "daemon/core/core.h"
 
+#include "daemon/core/sharing.h"
 #include "daemon/core/tick.h"
 
 struct rollup_tables core_tables(const struct core *core)
@@ -32,21 +33,34 @@ int core_open(struct core *core)
     if (r) {
         goto undo_pages;
     }
-    r = clients_init(&core->clients, &core->state, config->clients_limit);
+    r = clients_init(&core->clients, &core->state, config->clients_limit, config->owner_uid);
     if (r) {
         goto undo_reasons;
+    }
+    r = shares_init(&core->shares, &core->state, &core->reasons);
+    if (r) {
+        goto undo_clients;
+    }
+    r = names_init(&core->names, &core->state, &core->shares,
+                   config->names_limit != 0 ? config->names_limit : SHARE_NAMES_MAX);
+    if (r) {
+        goto undo_shares;
+    }
+    r = returns_init(&core->returns, &core->shares);
+    if (r) {
+        goto undo_names;
     }
     r = client_ledger_init(&core->client_ledger, config->n_pages, config->ledger_read,
                            config->ledger_user);
     if (r) {
-        goto undo_clients;
+        goto undo_returns;
     }
     const struct rollup_tables tables = core_tables(core);
     r = obituaries_init(&core->obituaries, &core->state, &tables);
     if (r) {
         goto undo_client_ledger;
     }
-    leases_init(&core->leases, &core->pages, &core->clients);
+    leases_init(&core->leases, &core->pages, &core->clients, &core->shares);
     shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
     reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
@@ -54,6 +68,12 @@ int core_open(struct core *core)
 
 undo_client_ledger:
     client_ledger_fini(&core->client_ledger);
+undo_returns:
+    returns_fini(&core->returns);
+undo_names:
+    names_fini(&core->names);
+undo_shares:
+    shares_fini(&core->shares);
 undo_clients:
     clients_fini(&core->clients);
 undo_reasons:
@@ -69,6 +89,8 @@ void core_fini(struct core *core)
     KMEM_ASSERT(core->clients.n_ended == 0);
     scans_leave(&core->scans, &core->lookout);
     KMEM_ASSERT(scans_are_none(&core->scans));
+    KMEM_ASSERT(core->waits.n == 0);
+    sharing_fini(core);
     direct_fini(&core->direct);
     leases_fini(&core->leases);
     core_abandon(core);
@@ -79,6 +101,9 @@ void core_abandon(struct core *core)
     scans_leave(&core->scans, &core->lookout); /* nothing, behind core_fini() */
     obituaries_fini(&core->obituaries);
     client_ledger_fini(&core->client_ledger);
+    returns_fini(&core->returns);
+    names_fini(&core->names);
+    shares_fini(&core->shares);
     clients_fini(&core->clients);
     reasons_fini(&core->reasons);
     pages_fini(&core->pages);
@@ -240,8 +265,9 @@ void core_note_peak(struct core *core)
 int core_check(const struct core *core)
 {
     if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
-        clients_check(&core->clients) || direct_check(&core->direct) ||
-        leases_check(&core->leases) || obituaries_check(&core->obituaries)) {
+        clients_check(&core->clients) || shares_check(&core->shares) || names_check(&core->names) ||
+        direct_check(&core->direct) || leases_check(&core->leases) || sharing_check(core) ||
+        obituaries_check(&core->obituaries)) {
         return CORE_E_CORRUPT;
     }
     const uint64_t sum = core->direct.used_bytes + core_free_bytes(core) +

@@ -15,13 +15,17 @@
 #include "daemon/core/clients.h"
 #include "daemon/core/direct.h"
 #include "daemon/core/leases.h"
+#include "daemon/core/names.h"
 #include "daemon/core/obituary.h"
 #include "daemon/core/pages.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
+#include "daemon/core/returns.h"
 #include "daemon/core/scans.h"
+#include "daemon/core/shares.h"
 #include "daemon/core/shortage.h"
 #include "daemon/core/state.h"
+#include "daemon/core/waits.h"
 #include "proto/attributes.h"
 
 /**
@@ -34,6 +38,7 @@ struct core_config {
     const char *segment_name; /* borrowed for the core's life */
     uint32_t n_pages;
     uint32_t clients_limit;
+    uint32_t names_limit;     /* 0: SHARE_NAMES_MAX */
     uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
     uint32_t owner_uid;       /* the daemon's own user */
     uint64_t instance;
@@ -45,6 +50,12 @@ struct core_config {
     void *ledger_user;
     bool gives_back;       /* memory that is not used goes back to the system */
     bool (*barrier)(void); /* membarrier() for all clients; NULL: there is none. See reclaim.h */
+    uint64_t (*random)(void *user); /* 64 bits that nobody can guess, never 0 */
+    void *random_user;
+    void (*ring)(uint32_t bell, void *user); /* a name with this bell has changed; NULL: no bells */
+    void *ring_user;
+    waits_fn wake; /* likewise, and it is time for dispatch_continue(); see DISPATCH_WAITING */
+    void *wake_user;
     uint64_t (*resident)(void *user); /* the memory that the segment has; NULL: it is not known */
     void *resident_user;
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
@@ -74,6 +85,9 @@ struct core {
     struct pages pages;
     struct reasons reasons;
     struct clients clients;
+    struct shares shares;
+    struct names names;
+    struct returns returns;
     struct direct direct;
     struct leases leases;
     struct client_ledger client_ledger;
@@ -82,6 +96,7 @@ struct core {
     struct obituaries obituaries;
     struct reap reap;
     struct scans scans;
+    struct waits waits;
     struct scan_reader lookout; /* for all who are refused: no_room.h */
     uint64_t lookout_us;        /* when it may begin another look */
     uint64_t n_clients_seen;

@@ -14,6 +14,11 @@
  *      release:   entry's word = 0      the block is gone
  *      old slab:  head closed           the run is a slab without blocks: freed on recovery
  *                 page word             the run is free
+ *      payer:     entry's holder        another is charged; what holds a shared block says who may
+ *                                       be: sharing.c
+ *      adopted:   `opening`, heads      as those of a new slab, but the pages are leased
+ *                 entries               forgotten on recovery, as long as the pages are leased
+ *                 page word             the run is a slab with these blocks
  *
  * Totals, lists and free lists follow from the entries and are not ordered at all.
  *
@@ -115,14 +120,7 @@ static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pa
     if (pages_find(direct->pages, span_pages, &page)) {
         return DIRECT_E_FULL;
     }
-    /* Before and after: nothing but that this page is looked at after a restart. */
-    state_commit(direct->pages->state, &direct->pages->state->header->opening, page);
-    heads_note(direct, page, size_class < N_SIZE_CLASSES ? span_pages : 1);
-    if (size_class < N_SIZE_CLASSES) {
-        ledger_slab_open(direct->ledger, page, size_class);
-    } else {
-        ledger_run_open(direct->ledger, page, span_pages);
-    }
+    direct_prepare(direct, page, span_pages, size_class);
     /* Afterwards a client has them, and can write to them. */
     ret_run->is_zero = pages_zero_stretch(direct->pages, page, span_pages, &zero) == span_pages &&
                        zero && size_class == N_SIZE_CLASSES;
@@ -351,6 +349,66 @@ int direct_release(struct direct *direct, const struct client *client, struct se
     return r;
 }
 
+/* The block that begins at an offset: it is known that one does. */
+static struct ledger_block block_at(const struct direct *direct, struct seg_off off)
+{
+    struct ledger_block block = {.page = 0};
+    const int r = ledger_look(direct, off, &block);
+    KMEM_ASSERT(r == 0);
+    return block;
+}
+
+void direct_take_back(struct direct *direct, struct seg_off off)
+{
+    const struct ledger_block block = block_at(direct, off);
+    block_take_back(direct, &block);
+}
+
+void direct_charge(struct direct *direct, struct seg_off off, uint32_t slot)
+{
+    const struct ledger_block block = block_at(direct, off);
+    const struct block is = block_describe(direct, &block);
+    if (is.slot != slot) {
+        client_discharge(clients_get(direct->clients, is.slot), is.num_bytes);
+        client_charge(clients_get(direct->clients, slot), is.num_bytes);
+        /* Before: the one is charged. After: the other. */
+        store_prepare_u32(&block.entry->holder, slot);
+        KMEM_CRASH_POINT("server.share.charged");
+    }
+}
+
+void direct_prepare(struct direct *direct, uint32_t page, uint32_t span_pages, uint32_t size_class)
+{
+    /* Before and after: nothing but that this page is looked at after a restart. */
+    state_commit(direct->pages->state, &direct->pages->state->header->opening, page);
+    heads_note(direct, page, size_class < N_SIZE_CLASSES ? span_pages : 1);
+    if (size_class < N_SIZE_CLASSES) {
+        ledger_slab_open(direct->ledger, page, size_class);
+    } else {
+        ledger_run_open(direct->ledger, page, span_pages);
+    }
+}
+
+void direct_prepare_block(struct direct *direct, uint32_t page, uint32_t index,
+                          const struct block *block)
+{
+    struct ledger_entry *entry = &ledger_entries(direct->ledger, page)[index];
+    KMEM_ASSERT(state_load(&entry->word) == 0);
+    store_prepare_u32(&entry->born, block->born);
+    store_prepare_u32(&entry->holder, block->slot);
+    store_prepare_u64(&entry->word, ENTRY_WORD(block->num_bytes, block->reason));
+}
+
+void direct_adopt(struct direct *direct, uint32_t page)
+{
+    const uint64_t n_before = direct->n_blocks;
+    const char *why;
+    /* As a restart would count it; the words of its reasons are there, so no memory is needed. */
+    const int r = direct_recover_run(direct, page, &why);
+    KMEM_ASSERT(r == 0);
+    direct->pages->state->counters->allocations += direct->n_blocks - n_before;
+}
+
 void direct_reap_run(struct direct *direct, uint32_t page,
                      void (*taken)(const struct block *block, void *user), void *user)
 {
@@ -402,8 +460,7 @@ static int block_recover(struct direct *direct, const struct block *block, uint6
         *ret_why = "a block is larger than its place";
         return DIRECT_E_CORRUPT;
     }
-    if (block->slot >= direct->clients->n_slots ||
-        direct->clients->table[block->slot].client_state == CLIENT_UNUSED) {
+    if (!clients_has(direct->clients, block->slot)) {
         *ret_why = "a block is held by a client that is not there";
         return DIRECT_E_CORRUPT;
     }
@@ -473,6 +530,18 @@ void direct_recovered(struct direct *direct)
     }
 }
 
+/* Entries that were prepared for a slab that none has become: places without a slab have none. */
+static void entries_forget(struct direct *direct, uint32_t page)
+{
+    struct ledger_entry *entries = ledger_entries(direct->ledger, page);
+    const uint32_t n_blocks = ledger_n_blocks(direct->ledger, page);
+    for (uint32_t index = 0; index < n_blocks; index++) {
+        if (state_load(&entries[index].word) != 0) {
+            store_prepare_u64(&entries[index].word, 0);
+        }
+    }
+}
+
 void direct_recover_opening(struct direct *direct)
 {
     struct state *state = direct->pages->state;
@@ -486,6 +555,7 @@ void direct_recover_opening(struct direct *direct)
     const bool is_run =
         pages_run_of(direct->pages, page) == page && PAGE_WORD_STATE(word) == PAGE_DIRECT;
     if (!is_run && (kind == HEAD_SLAB || kind == HEAD_LARGE)) {
+        entries_forget(direct, page);
         /* Before and after: the head of a page that is no slab's. */
         store_prepare_u32(&direct->ledger->heads[page].kind,
                           kind == HEAD_SLAB ? HEAD_CLOSED : HEAD_CLOSED_LARGE);

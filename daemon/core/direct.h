@@ -101,12 +101,33 @@ KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *cli
 
 /** direct_slab() - the slab or large block that begins at `page` */
 struct slab direct_slab(const struct direct *direct, uint32_t page);
+/** direct_take_back() - the same of the block that begins at an offset, whoever is charged for it */
+void direct_take_back(struct direct *direct, struct seg_off off);
+
+/** direct_charge() - the client of a slot is charged for that block from now on */
+void direct_charge(struct direct *direct, struct seg_off off, uint32_t slot);
+
+/*
+ * Pages of a lease become a slab, or a large block, with some blocks in it. Nothing is true before
+ * they are a direct run: pages_turn_part(). A restart forgets what was prepared.
+ */
+
+/** direct_prepare() - write heads; size_class N_SIZE_CLASSES: of a large block */
+void direct_prepare(struct direct *direct, uint32_t page, uint32_t span_pages, uint32_t size_class);
+
+/** direct_prepare_block() - write an entry; its slot is charged, its reason held by a record */
+void direct_prepare_block(struct direct *direct, uint32_t page, uint32_t index,
+                          const struct block *block);
+
+/** direct_adopt() - they are a direct run: count its blocks */
+void direct_adopt(struct direct *direct, uint32_t page);
 
 /** direct_block() - the block at a place of such a slab. Return: whether there is one. */
 KMEM_MUST_USE bool direct_block(const struct slab *slab, uint32_t index, struct block *ret_block);
 
 /**
- * direct_reap_run() - take back what ended clients hold in the slab or large block at `page`
+ * direct_reap_run() - take back what ended clients hold, and do not share, in a direct run
+ * @page:   where its slab or large block begins
  * @taken:  is told each block, before it is taken
  */
 void direct_reap_run(struct direct *direct, uint32_t page,
@@ -128,7 +149,7 @@ KMEM_MUST_USE int direct_recover_run(struct direct *direct, uint32_t page, const
  */
 void direct_recovered(struct direct *direct);
 
-/** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
+/** direct_recover_opening() - a slab that was being made, and is none, is forgotten, blocks and all */
 void direct_recover_opening(struct direct *direct);
 
 /** direct_head_kind() - what the head of a page says: HEAD_x */

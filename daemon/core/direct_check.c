@@ -29,16 +29,18 @@ static bool totals_equal(const struct reason_totals *totals, uint64_t n_blocks, 
     return totals->n_blocks == n_blocks && totals->num_bytes == num_bytes;
 }
 
+/* Those of `kept` are behind those of the slots. */
 static bool recount_block(struct recount *recount, const struct block *block)
 {
-    if (block->reason >= recount->n_reasons || block->slot >= recount->n_slots ||
+    const uint32_t slot = block->slot == SLOT_KEPT ? recount->n_slots : block->slot;
+    if (block->reason >= recount->n_reasons || (slot == block->slot && slot >= recount->n_slots) ||
         block->off.bytes < recount->last_end) {
         return false;
     }
     recount->last_end = block->off.bytes + block->num_bytes;
     totals_add(&recount->all, block->num_bytes);
     totals_add(&recount->by_reason[block->reason], block->num_bytes);
-    totals_add(&recount->by_slot[block->slot], block->num_bytes);
+    totals_add(&recount->by_slot[slot], block->num_bytes);
     return true;
 }
 
@@ -125,8 +127,9 @@ static int check_totals(const struct direct *direct, const struct recount *recou
             return DIRECT_E_CORRUPT;
         }
     }
-    for (uint32_t slot = 0; slot < direct->clients->n_slots; slot++) {
-        const struct client *client = &direct->clients->table[slot];
+    for (uint32_t slot = 0; slot <= direct->clients->n_slots; slot++) {
+        const struct client *client =
+            slot < direct->clients->n_slots ? &direct->clients->table[slot] : direct->clients->kept;
         const bool unused = client->client_state == CLIENT_UNUSED;
         if (!totals_equal(&recount->by_slot[slot], unused ? 0 : client->n_blocks,
                           unused ? 0 : client->num_bytes)) {

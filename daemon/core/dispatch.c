@@ -12,12 +12,15 @@
  */
 #include "daemon/core/dispatch.h"
 
-#include "daemon/core/block_iter.h"
+#include "daemon/core/dispatch_blocks.h"
+#include "daemon/core/dispatch_share.h"
 #include "daemon/core/handshake.h"
 #include "daemon/core/no_room.h"
 #include "daemon/core/scan.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/report.h"
+#include "daemon/core/report_shares.h"
+#include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/text.h"
@@ -180,99 +183,6 @@ static int on_lease(const struct call *call)
     return place(call);
 }
 
-/* What a direct block's place is not may be another client's leased block. */
-static int look_among_leased(const struct call *call, int why, struct seg_off off,
-                             struct block *ret_block)
-{
-    struct block leased;
-    if ((why != DIRECT_E_WILD && why != DIRECT_E_RELEASED) ||
-        !block_find_leased(call->core, off, &leased) || leased.slot == call->peer->client->slot) {
-        return why;
-    }
-    *ret_block = leased;
-    return off.bytes == leased.off.bytes ? DIRECT_E_FOREIGN : DIRECT_E_INTERIOR;
-}
-
-/* An error that names the block, where there is one. */
-static int refuse_block(const struct call *call, int why, uint64_t offset,
-                        const struct block *block)
-{
-    struct core *core = call->core;
-    struct reply *reply = call->reply;
-    core->state.counters->misuses++;
-    if (why == DIRECT_E_WILD || why == DIRECT_E_RELEASED) {
-        const bool wild = why == DIRECT_E_WILD;
-        reply_error(reply, wild ? KMEM__ERROR_CODE__ERROR_WILD : KMEM__ERROR_CODE__ERROR_RELEASED,
-                    wild ? "offset %llu lies in no block"
-                         : "the block at offset %llu has been released already",
-                    (unsigned long long)offset);
-        reply->body.error.offset = offset;
-        return DISPATCH_OK;
-    }
-    char text[REASON_MAX_BYTES];
-    const size_t n_reason_bytes = block_reason(core, block, text);
-    char escaped[4 * REASON_MAX_BYTES + 1];
-    (void)text_escape(text, n_reason_bytes, escaped, sizeof(escaped)); /* its buffer */
-    if (why == DIRECT_E_INTERIOR) {
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_INTERIOR,
-                    "offset %llu lies %llu bytes inside the block at offset %llu "
-                    "(%llu bytes, \"%s\"), not at its start",
-                    (unsigned long long)offset, (unsigned long long)(offset - block->off.bytes),
-                    (unsigned long long)block->off.bytes, (unsigned long long)block->num_bytes,
-                    escaped);
-    } else {
-        char pid[PID_TEXT_BYTES];
-        const struct client_identity *holder = &clients_get(&core->clients, block->slot)->identity;
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_FOREIGN,
-                    "the block at offset %llu (%llu bytes, \"%s\") belongs to process %s",
-                    (unsigned long long)offset, (unsigned long long)block->num_bytes, escaped,
-                    client_pid_text(holder->pid, pid));
-    }
-    reply->body.error.offset = block->off.bytes;
-    reply->body.error.num_bytes = block->num_bytes;
-    reply->body.error.reason = reply_string(reply, text, n_reason_bytes);
-    return DISPATCH_OK;
-}
-
-static int on_release(const struct call *call)
-{
-    struct reply *reply = call->reply;
-    struct block block;
-    struct intent intent;
-    const struct seg_off off = {call->request->release->offset};
-    /* Validated when it came first: if there is nothing to release any more, that is done. */
-    const bool done = replay_of(call, INTENT_RELEASE, &intent) && intent.at == off.bytes;
-    int r = direct_release(&call->core->direct, call->peer->client, off, call->request->sequence,
-                           &block);
-    if (r && !done) {
-        r = look_among_leased(call, r, off, &block);
-        return refuse_block(call, r, off.bytes, &block);
-    }
-    kmem__released__init(&reply->body.released);
-    /* Of a block that was released before this, nothing is known any more. */
-    reply->body.released.num_bytes = r == 0 ? block.num_bytes : 0;
-    reply->response.body_case = KMEM__RESPONSE__BODY_RELEASED;
-    reply->response.released = &reply->body.released;
-    return DISPATCH_OK;
-}
-
-static int on_size_of(const struct call *call)
-{
-    struct reply *reply = call->reply;
-    struct block block;
-    const struct seg_off off = {call->request->size_of->offset};
-    int r = direct_find(&call->core->direct, call->peer->client, off, &block);
-    if (r) {
-        r = look_among_leased(call, r, off, &block);
-        return refuse_block(call, r, off.bytes, &block);
-    }
-    kmem__sized__init(&reply->body.sized);
-    reply->body.sized.num_bytes = block.num_bytes;
-    reply->response.body_case = KMEM__RESPONSE__BODY_SIZED;
-    reply->response.sized = &reply->body.sized;
-    return DISPATCH_OK;
-}
-
 /* ----------------------------------------------------------------------------------- queries -- */
 
 static int report_step(const struct call *call)
@@ -381,6 +291,24 @@ static int on_blocks(const struct call *call)
     return DISPATCH_OK;
 }
 
+static int on_holders(const struct call *call)
+{
+    const Kmem__Holders *holders = call->request->holders;
+    const struct holders_page from = {
+        .share = holders->from_share,
+        .holder = holders->from_holder,
+        .offset = {holders->offset},
+    };
+    report_holders(call->core, &from, call->now.ms, call->reply);
+    return DISPATCH_OK;
+}
+
+static int on_names(const struct call *call)
+{
+    report_names(call->core, call->request->names->from_name, call->reply);
+    return DISPATCH_OK;
+}
+
 static int on_obituaries(const struct call *call)
 {
     report_obituaries(call->core, call->request->obituaries->from_number, call->now.ms,
@@ -412,9 +340,9 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
     case KMEM__REQUEST__BODY_ALLOCATE:
         return (struct rule){MEMBERS, on_allocate};
     case KMEM__REQUEST__BODY_RELEASE:
-        return (struct rule){MEMBERS, on_release};
+        return (struct rule){MEMBERS, dispatch_release};
     case KMEM__REQUEST__BODY_SIZE_OF:
-        return (struct rule){MEMBERS, on_size_of};
+        return (struct rule){MEMBERS, dispatch_size_of};
     case KMEM__REQUEST__BODY_LEASE:
         return (struct rule){MEMBERS, on_lease};
     case KMEM__REQUEST__BODY_GOODBYE:
@@ -429,6 +357,24 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){ALL_WELCOME, on_clients};
     case KMEM__REQUEST__BODY_OBITUARIES:
         return (struct rule){ALL_WELCOME, on_obituaries};
+    case KMEM__REQUEST__BODY_SHARE:
+        return (struct rule){MEMBERS, dispatch_share};
+    case KMEM__REQUEST__BODY_ATTACH:
+        return (struct rule){MEMBERS, dispatch_attach};
+    case KMEM__REQUEST__BODY_RELEASE_MANY:
+        return (struct rule){MEMBERS, dispatch_release_many};
+    case KMEM__REQUEST__BODY_TRANSFER:
+        return (struct rule){MEMBERS, dispatch_transfer};
+    case KMEM__REQUEST__BODY_PUBLISH:
+        return (struct rule){MEMBERS, dispatch_publish};
+    case KMEM__REQUEST__BODY_UNPUBLISH:
+        return (struct rule){MEMBERS, dispatch_unpublish};
+    case KMEM__REQUEST__BODY_NEXT:
+        return (struct rule){MEMBERS, dispatch_next};
+    case KMEM__REQUEST__BODY_HOLDERS:
+        return (struct rule){ALL_WELCOME, on_holders};
+    case KMEM__REQUEST__BODY_NAMES:
+        return (struct rule){ALL_WELCOME, on_names};
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:
@@ -477,7 +423,13 @@ int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request,
     if ((rule.may_ask & MAY_ASK(peer->role)) == 0) {
         return call_refuse(&call, why_not(&rule, peer->role));
     }
-    return rule.may_ask == MEMBERS && is_answered(&call) ? DISPATCH_OK : rule.handler(&call);
+    if (rule.may_ask == MEMBERS) {
+        sharing_deliver(core, peer->client); /* what had found no room */
+        if (is_answered(&call)) {
+            return DISPATCH_OK;
+        }
+    }
+    return rule.handler(&call);
 }
 
 int dispatch_continue(struct core *core, struct peer *peer, struct now now, struct reply *reply)

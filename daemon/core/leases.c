@@ -39,9 +39,10 @@
    round trips while a client warms up. */
 #define GRANT_SHARE 8
 
-void leases_init(struct leases *leases, struct pages *pages, struct clients *clients)
+void leases_init(struct leases *leases, struct pages *pages, struct clients *clients,
+                 const struct shares *shares)
 {
-    *leases = (struct leases){.pages = pages, .clients = clients};
+    *leases = (struct leases){.pages = pages, .clients = clients, .shares = shares};
 }
 
 void leases_fini(struct leases *leases)
@@ -166,11 +167,12 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
 }
 
 /*
- * Takes back what is unused in [page, end), which lies inside one run of the client. It is revoked
- * word by word; what follows one another goes back as one, which spares the table the pieces.
+ * Takes back what is unused in [page, end), which lies inside one run of the client and is not
+ * pinned. It is revoked word by word; what follows one another goes back as one, which spares the
+ * table the pieces.
  */
-static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_t page,
-                           uint32_t end)
+static uint32_t unpinned_revoke(struct leases *leases, struct client *client, uint32_t page,
+                                uint32_t end)
 {
     struct stretch stretch = {page, 0};
     uint32_t n_back = 0;
@@ -188,6 +190,21 @@ static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_
         page += n_pages;
     }
     stretch_come_back(leases, client, &stretch);
+    return n_back;
+}
+
+/* The same of a run in which pages are pinned: those stay, whatever the states say. */
+static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_t page,
+                           uint32_t end)
+{
+    uint32_t n_back = 0;
+    while (page < end) {
+        bool is_pinned;
+        const uint32_t n_alike =
+            shares_pinned_stretch(leases->shares, page, end - page, &is_pinned);
+        n_back += is_pinned ? 0 : unpinned_revoke(leases, client, page, page + n_alike);
+        page += n_alike;
+    }
     return n_back;
 }
 
@@ -275,6 +292,21 @@ void leases_return_all(struct leases *leases)
     }
 }
 
+/* How many pages of a run are unused, and could be taken back. */
+static uint32_t run_n_unused(const struct leases *leases, const struct client *client,
+                             uint32_t page, uint32_t end)
+{
+    uint32_t n_unused = 0;
+    while (page < end) {
+        bool is_pinned;
+        const uint32_t n_alike =
+            shares_pinned_stretch(leases->shares, page, end - page, &is_pinned);
+        n_unused += is_pinned ? 0 : lease_count_free(client->states, page, n_alike);
+        page += n_alike;
+    }
+    return n_unused;
+}
+
 /* How many pages of all leases of a client are unused; 0 if its ledger was lost. */
 static uint32_t client_n_unused(const struct leases *leases, const struct client *client,
                                 uint64_t *n_looked)
@@ -282,7 +314,7 @@ static uint32_t client_n_unused(const struct leases *leases, const struct client
     uint32_t n_unused = 0;
     uint32_t run = client->states ? pages_leased_first(leases->pages, client->slot) : 0;
     for (; run != 0; run = pages_leased_next(leases->pages, run)) {
-        n_unused += lease_count_free(client->states, run, run_end(leases->pages, run) - run);
+        n_unused += run_n_unused(leases, client, run, run_end(leases->pages, run));
         (*n_looked)++;
     }
     return n_unused;
@@ -354,17 +386,25 @@ int leases_make_room(struct leases *leases, uint32_t n_pages)
 void leases_reap(struct leases *leases, struct client *client, uint32_t page)
 {
     const uint32_t n_pages = run_end(leases->pages, page) - page;
+    KMEM_ASSERT(!shares_is_pinned(leases->shares, page, n_pages));
     KMEM_CRASH_POINT("server.reap.lease");
     pages_give(leases->pages, page);
+    leases_discharge(leases, client, n_pages);
+}
+
+void leases_discharge(struct leases *leases, struct client *client, uint32_t n_pages)
+{
     client_discharge_pages(client, n_pages);
     leases->n_pages -= n_pages;
 }
 
 /* Whether a page is leased to a client that may not take it, and has not. */
-static bool page_is_on_its_way(const struct client *client, uint32_t page)
+static bool page_is_on_its_way(const struct leases *leases, const struct client *client,
+                               uint32_t page)
 {
     const uint32_t lease_state = lease_state_of(client->states, page) & LEASE_STATE_MASK;
-    return lease_state == LEASE_NONE || lease_state == LEASE_REVOKED;
+    return (lease_state == LEASE_NONE || lease_state == LEASE_REVOKED) &&
+           !shares_is_pinned(leases->shares, page, 1);
 }
 
 void leases_recover_run(struct leases *leases, struct client *client, uint32_t page)
@@ -377,7 +417,7 @@ void leases_recover_run(struct leases *leases, struct client *client, uint32_t p
         lease_settle(client->states, page, end - page);
     }
     for (; page < end && client->states; page++) {
-        if (!page_is_on_its_way(client, page)) {
+        if (!page_is_on_its_way(leases, client, page)) {
             continue;
         }
         if (page != stretch.page + stretch.n_pages) {

@@ -4,7 +4,8 @@
  *
  * A grant is one store in the page table, then the client's page states say FREE. From then on the
  * client decides which of the pages it uses, and the daemon may take back those that it does not,
- * at any time and without asking: proto/lease.h.
+ * at any time and without asking: proto/lease.h. Pages of shared blocks are pinned: nobody takes
+ * them, whatever the client's states say, as long as it lives.
  *
  *      n_pages == sum of leased_pages over clients == sum of the PAGE_LEASED runs : leases_check()
  */
@@ -15,13 +16,15 @@
 
 #include "daemon/core/clients.h"
 #include "daemon/core/pages.h"
+#include "daemon/core/shares.h"
 #include "proto/attributes.h"
 
 struct leases {
     struct pages *pages;
     struct clients *clients;
-    uint64_t n_pages;  /* leased now */
-    uint64_t n_looked; /* runs looked at to take something back, ever */
+    const struct shares *shares; /* which know what is pinned */
+    uint64_t n_pages;            /* leased now */
+    uint64_t n_looked;           /* runs looked at to take something back, ever */
 };
 
 enum {
@@ -31,7 +34,8 @@ enum {
     LEASES_E_CORRUPT, /* leases_check() */
 };
 
-void leases_init(struct leases *leases, struct pages *pages, struct clients *clients);
+void leases_init(struct leases *leases, struct pages *pages, struct clients *clients,
+                 const struct shares *shares);
 
 /** leases_fini() - asserts that nothing is leased */
 void leases_fini(struct leases *leases);
@@ -73,6 +77,9 @@ KMEM_MUST_USE int leases_make_room(struct leases *leases, uint32_t n_pages);
 /** leases_come_back() - pages of one lease, which the client has lost, go back into the table */
 void leases_come_back(struct leases *leases, struct client *client, uint32_t page,
                       uint32_t n_pages);
+
+/** leases_discharge() - pages of an ended client's lease are its own no more: freed, or turned */
+void leases_discharge(struct leases *leases, struct client *client, uint32_t n_pages);
 
 /** leases_reap() - take back a whole leased run, whatever the client's states say: it has ended */
 void leases_reap(struct leases *leases, struct client *client, uint32_t page);

@@ -29,6 +29,8 @@
  *                    likewise the runs of one owner, if they are leases: pages_join()
  *      split:        word[page + k] = owner, n - k    a page inside a run
  *                    word[page]     = owner, k        two runs of one owner
+ *      turn:         split on both sides
+ *                    word[page]     = DIRECT, k       of what was leased, as one run
  *      scrub:        word[page + k] = FREE, n - k     a page inside a free run
  *                    word[page]     = SCRUB, k        another
  *                    word[first]    = FREE, page - first    now there are three runs
@@ -85,14 +87,14 @@ static uint32_t run_pages(const struct pages *pages, uint32_t page)
     return PAGE_WORD_PAGES(pages_word(pages, page));
 }
 
-static bool run_is_free(const struct pages *pages, uint32_t page)
+static bool run_is(const struct pages *pages, uint32_t page, enum page_state page_state)
 {
-    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_FREE;
+    return PAGE_WORD_STATE(pages_word(pages, page)) == page_state;
 }
 
-static bool run_is_scrubbed(const struct pages *pages, uint32_t page)
+static bool run_is_free(const struct pages *pages, uint32_t page)
 {
-    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_SCRUB;
+    return run_is(pages, page, PAGE_FREE);
 }
 
 uint32_t pages_run_of(const struct pages *pages, uint32_t page)
@@ -158,11 +160,6 @@ static void leased_remove(struct pages *pages, uint32_t page)
     if (next != 0) {
         pages->prev[next] = prev;
     }
-}
-
-static bool run_is_leased(const struct pages *pages, uint32_t page)
-{
-    return PAGE_WORD_STATE(pages_word(pages, page)) == PAGE_LEASED;
 }
 
 uint32_t pages_leased_first(const struct pages *pages, uint32_t owner)
@@ -308,7 +305,7 @@ static uint32_t run_join_left(struct pages *pages, uint32_t page)
     }
     const uint64_t word = pages_word(pages, left);
     const uint32_t length = PAGE_WORD_PAGES(word) + run_pages(pages, page);
-    if (run_is_leased(pages, page)) {
+    if (run_is(pages, page, PAGE_LEASED)) {
         leased_remove(pages, page);
     }
     /* Before: neighbouring runs. After: one. */
@@ -333,7 +330,7 @@ static int pages_index(struct pages *pages)
         if (is_free && run_is_free(pages, pages->left[page])) {
             bin_remove(pages, pages->left[page]);
         }
-        if (run_is_leased(pages, page)) {
+        if (run_is(pages, page, PAGE_LEASED)) {
             leased_insert(pages, page, 0);
         }
         /* Somebody was killed before joining two runs, if there is anything to join. */
@@ -342,10 +339,10 @@ static int pages_index(struct pages *pages)
             bin_insert(pages, first);
             soil(pages, page, length);
         }
-        if (run_is_scrubbed(pages, page)) {
+        if (run_is(pages, page, PAGE_SCRUB)) {
             pages->scrub_page = page;
         }
-        pages->n_free_pages += is_free || run_is_scrubbed(pages, page) ? length : 0;
+        pages->n_free_pages += is_free || run_is(pages, page, PAGE_SCRUB) ? length : 0;
         page += length;
     }
     return 0;
@@ -460,7 +457,7 @@ void pages_give(struct pages *pages, uint32_t page)
     KMEM_ASSERT(page != 0);
     pages->n_free_pages += length;
     soil(pages, page, length);
-    if (run_is_leased(pages, page)) {
+    if (run_is(pages, page, PAGE_LEASED)) {
         leased_remove(pages, page);
     }
     /* Before: the owner has the run. After: it is free; the neighbours are not yet joined. */
@@ -584,7 +581,8 @@ static void run_split(struct pages *pages, uint32_t page)
     }
 }
 
-void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)
+/* Makes of pages inside one run a run of their own. */
+static void run_split_off(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
     const uint32_t first = pages_run_of(pages, page);
     const uint32_t end = first + run_pages(pages, first);
@@ -593,5 +591,20 @@ void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)
         run_split(pages, page + n_pages);
     }
     run_split(pages, page);
+}
+
+void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    run_split_off(pages, page, n_pages);
     pages_give(pages, page);
+}
+
+void pages_turn_part(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    run_split_off(pages, page, n_pages);
+    KMEM_ASSERT(run_is(pages, page, PAGE_LEASED));
+    pages_note_maybe_dirty(pages, page, n_pages); /* as they are, unless nobody was granted them */
+    leased_remove(pages, page);
+    /* Before: the lease's owner has them. After: they are the daemon's own, to carve. */
+    state_commit(pages->state, &pages->state->page_words[page], PAGE_WORD(PAGE_DIRECT, 0, n_pages));
 }

@@ -135,6 +135,13 @@ void pages_give(struct pages *pages, uint32_t page);
 void pages_give_part(struct pages *pages, uint32_t page, uint32_t n_pages);
 
 /**
+ * pages_turn_part() - make n_pages from `page` on, which lie inside one leased run, a direct run
+ *
+ * One store makes it true; what is left of the lease on either side stays its owner's.
+ */
+void pages_turn_part(struct pages *pages, uint32_t page, uint32_t n_pages);
+
+/**
  * pages_join() - make a leased run one with the leases of the same owner beside it
  *
  * Whoever walks goes from run to run: however many leases were granted, there are as few runs as

@@ -12,6 +12,7 @@
 
 #include "daemon/core/block_iter.h"
 #include "daemon/core/counted.h"
+#include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
 
 /* A step of the reaping, and what it has cost. */
@@ -128,10 +129,24 @@ static bool reap_finalize(struct step *step, reap_written_fn written, void *user
     return true;
 }
 
+/* Ended clients let go of what they share: first, see sharing_reap(). Return: whether all have. */
+static bool reap_shared(struct step *step)
+{
+    struct core *core = step->core;
+    struct client *client = core_has_dead(core) ? clients_next(&core->clients, 0) : NULL;
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        if (client->client_state == CLIENT_ENDED && !client->has_let_go &&
+            !sharing_reap(core, client, step->budget, &step->spent)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void reap(struct core *core, uint32_t budget, reap_written_fn written, void *user)
 {
     struct step step = {.core = core, .budget = budget};
-    if (!reap_finalize(&step, written, user)) {
+    if (!reap_shared(&step) || !reap_finalize(&step, written, user)) {
         return;
     }
     if (!core_has_dead(core)) {

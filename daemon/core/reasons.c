@@ -21,6 +21,7 @@
 
 struct reason {
     struct reason_totals totals;
+    uint32_t n_records; /* that have it and are no blocks */
     uint32_t id;
     UT_hash_handle hh; /* keyed by the words in the state file; not for the first two ids */
 };
@@ -142,13 +143,26 @@ static struct reason *reason_find_or_add(struct reasons *reasons, const char *te
     return reason;
 }
 
+static void reason_add_block(struct reasons *reasons, struct reason *reason, uint64_t num_bytes)
+{
+    reasons->n_live += reason->totals.n_blocks == 0;
+    reason->totals.n_blocks++;
+    reason->totals.num_bytes += num_bytes;
+}
+
 uint32_t reasons_ref(struct reasons *reasons, const char *text, size_t n_bytes, uint64_t num_bytes)
 {
     KMEM_ASSERT(n_bytes <= REASON_MAX_BYTES);
     struct reason *reason = reason_find_or_add(reasons, text, n_bytes);
-    reasons->n_live += reason->totals.n_blocks == 0;
-    reason->totals.n_blocks++;
-    reason->totals.num_bytes += num_bytes;
+    reason_add_block(reasons, reason, num_bytes);
+    return reason->id;
+}
+
+uint32_t reasons_hold(struct reasons *reasons, const char *text, size_t n_bytes)
+{
+    KMEM_ASSERT(n_bytes <= REASON_MAX_BYTES);
+    struct reason *reason = reason_find_or_add(reasons, text, n_bytes);
+    reason->n_records++;
     return reason->id;
 }
 
@@ -176,20 +190,30 @@ static int reason_recover(struct reasons *reasons, uint32_t id)
     return 0;
 }
 
-int reasons_recover(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
+static int reason_recover_once(struct reasons *reasons, uint32_t id)
 {
     if (id >= REASONS_MAX) {
         return REASONS_E_CORRUPT;
     }
-    const int r = reasons->table[id] ? 0 : reason_recover(reasons, id);
-    if (r) {
-        return r;
+    return reasons->table[id] ? 0 : reason_recover(reasons, id);
+}
+
+int reasons_recover(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
+{
+    const int r = reason_recover_once(reasons, id);
+    if (r == 0) {
+        reason_add_block(reasons, reasons->table[id], num_bytes);
     }
-    struct reason *reason = reasons->table[id];
-    reasons->n_live += reason->totals.n_blocks == 0;
-    reason->totals.n_blocks++;
-    reason->totals.num_bytes += num_bytes;
-    return 0;
+    return r;
+}
+
+int reasons_recover_hold(struct reasons *reasons, uint32_t id)
+{
+    const int r = reason_recover_once(reasons, id);
+    if (r == 0) {
+        reasons->table[id]->n_records++;
+    }
+    return r;
 }
 
 void reasons_recovered(struct reasons *reasons)
@@ -201,24 +225,45 @@ void reasons_recovered(struct reasons *reasons)
     }
 }
 
-void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
+static struct reason *reason_get(const struct reasons *reasons, uint32_t id)
 {
     KMEM_ASSERT(id < reasons->n_ids);
-    struct reason *reason = reasons->table[id];
-    KMEM_ASSERT(reason != NULL);
+    KMEM_ASSERT(reasons->table[id] != NULL);
+    return reasons->table[id];
+}
+
+static bool reason_is_named(const struct reason *reason)
+{
+    return reason->totals.n_blocks > 0 || reason->n_records > 0;
+}
+
+/* An id that nothing names is free; the first two never are. */
+static void reason_free_unnamed(struct reasons *reasons, struct reason *reason)
+{
+    if (!reason_is_named(reason) && reason->id >= REASONS_RESERVED) {
+        HASH_DEL(reasons->by_text, reason);
+        reason_id_give(reasons, reason->id);
+        free(reason);
+    }
+}
+
+void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes)
+{
+    struct reason *reason = reason_get(reasons, id);
     KMEM_ASSERT(reason->totals.n_blocks > 0);
     KMEM_ASSERT(reason->totals.num_bytes >= num_bytes);
     reason->totals.n_blocks--;
     reason->totals.num_bytes -= num_bytes;
-    if (reason->totals.n_blocks > 0) {
-        return;
-    }
-    reasons->n_live--;
-    if (id >= REASONS_RESERVED) {
-        HASH_DEL(reasons->by_text, reason);
-        reason_id_give(reasons, id);
-        free(reason);
-    }
+    reasons->n_live -= reason->totals.n_blocks == 0;
+    reason_free_unnamed(reasons, reason);
+}
+
+void reasons_drop(struct reasons *reasons, uint32_t id)
+{
+    struct reason *reason = reason_get(reasons, id);
+    KMEM_ASSERT(reason->n_records > 0);
+    reason->n_records--;
+    reason_free_unnamed(reasons, reason);
 }
 
 const char *reasons_text(const struct reasons *reasons, uint32_t id, size_t *ret_n_bytes)
@@ -240,7 +285,7 @@ struct reason_totals reasons_totals(const struct reasons *reasons, uint32_t id)
     return reason ? reason->totals : (struct reason_totals){0, 0};
 }
 
-/* Whether the words of an id that has blocks lead to it. */
+/* Whether the words of an id that is named lead to it. */
 static bool reason_is_found(const struct reasons *reasons, uint32_t id)
 {
     const struct state_reason *slot = &reasons->state->reasons[id];
@@ -265,9 +310,9 @@ int reasons_check(const struct reasons *reasons)
             return REASONS_E_CORRUPT;
         }
         n_live += totals.n_blocks > 0;
-        if (totals.n_blocks > 0 && id > REASON_OTHER) {
+        if (reasons->table[id] && id > REASON_OTHER) {
             n_named++;
-            if (!reason_is_found(reasons, id)) {
+            if (!reason_is_named(reasons->table[id]) || !reason_is_found(reasons, id)) {
                 return REASONS_E_CORRUPT;
             }
         }

@@ -3,12 +3,13 @@
  * reasons.h - the reasons of the daemon's own blocks, each stored once
  *
  *      totals of a reason == sum over the blocks that name it          : direct_check()
- *      an id is named by blocks, or free, or for ever
+ *      an id is named by blocks or records, or free, or for ever
  *      the words of a named id lead to it; n_live ids have blocks      : reasons_check()
  *
  * Ids 0 and 1 are for ever: "no reason given" and "other reasons", which stands for what comes
- * after the table is full. Any other id is given out again when its last block is gone; its
- * generation tells the reasons apart that have had it.
+ * after the table is full. Any other id is given out again when nothing names it any more; its
+ * generation tells the tenants apart. What names it besides blocks, the records of shares and
+ * holds, is counted apart: it has no bytes of its own.
  */
 #ifndef DAEMON_CORE_REASONS_H
 #define DAEMON_CORE_REASONS_H
@@ -23,7 +24,7 @@ struct reason;
 
 struct reasons {
     struct state *state;
-    struct reason **table;  /* by id; NULL: no block names it */
+    struct reason **table;  /* by id; NULL: nothing names it */
     uint32_t *generations;  /* by id */
     struct reason *by_text; /* hash */
     uint32_t *free_ids;     /* stack */
@@ -66,7 +67,16 @@ void reasons_recovered(struct reasons *reasons);
 /** reasons_unref() - count one block less */
 void reasons_unref(struct reasons *reasons, uint32_t id, uint64_t num_bytes);
 
-/** reasons_text() - a reason's words, not terminated; valid until its last block is gone */
+/** reasons_hold() - a record, that is no block, has this reason. As reasons_ref() else. */
+uint32_t reasons_hold(struct reasons *reasons, const char *text, size_t n_bytes);
+
+/** reasons_recover_hold() - reasons_recover() for such a record */
+KMEM_MUST_USE int reasons_recover_hold(struct reasons *reasons, uint32_t id);
+
+/** reasons_drop() - such a record is gone */
+void reasons_drop(struct reasons *reasons, uint32_t id);
+
+/** reasons_text() - a reason's words, not terminated; valid until nothing names it any more */
 const char *reasons_text(const struct reasons *reasons, uint32_t id, size_t *ret_n_bytes);
 
 /** reasons_generation() - another number for every reason that has had the id */

@@ -12,7 +12,8 @@
  * enough for a request none is made: a refusal among ten million live blocks reads no header.
  *
  * What a client writes there can only hide its slabs, which it could as well fill with blocks, or
- * show slabs as idle that it uses: it loses them then.
+ * show slabs as idle that it uses: it loses them then. But those with a block that is shared stay,
+ * whatever stands there: others have it.
  */
 #include "daemon/core/reclaim.h"
 
@@ -164,7 +165,8 @@ static bool slab_may_be_idle(const struct reclaim *reclaim, struct candidate *sl
     slab->size_class = head->size_class;
     slab->span_pages = size_classes[head->size_class].span_pages;
     if (slab->span_pages > end - slab->page ||
-        head->n_used > REMOTE_COUNT(remote) + READY_AT_MOST) {
+        head->n_used > REMOTE_COUNT(remote) + READY_AT_MOST ||
+        shares_is_pinned(reclaim->leases->shares, slab->page, slab->span_pages)) {
         return false;
     }
     batch->spent +=

@@ -6,6 +6,7 @@
  *      page words                      free runs, bins, who has how many pages
  *      entries of direct blocks        free lists, totals of clients and reasons
  *      client slots                    the table of clients, unused slots
+ *      shares, holds, names            chains, hash tables, pinned pages
  *      states in clients' ledgers      which leased pages were never theirs, or no longer
  *      processes                       whether one still uses what a lost ledger described
  *
@@ -24,6 +25,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "daemon/core/replay.h"
+#include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
 
 /*
@@ -113,7 +116,8 @@ static void recover_clients(struct core *core, recover_states_fn states, void *u
 /* Whether a process is there that may be using what its lost ledger described. */
 static int watch_lost(const struct core *core, const struct client *client)
 {
-    const bool holds_nothing = client->n_blocks == 0 && client->leased_pages == 0;
+    const bool holds_nothing =
+        client->n_blocks == 0 && client->leased_pages == 0 && !sharing_has_any(core, client->slot);
     return holds_nothing || !core->config.watch
                ? CLIENTS_E_GONE
                : core->config.watch(client->slot, &client->identity, core->config.watch_user);
@@ -137,8 +141,10 @@ static int recover_lost(struct core *core, uint64_t now_ms)
         }
         client->lost = r == 0;
         if (!client->lost) {
-            /* A client without blocks had no Welcome: its process may live, and join again. */
-            core_end(core, client, client_charged_bytes(client) == 0, now_ms);
+            /* A client that has nothing had no Welcome: its process may live, and join again. */
+            core_end(core, client,
+                     client_charged_bytes(client) == 0 && !sharing_has_any(core, client->slot),
+                     now_ms);
         }
     }
     return 0;
@@ -156,6 +162,15 @@ static int recover_run(const struct recovery *recovery, uint32_t page, uint64_t 
     const char *why = NULL;
     const int r = direct_recover_run(&core->direct, page, &why);
     return r > 0 ? refuse(recovery, "the direct blocks at page %u: %s", page, why) : r;
+}
+
+static int recover_shares(const struct recovery *recovery)
+{
+    struct core *core = recovery->core;
+    const char *why = NULL;
+    int r = shares_recover(&core->shares, &why);
+    r = r ? r : names_recover(&core->names, &why);
+    return r > 0 ? refuse(recovery, "what is shared: %s", why) : r;
 }
 
 static int recover_runs(const struct recovery *recovery)
@@ -177,6 +192,11 @@ static int recover_runs(const struct recovery *recovery)
     }
     reasons_recovered(&core->reasons);
     direct_recovered(&core->direct);
+    const char *why = NULL;
+    if (sharing_recover(core, &why)) {
+        return refuse(recovery, "what is shared: %s", why);
+    }
+    KMEM_CRASH_POINT("server.recover.shared");
     core_note_peak(core);
     core->n_clients_seen = obituaries_n_seen(&core->obituaries, &core->clients);
     return 0;
@@ -207,12 +227,15 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
     alive(core);
     r = obituaries_check(&core->obituaries) ? refuse(&recovery, "of %llu obituaries one is none",
                                                      (unsigned long long)core->obituaries.n_written)
-                                            : recover_runs(&recovery);
+                                            : recover_shares(&recovery);
+    r = r ? r : recover_runs(&recovery);
     KMEM_CRASH_POINT("server.recover.runs");
     r = r ? r : recover_lost(core, now_ms);
     if (r) {
         core_abandon(core);
+        return r;
     }
-    return r;
+    replay_recover(core);
+    return 0;
 }
 /* NOLINTEND(readability-non-const-parameter) */

@@ -49,3 +49,26 @@ bool replay_leased(const struct call *call, Kmem__Leased *leased)
     (void)leases_return(&core->leases, client, page, page + intent.n_pages); /* none may be left */
     return false;
 }
+
+/* Whether a name has got this version, which is no other name's. */
+static bool is_published(const struct names *names, uint64_t version)
+{
+    uint32_t name = names_next(names, 0);
+    while (name != NAME_NONE && names_version_of(names, name) != version) {
+        name = names_next(names, name + 1);
+    }
+    return name != NAME_NONE;
+}
+
+void replay_recover(struct core *core)
+{
+    struct clients *clients = &core->clients;
+    struct client *client = clients_next(clients, 0);
+    for (; client; client = clients_next(clients, client->slot + 1)) {
+        struct intent intent = clients_intent(clients, client->slot);
+        if (intent.kind == INTENT_PUBLISH && is_published(&core->names, intent.at)) {
+            intent.kind = INTENT_PUBLISHED;
+            clients_intend(clients, client->slot, client->sequence, &intent);
+        }
+    }
+}

@@ -29,4 +29,11 @@ bool replay_allocated(const struct call *call, uint64_t num_bytes, struct seg_of
  */
 bool replay_leased(const struct call *call, Kmem__Leased *leased);
 
+/**
+ * replay_recover() - what had come to pass when the last server was killed, before it said so
+ *
+ * A name that has a version may be unpublished before its publisher asks again.
+ */
+void replay_recover(struct core *core);
+
 #endif

@@ -27,7 +27,6 @@ struct reply {
         Kmem__Error error;
         Kmem__Welcome welcome;
         Kmem__Allocated allocated;
-        Kmem__Released released;
         Kmem__Sized sized;
         Kmem__UsageReport usage;
         Kmem__LedgerReport ledger;
@@ -36,6 +35,14 @@ struct reply {
         Kmem__ObituariesReport obituaries;
         Kmem__Farewell farewell;
         Kmem__Leased leased;
+        Kmem__Shared shared;
+        Kmem__Attached attached;
+        Kmem__ReleasedMany released_many;
+        Kmem__Published published;
+        Kmem__Unpublished unpublished;
+        Kmem__Nexted nexted;
+        Kmem__HoldersReport holders;
+        Kmem__NamesReport names;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

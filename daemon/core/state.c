@@ -11,6 +11,9 @@ struct state_layout {
     uint64_t clients_at;
     uint64_t reasons_at;
     uint64_t obituaries_at;
+    uint64_t shares_at;
+    uint64_t holds_at;
+    uint64_t names_at;
     uint64_t ledger_at;
     uint64_t total_bytes;
 };
@@ -33,6 +36,9 @@ static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
     layout->clients_at = part_reserve(&at, CLIENTS_MAX * sizeof(struct state_client));
     layout->reasons_at = part_reserve(&at, REASONS_MAX * sizeof(struct state_reason));
     layout->obituaries_at = part_reserve(&at, OBITUARIES_PLACES * sizeof(struct obituary));
+    layout->shares_at = part_reserve(&at, SHARES_MAX * sizeof(struct state_share));
+    layout->holds_at = part_reserve(&at, HOLDS_MAX * sizeof(struct state_hold));
+    layout->names_at = part_reserve(&at, SHARE_NAMES_MAX * sizeof(struct state_name));
     layout->ledger_at = part_reserve(&at, ledger.total_bytes);
     layout->total_bytes = at;
 }
@@ -40,10 +46,27 @@ static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
 /* Changes with the ledger's layout and with every size and count that stands here. */
 static uint64_t state_signature(void)
 {
-    return ledger_layout_signature() ^ (uint64_t)sizeof(struct state_header) << 48 ^
-           (uint64_t)sizeof(struct state_client) << 40 ^ (uint64_t)CLIENTS_MAX << 20 ^ REASONS_MAX ^
-           (uint64_t)OBITUARIES_PLACES << 36 ^ (uint64_t)sizeof(struct obituary) << 8 ^
-           STATE_LAYOUT_VERSION << 56;
+    const uint64_t parts[] = {
+        STATE_LAYOUT_VERSION,
+        sizeof(struct state_header),
+        sizeof(struct state_client),
+        sizeof(struct state_reason),
+        sizeof(struct obituary),
+        sizeof(struct state_share),
+        sizeof(struct state_hold),
+        sizeof(struct state_name),
+        CLIENTS_MAX,
+        REASONS_MAX,
+        OBITUARIES_PLACES,
+        SHARES_MAX,
+        HOLDS_MAX,
+        SHARE_NAMES_MAX,
+    };
+    uint64_t signature = ledger_layout_signature();
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        signature = (signature ^ parts[i]) * UINT64_C(0x100000001b3); /* FNV-1a, a word at a time */
+    }
+    return signature;
 }
 
 static void state_view(struct state *state, void *base, const struct state_layout *layout,
@@ -57,6 +80,9 @@ static void state_view(struct state *state, void *base, const struct state_layou
     state->clients = (void *)(bytes + layout->clients_at);
     state->reasons = (void *)(bytes + layout->reasons_at);
     state->obituaries = (void *)(bytes + layout->obituaries_at);
+    state->shares = (void *)(bytes + layout->shares_at);
+    state->holds = (void *)(bytes + layout->holds_at);
+    state->names = (void *)(bytes + layout->names_at);
     state->n_pages = n_pages;
 }
 
@@ -113,4 +139,20 @@ void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value)
 {
     KMEM_CHECK((void *)where > (void *)state->header);
     store_commit(where, value);
+}
+
+struct state_numbers state_numbers(_Atomic uint64_t *reserved)
+{
+    return (struct state_numbers){.reserved = reserved, .last = state_load(reserved)};
+}
+
+uint64_t state_number(struct state *state, struct state_numbers *numbers)
+{
+    if (numbers->last == state_load(numbers->reserved)) {
+        /* Before: none above was given. After: each of these counts as given. */
+        state_commit(state, numbers->reserved, numbers->last + STATE_NUMBERS_AHEAD);
+    }
+    numbers->last++;
+    KMEM_ASSERT(numbers->last >> STATE_NUMBER_BITS == 0);
+    return numbers->last;
 }

@@ -10,6 +10,9 @@
  *  clients      | 128 bytes per slot, CLIENTS_MAX slots
  *  reasons      | 128 bytes per slot, REASONS_MAX slots
  *  obituaries   | the last of them: obituary.h
+ *  shares       | 64 bytes per shared block, SHARES_MAX: shares.h
+ *  holds        | 16 bytes per holder of one, HOLDS_MAX
+ *  names        | 128 bytes per name of one, SHARE_NAMES_MAX: names.h
  *  direct ledger| the daemon's own slabs: proto/ledger.h
  *
  *  field               written                     read              what a stale value means
@@ -33,6 +36,12 @@
  *  n_obituaries        state_commit(), before the  start             the last one is still to be
  *                      client's slot is unused                       written
  *  a slot's obituary   before n_obituaries         start             none, if none has that number
+ *  share, hold, name   before state_commit() of    start, every      the record is free while its
+ *                      its word                    operation         word is 0
+ *  n_shares, n_holds,  before a record's word      start             the records from there on are
+ *  n_names                                                           free
+ *  generations,        state_commit(), before a    start             numbers up to this were
+ *  versions            number above is given                         perhaps given
  *  counters, a slot's  any time                    queries           what was to be counted last
  *  peaks                                                             is not counted
  *
@@ -51,6 +60,7 @@
 #include "proto/attributes.h"
 #include "proto/ledger.h"
 #include "proto/limits.h"
+#include "proto/share.h"
 
 enum page_state {
     PAGE_STALE, /* never written: inside a run since the beginning */
@@ -72,7 +82,7 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(6)
+#define STATE_LAYOUT_VERSION UINT64_C(7)
 #endif
 
 /*
@@ -105,6 +115,8 @@ struct state_counters {
     uint64_t log_lines_dropped;
     uint64_t peak_bytes;      /* the most that direct blocks and leases ever were together */
     uint64_t peak_used_bytes; /* the most that live blocks were, as far as was seen */
+    uint64_t attaches;        /* of shared blocks, by handle or by name */
+    uint64_t attaches_refused;
 };
 
 /** state_raise() - remember the highest value of a figure */
@@ -124,11 +136,28 @@ struct state_header {
     _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
     _Atomic uint64_t n_slots; /* client slots from this one on are unused */
     _Atomic uint64_t n_obituaries; /* that were ever written */
+    _Atomic uint64_t n_shares;     /* records of shares from this one on are free; likewise: */
+    _Atomic uint64_t n_holds;
+    _Atomic uint64_t n_names;
+    _Atomic uint64_t generations; /* of shares: reserved up to this; see state_number() */
+    _Atomic uint64_t versions;    /* of names, likewise */
     struct state_counters counters;
 };
 
 /* What a request is about to change: kind in bits 0 to 3, pages in 32 to 63. */
-enum intent_kind { INTENT_NONE, INTENT_ALLOCATE, INTENT_RELEASE, INTENT_LEASE };
+enum intent_kind {
+    INTENT_NONE,
+    INTENT_ALLOCATE,
+    INTENT_RELEASE,
+    INTENT_LEASE,
+    INTENT_RELEASE_MANY, /* n_pages: how many were begun; at: a bit for each that others keep */
+    INTENT_ATTACH,       /* at: a bit for each that was not held before */
+    INTENT_TRANSFER,     /* at: the share's generation */
+    INTENT_PUBLISH,      /* at: the version */
+    INTENT_PUBLISHED,    /* likewise, and the name has it, or had */
+    INTENT_UNPUBLISH,    /* at: the version that the name had */
+    INTENT_NEXT,         /* n_pages: a share, or 0; at: see dispatch_next.c */
+};
 #define INTENT_WORD(kind, n_pages) ((uint64_t)(kind) | (uint64_t)(n_pages) << 32)
 #define INTENT_WORD_KIND(word) ((enum intent_kind)((word)&15))
 #define INTENT_WORD_PAGES(word) ((uint32_t)((word) >> 32))
@@ -225,6 +254,93 @@ struct obituary {
 
 static_assert(sizeof(struct obituary) == 1376, "part of the layout");
 
+/* Whose something is that is nobody's; and what only names hold: clients.h. */
+#define SLOT_NONE UINT32_C(0x1fff)
+#define SLOT_KEPT UINT32_C(0x1ffe)
+static_assert(CLIENTS_MAX <= SLOT_KEPT, "a slot, or one of these, is 13 bits");
+
+enum share_state {
+    SHARE_NONE,
+    SHARE_LIVE,
+    SHARE_RETURNING, /* nobody holds it; its block is on its way home to its owner's lease */
+    SHARE_STATE_MASK = 3,
+};
+
+/* A share's word: state and flags, the owner's slot in bits 8 to 20; while RETURNING, the number
+   that it has among what was put into the owner's returns, in bits 32 to 63, if it is NUMBERED. */
+#define SHARE_OWNER_HOLDS (UINT64_C(1) << 2)
+#define SHARE_OFFERED (UINT64_C(1) << 3)   /* handed over: the first to attach has it */
+#define SHARE_LEASED (UINT64_C(1) << 4)    /* the block is in its owner's lease; else direct */
+#define SHARE_READ_ONLY (UINT64_C(1) << 5) /* nobody but the owner may attach it for writing */
+#define SHARE_KEEP (UINT64_C(1) << 6)      /* the offer outlives who made it */
+#define SHARE_FEED (UINT64_C(1) << 7)      /* reserved */
+#define SHARE_OWNER_SHIFT 8
+#define SHARE_OWNER(word) ((uint32_t)((word) >> SHARE_OWNER_SHIFT) & SLOT_NONE)
+#define SHARE_NUMBERED (UINT64_C(1) << 21)
+#define SHARE_RETURN_SHIFT 32
+#define SHARE_RETURN(word) ((uint32_t)((word) >> SHARE_RETURN_SHIFT))
+
+struct state_share {
+    _Atomic uint64_t word; /* committed last; SHARE_NONE: the record is free */
+    uint64_t generation;   /* a counter, and in its low SHARE_INDEX_BITS the record's number */
+    uint64_t tag;
+    uint64_t offset;
+    uint64_t num_bytes;
+    uint32_t slab_page; /* these four of a LEASED one: see struct share_place */
+    uint32_t span_pages;
+    uint16_t index;
+    uint16_t size_class;
+    uint32_t reason; /* the block's own */
+    uint32_t born;   /* tick */
+    uint32_t reserved;
+};
+
+static_assert(sizeof(struct state_share) == 64, "part of the layout");
+
+/* A hold's word: the share, the holder's slot in bits 17 to 29, and: */
+#define HOLD_SHARE(word) ((uint32_t)(word) & ((UINT32_C(1) << SHARE_INDEX_BITS) - 1))
+#define HOLD_SLOT_SHIFT SHARE_INDEX_BITS
+#define HOLD_SLOT(word) ((uint32_t)((word) >> HOLD_SLOT_SHIFT) & SLOT_NONE)
+#define HOLD_WRITE (UINT64_C(1) << 30)
+#define HOLD_OWNER (UINT64_C(1) << 31) /* it was handed the block: see SHARE_OFFERED */
+#define HOLD_GIVEN                                                                                 \
+    (UINT64_C(1) << 32) /* it has offered the block on, and holds it for that alone */
+#define HOLD_LIVE (UINT64_C(1) << 63)
+
+struct state_hold {
+    _Atomic uint64_t word; /* committed last; 0: the record is free */
+    uint32_t reason;
+    uint32_t born; /* tick */
+};
+
+static_assert(sizeof(struct state_hold) == 16, "part of the layout");
+
+/* A name's word: the share, above it which `who` is meant, above that the version. */
+#define NAME_WHICH_SHIFT SHARE_INDEX_BITS
+#define NAME_VERSION_SHIFT (SHARE_INDEX_BITS + 1)
+#define NAME_WORD(share, which, version)                                                           \
+    ((uint64_t)(share) | (uint64_t)(which) << NAME_WHICH_SHIFT |                                   \
+     (uint64_t)(version) << NAME_VERSION_SHIFT)
+#define NAME_SHARE(word) ((uint32_t)(word) & ((UINT32_C(1) << SHARE_INDEX_BITS) - 1))
+#define NAME_WHICH(word) ((uint32_t)((word) >> NAME_WHICH_SHIFT) & 1)
+#define NAME_VERSION(word) ((word) >> NAME_VERSION_SHIFT)
+
+/* The slot of who published it, SLOT_NONE: it has ended; bit 31: the name outlives it. */
+#define NAME_WHO(owner, keep) ((uint32_t)(owner) | (uint32_t)(keep) << 31)
+#define NAME_WHO_OWNER(who) ((who)&SLOT_NONE)
+#define NAME_WHO_KEEP(who) (((who) >> 31) != 0)
+
+struct state_name {
+    _Atomic uint64_t word;   /* committed last; 0: the record is free */
+    _Atomic uint32_t who[2]; /* one is meant, the other becomes true with the next word */
+    uint32_t uid[2];         /* likewise: of who published it */
+    uint8_t n_bytes;
+    uint8_t reserved[3];
+    char bytes[SHARE_NAME_MAX_BYTES];
+};
+
+static_assert(sizeof(struct state_name) == 128, "part of the layout");
+
 /* The daemon's view of its state file. */
 struct state {
     struct state_header *header;
@@ -234,6 +350,9 @@ struct state {
     struct state_client *clients;
     struct state_reason *reasons;
     struct obituary *obituaries;
+    struct state_share *shares;
+    struct state_hold *holds;
+    struct state_name *names;
     struct ledger ledger;
     uint32_t n_pages;
 };
@@ -263,7 +382,34 @@ static inline uint64_t state_load(const _Atomic uint64_t *where)
     return atomic_load_explicit(where, memory_order_relaxed);
 }
 
+/** state_slot_is_used() - whether a slot is a client's, living or ended, as the state file says */
+static inline bool state_slot_is_used(const struct state *state, uint32_t slot)
+{
+    return slot < state_load(&state->header->n_slots) && state_load(&state->clients[slot].pid) != 0;
+}
+
 /** state_commit() - the one store that changes what is true of a page or a client */
 void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value);
+
+/*
+ * Numbers of which none is given twice in the life of a segment. What the state file says is
+ * reserved, so many at a time, before one of them is given: a server that starts goes on behind it.
+ */
+struct state_numbers {
+    _Atomic uint64_t *reserved; /* in the state's header */
+    uint64_t last;              /* that was given */
+};
+
+/* 65,536: so many may a start leave out. With fewer there is a store more often; with more, or with
+   fewer than the 46 bits that a name's word has for them, they might come to an end: these last for
+   34 years of a start in each second. */
+#define STATE_NUMBERS_AHEAD 65536
+#define STATE_NUMBER_BITS 46
+
+/** state_numbers() - go on with those that a word of the header keeps */
+struct state_numbers state_numbers(_Atomic uint64_t *reserved);
+
+/** state_number() - the next one; 1 is the first */
+uint64_t state_number(struct state *state, struct state_numbers *numbers);
 
 #endif

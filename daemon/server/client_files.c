@@ -11,10 +11,11 @@
 
 #include "daemon/memfd.h"
 #include "proto/limits.h"
+#include "proto/notice.h"
 
 struct client_files_file {
     int fd;                 /* 0: no ledger; 0 is never a ledger's descriptor, it is stdin's */
-    unsigned char *mapping; /* of the counts and, behind them, the states */
+    unsigned char *mapping; /* of the counts and, behind them, the returns and the states */
 };
 
 static size_t mapping_bytes(const struct client_files *ledgers)
@@ -28,8 +29,22 @@ static _Atomic uint64_t *file_states(const struct client_files *ledgers,
     return (void *)(file->mapping + (ledgers->layout.states_at - ledgers->layout.counts_at));
 }
 
+/* The file is sealed: one of another version can not grow. */
+static int clock_check(int clock_fd)
+{
+    struct stat status;
+    if (fstat(clock_fd, &status) < 0) {
+        return -errno;
+    }
+    return (uint64_t)status.st_size == NOTICE_BYTES ? 0 : -EPROTO;
+}
+
 static int clock_map(struct client_files *ledgers, int fd)
 {
+    const int r = clock_check(fd);
+    if (r) {
+        return r;
+    }
     /* A second open file, for reading: clients are given this one. */
     char path[64];
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
@@ -37,14 +52,15 @@ static int clock_map(struct client_files *ledgers, int fd)
     if (clock_fd < 0) {
         return -errno;
     }
-    unsigned char *page = mmap(NULL, CLOCK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) {
+    unsigned char *notice = mmap(NULL, NOTICE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (notice == MAP_FAILED) {
         const int error = errno;
         (void)close(clock_fd); /* only read */
         return -error;
     }
     ledgers->clock_fd = clock_fd;
-    ledgers->tick = (void *)(page + CLOCK_TICK_AT);
+    ledgers->tick = (void *)(notice + CLOCK_TICK_AT);
+    ledgers->bells = (void *)(notice + NOTICE_BELLS_AT);
     return 0;
 }
 
@@ -68,8 +84,8 @@ void client_files_fini(struct client_files *ledgers)
         KMEM_ASSERT(ledgers->files[slot].fd == 0);
     }
     free(ledgers->files);
-    (void)munmap((unsigned char *)ledgers->tick - CLOCK_TICK_AT, CLOCK_BYTES); /* it is mapped */
-    (void)close(ledgers->clock_fd);                                            /* only read */
+    (void)munmap((unsigned char *)ledgers->tick - CLOCK_TICK_AT, NOTICE_BYTES); /* it is mapped */
+    (void)close(ledgers->clock_fd);                                             /* only read */
 }
 
 static int file_map(const struct client_files *ledgers, int fd, unsigned char **ret_mapping)
@@ -122,6 +138,13 @@ const struct ledger_counts *client_files_counts(const struct client_files *ledge
 {
     const struct client_files_file *file = &ledgers->files[slot];
     return file->fd != 0 ? (const void *)file->mapping : NULL;
+}
+
+struct ledger_returns *client_files_returns(const struct client_files *ledgers, uint32_t slot)
+{
+    const struct client_files_file *file = &ledgers->files[slot];
+    const uint64_t at = ledgers->layout.returns_at - ledgers->layout.counts_at;
+    return file->fd != 0 ? (void *)(file->mapping + at) : NULL;
 }
 
 int client_files_open(struct client_files *ledgers, uint32_t slot, int *ret_fd,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * client_files.h - the ledger files of clients, and the clock that they read
+ * client_files.h - the ledger files of clients, and the notice that they read: proto/notice.h
  *
- * The daemon maps of a ledger only the states of its pages, which it changes, and what its client
- * counts, which it looks at often; the rest it reads.
+ * The daemon maps of a ledger only the states of its pages and the returns, which it changes, and
+ * what its client counts, which it looks at often; the rest it reads.
  */
 #ifndef DAEMON_SERVER_CLIENT_FILES_H
 #define DAEMON_SERVER_CLIENT_FILES_H
@@ -23,14 +23,15 @@ struct client_files {
     struct client_files_file *files; /* by slot */
     struct ledger_layout layout;
     uint32_t n_pages;
-    _Atomic uint32_t *tick; /* in the clock's page */
-    int clock_fd;           /* of the same, for reading only */
+    _Atomic uint32_t *tick;  /* in the clock's page */
+    _Atomic uint32_t *bells; /* behind it */
+    int clock_fd;            /* of the same file, for reading only */
 };
 
 /**
  * client_files_init() - no ledger yet
- * @clock_fd:  a file of CLOCK_BYTES, of zeros when the segment is new; the caller's
- * Return: 0 or a negative errno.
+ * @clock_fd:  a file of NOTICE_BYTES, of zeros when the segment is new; the caller's
+ * Return: 0 or a negative errno: -EPROTO if it has another size.
  */
 KMEM_MUST_USE int client_files_init(struct client_files *ledgers, const char *name,
                                     uint32_t n_pages, int clock_fd);
@@ -59,6 +60,9 @@ _Atomic uint64_t *client_files_states(const struct client_files *ledgers, uint32
 
 /** client_files_counts() - what the client of a slot counts, mapped; NULL: it has no ledger */
 const struct ledger_counts *client_files_counts(const struct client_files *ledgers, uint32_t slot);
+
+/** client_files_returns() - where blocks come home to it, mapped; NULL: it has no ledger */
+struct ledger_returns *client_files_returns(const struct client_files *ledgers, uint32_t slot);
 
 /** client_files_close() - the slot is free; nothing if it has no ledger */
 void client_files_close(struct client_files *ledgers, uint32_t slot);

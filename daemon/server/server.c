@@ -57,7 +57,7 @@ static void server_finalized(const struct obituary *obituary, uint32_t slot, voi
 static bool server_has_work(const struct server *server)
 {
     return sessions_wait(&server->host) || core_has_dead(&server->core) ||
-           no_room_has_work(&server->core);
+           no_room_has_work(&server->core) || bells_are_due(&server->bells);
 }
 
 /* The next piece, unless there is something more urgent: a request may wait for these pages. */
@@ -100,6 +100,9 @@ static void server_idle(uv_idle_t *idle)
     if (no_room_has_work(&server->core)) {
         server->host.has_worked = true;
         no_room_work(&server->core, loop_now());
+    }
+    if (bells_are_due(&server->bells)) {
+        bells_step(&server->bells);
     }
     server_rest(server);
 }
@@ -182,6 +185,7 @@ static int server_joined(struct session *session, void *user)
         return r;
     }
     client->counts = client_files_counts(&server->ledgers, slot);
+    client->returns = client_files_returns(&server->ledgers, slot);
     KMEM_CRASH_POINT("server.ledger.made");
     /* Before it is answered: whatever it is told stays true when this process is killed. */
     r = keeper_link_keep(&server->keeper_link, slot, fd, session->pidfd, session->way_fds[0]);
@@ -375,6 +379,30 @@ static int server_start_handles(struct server *server)
     return uv_check_start(&server->turn, server_turned);
 }
 
+/* core_config.ring */
+static void server_ring(uint32_t bell, void *user)
+{
+    struct server *server = user;
+    bells_ring(&server->bells, bell);
+    if (bells_are_due(&server->bells)) {
+        server_work(server);
+    }
+}
+
+/* core_config.random */
+static uint64_t server_random(void *user)
+{
+    (void)user;
+    uint64_t number = 0;
+    while (number == 0) {
+        /* What is there at once since the system has started: it does not fail. */
+        const ssize_t n_bytes = getrandom(&number, sizeof(number), 0);
+        KMEM_ASSERT(n_bytes == (ssize_t)sizeof(number) || (n_bytes < 0 && errno == EINTR));
+        number = n_bytes < 0 ? 0 : number;
+    }
+    return number;
+}
+
 /* What is swapped out counts. */
 static uint64_t server_resident(void *user)
 {
@@ -427,6 +455,10 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .ledger_user = &server->ledgers,
         .gives_back = options->lazy,
         .barrier = barrier_is_there() ? barrier : NULL,
+        .random = server_random,
+        .ring = server_ring,
+        .ring_user = server,
+        .wake = sessions_wake,
         .resident = server_resident,
         .resident_user = server,
         .alive = server_alive,
@@ -436,6 +468,14 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
     r = r ? r
           : client_files_init(&server->ledgers, config.segment_name, config.n_pages,
                               server->files->clock_fd);
+    if (r == 0) {
+        bells_init(&server->bells, server->ledgers.bells);
+    }
+    if (r == -EPROTO) {
+        log_error("segment \"%s\" can not be served: its clock's file is another version's",
+                  options->name);
+        return EXIT_STATE;
+    }
     if (r) {
         log_error("cannot start: %s%s", strerror(-r), inherited_explain(-r));
         return EXIT_SYSTEM;
@@ -496,13 +536,12 @@ static int server_begin(struct server *server)
         return EXIT_SYSTEM;
     }
     notice_write(server->files->clock_fd, NOTICE_SERVED);
+    bells_ring_all(&server->bells); /* the last server may have been killed before it did */
     client_files_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
     if (server->core.clients.n_live > 0) {
         clock_start(server);
     }
-    if (core_has_dead(&server->core)) {
-        server_work(server);
-    }
+    server_work(server);
     const struct scrub_config scrub = {
         .loop = &server->loop,
         .pages = &server->core.pages,

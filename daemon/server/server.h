@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "daemon/server/admission.h"
+#include "daemon/server/bells.h"
 #include "daemon/server/descriptors.h"
 #include "daemon/server/obituary_log.h"
 #include "daemon/server/reconnect.h"
@@ -28,6 +29,7 @@ struct server {
     struct pidfd_watch pidfds;
     struct ways ways;
     struct client_files ledgers;
+    struct bells bells;
     struct core core;
     struct users users;
     struct session_host host;

@@ -5,7 +5,8 @@
  *      read -> wait for the turn -> decode -> dispatch -> encode -> write at once, if the socket
  *                     ^                          |                  takes it; else queue and stop
  *                     |                          v                  reading
- *                     '------ pending: stop reading, go on in the next turn
+ *                     |------ pending: stop reading, go on in the next turn
+ *                     '------ waiting: go on when it is woken, at the latest when its time is up
  *
  * Reading comes first, for all sockets that are ready; then sessions get their turns, a few
  * requests each (sessions_serve()). A session that has more than that waits in the line again. Its
@@ -19,7 +20,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/core/fair.h"
@@ -164,43 +164,20 @@ static uint32_t welcome_descriptors(const struct session *session)
     return session->way_fds[1] >= 0 ? WELCOME_DESCRIPTORS_MAX : WELCOME_DESCRIPTORS;
 }
 
-/* The response with which the descriptors go: libuv sends no plain ones. */
-static ssize_t session_send_with_files(struct session *session, const unsigned char *bytes,
-                                       size_t n_bytes)
+/* The response with which the descriptors go. */
+static ssize_t session_send_with_files(const struct session *session, size_t n_bytes)
 {
-    union {
-        struct cmsghdr align;
-        char bytes[CMSG_SPACE(WELCOME_DESCRIPTORS_MAX * sizeof(int))];
-    } control = {.bytes = {0}};
-    const size_t fds_bytes = welcome_descriptors(session) * sizeof(int);
-    struct iovec part = {.iov_base = (void *)bytes, .iov_len = n_bytes};
-    struct msghdr message = {
-        .msg_iov = &part,
-        .msg_iovlen = 1,
-        .msg_control = control.bytes,
-        .msg_controllen = CMSG_SPACE(fds_bytes),
-    };
-    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    struct session_host *host = session->host;
-    const struct client *client = session->peer.client;
+    const struct session_host *host = session->host;
     int fds[WELCOME_DESCRIPTORS_MAX] = {host->segment_fd, -1, host->ledgers->clock_fd,
                                         session->way_fds[1]};
     _Atomic uint64_t *states; /* the client has it */
-    int r = client_files_open(host->ledgers, client->slot, &fds[1], &states);
+    int r = client_files_open(host->ledgers, session->peer.client->slot, &fds[1], &states);
     if (r) {
         return r;
     }
-    header->cmsg_len = CMSG_LEN(fds_bytes);
-    memcpy(CMSG_DATA(header), fds, fds_bytes);
     uv_os_fd_t fd;
-    r = uv_fileno((uv_handle_t *)&session->pipe, &fd);
-    if (r) {
-        return r;
-    }
-    const ssize_t n_sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return n_sent < 0 ? -errno : n_sent;
+    r = uv_fileno((const uv_handle_t *)&session->pipe, &fd);
+    return r ? r : session_host_send(host, fd, n_bytes, fds, welcome_descriptors(session));
 }
 
 /* Encodes and sends the server's reply. Return: 0, or a negative errno. */
@@ -213,7 +190,7 @@ int session_answer(struct session *session, bool with_files)
     const size_t n_bytes = session_host_encode(host);
     if (with_files) {
         /* The first response on an empty socket: it is taken whole, or something is wrong. */
-        const ssize_t n_sent = session_send_with_files(session, host->frame, n_bytes);
+        const ssize_t n_sent = session_send_with_files(session, n_bytes);
         session_drop_way(session); /* the peer has its end */
         return n_sent < 0 ? (int)n_sent : ((size_t)n_sent < n_bytes ? -EAGAIN : 0);
     }
@@ -271,8 +248,39 @@ static void session_close_ended(const struct session_host *host)
     }
 }
 
+/* The time that an answer may wait for is up. */
+static void session_waited(uv_timer_t *timer)
+{
+    session_wait(timer->data);
+}
+
+/*
+ * Nothing is done for the session until it is woken. Its socket is read on, as long as there is
+ * room: else its end would not be seen.
+ */
+static void session_sleep(struct session *session)
+{
+    const uint64_t now_ms = loop_now().ms;
+    const uint64_t until_ms = session->peer.wait.until_ms;
+    session->pending = true;
+    session->waits = true;
+    (void)uv_timer_start(&session->timer, session_waited, until_ms > now_ms ? until_ms - now_ms : 1,
+                         0); /* it is not closing */
+}
+
+void sessions_wake(struct wait *wait, void *user)
+{
+    (void)user;
+    struct peer *peer = (struct peer *)((char *)wait - offsetof(struct peer, wait));
+    session_wait((struct session *)((char *)peer - offsetof(struct session, peer)));
+}
+
 static void session_finish(struct session *session, int outcome)
 {
+    if (outcome == DISPATCH_WAITING) {
+        session_sleep(session);
+        return;
+    }
     if (outcome == DISPATCH_PENDING) {
         session->pending = true;
         session_read_stop(session);
@@ -405,8 +413,12 @@ static void session_step(struct session *session)
 {
     struct session_host *host = session->host;
     const int outcome = dispatch_continue(host->core, &session->peer, loop_now(), host->reply);
-    host->has_worked = true;
+    if (session->waits) {
+        (void)uv_timer_stop(&session->timer); /* always 0 */
+    }
+    host->has_worked |= !session->waits;
     session->pending = false;
+    session->waits = false;
     session_finish(session, outcome);
 }
 
@@ -466,6 +478,14 @@ void sessions_serve(struct session_host *host)
     }
 }
 
+/* Its answer waits, and may wait for long: if the peer is not there any more, it is not made. */
+static void session_forget_if_gone(struct session *session)
+{
+    if (session->input_ended) {
+        session_hang_up(session, NULL);
+    }
+}
+
 static void session_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer)
 {
     (void)suggested;
@@ -487,7 +507,9 @@ static void session_read(uv_stream_t *stream, ssize_t n_bytes, const uv_buf_t *b
     if (session->n_input == sizeof(session->input)) {
         session_read_stop(session);
     }
-    if (session->input_ended || session_has_frame(session, 0)) {
+    if (session->waits) {
+        session_forget_if_gone(session);
+    } else if (session->input_ended || session_has_frame(session, 0)) {
         session_wait(session);
     }
 }
@@ -506,7 +528,12 @@ static void session_go_on(struct session *session)
     if (session->closing || session->writing) {
         return;
     }
-    if (session->pending || session_has_frame(session, 0)) {
+    if (session->waits) {
+        session_forget_if_gone(session);
+        if (!session->hung_up && !session->reading && session->n_input < sizeof(session->input)) {
+            session_read_start(session);
+        }
+    } else if (session->pending || session_has_frame(session, 0)) {
         session_wait(session);
     } else if (session->input_ended) {
         session_close(session);

@@ -51,6 +51,7 @@ struct session {
     bool hung_up;          /* is closed when it is its turn */
     const char *last_word; /* what it is told then; NULL: nothing */
     bool pending;          /* the answer takes several steps */
+    bool waits;            /* likewise, and the next one is made when the session is woken */
     bool writing;
     bool closing_after_write;
     bool closing;
@@ -93,6 +94,9 @@ void session_read_start(struct session *session);
 
 /** session_drop_way() - the peer goes without */
 void session_drop_way(struct session *session);
+
+/** sessions_wake() - waits_fn: what a session's answer has waited for has come, perhaps */
+void sessions_wake(struct wait *wait, void *user);
 
 /** sessions_serve() - those that wait get their turns, as long as a turn of the loop may take */
 void sessions_serve(struct session_host *host);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 
 #include "proto/limits.h"
 
@@ -32,4 +34,29 @@ size_t session_host_encode(struct session_host *host)
                                         FRAME_HEADER_BYTES + RESPONSE_MAX_BYTES);
     KMEM_ASSERT(n_bytes > 0); /* reply_row_fits() saw to it */
     return n_bytes;
+}
+
+ssize_t session_host_send(const struct session_host *host, int socket_fd, size_t n_bytes,
+                          const int *fds, uint32_t n_fds)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(WELCOME_DESCRIPTORS_MAX * sizeof(int))];
+    } control = {.bytes = {0}};
+    const size_t fds_bytes = n_fds * sizeof(int);
+    KMEM_ASSERT(n_fds <= WELCOME_DESCRIPTORS_MAX);
+    struct iovec part = {.iov_base = host->frame, .iov_len = n_bytes};
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control.bytes,
+        .msg_controllen = CMSG_SPACE(fds_bytes),
+    };
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fds_bytes);
+    memcpy(CMSG_DATA(header), fds, fds_bytes);
+    const ssize_t n_sent = sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n_sent < 0 ? -errno : n_sent;
 }

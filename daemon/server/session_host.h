@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <uv.h>
 
@@ -63,6 +64,13 @@ void session_host_fini(struct session_host *host);
 
 /** session_host_encode() - make a frame of the reply. Return: its length. */
 size_t session_host_encode(struct session_host *host);
+
+/**
+ * session_host_send() - send the frame, and with it descriptors: libuv sends no plain ones
+ * Return: how many bytes the socket took, or a negative errno.
+ */
+KMEM_MUST_USE ssize_t session_host_send(const struct session_host *host, int socket_fd,
+                                        size_t n_bytes, const int *fds, uint32_t n_fds);
 
 /** session_host_work() - have the loop go on without waiting */
 static inline void session_host_work(struct session_host *host)

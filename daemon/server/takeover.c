@@ -19,6 +19,7 @@
 
 #include "daemon/control.h"
 #include "daemon/core/recover.h"
+#include "daemon/core/sharing.h"
 #include "daemon/inherited.h"
 #include "daemon/log.h"
 #include "daemon/server/loop.h"
@@ -221,6 +222,8 @@ static int core_recover(struct takeover *takeover, const struct core_config *con
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         client->counts = client_files_counts(takeover->ledgers, client->slot);
+        client->returns = client_files_returns(takeover->ledgers, client->slot);
+        sharing_deliver(core, client); /* what the last server was about to */
     }
     char direct[TEXT_BYTES_MAX];
     char leased[TEXT_BYTES_MAX];

@@ -36,6 +36,9 @@ void images_open(void)
     part_add(state->clients, SLOTS_SAVED * sizeof(struct state_client));
     part_add(state->reasons, REASONS_MAX * sizeof(struct state_reason));
     part_add(state->obituaries, OBITUARIES_SAVED * sizeof(struct obituary));
+    part_add(state->shares, SHARES_MAX * sizeof(struct state_share));
+    part_add(state->holds, HOLDS_MAX * sizeof(struct state_hold));
+    part_add(state->names, SHARE_NAMES_MAX * sizeof(struct state_name));
     part_add(state->ledger.header, layout.reasons_at);
 }
 

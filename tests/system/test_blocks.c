@@ -158,7 +158,7 @@ static void churn_random_blocks(const void *argument)
 static void test_a_million_random_blocks_are_zero_aligned_inside_and_apart(void)
 {
     const uint64_t n_blocks = harness_scaled(1000000);
-    daemon_start("--size", "384MiB", NULL); /* all that both may hold is 136: room is not tried */
+    daemon_start("--size", "256MiB", NULL);
     struct random_work work = {.n_blocks = n_blocks / 2,
                                .segment_bytes = usage_take().segment_bytes};
     struct client clients[2];

@@ -301,8 +301,39 @@ static void expect_ended(const struct figures *now)
     expect_figure(now, "overhead_bytes", PAGE_BYTES);
 }
 
+/* A block with a name, that another process holds as well; then both have ended. */
+static void expect_sharing(void)
+{
+    daemon_begin();
+    struct client publisher = client_start(workload_publish, NULL);
+    (void)client_hear(&publisher);
+    struct client follower = client_start(workload_follow, NULL);
+    (void)client_hear(&follower);
+    const struct figures shared = figures_take();
+    expect_identities(&shared);
+    expect_figure(&shared, "shares", 1);
+    expect_figure(&shared, "holds", 1);
+    expect_figure(&shared, "names", 1);
+    expect_figure(&shared, "attaches", 1);
+    expect_figure(&shared, "attaches_refused", 1);
+    daemon_kill_server();
+    const struct figures recovered = figures_take();
+    expect_as_before(&shared, &recovered);
+    client_kill(&publisher);
+    client_tell(&follower, 1);
+    client_end(&follower);
+    expect_balanced();
+    const struct figures ended = figures_take();
+    expect_figure(&ended, "shares", 0);
+    expect_figure(&ended, "holds", 0);
+    expect_figure(&ended, "names", 0);
+    expect_equal(figure(&ended, "blocks"), 0);
+    daemon_stop();
+}
+
 static void test_every_statistic_is_the_truth(void)
 {
+    expect_sharing();
     daemon_begin();
     struct client worker = client_begin(workload_work, NULL);
     const struct figures worked = figures_take();

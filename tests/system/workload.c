@@ -77,6 +77,55 @@ void workload_hold_big(const void *argument)
     (void)close(fd);
 }
 
+static const ProtobufCBinaryData shared_name = {6, (uint8_t *)"figure"};
+
+/* Asks, and wants an answer of this kind. */
+static void ask(int fd, const Kmem__Request *request, Kmem__Response__BodyCase kind)
+{
+    Kmem__Response *const response = wire_ask(fd, request);
+    expect_equal(response->body_case, kind);
+    wire_free(response);
+}
+
+void workload_publish(const void *argument)
+{
+    (void)argument;
+    Kmem__Publish publish = KMEM__PUBLISH__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    const int fd = wire_member();
+    publish.offset = wire_allocate(fd, BIG_BYTES, "figures/shared");
+    publish.name = shared_name;
+    request.body_case = KMEM__REQUEST__BODY_PUBLISH;
+    request.publish = &publish;
+    ask(fd, &request, KMEM__RESPONSE__BODY_PUBLISHED);
+    client_say(1);
+    (void)client_await();
+    (void)close(fd);
+}
+
+void workload_follow(const void *argument)
+{
+    (void)argument;
+    Kmem__Next next = KMEM__NEXT__INIT;
+    Kmem__Handle no_handle = KMEM__HANDLE__INIT;
+    Kmem__Handle *handles[] = {&no_handle};
+    Kmem__Attach attach = KMEM__ATTACH__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    const int fd = wire_member();
+    attach.n_handles = 1;
+    attach.handles = handles;
+    request.body_case = KMEM__REQUEST__BODY_ATTACH;
+    request.attach = &attach;
+    ask(fd, &request, KMEM__RESPONSE__BODY_ERROR);
+    next.name = shared_name;
+    request.body_case = KMEM__REQUEST__BODY_NEXT;
+    request.next = &next;
+    ask(fd, &request, KMEM__RESPONSE__BODY_NEXTED);
+    client_say(1);
+    (void)client_await();
+    (void)close(fd);
+}
+
 void workload_pass_through(const void *argument)
 {
     static void *blocks[PASSING_BLOCKS];

@@ -16,6 +16,7 @@
 
 #include "proto/lease.h"
 #include "proto/ledger.h"
+#include "proto/notice.h"
 
 /* Enough for every test; more is a mistake of the test's. */
 #define PEERS_MAX 64
@@ -399,7 +400,7 @@ static void make_segment(void)
 static void make_clock(void)
 {
     const uint32_t tick = 1;
-    fake.clock_fd = fake_memfd(CLOCK_BYTES, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+    fake.clock_fd = fake_memfd(NOTICE_BYTES, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
     check(pwrite(fake.clock_fd, &tick, sizeof(tick), CLOCK_TICK_AT) == sizeof(tick), "clock");
 }
 

@@ -23,6 +23,19 @@ static bool fixture_read(void *user, uint32_t slot, uint64_t at, void *buffer, s
     return true;
 }
 
+static uint64_t fixture_random(void *user)
+{
+    struct fixture *fixture = user;
+    return seeded_next(&fixture->seeded);
+}
+
+static void fixture_ring(uint32_t bell, void *user)
+{
+    struct fixture *fixture = user;
+    fixture->n_rung++;
+    fixture->bell = bell;
+}
+
 void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_limit)
 {
     *fixture = (struct fixture){.state_bytes = state_bytes(n_pages), .now_ms = FIXTURE_BORN_MS};
@@ -37,6 +50,10 @@ void fixture_init(struct fixture *fixture, uint32_t n_pages, uint32_t clients_li
         .pid = 4242,
         .ledger_read = fixture_read,
         .ledger_user = fixture,
+        .random = fixture_random,
+        .random_user = fixture,
+        .ring = fixture_ring,
+        .ring_user = fixture,
     };
     ledger_layout_init(&fixture->ledger_layout, n_pages);
     assert_int_equal(
@@ -60,6 +77,7 @@ int fixture_restart(struct fixture *fixture, char *ret_why)
     struct client *client = r == 0 ? clients_next(&fixture->core.clients, 0) : NULL;
     for (; client; client = clients_next(&fixture->core.clients, client->slot + 1)) {
         client->counts = client->states ? fixture->ledgers[client->slot].counts : NULL;
+        client->returns = client->states ? fixture->ledgers[client->slot].returns : NULL;
     }
     return r;
 }
@@ -78,6 +96,8 @@ void fixture_fini(struct fixture *fixture)
     while (core_has_dead(core)) {
         fixture_reap(fixture, UINT32_MAX);
     }
+    sharing_fini(core);
+    assert_int_equal(core->shares.n_shares, 0);
     assert_int_equal(core_check(core), 0);
     assert_int_equal(core_free_bytes(core), core_segment_bytes(core) - PAGE_BYTES);
     assert_int_equal(core_largest_free_bytes(core), core_free_bytes(core));
@@ -134,6 +154,7 @@ struct ledger *fixture_ledger(struct fixture *fixture, struct client *client)
         ledger_format(ledger, base, fixture->core.state.n_pages);
         client->states = ledger->states;
         client->counts = ledger->counts;
+        client->returns = ledger->returns;
     }
     return ledger;
 }
@@ -183,6 +204,24 @@ void fixture_carve_large(struct fixture *fixture, const struct client *client, u
     assert_true(lease_take(client->states, page, n_pages, &zero));
     ledger_large_open(ledger, page, n_pages);
     (void)ledger_take(ledger, page, num_bytes, REASON_NONE, 0, 0);
+}
+
+struct sharing fixture_sharing(struct fixture *fixture, struct client *client)
+{
+    return (struct sharing){
+        .core = &fixture->core,
+        .client = client,
+        .now = core_tick(&fixture->core, fixture->now_ms),
+    };
+}
+
+struct seg_off fixture_take(struct fixture *fixture, const struct client *client, uint32_t page,
+                            uint64_t num_bytes)
+{
+    struct ledger *ledger = &fixture->ledgers[client->slot];
+    const uint32_t index = ledger_take(ledger, page, num_bytes, REASON_NONE, 0, 0);
+    (void)atomic_fetch_or(&ledger_entries(ledger, page)[index].word, ENTRY_SHARED);
+    return ledger_offset(ledger, page, index);
 }
 
 uint32_t fixture_tell(struct fixture *fixture, const struct client *client, const char *reason)

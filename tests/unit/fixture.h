@@ -9,6 +9,8 @@
 
 #include "daemon/core/reap.h"
 #include "daemon/core/core.h"
+#include "daemon/core/sharing.h"
+#include "tests/support/seeded.h"
 
 /* The name of its segment. */
 #define FIXTURE_NAME "fixture"
@@ -23,7 +25,10 @@ struct fixture {
     struct core_config config;
     void *state_base;
     uint64_t state_bytes;
-    uint64_t now_ms; /* what the functions below take for the present */
+    uint64_t now_ms;      /* what the functions below take for the present */
+    struct seeded seeded; /* for the core's random numbers */
+    uint32_t n_rung;      /* bells, */
+    uint32_t bell;        /* the last one */
     uint32_t n_buried;
     struct obituary last;                   /* buried */
     struct ledger ledgers[FIXTURE_LEDGERS]; /* by slot; header NULL: there is none */
@@ -80,6 +85,16 @@ uint32_t fixture_tell(struct fixture *fixture, const struct client *client, cons
 /** fixture_allocate() - which must succeed */
 struct seg_off fixture_allocate(struct fixture *fixture, struct client *client, uint64_t num_bytes,
                                 const char *reason);
+
+/** fixture_sharing() - a client asks for something, now */
+struct sharing fixture_sharing(struct fixture *fixture, struct client *client);
+
+/**
+ * fixture_take() - a client takes a block of num_bytes out of its lease, and enters it as shared
+ * @page:  where a slab of its size, or a large block, is open
+ */
+struct seg_off fixture_take(struct fixture *fixture, const struct client *client, uint32_t page,
+                            uint64_t num_bytes);
 
 void fixture_release(struct fixture *fixture, struct client *client, struct seg_off off);
 

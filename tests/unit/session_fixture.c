@@ -13,6 +13,7 @@
 
 #include "daemon/core/reap.h"
 #include "daemon/memfd.h"
+#include "proto/notice.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
 #include "tests/unit/unit.h"
@@ -103,6 +104,14 @@ static void keeper_listen(void)
     }
 }
 
+/* core_config.random */
+static uint64_t session_random(void *user)
+{
+    (void)user;
+    static uint64_t number;
+    return ++number;
+}
+
 int session_setup(void **state)
 {
     struct server *server = &session_server;
@@ -112,6 +121,8 @@ int session_setup(void **state)
         .clients_limit = SESSION_CLIENTS,
         .ledger_read = client_files_read,
         .ledger_user = &session_server.ledgers,
+        .wake = sessions_wake,
+        .random = session_random,
     };
     memset(server, 0, sizeof(*server));
     (void)signal(SIGPIPE, SIG_IGN); /* as main.c does */
@@ -135,7 +146,7 @@ int session_setup(void **state)
     assert_int_equal(ways_init(&server->ways, &server->loop, reconnect_heard, &server->reconnect),
                      0);
     assert_int_equal(core_init(&server->core, &config, server->takeover.state_base, 0), 0);
-    const int clock_fd = memfd_open("session", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("session", "clock", NOTICE_BYTES);
     assert_int_equal(
         client_files_init(&server->ledgers, config.segment_name, SESSION_PAGES, clock_fd), 0);
     assert_int_equal(close(clock_fd), 0);

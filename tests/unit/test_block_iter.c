@@ -336,7 +336,8 @@ static void test_block_iter_of_a_ledger_that_changes_never_goes_back(void **stat
 static void assert_finds(uint64_t offset, uint64_t begin, uint64_t num_bytes)
 {
     struct block block;
-    assert_true(block_find_leased(core, (struct seg_off){offset}, &block));
+    struct slab slab;
+    assert_true(block_find_leased(core, (struct seg_off){offset}, &block, &slab));
     assert_int_equal(block.off.bytes, begin);
     assert_int_equal(block.num_bytes, num_bytes);
     assert_true(block.leased);
@@ -345,7 +346,8 @@ static void assert_finds(uint64_t offset, uint64_t begin, uint64_t num_bytes)
 static void assert_finds_nothing(uint64_t offset)
 {
     struct block block;
-    assert_false(block_find_leased(core, (struct seg_off){offset}, &block));
+    struct slab slab;
+    assert_false(block_find_leased(core, (struct seg_off){offset}, &block, &slab));
 }
 
 static void test_block_find_leased_finds_the_leased_block_around_an_offset(void **state)

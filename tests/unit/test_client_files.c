@@ -12,6 +12,7 @@
 #include "daemon/server/client_files.h"
 #include "daemon/memfd.h"
 #include "proto/lease.h"
+#include "proto/notice.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/fail.h"
@@ -48,7 +49,7 @@ static unsigned n_fds;
 static int ledgers_setup(void **state)
 {
     n_fds = count_fds();
-    const int clock_fd = memfd_open("test", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("test", "clock", NOTICE_BYTES);
     assert_int_equal(client_files_init(&ledgers, "test", N_PAGES, clock_fd), 0);
     assert_int_equal(close(clock_fd), 0);
     return 0;
@@ -209,6 +210,21 @@ static void test_client_files_set_tick_is_seen_through_the_clocks_descriptor(voi
     assert_int_equal(munmap((void *)(uintptr_t)page, CLOCK_BYTES), 0);
 }
 
+static void test_client_files_init_with_a_clock_of_another_size_is_EPROTO(void **state)
+{
+    (void)state;
+    static const uint64_t sizes[] = {CLOCK_BYTES, NOTICE_BYTES - 1, NOTICE_BYTES + 1};
+
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+        struct client_files other;
+        const int clock_fd = memfd_open("other", "clock", sizes[i]);
+        const unsigned n_before = count_fds();
+        assert_int_equal(client_files_init(&other, "other", N_PAGES, clock_fd), -EPROTO);
+        assert_int_equal(count_fds(), n_before);
+        assert_int_equal(close(clock_fd), 0);
+    }
+}
+
 static void test_client_files_clock_can_not_be_written_through_its_descriptor(void **state)
 {
     const uint32_t tick = 1;
@@ -228,6 +244,7 @@ static void test_client_files_adopt_shows_the_states_that_were_there(void **stat
     _Atomic uint64_t *states;
     const int fd = dup(open_slot(3, &states));
     atomic_store(&states[1], 0x0101);
+    atomic_store(&client_files_returns(&ledgers, 3)->offsets[RETURNS_MAX - 1], 0x4000);
     client_files_close(&ledgers, 3);
 
     assert_int_equal(client_files_adopt(&ledgers, 3, fd), 0);
@@ -235,8 +252,11 @@ static void test_client_files_adopt_shows_the_states_that_were_there(void **stat
     states = client_files_states(&ledgers, 3);
     assert_non_null(states);
     assert_int_equal(atomic_load(&states[1]), 0x0101);
+    assert_int_equal(atomic_load(&client_files_returns(&ledgers, 3)->offsets[RETURNS_MAX - 1]),
+                     0x4000);
     client_files_close(&ledgers, 3);
     assert_null(client_files_states(&ledgers, 3));
+    assert_null(client_files_returns(&ledgers, 3));
 }
 
 static void test_client_files_adopt_of_a_file_of_another_size_is_refused(void **state)
@@ -266,7 +286,7 @@ static void test_client_files_adopt_that_fails_leaves_the_slot_without(void **st
 static void test_client_files_init_that_fails_leaves_nothing_open(void **state)
 {
     static const char *const calls[] = {"memory", "open", "mmap"};
-    const int clock_fd = memfd_open("other", "clock", CLOCK_BYTES);
+    const int clock_fd = memfd_open("other", "clock", NOTICE_BYTES);
     struct client_files other;
 
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -328,6 +348,7 @@ int main(void)
         LEDGERS_TEST(test_client_files_read_sees_what_the_client_wrote),
         LEDGERS_TEST(test_client_files_read_of_what_is_not_there_is_false),
         LEDGERS_TEST(test_client_files_set_tick_is_seen_through_the_clocks_descriptor),
+        LEDGERS_TEST(test_client_files_init_with_a_clock_of_another_size_is_EPROTO),
         LEDGERS_TEST(test_client_files_clock_can_not_be_written_through_its_descriptor),
         LEDGERS_TEST(test_client_files_adopt_shows_the_states_that_were_there),
         LEDGERS_TEST(test_client_files_adopt_of_a_file_of_another_size_is_refused),

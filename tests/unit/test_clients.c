@@ -10,6 +10,7 @@
 
 #define N_PAGES 64
 #define LIMIT 10
+#define OWNER 990 /* the daemon's own user */
 
 static void *file;
 static struct state segment;
@@ -20,7 +21,7 @@ static int clients_setup(void **state)
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
     state_format(&segment, file, N_PAGES, 1, 0);
-    assert_int_equal(clients_init(&clients, &segment, LIMIT), 0);
+    assert_int_equal(clients_init(&clients, &segment, LIMIT, OWNER), 0);
     return 0;
 }
 
@@ -104,7 +105,7 @@ static void test_clients_add_beyond_the_limit_is_full(void **state)
 static void test_clients_add_up_to_the_largest_limit(void **state)
 {
     clients_fini(&clients);
-    assert_int_equal(clients_init(&clients, &segment, CLIENTS_MAX), 0);
+    assert_int_equal(clients_init(&clients, &segment, CLIENTS_MAX, OWNER), 0);
     const struct client_identity identity = identity_of(7);
     struct client *client = NULL;
 
@@ -121,8 +122,8 @@ static void test_clients_init_with_a_senseless_limit_is_a_bug(void **state)
 {
     struct clients other;
 
-    assert_broken(assert_int_equal(clients_init(&other, &segment, 0), 0));
-    assert_broken(assert_int_equal(clients_init(&other, &segment, CLIENTS_MAX + 1), 0));
+    assert_broken(assert_int_equal(clients_init(&other, &segment, 0, OWNER), 0));
+    assert_broken(assert_int_equal(clients_init(&other, &segment, CLIENTS_MAX + 1, OWNER), 0));
 }
 
 static void test_clients_init_without_memory_fails_cleanly(void **state)
@@ -130,7 +131,7 @@ static void test_clients_init_without_memory_fails_cleanly(void **state)
     struct clients other;
 
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
-        const int r = clients_init(&other, &segment, LIMIT);
+        const int r = clients_init(&other, &segment, LIMIT, OWNER);
         assert_int_equal(r, fail_end() ? -ENOMEM : 0);
     }
     clients_fini(&other);
@@ -308,6 +309,46 @@ static void test_clients_check_finds_what_is_wrong(void **state)
     clients.limit = 0;
     assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
     clients.limit = LIMIT;
+    clients.kept->leased_pages = 1;
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    clients.kept->leased_pages = 0;
+    clients.kept->client_state = CLIENT_ENDED;
+    assert_int_equal(clients_check(&clients), CLIENTS_E_CORRUPT);
+    clients.kept->client_state = CLIENT_LIVE;
+    assert_int_equal(clients_check(&clients), 0);
+}
+
+static void test_clients_get_of_the_kept_slot_is_no_client(void **state)
+{
+    (void)state;
+    const struct client *other = add(1);
+    struct client *kept = clients_get(&clients, SLOT_KEPT);
+
+    assert_int_equal(kept->slot, SLOT_KEPT);
+    assert_string_equal(kept->identity.command, "kept");
+    assert_int_equal(kept->identity.pid, 0);
+    assert_int_equal(kept->identity.uid, OWNER);
+    assert_int_equal(kept->client_state, CLIENT_LIVE);
+    assert_ptr_equal(clients_next(&clients, 0), other);
+    assert_null(clients_next(&clients, other->slot + 1));
+    assert_null(clients_find(&clients, &kept->identity));
+    assert_int_equal(clients_count_of(&clients, OWNER), 0);
+    assert_int_equal(clients.n_live, 1);
+    assert_broken((void)clients_get(&clients, SLOT_NONE));
+}
+
+static void test_clients_kept_is_charged_as_a_client(void **state)
+{
+    (void)state;
+    struct client *kept = clients_get(&clients, SLOT_KEPT);
+
+    client_charge(kept, 1000);
+    client_charge(kept, 10);
+    client_discharge(kept, 1000);
+
+    assert_int_equal(kept->n_blocks, 1);
+    assert_int_equal(client_charged_bytes(kept), 10);
+    assert_int_equal(kept->stored->peak_bytes, 1010);
     assert_int_equal(clients_check(&clients), 0);
 }
 
@@ -326,6 +367,8 @@ int main(void)
         CLIENTS_TEST(test_clients_remove_of_one_that_lives_or_holds_is_a_bug),
         CLIENTS_TEST(test_clients_end_remembers_how_and_when),
         CLIENTS_TEST(test_clients_get_of_an_unused_slot_is_a_bug),
+        CLIENTS_TEST(test_clients_get_of_the_kept_slot_is_no_client),
+        CLIENTS_TEST(test_clients_kept_is_charged_as_a_client),
         CLIENTS_TEST(test_clients_next_skips_unused_slots),
         CLIENTS_TEST(test_clients_find_knows_a_process_by_pid_and_start_time),
         CLIENTS_TEST(test_clients_find_takes_nobody_for_another_users_process),

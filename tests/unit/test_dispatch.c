@@ -85,7 +85,7 @@ static void test_hello_with_another_major_version_is_VERSION(void **state)
 {
     assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION + 0x10002, MEMBER), DISPATCH_CLOSE);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_VERSION,
-                 "speaks version 1.0 of the protocol, "
+                 "speaks version 1.1 of the protocol, "
                  "not 2.2");
     assert_int_equal(ask_hello(&talk, &peer, 0, MEMBER), DISPATCH_CLOSE);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_VERSION, "not 0.0");

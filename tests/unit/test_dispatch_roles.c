@@ -45,12 +45,21 @@ static bool may_ask(enum peer_role role, int number)
     case KMEM__REQUEST__BODY_BLOCKS:
     case KMEM__REQUEST__BODY_CLIENTS:
     case KMEM__REQUEST__BODY_OBITUARIES:
+    case KMEM__REQUEST__BODY_HOLDERS:
+    case KMEM__REQUEST__BODY_NAMES:
         return role == PEER_OBSERVER || role == PEER_MEMBER;
     case KMEM__REQUEST__BODY_ALLOCATE:
     case KMEM__REQUEST__BODY_RELEASE:
     case KMEM__REQUEST__BODY_SIZE_OF:
     case KMEM__REQUEST__BODY_LEASE:
     case KMEM__REQUEST__BODY_GOODBYE:
+    case KMEM__REQUEST__BODY_SHARE:
+    case KMEM__REQUEST__BODY_ATTACH:
+    case KMEM__REQUEST__BODY_RELEASE_MANY:
+    case KMEM__REQUEST__BODY_TRANSFER:
+    case KMEM__REQUEST__BODY_PUBLISH:
+    case KMEM__REQUEST__BODY_UNPUBLISH:
+    case KMEM__REQUEST__BODY_NEXT:
         return role == PEER_MEMBER;
     default:
         return false;

@@ -14,6 +14,7 @@
 
 #include "client/link/handshake.h"
 #include "proto/ledger.h"
+#include "proto/notice.h"
 #include "tests/unit/fake_daemon.h"
 #include "tests/unit/unit.h"
 
@@ -162,7 +163,7 @@ static void test_hello_member_gets_segment_ledger_and_clock(void **state)
     assert_int_equal(welcome.segment_bytes, FAKE_SEGMENT_BYTES);
     assert_handed_over(welcome.segment_fd, FAKE_SEGMENT_BYTES);
     assert_handed_over(welcome.ledger_fd, layout.total_bytes);
-    assert_handed_over(welcome.clock_fd, 4096);
+    assert_handed_over(welcome.clock_fd, NOTICE_BYTES);
     assert_true(fcntl(conn.fd, F_GETFD) & FD_CLOEXEC);
     assert_int_equal(conn.timeout_ms, 8000);
     stop_welcomed();

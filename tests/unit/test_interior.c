@@ -183,10 +183,11 @@ test_block_find_leased_names_a_leased_block_of_16_GiB_from_each_of_its_pages(voi
 
     for (uint32_t i = 0; i < N_LOOKS; i++) {
         struct block block;
+        struct slab slab;
         const uint64_t at = page + seeded_below(&seeded, BLOCK_PAGES);
         n_reads = 0;
         assert_true(
-            block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES + 5}, &block));
+            block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES + 5}, &block, &slab));
         assert_int_equal(block.off.bytes, page * PAGE_BYTES);
         /* The block is looked at once: its head and its entry. */
         assert_in_range(n_reads, 1, HEADS_MAX + 2);
@@ -197,6 +198,7 @@ test_block_find_leased_names_a_leased_block_of_16_GiB_from_each_of_its_pages(voi
 static void test_block_find_leased_in_a_ledger_that_lies_reads_no_more(void **state)
 {
     struct block block;
+    struct slab slab;
     const uint32_t page = carve_all();
     const uint32_t at = N_PAGES / 2 - 1; /* as many bits as there can be */
     for (uint32_t look = at; look != 0; look = ledger_stretch_before(look)) {
@@ -205,7 +207,7 @@ static void test_block_find_leased_in_a_ledger_that_lies_reads_no_more(void **st
     }
     atomic_store(&ledger.heads[page].kind, HEAD_NONE);
 
-    assert_false(block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES}, &block));
+    assert_false(block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES}, &block, &slab));
     assert_in_range(n_reads, 1, 3 * HEADS_MAX);
 }
 

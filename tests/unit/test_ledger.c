@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/lease.h"
 #include "tests/unit/ledger_fixture.h"
 #include "tests/unit/broken.h"
 #include "tests/unit/unit.h"
@@ -62,6 +63,12 @@ static void test_ledger_layout_regions_do_not_overlap(void **state)
         struct ledger_layout layout;
         ledger_layout_init(&layout, segments[i]);
         uint64_t end = sizeof(struct ledger_header);
+        assert_true(layout.counts_at >= end);
+        end = layout.counts_at + sizeof(struct ledger_counts);
+        assert_true(layout.returns_at >= end);
+        end = layout.returns_at + sizeof(struct ledger_returns);
+        assert_true(layout.states_at >= end + LEASE_GIVEN_BEFORE_BYTES);
+        end = layout.states_at + n_pages;
         assert_true(layout.heads_at >= end);
         end = layout.heads_at + n_pages * sizeof(struct ledger_head);
         for (uint32_t plane = 0; plane < N_PLANES; plane++) {
@@ -131,6 +138,38 @@ static void test_ledger_take_enters_what_it_was_told(void **state)
     assert_int_equal(atomic_load(&entry->born), BORN);
     assert_int_equal(atomic_load(&entry->holder), HOLDER);
     assert_int_equal(ledger_slab_check(&ledger, 5), 0);
+}
+
+static void test_entry_is_shared_pushed_private_or_free(void **state)
+{
+    (void)state;
+    const uint64_t word = ENTRY_WORD(100, ENTRY_REASONS_MAX - 1);
+    const uint64_t words[] = {word, word | ENTRY_SHARED, ENTRY_PUSHED, ENTRY_PUSHED_BY(7), 0};
+    const bool is_live[] = {true, true, false, false, false};
+    const bool is_shared[] = {false, true, false, false, false};
+    const bool is_private[] = {true, false, false, false, false};
+
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        assert_int_equal(entry_is_live(words[i]), is_live[i]);
+        assert_int_equal(entry_is_shared(words[i]), is_shared[i]);
+        assert_int_equal(entry_is_private(words[i]), is_private[i]);
+    }
+    assert_int_equal(ENTRY_NUM_BYTES(word | ENTRY_SHARED), 100);
+    assert_int_equal(ENTRY_REASON(word | ENTRY_SHARED), ENTRY_REASONS_MAX - 1);
+}
+
+/* Its slab is not idle, and may not be taken. */
+static void test_ledger_entries_with_a_shared_block_are_not_idle(void **state)
+{
+    (void)state;
+    ledger_slab_open(&ledger, 5, size_class_of(100));
+    struct ledger_entry *entry = &ledger_entries(&ledger, 5)[ledger_take(&ledger, 5, 100, 2, 0, 0)];
+
+    atomic_fetch_or(&entry->word, ENTRY_SHARED);
+
+    assert_false(ledger_entries_are_idle(ledger_entries(&ledger, 5), 8));
+    give(ledger_offset(&ledger, 5, 0));
+    assert_true(ledger_entries_are_idle(ledger_entries(&ledger, 5), 8));
 }
 
 static void test_ledger_take_fills_every_class_without_overlap(void **state)
@@ -436,6 +475,8 @@ int main(void)
         LEDGER_TEST(test_ledger_attach_sees_what_another_wrote),
         LEDGER_TEST(test_ledger_attach_refuses_each_changed_bit_of_what_is_constant),
         LEDGER_TEST(test_ledger_take_enters_what_it_was_told),
+        LEDGER_TEST(test_entry_is_shared_pushed_private_or_free),
+        LEDGER_TEST(test_ledger_entries_with_a_shared_block_are_not_idle),
         LEDGER_TEST(test_ledger_take_fills_every_class_without_overlap),
         LEDGER_TEST(test_ledger_take_from_a_full_slab_is_a_bug),
         LEDGER_TEST(test_ledger_give_makes_the_block_the_next_to_go_out),

@@ -288,7 +288,7 @@ static void test_options_parse_of_version_and_help_end_with_0(void **state)
 
     assert_int_equal(exit_status_of((const char *const[]){"--version", NULL}, text, sizeof(text)),
                      0);
-    assert_string_equal(text, "kmemd " KMEM_VERSION " (protocol 1.0)\n");
+    assert_string_equal(text, "kmemd " KMEM_VERSION " (protocol 1.1)\n");
     assert_int_equal(exit_status_of((const char *const[]){"--help", NULL}, text, sizeof(text)), 0);
     assert_non_null(strstr(text, "--commit=eager|lazy"));
     assert_non_null(strstr(text, "71 if the system"));

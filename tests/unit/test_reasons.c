@@ -157,6 +157,86 @@ static void test_reasons_unref_of_more_than_there_is_is_a_bug(void **state)
     assert_broken(reasons_unref(&reasons, REASONS_MAX - 1, 0));
 }
 
+static uint32_t hold_reason(const char *text)
+{
+    return reasons_hold(&reasons, text, strlen(text));
+}
+
+static void test_reasons_hold_keeps_the_words_and_is_no_block(void **state)
+{
+    (void)state;
+    const uint32_t id = ref("camera", 10);
+
+    assert_int_equal(hold_reason("camera"), id);
+    assert_int_equal(hold_reason("camera"), id);
+    assert_totals(id, 1, 10);
+    reasons_unref(&reasons, id, 10);
+    assert_sound();
+
+    assert_totals(id, 0, 0);
+    assert_int_equal(reasons.n_live, 0);
+    assert_text(id, "camera");
+    assert_int_equal(ref("camera", 5), id);
+    assert_totals(id, 1, 5);
+    assert_int_equal(reasons.n_live, 1);
+    reasons_unref(&reasons, id, 5);
+    reasons_drop(&reasons, id);
+    assert_int_not_equal(ref("another", 1), id);
+    reasons_drop(&reasons, id);
+    assert_sound();
+    assert_int_equal(ref("a third", 1), id);
+}
+
+static void test_reasons_hold_without_words_is_no_reason_given(void **state)
+{
+    (void)state;
+
+    assert_int_equal(hold_reason(""), REASON_NONE);
+    assert_sound();
+    assert_totals(REASON_NONE, 0, 0);
+    reasons_drop(&reasons, REASON_NONE);
+    assert_sound();
+    assert_text(REASON_NONE, NO_REASON);
+}
+
+static void test_reasons_drop_of_what_no_record_has_is_a_bug(void **state)
+{
+    (void)state;
+    const uint32_t id = ref("of a block", 1);
+
+    assert_broken(reasons_drop(&reasons, id));
+    assert_broken(reasons_drop(&reasons, id + 1));
+    assert_broken(reasons_drop(&reasons, REASON_OTHER));
+    (void)hold_reason("of a record");
+    assert_broken(reasons_unref(&reasons, id + 1, 0));
+    assert_broken((void)reasons_hold(&reasons, "", REASON_MAX_BYTES + 1));
+}
+
+static void test_reasons_recover_hold_finds_the_words_of_before(void **state)
+{
+    (void)state;
+    const uint32_t id = hold_reason("held");
+    const uint32_t of_block = ref("block", 3);
+    reasons_fini(&reasons);
+    assert_int_equal(reasons_init(&reasons, &segment), 0);
+
+    assert_int_equal(reasons_recover_hold(&reasons, id), 0);
+    assert_int_equal(reasons_recover_hold(&reasons, id), 0);
+    assert_int_equal(reasons_recover(&reasons, of_block, 3), 0);
+    assert_int_equal(reasons_recover_hold(&reasons, of_block + 1), REASONS_E_CORRUPT);
+    assert_int_equal(reasons_recover_hold(&reasons, REASONS_MAX), REASONS_E_CORRUPT);
+    reasons_recovered(&reasons);
+
+    assert_sound();
+    assert_int_equal(hold_reason("held"), id);
+    assert_totals(id, 0, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        reasons_drop(&reasons, id);
+    }
+    assert_sound();
+    assert_int_equal(ref("new", 1), id);
+}
+
 static void test_reasons_ref_beyond_the_table_is_other_reasons(void **state)
 {
     for (uint32_t number = 2; number < REASONS_MAX; number++) {
@@ -259,14 +339,26 @@ static void test_reasons_ref_and_unref_like_the_model(void **state)
     print_message("seed %llu\n", (unsigned long long)seeded.state);
     static struct reason_totals wanted[N_TEXTS];
     static uint32_t ids[N_TEXTS];
+    static uint32_t n_records[N_TEXTS];
 
     for (uint32_t step = 0; step < N_STEPS; step++) {
         const uint32_t number = seeded_below(&seeded, N_TEXTS);
         /* Phases of growing and shrinking, so that ids go round. */
         const bool grows = seeded_below(&seeded, 10) < (step / 5000 % 2 ? 7 : 3);
-        if (grows) {
+        const bool is_named = wanted[number].n_blocks > 0 || n_records[number] > 0;
+        if (seeded_below(&seeded, 3) == 0) {
+            if (grows && is_named) {
+                size_t n_bytes;
+                const char *text = reasons_text(&reasons, ids[number], &n_bytes);
+                assert_int_equal(reasons_hold(&reasons, text, n_bytes), ids[number]);
+                n_records[number]++;
+            } else if (n_records[number] > 0) {
+                reasons_drop(&reasons, ids[number]);
+                n_records[number]--;
+            }
+        } else if (grows) {
             const uint32_t id = ref_numbered(number);
-            assert_true(wanted[number].n_blocks == 0 || ids[number] == id);
+            assert_true(!is_named || ids[number] == id);
             ids[number] = id;
             wanted[number].n_blocks++;
             wanted[number].num_bytes++;
@@ -345,6 +437,10 @@ int main(void)
         REASONS_TEST(test_reasons_ref_of_the_longest_words),
         REASONS_TEST(test_reasons_unref_of_the_last_block_frees_the_id_for_another),
         REASONS_TEST(test_reasons_unref_of_more_than_there_is_is_a_bug),
+        REASONS_TEST(test_reasons_hold_keeps_the_words_and_is_no_block),
+        REASONS_TEST(test_reasons_hold_without_words_is_no_reason_given),
+        REASONS_TEST(test_reasons_drop_of_what_no_record_has_is_a_bug),
+        REASONS_TEST(test_reasons_recover_hold_finds_the_words_of_before),
         REASONS_TEST(test_reasons_ref_beyond_the_table_is_other_reasons),
         REASONS_TEST(test_reasons_ref_of_a_million_words_one_by_one_uses_one_id),
         REASONS_TEST(test_reasons_init_without_memory_fails_cleanly),

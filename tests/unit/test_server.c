@@ -23,6 +23,7 @@
 #include "daemon/inherited_fds.h"
 #include "daemon/memfd.h"
 #include "daemon/server/server.h"
+#include "proto/notice.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/unit.h"
 #include "tests/wire/frames.h"
@@ -90,7 +91,7 @@ static int serve(const char *what, unsigned nth, int control_fd)
     files.segment_fd = memfd_open("server", "segment", SEGMENT_BYTES);
     files.state_fd =
         memfd_open("server", "state", state_bytes((uint32_t)(SEGMENT_BYTES / PAGE_BYTES)));
-    files.clock_fd = memfd_open("server", "clock", CLOCK_BYTES);
+    files.clock_fd = memfd_open("server", "clock", NOTICE_BYTES);
     files.listener_fd = socket_path_listen(&held);
     files.control_fd = control_fd;
     if (what) {

@@ -45,7 +45,11 @@ static void test_state_parts_do_not_overlap(void **state)
     assert_true((const unsigned char *)segment.page_words >= base + sizeof(struct state_header));
     assert_true((void *)segment.clients >= (void *)(segment.page_words + N_PAGES));
     assert_true((void *)segment.reasons >= (void *)(segment.clients + CLIENTS_MAX));
-    assert_true(ledger >= (const unsigned char *)(segment.reasons + REASONS_MAX));
+    assert_true((void *)segment.obituaries >= (void *)(segment.reasons + REASONS_MAX));
+    assert_true((void *)segment.shares >= (void *)(segment.obituaries + OBITUARIES_PLACES));
+    assert_true((void *)segment.holds >= (void *)(segment.shares + SHARES_MAX));
+    assert_true((void *)segment.names >= (void *)(segment.holds + HOLDS_MAX));
+    assert_true(ledger >= (const unsigned char *)(segment.names + SHARE_NAMES_MAX));
     assert_true(ledger + layout.total_bytes <= base + state_bytes(N_PAGES));
     assert_int_equal((ledger - base) % 4096, 0);
 }
@@ -101,6 +105,75 @@ static void test_state_attach_refuses_each_changed_bit_of_the_header(void **stat
     assert_int_equal(state_attach(&other, file, N_PAGES + 1), STATE_E_FOREIGN);
 }
 
+/* Those of a server that was built with one less of them, or an older layout: CMakeLists.txt. */
+void state_format_CLIENTS_MAX(struct state *state, void *base, uint32_t n_pages, uint64_t instance,
+                              uint64_t now_ms);
+__typeof__(state_format_CLIENTS_MAX) state_format_REASONS_MAX;
+__typeof__(state_format_CLIENTS_MAX) state_format_SHARES_MAX;
+__typeof__(state_format_CLIENTS_MAX) state_format_HOLDS_MAX;
+__typeof__(state_format_CLIENTS_MAX) state_format_SHARE_NAMES_MAX;
+__typeof__(state_format_CLIENTS_MAX) state_format_STATE_LAYOUT_VERSION;
+
+static void test_state_attach_refuses_each_other_maximum(void **state)
+{
+    (void)state;
+    __typeof__(&state_format_CLIENTS_MAX) const formats[] = {
+        state_format_CLIENTS_MAX, state_format_REASONS_MAX,     state_format_SHARES_MAX,
+        state_format_HOLDS_MAX,   state_format_SHARE_NAMES_MAX, state_format_STATE_LAYOUT_VERSION,
+    };
+
+    for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        struct state other;
+        void *others = calloc(1, state_bytes(N_PAGES));
+        assert_non_null(others);
+        formats[i](&other, others, N_PAGES, INSTANCE, NOW_MS);
+        assert_int_equal(state_attach(&other, others, N_PAGES), STATE_E_FOREIGN);
+        free(others);
+    }
+}
+
+static void test_state_numbers_go_on_behind_what_was_reserved(void **state)
+{
+    (void)state;
+    _Atomic uint64_t *reserved = &segment.header->versions;
+    struct state_numbers numbers = state_numbers(reserved);
+
+    for (uint64_t number = 1; number <= STATE_NUMBERS_AHEAD; number++) {
+        assert_int_equal(state_number(&segment, &numbers), number);
+        assert_int_equal(atomic_load(reserved), STATE_NUMBERS_AHEAD);
+    }
+    assert_int_equal(state_number(&segment, &numbers), STATE_NUMBERS_AHEAD + 1);
+    assert_int_equal(atomic_load(reserved), 2 * STATE_NUMBERS_AHEAD);
+    struct state_numbers after = state_numbers(reserved);
+    assert_int_equal(state_number(&segment, &after), 2 * STATE_NUMBERS_AHEAD + 1);
+}
+
+/* Each part as large as it gets. */
+static void test_words_of_sharing_keep_each_part(void **state)
+{
+    (void)state;
+    const uint32_t share = (UINT32_C(1) << SHARE_INDEX_BITS) - 1;
+    const uint64_t name = NAME_WORD(share, 1, (UINT64_C(1) << STATE_NUMBER_BITS) - 1);
+    const uint64_t hold = HOLD_LIVE | HOLD_OWNER | (uint64_t)SLOT_KEPT << HOLD_SLOT_SHIFT | share;
+    const uint64_t offered = SHARE_LIVE | SHARE_OFFERED | (uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT |
+                             (uint64_t)UINT32_MAX << SHARE_RETURN_SHIFT;
+
+    assert_int_equal(NAME_SHARE(name), share);
+    assert_int_equal(NAME_WHICH(name), 1);
+    assert_int_equal(NAME_VERSION(name), (UINT64_C(1) << STATE_NUMBER_BITS) - 1);
+    assert_int_equal(NAME_WHICH(NAME_WORD(share, 0, UINT64_MAX)), 0);
+    assert_int_equal(NAME_WHO_OWNER(NAME_WHO(SLOT_NONE, true)), SLOT_NONE);
+    assert_true(NAME_WHO_KEEP(NAME_WHO(7, true)));
+    assert_false(NAME_WHO_KEEP(NAME_WHO(SLOT_NONE, false)));
+    assert_int_equal(HOLD_SHARE(hold), share);
+    assert_int_equal(HOLD_SLOT(hold), SLOT_KEPT);
+    assert_int_equal(hold & HOLD_WRITE, 0);
+    assert_int_equal(SHARE_OWNER(offered), SLOT_NONE);
+    assert_int_equal(SHARE_RETURN(offered), UINT32_MAX);
+    assert_int_equal(offered & (SHARE_OWNER_HOLDS | SHARE_LEASED | SHARE_READ_ONLY | SHARE_KEEP),
+                     0);
+}
+
 static void test_state_attach_refuses_a_foreign_ledger(void **state)
 {
     struct state other;
@@ -130,6 +203,9 @@ int main(void)
         STATE_TEST(test_page_word_keeps_each_part),
         STATE_TEST(test_state_attach_sees_what_another_wrote),
         STATE_TEST(test_state_attach_refuses_each_changed_bit_of_the_header),
+        STATE_TEST(test_state_attach_refuses_each_other_maximum),
+        STATE_TEST(test_state_numbers_go_on_behind_what_was_reserved),
+        STATE_TEST(test_words_of_sharing_keep_each_part),
         STATE_TEST(test_state_attach_refuses_a_foreign_ledger),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * settle.h - what becomes of a share when something that kept it is gone
+ *
+ * A LIVE share is kept by its owner, an offer, holds and names. While something keeps it, one client
+ * is charged for a direct block: its owner, as long as that holds it or has offered it; else one of
+ * the holders; `kept`, if only names, or an offer whose sender has ended, keep it. When nothing
+ * keeps it, the block is freed, or goes home to its owner's lease.
+ *
+ * All of this is done again after a restart, so each change is made first where it is recorded, and
+ * settled then.
+ */
+#ifndef DAEMON_CORE_SETTLE_H
+#define DAEMON_CORE_SETTLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/core/core.h"
+
+/** settle_is_kept() - whether anything keeps a LIVE share */
+bool settle_is_kept(const struct core *core, uint32_t share);
+
+/** settle_is_kept_by_others() - whether anything would, if its owner ended now */
+bool settle_is_kept_by_others(const struct core *core, uint32_t share);
+
+/** settle_disowned() - a share's word when its owner has ended */
+uint64_t settle_disowned(const struct core *core, uint32_t share);
+
+/** settle_may_pay() - whether a slot may be charged for the direct block of a share */
+bool settle_may_pay(const struct core *core, uint32_t share, uint32_t slot);
+
+/** settle_payer() - a slot that may */
+uint32_t settle_payer(const struct core *core, uint32_t share);
+
+/** settle_block() - the direct block that begins where a share's does. Return: if there is one. */
+bool settle_block(const struct core *core, uint32_t share, struct block *ret_block);
+
+/** settle() - something that kept a LIVE share is gone, or has come: free its block, or charge it */
+void settle(struct core *core, uint32_t share);
+
+#endif

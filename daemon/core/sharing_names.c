@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sharing_names.c - blocks by name: what is published, found and followed
+ *
+ * A name comes to mean a block by one store; what it meant before is settled behind it, and is
+ * found by a restart like any share that nothing keeps.
+ */
+#include "daemon/core/settle.h"
+#include "daemon/core/sharing.h"
+#include "daemon/core/sharing_parts.h"
+#include "proto/crash_point.h"
+#include "proto/notice.h"
+
+/* Whether a name can be had, before anything is shared for it. */
+static int name_look(const struct sharing *of, const struct sharing_name *as, uint32_t name)
+{
+    const struct names *names = &of->core->names;
+    if (name == NAME_NONE) {
+        return names->n_names >= names->limit ? SHARING_E_FULL : 0;
+    }
+    return as->exclusive && names_owner(names, name) != of->client->slot ? SHARING_E_EXISTS : 0;
+}
+
+static int name_set(const struct sharing *of, uint32_t share, const struct sharing_name *as,
+                    uint64_t version)
+{
+    struct core *core = of->core;
+    uint32_t former;
+    if (names_set(&core->names, as->text, as->n_bytes, share, version, of->client->slot, as->keep,
+                  &former)) {
+        return SHARING_E_FULL;
+    }
+    KMEM_CRASH_POINT("server.name.set");
+    if (former != 0 && former != share) {
+        settle(core, former);
+    }
+    if (core->config.ring) {
+        core->config.ring(notice_bell_of(as->text, as->n_bytes), core->config.ring_user);
+    }
+    return 0;
+}
+
+int sharing_publish(const struct sharing *of, struct seg_off off, const struct sharing_name *as,
+                    uint64_t version, struct block *ret_block)
+{
+    const struct names *names = &of->core->names;
+    const uint32_t name = names_find(names, as->text, as->n_bytes);
+    uint32_t share;
+    if (name != NAME_NONE && names_version_of(names, name) >= version) {
+        return 0; /* asked for again: it was published, and perhaps something newer since */
+    }
+    int r = name_look(of, as, name);
+    r = r ? r : sharing_find_held(of, off, &share, ret_block);
+    return r ? r : name_set(of, share, as, version);
+}
+
+int sharing_unpublish(const struct sharing *of, const char *text, size_t n_bytes)
+{
+    struct core *core = of->core;
+    const uint32_t name = names_find(&core->names, text, n_bytes);
+    if (name == NAME_NONE) {
+        return SHARING_E_NONE;
+    }
+    const uint32_t uid = of->client->identity.uid;
+    if (names_owner(&core->names, name) != of->client->slot &&
+        names_uid(&core->names, name) != uid && !core_is_admin(core, uid)) {
+        return SHARING_E_DENIED;
+    }
+    const uint32_t share = names_remove(&core->names, name);
+    KMEM_CRASH_POINT("server.name.gone");
+    settle(core, share);
+    return 0;
+}
+
+int sharing_next(const struct sharing *of, const char *text, size_t n_bytes, uint64_t after,
+                 bool write, struct sharing_reason reason, struct attached *ret_attached,
+                 uint64_t *ret_version)
+{
+    const struct names *names = &of->core->names;
+    const uint32_t name = names_find(names, text, n_bytes);
+    if (name == NAME_NONE) {
+        return SHARING_E_NONE;
+    }
+    *ret_version = names_version_of(names, name);
+    if (*ret_version <= after) {
+        return SHARING_E_OLD;
+    }
+    return sharing_attach_share(of, names_share(names, name), write, reason, ret_attached);
+}

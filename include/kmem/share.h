@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * share.h - blocks that several processes hold
+ *
+ * Any block of kmem_allocate() can be shared. Who shares it gets a handle; who has the handle
+ * attaches the block, and holds it under a reason of its own; every holder, the owner included,
+ * lets go with kmem_release(). The block is freed when the last one has let go or has died, and
+ * not before. Names stand for blocks likewise: a name holds what it means.
+ *
+ *      // the producer                             // a consumer
+ *      frame = kmem_allocate(size, "frame");       uint64_t seen = 0;
+ *      fill(frame);                                const void *frame = NULL;
+ *      kmem_publish(frame, "camera0/latest",       while (kmem_next("camera0/latest", KMEM_READ,
+ *                   KMEM_GIVE, NULL);                      "detect", &seen, &frame, -1) == 0) {
+ *                                                      look(frame);
+ *                                                  }
+ *
+ * WHAT A HOLDER MAY RELY ON
+ *
+ *  - The bytes stay where they are, and stay the block's, until it lets go: whether the owner lets
+ *    go or dies, whether kmemd's server is killed and started again, however short memory is.
+ *  - A handle that is stale, guessed, changed, or of another segment attaches nothing (ESTALE,
+ *    EACCES); it never leads to another block's bytes.
+ *  - What a name means changes from one block to the other at once: a consumer sees the one or the
+ *    other, whole.
+ *  - A block that is attached without KMEM_WRITE is mapped for reading, as far as its surroundings
+ *    are (kmem.h, "a wild pointer"): a write through it ends in SIGSEGV where nothing else of this
+ *    process lies within 16 KiB, or 2 MiB where the segment is made of huge pages. That guards
+ *    against mistakes: a member of the segment may write all of it.
+ *
+ * Nobody orders what two holders write: that is the programs' to agree on, with C11 atomics in the
+ * block, say. A block that was published and is not written any more is safe to read.
+ *
+ * THREADS: every function may be called from any thread. A block that is attached again by the same
+ * process is counted in the process: as many kmem_release() calls let go of it.
+ *
+ * FORK: the child holds nothing of what its parent holds; its first call joins anew.
+ */
+#ifndef KMEM_SHARE_H
+#define KMEM_SHARE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <kmem/kmem.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** The longest name, in bytes, without the terminating NUL. */
+#define KMEM_NAME_MAX_BYTES 100
+/** How many kmem_attach_many() and kmem_release_many() take at a time. */
+#define KMEM_MANY_MAX 64
+/** The longest text of kmem_handle_to_text(), with the NUL. */
+#define KMEM_HANDLE_TEXT_BYTES 256
+
+/** What leads to a shared block. Plain data: it may travel in a pipe, a file, or a block. */
+struct kmem_handle {
+    uint64_t instance;   /* of the segment */
+    uint64_t generation; /* never used twice in an instance */
+    uint64_t tag;        /* random */
+    uint64_t offset;     /* kmem_offset_of() the block */
+    uint64_t num_bytes;  /* as asked for */
+};
+
+enum kmem_share_flags {
+    KMEM_READ = 0,
+    KMEM_WRITE = 1,      /* attach for writing */
+    KMEM_KEEP = 2,       /* the name, or the offer, outlives this process */
+    KMEM_GIVE = 4,       /* let go of the block in the same request */
+    KMEM_EXCLUSIVE = 8,  /* the name may not be another process's */
+    KMEM_NOWAIT = 16,    /* do not wait */
+    KMEM_READ_ONLY = 32, /* kmem_share(): nobody but the owner may attach it for writing */
+};
+
+/**
+ * kmem_share() - let who has the handle attach a block
+ * @mem:         a block that this process allocated, or was handed by kmem_transfer()
+ * @flags:       0 or KMEM_READ_ONLY
+ * @ret_handle:  written on success; the same one again for the same block
+ *
+ * Ownership: the caller goes on holding the block.
+ * Waiting:   a round trip, at most $KMEM_TIMEOUT_MS.
+ *
+ * Return: 0, or a negative errno:
+ *   -EINVAL, -EALREADY, -EPERM   as kmem_try_release(): no block, or not this process's to share
+ *   -ENOSPC    131,071 blocks are shared already
+ *   and those of a call that needs the daemon
+ */
+KMEM_API KMEM_MUST_USE int kmem_share(const void *mem, int flags, struct kmem_handle *ret_handle);
+
+/**
+ * kmem_attach() - hold a shared block
+ * @handle:   where it is
+ * @flags:    KMEM_READ or KMEM_WRITE
+ * @reason:   why this process wants it; copied. NULL is KMEM_NO_REASON
+ * @ret_mem:  the block; written on success only
+ *
+ * Ownership: the caller's hold, until kmem_release() or kmem_try_release().
+ * Waiting:   a round trip; none if this process holds the block already.
+ *
+ * Return: 0, or a negative errno; nothing has changed then:
+ *   -ESTALE   the block is gone, or never was; or the handle is of another segment
+ *   -EACCES   the tag is wrong; or KMEM_WRITE, and only reading is allowed
+ *   -ENOSPC   1,048,575 holds are there already
+ *   -EINVAL   a flag is unknown, or a pointer is NULL
+ *   and those of a call that needs the daemon
+ */
+KMEM_API KMEM_MUST_USE int kmem_attach(const struct kmem_handle *handle, int flags,
+                                       const char *reason, void **ret_mem);
+
+/**
+ * kmem_attach_many() - hold several, or none of them, in one round trip
+ * @n:  1 to KMEM_MANY_MAX
+ * Return: 0, or as kmem_attach(); kmem_last_error() says which one.
+ */
+KMEM_API KMEM_MUST_USE int kmem_attach_many(const struct kmem_handle *handles, size_t n, int flags,
+                                            const char *reason, void **ret_mems);
+
+/**
+ * kmem_release_many() - kmem_try_release() for several blocks, in one round trip at most
+ * @mems:  n pointers, 1 to KMEM_MANY_MAX; each is set to NULL when its block is released
+ * Return: 0, or as kmem_try_release() for the first that is not released; those after it are not.
+ */
+KMEM_API KMEM_MUST_USE int kmem_release_many(void **mems, size_t n);
+
+/**
+ * kmem_transfer() - hand a block over: the first process to attach it owns it
+ * @mem:         the address of the pointer to it; set to NULL on success
+ * @flags:       0; or KMEM_KEEP: the block does not end with this process
+ *
+ * Until somebody attaches it the block is charged to this process, and ends with it.
+ *
+ * Return: 0, or as kmem_share(); -EBUSY: others hold the block.
+ */
+KMEM_API KMEM_MUST_USE int kmem_transfer(void **mem, int flags, struct kmem_handle *ret_handle);
+
+/**
+ * kmem_publish() - let a name mean a block, in the place of what it meant before
+ * @mem:          a block that this process owns or holds
+ * @name:         UTF-8, 1 to KMEM_NAME_MAX_BYTES bytes; copied
+ * @flags:        KMEM_GIVE: this process lets go of the block, and its pointers to it dangle;
+ *                KMEM_KEEP: the name outlives this process; KMEM_EXCLUSIVE
+ * @ret_version:  of what the name means now: greater than any before. May be NULL
+ *
+ * The name holds the block. A name that is not kept ends with the process that published it.
+ *
+ * Return: 0, or as kmem_share(); -EEXIST: with KMEM_EXCLUSIVE, the name is another process's;
+ * -ENOSPC also if there are as many names as there can be.
+ */
+KMEM_API KMEM_MUST_USE int kmem_publish(const void *mem, const char *name, int flags,
+                                        uint64_t *ret_version);
+
+/**
+ * kmem_unpublish() - the name means nothing any more; who holds the block goes on
+ * Return: 0; -ENOENT: there is no such name; -EACCES: it is another user's; or as kmem_attach().
+ */
+KMEM_API KMEM_MUST_USE int kmem_unpublish(const char *name);
+
+/**
+ * kmem_find() - hold what a name means now
+ * @ret_version:  may be NULL
+ * Return: 0, -ENOENT, or as kmem_attach().
+ */
+KMEM_API KMEM_MUST_USE int kmem_find(const char *name, int flags, const char *reason,
+                                     void **ret_mem, uint64_t *ret_version);
+
+/**
+ * kmem_next() - a consumer's call: let go of the last block, wait for a newer one, and hold that
+ * @name:        may mean nothing yet: that is waited for as well
+ * @version:     what was seen last; 0: nothing was. The new one on success
+ * @mem:         the address of the block that is let go of, whatever the result is: NULL or a block
+ *               of this process; and then of the new one
+ * @timeout_ms:  how long to wait; 0 or KMEM_NOWAIT: not at all; negative: for ever
+ *
+ * One round trip a frame, if there is a newer one; else one more when it comes.
+ *
+ * Return: 0; -EAGAIN: there is no newer one in that time; or as kmem_attach().
+ */
+KMEM_API KMEM_MUST_USE int kmem_next(const char *name, int flags, const char *reason,
+                                     uint64_t *version, void **mem, int timeout_ms);
+
+/**
+ * kmem_wait() - wait until a name means something newer than a version
+ * @ret_version:  which it is; may be NULL
+ * Return: 0; -EAGAIN: not in that time; or those of a call that needs the daemon.
+ */
+KMEM_API KMEM_MUST_USE int kmem_wait(const char *name, uint64_t after, int timeout_ms,
+                                     uint64_t *ret_version);
+
+/**
+ * kmem_handle_to_text() - kmem://host/segment/offset+size@generation/tag
+ * @text:  KMEM_HANDLE_TEXT_BYTES of room
+ * Return: 0, -EINVAL, or those of connecting: the segment's name is asked of the daemon.
+ */
+KMEM_API KMEM_MUST_USE int kmem_handle_to_text(const struct kmem_handle *handle, char *text,
+                                               size_t text_bytes);
+
+/**
+ * kmem_handle_from_text() - the handle that a text stands for
+ * Return: 0; -EINVAL: it is none, and kmem_last_error() says where it ends to be one; -ESTALE: it
+ * is of another host or segment.
+ */
+KMEM_API KMEM_MUST_USE int kmem_handle_from_text(const char *text, struct kmem_handle *ret_handle);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
