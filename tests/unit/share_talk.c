@@ -10,9 +10,6 @@
 #include "proto/limits.h"
 #include "tests/unit/share_talk.h"
 
-struct conversation talk;
-struct peer alice;
-struct peer bob;
 struct peer carol;
 
 int share_talk_setup(void **state)

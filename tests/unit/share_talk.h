@@ -18,9 +18,6 @@
 #define SHARE_TALK_PAGES 257
 #define SHARE_TALK_CLIENTS (CLIENTS_MAX < 600 ? CLIENTS_MAX : 600)
 
-extern struct conversation talk;
-extern struct peer alice;
-extern struct peer bob;
 extern struct peer carol;
 
 int share_talk_setup(void **state);

@@ -33,6 +33,15 @@ struct request {
         Kmem__Clients clients;
         Kmem__Obituaries obituaries;
         Kmem__Goodbye goodbye;
+        Kmem__Share share;
+        Kmem__Attach attach;
+        Kmem__ReleaseMany release_many;
+        Kmem__Transfer transfer;
+        Kmem__Publish publish;
+        Kmem__Unpublish unpublish;
+        Kmem__Next next;
+        Kmem__Holders holders;
+        Kmem__Names names;
     };
 };
 
