@@ -16,7 +16,6 @@
  */
 #include "daemon/core/settle.h"
 #include "daemon/core/sharing.h"
-#include "daemon/core/sharing_parts.h"
 #include "proto/crash_point.h"
 
 enum place { PLACE_LEASED, PLACE_DIRECT, PLACE_LOST };
@@ -108,7 +107,7 @@ int sharing_recover(struct core *core, const char **ret_why)
     return 0;
 }
 
-/* --------------------------------------------------------------------------------- checking ---- */
+/* -------------------------------------------------------------------------------- checking ---- */
 
 /* The offer is the owner's, or of the one holder, which is GIVEN. */
 static bool offer_is_sound(const struct core *core, uint32_t share)
