@@ -36,6 +36,9 @@ uint32_t settle_payer(const struct core *core, uint32_t share);
 /** settle_block() - the direct block that begins where a share's does. Return: if there is one. */
 bool settle_block(const struct core *core, uint32_t share, struct block *ret_block);
 
+/** settle_charge() - what settle() does of a share that is kept; the block is settle_block()'s */
+void settle_charge(struct core *core, uint32_t share, const struct block *block);
+
 /** settle() - something that kept a LIVE share is gone, or has come: free its block, or charge */
 void settle(struct core *core, uint32_t share);
 

@@ -86,12 +86,15 @@ static int recover_share(struct core *core, uint32_t share, const char **ret_why
         return 0;
     }
     recover_offer(core, share);
-    if ((flags_of(core, share) & SHARE_LEASED) == 0 && settle_is_kept(core, share) &&
-        !settle_block(core, share, &block)) {
+    if ((flags_of(core, share) & SHARE_LEASED) != 0 || !settle_is_kept(core, share)) {
+        settle(core, share);
+        return 0;
+    }
+    if (!settle_block(core, share, &block)) {
         *ret_why = "a shared block is not there";
         return SHARING_E_CORRUPT;
     }
-    settle(core, share);
+    settle_charge(core, share, &block);
     return 0;
 }
 
