@@ -112,7 +112,7 @@ KMEM_MUST_USE int direct_find(const struct direct *direct, const struct client *
 KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *client,
                                  struct seg_off off, uint64_t sequence, struct block *ret_block);
 
-/** direct_take_back() - the same of the block that begins at an offset, whoever is charged for it */
+/** direct_take_back() - the same of the block that begins at an offset, whoever pays for it */
 void direct_take_back(struct direct *direct, struct seg_off off);
 
 /** direct_charge() - the client of a slot is charged for that block from now on */
@@ -145,7 +145,9 @@ KMEM_MUST_USE struct seg_off direct_walk_run(const struct direct *direct, uint32
                                              struct seg_off from, block_fn each, void *user);
 
 /**
- * direct_reap_run() - take back what ended clients, which share nothing, hold in the slab or large block at `page`
+ * direct_reap_run() - take back what ended clients hold in the slab or large block at `page`
+ *
+ * They share nothing any more: sharing_reap().
  * @taken:  is told each block, before it is taken
  */
 void direct_reap_run(struct direct *direct, uint32_t page,
@@ -167,7 +169,7 @@ KMEM_MUST_USE int direct_recover_run(struct direct *direct, uint32_t page, const
  */
 void direct_recovered(struct direct *direct);
 
-/** direct_recover_opening() - a slab that was being made, and is none, is forgotten, blocks and all */
+/** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
 void direct_recover_opening(struct direct *direct);
 
 /** direct_head_kind() - what the head of a page says: HEAD_x */
