@@ -31,9 +31,9 @@
  *  plane 3  | 1024 entries per page: 16 to 48 bytes
  *  reasons  | 128 bytes each, LEDGER_REASONS_MAX of them; append-only
  *
- * One ledger is the daemon's own, for direct blocks: there counts, returns and
- * reasons are unused, and cost nothing, because the file is sparse; and of the states, the first bits, n_pages
- * / HEADS_PER_BIT of them, say where a head was ever written, so that no other is looked at: a load
+ * One ledger is the daemon's own, for direct blocks: there counts, returns and reasons are unused,
+ * and cost nothing, because the file is sparse; and of the states, the first bits, n_pages /
+ * HEADS_PER_BIT of them, say where a head was ever written, so that no other is looked at: a load
  * from a hole takes memory. The others are their clients': the client carves its leases, the daemon
  * reads.
  *

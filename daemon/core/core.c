@@ -4,7 +4,6 @@
  */
 #include "daemon/core/core.h"
 
-#include "daemon/core/sharing.h"
 #include "daemon/core/tick.h"
 
 struct rollup_tables core_tables(const struct core *core)
@@ -90,7 +89,7 @@ void core_fini(struct core *core)
     scans_leave(&core->scans, &core->lookout);
     KMEM_ASSERT(scans_are_none(&core->scans));
     KMEM_ASSERT(core->waits.n == 0);
-    sharing_fini(core);
+    KMEM_ASSERT(core->shares.n_shares == 0);
     direct_fini(&core->direct);
     leases_fini(&core->leases);
     core_abandon(core);
@@ -260,17 +259,4 @@ void core_note_peak(struct core *core)
     state_raise(&counters->peak_bytes,
                 core->direct.used_bytes + (core->leases.n_pages << PAGE_SHIFT));
     state_raise(&counters->peak_used_bytes, core->direct.used_bytes);
-}
-
-int core_check(const struct core *core)
-{
-    if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
-        clients_check(&core->clients) || shares_check(&core->shares) || names_check(&core->names) ||
-        direct_check(&core->direct) || leases_check(&core->leases) || sharing_check(core) ||
-        obituaries_check(&core->obituaries)) {
-        return CORE_E_CORRUPT;
-    }
-    const uint64_t sum = core->direct.used_bytes + core_free_bytes(core) +
-                         core_direct_overhead_bytes(core) + (core->leases.n_pages << PAGE_SHIFT);
-    return sum == core_segment_bytes(core) ? 0 : CORE_E_CORRUPT;
 }

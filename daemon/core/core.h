@@ -122,7 +122,7 @@ void core_abandon(struct core *core);
 /** core_tables() - for a roll-up of its blocks */
 struct rollup_tables core_tables(const struct core *core);
 
-/** core_fini() - asserts that no client is left */
+/** core_fini() - asserts that no client is left, and nothing shared: sharing_fini() */
 void core_fini(struct core *core);
 
 /** core_is_admin() - whether a user is root, or the daemon's own: no limit on one user is for it */

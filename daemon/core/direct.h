@@ -101,7 +101,7 @@ KMEM_MUST_USE int direct_release(struct direct *direct, const struct client *cli
 
 /** direct_slab() - the slab or large block that begins at `page` */
 struct slab direct_slab(const struct direct *direct, uint32_t page);
-/** direct_take_back() - the same of the block that begins at an offset, whoever is charged for it */
+/** direct_take_back() - the same of the block that begins at an offset, whoever pays for it */
 void direct_take_back(struct direct *direct, struct seg_off off);
 
 /** direct_charge() - the client of a slot is charged for that block from now on */
@@ -126,8 +126,10 @@ void direct_adopt(struct direct *direct, uint32_t page);
 KMEM_MUST_USE bool direct_block(const struct slab *slab, uint32_t index, struct block *ret_block);
 
 /**
- * direct_reap_run() - take back what ended clients hold, and do not share, in a direct run
+ * direct_reap_run() - take back what ended clients hold in a direct run
  * @page:   where its slab or large block begins
+ *
+ * They share nothing any more: sharing_reap().
  * @taken:  is told each block, before it is taken
  */
 void direct_reap_run(struct direct *direct, uint32_t page,
@@ -149,7 +151,7 @@ KMEM_MUST_USE int direct_recover_run(struct direct *direct, uint32_t page, const
  */
 void direct_recovered(struct direct *direct);
 
-/** direct_recover_opening() - a slab that was being made, and is none, is forgotten, blocks and all */
+/** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
 void direct_recover_opening(struct direct *direct);
 
 /** direct_head_kind() - what the head of a page says: HEAD_x */

@@ -87,6 +87,13 @@ static void end_leased(struct core *core, uint32_t share)
     }
 }
 
+void settle_charge(struct core *core, uint32_t share, const struct block *block)
+{
+    if (!settle_may_pay(core, share, block->slot)) {
+        direct_charge(&core->direct, block->off, settle_payer(core, share));
+    }
+}
+
 void settle(struct core *core, uint32_t share)
 {
     const bool is_leased = (shares_word(&core->shares, share) & SHARE_LEASED) != 0;
@@ -100,8 +107,6 @@ void settle(struct core *core, uint32_t share)
     } else if (!is_leased) {
         const bool is_there = settle_block(core, share, &block);
         KMEM_ASSERT(is_there);
-        if (!settle_may_pay(core, share, block.slot)) {
-            direct_charge(&core->direct, block.off, settle_payer(core, share));
-        }
+        settle_charge(core, share, &block);
     }
 }

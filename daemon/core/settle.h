@@ -2,10 +2,10 @@
 /*
  * settle.h - what becomes of a share when something that kept it is gone
  *
- * A LIVE share is kept by its owner, an offer, holds and names. While something keeps it, one client
- * is charged for a direct block: its owner, as long as that holds it or has offered it; else one of
- * the holders; `kept`, if only names, or an offer whose sender has ended, keep it. When nothing
- * keeps it, the block is freed, or goes home to its owner's lease.
+ * A LIVE share is kept by its owner, an offer, holds and names. While something keeps it, one
+ * client is charged for a direct block: its owner, as long as that holds it or has offered it; else
+ * one of the holders; `kept`, if only names keep it, or an offer whose sender has ended. When
+ * nothing keeps it, the block is freed, or goes home to its owner's lease.
  *
  * All of this is done again after a restart, so each change is made first where it is recorded, and
  * settled then.
@@ -36,7 +36,10 @@ uint32_t settle_payer(const struct core *core, uint32_t share);
 /** settle_block() - the direct block that begins where a share's does. Return: if there is one. */
 bool settle_block(const struct core *core, uint32_t share, struct block *ret_block);
 
-/** settle() - something that kept a LIVE share is gone, or has come: free its block, or charge it */
+/** settle_charge() - what settle() does of a share that is kept; the block is settle_block()'s */
+void settle_charge(struct core *core, uint32_t share, const struct block *block);
+
+/** settle() - something that kept a LIVE share is gone, or has come: free its block, or charge */
 void settle(struct core *core, uint32_t share);
 
 #endif

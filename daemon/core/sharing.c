@@ -146,7 +146,7 @@ static int share_add(const struct sharing *of, struct seg_off off, uint32_t *ret
     return 0;
 }
 
-/* The share of an offset, made if the block is the client's alone; and what of it is the client's. */
+/* The share of an offset, made if the block is the client's alone, and what of it is its own. */
 static int share_of(const struct sharing *of, struct seg_off off, uint32_t *ret_share,
                     struct part *ret_part, struct block *ret_block)
 {
@@ -299,7 +299,7 @@ int sharing_attach(const struct sharing *of, const struct share_handle *handle, 
     return sharing_attach_share(of, share, write, reason, ret_attached);
 }
 
-/* ----------------------------------------------------------------------------------- let go ---- */
+/* ---------------------------------------------------------------------------------- let go ---- */
 
 /* Whether a client's part is all that keeps a share. */
 static bool part_is_last(const struct core *core, uint32_t share, const struct part *part)
@@ -351,7 +351,7 @@ int sharing_release(const struct sharing *of, struct seg_off off, enum let_go *r
     return 0;
 }
 
-/* -------------------------------------------------------------------------------- hand over ---- */
+/* ------------------------------------------------------------------------------- hand over ---- */
 
 int sharing_transfer(const struct sharing *of, struct seg_off off, bool keep,
                      struct share_handle *ret_handle, struct block *ret_block)

@@ -83,7 +83,7 @@ enum let_go {
     LET_GO_KEPT,  /* others hold it */
 };
 
-/** sharing_is_shared() - whether the block that begins at an offset is shared, or on its way home */
+/** sharing_is_shared() - whether the block that begins there is shared, or on its way home */
 bool sharing_is_shared(const struct core *core, struct seg_off off);
 
 /* What a release that is asked for again came to is in its intent: INTENT_RELEASE, `at` is the
@@ -127,7 +127,7 @@ KMEM_MUST_USE int sharing_unpublish(const struct sharing *of, const char *text, 
 
 /**
  * sharing_next() - hold what a name means, if it is newer than a version
- * Return: SHARING_OK, _E_NONE, _E_OLD, _E_DENIED or _E_FULL. *ret_version is written for _E_OLD too.
+ * Return: SHARING_OK, _E_NONE, _E_OLD, _E_DENIED or _E_FULL. All but _E_NONE write *ret_version.
  */
 KMEM_MUST_USE int sharing_next(const struct sharing *of, const char *text, size_t n_bytes,
                                uint64_t after, bool write, struct sharing_reason reason,
@@ -156,9 +156,30 @@ KMEM_MUST_USE bool sharing_reap(struct core *core, struct client *client, uint32
 /** sharing_fini() - the segment ends, no client is left: what names and offers kept ends with it */
 void sharing_fini(struct core *core);
 
-/** sharing_recover() - after all runs were read: finish what was begun. Return: 0 or _E_CORRUPT, and
-    *ret_why says what does not add up. */
+/**
+ * sharing_recover() - after all runs were read: finish what was begun
+ * Return: 0 or SHARING_E_CORRUPT, and *ret_why says what does not add up.
+ */
 KMEM_MUST_USE int sharing_recover(struct core *core, const char **ret_why);
+
+/* ----------------------------------------------------- what the files of this header share ---- */
+
+/**
+ * sharing_find_held() - the share of a block that a client holds; made, if it holds it alone
+ * Return: 0, SHARING_E_FULL or a DIRECT_E_x.
+ */
+KMEM_MUST_USE int sharing_find_held(const struct sharing *of, struct seg_off off,
+                                    uint32_t *ret_share, struct block *ret_block);
+
+/** sharing_attach_share() - as sharing_attach(), by what a handle or a name leads to */
+KMEM_MUST_USE int sharing_attach_share(const struct sharing *of, uint32_t share, bool write,
+                                       struct sharing_reason reason, struct attached *ret_attached);
+
+/**
+ * sharing_end_offer() - an offer has been taken up: who made it, and is no owner, holds it no more
+ * @flags:  SHARE_OWNER_HOLDS: by the owner; 0: by who has a hold that says so
+ */
+void sharing_end_offer(struct core *core, uint32_t share, uint64_t flags);
 
 /** sharing_check() - want the equations above. Return: 0 or SHARING_E_CORRUPT. */
 KMEM_MUST_USE int sharing_check(const struct core *core);

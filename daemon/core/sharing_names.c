@@ -7,7 +7,6 @@
  */
 #include "daemon/core/settle.h"
 #include "daemon/core/sharing.h"
-#include "daemon/core/sharing_parts.h"
 #include "proto/crash_point.h"
 #include "proto/notice.h"
 

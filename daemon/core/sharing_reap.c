@@ -25,7 +25,7 @@ static void reap_name(struct core *core, uint32_t name)
     settle(core, share);
 }
 
-/* An offer that is not to be kept ends with who made it; before the hold, by which that is known. */
+/* An offer that is not kept ends with who made it; before the hold, by which that is known. */
 static void reap_hold(struct core *core, uint32_t hold)
 {
     struct shares *shares = &core->shares;

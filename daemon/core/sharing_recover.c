@@ -16,7 +16,6 @@
  */
 #include "daemon/core/settle.h"
 #include "daemon/core/sharing.h"
-#include "daemon/core/sharing_parts.h"
 #include "proto/crash_point.h"
 
 enum place { PLACE_LEASED, PLACE_DIRECT, PLACE_LOST };
@@ -87,12 +86,15 @@ static int recover_share(struct core *core, uint32_t share, const char **ret_why
         return 0;
     }
     recover_offer(core, share);
-    if ((flags_of(core, share) & SHARE_LEASED) == 0 && settle_is_kept(core, share) &&
-        !settle_block(core, share, &block)) {
+    if ((flags_of(core, share) & SHARE_LEASED) != 0 || !settle_is_kept(core, share)) {
+        settle(core, share);
+        return 0;
+    }
+    if (!settle_block(core, share, &block)) {
         *ret_why = "a shared block is not there";
         return SHARING_E_CORRUPT;
     }
-    settle(core, share);
+    settle_charge(core, share, &block);
     return 0;
 }
 
@@ -108,7 +110,7 @@ int sharing_recover(struct core *core, const char **ret_why)
     return 0;
 }
 
-/* --------------------------------------------------------------------------------- checking ---- */
+/* -------------------------------------------------------------------------------- checking ---- */
 
 /* The offer is the owner's, or of the one holder, which is GIVEN. */
 static bool offer_is_sound(const struct core *core, uint32_t share)

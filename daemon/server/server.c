@@ -21,6 +21,7 @@
 #include "daemon/core/counted.h"
 #include "daemon/core/no_room.h"
 #include "daemon/core/reap.h"
+#include "daemon/core/sharing.h"
 #include "daemon/core/tick.h"
 #include "daemon/inherited.h"
 #include "daemon/notice.h"
@@ -586,6 +587,7 @@ int server_run(const struct options *options, struct inherited_fds *files,
     }
     (void)uv_run(&server.loop, UV_RUN_DEFAULT); /* returns when every handle is closed */
     users_fini(&server.users);
+    sharing_fini(&server.core);
     core_fini(&server.core);
     pidfd_watch_fini(&server.pidfds);
     ways_fini(&server.ways);

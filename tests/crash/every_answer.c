@@ -2,8 +2,8 @@
 /*
  * every_answer.c - the server is killed at each store of each request about shared blocks
  *
- * The client comes back and asks again, with the same sequence number; once more, to a server that
- * was killed behind its answer. The answers are what they would have been, and so is what is shared.
+ * The client comes back and asks again, with the same sequence number; and once more behind the
+ * answer, of another server. The answers are what they would have been, and so is what is shared.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -279,15 +279,9 @@ static void ask(int (*asks)(void), struct outcome *ret_outcome)
     ret_outcome->num_bytes_of[2] = carol.client->num_bytes;
 }
 
-static void assert_same(const char *name, uint32_t at, const struct outcome *outcome,
-                        const struct outcome *wanted)
+static void assert_same(const struct outcome *outcome, const struct outcome *wanted)
 {
-    if (memcmp(outcome, wanted, sizeof(*outcome)) != 0) {
-        print_message("%s, killed at store %u: answer %d, error %d, kept %llx, holds %u of %u\n",
-                      name, at, (int)outcome->body_case, (int)outcome->error,
-                      (unsigned long long)outcome->kept, outcome->n_holds, wanted->n_holds);
-    }
-    assert_memory_equal(outcome, wanted, sizeof(*outcome));
+    assert_memory_equal(outcome, wanted, sizeof(*outcome)); /* padding is 0 in both */
 }
 
 /* Killed at one store, if it has that many. Return: whether it had. */
@@ -307,7 +301,7 @@ static bool kill_and_ask_again(size_t act, uint32_t at, const struct outcome *wa
         share_talk_restart();
         assert_int_equal(core_check(talk.core), 0);
         ask(acts[act].ask, &outcome);
-        assert_same(acts[act].name, at, &outcome, wanted);
+        assert_same(&outcome, wanted);
     }
     talk.sequence = 0;
     (void)share_talk_teardown(NULL);

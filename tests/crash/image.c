@@ -9,8 +9,8 @@
 #define PIECE_BYTES 4096
 /* More than anybody's end in one world makes; image_save() sees to it. */
 #define OBITUARIES_SAVED 60
-/* 1 MiB, most of it entries of a ledger of 40 pages. */
-#define PIECES_MAX 256
+/* 1.25 MiB, most of it entries of a ledger of 40 pages. */
+#define PIECES_MAX 320
 
 /* The pieces of the state file that are used. */
 static unsigned char *pieces[PIECES_MAX];

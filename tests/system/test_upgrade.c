@@ -365,7 +365,7 @@ static void fail_to_join(const void *argument)
     expect_soon(access(harness_path("test.sock"), F_OK) == 0, PATIENCE_MS);
     expect_true(kmem_try_allocate(44, "in another language") == NULL);
     expect_equal(errno, EPROTONOSUPPORT);
-    expect_match(kmem_last_error(), "speaks version 2.0 of the protocol, not 1.0");
+    expect_match(kmem_last_error(), "speaks version 2.0 of the protocol, not 1.1");
     client_say(1);
 }
 

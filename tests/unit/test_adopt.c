@@ -92,7 +92,7 @@ static struct block block_at(struct seg_off off)
     return block;
 }
 
-/* ------------------------------------------------------------------------------------ adopt ---- */
+/* ----------------------------------------------------------------------------------- adopt ---- */
 
 /* Of each size class the first and the last block; what is not shared is room for others. */
 static void test_adopt_of_each_size_class(void **state)
@@ -188,7 +188,7 @@ static void test_adopt_what_a_living_client_has_is_a_bug(void **state)
     assert_broken(leases_reap(&core->leases, owner, lease));
 }
 
-/* ------------------------------------------------------------------------------------- pins ---- */
+/* ------------------------------------------------------------------------------------ pins ---- */
 
 /* One page is pinned; all of the lease is what a client may write into its states. */
 static void expect_pinned_whatever(uint8_t flags)

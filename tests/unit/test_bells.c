@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -89,8 +90,9 @@ static bool sleeper_sleeps(struct sleeper *sleeper)
         (void)!fgets(line, sizeof(line), file);
         (void)fclose(file);
     }
-    long number = -1;
-    return sscanf(line, "%ld", &number) == 1 && number == SYS_futex;
+    char *end;
+    const long number = strtol(line, &end, 10);
+    return end != line && number == SYS_futex;
 }
 
 static void sleepers_start(uint32_t seen)

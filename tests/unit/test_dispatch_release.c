@@ -27,7 +27,7 @@ static uint64_t carve(void)
     fixture_carve(&talk.fixture, alice.client, page, size_class);
     const uint32_t index = ledger_take(&talk.fixture.ledgers[alice.client->slot], page, 64,
                                        fixture_tell(&talk.fixture, alice.client, "leased"), 0, 0);
-    return page * PAGE_BYTES + index * 64;
+    return page * PAGE_BYTES + index * UINT64_C(64);
 }
 
 /* ----------------------------------------------------------------------- Release and SizeOf -- */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -231,11 +232,9 @@ static void test_names_of_one_block_and_of_many_are_told_in_pages_each_once(void
         assert_int_equal(ask_holders(&alice, block, share, holder), DISPATCH_OK);
         const Kmem__HoldersReport *report = talk.reply->response.holders;
         for (size_t i = 0; i < report->n_holders; i++) {
-            uint32_t number;
             assert_int_equal(report->holders[i]->offset, block);
             if (report->holders[i]->kind == IS_NAME) {
-                assert_int_equal(sscanf(report->holders[i]->reason, "%u", &number), 1);
-                n_told[number]++;
+                n_told[strtoul(report->holders[i]->reason, NULL, 10)]++;
             }
         }
         share = report->more ? report->next_share : 0;
@@ -246,8 +245,7 @@ static void test_names_of_one_block_and_of_many_are_told_in_pages_each_once(void
         assert_int_equal(ask_names(&alice, from), DISPATCH_OK);
         const Kmem__NamesReport *report = talk.reply->response.names;
         for (size_t i = 0; i < report->n_names; i++) {
-            uint32_t number;
-            assert_int_equal(sscanf(report->names[i]->name, "%u", &number), 1);
+            const unsigned long number = strtoul(report->names[i]->name, NULL, 10);
             assert_int_equal(report->names[i]->offset, number % 3 == 0 ? other : block);
             assert_int_equal(report->names[i]->pid, 1);
             assert_int_equal(report->names[i]->n_holders, 1);

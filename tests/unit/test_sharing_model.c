@@ -4,8 +4,8 @@
  *
  * Four honest clients share, attach, hand over, publish and let go of direct and leased blocks, end
  * and join again; the server starts again; a fifth client is hostile, writes nonsense into its
- * states, heads, entries and ring, and shares what is there. After each step core_check() wants what
- * must be true of everybody, and each block of the honest is what the model says. The seed is
+ * states, heads, entries and ring, and shares what is there. After each step core_check() wants
+ * what must be true of everybody, and each block of the honest is what the model says. The seed is
  * printed; KMEM_MODEL_STEPS in the environment is another number of steps.
  */
 #include <setjmp.h>
@@ -111,7 +111,7 @@ static uint32_t free_block(void)
     return i < N_BLOCKS ? i : NONE;
 }
 
-/* ----------------------------------------------------------------------------- steps of all ---- */
+/* ---------------------------------------------------------------------------- steps of all ---- */
 
 static void step_allocate(uint32_t who)
 {
@@ -323,7 +323,7 @@ static void step_next(uint32_t who)
     }
 }
 
-/* ----------------------------------------------------------------------- coming and going ---- */
+/* ------------------------------------------------------------------------ coming and going ---- */
 
 static void join(uint32_t who)
 {
@@ -378,7 +378,7 @@ static void restart(void)
     }
 }
 
-/* --------------------------------------------------------------------------------- the enemy -- */
+/* ------------------------------------------------------------------------------- the enemy ---- */
 
 static void scribble(void *where, size_t n_bytes)
 {
@@ -475,7 +475,7 @@ static void step_alien(uint32_t who)
     }
 }
 
-/* ----------------------------------------------------------------------------------- a step ---- */
+/* ---------------------------------------------------------------------------------- a step ---- */
 
 static void check_block(uint32_t i)
 {
