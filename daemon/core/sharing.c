@@ -32,7 +32,7 @@ static struct block share_describe(const struct core *core, uint32_t share)
         .num_bytes = record->num_bytes,
         .reason = record->reason,
         .born = record->born,
-        .slot = word & SHARE_LEASED ? SHARE_OWNER(word) : settle_payer(core, share),
+        .slot = (word & SHARE_LEASED) != 0 ? SHARE_OWNER(word) : settle_payer(core, share),
     };
 }
 
@@ -52,7 +52,7 @@ static struct part part_of(const struct sharing *of, uint32_t share)
     const bool owns = SHARE_OWNER(word) == of->client->slot && (word & SHARE_OWNER_HOLDS) != 0;
     return (struct part){
         .owns = owns,
-        .hold = hold_word & HOLD_GIVEN ? 0 : hold,
+        .hold = (hold_word & HOLD_GIVEN) != 0 ? 0 : hold,
         .may_give = owns || ((hold_word & HOLD_OWNER) != 0 && (hold_word & HOLD_GIVEN) == 0),
     };
 }

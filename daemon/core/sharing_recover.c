@@ -77,7 +77,7 @@ static int recover_leased(struct core *core, uint32_t share, const char **ret_wh
 static int recover_share(struct core *core, uint32_t share, const char **ret_why)
 {
     struct block block;
-    int r = flags_of(core, share) & SHARE_LEASED ? recover_leased(core, share, ret_why) : 0;
+    int r = (flags_of(core, share) & SHARE_LEASED) != 0 ? recover_leased(core, share, ret_why) : 0;
     if (r) {
         return r;
     }

@@ -174,7 +174,7 @@ static bool share_choose(struct seeded *seeded, const struct records_model *mode
     const uint32_t size_class = is_large ? (uint32_t)N_SIZE_CLASSES : group;
     const uint64_t owner = seeded_below(seeded, RECORDS_CLIENTS);
     *ret_share = (struct model_share){
-        .offset = ((uint64_t)page << PAGE_SHIFT) + index * 1024,
+        .offset = ((uint64_t)page << PAGE_SHIFT) + index * UINT64_C(1024),
         .num_bytes = 1 + seeded_below(seeded, 1024),
         .tag = seeded_next(seeded),
         .reason = seeded_below(seeded, N_REASONS),
