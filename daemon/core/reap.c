@@ -120,6 +120,9 @@ static bool reap_finalize(struct step *step, reap_written_fn written, void *user
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
             clients_remove(&core->clients, client);
+            if (core->reap.at_slot == slot) {
+                core->reap.at = (struct seg_off){0}; /* the slot's next client is not read yet */
+            }
             written(obituary, slot, user);
             step->spent += REAP_OBITUARY_COST + core->clients.n_slots;
         }

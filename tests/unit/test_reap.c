@@ -278,6 +278,40 @@ static void test_reap_reads_a_lease_that_grew_behind_the_walk(void **state)
     assert_int_equal(fixture.last.n_blocks, 1);
 }
 
+/* A slot is free once what its client left unused was revoked: its next client has the same one. */
+static void test_reap_reads_all_of_the_next_client_of_a_slot(void **state)
+{
+    struct client *first = fixture_join(&fixture, 1);
+    struct client *dead = fixture_join(&fixture, 2);
+    struct client *alive = fixture_join(&fixture, 3);
+    (void)fixture_ledger(&fixture, first);
+    const uint32_t slot = first->slot;
+    const uint32_t page = fixture_lease(&fixture, first, 200);
+    fixture_hold(&fixture, dead, 1, PAGE_BYTES); /* behind it: the walk goes on */
+    end(first);
+    end(dead);
+    fixture_reap(&fixture, 1);
+    fixture_reap(&fixture, 1);
+    assert_true(core->reap.at.bytes > (page + 10) * PAGE_BYTES); /* in the lease */
+
+    leases_return_all(&core->leases);
+    fixture_hold(&fixture, alive, 1, PAGE_BYTES); /* where the lease began */
+    fixture_reap(&fixture, 1);
+    assert_int_equal(fixture.n_buried, 1);
+    struct client *second = fixture_join(&fixture, 4);
+    assert_int_equal(second->slot, slot);
+    struct ledger *ledger = fixture_ledger(&fixture, second);
+    assert_int_equal(fixture_lease(&fixture, second, 150), page + 1);
+    fixture_carve(&fixture, second, page + 1, 0);
+    (void)ledger_take(ledger, page + 1, 5, REASON_NONE, 0, 0);
+    end(second);
+    while (fixture.n_buried < 2) {
+        fixture_reap(&fixture, 1);
+    }
+
+    assert_int_equal(fixture.last.n_blocks, 1);
+}
+
 #define REAP_TEST(test) cmocka_unit_test_setup_teardown(test, reap_setup, core_teardown)
 
 int main(void)
@@ -294,6 +328,7 @@ int main(void)
         REAP_TEST(test_reap_frees_the_slot_for_the_next),
         REAP_TEST(test_reap_reads_a_lease_in_steps),
         REAP_TEST(test_reap_reads_a_lease_that_grew_behind_the_walk),
+        REAP_TEST(test_reap_reads_all_of_the_next_client_of_a_slot),
         REAP_TEST(test_reap_of_100000_leases_of_a_page_is_no_more_than_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
