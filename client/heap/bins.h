@@ -45,11 +45,10 @@ struct free_block {
 struct bin {
     uint32_t magazine_bytes; /* of `magazine`, in use; the last of them was released last */
     uint32_t max_magazine_bytes;
-    uint32_t block_bytes; /* struct size_class */
-    uint32_t
-        left_magazine_bytes; /* magazine_bytes when the last block went out; see heap_is_warm() */
-    struct ledger_entry *plane; /* of the class */
-    uint32_t plane_page_bytes;  /* how far the entries of neighbouring pages are apart in it */
+    uint32_t block_bytes;         /* struct size_class */
+    uint32_t left_magazine_bytes; /* when the last block went out: kmem__heap_is_warm() */
+    struct ledger_entry *plane;   /* of the class */
+    uint32_t plane_page_bytes;    /* how far the entries of neighbouring pages are apart in it */
     uint32_t size_class;
     uint64_t left_at; /* heap.n_cleared then */
     uint32_t room;    /* slabs, by first page, through head.next and head.prev; 0 none */

@@ -237,9 +237,9 @@ static uint64_t heap_reason(struct heap *heap, const char *reason, struct kmem_s
 }
 
 /*
- * 64: a block of more than a 64th of the segment is direct. Carved from a lease it leaves a hole
- * there that small blocks get into, and soon nothing is free that is as long, in a segment two
- * thirds of which are. Up to 1 MiB a round trip would cost more than clearing does.
+ * 64: a block of more than a 64th of the segment is direct. Carved from a lease it leaves a
+ * free extent there that small blocks get into, and soon nothing is free that is as long, in a
+ * segment two thirds of which are. Up to 1 MiB a round trip would cost more than clearing does.
  */
 #define HUGE_FRACTION 64
 #define HUGE_MIN_BYTES (UINT64_C(1) << 20)

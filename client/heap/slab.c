@@ -9,7 +9,7 @@
  * Blocks pass in batches, half a bin at a time, so that a program at the border goes over it
  * seldom. A slab all of whose blocks are back is closed at once and its pages are unused: the
  * daemon may revoke them, and the cache hands them out again, the last first. None is kept for the
- * next allocation; what a thread keeps is in `ready`.
+ * next allocation; what a thread keeps is in the magazine.
  *
  * A block released by another thread goes to head.remote, a stack linked through the entries. Who
  * makes that stack from empty puts the slab into the owner's stack of visited slabs, linked through
@@ -71,8 +71,8 @@ static void list_remove(struct ledger_head *heads, uint32_t *first, uint32_t pag
 /* -------------------------------------------------------------------------------- counting ---- */
 
 /*
- * The blocks that went out last are those that the bin was filled with: their places in `ready` are
- * as they were. Return: how many of them are live; *ret_num_bytes: as asked for.
+ * The blocks that went out last are those that the bin was filled with: their places in the
+ * magazine are as they were. Return: how many of them are live; *ret_num_bytes: as asked for.
  */
 static uint32_t bin_sample(const struct bin *bin, uint64_t *ret_num_bytes)
 {

@@ -254,7 +254,7 @@ KMEM_MUST_USE static int handshake_somewhere(struct conn *conn, struct places *p
     return kmem__locate_explain(places, failure);
 }
 
-/* 10 ms: what a daemon needs to bury the dead; more would be felt, less keep it from that. */
+/* 10 ms: what a daemon needs to finalize clients; more would be felt, less keep it from that. */
 #define BUSY_PAUSE_MS INT64_C(10)
 
 static void handshake_pause(void)

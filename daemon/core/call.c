@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/call.h"
 
-
 void peer_init(struct peer *peer, const struct client_identity *identity, uint64_t nonce)
 {
     *peer = (struct peer){.identity = *identity, .nonce = nonce};

@@ -211,7 +211,7 @@ static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
 }
 
 /* Pages have become free. */
-static void soil(struct pages *pages, uint32_t page, uint32_t n_pages)
+static void dirty_add(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
@@ -223,7 +223,7 @@ static void soil(struct pages *pages, uint32_t page, uint32_t n_pages)
 }
 
 /* Pages are free no more, or 0. */
-static void unsoil(struct pages *pages, uint32_t page, uint32_t n_pages)
+static void dirty_remove(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
@@ -337,7 +337,7 @@ static int pages_index(struct pages *pages)
         const uint32_t first = run_join_left(pages, page);
         if (is_free) {
             bin_insert(pages, first);
-            soil(pages, page, length);
+            dirty_add(pages, page, length);
         }
         if (run_is(pages, page, PAGE_SCRUB)) {
             pages->scrub_page = page;
@@ -426,7 +426,7 @@ void pages_take(struct pages *pages, uint32_t page, uint32_t n_pages, enum page_
     KMEM_ASSERT(run_is_free(pages, page));
     KMEM_ASSERT(length >= n_pages);
     bin_remove(pages, page);
-    unsoil(pages, page, n_pages);
+    dirty_remove(pages, page, n_pages);
     if (page_state != PAGE_LEASED) {
         pages_note_maybe_dirty(pages, page, n_pages);
     }
@@ -456,7 +456,7 @@ void pages_give(struct pages *pages, uint32_t page)
     KMEM_ASSERT(!run_is_free(pages, page));
     KMEM_ASSERT(page != 0);
     pages->n_free_pages += length;
-    soil(pages, page, length);
+    dirty_add(pages, page, length);
     if (run_is(pages, page, PAGE_LEASED)) {
         leased_remove(pages, page);
     }
@@ -495,7 +495,7 @@ void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
     KMEM_ASSERT(n_pages >= 1 && behind <= end);
     KMEM_ASSERT(pages->scrub_page == 0);
     bin_remove(pages, first);
-    unsoil(pages, page, n_pages);
+    dirty_remove(pages, page, n_pages);
     if (behind < end) {
         /* Before and after: a page inside a free run. */
         state_commit(state, &state->page_words[behind], PAGE_WORD(PAGE_FREE, 0, end - behind));

@@ -70,9 +70,10 @@ void pages_fini(struct pages *pages);
 
 /**
  * pages_find() - a free run of at least n_pages; nothing changes yet
- * The shortest of a few that are long enough; of one page, the first of all. Return: 0 or
- * PAGES_E_FULL. Found in constant time
- * unless only the bin that n_pages itself falls into is left; then that bin is searched.
+ *
+ * The shortest of a few that are long enough; for a single page, the first of all. Found in
+ * constant time unless only the bin that n_pages itself falls into is left; then it is searched.
+ * Return: 0 or PAGES_E_FULL.
  */
 KMEM_MUST_USE int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page);
 

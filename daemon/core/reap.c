@@ -61,13 +61,23 @@ static bool reap_read(struct step *step, const struct client *client, uint32_t p
     return progress->at.bytes == 0;
 }
 
+/*
+ * Whether a lease lies where another's, whose reading is not over, has been read: it was granted
+ * since, of what that left unused. To read it would lose the place there.
+ */
+static bool is_for_next_walk(const struct reap *progress, const struct client *client,
+                             uint32_t page)
+{
+    return client->slot != progress->at_slot && page < progress->at.bytes >> PAGE_SHIFT;
+}
+
 /* Takes a lease of an ended client back. Return: whether the walk can go on behind it. */
 static bool reap_lease(struct step *step, uint32_t page, uint32_t end)
 {
     struct core *core = step->core;
     struct client *client =
         clients_get(&core->clients, PAGE_WORD_OWNER(pages_word(&core->pages, page)));
-    if (client->client_state != CLIENT_ENDED) {
+    if (client->client_state != CLIENT_ENDED || is_for_next_walk(&core->reap, client, page)) {
         return true;
     }
     if (client->states && !reap_read(step, client, page, end)) {
@@ -121,6 +131,9 @@ static bool reap_finalize(struct step *step, reap_written_fn written, void *user
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
             clients_remove(&core->clients, client);
+            if (core->reap.at_slot == slot) {
+                core->reap.at = (struct seg_off){0}; /* the slot's next client is not read yet */
+            }
             written(obituary, slot, user);
             step->spent += REAP_OBITUARY_COST + core->clients.n_slots;
         }

@@ -8,9 +8,10 @@
  *      8 of 100,000 bytes, back        large blocks: four direct, then from the lease
  *      one of 100 by a thread          kept as well, in another run of pages
  *      20 by a thread, released here   pushed to the thread's slabs, collected by it
- *      too much, here                  refused: the thread's idle slabs are taken; it finds out,
+ *      too much, here                  refused: the hog's unused pages are revoked, and the
+ *                                      thread's idle slabs are taken; it finds out,
  *                                      with one of 100 bytes that its slab is not, and 20 of 200
- *      8 MiB                           more than is free: the hog's unused pages are revoked
+ *      6 MiB                           direct, of what was taken back from the hog
  *      the server is killed            and the next call comes back to another
  *      the end, with 40 blocks held    Goodbye, and everything is taken back
  */
@@ -35,7 +36,7 @@
 #define N_HOGGED 60
 /* A new size class: the first request behind the server's death. */
 #define COLD_BYTES 5000
-#define HUGE_BYTES (8 << 20)
+#define HUGE_BYTES (6 << 20)
 /* All but 24 pages of the segment: more are in use, but not by direct blocks alone, so that it is
    worth looking for idle slabs. */
 #define TOO_MANY_BYTES ((16 << 20) - 24 * (16 << 10))

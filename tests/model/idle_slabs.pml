@@ -22,8 +22,8 @@
 byte page = FREE;
 bool stale;        /* stands beside the state */
 bool entry;        /* as the daemon sees it: a block is live */
-bool asked;        /* bit 0 */
-bool is_counted;    /* the others are not as they were when lease_hush() loaded them */
+bool asked;        /* the mark, its lower half */
+bool is_counted;    /* its upper half is not as it was when lease_hush() loaded it */
 
 bool is_buffered;  /* the client's store of its entry is not visible yet */
 bool buffered;     /* what it stores */

@@ -314,8 +314,7 @@ static void play_restart(const struct fault *fault)
 /* What became of it is in the log, unless that is what fails. */
 static bool has_said_of_its_upgrade(void)
 {
-    return harness_matches(daemon_log(),
-                           "upgraded: |nothing is changed$|the former one goes on$");
+    return harness_matches(daemon_log(), "upgraded: |nothing is changed$|the former one goes on$");
 }
 
 static void play_upgrade(const struct fault *fault)

@@ -278,6 +278,70 @@ static void test_reap_reads_a_lease_that_grew_behind_the_walk(void **state)
     assert_int_equal(fixture.last.n_blocks, 1);
 }
 
+/* A slot is free once what its client left unused was revoked: its next client has the same one. */
+static void test_reap_reads_all_of_the_next_client_of_a_slot(void **state)
+{
+    struct client *first = fixture_join(&fixture, 1);
+    struct client *dead = fixture_join(&fixture, 2);
+    struct client *alive = fixture_join(&fixture, 3);
+    (void)fixture_ledger(&fixture, first);
+    const uint32_t slot = first->slot;
+    const uint32_t page = fixture_lease(&fixture, first, 200);
+    fixture_hold(&fixture, dead, 1, PAGE_BYTES); /* behind it: the walk goes on */
+    end(first);
+    end(dead);
+    fixture_reap(&fixture, 1);
+    fixture_reap(&fixture, 1);
+    assert_true(core->reap.at.bytes > (page + 10) * PAGE_BYTES); /* in the lease */
+
+    leases_return_all(&core->leases);
+    fixture_hold(&fixture, alive, 1, PAGE_BYTES); /* where the lease began */
+    fixture_reap(&fixture, 1);
+    assert_int_equal(fixture.n_buried, 1);
+    struct client *second = fixture_join(&fixture, 4);
+    assert_int_equal(second->slot, slot);
+    struct ledger *ledger = fixture_ledger(&fixture, second);
+    assert_int_equal(fixture_lease(&fixture, second, 150), page + 1);
+    fixture_carve(&fixture, second, page + 1, 0);
+    (void)ledger_take(ledger, page + 1, 5, REASON_NONE, 0, 0);
+    end(second);
+    while (fixture.n_buried < 2) {
+        fixture_reap(&fixture, 1);
+    }
+
+    assert_int_equal(fixture.last.n_blocks, 1);
+}
+
+/* Between two steps unused pages of a lease, read already, become another's, and that ends, too. */
+static void test_reap_reads_no_block_twice_though_another_leases_before_it(void **state)
+{
+    struct client *first = fixture_join(&fixture, 1);
+    struct client *second = fixture_join(&fixture, 2);
+    struct ledger *firsts = fixture_ledger(&fixture, first);
+    struct ledger *seconds = fixture_ledger(&fixture, second);
+    const uint32_t page = fixture_lease(&fixture, first, 200);
+    fixture_carve(&fixture, first, page + 20, 0);
+    (void)ledger_take(firsts, page + 20, 5, REASON_NONE, 0, 0);
+    end(first);
+    fixture_reap(&fixture, 1);
+    fixture_reap(&fixture, 1);
+    assert_true(core->reap.at.bytes > (page + 20) * PAGE_BYTES);
+
+    leases_return_all(&core->leases);
+    assert_int_equal(fixture_lease(&fixture, second, 10), page);
+    fixture_carve(&fixture, second, page, 0);
+    (void)ledger_take(seconds, page, 5, REASON_NONE, 0, 0);
+    end(second);
+    for (uint32_t n_buried = 1; n_buried <= 2; n_buried++) {
+        while (fixture.n_buried < n_buried) {
+            fixture_reap(&fixture, 1);
+        }
+        assert_int_equal(fixture.last.n_blocks, 1);
+    }
+
+    assert_int_equal(core->state.counters->leased_taken_back, 2);
+}
+
 #define REAP_TEST(test) cmocka_unit_test_setup_teardown(test, reap_setup, core_teardown)
 
 int main(void)
@@ -294,6 +358,8 @@ int main(void)
         REAP_TEST(test_reap_frees_the_slot_for_the_next),
         REAP_TEST(test_reap_reads_a_lease_in_steps),
         REAP_TEST(test_reap_reads_a_lease_that_grew_behind_the_walk),
+        REAP_TEST(test_reap_reads_all_of_the_next_client_of_a_slot),
+        REAP_TEST(test_reap_reads_no_block_twice_though_another_leases_before_it),
         REAP_TEST(test_reap_of_100000_leases_of_a_page_is_no_more_than_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
