@@ -17,7 +17,6 @@
 
 #include "daemon/core/block_iter.h"
 #include "daemon/core/settle.h"
-#include "daemon/core/sharing_parts.h"
 #include "proto/crash_point.h"
 
 /* ------------------------------------------------------------------ the block of an offset ---- */

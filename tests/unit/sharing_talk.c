@@ -45,7 +45,7 @@ struct seg_off off_of(uint32_t page)
 }
 
 /* A direct block of alice's. */
-struct seg_off direct_block(void)
+struct seg_off new_direct(void)
 {
     return fixture_allocate(&fixture, alice, BLOCK_BYTES, "frame");
 }

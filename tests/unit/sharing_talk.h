@@ -34,7 +34,7 @@ int sharing_setup(void **state);
 int sharing_teardown(void **state);
 void check(void);
 struct seg_off off_of(uint32_t page);
-struct seg_off direct_block(void);
+struct seg_off new_direct(void);
 struct seg_off leased_block(void);
 struct share_handle share(struct client *client, struct seg_off off);
 int try_attach(struct client *client, const struct share_handle *handle, bool write,

@@ -9,7 +9,7 @@
 static void test_share_the_same_block_again_is_the_same_handle(void **state)
 {
     (void)state;
-    const struct seg_off offs[] = {direct_block(), leased_block(), off_of(large)};
+    const struct seg_off offs[] = {new_direct(), leased_block(), off_of(large)};
     for (size_t i = 0; i < 3; i++) {
         const struct share_handle handle = share(alice, offs[i]);
         const struct share_handle again = share(alice, offs[i]);
@@ -36,9 +36,9 @@ static int why_not_shared(struct client *client, struct seg_off off)
 static void test_share_what_is_not_ones_own_says_why(void **state)
 {
     (void)state;
-    const struct seg_off direct = direct_block();
+    const struct seg_off direct = new_direct();
     const struct seg_off leased = leased_block();
-    const struct seg_off gone = direct_block();
+    const struct seg_off gone = new_direct();
     fixture_release(&fixture, alice, gone);
 
     assert_int_equal(why_not_shared(bob, direct), DIRECT_E_FOREIGN);
@@ -80,7 +80,7 @@ static void test_share_beside_a_pinned_slab_of_another_geometry_is_wild(void **s
 static void test_share_when_no_record_is_left_is_full(void **state)
 {
     (void)state;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     const uint32_t n_records = core->shares.n_share_records;
     core->shares.n_share_records = SHARES_MAX;
     const struct sharing of = fixture_sharing(&fixture, alice);
@@ -97,7 +97,7 @@ static void test_share_when_no_record_is_left_is_full(void **state)
 static void test_attach_holds_under_a_reason_of_its_own(void **state)
 {
     (void)state;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     const struct share_handle handle = share(alice, off);
 
     const struct attached attached = attach(bob, &handle);
@@ -131,7 +131,7 @@ static void test_attach_with_another_handle_changes_nothing(void **state)
 {
     (void)state;
     struct attached attached;
-    const struct share_handle handle = share(alice, direct_block());
+    const struct share_handle handle = share(alice, new_direct());
     struct share_handle other = handle;
     other.tag ^= 1;
     assert_int_equal(try_attach(bob, &other, false, &attached), SHARING_E_DENIED);
@@ -151,12 +151,12 @@ static void test_attach_of_what_is_gone_is_stale(void **state)
 {
     (void)state;
     struct attached attached;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     const struct share_handle handle = share(alice, off);
     assert_int_equal(release(alice, off), LET_GO_FREED);
     assert_false(is_there(off));
     assert_int_equal(try_attach(bob, &handle, false, &attached), SHARING_E_STALE);
-    assert_int_equal(direct_block().bytes, off.bytes); /* another block at the same place */
+    assert_int_equal(new_direct().bytes, off.bytes); /* another block at the same place */
     const struct share_handle fresh = share(alice, off);
     assert_int_equal(try_attach(bob, &handle, false, &attached), SHARING_E_STALE);
     assert_int_equal(try_attach(bob, &fresh, false, &attached), 0);
@@ -169,7 +169,7 @@ static void test_attach_read_only_for_writing_is_denied_but_for_the_owner(void *
     struct attached attached;
     struct share_handle handle;
     struct block block;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     assert_int_equal(sharing_share(&of, off, true, &handle, &block), 0);
     assert_int_equal(try_attach(bob, &handle, true, &attached), SHARING_E_DENIED);
     assert_int_equal(core->shares.n_holds, 0);
@@ -185,7 +185,7 @@ static void test_attach_when_no_record_is_left_is_full(void **state)
 {
     (void)state;
     struct attached attached;
-    const struct share_handle handle = share(alice, direct_block());
+    const struct share_handle handle = share(alice, new_direct());
     core->shares.n_hold_records = HOLDS_MAX;
     assert_int_equal(sharing_attach(&(struct sharing){.core = core, .client = bob}, &handle, false,
                                     (struct sharing_reason){"", 0}, &attached),
@@ -199,7 +199,7 @@ static void test_attach_when_no_record_is_left_is_full(void **state)
 static void test_charge_of_a_direct_block_goes_from_hand_to_hand(void **state)
 {
     (void)state;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     const struct share_handle handle = share(alice, off);
     const uint64_t used_bytes = core->direct.used_bytes;
     (void)attach(bob, &handle);
@@ -271,7 +271,7 @@ static void test_release_writes_down_what_it_comes_to(void **state)
     struct sharing of = fixture_sharing(&fixture, bob);
     enum let_go let_go;
     struct block block;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     const struct share_handle handle = share(alice, off);
     (void)attach(bob, &handle);
     of.sequence = 7;
@@ -291,7 +291,7 @@ static void test_transfer_of_a_direct_block_to_the_first_to_attach(void **state)
     (void)state;
     enum let_go let_go;
     struct attached attached;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     const struct share_handle handle = transfer(alice, off, false);
     assert_int_equal(payer_of(off), alice->slot); /* in between it is the sender's */
     assert_int_equal(try_release(alice, off, &let_go), DIRECT_E_FOREIGN);
@@ -332,7 +332,7 @@ static void test_transfer_of_what_others_hold_is_held(void **state)
 {
     (void)state;
     struct share_handle handle;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     const struct share_handle shared = share(alice, off);
     (void)attach(bob, &shared);
     assert_int_equal(try_transfer(alice, off, false, &handle), SHARING_E_HELD);
@@ -347,7 +347,7 @@ static void test_transfer_of_what_others_hold_is_held(void **state)
 static void test_transfer_back_to_who_offered(void **state)
 {
     (void)state;
-    const struct seg_off offs[] = {direct_block(), leased_block()};
+    const struct seg_off offs[] = {new_direct(), leased_block()};
     for (size_t i = 0; i < 2; i++) {
         const struct share_handle handle = transfer(alice, offs[i], false);
         assert_true(attach(alice, &handle).is_own);
@@ -382,7 +382,7 @@ static void test_offer_of_a_holder_ends_with_it_unless_it_is_kept(void **state)
 {
     (void)state;
     struct attached attached;
-    const struct seg_off offs[] = {leased_block(), leased_block(), direct_block(), direct_block()};
+    const struct seg_off offs[] = {leased_block(), leased_block(), new_direct(), new_direct()};
     struct share_handle handles[4];
     for (size_t i = 0; i < 4; i++) {
         handles[i] = transfer(alice, offs[i], false);

@@ -13,7 +13,7 @@ static void test_publish_and_next_of_each_frame(void **state)
     struct seg_off frame = {0};
     for (uint32_t i = 0; i < 20; i++) {
         const struct seg_off former = frame;
-        frame = i % 2 == 0 ? direct_block() : leased_block();
+        frame = i % 2 == 0 ? new_direct() : leased_block();
         publish(alice, frame, "camera");
         assert_int_equal(release(alice, frame), LET_GO_KEPT); /* the name holds it */
         if (i % 2 == 0) {
@@ -41,7 +41,7 @@ static void test_publish_and_next_of_each_frame(void **state)
 static void test_publish_of_what_one_does_not_hold_says_why(void **state)
 {
     (void)state;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     assert_int_equal(try_publish(bob, off, "frame", false, false), DIRECT_E_FOREIGN);
     (void)share(alice, off);
     assert_int_equal(try_publish(bob, off, "frame", false, false), DIRECT_E_FOREIGN);
@@ -52,7 +52,7 @@ static void test_publish_of_what_one_does_not_hold_says_why(void **state)
 static void test_publish_exclusive_of_anothers_name_exists(void **state)
 {
     (void)state;
-    const struct seg_off mine = direct_block();
+    const struct seg_off mine = new_direct();
     const struct seg_off yours = fixture_allocate(&fixture, bob, BLOCK_BYTES, "yours");
     publish(alice, mine, "frame");
     assert_int_equal(try_publish(bob, yours, "frame", false, true), SHARING_E_EXISTS);
@@ -65,7 +65,7 @@ static void test_publish_exclusive_of_anothers_name_exists(void **state)
 static void test_publish_when_no_name_is_left_is_full(void **state)
 {
     (void)state;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     core->names.limit = 1;
     publish(alice, off, "one");
     assert_int_equal(
@@ -80,7 +80,7 @@ static void test_publish_with_a_version_that_is_there_is_done(void **state)
     (void)state;
     const struct sharing of = fixture_sharing(&fixture, alice);
     const struct sharing_name name = {"frame", 5, false, false};
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     struct block block;
     const uint64_t version = names_version(&core->names);
     assert_int_equal(sharing_publish(&of, off, &name, version, &block), 0);
@@ -93,15 +93,15 @@ static void test_unpublish_by_whom(void **state)
 {
     (void)state;
     struct client *dave = fixture_join(&fixture, 7); /* of alice's user, as carol */
-    publish(alice, direct_block(), "frame");
+    publish(alice, new_direct(), "frame");
     assert_int_equal(unpublish(bob, "frame"), SHARING_E_DENIED);
     assert_int_equal(unpublish(dave, "frame"), 0);
-    publish(alice, direct_block(), "frame");
+    publish(alice, new_direct(), "frame");
     core->config.owner_uid = bob->identity.uid;
     assert_int_equal(unpublish(bob, "frame"), 0);
     core->config.owner_uid = 0;
     /* Its owner has ended: the user is still known, over a restart, too. */
-    assert_int_equal(try_publish(alice, direct_block(), "kept", true, false), 0);
+    assert_int_equal(try_publish(alice, new_direct(), "kept", true, false), 0);
     die(alice);
     restart();
     assert_int_equal(unpublish(bob, "kept"), SHARING_E_DENIED);
@@ -112,7 +112,7 @@ static void test_names_end_with_their_owner_unless_they_are_kept(void **state)
 {
     (void)state;
     uint64_t version = 0;
-    const struct seg_off off = direct_block();
+    const struct seg_off off = new_direct();
     assert_int_equal(try_publish(alice, off, "kept", true, false), 0);
     publish(alice, off, "gone");
     die(alice);
@@ -149,7 +149,7 @@ static void test_end_of_an_owner_of_direct_blocks(void **state)
 static void test_end_of_the_last_holder(void **state)
 {
     (void)state;
-    const struct seg_off direct = direct_block();
+    const struct seg_off direct = new_direct();
     const struct seg_off leased = leased_block();
     const struct share_handle handles[] = {share(alice, direct), share(alice, leased)};
     (void)attach(bob, &handles[0]);
@@ -193,7 +193,7 @@ static void test_end_of_who_holds_ten_thousand_is_reaped_in_steps(void **state)
 static void test_restart_keeps_what_is_shared(void **state)
 {
     (void)state;
-    const struct seg_off direct = direct_block();
+    const struct seg_off direct = new_direct();
     const struct seg_off leased = leased_block();
     const struct share_handle handles[] = {share(alice, direct), share(alice, leased)};
     (void)attach(bob, &handles[0]);
@@ -212,9 +212,9 @@ static void test_restart_keeps_what_is_shared(void **state)
 static void test_end_of_the_segment_ends_what_is_kept(void **state)
 {
     (void)state;
-    assert_int_equal(try_publish(alice, direct_block(), "kept", true, false), 0);
+    assert_int_equal(try_publish(alice, new_direct(), "kept", true, false), 0);
     assert_int_equal(try_publish(alice, leased_block(), "too", true, false), 0);
-    (void)transfer(alice, direct_block(), true);
+    (void)transfer(alice, new_direct(), true);
     die(alice);
     assert_int_equal(core->shares.n_shares, 3);
     assert_int_equal(core->clients.kept->n_blocks, 3);
@@ -232,7 +232,7 @@ static int watch_that_lives(uint32_t slot, const struct client_identity *identit
 static void test_restart_of_a_holder_without_ledger(void **state)
 {
     (void)state;
-    const struct share_handle handle = share(alice, direct_block());
+    const struct share_handle handle = share(alice, new_direct());
     (void)attach(bob, &handle);
     fixture_ledger_close(&fixture, bob->slot);
     fixture.config.watch = watch_that_lives;
