@@ -13,36 +13,19 @@
  */
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <kmem/kmem.h>
 
+#include "client/blocks.h"
 #include "client/context.h"
 #include "client/heap/counts.h"
 #include "client/failure.h"
 #include "client/heap/heap.h"
 #include "client/link/notice.h"
-#include "client/link/refusal.h"
 #include "client/link/calls.h"
+#include "client/sharing.h"
 #include "proto/text.h"
-
-/* -------------------------------------------------------------------------------- counting ---- */
-
-/* Of a process that is no member: counted, and never asked for. */
-static struct ledger_counts counts_of_nobody;
-
-/* What the server does not see is counted here. */
-static struct ledger_counts *api_counts(void)
-{
-    const struct allocator *allocator = kmem__context_allocator();
-    return allocator != NULL ? allocator->ledger.counts : &counts_of_nobody;
-}
-
-static void api_count_misuse(void)
-{
-    kmem__counts_note(&api_counts()->n_misuses);
-}
 
 /* ------------------------------------------------------------------------------ allocating ---- */
 
@@ -61,7 +44,7 @@ KMEM_MUST_USE static int api_refuse_number(long long num_bytes, const char *reas
 {
     char clean[KMEM_REASON_MAX_BYTES + 1];
     (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
-    kmem__counts_note(&api_counts()->n_invalid);
+    kmem__counts_note(&kmem__blocks_counts()->n_invalid);
     int r = kmem__failure_set_for(failure, EINVAL, 0, clean);
     kmem__failure_add(failure, "%lld bytes are no block; ask for 1 at least", num_bytes);
     return r;
@@ -96,7 +79,7 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
     }
     if (num_bytes > lock.segment->num_bytes) {
         r = api_refuse_size(num_bytes, lock.segment, clean, failure);
-        kmem__counts_note(&api_counts()->n_too_large);
+        kmem__counts_note(&kmem__blocks_counts()->n_too_large);
     } else {
         r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, may_again, &carved,
                                  failure);
@@ -106,19 +89,10 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
     }
     kmem__context_leave(&lock);
     if (r == 0) {
-        kmem__counts_grow(api_counts(), num_bytes);
+        kmem__counts_grow(kmem__blocks_counts(), num_bytes);
         *ret_block = api_clear(lock.segment, &carved, num_bytes);
     }
     return r;
-}
-
-/* The segment has ended, as the sentence says. Return: -ECONNRESET. */
-KMEM_MUST_USE static int api_refuse_ended(size_t num_bytes, const char *reason,
-                                          struct failure *failure)
-{
-    kmem__failure_add(failure, LOST_CONSEQUENCE);
-    kmem__failure_about(failure, 0, num_bytes, reason);
-    return -ECONNRESET;
 }
 
 /*
@@ -159,7 +133,7 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
     kmem__context_call();
     struct allocator *allocator = kmem__context_allocator();
     if (allocator != NULL && kmem__notice_look(&allocator->notice, failure) < 0) {
-        return api_refuse_ended(num_bytes, reason, failure);
+        return kmem__blocks_refuse_ended(num_bytes, reason, failure);
     }
     void *leased = allocator != NULL && num_bytes <= allocator->num_bytes
                        ? kmem__heap_allocate(allocator, num_bytes, reason, site)
@@ -170,7 +144,8 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
     }
     const bool may_again = api_flush_first(allocator);
     int r = api_allocate_direct(num_bytes, reason, may_again, ret_block, failure);
-    if (r == -ENOMEM && may_again) {
+    const bool came_home = r == -ENOMEM && allocator != NULL && kmem__heap_take_returns(allocator);
+    if (r == -ENOMEM && (may_again || came_home)) {
         (void)kmem__heap_flush(allocator); /* if there was nothing, the server says why not */
         r = api_allocate_direct(num_bytes, reason, false, ret_block, failure);
     }
@@ -233,135 +208,36 @@ KMEM_LINE void *kmem_allocate_at(const int num_bytes, const char *const reason,
 
 /* ----------------------------------------------------------------------- blocks by pointer ---- */
 
-/* A pointer that the daemon need not be asked about. Return: -errno. */
-KMEM_MUST_USE static int api_refuse_pointer(const struct segment *segment, const void *mem,
-                                            struct failure *failure)
-{
-    api_count_misuse();
-    if (kmem__context_is_inherited(mem)) {
-        return kmem__failure_set(failure, EPERM,
-                                 "%p is in a segment that this process's parent joined, not "
-                                 "itself; the child of a fork owns none of its parent's blocks",
-                                 mem);
-    }
-    char size[TEXT_BYTES_MAX];
-    int r = kmem__failure_set(failure, EINVAL, "%p is not in the segment \"", mem);
-    kmem__failure_add_foreign(failure, segment->name);
-    kmem__failure_add(
-        failure, "\" (%s at %p); pass a pointer that an allocation of this process returned",
-        text_format_bytes(segment->num_bytes, size, sizeof(size)), (const void *)segment->base);
-    return r;
-}
-
-/* Takes the connection lock and finds a pointer's offset. Return: 0, or -errno without it. */
-KMEM_MUST_USE static int api_enter_about(struct conn_lock *lock, const void *mem,
-                                         struct seg_off *ret_offset, struct failure *failure)
-{
-    int r = kmem__context_enter(lock, failure);
-    if (r < 0) {
-        return r;
-    }
-    struct seg_off offset = kmem__segment_offset(lock->segment, mem);
-    if (offset.bytes == 0) {
-        r = api_refuse_pointer(lock->segment, mem, failure);
-        kmem__context_leave(lock);
-        return r;
-    }
-    *ret_offset = offset;
-    return 0;
-}
-
-/* Says why a leased block can not be released or measured. Return: -errno. */
-KMEM_MUST_USE static int api_refuse_leased(struct allocator *allocator, int why,
-                                           struct seg_off offset, const struct found *found,
-                                           struct failure *failure)
-{
-    struct leased_block block = {.num_bytes = 0};
-    api_count_misuse();
-    if (why == HEAP_E_INTERIOR) {
-        const struct ledger_reason *reason = &allocator->ledger.reasons[found->reason];
-        block.offset = found->offset;
-        block.num_bytes = found->num_bytes;
-        if (found->reason == REASON_NONE) {
-            (void)snprintf(block.reason, sizeof(block.reason), "%s", NO_REASON);
-        } else if (found->reason == REASON_OTHER) {
-            (void)snprintf(block.reason, sizeof(block.reason), "%s", OTHER_REASONS);
-        } else {
-            memcpy(block.reason, reason->bytes, reason->n_bytes);
-        }
-    }
-    const Kmem__ErrorCode code = why == HEAP_E_INTERIOR   ? KMEM__ERROR_CODE__ERROR_INTERIOR
-                                 : why == HEAP_E_RELEASED ? KMEM__ERROR_CODE__ERROR_RELEASED
-                                                          : KMEM__ERROR_CODE__ERROR_WILD;
-    return kmem__refusal_of_leased(code, offset, &block, failure);
-}
-
-enum { API_E_DIRECT = 1 }; /* not a block of this process's leases: ask the daemon */
-
-typedef int (*api_look)(struct allocator *allocator, struct seg_off offset,
-                        struct found *ret_found);
-
-/* Return: 0; API_E_DIRECT; or -errno. */
-KMEM_MUST_USE static int api_leased(const void *mem, api_look look, struct found *ret_found,
-                                    struct failure *failure)
-{
-    struct allocator *allocator = kmem__context_allocator();
-    const struct seg_off offset = kmem__segment_offset(kmem__context_segment(), mem);
-    if (allocator == NULL || offset.bytes == 0) {
-        return API_E_DIRECT;
-    }
-    const int r = look(allocator, offset, ret_found);
-    if (r == HEAP_OK || r == HEAP_E_DIRECT) {
-        return r == HEAP_OK ? 0 : API_E_DIRECT;
-    }
-    return api_refuse_leased(allocator, r, offset, ret_found, failure);
-}
-
-/*
- * *mem is the caller's pointer, of any type: its bytes are copied, as memcpy() may do with every
- * object. To read it as a void * would be undefined as soon as the caller is optimised with this.
- */
-static void *pointer_get(void *const *mem)
-{
-    void *block;
-    memcpy((void *)&block, (const void *)mem, sizeof(block));
-    return block;
-}
-
-static void pointer_clear(void **mem)
-{
-    void *const none = NULL;
-    memcpy((void *)mem, (const void *)&none, sizeof(none));
-}
-
 KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
 {
     struct seg_off offset = {0};
     struct found found;
     struct conn_lock lock;
     if (mem == NULL) {
-        api_count_misuse();
+        kmem__blocks_count_misuse();
         return kmem__failure_set(failure, EINVAL, "NULL is no pointer's address; pass &pointer");
     }
     const void *block = pointer_get(mem);
     if (block == NULL) {
         return 0;
     }
-    kmem__context_call();
     struct allocator *allocator = kmem__context_allocator();
     if (allocator != NULL && kmem__notice_look(&allocator->notice, failure) < 0) {
-        return api_refuse_ended(0, NULL, failure);
+        return kmem__blocks_refuse_ended(0, NULL, failure);
     }
-    int r = api_leased(block, kmem__heap_release, &found, failure);
-    if (r == API_E_DIRECT) {
-        r = api_enter_about(&lock, block, &offset, failure);
+    if (allocator != NULL && kmem__sharing_drop(block)) {
+        pointer_clear(mem);
+        return 0;
+    }
+    kmem__context_call();
+    int r = kmem__blocks_leased(block, kmem__heap_release, &found, failure);
+    if (r == BLOCKS_E_ASK) {
+        r = kmem__blocks_enter_about(&lock, block, &offset, failure);
         if (r < 0) {
             return r;
         }
-        uint64_t num_bytes = 0;
-        r = kmem__calls_release(lock.conn, lock.segment, offset, &num_bytes, failure);
+        r = kmem__sharing_release(&lock, offset, failure);
         kmem__context_leave(&lock);
-        kmem__counts_shrink(api_counts(), num_bytes);
     }
     if (r == 0) {
         pointer_clear(mem);
@@ -416,22 +292,24 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
     uint64_t num_bytes = 0;
     struct conn_lock lock;
     if (mem == NULL || ret_num_bytes == NULL) {
-        api_count_misuse();
+        kmem__blocks_count_misuse();
         return kmem__failure_set(failure, EINVAL, "NULL is %s",
                                  mem == NULL ? "no block" : "no place for the size");
     }
     struct found found;
     kmem__context_call();
-    int r = api_leased(mem, kmem__heap_find, &found, failure);
+    int r = kmem__blocks_leased(mem, kmem__heap_find, &found, failure);
     if (r == 0) {
         num_bytes = found.num_bytes;
-    } else if (r == API_E_DIRECT) {
-        r = api_enter_about(&lock, mem, &offset, failure);
+    } else if (r == BLOCKS_E_ASK && !kmem__sharing_sizeof(mem, &num_bytes)) {
+        r = kmem__blocks_enter_about(&lock, mem, &offset, failure);
         if (r < 0) {
             return r;
         }
         r = kmem__calls_size_of(lock.conn, offset, &num_bytes, failure);
         kmem__context_leave(&lock);
+    } else if (r == BLOCKS_E_ASK) {
+        r = 0; /* it is held, and its size is known */
     }
     if (r == 0) {
         *ret_num_bytes = num_bytes;

@@ -9,6 +9,7 @@
 
 #include "client/link/conn.h"
 #include "client/failure.h"
+#include "client/map/holds.h"
 #include "client/map/segment.h"
 #include "client/heap/allocator.h"
 #include "proto/attributes.h"
@@ -18,6 +19,7 @@ struct conn_lock {
     struct conn *conn;
     const struct segment *segment;
     struct process *process;
+    struct holds *holds;
     int cancel_state;
 };
 
@@ -48,6 +50,9 @@ const struct segment *kmem__context_segment(void);
 
 /** kmem__context_allocator() - what this process holds by lease; NULL if it has not joined */
 struct allocator *kmem__context_allocator(void);
+
+/** kmem__context_holds() - the shared blocks that this process holds; NULL if it has not joined */
+struct holds *kmem__context_holds(void);
 
 /** kmem__context_is_inherited() - whether an address is in a segment that only a parent joined */
 bool kmem__context_is_inherited(const void *address);

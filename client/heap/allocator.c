@@ -138,7 +138,7 @@ int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
     allocator->ledger_bytes = layout.total_bytes;
     allocator->ledger_at =
         allocator_map(welcome->ledger_fd, layout.total_bytes, PROT_READ | PROT_WRITE, failure);
-    allocator->clock_at = allocator_map(welcome->clock_fd, CLOCK_BYTES, PROT_READ, failure);
+    allocator->clock_at = allocator_map(welcome->clock_fd, NOTICE_BYTES, PROT_READ, failure);
     int r = allocator->ledger_at == NULL || allocator->clock_at == NULL ? -failure->error : 0;
     if (r == 0 && ledger_attach(&ledger, allocator->ledger_at, n_pages) != 0) {
         r = kmem__failure_set(failure, EPROTO,
@@ -184,6 +184,6 @@ void kmem__allocator_fini(struct allocator *allocator)
     table_unmap((void *)allocator->remote_next, remote_next_bytes(allocator));
     notes_unmap(allocator);
     table_unmap(allocator->ledger_at, allocator->ledger_bytes);
-    table_unmap(allocator->clock_at, CLOCK_BYTES);
+    table_unmap(allocator->clock_at, NOTICE_BYTES);
     memset(allocator, 0, sizeof(*allocator));
 }

@@ -60,6 +60,7 @@ struct allocator {
     _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */
     _Atomic uint32_t hush_tick;    /* when lease_hush() was tried last; relaxed */
     _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */
+    _Atomic bool is_taking;        /* a thread takes what has come home; acquire / release */
     _Atomic bool was_refused;      /* the last direct block, for want of room; relaxed */
 };
 

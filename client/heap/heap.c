@@ -254,6 +254,7 @@ static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char
                                  struct kmem_site *site)
 {
     struct allocator *allocator = heap->allocator;
+    (void)kmem__heap_take_returns(allocator); /* a frame that was lent, perhaps */
     /* Relaxed: a hint. After a refusal the daemon is asked for the block at once, not for a lease
        that it would have to refuse before. */
     if (atomic_load_explicit(&allocator->was_refused, memory_order_relaxed) ||
@@ -318,6 +319,9 @@ static void *heap_allocate_small(struct heap *heap, size_t num_bytes, const char
 {
     struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
     struct free_block ready;
+    if (bin->magazine_bytes == 0) {
+        (void)kmem__heap_take_returns(heap->allocator); /* into the magazine, perhaps */
+    }
     do { /* A turn more for each slab that the daemon has taken. */
         if (bin->magazine_bytes == 0 &&
             (!kmem__hot_count(&heap->allocator->hot, num_bytes) || !kmem__slab_refill(heap, bin))) {
@@ -372,6 +376,7 @@ int kmem__heap_find(struct allocator *allocator, struct seg_off offset, struct f
         (struct found){.offset = ledger_offset(&allocator->ledger, block.page, block.index),
                        .num_bytes = ENTRY_NUM_BYTES(word),
                        .reason = ENTRY_REASON(word),
+                       .is_shared = entry_is_shared(word),
                        .block = block};
     return r == 0 ? HEAP_OK : HEAP_E_INTERIOR;
 }
@@ -409,16 +414,13 @@ static int heap_release_large(struct heap *mine, struct allocator *allocator, ui
     return HEAP_OK;
 }
 
-int kmem__heap_release(struct allocator *allocator, struct seg_off offset, struct found *ret_found)
+/* A live block that is this process's alone. Return: HEAP_OK or HEAP_E_RELEASED. */
+static int heap_release_found(struct allocator *allocator, const struct found *found)
 {
     struct heap *mine = kmem__heap_mine;
-    const int r = kmem__heap_find(allocator, offset, ret_found);
-    if (r != HEAP_OK) {
-        return r;
-    }
-    const struct ledger_block *block = &ret_found->block;
+    const struct ledger_block *block = &found->block;
     if (kmem__tsan_watches()) {
-        kmem__tsan_given(allocator->base + ret_found->offset.bytes, ret_found->num_bytes);
+        kmem__tsan_given(allocator->base + found->offset.bytes, found->num_bytes);
     }
     /* Relaxed: a live block's slab is open. */
     if (atomic_load_explicit(&allocator->ledger.heads[block->page].kind, memory_order_relaxed) ==
@@ -426,7 +428,7 @@ int kmem__heap_release(struct allocator *allocator, struct seg_off offset, struc
         return heap_release_large(mine, allocator, block->page);
     }
     if (mine->id != 0 && mine->id == kmem__note_heap(&allocator->notes[block->page])) {
-        heap_give_own(mine, ret_found);
+        heap_give_own(mine, found);
         return HEAP_OK;
     }
     if (!kmem__slab_push(allocator, mine->id, block)) {
@@ -434,6 +436,65 @@ int kmem__heap_release(struct allocator *allocator, struct seg_off offset, struc
     }
     heap_count_release(mine, allocator);
     return HEAP_OK;
+}
+
+int kmem__heap_release(struct allocator *allocator, struct seg_off offset, struct found *ret_found)
+{
+    const int r = kmem__heap_find(allocator, offset, ret_found);
+    if (r != HEAP_OK || ret_found->is_shared) {
+        return r != HEAP_OK ? r : HEAP_E_SHARED;
+    }
+    return heap_release_found(allocator, ret_found);
+}
+
+/* --------------------------------------------------------------------- what was lent comes home */
+
+bool kmem__heap_come_home(struct allocator *allocator, struct seg_off offset)
+{
+    struct found found;
+    if (kmem__heap_find(allocator, offset, &found) != HEAP_OK || !found.is_shared ||
+        atomic_load_explicit(&found.block.entry->holder, memory_order_acquire) != SHARED_AWAY) {
+        return false;
+    }
+    /* Before: it is shared. After: it is as if it had never been. */
+    (void)atomic_fetch_and_explicit(&found.block.entry->word, ~ENTRY_SHARED, memory_order_acq_rel);
+    KMEM_CRASH_POINT("client.share.home");
+    return heap_release_found(allocator, &found) == HEAP_OK;
+}
+
+static bool returns_take(struct allocator *allocator, struct ledger_returns *returns)
+{
+    bool has_any = false;
+    /* Relaxed: written by the thread that takes. */
+    uint64_t n_taken = atomic_load_explicit(&returns->n_taken, memory_order_relaxed);
+    /* Acquire: pairs with the server's write; the offsets are there. */
+    const uint64_t n_put = atomic_load_explicit(&returns->n_put, memory_order_acquire);
+    if (n_put - n_taken > RETURNS_MAX) {
+        n_taken = n_put; /* not what a server of ours writes */
+    }
+    for (; n_taken != n_put; n_taken++) {
+        const struct seg_off offset = {
+            atomic_load_explicit(&returns->offsets[n_taken % RETURNS_MAX], memory_order_relaxed)};
+        has_any = kmem__heap_come_home(allocator, offset) || has_any;
+        /* Release: pairs with the server's read; the place may be written again. */
+        atomic_store_explicit(&returns->n_taken, n_taken + 1, memory_order_release);
+    }
+    atomic_store_explicit(&returns->n_taken, n_taken, memory_order_release);
+    return has_any;
+}
+
+bool kmem__heap_take_returns(struct allocator *allocator)
+{
+    struct ledger_returns *returns = allocator->ledger.returns;
+    /* Relaxed, both: a look before the exchange; what comes later is taken later. */
+    if (atomic_load_explicit(&returns->n_put, memory_order_relaxed) ==
+            atomic_load_explicit(&returns->n_taken, memory_order_relaxed) ||
+        atomic_exchange_explicit(&allocator->is_taking, true, memory_order_acquire)) {
+        return false;
+    }
+    const bool has_any = returns_take(allocator, returns);
+    atomic_store_explicit(&allocator->is_taking, false, memory_order_release);
+    return has_any;
 }
 
 /* ------------------------------------------------------------------------- flush and check ---- */

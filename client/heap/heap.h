@@ -269,6 +269,9 @@ static inline uint64_t kmem__heap_sizeof(const void *block)
 KMEM_MUST_USE void *kmem__heap_allocate(struct allocator *allocator, size_t num_bytes,
                                         const char *reason, struct kmem_site *site);
 
+/* In entry.holder of a block that is shared: see shared.h. */
+enum { SHARED_HERE, SHARED_AWAY };
+
 /* Where a pointer into the segment leads, for any thread. */
 enum {
     HEAP_OK,
@@ -276,12 +279,14 @@ enum {
     HEAP_E_WILD,
     HEAP_E_INTERIOR, /* found is the block in which it lies */
     HEAP_E_RELEASED,
+    HEAP_E_SHARED, /* the server knows it, and is to be asked first */
 };
 
 struct found {
     struct seg_off offset; /* where the block begins */
     uint64_t num_bytes;
     uint32_t reason;
+    bool is_shared;
     struct ledger_block block;
 };
 
@@ -299,6 +304,20 @@ KMEM_MUST_USE int kmem__heap_find(struct allocator *allocator, struct seg_off of
  */
 KMEM_MUST_USE int kmem__heap_release(struct allocator *allocator, struct seg_off offset,
                                      struct found *ret_found);
+
+/**
+ * kmem__heap_come_home() - retire a block of this process's leases that is AWAY, and held nowhere
+ * Return: false: there is none at the offset.
+ */
+bool kmem__heap_come_home(struct allocator *allocator, struct seg_off offset);
+
+/**
+ * kmem__heap_take_returns() - release what the server says has come home: proto/returns.h
+ *
+ * What it says is compared with the ledger: an offset of a block that this process holds, or that
+ * is not shared, does nothing. Return: whether anything came.
+ */
+bool kmem__heap_take_returns(struct allocator *allocator);
 
 /** kmem__heap_can_flush() - whether this thread has a heap that may have ready blocks */
 static inline bool kmem__heap_can_flush(const struct allocator *allocator)

@@ -5,79 +5,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client/link/handshake.h"
+#include "client/link/ask.h"
 #include "client/link/notice.h"
 #include "client/link/refusal.h"
 #include "proto/crash_point.h"
-
-/* Whether another connection would do in place of the one that is lost. */
-static bool calls_can_resume(const struct conn *conn)
-{
-    return conn->is_cut && conn->ticket.nonce != 0 && !conn->ticket.is_gone;
-}
-
-/* Makes what is left of the call's time the connection's limit. Return: 0 or -ETIMEDOUT. */
-KMEM_MUST_USE static int calls_limit(struct conn *conn, struct failure *failure)
-{
-    const int64_t left_ms = conn->until_ms - kmem__monotonic_ms();
-    if (left_ms <= 0) {
-        return kmem__failure_set(failure, ETIMEDOUT, "the daemon at %s did not answer within %d ms",
-                                 conn->path, conn->ticket.timeout_ms);
-    }
-    conn->timeout_ms = (int)left_ms;
-    return 0;
-}
-
-/*
- * Asks, over as many connections as it takes. A request that changes something has the same
- * sequence number each time: the daemon does it once.
- */
-KMEM_MUST_USE static int calls_insist(struct conn *conn, Kmem__Request *request,
-                                      Kmem__Response__BodyCase expected,
-                                      const Kmem__Response **ret_response, struct failure *failure)
-{
-    int r = calls_limit(conn, failure);
-    if (r < 0) {
-        return r;
-    }
-    r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
-    while (r < 0 && calls_can_resume(conn) && kmem__monotonic_ms() < conn->until_ms) {
-        r = kmem__handshake_again(conn, conn->until_ms, failure);
-        r = r < 0 ? r : calls_limit(conn, failure);
-        if (r < 0) {
-            return r;
-        }
-        r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
-    }
-    return r;
-}
-
-/* Of the next change of this client; 0 if it can not come back to ask for it again. */
-static uint64_t calls_sequence(const struct conn *conn)
-{
-    return conn->ticket.nonce != 0 ? conn->ticket.sequence : 0;
-}
-
-/* An answer, a refusal too, is the end of that change; so is giving up. */
-static void calls_count(struct conn *conn, const Kmem__Request *request)
-{
-    if (request->sequence != 0 && request->sequence == conn->ticket.sequence) {
-        conn->ticket.sequence++;
-    }
-}
-
-/* Asks, and tells what a lost connection means for a program. Return: as kmem__conn_ask(). */
-KMEM_MUST_USE static int calls_ask(struct conn *conn, Kmem__Request *request,
-                                   Kmem__Response__BodyCase expected,
-                                   const Kmem__Response **ret_response, struct failure *failure)
-{
-    int r = calls_insist(conn, request, expected, ret_response, failure);
-    /* A process that was late, or could not come back just now, is a client still. */
-    if (r == -ECONNRESET || (r < 0 && conn->fd < 0 && !calls_can_resume(conn))) {
-        kmem__failure_add(failure, LOST_CONSEQUENCE);
-    }
-    return r;
-}
 
 /* ------------------------------------------------------------- answers that came too late ---- */
 
@@ -103,12 +34,6 @@ static void in_doubt_note(struct conn *conn, uint64_t sequence, struct seg_off o
     (void)snprintf(in_doubt->reason, sizeof(in_doubt->reason), "%s", reason);
 }
 
-/* Whether a call that failed so has left its request with a daemon that will know it again. */
-static bool calls_is_in_doubt(const struct conn *conn, int r)
-{
-    return r < 0 && r != -ECONNRESET && calls_can_resume(conn);
-}
-
 KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint64_t num_bytes,
                                       const char *reason, bool may_again,
                                       const Kmem__Response **ret_response, struct failure *failure)
@@ -123,9 +48,7 @@ KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint
     request.body_case = KMEM__REQUEST__BODY_ALLOCATE;
     request.allocate = &allocate;
     request.sequence = sequence;
-    const int r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, ret_response, failure);
-    calls_count(conn, &request);
-    return r;
+    return kmem__ask(conn, &request, KMEM__RESPONSE__BODY_ALLOCATED, ret_response, failure);
 }
 
 KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t sequence, struct seg_off offset,
@@ -137,9 +60,7 @@ KMEM_MUST_USE static int ask_release(struct conn *conn, uint64_t sequence, struc
     request.body_case = KMEM__REQUEST__BODY_RELEASE;
     request.release = &release;
     request.sequence = sequence;
-    const int r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
-    calls_count(conn, &request);
-    return r;
+    return kmem__ask(conn, &request, KMEM__RESPONSE__BODY_RELEASED, ret_response, failure);
 }
 
 /* The block that was asked for: from now on it is one to be released. Return: 0 or a fault. */
@@ -151,7 +72,7 @@ KMEM_MUST_USE static int in_doubt_allocate(struct conn *conn, struct failure *fa
                                false, &response, failure);
     if (r == CONN_OK) {
         in_doubt->offset = response->allocated->offset;
-        in_doubt->sequence = calls_sequence(conn);
+        in_doubt->sequence = kmem__ask_sequence(conn);
     }
     if (r == CONN_E_REFUSED || in_doubt->offset == 0) {
         in_doubt->sequence = r < 0 ? in_doubt->sequence : 0; /* there is no block */
@@ -159,11 +80,13 @@ KMEM_MUST_USE static int in_doubt_allocate(struct conn *conn, struct failure *fa
     return r < 0 ? r : 0;
 }
 
-/* Return: 0, and nothing is left behind; or a fault. */
-KMEM_MUST_USE static int in_doubt_settle(struct conn *conn, struct failure *failure)
+int kmem__calls_settle(struct conn *conn, struct failure *failure)
 {
     struct in_doubt *in_doubt = &conn->ticket.in_doubt;
     const Kmem__Response *response = NULL;
+    if (KMEM_UNLIKELY(conn->ticket.settle != NULL)) { /* at most one of the two is in doubt */
+        return conn->ticket.settle(conn, failure);
+    }
     if (KMEM_LIKELY(in_doubt->sequence == 0)) {
         return 0;
     }
@@ -186,11 +109,11 @@ int kmem__calls_allocate(struct conn *conn, const struct segment *segment, uint6
                          struct failure *failure)
 {
     const Kmem__Response *response = NULL;
-    int r = in_doubt_settle(conn, failure);
+    int r = kmem__calls_settle(conn, failure);
     if (r == 0) {
-        const uint64_t sequence = calls_sequence(conn);
+        const uint64_t sequence = kmem__ask_sequence(conn);
         r = ask_allocate(conn, sequence, num_bytes, reason, may_again, &response, failure);
-        if (calls_is_in_doubt(conn, r)) {
+        if (kmem__ask_is_in_doubt(conn, r)) {
             in_doubt_note(conn, sequence, (struct seg_off){0}, num_bytes, reason);
         }
     }
@@ -214,11 +137,11 @@ int kmem__calls_release(struct conn *conn, const struct segment *segment, struct
                         uint64_t *ret_num_bytes, struct failure *failure)
 {
     const Kmem__Response *response = NULL;
-    int r = in_doubt_settle(conn, failure);
+    int r = kmem__calls_settle(conn, failure);
     if (r == 0) {
-        const uint64_t sequence = calls_sequence(conn);
+        const uint64_t sequence = kmem__ask_sequence(conn);
         r = ask_release(conn, sequence, offset, &response, failure);
-        if (calls_is_in_doubt(conn, r)) {
+        if (kmem__ask_is_in_doubt(conn, r)) {
             in_doubt_note(conn, sequence, offset, 0, "");
             *ret_num_bytes = 0;
             return 0;
@@ -245,7 +168,7 @@ int kmem__calls_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret_
     size_of.offset = offset.bytes;
     request.body_case = KMEM__REQUEST__BODY_SIZE_OF;
     request.size_of = &size_of;
-    int r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_SIZED, &response, failure);
+    int r = kmem__ask(conn, &request, KMEM__RESPONSE__BODY_SIZED, &response, failure);
     if (r == CONN_E_REFUSED) {
         return kmem__refusal_of_block(response->error, offset, failure);
     }
@@ -267,13 +190,12 @@ int kmem__calls_lease(struct conn *conn, const struct segment *segment, uint32_t
     lease.want_pages = want_pages;
     request.body_case = KMEM__REQUEST__BODY_LEASE;
     request.lease = &lease;
-    int r = in_doubt_settle(conn, failure);
+    int r = kmem__calls_settle(conn, failure);
     if (r < 0) {
         return r;
     }
-    request.sequence = calls_sequence(conn);
-    r = calls_ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
-    calls_count(conn, &request);
+    request.sequence = kmem__ask_sequence(conn);
+    r = kmem__ask(conn, &request, KMEM__RESPONSE__BODY_LEASED, &response, failure);
     if (r == CONN_E_REFUSED) {
         (void)kmem__refusal_of_lease(response->error, failure); /* the answer says that it is */
         return CONN_E_REFUSED;
@@ -299,7 +221,8 @@ int kmem__calls_leave(struct conn *conn, struct failure *failure)
     request.goodbye = &goodbye;
     const bool was_gone = conn->ticket.is_gone;
     KMEM_CRASH_POINT("client.leaving");
-    const int r = calls_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
+    const int r =
+        kmem__ask_insist(conn, &request, KMEM__RESPONSE__BODY_FAREWELL, &response, failure);
     if (r == CONN_E_REFUSED) {
         return kmem__conn_lose(conn, failure, ECONNRESET, "refused to say goodbye");
     }

@@ -22,6 +22,13 @@ struct carved {
 };
 
 /**
+ * kmem__calls_settle() - find out what became of a change whose answer did not come in time
+ *
+ * Every call that changes something begins with it. Return: 0, and nothing is in doubt; or a fault.
+ */
+KMEM_MUST_USE int kmem__calls_settle(struct conn *conn, struct failure *failure);
+
+/**
  * kmem__calls_allocate() - have a block carved
  * @conn:        the connection
  * @segment:     what the answer is compared with

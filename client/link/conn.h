@@ -15,8 +15,40 @@
 #include "proto/frame.h"
 #include "proto/kmem.pb-c.h"
 #include "proto/limits.h"
+#include "proto/share.h"
 
+struct conn;
 struct notice_file;
+
+enum share_kind {
+    SHARE_SHARE,
+    SHARE_ATTACH,
+    SHARE_RELEASE, /* the blocks at the offsets of `handles`: ReleaseMany */
+    SHARE_TRANSFER,
+    SHARE_PUBLISH,
+    SHARE_UNPUBLISH,
+    SHARE_NEXT,
+};
+
+/* What is asked about shared blocks; a request of a kind uses what that is about. */
+struct share_request {
+    enum share_kind kind;
+    bool write, keep, give, exclusive, read_only, only_wait;
+    uint32_t n_handles;
+    struct share_handle handles[SHARE_MANY_MAX];
+    uint64_t offset; /* of the block; of SHARE_NEXT: what is let go of, or 0 */
+    uint64_t after;
+    char name[SHARE_NAME_MAX_BYTES + 1];
+    char reason[REASON_MAX_BYTES + 1];
+};
+
+/**
+ * share_follow - the answer has come to a request whose caller did not wait for it
+ * @request:   what was asked; becomes what is to be asked next, so that nothing is left behind
+ * @response:  the answer; an Error if it was refused
+ * Return: whether there is something to be asked.
+ */
+typedef bool (*share_follow)(struct share_request *request, const Kmem__Response *response);
 
 /* What became of a connection, in words that go on from "it": "has ended". */
 #define LOSS_BYTES 160
@@ -44,6 +76,11 @@ struct ticket {
         uint64_t num_bytes; /* what was asked for then: these two */
         char reason[REASON_MAX_BYTES + 1];
     } in_doubt;
+    /* Likewise of a request about shared blocks: see share_calls.h. settle NULL: none. */
+    struct share_request share_in_doubt;
+    uint64_t share_sequence;
+    int (*settle)(struct conn *conn, struct failure *failure);
+    share_follow follow;
 };
 
 /*

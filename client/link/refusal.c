@@ -133,6 +133,14 @@ int kmem__refusal_of_room(const Kmem__Error *error, uint64_t num_bytes, const ch
     return r;
 }
 
+int kmem__refusal_of_handle(const Kmem__Error *error, struct failure *failure)
+{
+    int r = kmem__failure_set(failure, refusal_errno(error->code), "%s", "");
+    kmem__failure_add_sentence(failure, error->message);
+    kmem__failure_about(failure, error->offset, error->num_bytes, error->reason);
+    return r;
+}
+
 int kmem__refusal_of_lease(const Kmem__Error *error, struct failure *failure)
 {
     int r = kmem__failure_set(failure, refusal_errno(error->code), "%s", "");

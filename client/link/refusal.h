@@ -34,6 +34,9 @@ int kmem__refusal_of_leased(Kmem__ErrorCode code, struct seg_off offset,
 int kmem__refusal_of_room(const Kmem__Error *error, uint64_t num_bytes, const char *reason,
                           struct failure *failure);
 
+/** kmem__refusal_of_handle() - about a handle or a name, in the daemon's words. Return: -errno. */
+int kmem__refusal_of_handle(const Kmem__Error *error, struct failure *failure);
+
 /** kmem__refusal_of_lease() - in the daemon's words alone. Return: -errno. */
 int kmem__refusal_of_lease(const Kmem__Error *error, struct failure *failure);
 

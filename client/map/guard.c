@@ -40,7 +40,10 @@ int kmem__guard_init(struct guard *guard, unsigned char *base, uint64_t num_byte
     guard->max_pieces = GUARD_PIECES_MAX;
     guard->open = calloc(guard->n_granules / GRANULES_PER_WORD + 1, sizeof(*guard->open));
     guard->n_direct = calloc(guard->n_granules, sizeof(*guard->n_direct));
-    if (guard->open == NULL || guard->n_direct == NULL) {
+    guard->readable = calloc(guard->n_granules / GRANULES_PER_WORD + 1, sizeof(*guard->readable));
+    guard->n_reads = calloc(guard->n_granules, sizeof(*guard->n_reads));
+    if (guard->open == NULL || guard->n_direct == NULL || guard->readable == NULL ||
+        guard->n_reads == NULL) {
         kmem__guard_fini(guard);
         return -ENOMEM;
     }
@@ -52,28 +55,34 @@ void kmem__guard_fini(struct guard *guard)
 {
     free((void *)guard->open);
     free(guard->n_direct);
+    free((void *)guard->readable);
+    free(guard->n_reads);
     *guard = (struct guard){.base = NULL};
 }
 
 /* -------------------------------------------------------------------------------- granules ---- */
 
-static bool granule_is_open(const struct guard *guard, uint32_t granule)
+static bool bit_is_set(const _Atomic uint64_t *bits, uint32_t granule)
 {
-    /* Acquire: pairs with granules_mark(); a thread that sees the bit may touch the bytes. */
+    /* Acquire: pairs with bits_mark(); a thread that sees the bit may touch the bytes. */
     const uint64_t word =
-        atomic_load_explicit(&guard->open[granule / GRANULES_PER_WORD], memory_order_acquire);
+        atomic_load_explicit(&bits[granule / GRANULES_PER_WORD], memory_order_acquire);
     return word >> granule % GRANULES_PER_WORD & 1;
 }
 
-/* Return: the first granule in [from, end) that is open, or the first that is not; else end. */
-static uint32_t granules_next(const struct guard *guard, uint32_t from, uint32_t end, bool is_open)
+static bool granule_is_open(const struct guard *guard, uint32_t granule)
 {
-    const uint64_t flip = is_open ? 0 : UINT64_MAX;
+    return bit_is_set(guard->open, granule);
+}
+
+/* Return: the first granule in [from, end) whose bit is set, or the first whose is not; else end. */
+static uint32_t bits_next(const _Atomic uint64_t *bits, uint32_t from, uint32_t end, bool is_set)
+{
+    const uint64_t flip = is_set ? 0 : UINT64_MAX;
     while (from < end) {
-        /* Acquire: as granule_is_open(). */
+        /* Acquire: as bit_is_set(). */
         const uint64_t word =
-            (atomic_load_explicit(&guard->open[from / GRANULES_PER_WORD], memory_order_acquire) ^
-             flip) >>
+            (atomic_load_explicit(&bits[from / GRANULES_PER_WORD], memory_order_acquire) ^ flip) >>
             from % GRANULES_PER_WORD;
         if (word != 0) {
             const uint32_t found = from + (uint32_t)__builtin_ctzll(word);
@@ -84,23 +93,57 @@ static uint32_t granules_next(const struct guard *guard, uint32_t from, uint32_t
     return end;
 }
 
-static void granules_mark(struct guard *guard, uint32_t first, uint32_t end, bool is_open)
+static uint32_t granules_next(const struct guard *guard, uint32_t from, uint32_t end, bool is_open)
+{
+    return bits_next(guard->open, from, end, is_open);
+}
+
+static void bits_mark(_Atomic uint64_t *marked, uint32_t first, uint32_t end, bool is_set)
 {
     while (first < end) {
         const uint32_t at = first % GRANULES_PER_WORD;
         const uint32_t room = GRANULES_PER_WORD - at;
         const uint32_t n = end - first < room ? end - first : room;
         const uint64_t bits = UINT64_MAX >> (GRANULES_PER_WORD - n) << at;
-        _Atomic uint64_t *word = &guard->open[first / GRANULES_PER_WORD];
-        /* Release: pairs with granule_is_open(). Access is there; or no thread has the pages,
+        _Atomic uint64_t *word = &marked[first / GRANULES_PER_WORD];
+        /* Release: pairs with bit_is_set(). Access is there; or no thread has the pages,
          * and the state that grants them again leads back here. */
-        if (is_open) {
+        if (is_set) {
             (void)atomic_fetch_or_explicit(word, bits, memory_order_release);
         } else {
             (void)atomic_fetch_and_explicit(word, ~bits, memory_order_release);
         }
         first += n;
     }
+}
+
+/* How many stretches of readable granules begin before `end` and end behind `from`. */
+static uint32_t stretches_count(const struct guard *guard, uint32_t from, uint32_t end)
+{
+    uint32_t n_stretches = 0;
+    while ((from = bits_next(guard->readable, from, end, true)) < end) {
+        from = bits_next(guard->readable, from, end, false);
+        n_stretches++;
+    }
+    return n_stretches;
+}
+
+/* Says that [first, end) can be read and not written, or not any more. */
+static void stretches_mark(struct guard *guard, uint32_t first, uint32_t end, bool is_readable)
+{
+    const uint32_t before = first > 0 ? first - 1 : 0;
+    const uint32_t behind = end < guard->n_granules ? end + 1 : end;
+    guard->n_stretches -= stretches_count(guard, before, behind);
+    bits_mark(guard->readable, first, end, is_readable);
+    guard->n_stretches += stretches_count(guard, before, behind);
+}
+
+static void granules_mark(struct guard *guard, uint32_t first, uint32_t end, bool is_open)
+{
+    if (guard->n_stretches > 0) {
+        stretches_mark(guard, first, end, false);
+    }
+    bits_mark(guard->open, first, end, is_open);
 }
 
 /* The part of the segment that the granules [first, end) are. Return: 0 or -errno. */
@@ -223,6 +266,16 @@ void kmem__guard_drop_direct(struct guard *guard, struct seg_off offset, uint64_
     }
 }
 
+static void readers_count(struct guard *guard, struct seg_off offset, uint64_t num_bytes,
+                          int change)
+{
+    const uint32_t first = (uint32_t)(offset.bytes >> guard->granule_shift);
+    const uint32_t last = (uint32_t)((offset.bytes + num_bytes - 1) >> guard->granule_shift);
+    for (uint32_t granule = first; granule <= last; granule++) {
+        guard->n_reads[granule] += (uint32_t)change;
+    }
+}
+
 static bool granule_is_leased(const struct guard *guard, uint32_t granule,
                               const _Atomic uint64_t *states)
 {
@@ -233,12 +286,121 @@ static bool granule_is_leased(const struct guard *guard, uint32_t granule,
     return lease_has_any(states, page, n_pages);
 }
 
+static bool granule_is_written(const struct guard *guard, uint32_t granule,
+                               const _Atomic uint64_t *states)
+{
+    return guard->n_direct[granule] > 0 || granule_is_leased(guard, granule, states);
+}
+
+/* Lets the granules [first, end), which are all open, or none of them, be read only. */
+static bool guard_make_readable(struct guard *guard, uint32_t first, uint32_t end)
+{
+    const bool is_open = granule_is_open(guard, first);
+    const bool before = is_open && first > 0 && granule_is_open(guard, first - 1);
+    const bool behind = is_open && end < guard->n_granules && granule_is_open(guard, end);
+    const bool splits = before && behind && guard->n_pieces >= guard->max_pieces;
+    if (guard->n_stretches >= GUARD_STRETCHES_MAX || splits) {
+        return false;
+    }
+    if (granules_protect(guard, first, end, PROT_READ) < 0) {
+        pieces_give_way(guard);
+        return false;
+    }
+    if (is_open) {
+        bits_mark(guard->open, first, end, false);
+        guard->n_pieces = guard->n_pieces - 1 + before + behind;
+    }
+    stretches_mark(guard, first, end, true);
+    return true;
+}
+
+/* The end of the granules from `granule` on that are written, or readable, or open, as it is. */
+static uint32_t guard_same(const struct guard *guard, uint32_t granule, uint32_t end,
+                           const _Atomic uint64_t *states)
+{
+    const bool is_written = granule_is_written(guard, granule, states);
+    uint32_t next = granule + 1;
+    while (next < end && granule_is_written(guard, next, states) == is_written &&
+           granule_is_open(guard, next) == granule_is_open(guard, granule) &&
+           bit_is_set(guard->readable, next) == bit_is_set(guard->readable, granule)) {
+        next++;
+    }
+    return next;
+}
+
+bool kmem__guard_add_reader(struct guard *guard, struct seg_off offset, uint64_t num_bytes,
+                            const _Atomic uint64_t *states)
+{
+    if (guard->open == NULL) {
+        return false;
+    }
+    readers_count(guard, offset, num_bytes, 1);
+    const uint32_t end = (uint32_t)((offset.bytes + num_bytes - 1) >> guard->granule_shift) + 1;
+    uint32_t next = (uint32_t)(offset.bytes >> guard->granule_shift);
+    bool is_readable = true;
+    if (bits_next(guard->readable, next, end, false) == end) {
+        return true; /* as it is when frames come round again */
+    }
+    (void)pthread_mutex_lock(&guard->lock);
+    while (next < end) {
+        const uint32_t first = next;
+        next = guard_same(guard, first, end, states);
+        if (granule_is_written(guard, first, states)) {
+            is_readable = false; /* something of its own is there, which is open */
+        } else if (!bit_is_set(guard->readable, first) &&
+                   !guard_make_readable(guard, first, next)) {
+            is_readable = false;
+            guard_open(guard, first, next);
+        }
+    }
+    (void)pthread_mutex_unlock(&guard->lock);
+    return is_readable;
+}
+
+void kmem__guard_drop_reader(struct guard *guard, struct seg_off offset, uint64_t num_bytes)
+{
+    if (guard->open != NULL) {
+        readers_count(guard, offset, num_bytes, -1);
+        guard->n_closable++;
+    }
+}
+
+bool kmem__guard_wants_sweep(const struct guard *guard)
+{
+    return guard->n_closable >= GUARD_CLOSABLE_MAX;
+}
+
+/* Closes what is readable and is read by nobody here. Return: how many calls that took. */
+static uint32_t sweep_readable(struct guard *guard)
+{
+    uint32_t n_calls = 0;
+    uint32_t next = 0;
+    while (n_calls < GUARD_SWEEP_CALLS_MAX &&
+           (next = bits_next(guard->readable, next, guard->n_granules, true)) < guard->n_granules) {
+        const uint32_t first = next;
+        const bool is_read = guard->n_reads[first] > 0;
+        while (next < guard->n_granules && bit_is_set(guard->readable, next) &&
+               (guard->n_reads[next] > 0) == is_read) {
+            next++;
+        }
+        if (!is_read) {
+            if (granules_protect(guard, first, next, PROT_NONE) < 0) {
+                pieces_give_way(guard);
+                return GUARD_SWEEP_CALLS_MAX;
+            }
+            stretches_mark(guard, first, next, false);
+            n_calls++;
+        }
+    }
+    return n_calls;
+}
+
 /* The granules of a word of `open` that are open, and have nothing of this process. */
 static uint64_t word_idle(const struct guard *guard, uint32_t word, const _Atomic uint64_t *states)
 {
     const bool is_page = guard->granule_shift == PAGE_SHIFT;
     const uint32_t first = word * GRANULES_PER_WORD;
-    /* Acquire: as granule_is_open(). */
+    /* Acquire: as bit_is_set(). */
     uint64_t idle = atomic_load_explicit(&guard->open[word], memory_order_acquire);
     if (idle != 0 && is_page) {
         const uint32_t rest = guard->n_granules - first;
@@ -246,7 +408,7 @@ static uint64_t word_idle(const struct guard *guard, uint32_t word, const _Atomi
     }
     for (uint64_t left = idle; left != 0; left &= left - 1) {
         const uint32_t granule = first + (uint32_t)__builtin_ctzll(left);
-        if (guard->n_direct[granule] > 0 ||
+        if (guard->n_direct[granule] > 0 || guard->n_reads[granule] > 0 ||
             (!is_page && granule_is_leased(guard, granule, states))) {
             idle &= ~(left & -left);
         }
@@ -311,7 +473,8 @@ void kmem__guard_sweep(struct guard *guard, const _Atomic uint64_t *states)
     uint32_t granule = guard->swept < guard->n_granules ? guard->swept : 0;
     const uint32_t rest = guard->n_granules - granule;
     struct sweep sweep = {guard, states, granule + (rest < n_most ? rest : n_most), UINT32_MAX, 0};
-    uint32_t n_calls = 0;
+    uint32_t n_calls = guard->n_stretches > 0 ? sweep_readable(guard) : 0;
+    guard->n_closable = 0;
     for (uint32_t i = 0; i < GUARD_SWEEP_STRETCHES_MAX && n_calls < GUARD_SWEEP_CALLS_MAX; i++) {
         const uint32_t first = sweep_next(&sweep, granule, true);
         granule = sweep_next(&sweep, first, false);
@@ -332,9 +495,14 @@ void kmem__guard_keep(struct guard *guard)
     /* Another thread of the parent may have had the lock when it forked, and changed bits. */
     (void)pthread_mutex_init(&guard->lock, NULL);
     guard->n_pieces = pieces_count(guard, 0, guard->n_granules);
-    uint32_t granule = 0;
-    while ((granule = granules_next(guard, granule, guard->n_granules, true)) < guard->n_granules) {
+    guard->n_stretches = stretches_count(guard, 0, guard->n_granules);
+    for (uint32_t granule = 0;
+         (granule = granules_next(guard, granule, guard->n_granules, true)) < guard->n_granules;) {
         guard->n_direct[granule++] = 1;
+    }
+    for (uint32_t granule = 0; (granule = bits_next(guard->readable, granule, guard->n_granules,
+                                                    true)) < guard->n_granules;) {
+        guard->n_reads[granule++] = 1;
     }
 }
 
@@ -344,8 +512,17 @@ bool kmem__guard_is_open(const struct guard *guard, struct seg_off offset)
            granule_is_open(guard, (uint32_t)(offset.bytes >> guard->granule_shift));
 }
 
+bool kmem__guard_is_readable(const struct guard *guard, struct seg_off offset)
+{
+    return guard->open != NULL &&
+           bit_is_set(guard->readable, (uint32_t)(offset.bytes >> guard->granule_shift));
+}
+
 bool kmem__guard_check(const struct guard *guard)
 {
-    return guard->open == NULL || (guard->n_pieces == pieces_count(guard, 0, guard->n_granules) &&
-                                   guard->n_pieces <= guard->max_pieces);
+    return guard->open == NULL ||
+           (guard->n_pieces == pieces_count(guard, 0, guard->n_granules) &&
+            guard->n_pieces <= guard->max_pieces &&
+            guard->n_stretches == stretches_count(guard, 0, guard->n_granules) &&
+            guard->n_stretches <= GUARD_STRETCHES_MAX);
 }

@@ -10,22 +10,28 @@
  * smaller ones would split the mapping into 4 KiB pages, which costs 10 us for each that is
  * touched. Otherwise it is a page of the segment. The daemon says which: Welcome.granule_bytes.
  *
- *      a granule is open  <=  a page of it is FREE or USED in the ledger and has been taken,
- *                             or a direct block of this process is in it
+ *      a granule is open      <=  a page of it is FREE or USED in the ledger and has been taken,
+ *                                 or a direct block of this process is in it, or one that it has
+ *                                 attached for writing
+ *      a granule is readable  <=  it is not open, and a block is in it that this process has
+ *                                 attached for reading
  *
  * "<=" and not "<=>": a granule whose pages were revoked stays open until a sweep closes it, and
  * what lies between two pieces is opened with them when there are too many.
  *
  *      piece      granules that are open, consecutive, with a closed one or none on either side
- *      mappings   at most 2 * n_pieces + 1 of the process's, of which the kernel allows 65,530
+ *      mappings   at most 2 * n_pieces + 1 of the process's, of which the kernel allows 65,530,
+ *                 and two more for each stretch that is readable
  *
  *      n_pieces <= max_pieces <= GUARD_PIECES_MAX        between two calls: kmem__guard_check()
+ *      n_stretches <= GUARD_STRETCHES_MAX                of readable granules; beyond, they are opened
  *
  *  field       written by                        read by          order
  *  open        the lock's holder                 any thread       release / acquire
- *  n_pieces, max_pieces, swept
+ *  readable, n_stretches, n_pieces, max_pieces, swept
  *              the lock's holder                 likewise         the lock
- *  n_direct    the connection's holder           likewise         the connection's lock
+ *  n_direct, n_reads, n_closable
+ *              the connection's holder           likewise         the connection's lock
  *  all else    kmem__guard_init()                any thread       before the segment is published
  */
 #ifndef CLIENT_MAP_GUARD_H
@@ -61,6 +67,12 @@
 #define GUARD_SWEEP_PAGES 65536
 #define GUARD_SWEEP_STRETCHES_MAX 256
 
+/* 255: as GUARD_PIECES_MAX, for a process that reads what others have scattered over the segment. */
+#define GUARD_STRETCHES_MAX 255
+
+/* 64: a sweep for each 64 blocks that were let go of, by a process that asks for no leases. */
+#define GUARD_CLOSABLE_MAX 64
+
 /** kmem__page_offset() - where a page begins */
 static inline struct seg_off kmem__page_offset(uint32_t page)
 {
@@ -73,8 +85,12 @@ struct guard {
     uint64_t num_bytes;
     uint32_t granule_shift;
     uint32_t n_granules;
-    _Atomic uint64_t *open; /* a bit for each granule; NULL: everything is open */
-    uint32_t *n_direct;     /* direct blocks in each granule */
+    _Atomic uint64_t *open;     /* a bit for each granule; NULL: everything is open */
+    uint32_t *n_direct;         /* in each granule: direct blocks, and those attached for writing */
+    _Atomic uint64_t *readable; /* a bit for each granule: it can be read, and not written */
+    uint32_t *n_reads;          /* in each granule: blocks attached for reading */
+    uint32_t n_stretches;       /* of readable granules */
+    uint32_t n_closable;        /* so many blocks were let go of since the last sweep */
     pthread_mutex_t lock;
     uint32_t n_pieces;
     uint32_t max_pieces; /* halved each time that the kernel refuses to split the mapping */
@@ -111,6 +127,22 @@ void kmem__guard_add_direct(struct guard *guard, struct seg_off offset, uint64_t
 void kmem__guard_drop_direct(struct guard *guard, struct seg_off offset, uint64_t num_bytes);
 
 /**
+ * kmem__guard_add_reader() - a block is attached for reading: let this process read it
+ * @states:  of its ledger
+ *
+ * With the connection. What is open, and nothing of this process is in it, can not be written
+ * any more. Return: whether all of the block can be read and not written.
+ */
+bool kmem__guard_add_reader(struct guard *guard, struct seg_off offset, uint64_t num_bytes,
+                            const _Atomic uint64_t *states);
+
+/** kmem__guard_drop_reader() - it is let go of; it can be read until a sweep */
+void kmem__guard_drop_reader(struct guard *guard, struct seg_off offset, uint64_t num_bytes);
+
+/** kmem__guard_wants_sweep() - whether so much was let go of that a sweep is due */
+bool kmem__guard_wants_sweep(const struct guard *guard);
+
+/**
  * kmem__guard_sweep() - close what is open and not this process's any more
  * @states:  of its ledger
  *
@@ -126,6 +158,9 @@ void kmem__guard_keep(struct guard *guard);
 
 /** kmem__guard_is_open() - whether the granule of an offset is open */
 bool kmem__guard_is_open(const struct guard *guard, struct seg_off offset);
+
+/** kmem__guard_is_readable() - whether it can be read and not written */
+bool kmem__guard_is_readable(const struct guard *guard, struct seg_off offset);
 
 /** kmem__guard_check() - n_pieces is what `open` says, and no more than max_pieces */
 KMEM_MUST_USE bool kmem__guard_check(const struct guard *guard);

@@ -106,12 +106,14 @@ static void intend(const struct call *call, uint64_t sequence, const struct inte
 /* ----------------------------------------------------------------------------------- publish -- */
 
 /* With its last word, if a block was given: whether others keep it. */
-static int answer_published(const struct call *call, uint64_t version, bool kept)
+static int answer_published(const struct call *call, uint64_t version,
+                            const struct released *released)
 {
     Kmem__Published *published = &call->reply->body.published;
     kmem__published__init(published);
     published->version = version;
-    published->kept = kept;
+    published->kept = released->kept;
+    published->num_bytes = released->num_bytes;
     call->reply->response.body_case = KMEM__RESPONSE__BODY_PUBLISHED;
     call->reply->response.published = published;
     return OK;
@@ -123,20 +125,21 @@ static int finish_published(const struct call *call, const struct intent *publis
     const Kmem__Publish *publish = call->request->publish;
     const struct seg_off off = {publish->offset};
     struct intent intent = *published;
-    struct released released;
+    struct released released = {.kept = false};
     struct block block;
     if (!publish->give) {
-        return answer_published(call, intent.at, false);
+        return answer_published(call, intent.at, &released);
     }
     if (dispatch_look(call, off, &released, &block)) {
-        return answer_published(call, intent.at, intent.n_pages != 0);
+        released = (struct released){.kept = intent.n_pages != 0};
+        return answer_published(call, intent.at, &released);
     }
     intent.n_pages = released.kept;
     intend(call, call->request->sequence, &intent);
     KMEM_CRASH_POINT("server.publish.gives");
     const int r = dispatch_let_go(call, off, 0, &released, &block);
     KMEM_ASSERT(r == 0); /* it was looked at */
-    return answer_published(call, intent.at, released.kept);
+    return answer_published(call, intent.at, &released);
 }
 
 static int refuse_publish(const struct call *call, int why, const struct block *block)

@@ -206,6 +206,16 @@ KMEM_API KMEM_MUST_USE int kmem_handle_from_text(const char *text, struct kmem_h
 
 #ifdef __cplusplus
 }
+#else
+/* The address of a pointer of any type, as for kmem_release(). */
+#define kmem_attach(handle, flags, reason, ret_mem)                                                \
+    (kmem_attach)((handle), (flags), (reason), KMEM__POINTER_AT(ret_mem))
+#define kmem_transfer(mem, flags, ret_handle)                                                      \
+    (kmem_transfer)(KMEM__POINTER_AT(mem), (flags), (ret_handle))
+#define kmem_find(name, flags, reason, ret_mem, ret_version)                                       \
+    (kmem_find)((name), (flags), (reason), KMEM__POINTER_AT(ret_mem), (ret_version))
+#define kmem_next(name, flags, reason, version, mem, timeout_ms)                                   \
+    (kmem_next)((name), (flags), (reason), (version), KMEM__POINTER_AT(mem), (timeout_ms))
 #endif
 
 #endif
