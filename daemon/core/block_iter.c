@@ -191,9 +191,9 @@ bool block_find_leased(const struct core *core, struct seg_off off, struct block
         return false;
     }
     const struct client *client = clients_get(&core->clients, PAGE_WORD_OWNER(word));
-    return client->states && client_ledger_find(&core->client_ledger, client, run,
-                                                run + PAGE_WORD_PAGES(word), off, ret_block,
-                                                ret_slab);
+    return client->states &&
+           client_ledger_find(&core->client_ledger, client, run, run + PAGE_WORD_PAGES(word), off,
+                              ret_block, ret_slab);
 }
 
 size_t block_reason(const struct core *core, const struct block *block, char *ret_text)

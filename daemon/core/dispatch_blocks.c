@@ -74,7 +74,8 @@ static int look_among_leased(const struct call *call, int why, struct seg_off of
     struct block leased;
     struct slab slab;
     if ((why != DIRECT_E_WILD && why != DIRECT_E_RELEASED) ||
-        !block_find_leased(call->core, off, &leased, &slab) || leased.slot == call->peer->client->slot) {
+        !block_find_leased(call->core, off, &leased, &slab) ||
+        leased.slot == call->peer->client->slot) {
         return why;
     }
     *block = leased;

@@ -35,9 +35,8 @@
  *                    word[page]     = SCRUB, k        another
  *                    word[first]    = FREE, page - first    now there are three runs
  *
- * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and
- * three bits per page. They are sparse anonymous memory: a segment that is mostly large runs
- * touches little of them.
+ * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and three
+ * bits per page: sparse anonymous memory, of which large runs touch little.
  */
 #include "daemon/core/pages.h"
 
@@ -260,28 +259,6 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
         }
     }
     return n_pages;
-}
-
-/* Neighbouring free pages are of one run: dirty ones that follow one another are, too. */
-uint32_t pages_next_dirty(const struct pages *pages, uint32_t from, uint32_t max_pages,
-                          uint32_t *ret_page)
-{
-    const uint32_t n_pages = pages->state->n_pages;
-    const uint64_t *dirty = pages->dirty;
-    uint32_t page = from;
-    while (page < n_pages && dirty[page / 64] >> page % 64 == 0) {
-        page += 64 - page % 64;
-    }
-    if (page >= n_pages) {
-        return 0;
-    }
-    page += (uint32_t)__builtin_ctzll(dirty[page / 64] >> page % 64);
-    uint32_t end = page + 1;
-    while (end < n_pages && end - page < max_pages && dirty[end / 64] >> end % 64 & 1) {
-        end++;
-    }
-    *ret_page = page;
-    return end - page;
 }
 
 /* Whether two neighbouring runs are to be one: both free, or both leased to the same client. */

@@ -102,9 +102,7 @@ static void server_idle(uv_idle_t *idle)
         server->host.has_worked = true;
         no_room_work(&server->core, loop_now());
     }
-    if (bells_are_due(&server->bells)) {
-        bells_step(&server->bells);
-    }
+    bells_step(&server->bells);
     server_rest(server);
 }
 

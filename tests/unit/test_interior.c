@@ -207,7 +207,8 @@ static void test_block_find_leased_in_a_ledger_that_lies_reads_no_more(void **st
     }
     atomic_store(&ledger.heads[page].kind, HEAD_NONE);
 
-    assert_false(block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES}, &block, &slab));
+    assert_false(
+        block_find_leased(&fixture.core, (struct seg_off){at * PAGE_BYTES}, &block, &slab));
     assert_in_range(n_reads, 1, 3 * HEADS_MAX);
 }
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pages_dirty.c - free pages that are to be cleared
+ */
+#include "daemon/core/pages.h"
+
+/* Neighbouring free pages are of one run: dirty ones that follow one another are, too. */
+uint32_t pages_next_dirty(const struct pages *pages, uint32_t from, uint32_t max_pages,
+                          uint32_t *ret_page)
+{
+    const uint32_t n_pages = pages->state->n_pages;
+    const uint64_t *dirty = pages->dirty;
+    uint32_t page = from;
+    while (page < n_pages && dirty[page / 64] >> page % 64 == 0) {
+        page += 64 - page % 64;
+    }
+    if (page >= n_pages) {
+        return 0;
+    }
+    page += (uint32_t)__builtin_ctzll(dirty[page / 64] >> page % 64);
+    uint32_t end = page + 1;
+    while (end < n_pages && end - page < max_pages && dirty[end / 64] >> end % 64 & 1) {
+        end++;
+    }
+    *ret_page = page;
+    return end - page;
+}
