@@ -249,6 +249,9 @@ static int blocks_page(const Kmem__BlocksReport *report, kmem_block_fn each, voi
             .command = said->command,
             .age_ms = said->age_ms,
             .leased = said->leased,
+            .shared = said->shared,
+            .n_holders = said->n_holders,
+            .n_names = said->n_names,
         };
         r = each(&block, user);
     }
@@ -408,6 +411,116 @@ int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each, void 
 {
     int r = query_begin(query, "kmem_query_obituaries");
     return r < 0 ? r : query_end(query, obituaries_rows(query, each, user));
+}
+
+/* --------------------------------------------------------------------------------- holders ---- */
+
+static int holders_page(const Kmem__HoldersReport *report, kmem_holder_fn each, void *user)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < report->n_holders; i++) {
+        const Kmem__Holder *said = report->holders[i];
+        const struct kmem_holder holder = {
+            .offset = said->offset,
+            .num_bytes = said->num_bytes,
+            .generation = said->generation,
+            .block_reason = said->block_reason,
+            .kind = (enum kmem_holder_kind)said->kind,
+            .pid = said->pid,
+            .uid = said->uid,
+            .command = said->command,
+            .reason = said->reason,
+            .age_ms = said->age_ms,
+            .write = said->write,
+        };
+        r = each(&holder, user);
+    }
+    return r;
+}
+
+static bool holders_move_on(const Kmem__HoldersReport *report, const Kmem__Holders *from)
+{
+    return report->next_share > from->from_share ||
+           (report->next_share == from->from_share && report->next_holder > from->from_holder);
+}
+
+KMEM_MUST_USE static int holders_rows(struct kmem_query *query, uint64_t offset,
+                                      kmem_holder_fn each, void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Holders holders = KMEM__HOLDERS__INIT;
+    holders.offset = offset;
+    request.body_case = KMEM__REQUEST__BODY_HOLDERS;
+    request.holders = &holders;
+    for (;;) {
+        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_HOLDERS, &response);
+        r = r ? r : holders_page(response->holders, each, user);
+        if (r != 0 || !response->holders->more) {
+            return r;
+        }
+        if (!holders_move_on(response->holders, &holders)) {
+            return query_fail_to_move_on(query);
+        }
+        holders.from_share = response->holders->next_share;
+        holders.from_holder = response->holders->next_holder;
+    }
+}
+
+int kmem_query_holders(struct kmem_query *query, uint64_t offset, kmem_holder_fn each, void *user)
+{
+    int r = query_begin(query, "kmem_query_holders");
+    return r < 0 ? r : query_end(query, holders_rows(query, offset, each, user));
+}
+
+/* ----------------------------------------------------------------------------------- names ---- */
+
+static int names_page(const Kmem__NamesReport *report, kmem_name_fn each, void *user)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < report->n_names; i++) {
+        const Kmem__Name *said = report->names[i];
+        const struct kmem_name name = {
+            .name = said->name,
+            .version = said->version,
+            .offset = said->offset,
+            .num_bytes = said->num_bytes,
+            .block_reason = said->block_reason,
+            .pid = said->pid,
+            .uid = said->uid,
+            .command = said->command,
+            .keep = said->keep,
+            .n_holders = said->n_holders,
+        };
+        r = each(&name, user);
+    }
+    return r;
+}
+
+KMEM_MUST_USE static int names_rows(struct kmem_query *query, kmem_name_fn each, void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Names names = KMEM__NAMES__INIT;
+    request.body_case = KMEM__REQUEST__BODY_NAMES;
+    request.names = &names;
+    for (;;) {
+        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_NAMES, &response);
+        r = r ? r : names_page(response->names, each, user);
+        if (r != 0 || !response->names->more) {
+            return r;
+        }
+        if (response->names->next_name <= names.from_name) {
+            return query_fail_to_move_on(query);
+        }
+        names.from_name = response->names->next_name;
+    }
+}
+
+int kmem_query_names(struct kmem_query *query, kmem_name_fn each, void *user)
+{
+    int r = query_begin(query, "kmem_query_names");
+    return r < 0 ? r : query_end(query, names_rows(query, each, user));
 }
 
 /* ---------------------------------------------------------------------------------- output ---- */

@@ -146,6 +146,16 @@ void report_ledger(const struct core *core, const struct scan *scan, uint32_t fi
 
 /* ------------------------------------------------------------------------------------ blocks -- */
 
+static void block_row_share(const struct shares *shares, struct seg_off off, Kmem__Block *row)
+{
+    const uint32_t share = shares->n_shares > 0 ? shares_at(shares, off) : 0;
+    row->shared = share != 0;
+    if (share != 0) {
+        row->n_holders = shares_n_holders(shares, share);
+        row->n_names = shares_n_names(shares, share);
+    }
+}
+
 /* Return: whether there was room for it. */
 static bool block_row_add(const struct core *core, const struct block *block, uint32_t now,
                           struct reply *reply)
@@ -168,6 +178,7 @@ static bool block_row_add(const struct core *core, const struct block *block, ui
     row->command = reply_string(reply, holder->command, strlen(holder->command));
     row->age_ms = tick_age_ms(block->born, now);
     row->leased = block->leased;
+    block_row_share(&core->shares, block->off, row);
     report->blocks[report->n_blocks++] = row;
     return true;
 }

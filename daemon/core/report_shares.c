@@ -273,8 +273,7 @@ static bool name_add(const struct core *core, uint32_t name, struct reply *reply
     row->uid = who->uid;
     row->command = reply_string(reply, who->command, n_command_bytes);
     row->keep = names_keep(&core->names, name);
-    row->n_holders = shares_n_holds(&core->shares, share) +
-                     ((shares_word(&core->shares, share) & SHARE_OWNER_HOLDS) != 0);
+    row->n_holders = shares_n_holders(&core->shares, share);
     body->names[body->n_names++] = row;
     return true;
 }

@@ -425,6 +425,14 @@ uint32_t shares_n_names(const struct shares *shares, uint32_t share)
     return links_of(shares, share)->n_names;
 }
 
+uint32_t shares_n_holders(const struct shares *shares, uint32_t share)
+{
+    const uint64_t word = shares_word(shares, share);
+    return (word & SHARE_OFFERED) != 0
+               ? 0 /* at most who offers it has a hold */
+               : links_of(shares, share)->n_holds + ((word & SHARE_OWNER_HOLDS) != 0);
+}
+
 void shares_note_name(struct shares *shares, uint32_t share, int change)
 {
     struct share_links *links = links_of(shares, share);

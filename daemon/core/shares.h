@@ -147,6 +147,9 @@ uint64_t shares_word(const struct shares *shares, uint32_t share);
 uint32_t shares_n_holds(const struct shares *shares, uint32_t share);
 uint32_t shares_n_names(const struct shares *shares, uint32_t share);
 
+/** shares_n_holders() - how many clients hold it: by a hold, or as its owner; an offer is none */
+uint32_t shares_n_holders(const struct shares *shares, uint32_t share);
+
 /** shares_set() - commit another word for a share: flags, owner, state; chains and pins follow */
 void shares_set(struct shares *shares, uint32_t share, uint64_t word);
 

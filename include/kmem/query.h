@@ -158,6 +158,10 @@ struct kmem_block {
     const char *command; /* the owner's, as the kernel knew it when it connected */
     uint64_t age_ms;
     int leased; /* 1: carved by its owner, whose ledger says so; the daemon does not verify it */
+    int shared; /* 1: others may hold it: kmem/share.h; the owner is then who is charged for it */
+    uint32_t n_holders; /* of a shared block: how many processes hold it; 0: names alone, an offer
+                           whose sender has ended, or it is on its way home to its owner */
+    uint32_t n_names;   /* of a shared block: how many names mean it */
 };
 
 typedef int (*kmem_block_fn)(const struct kmem_block *block, void *user);
@@ -219,6 +223,64 @@ typedef int (*kmem_obituary_fn)(const struct kmem_obituary *obituary, void *user
  */
 KMEM_API KMEM_MUST_USE int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each,
                                                  void *user);
+
+/** How a shared block is held. A newer daemon may have other numbers. */
+enum kmem_holder_kind {
+    KMEM_HOLDER_OWNER,    /* by the process that allocated it, or was handed it */
+    KMEM_HOLDER_ATTACHED, /* by a process that attached it */
+    KMEM_HOLDER_NAME,     /* by a name that means it */
+    KMEM_HOLDER_OFFER,    /* by kmem_transfer(): no process has attached it yet */
+};
+
+/** One holder of a shared block. Members are added at the end. */
+struct kmem_holder {
+    uint64_t offset; /* of the block */
+    uint64_t num_bytes;
+    uint64_t generation;      /* of its handle */
+    const char *block_reason; /* the block's own, from its allocation */
+    enum kmem_holder_kind kind;
+    uint32_t pid; /* the holder; of a name, the process that published it, of an offer the one that
+                     made it. 0: that has ended, or kmemd can not see it */
+    uint32_t uid;
+    const char *command; /* "" if the process has ended */
+    const char *reason;  /* why it is held: what was said when it was attached; of a name, the name;
+                            else the block's own */
+    uint64_t age_ms;     /* since it was attached; of an owner and an offer, since it was shared; of
+                            a name 0: kmem_query_names() has its version */
+    int write;           /* 1: the holder may write to it */
+};
+
+typedef int (*kmem_holder_fn)(const struct kmem_holder *holder, void *user);
+
+/**
+ * kmem_query_holders() - who holds the shared blocks, block by block
+ * @offset:  of the first byte of one block; 0: all that are shared
+ *
+ * Of one block its owner comes first, then names, then the other holders. A holder that holds on
+ * from before the question to after the answer is told once. A block that nobody shares has no row.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_holders(struct kmem_query *query, uint64_t offset,
+                                              kmem_holder_fn each, void *user);
+
+/** One name. Members are added at the end. */
+struct kmem_name {
+    const char *name;
+    uint64_t version; /* since which it means this block; greater than any before */
+    uint64_t offset;  /* of the block */
+    uint64_t num_bytes;
+    const char *block_reason; /* the block's own, from its allocation */
+    uint32_t pid; /* of the process that published it; 0: that has ended, or kmemd can not see it */
+    uint32_t uid;
+    const char *command; /* "" if that process has ended */
+    int keep;            /* 1: the name outlives that process */
+    uint32_t n_holders;  /* how many processes hold the block; 0: names alone keep it */
+};
+
+typedef int (*kmem_name_fn)(const struct kmem_name *name, void *user);
+
+/** kmem_query_names() - every name, and what it means; in no order that says anything */
+KMEM_API KMEM_MUST_USE int kmem_query_names(struct kmem_query *query, kmem_name_fn each,
+                                            void *user);
 
 /**
  * kmem_query_escape() - make a foreign string safe to print on a terminal

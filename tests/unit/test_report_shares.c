@@ -2,17 +2,13 @@
 /*
  * test_report_shares.c - who keeps shared blocks, and what they are named, page by page
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "daemon/core/report.h"
 #include "tests/unit/share_talk.h"
+#include "tests/unit/unit.h"
 
 #define OWNER KMEM__HOLDER_KIND__HOLDER_OWNER
 #define HOLDS KMEM__HOLDER_KIND__HOLDER_HOLDS
@@ -122,6 +118,58 @@ static void test_holders_and_names_tell_a_kept_name_without_its_publisher(void *
     assert_int_equal(name->pid, 0);
     assert_true(name->keep);
     assert_int_equal(name->n_holders, 0);
+}
+
+/* The row of a block in the list of all blocks. */
+static const Kmem__Block *block_row(uint64_t offset)
+{
+    reply_reset(talk.reply, 1);
+    report_blocks(talk.core, (struct seg_off){offset}, talk.fixture.now_ms, talk.reply);
+    assert_int_equal(talk.reply->response.blocks->blocks[0]->offset, offset);
+    return talk.reply->response.blocks->blocks[0];
+}
+
+static void assert_block(uint64_t offset, bool shared, uint32_t n_holders, uint32_t n_names)
+{
+    const Kmem__Block *row = block_row(offset);
+    assert_int_equal(row->shared, shared);
+    assert_int_equal(row->n_holders, n_holders);
+    assert_int_equal(row->n_names, n_names);
+}
+
+static void test_blocks_tell_how_many_hold_a_shared_one(void **state)
+{
+    (void)state;
+    const uint64_t block = allocate(&alice, 1000);
+    assert_block(block, false, 0, 0);
+    const struct share_handle handle = share(&alice, block);
+    assert_block(block, true, 1, 0);
+    attach(&bob, &handle);
+    attach(&carol, &handle);
+    (void)publish(&bob, block, "a name", 0);
+    (void)publish(&bob, block, "another", KEEP);
+    assert_block(block, true, 3, 2);
+    assert_true(let_go(&alice, block));
+    assert_true(let_go(&bob, block));
+    assert_block(block, true, 1, 2);
+    assert_int_equal(block_row(block)->pid, 3); /* carol is charged for it */
+    assert_true(let_go(&carol, block));
+    assert_block(block, true, 0, 2);
+    assert_string_equal(block_row(block)->command, "kept");
+}
+
+static void test_blocks_tell_that_no_process_holds_one_that_is_offered(void **state)
+{
+    (void)state;
+    const uint64_t block = allocate(&alice, 10);
+    assert_int_equal(ask_transfer(&alice, block, false), DISPATCH_OK);
+    assert_block(block, true, 0, 0);
+    const struct share_handle handle =
+        shares_handle(&talk.core->shares, shares_at(&talk.core->shares, (struct seg_off){block}));
+    attach(&bob, &handle);
+    assert_block(block, true, 1, 0);
+    assert_int_equal(ask_transfer(&bob, block, false), DISPATCH_OK);
+    assert_block(block, true, 0, 0);
 }
 
 /* --------------------------------------------------------------------------------- in pages -- */
@@ -288,6 +336,8 @@ int main(void)
         TALK_TEST(test_holders_without_an_offset_are_those_of_all_blocks),
         TALK_TEST(test_holders_tell_an_offer_and_a_block_without_its_owner),
         TALK_TEST(test_holders_and_names_tell_a_kept_name_without_its_publisher),
+        TALK_TEST(test_blocks_tell_how_many_hold_a_shared_one),
+        TALK_TEST(test_blocks_tell_that_no_process_holds_one_that_is_offered),
         TALK_TEST(test_holders_of_a_block_with_many_are_told_in_pages_each_once),
         TALK_TEST(test_names_of_one_block_and_of_many_are_told_in_pages_each_once),
         TALK_TEST(test_holders_and_names_from_anywhere_are_answered),
