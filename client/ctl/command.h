@@ -29,6 +29,7 @@ struct command {
     const char *name;
     const char *summary;               /* one sentence for the help */
     const struct argp_option *special; /* a query's own options; NULL if it has none */
+    const char *argument;              /* what a query's one argument may be; NULL: it takes none */
     command_show_fn show;              /* NULL if it is no query */
     command_main_fn main;              /* NULL if it is one */
 };
@@ -41,8 +42,12 @@ int blocks_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int clients_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
+int holders_show(struct kmem_query *query, const struct options *options,
+                 const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
+int names_show(struct kmem_query *query, const struct options *options,
+               const struct screen *screen);
 int obituaries_show(struct kmem_query *query, const struct options *options,
                     const struct screen *screen);
 int reconcile_show(struct kmem_query *query, const struct options *options,

@@ -39,6 +39,11 @@ struct label format_pid(uint32_t pid)
     return pid != 0 ? format_id(pid) : (struct label){.text = "?"};
 }
 
+struct label format_process(uint32_t pid, const char *command)
+{
+    return *command ? format_pid(pid) : (struct label){.text = "-"};
+}
+
 struct label format_offset(uint64_t offset)
 {
     struct label label = {.text = ""};

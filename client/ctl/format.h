@@ -25,6 +25,9 @@ struct label format_id(uint32_t id);
 /** format_pid() - digits; "?" for 0: a process that kmemd can not see */
 struct label format_pid(uint32_t pid);
 
+/** format_process() - as format_pid(); "-" if the command is "": the process has ended */
+struct label format_process(uint32_t pid, const char *command);
+
 /** format_offset() - "0x4000" */
 struct label format_offset(uint64_t offset);
 

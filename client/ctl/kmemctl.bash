@@ -22,6 +22,17 @@ _kmemctl_pids() {
     done
 }
 
+# What blocks are named, one a line, in the same way. compgen expands its words as the shell does,
+# and a name may be anything: those that an expansion would change are left out.
+_kmemctl_names() {
+    local name rest
+    "$@" names 2>/dev/null | while read -r name rest; do
+        if [[ $rest == [0-9]* && $name != *[^A-Za-z0-9_./:@+-]* ]]; then
+            printf '%s\n' "$name"
+        fi
+    done
+}
+
 _kmemctl_reply() {
     mapfile -t COMPREPLY < <(compgen "$@")
 }
@@ -47,7 +58,7 @@ _kmemctl() {
     _kmemctl_words
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
-    local commands='usage ledger blocks clients obituaries reconcile run'
+    local commands='usage ledger blocks names holders clients obituaries reconcile run'
     local options='--socket --segment --json --bytes --help --version'
     local command='' i
     COMPREPLY=()
@@ -109,7 +120,13 @@ _kmemctl() {
     '') [[ $word == -* ]] || options=$commands ;;
     usage) options+=' --all' ;;
     ledger) options+=' --by --depth' ;;
-    blocks) options+=' --pid --reason' ;;
+    blocks) options+=' --pid --reason --shared' ;;
+    holders)
+        if [[ $word != -* ]]; then
+            _kmemctl_reply -W "$(_kmemctl_names "${daemon[@]}")" -- "$word"
+            return
+        fi
+        ;;
     run)
         case $word in
         -*) ;;

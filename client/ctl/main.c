@@ -19,14 +19,17 @@
 #include "client/ctl/target.h"
 
 static const struct command commands[] = {
-    {"usage", "Show how full the segment is.", usage_options, usage_show, NULL},
-    {"ledger", "Show what the live blocks are for.", ledger_options, ledger_show, NULL},
-    {"blocks", "Show every live block.", blocks_options, blocks_show, NULL},
-    {"clients", "Show who holds how much.", NULL, clients_show, NULL},
-    {"obituaries", "Show who has ended, and what they never released.", NULL, obituaries_show,
+    {"usage", "Show how full the segment is.", usage_options, NULL, usage_show, NULL},
+    {"ledger", "Show what the live blocks are for.", ledger_options, NULL, ledger_show, NULL},
+    {"blocks", "Show every live block.", blocks_options, NULL, blocks_show, NULL},
+    {"names", "Show what names mean, and who published them.", NULL, NULL, names_show, NULL},
+    {"holders", "Show who holds the shared blocks, and why.", NULL, "[NAME|HANDLE|OFFSET]",
+     holders_show, NULL},
+    {"clients", "Show who holds how much.", NULL, NULL, clients_show, NULL},
+    {"obituaries", "Show who has ended, and what they never released.", NULL, NULL, obituaries_show,
      NULL},
-    {"reconcile", "Check that all figures add up.", NULL, reconcile_show, NULL},
-    {"run", "Run a program on a segment of its own.", NULL, NULL, run_main},
+    {"reconcile", "Check that all figures add up.", NULL, NULL, reconcile_show, NULL},
+    {"run", "Run a program on a segment of its own.", NULL, NULL, NULL, run_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -220,6 +223,7 @@ int main(int argc, char **argv)
     if (words.command->main) {
         return words.command->main(argc, argv, &words.options);
     }
-    options_parse(words.command->summary, words.command->special, argc, argv, &words.options);
+    options_parse(words.command->summary, words.command->special, words.command->argument, argc,
+                  argv, &words.options);
     return output_finish(query_run(words.command, &words.options));
 }

@@ -113,6 +113,20 @@ static enum kmem_group_by group_or_exit(const struct argp_state *state, const ch
     return KMEM_BY_REASON;
 }
 
+static const char *argument_or_exit(const struct argp_state *state, const char *former,
+                                    const char *argument)
+{
+    if (!state->root_argp->args_doc) {
+        argp_error(state, "what is \"%s\"? This command takes options only", argument);
+    } else if (former) {
+        argp_error(state, "what is \"%s\"? This command takes one %s", argument,
+                   state->root_argp->args_doc);
+    } else if (!*argument) {
+        argp_error(state, "the %s is empty", state->root_argp->args_doc);
+    }
+    return argument;
+}
+
 static error_t special_key(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
@@ -136,8 +150,11 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
     case OPTION_REASON:
         options->reason_prefix = argument;
         return 0;
+    case OPTION_SHARED:
+        options->shared = true;
+        return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "what is \"%s\"? This command takes options only", argument);
+        options->argument = argument_or_exit(state, options->argument, argument);
         return 0;
     case ARGP_KEY_END:
         if (options->depth && options->by != KMEM_BY_REASON) {
@@ -149,13 +166,14 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
     }
 }
 
-void options_parse(const char *summary, const struct argp_option *special, int argc, char **argv,
-                   struct options *options)
+void options_parse(const char *summary, const struct argp_option *special, const char *argument,
+                   int argc, char **argv, struct options *options)
 {
     const struct argp_child children[] = {{&options_common, 0, "Common options:", 10}, {0}};
     const struct argp argp = {
         .options = special,
         .parser = special_key,
+        .args_doc = argument,
         .doc = summary,
         .children = children,
     };

@@ -25,6 +25,8 @@ struct options {
     bool has_pid;              /* blocks */
     uint32_t pid;              /* blocks */
     const char *reason_prefix; /* blocks; NULL is every reason */
+    bool shared;               /* blocks */
+    const char *argument;      /* holders; NULL is all of them */
 };
 
 /* The keys of the options that only some commands have; the common ones are options.c's own. */
@@ -34,6 +36,7 @@ enum option_key {
     OPTION_DEPTH = 'd',
     OPTION_PID = 'p',
     OPTION_REASON = 'r',
+    OPTION_SHARED = 'S',
 };
 
 /** options_common - --socket, --segment, --json, --bytes; a child of each parser; its input is
@@ -43,12 +46,13 @@ extern const struct argp options_common;
 /**
  * options_parse() - read a query's command line
  * @special:  the command's own options, keys from enum option_key; NULL if it has none
+ * @argument: what may stand beside the options, for the help; NULL if nothing may
  * @argv:     begins with what messages and the help call the command: "kmemctl ledger"
  * @options:  holds what stood before the command already
  *
  * Ends the program with a message and STATUS_USAGE if the line can not be meant, and after --help.
  */
-void options_parse(const char *summary, const struct argp_option *special, int argc, char **argv,
-                   struct options *options);
+void options_parse(const char *summary, const struct argp_option *special, const char *argument,
+                   int argc, char **argv, struct options *options);
 
 #endif

@@ -59,6 +59,7 @@ struct holders_report {
 struct row {
     Kmem__HolderKind kind;
     uint32_t slot; /* SLOT_NONE: of nobody that lives */
+    uint32_t uid;  /* of that, or of the process that was it */
     const char *reason;
     size_t n_reason_bytes;
     uint32_t born;
@@ -90,7 +91,7 @@ static bool row_add(struct holders_report *report, const struct row *from)
     row->generation = record->generation;
     row->block_reason = reply_string(reply, report->reason, report->n_reason_bytes);
     row->pid = who->pid;
-    row->uid = who->uid;
+    row->uid = from->uid;
     row->command = reply_string(reply, who->command, n_command_bytes);
     row->reason = reply_string(reply, from->reason, from->n_reason_bytes);
     row->age_ms = tick_age_ms(from->born, report->now);
@@ -115,10 +116,13 @@ static bool owner_add(struct holders_report *report)
     if ((word & (SHARE_OWNER_HOLDS | SHARE_OFFERED)) == 0) {
         return true;
     }
+    const uint32_t slot =
+        word & SHARE_OFFERED ? offerer_of(shares, report->share) : SHARE_OWNER(word);
     const struct row row = {
         .kind = word & SHARE_OFFERED ? KMEM__HOLDER_KIND__HOLDER_OFFER
                                      : KMEM__HOLDER_KIND__HOLDER_OWNER,
-        .slot = word & SHARE_OFFERED ? offerer_of(shares, report->share) : SHARE_OWNER(word),
+        .slot = slot,
+        .uid = identity_of(report->core, slot)->uid,
         .reason = report->reason,
         .n_reason_bytes = report->n_reason_bytes,
         .born = shares_record(shares, report->share)->born,
@@ -141,6 +145,7 @@ static uint32_t names_add(struct holders_report *report, uint32_t from)
         const struct row row = {
             .kind = KMEM__HOLDER_KIND__HOLDER_NAME,
             .slot = names_owner(names, name),
+            .uid = names_uid(names, name),
             .reason = record->bytes,
             .n_reason_bytes = record->n_bytes,
             .born = report->now,
@@ -176,6 +181,7 @@ static uint32_t holds_add(struct holders_report *report, uint32_t from_slot)
         struct row row = {
             .kind = KMEM__HOLDER_KIND__HOLDER_HOLDS,
             .slot = slot,
+            .uid = identity_of(report->core, slot)->uid,
             .born = record->born,
             .write = (word & HOLD_WRITE) != 0,
         };
@@ -270,7 +276,7 @@ static bool name_add(const struct core *core, uint32_t name, struct reply *reply
     row->num_bytes = block->num_bytes;
     row->block_reason = reply_string(reply, reason, n_reason_bytes);
     row->pid = who->pid;
-    row->uid = who->uid;
+    row->uid = names_uid(&core->names, name);
     row->command = reply_string(reply, who->command, n_command_bytes);
     row->keep = names_keep(&core->names, name);
     row->n_holders = shares_n_holders(&core->shares, share);

@@ -254,7 +254,10 @@ typedef int (*kmem_holder_fn)(const struct kmem_holder *holder, void *user);
 
 /**
  * kmem_query_holders() - who holds the shared blocks, block by block
+ * @query:   where to ask
  * @offset:  of the first byte of one block; 0: all that are shared
+ * @each:    called with each holder
+ * @user:    passed on to it
  *
  * Of one block its owner comes first, then names, then the other holders. A holder that holds on
  * from before the question to after the answer is told once. A block that nobody shares has no row.

@@ -56,6 +56,11 @@ trap 'rm -rf "$asked"' EXIT
 cat >"$asked/kmemctl" <<'END'
 #!/bin/sh
 case $* in
+'-n video names')
+    printf 'NAME     VERSION\n'
+    printf '%s  1,234\n' cam0/latest cam1/latest '$(touch'"$0"'.ran)' 'two words' '`x`' '$HOME' a~b
+    exit
+    ;;
 '--segment video clients') pid=11 ;;
 '-n video clients') pid=12 ;;
 '-s /x clients') pid=13 ;;
@@ -69,5 +74,8 @@ expect "--pid of --segment=" 11 "$(offered "$asked/kmemctl" --segment = video bl
 expect "--pid of -n" 12 "$(offered "$asked/kmemctl" blocks -n video -p '')"
 expect "--pid of -s" 13 "$(offered "$asked/kmemctl" blocks -s /x --pid '')"
 expect "--pid of the default segment" 14 "$(offered "$asked/kmemctl" blocks --pid '')"
+expect "names" $'cam0/latest\ncam1/latest' "$(offered "$asked/kmemctl" -n video holders '')"
+expect "a name that has begun" cam1/latest "$(offered "$asked/kmemctl" -n video holders cam1)"
+expect "a name is not executed" kmemctl "$(ls "$asked")"
 expect "a reason is not guessed" "" "$(offered kmemctl blocks --reason v)"
 exit $failed

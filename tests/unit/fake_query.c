@@ -74,6 +74,31 @@ int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each, void 
     return query->error;
 }
 
+int kmem_query_holders(struct kmem_query *query, uint64_t offset, kmem_holder_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_holders; i++) {
+        const struct kmem_holder *holder = &query->holders[i];
+        int r = offset == 0 || holder->offset == offset ? each(holder, user) : 0;
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
+int kmem_query_names(struct kmem_query *query, kmem_name_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_names; i++) {
+        int r = each(&query->names[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
 /* The real ones are these two as well. */
 char *kmem_query_escape(const char *text, char *buffer, size_t buffer_bytes)
 {

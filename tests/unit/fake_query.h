@@ -25,6 +25,10 @@ struct kmem_query {
     size_t n_clients;
     const struct kmem_obituary *obituaries;
     size_t n_obituaries;
+    const struct kmem_holder *holders;
+    size_t n_holders;
+    const struct kmem_name *names;
+    size_t n_names;
     int error;            /* what each question ends with; 0 or a negative errno */
     unsigned n_questions; /* how many have been asked */
     /* Called before each question is answered; may change all of the above. NULL: nothing moves. */

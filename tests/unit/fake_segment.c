@@ -68,11 +68,36 @@ static const struct kmem_ledger_row by_uid[] = {
 };
 
 static const struct kmem_block blocks[] = {
-    {0x4000, 8 * MIB, "video/capture", 4242, 1000, "capture", 65000, 0},
-    {0x804000, 2 * MIB, "video/映像", 4242, 1000, "capture", 3000, 0},
-    {0xa04000, 1536, "video/capture", 4242, 1000, "capture", 2000, 0},
-    {0xa08000, 40, "\033[31mred", 4243, 0, "index\n", 500, 0},
-    {0xa08030, 4, "caf\xE9", 4243, 0, "index\n", 20, 0},
+    {0x4000, 8 * MIB, "video/capture", 4242, 1000, "capture", 65000, 0, 1, 3, 1},
+    {0x804000, 2 * MIB, "video/映像", 4242, 1000, "capture", 3000, 0, 1, 0, 2},
+    {0xa04000, 1536, "video/capture", 4242, 1000, "capture", 2000, 0, 0, 0, 0},
+    {0xa08000, 40, "\033[31mred", 4243, 0, "index\n", 500, 0, 1, 0, 0},
+    {0xa08030, 4, "caf\xE9", 4243, 0, "index\n", 20, 0, 0, 0, 0},
+};
+
+/* Generations, as large as they get. */
+#define FRAME (UINT64_MAX - 1)
+#define IMAGE (UINT64_MAX - 2)
+#define RED UINT64_C(131073)
+
+static const struct kmem_holder holders[] = {
+    {0x4000, 8 * MIB, FRAME, "video/capture", KMEM_HOLDER_OWNER, 4242, 1000, "capture",
+     "video/capture", 60000, 1},
+    {0x4000, 8 * MIB, FRAME, "video/capture", KMEM_HOLDER_NAME, 4242, 1000, "capture",
+     "camera0/latest", 0, 0},
+    {0x4000, 8 * MIB, FRAME, "video/capture", KMEM_HOLDER_ATTACHED, 4243, 0, "index\n",
+     "\033[31mlooks", 400, 0},
+    {0x4000, 8 * MIB, FRAME, "video/capture", KMEM_HOLDER_ATTACHED, 0, 1000, "?", "detect", 300, 1},
+    {0x804000, 2 * MIB, IMAGE, "video/映像", KMEM_HOLDER_NAME, 0, 1000, "", "poster/映像", 0, 0},
+    {0x804000, 2 * MIB, IMAGE, "video/映像", KMEM_HOLDER_NAME, 0, 1000, "", "a\nb", 0, 0},
+    {0xa08000, 40, RED, "\033[31mred", KMEM_HOLDER_OFFER, 4243, 0, "index\n", "\033[31mred", 20, 1},
+    {0xa0c000, 80, RED + 1, "left", KMEM_HOLDER_OFFER, 0, 0, "", "left", 90000, 1},
+};
+
+static const struct kmem_name names[] = {
+    {"camera0/latest", 1234567, 0x4000, 8 * MIB, "video/capture", 4242, 1000, "capture", 0, 3},
+    {"poster/映像", 1, 0x804000, 2 * MIB, "video/映像", 0, 1000, "", 1, 0},
+    {"a\nb", 2, 0x804000, 2 * MIB, "video/映像", 0, 1000, "", 1, 0},
 };
 
 static const struct kmem_client clients[] = {
@@ -106,6 +131,10 @@ struct kmem_query fake_segment(void)
         .n_clients = N_ELEMENTS(clients),
         .obituaries = obituaries,
         .n_obituaries = N_ELEMENTS(obituaries),
+        .holders = holders,
+        .n_holders = N_ELEMENTS(holders),
+        .names = names,
+        .n_names = N_ELEMENTS(names),
     };
 }
 

@@ -139,6 +139,22 @@ static void test_blocks_show_is_golden(void **state)
                   show(blocks_show, fake_segment(), (struct options){.reason_prefix = "video/c"}));
 }
 
+static void test_blocks_show_of_shared_ones_is_golden(void **state)
+{
+    assert_golden("blocks-shared.txt",
+                  show(blocks_show, fake_segment(), (struct options){.shared = true}));
+}
+
+static void test_names_show_is_golden(void **state)
+{
+    assert_golden("names.txt", show(names_show, fake_segment(), plainly));
+}
+
+static void test_holders_show_is_golden(void **state)
+{
+    assert_golden("holders.txt", show(holders_show, fake_segment(), plainly));
+}
+
 static void test_clients_show_is_golden(void **state)
 {
     assert_golden("clients.txt", show(clients_show, fake_segment(), plainly));
@@ -171,8 +187,110 @@ static void test_show_says_in_words_that_there_is_nothing(void **state)
     assert_shows(ledger_show, fake_segment_empty(), plainly, "no live blocks\n");
     assert_shows(blocks_show, fake_segment_empty(), plainly, "no live blocks\n");
     assert_shows(blocks_show, fake_segment(), picky, "no live blocks of that kind\n");
+    assert_shows(blocks_show, fake_segment_empty(), (struct options){.shared = true},
+                 "no shared blocks\n");
+    assert_shows(blocks_show, fake_segment(), (struct options){.shared = true, .has_pid = true},
+                 "no shared blocks of that kind\n");
+    assert_shows(names_show, fake_segment_empty(), plainly, "no names\n");
+    assert_shows(holders_show, fake_segment_empty(), plainly, "no shared blocks\n");
     assert_shows(clients_show, fake_segment_empty(), plainly, "no clients\n");
     assert_shows(obituaries_show, fake_segment_empty(), plainly, "nobody has ended\n");
+}
+
+/* -------------------------------------------------------------------- holders of one block ---- */
+
+static int n_lines(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) {
+        n += *text == '\n';
+    }
+    return n;
+}
+
+/* --------------------------------------------------------------------- holders of one block --- */
+static int holders_shown(const char *argument)
+{
+    struct shown table = show(holders_show, fake_segment(), (struct options){.argument = argument});
+    struct shown json =
+        show(holders_show, fake_segment(), (struct options){.json = true, .argument = argument});
+    const int n = n_lines(table.text) - 1;
+    assert_int_equal(table.status, n > 0 ? STATUS_OK : STATUS_NEGATIVE);
+    assert_int_equal(json.status, table.status);
+    if (n == 0) {
+        assert_string_equal(table.text, "no shared block of that name or place\n");
+        assert_string_equal(json.text, "{ \"holders\": [] }\n");
+    } else {
+        assert_int_equal(n_lines(json.text), n + 2);
+    }
+    free(table.text);
+    free(json.text);
+    return n;
+}
+
+static void test_holders_show_of_a_name_is_of_its_block(void **state)
+{
+    assert_int_equal(holders_shown("camera0/latest"), 4);
+    assert_int_equal(holders_shown("a\nb"), 2);
+    assert_int_equal(holders_shown("camera0/lates"), 0);
+    assert_int_equal(holders_shown("camera0/latest "), 0);
+}
+
+static void test_holders_show_of_an_offset_is_of_the_block_there(void **state)
+{
+    assert_int_equal(holders_shown("0x4000"), 4);
+    assert_int_equal(holders_shown("16384"), 4);
+    assert_int_equal(holders_shown("0xa08000"), 1);
+    assert_int_equal(holders_shown("0x4001"), 0);
+    assert_int_equal(holders_shown("0"), 0); /* not all of them */
+    assert_int_equal(holders_shown("18446744073709551616"), 0);
+    assert_int_equal(holders_shown("16384x"), 0);
+    assert_int_equal(holders_shown("-1"), 0);
+}
+
+static void test_holders_show_of_a_name_that_is_a_number_is_of_the_name(void **state)
+{
+    static const struct kmem_name number = {.name = "0x4000", .offset = 0xa08000, .command = ""};
+    struct kmem_query query = fake_segment();
+    query.names = &number;
+    query.n_names = 1;
+    struct shown shown = show(holders_show, query, (struct options){.argument = "0x4000"});
+    assert_int_equal(n_lines(shown.text), 2);
+    assert_non_null(strstr(shown.text, "0xa08000"));
+    free(shown.text);
+}
+
+static void test_holders_show_of_a_handle_is_of_that_generation(void **state)
+{
+    assert_int_equal(holders_shown("kmem://host/video/0x4000+8388608@18446744073709551614/1f"), 4);
+    assert_int_equal(holders_shown("kmem://host/video/16384+8388608@0xfffffffffffffffe/1f"), 4);
+    assert_int_equal(holders_shown("kmem://host/video/0x4000+8388608@7/1f"), 0);
+}
+
+static void test_holders_show_of_what_is_no_handle_is_a_misuse(void **state)
+{
+    static const char *const wrong[] = {
+        "kmem://",
+        "kmem://host",
+        "kmem://host/video",
+        "kmem://host/video/",
+        "kmem://host/video/0x4000",
+        "kmem://host/video/0x4000+1",
+        "kmem://host/video/0x4000+1@2",
+        "kmem://host/video/0x4000+1@2/",
+        "kmem://host/video/0x+1@2/3",
+        "kmem://host/video/+1@2/3",
+        "kmem://host/video/0x4000+@2/3",
+        "kmem://host/video/0x10000000000000000+1@2/3",
+        "kmem://host/video/0x4000+1@two/3",
+    };
+    for (size_t i = 0; i < N_ELEMENTS(wrong); i++) {
+        struct shown shown =
+            show(holders_show, fake_segment(), (struct options){.argument = wrong[i]});
+        assert_int_equal(shown.status, STATUS_USAGE);
+        assert_string_equal(shown.text, "");
+        free(shown.text);
+    }
 }
 
 /* ------------------------------------------------------------------------------------ JSON ---- */
@@ -190,6 +308,9 @@ static const struct {
     {"ledger-client.json", ledger_show, {.json = true, .by = KMEM_BY_CLIENT}},
     {"ledger-uid.json", ledger_show, {.json = true, .by = KMEM_BY_UID}},
     {"blocks.json", blocks_show, {.json = true}},
+    {"blocks-shared.json", blocks_show, {.json = true, .shared = true}},
+    {"names.json", names_show, {.json = true}},
+    {"holders.json", holders_show, {.json = true}},
     {"clients.json", clients_show, {.json = true}},
     {"obituaries.json", obituaries_show, {.json = true}},
     {"reconcile.json", reconcile_show, {.json = true}},
@@ -239,6 +360,8 @@ static void test_show_json_of_nothing_is_an_empty_list(void **state)
 {
     assert_shows(ledger_show, fake_segment_empty(), as_json, "{ \"ledger\": [] }\n");
     assert_shows(blocks_show, fake_segment_empty(), as_json, "{ \"blocks\": [] }\n");
+    assert_shows(names_show, fake_segment_empty(), as_json, "{ \"names\": [] }\n");
+    assert_shows(holders_show, fake_segment_empty(), as_json, "{ \"holders\": [] }\n");
     assert_shows(clients_show, fake_segment_empty(), as_json, "{ \"clients\": [] }\n");
     assert_shows(obituaries_show, fake_segment_empty(), as_json, "{ \"obituaries\": [] }\n");
 }
@@ -246,7 +369,8 @@ static void test_show_json_of_nothing_is_an_empty_list(void **state)
 /* -------------------------------------------------------------------------------- failures ---- */
 
 static const command_show_fn commands[] = {
-    usage_show, ledger_show, blocks_show, clients_show, obituaries_show, reconcile_show,
+    usage_show,   ledger_show,  blocks_show,     names_show,
+    holders_show, clients_show, obituaries_show, reconcile_show,
 };
 
 static void test_show_forwards_what_the_query_failed_with(void **state)
@@ -311,10 +435,18 @@ int main(void)
         cmocka_unit_test(test_usage_show_is_golden),
         cmocka_unit_test(test_ledger_show_is_golden),
         cmocka_unit_test(test_blocks_show_is_golden),
+        cmocka_unit_test(test_blocks_show_of_shared_ones_is_golden),
+        cmocka_unit_test(test_names_show_is_golden),
+        cmocka_unit_test(test_holders_show_is_golden),
         cmocka_unit_test(test_clients_show_is_golden),
         cmocka_unit_test(test_obituaries_show_is_golden),
         cmocka_unit_test(test_reconcile_show_is_golden),
         cmocka_unit_test(test_show_says_in_words_that_there_is_nothing),
+        cmocka_unit_test(test_holders_show_of_a_name_is_of_its_block),
+        cmocka_unit_test(test_holders_show_of_an_offset_is_of_the_block_there),
+        cmocka_unit_test(test_holders_show_of_a_name_that_is_a_number_is_of_the_name),
+        cmocka_unit_test(test_holders_show_of_a_handle_is_of_that_generation),
+        cmocka_unit_test(test_holders_show_of_what_is_no_handle_is_a_misuse),
         cmocka_unit_test(test_show_json_is_golden),
         cmocka_unit_test(test_show_json_is_valid_utf8_whatever_the_reason),
         cmocka_unit_test(test_show_json_of_nothing_is_an_empty_list),

@@ -112,10 +112,13 @@ static void test_holders_and_names_tell_a_kept_name_without_its_publisher(void *
     assert_int_equal(report->n_holders, 1);
     assert_row(report->holders[0], IS_NAME, 0, "kept");
     assert_string_equal(report->holders[0]->command, "");
+    const uint32_t uid = fixture_identity(2).uid;
+    assert_int_equal(report->holders[0]->uid, uid);
 
     assert_int_equal(ask_names(&alice, 0), DISPATCH_OK);
     const Kmem__Name *name = talk.reply->response.names->names[0];
     assert_int_equal(name->pid, 0);
+    assert_int_equal(name->uid, uid);
     assert_true(name->keep);
     assert_int_equal(name->n_holders, 0);
 }
