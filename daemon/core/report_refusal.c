@@ -9,6 +9,8 @@
  *      free, largest extent   the page table
  *      idle                 sum over clients of (leased - live by the client's own count)
  *      holders by process   what is charged to each: direct blocks, and leased pages
+ *      kept by names alone  the blocks that names mean, and no process holds: a look at each name
+ *      handed over          what else is charged to `kept`: offers that outlived their senders
  *
  * Advice is given only if it would help: to release, if something is held; to ask for less, if
  * there is something to be had; a larger --size, if a segment can be larger.
@@ -108,13 +110,80 @@ static void holders_by_process(const struct core *core, struct part *part)
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         by_process_add(&most, client);
     }
-    part_add(part, ", by process:");
+    part_add(part, most.n_clients > 0 ? "; largest holders, by process:" : "");
     for (uint32_t i = 0; i < most.n_clients; i++) {
         char size[TEXT_BYTES_MAX];
         part_add(part, "%s ", i == 0 ? "" : ",");
         part_add_process(part, &most.clients[i]->identity);
         part_add(part, " %s",
                  text_format_bytes(client_charged_bytes(most.clients[i]), size, sizeof(size)));
+    }
+}
+
+/* ------------------------------------------------------------------------------------- kept -- */
+
+/* Shared blocks that no process holds. */
+struct kept {
+    uint64_t by_names_bytes; /* direct and leased ones */
+    uint64_t offered_bytes;
+    uint32_t name; /* that keeps the largest of them; NAME_NONE: none does */
+};
+
+static bool is_kept_by_names_alone(const struct shares *shares, uint32_t share)
+{
+    return (shares_word(shares, share) & SHARE_OFFERED) == 0 &&
+           shares_n_holders(shares, share) == 0;
+}
+
+static struct kept kept_count(const struct core *core)
+{
+    const struct names *names = &core->names;
+    struct kept kept = {.name = NAME_NONE};
+    uint64_t seen[SHARES_MAX / 64]; /* a bit for each share: several names may mean one */
+    uint64_t direct_bytes = 0;
+    uint64_t most_bytes = 0;
+    memset(seen, 0, names->n_names > 0 ? sizeof(seen) : 0);
+    for (uint32_t name = names_next(names, 0); name != NAME_NONE;
+         name = names_next(names, name + 1)) {
+        const uint32_t share = names_share(names, name);
+        const uint64_t bit = UINT64_C(1) << share % 64;
+        if ((seen[share / 64] & bit) != 0 || !is_kept_by_names_alone(&core->shares, share)) {
+            continue;
+        }
+        const uint64_t num_bytes = shares_record(&core->shares, share)->num_bytes;
+        seen[share / 64] |= bit;
+        kept.by_names_bytes += num_bytes;
+        direct_bytes += shares_word(&core->shares, share) & SHARE_LEASED ? 0 : num_bytes;
+        if (num_bytes > most_bytes) {
+            most_bytes = num_bytes;
+            kept.name = name;
+        }
+    }
+    const uint64_t charged_bytes = core->clients.kept->num_bytes;
+    kept.offered_bytes = charged_bytes > direct_bytes ? charged_bytes - direct_bytes : 0;
+    return kept;
+}
+
+static void kept_add(const struct core *core, const struct kept *kept, struct part *part)
+{
+    char size[TEXT_BYTES_MAX];
+    if (kept->name != NAME_NONE) {
+        const struct state_name *record = names_record(&core->names, kept->name);
+        const uint32_t share = names_share(&core->names, kept->name);
+        char name[4 * SHARE_NAME_MAX_BYTES + 1];
+        (void)text_escape(record->bytes, record->n_bytes, name, sizeof(name)); /* its buffer */
+        part_add(part, "; %s are kept by names alone",
+                 text_format_bytes(kept->by_names_bytes, size, sizeof(size)));
+        part_add(
+            part, ", the largest block (%s) by \"%s\"",
+            text_format_bytes(shares_record(&core->shares, share)->num_bytes, size, sizeof(size)),
+            name);
+    }
+    if (kept->offered_bytes > 0) {
+        part_add(part,
+                 "; %s were handed over by processes that have ended, and no process has "
+                 "attached them",
+                 text_format_bytes(kept->offered_bytes, size, sizeof(size)));
     }
 }
 
@@ -184,7 +253,7 @@ static const struct client *idle_add(const struct core *core, struct part *part)
 
 /* ----------------------------------------------------------------------------------- advice -- */
 
-#define ADVICE_MAX 4
+#define ADVICE_MAX 5
 struct advice {
     char items[ADVICE_MAX][PART_BYTES];
     uint32_t n_items;
@@ -216,9 +285,15 @@ static void advice_of_size(const struct core *core, struct advice *advice)
     }
 }
 
+/* Whether a process has something, which it could release. */
+static bool is_held(const struct core *core)
+{
+    return core->direct.used_bytes > core->clients.kept->num_bytes || core->leases.n_pages > 0;
+}
+
 /* What would make room for num_bytes. */
 static void advise(const struct core *core, uint64_t num_bytes, const struct client *keeper,
-                   struct part *part)
+                   const struct kept *kept, struct part *part)
 {
     struct advice advice = {.n_items = 0};
     char size[TEXT_BYTES_MAX];
@@ -232,15 +307,17 @@ static void advise(const struct core *core, uint64_t num_bytes, const struct cli
         advice_write(&advice, part);
         return;
     }
-    const bool is_held = core_free_bytes(core) < most_bytes;
     const bool is_scattered = core_free_bytes(core) >= num_bytes;
     part_add(part, "; %s", is_scattered ? "enough is free, but not in one piece: " : "");
     if (is_scattered && extent_bytes > 0) {
         advice_add(&advice, "ask for %s at most",
                    text_format_bytes(extent_bytes, size, sizeof(size)));
     }
-    if (is_held) {
+    if (is_held(core)) {
         advice_add(&advice, is_scattered ? "release what lies between" : "release some of it");
+    }
+    if (kept->by_names_bytes > 0) {
+        advice_add(&advice, "unpublish names");
     }
     if (keeper) {
         char pid[PID_TEXT_BYTES];
@@ -280,20 +357,22 @@ void report_no_room(const struct core *core, const struct scan_holders *holders,
     struct part idle = {.n_bytes = 0};
     struct part names = {.n_bytes = 0};
     struct part advice = {.n_bytes = 0};
+    struct part shared = {.n_bytes = 0};
+    const struct kept kept = kept_count(core);
+    kept_add(core, &kept, &shared);
     const struct client *keeper = idle_add(core, &idle);
-    advise(core, num_bytes, keeper, &advice);
+    advise(core, num_bytes, keeper, &kept, &advice);
     if (holders && holders->n_holders > 0) {
         part_add(&names, "; largest holders");
         holders_by_reason(holders, holders_age_ms, &names);
-    } else if (!holders && core->direct.used_bytes + core->leases.n_pages > 0) {
-        part_add(&names, "; largest holders");
+    } else if (!holders) {
         holders_by_process(core, &names);
     }
     reply_error(reply, KMEM__ERROR_CODE__ERROR_NO_MEMORY,
-                "no room for %s in segment \"%s\": %s of %s free, largest extent %s%s%s%s",
+                "no room for %s in segment \"%s\": %s of %s free, largest extent %s%s%s%s%s",
                 text_format_bytes(num_bytes, asked, sizeof(asked)), core->config.segment_name,
                 text_format_bytes(core_free_bytes(core), free_text, sizeof(free_text)),
                 text_format_bytes(core_segment_bytes(core), all, sizeof(all)),
                 text_format_bytes(core_largest_extent_bytes(core), extent, sizeof(extent)),
-                idle.text, names.text, advice.text);
+                idle.text, names.text, shared.text, advice.text);
 }
