@@ -139,7 +139,7 @@ static struct kept kept_count(const struct core *core)
 {
     const struct names *names = &core->names;
     struct kept kept = {.name = NAME_NONE};
-    uint64_t seen[SHARES_MAX / 64]; /* a bit for each share: several names may mean one */
+    uint64_t seen[SHARES_MAX / 64 + 1]; /* a bit for each share: several names may mean one */
     uint64_t direct_bytes = 0;
     uint64_t most_bytes = 0;
     memset(seen, 0, names->n_names > 0 ? sizeof(seen) : 0);
