@@ -371,6 +371,12 @@ KMEM_MUST_USE static int obituary_row(struct kmem_query *query, const Kmem__Obit
         .n_rows = said->n_rows,
         .rows = rows,
         .peak_used_bytes = said->peak_used_bytes,
+        .n_kept = said->n_kept,
+        .kept_bytes = said->kept_bytes,
+        .largest_kept_bytes = said->largest_kept_bytes,
+        .kept_by_kind = (enum kmem_holder_kind)said->kept_by_kind,
+        .kept_by_pid = said->kept_by_pid,
+        .kept_by = said->kept_by,
     };
     return each(&obituary, user);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/command.h"
 
+#include <stdio.h>
+
 #include "client/ctl/format.h"
 #include "client/ctl/listing.h"
 
@@ -16,6 +18,7 @@ enum column {
     PEAK_HELD,
     UNRELEASED,
     BLOCKS,
+    LIVES_ON,
     REASON,
     N_COLUMNS,
 };
@@ -32,6 +35,7 @@ static const struct table_column columns[N_COLUMNS] = {
     [PEAK_HELD] = {"PEAK HELD", TABLE_RIGHT, false},
     [UNRELEASED] = {"UNRELEASED", TABLE_RIGHT, false},
     [BLOCKS] = {"BLOCKS", TABLE_RIGHT, false},
+    [LIVES_ON] = {"LIVES ON", TABLE_RIGHT, false},
     [REASON] = {"REASON", TABLE_LEFT, true},
 };
 
@@ -71,6 +75,24 @@ static int add_reasons(struct listing *listing, const struct kmem_obituary *obit
     return r;
 }
 
+/* Another row below it: the largest block that lives on, and who holds it. */
+static int add_kept(struct listing *listing, const struct kmem_obituary *obituary)
+{
+    struct label bytes = format_bytes(obituary->largest_kept_bytes, listing->options->exact_bytes);
+    struct label pid = format_pid(obituary->kept_by_pid);
+    struct escaped by = format_escaped(obituary->kept_by);
+    char text[sizeof(by.text) + sizeof(pid.text) + 32];
+    if (obituary->kept_by_kind == KMEM_HOLDER_NAME) {
+        (void)snprintf(text, sizeof(text), "by the name %s", by.text);
+    } else if (obituary->kept_by_kind == KMEM_HOLDER_OFFER) {
+        (void)snprintf(text, sizeof(text), "as an offer that no process has attached");
+    } else {
+        (void)snprintf(text, sizeof(text), "with process %s (%s)", pid.text, by.text);
+    }
+    const char *cells[N_COLUMNS] = {[LIVES_ON] = bytes.text, [REASON] = text};
+    return table_add(listing->table, cells);
+}
+
 static int add_row(const struct kmem_obituary *obituary, void *user)
 {
     struct listing *listing = user;
@@ -85,6 +107,7 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
     struct label peak_held = format_bytes(obituary->peak_bytes, exactly);
     struct label bytes = format_bytes(obituary->num_bytes, exactly);
     struct label blocks = format_count(obituary->n_blocks);
+    struct label kept = format_bytes(obituary->kept_bytes, exactly);
     const char *cells[N_COLUMNS] = {
         [NUMBER] = number.text,
         [ENDED] = ended.text,
@@ -97,10 +120,12 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
         [PEAK_HELD] = peak_held.text,
         [UNRELEASED] = bytes.text,
         [BLOCKS] = blocks.text,
+        [LIVES_ON] = kept.text,
     };
     int r = table_add(listing->table, cells);
 
-    return r == 0 && obituary->n_blocks > 0 ? add_reasons(listing, obituary) : r;
+    r = r == 0 && obituary->n_blocks > 0 ? add_reasons(listing, obituary) : r;
+    return r == 0 && obituary->n_kept > 0 ? add_kept(listing, obituary) : r;
 }
 
 /* ----------------------------------------------------------------------------------- JSON ---- */
@@ -114,6 +139,20 @@ static void json_reason(struct json_row *row, const struct kmem_ledger_row *reas
     json_row_number(&one, "num_bytes", reason->num_bytes);
     json_row_number(&one, "oldest_ms", reason->oldest_ms);
     json_row_append(row, "reasons", &one);
+}
+
+static void json_kept(struct json_row *row, const struct kmem_obituary *obituary)
+{
+    const bool is_name = obituary->kept_by_kind == KMEM_HOLDER_NAME;
+    const bool is_process = obituary->kept_by_kind == KMEM_HOLDER_ATTACHED;
+    struct json_row largest;
+    json_row_init(&largest);
+    json_row_number(&largest, "num_bytes", obituary->largest_kept_bytes);
+    json_row_text(&largest, "kind", is_name ? "name" : is_process ? "attached" : "offer");
+    json_row_number(&largest, "pid", obituary->kept_by_pid);
+    json_row_text(&largest, "command", is_process ? obituary->kept_by : "");
+    json_row_text(&largest, "name", is_name ? obituary->kept_by : "");
+    json_row_row(row, "largest_kept", &largest);
 }
 
 static int add_json(const struct kmem_obituary *obituary, void *user)
@@ -136,6 +175,11 @@ static int add_json(const struct kmem_obituary *obituary, void *user)
     json_row_list(&row, "reasons");
     for (size_t i = 0; i < obituary->n_rows; i++) {
         json_reason(&row, &obituary->rows[i]);
+    }
+    json_row_number(&row, "n_kept", obituary->n_kept);
+    json_row_number(&row, "kept_bytes", obituary->kept_bytes);
+    if (obituary->n_kept > 0) {
+        json_kept(&row, obituary);
     }
     return json_list_add(&listing->json, &row);
 }

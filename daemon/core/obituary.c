@@ -15,6 +15,7 @@ struct obituary_draft {
     struct rollup *by_reason; /* NULL: nothing noted, or no memory to note it in */
     uint64_t n_blocks;
     uint64_t num_bytes;
+    struct obituary_kept kept;
 };
 
 /* Who was to have an obituary that was never written has none. */
@@ -77,6 +78,19 @@ uint32_t obituaries_note(struct obituaries *obituaries, const struct block *bloc
         return 0;
     }
     return (uint32_t)(rollup_spent(draft->by_reason) - spent);
+}
+
+struct obituary_kept *obituaries_note_kept(struct obituaries *obituaries, uint32_t slot,
+                                           uint64_t num_bytes)
+{
+    struct obituary_kept *kept = &obituaries->drafts[slot].kept;
+    kept->n_blocks++;
+    kept->num_bytes += num_bytes;
+    if (num_bytes <= kept->largest_bytes) {
+        return NULL;
+    }
+    kept->largest_bytes = num_bytes;
+    return kept;
 }
 
 bool obituaries_prepare(struct obituaries *obituaries, const struct client *client, uint32_t budget)
@@ -183,6 +197,7 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
         .sum_misuses = sum.n_misuses,
         .sum_too_large = sum.n_too_large,
         .sum_invalid = sum.n_invalid,
+        .kept = draft->kept,
     };
     if (draft->by_reason) {
         KMEM_ASSERT(rollup_is_sorted(draft->by_reason)); /* obituaries_prepare() */
@@ -191,6 +206,7 @@ const struct obituary *obituaries_write(struct obituaries *obituaries, const str
     draft->by_reason = rollup_free(draft->by_reason);
     draft->n_blocks = 0;
     draft->num_bytes = 0;
+    draft->kept = (struct obituary_kept){.n_blocks = 0};
     struct obituary *place = obituary_place(obituaries, number);
     store_prepare_bytes(place, &obituary, sizeof(obituary));
     obituary_commit(obituaries, client);
@@ -208,7 +224,8 @@ const struct obituary *obituaries_next(const struct obituaries *obituaries, uint
 static bool obituary_is_one(const struct obituary *obituary, uint64_t number)
 {
     bool is_one = obituary->number == number && obituary->n_rows <= OBITUARY_ROWS &&
-                  memchr(obituary->identity.command, '\0', COMMAND_BYTES);
+                  memchr(obituary->identity.command, '\0', COMMAND_BYTES) &&
+                  memchr(obituary->kept.text, '\0', sizeof(obituary->kept.text));
     for (uint32_t i = 0; is_one && i < obituary->n_rows; i++) {
         is_one = memchr(obituary->rows[i].reason, '\0', sizeof(obituary->rows[i].reason));
     }
@@ -253,37 +270,68 @@ static const char *obituary_verb(const struct obituary *obituary, bool outlived)
     return obituary->left ? "left after" : "ended after";
 }
 
-char *obituary_format(const struct obituary *obituary, bool outlived, char *buffer,
-                      size_t buffer_bytes)
+static void line_add_taken_back(struct line *line, const struct obituary *obituary)
 {
-    struct line line = {buffer, buffer_bytes};
-    char command[4 * COMMAND_BYTES];
     char size[TEXT_BYTES_MAX];
-    char pid[PID_TEXT_BYTES];
-    const struct client_identity *who = &obituary->identity;
-    line_add(&line, "client %s (%s, uid %u) %s %.1f s", client_pid_text(who->pid, pid),
-             text_escape(who->command, strlen(who->command), command, sizeof(command)), who->uid,
-             obituary_verb(obituary, outlived),
-             (double)(obituary->ended - obituary->born) * TICK_MS / 1000.0);
-    if (obituary->n_blocks == 0) {
-        line_add(&line, ", all released");
-        return buffer;
-    }
-    line_add(&line, ": %llu block%s, %s taken back", (unsigned long long)obituary->n_blocks,
+    line_add(line, ": %llu block%s, %s taken back", (unsigned long long)obituary->n_blocks,
              obituary->n_blocks == 1 ? "" : "s",
              text_format_bytes(obituary->num_bytes, size, sizeof(size)));
     for (uint32_t i = 0; i < obituary->n_rows; i++) {
         const struct obituary_row *row = &obituary->rows[i];
         char reason[4 * REASON_MAX_BYTES + 1];
-        line_add(&line, "%s %s %s (%llu)", i == 0 ? ":" : ",",
+        line_add(line, "%s %s %s (%llu)", i == 0 ? ":" : ",",
                  text_escape(row->reason, strlen(row->reason), reason, sizeof(reason)),
                  text_format_bytes(row->num_bytes, size, sizeof(size)),
                  (unsigned long long)row->n_blocks);
     }
     if (obituary->n_reasons > obituary->n_rows && obituary->n_rows > 0) {
         const uint64_t n_more = obituary->n_reasons - obituary->n_rows;
-        line_add(&line, ", and %llu more reason%s", (unsigned long long)n_more,
+        line_add(line, ", and %llu more reason%s", (unsigned long long)n_more,
                  n_more == 1 ? "" : "s");
+    }
+}
+
+static void line_add_kept(struct line *line, const struct obituary_kept *kept)
+{
+    const bool is_one = kept->n_blocks == 1;
+    char text[4 * sizeof(kept->text)];
+    char size[TEXT_BYTES_MAX];
+    char pid[PID_TEXT_BYTES];
+    line_add(line, "; %llu block%s, %s, live%s on", (unsigned long long)kept->n_blocks,
+             is_one ? "" : "s", text_format_bytes(kept->num_bytes, size, sizeof(size)),
+             is_one ? "s" : "");
+    if (!is_one) {
+        line_add(line, ", the largest (%s)",
+                 text_format_bytes(kept->largest_bytes, size, sizeof(size)));
+    }
+    (void)text_escape(kept->text, strlen(kept->text), text, sizeof(text)); /* its buffer */
+    if (kept->kept_by == KEPT_BY_PROCESS) {
+        line_add(line, " with process %s (%s)", client_pid_text(kept->pid, pid), text);
+    } else if (kept->kept_by == KEPT_BY_NAME) {
+        line_add(line, " by the name \"%s\"", text);
+    } else {
+        line_add(line, " as an offer that no process has attached");
+    }
+}
+
+char *obituary_format(const struct obituary *obituary, bool outlived, char *buffer,
+                      size_t buffer_bytes)
+{
+    struct line line = {buffer, buffer_bytes};
+    char command[4 * COMMAND_BYTES];
+    char pid[PID_TEXT_BYTES];
+    const struct client_identity *who = &obituary->identity;
+    line_add(&line, "client %s (%s, uid %u) %s %.1f s", client_pid_text(who->pid, pid),
+             text_escape(who->command, strlen(who->command), command, sizeof(command)), who->uid,
+             obituary_verb(obituary, outlived),
+             (double)(obituary->ended - obituary->born) * TICK_MS / 1000.0);
+    if (obituary->n_blocks > 0) {
+        line_add_taken_back(&line, obituary);
+    } else {
+        line_add(&line, obituary->kept.n_blocks > 0 ? ", nothing taken back" : ", all released");
+    }
+    if (obituary->kept.n_blocks > 0) {
+        line_add_kept(&line, &obituary->kept);
     }
     return buffer;
 }

@@ -3,7 +3,7 @@
  * obituary.h - who has ended, and what it had not released
  *
  * While the blocks of an ended client are taken back, a draft adds them up by reason; when the last
- * is back the obituary is written. The last OBITUARIES_KEPT are kept for those who ask, in the
+ * is back the obituary is written. What others hold of it lives on, and is told beside. The last OBITUARIES_KEPT are kept for those who ask, in the
  * state file: they outlive the server. A draft does not: of a client whose blocks were being taken
  * back when the server was killed, the obituary tells of those that were still there.
  */
@@ -47,6 +47,13 @@ void obituaries_fini(struct obituaries *obituaries);
  * Return: what that cost, as rollup_spent() has it.
  */
 uint32_t obituaries_note(struct obituaries *obituaries, const struct block *block);
+
+/**
+ * obituaries_note_kept() - a block of an ended client's memory is held by others, and lives on
+ * Return: where to write who holds it, if it is the largest so far; else NULL.
+ */
+struct obituary_kept *obituaries_note_kept(struct obituaries *obituaries, uint32_t slot,
+                                           uint64_t num_bytes);
 
 /**
  * obituaries_prepare() - put the reasons with the most bytes first, as far as the budget goes

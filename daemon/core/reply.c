@@ -9,7 +9,7 @@
 #include "proto/limits.h"
 
 /*
- * Every row: its struct (an Obituary has the largest, 152 bytes), a pointer to it, and rounding;
+ * Every row: its struct (an Obituary has the largest, 192 bytes), a pointer to it, and rounding;
  * and at most a response's worth of strings, rounded; and the 8 rows inside each of the few
  * obituaries that fit a response: 256 KiB in all.
  */

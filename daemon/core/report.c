@@ -287,9 +287,29 @@ static void obituary_reasons(const struct obituary *obituary, struct reply *repl
     }
 }
 
+/* Who holds the largest block that lives on; figures only if there is one. */
+static void obituary_kept(const struct obituary_kept *kept, struct reply *reply,
+                          Kmem__Obituary *row)
+{
+    static const Kmem__HolderKind kinds[] = {
+        [KEPT_BY_PROCESS] = KMEM__HOLDER_KIND__HOLDER_HOLDS,
+        [KEPT_BY_NAME] = KMEM__HOLDER_KIND__HOLDER_NAME,
+        [KEPT_BY_OFFER] = KMEM__HOLDER_KIND__HOLDER_OFFER,
+    };
+    if (kept->n_blocks > 0) {
+        row->n_kept = kept->n_blocks;
+        row->kept_bytes = kept->num_bytes;
+        row->largest_kept_bytes = kept->largest_bytes;
+        row->kept_by_kind = kinds[kept->kept_by];
+        row->kept_by_pid = kept->pid;
+        row->kept_by = reply_string(reply, kept->text, strlen(kept->text));
+    }
+}
+
 static size_t obituary_text_bytes(const struct obituary *obituary)
 {
     size_t n_bytes = strlen(obituary->identity.command);
+    n_bytes += obituary->kept.n_blocks > 0 ? strlen(obituary->kept.text) + REPLY_ROW_BYTES : 0;
     for (uint32_t i = 0; i < obituary->n_rows; i++) {
         n_bytes += strlen(obituary->rows[i].reason) + REPLY_ROW_BYTES;
     }
@@ -315,6 +335,7 @@ static Kmem__Obituary *obituary_row(const struct obituary *obituary, uint32_t no
     row->peak_used_bytes = obituary->peak_used_bytes;
     row->n_reasons = obituary->n_reasons;
     obituary_reasons(obituary, reply, row);
+    obituary_kept(&obituary->kept, reply, row);
     return row;
 }
 

@@ -229,6 +229,19 @@ struct obituary_row {
     uint32_t oldest; /* tick */
 };
 
+/* By what the largest block that lives on is kept. */
+enum kept_by { KEPT_BY_PROCESS, KEPT_BY_NAME, KEPT_BY_OFFER };
+
+/* What the client had shared of its memory, and others hold: it lives on, and is not taken back. */
+struct obituary_kept {
+    uint64_t n_blocks;
+    uint64_t num_bytes;
+    uint64_t largest_bytes; /* of one block; the rest is of that one */
+    uint32_t kept_by;       /* enum kept_by */
+    uint32_t pid;
+    char text[SHARE_NAME_MAX_BYTES + 1]; /* the process's command, or the name */
+};
+
 struct obituary {
     uint64_t number;
     struct client_identity identity;
@@ -250,9 +263,11 @@ struct obituary {
     uint64_t sum_invalid;
     uint32_t n_rows;
     struct obituary_row rows[OBITUARY_ROWS];
+    struct obituary_kept kept;
 };
 
-static_assert(sizeof(struct obituary) == 1376, "part of the layout");
+static_assert(SHARE_NAME_MAX_BYTES + 1 >= COMMAND_BYTES, "either fits");
+static_assert(sizeof(struct obituary) == 1512, "part of the layout");
 
 /* Whose something is that is nobody's; and what only names hold: clients.h. */
 #define SLOT_NONE UINT32_C(0x1fff)

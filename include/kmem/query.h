@@ -196,6 +196,14 @@ typedef int (*kmem_client_fn)(const struct kmem_client *client, void *user);
 KMEM_API KMEM_MUST_USE int kmem_query_clients(struct kmem_query *query, kmem_client_fn each,
                                               void *user);
 
+/** How a shared block is held. A newer daemon may have other numbers. */
+enum kmem_holder_kind {
+    KMEM_HOLDER_OWNER,    /* by the process that allocated it, or was handed it */
+    KMEM_HOLDER_ATTACHED, /* by a process that attached it */
+    KMEM_HOLDER_NAME,     /* by a name that means it */
+    KMEM_HOLDER_OFFER,    /* by kmem_transfer(): no process has attached it yet */
+};
+
 /** A client that has ended. Members are added at the end. */
 struct kmem_obituary {
     uint64_t number; /* counted from 1 since the segment was made */
@@ -212,6 +220,13 @@ struct kmem_obituary {
     size_t n_rows;       /* how many of them, the largest, follow */
     const struct kmem_ledger_row *rows;
     uint64_t peak_used_bytes; /* as in struct kmem_client */
+    uint64_t n_kept; /* blocks of its memory that it had shared, and others hold: they live on, and
+                        were not taken back */
+    uint64_t kept_bytes;
+    uint64_t largest_kept_bytes;        /* one of those blocks; what follows is about it */
+    enum kmem_holder_kind kept_by_kind; /* _ATTACHED, _NAME, or _OFFER */
+    uint32_t kept_by_pid;               /* of the process that holds it; 0: as above */
+    const char *kept_by;                /* that process's command; or the name that means it */
 };
 
 typedef int (*kmem_obituary_fn)(const struct kmem_obituary *obituary, void *user);
@@ -223,14 +238,6 @@ typedef int (*kmem_obituary_fn)(const struct kmem_obituary *obituary, void *user
  */
 KMEM_API KMEM_MUST_USE int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each,
                                                  void *user);
-
-/** How a shared block is held. A newer daemon may have other numbers. */
-enum kmem_holder_kind {
-    KMEM_HOLDER_OWNER,    /* by the process that allocated it, or was handed it */
-    KMEM_HOLDER_ATTACHED, /* by a process that attached it */
-    KMEM_HOLDER_NAME,     /* by a name that means it */
-    KMEM_HOLDER_OFFER,    /* by kmem_transfer(): no process has attached it yet */
-};
 
 /** One holder of a shared block. Members are added at the end. */
 struct kmem_holder {

@@ -112,9 +112,30 @@ static const struct kmem_ledger_row left_behind[] = {
 };
 
 static const struct kmem_obituary obituaries[] = {
-    {1, 4240, 1000, "capture", 1, 4200, 90000, 0, 0, 5 * MIB, 0, 0, NULL, 4 * MIB},
-    {2, 4241, 0, "index\n", 0, 61000, 800, 5, 3 * MIB + 101, 4 * MIB, 3, 2, left_behind,
-     3 * MIB + 101},
+    {1,       4240,     1000, "capture", 1,       4200, 90000,   0,       0,
+     5 * MIB, 0,        0,    NULL,      4 * MIB, 3,    9 * MIB, 8 * MIB, KMEM_HOLDER_ATTACHED,
+     4243,    "index\n"},
+    {2,
+     4241,
+     0,
+     "index\n",
+     0,
+     61000,
+     800,
+     5,
+     3 * MIB + 101,
+     4 * MIB,
+     3,
+     2,
+     left_behind,
+     3 * MIB + 101,
+     1,
+     40,
+     40,
+     KMEM_HOLDER_NAME,
+     0,
+     "poster/映像"},
+    {3, 0, 1000, "?", 0, 100, 500, 0, 0, 80, 0, 0, NULL, 80, 1, 80, 80, KMEM_HOLDER_OFFER, 0, ""},
 };
 
 struct kmem_query fake_segment(void)

@@ -408,6 +408,12 @@ static int check_obituary(const struct kmem_obituary *obituary, void *user)
     assert_int_equal(obituary->n_rows, 2);
     assert_string_equal(obituary->rows[0].key, "video/capture");
     assert_int_equal(obituary->rows[1].num_bytes, 21);
+    assert_int_equal(obituary->n_kept, 10);
+    assert_int_equal(obituary->kept_bytes, 11);
+    assert_int_equal(obituary->largest_kept_bytes, 12);
+    assert_int_equal(obituary->kept_by_kind, KMEM_HOLDER_NAME);
+    assert_int_equal(obituary->kept_by_pid, 13);
+    assert_string_equal(obituary->kept_by, "poster");
     return count_row();
 }
 
@@ -428,6 +434,12 @@ static void fill_obituaries(void)
     obituary_row.n_reasons = 9;
     obituary_row.n_rows = 2;
     obituary_row.rows = ledger_pointers;
+    obituary_row.n_kept = 10;
+    obituary_row.kept_bytes = 11;
+    obituary_row.largest_kept_bytes = 12;
+    obituary_row.kept_by_kind = KMEM__HOLDER_KIND__HOLDER_NAME;
+    obituary_row.kept_by_pid = 13;
+    obituary_row.kept_by = text("poster");
     obituaries.n_obituaries = 1;
     obituaries.obituaries = &obituary_pointer;
 }

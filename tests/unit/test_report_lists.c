@@ -190,6 +190,30 @@ static void test_report_obituaries_describes_one(void **state)
     assert_string_equal(row->rows[0]->key, "video");
     assert_int_equal(row->rows[0]->n_blocks, 2);
     assert_int_equal(row->rows[0]->oldest_ms, 1000); /* when its owner left */
+    assert_int_equal(row->n_kept, 0);
+    assert_string_equal(row->kept_by, "");
+}
+
+static void test_report_obituaries_tell_what_lives_on_and_with_whom(void **state)
+{
+    static const Kmem__HolderKind kinds[] = {KMEM__HOLDER_KIND__HOLDER_HOLDS,
+                                             KMEM__HOLDER_KIND__HOLDER_NAME,
+                                             KMEM__HOLDER_KIND__HOLDER_OFFER};
+    live_and_die(1, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        struct obituary *obituary = &core->obituaries.kept[1];
+        obituary->kept = (struct obituary_kept){5, 6, 4, i, 7, "worker-7"};
+        reply_reset(reply, 1);
+        report_obituaries(core, 0, fixture.now_ms, reply);
+        assert_encodes();
+        const Kmem__Obituary *row = reply->response.obituaries->obituaries[0];
+        assert_int_equal(row->n_kept, 5);
+        assert_int_equal(row->kept_bytes, 6);
+        assert_int_equal(row->largest_kept_bytes, 4);
+        assert_int_equal(row->kept_by_kind, kinds[i]);
+        assert_int_equal(row->kept_by_pid, 7);
+        assert_string_equal(row->kept_by, "worker-7");
+    }
 }
 
 static void test_report_obituaries_of_longest_rows_pages_through_each_once(void **state)
@@ -233,6 +257,9 @@ static void test_report_obituaries_of_largest_numbers_fit(void **state)
             obituary->peak_bytes = SEGMENT_MAX_BYTES;
             obituary->n_reasons = REASONS_MAX;
             obituary->n_rows = n_rows;
+            obituary->kept = (struct obituary_kept){
+                SHARES_MAX, SEGMENT_MAX_BYTES, SEGMENT_MAX_BYTES, KEPT_BY_OFFER, UINT32_MAX, ""};
+            memset(obituary->kept.text, 'x', SHARE_NAME_MAX_BYTES);
         }
         /* The last is number 2^64 - 2. */
         core->obituaries.n_written = UINT64_MAX - 1;
@@ -347,6 +374,7 @@ int main(void)
         REPORT_TEST(test_report_clients_leaves_out_the_ended_and_goes_on),
         REPORT_TEST(test_report_clients_from_beyond_the_last_is_empty),
         REPORT_TEST(test_report_obituaries_describes_one),
+        REPORT_TEST(test_report_obituaries_tell_what_lives_on_and_with_whom),
         REPORT_TEST(test_report_obituaries_of_longest_rows_pages_through_each_once),
         REPORT_TEST(test_report_obituaries_of_rows_of_every_kind_fit),
         REPORT_TEST(test_report_obituaries_of_largest_numbers_fit),
