@@ -221,13 +221,13 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
     if (block == NULL) {
         return 0;
     }
+    if (kmem__sharing_drop(block)) {
+        pointer_clear(mem);
+        return 0;
+    }
     struct allocator *allocator = kmem__context_allocator();
     if (allocator != NULL && kmem__notice_look(&allocator->notice, failure) < 0) {
         return kmem__blocks_refuse_ended(0, NULL, failure);
-    }
-    if (allocator != NULL && kmem__sharing_drop(block)) {
-        pointer_clear(mem);
-        return 0;
     }
     kmem__context_call();
     int r = kmem__blocks_leased(block, kmem__heap_release, &found, failure);

@@ -68,7 +68,6 @@ struct process {
     struct conn conn;                   /* if is_joined: open, or lost */
     char lease_refusal[SENTENCE_BYTES]; /* the daemon's; "": none since a lease was granted */
     struct allocator allocator;
-    struct holds holds;
     _Atomic(bool) has_allocator; /* release / acquire: a thread that sees it sees the allocator */
 };
 
@@ -173,7 +172,7 @@ KMEM_MUST_USE static int conn_lock_take(struct conn_lock *lock, struct process *
                                  "have asked it before");
     }
     lock->process = process;
-    lock->holds = &process->holds;
+    lock->holds = &process->allocator.holds;
     lock->conn = &process->conn;
     return 0;
 }
@@ -409,10 +408,8 @@ struct allocator *kmem__context_allocator(void)
 
 struct holds *kmem__context_holds(void)
 {
-    struct process *process = atomic_load_explicit(&own, memory_order_acquire);
-    return process != NULL && atomic_load_explicit(&process->has_allocator, memory_order_acquire)
-               ? &process->holds
-               : NULL;
+    struct allocator *allocator = kmem__context_allocator();
+    return allocator != NULL ? &allocator->holds : NULL;
 }
 
 bool kmem__context_is_inherited(const void *address)
@@ -432,7 +429,6 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
         /* Relaxed: no other thread is in a call. */
         atomic_store_explicit(&process->has_allocator, false, memory_order_relaxed);
         kmem__allocator_fini(&process->allocator);
-        kmem__holds_fini(&process->holds);
         own_remember_sockets(&process->conn); /* none */
         /* Relaxed: it only takes something away. */
         atomic_store_explicit(&own_notice.fd, -1, memory_order_relaxed);

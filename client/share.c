@@ -88,24 +88,6 @@ int kmem_share(const void *mem, int flags, struct kmem_handle *ret_handle)
 
 /* ------------------------------------------------------------------------------------ attach -- */
 
-/* Whether this process holds all of them; if so, it holds them once more. */
-static bool attach_again(const struct kmem_handle *handles, size_t n, bool write)
-{
-    struct share_handle wanted[KMEM_MANY_MAX];
-    struct holds *holds = kmem__context_holds();
-    const struct segment *segment = kmem__context_segment();
-    if (holds == NULL || segment == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (handles[i].instance != segment->instance) {
-            return false;
-        }
-        wanted[i] = share_handle_of(&handles[i]);
-    }
-    return kmem__holds_again(holds, wanted, n, write);
-}
-
 KMEM_MUST_USE static int attach_ask(const struct conn_lock *lock,
                                     const struct share_request *request, void **ret_mems,
                                     struct failure *failure)
@@ -133,22 +115,16 @@ KMEM_MUST_USE static int share_attach(const struct kmem_handle *handles, size_t 
         return kmem__share_refuse(failure, "1 to 64 handles can be attached in one call");
     }
     int r = kmem__share_check_flags(flags, KMEM_WRITE, failure);
-    r = r < 0 ? r : kmem__share_look(failure);
     if (r < 0) {
         return r;
     }
-    if (attach_again(handles, n, (flags & KMEM_WRITE) != 0)) {
-        for (size_t i = 0; i < n; i++) {
-            pointer_put(&ret_mems[i], kmem__segment_pointer(kmem__context_segment(),
-                                                            (struct seg_off){handles[i].offset}));
-        }
-        return 0;
-    }
-    kmem__context_call();
     struct share_request request = {
         .kind = SHARE_ATTACH, .write = (flags & KMEM_WRITE) != 0, .n_handles = (uint32_t)n};
     for (size_t i = 0; i < n; i++) {
         request.handles[i] = share_handle_of(&handles[i]);
+    }
+    if (kmem__sharing_again(request.handles, n, request.write, ret_mems)) {
+        return 0;
     }
     kmem__share_copy_reason(&request, reason);
     r = kmem__share_enter(&lock, (uint32_t)n, failure);
@@ -160,21 +136,28 @@ KMEM_MUST_USE static int share_attach(const struct kmem_handle *handles, size_t 
     return r;
 }
 
+static int attach_slowly(const struct kmem_handle *handle, int flags, const char *reason,
+                         void **ret_mem)
+{
+    SHARE_CALL("kmem_attach", share_attach(handle, 1, flags, reason, ret_mem, &failure));
+}
+
 int(kmem_attach)(const struct kmem_handle *handle, int flags, const char *reason, void **ret_mem)
 {
-    struct failure failure;
-    const int saved_errno = errno;
-    return kmem__share_record(share_attach(handle, 1, flags, reason, ret_mem, &failure), &failure,
-                              "kmem_attach", saved_errno);
+    if (KMEM_LIKELY(handle != NULL) && KMEM_LIKELY(ret_mem != NULL)) {
+        const struct share_handle wanted = share_handle_of(handle);
+        if ((flags & ~KMEM_WRITE) == 0 &&
+            kmem__sharing_again(&wanted, 1, (flags & KMEM_WRITE) != 0, ret_mem)) {
+            return 0;
+        }
+    }
+    return attach_slowly(handle, flags, reason, ret_mem);
 }
 
 int kmem_attach_many(const struct kmem_handle *handles, size_t n, int flags, const char *reason,
                      void **ret_mems)
 {
-    struct failure failure;
-    const int saved_errno = errno;
-    return kmem__share_record(share_attach(handles, n, flags, reason, ret_mems, &failure), &failure,
-                              "kmem_attach_many", saved_errno);
+    SHARE_CALL("kmem_attach_many", share_attach(handles, n, flags, reason, ret_mems, &failure));
 }
 
 /* ------------------------------------------------------------------------------ release many -- */

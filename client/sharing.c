@@ -174,11 +174,47 @@ int kmem__sharing_ask(const struct conn_lock *lock, const struct share_request *
 
 /* --------------------------------------------------------------------------------- releasing -- */
 
+/* What is done without the server, unless the segment may have ended: the slow way finds out. */
+static struct allocator *allocator_of_running(void)
+{
+    struct allocator *allocator = kmem__context_allocator();
+    /* Relaxed: as in kmem__heap_give(). */
+    return allocator != NULL &&
+                   atomic_load_explicit(allocator->clock, memory_order_relaxed) != TICK_STOPPED
+               ? allocator
+               : NULL;
+}
+
+bool kmem__sharing_again(const struct share_handle *handles, size_t n, bool write, void **ret_mems)
+{
+    struct allocator *allocator = allocator_of_running();
+    const struct segment *segment = kmem__context_segment();
+    if (allocator == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (handles[i].instance != segment->instance) {
+            return false;
+        }
+    }
+    if (!kmem__holds_again(&allocator->holds, handles, n, write)) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        pointer_put(&ret_mems[i], allocator->base + handles[i].offset);
+    }
+    return true;
+}
+
 bool kmem__sharing_drop(const void *block)
 {
-    struct holds *holds = kmem__context_holds();
-    return holds != NULL &&
-           kmem__holds_drop(holds, kmem__segment_offset(kmem__context_segment(), block));
+    struct allocator *allocator = allocator_of_running();
+    if (allocator == NULL) {
+        return false;
+    }
+    const uint64_t offset = (uintptr_t)block - (uintptr_t)allocator->base;
+    return offset < allocator->num_bytes &&
+           kmem__holds_drop(&allocator->holds, (struct seg_off){offset});
 }
 
 bool kmem__sharing_sizeof(const void *block, uint64_t *ret_num_bytes)

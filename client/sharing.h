@@ -47,6 +47,12 @@ KMEM_MUST_USE int kmem__sharing_ask(const struct conn_lock *lock,
                                     const struct share_request *request,
                                     const Kmem__Response **ret_response, struct failure *failure);
 
+/**
+ * kmem__sharing_again() - hold once more what n handles lead to, if all of it is held; any thread
+ * Return: whether it was; then ret_mems has where it is.
+ */
+bool kmem__sharing_again(const struct share_handle *handles, size_t n, bool write, void **ret_mems);
+
 /** kmem__sharing_drop() - let go of a block that this process holds more than once; any thread */
 bool kmem__sharing_drop(const void *block);
 

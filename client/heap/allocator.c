@@ -179,6 +179,7 @@ void kmem__allocator_fini(struct allocator *allocator)
         }
     }
     kmem__intern_fini(&allocator->intern);
+    kmem__holds_fini(&allocator->holds);
     kmem__notice_close(&allocator->notice);
     table_unmap((void *)heaps->by_id, BY_ID_BYTES);
     table_unmap((void *)allocator->remote_next, remote_next_bytes(allocator));

@@ -15,6 +15,7 @@
 #include "client/heap/lease_cache.h"
 #include "client/link/notice.h"
 #include "client/link/welcome.h"
+#include "client/map/holds.h"
 #include "client/map/segment.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
@@ -55,6 +56,7 @@ struct allocator {
     struct intern intern;
     struct hot hot;
     struct heaps heaps;
+    struct holds holds;            /* of shared blocks, leased or not */
     uint64_t epoch;                /* another number for each membership: see site.h */
     struct page_note *notes;       /* by page: see bins.h */
     _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */

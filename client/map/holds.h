@@ -23,8 +23,9 @@
 #ifndef CLIENT_MAP_HOLDS_H
 #define CLIENT_MAP_HOLDS_H
 
-#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/attributes.h"
@@ -50,7 +51,7 @@ struct hold {
 };
 
 struct holds {
-    pthread_mutex_t lock;
+    _Atomic bool is_locked;
     struct hold *slots; /* open addressing by offset; a power of two, half of them used at most */
     uint32_t n_slots;
     _Atomic uint32_t n_holds; /* read without the lock as a hint: whether there is any */

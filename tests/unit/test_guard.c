@@ -186,6 +186,87 @@ static void test_open_where_all_is_open_does_nothing(void **state)
     assert_true(kmem__guard_is_open(&none, at(12345)));
 }
 
+/* ------------------------------------------------------------------------------- reading only -- */
+
+static bool can_read(uint64_t offset)
+{
+    char byte;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    const bool can = write(fds[1], base + offset, 1) == 1 && read(fds[0], &byte, 1) == 1;
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    return can;
+}
+
+/* The kernel writes where this process may. */
+static bool can_write(uint64_t offset)
+{
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(write(fds[1], "", 1), 1);
+    const bool can = read(fds[0], base + offset, 1) == 1;
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    return can;
+}
+
+static void test_a_reader_can_read_and_not_write_until_a_sweep(void **state)
+{
+    const struct seg_off at = {HUGE + 5 * PAGE_BYTES};
+    assert_true(kmem__guard_add_reader(&guard, at, 100, states));
+    assert_true(kmem__guard_add_reader(&guard, at, 100, states));
+    assert_true(can_read(at.bytes) && !can_write(at.bytes));
+    kmem__guard_drop_reader(&guard, at, 100);
+    kmem__guard_sweep(&guard, states);
+    assert_true(can_read(at.bytes));
+    kmem__guard_drop_reader(&guard, at, 100);
+    assert_true(can_read(at.bytes));
+    kmem__guard_sweep(&guard, states);
+    assert_false(can_read(at.bytes));
+    assert_true(kmem__guard_check(&guard));
+}
+
+static void test_a_reader_of_what_is_also_written_can_write(void **state)
+{
+    const struct seg_off at = {HUGE};
+    kmem__guard_add_direct(&guard, at, 100);
+    assert_false(kmem__guard_add_reader(&guard, at, 100, states));
+    assert_true(can_write(at.bytes));
+    kmem__guard_drop_direct(&guard, at, 100);
+    kmem__guard_sweep(&guard, states); /* it is read still, and stays as it is */
+    assert_true(can_read(at.bytes));
+    kmem__guard_drop_reader(&guard, at, 100);
+    assert_true(kmem__guard_add_reader(&guard, at, 100, states)); /* nothing is written there now */
+    assert_false(can_write(at.bytes));
+    kmem__guard_add_direct(&guard, at, 100);
+    assert_true(can_write(at.bytes));
+    assert_false(kmem__guard_is_readable(&guard, at));
+    assert_true(kmem__guard_check(&guard));
+}
+
+static void test_more_readers_than_stretches_are_opened(void **state)
+{
+    for (uint32_t i = 0; i < N_PAGES / 2; i++) {
+        const struct seg_off at = kmem__page_offset(2 * i);
+        const bool is_readable = kmem__guard_add_reader(&guard, at, 100, states);
+        assert_int_equal(is_readable, i < GUARD_STRETCHES_MAX);
+        assert_true(can_read(at.bytes));
+        assert_true(kmem__guard_check(&guard));
+    }
+    for (uint32_t i = 0; i < N_PAGES / 2; i++) {
+        kmem__guard_drop_reader(&guard, kmem__page_offset(2 * i), 100);
+    }
+    assert_true(kmem__guard_wants_sweep(&guard));
+    for (uint32_t i = 0; i < N_PAGES; i++) {
+        kmem__guard_sweep(&guard, states);
+    }
+    for (uint32_t i = 0; i < N_PAGES; i++) {
+        assert_false(can_read(i * PAGE_BYTES));
+    }
+    assert_true(kmem__guard_check(&guard));
+}
+
 int main(void)
 {
 #define PAGES(name) cmocka_unit_test_setup_teardown(name, begin_pages, end)
@@ -201,6 +282,11 @@ int main(void)
         PAGES(test_direct_block_stays_open_until_it_is_dropped),
         PAGES(test_keep_leaves_open_what_the_parent_had),
         PAGES(test_wild_write_hits_the_culprit),
+        PAGES(test_a_reader_can_read_and_not_write_until_a_sweep),
+        GRANULES(test_a_reader_can_read_and_not_write_until_a_sweep),
+        PAGES(test_a_reader_of_what_is_also_written_can_write),
+        GRANULES(test_a_reader_of_what_is_also_written_can_write),
+        PAGES(test_more_readers_than_stretches_are_opened),
         cmocka_unit_test(test_open_where_all_is_open_does_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
