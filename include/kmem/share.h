@@ -2,10 +2,10 @@
 /*
  * share.h - blocks that several processes hold
  *
- * Any block of kmem_allocate() can be shared. Who shares it gets a handle; who has the handle
- * attaches the block, and holds it under a reason of its own; every holder, the owner included,
- * lets go with kmem_release(). The block is freed when the last one has let go or has died, and
- * not before. Names stand for blocks likewise: a name holds what it means.
+ * Any block of kmem_allocate() can be shared. The process that shares it gets a handle; a process
+ * that has the handle attaches the block, and holds it under a reason of its own; every holder, the
+ * owner included, lets go with kmem_release(). The block is freed when the last one has let go or
+ * has died, and not before. Names stand for blocks likewise: a name holds what it means.
  *
  *      // the producer                             // a consumer
  *      frame = kmem_allocate(size, "frame");       uint64_t seen = 0;
@@ -25,16 +25,33 @@
  *    other, whole.
  *  - A block that is attached without KMEM_WRITE is mapped for reading, as far as its surroundings
  *    are (kmem.h, "a wild pointer"): a write through it ends in SIGSEGV where nothing else of this
- *    process lies within 16 KiB, or 2 MiB where the segment is made of huge pages. That guards
- *    against mistakes: a member of the segment may write all of it.
+ *    process lies within 16 KiB, or 2 MiB where the segment is made of huge pages. Not beyond 255
+ *    stretches that are read so, and not with $KMEM_GUARD=off. That guards against mistakes: a
+ *    member of the segment may write all of it. What was let go of stays readable until the process
+ *    asks for its next lease, or has let go of 64.
+ *  - kmem_close(), exec and exit let go of everything.
  *
- * Nobody orders what two holders write: that is the programs' to agree on, with C11 atomics in the
- * block, say. A block that was published and is not written any more is safe to read.
+ * The library does not order what two holders write: that is the programs' to agree on, with C11
+ * atomics in the block, say. A block that was published and is not written any more is safe to read.
+ *
+ * A block of the owner's lease that others hold longer than the owner stays in that lease, and comes
+ * home to it when the last of them has let go: the owner's next allocations have it, without a round
+ * trip. Until then it is charged to the owner; an owner that never allocates again keeps it charged.
+ *
+ * TIME: a call whose answer does not come in time fails with ETIMEDOUT, and the next one that needs
+ * the daemon finds out first what became of it. An attach, a find or a next that succeeded meanwhile
+ * is let go of; a transfer is taken back, and the pointer is as good as before; a share, a publish
+ * and an unpublish happen, and with KMEM_GIVE the block is given at once. A release that takes too
+ * long has succeeded.
  *
  * THREADS: every function may be called from any thread. A block that is attached again by the same
  * process is counted in the process: as many kmem_release() calls let go of it.
  *
- * FORK: the child holds nothing of what its parent holds; its first call joins anew.
+ * FORK: the child holds nothing of what its parent holds; its first call joins anew. What the
+ * parent had attached at that moment stays as readable and writable in the child as it was.
+ *
+ * POINTERS: where the address of a pointer is asked for, it may be a pointer of any type, in C; in
+ * C++ cast it to void **.
  */
 #ifndef KMEM_SHARE_H
 #define KMEM_SHARE_H
@@ -75,16 +92,19 @@ enum kmem_share_flags {
 };
 
 /**
- * kmem_share() - let who has the handle attach a block
+ * kmem_share() - let processes that have the handle attach a block
  * @mem:         a block that this process allocated, or was handed by kmem_transfer()
  * @flags:       0 or KMEM_READ_ONLY
  * @ret_handle:  written on success; the same one again for the same block
+ *
+ * What @flags say of reading and writing is true of attaches from then on; it can be said anew.
  *
  * Ownership: the caller goes on holding the block.
  * Waiting:   a round trip, at most $KMEM_TIMEOUT_MS.
  *
  * Return: 0, or a negative errno:
- *   -EINVAL, -EALREADY, -EPERM   as kmem_try_release(): no block, or not this process's to share
+ *   -EINVAL, -EALREADY, -EPERM   as kmem_try_release(): no block, or not this process's to share:
+ *              only its owner may, which is the process that allocated it or was handed it
  *   -ENOSPC    131,071 blocks are shared already
  *   and those of a call that needs the daemon
  */
@@ -105,6 +125,7 @@ KMEM_API KMEM_MUST_USE int kmem_share(const void *mem, int flags, struct kmem_ha
  *   -EACCES   the tag is wrong; or KMEM_WRITE, and only reading is allowed
  *   -ENOSPC   1,048,575 holds are there already
  *   -EINVAL   a flag is unknown, or a pointer is NULL
+ *   -ENOMEM   this process has no memory to note the hold
  *   and those of a call that needs the daemon
  */
 KMEM_API KMEM_MUST_USE int kmem_attach(const struct kmem_handle *handle, int flags,
@@ -130,9 +151,10 @@ KMEM_API KMEM_MUST_USE int kmem_release_many(void **mems, size_t n);
  * @mem:         the address of the pointer to it; set to NULL on success
  * @flags:       0; or KMEM_KEEP: the block does not end with this process
  *
- * Until somebody attaches it the block is charged to this process, and ends with it.
+ * Until a process attaches it the block is charged to this one, and ends with it.
  *
- * Return: 0, or as kmem_share(); -EBUSY: others hold the block.
+ * Return: 0, or as kmem_share(); -EBUSY: other processes hold the block, or a name, or this process
+ * more than once.
  */
 KMEM_API KMEM_MUST_USE int kmem_transfer(void **mem, int flags, struct kmem_handle *ret_handle);
 
@@ -153,7 +175,7 @@ KMEM_API KMEM_MUST_USE int kmem_publish(const void *mem, const char *name, int f
                                         uint64_t *ret_version);
 
 /**
- * kmem_unpublish() - the name means nothing any more; who holds the block goes on
+ * kmem_unpublish() - the name means nothing any more; processes that hold the block go on
  * Return: 0; -ENOENT: there is no such name; -EACCES: it is another user's; or as kmem_attach().
  */
 KMEM_API KMEM_MUST_USE int kmem_unpublish(const char *name);
@@ -174,9 +196,12 @@ KMEM_API KMEM_MUST_USE int kmem_find(const char *name, int flags, const char *re
  *               of this process; and then of the new one
  * @timeout_ms:  how long to wait; 0 or KMEM_NOWAIT: not at all; negative: for ever
  *
- * One round trip a frame, if there is a newer one; else one more when it comes.
+ * One round trip a frame, if there is a newer one; else one more when it comes, and one for each
+ * second that it waits.
  *
- * Return: 0; -EAGAIN: there is no newer one in that time; or as kmem_attach().
+ * Return: 0; -EAGAIN: there is no newer one in that time; -ECONNRESET: the segment has ended
+ * meanwhile; or as kmem_attach(). If *mem is no block of this process, as kmem_try_release() of it:
+ * then it is as before.
  */
 KMEM_API KMEM_MUST_USE int kmem_next(const char *name, int flags, const char *reason,
                                      uint64_t *version, void **mem, int timeout_ms);
