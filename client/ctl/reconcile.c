@@ -8,7 +8,8 @@
  *
  * What several answers say about each other holds only if nothing came or went between them:
  *
- *      usage = blocks listed = ledger by reason = ledger by client = ledger by uid = all clients
+ *      usage = blocks listed = ledger by reason = ledger by client = ledger by uid
+ *            = all clients + what no process holds
  *      direct blocks of the usage = direct blocks listed
  *      every block inside the segment, none overlapping the next
  *
@@ -154,6 +155,22 @@ static int sum_block(const struct kmem_block *block, void *user)
     return 0;
 }
 
+/* What no process holds is listed, and no client's. Daemons before this figure have none. */
+static int sum_kept(struct answers *answers)
+{
+    const uint64_t n_blocks = figures_get(&answers->before, "kept_blocks");
+    const uint64_t num_bytes = figures_get(&answers->before, "kept_bytes");
+    struct process *process = n_blocks > 0 ? process_find(&answers->processes, 0) : NULL;
+    if (n_blocks > 0 && !process) {
+        return -ENOMEM;
+    }
+    if (process) {
+        sum_add(&process->of_clients, n_blocks, num_bytes);
+        sum_add(&answers->sums.clients, n_blocks, num_bytes);
+    }
+    return 0;
+}
+
 static int answers_init(struct answers *answers, struct kmem_query *query)
 {
     struct sums *sums = &answers->sums;
@@ -163,6 +180,7 @@ static int answers_init(struct answers *answers, struct kmem_query *query)
     r = r ? r : kmem_query_ledger(query, KMEM_BY_CLIENT, sum_row, &sums->by_client);
     r = r ? r : kmem_query_ledger(query, KMEM_BY_UID, sum_row, &sums->by_uid);
     r = r ? r : kmem_query_clients(query, sum_client, answers);
+    r = r ? r : sum_kept(answers);
     r = r ? r : kmem_query_blocks(query, sum_block, answers);
     r = r ? r : figures_init(&answers->after, query);
     return r;
@@ -171,8 +189,8 @@ static int answers_init(struct answers *answers, struct kmem_query *query)
 static bool answers_are_quiet(const struct answers *answers)
 {
     static const char *const movements[] = {
-        "allocations",   "releases", "clients",    "clients_seen",
-        "clients_ended", "blocks",   "used_bytes",
+        "allocations", "releases",   "clients",     "clients_seen", "clients_ended",
+        "blocks",      "used_bytes", "kept_blocks", "kept_bytes",   "attaches",
     };
 
     for (size_t i = 0; i < sizeof(movements) / sizeof(movements[0]); i++) {

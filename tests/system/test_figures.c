@@ -307,11 +307,16 @@ static void expect_sharing(void)
     daemon_begin();
     struct client publisher = client_start(workload_publish, NULL);
     (void)client_hear(&publisher);
+    const struct figures published = figures_take();
+    expect_figure(&published, "kept_blocks", 1);
+    expect_figure(&published, "kept_bytes", BIG_BYTES);
     struct client follower = client_start(workload_follow, NULL);
     (void)client_hear(&follower);
     const struct figures shared = figures_take();
     expect_identities(&shared);
     expect_figure(&shared, "shares", 1);
+    expect_figure(&shared, "kept_blocks", 0); /* it is the follower's now */
+    expect_figure(&shared, "kept_bytes", 0);
     expect_figure(&shared, "holds", 1);
     expect_figure(&shared, "names", 1);
     expect_figure(&shared, "attaches", 1);

@@ -95,6 +95,7 @@ void workload_publish(const void *argument)
     const int fd = wire_member();
     publish.offset = wire_allocate(fd, BIG_BYTES, "figures/shared");
     publish.name = shared_name;
+    publish.give = true;
     request.body_case = KMEM__REQUEST__BODY_PUBLISH;
     request.publish = &publish;
     ask(fd, &request, KMEM__RESPONSE__BODY_PUBLISHED);

@@ -138,6 +138,32 @@ static void test_reconcile_notices_parts_that_do_not_add_up(void **state)
     assert_verdict_of(query, STATUS_NEGATIVE, "free", "fault of kmemd");
 }
 
+/* The blocks of the second client, as if names alone kept them. */
+static struct kmem_query fake_segment_kept(void)
+{
+    struct kmem_query query = fake_segment_copy();
+    const struct kmem_client *gone = &copy.clients[--query.n_clients];
+    copy.statistics[query.n_statistics++] =
+        (struct kmem_statistic){"kept_blocks", "gauge", "count", "", gone->n_blocks};
+    copy.statistics[query.n_statistics++] =
+        (struct kmem_statistic){"kept_bytes", "gauge", "bytes", "", gone->num_bytes};
+    for (size_t i = 0; i < query.n_blocks; i++) {
+        copy.blocks[i].pid = copy.blocks[i].pid == gone->pid ? 0 : copy.blocks[i].pid;
+    }
+    return query;
+}
+
+static void test_reconcile_counts_what_no_process_holds(void **state)
+{
+    assert_verdict(fake_segment_kept(), STATUS_OK, NULL);
+    struct kmem_query query = fake_segment_kept();
+    statistic("kept_bytes")->value++;
+    assert_verdict(query, STATUS_NEGATIVE, "clients");
+    query = fake_segment_kept();
+    statistic("kept_blocks")->value--;
+    assert_verdict(query, STATUS_NEGATIVE, "clients");
+}
+
 static void test_reconcile_notices_a_block_that_is_not_listed(void **state)
 {
     struct kmem_query query = fake_segment_copy();
@@ -308,6 +334,7 @@ int main(void)
         cmocka_unit_test(test_reconcile_of_a_sound_segment_is_0),
         cmocka_unit_test(test_reconcile_notices_a_segment_that_does_not_add_up),
         cmocka_unit_test(test_reconcile_notices_parts_that_do_not_add_up),
+        cmocka_unit_test(test_reconcile_counts_what_no_process_holds),
         cmocka_unit_test(test_reconcile_notices_a_block_that_is_not_listed),
         cmocka_unit_test(test_reconcile_notices_each_roll_up_that_differs),
         cmocka_unit_test(test_reconcile_notices_clients_that_hold_something_else),
