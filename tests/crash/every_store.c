@@ -315,6 +315,8 @@ static bool stores_nothing(uint32_t request)
     case KMEM__REQUEST__BODY_BLOCKS:
     case KMEM__REQUEST__BODY_CLIENTS:
     case KMEM__REQUEST__BODY_OBITUARIES:
+    case KMEM__REQUEST__BODY_HOLDERS:
+    case KMEM__REQUEST__BODY_NAMES:
         return true;
     default:
         return false;
