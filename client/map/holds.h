@@ -85,12 +85,13 @@ KMEM_MUST_USE bool kmem__holds_find(struct holds *holds, struct seg_off offset,
 
 /* With the connection, of a thread that asks the server: */
 
+enum { HOLDS_NONE, HOLDS_DROPPED, HOLDS_LAST };
+
 /**
  * kmem__holds_begin() - the server is about to be asked to let go
  * @ret_hold:  the entry, whose count is 0 now
  * Return: HOLDS_LAST; HOLDS_DROPPED: it is held more than once, and was counted down; HOLDS_NONE.
  */
-enum { HOLDS_NONE, HOLDS_DROPPED, HOLDS_LAST };
 KMEM_MUST_USE int kmem__holds_begin(struct holds *holds, struct seg_off offset,
                                     struct hold *ret_hold);
 

@@ -133,7 +133,12 @@ KMEM_API KMEM_MUST_USE int kmem_attach(const struct kmem_handle *handle, int fla
 
 /**
  * kmem_attach_many() - hold several, or none of them, in one round trip
- * @n:  1 to KMEM_MANY_MAX
+ * @handles:   where they are
+ * @n:         how many: 1 to KMEM_MANY_MAX
+ * @flags:     as of kmem_attach(), for all of them
+ * @reason:    likewise
+ * @ret_mems:  n blocks; written on success only
+ *
  * Return: 0, or as kmem_attach(); kmem_last_error() says which one.
  */
 KMEM_API KMEM_MUST_USE int kmem_attach_many(const struct kmem_handle *handles, size_t n, int flags,
@@ -141,7 +146,9 @@ KMEM_API KMEM_MUST_USE int kmem_attach_many(const struct kmem_handle *handles, s
 
 /**
  * kmem_release_many() - kmem_try_release() for several blocks, in one round trip at most
- * @mems:  n pointers, 1 to KMEM_MANY_MAX; each is set to NULL when its block is released
+ * @mems:  pointers; each is set to NULL when its block is released
+ * @n:     how many: 1 to KMEM_MANY_MAX
+ *
  * Return: 0, or as kmem_try_release() for the first that is not released; those after it are not.
  */
 KMEM_API KMEM_MUST_USE int kmem_release_many(void **mems, size_t n);
@@ -150,6 +157,7 @@ KMEM_API KMEM_MUST_USE int kmem_release_many(void **mems, size_t n);
  * kmem_transfer() - hand a block over: the first process to attach it owns it
  * @mem:         the address of the pointer to it; set to NULL on success
  * @flags:       0; or KMEM_KEEP: the block does not end with this process
+ * @ret_handle:  written on success
  *
  * Until a process attaches it the block is charged to this one, and ends with it.
  *
@@ -182,7 +190,12 @@ KMEM_API KMEM_MUST_USE int kmem_unpublish(const char *name);
 
 /**
  * kmem_find() - hold what a name means now
- * @ret_version:  may be NULL
+ * @name:         as of kmem_publish()
+ * @flags:        KMEM_READ or KMEM_WRITE
+ * @reason:       why this process wants it; copied. NULL is KMEM_NO_REASON
+ * @ret_mem:      the block; written on success only
+ * @ret_version:  likewise, which publication it is; may be NULL
+ *
  * Return: 0, -ENOENT, or as kmem_attach().
  */
 KMEM_API KMEM_MUST_USE int kmem_find(const char *name, int flags, const char *reason,
@@ -191,6 +204,8 @@ KMEM_API KMEM_MUST_USE int kmem_find(const char *name, int flags, const char *re
 /**
  * kmem_next() - a consumer's call: let go of the last block, wait for a newer one, and hold that
  * @name:        may mean nothing yet: that is waited for as well
+ * @flags:       KMEM_READ or KMEM_WRITE; KMEM_NOWAIT
+ * @reason:      why this process wants it; copied. NULL is KMEM_NO_REASON
  * @version:     what was seen last; 0: nothing was. The new one on success
  * @mem:         the address of the block that is let go of, whatever the result is: NULL or a block
  *               of this process; and then of the new one
@@ -208,7 +223,11 @@ KMEM_API KMEM_MUST_USE int kmem_next(const char *name, int flags, const char *re
 
 /**
  * kmem_wait() - wait until a name means something newer than a version
- * @ret_version:  which it is; may be NULL
+ * @name:         may mean nothing yet
+ * @after:        the version; 0: any
+ * @timeout_ms:   as of kmem_next()
+ * @ret_version:  which it is; written on success only. May be NULL
+ *
  * Return: 0; -EAGAIN: not in that time; or those of a call that needs the daemon.
  */
 KMEM_API KMEM_MUST_USE int kmem_wait(const char *name, uint64_t after, int timeout_ms,
@@ -216,7 +235,10 @@ KMEM_API KMEM_MUST_USE int kmem_wait(const char *name, uint64_t after, int timeo
 
 /**
  * kmem_handle_to_text() - kmem://host/segment/offset+size@generation/tag
- * @text:  KMEM_HANDLE_TEXT_BYTES of room
+ * @handle:      of the segment that this process has joined
+ * @text:        receives it, with a NUL
+ * @text_bytes:  the room there: KMEM_HANDLE_TEXT_BYTES at least
+ *
  * Return: 0, -EINVAL, or those of connecting: the segment's name is asked of the daemon.
  */
 KMEM_API KMEM_MUST_USE int kmem_handle_to_text(const struct kmem_handle *handle, char *text,

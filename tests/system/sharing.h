@@ -88,4 +88,30 @@ static inline void *attach(const struct kmem_handle *handle, int flags)
     return block;
 }
 
+/* One that the server carves, or the owner. */
+struct sharing_kind {
+    size_t num_bytes;
+    bool is_leased;
+};
+
+#define SHARING_KINDS 5
+extern const struct sharing_kind sharing_kinds[SHARING_KINDS];
+
+/* Clients' functions. The first shares a block of a kind, and does as sharing_tell() says: 'r'
+   releases it, another letter is what its bytes become. The second finds a handle stale. */
+void sharing_own(const void *kind);
+void sharing_attach_stale(const void *argument);
+
+/** sharing_tell() - and wait until it has done it */
+void sharing_tell(const struct client *client, uint64_t what);
+
+/**
+ * sharing_hold() - a client that attaches a handle for reading, and then does as it is told: 'R'
+ *                  releases it, another letter is what its bytes must be
+ */
+struct client sharing_hold(const struct kmem_handle *handle);
+
+/** sharing_finish() - tell it to end */
+void sharing_finish(struct client *client);
+
 #endif
