@@ -212,7 +212,7 @@ static void many_undo(const struct conn_lock *lock, const struct one *one)
     }
 }
 
-/* Ends each: the first n_released of those that were asked for are released. Return: 0 or -errno. */
+/* Ends each: the first n_released of those asked for are released. Return: 0 or -errno. */
 KMEM_MUST_USE static int many_end(const struct conn_lock *lock, void **mems, size_t n,
                                   const struct one *ones, const Kmem__ReleasedMany *many,
                                   size_t n_released, struct failure *failure)

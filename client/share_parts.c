@@ -106,7 +106,7 @@ int kmem__share_enter_about(struct conn_lock *lock, const void *mem, struct seg_
     return r;
 }
 
-/* -------------------------------------------------------- an own block that is about to be shared */
+/* ------------------------------------------------------ an own block that is about to be shared */
 
 /* Notes that a block is held once, by this process, which owns it. */
 static void about_enter(const struct conn_lock *lock, const struct about *about,
@@ -118,7 +118,7 @@ static void about_enter(const struct conn_lock *lock, const struct about *about,
         .tag = handle != NULL ? handle->tag : 0,
         .num_bytes = handle != NULL ? handle->num_bytes : about->found.num_bytes,
         .count = 1,
-        .access = access,
+        .access = (uint8_t)access,
         .is_own = true,
         .is_writable = true,
     };

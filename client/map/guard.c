@@ -75,7 +75,7 @@ static bool granule_is_open(const struct guard *guard, uint32_t granule)
     return bit_is_set(guard->open, granule);
 }
 
-/* Return: the first granule in [from, end) whose bit is set, or the first whose is not; else end. */
+/* Return: the first granule in [from, end) whose bit is set, or is not; end: there is none. */
 static uint32_t bits_next(const _Atomic uint64_t *bits, uint32_t from, uint32_t end, bool is_set)
 {
     const uint64_t flip = is_set ? 0 : UINT64_MAX;

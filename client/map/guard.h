@@ -24,7 +24,7 @@
  *                 and two more for each stretch that is readable
  *
  *      n_pieces <= max_pieces <= GUARD_PIECES_MAX        between two calls: kmem__guard_check()
- *      n_stretches <= GUARD_STRETCHES_MAX                of readable granules; beyond, they are opened
+ *      n_stretches <= GUARD_STRETCHES_MAX                of readable granules; more are opened
  *
  *  field       written by                        read by          order
  *  open        the lock's holder                 any thread       release / acquire
@@ -67,7 +67,7 @@
 #define GUARD_SWEEP_PAGES 65536
 #define GUARD_SWEEP_STRETCHES_MAX 256
 
-/* 255: as GUARD_PIECES_MAX, for a process that reads what others have scattered over the segment. */
+/* 255: as GUARD_PIECES_MAX, for a process that reads what others have scattered. */
 #define GUARD_STRETCHES_MAX 255
 
 /* 64: a sweep for each 64 blocks that were let go of, by a process that asks for no leases. */

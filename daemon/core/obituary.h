@@ -3,9 +3,10 @@
  * obituary.h - who has ended, and what it had not released
  *
  * While the blocks of an ended client are taken back, a draft adds them up by reason; when the last
- * is back the obituary is written. What others hold of it lives on, and is told beside. The last OBITUARIES_KEPT are kept for those who ask, in the
- * state file: they outlive the server. A draft does not: of a client whose blocks were being taken
- * back when the server was killed, the obituary tells of those that were still there.
+ * is back the obituary is written. What others hold of it lives on, and is told beside. The last
+ * OBITUARIES_KEPT are kept for those who ask, in the state file: they outlive the server. A draft
+ * does not: of a client whose blocks were being taken back when the server was killed, the obituary
+ * tells of those that were still there.
  */
 #ifndef DAEMON_CORE_OBITUARY_H
 #define DAEMON_CORE_OBITUARY_H

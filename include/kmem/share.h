@@ -32,17 +32,19 @@
  *  - kmem_close(), exec and exit let go of everything.
  *
  * The library does not order what two holders write: that is the programs' to agree on, with C11
- * atomics in the block, say. A block that was published and is not written any more is safe to read.
+ * atomics in the block, say. A block that was published and is not written any more is safe to
+ * read.
  *
- * A block of the owner's lease that others hold longer than the owner stays in that lease, and comes
- * home to it when the last of them has let go: the owner's next allocations have it, without a round
- * trip. Until then it is charged to the owner; an owner that never allocates again keeps it charged.
+ * A block of the owner's lease that others hold longer than the owner stays in that lease, and
+ * comes home to it when the last of them has let go: the owner's next allocations have it, without
+ * a round trip. Until then it is charged to the owner; an owner that never allocates again keeps it
+ * charged.
  *
  * TIME: a call whose answer does not come in time fails with ETIMEDOUT, and the next one that needs
- * the daemon finds out first what became of it. An attach, a find or a next that succeeded meanwhile
- * is let go of; a transfer is taken back, and the pointer is as good as before; a share, a publish
- * and an unpublish happen, and with KMEM_GIVE the block is given at once. A release that takes too
- * long has succeeded.
+ * the daemon finds out first what became of it. An attach, a find or a next that succeeded
+ * meanwhile is let go of; a transfer is taken back, and the pointer is as good as before; a share,
+ * a publish and an unpublish happen, and with KMEM_GIVE the block is given at once. A release that
+ * takes too long has succeeded.
  *
  * THREADS: every function may be called from any thread. A block that is attached again by the same
  * process is counted in the process: as many kmem_release() calls let go of it.

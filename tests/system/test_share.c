@@ -112,7 +112,7 @@ static void test_holds_outlive_a_killed_server(void)
     daemon_stop_balanced();
 }
 
-/* ---------------------------------------------------------------------------- counted locally -- */
+/* --------------------------------------------------------------------------- counted locally -- */
 
 #define N_ATTACHES 500
 
@@ -200,7 +200,7 @@ static void test_an_owner_that_attaches_its_own_block_counts_locally(void)
     daemon_stop_balanced();
 }
 
-/* --------------------------------------------------------------------------------- coming home -- */
+/* ------------------------------------------------------------------------------- coming home -- */
 
 #define N_FRAMES 50
 
@@ -273,7 +273,7 @@ static void test_a_lent_block_comes_home_when_its_holder_lets_go(void)
     daemon_stop_balanced();
 }
 
-/* ---------------------------------------------------------------------------------------- many -- */
+/* -------------------------------------------------------------------------------------- many -- */
 
 static void share_many(const void *argument)
 {
@@ -380,7 +380,7 @@ static void test_release_many_releases_up_to_the_first_that_is_refused(void)
     daemon_stop_balanced();
 }
 
-/* ------------------------------------------------------------------------------- fork and text -- */
+/* ----------------------------------------------------------------------------- fork and text -- */
 
 static void fork_with_holds(const void *argument)
 {

@@ -8,7 +8,7 @@
 #include "tests/system/sharing.h"
 #include "tests/system/usage.h"
 
-/* -------------------------------------------------------------------------------------- errors -- */
+/* ------------------------------------------------------------------------------------ errors -- */
 
 static void be_stale(const void *argument)
 {

@@ -9,7 +9,7 @@
 #include "tests/system/sharing.h"
 #include "tests/system/usage.h"
 
-/* ------------------------------------------------------------------------------------ transfer -- */
+/* ---------------------------------------------------------------------------------- transfer -- */
 
 static void hand_over(const void *argument)
 {

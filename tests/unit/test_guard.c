@@ -186,7 +186,7 @@ static void test_open_where_all_is_open_does_nothing(void **state)
     assert_true(kmem__guard_is_open(&none, at(12345)));
 }
 
-/* ------------------------------------------------------------------------------- reading only -- */
+/* ------------------------------------------------------------------------------ reading only -- */
 
 static bool can_read(uint64_t offset)
 {
