@@ -321,9 +321,9 @@ static void hold_many(const void *argument)
 static void test_64_are_attached_in_one_round_trip_and_released_in_one(void)
 {
     daemon_start(NULL, NULL);
+    const uint64_t look = requests_of_a_look(); /* while no client asks */
     struct client owner = client_start(share_many, NULL);
     struct client holder = client_start(hold_many, NULL);
-    const uint64_t look = requests_of_a_look();
     uint64_t before = 0;
     for (size_t i = 0; i < KMEM_MANY_MAX; i++) {
         const struct kmem_handle handle = hear_handle(&owner);
