@@ -264,8 +264,9 @@ KMEM_MUST_USE static int many_ask(const struct conn_lock *lock, void **mems, siz
     } else if (will_be) {
         r = 0;
     }
-    const int ended = many_end(lock, mems, n_begun, ones, many, n_released,
-                               r < 0 ? &(struct failure){.error = 0} : failure);
+    struct failure later = {.error = 0}; /* the first that is not released is told */
+    const int ended =
+        many_end(lock, mems, n_begun, ones, many, n_released, r < 0 ? &later : failure);
     r = r < 0 ? r : ended;
     if (r == 0 && why < 0) {
         *failure = refusal;

@@ -207,7 +207,7 @@ int kmem__holds_begin(struct holds *holds, struct seg_off offset, struct hold *r
 }
 
 /* Empties a slot; entries behind it that were pushed on by it move up. */
-static void holds_remove(struct holds *holds, struct hold *hold)
+static void holds_remove(struct holds *holds, const struct hold *hold)
 {
     const uint32_t mask = holds->n_slots - 1;
     uint32_t hole = (uint32_t)(hold - holds->slots);
