@@ -9,7 +9,7 @@
  *      free, largest extent   the page table
  *      idle                 sum over clients of (leased - live by the client's own count)
  *      holders by process   what is charged to each: direct blocks, and leased pages
- *      kept by names alone  the blocks that names mean, and no process holds: a look at each name
+ *      kept by names alone  the blocks that names mean, and no process holds: a look at some names
  *      handed over          what else is charged to `kept`: offers that outlived their senders
  *
  * Advice is given only if it would help: to release, if something is held; to ask for less, if
@@ -122,8 +122,13 @@ static void holders_by_process(const struct core *core, struct part *part)
 
 /* ------------------------------------------------------------------------------------- kept -- */
 
+/* 256: some 5 us. With many more a refusal were longer than two round trips; with fewer, "at least"
+   were said of a dozen cameras. */
+#define KEPT_NAMES_MAX 256
+
 /* Shared blocks that no process holds. */
 struct kept {
+    bool is_all; /* else there may be more under other names, and offers are not told from them */
     uint64_t by_names_bytes; /* direct and leased ones */
     uint64_t offered_bytes;
     uint32_t name; /* that keeps the largest of them; NAME_NONE: none does */
@@ -139,12 +144,17 @@ static struct kept kept_count(const struct core *core)
 {
     const struct names *names = &core->names;
     struct kept kept = {.name = NAME_NONE};
+    if (core->clients.kept->n_blocks == 0 && core->shares.n_leased == 0) {
+        return kept;
+    }
     uint64_t seen[SHARES_MAX / 64 + 1]; /* a bit for each share: several names may mean one */
     uint64_t direct_bytes = 0;
     uint64_t most_bytes = 0;
-    memset(seen, 0, names->n_names > 0 ? sizeof(seen) : 0);
-    for (uint32_t name = names_next(names, 0); name != NAME_NONE;
-         name = names_next(names, name + 1)) {
+    uint32_t n_looked = 0;
+    uint32_t name = names_next(names, 0);
+    memset(seen, 0, name != NAME_NONE ? sizeof(seen) : 0);
+    for (; name != NAME_NONE && n_looked < KEPT_NAMES_MAX; name = names_next(names, name + 1)) {
+        n_looked++;
         const uint32_t share = names_share(names, name);
         const uint64_t bit = UINT64_C(1) << share % 64;
         if ((seen[share / 64] & bit) != 0 || !is_kept_by_names_alone(&core->shares, share)) {
@@ -160,7 +170,9 @@ static struct kept kept_count(const struct core *core)
         }
     }
     const uint64_t charged_bytes = core->clients.kept->num_bytes;
-    kept.offered_bytes = charged_bytes > direct_bytes ? charged_bytes - direct_bytes : 0;
+    kept.is_all = name == NAME_NONE;
+    kept.offered_bytes =
+        kept.is_all && charged_bytes > direct_bytes ? charged_bytes - direct_bytes : 0;
     return kept;
 }
 
@@ -172,7 +184,7 @@ static void kept_add(const struct core *core, const struct kept *kept, struct pa
         const uint32_t share = names_share(&core->names, kept->name);
         char name[4 * SHARE_NAME_MAX_BYTES + 1];
         (void)text_escape(record->bytes, record->n_bytes, name, sizeof(name)); /* its buffer */
-        part_add(part, "; %s are kept by names alone",
+        part_add(part, "; %s%s are kept by names alone", kept->is_all ? "" : "at least ",
                  text_format_bytes(kept->by_names_bytes, size, sizeof(size)));
         part_add(
             part, ", the largest block (%s) by \"%s\"",

@@ -2,6 +2,7 @@
 /*
  * test_no_room_shared.c - a refusal says what of the memory no process holds, and what keeps it
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/share_talk.h"
@@ -101,6 +102,21 @@ static void test_refused_says_what_was_handed_over_and_is_attached_by_no_process
                 "100.0 KiB were handed over");
 }
 
+static void test_refused_looks_at_no_more_than_256_names(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 257; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "%u", i);
+        (void)publish(&alice, allocate(&alice, KIB), name, GIVE);
+        if (i == 255) {
+            assert_says("; 256.0 KiB are kept by names alone");
+        }
+    }
+    assert_says("; at least 256.0 KiB are kept by names alone, the largest block (1.0 KiB) by ");
+    assert_says_nothing_of("handed over"); /* which those under other names are not */
+}
+
 static void test_refused_with_a_name_of_control_characters_is_not_cut(void **state)
 {
     (void)state;
@@ -131,6 +147,7 @@ int main(void)
         TALK_TEST(test_refused_counts_a_block_of_several_names_once),
         TALK_TEST(test_refused_does_not_count_what_a_process_holds_too),
         TALK_TEST(test_refused_says_what_was_handed_over_and_is_attached_by_no_process),
+        TALK_TEST(test_refused_looks_at_no_more_than_256_names),
         TALK_TEST(test_refused_with_a_name_of_control_characters_is_not_cut),
     };
     return cmocka_run_group_tests_name("no_room_shared", tests, NULL, NULL);
