@@ -296,7 +296,6 @@ static void line_add_kept(struct line *line, const struct obituary_kept *kept)
     const bool is_one = kept->n_blocks == 1;
     char text[4 * sizeof(kept->text)];
     char size[TEXT_BYTES_MAX];
-    char pid[PID_TEXT_BYTES];
     line_add(line, "; %llu block%s, %s, live%s on", (unsigned long long)kept->n_blocks,
              is_one ? "" : "s", text_format_bytes(kept->num_bytes, size, sizeof(size)),
              is_one ? "s" : "");
@@ -306,6 +305,7 @@ static void line_add_kept(struct line *line, const struct obituary_kept *kept)
     }
     (void)text_escape(kept->text, strlen(kept->text), text, sizeof(text)); /* its buffer */
     if (kept->kept_by == KEPT_BY_PROCESS) {
+        char pid[PID_TEXT_BYTES];
         line_add(line, " with process %s (%s)", client_pid_text(kept->pid, pid), text);
     } else if (kept->kept_by == KEPT_BY_NAME) {
         line_add(line, " by the name \"%s\"", text);

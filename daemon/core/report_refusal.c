@@ -163,7 +163,7 @@ static struct kept kept_count(const struct core *core)
         const uint64_t num_bytes = shares_record(&core->shares, share)->num_bytes;
         seen[share / 64] |= bit;
         kept.by_names_bytes += num_bytes;
-        direct_bytes += shares_word(&core->shares, share) & SHARE_LEASED ? 0 : num_bytes;
+        direct_bytes += (shares_word(&core->shares, share) & SHARE_LEASED) != 0 ? 0 : num_bytes;
         if (num_bytes > most_bytes) {
             most_bytes = num_bytes;
             kept.name = name;

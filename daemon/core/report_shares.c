@@ -117,10 +117,10 @@ static bool owner_add(struct holders_report *report)
         return true;
     }
     const uint32_t slot =
-        word & SHARE_OFFERED ? offerer_of(shares, report->share) : SHARE_OWNER(word);
+        (word & SHARE_OFFERED) != 0 ? offerer_of(shares, report->share) : SHARE_OWNER(word);
     const struct row row = {
-        .kind = word & SHARE_OFFERED ? KMEM__HOLDER_KIND__HOLDER_OFFER
-                                     : KMEM__HOLDER_KIND__HOLDER_OWNER,
+        .kind = (word & SHARE_OFFERED) != 0 ? KMEM__HOLDER_KIND__HOLDER_OFFER
+                                            : KMEM__HOLDER_KIND__HOLDER_OWNER,
         .slot = slot,
         .uid = identity_of(report->core, slot)->uid,
         .reason = report->reason,
@@ -168,7 +168,7 @@ static uint32_t holds_add(struct holders_report *report, uint32_t from_slot)
          hold = shares_holds_next(shares, hold)) {
         const uint64_t word = shares_hold_word(shares, hold);
         const uint32_t slot = HOLD_SLOT(word);
-        by_slot[slot] = word & HOLD_GIVEN ? 0 : hold; /* that is an offer */
+        by_slot[slot] = (word & HOLD_GIVEN) != 0 ? 0 : hold; /* that is an offer */
         end = slot >= end ? slot + 1 : end;
     }
     for (uint32_t slot = from_slot; slot < end; slot++) {
