@@ -135,10 +135,10 @@ static bool slab_next(struct block_iter *iter)
         if (iter->page >= iter->end || (iter->spent >= iter->budget && iter->page > from_page)) {
             return false;
         }
-        if (iter->page == iter->run_end) {
-            run_enter(iter);
-        } else {
+        if (iter->client && iter->page < iter->run_end) {
             lease_step(iter);
+        } else {
+            run_enter(iter);
         }
     }
     return true;
