@@ -58,8 +58,9 @@ lint: tree
 # Less than thirty minutes: every store of 4,000 states; 22,000 clients and 2,950 servers killed;
 # what it costs to kill a server every 50 ms for a minute; every system call of kmemd fails for good.
 torture: tree
-	tests/system/torture build/default
-	build/default/tests/torture/torture --clients 10000 --servers 1000 --hangs
+	build/default/tests/crash/crash_every_store 4000
+	KMEM_CRASHES=10000 build/default/tests/system/system_death test_crash_loop_leaves_nothing
+	build/default/tests/torture/torture --clients 12000 --servers 1750 --hangs
 	build/default/tests/torture/torture --churn 60 --without-rest --strict
 	KMEM_TEST_STRIDE=1 build/default/tests/system/system_exhaustion
 

@@ -69,8 +69,9 @@
  * directory is another user's, or others may write to it and it is not sticky.
  *
  * SPEED: the first blocks of a size, 16 of them or 4 above 64 KiB, are carved by the daemon, a
- * round trip each. From then on the size is hot: it is carved by this process, from pages that it
- * has leased, in nanoseconds and, up to 64 KiB, with no lock between threads. Leased pages that are
+ * round trip each; so are, at any time, blocks above 1 MiB and a 64th of the segment. From then on
+ * the size is hot: it is carved by this process, from pages that it has leased, in nanoseconds and,
+ * up to 64 KiB, with no lock between threads. Leased pages that are
  * unused stay with the process, so that the next block needs no round trip; the daemon takes them
  * back when others need them. A block may be released by any thread; one of another thread's goes
  * back to that thread.

@@ -265,7 +265,7 @@ static void wait_in_a_call(const void *argument)
     expect_at_least(n_handled, 10);
     /* And where the limit is short, it is kept, however often the wait for it is interrupted. */
     expect_equal(kmem_close(), 0);
-    expect_call(setenv("KMEM_TIMEOUT_MS", "500", 1) == 0);
+    expect_call(setenv("KMEM_TIMEOUT_MS", "2000", 1) == 0);
     block = kmem_try_allocate(44, "joins");
     expect_call(block != NULL);
     client_pause();

@@ -242,7 +242,7 @@ static void test_programs_do_not_notice_that_a_hanging_server_is_replaced(void)
 
 /* ---------------------------------------------------- calls that need one wait so long ------- */
 
-#define PATIENCE_MS 500
+#define PATIENCE_MS 2000
 
 /* Runs a call, and wants it to have waited for its time limit; it ends, so it has one. */
 #define EXPECT_PATIENT(call)                                                                       \
@@ -278,7 +278,7 @@ static void ask_a_stopped_server(const void *argument)
 {
     (void)argument;
     size_t num_bytes = 0;
-    expect_call(setenv("KMEM_TIMEOUT_MS", "500", 1) == 0);
+    expect_call(setenv("KMEM_TIMEOUT_MS", "2000", 1) == 0);
     warm_up(LEASED_BYTES);
     char *direct = allocate(DIRECT_BYTES, "held");
     void *given_up = allocate(DIRECT_BYTES, "given up");
@@ -419,7 +419,7 @@ static void test_a_call_waits_its_time_once_though_other_threads_wait_before_it(
 static void leave_a_stopped_server(const void *argument)
 {
     (void)argument;
-    expect_call(setenv("KMEM_TIMEOUT_MS", "500", 1) == 0);
+    expect_call(setenv("KMEM_TIMEOUT_MS", "2000", 1) == 0);
     warm_up(LEASED_BYTES);
     (void)allocate(LEASED_BYTES, "before");
     (void)allocate(DIRECT_BYTES, "before");

@@ -211,7 +211,7 @@ static bool answer_hello_only(struct fake_peer *peer, const Kmem__Request *reque
 static void test_try_allocate_silent_daemon_is_ETIMEDOUT(void **state)
 {
     fake_daemon_hook(answer_hello_only);
-    (void)setenv("KMEM_TIMEOUT_MS", "100", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "2000", 1);
     assert_null(kmem_try_allocate(64, "patience"));
     assert_int_equal(errno, ETIMEDOUT);
     assert_null(kmem_try_allocate(64, "given up"));

@@ -114,7 +114,7 @@ static bool ignore_releases(struct fake_peer *peer, const Kmem__Request *request
 static void test_try_release_silent_daemon_is_ETIMEDOUT(void **state)
 {
     fake_daemon_hook(ignore_releases);
-    (void)setenv("KMEM_TIMEOUT_MS", "500", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "2000", 1);
     void *block = kmem_try_allocate(44, "block");
     assert_release_refused(block, -ETIMEDOUT);
     assert_release_refused(block, -ECONNRESET);

@@ -313,7 +313,7 @@ static bool ignore_goodbye(struct fake_peer *peer, const Kmem__Request *request)
 
 static void test_close_unanswered_is_ETIMEDOUT(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "500", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "2000", 1);
     fake_daemon_hook(ignore_goodbye);
     void *block = kmem_try_allocate(44, "first");
     assert_non_null(block);

@@ -514,7 +514,7 @@ static bool stay_silent(struct fake_peer *peer, const Kmem__Request *request)
 static void test_query_silent_daemon_is_ETIMEDOUT(void **state)
 {
     struct kmem_query *other = NULL;
-    (void)setenv("KMEM_TIMEOUT_MS", "300", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "2000", 1);
     fake_daemon_hook(stay_silent);
     assert_int_equal(kmem_query_open(NULL, &other), 0);
     assert_int_equal(kmem_query_usage(other, check_statistic, &usage), -ETIMEDOUT);
