@@ -150,9 +150,8 @@ int dispatch_look(const struct call *call, struct seg_off off, struct released *
 {
     const struct core *core = call->core;
     const uint32_t share = shares_at(&core->shares, off);
-    int r;
     if (share == 0) {
-        r = direct_find(&core->direct, call->peer->client, off, ret_block);
+        const int r = direct_find(&core->direct, call->peer->client, off, ret_block);
         *ret_released = (struct released){.num_bytes = r == 0 ? ret_block->num_bytes : 0};
         return r;
     }
@@ -254,7 +253,7 @@ static int release_one(const struct call *call, uint32_t index, struct many *man
     const struct intent intent = {INTENT_RELEASE_MANY, many->n_begun, many->kept};
     clients_intend(&call->core->clients, call->peer->client->slot, call->request->sequence,
                    &intent);
-    KMEM_CRASH_POINT("server.release_many.intended");
+    KMEM_CRASH_POINT("server.release.many");
     return dispatch_let_go(call, off, 0, ret_released, ret_block);
 }
 

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * every_answer.c - the server is killed at each store of each request about shared blocks
+ * every_answer.c - the server is killed at each place of each request about shared blocks
  *
- * The client comes back and asks again, with the same sequence number; and once more behind the
- * answer, of another server. The answers are what they would have been, and so is what is shared.
+ * A place is a store that outlives the server, or a crash point between two of them. The client
+ * comes back and asks again, with the same sequence number; and once more behind the answer, of
+ * another server. The answers are what they would have been, and so is what is shared. A crash
+ * point of the table that no request meets fails, and so does a request that no act asks.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,11 +15,31 @@
 
 #include <cmocka.h>
 
+#include "proto/crash_point.h"
 #include "proto/limits.h"
 #include "proto/store.h"
+#include "tests/crash/about_sharing.h"
 #include "tests/unit/share_talk.h"
 
 #define NEVER UINT32_MAX
+
+static struct point {
+    const char *name;
+    const char *what;
+    bool is_met;
+} points[] = {
+    {"server.attach.intended", "attaching is intended, nothing is held", false},
+    {"server.attach.one", "one of many is held", false},
+    {"server.release.intended", "a release is intended, not done", false},
+    {"server.release.many", "the next of many releases is intended", false},
+    {"server.transfer.intended", "an offer is intended, not made", false},
+    {"server.publish.intended", "a version is taken, the name not set", false},
+    {"server.published", "the name is set, no bell rung", false},
+    {"server.publish.gives", "the name is set, its publisher still holds the block", false},
+    {"server.unpublish.intended", "the name is to go, and is still there", false},
+    {"server.next.intended", "the newer block is to be held, and is not", false},
+    {"server.next.releases", "the older one is to be let go of, nothing else is done", false},
+};
 
 static jmp_buf killed;
 static uint32_t kill_at = NEVER;
@@ -33,6 +55,14 @@ static void place(void)
 
 void store_hook(void)
 {
+    place();
+}
+
+void crash_point(const char *name)
+{
+    for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+        points[i].is_met = points[i].is_met || strcmp(points[i].name, name) == 0;
+    }
     place();
 }
 
@@ -284,7 +314,7 @@ static void assert_same(const struct outcome *outcome, const struct outcome *wan
     assert_memory_equal(outcome, wanted, sizeof(*outcome)); /* padding is 0 in both */
 }
 
-/* Killed at one store, if it has that many. Return: whether it had. */
+/* Killed at one place, if it has that many. Return: whether it had. */
 static bool kill_and_ask_again(size_t act, uint32_t at, const struct outcome *wanted)
 {
     struct outcome outcome;
@@ -322,7 +352,28 @@ static void test_every_answer_is_the_same_though_the_server_is_killed(void **sta
         while (kill_and_ask_again(act, at, &wanted)) {
             at++;
         }
-        print_message("%s: killed at %u stores\n", acts[act].name, at);
+        print_message("%s: killed at %u places\n", acts[act].name, at);
+    }
+}
+
+static void test_every_answer_meets_each_point(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+        if (!points[i].is_met) {
+            fail_msg("\"%s\" (%s) was not met", points[i].name, points[i].what);
+        }
+    }
+}
+
+static void test_every_request_about_sharing_was_asked(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < kmem__request__descriptor.n_fields; i++) {
+        const ProtobufCFieldDescriptor *field = &kmem__request__descriptor.fields[i];
+        if (is_about_sharing(field->id) && (conversation_asked >> field->id & 1) == 0) {
+            fail_msg("the request %s was never asked", field->name);
+        }
     }
 }
 
@@ -330,6 +381,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_answer_is_the_same_though_the_server_is_killed),
+        cmocka_unit_test(test_every_answer_meets_each_point),
+        cmocka_unit_test(test_every_request_about_sharing_was_asked),
     };
     return cmocka_run_group_tests_name("every_answer", tests, NULL, NULL);
 }

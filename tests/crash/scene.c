@@ -11,6 +11,8 @@
  *      too much, here                  refused: the hog's unused pages are revoked, and the
  *                                      thread's idle slabs are taken; it finds out,
  *                                      with one of 100 bytes that its slab is not, and 20 of 200
+ *      one is handed over, published,  shared from the lease; taken up again by its handle, then
+ *      followed, its name taken away   by its name; no process holds it at last, and it comes home
  *      6 MiB                           direct, of what was taken back from the hog
  *      the server is killed            and the next call comes back to another
  *      the end, with 40 blocks held    Goodbye, and everything is taken back
@@ -23,6 +25,7 @@
 #include <string.h>
 
 #include <kmem/kmem.h>
+#include <kmem/share.h>
 
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -137,6 +140,34 @@ static void play_with_thread(void)
     expect_equal(pthread_join(thread, NULL), 0);
 }
 
+/* -------------------------------------------------------------------------------- sharing ---- */
+
+static void expect_done(int r)
+{
+    if (r != 0) {
+        fail("sharing fails: %s", kmem_last_error());
+    }
+}
+
+static void play_shared(void)
+{
+    struct held held = pick_up(SCENE_BLOCK_BYTES);
+    struct kmem_handle handle;
+    uint64_t version = 0;
+    void *block = held.block;
+    expect_done(kmem_transfer(&block, 0, &handle));
+    expect_done(kmem_attach(&handle, KMEM_WRITE, "scene", &block));
+    expect_true(block == held.block);
+    expect_done(kmem_publish(block, "scene/frame", KMEM_GIVE, NULL));
+    block = NULL;
+    expect_done(kmem_next("scene/frame", KMEM_READ, "scene", &version, &block, 0));
+    expect_true(block == held.block);
+    expect_intact(&held);
+    expect_done(kmem_try_release(&block));
+    expect_done(kmem_unpublish("scene/frame"));
+    play_there_and_back(N_MEDIUM, MEDIUM_BYTES); /* at the next slab it is found to be home */
+}
+
 /* ------------------------------------------------------------------------------ all of it ---- */
 
 void scene_play(const void *argument)
@@ -152,6 +183,7 @@ void scene_play(const void *argument)
     play_there_and_back(N_LARGE, LARGE_BYTES);
     play_with_thread();
     kept[SCENE_BLOCKS - 1] = shared.kept;
+    play_shared();
     play_there_and_back(1, HUGE_BYTES);
     daemon_kill_server();
     play_there_and_back(2, COLD_BYTES);

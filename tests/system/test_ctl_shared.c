@@ -151,7 +151,7 @@ static void test_an_argument_that_can_not_be_meant_is_a_misuse(void)
     expect_true(strstr(end->err, "a handle is kmem://HOST/SEGMENT/") != NULL);
     end = ctl("holders", "a", "b");
     expect_equal(end->exit_status, 64);
-    expect_true(strstr(end->err, "takes one NAME|HANDLE|OFFSET") != NULL);
+    expect_true(strstr(end->err, "takes one [NAME|HANDLE|OFFSET]") != NULL);
     end = ctl("holders", "");
     expect_equal(end->exit_status, 64);
     end = ctl("names", "a");

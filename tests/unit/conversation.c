@@ -6,6 +6,8 @@
 #include "tests/unit/statistic.h"
 #include "tests/unit/unit.h"
 
+uint64_t conversation_asked;
+
 void conversation_init(struct conversation *conversation, uint32_t n_pages, uint32_t limit)
 {
     fixture_init(&conversation->fixture, n_pages, limit);
@@ -42,6 +44,7 @@ static int outcome_check(const struct conversation *conversation, uint64_t id, i
 
 int ask_request(struct conversation *conversation, struct peer *peer, Kmem__Request *request)
 {
+    conversation_asked |= UINT64_C(1) << request->body_case;
     request->id = conversation->next_id++;
     request->sequence = conversation->sequence;
     const int outcome = dispatch(conversation->core, peer, request, conversation_now(conversation),

@@ -22,6 +22,9 @@ struct conversation {
     uint64_t sequence; /* of the requests that follow; 0: they have none */
 };
 
+/* A bit for each request that was asked, by its number in the protocol. */
+extern uint64_t conversation_asked;
+
 void conversation_init(struct conversation *conversation, uint32_t n_pages, uint32_t limit);
 
 /** conversation_fini() - whoever said Hello has been closed before */
