@@ -113,23 +113,29 @@ static enum kmem_group_by group_or_exit(const struct argp_state *state, const ch
     return KMEM_BY_REASON;
 }
 
-static const char *argument_or_exit(const struct argp_state *state, const char *former,
+/* What is read, and what the help calls the one argument that it may have beside its options. */
+struct line {
+    struct options *options;
+    const char *argument; /* NULL: none */
+};
+
+static const char *argument_or_exit(const struct argp_state *state, const struct line *line,
                                     const char *argument)
 {
-    if (!state->root_argp->args_doc) {
+    if (!line->argument) {
         argp_error(state, "what is \"%s\"? This command takes options only", argument);
-    } else if (former) {
-        argp_error(state, "what is \"%s\"? This command takes one %s", argument,
-                   state->root_argp->args_doc);
+    } else if (line->options->argument) {
+        argp_error(state, "what is \"%s\"? This command takes one %s", argument, line->argument);
     } else if (!*argument) {
-        argp_error(state, "the %s is empty", state->root_argp->args_doc);
+        argp_error(state, "the %s is empty", line->argument);
     }
     return argument;
 }
 
 static error_t special_key(int key, char *argument, struct argp_state *state)
 {
-    struct options *options = state->input;
+    const struct line *line = state->input;
+    struct options *options = line->options;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;
@@ -154,7 +160,7 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         options->shared = true;
         return 0;
     case ARGP_KEY_ARG:
-        options->argument = argument_or_exit(state, options->argument, argument);
+        options->argument = argument_or_exit(state, line, argument);
         return 0;
     case ARGP_KEY_END:
         if (options->depth && options->by != KMEM_BY_REASON) {
@@ -178,5 +184,6 @@ void options_parse(const char *summary, const struct argp_option *special, const
         .children = children,
     };
 
-    (void)argp_parse(&argp, argc, argv, 0, NULL, options); /* errors end the program */
+    struct line line = {options, argument};
+    (void)argp_parse(&argp, argc, argv, 0, NULL, &line); /* errors end the program */
 }
