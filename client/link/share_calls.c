@@ -5,7 +5,8 @@
  * would have then. What that leaves behind, a hold that no caller knows of, is let go of:
  *
  *      Attach, Next     what was attached is released, unless this process holds it anyway
- *      ReleaseMany      its caller was told that the blocks are gone: they are; what comes home, does
+ *      ReleaseMany      its caller was told that the blocks are gone: they are, and what is to
+ *                       come home does
  *      Transfer         its caller still has the block: the offer is taken back by attaching it
  *      Publish          it is published; if not, a block that was to be given is released
  *
