@@ -102,7 +102,7 @@ static void test_version_is_printed(void)
 {
     const struct daemon_end end = daemon_try(&as_usual, OPTIONS("--version"));
     expect_equal(end.exit_status, 0);
-    expect_match(end.out, "^kmemd [0-9]+\\.[0-9]+\\.[0-9]+ \\(protocol 1\\.0\\)$");
+    expect_match(end.out, "^kmemd [0-9]+\\.[0-9]+\\.[0-9]+ \\(protocol 1\\.1\\)$");
     expect_text(end.log, "");
 }
 
