@@ -18,7 +18,6 @@ enum column {
     PEAK_HELD,
     UNRELEASED,
     BLOCKS,
-    LIVES_ON,
     REASON,
     N_COLUMNS,
 };
@@ -35,7 +34,6 @@ static const struct table_column columns[N_COLUMNS] = {
     [PEAK_HELD] = {"PEAK HELD", TABLE_RIGHT, false},
     [UNRELEASED] = {"UNRELEASED", TABLE_RIGHT, false},
     [BLOCKS] = {"BLOCKS", TABLE_RIGHT, false},
-    [LIVES_ON] = {"LIVES ON", TABLE_RIGHT, false},
     [REASON] = {"REASON", TABLE_LEFT, true},
 };
 
@@ -75,21 +73,30 @@ static int add_reasons(struct listing *listing, const struct kmem_obituary *obit
     return r;
 }
 
-/* Another row below it: the largest block that lives on, and who holds it. */
+/* Another row below it: what lives on, and with whom the largest block of it. */
 static int add_kept(struct listing *listing, const struct kmem_obituary *obituary)
 {
-    struct label bytes = format_bytes(obituary->largest_kept_bytes, listing->options->exact_bytes);
+    const bool exactly = listing->options->exact_bytes;
+    struct label all = format_bytes(obituary->kept_bytes, exactly);
+    struct label largest = format_bytes(obituary->largest_kept_bytes, exactly);
     struct label pid = format_pid(obituary->kept_by_pid);
     struct escaped by = format_escaped(obituary->kept_by);
-    char text[sizeof(by.text) + sizeof(pid.text) + 32];
+    char with[sizeof(by.text) + sizeof(pid.text) + 32];
+    char text[sizeof(with) + sizeof(all.text) + sizeof(largest.text) + 32];
     if (obituary->kept_by_kind == KMEM_HOLDER_NAME) {
-        (void)snprintf(text, sizeof(text), "by the name %s", by.text);
+        (void)snprintf(with, sizeof(with), "by the name %s", by.text);
     } else if (obituary->kept_by_kind == KMEM_HOLDER_OFFER) {
-        (void)snprintf(text, sizeof(text), "as an offer that no process has attached");
+        (void)snprintf(with, sizeof(with), "as an offer that no process has attached");
     } else {
-        (void)snprintf(text, sizeof(text), "with process %s (%s)", pid.text, by.text);
+        (void)snprintf(with, sizeof(with), "with process %s (%s)", pid.text, by.text);
     }
-    const char *cells[N_COLUMNS] = {[LIVES_ON] = bytes.text, [REASON] = text};
+    if (obituary->n_kept == 1) {
+        (void)snprintf(text, sizeof(text), "%s lives on %s", all.text, with);
+    } else {
+        (void)snprintf(text, sizeof(text), "%s lives on, %s of it %s", all.text, largest.text,
+                       with);
+    }
+    const char *cells[N_COLUMNS] = {[REASON] = text};
     return table_add(listing->table, cells);
 }
 
@@ -107,7 +114,6 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
     struct label peak_held = format_bytes(obituary->peak_bytes, exactly);
     struct label bytes = format_bytes(obituary->num_bytes, exactly);
     struct label blocks = format_count(obituary->n_blocks);
-    struct label kept = format_bytes(obituary->kept_bytes, exactly);
     const char *cells[N_COLUMNS] = {
         [NUMBER] = number.text,
         [ENDED] = ended.text,
@@ -120,7 +126,6 @@ static int add_row(const struct kmem_obituary *obituary, void *user)
         [PEAK_HELD] = peak_held.text,
         [UNRELEASED] = bytes.text,
         [BLOCKS] = blocks.text,
-        [LIVES_ON] = kept.text,
     };
     int r = table_add(listing->table, cells);
 

@@ -125,8 +125,9 @@ static void test_names_and_holders_are_told_while_all_live_and_when_they_have_en
 
     client_kill(&camera);
     expect_soon(camera_has_an_obituary(), 10000);
-    expect_prints(ctl("obituaries"), " died .* 0 B +0 +1\\.5 MiB$");
-    expect_prints(ctl("obituaries"), "^ +1\\.0 MiB +with process [0-9]+ \\(detector\\)$");
+    expect_prints(ctl("obituaries"), " died .* 0 B +0$");
+    expect_prints(ctl("obituaries"),
+                  "^ +1\\.5 MiB lives on, 1\\.0 MiB of it with process [0-9]+ \\(detector\\)$");
     expect_nothing_of("camera0/latest");
     expect_prints(ctl("holders", text), "^ *0x[0-9a-f]+ +1\\.0 MiB +attached .* camera/frame$");
     expect_prints(ctl("holders", "poster"), " name +- +[0-9]+ +poster +camera/poster$");

@@ -491,7 +491,7 @@ static void expect_killed_obituary(pid_t pid)
                    (int)pid, getuid());
     expect_log_line(pattern);
     (void)snprintf(pattern, sizeof(pattern),
-                   "^ *[0-9]+ .* %d +%u .*died +7,339,932 +7,405,468 +7,339,932 +1 +0$", (int)pid,
+                   "^ *[0-9]+ .* %d +%u .*died +7,339,932 +7,405,468 +7,339,932 +1$", (int)pid,
                    getuid());
     expect_match(ctl("obituaries", "--bytes")->out, pattern);
 }
