@@ -113,10 +113,10 @@ bool dispatch_holds(const struct call *call, uint32_t share)
 {
     const struct shares *shares = &call->core->shares;
     const uint32_t slot = call->peer->client->slot;
-    const uint64_t word = shares_word(shares, share);
-    if ((word & SHARE_STATE_MASK) != SHARE_LIVE) {
-        return false;
+    if (!shares_is_live(shares, share)) {
+        return false; /* an intent's, perhaps, whose record is not in use any more */
     }
+    const uint64_t word = shares_word(shares, share);
     const uint32_t hold = shares_hold_of(shares, share, slot);
     return (SHARE_OWNER(word) == slot && (word & SHARE_OWNER_HOLDS) != 0) ||
            (hold != 0 && (shares_hold_word(shares, hold) & HOLD_GIVEN) == 0);

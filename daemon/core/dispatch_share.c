@@ -333,8 +333,7 @@ static bool was_transferred(const struct call *call, uint64_t generation,
         .generation = generation,
         .offset = call->request->transfer->offset,
     };
-    if (shares_record(shares, share)->generation != generation ||
-        (shares_word(shares, share) & SHARE_STATE_MASK) != SHARE_LIVE) {
+    if (!shares_is_live(shares, share) || shares_record(shares, share)->generation != generation) {
         return true;
     }
     *ret_handle = shares_handle(shares, share);

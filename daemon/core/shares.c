@@ -77,6 +77,12 @@ uint64_t shares_word(const struct shares *shares, uint32_t share)
     return state_load(&shares_record(shares, share)->word);
 }
 
+bool shares_is_live(const struct shares *shares, uint32_t share)
+{
+    return share != 0 && share < shares->n_share_records &&
+           (shares_word(shares, share) & SHARE_STATE_MASK) == SHARE_LIVE;
+}
+
 /* The links of a share that is in use. */
 static struct share_links *links_of(const struct shares *shares, uint32_t share)
 {
@@ -384,13 +390,11 @@ void shares_remove(struct shares *shares, uint32_t share)
 int shares_find(const struct shares *shares, const struct share_handle *handle, uint32_t *ret_share)
 {
     const uint32_t share = (uint32_t)handle->generation & ((UINT32_C(1) << SHARE_INDEX_BITS) - 1);
-    if (handle->instance != shares->state->header->instance || share == 0 ||
-        share >= shares->n_share_records) {
+    if (handle->instance != shares->state->header->instance || !shares_is_live(shares, share)) {
         return SHARES_E_STALE;
     }
     const struct state_share *record = &shares->state->shares[share];
-    if ((state_load(&record->word) & SHARE_STATE_MASK) != SHARE_LIVE ||
-        record->generation != handle->generation) {
+    if (record->generation != handle->generation) {
         return SHARES_E_STALE;
     }
     if (record->tag != handle->tag) {

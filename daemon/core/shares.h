@@ -138,6 +138,9 @@ KMEM_MUST_USE int shares_find(const struct shares *shares, const struct share_ha
 /** shares_at() - the share, LIVE or RETURNING, of the block that begins at an offset; 0: none */
 uint32_t shares_at(const struct shares *shares, struct seg_off off);
 
+/** shares_is_live() - whether a record that was a share's once is in use, and its share LIVE */
+bool shares_is_live(const struct shares *shares, uint32_t share);
+
 /** shares_handle() - what leads to a share */
 struct share_handle shares_handle(const struct shares *shares, uint32_t share);
 
