@@ -2,6 +2,7 @@
 #include "client/sharing.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "client/blocks.h"
 #include "client/heap/counts.h"
@@ -84,12 +85,31 @@ static void follow_released(const Kmem__Released *released, uint64_t offset)
     }
 }
 
-static void follow_released_many(const Kmem__ReleasedMany *many,
-                                 const struct share_request *request)
+/* The server knows no share of a block of this process's leases: it is this process's alone. */
+static bool is_not_shared(const Kmem__Error *error)
 {
-    for (size_t i = 0; i < many->n_released && i < request->n_handles; i++) {
-        follow_released(many->released[i], request->handles[i].offset);
+    return error->code == KMEM__ERROR_CODE__ERROR_WILD;
+}
+
+/* Each is to go, as its caller was told: what stands behind one that was refused is asked for. */
+static bool follow_released_many(struct share_request *request, const Kmem__ReleasedMany *many)
+{
+    uint32_t n_done = 0;
+    for (; n_done < many->n_released && n_done < request->n_handles; n_done++) {
+        follow_released(many->released[n_done], request->handles[n_done].offset);
     }
+    if (many->refused == NULL || n_done == request->n_handles) {
+        return false;
+    }
+    if (is_not_shared(many->refused)) {
+        (void)kmem__heap_come_home(kmem__context_allocator(),
+                                   (struct seg_off){request->handles[n_done].offset});
+    }
+    n_done++;
+    request->n_handles -= n_done;
+    memmove(request->handles, &request->handles[n_done],
+            request->n_handles * sizeof(request->handles[0]));
+    return request->n_handles > 0;
 }
 
 /* Of what was attached, what this process does not hold is to be released. */
@@ -143,8 +163,7 @@ static bool sharing_follow(struct share_request *request, const Kmem__Response *
     case SHARE_ATTACH:
         return follow_attached(request, response->attached->blocks, response->attached->n_blocks);
     case SHARE_RELEASE:
-        follow_released_many(response->released_many, request);
-        return false;
+        return follow_released_many(request, response->released_many);
     case SHARE_TRANSFER:
         return response->shared->handle != NULL &&
                follow_transferred(request, response->shared->handle);
@@ -254,6 +273,10 @@ KMEM_MUST_USE static int release_last(const struct conn_lock *lock, const struct
                                : response->released_many->n_released == 0
                                    ? response->released_many->refused
                                    : NULL;
+    if (error != NULL && letting->is_away && is_not_shared(error)) {
+        kmem__sharing_end(lock, letting, LET_FREED, 0); /* to share it was refused too late */
+        return 0;
+    }
     if (error != NULL) {
         kmem__sharing_end(lock, letting, LET_KEPT, 0); /* the server does not know the hold */
         return kmem__refusal_of_block(error, letting->offset, failure);

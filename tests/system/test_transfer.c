@@ -291,6 +291,60 @@ static void test_what_was_given_up_waiting_for_happens_once_and_leaves_nothing(v
     daemon_stop_balanced();
 }
 
+/* The name is the test's other client's. */
+static int publish_alone_late(const struct kmem_handle *handle, void *block)
+{
+    (void)handle;
+    return kmem_publish(block, "taken", KMEM_EXCLUSIVE, NULL);
+}
+
+static int give_alone_late(const struct kmem_handle *handle, void *block)
+{
+    (void)handle;
+    return kmem_publish(block, "taken", KMEM_EXCLUSIVE | KMEM_GIVE, NULL);
+}
+
+static void be_refused_too_late(const void *argument)
+{
+    const struct sharing_kind *kind = argument;
+    be_impatient();
+    unsigned char *block = filled(kind->num_bytes, kind->is_leased, 'a');
+    while_it_hangs(publish_alone_late, NULL, block, -ETIMEDOUT);
+    wait_patiently();
+    expect_filled(block, kind->num_bytes, 'a');
+    expect_equal(kmem_try_release(&block), 0); /* it is as good as before */
+    block = filled(kind->num_bytes, kind->is_leased, 'a');
+    while_it_hangs(give_alone_late, NULL, block, -ETIMEDOUT);
+    wait_patiently();
+    expect_equal(kmem_try_release(&block), -EALREADY); /* it was given */
+    expect_equal(kmem_close(), 0);
+}
+
+static void take_a_name(const void *argument)
+{
+    (void)argument;
+    unsigned char *block = allocate(100, "has the name");
+    expect_equal(kmem_publish(block, "taken", 0, NULL), 0);
+    client_say(1);
+    (void)client_await();
+}
+
+static void test_what_is_refused_too_late_leaves_nothing(void)
+{
+    daemon_start("--watchdog", "0", NULL);
+    struct client other = client_start(take_a_name, NULL);
+    expect_equal(client_hear(&other), 1);
+    for (size_t i = 1; i < SHARING_KINDS; i += 3) {
+        struct client client = client_start(be_refused_too_late, &sharing_kinds[i]);
+        hang_once(&client);
+        hang_once(&client);
+        client_end(&client);
+    }
+    client_tell(&other, 1);
+    client_end(&other);
+    daemon_stop_balanced();
+}
+
 int main(int argc, char **argv)
 {
     static const struct system_test tests[] = {
@@ -300,6 +354,7 @@ int main(int argc, char **argv)
         SYSTEM_TEST(test_transfer_of_what_others_hold_is_EBUSY, 20),
         SYSTEM_TEST(test_a_hold_whose_answer_came_too_late_is_let_go_of, 30),
         SYSTEM_TEST(test_what_was_given_up_waiting_for_happens_once_and_leaves_nothing, 60),
+        SYSTEM_TEST(test_what_is_refused_too_late_leaves_nothing, 30),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }
