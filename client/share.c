@@ -212,7 +212,10 @@ static void many_undo(const struct conn_lock *lock, const struct one *one)
     }
 }
 
-/* Ends each: the first n_released of those asked for are released. Return: 0 or -errno. */
+/*
+ * Ends each: the first n_released of those asked for are released, also behind one of a lease that
+ * can not be. Return: 0 or -errno.
+ */
 KMEM_MUST_USE static int many_end(const struct conn_lock *lock, void **mems, size_t n,
                                   const struct one *ones, const Kmem__ReleasedMany *many,
                                   size_t n_released, struct failure *failure)
@@ -221,17 +224,22 @@ KMEM_MUST_USE static int many_end(const struct conn_lock *lock, void **mems, siz
     size_t n_asked = 0;
     size_t i = 0;
     int r = 0;
-    for (; i < n && r == 0 && (!ones[i].is_asked || n_asked < n_released); i++) {
-        if (ones[i].is_local) {
+    for (; i < n && (!ones[i].is_asked || n_asked < n_released); i++) {
+        bool is_gone = r == 0;
+        if (ones[i].is_local && r == 0) {
             r = kmem__blocks_leased(pointer_get(&mems[i]), kmem__heap_release, &found, failure);
+            is_gone = r == 0;
         } else if (ones[i].is_asked) {
             const Kmem__Released *said = many != NULL ? many->released[n_asked] : NULL;
             kmem__sharing_end(lock, &ones[i].letting,
                               said == NULL || said->kept ? LET_KEPT : LET_FREED,
                               said != NULL ? said->num_bytes : 0);
             n_asked++;
+            is_gone = true;
+        } else if (r < 0) {
+            many_undo(lock, &ones[i]);
         }
-        if (r == 0) {
+        if (is_gone) {
             pointer_clear(&mems[i]);
         }
     }

@@ -151,7 +151,8 @@ KMEM_API KMEM_MUST_USE int kmem_attach_many(const struct kmem_handle *handles, s
  * @mems:  pointers; each is set to NULL when its block is released
  * @n:     how many: 1 to KMEM_MANY_MAX
  *
- * Return: 0, or as kmem_try_release() for the first that is not released; those after it are not.
+ * Return: 0, or as kmem_try_release() for the first that is not released; those after it are not,
+ * unless their pointer is NULL: one that is there twice is found only when others are released.
  */
 KMEM_API KMEM_MUST_USE int kmem_release_many(void **mems, size_t n);
 

@@ -220,6 +220,32 @@ static void test_share_by_a_holder_is_EPERM(void)
     daemon_stop_balanced();
 }
 
+/* The server is asked about the last one before the others are released. */
+static void release_one_twice(const void *argument)
+{
+    (void)argument;
+    struct kmem_handle handle;
+    unsigned char *mine = filled(100, true, 'a');
+    unsigned char *shared = filled(200000, false, 'b');
+    expect_equal(kmem_share(shared, 0, &handle), 0);
+    void *blocks[] = {mine, mine, shared};
+    expect_equal(kmem_release_many(blocks, 3), -EALREADY);
+    expect_true(blocks[0] == NULL);
+    expect_true(blocks[1] == mine);
+    if (blocks[2] != NULL) {
+        expect_equal(kmem_try_release(&blocks[2]), 0); /* it is held still */
+    }
+    void *again = NULL;
+    expect_equal(kmem_attach(&handle, KMEM_READ, "again", &again), -ESTALE);
+}
+
+static void test_release_many_with_one_twice_loses_no_other(void)
+{
+    daemon_start(NULL, NULL);
+    client_run(release_one_twice, NULL);
+    daemon_stop_balanced();
+}
+
 int main(int argc, char **argv)
 {
     static const struct system_test tests[] = {
@@ -229,6 +255,7 @@ int main(int argc, char **argv)
         SYSTEM_TEST(test_a_write_through_a_reading_attach_ends_in_SIGSEGV, 10),
         SYSTEM_TEST(test_share_of_what_is_no_block_is_EINVAL_and_of_a_released_one_EALREADY, 10),
         SYSTEM_TEST(test_share_by_a_holder_is_EPERM, 10),
+        SYSTEM_TEST(test_release_many_with_one_twice_loses_no_other, 10),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }
