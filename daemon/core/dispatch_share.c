@@ -197,7 +197,7 @@ static int look_at_all(const struct call *call, uint64_t *ret_fresh)
     const Kmem__Attach *attach = call->request->attach;
     const struct shares *shares = &call->core->shares;
     const uint32_t slot = call->peer->client->slot;
-    uint32_t n_fresh = 0;
+    uint32_t n_records = 0;
     *ret_fresh = 0;
     for (size_t i = 0; i < attach->n_handles; i++) {
         const struct share_handle handle = handle_of(attach->handles[i]);
@@ -215,9 +215,10 @@ static int look_at_all(const struct call *call, uint64_t *ret_fresh)
         const bool is_fresh =
             !dispatch_holds(call, share) && (shares_word(shares, share) & SHARE_OFFERED) == 0;
         *ret_fresh |= (uint64_t)is_fresh << i;
-        n_fresh += is_fresh;
+        n_records += shares_hold_of(shares, share, slot) == 0 &&
+                     SHARE_OWNER(shares_word(shares, share)) != slot;
     }
-    if (n_fresh > HOLDS_MAX - 1 - shares->n_holds) {
+    if (n_records > HOLDS_MAX - 1 - shares->n_holds) {
         (void)dispatch_refuse_full(call);
         return SHARING_E_FULL;
     }

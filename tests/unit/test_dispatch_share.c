@@ -318,6 +318,24 @@ static void test_attach_without_a_free_hold_is_FULL(void **state)
     assert_body(&talk, KMEM__RESPONSE__BODY_ATTACHED);
 }
 
+static void test_attach_of_offers_without_a_hold_for_each_takes_up_none(void **state)
+{
+    (void)state;
+    struct share_handle handles[2];
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(ask_transfer(&alice, allocate(&alice, 100), false), DISPATCH_OK);
+        handles[i] = said_handle();
+    }
+    talk.core->shares.n_holds = HOLDS_MAX - 2; /* as if there were so many */
+
+    assert_int_equal(ask_attach(&bob, handles, 2, true), DISPATCH_OK);
+
+    assert_error(&talk, FULL, "as many as can be; release some of them");
+    talk.core->shares.n_holds = 0;
+    attach(&carol, &handles[0]);
+    attach(&bob, &handles[1]);
+}
+
 /* --------------------------------------------------------------------------------- Transfer -- */
 
 static void test_transfer_makes_the_first_to_attach_the_owner(void **state)
@@ -417,6 +435,7 @@ int main(void)
         TALK_TEST(test_attach_of_many_is_of_all_or_of_none),
         TALK_TEST(test_attach_of_many_that_comes_again_and_fails_lets_go_of_what_it_had_got),
         TALK_TEST(test_attach_without_a_free_hold_is_FULL),
+        TALK_TEST(test_attach_of_offers_without_a_hold_for_each_takes_up_none),
         TALK_TEST(test_transfer_makes_the_first_to_attach_the_owner),
         TALK_TEST(test_transfer_of_what_others_hold_is_HELD),
         TALK_TEST(test_transfer_that_is_repeated_has_the_same_handle),
