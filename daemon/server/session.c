@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "daemon/core/fair.h"
+#include "daemon/core/sharing.h"
 #include "daemon/server/loop.h"
 #include "daemon/server/session_host.h"
 #include "proto/crash_point.h"
@@ -218,8 +219,8 @@ static void session_join_failed(struct session *session, int error)
         log_warning("process %s can not join: its descriptors can not be made or sent: %s",
                     client_pid_text(session->peer.identity.pid, pid), strerror(-error));
     }
-    if (client_charged_bytes(client) == 0) {
-        /* One that came back with blocks stays, without its connection. */
+    if (client_charged_bytes(client) == 0 && !sharing_has_any(host->core, client->slot)) {
+        /* One that came back with blocks or holds stays, without its connection. */
         core_end(host->core, client, true, loop_now().ms);
         session_host_work(host);
     }

@@ -236,6 +236,39 @@ static void test_session_of_a_process_that_ends_while_it_waits_is_closed(void **
     connection_close(fd);
 }
 
+/* session_joined_fn */
+static int join_in_vain(struct session *session, void *user)
+{
+    (void)session;
+    (void)user;
+    return -EIO;
+}
+
+static void test_session_of_one_that_comes_back_in_vain_keeps_its_holds(void **state)
+{
+    (void)state;
+    int fd = connection_open_member();
+    publish();
+    say_next(fd, 0);
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_NEXTED);
+    connection_close(fd);
+    const session_joined_fn joined = session_server.host.joined;
+    session_server.host.joined = join_in_vain;
+    fd = connection_open();
+    say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
+    capture_begin();
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ERROR);
+    (void)capture_end();
+    connection_close(fd);
+    session_server.host.joined = joined;
+
+    assert_int_equal(core->shares.n_holds, 1);
+
+    fd = connection_open_member();
+    assert_int_equal(core->shares.n_holds, 1);
+    connection_close(fd);
+}
+
 #define WAITS_TEST(test) cmocka_unit_test_setup_teardown(test, waits_setup, waits_teardown)
 
 int main(void)
@@ -250,6 +283,7 @@ int main(void)
         WAITS_TEST(test_session_that_is_sent_much_while_it_waits_reads_what_there_is_room_for),
         WAITS_TEST(test_session_that_another_replaces_while_it_waits_is_forgotten),
         WAITS_TEST(test_session_of_a_process_that_ends_while_it_waits_is_closed),
+        WAITS_TEST(test_session_of_one_that_comes_back_in_vain_keeps_its_holds),
     };
     return cmocka_run_group_tests_name("session_waits", tests, NULL, NULL);
 }
