@@ -474,7 +474,8 @@ void kmem__guard_sweep(struct guard *guard, const _Atomic uint64_t *states)
     const uint32_t rest = guard->n_granules - granule;
     struct sweep sweep = {guard, states, granule + (rest < n_most ? rest : n_most), UINT32_MAX, 0};
     uint32_t n_calls = guard->n_stretches > 0 ? sweep_readable(guard) : 0;
-    guard->n_closable = 0;
+    /* What is left is closed by the next attaches, or stretches would get too many. */
+    guard->n_closable = n_calls < GUARD_SWEEP_CALLS_MAX ? 0 : GUARD_CLOSABLE_MAX;
     for (uint32_t i = 0; i < GUARD_SWEEP_STRETCHES_MAX && n_calls < GUARD_SWEEP_CALLS_MAX; i++) {
         const uint32_t first = sweep_next(&sweep, granule, true);
         granule = sweep_next(&sweep, first, false);

@@ -267,6 +267,20 @@ static void test_more_readers_than_stretches_are_opened(void **state)
     assert_true(kmem__guard_check(&guard));
 }
 
+/* A consumer: one block at a time, each somewhere else, and no lease of its own. */
+static void test_one_reader_after_the_other_can_never_write(void **state)
+{
+    for (uint32_t i = 0; i < 2 * GUARD_STRETCHES_MAX; i++) {
+        const struct seg_off at = kmem__page_offset(2 * i % N_PAGES);
+        if (kmem__guard_wants_sweep(&guard)) {
+            kmem__guard_sweep(&guard, states);
+        }
+        assert_true(kmem__guard_add_reader(&guard, at, 100, states));
+        kmem__guard_drop_reader(&guard, at, 100);
+        assert_true(kmem__guard_check(&guard));
+    }
+}
+
 int main(void)
 {
 #define PAGES(name) cmocka_unit_test_setup_teardown(name, begin_pages, end)
@@ -287,6 +301,7 @@ int main(void)
         PAGES(test_a_reader_of_what_is_also_written_can_write),
         GRANULES(test_a_reader_of_what_is_also_written_can_write),
         PAGES(test_more_readers_than_stretches_are_opened),
+        PAGES(test_one_reader_after_the_other_can_never_write),
         cmocka_unit_test(test_open_where_all_is_open_does_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
