@@ -273,8 +273,10 @@ KMEM_MUST_USE static int release_last(const struct conn_lock *lock, const struct
                                : response->released_many->n_released == 0
                                    ? response->released_many->refused
                                    : NULL;
-    if (error != NULL && letting->is_away && is_not_shared(error)) {
-        kmem__sharing_end(lock, letting, LET_FREED, 0); /* to share it was refused too late */
+    /* To share it was refused too late. One whose handle was said may be among the returns. */
+    if (error != NULL && letting->is_away && letting->hold.generation == 0 &&
+        is_not_shared(error)) {
+        kmem__sharing_end(lock, letting, LET_FREED, 0);
         return 0;
     }
     if (error != NULL) {
