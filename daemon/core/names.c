@@ -391,7 +391,8 @@ static bool owners_are_sound(const struct names *names)
 {
     uint32_t n_chained = 0;
     uint32_t n_owned = 0;
-    for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
+    const uint64_t n_slots = state_load(&names->state->header->n_slots);
+    for (uint32_t slot = 0; slot < n_slots; slot++) {
         if (!owner_is_sound(names, slot, &n_chained)) {
             return false;
         }

@@ -139,8 +139,10 @@ static void bin_remove(struct pages *pages, uint32_t page)
 /* Puts a leased run on its owner's list, behind another of its runs, or first if that is 0. */
 static void leased_insert(struct pages *pages, uint32_t page, uint32_t behind)
 {
-    uint32_t *first = &pages->leased_first[PAGE_WORD_OWNER(pages_word(pages, page))];
+    const uint32_t owner = PAGE_WORD_OWNER(pages_word(pages, page));
+    uint32_t *first = &pages->leased_first[owner];
     const uint32_t next = behind != 0 ? pages->next[behind] : *first;
+    pages->n_owners = owner < pages->n_owners ? pages->n_owners : owner + 1;
     *(behind != 0 ? &pages->next[behind] : first) = page;
     pages->prev[page] = behind;
     pages->next[page] = next;

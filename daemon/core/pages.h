@@ -48,6 +48,7 @@ struct pages {
     uint32_t bin_first[N_PAGE_BINS];
     uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
     uint32_t leased_first[CLIENTS_MAX];         /* by owner: its leased runs */
+    uint32_t n_owners;                          /* those below this have had some */
     uint64_t n_free_pages;
     uint32_t scrub_page;   /* where the run begins that is being made 0; 0: none is */
     bool scrub_hangs;      /* its end is not to be waited for */

@@ -82,7 +82,7 @@ static int check_bins(const struct pages *pages, uint32_t n_free_runs)
 
 static int check_leased(const struct pages *pages, uint32_t n_leased_runs)
 {
-    for (uint32_t owner = 0; owner < CLIENTS_MAX; owner++) {
+    for (uint32_t owner = 0; owner < pages->n_owners; owner++) {
         uint32_t prev = 0;
         uint32_t page = pages_leased_first(pages, owner);
         for (; page != 0; page = pages_leased_next(pages, page)) {

@@ -4,7 +4,8 @@
  *
  * A chain is sound if each of its elements belongs to it and knows the one before it: then no
  * element is on it twice. If all chains together have as many elements as there are records, no
- * record is missing.
+ * record is missing. What was never used is not looked at: no record behind the last that was, and
+ * no chain of a slot that was no client's.
  */
 #include <stdlib.h>
 
@@ -82,7 +83,8 @@ static bool clients_are_sound(const struct shares *shares, uint32_t n_owned)
 {
     uint32_t n_held = 0;
     uint32_t n_chained = 0;
-    for (uint32_t slot = 0; slot < CLIENTS_MAX; slot++) {
+    const uint64_t n_slots = state_load(&shares->state->header->n_slots);
+    for (uint32_t slot = 0; slot < n_slots; slot++) {
         if (!held_are_sound(shares, slot, &n_held) || !owned_are_sound(shares, slot, &n_chained)) {
             return false;
         }
