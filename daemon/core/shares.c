@@ -92,10 +92,16 @@ static struct share_links *links_of(const struct shares *shares, uint32_t share)
 
 /* --------------------------------------------------------------------------- by the offset ---- */
 
+/* Blocks of one stretch have buckets side by side, and stretches are strewn: a start looks up each
+   block in the order in which they were shared, mostly that in which they lie, and finds the
+   buckets in the cache. 64 KiB: a slab or two; with more, blocks of one page size share buckets. */
+#define STRETCH_SHIFT 16
+
 static uint32_t *offset_bucket(const struct shares *shares, uint64_t offset)
 {
-    const uint32_t hash = hash_words(shares->state->header->instance, &offset, sizeof(offset));
-    return &shares->by_offset[hash % SHARES_BUCKETS];
+    const uint64_t stretch = offset >> STRETCH_SHIFT;
+    const uint32_t hash = hash_words(shares->state->header->instance, &stretch, sizeof(stretch));
+    return &shares->by_offset[(hash + (offset >> 4)) % SHARES_BUCKETS];
 }
 
 static void offset_link(struct shares *shares, uint32_t share)

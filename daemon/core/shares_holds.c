@@ -32,9 +32,10 @@ static struct hold_links *links_of(const struct shares *shares, uint32_t hold)
 
 static uint32_t *holder_bucket(const struct shares *shares, uint32_t share, uint32_t slot)
 {
-    const uint64_t holder = (uint64_t)slot << SHARE_INDEX_BITS | share;
-    const uint32_t hash = hash_words(shares->state->header->instance, &holder, sizeof(holder));
-    return &shares->by_holder[hash % HOLDS_BUCKETS];
+    /* Side by side for one client, strewn for one share: see offset_bucket(). */
+    const uint64_t client = slot;
+    const uint32_t hash = hash_words(shares->state->header->instance, &client, sizeof(client));
+    return &shares->by_holder[(hash + share) % HOLDS_BUCKETS];
 }
 
 static void holder_link(struct shares *shares, uint32_t hold, uint64_t word)
