@@ -8,6 +8,7 @@
  *
  * It is written with the harness of the system tests, whose verbs start daemon and clients.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -18,6 +19,7 @@
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
+#include "tests/system/sharing.h"
 #include "tests/system/usage.h"
 #include "tests/wire/wire.h"
 
@@ -148,6 +150,55 @@ static void measure_deaths(void)
     daemon_stop();
 }
 
+/* ------------------------------------------------------------------------- deaths of holders ---- */
+
+static void hold_what_is_shared(const void *argument)
+{
+    const struct kmem_handle handle = await_handle();
+    void *block;
+    (void)argument;
+    expect_equal(kmem_attach(&handle, KMEM_READ, "held", &block), 0);
+    client_pause();
+}
+
+/* How many hold a block, its owner included. */
+static size_t n_holders(int fd, uint64_t offset)
+{
+    Kmem__Response *const response = wire_ask(fd, request_holders(NEW_REQUEST, offset));
+    expect_equal(response->body_case, KMEM__RESPONSE__BODY_HOLDERS);
+    const size_t n = response->holders->n_holders;
+    wire_free(response);
+    return n;
+}
+
+static void measure_deaths_of_holders(void)
+{
+    struct samples samples = {.n = 0};
+    struct kmem_handle handle;
+    daemon_start("--size", "32MiB", NULL);
+    void *block = kmem_try_allocate(100, "shared");
+    expect_call(block != NULL);
+    expect_equal(kmem_share(block, 0, &handle), 0);
+    const int fd = wire_observer();
+    for (unsigned int i = 0; i < N_SAMPLES; i++) {
+        struct client victim = client_start(hold_what_is_shared, NULL);
+        tell_handle(&victim, &handle);
+        (void)client_hear(&victim); /* it pauses */
+        expect_equal(n_holders(fd, handle.offset), 2);
+        client_kill_only(&victim); /* until its pidfd has fired */
+        const struct stopwatch watch = stopwatch_start();
+        while (n_holders(fd, handle.offset) != 1) {
+        }
+        samples_add(&samples, stopwatch_ms(&watch));
+        client_end_by(&victim, SIGKILL);
+    }
+    samples_print(&samples, "what a killed client held is let go of, as a query tells", "ms", 1);
+    (void)close(fd);
+    expect_equal(kmem_try_release(&block), 0);
+    expect_equal(kmem_close(), 0);
+    daemon_stop();
+}
+
 /* ----------------------------------------------------------------------------- revocation ---- */
 
 static void hoard_unused_pages(const void *argument)
@@ -248,6 +299,7 @@ static void measure_idleness(void)
 static const struct system_test times[] = {
     {"roll-ups", measure_roll_ups, 600},
     {"deaths", measure_deaths, 600},
+    {"deaths of holders", measure_deaths_of_holders, 600},
     {"revocation", measure_revocation, 600},
     {"idleness", measure_idleness, 600},
 };

@@ -74,6 +74,13 @@ Kmem__Request *request_blocks(struct request *request, uint64_t from_offset)
     return base;
 }
 
+Kmem__Request *request_holders(struct request *request, uint64_t offset)
+{
+    Kmem__Request *const base = request_plain(request, KMEM__REQUEST__BODY_HOLDERS);
+    request->holders.offset = offset;
+    return base;
+}
+
 Kmem__Request *request_clients(struct request *request, uint32_t from_slot)
 {
     Kmem__Request *const base = request_plain(request, KMEM__REQUEST__BODY_CLIENTS);

@@ -59,6 +59,7 @@ Kmem__Request *request_size_of(struct request *request, uint64_t offset);
 Kmem__Request *request_lease(struct request *request, uint32_t n_pages, uint32_t want_pages);
 Kmem__Request *request_ledger(struct request *request, Kmem__GroupBy by, uint32_t first_row);
 Kmem__Request *request_blocks(struct request *request, uint64_t from_offset);
+Kmem__Request *request_holders(struct request *request, uint64_t offset);
 Kmem__Request *request_clients(struct request *request, uint32_t from_slot);
 Kmem__Request *request_obituaries(struct request *request, uint64_t from_number);
 
