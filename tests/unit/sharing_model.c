@@ -1,13 +1,63 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/sharing_model.h"
 
-#include "daemon/core/sharing.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
 
 struct model_block blocks[N_BLOCKS];
 struct model_name names[N_NAMES];
 uint32_t slots[N_CLIENTS];
 struct share_handle stale;
 uint32_t n_adopted;
+struct seeded seeded;
+uint32_t n_step;
+
+uint32_t pick_block(void)
+{
+    const uint32_t first = below(N_BLOCKS);
+    for (uint32_t n = 0; n < N_BLOCKS; n++) {
+        const uint32_t i = (first + n) % N_BLOCKS;
+        if (blocks[i].is_used && !blocks[i].is_coming) {
+            return i;
+        }
+    }
+    return NONE;
+}
+
+uint32_t pick_held(uint32_t who)
+{
+    uint32_t i = pick_block();
+    for (uint32_t n = 0; n < 8 && i != NONE && !model_is_held_by(&blocks[i], who); n++) {
+        i = pick_block();
+    }
+    return i;
+}
+
+uint32_t pick_honest(void)
+{
+    const uint32_t who = below(N_HONEST);
+    return slots[who] != NONE ? who : NONE;
+}
+
+uint32_t free_block(void)
+{
+    uint32_t i = 0;
+    while (i < N_BLOCKS && blocks[i].is_used) {
+        i++;
+    }
+    return i < N_BLOCKS ? i : NONE;
+}
+
+struct sharing_name name_text(uint32_t which, char text[8])
+{
+    (void)snprintf(text, 8, "name%u", which);
+    return (struct sharing_name){.text = text, .n_bytes = strlen(text)};
+}
 
 static uint32_t n_names_of(uint32_t block)
 {
@@ -103,6 +153,32 @@ int model_may_attach(const struct model_block *block, uint32_t who, bool write)
     return write && block->is_read_only && !is_free_to ? SHARING_E_DENIED : 0;
 }
 
+void model_release(uint32_t i, uint32_t who)
+{
+    struct model_block *block = &blocks[i];
+    if (block->owner == who && block->owner_holds && !is_kept_by_others(i)) {
+        model_forget(i);
+        return;
+    }
+    if (block->owner == who) {
+        block->owner_holds = false;
+    } else {
+        block->holds &= ~(UINT32_C(1) << who);
+        block->heirs &= ~(UINT32_C(1) << who);
+    }
+    model_settle(i);
+}
+
+void model_offer(uint32_t i, uint32_t who, bool keep)
+{
+    struct model_block *block = &blocks[i];
+    block->giver = block->owner == who && block->owner_holds ? NONE : who;
+    block->owner_holds = false;
+    block->holds &= ~(UINT32_C(1) << who);
+    block->is_offered = true;
+    block->is_kept = keep;
+}
+
 static void model_end_name(uint32_t which, uint32_t who)
 {
     const uint32_t block = names[which].block;
@@ -154,5 +230,77 @@ void model_end(uint32_t who)
     for (uint32_t i = 0; i < N_BLOCKS; i++) {
         model_end_hold(i, who);
         model_end_own(i, who);
+    }
+}
+
+/* -------------------------------------------------------------------------------- comparing ---- */
+
+/* Whether the client that is charged is one that the model would charge. */
+static bool may_pay(const struct model_block *model, uint32_t slot)
+{
+    const bool owner_pays = model->owner != NONE && (model->owner_holds || model->is_offered);
+    const uint32_t holders =
+        model->holds | (model->giver != NONE ? UINT32_C(1) << model->giver : 0);
+    bool is_right = !owner_pays && holders == 0 && slot == SLOT_KEPT;
+    for (uint32_t who = 0; who < N_HONEST; who++) {
+        const bool pays = owner_pays ? model->owner == who : holders >> who & 1;
+        is_right = is_right || (pays && slot == slots[who]);
+    }
+    return is_right;
+}
+
+static void check_holders(const struct core *core, const struct model_block *model, uint32_t share)
+{
+    uint32_t n_holds = model->giver != NONE;
+    for (uint32_t who = 0; who < N_HONEST; who++) {
+        if (model->holds >> who & 1) {
+            EXPECT(shares_hold_of(&core->shares, share, slots[who]) != 0);
+            n_holds++;
+        }
+    }
+    EXPECT(shares_n_holds(&core->shares, share) == n_holds);
+}
+
+static void check_block(const struct core *core, const struct model_block *model)
+{
+    const uint32_t share = shares_at(&core->shares, model->off);
+    struct block block;
+    EXPECT((share != 0 && (shares_word(&core->shares, share) & SHARE_STATE_MASK) == SHARE_LIVE) ==
+           model->is_shared);
+    if (model->is_shared) {
+        check_holders(core, model, share);
+    }
+    if (model->is_coming || model->is_leased) {
+        EXPECT(!model->is_shared || (shares_word(&core->shares, share) & SHARE_LEASED) != 0);
+        return;
+    }
+    const int r = direct_find(&core->direct, core->clients.kept, model->off, &block);
+    EXPECT(r == 0 || r == DIRECT_E_FOREIGN);
+    EXPECT(may_pay(model, block.slot));
+}
+
+static void check_name(const struct core *core, uint32_t which)
+{
+    char text[8];
+    const struct sharing_name name = name_text(which, text);
+    const uint32_t is = names_find(&core->names, name.text, name.n_bytes);
+    EXPECT((is == NAME_NONE) == (names[which].block == NONE));
+    if (is != NAME_NONE) {
+        EXPECT(names_version_of(&core->names, is) == names[which].version);
+        EXPECT(names_share(&core->names, is) ==
+               shares_at(&core->shares, blocks[names[which].block].off));
+    }
+}
+
+void model_check(const struct core *core)
+{
+    EXPECT(core_check(core) == 0);
+    for (uint32_t i = 0; i < N_BLOCKS; i++) {
+        if (blocks[i].is_used) {
+            check_block(core, &blocks[i]);
+        }
+    }
+    for (uint32_t i = 0; i < N_NAMES; i++) {
+        check_name(core, i);
     }
 }

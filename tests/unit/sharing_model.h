@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sharing_model.h - who holds what, as plain as it can be said: for test_sharing_model.c
+ * sharing_model.h - who holds what, as plain as it can be said
  *
  * Clients are numbers; the model knows nothing of pages, records or slots, but whether a slot is
- * in use.
+ * in use. One model, two drivers: test_sharing_model.c calls the core, beside a hostile client;
+ * crash/sharing_steps.c sends requests, and is killed in them.
  */
 #ifndef TESTS_UNIT_SHARING_MODEL_H
 #define TESTS_UNIT_SHARING_MODEL_H
@@ -11,8 +12,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/sharing.h"
 #include "proto/ledger.h"
 #include "proto/share.h"
+#include "tests/support/seeded.h"
+
+#define EXPECT(condition)                                                                          \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fail_msg("step %u, %s:%d: %s", n_step, __FILE__, __LINE__, #condition);                \
+        }                                                                                          \
+    } while (0)
 
 #define N_HONEST 4
 #define HOSTILE N_HONEST
@@ -50,6 +60,33 @@ extern struct model_name names[N_NAMES];
 extern uint32_t slots[N_CLIENTS]; /* NONE: it has ended */
 extern struct share_handle stale; /* of something that is gone */
 extern uint32_t n_adopted;
+extern struct seeded seeded;
+extern uint32_t n_step;
+
+static inline uint32_t below(uint32_t limit)
+{
+    return seeded_below(&seeded, limit);
+}
+
+static inline bool one_in(uint32_t n)
+{
+    return below(n) == 0;
+}
+
+/** pick_block() - any that is there; NONE: there is none */
+uint32_t pick_block(void);
+
+/** pick_held() - one that a client holds, mostly */
+uint32_t pick_held(uint32_t who);
+
+/** pick_honest() - one that lives; now and then NONE */
+uint32_t pick_honest(void);
+
+/** free_block() - one of which there is nothing; NONE: all are in use */
+uint32_t free_block(void);
+
+/** name_text() - of one of the N_NAMES */
+struct sharing_name name_text(uint32_t which, char text[8]);
 
 /** model_forget() - a block is gone */
 void model_forget(uint32_t i);
@@ -71,6 +108,16 @@ int model_may_attach(const struct model_block *block, uint32_t who, bool write);
 
 /** model_attach() - it has */
 void model_attach(uint32_t i, uint32_t who);
+
+/** model_release() - a client that holds it lets go of it; what of its lease it takes home itself
+ *  is gone at once */
+void model_release(uint32_t i, uint32_t who);
+
+/** model_offer() - a client hands it over, and holds it no more */
+void model_offer(uint32_t i, uint32_t who, bool keep);
+
+/** model_check() - want core_check(), and each block and name to be as the model says */
+void model_check(const struct core *core);
 
 /** model_end() - a client has ended, and was reaped; its slot is still in `slots` */
 void model_end(uint32_t who);
