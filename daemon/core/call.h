@@ -39,6 +39,7 @@ struct next_request {
     bool only_wait;
     bool has_released; /* let go of a block, of: */
     bool kept;         /* that others hold */
+    bool stays;        /* it is what the name means now as well: it is held on */
     uint64_t released_bytes;
     uint8_t n_name_bytes;
     uint8_t n_reason_bytes;

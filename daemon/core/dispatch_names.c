@@ -265,6 +265,26 @@ static int refuse_old(const struct call *call, uint32_t name)
     return next_refused(call);
 }
 
+/* Refused, it is not held on either, if it was to be: what is asked to be let go of is. */
+static int refuse_to_take(const struct call *call, uint32_t share, int why)
+{
+    const struct next_request *next = &call->peer->next;
+    const struct seg_off off = {shares_record(&call->core->shares, share)->offset};
+    struct released released;
+    struct block block;
+    call->core->state.counters->attaches_refused++;
+    if (why == SHARING_E_DENIED) {
+        dispatch_refuse_read_only(call, share);
+    } else {
+        (void)dispatch_refuse_full(call);
+    }
+    if (next->stays && dispatch_holds(call, share)) {
+        const int r = dispatch_let_go(call, off, 0, &released, &block);
+        KMEM_ASSERT(r == 0); /* it is held */
+    }
+    return next_refused(call);
+}
+
 /* Attaches what the name means now. */
 static int take_newer(const struct call *call, uint32_t share, uint64_t version)
 {
@@ -273,21 +293,14 @@ static int take_newer(const struct call *call, uint32_t share, uint64_t version)
     const struct sharing_reason reason = {next->reason, next->n_reason_bytes};
     const struct intent intent = {INTENT_NEXT, share, NEXT_AT(version, next->kept)};
     const struct share_handle handle = shares_handle(&call->core->shares, share);
-    struct state_counters *counters = call->core->state.counters;
     struct attached attached;
     intend(call, next->sequence, &intent);
     KMEM_CRASH_POINT("server.next.intended");
     const int r = sharing_attach(&of, &handle, next->write, reason, &attached);
     if (r) {
-        counters->attaches_refused++;
-        if (r == SHARING_E_DENIED) {
-            dispatch_refuse_read_only(call, share);
-        } else {
-            (void)dispatch_refuse_full(call);
-        }
-        return next_refused(call);
+        return refuse_to_take(call, share, r);
     }
-    counters->attaches++;
+    call->core->state.counters->attaches++;
     return answer_next(call, version, &attached);
 }
 
@@ -354,6 +367,7 @@ static int let_go_of_old(const struct call *call, bool replays, struct intent *i
     }
     const bool stays = target != 0 && shares_at(&call->core->shares, off) == target;
     next->kept = released.kept || stays;
+    next->stays = stays;
     next->released_bytes = released.num_bytes;
     intent->at = NEXT_AT(NEXT_AT_VERSION(intent->at), next->kept);
     intend(call, next->sequence, intent);
@@ -375,7 +389,8 @@ static struct intent next_intent(const struct call *call)
     };
 }
 
-/* It had come as far as to attach: that block is the answer again, whatever the name means now. */
+/* It had come as far as to attach: that block is the answer again, whatever the name means now. Or
+   it only was held on, for reading, and is not to be had for writing. */
 static int answer_again(const struct call *call, const struct intent *intent)
 {
     const struct sharing of = dispatch_sharing(call);
@@ -384,8 +399,11 @@ static int answer_again(const struct call *call, const struct intent *intent)
     const struct sharing_reason reason = {next->reason, next->n_reason_bytes};
     struct attached attached;
     int r = sharing_attach(&of, &handle, next->write, reason, &attached);
-    if (r == SHARING_E_DENIED) {
-        r = sharing_attach(&of, &handle, false, reason, &attached); /* the owner has forbidden it */
+    if (r == SHARING_E_DENIED) { /* the owner has forbidden it, now or before */
+        r = sharing_attach(&of, &handle, false, reason, &attached);
+        if (r == 0 && !attached.is_writable) {
+            return refuse_to_take(call, intent->n_pages, SHARING_E_DENIED);
+        }
     }
     KMEM_ASSERT(r == 0); /* it is held already */
     return answer_next(call, NEXT_AT_VERSION(intent->at), &attached);

@@ -352,6 +352,10 @@ static void test_next_for_writing_of_what_is_for_reading_only_is_DENIED(void **s
 
     assert_error(&talk, DENIED, "for reading only");
     assert_int_equal(statistic("attaches_refused"), 1);
+    assert_int_equal(ask_next(&bob, &(struct asked_next){.name = NAME}), DISPATCH_OK);
+    assert_int_equal(ask_next(&bob, &(struct asked_next){NAME, 0, block, 0, .write = true}), 0);
+    assert_error(&talk, DENIED, "for reading only");
+    assert_int_equal(talk.core->shares.n_holds, 0); /* it is let go of, though it is the old one */
 }
 
 static void test_next_that_is_repeated_gives_the_same_block_though_there_is_a_newer(void **state)
