@@ -15,7 +15,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include <kmem/kmem.h>
+#include <kmem/share.h>
 
 #include "client/blocks.h"
 #include "client/context.h"
@@ -24,7 +24,9 @@
 #include "client/heap/heap.h"
 #include "client/link/notice.h"
 #include "client/link/calls.h"
+#include "client/share_parts.h"
 #include "client/sharing.h"
+#include "proto/size_class.h"
 #include "proto/text.h"
 
 /* ------------------------------------------------------------------------------ allocating ---- */
@@ -65,7 +67,7 @@ KMEM_MUST_USE static int api_refuse_size(size_t num_bytes, const struct segment 
 }
 
 /* A block that the daemon carves. */
-KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reason, bool may_again,
+KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reason, unsigned how,
                                              void **ret_block, struct failure *failure)
 {
     char clean[KMEM_REASON_MAX_BYTES + 1];
@@ -81,8 +83,7 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
         r = api_refuse_size(num_bytes, lock.segment, clean, failure);
         kmem__counts_note(&kmem__blocks_counts()->n_too_large);
     } else {
-        r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, may_again, &carved,
-                                 failure);
+        r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, how, &carved, failure);
     }
     if (r == -ENOMEM) {
         kmem__context_add_refusal(&lock, failure);
@@ -124,8 +125,22 @@ static void api_note_refused(struct allocator *allocator, int r)
     }
 }
 
+/* A block of this process's leases, if it is to be one; flags as of kmem_try_allocate_with(). */
+static void *api_allocate_leased(struct allocator *allocator, size_t num_bytes, const char *reason,
+                                 struct kmem_site *site, int flags)
+{
+    const bool is_small = num_bytes <= SMALL_MAX_BYTES;
+    if (allocator == NULL || num_bytes > allocator->num_bytes ||
+        (is_small && (flags & KMEM_SHAREABLE) != 0)) {
+        return NULL;
+    }
+    return (flags & KMEM_UNINITIALIZED) != 0 && !is_small
+               ? kmem__heap_allocate_uncleared(allocator, num_bytes, reason)
+               : kmem__heap_allocate(allocator, num_bytes, reason, site);
+}
+
 KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, struct kmem_site *site,
-                                      void **ret_block, struct failure *failure)
+                                      int flags, void **ret_block, struct failure *failure)
 {
     if (num_bytes == 0) {
         return api_refuse_number(0, reason, failure);
@@ -135,19 +150,19 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
     if (allocator != NULL && kmem__notice_look(&allocator->notice, failure) < 0) {
         return kmem__blocks_refuse_ended(num_bytes, reason, failure);
     }
-    void *leased = allocator != NULL && num_bytes <= allocator->num_bytes
-                       ? kmem__heap_allocate(allocator, num_bytes, reason, site)
-                       : NULL;
+    void *leased = api_allocate_leased(allocator, num_bytes, reason, site, flags);
     if (leased != NULL) {
         *ret_block = leased;
         return 0;
     }
     const bool may_again = api_flush_first(allocator);
-    int r = api_allocate_direct(num_bytes, reason, may_again, ret_block, failure);
+    const unsigned how = (flags & KMEM_SHAREABLE) != 0 ? ALLOCATE_SHAREABLE : 0;
+    int r = api_allocate_direct(num_bytes, reason, how | (may_again ? ALLOCATE_MAY_AGAIN : 0),
+                                ret_block, failure);
     const bool came_home = r == -ENOMEM && allocator != NULL && kmem__heap_take_returns(allocator);
     if (r == -ENOMEM && (may_again || came_home)) {
         (void)kmem__heap_flush(allocator); /* if there was nothing, the server says why not */
-        r = api_allocate_direct(num_bytes, reason, false, ret_block, failure);
+        r = api_allocate_direct(num_bytes, reason, how, ret_block, failure);
     }
     api_note_refused(allocator, r);
     return r;
@@ -158,7 +173,7 @@ static void *api_try_allocate(size_t num_bytes, const char *reason, struct kmem_
     struct failure failure;
     void *block = NULL;
     int saved_errno = errno;
-    int r = api_allocate(num_bytes, reason, site, &block, &failure);
+    int r = api_allocate(num_bytes, reason, site, 0, &block, &failure);
     if (r < 0) {
         kmem__failure_record(&failure, "kmem_try_allocate");
         saved_errno = -r;
@@ -177,6 +192,21 @@ KMEM_LINE void *kmem_try_allocate_at(size_t num_bytes, const char *reason, struc
     return kmem__heap_take_at(num_bytes, reason, site, api_try_allocate);
 }
 
+void *kmem_try_allocate_with(size_t num_bytes, int flags, const char *reason)
+{
+    struct failure failure;
+    void *block = NULL;
+    int saved_errno = errno;
+    int r = kmem__share_check_flags(flags, KMEM_SHAREABLE | KMEM_UNINITIALIZED, &failure);
+    r = r < 0 ? r : api_allocate(num_bytes, reason, NULL, flags, &block, &failure);
+    if (r < 0) {
+        kmem__failure_record(&failure, "kmem_try_allocate_with");
+        saved_errno = -r;
+    }
+    errno = saved_errno;
+    return block;
+}
+
 /* num_bytes is what became of the int, which may have been negative. */
 static void *api_allocate_or_raise(size_t num_bytes_as_passed, const char *reason,
                                    struct kmem_site *site)
@@ -185,7 +215,7 @@ static void *api_allocate_or_raise(size_t num_bytes_as_passed, const char *reaso
     struct failure failure;
     void *block = NULL;
     int saved_errno = errno;
-    int r = num_bytes > 0 ? api_allocate((size_t)num_bytes, reason, site, &block, &failure)
+    int r = num_bytes > 0 ? api_allocate((size_t)num_bytes, reason, site, 0, &block, &failure)
                           : api_refuse_number(num_bytes, reason, &failure);
     errno = saved_errno;
     if (r < 0) {

@@ -232,7 +232,7 @@ KMEM_MUST_USE static int many_end(const struct conn_lock *lock, void **mems, siz
         } else if (ones[i].is_asked) {
             const Kmem__Released *said = many != NULL ? many->released[n_asked] : NULL;
             kmem__sharing_end(lock, &ones[i].letting,
-                              said == NULL || said->kept ? LET_KEPT : LET_FREED,
+                              said == NULL ? LET_KEPT : kmem__sharing_let_go(said),
                               said != NULL ? said->num_bytes : 0);
             n_asked++;
             is_gone = true;

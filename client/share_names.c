@@ -189,8 +189,7 @@ static void take_end(const struct conn_lock *lock, struct taking *taking,
         return;
     }
     if (released != NULL) {
-        kmem__sharing_end(lock, letting, released->kept ? LET_KEPT : LET_FREED,
-                          released->num_bytes);
+        kmem__sharing_end(lock, letting, kmem__sharing_let_go(released), released->num_bytes);
         taking->old = NULL;
     } else {
         kmem__sharing_end(lock, letting, LET_STAYS, 0);

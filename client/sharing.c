@@ -70,8 +70,9 @@ void kmem__sharing_end(const struct conn_lock *lock, const struct letting *letti
     hold.num_bytes = hold.num_bytes != 0 ? hold.num_bytes : num_bytes;
     forget_access(lock, &hold);
     kmem__holds_end(lock->holds, letting->offset, true);
-    if (letting->is_away && let_go == LET_FREED) {
-        (void)kmem__heap_come_home(allocator, letting->offset); /* it is there: it was marked */
+    if (letting->is_away && let_go != LET_KEPT) {
+        /* It is there: it was marked. */
+        (void)kmem__heap_come_home(allocator, letting->offset, let_go != LET_UNWRITTEN);
     }
 }
 
@@ -81,7 +82,8 @@ void kmem__sharing_end(const struct conn_lock *lock, const struct letting *letti
 static void follow_released(const Kmem__Released *released, uint64_t offset)
 {
     if (released != NULL && !released->kept) {
-        (void)kmem__heap_come_home(kmem__context_allocator(), (struct seg_off){offset});
+        (void)kmem__heap_come_home(kmem__context_allocator(), (struct seg_off){offset},
+                                   !released->unwritten);
     }
 }
 
@@ -169,8 +171,8 @@ static bool sharing_follow(struct share_request *request, const Kmem__Response *
                follow_transferred(request, response->shared->handle);
     case SHARE_PUBLISH:
         if (request->give && !response->published->kept) {
-            (void)kmem__heap_come_home(kmem__context_allocator(),
-                                       (struct seg_off){request->offset});
+            (void)kmem__heap_come_home(kmem__context_allocator(), (struct seg_off){request->offset},
+                                       true);
         }
         return false;
     case SHARE_NEXT:
@@ -288,7 +290,7 @@ KMEM_MUST_USE static int release_last(const struct conn_lock *lock, const struct
         return kmem__conn_lose(lock->conn, failure, EPROTO, "released nothing and refused nothing");
     }
     const Kmem__Released *released = response->released_many->released[0];
-    kmem__sharing_end(lock, letting, released->kept ? LET_KEPT : LET_FREED, released->num_bytes);
+    kmem__sharing_end(lock, letting, kmem__sharing_let_go(released), released->num_bytes);
     return 0;
 }
 

@@ -8,7 +8,7 @@
  *      begin   its entry has count 0, so no thread attaches it without the server; if it is of a
  *              lease of this process it is AWAY: the server may send it home from now on
  *      ask
- *      end     STAYS: the server refused; KEPT: others hold it; FREED: it was the last one
+ *      end     STAYS: the server refused; KEPT: others hold it; else it was the last one
  */
 #ifndef CLIENT_SHARING_H
 #define CLIENT_SHARING_H
@@ -26,7 +26,21 @@ enum letting_go {
     LETTING_LAST,
 };
 
-enum let_go { LET_STAYS, LET_KEPT, LET_FREED };
+enum let_go {
+    LET_STAYS,
+    LET_KEPT,
+    LET_FREED,
+    LET_UNWRITTEN, /* likewise, and no other than its owner has held it for writing */
+};
+
+/** kmem__sharing_let_go() - what the server says became of a block that was let go of */
+static inline enum let_go kmem__sharing_let_go(const Kmem__Released *released)
+{
+    if (released->kept) {
+        return LET_KEPT;
+    }
+    return released->unwritten ? LET_UNWRITTEN : LET_FREED;
+}
 
 struct letting {
     enum letting_go how;

@@ -318,7 +318,23 @@ bool lease_all_used(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pa
     return true;
 }
 
-static bool part_take(_Atomic uint64_t *states, const struct part *part, bool *zero)
+/* How the pages were that are taken, as far as they have been. */
+struct found_pages {
+    bool zero;
+    uint32_t n_own; /* from the first on */
+};
+
+/* How many pages of a part, from its first on, have OWN. */
+static uint32_t part_n_own(uint64_t word, const struct part *part)
+{
+    const uint64_t foreign = ~word & EVERY(LEASE_OWN) & part->mask;
+    const uint32_t first = (uint32_t)__builtin_ctzll(part->mask) / 8;
+    return foreign == 0 ? part->n_pages : (uint32_t)__builtin_ctzll(foreign) / 8 - first;
+}
+
+/* @n_before: how many pages were taken before. */
+static bool part_take(_Atomic uint64_t *states, const struct part *part, uint32_t n_before,
+                      struct found_pages *found)
 {
     uint64_t word = atomic_load_explicit(&states[part->word], memory_order_relaxed);
     uint64_t taken;
@@ -330,7 +346,11 @@ static bool part_take(_Atomic uint64_t *states, const struct part *part, bool *z
         /* Acquire: pairs with lease_grant(), and with lease_give() of another thread. */
     } while (!atomic_compare_exchange_weak_explicit(&states[part->word], &word, taken,
                                                     memory_order_acquire, memory_order_relaxed));
-    *zero = *zero && (word & EVERY(LEASE_ZERO) & part->mask) == (EVERY(LEASE_ZERO) & part->mask);
+    found->zero =
+        found->zero && (word & EVERY(LEASE_ZERO) & part->mask) == (EVERY(LEASE_ZERO) & part->mask);
+    if (found->n_own == n_before) {
+        found->n_own += part_n_own(word, part);
+    }
     return true;
 }
 
@@ -348,13 +368,14 @@ uint64_t lease_mask(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pa
     return mask;
 }
 
-bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool *ret_zero)
+bool lease_take_own(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool *ret_zero,
+                    uint32_t *ret_n_own)
 {
     const uint32_t end = page + n_pages;
-    bool zero = true;
+    struct found_pages found = {.zero = true};
     for (uint32_t at = page; at < end;) {
         const struct part part = part_at(at, end);
-        if (!part_take(states, &part, &zero)) {
+        if (!part_take(states, &part, at - page, &found)) {
             if (at > page) {
                 lease_give(states, page, at - page);
             }
@@ -362,23 +383,37 @@ bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool 
         }
         at += part.n_pages;
     }
-    *ret_zero = zero;
+    *ret_zero = found.zero;
+    *ret_n_own = found.n_own;
     return true;
 }
 
-void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool *ret_zero)
 {
+    uint32_t n_own;
+    return lease_take_own(states, page, n_pages, ret_zero, &n_own);
+}
+
+void lease_give_own(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, uint32_t n_own)
+{
+    const uint32_t own_end = page + n_own;
     for (uint32_t at = page; at < page + n_pages;) {
         const struct part part = part_at(at, page + n_pages);
-        /*
-         * USED - 1 == FREE in every byte, without a borrow. Release: pairs with part_revoke() and
-         * part_take(): whoever has the page next finds what was done to it done.
-         */
-        (void)atomic_fetch_sub_explicit(&states[part.word], EVERY(1) & part.mask,
+        const uint64_t own_mask = at < own_end ? part_at(at, own_end).mask : 0;
+        /* The bits by which USED and FREE differ. Release: pairs with part_revoke() and
+           part_take(): whoever has the page next finds what was done to it done. */
+        (void)atomic_fetch_xor_explicit(&states[part.word],
+                                        (EVERY(LEASE_USED ^ LEASE_FREE) & part.mask) |
+                                            (EVERY(LEASE_OWN) & own_mask & part.mask),
                                         memory_order_release);
         at += part.n_pages;
     }
     note_given(states);
+}
+
+void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    lease_give_own(states, page, n_pages, 0);
 }
 
 void lease_open_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)

@@ -24,6 +24,10 @@
  *
  * With FREE may stand LEASE_ZERO: every byte of the page is 0. The client loses that by taking it.
  *
+ * Or LEASE_OWN: the client gave the page back, and every byte of it is what this client left there,
+ * or 0. It is lost by taking the page, and by any grant, so that a page that was another's
+ * meanwhile does not have it, whichever thread finds it first.
+ *
  * SLABS WITHOUT A LIVE BLOCK. Pages in use may hold nothing but blocks that a sleeping thread keeps
  * ready. The daemon takes such a slab back too, by what stands in its entries, and the client finds
  * out when it hands out one of these blocks:
@@ -83,10 +87,11 @@ enum lease_state {
     LEASE_ASKED = 16, /* with USED and SLAB: the daemon is about to read the entries */
     LEASE_STALE = 32, /* a thread of the client still has blocks of a slab that was here */
     LEASE_INTERIOR = 64, /* with USED and SLAB: not the first page of its slab */
+    LEASE_OWN = 128,     /* with FREE: no other client's byte is in the page */
 };
 
 /* Part of the layout: another number for other states, or another meaning of one or of `asked`. */
-#define LEASE_PROTOCOL 3
+#define LEASE_PROTOCOL 4
 
 /* A page of an open slab, which the daemon has not asked for. */
 #define LEASE_OPEN ((uint32_t)LEASE_USED | (uint32_t)LEASE_SLAB)
@@ -223,6 +228,13 @@ uint64_t lease_mask(const _Atomic uint64_t *states, uint32_t page, uint32_t n_pa
 KMEM_MUST_USE bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages,
                               bool *ret_zero);
 
+/**
+ * lease_take_own() - lease_take() for who can use what the client itself left in the pages
+ * @ret_n_own:  how many of them, from `page` on, had LEASE_OWN
+ */
+KMEM_MUST_USE bool lease_take_own(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages,
+                                  bool *ret_zero, uint32_t *ret_n_own);
+
 /** lease_open_slab() - n_pages in use are a slab, whose entries say what is live */
 void lease_open_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
@@ -263,6 +275,9 @@ bool lease_close_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
 
 /** lease_give() - n_pages in use are unused from now on; everything done to them is done before */
 void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
+/** lease_give_own() - lease_give(); the first n_own of them have no other client's byte */
+void lease_give_own(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, uint32_t n_own);
 
 /**
  * lease_find() - the first n_pages consecutive FREE pages in a range

@@ -93,6 +93,8 @@ uint64_t ledger_layout_signature(void)
     signature = signature_feed(signature, ENTRY_REASON_SHIFT);
     signature = signature_feed(signature, LEDGER_REASONS_MAX);
     signature = signature_feed(signature, LEASE_PROTOCOL);
+    signature = signature_feed(signature, HEAD_SHAREABLE);
+    signature = signature_feed(signature, RETURNS_WRITTEN);
     signature = signature_layout(signature);
     signature = signature_feed(signature, LEASE_GIVEN_BEFORE_BYTES);
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
@@ -156,7 +158,8 @@ static uint32_t head_kind(const struct ledger_head *head)
     return atomic_load_explicit(&head->kind, memory_order_relaxed);
 }
 
-static void head_open(struct ledger_head *head, uint32_t kind, uint32_t size_class, uint32_t span)
+static void head_open(struct ledger_head *head, uint32_t kind, uint32_t size_class, uint32_t span,
+                      uint16_t flags)
 {
     store_hook(); /* plain stores, as below: kind publishes them */
     head->span_pages = span;
@@ -168,12 +171,12 @@ static void head_open(struct ledger_head *head, uint32_t kind, uint32_t size_cla
     head->n_used = 0;
     head->next = 0;
     head->prev = 0;
-    head->reserved = 0;
+    head->flags = flags;
     atomic_store_explicit(&head->remote, 0, memory_order_relaxed); /* Relaxed: kind publishes it. */
     store_prepare_u32(&head->kind, kind);
 }
 
-void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class)
+static void slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class, uint16_t flags)
 {
     KMEM_ASSERT(size_class < N_SIZE_CLASSES);
     const uint32_t span = size_classes[size_class].span_pages;
@@ -184,14 +187,24 @@ void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class)
         interior->back = (uint16_t)i;
         store_prepare_u32(&interior->kind, HEAD_INTERIOR);
     }
-    head_open(&ledger->heads[page], HEAD_SLAB, size_class, span);
+    head_open(&ledger->heads[page], HEAD_SLAB, size_class, span, flags);
+}
+
+void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class)
+{
+    slab_open(ledger, page, size_class, 0);
+}
+
+void ledger_slab_open_shareable(struct ledger *ledger, uint32_t page, uint32_t size_class)
+{
+    slab_open(ledger, page, size_class, HEAD_SHAREABLE);
 }
 
 void ledger_run_open(struct ledger *ledger, uint32_t page, uint32_t span_pages)
 {
     KMEM_ASSERT(span_pages >= 1);
     KMEM_ASSERT(page + (uint64_t)span_pages <= ledger->n_pages);
-    head_open(&ledger->heads[page], HEAD_LARGE, 0, span_pages);
+    head_open(&ledger->heads[page], HEAD_LARGE, 0, span_pages, 0);
 }
 
 /* The largest aligned stretch of pages that begins at `page` and does not go beyond `end`. */

@@ -154,13 +154,16 @@ struct ledger_head {
     uint16_t free;     /* 1 + the first free block; 0: none but those never carved */
     uint16_t n_carved; /* blocks below this number have been handed out at least once */
     uint16_t n_used;
-    uint16_t reserved;
-    uint32_t next; /* slabs of the class with room, by first page; 0 the last */
+    uint16_t flags; /* HEAD_SHAREABLE */
+    uint32_t next;  /* slabs of the class with room, by first page; 0 the last */
     uint32_t prev;
     _Atomic uint32_t remote; /* in a client's ledger: blocks released by other threads */
 };
 
 static_assert(sizeof(struct ledger_head) == 32, "part of the layout");
+
+/* In the daemon's own ledger, of a slab: blocks lie in it that are to be shared, and no others. */
+#define HEAD_SHAREABLE UINT16_C(1)
 
 /* As many heads as a CPU page of the file holds: 64 KiB of bits for a segment of 1 TiB. */
 #define HEADS_PER_BIT (UINT32_C(4096) / 32)
@@ -318,6 +321,9 @@ static inline uint32_t entry_reserve(struct ledger_head *head, const struct ledg
 
 /** ledger_slab_open() - make the pages from `page` on, all of them free, a slab of a size class */
 void ledger_slab_open(struct ledger *ledger, uint32_t page, uint32_t size_class);
+
+/** ledger_slab_open_shareable() - the same, HEAD_SHAREABLE */
+void ledger_slab_open_shareable(struct ledger *ledger, uint32_t page, uint32_t size_class);
 
 /** ledger_run_open() - make span_pages from `page` on, all of them free, one large block */
 void ledger_run_open(struct ledger *ledger, uint32_t page, uint32_t span_pages);

@@ -30,6 +30,9 @@
    has taken some. */
 #define RETURNS_MAX UINT32_C(1024)
 
+/* Beside an offset, which is a multiple of 16: another has held the block for writing. */
+#define RETURNS_WRITTEN UINT64_C(1)
+
 struct ledger_returns {
     _Atomic uint64_t n_put;
     uint64_t reserved_put[7];

@@ -251,7 +251,7 @@ static bool block_is_huge(const struct allocator *allocator, size_t num_bytes)
 }
 
 static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char *reason,
-                                 struct kmem_site *site)
+                                 struct kmem_site *site, bool clears)
 {
     struct allocator *allocator = heap->allocator;
     (void)kmem__heap_take_returns(allocator); /* a frame that was lent, perhaps */
@@ -263,7 +263,7 @@ static void *heap_allocate_large(struct heap *heap, size_t num_bytes, const char
                                    (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT))) {
         return NULL;
     }
-    return kmem__large_take(allocator, num_bytes, heap_reason(heap, reason, site));
+    return kmem__large_take(allocator, num_bytes, heap_reason(heap, reason, site), clears);
 }
 
 void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
@@ -348,9 +348,17 @@ void *kmem__heap_allocate(struct allocator *allocator, size_t num_bytes, const c
         return NULL;
     }
     if (num_bytes > SMALL_MAX_BYTES) {
-        return heap_allocate_large(heap, num_bytes, reason, site);
+        return heap_allocate_large(heap, num_bytes, reason, site, true);
     }
     return heap_allocate_small(heap, num_bytes, reason, site);
+}
+
+void *kmem__heap_allocate_uncleared(struct allocator *allocator, size_t num_bytes,
+                                    const char *reason)
+{
+    KMEM_ASSERT(num_bytes > SMALL_MAX_BYTES);
+    struct heap *heap = heap_get(allocator);
+    return heap != NULL ? heap_allocate_large(heap, num_bytes, reason, NULL, false) : NULL;
 }
 
 /* ------------------------------------------------------------------------------- releasing ---- */
@@ -405,17 +413,21 @@ static void heap_count_release(struct heap *mine, struct allocator *allocator)
     }
 }
 
-static int heap_release_large(struct heap *mine, struct allocator *allocator, uint32_t page)
+static int heap_release_large(struct heap *mine, struct allocator *allocator, uint32_t page,
+                              bool is_own)
 {
-    if (!kmem__large_give(allocator, page)) {
+    if (!kmem__large_give(allocator, page, is_own)) {
         return HEAP_E_RELEASED;
     }
     heap_count_release(mine, allocator);
     return HEAP_OK;
 }
 
-/* A live block that is this process's alone. Return: HEAP_OK or HEAP_E_RELEASED. */
-static int heap_release_found(struct allocator *allocator, const struct found *found)
+/*
+ * A live block that is this process's alone. Return: HEAP_OK or HEAP_E_RELEASED.
+ * @is_own:  no other has held it for writing
+ */
+static int heap_release_found(struct allocator *allocator, const struct found *found, bool is_own)
 {
     struct heap *mine = kmem__heap_mine;
     const struct ledger_block *block = &found->block;
@@ -425,7 +437,7 @@ static int heap_release_found(struct allocator *allocator, const struct found *f
     /* Relaxed: a live block's slab is open. */
     if (atomic_load_explicit(&allocator->ledger.heads[block->page].kind, memory_order_relaxed) ==
         HEAD_LARGE) {
-        return heap_release_large(mine, allocator, block->page);
+        return heap_release_large(mine, allocator, block->page, is_own);
     }
     if (mine->id != 0 && mine->id == kmem__note_heap(&allocator->notes[block->page])) {
         heap_give_own(mine, found);
@@ -444,12 +456,12 @@ int kmem__heap_release(struct allocator *allocator, struct seg_off offset, struc
     if (r != HEAP_OK || ret_found->is_shared) {
         return r != HEAP_OK ? r : HEAP_E_SHARED;
     }
-    return heap_release_found(allocator, ret_found);
+    return heap_release_found(allocator, ret_found, true);
 }
 
 /* --------------------------------------------------------------------- what was lent comes home */
 
-bool kmem__heap_come_home(struct allocator *allocator, struct seg_off offset)
+bool kmem__heap_come_home(struct allocator *allocator, struct seg_off offset, bool was_written)
 {
     struct found found;
     if (kmem__heap_find(allocator, offset, &found) != HEAP_OK || !found.is_shared ||
@@ -459,7 +471,7 @@ bool kmem__heap_come_home(struct allocator *allocator, struct seg_off offset)
     /* Before: it is shared. After: it is as if it had never been. */
     (void)atomic_fetch_and_explicit(&found.block.entry->word, ~ENTRY_SHARED, memory_order_acq_rel);
     KMEM_CRASH_POINT("client.share.home");
-    return heap_release_found(allocator, &found) == HEAP_OK;
+    return heap_release_found(allocator, &found, !was_written) == HEAP_OK;
 }
 
 static bool returns_take(struct allocator *allocator, struct ledger_returns *returns)
@@ -473,9 +485,10 @@ static bool returns_take(struct allocator *allocator, struct ledger_returns *ret
         n_taken = n_put; /* not what a server of ours writes */
     }
     for (; n_taken != n_put; n_taken++) {
-        const struct seg_off offset = {
-            atomic_load_explicit(&returns->offsets[n_taken % RETURNS_MAX], memory_order_relaxed)};
-        has_any = kmem__heap_come_home(allocator, offset) || has_any;
+        const uint64_t said =
+            atomic_load_explicit(&returns->offsets[n_taken % RETURNS_MAX], memory_order_relaxed);
+        const struct seg_off offset = {said & ~RETURNS_WRITTEN};
+        has_any = kmem__heap_come_home(allocator, offset, (said & RETURNS_WRITTEN) != 0) || has_any;
         /* Release: pairs with the server's read; the place may be written again. */
         atomic_store_explicit(&returns->n_taken, n_taken + 1, memory_order_release);
     }

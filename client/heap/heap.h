@@ -269,6 +269,14 @@ static inline uint64_t kmem__heap_sizeof(const void *block)
 KMEM_MUST_USE void *kmem__heap_allocate(struct allocator *allocator, size_t num_bytes,
                                         const char *reason, struct kmem_site *site);
 
+/**
+ * kmem__heap_allocate_uncleared() - a leased block of more than SMALL_MAX_BYTES, which may have
+ *                                   what this process left in its pages, and nothing of others
+ * Return: as kmem__heap_allocate().
+ */
+KMEM_MUST_USE void *kmem__heap_allocate_uncleared(struct allocator *allocator, size_t num_bytes,
+                                                  const char *reason);
+
 /* In entry.holder of a block that is shared: see shared.h. */
 enum { SHARED_HERE, SHARED_AWAY };
 
@@ -307,9 +315,10 @@ KMEM_MUST_USE int kmem__heap_release(struct allocator *allocator, struct seg_off
 
 /**
  * kmem__heap_come_home() - retire a block of this process's leases that is AWAY, and held nowhere
+ * @was_written:  another process held it for writing, or may have
  * Return: false: there is none at the offset.
  */
-bool kmem__heap_come_home(struct allocator *allocator, struct seg_off offset);
+bool kmem__heap_come_home(struct allocator *allocator, struct seg_off offset, bool was_written);
 
 /**
  * kmem__heap_take_returns() - release what the server says has come home: proto/returns.h

@@ -6,8 +6,16 @@
  * cache and that exchange cost some 60 ns, where clearing the smallest large block takes 400.
  *
  * Order: pages USED, head open, entry written; entry retired, head closed, pages FREE.
+ *
+ * WHAT IS NOT CLEARED. A block may be asked for that has what this process left in it. Which pages
+ * those are their states say, LEASE_OWN, and that is true of a page when all of it was the block's:
+ * the bytes behind the end of a block are whoever's they were. So the last page of a block is
+ * cleared, but where blocks end at a page's end. A block that another process held for writing, and
+ * pages that were slabs, have none.
  */
 #include "client/heap/large.h"
+
+#include <string.h>
 
 #include "client/heap/allocator.h"
 #include "client/heap/clear.h"
@@ -16,7 +24,23 @@
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
-void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t reason)
+/* The bytes of a block that are neither zero nor this process's own, or all that are not zero. */
+static void large_clear(unsigned char *block, uint64_t num_bytes, const struct taken *taken,
+                        bool clears)
+{
+    const uint64_t own_bytes = clears ? 0 : (uint64_t)taken->n_own << PAGE_SHIFT;
+    if (taken->is_zero || own_bytes >= num_bytes) {
+        return;
+    }
+    if (num_bytes - own_bytes < CLEAR_LOOP_MIN_BYTES) {
+        memset(block + own_bytes, 0, num_bytes - own_bytes);
+    } else {
+        (void)kmem__clear(block + own_bytes, num_bytes - own_bytes, taken->is_warm);
+    }
+}
+
+void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t reason,
+                       bool clears)
 {
     struct ledger *ledger = &allocator->ledger;
     struct taken taken;
@@ -38,14 +62,12 @@ void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t
     if (kmem__tsan_watches()) {
         kmem__tsan_taken(block, num_bytes);
     }
-    if (!taken.is_zero) {
-        (void)kmem__clear(block, num_bytes, taken.is_warm);
-    }
+    large_clear(block, num_bytes, &taken, clears);
     return block;
 }
 
 /* A large block whose entry is retired: closes it and puts its pages back. */
-static void large_close(struct allocator *allocator, uint32_t page)
+static void large_close(struct allocator *allocator, uint32_t page, uint32_t n_own)
 {
     struct ledger *ledger = &allocator->ledger;
     struct ledger_head *head = &ledger->heads[page];
@@ -54,23 +76,24 @@ static void large_close(struct allocator *allocator, uint32_t page)
     entry_put(head, ledger_entries(ledger, page), 0);
     ledger_slab_close(ledger, page);
     KMEM_CRASH_POINT("client.large.closed");
-    kmem__lease_cache_give(&allocator->cache, page, n_pages);
+    kmem__lease_cache_give(&allocator->cache, page, n_pages, n_own);
 }
 
 /* Acquire and release: of two that release the block, one gets its word, and all its bytes. */
-static bool large_retire(struct ledger *ledger, uint32_t page)
+static uint64_t large_retire(struct ledger *ledger, uint32_t page)
 {
     struct ledger_entry *entry = ledger_entries(ledger, page);
     const uint64_t word = atomic_exchange_explicit(&entry->word, 0, memory_order_acq_rel);
     kmem__counts_shrink(ledger->counts, ENTRY_NUM_BYTES(word));
-    return word != 0;
+    return word;
 }
 
-bool kmem__large_give(struct allocator *allocator, uint32_t page)
+bool kmem__large_give(struct allocator *allocator, uint32_t page, bool is_own)
 {
-    if (!large_retire(&allocator->ledger, page)) {
+    const uint64_t word = large_retire(&allocator->ledger, page);
+    if (word == 0) {
         return false;
     }
-    large_close(allocator, page);
+    large_close(allocator, page, is_own ? (uint32_t)(ENTRY_NUM_BYTES(word) >> PAGE_SHIFT) : 0);
     return true;
 }

@@ -76,7 +76,8 @@ static bool recent_take(struct lease_cache *cache, uint32_t n_pages, struct take
             continue;
         }
         recent_remove(cache, at);
-        if (lease_take(cache->ledger->states, run.page, n_pages, &ret_taken->is_zero)) {
+        if (lease_take_own(cache->ledger->states, run.page, n_pages, &ret_taken->is_zero,
+                           &ret_taken->n_own)) {
             ret_taken->page = run.page;
             ret_taken->is_warm = true;
             return true;
@@ -93,7 +94,8 @@ static bool extent_take(struct lease_cache *cache, struct extent *extent, uint32
     uint32_t from = extent->first_unused;
     while (n_pages < extent->too_long &&
            lease_find(cache->ledger->states, from, extent->end, n_pages, &ret_taken->page)) {
-        if (lease_take(cache->ledger->states, ret_taken->page, n_pages, &ret_taken->is_zero)) {
+        if (lease_take_own(cache->ledger->states, ret_taken->page, n_pages, &ret_taken->is_zero,
+                           &ret_taken->n_own)) {
             ret_taken->is_warm = false;
             if (n_pages == 1 || ret_taken->page == extent->first_unused) {
                 extent->first_unused = ret_taken->page + n_pages;
@@ -315,10 +317,11 @@ static void lease_cache_note_unused(struct lease_cache *cache, uint32_t page, ui
     recent_push(cache, (struct run){page, n_pages});
 }
 
-void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages)
+void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages,
+                            uint32_t n_own)
 {
     (void)pthread_mutex_lock(&cache->lock);
-    lease_give(cache->ledger->states, page, n_pages);
+    lease_give_own(cache->ledger->states, page, n_pages, n_own);
     lease_cache_note_used(cache, -(int64_t)n_pages);
     lease_cache_note_unused(cache, page, n_pages);
     (void)pthread_mutex_unlock(&cache->lock);

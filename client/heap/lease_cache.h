@@ -79,8 +79,9 @@ enum {
 /* How a run was when it was taken. */
 struct taken {
     uint32_t page;
-    bool is_zero; /* every byte is 0 */
-    bool is_warm; /* it was given back a moment ago */
+    bool is_zero;   /* every byte is 0 */
+    bool is_warm;   /* it was given back a moment ago */
+    uint32_t n_own; /* pages from the first on that have no other process's byte: lease.h */
 };
 
 /**
@@ -91,8 +92,12 @@ struct taken {
 KMEM_MUST_USE int kmem__lease_cache_take(struct lease_cache *cache, uint32_t n_pages,
                                          struct taken *ret_taken);
 
-/** kmem__lease_cache_give() - pages are unused from now on; their head is closed */
-void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages);
+/**
+ * kmem__lease_cache_give() - pages are unused from now on; their head is closed
+ * @n_own:  as of struct taken
+ */
+void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages,
+                            uint32_t n_own);
 
 /** kmem__lease_cache_give_slab() - the same for a closed slab, which the daemon may have taken */
 void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint32_t n_pages);

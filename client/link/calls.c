@@ -35,13 +35,14 @@ static void in_doubt_note(struct conn *conn, uint64_t sequence, struct seg_off o
 }
 
 KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint64_t num_bytes,
-                                      const char *reason, bool may_again,
+                                      const char *reason, unsigned how,
                                       const Kmem__Response **ret_response, struct failure *failure)
 {
     Kmem__Request request = KMEM__REQUEST__INIT;
     Kmem__Allocate allocate = KMEM__ALLOCATE__INIT;
     allocate.num_bytes = num_bytes;
-    allocate.may_again = may_again;
+    allocate.may_again = (how & ALLOCATE_MAY_AGAIN) != 0;
+    allocate.shareable = (how & ALLOCATE_SHAREABLE) != 0;
     allocate.reason.len = strlen(reason);
     /* protobuf-c reads from what it declares writable. */
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
@@ -68,8 +69,8 @@ KMEM_MUST_USE static int in_doubt_allocate(struct conn *conn, struct failure *fa
 {
     struct in_doubt *in_doubt = &conn->ticket.in_doubt;
     const Kmem__Response *response = NULL;
-    const int r = ask_allocate(conn, in_doubt->sequence, in_doubt->num_bytes, in_doubt->reason,
-                               false, &response, failure);
+    const int r = ask_allocate(conn, in_doubt->sequence, in_doubt->num_bytes, in_doubt->reason, 0,
+                               &response, failure);
     if (r == CONN_OK) {
         in_doubt->offset = response->allocated->offset;
         in_doubt->sequence = kmem__ask_sequence(conn);
@@ -105,14 +106,14 @@ int kmem__calls_settle(struct conn *conn, struct failure *failure)
 /* ------------------------------------------------------------------------------- the calls ---- */
 
 int kmem__calls_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
-                         const char *reason, bool may_again, struct carved *ret_carved,
+                         const char *reason, unsigned how, struct carved *ret_carved,
                          struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     int r = kmem__calls_settle(conn, failure);
     if (r == 0) {
         const uint64_t sequence = kmem__ask_sequence(conn);
-        r = ask_allocate(conn, sequence, num_bytes, reason, may_again, &response, failure);
+        r = ask_allocate(conn, sequence, num_bytes, reason, how, &response, failure);
         if (kmem__ask_is_in_doubt(conn, r)) {
             in_doubt_note(conn, sequence, (struct seg_off){0}, num_bytes, reason);
         }

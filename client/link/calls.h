@@ -28,20 +28,27 @@ struct carved {
  */
 KMEM_MUST_USE int kmem__calls_settle(struct conn *conn, struct failure *failure);
 
+/* How a block is asked for. */
+enum {
+    ALLOCATE_MAY_AGAIN = 1, /* if there is no room, this thread gives back what it keeps and asks
+                               once more */
+    ALLOCATE_SHAREABLE = 2, /* it is to lie among blocks of that kind alone */
+};
+
 /**
  * kmem__calls_allocate() - have a block carved
  * @conn:        the connection
  * @segment:     what the answer is compared with
  * @num_bytes:   1 at least
  * @reason:      clean text, up to REASON_MAX_BYTES; "" for none
- * @may_again:   if there is no room, this thread gives back what it keeps and asks once more
+ * @how:         ALLOCATE_x
  * @ret_carved:  written on success
  * @failure:     receives the sentence
  *
  * Return: 0, or a negative errno as kmem_try_allocate() documents them.
  */
 KMEM_MUST_USE int kmem__calls_allocate(struct conn *conn, const struct segment *segment,
-                                       uint64_t num_bytes, const char *reason, bool may_again,
+                                       uint64_t num_bytes, const char *reason, unsigned how,
                                        struct carved *ret_carved, struct failure *failure);
 
 /**

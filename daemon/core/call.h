@@ -40,6 +40,7 @@ struct next_request {
     bool has_released; /* let go of a block, of: */
     bool kept;         /* that others hold */
     bool stays;        /* it is what the name means now as well: it is held on */
+    bool unwritten;    /* that no other than its owner has held for writing */
     uint64_t released_bytes;
     uint8_t n_name_bytes;
     uint8_t n_reason_bytes;

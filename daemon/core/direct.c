@@ -22,6 +22,10 @@
  *
  * Totals, lists and free lists follow from the entries and are not ordered at all.
  *
+ * A small block that is to be shared lies among others of that kind, in slabs of their own: what a
+ * guard opens for who reads it, and for who writes it, is then nothing but that. A slab that was
+ * adopted is not one of them: there is room in it for all.
+ *
  * An empty slab is closed at once. Keeping a spare would save two stores and some pointers when a
  * client allocates and releases one block again and again, about 0.1 us in a round trip of more
  * than 20, and would make "everything is released" and "everything is free" two different things.
@@ -57,10 +61,21 @@ void direct_fini(struct direct *direct)
     KMEM_ASSERT(direct->slab_bytes == 0);
 }
 
+static bool is_shareable(const struct direct *direct, uint32_t page)
+{
+    return (direct->ledger->heads[page].flags & HEAD_SHAREABLE) != 0;
+}
+
+/* The lists of slabs with room, by class: of those for blocks that are to be shared, or others. */
+static uint32_t *room_lists(struct direct *direct, bool shareable)
+{
+    return shareable ? direct->shareable_slabs : direct->partial_slabs;
+}
+
 static void room_link(struct direct *direct, uint32_t page)
 {
     struct ledger_head *heads = direct->ledger->heads;
-    uint32_t *first = &direct->partial_slabs[heads[page].size_class];
+    uint32_t *first = &room_lists(direct, is_shareable(direct, page))[heads[page].size_class];
     heads[page].prev = 0;
     heads[page].next = *first;
     if (*first != 0) {
@@ -80,8 +95,9 @@ static void room_unlink(struct direct *direct, uint32_t page)
     if (prev != 0) {
         heads[prev].next = next;
     } else {
-        KMEM_ASSERT(direct->partial_slabs[heads[page].size_class] == page);
-        direct->partial_slabs[heads[page].size_class] = next;
+        uint32_t *first = &room_lists(direct, is_shareable(direct, page))[heads[page].size_class];
+        KMEM_ASSERT(*first == page);
+        *first = next;
     }
 }
 
@@ -111,8 +127,24 @@ struct run {
     bool is_zero; /* of a block alone: every byte is known to be zero */
 };
 
+/* Before its pages are a direct run; of a large block, shareable says nothing. */
+static void run_prepare(struct direct *direct, uint32_t page, uint32_t span_pages,
+                        uint32_t size_class, bool shareable)
+{
+    /* Before and after: nothing but that this page is looked at after a restart. */
+    state_commit(direct->pages->state, &direct->pages->state->header->opening, page);
+    heads_note(direct, page, size_class < N_SIZE_CLASSES ? span_pages : 1);
+    if (size_class == N_SIZE_CLASSES) {
+        ledger_run_open(direct->ledger, page, span_pages);
+    } else if (shareable) {
+        ledger_slab_open_shareable(direct->ledger, page, size_class);
+    } else {
+        ledger_slab_open(direct->ledger, page, size_class);
+    }
+}
+
 /* Pages for a new slab or large block: its heads are written before it owns them. */
-static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pages,
+static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pages, bool shareable,
                     struct run *ret_run)
 {
     uint32_t page;
@@ -120,7 +152,7 @@ static int run_open(struct direct *direct, uint32_t size_class, uint32_t span_pa
     if (pages_find(direct->pages, span_pages, &page)) {
         return DIRECT_E_FULL;
     }
-    direct_prepare(direct, page, span_pages, size_class);
+    run_prepare(direct, page, span_pages, size_class, shareable);
     /* Afterwards a client has them, and can write to them. */
     ret_run->is_zero = pages_zero_stretch(direct->pages, page, span_pages, &zero) == span_pages &&
                        zero && size_class == N_SIZE_CLASSES;
@@ -150,15 +182,15 @@ static int run_find_alone(struct direct *direct, uint64_t num_bytes, struct run 
     if (span_pages > direct->pages->n_free_pages) {
         return DIRECT_E_FULL;
     }
-    return run_open(direct, N_SIZE_CLASSES, (uint32_t)span_pages, ret_run);
+    return run_open(direct, N_SIZE_CLASSES, (uint32_t)span_pages, false, ret_run);
 }
 
 /* A slab with room of this class, or else of the next larger one that has any. */
-static int run_find_in_slab(const struct direct *direct, uint32_t size_class, struct run *ret_run)
+static int run_find_in_slab(const uint32_t *with_room, uint32_t size_class, struct run *ret_run)
 {
     for (; size_class < N_SIZE_CLASSES; size_class++) {
-        if (direct->partial_slabs[size_class] != 0) {
-            *ret_run = (struct run){.page = direct->partial_slabs[size_class]};
+        if (with_room[size_class] != 0) {
+            *ret_run = (struct run){.page = with_room[size_class]};
             return 0;
         }
     }
@@ -170,21 +202,23 @@ static int run_find_in_slab(const struct direct *direct, uint32_t size_class, st
  * one place for a slab, a larger block than needed, or a run shorter than a slab, is better than to
  * say "no room" while there is.
  */
-static int run_find(struct direct *direct, uint64_t num_bytes, struct run *ret_run)
+static int run_find(struct direct *direct, uint64_t num_bytes, bool shareable, struct run *ret_run)
 {
     if (num_bytes > SMALL_MAX_BYTES) {
         return run_find_alone(direct, num_bytes, ret_run);
     }
     const uint32_t size_class = size_class_of((uint32_t)num_bytes);
-    if (direct->partial_slabs[size_class] != 0) {
-        *ret_run = (struct run){.page = direct->partial_slabs[size_class]};
+    const uint32_t *with_room = room_lists(direct, shareable);
+    if (with_room[size_class] != 0) {
+        *ret_run = (struct run){.page = with_room[size_class]};
         return 0;
     }
-    if (run_open(direct, size_class, size_classes[size_class].span_pages, ret_run) == 0) {
+    if (run_open(direct, size_class, size_classes[size_class].span_pages, shareable, ret_run) ==
+        0) {
         room_link(direct, ret_run->page);
         return 0;
     }
-    if (run_find_in_slab(direct, size_class + 1, ret_run) == 0) {
+    if (run_find_in_slab(with_room, size_class + 1, ret_run) == 0) {
         return 0;
     }
     return run_find_alone(direct, num_bytes, ret_run);
@@ -202,7 +236,7 @@ int direct_allocate(struct direct *direct, struct client *client,
     KMEM_ASSERT(num_bytes >= 1);
     KMEM_ASSERT(num_bytes <= SEGMENT_MAX_BYTES);
     struct run run;
-    const int r = run_find(direct, num_bytes, &run);
+    const int r = run_find(direct, num_bytes, request->shareable, &run);
     if (r) {
         return r;
     }
@@ -379,14 +413,7 @@ void direct_charge(struct direct *direct, struct seg_off off, uint32_t slot)
 
 void direct_prepare(struct direct *direct, uint32_t page, uint32_t span_pages, uint32_t size_class)
 {
-    /* Before and after: nothing but that this page is looked at after a restart. */
-    state_commit(direct->pages->state, &direct->pages->state->header->opening, page);
-    heads_note(direct, page, size_class < N_SIZE_CLASSES ? span_pages : 1);
-    if (size_class < N_SIZE_CLASSES) {
-        ledger_slab_open(direct->ledger, page, size_class);
-    } else {
-        ledger_run_open(direct->ledger, page, span_pages);
-    }
+    run_prepare(direct, page, span_pages, size_class, false);
 }
 
 void direct_prepare_block(struct direct *direct, uint32_t page, uint32_t index,
@@ -435,7 +462,7 @@ void direct_reap_run(struct direct *direct, uint32_t page,
 static bool run_heads_are_sound(const struct direct *direct, uint32_t page, uint32_t n_pages)
 {
     const struct ledger_head *head = &direct->ledger->heads[page];
-    if (head->span_pages != n_pages) {
+    if (head->span_pages != n_pages || (head->flags & ~HEAD_SHAREABLE) != 0) {
         return false;
     }
     if (direct_head_kind(direct, page) == HEAD_LARGE) {

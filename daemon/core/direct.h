@@ -10,7 +10,8 @@
  *      counters' allocations - releases == n_blocks
  *      block_bytes == sum of the sizes of those blocks
  *      every PAGE_DIRECT run is one slab or one large block, and no other pages are
- *      a slab is on the list of its class while it has room, and is closed when it is empty
+ *      a slab is on the list of its class while it has room, on that of the shareable ones if it is
+ *      one, and is closed when it is empty
  *      only the first page of a slab or a large block has an open head; the others of a slab lead
  *      to it
  *                                                                          : direct_check()
@@ -34,7 +35,8 @@ struct direct {
     struct pages *pages;
     struct reasons *reasons;
     struct clients *clients;
-    uint32_t partial_slabs[N_SIZE_CLASSES]; /* first page of a slab with room; 0: none */
+    uint32_t partial_slabs[N_SIZE_CLASSES];   /* first page of a slab with room; 0: none */
+    uint32_t shareable_slabs[N_SIZE_CLASSES]; /* likewise, of those that are HEAD_SHAREABLE */
     uint64_t n_blocks;
     uint64_t used_bytes;
     uint64_t block_bytes;
@@ -48,6 +50,7 @@ struct direct_request {
     size_t n_reason_bytes;
     uint64_t sequence; /* the request's sequence number; 0: it has none */
     uint32_t now;      /* tick */
+    bool shareable;    /* if it is small, among blocks of that kind alone */
 };
 
 /* Where it was carved. */

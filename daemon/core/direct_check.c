@@ -102,21 +102,32 @@ static int check_slabs(const struct direct *direct, struct recount *recount)
     return 0;
 }
 
-static int check_room_lists(const struct direct *direct, uint64_t n_with_room)
+/* Whether the lists are sound; takes the slabs that are on them from the n_left with room. */
+static bool room_lists_are_sound(const struct direct *direct, const uint32_t *lists, uint16_t flags,
+                                 uint64_t *n_left)
 {
     for (uint32_t size_class = 0; size_class < N_SIZE_CLASSES; size_class++) {
         uint32_t prev = 0;
-        for (uint32_t page = direct->partial_slabs[size_class]; page != 0;) {
+        for (uint32_t page = lists[size_class]; page != 0;) {
             const struct ledger_head *head = &direct->ledger->heads[page];
-            if (n_with_room-- == 0 || direct_head_kind(direct, page) != HEAD_SLAB ||
-                head->size_class != size_class || head->prev != prev || ledger_slab_is_full(head)) {
-                return DIRECT_E_CORRUPT;
+            if ((*n_left)-- == 0 || direct_head_kind(direct, page) != HEAD_SLAB ||
+                head->flags != flags || head->size_class != size_class || head->prev != prev ||
+                ledger_slab_is_full(head)) {
+                return false;
             }
             prev = page;
             page = head->next;
         }
     }
-    return n_with_room == 0 ? 0 : DIRECT_E_CORRUPT;
+    return true;
+}
+
+static int check_room_lists(const struct direct *direct, uint64_t n_with_room)
+{
+    const bool is_sound =
+        room_lists_are_sound(direct, direct->partial_slabs, 0, &n_with_room) &&
+        room_lists_are_sound(direct, direct->shareable_slabs, HEAD_SHAREABLE, &n_with_room);
+    return is_sound && n_with_room == 0 ? 0 : DIRECT_E_CORRUPT;
 }
 
 static int check_totals(const struct direct *direct, const struct recount *recount)

@@ -152,6 +152,7 @@ static int on_allocate(const struct call *call)
     }
     placement_init_block(&peer->placement, num_bytes, reason.data, reason.len);
     peer->placement.may_again = allocate->may_again;
+    peer->placement.shareable = allocate->shareable;
     peer->placement.sequence = call->request->sequence;
     return place(call);
 }

@@ -156,7 +156,8 @@ int dispatch_look(const struct call *call, struct seg_off off, struct released *
         return r;
     }
     *ret_block = block_of(core, share);
-    *ret_released = (struct released){ret_block->num_bytes, is_kept_by_others(core, share)};
+    *ret_released = (struct released){.num_bytes = ret_block->num_bytes,
+                                      .kept = is_kept_by_others(core, share)};
     return dispatch_holds(call, share) ? 0 : DIRECT_E_FOREIGN;
 }
 
@@ -172,8 +173,10 @@ int dispatch_let_go(const struct call *call, struct seg_off off, uint64_t sequen
     }
     const struct sharing of = {core, client, sequence, core_tick(core, call->now.ms)};
     enum let_go let_go = LET_GO_FREED;
+    const uint64_t word = shares_word(&core->shares, shares_at(&core->shares, off));
     const int r = sharing_release(&of, off, &let_go, ret_block);
-    *ret_released = (struct released){ret_block->num_bytes, let_go == LET_GO_KEPT};
+    *ret_released =
+        (struct released){ret_block->num_bytes, let_go == LET_GO_KEPT, (word & SHARE_WRITTEN) == 0};
     return r;
 }
 
@@ -183,6 +186,7 @@ Kmem__Released *dispatch_released(const struct call *call, const struct released
     kmem__released__init(row);
     row->num_bytes = released->num_bytes;
     row->kept = released->kept;
+    row->unwritten = released->unwritten;
     return row;
 }
 

@@ -23,6 +23,7 @@ bool dispatch_holds(const struct call *call, uint32_t share);
 struct released {
     uint64_t num_bytes; /* 0: it is not known any more */
     bool kept;          /* others hold it */
+    bool unwritten;     /* no other than its owner has held it for writing, as far as is known */
 };
 
 /**

@@ -225,7 +225,7 @@ int dispatch_unpublish(const struct call *call)
 static Kmem__Released *next_released(const struct call *call)
 {
     const struct next_request *next = &call->peer->next;
-    const struct released released = {next->released_bytes, next->kept};
+    const struct released released = {next->released_bytes, next->kept, next->unwritten};
     return next->has_released ? dispatch_released(call, &released) : NULL;
 }
 
@@ -372,7 +372,12 @@ static int let_go_of_old(const struct call *call, bool replays, struct intent *i
     intent->at = NEXT_AT(NEXT_AT_VERSION(intent->at), next->kept);
     intend(call, next->sequence, intent);
     KMEM_CRASH_POINT("server.next.releases");
-    return stays ? 0 : dispatch_let_go(call, off, 0, &released, ret_block);
+    if (stays) {
+        return 0;
+    }
+    const int gone = dispatch_let_go(call, off, 0, &released, ret_block);
+    next->unwritten = gone == 0 && released.unwritten;
+    return gone;
 }
 
 /* What the name means now, if it is to be attached: as an intent. */

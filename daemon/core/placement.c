@@ -33,6 +33,7 @@ static int block_carve(struct core *core, struct client *client,
         .n_reason_bytes = request->n_reason_bytes,
         .sequence = request->sequence,
         .now = core_tick(core, now_ms),
+        .shareable = request->shareable,
     };
     struct direct_carved carved;
     const int r = direct_allocate(&core->direct, client, &block, &carved);

@@ -26,6 +26,7 @@ struct placement_request {
     uint64_t sequence;    /* the request's sequence number; 0: it has none */
     bool waits;           /* for what the dead had, or for what is being cleared */
     bool may_again;       /* of a direct block: who is refused asks once more */
+    bool shareable;       /* likewise: as of struct direct_request */
     bool reclaims;        /* waits for the pass over idle slabs: reclaim.h */
     uint64_t n_returns;   /* how often either has come back, when it was looked for last */
     uint64_t until;       /* what reclaim.n_looked must be when there is no room */

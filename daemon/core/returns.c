@@ -55,10 +55,11 @@ static void wait_for(struct returns *returns, uint32_t share)
     *at = share;
 }
 
-/* The state is RETURNING, the owner stays, nothing else is said. */
+/* The state is RETURNING, the owner stays, and whether others wrote; nothing else is said. */
 static uint64_t returning_word(uint64_t word)
 {
-    return (word & ((uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT | SHARE_LEASED)) | SHARE_RETURNING;
+    return (word & ((uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT | SHARE_LEASED | SHARE_WRITTEN)) |
+           SHARE_RETURNING;
 }
 
 /* Whether the client has room for one more, as it says. */
@@ -79,13 +80,15 @@ static void put(struct returns *returns, const struct client *owner, uint32_t sh
 {
     struct shares *shares = returns->shares;
     const uint64_t number = n_put + 1;
+    const uint64_t was_written =
+        (shares_word(shares, share) & SHARE_WRITTEN) != 0 ? RETURNS_WRITTEN : 0;
     /* Before: nobody holds the share, or it waits. After: it is the n-th to go home. */
     shares_set(shares, share,
                returning_word(shares_word(shares, share)) | SHARE_NUMBERED |
                    number << SHARE_RETURN_SHIFT);
     KMEM_CRASH_POINT("server.return.numbered");
     store_prepare_u64(&owner->returns->offsets[n_put % RETURNS_MAX],
-                      shares_record(shares, share)->offset);
+                      shares_record(shares, share)->offset | was_written);
     /* Before: it is to be put. After: the client has it. */
     store_prepare_u64(&owner->returns->n_put, number);
     KMEM_CRASH_POINT("server.return.put");

@@ -3,7 +3,8 @@
  * sharing.c - share, attach, let go, hand over; the order of stores
  *
  *      share       the record                           before: nobody but the owner knows of it
- *      attach      the hold; then the charge            sharing_recover() charges who may pay
+ *      attach      WRITTEN, if it is to write; the      a share that says so, and is not
+ *                  hold; then the charge                sharing_recover() charges who may pay
  *      pick up     the hold that says OWNER; the offer  a hold beside an offer has taken it up
  *                  goes; the giver's hold goes          one that is GIVEN without an offer goes
  *      let go      the hold, or OWNER_HOLDS; then what  a share that nothing keeps is ended
@@ -207,6 +208,17 @@ void sharing_end_offer(struct core *core, uint32_t share, uint64_t flags)
     }
 }
 
+/* Before the hold that is to write is true; it is never taken away, for the owner is told. */
+static void note_written(struct core *core, uint32_t share)
+{
+    const uint64_t word = shares_word(&core->shares, share);
+    if ((word & SHARE_WRITTEN) == 0) {
+        /* Before: no other has held it for writing. After: one may have. */
+        shares_set(&core->shares, share, word | SHARE_WRITTEN);
+        KMEM_CRASH_POINT("server.attach.written");
+    }
+}
+
 static int hold_add(const struct sharing *of, uint32_t share, bool write, bool owner,
                     struct sharing_reason reason)
 {
@@ -219,6 +231,9 @@ static int hold_add(const struct sharing *of, uint32_t share, bool write, bool o
         .now = of->now,
     };
     uint32_t hold;
+    if (write) {
+        note_written(of->core, share);
+    }
     const int r = shares_hold(&of->core->shares, share, &fresh, &hold);
     KMEM_CRASH_POINT("server.attach.held");
     return r ? SHARING_E_FULL : 0;
@@ -255,6 +270,7 @@ static int attach_as_holder(const struct sharing *of, uint32_t share, bool write
         return hold_add(of, share, write, false, reason);
     }
     if (write && (hold_word & HOLD_WRITE) == 0) {
+        note_written(of->core, share);
         shares_hold_write(shares, hold);
     }
     return 0;

@@ -131,6 +131,20 @@ static bool direct_is_sound(const struct core *core, uint32_t share)
            block.reason == shares_record(&core->shares, share)->reason;
 }
 
+/* Of a leased block: its owner is told, when it comes home. */
+static bool writers_are_noted(const struct core *core, uint32_t share)
+{
+    const struct shares *shares = &core->shares;
+    if ((flags_of(core, share) & SHARE_WRITTEN) != 0) {
+        return true;
+    }
+    uint32_t hold = shares_holds_first(shares, share);
+    while (hold != 0 && (shares_hold_word(shares, hold) & HOLD_WRITE) == 0) {
+        hold = shares_holds_next(shares, hold);
+    }
+    return hold == 0;
+}
+
 static bool share_is_sound(const struct core *core, uint32_t share)
 {
     const uint64_t word = flags_of(core, share);
@@ -147,7 +161,7 @@ static bool share_is_sound(const struct core *core, uint32_t share)
         return is_leased;
     }
     return settle_is_kept(core, share) && offer_is_sound(core, share) &&
-           (is_leased || direct_is_sound(core, share));
+           (is_leased ? writers_are_noted(core, share) : direct_is_sound(core, share));
 }
 
 int sharing_check(const struct core *core)

@@ -292,6 +292,7 @@ enum share_state {
 #define SHARE_OWNER_SHIFT 8
 #define SHARE_OWNER(word) ((uint32_t)((word) >> SHARE_OWNER_SHIFT) & SLOT_NONE)
 #define SHARE_NUMBERED (UINT64_C(1) << 21)
+#define SHARE_WRITTEN (UINT64_C(1) << 22) /* another than its owner has held it for writing */
 #define SHARE_RETURN_SHIFT 32
 #define SHARE_RETURN(word) ((uint32_t)((word) >> SHARE_RETURN_SHIFT))
 

@@ -91,7 +91,34 @@ enum kmem_share_flags {
     KMEM_EXCLUSIVE = 8,  /* the name may not be another process's */
     KMEM_NOWAIT = 16,    /* do not wait */
     KMEM_READ_ONLY = 32, /* kmem_share(): nobody but the owner may attach it for writing */
+    KMEM_SHAREABLE = 64, /* kmem_try_allocate_with(): these two */
+    KMEM_UNINITIALIZED = 128,
 };
+
+/**
+ * kmem_try_allocate_with() - kmem_try_allocate() for a block that is to be shared, or overwritten
+ * @num_bytes:  1 to the segment's size
+ * @flags:      KMEM_SHAREABLE, KMEM_UNINITIALIZED, both or 0
+ * @reason:     why the memory is needed; NULL is KMEM_NO_REASON; copied
+ *
+ * KMEM_SHAREABLE: a block of up to 64 KiB lies among blocks of that kind alone, of this process and
+ * of others, so that what is opened for those who attach it is nothing that was not meant to be
+ * shared: as far as 16 KiB go. Where the segment is made of huge pages 2 MiB are opened at a time,
+ * and other blocks may lie there. It costs a round trip, each time. A larger block has pages of its
+ * own in any case, and is allocated as ever. Any block can be shared without this flag.
+ *
+ * KMEM_UNINITIALIZED: bytes of a block of more than 64 KiB may be what this process left there, in
+ * blocks that it has released; all others are 0. They are never another process's: what is leased
+ * anew, or was carved by the daemon, is cleared, and so is what another process has held for
+ * writing, by KMEM_WRITE or by kmem_transfer(). A block that others attached for reading alone
+ * comes home as it was. A process that writes where it holds nothing for writing is not noticed: a
+ * forked child in what its parent had at that moment, say. The last 16 KiB are mostly cleared, and
+ * any block may be: nothing can be kept in released memory.
+ *
+ * Return: the block; NULL and errno as kmem_try_allocate(), and EINVAL: a flag is unknown.
+ */
+KMEM_API KMEM_MUST_USE void *kmem_try_allocate_with(size_t num_bytes, int flags,
+                                                    const char *reason);
 
 /**
  * kmem_share() - let processes that have the handle attach a block

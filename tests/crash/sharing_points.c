@@ -35,6 +35,7 @@ static struct point {
     {"server.share.charged", "another client is charged", false},
     {"server.share.freed", "its block is free, its record is not", false},
     {"server.share.offered", "it is offered, who offers it holds it still", false},
+    {"server.attach.written", "a share is noted as written, the hold that is to is not", false},
     {"server.attach.held", "a hold is recorded, nothing is charged for it", false},
     {"server.offer.ended", "an offer is taken up, who made it holds it still", false},
     {"server.name.set", "a name is published, what it meant before is not settled", false},

@@ -67,13 +67,18 @@ static void share(uint32_t who, struct seg_off off)
     assert_int_equal(sharing_share(&sharing, off, false, &handle, &block), 0);
 }
 
-static void attach(uint32_t who)
+static void attach_as(uint32_t who, bool write)
 {
     const struct sharing sharing = fixture_sharing(&fixture, of(who));
     struct attached attached;
     assert_int_equal(
-        sharing_attach(&sharing, &handle, false, (struct sharing_reason){"tracking", 8}, &attached),
+        sharing_attach(&sharing, &handle, write, (struct sharing_reason){"tracking", 8}, &attached),
         0);
+}
+
+static void attach(uint32_t who)
+{
+    attach_as(who, false);
 }
 
 /* What of a block is a client's: it holds it, as its owner or by a hold that is no offer. */
@@ -154,7 +159,7 @@ static void expect_home(struct seg_off off, uint32_t n_put)
     sharing_deliver(core, of(ALICE));
     assert_int_equal(share_at(off), 0);
     assert_int_equal(atomic_load(&returns->n_put), n_put);
-    assert_int_equal(atomic_load(&returns->offsets[n_put - 1]), off.bytes);
+    assert_int_equal(atomic_load(&returns->offsets[n_put - 1]) & ~RETURNS_WRITTEN, off.bytes);
 }
 
 /* ------------------------------------------------------------------------------ the scenes ---- */
@@ -188,6 +193,26 @@ static void want_held(void)
 {
     assert_int_equal(core->shares.n_holds, 1);
     assert_true(holds(BOB, direct));
+}
+
+static void set_leased_read(void)
+{
+    share(ALICE, leased);
+    attach(BOB);
+}
+
+static void do_attach_to_write(void)
+{
+    attach_as(BOB, true);
+}
+
+static void want_written_home(void)
+{
+    release(ALICE, leased);
+    release(BOB, leased);
+    const struct ledger_returns *returns = fixture.ledgers[ALICE].returns;
+    expect_home(leased, 1);
+    assert_int_equal(atomic_load(&returns->offsets[0]), leased.bytes | RETURNS_WRITTEN);
 }
 
 /* A name alone keeps it. */
@@ -493,6 +518,7 @@ const struct scene scenes[] = {
     {"share direct", none, do_share_direct, want_shared},
     {"share leased", none, do_share_leased, want_shared},
     {"attach", do_share_direct, do_attach, want_held},
+    {"attach to write", set_leased_read, do_attach_to_write, want_written_home},
     {"attach what a name keeps", set_kept_by_name, do_attach, want_charged_to_bob},
     {"release by the owner", set_direct_held, do_release_direct, want_direct_held_by_bob},
     {"last release of direct", set_direct_held_by_bob, do_release_direct_last, want_direct_gone},

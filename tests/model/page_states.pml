@@ -27,8 +27,8 @@
  * process does by itself before the next one. So a load and the compare-and-swap that follows are
  * two steps.
  *
- * Left out: LEASE_ZERO, which changes hands in the same compare-and-swap as the page, and direct
- * blocks, whose pages are in the table like a client's that has no thread.
+ * Left out: LEASE_ZERO and LEASE_OWN, which change hands in the same compare-and-swap as the page,
+ * and direct blocks, whose pages are in the table like a client's that has no thread.
  *
  * MEMORY ORDER is sequential consistency, which on x86-64 the code has: every write to a page state
  * is a locked instruction, and a locked instruction waits for the stores before it. The table is

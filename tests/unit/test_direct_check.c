@@ -135,6 +135,12 @@ static void test_direct_check_finds_wrong_lists_of_room(void **state)
     head->next = slab_page; /* a cycle */
     assert_corrupt();
     head->next = 0;
+    head->flags = HEAD_SHAREABLE; /* a slab of one kind on the list of the other */
+    assert_corrupt();
+    head->flags = 0;
+    direct->shareable_slabs[head->size_class] = slab_page; /* on both */
+    assert_corrupt();
+    direct->shareable_slabs[head->size_class] = 0;
     assert_sound();
 }
 

@@ -118,6 +118,7 @@ static void test_release_many_lets_go_of_own_and_of_shared_blocks(void **state)
         assert_false(released->released[0]->kept);
         assert_true(released->released[1]->kept); /* also when it is asked for again */
         assert_false(released->released[2]->kept);
+        assert_int_equal(released->released[2]->unwritten, n == 0); /* not known any more */
         share_talk_restart();
     }
     talk.sequence = 0;

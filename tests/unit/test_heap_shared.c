@@ -127,12 +127,12 @@ static void test_an_allocation_takes_what_has_come_home(void **state)
 static void test_come_home_of_what_is_not_away_does_nothing(void **state)
 {
     void *block = new_block(100);
-    assert_false(kmem__heap_come_home(allocator, offset_of(block)));
+    assert_false(kmem__heap_come_home(allocator, offset_of(block), false));
     (void)mark(block);
-    assert_false(kmem__heap_come_home(allocator, offset_of(block)));
+    assert_false(kmem__heap_come_home(allocator, offset_of(block), false));
     assert_true(is_live(block));
     assert_true(kmem__shared_set(allocator, offset_of(block), SHARED_AWAY));
-    assert_true(kmem__heap_come_home(allocator, offset_of(block)));
+    assert_true(kmem__heap_come_home(allocator, offset_of(block), false));
     assert_false(is_live(block));
     assert_false(kmem__shared_set(allocator, offset_of(block), SHARED_AWAY));
 }

@@ -24,7 +24,7 @@ static int tear_down(void **state)
 
 static struct taken take(uint32_t n_pages)
 {
-    struct taken taken = {0, false, false};
+    struct taken taken = {.page = 0};
     assert_int_equal(kmem__lease_cache_take(cache, n_pages, &taken), 0);
     return taken;
 }
@@ -50,7 +50,7 @@ static void test_take_knows_zero_pages_until_they_are_used(void **state)
 {
     const struct taken first = take(4);
     assert_true(first.is_zero);
-    kmem__lease_cache_give(cache, first.page, 4);
+    kmem__lease_cache_give(cache, first.page, 4, 0);
     const struct taken again = take(4);
     assert_int_equal(again.page, first.page);
     assert_false(again.is_zero);
@@ -61,8 +61,8 @@ static void test_take_prefers_the_run_that_was_given_last(void **state)
 {
     const struct taken a = take(3);
     const struct taken b = take(3);
-    kmem__lease_cache_give(cache, a.page, 3);
-    kmem__lease_cache_give(cache, b.page, 3);
+    kmem__lease_cache_give(cache, a.page, 3, 0);
+    kmem__lease_cache_give(cache, b.page, 3, 0);
     assert_int_equal(take(3).page, b.page);
     assert_int_equal(take(3).page, a.page);
 }
@@ -74,7 +74,7 @@ static void test_take_joins_runs_that_lie_together(void **state)
         taken[i] = take(1);
     }
     for (int i = 0; i < 16; i++) {
-        kmem__lease_cache_give(cache, taken[i].page, 1);
+        kmem__lease_cache_give(cache, taken[i].page, 1, 0);
     }
     (void)take(16);
     assert_int_equal(lender->n_asked, 1);
@@ -83,7 +83,7 @@ static void test_take_joins_runs_that_lie_together(void **state)
 static void test_take_asks_again_when_pages_were_revoked(void **state)
 {
     const struct taken taken = take(8);
-    kmem__lease_cache_give(cache, taken.page, 8);
+    kmem__lease_cache_give(cache, taken.page, 8, 0);
     assert_int_equal(fake_lender_revoke(lender, 4096), 16);
     (void)take(8);
     assert_int_equal(lender->n_asked, 2);
@@ -153,7 +153,7 @@ static void test_lease_cache_against_a_naive_model(void **state)
                 assert_int_equal(owner[run->page + i], run - runs + 1);
                 owner[run->page + i] = 0;
             }
-            kmem__lease_cache_give(cache, run->page, run->n_pages);
+            kmem__lease_cache_give(cache, run->page, run->n_pages, 0);
             run->n_pages = 0;
         } else {
             const uint32_t n_pages = 1 + (random >> 8) % ((random >> 24) % 4 == 0 ? 64 : 4);
@@ -186,7 +186,7 @@ static void test_short_memory_is_short_whatever_was_given_back(void **state)
     const struct taken taken = take(100);
     atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE);
     assert_true(kmem__lease_cache_is_short(cache, 1));
-    kmem__lease_cache_give(cache, taken.page, 100);
+    kmem__lease_cache_give(cache, taken.page, 100, 0);
     assert_true(kmem__lease_cache_is_short(cache, 1));
 }
 

@@ -59,7 +59,7 @@ static struct seg_off block_at(uint32_t index)
 }
 
 /* The owner lends a block, and the holder lets go of it. */
-static void lend_and_let_go(struct seg_off off)
+static void lend_and_let_go_as(struct seg_off off, bool write)
 {
     struct sharing of = fixture_sharing(&fixture, owner);
     struct share_handle handle;
@@ -68,7 +68,7 @@ static void lend_and_let_go(struct seg_off off)
     enum let_go let_go;
     assert_int_equal(sharing_share(&of, off, false, &handle, &block), 0);
     of.client = holder;
-    assert_int_equal(sharing_attach(&of, &handle, false, (struct sharing_reason){"", 0}, &attached),
+    assert_int_equal(sharing_attach(&of, &handle, write, (struct sharing_reason){"", 0}, &attached),
                      0);
     of.client = owner;
     assert_int_equal(sharing_release(&of, off, &let_go, &block), 0);
@@ -76,6 +76,11 @@ static void lend_and_let_go(struct seg_off off)
     of.client = holder;
     assert_int_equal(sharing_release(&of, off, &let_go, &block), 0);
     assert_int_equal(let_go, LET_GO_FREED);
+}
+
+static void lend_and_let_go(struct seg_off off)
+{
+    lend_and_let_go_as(off, false);
 }
 
 /* Carves n_blocks, and lends them all. */
@@ -122,6 +127,36 @@ static void test_returns_come_in_order_while_there_is_room(void **state)
     for (uint32_t i = 0; i < N_LENT; i++) {
         assert_int_equal(atomic_load(&ring->offsets[i]), block_at(i).bytes);
     }
+}
+
+/* The owner is told that another held the block for writing, whenever it hears that it is home. */
+static void test_returns_say_what_was_held_for_writing(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 4; i++) {
+        (void)fixture_take(&fixture, owner, slab, BLOCK_BYTES);
+        if (i == 2) {
+            restart();
+            ring = fixture_ledger(&fixture, owner)->returns;
+            atomic_store(&ring->n_put, atomic_load(&ring->n_taken) + RETURNS_MAX);
+        }
+        lend_and_let_go_as(block_at(i), i % 2 == 0);
+    }
+    assert_int_equal(core->shares.n_shares, 2); /* for want of room */
+    restart();
+    ring = fixture_ledger(&fixture, owner)->returns;
+    const uint64_t n_put = atomic_load(&ring->n_put);
+    assert_int_equal(atomic_load(&ring->offsets[0]), block_at(0).bytes | RETURNS_WRITTEN);
+    assert_int_equal(atomic_load(&ring->offsets[1]), block_at(1).bytes);
+    atomic_store(&ring->n_taken, n_put);
+    sharing_deliver(core, owner);
+    uint64_t said[4] = {0};
+    for (uint64_t n = n_put; n < n_put + 2; n++) {
+        const uint64_t word = atomic_load(&ring->offsets[n % RETURNS_MAX]);
+        said[((word & ~RETURNS_WRITTEN) - block_at(0).bytes) / BLOCK_BYTES] = word;
+    }
+    assert_int_equal(said[2], block_at(2).bytes | RETURNS_WRITTEN);
+    assert_int_equal(said[3], block_at(3).bytes);
 }
 
 /* At 1,025 the share waits, its pages stay pinned, and it comes when some were taken. */
@@ -229,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         RETURNS_TEST(test_returns_come_in_order_while_there_is_room),
+        RETURNS_TEST(test_returns_say_what_was_held_for_writing),
         RETURNS_TEST(test_returns_wait_for_room),
         RETURNS_TEST(test_returns_wait_for_a_ledger),
         RETURNS_TEST(test_returns_over_the_end_of_the_numbers),

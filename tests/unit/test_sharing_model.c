@@ -287,7 +287,8 @@ static void step_take_home(uint32_t who)
     struct ledger_returns *ring = fixture.ledgers[slots[who]].returns;
     sharing_deliver(core, client_of(who));
     for (; n_taken[who] != atomic_load(&ring->n_put); n_taken[who]++, n_home++) {
-        const uint64_t offset = atomic_load(&ring->offsets[n_taken[who] % RETURNS_MAX]);
+        const uint64_t said = atomic_load(&ring->offsets[n_taken[who] % RETURNS_MAX]);
+        const uint64_t offset = said & ~RETURNS_WRITTEN;
         uint32_t i = 0;
         while (i < N_BLOCKS && !(blocks[i].is_coming && blocks[i].off.bytes == offset)) {
             i++;
