@@ -105,7 +105,7 @@ static bool follow_released_many(struct share_request *request, const Kmem__Rele
     }
     if (is_not_shared(many->refused)) {
         (void)kmem__heap_come_home(kmem__context_allocator(),
-                                   (struct seg_off){request->handles[n_done].offset});
+                                   (struct seg_off){request->handles[n_done].offset}, true);
     }
     n_done++;
     request->n_handles -= n_done;
