@@ -150,7 +150,7 @@ static void measure_deaths(void)
     daemon_stop();
 }
 
-/* ------------------------------------------------------------------------- deaths of holders ---- */
+/* ----------------------------------------------------------------------- deaths of holders ---- */
 
 static void hold_what_is_shared(const void *argument)
 {

@@ -13,7 +13,7 @@
 
 #define PLACE_NEVER UINT32_MAX
 
-/** is_killed() - perform, up to a place: the n-th from its beginning. Return: whether it has one. */
+/** is_killed() - perform, up to a place: the n-th from its start. Return: whether it has one. */
 bool is_killed(uint32_t at, void (*perform)(void));
 
 #endif

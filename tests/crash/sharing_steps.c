@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sharing_steps.c - random requests about shared blocks, in which servers are killed, beside a model
+ * sharing_steps.c - random requests about shared blocks, servers killed in them, beside a model
  *
  * Four clients allocate, share, attach, hand over, publish, unpublish, follow names and let go, one
  * by one and many at a time; they take home what comes back to their leases, end, and join anew.
- * In every third request, and in reapings, the server is killed: at a store that outlives it or at a
+ * In every third request, and in reapings, the server is killed: at a store that outlives it or a
  * crash point, any of them. Now and then the next one is killed in its start. Then the clients come
  * back, and the one that has had no answer asks again, or ends instead. After each step the core
  * and what the model says are compared: an answer that was given twice has happened once.
@@ -101,7 +101,7 @@ static bool put(uint32_t who, void (*send)(void), bool may_end)
     return true;
 }
 
-/* ------------------------------------------------------------------------------------ steps ---- */
+/* ----------------------------------------------------------------------------------- steps ---- */
 
 /* The owner's entry of a leased block goes with the block. */
 static void retire(uint32_t who, struct seg_off off)
@@ -468,7 +468,8 @@ static void step_take_home(uint32_t who)
     struct ledger_returns *ring = talk.fixture.ledgers[slots[who]].returns;
     sharing_deliver(core, peers[who].client);
     for (; n_taken[who] != atomic_load(&ring->n_put); n_taken[who]++, n_home++) {
-        const uint64_t offset = atomic_load(&ring->offsets[n_taken[who] % RETURNS_MAX]);
+        const uint64_t said = atomic_load(&ring->offsets[n_taken[who] % RETURNS_MAX]);
+        const uint64_t offset = said & ~RETURNS_WRITTEN;
         uint32_t i = 0;
         while (i < N_BLOCKS && !(blocks[i].is_coming && blocks[i].off.bytes == offset)) {
             i++;

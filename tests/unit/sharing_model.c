@@ -233,7 +233,7 @@ void model_end(uint32_t who)
     }
 }
 
-/* -------------------------------------------------------------------------------- comparing ---- */
+/* ------------------------------------------------------------------------------- comparing ---- */
 
 /* Whether the client that is charged is one that the model would charge. */
 static bool may_pay(const struct model_block *model, uint32_t slot)

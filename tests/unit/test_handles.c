@@ -35,7 +35,7 @@ static uint32_t below(uint32_t limit)
     return seeded_below(&seeded, limit);
 }
 
-/* ------------------------------------------------------------------------ what may not change -- */
+/* ----------------------------------------------------------------------- what may not change -- */
 
 /* The file but for the counters, which stand at the end of its header. */
 static uint64_t digest_of_file(void)
@@ -187,7 +187,7 @@ static struct share_handle (*const kinds[])(void) = {random_handle, changed_hand
                                                      foreign_handle};
 #define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
-/* Who does not hold it asks for it, and who does; alone, or behind good ones. Return: the answer. */
+/* A client that does not hold it asks, or one that does; alone or behind good ones. */
 static Kmem__ErrorCode try_one(const struct share_handle *handle)
 {
     struct peer *const asker = below(2) == 0 ? &bob : &carol;
