@@ -486,11 +486,12 @@ bool kmem__slab_refill(struct heap *heap, struct bin *bin)
     slabs_hush(heap);
     kmem__slab_collect(heap);
     bin_settle(heap, bin);
-    if (bin->room == 0 && !slab_adopt(heap, bin) && !slab_open(heap, bin)) {
-        return false;
+    const bool has_room = bin->room != 0 || slab_adopt(heap, bin) || slab_open(heap, bin);
+    /* Else blocks have come home, by what was settled before the lease was asked for. */
+    if (has_room && bin->magazine_bytes == 0) {
+        slab_reserve(heap, bin, bin->room);
     }
-    slab_reserve(heap, bin, bin->room);
-    return true;
+    return bin->magazine_bytes > 0;
 }
 
 /* -------------------------------------------------------------------------------- checking ---- */

@@ -137,6 +137,31 @@ static void test_come_home_of_what_is_not_away_does_nothing(void **state)
     assert_false(kmem__shared_set(allocator, offset_of(block), SHARED_AWAY));
 }
 
+static lend_function lend;
+static struct seg_off lent;
+
+/* Asked for a lease, the library settles first what is in doubt: a block comes home by that. */
+static int settle_and_lend(void *user, uint32_t n_pages, uint32_t want_pages, struct run *ret_run)
+{
+    (void)kmem__heap_come_home(allocator, lent, false);
+    return lend(user, n_pages, want_pages, ret_run);
+}
+
+static void test_come_home_while_a_slab_of_its_size_is_opened(void **state)
+{
+    void *shared = new_block(100);
+    (void)mark(shared);
+    assert_true(kmem__shared_set(allocator, offset_of(shared), SHARED_AWAY));
+    lent = offset_of(shared);
+    lend = allocator->cache.lend;
+    allocator->cache.lend = settle_and_lend;
+    const uint32_t n_asked = lender->n_asked;
+    while (lender->n_asked == n_asked) {
+        (void)new_block(100);
+    }
+    assert_true(kmem__heap_check(allocator));
+}
+
 #define HEAP_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -148,6 +173,7 @@ int main(void)
         HEAP_TEST(test_take_returns_of_more_than_the_ring_holds_takes_none),
         HEAP_TEST(test_an_allocation_takes_what_has_come_home),
         HEAP_TEST(test_come_home_of_what_is_not_away_does_nothing),
+        HEAP_TEST(test_come_home_while_a_slab_of_its_size_is_opened),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
