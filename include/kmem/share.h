@@ -17,8 +17,14 @@
  *
  * WHAT A HOLDER MAY RELY ON
  *
- *  - The bytes stay where they are, and stay the block's, until it lets go: whether the owner lets
- *    go or dies, whether kmemd's server is killed and started again, however short memory is.
+ *  - The bytes stay where they are, and stay the block's, until it lets go.
+ *  - When the owner lets go or dies: nothing changes for those who hold the block. Its names end
+ *    with it, and what it had handed over that no process has attached, but for KMEM_KEEP.
+ *  - When kmemd's server is killed or restarted: holds, names and handles are as before; a call
+ *    waits until it is back, or fails with ETIMEDOUT (TIME, below). When the whole daemon has ended
+ *    the segment has: the bytes stay mapped, every call says ECONNRESET.
+ *  - When the segment, or the machine, runs short: what anything holds is never taken, moved or
+ *    written; others are refused, and told who holds what. There is no age at which a hold ends.
  *  - A handle that is stale, guessed, changed, or of another segment attaches nothing (ESTALE,
  *    EACCES); it never leads to another block's bytes.
  *  - What a name means changes from one block to the other at once: a consumer sees the one or the
