@@ -53,13 +53,18 @@ static unsigned numbers_differ(const char *option, uint64_t wanted, uint64_t run
     return differs(option, wanted_text, running_text);
 }
 
-static unsigned groups_differ(const struct options *wanted, const struct options *running)
+/* NULL: none. */
+static unsigned groups_differ(const char *option, const gid_t *wanted, const gid_t *running)
 {
-    if (wanted->has_group && running->has_group) {
-        return numbers_differ("--group", wanted->group, running->group);
+    if (wanted && running) {
+        return numbers_differ(option, *wanted, *running);
     }
-    return differs("--group", wanted->has_group ? "one" : "none",
-                   running->has_group ? "one" : "none");
+    return differs(option, wanted ? "one" : "none", running ? "one" : "none");
+}
+
+static const char *readers_text(const struct options *options)
+{
+    return options->no_readers ? "none" : options->walled_readers ? "walled" : "any";
 }
 
 unsigned compare_options(const struct options *wanted, const struct options *running)
@@ -69,7 +74,11 @@ unsigned compare_options(const struct options *wanted, const struct options *run
     n += bytes_differ("--size", wanted->segment_bytes, running->segment_bytes);
     n += bytes_differ("--quota", wanted->quota_bytes, running->quota_bytes);
     n += differs("--commit", wanted->lazy ? "lazy" : "eager", running->lazy ? "lazy" : "eager");
-    n += groups_differ(wanted, running);
+    n += groups_differ("--group", wanted->has_group ? &wanted->group : NULL,
+                       running->has_group ? &running->group : NULL);
+    n += groups_differ("--reader-group", wanted->has_reader_group ? &wanted->reader_group : NULL,
+                       running->has_reader_group ? &running->reader_group : NULL);
+    n += differs("--readers", readers_text(wanted), readers_text(running));
     n += numbers_differ("--clients-per-uid", wanted->clients_per_uid, running->clients_per_uid);
     n += numbers_differ("--connections-per-uid", wanted->connections_per_uid,
                         running->connections_per_uid);

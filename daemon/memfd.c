@@ -32,6 +32,14 @@ static int memfd_seal(int fd, uint64_t n_bytes)
     return fchmod(fd, 0600) < 0 ? -errno : 0;
 }
 
+int memfd_open_again(int fd)
+{
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
+    const int again_fd = open(path, O_RDONLY | O_CLOEXEC);
+    return again_fd < 0 ? -errno : again_fd;
+}
+
 int memfd_open(const char *name, const char *kind, uint64_t n_bytes)
 {
     char label[128];

@@ -22,6 +22,12 @@
 KMEM_MUST_USE int memfd_open(const char *name, const char *kind, uint64_t n_bytes);
 
 /**
+ * memfd_open_again() - another open file of a memfd, for reading only: what clients are given
+ * Return: the descriptor, close-on-exec, or a negative errno.
+ */
+KMEM_MUST_USE int memfd_open_again(int fd);
+
+/**
  * memfd_commit() - take the file's memory from the system now
  *
  * In a child process, because a memory cgroup kills whoever goes over its limit.

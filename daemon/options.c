@@ -30,6 +30,8 @@
 enum {
     OPTION_COMMIT = 256,
     OPTION_GROUP,
+    OPTION_READERS,
+    OPTION_READER_GROUP,
     OPTION_QUOTA,
     OPTION_CLIENTS_PER_UID,
     OPTION_CONNECTIONS_PER_UID,
@@ -52,6 +54,12 @@ static const struct argp_option option_table[] = {
      "Members of this group, a name or a number, may join the segment, beside root and the "
      "daemon's own user",
      0},
+    {"readers", OPTION_READERS, "any|none|walled", 0,
+     "Who may join for reading only: all who may join, nobody, or those that the kernel keeps from "
+     "writing: neither root, nor the daemon's user, nor any member's (default: any)",
+     0},
+    {"reader-group", OPTION_READER_GROUP, "GROUP", 0,
+     "Members of this group, a name or a number, may join for reading only", 0},
     {"quota", OPTION_QUOTA, "SIZE", 0,
      "What one client may have of the segment, leased pages included (default: all of it)", 0},
     {"clients-per-uid", OPTION_CLIENTS_PER_UID, "N", 0,
@@ -185,14 +193,24 @@ static bool gid_parse(const char *text, gid_t *ret_gid)
     return true;
 }
 
-static void group_parse(struct argp_state *state, struct options *options, const char *text)
+static void group_parse(struct argp_state *state, const char *option, const char *text,
+                        bool *ret_has_group, gid_t *ret_group)
 {
     const struct group *group = getgrnam(text);
-    options->has_group = true;
+    *ret_has_group = true;
     if (group) {
-        options->group = group->gr_gid;
-    } else if (!gid_parse(text, &options->group)) {
-        argp_error(state, "--group: there is no group \"%s\"", text);
+        *ret_group = group->gr_gid;
+    } else if (!gid_parse(text, ret_group)) {
+        argp_error(state, "%s: there is no group \"%s\"", option, text);
+    }
+}
+
+static void readers_parse(struct argp_state *state, struct options *options, const char *text)
+{
+    options->no_readers = strcmp(text, "none") == 0;
+    options->walled_readers = strcmp(text, "walled") == 0;
+    if (!options->no_readers && !options->walled_readers && strcmp(text, "any") != 0) {
+        argp_error(state, "--readers is any, none or walled, not \"%s\"", text);
     }
 }
 
@@ -210,6 +228,32 @@ static void socket_default(struct argp_state *state, struct options *options)
         return;
     }
     socket_set(state, options, path);
+}
+
+/* Who may join. */
+static void access_parse(int key, struct argp_state *state, struct options *options,
+                         const char *text)
+{
+    if (key == OPTION_GROUP) {
+        group_parse(state, "--group", text, &options->has_group, &options->group);
+    } else if (key == OPTION_READER_GROUP) {
+        group_parse(state, "--reader-group", text, &options->has_reader_group,
+                    &options->reader_group);
+    } else {
+        readers_parse(state, options, text);
+    }
+}
+
+/* What has to fit together. */
+static void options_end(struct argp_state *state, struct options *options)
+{
+    if (options->no_readers && options->has_reader_group) {
+        argp_error(state, "--reader-group lets its members read, and --readers=none nobody: leave "
+                          "one of them out");
+    }
+    if (options->socket_path[0] == '\0') {
+        socket_default(state, options);
+    }
 }
 
 static error_t option_parse(int key, char *text, struct argp_state *state)
@@ -232,7 +276,9 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         commit_parse(state, options, text);
         return 0;
     case OPTION_GROUP:
-        group_parse(state, options, text);
+    case OPTION_READER_GROUP:
+    case OPTION_READERS:
+        access_parse(key, state, options, text);
         return 0;
     case OPTION_QUOTA:
         quota_parse(state, options, text);
@@ -261,9 +307,7 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         argp_error(state, "\"%s\" is no option", text);
         return 0;
     case ARGP_KEY_END:
-        if (options->socket_path[0] == '\0') {
-            socket_default(state, options);
-        }
+        options_end(state, options);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

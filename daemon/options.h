@@ -33,6 +33,10 @@ struct options {
     bool lazy;                    /* commit = lazy */
     bool has_group;
     gid_t group;
+    bool has_reader_group;
+    gid_t reader_group;   /* may join as readers */
+    bool no_readers;      /* these two: never both */
+    bool walled_readers;  /* and no others */
     uint64_t watchdog_ms; /* a server that does not answer for so long is replaced; 0: never */
     enum log_level log_level;
     bool debuggable;   /* processes of the same user may look into the daemon */

@@ -15,7 +15,7 @@
 #include "proto/kmem.pb-c.h"
 #include "proto/share.h"
 
-enum peer_role { PEER_UNKNOWN, PEER_OBSERVER, PEER_MEMBER, PEER_LEAVING };
+enum peer_role { PEER_UNKNOWN, PEER_OBSERVER, PEER_READER, PEER_MEMBER, PEER_LEAVING };
 
 enum {
     DISPATCH_OK,      /* the reply is complete */
@@ -53,7 +53,7 @@ struct peer {
     struct client_identity identity;
     uint64_t nonce; /* by which the client is known again, if it becomes one */
     enum peer_role role;
-    struct client *client;              /* of a member, until it leaves or dies */
+    struct client *client;              /* of a member or reader, until it leaves or dies */
     uint32_t generation;                /* the client's */
     bool wants_way;                     /* it can come back by one: ways.h */
     call_fn next_step;                  /* of the answer that is pending; NULL: none is */

@@ -72,6 +72,7 @@ static void client_write(struct clients *clients, const struct client *client)
     stored->start_time = client->identity.start_time;
     stored->uid = client->identity.uid;
     stored->gid = client->identity.gid;
+    stored->is_reader = client->identity.is_reader;
     stored->born = client->born;
     store_prepare_bytes(stored->command, client->identity.command, COMMAND_BYTES);
     stored->nonce = client->nonce;
@@ -171,6 +172,7 @@ static void slot_recover(struct clients *clients, uint32_t slot)
         .identity = {.pid = PID_WORD_PID(state_load(&stored->pid)),
                      .uid = stored->uid,
                      .gid = stored->gid,
+                     .is_reader = stored->is_reader != 0,
                      .start_time = stored->start_time,
                      .inode = stored->inode,
                      .program = stored->program,

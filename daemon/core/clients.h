@@ -73,13 +73,17 @@ struct clients {
 enum {
     CLIENTS_OK,
     CLIENTS_E_FULL,
-    CLIENTS_E_USER,    /* core_join(): the user has as many clients as one may have */
-    CLIENTS_E_COPIES,  /* core_join(): the process is COPIES_MAX clients already */
-    CLIENTS_E_ENDING,  /* core_join(): what the process held before is being taken back */
-    CLIENTS_E_TWICE,   /* core_join(): the process is a client over another connection */
-    CLIENTS_E_GONE,    /* core_resume(): the process is no client, or none any more */
-    CLIENTS_E_LOST,    /* core_resume(): its ledger was lost */
-    CLIENTS_E_DENIED,  /* core_resume(): it is one with another nonce */
+    CLIENTS_E_USER,       /* core_join(): the user has as many clients as one may have */
+    CLIENTS_E_COPIES,     /* core_join(): the process is COPIES_MAX clients already */
+    CLIENTS_E_ENDING,     /* core_join(): what the process held before is being taken back */
+    CLIENTS_E_TWICE,      /* core_join(): the process is a client over another connection */
+    CLIENTS_E_GONE,       /* core_resume(): the process is no client, or none any more */
+    CLIENTS_E_LOST,       /* core_resume(): its ledger was lost */
+    CLIENTS_E_DENIED,     /* core_resume(): it is one with another nonce, or in another role */
+    CLIENTS_E_NO_READERS, /* these four: core_join(), see readers.h */
+    CLIENTS_E_ONLY_READS,
+    CLIENTS_E_UNWALLED,
+    CLIENTS_E_WALL,
     CLIENTS_E_CORRUPT, /* clients_check() */
 };
 

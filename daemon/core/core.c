@@ -161,6 +161,10 @@ int core_join(struct core *core, const struct client_identity *identity, uint64_
     if (is_ending || n_copies >= COPIES_MAX) {
         return is_ending ? CLIENTS_E_ENDING : CLIENTS_E_COPIES;
     }
+    const int refused = readers_admit(&core->clients, core->config.readers, identity);
+    if (refused) {
+        return refused;
+    }
     const uint32_t per_uid = core->config.clients_per_uid;
     if (per_uid > 0 && !core_is_admin(core, identity->uid) &&
         clients_count_of(&core->clients, identity->uid) >= per_uid) {
@@ -171,8 +175,11 @@ int core_join(struct core *core, const struct client_identity *identity, uint64_
     return r;
 }
 
-static int client_resume(struct client *client, struct client **ret_client)
+static int client_resume(struct client *client, bool is_reader, struct client **ret_client)
 {
+    if (client->identity.is_reader != is_reader) {
+        return CLIENTS_E_DENIED;
+    }
     if (client->lost) {
         return CLIENTS_E_LOST;
     }
@@ -194,16 +201,17 @@ int core_resume(struct core *core, const struct client_identity *identity, uint6
             r = CLIENTS_E_DENIED;
         }
     }
-    return client ? client_resume(client, ret_client) : r;
+    return client ? client_resume(client, identity->is_reader, ret_client) : r;
 }
 
-int core_return(struct core *core, uint32_t slot, uint64_t nonce, struct client **ret_client)
+int core_return(struct core *core, uint32_t slot, uint64_t nonce, bool is_reader,
+                struct client **ret_client)
 {
     struct client *client = clients_next(&core->clients, slot);
     if (!client || client->slot != slot || client->client_state != CLIENT_LIVE) {
         return CLIENTS_E_GONE;
     }
-    return client->nonce == nonce ? client_resume(client, ret_client) : CLIENTS_E_DENIED;
+    return client->nonce == nonce ? client_resume(client, is_reader, ret_client) : CLIENTS_E_DENIED;
 }
 
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms)

@@ -18,6 +18,7 @@
 #include "daemon/core/names.h"
 #include "daemon/core/obituary.h"
 #include "daemon/core/pages.h"
+#include "daemon/core/readers.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
 #include "daemon/core/returns.h"
@@ -41,6 +42,7 @@ struct core_config {
     uint32_t names_limit;     /* 0: SHARE_NAMES_MAX */
     uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
     uint32_t owner_uid;       /* the daemon's own user */
+    enum readers readers;     /* who may join for reading only */
     uint64_t instance;
     uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
     uint64_t waiting_bytes; /* what the segment's size will be another time; 0: no other */
@@ -144,7 +146,8 @@ uint32_t core_tick(const struct core *core, uint64_t now_ms);
  * client any more, and the caller closes it. If one of the two does not say what it is, a client
  * that is connected stays and the process is refused; one that is not ends.
  *
- * Return: 0, CLIENTS_E_FULL, CLIENTS_E_USER, CLIENTS_E_COPIES, CLIENTS_E_TWICE, or
+ * Return: 0, CLIENTS_E_FULL, CLIENTS_E_USER, CLIENTS_E_COPIES, CLIENTS_E_TWICE, an answer of
+ * readers_admit(), or
  * CLIENTS_E_ENDING while the blocks of the client that it was are being taken back.
  */
 KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *identity,
@@ -152,16 +155,17 @@ KMEM_MUST_USE int core_join(struct core *core, const struct client_identity *ide
 
 /**
  * core_resume() - a process comes back as the client it still is
- * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if that client has another nonce.
+ * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if that client has another nonce,
+ * or joined in another role than identity->is_reader says.
  */
 KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *identity,
                               uint64_t nonce, struct client **ret_client);
 
 /**
  * core_return() - the client of a slot comes back by what it alone was given
- * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if it has another nonce.
+ * Return: 0, CLIENTS_E_GONE, CLIENTS_E_LOST, or CLIENTS_E_DENIED if it has another nonce or role.
  */
-KMEM_MUST_USE int core_return(struct core *core, uint32_t slot, uint64_t nonce,
+KMEM_MUST_USE int core_return(struct core *core, uint32_t slot, uint64_t nonce, bool is_reader,
                               struct client **ret_client);
 
 /** core_end() - a client has died, or left; reap() takes its blocks back */

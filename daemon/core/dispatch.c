@@ -2,7 +2,8 @@
 /*
  * dispatch.c - one function a request
  *
- * A peer goes one way: UNKNOWN -> OBSERVER or MEMBER, and MEMBER -> LEAVING. Hello decides, once.
+ * A peer goes one way: UNKNOWN -> OBSERVER, READER or MEMBER, and from the last two to LEAVING.
+ * Hello decides, once.
  * A request that does not fit the role is refused and, like bytes that are no request at all, ends
  * the connection: whoever sends it does not speak this protocol, and what follows can not be
  * trusted to begin where it seems to.
@@ -323,7 +324,8 @@ static int on_obituaries(const struct call *call)
 #define MAY_ASK(role) (1U << (role))
 #define STRANGERS MAY_ASK(PEER_UNKNOWN)
 #define MEMBERS MAY_ASK(PEER_MEMBER)
-#define ALL_WELCOME (MAY_ASK(PEER_OBSERVER) | MAY_ASK(PEER_MEMBER))
+#define HOLDERS (MAY_ASK(PEER_READER) | MAY_ASK(PEER_MEMBER))
+#define ALL_WELCOME (MAY_ASK(PEER_OBSERVER) | HOLDERS)
 
 struct rule {
     unsigned may_ask; /* roles; none: the request is unknown */
@@ -341,13 +343,13 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
     case KMEM__REQUEST__BODY_ALLOCATE:
         return (struct rule){MEMBERS, on_allocate};
     case KMEM__REQUEST__BODY_RELEASE:
-        return (struct rule){MEMBERS, dispatch_release};
+        return (struct rule){HOLDERS, dispatch_release};
     case KMEM__REQUEST__BODY_SIZE_OF:
-        return (struct rule){MEMBERS, dispatch_size_of};
+        return (struct rule){HOLDERS, dispatch_size_of};
     case KMEM__REQUEST__BODY_LEASE:
         return (struct rule){MEMBERS, on_lease};
     case KMEM__REQUEST__BODY_GOODBYE:
-        return (struct rule){MEMBERS, on_goodbye};
+        return (struct rule){HOLDERS, on_goodbye};
     case KMEM__REQUEST__BODY_USAGE:
         return (struct rule){ALL_WELCOME, on_usage};
     case KMEM__REQUEST__BODY_LEDGER:
@@ -361,9 +363,9 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
     case KMEM__REQUEST__BODY_SHARE:
         return (struct rule){MEMBERS, dispatch_share};
     case KMEM__REQUEST__BODY_ATTACH:
-        return (struct rule){MEMBERS, dispatch_attach};
+        return (struct rule){HOLDERS, dispatch_attach};
     case KMEM__REQUEST__BODY_RELEASE_MANY:
-        return (struct rule){MEMBERS, dispatch_release_many};
+        return (struct rule){HOLDERS, dispatch_release_many};
     case KMEM__REQUEST__BODY_TRANSFER:
         return (struct rule){MEMBERS, dispatch_transfer};
     case KMEM__REQUEST__BODY_PUBLISH:
@@ -371,7 +373,7 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
     case KMEM__REQUEST__BODY_UNPUBLISH:
         return (struct rule){MEMBERS, dispatch_unpublish};
     case KMEM__REQUEST__BODY_NEXT:
-        return (struct rule){MEMBERS, dispatch_next};
+        return (struct rule){HOLDERS, dispatch_next};
     case KMEM__REQUEST__BODY_HOLDERS:
         return (struct rule){ALL_WELCOME, on_holders};
     case KMEM__REQUEST__BODY_NAMES:
@@ -394,6 +396,16 @@ static const char *why_not(const struct rule *rule, enum peer_role role)
     }
     return rule->may_ask == STRANGERS ? "Hello was said already"
                                       : "only a member of the segment may ask that";
+}
+
+/* It speaks this protocol, and asks for what its role does not have. */
+static int refuse_reader(const struct call *call)
+{
+    reply_error(call->reply, KMEM__ERROR_CODE__ERROR_DENIED,
+                "this process has joined segment \"%s\" as a reader, which attaches, finds and "
+                "waits, and allocates, shares and names nothing; join as a member for that",
+                call->core->config.segment_name);
+    return DISPATCH_OK;
 }
 
 /* A change that comes after the one that is known to be answered. */
@@ -421,10 +433,13 @@ int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request,
     }
     peer->pending_id = request->id;
     const struct rule rule = rule_of(request->body_case);
+    if (rule.may_ask == MEMBERS && peer->role == PEER_READER) {
+        return refuse_reader(&call);
+    }
     if ((rule.may_ask & MAY_ASK(peer->role)) == 0) {
         return call_refuse(&call, why_not(&rule, peer->role));
     }
-    if (rule.may_ask == MEMBERS) {
+    if (rule.may_ask == MEMBERS || rule.may_ask == HOLDERS) {
         sharing_deliver(core, peer->client); /* what had found no room */
         if (is_answered(&call)) {
             return DISPATCH_OK;

@@ -294,6 +294,10 @@ static int take_newer(const struct call *call, uint32_t share, uint64_t version)
     const struct intent intent = {INTENT_NEXT, share, NEXT_AT(version, next->kept)};
     const struct share_handle handle = shares_handle(&call->core->shares, share);
     struct attached attached;
+    if (!dispatch_reader_may(call, share, next->write)) {
+        counters->attaches_refused++;
+        return next_refused(call);
+    }
     intend(call, next->sequence, &intent);
     KMEM_CRASH_POINT("server.next.intended");
     const int r = sharing_attach(&of, &handle, next->write, reason, &attached);

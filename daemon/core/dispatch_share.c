@@ -140,6 +140,25 @@ void dispatch_refuse_read_only(const struct call *call, uint32_t share)
                 text_escape(reason, n_bytes, escaped, sizeof(escaped)));
 }
 
+bool dispatch_reader_may(const struct call *call, uint32_t share, bool write)
+{
+    const struct shares *shares = &call->core->shares;
+    const bool is_offered = (shares_word(shares, share) & SHARE_OFFERED) != 0;
+    if (!call->peer->client->identity.is_reader || (!write && !is_offered)) {
+        return true;
+    }
+    reply_error(call->reply, KMEM__ERROR_CODE__ERROR_DENIED,
+                write
+                    ? "this process has joined as a reader, and can not attach the block at "
+                      "offset %llu for writing; attach it for reading, or join as a member"
+                    : "the block at offset %llu is handed over to the first that attaches it, who "
+                      "then owns it, and a reader owns none; have a member attach it, or share it "
+                      "with kmem_share()",
+                (unsigned long long)shares_record(shares, share)->offset);
+    call->reply->body.error.offset = shares_record(shares, share)->offset;
+    return false;
+}
+
 /* Of several, which one is meant: "handle 3 of 5: ". */
 static const char *which_handle(const Kmem__Attach *attach, size_t index, char *text,
                                 size_t text_bytes)
@@ -206,6 +225,9 @@ static int look_at_all(const struct call *call, uint64_t *ret_fresh)
         if (r) {
             refuse_handle(call, i, r == SHARES_E_DENIED ? SHARING_E_DENIED : SHARING_E_STALE);
             return SHARING_E_STALE;
+        }
+        if (!dispatch_reader_may(call, share, attach->write)) {
+            return SHARING_E_DENIED;
         }
         if (attach->write && !may_write(shares, share, slot)) {
             dispatch_refuse_read_only(call, share);

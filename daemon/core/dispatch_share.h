@@ -34,6 +34,14 @@ int dispatch_refuse_full(const struct call *call);
 /** dispatch_refuse_read_only() - an error: a share may be attached for reading only */
 void dispatch_refuse_read_only(const struct call *call, uint32_t share);
 
+/**
+ * dispatch_reader_may() - whether the caller's role lets it attach a share
+ *
+ * A reader may not for writing, nor what is handed over: it would be the owner. If it may not, the
+ * reply is an error.
+ */
+KMEM_MUST_USE bool dispatch_reader_may(const struct call *call, uint32_t share, bool write);
+
 /** dispatch_attached() - what was attached, as answers have it */
 Kmem__AttachedBlock *dispatch_attached(const struct call *call, const struct attached *attached);
 

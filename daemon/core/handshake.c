@@ -30,10 +30,17 @@ static int welcome(const struct call *call, bool resumed)
         body->n_descriptors = WELCOME_DESCRIPTORS;
         body->resume_nonce = client->nonce;
         body->resumed = resumed;
+        body->walled =
+            client->identity.is_reader && readers_are_walled(&core->clients, client->identity.uid);
     }
     call->reply->response.body_case = KMEM__RESPONSE__BODY_WELCOME;
     call->reply->response.welcome = body;
     return client ? DISPATCH_JOINED : DISPATCH_OK;
+}
+
+static enum peer_role role_of(const struct client *client)
+{
+    return client->identity.is_reader ? PEER_READER : PEER_MEMBER;
 }
 
 static int join(const struct call *call)
@@ -44,6 +51,7 @@ static int join(const struct call *call)
     const bool resumes = hello->resume_nonce != 0;
     peer->identity.program = hello->program;
     peer->identity.copy = hello->copy;
+    peer->identity.is_reader = hello->role == KMEM__ROLE__ROLE_READER;
     peer->wants_way = hello->wants_way;
     const int r = resumes
                       ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
@@ -53,7 +61,7 @@ static int join(const struct call *call)
         return DISPATCH_CLOSE;
     }
     peer->generation = peer->client->generation;
-    peer->role = PEER_MEMBER;
+    peer->role = role_of(peer->client);
     return welcome(call, resumes);
 }
 
@@ -76,7 +84,7 @@ int hello_answer(const struct call *call)
     if (!version_is_spoken(hello, call->reply)) {
         return DISPATCH_CLOSE;
     }
-    if (hello->role == KMEM__ROLE__ROLE_MEMBER) {
+    if (hello->role == KMEM__ROLE__ROLE_MEMBER || hello->role == KMEM__ROLE__ROLE_READER) {
         return join(call);
     }
     if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
@@ -93,20 +101,22 @@ int hello_return(struct core *core, uint32_t slot, const Kmem__Request *request,
     core->state.counters->requests++;
     reply_reset(reply, request ? request->id : 0);
     if (!request || request->body_case != KMEM__REQUEST__BODY_HELLO ||
-        request->hello->role != KMEM__ROLE__ROLE_MEMBER) {
-        return call_refuse(&call, "on its way back a client says Hello, as a member");
+        (request->hello->role != KMEM__ROLE__ROLE_MEMBER &&
+         request->hello->role != KMEM__ROLE__ROLE_READER)) {
+        return call_refuse(&call, "on its way back a client says Hello, as a member or a reader");
     }
     if (!version_is_spoken(request->hello, reply)) {
         return DISPATCH_CLOSE;
     }
     struct client *client;
-    const int r = core_return(core, slot, request->hello->resume_nonce, &client);
+    const int r = core_return(core, slot, request->hello->resume_nonce,
+                              request->hello->role == KMEM__ROLE__ROLE_READER, &client);
     if (r) {
         report_join_refused(core, r, 0, reply);
         return DISPATCH_CLOSE;
     }
     peer_init(peer, &client->identity, client->nonce);
-    peer->role = PEER_MEMBER;
+    peer->role = role_of(client);
     peer->client = client;
     peer->generation = client->generation;
     return welcome(&call, true);

@@ -208,8 +208,9 @@ void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms
 
 /* ----------------------------------------------------------------------------------- clients -- */
 
-static Kmem__Client *client_row(struct client *client, const struct scan *scan,
-                                uint32_t n_unused_pages, uint32_t now, struct reply *reply)
+static Kmem__Client *client_row(const struct core *core, struct client *client,
+                                const struct scan *scan, uint32_t n_unused_pages, uint32_t now,
+                                struct reply *reply)
 {
     const struct rollup_group *leased = rollup_group_of(scan->rollup, client);
     const struct client_identity *identity = &client->identity;
@@ -231,6 +232,8 @@ static Kmem__Client *client_row(struct client *client, const struct scan *scan,
     row->peak_bytes = client->stored->peak_bytes;
     row->peak_used_bytes = client->stored->peak_used_bytes;
     row->age_ms = tick_age_ms(client->born, now);
+    row->reader = identity->is_reader;
+    row->walled = identity->is_reader && readers_are_walled(&core->clients, identity->uid);
     return row;
 }
 
@@ -257,8 +260,8 @@ void report_clients(const struct core *core, const struct scan *scan, uint32_t f
            reply_row_fits(reply, strlen(client->identity.command))) {
         if (client->client_state == CLIENT_LIVE) {
             client_note_unverified(client, rollup_group_of(scan->rollup, client));
-            report->clients[report->n_clients++] =
-                client_row(client, scan, n_unused[client->slot], core_tick(core, now_ms), reply);
+            report->clients[report->n_clients++] = client_row(
+                core, client, scan, n_unused[client->slot], core_tick(core, now_ms), reply);
         }
         client = clients_next(&core->clients, client->slot + 1);
     }
@@ -379,6 +382,27 @@ struct held report_held(const struct core *core)
 
 /* ----------------------------------------------------------------------------------- joining -- */
 
+/* With the user's number, and the segment's name. */
+static const char *reader_refusal(int why)
+{
+    switch (why) {
+    case CLIENTS_E_NO_READERS:
+        return "user %u can not join segment \"%s\" for reading: kmemd was started with "
+               "--readers=none; join as a member";
+    case CLIENTS_E_ONLY_READS:
+        return "user %u may join segment \"%s\" for reading only, as a member of --reader-group; "
+               "set KMEM_ROLE=reader, or call kmem_join_as_reader() first";
+    case CLIENTS_E_UNWALLED:
+        return "a reader of user %u has no wall in segment \"%s\": that user is root, or "
+               "kmemd's, or a member's, and kmemd was started with --readers=walled; run the "
+               "reader as another user";
+    default:
+        return "user %u has a reader in segment \"%s\" whose wall a member of the same user would "
+               "break, and kmemd was started with --readers=walled; run the member as another "
+               "user, or end the reader";
+    }
+}
+
 void report_join_refused(const struct core *core, int why, uint32_t uid, struct reply *reply)
 {
     switch (why) {
@@ -408,7 +432,7 @@ void report_join_refused(const struct core *core, int why, uint32_t uid, struct 
         break;
     case CLIENTS_E_DENIED:
         reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED,
-                    "the client that this process is has another nonce");
+                    "the client that this process is has another nonce, or another role");
         break;
     case CLIENTS_E_USER:
         reply_error(
@@ -416,6 +440,13 @@ void report_join_refused(const struct core *core, int why, uint32_t uid, struct 
             "user %u has its %u clients in segment \"%s\" already; more are possible with a "
             "larger --clients-per-uid for kmemd",
             uid, core->config.clients_per_uid, core->config.segment_name);
+        break;
+    case CLIENTS_E_NO_READERS:
+    case CLIENTS_E_ONLY_READS:
+    case CLIENTS_E_UNWALLED:
+    case CLIENTS_E_WALL:
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED, reader_refusal(why), uid,
+                    core->config.segment_name);
         break;
     default:
         reply_error(reply, KMEM__ERROR_CODE__ERROR_LIMIT,

@@ -283,6 +283,9 @@ int sharing_attach_share(const struct sharing *of, uint32_t share, bool write,
     const uint64_t word = shares_word(shares, share);
     const bool is_own = SHARE_OWNER(word) == of->client->slot;
     int r = 0;
+    if (of->client->identity.is_reader && (write || (word & SHARE_OFFERED) != 0)) {
+        return SHARING_E_DENIED; /* it owns nothing, and writes nowhere */
+    }
     if (is_own && (word & SHARE_OWNER_HOLDS) == 0) {
         sharing_end_offer(of->core, share, SHARE_OWNER_HOLDS);
     } else if (!is_own && (word & SHARE_OFFERED) != 0) {

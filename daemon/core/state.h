@@ -176,8 +176,8 @@ struct state_client {
     uint64_t start_time;  /* of the process, in clock ticks since boot; 0: unknown */
     uint32_t uid;
     uint32_t gid;
-    uint32_t born; /* tick */
-    uint32_t reserved;
+    uint32_t born;      /* tick */
+    uint32_t is_reader; /* it was given the segment for reading only */
     char command[COMMAND_BYTES];
     uint64_t nonce;             /* by which the process is known again */
     _Atomic uint64_t ended;     /* ENDED_WORD(); 0: it lives */
@@ -208,6 +208,8 @@ struct client_identity {
     uint32_t pid; /* 0: it is not visible from here */
     uint32_t uid;
     uint32_t gid;
+    bool is_reader;              /* it joined as one: readers.h */
+    bool may_only_read;          /* the shell found that it may join as nothing else */
     uint64_t start_time;         /* 0: unknown */
     uint64_t inode;              /* of its pidfds: no other process has it; 0: unknown */
     uint32_t program;            /* these two it says itself, to tell its own clients apart: */

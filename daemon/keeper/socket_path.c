@@ -13,7 +13,8 @@
  * directory that was made anew.
  *
  * The socket, and the directory if the keeper makes it, belong to the group that may join; no other
- * user can enter or connect. The server checks SO_PEERCRED again for every connection.
+ * user can enter or connect. A file has one group: where members and readers are of two, everybody
+ * can connect. The server checks SO_PEERCRED again for every connection.
  */
 #include "daemon/keeper/socket_path.h"
 
@@ -87,7 +88,7 @@ static int directory_prepare(const struct socket_path *held)
             log_error("cannot give %s to group %u: %s", directory, held->group, strerror(error));
             return -error;
         }
-        if (chmod(directory, 0750) < 0) { /* the umask may have cut it */
+        if (chmod(directory, held->is_open ? 0751 : 0750) < 0) { /* the umask may have cut it */
             return path_fault("set the mode of", directory);
         }
     } else if (errno != EEXIST) {
@@ -271,7 +272,8 @@ static int socket_bind(struct socket_path *held)
     const bool is_bound = r == 0;
     struct stat status = {.st_ino = 0};
     if (r == 0 && held->has_group &&
-        (chown(held->path, (uid_t)-1, held->group) < 0 || chmod(held->path, 0660) < 0)) {
+        (chown(held->path, (uid_t)-1, held->group) < 0 ||
+         chmod(held->path, held->is_open ? 0666 : 0660) < 0)) {
         r = -errno;
     }
     if (r == 0 && (listen(fd, BACKLOG) < 0 || lstat(held->path, &status) < 0)) {
@@ -313,8 +315,10 @@ int socket_path_take(struct socket_path *held, const struct options *options)
     *held = (struct socket_path){
         .lock_fd = -1,
         .watch_fd = -1,
-        .has_group = options->has_group,
-        .group = options->group,
+        .has_group = options->has_group || options->has_reader_group,
+        .group = options->has_group ? options->group : options->reader_group,
+        .is_open = options->has_group && options->has_reader_group &&
+                   options->group != options->reader_group,
     };
     memcpy(held->path, options->socket_path, sizeof(held->path));
     const int r = directory_prepare(held);

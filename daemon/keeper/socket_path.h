@@ -18,8 +18,9 @@ struct socket_path {
     int watch_fd; /* readable when something happened in the directory; -1: there is no watch */
     dev_t device; /* of the socket's file */
     ino_t inode;
-    bool has_group;
+    bool has_group; /* the socket and the directory are a group's */
     gid_t group;
+    bool is_open; /* all may connect, for two groups may join: the server sees who does */
     bool is_lost; /* something stands in the way, which was said */
     uint32_t n_looks;
 };
@@ -28,8 +29,8 @@ struct socket_path {
  * socket_path_take() - hold the path
  *
  * A lock file beside the socket, PATH.lock, says which daemon holds the path; the kernel drops the
- * lock with the process. The directory is made, mode 0750, if it is not there. A directory in which
- * other users may replace the socket is refused.
+ * lock with the process. The directory is made, mode 0750 or 0751, if it is not
+ * there. A directory in which other users may replace the socket is refused.
  *
  * Every failure is logged, with what to do. Return: 0, or a negative errno: -EEXIST if the path is
  * another daemon's.

@@ -157,9 +157,10 @@ static void admission_begin(const struct admission *admission, struct session *s
         return;
     }
     admission_end_namesakes(admission, identity.pid);
-    if (!peer_identity_may_join(fd, &identity, options->has_group, options->group)) {
+    if (!peer_identity_may_join(fd, &identity, options, &session->peer.identity.may_only_read)) {
         admission_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
-                         "only root, the daemon's user and the group given with --group may join");
+                         "only root, the daemon's user and the group given with --group may join, "
+                         "and for reading that given with --reader-group");
         return;
     }
     r = admission_charge(session, false);

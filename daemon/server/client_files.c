@@ -2,7 +2,6 @@
 #include "daemon/server/client_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -45,12 +44,9 @@ static int clock_map(struct client_files *ledgers, int fd)
     if (r) {
         return r;
     }
-    /* A second open file, for reading: clients are given this one. */
-    char path[64];
-    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd); /* fits */
-    const int clock_fd = open(path, O_RDONLY | O_CLOEXEC);
+    const int clock_fd = memfd_open_again(fd);
     if (clock_fd < 0) {
-        return -errno;
+        return clock_fd;
     }
     unsigned char *notice = mmap(NULL, NOTICE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (notice == MAP_FAILED) {

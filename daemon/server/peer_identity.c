@@ -286,15 +286,9 @@ int peer_identity_open(const struct client_identity *identity)
     return r ? r : pidfd;
 }
 
-bool peer_identity_may_join(int fd, const struct client_identity *identity, bool has_group,
-                            gid_t group)
+/* Whether a process that connected was in a group then. */
+static bool is_in_group(int fd, const struct client_identity *identity, gid_t group)
 {
-    if (identity->uid == 0 || identity->uid == geteuid()) {
-        return true;
-    }
-    if (identity->uid == OVERFLOW_UID || !has_group) {
-        return false;
-    }
     gid_t groups[GROUPS_READ_MAX];
     socklen_t groups_bytes = sizeof(groups);
     if (identity->gid == group) {
@@ -309,4 +303,21 @@ bool peer_identity_may_join(int fd, const struct client_identity *identity, bool
         }
     }
     return false;
+}
+
+bool peer_identity_may_join(int fd, const struct client_identity *identity,
+                            const struct options *options, bool *ret_only_reads)
+{
+    *ret_only_reads = false;
+    if (identity->uid == 0 || identity->uid == geteuid()) {
+        return true;
+    }
+    if (identity->uid == OVERFLOW_UID) {
+        return false;
+    }
+    if (options->has_group && is_in_group(fd, identity, options->group)) {
+        return true;
+    }
+    *ret_only_reads = options->has_reader_group && is_in_group(fd, identity, options->reader_group);
+    return *ret_only_reads;
 }

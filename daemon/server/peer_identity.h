@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "daemon/core/clients.h"
+#include "daemon/options.h"
 #include "proto/attributes.h"
 
 enum {
@@ -57,10 +58,11 @@ KMEM_MUST_USE int peer_identity_pid_of(int pidfd, long *ret_pid);
 /**
  * peer_identity_may_join() - whether the process may use the segment
  *
- * Root, the daemon's own user, and the members of `group` if there is one. A user that the kernel
- * can not name here (the overflow uid, from another user namespace) may not.
+ * As a member: root, the daemon's own user, and the members of --group. As a reader, then
+ * ret_only_reads is true: those of --reader-group. A user that the kernel can not name here (the
+ * overflow uid, from another user namespace) may not.
  */
-bool peer_identity_may_join(int fd, const struct client_identity *identity, bool has_group,
-                            gid_t group);
+bool peer_identity_may_join(int fd, const struct client_identity *identity,
+                            const struct options *options, bool *ret_only_reads);
 
 #endif

@@ -10,12 +10,10 @@
 #include "daemon/server/server.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <malloc.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/core/counted.h"
@@ -24,7 +22,9 @@
 #include "daemon/core/sharing.h"
 #include "daemon/core/tick.h"
 #include "daemon/inherited.h"
+#include "daemon/memfd.h"
 #include "daemon/notice.h"
+#include "daemon/server/barrier.h"
 #include "daemon/server/huge_pages.h"
 #include "daemon/server/loop.h"
 #include "proto/crash_point.h"
@@ -339,6 +339,7 @@ void server_wire(struct server *server)
         .users = &server->users,
         .ledgers = &server->ledgers,
         .segment_fd = server->files->segment_fd,
+        .reader_fd = -1,
         .joined = server_joined,
         .work = server_work_for,
         .user = server,
@@ -417,24 +418,6 @@ static void server_alive(void *user)
     keeper_link_alive(&server->keeper_link);
 }
 
-/* Of all running threads of clients: each registers when it joins. Return: if it was made. */
-static bool barrier(void)
-{
-    return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) == 0;
-}
-
-/* A sandbox may deny it; then slabs without a live block stay their owners'. */
-static bool barrier_is_there(void)
-{
-    const bool is_there = barrier();
-    if (!is_there) {
-        log_warning("membarrier() can not be had (%s): blocks that idle threads of clients keep "
-                    "ready stay theirs; allow it to have them used by others",
-                    strerror(errno));
-    }
-    return is_there;
-}
-
 /* Return: 0 or the process's exit status. */
 static int server_init_core(struct server *server, uint32_t clients_limit)
 {
@@ -446,6 +429,9 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .clients_per_uid =
             options->clients_per_uid > 0 ? options->clients_per_uid : (clients_limit + 1) / 2,
         .owner_uid = geteuid(),
+        .readers = options->no_readers       ? READERS_NONE
+                   : options->walled_readers ? READERS_WALLED
+                                             : READERS_ANY,
         .waiting_bytes = options->waiting_bytes,
         .granule_bytes = options->lazy ? PAGE_BYTES : HUGE_PAGES_HUGE_BYTES,
         .quota_bytes = options->quota_bytes,
@@ -453,7 +439,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .ledger_read = client_files_read,
         .ledger_user = &server->ledgers,
         .gives_back = options->lazy,
-        .barrier = barrier_is_there() ? barrier : NULL,
+        .barrier = barrier_find(),
         .random = server_random,
         .ring = server_ring,
         .ring_user = server,
@@ -504,6 +490,8 @@ static int server_open_listener(struct server *server)
 static int server_start(struct server *server, uint32_t clients_limit)
 {
     int r = loop_init(&server->loop);
+    server->host.reader_fd = memfd_open_again(server->files->segment_fd);
+    r = r ? r : server->host.reader_fd < 0 ? server->host.reader_fd : 0;
     r = r ? r : session_host_init(&server->host);
     r = r ? r : pidfd_watch_init(&server->pidfds, &server->loop, server_died, server);
     r = r ? r : ways_init(&server->ways, &server->loop, reconnect_heard, &server->reconnect);
@@ -594,6 +582,7 @@ int server_run(const struct options *options, struct inherited_fds *files,
     KMEM_ASSERT(r == 0);
     log_count_dropped(NULL); /* what it is in goes now */
     takeover_fini(&server.takeover);
+    (void)close(server.host.reader_fd); /* only read */
     session_host_fini(&server.host);
     return 0;
 }

@@ -168,17 +168,11 @@ static uint32_t welcome_descriptors(const struct session *session)
 /* The response with which the descriptors go. */
 static ssize_t session_send_with_files(const struct session *session, size_t n_bytes)
 {
-    const struct session_host *host = session->host;
-    int fds[WELCOME_DESCRIPTORS_MAX] = {host->segment_fd, -1, host->ledgers->clock_fd,
-                                        session->way_fds[1]};
-    _Atomic uint64_t *states; /* the client has it */
-    int r = client_files_open(host->ledgers, session->peer.client->slot, &fds[1], &states);
-    if (r) {
-        return r;
-    }
     uv_os_fd_t fd;
-    r = uv_fileno((const uv_handle_t *)&session->pipe, &fd);
-    return r ? r : session_host_send(host, fd, n_bytes, fds, welcome_descriptors(session));
+    const int r = uv_fileno((const uv_handle_t *)&session->pipe, &fd);
+    return r ? r
+             : session_host_welcome(session->host, fd, n_bytes, session->peer.client,
+                                    session->way_fds[1]);
 }
 
 /* Encodes and sends the server's reply. Return: 0, or a negative errno. */

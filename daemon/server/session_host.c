@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "daemon/memfd.h"
 #include "proto/limits.h"
 
 int session_host_init(struct session_host *host)
@@ -59,4 +61,24 @@ ssize_t session_host_send(const struct session_host *host, int socket_fd, size_t
     memcpy(CMSG_DATA(header), fds, fds_bytes);
     const ssize_t n_sent = sendmsg(socket_fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     return n_sent < 0 ? -errno : n_sent;
+}
+
+ssize_t session_host_welcome(const struct session_host *host, int socket_fd, size_t n_bytes,
+                             const struct client *client, int way_fd)
+{
+    const uint32_t n_fds = way_fd >= 0 ? WELCOME_DESCRIPTORS_MAX : WELCOME_DESCRIPTORS;
+    int fds[WELCOME_DESCRIPTORS_MAX] = {host->segment_fd, -1, host->ledgers->clock_fd, way_fd};
+    _Atomic uint64_t *states; /* the client has it */
+    const int r = client_files_open(host->ledgers, client->slot, &fds[1], &states);
+    if (r || !client->identity.is_reader) {
+        return r ? r : session_host_send(host, socket_fd, n_bytes, fds, n_fds);
+    }
+    fds[0] = host->reader_fd;
+    fds[1] = memfd_open_again(fds[1]);
+    if (fds[1] < 0) {
+        return fds[1];
+    }
+    const ssize_t n_sent = session_host_send(host, socket_fd, n_bytes, fds, n_fds);
+    (void)close(fds[1]); /* only read */
+    return n_sent;
 }

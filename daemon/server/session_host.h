@@ -40,6 +40,7 @@ struct session_host {
     struct users *users;          /* and the line in which sessions wait for their turn */
     struct client_files *ledgers; /* with the segment, what a Welcome hands over */
     int segment_fd;
+    int reader_fd; /* the same file, opened for reading only */
     session_joined_fn joined;
     session_work_fn work;
     void *user;
@@ -71,6 +72,17 @@ size_t session_host_encode(struct session_host *host);
  */
 KMEM_MUST_USE ssize_t session_host_send(const struct session_host *host, int socket_fd,
                                         size_t n_bytes, const int *fds, uint32_t n_fds);
+
+/**
+ * session_host_welcome() - send the frame to a client, and with it its files
+ * @way_fd:  its end of a way back, if it is to have one; else -1
+ *
+ * What a reader gets is open for reading only, each of it a second open file.
+ *
+ * Return: as session_host_send(), or why there are no files.
+ */
+KMEM_MUST_USE ssize_t session_host_welcome(const struct session_host *host, int socket_fd,
+                                           size_t n_bytes, const struct client *client, int way_fd);
 
 /** session_host_work() - have the loop go on without waiting */
 static inline void session_host_work(struct session_host *host)

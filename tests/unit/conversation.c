@@ -147,6 +147,13 @@ void peer_open_member(struct conversation *conversation, struct peer *peer, uint
                      DISPATCH_JOINED);
 }
 
+void peer_open_reader(struct conversation *conversation, struct peer *peer, uint32_t pid)
+{
+    peer_open(peer, pid);
+    assert_int_equal(ask_hello(conversation, peer, PROTOCOL_VERSION, KMEM__ROLE__ROLE_READER),
+                     DISPATCH_JOINED);
+}
+
 void peer_open_observer(struct conversation *conversation, struct peer *peer, uint32_t pid)
 {
     peer_open(peer, pid);

@@ -50,6 +50,9 @@ void peer_open(struct peer *peer, uint32_t pid);
 /** peer_open_member() - one that has, as a member */
 void peer_open_member(struct conversation *conversation, struct peer *peer, uint32_t pid);
 
+/** peer_open_reader() - one that has, for reading only */
+void peer_open_reader(struct conversation *conversation, struct peer *peer, uint32_t pid);
+
 void peer_open_observer(struct conversation *conversation, struct peer *peer, uint32_t pid);
 
 /** peer_close() - its connection ends */

@@ -137,6 +137,8 @@ int session_setup(void **state)
     server_wire(server);
     users_init(&server->users, &(struct users_limits){SESSION_DESCRIPTORS, SESSION_DESCRIPTORS});
     assert_int_equal(ftruncate(files.segment_fd, SESSION_PAGES * PAGE_BYTES), 0);
+    server->host.reader_fd = memfd_open_again(files.segment_fd);
+    assert_true(server->host.reader_fd >= 0);
     server->takeover.state_bytes = state_bytes(SESSION_PAGES);
     server->takeover.state_base = mmap(NULL, server->takeover.state_bytes, PROT_READ | PROT_WRITE,
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -211,6 +213,7 @@ int session_teardown(void **state)
     assert_int_equal(uv_loop_close(&server->loop), 0);
     takeover_fini(&server->takeover);
     session_host_fini(&server->host);
+    assert_int_equal(close(server->host.reader_fd), 0);
     assert_int_equal(close(files.segment_fd), 0);
     (void)unlink(path);
     assert_int_equal(rmdir(directory), 0);

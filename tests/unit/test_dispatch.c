@@ -94,7 +94,7 @@ static void test_hello_with_another_major_version_is_VERSION(void **state)
 
 static void test_hello_with_an_unknown_role_is_PROTOCOL(void **state)
 {
-    const int roles[] = {KMEM__ROLE__ROLE_UNSPECIFIED, 3, -1, 1000};
+    const int roles[] = {KMEM__ROLE__ROLE_UNSPECIFIED, 4, -1, 1000};
 
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++) {
         assert_int_equal(ask_hello(&talk, &peer, PROTOCOL_VERSION, roles[i]), DISPATCH_CLOSE);

@@ -47,19 +47,20 @@ static bool may_ask(enum peer_role role, int number)
     case KMEM__REQUEST__BODY_OBITUARIES:
     case KMEM__REQUEST__BODY_HOLDERS:
     case KMEM__REQUEST__BODY_NAMES:
-        return role == PEER_OBSERVER || role == PEER_MEMBER;
-    case KMEM__REQUEST__BODY_ALLOCATE:
+        return role == PEER_OBSERVER || role == PEER_READER || role == PEER_MEMBER;
     case KMEM__REQUEST__BODY_RELEASE:
     case KMEM__REQUEST__BODY_SIZE_OF:
-    case KMEM__REQUEST__BODY_LEASE:
     case KMEM__REQUEST__BODY_GOODBYE:
-    case KMEM__REQUEST__BODY_SHARE:
     case KMEM__REQUEST__BODY_ATTACH:
     case KMEM__REQUEST__BODY_RELEASE_MANY:
+    case KMEM__REQUEST__BODY_NEXT:
+        return role == PEER_READER || role == PEER_MEMBER;
+    case KMEM__REQUEST__BODY_ALLOCATE:
+    case KMEM__REQUEST__BODY_LEASE:
+    case KMEM__REQUEST__BODY_SHARE:
     case KMEM__REQUEST__BODY_TRANSFER:
     case KMEM__REQUEST__BODY_PUBLISH:
     case KMEM__REQUEST__BODY_UNPUBLISH:
-    case KMEM__REQUEST__BODY_NEXT:
         return role == PEER_MEMBER;
     default:
         return false;
@@ -73,6 +74,8 @@ static void peer_open_as(enum peer_role role)
         peer_open(&peer, 2);
     } else if (role == PEER_OBSERVER) {
         peer_open_observer(&talk, &peer, 2);
+    } else if (role == PEER_READER) {
+        peer_open_reader(&talk, &peer, 2);
     } else {
         peer_open_member(&talk, &peer, 2);
         assert_int_equal(ask_allocate(&talk, &peer, 10, "own", 3), DISPATCH_OK);
@@ -86,7 +89,7 @@ static void peer_open_as(enum peer_role role)
 /* The connection ends, and with it the process. */
 static void peer_end(void)
 {
-    if (peer.role == PEER_MEMBER) {
+    if (peer.role == PEER_MEMBER || peer.role == PEER_READER) {
         core_end(talk.core, peer.client, false, talk.fixture.now_ms);
     }
     fixture_reap(&talk.fixture, UINT32_MAX);
@@ -127,17 +130,23 @@ static struct kept kept_now(void)
     return kept;
 }
 
+/* What only members may ask a reader is denied, and goes on; all else is no request. */
 static void assert_refused_and_nothing_changed(int number)
 {
     const struct kept before = kept_now();
     const uint64_t n_errors = talk.core->state.counters->protocol_errors;
+    const bool is_denied = peer.role == PEER_READER && may_ask(PEER_MEMBER, number);
 
-    assert_int_equal(ask_number(number), DISPATCH_CLOSE);
+    assert_int_equal(ask_number(number), is_denied ? DISPATCH_OK : DISPATCH_CLOSE);
 
-    assert_error(&talk, KMEM__ERROR_CODE__ERROR_PROTOCOL, "");
+    if (is_denied) {
+        assert_error(&talk, KMEM__ERROR_CODE__ERROR_DENIED, "as a reader, which attaches");
+    } else {
+        assert_error(&talk, KMEM__ERROR_CODE__ERROR_PROTOCOL, "");
+    }
     const struct kept after = kept_now();
     assert_memory_equal(&before, &after, sizeof(before));
-    assert_int_equal(talk.core->state.counters->protocol_errors, n_errors + 1);
+    assert_int_equal(talk.core->state.counters->protocol_errors, n_errors + !is_denied);
 }
 
 static void assert_answered(int number)
@@ -190,6 +199,11 @@ static void test_dispatch_of_every_number_before_hello_is_answered_or_refused(vo
 static void test_dispatch_of_every_number_by_an_observer_is_answered_or_refused(void **state)
 {
     ask_all_numbers_as(PEER_OBSERVER);
+}
+
+static void test_dispatch_of_every_number_by_a_reader_is_answered_or_refused(void **state)
+{
+    ask_all_numbers_as(PEER_READER);
 }
 
 static void test_dispatch_of_every_number_by_a_member_is_answered_or_refused(void **state)
@@ -261,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TALK_TEST(test_dispatch_of_every_number_before_hello_is_answered_or_refused),
         TALK_TEST(test_dispatch_of_every_number_by_an_observer_is_answered_or_refused),
+        TALK_TEST(test_dispatch_of_every_number_by_a_reader_is_answered_or_refused),
         TALK_TEST(test_dispatch_of_every_number_by_a_member_is_answered_or_refused),
         TALK_TEST(test_dispatch_of_every_number_after_goodbye_is_refused),
         TALK_TEST(test_every_request_of_the_protocol_may_be_asked_in_some_role),

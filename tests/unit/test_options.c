@@ -13,7 +13,7 @@
 #include "daemon/options.h"
 #include "tests/unit/unit.h"
 
-#define ARGUMENTS_MAX 16
+#define ARGUMENTS_MAX 24
 /* What the child ends with if options_parse() returns. */
 #define RETURNED 99
 
@@ -102,6 +102,9 @@ static void test_options_parse_of_nothing_is_the_default(void **state)
     assert_int_equal(options.clients_per_uid, 0);
     assert_int_equal(options.connections_per_uid, 0);
     assert_false(options.has_group);
+    assert_false(options.has_reader_group);
+    assert_false(options.no_readers);
+    assert_false(options.walled_readers);
     assert_int_equal(options.log_level, LOG_LEVEL_INFO);
 }
 
@@ -110,7 +113,7 @@ static void test_options_parse_of_everything(void **state)
     const struct options options =
         parse("--name", "video", "--size=2G", "--socket", "/tmp/x.sock", "--commit=lazy", "--group",
               "root", "--log-level", "debug", "--quota", "16MiB", "--clients-per-uid=20",
-              "--connections-per-uid", "30");
+              "--connections-per-uid", "30", "--readers", "walled", "--reader-group", "4242");
 
     assert_string_equal(options.name, "video");
     assert_int_equal(options.segment_bytes, UINT64_C(2) << 30);
@@ -118,6 +121,10 @@ static void test_options_parse_of_everything(void **state)
     assert_true(options.lazy);
     assert_true(options.has_group);
     assert_int_equal(options.group, 0);
+    assert_true(options.has_reader_group);
+    assert_int_equal(options.reader_group, 4242);
+    assert_false(options.no_readers);
+    assert_true(options.walled_readers);
     assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
     assert_int_equal(options.quota_bytes, 16 << 20);
     assert_int_equal(options.clients_per_uid, 20);
@@ -209,6 +216,10 @@ static void test_options_parse_of_other_wrong_values_is_refused(void **state)
     assert_refused("to 1000000, not \"1000001\"", "--connections-per-uid=1000001");
     assert_refused("--connections-per-uid takes a number", "--connections-per-uid=10x");
     assert_refused("there is no group \"no-such-group\"", "--group", "no-such-group");
+    assert_refused("--reader-group: there is no group \"no-such-group\"", "--reader-group",
+                   "no-such-group");
+    assert_refused("--readers is any, none or walled, not \"some\"", "--readers=some");
+    assert_refused("leave one of them out", "--readers=none", "--reader-group=1");
     assert_refused("not \"loud\"", "--log-level=loud");
     assert_refused("\"extra\" is no option", "extra");
     assert_refused("unrecognized option", "--no-such-option");

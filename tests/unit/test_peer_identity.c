@@ -421,7 +421,11 @@ static void test_peer_identity_pid_of_is_that_of_the_process_until_it_is_waited_
 static bool may_join(uid_t uid, gid_t gid, bool has_group, gid_t group)
 {
     const struct client_identity identity = {.uid = uid, .gid = gid};
-    return peer_identity_may_join(ends[0], &identity, has_group, group);
+    const struct options options = {.has_group = has_group, .group = group};
+    bool only_reads = true;
+    const bool may = peer_identity_may_join(ends[0], &identity, &options, &only_reads);
+    assert_false(only_reads);
+    return may;
 }
 
 static void test_peer_identity_may_join_root_and_the_daemons_own_user(void **state)
@@ -443,6 +447,39 @@ static void test_peer_identity_may_join_the_members_of_the_group(void **state)
     assert_true(may_join(501, 100, true, 9));
     assert_false(may_join(501, 100, true, 43));
     assert_false(may_join(501, 100, false, 42));
+}
+
+static void test_peer_identity_may_join_for_reading_only_the_reader_group(void **state)
+{
+    static const struct {
+        uid_t uid;
+        gid_t gid;
+        bool may;
+        bool only_reads;
+    } peers[] = {
+        {501, 42, true, true},                             /* its first group */
+        {502, 100, true, true},                            /* another of its groups */
+        {503, 7, true, false},                             /* it is in both */
+        {0, 42, true, false},      {500, 42, true, false}, /* the daemon's own user */
+        {65534, 42, false, false},
+    };
+    const struct options options = {
+        .has_group = true, .group = 7, .has_reader_group = true, .reader_group = 42};
+    const gid_t groups[] = {5, 42};
+    kernel.groups = groups;
+    kernel.n_groups = 2;
+    for (size_t i = 0; i < sizeof(peers) / sizeof(peers[0]); i++) {
+        const struct client_identity identity = {.uid = peers[i].uid, .gid = peers[i].gid};
+        bool only_reads = !peers[i].only_reads;
+        assert_int_equal(peer_identity_may_join(ends[0], &identity, &options, &only_reads),
+                         peers[i].may);
+        assert_int_equal(only_reads, peers[i].only_reads);
+    }
+    kernel.n_groups = 1;
+    const struct client_identity stranger = {.uid = 501, .gid = 100};
+    bool only_reads = true;
+    assert_false(peer_identity_may_join(ends[0], &stranger, &options, &only_reads));
+    assert_false(only_reads);
 }
 
 static void test_peer_identity_may_join_of_one_in_too_many_groups_or_none(void **state)
@@ -488,6 +525,7 @@ int main(void)
         IDENTITY_TEST(test_peer_identity_pid_of_is_that_of_the_process_until_it_is_waited_for),
         IDENTITY_TEST(test_peer_identity_may_join_root_and_the_daemons_own_user),
         IDENTITY_TEST(test_peer_identity_may_join_the_members_of_the_group),
+        IDENTITY_TEST(test_peer_identity_may_join_for_reading_only_the_reader_group),
         IDENTITY_TEST(test_peer_identity_may_join_of_one_in_too_many_groups_or_none),
         IDENTITY_TEST(test_peer_identity_may_join_of_a_user_without_a_number_here_is_false),
     };

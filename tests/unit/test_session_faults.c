@@ -23,8 +23,9 @@ static int why_unknown; /* what peer_identity_read() says when it fails */
 FAIL_WRAP(int, peer_identity_read, (int fd, struct client_identity *identity, int *pidfd),
           (fd, identity, pidfd), why_unknown)
 FAIL_WRAP(bool, peer_identity_may_join,
-          (int fd, const struct client_identity *identity, bool has_group, gid_t group),
-          (fd, identity, has_group, group), false)
+          (int fd, const struct client_identity *identity, const struct options *of,
+           bool *only_reads),
+          (fd, identity, of, only_reads), false)
 FAIL_WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags),
           -1)
 FAIL_WRAP(int, accept4, (int fd, struct sockaddr *address, socklen_t *n_bytes, int flags),
@@ -44,6 +45,7 @@ FAIL_WRAP(int, uv_poll_init, (uv_loop_t * loop, uv_poll_t *poll, int fd), (loop,
 FAIL_WRAP(int, uv_pipe_init, (uv_loop_t * loop, uv_pipe_t *pipe, int ipc), (loop, pipe, ipc),
           UV_EINVAL)
 FAIL_WRAP(int, memfd_create, (const char *name, unsigned flags), (name, flags), -1)
+FAIL_WRAP(int, memfd_open_again, (int fd), (fd), -EMFILE)
 FAIL_WRAP(int, ftruncate, (int fd, off_t n_bytes), (fd, n_bytes), -1)
 FAIL_WRAP(void *, mmap,
           (void *address, size_t n_bytes, int protection, int flags, int fd, off_t offset),
@@ -362,6 +364,24 @@ static void test_session_of_one_that_comes_back_in_vain_keeps_its_blocks(void **
     connection_close(fd);
 }
 
+static void test_session_reader_without_a_descriptor_for_its_files_is_told_so(void **state)
+{
+    const int fd = connection_open();
+    turn(); /* accepted */
+    say_hello(fd, KMEM__ROLE__ROLE_READER);
+    capture_begin();
+    fail_nth("memfd_open_again", 1, EMFILE);
+    const Kmem__Response *response = hear(fd);
+    assert_non_null(strstr(capture_end(), "can not join"));
+    assert_error(response, KMEM__ERROR_CODE__ERROR_LIMIT, "no descriptor left");
+    assert_null(hear(fd));
+    turn();
+    assert_true(fail_end());
+    assert_int_equal(core->clients.n_live + core->clients.n_ended, 0);
+    connection_close(fd);
+    assert_serves();
+}
+
 static void test_session_that_can_not_be_watched_or_given_a_ledger_is_told_so(void **state)
 {
     const char *const calls[] = {"uv_poll_init", "memory", "memfd_create", "ftruncate", "mmap"};
@@ -486,6 +506,7 @@ int main(void)
         SESSION_TEST(test_session_whose_descriptor_can_not_be_sent_may_come_again),
         SESSION_TEST(test_session_that_joins_in_vain_again_and_again_fills_no_log),
         SESSION_TEST(test_session_of_one_that_comes_back_in_vain_keeps_its_blocks),
+        SESSION_TEST(test_session_reader_without_a_descriptor_for_its_files_is_told_so),
         SESSION_TEST(test_session_that_can_not_be_watched_or_given_a_ledger_is_told_so),
         SESSION_TEST(test_session_that_can_not_write_is_closed_and_its_client_lives),
         SESSION_TEST(test_session_that_can_not_keep_the_rest_of_an_answer_is_closed),
