@@ -79,7 +79,10 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
         kmem__failure_about(failure, 0, num_bytes, clean);
         return r;
     }
-    if (num_bytes > lock.segment->num_bytes) {
+    r = kmem__context_refuse_reader(&lock, "allocate", failure);
+    if (r < 0) {
+        kmem__failure_about(failure, 0, num_bytes, clean);
+    } else if (num_bytes > lock.segment->num_bytes) {
         r = api_refuse_size(num_bytes, lock.segment, clean, failure);
         kmem__counts_note(&kmem__blocks_counts()->n_too_large);
     } else {

@@ -64,6 +64,8 @@ struct process {
     pthread_cond_t is_free;
     bool is_taken; /* a thread has the connection, and all below */
     bool is_joined;
+    bool is_reader; /* these two: as it has joined */
+    bool is_walled;
     _Atomic(int) patience_ms;           /* of a call; 0: not joined yet. Relaxed: it stands alone */
     struct conn conn;                   /* if is_joined: open, or lost */
     char lease_refusal[SENTENCE_BYTES]; /* the daemon's; "": none since a lease was granted */
@@ -77,10 +79,12 @@ struct process {
  *  current     a joining or closing thread   every call        release / acquire
  *  inherited   a joining or closing thread   every call        release / acquire
  *  own_...     a joining thread              a forked child    fd last
+ *  wants_...   with the connection           likewise          relaxed; a child has its parent's
  */
 static _Atomic(struct process *) own;
 static _Atomic(struct segment *) current;
 static _Atomic(struct segment *) inherited;
+static _Atomic bool wants_to_read; /* kmem_join_as_reader() was called */
 
 /* A struct mark that a child may read at any moment: fd is written last. fd -1: there is none. */
 struct own {
@@ -250,11 +254,12 @@ static struct segment *segment_exchange(_Atomic(struct segment *) *which, struct
 }
 
 /* Keeps the mapping that is there if it is of the same segment, else makes one. */
-KMEM_MUST_USE static int context_map(const struct welcome *welcome, struct failure *failure)
+KMEM_MUST_USE static int context_map(const struct welcome *welcome, bool is_reader,
+                                     struct failure *failure)
 {
     struct segment *segment = segment_load(&current);
     if (segment != NULL && segment->instance == welcome->instance &&
-        segment->num_bytes == welcome->segment_bytes) {
+        segment->num_bytes == welcome->segment_bytes && segment->reads_only == is_reader) {
         kmem__segment_inherit(segment);
         return 0;
     }
@@ -264,6 +269,7 @@ KMEM_MUST_USE static int context_map(const struct welcome *welcome, struct failu
         .num_bytes = welcome->segment_bytes,
         .granule_bytes = welcome->granule_bytes,
         .instance = welcome->instance,
+        .reads_only = is_reader,
     };
     int r = kmem__locate_guard(&file.is_guarded, failure);
     r = r < 0 ? r : kmem__segment_new(&file, &segment, failure);
@@ -302,6 +308,10 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
         return r;
     }
     KMEM_ASSERT(lock.segment != NULL); /* it has joined */
+    if (lock.process->is_reader) {
+        kmem__context_leave(&lock);
+        return -EPERM; /* what is asked for next says why */
+    }
     if (lock.conn->fd >= 0) {
         /* Else the server may still grant a lease that an earlier call has given up. */
         kmem__guard_sweep(lock.segment->guard, lock.process->allocator.ledger.states);
@@ -323,7 +333,7 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
 KMEM_MUST_USE static int context_settle(struct process *process, struct welcome *welcome,
                                         struct failure *failure)
 {
-    int r = context_map(welcome, failure);
+    int r = context_map(welcome, process->is_reader, failure);
     if (r < 0) {
         return r;
     }
@@ -342,10 +352,19 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
 {
     struct welcome welcome;
     own_close_all_inherited();
-    int r = kmem__handshake(&process->conn, NULL, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
+    int r = kmem__locate_role(&process->is_reader, failure);
     if (r < 0) {
         return r;
     }
+    /* Relaxed: this thread has the connection. */
+    process->is_reader |= atomic_load_explicit(&wants_to_read, memory_order_relaxed);
+    r = kmem__handshake(&process->conn, NULL,
+                        process->is_reader ? KMEM__ROLE__ROLE_READER : KMEM__ROLE__ROLE_MEMBER,
+                        &welcome, failure);
+    if (r < 0) {
+        return r;
+    }
+    process->is_walled = welcome.is_walled;
     KMEM_CRASH_POINT("client.welcomed");
     r = context_settle(process, &welcome, failure);
     KMEM_CRASH_POINT("client.settled");
@@ -363,19 +382,25 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
     return 0;
 }
 
-int kmem__context_enter(struct conn_lock *lock, struct failure *failure)
+/* Takes the connection, whether this process has joined or not. Return: 0 or -errno. */
+KMEM_MUST_USE static int context_take(struct conn_lock *lock, struct failure *failure)
 {
     struct process *process = process_get(failure);
     if (process == NULL) {
         return failure->error > 0 ? -failure->error : -ENOMEM;
     }
-    int r = conn_lock_take(lock, process, failure);
+    return conn_lock_take(lock, process, failure);
+}
+
+int kmem__context_enter(struct conn_lock *lock, struct failure *failure)
+{
+    int r = context_take(lock, failure);
     if (r < 0) {
         return r;
     }
     const int64_t begin_ms = kmem__monotonic_ms();
-    if (KMEM_UNLIKELY(!process->is_joined)) {
-        r = context_join(process, failure);
+    if (KMEM_UNLIKELY(!lock->process->is_joined)) {
+        r = context_join(lock->process, failure);
         if (r < 0) {
             conn_lock_release(lock);
             return r;
@@ -390,6 +415,45 @@ void kmem__context_leave(struct conn_lock *lock)
 {
     own_remember_sockets(lock->conn); /* they may be others than at the beginning */
     conn_lock_release(lock);
+}
+
+int kmem__context_join_as_reader(bool *ret_is_walled, struct failure *failure)
+{
+    struct conn_lock lock;
+    int r = context_take(&lock, failure);
+    if (r < 0) {
+        return r;
+    }
+    struct process *process = lock.process;
+    if (!process->is_joined) {
+        /* Relaxed, all: this thread has the connection; a child reads what its parent was. */
+        const bool wanted = atomic_exchange_explicit(&wants_to_read, true, memory_order_relaxed);
+        r = context_join(process, failure);
+        if (r < 0) {
+            atomic_store_explicit(&wants_to_read, wanted, memory_order_relaxed);
+        }
+    } else if (!process->is_reader) {
+        r = kmem__failure_set(failure, EISCONN,
+                              "this process has joined as a member already; call kmem_close() "
+                              "first, or this before any other call");
+    }
+    if (r == 0) {
+        *ret_is_walled = process->is_walled;
+    }
+    conn_lock_release(&lock);
+    return r;
+}
+
+int kmem__context_refuse_reader(const struct conn_lock *lock, const char *what,
+                                struct failure *failure)
+{
+    if (!lock->process->is_reader) {
+        return 0;
+    }
+    return kmem__failure_set(failure, EPERM,
+                             "this process has joined as a reader (kmem_join_as_reader() or "
+                             "$KMEM_ROLE), and can not %s; a member can",
+                             what);
 }
 
 const struct segment *kmem__context_segment(void)
@@ -439,6 +503,8 @@ KMEM_MUST_USE static int context_leave_segment(struct process *process, struct f
     }
     (void)kmem__segment_free(segment_exchange(&current, NULL));
     (void)kmem__segment_free(segment_exchange(&inherited, NULL));
+    /* Relaxed: this thread has the connection. */
+    atomic_store_explicit(&wants_to_read, false, memory_order_relaxed);
     return r;
 }
 

@@ -36,6 +36,17 @@ void kmem__context_call(void);
 KMEM_MUST_USE int kmem__context_enter(struct conn_lock *lock, struct failure *failure);
 
 /**
+ * kmem__context_join_as_reader() - join the segment for reading only, unless this process has
+ * @ret_is_walled:  what the daemon said then; written on success
+ * Return: 0; -EISCONN: it has joined as a member; or as kmem__context_enter().
+ */
+KMEM_MUST_USE int kmem__context_join_as_reader(bool *ret_is_walled, struct failure *failure);
+
+/** kmem__context_refuse_reader() - Return: 0; or -EPERM: a reader can not do what `what` says. */
+KMEM_MUST_USE int kmem__context_refuse_reader(const struct conn_lock *lock, const char *what,
+                                              struct failure *failure);
+
+/**
  * kmem__context_add_refusal() - go on with why the last lease was refused
  *
  * Nothing, if one was granted since, or the failure says the same already.

@@ -33,6 +33,23 @@ static struct kmem_handle share_handle_said(const Kmem__Handle *handle)
                                 handle->num_bytes};
 }
 
+/* ----------------------------------------------------------------------------------- joining -- */
+
+KMEM_MUST_USE static int share_join_as_reader(int *ret_walled, struct failure *failure)
+{
+    bool is_walled;
+    const int r = kmem__context_join_as_reader(&is_walled, failure);
+    if (r == 0 && ret_walled != NULL) {
+        *ret_walled = is_walled;
+    }
+    return r;
+}
+
+int kmem_join_as_reader(int *ret_walled)
+{
+    SHARE_CALL("kmem_join_as_reader", share_join_as_reader(ret_walled, &failure));
+}
+
 /* ------------------------------------------------------------------------------------- share -- */
 
 KMEM_MUST_USE static int share_ask(const struct conn_lock *lock, struct seg_off offset,

@@ -125,7 +125,8 @@ KMEM_MUST_USE static int share_unpublish(const char *name, struct failure *failu
         return r;
     }
     share_copy_name(&request, name);
-    r = kmem__sharing_ask(&lock, &request, &response, failure);
+    r = kmem__context_refuse_reader(&lock, "unpublish a name", failure);
+    r = r < 0 ? r : kmem__sharing_ask(&lock, &request, &response, failure);
     if (r == CONN_E_REFUSED) {
         r = kmem__refusal_of_handle(response->error, failure);
     } else if (r < 0 && kmem__share_calls_is_doubtful(lock.conn)) {

@@ -99,7 +99,8 @@ int kmem__share_enter_about(struct conn_lock *lock, const void *mem, struct seg_
     if (r < 0) {
         return r;
     }
-    r = share_prepare(lock, 1, failure);
+    r = kmem__context_refuse_reader(lock, "share, hand over or publish a block", failure);
+    r = r < 0 ? r : share_prepare(lock, 1, failure);
     if (r < 0) {
         kmem__context_leave(lock);
     }

@@ -10,7 +10,8 @@ static const struct table_column columns[] = {
     {"BLOCKS", TABLE_RIGHT, false},    {"BYTES", TABLE_RIGHT, false},
     {"LEASED", TABLE_RIGHT, false},    {"IDLE", TABLE_RIGHT, false},
     {"PEAK USED", TABLE_RIGHT, false}, {"PEAK HELD", TABLE_RIGHT, false},
-    {"STATE", TABLE_LEFT, false},      {"COMMAND", TABLE_LEFT, true},
+    {"ROLE", TABLE_LEFT, false},       {"STATE", TABLE_LEFT, false},
+    {"COMMAND", TABLE_LEFT, true},
 };
 
 static const struct listing_shape shape = {"clients", "no clients", columns,
@@ -20,6 +21,14 @@ static const struct listing_shape shape = {"clients", "no clients", columns,
 static uint64_t idle_bytes(const struct kmem_client *client)
 {
     return client->idle_bytes > client->unused_bytes ? client->idle_bytes : client->unused_bytes;
+}
+
+static const char *role_text(const struct kmem_client *client)
+{
+    if (!client->is_reader) {
+        return "member";
+    }
+    return client->is_walled ? "walled reader" : "reader";
 }
 
 static int add_row(const struct kmem_client *client, void *user)
@@ -41,7 +50,7 @@ static int add_row(const struct kmem_client *client, void *user)
     return table_add(listing->table,
                      (const char *[]){pid.text, uid.text, gid.text, age.text, blocks.text,
                                       bytes.text, leased.text, idle.text, peak_used.text,
-                                      peak_held.text, state, command.text});
+                                      peak_held.text, role_text(client), state, command.text});
 }
 
 static int add_json(const struct kmem_client *client, void *user)
@@ -55,6 +64,8 @@ static int add_json(const struct kmem_client *client, void *user)
     json_row_number(&row, "gid", client->gid);
     json_row_text(&row, "command", client->command);
     json_row_bool(&row, "connected", client->connected);
+    json_row_bool(&row, "reader", client->is_reader);
+    json_row_bool(&row, "walled", client->is_walled);
     json_row_number(&row, "n_blocks", client->n_blocks);
     json_row_number(&row, "num_bytes", client->num_bytes);
     json_row_number(&row, "leased_bytes", client->leased_bytes);

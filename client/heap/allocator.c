@@ -106,7 +106,8 @@ int kmem__allocator_init(struct allocator *allocator, const struct segment *segm
 }
 
 /* Maps a file of the daemon's that must have at least num_bytes. Return: NULL, and a sentence. */
-static void *allocator_map(int fd, uint64_t num_bytes, int protection, struct failure *failure)
+static void *allocator_map(int fd, uint64_t num_bytes, int protection, int flags,
+                           struct failure *failure)
 {
     struct stat status;
     const int seals = fcntl(fd, F_GET_SEALS);
@@ -117,7 +118,7 @@ static void *allocator_map(int fd, uint64_t num_bytes, int protection, struct fa
                                 "be; install the same version of both");
         return NULL;
     }
-    void *at = kmem__map_sparse(NULL, num_bytes, protection, MAP_SHARED, fd);
+    void *at = kmem__map_sparse(NULL, num_bytes, protection, flags, fd);
     if (at == MAP_FAILED) {
         (void)kmem__map_failed(failure, errno, "this process's ledger", num_bytes);
         return NULL;
@@ -136,9 +137,12 @@ int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
     const uint32_t n_pages = (uint32_t)(welcome->segment_bytes >> PAGE_SHIFT);
     ledger_layout_init(&layout, n_pages);
     allocator->ledger_bytes = layout.total_bytes;
+    /* A reader has nothing to tell in its ledger, and no right to: what is written is its own. */
     allocator->ledger_at =
-        allocator_map(welcome->ledger_fd, layout.total_bytes, PROT_READ | PROT_WRITE, failure);
-    allocator->clock_at = allocator_map(welcome->clock_fd, NOTICE_BYTES, PROT_READ, failure);
+        allocator_map(welcome->ledger_fd, layout.total_bytes, PROT_READ | PROT_WRITE,
+                      welcome->is_reader ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED, failure);
+    allocator->clock_at =
+        allocator_map(welcome->clock_fd, NOTICE_BYTES, PROT_READ, MAP_SHARED, failure);
     int r = allocator->ledger_at == NULL || allocator->clock_at == NULL ? -failure->error : 0;
     if (r == 0 && ledger_attach(&ledger, allocator->ledger_at, n_pages) != 0) {
         r = kmem__failure_set(failure, EPROTO,

@@ -63,6 +63,7 @@ struct ticket {
     uint64_t instance; /* these three: what the daemon must say again */
     uint64_t segment_bytes;
     uint32_t slot;
+    bool is_reader;             /* its role, which it says again */
     struct mark way;            /* by which to come back without the path; it may have none */
     uint64_t way_id;            /* of the last request on it */
     int timeout_ms;             /* for a call as a whole, however often its connection is lost */

@@ -185,7 +185,7 @@ KMEM_MUST_USE static int handshake_introduce(struct conn *conn, Kmem__Role role,
     const struct image image = kmem__image();
     hello.program = image.program;
     hello.copy = image.copy;
-    hello.wants_way = role == KMEM__ROLE__ROLE_MEMBER;
+    hello.wants_way = role != KMEM__ROLE__ROLE_OBSERVER;
     request.body_case = KMEM__REQUEST__BODY_HELLO;
     request.hello = &hello;
     int r = kmem__conn_ask(conn, &request, KMEM__RESPONSE__BODY_WELCOME, &descriptors, &response,
@@ -274,7 +274,8 @@ static void ticket_take_way(struct ticket *ticket, struct welcome *welcome)
     }
 }
 
-static void ticket_begin(struct ticket *ticket, struct welcome *welcome, int timeout_ms)
+static void ticket_begin(struct ticket *ticket, struct welcome *welcome, Kmem__Role role,
+                         int timeout_ms)
 {
     *ticket = (struct ticket){
         .nonce = welcome->nonce,
@@ -282,6 +283,7 @@ static void ticket_begin(struct ticket *ticket, struct welcome *welcome, int tim
         .instance = welcome->instance,
         .segment_bytes = welcome->segment_bytes,
         .slot = welcome->slot,
+        .is_reader = role == KMEM__ROLE__ROLE_READER,
         .timeout_ms = timeout_ms,
     };
     ticket_take_way(ticket, welcome);
@@ -332,14 +334,19 @@ int kmem__handshake(struct conn *conn, const char *socket_path, Kmem__Role role,
     }
     const int64_t deadline_ms = kmem__monotonic_ms() + timeout_ms;
     r = handshake_until(conn, &places, role, deadline_ms, ret_welcome, failure);
-    if (r == HELLO_OK && role == KMEM__ROLE__ROLE_MEMBER) {
-        ticket_begin(&conn->ticket, ret_welcome, timeout_ms);
+    if (r == HELLO_OK && role != KMEM__ROLE__ROLE_OBSERVER) {
+        ticket_begin(&conn->ticket, ret_welcome, role, timeout_ms);
     }
     conn->timeout_ms = timeout_ms; /* from here on the whole time for each answer */
     return r;
 }
 
 /* ----------------------------------------------------------------------------- coming back ---- */
+
+static Kmem__Role ticket_role(const struct ticket *ticket)
+{
+    return ticket->is_reader ? KMEM__ROLE__ROLE_READER : KMEM__ROLE__ROLE_MEMBER;
+}
 
 /* Return: 0; or -ECONNRESET: this process is not the client that it was. */
 KMEM_MUST_USE static int handshake_check_ticket(struct conn *conn, const struct welcome *welcome,
@@ -389,7 +396,7 @@ KMEM_MUST_USE static int way_ask(struct conn *conn, int patience_ms, int64_t dea
     conn->blocks_ms = INT_MAX; /* it has no time limit of its own */
     struct standard standard;
     kmem__standard_occupy(&standard);
-    int r = handshake_introduce(conn, KMEM__ROLE__ROLE_MEMBER, &welcome, failure);
+    int r = handshake_introduce(conn, ticket_role(ticket), &welcome, failure);
     ticket->way_id = conn->last_id;
     kmem__conn_close(conn); /* not the way */
     if (r == HELLO_OK) {
@@ -447,7 +454,7 @@ KMEM_MUST_USE static int handshake_resume_at(struct conn *conn, struct place *pl
 {
     struct welcome welcome = {.segment_fd = -1, .ledger_fd = -1, .clock_fd = -1, .way_fd = -1};
     memcpy(place->path, conn->path, sizeof(place->path));
-    int r = handshake_at(conn, place, KMEM__ROLE__ROLE_MEMBER, deadline_ms, &welcome, failure);
+    int r = handshake_at(conn, place, ticket_role(&conn->ticket), deadline_ms, &welcome, failure);
     if (r == HELLO_OK) {
         r = handshake_check_ticket(conn, &welcome, failure);
         if (r == HELLO_OK) {

@@ -19,7 +19,7 @@
  * kmem__handshake() - connect to the first daemon that answers, and introduce this process
  * @conn:         not open; open on success
  * @socket_path:  the only place to try; NULL asks the environment
- * @role:         KMEM__ROLE__ROLE_MEMBER or KMEM__ROLE__ROLE_OBSERVER
+ * @role:         KMEM__ROLE__ROLE_MEMBER, _READER or _OBSERVER
  * @ret_welcome:  written on success
  * @failure:      receives the sentence
  *

@@ -139,20 +139,37 @@ int kmem__locate_explain(const struct places *places, struct failure *failure)
     return r;
 }
 
-/* ----------------------------------------------------------------------------------- guard ---- */
+/* --------------------------------------------------------------------------- guard, role ---- */
+
+/* A variable that is one of two words; not set: the first. Return: 0 or -EINVAL. */
+KMEM_MUST_USE static int locate_choice(const char *variable, const char *usual, const char *other,
+                                       bool *ret_is_other, struct failure *failure)
+{
+    const char *text = environment(variable);
+    const bool is_other = text != NULL && strcmp(text, other) == 0;
+    if (text != NULL && !is_other && strcmp(text, usual) != 0) {
+        int r = kmem__failure_set(failure, EINVAL, "$%s is \"", variable);
+        kmem__failure_add_foreign(failure, text);
+        kmem__failure_add(failure, "\", neither \"%s\" nor \"%s\"", usual, other);
+        return r;
+    }
+    *ret_is_other = is_other;
+    return 0;
+}
 
 int kmem__locate_guard(bool *ret_is_guarded, struct failure *failure)
 {
-    const char *text = environment("KMEM_GUARD");
-    const bool is_off = text != NULL && strcmp(text, "off") == 0;
-    if (text != NULL && !is_off && strcmp(text, "on") != 0) {
-        int r = kmem__failure_set(failure, EINVAL, "$KMEM_GUARD is \"");
-        kmem__failure_add_foreign(failure, text);
-        kmem__failure_add(failure, "\", neither \"on\" nor \"off\"");
-        return r;
+    bool is_off;
+    int r = locate_choice("KMEM_GUARD", "on", "off", &is_off, failure);
+    if (r == 0) {
+        *ret_is_guarded = !is_off;
     }
-    *ret_is_guarded = !is_off;
-    return 0;
+    return r;
+}
+
+int kmem__locate_role(bool *ret_is_reader, struct failure *failure)
+{
+    return locate_choice("KMEM_ROLE", "member", "reader", ret_is_reader, failure);
 }
 
 /* --------------------------------------------------------------------------------- timeout ---- */

@@ -53,6 +53,12 @@ KMEM_MUST_USE int kmem__locate_explain(const struct places *places, struct failu
 KMEM_MUST_USE int kmem__locate_guard(bool *ret_is_guarded, struct failure *failure);
 
 /**
+ * kmem__locate_role() - whether to join for reading only, from $KMEM_ROLE
+ * Return: 0; -EINVAL if it is neither "member" nor "reader".
+ */
+KMEM_MUST_USE int kmem__locate_role(bool *ret_is_reader, struct failure *failure);
+
+/**
  * kmem__locate_timeout() - how long a call may wait, from $KMEM_TIMEOUT_MS
  * Return: 0; -EINVAL if it is no number of milliseconds.
  */

@@ -54,8 +54,9 @@ static unsigned int welcome_n_wanted(const struct conn *conn, const Kmem__Welcom
     if (conn->is_way) {
         return 1; /* the connection */
     }
-    return role == KMEM__ROLE__ROLE_MEMBER && welcome_needs_files(conn, said) ? WELCOME_DESCRIPTORS
-                                                                              : 0;
+    return role != KMEM__ROLE__ROLE_OBSERVER && welcome_needs_files(conn, said)
+               ? WELCOME_DESCRIPTORS
+               : 0;
 }
 
 KMEM_MUST_USE static int welcome_check_descriptors(const struct conn *conn,
@@ -64,7 +65,7 @@ KMEM_MUST_USE static int welcome_check_descriptors(const struct conn *conn,
                                                    struct failure *failure)
 {
     const unsigned int n_wanted = welcome_n_wanted(conn, said, role);
-    const unsigned int n_most = role == KMEM__ROLE__ROLE_MEMBER ? WELCOME_DESCRIPTORS_MAX : 0;
+    const unsigned int n_most = role != KMEM__ROLE__ROLE_OBSERVER ? WELCOME_DESCRIPTORS_MAX : 0;
     if (descriptors->is_truncated && descriptors->n_fds < n_wanted) {
         return kmem__failure_set(failure, EMFILE,
                                  "this process can not have another descriptor for the %s; "
@@ -106,6 +107,8 @@ int kmem__welcome_check(const struct conn *conn, const Kmem__Welcome *said, Kmem
         ret_welcome->slot = said->slot;
         ret_welcome->nonce = said->resume_nonce;
         ret_welcome->is_resumed = said->resumed;
+        ret_welcome->is_reader = role == KMEM__ROLE__ROLE_READER;
+        ret_welcome->is_walled = said->walled;
         welcome_take_descriptors(conn, descriptors, ret_welcome);
     }
     return r;

@@ -20,9 +20,11 @@ struct welcome {
     uint64_t segment_bytes;
     uint64_t granule_bytes; /* of the guard */
     uint64_t instance;      /* another number for every segment that ever was */
-    uint32_t slot;          /* these three: of a member; see struct ticket */
+    uint32_t slot;          /* these three: of a member or reader; see struct ticket */
     uint64_t nonce;
     bool is_resumed;
+    bool is_reader; /* whom all of these are opened for reading only for; */
+    bool is_walled; /* and there is a wall: proto/kmem.proto */
     int segment_fd; /* these four: the caller's; -1 for an observer */
     int ledger_fd;  /* this process's own ledger */
     int clock_fd;

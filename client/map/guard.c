@@ -31,8 +31,9 @@
 #define GRANULES_PER_WORD 64
 
 int kmem__guard_init(struct guard *guard, unsigned char *base, uint64_t num_bytes,
-                     uint64_t granule_bytes)
+                     uint64_t granule_bytes, bool reads_only)
 {
+    guard->reads_only = reads_only;
     guard->base = base;
     guard->num_bytes = num_bytes;
     guard->granule_shift = (uint32_t)__builtin_ctzll(granule_bytes);
@@ -174,7 +175,8 @@ static int pieces_open(struct guard *guard, uint32_t first, uint32_t end)
     const uint32_t before = first > 0 ? first - 1 : 0;
     const uint32_t behind = end < guard->n_granules ? end + 1 : end;
     const uint32_t n_joined = pieces_count(guard, before, behind);
-    const int r = granules_protect(guard, first, end, PROT_READ | PROT_WRITE);
+    const int protection = guard->reads_only ? PROT_READ : PROT_READ | PROT_WRITE;
+    const int r = granules_protect(guard, first, end, protection);
     if (r == 0) {
         granules_mark(guard, first, end, true);
         guard->n_pieces += 1 - n_joined;

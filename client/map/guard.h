@@ -81,6 +81,7 @@ static inline struct seg_off kmem__page_offset(uint32_t page)
 
 /* All zero: everything is open, and stays so. */
 struct guard {
+    bool reads_only; /* the file can not be written: what is open is open for reading */
     unsigned char *base;
     uint64_t num_bytes;
     uint32_t granule_shift;
@@ -102,11 +103,12 @@ struct guard {
  * @guard:          all zero
  * @base:           a mapping of num_bytes without access
  * @granule_bytes:  a power of two, PAGE_BYTES at least
+ * @reads_only:     it can not be made writable: "open" means readable
  *
  * Return: 0 or -ENOMEM.
  */
 KMEM_MUST_USE int kmem__guard_init(struct guard *guard, unsigned char *base, uint64_t num_bytes,
-                                   uint64_t granule_bytes);
+                                   uint64_t granule_bytes, bool reads_only);
 
 /** kmem__guard_fini() - access stays as it is */
 void kmem__guard_fini(struct guard *guard);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The whole segment is mapped once, shared and writable:
+ * The whole segment is mapped once, shared, and writable but for readers:
  *
  *      base              base + offset                       base + num_bytes
  *      | header page |  ...  | block |  ...                  |
@@ -13,7 +13,8 @@
  * descriptor is sealed against it is therefore checked, not believed. A core dump does not contain
  * the segment: it holds other processes' bytes, and may be larger than the disk.
  *
- * At first nothing of it can be touched; guard.h says what is opened when.
+ * At first nothing of it can be touched; guard.h says what is opened when. A reader's descriptor is
+ * open for reading only: the kernel makes no page of its mapping writable.
  *
  * A forked child inherits the mapping, and may go on reading and writing its parent's blocks.
  */
@@ -76,10 +77,11 @@ static unsigned char *segment_reserve(uint64_t num_bytes)
 KMEM_MUST_USE static int segment_map(struct segment *segment, int fd, bool is_guarded,
                                      struct failure *failure)
 {
-    const int access = is_guarded ? PROT_NONE : PROT_READ | PROT_WRITE;
+    const int access = segment->reads_only ? PROT_READ : PROT_READ | PROT_WRITE;
     segment->base = segment_reserve(segment->num_bytes);
-    if (segment->base == NULL || kmem__map_sparse(segment->base, segment->num_bytes, access,
-                                                  MAP_SHARED | MAP_FIXED, fd) == MAP_FAILED) {
+    if (segment->base == NULL ||
+        kmem__map_sparse(segment->base, segment->num_bytes, is_guarded ? PROT_NONE : access,
+                         MAP_SHARED | MAP_FIXED, fd) == MAP_FAILED) {
         return kmem__map_failed(failure, errno, "the segment", segment->num_bytes);
     }
     /* If the kernel can not do it, core dumps are larger. That is no reason to fail. */
@@ -108,8 +110,8 @@ KMEM_MUST_USE static int segment_guard(struct segment *segment, uint64_t granule
 {
     segment->guard = calloc(1, sizeof(*segment->guard));
     if (segment->guard == NULL ||
-        (is_guarded &&
-         kmem__guard_init(segment->guard, segment->base, segment->num_bytes, granule_bytes) < 0)) {
+        (is_guarded && kmem__guard_init(segment->guard, segment->base, segment->num_bytes,
+                                        granule_bytes, segment->reads_only) < 0)) {
         return kmem__failure_set(failure, ENOMEM, "no memory for the mapping's guard");
     }
     return 0;
@@ -133,6 +135,7 @@ int kmem__segment_new(const struct segment_file *file, struct segment **ret_segm
     }
     segment->num_bytes = file->num_bytes;
     segment->instance = file->instance;
+    segment->reads_only = file->reads_only;
     (void)snprintf(segment->name, sizeof(segment->name), "%s", file->name);
     r = segment_map(segment, file->fd, file->is_guarded, failure);
     r = r ? r : segment_guard(segment, file->granule_bytes, file->is_guarded, failure);

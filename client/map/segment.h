@@ -22,6 +22,7 @@ struct segment_file {
     uint64_t granule_bytes; /* of the guard */
     uint64_t instance;
     bool is_guarded;
+    bool reads_only; /* it was opened so */
 };
 
 /* Constant from kmem__segment_new() to kmem__segment_free(): any thread reads it without a lock. */
@@ -29,6 +30,7 @@ struct segment {
     unsigned char *base;
     uint64_t num_bytes;
     uint64_t instance;
+    bool reads_only;
     struct guard *guard; /* its contents change; guard.h says which thread may do what */
     char name[NAME_MAX_BYTES + 1];
 };

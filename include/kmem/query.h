@@ -188,6 +188,8 @@ struct kmem_client {
     uint64_t peak_used_bytes; /* the most that num_bytes was seen to be; 0 from an older daemon */
     uint64_t idle_bytes;      /* those, and slabs without a live block: what is taken back when
                             another process needs it; 0 from an older daemon */
+    int is_reader;            /* it joined for reading only, and has no descriptor to write with */
+    int is_walled; /* of a reader, now: its user is neither root nor kmemd's, nor any member's */
 };
 
 typedef int (*kmem_client_fn)(const struct kmem_client *client, void *user);

@@ -46,6 +46,18 @@
  * a round trip. Until then it is charged to the owner; an owner that never allocates again keeps it
  * charged.
  *
+ * READERS: a process that joins with kmem_join_as_reader(), or with KMEM_ROLE=reader in its
+ * environment, is given the segment for reading only: the kernel makes no page of its mapping
+ * writable. It may attach, find, follow, wait for and release blocks, and ask what query.h has. To
+ * allocate, share, transfer, publish or unpublish fails with EPERM; to attach with KMEM_WRITE, or
+ * what kmem_transfer() hands over, with EACCES. Against mistakes that is enough. Against malice it
+ * is a wall only if the reader's user is neither root nor kmemd's nor any member's: others may open
+ * the segment anew through /proc, or take a member's descriptor. kmemd says whether it is so,
+ * `kmemctl clients` shows it, and `kmemd --readers=walled` lets in no other readers, and no member
+ * that would break a reader's wall. A user is the effective one of the process that connects. A
+ * process that may trace others (CAP_SYS_PTRACE) is as good as root, and what a member, or a parent
+ * that was one, hands over itself no wall keeps out. A reader costs the daemon what a member does.
+ *
  * TIME: a call whose answer does not come in time fails with ETIMEDOUT, and the next one that needs
  * the daemon finds out first what became of it. An attach, a find or a next that succeeded
  * meanwhile is let go of; a transfer is taken back, and the pointer is as good as before; a share,
@@ -127,6 +139,21 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_with(size_t num_bytes, int flags,
                                                     const char *reason);
 
 /**
+ * kmem_join_as_reader() - join the segment now, for reading only
+ * @ret_walled:  written on success, 1 or 0: whether the reader's user is neither root nor kmemd's,
+ *               nor any member's, at the moment of joining. May be NULL
+ *
+ * To be called before any other call of the library, or behind kmem_close(), which ends it. A child
+ * that is forked off later joins as a reader, too. Called again it says the same again.
+ *
+ * Return: 0, or a negative errno:
+ *   -EISCONN  this process has joined as a member already
+ *   -EACCES   kmemd lets no readers in (--readers=none), or only walled ones
+ *   and those of connecting: kmem.h
+ */
+KMEM_API KMEM_MUST_USE int kmem_join_as_reader(int *ret_walled);
+
+/**
  * kmem_share() - let processes that have the handle attach a block
  * @mem:         a block that this process allocated, or was handed by kmem_transfer()
  * @flags:       0 or KMEM_READ_ONLY
@@ -139,7 +166,8 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_with(size_t num_bytes, int flags,
  *
  * Return: 0, or a negative errno:
  *   -EINVAL, -EALREADY, -EPERM   as kmem_try_release(): no block, or not this process's to share:
- *              only its owner may, which is the process that allocated it or was handed it
+ *              only its owner may, which is the process that allocated it or was handed it. -EPERM
+ *              also of a reader
  *   -ENOSPC    131,071 blocks are shared already
  *   and those of a call that needs the daemon
  */
@@ -157,7 +185,8 @@ KMEM_API KMEM_MUST_USE int kmem_share(const void *mem, int flags, struct kmem_ha
  *
  * Return: 0, or a negative errno; nothing has changed then:
  *   -ESTALE   the block is gone, or never was; or the handle is of another segment
- *   -EACCES   the tag is wrong; or KMEM_WRITE, and only reading is allowed
+ *   -EACCES   the tag is wrong; or KMEM_WRITE, and only reading is allowed, or this process is a
+ *             reader; or it is one, and the block is handed over by kmem_transfer()
  *   -ENOSPC   1,048,575 holds are there already
  *   -EINVAL   a flag is unknown, or a pointer is NULL
  *   -ENOMEM   this process has no memory to note the hold
@@ -220,7 +249,8 @@ KMEM_API KMEM_MUST_USE int kmem_publish(const void *mem, const char *name, int f
 
 /**
  * kmem_unpublish() - the name means nothing any more; processes that hold the block go on
- * Return: 0; -ENOENT: there is no such name; -EACCES: it is another user's; or as kmem_attach().
+ * Return: 0; -ENOENT: there is no such name; -EACCES: it is another user's; -EPERM: this process is
+ * a reader; or as kmem_attach().
  */
 KMEM_API KMEM_MUST_USE int kmem_unpublish(const char *name);
 

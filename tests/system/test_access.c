@@ -24,25 +24,12 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
+#include "tests/system/users.h"
 #include "tests/wire/wire.h"
 
 /* Numbers that no user of the machine has; nothing needs them to have a name. */
 #define STRANGER 54321
 #define OTHER_STRANGER 54322
-
-static void need_root(void)
-{
-    if (geteuid() != 0) {
-        harness_skip("only root can become another user");
-    }
-}
-
-static void become(uid_t uid, gid_t gid)
-{
-    expect_call(setgroups(0, NULL) == 0);
-    expect_call(setresgid(gid, gid, gid) == 0);
-    expect_call(setresuid(uid, uid, uid) == 0);
-}
 
 /* Takes away what stands before the daemon's own check. */
 static void open_the_way(void)

@@ -193,7 +193,7 @@ static void test_ctl_clients_shows_who_holds_what(void)
     struct client client = start_holder(video);
     (void)snprintf(pattern, sizeof(pattern),
                    "^ *%d +%u +%u +[0-9.]+ m?s +4  1\\.0 MiB +0 B +0 B +1\\.0 MiB +1\\.0 MiB  "
-                   "connected  ",
+                   "member  connected  ",
                    client.pid, getuid(), getgid());
     expect_match(ctl("clients")->out, pattern);
     end_holder(&client);

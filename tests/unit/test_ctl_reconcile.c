@@ -191,7 +191,7 @@ static void test_reconcile_notices_clients_that_hold_something_else(void **state
 {
     struct kmem_query query = fake_segment_copy();
 
-    copy.clients[1].num_bytes = 43;
+    copy.clients[2].num_bytes = 43;
     assert_verdict(query, STATUS_NEGATIVE, "clients");
 }
 
@@ -311,7 +311,7 @@ static void test_reconcile_accuses_the_client_whose_ledger_contradicts_itself(vo
     struct kmem_query query = fake_segment_copy();
 
     tell_direct(&query);
-    copy.clients[1].num_bytes = 43;
+    copy.clients[2].num_bytes = 43;
     assert_verdict_of(query, STATUS_NEGATIVE, "clients",
                       "the ledger of process 4243 contradicts itself; kmemd's own figures add up");
     query = fake_segment_copy();
@@ -324,7 +324,7 @@ static void test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody(void **
 {
     struct kmem_query query = fake_segment_copy();
 
-    copy.clients[1].num_bytes = 43;
+    copy.clients[2].num_bytes = 43;
     assert_verdict_of(query, STATUS_NEGATIVE, "clients", "the figures contradict each other\n");
 }
 

@@ -24,7 +24,7 @@ static void begin(uint64_t granule_bytes)
 {
     base = mmap(NULL, NUM_BYTES, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(base != MAP_FAILED);
-    assert_int_equal(kmem__guard_init(&guard, base, NUM_BYTES, granule_bytes), 0);
+    assert_int_equal(kmem__guard_init(&guard, base, NUM_BYTES, granule_bytes, false), 0);
 }
 
 static int begin_pages(void **state)
@@ -199,6 +199,30 @@ static bool can_read(uint64_t offset)
     return can;
 }
 
+static int begin_reader(void **state)
+{
+    base = mmap(NULL, NUM_BYTES, PROT_NONE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(base != MAP_FAILED);
+    return kmem__guard_init(&guard, base, NUM_BYTES, PAGE_BYTES, true);
+}
+
+/* More stretches than it closes again: what is opened then is opened for reading. */
+static void test_guard_of_a_reader_never_lets_it_write(void **state)
+{
+    for (uint32_t page = 1; page < 2 * (GUARD_STRETCHES_MAX + 20); page += 2) {
+        (void)kmem__guard_add_reader(&guard, kmem__page_offset(page), 100, states);
+    }
+    for (uint32_t page = 1; page < 2 * (GUARD_STRETCHES_MAX + 20); page += 2) {
+        assert_true(can_read(page * PAGE_BYTES));
+        assert_false(can_touch(page * PAGE_BYTES));
+    }
+    assert_true(kmem__guard_is_open(&guard, kmem__page_offset(2 * GUARD_STRETCHES_MAX + 3)));
+    kmem__guard_open(&guard, kmem__page_offset(700), PAGE_BYTES);
+    assert_true(can_read(700 * PAGE_BYTES));
+    assert_false(can_touch(700 * PAGE_BYTES));
+    assert_true(kmem__guard_check(&guard));
+}
+
 /* The kernel writes where this process may. */
 static bool can_write(uint64_t offset)
 {
@@ -286,6 +310,8 @@ int main(void)
 #define PAGES(name) cmocka_unit_test_setup_teardown(name, begin_pages, end)
 #define GRANULES(name) cmocka_unit_test_setup_teardown(name, begin_huge, end)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_guard_of_a_reader_never_lets_it_write, begin_reader,
+                                        end),
         PAGES(test_init_closes_everything),
         GRANULES(test_init_closes_everything),
         PAGES(test_open_opens_the_pages_and_no_other),

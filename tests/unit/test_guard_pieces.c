@@ -49,7 +49,7 @@ static int begin(uint64_t bytes, uint64_t bytes_of_a_granule)
     assert_true(base != MAP_FAILED);
     states = calloc((num_bytes >> PAGE_SHIFT) / LEASE_PAGES_PER_WORD, sizeof(*states));
     assert_non_null(states);
-    assert_int_equal(kmem__guard_init(&guard, base, num_bytes, granule_bytes), 0);
+    assert_int_equal(kmem__guard_init(&guard, base, num_bytes, granule_bytes, false), 0);
     n_calls = 0;
     return 0;
 }
@@ -416,7 +416,7 @@ static void test_init_without_memory_fails_cleanly(void **state)
 {
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
         struct guard another = {.base = NULL};
-        const int r = kmem__guard_init(&another, base, num_bytes, granule_bytes);
+        const int r = kmem__guard_init(&another, base, num_bytes, granule_bytes, false);
         assert_int_equal(r, fail_end() ? -ENOMEM : 0);
         assert_int_equal(another.open == NULL, r != 0);
         kmem__guard_fini(&another);

@@ -15,6 +15,7 @@ static int forget_environment(void **state)
     (void)unsetenv("KMEM_SEGMENT");
     (void)unsetenv("KMEM_TIMEOUT_MS");
     (void)unsetenv("KMEM_GUARD");
+    (void)unsetenv("KMEM_ROLE");
     (void)unsetenv("XDG_RUNTIME_DIR");
     memset(&places, 0, sizeof(places));
     memset(&failure, 0, sizeof(failure));
@@ -217,9 +218,36 @@ static void test_locate_guard_neither_on_nor_off_is_EINVAL(void **state)
     assert_string_equal(failure.sentence, "$KMEM_GUARD is \"maybe\", neither \"on\" nor \"off\"");
 }
 
+/* -------------------------------------------------------------------------------- the role ---- */
+
+static void test_locate_role_is_a_members_unless_it_is_a_readers(void **state)
+{
+    bool is_reader = true;
+    assert_int_equal(kmem__locate_role(&is_reader, &failure), 0);
+    assert_false(is_reader);
+    (void)setenv("KMEM_ROLE", "reader", 1);
+    assert_int_equal(kmem__locate_role(&is_reader, &failure), 0);
+    assert_true(is_reader);
+    (void)setenv("KMEM_ROLE", "member", 1);
+    assert_int_equal(kmem__locate_role(&is_reader, &failure), 0);
+    assert_false(is_reader);
+}
+
+static void test_locate_role_that_is_neither_is_EINVAL(void **state)
+{
+    bool is_reader = true;
+    (void)setenv("KMEM_ROLE", "writer", 1);
+    assert_int_equal(kmem__locate_role(&is_reader, &failure), -EINVAL);
+    assert_string_equal(failure.sentence,
+                        "$KMEM_ROLE is \"writer\", neither \"member\" nor \"reader\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_locate_role_is_a_members_unless_it_is_a_readers,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_role_that_is_neither_is_EINVAL, forget_environment),
         cmocka_unit_test_setup(test_locate_socket_default_is_run_kmemd, forget_environment),
         cmocka_unit_test_setup(test_locate_socket_runtime_directory_comes_first,
                                forget_environment),
