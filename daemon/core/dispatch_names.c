@@ -265,24 +265,28 @@ static int refuse_old(const struct call *call, uint32_t name)
     return next_refused(call);
 }
 
-/* Refused, it is not held on either, if it was to be: what is asked to be let go of is. */
-static int refuse_to_take(const struct call *call, uint32_t share, int why)
+/* It is not held on either, if it was to be: what is asked to be let go of is. */
+static int refused_to_take(const struct call *call, uint32_t share)
 {
-    const struct next_request *next = &call->peer->next;
     const struct seg_off off = {shares_record(&call->core->shares, share)->offset};
     struct released released;
     struct block block;
     call->core->state.counters->attaches_refused++;
+    if (call->peer->next.stays && dispatch_holds(call, share)) {
+        const int r = dispatch_let_go(call, off, 0, &released, &block);
+        KMEM_ASSERT(r == 0); /* it is held */
+    }
+    return next_refused(call);
+}
+
+static int refuse_to_take(const struct call *call, uint32_t share, int why)
+{
     if (why == SHARING_E_DENIED) {
         dispatch_refuse_read_only(call, share);
     } else {
         (void)dispatch_refuse_full(call);
     }
-    if (next->stays && dispatch_holds(call, share)) {
-        const int r = dispatch_let_go(call, off, 0, &released, &block);
-        KMEM_ASSERT(r == 0); /* it is held */
-    }
-    return next_refused(call);
+    return refused_to_take(call, share);
 }
 
 /* Attaches what the name means now. */
@@ -295,8 +299,7 @@ static int take_newer(const struct call *call, uint32_t share, uint64_t version)
     const struct share_handle handle = shares_handle(&call->core->shares, share);
     struct attached attached;
     if (!dispatch_reader_may(call, share, next->write)) {
-        counters->attaches_refused++;
-        return next_refused(call);
+        return refused_to_take(call, share);
     }
     intend(call, next->sequence, &intent);
     KMEM_CRASH_POINT("server.next.intended");

@@ -4,6 +4,7 @@
  *
  * docs/protocol.md is its guide; kmem.pb-c.h is made from kmem.proto, which is installed.
  */
+#include <kmem.pb-c.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,8 +12,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-#include "proto/kmem.pb-c.h"
 
 static int server;
 
