@@ -163,6 +163,9 @@ static uint32_t holds_add(struct holders_report *report, uint32_t from_slot)
     const struct shares *shares = &report->core->shares;
     uint32_t by_slot[CLIENTS_MAX]; /* a client holds a block once */
     uint32_t end = 0;
+    if (shares_n_holds(shares, report->share) == 0) {
+        return HOLDERS_END; /* of many on their way home none has a row, and this is 16 KiB */
+    }
     memset(by_slot, 0, sizeof(by_slot));
     for (uint32_t hold = shares_holds_first(shares, report->share); hold != 0;
          hold = shares_holds_next(shares, hold)) {
