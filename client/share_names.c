@@ -56,6 +56,16 @@ static void publish_undo(const struct conn_lock *lock, const struct publishing *
     kmem__about_undo(lock, &publishing->about);
 }
 
+/* The daemon was not asked: a caller that gives the block is to know that it has it still. */
+KMEM_MUST_USE static int publish_not_asked(int r, struct failure *failure)
+{
+    if (r == -ETIMEDOUT) {
+        failure->error = EAGAIN;
+        kmem__failure_add(failure, "; nothing was published or given");
+    }
+    return r == -ETIMEDOUT ? -EAGAIN : r;
+}
+
 KMEM_MUST_USE static int publish_ask(const struct conn_lock *lock, struct seg_off offset,
                                      const char *name, int flags, uint64_t *ret_version,
                                      struct failure *failure)
@@ -87,10 +97,13 @@ KMEM_MUST_USE static int publish_ask(const struct conn_lock *lock, struct seg_of
     }
     if (r < 0 && kmem__share_calls_is_doubtful(lock->conn)) {
         publish_end(lock, &publishing, NULL);
-    } else {
-        publish_undo(lock, &publishing);
+        return r;
     }
-    return r < 0 ? r : kmem__refusal_of_block(response->error, offset, failure);
+    publish_undo(lock, &publishing);
+    if (r < 0) {
+        return lock->conn->is_cut ? r : publish_not_asked(r, failure);
+    }
+    return kmem__refusal_of_block(response->error, offset, failure);
 }
 
 KMEM_MUST_USE static int share_publish(const void *mem, const char *name, int flags,
@@ -102,7 +115,7 @@ KMEM_MUST_USE static int share_publish(const void *mem, const char *name, int fl
     r = r < 0 ? r : kmem__share_check_name(name, failure);
     r = r < 0 ? r : kmem__share_enter_about(&lock, mem, &offset, failure);
     if (r < 0) {
-        return r;
+        return publish_not_asked(r, failure);
     }
     r = publish_ask(&lock, offset, name, flags, ret_version, failure);
     kmem__context_leave(&lock);

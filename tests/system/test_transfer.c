@@ -320,6 +320,39 @@ static void be_refused_too_late(const void *argument)
     expect_equal(kmem_close(), 0);
 }
 
+/* The first is in doubt then; the second is never asked. */
+static int give_behind_another(const struct kmem_handle *handle, void *block)
+{
+    struct kmem_handle none;
+    (void)handle;
+    expect_equal(kmem_share(block, 0, &none), -ETIMEDOUT);
+    return kmem_publish(block, "unasked", KMEM_GIVE, NULL);
+}
+
+static void give_in_vain(const void *argument)
+{
+    const struct sharing_kind *kind = argument;
+    be_impatient();
+    unsigned char *block = filled(kind->num_bytes, kind->is_leased, 'a');
+    while_it_hangs(give_behind_another, NULL, block, -EAGAIN);
+    wait_patiently();
+    void *found = NULL;
+    expect_equal(kmem_find("unasked", KMEM_READ, "found", &found, NULL), -ENOENT);
+    expect_filled(block, kind->num_bytes, 'a');
+    release(block);
+}
+
+static void test_a_publish_that_was_not_asked_gives_nothing(void)
+{
+    daemon_start("--watchdog", "0", NULL);
+    for (size_t i = 0; i < 2; i++) {
+        struct client client = client_start(give_in_vain, &sharing_kinds[i]);
+        hang_once(&client);
+        client_end(&client);
+    }
+    daemon_stop_balanced();
+}
+
 static void take_a_name(const void *argument)
 {
     (void)argument;
@@ -355,6 +388,7 @@ int main(int argc, char **argv)
         SYSTEM_TEST(test_a_hold_whose_answer_came_too_late_is_let_go_of, 30),
         SYSTEM_TEST(test_what_was_given_up_waiting_for_happens_once_and_leaves_nothing, 60),
         SYSTEM_TEST(test_what_is_refused_too_late_leaves_nothing, 30),
+        SYSTEM_TEST(test_a_publish_that_was_not_asked_gives_nothing, 30),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }
