@@ -55,14 +55,16 @@ lint: tree
 	tests/setup test
 	ctest --preset default -L lint
 
-# Some thirty minutes: every store of 4,000 states; three million steps of sharing, with half a
-# million servers killed in them; 22,000 clients and 2,950 servers killed; what it costs to kill a
-# server every 50 ms for a minute; every system call of kmemd fails for good.
+# Some thirty-five minutes: every store of 4,000 states; three million steps of sharing, with half a
+# million servers killed in them; 22,000 clients and 2,950 servers killed; 4,000 clients that share,
+# 1,000 servers and 50 keepers; what it costs to kill a server every 50 ms for a minute; every system
+# call of kmemd fails for good.
 torture: tree
 	build/default/tests/crash/crash_every_store 4000
 	build/default/tests/crash/crash_sharing_steps 3000000 1
 	KMEM_CRASHES=10000 build/default/tests/system/system_death test_crash_loop_leaves_nothing
 	build/default/tests/torture/torture --clients 12000 --servers 1750 --hangs
+	build/default/tests/torture/torture --sharing --clients 4000 --servers 1000
 	build/default/tests/torture/torture --churn 60 --without-rest --strict
 	KMEM_TEST_STRIDE=1 build/default/tests/system/system_exhaustion
 

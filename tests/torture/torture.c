@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * torture [--clients N] [--servers N] [--hangs] [--seed N] |
+ * torture [--sharing] [--clients N] [--servers N] [--hangs] [--seed N] |
  *         --churn SECONDS [--without-rest] [--strict] | --soak SECONDS
  *
- * Kills clients and servers while a model watches; kills servers and measures what that costs; or
- * kills a client a second and looks for leaks. The harness gives it a directory and a deadline, and
- * prints the daemon's log if it fails. Exit status: 0, or 1 at the first violation.
+ * Kills clients and servers while a model watches, clients that share blocks with --sharing; kills
+ * servers and measures what that costs; or kills a client a second and looks for leaks. The harness
+ * gives it a directory and a deadline, and prints the daemon's log if it fails. Exit status: 0, or
+ * 1 at the first violation.
  */
 #include <argp.h>
 #include <stdbool.h>
@@ -15,6 +16,7 @@
 #include "tests/system/harness.h"
 #include "tests/torture/campaign.h"
 #include "tests/torture/churn.h"
+#include "tests/torture/sharing_campaign.h"
 
 enum {
     OPTION_CLIENTS = 256,
@@ -24,13 +26,15 @@ enum {
     OPTION_CHURN,
     OPTION_WITHOUT_REST,
     OPTION_STRICT,
-    OPTION_SOAK
+    OPTION_SOAK,
+    OPTION_SHARING
 };
 
 static struct {
     struct campaign campaign;
     struct churn_plan churn;
     unsigned int soak_s;
+    bool shares;
 } asked = {.campaign = {.n_clients = 200, .n_servers = 50, .seed = 20261123}};
 
 static const struct argp_option options[] = {
@@ -44,6 +48,7 @@ static const struct argp_option options[] = {
     {"strict", OPTION_STRICT, NULL, 0, "Want most kills to meet one, and a cost of less than 30 %",
      0},
     {"soak", OPTION_SOAK, "SECONDS", 0, "Kill a client a second and look for leaks", 0},
+    {"sharing", OPTION_SHARING, NULL, 0, "Of clients that share their blocks", 0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -84,6 +89,9 @@ static error_t take_option(int key, char *text, struct argp_state *state)
     case OPTION_SOAK:
         asked.soak_s = (unsigned int)number(state, text);
         break;
+    case OPTION_SHARING:
+        asked.shares = true;
+        break;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -94,7 +102,7 @@ static void kills(void)
 {
     asked.campaign.n_clients = harness_scaled(asked.campaign.n_clients);
     asked.campaign.n_servers = harness_scaled(asked.campaign.n_servers);
-    campaign_run(&asked.campaign);
+    (asked.shares ? sharing_campaign_run : campaign_run)(&asked.campaign);
 }
 
 static void churn(void)
