@@ -18,12 +18,14 @@
 enum peer_role { PEER_UNKNOWN, PEER_OBSERVER, PEER_READER, PEER_MEMBER, PEER_LEAVING };
 
 enum {
-    DISPATCH_OK,      /* the reply is complete */
-    DISPATCH_JOINED,  /* so is this one; the descriptors go with it. If the client had
+    DISPATCH_OK,       /* the reply is complete */
+    DISPATCH_JOINED,   /* so is this one; the descriptors go with it. If the client had
                          another connection, that has been replaced: close it */
-    DISPATCH_PENDING, /* call dispatch_continue() until it says otherwise; take no other request */
-    DISPATCH_WAITING, /* likewise, but not before core_config.wake(), or peer.wait.until_ms */
-    DISPATCH_CLOSE,   /* the reply is complete; send it and close the connection */
+    DISPATCH_PENDING,  /* call dispatch_continue() until it says otherwise; take no other request */
+    DISPATCH_WAITING,  /* likewise, but not before core_config.wake(), or peer.wait.until_ms */
+    DISPATCH_WATCHING, /* likewise, and the reply is complete: send it, unless the peer has not read
+                          the last one; the first is sent in any case */
+    DISPATCH_CLOSE,    /* the reply is complete; send it and close the connection */
 };
 
 struct call;
@@ -31,10 +33,10 @@ struct call;
 /** call_fn - answer a request, or make the next step of an answer. Return: DISPATCH_x. */
 typedef int (*call_fn)(const struct call *call);
 
-/* A Next, while its answer waits: the request itself is gone. */
+/* A Next, while its answer waits, or a Watch: the request itself is gone. */
 struct next_request {
     uint64_t sequence;
-    uint64_t after;
+    uint64_t after; /* of a Watch: what was told last; 0: the name means nothing */
     bool write;
     bool only_wait;
     bool has_released; /* let go of a block, of: */
@@ -56,6 +58,7 @@ struct peer {
     struct client *client;              /* of a member or reader, until it leaves or dies */
     uint32_t generation;                /* the client's */
     bool wants_way;                     /* it can come back by one: ways.h */
+    bool watches;                       /* and asks for nothing else */
     call_fn next_step;                  /* of the answer that is pending; NULL: none is */
     call_fn report;                     /* is made when the reader's look is complete */
     uint64_t pending_id;                /* of the request that is answered in steps */

@@ -261,6 +261,11 @@ uint64_t core_direct_slab_bytes(const struct core *core)
     return core->direct.slab_bytes - core->direct.block_bytes;
 }
 
+void core_wake(struct core *core, uint32_t bell)
+{
+    waits_ring(&core->waits, bell, core->config.wake, core->config.wake_user);
+}
+
 void core_note_peak(struct core *core)
 {
     struct state_counters *counters = core->state.counters;

@@ -195,6 +195,9 @@ uint64_t core_direct_overhead_bytes(const struct core *core);
 uint64_t core_direct_rounding_bytes(const struct core *core);
 uint64_t core_direct_slab_bytes(const struct core *core);
 
+/** core_wake() - a name with this bell means another block, or none: those that wait look again */
+void core_wake(struct core *core, uint32_t bell);
+
 /** core_note_peak() - blocks or leases have been given out */
 void core_note_peak(struct core *core);
 

@@ -324,8 +324,9 @@ static int on_obituaries(const struct call *call)
 #define MAY_ASK(role) (1U << (role))
 #define STRANGERS MAY_ASK(PEER_UNKNOWN)
 #define MEMBERS MAY_ASK(PEER_MEMBER)
+#define OBSERVERS MAY_ASK(PEER_OBSERVER)
 #define HOLDERS (MAY_ASK(PEER_READER) | MAY_ASK(PEER_MEMBER))
-#define ALL_WELCOME (MAY_ASK(PEER_OBSERVER) | HOLDERS)
+#define ALL_WELCOME (OBSERVERS | HOLDERS)
 
 struct rule {
     unsigned may_ask; /* roles; none: the request is unknown */
@@ -374,6 +375,8 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){MEMBERS, dispatch_unpublish};
     case KMEM__REQUEST__BODY_NEXT:
         return (struct rule){HOLDERS, dispatch_next};
+    case KMEM__REQUEST__BODY_WATCH:
+        return (struct rule){OBSERVERS, dispatch_watch};
     case KMEM__REQUEST__BODY_HOLDERS:
         return (struct rule){ALL_WELCOME, on_holders};
     case KMEM__REQUEST__BODY_NAMES:
@@ -393,6 +396,9 @@ static const char *why_not(const struct rule *rule, enum peer_role role)
     }
     if (!rule->handler) {
         return "a request of a kind that this daemon does not know";
+    }
+    if (rule->may_ask == OBSERVERS) {
+        return "a name is watched over a connection of its own, as an observer";
     }
     return rule->may_ask == STRANGERS ? "Hello was said already"
                                       : "only a member of the segment may ask that";

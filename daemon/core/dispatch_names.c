@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dispatch_names.c - Publish, Unpublish, Next
+ * dispatch_names.c - Publish, Unpublish, Next, Watch
  *
  * Each happens once, however often it is asked for:
  *
@@ -10,7 +10,8 @@
  *      Next        the share and the version that were found, before the caller lets go of the old
  *                  block and attaches the new one: who holds that share had got it so
  *
- * A Next that waits stands on a list, and is looked at when the name's bell is rung: waits.h.
+ * A Next that waits, or a Watch, stands on a list, and is looked at when the name's bell is rung:
+ * waits.h.
  */
 #include <stdio.h>
 #include <string.h>
@@ -184,8 +185,6 @@ int dispatch_publish(const struct call *call)
     KMEM_CRASH_POINT("server.published");
     intent.kind = INTENT_PUBLISHED;
     intend(call, call->request->sequence, &intent);
-    waits_ring(&core->waits, notice_bell_of(name.text, name.n_bytes), core->config.wake,
-               core->config.wake_user);
     return finish_published(call, &intent);
 }
 
@@ -445,4 +444,58 @@ int dispatch_next(const struct call *call)
         }
     }
     return has_attached ? answer_again(call, &intent) : look_for_newer(call);
+}
+
+/* ------------------------------------------------------------------------------------- watch -- */
+
+/* The version of what the watched name means; 0: nothing. */
+static uint64_t watch_version(const struct call *call)
+{
+    const struct names *names = &call->core->names;
+    const struct next_request *watch = &call->peer->next;
+    const uint32_t name = names_find(names, watch->name, watch->n_name_bytes);
+    return name == NAME_NONE ? 0 : names_version_of(names, name);
+}
+
+static void watch_wait(const struct call *call, call_fn look)
+{
+    struct peer *peer = call->peer;
+    waits_add(&call->core->waits, &peer->wait,
+              notice_bell_of(peer->next.name, peer->next.n_name_bytes));
+    peer->next_step = look;
+}
+
+static int answer_watched(const struct call *call)
+{
+    kmem__watched__init(&call->reply->body.watched);
+    call->reply->response.body_case = KMEM__RESPONSE__BODY_WATCHED;
+    call->reply->response.watched = &call->reply->body.watched;
+    return DISPATCH_WATCHING;
+}
+
+/* The bell was rung: for this name, or for another one. */
+static int look_again(const struct call *call)
+{
+    struct next_request *watch = &call->peer->next;
+    const uint64_t version = watch_version(call);
+    const bool is_another = version != watch->after;
+    watch->after = version;
+    watch_wait(call, look_again);
+    return is_another ? answer_watched(call) : DISPATCH_WAITING;
+}
+
+int dispatch_watch(const struct call *call)
+{
+    const ProtobufCBinaryData name = call->request->watch->name;
+    struct peer *peer = call->peer;
+    if (!name_is_good(call, name)) {
+        return OK;
+    }
+    peer->watches = true;
+    peer->wait.until_ms = WAIT_FOR_EVER;
+    peer->next = (struct next_request){.n_name_bytes = (uint8_t)name.len};
+    memcpy(peer->next.name, name.data, name.len);
+    peer->next.after = watch_version(call);
+    watch_wait(call, look_again);
+    return answer_watched(call);
 }

@@ -19,6 +19,7 @@ int dispatch_transfer(const struct call *call);
 int dispatch_publish(const struct call *call);
 int dispatch_unpublish(const struct call *call);
 int dispatch_next(const struct call *call);
+int dispatch_watch(const struct call *call);
 
 /* What the files of these handlers have in common: */
 

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "daemon/core/hash.h"
+#include "proto/notice.h"
 #include "proto/store.h"
 
 static void fill_none(uint32_t *numbers, uint32_t n)
@@ -73,6 +74,12 @@ static uint32_t name_who(const struct names *names, uint32_t name)
     /* Relaxed: the server alone writes and reads its state. */
     return atomic_load_explicit(&record->who[NAME_WHICH(name_word(names, name))],
                                 memory_order_relaxed);
+}
+
+uint32_t names_bell(const struct names *names, uint32_t name)
+{
+    const struct state_name *record = names_record(names, name);
+    return notice_bell_of(record->bytes, record->n_bytes);
 }
 
 uint32_t names_share(const struct names *names, uint32_t name)

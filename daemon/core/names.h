@@ -82,6 +82,9 @@ void names_disown(struct names *names, uint32_t name);
 /** names_record() - what is stored of it */
 const struct state_name *names_record(const struct names *names, uint32_t name);
 
+/** names_bell() - the number of its bell: proto/notice.h */
+uint32_t names_bell(const struct names *names, uint32_t name);
+
 /** names_share() - what it means. names_version_of(): since when */
 uint32_t names_share(const struct names *names, uint32_t name);
 uint64_t names_version_of(const struct names *names, uint32_t name);

@@ -43,6 +43,7 @@ struct reply {
         Kmem__Nexted nexted;
         Kmem__HoldersReport holders;
         Kmem__NamesReport names;
+        Kmem__Watched watched;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

@@ -33,9 +33,11 @@ static int name_set(const struct sharing *of, uint32_t share, const struct shari
     if (former != 0 && former != share) {
         settle(core, former);
     }
+    const uint32_t bell = notice_bell_of(as->text, as->n_bytes);
     if (core->config.ring) {
-        core->config.ring(notice_bell_of(as->text, as->n_bytes), core->config.ring_user);
+        core->config.ring(bell, core->config.ring_user);
     }
+    core_wake(core, bell);
     return 0;
 }
 
@@ -68,6 +70,7 @@ int sharing_unpublish(const struct sharing *of, const char *text, size_t n_bytes
     const uint32_t share = names_remove(&core->names, name);
     KMEM_CRASH_POINT("server.name.gone");
     settle(core, share);
+    core_wake(core, notice_bell_of(text, n_bytes));
     return 0;
 }
 

@@ -22,9 +22,11 @@ static void reap_name(struct core *core, uint32_t name)
         names_disown(&core->names, name);
         return;
     }
+    const uint32_t bell = names_bell(&core->names, name);
     const uint32_t share = names_remove(&core->names, name);
     KMEM_CRASH_POINT("server.reap.name");
     settle(core, share);
+    core_wake(core, bell);
 }
 
 /* An offer that is not kept ends with who made it; before the hold, by which that is known. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * waits.h - answers that wait until a name means another block
+ * waits.h - answers that wait until a name means another block, or none
  *
  * Each stands on the list of its name's bell (proto/notice.h), and is taken from it when that is
  * rung: then it is looked at, and perhaps waits again. Nothing is looked at while nothing changes.
@@ -12,12 +12,14 @@
 
 #include <stdint.h>
 
+#define WAIT_FOR_EVER UINT64_MAX
+
 /* Of one answer; all zero: it waits for nothing. */
 struct wait {
     struct wait *next;
     struct wait **at; /* what leads to it; NULL: it is on no list */
     uint32_t bell;
-    uint64_t until_ms; /* the caller's: when it has waited long enough */
+    uint64_t until_ms; /* the caller's: when it has waited long enough; or WAIT_FOR_EVER */
 };
 
 /* 256: with 4,096 clients that all wait there are 16 on each. */

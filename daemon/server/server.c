@@ -27,6 +27,7 @@
 #include "daemon/server/barrier.h"
 #include "daemon/server/huge_pages.h"
 #include "daemon/server/loop.h"
+#include "daemon/server/turns.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
 
@@ -57,7 +58,7 @@ static void server_finalized(const struct obituary *obituary, uint32_t slot, voi
 
 static bool server_has_work(const struct server *server)
 {
-    return sessions_wait(&server->host) || core_has_dead(&server->core) ||
+    return turns_wait(&server->host) || core_has_dead(&server->core) ||
            no_room_has_work(&server->core) || bells_are_due(&server->bells);
 }
 
@@ -108,7 +109,7 @@ static void server_idle(uv_idle_t *idle)
 
 void server_serve(struct server *server)
 {
-    sessions_serve(&server->host);
+    turns_serve(&server->host);
     server_rest(server);
 }
 

@@ -6,10 +6,11 @@
  *                     ^                          |                  takes it; else queue and stop
  *                     |                          v                  reading
  *                     |------ pending: stop reading, go on in the next turn
- *                     '------ waiting: go on when it is woken, at the latest when its time is up
+ *                     '------ waiting: go on when it is woken, at the latest when its time is up;
+ *                              watching: the same again and again, with a word each time
  *
  * Reading comes first, for all sockets that are ready; then sessions get their turns, a few
- * requests each (sessions_serve()). A session that has more than that waits in the line again. Its
+ * requests each (turns.h). A session that has more than that waits in the line again. Its
  * socket is read until the input is full: what else its peer sends waits in the kernel.
  *
  * The usual request costs three system calls here: epoll_wait, read, write. The response is written
@@ -18,8 +19,10 @@
 #include "daemon/server/session.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "daemon/core/fair.h"
@@ -30,10 +33,6 @@
 
 /* 5 lines a second: enough to see that it happens, too few to fill a disk. */
 #define REFUSALS_LOGGED 5
-
-/* 500 us, for all sessions together: then the loop looks at what else there is to do, and at what
-   has arrived. Less would make more turns than work; more would be felt by those who connect. */
-#define TURN_US 500
 
 static void session_go_on(struct session *session);
 
@@ -259,8 +258,39 @@ static void session_sleep(struct session *session)
     const uint64_t until_ms = session->peer.wait.until_ms;
     session->pending = true;
     session->waits = true;
+    if (until_ms == WAIT_FOR_EVER) {
+        (void)uv_timer_stop(&session->timer); /* always 0 */
+        return;
+    }
     (void)uv_timer_start(&session->timer, session_waited, until_ms > now_ms ? until_ms - now_ms : 1,
                          0); /* it is not closing */
+}
+
+/* Whether the peer has not read all that it was sent: as the kernel counts it, or libuv has it. */
+static bool session_is_unread(const struct session *session)
+{
+    uv_os_fd_t fd;
+    int n_bytes = 0;
+    return session->writing || (uv_fileno((const uv_handle_t *)&session->pipe, &fd) == 0 &&
+                                ioctl(fd, SIOCOUTQ, &n_bytes) == 0 && n_bytes > 0);
+}
+
+/*
+ * Says that a watched name has changed, unless the last word is unread: its reader has yet to look,
+ * and will see this change as well. So nothing grows here for a peer that does not read.
+ */
+static void session_tell(struct session *session)
+{
+    const bool is_first = !session->tells;
+    session->tells = true;
+    if (is_first || !session_is_unread(session)) {
+        const int r = session_answer(session, false);
+        if (r) {
+            session_close(session);
+            return;
+        }
+    }
+    session_sleep(session);
 }
 
 void sessions_wake(struct wait *wait, void *user)
@@ -274,6 +304,10 @@ static void session_finish(struct session *session, int outcome)
 {
     if (outcome == DISPATCH_WAITING) {
         session_sleep(session);
+        return;
+    }
+    if (outcome == DISPATCH_WATCHING) {
+        session_tell(session);
         return;
     }
     if (outcome == DISPATCH_PENDING) {
@@ -430,7 +464,7 @@ static void session_end(struct session *session)
 }
 
 /* Serves some of what has arrived, or goes on with the answer that is being made. */
-static void session_turn(struct session *session)
+void session_turn(struct session *session)
 {
     if (session->hung_up) {
         session_end(session);
@@ -444,40 +478,16 @@ static void session_turn(struct session *session)
     session_go_on(session);
 }
 
-static struct session *sessions_next(const struct session_host *host)
-{
-    const struct fair *leaf = fair_first(&host->users->line);
-    return leaf ? ((const struct charge *)leaf)->session : NULL;
-}
-
-bool sessions_wait(const struct session_host *host)
-{
-    return sessions_next(host) != NULL;
-}
-
-void sessions_serve(struct session_host *host)
-{
-    uint64_t end_us = 0;
-    host->n_turns++;
-    struct session *session = sessions_next(host);
-    while (session && session->n_turn != host->n_turns) {
-        session->n_turn = host->n_turns;
-        (void)fair_take(&host->users->line); /* the session */
-        session_turn(session);
-        session = sessions_next(host);
-        if (session) {
-            const uint64_t now_us = loop_now().us;
-            end_us = end_us > 0 ? end_us : now_us + TURN_US;
-            session = now_us < end_us ? session : NULL;
-        }
-    }
-}
-
-/* Its answer waits, and may wait for long: if the peer is not there any more, it is not made. */
+/*
+ * Its answer waits, and may wait for long: if the peer is not there any more, it is not made. One
+ * that watches may wait for ever, and its input must not fill up: its end would not be seen.
+ */
 static void session_forget_if_gone(struct session *session)
 {
     if (session->input_ended) {
         session_hang_up(session, NULL);
+    } else if (session->peer.watches && session->n_input > 0) {
+        session_hang_up(session, "a connection that watches a name takes no other request");
     }
 }
 

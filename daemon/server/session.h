@@ -52,6 +52,7 @@ struct session {
     const char *last_word; /* what it is told then; NULL: nothing */
     bool pending;          /* the answer takes several steps */
     bool waits;            /* likewise, and the next one is made when the session is woken */
+    bool tells;            /* it was told once what it watches */
     bool writing;
     bool closing_after_write;
     bool closing;
@@ -98,11 +99,8 @@ void session_drop_way(struct session *session);
 /** sessions_wake() - waits_fn: what a session's answer has waited for has come, perhaps */
 void sessions_wake(struct wait *wait, void *user);
 
-/** sessions_serve() - those that wait get their turns, as long as a turn of the loop may take */
-void sessions_serve(struct session_host *host);
-
-/** sessions_wait() - whether one waits for its turn */
-bool sessions_wait(const struct session_host *host);
+/** session_turn() - it is its turn: some of what has arrived is served, or its answer goes on */
+void session_turn(struct session *session);
 
 /**
  * session_hang_up() - close it when it is its turn: many may end at once

@@ -318,6 +318,7 @@ static bool stores_nothing(uint32_t request)
     case KMEM__REQUEST__BODY_OBITUARIES:
     case KMEM__REQUEST__BODY_HOLDERS:
     case KMEM__REQUEST__BODY_NAMES:
+    case KMEM__REQUEST__BODY_WATCH:
         return true;
     default:
         return false;

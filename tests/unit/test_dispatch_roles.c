@@ -48,6 +48,8 @@ static bool may_ask(enum peer_role role, int number)
     case KMEM__REQUEST__BODY_HOLDERS:
     case KMEM__REQUEST__BODY_NAMES:
         return role == PEER_OBSERVER || role == PEER_READER || role == PEER_MEMBER;
+    case KMEM__REQUEST__BODY_WATCH:
+        return role == PEER_OBSERVER;
     case KMEM__REQUEST__BODY_RELEASE:
     case KMEM__REQUEST__BODY_SIZE_OF:
     case KMEM__REQUEST__BODY_GOODBYE:
@@ -225,7 +227,8 @@ static void test_every_request_of_the_protocol_may_be_asked_in_some_role(void **
         if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
             const int number = (int)field->id;
             assert_in_range(number, 1, N_NUMBERS - 1);
-            assert_true(may_ask(PEER_UNKNOWN, number) || may_ask(PEER_MEMBER, number));
+            assert_true(may_ask(PEER_UNKNOWN, number) || may_ask(PEER_OBSERVER, number) ||
+                        may_ask(PEER_MEMBER, number));
             n_requests++;
         }
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_session_waits.c - a Next that waits, over a real socket: it costs the loop nothing
+ * test_session_waits.c - a Next that waits, and a Watch, over a real socket: they cost the loop
+ * nothing
  *
  * This process is one client. What it waits for is published by another, which is a client of the
  * core alone.
@@ -11,12 +12,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/server/loop.h"
+#include "daemon/server/turns.h"
 #include "tests/unit/captured.h"
 #include "tests/unit/session_fixture.h"
 
@@ -101,7 +104,7 @@ static void test_session_that_waits_has_no_turn_and_lets_the_loop_sleep(void **s
     assert_true(hear_nothing(fd));
 
     assert_int_equal(session->n_turn, n_turn);
-    assert_false(sessions_wait(&session_server.host));
+    assert_false(turns_wait(&session_server.host));
     assert_false(uv_is_active((uv_handle_t *)&session_server.idle));
     connection_close(fd);
 }
@@ -269,6 +272,128 @@ static void test_session_of_one_that_comes_back_in_vain_keeps_its_holds(void **s
     connection_close(fd);
 }
 
+/* ------------------------------------------------------------------------------- watching -- */
+
+/* An observer that watches, and has read the first word. */
+static int open_watching(void)
+{
+    Kmem__Watch watch = KMEM__WATCH__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    const int fd = connection_open_observer();
+    watch.name = (ProtobufCBinaryData){strlen(NAME), (uint8_t *)NAME};
+    request.id = 9;
+    request.body_case = KMEM__REQUEST__BODY_WATCH;
+    request.watch = &watch;
+    say(fd, &request);
+    return fd;
+}
+
+static void expect_word(int fd)
+{
+    const Kmem__Response *response = hear(fd);
+    assert_non_null(response);
+    assert_int_equal(response->id, 9);
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_WATCHED);
+}
+
+/* How much has arrived that was not read. */
+static int n_unread(int fd)
+{
+    int n_bytes = -1;
+    assert_int_equal(ioctl(fd, FIONREAD, &n_bytes), 0);
+    return n_bytes;
+}
+
+/* Lets the server do what there is to do. */
+static void turn_all(void)
+{
+    do {
+        turn();
+    } while (turns_wait(&session_server.host));
+}
+
+static void test_session_that_watches_is_told_each_change_that_it_reads(void **state)
+{
+    (void)state;
+    const int fd = open_watching();
+    expect_word(fd);
+    for (int i = 0; i < 10; i++) {
+        assert_true(hear_nothing(fd));
+        publish();
+        expect_word(fd);
+    }
+    const struct session *session = session_server.host.sessions;
+    assert_false(uv_is_active((const uv_handle_t *)&session->timer)); /* it may wait for ever */
+    assert_false(uv_is_active((uv_handle_t *)&session_server.idle));
+    connection_close(fd);
+}
+
+static void test_session_that_watches_and_does_not_read_has_one_word_at_most(void **state)
+{
+    (void)state;
+    const int fd = open_watching();
+    while (core->waits.n == 0) {
+        turn();
+    }
+    const int n_word = n_unread(fd);
+    assert_true(n_word > 0);
+    for (int i = 0; i < 1000; i++) {
+        publish();
+        turn_all();
+    }
+    const struct session *session = session_server.host.sessions;
+    assert_int_equal(n_unread(fd), n_word);
+    assert_false(session->writing);
+    assert_null(session->unsent);
+    assert_int_equal(core->waits.n, 1);
+
+    expect_word(fd); /* of all of them */
+    assert_true(hear_nothing(fd));
+    publish();
+    expect_word(fd);
+    connection_close(fd);
+}
+
+static void test_session_that_watches_and_asks_is_closed_with_a_word(void **state)
+{
+    (void)state;
+    const int fd = open_watching();
+    expect_word(fd);
+    say(fd, request_usage(NEW_REQUEST));
+    const Kmem__Response *response = hear(fd);
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_ERROR);
+    assert_non_null(strstr(response->error->message, "takes no other request"));
+    assert_null(hear(fd));
+    assert_int_equal(core->waits.n, 0);
+    connection_close(fd);
+}
+
+static void test_session_that_had_asked_before_it_watched_is_closed(void **state)
+{
+    (void)state;
+    const int fd = open_watching();
+    say(fd, request_usage(NEW_REQUEST)); /* in one piece with it, perhaps */
+    expect_word(fd);
+    assert_int_equal(hear(fd)->body_case, KMEM__RESPONSE__BODY_ERROR);
+    assert_null(hear(fd));
+    connection_close(fd);
+}
+
+static void test_session_that_hangs_up_while_it_watches_is_forgotten(void **state)
+{
+    (void)state;
+    const int fd = open_watching();
+    while (core->waits.n == 0) {
+        turn();
+    }
+    assert_int_equal(close(fd), 0);
+    while (session_server.host.n_sessions > 0) {
+        turn();
+    }
+    assert_int_equal(core->waits.n, 0);
+    publish();
+}
+
 #define WAITS_TEST(test) cmocka_unit_test_setup_teardown(test, waits_setup, waits_teardown)
 
 int main(void)
@@ -284,6 +409,11 @@ int main(void)
         WAITS_TEST(test_session_that_another_replaces_while_it_waits_is_forgotten),
         WAITS_TEST(test_session_of_a_process_that_ends_while_it_waits_is_closed),
         WAITS_TEST(test_session_of_one_that_comes_back_in_vain_keeps_its_holds),
+        WAITS_TEST(test_session_that_watches_is_told_each_change_that_it_reads),
+        WAITS_TEST(test_session_that_watches_and_does_not_read_has_one_word_at_most),
+        WAITS_TEST(test_session_that_watches_and_asks_is_closed_with_a_word),
+        WAITS_TEST(test_session_that_had_asked_before_it_watched_is_closed),
+        WAITS_TEST(test_session_that_hangs_up_while_it_watches_is_forgotten),
     };
     return cmocka_run_group_tests_name("session_waits", tests, NULL, NULL);
 }
