@@ -428,14 +428,13 @@ KMEM_MUST_USE static int conn_hear(struct conn *conn, int64_t deadline_ms,
     return r;
 }
 
-int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__BodyCase expected,
-                   struct descriptors *descriptors, const Kmem__Response **ret_response,
-                   struct failure *failure)
+/* Sends a request. Return: 0 or a fault. */
+KMEM_MUST_USE static int conn_say(struct conn *conn, Kmem__Request *request, int64_t deadline_ms,
+                                  struct failure *failure)
 {
     if (conn->fd < 0) {
         return conn_tell_loss(conn, failure);
     }
-    int64_t deadline_ms = kmem__monotonic_ms() + conn->timeout_ms;
     conn->last_id++;
     request->id = conn->last_id;
     size_t num_bytes =
@@ -446,10 +445,41 @@ int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__Bo
     }
     int r = conn_send(conn, num_bytes, deadline_ms, failure);
     KMEM_CRASH_POINT("client.sent");
+    return r;
+}
+
+int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__BodyCase expected,
+                   struct descriptors *descriptors, const Kmem__Response **ret_response,
+                   struct failure *failure)
+{
+    const int64_t deadline_ms = kmem__monotonic_ms() + conn->timeout_ms;
+    int r = conn_say(conn, request, deadline_ms, failure);
     r = r ? r : conn_hear(conn, deadline_ms, expected, descriptors, ret_response, failure);
     KMEM_CRASH_POINT("client.answered");
     if (r != CONN_OK && descriptors != NULL) {
         kmem__descriptors_close(descriptors);
     }
     return r;
+}
+
+int kmem__conn_ask_unread(struct conn *conn, Kmem__Request *request,
+                          Kmem__Response__BodyCase expected, const Kmem__Response **ret_response,
+                          struct failure *failure)
+{
+    const int64_t deadline_ms = kmem__monotonic_ms() + conn->timeout_ms;
+    int r = conn_say(conn, request, deadline_ms, failure);
+    r = r ? r : conn_wait(conn, POLLIN, deadline_ms, failure);
+    if (r < 0) {
+        return r;
+    }
+    /* So short a frame is sent, and comes, whole. */
+    const ssize_t n = recv(conn->fd, conn->frame, sizeof(conn->frame), MSG_PEEK | MSG_DONTWAIT);
+    if (n <= 0) {
+        return n == 0 ? conn_lose_to_end(conn, failure) : conn_lose_to_fault(conn, failure, errno);
+    }
+    r = conn_is_whole(conn, (size_t)n, failure);
+    if (r == 0) {
+        return conn_lose_to_nonsense(conn, failure, "a part of a frame");
+    }
+    return r < 0 ? r : conn_decode(conn, expected, ret_response, failure);
 }

@@ -183,4 +183,13 @@ void kmem__descriptors_close(struct descriptors *descriptors);
 /** kmem__monotonic_ms() - a clock for deadlines: never set back, some milliseconds coarse */
 int64_t kmem__monotonic_ms(void);
 
+/**
+ * kmem__conn_ask_unread() - kmem__conn_ask() for a short answer, which stays in the socket
+ * Return: as kmem__conn_ask(). No other request may follow.
+ */
+KMEM_MUST_USE int kmem__conn_ask_unread(struct conn *conn, Kmem__Request *request,
+                                        Kmem__Response__BodyCase expected,
+                                        const Kmem__Response **ret_response,
+                                        struct failure *failure);
+
 #endif

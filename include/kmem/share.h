@@ -301,6 +301,48 @@ KMEM_API KMEM_MUST_USE int kmem_wait(const char *name, uint64_t after, int timeo
                                      uint64_t *ret_version);
 
 /**
+ * kmem_watch() - a descriptor that is readable whenever a name has changed
+ * @name:  may mean nothing yet
+ *
+ * For poll(), select(), epoll, libuv, asyncio: it is readable when the name has come to mean
+ * another block, or none any more, since it was read last; and once at the beginning. So do, each
+ * time that it is readable, in this order:
+ *
+ *      kmem_watch_read(fd)        which makes it unreadable until the next change
+ *      kmem_find(), kmem_next()   what the name means now
+ *
+ * Level-triggered: as long as it has not been read it stays readable. However many changes there
+ * were, one reading is for all of them, and a program that never reads costs the daemon nothing
+ * more. Any read() of all that is there does as well as kmem_watch_read(); what the bytes say is
+ * nobody's business. It can be readable without a change, once.
+ *
+ * When kmemd's server ends, it is readable, and kmem_watch_read() fails with ECONNRESET, as a
+ * read() returns 0: close it and watch anew, which waits until the next server is there. Nothing is
+ * missed so, as it is readable at the beginning.
+ *
+ * Ownership: the caller's, to close(). It is a socket, close-on-exec, and does not block. A forked
+ *            child has the same one: who reads first has it. It is a connection to the daemon, of
+ *            which one user may have some (kmemd --connections-per-uid) and one process 128.
+ * Waiting:   two round trips. This process need not have joined, and does not join.
+ *
+ * Return: the descriptor, 3 or more; or a negative errno:
+ *   -EINVAL     NULL, or no name
+ *   -EUSERS     there are as many connections as there can be, or this user or process may have
+ *   -ECONNRESET the daemon has another segment than the one that this process has joined
+ *   -EMFILE, -ENFILE, -ENOMEM   this process, or the system, has none for it
+ *   and those of connecting: kmem.h
+ */
+KMEM_API KMEM_MUST_USE int kmem_watch(const char *name);
+
+/**
+ * kmem_watch_read() - take note: the descriptor is readable again after the next change
+ * @fd:  of kmem_watch()
+ * Waiting: never. Return: 0: the name may have changed, look what it means; -EAGAIN: it has not;
+ * -ECONNRESET: the watch has ended; another negative errno: it is no such descriptor.
+ */
+KMEM_API KMEM_MUST_USE int kmem_watch_read(int fd);
+
+/**
  * kmem_handle_to_text() - kmem://host/segment/offset+size@generation/tag
  * @handle:      of the segment that this process has joined
  * @text:        receives it, with a NUL
