@@ -79,6 +79,7 @@ unsigned compare_options(const struct options *wanted, const struct options *run
     n += groups_differ("--reader-group", wanted->has_reader_group ? &wanted->reader_group : NULL,
                        running->has_reader_group ? &running->reader_group : NULL);
     n += differs("--readers", readers_text(wanted), readers_text(running));
+    n += numbers_differ("--names", wanted->names_limit, running->names_limit);
     n += numbers_differ("--clients-per-uid", wanted->clients_per_uid, running->clients_per_uid);
     n += numbers_differ("--connections-per-uid", wanted->connections_per_uid,
                         running->connections_per_uid);

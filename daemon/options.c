@@ -2,6 +2,7 @@
 #include "daemon/options.h"
 
 #include <argp.h>
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <grp.h>
@@ -32,6 +33,7 @@ enum {
     OPTION_GROUP,
     OPTION_READERS,
     OPTION_READER_GROUP,
+    OPTION_NAMES,
     OPTION_QUOTA,
     OPTION_CLIENTS_PER_UID,
     OPTION_CONNECTIONS_PER_UID,
@@ -40,6 +42,8 @@ enum {
     OPTION_DEBUGGABLE,
     OPTION_COMPARE,
 };
+
+static_assert(SHARE_NAMES_MAX == 32768 && SHARE_NAMES_USUAL == 4096, "as --help says");
 
 static const struct argp_option option_table[] = {
     {"name", 'n', "NAME", 0, "Name of the segment (default: default)", 0},
@@ -60,6 +64,8 @@ static const struct argp_option option_table[] = {
      0},
     {"reader-group", OPTION_READER_GROUP, "GROUP", 0,
      "Members of this group, a name or a number, may join for reading only", 0},
+    {"names", OPTION_NAMES, "N", 0,
+     "How many names there may be for shared blocks, up to 32768 (default: 4096)", 0},
     {"quota", OPTION_QUOTA, "SIZE", 0,
      "What one client may have of the segment, leased pages included (default: all of it)", 0},
     {"clients-per-uid", OPTION_CLIENTS_PER_UID, "N", 0,
@@ -125,14 +131,14 @@ static void quota_parse(struct argp_state *state, struct options *options, const
     }
 }
 
-/* A limit on what one user may have. */
-static void per_uid_parse(struct argp_state *state, const char *option, const char *text,
-                          uint32_t *ret_limit)
+/* A limit on how many there may be. */
+static void limit_parse(struct argp_state *state, const char *option, const char *text,
+                        uint32_t most, uint32_t *ret_limit)
 {
     char *end;
     const unsigned long limit = isdigit((unsigned char)text[0]) ? strtoul(text, &end, 10) : 0;
-    if (limit == 0 || *end != '\0' || limit > PER_UID_MAX) {
-        argp_error(state, "%s takes a number from 1 to %d, not \"%s\"", option, PER_UID_MAX, text);
+    if (limit == 0 || *end != '\0' || limit > most) {
+        argp_error(state, "%s takes a number from 1 to %u, not \"%s\"", option, most, text);
         return;
     }
     *ret_limit = (uint32_t)limit;
@@ -284,10 +290,14 @@ static error_t option_parse(int key, char *text, struct argp_state *state)
         quota_parse(state, options, text);
         return 0;
     case OPTION_CLIENTS_PER_UID:
-        per_uid_parse(state, "--clients-per-uid", text, &options->clients_per_uid);
+        limit_parse(state, "--clients-per-uid", text, PER_UID_MAX, &options->clients_per_uid);
         return 0;
     case OPTION_CONNECTIONS_PER_UID:
-        per_uid_parse(state, "--connections-per-uid", text, &options->connections_per_uid);
+        limit_parse(state, "--connections-per-uid", text, PER_UID_MAX,
+                    &options->connections_per_uid);
+        return 0;
+    case OPTION_NAMES:
+        limit_parse(state, "--names", text, SHARE_NAMES_MAX, &options->names_limit);
         return 0;
     case OPTION_WATCHDOG:
         watchdog_parse(state, options, text);
@@ -364,6 +374,7 @@ void options_parse(struct options *options, int argc, char **argv)
     *options = (struct options){
         .name = "default",
         .segment_bytes = DEFAULT_SEGMENT_BYTES,
+        .names_limit = SHARE_NAMES_USUAL,
         .watchdog_ms = DEFAULT_WATCHDOG_MS,
         .log_level = LOG_LEVEL_INFO,
     };

@@ -11,6 +11,7 @@
 
 #include "daemon/log.h"
 #include "proto/limits.h"
+#include "proto/share.h"
 
 /* sysexits(3), as documented in kmemd(8). */
 #define EXIT_USAGE 64       /* an option is wrong */
@@ -25,9 +26,10 @@
 struct options {
     char name[NAME_MAX_BYTES + 1];
     char socket_path[SOCKET_PATH_MAX_BYTES + 1];
-    uint64_t segment_bytes;       /* whole pages */
-    uint64_t waiting_bytes;       /* asked for, while what is kept has another size; 0: no other */
-    uint64_t quota_bytes;         /* for each client; 0: none */
+    uint64_t segment_bytes; /* whole pages */
+    uint64_t waiting_bytes; /* asked for, while what is kept has another size; 0: no other */
+    uint64_t quota_bytes;   /* for each client; 0: none */
+    uint32_t names_limit;
     uint32_t clients_per_uid;     /* 0: half of all there may be */
     uint32_t connections_per_uid; /* likewise */
     bool lazy;                    /* commit = lazy */

@@ -66,7 +66,7 @@ struct notice {
 static_assert(sizeof(struct notice) == 48, "part of the layout");
 static_assert(CLOCK_TICK_AT + sizeof(struct notice) <= CLOCK_BYTES, "it fits into the page");
 
-/* 4,096: one for each name there can be; in 16 KiB, that are 4 pages to map. */
+/* 4,096: one for each name there usually can be; in 16 KiB, that are 4 pages to map. */
 #define NOTICE_BELLS UINT32_C(4096)
 #define NOTICE_BELLS_AT CLOCK_BYTES
 /* Reserved: a word for each slot of a client. */

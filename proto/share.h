@@ -18,10 +18,12 @@
 #define HOLDS_MAX UINT32_C(1048576)
 #endif
 
-/* Names at a time: 512 KiB of state when full. */
+/* Records for names: 4 MiB of state when full; what is not used costs nothing. How many names there
+   may be at a time is kmemd's to say (--names): no more than records, and usually 4,096. */
 #ifndef SHARE_NAMES_MAX
-#define SHARE_NAMES_MAX UINT32_C(4096)
+#define SHARE_NAMES_MAX UINT32_C(32768)
 #endif
+#define SHARE_NAMES_USUAL (SHARE_NAMES_MAX < 4096 ? SHARE_NAMES_MAX : UINT32_C(4096))
 
 /* A name is 1 to 100 bytes of UTF-8 without NUL: what a record of 128 bytes has room for. */
 #define SHARE_NAME_MAX_BYTES 100

@@ -41,7 +41,7 @@ int core_open(struct core *core)
         goto undo_clients;
     }
     r = names_init(&core->names, &core->state, &core->shares,
-                   config->names_limit != 0 ? config->names_limit : SHARE_NAMES_MAX);
+                   config->names_limit != 0 ? config->names_limit : SHARE_NAMES_USUAL);
     if (r) {
         goto undo_shares;
     }

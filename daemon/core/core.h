@@ -39,7 +39,7 @@ struct core_config {
     const char *segment_name; /* borrowed for the core's life */
     uint32_t n_pages;
     uint32_t clients_limit;
-    uint32_t names_limit;     /* 0: SHARE_NAMES_MAX */
+    uint32_t names_limit;     /* 0: SHARE_NAMES_USUAL */
     uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
     uint32_t owner_uid;       /* the daemon's own user */
     enum readers readers;     /* who may join for reading only */

@@ -44,18 +44,49 @@ bool dispatch_reason_is_good(const struct call *call, ProtobufCBinaryData reason
     return is_good;
 }
 
+/* Who has the most names. A look at each client: 10 us if there are 4,096. */
+static const struct client *most_names(const struct core *core)
+{
+    const struct client *most = NULL;
+    const struct client *client = clients_next(&core->clients, 0);
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        const uint32_t n = names_count_of(&core->names, client->slot);
+        if (n > 0 && (!most || n > names_count_of(&core->names, most->slot))) {
+            most = client;
+        }
+    }
+    return most;
+}
+
+static void refuse_full_of_names(const struct call *call)
+{
+    const struct names *names = &call->core->names;
+    const struct client *most = most_names(call->core);
+    char whose[128] = "all of them are kept, and their publishers have ended";
+    if (most) {
+        const struct client_identity *identity = &most->identity;
+        char pid[PID_TEXT_BYTES];
+        char command[4 * COMMAND_BYTES + 1];
+        (void)text_escape(identity->command, strlen(identity->command), command, sizeof(command));
+        (void)snprintf(whose, sizeof(whose), "%u of them are those of process %s (%s, user %u)",
+                       names_count_of(names, most->slot), client_pid_text(identity->pid, pid),
+                       command, identity->uid);
+    }
+    reply_error(call->reply, KMEM__ERROR_CODE__ERROR_FULL,
+                "%u names are in use, as many as can be: %s; unpublish some (kmemctl names), or "
+                "start kmemd with a larger --names, up to %u",
+                names->n_names, whose, SHARE_NAMES_MAX);
+}
+
 int dispatch_refuse_full(const struct call *call)
 {
     const struct core *core = call->core;
     const bool holds = core->shares.n_holds >= HOLDS_MAX - 1;
     if (!holds && core->names.n_names >= core->names.limit) {
-        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_FULL,
-                    "%u names are in use, as many as can be; unpublish one, or start kmemd with a "
-                    "larger --names",
-                    core->names.n_names);
+        refuse_full_of_names(call);
     } else {
         reply_error(call->reply, KMEM__ERROR_CODE__ERROR_FULL,
-                    "%u %s, as many as can be; release some of them",
+                    "%u %s, as many as can be; release some of them (kmemctl holders)",
                     holds ? core->shares.n_holds : core->shares.n_shares,
                     holds ? "times a shared block is held" : "blocks are shared");
     }

@@ -27,22 +27,25 @@ static void fill_none(uint32_t *numbers, uint32_t n)
 
 int names_init(struct names *names, struct state *state, struct shares *shares, uint32_t limit)
 {
+    KMEM_ASSERT(limit >= 1);
     KMEM_ASSERT(limit <= SHARE_NAMES_MAX);
     *names = (struct names){
         .state = state,
         .shares = shares,
         .links = calloc(SHARE_NAMES_MAX, sizeof(*names->links)),
-        .buckets = malloc(SHARE_NAMES_MAX * sizeof(*names->buckets)),
+        .buckets = malloc(limit * sizeof(*names->buckets)),
+        .n_buckets = limit,
         .of_owner = malloc(CLIENTS_MAX * sizeof(*names->of_owner)),
+        .n_of_owner = calloc(CLIENTS_MAX, sizeof(*names->n_of_owner)),
         .free = NAME_NONE,
         .limit = limit,
         .versions = state_numbers(&state->header->versions),
     };
-    if (!names->links || !names->buckets || !names->of_owner) {
+    if (!names->links || !names->buckets || !names->of_owner || !names->n_of_owner) {
         names_fini(names);
         return -ENOMEM;
     }
-    fill_none(names->buckets, SHARE_NAMES_MAX);
+    fill_none(names->buckets, limit);
     fill_none(names->of_owner, CLIENTS_MAX);
     return 0;
 }
@@ -52,6 +55,7 @@ void names_fini(struct names *names)
     free(names->links);
     free(names->buckets);
     free(names->of_owner);
+    free(names->n_of_owner);
     *names = (struct names){.state = NULL};
 }
 
@@ -112,7 +116,7 @@ bool names_keep(const struct names *names, uint32_t name)
 static uint32_t *name_bucket(const struct names *names, const char *text, size_t n_bytes)
 {
     const uint32_t hash = hash_words(names->state->header->instance, text, n_bytes);
-    return &names->buckets[hash % SHARE_NAMES_MAX];
+    return &names->buckets[hash % names->n_buckets];
 }
 
 static uint32_t *bucket_of(const struct names *names, uint32_t name)
@@ -163,6 +167,7 @@ static void owner_link(struct names *names, uint32_t name, uint32_t slot)
         names->links[links->next_of_owner].prev_of_owner = name;
     }
     names->of_owner[slot] = name;
+    names->n_of_owner[slot]++;
 }
 
 static void owner_unlink(struct names *names, uint32_t name, uint32_t slot)
@@ -171,6 +176,7 @@ static void owner_unlink(struct names *names, uint32_t name, uint32_t slot)
         return;
     }
     const struct name_links *links = &names->links[name];
+    names->n_of_owner[slot]--;
     if (links->next_of_owner != NAME_NONE) {
         names->links[links->next_of_owner].prev_of_owner = links->prev_of_owner;
     }
@@ -192,6 +198,11 @@ uint32_t names_next_of(const struct names *names, uint32_t name)
 {
     KMEM_ASSERT(names_owner(names, name) != SLOT_NONE);
     return names->links[name].next_of_owner;
+}
+
+uint32_t names_count_of(const struct names *names, uint32_t slot)
+{
+    return names->n_of_owner[slot];
 }
 
 uint32_t names_next(const struct names *names, uint32_t name)
@@ -382,6 +393,7 @@ int names_recover(struct names *names, const char **ret_why)
 static bool owner_is_sound(const struct names *names, uint32_t slot, uint32_t *count)
 {
     uint32_t prev = NAME_NONE;
+    uint32_t n = 0;
     for (uint32_t name = names->of_owner[slot]; name != NAME_NONE;
          name = names->links[name].next_of_owner) {
         if (name >= names->n_records || name_word(names, name) == 0 ||
@@ -389,9 +401,10 @@ static bool owner_is_sound(const struct names *names, uint32_t slot, uint32_t *c
             return false;
         }
         prev = name;
-        ++*count;
+        n++;
     }
-    return true;
+    *count += n;
+    return n == names->n_of_owner[slot];
 }
 
 static bool owners_are_sound(const struct names *names)

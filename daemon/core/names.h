@@ -8,7 +8,7 @@
  *      every used record has a LIVE share, and is found by its bytes; no two have the same
  *      a share's n_names              == the used records that lead to it
  *      n_names                        == the used records
- *      a record with an owner is on that owner's chain
+ *      a record with an owner is on that owner's chain, of n_of_owner records
  *      versions are at most the last that was given                          : names_check()
  */
 #ifndef DAEMON_CORE_NAMES_H
@@ -35,12 +35,14 @@ struct names {
     struct state *state;
     struct shares *shares;
     struct name_links *links;
-    uint32_t *buckets;  /* hash: the first record */
-    uint32_t *of_owner; /* by slot: the first that it published */
-    uint32_t free;      /* the first free record below n_records */
+    uint32_t *buckets; /* hash: the first record; as many as `limit` */
+    uint32_t n_buckets;
+    uint32_t *of_owner; /* by slot: the first that it published, and how many */
+    uint32_t *n_of_owner;
+    uint32_t free; /* the first free record below n_records */
     uint32_t n_records;
     uint32_t n_names;
-    uint32_t limit; /* how many there may be */
+    uint32_t limit; /* how many there may be; there are more if it was larger before */
     struct state_numbers versions;
 };
 
@@ -50,7 +52,7 @@ enum {
     NAMES_E_CORRUPT,
 };
 
-/** names_init() - no names. Return: 0 or -ENOMEM. */
+/** names_init() - no names, and from 1 to SHARE_NAMES_MAX at most. Return: 0 or -ENOMEM. */
 KMEM_MUST_USE int names_init(struct names *names, struct state *state, struct shares *shares,
                              uint32_t limit);
 
@@ -102,6 +104,9 @@ uint32_t names_first_of(const struct names *names, uint32_t slot);
 
 /** names_next_of() - the owner's next one; NAME_NONE: no more */
 uint32_t names_next_of(const struct names *names, uint32_t name);
+
+/** names_count_of() - how many names the client of a slot owns */
+uint32_t names_count_of(const struct names *names, uint32_t slot);
 
 /** names_next() - the first used record from one on; NAME_NONE: none */
 uint32_t names_next(const struct names *names, uint32_t name);

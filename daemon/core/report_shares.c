@@ -21,7 +21,7 @@
 #define NAMES_END (1 + SHARE_NAMES_MAX)
 #define HOLDERS_END (NAMES_END + CLIENTS_MAX)
 
-/* Names by the shares that they lead to, for one report: 16 KiB. */
+/* Names by the shares that they lead to, for one report: 72 KiB. */
 #define SHARE_BUCKETS 4096
 static_assert(SHARE_NAMES_MAX < UINT16_MAX, "1 + a record fits");
 

@@ -427,6 +427,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .segment_name = options->name,
         .n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT),
         .clients_limit = clients_limit,
+        .names_limit = options->names_limit,
         .clients_per_uid =
             options->clients_per_uid > 0 ? options->clients_per_uid : (clients_limit + 1) / 2,
         .owner_uid = geteuid(),

@@ -242,8 +242,9 @@ KMEM_API KMEM_MUST_USE int kmem_transfer(void **mem, int flags, struct kmem_hand
  * The name holds the block. A name that is not kept ends with the process that published it.
  *
  * Return: 0, or as kmem_share(); -EEXIST: with KMEM_EXCLUSIVE, the name is another process's;
- * -ENOSPC also if there are as many names as there can be; -EAGAIN: the time was over before the
- * daemon was asked, because it did not answer earlier calls: nothing is published, nothing given.
+ * -ENOSPC also if there are as many names as there can be: kmemd --names, 4,096 by default;
+ * -EAGAIN: the time was over before the daemon was asked, because it did not answer earlier calls:
+ * nothing is published, nothing given.
  */
 KMEM_API KMEM_MUST_USE int kmem_publish(const void *mem, const char *name, int flags,
                                         uint64_t *ret_version);

@@ -133,8 +133,13 @@ static void test_publish_of_more_names_than_can_be_is_FULL(void **state)
 
     assert_int_equal(ask_publish(&alice, block, "c", 0), DISPATCH_OK);
 
-    assert_error(&talk, FULL, "2 names are in use, as many as can be; unpublish one");
-    talk.core->names.limit = SHARE_NAMES_MAX;
+    assert_error(&talk, FULL,
+                 "2 names are in use, as many as can be: 2 of them are those of process 1 "
+                 "(worker-1, user 1001); unpublish some");
+    assert_error(&talk, FULL, "start kmemd with a larger --names, up to ");
+    assert_int_equal(statistic("names_limit"), 2);
+    (void)publish(&bob, allocate(&bob, 10), "a", 0); /* one that is there is no other */
+    talk.core->names.limit = SHARE_NAMES_USUAL;
 }
 
 static void test_publish_of_a_given_block_lets_go_of_it_once(void **state)

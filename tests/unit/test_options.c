@@ -102,6 +102,7 @@ static void test_options_parse_of_nothing_is_the_default(void **state)
     assert_int_equal(options.clients_per_uid, 0);
     assert_int_equal(options.connections_per_uid, 0);
     assert_false(options.has_group);
+    assert_int_equal(options.names_limit, 4096);
     assert_false(options.has_reader_group);
     assert_false(options.no_readers);
     assert_false(options.walled_readers);
@@ -113,7 +114,8 @@ static void test_options_parse_of_everything(void **state)
     const struct options options =
         parse("--name", "video", "--size=2G", "--socket", "/tmp/x.sock", "--commit=lazy", "--group",
               "root", "--log-level", "debug", "--quota", "16MiB", "--clients-per-uid=20",
-              "--connections-per-uid", "30", "--readers", "walled", "--reader-group", "4242");
+              "--connections-per-uid", "30", "--readers", "walled", "--reader-group", "4242",
+              "--names=32768");
 
     assert_string_equal(options.name, "video");
     assert_int_equal(options.segment_bytes, UINT64_C(2) << 30);
@@ -128,6 +130,7 @@ static void test_options_parse_of_everything(void **state)
     assert_int_equal(options.log_level, LOG_LEVEL_DEBUG);
     assert_int_equal(options.quota_bytes, 16 << 20);
     assert_int_equal(options.clients_per_uid, 20);
+    assert_int_equal(options.names_limit, 32768);
     assert_int_equal(options.connections_per_uid, 30);
 }
 
@@ -211,6 +214,9 @@ static void test_options_parse_of_other_wrong_values_is_refused(void **state)
     assert_refused("\"0\" is no quota", "--quota=0");
     assert_refused("\"much\" is no quota: write a size, as 16MiB", "--quota", "much");
     assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid=0");
+    assert_refused("--names takes a number from 1 to 32768, not \"0\"", "--names=0");
+    assert_refused("--names takes a number from 1 to 32768, not \"32769\"", "--names=32769");
+    assert_refused("--names takes a number from 1 to 32768, not \"many\"", "--names", "many");
     assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid=-1");
     assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid", "");
     assert_refused("to 1000000, not \"1000001\"", "--connections-per-uid=1000001");
