@@ -409,6 +409,9 @@ static int answer_again(const struct call *call, const struct intent *intent)
     const struct share_handle handle = shares_handle(&call->core->shares, intent->n_pages);
     const struct sharing_reason reason = {next->reason, next->n_reason_bytes};
     struct attached attached;
+    if (!dispatch_reader_may(call, intent->n_pages, next->write)) {
+        return refused_to_take(call, intent->n_pages);
+    }
     int r = sharing_attach(&of, &handle, next->write, reason, &attached);
     if (r == SHARING_E_DENIED) { /* the owner has forbidden it, now or before */
         r = sharing_attach(&of, &handle, false, reason, &attached);

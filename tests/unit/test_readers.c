@@ -235,7 +235,20 @@ static void test_reader_can_not_attach_for_writing(void **state)
     attach(&reader, &handle);
     assert_int_equal(ask_attach(&reader, &handle, 1, true), DISPATCH_OK);
     assert_error(&talk, DENIED, "has joined as a reader");
-    assert_true(let_go(&reader, block)); /* the name keeps it */
+    /* Nor by a Next that lets go of it, and does. */
+    const struct asked_next asked = {.name = NAME, .release_offset = block, .write = true};
+    assert_int_equal(ask_next(&reader, &asked), DISPATCH_OK);
+    assert_error(&talk, DENIED, "attach it for reading, or join as a member");
+    assert_true(talk.reply->response.error->released->kept); /* by the name */
+    assert_int_equal(shares_held_first(&talk.core->shares, reader.client->slot), 0);
+    /* Nor as if it had asked for that before. */
+    talk.sequence = 1;
+    assert_int_equal(ask_next(&reader, &(struct asked_next){.name = NAME}), DISPATCH_OK);
+    assert_body(&talk, KMEM__RESPONSE__BODY_NEXTED);
+    assert_int_equal(ask_next(&reader, &(struct asked_next){.name = NAME, .write = true}),
+                     DISPATCH_OK);
+    assert_error(&talk, DENIED, "attach it for reading, or join as a member");
+    talk.sequence = 0;
 }
 
 static void test_reader_is_not_handed_a_block_over(void **state)
