@@ -31,7 +31,7 @@
 #ifdef NDEBUG
 #define STEPS 100000
 #else
-#define STEPS 20000
+#define STEPS 10000
 #endif
 /* So few places of its ring a client leaves: what it takes it says late. */
 #define RING_ROOM 3
