@@ -7,6 +7,7 @@
  */
 #include "tests/bench/camera.h"
 
+#include <glob.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,40 +32,58 @@ static double seconds_of(int who)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-/* Of all threads of a process, and of its children, which are kmemd's server and what it starts. */
-static double seconds_of_tree(int pid)
+#define PROCESSES_MAX ((size_t)64)
+
+/* What the kernel says in a file of each of a process's threads. Return: how many numbers. */
+static size_t read_of_threads(int pid, const char *file_name, uint64_t *numbers, size_t n_max)
 {
-    char path[100];
+    char pattern[64];
+    glob_t files;
+    size_t n = 0;
+    (void)snprintf(pattern, sizeof(pattern), "/proc/%d/task/*/%s", pid, file_name);
+    if (glob(pattern, 0, NULL, &files) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        char line[1024] = "";
+        FILE *const file = fopen(files.gl_pathv[i], "re");
+        char *at = line;
+        char *end = line;
+        (void)(file != NULL && fgets(line, sizeof(line), file) != NULL);
+        for (uint64_t number = strtoull(at, &end, 10); end != at && n < n_max;
+             number = strtoull(at, &end, 10)) {
+            numbers[n++] = number;
+            at = end;
+        }
+        if (file != NULL) {
+            (void)fclose(file);
+        }
+    }
+    globfree(&files);
+    return n;
+}
+
+/* The threads' files say: nanoseconds on a processor, waiting for one, and how often. */
+static double seconds_of_process(int pid)
+{
+    uint64_t numbers[3 * PROCESSES_MAX];
     double seconds = 0;
-    unsigned long long ns = 0;
-    int child;
-    (void)snprintf(path, sizeof(path), "cat /proc/%d/task/*/schedstat 2>/dev/null", pid);
-    FILE *file = popen(path, "re"); /* each thread's own */
-    while (file != NULL && fscanf(file, "%llu %*u %*u", &ns) == 1) {
-        seconds += (double)ns / 1e9;
+    const size_t n = read_of_threads(pid, "schedstat", numbers, 3 * PROCESSES_MAX);
+    for (size_t i = 0; i < n; i += 3) {
+        seconds += (double)numbers[i] / 1e9;
     }
-    (void)pclose(file);
-    (void)snprintf(path, sizeof(path), "cat /proc/%d/task/*/children 2>/dev/null", pid);
-    file = popen(path, "re");
-    while (file != NULL && fscanf(file, "%d", &child) == 1) {
-        seconds += seconds_of_tree(child);
-    }
-    (void)pclose(file);
     return seconds;
 }
 
+/* Of this process's children, and of theirs: kmemd's server, and what it starts. */
 static double seconds_of_servers(void)
 {
-    char path[100];
+    uint64_t pids[PROCESSES_MAX];
     double seconds = 0;
-    int child;
-    (void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)getpid(), (int)getpid());
-    FILE *file = fopen(path, "re");
-    while (file != NULL && fscanf(file, "%d", &child) == 1) {
-        seconds += seconds_of_tree(child);
-    }
-    if (file != NULL) {
-        (void)fclose(file);
+    size_t n = read_of_threads(getpid(), "children", pids, PROCESSES_MAX);
+    for (size_t i = 0; i < n; i++) {
+        seconds += seconds_of_process((int)pids[i]);
+        n += read_of_threads((int)pids[i], "children", pids + n, PROCESSES_MAX - n);
     }
     return seconds;
 }
