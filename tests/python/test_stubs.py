@@ -8,6 +8,7 @@ import unittest
 
 import kmem
 import kmem._kmem
+import kmem.shared_memory
 
 PACKAGE = os.path.dirname(kmem.__file__)
 
@@ -63,8 +64,8 @@ class Stubs(unittest.TestCase):
                                  parameters_of(attribute, True), name)
 
     def test_every_public_name_explains_itself(self):
-        things = {name: getattr(kmem, name) for name in [*kmem.__all__, "Array"]}
-        for owner in (kmem.Block,):
+        things = {name: getattr(kmem, name) for name in [*kmem.__all__, "Array", "shared_memory"]}
+        for owner in (kmem.Block, kmem.shared_memory.SharedMemory):
             things |= {f"{owner.__name__}.{name}": getattr(owner, name)
                        for name in public(dir(owner))}
         for name, thing in things.items():
@@ -72,7 +73,7 @@ class Stubs(unittest.TestCase):
 
     def test_the_package_is_typed_and_whole(self):
         self.assertTrue(os.path.exists(os.path.join(PACKAGE, "py.typed")))
-        self.assertEqual(sorted(set(public(vars(kmem))) - {"annotations"}),
+        self.assertEqual(sorted(set(public(vars(kmem))) - {"annotations", "shared_memory"}),
                          sorted({*kmem.__all__, "Iterator", "Optional", "Union"}))
         with self.assertRaises(AttributeError):
             kmem.nothing
