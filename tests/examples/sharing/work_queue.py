@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A work queue: two workers sharpen images, and no image is copied.
 
-multiprocessing pickles what goes through a queue; an array of kmem.zeros() is pickled as a handle of
-a few hundred bytes. The receiver attaches it under a reason of its own, and whoever has it last lets
-go of it: `kmemctl holders` shows meanwhile who that is.
+multiprocessing pickles what goes through a queue; an array of kmem.zeros() is pickled as a handle
+of a few hundred bytes. The receiver attaches it, and the process that has it last lets go of it:
+`kmemctl holders` shows meanwhile which that is.
 """
 
 import multiprocessing
