@@ -8,6 +8,7 @@
 #include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -163,6 +164,7 @@ struct taking {
     bool write;
     bool only_wait;
     uint64_t after;
+    uint32_t wait_ms; /* how long the daemon may keep the question */
     const void *old; /* to be let go of; NULL: nothing, or it has been */
     void *mem;       /* these two: what was found */
     uint64_t version;
@@ -235,6 +237,7 @@ KMEM_MUST_USE static int take_ask(const struct conn_lock *lock, struct taking *t
         .write = taking->write,
         .only_wait = taking->only_wait,
         .after = taking->after,
+        .wait_ms = taking->wait_ms,
     };
     share_copy_name(&request, taking->name);
     kmem__share_copy_reason(&request, taking->reason);
@@ -296,22 +299,33 @@ static const _Atomic uint32_t *bell_of(const char *name)
  * 1 s: a server that is started anew rings every bell; but one that has ended rings none, and a
  * caller that waits is to be told. A round trip a second for each that waits is not felt.
  */
-#define BELL_PATIENCE_MS 1000
+#define PATIENCE_MS 1000
+
+static int64_t patience_ms(int64_t left_ms)
+{
+    return left_ms < 0 ? 0 : left_ms < PATIENCE_MS ? left_ms : PATIENCE_MS;
+}
 
 /* Sleeps until the bell is another than `seen`, or for a while. */
 static void bell_wait(const _Atomic uint32_t *bell, uint32_t seen, int64_t left_ms)
 {
-    const int64_t wait_ms = left_ms < BELL_PATIENCE_MS ? left_ms : BELL_PATIENCE_MS;
+    const int64_t wait_ms = patience_ms(left_ms);
     const struct timespec time = {.tv_sec = wait_ms / 1000, .tv_nsec = wait_ms % 1000 * 1000000};
     /* Woken, changed, interrupted or late: each time the caller asks. */
     (void)syscall(SYS_futex, bell, FUTEX_WAIT, seen, &time, NULL, 0);
 }
 
-/* Asks, and waits, and asks. Return: 0, TAKE_E_NONE, TAKE_E_OLD or -errno. */
+/*
+ * Asks, and waits, and asks. The daemon keeps the question of a process that has one thread until
+ * there is an answer: a round trip a frame. With others, which would wait for the connection, it is
+ * asked, waited for the bell, and asked again. Return: 0, TAKE_E_NONE, TAKE_E_OLD or -errno.
+ */
 KMEM_MUST_USE static int take(struct taking *taking, int timeout_ms, struct failure *failure)
 {
     const int64_t until_ms = timeout_ms < 0 ? INT64_MAX : now_ms() + timeout_ms;
     for (;;) {
+        const bool keeps = timeout_ms != 0 && __libc_single_threaded;
+        taking->wait_ms = keeps ? (uint32_t)patience_ms(until_ms - now_ms()) : 0;
         const _Atomic uint32_t *bell = bell_of(taking->name);
         /* Acquire: pairs with the server, which rings when what the name means is true. */
         const uint32_t seen = bell != NULL ? atomic_load_explicit(bell, memory_order_acquire) : 0;
@@ -320,7 +334,7 @@ KMEM_MUST_USE static int take(struct taking *taking, int timeout_ms, struct fail
         if ((r != TAKE_E_NONE && r != TAKE_E_OLD) || left_ms <= 0) {
             return r;
         }
-        if (bell != NULL) { /* else it has joined just now, and asks once more */
+        if (bell != NULL && !keeps) { /* else it has joined just now, and asks once more */
             bell_wait(bell, seen, left_ms);
         }
     }

@@ -38,6 +38,7 @@ struct share_request {
     struct share_handle handles[SHARE_MANY_MAX];
     uint64_t offset; /* of the block; of SHARE_NEXT: what is let go of, or 0 */
     uint64_t after;
+    uint32_t wait_ms; /* how long the answer of SHARE_NEXT may take, beside the call's own time */
     char name[SHARE_NAME_MAX_BYTES + 1];
     char reason[REASON_MAX_BYTES + 1];
 };

@@ -98,6 +98,7 @@ static void build_next(struct message *message, const struct share_request *requ
     message->next.reason = text_of(request->reason);
     message->next.release_offset = request->offset;
     message->next.only_wait = request->only_wait;
+    message->next.wait_ms = request->wait_ms;
     message->base.body_case = KMEM__REQUEST__BODY_NEXT;
     message->base.next = &message->next;
 }
@@ -231,9 +232,11 @@ int kmem__share_calls_ask(struct conn *conn, const struct segment *segment,
     struct ticket *ticket = &conn->ticket;
     const uint64_t sequence = kmem__ask_sequence(conn);
     KMEM_CRASH_POINT("client.share.asked");
+    conn->until_ms += request->wait_ms;
     const int r = share_ask(conn, sequence, request, ret_response, failure);
     if (kmem__ask_is_in_doubt(conn, r) && ticket->follow != NULL) {
         ticket->share_in_doubt = *request;
+        ticket->share_in_doubt.wait_ms = 0;
         ticket->share_sequence = sequence;
         ticket->settle = share_settle;
     }
