@@ -115,7 +115,6 @@ static void test_publish_of_a_name_that_is_to_be_new_is_EXISTS(void **state)
 {
     (void)state;
     (void)publish(&alice, allocate(&alice, 100), NAME, 0);
-
     assert_int_equal(ask_publish(&bob, allocate(&bob, 10), NAME, EXCLUSIVE), DISPATCH_OK);
 
     assert_error(&talk, EXISTS, "the name \"" NAME "\" is that of process 1 (worker-1)");
@@ -130,9 +129,7 @@ static void test_publish_of_more_names_than_can_be_is_FULL(void **state)
     talk.core->names.limit = 2;
     (void)publish(&alice, block, "a", 0);
     (void)publish(&alice, block, "b", 0);
-
     assert_int_equal(ask_publish(&alice, block, "c", 0), DISPATCH_OK);
-
     assert_error(&talk, FULL,
                  "2 names are in use, as many as can be: 2 of them are those of process 1 "
                  "(worker-1, user 1001); unpublish some");
