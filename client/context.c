@@ -387,7 +387,8 @@ KMEM_MUST_USE static int context_take(struct conn_lock *lock, struct failure *fa
 {
     struct process *process = process_get(failure);
     if (process == NULL) {
-        return failure->error > 0 ? -failure->error : -ENOMEM;
+        const int r = -failure->error;
+        return r < 0 ? r : -ENOMEM;
     }
     return conn_lock_take(lock, process, failure);
 }

@@ -111,7 +111,7 @@ int kmem__calls_allocate(struct conn *conn, const struct segment *segment, uint6
 {
     const Kmem__Response *response = NULL;
     int r = kmem__calls_settle(conn, failure);
-    if (r == 0) {
+    if (r >= 0) {
         const uint64_t sequence = kmem__ask_sequence(conn);
         r = ask_allocate(conn, sequence, num_bytes, reason, how, &response, failure);
         if (kmem__ask_is_in_doubt(conn, r)) {
@@ -139,7 +139,7 @@ int kmem__calls_release(struct conn *conn, const struct segment *segment, struct
 {
     const Kmem__Response *response = NULL;
     int r = kmem__calls_settle(conn, failure);
-    if (r == 0) {
+    if (r >= 0) {
         const uint64_t sequence = kmem__ask_sequence(conn);
         r = ask_release(conn, sequence, offset, &response, failure);
         if (kmem__ask_is_in_doubt(conn, r)) {

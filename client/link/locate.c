@@ -159,7 +159,7 @@ KMEM_MUST_USE static int locate_choice(const char *variable, const char *usual, 
 
 int kmem__locate_guard(bool *ret_is_guarded, struct failure *failure)
 {
-    bool is_off;
+    bool is_off = false;
     int r = locate_choice("KMEM_GUARD", "on", "off", &is_off, failure);
     if (r == 0) {
         *ret_is_guarded = !is_off;

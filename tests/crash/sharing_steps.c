@@ -252,7 +252,7 @@ static void step_release(uint32_t who)
 
 static void step_release_many(uint32_t who)
 {
-    uint32_t picked[MANY];
+    uint32_t picked[MANY] = {0};
     asked.n = pick_many(1 + below(MANY), picked, pick_held, who);
     for (uint32_t j = 0; j < asked.n; j++) {
         if (!can_ask_for(picked[j])) {

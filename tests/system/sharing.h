@@ -99,7 +99,7 @@ extern const struct sharing_kind sharing_kinds[SHARING_KINDS];
 
 /* Clients' functions. The first shares a block of a kind, and does as sharing_tell() says: 'r'
    releases it, another letter is what its bytes become. The second finds a handle stale. */
-void sharing_own(const void *kind);
+void sharing_own(const void *argument);
 void sharing_attach_stale(const void *argument);
 
 /** sharing_tell() - and wait until it has done it */

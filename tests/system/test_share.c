@@ -219,7 +219,7 @@ static void lend_frames(const void *argument)
         while (at < n_offsets && offsets[at] != offset) {
             at++;
         }
-        expect_true(at < 2 * SHARING_HOT); /* else none comes home */
+        expect_true(at < (size_t)2 * SHARING_HOT); /* else none comes home */
         offsets[at] = offset;
         n_offsets += at == n_offsets;
         struct kmem_handle handle;

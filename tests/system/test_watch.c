@@ -330,7 +330,8 @@ static void share_with_a_child(const void *argument)
     const int fd = watch(names[0]);
     const pid_t child = fork();
     if (child == 0) { /* the same watch */
-        _exit(kmem_watch_read(fd) == 0 && kmem_watch_read(fd) == -EAGAIN ? 0 : 1);
+        const int first = kmem_watch_read(fd);
+        _exit(first == 0 && kmem_watch_read(fd) == -EAGAIN ? 0 : 1);
     }
     int status = 1;
     expect_call(waitpid(child, &status, 0) == child);

@@ -8,7 +8,7 @@
 #include "tests/unit/share_talk.h"
 #include "tests/unit/unit.h"
 
-#define KIB 1024
+#define KIB UINT64_C(1024)
 
 /* In a segment of 4 MiB. Return: the sentence. */
 static const char *refused(void)

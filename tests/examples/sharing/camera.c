@@ -16,7 +16,7 @@
 #include <kmem/share.h>
 
 #define NAME "camera0/latest"
-#define FRAME_BYTES (640 * 480 * 2)
+#define FRAME_BYTES ((size_t)640 * 480 * 2)
 #define N_FRAMES 200
 #define N_CONSUMERS 3
 #define LAST 0xff

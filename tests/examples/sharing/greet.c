@@ -11,8 +11,12 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "usage: greet NAME TEXT\n");
         return 2;
     }
-    char *text = kmem_try_allocate_with(strlen(argv[2]) + 1, KMEM_SHAREABLE, "greet/text");
-    if (text == NULL || kmem_publish(strcpy(text, argv[2]), argv[1], KMEM_GIVE, NULL) < 0) {
+    const size_t n_bytes = strlen(argv[2]) + 1;
+    char *text = kmem_try_allocate_with(n_bytes, KMEM_SHAREABLE, "greet/text");
+    if (text != NULL) {
+        memcpy(text, argv[2], n_bytes);
+    }
+    if (text == NULL || kmem_publish(text, argv[1], KMEM_GIVE, NULL) < 0) {
         (void)fprintf(stderr, "greet: %s\n", kmem_last_error());
         return 1;
     }
