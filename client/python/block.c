@@ -196,7 +196,7 @@ static PyObject *block_release(PyObject *self, PyObject *none)
     void *mem = block->mem;
     (void)none;
     if (mem == NULL || block->is_given_up) {
-        Py_RETURN_NONE;
+        return Py_NewRef(Py_None);
     }
     if (block->n_views > 0) {
         PyErr_Format(PyExc_BufferError, "%zd views of the block are alive", block->n_views);
@@ -210,7 +210,7 @@ static PyObject *block_release(PyObject *self, PyObject *none)
         }
         return convert_raise_last(r);
     }
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(give_up_doc, "give_up($self, /)\n--\n\n"
@@ -227,7 +227,7 @@ static PyObject *block_give_up(PyObject *self, PyObject *none)
     } else {
         block_let_go(block);
     }
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 static PyObject *block_with(PyObject *self, PyObject *none)
@@ -393,7 +393,7 @@ static PyObject *block_get_handle(PyObject *self, void *none)
     const struct block *block = block_of(self);
     (void)none;
     if (!block->has_handle) {
-        Py_RETURN_NONE;
+        return Py_NewRef(Py_None);
     }
     return convert_from_handle(&block->handle);
 }

@@ -115,7 +115,7 @@ static PyObject *calls_unpublish(PyObject *module, PyObject *arguments, PyObject
     if (r < 0) {
         return convert_raise_last(r);
     }
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* ------------------------------------------------------------------------------------ waiting - */
