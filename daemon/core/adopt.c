@@ -42,12 +42,11 @@ static void prepare(struct core *core, const struct state_share *place)
     uint32_t share = shares_first_in_slab(&core->shares, place->slab_page);
     for (; share != 0; share = shares_next_in_slab(&core->shares, share)) {
         const struct state_share *record = shares_record(&core->shares, share);
-        const uint32_t hold = shares_holds_first(&core->shares, share);
         const struct block block = {
             .num_bytes = record->num_bytes,
             .reason = record->reason,
             .born = record->born,
-            .slot = hold != 0 ? HOLD_SLOT(shares_hold_word(&core->shares, hold)) : SLOT_KEPT,
+            .slot = settle_heir(core, share),
         };
         KMEM_ASSERT(settle_is_kept_by_others(core, share));
         direct_prepare_block(&core->direct, place->slab_page, record->index, &block);

@@ -13,9 +13,9 @@
  *      a slot's pid word in the state file is its client's, 0 if it is unused
  *      `kept` lives, and leases nothing                                       : clients_check()
  *
- * What only names hold (names.h) is charged to `kept`, which is no client, has no place in the
- * table, and is counted nowhere. clients_get() leads to it by SLOT_KEPT, so that whatever is held
- * has a holder.
+ * What no client is charged for (settle.h) is charged to `kept`, which is no client, has no place
+ * in the table, and is counted nowhere. clients_get() leads to it by SLOT_KEPT, so that whatever is
+ * held has a holder.
  */
 #ifndef DAEMON_CORE_CLIENTS_H
 #define DAEMON_CORE_CLIENTS_H

@@ -37,11 +37,13 @@ int names_init(struct names *names, struct state *state, struct shares *shares, 
         .n_buckets = limit,
         .of_owner = malloc(CLIENTS_MAX * sizeof(*names->of_owner)),
         .n_of_owner = calloc(CLIENTS_MAX, sizeof(*names->n_of_owner)),
+        .of_share = calloc(SHARES_MAX, sizeof(*names->of_share)),
         .free = NAME_NONE,
         .limit = limit,
         .versions = state_numbers(&state->header->versions),
     };
-    if (!names->links || !names->buckets || !names->of_owner || !names->n_of_owner) {
+    if (!names->links || !names->buckets || !names->of_owner || !names->n_of_owner ||
+        !names->of_share) {
         names_fini(names);
         return -ENOMEM;
     }
@@ -56,6 +58,7 @@ void names_fini(struct names *names)
     free(names->buckets);
     free(names->of_owner);
     free(names->n_of_owner);
+    free(names->of_share);
     *names = (struct names){.state = NULL};
 }
 
@@ -200,6 +203,55 @@ uint32_t names_next_of(const struct names *names, uint32_t name)
     return names->links[name].next_of_owner;
 }
 
+static uint32_t *ring_of(const struct names *names, uint32_t share, uint32_t owner)
+{
+    struct share_names *of = &names->of_share[share];
+    return owner != SLOT_NONE ? &of->of_clients : &of->of_ended;
+}
+
+/* Behind the others, so that the first publisher of several stays the first. */
+static void share_link(struct names *names, uint32_t name)
+{
+    const uint32_t share = names_share(names, name);
+    uint32_t *ring = ring_of(names, share, names_owner(names, name));
+    const uint32_t first = *ring != 0 ? *ring - 1 : name;
+    struct name_links *links = &names->links[name];
+    const uint32_t last = *ring != 0 ? names->links[first].prev_of_share : name;
+    links->next_of_share = first;
+    links->prev_of_share = last;
+    names->links[last].next_of_share = name;
+    names->links[first].prev_of_share = name;
+    *ring = first + 1;
+    shares_note_name(names->shares, share, 1);
+}
+
+static void share_unlink(struct names *names, uint32_t name, uint32_t share, uint32_t owner)
+{
+    uint32_t *ring = ring_of(names, share, owner);
+    const struct name_links *links = &names->links[name];
+    const uint32_t next = links->next_of_share;
+    KMEM_ASSERT(*ring != 0);
+    if (*ring == name + 1) {
+        *ring = next == name ? 0 : next + 1;
+    }
+    names->links[next].prev_of_share = links->prev_of_share;
+    names->links[links->prev_of_share].next_of_share = next;
+    shares_note_name(names->shares, share, -1);
+}
+
+uint32_t names_publisher(const struct names *names, uint32_t share)
+{
+    const uint32_t first = names->of_share[share].of_clients;
+    return first != 0 ? names_owner(names, first - 1) : SLOT_NONE;
+}
+
+uint32_t names_of_share(const struct names *names, uint32_t share)
+{
+    const struct share_names *of = &names->of_share[share];
+    const uint32_t first = of->of_clients != 0 ? of->of_clients : of->of_ended;
+    return first != 0 ? first - 1 : NAME_NONE;
+}
+
 uint32_t names_count_of(const struct names *names, uint32_t slot)
 {
     return names->n_of_owner[slot];
@@ -220,7 +272,7 @@ static void name_link(struct names *names, uint32_t name)
 {
     bucket_link(names, name);
     owner_link(names, name, names_owner(names, name));
-    shares_note_name(names->shares, names_share(names, name), 1);
+    share_link(names, name);
     names->n_names++;
 }
 
@@ -277,12 +329,12 @@ static void name_replace(struct names *names, uint32_t name, uint32_t share, uin
     who_prepare(names, stored, which, who);
     /* Before: it means the former share, and is its owner's. After: both are those of now. */
     state_commit(names->state, &stored->word, NAME_WORD(share, which, version));
+    share_unlink(names, name, former, former_owner);
+    share_link(names, name);
     if (former_owner != NAME_WHO_OWNER(who)) {
         owner_unlink(names, name, former_owner);
         owner_link(names, name, NAME_WHO_OWNER(who));
     }
-    shares_note_name(names->shares, share, 1);
-    shares_note_name(names->shares, former, -1);
 }
 
 int names_set(struct names *names, const char *text, size_t n_bytes, uint32_t share,
@@ -317,7 +369,7 @@ uint32_t names_remove(struct names *names, uint32_t name)
     state_commit(names->state, &names->state->names[name].word, 0);
     bucket_unlink(names, name);
     owner_unlink(names, name, owner);
-    shares_note_name(names->shares, share, -1);
+    share_unlink(names, name, share, owner);
     names->links[name].next = names->free;
     names->free = name;
     names->n_names--;
@@ -332,6 +384,8 @@ void names_disown(struct names *names, uint32_t name)
     /* Before: the name is a client's that has ended. After: nobody's, and it stays. */
     store_prepare_u32(&stored->who[NAME_WHICH(name_word(names, name))], NAME_WHO(SLOT_NONE, true));
     owner_unlink(names, name, owner);
+    share_unlink(names, name, names_share(names, name), owner);
+    share_link(names, name);
 }
 
 /* ------------------------------------------------------------------------- after a restart ---- */
@@ -424,6 +478,39 @@ static bool owners_are_sound(const struct names *names)
     return n_owned == n_chained;
 }
 
+/* One ring of a share, of names with an owner or of those without; *count grows by their number. */
+static bool ring_is_sound(const struct names *names, uint32_t share, uint32_t ring, bool is_owned,
+                          uint32_t *count)
+{
+    const uint32_t first = ring - 1;
+    uint32_t name = first;
+    uint32_t n = 0;
+    while (ring != 0 && (n == 0 || name != first)) {
+        if (name >= names->n_records || n == names->n_names || name_word(names, name) == 0 ||
+            names_share(names, name) != share ||
+            (names_owner(names, name) != SLOT_NONE) != is_owned) {
+            return false;
+        }
+        const uint32_t next = names->links[name].next_of_share;
+        if (next >= names->n_records || names->links[next].prev_of_share != name) {
+            return false;
+        }
+        name = next;
+        n++;
+    }
+    *count += n;
+    return true;
+}
+
+static bool rings_are_sound(const struct names *names, uint32_t share)
+{
+    const struct share_names *of = &names->of_share[share];
+    uint32_t n = 0;
+    return ring_is_sound(names, share, of->of_clients, true, &n) &&
+           ring_is_sound(names, share, of->of_ended, false, &n) &&
+           n == shares_n_names(names->shares, share);
+}
+
 /* Whether each share has as many names as it says; counts them into n_names, of zeros, by share. */
 static bool shares_are_sound(const struct names *names, uint32_t *n_names)
 {
@@ -434,7 +521,7 @@ static bool shares_are_sound(const struct names *names, uint32_t *n_names)
     }
     for (uint32_t share = shares_next(shares, 1); share != 0;
          share = shares_next(shares, share + 1)) {
-        if (shares_n_names(shares, share) != n_names[share]) {
+        if (shares_n_names(shares, share) != n_names[share] || !rings_are_sound(names, share)) {
             return false;
         }
     }

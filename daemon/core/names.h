@@ -9,6 +9,7 @@
  *      a share's n_names              == the used records that lead to it
  *      n_names                        == the used records
  *      a record with an owner is on that owner's chain, of n_of_owner records
+ *      a record is on one of its share's two chains: with an owner, or without
  *      versions are at most the last that was given                          : names_check()
  */
 #ifndef DAEMON_CORE_NAMES_H
@@ -29,6 +30,14 @@ struct name_links {
     uint32_t next; /* of its bucket, or of the free ones */
     uint32_t next_of_owner;
     uint32_t prev_of_owner;
+    uint32_t next_of_share; /* these two in a ring: behind the last is the first */
+    uint32_t prev_of_share;
+};
+
+/* The names of a share: 1 more than the first record of each ring; 0: there is none. */
+struct share_names {
+    uint32_t of_clients;
+    uint32_t of_ended; /* their publishers have, and they are kept */
 };
 
 struct names {
@@ -39,7 +48,8 @@ struct names {
     uint32_t n_buckets;
     uint32_t *of_owner; /* by slot: the first that it published, and how many */
     uint32_t *n_of_owner;
-    uint32_t free; /* the first free record below n_records */
+    struct share_names *of_share; /* by share */
+    uint32_t free;                /* the first free record below n_records */
     uint32_t n_records;
     uint32_t n_names;
     uint32_t limit; /* how many there may be; there are more if it was larger before */
@@ -104,6 +114,13 @@ uint32_t names_first_of(const struct names *names, uint32_t slot);
 
 /** names_next_of() - the owner's next one; NAME_NONE: no more */
 uint32_t names_next_of(const struct names *names, uint32_t name);
+
+/** names_publisher() - the client that published a name of a share, of several the first;
+    SLOT_NONE: there is no name, or all publishers have ended */
+uint32_t names_publisher(const struct names *names, uint32_t share);
+
+/** names_of_share() - a name that means a share; NAME_NONE: none does */
+uint32_t names_of_share(const struct names *names, uint32_t share);
 
 /** names_count_of() - how many names the client of a slot owns */
 uint32_t names_count_of(const struct names *names, uint32_t slot);

@@ -129,7 +129,8 @@ static void holders_by_process(const struct core *core, struct part *part)
 /* Shared blocks that no process holds. */
 struct kept {
     bool is_all; /* else there may be more under other names, and offers are not told from them */
-    uint64_t by_names_bytes; /* direct and leased ones */
+    uint64_t by_names_bytes;  /* direct and leased ones */
+    uint64_t published_bytes; /* direct ones of those, that are charged to who published them */
     uint64_t offered_bytes;
     uint32_t name; /* that keeps the largest of them; NAME_NONE: none does */
 };
@@ -144,11 +145,11 @@ static struct kept kept_count(const struct core *core)
 {
     const struct names *names = &core->names;
     struct kept kept = {.name = NAME_NONE};
-    if (core->clients.kept->n_blocks == 0 && core->shares.n_leased == 0) {
+    if (core->clients.kept->n_blocks == 0 && names->n_names == 0) {
         return kept;
     }
     uint64_t seen[SHARES_MAX / 64 + 1]; /* a bit for each share: several names may mean one */
-    uint64_t direct_bytes = 0;
+    uint64_t ended_bytes = 0;
     uint64_t most_bytes = 0;
     uint32_t n_looked = 0;
     uint32_t name = names_next(names, 0);
@@ -163,7 +164,10 @@ static struct kept kept_count(const struct core *core)
         const uint64_t num_bytes = shares_record(&core->shares, share)->num_bytes;
         seen[share / 64] |= bit;
         kept.by_names_bytes += num_bytes;
-        direct_bytes += (shares_word(&core->shares, share) & SHARE_LEASED) != 0 ? 0 : num_bytes;
+        if ((shares_word(&core->shares, share) & SHARE_LEASED) == 0) {
+            *(names_publisher(names, share) != SLOT_NONE ? &kept.published_bytes : &ended_bytes) +=
+                num_bytes;
+        }
         if (num_bytes > most_bytes) {
             most_bytes = num_bytes;
             kept.name = name;
@@ -172,7 +176,7 @@ static struct kept kept_count(const struct core *core)
     const uint64_t charged_bytes = core->clients.kept->num_bytes;
     kept.is_all = name == NAME_NONE;
     kept.offered_bytes =
-        kept.is_all && charged_bytes > direct_bytes ? charged_bytes - direct_bytes : 0;
+        kept.is_all && charged_bytes > ended_bytes ? charged_bytes - ended_bytes : 0;
     return kept;
 }
 
@@ -298,9 +302,10 @@ static void advice_of_size(const struct core *core, struct advice *advice)
 }
 
 /* Whether a process has something, which it could release. */
-static bool is_held(const struct core *core)
+static bool is_held(const struct core *core, const struct kept *kept)
 {
-    return core->direct.used_bytes > core->clients.kept->num_bytes || core->leases.n_pages > 0;
+    return core->direct.used_bytes > core->clients.kept->num_bytes + kept->published_bytes ||
+           core->leases.n_pages > 0;
 }
 
 /* What would make room for num_bytes. */
@@ -325,7 +330,7 @@ static void advise(const struct core *core, uint64_t num_bytes, const struct cli
         advice_add(&advice, "ask for %s at most",
                    text_format_bytes(extent_bytes, size, sizeof(size)));
     }
-    if (is_held(core)) {
+    if (is_held(core, kept)) {
         advice_add(&advice, is_scattered ? "release what lies between" : "release some of it");
     }
     if (kept->by_names_bytes > 0) {
@@ -356,7 +361,10 @@ void report_quota(const struct core *core, const struct client *client, uint64_t
                 client_pid_text(client->identity.pid, pid),
                 text_format_bytes(client_charged_bytes(client), charged, sizeof(charged)),
                 text_format_bytes(core->config.quota_bytes, quota, sizeof(quota)),
-                would_help ? "release some of it, or " : "");
+                !would_help ? ""
+                : names_count_of(&core->names, client->slot) == 0
+                    ? "release some of it, or "
+                    : "release some of it, unpublish names, or ");
 }
 
 void report_no_room(const struct core *core, const struct scan_holders *holders,

@@ -41,19 +41,24 @@ bool settle_may_pay(const struct core *core, uint32_t share, uint32_t slot)
     if (owner != SLOT_NONE) {
         return slot == owner;
     }
-    return shares_n_holds(shares, share) == 0 ? slot == SLOT_KEPT
+    return shares_n_holds(shares, share) == 0 ? slot == settle_heir(core, share)
                                               : shares_hold_of(shares, share, slot) != 0;
+}
+
+uint32_t settle_heir(const struct core *core, uint32_t share)
+{
+    const uint32_t hold = shares_holds_first(&core->shares, share);
+    if (hold != 0) {
+        return HOLD_SLOT(shares_hold_word(&core->shares, hold));
+    }
+    const uint32_t publisher = names_publisher(&core->names, share);
+    return publisher != SLOT_NONE ? publisher : SLOT_KEPT;
 }
 
 uint32_t settle_payer(const struct core *core, uint32_t share)
 {
-    const struct shares *shares = &core->shares;
-    const uint32_t owner = owner_who_pays(shares_word(shares, share));
-    const uint32_t hold = shares_holds_first(shares, share);
-    if (owner != SLOT_NONE) {
-        return owner;
-    }
-    return hold != 0 ? HOLD_SLOT(shares_hold_word(shares, hold)) : SLOT_KEPT;
+    const uint32_t owner = owner_who_pays(shares_word(&core->shares, share));
+    return owner != SLOT_NONE ? owner : settle_heir(core, share);
 }
 
 bool settle_block(const struct core *core, uint32_t share, struct block *ret_block)
@@ -64,12 +69,16 @@ bool settle_block(const struct core *core, uint32_t share, struct block *ret_blo
     return (r == 0 || r == DIRECT_E_FOREIGN) && ret_block->num_bytes == record->num_bytes;
 }
 
-/* Of an ended client, the block is left to the walk that takes back what it had: reap.c. */
-static void end_direct(struct core *core, uint32_t share)
+static bool is_of_the_dead(const struct core *core, const struct block *block)
+{
+    return clients_get(&core->clients, block->slot)->client_state == CLIENT_ENDED;
+}
+
+/* What an ended client had not released is left to the walk that takes it back: reap.c. */
+static void end_direct(struct core *core, uint32_t share, bool is_released)
 {
     struct block block;
-    if (settle_block(core, share, &block) &&
-        clients_get(&core->clients, block.slot)->client_state != CLIENT_ENDED) {
+    if (settle_block(core, share, &block) && (is_released || !is_of_the_dead(core, &block))) {
         direct_take_back(&core->direct, block.off);
         KMEM_CRASH_POINT("server.share.freed");
     }
@@ -94,7 +103,7 @@ void settle_charge(struct core *core, uint32_t share, const struct block *block)
     }
 }
 
-void settle(struct core *core, uint32_t share)
+static void settle_as(struct core *core, uint32_t share, bool is_released)
 {
     const bool is_leased = (shares_word(&core->shares, share) & SHARE_LEASED) != 0;
     struct block block;
@@ -102,11 +111,21 @@ void settle(struct core *core, uint32_t share)
         if (is_leased) {
             end_leased(core, share);
         } else {
-            end_direct(core, share);
+            end_direct(core, share, is_released);
         }
     } else if (!is_leased) {
         const bool is_there = settle_block(core, share, &block);
         KMEM_ASSERT(is_there);
         settle_charge(core, share, &block);
     }
+}
+
+void settle(struct core *core, uint32_t share)
+{
+    settle_as(core, share, false);
+}
+
+void settle_name(struct core *core, uint32_t share)
+{
+    settle_as(core, share, true);
 }

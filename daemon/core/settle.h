@@ -2,10 +2,16 @@
 /*
  * settle.h - what becomes of a share when something that kept it is gone
  *
- * A LIVE share is kept by its owner, an offer, holds and names. While something keeps it, one
- * client is charged for a direct block: its owner, as long as that holds it or has offered it; else
- * one of the holders; `kept`, if only names keep it, or an offer whose sender has ended. When
- * nothing keeps it, the block is freed, or goes home to its owner's lease.
+ * A LIVE share is kept by its owner, an offer, holds and names. While something keeps it, one is
+ * charged for a direct block, the first that there is of these:
+ *
+ *      its owner        as long as that holds it, or has offered it
+ *      a holder         any; also one that has offered it on
+ *      its publisher    a client that has not let go of its names, the first to have published one
+ *      `kept`           only names keep it, or an offer, and who made those has ended
+ *
+ * So no client has more than its quota by giving what it allocates to names. When nothing keeps it,
+ * the block is freed, or goes home to its owner's lease.
  *
  * All of this is done again after a restart, so each change is made first where it is recorded, and
  * settled then.
@@ -30,6 +36,9 @@ uint64_t settle_disowned(const struct core *core, uint32_t share);
 /** settle_may_pay() - whether a slot may be charged for the direct block of a share */
 bool settle_may_pay(const struct core *core, uint32_t share, uint32_t slot);
 
+/** settle_heir() - a slot that may, if its owner holds it no more */
+uint32_t settle_heir(const struct core *core, uint32_t share);
+
 /** settle_payer() - a slot that may */
 uint32_t settle_payer(const struct core *core, uint32_t share);
 
@@ -41,5 +50,11 @@ void settle_charge(struct core *core, uint32_t share, const struct block *block)
 
 /** settle() - something that kept a LIVE share is gone, or has come: free its block, or charge */
 void settle(struct core *core, uint32_t share);
+
+/**
+ * settle_name() - settle() for what a name of an ended client kept
+ * The client had let go of the block itself: it is not among what that left unreleased.
+ */
+void settle_name(struct core *core, uint32_t share);
 
 #endif

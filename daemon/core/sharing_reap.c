@@ -18,15 +18,19 @@
 
 static void reap_name(struct core *core, uint32_t name)
 {
-    if (names_keep(&core->names, name)) {
-        names_disown(&core->names, name);
-        return;
-    }
+    const bool stays = names_keep(&core->names, name);
     const uint32_t bell = names_bell(&core->names, name);
-    const uint32_t share = names_remove(&core->names, name);
+    const uint32_t share = names_share(&core->names, name);
+    if (stays) {
+        names_disown(&core->names, name);
+    } else {
+        (void)names_remove(&core->names, name); /* the share */
+    }
     KMEM_CRASH_POINT("server.reap.name");
-    settle(core, share);
-    core_wake(core, bell);
+    settle_name(core, share);
+    if (!stays) {
+        core_wake(core, bell);
+    }
 }
 
 /* An offer that is not kept ends with who made it; before the hold, by which that is known. */

@@ -37,6 +37,11 @@
  *    asks for its next lease, or has let go of 64.
  *  - kmem_close(), exec and exit let go of everything.
  *
+ * Memory is counted as one process's, and against its quota (kmemd --quota), however many hold it:
+ * the owner's while that holds or offers the block; else a holder's; else, while names alone keep
+ * it, that of a living process that has published it, with KMEM_GIVE or without. What KMEM_KEEP
+ * keeps behind the end of all these counts as no process's.
+ *
  * The library does not order what two holders write: that is the programs' to agree on, with C11
  * atomics in the block, say. A block that was published and is not written any more is safe to
  * read.

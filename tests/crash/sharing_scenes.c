@@ -221,7 +221,25 @@ static void set_kept_by_name(void)
     publish_first(ALICE, direct, "frame", true);
     share(ALICE, direct);
     release(ALICE, direct);
+    assert_int_equal(payer_of(direct), ALICE);
+}
+
+static void set_named_by_two(void)
+{
+    set_kept_by_name();
+    attach(BOB);
+    publish_first(BOB, direct, "too", false);
+    release(BOB, direct);
+}
+
+static void want_kept_by_name_alone(void)
+{
     assert_int_equal(payer_of(direct), SLOT_KEPT);
+}
+
+static void want_named_by_bob(void)
+{
+    assert_int_equal(payer_of(direct), BOB);
 }
 
 static void want_charged_to_bob(void)
@@ -538,6 +556,9 @@ const struct scene scenes[] = {
     {"end of an owner without ledger", set_all_shared_and_lost, do_end_alice, want_all_adopted},
     {"end of the last holder, direct", set_direct_held_by_bob, do_end_bob, want_direct_gone},
     {"end of the last holder, leased", set_leased_held_by_bob, do_end_bob, want_leased_home},
+    {"end of a publisher", set_kept_by_name, do_end_alice, want_kept_by_name_alone},
+    {"end of one of two publishers", set_named_by_two, do_end_alice, want_named_by_bob},
+    {"end of the publisher of two frames", set_two_frames, do_end_alice, want_direct_gone},
     {"end of who offers", set_leased_offered_by_bob, do_end_bob, want_offer_gone_home},
     {"room for what waits", set_full_returns, do_deliver, want_two_home},
     {"end of whom something waits for", set_returning, do_end_alice, want_nothing},

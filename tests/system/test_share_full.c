@@ -108,6 +108,58 @@ static void test_name_of_another_user_can_not_be_unpublished(void)
     daemon_stop_balanced();
 }
 
+/* ----------------------------------------------------------------------------------- quota -- */
+
+/* 60 KB each, carved by the daemon: 17 of them are 1 MiB. */
+#define QUOTA_BLOCK_BYTES 60000
+#define QUOTA_BLOCKS 17
+
+/* Return: whether it was had; it is a name's then, and no process holds it. */
+static bool give_to_name(uint64_t number)
+{
+    char name[32];
+    void *block = kmem_try_allocate_with(QUOTA_BLOCK_BYTES, KMEM_SHAREABLE, "given");
+    (void)snprintf(name, sizeof(name), "given/%llu", (unsigned long long)number);
+    if (block) {
+        expect_equal(kmem_publish(block, name, KMEM_GIVE, NULL), 0);
+    }
+    return block != NULL;
+}
+
+static void give_all_to_names(const void *argument)
+{
+    (void)argument;
+    for (uint64_t i = 0; i < QUOTA_BLOCKS; i++) {
+        expect_true(give_to_name(i));
+    }
+    for (int i = 0; i < 2; i++) {
+        expect_true(!give_to_name(QUOTA_BLOCKS));
+        harness_note("\"%s\"", kmem_last_error());
+        expect_match(kmem_last_error(), "over the quota: .*; release some of it, unpublish names, "
+                                        "or start kmemd with a larger --quota");
+        client_pause();
+    }
+    expect_equal(kmem_unpublish("given/0"), 0);
+    expect_true(give_to_name(QUOTA_BLOCKS));
+}
+
+static void give_one_to_a_name(const void *argument)
+{
+    (void)argument;
+    expect_true(give_to_name(QUOTA_BLOCKS + 1));
+}
+
+static void test_quota_counts_what_was_given_to_names(void)
+{
+    daemon_start("--quota", "1MiB", NULL);
+    struct client publisher = client_begin(give_all_to_names, NULL);
+    client_run(give_one_to_a_name, NULL); /* the quota is each client's */
+    daemon_kill_server();                 /* the next one counts the same */
+    client_resume(&publisher);
+    client_finish(&publisher);
+    daemon_stop_balanced();
+}
+
 /* ---------------------------------------------------------------------------------- returns -- */
 
 /* 1,024 find room in an owner's ledger: proto/returns.h. */
@@ -200,6 +252,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_name_beyond_those_there_can_be_is_ENOSPC, 20),
     SYSTEM_TEST(test_name_beyond_those_that_the_option_allows_is_ENOSPC, 10),
     SYSTEM_TEST(test_name_of_another_user_can_not_be_unpublished, 10),
+    SYSTEM_TEST(test_quota_counts_what_was_given_to_names, 10),
     SYSTEM_TEST(test_more_blocks_than_there_is_room_for_come_home_all_the_same, 20),
     SYSTEM_TEST(test_more_blocks_than_there_is_room_for_come_home_through_a_restart, 20),
 };

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <kmem/share.h>
+
 #include "tests/system/client.h"
 #include "tests/system/harness.h"
 #include "tests/wire/wire.h"
@@ -96,6 +98,7 @@ void workload_publish(const void *argument)
     publish.offset = wire_allocate(fd, BIG_BYTES, "figures/shared");
     publish.name = shared_name;
     publish.give = true;
+    publish.keep = true;
     request.body_case = KMEM__REQUEST__BODY_PUBLISH;
     request.publish = &publish;
     ask(fd, &request, KMEM__RESPONSE__BODY_PUBLISHED);
@@ -125,6 +128,12 @@ void workload_follow(const void *argument)
     client_say(1);
     (void)client_await();
     (void)close(fd);
+}
+
+void workload_unpublish(const void *argument)
+{
+    (void)argument;
+    expect_equal(kmem_unpublish((const char *)shared_name.data), 0);
 }
 
 void workload_pass_through(const void *argument)

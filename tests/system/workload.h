@@ -61,11 +61,14 @@ void workload_work(const void *argument);
 /** workload_hold_big() - without the library: one direct block, a refused lease, unused pages */
 void workload_hold_big(const void *argument);
 
-/** workload_publish() - without the library: publishes a direct block, says 1, and waits */
+/** workload_publish() - without the library: publishes a direct block to be kept, says 1, waits */
 void workload_publish(const void *argument);
 
 /** workload_follow() - likewise: attaches that by its name, and one by no handle, in vain */
 void workload_follow(const void *argument);
+
+/** workload_unpublish() - ends that name */
+void workload_unpublish(const void *argument);
 
 #define PASSING_BLOCKS 2000
 #define PASSING_BYTES 400

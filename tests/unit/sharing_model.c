@@ -235,18 +235,31 @@ void model_end(uint32_t who)
 
 /* ------------------------------------------------------------------------------- comparing ---- */
 
+/* A bit for each client that lives, and has published a name of a block. */
+static uint32_t publishers_of(const struct model_block *model)
+{
+    uint32_t publishers = 0;
+    for (uint32_t i = 0; i < N_NAMES; i++) {
+        if (names[i].block == (uint32_t)(model - blocks) && names[i].owner != NONE) {
+            publishers |= UINT32_C(1) << names[i].owner;
+        }
+    }
+    return publishers;
+}
+
 /* Whether the client that is charged is one that the model would charge. */
 static bool may_pay(const struct model_block *model, uint32_t slot)
 {
     const bool owner_pays = model->owner != NONE && (model->owner_holds || model->is_offered);
-    const uint32_t holders =
-        model->holds | (model->giver != NONE ? UINT32_C(1) << model->giver : 0);
-    bool is_right = !owner_pays && holders == 0 && slot == SLOT_KEPT;
-    for (uint32_t who = 0; who < N_HONEST; who++) {
-        const bool pays = owner_pays ? model->owner == who : holders >> who & 1;
-        is_right = is_right || (pays && slot == slots[who]);
+    uint32_t payers = model->holds | (model->giver != NONE ? UINT32_C(1) << model->giver : 0);
+    payers = owner_pays ? UINT32_C(1) << model->owner : payers;
+    payers = payers != 0 ? payers : publishers_of(model);
+    for (uint32_t who = 0; who < N_CLIENTS; who++) {
+        if (payers >> who & 1 && slot == slots[who]) {
+            return true;
+        }
     }
-    return is_right;
+    return payers == 0 && slot == SLOT_KEPT;
 }
 
 static void check_holders(const struct core *core, const struct model_block *model, uint32_t share)

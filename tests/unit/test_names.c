@@ -300,6 +300,33 @@ static void test_names_of_an_owner_are_all_on_its_chain(void **state)
     assert_int_equal(names_first_of(names, 3), NAME_NONE);
 }
 
+static void test_names_publisher_is_the_first_that_has_not_ended(void **state)
+{
+    (void)state;
+    uint32_t former;
+    assert_int_equal(names_publisher(names, first_share), SLOT_NONE);
+    assert_int_equal(names_of_share(names, first_share), NAME_NONE);
+    const uint32_t kept = publish("a", first_share, 3, true);
+    const uint32_t second = publish("b", first_share, 4, false);
+    (void)publish("c", second_share, 5, true);
+
+    assert_int_equal(names_publisher(names, first_share), 3);
+    names_disown(names, kept);
+    assert_sound();
+    assert_int_equal(names_publisher(names, first_share), 4);
+    restart();
+    assert_int_equal(names_publisher(names, first_share), 4);
+    assert_int_equal(names_of_share(names, first_share), second);
+    assert_int_equal(names_remove(names, second), first_share);
+    assert_sound();
+    assert_int_equal(names_publisher(names, first_share), SLOT_NONE);
+    assert_int_equal(names_of_share(names, first_share), kept);
+    assert_int_equal(set("a", second_share, 6, false, &former), 0);
+    assert_sound();
+    assert_int_equal(names_of_share(names, first_share), NAME_NONE);
+    assert_int_equal(names_publisher(names, second_share), 5);
+}
+
 static void test_names_that_meet_in_one_bucket_are_told_apart(void **state)
 {
     (void)state;
@@ -408,6 +435,9 @@ static void test_names_check_finds_what_is_wrong(void **state)
         &names->of_owner[4],
         &names->links[name].prev_of_owner,
         &names->links[other].next_of_owner,
+        &names->links[other].next_of_share,
+        &names->links[name].prev_of_share,
+        &names->of_share[first_share].of_ended,
         &shares->links[first_share].n_names,
     };
 
@@ -418,6 +448,10 @@ static void test_names_check_finds_what_is_wrong(void **state)
         *wrong[i] = was;
         assert_sound();
     }
+    names->of_share[first_share].of_clients = 0;
+    assert_int_equal(names_check(names), NAMES_E_CORRUPT);
+    names->of_share[first_share].of_clients = name + 1;
+    assert_sound();
     names->n_records++; /* one that is nowhere */
     assert_int_equal(names_check(names), NAMES_E_CORRUPT);
     names->n_records--;
@@ -452,6 +486,7 @@ int main(void)
         NAMES_TEST(test_names_remove_frees_the_record),
         NAMES_TEST(test_names_disown_leaves_a_kept_name_to_all),
         NAMES_TEST(test_names_of_an_owner_are_all_on_its_chain),
+        NAMES_TEST(test_names_publisher_is_the_first_that_has_not_ended),
         cmocka_unit_test_setup_teardown(test_names_that_meet_in_one_bucket_are_told_apart,
                                         meeting_setup, names_teardown),
         NAMES_TEST(test_names_versions_never_repeat),

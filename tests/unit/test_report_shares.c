@@ -158,6 +158,10 @@ static void test_blocks_tell_how_many_hold_a_shared_one(void **state)
     assert_int_equal(block_row(block)->pid, 3); /* carol is charged for it */
     assert_true(let_go(&carol, block));
     assert_block(block, true, 0, 2);
+    assert_int_equal(block_row(block)->pid, 2); /* bob has published it, and then he has ended */
+    struct client *client = bob.client;
+    peer_close(&talk, &bob);
+    fixture_end(&talk.fixture, client, false);
     assert_string_equal(block_row(block)->command, "kept");
 }
 

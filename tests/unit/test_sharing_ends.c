@@ -17,7 +17,7 @@ static void test_publish_and_next_of_each_frame(void **state)
         publish(alice, frame, "camera");
         assert_int_equal(release(alice, frame), LET_GO_KEPT); /* the name holds it */
         if (i % 2 == 0) {
-            assert_int_equal(payer_of(frame), SLOT_KEPT);
+            assert_int_equal(payer_of(frame), alice->slot);
         }
         assert_int_equal(fixture.n_rung, i + 1);
         assert_int_equal(next(bob, "camera", &version), 0);
@@ -123,6 +123,67 @@ static void test_names_end_with_their_owner_unless_they_are_kept(void **state)
     assert_int_equal(release(bob, off), LET_GO_KEPT);
     assert_int_equal(unpublish(carol, "kept"), 0);
     assert_false(is_there(off));
+}
+
+/* Else it would have as much as it likes, whatever its quota is. */
+static void test_what_a_name_alone_keeps_is_charged_to_its_publisher(void **state)
+{
+    (void)state;
+    core->config.quota_bytes = 10 * BLOCK_BYTES;
+    struct seg_off offs[10];
+    for (size_t i = 0; i < 10; i++) {
+        const char text[] = {(char)('a' + i), '\0'};
+        assert_true(client_may_have(bob, core->config.quota_bytes, BLOCK_BYTES));
+        offs[i] = fixture_allocate(&fixture, bob, BLOCK_BYTES, "frame");
+        publish(bob, offs[i], text);
+        assert_int_equal(release(bob, offs[i]), LET_GO_KEPT);
+        assert_int_equal(payer_of(offs[i]), bob->slot);
+    }
+    assert_false(client_may_have(bob, core->config.quota_bytes, BLOCK_BYTES));
+    assert_int_equal(core->clients.kept->n_blocks, 0);
+    restart();
+    assert_int_equal(bob->num_bytes, 10 * BLOCK_BYTES);
+    assert_int_equal(unpublish(bob, "a"), 0);
+    assert_true(client_may_have(bob, core->config.quota_bytes, BLOCK_BYTES));
+    die(bob);
+    assert_int_equal(core->direct.n_blocks, 0);
+    assert_int_equal(core->shares.n_shares, 0);
+}
+
+static void test_what_names_of_two_keep_is_charged_to_one_after_the_other(void **state)
+{
+    (void)state;
+    const struct seg_off off = new_direct();
+    const struct share_handle handle = share(alice, off);
+    assert_int_equal(try_publish(alice, off, "alice's", true, false), 0);
+    assert_int_equal(release(alice, off), LET_GO_KEPT);
+    (void)attach(bob, &handle);
+    publish(bob, off, "bob's");
+    assert_int_equal(payer_of(off), bob->slot); /* who holds it */
+    assert_int_equal(release(bob, off), LET_GO_KEPT);
+    assert_int_equal(payer_of(off), alice->slot); /* whose name is the older one */
+    restart();
+    assert_int_equal(payer_of(off), alice->slot);
+    die(alice);
+    assert_int_equal(payer_of(off), bob->slot);
+    die(bob);
+    assert_int_equal(payer_of(off), SLOT_KEPT);
+    restart();
+    assert_int_equal(payer_of(off), SLOT_KEPT);
+    assert_int_equal(unpublish(carol, "alice's"), 0);
+    assert_false(is_there(off));
+}
+
+/* It was let go of in time: nobody has forgotten it. */
+static void test_what_ends_with_a_name_was_not_left_unreleased(void **state)
+{
+    (void)state;
+    const struct seg_off off = fixture_allocate(&fixture, bob, BLOCK_BYTES, "frame");
+    publish(bob, off, "frame");
+    assert_int_equal(release(bob, off), LET_GO_KEPT);
+    die(bob);
+    assert_false(is_there(off));
+    assert_int_equal(obituaries_next(&core->obituaries, 0)->n_blocks, 0);
 }
 
 /* ---------------------------------------------------------------------------------- deaths ---- */
@@ -252,6 +313,9 @@ int main(void)
         SHARING_TEST(test_publish_with_a_version_that_is_there_is_done),
         SHARING_TEST(test_unpublish_by_whom),
         SHARING_TEST(test_names_end_with_their_owner_unless_they_are_kept),
+        SHARING_TEST(test_what_a_name_alone_keeps_is_charged_to_its_publisher),
+        SHARING_TEST(test_what_names_of_two_keep_is_charged_to_one_after_the_other),
+        SHARING_TEST(test_what_ends_with_a_name_was_not_left_unreleased),
         SHARING_TEST(test_end_of_an_owner_of_direct_blocks),
         SHARING_TEST(test_end_of_the_last_holder),
         SHARING_TEST(test_end_of_who_holds_ten_thousand_is_reaped_in_steps),
