@@ -63,25 +63,21 @@ static void forget_own(struct core *core, uint32_t slab_page)
 
 static void name_of(const struct core *core, uint32_t share, struct obituary_kept *kept)
 {
-    const struct names *names = &core->names;
-    uint32_t name = names_next(names, 0);
-    while (name != NAME_NONE && names_share(names, name) != share) {
-        name = names_next(names, name + 1);
-    }
+    const uint32_t name = names_of_share(&core->names, share);
     KMEM_ASSERT(name != NAME_NONE);
-    const struct state_name *record = names_record(names, name);
+    const struct state_name *record = names_record(&core->names, name);
     memcpy(kept->text, record->bytes, record->n_bytes);
     kept->text[record->n_bytes] = '\0';
 }
 
-/* A share of the client's memory that others keep: for its obituary. Return: what that cost. */
-static uint32_t note_kept(struct core *core, uint32_t slot, uint32_t share)
+/* A share of the client's memory that others keep: for its obituary. */
+static void note_kept(struct core *core, uint32_t slot, uint32_t share)
 {
     const struct shares *shares = &core->shares;
     struct obituary_kept *kept =
         obituaries_note_kept(&core->obituaries, slot, shares_record(shares, share)->num_bytes);
     if (!kept) {
-        return 0;
+        return;
     }
     const uint32_t hold = shares_holds_first(shares, share);
     kept->kept_by = hold != 0                           ? KEPT_BY_PROCESS
@@ -96,9 +92,7 @@ static uint32_t note_kept(struct core *core, uint32_t slot, uint32_t share)
         memcpy(kept->text, holder->command, sizeof(holder->command));
     } else if (kept->kept_by == KEPT_BY_NAME) {
         name_of(core, share, kept);
-        return core->names.n_records;
     }
-    return 0;
 }
 
 static void reap_owned(struct core *core, uint32_t share, uint32_t *spent)
@@ -109,14 +103,15 @@ static void reap_owned(struct core *core, uint32_t share, uint32_t *spent)
         shares_remove(&core->shares,
                       share); /* its block is charged to the client, or in its lease */
     } else if ((word & SHARE_LEASED) == 0) {
-        *spent += note_kept(core, SHARE_OWNER(word), share);
+        note_kept(core, SHARE_OWNER(word), share);
         shares_set(&core->shares, share, settle_disowned(core, share));
         KMEM_CRASH_POINT("server.reap.disowned");
         settle(core, share);
     } else {
         forget_own(core, slab_page);
         for (uint32_t next = share; next != 0; next = shares_next_in_slab(&core->shares, next)) {
-            *spent += note_kept(core, SHARE_OWNER(word), next);
+            note_kept(core, SHARE_OWNER(word), next);
+            ++*spent;
         }
         *spent += adopt_slab(core, share);
     }

@@ -3,6 +3,7 @@
  * test_obituary_kept.c - what others hold of an ended client's memory lives on, and its obituary
  * says with whom, beside what was taken back
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/core/sharing.h"
@@ -10,6 +11,25 @@
 #include "tests/unit/unit.h"
 
 #define N_PAGES 512
+
+/* How often a name was looked at from outside of names.c. */
+static uint32_t n_looks;
+
+uint32_t __real_names_next(const struct names *names, uint32_t name);
+uint32_t __wrap_names_next(const struct names *names, uint32_t name);
+uint32_t __wrap_names_next(const struct names *names, uint32_t name)
+{
+    n_looks++;
+    return __real_names_next(names, name);
+}
+
+const struct state_name *__real_names_record(const struct names *names, uint32_t name);
+const struct state_name *__wrap_names_record(const struct names *names, uint32_t name);
+const struct state_name *__wrap_names_record(const struct names *names, uint32_t name)
+{
+    n_looks++;
+    return __real_names_record(names, name);
+}
 
 static struct client *owner;
 static struct client *holder;
@@ -157,6 +177,37 @@ static void test_obituary_of_a_kept_name_says_the_name(void **state)
                           "(1000 B) by the name \"poster/\\x1b\"");
 }
 
+/* The last that was shared is looked at first: each is larger then, and its name is wanted. */
+static void test_obituary_looks_at_one_name_of_each_block_however_many_there_are(void **state)
+{
+    (void)state;
+    (void)fixture_ledger(&fixture, owner);
+    const uint32_t lease = fixture_lease(&fixture, owner, 16);
+    fixture_carve(&fixture, owner, lease, size_class_of(1000));
+    for (uint32_t i = 0; i < 10; i++) {
+        const struct seg_off off = fixture_take(&fixture, owner, lease, 999 - i);
+        for (uint32_t j = 0; j < 100; j++) {
+            char text[16];
+            (void)snprintf(text, sizeof(text), "%u/%u", i, j);
+            publish(off, text, true);
+        }
+    }
+    core_end(core, owner, false, fixture.now_ms);
+    while (shares_first_of(&core->shares, owner->slot) != 0) { /* the last of these steps adopts */
+        n_looks = 0;
+        fixture_reap(&fixture, 1);
+        assert_in_range(n_looks, 0, 10);
+    }
+
+    assert_int_equal(n_looks, 10);
+    assert_int_equal(core->names.n_names, 1000);
+    while (core_has_dead(core)) {
+        fixture_reap(&fixture, 1);
+    }
+    assert_kept(&fixture.last, 10, 10 * 999 - 45);
+    assert_int_equal(core_check(core), 0);
+}
+
 static void test_obituary_of_an_offer_that_is_kept_says_that_it_was_handed_over(void **state)
 {
     const struct sharing of = fixture_sharing(&fixture, owner);
@@ -234,6 +285,7 @@ int main(void)
         KEPT_TEST(test_obituary_of_a_leased_slab_counts_each_of_its_blocks_that_lives_on),
         KEPT_TEST(test_obituary_counts_what_was_released_and_lives_on),
         KEPT_TEST(test_obituary_of_a_kept_name_says_the_name),
+        KEPT_TEST(test_obituary_looks_at_one_name_of_each_block_however_many_there_are),
         KEPT_TEST(test_obituary_of_an_offer_that_is_kept_says_that_it_was_handed_over),
         KEPT_TEST(test_obituary_of_a_holder_tells_nothing_of_what_it_held),
         KEPT_TEST(test_obituary_of_the_next_client_of_a_slot_begins_with_nothing),
