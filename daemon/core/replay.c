@@ -50,25 +50,22 @@ bool replay_leased(const struct call *call, Kmem__Leased *leased)
     return false;
 }
 
-/* Whether a name has got this version, which is no other name's. */
-static bool is_published(const struct names *names, uint64_t version)
-{
-    uint32_t name = names_next(names, 0);
-    while (name != NAME_NONE && names_version_of(names, name) != version) {
-        name = names_next(names, name + 1);
-    }
-    return name != NAME_NONE;
-}
-
+/* One look at each name: the version that a client was about to give is no other name's, and what
+   has it is that client's. */
 void replay_recover(struct core *core)
 {
     struct clients *clients = &core->clients;
-    struct client *client = clients_next(clients, 0);
-    for (; client; client = clients_next(clients, client->slot + 1)) {
-        struct intent intent = clients_intent(clients, client->slot);
-        if (intent.kind == INTENT_PUBLISH && is_published(&core->names, intent.at)) {
+    const struct names *names = &core->names;
+    for (uint32_t name = names_next(names, 0); name != NAME_NONE;
+         name = names_next(names, name + 1)) {
+        const uint32_t owner = names_owner(names, name);
+        if (owner == SLOT_NONE) {
+            continue; /* it asks for nothing any more */
+        }
+        struct intent intent = clients_intent(clients, owner);
+        if (intent.kind == INTENT_PUBLISH && intent.at == names_version_of(names, name)) {
             intent.kind = INTENT_PUBLISHED;
-            clients_intend(clients, client->slot, client->sequence, &intent);
+            clients_intend(clients, owner, clients_get(clients, owner)->sequence, &intent);
         }
     }
 }

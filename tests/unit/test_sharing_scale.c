@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "daemon/core/reap.h"
+#include "daemon/core/replay.h"
 #include "tests/unit/core_fixture.h"
 
 #define N_PAGES 512
@@ -23,6 +24,17 @@
 #define BUDGET 5000
 /* What letting go of one costs of a step's budget, at least. */
 #define LET_GO_MIN 40
+
+/* How often a name was looked for. */
+static uint32_t n_looks;
+
+uint32_t __real_names_next(const struct names *names, uint32_t name);
+uint32_t __wrap_names_next(const struct names *names, uint32_t name);
+uint32_t __wrap_names_next(const struct names *names, uint32_t name)
+{
+    n_looks++;
+    return __real_names_next(names, name);
+}
 
 static struct client *owner;
 static struct client *holder;
@@ -123,6 +135,40 @@ static void test_recovery_uses_the_records_that_were_used_last_again(void **stat
     assert_int_equal(core->shares.n_hold_records, 1);
 }
 
+static enum intent_kind intent_of(const struct client *client)
+{
+    return clients_intent(&core->clients, client->slot).kind;
+}
+
+/* The server was killed while all of them published: of one of them the name has come to be. */
+static void test_recovery_looks_at_each_name_once_for_all_publishers(void **state)
+{
+    (void)state;
+    struct client *publishers[6];
+    for (uint32_t i = 0; i < 1000; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof(text), "camera%u", i);
+        publish(text);
+    }
+    const uint32_t newest = names_find(&core->names, "camera999", 9);
+    const struct intent done = {INTENT_PUBLISH, 0, names_version_of(&core->names, newest)};
+    clients_intend(&core->clients, owner->slot, 1, &done);
+    for (uint32_t i = 0; i < 6; i++) {
+        const struct intent begun = {INTENT_PUBLISH, 0, names_version(&core->names)};
+        publishers[i] = fixture_join(&fixture, 10 + i);
+        clients_intend(&core->clients, publishers[i]->slot, 1, &begun);
+    }
+
+    n_looks = 0;
+    replay_recover(core);
+
+    assert_int_equal(n_looks, 1001); /* and behind the last there is none */
+    assert_int_equal(intent_of(owner), INTENT_PUBLISHED);
+    for (uint32_t i = 0; i < 6; i++) {
+        assert_int_equal(intent_of(publishers[i]), INTENT_PUBLISH);
+    }
+}
+
 static void test_death_of_a_holder_of_10000_is_done_in_small_steps(void **state)
 {
     uint32_t n_steps = 0;
@@ -155,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         SCALE_TEST(test_recovery_and_check_look_at_no_record_that_was_never_used),
         SCALE_TEST(test_recovery_uses_the_records_that_were_used_last_again),
+        SCALE_TEST(test_recovery_looks_at_each_name_once_for_all_publishers),
         SCALE_TEST(test_death_of_a_holder_of_10000_is_done_in_small_steps),
     };
     return cmocka_run_group_tests_name("sharing_scale", tests, NULL, NULL);
