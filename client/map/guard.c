@@ -515,12 +515,6 @@ bool kmem__guard_is_open(const struct guard *guard, struct seg_off offset)
            granule_is_open(guard, (uint32_t)(offset.bytes >> guard->granule_shift));
 }
 
-bool kmem__guard_is_readable(const struct guard *guard, struct seg_off offset)
-{
-    return guard->open != NULL &&
-           bit_is_set(guard->readable, (uint32_t)(offset.bytes >> guard->granule_shift));
-}
-
 bool kmem__guard_check(const struct guard *guard)
 {
     return guard->open == NULL ||

@@ -161,9 +161,6 @@ void kmem__guard_keep(struct guard *guard);
 /** kmem__guard_is_open() - whether the granule of an offset is open */
 bool kmem__guard_is_open(const struct guard *guard, struct seg_off offset);
 
-/** kmem__guard_is_readable() - whether it can be read and not written */
-bool kmem__guard_is_readable(const struct guard *guard, struct seg_off offset);
-
 /** kmem__guard_check() - n_pieces is what `open` says, and no more than max_pieces */
 KMEM_MUST_USE bool kmem__guard_check(const struct guard *guard);
 

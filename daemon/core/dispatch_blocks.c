@@ -122,43 +122,21 @@ bool dispatch_holds(const struct call *call, uint32_t share)
            (hold != 0 && (shares_hold_word(shares, hold) & HOLD_GIVEN) == 0);
 }
 
-/* A shared block, as others see it. */
-static struct block block_of(const struct core *core, uint32_t share)
-{
-    const struct state_share *record = shares_record(&core->shares, share);
-    return (struct block){
-        .off = {record->offset},
-        .num_bytes = record->num_bytes,
-        .reason = record->reason,
-        .born = record->born,
-        .slot = SHARE_OWNER(shares_word(&core->shares, share)),
-    };
-}
-
-/* Whether anybody else keeps a share that the caller holds. */
-static bool is_kept_by_others(const struct core *core, uint32_t share)
-{
-    const struct shares *shares = &core->shares;
-    const uint64_t word = shares_word(shares, share);
-    return shares_n_holds(shares, share) + shares_n_names(shares, share) +
-               ((word & SHARE_OWNER_HOLDS) != 0) + ((word & SHARE_OFFERED) != 0) >
-           1;
-}
-
 int dispatch_look(const struct call *call, struct seg_off off, struct released *ret_released,
                   struct block *ret_block)
 {
     const struct core *core = call->core;
-    const uint32_t share = shares_at(&core->shares, off);
-    if (share == 0) {
+    if (!sharing_is_shared(core, off)) {
         const int r = direct_find(&core->direct, call->peer->client, off, ret_block);
         *ret_released = (struct released){.num_bytes = r == 0 ? ret_block->num_bytes : 0};
         return r;
     }
-    *ret_block = block_of(core, share);
-    *ret_released = (struct released){.num_bytes = ret_block->num_bytes,
-                                      .kept = is_kept_by_others(core, share)};
-    return dispatch_holds(call, share) ? 0 : DIRECT_E_FOREIGN;
+    const struct sharing of = {.core = call->core, .client = call->peer->client};
+    enum let_go let_go = LET_GO_FREED;
+    const int r = sharing_look(&of, off, &let_go, ret_block);
+    *ret_released =
+        (struct released){.num_bytes = ret_block->num_bytes, .kept = let_go == LET_GO_KEPT};
+    return r;
 }
 
 int dispatch_let_go(const struct call *call, struct seg_off off, uint64_t sequence,

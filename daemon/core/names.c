@@ -197,12 +197,6 @@ uint32_t names_first_of(const struct names *names, uint32_t slot)
     return names->of_owner[slot];
 }
 
-uint32_t names_next_of(const struct names *names, uint32_t name)
-{
-    KMEM_ASSERT(names_owner(names, name) != SLOT_NONE);
-    return names->links[name].next_of_owner;
-}
-
 static uint32_t *ring_of(const struct names *names, uint32_t share, uint32_t owner)
 {
     struct share_names *of = &names->of_share[share];

@@ -112,9 +112,6 @@ bool names_keep(const struct names *names, uint32_t name);
 /** names_first_of() - a name that the client of a slot owns; NAME_NONE: none */
 uint32_t names_first_of(const struct names *names, uint32_t slot);
 
-/** names_next_of() - the owner's next one; NAME_NONE: no more */
-uint32_t names_next_of(const struct names *names, uint32_t name);
-
 /** names_publisher() - the client that published a name of a share, of several the first;
     SLOT_NONE: there is no name, or all publishers have ended */
 uint32_t names_publisher(const struct names *names, uint32_t share);

@@ -172,11 +172,6 @@ uint32_t shares_first_of(const struct shares *shares, uint32_t slot)
     return shares->shares_of_owner[slot];
 }
 
-uint32_t shares_next_of(const struct shares *shares, uint32_t share)
-{
-    return links_of(shares, share)->next_of_owner;
-}
-
 /* ---------------------------------------------------------------------------- pinned pages ---- */
 
 /* The bits of one word that stand for pages from `page` on, and before `end`. */
@@ -349,8 +344,7 @@ int shares_add(struct shares *shares, const struct share_new *fresh, uint32_t *r
     /* Before: the record is free. After: the block is shared, and its owner holds it. */
     state_commit(shares->state, &stored->word,
                  SHARE_LIVE | SHARE_OWNER_HOLDS | (uint64_t)fresh->owner << SHARE_OWNER_SHIFT |
-                     (place->span_pages != 0 ? SHARE_LEASED : 0) |
-                     (fresh->read_only ? SHARE_READ_ONLY : 0));
+                     (place->span_pages != 0 ? SHARE_LEASED : 0));
     share_link(shares, share);
     *ret_share = share;
     return 0;

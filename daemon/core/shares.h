@@ -95,7 +95,6 @@ struct share_new {
     uint64_t num_bytes;
     struct share_place place;
     uint32_t owner; /* slot */
-    bool read_only;
     uint64_t tag;
     const char *reason; /* the block's own */
     size_t n_reason_bytes;
@@ -161,9 +160,6 @@ void shares_note_name(struct shares *shares, uint32_t share, int change);
 
 /** shares_first_of() - a share that the client of a slot owns; 0: none */
 uint32_t shares_first_of(const struct shares *shares, uint32_t slot);
-
-/** shares_next_of() - the owner's next one; 0: no more */
-uint32_t shares_next_of(const struct shares *shares, uint32_t share);
 
 /** shares_next() - the first share in use from a record on; 0: none. For reports. */
 uint32_t shares_next(const struct shares *shares, uint32_t share);

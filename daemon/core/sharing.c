@@ -276,8 +276,8 @@ static int attach_as_holder(const struct sharing *of, uint32_t share, bool write
     return 0;
 }
 
-int sharing_attach_share(const struct sharing *of, uint32_t share, bool write,
-                         struct sharing_reason reason, struct attached *ret_attached)
+static int attach_share(const struct sharing *of, uint32_t share, bool write,
+                        struct sharing_reason reason, struct attached *ret_attached)
 {
     struct shares *shares = &of->core->shares;
     const uint64_t word = shares_word(shares, share);
@@ -314,7 +314,7 @@ int sharing_attach(const struct sharing *of, const struct share_handle *handle, 
     if (r) {
         return r == SHARES_E_DENIED ? SHARING_E_DENIED : SHARING_E_STALE;
     }
-    return sharing_attach_share(of, share, write, reason, ret_attached);
+    return attach_share(of, share, write, reason, ret_attached);
 }
 
 /* ---------------------------------------------------------------------------------- let go ---- */
@@ -347,24 +347,46 @@ static void part_let_go(struct core *core, uint32_t share, const struct part *pa
     settle(core, share);
 }
 
+/* As sharing_look(), and the share, with what of it is the client's. */
+static int share_look(const struct sharing *of, struct seg_off off, uint32_t *ret_share,
+                      struct part *ret_part, enum let_go *ret_let_go, struct block *ret_block)
+{
+    const uint32_t share = shares_at(&of->core->shares, off);
+    KMEM_ASSERT(share != 0);
+    *ret_share = share;
+    *ret_part = part_of(of, share);
+    *ret_block = share_describe(of->core, share);
+    if (part_is_none(ret_part)) {
+        return DIRECT_E_FOREIGN;
+    }
+    *ret_let_go = part_is_last(of->core, share, ret_part) ? LET_GO_FREED : LET_GO_KEPT;
+    return 0;
+}
+
+int sharing_look(const struct sharing *of, struct seg_off off, enum let_go *ret_let_go,
+                 struct block *ret_block)
+{
+    uint32_t share;
+    struct part part;
+    return share_look(of, off, &share, &part, ret_let_go, ret_block);
+}
+
 int sharing_release(const struct sharing *of, struct seg_off off, enum let_go *ret_let_go,
                     struct block *ret_block)
 {
     struct core *core = of->core;
-    const uint32_t share = shares_at(&core->shares, off);
-    KMEM_ASSERT(share != 0);
-    const struct part part = part_of(of, share);
-    *ret_block = share_describe(core, share);
-    if (part_is_none(&part)) {
-        return DIRECT_E_FOREIGN;
+    uint32_t share;
+    struct part part;
+    enum let_go let_go;
+    const int r = share_look(of, off, &share, &part, &let_go, ret_block);
+    if (r) {
+        return r;
     }
-    const bool is_last = part_is_last(core, share, &part);
-    const enum let_go let_go = is_last ? LET_GO_FREED : LET_GO_KEPT;
     const struct intent intent = {
         .kind = INTENT_RELEASE, .n_pages = SHARING_INTENT(let_go), .at = off.bytes};
     clients_intend(&core->clients, of->client->slot, of->sequence, &intent);
     KMEM_CRASH_POINT("server.release.intended");
-    part_let_go(core, share, &part, is_last);
+    part_let_go(core, share, &part, let_go == LET_GO_FREED);
     *ret_let_go = let_go;
     return 0;
 }

@@ -38,7 +38,6 @@ enum {
     SHARING_E_HELD,      /* it can not be handed over: others hold it */
     SHARING_E_EXISTS,    /* the name is another's, and was to be new */
     SHARING_E_NONE,      /* there is no such name */
-    SHARING_E_OLD,       /* the name is not newer than that version */
     SHARING_E_CORRUPT,   /* sharing_check() */
     /* Besides, where an offset is meant: DIRECT_E_WILD, _INTERIOR, _RELEASED, _FOREIGN. */
 };
@@ -86,6 +85,13 @@ enum let_go {
 /** sharing_is_shared() - whether the block that begins there is shared, or on its way home */
 bool sharing_is_shared(const struct core *core, struct seg_off off);
 
+/**
+ * sharing_look() - what would become of a shared block if the client let go of it
+ * Return: SHARING_OK; DIRECT_E_FOREIGN: it does not hold it. ret_block is written.
+ */
+KMEM_MUST_USE int sharing_look(const struct sharing *of, struct seg_off off,
+                               enum let_go *ret_let_go, struct block *ret_block);
+
 /* What a release that is asked for again came to is in its intent: INTENT_RELEASE, `at` is the
    offset, and n_pages this; 0: of a block that was not shared. */
 #define SHARING_INTENT(let_go) (1 + (uint32_t)(let_go))
@@ -125,14 +131,6 @@ KMEM_MUST_USE int sharing_publish(const struct sharing *of, struct seg_off off,
 /** sharing_unpublish() - the name means nothing. Return: SHARING_OK, _E_NONE or _E_DENIED. */
 KMEM_MUST_USE int sharing_unpublish(const struct sharing *of, const char *text, size_t n_bytes);
 
-/**
- * sharing_next() - hold what a name means, if it is newer than a version
- * Return: SHARING_OK, _E_NONE, _E_OLD, _E_DENIED or _E_FULL. All but _E_NONE write *ret_version.
- */
-KMEM_MUST_USE int sharing_next(const struct sharing *of, const char *text, size_t n_bytes,
-                               uint64_t after, bool write, struct sharing_reason reason,
-                               struct attached *ret_attached, uint64_t *ret_version);
-
 /** sharing_has_any() - whether a client owns, holds or has named anything that is shared */
 bool sharing_has_any(const struct core *core, uint32_t slot);
 
@@ -170,10 +168,6 @@ KMEM_MUST_USE int sharing_recover(struct core *core, const char **ret_why);
  */
 KMEM_MUST_USE int sharing_find_held(const struct sharing *of, struct seg_off off,
                                     uint32_t *ret_share, struct block *ret_block);
-
-/** sharing_attach_share() - as sharing_attach(), by what a handle or a name leads to */
-KMEM_MUST_USE int sharing_attach_share(const struct sharing *of, uint32_t share, bool write,
-                                       struct sharing_reason reason, struct attached *ret_attached);
 
 /**
  * sharing_end_offer() - an offer has been taken up: who made it, and is no owner, holds it no more

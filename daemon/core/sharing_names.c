@@ -47,9 +47,6 @@ int sharing_publish(const struct sharing *of, struct seg_off off, const struct s
     const struct names *names = &of->core->names;
     const uint32_t name = names_find(names, as->text, as->n_bytes);
     uint32_t share;
-    if (name != NAME_NONE && names_version_of(names, name) >= version) {
-        return 0; /* asked for again: it was published, and perhaps something newer since */
-    }
     int r = name_look(of, as, name);
     r = r ? r : sharing_find_held(of, off, &share, ret_block);
     return r ? r : name_set(of, share, as, version);
@@ -72,20 +69,4 @@ int sharing_unpublish(const struct sharing *of, const char *text, size_t n_bytes
     settle(core, share);
     core_wake(core, notice_bell_of(text, n_bytes));
     return 0;
-}
-
-int sharing_next(const struct sharing *of, const char *text, size_t n_bytes, uint64_t after,
-                 bool write, struct sharing_reason reason, struct attached *ret_attached,
-                 uint64_t *ret_version)
-{
-    const struct names *names = &of->core->names;
-    const uint32_t name = names_find(names, text, n_bytes);
-    if (name == NAME_NONE) {
-        return SHARING_E_NONE;
-    }
-    *ret_version = names_version_of(names, name);
-    if (*ret_version <= after) {
-        return SHARING_E_OLD;
-    }
-    return sharing_attach_share(of, names_share(names, name), write, reason, ret_attached);
 }

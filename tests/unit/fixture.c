@@ -215,6 +215,24 @@ struct sharing fixture_sharing(struct fixture *fixture, struct client *client)
     };
 }
 
+int fixture_next(struct fixture *fixture, struct client *client, const char *text, uint64_t after,
+                 struct attached *ret_attached, uint64_t *ret_version)
+{
+    const struct core *core = &fixture->core;
+    const struct sharing of = fixture_sharing(fixture, client);
+    const uint32_t name = names_find(&core->names, text, strlen(text));
+    if (name == NAME_NONE) {
+        return FIXTURE_E_NO_NAME;
+    }
+    *ret_version = names_version_of(&core->names, name);
+    if (*ret_version <= after) {
+        return FIXTURE_E_OLD;
+    }
+    const struct share_handle handle =
+        shares_handle(&core->shares, names_share(&core->names, name));
+    return sharing_attach(&of, &handle, false, (struct sharing_reason){"viewer", 6}, ret_attached);
+}
+
 struct seg_off fixture_take(struct fixture *fixture, const struct client *client, uint32_t page,
                             uint64_t num_bytes)
 {

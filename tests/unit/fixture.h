@@ -89,6 +89,16 @@ struct seg_off fixture_allocate(struct fixture *fixture, struct client *client, 
 /** fixture_sharing() - a client asks for something, now */
 struct sharing fixture_sharing(struct fixture *fixture, struct client *client);
 
+/* Of fixture_next(), beside what sharing_attach() answers. */
+enum { FIXTURE_E_NO_NAME = 1000, FIXTURE_E_OLD };
+
+/**
+ * fixture_next() - hold what a name means, if it is newer than a version, as dispatch_names.c does
+ * Return: as sharing_attach(), or one of these. All but _E_NO_NAME write *ret_version.
+ */
+int fixture_next(struct fixture *fixture, struct client *client, const char *text, uint64_t after,
+                 struct attached *ret_attached, uint64_t *ret_version);
+
 /**
  * fixture_take() - a client takes a block of num_bytes out of its lease, and enters it as shared
  * @page:  where a slab of its size, or a large block, is open

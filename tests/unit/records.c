@@ -180,7 +180,7 @@ static bool share_choose(struct seeded *seeded, const struct records_model *mode
         .reason = seeded_below(seeded, N_REASONS),
         .born = seeded_below(seeded, 1000),
         .word = SHARE_LIVE | SHARE_OWNER_HOLDS | owner << SHARE_OWNER_SHIFT |
-                (is_leased ? SHARE_LEASED : 0) | (seeded_below(seeded, 2) ? SHARE_READ_ONLY : 0),
+                (is_leased ? SHARE_LEASED : 0),
     };
     if (is_leased) {
         ret_share->place = (struct share_place){page, 1 + group % 3, index, size_class};
@@ -303,7 +303,6 @@ static void share_do(struct records *records, const struct model_share *share)
         .num_bytes = share->num_bytes,
         .place = share->place,
         .owner = SHARE_OWNER(share->word),
-        .read_only = (share->word & SHARE_READ_ONLY) != 0,
         .tag = share->tag,
         .now = share->born,
     };

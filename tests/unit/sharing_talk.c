@@ -137,10 +137,8 @@ void publish(struct client *client, struct seg_off off, const char *text)
 
 int next(struct client *client, const char *text, uint64_t *version)
 {
-    const struct sharing of = fixture_sharing(&fixture, client);
     struct attached attached;
-    const int r = sharing_next(&of, text, strlen(text), *version, false,
-                               (struct sharing_reason){"viewer", 6}, &attached, version);
+    const int r = fixture_next(&fixture, client, text, *version, &attached, version);
     check();
     return r;
 }

@@ -21,7 +21,7 @@ static void test_publish_and_next_of_each_frame(void **state)
         }
         assert_int_equal(fixture.n_rung, i + 1);
         assert_int_equal(next(bob, "camera", &version), 0);
-        assert_int_equal(next(bob, "camera", &version), SHARING_E_OLD);
+        assert_int_equal(next(bob, "camera", &version), FIXTURE_E_OLD);
         if (i % 2 == 0) {
             assert_int_equal(payer_of(frame), bob->slot);
         }
@@ -31,7 +31,7 @@ static void test_publish_and_next_of_each_frame(void **state)
     }
     assert_int_equal(release(bob, frame), LET_GO_KEPT);
     assert_int_equal(unpublish(alice, "camera"), 0);
-    assert_int_equal(next(bob, "camera", &version), SHARING_E_NONE);
+    assert_int_equal(next(bob, "camera", &version), FIXTURE_E_NO_NAME);
     assert_int_equal(unpublish(alice, "camera"), SHARING_E_NONE);
     assert_int_equal(core->shares.n_shares, 0);
     assert_int_equal(core->direct.n_blocks, 0);
@@ -75,20 +75,6 @@ static void test_publish_when_no_name_is_left_is_full(void **state)
     assert_int_equal(core->shares.n_shares, 1);
 }
 
-static void test_publish_with_a_version_that_is_there_is_done(void **state)
-{
-    (void)state;
-    const struct sharing of = fixture_sharing(&fixture, alice);
-    const struct sharing_name name = {"frame", 5, false, false};
-    const struct seg_off off = new_direct();
-    struct block block;
-    const uint64_t version = names_version(&core->names);
-    assert_int_equal(sharing_publish(&of, off, &name, version, &block), 0);
-    assert_int_equal(sharing_publish(&of, off, &name, version, &block), 0);
-    assert_int_equal(fixture.n_rung, 1);
-    check();
-}
-
 static void test_unpublish_by_whom(void **state)
 {
     (void)state;
@@ -116,7 +102,7 @@ static void test_names_end_with_their_owner_unless_they_are_kept(void **state)
     assert_int_equal(try_publish(alice, off, "kept", true, false), 0);
     publish(alice, off, "gone");
     die(alice);
-    assert_int_equal(next(bob, "gone", &version), SHARING_E_NONE);
+    assert_int_equal(next(bob, "gone", &version), FIXTURE_E_NO_NAME);
     assert_int_equal(payer_of(off), SLOT_KEPT);
     assert_int_equal(next(bob, "kept", &version), 0);
     assert_int_equal(payer_of(off), bob->slot);
@@ -310,7 +296,6 @@ int main(void)
         SHARING_TEST(test_publish_of_what_one_does_not_hold_says_why),
         SHARING_TEST(test_publish_exclusive_of_anothers_name_exists),
         SHARING_TEST(test_publish_when_no_name_is_left_is_full),
-        SHARING_TEST(test_publish_with_a_version_that_is_there_is_done),
         SHARING_TEST(test_unpublish_by_whom),
         SHARING_TEST(test_names_end_with_their_owner_unless_they_are_kept),
         SHARING_TEST(test_what_a_name_alone_keeps_is_charged_to_its_publisher),

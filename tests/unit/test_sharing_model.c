@@ -235,16 +235,15 @@ static void step_unpublish(uint32_t who)
 static void step_next(uint32_t who)
 {
     const uint32_t which = below(N_NAMES);
-    const struct sharing of = asking(who);
     const bool is_old = one_in(4);
     char text[8];
-    const struct sharing_name name = name_text(which, text);
     const uint32_t i = names[which].block;
     struct attached attached;
     uint64_t version;
-    const int r = sharing_next(&of, name.text, name.n_bytes, is_old ? names[which].version : 0,
-                               false, (struct sharing_reason){"next", 4}, &attached, &version);
-    EXPECT(r == (i == NONE ? SHARING_E_NONE : is_old ? SHARING_E_OLD : 0));
+    (void)name_text(which, text); /* written there */
+    const int r = fixture_next(&fixture, client_of(who), text, is_old ? names[which].version : 0,
+                               &attached, &version);
+    EXPECT(r == (i == NONE ? FIXTURE_E_NO_NAME : is_old ? FIXTURE_E_OLD : 0));
     if (r == 0) {
         EXPECT(version == names[which].version);
         EXPECT(attached.handle.generation == blocks[i].handle.generation);
