@@ -29,7 +29,7 @@ static int say_hello(uint32_t pid, uint32_t uid, Kmem__Role role)
 {
     peer_open(&reader, pid);
     reader.identity.uid = uid;
-    return ask_hello(&talk, &reader, PROTOCOL_VERSION, role);
+    return ask_hello(&talk, &reader, PROTOCOL_VERSION, (int)role);
 }
 
 static int read_as(uint32_t uid)
