@@ -72,6 +72,8 @@ KMEM_MUST_USE static int share_ask(const struct conn_lock *lock, struct seg_off 
     if (r < 0) {
         if (kmem__share_calls_is_doubtful(lock->conn)) {
             kmem__about_shared(lock, &about, NULL);
+        } else {
+            kmem__about_undo(lock, &about); /* the daemon was not asked */
         }
         return r;
     }

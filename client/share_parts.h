@@ -62,7 +62,7 @@ struct about {
 KMEM_MUST_USE int kmem__about_begin(const struct conn_lock *lock, struct seg_off offset,
                                     struct about *ret_about, struct failure *failure);
 
-/** kmem__about_undo() - the server has refused: it is as before */
+/** kmem__about_undo() - the server has refused, or was not asked: it is as before */
 void kmem__about_undo(const struct conn_lock *lock, const struct about *about);
 
 /** kmem__about_shared() - it is shared, or may be soon; handle NULL: it is not known */
