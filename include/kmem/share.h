@@ -66,11 +66,11 @@
  * TIME: a call whose answer does not come in time fails with ETIMEDOUT, and the next one that needs
  * the daemon finds out first what became of it. An attach, a find or a next that succeeded
  * meanwhile is let go of; a transfer is taken back, and the pointer is as good as before. A share
- * and a publish that the daemon was asked for happen, and with KMEM_GIVE the block is given at once;
- * a release and an unpublish that it was asked for have succeeded, and say so. As long as the daemon
- * does not answer an earlier call, it is asked for nothing: then a share and an unpublish fail with
- * ETIMEDOUT, a publish fails with EAGAIN, and nothing has happened. To share again is right in
- * either case: the handle is the same.
+ * and a publish that the daemon was asked for happen, and with KMEM_GIVE the block is given at
+ * once; a release and an unpublish that it was asked for have succeeded, and say so. As long as the
+ * daemon does not answer an earlier call, it is asked for nothing: then a share and an unpublish
+ * fail with ETIMEDOUT, a publish fails with EAGAIN, and nothing has happened. To share again is
+ * right in either case: the handle is the same.
  *
  * THREADS: every function may be called from any thread. A block that is attached again by the same
  * process is counted in the process: as many kmem_release() calls let go of it.
@@ -232,7 +232,9 @@ KMEM_API KMEM_MUST_USE int kmem_release_many(void **mems, size_t n);
  * @flags:       0; or KMEM_KEEP: the block does not end with this process
  * @ret_handle:  written on success
  *
- * Until a process attaches it the block is charged to this one, and ends with it.
+ * Until a process attaches it the block is charged to this one, and ends with it. With KMEM_KEEP it
+ * stays when this process has ended, and nothing but the handle leads to it: if that is lost, the
+ * block stays until the segment ends.
  *
  * Return: 0, or as kmem_share(); -EBUSY: other processes hold the block, or a name, or this process
  * more than once.
