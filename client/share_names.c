@@ -165,8 +165,8 @@ struct taking {
     bool only_wait;
     uint64_t after;
     uint32_t wait_ms; /* how long the daemon may keep the question */
-    const void *old; /* to be let go of; NULL: nothing, or it has been */
-    void *mem;       /* these two: what was found */
+    const void *old;  /* to be let go of; NULL: nothing, or it has been */
+    void *mem;        /* these two: what was found */
     uint64_t version;
 };
 
