@@ -115,7 +115,7 @@ static void test_names_end_with_their_owner_unless_they_are_kept(void **state)
 static void test_what_a_name_alone_keeps_is_charged_to_its_publisher(void **state)
 {
     (void)state;
-    core->config.quota_bytes = 10 * BLOCK_BYTES;
+    core->config.quota_bytes = UINT64_C(10) * BLOCK_BYTES;
     struct seg_off offs[10];
     for (size_t i = 0; i < 10; i++) {
         const char text[] = {(char)('a' + i), '\0'};
