@@ -27,7 +27,7 @@ import kmem  # noqa: E402
 import numpy  # noqa: E402
 
 N_BYTES = 100_000_000
-TURNS = {"pickle": 4, "shared_memory": 200, "kmem_by_hand": 200, "kmem": 200}  # of each of the rounds
+TURNS = {"pickle": 4, "shared_memory": 200, "kmem_by_hand": 200, "kmem": 200}  # of each round
 N_ROUNDS = 5
 BARS = (("pickle", "kmem", 300), ("shared_memory", "kmem_by_hand", 1), ("shared_memory", "kmem", 1))
 
@@ -121,7 +121,8 @@ class KmemByHand(Contestant):
         self.array = kmem.zeros(N_BYTES // 8, numpy.float64, "bench/array")
 
     def turn(self):
-        self.inbox.put((self.array.block.handle or self.array.block.share(), self.array.shape, self.array.dtype))
+        handle = self.array.block.handle or self.array.block.share()
+        self.inbox.put((handle, self.array.shape, self.array.dtype))
         self.outbox.get()
 
 
