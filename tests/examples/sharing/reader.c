@@ -73,17 +73,20 @@ int main(int argc, char **argv)
     request.hello = &hello;
     hello.version = 0x10000; /* 1.0 */
     hello.role = KMEM__ROLE__ROLE_MEMBER;
-    const Kmem__Response *welcome = ask(&request, fds);
+    Kmem__Response *welcome = ask(&request, fds);
     const char *segment =
         mmap(NULL, welcome->welcome->segment_bytes, PROT_READ, MAP_SHARED, fds[0], 0);
     must(segment != MAP_FAILED, "the segment can not be mapped");
+    kmem__response__free_unpacked(welcome, NULL);
 
     request.body_case = KMEM__REQUEST__BODY_NEXT;
     request.next = &next;
     next.name = (ProtobufCBinaryData){strlen(argv[1]), (unsigned char *)argv[1]};
     next.reason = (ProtobufCBinaryData){11, (unsigned char *)"reader/text"};
     next.wait_ms = 60000; /* until something has that name */
-    const Kmem__AttachedBlock *block = ask(&request, fds)->nexted->block;
+    Kmem__Response *nexted = ask(&request, fds);
+    const Kmem__AttachedBlock *block = nexted->nexted->block;
     (void)printf("%.*s\n", (int)block->num_bytes, segment + block->offset);
+    kmem__response__free_unpacked(nexted, NULL);
     return 0; /* its hold ends with the process */
 }
