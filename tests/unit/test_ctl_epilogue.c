@@ -81,6 +81,7 @@ static void test_epilogue_joins_a_reason_that_several_left_behind(void **state)
     const struct kmem_obituary twice[] = {query.obituaries[1], query.obituaries[1]};
 
     query.obituaries = twice;
+    query.n_obituaries = sizeof(twice) / sizeof(twice[0]);
     assert_epilogue_has(query, 0, "kmem:      6.0 MiB        4  video/capture\n");
 }
 
