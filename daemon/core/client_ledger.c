@@ -126,30 +126,25 @@ uint32_t client_ledger_slab(const struct client_ledger *ledger, const struct cli
 
 /* Where a slab or a large block begins, by the head of page `at`; false if it says nothing. */
 static bool slab_begin(const struct client_ledger *ledger, const struct client *client, uint32_t at,
-                       uint32_t *ret_page)
+                       struct ledger_head *ret_head, uint32_t *ret_page)
 {
-    struct ledger_head head;
-    if (!client_ledger_heads(ledger, client->slot, at, 1, &head)) {
+    if (!client_ledger_heads(ledger, client->slot, at, 1, ret_head)) {
         return false;
     }
-    if (head_kind(&head) == HEAD_SLAB || head_kind(&head) == HEAD_INTERIOR) {
-        const uint32_t back = head_kind(&head) == HEAD_SLAB ? 0 : head.back;
+    if (head_kind(ret_head) == HEAD_SLAB || head_kind(ret_head) == HEAD_INTERIOR) {
+        const uint32_t back = head_kind(ret_head) == HEAD_SLAB ? 0 : ret_head->back;
         *ret_page = at - back;
         return back < at;
     }
-    return ledger_large_begin(&head, at, ret_page);
+    return ledger_large_begin(ret_head, at, ret_page);
 }
 
-/* The block over an offset, if the slab that begins at `page` has one there. */
+/* The block over an offset, if the slab of this head, which begins at `page`, has one there. */
 static bool slab_find(const struct client_ledger *ledger, const struct client *client,
-                      uint32_t page, uint32_t end, struct seg_off off, struct block *ret_block,
-                      struct slab *ret_slab)
+                      const struct ledger_head *head, uint32_t page, uint32_t end,
+                      struct seg_off off, struct block *ret_block, struct slab *ret_slab)
 {
-    struct ledger_head head;
-    if (!client_ledger_heads(ledger, client->slot, page, 1, &head)) {
-        return false;
-    }
-    const struct slab slab = slab_read(ledger, client, &head, page, end);
+    const struct slab slab = slab_read(ledger, client, head, page, end);
     const uint64_t within_bytes = off.bytes - ((uint64_t)page << PAGE_SHIFT);
     if (slab.n_blocks == 0 || within_bytes / slab.block_bytes >= slab.n_blocks) {
         return false;
@@ -165,14 +160,16 @@ bool client_ledger_find(const struct client_ledger *ledger, const struct client 
                         struct slab *ret_slab)
 {
     const uint32_t page = (uint32_t)(off.bytes >> PAGE_SHIFT);
+    struct ledger_head head;
     uint32_t first;
     KMEM_ASSERT(begin >= 1);
     if (lease_state_of(client->states, page) != LEASE_USED) {
         return false;
     }
     for (uint32_t at = page; at >= begin; at = ledger_stretch_before(at)) {
-        if (slab_begin(ledger, client, at, &first) && first >= begin &&
-            slab_find(ledger, client, first, end, off, ret_block, ret_slab)) {
+        if (slab_begin(ledger, client, at, &head, &first) && first >= begin &&
+            (first == at || client_ledger_heads(ledger, client->slot, first, 1, &head)) &&
+            slab_find(ledger, client, &head, first, end, off, ret_block, ret_slab)) {
             return true;
         }
     }

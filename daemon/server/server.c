@@ -393,13 +393,18 @@ static void server_ring(uint32_t bell, void *user)
 /* core_config.random */
 static uint64_t server_random(void *user)
 {
-    (void)user;
+    struct server *server = user;
     uint64_t number = 0;
     while (number == 0) {
-        /* What is there at once since the system has started: it does not fail. */
-        const ssize_t n_bytes = getrandom(&number, sizeof(number), 0);
-        KMEM_ASSERT(n_bytes == (ssize_t)sizeof(number) || (n_bytes < 0 && errno == EINTR));
-        number = n_bytes < 0 ? 0 : number;
+        if (server->n_random == 0) {
+            /* What is there at once since the system has started: it does not fail. */
+            const ssize_t n_bytes = getrandom(server->random, sizeof(server->random), 0);
+            KMEM_ASSERT(n_bytes == sizeof(server->random) || (n_bytes < 0 && errno == EINTR));
+            server->n_random = n_bytes < 0 ? 0 : SERVER_RANDOM_MAX;
+            continue;
+        }
+        number = server->random[--server->n_random];
+        server->random[server->n_random] = 0;
     }
     return number;
 }
@@ -443,6 +448,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .gives_back = options->lazy,
         .barrier = barrier_find(),
         .random = server_random,
+        .random_user = server,
         .ring = server_ring,
         .ring_user = server,
         .wake = sessions_wake,

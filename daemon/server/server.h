@@ -20,6 +20,9 @@
 #include "proto/attributes.h"
 
 /* None of its parts knows the server: it tells each of them which others to ask. */
+/* So many tags are asked of the kernel at once: 256 bytes, which it never gives in part. */
+#define SERVER_RANDOM_MAX 32
+
 struct server {
     const struct options *options;
     struct inherited_fds *files; /* of which nothing is left but the segment when it serves */
@@ -30,6 +33,8 @@ struct server {
     struct ways ways;
     struct client_files ledgers;
     struct bells bells;
+    uint64_t random[SERVER_RANDOM_MAX];
+    uint32_t n_random; /* how many of them are left */
     struct core core;
     struct users users;
     struct session_host host;
