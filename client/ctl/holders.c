@@ -120,7 +120,7 @@ static int find_name(const struct kmem_name *name, void *user)
 }
 
 /*
- * Finds out which block is asked for. Return: 0; a negative errno; STATUS_NEGATIVE: it is no name,
+ * Finds out which block is asked for. Return: 0; a negative errno; STATUS_ERROR: it is no name,
  * and could be nothing else; STATUS_USAGE: it looks like a handle, and is none.
  */
 static int wanted_find(struct kmem_query *query, const char *argument, struct wanted *wanted)
@@ -136,7 +136,7 @@ static int wanted_find(struct kmem_query *query, const char *argument, struct wa
     if (strncmp(argument, HANDLE_SCHEME, strlen(HANDLE_SCHEME)) == 0) {
         return parse_handle(argument, wanted) ? 0 : STATUS_USAGE;
     }
-    return parse_offset(argument, wanted) ? 0 : STATUS_NEGATIVE;
+    return parse_offset(argument, wanted) ? 0 : STATUS_ERROR;
 }
 
 /* -------------------------------------------------------------------------------- the rows ---- */
@@ -250,5 +250,5 @@ int holders_show(struct kmem_query *query, const struct options *options,
         r = kmem_query_holders(query, wanted->offset, add_holder, &holders);
     }
     r = listing_end(&holders.listing, r);
-    return r == 0 && wanted->is_one && holders.n_rows == 0 ? STATUS_NEGATIVE : r;
+    return r == 0 && wanted->is_one && holders.n_rows == 0 ? STATUS_ERROR : r;
 }

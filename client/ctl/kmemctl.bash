@@ -75,7 +75,7 @@ _kmemctl() {
             fi
             ((i++))
             ;;
-        *:--by | *:-g | *:--depth | *:-d | *:--pid | *:-p | *:--reason | *:-r) ((i++)) ;;
+        *:--fail-above | *:--by | *:-g | *:--depth | *:-d | *:--pid | *:-p | *:--reason | *:-r) ((i++)) ;;
         *:-*) ;;
         *)
             if [[ $command == run ]]; then
@@ -113,12 +113,12 @@ _kmemctl() {
         _kmemctl_reply -W "$(_kmemctl_pids "${daemon[@]}")" -- "$word"
         return
         ;;
-    ledger:--depth | ledger:-d | blocks:--reason | blocks:-r) return ;;
+    usage:--fail-above | ledger:--depth | ledger:-d | blocks:--reason | blocks:-r) return ;;
     esac
 
     case $command in
     '') [[ $word == -* ]] || options=$commands ;;
-    usage) options+=' --all' ;;
+    usage) options+=' --all --fail-above' ;;
     ledger) options+=' --by --depth' ;;
     blocks) options+=' --pid --reason --shared' ;;
     holders)

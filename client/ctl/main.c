@@ -198,7 +198,7 @@ static int output_finish(int status)
     int flushed = fflush(stdout);
     if (flushed != 0 || ferror(stdout)) {
         (void)fprintf(stderr, "kmemctl: cannot write the answer: %s\n", strerror(errno));
-        return STATUS_SYSTEM;
+        return STATUS_ERROR;
     }
     return status;
 }
@@ -208,7 +208,7 @@ int main(int argc, char **argv)
     struct words words;
     char name[32];
     if (process_fill_standard() < 0) {
-        return STATUS_SYSTEM; /* there is nothing to say it to */
+        return STATUS_ERROR; /* there is nothing to say it to */
     }
     argp_err_exit_status = STATUS_USAGE;
     argp_program_version = "kmemctl " KMEM_VERSION;

@@ -99,6 +99,20 @@ static uint32_t number_or_exit(const struct argp_state *state, const char *optio
     return (uint32_t)number;
 }
 
+/* "80%" or "80". Ends the program if the argument is no share of the whole. */
+static double percent_or_exit(const struct argp_state *state, const char *argument)
+{
+    char *end;
+    double percent = strtod(argument, &end);
+    end += *end == '%';
+    if (strspn(argument, "0123456789.%") != strlen(argument) || end == argument || *end ||
+        percent <= 0 || percent > 100) {
+        argp_error(state, "--fail-above takes a share of the segment, as 80%%; not \"%s\"",
+                   argument);
+    }
+    return percent;
+}
+
 static enum kmem_group_by group_or_exit(const struct argp_state *state, const char *argument)
 {
     if (strcmp(argument, "client") == 0) {
@@ -142,6 +156,9 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_ALL:
         options->all = true;
+        return 0;
+    case OPTION_FAIL_ABOVE:
+        options->fail_above_percent = percent_or_exit(state, argument);
         return 0;
     case OPTION_BY:
         options->by = group_or_exit(state, argument);

@@ -20,6 +20,7 @@ struct options {
     bool json;
     bool exact_bytes;
     bool all;                  /* usage */
+    double fail_above_percent; /* usage; 0: never */
     enum kmem_group_by by;     /* ledger */
     unsigned depth;            /* ledger: levels of a reason to keep; 0 is all */
     bool has_pid;              /* blocks */
@@ -32,6 +33,7 @@ struct options {
 /* The keys of the options that only some commands have; the common ones are options.c's own. */
 enum option_key {
     OPTION_ALL = 'a',
+    OPTION_FAIL_ABOVE = 0x100, /* a long name only */
     OPTION_BY = 'g',
     OPTION_DEPTH = 'd',
     OPTION_PID = 'p',

@@ -409,7 +409,7 @@ static void check_answers(struct verdict *verdict, const struct answers *answers
 static int verdict_status(const struct verdict *verdict, bool is_quiet)
 {
     if (!verdict->is_balanced) {
-        return STATUS_NEGATIVE;
+        return STATUS_ERROR;
     }
     return is_quiet ? STATUS_OK : STATUS_BUSY;
 }

@@ -158,7 +158,7 @@ static int print_epilogue(const struct epilogue *epilogue, const struct run_opti
     if (r < 0 || (is_wanted && (fflush(options->output) != 0 || ferror(options->output)))) {
         (void)fprintf(stderr, "kmemctl: cannot say what was left behind: %s\n",
                       strerror(r < 0 ? -r : errno));
-        return STATUS_SYSTEM;
+        return STATUS_ERROR;
     }
     return STATUS_OK;
 }
@@ -220,7 +220,7 @@ static int run_with_daemon(const struct run_options *options, const struct signa
         return 128 + number;
     default:
         (void)fputs("kmemctl: the private kmemd did not start\n", stderr);
-        return STATUS_SYSTEM;
+        return STATUS_ERROR;
     }
 }
 
@@ -242,18 +242,18 @@ int run_main(int argc, char **argv, const struct options *before)
     struct signals signals;
     parse(argc, argv, before, &options);
     if (options.wants_malloc && !preload_find(options.preload, sizeof(options.preload))) {
-        return STATUS_SYSTEM;
+        return STATUS_ERROR;
     }
     if (options.wants_malloc && !preload_check(options.program[0])) {
         return STATUS_NOT_RUN;
     }
     if (!open_output(&options)) {
-        return STATUS_SYSTEM;
+        return STATUS_ERROR;
     }
     int r = signals_open(&signals);
     if (r < 0) {
         (void)fprintf(stderr, "kmemctl: cannot wait for signals: %s\n", strerror(-r));
-        return STATUS_SYSTEM;
+        return STATUS_ERROR;
     }
     r = run_with_daemon(&options, &signals);
     signals_close(&signals);

@@ -37,17 +37,14 @@ int target_status(int error)
         return STATUS_USAGE;
     case ECONNREFUSED:
     case ENOENT:
-    case EACCES:
-    case EPERM:
-    case EUSERS:
     case ECONNRESET:
     case ETIMEDOUT:
         return STATUS_NO_DAEMON;
-    case EPROTO:
-    case EPROTONOSUPPORT:
-        return STATUS_PROTOCOL;
+    case EACCES:
+    case EPERM:
+        return STATUS_NOT_PERMITTED;
     default:
-        return STATUS_SYSTEM;
+        return STATUS_ERROR;
     }
 }
 

@@ -14,11 +14,14 @@
 #include "client/ctl/figures.h"
 #include "client/ctl/format.h"
 #include "client/ctl/json.h"
+#include "client/ctl/status.h"
 #include "client/ctl/table.h"
 #include "client/ctl/width.h"
 
 const struct argp_option usage_options[] = {
     {"all", OPTION_ALL, NULL, 0, "Print every figure that the daemon keeps, explained", 0},
+    {"fail-above", OPTION_FAIL_ABOVE, "PERCENT", 0,
+     "End with status 5 if more than PERCENT of the segment is not free", 0},
     {0},
 };
 
@@ -31,10 +34,16 @@ const struct argp_option usage_options[] = {
 #define FULL_WARN_PERCENT 75
 #define FULL_BAD_PERCENT 90
 
-static enum style fullness_style(const struct figures *figures)
+/* What is not free, of the whole. */
+static double fullness_percent(const struct figures *figures)
 {
     double segment = (double)figures_get(figures, "segment_bytes");
-    double percent = 100 - 100 * (double)figures_get(figures, "free_bytes") / segment;
+    return 100 - 100 * (double)figures_get(figures, "free_bytes") / segment;
+}
+
+static enum style fullness_style(const struct figures *figures)
+{
+    double percent = fullness_percent(figures);
     if (percent >= FULL_BAD_PERCENT) {
         return STYLE_BAD;
     }
@@ -358,6 +367,10 @@ int usage_show(struct kmem_query *query, const struct options *options, const st
         r = print_json(&figures, options, screen);
     } else if (r == 0) {
         r = print_text(&figures, options, screen);
+    }
+    if (r == 0 && options->fail_above_percent > 0 &&
+        fullness_percent(&figures) > options->fail_above_percent) {
+        r = STATUS_THRESHOLD;
     }
     figures_fini(&figures);
     return r;

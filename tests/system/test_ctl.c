@@ -377,35 +377,58 @@ static void test_ctl_reconcile_of_a_busy_segment_is_75_or_balanced(void)
 
 /* ------------------------------------------------------------------------------- refusals ---- */
 
-static void test_ctl_without_a_daemon_is_69(void)
+static void test_ctl_usage_of_a_segment_that_is_too_full_is_5(void)
+{
+    daemon_start("--size", "16MiB", NULL);
+    struct client client = start_holder(video);
+    expect_equal(ctl("usage", "--fail-above", "80%")->exit_status, 0);
+    expect_equal(ctl("usage", "--fail-above=5")->exit_status, 5);
+    expect_match(ctl("usage", "--fail-above=5%")->out, "^segment \"test\"");
+    expect_equal(ctl("usage", "--json", "--fail-above=5%")->exit_status, 5);
+    end_holder(&client);
+    daemon_stop_balanced();
+}
+
+/* Another could have put that socket there. */
+static void test_ctl_that_is_not_permitted_is_4(void)
+{
+    daemon_start("--size", "16MiB", NULL);
+    expect_call(chmod(harness_path("."), 0770) == 0);
+    expect_equal(ctl("usage")->exit_status, 4);
+    expect_match(ctl("usage")->err, "others than its owner may replace files");
+    expect_call(chmod(harness_path("."), 0700) == 0);
+    daemon_stop();
+}
+
+static void test_ctl_without_a_daemon_is_3(void)
 {
     const struct ctl_end *const end = ctl("--socket", harness_path("nobody.sock"), "usage");
 
-    expect_equal(end->exit_status, 69);
+    expect_equal(end->exit_status, 3);
     expect_text(end->out, "");
     expect_match(end->err, "^kmemctl: .*no daemon answers: tried .*/nobody\\.sock");
     expect_match(end->err, "start one with");
 }
 
-static void test_ctl_command_line_that_can_not_be_meant_is_64(void)
+static void test_ctl_command_line_that_can_not_be_meant_is_2(void)
 {
     expect_match(ctl("lgeder")->err, "no command \"lgeder\"; did you mean \"ledger\"\\?");
-    expect_equal(ctl("lgeder")->exit_status, 64);
-    expect_equal(ctl("frobnicate")->exit_status, 64);
+    expect_equal(ctl("lgeder")->exit_status, 2);
+    expect_equal(ctl("frobnicate")->exit_status, 2);
     expect_true(!harness_matches(ctl("frobnicate")->err, "did you mean"));
-    expect_equal(ctl_run((const char *const[]){NULL})->exit_status, 64);
-    expect_equal(ctl("ledger", "--by", "size")->exit_status, 64);
-    expect_equal(ctl("ledger", "--depth", "0")->exit_status, 64);
-    expect_equal(ctl("ledger", "--depth", "1", "--by", "uid")->exit_status, 64);
-    expect_equal(ctl("blocks", "--pid", "-1")->exit_status, 64);
-    expect_equal(ctl("blocks", "--pid", "12x")->exit_status, 64);
-    expect_equal(ctl("usage", "extra")->exit_status, 64);
-    expect_equal(ctl("--nonsense")->exit_status, 64);
-    expect_equal(ctl("--socket", "/a", "--segment", "b", "usage")->exit_status, 64);
-    expect_equal(ctl("--socket", "/a", "usage", "--segment", "b")->exit_status, 64);
-    expect_equal(ctl("--segment", "../b", "usage")->exit_status, 64);
-    expect_equal(ctl("run")->exit_status, 64);
-    expect_equal(ctl("--socket", "/a", "run", "true")->exit_status, 64);
+    expect_equal(ctl_run((const char *const[]){NULL})->exit_status, 2);
+    expect_equal(ctl("ledger", "--by", "size")->exit_status, 2);
+    expect_equal(ctl("ledger", "--depth", "0")->exit_status, 2);
+    expect_equal(ctl("ledger", "--depth", "1", "--by", "uid")->exit_status, 2);
+    expect_equal(ctl("blocks", "--pid", "-1")->exit_status, 2);
+    expect_equal(ctl("blocks", "--pid", "12x")->exit_status, 2);
+    expect_equal(ctl("usage", "extra")->exit_status, 2);
+    expect_equal(ctl("--nonsense")->exit_status, 2);
+    expect_equal(ctl("--socket", "/a", "--segment", "b", "usage")->exit_status, 2);
+    expect_equal(ctl("--socket", "/a", "usage", "--segment", "b")->exit_status, 2);
+    expect_equal(ctl("--segment", "../b", "usage")->exit_status, 2);
+    expect_equal(ctl("run")->exit_status, 2);
+    expect_equal(ctl("--socket", "/a", "run", "true")->exit_status, 2);
     expect_match(ctl("--bytes", "run", "true")->err,
                  "\"run\" starts a daemon of its own: --bytes means nothing to it");
 }
@@ -423,9 +446,11 @@ static void test_ctl_blames_the_option_that_is_wrong(void)
     expect_match(ctl("usage", "--segment=")->err, "--segment takes a name .*not \"\"$");
     expect_match(ctl("usage", "--socket=")->err, "--socket takes a path; this one is empty$");
     expect_match(ctl("usage", "-s", path)->err, "--socket takes .* 107 bytes; this one has 108: ");
-    expect_equal(ctl("usage", "-s", path)->exit_status, 64);
+    expect_equal(ctl("usage", "-s", path)->exit_status, 2);
     expect_match(ctl("blocks", "-p", "x")->err, "--pid takes a number .*not \"x\"$");
     expect_match(ctl("ledger", "-d", "x")->err, "--depth takes a number .*not \"x\"$");
+    expect_match(ctl("usage", "--fail-above", "x")->err, "--fail-above takes a share .*\"x\"$");
+    expect_match(ctl("usage", "--fail-above=101%")->err, "--fail-above takes a share ");
     expect_match(ctl("ledger", "-g", "x")->err, "--by takes .*not \"x\"$");
     expect_match(ctl("run", "-e", "256", "true")->err, "--leaks-exit-code takes .*not \"256\"$");
     expect_match(ctl("run", "-s", "x", "true")->err, "^kmemd: --size: \"x\" is no size");
@@ -439,7 +464,7 @@ static void test_ctl_alone_lists_its_commands(void)
 {
     const struct ctl_end *const end = ctl_run((const char *const[]){NULL});
 
-    expect_equal(end->exit_status, 64);
+    expect_equal(end->exit_status, 2);
     expect_text(end->out, "");
     expect_match(end->err, "^  usage +Show how full the segment is\\.$");
     expect_match(end->err, "^  run +Run a program on a segment of its own\\.$");
@@ -460,14 +485,14 @@ static void answer_with_junk(const void *path)
     (void)client_await();
 }
 
-static void test_ctl_of_a_daemon_that_talks_junk_is_70(void)
+static void test_ctl_of_a_daemon_that_talks_junk_is_1(void)
 {
     const char *const path = harness_path("junk.sock");
     struct client junk = client_start(answer_with_junk, path);
 
     (void)client_hear(&junk);
     const struct ctl_end *const end = ctl("--socket", path, "usage");
-    expect_equal(end->exit_status, 70);
+    expect_equal(end->exit_status, 1);
     expect_match(end->err, "^kmemctl: ");
     client_finish(&junk);
 }
@@ -487,7 +512,7 @@ static void test_ctl_finds_a_segment_by_its_name(void)
     daemon_stop();
 }
 
-static void test_ctl_that_can_not_write_its_answer_is_71(void)
+static void test_ctl_that_can_not_write_its_answer_is_1(void)
 {
     daemon_start("--size", "16MiB", NULL);
     (void)fflush(NULL);
@@ -502,7 +527,7 @@ static void test_ctl_that_can_not_write_its_answer_is_71(void)
     }
     expect_call(waitpid(pid, &status, 0) == pid);
     expect_true(WIFEXITED(status));
-    expect_equal(WEXITSTATUS(status), 71);
+    expect_equal(WEXITSTATUS(status), 1);
     daemon_stop();
 }
 
@@ -522,13 +547,13 @@ static void test_ctl_version_and_help(void)
     expect_equal(ctl("run", "-h")->exit_status, 0);
 }
 
-static void test_an_answer_to_a_closed_standard_output_is_71(void)
+static void test_an_answer_to_a_closed_standard_output_is_1(void)
 {
     const char *const arguments[] = {"usage", NULL};
     daemon_start(NULL, NULL);
     struct ctl_process process = ctl_start_closed(arguments, 2);
     const struct ctl_end *const end = ctl_wait(&process);
-    expect_equal(end->exit_status, 71);
+    expect_equal(end->exit_status, 1);
     expect_match(end->err, "cannot write the answer");
     process = ctl_start_closed(arguments, 1); /* input is not needed */
     expect_equal(ctl_wait(&process)->exit_status, 0);
@@ -548,15 +573,17 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_usage_json_has_every_figure, 10),
     SYSTEM_TEST(test_ctl_reconcile_proves_the_balance, 10),
     SYSTEM_TEST(test_ctl_reconcile_of_a_busy_segment_is_75_or_balanced, 20),
-    SYSTEM_TEST(test_ctl_without_a_daemon_is_69, 10),
-    SYSTEM_TEST(test_ctl_command_line_that_can_not_be_meant_is_64, 10),
+    SYSTEM_TEST(test_ctl_usage_of_a_segment_that_is_too_full_is_5, 10),
+    SYSTEM_TEST(test_ctl_that_is_not_permitted_is_4, 10),
+    SYSTEM_TEST(test_ctl_without_a_daemon_is_3, 10),
+    SYSTEM_TEST(test_ctl_command_line_that_can_not_be_meant_is_2, 10),
     SYSTEM_TEST(test_ctl_blames_the_option_that_is_wrong, 20),
     SYSTEM_TEST(test_ctl_alone_lists_its_commands, 10),
-    SYSTEM_TEST(test_ctl_of_a_daemon_that_talks_junk_is_70, 10),
+    SYSTEM_TEST(test_ctl_of_a_daemon_that_talks_junk_is_1, 10),
     SYSTEM_TEST(test_ctl_finds_a_segment_by_its_name, 10),
-    SYSTEM_TEST(test_ctl_that_can_not_write_its_answer_is_71, 10),
+    SYSTEM_TEST(test_ctl_that_can_not_write_its_answer_is_1, 10),
     SYSTEM_TEST(test_ctl_version_and_help, 10),
-    SYSTEM_TEST(test_an_answer_to_a_closed_standard_output_is_71, 20),
+    SYSTEM_TEST(test_an_answer_to_a_closed_standard_output_is_1, 20),
 };
 
 int main(int argc, char **argv)

@@ -176,11 +176,11 @@ static void test_run_reports_to_a_file(void)
     (void)close(fd);
 }
 
-static void test_run_that_can_not_report_is_71(void)
+static void test_run_that_can_not_report_is_1(void)
 {
-    expect_equal(ctl("run", "-o", "/nonexistent/file", "echo", "never run")->exit_status, 71);
+    expect_equal(ctl("run", "-o", "/nonexistent/file", "echo", "never run")->exit_status, 1);
     expect_text(ctl("run", "-o", "/nonexistent/file", "echo", "never run")->out, "");
-    expect_equal(ctl("run", "-o", "/dev/full", "true")->exit_status, 71);
+    expect_equal(ctl("run", "-o", "/dev/full", "true")->exit_status, 1);
     expect_match(ctl("run", "-o", "/dev/full", "true")->err, "^kmemctl: cannot say what was left");
     expect_equal(ctl_private_daemons(), 0);
 }
@@ -228,30 +228,30 @@ static void test_run_of_what_is_no_program_is_126_or_127(void)
     expect_equal(ctl_private_daemons(), 0);
 }
 
-static void test_run_with_options_that_kmemd_refuses_is_64(void)
+static void test_run_with_options_that_kmemd_refuses_is_2(void)
 {
-    expect_equal(ctl("run", "--size", "17", "true")->exit_status, 64);
+    expect_equal(ctl("run", "--size", "17", "true")->exit_status, 2);
     expect_match(ctl("run", "--size", "many", "true")->err, "\"many\" is no size");
-    expect_equal(ctl("run", "--commit", "never", "true")->exit_status, 64);
+    expect_equal(ctl("run", "--commit", "never", "true")->exit_status, 2);
     expect_equal(ctl_private_daemons(), 0);
 }
 
-static void test_run_without_kmemd_is_69(void)
+static void test_run_without_kmemd_is_3(void)
 {
     (void)setenv("KMEMD", "/nonexistent/kmemd", 1);
     const struct ctl_end *const end = ctl("run", "true");
 
-    expect_equal(end->exit_status, 69);
+    expect_equal(end->exit_status, 3);
     expect_match(end->err, "^kmemctl: \\$KMEMD is \"/nonexistent/kmemd\", and that is no program$");
     (void)unsetenv("KMEMD");
 }
 
-static void test_run_with_a_kmemd_that_does_not_start_is_71(void)
+static void test_run_with_a_kmemd_that_does_not_start_is_1(void)
 {
     (void)setenv("KMEMD", "/bin/false", 1);
     const struct ctl_end *const end = ctl("run", "echo", "hello");
 
-    expect_equal(end->exit_status, 71);
+    expect_equal(end->exit_status, 1);
     expect_text(end->out, "");
     expect_match(end->err, "^kmemctl: the private kmemd did not start$");
     expect_equal(ctl_private_daemons(), 0);
@@ -374,9 +374,9 @@ static void test_run_says_that_its_daemon_has_ended(void)
     expect_equal(ctl_private_daemons(), 0);
 }
 
-static void test_run_without_its_daemon_knows_of_no_leaks_and_says_69(void)
+static void test_run_without_its_daemon_knows_of_no_leaks_and_says_3(void)
 {
-    expect_equal(end_without_a_daemon("9", "0")->exit_status, 69);
+    expect_equal(end_without_a_daemon("9", "0")->exit_status, 3);
     expect_equal(ctl_private_daemons(), 0);
 }
 
@@ -518,15 +518,15 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_run_reports_in_json, 10),
     SYSTEM_TEST(test_run_reports_in_json_who_is_alive_and_the_signal, 10),
     SYSTEM_TEST(test_run_reports_to_a_file, 10),
-    SYSTEM_TEST(test_run_that_can_not_report_is_71, 10),
+    SYSTEM_TEST(test_run_that_can_not_report_is_1, 10),
     SYSTEM_TEST(test_run_ends_with_the_status_for_leaks_if_there_are_any, 20),
-    SYSTEM_TEST(test_run_without_its_daemon_knows_of_no_leaks_and_says_69, 10),
+    SYSTEM_TEST(test_run_without_its_daemon_knows_of_no_leaks_and_says_3, 10),
     SYSTEM_TEST(test_run_forwards_the_exit_status, 10),
     SYSTEM_TEST(test_run_gives_the_program_its_options, 10),
     SYSTEM_TEST(test_run_of_what_is_no_program_is_126_or_127, 10),
-    SYSTEM_TEST(test_run_with_options_that_kmemd_refuses_is_64, 10),
-    SYSTEM_TEST(test_run_without_kmemd_is_69, 10),
-    SYSTEM_TEST(test_run_with_a_kmemd_that_does_not_start_is_71, 10),
+    SYSTEM_TEST(test_run_with_options_that_kmemd_refuses_is_2, 10),
+    SYSTEM_TEST(test_run_without_kmemd_is_3, 10),
+    SYSTEM_TEST(test_run_with_a_kmemd_that_does_not_start_is_1, 10),
     SYSTEM_TEST(test_run_serves_its_program_and_nobody_else, 10),
     SYSTEM_TEST(test_run_verbose_lets_the_daemon_log, 10),
     SYSTEM_TEST(test_run_forwards_signals_and_waits_on, 20),

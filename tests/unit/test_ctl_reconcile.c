@@ -103,7 +103,7 @@ static void assert_verdict_of(struct kmem_query query, int status, const char *a
     if (words && !strstr(text, words)) {
         fail_msg("\"%s\" does not say \"%s\"", text, words);
     }
-    assert_true(status != STATUS_NEGATIVE || !words || strstr(words, "fault of kmemd") ||
+    assert_true(status != STATUS_ERROR || !words || strstr(words, "fault of kmemd") ||
                 !strstr(text, "fault of kmemd"));
     free(text);
 }
@@ -124,7 +124,7 @@ static void test_reconcile_notices_a_segment_that_does_not_add_up(void **state)
     struct kmem_query query = fake_segment_copy();
 
     statistic("free_bytes")->value -= 16384;
-    assert_verdict(query, STATUS_NEGATIVE, "segment");
+    assert_verdict(query, STATUS_ERROR, "segment");
 }
 
 static void test_reconcile_notices_parts_that_do_not_add_up(void **state)
@@ -132,10 +132,10 @@ static void test_reconcile_notices_parts_that_do_not_add_up(void **state)
     struct kmem_query query = fake_segment_copy();
 
     statistic("slab_bytes")->value++;
-    assert_verdict_of(query, STATUS_NEGATIVE, "overhead", "fault of kmemd");
+    assert_verdict_of(query, STATUS_ERROR, "overhead", "fault of kmemd");
     query = fake_segment_copy();
     statistic("scattered_bytes")->value--;
-    assert_verdict_of(query, STATUS_NEGATIVE, "free", "fault of kmemd");
+    assert_verdict_of(query, STATUS_ERROR, "free", "fault of kmemd");
 }
 
 /* The blocks of the second client, as if names alone kept them. */
@@ -158,10 +158,10 @@ static void test_reconcile_counts_what_no_process_holds(void **state)
     assert_verdict(fake_segment_kept(), STATUS_OK, NULL);
     struct kmem_query query = fake_segment_kept();
     statistic("kept_bytes")->value++;
-    assert_verdict(query, STATUS_NEGATIVE, "clients");
+    assert_verdict(query, STATUS_ERROR, "clients");
     query = fake_segment_kept();
     statistic("kept_blocks")->value--;
-    assert_verdict(query, STATUS_NEGATIVE, "clients");
+    assert_verdict(query, STATUS_ERROR, "clients");
 }
 
 static void test_reconcile_notices_a_block_that_is_not_listed(void **state)
@@ -169,7 +169,7 @@ static void test_reconcile_notices_a_block_that_is_not_listed(void **state)
     struct kmem_query query = fake_segment_copy();
 
     query.n_blocks--;
-    assert_verdict(query, STATUS_NEGATIVE, "blocks");
+    assert_verdict(query, STATUS_ERROR, "blocks");
 }
 
 static void test_reconcile_notices_each_roll_up_that_differs(void **state)
@@ -180,10 +180,10 @@ static void test_reconcile_notices_each_roll_up_that_differs(void **state)
         struct kmem_query query = fake_segment_copy();
 
         copy.ledgers[by][0].num_bytes++;
-        assert_verdict(query, STATUS_NEGATIVE, accused[by]);
+        assert_verdict(query, STATUS_ERROR, accused[by]);
         query = fake_segment_copy();
         copy.ledgers[by][1].n_blocks--;
-        assert_verdict(query, STATUS_NEGATIVE, accused[by]);
+        assert_verdict(query, STATUS_ERROR, accused[by]);
     }
 }
 
@@ -192,7 +192,7 @@ static void test_reconcile_notices_clients_that_hold_something_else(void **state
     struct kmem_query query = fake_segment_copy();
 
     copy.clients[2].num_bytes = 43;
-    assert_verdict(query, STATUS_NEGATIVE, "clients");
+    assert_verdict(query, STATUS_ERROR, "clients");
 }
 
 static void test_reconcile_notices_blocks_that_overlap(void **state)
@@ -200,7 +200,7 @@ static void test_reconcile_notices_blocks_that_overlap(void **state)
     struct kmem_query query = fake_segment_copy();
 
     copy.blocks[4].offset = copy.blocks[3].offset + copy.blocks[3].num_bytes - 1;
-    assert_verdict(query, STATUS_NEGATIVE, "places");
+    assert_verdict(query, STATUS_ERROR, "places");
 }
 
 static void test_reconcile_notices_a_block_outside_the_segment(void **state)
@@ -208,7 +208,7 @@ static void test_reconcile_notices_a_block_outside_the_segment(void **state)
     struct kmem_query query = fake_segment_copy();
 
     copy.blocks[4].offset = statistic("segment_bytes")->value - copy.blocks[4].num_bytes + 1;
-    assert_verdict(query, STATUS_NEGATIVE, "places");
+    assert_verdict(query, STATUS_ERROR, "places");
 }
 
 /* --------------------------------------------------------------------- while clients go on ---- */
@@ -286,7 +286,7 @@ static void test_reconcile_accuses_a_restless_segment_of_what_one_answer_says(vo
     query.before_answer = move_once;
     n_moves_left = UINT32_MAX;
     statistic("used_bytes")->value++;
-    assert_verdict(query, STATUS_NEGATIVE, "segment");
+    assert_verdict(query, STATUS_ERROR, "segment");
 }
 
 /* ------------------------------------------------------------------ who is accused of it ---- */
@@ -298,11 +298,11 @@ static void test_reconcile_accuses_kmemd_of_its_own_figures(void **state)
     tell_direct(&query);
     assert_verdict_of(query, STATUS_OK, NULL, "balanced: every byte");
     statistic("direct_blocks")->value++;
-    assert_verdict_of(query, STATUS_NEGATIVE, "direct blocks", "fault of kmemd");
+    assert_verdict_of(query, STATUS_ERROR, "direct blocks", "fault of kmemd");
     query = fake_segment_copy();
     tell_direct(&query);
     copy.blocks[1].offset = copy.blocks[0].offset + 1;
-    assert_verdict_of(query, STATUS_NEGATIVE, "direct blocks", "fault of kmemd");
+    assert_verdict_of(query, STATUS_ERROR, "direct blocks", "fault of kmemd");
 }
 
 /* Process 4243 has leases, and what it tells of them differs from answer to answer. */
@@ -312,12 +312,12 @@ static void test_reconcile_accuses_the_client_whose_ledger_contradicts_itself(vo
 
     tell_direct(&query);
     copy.clients[2].num_bytes = 43;
-    assert_verdict_of(query, STATUS_NEGATIVE, "clients",
+    assert_verdict_of(query, STATUS_ERROR, "clients",
                       "the ledger of process 4243 contradicts itself; kmemd's own figures add up");
     query = fake_segment_copy();
     tell_direct(&query);
     copy.blocks[4].offset = copy.blocks[3].offset + copy.blocks[3].num_bytes - 1;
-    assert_verdict_of(query, STATUS_NEGATIVE, "places", "the ledger of a client");
+    assert_verdict_of(query, STATUS_ERROR, "places", "the ledger of a client");
 }
 
 static void test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody(void **state)
@@ -325,7 +325,7 @@ static void test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody(void **
     struct kmem_query query = fake_segment_copy();
 
     copy.clients[2].num_bytes = 43;
-    assert_verdict_of(query, STATUS_NEGATIVE, "clients", "the figures contradict each other\n");
+    assert_verdict_of(query, STATUS_ERROR, "clients", "the figures contradict each other\n");
 }
 
 int main(void)

@@ -119,6 +119,23 @@ static void test_usage_show_is_golden(void **state)
     assert_golden("usage-empty.txt", show(usage_show, fake_segment_empty(), plainly));
 }
 
+static int status_of_usage(double fail_above_percent)
+{
+    struct shown shown = show(usage_show, fake_segment(),
+                              (struct options){.fail_above_percent = fail_above_percent});
+    free(shown.text);
+    return shown.status;
+}
+
+/* 53 of 64 MiB are free, so 17.19 % are not. */
+static void test_usage_show_tells_that_the_threshold_is_reached(void **state)
+{
+    assert_int_equal(status_of_usage(0), STATUS_OK);
+    assert_int_equal(status_of_usage(17.1), STATUS_THRESHOLD);
+    assert_int_equal(status_of_usage(17.2), STATUS_OK);
+    assert_int_equal(status_of_usage(100), STATUS_OK);
+}
+
 static void test_ledger_show_is_golden(void **state)
 {
     assert_golden("ledger.txt", show(ledger_show, fake_segment(), plainly));
@@ -215,7 +232,7 @@ static int holders_shown(const char *argument)
     struct shown json =
         show(holders_show, fake_segment(), (struct options){.json = true, .argument = argument});
     const int n = n_lines(table.text) - 1;
-    assert_int_equal(table.status, n > 0 ? STATUS_OK : STATUS_NEGATIVE);
+    assert_int_equal(table.status, n > 0 ? STATUS_OK : STATUS_ERROR);
     assert_int_equal(json.status, table.status);
     if (n == 0) {
         assert_string_equal(table.text, "no shared block of that name or place\n");
@@ -433,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_usage_show_is_golden),
+        cmocka_unit_test(test_usage_show_tells_that_the_threshold_is_reached),
         cmocka_unit_test(test_ledger_show_is_golden),
         cmocka_unit_test(test_blocks_show_is_golden),
         cmocka_unit_test(test_blocks_show_of_shared_ones_is_golden),
