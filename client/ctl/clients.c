@@ -1,80 +1,76 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/command.h"
 
-#include "client/ctl/format.h"
 #include "client/ctl/listing.h"
 
-static const struct table_column columns[] = {
-    {"PID", TABLE_RIGHT, false},       {"UID", TABLE_RIGHT, false},
-    {"GID", TABLE_RIGHT, false},       {"AGE", TABLE_RIGHT, false},
-    {"BLOCKS", TABLE_RIGHT, false},    {"BYTES", TABLE_RIGHT, false},
-    {"LEASED", TABLE_RIGHT, false},    {"IDLE", TABLE_RIGHT, false},
-    {"PEAK USED", TABLE_RIGHT, false}, {"PEAK HELD", TABLE_RIGHT, false},
-    {"ROLE", TABLE_LEFT, false},       {"STATE", TABLE_LEFT, false},
-    {"COMMAND", TABLE_LEFT, true},
-};
-
-static const struct listing_shape shape = {"clients", "no clients", columns,
-                                           sizeof(columns) / sizeof(columns[0])};
-
 /* An older daemon knows of pages in no use alone. */
-static uint64_t idle_bytes(const struct kmem_client *client)
+static uint64_t idle_bytes(const void *row)
 {
+    const struct kmem_client *client = row;
     return client->idle_bytes > client->unused_bytes ? client->idle_bytes : client->unused_bytes;
 }
 
-static const char *role_text(const struct kmem_client *client)
+static const char *role_text(const void *row)
 {
+    const struct kmem_client *client = row;
     if (!client->is_reader) {
         return "member";
     }
     return client->is_walled ? "walled reader" : "reader";
 }
 
-static int add_row(const struct kmem_client *client, void *user)
+static const char *state_text(const void *row)
 {
-    struct listing *listing = user;
-    bool exactly = listing->options->exact_bytes;
-    struct label pid = format_pid(client->pid);
-    struct label uid = format_id(client->uid);
-    struct label gid = format_id(client->gid);
-    struct label age = format_age(client->age_ms);
-    struct label blocks = format_count(client->n_blocks);
-    struct label bytes = format_bytes(client->num_bytes, exactly);
-    struct label leased = format_bytes(client->leased_bytes, exactly);
-    struct label idle = format_bytes(idle_bytes(client), exactly);
-    struct label peak_used = format_bytes(client->peak_used_bytes, exactly);
-    struct label peak_held = format_bytes(client->peak_bytes, exactly);
-    const char *state = client->connected ? "connected" : "cut off";
-    struct escaped command = format_escaped(client->command);
-    return table_add(listing->table,
-                     (const char *[]){pid.text, uid.text, gid.text, age.text, blocks.text,
-                                      bytes.text, leased.text, idle.text, peak_used.text,
-                                      peak_held.text, role_text(client), state, command.text});
+    const struct kmem_client *client = row;
+    return client->connected ? "connected" : "cut off";
 }
 
-static int add_json(const struct kmem_client *client, void *user)
+#define AT(member) COLUMN_AT(struct kmem_client, member)
+
+static const struct column columns[] = {
+    {"SLOT", "slot", COLUMN_ID, AT(slot), .drop = 15},
+    {"PID", "pid", COLUMN_PID, AT(pid), .filter = FILTER_PID},
+    {"UID", "uid", COLUMN_ID, AT(uid), .filter = FILTER_USER, .drop = 11},
+    {"USER", "user", COLUMN_USER, AT(uid), .drop = 9, .is_derived = true},
+    {"GID", "gid", COLUMN_ID, AT(gid), .drop = 12},
+    {"COMMAND", "command", COLUMN_TEXT, AT(command), .drop = 1, .may_flow = true},
+    {NULL, "connected", COLUMN_FLAG, AT(connected)},
+    {NULL, "reader", COLUMN_FLAG, AT(is_reader)},
+    {NULL, "walled", COLUMN_FLAG, AT(is_walled)},
+    {"BLOCKS", "n_blocks", COLUMN_COUNT, AT(n_blocks), .drop = 3},
+    {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes), .filter = FILTER_SIZE, .drop = 0},
+    {"LEASED", "leased_bytes", COLUMN_BYTES, AT(leased_bytes), .drop = 5},
+    {"UNUSED", "unused_bytes", COLUMN_BYTES, AT(unused_bytes), .drop = 14},
+    {"IDLE", "idle_bytes", COLUMN_BYTES, .number = idle_bytes, .drop = 4},
+    {"PEAK USED", "peak_used_bytes", COLUMN_BYTES, AT(peak_used_bytes), .drop = 8},
+    {"PEAK HELD", "peak_bytes", COLUMN_BYTES, AT(peak_bytes), .drop = 10},
+    {"AGE", "age_ms", COLUMN_AGE, AT(age_ms), .filter = FILTER_AGE, .drop = 2},
+    {"ROLE", "role", COLUMN_WORD, .word = role_text, .drop = 7, .is_derived = true},
+    {"STATE", "state", COLUMN_WORD, .word = state_text, .drop = 6, .is_derived = true},
+};
+
+static const struct listing_shape shape = {
+    .name = "clients",
+    .nothing = "no clients",
+    .nothing_chosen = "no clients of that kind",
+    .columns = columns,
+    .n_columns = sizeof(columns) / sizeof(columns[0]),
+    .table = "PID,UID,USER,GID,AGE,BLOCKS,BYTES,LEASED,IDLE,PEAK USED,PEAK HELD,ROLE,STATE,COMMAND",
+    .wide = "SLOT,PID,UID,USER,GID,AGE,BLOCKS,BYTES,LEASED,UNUSED,IDLE,PEAK USED,PEAK HELD,ROLE,"
+            "STATE,COMMAND",
+    .row_bytes = sizeof(struct kmem_client),
+};
+
+const struct listing_shape *clients_shape(const struct options *options)
 {
-    struct listing *listing = user;
-    struct json_row row;
-    json_row_init(&row);
-    json_row_number(&row, "slot", client->slot);
-    json_row_number(&row, "pid", client->pid);
-    json_row_number(&row, "uid", client->uid);
-    json_row_number(&row, "gid", client->gid);
-    json_row_text(&row, "command", client->command);
-    json_row_bool(&row, "connected", client->connected);
-    json_row_bool(&row, "reader", client->is_reader);
-    json_row_bool(&row, "walled", client->is_walled);
-    json_row_number(&row, "n_blocks", client->n_blocks);
-    json_row_number(&row, "num_bytes", client->num_bytes);
-    json_row_number(&row, "leased_bytes", client->leased_bytes);
-    json_row_number(&row, "unused_bytes", client->unused_bytes);
-    json_row_number(&row, "idle_bytes", idle_bytes(client));
-    json_row_number(&row, "peak_used_bytes", client->peak_used_bytes);
-    json_row_number(&row, "peak_bytes", client->peak_bytes);
-    json_row_number(&row, "age_ms", client->age_ms);
-    return json_list_add(&listing->json, &row);
+    (void)options;
+    return &shape;
+}
+
+static int add_client(const struct kmem_client *client, void *user)
+{
+    int r = listing_add(user, client);
+    return r < 0 ? r : 0;
 }
 
 int clients_show(struct kmem_query *query, const struct options *options,
@@ -85,6 +81,5 @@ int clients_show(struct kmem_query *query, const struct options *options,
     if (r < 0) {
         return r;
     }
-    r = kmem_query_clients(query, options->json ? add_json : add_row, &listing);
-    return listing_end(&listing, r);
+    return listing_end(&listing, kmem_query_clients(query, add_client, &listing));
 }

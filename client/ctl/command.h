@@ -14,6 +14,7 @@
 
 #include "client/ctl/options.h"
 #include "client/ctl/screen.h"
+#include "client/ctl/shape.h"
 
 /*
  * Asks, and prints the answer on the screen.
@@ -25,11 +26,15 @@ typedef int (*command_show_fn)(struct kmem_query *query, const struct options *o
 /* argv[0] is "kmemctl NAME"; options are those before it. Return: the exit status. */
 typedef int (*command_main_fn)(int argc, char **argv, const struct options *options);
 
+/* What the rows of a command that lists are. */
+typedef const struct listing_shape *(*command_shape_fn)(const struct options *options);
+
 struct command {
     const char *name;
     const char *summary;               /* one sentence for the help */
     const struct argp_option *special; /* a query's own options; NULL if it has none */
     const char *argument;              /* what a query's one argument may be; NULL: it takes none */
+    command_shape_fn shape;            /* NULL if it lists no rows */
     command_show_fn show;              /* NULL if it is no query */
     command_main_fn main;              /* NULL if it is one */
 };
@@ -54,6 +59,14 @@ int reconcile_show(struct kmem_query *query, const struct options *options,
                    const struct screen *screen);
 int usage_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
+
+/* What those of them that list rows say of these: command_shape_fn. */
+const struct listing_shape *blocks_shape(const struct options *options);
+const struct listing_shape *clients_shape(const struct options *options);
+const struct listing_shape *holders_shape(const struct options *options);
+const struct listing_shape *ledger_shape(const struct options *options);
+const struct listing_shape *names_shape(const struct options *options);
+const struct listing_shape *obituaries_shape(const struct options *options);
 
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
 int run_main(int argc, char **argv, const struct options *before);

@@ -2,6 +2,8 @@
 #include "client/ctl/groups.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,9 +55,16 @@ int groups_add(const struct kmem_ledger_row *row, void *user)
 
 /* ----------------------------------------------------------------------- sorting, joining ---- */
 
+/* Two processes of one name are two groups; by reason and by user these numbers say no more. */
 static int compare_keys(const void *left, const void *right)
 {
-    return strcmp(((const struct group *)left)->key, ((const struct group *)right)->key);
+    const struct group *a = left;
+    const struct group *b = right;
+    const int order = strcmp(a->key, b->key);
+    if (order != 0 || a->pid != b->pid) {
+        return order != 0 ? order : (a->pid > b->pid) - (a->pid < b->pid);
+    }
+    return (a->uid > b->uid) - (a->uid < b->uid);
 }
 
 static int compare_bytes(const void *left, const void *right)
@@ -95,14 +104,73 @@ void groups_join(struct groups *groups)
     qsort(groups->groups, groups->n_groups, sizeof(struct group), compare_keys);
     for (size_t i = 1; i < groups->n_groups; i++) {
         struct group *kept = &groups->groups[n_kept];
-        if (strcmp(kept->key, groups->groups[i].key) == 0) {
+        if (compare_keys(kept, &groups->groups[i]) == 0) {
             group_join(kept, &groups->groups[i]);
         } else {
             groups->groups[++n_kept] = groups->groups[i];
         }
     }
     groups->n_groups = n_kept + 1;
+    groups->n_joined = groups->n_groups;
     groups_sort(groups);
+}
+
+/* 4,096: sorting that many takes a millisecond, and they are 300 KiB. */
+#define WAITING_MIN 4096
+
+/* What follows '#' in a reason is a detail, as the daemon has it. */
+static const char *key_of(const struct kmem_block *block, enum kmem_group_by by, char *buffer,
+                          size_t buffer_bytes)
+{
+    if (by == KMEM_BY_CLIENT) {
+        return block->command;
+    }
+    if (by == KMEM_BY_UID) {
+        (void)snprintf(buffer, buffer_bytes, "%" PRIu32, block->uid);
+    } else {
+        (void)snprintf(buffer, buffer_bytes, "%.*s", (int)strcspn(block->reason, "#"),
+                       block->reason);
+    }
+    return buffer;
+}
+
+int groups_add_block(struct groups *groups, enum kmem_group_by by, const struct kmem_block *block)
+{
+    char buffer[KMEM_REASON_MAX_BYTES + 32];
+    const struct kmem_ledger_row row = {
+        .key = key_of(block, by, buffer, sizeof(buffer)),
+        .n_blocks = 1,
+        .num_bytes = block->num_bytes,
+        .oldest_ms = block->age_ms,
+        .pid = by == KMEM_BY_CLIENT ? block->pid : 0,
+        .uid = by == KMEM_BY_REASON ? 0 : block->uid,
+    };
+    if (groups->n_groups >= WAITING_MIN && groups->n_groups / 2 >= groups->n_joined) {
+        groups_join(groups);
+    }
+    return groups_add(&row, groups);
+}
+
+struct group groups_total(const struct groups *groups)
+{
+    static char no_key[] = "";
+    struct group total = {.key = no_key, .share_permille = 1000};
+    for (size_t i = 0; i < groups->n_groups; i++) {
+        const struct group *group = &groups->groups[i];
+        total.n_blocks += group->n_blocks;
+        total.num_bytes += group->num_bytes;
+        total.oldest_ms = group->oldest_ms > total.oldest_ms ? group->oldest_ms : total.oldest_ms;
+    }
+    return total;
+}
+
+void groups_share(struct groups *groups)
+{
+    const double total = (double)groups_total(groups).num_bytes;
+    for (size_t i = 0; i < groups->n_groups; i++) {
+        const double part = (double)groups->groups[i].num_bytes;
+        groups->groups[i].share_permille = total > 0 ? (uint64_t)(part * 1000 / total + 0.5) : 0;
+    }
 }
 
 /* A '/' at the beginning begins no second level. */

@@ -20,12 +20,14 @@ struct group {
     uint64_t oldest_ms;
     uint32_t pid;
     uint32_t uid;
+    uint64_t share_permille; /* groups_share() */
 };
 
 struct groups {
     struct group *groups;
     size_t n_groups;
     size_t capacity;
+    size_t n_joined; /* those that groups_add_block() has joined */
 };
 
 /** groups_fini() - free them all; an empty structure is all zero */
@@ -33,6 +35,22 @@ void groups_fini(struct groups *groups);
 
 /** groups_add() - a kmem_ledger_fn that keeps a copy of each row; user is the struct groups */
 int groups_add(const struct kmem_ledger_row *row, void *user);
+
+/**
+ * groups_add_block() - count a block as one of its group
+ *
+ * For a ledger of some blocks only. Groups are joined when twice as many rows wait as there are
+ * groups, so a million blocks are never kept; groups_join() joins the last ones.
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int groups_add_block(struct groups *groups, enum kmem_group_by by,
+                                   const struct kmem_block *block);
+
+/** groups_total() - all groups in one, that has the key "" */
+struct group groups_total(const struct groups *groups);
+
+/** groups_share() - note which share of all bytes each group has */
+void groups_share(struct groups *groups);
 
 /** groups_fold() - keep n_levels levels of each key, join what is the same then, sort again */
 void groups_fold(struct groups *groups, unsigned n_levels);

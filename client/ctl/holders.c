@@ -19,32 +19,6 @@
 
 #define HANDLE_SCHEME "kmem://"
 
-enum column {
-    OFFSET,
-    BYTES,
-    KIND,
-    ACCESS,
-    AGE,
-    PID,
-    UID,
-    COMMAND,
-    REASON,
-    BLOCK,
-    N_COLUMNS,
-};
-
-static const struct table_column columns[N_COLUMNS] = {
-    [OFFSET] = {"OFFSET", TABLE_RIGHT, false}, [BYTES] = {"BYTES", TABLE_RIGHT, false},
-    [KIND] = {"KIND", TABLE_LEFT, false},      [ACCESS] = {"ACCESS", TABLE_LEFT, false},
-    [AGE] = {"AGE", TABLE_RIGHT, false},       [PID] = {"PID", TABLE_RIGHT, false},
-    [UID] = {"UID", TABLE_RIGHT, false},       [COMMAND] = {"COMMAND", TABLE_LEFT, false},
-    [REASON] = {"REASON", TABLE_LEFT, true},   [BLOCK] = {"BLOCK", TABLE_LEFT, true},
-};
-
-static const struct listing_shape all_holders = {"holders", "no shared blocks", columns, N_COLUMNS};
-static const struct listing_shape some_holders = {
-    "holders", "no shared block of that name or place", columns, N_COLUMNS};
-
 /* The blocks that are asked for. */
 struct wanted {
     const char *name;    /* as it was typed */
@@ -58,8 +32,7 @@ struct wanted {
 struct holders {
     struct listing listing;
     struct wanted wanted;
-    uint64_t n_rows;
-    uint64_t generation; /* of the block of the last row; 0: there is none */
+    uint64_t n_rows; /* of that block, whether they are shown or not */
 };
 
 /* ------------------------------------------------------------------------------- which one ---- */
@@ -141,9 +114,10 @@ static int wanted_find(struct kmem_query *query, const char *argument, struct wa
 
 /* -------------------------------------------------------------------------------- the rows ---- */
 
-static const char *kind_text(enum kmem_holder_kind kind)
+static const char *kind_text(const void *row)
 {
-    switch (kind) {
+    const struct kmem_holder *holder = row;
+    switch (holder->kind) {
     case KMEM_HOLDER_OWNER:
         return "owner";
     case KMEM_HOLDER_ATTACHED:
@@ -156,64 +130,96 @@ static const char *kind_text(enum kmem_holder_kind kind)
     return "?"; /* a newer daemon's */
 }
 
-/* What is the same in each row of a block stands in the first. */
-static int add_row(struct listing *listing, const struct kmem_holder *holder, bool is_first)
+static bool is_name(const struct kmem_holder *holder)
 {
-    const bool is_name = holder->kind == KMEM_HOLDER_NAME;
-    struct label offset = format_offset(holder->offset);
-    struct label bytes = format_bytes(holder->num_bytes, listing->options->exact_bytes);
-    struct label age = format_age(holder->age_ms);
-    struct label pid = format_process(holder->pid, holder->command);
-    struct label uid = format_id(holder->uid);
-    struct escaped command = format_escaped(holder->command);
-    struct escaped reason = format_escaped(holder->reason);
-    struct escaped block = format_escaped(holder->block_reason);
-    const char *cells[N_COLUMNS] = {
-        [OFFSET] = is_first ? offset.text : "",
-        [BYTES] = is_first ? bytes.text : "",
-        [KIND] = kind_text(holder->kind),
-        [ACCESS] = is_name         ? ""
-                   : holder->write ? "write"
-                                   : "read",
-        [AGE] = is_name ? "" : age.text,
-        [PID] = pid.text,
-        [UID] = *holder->command || is_name ? uid.text : "-",
-        [COMMAND] = command.text,
-        [REASON] = reason.text,
-        [BLOCK] = is_first ? block.text : "",
-    };
-    return table_add(listing->table, cells);
+    return holder->kind == KMEM_HOLDER_NAME;
 }
 
-static int add_json(struct listing *listing, const struct kmem_holder *holder)
+static const char *access_text(const void *row)
 {
-    struct json_row row;
-    json_row_init(&row);
-    json_row_number(&row, "offset", holder->offset);
-    json_row_number(&row, "num_bytes", holder->num_bytes);
-    json_row_number(&row, "generation", holder->generation);
-    json_row_text(&row, "block_reason", holder->block_reason);
-    json_row_text(&row, "kind", kind_text(holder->kind));
-    json_row_number(&row, "pid", holder->pid);
-    json_row_text(&row, "command", holder->command);
-    json_row_number(&row, "uid", holder->uid);
-    json_row_text(&row, "reason", holder->reason);
-    json_row_number(&row, "age_ms", holder->age_ms);
-    json_row_bool(&row, "write", holder->write);
-    return json_list_add(&listing->json, &row);
+    const struct kmem_holder *holder = row;
+    return is_name(holder) ? "" : holder->write ? "write" : "read";
+}
+
+static const char *age_text(const void *row)
+{
+    return is_name(row) ? "" : NULL;
+}
+
+/* A process that has ended has no number, and only of a name its user is known. */
+static const char *pid_text(const void *row)
+{
+    const struct kmem_holder *holder = row;
+    return *holder->command ? NULL : "-";
+}
+
+static const char *uid_text(const void *row)
+{
+    return is_name(row) ? NULL : pid_text(row);
+}
+
+#define AT(member) COLUMN_AT(struct kmem_holder, member)
+#define GENERATION 2
+
+/* What is the same in each row of a block stands in the first. */
+static const struct column columns[] = {
+    {"OFFSET", "offset", COLUMN_OFFSET, AT(offset), .drop = 2, .is_once = true},
+    {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes), .filter = FILTER_SIZE, .drop = 3,
+     .is_once = true},
+    [GENERATION] = {NULL, "generation", COLUMN_COUNT, AT(generation)},
+    {"BLOCK", "block_reason", COLUMN_TEXT, AT(block_reason), .drop = 6, .is_once = true,
+     .may_flow = true},
+    {"KIND", "kind", COLUMN_WORD, .word = kind_text, .drop = 1},
+    {"PID", "pid", COLUMN_PID, AT(pid), .word = pid_text, .filter = FILTER_PID},
+    {"COMMAND", "command", COLUMN_TEXT, AT(command), .drop = 7},
+    {"UID", "uid", COLUMN_ID, AT(uid), .word = uid_text, .filter = FILTER_USER, .drop = 9},
+    {"USER", "user", COLUMN_USER, AT(uid), .word = uid_text, .drop = 8, .is_derived = true},
+    {"REASON", "reason", COLUMN_TEXT, AT(reason), .filter = FILTER_REASON, .may_flow = true},
+    {"AGE", "age_ms", COLUMN_AGE, AT(age_ms), .word = age_text, .filter = FILTER_AGE, .drop = 4},
+    {NULL, "write", COLUMN_FLAG, AT(write)},
+    {"ACCESS", "access", COLUMN_WORD, .word = access_text, .drop = 5, .is_derived = true},
+};
+
+#define TABLE "OFFSET,BYTES,KIND,ACCESS,AGE,PID,UID,USER,COMMAND,REASON,BLOCK"
+
+static const struct listing_shape all_holders = {
+    .name = "holders",
+    .nothing = "no shared blocks",
+    .nothing_chosen = "no holders of that kind",
+    .columns = columns,
+    .n_columns = sizeof(columns) / sizeof(columns[0]),
+    .table = TABLE,
+    .wide = TABLE,
+    .row_bytes = sizeof(struct kmem_holder),
+    .once_by = &columns[GENERATION],
+};
+
+static const struct listing_shape some_holders = {
+    .name = "holders",
+    .nothing = "no shared block of that name or place",
+    .nothing_chosen = "no holders of that kind",
+    .columns = columns,
+    .n_columns = sizeof(columns) / sizeof(columns[0]),
+    .table = TABLE,
+    .wide = TABLE,
+    .row_bytes = sizeof(struct kmem_holder),
+    .once_by = &columns[GENERATION],
+};
+
+const struct listing_shape *holders_shape(const struct options *options)
+{
+    return options->argument ? &some_holders : &all_holders;
 }
 
 static int add_holder(const struct kmem_holder *holder, void *user)
 {
     struct holders *holders = user;
-    const bool is_first = holder->generation != holders->generation;
     if (holders->wanted.has_generation && holder->generation != holders->wanted.generation) {
         return 0;
     }
     holders->n_rows++;
-    holders->generation = holder->generation;
-    return holders->listing.table ? add_row(&holders->listing, holder, is_first)
-                                  : add_json(&holders->listing, holder);
+    int r = listing_add(&holders->listing, holder);
+    return r < 0 ? r : 0;
 }
 
 /* --------------------------------------------------------------------------------- showing ---- */
@@ -231,7 +237,7 @@ static int complain_of_handle(const char *text)
 int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen)
 {
-    struct holders holders = {0};
+    struct holders holders = {.n_rows = 0};
     const int found = wanted_find(query, options->argument, &holders.wanted);
     if (found < 0) {
         return found;
@@ -240,8 +246,7 @@ int holders_show(struct kmem_query *query, const struct options *options,
         return complain_of_handle(options->argument);
     }
     const struct wanted *wanted = &holders.wanted;
-    int r = listing_begin(&holders.listing, wanted->is_one ? &some_holders : &all_holders, options,
-                          screen);
+    int r = listing_begin(&holders.listing, holders_shape(options), options, screen);
     if (r < 0) {
         return r;
     }

@@ -12,25 +12,24 @@ _kmemctl_segments() {
     done
 }
 
-# The processes of the segment that the line names, if its daemon answers.
-_kmemctl_pids() {
-    local pid rest
-    "$@" clients 2>/dev/null | while read -r pid rest; do
-        if [[ $pid == [0-9]* ]]; then
-            printf '%s\n' "$pid"
-        fi
-    done
+# One column of what the segment that the line names has, if its daemon answers, one a line: "clients
+# pid", "names name", "ledger reason". compgen expands its words as the shell does, and a name may be
+# anything: those that an expansion would change are left out.
+_kmemctl_rows() {
+    local listing=$1 column=$2 text
+    shift 2
+    "$@" "$listing" --output=csv --no-headers --columns="$column" 2>/dev/null |
+        while IFS= read -r text; do
+            if [[ $text == *[!\ ]* && $text != *[^A-Za-z0-9_./:@+#-]* ]]; then
+                printf '%s\n' "$text"
+            fi
+        done
 }
 
-# What blocks are named, one a line, in the same way. compgen expands its words as the shell does,
-# and a name may be anything: those that an expansion would change are left out.
-_kmemctl_names() {
-    local name rest
-    "$@" names 2>/dev/null | while read -r name rest; do
-        if [[ $rest == [0-9]* && $name != *[^A-Za-z0-9_./:@+-]* ]]; then
-            printf '%s\n' "$name"
-        fi
-    done
+# What a command's rows have, one a line: from its help, so it is never another list.
+_kmemctl_columns() {
+    "$1" "$2" --help 2>/dev/null |
+        sed -n '/^Columns: /,$ { s/^Columns: //; s/, */\n/g; p; }' | sed '/^$/d; s/ /_/g'
 }
 
 _kmemctl_reply() {
@@ -53,77 +52,94 @@ _kmemctl_words() {
     fi
 }
 
-_kmemctl() {
-    local words word
-    _kmemctl_words
-    local before=${words[${#words[@]} - 1]}
-    local daemon=("${words[0]}")
-    local commands='usage ledger blocks names holders clients obituaries reconcile run'
-    local options='--socket --segment --json --bytes --help --version'
-    local command='' i
-    COMPREPLY=()
+# The value of the option before the word. Return: whether it is an option that takes one.
+_kmemctl_value() {
+    case $command:$before in
+    run:--size | run:-s | run:--leaks-exit-code | run:-e) ;;
+    run:--output | run:-o | *:--socket | *:-s) _kmemctl_reply -f -- "$word" ;;
+    run:--commit | run:-c) _kmemctl_reply -W 'lazy eager' -- "$word" ;;
+    run:*) return 1 ;;
+    *:--segment | *:-n) _kmemctl_reply -W "$(_kmemctl_segments)" -- "$word" ;;
+    *:--output | *:-o) _kmemctl_reply -W 'table wide json jsonl csv' -- "$word" ;;
+    *:--color) # takes one behind "=" only
+        [[ ${COMP_WORDS[COMP_CWORD]} == = || ${COMP_WORDS[COMP_CWORD - 1]} == = ]] || return 1
+        _kmemctl_reply -W 'auto always never' -- "$word"
+        ;;
+    ledger:--by | ledger:-g) _kmemctl_reply -W 'reason client uid' -- "$word" ;;
+    *:--pid | *:-p) _kmemctl_reply -W "$(_kmemctl_rows clients pid "${daemon[@]}")" -- "$word" ;;
+    *:--user | *:-u) _kmemctl_reply -u -- "$word" ;;
+    *:--reason | *:-r)
+        _kmemctl_reply -W "$(_kmemctl_rows ledger reason "${daemon[@]}")" -- "$word"
+        ;;
+    *:--sort) _kmemctl_reply -W "$(_kmemctl_columns "${words[0]}" "$command")" -- "$word" ;;
+    *:--columns)
+        local rest=''
+        if [[ $word == *,* ]]; then
+            rest=${word%,*},
+        fi
+        _kmemctl_reply -P "$rest" -W "$(_kmemctl_columns "${words[0]}" "$command")" -- "${word##*,}"
+        ;;
+    *:--depth | *:-d | *:--older-than | *:--larger-than | *:--top | *:-t) ;;
+    *:--watch | *:-w | *:--fail-above) ;;
+    *) return 1 ;;
+    esac
+}
 
-    # The first word that is no option, nor the value of one, is the command. After that of run
-    # everything belongs to a program.
+# The first word that is no option, nor the value of one, is the command, into command. Return:
+# whether the cursor is on it or behind it, and not among the words of a program that is to be run.
+_kmemctl_command() {
+    local i
     for ((i = 1; i < ${#words[@]}; i++)); do
         case $command:${words[i]} in
         run:--size | run:-s | run:--commit | run:-c | run:--output | run:-o) ((i++)) ;;
         run:--leaks-exit-code | run:-e) ((i++)) ;;
+        run:-*) ;;
+        run:*) return 1 ;;
         *:--socket | *:--segment | *:-s | *:-n)
             if [[ -n ${words[i + 1]-} ]]; then
                 daemon+=("${words[i]}" "${words[i + 1]}")
             fi
             ((i++))
             ;;
-        *:--fail-above | *:--by | *:-g | *:--depth | *:-d | *:--pid | *:-p | *:--reason | *:-r) ((i++)) ;;
+        *:--output | *:-o | *:--watch | *:-w | *:--fail-above | *:--by | *:-g) ((i++)) ;;
+        *:--depth | *:-d | *:--pid | *:-p | *:--user | *:-u | *:--reason | *:-r) ((i++)) ;;
+        *:--older-than | *:--larger-than | *:--columns | *:--sort | *:--top | *:-t) ((i++)) ;;
+        *:--color) [[ ${words[i + 1]-} != auto && ${words[i + 1]-} != always &&
+            ${words[i + 1]-} != never ]] || ((i++)) ;;
         *:-*) ;;
-        *)
-            if [[ $command == run ]]; then
-                _kmemctl_reply -f -- "$word"
-                return
-            fi
-            command=${command:-${words[i]}}
-            ;;
+        *) command=${command:-${words[i]}} ;;
         esac
     done
+}
 
-    case $command:$before in
-    run:--size | run:-s | run:--leaks-exit-code | run:-e) return ;;
-    run:--output | run:-o)
+_kmemctl() {
+    local words word
+    _kmemctl_words
+    local before=${words[${#words[@]} - 1]}
+    local daemon=("${words[0]}")
+    local commands='usage ledger blocks names holders clients obituaries reconcile run'
+    local options='--socket --segment --output --json --bytes --color --watch --help --version'
+    local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
+    local command=''
+    COMPREPLY=()
+
+    if ! _kmemctl_command; then
         _kmemctl_reply -f -- "$word"
         return
-        ;;
-    run:--commit | run:-c)
-        _kmemctl_reply -W 'lazy eager' -- "$word"
+    fi
+    if _kmemctl_value; then
         return
-        ;;
-    *:--socket | *:-s)
-        _kmemctl_reply -f -- "$word"
-        return
-        ;;
-    *:--segment | *:-n)
-        _kmemctl_reply -W "$(_kmemctl_segments)" -- "$word"
-        return
-        ;;
-    ledger:--by | ledger:-g)
-        _kmemctl_reply -W 'reason client uid' -- "$word"
-        return
-        ;;
-    blocks:--pid | blocks:-p)
-        _kmemctl_reply -W "$(_kmemctl_pids "${daemon[@]}")" -- "$word"
-        return
-        ;;
-    usage:--fail-above | ledger:--depth | ledger:-d | blocks:--reason | blocks:-r) return ;;
-    esac
-
+    fi
     case $command in
     '') [[ $word == -* ]] || options=$commands ;;
     usage) options+=' --all --fail-above' ;;
-    ledger) options+=' --by --depth' ;;
-    blocks) options+=' --pid --reason --shared' ;;
+    ledger) options+="$rows --by --depth" ;;
+    blocks) options+="$rows --shared" ;;
+    names | clients | obituaries) options+=$rows ;;
     holders)
+        options+=$rows
         if [[ $word != -* ]]; then
-            _kmemctl_reply -W "$(_kmemctl_names "${daemon[@]}")" -- "$word"
+            _kmemctl_reply -W "$(_kmemctl_rows names name "${daemon[@]}")" -- "$word"
             return
         fi
         ;;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
+/*
+ * ledger.c - the live blocks, rolled up
+ *
+ * The daemon rolls them up by itself. If only some blocks are meant, kmemctl asks for all of them
+ * and rolls up those.
+ */
 #include "client/ctl/command.h"
 
-#include <errno.h>
-
-#include "client/ctl/format.h"
+#include "client/ctl/blocks.h"
 #include "client/ctl/groups.h"
-#include "client/ctl/json.h"
-#include "client/ctl/status.h"
-#include "client/ctl/table.h"
+#include "client/ctl/listing.h"
 
 const struct argp_option ledger_options[] = {
     {"by", OPTION_BY, "WHAT", 0, "Roll up by reason (the default), client or uid", 0},
@@ -15,148 +17,135 @@ const struct argp_option ledger_options[] = {
     {0},
 };
 
-static const struct table_column columns_by_reason[] = {
-    {"BYTES", TABLE_RIGHT, false},  {"SHARE", TABLE_RIGHT, false}, {"BLOCKS", TABLE_RIGHT, false},
-    {"OLDEST", TABLE_RIGHT, false}, {"REASON", TABLE_LEFT, true},
+/* ------------------------------------------------------------------------------- the rows ---- */
+
+#define AT(member) COLUMN_AT(struct group, member)
+
+/* What tells one group from another comes first; the figures are the same for all. */
+#define FIGURES                                                                                    \
+    {"BLOCKS", "n_blocks", COLUMN_COUNT, AT(n_blocks), .drop = 3},                                 \
+        {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes)},                                       \
+        {"OLDEST", "oldest_ms", COLUMN_AGE, AT(oldest_ms), .drop = 4},                             \
+    {                                                                                              \
+        "SHARE", "share_permille", COLUMN_SHARE, AT(share_permille), .drop = 2, .is_derived = true \
+    }
+
+static const struct column by_reason[] = {
+    {"REASON", "reason", COLUMN_TEXT, AT(key), .drop = 1, .may_flow = true},
+    FIGURES,
 };
-static const struct table_column columns_by_client[] = {
-    {"BYTES", TABLE_RIGHT, false},  {"SHARE", TABLE_RIGHT, false}, {"BLOCKS", TABLE_RIGHT, false},
-    {"OLDEST", TABLE_RIGHT, false}, {"PID", TABLE_RIGHT, false},   {"UID", TABLE_RIGHT, false},
-    {"COMMAND", TABLE_LEFT, true},
+static const struct column by_client[] = {
+    {"UID", "uid", COLUMN_ID, AT(uid), .drop = 7},
+    {"USER", "user", COLUMN_USER, AT(uid), .drop = 6, .is_derived = true},
+    {"PID", "pid", COLUMN_PID, AT(pid), .drop = 1},
+    {"COMMAND", "command", COLUMN_TEXT, AT(key), .drop = 1, .may_flow = true},
+    FIGURES,
 };
-static const struct table_column columns_by_uid[] = {
-    {"BYTES", TABLE_RIGHT, false},  {"SHARE", TABLE_RIGHT, false}, {"BLOCKS", TABLE_RIGHT, false},
-    {"OLDEST", TABLE_RIGHT, false}, {"UID", TABLE_RIGHT, false},
+static const struct column by_uid[] = {
+    {"UID", "uid", COLUMN_ID, AT(uid), .drop = 1},
+    {"USER", "user", COLUMN_USER, AT(uid), .drop = 1, .is_derived = true},
+    FIGURES,
 };
 
-static struct table *ledger_table(enum kmem_group_by by)
-{
-    switch (by) {
-    case KMEM_BY_CLIENT:
-        return table_new(columns_by_client, 7);
-    case KMEM_BY_UID:
-        return table_new(columns_by_uid, 5);
-    case KMEM_BY_REASON:
-        break;
+#define MAX_COLUMNS (sizeof(by_client) / sizeof(by_client[0]))
+
+#define SHAPE(declared, shown)                                                                     \
+    {                                                                                              \
+        .name = "ledger", .nothing = "no live blocks",                                             \
+        .nothing_chosen = "no live blocks of that kind", .columns = (declared),                    \
+        .n_columns = sizeof(declared) / sizeof((declared)[0]), .table = (shown), .wide = (shown),  \
+        .row_bytes = sizeof(struct group), .chooses_itself = true                                  \
     }
-    return table_new(columns_by_reason, 5);
+
+static const struct listing_shape shapes[] = {
+    [KMEM_BY_REASON] = SHAPE(by_reason, "BYTES,SHARE,BLOCKS,OLDEST,REASON"),
+    [KMEM_BY_CLIENT] = SHAPE(by_client, "BYTES,SHARE,BLOCKS,OLDEST,PID,UID,USER,COMMAND"),
+    [KMEM_BY_UID] = SHAPE(by_uid, "BYTES,SHARE,BLOCKS,OLDEST,UID,USER"),
+};
+
+const struct listing_shape *ledger_shape(const struct options *options)
+{
+    return &shapes[options->by];
 }
 
-static struct group groups_total(const struct groups *groups)
+/* ------------------------------------------------------------------------------ gathering ---- */
+
+struct ledger {
+    const struct options *options;
+    struct groups groups;
+};
+
+static int add_block(const struct kmem_block *block, void *user)
 {
-    struct group total = {0};
-    for (size_t i = 0; i < groups->n_groups; i++) {
-        const struct group *group = &groups->groups[i];
-        total.n_blocks += group->n_blocks;
-        total.num_bytes += group->num_bytes;
-        total.oldest_ms = group->oldest_ms > total.oldest_ms ? group->oldest_ms : total.oldest_ms;
+    struct ledger *ledger = user;
+    if (!blocks_filter(&ledger->options->filter, block)) {
+        return 0;
     }
-    return total;
+    return groups_add_block(&ledger->groups, ledger->options->by, block);
 }
 
-/* The cells that tell one group from another are the last ones, and the total has none of them. */
-static int add_group(struct table *table, const struct group *group, const struct group *total,
-                     const struct options *options)
+static int gather(struct ledger *ledger, struct kmem_query *query)
 {
-    bool is_total = group == total;
-    struct label bytes = format_bytes(group->num_bytes, options->exact_bytes);
-    struct label share = format_share(group->num_bytes, total->num_bytes);
-    struct label blocks = format_count(group->n_blocks);
-    struct label oldest = format_age(group->oldest_ms);
-    struct label pid = format_pid(group->pid);
-    struct label uid = format_id(group->uid);
-    struct escaped key = format_escaped(is_total ? "" : group->key);
-    const char *cells[7] = {bytes.text, share.text, blocks.text, oldest.text};
-    if (is_total) {
-        cells[4] = options->by == KMEM_BY_REASON ? "total" : "";
-    } else if (options->by == KMEM_BY_REASON) {
-        cells[4] = key.text;
-    } else if (options->by == KMEM_BY_UID) {
-        cells[4] = uid.text;
+    const struct options *options = ledger->options;
+    int r;
+    if (filter_is_set(&options->filter)) {
+        r = kmem_query_blocks(query, add_block, ledger);
+        groups_join(&ledger->groups);
     } else {
-        cells[4] = pid.text;
-        cells[5] = uid.text;
-        cells[6] = key.text;
+        r = kmem_query_ledger(query, options->by, groups_add, &ledger->groups);
     }
-    return table_add(table, cells);
-}
-
-static int print_table(const struct groups *groups, const struct options *options,
-                       const struct screen *screen)
-{
-    struct group total = groups_total(groups);
-    struct table *table = ledger_table(options->by);
-    int r = table ? 0 : -ENOMEM;
-    for (size_t i = 0; r == 0 && i < groups->n_groups; i++) {
-        r = add_group(table, &groups->groups[i], &total, options);
+    if (r == 0 && options->depth > 0) {
+        groups_fold(&ledger->groups, options->depth);
     }
-    if (r == 0) {
-        table_rule(table);
-        r = add_group(table, &total, &total, options);
-    }
-    if (r == 0) {
-        table_print(table, screen);
-    }
-    table_free(table);
+    groups_share(&ledger->groups);
     return r;
 }
 
-/* ----------------------------------------------------------------------------------- JSON ---- */
+/* -------------------------------------------------------------------------------- showing ---- */
 
-static int add_json(struct json_list *list, const struct group *group, enum kmem_group_by by)
+/* Of all groups, whether they are shown or not. */
+static int add_total(struct listing *listing, const struct groups *groups)
 {
-    struct json_row row;
-    json_row_init(&row);
-    if (by == KMEM_BY_REASON) {
-        json_row_text(&row, "reason", group->key);
-    } else {
-        json_row_number(&row, "uid", group->uid);
+    const struct listing_shape *shape = listing->shape;
+    const struct group total = groups_total(groups);
+    struct escaped texts[MAX_COLUMNS];
+    const char *cells[MAX_COLUMNS] = {0};
+    for (size_t i = 0; i < shape->n_columns; i++) {
+        const struct column *column = &shape->columns[i];
+        if (column_is_figure(column)) {
+            cells[i] = column_cell(column, &total, listing->options->exact_bytes, &texts[i]);
+        } else if (shape == &shapes[KMEM_BY_REASON]) {
+            cells[i] = "total";
+        }
     }
-    if (by == KMEM_BY_CLIENT) {
-        json_row_number(&row, "pid", group->pid);
-        json_row_text(&row, "command", group->key);
-    }
-    json_row_number(&row, "n_blocks", group->n_blocks);
-    json_row_number(&row, "num_bytes", group->num_bytes);
-    json_row_number(&row, "oldest_ms", group->oldest_ms);
-    return json_list_add(list, &row);
+    table_rule(listing->table);
+    return listing_add_cells(listing, cells);
 }
 
-static int print_json(const struct groups *groups, const struct options *options,
-                      const struct screen *screen)
+static int list(const struct ledger *ledger, const struct screen *screen)
 {
-    struct json_list list;
-    int r = 0;
-    json_list_begin(&list, screen->file, "ledger");
-    for (size_t i = 0; r == 0 && i < groups->n_groups; i++) {
-        r = add_json(&list, &groups->groups[i], options->by);
+    const struct groups *groups = &ledger->groups;
+    struct listing listing;
+    int r = listing_begin(&listing, ledger_shape(ledger->options), ledger->options, screen);
+    if (r < 0) {
+        return r;
     }
-    json_list_end(&list);
-    return r;
-}
-
-static int print_groups(const struct groups *groups, const struct options *options,
-                        const struct screen *screen)
-{
-    if (options->json) {
-        return print_json(groups, options, screen);
+    for (size_t i = 0; r >= 0 && i < groups->n_groups; i++) {
+        r = listing_add(&listing, &groups->groups[i]);
     }
-    if (groups->n_groups == 0) {
-        (void)fputs("no live blocks\n", screen->file);
-        return STATUS_OK;
+    r = r < 0 ? r : listing_flush(&listing);
+    if (r == 0 && listing_has_titles(&listing) && groups->n_groups > 0) {
+        r = add_total(&listing, groups);
     }
-    return print_table(groups, options, screen);
+    return listing_end(&listing, r);
 }
 
 int ledger_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen)
 {
-    struct groups groups = {0};
-    int r = kmem_query_ledger(query, options->by, groups_add, &groups);
-    if (r == 0 && options->depth > 0) {
-        groups_fold(&groups, options->depth);
-    }
-    r = r ? r : print_groups(&groups, options, screen);
-    groups_fini(&groups);
+    struct ledger ledger = {.options = options};
+    int r = gather(&ledger, query);
+    r = r ? r : list(&ledger, screen);
+    groups_fini(&ledger.groups);
     return r;
 }

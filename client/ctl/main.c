@@ -13,23 +13,27 @@
 #include <unistd.h>
 
 #include "client/ctl/command.h"
+#include "client/ctl/listing.h"
 #include "client/ctl/process.h"
 #include "client/ctl/status.h"
 #include "client/ctl/suggest.h"
 #include "client/ctl/target.h"
+#include "client/ctl/watch.h"
 
 static const struct command commands[] = {
-    {"usage", "Show how full the segment is.", usage_options, NULL, usage_show, NULL},
-    {"ledger", "Show what the live blocks are for.", ledger_options, NULL, ledger_show, NULL},
-    {"blocks", "Show every live block.", blocks_options, NULL, blocks_show, NULL},
-    {"names", "Show what names mean, and who published them.", NULL, NULL, names_show, NULL},
-    {"holders", "Show who holds the shared blocks, and why.", NULL, "[NAME|HANDLE|OFFSET]",
-     holders_show, NULL},
-    {"clients", "Show who holds how much.", NULL, NULL, clients_show, NULL},
-    {"obituaries", "Show who has ended, and what they never released.", NULL, NULL, obituaries_show,
+    {"usage", "Show how full the segment is.", usage_options, NULL, NULL, usage_show, NULL},
+    {"ledger", "Show what the live blocks are for.", ledger_options, NULL, ledger_shape,
+     ledger_show, NULL},
+    {"blocks", "Show every live block.", blocks_options, NULL, blocks_shape, blocks_show, NULL},
+    {"names", "Show what names mean, and who published them.", NULL, NULL, names_shape, names_show,
      NULL},
-    {"reconcile", "Check that all figures add up.", NULL, NULL, reconcile_show, NULL},
-    {"run", "Run a program on a segment of its own.", NULL, NULL, NULL, run_main},
+    {"holders", "Show who holds the shared blocks, and why.", NULL, "[NAME|HANDLE|OFFSET]",
+     holders_shape, holders_show, NULL},
+    {"clients", "Show who holds how much.", NULL, NULL, clients_shape, clients_show, NULL},
+    {"obituaries", "Show who has ended, and what they never released.", NULL, NULL,
+     obituaries_shape, obituaries_show, NULL},
+    {"reconcile", "Check that all figures add up.", NULL, NULL, NULL, reconcile_show, NULL},
+    {"run", "Run a program on a segment of its own.", NULL, NULL, NULL, NULL, run_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -91,6 +95,7 @@ static void query_options_or_exit(const struct argp_state *state, const struct w
     const char *meaningless = options->socket_path    ? "--socket"
                               : options->segment_name ? "--segment"
                               : options->exact_bytes  ? "--bytes"
+                              : options->watch_ms     ? "--watch"
                                                       : NULL;
 
     if (words->command && !words->command->show && meaningless) {
@@ -175,16 +180,35 @@ static void words_parse(int argc, char **argv, struct words *ret_words)
 
 /* -------------------------------------------------------------------------------- running ---- */
 
-static int query_run(const struct command *command, const struct options *options)
+struct asking {
+    const struct command *command;
+    const struct options *options;
+};
+
+/* Before the daemon is asked. Return: STATUS_OK, or STATUS_USAGE, and then a message is printed. */
+static int check(const struct command *command, const struct options *options)
 {
-    struct screen screen;
+    if (command->shape) {
+        return listing_check(command->shape(options), options, command->name);
+    }
+    if (options->format == FORMAT_CSV && command->show == reconcile_show) {
+        (void)fputs("kmemctl reconcile: its answer is no table: --output=csv means nothing to it\n",
+                    stderr);
+        return STATUS_USAGE;
+    }
+    return STATUS_OK;
+}
+
+/* A watch_show_fn: asks once. */
+static int query_once(const struct screen *screen, void *user)
+{
+    const struct asking *asking = user;
     struct kmem_query *query;
-    int r = target_open(options, &query);
+    int r = target_open(asking->options, &query);
     if (r < 0) {
         return target_complain(r, kmem_last_error());
     }
-    screen_init(&screen, stdout);
-    r = command->show(query, options, &screen);
+    r = asking->command->show(query, asking->options, screen);
     if (r < 0) {
         r = target_complain(r, kmem_query_error(query));
     }
@@ -203,10 +227,24 @@ static int output_finish(int status)
     return status;
 }
 
+static int query_run(const struct command *command, const struct options *options)
+{
+    struct asking asking = {command, options};
+    struct screen screen;
+    screen_init(&screen, stdout);
+    screen_set_colour(&screen, options->colour);
+    if (options->watch_ms == 0) {
+        return output_finish(query_once(&screen, &asking));
+    }
+    const bool has_blanks = options->format != FORMAT_JSONL && options->format != FORMAT_JSON;
+    return output_finish(watch(&screen, options->watch_ms, has_blanks, query_once, &asking));
+}
+
 int main(int argc, char **argv)
 {
     struct words words;
     char name[32];
+    char columns[512];
     if (process_fill_standard() < 0) {
         return STATUS_ERROR; /* there is nothing to say it to */
     }
@@ -223,7 +261,12 @@ int main(int argc, char **argv)
     if (words.command->main) {
         return words.command->main(argc, argv, &words.options);
     }
-    options_parse(words.command->summary, words.command->special, words.command->argument, argc,
-                  argv, &words.options);
-    return output_finish(query_run(words.command, &words.options));
+    const command_shape_fn shape = words.command->shape;
+    options_parse(words.command->summary, words.command->special,
+                  shape ? listing_columns(shape(&words.options), columns, sizeof(columns)) : NULL,
+                  words.command->argument, argc, argv, &words.options);
+    if (check(words.command, &words.options) != STATUS_OK) {
+        return STATUS_USAGE;
+    }
+    return query_run(words.command, &words.options);
 }

@@ -1,53 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/command.h"
 
-#include "client/ctl/format.h"
 #include "client/ctl/listing.h"
 
-static const struct table_column columns[] = {
-    {"NAME", TABLE_LEFT, false},   {"VERSION", TABLE_RIGHT, false}, {"OFFSET", TABLE_RIGHT, false},
-    {"BYTES", TABLE_RIGHT, false}, {"HOLDERS", TABLE_RIGHT, false}, {"KEEP", TABLE_LEFT, false},
-    {"PID", TABLE_RIGHT, false},   {"UID", TABLE_RIGHT, false},     {"COMMAND", TABLE_LEFT, false},
-    {"REASON", TABLE_LEFT, true},
-};
-
-static const struct listing_shape shape = {"names", "no names", columns,
-                                           sizeof(columns) / sizeof(columns[0])};
-
-static int add_row(const struct kmem_name *name, void *user)
+/* A process that has ended has no number. */
+static const char *pid_text(const void *row)
 {
-    struct listing *listing = user;
-    struct escaped text = format_escaped(name->name);
-    struct label version = format_count(name->version);
-    struct label offset = format_offset(name->offset);
-    struct label bytes = format_bytes(name->num_bytes, listing->options->exact_bytes);
-    struct label holders = format_count(name->n_holders);
-    struct label pid = format_process(name->pid, name->command);
-    struct label uid = format_id(name->uid);
-    struct escaped command = format_escaped(name->command);
-    struct escaped reason = format_escaped(name->block_reason);
-    return table_add(listing->table,
-                     (const char *[]){text.text, version.text, offset.text, bytes.text,
-                                      holders.text, name->keep ? "yes" : "no", pid.text, uid.text,
-                                      command.text, reason.text});
+    const struct kmem_name *name = row;
+    return *name->command ? NULL : "-";
 }
 
-static int add_json(const struct kmem_name *name, void *user)
+#define AT(member) COLUMN_AT(struct kmem_name, member)
+
+static const struct column columns[] = {
+    {"NAME", "name", COLUMN_TEXT, AT(name)},
+    {"VERSION", "version", COLUMN_COUNT, AT(version), .drop = 3},
+    {"OFFSET", "offset", COLUMN_OFFSET, AT(offset), .drop = 4},
+    {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes), .filter = FILTER_SIZE, .drop = 1},
+    {"REASON", "block_reason", COLUMN_TEXT, AT(block_reason), .filter = FILTER_REASON, .drop = 1,
+     .may_flow = true},
+    {"HOLDERS", "n_holders", COLUMN_COUNT, AT(n_holders), .drop = 2},
+    {"KEEP", "keep", COLUMN_FLAG, AT(keep), .drop = 5},
+    {"PID", "pid", COLUMN_PID, AT(pid), .word = pid_text, .filter = FILTER_PID, .drop = 3},
+    {"COMMAND", "command", COLUMN_TEXT, AT(command), .drop = 6},
+    {"UID", "uid", COLUMN_ID, AT(uid), .filter = FILTER_USER, .drop = 8},
+    {"USER", "user", COLUMN_USER, AT(uid), .drop = 7, .is_derived = true},
+};
+
+#define TABLE "NAME,VERSION,OFFSET,BYTES,HOLDERS,KEEP,PID,UID,USER,COMMAND,REASON"
+
+static const struct listing_shape shape = {
+    .name = "names",
+    .nothing = "no names",
+    .nothing_chosen = "no names of that kind",
+    .columns = columns,
+    .n_columns = sizeof(columns) / sizeof(columns[0]),
+    .table = TABLE,
+    .wide = TABLE,
+    .row_bytes = sizeof(struct kmem_name),
+};
+
+const struct listing_shape *names_shape(const struct options *options)
 {
-    struct listing *listing = user;
-    struct json_row row;
-    json_row_init(&row);
-    json_row_text(&row, "name", name->name);
-    json_row_number(&row, "version", name->version);
-    json_row_number(&row, "offset", name->offset);
-    json_row_number(&row, "num_bytes", name->num_bytes);
-    json_row_text(&row, "block_reason", name->block_reason);
-    json_row_number(&row, "n_holders", name->n_holders);
-    json_row_bool(&row, "keep", name->keep);
-    json_row_number(&row, "pid", name->pid);
-    json_row_text(&row, "command", name->command);
-    json_row_number(&row, "uid", name->uid);
-    return json_list_add(&listing->json, &row);
+    (void)options;
+    return &shape;
+}
+
+static int add_name(const struct kmem_name *name, void *user)
+{
+    int r = listing_add(user, name);
+    return r < 0 ? r : 0;
 }
 
 int names_show(struct kmem_query *query, const struct options *options, const struct screen *screen)
@@ -57,6 +59,5 @@ int names_show(struct kmem_query *query, const struct options *options, const st
     if (r < 0) {
         return r;
     }
-    r = kmem_query_names(query, options->json ? add_json : add_row, &listing);
-    return listing_end(&listing, r);
+    return listing_end(&listing, kmem_query_names(query, add_name, &listing));
 }

@@ -2,44 +2,93 @@
 #include "client/ctl/command.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "client/ctl/format.h"
 #include "client/ctl/listing.h"
 
-enum column {
-    NUMBER,
-    ENDED,
-    LIVED,
-    PID,
-    UID,
-    COMMAND,
-    END,
-    PEAK_USED,
-    PEAK_HELD,
-    UNRELEASED,
-    BLOCKS,
-    REASON,
+static const char *end_text(const void *row)
+{
+    const struct kmem_obituary *obituary = row;
+    return obituary->left ? "left" : "died";
+}
+
+/* The reasons are rows of their own, below. */
+static const char *nothing_text(const void *row)
+{
+    (void)row;
+    return "";
+}
+
+static void nest_reasons(struct json_row *json, const void *row)
+{
+    const struct kmem_obituary *obituary = row;
+    json_row_list(json, "reasons");
+    for (size_t i = 0; i < obituary->n_rows; i++) {
+        const struct kmem_ledger_row *reason = &obituary->rows[i];
+        struct json_row one;
+        json_row_init(&one);
+        json_row_text(&one, "reason", reason->key);
+        json_row_number(&one, "n_blocks", reason->n_blocks);
+        json_row_number(&one, "num_bytes", reason->num_bytes);
+        json_row_number(&one, "oldest_ms", reason->oldest_ms);
+        json_row_append(json, "reasons", &one);
+    }
+}
+
+static void nest_largest_kept(struct json_row *json, const void *row)
+{
+    const struct kmem_obituary *obituary = row;
+    const bool is_name = obituary->kept_by_kind == KMEM_HOLDER_NAME;
+    const bool is_process = obituary->kept_by_kind == KMEM_HOLDER_ATTACHED;
+    struct json_row largest;
+    if (obituary->n_kept == 0) {
+        return;
+    }
+    json_row_init(&largest);
+    json_row_number(&largest, "num_bytes", obituary->largest_kept_bytes);
+    json_row_text(&largest, "kind", is_name ? "name" : is_process ? "attached" : "offer");
+    json_row_number(&largest, "pid", obituary->kept_by_pid);
+    json_row_text(&largest, "command", is_process ? obituary->kept_by : "");
+    json_row_text(&largest, "name", is_name ? obituary->kept_by : "");
+    json_row_row(json, "largest_kept", &largest);
+}
+
+#define AT(member) COLUMN_AT(struct kmem_obituary, member)
+
+enum {
+    N_BLOCKS = 8,
+    NUM_BYTES = 9,
+    REASON = 18,
     N_COLUMNS,
 };
 
-static const struct table_column columns[N_COLUMNS] = {
-    [NUMBER] = {"NO", TABLE_RIGHT, false},
-    [ENDED] = {"ENDED", TABLE_RIGHT, false},
-    [LIVED] = {"LIVED", TABLE_RIGHT, false},
-    [PID] = {"PID", TABLE_RIGHT, false},
-    [UID] = {"UID", TABLE_RIGHT, false},
-    [COMMAND] = {"COMMAND", TABLE_LEFT, false},
-    [END] = {"END", TABLE_LEFT, false},
-    [PEAK_USED] = {"PEAK USED", TABLE_RIGHT, false},
-    [PEAK_HELD] = {"PEAK HELD", TABLE_RIGHT, false},
-    [UNRELEASED] = {"UNRELEASED", TABLE_RIGHT, false},
-    [BLOCKS] = {"BLOCKS", TABLE_RIGHT, false},
-    [REASON] = {"REASON", TABLE_LEFT, true},
+static const struct column columns[N_COLUMNS] = {
+    {"NO", "number", COLUMN_COUNT, AT(number), .drop = 6},
+    {"PID", "pid", COLUMN_PID, AT(pid), .filter = FILTER_PID},
+    {"UID", "uid", COLUMN_ID, AT(uid), .filter = FILTER_USER, .drop = 11},
+    {"USER", "user", COLUMN_USER, AT(uid), .drop = 9, .is_derived = true},
+    {"COMMAND", "command", COLUMN_TEXT, AT(command), .drop = 3},
+    {NULL, "left", COLUMN_FLAG, AT(left)},
+    {"LIVED", "lived_ms", COLUMN_AGE, AT(lived_ms), .drop = 7},
+    {"ENDED", "ended_ms_ago", COLUMN_AGE, AT(ended_ms_ago), .filter = FILTER_AGE, .drop = 5},
+    [N_BLOCKS] = {"BLOCKS", "n_blocks", COLUMN_COUNT, AT(n_blocks), .drop = 4},
+    [NUM_BYTES] = {"UNRELEASED", "num_bytes", COLUMN_BYTES, AT(num_bytes), .filter = FILTER_SIZE,
+                   .drop = 1},
+    {"PEAK USED", "peak_used_bytes", COLUMN_BYTES, AT(peak_used_bytes), .drop = 8},
+    {"PEAK HELD", "peak_bytes", COLUMN_BYTES, AT(peak_bytes), .drop = 10},
+    {"REASONS", "n_reasons", COLUMN_COUNT, AT(n_reasons), .drop = 12},
+    {NULL, "reasons", COLUMN_NESTED, .nest = nest_reasons},
+    {"KEPT", "n_kept", COLUMN_COUNT, AT(n_kept), .drop = 13},
+    {"KEPT BYTES", "kept_bytes", COLUMN_BYTES, AT(kept_bytes), .drop = 13},
+    {NULL, "largest_kept", COLUMN_NESTED, .nest = nest_largest_kept},
+    {"END", "end", COLUMN_WORD, .word = end_text, .drop = 3, .is_derived = true},
+    [REASON] = {"REASON", NULL, COLUMN_WORD, .word = nothing_text, .drop = 2, .may_flow = true},
 };
 
-static const struct listing_shape shape = {"obituaries", "nobody has ended", columns, N_COLUMNS};
+/* --------------------------------------------------------------------- what stands below ---- */
 
-/* A row below its obituary: only what was not released, by reason. */
+/* Only what was not released, by reason. */
 static int add_reason(struct listing *listing, uint64_t num_bytes, uint64_t n_blocks,
                       const char *reason)
 {
@@ -47,12 +96,12 @@ static int add_reason(struct listing *listing, uint64_t num_bytes, uint64_t n_bl
     struct label blocks = format_count(n_blocks);
     struct escaped escaped = format_escaped(reason);
     const char *cells[N_COLUMNS] = {
-        [UNRELEASED] = bytes.text,
-        [BLOCKS] = blocks.text,
+        [NUM_BYTES] = bytes.text,
+        [N_BLOCKS] = blocks.text,
         [REASON] = escaped.text,
     };
 
-    return table_add(listing->table, cells);
+    return listing_add_cells(listing, cells);
 }
 
 /* The daemon remembers the largest reasons only; what they leave over is a row too. */
@@ -97,96 +146,68 @@ static int add_kept(struct listing *listing, const struct kmem_obituary *obituar
                        with);
     }
     const char *cells[N_COLUMNS] = {[REASON] = text};
-    return table_add(listing->table, cells);
+    return listing_add_cells(listing, cells);
 }
 
-static int add_row(const struct kmem_obituary *obituary, void *user)
+static int add_below(struct listing *listing, const void *row)
 {
-    struct listing *listing = user;
-    bool exactly = listing->options->exact_bytes;
-    struct label number = format_count(obituary->number);
-    struct label ended = format_age(obituary->ended_ms_ago);
-    struct label lived = format_age(obituary->lived_ms);
-    struct label pid = format_pid(obituary->pid);
-    struct label uid = format_id(obituary->uid);
-    struct escaped command = format_escaped(obituary->command);
-    struct label peak_used = format_bytes(obituary->peak_used_bytes, exactly);
-    struct label peak_held = format_bytes(obituary->peak_bytes, exactly);
-    struct label bytes = format_bytes(obituary->num_bytes, exactly);
-    struct label blocks = format_count(obituary->n_blocks);
-    const char *cells[N_COLUMNS] = {
-        [NUMBER] = number.text,
-        [ENDED] = ended.text,
-        [LIVED] = lived.text,
-        [PID] = pid.text,
-        [UID] = uid.text,
-        [COMMAND] = command.text,
-        [END] = obituary->left ? "left" : "died",
-        [PEAK_USED] = peak_used.text,
-        [PEAK_HELD] = peak_held.text,
-        [UNRELEASED] = bytes.text,
-        [BLOCKS] = blocks.text,
-    };
-    int r = table_add(listing->table, cells);
-
-    r = r == 0 && obituary->n_blocks > 0 ? add_reasons(listing, obituary) : r;
+    const struct kmem_obituary *obituary = row;
+    int r = obituary->n_blocks > 0 ? add_reasons(listing, obituary) : 0;
     return r == 0 && obituary->n_kept > 0 ? add_kept(listing, obituary) : r;
 }
 
-/* ----------------------------------------------------------------------------------- JSON ---- */
+/* ---------------------------------------------------------------------------------- copies ---- */
 
-static void json_reason(struct json_row *row, const struct kmem_ledger_row *reason)
+static size_t more_bytes(const void *row)
 {
-    struct json_row one;
-    json_row_init(&one);
-    json_row_text(&one, "reason", reason->key);
-    json_row_number(&one, "n_blocks", reason->n_blocks);
-    json_row_number(&one, "num_bytes", reason->num_bytes);
-    json_row_number(&one, "oldest_ms", reason->oldest_ms);
-    json_row_append(row, "reasons", &one);
-}
-
-static void json_kept(struct json_row *row, const struct kmem_obituary *obituary)
-{
-    const bool is_name = obituary->kept_by_kind == KMEM_HOLDER_NAME;
-    const bool is_process = obituary->kept_by_kind == KMEM_HOLDER_ATTACHED;
-    struct json_row largest;
-    json_row_init(&largest);
-    json_row_number(&largest, "num_bytes", obituary->largest_kept_bytes);
-    json_row_text(&largest, "kind", is_name ? "name" : is_process ? "attached" : "offer");
-    json_row_number(&largest, "pid", obituary->kept_by_pid);
-    json_row_text(&largest, "command", is_process ? obituary->kept_by : "");
-    json_row_text(&largest, "name", is_name ? obituary->kept_by : "");
-    json_row_row(row, "largest_kept", &largest);
-}
-
-static int add_json(const struct kmem_obituary *obituary, void *user)
-{
-    struct listing *listing = user;
-    struct json_row row;
-    json_row_init(&row);
-    json_row_number(&row, "number", obituary->number);
-    json_row_number(&row, "pid", obituary->pid);
-    json_row_number(&row, "uid", obituary->uid);
-    json_row_text(&row, "command", obituary->command);
-    json_row_bool(&row, "left", obituary->left);
-    json_row_number(&row, "lived_ms", obituary->lived_ms);
-    json_row_number(&row, "ended_ms_ago", obituary->ended_ms_ago);
-    json_row_number(&row, "n_blocks", obituary->n_blocks);
-    json_row_number(&row, "num_bytes", obituary->num_bytes);
-    json_row_number(&row, "peak_used_bytes", obituary->peak_used_bytes);
-    json_row_number(&row, "peak_bytes", obituary->peak_bytes);
-    json_row_number(&row, "n_reasons", obituary->n_reasons);
-    json_row_list(&row, "reasons");
+    const struct kmem_obituary *obituary = row;
+    size_t n_bytes = obituary->n_rows * sizeof(obituary->rows[0]);
     for (size_t i = 0; i < obituary->n_rows; i++) {
-        json_reason(&row, &obituary->rows[i]);
+        n_bytes += strlen(obituary->rows[i].key) + 1;
     }
-    json_row_number(&row, "n_kept", obituary->n_kept);
-    json_row_number(&row, "kept_bytes", obituary->kept_bytes);
-    if (obituary->n_kept > 0) {
-        json_kept(&row, obituary);
+    return n_bytes + strlen(obituary->kept_by ? obituary->kept_by : "") + 1;
+}
+
+static void more_copy(void *copy, char *room)
+{
+    struct kmem_obituary *obituary = copy;
+    struct kmem_ledger_row *rows = (struct kmem_ledger_row *)(void *)room;
+    char *end = room + obituary->n_rows * sizeof(*rows);
+    for (size_t i = 0; i < obituary->n_rows; i++) {
+        rows[i] = obituary->rows[i];
+        rows[i].key = end;
+        end = stpcpy(end, obituary->rows[i].key) + 1;
     }
-    return json_list_add(&listing->json, &row);
+    const char *kept_by = obituary->kept_by ? obituary->kept_by : "";
+    obituary->rows = rows;
+    obituary->kept_by = strcpy(end, kept_by);
+}
+
+static const struct listing_shape shape = {
+    .name = "obituaries",
+    .nothing = "nobody has ended",
+    .nothing_chosen = "nobody of that kind has ended",
+    .columns = columns,
+    .n_columns = N_COLUMNS,
+    .table = "NO,ENDED,LIVED,PID,UID,USER,COMMAND,END,PEAK USED,PEAK HELD,UNRELEASED,BLOCKS,REASON",
+    .wide = "NO,ENDED,LIVED,PID,UID,USER,COMMAND,END,PEAK USED,PEAK HELD,UNRELEASED,BLOCKS,"
+            "REASONS,KEPT,KEPT BYTES,REASON",
+    .row_bytes = sizeof(struct kmem_obituary),
+    .more_bytes = more_bytes,
+    .more_copy = more_copy,
+    .add_below = add_below,
+};
+
+const struct listing_shape *obituaries_shape(const struct options *options)
+{
+    (void)options;
+    return &shape;
+}
+
+static int add_obituary(const struct kmem_obituary *obituary, void *user)
+{
+    int r = listing_add(user, obituary);
+    return r < 0 ? r : 0;
 }
 
 int obituaries_show(struct kmem_query *query, const struct options *options,
@@ -197,6 +218,5 @@ int obituaries_show(struct kmem_query *query, const struct options *options,
     if (r < 0) {
         return r;
     }
-    r = kmem_query_obituaries(query, options->json ? add_json : add_row, &listing);
-    return listing_end(&listing, r);
+    return listing_end(&listing, kmem_query_obituaries(query, add_obituary, &listing));
 }

@@ -6,12 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/measure.h"
+#include "client/ctl/user.h"
+
 enum common_key {
     COMMON_SOCKET = 's',
     COMMON_SEGMENT = 'n',
+    COMMON_OUTPUT = 'o',
     COMMON_JSON = 'j',
     COMMON_BYTES = 'b',
-    COMMON_HELP = 'h', /* beside argp's own -? and --help */
+    COMMON_WATCH = 'w',
+    COMMON_COLOR = 0x200, /* a long name only, as those below */
+    COMMON_HELP = 'h',    /* beside argp's own -? and --help */
 };
 
 /* What a socket's address has room for, and what a segment's name may have: kmemd(8). */
@@ -22,8 +28,11 @@ enum common_key {
 static const struct argp_option common_options[] = {
     {"socket", COMMON_SOCKET, "PATH", 0, "Ask the daemon that listens there", 10},
     {"segment", COMMON_SEGMENT, "NAME", 0, "Ask the daemon that owns the segment NAME", 10},
+    {"output", COMMON_OUTPUT, "FORMAT", 0, "Answer as table, wide, json, jsonl or csv", 10},
     {"json", COMMON_JSON, NULL, 0, "Answer in JSON", 10},
     {"bytes", COMMON_BYTES, NULL, 0, "Print exact numbers of bytes", 10},
+    {"color", COMMON_COLOR, "WHEN", OPTION_ARG_OPTIONAL, "Colour auto, always or never", 10},
+    {"watch", COMMON_WATCH, "SECONDS", 0, "Ask again every SECONDS, until Ctrl-C", 10},
     {NULL, COMMON_HELP, NULL, OPTION_HIDDEN, NULL, 10},
     {0},
 };
@@ -54,6 +63,55 @@ static const char *name_or_exit(const struct argp_state *state, const char *argu
     return argument;
 }
 
+/* One of some words. Ends the program if the argument is none of them. */
+static int word_or_exit(const struct argp_state *state, const char *option, const char *argument,
+                        const char *const *words)
+{
+    char list[128] = "";
+    for (int i = 0; words[i]; i++) {
+        if (strcmp(words[i], argument) == 0) {
+            return i;
+        }
+        (void)strcat(strcat(list, i == 0 ? "" : words[i + 1] ? ", " : " or "), words[i]);
+    }
+    argp_error(state, "%s takes %s, not \"%s\"", option, list, argument);
+    return 0;
+}
+
+static enum format format_or_exit(const struct argp_state *state, const char *argument)
+{
+    static const char *const words[] = {
+        [FORMAT_TABLE] = "table", [FORMAT_WIDE] = "wide", [FORMAT_JSON] = "json",
+        [FORMAT_JSONL] = "jsonl", [FORMAT_CSV] = "csv",   NULL};
+    return (enum format)word_or_exit(state, "--output", argument, words);
+}
+
+static enum screen_colour colour_or_exit(const struct argp_state *state, const char *argument)
+{
+    static const char *const words[] = {[SCREEN_COLOUR_AUTO] = "auto",
+                                        [SCREEN_COLOUR_ALWAYS] = "always",
+                                        [SCREEN_COLOUR_NEVER] = "never",
+                                        NULL};
+    return (enum screen_colour)word_or_exit(state, "--color", argument, words);
+}
+
+/* A day: that is no watching any more. */
+#define WATCH_MAX_S (24 * 60 * 60)
+/* 100 ms: ten pictures a second, which is more than one can read. */
+#define WATCH_MIN_MS 100
+
+static unsigned watch_or_exit(const struct argp_state *state, const char *argument)
+{
+    char *end;
+    const double seconds = strtod(argument, &end);
+    if (strspn(argument, "0123456789.") != strlen(argument) || end == argument || *end ||
+        seconds * 1000 < WATCH_MIN_MS || seconds > WATCH_MAX_S) {
+        argp_error(state, "--watch takes seconds, from 0.1 to %d, not \"%s\"", WATCH_MAX_S,
+                   argument);
+    }
+    return (unsigned)(seconds * 1000);
+}
+
 /* NOLINTNEXTLINE(readability-non-const-parameter): the type is argp's */
 static error_t common_key(int key, char *argument, struct argp_state *state)
 {
@@ -65,8 +123,17 @@ static error_t common_key(int key, char *argument, struct argp_state *state)
     case COMMON_SEGMENT:
         options->segment_name = name_or_exit(state, argument);
         return 0;
+    case COMMON_OUTPUT:
+        options->format = format_or_exit(state, argument);
+        return 0;
     case COMMON_JSON:
-        options->json = true;
+        options->format = FORMAT_JSON;
+        return 0;
+    case COMMON_COLOR:
+        options->colour = colour_or_exit(state, argument ? argument : "always");
+        return 0;
+    case COMMON_WATCH:
+        options->watch_ms = watch_or_exit(state, argument);
         return 0;
     case COMMON_BYTES:
         options->exact_bytes = true;
@@ -113,6 +180,101 @@ static double percent_or_exit(const struct argp_state *state, const char *argume
     return percent;
 }
 
+/* ----------------------------------------------------------------- which rows, and how ---- */
+
+enum listing_key {
+    LISTING_PID = 'p',
+    LISTING_USER = 'u',
+    LISTING_REASON = 'r',
+    LISTING_TOP = 't',
+    LISTING_OLDER = 0x300,
+    LISTING_LARGER,
+    LISTING_COLUMNS,
+    LISTING_SORT,
+    LISTING_NO_HEADERS,
+};
+
+static const struct argp_option listing_options[] = {
+    {"pid", LISTING_PID, "PID", 0, "Only what is the process PID's", 5},
+    {"user", LISTING_USER, "USER", 0, "Only what is that user's: a name, or a uid", 5},
+    {"reason", LISTING_REASON, "GLOB", 0,
+     "Only reasons that match GLOB; without a * or ?, that begin with it", 5},
+    {"older-than", LISTING_OLDER, "AGE", 0, "Only what is older: 90s, 5m, 2h30m, 7d", 5},
+    {"larger-than", LISTING_LARGER, "SIZE", 0, "Only what is larger: 4096, 64KiB, 1.5M", 5},
+    {"columns", LISTING_COLUMNS, "NAMES", 0, "Show these columns, in this order: PID,BYTES", 6},
+    {"sort", LISTING_SORT, "COLUMN", 0, "Sort by COLUMN, or COLUMN:asc, COLUMN:desc", 6},
+    {"top", LISTING_TOP, "N", 0, "Show the first N rows only", 6},
+    {"no-headers", LISTING_NO_HEADERS, NULL, 0, "Print the rows alone: no titles, no totals", 6},
+    {0},
+};
+
+static uint64_t measure_or_exit(const struct argp_state *state, const char *option,
+                                const char *argument, bool is_age)
+{
+    uint64_t number = 0;
+    if (is_age ? !measure_age(argument, &number) : !measure_bytes(argument, &number)) {
+        argp_error(state,
+                   is_age ? "%s takes an age, as 500ms, 90s, 5m, 2h30m or 7d; not \"%s\""
+                          : "%s takes a size, as 4096, 64KiB or 1.5M; not \"%s\"",
+                   option, argument);
+    }
+    return number;
+}
+
+static uint32_t user_or_exit(const struct argp_state *state, const char *argument)
+{
+    uint32_t uid = 0;
+    if (!user_find(argument, &uid)) {
+        argp_error(state, "--user takes the name of a user, or a uid; \"%s\" is neither", argument);
+    }
+    return uid;
+}
+
+static error_t listing_key(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+    struct filter *filter = &options->filter;
+    switch (key) {
+    case LISTING_PID:
+        filter->pid = number_or_exit(state, "--pid", argument, INT32_MAX);
+        filter->has_pid = true;
+        return 0;
+    case LISTING_USER:
+        filter->uid = user_or_exit(state, argument);
+        filter->has_uid = true;
+        return 0;
+    case LISTING_REASON:
+        filter->reason = argument;
+        return 0;
+    case LISTING_OLDER:
+        filter->older_than_ms = measure_or_exit(state, "--older-than", argument, true);
+        filter->has_age = true;
+        return 0;
+    case LISTING_LARGER:
+        filter->larger_than_bytes = measure_or_exit(state, "--larger-than", argument, false);
+        filter->has_bytes = true;
+        return 0;
+    case LISTING_COLUMNS:
+        options->columns = argument;
+        return 0;
+    case LISTING_SORT:
+        options->sort = argument;
+        return 0;
+    case LISTING_TOP:
+        options->top = number_or_exit(state, "--top", argument, INT32_MAX);
+        return 0;
+    case LISTING_NO_HEADERS:
+        options->no_headers = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp options_listing = {.options = listing_options, .parser = listing_key};
+
+/* -------------------------------------------------------------- of some commands only ---- */
+
 static enum kmem_group_by group_or_exit(const struct argp_state *state, const char *argument)
 {
     if (strcmp(argument, "client") == 0) {
@@ -131,6 +293,7 @@ static enum kmem_group_by group_or_exit(const struct argp_state *state, const ch
 struct line {
     struct options *options;
     const char *argument; /* NULL: none */
+    bool lists;
 };
 
 static const char *argument_or_exit(const struct argp_state *state, const struct line *line,
@@ -153,6 +316,9 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;
+        if (line->lists) {
+            state->child_inputs[1] = options;
+        }
         return 0;
     case OPTION_ALL:
         options->all = true;
@@ -165,13 +331,6 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_DEPTH:
         options->depth = number_or_exit(state, "--depth", argument, KMEM_REASON_MAX_BYTES);
-        return 0;
-    case OPTION_PID:
-        options->pid = number_or_exit(state, "--pid", argument, INT32_MAX);
-        options->has_pid = true;
-        return 0;
-    case OPTION_REASON:
-        options->reason_prefix = argument;
         return 0;
     case OPTION_SHARED:
         options->shared = true;
@@ -189,18 +348,28 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
     }
 }
 
-void options_parse(const char *summary, const struct argp_option *special, const char *argument,
-                   int argc, char **argv, struct options *options)
+/* A sentence, and the names of 24 columns. */
+#define HELP_MAX_BYTES 1024
+
+void options_parse(const char *summary, const struct argp_option *special, const char *columns,
+                   const char *argument, int argc, char **argv, struct options *options)
 {
-    const struct argp_child children[] = {{&options_common, 0, "Common options:", 10}, {0}};
+    const struct argp_child children[] = {
+        {&options_common, 0, "Common options:", 10},
+        {columns ? &options_listing : NULL, 0, "Which rows, and how:", 5},
+        {0},
+    };
+    char doc[HELP_MAX_BYTES];
+    (void)snprintf(doc, sizeof(doc), "%s%s%s", summary, columns ? "\vColumns: " : "",
+                   columns ? columns : "");
     const struct argp argp = {
         .options = special,
         .parser = special_key,
         .args_doc = argument,
-        .doc = summary,
+        .doc = doc,
         .children = children,
     };
 
-    struct line line = {options, argument};
+    struct line line = {options, argument, columns != NULL};
     (void)argp_parse(&argp, argc, argv, 0, NULL, &line); /* errors end the program */
 }

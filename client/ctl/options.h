@@ -14,18 +14,34 @@
 
 #include <kmem/query.h>
 
+#include "client/ctl/filter.h"
+#include "client/ctl/screen.h"
+
+/* How the answer is written. */
+enum format {
+    FORMAT_TABLE, /* for people; fits the terminal */
+    FORMAT_WIDE,  /* the same with more columns, nothing left out */
+    FORMAT_JSON,  /* one document */
+    FORMAT_JSONL, /* an object a line */
+    FORMAT_CSV,
+};
+
 struct options {
     const char *socket_path;  /* NULL: where the library looks */
     const char *segment_name; /* NULL: the default one */
-    bool json;
+    enum format format;
     bool exact_bytes;
+    enum screen_colour colour;
+    unsigned watch_ms;   /* ask again and again, so long apart; 0: once */
+    bool no_headers;     /* listings; so are these: */
+    const char *columns; /* NULL: as the command has them */
+    const char *sort;    /* NULL: as they come */
+    uint32_t top;        /* 0: all */
+    struct filter filter;
     bool all;                  /* usage */
     double fail_above_percent; /* usage; 0: never */
     enum kmem_group_by by;     /* ledger */
     unsigned depth;            /* ledger: levels of a reason to keep; 0 is all */
-    bool has_pid;              /* blocks */
-    uint32_t pid;              /* blocks */
-    const char *reason_prefix; /* blocks; NULL is every reason */
     bool shared;               /* blocks */
     const char *argument;      /* holders; NULL is all of them */
 };
@@ -36,25 +52,27 @@ enum option_key {
     OPTION_FAIL_ABOVE = 0x100, /* a long name only */
     OPTION_BY = 'g',
     OPTION_DEPTH = 'd',
-    OPTION_PID = 'p',
-    OPTION_REASON = 'r',
     OPTION_SHARED = 'S',
 };
 
-/** options_common - --socket, --segment, --json, --bytes; a child of each parser; its input is
+/** options_common - --socket, --segment, --output and such; a child of each parser; its input is
  *  a struct options */
 extern const struct argp options_common;
+
+/** options_listing - --columns, --sort, --pid and such: of commands that list rows; likewise */
+extern const struct argp options_listing;
 
 /**
  * options_parse() - read a query's command line
  * @special:  the command's own options, keys from enum option_key; NULL if it has none
+ * @columns:  what its rows have, for the help; NULL: it lists no rows, and has no options_listing
  * @argument: what may stand beside the options, for the help; NULL if nothing may
  * @argv:     begins with what messages and the help call the command: "kmemctl ledger"
  * @options:  holds what stood before the command already
  *
  * Ends the program with a message and STATUS_USAGE if the line can not be meant, and after --help.
  */
-void options_parse(const char *summary, const struct argp_option *special, const char *argument,
-                   int argc, char **argv, struct options *options);
+void options_parse(const char *summary, const struct argp_option *special, const char *columns,
+                   const char *argument, int argc, char **argv, struct options *options);
 
 #endif

@@ -488,8 +488,9 @@ int reconcile_show(struct kmem_query *query, const struct options *options,
     bool is_quiet;
     int r = answers_try(&answers, query, &is_quiet);
     if (r == 0) {
-        r = options->json ? report_json(&answers, is_quiet, screen)
-                          : report_text(&answers, is_quiet, screen);
+        r = options->format == FORMAT_JSON || options->format == FORMAT_JSONL
+                ? report_json(&answers, is_quiet, screen)
+                : report_text(&answers, is_quiet, screen);
     }
     answers_fini(&answers);
     return r;

@@ -117,7 +117,7 @@ static void parse(int argc, char **argv, const struct options *before,
 
     *ret_options = (struct run_options){
         .daemon = {.size = "1GiB", .commit = "lazy"},
-        .json = before->json,
+        .json = before->format == FORMAT_JSON || before->format == FORMAT_JSONL,
         .output = stderr,
     };
     (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, ret_options); /* errors end here */

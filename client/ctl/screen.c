@@ -47,10 +47,18 @@ void screen_init(struct screen *screen, FILE *file)
     bool is_terminal = fd >= 0 && isatty(fd);
     *screen = (struct screen){
         .file = file,
+        .notes = stderr,
         .unicode = locale_is_utf8,
         .colour = is_terminal && colour_is_wanted(),
         .n_columns = is_terminal ? terminal_columns(fd) : 0,
     };
+}
+
+void screen_set_colour(struct screen *screen, enum screen_colour colour)
+{
+    if (colour != SCREEN_COLOUR_AUTO) {
+        screen->colour = colour == SCREEN_COLOUR_ALWAYS;
+    }
 }
 
 const char *screen_on(const struct screen *screen, enum style style)

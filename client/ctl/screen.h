@@ -14,6 +14,7 @@
 
 struct screen {
     FILE *file;         /* borrowed */
+    FILE *notes;        /* borrowed: what is no part of the answer goes there */
     bool unicode;       /* the locale's characters are UTF-8: bars and boxes may be drawn */
     bool colour;        /* a terminal, and neither $NO_COLOR nor TERM=dumb */
     unsigned n_columns; /* the terminal's width; 0 if it is none: a line is as long as it is */
@@ -31,8 +32,18 @@ enum style {
 /** screen_prepare() - choose the locale; once, before the first screen_init() */
 void screen_prepare(void);
 
-/** screen_init() - find out what a stream can show */
+/** screen_init() - find out what a stream can show; it is coloured as $NO_COLOR has it */
 void screen_init(struct screen *screen, FILE *file);
+
+/* When an answer is coloured. */
+enum screen_colour {
+    SCREEN_COLOUR_AUTO, /* on a terminal, unless $NO_COLOR or $TERM says otherwise */
+    SCREEN_COLOUR_ALWAYS,
+    SCREEN_COLOUR_NEVER,
+};
+
+/** screen_set_colour() - colour it as the user wants it */
+void screen_set_colour(struct screen *screen, enum screen_colour colour);
 
 /** screen_on() - the bytes that begin a style; "" where there is no colour */
 const char *screen_on(const struct screen *screen, enum style style);

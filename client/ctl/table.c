@@ -8,11 +8,15 @@
  *
  * Two spaces separate columns; a left-aligned last column is not padded, so no line ends in blanks.
  *
- * Nothing is ever cut, and no line is wider than the terminal. What has no room gives way in two
- * steps: the text of the last column goes on below itself, and if even that leaves it no room, the
- * table is folded: the columns from there on, titles too, stand in a second line, indented. A
- * column that is wider than a line has one for itself, and goes on below itself like the last one.
- * What goes to a file or a pipe has one line a row.
+ * No line is wider than the terminal. A table that is to fit (table_fit()) has one line a row: its
+ * texts are shortened, down to some letters, then columns are left out, those that matter least
+ * first; what room is left, the texts share.
+ *
+ * Of any other table nothing is ever cut. What has no room gives way in two steps: the text of the
+ * last column goes on below itself, and if even that leaves it no room, the table is folded: the
+ * columns from there on, titles too, stand in a second line, indented. A column that is wider than
+ * a line has one for itself, and goes on below itself like the last one. What goes to a file or a
+ * pipe has one line a row.
  */
 #include "client/ctl/table.h"
 
@@ -30,13 +34,19 @@
 #define FLOW_MIN_COLUMNS 20
 /* No column of numbers is wider; on a terminal that is narrower, the lines wrap. */
 #define SCREEN_MIN_COLUMNS 28
+/* 10: the beginning of a reason by which one knows it; fewer letters tell nothing. */
+#define SHORT_MIN_COLUMNS 10
 #define NO_RULE SIZE_MAX
+/* The line of a column that is left out. */
+#define NO_LINE SIZE_MAX
 
 struct table {
     struct table_column columns[TABLE_MAX_COLUMNS];
     size_t width_columns[TABLE_MAX_COLUMNS]; /* the widest cell so far, the title included */
     size_t word_columns[TABLE_MAX_COLUMNS];  /* the widest word of a text that may flow */
     size_t n_columns;
+    bool is_fitted;
+    unsigned char drops[TABLE_MAX_COLUMNS];
     size_t n_rows;
     size_t rule_before_row; /* NO_RULE, or the row above which the line is drawn */
     char *texts;            /* n_rows times n_columns strings, one after the other */
@@ -127,6 +137,12 @@ int table_add(struct table *table, const char *const *cells)
     return 0;
 }
 
+void table_fit(struct table *table, const unsigned char *drops)
+{
+    table->is_fitted = true;
+    memcpy(table->drops, drops, table->n_columns);
+}
+
 void table_rule(struct table *table)
 {
     table->rule_before_row = table->n_rows;
@@ -176,13 +192,11 @@ static size_t columns_to_fit(const struct screen *screen)
 }
 
 /* Puts column after column into a line, as long as there is room. */
-static void layout_init(struct layout *layout, const struct table *table,
-                        const struct screen *screen)
+static void layout_fold(struct layout *layout, size_t limit)
 {
-    size_t limit = columns_to_fit(screen);
+    const struct table *table = layout->table;
     size_t end = 0; /* of the line so far, without the gap that follows */
 
-    *layout = (struct layout){.table = table, .screen = screen, .n_lines = 1};
     for (size_t i = 0; i < table->n_columns; i++) {
         size_t from = i == 0 ? 0 : end + GAP_COLUMNS;
         if (i > 0 && from + least_width(table, i) > limit) {
@@ -197,6 +211,94 @@ static void layout_init(struct layout *layout, const struct table *table,
         end = from + layout->width_columns[i];
         layout->n_columns = end > layout->n_columns ? end : layout->n_columns;
     }
+}
+
+/* Of the one line that each row has. */
+static size_t fitted_width(const struct layout *layout)
+{
+    size_t n_columns = 0;
+    for (size_t i = 0; i < layout->table->n_columns; i++) {
+        if (layout->line_of[i] != NO_LINE) {
+            n_columns += layout->width_columns[i] + (n_columns > 0 ? GAP_COLUMNS : 0);
+        }
+    }
+    return n_columns;
+}
+
+/* Return: the column that matters least of those that are left; NO_LINE: one is left. */
+static size_t least_wanted(const struct layout *layout)
+{
+    size_t found = NO_LINE;
+    size_t n_left = 0;
+    for (size_t i = 0; i < layout->table->n_columns; i++) {
+        if (layout->line_of[i] == NO_LINE) {
+            continue;
+        }
+        n_left++;
+        if (found == NO_LINE || layout->table->drops[i] >= layout->table->drops[found]) {
+            found = i;
+        }
+    }
+    return n_left > 1 ? found : NO_LINE;
+}
+
+/* Return: the text that was shortened most; NO_LINE: none is. */
+static size_t shortest(const struct layout *layout)
+{
+    size_t found = NO_LINE;
+    for (size_t i = 0; i < layout->table->n_columns; i++) {
+        if (layout->line_of[i] != NO_LINE &&
+            layout->width_columns[i] < layout->table->width_columns[i] &&
+            (found == NO_LINE || layout->width_columns[i] < layout->width_columns[found])) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+static void layout_fit(struct layout *layout, size_t limit)
+{
+    const struct table *table = layout->table;
+    for (size_t i = 0; i < table->n_columns; i++) {
+        const size_t width = table->width_columns[i];
+        const bool is_short = table->columns[i].align == TABLE_LEFT && width > SHORT_MIN_COLUMNS;
+        layout->width_columns[i] = is_short ? SHORT_MIN_COLUMNS : width;
+    }
+    size_t dropped = 0;
+    while (fitted_width(layout) > limit && dropped != NO_LINE) {
+        dropped = least_wanted(layout);
+        if (dropped != NO_LINE) {
+            layout->line_of[dropped] = NO_LINE;
+        }
+    }
+    layout->n_columns = fitted_width(layout);
+    for (size_t i = shortest(layout); layout->n_columns < limit && i != NO_LINE;
+         i = shortest(layout)) {
+        layout->width_columns[i]++;
+        layout->n_columns++;
+    }
+}
+
+static void layout_init(struct layout *layout, const struct table *table,
+                        const struct screen *screen)
+{
+    *layout = (struct layout){.table = table, .screen = screen, .n_lines = 1};
+    if (table->is_fitted) {
+        layout_fit(layout, columns_to_fit(screen));
+    } else {
+        layout_fold(layout, columns_to_fit(screen));
+    }
+}
+
+uint32_t table_dropped(const struct table *table, const struct screen *screen)
+{
+    struct layout layout;
+    uint32_t dropped = 0;
+    layout_init(&layout, table, screen);
+    for (size_t i = 0; i < table->n_columns; i++) {
+        dropped |= layout.line_of[i] == NO_LINE ? UINT32_C(1) << i : 0;
+    }
+    return dropped;
 }
 
 /* ------------------------------------------------------------------------------- printing ---- */
@@ -240,11 +342,24 @@ static void line_flow(struct line *line, const char *text, size_t width)
     }
 }
 
-static void line_cell(struct line *line, const struct table_column *column, const char *text,
+/* As much of a text as there is room for, and a sign that it is not all. */
+static void line_short(struct line *line, const char *text, size_t width)
+{
+    size_t n_bytes;
+    size_t n_columns = width_prefix(text, width - 1, &n_bytes);
+    line_text(line, text, n_bytes, n_columns);
+    line_text(line, line->screen->unicode ? "…" : "~", line->screen->unicode ? 3 : 1, 1);
+    line_blanks(line, width - 1 - n_columns);
+}
+
+static void line_cell(struct line *line, const struct table *table, size_t index, const char *text,
                       size_t width)
 {
+    const struct table_column *column = &table->columns[index];
     size_t text_columns = width_of(text);
-    if (text_columns > width) {
+    if (text_columns > width && table->is_fitted) {
+        line_short(line, text, width);
+    } else if (text_columns > width) {
         line_flow(line, text, width);
     } else if (column->align == TABLE_RIGHT) {
         line_blanks(line, width - text_columns);
@@ -265,7 +380,7 @@ static void print_line(const struct layout *layout, size_t number, const char *c
     for (size_t i = 0, n_cells = 0; i < layout->table->n_columns; i++) {
         if (layout->line_of[i] == number) {
             line_blanks(&line, n_cells++ > 0 ? GAP_COLUMNS : 0);
-            line_cell(&line, &layout->table->columns[i], cells[i], layout->width_columns[i]);
+            line_cell(&line, layout->table, i, cells[i], layout->width_columns[i]);
         }
     }
     (void)fprintf(screen->file, "%s\n", screen_off(screen, style));

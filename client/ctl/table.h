@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <kmem/kmem.h>
 
@@ -26,7 +27,7 @@ struct table_column {
     bool may_flow; /* the last column only: a text that goes on in the next line if it must */
 };
 
-#define TABLE_MAX_COLUMNS 16
+#define TABLE_MAX_COLUMNS 24
 
 struct table;
 
@@ -35,6 +36,15 @@ KMEM_MUST_USE struct table *table_new(const struct table_column *columns, size_t
 
 /** table_free() - may be NULL. Return: NULL. */
 struct table *table_free(struct table *table);
+
+/**
+ * table_fit() - let columns be shortened and left out where there is no room, not lines be broken
+ * @drops:  one for each column; copied; the column with the greatest number is left out first
+ */
+void table_fit(struct table *table, const unsigned char *drops);
+
+/** table_dropped() - the columns that a fitted table has no room for on a screen, as bits */
+uint32_t table_dropped(const struct table *table, const struct screen *screen);
 
 /**
  * table_add() - add a row

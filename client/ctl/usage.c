@@ -14,6 +14,7 @@
 #include "client/ctl/figures.h"
 #include "client/ctl/format.h"
 #include "client/ctl/json.h"
+#include "client/ctl/listing.h"
 #include "client/ctl/status.h"
 #include "client/ctl/table.h"
 #include "client/ctl/width.h"
@@ -359,14 +360,60 @@ static int print_json(const struct figures *figures, const struct options *optio
     return json_row_print(&row, screen->file);
 }
 
+/* ------------------------------------------------------------------------------------ CSV ---- */
+
+#define AT(member) COLUMN_AT(struct figure, member)
+
+static const struct column figure_columns[] = {
+    {"FIGURE", "name", COLUMN_TEXT, AT(name)},       {"VALUE", "value", COLUMN_COUNT, AT(value)},
+    {"KIND", "kind", COLUMN_TEXT, AT(kind)},         {"UNIT", "unit", COLUMN_TEXT, AT(unit)},
+    {"WHAT IT SAYS", "text", COLUMN_TEXT, AT(text)},
+};
+
+static const struct listing_shape shape = {
+    .name = "statistics",
+    .nothing = "",
+    .columns = figure_columns,
+    .n_columns = sizeof(figure_columns) / sizeof(figure_columns[0]),
+    .row_bytes = sizeof(struct figure),
+};
+
+static int print_csv(const struct figures *figures, const struct options *options,
+                     const struct screen *screen)
+{
+    struct listing listing;
+    int r = listing_begin(&listing, &shape, options, screen);
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; r >= 0 && i < figures->n_figures; i++) {
+        r = listing_add(&listing, &figures->figures[i]);
+    }
+    return listing_end(&listing, r < 0 ? r : 0);
+}
+
+static int print(const struct figures *figures, const struct options *options,
+                 const struct screen *screen)
+{
+    switch (options->format) {
+    case FORMAT_JSON:
+    case FORMAT_JSONL:
+        return print_json(figures, options, screen);
+    case FORMAT_CSV:
+        return print_csv(figures, options, screen);
+    case FORMAT_TABLE:
+    case FORMAT_WIDE:
+        break;
+    }
+    return print_text(figures, options, screen);
+}
+
 int usage_show(struct kmem_query *query, const struct options *options, const struct screen *screen)
 {
     struct figures figures;
     int r = figures_init(&figures, query);
-    if (r == 0 && options->json) {
-        r = print_json(&figures, options, screen);
-    } else if (r == 0) {
-        r = print_text(&figures, options, screen);
+    if (r == 0) {
+        r = print(&figures, options, screen);
     }
     if (r == 0 && options->fail_above_percent > 0 &&
         fullness_percent(&figures) > options->fail_above_percent) {

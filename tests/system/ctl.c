@@ -141,6 +141,14 @@ const char *ctl_err(const struct ctl_process *process)
     return text;
 }
 
+const char *ctl_out(const struct ctl_process *process)
+{
+    static char text[65536];
+
+    read_output(process->out_fd, text, sizeof(text));
+    return text;
+}
+
 size_t ctl_private_daemons(void)
 {
     DIR *const entries = opendir(harness_path("."));

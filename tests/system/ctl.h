@@ -46,6 +46,9 @@ const struct ctl_end *ctl_run(const char *const *arguments);
 /** ctl_err() - what a running one has printed on stderr so far; valid until the next call */
 const char *ctl_err(const struct ctl_process *process);
 
+/** ctl_out() - the same of stdout */
+const char *ctl_out(const struct ctl_process *process);
+
 /** ctl_private_daemons() - how many private daemons have a directory */
 size_t ctl_private_daemons(void);
 

@@ -50,32 +50,42 @@ expect "--commit=e" eager "$(offered kmemctl run --commit = e)"
 expect "behind --segment=NAME" ledger "$(offered kmemctl --segment = video le)"
 expect "an option after the value of one" --depth "$(offered kmemctl ledger --by = uid --de)"
 
+expect "--output" $'csv\njson\njsonl\ntable\nwide' "$(offered kmemctl blocks -o '' | sort)"
+expect "--output of run is a file" /etc/passwd "$(offered kmemctl run -o /etc/passw | grep -x /etc/passwd)"
+expect "--color=" $'always\nauto\nnever' "$(offered kmemctl usage --color = '' | sort)"
+expect "--user" root "$(offered kmemctl blocks -u roo | grep -x root)"
+expect "--sort" $'PEAK_HELD\nPEAK_USED' "$(offered "$kmemctl" clients --sort PE | sort)"
+expect "--columns" BYTES,OLDEST "$(offered "$kmemctl" ledger --columns BYTES,OL)"
+expect "every column of blocks" "$("$kmemctl" blocks --columns 'no such' 2>&1 |
+    sed 's/.*there are //; s/, /\n/g' | sort)" "$(offered "$kmemctl" blocks --columns '' | sort)"
+expect "behind --color" ledger "$(offered kmemctl --color le)"
+
 # The processes are those of the segment, or of the socket, that the line names.
 asked=$(mktemp -d)
 trap 'rm -rf "$asked"' EXIT
 cat >"$asked/kmemctl" <<'END'
 #!/bin/sh
 case $* in
-'-n video names')
-    printf 'NAME     VERSION\n'
-    printf '%s  1,234\n' cam0/latest cam1/latest '$(touch'"$0"'.ran)' 'two words' '`x`' '$HOME' a~b
-    exit
+'-n video names --output=csv --no-headers --columns=name')
+    printf '%s\n' cam0/latest cam1/latest '$(touch'"$0"'.ran)' 'two words' '`x`' '$HOME' a~b
     ;;
-'--segment video clients') pid=11 ;;
-'-n video clients') pid=12 ;;
-'-s /x clients') pid=13 ;;
-'clients') pid=14 ;;
-*) exit 64 ;;
+'-n video ledger --output=csv --no-headers --columns=reason')
+    printf '%s\n' video/capture 'a, b' '"$(touch'"$0"'.ran)"' video/index
+    ;;
+'--segment video clients --output=csv --no-headers --columns=pid') echo 11 ;;
+'-n video clients --output=csv --no-headers --columns=pid') echo 12 ;;
+'-s /x clients --output=csv --no-headers --columns=pid') echo 13 ;;
+'clients --output=csv --no-headers --columns=pid') echo 14 ;;
+*) exit 2 ;;
 esac
-printf '  PID  UID\n   %s    0\n' $pid
 END
 chmod +x "$asked/kmemctl"
 expect "--pid of --segment=" 11 "$(offered "$asked/kmemctl" --segment = video blocks --pid = '')"
 expect "--pid of -n" 12 "$(offered "$asked/kmemctl" blocks -n video -p '')"
 expect "--pid of -s" 13 "$(offered "$asked/kmemctl" blocks -s /x --pid '')"
-expect "--pid of the default segment" 14 "$(offered "$asked/kmemctl" blocks --pid '')"
+expect "--pid of the default segment" 14 "$(offered "$asked/kmemctl" ledger --pid '')"
 expect "names" $'cam0/latest\ncam1/latest' "$(offered "$asked/kmemctl" -n video holders '')"
 expect "a name that has begun" cam1/latest "$(offered "$asked/kmemctl" -n video holders cam1)"
+expect "reasons" $'video/capture\nvideo/index' "$(offered "$asked/kmemctl" -n video blocks --reason v)"
 expect "a name is not executed" kmemctl "$(ls "$asked")"
-expect "a reason is not guessed" "" "$(offered kmemctl blocks --reason v)"
 exit $failed

@@ -145,7 +145,7 @@ static void test_ctl_ledger_rolls_up_by_client_and_uid(void)
     (void)snprintf(pattern, sizeof(pattern), "^ *1\\.0 MiB +100\\.0 %% +4 +[0-9.]+ m?s +%d +%u  ",
                    client.pid, getuid());
     expect_match(ctl("ledger", "--by", "client")->out, pattern);
-    (void)snprintf(pattern, sizeof(pattern), "^1\\.0 MiB +100\\.0 %% +4 +[0-9.]+ m?s +%u$",
+    (void)snprintf(pattern, sizeof(pattern), "^1\\.0 MiB +100\\.0 %% +4 +[0-9.]+ m?s +%u  [^ ]+$",
                    getuid());
     expect_match(ctl("ledger", "--by=uid")->out, pattern);
     end_holder(&client);
@@ -191,10 +191,11 @@ static void test_ctl_clients_shows_who_holds_what(void)
     daemon_start("--size", "16MiB", NULL);
     expect_text(ctl("clients")->out, "no clients\n");
     struct client client = start_holder(video);
-    (void)snprintf(pattern, sizeof(pattern),
-                   "^ *%d +%u +%u +[0-9.]+ m?s +4  1\\.0 MiB +0 B +0 B +1\\.0 MiB +1\\.0 MiB  "
-                   "member  connected  ",
-                   client.pid, getuid(), getgid());
+    (void)snprintf(
+        pattern, sizeof(pattern),
+        "^ *%d +%u +[^ ]+ +%u +[0-9.]+ m?s +4  1\\.0 MiB +0 B +0 B +1\\.0 MiB +1\\.0 MiB  "
+        "member  connected  ",
+        client.pid, getuid(), getgid());
     expect_match(ctl("clients")->out, pattern);
     end_holder(&client);
     daemon_stop_balanced();
@@ -213,7 +214,7 @@ static void test_ctl_obituaries_tell_what_was_not_released(void)
     const struct ctl_end *const end = ctl("obituaries", "--bytes");
 
     (void)snprintf(pattern, sizeof(pattern),
-                   "^ *1 .* %d +%u +[a-z_]+ +died +1,052,817 +1,052,817 +1,052,817 +4$", pid,
+                   "^ *1 .* %d +%u +[^ ]+ +[a-z_]+ +died +1,052,817 +1,052,817 +1,052,817 +4$", pid,
                    getuid());
     expect_match(end->out, pattern);
     expect_match(end->out, "^ +1,048,576 +1  video/capture$");

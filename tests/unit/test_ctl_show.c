@@ -18,10 +18,10 @@
 #include "client/ctl/command.h"
 #include "client/ctl/status.h"
 #include "tests/unit/fake_segment.h"
+#include "tests/unit/shown.h"
 #include "tests/unit/unit.h"
 
 #define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
-#define GOLDEN_MAX_BYTES 16384
 
 /* --------------------------------------------------------------------- failing allocations ---- */
 
@@ -63,50 +63,6 @@ char *__wrap_strdup(const char *text)
 }
 
 /* --------------------------------------------------------------------------------- showing ---- */
-
-struct shown {
-    char *text;
-    int status;
-};
-
-static struct shown show(command_show_fn command, struct kmem_query query, struct options options)
-{
-    struct shown shown = {0};
-    size_t n_bytes = 0;
-    struct screen screen = {.unicode = true};
-
-    screen.file = open_memstream(&shown.text, &n_bytes);
-    shown.status = command(&query, &options, &screen);
-    (void)fclose(screen.file);
-    return shown;
-}
-
-static char *golden_path(const char *name, char *path, size_t capacity_bytes)
-{
-    (void)snprintf(path, capacity_bytes, "%s/%s", KMEM_GOLDEN_DIR, name);
-    return path;
-}
-
-static void assert_golden(const char *name, struct shown shown)
-{
-    bool writes = getenv("KMEM_GOLDEN_WRITE") != NULL;
-    char path[512];
-    char wanted[GOLDEN_MAX_BYTES];
-    FILE *file = fopen(golden_path(name, path, sizeof(path)), writes ? "w" : "r");
-
-    assert_non_null(file);
-    assert_int_equal(shown.status, STATUS_OK);
-    if (writes) {
-        (void)fputs(shown.text, file);
-    } else {
-        size_t n_bytes = fread(wanted, 1, sizeof(wanted) - 1, file);
-
-        wanted[n_bytes] = '\0';
-        assert_string_equal(shown.text, wanted);
-    }
-    (void)fclose(file);
-    free(shown.text);
-}
 
 static const struct options plainly = {0};
 
@@ -150,10 +106,11 @@ static void test_ledger_show_is_golden(void **state)
 static void test_blocks_show_is_golden(void **state)
 {
     assert_golden("blocks.txt", show(blocks_show, fake_segment(), plainly));
-    assert_golden("blocks-pid.txt", show(blocks_show, fake_segment(),
-                                         (struct options){.has_pid = true, .pid = 4243}));
-    assert_golden("blocks-reason.txt",
-                  show(blocks_show, fake_segment(), (struct options){.reason_prefix = "video/c"}));
+    assert_golden("blocks-pid.txt",
+                  show(blocks_show, fake_segment(),
+                       (struct options){.filter = {.has_pid = true, .pid = 4243}}));
+    assert_golden("blocks-reason.txt", show(blocks_show, fake_segment(),
+                                            (struct options){.filter = {.reason = "video/c"}}));
 }
 
 static void test_blocks_show_of_shared_ones_is_golden(void **state)
@@ -187,26 +144,17 @@ static void test_reconcile_show_is_golden(void **state)
     assert_golden("reconcile.txt", show(reconcile_show, fake_segment(), plainly));
 }
 
-static void assert_shows(command_show_fn command, struct kmem_query query, struct options options,
-                         const char *wanted)
-{
-    struct shown shown = show(command, query, options);
-
-    assert_string_equal(shown.text, wanted);
-    assert_int_equal(shown.status, STATUS_OK);
-    free(shown.text);
-}
-
 static void test_show_says_in_words_that_there_is_nothing(void **state)
 {
-    const struct options picky = {.has_pid = true, .pid = 1};
+    const struct options picky = {.filter = {.has_pid = true, .pid = 1}};
 
     assert_shows(ledger_show, fake_segment_empty(), plainly, "no live blocks\n");
     assert_shows(blocks_show, fake_segment_empty(), plainly, "no live blocks\n");
     assert_shows(blocks_show, fake_segment(), picky, "no live blocks of that kind\n");
     assert_shows(blocks_show, fake_segment_empty(), (struct options){.shared = true},
                  "no shared blocks\n");
-    assert_shows(blocks_show, fake_segment(), (struct options){.shared = true, .has_pid = true},
+    assert_shows(blocks_show, fake_segment(),
+                 (struct options){.shared = true, .filter = {.has_pid = true}},
                  "no shared blocks of that kind\n");
     assert_shows(names_show, fake_segment_empty(), plainly, "no names\n");
     assert_shows(holders_show, fake_segment_empty(), plainly, "no shared blocks\n");
@@ -229,8 +177,8 @@ static int n_lines(const char *text)
 static int holders_shown(const char *argument)
 {
     struct shown table = show(holders_show, fake_segment(), (struct options){.argument = argument});
-    struct shown json =
-        show(holders_show, fake_segment(), (struct options){.json = true, .argument = argument});
+    struct shown json = show(holders_show, fake_segment(),
+                             (struct options){.format = FORMAT_JSON, .argument = argument});
     const int n = n_lines(table.text) - 1;
     assert_int_equal(table.status, n > 0 ? STATUS_OK : STATUS_ERROR);
     assert_int_equal(json.status, table.status);
@@ -312,25 +260,25 @@ static void test_holders_show_of_what_is_no_handle_is_a_misuse(void **state)
 
 /* ------------------------------------------------------------------------------------ JSON ---- */
 
-static const struct options as_json = {.json = true};
+static const struct options as_json = {.format = FORMAT_JSON};
 
 static const struct {
     const char *golden;
     command_show_fn show;
     struct options options;
 } documents[] = {
-    {"usage.json", usage_show, {.json = true}},
-    {"usage-all.json", usage_show, {.json = true, .all = true}},
-    {"ledger.json", ledger_show, {.json = true}},
-    {"ledger-client.json", ledger_show, {.json = true, .by = KMEM_BY_CLIENT}},
-    {"ledger-uid.json", ledger_show, {.json = true, .by = KMEM_BY_UID}},
-    {"blocks.json", blocks_show, {.json = true}},
-    {"blocks-shared.json", blocks_show, {.json = true, .shared = true}},
-    {"names.json", names_show, {.json = true}},
-    {"holders.json", holders_show, {.json = true}},
-    {"clients.json", clients_show, {.json = true}},
-    {"obituaries.json", obituaries_show, {.json = true}},
-    {"reconcile.json", reconcile_show, {.json = true}},
+    {"usage.json", usage_show, {.format = FORMAT_JSON}},
+    {"usage-all.json", usage_show, {.format = FORMAT_JSON, .all = true}},
+    {"ledger.json", ledger_show, {.format = FORMAT_JSON}},
+    {"ledger-client.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_CLIENT}},
+    {"ledger-uid.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_UID}},
+    {"blocks.json", blocks_show, {.format = FORMAT_JSON}},
+    {"blocks-shared.json", blocks_show, {.format = FORMAT_JSON, .shared = true}},
+    {"names.json", names_show, {.format = FORMAT_JSON}},
+    {"holders.json", holders_show, {.format = FORMAT_JSON}},
+    {"clients.json", clients_show, {.format = FORMAT_JSON}},
+    {"obituaries.json", obituaries_show, {.format = FORMAT_JSON}},
+    {"reconcile.json", reconcile_show, {.format = FORMAT_JSON}},
 };
 
 static void test_show_json_is_golden(void **state)

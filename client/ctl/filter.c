@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "client/ctl/filter.h"
+
+#include <fnmatch.h>
+#include <string.h>
+
+bool filter_is_set(const struct filter *filter)
+{
+    return filter->has_pid || filter->has_uid || filter->has_age || filter->has_bytes ||
+           filter->reason;
+}
+
+/* Bytes that are no characters are no error: they are compared as they would be printed. */
+bool filter_matches(const char *pattern, const char *reason)
+{
+    if (!strpbrk(pattern, "*?[")) {
+        return strncmp(reason, pattern, strlen(pattern)) == 0;
+    }
+    int r = fnmatch(pattern, reason, 0);
+    if (r != 0 && r != FNM_NOMATCH) {
+        r = fnmatch(pattern, format_escaped(reason).text, 0);
+    }
+    return r == 0;
+}
+
+static bool passes(const struct filter *filter, const struct column *column, const void *row)
+{
+    const uint64_t number = column_number(column, row);
+    switch (column->filter) {
+    case FILTER_NONE:
+        break;
+    case FILTER_PID:
+        return !filter->has_pid || number == filter->pid;
+    case FILTER_USER:
+        return !filter->has_uid || number == filter->uid;
+    case FILTER_REASON:
+        return !filter->reason || filter_matches(filter->reason, column_text(column, row));
+    case FILTER_AGE:
+        return !filter->has_age || number > filter->older_than_ms;
+    case FILTER_SIZE:
+        return !filter->has_bytes || number > filter->larger_than_bytes;
+    }
+    return true;
+}
+
+bool filter_passes(const struct filter *filter, const struct column *columns, size_t n_columns,
+                   const void *row)
+{
+    if (!filter_is_set(filter)) {
+        return true;
+    }
+    for (size_t i = 0; i < n_columns; i++) {
+        if (!passes(filter, &columns[i], row)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_column(const struct column *columns, size_t n_columns, enum column_filter filter)
+{
+    for (size_t i = 0; i < n_columns; i++) {
+        if (columns[i].filter == filter) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const char *filter_meaningless(const struct filter *filter, const struct column *columns,
+                               size_t n_columns)
+{
+    const struct {
+        bool is_set;
+        enum column_filter filter;
+        const char *option;
+    } options[] = {
+        {filter->has_pid, FILTER_PID, "--pid"},
+        {filter->has_uid, FILTER_USER, "--user"},
+        {filter->reason != NULL, FILTER_REASON, "--reason"},
+        {filter->has_age, FILTER_AGE, "--older-than"},
+        {filter->has_bytes, FILTER_SIZE, "--larger-than"},
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (options[i].is_set && !has_column(columns, n_columns, options[i].filter)) {
+            return options[i].option;
+        }
+    }
+    return NULL;
+}
