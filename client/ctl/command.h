@@ -35,8 +35,8 @@ struct command {
     const struct argp_option *special; /* a query's own options; NULL if it has none */
     const char *argument;              /* what a query's one argument may be; NULL: it takes none */
     command_shape_fn shape;            /* NULL if it lists no rows */
-    command_show_fn show;              /* NULL if it is no query */
-    command_main_fn main;              /* NULL if it is one */
+    command_show_fn show; /* NULL if it is no query; segments_show() asks by itself: no query */
+    command_main_fn main; /* NULL if it is one */
 };
 
 /* Those of the commands that are queries: command_show_fn, each in a file of its name. */
@@ -57,6 +57,8 @@ int obituaries_show(struct kmem_query *query, const struct options *options,
                     const struct screen *screen);
 int reconcile_show(struct kmem_query *query, const struct options *options,
                    const struct screen *screen);
+int segments_show(struct kmem_query *query, const struct options *options,
+                  const struct screen *screen);
 int usage_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
 
@@ -67,6 +69,7 @@ const struct listing_shape *holders_shape(const struct options *options);
 const struct listing_shape *ledger_shape(const struct options *options);
 const struct listing_shape *names_shape(const struct options *options);
 const struct listing_shape *obituaries_shape(const struct options *options);
+const struct listing_shape *segments_shape(const struct options *options);
 
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
 int run_main(int argc, char **argv, const struct options *before);

@@ -117,7 +117,7 @@ _kmemctl() {
     _kmemctl_words
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
-    local commands='usage ledger blocks names holders clients obituaries reconcile run'
+    local commands='usage segments ledger blocks names holders clients obituaries reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -135,7 +135,7 @@ _kmemctl() {
     usage) options+=' --all --fail-above' ;;
     ledger) options+="$rows --by --depth" ;;
     blocks) options+="$rows --shared" ;;
-    names | clients | obituaries) options+=$rows ;;
+    names | clients | obituaries | segments) options+=$rows ;;
     holders)
         options+=$rows
         if [[ $word != -* ]]; then

@@ -15,6 +15,7 @@
 #include "client/ctl/command.h"
 #include "client/ctl/listing.h"
 #include "client/ctl/process.h"
+#include "client/ctl/segments.h"
 #include "client/ctl/status.h"
 #include "client/ctl/suggest.h"
 #include "client/ctl/target.h"
@@ -22,6 +23,8 @@
 
 static const struct command commands[] = {
     {"usage", "Show how full the segment is.", usage_options, NULL, NULL, usage_show, NULL},
+    {"segments", "Show the segments of this machine.", NULL, NULL, segments_shape, segments_show,
+     NULL},
     {"ledger", "Show what the live blocks are for.", ledger_options, NULL, ledger_shape,
      ledger_show, NULL},
     {"blocks", "Show every live block.", blocks_options, NULL, blocks_shape, blocks_show, NULL},
@@ -203,14 +206,21 @@ static int check(const struct command *command, const struct options *options)
 static int query_once(const struct screen *screen, void *user)
 {
     const struct asking *asking = user;
-    struct kmem_query *query;
-    int r = target_open(asking->options, &query);
+    struct kmem_query *query = NULL;
+    int r = 0;
+    if (asking->command->show != segments_show) {
+        r = target_open(asking->options, &query);
+    }
     if (r < 0) {
-        return target_complain(r, kmem_last_error());
+        r = target_complain(r, kmem_last_error());
+        if (!asking->options->socket_path && r != STATUS_USAGE) {
+            segments_hint();
+        }
+        return r;
     }
     r = asking->command->show(query, asking->options, screen);
     if (r < 0) {
-        r = target_complain(r, kmem_query_error(query));
+        r = target_complain(r, query ? kmem_query_error(query) : "");
     }
     kmem_query_close(query);
     return r;

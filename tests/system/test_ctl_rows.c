@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,6 +73,15 @@ static void leave(struct cast *cast)
 }
 
 #define ROWS "--no-headers", "--columns"
+
+static size_t count(const char *text, const char *part)
+{
+    size_t n = 0;
+    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part)) {
+        n++;
+    }
+    return n;
+}
 
 /* -------------------------------------------------------------------------------- choosing ---- */
 
@@ -158,16 +170,59 @@ static void test_ctl_colours_what_it_is_told_to(void)
     leave(&cast);
 }
 
-/* -------------------------------------------------------------------------------- watching ---- */
+/* -------------------------------------------------------------------------------- segments ---- */
 
-static size_t count(const char *text, const char *part)
+/* A directory of sockets: one of the daemon, by two names, one that none listens on, and a file. */
+static void make_sockets(void)
 {
-    size_t n = 0;
-    for (const char *at = strstr(text, part); at != NULL; at = strstr(at + 1, part)) {
-        n++;
-    }
-    return n;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    expect_call(mkdir(harness_path("kmemd"), 0700) == 0);
+    expect_call(symlink(daemon_socket(), harness_path("kmemd/test.sock")) == 0);
+    expect_call(symlink(daemon_socket(), harness_path("kmemd/alias.sock")) == 0);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s",
+                   harness_path("kmemd/gone.sock"));
+    const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    expect_call(bind(listener, (const struct sockaddr *)&address, sizeof(address)) == 0);
+    (void)close(listener);
+    FILE *const file = fopen(harness_path("kmemd/file.sock"), "we");
+    expect_call(file != NULL);
+    (void)fclose(file);
+    (void)setenv("XDG_RUNTIME_DIR", harness_path("."), 1);
+    (void)unsetenv("KMEM_SOCKET");
 }
+
+static void test_ctl_segments_shows_each_segment_once_and_its_state(void)
+{
+    struct cast cast = enter();
+    make_sockets();
+    const struct ctl_end *end = ctl("segments", "--sort=name");
+    expect_equal(end->exit_status, 0);
+    expect_match(end->out, "^NAME +SIZE +USED +CLIENTS  STATE +SOCKET$");
+    expect_match(end->out, "^gone +- +- +-  no daemon +/.*/kmemd/gone\\.sock$");
+    expect_match(end->out, "^test  16\\.0 MiB +1\\.0 MiB +2  running +/.*\\.sock$");
+    expect_equal(count(end->out, "\ntest "), 1);
+    expect_equal(count(end->out, "\nfile "), 0);
+    expect_text(ctl("segments", "-n", "test", ROWS, "state,clients")->out, "running  2\n");
+    expect_match(ctl("segments", "-o", "jsonl", "-n", "gone")->out,
+                 "^\\{ \"name\": \"gone\", \"state\": \"no daemon\", \"segment_bytes\": 0, ");
+    (void)setenv("KMEM_SOCKET", daemon_socket(), 1);
+    leave(&cast);
+}
+
+/* What one asks for is not there: then one wants to know what is. */
+static void test_ctl_that_finds_no_daemon_says_which_segments_there_are(void)
+{
+    struct cast cast = enter();
+    make_sockets();
+    const struct ctl_end *const end = ctl("usage");
+    expect_equal(end->exit_status, 3);
+    expect_match(end->err, "^kmemctl: segments that answer you: (.*, )?test(,|$)");
+    expect_true(strstr(ctl("-s", "/nowhere", "usage")->err, "segments that") == NULL);
+    (void)setenv("KMEM_SOCKET", daemon_socket(), 1);
+    leave(&cast);
+}
+
+/* -------------------------------------------------------------------------------- watching ---- */
 
 static void test_ctl_watch_into_a_pipe_goes_on_until_it_is_interrupted(void)
 {
@@ -241,6 +296,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_refuses_what_chooses_nothing_and_names_the_option, 20),
     SYSTEM_TEST(test_ctl_writes_csv_and_lines_of_json, 20),
     SYSTEM_TEST(test_ctl_colours_what_it_is_told_to, 20),
+    SYSTEM_TEST(test_ctl_segments_shows_each_segment_once_and_its_state, 20),
+    SYSTEM_TEST(test_ctl_that_finds_no_daemon_says_which_segments_there_are, 20),
     SYSTEM_TEST(test_ctl_watch_into_a_pipe_goes_on_until_it_is_interrupted, 20),
     SYSTEM_TEST(test_ctl_watch_ends_with_its_daemon, 20),
     SYSTEM_TEST(test_ctl_watch_on_a_terminal_draws_in_the_same_place, 20),
