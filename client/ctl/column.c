@@ -37,7 +37,7 @@ uint64_t column_number(const struct column *column, const void *row)
 const char *column_text(const struct column *column, const void *row)
 {
     const char *at = (const char *)row + column->at;
-    if (column->kind == COLUMN_WORD) {
+    if (column->kind == COLUMN_WORD && column->word) {
         return column->word(row);
     }
     return column->kind == COLUMN_TEXT ? *(const char *const *)(const void *)at : NULL;

@@ -360,19 +360,21 @@ static void tell_dropped(const struct listing *listing)
     const uint32_t dropped = table_dropped(listing->table, listing->screen);
     const struct screen notes = {.file = listing->screen->notes,
                                  .n_columns = listing->screen->n_columns};
-    char text[512] = "kmemctl: no room for"; /* 24 titles of 12 bytes: fits */
+    char text[512]; /* 24 titles of 12 bytes: fits */
+    char *end = stpcpy(text, "kmemctl: no room for");
     const char *comma = " ";
     if (dropped == 0) {
         return;
     }
     for (size_t i = 0; i < listing->n_shown; i++) {
         if (dropped & (UINT32_C(1) << i)) {
-            (void)strcat(strcat(text, comma), listing->shown[i]->title);
+            end = stpcpy(stpcpy(end, comma), listing->shown[i]->title);
             comma = ", ";
         }
     }
     (void)fflush(listing->screen->file);
-    (void)screen_flow(&notes, 0, 4, strcat(text, "; -o wide shows all"));
+    (void)stpcpy(end, "; -o wide shows all");
+    (void)screen_flow(&notes, 0, 4, text);
     (void)fputc('\n', notes.file);
 }
 

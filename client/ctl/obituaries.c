@@ -180,7 +180,8 @@ static void more_copy(void *copy, char *room)
     }
     const char *kept_by = obituary->kept_by ? obituary->kept_by : "";
     obituary->rows = rows;
-    obituary->kept_by = strcpy(end, kept_by);
+    (void)stpcpy(end, kept_by);
+    obituary->kept_by = end;
 }
 
 static const struct listing_shape shape = {

@@ -67,12 +67,13 @@ static const char *name_or_exit(const struct argp_state *state, const char *argu
 static int word_or_exit(const struct argp_state *state, const char *option, const char *argument,
                         const char *const *words)
 {
-    char list[128] = "";
+    char list[128];
+    char *end = list;
     for (int i = 0; words[i]; i++) {
         if (strcmp(words[i], argument) == 0) {
             return i;
         }
-        (void)strcat(strcat(list, i == 0 ? "" : words[i + 1] ? ", " : " or "), words[i]);
+        end = stpcpy(stpcpy(end, i == 0 ? "" : words[i + 1] ? ", " : " or "), words[i]);
     }
     argp_error(state, "%s takes %s, not \"%s\"", option, list, argument);
     return 0;
