@@ -16,18 +16,10 @@
 
 #include <kmem/query.h>
 
-#include "client/link/conn.h"
-#include "client/failure.h"
+#include "client/query_parts.h"
 #include "client/link/handshake.h"
 #include "client/link/refusal.h"
 #include "proto/text.h"
-
-struct kmem_query {
-    const char *call; /* the one that is under way; NULL: none */
-    struct failure failure;
-    char message[SENTENCE_BYTES + 32];
-    struct conn conn;
-};
 
 /* ------------------------------------------------------------------------ opening, closing ---- */
 
@@ -68,37 +60,33 @@ const char *kmem_query_error(const struct kmem_query *query)
 
 /* ---------------------------------------------------------------------------- one question ---- */
 
-/* Makes query->failure the query's and the thread's last error. */
-static void query_record(struct kmem_query *query, const char *call)
+void kmem__query_record(struct kmem_query *query, const char *call)
 {
     kmem__failure_record(&query->failure, call);
     memcpy(query->message, kmem_last_error(), strlen(kmem_last_error()) + 1);
 }
 
-KMEM_MUST_USE static int query_begin(struct kmem_query *query, const char *call)
+int kmem__query_begin(struct kmem_query *query, const char *call)
 {
     if (query->call != NULL) {
         int r = kmem__failure_set(&query->failure, EBUSY,
                                   "a callback of %s asks on the same query; open another one",
                                   query->call);
-        query_record(query, call);
+        kmem__query_record(query, call);
         return r;
     }
     query->call = call;
     return 0;
 }
 
-/* Return: r. */
-static int query_end(struct kmem_query *query, int r)
+int kmem__query_end(struct kmem_query *query, int r)
 {
     query->call = NULL;
     return r;
 }
 
-/* Asks for one page. Return: 0 or a negative errno; then the sentence is in its place. */
-KMEM_MUST_USE static int query_ask(struct kmem_query *query, Kmem__Request *request,
-                                   Kmem__Response__BodyCase expected,
-                                   const Kmem__Response **ret_response)
+int kmem__query_ask(struct kmem_query *query, Kmem__Request *request,
+                    Kmem__Response__BodyCase expected, const Kmem__Response **ret_response)
 {
     int saved_errno = errno;
     int r = kmem__conn_ask(&query->conn, request, expected, NULL, ret_response, &query->failure);
@@ -106,17 +94,17 @@ KMEM_MUST_USE static int query_ask(struct kmem_query *query, Kmem__Request *requ
         r = kmem__refusal_of_query((*ret_response)->error, &query->failure);
     }
     if (r < 0) {
-        query_record(query, query->call);
+        kmem__query_record(query, query->call);
     }
     errno = saved_errno;
     return r;
 }
 
-KMEM_MUST_USE static int query_fail_to_move_on(struct kmem_query *query)
+int kmem__query_fail_to_move_on(struct kmem_query *query)
 {
     int r = kmem__conn_lose(&query->conn, &query->failure, EPROTO,
                             "sent an answer that does not move on");
-    query_record(query, query->call);
+    kmem__query_record(query, query->call);
     return r;
 }
 
@@ -157,7 +145,7 @@ KMEM_MUST_USE static int usage_rows(struct kmem_query *query, kmem_statistic_fn 
     Kmem__Usage usage = KMEM__USAGE__INIT;
     request.body_case = KMEM__REQUEST__BODY_USAGE;
     request.usage = &usage;
-    int r = query_ask(query, &request, KMEM__RESPONSE__BODY_USAGE, &response);
+    int r = kmem__query_ask(query, &request, KMEM__RESPONSE__BODY_USAGE, &response);
     if (r < 0) {
         return r;
     }
@@ -175,8 +163,8 @@ KMEM_MUST_USE static int usage_rows(struct kmem_query *query, kmem_statistic_fn 
 
 int kmem_query_usage(struct kmem_query *query, kmem_statistic_fn each, void *user)
 {
-    int r = query_begin(query, "kmem_query_usage");
-    return r < 0 ? r : query_end(query, usage_rows(query, each, user));
+    int r = kmem__query_begin(query, "kmem_query_usage");
+    return r < 0 ? r : kmem__query_end(query, usage_rows(query, each, user));
 }
 
 /* ---------------------------------------------------------------------------------- ledger ---- */
@@ -213,7 +201,7 @@ KMEM_MUST_USE static int ledger_rows(struct kmem_query *query, enum kmem_group_b
     request.body_case = KMEM__REQUEST__BODY_LEDGER;
     request.ledger = &ledger;
     for (;;) {
-        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_LEDGER, &response);
+        int r = kmem__query_ask(query, &request, KMEM__RESPONSE__BODY_LEDGER, &response);
         r = r ? r : ledger_page(response->ledger, each, user);
         if (r != 0 || !response->ledger->more) {
             return r;
@@ -221,7 +209,7 @@ KMEM_MUST_USE static int ledger_rows(struct kmem_query *query, enum kmem_group_b
         uint32_t last_row = ledger.first_row;
         if (!checked_add(last_row, response->ledger->n_rows, &ledger.first_row) ||
             ledger.first_row == last_row) {
-            return query_fail_to_move_on(query);
+            return kmem__query_fail_to_move_on(query);
         }
     }
 }
@@ -229,59 +217,8 @@ KMEM_MUST_USE static int ledger_rows(struct kmem_query *query, enum kmem_group_b
 int kmem_query_ledger(struct kmem_query *query, enum kmem_group_by by, kmem_ledger_fn each,
                       void *user)
 {
-    int r = query_begin(query, "kmem_query_ledger");
-    return r < 0 ? r : query_end(query, ledger_rows(query, by, each, user));
-}
-
-/* ---------------------------------------------------------------------------------- blocks ---- */
-
-static int blocks_page(const Kmem__BlocksReport *report, kmem_block_fn each, void *user)
-{
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < report->n_blocks; i++) {
-        const Kmem__Block *said = report->blocks[i];
-        const struct kmem_block block = {
-            .offset = said->offset,
-            .num_bytes = said->num_bytes,
-            .reason = said->reason,
-            .pid = said->pid,
-            .uid = said->uid,
-            .command = said->command,
-            .age_ms = said->age_ms,
-            .leased = said->leased,
-            .shared = said->shared,
-            .n_holders = said->n_holders,
-            .n_names = said->n_names,
-        };
-        r = each(&block, user);
-    }
-    return r;
-}
-
-KMEM_MUST_USE static int blocks_rows(struct kmem_query *query, kmem_block_fn each, void *user)
-{
-    const Kmem__Response *response = NULL;
-    Kmem__Request request = KMEM__REQUEST__INIT;
-    Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
-    request.body_case = KMEM__REQUEST__BODY_BLOCKS;
-    request.blocks = &blocks;
-    for (;;) {
-        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_BLOCKS, &response);
-        r = r ? r : blocks_page(response->blocks, each, user);
-        if (r != 0 || !response->blocks->more) {
-            return r;
-        }
-        if (response->blocks->next_offset <= blocks.from_offset) {
-            return query_fail_to_move_on(query);
-        }
-        blocks.from_offset = response->blocks->next_offset;
-    }
-}
-
-int kmem_query_blocks(struct kmem_query *query, kmem_block_fn each, void *user)
-{
-    int r = query_begin(query, "kmem_query_blocks");
-    return r < 0 ? r : query_end(query, blocks_rows(query, each, user));
+    int r = kmem__query_begin(query, "kmem_query_ledger");
+    return r < 0 ? r : kmem__query_end(query, ledger_rows(query, by, each, user));
 }
 
 /* --------------------------------------------------------------------------------- clients ---- */
@@ -322,13 +259,13 @@ KMEM_MUST_USE static int clients_rows(struct kmem_query *query, kmem_client_fn e
     request.body_case = KMEM__REQUEST__BODY_CLIENTS;
     request.clients = &clients;
     for (;;) {
-        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_CLIENTS, &response);
+        int r = kmem__query_ask(query, &request, KMEM__RESPONSE__BODY_CLIENTS, &response);
         r = r ? r : clients_page(response->clients, each, user);
         if (r != 0 || !response->clients->more) {
             return r;
         }
         if (response->clients->next_slot <= clients.from_slot) {
-            return query_fail_to_move_on(query);
+            return kmem__query_fail_to_move_on(query);
         }
         clients.from_slot = response->clients->next_slot;
     }
@@ -336,8 +273,8 @@ KMEM_MUST_USE static int clients_rows(struct kmem_query *query, kmem_client_fn e
 
 int kmem_query_clients(struct kmem_query *query, kmem_client_fn each, void *user)
 {
-    int r = query_begin(query, "kmem_query_clients");
-    return r < 0 ? r : query_end(query, clients_rows(query, each, user));
+    int r = kmem__query_begin(query, "kmem_query_clients");
+    return r < 0 ? r : kmem__query_end(query, clients_rows(query, each, user));
 }
 
 /* ------------------------------------------------------------------------------ obituaries ---- */
@@ -352,7 +289,7 @@ KMEM_MUST_USE static int obituary_row(struct kmem_query *query, const Kmem__Obit
     if (rows == NULL) {
         int r = kmem__conn_lose(&query->conn, &query->failure, ENOMEM,
                                 "sent an answer that is too large");
-        query_record(query, query->call);
+        kmem__query_record(query, query->call);
         return r;
     }
     for (size_t i = 0; i < said->n_rows; i++) {
@@ -403,13 +340,13 @@ KMEM_MUST_USE static int obituaries_rows(struct kmem_query *query, kmem_obituary
     request.body_case = KMEM__REQUEST__BODY_OBITUARIES;
     request.obituaries = &obituaries;
     for (;;) {
-        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_OBITUARIES, &response);
+        int r = kmem__query_ask(query, &request, KMEM__RESPONSE__BODY_OBITUARIES, &response);
         r = r ? r : obituaries_page(query, response->obituaries, each, user);
         if (r != 0 || !response->obituaries->more) {
             return r;
         }
         if (response->obituaries->next_number <= obituaries.from_number) {
-            return query_fail_to_move_on(query);
+            return kmem__query_fail_to_move_on(query);
         }
         obituaries.from_number = response->obituaries->next_number;
     }
@@ -417,8 +354,8 @@ KMEM_MUST_USE static int obituaries_rows(struct kmem_query *query, kmem_obituary
 
 int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each, void *user)
 {
-    int r = query_begin(query, "kmem_query_obituaries");
-    return r < 0 ? r : query_end(query, obituaries_rows(query, each, user));
+    int r = kmem__query_begin(query, "kmem_query_obituaries");
+    return r < 0 ? r : kmem__query_end(query, obituaries_rows(query, each, user));
 }
 
 /* --------------------------------------------------------------------------------- holders ---- */
@@ -462,13 +399,13 @@ KMEM_MUST_USE static int holders_rows(struct kmem_query *query, uint64_t offset,
     request.body_case = KMEM__REQUEST__BODY_HOLDERS;
     request.holders = &holders;
     for (;;) {
-        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_HOLDERS, &response);
+        int r = kmem__query_ask(query, &request, KMEM__RESPONSE__BODY_HOLDERS, &response);
         r = r ? r : holders_page(response->holders, each, user);
         if (r != 0 || !response->holders->more) {
             return r;
         }
         if (!holders_move_on(response->holders, &holders)) {
-            return query_fail_to_move_on(query);
+            return kmem__query_fail_to_move_on(query);
         }
         holders.from_share = response->holders->next_share;
         holders.from_holder = response->holders->next_holder;
@@ -477,8 +414,8 @@ KMEM_MUST_USE static int holders_rows(struct kmem_query *query, uint64_t offset,
 
 int kmem_query_holders(struct kmem_query *query, uint64_t offset, kmem_holder_fn each, void *user)
 {
-    int r = query_begin(query, "kmem_query_holders");
-    return r < 0 ? r : query_end(query, holders_rows(query, offset, each, user));
+    int r = kmem__query_begin(query, "kmem_query_holders");
+    return r < 0 ? r : kmem__query_end(query, holders_rows(query, offset, each, user));
 }
 
 /* ----------------------------------------------------------------------------------- names ---- */
@@ -513,13 +450,13 @@ KMEM_MUST_USE static int names_rows(struct kmem_query *query, kmem_name_fn each,
     request.body_case = KMEM__REQUEST__BODY_NAMES;
     request.names = &names;
     for (;;) {
-        int r = query_ask(query, &request, KMEM__RESPONSE__BODY_NAMES, &response);
+        int r = kmem__query_ask(query, &request, KMEM__RESPONSE__BODY_NAMES, &response);
         r = r ? r : names_page(response->names, each, user);
         if (r != 0 || !response->names->more) {
             return r;
         }
         if (response->names->next_name <= names.from_name) {
-            return query_fail_to_move_on(query);
+            return kmem__query_fail_to_move_on(query);
         }
         names.from_name = response->names->next_name;
     }
@@ -527,8 +464,8 @@ KMEM_MUST_USE static int names_rows(struct kmem_query *query, kmem_name_fn each,
 
 int kmem_query_names(struct kmem_query *query, kmem_name_fn each, void *user)
 {
-    int r = query_begin(query, "kmem_query_names");
-    return r < 0 ? r : query_end(query, names_rows(query, each, user));
+    int r = kmem__query_begin(query, "kmem_query_names");
+    return r < 0 ? r : kmem__query_end(query, names_rows(query, each, user));
 }
 
 /* ---------------------------------------------------------------------------------- output ---- */

@@ -65,6 +65,8 @@
 /* Without the NUL. 127 + length byte is two cache lines in the table of reasons. */
 #define REASON_MAX_BYTES 127
 #define NO_REASON "<no reason given>"
+/* A pattern for reasons: the longest reason with every byte escaped. */
+#define GLOB_MAX_BYTES 254
 
 /* A segment's name: it becomes part of a memfd's name and of a file name. */
 #define NAME_MAX_BYTES 63

@@ -288,8 +288,24 @@ static int on_ledger(const struct call *call)
 
 static int on_blocks(const struct call *call)
 {
-    const struct seg_off from = {call->request->blocks->from_offset};
-    report_blocks(call->core, from, call->now.ms, call->reply);
+    const Kmem__Blocks *blocks = call->request->blocks;
+    const struct seg_off from = {blocks->from_offset};
+    struct block_filter filter;
+    switch (blocks->filter ? block_filter_init(&filter, blocks->filter) : BLOCK_FILTER_OK) {
+    case BLOCK_FILTER_OK:
+        report_blocks(call->core, from, blocks->filter ? &filter : NULL, call->now.ms, call->reply);
+        break;
+    case BLOCK_FILTER_E_REASON:
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "a pattern for reasons must be UTF-8 without NUL, at most %d bytes",
+                    GLOB_MAX_BYTES);
+        break;
+    default:
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "there are no blocks of kind %d and sharing %d", (int)blocks->filter->kind,
+                    (int)blocks->filter->sharing);
+        break;
+    }
     return DISPATCH_OK;
 }
 

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/block_filter.h"
 #include "daemon/core/core.h"
 #include "daemon/core/reply.h"
 #include "daemon/core/scan.h"
@@ -20,8 +21,9 @@ void report_usage(const struct core *core, const struct scan *scan, uint64_t now
                   struct reply *reply);
 void report_ledger(const struct core *core, const struct scan *scan, uint32_t first_row,
                    uint64_t now_ms, struct reply *reply);
-void report_blocks(const struct core *core, struct seg_off from, uint64_t now_ms,
-                   struct reply *reply);
+/** report_blocks() - @filter: NULL: all are wanted */
+void report_blocks(const struct core *core, struct seg_off from, struct block_filter *filter,
+                   uint64_t now_ms, struct reply *reply);
 void report_clients(const struct core *core, const struct scan *scan, uint32_t from_slot,
                     uint64_t now_ms, struct reply *reply);
 void report_obituaries(const struct core *core, uint64_t from_number, uint64_t now_ms,

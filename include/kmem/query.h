@@ -170,6 +170,58 @@ typedef int (*kmem_block_fn)(const struct kmem_block *block, void *user);
 KMEM_API KMEM_MUST_USE int kmem_query_blocks(struct kmem_query *query, kmem_block_fn each,
                                              void *user);
 
+enum kmem_block_kind {
+    KMEM_BLOCKS_ANY,
+    KMEM_BLOCKS_DIRECT, /* carved by the daemon */
+    KMEM_BLOCKS_LEASED, /* carved by their owners */
+};
+
+enum kmem_block_sharing { KMEM_SHARING_ANY, KMEM_SHARING_SHARED, KMEM_SHARING_UNSHARED };
+
+/**
+ * Which blocks are wanted: those that all of it is true of. What is 0 asks for nothing.
+ *
+ *      struct kmem_block_filter filter = {
+ *          .struct_bytes = sizeof(filter),
+ *          .reason = "decoder*",
+ *          .older_than_ms = 60000,
+ *      };
+ *
+ * More members may follow; struct_bytes says how many there are.
+ */
+struct kmem_block_filter {
+    size_t struct_bytes; /* sizeof(struct kmem_block_filter) where the caller was built */
+    int by_pid;          /* 1: of the process `pid` alone */
+    uint32_t pid;        /* 0: of those that kmemd can not see */
+    int by_uid;          /* 1: of the user `uid` alone */
+    uint32_t uid;
+    const char *reason;     /* a pattern; NULL or "": any reason */
+    uint64_t older_than_ms; /* its age_ms is more than that; 0: any age */
+    uint64_t larger_than;   /* its num_bytes are more than that; 0: any size */
+    enum kmem_block_kind kind;
+    enum kmem_block_sharing sharing;
+};
+
+/**
+ * kmem_query_blocks_where() - the live blocks that a filter takes, by offset
+ * @query:   where to ask
+ * @filter:  what is wanted; read before the first row comes
+ * @each:    called with each of those blocks
+ * @user:    passed on to it
+ *
+ * The daemon selects; what is not wanted does not travel. In a pattern for reasons `*` stands for
+ * any number of characters, `/` too, `?` for one, and after a backslash each for itself; all of the
+ * reason has to match. What follows '#' in a reason, which the ledger drops, is compared only if the
+ * pattern has a '#' as well: "camera/frame" takes what the ledger's row of that name counts.
+ *
+ * Return: as said above; -EINVAL if the filter can not be meant: a pattern that is no UTF-8 or has
+ * more than 254 bytes, a kind that there is not, struct_bytes of no such struct; -EPROTONOSUPPORT
+ * if the daemon is so old that it selects nothing.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_blocks_where(struct kmem_query *query,
+                                                   const struct kmem_block_filter *filter,
+                                                   kmem_block_fn each, void *user);
+
 /** One client. Members are added at the end. */
 struct kmem_client {
     uint32_t slot; /* its place in the daemon's table */

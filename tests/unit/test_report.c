@@ -200,7 +200,7 @@ static uint64_t read_blocks(uint32_t *ret_n_pages)
     *ret_n_pages = 0;
     do {
         reset();
-        report_blocks(core, from, fixture.now_ms, reply);
+        report_blocks(core, from, NULL, fixture.now_ms, reply);
         assert_encodes();
         const Kmem__BlocksReport *report = reply->response.blocks;
         for (size_t i = 0; i < report->n_blocks; i++) {
@@ -221,7 +221,7 @@ static void test_report_blocks_describes_a_block(void **state)
     fixture.now_ms += 2000;
     reset();
 
-    report_blocks(core, (struct seg_off){0}, fixture.now_ms, reply);
+    report_blocks(core, (struct seg_off){0}, NULL, fixture.now_ms, reply);
 
     const Kmem__BlocksReport *report = reply->response.blocks;
     assert_int_equal(report->n_blocks, 1);
@@ -286,13 +286,13 @@ static void test_report_blocks_goes_on_though_the_next_block_was_released(void *
         (void)fixture_allocate(&fixture, client, 100, "x");
     }
     reset();
-    report_blocks(core, (struct seg_off){0}, fixture.now_ms, reply);
+    report_blocks(core, (struct seg_off){0}, NULL, fixture.now_ms, reply);
     const struct seg_off next = {reply->response.blocks->next_offset};
     const size_t n_first = reply->response.blocks->n_blocks;
 
     fixture_release(&fixture, client, next);
     reset();
-    report_blocks(core, next, fixture.now_ms, reply);
+    report_blocks(core, next, NULL, fixture.now_ms, reply);
 
     assert_int_equal(n_first + reply->response.blocks->n_blocks, 599);
     assert_true(reply->response.blocks->blocks[0]->offset > next.bytes);

@@ -127,7 +127,7 @@ static void test_holders_and_names_tell_a_kept_name_without_its_publisher(void *
 static const Kmem__Block *block_row(uint64_t offset)
 {
     reply_reset(talk.reply, 1);
-    report_blocks(talk.core, (struct seg_off){offset}, talk.fixture.now_ms, talk.reply);
+    report_blocks(talk.core, (struct seg_off){offset}, NULL, talk.fixture.now_ms, talk.reply);
     assert_int_equal(talk.reply->response.blocks->blocks[0]->offset, offset);
     return talk.reply->response.blocks->blocks[0];
 }

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * query_blocks.c - the live blocks, all or those that the daemon is asked to select
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "client/query_parts.h"
+#include "proto/limits.h"
+
+static int blocks_page(const Kmem__BlocksReport *report, kmem_block_fn each, void *user)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < report->n_blocks; i++) {
+        const Kmem__Block *said = report->blocks[i];
+        const struct kmem_block block = {
+            .offset = said->offset,
+            .num_bytes = said->num_bytes,
+            .reason = said->reason,
+            .pid = said->pid,
+            .uid = said->uid,
+            .command = said->command,
+            .age_ms = said->age_ms,
+            .leased = said->leased,
+            .shared = said->shared,
+            .n_holders = said->n_holders,
+            .n_names = said->n_names,
+        };
+        r = each(&block, user);
+    }
+    return r;
+}
+
+/* It would hand on what was not asked for. */
+static int blocks_fail_unfiltered(struct kmem_query *query)
+{
+    int r = kmem__failure_set(&query->failure, EPROTONOSUPPORT,
+                              "the daemon is older than this library, and selects no blocks");
+    kmem__query_record(query, query->call);
+    return r;
+}
+
+KMEM_MUST_USE static int blocks_rows(struct kmem_query *query, Kmem__BlockFilter *filter,
+                                     kmem_block_fn each, void *user)
+{
+    const Kmem__Response *response = NULL;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Blocks blocks = KMEM__BLOCKS__INIT;
+    request.body_case = KMEM__REQUEST__BODY_BLOCKS;
+    request.blocks = &blocks;
+    blocks.filter = filter;
+    for (;;) {
+        int r = kmem__query_ask(query, &request, KMEM__RESPONSE__BODY_BLOCKS, &response);
+        if (r == 0 && filter != NULL && !response->blocks->filtered) {
+            return blocks_fail_unfiltered(query);
+        }
+        r = r ? r : blocks_page(response->blocks, each, user);
+        if (r != 0 || !response->blocks->more) {
+            return r;
+        }
+        if (response->blocks->next_offset <= blocks.from_offset) {
+            return kmem__query_fail_to_move_on(query);
+        }
+        blocks.from_offset = response->blocks->next_offset;
+    }
+}
+
+int kmem_query_blocks(struct kmem_query *query, kmem_block_fn each, void *user)
+{
+    int r = kmem__query_begin(query, "kmem_query_blocks");
+    return r < 0 ? r : kmem__query_end(query, blocks_rows(query, NULL, each, user));
+}
+
+/* As much of it as the caller was built with; what it does not know asks for nothing. */
+static int filter_read(struct kmem_query *query, const struct kmem_block_filter *said,
+                       struct kmem_block_filter *ret_filter)
+{
+    const size_t least_bytes = offsetof(struct kmem_block_filter, sharing) + sizeof(said->sharing);
+    memset(ret_filter, 0, sizeof(*ret_filter));
+    if (said->struct_bytes < least_bytes) {
+        int r = kmem__failure_set(&query->failure, EINVAL,
+                                  "struct_bytes of the filter is %zu; set it to sizeof(filter)",
+                                  said->struct_bytes);
+        kmem__query_record(query, query->call);
+        return r;
+    }
+    memcpy(ret_filter, said,
+           said->struct_bytes < sizeof(*ret_filter) ? said->struct_bytes : sizeof(*ret_filter));
+    return 0;
+}
+
+KMEM_MUST_USE static int blocks_rows_where(struct kmem_query *query,
+                                           const struct kmem_block_filter *said, kmem_block_fn each,
+                                           void *user)
+{
+    struct kmem_block_filter wanted;
+    Kmem__BlockFilter filter = KMEM__BLOCK_FILTER__INIT;
+    int r = filter_read(query, said, &wanted);
+    if (r < 0) {
+        return r;
+    }
+    filter.by_pid = wanted.by_pid != 0;
+    filter.pid = wanted.pid;
+    filter.by_uid = wanted.by_uid != 0;
+    filter.uid = wanted.uid;
+    if (wanted.reason != NULL) {
+        filter.reason.data = (uint8_t *)(uintptr_t)wanted.reason;
+        filter.reason.len = strnlen(wanted.reason, GLOB_MAX_BYTES + 1);
+    }
+    filter.older_than_ms = wanted.older_than_ms;
+    filter.larger_than = wanted.larger_than;
+    filter.kind = (Kmem__BlockKind)wanted.kind;
+    filter.sharing = (Kmem__BlockSharing)wanted.sharing;
+    return blocks_rows(query, &filter, each, user);
+}
+
+int kmem_query_blocks_where(struct kmem_query *query, const struct kmem_block_filter *filter,
+                            kmem_block_fn each, void *user)
+{
+    int r = kmem__query_begin(query, "kmem_query_blocks_where");
+    return r < 0 ? r : kmem__query_end(query, blocks_rows_where(query, filter, each, user));
+}
