@@ -21,6 +21,7 @@
 #include "daemon/core/readers.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
+#include "daemon/core/refusals.h"
 #include "daemon/core/returns.h"
 #include "daemon/core/scans.h"
 #include "daemon/core/shares.h"
@@ -102,6 +103,7 @@ struct core {
     struct scan_reader lookout; /* for all who are refused: no_room.h */
     uint64_t lookout_us;        /* when it may begin another look */
     uint64_t n_clients_seen;
+    struct refusals refusals;
 };
 
 /**

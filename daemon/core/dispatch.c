@@ -17,6 +17,7 @@
 #include "daemon/core/dispatch_share.h"
 #include "daemon/core/handshake.h"
 #include "daemon/core/no_room.h"
+#include "daemon/core/refuse.h"
 #include "daemon/core/scan.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/report.h"
@@ -79,6 +80,10 @@ static void refuse_over_quota(const struct call *call)
     struct state_counters *counters = call->core->state.counters;
     counters->refusals_quota += is_block && !request->may_again;
     counters->leases_refused += !is_block;
+    counters->leases_refused_quota += !is_block;
+    if (!is_block || !request->may_again) {
+        refuse_note_placement(call, WHY_QUOTA);
+    }
     report_quota(call->core, call->peer->client, request->num_bytes, call->reply);
 }
 
@@ -136,6 +141,8 @@ static int on_allocate(const struct call *call)
     if (num_bytes == 0 || num_bytes > core_segment_bytes(core)) {
         counters->refusals_invalid += num_bytes == 0;
         counters->refusals_too_large += num_bytes > 0;
+        refuse_note_request(call, ASKED_BLOCK, num_bytes > 0 ? WHY_TOO_LARGE : WHY_INVALID,
+                            num_bytes);
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
                     "%llu bytes can not be allocated from a segment of %llu",
                     (unsigned long long)num_bytes, (unsigned long long)core_segment_bytes(core));
@@ -143,6 +150,7 @@ static int on_allocate(const struct call *call)
     }
     if (reason.len > REASON_MAX_BYTES || !text_is_utf8(reason.data, reason.len)) {
         counters->refusals_invalid++;
+        refuse_note_request(call, ASKED_BLOCK, WHY_INVALID, num_bytes);
         reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
                     "the reason must be UTF-8 without NUL, at most %d bytes", REASON_MAX_BYTES);
         return DISPATCH_OK;
@@ -166,6 +174,8 @@ static int on_lease(const struct call *call)
     const uint32_t n_pages = lease->n_pages;
     uint32_t want_pages = lease->want_pages > n_pages ? lease->want_pages : n_pages;
     if (n_pages == 0 || n_pages > core->state.n_pages || n_pages > LEASE_MAX_PAGES) {
+        refuse_note_request(call, ASKED_LEASE, n_pages == 0 ? WHY_INVALID : WHY_TOO_LARGE,
+                            (uint64_t)n_pages << PAGE_SHIFT);
         reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
                     "%u pages can not be leased from a segment of %u; at most %d at a time",
                     n_pages, core->state.n_pages, LEASE_MAX_PAGES);
@@ -334,6 +344,12 @@ static int on_obituaries(const struct call *call)
     return DISPATCH_OK;
 }
 
+static int on_refusals(const struct call *call)
+{
+    report_refusals(call->core, call->request->refusals->from_number, call->now.ms, call->reply);
+    return DISPATCH_OK;
+}
+
 /* -------------------------------------------------------------------------------- the table -- */
 
 /* Which roles may ask a request. */
@@ -397,6 +413,8 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){ALL_WELCOME, on_holders};
     case KMEM__REQUEST__BODY_NAMES:
         return (struct rule){ALL_WELCOME, on_names};
+    case KMEM__REQUEST__BODY_REFUSALS:
+        return (struct rule){ALL_WELCOME, on_refusals};
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/refuse.h"
 #include "daemon/core/dispatch_blocks.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/sharing.h"
@@ -82,6 +83,7 @@ int dispatch_refuse_full(const struct call *call)
 {
     const struct core *core = call->core;
     const bool holds = core->shares.n_holds >= HOLDS_MAX - 1;
+    refuse_note_full(call);
     if (!holds && core->names.n_names >= core->names.limit) {
         refuse_full_of_names(call);
     } else {

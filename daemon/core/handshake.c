@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "daemon/core/refuse.h"
 #include "daemon/core/report.h"
 #include "proto/limits.h"
 
@@ -57,6 +58,7 @@ static int join(const struct call *call)
                       ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
                       : core_join(core, &peer->identity, peer->nonce, call->now.ms, &peer->client);
     if (r) {
+        refuse_note_join(call, r);
         report_join_refused(core, r, peer->identity.uid, call->reply);
         return DISPATCH_CLOSE;
     }

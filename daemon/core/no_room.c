@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/no_room.h"
 
+#include "daemon/core/refuse.h"
 #include "daemon/core/scan.h"
 #include "daemon/core/report.h"
 
@@ -48,6 +49,9 @@ void no_room_refuse(const struct call *call)
     const bool is_last = !request->may_again; /* else it asks once more */
     counters->leases_refused += request->n_pages > 0;
     counters->refusals_no_room += request->n_pages == 0 && is_last;
+    if (is_last) {
+        refuse_note_placement(call, WHY_NO_ROOM);
+    }
     if (is_last && !is_known_well(core, call->now)) {
         core->lookout.is_patient = true;
         scan_ask_any(core, &core->lookout, SCAN_BY_REASON);

@@ -44,6 +44,7 @@ struct reply {
         Kmem__HoldersReport holders;
         Kmem__NamesReport names;
         Kmem__Watched watched;
+        Kmem__RefusalsReport refusals;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

@@ -29,6 +29,9 @@ void report_clients(const struct core *core, const struct scan *scan, uint32_t f
 void report_obituaries(const struct core *core, uint64_t from_number, uint64_t now_ms,
                        struct reply *reply);
 
+void report_refusals(const struct core *core, uint64_t from_number, uint64_t now_ms,
+                     struct reply *reply);
+
 /* What all clients hold: blocks as asked for, those of leases as their clients tell. */
 struct held {
     uint64_t n_blocks;

@@ -100,6 +100,7 @@ struct state_counters {
     uint64_t leased_taken_back; /* leased blocks that ended clients had */
     uint64_t leases;
     uint64_t leases_refused;
+    uint64_t leases_refused_quota; /* of those; the others found no room */
     uint64_t revoked_pages;
     uint64_t reclaimed_pages;  /* of those, slabs without a live block */
     uint64_t refusals_no_room; /* of direct blocks, by cause */

@@ -211,8 +211,8 @@ struct kmem_block_filter {
  *
  * The daemon selects; what is not wanted does not travel. In a pattern for reasons `*` stands for
  * any number of characters, `/` too, `?` for one, and after a backslash each for itself; all of the
- * reason has to match. What follows '#' in a reason, which the ledger drops, is compared only if the
- * pattern has a '#' as well: "camera/frame" takes what the ledger's row of that name counts.
+ * reason has to match. What follows '#' in a reason, which the ledger drops, is compared only if
+ * the pattern has a '#' as well: "camera/frame" takes what the ledger's row of that name counts.
  *
  * Return: as said above; -EINVAL if the filter can not be meant: a pattern that is no UTF-8 or has
  * more than 254 bytes, a kind that there is not, struct_bytes of no such struct; -EPROTONOSUPPORT
@@ -292,6 +292,53 @@ typedef int (*kmem_obituary_fn)(const struct kmem_obituary *obituary, void *user
  */
 KMEM_API KMEM_MUST_USE int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each,
                                                  void *user);
+
+/** What was asked for, and refused. Members are added at the end. */
+struct kmem_refusal {
+    uint64_t number; /* counted from 1, by each server of the segment anew */
+    const char
+        *asked;      /* "block", "lease", "sharing" or "joining"; a newer daemon may have others */
+    const char *why; /* "no_room", "quota", ...: kmem_query_refusal_counts() explains each */
+    uint32_t pid;    /* of the process that asked; 0: kmemd can not see it */
+    uint32_t uid;
+    const char *command;
+    const char *reason;    /* that was given for the block; "" if none was */
+    uint64_t n_times;      /* how often, in a row or nearly so, the same was refused to it */
+    uint64_t first_ms_ago; /* the first of those times */
+    uint64_t last_ms_ago;  /* the last; what follows was so then */
+    uint64_t num_bytes;    /* asked for; of a lease the pages that were needed; 0: of no memory */
+    uint64_t free_bytes;   /* as of kmem_query_usage(), but what is idle in leases */
+    uint64_t largest_extent_bytes;
+    uint64_t used;  /* what stood against it: the bytes charged to the process, or how many clients,
+                       names, ... there were */
+    uint64_t limit; /* how much or how many of that there may be; 0: it is not about a number */
+};
+
+typedef int (*kmem_refusal_fn)(const struct kmem_refusal *refusal, void *user);
+
+/**
+ * kmem_query_refusals() - what was asked for and refused, oldest first
+ *
+ * The daemon's server remembers the last 256. What a process is refused again and again for the
+ * same cause, under the same reason, is one row. A refusal after which the library gives back what
+ * it keeps unused, and asks once more, is none.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_refusals(struct kmem_query *query, kmem_refusal_fn each,
+                                               void *user);
+
+/** How often something was refused for one cause. Members are added at the end. */
+struct kmem_refusal_count {
+    const char *asked; /* as in struct kmem_refusal */
+    const char *why;
+    const char *text; /* why, in words */
+    uint64_t n_times; /* since the server began */
+};
+
+typedef int (*kmem_refusal_count_fn)(const struct kmem_refusal_count *count, void *user);
+
+/** kmem_query_refusal_counts() - what was refused, all of it, by what was asked and why */
+KMEM_API KMEM_MUST_USE int kmem_query_refusal_counts(struct kmem_query *query,
+                                                     kmem_refusal_count_fn each, void *user);
 
 /** One holder of a shared block. Members are added at the end. */
 struct kmem_holder {

@@ -104,6 +104,25 @@ static void check_charges(void)
     }
 }
 
+/* Each refusal that is told is counted, and what was asked again is one of them. */
+static void check_refusals(void)
+{
+    struct peer peer = {.role = PEER_OBSERVER};
+    const Kmem__Response *response =
+        ask(&peer, request_plain(NEW_REQUEST, KMEM__REQUEST__BODY_REFUSALS));
+    EXPECT(response->body_case == KMEM__RESPONSE__BODY_REFUSALS);
+    uint64_t n_told = 0;
+    uint64_t n_counted = 0;
+    for (size_t i = 0; i < response->refusals->n_refusals; i++) {
+        n_told += response->refusals->refusals[i]->n_times;
+    }
+    for (size_t i = 0; i < response->refusals->n_counts; i++) {
+        n_counted += response->refusals->counts[i]->n_times;
+    }
+    EXPECT(n_told <= n_counted);
+    peer_fini(&core, &peer);
+}
+
 /* The daemon's own sum by user. */
 static void check_roll_up(void)
 {
@@ -200,6 +219,7 @@ void check(void)
     check_obituaries();
     if (at_j == 0 && at_i == 0) {
         check_roll_up();
+    check_refusals();
     }
 }
 

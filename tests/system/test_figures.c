@@ -112,6 +112,9 @@ static void expect_identities(const struct figures *figures)
                  figure(figures, "free_bytes"));
     expect_equal(figure(figures, "allocations") - figure(figures, "releases"),
                  figure(figures, "blocks"));
+    expect_equal(figure(figures, "leases_refused_no_room") +
+                     figure(figures, "leases_refused_quota"),
+                 figure(figures, "leases_refused"));
     expect_figure(figures, "refusals",
                   figure(figures, "refusals_no_room") + figure(figures, "refusals_quota") +
                       figure(figures, "refusals_too_large") + figure(figures, "refusals_invalid"));
@@ -248,6 +251,8 @@ static void expect_misused(const struct figures *before, const struct figures *n
     expect_figure(now, "used_bytes", WORKED_BYTES - 2 * KEPT_BYTES + BIG_BYTES);
     expect_figure(now, "reasons", 3); /* kept, large, big */
     expect_figure(now, "leases_refused", 1);
+    expect_figure(now, "leases_refused_quota", 1);
+    expect_figure(now, "leases_refused_no_room", 0);
     expect_figure(now, "leases", figure(before, "leases") + 1);
     expect_figure(now, "peak_used_bytes", WORKED_BYTES - 2 * KEPT_BYTES + BIG_BYTES);
     expect_figure(now, "peak_bytes", figure(now, "direct_bytes") + figure(now, "leased_bytes"));

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/core/refuse.h"
+
+#include "daemon/core/sharing.h"
+
+/* What is so now, whatever is asked for. */
+static struct refusal_facts facts_now(const struct core *core, enum refusal_asked asked,
+                                      enum refusal_why why)
+{
+    return (struct refusal_facts){
+        .asked = asked,
+        .why = why,
+        .free_bytes = core_free_bytes(core),
+        .largest_extent_bytes = core_largest_extent_bytes(core),
+    };
+}
+
+static void note(const struct call *call, const struct refusal_facts *facts, const void *reason,
+                 size_t n_reason_bytes)
+{
+    refusals_note(&call->core->refusals, &call->peer->identity, facts, reason, n_reason_bytes,
+                  call->now.ms);
+}
+
+/* What the client has, of what it may have; without a quota, of what there is. */
+static void facts_of_room(const struct call *call, struct refusal_facts *facts)
+{
+    const struct core *core = call->core;
+    const bool is_quota = facts->why == WHY_QUOTA;
+    facts->used = client_charged_bytes(call->peer->client);
+    facts->limit = is_quota ? core->config.quota_bytes : core_segment_bytes(core);
+}
+
+void refuse_note_placement(const struct call *call, enum refusal_why why)
+{
+    const struct placement_request *request = &call->peer->placement;
+    struct refusal_facts facts =
+        facts_now(call->core, request->n_pages > 0 ? ASKED_LEASE : ASKED_BLOCK, why);
+    facts.num_bytes = request->num_bytes;
+    facts_of_room(call, &facts);
+    note(call, &facts, request->reason, request->n_pages > 0 ? 0 : request->n_reason_bytes);
+}
+
+void refuse_note_request(const struct call *call, enum refusal_asked asked, enum refusal_why why,
+                         uint64_t num_bytes)
+{
+    struct refusal_facts facts = facts_now(call->core, asked, why);
+    facts.num_bytes = num_bytes;
+    facts_of_room(call, &facts);
+    note(call, &facts, NULL, 0);
+}
+
+void refuse_note_full(const struct call *call)
+{
+    const struct core *core = call->core;
+    struct refusal_facts facts = facts_now(core, ASKED_SHARING, WHY_FULL_SHARES);
+    facts.used = core->shares.n_shares;
+    facts.limit = SHARES_MAX - 1;
+    if (core->shares.n_holds >= HOLDS_MAX - 1) {
+        facts.why = WHY_FULL_HOLDS;
+        facts.used = core->shares.n_holds;
+        facts.limit = HOLDS_MAX - 1;
+    } else if (core->names.n_names >= core->names.limit) {
+        facts.why = WHY_FULL_NAMES;
+        facts.used = core->names.n_names;
+        facts.limit = core->names.limit;
+    }
+    note(call, &facts, NULL, 0);
+}
+
+void refuse_note_join(const struct call *call, int why)
+{
+    const struct core *core = call->core;
+    const uint32_t uid = call->peer->identity.uid;
+    struct refusal_facts facts = facts_now(core, ASKED_JOINING, WHY_CLIENTS);
+    switch (why) {
+    case CLIENTS_E_FULL:
+        facts.used = core->clients.n_live + core->clients.n_ended;
+        facts.limit = core->config.clients_limit;
+        break;
+    case CLIENTS_E_USER:
+        facts.why = WHY_CLIENTS_OF_USER;
+        facts.used = clients_count_of(&core->clients, uid);
+        facts.limit = core->config.clients_per_uid;
+        break;
+    case CLIENTS_E_COPIES:
+        facts.why = WHY_COPIES;
+        facts.used = facts.limit = COPIES_MAX;
+        break;
+    case CLIENTS_E_NO_READERS:
+    case CLIENTS_E_ONLY_READS:
+    case CLIENTS_E_UNWALLED:
+    case CLIENTS_E_WALL:
+        facts.why = WHY_ROLE;
+        break;
+    default:
+        return;
+    }
+    note(call, &facts, NULL, 0);
+}
