@@ -110,7 +110,7 @@ int kmem__query_fail_to_move_on(struct kmem_query *query)
 
 /* ----------------------------------------------------------------------------------- usage ---- */
 
-static const char *unit_name(Kmem__StatisticUnit unit)
+const char *kmem__query_unit(Kmem__StatisticUnit unit)
 {
     switch (unit) {
     case KMEM__STATISTIC_UNIT__UNIT_BYTES:
@@ -131,7 +131,7 @@ static int usage_row(const struct kmem_daemon *daemon, const Kmem__Statistic *sa
     const struct kmem_statistic statistic = {
         .name = said->name,
         .kind = said->kind == KMEM__STATISTIC_KIND__STATISTIC_COUNTER ? "counter" : "gauge",
-        .unit = unit_name(said->unit),
+        .unit = kmem__query_unit(said->unit),
         .text = said->text,
         .value = said->value,
     };

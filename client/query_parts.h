@@ -39,4 +39,7 @@ KMEM_MUST_USE int kmem__query_ask(struct kmem_query *query, Kmem__Request *reque
 /** kmem__query_fail_to_move_on() - "more" was said where there is none. Return: -EPROTO. */
 KMEM_MUST_USE int kmem__query_fail_to_move_on(struct kmem_query *query);
 
+/** kmem__query_unit() - "bytes", "milliseconds" or "count" */
+const char *kmem__query_unit(Kmem__StatisticUnit unit);
+
 #endif

@@ -36,6 +36,8 @@
  */
 typedef int (*core_watch_fn)(uint32_t slot, const struct client_identity *identity, void *user);
 
+struct users;
+
 struct core_config {
     const char *segment_name; /* borrowed for the core's life */
     uint32_t n_pages;
@@ -63,7 +65,8 @@ struct core_config {
     void *resident_user;
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
     void *alive_user;
-    core_watch_fn watch; /* is asked by recover(); NULL: nobody lives whose ledger is lost */
+    const struct users *users; /* whose connections there are; NULL: it is not known */
+    core_watch_fn watch;       /* is asked by recover(); NULL: nobody lives whose ledger is lost */
     void *watch_user;
 };
 

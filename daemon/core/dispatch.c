@@ -350,6 +350,12 @@ static int on_refusals(const struct call *call)
     return DISPATCH_OK;
 }
 
+static int on_limits(const struct call *call)
+{
+    report_limits(call->core, call->reply);
+    return DISPATCH_OK;
+}
+
 /* -------------------------------------------------------------------------------- the table -- */
 
 /* Which roles may ask a request. */
@@ -415,6 +421,8 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){ALL_WELCOME, on_names};
     case KMEM__REQUEST__BODY_REFUSALS:
         return (struct rule){ALL_WELCOME, on_refusals};
+    case KMEM__REQUEST__BODY_LIMITS:
+        return (struct rule){ALL_WELCOME, on_limits};
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:

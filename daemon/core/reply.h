@@ -45,6 +45,7 @@ struct reply {
         Kmem__NamesReport names;
         Kmem__Watched watched;
         Kmem__RefusalsReport refusals;
+        Kmem__LimitsReport limits;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

@@ -32,6 +32,8 @@ void report_obituaries(const struct core *core, uint64_t from_number, uint64_t n
 void report_refusals(const struct core *core, uint64_t from_number, uint64_t now_ms,
                      struct reply *reply);
 
+void report_limits(const struct core *core, struct reply *reply);
+
 /* What all clients hold: blocks as asked for, those of leases as their clients tell. */
 struct held {
     uint64_t n_blocks;

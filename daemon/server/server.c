@@ -456,6 +456,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .resident_user = server,
         .alive = server_alive,
         .alive_user = server,
+        .users = &server->users,
     };
     int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
     r = r ? r

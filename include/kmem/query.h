@@ -126,6 +126,26 @@ typedef int (*kmem_statistic_fn)(const struct kmem_daemon *daemon,
 KMEM_API KMEM_MUST_USE int kmem_query_usage(struct kmem_query *query, kmem_statistic_fn each,
                                             void *user);
 
+/** One limit of the daemon. Members are added at the end. */
+struct kmem_limit {
+    const char *name; /* "clients"; lower case, never renamed */
+    const char *unit; /* "bytes" or "count" */
+    const char *text; /* one line that explains it, with the option that sets it */
+    uint64_t used;    /* what of it is in use now; of a limit for each, by the one with the most */
+    uint64_t limit;   /* 0: there is none */
+};
+
+typedef int (*kmem_limit_fn)(const struct kmem_limit *limit, void *user);
+
+/**
+ * kmem_query_limits() - every limit of the daemon, and how near it is, taken at one instant
+ *
+ * A daemon newer than this library may have limits that this text does not know. `descriptors` and
+ * `connections` count this query's own connection.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_limits(struct kmem_query *query, kmem_limit_fn each,
+                                             void *user);
+
 enum kmem_group_by {
     KMEM_BY_REASON, /* what follows '#' is dropped */
     KMEM_BY_CLIENT,

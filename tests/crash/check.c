@@ -123,6 +123,20 @@ static void check_refusals(void)
     peer_fini(&core, &peer);
 }
 
+/* Nothing has more than it may. */
+static void check_limits(void)
+{
+    struct peer peer = {.role = PEER_OBSERVER};
+    const Kmem__Response *response =
+        ask(&peer, request_plain(NEW_REQUEST, KMEM__REQUEST__BODY_LIMITS));
+    EXPECT(response->body_case == KMEM__RESPONSE__BODY_LIMITS);
+    for (size_t i = 0; i < response->limits->n_limits; i++) {
+        const Kmem__Limit *limit = response->limits->limits[i];
+        EXPECT(limit->limit == 0 || limit->used <= limit->limit);
+    }
+    peer_fini(&core, &peer);
+}
+
 /* The daemon's own sum by user. */
 static void check_roll_up(void)
 {
@@ -219,7 +233,8 @@ void check(void)
     check_obituaries();
     if (at_j == 0 && at_i == 0) {
         check_roll_up();
-    check_refusals();
+        check_refusals();
+        check_limits();
     }
 }
 

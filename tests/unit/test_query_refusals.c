@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_query_refusals.c - what was refused, as kmem/query.h tells it
+ * test_query_refusals.c - what was refused, and what the limits are, as kmem/query.h tells it
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -43,6 +43,24 @@ static void fill_refusal(Kmem__Refusal *row)
     row->limit = 10;
 }
 
+static void answer_limits(struct fake_peer *peer, const Kmem__Request *request)
+{
+    Kmem__Limit row = KMEM__LIMIT__INIT;
+    Kmem__Limit *rows[] = {&row, &row, &row};
+    Kmem__Response response = KMEM__RESPONSE__INIT;
+    Kmem__LimitsReport report = KMEM__LIMITS_REPORT__INIT;
+    row.name = text("quota");
+    row.unit = KMEM__STATISTIC_UNIT__UNIT_BYTES;
+    row.used = UINT64_MAX - 1;
+    row.limit = UINT64_MAX;
+    row.text = text("in words");
+    report.limits = rows;
+    report.n_limits = 3;
+    response.body_case = KMEM__RESPONSE__BODY_LIMITS;
+    response.limits = &report;
+    fake_send(peer, request, &response, NULL, 0);
+}
+
 static bool answer_query(struct fake_peer *peer, const Kmem__Request *request)
 {
     Kmem__Refusal row;
@@ -51,10 +69,14 @@ static bool answer_query(struct fake_peer *peer, const Kmem__Request *request)
     Kmem__RefusalCount *counts[] = {&count};
     Kmem__Response response = KMEM__RESPONSE__INIT;
     Kmem__RefusalsReport report = KMEM__REFUSALS_REPORT__INIT;
+    n_asked++;
+    if (request->body_case == KMEM__REQUEST__BODY_LIMITS) {
+        answer_limits(peer, request);
+        return true;
+    }
     if (request->body_case != KMEM__REQUEST__BODY_REFUSALS) {
         return false;
     }
-    n_asked++;
     asked_from = request->refusals->from_number;
     fill_refusal(&row);
     count.asked = text("lease");
@@ -78,11 +100,13 @@ static int start_daemon(void **state)
 {
     (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
     n_pages_more = 0;
-    n_asked = n_rows = 0;
+    n_rows = 0;
     step = 5;
     fake_daemon_start();
     fake_daemon_hook(answer_query);
-    return kmem_query_open(NULL, &query);
+    int r = kmem_query_open(NULL, &query);
+    n_asked = 0; /* Hello was */
+    return r;
 }
 
 static int stop_daemon(void **state)
@@ -156,6 +180,28 @@ static void test_query_refusal_counts_are_in_the_first_page(void **state)
     assert_int_equal(n_rows, 1);
 }
 
+static int check_limit(const struct kmem_limit *limit, void *user)
+{
+    const unsigned int *stop_after = user;
+    assert_string_equal(limit->name, "quota");
+    assert_string_equal(limit->unit, "bytes");
+    assert_string_equal(limit->text, "in words");
+    assert_true(limit->used == UINT64_MAX - 1);
+    assert_true(limit->limit == UINT64_MAX);
+    return ++n_rows == *stop_after ? 7 : 0;
+}
+
+static void test_query_limits_reads_each(void **state)
+{
+    unsigned int stop_after = 0;
+    assert_int_equal(kmem_query_limits(query, check_limit, &stop_after), 0);
+    assert_int_equal(n_rows, 3);
+    assert_int_equal(n_asked, 1);
+    stop_after = 5;
+    assert_int_equal(kmem_query_limits(query, check_limit, &stop_after), 7);
+    assert_int_equal(n_rows, 5);
+}
+
 #define REFUSALS_TEST(test) cmocka_unit_test_setup_teardown(test, start_daemon, stop_daemon)
 
 int main(void)
@@ -165,6 +211,7 @@ int main(void)
         REFUSALS_TEST(test_query_refusals_callback_ends_the_call),
         REFUSALS_TEST(test_query_refusals_that_stand_still_are_EPROTO),
         REFUSALS_TEST(test_query_refusal_counts_are_in_the_first_page),
+        REFUSALS_TEST(test_query_limits_reads_each),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * report_limits.c - each limit, and what of it is in use at this moment
+ *
+ * Who has the most is found by a walk over the clients, and one over the processes that have
+ * connections: as many as there are descriptors. No block is looked at.
+ */
+#include "daemon/core/report.h"
+
+#include <string.h>
+
+#include "daemon/core/users.h"
+
+/* 32: some more than limits.def has. */
+#define LIMITS_MAX 32
+/* A table of users that is at most half full. */
+#define USERS_TABLE (2 * (CLIENTS_MAX < 16 ? 16 : CLIENTS_MAX))
+
+static uint64_t at_most(uint64_t number, uint64_t limit)
+{
+    return number < limit ? number : limit;
+}
+
+/* ---------------------------------------------------------------------------------- clients -- */
+
+/* Who has the most. */
+struct most_used {
+    uint64_t charged_bytes;
+    uint32_t n_clients; /* of one user that is limited */
+};
+
+struct clients_of {
+    uint32_t uid;
+    uint32_t n_clients; /* 0: the place is free */
+};
+
+static uint32_t user_count(struct clients_of *table, uint32_t uid)
+{
+    uint32_t at = (uid * UINT32_C(0x9e3779b1)) % USERS_TABLE;
+    while (table[at].n_clients > 0 && table[at].uid != uid) {
+        at = (at + 1) % USERS_TABLE;
+    }
+    table[at].uid = uid;
+    return ++table[at].n_clients;
+}
+
+static struct most_used most_used(const struct core *core)
+{
+    struct most_used most = {.n_clients = 0};
+    struct clients_of table[USERS_TABLE];
+    const struct client *client = clients_next(&core->clients, 0);
+    memset(table, 0, sizeof(table));
+    for (; client; client = clients_next(&core->clients, client->slot + 1)) {
+        const uint64_t charged_bytes = client_charged_bytes(client);
+        const uint32_t n_clients =
+            core_is_admin(core, client->identity.uid) ? 0 : user_count(table, client->identity.uid);
+        most.charged_bytes =
+            charged_bytes > most.charged_bytes ? charged_bytes : most.charged_bytes;
+        most.n_clients = n_clients > most.n_clients ? n_clients : most.n_clients;
+    }
+    return most;
+}
+
+/* ------------------------------------------------------------------------------ connections -- */
+
+struct connections_used {
+    struct users_limits limits;
+    uint64_t n_descriptors;
+    uint64_t n_connections;
+    uint32_t n_of_user; /* of one user that is limited */
+    uint32_t n_of_process;
+};
+
+static struct connections_used connections_used(const struct core *core)
+{
+    const struct users *users = core->config.users;
+    struct connections_used used = {.n_descriptors = 0};
+    if (!users) {
+        return used;
+    }
+    used.limits = users->limits;
+    used.n_descriptors =
+        users->n_charged +
+        (uint64_t)CLIENT_DESCRIPTORS * ((uint64_t)core->clients.n_live + core->clients.n_ended);
+    for (const struct user *user = users->first; user; user = user->next) {
+        used.n_connections += user->n_connections;
+        if (!core_is_admin(core, user->uid) && user->n_connections > used.n_of_user) {
+            used.n_of_user = user->n_connections;
+        }
+    }
+    for (uint32_t bucket = 0; bucket < PROCESS_BUCKETS; bucket++) {
+        const struct process *process = users->processes[bucket];
+        for (; process; process = process->next) {
+            used.n_of_process = process->n_connections > used.n_of_process ? process->n_connections
+                                                                           : used.n_of_process;
+        }
+    }
+    return used;
+}
+
+/* ----------------------------------------------------------------------------------- report -- */
+
+static void limit_add(struct reply *reply, const char *name, Kmem__StatisticUnit unit,
+                      uint64_t used, uint64_t limit, const char *text)
+{
+    Kmem__LimitsReport *report = &reply->body.limits;
+    Kmem__Limit *row = reply_take(reply, sizeof(*row));
+    KMEM_ASSERT(report->n_limits < LIMITS_MAX);
+    kmem__limit__init(row);
+    row->name = reply_string(reply, name, strlen(name));
+    row->unit = unit;
+    row->used = used;
+    row->limit = limit;
+    row->text = reply_string(reply, text, strlen(text));
+    report->limits[report->n_limits++] = row;
+}
+
+void report_limits(const struct core *core, struct reply *reply)
+{
+    const struct most_used most = most_used(core);
+    const struct connections_used connections = connections_used(core);
+    kmem__limits_report__init(&reply->body.limits);
+    reply->body.limits.limits = reply_take(reply, LIMITS_MAX * sizeof(Kmem__Limit *));
+#define LIMIT(name, unit, used, limit, text)                                                       \
+    limit_add(reply, #name, KMEM__STATISTIC_UNIT__UNIT_##unit, (used), (limit), text);
+#include "daemon/core/limits.def"
+#undef LIMIT
+    reply->response.body_case = KMEM__RESPONSE__BODY_LIMITS;
+    reply->response.limits = &reply->body.limits;
+}
