@@ -294,6 +294,25 @@ static void advice_write(const struct advice *advice, struct part *part)
     }
 }
 
+/*
+ * A size that may be asked for: never more than there is, as rounding to the nearest tenth would
+ * make of half of all sizes.
+ */
+static const char *format_at_most(uint64_t num_bytes, char *buffer, size_t buffer_bytes)
+{
+    uint64_t unit_bytes = 1;
+    uint64_t told_bytes = 0;
+    while (num_bytes / unit_bytes >= 1024) {
+        unit_bytes *= 1024;
+    }
+    (void)text_format_bytes(num_bytes, buffer, buffer_bytes); /* its buffer */
+    const int r = text_parse_bytes(buffer, &told_bytes);
+    KMEM_ASSERT(r == 0);
+    return told_bytes > num_bytes
+               ? text_format_bytes(num_bytes - unit_bytes / 20, buffer, buffer_bytes)
+               : buffer;
+}
+
 static void advice_of_size(const struct core *core, struct advice *advice)
 {
     if (core_segment_bytes(core) < SEGMENT_MAX_BYTES) {
@@ -318,7 +337,7 @@ static void advise(const struct core *core, uint64_t num_bytes, const struct cli
     const uint64_t extent_bytes = core_largest_extent_bytes(core);
     if (num_bytes > most_bytes) {
         part_add(part, "; no more than %s can be had in a segment of this size",
-                 text_format_bytes(most_bytes, size, sizeof(size)));
+                 format_at_most(most_bytes, size, sizeof(size)));
         advice_of_size(core, &advice);
         part_add(part, advice.n_items > 0 ? ": " : "");
         advice_write(&advice, part);
@@ -327,8 +346,7 @@ static void advise(const struct core *core, uint64_t num_bytes, const struct cli
     const bool is_scattered = core_free_bytes(core) >= num_bytes;
     part_add(part, "; %s", is_scattered ? "enough is free, but not in one piece: " : "");
     if (is_scattered && extent_bytes > 0) {
-        advice_add(&advice, "ask for %s at most",
-                   text_format_bytes(extent_bytes, size, sizeof(size)));
+        advice_add(&advice, "ask for %s at most", format_at_most(extent_bytes, size, sizeof(size)));
     }
     if (is_held(core, kept)) {
         advice_add(&advice, is_scattered ? "release what lies between" : "release some of it");

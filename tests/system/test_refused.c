@@ -115,7 +115,7 @@ static void test_segment_that_is_too_small_is_told(void)
 
     expect_equal(errno, ENOMEM);
     harness_note("\"%s\"", kmem_last_error());
-    expect_match(kmem_last_error(), "; no more than 16.0 MiB can be had in a segment of this size: "
+    expect_match(kmem_last_error(), "; no more than 15.9 MiB can be had in a segment of this size: "
                                     "start kmemd with a larger --size$");
     expect_true(!harness_matches(kmem_last_error(), "release"));
     expect_equal(kmem_close(), 0);

@@ -271,7 +271,7 @@ static void test_refused_more_than_the_segment_can_have_advises_no_release(void 
 
     assert_string_equal(sentence,
                         "no room for 64.0 MiB in segment \"fixture\": 64.0 MiB of 64.0 MiB free, "
-                        "largest extent 64.0 MiB; no more than 64.0 MiB can be had in a segment of "
+                        "largest extent 64.0 MiB; no more than 63.9 MiB can be had in a segment of "
                         "this size: start kmemd with a larger --size");
 }
 
