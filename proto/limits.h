@@ -73,6 +73,8 @@
 
 /* A task's command as the kernel keeps it, with the NUL. */
 #define COMMAND_BYTES 16
+/* A systemd unit's name with the NUL: a container's is its 64 digits and some words. */
+#define UNIT_NAME_BYTES 96
 
 /* Both may be given otherwise to a test that makes a daemon's core every 30 us. */
 #ifndef CLIENTS_MAX

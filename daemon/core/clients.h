@@ -45,8 +45,10 @@ struct client {
     uint64_t nonce;      /* by which its process is known again */
     uint64_t sequence;   /* of the last change that it asked for and that was begun */
     struct client_identity identity;
-    uint64_t n_blocks;  /* direct ones */
-    uint64_t num_bytes; /* of those, as asked for */
+    char unit
+        [UNIT_NAME_BYTES]; /* the systemd unit, or control group, that it was in when it joined */
+    uint64_t n_blocks;     /* direct ones */
+    uint64_t num_bytes;    /* of those, as asked for */
     uint64_t leased_pages;
     struct state_client *stored; /* its slot in the state file, which keeps its peaks */
     _Atomic uint64_t *states;    /* of its ledger; NULL while it has none. See proto/lease.h */

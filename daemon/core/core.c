@@ -141,6 +141,14 @@ static void former_end(struct core *core, struct client *client, uint64_t now_ms
     }
 }
 
+void core_find_unit(const struct core *core, struct client *client)
+{
+    client->unit[0] = '\0';
+    if (core->config.unit) {
+        core->config.unit(&client->identity, client->unit);
+    }
+}
+
 int core_join(struct core *core, const struct client_identity *identity, uint64_t nonce,
               uint64_t now_ms, struct client **ret_client)
 {
@@ -172,6 +180,9 @@ int core_join(struct core *core, const struct client_identity *identity, uint64_
     }
     const int r = clients_add(&core->clients, identity, nonce, core_tick(core, now_ms), ret_client);
     core->n_clients_seen += r == 0;
+    if (r == 0) {
+        core_find_unit(core, *ret_client);
+    }
     return r;
 }
 

@@ -66,7 +66,9 @@ struct core_config {
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
     void *alive_user;
     const struct users *users; /* whose connections there are; NULL: it is not known */
-    core_watch_fn watch;       /* is asked by recover(); NULL: nobody lives whose ledger is lost */
+    /* Finds a process's unit: UNIT_NAME_BYTES; NULL: they are not known. */
+    void (*unit)(const struct client_identity *identity, char *ret_unit);
+    core_watch_fn watch; /* is asked by recover(); NULL: nobody lives whose ledger is lost */
     void *watch_user;
 };
 
@@ -172,6 +174,9 @@ KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *i
  */
 KMEM_MUST_USE int core_return(struct core *core, uint32_t slot, uint64_t nonce, bool is_reader,
                               struct client **ret_client);
+
+/** core_find_unit() - note which unit a client is in; core_join() does */
+void core_find_unit(const struct core *core, struct client *client);
 
 /** core_end() - a client has died, or left; reap() takes its blocks back */
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms);

@@ -278,6 +278,15 @@ static int on_ledger(const struct call *call)
     case KMEM__GROUP_BY__GROUP_BY_UID:
         kind = SCAN_BY_UID;
         break;
+    case KMEM__GROUP_BY__GROUP_BY_UNIT:
+        kind = SCAN_BY_UNIT;
+        break;
+    case KMEM__GROUP_BY__GROUP_BY_SIZE:
+        kind = SCAN_BY_SIZE;
+        break;
+    case KMEM__GROUP_BY__GROUP_BY_AGE:
+        kind = SCAN_BY_AGE;
+        break;
     case _KMEM__GROUP_BY_IS_INT_SIZE:
     default:
         reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID, "the ledger has no grouping %d",

@@ -162,6 +162,7 @@ static Kmem__Client *client_row(const struct core *core, struct client *client,
     row->connected = client->connected;
     row->n_blocks = client->n_blocks + (leased ? leased->n_blocks : 0);
     row->num_bytes = client->num_bytes + (leased ? leased->num_bytes : 0);
+    row->unit = reply_string(reply, client->unit, strlen(client->unit));
     row->leased_bytes = client->leased_pages << PAGE_SHIFT;
     row->unused_bytes = (uint64_t)n_unused_pages << PAGE_SHIFT;
     row->idle_bytes =
@@ -195,7 +196,7 @@ void report_clients(const struct core *core, const struct scan *scan, uint32_t f
     report->clients = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Client *));
     struct client *client = clients_next(&core->clients, from_slot);
     while (client && report->n_clients < REPLY_ROWS_MAX &&
-           reply_row_fits(reply, strlen(client->identity.command))) {
+           reply_row_fits(reply, strlen(client->identity.command) + strlen(client->unit))) {
         if (client->client_state == CLIENT_LIVE) {
             client_note_unverified(client, rollup_group_of(scan->rollup, client));
             report->clients[report->n_clients++] = client_row(

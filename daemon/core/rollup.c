@@ -17,10 +17,13 @@
 #include <string.h>
 
 #include "daemon/core/ranking.h"
+#include "daemon/core/rollup_ranges.h"
 #include "daemon/core/rollup_rows.h"
+#include "daemon/core/tick.h"
 
 #define OTHER_CLIENTS "<other clients>"
 #define OTHER_USERS "<other users>"
+#define OTHER_UNITS "<other units>"
 /* Twice the clients there can be at once: they come and go while they are counted. */
 #define CLIENT_GROUPS (2 * (uint32_t)CLIENTS_MAX)
 /* Entries of a table that is new. */
@@ -49,6 +52,7 @@ struct share {
 
 struct rollup {
     enum rollup_by by;
+    uint32_t now; /* by age */
     struct rollup_tables tables;
     struct rollup_purse *purse;
     struct rollup_purse own;
@@ -86,11 +90,16 @@ struct rollup *rollup_new(enum rollup_by by, const struct rollup_tables *tables,
     *rollup = (struct rollup){.by = by, .tables = *tables, .n_bytes = sizeof(*rollup)};
     rollup_rows_init(&rollup->rows, tables->reasons->state->header->instance);
     rollup_purse_init(&rollup->own);
-    if (by != ROLLUP_BY_REASON) {
+    if (by == ROLLUP_BY_CLIENT || by == ROLLUP_BY_UID || by == ROLLUP_BY_UNIT) {
         rollup->own = (struct rollup_purse){.n_groups = CLIENT_GROUPS, .n_links = CLIENT_GROUPS};
     }
     rollup->purse = purse ? purse : &rollup->own;
     return rollup;
+}
+
+void rollup_age_from(struct rollup *rollup, uint32_t now)
+{
+    rollup->now = now;
 }
 
 static void tables_free(struct rollup *rollup)
@@ -171,6 +180,34 @@ static void name_by_uid(const struct client *client, struct rollup_name *name)
     name->n_bytes = strlen(name->text);
 }
 
+static void name_by_unit(const struct client *client, struct rollup_name *name)
+{
+    static_assert(UNIT_NAME_BYTES <= sizeof(name->text), "it fits");
+    const char *unit = client->unit[0] != '\0' ? client->unit : "?";
+    name->n_bytes = strlen(unit);
+    memcpy(name->text, unit, name->n_bytes);
+}
+
+static bool is_by_range(const struct rollup *rollup)
+{
+    return rollup->by == ROLLUP_BY_SIZE || rollup->by == ROLLUP_BY_AGE;
+}
+
+static uint32_t range_of(const struct rollup *rollup, const struct block *block)
+{
+    return rollup->by == ROLLUP_BY_SIZE
+               ? rollup_range_of_size(block->num_bytes)
+               : rollup_range_of_age(tick_age_ms(block->born, rollup->now));
+}
+
+static void name_by_range(const struct rollup *rollup, uint32_t range, struct rollup_name *name)
+{
+    const uint64_t limit =
+        rollup->by == ROLLUP_BY_SIZE ? rollup_size_most(range) : rollup_age_least(range);
+    (void)snprintf(name->text, sizeof(name->text), "%llu", (unsigned long long)limit); /* fits */
+    name->n_bytes = strlen(name->text);
+}
+
 static void name_of(struct rollup *rollup, const struct block *block, struct rollup_name *name)
 {
     *name = (struct rollup_name){.pid = 0};
@@ -178,9 +215,15 @@ static void name_of(struct rollup *rollup, const struct block *block, struct rol
         name_by_reason(rollup, block, name);
         return;
     }
+    if (is_by_range(rollup)) {
+        name_by_range(rollup, range_of(rollup, block), name);
+        return;
+    }
     const struct client *client = clients_get(rollup->tables.clients, block->slot);
     if (rollup->by == ROLLUP_BY_CLIENT) {
         name_by_client(client, name);
+    } else if (rollup->by == ROLLUP_BY_UNIT) {
+        name_by_unit(client, name);
     } else {
         name_by_uid(client, name);
     }
@@ -192,6 +235,9 @@ static void name_other(const struct rollup *rollup, struct rollup_name *name)
         [ROLLUP_BY_REASON] = OTHER_REASONS,
         [ROLLUP_BY_CLIENT] = OTHER_CLIENTS,
         [ROLLUP_BY_UID] = OTHER_USERS,
+        [ROLLUP_BY_UNIT] = OTHER_UNITS,
+        [ROLLUP_BY_SIZE] = "", /* there are fewer ranges than groups */
+        [ROLLUP_BY_AGE] = "",
     };
     *name = (struct rollup_name){.n_bytes = strlen(texts[rollup->by])};
     memcpy(name->text, texts[rollup->by], name->n_bytes);
@@ -284,7 +330,11 @@ static uint64_t link_key(const struct rollup *rollup, const struct block *block)
     uint64_t slot = block->slot;
     uint64_t id = 0;
     uint32_t generation;
-    if (rollup->by == ROLLUP_BY_REASON && !is_unverified(rollup, block)) {
+    if (is_by_range(rollup)) {
+        slot = CLIENTS_MAX;
+        id = range_of(rollup, block);
+        generation = 0;
+    } else if (rollup->by == ROLLUP_BY_REASON && !is_unverified(rollup, block)) {
         slot = CLIENTS_MAX;
         id = block->reason;
         generation = reasons_generation(rollup->tables.reasons, block->reason);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rollup.h - live blocks added up by reason, by client or by user
+ * rollup.h - live blocks added up by reason, by client, user or unit, by size or age
  *
  * Built block by block while others allocate and release, so an id may change its meaning between
  * two blocks: ids lead to a row only together with the generation they had.
@@ -28,7 +28,14 @@
 #include "proto/attributes.h"
 #include "proto/limits.h"
 
-enum rollup_by { ROLLUP_BY_REASON, ROLLUP_BY_CLIENT, ROLLUP_BY_UID };
+enum rollup_by {
+    ROLLUP_BY_REASON,
+    ROLLUP_BY_CLIENT,
+    ROLLUP_BY_UID,
+    ROLLUP_BY_UNIT,
+    ROLLUP_BY_SIZE, /* keys: the most bytes that a block of the group has, in digits */
+    ROLLUP_BY_AGE,  /* the least age in milliseconds, in digits: see rollup_age_from() */
+};
 
 /* As many as the daemon's own table has reasons: each of them has its group. */
 #define ROLLUP_GROUPS UINT32_C(65536)
@@ -66,6 +73,9 @@ void rollup_purse_init(struct rollup_purse *purse);
  */
 KMEM_MUST_USE struct rollup *rollup_new(enum rollup_by by, const struct rollup_tables *tables,
                                         struct rollup_purse *purse);
+
+/** rollup_age_from() - the tick that ages are counted from; before a block is added */
+void rollup_age_from(struct rollup *rollup, uint32_t now);
 
 /** rollup_free() - some hundred calls of free() at most. Return: NULL. */
 struct rollup *rollup_free(struct rollup *rollup);

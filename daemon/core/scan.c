@@ -137,10 +137,10 @@ void scan_keep(struct core *core, struct scan_reader *reader, uint64_t now_us)
 static enum rollup_by kind_by(enum scan_kind kind)
 {
     static const enum rollup_by by[] = {
-        [SCAN_LEASED] = ROLLUP_BY_CLIENT,
-        [SCAN_BY_REASON] = ROLLUP_BY_REASON,
-        [SCAN_BY_CLIENT] = ROLLUP_BY_CLIENT,
-        [SCAN_BY_UID] = ROLLUP_BY_UID,
+        [SCAN_LEASED] = ROLLUP_BY_CLIENT,    [SCAN_BY_REASON] = ROLLUP_BY_REASON,
+        [SCAN_BY_CLIENT] = ROLLUP_BY_CLIENT, [SCAN_BY_UID] = ROLLUP_BY_UID,
+        [SCAN_BY_UNIT] = ROLLUP_BY_UNIT,     [SCAN_BY_SIZE] = ROLLUP_BY_SIZE,
+        [SCAN_BY_AGE] = ROLLUP_BY_AGE,
     };
     return by[kind];
 }
@@ -176,6 +176,7 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
         scan_free(scan);
         return NULL;
     }
+    rollup_age_from(scan->rollup, core_tick(core, now_us / 1000));
     return scan;
 }
 

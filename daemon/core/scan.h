@@ -2,9 +2,9 @@
 /*
  * scan.h - looks at all blocks, made step by step, shared by all who ask for the same
  *
- * There are four kinds of looks, and at most one of each kind is under way. A reader asks; the next
- * look of its kind that begins is its own, and everybody's who has asked by then: what is answered
- * is of a time after the question. Steps go round the kinds, whoever asks how often.
+ * There are seven kinds of looks, and at most one of each kind is under way. A reader asks; the
+ * next look of its kind that begins is its own, and everybody's who has asked by then: what is
+ * answered is of a time after the question. Steps go round the kinds, whoever asks how often.
  *
  *      asks -> waits -> reads (the look is under way, then complete) -> leaves
  *                                                                    -> keeps it, page by page

@@ -14,7 +14,7 @@
 #include "proto/limits.h"
 
 /* 4: with those that are being made, one by reason and the reasons of one for usage, six roll-ups
-   of ROLLUP_MAX_BYTES; those by client and by user are small. More would serve more readers of
+   of ROLLUP_MAX_BYTES; the others are small. More would serve more readers of
    large ones at different times. */
 #define SCANS_KEPT 4
 /* 64: all of a machine's consoles; who is dropped is found by comparing each with each. */
@@ -27,6 +27,9 @@ enum scan_kind {
     SCAN_BY_REASON,
     SCAN_BY_CLIENT,
     SCAN_BY_UID,
+    SCAN_BY_UNIT,
+    SCAN_BY_SIZE,
+    SCAN_BY_AGE,
     N_SCAN_KINDS,
 };
 

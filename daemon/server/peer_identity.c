@@ -29,6 +29,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/server/cgroup_unit.h"
 #include "proto/text.h"
 
 /* From <asm-generic/socket.h> of Linux 6.5; older headers lack it, older kernels refuse it. */
@@ -284,6 +285,39 @@ int peer_identity_open(const struct client_identity *identity)
         (void)close(pidfd); /* of the wrong process */
     }
     return r ? r : pidfd;
+}
+
+/* Return: 0 or a negative errno. */
+static int unit_read(int pidfd, char *ret_unit)
+{
+    char process[24];
+    char cgroup[4096];
+    long pid = 0;
+    int r = peer_identity_pid_of(pidfd, &pid);
+    if (r || pid <= 0) {
+        return r ? r : -ESRCH;
+    }
+    (void)snprintf(process, sizeof(process), "%ld", pid); /* fits */
+    r = proc_read(process, "cgroup", cgroup, sizeof(cgroup));
+    if (r == 0 && peer_identity_has_ended(pidfd)) {
+        r = -ESRCH; /* it may have told of the next process with that number */
+    }
+    if (r == 0) {
+        cgroup_unit(cgroup, ret_unit);
+    }
+    return r;
+}
+
+void peer_identity_unit(const struct client_identity *identity, char *ret_unit)
+{
+    const int pidfd = peer_identity_open(identity);
+    const int r = pidfd < 0 ? pidfd : unit_read(pidfd, ret_unit);
+    if (r) {
+        (void)snprintf(ret_unit, UNIT_NAME_BYTES, "?"); /* fits */
+    }
+    if (pidfd >= 0) {
+        (void)close(pidfd); /* nothing is written through it */
+    }
 }
 
 /* Whether a process that connected was in a group then. */

@@ -39,6 +39,12 @@ KMEM_MUST_USE int peer_identity_read(int fd, struct client_identity *ret_identit
  */
 KMEM_MUST_USE int peer_identity_open(const struct client_identity *identity);
 
+/**
+ * peer_identity_unit() - the systemd unit, or control group, that the process is in now
+ * @ret_unit:  UNIT_NAME_BYTES; "?": it has ended, or /proc does not say
+ */
+void peer_identity_unit(const struct client_identity *identity, char *ret_unit);
+
 /** peer_identity_has_ended() - whether the process behind a pidfd has */
 bool peer_identity_has_ended(int pidfd);
 

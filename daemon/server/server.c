@@ -27,6 +27,7 @@
 #include "daemon/server/barrier.h"
 #include "daemon/server/huge_pages.h"
 #include "daemon/server/loop.h"
+#include "daemon/server/peer_identity.h"
 #include "daemon/server/turns.h"
 #include "proto/crash_point.h"
 #include "proto/limits.h"
@@ -457,6 +458,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .alive = server_alive,
         .alive_user = server,
         .users = &server->users,
+        .unit = peer_identity_unit,
     };
     int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
     r = r ? r

@@ -223,6 +223,7 @@ static int core_recover(struct takeover *takeover, const struct core_config *con
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         client->counts = client_files_counts(takeover->ledgers, client->slot);
         client->returns = client_files_returns(takeover->ledgers, client->slot);
+        core_find_unit(core, client);
         sharing_deliver(core, client); /* what the last server was about to */
     }
     char direct[TEXT_BYTES_MAX];

@@ -150,11 +150,17 @@ enum kmem_group_by {
     KMEM_BY_REASON, /* what follows '#' is dropped */
     KMEM_BY_CLIENT,
     KMEM_BY_UID,
+    KMEM_BY_SIZE, /* by size class, above 64 KiB by doublings: "131072" is all above 65536 up to
+                     that */
+    KMEM_BY_AGE,  /* in milliseconds from "0", "1000", "10000", "60000", "600000", "3600000",
+                     "86400000" or "604800000" on, up to the next of these */
+    KMEM_BY_UNIT, /* the systemd unit of the client, as in struct kmem_client */
 };
 
 /** One group of live blocks. Members are added at the end. */
 struct kmem_ledger_row {
-    const char *key; /* the reason, the command, or the user id in digits */
+    const char *key; /* the reason, the command, the unit; in digits: the user id, the most bytes
+                        that a block of the group has, or the least age */
     uint64_t n_blocks;
     uint64_t num_bytes; /* as asked for, unrounded */
     uint64_t oldest_ms; /* age of the oldest block */
@@ -164,7 +170,11 @@ struct kmem_ledger_row {
 
 typedef int (*kmem_ledger_fn)(const struct kmem_ledger_row *row, void *user);
 
-/** kmem_query_ledger() - the live blocks, rolled up; the group with the most bytes first */
+/**
+ * kmem_query_ledger() - the live blocks, rolled up; the group with the most bytes first
+ *
+ * By what an older daemon does not group: -EINVAL. Ages are those when it began to look.
+ */
 KMEM_API KMEM_MUST_USE int kmem_query_ledger(struct kmem_query *query, enum kmem_group_by by,
                                              kmem_ledger_fn each, void *user);
 
@@ -261,7 +271,10 @@ struct kmem_client {
     uint64_t idle_bytes;      /* those, and slabs without a live block: what is taken back when
                             another process needs it; 0 from an older daemon */
     int is_reader;            /* it joined for reading only, and has no descriptor to write with */
-    int is_walled; /* of a reader, now: its user is neither root nor kmemd's, nor any member's */
+    int is_walled;    /* of a reader, now: its user is neither root nor kmemd's, nor any member's */
+    const char *unit; /* when it joined, or when the server began: the last service or scope of
+                         systemd that it was in; else the path of its control group; "?": kmemd can
+                         not see it; "" from an older daemon */
 };
 
 typedef int (*kmem_client_fn)(const struct kmem_client *client, void *user);

@@ -17,8 +17,8 @@ struct kmem_query {
     struct kmem_daemon daemon;
     const struct kmem_statistic *statistics;
     size_t n_statistics;
-    const struct kmem_ledger_row *ledgers[3]; /* by enum kmem_group_by */
-    size_t n_ledgers[3];
+    const struct kmem_ledger_row *ledgers[6]; /* by enum kmem_group_by */
+    size_t n_ledgers[6];
     const struct kmem_block *blocks;
     size_t n_blocks;
     const struct kmem_client *clients;

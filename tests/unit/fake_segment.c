@@ -102,9 +102,9 @@ static const struct kmem_name names[] = {
 
 static const struct kmem_client clients[] = {
     {0, 4242, 1000, 100, "capture", 1, 3, 10 * MIB + 1536, 16 * MIB, 70000, 12 * MIB, 2 * MIB,
-     12 * MIB, 3 * MIB, 0, 0},
-    {1, 4244, 1001, 101, "viewer", 1, 0, 0, 0, 5000, 0, 0, 0, 0, 1, 1},
-    {3, 4243, 0, 0, "index\n", 0, 2, 44, 101, 600, 0, 0, 101, 0, 1, 0},
+     12 * MIB, 3 * MIB, 0, 0, "capture.service"},
+    {1, 4244, 1001, 101, "viewer", 1, 0, 0, 0, 5000, 0, 0, 0, 0, 1, 1, "session-3.scope"},
+    {3, 4243, 0, 0, "index\n", 0, 2, 44, 101, 600, 0, 0, 101, 0, 1, 0, "?"},
 };
 
 static const struct kmem_ledger_row left_behind[] = {

@@ -110,10 +110,57 @@ static void test_ledger_of_a_row_in_no_roll_up_is_BUSY(void **state)
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "begin with first_row 0");
 }
 
+static void test_ledger_by_size_and_by_age(void **state)
+{
+    allocate(16, "x");
+    talk.fixture.now_ms += 3600000;
+    allocate(100000, "y");
+    assert_int_equal(ask_ledger(&talk, &observer, KMEM__GROUP_BY__GROUP_BY_SIZE, 0), DISPATCH_OK);
+    assert_int_equal(ledger_now()->n_rows, 2);
+    assert_string_equal(ledger_now()->rows[0]->key, "131072");
+    assert_string_equal(ledger_now()->rows[1]->key, "16");
+    assert_int_equal(ledger_now()->rows[1]->oldest_ms, 3600000);
+    assert_int_equal(ask_ledger(&talk, &observer, KMEM__GROUP_BY__GROUP_BY_AGE, 0), DISPATCH_OK);
+    assert_int_equal(ledger_now()->n_rows, 2);
+    assert_string_equal(ledger_now()->rows[0]->key, "0");
+    assert_string_equal(ledger_now()->rows[1]->key, "3600000");
+    assert_int_equal(ledger_now()->rows[1]->num_bytes, 16);
+}
+
+static void unit_of_parity(const struct client_identity *identity, char *ret_unit)
+{
+    (void)snprintf(ret_unit, UNIT_NAME_BYTES, "%s.service",
+                   identity->pid % 2 == 0 ? "even" : "odd");
+}
+
+static void test_ledger_by_unit_adds_up_the_clients_of_each(void **state)
+{
+    struct peer others[4];
+    allocate(7, "of one that joined before units were known");
+    talk.core->config.unit = unit_of_parity;
+    for (uint32_t i = 0; i < 4; i++) {
+        peer_open_member(&talk, &others[i], 10 + i);
+        assert_int_equal(ask_allocate(&talk, &others[i], 100 + i, "", 0), DISPATCH_OK);
+    }
+    assert_int_equal(ask_ledger(&talk, &observer, KMEM__GROUP_BY__GROUP_BY_UNIT, 0), DISPATCH_OK);
+    assert_int_equal(ledger_now()->n_rows, 3);
+    assert_string_equal(ledger_now()->rows[0]->key, "odd.service");
+    assert_int_equal(ledger_now()->rows[0]->num_bytes, 101 + 103);
+    assert_string_equal(ledger_now()->rows[1]->key, "even.service");
+    assert_int_equal(ledger_now()->rows[1]->n_blocks, 2);
+    assert_string_equal(ledger_now()->rows[2]->key, "?");
+    assert_int_equal(ask_clients(&talk, &observer, 0), DISPATCH_OK);
+    assert_string_equal(talk.reply->response.clients->clients[0]->unit, "");
+    assert_string_equal(talk.reply->response.clients->clients[1]->unit, "even.service");
+    for (uint32_t i = 0; i < 4; i++) {
+        peer_close(&talk, &others[i]);
+    }
+}
+
 static void test_ledger_by_what_there_is_not_is_INVALID(void **state)
 {
-    assert_int_equal(ask_ledger(&talk, &observer, 3, 0), DISPATCH_OK);
-    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no grouping 3");
+    assert_int_equal(ask_ledger(&talk, &observer, 6, 0), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no grouping 6");
     assert_int_equal(ask_ledger(&talk, &observer, -1, 0), DISPATCH_OK);
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no grouping -1");
 }
@@ -333,6 +380,8 @@ int main(void)
         TALK_TEST(test_ledger_is_read_page_by_page_and_then_forgotten),
         TALK_TEST(test_ledger_pages_do_not_change_while_others_allocate),
         TALK_TEST(test_ledger_of_a_row_in_no_roll_up_is_BUSY),
+        TALK_TEST(test_ledger_by_size_and_by_age),
+        TALK_TEST(test_ledger_by_unit_adds_up_the_clients_of_each),
         TALK_TEST(test_ledger_by_what_there_is_not_is_INVALID),
         TALK_TEST(test_ledger_of_many_blocks_is_pending_while_others_are_served),
         TALK_TEST(test_ledger_asked_again_begins_a_new_roll_up),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_no_room_true.c - each figure in the sentence of a refusal is what the core has at that moment
+ * test_no_room_true.c - each figure in the sentence of a refusal is what the core has then
  *
  * What a sentence should say is counted here from single pages and single blocks, after random
  * allocations and releases of several clients; the sentence must have it word by word.

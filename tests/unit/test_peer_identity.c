@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "daemon/server/cgroup_unit.h"
 #include "daemon/server/peer_identity.h"
 #include "proto/text.h"
 #include "tests/unit/captured.h"
@@ -174,6 +175,41 @@ static void test_peer_identity_read_of_one_in_another_pid_namespace_is_by_its_pi
     assert_int_equal(identity.uid, getuid());
     assert_int_equal(identity.inode, shown.inode);
     assert_string_equal(identity.command, "?");
+}
+
+/* Whatever runs the test: the same as its file says. */
+static void test_peer_identity_unit_is_that_of_its_control_group(void **state)
+{
+    const struct client_identity identity = read_own();
+    char cgroup[4096] = "";
+    char expected[UNIT_NAME_BYTES];
+    char unit[UNIT_NAME_BYTES];
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    assert_non_null(file);
+    assert_true(fread(cgroup, 1, sizeof(cgroup) - 1, file) > 0);
+    assert_int_equal(fclose(file), 0);
+    cgroup_unit(cgroup, expected);
+
+    peer_identity_unit(&identity, unit);
+
+    assert_string_equal(unit, expected);
+}
+
+static void test_peer_identity_unit_of_what_is_not_shown_is_unknown(void **state)
+{
+    struct client_identity identity = read_own();
+    char unit[UNIT_NAME_BYTES];
+    identity.inode++; /* its number is another process's now */
+    peer_identity_unit(&identity, unit);
+    assert_string_equal(unit, "?");
+    identity.inode--;
+    identity.pid = 0;
+    peer_identity_unit(&identity, unit);
+    assert_string_equal(unit, "?");
+    identity.pid = (uint32_t)getpid();
+    kernel.hides_proc = true;
+    peer_identity_unit(&identity, unit);
+    assert_string_equal(unit, "?");
 }
 
 static void test_peer_identity_read_tells_processes_apart_by_their_inodes(void **state)
@@ -509,6 +545,8 @@ int main(void)
         IDENTITY_TEST(test_peer_identity_read_is_what_the_kernel_says),
         IDENTITY_TEST(test_peer_identity_read_finds_the_start_time_behind_any_command),
         IDENTITY_TEST(test_peer_identity_read_makes_any_command_utf8),
+        IDENTITY_TEST(test_peer_identity_unit_is_that_of_its_control_group),
+        IDENTITY_TEST(test_peer_identity_unit_of_what_is_not_shown_is_unknown),
         IDENTITY_TEST(test_peer_identity_read_of_what_is_no_unix_socket_fails),
         IDENTITY_TEST(test_peer_identity_read_when_any_call_fails_says_so),
         IDENTITY_TEST(test_peer_identity_read_of_a_process_that_has_ended_says_so),

@@ -272,6 +272,12 @@ static void test_query_ledger_groups(void **state)
     assert_int_equal(asked_by, KMEM__GROUP_BY__GROUP_BY_CLIENT);
     assert_int_equal(kmem_query_ledger(query, KMEM_BY_UID, check_ledger_row, &ledger), 0);
     assert_int_equal(asked_by, KMEM__GROUP_BY__GROUP_BY_UID);
+    assert_int_equal(kmem_query_ledger(query, KMEM_BY_SIZE, check_ledger_row, &ledger), 0);
+    assert_int_equal(asked_by, KMEM__GROUP_BY__GROUP_BY_SIZE);
+    assert_int_equal(kmem_query_ledger(query, KMEM_BY_AGE, check_ledger_row, &ledger), 0);
+    assert_int_equal(asked_by, KMEM__GROUP_BY__GROUP_BY_AGE);
+    assert_int_equal(kmem_query_ledger(query, KMEM_BY_UNIT, check_ledger_row, &ledger), 0);
+    assert_int_equal(asked_by, KMEM__GROUP_BY__GROUP_BY_UNIT);
     assert_int_equal(asked_from, 0);
 }
 

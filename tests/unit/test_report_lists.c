@@ -93,6 +93,21 @@ static void test_report_clients_of_longest_rows_pages_through_each_once(void **s
     assert_int_equal(n_pages, (CLIENTS + REPLY_ROWS_MAX - 1) / REPLY_ROWS_MAX);
 }
 
+static void test_report_clients_of_longest_units_pages_through_each_once(void **state)
+{
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        struct client *client = join_with_longest_command(UINT32_MAX - i);
+        client->stored->peak_bytes = UINT64_MAX;
+        memset(client->unit, 'u', UNIT_NAME_BYTES - 1);
+    }
+    fixture.now_ms = UINT64_MAX;
+    uint32_t n_pages;
+
+    assert_int_equal(read_clients(&n_pages), CLIENTS);
+
+    assert_in_range(n_pages, 2, CLIENTS / 256 + 1);
+}
+
 static void test_report_clients_leaves_out_the_ended_and_goes_on(void **state)
 {
     struct client *last = NULL;
@@ -371,6 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         REPORT_TEST(test_report_clients_describes_a_client),
         REPORT_TEST(test_report_clients_of_longest_rows_pages_through_each_once),
+        REPORT_TEST(test_report_clients_of_longest_units_pages_through_each_once),
         REPORT_TEST(test_report_clients_leaves_out_the_ended_and_goes_on),
         REPORT_TEST(test_report_clients_from_beyond_the_last_is_empty),
         REPORT_TEST(test_report_obituaries_describes_one),

@@ -64,6 +64,46 @@ static void assert_group(const struct rollup *rollup, size_t index, const char *
     assert_int_equal(group->num_bytes, num_bytes);
 }
 
+static void test_rollup_by_size_has_a_group_for_each_class_and_doubling(void **state)
+{
+    (void)fixture_allocate(&fixture, alice, 1, "a");
+    (void)fixture_allocate(&fixture, bob, 16, "b");
+    (void)fixture_allocate(&fixture, bob, 17, "b");
+    (void)fixture_allocate(&fixture, carol, 65536, "c");
+    (void)fixture_allocate(&fixture, carol, 65537, "c");
+    (void)fixture_allocate(&fixture, carol, 131072, "d");
+    struct rollup *rollup = new_rollup(ROLLUP_BY_SIZE);
+
+    add_all(rollup);
+
+    assert_int_equal(rollup_n_groups(rollup), 4);
+    assert_group(rollup, 0, "131072", 2, 65537 + 131072);
+    assert_group(rollup, 1, "65536", 1, 65536);
+    /* These have the same bytes: the order is that of their keys. */
+    assert_group(rollup, 2, "16", 2, 17);
+    assert_group(rollup, 3, "32", 1, 17);
+    rollup = rollup_free(rollup);
+}
+
+static void test_rollup_by_age_counts_from_the_moment_that_it_is_told(void **state)
+{
+    (void)fixture_allocate(&fixture, alice, 1000, "old");
+    fixture.now_ms += 60000;
+    (void)fixture_allocate(&fixture, bob, 100, "young");
+    fixture.now_ms += 999;
+    struct rollup *rollup = new_rollup(ROLLUP_BY_AGE);
+    rollup_age_from(rollup, core_tick(&fixture.core, fixture.now_ms));
+    fixture.now_ms += 10000000; /* it goes on to look, and ages stay */
+    (void)fixture_allocate(&fixture, alice, 10, "of later");
+
+    add_all(rollup);
+
+    assert_int_equal(rollup_n_groups(rollup), 2);
+    assert_group(rollup, 0, "60000", 1, 1000);
+    assert_group(rollup, 1, "0", 2, 110);
+    rollup = rollup_free(rollup);
+}
+
 static void test_rollup_by_reason_drops_the_detail(void **state)
 {
     (void)fixture_allocate(&fixture, alice, 100, "video/frame#17");
@@ -517,6 +557,8 @@ static void test_rollup_sort_step_keeps_to_its_budget_and_has_the_first_ones_fir
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        ROLLUP_TEST(test_rollup_by_size_has_a_group_for_each_class_and_doubling),
+        ROLLUP_TEST(test_rollup_by_age_counts_from_the_moment_that_it_is_told),
         ROLLUP_TEST(test_rollup_by_reason_drops_the_detail),
         ROLLUP_TEST(test_rollup_by_client_tells_processes_apart),
         ROLLUP_TEST(test_rollup_by_uid_adds_up_a_users_processes),
