@@ -438,9 +438,9 @@ static void expect_client_table(pid_t pid, const struct client_row *row)
         (void)with_commas(columns[i], number[i], sizeof(number[i]));
     }
     (void)snprintf(pattern, sizeof(pattern),
-                   "^ *%d +%u +%u +[0-9.]+ m?s +%s +%s +%s +%s +%s +%s +member +%s +%s$", (int)pid,
-                   getuid(), getgid(), number[0], number[1], number[2], number[3], number[4],
-                   number[5], row->connected ? "connected" : "cut off", row->command);
+                   "^ *%d +%u +[^ ]+ +%u +[0-9.]+ m?s +%s +%s +%s +%s +%s +%s +member +%s +%s$",
+                   (int)pid, getuid(), getgid(), number[0], number[1], number[2], number[3],
+                   number[4], number[5], row->connected ? "connected" : "cut off", row->command);
     expect_match(ctl("clients", "--bytes")->out, pattern);
 }
 
