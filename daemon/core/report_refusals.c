@@ -42,7 +42,7 @@ static Kmem__Refusal *refusal_row(const struct refusal *refusal, uint64_t now_ms
 static void report_counts(const struct refusals *refusals, struct reply *reply)
 {
     Kmem__RefusalsReport *report = &reply->body.refusals;
-    report->counts = reply_take(reply, N_ASKED * N_WHY * sizeof(Kmem__RefusalCount *));
+    report->counts = reply_take(reply, sizeof(Kmem__RefusalCount *) * N_ASKED * N_WHY);
     for (uint32_t at = 0; at < N_ASKED * N_WHY; at++) {
         const enum refusal_asked asked = at / N_WHY;
         const enum refusal_why why = at % N_WHY;

@@ -299,7 +299,7 @@ static void test_refusal_advises_no_more_than_there_is_in_extents_of_any_length(
                          DISPATCH_OK);
         offsets[1] = talk_offset();
         assert_int_equal(ask_release(&talk, &alice, offsets[0]), DISPATCH_OK);
-        const char *sentence = refused(2 * n_pages * PAGE_BYTES);
+        const char *sentence = refused((uint64_t)2 * n_pages * PAGE_BYTES);
         assert_says(sentence, "enough is free, but not in one piece: ask for ");
         assert_advice_helps(sentence);
         assert_int_equal(ask_release(&talk, &alice, offsets[1]), DISPATCH_OK);

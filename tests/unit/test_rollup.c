@@ -82,7 +82,7 @@ static void test_rollup_by_size_has_a_group_for_each_class_and_doubling(void **s
     /* These have the same bytes: the order is that of their keys. */
     assert_group(rollup, 2, "16", 2, 17);
     assert_group(rollup, 3, "32", 1, 17);
-    rollup = rollup_free(rollup);
+    (void)rollup_free(rollup);
 }
 
 static void test_rollup_by_age_counts_from_the_moment_that_it_is_told(void **state)
@@ -101,7 +101,7 @@ static void test_rollup_by_age_counts_from_the_moment_that_it_is_told(void **sta
     assert_int_equal(rollup_n_groups(rollup), 2);
     assert_group(rollup, 0, "60000", 1, 1000);
     assert_group(rollup, 1, "0", 2, 110);
-    rollup = rollup_free(rollup);
+    (void)rollup_free(rollup);
 }
 
 static void test_rollup_by_reason_drops_the_detail(void **state)
