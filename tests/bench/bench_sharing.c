@@ -237,6 +237,10 @@ int main(int argc, char **argv)
 {
     const bool is_smoke = argc > 1 && strcmp(argv[1], "--smoke") == 0;
     const char *const path = argc > 1 && !is_smoke ? argv[1] : NULL;
+    if (argc > 2 || (path != NULL && path[0] == '-')) {
+        (void)fprintf(stderr, "usage: bench_sharing [--smoke | FILE]\n");
+        return 2;
+    }
     bench_print_machine(stdout, "");
     results = path != NULL ? fopen(path, "we") : NULL;
     if (results != NULL) {
