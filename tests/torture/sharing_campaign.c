@@ -75,7 +75,7 @@ static void start(struct gang *gang, uint32_t number)
 
 static void add_up(struct gang *gang, const struct sharer_oracle *oracle)
 {
-    /* Relaxed: nobody writes them any more. */
+    /* Relaxed: figures. */
     gang->n_steps += atomic_load_explicit(&oracle->n_steps, memory_order_relaxed);
     gang->n_attached += atomic_load_explicit(&oracle->n_attached, memory_order_relaxed);
     gang->n_found += atomic_load_explicit(&oracle->n_found, memory_order_relaxed);
@@ -310,6 +310,17 @@ static void unpublish_all(void)
     expect_equal(kmem_close(), 0);
 }
 
+/* By the dead and the living: kills may have left little time for it. */
+static bool has_done_enough(const struct gang *gang, const struct campaign *campaign)
+{
+    struct gang all = *gang;
+    for (uint32_t i = 0; i < SHARERS; i++) {
+        add_up(&all, &gang->world->oracles[i]);
+    }
+    return all.n_attached >= campaign->n_clients && all.n_found >= campaign->n_clients / 2 &&
+           all.n_handed >= campaign->n_clients / 4;
+}
+
 static void end_all(struct gang *gang)
 {
     /* Release: with the acquire of sharer_run(). */
@@ -345,6 +356,10 @@ void sharing_campaign_run(const struct campaign *campaign)
         start(&gang, i);
     }
     strike_all(&gang, &killer, campaign->n_clients);
+    while (!has_done_enough(&gang, campaign)) {
+        check_alive(&gang);
+        harness_sleep_ms(5);
+    }
     end_all(&gang);
     harness_note("%llu steps: %llu attached, %llu found by name, %llu handed over; %llu sharers, "
                  "%llu servers and %llu keepers killed; %llu audits of %llu holders",

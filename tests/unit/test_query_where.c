@@ -30,7 +30,9 @@ static bool answer_query(struct fake_peer *peer, const Kmem__Request *request)
     }
     n_asked++;
     asked = *request->blocks->filter;
-    memcpy(asked_reason, asked.reason.data, asked.reason.len);
+    if (asked.reason.len > 0) {
+        memcpy(asked_reason, asked.reason.data, asked.reason.len);
+    }
     asked_reason[asked.reason.len] = '\0';
     kmem__block__init(&row);
     blocks.blocks = rows;
