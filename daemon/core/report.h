@@ -43,7 +43,7 @@ struct held {
 };
 
 /* 2,000,000 entries: 30 ms, which a server that ends has. A ledger that lies can cost years. */
-#define HELD_BUDGET (100 * SCAN_BUDGET)
+#define HELD_BUDGET (500 * SCAN_BUDGET)
 
 /** report_held() - look at the leased blocks at once, as far as HELD_BUDGET goes */
 struct held report_held(const struct core *core);
