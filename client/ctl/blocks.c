@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/command.h"
 
+#include <errno.h>
+
 #include "client/ctl/blocks.h"
 #include "client/ctl/format.h"
 #include "client/ctl/listing.h"
@@ -62,6 +64,28 @@ bool blocks_filter(const struct filter *filter, const struct kmem_block *block)
     return filter_passes(filter, columns, sizeof(columns) / sizeof(columns[0]), block);
 }
 
+int blocks_ask(struct kmem_query *query, const struct filter *filter, bool only_shared,
+               kmem_block_fn each, void *user)
+{
+    char reason[FILTER_GLOB_BYTES];
+    const struct kmem_block_filter wanted = {
+        .struct_bytes = sizeof(wanted),
+        .by_pid = filter->has_pid,
+        .pid = filter->pid,
+        .by_uid = filter->has_uid,
+        .uid = filter->uid,
+        .reason = filter_glob(filter->reason, reason),
+        .older_than_ms = filter->has_age ? filter->older_than_ms : 0,
+        .larger_than = filter->has_bytes ? filter->larger_than_bytes : 0,
+        .sharing = only_shared ? KMEM_SHARING_SHARED : KMEM_SHARING_ANY,
+    };
+    int r = -EPROTONOSUPPORT;
+    if (filter_is_set(filter) || only_shared) {
+        r = kmem_query_blocks_where(query, &wanted, each, user);
+    }
+    return r == -EPROTONOSUPPORT ? kmem_query_blocks(query, each, user) : r;
+}
+
 struct blocks {
     struct listing listing;
     uint64_t n_blocks;
@@ -105,7 +129,8 @@ int blocks_show(struct kmem_query *query, const struct options *options,
         return r;
     }
     const bool has_total = listing_has_titles(&blocks.listing);
-    r = listing_end(&blocks.listing, kmem_query_blocks(query, add_block, &blocks));
+    r = blocks_ask(query, &options->filter, options->shared, add_block, &blocks);
+    r = listing_end(&blocks.listing, r);
     if (r == 0 && has_total && blocks.n_blocks > 0) {
         print_total(&blocks, options, screen);
     }

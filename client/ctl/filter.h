@@ -38,7 +38,21 @@ const char *filter_meaningless(const struct filter *filter, const struct column 
  * filter_matches() - whether a reason is one that the pattern means
  *
  * As in a shell, but '*' reaches over '/'. A pattern without '*', '?' and '[' is how reasons begin.
+ * What follows '#' in a reason is compared only if the pattern has a '#' as well.
  */
 bool filter_matches(const char *pattern, const char *reason);
+
+/* What a pattern may have for a daemon, and the NUL. */
+#define FILTER_GLOB_BYTES 255
+
+/**
+ * filter_glob() - a pattern that a daemon understands
+ * @pattern:   as filter_matches() has it; NULL: any reason
+ * @ret_glob:  FILTER_GLOB_BYTES
+ *
+ * It matches what filter_matches() does, and perhaps more: a daemon knows no '['.
+ * Return: ret_glob; NULL: any reason, because nothing narrower can be said.
+ */
+const char *filter_glob(const char *pattern, char *ret_glob);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * ledger.c - the live blocks, rolled up
  *
- * The daemon rolls them up by itself. If only some blocks are meant, kmemctl asks for all of them
- * and rolls up those.
+ * The daemon rolls them up by itself. If only some blocks are meant, kmemctl asks for those, and
+ * rolls them up.
  */
 #include "client/ctl/command.h"
 
@@ -89,7 +89,7 @@ static int gather(struct ledger *ledger, struct kmem_query *query)
     const struct options *options = ledger->options;
     int r;
     if (filter_is_set(&options->filter)) {
-        r = kmem_query_blocks(query, add_block, ledger);
+        r = blocks_ask(query, &options->filter, false, add_block, ledger);
         groups_join(&ledger->groups);
     } else {
         r = kmem_query_ledger(query, options->by, groups_add, &ledger->groups);

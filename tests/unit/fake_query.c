@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/unit/fake_query.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "proto/glob.h"
 #include "proto/text.h"
 
 static void question(struct kmem_query *query)
@@ -43,6 +45,74 @@ int kmem_query_blocks(struct kmem_query *query, kmem_block_fn each, void *user)
     question(query);
     for (size_t i = 0; i < query->n_blocks; i++) {
         int r = each(&query->blocks[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
+static bool selects(const struct kmem_block_filter *filter, const struct kmem_block *block)
+{
+    uint32_t n_steps;
+    const bool detail = filter->reason && strchr(filter->reason, '#');
+    const size_t n_bytes = detail ? strlen(block->reason) : strcspn(block->reason, "#");
+    return (!filter->by_pid || filter->pid == block->pid) &&
+           (!filter->by_uid || filter->uid == block->uid) &&
+           (!filter->reason || glob_matches(filter->reason, strlen(filter->reason), block->reason,
+                                            n_bytes, &n_steps)) &&
+           (filter->older_than_ms == 0 || block->age_ms > filter->older_than_ms) &&
+           block->num_bytes > filter->larger_than &&
+           (filter->sharing == KMEM_SHARING_ANY ||
+            block->shared == (filter->sharing == KMEM_SHARING_SHARED));
+}
+
+int kmem_query_blocks_where(struct kmem_query *query, const struct kmem_block_filter *filter,
+                            kmem_block_fn each, void *user)
+{
+    question(query);
+    if (query->selects_nothing) {
+        return -EPROTONOSUPPORT;
+    }
+    query->n_selections++;
+    for (size_t i = 0; i < query->n_blocks; i++) {
+        int r = selects(filter, &query->blocks[i]) ? each(&query->blocks[i], user) : 0;
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
+int kmem_query_limits(struct kmem_query *query, kmem_limit_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_limits; i++) {
+        int r = each(&query->limits[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
+int kmem_query_refusals(struct kmem_query *query, kmem_refusal_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_refusals; i++) {
+        int r = each(&query->refusals[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
+int kmem_query_refusal_counts(struct kmem_query *query, kmem_refusal_count_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_refusal_counts; i++) {
+        int r = each(&query->refusal_counts[i], user);
         if (r != 0) {
             return r;
         }

@@ -9,6 +9,7 @@
 #ifndef TESTS_UNIT_FAKE_QUERY_H
 #define TESTS_UNIT_FAKE_QUERY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include <kmem/query.h>
@@ -21,6 +22,8 @@ struct kmem_query {
     size_t n_ledgers[6];
     const struct kmem_block *blocks;
     size_t n_blocks;
+    bool selects_nothing;  /* an older daemon: kmem_query_blocks_where() is -EPROTONOSUPPORT */
+    unsigned n_selections; /* how often kmem_query_blocks_where() has answered */
     const struct kmem_client *clients;
     size_t n_clients;
     const struct kmem_obituary *obituaries;
@@ -29,6 +32,12 @@ struct kmem_query {
     size_t n_holders;
     const struct kmem_name *names;
     size_t n_names;
+    const struct kmem_limit *limits;
+    size_t n_limits;
+    const struct kmem_refusal *refusals;
+    size_t n_refusals;
+    const struct kmem_refusal_count *refusal_counts;
+    size_t n_refusal_counts;
     int error;            /* what each question ends with; 0 or a negative errno */
     unsigned n_questions; /* how many have been asked */
     /* Called before each question is answered; may change all of the above. NULL: nothing moves. */

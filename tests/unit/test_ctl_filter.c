@@ -3,6 +3,7 @@
  * test_ctl_filter.c - which reasons a pattern means, and which blocks the options do
  */
 #include <locale.h>
+#include <string.h>
 
 #include "client/ctl/blocks.h"
 #include "tests/unit/unit.h"
@@ -32,6 +33,45 @@ static void test_filter_matches_reasons_that_are_no_characters(void **state)
     assert_true(filter_matches("caf", "caf\xE9"));
     assert_false(filter_matches("tea*", "caf\xE9"));
     assert_true(filter_matches("*映?", "video/映像"));
+}
+
+static void test_filter_matches_leaves_the_detail_out_unless_it_is_asked_for(void **state)
+{
+    assert_true(filter_matches("*frame", "video/frame#12"));
+    assert_true(filter_matches("*#1*", "video/frame#12"));
+    assert_false(filter_matches("*frame#", "video/frame#12"));
+    assert_true(filter_matches("*2", "#12"));
+    assert_true(filter_matches("video/frame#1", "video/frame#12"));
+}
+
+static void assert_glob(const char *pattern, const char *wanted)
+{
+    char glob[FILTER_GLOB_BYTES];
+    assert_string_equal(filter_glob(pattern, glob), wanted);
+}
+
+static void test_filter_glob_is_what_a_daemon_understands(void **state)
+{
+    assert_glob("video/*", "video/*");
+    assert_glob("a\\*b?", "a\\*b?");
+    assert_glob("", "*");
+    assert_glob("video", "video*");
+    assert_glob("C:\\x", "C:\\\\x*");
+    assert_glob("vide?/[ci]x*", "vide?/*");
+    assert_glob("\\[a[b]", "\\[a*");
+}
+
+static void test_filter_glob_takes_all_where_a_daemon_would_refuse(void **state)
+{
+    char glob[FILTER_GLOB_BYTES];
+    char of_many_bytes[FILTER_GLOB_BYTES + 1];
+    memset(of_many_bytes, '\\', FILTER_GLOB_BYTES);
+    of_many_bytes[FILTER_GLOB_BYTES] = '\0';
+    assert_null(filter_glob(NULL, glob));
+    assert_null(filter_glob("caf\xE9*", glob));
+    assert_null(filter_glob(of_many_bytes, glob));
+    assert_int_equal(strlen(filter_glob(of_many_bytes + FILTER_GLOB_BYTES / 2 + 2, glob)),
+                     FILTER_GLOB_BYTES - 2);
 }
 
 static const struct kmem_block block = {
@@ -65,6 +105,9 @@ int main(void)
         cmocka_unit_test(test_filter_matches_as_a_shell_does_over_levels),
         cmocka_unit_test(test_filter_matches_without_a_star_is_a_beginning),
         cmocka_unit_test(test_filter_matches_reasons_that_are_no_characters),
+        cmocka_unit_test(test_filter_matches_leaves_the_detail_out_unless_it_is_asked_for),
+        cmocka_unit_test(test_filter_glob_is_what_a_daemon_understands),
+        cmocka_unit_test(test_filter_glob_takes_all_where_a_daemon_would_refuse),
         cmocka_unit_test(test_blocks_filter_wants_all_that_is_said),
         cmocka_unit_test(test_blocks_filter_of_age_and_size_is_of_more_than_that),
     };

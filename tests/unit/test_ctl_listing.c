@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/blocks.h"
 #include "client/ctl/listing.h"
 #include "client/ctl/status.h"
 #include "client/ctl/width.h"
@@ -252,6 +253,56 @@ static void test_ledger_of_some_blocks_counts_those_alone(void **state)
                  "no live blocks of that kind\n");
 }
 
+/* Each option alone, and what the daemon would let through of it. */
+static void test_blocks_are_selected_by_the_daemon_if_it_can(void **state)
+{
+    static const struct filter filters[] = {
+        {.has_pid = true, .pid = 4243},
+        {.has_uid = true, .uid = 1000},
+        {.reason = "video"},
+        {.reason = "*[ci]?p*"},
+        {.has_age = true},
+        {.has_age = true, .older_than_ms = 60000},
+        {.has_bytes = true, .larger_than_bytes = 40},
+    };
+    for (size_t i = 0; i < N_ELEMENTS(filters); i++) {
+        const struct options options = {.filter = filters[i], .format = FORMAT_CSV};
+        struct kmem_query query = fake_segment();
+        struct kmem_query older = fake_segment();
+        older.selects_nothing = true;
+        struct shown wanted = show(blocks_show, older, options);
+        assert_shows(blocks_show, query, options, wanted.text);
+        free(wanted.text);
+        wanted = show(ledger_show, older, options);
+        assert_shows(ledger_show, query, options, wanted.text);
+        free(wanted.text);
+    }
+}
+
+static int count_block(const struct kmem_block *block, void *user)
+{
+    unsigned *n_blocks = user;
+    (void)block;
+    ++*n_blocks;
+    return 0;
+}
+
+static void test_blocks_ask_selects_when_something_is_asked_for(void **state)
+{
+    struct kmem_query query = fake_segment();
+    const struct filter none = {.has_pid = false};
+    const struct filter one = {.has_pid = true, .pid = 1};
+    unsigned n_blocks = 0;
+    assert_int_equal(blocks_ask(&query, &none, false, count_block, &n_blocks), 0);
+    assert_int_equal(query.n_selections, 0);
+    assert_int_equal(n_blocks, 5);
+    assert_int_equal(blocks_ask(&query, &none, true, count_block, &n_blocks), 0);
+    assert_int_equal(query.n_selections, 1);
+    assert_true(n_blocks < 10);
+    assert_int_equal(blocks_ask(&query, &one, false, count_block, &n_blocks), 0);
+    assert_int_equal(query.n_selections, 2);
+}
+
 static void test_filters_are_of_every_listing_that_has_such_a_column(void **state)
 {
     const struct filter root = {.has_uid = true, .uid = 0};
@@ -332,6 +383,8 @@ int main(void)
         cmocka_unit_test(test_no_headers_prints_rows_and_nothing_else),
         cmocka_unit_test(test_ledger_of_some_blocks_is_that_of_the_daemon),
         cmocka_unit_test(test_ledger_of_some_blocks_counts_those_alone),
+        cmocka_unit_test(test_blocks_are_selected_by_the_daemon_if_it_can),
+        cmocka_unit_test(test_blocks_ask_selects_when_something_is_asked_for),
         cmocka_unit_test(test_filters_are_of_every_listing_that_has_such_a_column),
         cmocka_unit_test(test_tables_fit_every_width),
         cmocka_unit_test(test_narrow_tables_are_golden),
