@@ -72,6 +72,30 @@ bool column_is_left(const struct column *column)
            column->kind == COLUMN_USER || column->kind == COLUMN_FLAG;
 }
 
+unsigned char column_stream_width(const struct column *column, bool exactly)
+{
+    switch (column->kind) {
+    case COLUMN_BYTES:
+        return exactly ? sizeof("1,073,741,824") - 1 : sizeof("1023.9 KiB") - 1;
+    case COLUMN_AGE:
+        return sizeof("59 m 59 s") - 1;
+    case COLUMN_OFFSET:
+        return sizeof("0x1000000000") - 1; /* up to 64 GiB and more */
+    case COLUMN_PID:
+        return sizeof("4194304") - 1;
+    case COLUMN_COUNT:
+    case COLUMN_SHARE:
+    case COLUMN_ID:
+    case COLUMN_USER:
+    case COLUMN_FLAG:
+    case COLUMN_TEXT:
+    case COLUMN_WORD:
+    case COLUMN_NESTED:
+        break;
+    }
+    return 0;
+}
+
 /* ------------------------------------------------------------------------------- printing ---- */
 
 static struct label share_label(uint64_t permille)
@@ -148,7 +172,7 @@ const char *column_csv(const struct column *column, const void *row, struct esca
     if (column->kind == COLUMN_FLAG) {
         return number ? "true" : "false";
     }
-    (void)snprintf(cell->text, sizeof(cell->text), "%" PRIu64, number);
+    (void)format_digits(number, cell->text);
     return cell->text;
 }
 

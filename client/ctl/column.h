@@ -99,6 +99,9 @@ int column_compare(const struct column *column, const void *left, const void *ri
 /** column_is_figure() - whether the largest is what one looks for, so that it comes first */
 bool column_is_figure(const struct column *column);
 
+/** column_stream_width() - what a figure of that kind takes in a table; 0: that can not be said */
+unsigned char column_stream_width(const struct column *column, bool exactly);
+
 /** column_is_left() - whether a table aligns it to the left, and may shorten it */
 bool column_is_left(const struct column *column);
 

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <kmem/query.h>
 
@@ -11,13 +12,29 @@
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
 
+/* By hand: a million rows have ten million numbers. */
+size_t format_digits(uint64_t number, char *ret_digits)
+{
+    char reversed[DIGITS_MAX_BYTES];
+    size_t n_digits = 0;
+    do {
+        reversed[n_digits++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    for (size_t i = 0; i < n_digits; i++) {
+        ret_digits[i] = reversed[n_digits - 1 - i];
+    }
+    ret_digits[n_digits] = '\0';
+    return n_digits;
+}
+
 struct label format_count(uint64_t count)
 {
     struct label label = {.text = ""};
-    char digits[24];
-    int n_digits = snprintf(digits, sizeof(digits), "%" PRIu64, count);
+    char digits[DIGITS_MAX_BYTES];
+    const size_t n_digits = format_digits(count, digits);
     size_t at = 0;
-    for (int i = 0; i < n_digits; i++) {
+    for (size_t i = 0; i < n_digits; i++) {
         if (i > 0 && (n_digits - i) % 3 == 0) {
             label.text[at++] = ',';
         }
@@ -30,7 +47,7 @@ struct label format_count(uint64_t count)
 struct label format_id(uint32_t id)
 {
     struct label label = {.text = ""};
-    (void)snprintf(label.text, sizeof(label.text), "%" PRIu32, id);
+    (void)format_digits(id, label.text);
     return label;
 }
 
@@ -47,7 +64,15 @@ struct label format_process(uint32_t pid, const char *command)
 struct label format_offset(uint64_t offset)
 {
     struct label label = {.text = ""};
-    (void)snprintf(label.text, sizeof(label.text), "0x%" PRIx64, offset);
+    unsigned shift = 60;
+    char *end = stpcpy(label.text, "0x");
+    while (shift > 0 && offset >> shift == 0) {
+        shift -= 4;
+    }
+    for (; shift > 0; shift -= 4) {
+        *end++ = "0123456789abcdef"[offset >> shift & 0xF];
+    }
+    *end = "0123456789abcdef"[offset & 0xF];
     return label;
 }
 

@@ -9,12 +9,19 @@
 #define CTL_FORMAT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* 32: the longest is a 64-bit number with its separators, 26 characters, and a unit of four. */
 struct label {
     char text[32];
 };
+
+/* 2^64, and the NUL. */
+#define DIGITS_MAX_BYTES 21
+
+/** format_digits() - "1234567", into DIGITS_MAX_BYTES. Return: how many digits. */
+size_t format_digits(uint64_t number, char *ret_digits);
 
 /** format_count() - "0", "999", "1,234,567" */
 struct label format_count(uint64_t count);

@@ -50,7 +50,7 @@ static char *text_dup_valid(const char *text)
     char *valid = malloc(strlen(text) * strlen(REPLACEMENT) + 1);
     char *end = valid;
     while (valid && *text) {
-        size_t n_bytes = character_bytes(text);
+        size_t n_bytes = *text > 0 && *text < 0x7F ? 1 : character_bytes(text);
         end = n_bytes ? mempcpy(end, text, n_bytes) : stpcpy(end, REPLACEMENT);
         text += n_bytes ? n_bytes : 1;
     }

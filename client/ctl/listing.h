@@ -3,8 +3,8 @@
  * listing.h - rows in, a table or a document out: the same for every command that lists
  *
  * Which columns, which rows and in what order, and how it all is written, are the options'
- * business: a command declares its columns (shape.h) and adds each row as it comes. As a table, or
- * sorted, the rows are kept until all are there; otherwise they are written as they come.
+ * business: a command declares its columns (shape.h) and adds each row as it comes. Sorted, the rows
+ * are kept until all are there; otherwise they are written as they come, a table's in batches.
  */
 #ifndef CTL_LISTING_H
 #define CTL_LISTING_H
@@ -25,9 +25,10 @@ struct listing {
     struct rows rows;    /* if they are to be sorted */
     struct table *table; /* NULL if none is asked for */
     struct json_list json;
-    uint64_t n_rows;    /* that were asked for */
-    uint64_t n_written; /* --top N: the first of them */
-    uint64_t once;      /* the block of the row that was written last */
+    uint64_t n_rows;     /* that were asked for */
+    uint64_t n_written;  /* --top N: the first of them */
+    uint64_t flushed_ms; /* when what is written was last sent on; 0: not yet */
+    uint64_t once;       /* the block of the row that was written last */
     struct escaped cells[TABLE_MAX_COLUMNS];
 };
 

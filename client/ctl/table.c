@@ -2,9 +2,9 @@
 /*
  * The column printer.
  *
- * A list of a million blocks is a table too. So a cell is no allocation of its own: the texts of
- * all cells follow each other in one growing buffer, each with its NUL, row by row, and printing
- * walks the buffer once. Seven short cells a row make a million rows some 60 MiB.
+ * A cell is no allocation of its own: the texts of all cells follow each other in one growing
+ * buffer, each with its NUL, row by row, and printing walks the buffer once. A list of a million
+ * blocks is a table too, which streams: the buffer has a batch of rows, is printed, and begins anew.
  *
  * Two spaces separate columns; a left-aligned last column is not padded, so no line ends in blanks.
  *
@@ -40,6 +40,16 @@
 /* The line of a column that is left out. */
 #define NO_LINE SIZE_MAX
 
+/* A table on a screen: where each column stands. */
+struct layout {
+    const struct table *table;
+    const struct screen *screen;
+    size_t width_columns[TABLE_MAX_COLUMNS];
+    size_t line_of[TABLE_MAX_COLUMNS]; /* of the lines that a row has; 0 is the first */
+    size_t n_lines;
+    size_t n_columns; /* the widest line */
+};
+
 struct table {
     struct table_column columns[TABLE_MAX_COLUMNS];
     size_t width_columns[TABLE_MAX_COLUMNS]; /* the widest cell so far, the title included */
@@ -47,11 +57,14 @@ struct table {
     size_t n_columns;
     bool is_fitted;
     unsigned char drops[TABLE_MAX_COLUMNS];
-    size_t n_rows;
+    size_t n_rows;          /* that are kept */
+    size_t n_printed;       /* those before them: of a table that streams */
     size_t rule_before_row; /* NO_RULE, or the row above which the line is drawn */
     char *texts;            /* n_rows times n_columns strings, one after the other */
     size_t used_bytes;
     size_t capacity_bytes;
+    const struct screen *streams_to; /* NULL: it does not */
+    struct layout layout;            /* of what is printed already, if anything is */
 };
 
 struct table *table_new(const struct table_column *columns, size_t n_columns)
@@ -112,29 +125,12 @@ static void table_append(struct table *table, size_t column, const char *text)
     if (n_columns > table->width_columns[column]) {
         table->width_columns[column] = n_columns;
     }
-    if (table->columns[column].may_flow) {
+    if (table->columns[column].may_flow && !table->is_fitted) {
         size_t word_columns = width_of_words(text);
         if (word_columns > table->word_columns[column]) {
             table->word_columns[column] = word_columns;
         }
     }
-}
-
-int table_add(struct table *table, const char *const *cells)
-{
-    size_t n_bytes = 0;
-    for (size_t i = 0; i < table->n_columns; i++) {
-        n_bytes += strlen(cell_text(cells[i])) + 1;
-    }
-    int r = table_reserve(table, n_bytes);
-    if (r < 0) {
-        return r;
-    }
-    for (size_t i = 0; i < table->n_columns; i++) {
-        table_append(table, i, cell_text(cells[i]));
-    }
-    table->n_rows++;
-    return 0;
 }
 
 void table_fit(struct table *table, const unsigned char *drops)
@@ -145,25 +141,20 @@ void table_fit(struct table *table, const unsigned char *drops)
 
 void table_rule(struct table *table)
 {
-    table->rule_before_row = table->n_rows;
+    table->rule_before_row = table->n_printed + table->n_rows;
 }
 
 size_t table_row_count(const struct table *table)
 {
-    return table->n_rows;
+    return table->n_printed + table->n_rows;
+}
+
+void table_stream(struct table *table, const struct screen *screen)
+{
+    table->streams_to = screen;
 }
 
 /* --------------------------------------------------------------------------------- layout ---- */
-
-/* A table on a screen: where each column stands. */
-struct layout {
-    const struct table *table;
-    const struct screen *screen;
-    size_t width_columns[TABLE_MAX_COLUMNS];
-    size_t line_of[TABLE_MAX_COLUMNS]; /* of the lines that a row has; 0 is the first */
-    size_t n_lines;
-    size_t n_columns; /* the widest line */
-};
 
 size_t table_width(const struct table *table)
 {
@@ -292,9 +283,11 @@ static void layout_init(struct layout *layout, const struct table *table,
 
 uint32_t table_dropped(const struct table *table, const struct screen *screen)
 {
-    struct layout layout;
+    struct layout layout = table->layout;
     uint32_t dropped = 0;
-    layout_init(&layout, table, screen);
+    if (table->n_printed == 0) {
+        layout_init(&layout, table, screen);
+    }
     for (size_t i = 0; i < table->n_columns; i++) {
         dropped |= layout.line_of[i] == NO_LINE ? UINT32_C(1) << i : 0;
     }
@@ -319,9 +312,10 @@ static void line_blanks(struct line *line, size_t n_columns)
 static void line_text(struct line *line, const char *text, size_t n_bytes, size_t n_columns)
 {
     if (n_bytes > 0) {
-        (void)fprintf(line->screen->file, "%*s", (int)line->pending_blanks, "");
-        (void)fwrite(text, 1, n_bytes, line->screen->file);
-        line->pending_blanks = 0;
+        for (; line->pending_blanks > 0; line->pending_blanks--) {
+            (void)putc_unlocked(' ', line->screen->file);
+        }
+        (void)fwrite_unlocked(text, 1, n_bytes, line->screen->file);
         line->at_columns += n_columns;
     }
 }
@@ -357,16 +351,18 @@ static void line_cell(struct line *line, const struct table *table, size_t index
 {
     const struct table_column *column = &table->columns[index];
     size_t text_columns = width_of(text);
-    if (text_columns > width && table->is_fitted) {
+    const size_t blanks = text_columns < width ? width - text_columns : 0;
+    const bool is_cut = table->is_fitted && column->align == TABLE_LEFT;
+    if (text_columns > width && is_cut && line->screen->n_columns > 0) {
         line_short(line, text, width);
-    } else if (text_columns > width) {
+    } else if (text_columns > width && !table->is_fitted) {
         line_flow(line, text, width);
     } else if (column->align == TABLE_RIGHT) {
-        line_blanks(line, width - text_columns);
+        line_blanks(line, blanks);
         line_text(line, text, strlen(text), text_columns);
     } else {
         line_text(line, text, strlen(text), text_columns);
-        line_blanks(line, width - text_columns);
+        line_blanks(line, blanks);
     }
 }
 
@@ -375,7 +371,9 @@ static void print_line(const struct layout *layout, size_t number, const char *c
 {
     const struct screen *screen = layout->screen;
     struct line line = {.screen = screen};
-    (void)fputs(screen_on(screen, style), screen->file);
+    if (style != STYLE_PLAIN) {
+        (void)fputs(screen_on(screen, style), screen->file);
+    }
     line_blanks(&line, number > 0 ? FOLD_INDENT_COLUMNS : 0);
     for (size_t i = 0, n_cells = 0; i < layout->table->n_columns; i++) {
         if (layout->line_of[i] == number) {
@@ -383,7 +381,10 @@ static void print_line(const struct layout *layout, size_t number, const char *c
             line_cell(&line, layout->table, i, cells[i], layout->width_columns[i]);
         }
     }
-    (void)fprintf(screen->file, "%s\n", screen_off(screen, style));
+    if (style != STYLE_PLAIN) {
+        (void)fputs(screen_off(screen, style), screen->file);
+    }
+    (void)putc_unlocked('\n', screen->file);
 }
 
 static bool line_is_empty(const struct layout *layout, size_t number, const char *const *cells)
@@ -437,18 +438,79 @@ static const char *print_row(const struct layout *layout, const char *text)
     return text;
 }
 
-void table_print(const struct table *table, const struct screen *screen)
+/* Whether the columns of what is printed already have room for what is not. */
+static bool layout_serves(const struct table *table)
 {
-    struct layout layout;
-    const char *text = table->texts;
-    layout_init(&layout, table, screen);
-    if (table->columns[0].title) {
-        print_titles(&layout);
-    }
-    for (size_t row = 0; row < table->n_rows; row++) {
-        if (row == table->rule_before_row) {
-            print_rule(&layout);
+    for (size_t i = 0; i < table->n_columns; i++) {
+        const bool gives_way = table->is_fitted && table->columns[i].align == TABLE_LEFT;
+        if (!gives_way && table->width_columns[i] > table->layout.width_columns[i] &&
+            table->layout.line_of[i] != NO_LINE) {
+            return false;
         }
-        text = print_row(&layout, text);
     }
+    return true;
+}
+
+/* What is printed already may have had other columns. */
+static void stream_layout(struct table *table, const struct screen *screen)
+{
+    const struct layout before = table->layout;
+    if (table->n_printed > 0 && layout_serves(table)) {
+        return;
+    }
+    layout_init(&table->layout, table, screen);
+    if (table->columns[0].title &&
+        (table->n_printed == 0 ||
+         memcmp(before.line_of, table->layout.line_of, sizeof(before.line_of)) != 0)) {
+        print_titles(&table->layout);
+    }
+}
+
+void table_print(struct table *table, const struct screen *screen)
+{
+    const char *text = table->texts;
+    stream_layout(table, screen);
+    for (size_t row = 0; row < table->n_rows; row++) {
+        if (table->n_printed + row == table->rule_before_row) {
+            print_rule(&table->layout);
+        }
+        text = print_row(&table->layout, text);
+    }
+    if (table->streams_to) {
+        table->n_printed += table->n_rows;
+        table->n_rows = 0;
+        table->used_bytes = 0;
+    }
+}
+
+/* Prints the rows that are kept, because more come. */
+static void table_spill(struct table *table)
+{
+    for (size_t i = 0; i < table->n_columns; i++) {
+        if (table->columns[i].stream_columns > table->width_columns[i]) {
+            table->width_columns[i] = table->columns[i].stream_columns;
+        }
+    }
+    table_print(table, table->streams_to);
+    (void)fflush(table->streams_to->file); /* a failure is told by the last flush, too */
+}
+
+int table_add(struct table *table, const char *const *cells)
+{
+    size_t n_bytes = 0;
+    for (size_t i = 0; i < table->n_columns; i++) {
+        n_bytes += strlen(cell_text(cells[i])) + 1;
+    }
+    if (table->streams_to && table->n_rows == TABLE_STREAM_ROWS) {
+        table_spill(table);
+    }
+    int r = table_reserve(table, n_bytes);
+    if (r < 0) {
+        return r;
+    }
+    for (size_t i = 0; i < table->n_columns; i++) {
+        table_append(table, i, cell_text(cells[i]));
+    }
+    table->n_rows++;
+    return 0;
 }

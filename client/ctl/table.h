@@ -3,7 +3,9 @@
  * table.h - rows of text in aligned columns
  *
  * A table keeps copies of its cells until it is printed, because a column is as wide as its widest
- * cell. Cells are ready for a terminal: the caller has escaped foreign strings.
+ * cell. A table that streams keeps some rows only: these say how wide the columns are, and are
+ * printed as soon as they are enough; then come the next. Cells are ready for a terminal: the caller
+ * has escaped foreign strings.
  */
 #ifndef CTL_TABLE_H
 #define CTL_TABLE_H
@@ -25,6 +27,7 @@ struct table_column {
     const char *title; /* borrowed for the table's life; NULL for a table without titles */
     enum table_align align;
     bool may_flow; /* the last column only: a text that goes on in the next line if it must */
+    unsigned char stream_columns; /* its least width, if more rows come than are kept */
 };
 
 #define TABLE_MAX_COLUMNS 24
@@ -43,6 +46,17 @@ struct table *table_free(struct table *table);
  */
 void table_fit(struct table *table, const unsigned char *drops);
 
+/* 128: these are there at once, and say well how wide a table has to be; they are some 20 KiB. */
+#define TABLE_STREAM_ROWS 128
+
+/**
+ * table_stream() - print rows as they come, TABLE_STREAM_ROWS at a time
+ *
+ * The columns stay where the first rows have put them, until a figure needs more room.
+ * @screen:  borrowed; table_print() prints the last rows there
+ */
+void table_stream(struct table *table, const struct screen *screen);
+
 /** table_dropped() - the columns that a fitted table has no room for on a screen, as bits */
 uint32_t table_dropped(const struct table *table, const struct screen *screen);
 
@@ -56,13 +70,17 @@ KMEM_MUST_USE int table_add(struct table *table, const char *const *cells);
 /** table_rule() - draw a line above the next row: what follows are totals */
 void table_rule(struct table *table);
 
-/** table_row_count() - how many rows were added */
+/** table_row_count() - how many rows were added, the printed ones included */
 size_t table_row_count(const struct table *table);
 
 /** table_width() - the columns of the screen that it takes if there is room */
 size_t table_width(const struct table *table);
 
-/** table_print() - print the titles and all rows, no line wider than the screen */
-void table_print(const struct table *table, const struct screen *screen);
+/**
+ * table_print() - print the titles and all rows, no line wider than the screen
+ *
+ * Of a table that streams, the rows that are not printed yet.
+ */
+void table_print(struct table *table, const struct screen *screen);
 
 #endif

@@ -294,10 +294,10 @@ static int print_all(const struct figures *figures, const struct options *option
                      const struct screen *screen)
 {
     static const struct table_column columns[] = {
-        {"FIGURE", TABLE_LEFT, false},
-        {"VALUE", TABLE_RIGHT, false},
-        {"KIND", TABLE_LEFT, false},
-        {"WHAT IT SAYS", TABLE_LEFT, true},
+        {"FIGURE", .align = TABLE_LEFT},
+        {"VALUE", .align = TABLE_RIGHT},
+        {"KIND", .align = TABLE_LEFT},
+        {"WHAT IT SAYS", .align = TABLE_LEFT, .may_flow = true},
     };
     struct table *table = table_new(columns, 4);
     int r = table ? 0 : -ENOMEM;

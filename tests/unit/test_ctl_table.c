@@ -11,9 +11,9 @@
 #include "tests/unit/unit.h"
 
 static const struct table_column columns[] = {
-    {"BYTES", TABLE_RIGHT, false},
-    {"COMMAND", TABLE_LEFT, false},
-    {"REASON", TABLE_LEFT, true},
+    {"BYTES", .align = TABLE_RIGHT, .stream_columns = 7},
+    {"COMMAND", .align = TABLE_LEFT},
+    {"REASON", .align = TABLE_LEFT, .may_flow = true},
 };
 
 static struct table *table_of(const char *const (*rows)[3], size_t n_rows)
@@ -262,6 +262,100 @@ static void test_table_holds_more_rows_than_its_first_buffer(void **state)
     table_free(table);
 }
 
+/* --------------------------------------------------------------------------------- streams ---- */
+
+struct stream {
+    struct table *table;
+    struct screen screen;
+    char *printed;
+    size_t n_bytes;
+};
+
+static void stream_begin(struct stream *stream, unsigned n_columns)
+{
+    static const unsigned char drops[] = {0, 2, 1};
+    *stream = (struct stream){.screen = {.n_columns = n_columns}};
+    stream->screen.file = open_memstream(&stream->printed, &stream->n_bytes);
+    stream->table = table_new(columns, 3);
+    assert_non_null(stream->table);
+    table_fit(stream->table, drops);
+    table_stream(stream->table, &stream->screen);
+}
+
+static void stream_add(struct stream *stream, size_t n_rows, const char *bytes, const char *reason)
+{
+    for (size_t i = 0; i < n_rows; i++) {
+        assert_int_equal(table_add(stream->table, (const char *[]){bytes, "worker", reason}), 0);
+    }
+}
+
+static void stream_end(struct stream *stream)
+{
+    table_print(stream->table, &stream->screen);
+    (void)fclose(stream->screen.file);
+    stream->table = table_free(stream->table);
+}
+
+static void test_table_that_streams_prints_what_it_has_when_more_comes(void **state)
+{
+    struct stream stream;
+    stream_begin(&stream, 0);
+    stream_add(&stream, TABLE_STREAM_ROWS, "1", "a");
+    assert_int_equal(stream.n_bytes, 0);
+    stream_add(&stream, 1, "2", "longer than those before");
+    (void)fflush(stream.screen.file);
+    assert_memory_equal(stream.printed, "  BYTES  COMMAND  REASON\n      1  worker   a\n", 45);
+    assert_null(strstr(stream.printed, "longer"));
+    assert_int_equal(table_row_count(stream.table), TABLE_STREAM_ROWS + 1);
+    stream_end(&stream);
+    assert_string_equal(strstr(stream.printed, "      2"),
+                        "      2  worker   longer than those before\n");
+    free(stream.printed);
+}
+
+static void test_table_that_streams_never_cuts_a_figure(void **state)
+{
+    struct stream stream;
+    stream_begin(&stream, 40);
+    stream_add(&stream, 1000, "1", "a reason of some length, and more of it");
+    stream_add(&stream, 1, "123,456,789", "a reason of some length, and more of it");
+    stream_end(&stream);
+    assert_non_null(strstr(stream.printed, "\n123,456,789  worker"));
+    size_t n_titles = 0;
+    for (char *line = strtok(stream.printed, "\n"); line; line = strtok(NULL, "\n")) {
+        n_titles += strstr(line, "COMMAND") != NULL;
+        assert_in_range(width_of(line), 1, 40);
+    }
+    assert_int_equal(n_titles, 1);
+    free(stream.printed);
+}
+
+/* What is printed has other columns than what follows. */
+static void test_table_that_streams_says_anew_which_columns_it_has(void **state)
+{
+    struct stream stream;
+    stream_begin(&stream, 28);
+    stream_add(&stream, TABLE_STREAM_ROWS, "1", "a");
+    stream_add(&stream, 1, "123,456,789,123,456,789,1", "a");
+    stream_end(&stream);
+    assert_non_null(strstr(stream.printed, "\n                    BYTES\n"
+                                           "123,456,789,123,456,789,1\n"));
+    free(stream.printed);
+}
+
+static void test_table_that_streams_draws_its_rule_where_it_belongs(void **state)
+{
+    struct stream stream;
+    stream_begin(&stream, 0);
+    stream_add(&stream, TABLE_STREAM_ROWS, "1", "a");
+    table_rule(stream.table);
+    stream_add(&stream, 1, "128", "total");
+    stream_end(&stream);
+    assert_string_equal(strstr(stream.printed, "---"), "------------------------\n"
+                                                       "    128  worker   total\n");
+    free(stream.printed);
+}
+
 static void test_table_colours_titles_only_with_colour(void **state)
 {
     static const char *const rows[][3] = {{"1", "a", "b"}};
@@ -288,6 +382,10 @@ int main(void)
         cmocka_unit_test(test_table_is_complete_where_there_is_no_terminal),
         cmocka_unit_test(test_table_without_titles_prints_none),
         cmocka_unit_test(test_table_holds_more_rows_than_its_first_buffer),
+        cmocka_unit_test(test_table_that_streams_prints_what_it_has_when_more_comes),
+        cmocka_unit_test(test_table_that_streams_never_cuts_a_figure),
+        cmocka_unit_test(test_table_that_streams_says_anew_which_columns_it_has),
+        cmocka_unit_test(test_table_that_streams_draws_its_rule_where_it_belongs),
         cmocka_unit_test(test_table_colours_titles_only_with_colour),
     };
 
