@@ -42,6 +42,8 @@ struct command {
 /* Those of the commands that are queries: command_show_fn, each in a file of its name. */
 extern const struct argp_option blocks_options[];
 extern const struct argp_option ledger_options[];
+extern const struct argp_option limits_options[];
+extern const struct argp_option refusals_options[];
 extern const struct argp_option usage_options[];
 int blocks_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
@@ -51,12 +53,16 @@ int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
+int limits_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int names_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
 int obituaries_show(struct kmem_query *query, const struct options *options,
                     const struct screen *screen);
 int reconcile_show(struct kmem_query *query, const struct options *options,
                    const struct screen *screen);
+int refusals_show(struct kmem_query *query, const struct options *options,
+                  const struct screen *screen);
 int segments_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
 int usage_show(struct kmem_query *query, const struct options *options,
@@ -67,8 +73,10 @@ const struct listing_shape *blocks_shape(const struct options *options);
 const struct listing_shape *clients_shape(const struct options *options);
 const struct listing_shape *holders_shape(const struct options *options);
 const struct listing_shape *ledger_shape(const struct options *options);
+const struct listing_shape *limits_shape(const struct options *options);
 const struct listing_shape *names_shape(const struct options *options);
 const struct listing_shape *obituaries_shape(const struct options *options);
+const struct listing_shape *refusals_shape(const struct options *options);
 const struct listing_shape *segments_shape(const struct options *options);
 
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */

@@ -84,6 +84,25 @@ void groups_sort(struct groups *groups)
     }
 }
 
+uint64_t group_number(const void *group)
+{
+    return strtoull(((const struct group *)group)->key, NULL, 10);
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+    const uint64_t left_number = group_number(left);
+    const uint64_t right_number = group_number(right);
+    return (left_number > right_number) - (left_number < right_number);
+}
+
+void groups_sort_by_number(struct groups *groups)
+{
+    if (groups->n_groups > 0) {
+        qsort(groups->groups, groups->n_groups, sizeof(struct group), compare_numbers);
+    }
+}
+
 /* Takes the other group's key. */
 static void group_join(struct group *group, struct group *other)
 {
@@ -134,16 +153,17 @@ static const char *key_of(const struct kmem_block *block, enum kmem_group_by by,
     return buffer;
 }
 
-int groups_add_block(struct groups *groups, enum kmem_group_by by, const struct kmem_block *block)
+int groups_add_block(struct groups *groups, enum kmem_group_by by, const char *key,
+                     const struct kmem_block *block)
 {
     char buffer[KMEM_REASON_MAX_BYTES + 32];
     const struct kmem_ledger_row row = {
-        .key = key_of(block, by, buffer, sizeof(buffer)),
+        .key = key ? key : key_of(block, by, buffer, sizeof(buffer)),
         .n_blocks = 1,
         .num_bytes = block->num_bytes,
         .oldest_ms = block->age_ms,
         .pid = by == KMEM_BY_CLIENT ? block->pid : 0,
-        .uid = by == KMEM_BY_REASON ? 0 : block->uid,
+        .uid = by == KMEM_BY_CLIENT || by == KMEM_BY_UID ? block->uid : 0,
     };
     if (groups->n_groups >= WAITING_MIN && groups->n_groups / 2 >= groups->n_joined) {
         groups_join(groups);

@@ -38,12 +38,13 @@ int groups_add(const struct kmem_ledger_row *row, void *user);
 
 /**
  * groups_add_block() - count a block as one of its group
+ * @key:  of the group; NULL: as the block itself says it, by reason, client or uid
  *
  * For a ledger of some blocks only. Groups are joined when twice as many rows wait as there are
  * groups, so a million blocks are never kept; groups_join() joins the last ones.
  * Return: 0 or -ENOMEM.
  */
-KMEM_MUST_USE int groups_add_block(struct groups *groups, enum kmem_group_by by,
+KMEM_MUST_USE int groups_add_block(struct groups *groups, enum kmem_group_by by, const char *key,
                                    const struct kmem_block *block);
 
 /** groups_total() - all groups in one, that has the key "" */
@@ -57,6 +58,12 @@ void groups_fold(struct groups *groups, unsigned n_levels);
 
 /** groups_sort() - most bytes first; equals by key */
 void groups_sort(struct groups *groups);
+
+/** groups_sort_by_number() - by the number that the key is, the least first */
+void groups_sort_by_number(struct groups *groups);
+
+/** group_number() - the number that the key of a struct group is: a size, an age */
+uint64_t group_number(const void *group);
 
 /** groups_join() - join the groups of one key, and sort again */
 void groups_join(struct groups *groups);

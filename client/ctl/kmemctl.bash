@@ -65,7 +65,7 @@ _kmemctl_value() {
         [[ ${COMP_WORDS[COMP_CWORD]} == = || ${COMP_WORDS[COMP_CWORD - 1]} == = ]] || return 1
         _kmemctl_reply -W 'auto always never' -- "$word"
         ;;
-    ledger:--by | ledger:-g) _kmemctl_reply -W 'reason client uid' -- "$word" ;;
+    ledger:--by | ledger:-g) _kmemctl_reply -W 'reason client uid size age unit' -- "$word" ;;
     *:--pid | *:-p) _kmemctl_reply -W "$(_kmemctl_rows clients pid "${daemon[@]}")" -- "$word" ;;
     *:--user | *:-u) _kmemctl_reply -u -- "$word" ;;
     *:--reason | *:-r)
@@ -117,7 +117,8 @@ _kmemctl() {
     _kmemctl_words
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
-    local commands='usage segments ledger blocks names holders clients obituaries reconcile run'
+    local commands='usage segments ledger blocks names holders clients limits'
+    commands+=' refusals obituaries reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -135,6 +136,8 @@ _kmemctl() {
     usage) options+=' --all --fail-above' ;;
     ledger) options+="$rows --by --depth" ;;
     blocks) options+="$rows --shared" ;;
+    limits) options+="$rows --fail-above" ;;
+    refusals) options+="$rows --counts" ;;
     names | clients | obituaries | segments) options+=$rows ;;
     holders)
         options+=$rows

@@ -51,8 +51,8 @@ function __kmemctl_segments
     end
 end
 
-set -l queries usage segments ledger blocks names holders clients obituaries reconcile
-set -l listings segments ledger blocks names holders clients obituaries
+set -l listings segments ledger blocks names holders clients limits refusals obituaries
+set -l queries usage $listings reconcile
 set -l query "not __kmemctl_is run"
 set -l listing "__kmemctl_is $listings"
 
@@ -77,8 +77,9 @@ complete -c kmemctl -n $listing -l sort -x -a '(__kmemctl_columns)' -d 'Sort by 
 complete -c kmemctl -n $listing -s t -l top -x -d 'The first rows only'
 complete -c kmemctl -n $listing -l no-headers -d 'Rows alone'
 complete -c kmemctl -n '__kmemctl_is usage' -s a -l all -d 'Every figure, explained'
-complete -c kmemctl -n '__kmemctl_is usage' -l fail-above -x -d 'Status 5 if it is fuller'
-complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid'
+complete -c kmemctl -n '__kmemctl_is usage limits' -l fail-above -x -d 'Status 5 if it is fuller'
+complete -c kmemctl -n '__kmemctl_is refusals' -s c -l counts -d 'How often for which cause'
+complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid size age unit'
 complete -c kmemctl -n '__kmemctl_is ledger' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'
 complete -c kmemctl -n '__kmemctl_is holders' -a '(__kmemctl_rows names name)'

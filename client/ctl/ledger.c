@@ -9,10 +9,12 @@
 
 #include "client/ctl/blocks.h"
 #include "client/ctl/groups.h"
+#include "client/ctl/keys.h"
 #include "client/ctl/listing.h"
 
 const struct argp_option ledger_options[] = {
-    {"by", OPTION_BY, "WHAT", 0, "Roll up by reason (the default), client or uid", 0},
+    {"by", OPTION_BY, "WHAT", 0, "Roll up by reason (the default), client, uid, size, age or unit",
+     0},
     {"depth", OPTION_DEPTH, "N", 0, "Keep N levels of each reason: fold \"a/b/c\" into \"a/b\"", 0},
     {0},
 };
@@ -47,6 +49,20 @@ static const struct column by_uid[] = {
     FIGURES,
 };
 
+/* A size up to which, an age from which, the blocks of a row are. */
+static const struct column by_size[] = {
+    {"UP TO", "size_most", COLUMN_BYTES, .number = group_number, .drop = 1},
+    FIGURES,
+};
+static const struct column by_age[] = {
+    {"FROM", "age_least_ms", COLUMN_AGE, .number = group_number, .drop = 1},
+    FIGURES,
+};
+static const struct column by_unit[] = {
+    {"UNIT", "unit", COLUMN_TEXT, AT(key), .drop = 1, .may_flow = true},
+    FIGURES,
+};
+
 #define MAX_COLUMNS (sizeof(by_client) / sizeof(by_client[0]))
 
 #define SHAPE(declared, shown)                                                                     \
@@ -61,6 +77,9 @@ static const struct listing_shape shapes[] = {
     [KMEM_BY_REASON] = SHAPE(by_reason, "BYTES,SHARE,BLOCKS,OLDEST,REASON"),
     [KMEM_BY_CLIENT] = SHAPE(by_client, "BYTES,SHARE,BLOCKS,OLDEST,PID,UID,USER,COMMAND"),
     [KMEM_BY_UID] = SHAPE(by_uid, "BYTES,SHARE,BLOCKS,OLDEST,UID,USER"),
+    [KMEM_BY_SIZE] = SHAPE(by_size, "UP TO,BYTES,SHARE,BLOCKS,OLDEST"),
+    [KMEM_BY_AGE] = SHAPE(by_age, "FROM,BYTES,SHARE,BLOCKS,OLDEST"),
+    [KMEM_BY_UNIT] = SHAPE(by_unit, "BYTES,SHARE,BLOCKS,OLDEST,UNIT"),
 };
 
 const struct listing_shape *ledger_shape(const struct options *options)
@@ -72,6 +91,7 @@ const struct listing_shape *ledger_shape(const struct options *options)
 
 struct ledger {
     const struct options *options;
+    struct keys keys;
     struct groups groups;
 };
 
@@ -81,7 +101,9 @@ static int add_block(const struct kmem_block *block, void *user)
     if (!blocks_filter(&ledger->options->filter, block)) {
         return 0;
     }
-    return groups_add_block(&ledger->groups, ledger->options->by, block);
+    char buffer[KEY_BYTES];
+    return groups_add_block(&ledger->groups, ledger->options->by,
+                            keys_of(&ledger->keys, block, buffer), block);
 }
 
 static int gather(struct ledger *ledger, struct kmem_query *query)
@@ -89,13 +111,17 @@ static int gather(struct ledger *ledger, struct kmem_query *query)
     const struct options *options = ledger->options;
     int r;
     if (filter_is_set(&options->filter)) {
-        r = blocks_ask(query, &options->filter, false, add_block, ledger);
+        r = keys_init(&ledger->keys, options->by, query);
+        r = r ? r : blocks_ask(query, &options->filter, false, add_block, ledger);
         groups_join(&ledger->groups);
     } else {
         r = kmem_query_ledger(query, options->by, groups_add, &ledger->groups);
     }
     if (r == 0 && options->depth > 0) {
         groups_fold(&ledger->groups, options->depth);
+    }
+    if (options->by == KMEM_BY_SIZE || options->by == KMEM_BY_AGE) {
+        groups_sort_by_number(&ledger->groups);
     }
     groups_share(&ledger->groups);
     return r;
@@ -112,9 +138,9 @@ static int add_total(struct listing *listing, const struct groups *groups)
     const char *cells[MAX_COLUMNS] = {0};
     for (size_t i = 0; i < shape->n_columns; i++) {
         const struct column *column = &shape->columns[i];
-        if (column_is_figure(column)) {
+        if (column_is_figure(column) && !column->number) {
             cells[i] = column_cell(column, &total, listing->options->exact_bytes, &texts[i]);
-        } else if (shape == &shapes[KMEM_BY_REASON]) {
+        } else if (shape == &shapes[KMEM_BY_REASON] || shape == &shapes[KMEM_BY_UNIT]) {
             cells[i] = "total";
         }
     }
@@ -147,5 +173,6 @@ int ledger_show(struct kmem_query *query, const struct options *options,
     int r = gather(&ledger, query);
     r = r ? r : list(&ledger, screen);
     groups_fini(&ledger.groups);
+    keys_fini(&ledger.keys);
     return r;
 }

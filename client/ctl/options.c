@@ -278,16 +278,14 @@ const struct argp options_listing = {.options = listing_options, .parser = listi
 
 static enum kmem_group_by group_or_exit(const struct argp_state *state, const char *argument)
 {
-    if (strcmp(argument, "client") == 0) {
-        return KMEM_BY_CLIENT;
-    }
-    if (strcmp(argument, "uid") == 0) {
-        return KMEM_BY_UID;
-    }
-    if (strcmp(argument, "reason") != 0) {
-        argp_error(state, "--by takes reason, client or uid, not \"%s\"", argument);
-    }
-    return KMEM_BY_REASON;
+    static const char *const words[] = {[KMEM_BY_REASON] = "reason",
+                                        [KMEM_BY_CLIENT] = "client",
+                                        [KMEM_BY_UID] = "uid",
+                                        [KMEM_BY_SIZE] = "size",
+                                        [KMEM_BY_AGE] = "age",
+                                        [KMEM_BY_UNIT] = "unit",
+                                        NULL};
+    return (enum kmem_group_by)word_or_exit(state, "--by", argument, words);
 }
 
 /* What is read, and what the help calls the one argument that it may have beside its options. */
@@ -323,6 +321,9 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_ALL:
         options->all = true;
+        return 0;
+    case OPTION_COUNTS:
+        options->counts = true;
         return 0;
     case OPTION_FAIL_ABOVE:
         options->fail_above_percent = percent_or_exit(state, argument);

@@ -39,10 +39,11 @@ struct options {
     uint32_t top;        /* 0: all */
     struct filter filter;
     bool all;                  /* usage */
-    double fail_above_percent; /* usage; 0: never */
+    double fail_above_percent; /* usage, limits; 0: never */
     enum kmem_group_by by;     /* ledger */
-    unsigned depth;            /* ledger: levels of a reason to keep; 0 is all */
+    unsigned depth;            /* ledger, reasons: levels of a reason to keep; 0 is all */
     bool shared;               /* blocks */
+    bool counts;               /* refusals */
     const char *argument;      /* holders; NULL is all of them */
 };
 
@@ -53,6 +54,7 @@ enum option_key {
     OPTION_BY = 'g',
     OPTION_DEPTH = 'd',
     OPTION_SHARED = 'S',
+    OPTION_COUNTS = 'c',
 };
 
 /** options_common - --socket, --segment, --output and such; a child of each parser; its input is

@@ -38,14 +38,14 @@ for command in $commands; do
     expect "options of $command" "$(options_of "$command")" "$(offered kmemctl "$command" -- | sort)"
 done
 expect "a command that has begun" ledger "$(offered kmemctl --json --socket /x le)"
-expect "--by" $'client\nreason\nuid' "$(offered kmemctl ledger --by '' | sort)"
+expect "--by" $'age\nclient\nreason\nsize\nuid\nunit' "$(offered kmemctl ledger --by '' | sort)"
 expect "--commit" $'eager\nlazy' "$(offered kmemctl run --commit '' | sort)"
 expect "a program's file" /etc/passwd "$(offered kmemctl run -- cat /etc/passw | grep -x /etc/passwd)"
 expect "a program" true "$(offered kmemctl run --size 1MiB tru | grep -x true | sort -u)"
 # As bash splits a line at "=".
-expect "--by=" $'client\nreason\nuid' "$(offered kmemctl ledger --by = '' | sort)"
-expect "--by=, the cursor behind it" $'client\nreason\nuid' "$(offered kmemctl ledger --by = | sort)"
-expect "--by=u" uid "$(offered kmemctl ledger --by = u)"
+expect "--by=" $'age\nclient\nreason\nsize\nuid\nunit' "$(offered kmemctl ledger --by = '' | sort)"
+expect "--by=, the cursor behind it" $'age\nclient\nreason\nsize\nuid\nunit' "$(offered kmemctl ledger --by = | sort)"
+expect "--by=u" $'uid\nunit' "$(offered kmemctl ledger --by = u | sort)"
 expect "--commit=e" eager "$(offered kmemctl run --commit = e)"
 expect "behind --segment=NAME" ledger "$(offered kmemctl --segment = video le)"
 expect "an option after the value of one" --depth "$(offered kmemctl ledger --by = uid --de)"

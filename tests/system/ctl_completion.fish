@@ -33,7 +33,7 @@ for command in $commands
         (offered "kmemctl $command --" | string replace -r '=.*' '' | sort -u)
 end
 expect "a command that has begun" ledger -- (offered "kmemctl --json --socket /x le")
-expect --by client reason uid -- (offered "kmemctl ledger --by ")
+expect --by age client reason size uid unit -- (offered "kmemctl ledger --by ")
 expect --output csv json jsonl table wide -- (offered "kmemctl blocks -o ")
 expect --columns BYTES,SHARE -- (offered "kmemctl ledger --columns BYTES,SH")
 

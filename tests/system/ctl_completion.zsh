@@ -41,7 +41,7 @@ expect commands "$known" "$(offered kmemctl '')"
 for command in ${(f)known}; do
     expect "options of $command" "$(options_of $command)" "$(offered kmemctl $command --)"
 done
-expect --by $'client\nreason\nuid' "$(offered kmemctl ledger --by '')"
+expect --by $'age\nclient\nreason\nsize\nuid\nunit' "$(offered kmemctl ledger --by '')"
 expect --output $'csv\njson\njsonl\ntable\nwide' "$(offered kmemctl blocks -o '')"
 expect --user users "$(offered kmemctl blocks -u '')"
 expect "a program" files "$(offered kmemctl run '')"

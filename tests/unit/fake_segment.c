@@ -67,6 +67,50 @@ static const struct kmem_ledger_row by_uid[] = {
     {"0", 2, 44, 500, 0, 0},
 };
 
+static const struct kmem_ledger_row by_size[] = {
+    {"8388608", 1, 8 * MIB, 65000, 0, 0},
+    {"2097152", 1, 2 * MIB, 3000, 0, 0},
+    {"1536", 1, 1536, 2000, 0, 0},
+    {"48", 1, 40, 500, 0, 0},
+    {"16", 1, 4, 20, 0, 0},
+};
+
+static const struct kmem_ledger_row by_age[] = {
+    {"60000", 1, 8 * MIB, 65000, 0, 0},
+    {"1000", 2, 2 * MIB + 1536, 3000, 0, 0},
+    {"0", 2, 44, 500, 0, 0},
+};
+
+static const struct kmem_ledger_row by_unit[] = {
+    {"capture.service", 3, 10 * MIB + 1536, 65000, 0, 0},
+    {"?", 2, 44, 500, 0, 0},
+};
+
+static const struct kmem_limit limits[] = {
+    {"segment", "bytes", "the segment: what is used, or leased: --size", 14 * MIB, 64 * MIB},
+    {"quota", "bytes", "what one client may have: --quota", 12 * MIB, 12 * MIB},
+    {"clients", "count", "clients: RLIMIT_NOFILE", 2, 1024},
+    {"names", "count", "names that blocks are published as: --names", 3500, 4096},
+    {"connections", "count", "connections that are no client's", 3, 0},
+    {"obituaries", "count", "clients that have ended and are remembered", 1024, 1024},
+};
+
+static const struct kmem_refusal refusals[] = {
+    {7, "lease", "quota", 4242, 1000, "capture", "video/capture#3", 12, 65000, 1200, 131072,
+     50 * MIB, 38 * MIB, 12 * MIB, 12 * MIB},
+    {8, "block", "too_large", 4243, 0, "index\n", "\033[31mred", 3, 900, 900, 80 * MIB, 50 * MIB,
+     38 * MIB, 0, 64 * MIB},
+    {9, "joining", "role", 0, 1001, "?", "", 1, 500, 500, 0, 50 * MIB, 38 * MIB, 0, 0},
+};
+
+static const struct kmem_refusal_count refusal_counts[] = {
+    {"block", "no_room", "there was no room", 1},
+    {"block", "too_large", "no segment of this size can have it", 3},
+    {"lease", "quota", "the client would have had more than its quota", 12},
+    {"joining", "role", "it may not join in that role", 1},
+    {"joining", "clients", "there were as many clients as can be", 0},
+};
+
 static const struct kmem_block blocks[] = {
     {0x4000, 8 * MIB, "video/capture", 4242, 1000, "capture", 65000, 0, 1, 3, 1},
     {0x804000, 2 * MIB, "video/映像", 4242, 1000, "capture", 3000, 0, 1, 0, 2},
@@ -145,8 +189,15 @@ struct kmem_query fake_segment(void)
         .daemon = {.segment_name = "video", .version = "0.1.0", .pid = 77},
         .statistics = statistics,
         .n_statistics = N_ELEMENTS(statistics),
-        .ledgers = {by_reason, by_client, by_uid},
-        .n_ledgers = {N_ELEMENTS(by_reason), N_ELEMENTS(by_client), N_ELEMENTS(by_uid)},
+        .ledgers = {by_reason, by_client, by_uid, by_size, by_age, by_unit},
+        .n_ledgers = {N_ELEMENTS(by_reason), N_ELEMENTS(by_client), N_ELEMENTS(by_uid),
+                      N_ELEMENTS(by_size), N_ELEMENTS(by_age), N_ELEMENTS(by_unit)},
+        .limits = limits,
+        .n_limits = N_ELEMENTS(limits),
+        .refusals = refusals,
+        .n_refusals = N_ELEMENTS(refusals),
+        .refusal_counts = refusal_counts,
+        .n_refusal_counts = N_ELEMENTS(refusal_counts),
         .blocks = blocks,
         .n_blocks = N_ELEMENTS(blocks),
         .clients = clients,

@@ -24,6 +24,7 @@ static const struct {
     {"ledger", ledger_show, ledger_shape},    {"blocks", blocks_show, blocks_shape},
     {"names", names_show, names_shape},       {"holders", holders_show, holders_shape},
     {"clients", clients_show, clients_shape}, {"obituaries", obituaries_show, obituaries_shape},
+    {"limits", limits_show, limits_shape},    {"refusals", refusals_show, refusals_shape},
 };
 
 /* ------------------------------------------------------------------------------- formats ---- */
@@ -232,7 +233,7 @@ static void test_no_headers_prints_rows_and_nothing_else(void **state)
 static void test_ledger_of_some_blocks_is_that_of_the_daemon(void **state)
 {
     const struct filter all = {.reason = "*"};
-    for (int by = KMEM_BY_REASON; by <= KMEM_BY_UID; by++) {
+    for (int by = KMEM_BY_REASON; by <= KMEM_BY_UNIT; by++) {
         struct shown wanted =
             show(ledger_show, fake_segment(), (struct options){.by = (enum kmem_group_by)by});
         assert_shows(ledger_show, fake_segment(),

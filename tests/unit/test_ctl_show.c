@@ -103,6 +103,51 @@ static void test_ledger_show_is_golden(void **state)
                   show(ledger_show, fake_segment(), (struct options){.depth = 1}));
 }
 
+static void test_ledger_show_by_ranges_and_units_is_golden(void **state)
+{
+    assert_golden("ledger-size.txt",
+                  show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_SIZE}));
+    assert_golden("ledger-age.txt",
+                  show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_AGE}));
+    assert_golden("ledger-unit.txt",
+                  show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_UNIT}));
+}
+
+static void test_limits_show_is_golden(void **state)
+{
+    assert_golden("limits.txt", show(limits_show, fake_segment(), plainly));
+    assert_golden("limits-60.txt", show_at(60, limits_show, fake_segment(), plainly));
+}
+
+static int status_of_limits(double fail_above_percent, size_t first, size_t n_limits)
+{
+    struct kmem_query query = fake_segment();
+    query.limits += first;
+    query.n_limits = n_limits;
+    struct shown shown =
+        show(limits_show, query, (struct options){.fail_above_percent = fail_above_percent});
+    free(shown.text);
+    return shown.status;
+}
+
+/* What rotates is full, and no limit of anything. */
+static void test_limits_show_tells_that_the_threshold_is_reached(void **state)
+{
+    assert_int_equal(status_of_limits(0, 0, 6), STATUS_OK);
+    assert_int_equal(status_of_limits(99, 0, 6), STATUS_THRESHOLD);
+    assert_int_equal(status_of_limits(85, 3, 3), STATUS_THRESHOLD);
+    assert_int_equal(status_of_limits(86, 3, 3), STATUS_OK);
+    assert_int_equal(status_of_limits(1, 4, 2), STATUS_OK);
+}
+
+static void test_refusals_show_is_golden(void **state)
+{
+    assert_golden("refusals.txt", show(refusals_show, fake_segment(), plainly));
+    assert_golden("refusals-60.txt", show_at(60, refusals_show, fake_segment(), plainly));
+    assert_golden("refusals-counts.txt",
+                  show(refusals_show, fake_segment(), (struct options){.counts = true}));
+}
+
 static void test_blocks_show_is_golden(void **state)
 {
     assert_golden("blocks.txt", show(blocks_show, fake_segment(), plainly));
@@ -160,6 +205,10 @@ static void test_show_says_in_words_that_there_is_nothing(void **state)
     assert_shows(holders_show, fake_segment_empty(), plainly, "no shared blocks\n");
     assert_shows(clients_show, fake_segment_empty(), plainly, "no clients\n");
     assert_shows(obituaries_show, fake_segment_empty(), plainly, "nobody has ended\n");
+    assert_shows(refusals_show, fake_segment_empty(), plainly, "nothing was refused\n");
+    assert_shows(refusals_show, fake_segment(), picky, "nothing of that kind was refused\n");
+    assert_shows(refusals_show, fake_segment_empty(), (struct options){.counts = true},
+                 "nothing was refused\n");
 }
 
 /* -------------------------------------------------------------------- holders of one block ---- */
@@ -270,6 +319,12 @@ static const struct {
     {"usage.json", usage_show, {.format = FORMAT_JSON}},
     {"usage-all.json", usage_show, {.format = FORMAT_JSON, .all = true}},
     {"ledger.json", ledger_show, {.format = FORMAT_JSON}},
+    {"ledger-size.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_SIZE}},
+    {"ledger-age.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_AGE}},
+    {"ledger-unit.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_UNIT}},
+    {"limits.json", limits_show, {.format = FORMAT_JSON}},
+    {"refusals.json", refusals_show, {.format = FORMAT_JSON}},
+    {"refusals-counts.json", refusals_show, {.format = FORMAT_JSON, .counts = true}},
     {"ledger-client.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_CLIENT}},
     {"ledger-uid.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_UID}},
     {"blocks.json", blocks_show, {.format = FORMAT_JSON}},
@@ -400,6 +455,10 @@ int main(void)
         cmocka_unit_test(test_usage_show_is_golden),
         cmocka_unit_test(test_usage_show_tells_that_the_threshold_is_reached),
         cmocka_unit_test(test_ledger_show_is_golden),
+        cmocka_unit_test(test_ledger_show_by_ranges_and_units_is_golden),
+        cmocka_unit_test(test_limits_show_is_golden),
+        cmocka_unit_test(test_limits_show_tells_that_the_threshold_is_reached),
+        cmocka_unit_test(test_refusals_show_is_golden),
         cmocka_unit_test(test_blocks_show_is_golden),
         cmocka_unit_test(test_blocks_show_of_shared_ones_is_golden),
         cmocka_unit_test(test_names_show_is_golden),

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ctl_tool.c - what kmemctl says of limits, refusals and groups of a real daemon
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <kmem/kmem.h>
+
+#include "tests/system/client.h"
+#include "tests/system/ctl.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+
+#define ROWS "--no-headers", "--columns"
+
+/* Holds blocks of four sizes, and is refused one. */
+static void be_camera(const void *argument)
+{
+    (void)argument;
+    (void)prctl(PR_SET_NAME, "camera");
+    expect_call(kmem_try_allocate(1 << 20, "video/capture") != NULL);
+    expect_call(kmem_try_allocate(100, "video/index#1") != NULL);
+    expect_call(kmem_try_allocate(200, "video/index#2") != NULL);
+    expect_call(kmem_try_allocate(70000, "audio") != NULL);
+    expect_true(kmem_try_allocate(15 << 20, "video/large") == NULL);
+    expect_equal(errno, ENOMEM);
+    client_say(1);
+    (void)client_await();
+}
+
+static struct client enter(void)
+{
+    daemon_start("--size", "16MiB", "--names", "8", NULL);
+    struct client camera = client_start(be_camera, NULL);
+    (void)client_hear(&camera);
+    return camera;
+}
+
+static void leave(struct client *camera)
+{
+    client_kill(camera);
+    expect_soon(usage_take().clients == 0, 10000);
+    daemon_stop();
+}
+
+/* What the daemon rolls up of all blocks, kmemctl rolls up of those that are chosen: all. Ages are
+ * left out: blocks grow older between two questions. */
+static void test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon(void)
+{
+    static const struct {
+        const char *by;
+        const char *columns;
+    } groups[] = {
+        {"reason", "reason,num_bytes,n_blocks"},  {"client", "command,num_bytes,n_blocks"},
+        {"uid", "uid,num_bytes,n_blocks"},        {"unit", "unit,num_bytes,n_blocks"},
+        {"size", "size_most,num_bytes,n_blocks"},
+    };
+    struct client camera = enter();
+    for (size_t i = 0; i < sizeof(groups) / sizeof(groups[0]); i++) {
+        const char *const by = groups[i].by;
+        const char *const columns = groups[i].columns;
+        char *wanted = strdup(ctl("ledger", "-o", "csv", "--by", by, "--columns", columns)->out);
+        expect_call(wanted != NULL);
+        expect_text(ctl("ledger", "-o", "csv", "--by", by, "--columns", columns, "-r", "*")->out,
+                    wanted);
+        free(wanted);
+    }
+    expect_text(ctl("ledger", "--by=size", ROWS, "size_most,num_bytes", "-b", "-r", "audio")->out,
+                "131,072  70,000\n");
+    leave(&camera);
+}
+
+static void test_ctl_limits_says_what_is_near_and_which_option_it_is(void)
+{
+    struct client camera = enter();
+    expect_match(ctl("limits")->out, "\nnames +0 +8 +0\\.0 % +ok .*--names");
+    expect_match(ctl("limits", "-o", "csv")->out, "\nclients,1,");
+    expect_equal(ctl("limits", "--fail-above", "99%")->exit_status, 0);
+    expect_equal(ctl("limits", "--fail-above", "1%")->exit_status, 5);
+    leave(&camera);
+}
+
+static void test_ctl_refusals_says_who_asked_for_what_and_why_not(void)
+{
+    struct client camera = enter();
+    expect_match(
+        ctl("refusals", "-o", "csv", "--columns", "asked,why,num_bytes,command,reason,n_times")
+            ->out,
+        "\nblock,no_room,15728640,camera,video/large,1\n");
+    expect_match(ctl("refusals", "--reason", "video/large", ROWS, "why,bytes,limit")->out,
+                 "^no_room +15\\.0 MiB +16\\.0 MiB\n$");
+    expect_match(ctl("refusals", "--counts")->out, "\n +1 +block +no_room +there was no room\n");
+    expect_text(ctl("refusals", "-p", "1")->out, "nothing of that kind was refused\n");
+    leave(&camera);
+}
+
+static const struct system_test tests[] = {
+    SYSTEM_TEST(test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon, 20),
+    SYSTEM_TEST(test_ctl_limits_says_what_is_near_and_which_option_it_is, 20),
+    SYSTEM_TEST(test_ctl_refusals_says_who_asked_for_what_and_why_not, 20),
+};
+
+int main(int argc, char **argv)
+{
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}
