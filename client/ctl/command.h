@@ -43,6 +43,7 @@ struct command {
 extern const struct argp_option blocks_options[];
 extern const struct argp_option ledger_options[];
 extern const struct argp_option limits_options[];
+extern const struct argp_option reasons_options[];
 extern const struct argp_option refusals_options[];
 extern const struct argp_option usage_options[];
 int blocks_show(struct kmem_query *query, const struct options *options,
@@ -59,6 +60,8 @@ int names_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
 int obituaries_show(struct kmem_query *query, const struct options *options,
                     const struct screen *screen);
+int reasons_show(struct kmem_query *query, const struct options *options,
+                 const struct screen *screen);
 int reconcile_show(struct kmem_query *query, const struct options *options,
                    const struct screen *screen);
 int refusals_show(struct kmem_query *query, const struct options *options,
@@ -76,6 +79,7 @@ const struct listing_shape *ledger_shape(const struct options *options);
 const struct listing_shape *limits_shape(const struct options *options);
 const struct listing_shape *names_shape(const struct options *options);
 const struct listing_shape *obituaries_shape(const struct options *options);
+const struct listing_shape *reasons_shape(const struct options *options);
 const struct listing_shape *refusals_shape(const struct options *options);
 const struct listing_shape *segments_shape(const struct options *options);
 

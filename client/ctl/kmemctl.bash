@@ -117,7 +117,7 @@ _kmemctl() {
     _kmemctl_words
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
-    local commands='usage segments ledger blocks names holders clients limits'
+    local commands='usage segments ledger reasons blocks names holders clients limits'
     commands+=' refusals obituaries reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
@@ -135,6 +135,7 @@ _kmemctl() {
     '') [[ $word == -* ]] || options=$commands ;;
     usage) options+=' --all --fail-above' ;;
     ledger) options+="$rows --by --depth" ;;
+    reasons) options+="$rows --depth" ;;
     blocks) options+="$rows --shared" ;;
     limits) options+="$rows --fail-above" ;;
     refusals) options+="$rows --counts" ;;

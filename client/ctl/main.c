@@ -27,6 +27,8 @@ static const struct command commands[] = {
      NULL},
     {"ledger", "Show what the live blocks are for.", ledger_options, NULL, ledger_shape,
      ledger_show, NULL},
+    {"reasons", "Show the live blocks as the tree of their reasons.", reasons_options, NULL,
+     reasons_shape, reasons_show, NULL},
     {"blocks", "Show every live block.", blocks_options, NULL, blocks_shape, blocks_show, NULL},
     {"names", "Show what names mean, and who published them.", NULL, NULL, names_shape, names_show,
      NULL},

@@ -21,10 +21,11 @@ static const struct {
     command_show_fn show;
     command_shape_fn shape;
 } listings[] = {
-    {"ledger", ledger_show, ledger_shape},    {"blocks", blocks_show, blocks_shape},
-    {"names", names_show, names_shape},       {"holders", holders_show, holders_shape},
-    {"clients", clients_show, clients_shape}, {"obituaries", obituaries_show, obituaries_shape},
-    {"limits", limits_show, limits_shape},    {"refusals", refusals_show, refusals_shape},
+    {"ledger", ledger_show, ledger_shape},       {"blocks", blocks_show, blocks_shape},
+    {"names", names_show, names_shape},          {"holders", holders_show, holders_shape},
+    {"clients", clients_show, clients_shape},    {"obituaries", obituaries_show, obituaries_shape},
+    {"reasons", reasons_show, reasons_shape},    {"limits", limits_show, limits_shape},
+    {"refusals", refusals_show, refusals_shape},
 };
 
 /* ------------------------------------------------------------------------------- formats ---- */

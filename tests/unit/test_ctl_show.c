@@ -113,6 +113,19 @@ static void test_ledger_show_by_ranges_and_units_is_golden(void **state)
                   show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_UNIT}));
 }
 
+static void test_reasons_show_is_golden(void **state)
+{
+    assert_golden("reasons.txt", show(reasons_show, fake_segment(), plainly));
+    assert_golden("reasons-depth.txt",
+                  show(reasons_show, fake_segment(), (struct options){.depth = 1}));
+    assert_golden("reasons-sorted.txt",
+                  show(reasons_show, fake_segment(), (struct options){.sort = "bytes:asc"}));
+    assert_golden("reasons-28.txt", show_at(28, reasons_show, fake_segment(), plainly));
+    assert_golden("reasons-pid.txt",
+                  show(reasons_show, fake_segment(),
+                       (struct options){.filter = {.has_pid = true, .pid = 4242}}));
+}
+
 static void test_limits_show_is_golden(void **state)
 {
     assert_golden("limits.txt", show(limits_show, fake_segment(), plainly));
@@ -205,6 +218,8 @@ static void test_show_says_in_words_that_there_is_nothing(void **state)
     assert_shows(holders_show, fake_segment_empty(), plainly, "no shared blocks\n");
     assert_shows(clients_show, fake_segment_empty(), plainly, "no clients\n");
     assert_shows(obituaries_show, fake_segment_empty(), plainly, "nobody has ended\n");
+    assert_shows(reasons_show, fake_segment_empty(), plainly, "no live blocks\n");
+    assert_shows(reasons_show, fake_segment(), picky, "no live blocks of that kind\n");
     assert_shows(refusals_show, fake_segment_empty(), plainly, "nothing was refused\n");
     assert_shows(refusals_show, fake_segment(), picky, "nothing of that kind was refused\n");
     assert_shows(refusals_show, fake_segment_empty(), (struct options){.counts = true},
@@ -322,6 +337,7 @@ static const struct {
     {"ledger-size.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_SIZE}},
     {"ledger-age.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_AGE}},
     {"ledger-unit.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_UNIT}},
+    {"reasons.json", reasons_show, {.format = FORMAT_JSON}},
     {"limits.json", limits_show, {.format = FORMAT_JSON}},
     {"refusals.json", refusals_show, {.format = FORMAT_JSON}},
     {"refusals-counts.json", refusals_show, {.format = FORMAT_JSON, .counts = true}},
@@ -456,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_usage_show_tells_that_the_threshold_is_reached),
         cmocka_unit_test(test_ledger_show_is_golden),
         cmocka_unit_test(test_ledger_show_by_ranges_and_units_is_golden),
+        cmocka_unit_test(test_reasons_show_is_golden),
         cmocka_unit_test(test_limits_show_is_golden),
         cmocka_unit_test(test_limits_show_tells_that_the_threshold_is_reached),
         cmocka_unit_test(test_refusals_show_is_golden),
