@@ -154,6 +154,7 @@ KMEM_MUST_USE static int usage_rows(struct kmem_query *query, kmem_statistic_fn 
         .segment_name = report->segment_name,
         .version = report->daemon_version,
         .pid = report->daemon_pid,
+        .instance = report->instance,
     };
     for (size_t i = 0; r == 0 && i < report->n_statistics; i++) {
         r = usage_row(&daemon, report->statistics[i], each, user);

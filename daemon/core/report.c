@@ -101,6 +101,7 @@ void report_usage(const struct core *core, const struct scan *scan, uint64_t now
     reply->body.usage.segment_name = reply_string(reply, name, strlen(name));
     reply->body.usage.daemon_version = reply_string(reply, KMEM_VERSION, strlen(KMEM_VERSION));
     reply->body.usage.daemon_pid = core->config.pid;
+    reply->body.usage.instance = core->state.header->instance;
     reply->body.usage.statistics =
         reply_take(reply, REPLY_ROWS_MAX * sizeof(*reply->body.usage.statistics));
 #define STAT(name, kind, unit, value, text)                                                        \

@@ -79,6 +79,8 @@ struct kmem_daemon {
     const char *segment_name;
     const char *version;
     uint32_t pid;
+    uint64_t instance; /* of the segment: another number for every segment that ever was, the same
+                          for all its daemons; 0 from an older daemon */
 };
 
 /** One figure of kmem_query_usage(). Members are added at the end. */

@@ -168,6 +168,7 @@ static int check_statistic(const struct kmem_daemon *daemon, const struct kmem_s
     assert_string_equal(daemon->segment_name, "video");
     assert_string_equal(daemon->version, "1.2.3");
     assert_int_equal(daemon->pid, 4711);
+    assert_true(daemon->instance == UINT64_MAX - 7);
     assert_string_equal(statistic->name, "some_name");
     assert_string_equal(statistic->text, "what it is");
     assert_int_equal(statistic->value, UINT64_MAX - n_rows);
@@ -188,6 +189,7 @@ static void fill_usage(void)
     usage.segment_name = text("video");
     usage.daemon_version = text("1.2.3");
     usage.daemon_pid = 4711;
+    usage.instance = UINT64_MAX - 7;
     for (unsigned int i = 0; i < 3; i++) {
         kmem__statistic__init(&statistics[i]);
         statistics[i].name = text("some_name");

@@ -55,6 +55,7 @@ static void report(const struct scan *scan)
 {
     reply_reset(reply, 1);
     report_usage(core, scan, fixture.now_ms, reply);
+    assert_true(reply->response.usage->instance == core->state.header->instance);
     assert_adds_up();
 }
 
