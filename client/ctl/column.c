@@ -24,6 +24,8 @@ uint64_t column_number(const struct column *column, const void *row)
     switch (column->source) {
     case COLUMN_U64:
         return *(const uint64_t *)(const void *)at;
+    case COLUMN_I64:
+        return (uint64_t) * (const int64_t *)(const void *)at;
     case COLUMN_U32:
         return *(const uint32_t *)(const void *)at;
     case COLUMN_INT:
@@ -43,6 +45,11 @@ const char *column_text(const struct column *column, const void *row)
     return column->kind == COLUMN_TEXT ? *(const char *const *)(const void *)at : NULL;
 }
 
+static bool is_growth(const struct column *column)
+{
+    return column->kind == COLUMN_GROWN_COUNT || column->kind == COLUMN_GROWN_BYTES;
+}
+
 int column_compare(const struct column *column, const void *left, const void *right)
 {
     const char *text = column_text(column, left);
@@ -57,13 +64,17 @@ int column_compare(const struct column *column, const void *left, const void *ri
     }
     const uint64_t left_number = column_number(column, left);
     const uint64_t right_number = column_number(column, right);
+    if (is_growth(column)) {
+        return ((int64_t)left_number > (int64_t)right_number) -
+               ((int64_t)left_number < (int64_t)right_number);
+    }
     return (left_number > right_number) - (left_number < right_number);
 }
 
 bool column_is_figure(const struct column *column)
 {
     return column->kind == COLUMN_COUNT || column->kind == COLUMN_BYTES ||
-           column->kind == COLUMN_AGE || column->kind == COLUMN_SHARE;
+           column->kind == COLUMN_AGE || column->kind == COLUMN_SHARE || is_growth(column);
 }
 
 bool column_is_left(const struct column *column)
@@ -84,6 +95,8 @@ unsigned char column_stream_width(const struct column *column, bool exactly)
     case COLUMN_PID:
         return sizeof("4194304") - 1;
     case COLUMN_COUNT:
+    case COLUMN_GROWN_COUNT:
+    case COLUMN_GROWN_BYTES:
     case COLUMN_SHARE:
     case COLUMN_ID:
     case COLUMN_USER:
@@ -111,6 +124,10 @@ static struct label number_label(const struct column *column, uint64_t number, b
     switch (column->kind) {
     case COLUMN_BYTES:
         return format_bytes(number, exactly);
+    case COLUMN_GROWN_COUNT:
+        return format_growth((int64_t)number, false, exactly);
+    case COLUMN_GROWN_BYTES:
+        return format_growth((int64_t)number, true, exactly);
     case COLUMN_AGE:
         return format_age(number);
     case COLUMN_SHARE:
@@ -172,7 +189,8 @@ const char *column_csv(const struct column *column, const void *row, struct esca
     if (column->kind == COLUMN_FLAG) {
         return number ? "true" : "false";
     }
-    (void)format_digits(number, cell->text);
+    const bool is_less = is_growth(column) && (int64_t)number < 0;
+    (void)format_digits(is_less ? -number : number, stpcpy(cell->text, is_less ? "-" : ""));
     return cell->text;
 }
 
@@ -188,6 +206,8 @@ void column_json(const struct column *column, const void *row, struct json_row *
         json_row_text(json, column->key, user_name((uint32_t)number).text);
     } else if (column->kind == COLUMN_FLAG) {
         json_row_bool(json, column->key, number != 0);
+    } else if (is_growth(column)) {
+        json_row_signed(json, column->key, (int64_t)number);
     } else {
         json_row_number(json, column->key, number);
     }

@@ -18,24 +18,27 @@
 
 /* What the value is: its unit, how it is printed, and how it is sorted unless the user says. */
 enum column_kind {
-    COLUMN_COUNT,  /* how many */
-    COLUMN_BYTES,  /* "1.5 KiB", or exactly */
-    COLUMN_AGE,    /* milliseconds, "4.2 s" */
-    COLUMN_SHARE,  /* a thousandth of the whole, "25.0 %" */
-    COLUMN_OFFSET, /* in the segment, "0x4000" */
-    COLUMN_PID,    /* "?" if it is 0 */
-    COLUMN_ID,     /* digits only */
-    COLUMN_USER,   /* a uid, as the user's name */
-    COLUMN_FLAG,   /* "yes" or "no" */
-    COLUMN_TEXT,   /* foreign */
-    COLUMN_WORD,   /* one of our own, from word() */
-    COLUMN_NESTED, /* a member that only JSON has, from nest() */
+    COLUMN_COUNT,       /* how many */
+    COLUMN_BYTES,       /* "1.5 KiB", or exactly */
+    COLUMN_AGE,         /* milliseconds, "4.2 s" */
+    COLUMN_GROWN_COUNT, /* how many more: "+3", "-3" */
+    COLUMN_GROWN_BYTES, /* "+1.5 KiB" */
+    COLUMN_SHARE,       /* a thousandth of the whole, "25.0 %" */
+    COLUMN_OFFSET,      /* in the segment, "0x4000" */
+    COLUMN_PID,         /* "?" if it is 0 */
+    COLUMN_ID,          /* digits only */
+    COLUMN_USER,        /* a uid, as the user's name */
+    COLUMN_FLAG,        /* "yes" or "no" */
+    COLUMN_TEXT,        /* foreign */
+    COLUMN_WORD,        /* one of our own, from word() */
+    COLUMN_NESTED,      /* a member that only JSON has, from nest() */
 };
 
 /* The type of the member of the row. */
 enum column_source {
     COLUMN_U64,
     COLUMN_U32,
+    COLUMN_I64,
     COLUMN_INT,
     COLUMN_STRING,
 };
@@ -71,13 +74,14 @@ struct column {
 #define COLUMN_AT(row_type, member)                                                                \
     .source = _Generic(((row_type *)0)->member,                                                    \
         uint64_t: COLUMN_U64,                                                                      \
+        int64_t: COLUMN_I64,                                                                       \
         uint32_t: COLUMN_U32,                                                                      \
         int: COLUMN_INT,                                                                           \
         char *: COLUMN_STRING,                                                                     \
         const char *: COLUMN_STRING),                                                              \
     .at = offsetof(row_type, member)
 
-/** column_number() - the value as a number; 0 if it is a text */
+/** column_number() - the value as a number, in two's complement if it has grown; 0 of a text */
 uint64_t column_number(const struct column *column, const void *row);
 
 /** column_text() - the value as a text, as it came: foreign; NULL if it is a number */

@@ -9,6 +9,7 @@
 #define CTL_COMMAND_H
 
 #include <argp.h>
+#include <stdbool.h>
 
 #include <kmem/query.h>
 
@@ -29,18 +30,25 @@ typedef int (*command_main_fn)(int argc, char **argv, const struct options *opti
 /* What the rows of a command that lists are. */
 typedef const struct listing_shape *(*command_shape_fn)(const struct options *options);
 
+/* Whether a query command asks the daemon that the options name; else its show gets no query. */
+typedef bool (*command_asks_fn)(const struct options *options);
+
 struct command {
     const char *name;
     const char *summary;               /* one sentence for the help */
     const struct argp_option *special; /* a query's own options; NULL if it has none */
-    const char *argument;              /* what a query's one argument may be; NULL: it takes none */
-    command_shape_fn shape;            /* NULL if it lists no rows */
-    command_show_fn show; /* NULL if it is no query; segments_show() asks by itself: no query */
-    command_main_fn main; /* NULL if it is one */
+    const char *argument;              /* what a query's arguments may be; NULL: it takes none */
+    unsigned least_arguments;
+    unsigned most_arguments; /* OPTIONS_MAX_ARGUMENTS at most */
+    command_shape_fn shape;  /* NULL if it lists no rows */
+    command_show_fn show;    /* NULL if it is no query */
+    command_asks_fn asks;    /* whether it asks one daemon; NULL: it does */
+    command_main_fn main;    /* NULL if it is a query */
 };
 
 /* Those of the commands that are queries: command_show_fn, each in a file of its name. */
 extern const struct argp_option blocks_options[];
+extern const struct argp_option diff_options[];
 extern const struct argp_option ledger_options[];
 extern const struct argp_option limits_options[];
 extern const struct argp_option reasons_options[];
@@ -50,6 +58,7 @@ int blocks_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int clients_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
+int diff_show(struct kmem_query *query, const struct options *options, const struct screen *screen);
 int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
@@ -68,12 +77,19 @@ int refusals_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
 int segments_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
+int snapshot_show(struct kmem_query *query, const struct options *options,
+                  const struct screen *screen);
 int usage_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
+
+/* Those of them that may ask no daemon, or none alone: command_asks_fn. */
+bool diff_asks(const struct options *options);
+bool segments_asks(const struct options *options);
 
 /* What those of them that list rows say of these: command_shape_fn. */
 const struct listing_shape *blocks_shape(const struct options *options);
 const struct listing_shape *clients_shape(const struct options *options);
+const struct listing_shape *diff_shape(const struct options *options);
 const struct listing_shape *holders_shape(const struct options *options);
 const struct listing_shape *ledger_shape(const struct options *options);
 const struct listing_shape *limits_shape(const struct options *options);

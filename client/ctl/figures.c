@@ -35,6 +35,7 @@ static int figures_name(struct figures *figures, const struct kmem_daemon *daemo
         return 0;
     }
     figures->pid = daemon->pid;
+    figures->instance = daemon->instance;
     figures->version = strdup(daemon->version);
     figures->segment_name = strdup(daemon->segment_name);
     return figures->version && figures->segment_name ? 0 : -ENOMEM;

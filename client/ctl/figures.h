@@ -28,6 +28,7 @@ struct figures {
     char *segment_name;
     char *version;
     uint32_t pid;
+    uint64_t instance; /* of the segment; 0: an older daemon does not tell */
     size_t n_figures;
     struct figure *figures;
 };

@@ -86,6 +86,19 @@ struct label format_bytes(uint64_t num_bytes, bool exactly)
     return label;
 }
 
+struct label format_growth(int64_t growth, bool is_bytes, bool exactly)
+{
+    const uint64_t size = growth < 0 ? -(uint64_t)growth : (uint64_t)growth;
+    const struct label figure = is_bytes ? format_bytes(size, exactly) : format_count(size);
+    struct label label = {.text = ""};
+    (void)snprintf(label.text, sizeof(label.text), "%s%.30s",
+                   growth > 0   ? "+"
+                   : growth < 0 ? "-"
+                                : "",
+                   figure.text);
+    return label;
+}
+
 /* How many steps an age is, rounded to the nearest. */
 static uint64_t rounded(uint64_t age_ms, uint64_t step_ms)
 {

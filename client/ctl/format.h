@@ -41,6 +41,9 @@ struct label format_offset(uint64_t offset);
 /** format_bytes() - "1.5 KiB", or, exactly, "1,536" */
 struct label format_bytes(uint64_t num_bytes, bool exactly);
 
+/** format_growth() - "+1.5 KiB", "-3"; "0 B" and "0" if it is none */
+struct label format_growth(int64_t growth, bool is_bytes, bool exactly);
+
 /** format_age() - "12 ms", "4.2 s", "3 m 07 s", "5 h 12 m", "9 d 03 h" */
 struct label format_age(uint64_t age_ms);
 

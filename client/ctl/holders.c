@@ -208,7 +208,7 @@ static const struct listing_shape some_holders = {
 
 const struct listing_shape *holders_shape(const struct options *options)
 {
-    return options->argument ? &some_holders : &all_holders;
+    return options->arguments[0] ? &some_holders : &all_holders;
 }
 
 static int add_holder(const struct kmem_holder *holder, void *user)
@@ -238,12 +238,12 @@ int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen)
 {
     struct holders holders = {.n_rows = 0};
-    const int found = wanted_find(query, options->argument, &holders.wanted);
+    const int found = wanted_find(query, options->arguments[0], &holders.wanted);
     if (found < 0) {
         return found;
     }
     if (found == STATUS_USAGE) {
-        return complain_of_handle(options->argument);
+        return complain_of_handle(options->arguments[0]);
     }
     const struct wanted *wanted = &holders.wanted;
     int r = listing_begin(&holders.listing, holders_shape(options), options, screen);

@@ -30,6 +30,11 @@ void json_row_number(struct json_row *row, const char *key, uint64_t number)
     row_give(row, key, json_object_new_uint64(number));
 }
 
+void json_row_signed(struct json_row *row, const char *key, int64_t number)
+{
+    row_give(row, key, json_object_new_int64(number));
+}
+
 void json_row_bool(struct json_row *row, const char *key, bool value)
 {
     row_give(row, key, json_object_new_boolean(value));

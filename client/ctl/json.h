@@ -33,6 +33,9 @@ void json_row_init(struct json_row *row);
 /** json_row_number() - add a member; the key is copied */
 void json_row_number(struct json_row *row, const char *key, uint64_t number);
 
+/** json_row_signed() - likewise */
+void json_row_signed(struct json_row *row, const char *key, int64_t number);
+
 /** json_row_bool() - add a member; the key is copied */
 void json_row_bool(struct json_row *row, const char *key, bool value);
 

@@ -118,7 +118,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='usage segments ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries reconcile run'
+    commands+=' refusals obituaries snapshot diff reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -137,6 +137,19 @@ _kmemctl() {
     ledger) options+="$rows --by --depth" ;;
     reasons) options+="$rows --depth" ;;
     blocks) options+="$rows --shared" ;;
+    snapshot)
+        if [[ $word != -* ]]; then
+            _kmemctl_reply -f -- "$word"
+            return
+        fi
+        ;;
+    diff)
+        options+="$rows --depth"
+        if [[ $word != -* ]]; then
+            _kmemctl_reply -f -- "$word"
+            return
+        fi
+        ;;
     limits) options+="$rows --fail-above" ;;
     refusals) options+="$rows --counts" ;;
     names | clients | obituaries | segments) options+=$rows ;;

@@ -51,8 +51,8 @@ function __kmemctl_segments
     end
 end
 
-set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries
-set -l queries usage $listings reconcile
+set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries diff
+set -l queries usage $listings snapshot reconcile
 set -l query "not __kmemctl_is run"
 set -l listing "__kmemctl_is $listings"
 
@@ -80,8 +80,9 @@ complete -c kmemctl -n '__kmemctl_is usage' -s a -l all -d 'Every figure, explai
 complete -c kmemctl -n '__kmemctl_is usage limits' -l fail-above -x -d 'Status 5 if it is fuller'
 complete -c kmemctl -n '__kmemctl_is refusals' -s c -l counts -d 'How often for which cause'
 complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid size age unit'
-complete -c kmemctl -n '__kmemctl_is ledger reasons' -s d -l depth -x -d 'Levels of a reason'
+complete -c kmemctl -n '__kmemctl_is ledger reasons diff' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'
+complete -c kmemctl -n '__kmemctl_is snapshot diff' -F
 complete -c kmemctl -n '__kmemctl_is holders' -a '(__kmemctl_rows names name)'
 complete -c kmemctl -n '__kmemctl_is run' -s s -l size -x
 complete -c kmemctl -n '__kmemctl_is run' -s c -l commit -x -a 'lazy eager'

@@ -22,27 +22,33 @@
 #include "client/ctl/watch.h"
 
 static const struct command commands[] = {
-    {"usage", "Show how full the segment is.", usage_options, NULL, NULL, usage_show, NULL},
-    {"segments", "Show the segments of this machine.", NULL, NULL, segments_shape, segments_show,
-     NULL},
-    {"ledger", "Show what the live blocks are for.", ledger_options, NULL, ledger_shape,
-     ledger_show, NULL},
-    {"reasons", "Show the live blocks as the tree of their reasons.", reasons_options, NULL,
-     reasons_shape, reasons_show, NULL},
-    {"blocks", "Show every live block.", blocks_options, NULL, blocks_shape, blocks_show, NULL},
-    {"names", "Show what names mean, and who published them.", NULL, NULL, names_shape, names_show,
-     NULL},
-    {"holders", "Show who holds the shared blocks, and why.", NULL, "[NAME|HANDLE|OFFSET]",
-     holders_shape, holders_show, NULL},
-    {"clients", "Show who holds how much.", NULL, NULL, clients_shape, clients_show, NULL},
-    {"limits", "Show what there may be how much of, and what is near its end.", limits_options,
-     NULL, limits_shape, limits_show, NULL},
-    {"refusals", "Show what was asked for and refused, and why.", refusals_options, NULL,
-     refusals_shape, refusals_show, NULL},
-    {"obituaries", "Show who has ended, and what they never released.", NULL, NULL,
-     obituaries_shape, obituaries_show, NULL},
-    {"reconcile", "Check that all figures add up.", NULL, NULL, NULL, reconcile_show, NULL},
-    {"run", "Run a program on a segment of its own.", NULL, NULL, NULL, NULL, run_main},
+    {"usage", "Show how full the segment is.", .special = usage_options, .show = usage_show},
+    {"segments", "Show the segments of this machine.", .shape = segments_shape,
+     .show = segments_show, .asks = segments_asks},
+    {"ledger", "Show what the live blocks are for.", .special = ledger_options,
+     .shape = ledger_shape, .show = ledger_show},
+    {"reasons", "Show the live blocks as the tree of their reasons.", .special = reasons_options,
+     .shape = reasons_shape, .show = reasons_show},
+    {"blocks", "Show every live block.", .special = blocks_options, .shape = blocks_shape,
+     .show = blocks_show},
+    {"names", "Show what names mean, and who published them.", .shape = names_shape,
+     .show = names_show},
+    {"holders", "Show who holds the shared blocks, and why.", .argument = "[NAME|HANDLE|OFFSET]",
+     .most_arguments = 1, .shape = holders_shape, .show = holders_show},
+    {"clients", "Show who holds how much.", .shape = clients_shape, .show = clients_show},
+    {"limits", "Show what there may be how much of, and what is near its end.",
+     .special = limits_options, .shape = limits_shape, .show = limits_show},
+    {"refusals", "Show what was asked for and refused, and why.", .special = refusals_options,
+     .shape = refusals_shape, .show = refusals_show},
+    {"obituaries", "Show who has ended, and what they never released.", .shape = obituaries_shape,
+     .show = obituaries_show},
+    {"snapshot", "Write down what the live blocks are for, to compare it later.",
+     .argument = "FILE", .least_arguments = 1, .most_arguments = 1, .show = snapshot_show},
+    {"diff", "Show what has grown since a snapshot, or between two.", .special = diff_options,
+     .argument = "BEFORE [AFTER]", .least_arguments = 1, .most_arguments = 2, .shape = diff_shape,
+     .show = diff_show, .asks = diff_asks},
+    {"reconcile", "Check that all figures add up.", .show = reconcile_show},
+    {"run", "Run a program on a segment of its own.", .main = run_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -200,9 +206,10 @@ static int check(const struct command *command, const struct options *options)
     if (command->shape) {
         return listing_check(command->shape(options), options, command->name);
     }
-    if (options->format == FORMAT_CSV && command->show == reconcile_show) {
-        (void)fputs("kmemctl reconcile: its answer is no table: --output=csv means nothing to it\n",
-                    stderr);
+    if (options->format == FORMAT_CSV && command->show != usage_show) {
+        (void)fprintf(stderr,
+                      "kmemctl %s: its answer is no table: --output=csv means nothing to it\n",
+                      command->name);
         return STATUS_USAGE;
     }
     return STATUS_OK;
@@ -213,15 +220,9 @@ static int query_once(const struct screen *screen, void *user)
 {
     const struct asking *asking = user;
     struct kmem_query *query = NULL;
-    int r = 0;
-    if (asking->command->show != segments_show) {
-        r = target_open(asking->options, &query);
-    }
-    if (r < 0) {
-        r = target_complain(r, kmem_last_error());
-        if (!asking->options->socket_path && r != STATUS_USAGE) {
-            segments_hint();
-        }
+    const command_asks_fn asks = asking->command->asks;
+    int r = !asks || asks(asking->options) ? segments_open(asking->options, &query) : 0;
+    if (r != 0) {
         return r;
     }
     r = asking->command->show(query, asking->options, screen);
@@ -278,9 +279,15 @@ int main(int argc, char **argv)
         return words.command->main(argc, argv, &words.options);
     }
     const command_shape_fn shape = words.command->shape;
-    options_parse(words.command->summary, words.command->special,
-                  shape ? listing_columns(shape(&words.options), columns, sizeof(columns)) : NULL,
-                  words.command->argument, argc, argv, &words.options);
+    const struct options_help help = {
+        .summary = words.command->summary,
+        .special = words.command->special,
+        .columns = shape ? listing_columns(shape(&words.options), columns, sizeof(columns)) : NULL,
+        .argument = words.command->argument,
+        .least_arguments = words.command->least_arguments,
+        .most_arguments = words.command->most_arguments,
+    };
+    options_parse(&help, argc, argv, &words.options);
     if (check(words.command, &words.options) != STATUS_OK) {
         return STATUS_USAGE;
     }

@@ -288,34 +288,35 @@ static enum kmem_group_by group_or_exit(const struct argp_state *state, const ch
     return (enum kmem_group_by)word_or_exit(state, "--by", argument, words);
 }
 
-/* What is read, and what the help calls the one argument that it may have beside its options. */
 struct line {
+    const struct options_help *help;
     struct options *options;
-    const char *argument; /* NULL: none */
-    bool lists;
+    unsigned n_arguments;
 };
 
 static const char *argument_or_exit(const struct argp_state *state, const struct line *line,
                                     const char *argument)
 {
-    if (!line->argument) {
+    const unsigned most = line->help->most_arguments;
+    if (most == 0) {
         argp_error(state, "what is \"%s\"? This command takes options only", argument);
-    } else if (line->options->argument) {
-        argp_error(state, "what is \"%s\"? This command takes one %s", argument, line->argument);
+    } else if (line->n_arguments == most) {
+        argp_error(state, "what is \"%s\"? This command takes %s %s", argument,
+                   most == 1 ? "one" : "no more than", line->help->argument);
     } else if (!*argument) {
-        argp_error(state, "the %s is empty", line->argument);
+        argp_error(state, "the %s is empty", line->help->argument);
     }
     return argument;
 }
 
 static error_t special_key(int key, char *argument, struct argp_state *state)
 {
-    const struct line *line = state->input;
+    struct line *line = state->input;
     struct options *options = line->options;
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;
-        if (line->lists) {
+        if (line->help->columns) {
             state->child_inputs[1] = options;
         }
         return 0;
@@ -338,9 +339,13 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         options->shared = true;
         return 0;
     case ARGP_KEY_ARG:
-        options->argument = argument_or_exit(state, line, argument);
+        options->arguments[line->n_arguments] = argument_or_exit(state, line, argument);
+        line->n_arguments++;
         return 0;
     case ARGP_KEY_END:
+        if (line->n_arguments < line->help->least_arguments) {
+            argp_error(state, "%s is missing", line->help->argument);
+        }
         if (options->depth && options->by != KMEM_BY_REASON) {
             argp_error(state, "--depth folds reasons; it goes with --by reason only");
         }
@@ -353,25 +358,24 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
 /* A sentence, and the names of 24 columns. */
 #define HELP_MAX_BYTES 1024
 
-void options_parse(const char *summary, const struct argp_option *special, const char *columns,
-                   const char *argument, int argc, char **argv, struct options *options)
+void options_parse(const struct options_help *help, int argc, char **argv, struct options *options)
 {
     const struct argp_child children[] = {
         {&options_common, 0, "Common options:", 10},
-        {columns ? &options_listing : NULL, 0, "Which rows, and how:", 5},
+        {help->columns ? &options_listing : NULL, 0, "Which rows, and how:", 5},
         {0},
     };
     char doc[HELP_MAX_BYTES];
-    (void)snprintf(doc, sizeof(doc), "%s%s%s", summary, columns ? "\vColumns: " : "",
-                   columns ? columns : "");
+    (void)snprintf(doc, sizeof(doc), "%s%s%s", help->summary, help->columns ? "\vColumns: " : "",
+                   help->columns ? help->columns : "");
     const struct argp argp = {
-        .options = special,
+        .options = help->special,
         .parser = special_key,
-        .args_doc = argument,
+        .args_doc = help->argument,
         .doc = doc,
         .children = children,
     };
 
-    struct line line = {options, argument, columns != NULL};
+    struct line line = {.help = help, .options = options};
     (void)argp_parse(&argp, argc, argv, 0, NULL, &line); /* errors end the program */
 }

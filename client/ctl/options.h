@@ -26,6 +26,8 @@ enum format {
     FORMAT_CSV,
 };
 
+#define OPTIONS_MAX_ARGUMENTS 2
+
 struct options {
     const char *socket_path;  /* NULL: where the library looks */
     const char *segment_name; /* NULL: the default one */
@@ -44,7 +46,7 @@ struct options {
     unsigned depth;            /* ledger, reasons: levels of a reason to keep; 0 is all */
     bool shared;               /* blocks */
     bool counts;               /* refusals */
-    const char *argument;      /* holders; NULL is all of them */
+    const char *arguments[OPTIONS_MAX_ARGUMENTS]; /* those that stand beside the options, or NULL */
 };
 
 /* The keys of the options that only some commands have; the common ones are options.c's own. */
@@ -64,17 +66,23 @@ extern const struct argp options_common;
 /** options_listing - --columns, --sort, --pid and such: of commands that list rows; likewise */
 extern const struct argp options_listing;
 
+/* What a query's line may have. */
+struct options_help {
+    const char *summary;
+    const struct argp_option *special; /* its own options, enum option_key; NULL if it has none */
+    const char *columns;  /* what its rows have; NULL: it lists none, and has no options_listing */
+    const char *argument; /* what may stand beside the options; NULL if nothing may */
+    unsigned least_arguments;
+    unsigned most_arguments;
+};
+
 /**
  * options_parse() - read a query's command line
- * @special:  the command's own options, keys from enum option_key; NULL if it has none
- * @columns:  what its rows have, for the help; NULL: it lists no rows, and has no options_listing
- * @argument: what may stand beside the options, for the help; NULL if nothing may
  * @argv:     begins with what messages and the help call the command: "kmemctl ledger"
  * @options:  holds what stood before the command already
  *
  * Ends the program with a message and STATUS_USAGE if the line can not be meant, and after --help.
  */
-void options_parse(const char *summary, const struct argp_option *special, const char *columns,
-                   const char *argument, int argc, char **argv, struct options *options);
+void options_parse(const struct options_help *help, int argc, char **argv, struct options *options);
 
 #endif

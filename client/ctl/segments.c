@@ -20,6 +20,7 @@
 #include "client/ctl/command.h"
 #include "client/ctl/figures.h"
 #include "client/ctl/listing.h"
+#include "client/ctl/target.h"
 
 #define SYSTEM_DIRECTORY "/run/kmemd"
 #define USERS_DIRECTORY "/run/user"
@@ -93,6 +94,13 @@ static const struct listing_shape shape = {
     .wide = "NAME,SIZE,USED,FREE,CLIENTS,STATE,PID,VERSION,SOCKET",
     .row_bytes = sizeof(struct segment_row),
 };
+
+/* It asks all of them. */
+bool segments_asks(const struct options *options)
+{
+    (void)options;
+    return false;
+}
 
 const struct listing_shape *segments_shape(const struct options *options)
 {
@@ -279,7 +287,7 @@ static int print_name(const struct segment_row *segment, void *user)
     return 0;
 }
 
-void segments_hint(void)
+static void print_hint(void)
 {
     struct hint hint = {.n_printed = 0};
     struct search search = {.each = print_name, .user = &hint};
@@ -288,4 +296,16 @@ void segments_hint(void)
         (void)fputs("kmemctl: no segment of this machine answers you", stderr);
     }
     (void)fputc('\n', stderr);
+}
+
+int segments_open(const struct options *options, struct kmem_query **ret_query)
+{
+    int r = target_open(options, ret_query);
+    if (r < 0) {
+        r = target_complain(r, kmem_last_error());
+        if (!options->socket_path && r != STATUS_USAGE) {
+            print_hint();
+        }
+    }
+    return r;
 }

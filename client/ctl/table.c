@@ -4,7 +4,7 @@
  *
  * A cell is no allocation of its own: the texts of all cells follow each other in one growing
  * buffer, each with its NUL, row by row, and printing walks the buffer once. A list of a million
- * blocks is a table too, which streams: the buffer has a batch of rows, is printed, and begins anew.
+ * blocks is a table too, which streams: the buffer takes a batch of rows, is printed, and is empty.
  *
  * Two spaces separate columns; a left-aligned last column is not padded, so no line ends in blanks.
  *

@@ -4,8 +4,8 @@
  *
  * A table keeps copies of its cells until it is printed, because a column is as wide as its widest
  * cell. A table that streams keeps some rows only: these say how wide the columns are, and are
- * printed as soon as they are enough; then come the next. Cells are ready for a terminal: the caller
- * has escaped foreign strings.
+ * printed as soon as they are enough; then come the next. Cells are ready for a terminal: their
+ * foreign strings are escaped.
  */
 #ifndef CTL_TABLE_H
 #define CTL_TABLE_H

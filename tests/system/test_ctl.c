@@ -418,7 +418,7 @@ static void test_ctl_command_line_that_can_not_be_meant_is_2(void)
     expect_equal(ctl("frobnicate")->exit_status, 2);
     expect_true(!harness_matches(ctl("frobnicate")->err, "did you mean"));
     expect_equal(ctl_run((const char *const[]){NULL})->exit_status, 2);
-    expect_equal(ctl("ledger", "--by", "size")->exit_status, 2);
+    expect_equal(ctl("ledger", "--by", "colour")->exit_status, 2);
     expect_equal(ctl("ledger", "--depth", "0")->exit_status, 2);
     expect_equal(ctl("ledger", "--depth", "1", "--by", "uid")->exit_status, 2);
     expect_equal(ctl("blocks", "--pid", "-1")->exit_status, 2);

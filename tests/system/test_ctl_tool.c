@@ -49,6 +49,14 @@ static void leave(struct client *camera)
     daemon_stop();
 }
 
+static void be_recorder(const void *argument)
+{
+    (void)argument;
+    expect_call(kmem_try_allocate(4096, "late") != NULL);
+    client_say(1);
+    (void)client_await();
+}
+
 /* What the daemon rolls up of all blocks, kmemctl rolls up of those that are chosen: all. Ages are
  * left out: blocks grow older between two questions. */
 static void test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon(void)
@@ -100,9 +108,50 @@ static void test_ctl_refusals_says_who_asked_for_what_and_why_not(void)
     leave(&camera);
 }
 
+static void test_ctl_diff_says_what_has_grown_since_a_snapshot(void)
+{
+    struct client camera = enter();
+    char *file = strdup(harness_path("before.json"));
+    expect_call(file != NULL);
+    expect_match(ctl("snapshot", file)->out, "^segment \"test\": 3 reasons, ");
+    expect_text(ctl("diff", file, "--no-headers")->out, "");
+    struct client recorder = client_start(be_camera, NULL);
+    (void)client_hear(&recorder);
+    client_kill(&camera);
+    expect_soon(usage_take().clients == 1, 10000);
+    struct client late = client_start(be_recorder, NULL);
+    (void)client_hear(&late);
+    expect_text(ctl("diff", file, "-b", ROWS, "grown,blocks,reason")->out, "+4,096  +1  late\n");
+    expect_equal(ctl("diff", "/etc/passwd")->exit_status, 2);
+    expect_match(ctl("diff", "/etc/passwd")->err, "/etc/passwd: it is no snapshot");
+    expect_equal(ctl("snapshot", "/nonexistent/x")->exit_status, 1);
+    client_kill(&late);
+    leave(&recorder);
+    expect_equal(ctl("diff", file)->exit_status, 3);
+    expect_equal(ctl("diff", file, file)->exit_status, 0);
+    free(file);
+}
+
+/* Of the same name, and of the same place, and yet another segment. */
+static void test_ctl_diff_knows_that_a_segment_was_made_anew(void)
+{
+    char *file = strdup(harness_path("before.json"));
+    expect_call(file != NULL);
+    daemon_start("--size", "16MiB", NULL);
+    expect_equal(ctl("snapshot", file)->exit_status, 0);
+    expect_text(ctl("diff", file)->err, "");
+    daemon_stop();
+    daemon_start("--size", "16MiB", NULL);
+    expect_match(ctl("diff", file)->err, "was made anew in between");
+    daemon_stop();
+    free(file);
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon, 20),
     SYSTEM_TEST(test_ctl_limits_says_what_is_near_and_which_option_it_is, 20),
+    SYSTEM_TEST(test_ctl_diff_says_what_has_grown_since_a_snapshot, 20),
+    SYSTEM_TEST(test_ctl_diff_knows_that_a_segment_was_made_anew, 20),
     SYSTEM_TEST(test_ctl_refusals_says_who_asked_for_what_and_why_not, 20),
 };
 

@@ -240,9 +240,10 @@ static int n_lines(const char *text)
 /* --------------------------------------------------------------------- holders of one block --- */
 static int holders_shown(const char *argument)
 {
-    struct shown table = show(holders_show, fake_segment(), (struct options){.argument = argument});
+    struct shown table =
+        show(holders_show, fake_segment(), (struct options){.arguments = {argument}});
     struct shown json = show(holders_show, fake_segment(),
-                             (struct options){.format = FORMAT_JSON, .argument = argument});
+                             (struct options){.format = FORMAT_JSON, .arguments = {argument}});
     const int n = n_lines(table.text) - 1;
     assert_int_equal(table.status, n > 0 ? STATUS_OK : STATUS_ERROR);
     assert_int_equal(json.status, table.status);
@@ -283,7 +284,7 @@ static void test_holders_show_of_a_name_that_is_a_number_is_of_the_name(void **s
     struct kmem_query query = fake_segment();
     query.names = &number;
     query.n_names = 1;
-    struct shown shown = show(holders_show, query, (struct options){.argument = "0x4000"});
+    struct shown shown = show(holders_show, query, (struct options){.arguments = {"0x4000"}});
     assert_int_equal(n_lines(shown.text), 2);
     assert_non_null(strstr(shown.text, "0xa08000"));
     free(shown.text);
@@ -315,7 +316,7 @@ static void test_holders_show_of_what_is_no_handle_is_a_misuse(void **state)
     };
     for (size_t i = 0; i < N_ELEMENTS(wrong); i++) {
         struct shown shown =
-            show(holders_show, fake_segment(), (struct options){.argument = wrong[i]});
+            show(holders_show, fake_segment(), (struct options){.arguments = {wrong[i]}});
         assert_int_equal(shown.status, STATUS_USAGE);
         assert_string_equal(shown.text, "");
         free(shown.text);
