@@ -46,7 +46,8 @@ struct command {
     command_main_fn main;    /* NULL if it is a query */
 };
 
-/* Those of the commands that are queries: command_show_fn, each in a file of its name. */
+/* Those of the commands that are queries: command_show_fn, each in a file of its name, but for
+ * status_show(), which is in health.c. */
 extern const struct argp_option blocks_options[];
 extern const struct argp_option diff_options[];
 extern const struct argp_option ledger_options[];
@@ -79,6 +80,8 @@ int segments_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
 int snapshot_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
+int status_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int usage_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
 

@@ -117,7 +117,7 @@ _kmemctl() {
     _kmemctl_words
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
-    local commands='usage segments ledger reasons blocks names holders clients limits'
+    local commands='status usage segments ledger reasons blocks names holders clients limits'
     commands+=' refusals obituaries snapshot diff reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'

@@ -3,8 +3,8 @@
  * listing.h - rows in, a table or a document out: the same for every command that lists
  *
  * Which columns, which rows and in what order, and how it all is written, are the options'
- * business: a command declares its columns (shape.h) and adds each row as it comes. Rows that are to
- * be sorted are kept until all are there; others are written as they come, a table's in batches.
+ * business: a command declares its columns (shape.h) and adds each row as it comes. Rows that are
+ * to be sorted are kept until all are there; others are written as they come, a table's in batches.
  */
 #ifndef CTL_LISTING_H
 #define CTL_LISTING_H

@@ -22,6 +22,7 @@
 #include "client/ctl/watch.h"
 
 static const struct command commands[] = {
+    {"status", "Say whether all is well, what grows, and what was refused.", .show = status_show},
     {"usage", "Show how full the segment is.", .special = usage_options, .show = usage_show},
     {"segments", "Show the segments of this machine.", .shape = segments_shape,
      .show = segments_show, .asks = segments_asks},

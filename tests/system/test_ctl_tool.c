@@ -147,9 +147,26 @@ static void test_ctl_diff_knows_that_a_segment_was_made_anew(void)
     free(file);
 }
 
+static void test_ctl_status_says_whether_all_is_well_and_what_is_not(void)
+{
+    daemon_start("--size", "16MiB", NULL);
+    expect_equal(ctl("status")->exit_status, 0);
+    expect_match(ctl("status")->out, "^All is well: .* of segment \"test\" is in use\\.\n");
+    daemon_stop();
+    struct client camera = enter();
+    expect_equal(ctl("status")->exit_status, 5);
+    expect_match(ctl("status")->out, "1 request was refused in the last hour");
+    expect_match(ctl("status")->out, "block of 15\\.0 MiB to camera \\([0-9]+\\) for video/large: "
+                                     "no_room, 1 time, last ");
+    expect_match(ctl("status", "--json")->out, "\"well\": false");
+    leave(&camera);
+    expect_equal(ctl("status")->exit_status, 3);
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon, 20),
     SYSTEM_TEST(test_ctl_limits_says_what_is_near_and_which_option_it_is, 20),
+    SYSTEM_TEST(test_ctl_status_says_whether_all_is_well_and_what_is_not, 30),
     SYSTEM_TEST(test_ctl_diff_says_what_has_grown_since_a_snapshot, 20),
     SYSTEM_TEST(test_ctl_diff_knows_that_a_segment_was_made_anew, 20),
     SYSTEM_TEST(test_ctl_refusals_says_who_asked_for_what_and_why_not, 20),
