@@ -60,6 +60,8 @@ int blocks_show(struct kmem_query *query, const struct options *options,
 int clients_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int diff_show(struct kmem_query *query, const struct options *options, const struct screen *screen);
+int doctor_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
@@ -86,6 +88,7 @@ int usage_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
 
 /* Those of them that may ask no daemon, or none alone: command_asks_fn. */
+bool doctor_asks(const struct options *options);
 bool diff_asks(const struct options *options);
 bool segments_asks(const struct options *options);
 

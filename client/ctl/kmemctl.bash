@@ -118,7 +118,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries snapshot diff reconcile run'
+    commands+=' refusals obituaries snapshot diff doctor reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''

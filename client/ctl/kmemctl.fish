@@ -52,7 +52,7 @@ function __kmemctl_segments
 end
 
 set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries diff
-set -l queries status usage $listings snapshot reconcile
+set -l queries status usage $listings snapshot doctor reconcile
 set -l query "not __kmemctl_is run"
 set -l listing "__kmemctl_is $listings"
 

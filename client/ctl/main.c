@@ -48,6 +48,8 @@ static const struct command commands[] = {
     {"diff", "Show what has grown since a snapshot, or between two.", .special = diff_options,
      .argument = "BEFORE [AFTER]", .least_arguments = 1, .most_arguments = 2, .shape = diff_shape,
      .show = diff_show, .asks = diff_asks},
+    {"doctor", "Check the daemon and the machine, and say what to mend.", .show = doctor_show,
+     .asks = doctor_asks},
     {"reconcile", "Check that all figures add up.", .show = reconcile_show},
     {"run", "Run a program on a segment of its own.", .main = run_main},
 };

@@ -49,7 +49,7 @@ int target_status(int error)
 }
 
 /* The library's sentences begin with the function that failed, which is nothing to a user. */
-static const char *without_function(const char *sentence)
+const char *target_sentence(const char *sentence)
 {
     size_t n_bytes = strspn(sentence, "abcdefghijklmnopqrstuvwxyz_");
     return strncmp(sentence, "kmem_", 5) == 0 && strncmp(sentence + n_bytes, ": ", 2) == 0
@@ -61,7 +61,7 @@ static const char *without_function(const char *sentence)
 int target_complain(int error, const char *sentence)
 {
     char escaped[SENTENCE_MAX_BYTES];
-    sentence = *sentence ? without_function(sentence) : strerror(-error);
+    sentence = *sentence ? target_sentence(sentence) : strerror(-error);
     kmem_query_escape(sentence, escaped, sizeof(escaped));
     (void)fprintf(stderr, "kmemctl: %s\n", escaped);
     return target_status(error);

@@ -21,6 +21,9 @@ KMEM_MUST_USE int target_open(const struct options *options, struct kmem_query *
 /** target_status() - the exit status (enum status) for a negative errno of the library */
 int target_status(int error);
 
+/** target_sentence() - a sentence of the library without the function that it begins with */
+const char *target_sentence(const char *sentence);
+
 /**
  * target_complain() - print why there is no answer, on stderr
  * @sentence:  the library's; if it is "", the errno's text takes its place

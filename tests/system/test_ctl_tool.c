@@ -163,10 +163,23 @@ static void test_ctl_status_says_whether_all_is_well_and_what_is_not(void)
     expect_equal(ctl("status")->exit_status, 3);
 }
 
+static void test_ctl_doctor_checks_the_daemon_and_the_machine(void)
+{
+    expect_equal(ctl("doctor")->exit_status, 1);
+    expect_match(ctl("doctor")->out, "  fail  daemon +no daemon answers");
+    daemon_start("--size", "16MiB", NULL);
+    expect_match(ctl("doctor")->out, "  ok    daemon +segment \"test\" answers");
+    expect_match(ctl("doctor")->out, "  ok    version ");
+    expect_match(ctl("doctor", "-o", "json")->out, "\"about\": \"RLIMIT_NOFILE\"");
+    expect_equal(ctl("doctor", "-o", "csv")->exit_status, 2);
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon, 20),
     SYSTEM_TEST(test_ctl_limits_says_what_is_near_and_which_option_it_is, 20),
     SYSTEM_TEST(test_ctl_status_says_whether_all_is_well_and_what_is_not, 30),
+    SYSTEM_TEST(test_ctl_doctor_checks_the_daemon_and_the_machine, 20),
     SYSTEM_TEST(test_ctl_diff_says_what_has_grown_since_a_snapshot, 20),
     SYSTEM_TEST(test_ctl_diff_knows_that_a_segment_was_made_anew, 20),
     SYSTEM_TEST(test_ctl_refusals_says_who_asked_for_what_and_why_not, 20),
