@@ -62,6 +62,7 @@ int core_open(struct core *core)
     leases_init(&core->leases, &core->pages, &core->clients, &core->shares);
     shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
     reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
+    history_init(&core->history, &core->state);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;
 
@@ -87,6 +88,7 @@ void core_fini(struct core *core)
     KMEM_ASSERT(core->clients.n_live == 0);
     KMEM_ASSERT(core->clients.n_ended == 0);
     scans_leave(&core->scans, &core->lookout);
+    scans_leave(&core->scans, &core->sampler.reader);
     KMEM_ASSERT(scans_are_none(&core->scans));
     KMEM_ASSERT(core->waits.n == 0);
     KMEM_ASSERT(core->shares.n_shares == 0);
@@ -97,7 +99,8 @@ void core_fini(struct core *core)
 
 void core_abandon(struct core *core)
 {
-    scans_leave(&core->scans, &core->lookout); /* nothing, behind core_fini() */
+    scans_leave(&core->scans, &core->lookout); /* these two nothing, behind core_fini() */
+    scans_leave(&core->scans, &core->sampler.reader);
     obituaries_fini(&core->obituaries);
     client_ledger_fini(&core->client_ledger);
     returns_fini(&core->returns);

@@ -14,6 +14,7 @@
 #include "daemon/core/client_ledger.h"
 #include "daemon/core/clients.h"
 #include "daemon/core/direct.h"
+#include "daemon/core/history.h"
 #include "daemon/core/leases.h"
 #include "daemon/core/names.h"
 #include "daemon/core/obituary.h"
@@ -87,6 +88,15 @@ struct reap {
     uint32_t n_noted;        /* leased blocks of the run that is being read */
 };
 
+/* When to look for the history: sampler.h. */
+struct sampler {
+    struct scan_reader reader;
+    uint64_t spent_us; /* by the look that is under way */
+    uint64_t rests_until_us;
+    bool sees_none; /* there was no client when it began */
+    bool is_done;   /* there was none when the last point was noted, and none has come */
+};
+
 struct core {
     struct core_config config;
     struct state state;
@@ -109,6 +119,8 @@ struct core {
     uint64_t lookout_us;        /* when it may begin another look */
     uint64_t n_clients_seen;
     struct refusals refusals;
+    struct history history;
+    struct sampler sampler;
 };
 
 /**

@@ -84,7 +84,7 @@ void counted_note_peak(struct client *client, struct state_counters *counters)
     state_raise(&counters->peak_used_bytes, client->stored->peak_used_bytes);
 }
 
-void counted_note_peaks(struct clients *clients, struct state_counters *counters)
+uint64_t counted_note_peaks(struct clients *clients, struct state_counters *counters)
 {
     uint64_t used_bytes = 0;
     struct client *client = clients_next(clients, 0);
@@ -95,4 +95,5 @@ void counted_note_peaks(struct clients *clients, struct state_counters *counters
         counted_note_peak(client, counters);
     }
     state_raise(&counters->peak_used_bytes, used_bytes);
+    return used_bytes;
 }

@@ -43,7 +43,8 @@ void counted_note_peak(struct client *client, struct state_counters *counters);
  * counted_note_peaks() - likewise of all clients, and what they come to together now
  *
  * Some ten times a second: what is given out and taken back between two looks is not seen.
+ * Return: what they come to.
  */
-void counted_note_peaks(struct clients *clients, struct state_counters *counters);
+uint64_t counted_note_peaks(struct clients *clients, struct state_counters *counters);
 
 #endif

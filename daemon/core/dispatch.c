@@ -359,6 +359,24 @@ static int on_refusals(const struct call *call)
     return DISPATCH_OK;
 }
 
+static int on_history(const struct call *call)
+{
+    const Kmem__History *history = call->request->history;
+    if (history->reason.len > GLOB_MAX_BYTES ||
+        !text_is_utf8(history->reason.data, history->reason.len)) {
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "a pattern for reasons must be UTF-8 without NUL, at most %d bytes",
+                    GLOB_MAX_BYTES);
+    } else if (history->step != KMEM__HISTORY_STEP__STEP_SECOND &&
+               history->step != KMEM__HISTORY_STEP__STEP_MINUTE) {
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID, "there is no history by step %d",
+                    (int)history->step);
+    } else {
+        report_history(call->core, history, call->now.ms, call->reply);
+    }
+    return DISPATCH_OK;
+}
+
 static int on_limits(const struct call *call)
 {
     report_limits(call->core, call->reply);
@@ -432,6 +450,8 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){ALL_WELCOME, on_refusals};
     case KMEM__REQUEST__BODY_LIMITS:
         return (struct rule){ALL_WELCOME, on_limits};
+    case KMEM__REQUEST__BODY_HISTORY:
+        return (struct rule){ALL_WELCOME, on_history};
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:

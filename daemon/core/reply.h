@@ -46,6 +46,7 @@ struct reply {
         Kmem__Watched watched;
         Kmem__RefusalsReport refusals;
         Kmem__LimitsReport limits;
+        Kmem__HistoryReport history;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

@@ -32,6 +32,13 @@ void report_obituaries(const struct core *core, uint64_t from_number, uint64_t n
 void report_refusals(const struct core *core, uint64_t from_number, uint64_t now_ms,
                      struct reply *reply);
 
+/**
+ * report_history() - points of one ring
+ * @asked:  what was asked; its pattern is one, and its step there is
+ */
+void report_history(const struct core *core, const Kmem__History *asked, uint64_t now_ms,
+                    struct reply *reply);
+
 void report_limits(const struct core *core, struct reply *reply);
 
 /* What all clients hold: blocks as asked for, those of leases as their clients tell. */

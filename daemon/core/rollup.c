@@ -483,6 +483,14 @@ const struct rollup_group *rollup_group_of(const struct rollup *rollup, const st
     return link && link->row ? &link->row->group : NULL;
 }
 
+const struct rollup_group *rollup_find(const struct rollup *rollup, const char *reason)
+{
+    KMEM_ASSERT(rollup->by == ROLLUP_BY_REASON);
+    KMEM_ASSERT(!rollup->is_sorting);
+    const struct rollup_row *row = rollup_rows_find(&rollup->rows, reason, strlen(reason));
+    return row ? &row->group : NULL;
+}
+
 /* ------------------------------------------------------------------------------------- sort -- */
 
 static bool row_is_before(const void *row, const void *other)

@@ -126,6 +126,12 @@ KMEM_MUST_USE int rollup_sort(struct rollup *rollup);
 const struct rollup_group *rollup_group_of(const struct rollup *rollup,
                                            const struct client *client);
 
+/**
+ * rollup_find() - the group of a reason, before it is sorted; by reason only
+ * Return: the group, which stays where it is; NULL: no block of it was counted.
+ */
+const struct rollup_group *rollup_find(const struct rollup *rollup, const char *reason);
+
 /** rollup_n_groups() - how many groups there are */
 size_t rollup_n_groups(const struct rollup *rollup);
 

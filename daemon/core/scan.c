@@ -221,6 +221,8 @@ static void scan_block(struct scan *scan, const struct slab *slab, const struct 
 {
     scan->failed = rollup_add(scan->rollup, block) != 0 ||
                    (scan->by_reason && rollup_add(scan->by_reason, block) != 0);
+    scan->look.n_blocks++;
+    scan->look.num_bytes += block->num_bytes;
     if (block->leased) {
         scan->n_leased_blocks++;
         scan->leased_bytes += block->num_bytes;
@@ -245,6 +247,10 @@ static void scan_blocks(struct scan *scan, const struct core *core)
     scan->from = block_iter_position(&iter);
     if (scan->from.bytes == 0 && !scan->failed) {
         scan->phase = leased ? SCAN_PAGES : SCAN_SORT;
+        if (scan->kind == SCAN_BY_REASON) {
+            scan->look.at_ms = scan->began_us / 1000;
+            history_pick(&core->history, scan->rollup, &scan->look);
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "daemon/core/counted.h"
+#include "daemon/core/history.h"
 #include "daemon/core/rollup.h"
 #include "daemon/core/waste.h"
 #include "proto/limits.h"
@@ -50,6 +51,7 @@ struct scan {
     struct rollup *rollup;
     struct rollup *by_reason; /* of SCAN_LEASED, until it is complete */
     struct counted counted;   /* of SCAN_LEASED: by clients, when it began */
+    struct history_look look; /* of SCAN_BY_REASON */
     uint64_t n_leased_blocks;
     uint64_t leased_bytes;    /* in those, as asked for */
     struct waste waste;       /* of SCAN_LEASED, as what follows */

@@ -14,6 +14,9 @@ struct state_layout {
     uint64_t shares_at;
     uint64_t holds_at;
     uint64_t names_at;
+    uint64_t series_at;
+    uint64_t seconds_at;
+    uint64_t minutes_at;
     uint64_t ledger_at;
     uint64_t total_bytes;
 };
@@ -39,6 +42,9 @@ static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
     layout->shares_at = part_reserve(&at, SHARES_MAX * sizeof(struct state_share));
     layout->holds_at = part_reserve(&at, HOLDS_MAX * sizeof(struct state_hold));
     layout->names_at = part_reserve(&at, SHARE_NAMES_MAX * sizeof(struct state_name));
+    layout->series_at = part_reserve(&at, HISTORY_SERIES * sizeof(struct state_series));
+    layout->seconds_at = part_reserve(&at, HISTORY_SECONDS * sizeof(struct state_point));
+    layout->minutes_at = part_reserve(&at, HISTORY_MINUTES * sizeof(struct state_point));
     layout->ledger_at = part_reserve(&at, ledger.total_bytes);
     layout->total_bytes = at;
 }
@@ -55,12 +61,16 @@ static uint64_t state_signature(void)
         sizeof(struct state_share),
         sizeof(struct state_hold),
         sizeof(struct state_name),
+        sizeof(struct state_series),
+        sizeof(struct state_point),
         CLIENTS_MAX,
         REASONS_MAX,
         OBITUARIES_PLACES,
         SHARES_MAX,
         HOLDS_MAX,
         SHARE_NAMES_MAX,
+        HISTORY_SECONDS,
+        HISTORY_MINUTES,
     };
     uint64_t signature = ledger_layout_signature();
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -83,6 +93,9 @@ static void state_view(struct state *state, void *base, const struct state_layou
     state->shares = (void *)(bytes + layout->shares_at);
     state->holds = (void *)(bytes + layout->holds_at);
     state->names = (void *)(bytes + layout->names_at);
+    state->series = (void *)(bytes + layout->series_at);
+    state->seconds = (void *)(bytes + layout->seconds_at);
+    state->minutes = (void *)(bytes + layout->minutes_at);
     state->n_pages = n_pages;
 }
 

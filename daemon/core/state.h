@@ -13,6 +13,9 @@
  *  shares       | 64 bytes per shared block, SHARES_MAX: shares.h
  *  holds        | 16 bytes per holder of one, HOLDS_MAX
  *  names        | 128 bytes per name of one, SHARE_NAMES_MAX: names.h
+ *  series       | 152 bytes per reason with a history, HISTORY_SERIES: state_history.h
+ *  seconds      | a point per second of the last hour
+ *  minutes      | a point per minute of the last week
  *  direct ledger| the daemon's own slabs: proto/ledger.h
  *
  *  field               written                     read              what a stale value means
@@ -57,6 +60,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/core/state_history.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
 #include "proto/limits.h"
@@ -82,7 +86,7 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(7)
+#define STATE_LAYOUT_VERSION UINT64_C(8)
 #endif
 
 /*
@@ -372,6 +376,9 @@ struct state {
     struct state_share *shares;
     struct state_hold *holds;
     struct state_name *names;
+    struct state_series *series;
+    struct state_point *seconds;
+    struct state_point *minutes;
     struct ledger ledger;
     uint32_t n_pages;
 };

@@ -16,7 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "daemon/core/counted.h"
 #include "daemon/core/no_room.h"
 #include "daemon/core/reap.h"
 #include "daemon/core/sharing.h"
@@ -60,7 +59,8 @@ static void server_finalized(const struct obituary *obituary, uint32_t slot, voi
 static bool server_has_work(const struct server *server)
 {
     return turns_wait(&server->host) || core_has_dead(&server->core) ||
-           no_room_has_work(&server->core) || bells_are_due(&server->bells);
+           no_room_has_work(&server->core) || clock_has_work(&server->clock) ||
+           bells_are_due(&server->bells);
 }
 
 /* The next piece, unless there is something more urgent: a request may wait for these pages. */
@@ -104,6 +104,11 @@ static void server_idle(uv_idle_t *idle)
         server->host.has_worked = true;
         no_room_work(&server->core, loop_now());
     }
+    if (clock_has_work(&server->clock)) {
+        clock_step(&server->clock);
+        /* What a look took the next one takes again, while there are clients. */
+        server->host.has_worked = server->host.has_worked || server->core.clients.n_live == 0;
+    }
     bells_step(&server->bells);
     server_rest(server);
 }
@@ -136,27 +141,6 @@ static void server_died(uint32_t slot, void *user)
         session_hang_up(server->host.session_of[slot], NULL);
     }
     server_work(server);
-}
-
-static void clock_tick(uv_timer_t *clock)
-{
-    struct server *server = clock->data;
-    shortage_tick(&server->core.shortage);
-    client_files_set_spare(&server->ledgers, server->core.shortage.n_spare_pages);
-    client_files_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
-    counted_note_peaks(&server->core.clients, server->core.state.counters);
-    if (server->core.clients.n_live == 0) {
-        (void)uv_timer_stop(clock); /* always 0 */
-    }
-}
-
-/* The time is kept while somebody may read it; without clients the process sleeps. */
-static void clock_start(struct server *server)
-{
-    if (!uv_is_active((uv_handle_t *)&server->clock)) {
-        clock_tick(&server->clock);
-        (void)uv_timer_start(&server->clock, clock_tick, TICK_MS, TICK_MS); /* it is not closing */
-    }
 }
 
 /* session_joined_fn */
@@ -200,7 +184,7 @@ static int server_joined(struct session *session, void *user)
     if (r) {
         return r;
     }
-    clock_start(server);
+    clock_start(&server->clock);
     return 0;
 }
 
@@ -302,7 +286,7 @@ static void server_end(struct server *server)
     obituary_log_close(&server->obituary_log);
     uv_close((uv_handle_t *)&server->idle, NULL);
     uv_close((uv_handle_t *)&server->turn, NULL);
-    uv_close((uv_handle_t *)&server->clock, NULL);
+    clock_close(&server->clock);
     uv_close((uv_handle_t *)&server->quiet, NULL);
     scrub_close(&server->scrub);
     keeper_link_close(&server->keeper_link);
@@ -346,6 +330,12 @@ void server_wire(struct server *server)
         .work = server_work_for,
         .user = server,
     };
+    server->clock = (struct clock){
+        .core = &server->core,
+        .ledgers = &server->ledgers,
+        .work = server_work_for,
+        .user = server,
+    };
     server->admission = (struct admission){
         .host = &server->host,
         .options = server->options,
@@ -373,8 +363,7 @@ static int server_start_handles(struct server *server)
     server->idle.data = server;
     (void)uv_check_init(&server->loop, &server->turn); /* always 0 */
     server->turn.data = server;
-    (void)uv_timer_init(&server->loop, &server->clock); /* always 0 */
-    server->clock.data = server;
+    clock_init(&server->clock, &server->loop);
     (void)uv_timer_init(&server->loop, &server->quiet); /* always 0 */
     server->quiet.data = server;
     obituary_log_init(&server->obituary_log, &server->loop);
@@ -536,9 +525,7 @@ static int server_begin(struct server *server)
     notice_write(server->files->clock_fd, NOTICE_SERVED);
     bells_ring_all(&server->bells); /* the last server may have been killed before it did */
     client_files_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
-    if (server->core.clients.n_live > 0) {
-        clock_start(server);
-    }
+    clock_start(&server->clock); /* for one look at least: what the history had last may be gone */
     server_work(server);
     const struct scrub_config scrub = {
         .loop = &server->loop,

@@ -11,6 +11,7 @@
 
 #include "daemon/server/admission.h"
 #include "daemon/server/bells.h"
+#include "daemon/server/clock.h"
 #include "daemon/server/descriptors.h"
 #include "daemon/server/obituary_log.h"
 #include "daemon/server/reconnect.h"
@@ -43,8 +44,8 @@ struct server {
     struct takeover takeover;
     struct scrub scrub;
     struct obituary_log obituary_log;
-    uv_idle_t idle;   /* runs while there is work that no peer's bytes will trigger */
-    uv_timer_t clock; /* runs while there are clients: they read the time */
+    uv_idle_t idle; /* runs while there is work that no peer's bytes will trigger */
+    struct clock clock;
     uv_check_t turn;  /* once in each turn of the loop */
     uv_timer_t quiet; /* runs while something came back that is to be cleared soon */
     bool scrubs;

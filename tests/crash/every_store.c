@@ -319,6 +319,7 @@ static bool stores_nothing(uint32_t request)
     case KMEM__REQUEST__BODY_HOLDERS:
     case KMEM__REQUEST__BODY_NAMES:
     case KMEM__REQUEST__BODY_WATCH:
+    case KMEM__REQUEST__BODY_HISTORY:
         return true;
     default:
         return false;

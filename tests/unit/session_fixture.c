@@ -155,8 +155,7 @@ int session_setup(void **state)
     keeper_open();
     assert_int_equal(uv_idle_init(&server->loop, &server->idle), 0);
     server->idle.data = server;
-    assert_int_equal(uv_timer_init(&server->loop, &server->clock), 0);
-    server->clock.data = server;
+    clock_init(&server->clock, &server->loop);
     assert_int_equal(uv_check_init(&server->loop, &server->turn), 0);
     assert_int_equal(uv_check_start(&server->turn, turned), 0);
     obituary_log_init(&server->obituary_log, &server->loop);
@@ -195,7 +194,7 @@ int session_teardown(void **state)
     struct server *server = &session_server;
     end_everybody();
     uv_close((uv_handle_t *)&server->idle, NULL);
-    uv_close((uv_handle_t *)&server->clock, NULL);
+    clock_close(&server->clock);
     uv_close((uv_handle_t *)&server->turn, NULL);
     obituary_log_close(&server->obituary_log);
     listener_close(&server->listener);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon/server/clock.h"
+
+#include <time.h>
+
+#include "daemon/core/counted.h"
+#include "daemon/core/sampler.h"
+#include "daemon/core/tick.h"
+#include "daemon/server/loop.h"
+
+static void clock_tick(uv_timer_t *timer)
+{
+    const struct clock *clock = timer->data;
+    struct core *core = clock->core;
+    const struct now now = loop_now();
+    shortage_tick(&core->shortage);
+    client_files_set_spare(clock->ledgers, core->shortage.n_spare_pages);
+    client_files_set_tick(clock->ledgers, core_tick(core, now.ms));
+    history_note_peak(&core->history, counted_note_peaks(&core->clients, core->state.counters));
+    sampler_tick(core, now);
+    if (sampler_has_work(core)) {
+        clock->work(clock->user);
+    }
+    if (core->clients.n_live == 0 && !sampler_is_due(core)) {
+        (void)uv_timer_stop(timer); /* always 0 */
+    }
+}
+
+void clock_init(struct clock *clock, uv_loop_t *loop)
+{
+    (void)uv_timer_init(loop, &clock->timer); /* always 0 */
+    clock->timer.data = clock;
+}
+
+void clock_start(struct clock *clock)
+{
+    if (!uv_is_active((uv_handle_t *)&clock->timer)) {
+        clock_tick(&clock->timer);
+        (void)uv_timer_start(&clock->timer, clock_tick, TICK_MS, TICK_MS); /* it is not closing */
+    }
+}
+
+void clock_close(struct clock *clock)
+{
+    uv_close((uv_handle_t *)&clock->timer, NULL);
+}
+
+bool clock_has_work(const struct clock *clock)
+{
+    return sampler_has_work(clock->core);
+}
+
+/* What this thread took of the processor: on a busy machine a step lasts longer than it costs. */
+static uint64_t processor_us(void)
+{
+    struct timespec time;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time); /* it can not fail */
+    return (uint64_t)time.tv_sec * 1000000 + (uint64_t)time.tv_nsec / 1000;
+}
+
+void clock_step(struct clock *clock)
+{
+    const uint64_t began_us = processor_us();
+    sampler_work(clock->core, loop_now());
+    sampler_worked(clock->core, processor_us() - began_us, loop_now());
+}
