@@ -15,7 +15,7 @@ const struct argp_option blocks_options[] = {
 #define AT(member) COLUMN_AT(struct kmem_block, member)
 
 static const struct column columns[] = {
-    {"OFFSET", "offset", COLUMN_OFFSET, AT(offset), .drop = 5},
+    {"OFFSET", "offset", COLUMN_OFFSET, AT(offset), .filter = FILTER_OFFSET, .drop = 5},
     {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes), .filter = FILTER_SIZE},
     {"REASON", "reason", COLUMN_TEXT, AT(reason), .filter = FILTER_REASON, .drop = 1,
      .may_flow = true},

@@ -51,6 +51,7 @@ enum column_filter {
     FILTER_REASON,
     FILTER_AGE,
     FILTER_SIZE,
+    FILTER_OFFSET,
 };
 
 struct column {

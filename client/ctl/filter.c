@@ -8,7 +8,7 @@
 bool filter_is_set(const struct filter *filter)
 {
     return filter->has_pid || filter->has_uid || filter->has_age || filter->has_bytes ||
-           filter->reason;
+           filter->reason || filter->after;
 }
 
 static bool has_wildcard(const char *pattern)
@@ -102,6 +102,8 @@ static bool passes(const struct filter *filter, const struct column *column, con
         return !filter->has_age || number > filter->older_than_ms;
     case FILTER_SIZE:
         return !filter->has_bytes || number > filter->larger_than_bytes;
+    case FILTER_OFFSET:
+        return number > filter->after;
     }
     return true;
 }

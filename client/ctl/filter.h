@@ -21,6 +21,7 @@ struct filter {
     const char *reason;         /* a pattern; NULL: any */
     uint64_t older_than_ms;     /* if it has_age */
     uint64_t larger_than_bytes; /* if it has_bytes */
+    uint64_t after;             /* an offset: where the last page ended; 0: from the first on */
 };
 
 /** filter_is_set() - whether any option chooses among the rows */

@@ -3,12 +3,9 @@
 
 #include <errno.h>
 #include <json-c/json.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <string.h>
-#include <wchar.h>
 
-#define REPLACEMENT "\xEF\xBF\xBD" /* U+FFFD */
+#include "client/ctl/utf8.h"
 
 void json_row_init(struct json_row *row)
 {
@@ -40,34 +37,9 @@ void json_row_bool(struct json_row *row, const char *key, bool value)
     row_give(row, key, json_object_new_boolean(value));
 }
 
-/* Return: the bytes of the character at text, 0 if there is none. The locale is UTF-8. */
-static size_t character_bytes(const char *text)
-{
-    mbstate_t state = {0};
-    size_t n_bytes = mbrlen(text, strnlen(text, MB_LEN_MAX), &state);
-
-    return n_bytes > MB_LEN_MAX ? 0 : n_bytes;
-}
-
-/* Return: the text as valid UTF-8, to be freed; NULL if there is no memory. */
-static char *text_dup_valid(const char *text)
-{
-    char *valid = malloc(strlen(text) * strlen(REPLACEMENT) + 1);
-    char *end = valid;
-    while (valid && *text) {
-        size_t n_bytes = *text > 0 && *text < 0x7F ? 1 : character_bytes(text);
-        end = n_bytes ? mempcpy(end, text, n_bytes) : stpcpy(end, REPLACEMENT);
-        text += n_bytes ? n_bytes : 1;
-    }
-    if (valid) {
-        *end = '\0';
-    }
-    return valid;
-}
-
 void json_row_text(struct json_row *row, const char *key, const char *text)
 {
-    char *valid = text_dup_valid(text);
+    char *valid = utf8_dup_valid(text);
     row_give(row, key, valid ? json_object_new_string(valid) : NULL);
     free(valid);
 }

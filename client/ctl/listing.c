@@ -131,18 +131,18 @@ const char *listing_columns(const struct listing_shape *shape, char *buffer, siz
     return names_in(shape, FORMAT_TABLE, buffer, buffer_bytes);
 }
 
-static int complain_of_column(const struct listing_shape *shape, enum format format,
+static int complain_of_column(FILE *file, const struct listing_shape *shape, enum format format,
                               const char *command, const char *option, const char *name)
 {
     struct escaped escaped = format_escaped(name);
     char names[512]; /* of 24 columns */
     escaped.text[strcspn(escaped.text, ":,")] = '\0';
-    (void)fprintf(stderr, "kmemctl %s: %s: there is no column \"%s\" here; there are %s\n", command,
+    (void)fprintf(file, "kmemctl %s: %s: there is no column \"%s\" here; there are %s\n", command,
                   option, escaped.text, names_in(shape, format, names, sizeof(names)));
     return STATUS_USAGE;
 }
 
-static int check_columns(struct listing *listing, const char *command)
+static int check_columns(FILE *file, struct listing *listing, const char *command)
 {
     const char *list = listing->options->columns;
     size_t n_names = 1;
@@ -150,44 +150,49 @@ static int check_columns(struct listing *listing, const char *command)
         n_names += *at == ',';
     }
     if (n_names > TABLE_MAX_COLUMNS) {
-        (void)fprintf(stderr, "kmemctl %s: --columns takes up to %d names, not %zu\n", command,
+        (void)fprintf(file, "kmemctl %s: --columns takes up to %d names, not %zu\n", command,
                       TABLE_MAX_COLUMNS, n_names);
         return STATUS_USAGE;
     }
     const char *wrong = choose_columns(listing);
-    return wrong ? complain_of_column(listing->shape, listing->options->format, command,
+    return wrong ? complain_of_column(file, listing->shape, listing->options->format, command,
                                       "--columns", wrong)
                  : STATUS_OK;
 }
 
-static int check_order(struct listing *listing, const char *command)
+static int check_order(FILE *file, struct listing *listing, const char *command)
 {
     const char *wrong = choose_order(listing);
     if (!wrong) {
         return STATUS_OK;
     }
     if (*wrong != ':') {
-        return complain_of_column(listing->shape, listing->options->format, command, "--sort",
+        return complain_of_column(file, listing->shape, listing->options->format, command, "--sort",
                                   wrong);
     }
-    (void)fprintf(stderr,
-                  "kmemctl %s: --sort takes COLUMN, COLUMN:asc or COLUMN:desc, not \"%s\"\n",
+    (void)fprintf(file, "kmemctl %s: --sort takes COLUMN, COLUMN:asc or COLUMN:desc, not \"%s\"\n",
                   command, format_escaped(listing->options->sort).text);
     return STATUS_USAGE;
+}
+
+int listing_complain(FILE *file, const struct listing_shape *shape, const struct options *options,
+                     const char *command)
+{
+    struct listing listing = {.shape = shape, .options = options};
+    const char *option = filter_meaningless(&options->filter, shape->columns, shape->n_columns);
+    if (option && !shape->chooses_itself) {
+        (void)fprintf(file, "kmemctl %s: %s means nothing here: no column is about that\n", command,
+                      option);
+        return STATUS_USAGE;
+    }
+    int status = check_columns(file, &listing, command);
+    return status ? status : check_order(file, &listing, command);
 }
 
 int listing_check(const struct listing_shape *shape, const struct options *options,
                   const char *command)
 {
-    struct listing listing = {.shape = shape, .options = options};
-    const char *option = filter_meaningless(&options->filter, shape->columns, shape->n_columns);
-    if (option && !shape->chooses_itself) {
-        (void)fprintf(stderr, "kmemctl %s: %s means nothing here: no column is about that\n",
-                      command, option);
-        return STATUS_USAGE;
-    }
-    int status = check_columns(&listing, command);
-    return status ? status : check_order(&listing, command);
+    return listing_complain(stderr, shape, options, command);
 }
 
 /* ---------------------------------------------------------------------------------- begin ---- */

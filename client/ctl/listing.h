@@ -40,6 +40,10 @@ struct listing {
 KMEM_MUST_USE int listing_check(const struct listing_shape *shape, const struct options *options,
                                 const char *command);
 
+/** listing_complain() - the same, with the message in a file */
+KMEM_MUST_USE int listing_complain(FILE *file, const struct listing_shape *shape,
+                                   const struct options *options, const char *command);
+
 /** listing_columns() - what a table can show: "OFFSET, BYTES". Return: buffer. */
 const char *listing_columns(const struct listing_shape *shape, char *buffer, size_t buffer_bytes);
 

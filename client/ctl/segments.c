@@ -30,18 +30,6 @@
 
 /* ------------------------------------------------------------------------------- the rows ---- */
 
-struct segment_row {
-    const char *name;
-    const char *socket;
-    const char *version;
-    int error; /* of asking it; 0: it has answered */
-    uint32_t pid;
-    uint64_t segment_bytes;
-    uint64_t used_bytes;
-    uint64_t free_bytes;
-    uint64_t clients;
-};
-
 static const char *state_text(const void *row)
 {
     const struct segment_row *segment = row;
@@ -114,7 +102,8 @@ typedef int (*segment_fn)(const struct segment_row *segment, void *user);
 
 struct search {
     const char *only_name; /* NULL: all */
-    segment_fn each;
+    segment_fn each;       /* of each that is found it is asked; NULL: they are not asked, but */
+    segments_found_fn found;
     void *user;
     struct stat *seen; /* the sockets that were found already */
     size_t n_seen;
@@ -144,6 +133,16 @@ static int see(struct search *search, const char *path)
     return 1;
 }
 
+void segments_fill(struct segment_row *segment, const struct figures *figures)
+{
+    segment->version = figures->version;
+    segment->pid = figures->pid;
+    segment->segment_bytes = figures_get(figures, "segment_bytes");
+    segment->used_bytes = figures_get(figures, "used_bytes");
+    segment->free_bytes = figures_get(figures, "free_bytes");
+    segment->clients = figures_get(figures, "clients");
+}
+
 /* Asks one daemon. Return: that of each(). */
 static int ask(const struct search *search, const char *path, const char *name)
 {
@@ -156,12 +155,7 @@ static int ask(const struct search *search, const char *path, const char *name)
     }
     if (segment.error == 0) {
         segment.name = figures.segment_name;
-        segment.version = figures.version;
-        segment.pid = figures.pid;
-        segment.segment_bytes = figures_get(&figures, "segment_bytes");
-        segment.used_bytes = figures_get(&figures, "used_bytes");
-        segment.free_bytes = figures_get(&figures, "free_bytes");
-        segment.clients = figures_get(&figures, "clients");
+        segments_fill(&segment, &figures);
     }
     kmem_query_close(query);
     const bool is_wanted = !search->only_name || strcmp(search->only_name, segment.name) == 0;
@@ -182,7 +176,10 @@ static int look_at(struct search *search, const char *path)
     (void)snprintf(name, sizeof(name), "%.*s", (int)(has_suffix ? n_bytes - n_suffix : n_bytes),
                    file);
     int r = see(search, path);
-    return r > 0 ? ask(search, path, name) : r;
+    if (r > 0) {
+        r = search->each ? ask(search, path, name) : search->found(name, path, search->user);
+    }
+    return r;
 }
 
 static int look_into(struct search *search, const char *directory, bool tells_refusal)
@@ -191,7 +188,7 @@ static int look_into(struct search *search, const char *directory, bool tells_re
     const struct dirent *entry;
     char path[PATH_MAX];
     int r = 0;
-    if (!entries && errno == EACCES && tells_refusal) {
+    if (!entries && errno == EACCES && tells_refusal && search->each) {
         (void)snprintf(path, sizeof(path), "%s/*" SUFFIX, directory);
         return search->each(
             &(struct segment_row){.name = "?", .socket = path, .version = "", .error = -EACCES},
@@ -249,6 +246,12 @@ static int search_all(struct search *search, const char *socket_path)
     r = r < 0 ? r : look_into_users(search);
     free(search->seen);
     return r < 0 ? r : 0;
+}
+
+int segments_find(segments_found_fn found, void *user)
+{
+    struct search search = {.found = found, .user = user};
+    return search_all(&search, NULL);
 }
 
 /* -------------------------------------------------------------------------------- showing ---- */

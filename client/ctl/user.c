@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,10 @@ static struct {
     struct user_name name;
 } kept[N_KEPT];
 
-struct user_name user_name(uint32_t uid)
+/* Threads of `kmemctl serve` write lists at the same time; getpwuid() has one entry for all. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct user_name name_find(uint32_t uid)
 {
     struct user_name name = {.text = ""};
     if (kept[uid % N_KEPT].is_there && kept[uid % N_KEPT].uid == uid) {
@@ -32,6 +36,14 @@ struct user_name user_name(uint32_t uid)
     kept[uid % N_KEPT].is_there = true;
     kept[uid % N_KEPT].uid = uid;
     kept[uid % N_KEPT].name = name;
+    return name;
+}
+
+struct user_name user_name(uint32_t uid)
+{
+    (void)pthread_mutex_lock(&lock);
+    const struct user_name name = name_find(uid);
+    (void)pthread_mutex_unlock(&lock);
     return name;
 }
 
