@@ -108,4 +108,7 @@ const struct listing_shape *segments_shape(const struct options *options);
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
 int run_main(int argc, char **argv, const struct options *before);
 
+/** serve_main() - a command_main_fn. Return: an enum status, if it can not become kmemctl-serve. */
+int serve_main(int argc, char **argv, const struct options *before);
+
 #endif

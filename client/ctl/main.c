@@ -52,6 +52,7 @@ static const struct command commands[] = {
      .asks = doctor_asks},
     {"reconcile", "Check that all figures add up.", .show = reconcile_show},
     {"run", "Run a program on a segment of its own.", .main = run_main},
+    {"serve", "Serve metrics and a page over HTTP.", .main = serve_main},
 };
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
@@ -110,15 +111,16 @@ static void command_or_exit(const char *name, const struct argp_state *state, st
 static void query_options_or_exit(const struct argp_state *state, const struct words *words)
 {
     const struct options *options = &words->options;
-    const char *meaningless = options->socket_path    ? "--socket"
-                              : options->segment_name ? "--segment"
-                              : options->exact_bytes  ? "--bytes"
-                              : options->watch_ms     ? "--watch"
-                                                      : NULL;
+    const bool has_target = words->command && words->command->main == serve_main;
+    const char *meaningless = options->socket_path && !has_target    ? "--socket"
+                              : options->segment_name && !has_target ? "--segment"
+                              : options->exact_bytes                 ? "--bytes"
+                              : options->watch_ms                    ? "--watch"
+                                                                     : NULL;
 
     if (words->command && !words->command->show && meaningless) {
-        argp_error(state, "\"%s\" starts a daemon of its own: %s means nothing to it",
-                   words->command->name, meaningless);
+        argp_error(state, "\"%s\" %s: %s means nothing to it", words->command->name,
+                   has_target ? "is asked over HTTP" : "starts a daemon of its own", meaningless);
     }
 }
 

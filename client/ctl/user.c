@@ -47,12 +47,22 @@ struct user_name user_name(uint32_t uid)
     return name;
 }
 
-bool user_find(const char *name, uint32_t *ret_uid)
+/* Return: whether there is such a user. */
+static bool name_is_known(const char *name, uint32_t *ret_uid)
 {
+    (void)pthread_mutex_lock(&lock);
     const struct passwd *entry = getpwnam(name);
-    char *end;
     if (entry) {
         *ret_uid = entry->pw_uid;
+    }
+    (void)pthread_mutex_unlock(&lock);
+    return entry != NULL;
+}
+
+bool user_find(const char *name, uint32_t *ret_uid)
+{
+    char *end;
+    if (name_is_known(name, ret_uid)) {
         return true;
     }
     errno = 0;
