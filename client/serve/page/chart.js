@@ -93,8 +93,8 @@ class Chart {
   }
 
   x(time) {
-    const first = this.points[0].time;
-    const last = Math.max(this.points.at(-1).time, first + 60000);
+    const last = this.points.at(-1).time;
+    const first = Math.min(this.points[0].time, last - 60000);
     return this.box.left + ((time - first) / (last - first)) * (this.box.right - this.box.left);
   }
 
@@ -111,10 +111,10 @@ class Chart {
       made.push(svg("line", {x1: this.box.left, x2: this.box.right, y1: y, y2: y}), text);
     }
     const begin = svg("text", {x: this.box.left, y: this.box.bottom + 16});
-    begin.textContent = `${age(Date.now() - this.points[0].time)} ago`;
-    const end = svg("text", {x: this.x(this.points.at(-1).time), y: this.box.bottom + 16,
-                             "text-anchor": "end"});
-    end.textContent = this.x(this.points.at(-1).time) > this.box.left + 130 ? "now" : "";
+    const last = this.points.at(-1).time;
+    begin.textContent = `${age(last - Math.min(this.points[0].time, last - 60000))} ago`;
+    const end = svg("text", {x: this.box.right, y: this.box.bottom + 16, "text-anchor": "end"});
+    end.textContent = "now";
     return [...made, begin, end];
   }
 

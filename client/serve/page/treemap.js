@@ -154,8 +154,7 @@ class Treemap {
   }
 
   hueOf(entry) {
-    return this.level.length === 0 ? hue(entry.name) : (hue(this.level[0]) +
-      (hue(entry.name) % 60) - 30 + 360) % 360;
+    return hue(this.level.length === 0 ? entry.name : `${this.level.join("/")}/${entry.name}`);
   }
 
   tile(entry) {
@@ -163,8 +162,9 @@ class Treemap {
     if (!tile) {
       tile = element("button");
       tile.type = "button";
-      tile.append(element("span", "name"), element("span", "size"));
+      tile.append(element("span", "name"), element("span", "size"), element("span", "inside"));
       tile.firstChild.append(element("bdi"));
+      tile.lastChild.setAttribute("aria-hidden", "true");
       tile.addEventListener("click", () => this.open(tile.entry));
       this.tiles.set(entry.key, tile);
     }
@@ -183,10 +183,31 @@ class Treemap {
     const name = visible(entry.name) + (entry.opens ? " /" : "");
     const size = `${bytes(entry.size)} · ${percent(entry.size, whole)}`;
     tile.firstChild.firstChild.textContent = name;
-    tile.lastChild.textContent = size;
+    tile.children[1].textContent = size;
+    this.drawInside(tile.lastChild, entry, box);
     tile.title = `${name}\n${bytes(entry.size)} in ${count(entry.blocks)} blocks`;
     tile.setAttribute("aria-label", `${name}: ${bytes(entry.size)}, ${percent(entry.size, whole)}, ` +
       `${count(entry.blocks)} blocks${entry.opens ? ", opens" : entry.node ? ", shows its blocks" : ""}`);
+  }
+
+  // What it opens to, as a foretaste, where there is room for it.
+  drawInside(inside, entry, box) {
+    const within = {x: 0, y: 0, width: box.width - 18, height: box.height - 56};
+    const nodes = entry.opens && within.width > 90 && within.height > 40
+      ? [...entry.node.below.values()].sort((a, b) => b.size - a.size).slice(0, TILES_MAX) : [];
+    const own = entry.node?.own?.size ?? 0;
+    const sizes = nodes.map((node) => node.size);
+    const boxes = squarify(own > 0 && nodes.length > 0 ? [...sizes, own] : sizes, within);
+    inside.replaceChildren(...nodes.map((node, i) => {
+      const at = boxes[i];
+      const made = element("span");
+      made.style.left = `${at.x}px`;
+      made.style.top = `${at.y}px`;
+      made.style.width = `${Math.max(0, at.width - 2)}px`;
+      made.style.height = `${Math.max(0, at.height - 2)}px`;
+      if (at.width > 40 && at.height > 18) made.append(foreign(node.name || "(no reason)"));
+      return made;
+    }));
   }
 
   draw() {
