@@ -21,6 +21,8 @@ static const struct topic topics[] = {
     {"clients", clients_show, clients_shape, TOP_USUAL, NULL},
     {"names", names_show, names_shape, TOP_USUAL, NULL},
     {"holders", holders_show, holders_shape, TOP_USUAL, NULL},
+    {"limits", limits_show, limits_shape, TOP_USUAL, NULL},
+    {"refusals", refusals_show, refusals_shape, TOP_USUAL, "counts"},
     {"obituaries", obituaries_show, obituaries_shape, TOP_USUAL, NULL},
 };
 
@@ -125,14 +127,15 @@ static int set_after(struct question *question, const char *value, struct compla
 static int set_by(struct question *question, const char *value, struct complaint *complaint)
 {
     static const char *const words[] = {
-        [KMEM_BY_REASON] = "reason", [KMEM_BY_CLIENT] = "client", [KMEM_BY_UID] = "uid"};
+        [KMEM_BY_REASON] = "reason", [KMEM_BY_CLIENT] = "client", [KMEM_BY_UID] = "uid",
+        [KMEM_BY_SIZE] = "size",     [KMEM_BY_AGE] = "age",       [KMEM_BY_UNIT] = "unit"};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcmp(words[i], value) == 0) {
             question->options.by = (enum kmem_group_by)i;
             return 0;
         }
     }
-    return complain(complaint, "by: takes reason, client or uid");
+    return complain(complaint, "by: takes reason, client, uid, size, age or unit");
 }
 
 static int set_all(struct question *question, const char *value, struct complaint *complaint)
@@ -140,6 +143,14 @@ static int set_all(struct question *question, const char *value, struct complain
     question->options.all = strcmp(value, "1") == 0;
     return *value && strchr("01", *value) && !value[1] ? 0
                                                        : complain(complaint, "all: takes 0 or 1");
+}
+
+static int set_counts(struct question *question, const char *value, struct complaint *complaint)
+{
+    question->options.counts = strcmp(value, "1") == 0;
+    return *value && strchr("01", *value) && !value[1]
+               ? 0
+               : complain(complaint, "counts: takes 0 or 1");
 }
 
 static int set_text(struct question *question, enum question_text text, const char *value)
@@ -186,7 +197,7 @@ static const struct {
     {"pid", set_pid, false},          {"user", set_user, false},
     {"older-than", set_older, false}, {"larger-than", set_larger, false},
     {"after", set_after, true},       {"by", set_by, true},
-    {"all", set_all, true},
+    {"all", set_all, true},           {"counts", set_counts, true},
 };
 
 int api_set(struct question *question, const char *key, const char *value,

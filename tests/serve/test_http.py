@@ -98,7 +98,8 @@ class TestApi(unittest.TestCase):
         cls.serve = cls.enterClassContext(Serve("--socket", cls.video.socket))
 
     def test_each_list_is_what_kmemctl_prints(self):
-        for topic in ("ledger", "blocks", "clients", "names", "holders", "obituaries"):
+        for topic in ("ledger", "blocks", "clients", "names", "holders", "limits",
+                      "refusals", "obituaries"):
             served = self.serve.json(f"/api/v1/{topic}")
             printed = self.video.ask(topic)
             self.assertEqual(list(served), list(printed))
@@ -291,7 +292,7 @@ class TestCommandLine(unittest.TestCase):
             opened = self.enterContext(socket.create_server(("127.0.0.1", 0)))
             fd = opened.fileno()
             line = f'exec 3<&{fd}; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
-            become = ["sh", "-c", line, "sh"]
+            become = ["bash", "-c", line, "bash"]
             with Serve("--socket", video.socket, pass_fds=[fd], before=become) as serve:
                 self.assertEqual(serve.address, "127.0.0.1:%d" % opened.getsockname()[1])
                 self.assertEqual(serve.series()['kmemd_up{segment="video"}'], 1)

@@ -72,6 +72,7 @@ static void test_api_set_refuses_what_can_not_be_meant(void **state)
     expect_refused("blocks", "after", "x", "after:");
     expect_refused("blocks", "user", "no such user", "user:");
     expect_refused("ledger", "by", "moon", "by: takes");
+    expect_refused("refusals", "counts", "2", "counts: takes");
     expect_refused("usage", "all", "yes", "all: takes");
     expect_refused("usage", "top", "1", "usage: has no parameter \"top\"");
     expect_refused("clients", "by", "uid", "clients: has no parameter \"by\"");

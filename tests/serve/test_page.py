@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""The page, in a real browser: looked at, clicked, and read as one who does not see it would."""
+
+import sys
+import unittest
+
+from browser import Browser
+from harness import Daemon, Directory, Serve, Worker
+
+SCRIPT = "<img src=x onerror=alert(1)>"
+LIVE = 'document.getElementById("state").textContent === "live"'
+
+
+def tile(name):
+    return f'[...document.querySelectorAll("#treemap button")].find((at) => ' \
+           f'at.querySelector(".name").textContent.startsWith("{name}"))'
+
+
+class TestPage(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.enterClassContext(Directory())
+        cls.video = cls.enterClassContext(Daemon("video", "32MiB", "--quota", "16MiB"))
+        cls.audio = cls.enterClassContext(Daemon("audio", "16MiB"))
+        cls.enterClassContext(Worker(
+            cls.video, "allocate", str(6 << 20), "video/capture/frame", "allocate", str(1 << 20),
+            "video/index#7", "allocate", str(2 << 20), "audio/ring", "allocate", "700", "audio",
+            "allocate", "300000", SCRIPT, "allocate", "1000", "x\x1b]0;owned\x07\u202egnp"))
+        # One that dies with a block, and one that is refused: its failure handler ends it.
+        for words in (("allocate", "12345", "leaky/session", "kill", "9"),
+                      ("allocate", str(17 << 20), "too/much")):
+            with cls.assertRaises(cls(), AssertionError):
+                Worker(cls.video, *words)
+        cls.serve = cls.enterClassContext(Serve("--segment", "video", "--segment", "audio"))
+        cls.browser = Browser()
+        cls.addClassCleanup(cls.browser.close)
+
+    def open(self, **look):
+        self.browser.open(self.serve.url, **look)
+        self.browser.wait(LIVE)
+
+    def expect_quiet(self):
+        """No error, no warning, and nothing from anywhere else."""
+        self.assertEqual(self.browser.complaints(), [])
+        for url in self.browser.requests():
+            self.assertTrue(url.startswith(self.serve.url) or url.startswith("data:"), url)
+
+    def test_it_shows_what_the_segment_is_used_for(self):
+        self.open()
+        for id, text in (("used", "9.3 MiB"), ("used-of", "of 32.0 MiB, 29.0 %"),
+                         ("n-clients", "1"), ("n-blocks", "6"), ("n-refusals", "1")):
+            self.browser.wait(f'document.getElementById("{id}").textContent === "{text}"')
+        text = self.browser.text()
+        for words in ("Use over time", "ctl_worker", "leaky/session", "too/much", "quota",
+                      "segment “video”"):
+            self.assertIn(words, text)
+        self.expect_quiet()
+
+    def test_a_reason_opens_on_a_click_down_to_its_blocks(self):
+        self.open()
+        self.browser.run(f'{tile("video")}.id = "it"')
+        self.browser.click("#it")
+        self.browser.wait(tile("capture"))
+        self.assertEqual(self.browser.run('document.getElementById("crumbs").innerText'),
+                         "all reasons\nvideo")
+        self.browser.run(f'{tile("index")}.id = "leaf"')
+        self.browser.click("#leaf")
+        self.browser.wait('document.querySelectorAll("#blocks-table tbody tr").length === 1')
+        row = self.browser.run('document.querySelector("#blocks-table tbody tr").innerText')
+        self.assertIn("1.0 MiB", row)
+        self.assertIn("video/index#7", row)
+        self.browser.click("#crumbs button")
+        self.browser.wait(tile("audio"))
+        self.assertTrue(self.browser.run('document.getElementById("blocks").hidden'))
+        self.expect_quiet()
+
+    def test_all_of_it_can_be_done_with_keys(self):
+        self.open()
+        self.browser.run(f'{tile("video")}.focus()')
+        self.browser.press("Enter")
+        self.browser.wait(tile("capture"))
+        self.assertEqual(self.browser.run("document.activeElement.parentElement.id"), "treemap")
+        self.assertIn("video: 7.0 MiB in 2 blocks",
+                      self.browser.run('document.getElementById("says").textContent'))
+        self.browser.press("Backspace")
+        self.browser.wait(tile("audio"))
+        self.browser.run('document.querySelector("#chart svg").focus()')
+        self.browser.press("ArrowLeft")
+        self.assertIn("9.3 MiB, most of it video",
+                      self.browser.run('document.getElementById("time-read").textContent'))
+        self.browser.run('document.querySelector(".skip").focus()')
+        for _ in range(2):
+            self.browser.press("Tab")
+        self.assertEqual(self.browser.run("document.activeElement.id"), "pause")
+        self.browser.press("Enter")
+        self.browser.wait('document.getElementById("state").textContent === "paused"')
+        self.expect_quiet()
+
+    def test_each_control_and_picture_has_a_name(self):
+        self.open()
+        nodes = self.browser.call("Accessibility.getFullAXTree")["nodes"]
+        named = {}
+        for node in nodes:
+            role = node.get("role", {}).get("value")
+            if role in ("button", "image", "img", "combobox", "table", "region", "columnheader"):
+                named.setdefault(role, []).append(node.get("name", {}).get("value", ""))
+        self.assertNotIn("", sum(named.values(), []))
+        self.assertTrue(any(name.startswith("video /: 7.0 MiB") for name in named["button"]))
+        self.assertTrue(any(name.startswith("Used: 9.3 MiB now") for name in
+                            named.get("image", []) + named.get("img", [])))
+
+    def test_what_clients_write_is_text_and_nothing_else(self):
+        self.open()
+        self.browser.wait(tile("<img"))
+        self.assertEqual(self.browser.run('document.querySelectorAll("main img, main script").length'),
+                         0)
+        self.assertIn("x\\x1b]0;owned\\x07\\u202egnp", self.browser.text())
+        self.expect_quiet()
+
+    def test_it_fits_a_phone_and_a_screen_by_day_and_by_night(self):
+        self.open()
+        papers = set()
+        for width in (360, 768, 1280):
+            for dark in (False, True):
+                self.browser.look(width, dark=dark)
+                # A scrollbar and the rest are drawn anew before the next frame but one.
+                self.browser.run("new Promise((done) => requestAnimationFrame(() => "
+                                 "requestAnimationFrame(done)))")
+                self.assertEqual(self.browser.run("document.documentElement.scrollWidth"), width)
+                tiles = self.browser.run(
+                    '[...document.querySelectorAll("#treemap button")].map((at) => '
+                    "at.getBoundingClientRect()).every((box) => box.right <= innerWidth)")
+                self.assertTrue(tiles)
+                papers.add((dark, self.browser.run(
+                    "getComputedStyle(document.body).backgroundColor")))
+        self.assertEqual(len(papers), 2)
+        self.expect_quiet()
+
+    def test_another_segment_is_shown_when_it_is_chosen(self):
+        self.open()
+        self.browser.run('(() => { const at = document.getElementById("segment"); at.value = "audio";'
+                         ' at.dispatchEvent(new Event("change")); })()')
+        self.browser.wait('document.getElementById("used-of").textContent.startsWith("of 16.0 MiB")')
+        self.browser.wait('document.getElementById("treemap").innerText === "no live blocks"')
+        self.expect_quiet()
+
+    def test_it_is_live_and_says_when_a_daemon_is_gone(self):
+        with Directory():
+            daemon = Daemon("passing")
+            with Serve("--segment", "passing") as serve:
+                self.browser.open(serve.url)
+                self.browser.wait(LIVE)
+                with Worker(daemon, "allocate", "123456", "late"):
+                    self.browser.wait(tile("late"))
+                self.browser.wait(f"!({tile('late')})")
+                daemon.stop()
+                self.browser.wait('document.getElementById("state").textContent === "no answer"')
+                self.assertIn('segment "passing"',
+                              self.browser.run('document.getElementById("trouble").textContent'))
+                with Daemon("passing"):
+                    self.browser.wait(LIVE)
+                    self.assertTrue(self.browser.run('document.getElementById("trouble").hidden'))
+
+    def test_nothing_is_asked_while_it_is_paused(self):
+        self.open()
+        self.browser.click("#pause")
+        self.browser.wait('document.getElementById("state").textContent === "paused"')
+        self.browser.run("new Promise((done) => setTimeout(done, 300))")  # what was under way
+        n_requests = len(self.browser.requests())
+        self.browser.run("new Promise((done) => setTimeout(done, 2500))")
+        self.assertEqual(len(self.browser.requests()), n_requests)
+        self.browser.click("#pause")
+        self.browser.wait(LIVE)
+        self.assertGreater(len(self.browser.requests()), n_requests)
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=2))
