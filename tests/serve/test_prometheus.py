@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The alerts and the dashboard that are installed, and a real Prometheus that reads two segments."""
+"""The alerts and the dashboard that are installed, and a real Prometheus that uses them."""
 
 import json
 import os
