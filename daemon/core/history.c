@@ -350,12 +350,14 @@ static int point_check(const struct history_ring *ring, const struct state_point
     return is_right ? HISTORY_OK : HISTORY_E_CORRUPT;
 }
 
+/* No point is newer than the newest: a ring that was never full is looked at as far as it is. */
 static int ring_check(const struct history_ring *ring)
 {
-    for (uint32_t place = 0; place < ring->n_places; place++) {
-        const struct state_point *point = &ring->points[place];
-        if (state_load(&point->number) % ring->n_places == place &&
-            state_load(&point->number) != 0 && point_check(ring, point)) {
+    const uint64_t n_places = ring->n_places;
+    uint64_t number = ring->newest > n_places ? ring->newest - n_places : 0;
+    while (number++ < ring->newest) {
+        const struct state_point *point = &ring->points[number % n_places];
+        if (state_load(&point->number) == number && point_check(ring, point)) {
             return HISTORY_E_CORRUPT;
         }
     }
