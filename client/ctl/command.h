@@ -50,6 +50,7 @@ struct command {
  * status_show(), which is in health.c. */
 extern const struct argp_option blocks_options[];
 extern const struct argp_option diff_options[];
+extern const struct argp_option history_options[];
 extern const struct argp_option ledger_options[];
 extern const struct argp_option limits_options[];
 extern const struct argp_option reasons_options[];
@@ -62,6 +63,8 @@ int clients_show(struct kmem_query *query, const struct options *options,
 int diff_show(struct kmem_query *query, const struct options *options, const struct screen *screen);
 int doctor_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
+int history_show(struct kmem_query *query, const struct options *options,
+                 const struct screen *screen);
 int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
@@ -96,6 +99,7 @@ bool segments_asks(const struct options *options);
 const struct listing_shape *blocks_shape(const struct options *options);
 const struct listing_shape *clients_shape(const struct options *options);
 const struct listing_shape *diff_shape(const struct options *options);
+const struct listing_shape *history_shape(const struct options *options);
 const struct listing_shape *holders_shape(const struct options *options);
 const struct listing_shape *ledger_shape(const struct options *options);
 const struct listing_shape *limits_shape(const struct options *options);

@@ -79,7 +79,7 @@ _kmemctl_value() {
         fi
         _kmemctl_reply -P "$rest" -W "$(_kmemctl_columns "${words[0]}" "$command")" -- "${word##*,}"
         ;;
-    *:--depth | *:-d | *:--older-than | *:--larger-than | *:--top | *:-t) ;;
+    *:--depth | *:-d | *:--since | *:--steps | *:--older-than | *:--larger-than | *:--top | *:-t) ;;
     *:--watch | *:-w | *:--fail-above) ;;
     *) return 1 ;;
     esac
@@ -103,6 +103,7 @@ _kmemctl_command() {
             ;;
         *:--output | *:-o | *:--watch | *:-w | *:--fail-above | *:--by | *:-g) ((i++)) ;;
         *:--depth | *:-d | *:--pid | *:-p | *:--user | *:-u | *:--reason | *:-r) ((i++)) ;;
+        *:--since | *:--steps) ((i++)) ;;
         *:--older-than | *:--larger-than | *:--columns | *:--sort | *:--top | *:-t) ((i++)) ;;
         *:--color) [[ ${words[i + 1]-} != auto && ${words[i + 1]-} != always &&
             ${words[i + 1]-} != never ]] || ((i++)) ;;
@@ -118,7 +119,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries snapshot diff doctor reconcile run'
+    commands+=' refusals obituaries history snapshot diff doctor reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -152,6 +153,7 @@ _kmemctl() {
         ;;
     limits) options+="$rows --fail-above" ;;
     refusals) options+="$rows --counts" ;;
+    history) options+="$rows --since --steps" ;;
     names | clients | obituaries | segments) options+=$rows ;;
     holders)
         options+=$rows

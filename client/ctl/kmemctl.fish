@@ -14,7 +14,7 @@ function __kmemctl_command
             case '--socket=*' '--segment=*'
                 set -a daemon $words[1]
             case -o --output -w --watch -g --by -d --depth -p --pid -u --user -r --reason -t --top \
-                --older-than --larger-than --columns --sort --fail-above
+                --older-than --larger-than --columns --sort --fail-above --since --steps
                 set -e words[1]
             case '-*'
             case '*'
@@ -51,7 +51,7 @@ function __kmemctl_segments
     end
 end
 
-set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries diff
+set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff
 set -l queries status usage $listings snapshot doctor reconcile
 set -l query "not __kmemctl_is run"
 set -l listing "__kmemctl_is $listings"
@@ -83,6 +83,8 @@ complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid
 complete -c kmemctl -n '__kmemctl_is ledger reasons diff' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'
 complete -c kmemctl -n '__kmemctl_is snapshot diff' -F
+complete -c kmemctl -n '__kmemctl_is history' -l since -x -d 'How far to look back'
+complete -c kmemctl -n '__kmemctl_is history' -l steps -x -d 'Into how many steps'
 complete -c kmemctl -n '__kmemctl_is holders' -a '(__kmemctl_rows names name)'
 complete -c kmemctl -n '__kmemctl_is run' -s s -l size -x
 complete -c kmemctl -n '__kmemctl_is run' -s c -l commit -x -a 'lazy eager'

@@ -50,6 +50,8 @@ static const struct command commands[] = {
      .show = diff_show, .asks = diff_asks},
     {"doctor", "Check the daemon and the machine, and say what to mend.", .show = doctor_show,
      .asks = doctor_asks},
+    {"history", "Show what was live before now, and what has begun to grow.",
+     .special = history_options, .shape = history_shape, .show = history_show},
     {"reconcile", "Check that all figures add up.", .show = reconcile_show},
     {"run", "Run a program on a segment of its own.", .main = run_main},
     {"serve", "Serve metrics and a page over HTTP.", .main = serve_main},

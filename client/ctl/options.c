@@ -288,6 +288,20 @@ static enum kmem_group_by group_or_exit(const struct argp_state *state, const ch
     return (enum kmem_group_by)word_or_exit(state, "--by", argument, words);
 }
 
+/* What the daemon remembers. */
+#define SINCE_MAX_MS (7 * 24 * UINT64_C(3600000))
+/* 10,000: a week of minutes, nearly. */
+#define STEPS_MAX 10000
+
+static uint64_t since_or_exit(const struct argp_state *state, const char *argument)
+{
+    const uint64_t since_ms = measure_or_exit(state, "--since", argument, true);
+    if (since_ms < 1000 || since_ms > SINCE_MAX_MS) {
+        argp_error(state, "--since takes an age from 1s to 7d, not \"%s\"", argument);
+    }
+    return since_ms;
+}
+
 struct line {
     const struct options_help *help;
     struct options *options;
@@ -337,6 +351,12 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_SHARED:
         options->shared = true;
+        return 0;
+    case OPTION_SINCE:
+        options->since_ms = since_or_exit(state, argument);
+        return 0;
+    case OPTION_STEPS:
+        options->steps = number_or_exit(state, "--steps", argument, STEPS_MAX);
         return 0;
     case ARGP_KEY_ARG:
         options->arguments[line->n_arguments] = argument_or_exit(state, line, argument);

@@ -46,6 +46,8 @@ struct options {
     unsigned depth;            /* ledger, reasons: levels of a reason to keep; 0 is all */
     bool shared;               /* blocks */
     bool counts;               /* refusals */
+    uint64_t since_ms;         /* history, as the next; 0: as it has it */
+    uint32_t steps;
     const char *arguments[OPTIONS_MAX_ARGUMENTS]; /* those that stand beside the options, or NULL */
 };
 
@@ -57,6 +59,8 @@ enum option_key {
     OPTION_DEPTH = 'd',
     OPTION_SHARED = 'S',
     OPTION_COUNTS = 'c',
+    OPTION_SINCE = 0x110, /* these two a long name only */
+    OPTION_STEPS,
 };
 
 /** options_common - --socket, --segment, --output and such; a child of each parser; its input is

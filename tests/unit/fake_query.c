@@ -144,6 +144,20 @@ int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each, void 
     return query->error;
 }
 
+int kmem_query_history(struct kmem_query *query, const struct kmem_history_filter *filter,
+                       kmem_history_fn each, void *user)
+{
+    question(query);
+    query->history_filter = *filter;
+    for (size_t i = 0; i < query->n_history; i++) {
+        int r = each(&query->history[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
 int kmem_query_holders(struct kmem_query *query, uint64_t offset, kmem_holder_fn each, void *user)
 {
     question(query);

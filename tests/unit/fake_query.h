@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <kmem/history.h>
 #include <kmem/query.h>
 
 struct kmem_query {
@@ -38,6 +39,9 @@ struct kmem_query {
     size_t n_refusals;
     const struct kmem_refusal_count *refusal_counts;
     size_t n_refusal_counts;
+    const struct kmem_history_row *history;
+    size_t n_history;
+    struct kmem_history_filter history_filter; /* what was asked for last */
     int error;            /* what each question ends with; 0 or a negative errno */
     unsigned n_questions; /* how many have been asked */
     /* Called before each question is answered; may change all of the above. NULL: nothing moves. */

@@ -183,6 +183,32 @@ static const struct kmem_obituary obituaries[] = {
     {3, 0, 1000, "?", 0, 100, 500, 0, 0, 80, 0, 0, NULL, 80, 1, 80, 80, KMEM_HOLDER_OFFER, 0, ""},
 };
 
+/* Every six minutes of an hour, but for two of those times; the last reason has grown. */
+#define POINT(number_, minutes, frames, logs)                                                      \
+    {.number = (number_),                                                                          \
+     .ms_ago = (minutes)*60000,                                                                    \
+     .span_ms = 1000,                                                                              \
+     .num_bytes = ((frames) + (logs)) << 20,                                                       \
+     .n_blocks = (frames) + (logs),                                                                \
+     .peak_bytes = ((frames) + (logs) + 1) << 20,                                                  \
+     .n_looks = 1},                                                                                \
+        {.number = (number_),                                                                      \
+         .reason = "video/capture",                                                                \
+         .ms_ago = (minutes)*60000,                                                                \
+         .span_ms = 1000,                                                                          \
+         .num_bytes = (frames) << 20,                                                              \
+         .n_blocks = (frames),                                                                     \
+         .peak_bytes = (frames) << 20,                                                             \
+         .n_looks = 1},                                                                            \
+    {                                                                                              \
+        .number = (number_), .reason = "log\x1b[31m", .ms_ago = (minutes)*60000, .span_ms = 1000,  \
+        .num_bytes = (logs) << 20, .n_blocks = (logs), .peak_bytes = (logs) << 20, .n_looks = 1    \
+    }
+static const struct kmem_history_row history[] = {
+    POINT(10, 59, 8, 1), POINT(11, 53, 8, 1),  POINT(14, 35, 8, 2),  POINT(15, 29, 8, 4),
+    POINT(16, 23, 9, 8), POINT(17, 17, 8, 12), POINT(18, 11, 7, 16), POINT(19, 0, 8, 20),
+};
+
 struct kmem_query fake_segment(void)
 {
     return (struct kmem_query){
@@ -208,6 +234,8 @@ struct kmem_query fake_segment(void)
         .n_holders = N_ELEMENTS(holders),
         .names = names,
         .n_names = N_ELEMENTS(names),
+        .history = history,
+        .n_history = N_ELEMENTS(history),
     };
 }
 

@@ -192,6 +192,24 @@ static void test_clients_show_is_golden(void **state)
     assert_golden("clients.txt", show(clients_show, fake_segment(), plainly));
 }
 
+static void test_history_show_is_golden(void **state)
+{
+    const struct options by_reason = {.steps = 6, .filter = {.reason = "log"}};
+    assert_golden("history.txt", show(history_show, fake_segment(), (struct options){.steps = 10}));
+    assert_golden("history-reason.txt", show(history_show, fake_segment(), by_reason));
+}
+
+static void test_history_show_tells_that_nothing_has_grown(void **state)
+{
+    const struct options by_reason = {.steps = 1, .filter = {.reason = "video"}};
+    struct shown shown = show(history_show, fake_segment(), by_reason);
+    assert_non_null(
+        strstr(shown.text, "\nno reason of that kind has grown in the last 1 h 00 m\n"));
+    free(shown.text);
+    assert_shows(history_show, fake_segment_empty(), plainly,
+                 "nothing was looked at in that time\n");
+}
+
 static void test_obituaries_show_is_golden(void **state)
 {
     assert_golden("obituaries.txt", show(obituaries_show, fake_segment(), plainly));
@@ -350,6 +368,7 @@ static const struct {
     {"holders.json", holders_show, {.format = FORMAT_JSON}},
     {"clients.json", clients_show, {.format = FORMAT_JSON}},
     {"obituaries.json", obituaries_show, {.format = FORMAT_JSON}},
+    {"history.json", history_show, {.format = FORMAT_JSON, .steps = 3}},
     {"reconcile.json", reconcile_show, {.format = FORMAT_JSON}},
 };
 
@@ -406,8 +425,8 @@ static void test_show_json_of_nothing_is_an_empty_list(void **state)
 /* -------------------------------------------------------------------------------- failures ---- */
 
 static const command_show_fn commands[] = {
-    usage_show,   ledger_show,  blocks_show,     names_show,
-    holders_show, clients_show, obituaries_show, reconcile_show,
+    usage_show,   ledger_show,     blocks_show,  names_show,     holders_show,
+    clients_show, obituaries_show, history_show, reconcile_show,
 };
 
 static void test_show_forwards_what_the_query_failed_with(void **state)
@@ -482,6 +501,8 @@ int main(void)
         cmocka_unit_test(test_names_show_is_golden),
         cmocka_unit_test(test_holders_show_is_golden),
         cmocka_unit_test(test_clients_show_is_golden),
+        cmocka_unit_test(test_history_show_is_golden),
+        cmocka_unit_test(test_history_show_tells_that_nothing_has_grown),
         cmocka_unit_test(test_obituaries_show_is_golden),
         cmocka_unit_test(test_reconcile_show_is_golden),
         cmocka_unit_test(test_show_says_in_words_that_there_is_nothing),
