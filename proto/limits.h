@@ -107,6 +107,9 @@
 #define WELCOME_DESCRIPTORS 3
 /* These and a way back, for those who want one. */
 #define WELCOME_DESCRIPTORS_MAX 4
+/* 10 s: how long an answer about changes may wait for one. Longer, and a program with a short
+   $KMEM_TIMEOUT_MS would take a quiet segment for a daemon that hangs. */
+#define CHANGES_WAIT_MAX_MS 10000
 /* How long the library waits for any answer. */
 #define ANSWER_TIMEOUT_MS 30000
 

@@ -63,6 +63,7 @@ struct peer {
     call_fn report;                     /* is made when the reader's look is complete */
     uint64_t pending_id;                /* of the request that is answered in steps */
     uint32_t pending_slot;              /* where a report on clients begins */
+    uint64_t pending_change;            /* where one on changes does */
     struct scan_reader reader;          /* of the look at all blocks that its answer needs */
     struct placement_request placement; /* what it asked for last, until that is answered */
     struct wait wait;                   /* of an answer that waits */

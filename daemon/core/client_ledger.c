@@ -176,6 +176,50 @@ bool client_ledger_find(const struct client_ledger *ledger, const struct client 
     return false;
 }
 
+/* The slab or large block that a head says begins at `first`, with its entries, over a page. */
+static bool slab_over(const struct client_ledger *ledger, const struct client *client,
+                      const struct ledger_head *head, uint32_t first, uint32_t page, uint32_t end,
+                      struct slab *ret_slab)
+{
+    *ret_slab = slab_read(ledger, client, head, first, end);
+    return ret_slab->n_blocks > 0 && page - first < ret_slab->span_pages &&
+           entries_read(ledger, ret_slab, 0, ret_slab->n_blocks);
+}
+
+/*
+ * Heads inside of a large block are left over from what was there before. So a slab is believed at
+ * once if its page says that it is an open slab's, a large block if it lives; what else could be a
+ * slab only if there is none of these.
+ */
+uint32_t client_ledger_slab_of(const struct client_ledger *ledger, const struct client *client,
+                               uint32_t begin, uint32_t page, uint32_t end, struct slab *ret_slab)
+{
+    const bool is_open = (lease_flags_of(client->states, page) & LEASE_SLAB) != 0;
+    struct slab possible = {.n_blocks = 0};
+    struct block block;
+    struct ledger_head head;
+    uint32_t spent = 0;
+    uint32_t first;
+    for (uint32_t at = page; at >= begin && at > 0; at = ledger_stretch_before(at)) {
+        spent += 3 * CLIENT_LEDGER_READ_COST;
+        if (!slab_begin(ledger, client, at, &head, &first) || first < begin ||
+            (first != at && !client_ledger_heads(ledger, client->slot, first, 1, &head)) ||
+            !slab_over(ledger, client, &head, first, page, end, ret_slab)) {
+            continue;
+        }
+        const bool is_large = head_kind(&head) == HEAD_LARGE;
+        if (is_large ? client_ledger_block(ret_slab, 0, &block) : is_open) {
+            return spent;
+        }
+        possible = possible.n_blocks == 0 && !is_large ? *ret_slab : possible;
+    }
+    *ret_slab = possible;
+    if (possible.n_blocks > 0 && !entries_read(ledger, &possible, 0, possible.n_blocks)) {
+        ret_slab->n_blocks = 0;
+    }
+    return spent + CLIENT_LEDGER_READ_COST;
+}
+
 bool client_ledger_is_fenced(const struct client_ledger *ledger, uint32_t slot)
 {
     uint64_t is_fenced;

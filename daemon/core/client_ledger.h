@@ -83,6 +83,15 @@ KMEM_MUST_USE bool client_ledger_find(const struct client_ledger *ledger,
                                       struct seg_off off, struct block *ret_block,
                                       struct slab *ret_slab);
 
+/**
+ * client_ledger_slab_of() - the slab that a client says a page is in, with all its entries
+ * @begin, @end:  of its leased run, which the page is in: the slab lies between them
+ * @ret_slab:     as client_ledger_slab(); n_blocks 0: it tells of none
+ * Return: what that cost, in entries looked at, but for its entries.
+ */
+uint32_t client_ledger_slab_of(const struct client_ledger *ledger, const struct client *client,
+                               uint32_t begin, uint32_t page, uint32_t end, struct slab *ret_slab);
+
 /** client_ledger_is_fenced() - whether a client says membarrier() reaches it: proto/lease.h */
 KMEM_MUST_USE bool client_ledger_is_fenced(const struct client_ledger *ledger, uint32_t slot);
 

@@ -21,6 +21,34 @@ int core_init(struct core *core, const struct core_config *config, void *state_b
     return r;
 }
 
+/* What questions are answered from. Return: 0 or -ENOMEM; then nothing of it is left. */
+static int open_for_questions(struct core *core)
+{
+    const struct core_config *config = &core->config;
+    const struct rollup_tables tables = core_tables(core);
+    const uint64_t server = config->random ? config->random(config->random_user) : config->instance;
+    int r = client_ledger_init(&core->client_ledger, config->n_pages, config->ledger_read,
+                               config->ledger_user);
+    if (r) {
+        return r;
+    }
+    r = obituaries_init(&core->obituaries, &core->state, &tables);
+    if (r) {
+        goto undo_client_ledger;
+    }
+    r = changes_init(&core->changes, server);
+    if (r) {
+        goto undo_obituaries;
+    }
+    return 0;
+
+undo_obituaries:
+    obituaries_fini(&core->obituaries);
+undo_client_ledger:
+    client_ledger_fini(&core->client_ledger);
+    return r;
+}
+
 int core_open(struct core *core)
 {
     const struct core_config *config = &core->config;
@@ -49,25 +77,18 @@ int core_open(struct core *core)
     if (r) {
         goto undo_names;
     }
-    r = client_ledger_init(&core->client_ledger, config->n_pages, config->ledger_read,
-                           config->ledger_user);
+    r = open_for_questions(core);
     if (r) {
         goto undo_returns;
     }
-    const struct rollup_tables tables = core_tables(core);
-    r = obituaries_init(&core->obituaries, &core->state, &tables);
-    if (r) {
-        goto undo_client_ledger;
-    }
     leases_init(&core->leases, &core->pages, &core->clients, &core->shares);
+    core->leases.changes = &core->changes;
     shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
     reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
     history_init(&core->history, &core->state);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;
 
-undo_client_ledger:
-    client_ledger_fini(&core->client_ledger);
 undo_returns:
     returns_fini(&core->returns);
 undo_names:
@@ -101,6 +122,7 @@ void core_abandon(struct core *core)
 {
     scans_leave(&core->scans, &core->lookout); /* these two nothing, behind core_fini() */
     scans_leave(&core->scans, &core->sampler.reader);
+    changes_fini(&core->changes);
     obituaries_fini(&core->obituaries);
     client_ledger_fini(&core->client_ledger);
     returns_fini(&core->returns);
@@ -230,6 +252,9 @@ int core_return(struct core *core, uint32_t slot, uint64_t nonce, bool is_reader
 
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms)
 {
+    const struct change_facts facts = {.kind = left ? CHANGE_LEFT : CHANGE_DIED};
+    core->changes.now_ms = now_ms;
+    core_note_change(core, &client->identity, &facts, NULL, 0);
     clients_end(&core->clients, client, left, core_tick(core, now_ms));
     core->reap.n_ended_behind += core->reap.from_page != 0;
 }
@@ -278,6 +303,25 @@ uint64_t core_direct_slab_bytes(const struct core *core)
 void core_wake(struct core *core, uint32_t bell)
 {
     waits_ring(&core->waits, bell, core->config.wake, core->config.wake_user);
+}
+
+void core_note_change(struct core *core, const struct client_identity *identity,
+                      const struct change_facts *facts, const void *text, size_t n_text_bytes)
+{
+    changes_note(&core->changes, identity, facts, text, n_text_bytes);
+    core->n_changes_rung = core->changes.n_written;
+    if (core->waits.n > 0) {
+        core_wake(core, CHANGES_BELL);
+    }
+}
+
+void core_tick_changes(struct core *core, uint64_t now_ms)
+{
+    core->changes.now_ms = now_ms;
+    if (core->n_changes_rung != core->changes.n_written) {
+        core->n_changes_rung = core->changes.n_written;
+        core_wake(core, CHANGES_BELL);
+    }
 }
 
 void core_note_peak(struct core *core)

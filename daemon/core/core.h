@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/changes.h"
 #include "daemon/core/client_ledger.h"
 #include "daemon/core/clients.h"
 #include "daemon/core/direct.h"
@@ -121,6 +122,8 @@ struct core {
     struct refusals refusals;
     struct history history;
     struct sampler sampler;
+    struct changes changes;
+    uint64_t n_changes_rung; /* those up to this number have woken who waits for them */
 };
 
 /**
@@ -219,6 +222,13 @@ uint64_t core_direct_slab_bytes(const struct core *core);
 
 /** core_wake() - a name with this bell means another block, or none: those that wait look again */
 void core_wake(struct core *core, uint32_t bell);
+
+/** core_note_change() - put it into the stream of changes, and wake who waits for one */
+void core_note_change(struct core *core, const struct client_identity *identity,
+                      const struct change_facts *facts, const void *text, size_t n_text_bytes);
+
+/** core_tick_changes() - time goes on: what was done without core_note_change() is told, too */
+void core_tick_changes(struct core *core, uint64_t now_ms);
 
 /** core_note_peak() - blocks or leases have been given out */
 void core_note_peak(struct core *core);

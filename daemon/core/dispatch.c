@@ -14,6 +14,7 @@
 #include "daemon/core/dispatch.h"
 
 #include "daemon/core/dispatch_blocks.h"
+#include "daemon/core/dispatch_changes.h"
 #include "daemon/core/dispatch_share.h"
 #include "daemon/core/handshake.h"
 #include "daemon/core/no_room.h"
@@ -21,6 +22,7 @@
 #include "daemon/core/scan.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/report.h"
+#include "daemon/core/report_pages.h"
 #include "daemon/core/report_shares.h"
 #include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
@@ -89,10 +91,15 @@ static void refuse_over_quota(const struct call *call)
 
 static int answer_placed(const struct call *call, const struct placement *found)
 {
+    const struct placement_request *request = &call->peer->placement;
     core_note_peak(call->core);
-    if (call->peer->placement.n_pages == 0) {
+    if (request->n_pages == 0) {
+        note_text(call, CHANGE_ALLOCATED, found->off.bytes, request->num_bytes, request->reason,
+                  request->n_reason_bytes);
         return answer_allocated(call, found->off.bytes, found->is_zero);
     }
+    note_text(call, CHANGE_LEASED, (uint64_t)found->page << PAGE_SHIFT,
+              (uint64_t)found->n_pages << PAGE_SHIFT, NULL, 0);
     kmem__leased__init(&call->reply->body.leased);
     call->reply->body.leased.page = found->page;
     call->reply->body.leased.n_pages = found->n_pages;
@@ -383,6 +390,25 @@ static int on_limits(const struct call *call)
     return DISPATCH_OK;
 }
 
+static int on_pages(const struct call *call)
+{
+    const Kmem__Pages *pages = call->request->pages;
+    if (pages->cell_bytes % PAGE_BYTES != 0) {
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
+                    "a cell of %llu bytes is no multiple of a page, %llu",
+                    (unsigned long long)pages->cell_bytes, (unsigned long long)PAGE_BYTES);
+    } else {
+        report_pages(call->core, pages, call->now.ms, call->reply);
+    }
+    return DISPATCH_OK;
+}
+
+static int on_at(const struct call *call)
+{
+    report_at(call->core, call->request->at->offset, call->now.ms, call->reply);
+    return DISPATCH_OK;
+}
+
 /* -------------------------------------------------------------------------------- the table -- */
 
 /* Which roles may ask a request. */
@@ -450,6 +476,12 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){ALL_WELCOME, on_refusals};
     case KMEM__REQUEST__BODY_LIMITS:
         return (struct rule){ALL_WELCOME, on_limits};
+    case KMEM__REQUEST__BODY_PAGES:
+        return (struct rule){ALL_WELCOME, on_pages};
+    case KMEM__REQUEST__BODY_AT:
+        return (struct rule){ALL_WELCOME, on_at};
+    case KMEM__REQUEST__BODY_CHANGES:
+        return (struct rule){ALL_WELCOME, dispatch_changes};
     case KMEM__REQUEST__BODY_HISTORY:
         return (struct rule){ALL_WELCOME, on_history};
     case KMEM__REQUEST__BODY__NOT_SET:
@@ -504,6 +536,7 @@ int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request,
 {
     const struct call call = {core, peer, request, now, reply};
     core->state.counters->requests++;
+    core->changes.now_ms = now.ms;
     reply_reset(reply, request ? request->id : 0);
     if (!request) {
         return call_refuse(&call, "what was sent is not a request");
@@ -531,6 +564,7 @@ int dispatch_continue(struct core *core, struct peer *peer, struct now now, stru
     const call_fn step = peer->next_step;
     KMEM_ASSERT(step != NULL);
     peer->next_step = NULL;
+    core->changes.now_ms = now.ms;
     reply_reset(reply, peer->pending_id);
     return step(&call);
 }

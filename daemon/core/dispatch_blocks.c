@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "daemon/core/block_iter.h"
+#include "daemon/core/dispatch_changes.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
@@ -147,6 +148,9 @@ int dispatch_let_go(const struct call *call, struct seg_off off, uint64_t sequen
     if (!sharing_is_shared(core, off)) {
         const int r = direct_release(&core->direct, client, off, sequence, ret_block);
         *ret_released = (struct released){.num_bytes = r == 0 ? ret_block->num_bytes : 0};
+        if (r == 0) {
+            note_block(call, CHANGE_RELEASED, ret_block);
+        }
         return r;
     }
     const struct sharing of = {core, client, sequence, core_tick(core, call->now.ms)};
@@ -155,6 +159,9 @@ int dispatch_let_go(const struct call *call, struct seg_off off, uint64_t sequen
     const int r = sharing_release(&of, off, &let_go, ret_block);
     *ret_released =
         (struct released){ret_block->num_bytes, let_go == LET_GO_KEPT, (word & SHARE_WRITTEN) == 0};
+    if (r == 0) {
+        note_block(call, let_go == LET_GO_KEPT ? CHANGE_LET_GO : CHANGE_RELEASED, ret_block);
+    }
     return r;
 }
 

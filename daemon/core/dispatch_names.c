@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "daemon/core/dispatch_blocks.h"
+#include "daemon/core/dispatch_changes.h"
 #include "daemon/core/dispatch_share.h"
 #include "daemon/core/replay.h"
 #include "proto/crash_point.h"
@@ -183,6 +184,8 @@ int dispatch_publish(const struct call *call)
         return refuse_publish(call, r, &block);
     }
     KMEM_CRASH_POINT("server.published");
+    note_text(call, CHANGE_PUBLISHED, publish->offset, block.num_bytes, publish->name.data,
+              publish->name.len);
     intent.kind = INTENT_PUBLISHED;
     intend(call, call->request->sequence, &intent);
     return finish_published(call, &intent);
@@ -212,6 +215,7 @@ int dispatch_unpublish(const struct call *call)
                                 "the name \"%s\" is that of %s, of another user; it, that user or "
                                 "the administrator may unpublish it");
         }
+        note_text(call, CHANGE_UNPUBLISHED, 0, 0, text, name.len);
     }
     kmem__unpublished__init(&call->reply->body.unpublished);
     call->reply->response.body_case = KMEM__RESPONSE__BODY_UNPUBLISHED;
@@ -307,6 +311,8 @@ static int take_newer(const struct call *call, uint32_t share, uint64_t version)
         return refuse_to_take(call, share, r);
     }
     call->core->state.counters->attaches++;
+    note_text(call, CHANGE_ATTACHED, handle.offset, handle.num_bytes, next->reason,
+              next->n_reason_bytes);
     return answer_next(call, version, &attached);
 }
 

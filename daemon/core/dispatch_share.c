@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/dispatch_changes.h"
 #include "daemon/core/refuse.h"
 #include "daemon/core/dispatch_blocks.h"
 #include "daemon/core/replay.h"
@@ -147,7 +148,11 @@ int dispatch_share(const struct call *call)
     const struct seg_off off = {share->offset};
     struct share_handle handle;
     struct block block = {.slot = SLOT_NONE};
+    const bool is_shared = sharing_is_shared(call->core, off);
     const int r = sharing_share(&of, off, share->read_only, &handle, &block);
+    if (r == 0 && !is_shared) {
+        note_block(call, CHANGE_SHARED, &block);
+    }
     return r ? refuse_share(call, r, off, &block) : answer_shared(call, &handle);
 }
 
@@ -322,6 +327,17 @@ static int attach_all(const struct call *call, Kmem__AttachedBlock **rows)
     return 0;
 }
 
+static void note_attached(const struct call *call, uint64_t fresh)
+{
+    const Kmem__Attach *attach = call->request->attach;
+    for (size_t i = 0; i < attach->n_handles; i++) {
+        if (fresh >> i & 1) {
+            note_text(call, CHANGE_ATTACHED, attach->handles[i]->offset,
+                      attach->handles[i]->num_bytes, attach->reason.data, attach->reason.len);
+        }
+    }
+}
+
 static int attach_known(const struct call *call)
 {
     const Kmem__Attach *attach = call->request->attach;
@@ -348,6 +364,7 @@ static int attach_known(const struct call *call)
         return OK;
     }
     counters->attaches += attach->n_handles;
+    note_attached(call, fresh);
     kmem__attached__init(&call->reply->body.attached);
     call->reply->body.attached.n_blocks = attach->n_handles;
     call->reply->body.attached.blocks = rows;
@@ -441,5 +458,8 @@ int dispatch_transfer(const struct call *call)
     clients_intend(&call->core->clients, of.client->slot, call->request->sequence, &intent);
     KMEM_CRASH_POINT("server.transfer.intended");
     r = sharing_transfer(&of, off, transfer->keep, &handle, &block);
+    if (r == 0) {
+        note_block(call, CHANGE_TRANSFERRED, &block);
+    }
     return r ? refuse_transfer(call, r, off, &block) : answer_shared(call, &handle);
 }

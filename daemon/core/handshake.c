@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "daemon/core/dispatch_changes.h"
 #include "daemon/core/refuse.h"
 #include "daemon/core/report.h"
 #include "proto/limits.h"
@@ -64,6 +65,9 @@ static int join(const struct call *call)
     }
     peer->generation = peer->client->generation;
     peer->role = role_of(peer->client);
+    if (!resumes) {
+        note_text(call, CHANGE_JOINED, 0, 0, NULL, 0);
+    }
     return welcome(call, resumes);
 }
 

@@ -82,6 +82,21 @@ static void stretch_come_back(struct leases *leases, struct client *client,
     }
 }
 
+/* The same of pages that their client did not use. */
+static void stretch_return(struct leases *leases, struct client *client,
+                           const struct stretch *stretch)
+{
+    if (stretch->n_pages > 0 && leases->changes) {
+        const struct change_facts facts = {
+            .kind = CHANGE_RETURNED,
+            .offset = (uint64_t)stretch->page << PAGE_SHIFT,
+            .num_bytes = (uint64_t)stretch->n_pages << PAGE_SHIFT,
+        };
+        changes_note(leases->changes, &client->identity, &facts, NULL, 0);
+    }
+    stretch_come_back(leases, client, stretch);
+}
+
 /* How much of what is wanted there is to be had. */
 static uint32_t grant_pages(const struct pages *pages, uint32_t n_pages, uint32_t want_pages,
                             uint32_t extent_pages)
@@ -182,14 +197,14 @@ static uint32_t unpinned_revoke(struct leases *leases, struct client *client, ui
             break;
         }
         if (page != stretch.page + stretch.n_pages) {
-            stretch_come_back(leases, client, &stretch);
+            stretch_return(leases, client, &stretch);
             stretch = (struct stretch){page, 0};
         }
         stretch.n_pages += n_pages;
         n_back += n_pages;
         page += n_pages;
     }
-    stretch_come_back(leases, client, &stretch);
+    stretch_return(leases, client, &stretch);
     return n_back;
 }
 
@@ -211,7 +226,7 @@ static uint32_t run_revoke(struct leases *leases, struct client *client, uint32_
 void leases_come_back(struct leases *leases, struct client *client, uint32_t page, uint32_t n_pages)
 {
     const struct stretch stretch = {page, n_pages};
-    stretch_come_back(leases, client, &stretch);
+    stretch_return(leases, client, &stretch);
 }
 
 /* Takes back what is unused in [page, end) of all leases of a client. */

@@ -14,6 +14,7 @@
 
 #include <stdint.h>
 
+#include "daemon/core/changes.h"
 #include "daemon/core/clients.h"
 #include "daemon/core/pages.h"
 #include "daemon/core/shares.h"
@@ -25,6 +26,7 @@ struct leases {
     const struct shares *shares; /* which know what is pinned */
     uint64_t n_pages;            /* leased now */
     uint64_t n_looked;           /* runs looked at to take something back, ever */
+    struct changes *changes;     /* what comes back is noted there; NULL: nowhere */
 };
 
 enum {

@@ -111,6 +111,16 @@ static uint32_t reap_walk(struct step *step, uint32_t from_page)
     return page < n_pages ? page : 0;
 }
 
+static void note_taken_back(struct core *core, const struct obituary *obituary)
+{
+    const struct change_facts facts = {
+        .kind = CHANGE_TAKEN_BACK,
+        .num_bytes = obituary->num_bytes,
+        .n_blocks = obituary->n_blocks,
+    };
+    core_note_change(core, &obituary->identity, &facts, NULL, 0);
+}
+
 /*
  * Writes the obituaries of ended clients that hold nothing any more. Return: whether those of all
  * of them are written.
@@ -130,6 +140,7 @@ static bool reap_finalize(struct step *step, reap_written_fn written, void *user
             counted_note_peak(client, core->state.counters); /* the last that it counted */
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
+            note_taken_back(core, obituary);
             clients_remove(&core->clients, client);
             if (core->reap.at_slot == slot) {
                 core->reap.at = (struct seg_off){0}; /* the slot's next client is not read yet */

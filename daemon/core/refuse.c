@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/refuse.h"
 
+#include "daemon/core/dispatch_changes.h"
 #include "daemon/core/sharing.h"
 
 /* What is so now, whatever is asked for. */
@@ -20,6 +21,7 @@ static void note(const struct call *call, const struct refusal_facts *facts, con
 {
     refusals_note(&call->core->refusals, &call->peer->identity, facts, reason, n_reason_bytes,
                   call->now.ms);
+    note_refused(call, facts, reason, n_reason_bytes);
 }
 
 /* What the client has, of what it may have; without a quota, of what there is. */

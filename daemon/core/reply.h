@@ -46,6 +46,9 @@ struct reply {
         Kmem__Watched watched;
         Kmem__RefusalsReport refusals;
         Kmem__LimitsReport limits;
+        Kmem__PagesReport pages;
+        Kmem__AtReport at;
+        Kmem__ChangesReport changes;
         Kmem__HistoryReport history;
     } body;
     struct arena arena;

@@ -14,6 +14,7 @@ static void clock_tick(uv_timer_t *timer)
     struct core *core = clock->core;
     const struct now now = loop_now();
     shortage_tick(&core->shortage);
+    core_tick_changes(core, now.ms);
     client_files_set_spare(clock->ledgers, core->shortage.n_spare_pages);
     client_files_set_tick(clock->ledgers, core_tick(core, now.ms));
     history_note_peak(&core->history, counted_note_peaks(&core->clients, core->state.counters));

@@ -444,6 +444,9 @@ static void session_step(struct session *session)
     const int outcome = dispatch_continue(host->core, &session->peer, loop_now(), host->reply);
     if (session->waits) {
         (void)uv_timer_stop(&session->timer); /* always 0 */
+        if (session->peer.role == PEER_OBSERVER) {
+            session_idle(&session->timer); /* which it was, until it waited */
+        }
     }
     host->has_worked |= !session->waits;
     session->pending = false;

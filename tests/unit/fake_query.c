@@ -183,6 +183,48 @@ int kmem_query_names(struct kmem_query *query, kmem_name_fn each, void *user)
     return query->error;
 }
 
+int kmem_query_pages(struct kmem_query *query, uint64_t cell_bytes, kmem_pages_fn each, void *user)
+{
+    (void)cell_bytes;
+    question(query);
+    for (size_t i = 0; i < query->n_pages; i++) {
+        int r = each(&query->pages[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
+int kmem_query_at(struct kmem_query *query, uint64_t offset, kmem_byte_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_bytes; i++) {
+        int r = query->bytes[i].offset == offset ? each(&query->bytes[i], user) : 0;
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
+/* Never waits: with the last change it ends as `error` says. */
+int kmem_query_changes(struct kmem_query *query, struct kmem_change_position *position,
+                       unsigned wait_ms, kmem_change_fn each, void *user)
+{
+    (void)wait_ms;
+    question(query);
+    for (size_t i = 0; i < query->n_changes; i++) {
+        const struct kmem_change *change = &query->changes[i];
+        int r = change->number >= position->number ? each(change, user) : 0;
+        if (r != 0) {
+            return r;
+        }
+    }
+    position->number = query->n_changes + 1;
+    return query->error;
+}
+
 /* The real ones are these two as well. */
 char *kmem_query_escape(const char *text, char *buffer, size_t buffer_bytes)
 {

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <kmem/observe.h>
 #include <kmem/history.h>
 #include <kmem/query.h>
 
@@ -39,6 +40,12 @@ struct kmem_query {
     size_t n_refusals;
     const struct kmem_refusal_count *refusal_counts;
     size_t n_refusal_counts;
+    const struct kmem_pages *pages; /* the same for all sizes of cells */
+    size_t n_pages;
+    const struct kmem_byte *bytes; /* that of the offset, or none */
+    size_t n_bytes;
+    const struct kmem_change *changes; /* numbered from 1 */
+    size_t n_changes;
     const struct kmem_history_row *history;
     size_t n_history;
     struct kmem_history_filter history_filter; /* what was asked for last */

@@ -49,6 +49,9 @@ static bool may_ask(enum peer_role role, int number)
     case KMEM__REQUEST__BODY_NAMES:
     case KMEM__REQUEST__BODY_REFUSALS:
     case KMEM__REQUEST__BODY_LIMITS:
+    case KMEM__REQUEST__BODY_PAGES:
+    case KMEM__REQUEST__BODY_AT:
+    case KMEM__REQUEST__BODY_CHANGES:
     case KMEM__REQUEST__BODY_HISTORY:
         return role == PEER_OBSERVER || role == PEER_READER || role == PEER_MEMBER;
     case KMEM__REQUEST__BODY_WATCH:

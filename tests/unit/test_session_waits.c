@@ -394,6 +394,51 @@ static void test_session_that_hangs_up_while_it_watches_is_forgotten(void **stat
     publish();
 }
 
+static int open_waiting_observer(void)
+{
+    Kmem__Changes changes = KMEM__CHANGES__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    const int fd = connection_open_observer();
+    changes.from_number = core->changes.n_written + 1;
+    changes.wait_ms = CHANGES_WAIT_MAX_MS;
+    request.id = 9;
+    request.body_case = KMEM__REQUEST__BODY_CHANGES;
+    request.changes = &changes;
+    say(fd, &request);
+    while (core->waits.n == 0) {
+        turn();
+    }
+    return fd;
+}
+
+static void test_session_that_waits_for_a_change_is_answered_and_may_be_idle_again(void **state)
+{
+    (void)state;
+    const int fd = open_waiting_observer();
+
+    publish();
+    const Kmem__Response *response = hear(fd);
+
+    assert_int_equal(response->id, 9);
+    assert_int_equal(response->body_case, KMEM__RESPONSE__BODY_CHANGES);
+    assert_true(response->changes->n_changes >= 1);
+    assert_string_equal(response->changes->changes[0]->kind, "allocated");
+    assert_true(uv_is_active((uv_handle_t *)&session_server.host.sessions->timer));
+    connection_close(fd);
+}
+
+static void test_session_that_hangs_up_while_it_waits_for_a_change_is_forgotten(void **state)
+{
+    (void)state;
+    const int fd = open_waiting_observer();
+    assert_int_equal(close(fd), 0);
+    while (session_server.host.n_sessions > 0) {
+        turn();
+    }
+    assert_int_equal(core->waits.n, 0);
+    publish();
+}
+
 #define WAITS_TEST(test) cmocka_unit_test_setup_teardown(test, waits_setup, waits_teardown)
 
 int main(void)
@@ -414,6 +459,8 @@ int main(void)
         WAITS_TEST(test_session_that_watches_and_asks_is_closed_with_a_word),
         WAITS_TEST(test_session_that_had_asked_before_it_watched_is_closed),
         WAITS_TEST(test_session_that_hangs_up_while_it_watches_is_forgotten),
+        WAITS_TEST(test_session_that_waits_for_a_change_is_answered_and_may_be_idle_again),
+        WAITS_TEST(test_session_that_hangs_up_while_it_waits_for_a_change_is_forgotten),
     };
     return cmocka_run_group_tests_name("session_waits", tests, NULL, NULL);
 }
