@@ -55,6 +55,8 @@ extern const struct argp_option ledger_options[];
 extern const struct argp_option limits_options[];
 extern const struct argp_option reasons_options[];
 extern const struct argp_option refusals_options[];
+extern const struct argp_option follow_options[];
+extern const struct argp_option map_options[];
 extern const struct argp_option usage_options[];
 int blocks_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
@@ -65,12 +67,15 @@ int doctor_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int history_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
+int follow_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int limits_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
+int map_show(struct kmem_query *query, const struct options *options, const struct screen *screen);
 int names_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
 int obituaries_show(struct kmem_query *query, const struct options *options,
@@ -89,6 +94,7 @@ int status_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int usage_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
+int why_show(struct kmem_query *query, const struct options *options, const struct screen *screen);
 
 /* Those of them that may ask no daemon, or none alone: command_asks_fn. */
 bool doctor_asks(const struct options *options);
@@ -100,6 +106,7 @@ const struct listing_shape *blocks_shape(const struct options *options);
 const struct listing_shape *clients_shape(const struct options *options);
 const struct listing_shape *diff_shape(const struct options *options);
 const struct listing_shape *history_shape(const struct options *options);
+const struct listing_shape *follow_shape(const struct options *options);
 const struct listing_shape *holders_shape(const struct options *options);
 const struct listing_shape *ledger_shape(const struct options *options);
 const struct listing_shape *limits_shape(const struct options *options);

@@ -65,6 +65,9 @@ _kmemctl_value() {
         [[ ${COMP_WORDS[COMP_CWORD]} == = || ${COMP_WORDS[COMP_CWORD - 1]} == = ]] || return 1
         _kmemctl_reply -W 'auto always never' -- "$word"
         ;;
+    map:--by) _kmemctl_reply -W 'owner reason age' -- "$word" ;;
+    map:--svg) _kmemctl_reply -f -- "$word" ;;
+    watch:--exec) _kmemctl_reply -c -- "$word" ;;
     ledger:--by | ledger:-g) _kmemctl_reply -W 'reason client uid size age unit' -- "$word" ;;
     *:--pid | *:-p) _kmemctl_reply -W "$(_kmemctl_rows clients pid "${daemon[@]}")" -- "$word" ;;
     *:--user | *:-u) _kmemctl_reply -u -- "$word" ;;
@@ -102,6 +105,7 @@ _kmemctl_command() {
             ((i++))
             ;;
         *:--output | *:-o | *:--watch | *:-w | *:--fail-above | *:--by | *:-g) ((i++)) ;;
+        *:--svg | *:--exec) ((i++)) ;;
         *:--depth | *:-d | *:--pid | *:-p | *:--user | *:-u | *:--reason | *:-r) ((i++)) ;;
         *:--since | *:--steps) ((i++)) ;;
         *:--older-than | *:--larger-than | *:--columns | *:--sort | *:--top | *:-t) ((i++)) ;;
@@ -119,7 +123,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries history snapshot diff doctor reconcile run'
+    commands+=' refusals obituaries history snapshot diff map why watch doctor reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -155,6 +159,8 @@ _kmemctl() {
     refusals) options+="$rows --counts" ;;
     history) options+="$rows --since --steps" ;;
     names | clients | obituaries | segments) options+=$rows ;;
+    map) options+=' --by --svg' ;;
+    watch) options+="$rows --exec" ;;
     holders)
         options+=$rows
         if [[ $word != -* ]]; then

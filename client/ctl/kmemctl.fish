@@ -14,7 +14,7 @@ function __kmemctl_command
             case '--socket=*' '--segment=*'
                 set -a daemon $words[1]
             case -o --output -w --watch -g --by -d --depth -p --pid -u --user -r --reason -t --top \
-                --older-than --larger-than --columns --sort --fail-above --since --steps
+                --older-than --larger-than --columns --sort --fail-above --since --steps --svg --exec
                 set -e words[1]
             case '-*'
             case '*'
@@ -51,8 +51,9 @@ function __kmemctl_segments
     end
 end
 
-set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff
-set -l queries status usage $listings snapshot doctor reconcile
+set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff \
+    watch
+set -l queries status usage $listings snapshot map why doctor reconcile
 set -l query "not __kmemctl_is run"
 set -l listing "__kmemctl_is $listings"
 
@@ -86,6 +87,9 @@ complete -c kmemctl -n '__kmemctl_is snapshot diff' -F
 complete -c kmemctl -n '__kmemctl_is history' -l since -x -d 'How far to look back'
 complete -c kmemctl -n '__kmemctl_is history' -l steps -x -d 'Into how many steps'
 complete -c kmemctl -n '__kmemctl_is holders' -a '(__kmemctl_rows names name)'
+complete -c kmemctl -n '__kmemctl_is map' -l by -x -a 'owner reason age'
+complete -c kmemctl -n '__kmemctl_is map' -l svg -r -F -d 'Draw it into a file'
+complete -c kmemctl -n '__kmemctl_is watch' -l exec -x -a '(__fish_complete_command)'
 complete -c kmemctl -n '__kmemctl_is run' -s s -l size -x
 complete -c kmemctl -n '__kmemctl_is run' -s c -l commit -x -a 'lazy eager'
 complete -c kmemctl -n '__kmemctl_is run' -s m -l malloc -d 'Serve malloc() too'

@@ -302,6 +302,13 @@ static uint64_t since_or_exit(const struct argp_state *state, const char *argume
     return since_ms;
 }
 
+static enum map_by map_by_or_exit(const struct argp_state *state, const char *argument)
+{
+    static const char *const words[] = {
+        [MAP_BY_OWNER] = "owner", [MAP_BY_REASON] = "reason", [MAP_BY_AGE] = "age", NULL};
+    return (enum map_by)word_or_exit(state, "--by", argument, words);
+}
+
 struct line {
     const struct options_help *help;
     struct options *options;
@@ -357,6 +364,15 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         return 0;
     case OPTION_STEPS:
         options->steps = number_or_exit(state, "--steps", argument, STEPS_MAX);
+        return 0;
+    case OPTION_MAP_BY:
+        options->map_by = map_by_or_exit(state, argument);
+        return 0;
+    case OPTION_SVG:
+        options->svg_path = argument;
+        return 0;
+    case OPTION_EXEC:
+        options->exec = argument;
         return 0;
     case ARGP_KEY_ARG:
         options->arguments[line->n_arguments] = argument_or_exit(state, line, argument);

@@ -28,6 +28,9 @@ enum format {
 
 #define OPTIONS_MAX_ARGUMENTS 2
 
+/* What a map tells apart. */
+enum map_by { MAP_BY_OWNER, MAP_BY_REASON, MAP_BY_AGE };
+
 struct options {
     const char *socket_path;  /* NULL: where the library looks */
     const char *segment_name; /* NULL: the default one */
@@ -48,6 +51,9 @@ struct options {
     bool counts;               /* refusals */
     uint64_t since_ms;         /* history, as the next; 0: as it has it */
     uint32_t steps;
+    enum map_by map_by;        /* map; so is this: */
+    const char *svg_path;      /* NULL: it is drawn on the screen */
+    const char *exec;          /* watch: run for each change; NULL: changes are printed */
     const char *arguments[OPTIONS_MAX_ARGUMENTS]; /* those that stand beside the options, or NULL */
 };
 
@@ -61,6 +67,9 @@ enum option_key {
     OPTION_COUNTS = 'c',
     OPTION_SINCE = 0x110, /* these two a long name only */
     OPTION_STEPS,
+    OPTION_MAP_BY = 0x140, /* as those below */
+    OPTION_SVG,
+    OPTION_EXEC,
 };
 
 /** options_common - --socket, --segment, --output and such; a child of each parser; its input is

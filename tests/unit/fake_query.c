@@ -213,6 +213,7 @@ int kmem_query_changes(struct kmem_query *query, struct kmem_change_position *po
                        unsigned wait_ms, kmem_change_fn each, void *user)
 {
     (void)wait_ms;
+    position->number = position->number == KMEM_CHANGES_FROM_NOW ? 1 : position->number;
     question(query);
     for (size_t i = 0; i < query->n_changes; i++) {
         const struct kmem_change *change = &query->changes[i];
