@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "client/heap/bins.h"
+#include "client/map/dump.h"
 #include "client/map/map.h"
 
 #define BY_ID_BYTES (HEAPS_MAX * sizeof(struct heap *))
@@ -124,8 +125,24 @@ static void *allocator_map(int fd, uint64_t num_bytes, int protection, int flags
         return NULL;
     }
     (void)madvise(at, num_bytes, MADV_DONTFORK);
-    (void)madvise(at, num_bytes, MADV_DONTDUMP);
+    kmem__dump_leave_out(at, num_bytes);
     return at;
+}
+
+/*
+ * What a debugger needs of them in a core, if the user wants it: all but the entries of the smallest
+ * blocks, whose place for each 16 bytes of the segment is as large as the segment. What is in no use
+ * of a ledger's file takes memory when it is dumped: so it is not done unasked.
+ */
+static void allocator_keep_for_cores(const struct allocator *allocator,
+                                     const struct ledger_layout *layout)
+{
+    unsigned char *ledger = allocator->ledger_at;
+    if (kmem__dump_wanted() != DUMP_NONE) {
+        kmem__dump_keep(ledger, layout->plane_at[2] - CPU_PAGE_SKEW_BYTES);
+        kmem__dump_keep(ledger + layout->reasons_at, layout->total_bytes - layout->reasons_at);
+        kmem__dump_keep(allocator->clock_at, NOTICE_BYTES);
+    }
 }
 
 int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
@@ -144,6 +161,9 @@ int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
     allocator->clock_at =
         allocator_map(welcome->clock_fd, NOTICE_BYTES, PROT_READ, MAP_SHARED, failure);
     int r = allocator->ledger_at == NULL || allocator->clock_at == NULL ? -failure->error : 0;
+    if (r == 0) {
+        allocator_keep_for_cores(allocator, &layout);
+    }
     if (r == 0 && ledger_attach(&ledger, allocator->ledger_at, n_pages) != 0) {
         r = kmem__failure_set(failure, EPROTO,
                               "the daemon sent a ledger of another layout; install the same "

@@ -28,6 +28,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "client/map/dump.h"
 #include "client/map/map.h"
 
 #define HUGE_PAGE_BYTES ((uint64_t)2 << 20)
@@ -84,8 +85,9 @@ KMEM_MUST_USE static int segment_map(struct segment *segment, int fd, bool is_gu
                          MAP_SHARED | MAP_FIXED, fd) == MAP_FAILED) {
         return kmem__map_failed(failure, errno, "the segment", segment->num_bytes);
     }
-    /* If the kernel can not do it, core dumps are larger. That is no reason to fail. */
-    (void)madvise(segment->base, segment->num_bytes, MADV_DONTDUMP);
+    if (kmem__dump_wanted() != DUMP_BLOCKS) {
+        kmem__dump_leave_out(segment->base, segment->num_bytes);
+    }
     return 0;
 }
 
