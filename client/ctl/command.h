@@ -57,7 +57,10 @@ extern const struct argp_option reasons_options[];
 extern const struct argp_option refusals_options[];
 extern const struct argp_option follow_options[];
 extern const struct argp_option map_options[];
+extern const struct argp_option record_options[];
 extern const struct argp_option usage_options[];
+int advise_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int blocks_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int clients_show(struct kmem_query *query, const struct options *options,
@@ -84,6 +87,8 @@ int reasons_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int reconcile_show(struct kmem_query *query, const struct options *options,
                    const struct screen *screen);
+int record_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int refusals_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
 int segments_show(struct kmem_query *query, const struct options *options,
@@ -97,6 +102,7 @@ int usage_show(struct kmem_query *query, const struct options *options,
 int why_show(struct kmem_query *query, const struct options *options, const struct screen *screen);
 
 /* Those of them that may ask no daemon, or none alone: command_asks_fn. */
+bool advise_asks(const struct options *options);
 bool doctor_asks(const struct options *options);
 bool diff_asks(const struct options *options);
 bool segments_asks(const struct options *options);
@@ -115,6 +121,9 @@ const struct listing_shape *obituaries_shape(const struct options *options);
 const struct listing_shape *reasons_shape(const struct options *options);
 const struct listing_shape *refusals_shape(const struct options *options);
 const struct listing_shape *segments_shape(const struct options *options);
+
+/** replay_main() - a command_main_fn */
+int replay_main(int argc, char **argv, const struct options *before);
 
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
 int run_main(int argc, char **argv, const struct options *before);

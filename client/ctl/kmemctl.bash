@@ -56,6 +56,7 @@ _kmemctl_words() {
 _kmemctl_value() {
     case $command:$before in
     run:--size | run:-s | run:--leaks-exit-code | run:-e) ;;
+    replay:--size | replay:-s | record:--for) ;;
     run:--output | run:-o | *:--socket | *:-s) _kmemctl_reply -f -- "$word" ;;
     run:--commit | run:-c) _kmemctl_reply -W 'lazy eager' -- "$word" ;;
     run:*) return 1 ;;
@@ -96,6 +97,7 @@ _kmemctl_command() {
         case $command:${words[i]} in
         run:--size | run:-s | run:--commit | run:-c | run:--output | run:-o) ((i++)) ;;
         run:--leaks-exit-code | run:-e) ((i++)) ;;
+        replay:--size | replay:-s | record:--for) ((i++)) ;;
         run:-*) ;;
         run:*) return 1 ;;
         *:--socket | *:--segment | *:-s | *:-n)
@@ -123,7 +125,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries history snapshot diff map why watch doctor reconcile run'
+    commands+=' refusals obituaries history snapshot diff map why watch record replay advise doctor reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -160,6 +162,20 @@ _kmemctl() {
     history) options+="$rows --since --steps" ;;
     names | clients | obituaries | segments) options+=$rows ;;
     map) options+=' --by --svg' ;;
+    record | advise)
+        options+=$([[ $command == advise ]] || echo ' --for')
+        if [[ $word != -* ]]; then
+            _kmemctl_reply -f -- "$word"
+            return
+        fi
+        ;;
+    replay)
+        options='--size --fit --json --help --version'
+        if [[ $word != -* ]]; then
+            _kmemctl_reply -f -- "$word"
+            return
+        fi
+        ;;
     watch) options+="$rows --exec" ;;
     holders)
         options+=$rows

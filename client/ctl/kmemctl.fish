@@ -53,12 +53,12 @@ end
 
 set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff \
     watch
-set -l queries status usage $listings snapshot map why doctor reconcile
-set -l query "not __kmemctl_is run"
+set -l queries status usage $listings snapshot map why record advise doctor reconcile
+set -l query "not __kmemctl_is run replay"
 set -l listing "__kmemctl_is $listings"
 
 complete -c kmemctl -f
-complete -c kmemctl -n __kmemctl_none -a "$queries run"
+complete -c kmemctl -n __kmemctl_none -a "$queries replay run"
 complete -c kmemctl -n $query -s s -l socket -r -F -d 'Ask the daemon that listens there'
 complete -c kmemctl -n $query -s n -l segment -x -a '(__kmemctl_segments)' -d 'Ask for this segment'
 complete -c kmemctl -n $query -s o -l output -x -a 'table wide json jsonl csv' -d 'How to answer'
@@ -87,6 +87,10 @@ complete -c kmemctl -n '__kmemctl_is snapshot diff' -F
 complete -c kmemctl -n '__kmemctl_is history' -l since -x -d 'How far to look back'
 complete -c kmemctl -n '__kmemctl_is history' -l steps -x -d 'Into how many steps'
 complete -c kmemctl -n '__kmemctl_is holders' -a '(__kmemctl_rows names name)'
+complete -c kmemctl -n '__kmemctl_is record replay advise' -F
+complete -c kmemctl -n '__kmemctl_is record' -l for -x -d 'End after so long'
+complete -c kmemctl -n '__kmemctl_is replay' -s s -l size -x -d 'Of a segment of that size'
+complete -c kmemctl -n '__kmemctl_is replay' -s f -l fit -d 'Find the smallest size'
 complete -c kmemctl -n '__kmemctl_is map' -l by -x -a 'owner reason age'
 complete -c kmemctl -n '__kmemctl_is map' -l svg -r -F -d 'Draw it into a file'
 complete -c kmemctl -n '__kmemctl_is watch' -l exec -x -a '(__fish_complete_command)'

@@ -371,6 +371,9 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
     case OPTION_SVG:
         options->svg_path = argument;
         return 0;
+    case OPTION_FOR:
+        options->for_ms = measure_or_exit(state, "--for", argument, true);
+        return 0;
     case OPTION_EXEC:
         options->exec = argument;
         return 0;

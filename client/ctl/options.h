@@ -53,6 +53,7 @@ struct options {
     uint32_t steps;
     enum map_by map_by;        /* map; so is this: */
     const char *svg_path;      /* NULL: it is drawn on the screen */
+    uint64_t for_ms;           /* record; 0: until it is ended */
     const char *exec;          /* watch: run for each change; NULL: changes are printed */
     const char *arguments[OPTIONS_MAX_ARGUMENTS]; /* those that stand beside the options, or NULL */
 };
@@ -70,6 +71,7 @@ enum option_key {
     OPTION_MAP_BY = 0x140, /* as those below */
     OPTION_SVG,
     OPTION_EXEC,
+    OPTION_FOR,
 };
 
 /** options_common - --socket, --segment, --output and such; a child of each parser; its input is

@@ -57,8 +57,8 @@ def read(at, n_bytes):
         return bytes(gdb.selected_inferior().read_memory(at, n_bytes))
     except gdb.MemoryError:
         raise NotThere(
-            "0x%x can not be read: it is not in the core; a program that runs with KMEM_CORE=ledger "
-            "(or =blocks) in its environment leaves one that has it" % at
+            "0x%x can not be read: it is not in the core; a program that runs with "
+            "KMEM_CORE=ledger (or =blocks) in its environment leaves one that has it" % at
         ) from None
 
 
@@ -261,7 +261,7 @@ def story(segment, offset):
 
 
 def roll_up(segment):
-    """{reason: [blocks, bytes]} of the blocks that the process carved itself, and what is missing."""
+    """{reason: [blocks, bytes]} of what the process carved itself, and what is missing."""
     segment.open()
     sums = {}
     n_missing = 0
@@ -344,7 +344,8 @@ class HandlePrinter:
         self.value = value
 
     def to_string(self):
-        field = {name: int(self.value[name]) for name in ("offset", "num_bytes", "generation", "tag")}
+        names = ("offset", "num_bytes", "generation", "tag")
+        field = {name: int(self.value[name]) for name in names}
         if field["generation"] == 0:
             return "{no handle}"
         return "{%d+%d@%d/%016x, instance %016x}" % (

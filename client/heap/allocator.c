@@ -130,9 +130,9 @@ static void *allocator_map(int fd, uint64_t num_bytes, int protection, int flags
 }
 
 /*
- * What a debugger needs of them in a core, if the user wants it: all but the entries of the smallest
- * blocks, whose place for each 16 bytes of the segment is as large as the segment. What is in no use
- * of a ledger's file takes memory when it is dumped: so it is not done unasked.
+ * What a debugger needs of them in a core, if the user wants it: all but the entries of the
+ * smallest blocks, whose place for each 16 bytes of the segment is as large as the segment. What is
+ * in no use of a ledger's file takes memory when it is dumped: so it is not done unasked.
  */
 static void allocator_keep_for_cores(const struct allocator *allocator,
                                      const struct ledger_layout *layout)

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_ctl_record.c - kmemctl record, replay and advise
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/system/ctl.h"
+#include "tests/system/daemon.h"
+#include "tests/system/sharing.h"
+
+#define N_BLOCKS 6
+#define BLOCK_BYTES (1 << 20)
+
+/* Six MiB at once, and half of it given back. */
+static void be_program(const void *argument)
+{
+    void *blocks[N_BLOCKS];
+    (void)argument;
+    for (int i = 0; i < N_BLOCKS; i++) {
+        blocks[i] = allocate(BLOCK_BYTES, "program/block");
+    }
+    for (int i = 0; i < N_BLOCKS; i += 2) {
+        expect_equal(kmem_try_release(&blocks[i]), 0);
+    }
+    client_say(1);
+    (void)client_await();
+}
+
+static bool file_has(const char *path, const char *text)
+{
+    static char content[1 << 20];
+    FILE *const file = fopen(path, "re");
+    const size_t n_bytes = file ? fread(content, 1, sizeof(content) - 1, file) : 0;
+    content[n_bytes] = '\0';
+    if (file) {
+        (void)fclose(file);
+    }
+    return strstr(content, text) != NULL;
+}
+
+static void test_a_record_is_played_on_other_sizes(void)
+{
+    char path[512];
+    daemon_start(NULL, NULL);
+    struct client early = client_start(be_program, NULL);
+    (void)client_hear(&early);
+    (void)snprintf(path, sizeof(path), "%s", harness_path("record.jsonl"));
+    struct ctl_process recorder = ctl_start((const char *const[]){"record", path, NULL});
+    expect_soon(file_has(path, "\"program/block\""), 10000); /* what there was */
+    struct client program = client_start(be_program, NULL);
+    (void)client_hear(&program);
+    client_kill(&program);
+    expect_soon(file_has(path, "\"k\": \"died\""), 10000);
+    expect_equal(kill(recorder.pid, SIGINT), 0);
+    expect_equal(ctl_wait(&recorder)->exit_status, 0);
+    expect_true(file_has(path, "\"kmem_record\": 1"));
+    expect_true(file_has(path, "\"k\": \"died\""));
+
+    const struct ctl_end *end = ctl("replay", path, "--size", "64MiB");
+    expect_equal(end->exit_status, 0);
+    expect_match(end->out, "^ +64\\.0 MiB  all fits$");
+    end = ctl("replay", path, "--size", "3MiB");
+    expect_equal(end->exit_status, 5);
+    expect_match(end->out, "^ +3\\.0 MiB  [0-9]+ of [0-9]+ refused, first ");
+    end = ctl("replay", path, "--fit", "--json");
+    expect_equal(end->exit_status, 0);
+    expect_match(end->out, "\"fits\": true");
+    expect_match(ctl("advise", path)->out, "^kmemd --size [0-9]+MiB$");
+    end = ctl("advise");
+    expect_equal(end->exit_status, 0);
+    expect_match(end->out, "^kmemd --size [0-9]+MiB --quota [0-9]+MiB$");
+    expect_equal(ctl_private_daemons(), 0);
+    client_kill(&early);
+    daemon_stop();
+}
+
+static void test_what_is_no_record_is_refused_with_its_line(void)
+{
+    const struct ctl_end *end = ctl("replay", "/etc/passwd");
+    expect_equal(end->exit_status, 1);
+    expect_match(end->err, "/etc/passwd, line 1: that is no record of version 1");
+    expect_match(ctl("replay", "/nonexistent")->err, "cannot read /nonexistent: No such file");
+    expect_equal(ctl("replay")->exit_status, 2);
+    expect_equal(ctl("replay", "x", "--size", "much")->exit_status, 2);
+    expect_match(ctl("advise", "/etc/passwd")->err, "kmemctl advise: /etc/passwd, line 1");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct system_test tests[] = {
+        SYSTEM_TEST(test_a_record_is_played_on_other_sizes, 60),
+        SYSTEM_TEST(test_what_is_no_record_is_refused_with_its_line, 20),
+    };
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}
