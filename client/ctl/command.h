@@ -38,6 +38,7 @@ struct command {
     const char *summary;               /* one sentence for the help */
     const struct argp_option *special; /* a query's own options; NULL if it has none */
     const char *argument;              /* what a query's arguments may be; NULL: it takes none */
+    bool filters; /* it takes the options that choose blocks, though it lists no rows */
     unsigned least_arguments;
     unsigned most_arguments; /* OPTIONS_MAX_ARGUMENTS at most */
     command_shape_fn shape;  /* NULL if it lists no rows */
@@ -51,6 +52,7 @@ struct command {
 extern const struct argp_option blocks_options[];
 extern const struct argp_option diff_options[];
 extern const struct argp_option history_options[];
+extern const struct argp_option export_options[];
 extern const struct argp_option ledger_options[];
 extern const struct argp_option limits_options[];
 extern const struct argp_option reasons_options[];
@@ -71,6 +73,8 @@ int doctor_show(struct kmem_query *query, const struct options *options,
 int history_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
 int follow_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
+int export_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);

@@ -67,8 +67,8 @@ _kmemctl_value() {
         _kmemctl_reply -W 'auto always never' -- "$word"
         ;;
     map:--by) _kmemctl_reply -W 'owner reason age' -- "$word" ;;
-    map:--svg) _kmemctl_reply -f -- "$word" ;;
-    watch:--exec) _kmemctl_reply -c -- "$word" ;;
+    map:--svgexport:--format | export:-f) _kmemctl_reply -f -- "$word" ;;
+    watch:--exec) _kmemctl_reply -c-W 'folded pprof html' -- "$word" ;;
     ledger:--by | ledger:-g) _kmemctl_reply -W 'reason client uid size age unit' -- "$word" ;;
     *:--pid | *:-p) _kmemctl_reply -W "$(_kmemctl_rows clients pid "${daemon[@]}")" -- "$word" ;;
     *:--user | *:-u) _kmemctl_reply -u -- "$word" ;;
@@ -106,6 +106,7 @@ _kmemctl_command() {
             fi
             ((i++))
             ;;
+        export:--format | export:-f) ((i++)) ;;
         *:--output | *:-o | *:--watch | *:-w | *:--fail-above | *:--by | *:-g) ((i++)) ;;
         *:--svg | *:--exec) ((i++)) ;;
         *:--depth | *:-d | *:--pid | *:-p | *:--user | *:-u | *:--reason | *:-r) ((i++)) ;;
@@ -125,7 +126,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries history snapshot diff map why watch record replay advise doctor reconcile run'
+    commands+=' refusals obituaries history snapshot diff map why watch record replay adviseexport doctor reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -145,6 +146,13 @@ _kmemctl() {
     reasons) options+="$rows --depth" ;;
     blocks) options+="$rows --shared" ;;
     snapshot)
+        if [[ $word != -* ]]; then
+            _kmemctl_reply -f -- "$word"
+            return
+        fi
+        ;;
+    export)
+        options+=' --format --pid --user --reason --older-than --larger-than'
         if [[ $word != -* ]]; then
             _kmemctl_reply -f -- "$word"
             return

@@ -14,7 +14,7 @@ function __kmemctl_command
             case '--socket=*' '--segment=*'
                 set -a daemon $words[1]
             case -o --output -w --watch -g --by -d --depth -p --pid -u --user -r --reason -t --top \
-                --older-than --larger-than --columns --sort --fail-above --since --steps --svg --exec
+                --older-than --larger-than --columns --sort --fail-above --since --steps --svg --exec-f --format
                 set -e words[1]
             case '-*'
             case '*'
@@ -53,9 +53,10 @@ end
 
 set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff \
     watch
-set -l queries status usage $listings snapshot map why record advise doctor reconcile
+set -l queries status usage $listings snapshot map why record adviseexport doctor reconcile
 set -l query "not __kmemctl_is run replay"
 set -l listing "__kmemctl_is $listings"
+set -l choosing "__kmemctl_is $listings export"
 
 complete -c kmemctl -f
 complete -c kmemctl -n __kmemctl_none -a "$queries replay run"
@@ -68,11 +69,12 @@ complete -c kmemctl -n $query -l color -a 'auto always never' -d 'When to colour
 complete -c kmemctl -n $query -s w -l watch -x -d 'Ask again every so many seconds'
 complete -c kmemctl -s h -l help -d 'Explain it'
 complete -c kmemctl -s V -l version -d 'Print the version'
-complete -c kmemctl -n $listing -s p -l pid -x -a '(__kmemctl_rows clients pid)' -d 'Of a process'
-complete -c kmemctl -n $listing -s u -l user -x -a '(__fish_complete_users)' -d 'Of a user'
-complete -c kmemctl -n $listing -s r -l reason -x -a '(__kmemctl_rows ledger reason)' -d 'Of reasons'
-complete -c kmemctl -n $listing -l older-than -x -d 'Of what is older'
-complete -c kmemctl -n $listing -l larger-than -x -d 'Of what is larger'
+complete -c kmemctl -n '__kmemctl_is export' -s f -l format -x -a 'folded pprof html'
+complete -c kmemctl -n $choosing -s p -l pid -x -a '(__kmemctl_rows clients pid)' -d 'Of a process'
+complete -c kmemctl -n $choosing -s u -l user -x -a '(__fish_complete_users)' -d 'Of a user'
+complete -c kmemctl -n $choosing -s r -l reason -x -a '(__kmemctl_rows ledger reason)' -d 'Of reasons'
+complete -c kmemctl -n $choosing -l older-than -x -d 'Of what is older'
+complete -c kmemctl -n $choosing -l larger-than -x -d 'Of what is larger'
 complete -c kmemctl -n $listing -l columns -x -a '(__fish_complete_list , __kmemctl_columns)'
 complete -c kmemctl -n $listing -l sort -x -a '(__kmemctl_columns)' -d 'Sort by a column'
 complete -c kmemctl -n $listing -s t -l top -x -d 'The first rows only'
@@ -83,7 +85,7 @@ complete -c kmemctl -n '__kmemctl_is refusals' -s c -l counts -d 'How often for 
 complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid size age unit'
 complete -c kmemctl -n '__kmemctl_is ledger reasons diff' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'
-complete -c kmemctl -n '__kmemctl_is snapshot diff' -F
+complete -c kmemctl -n '__kmemctl_is snapshot diff export' -F
 complete -c kmemctl -n '__kmemctl_is history' -l since -x -d 'How far to look back'
 complete -c kmemctl -n '__kmemctl_is history' -l steps -x -d 'Into how many steps'
 complete -c kmemctl -n '__kmemctl_is holders' -a '(__kmemctl_rows names name)'

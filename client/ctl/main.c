@@ -60,6 +60,9 @@ static const struct command commands[] = {
     {"replay", "Play a record on a segment of another size.", .main = replay_main},
     {"advise", "Say what size and limits the peaks needed.", .argument = "[FILE]",
      .most_arguments = 1, .show = advise_show, .asks = advise_asks},
+    {"export", "Write the live blocks for flame graph viewers, pprof or a browser.",
+     .special = export_options, .argument = "[FILE]", .most_arguments = 1, .filters = true,
+     .show = export_show},
     {"doctor", "Check the daemon and the machine, and say what to mend.", .show = doctor_show,
      .asks = doctor_asks},
     {"history", "Show what was live before now, and what has begun to grow.",
@@ -219,17 +222,26 @@ struct asking {
     const struct options *options;
 };
 
+static int complain(const struct command *command, const char *why)
+{
+    (void)fprintf(stderr, "kmemctl %s: %s\n", command->name, why);
+    return STATUS_USAGE;
+}
+
 /* Before the daemon is asked. Return: STATUS_OK, or STATUS_USAGE, and then a message is printed. */
 static int check(const struct command *command, const struct options *options)
 {
     if (command->shape) {
         return listing_check(command->shape(options), options, command->name);
     }
+    if (command->show == export_show && options->format != FORMAT_TABLE) {
+        return complain(command, "--format says how it answers: --output means nothing to it");
+    }
     if (options->format == FORMAT_CSV && command->show != usage_show) {
-        (void)fprintf(stderr,
-                      "kmemctl %s: its answer is no table: --output=csv means nothing to it\n",
-                      command->name);
-        return STATUS_USAGE;
+        return complain(command, "its answer is no table: --output=csv means nothing to it");
+    }
+    if (options->watch_ms > 0 && (command->show == export_show || command->show == snapshot_show)) {
+        return complain(command, "it writes one file: --watch means nothing to it");
     }
     return STATUS_OK;
 }
@@ -302,6 +314,7 @@ int main(int argc, char **argv)
         .summary = words.command->summary,
         .special = words.command->special,
         .columns = shape ? listing_columns(shape(&words.options), columns, sizeof(columns)) : NULL,
+        .filters = words.command->filters,
         .argument = words.command->argument,
         .least_arguments = words.command->least_arguments,
         .most_arguments = words.command->most_arguments,

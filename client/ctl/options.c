@@ -195,13 +195,17 @@ enum listing_key {
     LISTING_NO_HEADERS,
 };
 
-static const struct argp_option listing_options[] = {
+static const struct argp_option filter_options[] = {
     {"pid", LISTING_PID, "PID", 0, "Only what is the process PID's", 5},
     {"user", LISTING_USER, "USER", 0, "Only what is that user's: a name, or a uid", 5},
     {"reason", LISTING_REASON, "GLOB", 0,
      "Only reasons that match GLOB; without a * or ?, that begin with it", 5},
     {"older-than", LISTING_OLDER, "AGE", 0, "Only what is older: 90s, 5m, 2h30m, 7d", 5},
     {"larger-than", LISTING_LARGER, "SIZE", 0, "Only what is larger: 4096, 64KiB, 1.5M", 5},
+    {0},
+};
+
+static const struct argp_option listing_options[] = {
     {"columns", LISTING_COLUMNS, "NAMES", 0, "Show these columns, in this order: PID,BYTES", 6},
     {"sort", LISTING_SORT, "COLUMN", 0, "Sort by COLUMN, or COLUMN:asc, COLUMN:desc", 6},
     {"top", LISTING_TOP, "N", 0, "Show the first N rows only", 6},
@@ -231,10 +235,9 @@ static uint32_t user_or_exit(const struct argp_state *state, const char *argumen
     return uid;
 }
 
-static error_t listing_key(int key, char *argument, struct argp_state *state)
+static error_t filter_key(int key, char *argument, struct argp_state *state)
 {
-    struct options *options = state->input;
-    struct filter *filter = &options->filter;
+    struct filter *filter = &((struct options *)state->input)->filter;
     switch (key) {
     case LISTING_PID:
         filter->pid = number_or_exit(state, "--pid", argument, INT32_MAX);
@@ -255,6 +258,17 @@ static error_t listing_key(int key, char *argument, struct argp_state *state)
         filter->larger_than_bytes = measure_or_exit(state, "--larger-than", argument, false);
         filter->has_bytes = true;
         return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp options_filter = {.options = filter_options, .parser = filter_key};
+
+static error_t listing_key(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+    switch (key) {
     case LISTING_COLUMNS:
         options->columns = argument;
         return 0;
@@ -309,6 +323,13 @@ static enum map_by map_by_or_exit(const struct argp_state *state, const char *ar
     return (enum map_by)word_or_exit(state, "--by", argument, words);
 }
 
+static enum export_format export_or_exit(const struct argp_state *state, const char *argument)
+{
+    static const char *const words[] = {
+        [EXPORT_FOLDED] = "folded", [EXPORT_PPROF] = "pprof", [EXPORT_HTML] = "html", NULL};
+    return (enum export_format)word_or_exit(state, "--format", argument, words);
+}
+
 struct line {
     const struct options_help *help;
     struct options *options;
@@ -337,12 +358,18 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = options;
-        if (line->help->columns) {
+        if (line->help->columns || line->help->filters) {
             state->child_inputs[1] = options;
+        }
+        if (line->help->columns) {
+            state->child_inputs[2] = options;
         }
         return 0;
     case OPTION_ALL:
         options->all = true;
+        return 0;
+    case OPTION_FORMAT:
+        options->export_format = export_or_exit(state, argument);
         return 0;
     case OPTION_COUNTS:
         options->counts = true;
@@ -401,7 +428,8 @@ void options_parse(const struct options_help *help, int argc, char **argv, struc
 {
     const struct argp_child children[] = {
         {&options_common, 0, "Common options:", 10},
-        {help->columns ? &options_listing : NULL, 0, "Which rows, and how:", 5},
+        {help->columns || help->filters ? &options_filter : NULL, 0, "Which rows, and how:", 5},
+        {help->columns ? &options_listing : NULL, 0, NULL, 5},
         {0},
     };
     char doc[HELP_MAX_BYTES];

@@ -31,6 +31,13 @@ enum format {
 /* What a map tells apart. */
 enum map_by { MAP_BY_OWNER, MAP_BY_REASON, MAP_BY_AGE };
 
+/* What export writes. */
+enum export_format {
+    EXPORT_FOLDED,
+    EXPORT_PPROF,
+    EXPORT_HTML,
+};
+
 struct options {
     const char *socket_path;  /* NULL: where the library looks */
     const char *segment_name; /* NULL: the default one */
@@ -55,6 +62,7 @@ struct options {
     const char *svg_path;      /* NULL: it is drawn on the screen */
     uint64_t for_ms;           /* record; 0: until it is ended */
     const char *exec;          /* watch: run for each change; NULL: changes are printed */
+    enum export_format export_format;
     const char *arguments[OPTIONS_MAX_ARGUMENTS]; /* those that stand beside the options, or NULL */
 };
 
@@ -72,13 +80,17 @@ enum option_key {
     OPTION_SVG,
     OPTION_EXEC,
     OPTION_FOR,
+    OPTION_FORMAT = 'f',
 };
 
 /** options_common - --socket, --segment, --output and such; a child of each parser; its input is
  *  a struct options */
 extern const struct argp options_common;
 
-/** options_listing - --columns, --sort, --pid and such: of commands that list rows; likewise */
+/** options_filter - --pid, --reason and such: of commands that choose; likewise */
+extern const struct argp options_filter;
+
+/** options_listing - --columns, --sort and such: of commands that list rows; likewise */
 extern const struct argp options_listing;
 
 /* What a query's line may have. */
@@ -86,6 +98,7 @@ struct options_help {
     const char *summary;
     const struct argp_option *special; /* its own options, enum option_key; NULL if it has none */
     const char *columns;  /* what its rows have; NULL: it lists none, and has no options_listing */
+    bool filters;         /* it has options_filter, though it lists no rows */
     const char *argument; /* what may stand beside the options; NULL if nothing may */
     unsigned least_arguments;
     unsigned most_arguments;

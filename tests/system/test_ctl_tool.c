@@ -175,11 +175,99 @@ static void test_ctl_doctor_checks_the_daemon_and_the_machine(void)
     daemon_stop();
 }
 
+/* --------------------------------------------------------------------------------- viewers ---- */
+
+/* What a program prints. Ownership: the caller's, free(). */
+static char *output_of(const char *format, const char *file)
+{
+    char command[2048];
+    char *text = calloc(1, 1 << 20);
+    (void)snprintf(command, sizeof(command), format, file);
+    FILE *pipe = popen(command, "r");
+    expect_call(text != NULL && pipe != NULL);
+    (void)fread(text, 1, (1 << 20) - 1, pipe);
+    expect_equal(pclose(pipe), 0);
+    return text;
+}
+
+static void test_ctl_export_is_read_by_a_flame_graph_viewer(void)
+{
+    struct client camera = enter();
+    char *file = strdup(harness_path("folded"));
+    expect_call(file != NULL);
+    expect_equal(ctl("export", file)->exit_status, 0);
+    expect_text(ctl("export", "--reason", "video")->out,
+                "video;capture 1048576\nvideo;index 300\n");
+    char *picture = output_of("perl /usr/share/perl5/Devel/NYTProf/flamegraph.pl %s", file);
+    expect_match(picture, "<title>video;?capture \\(1,048,576 samples, 93\\.|"
+                          "<title>capture \\(1,048,576 samples, 93\\.");
+    expect_match(picture, "<title>video \\(1,048,876 samples, ");
+    expect_match(picture, "<title>audio \\(70,000 samples, ");
+    free(picture);
+    leave(&camera);
+    free(file);
+}
+
+static void test_ctl_export_is_read_by_pprof(void)
+{
+    struct client camera = enter();
+    char *file = strdup(harness_path("profile"));
+    expect_call(file != NULL);
+    expect_equal(ctl("export", "--format=pprof", file)->exit_status, 0);
+    char *top = output_of("go tool pprof -top -unit=b %s 2>&1", file);
+    expect_match(top, "live blocks of the segment \"test\"\n");
+    expect_match(top, "Type: inuse_space\n");
+    expect_match(top, "\n +1048576B .* video/capture\n");
+    expect_match(top, "\n +0 .* 1048876B .* video\n");
+    free(top);
+    top = output_of("go tool pprof -top -sample_index=inuse_objects %s 2>&1", file);
+    expect_match(top, "\n +2 .* video/index\n");
+    expect_equal(ctl("export", "-o", "json")->exit_status, 2);
+    expect_equal(ctl("export", "--format", "svg")->exit_status, 2);
+    free(top);
+    leave(&camera);
+    free(file);
+}
+
+/* Each element that is opened is closed, in the order in which they are opened. */
+static void test_ctl_export_is_a_page_that_is_well_formed(void)
+{
+    struct client camera = enter();
+    char *file = strdup(harness_path("page.html"));
+    expect_call(file != NULL);
+    expect_equal(ctl("export", "-f", "html", file)->exit_status, 0);
+    char *said = output_of("/usr/bin/python3 -c '"
+                           "import html.parser, json, re, sys\n"
+                           "class Page(html.parser.HTMLParser):\n"
+                           " stack = []\n"
+                           " def handle_starttag(self, tag, attributes):\n"
+                           "  assert not {\"src\", \"href\"} & dict(attributes).keys(), tag\n"
+                           "  if tag != \"meta\": self.stack.append(tag)\n"
+                           " def handle_endtag(self, tag):\n"
+                           "  assert self.stack.pop() == tag, tag\n"
+                           "text = open(sys.argv[1]).read()\n"
+                           "page = Page()\n"
+                           "page.feed(text)\n"
+                           "page.close()\n"
+                           "assert page.stack == [], page.stack\n"
+                           "data = re.search(\"application/json.>(.*?)</script>\", text, re.S)\n"
+                           "for node in json.loads(data[1])[\"nodes\"]:\n"
+                           " print(node[\"reason\"], node[\"bytes\"])' %s",
+                           file);
+    expect_text(said, "video 1048876\nvideo/capture 1048576\nvideo/index 300\naudio 70000\n");
+    free(said);
+    leave(&camera);
+    free(file);
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon, 20),
     SYSTEM_TEST(test_ctl_limits_says_what_is_near_and_which_option_it_is, 20),
     SYSTEM_TEST(test_ctl_status_says_whether_all_is_well_and_what_is_not, 30),
     SYSTEM_TEST(test_ctl_doctor_checks_the_daemon_and_the_machine, 20),
+    SYSTEM_TEST(test_ctl_export_is_read_by_a_flame_graph_viewer, 60),
+    SYSTEM_TEST(test_ctl_export_is_read_by_pprof, 60),
+    SYSTEM_TEST(test_ctl_export_is_a_page_that_is_well_formed, 60),
     SYSTEM_TEST(test_ctl_diff_says_what_has_grown_since_a_snapshot, 20),
     SYSTEM_TEST(test_ctl_diff_knows_that_a_segment_was_made_anew, 20),
     SYSTEM_TEST(test_ctl_refusals_says_who_asked_for_what_and_why_not, 20),
