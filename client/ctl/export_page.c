@@ -2,14 +2,12 @@
 /*
  * export_page.c - the tree of reasons as a page
  *
- * export.html is the page, but for what it shows: that stands where the page says "KMEM_DATA". A '<'
- * in it is written as an escape of JSON, so that no reason can end the script that it is in.
+ * export.html is the page, but for what it shows: that stands where the page says "KMEM_DATA". Each
+ * '<' in it is written as an escape of JSON, so that no reason can end the script that it is in.
  */
-#include <json-c/json.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <errno.h>
 
 #include "client/ctl/export.h"
 #include "client/ctl/json.h"
