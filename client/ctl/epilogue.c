@@ -9,6 +9,8 @@
  */
 #include "client/ctl/epilogue.h"
 
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -212,22 +214,67 @@ static void write_alive(const struct epilogue *epilogue, struct box *box)
     }
 }
 
+static void add_unseen(struct epilogue_unseen *unseen, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static void add_unseen(struct epilogue_unseen *unseen, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(unseen->sentences[unseen->n_sentences++], EPILOGUE_UNSEEN_BYTES, format,
+                    arguments);
+    va_end(arguments);
+}
+
+struct epilogue_unseen epilogue_unseen(const struct epilogue *epilogue)
+{
+    const struct figures *figures = &epilogue->figures;
+    struct epilogue_unseen unseen = {.n_sentences = 0};
+    const uint64_t n_refused = figures_get(figures, "connections_refused");
+    if (epilogue->serves_malloc) {
+        add_unseen(&unseen, "what was mapped by itself, came from libc, or is of a program that "
+                            "is linked statically");
+    } else {
+        add_unseen(&unseen, "memory that is not from kmem; with --malloc, malloc() is seen");
+    }
+    if (epilogue->alive.n_groups > 0) {
+        add_unseen(&unseen, "the end of %s %s that %s", format_count(epilogue->alive.n_groups).text,
+                   plural(epilogue->alive.n_groups, "process", "processes"),
+                   plural(epilogue->alive.n_groups, "still runs", "still run"));
+    }
+    if (epilogue->n_forgotten > 0) {
+        add_unseen(&unseen, "what the first %s that ended left behind: forgotten by now",
+                   format_count(epilogue->n_forgotten).text);
+    }
+    if (n_refused > 0) {
+        add_unseen(&unseen, "processes that could not join: %s %s refused",
+                   format_count(n_refused).text,
+                   plural(n_refused, "connection was", "connections were"));
+    }
+    return unseen;
+}
+
+static void write_unseen(const struct epilogue *epilogue, struct box *box)
+{
+    const struct epilogue_unseen unseen = epilogue_unseen(epilogue);
+    for (size_t i = 0; i < unseen.n_sentences; i++) {
+        box_add(box, STYLE_DIM, "not seen     %s", unseen.sentences[i]);
+    }
+}
+
 void epilogue_write(const struct epilogue *epilogue, struct box *box)
 {
     uint64_t n_seen = figures_get(&epilogue->figures, "clients_seen");
     write_end(epilogue, box);
     if (n_seen == 0) {
         box_add(box, STYLE_DIM, "clients      none: nothing was allocated through kmem");
+        write_unseen(epilogue, box);
         return;
     }
     box_add(box, STYLE_PLAIN, "clients      %s", format_count(n_seen).text);
     write_figures(epilogue, box);
     write_unreleased(epilogue, box);
     write_alive(epilogue, box);
-    if (epilogue->n_forgotten > 0) {
-        box_add(box, STYLE_DIM, "the first %s obituaries are forgotten and not counted",
-                format_count(epilogue->n_forgotten).text);
-    }
+    write_unseen(epilogue, box);
 }
 
 /* ----------------------------------------------------------------------------------- JSON ---- */
@@ -257,6 +304,7 @@ static void json_groups(struct json_row *row, const char *list, const struct gro
 
 int epilogue_print_json(const struct epilogue *epilogue, FILE *file)
 {
+    const struct epilogue_unseen unseen = epilogue_unseen(epilogue);
     int status = epilogue->wait_status;
     struct json_row row;
     json_row_init(&row);
@@ -268,6 +316,10 @@ int epilogue_print_json(const struct epilogue *epilogue, FILE *file)
     json_groups(&row, "unreleased", &epilogue->unreleased, false);
     json_groups(&row, "alive", &epilogue->alive, true);
     json_row_number(&row, "n_forgotten", epilogue->n_forgotten);
+    json_row_list(&row, "unseen");
+    for (size_t i = 0; i < unseen.n_sentences; i++) {
+        json_row_append_text(&row, "unseen", unseen.sentences[i]);
+    }
     figures_json(&epilogue->figures, &row);
     return json_row_print(&row, file);
 }

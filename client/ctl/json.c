@@ -76,6 +76,19 @@ void json_row_append(struct json_row *row, const char *key, struct json_row *chi
     }
 }
 
+void json_row_append_text(struct json_row *row, const char *key, const char *text)
+{
+    char *valid = utf8_dup_valid(text);
+    struct json_object *string = valid ? json_object_new_string(valid) : NULL;
+    struct json_object *list = NULL;
+    const bool has_list = !row->failed && json_object_object_get_ex(row->object, key, &list);
+    if (!string || !has_list || json_object_array_add(list, string) < 0) {
+        json_object_put(string);
+        row->failed = true;
+    }
+    free(valid);
+}
+
 /* Writes the object, if there is one, with what is around it, and frees it. */
 static int row_write(struct json_row *row, FILE *file, const char *before, const char *after)
 {

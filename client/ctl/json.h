@@ -51,6 +51,9 @@ void json_row_list(struct json_row *row, const char *key);
 /** json_row_append() - add an object to the list that is a member; takes the object out of child */
 void json_row_append(struct json_row *row, const char *key, struct json_row *child);
 
+/** json_row_append_text() - add a text to the list that is a member, made valid UTF-8 */
+void json_row_append_text(struct json_row *row, const char *key, const char *text);
+
 /** json_row_print() - write the object and a line feed, and free it. Return: 0 or -ENOMEM. */
 KMEM_MUST_USE int json_row_print(struct json_row *row, FILE *file);
 

@@ -57,7 +57,7 @@ _kmemctl_value() {
     case $command:$before in
     run:--size | run:-s | run:--leaks-exit-code | run:-e) ;;
     replay:--size | replay:-s | record:--for) ;;
-    run:--output | run:-o | *:--socket | *:-s) _kmemctl_reply -f -- "$word" ;;
+    run:--output | run:-o | run:--report | run:-r | *:--socket | *:-s) _kmemctl_reply -f -- "$word" ;;
     run:--commit | run:-c) _kmemctl_reply -W 'lazy eager' -- "$word" ;;
     run:*) return 1 ;;
     *:--segment | *:-n) _kmemctl_reply -W "$(_kmemctl_segments)" -- "$word" ;;
@@ -96,6 +96,7 @@ _kmemctl_command() {
     for ((i = 1; i < ${#words[@]}; i++)); do
         case $command:${words[i]} in
         run:--size | run:-s | run:--commit | run:-c | run:--output | run:-o) ((i++)) ;;
+        run:--report | run:-r) ((i++)) ;;
         run:--leaks-exit-code | run:-e) ((i++)) ;;
         replay:--size | replay:-s | record:--for) ((i++)) ;;
         run:-*) ;;
@@ -204,7 +205,8 @@ _kmemctl() {
             return
             ;;
         esac
-        options='--size --commit --malloc --verbose --json --output --leaks-exit-code --help --version'
+        options='--size --commit --malloc --verbose --json --output --leaks-exit-code'
+        options+=' --fail-on-leak --report --help --version'
         ;;
     esac
     _kmemctl_reply -W "$options" -- "$word"

@@ -101,5 +101,7 @@ complete -c kmemctl -n '__kmemctl_is run' -s c -l commit -x -a 'lazy eager'
 complete -c kmemctl -n '__kmemctl_is run' -s m -l malloc -d 'Serve malloc() too'
 complete -c kmemctl -n '__kmemctl_is run' -s v -l verbose
 complete -c kmemctl -n '__kmemctl_is run' -s o -l output -r -F
+complete -c kmemctl -n '__kmemctl_is run' -s r -l report -r -F
+complete -c kmemctl -n '__kmemctl_is run' -s f -l fail-on-leak -d 'Status 5 if it leaks'
 complete -c kmemctl -n '__kmemctl_is run' -s e -l leaks-exit-code -x
 complete -c kmemctl -n '__kmemctl_is run' -a '(__fish_complete_subcommand)'

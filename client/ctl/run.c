@@ -33,6 +33,8 @@ struct run_options {
     int leaks_status;        /* what to end with if it leaks, and has not failed; 0 is as it does */
     const char *output_path; /* for what is said at the end; NULL is standard error */
     FILE *output;
+    const char *report_path; /* for the same in JSON, beside what is said; NULL: none */
+    FILE *report;
     char preload[PATH_MAX]; /* if it does */
     char **program;         /* it, its arguments, NULL */
 };
@@ -45,6 +47,9 @@ static const struct argp_option run_argp_options[] = {
     {"verbose", 'v', NULL, 0, "Let the daemon log what it does", 0},
     {"json", 'j', NULL, 0, "Say in JSON what it left behind", 0},
     {"output", 'o', "FILE", 0, "Say it there, not on the standard error", 0},
+    {"report", 'r', "FILE", 0, "Also write it there in JSON", 0},
+    {"fail-on-leak", 'f', NULL, 0,
+     "End with status 5 if the program ended with 0 and blocks were never released", 0},
     {"leaks-exit-code", 'e', "N", 0,
      "End with status N if the program ended with 0 and blocks were never released", 0},
     {NULL, 'h', NULL, OPTION_HIDDEN, NULL, 0},
@@ -85,6 +90,12 @@ static error_t run_key(int key, char *argument, struct argp_state *state)
     case 'o':
         options->output_path = argument;
         return 0;
+    case 'r':
+        options->report_path = argument;
+        return 0;
+    case 'f':
+        options->leaks_status = STATUS_THRESHOLD;
+        return 0;
     case 'e':
         options->leaks_status = status_or_exit(state, argument);
         return 0;
@@ -112,7 +123,7 @@ static void parse(int argc, char **argv, const struct options *before,
         .args_doc = "PROGRAM [ARGUMENT...]",
         .doc = "Run a program on a segment of its own, and show what it left behind.\v"
                "The exit status is the program's; 128 + N if signal N killed it. What was never "
-               "released changes it with --leaks-exit-code only.",
+               "released changes it with --fail-on-leak or --leaks-exit-code only.",
     };
 
     *ret_options = (struct run_options){
@@ -141,33 +152,48 @@ static int gather(struct epilogue *epilogue, const struct private_daemon *privat
     return r;
 }
 
-static int print_epilogue(const struct epilogue *epilogue, const struct run_options *options)
+/* Return: 0 or a negative errno. */
+static int write_json(const struct epilogue *epilogue, FILE *file)
+{
+    int r = epilogue_print_json(epilogue, file);
+    return r == 0 && (fflush(file) != 0 || ferror(file)) ? -errno : r;
+}
+
+static int write_text(const struct epilogue *epilogue, FILE *file)
 {
     struct box box = {.title = "kmem"};
     struct screen screen;
-    int r = 0;
-    if (options->json) {
-        r = epilogue_print_json(epilogue, options->output);
-    } else {
-        screen_init(&screen, options->output);
-        epilogue_write(epilogue, &box);
-        box_print(&box, &screen);
+    screen_init(&screen, file);
+    epilogue_write(epilogue, &box);
+    box_print(&box, &screen);
+    return fflush(file) != 0 || ferror(file) ? -errno : 0;
+}
+
+static int complain(const char *what, int error)
+{
+    (void)fprintf(stderr, "kmemctl: cannot say %s: %s\n", what, strerror(-error));
+    return STATUS_ERROR;
+}
+
+/* A caller that has closed the standard error does not want to hear it. */
+static int print_epilogue(const struct epilogue *epilogue, const struct run_options *options)
+{
+    int r = options->json ? write_json(epilogue, options->output)
+                          : write_text(epilogue, options->output);
+    if (r == -ENOMEM || (r < 0 && options->output_path)) {
+        return complain("what was left behind", r);
     }
-    /* A caller that has closed the standard error does not want to hear it. */
-    bool is_wanted = options->output_path != NULL;
-    if (r < 0 || (is_wanted && (fflush(options->output) != 0 || ferror(options->output)))) {
-        (void)fprintf(stderr, "kmemctl: cannot say what was left behind: %s\n",
-                      strerror(r < 0 ? -r : errno));
-        return STATUS_ERROR;
-    }
-    return STATUS_OK;
+    r = options->report ? write_json(epilogue, options->report) : 0;
+    return r < 0 ? complain("it in the report", r) : STATUS_OK;
 }
 
 /* Return: the status to end with if the program ended with 0. */
 static int show_epilogue(const struct run_options *options, int wait_status,
                          const struct private_daemon *private)
 {
-    struct epilogue epilogue = {.program = options->program[0], .wait_status = wait_status};
+    struct epilogue epilogue = {.program = options->program[0],
+                                .wait_status = wait_status,
+                                .serves_malloc = options->wants_malloc};
     int status = STATUS_OK;
     int r = gather(&epilogue, private);
     if (r == 0) {
@@ -224,16 +250,26 @@ static int run_with_daemon(const struct run_options *options, const struct signa
     }
 }
 
-static bool open_output(struct run_options *options)
+/* Return: the file; NULL, and then a message is printed. */
+static FILE *open_or_complain(const char *path)
+{
+    FILE *file = fopen(path, "we");
+    if (!file) {
+        (void)fprintf(stderr, "kmemctl: cannot write to %s: %s\n", path, strerror(errno));
+    }
+    return file;
+}
+
+/* Before the program runs: what it did is not to be lost for want of a place. */
+static bool open_outputs(struct run_options *options)
 {
     if (options->output_path) {
-        options->output = fopen(options->output_path, "we");
+        options->output = open_or_complain(options->output_path);
     }
-    if (!options->output) {
-        (void)fprintf(stderr, "kmemctl: cannot write to %s: %s\n", options->output_path,
-                      strerror(errno));
+    if (options->output && options->report_path) {
+        options->report = open_or_complain(options->report_path);
     }
-    return options->output != NULL;
+    return options->output && (options->report || !options->report_path);
 }
 
 int run_main(int argc, char **argv, const struct options *before)
@@ -247,7 +283,7 @@ int run_main(int argc, char **argv, const struct options *before)
     if (options.wants_malloc && !preload_check(options.program[0])) {
         return STATUS_NOT_RUN;
     }
-    if (!open_output(&options)) {
+    if (!open_outputs(&options)) {
         return STATUS_ERROR;
     }
     int r = signals_open(&signals);

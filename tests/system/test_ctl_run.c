@@ -128,6 +128,7 @@ static void expect_json_of_a_leak(const char *json)
                        "\"unreleased\": \\[ \\{ \"reason\": \"b/\\\\\"c\", \"n_blocks\": 1, "
                        "\"num_bytes\": 101 \\}, \\{ \"reason\": \"a\", \"n_blocks\": 1, "
                        "\"num_bytes\": 44 \\} \\], \"alive\": \\[ \\], \"n_forgotten\": 0, "
+                       "\"unseen\": \\[ \"memory that is not from kmem; [^\"]*\" \\], "
                        "\"statistics\": \\{ .*\"segment_bytes\": 16777216,.* \\} \\}$");
 }
 
@@ -203,6 +204,37 @@ static void test_run_ends_with_the_status_for_leaks_if_there_are_any(void)
         ctl("run", "-e", "9", PROGRAM, "fork", "allocate", "1", "child", "end", "wait", "end")
             ->exit_status,
         9);
+}
+
+/* As a step of continuous integration: a status, what a person reads, and what a program does. */
+static void test_run_fails_on_a_leak_and_writes_a_report(void)
+{
+    char *report = strdup(harness_path("report.json"));
+    char text[8192] = "";
+    expect_call(report != NULL);
+    expect_equal(ctl("run", "--fail-on-leak", LEAK, "release", "end")->exit_status, 0);
+    expect_equal(ctl("run", "--fail-on-leak", LEAK, "exit", "3")->exit_status, 3);
+    expect_match(ctl("run", "--fail-on-leak", "--report", report, LEAK, "end")->err,
+                 "^kmem: unreleased   44 B in 1 block$");
+    expect_equal(ctl("run", "--fail-on-leak", "--report", report, LEAK, "end")->exit_status, 5);
+    FILE *file = fopen(report, "r");
+    expect_call(file != NULL);
+    (void)fread(text, 1, sizeof(text) - 1, file);
+    (void)fclose(file);
+    expect_match(text, "\"unreleased\": \\[ \\{ \"reason\": \"leaked\", \"n_blocks\": 1, "
+                       "\"num_bytes\": 44 \\} \\]");
+    expect_equal(ctl("run", "--report", "/nonexistent/x", "echo", "no")->exit_status, 1);
+    expect_equal(ctl("run", "--report", "/dev/full", "true")->exit_status, 1);
+    expect_equal(ctl_private_daemons(), 0);
+    free(report);
+}
+
+static void test_run_says_what_it_could_not_see(void)
+{
+    expect_match(ctl("run", "true")->err, "^kmem: not seen     memory that is not from kmem; ");
+    const struct ctl_end *const end =
+        ctl("run", "--json", PROGRAM, "fork", "allocate", "7", "child", "end");
+    expect_match(end->err, "\"unseen\": \\[ ");
 }
 
 static void test_run_forwards_the_exit_status(void)
@@ -520,6 +552,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_run_reports_to_a_file, 10),
     SYSTEM_TEST(test_run_that_can_not_report_is_1, 10),
     SYSTEM_TEST(test_run_ends_with_the_status_for_leaks_if_there_are_any, 20),
+    SYSTEM_TEST(test_run_fails_on_a_leak_and_writes_a_report, 20),
+    SYSTEM_TEST(test_run_says_what_it_could_not_see, 20),
     SYSTEM_TEST(test_run_without_its_daemon_knows_of_no_leaks_and_says_3, 10),
     SYSTEM_TEST(test_run_forwards_the_exit_status, 10),
     SYSTEM_TEST(test_run_gives_the_program_its_options, 10),

@@ -59,6 +59,9 @@ static struct kmem_query everybody_has_ended(void)
     return query;
 }
 
+#define NOT_SEEN                                                                                   \
+    "kmem: not seen     memory that is not from kmem; with --malloc, malloc() is seen\n"
+
 static void test_epilogue_names_what_was_not_released(void **state)
 {
     assert_epilogue(everybody_has_ended(), EXITED(3),
@@ -72,7 +75,7 @@ static void test_epilogue_names_what_was_not_released(void **state)
                     "kmem: unreleased   3.0 MiB in 5 blocks\n"
                     "kmem:      3.0 MiB        2  video/capture\n"
                     "kmem:         61 B        2  <other reasons>\n"
-                    "kmem:         40 B        1  \\x1b[31mred\n");
+                    "kmem:         40 B        1  \\x1b[31mred\n" NOT_SEEN);
 }
 
 static void test_epilogue_joins_a_reason_that_several_left_behind(void **state)
@@ -97,7 +100,7 @@ static void test_epilogue_of_a_program_that_never_joined(void **state)
 {
     assert_epilogue(fake_segment_empty(), 0,
                     "kmem: program      ./demo, exit status 0\n"
-                    "kmem: clients      none: nothing was allocated through kmem\n");
+                    "kmem: clients      none: nothing was allocated through kmem\n" NOT_SEEN);
 }
 
 static void test_epilogue_names_the_signal(void **state)
@@ -110,14 +113,15 @@ static void test_epilogue_marks_who_still_runs(void **state)
 {
     struct kmem_query query = fake_segment();
     struct kmem_client alive = query.clients[0];
-    char line[128];
+    char line[512];
 
     alive.pid = (uint32_t)getpid();
     query.clients = &alive;
     query.n_clients = 1;
     (void)snprintf(line, sizeof(line),
                    "kmem: still alive  1 process, not counted above\n"
-                   "kmem:     10.0 MiB        3  pid %d (capture)\n",
+                   "kmem:     10.0 MiB        3  pid %d (capture)\n" NOT_SEEN
+                   "kmem: not seen     the end of 1 process that still runs\n",
                    getpid());
     assert_epilogue_has(query, 0, line);
 }
@@ -155,7 +159,8 @@ static void test_epilogue_counts_what_the_daemon_has_forgotten(void **state)
 
     query.obituaries++;
     query.n_obituaries--;
-    assert_epilogue_has(query, 0, "kmem: the first 1 obituaries are forgotten and not counted\n");
+    assert_epilogue_has(
+        query, 0, "kmem: not seen     what the first 1 that ended left behind: forgotten by now\n");
 }
 
 static void test_epilogue_gather_forwards_what_the_query_failed_with(void **state)
