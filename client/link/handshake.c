@@ -49,6 +49,22 @@ enum {
 
 /* ------------------------------------------------------------------------ does one listen? ---- */
 
+/* A directory that this user may not enter hides what is in it: nothing may be there, too. */
+static void handshake_explain_denied(const struct place *place, struct failure *failure)
+{
+    const unsigned int uid = geteuid();
+    struct stat there;
+    if (lstat(place->path, &there) == 0) {
+        kmem__failure_add(failure, "; this user (uid %u) may not use that daemon", uid);
+        return;
+    }
+    kmem__failure_add(failure,
+                      "; this user (uid %u) may not look into that directory, so that it can not "
+                      "be told whether there is such a segment: join the group of its daemon, or "
+                      "name another segment (KMEM_SEGMENT, KMEM_SOCKET)",
+                      uid);
+}
+
 /* Return: 0; HELLO_E_ABSENT, with place->error set; or a fault. */
 KMEM_MUST_USE static int handshake_judge_errno(struct place *place, int error,
                                                struct failure *failure)
@@ -64,8 +80,7 @@ KMEM_MUST_USE static int handshake_judge_errno(struct place *place, int error,
     int r = kmem__failure_set(failure, error, "can not connect to %s: %s", place->path,
                               strerror(error));
     if (error == EACCES) {
-        kmem__failure_add(failure, "; this user (uid %u) may not use that daemon",
-                          (unsigned int)geteuid());
+        handshake_explain_denied(place, failure);
     }
     return r;
 }

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -57,6 +58,28 @@ static void test_stranger_can_not_connect(void)
     expect_call(chmod(harness_path("."), 0711) == 0);
     client_run(be_refused_by_the_directory, NULL);
     daemon_stop_balanced();
+}
+
+static void be_kept_out_of_the_directory(const void *argument)
+{
+    become(STRANGER, STRANGER);
+    expect_call(setenv("KMEM_SOCKET", argument, 1) == 0);
+    expect_true(kmem_try_allocate(44, "stranger") == NULL);
+    expect_equal(errno, EACCES);
+    expect_match(kmem_last_error(), "it can not be told whether there is such a segment");
+    expect_true(!harness_matches(kmem_last_error(), "may not use that daemon"));
+}
+
+/* Nothing is there, and nothing that could have refused: the sentence does not say so. */
+static void test_stranger_is_not_told_of_a_segment_that_may_not_exist(void)
+{
+    need_root();
+    expect_call(mkdir(harness_path("hidden"), 0700) == 0);
+    expect_call(chmod(harness_path("."), 0711) == 0);
+    char *socket_path = strdup(harness_path("hidden/none.sock"));
+    expect_call(socket_path != NULL);
+    client_run(be_kept_out_of_the_directory, socket_path);
+    free(socket_path);
 }
 
 static void be_refused_by_the_daemon(const void *argument)
@@ -329,6 +352,7 @@ static void test_client_does_not_trust_a_directory_in_which_others_can_replace_t
 
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_stranger_can_not_connect, 10),
+    SYSTEM_TEST(test_stranger_is_not_told_of_a_segment_that_may_not_exist, 10),
     SYSTEM_TEST(test_stranger_who_reaches_the_socket_gets_no_descriptor, 10),
     SYSTEM_TEST(test_stranger_can_not_fill_the_log, 20),
     SYSTEM_TEST(test_group_may_join_and_nobody_else, 10),
