@@ -212,7 +212,7 @@ class Sharing(harness.TestCase):
             self.assertEqual(kmem.ledger(by="client")[0].pid, os.getpid())
             self.assertEqual(kmem.ledger("uid")[0].uid, os.getuid())
             with self.assertRaises(ValueError):
-                kmem.ledger("size")
+                kmem.ledger("colour")
 
 
 if __name__ == "__main__":

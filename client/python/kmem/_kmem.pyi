@@ -5,7 +5,16 @@ from typing import Literal, Optional, Type, Union, final
 import numpy
 from numpy.typing import DTypeLike
 
-from kmem._rows import Handle, Holder, LedgerRow, Name
+from kmem._rows import (
+    BlockRow,
+    Handle,
+    Holder,
+    LedgerRow,
+    Limit,
+    Name,
+    Refusal,
+    RefusalCount,
+)
 
 @final
 class Block:
@@ -69,7 +78,22 @@ def next(
 ) -> Block: ...
 def wait(name: str, after: int = 0, *, timeout: Optional[float] = None) -> int: ...
 def usage() -> dict[str, int]: ...
-def ledger(by: Literal["reason", "client", "uid"] = "reason") -> list[LedgerRow]: ...
+def ledger(
+    by: Literal["reason", "client", "uid", "size", "age", "unit"] = "reason",
+) -> list[LedgerRow]: ...
+def blocks(
+    *,
+    pid: Optional[int] = None,
+    uid: Optional[int] = None,
+    reason: Optional[str] = None,
+    older_than_ms: int = 0,
+    larger_than: int = 0,
+    kind: Optional[Literal["direct", "leased"]] = None,
+    shared: Optional[bool] = None,
+) -> list[BlockRow]: ...
+def limits() -> list[Limit]: ...
+def refusals() -> list[Refusal]: ...
+def refusal_counts() -> list[RefusalCount]: ...
 def holders(offset: int, /) -> list[Holder]: ...
 def names() -> list[Name]: ...
 def handle_to_text(handle: Handle, /) -> str: ...

@@ -42,12 +42,67 @@ class Handle(NamedTuple):
 class LedgerRow(NamedTuple):
     """One group of live blocks."""
 
-    key: str  # the reason, the command, or the user id in digits
+    key: str  # the reason, command or unit; in digits the user id, largest size or least age
     n_blocks: int
     num_bytes: int  # as asked for, unrounded
     oldest_ms: int  # age of the oldest block
     pid: int  # by client; 0: kmemd can not see it; else 0
     uid: int  # by client and by uid, else 0
+
+
+class BlockRow(NamedTuple):
+    """One live block, as the daemon lists it."""
+
+    offset: int
+    num_bytes: int  # as asked for
+    reason: str
+    pid: int  # the owner; 0: kmemd can not see it
+    uid: int
+    command: str  # the owner's
+    age_ms: int
+    leased: bool  # carved by its owner, whose ledger says so; the daemon does not verify it
+    shared: bool  # others may hold it
+    n_holders: int  # of a shared block: how many processes hold it
+    n_names: int  # of a shared block: how many names mean it
+
+
+class Limit(NamedTuple):
+    """One limit of the daemon, and how near it is."""
+
+    name: str
+    unit: str  # "bytes" or "count"
+    text: str
+    used: int  # of a limit for each: by the one with the most
+    limit: int  # 0: there is none
+
+
+class Refusal(NamedTuple):
+    """What was asked for, and refused."""
+
+    number: int
+    asked: str  # "block", "lease", "sharing" or "joining"
+    why: str  # "no_room", "quota", ...; refusal_counts() explains each
+    pid: int  # of the process that asked; 0: kmemd can not see it
+    uid: int
+    command: str
+    reason: str  # that was given for the block; "" if none was
+    n_times: int  # how often, in a row or nearly so
+    first_ms_ago: int
+    last_ms_ago: int  # the last of those times; what follows was so then
+    num_bytes: int  # asked for; 0: of no memory
+    free_bytes: int
+    largest_extent_bytes: int
+    used: int  # what stood against it
+    limit: int  # 0: it is not about a number
+
+
+class RefusalCount(NamedTuple):
+    """How often something was refused for one cause, since the server began."""
+
+    asked: str
+    why: str
+    text: str
+    n_times: int
 
 
 class Holder(NamedTuple):
@@ -81,5 +136,5 @@ class Name(NamedTuple):
     n_holders: int  # how many processes hold the block; 0: names alone keep it
 
 
-for _class in (Handle, LedgerRow, Holder, Name):
+for _class in (Handle, LedgerRow, BlockRow, Limit, Refusal, RefusalCount, Holder, Name):
     _class.__module__ = "kmem"
