@@ -103,7 +103,7 @@ static bool passes(const struct filter *filter, const struct column *column, con
     case FILTER_SIZE:
         return !filter->has_bytes || number > filter->larger_than_bytes;
     case FILTER_OFFSET:
-        return number > filter->after;
+        return filter->after == 0 || number > filter->after;
     }
     return true;
 }
