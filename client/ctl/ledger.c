@@ -93,11 +93,14 @@ struct ledger {
     const struct options *options;
     struct keys keys;
     struct groups groups;
+    struct progress progress; /* of blocks that are rolled up here */
+    uint64_t n_blocks;
 };
 
 static int add_block(const struct kmem_block *block, void *user)
 {
     struct ledger *ledger = user;
+    progress_step(&ledger->progress, ++ledger->n_blocks, "blocks");
     if (!blocks_filter(&ledger->options->filter, block)) {
         return 0;
     }
@@ -111,8 +114,10 @@ static int gather(struct ledger *ledger, struct kmem_query *query)
     const struct options *options = ledger->options;
     int r;
     if (filter_is_set(&options->filter)) {
+        progress_begin(&ledger->progress, stderr);
         r = keys_init(&ledger->keys, options->by, query);
         r = r ? r : blocks_ask(query, &options->filter, false, add_block, ledger);
+        progress_end(&ledger->progress);
         groups_join(&ledger->groups);
     } else {
         r = kmem_query_ledger(query, options->by, groups_add, &ledger->groups);

@@ -238,6 +238,9 @@ int listing_begin(struct listing *listing, const struct listing_shape *shape,
     (void)choose_order(listing);
     listing->rows.shape = shape;
     listing->rows.n_wanted = options->top;
+    if (listing->rows.by && screen->notes) {
+        progress_begin(&listing->progress, screen->notes);
+    }
     switch (options->format) {
     case FORMAT_TABLE:
     case FORMAT_WIDE:
@@ -374,6 +377,7 @@ int listing_add(struct listing *listing, const void *row)
         return 0;
     }
     listing->n_rows++;
+    progress_step(&listing->progress, listing->n_rows, "rows");
     int r = listing->rows.by ? rows_add(&listing->rows, row) : write_row(listing, row);
     return r < 0 ? r : 1;
 }
@@ -383,6 +387,7 @@ int listing_add(struct listing *listing, const void *row)
 int listing_flush(struct listing *listing)
 {
     int r = 0;
+    progress_end(&listing->progress);
     if (listing->rows.by) {
         rows_sort(&listing->rows);
     }
@@ -440,6 +445,7 @@ int listing_end(struct listing *listing, int r)
     } else if (r == 0 && listing->options->format == FORMAT_JSON) {
         json_list_end(&listing->json);
     }
+    progress_end(&listing->progress);
     rows_fini(&listing->rows);
     listing->table = table_free(listing->table);
     return r;

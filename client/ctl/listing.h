@@ -11,6 +11,7 @@
 
 #include "client/ctl/json.h"
 #include "client/ctl/options.h"
+#include "client/ctl/progress.h"
 #include "client/ctl/rows.h"
 #include "client/ctl/screen.h"
 #include "client/ctl/shape.h"
@@ -22,8 +23,9 @@ struct listing {
     const struct screen *screen;
     const struct column *shown[TABLE_MAX_COLUMNS];
     size_t n_shown;
-    struct rows rows;    /* if they are to be sorted */
-    struct table *table; /* NULL if none is asked for */
+    struct rows rows;         /* if they are to be sorted */
+    struct progress progress; /* of rows that are kept first */
+    struct table *table;      /* NULL if none is asked for */
     struct json_list json;
     uint64_t n_rows;     /* that were asked for */
     uint64_t n_written;  /* --top N: the first of them */

@@ -68,12 +68,15 @@ const struct listing_shape *reasons_shape(const struct options *options)
 struct reasons {
     const struct options *options;
     struct groups groups;
+    struct progress progress; /* of blocks that are rolled up here */
+    uint64_t n_blocks;
     struct tree tree;
 };
 
 static int add_block(const struct kmem_block *block, void *user)
 {
     struct reasons *reasons = user;
+    progress_step(&reasons->progress, ++reasons->n_blocks, "blocks");
     if (!blocks_filter(&reasons->options->filter, block)) {
         return 0;
     }
@@ -85,7 +88,9 @@ static int gather(struct reasons *reasons, struct kmem_query *query)
     const struct filter *filter = &reasons->options->filter;
     int r;
     if (filter_is_set(filter)) {
+        progress_begin(&reasons->progress, stderr);
         r = blocks_ask(query, filter, false, add_block, reasons);
+        progress_end(&reasons->progress);
         groups_join(&reasons->groups);
     } else {
         r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &reasons->groups);

@@ -132,6 +132,12 @@ static void test_no_line_is_wider_than_the_terminal_and_no_word_is_split(void)
     expect_fits(WORDS("ledger", "--by=client"), false);
     expect_fits(WORDS("ledger", "--by=uid", "--bytes"), false);
     expect_fits(WORDS("reconcile"), false);
+    expect_fits(WORDS("limits"), false);
+    expect_fits(WORDS("limits", "-o", "wide"), false);
+    expect_fits(WORDS("refusals"), false);
+    expect_fits(WORDS("refusals", "--counts"), false);
+    expect_fits(WORDS("reasons"), false);
+    expect_fits(WORDS("status"), false);
     client_finish(&client);
     daemon_stop();
 }
