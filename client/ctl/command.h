@@ -132,6 +132,9 @@ int replay_main(int argc, char **argv, const struct options *before);
 /** run_main() - a command_main_fn. Return: the program's exit status, or an enum status. */
 int run_main(int argc, char **argv, const struct options *before);
 
+/** top_main() - a command_main_fn. Return: an enum status. */
+int top_main(int argc, char **argv, const struct options *before);
+
 /** serve_main() - a command_main_fn. Return: an enum status, if it can not become kmemctl-serve. */
 int serve_main(int argc, char **argv, const struct options *before);
 

@@ -60,6 +60,8 @@ _kmemctl_value() {
     run:--output | run:-o | run:--report | run:-r | *:--socket | *:-s) _kmemctl_reply -f -- "$word" ;;
     run:--commit | run:-c) _kmemctl_reply -W 'lazy eager' -- "$word" ;;
     run:*) return 1 ;;
+    top:--count | top:-n | top:--delay | top:-d | top:--filter | top:-f) ;;
+    top:--page) _kmemctl_reply -W 'reasons clients obituaries' -- "$word" ;;
     *:--segment | *:-n) _kmemctl_reply -W "$(_kmemctl_segments)" -- "$word" ;;
     *:--output | *:-o) _kmemctl_reply -W 'table wide json jsonl csv' -- "$word" ;;
     *:--color) # takes one behind "=" only
@@ -101,6 +103,8 @@ _kmemctl_command() {
         replay:--size | replay:-s | record:--for) ((i++)) ;;
         run:-*) ;;
         run:*) return 1 ;;
+        top:-n | top:--count | top:-d | top:--delay | top:-f | top:--filter) ((i++)) ;;
+        top:--page) ((i++)) ;;
         *:--socket | *:--segment | *:-s | *:-n)
             if [[ -n ${words[i + 1]-} ]]; then
                 daemon+=("${words[i]}" "${words[i + 1]}")
@@ -126,7 +130,7 @@ _kmemctl() {
     _kmemctl_words
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
-    local commands='status usage segments ledger reasons blocks names holders clients limits'
+    local commands='status usage segments top ledger reasons blocks names holders clients limits'
     commands+=' refusals obituaries history snapshot diff map why watch record replay adviseexport doctor reconcile run'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
@@ -143,6 +147,7 @@ _kmemctl() {
     case $command in
     '') [[ $word == -* ]] || options=$commands ;;
     usage) options+=' --all --fail-above' ;;
+    top) options+=' --batch --count --delay --page --sort --filter --reason --list' ;;
     ledger) options+="$rows --by --depth" ;;
     reasons) options+="$rows --depth" ;;
     blocks) options+="$rows --shared" ;;

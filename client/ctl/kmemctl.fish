@@ -13,7 +13,7 @@ function __kmemctl_command
                 set -e words[1]
             case '--socket=*' '--segment=*'
                 set -a daemon $words[1]
-            case -o --output -w --watch -g --by -d --depth -p --pid -u --user -r --reason -t --top \
+            case -o --output -f --filter --page --count --delay -w --watch -g --by -d --depth -p --pid -u --user -r --reason -t --top \
                 --older-than --larger-than --columns --sort --fail-above --since --steps --svg --exec-f --format
                 set -e words[1]
             case '-*'
@@ -53,7 +53,7 @@ end
 
 set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff \
     watch
-set -l queries status usage $listings snapshot map why record adviseexport doctor reconcile
+set -l queries status usage top $listings snapshot map why record adviseexport doctor reconcile
 set -l query "not __kmemctl_is run replay"
 set -l listing "__kmemctl_is $listings"
 set -l choosing "__kmemctl_is $listings export"
@@ -82,6 +82,14 @@ complete -c kmemctl -n $listing -l no-headers -d 'Rows alone'
 complete -c kmemctl -n '__kmemctl_is usage' -s a -l all -d 'Every figure, explained'
 complete -c kmemctl -n '__kmemctl_is usage limits' -l fail-above -x -d 'Status 5 if it is fuller'
 complete -c kmemctl -n '__kmemctl_is refusals' -s c -l counts -d 'How often for which cause'
+complete -c kmemctl -n '__kmemctl_is top' -l batch -d 'As text, for files and pipes'
+complete -c kmemctl -n '__kmemctl_is top' -l count -x -d 'End after so many answers'
+complete -c kmemctl -n '__kmemctl_is top' -s d -l delay -x -d 'Ask every so many seconds'
+complete -c kmemctl -n '__kmemctl_is top' -l page -x -a 'reasons clients obituaries'
+complete -c kmemctl -n '__kmemctl_is top' -l sort -x -a '(__kmemctl_columns)'
+complete -c kmemctl -n '__kmemctl_is top' -s f -l filter -x -d 'What has this text in it'
+complete -c kmemctl -n '__kmemctl_is top' -s r -l reason -x -a '(__kmemctl_rows ledger reason)'
+complete -c kmemctl -n '__kmemctl_is top' -l list -d 'No tree'
 complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid size age unit'
 complete -c kmemctl -n '__kmemctl_is ledger reasons diff' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'

@@ -26,6 +26,7 @@ static const struct command commands[] = {
     {"usage", "Show how full the segment is.", .special = usage_options, .show = usage_show},
     {"segments", "Show the segments of this machine.", .shape = segments_shape,
      .show = segments_show, .asks = segments_asks},
+    {"top", "Show what the segment is used for, live.", .main = top_main},
     {"ledger", "Show what the live blocks are for.", .special = ledger_options,
      .shape = ledger_shape, .show = ledger_show},
     {"reasons", "Show the live blocks as the tree of their reasons.", .special = reasons_options,
@@ -135,7 +136,9 @@ static void query_options_or_exit(const struct argp_state *state, const struct w
                               : options->watch_ms                    ? "--watch"
                                                                      : NULL;
 
-    if (words->command && !words->command->show && meaningless) {
+    const bool is_query =
+        words->command && (words->command->show || words->command->main == top_main);
+    if (words->command && !is_query && meaningless) {
         argp_error(state, "\"%s\" %s: %s means nothing to it", words->command->name,
                    has_target ? "is asked over HTTP" : "starts a daemon of its own", meaningless);
     }

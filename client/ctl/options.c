@@ -101,13 +101,13 @@ static enum screen_colour colour_or_exit(const struct argp_state *state, const c
 /* 100 ms: ten pictures a second, which is more than one can read. */
 #define WATCH_MIN_MS 100
 
-static unsigned watch_or_exit(const struct argp_state *state, const char *argument)
+unsigned options_seconds(const struct argp_state *state, const char *option, const char *argument)
 {
     char *end;
     const double seconds = strtod(argument, &end);
     if (strspn(argument, "0123456789.") != strlen(argument) || end == argument || *end ||
         seconds * 1000 < WATCH_MIN_MS || seconds > WATCH_MAX_S) {
-        argp_error(state, "--watch takes seconds, from 0.1 to %d, not \"%s\"", WATCH_MAX_S,
+        argp_error(state, "%s takes seconds, from 0.1 to %d, not \"%s\"", option, WATCH_MAX_S,
                    argument);
     }
     return (unsigned)(seconds * 1000);
@@ -134,7 +134,7 @@ static error_t common_key(int key, char *argument, struct argp_state *state)
         options->colour = colour_or_exit(state, argument ? argument : "always");
         return 0;
     case COMMON_WATCH:
-        options->watch_ms = watch_or_exit(state, argument);
+        options->watch_ms = options_seconds(state, "--watch", argument);
         return 0;
     case COMMON_BYTES:
         options->exact_bytes = true;

@@ -105,6 +105,13 @@ struct options_help {
 };
 
 /**
+ * options_seconds() - read how long to wait between two answers
+ * @option:  what the message calls it
+ * Ends the program if the argument is no such thing. Return: milliseconds, at least 100.
+ */
+unsigned options_seconds(const struct argp_state *state, const char *option, const char *argument);
+
+/**
  * options_parse() - read a query's command line
  * @argv:     begins with what messages and the help call the command: "kmemctl ledger"
  * @options:  holds what stood before the command already

@@ -17,7 +17,9 @@ void sample_fail(struct sample *sample, int error, const char *sentence)
 {
     sample_fini(sample);
     sample->error = error;
-    sample->sentence = strdup(sentence); /* NULL: then nothing is said but that it failed */
+    sample->sentence =
+        strdup(*sentence ? sentence
+                         : strerror(-error)); /* NULL: then nothing is said but that it failed */
 }
 
 void sample_take(struct sample *sample, struct kmem_query *query, enum page_id page,
