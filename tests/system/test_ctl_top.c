@@ -48,7 +48,7 @@ static struct terminal {
     pid_t shell; /* the process in between */
     int fd;
     struct termios before;
-    char text[1 << 22];
+    char text[1 << 20];
     size_t n_bytes;
     size_t looked_at; /* what came before was looked at */
 } terminal;
@@ -147,25 +147,25 @@ static void top_begin(unsigned short n_columns)
     await("q quit");
 }
 
-/* Wants whole screens, until one has the text; one ends where the next begins. */
-static void await_on_screen(const char *text)
+/* Whether a whole screen has the text; it ends where the next one begins. */
+static bool screen_has(const char *text)
 {
-    const uint64_t until_us = harness_deadline_us(3000);
-    unsigned n_screens = 0;
-    bool is_there = false;
-    while (!is_there) {
-        press(CTRL_L);
-        await(ERASES);
-        const size_t from = terminal.looked_at;
-        press(CTRL_L);
-        await(ERASES);
-        const char *found = strstr(terminal.text + from, text);
-        is_there = found && found < terminal.text + terminal.looked_at;
-        if (harness_now_us() > until_us || ++n_screens > 500) {
-            fail("\"%s\" is not on the screen:\n%s", text, terminal.text + from);
-        }
+    press(CTRL_L);
+    await(ERASES);
+    const size_t from = terminal.looked_at;
+    press(CTRL_L);
+    await(ERASES);
+    const char *found = strstr(terminal.text + from, text);
+    if (found && found < terminal.text + terminal.looked_at) {
+        return true;
     }
+    terminal.n_bytes -= terminal.looked_at; /* what was looked at in vain is not kept */
+    memmove(terminal.text, terminal.text + terminal.looked_at, terminal.n_bytes + 1);
+    terminal.looked_at = 0;
+    return false;
 }
+
+#define await_on_screen(text) expect_soon(screen_has(text), 5000)
 
 static void expect_given_back(void)
 {
