@@ -61,7 +61,7 @@ _kmemctl_value() {
     run:--commit | run:-c) _kmemctl_reply -W 'lazy eager' -- "$word" ;;
     run:*) return 1 ;;
     top:--count | top:-n | top:--delay | top:-d | top:--filter | top:-f) ;;
-    top:--page) _kmemctl_reply -W 'reasons clients obituaries' -- "$word" ;;
+    top:--page) _kmemctl_reply -W 'reasons clients refusals obituaries limits' -- "$word" ;;
     *:--segment | *:-n) _kmemctl_reply -W "$(_kmemctl_segments)" -- "$word" ;;
     *:--output | *:-o) _kmemctl_reply -W 'table wide json jsonl csv' -- "$word" ;;
     *:--color) # takes one behind "=" only

@@ -85,7 +85,7 @@ complete -c kmemctl -n '__kmemctl_is refusals' -s c -l counts -d 'How often for 
 complete -c kmemctl -n '__kmemctl_is top' -l batch -d 'As text, for files and pipes'
 complete -c kmemctl -n '__kmemctl_is top' -l count -x -d 'End after so many answers'
 complete -c kmemctl -n '__kmemctl_is top' -s d -l delay -x -d 'Ask every so many seconds'
-complete -c kmemctl -n '__kmemctl_is top' -l page -x -a 'reasons clients obituaries'
+complete -c kmemctl -n '__kmemctl_is top' -l page -x -a 'reasons clients refusals obituaries limits'
 complete -c kmemctl -n '__kmemctl_is top' -l sort -x -a '(__kmemctl_columns)'
 complete -c kmemctl -n '__kmemctl_is top' -s f -l filter -x -d 'What has this text in it'
 complete -c kmemctl -n '__kmemctl_is top' -s r -l reason -x -a '(__kmemctl_rows ledger reason)'

@@ -121,11 +121,9 @@ static struct label figure(const struct kmem_limit *limit, uint64_t figure, bool
     return strcmp(limit->unit, "bytes") == 0 ? format_bytes(figure, exactly) : format_count(figure);
 }
 
-static int add_limit(const struct kmem_limit *limit, void *user)
+static struct limit_row describe(const struct kmem_limit *limit, bool exactly)
 {
-    struct limits *limits = user;
-    const bool exactly = limits->listing.options->exact_bytes;
-    const struct limit_row row = {
+    return (struct limit_row){
         .said = *limit,
         .share_permille = (uint64_t)(limit_percent(limit) * 10 + 0.5),
         .used = figure(limit, limit->used, exactly),
@@ -133,6 +131,23 @@ static int add_limit(const struct kmem_limit *limit, void *user)
             limit->limit > 0 ? figure(limit, limit->limit, exactly) : (struct label){.text = "-"},
         .share = format_share(limit->used, limit->limit),
     };
+}
+
+static int keep_limit(const struct kmem_limit *limit, void *user)
+{
+    const struct limit_row row = describe(limit, false);
+    return rows_add(user, &row);
+}
+
+int limits_keep(struct kmem_query *query, struct rows *rows)
+{
+    return kmem_query_limits(query, keep_limit, rows);
+}
+
+static int add_limit(const struct kmem_limit *limit, void *user)
+{
+    struct limits *limits = user;
+    const struct limit_row row = describe(limit, limits->listing.options->exact_bytes);
     if (limit_state(limit) >= LIMIT_OK && limit_percent(limit) > limits->most_percent) {
         limits->most_percent = limit_percent(limit);
     }

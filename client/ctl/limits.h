@@ -7,6 +7,8 @@
 
 #include <kmem/query.h>
 
+#include "client/ctl/rows.h"
+
 /* In this order, what is to be worried about comes last. */
 enum limit_state {
     LIMIT_NONE,    /* there is no limit */
@@ -18,6 +20,9 @@ enum limit_state {
 
 /* 80: time to look before something is refused; a steady half-full system stays quiet. */
 #define LIMIT_NEAR_PERCENT 80
+
+/** limits_keep() - ask, and keep rows that are as limits_shape() says. Return: 0 or -errno. */
+KMEM_MUST_USE int limits_keep(struct kmem_query *query, struct rows *rows);
 
 /** limit_state() - how near it is */
 enum limit_state limit_state(const struct kmem_limit *limit);

@@ -2,10 +2,11 @@
 /*
  * refusals.c - what was asked for and refused: each, or how often for which cause
  */
-#include "client/ctl/command.h"
+#include "client/ctl/refusals.h"
 
 #include <string.h>
 
+#include "client/ctl/command.h"
 #include "client/ctl/listing.h"
 
 const struct argp_option refusals_options[] = {
@@ -111,17 +112,32 @@ static struct label against(const struct kmem_refusal *refusal, uint64_t figure,
     return is_memory ? format_bytes(figure, exactly) : format_count(figure);
 }
 
-static int add_refusal(const struct kmem_refusal *refusal, void *user)
+static struct refusal_row describe(const struct kmem_refusal *refusal, bool exactly)
 {
-    struct listing *listing = user;
-    const bool exactly = listing->options->exact_bytes;
-    const struct refusal_row row = {
+    return (struct refusal_row){
         .said = *refusal,
         .used = against(refusal, refusal->used, exactly),
         .limit = against(refusal, refusal->limit, exactly),
     };
+}
+
+static int add_refusal(const struct kmem_refusal *refusal, void *user)
+{
+    struct listing *listing = user;
+    const struct refusal_row row = describe(refusal, listing->options->exact_bytes);
     int r = listing_add(listing, &row);
     return r < 0 ? r : 0;
+}
+
+static int keep_refusal(const struct kmem_refusal *refusal, void *user)
+{
+    const struct refusal_row row = describe(refusal, false);
+    return rows_add(user, &row);
+}
+
+int refusals_keep(struct kmem_query *query, struct rows *rows)
+{
+    return kmem_query_refusals(query, keep_refusal, rows);
 }
 
 static int add_count(const struct kmem_refusal_count *count, void *user)

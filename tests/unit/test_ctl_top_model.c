@@ -52,6 +52,25 @@ static const struct node *node_at(const struct model *model, size_t line)
     return model->lines[line];
 }
 
+static const char *cell_of(const void *row, enum page_id page, const char *title)
+{
+    static struct escaped cell;
+    const struct column *column = page_column(page_get(page), title, strlen(title));
+    (void)snprintf(cell.text, sizeof(cell.text), "%s",
+                   column_cell(column, row, false, &(struct escaped){0}));
+    return cell.text;
+}
+
+static const char *rate_at(const struct model *model, size_t line)
+{
+    return cell_of(node_at(model, line), PAGE_REASONS, "BYTES/S");
+}
+
+static const char *grown_at(const struct model *model, size_t line)
+{
+    return cell_of(node_at(model, line), PAGE_REASONS, "GROWN");
+}
+
 /* ------------------------------------------------------------------------------- the tree ---- */
 
 static void test_tree_begins_closed_with_sums_of_all_below(void **state)
@@ -118,8 +137,8 @@ static void test_tree_makes_room_for_children(void **state)
     top_keys(model, "*");
     (void)top_press(model, KEY_IS_DOWN);
     assert_string_equal(top_line(model, 4), "    (itself)");
-    assert_string_equal(node_at(model, 4)->row.grown_text, "0");
-    assert_string_equal(node_at(model, 0)->row.grown_text, "+19.0 MiB");
+    assert_string_equal(grown_at(model, 4), "0 B");
+    assert_string_equal(grown_at(model, 0), "+19.0 MiB");
     for (unsigned i = 0; i < 3; i++) {
         (void)top_press(model, KEY_IS_DOWN);
     }
@@ -183,18 +202,18 @@ static void test_rates_are_of_the_last_two_answers(void **state)
 {
     struct model *model = *state;
     top_answer(model, SEGMENT(first), 1000);
-    assert_string_equal(node_at(model, 0)->row.rate_text, "-");
+    assert_string_equal(rate_at(model, 0), "-");
     top_keys(model, "*");
     top_answer(model, SEGMENT(second), 3000);
     assert_string_equal(top_line(model, 0), "▾ video");
-    assert_string_equal(node_at(model, 0)->row.rate_text, "+5.0 MiB");
-    assert_string_equal(node_at(model, 0)->row.grown_text, "+10.0 MiB");
+    assert_string_equal(rate_at(model, 0), "+5.0 MiB");
+    assert_string_equal(grown_at(model, 0), "+10.0 MiB");
     assert_string_equal(top_line(model, 1), "    index");
-    assert_string_equal(node_at(model, 1)->row.rate_text, "+5.0 MiB");
-    assert_string_equal(node_at(model, 2)->row.rate_text, "0");
+    assert_string_equal(rate_at(model, 1), "+5.0 MiB");
+    assert_string_equal(rate_at(model, 2), "0 B");
     top_answer(model, SEGMENT(second), 4000);
-    assert_string_equal(node_at(model, 1)->row.rate_text, "0");
-    assert_string_equal(node_at(model, 1)->row.grown_text, "+10.0 MiB");
+    assert_string_equal(rate_at(model, 1), "0 B");
+    assert_string_equal(grown_at(model, 1), "+10.0 MiB");
 }
 
 static void test_what_is_new_has_grown_from_nothing(void **state)
@@ -203,8 +222,8 @@ static void test_what_is_new_has_grown_from_nothing(void **state)
     top_answer(model, SEGMENT(first), 1000);
     top_answer(model, SEGMENT(second), 3000);
     assert_string_equal(top_line(model, 1), "  text");
-    assert_string_equal(node_at(model, 1)->row.rate_text, "+2.0 MiB");
-    assert_string_equal(node_at(model, 1)->row.grown_text, "+4.0 MiB");
+    assert_string_equal(rate_at(model, 1), "+2.0 MiB");
+    assert_string_equal(grown_at(model, 1), "+4.0 MiB");
 }
 
 static void test_what_has_gone_comes_back_with_what_it_has_lost(void **state)
@@ -214,8 +233,8 @@ static void test_what_has_gone_comes_back_with_what_it_has_lost(void **state)
     top_answer(model, SEGMENT(second), 2000);
     top_answer(model, top_segment(first + 1, 1), 3000);
     assert_string_equal(top_line(model, 0), "  audio");
-    assert_string_equal(node_at(model, 0)->row.rate_text, "+2.0 MiB");
-    assert_string_equal(node_at(model, 0)->row.grown_text, "0");
+    assert_string_equal(rate_at(model, 0), "+2.0 MiB");
+    assert_string_equal(grown_at(model, 0), "0 B");
 }
 
 static void test_reset_counts_from_now_on(void **state)
@@ -224,9 +243,9 @@ static void test_reset_counts_from_now_on(void **state)
     top_answer(model, SEGMENT(first), 1000);
     top_answer(model, SEGMENT(second), 2000);
     top_keys(model, "0");
-    assert_string_equal(node_at(model, 0)->row.grown_text, "0");
+    assert_string_equal(grown_at(model, 0), "0 B");
     top_answer(model, SEGMENT(first), 3000);
-    assert_string_equal(node_at(model, 0)->row.grown_text, "-10.0 MiB");
+    assert_string_equal(grown_at(model, 0), "-10.0 MiB");
 }
 
 static void test_answers_of_one_moment_make_no_rate(void **state)
@@ -234,7 +253,7 @@ static void test_answers_of_one_moment_make_no_rate(void **state)
     struct model *model = *state;
     top_answer(model, SEGMENT(first), 1000);
     top_answer(model, SEGMENT(second), 1000);
-    assert_string_equal(node_at(model, 0)->row.rate_text, "-");
+    assert_string_equal(rate_at(model, 0), "-");
 }
 
 static void test_clients_have_rates_while_they_are_the_same_process(void **state)
@@ -253,9 +272,9 @@ static void test_clients_have_rates_while_they_are_the_same_process(void **state
     const struct client_row *capture = model->lines[0];
     const struct client_row *other = model->lines[1];
     assert_int_equal(capture->client.pid, 4242);
-    assert_string_equal(capture->rate_text, "+3.0 MiB");
+    assert_string_equal(cell_of(capture, PAGE_CLIENTS, "BYTES/S"), "+3.0 MiB");
     assert_int_equal(other->client.pid, 9999);
-    assert_string_equal(other->rate_text, "-");
+    assert_string_equal(cell_of(other, PAGE_CLIENTS, "BYTES/S"), "-");
 }
 
 /* --------------------------------------------------------------------- filter, sort, pages ---- */

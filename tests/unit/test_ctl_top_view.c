@@ -111,7 +111,7 @@ static void test_clients_and_obituaries_are_golden(void **state)
     (void)top_press(model, '2');
     top_answer(model, fake_segment(), 1000);
     assert_screen("top-clients.txt", model, 80, 16);
-    (void)top_press(model, '3');
+    (void)top_press(model, '4');
     top_answer(model, fake_segment(), 2000);
     assert_screen("top-obituaries.txt", model, 80, 16);
 }

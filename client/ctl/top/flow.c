@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/top/flow.h"
 
-#include <stdio.h>
 #include <string.h>
 
 void flow_point(struct flow *flow, uint64_t value)
@@ -58,17 +57,6 @@ int64_t flow_rate(const struct flow *flow)
 int64_t flow_grown(const struct flow *flow)
 {
     return difference(flow->base, flow->now);
-}
-
-struct label format_change(int64_t num_bytes, bool exactly)
-{
-    struct label label = {.text = ""};
-    const uint64_t amount = num_bytes < 0 ? -(uint64_t)num_bytes : (uint64_t)num_bytes;
-    const struct label bytes = format_bytes(amount, exactly);
-    const char *sign = num_bytes < 0 ? "-" : num_bytes > 0 ? "+" : "";
-    (void)snprintf(label.text, sizeof(label.text), "%s%.30s", sign,
-                   num_bytes != 0 ? bytes.text : "0");
-    return label;
 }
 
 /* ------------------------------------------------------------------------------- the curve ---- */

@@ -12,8 +12,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "client/ctl/format.h"
-
 /* 60: with a point a second, a minute. A node of 65,000 has as many: 30 MiB, at the worst. */
 #define FLOW_POINTS 60
 
@@ -47,9 +45,6 @@ int64_t flow_rate(const struct flow *flow);
 
 /** flow_grown() - how much it has moved since flow_reset(), or the first time */
 int64_t flow_grown(const struct flow *flow);
-
-/** format_change() - "+1.5 KiB", "-44 B", "0"; exactly: "+1,536" */
-struct label format_change(int64_t num_bytes, bool exactly);
 
 /* 64 cells of three bytes, and the NUL. */
 #define FLOW_CURVE_CELLS 64

@@ -10,8 +10,10 @@
 #define GAP_COLUMNS 2
 /* 24: a level of a reason, its mark and its indentation. */
 #define REASON_MIN_COLUMNS 24
-/* 15: what the kernel keeps of a command; another text in the middle is cut. */
-#define WORD_MAX_COLUMNS 15
+/* 15: what the kernel keeps of a command. */
+#define COMMAND_COLUMNS 15
+/* 24: a text in the middle that is longer, and none of ours is, is cut. */
+#define WORD_MAX_COLUMNS 24
 
 struct grid {
     const struct model *model;
@@ -44,8 +46,11 @@ static size_t usual_columns(const struct column *column)
     case COLUMN_BYTES:
     case COLUMN_AGE:
         return 9; /* "123.4 MiB", "23 h 59 m" */
+    case COLUMN_GROWN_BYTES:
+        return 10; /* "+123.4 MiB" */
     case COLUMN_COUNT:
-        return column->word ? 10 : 7; /* a change has a sign; "123,456" */
+    case COLUMN_GROWN_COUNT:
+        return 7; /* "123,456" */
     case COLUMN_SHARE:
         return 7; /* "100.0 %" */
     case COLUMN_PID:
@@ -99,8 +104,8 @@ static void leave_out(struct grid *grid, size_t which)
 
 static void fit(struct grid *grid, size_t max_columns)
 {
-    const size_t last_columns =
-        grid->model->page == PAGE_REASONS ? REASON_MIN_COLUMNS : WORD_MAX_COLUMNS;
+    const bool is_long = grid->model->page == PAGE_REASONS || grid->model->page == PAGE_LIMITS;
+    const size_t last_columns = is_long ? REASON_MIN_COLUMNS : COMMAND_COLUMNS;
     while (max_columns > 0 && taken_columns(grid) + last_columns > max_columns) {
         size_t which = 0;
         for (size_t i = 0; i + 1 < grid->n_shown; i++) {
@@ -116,7 +121,7 @@ static void fit(struct grid *grid, size_t max_columns)
 /* A change says with its sign which way it goes; the colour says it once more. */
 static enum style cell_style(const struct column *column, const char *text)
 {
-    if (column->kind != COLUMN_COUNT || !column->word) {
+    if (column->kind != COLUMN_GROWN_BYTES) {
         return STYLE_PLAIN;
     }
     if (text[0] == '+') {

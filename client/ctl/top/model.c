@@ -42,7 +42,7 @@ void model_fini(struct model *model)
         free(model->views[id].selected);
     }
     figures_fini(&model->figures);
-    tree_fini(&model->tree);
+    live_tree_fini(&model->tree);
     rows_fini(&model->rows);
     client_flows_fini(model);
     free(model->sentence);
@@ -86,14 +86,11 @@ static const struct flow *former_flow(const struct model *model, const struct km
     return is_there ? &model->client_flows[low] : NULL;
 }
 
-static void client_describe(struct client_row *row, const struct flow *flow, bool exactly)
+static void client_describe(struct client_row *row, const struct flow *flow)
 {
-    const struct label rate = format_change(flow_rate(flow), exactly);
-    const struct label grown = format_change(flow_grown(flow), exactly);
-    row->rate = (uint64_t)flow_rate(flow) + (UINT64_C(1) << 63);
-    row->grown = (uint64_t)flow_grown(flow) + (UINT64_C(1) << 63);
-    (void)stpcpy(row->rate_text, flow->has_rate ? rate.text : "-");
-    (void)stpcpy(row->grown_text, flow->has_rate ? grown.text : "-");
+    row->rate = flow_rate(flow);
+    row->grown = flow_grown(flow);
+    row->has_rate = flow->has_rate;
 }
 
 static int take_clients(struct model *model, uint64_t now_ms)
@@ -112,7 +109,7 @@ static int take_clients(struct model *model, uint64_t now_ms)
         flows[i] = former ? *former : (struct flow){0};
         keys[i] = (struct client_key){row->client.slot, row->client.pid};
         flow_add(&flows[i], row->client.num_bytes, now_ms);
-        client_describe(row, &flows[i], model->exactly);
+        client_describe(row, &flows[i]);
     }
     client_flows_fini(model);
     model->client_flows = flows;
@@ -139,11 +136,10 @@ int model_take(struct model *model, struct sample *sample)
     model->answered = sample->page;
     model->error = 0;
     model->tree.unicode = model->unicode;
-    model->tree.exactly = model->exactly;
     model->n_lines = 0; /* they may be of the rows that go */
     rows_fini(&model->rows);
     if (sample->page == PAGE_REASONS) {
-        r = tree_take(&model->tree, &sample->reasons, sample->now_ms);
+        r = live_tree_take(&model->tree, &sample->reasons, sample->now_ms);
     } else {
         model->rows = sample->rows;
         sample->rows = (struct rows){0};
@@ -198,14 +194,14 @@ static bool row_matches(const struct page *page, const char *pattern, const void
 
 struct arranging {
     const struct page_view *view;
-    struct tree_order order;
+    struct live_tree_order order;
 };
 
 static int compare_nodes(const void *left, const void *right, void *user)
 {
     const struct arranging *arranging = user;
-    return tree_compare(*(const struct node *const *)left, *(const struct node *const *)right,
-                        &arranging->order);
+    return live_tree_compare(*(const struct node *const *)left, *(const struct node *const *)right,
+                             &arranging->order);
 }
 
 static int compare_rows(const void *left, const void *right, void *user)
@@ -236,8 +232,8 @@ static bool is_flat_line(const struct node *node)
 static int arrange_reasons(struct model *model, const struct page_view *view)
 {
     size_t n = 0;
-    tree_match(&model->tree, *view->pattern ? reason_matches : NULL, view->pattern);
-    for (struct node *node = tree_next(&model->tree.root); node; node = tree_next(node)) {
+    live_tree_match(&model->tree, *view->pattern ? reason_matches : NULL, view->pattern);
+    for (struct node *node = live_tree_next(&model->tree.root); node; node = live_tree_next(node)) {
         n += model->is_flat ? is_flat_line(node) : node_is_shown(node);
         model->n_found += is_flat_line(node);
     }
@@ -245,7 +241,7 @@ static int arrange_reasons(struct model *model, const struct page_view *view)
     if (r < 0) {
         return r;
     }
-    for (struct node *node = tree_next(&model->tree.root); node; node = tree_next(node)) {
+    for (struct node *node = live_tree_next(&model->tree.root); node; node = live_tree_next(node)) {
         if (model->is_flat ? is_flat_line(node) : node_is_shown(node)) {
             model->lines[model->n_lines++] = node;
         }
@@ -412,11 +408,11 @@ static enum model_answer show_page(struct model *model, enum page_id page)
 
 static void reset(struct model *model)
 {
-    tree_reset(&model->tree);
+    live_tree_reset(&model->tree);
     for (size_t i = 0; i < model->n_client_flows; i++) {
         flow_reset(&model->client_flows[i]);
         if (model->answered == PAGE_CLIENTS && i < model->rows.n_rows) {
-            client_describe(model->rows.rows[i].row, &model->client_flows[i], model->exactly);
+            client_describe(model->rows.rows[i].row, &model->client_flows[i]);
         }
     }
 }
@@ -526,7 +522,7 @@ static void choose_key(struct model *model, uint32_t key)
     case '+':
     case '*':
     case '-':
-        tree_open_all(&model->tree, key != '-');
+        live_tree_open_all(&model->tree, key != '-');
         break;
     case 't':
         model->is_flat = !model->is_flat;

@@ -20,7 +20,7 @@
 #include "client/ctl/top/flow.h"
 #include "client/ctl/top/page.h"
 #include "client/ctl/top/sample.h"
-#include "client/ctl/top/tree.h"
+#include "client/ctl/top/live_tree.h"
 
 /* Keys that are no character. */
 enum model_key {
@@ -73,7 +73,7 @@ struct model {
     struct flow used;
     struct flow allocations;
     struct flow releases;
-    struct tree tree;
+    struct live_tree tree;
     struct rows rows;
     struct flow *client_flows; /* of the rows of clients, by slot */
     struct client_key *client_keys;

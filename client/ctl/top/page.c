@@ -3,29 +3,16 @@
 
 #include <string.h>
 
+#include "client/ctl/limits.h"
+#include "client/ctl/refusals.h"
 #include "client/ctl/table.h"
-#include "client/ctl/top/tree.h"
+#include "client/ctl/top/live_tree.h"
 
 /* -------------------------------------------------------------------------------- reasons ---- */
 
-static uint64_t reason_rate(const void *row)
+static const char *reason_unknown(const void *row)
 {
-    return ((const struct reason_row *)row)->rate;
-}
-
-static uint64_t reason_grown(const void *row)
-{
-    return ((const struct reason_row *)row)->grown;
-}
-
-static const char *reason_rate_text(const void *row)
-{
-    return ((const struct reason_row *)row)->rate_text;
-}
-
-static const char *reason_grown_text(const void *row)
-{
-    return ((const struct reason_row *)row)->grown_text;
+    return ((const struct reason_row *)row)->has_rate ? NULL : "-";
 }
 
 static const char *reason_trend(const void *row)
@@ -38,8 +25,8 @@ static const char *reason_trend(const void *row)
 static const struct column reason_columns[] = {
     {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes)},
     {"SHARE", "share_permille", COLUMN_SHARE, AT(share_permille), .drop = 4},
-    {"BYTES/S", "rate", COLUMN_COUNT, .number = reason_rate, .word = reason_rate_text, .drop = 1},
-    {"GROWN", "grown", COLUMN_COUNT, .number = reason_grown, .word = reason_grown_text, .drop = 3},
+    {"BYTES/S", "rate", COLUMN_GROWN_BYTES, AT(rate), .word = reason_unknown, .drop = 1},
+    {"GROWN", "grown", COLUMN_GROWN_BYTES, AT(grown), .word = reason_unknown, .drop = 3},
     {"BLOCKS", "n_blocks", COLUMN_COUNT, AT(n_blocks), .drop = 5},
     {"OLDEST", "oldest_ms", COLUMN_AGE, AT(oldest_ms), .drop = 6},
     {"TREND", NULL, COLUMN_WORD, .word = reason_trend, .drop = 2},
@@ -64,42 +51,27 @@ static const struct listing_shape *reasons_rows(const struct options *options)
 
 /* -------------------------------------------------------------------------------- clients ---- */
 
-static uint64_t client_rate(const void *row)
+static const char *client_unknown(const void *row)
 {
-    return ((const struct client_row *)row)->rate;
+    return ((const struct client_row *)row)->has_rate ? NULL : "-";
 }
 
-static uint64_t client_grown(const void *row)
-{
-    return ((const struct client_row *)row)->grown;
-}
-
-static const char *client_rate_text(const void *row)
-{
-    return ((const struct client_row *)row)->rate_text;
-}
-
-static const char *client_grown_text(const void *row)
-{
-    return ((const struct client_row *)row)->grown_text;
-}
-
-#define AT(member) COLUMN_AT(struct client_row, client.member)
+#define AT(member) COLUMN_AT(struct client_row, member)
 
 static const struct column client_columns[] = {
-    {"SLOT", "slot", COLUMN_ID, AT(slot), .drop = 9},
-    {"PID", "pid", COLUMN_PID, AT(pid)},
-    {"USER", "user", COLUMN_USER, AT(uid), .drop = 6},
-    {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes)},
-    {"BYTES/S", "rate", COLUMN_COUNT, .number = client_rate, .word = client_rate_text, .drop = 1},
-    {"GROWN", "grown", COLUMN_COUNT, .number = client_grown, .word = client_grown_text, .drop = 4},
-    {"LEASED", "leased_bytes", COLUMN_BYTES, AT(leased_bytes), .drop = 3},
-    {"IDLE", "idle_bytes", COLUMN_BYTES, AT(idle_bytes), .drop = 2},
-    {"PEAK USED", "peak_used_bytes", COLUMN_BYTES, AT(peak_used_bytes), .drop = 7},
-    {"BLOCKS", "n_blocks", COLUMN_COUNT, AT(n_blocks), .drop = 5},
-    {"AGE", "age_ms", COLUMN_AGE, AT(age_ms), .drop = 8},
-    {"UNIT", "unit", COLUMN_TEXT, AT(unit), .drop = 10},
-    {"COMMAND", "command", COLUMN_TEXT, AT(command)},
+    {"SLOT", "slot", COLUMN_ID, AT(client.slot), .drop = 9},
+    {"PID", "pid", COLUMN_PID, AT(client.pid)},
+    {"USER", "user", COLUMN_USER, AT(client.uid), .drop = 6},
+    {"BYTES", "num_bytes", COLUMN_BYTES, AT(client.num_bytes)},
+    {"BYTES/S", "rate", COLUMN_GROWN_BYTES, AT(rate), .word = client_unknown, .drop = 1},
+    {"GROWN", "grown", COLUMN_GROWN_BYTES, AT(grown), .word = client_unknown, .drop = 4},
+    {"LEASED", "leased_bytes", COLUMN_BYTES, AT(client.leased_bytes), .drop = 3},
+    {"IDLE", "idle_bytes", COLUMN_BYTES, AT(client.idle_bytes), .drop = 2},
+    {"PEAK USED", "peak_used_bytes", COLUMN_BYTES, AT(client.peak_used_bytes), .drop = 7},
+    {"BLOCKS", "n_blocks", COLUMN_COUNT, AT(client.n_blocks), .drop = 5},
+    {"AGE", "age_ms", COLUMN_AGE, AT(client.age_ms), .drop = 8},
+    {"UNIT", "unit", COLUMN_TEXT, AT(client.unit), .drop = 10},
+    {"COMMAND", "command", COLUMN_TEXT, AT(client.command)},
 };
 #undef AT
 
@@ -152,6 +124,11 @@ static const struct page pages[N_PAGES] = {
     [PAGE_OBITUARIES] = {"obituaries", obituaries_shape,
                          "ENDED,LIVED,PID,USER,END,PEAK USED,UNRELEASED,BLOCKS,COMMAND", "NO", "NO",
                          ask_obituaries},
+    [PAGE_REFUSALS] = {"refusals", refusals_shape,
+                       "LAST,TIMES,ASKED,BYTES,WHY,FREE,EXTENT,PID,USER,COMMAND,REASON", "LAST:asc",
+                       "NO", refusals_keep},
+    [PAGE_LIMITS] = {"limits", limits_shape, "NAME,USED,LIMIT,SHARE,STATE,WHAT IT IS", "SHARE",
+                     "NAME", limits_keep},
 };
 
 const struct page *page_get(enum page_id id)
@@ -161,7 +138,8 @@ const struct page *page_get(enum page_id id)
 
 const struct listing_shape *page_shape(const struct page *page)
 {
-    return page->shape(NULL);
+    static const struct options plainly;
+    return page->shape(&plainly);
 }
 
 enum page_id page_find(const char *name)

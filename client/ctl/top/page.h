@@ -18,7 +18,9 @@
 enum page_id {
     PAGE_REASONS,
     PAGE_CLIENTS,
+    PAGE_REFUSALS,
     PAGE_OBITUARIES,
+    PAGE_LIMITS,
     N_PAGES,
 };
 
@@ -50,10 +52,9 @@ size_t page_shown(const struct page *page, const struct column **ret_columns);
 /* A row of the page of clients. */
 struct client_row {
     struct kmem_client client;
-    uint64_t rate; /* as in struct reason_row */
-    uint64_t grown;
-    char rate_text[32];
-    char grown_text[32];
+    int64_t rate; /* as in struct reason_row */
+    int64_t grown;
+    bool has_rate;
 };
 
 #endif

@@ -56,7 +56,8 @@ static const struct argp_option top_options[] = {
     {"batch", TOP_BATCH, NULL, 0, "Print each answer as text, for files and pipes", 0},
     {"count", TOP_COUNT, "N", 0, "End after N answers", 0},
     {"delay", TOP_DELAY, "SECONDS", 0, "Ask every SECONDS: 0.1 or more, 1 unless it is said", 0},
-    {"page", TOP_PAGE, "NAME", 0, "Begin with this page: reasons, clients or obituaries", 0},
+    {"page", TOP_PAGE, "NAME", 0,
+     "Begin with this page: reasons, clients, refusals, obituaries or limits", 0},
     {"sort", TOP_SORT, "COLUMN", 0, "Sort it by COLUMN, or COLUMN:asc, COLUMN:desc", 0},
     {"filter", TOP_FILTER, "TEXT", 0, "Show what has TEXT in it, or matches its * and ?", 0},
     {"reason", TOP_REASON, "GLOB", 0,
@@ -211,7 +212,7 @@ static int batch_round(struct top *top, struct kmem_query *query, bool is_first)
         status = target_complain(-ENOMEM, "");
     }
     sample_fini(&sample);
-    tree_open_all(&top->model.tree, true);
+    live_tree_open_all(&top->model.tree, true);
     if (status == STATUS_OK && model_arrange(&top->model) == 0) {
         (void)fputs(is_first ? "" : "\n", stdout);
         print(top);

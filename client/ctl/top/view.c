@@ -178,7 +178,7 @@ static void draw_curve(const struct model *model, struct canvas *canvas)
     const size_t n_cells = room < FLOW_POINTS ? room : FLOW_POINTS;
     const struct curve curve = flow_curve(&model->used, whole, n_cells, canvas->unicode);
     const int64_t rate = flow_rate(&model->used);
-    const struct label label = format_change(rate, model->exactly);
+    const struct label label = format_growth(rate, true, model->exactly);
     char text[64];
     canvas_begin(canvas);
     canvas_put(canvas, STYLE_GOOD, curve.text);
@@ -322,7 +322,7 @@ static const char *const help[] = {
     "t                   reasons as a tree, or as a list",
     "/                   filter: a text, or a pattern of * and ?",
     "< > r               sort by another column; the other way",
-    "1 2 3 Tab           another page",
+    "1 to 5, Tab         another page",
     "0                   count what has GROWN from now on",
     "b                   exact numbers of bytes",
     "p                   pause",

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree.h - reasons as a tree that opens and closes
+ * live_tree.h - reasons as a tree that opens and closes
  *
  * '/' makes the levels, as in groups.h. A node counts all blocks at and below it; blocks whose
  * reason is that of a node with children are a child of it, "(itself)". Nodes are kept from one
  * answer to the next, with what they have grown and whether they are open; what is gone for a while
  * is forgotten.
  *
- *      a node's bytes = those of its children; or, if it has none, of its blocks     tree_check()
+ *      a node's bytes = those of its children; or, if it has none, of its blocks     live_tree_check()
  */
-#ifndef CTL_TOP_TREE_H
-#define CTL_TOP_TREE_H
+#ifndef CTL_TOP_LIVE_TREE_H
+#define CTL_TOP_LIVE_TREE_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,10 +29,9 @@ struct reason_row {
     uint64_t n_blocks;
     uint64_t oldest_ms;
     uint64_t share_permille;
-    uint64_t rate;  /* a second; plus 2^63, so that it sorts */
-    uint64_t grown; /* likewise */
-    char rate_text[32];
-    char grown_text[32];
+    int64_t rate; /* bytes a second */
+    int64_t grown;
+    bool has_rate; /* else neither is known */
     char trend[3 * 8 + 1];
 };
 
@@ -54,33 +53,32 @@ struct node {
     unsigned n_absent; /* rounds since it had a block */
 };
 
-struct tree {
+struct live_tree {
     struct node root;
     bool has_rounds;  /* an answer came: what is new from now on has grown from nothing */
     uint64_t now_ms;  /* when the last one was asked for */
     size_t n_present; /* reasons that have blocks */
     bool unicode;
-    bool exactly;
 };
 
-void tree_fini(struct tree *tree);
+void live_tree_fini(struct live_tree *tree);
 
-/** tree_take() - a ledger by reason, asked for at that time. Return: 0 or -ENOMEM. */
-KMEM_MUST_USE int tree_take(struct tree *tree, struct groups *groups, uint64_t now_ms);
+/** live_tree_take() - a ledger by reason, asked for at that time. Return: 0 or -ENOMEM. */
+KMEM_MUST_USE int live_tree_take(struct live_tree *tree, struct groups *groups, uint64_t now_ms);
 
-/** tree_reset() - what nodes have grown is counted from now on */
-void tree_reset(struct tree *tree);
+/** live_tree_reset() - what nodes have grown is counted from now on */
+void live_tree_reset(struct live_tree *tree);
 
-typedef bool (*tree_match_fn)(const char *path, const void *user);
+typedef bool (*live_tree_match_fn)(const char *path, const void *user);
 
-/** tree_match() - choose the nodes whose paths match; NULL: all */
-void tree_match(struct tree *tree, tree_match_fn match, const void *user);
+/** live_tree_match() - choose the nodes whose paths match; NULL: all */
+void live_tree_match(struct live_tree *tree, live_tree_match_fn match, const void *user);
 
-/** tree_open_all() - open or close every node */
-void tree_open_all(struct tree *tree, bool is_open);
+/** live_tree_open_all() - open or close every node */
+void live_tree_open_all(struct live_tree *tree, bool is_open);
 
-/** tree_next() - the node after it, children before siblings; NULL at the end. From the root. */
-struct node *tree_next(const struct node *node);
+/** live_tree_next() - the node after it, children before siblings; NULL at the end. From the root. */
+struct node *live_tree_next(const struct node *node);
 
 /** node_is_shown() - whether it has a line: it has blocks, is chosen, and all above it are open */
 bool node_is_shown(const struct node *node);
@@ -98,16 +96,17 @@ const char *node_identity(const struct node *node, struct escaped *buffer);
 struct escaped node_label(const struct node *node, bool flat, bool unicode);
 
 /* The order of siblings. */
-struct tree_order {
+struct live_tree_order {
     const struct column *by;
     bool is_descending;
     bool is_flat; /* no node is another's child */
 };
 
-/** tree_compare() - the order of two lines: a node before what is below it, siblings as ordered */
-int tree_compare(const struct node *left, const struct node *right, const struct tree_order *order);
+/** live_tree_compare() - the order of two lines: a node before what is below it, siblings as ordered */
+int live_tree_compare(const struct node *left, const struct node *right,
+                      const struct live_tree_order *order);
 
-/** tree_check() - whether all sums hold; for tests */
-bool tree_check(const struct tree *tree);
+/** live_tree_check() - whether all sums hold; for tests */
+bool live_tree_check(const struct live_tree *tree);
 
 #endif

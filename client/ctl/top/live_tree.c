@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tree.c - reasons as a tree
+ * live_tree.c - reasons as a tree
  *
  * The ledger's rows are sorted by their text first, so a node's children, which are kept in the
  * order of their names, nearly always grow at their end. The order in which they are shown is
  * another: that of a sort over all lines, with a comparison that climbs to where two paths part.
  */
-#include "client/ctl/top/tree.h"
+#include "client/ctl/top/live_tree.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -46,7 +46,7 @@ static struct node *next_sibling(const struct node *node)
     return NULL;
 }
 
-struct node *tree_next(const struct node *node)
+struct node *live_tree_next(const struct node *node)
 {
     return node->n_children > 0 ? node->children[0] : next_sibling(node);
 }
@@ -59,7 +59,7 @@ static void node_free(struct node *node)
 }
 
 /* Takes the last leaf of all, again and again. */
-void tree_fini(struct tree *tree)
+void live_tree_fini(struct live_tree *tree)
 {
     struct node *node = &tree->root;
     while (node->n_children > 0 || node->parent) {
@@ -73,7 +73,7 @@ void tree_fini(struct tree *tree)
         node = parent;
     }
     free(tree->root.children);
-    *tree = (struct tree){.unicode = tree->unicode, .exactly = tree->exactly};
+    *tree = (struct live_tree){.unicode = tree->unicode};
 }
 
 /* ------------------------------------------------------------------------- finding a node ---- */
@@ -140,7 +140,7 @@ static struct node *node_new(struct node *parent, const char *path, size_t n_byt
 }
 
 /* The child whose path is that long a piece of it, made if it is not there. */
-static struct node *child_take(struct tree *tree, struct node *parent, const char *path,
+static struct node *child_take(struct live_tree *tree, struct node *parent, const char *path,
                                size_t n_bytes)
 {
     bool is_there;
@@ -188,7 +188,7 @@ static struct node *self_take(struct node *node)
 }
 
 /* A '/' at the beginning begins no second level. */
-static struct node *node_of(struct tree *tree, const char *path)
+static struct node *node_of(struct live_tree *tree, const char *path)
 {
     struct node *node = &tree->root;
     for (const char *from = *path ? path + 1 : path; node; from++) {
@@ -223,33 +223,23 @@ static void node_count(struct node *node, const struct group *group)
     }
 }
 
-static uint64_t sortable(int64_t number)
-{
-    return (uint64_t)number + (UINT64_C(1) << 63);
-}
-
-static void node_describe(struct node *node, const struct tree *tree)
+static void node_describe(struct node *node, const struct live_tree *tree)
 {
     struct reason_row *row = &node->row;
-    const int64_t rate = flow_rate(&node->flow);
-    const int64_t grown = flow_grown(&node->flow);
-    const struct label rate_label = format_change(rate, tree->exactly);
-    const struct label grown_label = format_change(grown, tree->exactly);
     const struct curve curve = flow_curve(&node->flow, 0, TREND_CELLS, tree->unicode);
     const double total = (double)tree->root.row.num_bytes;
     row->share_permille = total > 0 ? (uint64_t)((double)row->num_bytes * 1000 / total + 0.5) : 0;
-    row->rate = sortable(rate);
-    row->grown = sortable(grown);
-    (void)stpcpy(row->rate_text, node->flow.has_rate ? rate_label.text : "-");
-    (void)stpcpy(row->grown_text, node->flow.has_rate ? grown_label.text : "-");
+    row->rate = flow_rate(&node->flow);
+    row->grown = flow_grown(&node->flow);
+    row->has_rate = node->flow.has_rate;
     (void)snprintf(row->trend, sizeof(row->trend), "%.*s", (int)sizeof(row->trend) - 1, curve.text);
 }
 
 /* Leaves that were absent for long, the last first: what they leave without children goes too. */
-static void forget_absent(struct tree *tree)
+static void forget_absent(struct live_tree *tree)
 {
-    for (struct node *node = tree_next(&tree->root); node;) {
-        struct node *next = tree_next(node);
+    for (struct node *node = live_tree_next(&tree->root); node;) {
+        struct node *next = live_tree_next(node);
         struct node *parent = node->parent;
         if (node->n_absent > ABSENT_MAX && node->n_children == 0) {
             const size_t place = index_in_parent(node);
@@ -267,7 +257,7 @@ static int compare_keys(const void *left, const void *right)
     return strcmp(((const struct group *)left)->key, ((const struct group *)right)->key);
 }
 
-static int count_all(struct tree *tree, struct groups *groups)
+static int count_all(struct live_tree *tree, struct groups *groups)
 {
     if (groups->n_groups > 0) {
         qsort(groups->groups, groups->n_groups, sizeof(struct group), compare_keys);
@@ -291,15 +281,15 @@ static int count_all(struct tree *tree, struct groups *groups)
     return 0;
 }
 
-int tree_take(struct tree *tree, struct groups *groups, uint64_t now_ms)
+int live_tree_take(struct live_tree *tree, struct groups *groups, uint64_t now_ms)
 {
     node_clear(&tree->root);
-    for (struct node *node = tree_next(&tree->root); node; node = tree_next(node)) {
+    for (struct node *node = live_tree_next(&tree->root); node; node = live_tree_next(node)) {
         node_clear(node);
     }
     int r = count_all(tree, groups);
     tree->n_present = 0;
-    for (struct node *node = tree_next(&tree->root); node; node = tree_next(node)) {
+    for (struct node *node = live_tree_next(&tree->root); node; node = live_tree_next(node)) {
         flow_add(&node->flow, node->row.num_bytes, now_ms);
         node->n_absent = node->row.n_blocks > 0 ? 0 : node->n_absent + 1;
         tree->n_present += node->own_blocks > 0;
@@ -311,9 +301,9 @@ int tree_take(struct tree *tree, struct groups *groups, uint64_t now_ms)
     return r;
 }
 
-void tree_reset(struct tree *tree)
+void live_tree_reset(struct live_tree *tree)
 {
-    for (struct node *node = tree_next(&tree->root); node; node = tree_next(node)) {
+    for (struct node *node = live_tree_next(&tree->root); node; node = live_tree_next(node)) {
         flow_reset(&node->flow);
         node_describe(node, tree);
     }
@@ -321,9 +311,9 @@ void tree_reset(struct tree *tree)
 
 /* ------------------------------------------------------------------------ which are shown ---- */
 
-void tree_match(struct tree *tree, tree_match_fn match, const void *user)
+void live_tree_match(struct live_tree *tree, live_tree_match_fn match, const void *user)
 {
-    for (struct node *node = tree_next(&tree->root); node; node = tree_next(node)) {
+    for (struct node *node = live_tree_next(&tree->root); node; node = live_tree_next(node)) {
         const bool above = node->parent != &tree->root && node->parent->matches;
         const bool itself = !match || match(node->row.path, user);
         node->matches = above || itself;
@@ -336,9 +326,9 @@ void tree_match(struct tree *tree, tree_match_fn match, const void *user)
     }
 }
 
-void tree_open_all(struct tree *tree, bool is_open)
+void live_tree_open_all(struct live_tree *tree, bool is_open)
 {
-    for (struct node *node = tree_next(&tree->root); node; node = tree_next(node)) {
+    for (struct node *node = live_tree_next(&tree->root); node; node = live_tree_next(node)) {
         node->is_open = is_open;
     }
 }
@@ -399,7 +389,7 @@ struct escaped node_label(const struct node *node, bool flat, bool unicode)
 /* -------------------------------------------------------------------------------- ordering ---- */
 
 static int compare_siblings(const struct node *left, const struct node *right,
-                            const struct tree_order *order)
+                            const struct live_tree_order *order)
 {
     const int by_column = column_compare(order->by, &left->row, &right->row);
     if (by_column != 0) {
@@ -408,7 +398,8 @@ static int compare_siblings(const struct node *left, const struct node *right,
     return strcmp(left->row.path, right->row.path);
 }
 
-int tree_compare(const struct node *left, const struct node *right, const struct tree_order *order)
+int live_tree_compare(const struct node *left, const struct node *right,
+                      const struct live_tree_order *order)
 {
     const unsigned left_depth = left->depth;
     const unsigned right_depth = right->depth;
@@ -434,10 +425,10 @@ int tree_compare(const struct node *left, const struct node *right, const struct
     return compare_siblings(left, right, order);
 }
 
-bool tree_check(const struct tree *tree)
+bool live_tree_check(const struct live_tree *tree)
 {
     const struct node *node = &tree->root;
-    for (; node; node = tree_next(node)) {
+    for (; node; node = live_tree_next(node)) {
         uint64_t num_bytes = node->own_bytes;
         uint64_t n_blocks = node->own_blocks;
         for (size_t i = 0; i < node->n_children; i++) {
