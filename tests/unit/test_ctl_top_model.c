@@ -277,6 +277,53 @@ static void test_clients_have_rates_while_they_are_the_same_process(void **state
     assert_string_equal(cell_of(other, PAGE_CLIENTS, "BYTES/S"), "-");
 }
 
+/* One series, a second apart, the last one 700 ms before the answer; 100 at first, 100 more each. */
+static void answer_with_a_past(struct model *model, uint64_t newest_ms_ago)
+{
+    struct kmem_query segment = SEGMENT(first);
+    struct sample sample;
+    sample_take(&sample, &segment, PAGE_REASONS, 100000);
+    for (uint64_t i = 0; i < 5; i++) {
+        const struct kmem_history_row all = {
+            .number = 7 + i, .ms_ago = newest_ms_ago + 1000 * (4 - i), .num_bytes = TOP_MIB * i};
+        struct kmem_history_row one = all;
+        one.reason = "video/index";
+        assert_int_equal(past_add(&all, &sample.past), 0);
+        assert_int_equal(i == 0 ? 0 : past_add(&one, &sample.past), 0);
+        one.reason = "<other reasons>";
+        assert_int_equal(past_add(&one, &sample.past), 0);
+    }
+    assert_int_equal(model_take(model, &sample), 0);
+    sample_fini(&sample);
+}
+
+static void test_the_first_answer_goes_on_from_what_the_daemon_remembers(void **state)
+{
+    struct model *model = *state;
+    answer_with_a_past(model, 1000);
+    top_keys(model, "t/index");
+    assert_int_equal(model->n_lines, 1);
+    /* From 4 MiB, a second ago, to 1; of which 1 MiB was the first that is known. */
+    assert_string_equal(rate_at(model, 0), "-3.0 MiB");
+    assert_string_equal(grown_at(model, 0), "0 B");
+    assert_string_equal(node_at(model, 0)->row.trend, "   ▂▄▆█▂");
+    assert_true(model->used.has_rate);
+    assert_int_equal(model->used.n_points, 6);
+    (void)top_press(model, KEY_IS_ESCAPE);
+    assert_string_equal(top_line(model, 1), "audio");
+    assert_string_equal(rate_at(model, 1), "-"); /* had no series */
+}
+
+/* A rate over a few milliseconds would say nothing. */
+static void test_a_look_just_before_the_first_answer_makes_no_rate(void **state)
+{
+    struct model *model = *state;
+    answer_with_a_past(model, 10);
+    top_keys(model, "t/index");
+    assert_string_equal(rate_at(model, 0), "-2.0 MiB"); /* from 3 MiB, 1,010 ms ago */
+    assert_string_equal(node_at(model, 0)->row.trend, "    ▃▅█▃");
+}
+
 /* --------------------------------------------------------------------- filter, sort, pages ---- */
 
 static void test_filter_follows_each_key(void **state)
@@ -499,6 +546,8 @@ int main(void)
         TEST(test_reset_counts_from_now_on),
         TEST(test_answers_of_one_moment_make_no_rate),
         TEST(test_clients_have_rates_while_they_are_the_same_process),
+        TEST(test_the_first_answer_goes_on_from_what_the_daemon_remembers),
+        TEST(test_a_look_just_before_the_first_answer_makes_no_rate),
         TEST(test_filter_follows_each_key),
         TEST(test_filter_takes_a_pattern_and_foreign_characters),
         TEST(test_filter_of_clients_looks_at_what_they_show),

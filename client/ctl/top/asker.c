@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include "client/ctl/target.h"
+#include "client/ctl/top/flow.h"
 
 struct asker {
     struct options options;
     struct kmem_query *query; /* the thread's alone */
+    bool has_past;            /* likewise: what was before has been asked for */
     pthread_t thread;
     int fd; /* an eventfd: an answer is there */
 
@@ -36,6 +38,24 @@ uint64_t asker_now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+void asker_past(struct past *past, const struct options *options)
+{
+    const struct kmem_history_filter filter = {
+        .struct_bytes = sizeof(filter),
+        .step = KMEM_HISTORY_SECONDS,
+        .reason = "*",
+        .max_age_ms = FLOW_POINTS * 1000,
+    };
+    struct kmem_query *query = NULL;
+    if (target_open(options, &query) < 0) {
+        return;
+    }
+    if (kmem_query_history(query, &filter, past_add, past) < 0) {
+        past_fini(past);
+    }
+    kmem_query_close(query);
+}
+
 /* One round. The query is opened if there is none, and closed if it has ended. */
 static struct sample ask(struct asker *asker, enum page_id page)
 {
@@ -53,6 +73,9 @@ static struct sample ask(struct asker *asker, enum page_id page)
         const char *sentence = kmem_query_error(asker->query);
         sample_fail(&sample, sample.error, target_sentence(sentence));
         asker->query = kmem_query_close(asker->query);
+    } else if (!asker->has_past) {
+        asker_past(&sample.past, &asker->options);
+        asker->has_past = true;
     }
     return sample;
 }

@@ -45,6 +45,13 @@ void asker_pause(struct asker *asker, bool is_paused);
 /** asker_waiting_ms() - for how long it has waited for an answer; 0: it does not */
 uint64_t asker_waiting_ms(struct asker *asker);
 
+/**
+ * asker_past() - ask for as much as a flow has points
+ *
+ * Over a connection of its own, for a daemon that keeps no history ends it; then there is none.
+ */
+void asker_past(struct past *past, const struct options *options);
+
 /** asker_now_ms() - the clock of samples */
 uint64_t asker_now_ms(void);
 

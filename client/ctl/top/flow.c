@@ -3,7 +3,31 @@
 
 #include <string.h>
 
-void flow_point(struct flow *flow, uint64_t value)
+void flow_past(struct flow *flow, uint64_t value, size_t seconds_ago)
+{
+    if (seconds_ago < FLOW_POINTS) {
+        flow->points[FLOW_POINTS - 1 - seconds_ago] += value;
+        flow->n_points = seconds_ago + 1 > flow->n_points ? seconds_ago + 1 : flow->n_points;
+    }
+}
+
+/* The points end at the end of the array; those of seconds after the last look go. */
+void flow_past_end(struct flow *flow, size_t newest_ago, uint64_t now_ms)
+{
+    if (flow->n_points <= newest_ago) {
+        *flow = (struct flow){0};
+        return;
+    }
+    flow->next = FLOW_POINTS - newest_ago;
+    flow->base = flow->points[FLOW_POINTS - flow->n_points];
+    flow->n_points -= newest_ago;
+    flow->next %= FLOW_POINTS;
+    flow->now = flow->points[FLOW_POINTS - 1 - newest_ago];
+    flow->now_ms = now_ms;
+    flow->has_now = true;
+}
+
+static void flow_point(struct flow *flow, uint64_t value)
 {
     flow->points[flow->next] = value;
     flow->next = (flow->next + 1) % FLOW_POINTS;

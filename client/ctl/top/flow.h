@@ -31,8 +31,15 @@ struct flow {
 /** flow_add() - it is so much, at that time */
 void flow_add(struct flow *flow, uint64_t value, uint64_t now_ms);
 
-/** flow_point() - a point of the curve from before the first flow_add(): oldest first */
-void flow_point(struct flow *flow, uint64_t value);
+/** flow_past() - it was so much more, so many seconds before now; before the first flow_add() */
+void flow_past(struct flow *flow, uint64_t value, size_t seconds_ago);
+
+/**
+ * flow_past_end() - that was all; it has grown from the first of these
+ * @newest_ago:  seconds before now of the last look
+ * @now_ms:      when that is
+ */
+void flow_past_end(struct flow *flow, size_t newest_ago, uint64_t now_ms);
 
 /** flow_begin() - it was nothing at that time, before the first flow_add() */
 void flow_begin(struct flow *flow, uint64_t then_ms);

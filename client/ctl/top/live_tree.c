@@ -252,6 +252,37 @@ static void forget_absent(struct live_tree *tree)
     }
 }
 
+/* A second of which the last look is too near for a rate. */
+#define TOO_NEAR_MS 500
+
+int live_tree_past(struct live_tree *tree, const struct past *past, uint64_t now_ms)
+{
+    if (past->n_points == 0) {
+        return 0;
+    }
+    const struct past_point *last = &past->points[past->n_points - 1];
+    const size_t newest_ago = last->ms_ago < TOO_NEAR_MS;
+    const uint64_t looked_ms = last->ms_ago + 1000 * newest_ago;
+    for (size_t i = 0; i < past->n_points; i++) {
+        const struct past_point *point = &past->points[i];
+        const size_t ago = (size_t)(last->number - point->number);
+        if (point->reason && point->reason[0] == '<') {
+            continue; /* of those it says nothing that could be compared */
+        }
+        struct node *node = point->reason ? node_of(tree, point->reason) : &tree->root;
+        if (!node) {
+            return -ENOMEM;
+        }
+        for (; node && (node->parent || !point->reason); node = node->parent) {
+            flow_past(&node->flow, point->num_bytes, ago);
+        }
+    }
+    for (struct node *node = &tree->root; node; node = live_tree_next(node)) {
+        flow_past_end(&node->flow, newest_ago, now_ms > looked_ms ? now_ms - looked_ms : 0);
+    }
+    return 0;
+}
+
 static int compare_keys(const void *left, const void *right)
 {
     return strcmp(((const struct group *)left)->key, ((const struct group *)right)->key);

@@ -7,7 +7,7 @@
  * answer to the next, with what they have grown and whether they are open; what is gone for a while
  * is forgotten.
  *
- *      a node's bytes = those of its children; or, if it has none, of its blocks     live_tree_check()
+ *      a node's bytes = those of its children; if it has none, of its blocks: live_tree_check()
  */
 #ifndef CTL_TOP_LIVE_TREE_H
 #define CTL_TOP_LIVE_TREE_H
@@ -21,6 +21,7 @@
 #include "client/ctl/column.h"
 #include "client/ctl/groups.h"
 #include "client/ctl/top/flow.h"
+#include "client/ctl/top/past.h"
 
 /* What the columns of a page are about: the first member of a node. */
 struct reason_row {
@@ -66,6 +67,12 @@ void live_tree_fini(struct live_tree *tree);
 /** live_tree_take() - a ledger by reason, asked for at that time. Return: 0 or -ENOMEM. */
 KMEM_MUST_USE int live_tree_take(struct live_tree *tree, struct groups *groups, uint64_t now_ms);
 
+/**
+ * live_tree_past() - what was live before the first ledger: a point a second; of a reason that had
+ * none in a second, nothing is known then. Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int live_tree_past(struct live_tree *tree, const struct past *past, uint64_t now_ms);
+
 /** live_tree_reset() - what nodes have grown is counted from now on */
 void live_tree_reset(struct live_tree *tree);
 
@@ -77,7 +84,7 @@ void live_tree_match(struct live_tree *tree, live_tree_match_fn match, const voi
 /** live_tree_open_all() - open or close every node */
 void live_tree_open_all(struct live_tree *tree, bool is_open);
 
-/** live_tree_next() - the node after it, children before siblings; NULL at the end. From the root. */
+/** live_tree_next() - the node after it, children before siblings; NULL at the end */
 struct node *live_tree_next(const struct node *node);
 
 /** node_is_shown() - whether it has a line: it has blocks, is chosen, and all above it are open */
@@ -102,7 +109,7 @@ struct live_tree_order {
     bool is_flat; /* no node is another's child */
 };
 
-/** live_tree_compare() - the order of two lines: a node before what is below it, siblings as ordered */
+/** live_tree_compare() - the order of two lines: a node is before what is below it */
 int live_tree_compare(const struct node *left, const struct node *right,
                       const struct live_tree_order *order);
 

@@ -2,11 +2,11 @@
 #include "client/ctl/top/model.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/ctl/table.h"
+#include "client/ctl/top/pattern.h"
 
 /* Which process had a flow. */
 struct client_key {
@@ -128,9 +128,23 @@ static void take_figures(struct model *model, struct sample *sample)
     flow_add(&model->releases, figures_get(&model->figures, "releases"), sample->now_ms);
 }
 
+/* Before the first answer only: what there is to remember, and top has not seen itself. */
+static int take_past(struct model *model, const struct sample *sample)
+{
+    if (model->has_answer || model->tree.has_rounds) {
+        return 0;
+    }
+    int r = live_tree_past(&model->tree, &sample->past, sample->now_ms);
+    model->used = model->tree.root.flow;
+    return r;
+}
+
 int model_take(struct model *model, struct sample *sample)
 {
-    int r = 0;
+    int r = take_past(model, sample);
+    if (r < 0) {
+        return r;
+    }
     take_figures(model, sample);
     model->has_answer = true;
     model->answered = sample->page;
@@ -162,18 +176,9 @@ void model_fail(struct model *model, const struct sample *sample, uint64_t now_m
 
 /* ------------------------------------------------------------------------------ the lines ---- */
 
-bool model_matches(const char *pattern, const char *text)
-{
-    if (!*pattern) {
-        return true;
-    }
-    return strpbrk(pattern, "*?") ? fnmatch(pattern, text, FNM_CASEFOLD) == 0
-                                  : strcasestr(pattern[0] ? text : "", pattern) != NULL;
-}
-
 static bool reason_matches(const char *path, const void *user)
 {
-    return model_matches(user, path);
+    return pattern_matches(user, path);
 }
 
 /* Whether one of a row's texts is meant; as it is shown, as far as that is a text. */
@@ -185,7 +190,7 @@ static bool row_matches(const struct page *page, const char *pattern, const void
         const struct column *column = &shape->columns[i];
         const bool is_looked_at = column_is_left(column) || column->kind == COLUMN_PID;
         if (is_looked_at && column->title &&
-            model_matches(pattern, column_cell(column, row, false, &cell))) {
+            pattern_matches(pattern, column_cell(column, row, false, &cell))) {
             return true;
         }
     }
@@ -417,49 +422,6 @@ static void reset(struct model *model)
     }
 }
 
-/* The bytes of a character behind the first. */
-static bool is_continuation(char byte)
-{
-    return ((unsigned char)byte & 0xc0) == 0x80;
-}
-
-static void erase_last(char *pattern)
-{
-    size_t n = strlen(pattern);
-    while (n > 0 && is_continuation(pattern[n - 1])) {
-        n--;
-    }
-    pattern[n > 0 ? n - 1 : 0] = '\0';
-}
-
-/* As UTF-8, which reasons are written in. */
-static void type(char *pattern, uint32_t character)
-{
-    const size_t n = strlen(pattern);
-    char bytes[5] = {0};
-    if (character < 0x20 || character == 0x7f) {
-        return;
-    }
-    if (character < 0x80) {
-        bytes[0] = (char)character;
-    } else if (character < 0x800) {
-        bytes[0] = (char)(0xc0 | character >> 6);
-        bytes[1] = (char)(0x80 | (character & 0x3f));
-    } else if (character < 0x10000) {
-        bytes[0] = (char)(0xe0 | character >> 12);
-        bytes[1] = (char)(0x80 | (character >> 6 & 0x3f));
-        bytes[2] = (char)(0x80 | (character & 0x3f));
-    } else {
-        bytes[0] = (char)(0xf0 | character >> 18);
-        bytes[1] = (char)(0x80 | (character >> 12 & 0x3f));
-        bytes[2] = (char)(0x80 | (character >> 6 & 0x3f));
-        bytes[3] = (char)(0x80 | (character & 0x3f));
-    }
-    if (n + strlen(bytes) < PATTERN_MAX_BYTES) {
-        (void)stpcpy(pattern + n, bytes);
-    }
-}
-
 static void type_key(struct model *model, uint32_t key)
 {
     char *pattern = model_view(model)->pattern;
@@ -467,9 +429,9 @@ static void type_key(struct model *model, uint32_t key)
         model->is_typing = false;
         pattern[0] = key == KEY_IS_ESCAPE ? '\0' : pattern[0];
     } else if (key == KEY_IS_ERASE) {
-        erase_last(pattern);
+        pattern_erase(pattern);
     } else if (key < KEY_IS_UP) {
-        type(pattern, key);
+        pattern_type(pattern, key);
     }
 }
 

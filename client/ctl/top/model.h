@@ -19,6 +19,7 @@
 
 #include "client/ctl/top/flow.h"
 #include "client/ctl/top/page.h"
+#include "client/ctl/top/pattern.h"
 #include "client/ctl/top/sample.h"
 #include "client/ctl/top/live_tree.h"
 
@@ -39,9 +40,6 @@ enum model_key {
     KEY_IS_BACK_TAB,
     KEY_IS_NOTHING, /* one that means nothing, or has been answered */
 };
-
-/* A reason of 127 bytes, or what is found in one. */
-#define PATTERN_MAX_BYTES 128
 
 /* What the user has chosen of one page; kept while another is shown. */
 struct page_view {
@@ -124,8 +122,5 @@ enum model_answer model_key(struct model *model, uint32_t key, size_t n_seen);
 
 /** model_view() - what is chosen of the page that is shown */
 struct page_view *model_view(struct model *model);
-
-/** model_matches() - whether a text is one that a pattern means: it is in it, or * and ? fit it */
-bool model_matches(const char *pattern, const char *text);
 
 #endif

@@ -9,6 +9,7 @@ void sample_fini(struct sample *sample)
     figures_fini(&sample->figures);
     groups_fini(&sample->reasons);
     rows_fini(&sample->rows);
+    past_fini(&sample->past);
     free(sample->sentence);
     *sample = (struct sample){0};
 }

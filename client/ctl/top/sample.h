@@ -13,6 +13,7 @@
 #include "client/ctl/groups.h"
 #include "client/ctl/rows.h"
 #include "client/ctl/top/page.h"
+#include "client/ctl/top/past.h"
 
 struct sample {
     enum page_id page;
@@ -22,6 +23,7 @@ struct sample {
     struct figures figures;
     struct groups reasons; /* of the page of reasons */
     struct rows rows;      /* of all others */
+    struct past past;      /* what was before, with the first answer; or empty */
 };
 
 /** sample_take() - ask what a page shows, and no more; error says how; sample_fini() is due */

@@ -208,6 +208,9 @@ static int batch_round(struct top *top, struct kmem_query *query, bool is_first)
     if (sample.error < 0) {
         status = target_complain(sample.error, kmem_query_error(query));
     }
+    if (status == STATUS_OK && is_first) {
+        asker_past(&sample.past, &top->options);
+    }
     if (status == STATUS_OK && model_take(&top->model, &sample) < 0) {
         status = target_complain(-ENOMEM, "");
     }

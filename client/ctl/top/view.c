@@ -329,9 +329,9 @@ static const char *const help[] = {
     "Ctrl-L              draw the screen anew",
     "q Ctrl-C            quit",
     "",
-    "BYTES/S is between the last two answers, GROWN since top",
-    "began or 0 was pressed, TREND what the last 60 answers were",
-    "of their own highest. + is more, - is less.",
+    "BYTES/S is between the last two answers. GROWN is since a",
+    "minute before top began, or since 0 was pressed. TREND is",
+    "the last 60 answers. + is more, - is less.",
     "kmemctl(1) explains the columns.",
 };
 
