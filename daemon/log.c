@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/journal.h"
 #include "daemon/sink.h"
 
 /* 20 warnings of one kind a second: more tell nothing more, and a member could fill a disk. */
@@ -21,13 +22,14 @@
 
 static const struct {
     const char *name;
+    int priority;
     const char *journal_prefix;
     const char *prefix;
 } levels[] = {
-    [LOG_LEVEL_ERROR] = {"error", "<3>", "kmemd: error: "},
-    [LOG_LEVEL_WARNING] = {"warning", "<4>", "kmemd: warning: "},
-    [LOG_LEVEL_INFO] = {"info", "<6>", "kmemd: "},
-    [LOG_LEVEL_DEBUG] = {"debug", "<7>", "kmemd: debug: "},
+    [LOG_LEVEL_ERROR] = {"error", 3, "<3>", "kmemd: error: "},
+    [LOG_LEVEL_WARNING] = {"warning", 4, "<4>", "kmemd: warning: "},
+    [LOG_LEVEL_INFO] = {"info", 6, "<6>", "kmemd: "},
+    [LOG_LEVEL_DEBUG] = {"debug", 7, "<7>", "kmemd: debug: "},
 };
 
 static enum log_level level_now = LOG_LEVEL_INFO;
@@ -58,6 +60,7 @@ static struct sink err = {.fd = STDERR_FILENO, .own_fd = -1};
 static uint64_t n_dropped; /* lines, of which nothing was said yet */
 static uint64_t *n_ever;   /* counts all that are dropped; NULL: nothing does */
 static bool limits_alike;
+static const char *segment_name; /* NULL: it is not known yet */
 
 KMEM_PRINTF(3, 0)
 static int line_put(struct sink *sink, const char *prefix, const char *format, va_list arguments)
@@ -84,11 +87,57 @@ static const char *prefix_of(enum log_level level)
     return journal ? levels[level].journal_prefix : levels[level].prefix;
 }
 
+void log_set_segment(const char *name)
+{
+    segment_name = name;
+}
+
+/* Return: 0; a negative errno, also if no journal reads stderr. */
+KMEM_PRINTF(3, 0)
+static int entry_put(enum log_level level, const struct journal_about *about, const char *format,
+                     va_list arguments)
+{
+    char message[SINK_LINE_BYTES];
+    if (!journal_reads_stderr()) {
+        return -ENOENT;
+    }
+    const int n_wanted = vsnprintf(message, sizeof(message), format, arguments);
+    if (n_wanted < 0) {
+        return -EINVAL;
+    }
+    if ((size_t)n_wanted >= sizeof(message)) {
+        (void)memcpy(message + sizeof(message) - sizeof(CUT), CUT, sizeof(CUT));
+        message[sizeof(message) - 2] = '\0'; /* an entry has no newline at its end */
+    }
+    return journal_put(
+        &(struct journal_entry){levels[level].priority, message, segment_name, about});
+}
+
+/* Where no journal listens, stderr is what there is. */
+static bool is_no_journal(int r)
+{
+    return r == -ENOENT || r == -ECONNREFUSED || r == -EACCES || r == -EMSGSIZE;
+}
+
+KMEM_PRINTF(3, 0)
+static int line_say(enum log_level level, const struct journal_about *about, const char *format,
+                    va_list arguments)
+{
+    va_list again;
+    va_copy(again, arguments);
+    int r = entry_put(level, about, format, arguments);
+    if (is_no_journal(r)) {
+        r = line_put(&err, prefix_of(level), format, again);
+    }
+    va_end(again);
+    return r;
+}
+
 KMEM_PRINTF(2, 3) static int say(enum log_level level, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    const int r = line_put(&err, prefix_of(level), format, arguments);
+    const int r = line_say(level, NULL, format, arguments);
     va_end(arguments);
     return r;
 }
@@ -114,13 +163,15 @@ void log_retry(void)
 }
 
 /* One call, so that lines of several processes do not mix. What was dropped is told first. */
-KMEM_PRINTF(2, 0) static void put(enum log_level level, const char *format, va_list arguments)
+KMEM_PRINTF(3, 0)
+static void put(enum log_level level, const struct journal_about *about, const char *format,
+                va_list arguments)
 {
     if (!log_shows(level)) {
         return;
     }
     log_retry();
-    if (n_dropped > 0 || line_put(&err, prefix_of(level), format, arguments)) {
+    if (n_dropped > 0 || line_say(level, about, format, arguments)) {
         n_dropped++;
         drop_note();
     }
@@ -130,7 +181,7 @@ KMEM_PRINTF(1, 2) static void put_warning(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    put(LOG_LEVEL_WARNING, format, arguments);
+    put(LOG_LEVEL_WARNING, NULL, format, arguments);
     va_end(arguments);
 }
 
@@ -189,7 +240,18 @@ void log_write(enum log_level level, const char *format, ...)
     if (is_wanted(level, format)) {
         va_list arguments;
         va_start(arguments, format);
-        put(level, format, arguments);
+        put(level, NULL, format, arguments);
+        va_end(arguments);
+    }
+}
+
+void log_write_about(enum log_level level, const struct journal_about *about, const char *format,
+                     ...)
+{
+    if (is_wanted(level, format)) {
+        va_list arguments;
+        va_start(arguments, format);
+        put(level, about, format, arguments);
         va_end(arguments);
     }
 }

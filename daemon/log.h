@@ -2,8 +2,9 @@
 /*
  * log.h - lines for the operator, on stderr
  *
- * One event, one line. Under systemd a line begins with its priority, "<4>" say, as sd-daemon(3)
- * has it; otherwise with the level's name.
+ * One event, one line. Under systemd a line goes to the journal with fields (journal.h); where that
+ * can not be, it begins with its priority, "<4>" say, as sd-daemon(3) has it; otherwise with the
+ * level's name.
  *
  * Nobody waits for a line: one that stderr does not take at once is dropped (sink.h). How many were
  * is told before the next one that it takes.
@@ -14,6 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/journal.h"
 #include "proto/attributes.h"
 
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
@@ -35,6 +37,14 @@ void log_count_dropped(uint64_t *counter);
 KMEM_MUST_USE int log_level_parse(const char *text, enum log_level *ret_level);
 
 KMEM_PRINTF(2, 3) void log_write(enum log_level level, const char *format, ...);
+
+/** log_write_about() - the same, of a client */
+KMEM_PRINTF(3, 4)
+void log_write_about(enum log_level level, const struct journal_about *about, const char *format,
+                     ...);
+
+/** log_set_segment() - what the journal's field SEGMENT says from now on; borrowed */
+void log_set_segment(const char *name);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)

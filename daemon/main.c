@@ -126,6 +126,7 @@ int main(int argc, char **argv)
     /* Others of this user can not open the state or ledgers through /proc, nor attach. */
     (void)prctl(PR_SET_DUMPABLE, options.debuggable ? 1 : 0); /* fails for other numbers only */
     log_set_level(options.log_level);
+    log_set_segment(options.name);
     if (options.compare_pid != 0) {
         return compare_main(&options);
     }

@@ -37,7 +37,8 @@ static void admission_refuse(struct session *session, Kmem__ErrorCode code, cons
     host->core->state.counters->connections_refused++;
     (void)client_pid_text(who->pid, pid); /* its buffer */
     if (session_may_log(session)) {
-        log_warning("process %s of user %u is refused: %s", pid, who->uid, why);
+        log_write_about(LOG_LEVEL_WARNING, &(struct journal_about){.client_pid = who->pid},
+                        "process %s of user %u is refused: %s", pid, who->uid, why);
     }
     reply_reset(host->reply, 0);
     reply_error(host->reply, code, "kmemd refuses process %s of user %u: %s", pid, who->uid, why);

@@ -74,8 +74,15 @@ void obituary_log_add(struct obituary_log *log, const struct obituary *obituary)
         return;
     }
     char line[5120];
+    const struct journal_about about = {
+        .client_pid = obituary->identity.pid,
+        .reason = obituary->n_rows > 0 ? obituary->rows[0].reason : NULL,
+        .has_bytes = true,
+        .num_bytes = obituary->num_bytes,
+    };
     log->n_written++;
-    log_info("%s", obituary_format(obituary, log->outlived, line, sizeof(line)));
+    log_write_about(LOG_LEVEL_INFO, &about, "%s",
+                    obituary_format(obituary, log->outlived, line, sizeof(line)));
 }
 
 void obituary_log_close(struct obituary_log *log)

@@ -185,10 +185,11 @@ static int watch_lost(uint32_t slot, const struct client_identity *identity, voi
         *kept = pidfd >= 0 ? pidfd : -1;
     }
     char pid[PID_TEXT_BYTES];
-    log_error("the ledger of process %s (%s) was lost: it keeps what it has until %s ends, and can "
-              "have no more",
-              client_pid_text(identity->pid, pid), identity->command,
-              pidfd >= 0 ? "it" : "the daemon, which can not see the process,");
+    log_write_about(LOG_LEVEL_ERROR, &(struct journal_about){.client_pid = identity->pid},
+                    "the ledger of process %s (%s) was lost: it keeps what it has until %s ends, "
+                    "and can have no more",
+                    client_pid_text(identity->pid, pid), identity->command,
+                    pidfd >= 0 ? "it" : "the daemon, which can not see the process,");
     return 0;
 }
 

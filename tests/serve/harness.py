@@ -71,9 +71,9 @@ class Process:
 
 
 class Daemon(Process):
-    def __init__(self, name, size="32MiB", *options):
-        super().__init__([f"{BIN}/kmemd", "--name", name, "--size", size, "--log-level", "error",
-                          *options], stdout=subprocess.PIPE)
+    def __init__(self, name, size="32MiB", *options, level="error", **more):
+        super().__init__([f"{BIN}/kmemd", "--name", name, "--size", size, "--log-level", level,
+                          *options], stdout=subprocess.PIPE, **more)
         self.name = name
         self.socket = os.path.join(os.environ["XDG_RUNTIME_DIR"], "kmemd", f"{name}.sock")
         if not self.process.stdout.readline():  # "ready", or the end
