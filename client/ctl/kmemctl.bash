@@ -61,7 +61,7 @@ _kmemctl_value() {
     run:--commit | run:-c) _kmemctl_reply -W 'lazy eager' -- "$word" ;;
     run:*) return 1 ;;
     top:--count | top:-n | top:--delay | top:-d | top:--filter | top:-f) ;;
-    top:--page) _kmemctl_reply -W 'reasons clients refusals obituaries limits' -- "$word" ;;
+    top:--page) _kmemctl_reply -W 'reasons clients refusals obituaries limits' -- "$word" serve:--listen | serve:-l | serve:--host | serve:--reasons) ;;
     *:--segment | *:-n) _kmemctl_reply -W "$(_kmemctl_segments)" -- "$word" ;;
     *:--output | *:-o) _kmemctl_reply -W 'table wide json jsonl csv' -- "$word" ;;
     *:--color) # takes one behind "=" only
@@ -104,7 +104,7 @@ _kmemctl_command() {
         run:-*) ;;
         run:*) return 1 ;;
         top:-n | top:--count | top:-d | top:--delay | top:-f | top:--filter) ((i++)) ;;
-        top:--page) ((i++)) ;;
+        top:--pageserve:--listen | serve:-l | serve:--host | serve:--reasons) ((i++)) ;;
         *:--socket | *:--segment | *:-s | *:-n)
             if [[ -n ${words[i + 1]-} ]]; then
                 daemon+=("${words[i]}" "${words[i + 1]}")
@@ -131,7 +131,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments top ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries history snapshot diff map why watch record replay adviseexport doctor reconcile run'
+    commands+=' refusals obituaries history snapshot diff map why watch record replay adviseexport doctor reconcile run serve'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -197,6 +197,9 @@ _kmemctl() {
             _kmemctl_reply -W "$(_kmemctl_rows names name "${daemon[@]}")" -- "$word"
             return
         fi
+        ;;
+    serve)
+        options='--listen --segment --socket --reasons --allow-remote --host --help --version'
         ;;
     run)
         case $word in

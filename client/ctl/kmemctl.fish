@@ -54,16 +54,17 @@ end
 set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff \
     watch
 set -l queries status usage top $listings snapshot map why record adviseexport doctor reconcile
-set -l query "not __kmemctl_is run replay"
+set -l query "not __kmemctl_is run replayserve"
+set -l daemon "not __kmemctl_is run"
 set -l listing "__kmemctl_is $listings"
 set -l choosing "__kmemctl_is $listings export"
 
 complete -c kmemctl -f
-complete -c kmemctl -n __kmemctl_none -a "$queries replay run"
-complete -c kmemctl -n $query -s s -l socket -r -F -d 'Ask the daemon that listens there'
-complete -c kmemctl -n $query -s n -l segment -x -a '(__kmemctl_segments)' -d 'Ask for this segment'
+complete -c kmemctl -n __kmemctl_none -a "$queries replay run serve"
+complete -c kmemctl -n $daemon -s s -l socket -r -F -d 'Ask the daemon that listens there'
+complete -c kmemctl -n $daemon -s n -l segment -x -a '(__kmemctl_segments)' -d 'Ask for this segment'
 complete -c kmemctl -n $query -s o -l output -x -a 'table wide json jsonl csv' -d 'How to answer'
-complete -c kmemctl -s j -l json -d 'Answer in JSON'
+complete -c kmemctl -n "not __kmemctl_is serve" -s j -l json -d 'Answer in JSON'
 complete -c kmemctl -n $query -s b -l bytes -d 'Print exact numbers of bytes'
 complete -c kmemctl -n $query -l color -a 'auto always never' -d 'When to colour'
 complete -c kmemctl -n $query -s w -l watch -x -d 'Ask again every so many seconds'
@@ -89,7 +90,11 @@ complete -c kmemctl -n '__kmemctl_is top' -l page -x -a 'reasons clients refusal
 complete -c kmemctl -n '__kmemctl_is top' -l sort -x -a '(__kmemctl_columns)'
 complete -c kmemctl -n '__kmemctl_is top' -s f -l filter -x -d 'What has this text in it'
 complete -c kmemctl -n '__kmemctl_is top' -s r -l reason -x -a '(__kmemctl_rows ledger reason)'
-complete -c kmemctl -n '__kmemctl_is top' -l list -d 'No tree'
+complete -c kmemctl -n '__kmemctl_is topserve' -s l -l listen -x -d 'Where to listen'
+complete -c kmemctl -n '__kmemctl_is serve' -l reasons -x -d 'Of how many reasons metrics are'
+complete -c kmemctl -n '__kmemctl_is serve' -l allow-remote -d 'Let other machines reach it'
+complete -c kmemctl -n '__kmemctl_is serve' -l host -x -a '(__fish_print_hostnames)' -d 'A name of this machine'
+complete -c kmemctl -n '__kmemctl_is run' -l list -d 'No tree'
 complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid size age unit'
 complete -c kmemctl -n '__kmemctl_is ledger reasons diff' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'
