@@ -92,7 +92,7 @@ int address_listen(const struct address *address)
 
 void address_of(int fd, char *buffer, size_t buffer_bytes)
 {
-    struct sockaddr_storage at;
+    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
     socklen_t n_bytes = sizeof(at);
     char host[INET6_ADDRSTRLEN] = "?";
     const struct sockaddr_in *in = (const struct sockaddr_in *)&at;

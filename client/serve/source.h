@@ -4,9 +4,9 @@
  *
  * Whatever scrapers and pages do, a daemon has one connection of this process, is asked one thing
  * at a time, no question twice in a second, and sixteen questions a second at most; of one that is
- * not wanted nothing is asked. An answer that is younger than a second is given to all that ask. A
- * daemon that is gone, hangs or begins anew is the thread's business: the others wait for it a
- * second at most, and not at all while it is late already.
+ * not wanted nothing is asked. An answer that is younger than a second, or than twenty times what
+ * it took, is given to all that ask. A daemon that is gone, hangs or begins anew is the thread's
+ * business: the others wait for it a second at most, and not at all while it is late already.
  */
 #ifndef SERVE_SOURCE_H
 #define SERVE_SOURCE_H

@@ -5,8 +5,9 @@
  *      ledger, blocks   whole commands: how long, until the first row, how much memory
  *      observers        sixty ask for the ledger at the same moment: until the last has it
  *      beside           direct round trips of a busy client, alone and while others ask: once a
- *                       second what a live view asks, then each question without a pause; with a
- *                       client that writes nonsense into its own ledger all the while
+ *                       second what a live view asks, and what a page and Prometheus ask of
+ *                       `kmemctl serve`; then each question without a pause; with a client that
+ *                       writes nonsense into its own ledger all the while
  *
  * A hundred clients hold ten thousand blocks each, under a thousand reasons. Bars that are missed
  * are printed. Where other work runs on the machine, `chrt -f 1` keeps it out of the figures.
@@ -38,6 +39,8 @@
 #define N_COMMANDS 9
 #define N_OBSERVERS 60
 #define N_ROUND_TRIPS 20000
+/* Beside what happens once a second: some seconds of them. */
+#define N_LONG (8 * N_ROUND_TRIPS)
 
 static bool is_smoke;
 
@@ -389,6 +392,50 @@ static void ask_each_second(int unused)
     question_again(KMEM__REQUEST__BODY_LEDGER, 1000000);
 }
 
+/* Ends with this process. Writes where it is: "http://127.0.0.1:1234". */
+static void start_serve(char *url, int url_bytes)
+{
+    char program[512];
+    int out[2];
+    (void)snprintf(program, sizeof(program), "%s/kmemctl-serve", bench_bin());
+    if (pipe2(out, O_CLOEXEC) != 0) {
+        bench_fail("pipe2: %s", strerror(errno));
+    }
+    if (fork() == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)dup2(out[1], STDOUT_FILENO);
+        (void)execl(program, program, "--listen", "127.0.0.1:0", "--socket", getenv("KMEM_SOCKET"),
+                    (char *)NULL);
+        _exit(1);
+    }
+    FILE *const said = fdopen(out[0], "r");
+    (void)close(out[1]);
+    if (said == NULL || fgets(url, url_bytes, said) == NULL) {
+        bench_fail("kmemctl serve says nothing");
+    }
+    url[strcspn(url, "\n")] = '\0';
+}
+
+/* A page and a scraper, each second. */
+static void ask_serve(int unused)
+{
+    static const char *const paths[] = {"metrics",        "api/v1/usage",   "api/v1/ledger",
+                                        "api/v1/clients", "api/v1/holders", "api/v1/refusals"};
+    char url[128];
+    char command[256];
+    (void)unused;
+    start_serve(url, sizeof(url));
+    for (;;) {
+        for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+            (void)snprintf(command, sizeof(command), "curl -sf %s%s >/dev/null", url, paths[i]);
+            if (system(command) != 0) {
+                bench_fail("%s is not served", paths[i]);
+            }
+        }
+        (void)usleep(1000000);
+    }
+}
+
 static double round_trip(int fd, const unsigned char *frame, size_t n_bytes,
                          Kmem__Allocated *ret_allocated)
 {
@@ -401,11 +448,11 @@ static double round_trip(int fd, const unsigned char *frame, size_t n_bytes,
 }
 
 /* Return: the 99th percentile of its round trips, in us. */
-static double busy_client(const char *name, int fd)
+static double busy_client(const char *name, int fd, unsigned n_round_trips)
 {
     struct samples samples;
     unsigned char frame[128];
-    const unsigned n_samples = scaled(N_ROUND_TRIPS);
+    const unsigned n_samples = scaled(n_round_trips);
     samples_init(&samples, n_samples + 2);
     for (unsigned n = 0; n < n_samples; n += 2) {
         Kmem__Allocated allocated = KMEM__ALLOCATED__INIT;
@@ -435,17 +482,22 @@ static const struct question {
 
 static void measure_beside(int fd)
 {
-    const double alone_us = busy_client("nobody", fd);
+    const double alone_us = busy_client("nobody", fd, N_LONG);
     const pid_t live = start(ask_each_second, -1);
     (void)usleep(100000);
-    const double live_us = busy_client("a question a second", fd);
+    const double live_us = busy_client("a question a second", fd, N_LONG);
     stop(live);
     judge("a question a second, p99 by p99 alone", live_us / alone_us, 1.1);
+    const pid_t serve = start(ask_serve, -1);
+    (void)usleep(500000);
+    const double serve_us = busy_client("kmemctl serve, each second", fd, N_LONG);
+    stop(serve);
+    judge("kmemctl serve, p99 by p99 alone", serve_us / alone_us, 1.1);
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
         char what[96];
         const pid_t pid = start(questions[i].run, -1);
         (void)usleep(100000);
-        const double p99_us = busy_client(questions[i].name, fd);
+        const double p99_us = busy_client(questions[i].name, fd, N_ROUND_TRIPS);
         stop(pid);
         (void)snprintf(what, sizeof(what), "%s, ms that the p99 moved", questions[i].name);
         judge(what, (p99_us - alone_us) / 1000, 1);
