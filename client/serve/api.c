@@ -23,6 +23,7 @@ static const struct topic topics[] = {
     {"holders", holders_show, holders_shape, TOP_USUAL, NULL},
     {"limits", limits_show, limits_shape, TOP_USUAL, NULL},
     {"refusals", refusals_show, refusals_shape, TOP_USUAL, "counts"},
+    {"map", map_show, NULL, 0, NULL},
     {"obituaries", obituaries_show, obituaries_shape, TOP_USUAL, NULL},
 };
 

@@ -146,7 +146,8 @@ class Browser:
                       clickCount=1)
 
     def press(self, key):
-        code = {"Enter": 13, "Tab": 9, "Backspace": 8, "ArrowLeft": 37}[key]
+        code = {"Enter": 13, "Tab": 9, "Backspace": 8, "ArrowLeft": 37,
+                "ArrowRight": 39}[key]
         text = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,

@@ -96,6 +96,31 @@ class TestPage(unittest.TestCase):
         self.browser.wait('document.getElementById("state").textContent === "paused"')
         self.expect_quiet()
 
+    def test_the_map_shows_where_it_lies_and_by_whom(self):
+        self.open()
+        read = 'document.getElementById("map-read").textContent'
+        legend = 'document.getElementById("map-legend").innerText'
+        self.browser.wait(f'{read}.includes("can be had, in ")')
+        self.browser.wait(f'{legend}.includes("video 7.0 MiB")')
+        # Not one colour: there is something, and there is room.
+        colours = self.browser.run("""(() => {
+            const at = document.querySelector("#map-picture canvas");
+            const {data} = at.getContext("2d").getImageData(0, 0, at.width, at.height);
+            return new Set(new Uint32Array(data.buffer)).size;
+        })()""")
+        self.assertGreater(colours, 3)
+        self.browser.run('document.querySelector("#map-picture canvas").focus()')
+        for offset in ("0x0", "0x4000"):
+            self.browser.press("ArrowRight")
+            self.browser.wait(f'{read}.startsWith("{offset}: ")')
+        self.browser.run("""(() => {
+            const at = document.getElementById("map-by");
+            at.value = "owner";
+            at.dispatchEvent(new Event("change", {bubbles: true}));
+        })()""")
+        self.browser.wait(f'{legend}.includes("ctl_worker")')
+        self.expect_quiet()
+
     def test_each_control_and_picture_has_a_name(self):
         self.open()
         nodes = self.browser.call("Accessibility.getFullAXTree")["nodes"]

@@ -3,6 +3,7 @@
 "use strict";
 
 const EVERY_MS = 2000;
+const MAP_EVERY = 3; // rounds: it is a megabyte or two
 
 // Restrained: what somebody has just done, and that the daemon has come or gone; no figures.
 function say(text) {
@@ -95,6 +96,8 @@ const treemap = new Treemap((node) => {
   }
 });
 
+const segmentMap = new SegmentMap();
+
 function part(className, size, whole, ofHue) {
   const made = element("span", className);
   made.style.width = `${whole > 0 ? (100 * size) / whole : 0}%`;
@@ -163,6 +166,7 @@ async function refreshBlocks() {
 let segment = null;
 let isPaused = false;
 let timer = 0;
+let nRounds = 0;
 
 function ofSegment() {
   return segment === null ? {} : {segment};
@@ -197,15 +201,17 @@ async function askAll() {
   if (segment === null) throw new Error("no segment of this machine is served");
   const asked = segment;
   const topics = ["usage", "ledger", "clients", "holders", "refusals", "obituaries"];
+  if (nRounds++ % MAP_EVERY === 0) topics.push("map");
   const said = await Promise.all(topics.map((topic) => ask(topic, ofSegment())));
   if (asked !== segment) return;
-  const [usage, ledger, clients, holders, refusals, obituaries] = said;
+  const [usage, ledger, clients, holders, refusals, obituaries, map] = said;
   showUsage(usage);
   showLedger(ledger.ledger, usage);
   clientsTable.show(clients.clients);
   showIn("holders", holdersTable, holders?.holders);
   showIn("refusals", refusalsTable, refusals?.refusals);
   showObituaries(obituaries.obituaries);
+  if (map) segmentMap.show(map.map);
   if (leaf) refreshBlocks();
 }
 
@@ -233,6 +239,7 @@ byId("pause").addEventListener("click", () => {
 byId("segment").addEventListener("change", () => {
   segment = byId("segment").value;
   chart.clear();
+  nRounds = 0;
   treemap.go([]);
   round();
 });
