@@ -23,6 +23,7 @@ static const struct topic topics[] = {
     {"holders", holders_show, holders_shape, TOP_USUAL, NULL},
     {"limits", limits_show, limits_shape, TOP_USUAL, NULL},
     {"refusals", refusals_show, refusals_shape, TOP_USUAL, "counts"},
+    {"history", history_show, history_shape, API_TOP_MAX, "since steps"},
     {"map", map_show, NULL, 0, NULL},
     {"obituaries", obituaries_show, obituaries_shape, TOP_USUAL, NULL},
 };
@@ -139,6 +140,29 @@ static int set_by(struct question *question, const char *value, struct complaint
     return complain(complaint, "by: takes reason, client, uid, size, age or unit");
 }
 
+/* A week is what a daemon remembers. */
+#define SINCE_MAX_MS (7 * 24 * UINT64_C(3600000))
+/* 1,000: finer than a picture is wide; of 24 series, more rows than are given at once. */
+#define STEPS_MAX 1000
+
+static int set_since(struct question *question, const char *value, struct complaint *complaint)
+{
+    uint64_t *since_ms = &question->options.since_ms;
+    return measure_age(value, since_ms) && *since_ms >= 1000 && *since_ms <= SINCE_MAX_MS
+               ? 0
+               : complain(complaint, "since: takes an age from 1s to 7d");
+}
+
+static int set_steps(struct question *question, const char *value, struct complaint *complaint)
+{
+    uint64_t steps;
+    if (!number_parse(value, STEPS_MAX, &steps) || steps == 0) {
+        return complain(complaint, "steps: takes a number from 1 to %d", STEPS_MAX);
+    }
+    question->options.steps = (uint32_t)steps;
+    return 0;
+}
+
 static int set_all(struct question *question, const char *value, struct complaint *complaint)
 {
     question->options.all = strcmp(value, "1") == 0;
@@ -199,16 +223,23 @@ static const struct {
     {"older-than", set_older, false}, {"larger-than", set_larger, false},
     {"after", set_after, true},       {"by", set_by, true},
     {"all", set_all, true},           {"counts", set_counts, true},
+    {"since", set_since, true},       {"steps", set_steps, true},
 };
+
+static bool is_word_of(const char *words, const char *word)
+{
+    const size_t n_bytes = strlen(word);
+    const char *at = words && n_bytes > 0 ? strstr(words, word) : NULL;
+    return at && (at == words || at[-1] == ' ') && (at[n_bytes] == ' ' || at[n_bytes] == '\0');
+}
 
 int api_set(struct question *question, const char *key, const char *value,
             struct complaint *complaint)
 {
     const struct topic *topic = question->topic;
     for (size_t i = 0; i < sizeof(parameters) / sizeof(parameters[0]); i++) {
-        const bool is_its_own = parameters[i].is_special
-                                    ? topic->special && strcmp(topic->special, key) == 0
-                                    : topic->shape != NULL;
+        const bool is_its_own =
+            parameters[i].is_special ? is_word_of(topic->special, key) : topic->shape != NULL;
         if (strcmp(parameters[i].key, key) == 0 && is_its_own) {
             return parameters[i].set(question, value, complaint);
         }

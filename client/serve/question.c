@@ -58,6 +58,8 @@ bool question_is_same(const struct question *left, const struct question *right)
         left->options.by == right->options.by && left->options.depth == right->options.depth &&
         left->options.shared == right->options.shared && left->options.all == right->options.all &&
         left->options.counts == right->options.counts &&
+        left->options.since_ms == right->options.since_ms &&
+        left->options.steps == right->options.steps &&
         is_same_filter(&left->options.filter, &right->options.filter);
     for (size_t i = 0; is_same && i < QUESTION_N_TEXTS; i++) {
         is_same = is_same_text(left->texts[i], right->texts[i]);

@@ -23,7 +23,7 @@ struct topic {
     command_show_fn show;   /* NULL: a sample */
     command_shape_fn shape; /* NULL: it lists no rows */
     uint32_t top_usual;     /* how many rows come unless the asker says; 0: it has no rows */
-    const char *special;    /* the parameter that only this one knows; NULL: none */
+    const char *special;    /* parameters that only this one knows, blanks between; NULL: none */
 };
 
 /* Of the parameters that are texts. */

@@ -96,6 +96,21 @@ class TestPage(unittest.TestCase):
         self.browser.wait('document.getElementById("state").textContent === "paused"')
         self.expect_quiet()
 
+    def test_the_chart_begins_before_the_page_was_opened(self):
+        self.open()
+        # Each round adds a moment; there are more, from before the page was opened.
+        self.browser.run('document.querySelector("#time details").open = true')
+        self.browser.wait(f"{LIVE} && performance.getEntriesByType('resource')"
+                          ".some((at) => at.name.includes('history'))")
+        self.browser.click("#pause")
+        self.browser.run("new Promise((done) => setTimeout(done, 300))")  # what was under way
+        moments = self.browser.run('document.querySelectorAll("#time-table tbody tr").length')
+        rounds = sum("/usage?" in url for url in self.browser.requests())
+        self.assertGreater(moments, rounds)
+        self.assertIn("Used: 9.3 MiB now", self.browser.run(
+            'document.querySelector("#chart svg").getAttribute("aria-label")'))
+        self.expect_quiet()
+
     def test_the_map_shows_where_it_lies_and_by_whom(self):
         self.open()
         read = 'document.getElementById("map-read").textContent'

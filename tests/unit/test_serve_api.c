@@ -72,6 +72,9 @@ static void test_api_set_refuses_what_can_not_be_meant(void **state)
     expect_refused("blocks", "after", "x", "after:");
     expect_refused("blocks", "user", "no such user", "user:");
     expect_refused("ledger", "by", "moon", "by: takes");
+    expect_refused("history", "since", "8d", "since: takes an age");
+    expect_refused("history", "steps", "1001", "steps: takes a number");
+    expect_refused("history", "ste", "1", "no parameter");
     expect_refused("refusals", "counts", "2", "counts: takes");
     expect_refused("usage", "all", "yes", "all: takes");
     expect_refused("usage", "top", "1", "usage: has no parameter \"top\"");

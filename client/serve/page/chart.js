@@ -26,6 +26,7 @@ class Chart {
     this.picture.addEventListener("pointerleave", () => this.choose(null));
     this.picture.addEventListener("keydown", (event) => this.key(event));
     this.picture.addEventListener("blur", () => this.choose(null));
+    byId("time").querySelector("details").addEventListener("toggle", () => this.tell());
     new ResizeObserver(() => this.draw()).observe(this.at);
     this.clear();
   }
@@ -61,7 +62,7 @@ class Chart {
         most.set(name, Math.max(size, most.get(name) ?? 0));
       }
     }
-    return [...most].sort((a, b) => b[1] - a[1]).slice(0, AREAS_MAX).map(([name]) => name);
+    return [...most].filter(([, size]) => size > 0).sort((a, b) => b[1] - a[1]).slice(0, AREAS_MAX).map(([name]) => name);
   }
 
   // 1, 2, 4, ... of a unit, so that lines are at round numbers.

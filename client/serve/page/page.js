@@ -167,6 +167,7 @@ let segment = null;
 let isPaused = false;
 let timer = 0;
 let nRounds = 0;
+let remembers = null; // the segment whose history is in the chart
 
 function ofSegment() {
   return segment === null ? {} : {segment};
@@ -196,6 +197,27 @@ function showSegments(rows) {
   if (segment !== null) select.value = segment;
 }
 
+// What the server remembers of the last hour: rows of a reason in a step of time. Its series add up
+// to all there was.
+const PAST_MS = 3600000;
+const PAST_STEPS = 360;
+
+async function askHistory(asked) {
+  const said = await ask("history", {...ofSegment(), since: "1h", steps: PAST_STEPS, reason: "*"});
+  if (asked !== segment) return;
+  const now = Date.now();
+  const points = new Map();
+  for (const row of said.history) {
+    const step = Math.floor((row.ms_ago * PAST_STEPS) / PAST_MS);
+    const point = points.get(step) ?? {time: now - row.ms_ago, used: 0, parts: {}};
+    const level = row.reason.replace(/(?!^)\/.*/s, "") || "(no reason)";
+    point.parts[level] = (point.parts[level] ?? 0) + row.num_bytes;
+    point.used += row.num_bytes;
+    points.set(step, point);
+  }
+  chart.remember([...points.values()].sort((a, b) => a.time - b.time));
+}
+
 async function askAll() {
   showSegments((await ask("segments")).segments);
   if (segment === null) throw new Error("no segment of this machine is served");
@@ -213,6 +235,10 @@ async function askAll() {
   showObituaries(obituaries.obituaries);
   if (map) segmentMap.show(map.map);
   if (leaf) refreshBlocks();
+  if (remembers !== asked) {
+    remembers = asked;
+    await askHistory(asked);
+  }
 }
 
 async function round() {
@@ -240,6 +266,7 @@ byId("segment").addEventListener("change", () => {
   segment = byId("segment").value;
   chart.clear();
   nRounds = 0;
+  remembers = null;
   treemap.go([]);
   round();
 });
