@@ -209,10 +209,8 @@ static void session_join_failed(struct session *session, int error)
     struct client *client = session->peer.client;
     if (session_may_log(session)) {
         char pid[PID_TEXT_BYTES];
-        log_write_about(LOG_LEVEL_WARNING,
-                        &(struct journal_about){.client_pid = session->peer.identity.pid},
-                        "process %s can not join: its descriptors can not be made or sent: %s",
-                        client_pid_text(session->peer.identity.pid, pid), strerror(-error));
+        log_warning("process %s can not join: its descriptors can not be made or sent: %s",
+                    client_pid_text(session->peer.identity.pid, pid), strerror(-error));
     }
     if (client_charged_bytes(client) == 0 && !sharing_has_any(host->core, client->slot)) {
         /* One that came back with blocks or holds stays, without its connection. */

@@ -55,7 +55,7 @@ static void judge(const char *what, double value, double bar)
     (void)fflush(stdout);
 }
 
-/* -------------------------------------------------------------------------------- processes ---- */
+/* ------------------------------------------------------------------------------- processes ---- */
 
 /* What the forked process does; it says on the pipe when it is ready. */
 typedef void (*child_fn)(int ready_fd);
