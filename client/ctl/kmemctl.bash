@@ -61,7 +61,8 @@ _kmemctl_value() {
     run:--commit | run:-c) _kmemctl_reply -W 'lazy eager' -- "$word" ;;
     run:*) return 1 ;;
     top:--count | top:-n | top:--delay | top:-d | top:--filter | top:-f) ;;
-    top:--page) _kmemctl_reply -W 'reasons clients refusals obituaries limits' -- "$word" serve:--listen | serve:-l | serve:--host | serve:--reasons) ;;
+    top:--page) _kmemctl_reply -W 'reasons clients refusals obituaries limits' -- "$word" ;;
+    serve:--listen | serve:-l | serve:--host | serve:--reasons) ;;
     *:--segment | *:-n) _kmemctl_reply -W "$(_kmemctl_segments)" -- "$word" ;;
     *:--output | *:-o) _kmemctl_reply -W 'table wide json jsonl csv' -- "$word" ;;
     *:--color) # takes one behind "=" only
@@ -69,8 +70,9 @@ _kmemctl_value() {
         _kmemctl_reply -W 'auto always never' -- "$word"
         ;;
     map:--by) _kmemctl_reply -W 'owner reason age' -- "$word" ;;
-    map:--svgexport:--format | export:-f) _kmemctl_reply -f -- "$word" ;;
-    watch:--exec) _kmemctl_reply -c-W 'folded pprof html' -- "$word" ;;
+    map:--svg) _kmemctl_reply -f -- "$word" ;;
+    export:--format | export:-f) _kmemctl_reply -W 'folded pprof html' -- "$word" ;;
+    watch:--exec) _kmemctl_reply -c -- "$word" ;;
     ledger:--by | ledger:-g) _kmemctl_reply -W 'reason client uid size age unit' -- "$word" ;;
     *:--pid | *:-p) _kmemctl_reply -W "$(_kmemctl_rows clients pid "${daemon[@]}")" -- "$word" ;;
     *:--user | *:-u) _kmemctl_reply -u -- "$word" ;;
@@ -104,7 +106,8 @@ _kmemctl_command() {
         run:-*) ;;
         run:*) return 1 ;;
         top:-n | top:--count | top:-d | top:--delay | top:-f | top:--filter) ((i++)) ;;
-        top:--pageserve:--listen | serve:-l | serve:--host | serve:--reasons) ((i++)) ;;
+        top:--page) ((i++)) ;;
+        serve:--listen | serve:-l | serve:--host | serve:--reasons) ((i++)) ;;
         *:--socket | *:--segment | *:-s | *:-n)
             if [[ -n ${words[i + 1]-} ]]; then
                 daemon+=("${words[i]}" "${words[i + 1]}")
@@ -131,7 +134,8 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments top ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries history snapshot diff map why watch record replay adviseexport doctor reconcile run serve'
+    commands+=' refusals obituaries history snapshot diff export map why watch record replay advise'
+    commands+=' doctor reconcile run serve'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''

@@ -13,8 +13,9 @@ function __kmemctl_command
                 set -e words[1]
             case '--socket=*' '--segment=*'
                 set -a daemon $words[1]
-            case -o --output -f --filter --page --count --delay -w --watch -g --by -d --depth -p --pid -u --user -r --reason -t --top \
-                --older-than --larger-than --columns --sort --fail-above --since --steps --svg --exec-f --format
+            case -o --output -w --watch -g --by -d --depth -p --pid -u --user -r --reason -t --top \
+                --older-than --larger-than --columns --sort --fail-above --since --steps --svg --exec \
+                -f --filter --format --page --count --delay -l --listen --host --reasons
                 set -e words[1]
             case '-*'
             case '*'
@@ -51,10 +52,10 @@ function __kmemctl_segments
     end
 end
 
-set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries history diff \
-    watch
-set -l queries status usage top $listings snapshot map why record adviseexport doctor reconcile
-set -l query "not __kmemctl_is run replayserve"
+set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries \
+    history diff watch
+set -l queries status usage top $listings snapshot export map why record advise doctor reconcile
+set -l query "not __kmemctl_is run replay serve"
 set -l daemon "not __kmemctl_is run"
 set -l listing "__kmemctl_is $listings"
 set -l choosing "__kmemctl_is $listings export"
@@ -90,11 +91,11 @@ complete -c kmemctl -n '__kmemctl_is top' -l page -x -a 'reasons clients refusal
 complete -c kmemctl -n '__kmemctl_is top' -l sort -x -a '(__kmemctl_columns)'
 complete -c kmemctl -n '__kmemctl_is top' -s f -l filter -x -d 'What has this text in it'
 complete -c kmemctl -n '__kmemctl_is top' -s r -l reason -x -a '(__kmemctl_rows ledger reason)'
-complete -c kmemctl -n '__kmemctl_is topserve' -s l -l listen -x -d 'Where to listen'
+complete -c kmemctl -n '__kmemctl_is top' -l list -d 'No tree'
+complete -c kmemctl -n '__kmemctl_is serve' -s l -l listen -x -d 'Where to listen'
 complete -c kmemctl -n '__kmemctl_is serve' -l reasons -x -d 'Of how many reasons metrics are'
 complete -c kmemctl -n '__kmemctl_is serve' -l allow-remote -d 'Let other machines reach it'
 complete -c kmemctl -n '__kmemctl_is serve' -l host -x -a '(__fish_print_hostnames)' -d 'A name of this machine'
-complete -c kmemctl -n '__kmemctl_is run' -l list -d 'No tree'
 complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid size age unit'
 complete -c kmemctl -n '__kmemctl_is ledger reasons diff' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'
