@@ -139,6 +139,7 @@ static void close_descriptors(struct msghdr *header)
     }
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): recvmsg() writes there */
 static int receive_all(int fd, unsigned char *to, size_t n_bytes)
 {
     while (n_bytes > 0) {

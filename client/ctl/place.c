@@ -30,18 +30,39 @@ static bool parse_number(const char *text, const char *end, uint64_t *ret_number
 
 /* -------------------------------------------------------------------------------- mappings ---- */
 
+/* A hexadecimal number, and what stands behind it. Return: whether it is one. */
+static bool take_hex(const char **at, char behind, uint64_t *ret_number)
+{
+    char *end;
+    errno = 0;
+    *ret_number = strtoull(*at, &end, 16);
+    const bool is_number = errno == 0 && end > *at && *end == behind;
+    *at = is_number ? end + 1 : *at;
+    return is_number;
+}
+
+static const char *skip_word(const char *at)
+{
+    at += strcspn(at, " \n");
+    return at + strspn(at, " ");
+}
+
+/* "begin-end permissions offset device inode   name" */
 bool place_parse_mapping(const char *line, struct place_mapping *ret_mapping)
 {
-    int at = 0;
+    const char *at = line;
     *ret_mapping = (struct place_mapping){.name = ""};
-    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %*4s %" SCNx64 " %*x:%*x %*u %n", &ret_mapping->begin,
-               &ret_mapping->end, &ret_mapping->offset, &at) != 3 ||
-        at == 0) {
+    if (!take_hex(&at, '-', &ret_mapping->begin) || !take_hex(&at, ' ', &ret_mapping->end)) {
         return false;
     }
-    const size_t n_bytes = strcspn(line + at, "\n");
+    at = skip_word(at);
+    if (!take_hex(&at, ' ', &ret_mapping->offset)) {
+        return false;
+    }
+    at = skip_word(skip_word(at));
+    const size_t n_bytes = strcspn(at, "\n");
     const size_t n_copied = n_bytes < PLACE_NAME_BYTES ? n_bytes : PLACE_NAME_BYTES - 1;
-    memcpy(ret_mapping->name, line + at, n_copied);
+    memcpy(ret_mapping->name, at, n_copied);
     ret_mapping->name[n_copied] = '\0';
     return true;
 }

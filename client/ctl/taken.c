@@ -39,12 +39,13 @@ static size_t piece_find(const struct taken *taken, uint64_t offset)
 static int piece_insert(struct taken *taken, size_t at, struct piece piece)
 {
     if (taken->n == taken->capacity) {
-        struct piece *larger = realloc(taken->pieces, 2 * taken->capacity * sizeof(*larger));
+        const size_t capacity = taken->capacity > 0 ? 2 * taken->capacity : 64;
+        struct piece *larger = realloc(taken->pieces, capacity * sizeof(*larger));
         if (!larger) {
             return -ENOMEM;
         }
         taken->pieces = larger;
-        taken->capacity *= 2;
+        taken->capacity = capacity;
     }
     memmove(&taken->pieces[at + 1], &taken->pieces[at], (taken->n - at) * sizeof(piece));
     taken->n++;

@@ -87,29 +87,39 @@ static void print_pages(const struct story *story, const char *title,
                         const struct kmem_pages *pages)
 {
     char text[3 * ESCAPED_MAX_BYTES];
-    const struct escaped reason = format_escaped(pages->reason);
-    const struct escaped command = format_escaped(pages->command);
-    int n = snprintf(text, sizeof(text), "%s at %s, %s", bytes_of(story, pages->num_bytes).text,
-                     format_offset(pages->offset).text, pages_words(pages->state));
+    char owner[ESCAPED_MAX_BYTES + 64] = "";
+    char blocks[ESCAPED_MAX_BYTES + 128] = "";
     if (*pages->command) {
-        n += snprintf(text + n, sizeof(text) - (size_t)n, ", %s %s (%s)",
-                      pages->one_owner ? "of process" : "most of it of process",
-                      format_process(pages->pid, pages->command).text, command.text);
+        (void)snprintf(owner, sizeof(owner), ", %s %s (%s)",
+                       pages->one_owner ? "of process" : "most of it of process",
+                       format_process(pages->pid, pages->command).text,
+                       format_escaped(pages->command).text); /* fits */
     }
     if (pages->n_blocks > 0) {
-        n += snprintf(text + n, sizeof(text) - (size_t)n, ", %s %s with %s, %s\"%s\"",
-                      format_count(pages->n_blocks).text, pages->n_blocks == 1 ? "block" : "blocks",
-                      bytes_of(story, pages->live_bytes).text,
-                      pages->one_reason ? "" : "most of it ", reason.text);
+        (void)snprintf(
+            blocks, sizeof(blocks), ", %s %s with %s, %s\"%s\"", format_count(pages->n_blocks).text,
+            pages->n_blocks == 1 ? "block" : "blocks", bytes_of(story, pages->live_bytes).text,
+            pages->one_reason ? "" : "most of it ", format_escaped(pages->reason).text); /* fits */
     }
+    (void)snprintf(text, sizeof(text), "%s at %s, %s%s%s", bytes_of(story, pages->num_bytes).text,
+                   format_offset(pages->offset).text, pages_words(pages->state), owner,
+                   blocks); /* fits */
     print_line(story, title, text);
 }
 
-static void say_what(const struct story *story, const struct kmem_byte *byte, char *text,
-                     size_t text_bytes)
+/* What is said of it comes with it; a daemon that leaves it out says nothing. */
+static enum kmem_byte_kind kind_of(const struct kmem_byte *byte)
+{
+    const bool wants_block = byte->kind == KMEM_BYTE_BLOCK || byte->kind == KMEM_BYTE_ROUNDING;
+    return (wants_block && !byte->block) || (byte->kind == KMEM_BYTE_FREE && !byte->pages)
+               ? KMEM_BYTE_UNKNOWN
+               : byte->kind;
+}
+
+static void say_what(const struct kmem_byte *byte, char *text, size_t text_bytes)
 {
     const uint64_t at = byte->block ? byte->offset - byte->block->offset : 0;
-    switch (byte->kind) {
+    switch (kind_of(byte)) {
     case KMEM_BYTE_BEYOND:
         (void)snprintf(text, text_bytes, "behind the segment's end, which is at %s",
                        format_offset(byte->segment_bytes).text);
@@ -143,7 +153,6 @@ static void say_what(const struct story *story, const struct kmem_byte *byte, ch
     case KMEM_BYTE_UNKNOWN:
         break;
     }
-    (void)story;
     (void)snprintf(text, text_bytes, "in a leased page of which its client's ledger says nothing");
 }
 
@@ -158,7 +167,7 @@ static void print_byte(const struct story *story, const struct kmem_byte *byte)
         print_line(story, "Address", text);
     }
     print_line(story, "Offset", format_offset(byte->offset).text);
-    say_what(story, byte, text, sizeof(text));
+    say_what(byte, text, sizeof(text));
     print_line(story, "This is", text);
     if (byte->block) {
         print_block(story, "Block", byte->block);

@@ -21,7 +21,7 @@ void note_text(const struct call *call, enum change_kind kind, uint64_t offset, 
                const void *text, size_t n_text_bytes);
 
 /** note_refused() - the caller was refused */
-void note_refused(const struct call *call, const struct refusal_facts *facts, const void *reason,
+void note_refused(const struct call *call, const struct refusal_facts *refused, const void *reason,
                   size_t n_reason_bytes);
 
 #endif
