@@ -60,8 +60,8 @@ static void check_directory(const char *path, struct findings *findings)
 static void check_directories(struct findings *findings)
 {
     const char *runtime = getenv("XDG_RUNTIME_DIR");
-    char path[512];
     if (runtime && *runtime) {
+        char path[512];
         (void)snprintf(path, sizeof(path), "%s/kmemd", runtime);
         check_directory(path, findings);
     }

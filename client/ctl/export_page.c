@@ -14,7 +14,7 @@
 
 static const char page[] = {
 #include "client/ctl/export_page.inc"
-    , 0};
+};
 
 #define MARK "KMEM_DATA"
 

@@ -382,9 +382,9 @@ int status_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen)
 {
     struct status_report *report = calloc(1, sizeof(*report));
-    int r = report ? 0 : -ENOMEM;
-    if (r < 0) {
-        return r;
+    int r = 0;
+    if (!report) {
+        return -ENOMEM;
     }
     report->options = options;
     for (size_t i = 0; r == 0 && i < N_SECTIONS; i++) {

@@ -72,12 +72,9 @@ static int add_unit(const struct kmem_client *client, void *user)
         return -ENOMEM;
     }
     keys->units = units;
-    char *unit = strdup(client->unit && *client->unit ? client->unit : "?");
-    if (!unit) {
-        return -ENOMEM;
-    }
-    keys->units[keys->n_units++] = (struct process_unit){client->pid, unit};
-    return 0;
+    units[keys->n_units].pid = client->pid;
+    units[keys->n_units].unit = strdup(client->unit && *client->unit ? client->unit : "?");
+    return units[keys->n_units++].unit ? 0 : -ENOMEM;
 }
 
 static int compare_units(const void *left, const void *right)
