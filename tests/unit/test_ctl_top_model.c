@@ -277,7 +277,7 @@ static void test_clients_have_rates_while_they_are_the_same_process(void **state
     assert_string_equal(cell_of(other, PAGE_CLIENTS, "BYTES/S"), "-");
 }
 
-/* One series, a second apart, the last one 700 ms before the answer; 100 at first, 100 more each. */
+/* One series of points that are a second and 1 MiB apart; the first one is of the sum alone. */
 static void answer_with_a_past(struct model *model, uint64_t newest_ms_ago)
 {
     struct kmem_query segment = SEGMENT(first);
