@@ -44,7 +44,7 @@ void asker_past(struct past *past, const struct options *options)
         .struct_bytes = sizeof(filter),
         .step = KMEM_HISTORY_SECONDS,
         .reason = "*",
-        .max_age_ms = FLOW_POINTS * 1000,
+        .max_age_ms = FLOW_POINTS * UINT64_C(1000),
     };
     struct kmem_query *query = NULL;
     if (target_open(options, &query) < 0) {

@@ -50,13 +50,10 @@ static size_t usual_columns(const struct column *column)
         return 10; /* "+123.4 MiB" */
     case COLUMN_COUNT:
     case COLUMN_GROWN_COUNT:
-        return 7; /* "123,456" */
     case COLUMN_SHARE:
-        return 7; /* "100.0 %" */
     case COLUMN_PID:
-        return 7;
+        return 7; /* "123,456", "100.0 %" */
     case COLUMN_USER:
-        return 8;
     case COLUMN_WORD:
         return 8;
     case COLUMN_OFFSET:

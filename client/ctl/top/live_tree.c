@@ -58,19 +58,18 @@ static void node_free(struct node *node)
     free(node);
 }
 
-/* Takes the last leaf of all, again and again. */
+/* The last leaf of all goes, again and again. */
 void live_tree_fini(struct live_tree *tree)
 {
-    struct node *node = &tree->root;
-    while (node->n_children > 0 || node->parent) {
-        if (node->n_children > 0) {
-            node = node->children[node->n_children - 1];
-            continue;
+    while (tree->root.n_children > 0) {
+        struct node *parent = &tree->root;
+        struct node *leaf = parent->children[parent->n_children - 1];
+        while (leaf->n_children > 0) {
+            parent = leaf;
+            leaf = parent->children[parent->n_children - 1];
         }
-        struct node *parent = node->parent;
         parent->n_children--;
-        node_free(node);
-        node = parent;
+        node_free(leaf);
     }
     free(tree->root.children);
     *tree = (struct live_tree){.unicode = tree->unicode};
@@ -84,18 +83,18 @@ static int compare_prefix(const char *path, const char *prefix, size_t n_bytes)
     return order != 0 ? order : path[n_bytes] != '\0';
 }
 
-/* Return: where it is among the children, or belongs. */
+/* Return: where it is among the children, or belongs; *ret_child is NULL if it is not there. */
 static size_t child_place(const struct node *node, const char *path, size_t n_bytes,
-                          bool *ret_is_there)
+                          struct node **ret_child)
 {
     size_t low = 0;
     size_t high = node->n_children;
-    *ret_is_there = false;
+    *ret_child = NULL;
     while (low < high) {
         const size_t middle = low + (high - low) / 2;
         const int order = compare_prefix(node->children[middle]->row.path, path, n_bytes);
         if (order == 0) {
-            *ret_is_there = true;
+            *ret_child = node->children[middle];
             return middle;
         }
         if (order < 0) {
@@ -143,12 +142,12 @@ static struct node *node_new(struct node *parent, const char *path, size_t n_byt
 static struct node *child_take(struct live_tree *tree, struct node *parent, const char *path,
                                size_t n_bytes)
 {
-    bool is_there;
-    const size_t place = child_place(parent, path, n_bytes, &is_there);
-    if (is_there) {
-        return parent->children[place];
+    struct node *node;
+    const size_t place = child_place(parent, path, n_bytes, &node);
+    if (node) {
+        return node;
     }
-    struct node *node = node_new(parent, path, n_bytes, parent == &tree->root);
+    node = node_new(parent, path, n_bytes, parent == &tree->root);
     if (!node || node_reserve(parent) < 0) {
         if (node) {
             node_free(node);

@@ -393,6 +393,9 @@ static void sort_by_neighbour(struct model *model, bool is_left)
     struct page_view *view = model_view(model);
     const size_t n = page_shown(page_get(model->page), shown);
     size_t at = 0;
+    if (n == 0) {
+        return; /* no page is like that */
+    }
     while (at < n && shown[at] != view->by) {
         at++;
     }

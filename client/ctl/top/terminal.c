@@ -12,6 +12,7 @@
 #include "client/ctl/format.h"
 #include "client/ctl/status.h"
 #include "client/ctl/top/model.h"
+#include "client/ctl/top/terminfo.h"
 
 /* The pairs of colours of styles that are one. */
 enum pair {
@@ -47,12 +48,6 @@ static bool is_terminal(void)
     return true;
 }
 
-/* Return: whether the cursor can be moved, and what is there erased. */
-static bool can_draw(void)
-{
-    return tigetstr("cup") && tigetstr("clear");
-}
-
 static void colours_init(bool is_wanted)
 {
     terminal.has_colour = is_wanted && has_colors() && start_color() == OK;
@@ -70,9 +65,9 @@ int terminal_open(bool has_colour)
     if (!is_terminal()) {
         return STATUS_USAGE;
     }
-    terminal.screen = newterm(NULL, stdout, stdin);
-    if (!terminal.screen || !can_draw()) {
-        const bool is_known = terminal.screen != NULL;
+    const bool is_known = terminfo_knows();
+    terminal.screen = is_known ? newterm(NULL, stdout, stdin) : NULL;
+    if (!terminal.screen || !terminfo_can_draw()) {
         terminal_close();
         (void)fprintf(stderr, "kmemctl top: a terminal of the type %s %s (TERM); " HINT "\n",
                       format_escaped(getenv("TERM")).text,
