@@ -351,20 +351,11 @@ static const char *argument_or_exit(const struct argp_state *state, const struct
     return argument;
 }
 
-static error_t special_key(int key, char *argument, struct argp_state *state)
+/* Of options that only some commands have. */
+static error_t special_option(int key, char *argument, const struct argp_state *state,
+                              struct options *options)
 {
-    struct line *line = state->input;
-    struct options *options = line->options;
     switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = options;
-        if (line->help->columns || line->help->filters) {
-            state->child_inputs[1] = options;
-        }
-        if (line->help->columns) {
-            state->child_inputs[2] = options;
-        }
-        return 0;
     case OPTION_ALL:
         options->all = true;
         return 0;
@@ -404,6 +395,25 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
     case OPTION_EXEC:
         options->exec = argument;
         return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t special_key(int key, char *argument, struct argp_state *state)
+{
+    struct line *line = state->input;
+    struct options *options = line->options;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = options;
+        if (line->help->columns || line->help->filters) {
+            state->child_inputs[1] = options;
+        }
+        if (line->help->columns) {
+            state->child_inputs[2] = options;
+        }
+        return 0;
     case ARGP_KEY_ARG:
         options->arguments[line->n_arguments] = argument_or_exit(state, line, argument);
         line->n_arguments++;
@@ -417,7 +427,7 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
         }
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return special_option(key, argument, state, options);
     }
 }
 

@@ -58,10 +58,10 @@ struct options {
     bool counts;               /* refusals */
     uint64_t since_ms;         /* history, as the next; 0: as it has it */
     uint32_t steps;
-    enum map_by map_by;        /* map; so is this: */
-    const char *svg_path;      /* NULL: it is drawn on the screen */
-    uint64_t for_ms;           /* record; 0: until it is ended */
-    const char *exec;          /* watch: run for each change; NULL: changes are printed */
+    enum map_by map_by;   /* map; so is this: */
+    const char *svg_path; /* NULL: it is drawn on the screen */
+    uint64_t for_ms;      /* record; 0: until it is ended */
+    const char *exec;     /* watch: run for each change; NULL: changes are printed */
     enum export_format export_format;
     const char *arguments[OPTIONS_MAX_ARGUMENTS]; /* those that stand beside the options, or NULL */
 };
