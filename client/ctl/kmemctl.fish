@@ -56,7 +56,7 @@ set -l listings segments ledger reasons blocks names holders clients limits refu
     history diff watch
 set -l queries status usage top $listings snapshot export map why record advise doctor reconcile
 set -l query "not __kmemctl_is run replay serve"
-set -l daemon "not __kmemctl_is run"
+set -l daemon "not __kmemctl_is run replay"
 set -l listing "__kmemctl_is $listings"
 set -l choosing "__kmemctl_is $listings export"
 
