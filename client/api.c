@@ -292,9 +292,10 @@ static int api_try_release(void **mem)
 
 KMEM_LINE int(kmem_try_release)(void **mem)
 {
-    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(pointer_get(mem)))) {
+    struct given given;
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give_noted(pointer_get(mem), &given))) {
         pointer_clear(mem);
-        return 0;
+        return KMEM_LIKELY(!given.is_noted) ? 0 : kmem__heap_note_lifetime(given.entry, given.word);
     }
     return api_try_release(mem);
 }
@@ -312,8 +313,12 @@ static void api_release_or_raise(void **mem)
 
 KMEM_LINE void(kmem_release)(void **mem)
 {
-    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give(pointer_get(mem)))) {
+    struct given given;
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give_noted(pointer_get(mem), &given))) {
         pointer_clear(mem);
+        if (KMEM_UNLIKELY(given.is_noted)) {
+            (void)kmem__heap_note_lifetime(given.entry, given.word); /* always 0 */
+        }
         return;
     }
     api_release_or_raise(mem);

@@ -52,7 +52,9 @@
 
 struct thread_counts {
     uint64_t n_releases; /* plain: in this process its one writer alone reads it */
-    uint64_t reserved[7];
+    uint64_t noted_at;   /* likewise: at that count a block's lifetime is noted: lifetimes.h */
+    uint64_t noted_last; /* likewise: the count up to which releases are in a histogram */
+    uint64_t reserved[5];
 };
 
 static_assert(sizeof(struct thread_counts) == 64, "each thread writes a cache line of its own");

@@ -54,6 +54,8 @@ void ledger_layout_init(struct ledger_layout *layout, uint32_t n_pages)
     }
     layout->reasons_at =
         layout_reserve(&at, (uint64_t)LEDGER_REASONS_MAX * sizeof(struct ledger_reason));
+    layout->lifetimes_at =
+        layout_reserve(&at, (uint64_t)LIFETIMES_MAX * sizeof(struct ledger_lifetimes));
     layout->total_bytes = at;
 }
 
@@ -78,6 +80,7 @@ static uint64_t signature_layout(uint64_t signature)
         signature = signature_feed(signature, layout.plane_at[plane]);
     }
     signature = signature_feed(signature, layout.reasons_at);
+    signature = signature_feed(signature, layout.lifetimes_at);
     return signature_feed(signature, layout.total_bytes);
 }
 
@@ -95,6 +98,7 @@ uint64_t ledger_layout_signature(void)
     signature = signature_feed(signature, LEASE_PROTOCOL);
     signature = signature_feed(signature, HEAD_SHAREABLE);
     signature = signature_feed(signature, RETURNS_WRITTEN);
+    signature = signature_feed(signature, sizeof(struct ledger_lifetimes));
     signature = signature_layout(signature);
     signature = signature_feed(signature, LEASE_GIVEN_BEFORE_BYTES);
     for (uint32_t i = 0; i < N_SIZE_CLASSES; i++) {
@@ -117,6 +121,7 @@ static void ledger_view(struct ledger *ledger, void *base, uint32_t n_pages)
     ledger->states = (void *)(bytes + layout.states_at);
     ledger->heads = (void *)(bytes + layout.heads_at);
     ledger->reasons = (void *)(bytes + layout.reasons_at);
+    ledger->lifetimes = (void *)(bytes + layout.lifetimes_at);
     for (uint32_t plane = 0; plane < N_PLANES; plane++) {
         ledger->planes[plane] = (void *)(bytes + layout.plane_at[plane]);
     }

@@ -30,8 +30,10 @@
  *  plane 2  | 256 entries per page:  64 to 192 bytes
  *  plane 3  | 1024 entries per page: 16 to 48 bytes
  *  reasons  | 128 bytes each, LEDGER_REASONS_MAX of them; append-only
+ *  lifetimes| 40 bytes each, LIFETIMES_MAX of them: see lifetimes.h
  *
- * One ledger is the daemon's own, for direct blocks: there counts, returns and reasons are unused,
+ * One ledger is the daemon's own, for direct blocks: there counts, returns, reasons and lifetimes
+ * are unused,
  * and cost nothing, because the file is sparse; and of the states, the first bits, n_pages /
  * HEADS_PER_BIT of them, say where a head was ever written, so that no other is looked at: a load
  * from a hole takes memory. The others are their clients': the client carves its leases, the daemon
@@ -73,6 +75,7 @@
 
 #include "proto/attributes.h"
 #include "proto/counts.h"
+#include "proto/lifetimes.h"
 #include "proto/limits.h"
 #include "proto/returns.h"
 #include "proto/size_class.h"
@@ -204,6 +207,7 @@ struct ledger_layout {
     uint64_t heads_at;
     uint64_t plane_at[N_PLANES];
     uint64_t reasons_at;
+    uint64_t lifetimes_at;
     uint64_t total_bytes;
 };
 
@@ -217,6 +221,7 @@ struct ledger {
     struct ledger_head *heads;
     struct ledger_entry *planes[N_PLANES];
     struct ledger_reason *reasons;
+    struct ledger_lifetimes *lifetimes; /* LIFETIMES_MAX */
     uint32_t n_pages;
 };
 

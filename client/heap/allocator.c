@@ -99,7 +99,8 @@ int kmem__allocator_init(struct allocator *allocator, const struct segment *segm
     /* Relaxed: a number of its own is all that is asked for. 2^40 of them are never used up. */
     allocator->epoch = atomic_fetch_add_explicit(&n_epochs, 1, memory_order_relaxed) + 1;
     if (allocator->heaps.by_id == NULL || allocator->remote_next == NULL ||
-        allocator->notes == NULL || kmem__intern_init(&allocator->intern, &allocator->ledger) < 0) {
+        allocator->notes == NULL || kmem__intern_init(&allocator->intern, &allocator->ledger) < 0 ||
+        kmem__lifetimes_init(&allocator->lifetimes, &allocator->ledger) < 0) {
         return -ENOMEM;
     }
     allocator_be_fenced(allocator);
@@ -202,6 +203,7 @@ void kmem__allocator_fini(struct allocator *allocator)
             memset((void *)heap, 0, sizeof(*heap));
         }
     }
+    kmem__lifetimes_fini(&allocator->lifetimes);
     kmem__intern_fini(&allocator->intern);
     kmem__holds_fini(&allocator->holds);
     kmem__notice_close(&allocator->notice);

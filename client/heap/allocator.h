@@ -13,6 +13,7 @@
 #include "client/heap/hot.h"
 #include "client/heap/intern.h"
 #include "client/heap/lease_cache.h"
+#include "client/heap/lifetimes.h"
 #include "client/link/notice.h"
 #include "client/link/welcome.h"
 #include "client/map/holds.h"
@@ -54,6 +55,7 @@ struct allocator {
     struct notice_file notice;
     struct lease_cache cache;
     struct intern intern;
+    struct lifetime_notes lifetimes;
     struct hot hot;
     struct heaps heaps;
     struct holds holds;            /* of shared blocks, leased or not */

@@ -5,6 +5,7 @@
 #ifndef CLIENT_HEAP_COUNTS_H
 #define CLIENT_HEAP_COUNTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/counts.h"
@@ -16,10 +17,13 @@ static inline void kmem__counts_note(_Atomic uint64_t *count)
     (void)atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
 }
 
-/** kmem__counts_release() - one more release, by the thread whose place it is */
-static inline void kmem__counts_release(struct thread_counts *counts)
+/**
+ * kmem__counts_release() - one more release, by the thread whose place it is
+ * Return: whether the block's lifetime is to be noted: kmem__heap_note_lifetime().
+ */
+static inline bool kmem__counts_release(struct thread_counts *counts)
 {
-    counts->n_releases++;
+    return counts->n_releases++ == counts->noted_at;
 }
 
 /** kmem__counts_release_any() - n releases by threads without a place */

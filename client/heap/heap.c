@@ -122,6 +122,7 @@ static void heap_init(struct heap *heap, struct allocator *allocator, uint32_t i
     heap->epoch = allocator->epoch;
     heap->clock = allocator->clock;
     heap->counts = &heap->own_counts;
+    heap->own_counts.noted_at = lifetimes_next(id);
     heap->allocator = allocator;
     heap->n_cleared = WARM_BYTES; /* so that left_at 0 is long ago */
     heap->id = id;
@@ -153,6 +154,7 @@ static void heap_count(struct heap *heap, struct ledger_counts *counts)
 {
     if (heap->id <= COUNTS_THREADS) {
         heap->counts = &counts->threads[COUNTS_THREADS - heap->id];
+        heap->counts->noted_at = lifetimes_next(heap->id);
         /* Relaxed: it stands alone. */
         atomic_store_explicit(&counts->n_threads, heap->id, memory_order_relaxed);
     }
@@ -389,6 +391,28 @@ int kmem__heap_find(struct allocator *allocator, struct seg_off offset, struct f
     return r == 0 ? HEAP_OK : HEAP_E_INTERIOR;
 }
 
+static void heap_note(struct heap *heap, uint32_t reason, uint32_t born)
+{
+    struct allocator *allocator = heap->allocator;
+    const uint32_t now = notice_tick(allocator->clock);
+    struct thread_counts *counts = heap->counts;
+    const uint64_t n_releases = counts->n_releases - counts->noted_last;
+    counts->noted_last = counts->n_releases;
+    counts->noted_at = lifetimes_next(counts->n_releases);
+    if (now != TICK_STOPPED && now >= born) {
+        kmem__lifetimes_note(&allocator->lifetimes, &allocator->intern, reason, now - born,
+                             (uint32_t)n_releases);
+    }
+}
+
+int kmem__heap_note_lifetime(const struct ledger_entry *entry, uint64_t word)
+{
+    /* Relaxed: it stands until the block goes out again, which is this thread's to do. */
+    heap_note(kmem__heap_mine, ENTRY_REASON(word),
+              atomic_load_explicit(&entry->born, memory_order_relaxed));
+    return 0;
+}
+
 /* A live block of this thread's own heap, whose bin is full. */
 static void heap_give_own(struct heap *heap, const struct found *found)
 {
@@ -400,27 +424,23 @@ static void heap_give_own(struct heap *heap, const struct found *found)
     *kmem__bin_magazine(bin, bin->magazine_bytes) =
         (struct free_block){heap->base + found->offset.bytes, found->block.entry};
     bin->magazine_bytes += (uint32_t)sizeof(struct free_block);
-    kmem__counts_release(heap->counts);
+    if (kmem__counts_release(heap->counts)) {
+        (void)kmem__heap_note_lifetime(found->block.entry,
+                                       (uint64_t)found->reason << ENTRY_REASON_SHIFT);
+    }
 }
 
 /* A block that is no heap's, or another's, has been released. */
-static void heap_count_release(struct heap *mine, struct allocator *allocator)
+static void heap_count_release(struct heap *mine, struct allocator *allocator, uint32_t reason,
+                               uint32_t born)
 {
     if (mine->id != 0) {
-        kmem__counts_release(mine->counts);
+        if (kmem__counts_release(mine->counts)) {
+            heap_note(mine, reason, born);
+        }
     } else {
         kmem__counts_release_any(allocator->ledger.counts, 1);
     }
-}
-
-static int heap_release_large(struct heap *mine, struct allocator *allocator, uint32_t page,
-                              bool is_own)
-{
-    if (!kmem__large_give(allocator, page, is_own)) {
-        return HEAP_E_RELEASED;
-    }
-    heap_count_release(mine, allocator);
-    return HEAP_OK;
 }
 
 /*
@@ -434,19 +454,20 @@ static int heap_release_found(struct allocator *allocator, const struct found *f
     if (kmem__tsan_watches()) {
         kmem__tsan_given(allocator->base + found->offset.bytes, found->num_bytes);
     }
-    /* Relaxed: a live block's slab is open. */
-    if (atomic_load_explicit(&allocator->ledger.heads[block->page].kind, memory_order_relaxed) ==
-        HEAD_LARGE) {
-        return heap_release_large(mine, allocator, block->page, is_own);
-    }
-    if (mine->id != 0 && mine->id == kmem__note_heap(&allocator->notes[block->page])) {
+    /* Relaxed, both: a live block's slab is open, and the entry stands. */
+    const uint32_t kind =
+        atomic_load_explicit(&allocator->ledger.heads[block->page].kind, memory_order_relaxed);
+    const uint32_t born = atomic_load_explicit(&block->entry->born, memory_order_relaxed);
+    if (kind != HEAD_LARGE && mine->id != 0 &&
+        mine->id == kmem__note_heap(&allocator->notes[block->page])) {
         heap_give_own(mine, found);
         return HEAP_OK;
     }
-    if (!kmem__slab_push(allocator, mine->id, block)) {
+    if (kind == HEAD_LARGE ? !kmem__large_give(allocator, block->page, is_own)
+                           : !kmem__slab_push(allocator, mine->id, block)) {
         return HEAP_E_RELEASED;
     }
-    heap_count_release(mine, allocator);
+    heap_count_release(mine, allocator, found->reason, born);
     return HEAP_OK;
 }
 

@@ -215,8 +215,24 @@ kmem__heap_spot(struct heap *heap, const void *block, struct spot *ret_spot)
     return true;
 }
 
-/** kmem__heap_give() - release this thread's block; false: go on with kmem__heap_release() */
-__attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
+/* A block of this thread's that it has released. */
+struct given {
+    const struct ledger_entry *entry;
+    uint64_t word; /* that stood there */
+    bool is_noted; /* how long it has lived is: kmem__heap_note_lifetime(), before all else */
+};
+
+/** kmem__heap_note_lifetime() - note how long that block has lived. Return: 0. */
+int kmem__heap_note_lifetime(const struct ledger_entry *entry, uint64_t word)
+    __attribute__((visibility("hidden"), noinline));
+
+/**
+ * kmem__heap_give_noted() - release this thread's block; false: go on with kmem__heap_release()
+ *
+ * What is to be noted is the caller's to say in its last call: so the fast way saves no register.
+ */
+__attribute__((always_inline)) static inline bool kmem__heap_give_noted(void *block,
+                                                                        struct given *ret_given)
 {
     struct heap *heap = kmem__heap_mine;
     struct spot spot;
@@ -226,8 +242,8 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     struct bin *bin = spot.bin;
     const uint32_t magazine_bytes = bin->magazine_bytes;
     /* Relaxed: this thread's own, unless two threads release one block at the same time. */
-    if (KMEM_UNLIKELY(
-            !entry_is_private(atomic_load_explicit(&spot.entry->word, memory_order_relaxed))) ||
+    const uint64_t word = atomic_load_explicit(&spot.entry->word, memory_order_relaxed);
+    if (KMEM_UNLIKELY(!entry_is_private(word)) ||
         KMEM_UNLIKELY(magazine_bytes >= bin->max_magazine_bytes) ||
         /* Relaxed: the segment may have ended, or not; the slow way finds out. */
         KMEM_UNLIKELY(atomic_load_explicit(heap->clock, memory_order_relaxed) == TICK_STOPPED)) {
@@ -241,8 +257,18 @@ __attribute__((always_inline)) static inline bool kmem__heap_give(void *block)
     KMEM_CRASH_POINT("client.release.retired");
     ready->entry = spot.entry;
     bin->magazine_bytes = magazine_bytes + (uint32_t)sizeof(*ready);
-    kmem__counts_release(heap->counts);
+    *ret_given = (struct given){spot.entry, word, kmem__counts_release(heap->counts)};
     return true;
+}
+
+/** kmem__heap_give() - both */
+static inline bool kmem__heap_give(void *block)
+{
+    struct given given;
+    if (!kmem__heap_give_noted(block, &given)) {
+        return false;
+    }
+    return !given.is_noted || kmem__heap_note_lifetime(given.entry, given.word) == 0;
 }
 
 /** kmem__heap_sizeof() - this thread's block's size as asked for; 0: go on with the ledger */

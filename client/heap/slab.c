@@ -123,6 +123,8 @@ static void bin_settle(struct heap *heap, struct bin *bin)
     bin->live_bytes = live_bytes;
     if (heap->own_counts.n_releases > 0) {
         kmem__counts_release_any(counts, heap->own_counts.n_releases);
+        heap->own_counts.noted_at -= heap->own_counts.n_releases;   /* it is never passed */
+        heap->own_counts.noted_last -= heap->own_counts.n_releases; /* below 0, in its way */
         heap->own_counts.n_releases = 0;
     }
 }

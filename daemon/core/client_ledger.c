@@ -257,6 +257,20 @@ bool client_ledger_slab_is_idle(const struct client_ledger *ledger, uint32_t slo
            client_ledger_entries_are_idle(ledger, slot, page, size_class);
 }
 
+uint32_t client_ledger_lifetimes(const struct client_ledger *ledger, uint32_t slot,
+                                 struct ledger_lifetimes *ret_records)
+{
+    uint32_t n_records = 0;
+    if (!ledger->read(ledger->user, slot, ledger->layout.lifetimes_at, ret_records,
+                      LIFETIMES_MAX * sizeof(*ret_records))) {
+        return 0;
+    }
+    while (n_records < LIFETIMES_MAX && ret_records[n_records].reason != 0) {
+        n_records++;
+    }
+    return n_records;
+}
+
 size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, uint32_t id,
                             char *ret_text)
 {

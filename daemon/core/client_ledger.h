@@ -110,6 +110,14 @@ KMEM_MUST_USE bool client_ledger_slab_is_idle(const struct client_ledger *ledger
                                               uint32_t page, uint32_t size_class);
 
 /**
+ * client_ledger_lifetimes() - copy what a client has noted of the blocks that it released
+ * @ret_records:  LIFETIMES_MAX of them; those with a reason come first
+ * Return: how many there are.
+ */
+uint32_t client_ledger_lifetimes(const struct client_ledger *ledger, uint32_t slot,
+                                 struct ledger_lifetimes *ret_records);
+
+/**
  * client_ledger_reason() - a reason out of a client's own table
  * @ret_text:  REASON_MAX_BYTES of room; "<unverified>" if there is no such reason
  * Return: its length, not terminated.

@@ -17,6 +17,7 @@
 #include "daemon/core/direct.h"
 #include "daemon/core/history.h"
 #include "daemon/core/leases.h"
+#include "daemon/core/lifetimes.h"
 #include "daemon/core/names.h"
 #include "daemon/core/obituary.h"
 #include "daemon/core/pages.h"
@@ -121,6 +122,7 @@ struct core {
     uint64_t n_clients_seen;
     struct refusals refusals;
     struct history history;
+    struct lifetimes lifetimes; /* of what was released, that no client tells of any more */
     struct sampler sampler;
     struct changes changes;
     uint64_t n_changes_rung; /* those up to this number have woken who waits for them */

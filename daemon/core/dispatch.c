@@ -312,6 +312,38 @@ static int on_ledger(const struct call *call)
     return tell_ledger_from(call, ledger->first_row);
 }
 
+static int tell_lifetimes_from(const struct call *call, uint32_t first_row)
+{
+    struct scan_reader *reader = &call->peer->reader;
+    report_lifetimes(call->core, reader->scan, first_row, call->now.ms, call->reply);
+    if (call->reply->body.lifetimes.more) {
+        scan_keep(call->core, reader, call->now.us);
+    } else {
+        scans_leave(&call->core->scans, reader);
+    }
+    return DISPATCH_OK;
+}
+
+static int tell_lifetimes(const struct call *call)
+{
+    return tell_lifetimes_from(call, 0);
+}
+
+static int on_lifetimes(const struct call *call)
+{
+    const uint32_t first_row = call->request->lifetimes->first_row;
+    const struct scan_reader *reader = &call->peer->reader;
+    if (first_row == 0) {
+        return report_begin(call, SCAN_BY_LIFETIME, tell_lifetimes);
+    }
+    if (!reader->keeps || reader->kind != SCAN_BY_LIFETIME) {
+        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_BUSY,
+                    "row %u of a look that is not kept: begin with first_row 0", first_row);
+        return DISPATCH_OK;
+    }
+    return tell_lifetimes_from(call, first_row);
+}
+
 static int on_blocks(const struct call *call)
 {
     const Kmem__Blocks *blocks = call->request->blocks;
@@ -484,6 +516,8 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         return (struct rule){ALL_WELCOME, dispatch_changes};
     case KMEM__REQUEST__BODY_HISTORY:
         return (struct rule){ALL_WELCOME, on_history};
+    case KMEM__REQUEST__BODY_LIFETIMES:
+        return (struct rule){ALL_WELCOME, on_lifetimes};
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:

@@ -13,6 +13,7 @@
 
 #include "daemon/core/block_iter.h"
 #include "daemon/core/dispatch_changes.h"
+#include "daemon/core/released.h"
 #include "daemon/core/replay.h"
 #include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
@@ -150,6 +151,7 @@ int dispatch_let_go(const struct call *call, struct seg_off off, uint64_t sequen
         *ret_released = (struct released){.num_bytes = r == 0 ? ret_block->num_bytes : 0};
         if (r == 0) {
             note_block(call, CHANGE_RELEASED, ret_block);
+            released_note(core, ret_block, call->now.ms);
         }
         return r;
     }

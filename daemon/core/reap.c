@@ -12,6 +12,7 @@
 
 #include "daemon/core/block_iter.h"
 #include "daemon/core/counted.h"
+#include "daemon/core/released.h"
 #include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
 
@@ -138,6 +139,7 @@ static bool reap_finalize(struct step *step, reap_written_fn written, void *user
             }
             const uint32_t slot = client->slot;
             counted_note_peak(client, core->state.counters); /* the last that it counted */
+            step->spent += released_keep(core, slot);
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
             note_taken_back(core, obituary);

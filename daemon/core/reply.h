@@ -50,6 +50,7 @@ struct reply {
         Kmem__AtReport at;
         Kmem__ChangesReport changes;
         Kmem__HistoryReport history;
+        Kmem__LifetimesReport lifetimes;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

@@ -39,6 +39,9 @@ void report_refusals(const struct core *core, uint64_t from_number, uint64_t now
 void report_history(const struct core *core, const Kmem__History *asked, uint64_t now_ms,
                     struct reply *reply);
 
+void report_lifetimes(const struct core *core, const struct scan *scan, uint32_t first_row,
+                      uint64_t now_ms, struct reply *reply);
+
 void report_limits(const struct core *core, struct reply *reply);
 
 /* What all clients hold: blocks as asked for, those of leases as their clients tell. */

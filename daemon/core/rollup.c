@@ -69,6 +69,7 @@ struct rollup {
     bool is_sorted;
     uint64_t spent;
     uint64_t n_bytes;
+    struct rollup_ages *ages; /* one for each row, by its number; NULL: they are not kept */
 };
 
 void rollup_purse_init(struct rollup_purse *purse)
@@ -102,6 +103,15 @@ void rollup_age_from(struct rollup *rollup, uint32_t now)
     rollup->now = now;
 }
 
+int rollup_keep_ages(struct rollup *rollup)
+{
+    KMEM_ASSERT(rollup->by == ROLLUP_BY_REASON);
+    rollup->ages = calloc(2 * ROLLUP_AGED_GROUPS + 1, sizeof(*rollup->ages));
+    rollup->own.n_groups = ROLLUP_AGED_GROUPS;
+    rollup->own.n_unverified_groups = ROLLUP_AGED_GROUPS;
+    return rollup->ages ? 0 : -ENOMEM;
+}
+
 static void tables_free(struct rollup *rollup)
 {
     rollup->n_bytes -= rollup->links_max * sizeof(*rollup->links);
@@ -122,6 +132,7 @@ struct rollup *rollup_free(struct rollup *rollup)
     tables_free(rollup);
     rollup_rows_fini(&rollup->rows);
     ranking_fini(&rollup->ranking);
+    free(rollup->ages);
     free(rollup->shares);
     free(rollup);
     return NULL;
@@ -250,6 +261,10 @@ static struct rollup_row *row_add(struct rollup *rollup, const struct rollup_nam
     const uint64_t n_moved = rollup->rows.n_moved;
     struct rollup_row *row = rollup_rows_add(&rollup->rows, name);
     rollup->spent += ROW_COST + rollup->rows.n_moved - n_moved;
+    if (row && rollup->ages) {
+        KMEM_ASSERT(rollup->rows.n_rows <= 2 * ROLLUP_AGED_GROUPS + 1);
+        row->group.ages = &rollup->ages[rollup->rows.n_rows - 1];
+    }
     return row;
 }
 
@@ -439,6 +454,11 @@ int rollup_add(struct rollup *rollup, const struct block *block)
     group->n_blocks++;
     group->num_bytes += block->num_bytes;
     group->oldest = block->born < group->oldest ? block->born : group->oldest;
+    if (group->ages) {
+        const uint32_t range = rollup_range_of_age(tick_age_ms(block->born, rollup->now));
+        group->ages->n_blocks[range]++;
+        group->ages->num_bytes[range] += block->num_bytes;
+    }
     return 0;
 }
 
@@ -489,6 +509,14 @@ const struct rollup_group *rollup_find(const struct rollup *rollup, const char *
     KMEM_ASSERT(!rollup->is_sorting);
     const struct rollup_row *row = rollup_rows_find(&rollup->rows, reason, strlen(reason));
     return row ? &row->group : NULL;
+}
+
+void rollup_add_released(struct rollup *rollup, const char *reason, const uint32_t *n_by_range)
+{
+    const struct rollup_row *row = rollup_rows_find(&rollup->rows, reason, strlen(reason));
+    for (uint32_t range = 0; row && row->group.ages && range < LIFETIME_RANGES; range++) {
+        row->group.ages->n_released[range] += n_by_range[range];
+    }
 }
 
 /* ------------------------------------------------------------------------------------- sort -- */

@@ -77,6 +77,18 @@ KMEM_MUST_USE struct rollup *rollup_new(enum rollup_by by, const struct rollup_t
 /** rollup_age_from() - the tick that ages are counted from; before a block is added */
 void rollup_age_from(struct rollup *rollup, uint32_t now);
 
+/* 1,026: 512 of the daemon's own table, as many of clients', and OTHER_REASONS; 200 KiB. */
+#define ROLLUP_AGED_GROUPS UINT32_C(512)
+
+/**
+ * rollup_keep_ages() - count live blocks by age, too, of as many reasons; before a block is added
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int rollup_keep_ages(struct rollup *rollup);
+
+/** rollup_add_released() - so many of a reason were released; of reasons without a block nothing */
+void rollup_add_released(struct rollup *rollup, const char *reason, const uint32_t *n_by_range);
+
 /** rollup_free() - some hundred calls of free() at most. Return: NULL. */
 struct rollup *rollup_free(struct rollup *rollup);
 

@@ -12,7 +12,15 @@
 #include <stdint.h>
 
 #include "proto/attributes.h"
+#include "proto/lifetimes.h"
 #include "proto/limits.h"
+
+/* Of a group of reasons, if a roll-up keeps ages: by range, as lifetimes.h has them. */
+struct rollup_ages {
+    uint64_t n_blocks[LIFETIME_RANGES]; /* live ones, by age */
+    uint64_t num_bytes[LIFETIME_RANGES];
+    uint64_t n_released[LIFETIME_RANGES]; /* by how long they had lived */
+};
 
 /* One group, as others see it. */
 struct rollup_group {
@@ -22,6 +30,7 @@ struct rollup_group {
     uint32_t oldest; /* tick */
     uint32_t pid;
     uint32_t uid;
+    struct rollup_ages *ages; /* NULL: they are not kept */
 };
 
 struct rollup_row {

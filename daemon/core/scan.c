@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "daemon/core/block_iter.h"
+#include "daemon/core/released.h"
 
 /* A place in a heap takes less than half of what an entry of a ledger takes. */
 #define SORT_BUDGET(scan_budget) (2 * (scan_budget))
@@ -140,7 +141,7 @@ static enum rollup_by kind_by(enum scan_kind kind)
         [SCAN_LEASED] = ROLLUP_BY_CLIENT,    [SCAN_BY_REASON] = ROLLUP_BY_REASON,
         [SCAN_BY_CLIENT] = ROLLUP_BY_CLIENT, [SCAN_BY_UID] = ROLLUP_BY_UID,
         [SCAN_BY_UNIT] = ROLLUP_BY_UNIT,     [SCAN_BY_SIZE] = ROLLUP_BY_SIZE,
-        [SCAN_BY_AGE] = ROLLUP_BY_AGE,
+        [SCAN_BY_AGE] = ROLLUP_BY_AGE,       [SCAN_BY_LIFETIME] = ROLLUP_BY_REASON,
     };
     return by[kind];
 }
@@ -172,6 +173,9 @@ static struct scan *scan_new(const struct core *core, enum scan_kind kind, uint6
     scan->rollup = rollup_new(kind_by(kind), &tables, NULL);
     scan->by_reason =
         kind == SCAN_LEASED && scan->rollup ? rollup_new(ROLLUP_BY_REASON, &tables, NULL) : NULL;
+    if (kind == SCAN_BY_LIFETIME && scan->rollup) {
+        scan->failed = rollup_keep_ages(scan->rollup) != 0;
+    }
     if (scan->failed || !scan->rollup || (kind == SCAN_LEASED && !scan->by_reason)) {
         scan_free(scan);
         return NULL;
@@ -246,7 +250,9 @@ static void scan_blocks(struct scan *scan, const struct core *core)
     }
     scan->from = block_iter_position(&iter);
     if (scan->from.bytes == 0 && !scan->failed) {
-        scan->phase = leased ? SCAN_PAGES : SCAN_SORT;
+        scan->phase = leased                           ? SCAN_PAGES
+                      : scan->kind == SCAN_BY_LIFETIME ? SCAN_RELEASED
+                                                       : SCAN_SORT;
         if (scan->kind == SCAN_BY_REASON) {
             scan->look.at_ms = scan->began_us / 1000;
             history_pick(&core->history, scan->rollup, &scan->look);
@@ -278,6 +284,33 @@ static void scan_reasons(struct scan *scan, const struct core *core)
         scan->n_other_reasons = rollup_n_other(scan->by_reason);
         scan->by_reason = rollup_free(scan->by_reason);
         scan->done = true;
+    }
+}
+
+/* What one client has noted. Return: what that cost, in entries. */
+static uint32_t scan_released_of(const struct scan *scan, const struct core *core, uint32_t slot)
+{
+    struct ledger_lifetimes records[LIFETIMES_MAX];
+    char reason[REASON_MAX_BYTES + 1];
+    const uint32_t n_records = client_ledger_lifetimes(&core->client_ledger, slot, records);
+    for (uint32_t i = 0; i < n_records; i++) {
+        const size_t n_bytes = released_reason(core, slot, records[i].reason - 1, reason);
+        reason[lifetimes_key(reason, n_bytes)] = '\0';
+        rollup_add_released(scan->rollup, reason, (const uint32_t *)(const void *)records[i].n);
+    }
+    return (1 + n_records) * CLIENT_LEDGER_READ_COST;
+}
+
+static void scan_released(struct scan *scan, const struct core *core)
+{
+    struct client *client = clients_next(&core->clients, scan->at);
+    for (uint64_t spent = 0; client && spent < scan->budget;) {
+        spent += scan_released_of(scan, core, client->slot);
+        scan->at = client->slot + 1;
+        client = clients_next(&core->clients, scan->at);
+    }
+    if (!client) {
+        scan->phase = SCAN_SORT;
     }
 }
 
@@ -320,6 +353,9 @@ static void scan_phases(struct scan *scan, const struct core *core)
     }
     if (scan->phase == SCAN_REASONS) {
         scan_reasons(scan, core);
+    }
+    if (scan->phase == SCAN_RELEASED) {
+        scan_released(scan, core);
     }
     if (scan->phase == SCAN_SORT) {
         scan_sort(scan);

@@ -31,6 +31,7 @@ enum scan_kind {
     SCAN_BY_UNIT,
     SCAN_BY_SIZE,
     SCAN_BY_AGE,
+    SCAN_BY_LIFETIME, /* by reason and, of as many reasons as are kept, age and lifetime */
     N_SCAN_KINDS,
 };
 
@@ -39,9 +40,10 @@ struct scan_reader;
 /* What a look does next. */
 enum scan_phase {
     SCAN_BLOCKS,
-    SCAN_PAGES,   /* of SCAN_LEASED: what is free, and what is leased and not in use */
-    SCAN_REASONS, /* of SCAN_LEASED: those of direct blocks */
-    SCAN_SORT,    /* of the others */
+    SCAN_PAGES,    /* of SCAN_LEASED: what is free, and what is leased and not in use */
+    SCAN_REASONS,  /* of SCAN_LEASED: those of direct blocks */
+    SCAN_RELEASED, /* of SCAN_BY_LIFETIME: what clients have noted of released blocks */
+    SCAN_SORT,     /* of the others */
 };
 
 /* A look at all blocks. What the figures below are of is what was seen; clients go on meanwhile. */
@@ -58,7 +60,7 @@ struct scan {
     uint64_t n_reasons;       /* the rows that the ledger by reason would have */
     uint64_t n_other_reasons; /* blocks in the row OTHER_REASONS of that */
     struct seg_off from;      /* where SCAN_BLOCKS goes on */
-    uint32_t at;              /* the reason's id where SCAN_REASONS goes on */
+    uint32_t at;              /* the reason's id or the slot where _REASONS or _RELEASED goes on */
     uint64_t began_us;
     uint64_t n_changes; /* of direct blocks, until it began */
     uint32_t n_steps;

@@ -89,6 +89,36 @@ KMEM_API KMEM_MUST_USE int kmem_query_history(struct kmem_query *query,
                                               const struct kmem_history_filter *filter,
                                               kmem_history_fn each, void *user);
 
+/* From 0, 1 s, 10 s, 1 min, 10 min, 1 h, 1 day and 1 week on, each up to the next. */
+#define KMEM_LIFETIME_RANGES 8
+
+/** The blocks of one reason, live and released. Members are added at the end. */
+struct kmem_lifetimes {
+    const char *reason;
+    uint64_t n_blocks; /* live ones */
+    uint64_t num_bytes;
+    uint64_t oldest_ms;
+    uint64_t blocks_by_age[KMEM_LIFETIME_RANGES]; /* live ones */
+    uint64_t bytes_by_age[KMEM_LIFETIME_RANGES];
+    uint64_t released_by_age[KMEM_LIFETIME_RANGES]; /* blocks that were released, by how long they
+                                                       had lived */
+};
+
+typedef int (*kmem_lifetimes_fn)(const struct kmem_lifetimes *lifetimes, void *user);
+
+/**
+ * kmem_query_lifetimes() - live blocks by age and released ones by lifetime, the largest reason
+ *                          first
+ *
+ * Of reasons that have live blocks; 512 of direct ones and as many of leased ones are told apart,
+ * the others are "<other reasons>". What was released is told of the clients that are there, by
+ * samples that each stand for some hundreds, in the long run 512, and each of these clients has
+ * notes of its first 256 reasons; of direct blocks, and of what ended clients had noted, since the
+ * daemon's server began, of about a thousand reasons.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_lifetimes(struct kmem_query *query, kmem_lifetimes_fn each,
+                                                void *user);
+
 #ifdef __cplusplus
 }
 #endif

@@ -320,6 +320,7 @@ static bool stores_nothing(uint32_t request)
     case KMEM__REQUEST__BODY_NAMES:
     case KMEM__REQUEST__BODY_WATCH:
     case KMEM__REQUEST__BODY_HISTORY:
+    case KMEM__REQUEST__BODY_LIFETIMES:
         return true;
     default:
         return false;

@@ -3,7 +3,9 @@
  * test_heap_counts.c - what a process counts of its leased blocks: proto/counts.h
  */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/unit/heap_fixture.h"
 #include "tests/unit/unit.h"
@@ -58,6 +60,43 @@ static void test_every_release_is_counted_once(void **state)
     }
     assert_int_equal(n_releases(), 101000);
     assert_true(kmem__heap_check(allocator));
+}
+
+/* The histogram of a reason, by its text; all zero: there is none. */
+static uint64_t noted(const char *reason, uint32_t range)
+{
+    const struct ledger *ledger = &allocator->ledger;
+    for (uint32_t i = 0; i < LIFETIMES_MAX && ledger->lifetimes[i].reason != 0; i++) {
+        const struct ledger_reason *is = &ledger->reasons[ledger->lifetimes[i].reason - 1];
+        if (is->n_bytes == strlen(reason) && memcmp(is->bytes, reason, is->n_bytes) == 0) {
+            return ledger->lifetimes[i].n[range];
+        }
+    }
+    return 0;
+}
+
+static void test_lifetimes_stand_for_all_releases(void **state)
+{
+    for (uint32_t i = 0; i < 100000; i++) {
+        release(allocate(64));
+    }
+    assert_in_range(noted("counted", 0), 100000 - 2 * LIFETIMES_SAMPLED, 100000);
+    assert_int_equal(noted("counted", 1), 0);
+}
+
+/* Two in turns, one of which has a detail of its own each time: each is noted half of the time. */
+static void test_lifetimes_of_reasons_that_are_released_in_turns(void **state)
+{
+    char detailed[32];
+    for (uint32_t i = 0; i < 100000; i++) {
+        (void)snprintf(detailed, sizeof(detailed), "detailed#%u", i % 1000);
+        void *one = allocate_hot(64, detailed);
+        void *other = allocate_hot(64, "other");
+        release(one);
+        release(other);
+    }
+    assert_in_range(noted("detailed", 0), 60000, 140000);
+    assert_in_range(noted("other", 0), 60000, 140000);
 }
 
 static void test_a_release_that_is_refused_is_not_counted(void **state)
@@ -216,6 +255,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up_counts, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(test_every_release_is_counted_once),
+        TEST(test_lifetimes_stand_for_all_releases),
+        TEST(test_lifetimes_of_reasons_that_are_released_in_turns),
         TEST(test_a_release_that_is_refused_is_not_counted),
         TEST(test_releases_of_every_thread_are_counted),
         TEST(test_threads_without_a_place_are_counted_when_they_end),
