@@ -53,6 +53,7 @@ extern const struct argp_option blocks_options[];
 extern const struct argp_option diff_options[];
 extern const struct argp_option history_options[];
 extern const struct argp_option export_options[];
+extern const struct argp_option leaks_options[];
 extern const struct argp_option ledger_options[];
 extern const struct argp_option limits_options[];
 extern const struct argp_option reasons_options[];
@@ -78,6 +79,8 @@ int export_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int holders_show(struct kmem_query *query, const struct options *options,
                  const struct screen *screen);
+int leaks_show(struct kmem_query *query, const struct options *options,
+               const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int limits_show(struct kmem_query *query, const struct options *options,
@@ -118,6 +121,7 @@ const struct listing_shape *diff_shape(const struct options *options);
 const struct listing_shape *history_shape(const struct options *options);
 const struct listing_shape *follow_shape(const struct options *options);
 const struct listing_shape *holders_shape(const struct options *options);
+const struct listing_shape *leaks_shape(const struct options *options);
 const struct listing_shape *ledger_shape(const struct options *options);
 const struct listing_shape *limits_shape(const struct options *options);
 const struct listing_shape *names_shape(const struct options *options);

@@ -134,7 +134,7 @@ _kmemctl() {
     local before=${words[${#words[@]} - 1]}
     local daemon=("${words[0]}")
     local commands='status usage segments top ledger reasons blocks names holders clients limits'
-    commands+=' refusals obituaries history snapshot diff export map why watch record replay advise'
+    commands+=' refusals obituaries history leaks snapshot diff export map why watch record replay advise'
     commands+=' doctor reconcile run serve'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
@@ -195,6 +195,7 @@ _kmemctl() {
         fi
         ;;
     watch) options+="$rows --exec" ;;
+    leaks) options+="$rows --fail-on-leak" ;;
     holders)
         options+=$rows
         if [[ $word != -* ]]; then

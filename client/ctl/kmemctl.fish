@@ -53,7 +53,7 @@ function __kmemctl_segments
 end
 
 set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries \
-    history diff watch
+    history leaks diff watch
 set -l queries status usage top $listings snapshot export map why record advise doctor reconcile
 set -l query "not __kmemctl_is run replay serve"
 set -l daemon "not __kmemctl_is run replay"
@@ -100,6 +100,7 @@ complete -c kmemctl -n '__kmemctl_is ledger' -s g -l by -x -a 'reason client uid
 complete -c kmemctl -n '__kmemctl_is ledger reasons diff' -s d -l depth -x -d 'Levels of a reason'
 complete -c kmemctl -n '__kmemctl_is blocks' -s S -l shared -d 'The shared ones'
 complete -c kmemctl -n '__kmemctl_is snapshot diff export' -F
+complete -c kmemctl -n '__kmemctl_is leaks' -l fail-on-leak -d 'Status 5 if one is suspected'
 complete -c kmemctl -n '__kmemctl_is history' -l since -x -d 'How far to look back'
 complete -c kmemctl -n '__kmemctl_is history' -l steps -x -d 'Into how many steps'
 complete -c kmemctl -n '__kmemctl_is holders' -a '(__kmemctl_rows names name)'

@@ -68,6 +68,8 @@ static const struct command commands[] = {
      .asks = doctor_asks},
     {"history", "Show what was live before now, and what has begun to grow.",
      .special = history_options, .shape = history_shape, .show = history_show},
+    {"leaks", "Show reasons whose blocks live far longer than they usually do.",
+     .special = leaks_options, .shape = leaks_shape, .show = leaks_show},
     {"reconcile", "Check that all figures add up.", .show = reconcile_show},
     {"run", "Run a program on a segment of its own.", .main = run_main},
     {"serve", "Serve metrics and a page over HTTP.", .main = serve_main},

@@ -377,6 +377,9 @@ static error_t special_option(int key, char *argument, const struct argp_state *
     case OPTION_SHARED:
         options->shared = true;
         return 0;
+    case OPTION_FAIL_ON_LEAK:
+        options->fail_on_leak = true;
+        return 0;
     case OPTION_SINCE:
         options->since_ms = since_or_exit(state, argument);
         return 0;

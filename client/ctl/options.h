@@ -56,6 +56,7 @@ struct options {
     unsigned depth;            /* ledger, reasons: levels of a reason to keep; 0 is all */
     bool shared;               /* blocks */
     bool counts;               /* refusals */
+    bool fail_on_leak;         /* leaks */
     uint64_t since_ms;         /* history, as the next; 0: as it has it */
     uint32_t steps;
     enum map_by map_by;   /* map; so is this: */
@@ -76,6 +77,7 @@ enum option_key {
     OPTION_COUNTS = 'c',
     OPTION_SINCE = 0x110, /* these two a long name only */
     OPTION_STEPS,
+    OPTION_FAIL_ON_LEAK,
     OPTION_MAP_BY = 0x140, /* as those below */
     OPTION_SVG,
     OPTION_EXEC,

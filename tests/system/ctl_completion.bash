@@ -37,7 +37,7 @@ expect "options before a command" "$(options_of)" "$(offered kmemctl -- | sort)"
 for command in $commands; do
     expect "options of $command" "$(options_of "$command")" "$(offered kmemctl "$command" -- | sort)"
 done
-expect "a command that has begun" ledger "$(offered kmemctl --json --socket /x le)"
+expect "a command that has begun" ledger "$(offered kmemctl --json --socket /x led)"
 expect "--by" $'age\nclient\nreason\nsize\nuid\nunit' "$(offered kmemctl ledger --by '' | sort)"
 expect "--commit" $'eager\nlazy' "$(offered kmemctl run --commit '' | sort)"
 expect "a program's file" /etc/passwd "$(offered kmemctl run -- cat /etc/passw | grep -x /etc/passwd)"
@@ -47,7 +47,7 @@ expect "--by=" $'age\nclient\nreason\nsize\nuid\nunit' "$(offered kmemctl ledger
 expect "--by=, the cursor behind it" $'age\nclient\nreason\nsize\nuid\nunit' "$(offered kmemctl ledger --by = | sort)"
 expect "--by=u" $'uid\nunit' "$(offered kmemctl ledger --by = u | sort)"
 expect "--commit=e" eager "$(offered kmemctl run --commit = e)"
-expect "behind --segment=NAME" ledger "$(offered kmemctl --segment = video le)"
+expect "behind --segment=NAME" ledger "$(offered kmemctl --segment = video led)"
 expect "an option after the value of one" --depth "$(offered kmemctl ledger --by = uid --de)"
 
 expect "--output" $'csv\njson\njsonl\ntable\nwide' "$(offered kmemctl blocks -o '' | sort)"
@@ -58,7 +58,7 @@ expect "--sort" $'PEAK_HELD\nPEAK_USED' "$(offered "$kmemctl" clients --sort PE 
 expect "--columns" BYTES,OLDEST "$(offered "$kmemctl" ledger --columns BYTES,OL)"
 expect "every column of blocks" "$("$kmemctl" blocks --columns 'no such' 2>&1 |
     sed 's/.*there are //; s/, /\n/g' | sort)" "$(offered "$kmemctl" blocks --columns '' | sort)"
-expect "behind --color" ledger "$(offered kmemctl --color le)"
+expect "behind --color" ledger "$(offered kmemctl --color led)"
 
 # The processes are those of the segment, or of the socket, that the line names.
 asked=$(mktemp -d)

@@ -32,7 +32,7 @@ for command in $commands
     expect "options of $command" (options_of $command) -- \
         (offered "kmemctl $command --" | string replace -r '=.*' '' | sort -u)
 end
-expect "a command that has begun" ledger -- (offered "kmemctl --json --socket /x le")
+expect "a command that has begun" ledger -- (offered "kmemctl --json --socket /x led")
 expect --by age client reason size uid unit -- (offered "kmemctl ledger --by ")
 expect --output csv json jsonl table wide -- (offered "kmemctl blocks -o ")
 expect --columns BYTES,SHARE -- (offered "kmemctl ledger --columns BYTES,SH")

@@ -144,6 +144,18 @@ int kmem_query_obituaries(struct kmem_query *query, kmem_obituary_fn each, void 
     return query->error;
 }
 
+int kmem_query_lifetimes(struct kmem_query *query, kmem_lifetimes_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_lifetimes; i++) {
+        int r = each(&query->lifetimes[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
 int kmem_query_history(struct kmem_query *query, const struct kmem_history_filter *filter,
                        kmem_history_fn each, void *user)
 {

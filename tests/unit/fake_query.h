@@ -48,6 +48,8 @@ struct kmem_query {
     size_t n_changes;
     const struct kmem_history_row *history;
     size_t n_history;
+    const struct kmem_lifetimes *lifetimes;
+    size_t n_lifetimes;
     struct kmem_history_filter history_filter; /* what was asked for last */
     int error;            /* what each question ends with; 0 or a negative errno */
     unsigned n_questions; /* how many have been asked */

@@ -209,6 +209,37 @@ static const struct kmem_history_row history[] = {
     POINT(16, 23, 9, 8), POINT(17, 17, 8, 12), POINT(18, 11, 7, 16), POINT(19, 0, 8, 20),
 };
 
+static const struct kmem_lifetimes lifetimes[] = {
+    {.reason = "video/capture",
+     .n_blocks = 3,
+     .num_bytes = 3 << 20,
+     .oldest_ms = 4000,
+     .blocks_by_age = {2, 1},
+     .bytes_by_age = {2 << 20, 1 << 20},
+     .released_by_age = {500, 100}},
+    {.reason = "log\x1b[31m",
+     .n_blocks = 820,
+     .num_bytes = 14 << 20,
+     .oldest_ms = 3700000,
+     .blocks_by_age = {5, 1, 2, 0, 800, 12},
+     .bytes_by_age = {8192, 1024, 1 << 20, 0, 12 << 20, 1 << 20},
+     .released_by_age = {119000, 900, 100}},
+    {.reason = "cache",
+     .n_blocks = 7,
+     .num_bytes = 1 << 20,
+     .oldest_ms = 90000,
+     .blocks_by_age = {0, 0, 0, 7},
+     .bytes_by_age = {0, 0, 0, 1 << 20}},
+    {.reason = "young", .n_blocks = 1, .num_bytes = 16, .oldest_ms = 5, .blocks_by_age = {1}},
+    {.reason = "few",
+     .n_blocks = 1,
+     .num_bytes = 16,
+     .oldest_ms = 700000,
+     .blocks_by_age = {0, 0, 0, 0, 1},
+     .bytes_by_age = {0, 0, 0, 0, 16},
+     .released_by_age = {3}},
+};
+
 struct kmem_query fake_segment(void)
 {
     return (struct kmem_query){
@@ -236,6 +267,8 @@ struct kmem_query fake_segment(void)
         .n_names = N_ELEMENTS(names),
         .history = history,
         .n_history = N_ELEMENTS(history),
+        .lifetimes = lifetimes,
+        .n_lifetimes = N_ELEMENTS(lifetimes),
     };
 }
 

@@ -210,6 +210,31 @@ static void test_history_show_tells_that_nothing_has_grown(void **state)
                  "nothing was looked at in that time\n");
 }
 
+static void test_leaks_show_is_golden(void **state)
+{
+    assert_golden("leaks.txt", show(leaks_show, fake_segment(), plainly));
+    assert_golden("leaks.json",
+                  show(leaks_show, fake_segment(), (struct options){.format = FORMAT_JSON}));
+    assert_shows(leaks_show, fake_segment_empty(), plainly,
+                 "no reason has blocks that live far longer than its blocks usually do\n");
+}
+
+static int status_of_leaks(const char *reason)
+{
+    const struct options options = {.fail_on_leak = true, .filter = {.reason = reason}};
+    struct shown shown = show(leaks_show, fake_segment(), options);
+    free(shown.text);
+    return shown.status;
+}
+
+static void test_leaks_show_tells_that_one_is_suspected(void **state)
+{
+    assert_int_equal(status_of_leaks(NULL), STATUS_THRESHOLD);
+    assert_int_equal(status_of_leaks("log"), STATUS_THRESHOLD);
+    assert_int_equal(status_of_leaks("cache"), STATUS_OK); /* it can not be told */
+    assert_int_equal(status_of_leaks("video"), STATUS_OK);
+}
+
 static void test_obituaries_show_is_golden(void **state)
 {
     assert_golden("obituaries.txt", show(obituaries_show, fake_segment(), plainly));
@@ -425,8 +450,8 @@ static void test_show_json_of_nothing_is_an_empty_list(void **state)
 /* -------------------------------------------------------------------------------- failures ---- */
 
 static const command_show_fn commands[] = {
-    usage_show,   ledger_show,     blocks_show,  names_show,     holders_show,
-    clients_show, obituaries_show, history_show, reconcile_show,
+    usage_show,   ledger_show,     blocks_show,  names_show, holders_show,
+    clients_show, obituaries_show, history_show, leaks_show, reconcile_show,
 };
 
 static void test_show_forwards_what_the_query_failed_with(void **state)
@@ -501,6 +526,8 @@ int main(void)
         cmocka_unit_test(test_names_show_is_golden),
         cmocka_unit_test(test_holders_show_is_golden),
         cmocka_unit_test(test_clients_show_is_golden),
+        cmocka_unit_test(test_leaks_show_is_golden),
+        cmocka_unit_test(test_leaks_show_tells_that_one_is_suspected),
         cmocka_unit_test(test_history_show_is_golden),
         cmocka_unit_test(test_history_show_tells_that_nothing_has_grown),
         cmocka_unit_test(test_obituaries_show_is_golden),
