@@ -456,68 +456,47 @@ struct rule {
     call_fn handler;
 };
 
+#define RULE(request, may_ask, handler)                                                            \
+    case KMEM__REQUEST__BODY_##request:                                                            \
+        return (struct rule)                                                                       \
+        {                                                                                          \
+            may_ask, handler                                                                       \
+        }
+
 /* A request without a row here does not compile. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic error "-Wswitch-enum"
 static struct rule rule_of(Kmem__Request__BodyCase request)
 {
     switch (request) {
-    case KMEM__REQUEST__BODY_HELLO:
-        return (struct rule){STRANGERS, hello_answer};
-    case KMEM__REQUEST__BODY_ALLOCATE:
-        return (struct rule){MEMBERS, on_allocate};
-    case KMEM__REQUEST__BODY_RELEASE:
-        return (struct rule){HOLDERS, dispatch_release};
-    case KMEM__REQUEST__BODY_SIZE_OF:
-        return (struct rule){HOLDERS, dispatch_size_of};
-    case KMEM__REQUEST__BODY_LEASE:
-        return (struct rule){MEMBERS, on_lease};
-    case KMEM__REQUEST__BODY_GOODBYE:
-        return (struct rule){HOLDERS, on_goodbye};
-    case KMEM__REQUEST__BODY_USAGE:
-        return (struct rule){ALL_WELCOME, on_usage};
-    case KMEM__REQUEST__BODY_LEDGER:
-        return (struct rule){ALL_WELCOME, on_ledger};
-    case KMEM__REQUEST__BODY_BLOCKS:
-        return (struct rule){ALL_WELCOME, on_blocks};
-    case KMEM__REQUEST__BODY_CLIENTS:
-        return (struct rule){ALL_WELCOME, on_clients};
-    case KMEM__REQUEST__BODY_OBITUARIES:
-        return (struct rule){ALL_WELCOME, on_obituaries};
-    case KMEM__REQUEST__BODY_SHARE:
-        return (struct rule){MEMBERS, dispatch_share};
-    case KMEM__REQUEST__BODY_ATTACH:
-        return (struct rule){HOLDERS, dispatch_attach};
-    case KMEM__REQUEST__BODY_RELEASE_MANY:
-        return (struct rule){HOLDERS, dispatch_release_many};
-    case KMEM__REQUEST__BODY_TRANSFER:
-        return (struct rule){MEMBERS, dispatch_transfer};
-    case KMEM__REQUEST__BODY_PUBLISH:
-        return (struct rule){MEMBERS, dispatch_publish};
-    case KMEM__REQUEST__BODY_UNPUBLISH:
-        return (struct rule){MEMBERS, dispatch_unpublish};
-    case KMEM__REQUEST__BODY_NEXT:
-        return (struct rule){HOLDERS, dispatch_next};
-    case KMEM__REQUEST__BODY_WATCH:
-        return (struct rule){OBSERVERS, dispatch_watch};
-    case KMEM__REQUEST__BODY_HOLDERS:
-        return (struct rule){ALL_WELCOME, on_holders};
-    case KMEM__REQUEST__BODY_NAMES:
-        return (struct rule){ALL_WELCOME, on_names};
-    case KMEM__REQUEST__BODY_REFUSALS:
-        return (struct rule){ALL_WELCOME, on_refusals};
-    case KMEM__REQUEST__BODY_LIMITS:
-        return (struct rule){ALL_WELCOME, on_limits};
-    case KMEM__REQUEST__BODY_PAGES:
-        return (struct rule){ALL_WELCOME, on_pages};
-    case KMEM__REQUEST__BODY_AT:
-        return (struct rule){ALL_WELCOME, on_at};
-    case KMEM__REQUEST__BODY_CHANGES:
-        return (struct rule){ALL_WELCOME, dispatch_changes};
-    case KMEM__REQUEST__BODY_HISTORY:
-        return (struct rule){ALL_WELCOME, on_history};
-    case KMEM__REQUEST__BODY_LIFETIMES:
-        return (struct rule){ALL_WELCOME, on_lifetimes};
+        RULE(HELLO, STRANGERS, hello_answer);
+        RULE(ALLOCATE, MEMBERS, on_allocate);
+        RULE(RELEASE, HOLDERS, dispatch_release);
+        RULE(SIZE_OF, HOLDERS, dispatch_size_of);
+        RULE(LEASE, MEMBERS, on_lease);
+        RULE(GOODBYE, HOLDERS, on_goodbye);
+        RULE(USAGE, ALL_WELCOME, on_usage);
+        RULE(LEDGER, ALL_WELCOME, on_ledger);
+        RULE(BLOCKS, ALL_WELCOME, on_blocks);
+        RULE(CLIENTS, ALL_WELCOME, on_clients);
+        RULE(OBITUARIES, ALL_WELCOME, on_obituaries);
+        RULE(SHARE, MEMBERS, dispatch_share);
+        RULE(ATTACH, HOLDERS, dispatch_attach);
+        RULE(RELEASE_MANY, HOLDERS, dispatch_release_many);
+        RULE(TRANSFER, MEMBERS, dispatch_transfer);
+        RULE(PUBLISH, MEMBERS, dispatch_publish);
+        RULE(UNPUBLISH, MEMBERS, dispatch_unpublish);
+        RULE(NEXT, HOLDERS, dispatch_next);
+        RULE(WATCH, OBSERVERS, dispatch_watch);
+        RULE(HOLDERS, ALL_WELCOME, on_holders);
+        RULE(NAMES, ALL_WELCOME, on_names);
+        RULE(REFUSALS, ALL_WELCOME, on_refusals);
+        RULE(LIMITS, ALL_WELCOME, on_limits);
+        RULE(PAGES, ALL_WELCOME, on_pages);
+        RULE(AT, ALL_WELCOME, on_at);
+        RULE(CHANGES, ALL_WELCOME, dispatch_changes);
+        RULE(HISTORY, ALL_WELCOME, on_history);
+        RULE(LIFETIMES, ALL_WELCOME, on_lifetimes);
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:
