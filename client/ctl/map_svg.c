@@ -141,7 +141,7 @@ static size_t n_legend(const struct map *map)
 static void print_legend(const struct map *map, FILE *file, size_t y)
 {
     for (size_t key = 0; key < map->n_keys; key++) {
-        char class[8];
+        char class[24];
         (void)snprintf(class, sizeof(class), "k%zu", key);
         print_key(file, y, class, map->key_bytes[key], map->key_pids[key], map->keys[key]);
         y += LINE;
