@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_history.c - what a real daemon remembers of the time before now, and what outlives the usual
+ *
+ * The daemon's clock is the test's to set, so a minute or two hours pass at once. Clients that have
+ * the library keep their own time; those of the wire have only direct blocks, whose lives the
+ * daemon measures.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/system/blocks.h"
+#include "tests/system/client.h"
+#include "tests/system/clocks.h"
+#include "tests/system/ctl.h"
+#include "tests/system/daemon.h"
+#include "tests/system/harness.h"
+#include "tests/system/usage.h"
+#include "tests/wire/wire.h"
+
+#define MINUTE_S 60
+#define MINUTE_MS UINT64_C(60000)
+#define TWO_HOURS_S 7200
+
+static struct clocks *clocks; /* the daemon's */
+
+static void begin(void)
+{
+    clocks = clocks_prepare();
+    daemon_start_as(&(struct daemon_setting){.program = harness_program("kmemd_shifted")},
+                    OPTIONS("--size", "16MiB"));
+}
+
+static void end(struct client *client)
+{
+    client_kill(client);
+    expect_soon(usage_take().clients == 0, 10000);
+    daemon_stop();
+}
+
+/* ----------------------------------------------------------------------------- the history ---- */
+
+#define CAMERA_BYTES 1048576
+
+/* Has one block, and when it is told, another. */
+static void be_camera(const void *argument)
+{
+    (void)argument;
+    (void)allocate(CAMERA_BYTES, "camera");
+    client_pause();
+    (void)allocate(CAMERA_BYTES, "camera");
+    client_pause();
+}
+
+/* How many looks saw the camera with so many bytes, from least_ms to before most_ms ago. */
+static size_t looks_at(uint64_t num_bytes, uint64_t least_ms, uint64_t most_ms)
+{
+    const char *line = ctl("history", "--since", "1h", "--steps", "3600", "-o", "csv", "--reason",
+                           "camera", "--columns", "ms_ago,num_bytes")
+                           ->out;
+    size_t n_looks = 0;
+    while ((line = strchr(line, '\n')) != NULL && *++line) {
+        char *next = NULL;
+        const uint64_t ms_ago = strtoull(line, &next, 10);
+        expect_equal(*next, ',');
+        n_looks +=
+            strtoull(next + 1, NULL, 10) == num_bytes && ms_ago >= least_ms && ms_ago < most_ms;
+    }
+    return n_looks;
+}
+
+/* Whether the server has come to a stop: it may be about to return from its wait. */
+static bool server_is_stopped(void)
+{
+    char path[64];
+    char line[512] = "";
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)daemon_server_pid());
+    FILE *const file = fopen(path, "re");
+    expect_call(file != NULL);
+    expect_true(fgets(line, sizeof(line), file) != NULL);
+    (void)fclose(file);
+    const char *const state = strrchr(line, ')');
+    return state != NULL && state[2] == 'T';
+}
+
+/* For the daemon: the server that dies has looked at nothing in the minute before. */
+static void a_minute_passes_without_a_server(void)
+{
+    daemon_signal_server(SIGSTOP);
+    expect_soon(server_is_stopped(), 5000);
+    clocks->boot_s += MINUTE_S;
+    daemon_kill_server();
+}
+
+static void test_history_goes_on_with_the_next_server_and_says_the_gap(void)
+{
+    begin();
+    struct client camera = client_begin(be_camera, NULL);
+    expect_soon(looks_at(CAMERA_BYTES, 0, MINUTE_MS) > 0, 10000);
+    expect_equal(looks_at(CAMERA_BYTES, MINUTE_MS, UINT64_MAX), 0);
+    a_minute_passes_without_a_server();
+    expect_soon(looks_at(CAMERA_BYTES, 0, MINUTE_MS) > 0, 10000);
+    client_resume(&camera);
+    expect_soon(looks_at(UINT64_C(2) * CAMERA_BYTES, 0, MINUTE_MS) > 0, 10000);
+    expect_at_least(looks_at(CAMERA_BYTES, MINUTE_MS, UINT64_MAX), 1);
+    expect_equal(looks_at(UINT64_C(2) * CAMERA_BYTES, MINUTE_MS, UINT64_MAX), 0);
+
+    clocks->boot_s += MINUTE_S; /* it lasts: a moment may be one buffer too many */
+    expect_soon(looks_at(UINT64_C(2) * CAMERA_BYTES, 0, MINUTE_MS) > 0, 10000);
+    const struct ctl_end *said = ctl("history", "--since", "10m", "--reason", "cam*");
+    expect_match(said->out, "\nnothing was looked at for [0-9]+ m [0-9]+ s, until ");
+    expect_match(said->out, "\ncamera began to grow [0-9].* ago: from 1\\.0 MiB to 2\\.0 MiB");
+    end(&camera);
+}
+
+static void test_history_goes_on_when_the_daemon_is_upgraded(void)
+{
+    begin();
+    struct client camera = client_begin(be_camera, NULL);
+    expect_soon(looks_at(CAMERA_BYTES, 0, MINUTE_MS) > 0, 10000);
+    clocks->boot_s += MINUTE_S; /* what is older is the first server's */
+    expect_call(kill(daemon_pid(), SIGHUP) == 0);
+    expect_soon(harness_matches(daemon_log(), "upgraded: .* serves now"), 5000);
+    expect_at_least(looks_at(CAMERA_BYTES, MINUTE_MS, UINT64_MAX), 1);
+    clocks->boot_s += MINUTE_S; /* what is younger is the second one's */
+    client_resume(&camera);
+    expect_soon(looks_at(UINT64_C(2) * CAMERA_BYTES, 0, MINUTE_MS) > 0, 10000);
+    expect_at_least(looks_at(CAMERA_BYTES, 2 * MINUTE_MS, UINT64_MAX), 1);
+    end(&camera);
+}
+
+/* ------------------------------------------------------------------------------- the leaks ---- */
+
+#define FRAMES 4000
+#define FRAME_BYTES 64
+#define THUMBS 100
+#define THUMB_BYTES 1000
+
+/* Passes frames on and on, and forgets one; fills a cache. */
+static void be_pipeline(const void *argument)
+{
+    (void)argument;
+    for (unsigned int i = 0; i < FRAMES; i++) {
+        release(allocate(FRAME_BYTES, "pipeline/frame"));
+    }
+    (void)allocate(FRAME_BYTES, "pipeline/frame#forgotten");
+    for (unsigned int i = 0; i < THUMBS; i++) {
+        (void)allocate(THUMB_BYTES, "cache/thumbnail");
+    }
+    client_pause();
+}
+
+#define SESSIONS 40
+#define ENDED_SESSIONS 30
+#define SESSION_BYTES 5000
+
+/* Has sessions that last for hours, and when they have, ends most of them; then packets come. */
+static void be_server(const void *argument)
+{
+    uint64_t sessions[SESSIONS];
+    (void)argument;
+    const int fd = wire_member();
+    for (unsigned int i = 0; i < SESSIONS; i++) {
+        sessions[i] = wire_allocate(fd, SESSION_BYTES, "server/session");
+    }
+    client_pause();
+    for (unsigned int i = 0; i < ENDED_SESSIONS; i++) {
+        expect_equal(wire_release(fd, sessions[i]), 0);
+        const uint64_t packet = wire_allocate(fd, SESSION_BYTES, "server/packet");
+        expect_equal(wire_release(fd, packet), 0);
+    }
+    (void)wire_allocate(fd, SESSION_BYTES, "server/packet");
+    client_pause();
+}
+
+static void expect_leak(void)
+{
+    expect_match(
+        ctl("leaks", "-o", "csv", "--columns", "reason,verdict,n_suspects,suspect_bytes")->out,
+        "\npipeline/frame,suspect,1,64\n");
+}
+
+static void test_leaks_tells_a_leak_from_a_cache_and_from_what_lives_long(void)
+{
+    begin();
+    struct client pipeline = client_begin(be_pipeline, NULL);
+    struct client server = client_begin(be_server, NULL);
+    expect_equal(ctl("leaks", "--fail-on-leak")->exit_status, 0);
+    clocks->boot_s += TWO_HOURS_S;
+    client_resume(&server);
+    expect_text(ctl("leaks", "-o", "csv", "--columns",
+                    "reason,verdict,n_suspects,suspect_bytes,n_blocks,num_bytes")
+                    ->out,
+                "reason,verdict,n_suspects,suspect_bytes,n_blocks,num_bytes\n"
+                "pipeline/frame,suspect,1,64,1,64\n"
+                "cache/thumbnail,unknown,0,0,100,100000\n");
+    expect_match(ctl("leaks", "-o", "wide")->out,
+                 "1 block, 64 B is older than 10\\.0 s; of [0-9,]+ released (99|100) % lived less "
+                 "than 1\\.0 s");
+    expect_match(ctl("leaks", "--reason", "cache/*")->out, "cannot tell a cache from a leak");
+    expect_match(ctl("leaks", "--reason", "server/*")->out,
+                 "no reason of that kind has blocks that live far longer than usual");
+    expect_equal(ctl("leaks", "--fail-on-leak")->exit_status, 5);
+    expect_equal(ctl("leaks", "--fail-on-leak", "--reason", "cache/*")->exit_status, 0);
+    expect_equal(ctl("leaks")->exit_status, 0);
+
+    daemon_kill_server(); /* what the pipeline had noted of its frames is in its own file */
+    expect_leak();
+    client_kill(&server);
+    end(&pipeline);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct system_test tests[] = {
+        SYSTEM_TEST(test_history_goes_on_with_the_next_server_and_says_the_gap, 20),
+        SYSTEM_TEST(test_history_goes_on_when_the_daemon_is_upgraded, 20),
+        SYSTEM_TEST(test_leaks_tells_a_leak_from_a_cache_and_from_what_lives_long, 20),
+    };
+    return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
+}
