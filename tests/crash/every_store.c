@@ -319,6 +319,9 @@ static bool stores_nothing(uint32_t request)
     case KMEM__REQUEST__BODY_HOLDERS:
     case KMEM__REQUEST__BODY_NAMES:
     case KMEM__REQUEST__BODY_WATCH:
+    case KMEM__REQUEST__BODY_PAGES:
+    case KMEM__REQUEST__BODY_AT:
+    case KMEM__REQUEST__BODY_CHANGES:
     case KMEM__REQUEST__BODY_HISTORY:
     case KMEM__REQUEST__BODY_LIFETIMES:
         return true;
