@@ -86,6 +86,7 @@ int core_open(struct core *core)
     shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
     reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
     history_init(&core->history, &core->state);
+    refusals_init(&core->refusals, &core->state);
     lifetimes_init(&core->lifetimes, core->state.header->instance);
     direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
     return 0;

@@ -10,7 +10,8 @@ int core_check(const struct core *core)
     if (pages_check(&core->pages) || reasons_check(&core->reasons) ||
         clients_check(&core->clients) || shares_check(&core->shares) || names_check(&core->names) ||
         direct_check(&core->direct) || leases_check(&core->leases) || sharing_check(core) ||
-        obituaries_check(&core->obituaries) || history_check(&core->history)) {
+        obituaries_check(&core->obituaries) || history_check(&core->history) ||
+        refusals_check(&core->refusals)) {
         return CORE_E_CORRUPT;
     }
     const uint64_t sum = core->direct.used_bytes + core_free_bytes(core) +

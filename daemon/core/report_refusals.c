@@ -17,19 +17,19 @@ static char *word(struct reply *reply, const char *text)
 static Kmem__Refusal *refusal_row(const struct refusal *refusal, uint64_t now_ms,
                                   struct reply *reply)
 {
-    const struct refusal_facts *facts = &refusal->facts;
+    const struct refusal_facts *facts = refusal_last(refusal);
     Kmem__Refusal *row = reply_take(reply, sizeof(*row));
     kmem__refusal__init(row);
-    row->number = refusal->number;
+    row->number = state_load(&refusal->number);
     row->asked = word(reply, refusal_asked_word(facts->asked));
     row->why = word(reply, refusal_why_word(facts->why));
     row->pid = refusal->pid;
     row->uid = refusal->uid;
     row->command = word(reply, refusal->command);
     row->reason = reply_string(reply, refusal->reason, refusal->n_reason_bytes);
-    row->n_times = refusal->n_times;
+    row->n_times = state_load(&refusal->n_times);
     row->first_ms_ago = now_ms - refusal->first_ms;
-    row->last_ms_ago = now_ms - refusal->last_ms;
+    row->last_ms_ago = now_ms - facts->at_ms;
     row->num_bytes = facts->num_bytes;
     row->free_bytes = facts->free_bytes;
     row->largest_extent_bytes = facts->largest_extent_bytes;
@@ -46,7 +46,8 @@ static void report_counts(const struct refusals *refusals, struct reply *reply)
     for (uint32_t at = 0; at < N_ASKED * N_WHY; at++) {
         const enum refusal_asked asked = at / N_WHY;
         const enum refusal_why why = at % N_WHY;
-        if (refusals->n_times[asked][why] == 0 || !reply_row_fits(reply, 64)) {
+        const uint64_t n_times = refusals_count(refusals, asked, why);
+        if (n_times == 0 || !reply_row_fits(reply, 64)) {
             continue;
         }
         Kmem__RefusalCount *row = reply_take(reply, sizeof(*row));
@@ -54,7 +55,7 @@ static void report_counts(const struct refusals *refusals, struct reply *reply)
         row->asked = word(reply, refusal_asked_word(asked));
         row->why = word(reply, refusal_why_word(why));
         row->text = word(reply, refusal_why_text(why));
-        row->n_times = refusals->n_times[asked][why];
+        row->n_times = n_times;
         report->counts[report->n_counts++] = row;
     }
 }
@@ -73,10 +74,10 @@ void report_refusals(const struct core *core, uint64_t from_number, uint64_t now
     while (refusal && reply_row_fits(reply, refusal->n_reason_bytes + strlen(refusal->command) +
                                                 REFUSAL_EXTRA_BYTES)) {
         report->refusals[report->n_refusals++] = refusal_row(refusal, now_ms, reply);
-        refusal = refusals_next(refusals, refusal->number + 1);
+        refusal = refusals_next(refusals, state_load(&refusal->number) + 1);
     }
     report->more = refusal != NULL;
-    report->next_number = refusal ? refusal->number : 0;
+    report->next_number = refusal ? state_load(&refusal->number) : 0;
     reply->response.body_case = KMEM__RESPONSE__BODY_REFUSALS;
     reply->response.refusals = report;
 }

@@ -17,6 +17,7 @@ struct state_layout {
     uint64_t series_at;
     uint64_t seconds_at;
     uint64_t minutes_at;
+    uint64_t refusals_at;
     uint64_t ledger_at;
     uint64_t total_bytes;
 };
@@ -45,6 +46,7 @@ static void state_layout_init(struct state_layout *layout, uint32_t n_pages)
     layout->series_at = part_reserve(&at, HISTORY_SERIES * sizeof(struct state_series));
     layout->seconds_at = part_reserve(&at, HISTORY_SECONDS * sizeof(struct state_point));
     layout->minutes_at = part_reserve(&at, HISTORY_MINUTES * sizeof(struct state_point));
+    layout->refusals_at = part_reserve(&at, sizeof(struct state_refusals));
     layout->ledger_at = part_reserve(&at, ledger.total_bytes);
     layout->total_bytes = at;
 }
@@ -63,6 +65,7 @@ static uint64_t state_signature(void)
         sizeof(struct state_name),
         sizeof(struct state_series),
         sizeof(struct state_point),
+        sizeof(struct refusal),
         CLIENTS_MAX,
         REASONS_MAX,
         OBITUARIES_PLACES,
@@ -71,6 +74,9 @@ static uint64_t state_signature(void)
         SHARE_NAMES_MAX,
         HISTORY_SECONDS,
         HISTORY_MINUTES,
+        REFUSALS_PLACES,
+        N_ASKED,
+        N_WHY,
     };
     uint64_t signature = ledger_layout_signature();
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
@@ -96,6 +102,7 @@ static void state_view(struct state *state, void *base, const struct state_layou
     state->series = (void *)(bytes + layout->series_at);
     state->seconds = (void *)(bytes + layout->seconds_at);
     state->minutes = (void *)(bytes + layout->minutes_at);
+    state->refusals = (void *)(bytes + layout->refusals_at);
     state->n_pages = n_pages;
 }
 

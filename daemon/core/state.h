@@ -16,6 +16,7 @@
  *  series       | 152 bytes per reason with a history, HISTORY_SERIES: state_history.h
  *  seconds      | a point per second of the last hour
  *  minutes      | a point per minute of the last week
+ *  refusals     | the last of them, and how often each cause was: state_refusals.h
  *  direct ledger| the daemon's own slabs: proto/ledger.h
  *
  *  field               written                     read              what a stale value means
@@ -61,6 +62,7 @@
 #include <stdint.h>
 
 #include "daemon/core/state_history.h"
+#include "daemon/core/state_refusals.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
 #include "proto/limits.h"
@@ -379,6 +381,7 @@ struct state {
     struct state_series *series;
     struct state_point *seconds;
     struct state_point *minutes;
+    struct state_refusals *refusals;
     struct ledger ledger;
     uint32_t n_pages;
 };

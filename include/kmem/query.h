@@ -330,7 +330,7 @@ KMEM_API KMEM_MUST_USE int kmem_query_obituaries(struct kmem_query *query, kmem_
 
 /** What was asked for, and refused. Members are added at the end. */
 struct kmem_refusal {
-    uint64_t number; /* counted from 1, by each server of the segment anew */
+    uint64_t number; /* counted from 1 since the segment was made */
     const char
         *asked;      /* "block", "lease", "sharing" or "joining"; a newer daemon may have others */
     const char *why; /* "no_room", "quota", ...: kmem_query_refusal_counts() explains each */
@@ -354,9 +354,9 @@ typedef int (*kmem_refusal_fn)(const struct kmem_refusal *refusal, void *user);
 /**
  * kmem_query_refusals() - what was asked for and refused, oldest first
  *
- * The daemon's server remembers the last 256. What a process is refused again and again for the
- * same cause, under the same reason, is one row. A refusal after which the library gives back what
- * it keeps unused, and asks once more, is none.
+ * The daemon remembers the last 256, whatever its server dies of. What a process is refused again
+ * and again for the same cause, under the same reason, is one row. A refusal after which the
+ * library gives back what it keeps unused, and asks once more, is none.
  */
 KMEM_API KMEM_MUST_USE int kmem_query_refusals(struct kmem_query *query, kmem_refusal_fn each,
                                                void *user);
@@ -366,7 +366,7 @@ struct kmem_refusal_count {
     const char *asked; /* as in struct kmem_refusal */
     const char *why;
     const char *text; /* why, in words */
-    uint64_t n_times; /* since the server began */
+    uint64_t n_times; /* since the segment was made */
 };
 
 typedef int (*kmem_refusal_count_fn)(const struct kmem_refusal_count *count, void *user);

@@ -39,6 +39,7 @@ void images_open(void)
     part_add(state->shares, SHARES_MAX * sizeof(struct state_share));
     part_add(state->holds, HOLDS_MAX * sizeof(struct state_hold));
     part_add(state->names, SHARE_NAMES_MAX * sizeof(struct state_name));
+    part_add(state->refusals, sizeof(*state->refusals));
     part_add(state->ledger.header, layout.reasons_at);
 }
 

@@ -20,6 +20,7 @@
 #include "tests/system/usage.h"
 #include "tests/wire/wire.h"
 
+#define SEGMENT_BYTES (16 << 20)
 #define MINUTE_S 60
 #define MINUTE_MS UINT64_C(60000)
 #define TWO_HOURS_S 7200
@@ -131,6 +132,50 @@ static void test_history_goes_on_when_the_daemon_is_upgraded(void)
     end(&camera);
 }
 
+/* ---------------------------------------------------------------------------- the refusals ---- */
+
+/* Asks for what there is no room for, whenever it is told. */
+static void be_refused(const void *argument)
+{
+    (void)argument;
+    for (;;) {
+        expect_true(kmem_try_allocate(SEGMENT_BYTES - 1, "video/large") == NULL);
+        client_pause();
+    }
+}
+
+static void expect_refused(const char *n_times)
+{
+    char pattern[64];
+    (void)snprintf(pattern, sizeof(pattern), "\n1,block,no_room,%d,video/large,%s\n",
+                   SEGMENT_BYTES - 1, n_times);
+    expect_match(
+        ctl("refusals", "-o", "csv", "--columns", "number,asked,why,num_bytes,reason,n_times")->out,
+        pattern);
+    (void)snprintf(pattern, sizeof(pattern), "\n +%s +block +no_room +there was no room\n",
+                   n_times);
+    expect_match(ctl("refusals", "--counts")->out, pattern);
+}
+
+static void test_refusals_go_on_with_the_next_server(void)
+{
+    begin();
+    struct client client = client_begin(be_refused, NULL);
+    expect_refused("1");
+    daemon_kill_server();
+    expect_refused("1");
+    client_resume(&client); /* it is the process that it was */
+    expect_refused("2");
+    clocks->boot_s += MINUTE_S;
+    expect_call(kill(daemon_pid(), SIGHUP) == 0);
+    expect_soon(harness_matches(daemon_log(), "upgraded: .* serves now"), 5000);
+    client_resume(&client);
+    expect_refused("3");
+    expect_match(ctl("refusals", "--no-headers", "--columns", "first,last")->out,
+                 "^[0-9]+ m [0-9]+ s +[0-9.]+ m?s\n$");
+    end(&client);
+}
+
 /* ------------------------------------------------------------------------------- the leaks ---- */
 
 #define FRAMES 4000
@@ -217,6 +262,7 @@ int main(int argc, char **argv)
     static const struct system_test tests[] = {
         SYSTEM_TEST(test_history_goes_on_with_the_next_server_and_says_the_gap, 20),
         SYSTEM_TEST(test_history_goes_on_when_the_daemon_is_upgraded, 20),
+        SYSTEM_TEST(test_refusals_go_on_with_the_next_server, 20),
         SYSTEM_TEST(test_leaks_tells_a_leak_from_a_cache_and_from_what_lives_long, 20),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);

@@ -272,7 +272,7 @@ static void test_refusals_of_the_longest_rows_are_told_in_pages(void **state)
     for (uint32_t i = 0; i < REFUSALS_KEPT; i++) {
         const struct refusal_facts facts = {
             ASKED_JOINING, WHY_CLIENTS_OF_USER, UINT64_MAX, UINT64_MAX,
-            UINT64_MAX,    UINT64_MAX,          UINT64_MAX,
+            UINT64_MAX,    UINT64_MAX,          UINT64_MAX, 0,
         };
         (void)snprintf(reason, sizeof(reason), "%u", i);
         refusals_note(&core->refusals, &identity, &facts, reason, sizeof(reason),
@@ -285,6 +285,70 @@ static void test_refusals_of_the_longest_rows_are_told_in_pages(void **state)
         next = talk.reply->response.refusals->next_number;
     } while (talk.reply->response.refusals->more);
     assert_int_equal(n_rows, REFUSALS_KEPT);
+}
+
+/* ----------------------------------------------------------------------- the next server ---- */
+
+/* What it makes of the state file, in the place of what this one has. */
+static void next_server(void)
+{
+    refusals_init(&core->refusals, &core->state);
+    assert_int_equal(refusals_check(&core->refusals), 0);
+}
+
+static void test_refusals_go_on_with_the_next_server(void **state)
+{
+    hold(&alice, ALL_BYTES / 2);
+    for (uint32_t i = 0; i < REFUSALS_KEPT + 10; i++) {
+        char reason[16];
+        (void)snprintf(reason, sizeof(reason), "reason/%u", i);
+        refuse(&alice, ALL_BYTES / 2, reason);
+        refuse(&alice, ALL_BYTES / 2 + 1, reason);
+    }
+    talk.fixture.now_ms += 5000;
+    next_server();
+    assert_int_equal(count_of("block", "no_room"), 2 * (REFUSALS_KEPT + 10));
+    assert_int_equal(ask_refusals(REFUSALS_KEPT + 10), DISPATCH_OK);
+    const Kmem__Refusal *last = talk.reply->response.refusals->refusals[0];
+    assert_is(last, "block", "no_room");
+    assert_int_equal(last->n_times, 2);
+    assert_int_equal(last->num_bytes, ALL_BYTES / 2 + 1);
+    assert_int_equal(last->last_ms_ago, 5000);
+    assert_int_equal(last->pid, 1);
+    assert_string_equal(last->command, "worker-1");
+    assert_int_equal(ask_refusals(0), DISPATCH_OK);
+    assert_int_equal(talk.reply->response.refusals->refusals[0]->number, 11);
+}
+
+/* The process lives on, and asks the next server. */
+static void test_refusals_of_the_same_are_one_whoever_serves(void **state)
+{
+    hold(&alice, ALL_BYTES / 2);
+    refuse(&alice, ALL_BYTES / 2, "cache");
+    next_server();
+    refuse(&alice, ALL_BYTES / 2, "cache");
+    refuse(&bob, ALL_BYTES / 2, "cache");
+    assert_int_equal(last_of(2)->number, 2);
+    assert_int_equal(refusals_now()->refusals[0]->n_times, 2);
+}
+
+static void test_refusals_that_are_damaged_are_none(void **state)
+{
+    struct refusal *kept = core->state.refusals->kept;
+    hold(&alice, ALL_BYTES / 2);
+    for (uint32_t i = 0; i < 6; i++) {
+        refuse(&alice, ALL_BYTES / 2, (const char *[]){"a", "b", "c", "d", "e", "f"}[i]);
+    }
+    kept[1].n_reason_bytes = REASON_MAX_BYTES + 1;
+    kept[2].facts[1].why = N_WHY;
+    kept[3].facts[1].asked = N_ASKED;
+    memset(kept[4].command, 'x', sizeof(kept[4].command));
+    kept[6].number = 6 + REFUSALS_PLACES - 1;
+    next_server();
+    assert_string_equal(last_of(1)->reason, "e");
+    refuse(&alice, ALL_BYTES / 2, "g");
+    assert_int_equal(last_of(2)->number, 6);
+    assert_string_equal(last_of(2)->reason, "g");
 }
 
 #define REFUSALS_TEST(test) cmocka_unit_test_setup_teardown(test, refusals_setup, talk_teardown)
@@ -302,6 +366,9 @@ int main(void)
         REFUSALS_TEST(test_refusals_of_the_same_are_one_with_a_count),
         REFUSALS_TEST(test_refusals_are_bounded_whatever_is_asked),
         REFUSALS_TEST(test_refusals_of_the_longest_rows_are_told_in_pages),
+        REFUSALS_TEST(test_refusals_go_on_with_the_next_server),
+        REFUSALS_TEST(test_refusals_of_the_same_are_one_whoever_serves),
+        REFUSALS_TEST(test_refusals_that_are_damaged_are_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,7 +49,11 @@ static void test_state_parts_do_not_overlap(void **state)
     assert_true((void *)segment.shares >= (void *)(segment.obituaries + OBITUARIES_PLACES));
     assert_true((void *)segment.holds >= (void *)(segment.shares + SHARES_MAX));
     assert_true((void *)segment.names >= (void *)(segment.holds + HOLDS_MAX));
-    assert_true(ledger >= (const unsigned char *)(segment.names + SHARE_NAMES_MAX));
+    assert_true((void *)segment.series >= (void *)(segment.names + SHARE_NAMES_MAX));
+    assert_true((void *)segment.seconds >= (void *)(segment.series + HISTORY_SERIES));
+    assert_true((void *)segment.minutes >= (void *)(segment.seconds + HISTORY_SECONDS));
+    assert_true((void *)segment.refusals >= (void *)(segment.minutes + HISTORY_MINUTES));
+    assert_true(ledger >= (const unsigned char *)(segment.refusals + 1));
     assert_true(ledger + layout.total_bytes <= base + state_bytes(N_PAGES));
     assert_int_equal((ledger - base) % 4096, 0);
 }
@@ -112,14 +116,20 @@ __typeof__(state_format_CLIENTS_MAX) state_format_REASONS_MAX;
 __typeof__(state_format_CLIENTS_MAX) state_format_SHARES_MAX;
 __typeof__(state_format_CLIENTS_MAX) state_format_HOLDS_MAX;
 __typeof__(state_format_CLIENTS_MAX) state_format_SHARE_NAMES_MAX;
+__typeof__(state_format_CLIENTS_MAX) state_format_HISTORY_SECONDS;
+__typeof__(state_format_CLIENTS_MAX) state_format_HISTORY_MINUTES;
+__typeof__(state_format_CLIENTS_MAX) state_format_REFUSALS_KEPT;
 __typeof__(state_format_CLIENTS_MAX) state_format_STATE_LAYOUT_VERSION;
 
 static void test_state_attach_refuses_each_other_maximum(void **state)
 {
     (void)state;
     __typeof__(&state_format_CLIENTS_MAX) const formats[] = {
-        state_format_CLIENTS_MAX, state_format_REASONS_MAX,     state_format_SHARES_MAX,
-        state_format_HOLDS_MAX,   state_format_SHARE_NAMES_MAX, state_format_STATE_LAYOUT_VERSION,
+        state_format_CLIENTS_MAX,          state_format_REASONS_MAX,
+        state_format_SHARES_MAX,           state_format_HOLDS_MAX,
+        state_format_SHARE_NAMES_MAX,      state_format_HISTORY_SECONDS,
+        state_format_HISTORY_MINUTES,      state_format_REFUSALS_KEPT,
+        state_format_STATE_LAYOUT_VERSION,
     };
 
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {

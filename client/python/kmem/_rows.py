@@ -97,7 +97,7 @@ class Refusal(NamedTuple):
 
 
 class RefusalCount(NamedTuple):
-    """How often something was refused for one cause, since the server began."""
+    """How often something was refused for one cause, since the segment was made."""
 
     asked: str
     why: str
