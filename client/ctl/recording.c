@@ -42,6 +42,14 @@ static enum event_kind kind_of(const char *word)
     return EVENT_OTHER;
 }
 
+/* What takes or gives back lies in the segment, as the daemon told it. */
+static bool event_is_possible(const struct recording *recording, const struct event *event)
+{
+    const bool moves = event->kind == EVENT_TAKE || event->kind == EVENT_GIVE;
+    return !moves || (event->num_bytes > 0 && event->num_bytes <= recording->segment_bytes &&
+                      event->offset <= recording->segment_bytes - event->num_bytes);
+}
+
 static int event_add(struct recording *recording, struct json_object *object)
 {
     const char *kind = text_of(object, "k");
@@ -63,8 +71,11 @@ static int event_add(struct recording *recording, struct json_object *object)
         .offset = number_of(object, "o"),
         .num_bytes = number_of(object, "n"),
         .n_missed = number_of(object, "m"),
-        .reason = strdup(text_of(object, "r")),
     };
+    if (!event_is_possible(recording, event)) {
+        return -EINVAL;
+    }
+    event->reason = strdup(text_of(object, "r"));
     if (!event->reason) {
         return -ENOMEM;
     }
@@ -73,17 +84,28 @@ static int event_add(struct recording *recording, struct json_object *object)
     return 0;
 }
 
+/* 2^48: no segment is larger, and with it no sum of what follows is too large for its number. */
+#define SEGMENT_MAX_BYTES (UINT64_C(1) << 48)
+
+/* The first line. */
+static int head_read(struct recording *recording, struct json_object *object)
+{
+    recording->segment_bytes = number_of(object, "segment_bytes");
+    return number_of(object, "kmem_record") == RECORDING_VERSION && recording->segment_bytes > 0 &&
+                   recording->segment_bytes <= SEGMENT_MAX_BYTES
+               ? 0
+               : -EINVAL;
+}
+
 /* A line. Return: 0, -EINVAL: it is none of these; -ENOMEM. */
 static int line_add(struct recording *recording, const char *line, bool is_first)
 {
     struct json_object *object = json_tokener_parse(line);
     int r = -EINVAL;
     if (object && json_object_is_type(object, json_type_object)) {
-        const bool is_good = !is_first || number_of(object, "kmem_record") == RECORDING_VERSION;
-        if (is_first && is_good) {
-            recording->segment_bytes = number_of(object, "segment_bytes");
-            r = 0;
-        } else if (!is_first && *text_of(object, "k")) {
+        if (is_first) {
+            r = head_read(recording, object);
+        } else if (*text_of(object, "k")) {
             r = event_add(recording, object);
         }
     }
@@ -111,24 +133,51 @@ static int peak_find(struct recording *recording)
     return r;
 }
 
-static int lines_read(struct recording *recording, FILE *file, size_t *ret_line)
+/* 4 KiB: `record` writes lines of less than 1 KiB; what has longer ones is none. */
+#define LINE_MAX_BYTES 4096
+
+/* Of a recorder that was killed, or whose disk is full, the last line may be cut. */
+static int lines_read(struct recording *recording, FILE *file, size_t *ret_line, bool *ret_is_cut)
 {
-    char *line = NULL;
-    size_t capacity = 0;
+    char line[LINE_MAX_BYTES];
     int r = 0;
     *ret_line = 0;
-    while (r == 0 && getline(&line, &capacity, file) > 0) {
+    *ret_is_cut = false;
+    while (r == 0 && fgets(line, sizeof(line), file)) {
+        const bool is_whole = strchr(line, '\n') != NULL;
         (*ret_line)++;
-        r = line_add(recording, line, *ret_line == 1);
+        const bool is_last = !is_whole && feof(file);
+        r = is_whole || is_last ? line_add(recording, line, *ret_line == 1) : -EINVAL;
+        *ret_is_cut = r == -EINVAL && is_last && *ret_line > 1;
+        r = *ret_is_cut ? 0 : r;
     }
-    free(line);
+    if (r == 0 && ferror(file)) {
+        r = -errno;
+    }
     return r == 0 && *ret_line == 0 ? -EINVAL : r;
+}
+
+static void complain(const char *command, const char *path, size_t line, int error)
+{
+    const struct escaped name = format_escaped(path);
+    if (error == -EINVAL && line == 0) {
+        (void)fprintf(stderr, "kmemctl %s: %s is empty: it is no record\n", command, name.text);
+    } else if (error == -EINVAL) {
+        (void)fprintf(stderr,
+                      "kmemctl %s: %s, line %zu: that is no record of version %d, as \"kmemctl "
+                      "record\" writes it\n",
+                      command, name.text, line, RECORDING_VERSION);
+    } else {
+        (void)fprintf(stderr, "kmemctl %s: cannot read %s: %s\n", command, name.text,
+                      strerror(-error));
+    }
 }
 
 int recording_read(struct recording *recording, const char *path, const char *command)
 {
     const struct escaped name = format_escaped(path);
     size_t line = 0;
+    bool is_cut = false;
     FILE *file = fopen(path, "re");
     *recording = (struct recording){.n_events = 0};
     if (!file) {
@@ -136,20 +185,19 @@ int recording_read(struct recording *recording, const char *path, const char *co
                       strerror(errno));
         return STATUS_ERROR;
     }
-    int r = lines_read(recording, file, &line);
+    int r = lines_read(recording, file, &line, &is_cut);
     r = r ? r : peak_find(recording);
     (void)fclose(file); /* it was read */
-    if (r == -EINVAL) {
-        (void)fprintf(stderr,
-                      "kmemctl %s: %s, line %zu: that is no record of version %d, as \"kmemctl "
-                      "record\" writes it\n",
-                      command, name.text, line, RECORDING_VERSION);
-    } else if (r) {
-        (void)fprintf(stderr, "kmemctl %s: %s: %s\n", command, name.text, strerror(-r));
-    }
     if (r) {
+        complain(command, path, line, r);
         recording_fini(recording);
         return STATUS_ERROR;
+    }
+    if (is_cut) {
+        (void)fprintf(stderr,
+                      "kmemctl %s: %s: line %zu, the last, is cut, as when the recorder is killed: "
+                      "it is left out\n",
+                      command, name.text, line);
     }
     return STATUS_OK;
 }

@@ -243,6 +243,17 @@ static void tell_outcome(const struct outcome *outcome)
                  outcome->first_reason);
 }
 
+static void json_recording(const struct recording *recording, struct json_row *json)
+{
+    json_row_init(json);
+    json_row_number(json, "n_events", recording->n_events);
+    json_row_number(json, "n_missed", recording->n_missed);
+    json_row_number(json, "peak_bytes", recording->peak_bytes);
+    json_row_number(json, "peak_ms", recording->peak_ms);
+    json_row_number(json, "largest_bytes", recording->largest_bytes);
+    json_row_list(json, "sizes");
+}
+
 static void json_outcome(struct json_row *json, const struct outcome *outcome)
 {
     struct json_row row;
@@ -269,14 +280,9 @@ static int replay_all(struct replay_options *options, const struct recording *re
     if (options->n_sizes == 0 && !options->fit) {
         options->sizes[options->n_sizes++] = recording->segment_bytes;
     }
-    json_row_init(&json);
-    json_row_number(&json, "n_events", recording->n_events);
-    json_row_number(&json, "n_missed", recording->n_missed);
-    json_row_number(&json, "peak_bytes", recording->peak_bytes);
-    json_row_number(&json, "peak_ms", recording->peak_ms);
-    json_row_number(&json, "largest_bytes", recording->largest_bytes);
-    json_row_list(&json, "sizes");
-    if (!options->json) {
+    if (options->json) {
+        json_recording(recording, &json);
+    } else {
         tell_recording(recording, options->path);
     }
     for (size_t i = 0; status == STATUS_OK && i < options->n_sizes + options->fit; i++) {
