@@ -3,10 +3,12 @@
  * test_ctl_tool.c - what kmemctl says of limits, refusals and groups of a real daemon
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
@@ -260,7 +262,49 @@ static void test_ctl_export_is_a_page_that_is_well_formed(void)
     free(file);
 }
 
+/* Runs kmemctl with a disk that is full. Return: its exit status; *ret_err: what it said. */
+static int ctl_on_full_disk(char *const *words, char ret_err[static 512])
+{
+    char path[512];
+    int status = 0;
+    (void)snprintf(path, sizeof(path), "%s", harness_path("full.err"));
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+    expect_call(pid >= 0);
+    if (pid == 0) {
+        (void)dup2(open("/dev/full", O_WRONLY), STDOUT_FILENO);
+        (void)dup2(open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600), STDERR_FILENO);
+        (void)execv(harness_program("kmemctl"), words);
+        _exit(99);
+    }
+    expect_call(waitpid(pid, &status, 0) == pid);
+    expect_true(WIFEXITED(status));
+    FILE *const file = fopen(path, "re");
+    expect_true(file != NULL);
+    ret_err[fread(ret_err, 1, 511, file)] = '\0';
+    (void)fclose(file);
+    return WEXITSTATUS(status);
+}
+
+static void test_an_answer_that_can_not_be_written_is_1_and_told(void)
+{
+    char *const commands[][6] = {
+        {"kmemctl", "status", NULL},
+        {"kmemctl", "map", "--svg", "-", NULL},
+        {"kmemctl", "top", "-b", "-n1", NULL},
+    };
+    char err[512];
+    daemon_start("--size", "16MiB", NULL);
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        expect_equal(ctl_on_full_disk(commands[i], err), 1);
+        expect_match(err, "^kmemctl.*: cannot write .*: No space left on device");
+    }
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
+    SYSTEM_TEST(test_an_answer_that_can_not_be_written_is_1_and_told, 20),
     SYSTEM_TEST(test_ctl_ledger_of_chosen_blocks_has_the_groups_of_the_daemon, 20),
     SYSTEM_TEST(test_ctl_limits_says_what_is_near_and_which_option_it_is, 20),
     SYSTEM_TEST(test_ctl_status_says_whether_all_is_well_and_what_is_not, 30),

@@ -220,7 +220,11 @@ static int batch_round(struct top *top, struct kmem_query *query, bool is_first)
         (void)fputs(is_first ? "" : "\n", stdout);
         print(top);
     }
-    return status == STATUS_OK && fflush(stdout) != 0 ? STATUS_ERROR : status;
+    if (status == STATUS_OK && fflush(stdout) != 0) {
+        (void)fprintf(stderr, "kmemctl top: cannot write the answer: %s\n", strerror(errno));
+        status = STATUS_ERROR;
+    }
+    return status;
 }
 
 static int batch(struct top *top, struct kmem_query *query)
