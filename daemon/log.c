@@ -113,10 +113,13 @@ static int entry_put(enum log_level level, const struct journal_about *about, co
         &(struct journal_entry){levels[level].priority, message, segment_name, about});
 }
 
-/* Where no journal listens, stderr is what there is. */
-static bool is_no_journal(int r)
+/*
+ * Where no journal listens, and where no descriptor is left to reach it, stderr is what there is. A
+ * journal that is behind reads stderr as well: its line is dropped.
+ */
+static bool goes_to_stderr(int r)
 {
-    return r == -ENOENT || r == -ECONNREFUSED || r == -EACCES || r == -EMSGSIZE;
+    return r < 0 && r != -EAGAIN;
 }
 
 KMEM_PRINTF(3, 0)
@@ -126,7 +129,7 @@ static int line_say(enum log_level level, const struct journal_about *about, con
     va_list again;
     va_copy(again, arguments);
     int r = entry_put(level, about, format, arguments);
-    if (is_no_journal(r)) {
+    if (goes_to_stderr(r)) {
         r = line_put(&err, prefix_of(level), format, again);
     }
     va_end(again);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -126,13 +127,28 @@ static void test_log_write_of_an_endless_line_is_cut(void **state)
 
 static void test_log_write_without_a_journal_goes_to_stderr(void **state)
 {
-    static const int none[] = {ENOENT, ECONNREFUSED, EACCES};
+    static const int none[] = {ENOENT, ECONNREFUSED, EACCES, ENOBUFS, EPERM};
     for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++) {
         journal_error = none[i];
         capture_for_journal();
         log_warning("one");
         assert_string_equal(capture_end(), "<4>one\n");
     }
+}
+
+/* "No descriptor is left" is a line that must come through. */
+static void test_log_write_without_descriptors_goes_to_stderr(void **state)
+{
+    struct rlimit limit;
+    capture_for_journal();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    const struct rlimit none = {.rlim_cur = 3, .rlim_max = limit.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    log_warning("one");
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+
+    assert_string_equal(capture_end(), "<4>one\n");
+    assert_int_equal(n_entries, 0);
 }
 
 static void test_log_write_to_a_journal_that_hangs_is_dropped_and_told_later(void **state)
@@ -176,6 +192,7 @@ int main(void)
         WITH_SETUP(test_journal_format_of_too_much_is_nothing),
         WITH_SETUP(test_log_write_of_an_endless_line_is_cut),
         WITH_SETUP(test_log_write_without_a_journal_goes_to_stderr),
+        WITH_SETUP(test_log_write_without_descriptors_goes_to_stderr),
         WITH_SETUP(test_log_write_to_a_journal_that_hangs_is_dropped_and_told_later),
         WITH_SETUP(test_journal_reads_stderr_only_if_it_is_that_very_file),
     };
