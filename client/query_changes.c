@@ -70,6 +70,9 @@ KMEM_MUST_USE static int changes_rows(struct kmem_query *query,
     if (r != 0) {
         return r;
     }
+    if (report->more && (report->n_changes == 0 || report->next_number <= position->number)) {
+        return kmem__query_fail_to_move_on(query);
+    }
     position->server = report->server;
     position->began_anew = is_another;
     position->n_missed = report->n_missed;

@@ -77,6 +77,7 @@ static void answer_changes(struct fake_peer *peer, const Kmem__Request *request)
     report.changes = rows;
     report.n_changes = request->changes->from_now ? 0 : 2;
     report.next_number = 42;
+    report.more = stands_still;
     report.n_missed = 3;
     report.server = server;
     response.body_case = KMEM__RESPONSE__BODY_CHANGES;
@@ -246,6 +247,16 @@ static void test_query_changes_of_another_server_begin_anew(void **state)
     assert_int_equal(n_rows, 2);
 }
 
+static void test_query_changes_that_stand_still_are_EPROTO(void **state)
+{
+    struct kmem_change_position position = {.number = 42, .server = 1};
+    stands_still = true;
+
+    assert_int_equal(kmem_query_changes(query, &position, 0, take_change, NULL), -EPROTO);
+
+    assert_int_equal(n_rows, 0);
+}
+
 #define QUERY_TEST(test) cmocka_unit_test_setup_teardown(test, query_setup, query_teardown)
 
 int main(void)
@@ -258,6 +269,7 @@ int main(void)
         QUERY_TEST(test_query_changes_goes_on_where_it_was),
         QUERY_TEST(test_query_changes_that_is_ended_stands_behind_what_was_told),
         QUERY_TEST(test_query_changes_of_another_server_begin_anew),
+        QUERY_TEST(test_query_changes_that_stand_still_are_EPROTO),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
