@@ -104,17 +104,48 @@ size_t text_clean(const char *text, char *buffer, size_t buffer_bytes)
 
 /* -------------------------------------------------------------------------------- escaping ---- */
 
-/* "\x9b" */
-#define ESCAPED_BYTES 4
+/* "\u202e" */
+#define ESCAPED_BYTES 6
+
+static const char digits[] = "0123456789abcdef";
 
 static size_t escape_byte(unsigned char byte, char *ret_escaped)
 {
-    static const char digits[] = "0123456789abcdef";
     ret_escaped[0] = '\\';
     ret_escaped[1] = 'x';
     ret_escaped[2] = digits[byte >> 4];
     ret_escaped[3] = digits[byte & 0x0F];
+    return 4;
+}
+
+/* One of four digits. */
+static size_t escape_character(uint32_t character, char *ret_escaped)
+{
+    ret_escaped[0] = '\\';
+    ret_escaped[1] = 'u';
+    for (unsigned i = 0; i < 4; i++) {
+        ret_escaped[2 + i] = digits[character >> (12 - 4 * i) & 0x0F];
+    }
     return ESCAPED_BYTES;
+}
+
+/* What a well-formed character of two or three bytes is; 0: it has more, or fewer. */
+static uint32_t character_of(const unsigned char *from, size_t length)
+{
+    return length == 2   ? (from[0] & 0x1Fu) << 6 | (from[1] & 0x3Fu)
+           : length == 3 ? (from[0] & 0x0Fu) << 12 | (from[1] & 0x3Fu) << 6 | (from[2] & 0x3Fu)
+                         : 0;
+}
+
+/*
+ * What takes no room, breaks lines or turns the direction of what follows: with it a reason looks
+ * like another, or a line like one that it is not. The page of `kmemctl serve` has the same.
+ */
+static bool is_unseen(uint32_t character)
+{
+    return character == 0x061C || (character >= 0x200B && character <= 0x200F) ||
+           (character >= 0x2028 && character <= 0x202E) ||
+           (character >= 0x2060 && character <= 0x2069) || character == 0xFEFF;
 }
 
 static bool is_control(unsigned char byte)
@@ -144,6 +175,9 @@ static size_t show_character(const unsigned char *from, size_t length, char *ret
     }
     if (is_c1(from, length)) {
         return escape_byte(from[1], ret_shown);
+    }
+    if (is_unseen(character_of(from, length))) {
+        return escape_character(character_of(from, length), ret_shown);
     }
     if (from[0] == '\\') {
         memcpy(ret_shown, "\\\\", 2);

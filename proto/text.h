@@ -25,7 +25,8 @@ size_t text_clean(const char *text, char *buffer, size_t buffer_bytes);
 
 /**
  * text_escape() - copy n_bytes of UTF-8 for a terminal: control characters (C0, DEL, C1) and what
- * is not UTF-8 become \xNN, a backslash is doubled. Always terminated, cut at a character's border.
+ * is not UTF-8 become \xNN, what is not seen or turns the direction of text \uNNNN, a backslash is
+ * doubled. Always terminated, cut at a character's border.
  * Return: buffer.
  */
 char *text_escape(const char *text, size_t n_bytes, char *buffer, size_t buffer_bytes);

@@ -431,8 +431,9 @@ KMEM_API KMEM_MUST_USE int kmem_query_names(struct kmem_query *query, kmem_name_
 /**
  * kmem_query_escape() - make a foreign string safe to print on a terminal
  * @text:          UTF-8, perhaps with control characters
- * @buffer:        receives the text with every control character, C1 included, as \xNN and every
- *                 backslash doubled; always terminated; cut at a character's border if it is full
+ * @buffer:        receives the text with every control character, C1 included, as \xNN, every one
+ *                 that is not seen or turns the direction of text as \uNNNN, and every backslash
+ *                 doubled; always terminated; cut at a character's border if it is full
  * @buffer_bytes:  at least 1
  *
  * Return: buffer.

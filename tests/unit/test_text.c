@@ -134,6 +134,14 @@ static void test_text_escape_shows_controls(void **state)
     assert_escaped("\xC2\xA0", 2, "\xC2\xA0");
 }
 
+static void test_text_escape_shows_what_is_not_seen_or_turns_text(void **state)
+{
+    assert_escaped("\xE2\x80\xAEgnp", 6, "\\u202egnp");
+    assert_escaped("a\xE2\x80\x8B\xE2\x81\xA6\xEF\xBB\xBF", 10, "a\\u200b\\u2066\\ufeff");
+    assert_escaped("\xD8\x9C\xE2\x80\xA8", 5, "\\u061c\\u2028");
+    assert_escaped("\xE2\x80\x90\xE2\x80\xAF", 6, "\xE2\x80\x90\xE2\x80\xAF");
+}
+
 static void test_text_escape_doubles_backslashes(void **state)
 {
     assert_escaped("\\x1b", 4, "\\\\x1b");
@@ -250,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_text_clean_cuts_at_a_characters_border),
         cmocka_unit_test(test_text_escape_leaves_what_is_visible),
         cmocka_unit_test(test_text_escape_shows_controls),
+        cmocka_unit_test(test_text_escape_shows_what_is_not_seen_or_turns_text),
         cmocka_unit_test(test_text_escape_doubles_backslashes),
         cmocka_unit_test(test_text_escape_shows_bytes_that_are_not_utf8),
         cmocka_unit_test(test_text_escape_cuts_at_a_characters_border),
