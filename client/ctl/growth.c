@@ -5,6 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+int64_t growth_between(uint64_t before, uint64_t after)
+{
+    if (after >= before) {
+        return after - before > INT64_MAX ? INT64_MAX : (int64_t)(after - before);
+    }
+    return before - after > INT64_MAX ? -INT64_MAX : -(int64_t)(before - after);
+}
+
 static int compare_keys(const void *left, const void *right)
 {
     return strcmp(((const struct group *)left)->key, ((const struct group *)right)->key);
@@ -35,8 +43,8 @@ static struct growth growth_of(const char *key, const struct group *before,
         growth.after_bytes = after->num_bytes;
         growth.after_blocks = after->n_blocks;
     }
-    growth.grown_bytes = (int64_t)(growth.after_bytes - growth.before_bytes);
-    growth.grown_blocks = (int64_t)(growth.after_blocks - growth.before_blocks);
+    growth.grown_bytes = growth_between(growth.before_bytes, growth.after_bytes);
+    growth.grown_blocks = growth_between(growth.before_blocks, growth.after_blocks);
     return growth;
 }
 

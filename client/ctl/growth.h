@@ -28,6 +28,9 @@ struct growths {
     struct growth total; /* of all groups; its key is "" */
 };
 
+/** growth_between() - after less before, as far as a signed number goes */
+int64_t growth_between(uint64_t before, uint64_t after);
+
 /**
  * growths_init() - compare two ledgers of one kind
  * @before, @after:  are sorted anew, and live as long as the rows

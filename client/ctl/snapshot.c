@@ -152,6 +152,15 @@ static struct json_object *member(const struct json_object *object, const char *
     return is_there && json_object_is_type(found, type) ? found : NULL;
 }
 
+/* 2^44: 16 times the largest segment, and what 65,534 reasons of it add up to is a number still. */
+#define FIGURE_MAX (INT64_C(1) << 44)
+
+static bool is_figure(const struct json_object *number)
+{
+    const int64_t value = json_object_get_int64(number);
+    return value >= 0 && value <= FIGURE_MAX;
+}
+
 static int read_group(struct snapshot *snapshot, const struct json_object *said, char *ret_why)
 {
     const struct json_object *reason = member(said, "reason", json_type_string);
@@ -160,6 +169,9 @@ static int read_group(struct snapshot *snapshot, const struct json_object *said,
     const struct json_object *oldest_ms = member(said, "oldest_ms", json_type_int);
     if (!reason || !n_blocks || !num_bytes || !oldest_ms) {
         return is_no_snapshot(ret_why, "a row of its ledger is not complete");
+    }
+    if (!is_figure(n_blocks) || !is_figure(num_bytes)) {
+        return is_no_snapshot(ret_why, "a row of its ledger has more than any segment");
     }
     const struct kmem_ledger_row row = {
         .key = json_object_get_string((struct json_object *)(uintptr_t)reason),

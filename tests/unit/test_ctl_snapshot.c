@@ -33,6 +33,14 @@ static void assert_growth(const struct growth *growth, const char *key, int64_t 
     assert_true(growth->grown_blocks == blocks);
 }
 
+static void test_growth_between_goes_as_far_as_a_number_does(void **state)
+{
+    (void)state;
+    assert_true(growth_between(5, 3) == -2 && growth_between(3, 5) == 2);
+    assert_true(growth_between(0, UINT64_MAX) == INT64_MAX);
+    assert_true(growth_between(UINT64_MAX, 0) == -INT64_MAX);
+}
+
 static void test_growths_are_sorted_and_leave_out_what_is_as_it_was(void **state)
 {
     struct groups before = {0};
@@ -158,6 +166,12 @@ static void test_snapshot_read_refuses_what_is_none_and_says_why(void **state)
     assert_refused(HEAD ", \"ledger\": [{\"reason\": 1, \"n_blocks\": 1, \"num_bytes\": 1, "
                         "\"oldest_ms\": 1}]}",
                    "not complete");
+    assert_refused(HEAD ", \"ledger\": [{\"reason\": \"a\", \"n_blocks\": 1, \"num_bytes\": "
+                        "18446744073709551615, \"oldest_ms\": 1}]}",
+                   "more than any segment");
+    assert_refused(HEAD ", \"ledger\": [{\"reason\": \"a\", \"n_blocks\": -1, \"num_bytes\": 1, "
+                        "\"oldest_ms\": 1}]}",
+                   "more than any segment");
 }
 
 static void test_snapshot_read_refuses_what_is_no_file(void **state)
@@ -220,6 +234,7 @@ static void test_diff_of_two_files_needs_no_daemon(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_growth_between_goes_as_far_as_a_number_does),
         cmocka_unit_test(test_growths_are_sorted_and_leave_out_what_is_as_it_was),
         cmocka_unit_test(test_snapshot_that_is_read_is_what_was_written),
         cmocka_unit_test(test_snapshot_write_says_what_is_wrong_and_leaves_nothing),

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "client/ctl/growth.h"
+
 void flow_past(struct flow *flow, uint64_t value, size_t seconds_ago)
 {
     if (seconds_ago < FLOW_POINTS) {
@@ -60,27 +62,19 @@ void flow_reset(struct flow *flow)
     flow->base = flow->now;
 }
 
-static int64_t difference(uint64_t from, uint64_t to)
-{
-    if (to >= from) {
-        return to - from > INT64_MAX ? INT64_MAX : (int64_t)(to - from);
-    }
-    return from - to > INT64_MAX ? -INT64_MAX : -(int64_t)(from - to);
-}
-
 int64_t flow_rate(const struct flow *flow)
 {
     if (!flow->has_rate) {
         return 0;
     }
-    const double moved = (double)difference(flow->before, flow->now);
+    const double moved = (double)growth_between(flow->before, flow->now);
     const double rate = moved * 1000 / (double)(flow->now_ms - flow->before_ms);
     return (int64_t)(rate < 0 ? rate - 0.5 : rate + 0.5);
 }
 
 int64_t flow_grown(const struct flow *flow)
 {
-    return difference(flow->base, flow->now);
+    return growth_between(flow->base, flow->now);
 }
 
 /* ------------------------------------------------------------------------------- the curve ---- */
