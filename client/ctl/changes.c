@@ -29,7 +29,9 @@ static void time_print(uint64_t ms_ago, char *text)
     struct timespec now;
     struct tm parts;
     (void)clock_gettime(CLOCK_REALTIME, &now); /* a clock that there is */
-    const int64_t ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - (int64_t)ms_ago;
+    /* What is said to be older than the clock is as old as that. */
+    const uint64_t now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    const uint64_t ms = now_ms > ms_ago ? now_ms - ms_ago : 0;
     const time_t seconds = (time_t)(ms / 1000);
     (void)gmtime_r(&seconds, &parts);
     const size_t n_bytes = strftime(text, CHANGE_TIME_BYTES, "%Y-%m-%dT%H:%M:%S", &parts);

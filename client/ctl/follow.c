@@ -99,8 +99,8 @@ static void print_line(const struct follow *follow, const struct change_row *row
                     file);
         return;
     }
-    (void)fprintf(file, "%-12s %7s %-15s", change->kind, format_pid(change->pid).text,
-                  format_escaped(change->command).text);
+    (void)fprintf(file, "%-12s %7s %-15s", format_escaped(change->kind).text,
+                  format_pid(change->pid).text, format_escaped(change->command).text);
     if (change->num_bytes > 0) {
         (void)fprintf(file, " %10s",
                       format_bytes(change->num_bytes, follow->options->exact_bytes).text);
