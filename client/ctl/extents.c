@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/growth.h"
+
 #define PLACES_AT_FIRST 256
 
 /* --------------------------------------------------------------------------------- parties ---- */
@@ -142,7 +144,7 @@ static int64_t split_worth(const struct split *split)
 {
     const uint64_t least =
         split->before_bytes < split->after_bytes ? split->before_bytes : split->after_bytes;
-    return (int64_t)least - (int64_t)split->num_bytes;
+    return growth_between(split->num_bytes, least);
 }
 
 static void split_keep(struct extents *extents, const struct split *split)

@@ -118,7 +118,9 @@ static const char *draw(const struct tree *tree, size_t index, bool is_unicode, 
     size_t above[KMEM_REASON_MAX_BYTES];
     size_t n_above = 0;
     char *end = ret_shown;
-    for (size_t i = index; tree->nodes[i].parent != TREE_NONE; i = tree->nodes[i].parent) {
+    /* A reason that is deeper than long can only be of a daemon that is not kmemd. */
+    for (size_t i = index; tree->nodes[i].parent != TREE_NONE && n_above < KMEM_REASON_MAX_BYTES;
+         i = tree->nodes[i].parent) {
         above[n_above++] = i;
     }
     for (; n_above > 0; n_above--) {

@@ -165,6 +165,24 @@ static void test_extents_of_many_processes_are_all_known(void **state)
     assert_true(party_of(&extents.processes, "worker", 4711)->num_bytes == (4711 % 3 + 1) * PAGE);
 }
 
+/* Of a daemon that is not kmemd. */
+static void test_extents_between_more_than_there_can_be_are_ranked(void **state)
+{
+    const struct kmem_pages most = {.offset = PAGE,
+                                    .num_bytes = (UINT64_C(1) << 63) + PAGE,
+                                    .state = KMEM_PAGES_DIRECT,
+                                    .command = "x",
+                                    .reason = "y"};
+    at = 0;
+    add(KMEM_PAGES_FREE, 1, 0, 0, "");
+    assert_int_equal(extents_add(&extents, &most), 0);
+    add(KMEM_PAGES_FREE, 1, 0, 0, "");
+    extents_end(&extents);
+
+    assert_int_equal(extents.n_splits, 1);
+    assert_true(split_joined_bytes(&extents.best) == 0);
+}
+
 #define EXTENTS_TEST(test) cmocka_unit_test_setup_teardown(test, extents_setup, extents_teardown)
 
 int main(void)
@@ -175,6 +193,7 @@ int main(void)
         EXTENTS_TEST(test_extents_rank_what_joins_the_most_first),
         EXTENTS_TEST(test_extents_if_a_process_went_are_what_a_naive_count_finds),
         EXTENTS_TEST(test_extents_of_many_processes_are_all_known),
+        EXTENTS_TEST(test_extents_between_more_than_there_can_be_are_ranked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
