@@ -19,6 +19,7 @@ class Browser:
         self.directory = tempfile.mkdtemp(prefix="kmem-browser-")
         self.number = 0
         self.session = None
+        self.target = None
         self.events = []
         self.rest = b""
         commands, self.to_browser = os.pipe()
@@ -95,15 +96,25 @@ class Browser:
 
     # ------------------------------------------------------------------------------- a page ----
 
-    def open(self, url, width=1280, height=900, dark=False):
-        """Opens it in a tab of its own; what happened in the last one is forgotten."""
-        self.session = None
-        self.events = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+    def open(self, url, width=1280, height=900, dark=False, faster=1):
+        """Opens it in a tab of its own, and closes the last one: what happened there is forgotten.
+
+        The page's timers run so many times faster than they say.
+        """
+        last = self.target
+        self.target = self.call("Target.createTarget", on_browser=True,
+                                url="about:blank")["targetId"]
+        if last:
+            self.call("Target.closeTarget", on_browser=True, targetId=last)
+        attached = self.call("Target.attachToTarget", on_browser=True, targetId=self.target,
+                             flatten=True)
         self.session = attached["sessionId"]
+        self.events = []
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
+        if faster != 1:
+            self.call("Page.addScriptToEvaluateOnNewDocument", source="{ const slow = setTimeout; "
+                      f"setTimeout = (what, ms) => slow(what, ms / {faster}); }}")
         self.look(width, height, dark)
         self.call("Page.navigate", url=url)
         self.wait('location.href !== "about:blank" && document.readyState === "complete"')
@@ -178,3 +189,21 @@ class Browser:
         self.run("0")
         return [event["params"]["request"]["url"] for event in self.events
                 if event.get("method") == "Network.requestWillBeSent"]
+
+    def wait_for_answers(self):
+        """Until nothing that the page has asked for is under way."""
+        until = time.monotonic() + PATIENCE_S
+        while pending := self._pending():
+            if time.monotonic() > until:
+                raise AssertionError(f"{len(pending)} requests are never answered")
+            time.sleep(0.02)
+
+    def _pending(self):
+        self.run("0")
+        ids = {"Network.requestWillBeSent": set(), "Network.loadingFinished": set(),
+               "Network.loadingFailed": set()}
+        for event in self.events:
+            if event.get("method") in ids:
+                ids[event["method"]].add(event["params"]["requestId"])
+        sent, *ended = ids.values()
+        return sent.difference(*ended)

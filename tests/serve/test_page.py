@@ -103,7 +103,7 @@ class TestPage(unittest.TestCase):
         self.browser.wait(f"{LIVE} && performance.getEntriesByType('resource')"
                           ".some((at) => at.name.includes('history'))")
         self.browser.click("#pause")
-        self.browser.run("new Promise((done) => setTimeout(done, 300))")  # what was under way
+        self.browser.wait_for_answers()
         moments = self.browser.run('document.querySelectorAll("#time-table tbody tr").length')
         rounds = sum("/usage?" in url for url in self.browser.requests())
         self.assertGreater(moments, rounds)
@@ -191,7 +191,7 @@ class TestPage(unittest.TestCase):
         with Directory():
             daemon = Daemon("passing")
             with Serve("--segment", "passing") as serve:
-                self.browser.open(serve.url)
+                self.browser.open(serve.url, faster=10)
                 self.browser.wait(LIVE)
                 with Worker(daemon, "allocate", "123456", "late"):
                     self.browser.wait(tile("late"))
@@ -205,12 +205,12 @@ class TestPage(unittest.TestCase):
                     self.assertTrue(self.browser.run('document.getElementById("trouble").hidden'))
 
     def test_nothing_is_asked_while_it_is_paused(self):
-        self.open()
+        self.open(faster=10)
         self.browser.click("#pause")
         self.browser.wait('document.getElementById("state").textContent === "paused"')
-        self.browser.run("new Promise((done) => setTimeout(done, 300))")  # what was under way
+        self.browser.wait_for_answers()
         n_requests = len(self.browser.requests())
-        self.browser.run("new Promise((done) => setTimeout(done, 2500))")
+        self.browser.run("new Promise((done) => setTimeout(done, 5000))")
         self.assertEqual(len(self.browser.requests()), n_requests)
         self.browser.click("#pause")
         self.browser.wait(LIVE)
