@@ -145,10 +145,10 @@ static void judge_usual(struct suspect *suspect, const struct kmem_lifetimes *ro
     const struct label released = format_count(suspect->n_released);
     const uint64_t n_less = suspect->n_released - sum_from(row->released_by_age, usual);
     (void)snprintf(suspect->why, sizeof(suspect->why),
-                   "%s %s, %s %s older than %s; of %s released %llu %% lived less than %s",
+                   "%s %s (%s%s) %s older than %s; of %s released %llu %% lived less than %s",
                    n_suspects.text, suspect->n_suspects == 1 ? "block" : "blocks", bytes.text,
-                   suspect->n_suspects == 1 ? "is" : "are", older.text, released.text,
-                   (unsigned long long)(n_less * 100 / suspect->n_released),
+                   exactly ? " B" : "", suspect->n_suspects == 1 ? "is" : "are", older.text,
+                   released.text, (unsigned long long)(n_less * 100 / suspect->n_released),
                    format_age(ages_ms[usual]).text);
 }
 

@@ -24,6 +24,7 @@ static const struct topic topics[] = {
     {"limits", limits_show, limits_shape, TOP_USUAL, NULL},
     {"refusals", refusals_show, refusals_shape, TOP_USUAL, "counts"},
     {"history", history_show, history_shape, API_TOP_MAX, "since steps"},
+    {"leaks", leaks_show, leaks_shape, TOP_USUAL, NULL},
     {"map", map_show, NULL, 0, NULL},
     {"obituaries", obituaries_show, obituaries_shape, TOP_USUAL, NULL},
 };

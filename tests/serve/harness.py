@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -71,8 +72,8 @@ class Process:
 
 
 class Daemon(Process):
-    def __init__(self, name, size="32MiB", *options, level="error", **more):
-        super().__init__([f"{BIN}/kmemd", "--name", name, "--size", size, "--log-level", level,
+    def __init__(self, name, size="32MiB", *options, level="error", program=f"{BIN}/kmemd", **more):
+        super().__init__([program, "--name", name, "--size", size, "--log-level", level,
                           *options], stdout=subprocess.PIPE, **more)
         self.name = name
         self.socket = os.path.join(os.environ["XDG_RUNTIME_DIR"], "kmemd", f"{name}.sock")
@@ -90,6 +91,21 @@ class Daemon(Process):
         """What kmemctl says."""
         return json.loads(subprocess.check_output(
             [f"{BIN}/kmemctl", *words, "--json", "--socket", self.socket]))
+
+
+class ShiftedDaemon(Daemon):
+    """One whose clock a test sets: tests/system/clocks.h."""
+
+    def __init__(self, name, *options):
+        self.clocks = os.path.join(os.environ["XDG_RUNTIME_DIR"], f"{name}.clocks")
+        self.pass_s(0)
+        super().__init__(name, *options, program=f"{TEST_BIN}/kmemd_shifted",
+                         env={**os.environ, "KMEMD_CLOCKS": self.clocks})
+
+    def pass_s(self, boot_s):
+        """From now on so much has passed since it was started."""
+        with open(self.clocks, "r+b" if os.path.exists(self.clocks) else "wb") as file:
+            file.write(struct.pack("=qqQQ", 0, boot_s, 0, 0))
 
 
 class Worker(Process):

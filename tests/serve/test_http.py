@@ -99,7 +99,7 @@ class TestApi(unittest.TestCase):
 
     def test_each_list_is_what_kmemctl_prints(self):
         for topic in ("ledger", "blocks", "clients", "names", "holders", "limits",
-                      "refusals", "obituaries"):
+                      "refusals", "leaks", "obituaries"):
             served = self.serve.json(f"/api/v1/{topic}")
             printed = self.video.ask(topic)
             self.assertEqual(list(served), list(printed))

@@ -5,7 +5,7 @@ import sys
 import unittest
 
 from browser import Browser
-from harness import Daemon, Directory, Serve, Worker
+from harness import Daemon, Directory, Serve, ShiftedDaemon, Worker, soon
 
 SCRIPT = "<img src=x onerror=alert(1)>"
 LIVE = 'document.getElementById("state").textContent === "live"'
@@ -39,11 +39,12 @@ class TestPage(unittest.TestCase):
         self.browser.open(self.serve.url, **look)
         self.browser.wait(LIVE)
 
-    def expect_quiet(self):
+    def expect_quiet(self, serve=None):
         """No error, no warning, and nothing from anywhere else."""
+        at = (serve or self.serve).url
         self.assertEqual(self.browser.complaints(), [])
         for url in self.browser.requests():
-            self.assertTrue(url.startswith(self.serve.url) or url.startswith("data:"), url)
+            self.assertTrue(url.startswith(at) or url.startswith("data:"), url)
 
     def test_it_shows_what_the_segment_is_used_for(self):
         self.open()
@@ -52,7 +53,7 @@ class TestPage(unittest.TestCase):
             self.browser.wait(f'document.getElementById("{id}").textContent === "{text}"')
         text = self.browser.text()
         for words in ("Use over time", "ctl_worker", "leaky/session", "too/much", "quota",
-                      "segment “video”"):
+                      "none that can be told yet", "segment “video”"):
             self.assertIn(words, text)
         self.expect_quiet()
 
@@ -156,6 +157,20 @@ class TestPage(unittest.TestCase):
         self.assertEqual(self.browser.run(made), 0)
         self.assertIn("x\\x1b]0;owned\\x07\\u202egnp", self.browser.text())
         self.expect_quiet()
+
+    def test_a_reason_that_leaks_is_told_with_a_sentence(self):
+        with Directory(), ShiftedDaemon("leaky") as daemon:
+            job = ["allocate", "300000", "job/buffer", "release"]
+            with Worker(daemon, *job * 40, "allocate", "300000", "job/buffer"), \
+                    Serve("--segment", "leaky") as serve:
+                daemon.pass_s(3600)
+                soon(lambda: daemon.ask("leaks")["leaks"])
+                self.browser.open(serve.url, faster=10)
+                self.browser.wait('document.querySelectorAll("#leaks-table tbody tr").length === 1')
+                row = self.browser.run('document.querySelector("#leaks-table tbody tr").innerText')
+                self.assertRegex(row, r"(?s)suspect\s+job/buffer\s+293\.0 KiB.*"
+                                 r"1 block \(300,000 B\) is older than 10\.0 s; of [0-9]+ released 100 % lived less")
+                self.expect_quiet(serve)
 
     def test_it_fits_a_phone_and_a_screen_by_day_and_by_night(self):
         self.open()

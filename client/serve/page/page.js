@@ -3,7 +3,7 @@
 "use strict";
 
 const EVERY_MS = 2000;
-const MAP_EVERY = 3; // rounds: it is a megabyte or two
+const SELDOM = 3; // rounds: the map is a megabyte or two, leaks take a look at all blocks
 
 // Restrained: what somebody has just done, and that the daemon has come or gone; no figures.
 function say(text) {
@@ -61,6 +61,15 @@ const holdersTable = new Table("holders-table", "Holders of shared blocks", "no 
   {key: "age_ms", title: "For", show: age, figure: true, later: true},
 ], "offset");
 holdersTable.isDescending = false;
+
+const leaksTable = new Table("leaks-table", "Leaks", "none that can be told yet", [
+  {key: "verdict", title: "Verdict", later: true},
+  {key: "reason", title: "Reason"},
+  {key: "suspect_bytes", title: "Suspected", show: bytes, figure: true},
+  {key: "num_bytes", title: "Live", show: bytes, figure: true, later: true},
+  {key: "oldest_ms", title: "Oldest", show: age, figure: true, later: true},
+  {key: "why", title: "Why"},
+], "suspect_bytes");
 
 const refusalsTable = new Table("refusals-table", "Refusals", "nothing was refused", [
   {key: "last_ms_ago", title: "Ago", show: age, figure: true},
@@ -223,10 +232,10 @@ async function askAll() {
   if (segment === null) throw new Error("no segment of this machine is served");
   const asked = segment;
   const topics = ["usage", "ledger", "clients", "holders", "refusals", "obituaries"];
-  if (nRounds++ % MAP_EVERY === 0) topics.push("map");
+  if (nRounds++ % SELDOM === 0) topics.push("map", "leaks");
   const said = await Promise.all(topics.map((topic) => ask(topic, ofSegment())));
   if (asked !== segment) return;
-  const [usage, ledger, clients, holders, refusals, obituaries, map] = said;
+  const [usage, ledger, clients, holders, refusals, obituaries, map, leaks] = said;
   showUsage(usage);
   showLedger(ledger.ledger, usage);
   clientsTable.show(clients.clients);
@@ -234,6 +243,7 @@ async function askAll() {
   showIn("refusals", refusalsTable, refusals?.refusals);
   showObituaries(obituaries.obituaries);
   if (map) segmentMap.show(map.map);
+  if (leaks !== undefined) showIn("leaks", leaksTable, leaks?.leaks);
   if (leaf) refreshBlocks();
   if (remembers !== asked) {
     remembers = asked;
