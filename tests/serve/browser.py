@@ -157,7 +157,7 @@ class Browser:
                       clickCount=1)
 
     def press(self, key):
-        code = {"Enter": 13, "Tab": 9, "Backspace": 8, "ArrowLeft": 37,
+        code = {"Enter": 13, "Tab": 9, "Backspace": 8, "ArrowLeft": 37, "End": 35,
                 "ArrowRight": 39}[key]
         text = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):

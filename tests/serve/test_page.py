@@ -8,6 +8,12 @@ from browser import Browser
 from harness import Daemon, Directory, Serve, ShiftedDaemon, Worker, soon
 
 SCRIPT = "<img src=x onerror=alert(1)>"
+# What clients may write: markup, ends of texts and of lines, what turns or hides what follows, names
+# that an object of JavaScript has, and the longest.
+HOSTILE = [SCRIPT, "</script><script>alert(2)</script>", "\"'><b>", "${alert(3)}", "a\nb\tc\\d",
+           "x\x1b]0;owned\x07\u202egnp", "\u2066\u200b\ufeff", b"caf\xe9/\xff", "constructor/name",
+           "__proto__/toString", "//", "/", "*?[a]", "#", "&lt;b&gt;",
+           "".join(chr(code) for code in range(1, 32)), "m" * 127, "e\u0301" * 42, "", "/".join("deep" * 15)]
 LIVE = 'document.getElementById("state").textContent === "live"'
 
 
@@ -151,12 +157,44 @@ class TestPage(unittest.TestCase):
                             named.get("image", []) + named.get("img", [])))
 
     def test_what_clients_write_is_text_and_nothing_else(self):
-        self.open()
-        self.browser.wait(tile("<img"))
-        made = 'document.querySelectorAll("main img, main script").length'
+        with Directory(), Daemon("hostile") as daemon:
+            words = ["allocate", "6000000", "__proto__", "allocate", "5000000", "constructor"]
+            for number, reason in enumerate(HOSTILE):
+                words += ["allocate", str(100000 + 1000 * number), reason]
+            with Serve("--segment", "hostile") as serve:
+                self.browser.open(serve.url, faster=10)
+                self.browser.wait(LIVE)
+                with Worker(daemon, *words):
+                    self.expect_texts()
+                    self.expect_fits()
+                    self.expect_quiet(serve)
+
+    def expect_texts(self):
+        self.browser.wait('document.querySelectorAll("#treemap button").length >= 18')
+        made = 'document.querySelectorAll("main img, main script, main b:not(.tile b)").length'
         self.assertEqual(self.browser.run(made), 0)
-        self.assertIn("x\\x1b]0;owned\\x07\\u202egnp", self.browser.text())
-        self.expect_quiet()
+        self.browser.run('document.querySelector("#reasons details").open = true')
+        text = self.browser.text()
+        for words in (SCRIPT, "</script><script>alert(2)</script>", "x\\x1b]0;owned\\x07\\u202egnp",
+                      "a\\x0ab\\x09c", "__proto__/toString", "constructor/name", "m" * 127):
+            self.assertIn(words, text)
+        self.browser.wait('document.getElementById("chart-legend").innerText'
+                          '.startsWith("__proto__\\nconstructor\\n")')
+        self.browser.run('document.querySelector("#chart svg").focus()')
+        self.browser.press("End")
+        self.assertIn("most of it __proto__ (", self.browser.run(
+            'document.getElementById("time-read").textContent'))
+        self.assertNotIn("NaN", self.browser.run("document.body.innerHTML"))
+        self.browser.run(f'{tile("__proto__")}.id = "it"')
+        self.browser.click("#it")
+        self.browser.wait(tile("toString"))
+
+    def expect_fits(self):
+        for width in (360, 1280):
+            self.browser.look(width)
+            self.browser.run("new Promise((done) => requestAnimationFrame(() => "
+                             "requestAnimationFrame(done)))")
+            self.assertEqual(self.browser.run("document.documentElement.scrollWidth"), width)
 
     def test_a_reason_that_leaks_is_told_with_a_sentence(self):
         with Directory(), ShiftedDaemon("leaky") as daemon:

@@ -141,7 +141,7 @@ function showUsage(usage) {
 function showLedger(rows, usage) {
   treemap.show(rows);
   reasonsTable.show(rows);
-  const parts = {};
+  const parts = Object.create(null); // "constructor" may be a reason
   for (const node of treemap.tree.below.values()) parts[node.name || "(no reason)"] = node.size;
   chart.add({time: Date.now(), used: usage.statistics.used_bytes, parts});
 }
@@ -218,7 +218,7 @@ async function askHistory(asked) {
   const points = new Map();
   for (const row of said.history) {
     const step = Math.floor((row.ms_ago * PAST_STEPS) / PAST_MS);
-    const point = points.get(step) ?? {time: now - row.ms_ago, used: 0, parts: {}};
+    const point = points.get(step) ?? {time: now - row.ms_ago, used: 0, parts: Object.create(null)};
     const level = row.reason.replace(/(?!^)\/.*/s, "") || "(no reason)";
     point.parts[level] = (point.parts[level] ?? 0) + row.num_bytes;
     point.used += row.num_bytes;

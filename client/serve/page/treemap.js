@@ -11,7 +11,7 @@ function treeOf(rows) {
   const root = {name: "", path: "", size: 0, blocks: 0, oldest: 0, below: new Map()};
   for (const row of rows) {
     let node = root;
-    const levels = row.reason === "" ? [""] : row.reason.replace(/(?!^)\//g, "\n").split("\n");
+    const levels = row.reason.split(/(?<!^)\//);
     const path = [];
     addTo(node, row);
     for (const level of levels) {
@@ -26,6 +26,10 @@ function treeOf(rows) {
     node.own = {size: row.num_bytes, blocks: row.n_blocks, oldest: row.oldest_ms};
   }
   return root;
+}
+
+function nameOf(node) {
+  return node.path === "" ? "(no reason)" : node.name || "(empty)";
 }
 
 function addTo(node, row) {
@@ -115,7 +119,7 @@ class Treemap {
   entries() {
     const node = this.node();
     const list = node ? [...node.below.values()].map((below) => ({
-      key: `/${below.name}`, name: below.name === "" ? "(no reason)" : below.name, size: below.size,
+      key: `/${below.name}`, name: nameOf(below), size: below.size,
       blocks: below.blocks, opens: below.below.size > 0, node: below})) : [];
     if (node?.own && node.below.size > 0) {
       list.push({key: "=", name: `${node.name} itself`, size: node.own.size,
@@ -205,7 +209,7 @@ class Treemap {
       made.style.top = `${at.y}px`;
       made.style.width = `${Math.max(0, at.width - 2)}px`;
       made.style.height = `${Math.max(0, at.height - 2)}px`;
-      if (at.width > 40 && at.height > 18) made.append(foreign(node.name || "(no reason)"));
+      if (at.width > 40 && at.height > 18) made.append(foreign(nameOf(node)));
       return made;
     }));
   }
@@ -239,7 +243,7 @@ class Treemap {
 
   drawCrumbs() {
     const names = ["all reasons", ...this.level];
-    const said = names.join("\n");
+    const said = JSON.stringify(names);
     if (this.crumbs.dataset.said === said) return;
     this.crumbs.dataset.said = said;
     this.crumbs.replaceChildren(...names.map((name, i) => {
