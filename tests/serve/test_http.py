@@ -188,6 +188,35 @@ class TestApi(unittest.TestCase):
         self.assertEqual(said, [200] * 60)
 
 
+class TestSilence(unittest.TestCase):
+    """Peers that let the server wait; the ten seconds that it does begin before all other tests."""
+
+    def test_a_peer_that_sends_nothing_more_is_cut(self):
+        for peer in silent.peers:
+            self.assertEqual(peer.recv(1000), b"")
+        self.assertEqual(silent.serve.request("/metrics")[0], 200)
+
+
+class Silent:
+    def __init__(self):
+        self.serve = Serve("--segment", "none")
+        self.peers = [socket.create_connection(self.serve.address.split(":"), PATIENCE_S)
+                      for _ in range(3)]
+        self.peers[1].sendall(b"GET / HT")
+        self.peers[2].sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+
+    def close(self):
+        for peer in self.peers:
+            peer.close()
+        self.serve.stop()
+
+
+def setUpModule():
+    global silent
+    silent = Silent()
+    unittest.addModuleCleanup(silent.close)
+
+
 class TestDaemons(unittest.TestCase):
     """Segments that come, hang, go and begin anew."""
 
