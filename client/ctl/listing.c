@@ -430,8 +430,9 @@ static void print_table(const struct listing *listing)
         tell_dropped(listing);
     } else if (!listing->options->no_headers) {
         const bool is_chosen = filter_is_set(&listing->options->filter) && shape->nothing_chosen;
-        (void)fprintf(listing->screen->file, "%s\n",
-                      is_chosen ? shape->nothing_chosen : shape->nothing);
+        (void)screen_flow(listing->screen, 0, 2,
+                          is_chosen ? shape->nothing_chosen : shape->nothing);
+        (void)fputc('\n', listing->screen->file);
     }
 }
 

@@ -359,6 +359,20 @@ static void test_tables_fit_every_width(void **state)
     }
 }
 
+static void test_that_there_is_nothing_fits_every_width(void **state)
+{
+    for (unsigned n_columns = 28; n_columns < 100; n_columns++) {
+        for (size_t i = 0; i < N_ELEMENTS(listings); i++) {
+            struct shown shown = show_at(n_columns, listings[i].show, fake_segment_empty(),
+                                         (struct options){.top = 0});
+            for (char *line = strtok(shown.text, "\n"); line; line = strtok(NULL, "\n")) {
+                assert_true(width_of(line) <= n_columns);
+            }
+            free(shown.text);
+        }
+    }
+}
+
 static void test_narrow_tables_are_golden(void **state)
 {
     const struct options plainly = {.top = 0};
@@ -393,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_blocks_ask_selects_when_something_is_asked_for),
         cmocka_unit_test(test_filters_are_of_every_listing_that_has_such_a_column),
         cmocka_unit_test(test_tables_fit_every_width),
+        cmocka_unit_test(test_that_there_is_nothing_fits_every_width),
         cmocka_unit_test(test_narrow_tables_are_golden),
     };
 
