@@ -18,6 +18,8 @@
 #include "client/ctl/listing.h"
 
 #define HOUR_MS 3600000
+/* A course of a minute has a step for each second, and finer it is not kept. */
+#define MINUTE_MS 60000
 #define WEEK_MS (7 * 24 * UINT64_C(HOUR_MS))
 /* 5 s: less is a server that was replaced, or a client that came at once. */
 #define UNSEEN_LEAST_MS 5000
@@ -25,7 +27,10 @@
 #define STEPS_USUAL 20
 
 const struct argp_option history_options[] = {
-    {"since", OPTION_SINCE, "AGE", 0, "How far to look back: 10m, 1h (the default), up to 7d", 0},
+    {"since", OPTION_SINCE, "AGE", 0,
+     "How far to look back: 10m, up to 7d; if nothing is said, as far as is known, an hour at "
+     "most",
+     0},
     {"steps", OPTION_STEPS, "N", 0, "Into how many steps to cut that: 20, if nothing is said", 0},
     {0},
 };
@@ -177,6 +182,26 @@ static int add_row(const struct kmem_history_row *row, void *user)
     step->peak_bytes = row->peak_bytes > step->peak_bytes ? row->peak_bytes : step->peak_bytes;
     course_note(&series->course, step_of(history, row->ms_ago, COURSE_STEPS), row->num_bytes);
     return 0;
+}
+
+static int note_oldest(const struct kmem_history_row *row, void *user)
+{
+    struct history *history = user;
+    const uint64_t ms_ago = row->ms_ago + row->span_ms;
+    history->since_ms = ms_ago > history->since_ms ? ms_ago : history->since_ms;
+    return 0;
+}
+
+/* Where nothing is said: of a segment that is a minute old, an hour would be a single step. */
+static int choose_since(struct history *history, struct kmem_query *query)
+{
+    const struct kmem_history_filter filter = {
+        .struct_bytes = sizeof(filter), .step = KMEM_HISTORY_SECONDS, .max_age_ms = HOUR_MS};
+    history->since_ms = 1;
+    int r = kmem_query_history(query, &filter, note_oldest, history);
+    const uint64_t since_ms = (history->since_ms + MINUTE_MS - 1) / MINUTE_MS * MINUTE_MS;
+    history->since_ms = since_ms < HOUR_MS ? since_ms : HOUR_MS;
+    return r;
 }
 
 static int gather(struct history *history, struct kmem_query *query)
@@ -348,11 +373,12 @@ int history_show(struct kmem_query *query, const struct options *options,
 {
     struct history history = {
         .options = options,
-        .since_ms = options->since_ms ? options->since_ms : HOUR_MS,
+        .since_ms = options->since_ms,
         .n_steps = options->steps ? options->steps : STEPS_USUAL,
     };
     struct listing listing;
-    int r = gather(&history, query);
+    int r = options->since_ms ? 0 : choose_since(&history, query);
+    r = r ? r : gather(&history, query);
     if (r == 0) {
         note_changes(&history);
     }

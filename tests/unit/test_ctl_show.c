@@ -226,6 +226,31 @@ static void test_history_show_tells_that_nothing_has_grown(void **state)
                  "nothing was looked at in that time\n");
 }
 
+/* Seven seconds: in steps of an hour it would be all in one, which can not grow. */
+static void test_history_show_looks_as_far_back_as_is_known(void **state)
+{
+    struct kmem_history_row seconds[14];
+    for (size_t i = 0; i < 7; i++) {
+        struct kmem_history_row row = {.number = i,
+                                       .ms_ago = 1000 * (6 - i),
+                                       .span_ms = 1000,
+                                       .num_bytes = (i + 1) << 20,
+                                       .peak_bytes = (i + 1) << 20,
+                                       .n_blocks = i + 1,
+                                       .n_looks = 1};
+        seconds[2 * i] = row;
+        row.reason = "log";
+        seconds[2 * i + 1] = row;
+    }
+    struct kmem_query query = fake_segment();
+    query.history = seconds;
+    query.n_history = 14;
+    struct shown shown = show(history_show, query, plainly);
+    assert_non_null(strstr(shown.text, "log grew all the time that is known, 6.0 s: "
+                                       "from 1.0 MiB to 7.0 MiB\n"));
+    free(shown.text);
+}
+
 static void test_leaks_show_is_golden(void **state)
 {
     assert_golden("leaks.txt", show(leaks_show, fake_segment(), plainly));
@@ -547,6 +572,7 @@ int main(void)
         cmocka_unit_test(test_leaks_show_tells_that_one_is_suspected),
         cmocka_unit_test(test_history_show_is_golden),
         cmocka_unit_test(test_history_show_tells_that_nothing_has_grown),
+        cmocka_unit_test(test_history_show_looks_as_far_back_as_is_known),
         cmocka_unit_test(test_obituaries_show_is_golden),
         cmocka_unit_test(test_reconcile_show_is_golden),
         cmocka_unit_test(test_show_says_in_words_that_there_is_nothing),
