@@ -107,6 +107,9 @@ static int ask_daemon(struct kmem_query *query, struct machine *machine, struct 
                            format_escaped(figures.segment_name).text, figures.pid);
         machine->daemon_pid = figures.pid;
         machine->segment_bytes = figures_get(&figures, "segment_bytes");
+        machine->tells_huge = figures_has(&figures, "huge_bytes");
+        machine->huge_bytes = figures_get(&figures, "huge_bytes");
+        machine->resident_bytes = figures_get(&figures, "resident_bytes");
         check_version(&figures, findings);
     } else {
         found_no_daemon(r, kmem_query_error(query), findings);

@@ -78,23 +78,47 @@ static const char *of_process(const struct machine *machine, const char *name, c
 
 /* ---------------------------------------------------------------------------------- memory ---- */
 
+static void check_made_of(const struct machine *machine, struct findings *findings)
+{
+    const struct label all = format_bytes(machine->segment_bytes, false);
+    if (machine->huge_bytes > 0) {
+        (void)findings_add(findings, LEVEL_OK, "huge pages",
+                           "%s of %s of the segment are made of 2 MiB pages",
+                           format_bytes(machine->huge_bytes, false).text, all.text);
+    } else if (machine->resident_bytes < machine->segment_bytes) {
+        (void)findings_add(findings, LEVEL_OK, "huge pages",
+                           "the segment takes its memory when it is used (--commit lazy), not in "
+                           "2 MiB pages");
+    } else {
+        struct finding *finding =
+            findings_add(findings, LEVEL_WARN, "huge pages",
+                         "none of the segment is made of 2 MiB pages, so far at least");
+        finding_fix(finding, "kmemd makes them when it starts: it takes Linux 6.1 with "
+                             "CONFIG_TRANSPARENT_HUGEPAGE, and memory that is free in such pieces; "
+                             "its log says what was missing");
+    }
+}
+
+/* kmemd collapses pages, which only "deny" forbids. */
 static void check_huge_pages(const struct machine *machine, struct findings *findings)
 {
     static const char path[] = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
     char line[128];
-    if (!read_line(machine, path, line, sizeof(line))) {
+    if (machine->tells_huge) {
+        check_made_of(machine, findings);
+    } else if (!read_line(machine, path, line, sizeof(line))) {
         struct finding *finding =
             findings_add(findings, LEVEL_WARN, "huge pages",
                          "the kernel has no transparent huge pages for shared memory");
         finding_fix(finding, "a kernel with CONFIG_TRANSPARENT_HUGEPAGE; without it, the first use "
                              "of memory and what misses the TLB take longer");
-    } else if (strstr(line, "[never]") || strstr(line, "[deny]")) {
+    } else if (strstr(line, "[deny]")) {
         struct finding *finding = findings_add(findings, LEVEL_WARN, "huge pages",
-                                               "shared memory gets none: shmem_enabled is %s",
-                                               strstr(line, "[deny]") ? "deny" : "never");
-        finding_fix(finding, "echo advise > %s", path);
+                                               "shared memory gets none: shmem_enabled is deny");
+        finding_fix(finding, "echo never > %s", path);
     } else {
-        (void)findings_add(findings, LEVEL_OK, "huge pages", "shared memory may have them");
+        (void)findings_add(findings, LEVEL_OK, "huge pages",
+                           "kmemd can make a segment of them, from Linux 6.1 on");
     }
 }
 

@@ -8,6 +8,7 @@
 #ifndef CTL_MACHINE_H
 #define CTL_MACHINE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "client/ctl/findings.h"
@@ -16,6 +17,9 @@ struct machine {
     const char *root;       /* what stands before /proc and /sys: "" but in a test */
     uint32_t daemon_pid;    /* whose cgroup and limits count; 0: those of this process */
     uint64_t segment_bytes; /* 0: unknown, and nothing is compared with it */
+    bool tells_huge;        /* the daemon says what the segment is made of: the next two */
+    uint64_t huge_bytes;
+    uint64_t resident_bytes;
 };
 
 /** machine_check() - add a finding for each check */

@@ -51,6 +51,7 @@ struct core_config {
     enum readers readers;     /* who may join for reading only */
     uint64_t instance;
     uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
+    uint64_t huge_bytes;    /* of the segment, made of huge pages so far as is known */
     uint64_t waiting_bytes; /* what the segment's size will be another time; 0: no other */
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
     uint32_t pid;           /* of the daemon's keeper, for clients that ask */

@@ -101,6 +101,7 @@ static void scrub_collapsed(struct scrub *scrub, const struct scrubber_answer *a
     if (answer->n_huge == 0) {
         *scrub->config.granule_bytes = PAGE_BYTES;
     }
+    *scrub->config.made_bytes = answer->n_huge * HUGE_PAGES_HUGE_BYTES;
     huge_pages_log(scrub->config.huge_bytes, answer->n_huge, answer->error);
 }
 

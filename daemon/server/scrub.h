@@ -40,6 +40,7 @@ struct scrub_config {
     bool gives_back;
     uint64_t huge_bytes;      /* of the segment, to be made of huge pages; 0: it is not */
     uint64_t *granule_bytes;  /* becomes PAGE_BYTES if there are none */
+    uint64_t *made_bytes;     /* becomes how many were made of them */
     void (*done)(void *user); /* a piece was cleared, or never will be */
     void *user;
 };

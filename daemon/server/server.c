@@ -535,6 +535,7 @@ static int server_begin(struct server *server)
         .gives_back = options->lazy,
         .huge_bytes = options->lazy ? 0 : options->segment_bytes,
         .granule_bytes = &server->core.config.granule_bytes,
+        .made_bytes = &server->core.config.huge_bytes,
         .done = server_scrubbed,
         .user = server,
     };

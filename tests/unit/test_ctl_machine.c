@@ -18,7 +18,7 @@
 
 static char root[] = "/tmp/kmem-machine-XXXXXX";
 static struct findings findings;
-static const struct machine machine = {
+static struct machine machine = {
     .root = root, .daemon_pid = 77, .segment_bytes = UINT64_C(1) << 30};
 
 #define SHMEM "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
@@ -109,11 +109,27 @@ static void test_machine_without_huge_pages_for_shared_memory(void **state)
 {
     make_well();
     set(SHMEM, "always within_size advise [never] deny force\n");
-    assert_finding("huge pages", LEVEL_WARN, "never", "echo advise > " SHMEM);
+    assert_finding("huge pages", LEVEL_OK, "kmemd can make a segment of them", "");
     set(SHMEM, "always within_size advise never [deny] force\n");
-    assert_finding("huge pages", LEVEL_WARN, "deny", "echo advise");
+    assert_finding("huge pages", LEVEL_WARN, "deny", "echo never > " SHMEM);
     set(SHMEM, "");
     assert_finding("huge pages", LEVEL_WARN, "no transparent huge pages", "CONFIG_");
+}
+
+static void test_machine_believes_the_daemon_about_huge_pages(void **state)
+{
+    const struct machine before = machine;
+    make_well();
+    set(SHMEM, "always within_size advise [never] deny force\n");
+    machine.tells_huge = true;
+    machine.resident_bytes = machine.segment_bytes;
+    machine.huge_bytes = machine.segment_bytes;
+    assert_finding("huge pages", LEVEL_OK, "of the segment are made of 2 MiB pages", "");
+    machine.huge_bytes = 0;
+    assert_finding("huge pages", LEVEL_WARN, "none of the segment", "Linux 6.1");
+    machine.resident_bytes = 0;
+    assert_finding("huge pages", LEVEL_OK, "--commit lazy", "");
+    machine = before;
 }
 
 static void test_machine_that_reserves_all_memory(void **state)
@@ -200,6 +216,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_machine_that_is_well_has_no_warning),
         cmocka_unit_test(test_machine_without_huge_pages_for_shared_memory),
+        cmocka_unit_test(test_machine_believes_the_daemon_about_huge_pages),
         cmocka_unit_test(test_machine_that_reserves_all_memory),
         cmocka_unit_test(test_machine_with_less_memory_than_the_segment),
         cmocka_unit_test(test_machine_whose_cgroup_is_too_narrow),
