@@ -337,17 +337,22 @@ static void measure_observers(void)
 
 /* --------------------------------------------------------------------------------- beside ---- */
 
-static void question_again(Kmem__Request__BodyCase body_case, unsigned pause_us)
+static void ask_again(const Kmem__Request *request, unsigned pause_us)
 {
     unsigned char frame[64];
     const int fd = peer_join(KMEM__ROLE__ROLE_OBSERVER);
-    const size_t n_bytes = peer_encode(request_plain(NEW_REQUEST, body_case), frame, sizeof(frame));
+    const size_t n_bytes = peer_encode(request, frame, sizeof(frame));
     while (peer_send(fd, frame, n_bytes) &&
            peer_receive(fd, NULL) != KMEM__RESPONSE__BODY__NOT_SET) {
         if (pause_us > 0) {
             (void)usleep(pause_us);
         }
     }
+}
+
+static void question_again(Kmem__Request__BodyCase body_case, unsigned pause_us)
+{
+    ask_again(request_plain(NEW_REQUEST, body_case), pause_us);
 }
 
 static void ask_usage(int unused)
@@ -384,6 +389,50 @@ static void ask_refusals(int unused)
 {
     (void)unused;
     question_again(KMEM__REQUEST__BODY_REFUSALS, 0);
+}
+
+static void ask_pages(int unused)
+{
+    (void)unused;
+    question_again(KMEM__REQUEST__BODY_PAGES, 0);
+}
+
+/* As a picture is: each cell has a client's blocks. */
+static void ask_cells(int unused)
+{
+    struct request request;
+    Kmem__Request *base = request_plain(&request, KMEM__REQUEST__BODY_PAGES);
+    (void)unused;
+    request.pages.cell_bytes = 1 << 20;
+    ask_again(base, 0);
+}
+
+/* A byte in the middle of what the last of the clients holds. */
+static void ask_at(int unused)
+{
+    struct request request;
+    Kmem__Request *base = request_plain(&request, KMEM__REQUEST__BODY_AT);
+    (void)unused;
+    request.at.offset = 63 << 20;
+    ask_again(base, 0);
+}
+
+static void ask_changes(int unused)
+{
+    (void)unused;
+    question_again(KMEM__REQUEST__BODY_CHANGES, 0);
+}
+
+static void ask_history(int unused)
+{
+    (void)unused;
+    question_again(KMEM__REQUEST__BODY_HISTORY, 0);
+}
+
+static void ask_lifetimes(int unused)
+{
+    (void)unused;
+    question_again(KMEM__REQUEST__BODY_LIFETIMES, 0);
 }
 
 static void ask_each_second(int unused)
@@ -475,9 +524,12 @@ static const struct question {
     const char *name;
     child_fn run;
 } questions[] = {
-    {"usage, without a pause", ask_usage},   {"ledger, without a pause", ask_ledger},
-    {"blocks, without a pause", ask_blocks}, {"clients, without a pause", ask_clients},
-    {"limits, without a pause", ask_limits}, {"refusals, without a pause", ask_refusals},
+    {"usage, without a pause", ask_usage},     {"ledger, without a pause", ask_ledger},
+    {"blocks, without a pause", ask_blocks},   {"clients, without a pause", ask_clients},
+    {"limits, without a pause", ask_limits},   {"refusals, without a pause", ask_refusals},
+    {"pages, without a pause", ask_pages},     {"cells, without a pause", ask_cells},
+    {"at, without a pause", ask_at},           {"changes, without a pause", ask_changes},
+    {"history, without a pause", ask_history}, {"lifetimes, without a pause", ask_lifetimes},
 };
 
 static void measure_beside(int fd)

@@ -42,6 +42,8 @@ struct request {
         Kmem__Next next;
         Kmem__Holders holders;
         Kmem__Names names;
+        Kmem__Pages pages;
+        Kmem__At at;
     };
 };
 
