@@ -151,7 +151,8 @@ _kmemctl() {
     case $command in
     '') [[ $word == -* ]] || options=$commands ;;
     usage) options+=' --all --fail-above' ;;
-    top) options+=' --batch --count --delay --page --sort --filter --reason --list' ;;
+    top) options+=' --batch --count --delay --page --sort --filter --list'
+        options+=' --pid --user --reason --older-than --larger-than' ;;
     ledger) options+="$rows --by --depth" ;;
     reasons) options+="$rows --depth" ;;
     blocks) options+="$rows --shared" ;;

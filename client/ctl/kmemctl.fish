@@ -58,7 +58,7 @@ set -l queries status usage top $listings snapshot export map why record advise 
 set -l query "not __kmemctl_is run replay serve"
 set -l daemon "not __kmemctl_is run replay"
 set -l listing "__kmemctl_is $listings"
-set -l choosing "__kmemctl_is $listings export"
+set -l choosing "__kmemctl_is $listings export top"
 
 complete -c kmemctl -f
 complete -c kmemctl -n __kmemctl_none -a "$queries replay run serve"
@@ -90,7 +90,6 @@ complete -c kmemctl -n '__kmemctl_is top' -s d -l delay -x -d 'Ask every so many
 complete -c kmemctl -n '__kmemctl_is top' -l page -x -a 'reasons clients refusals obituaries limits'
 complete -c kmemctl -n '__kmemctl_is top' -l sort -x -a '(__kmemctl_columns)'
 complete -c kmemctl -n '__kmemctl_is top' -s f -l filter -x -d 'What has this text in it'
-complete -c kmemctl -n '__kmemctl_is top' -s r -l reason -x -a '(__kmemctl_rows ledger reason)'
 complete -c kmemctl -n '__kmemctl_is top' -l list -d 'No tree'
 complete -c kmemctl -n '__kmemctl_is serve' -s l -l listen -x -d 'Where to listen'
 complete -c kmemctl -n '__kmemctl_is serve' -l reasons -x -d 'Of how many reasons metrics are'

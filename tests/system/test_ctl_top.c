@@ -373,7 +373,41 @@ static void test_batch_prints_screens_as_text(void)
     expect_equal(end->exit_status, 3);
 }
 
+static void hold_a_frame(const void *argument)
+{
+    (void)argument;
+    expect_call(kmem_try_allocate(1 << 20, "camera/frame") != NULL);
+    client_pause();
+}
+
+/* The segment's figures stay what they are; its reasons and rows are those that are chosen. */
+static void test_batch_shows_what_is_chosen(void)
+{
+    char pid[16];
+    daemon_start("--size", "64MiB", NULL);
+    struct client client = client_begin(hold_for_reasons, NULL);
+    struct client other = client_begin(hold_a_frame, NULL);
+    (void)snprintf(pid, sizeof(pid), "%d", (int)other.pid);
+    const struct ctl_end *end = ctl("top", "-b", "-n", "1", "--list", "-p", pid);
+    expect_match(end->out, "^segment \"test\"  -p [0-9]+ ");
+    expect_match(end->out, "used 7.0 MiB ");
+    expect_match(end->out, "\n +1.0 MiB +100.0 % .* camera/frame\n$");
+    expect_true(!harness_matches(end->out, "index"));
+    end = ctl("top", "-b", "-n", "1", "--list", "--larger-than=2500KiB");
+    expect_match(end->out, "\n +3.0 MiB +100.0 % .* camera/frame\n$");
+    expect_match(ctl("top", "-b", "-n", "1", "--older-than", "1d")->out, "\nno reason matches\n");
+    end = ctl("top", "-b", "-n", "1", "--page=clients", "-p", pid);
+    expect_true(!harness_matches(end->out, "studio"));
+    end = ctl("top", "-b", "-n", "1", "--page=limits", "-p", pid);
+    expect_equal(end->exit_status, 2);
+    expect_match(end->err, "--pid means nothing on the page of limits");
+    client_finish(&other);
+    client_finish(&client);
+    daemon_stop();
+}
+
 static const struct system_test tests[] = {
+    SYSTEM_TEST(test_batch_shows_what_is_chosen, 20),
     SYSTEM_TEST(test_batch_prints_screens_as_text, 20),
     SYSTEM_TEST(test_what_is_no_terminal_is_told_of_batch_mode, 20),
     SYSTEM_TEST(test_keys_open_filter_sort_and_turn_pages, 30),

@@ -282,7 +282,7 @@ static void answer_with_a_past(struct model *model, uint64_t newest_ms_ago)
 {
     struct kmem_query segment = SEGMENT(first);
     struct sample sample;
-    sample_take(&sample, &segment, PAGE_REASONS, 100000);
+    sample_take(&sample, &segment, PAGE_REASONS, &model->filter, 100000);
     for (uint64_t i = 0; i < 5; i++) {
         const struct kmem_history_row all = {
             .number = 7 + i, .ms_ago = newest_ms_ago + 1000 * (4 - i), .num_bytes = TOP_MIB * i};
@@ -430,7 +430,7 @@ static void test_an_answer_of_another_page_is_not_shown_as_this_one(void **state
     struct sample sample;
     top_answer(model, SEGMENT(first), 1000);
     (void)top_press(model, '2');
-    sample_take(&sample, &segment, PAGE_REASONS, 2000);
+    sample_take(&sample, &segment, PAGE_REASONS, &model->filter, 2000);
     assert_int_equal(model_take(model, &sample), 0);
     sample_fini(&sample);
     assert_int_equal(model->n_lines, 0);

@@ -18,7 +18,7 @@ struct kmem_query top_segment(const struct kmem_ledger_row *rows, size_t n_rows)
 void top_answer(struct model *model, struct kmem_query segment, uint64_t now_ms)
 {
     struct sample sample;
-    sample_take(&sample, &segment, model->page, now_ms);
+    sample_take(&sample, &segment, model->page, &model->filter, now_ms);
     assert_int_equal(sample.error, 0);
     assert_int_equal(model_take(model, &sample), 0);
     sample_fini(&sample);

@@ -47,8 +47,8 @@ void asker_past(struct past *past, const struct options *options)
         .max_age_ms = FLOW_POINTS * UINT64_C(1000),
     };
     struct kmem_query *query = NULL;
-    if (target_open(options, &query) < 0) {
-        return;
+    if (filter_is_set(&options->filter) || target_open(options, &query) < 0) {
+        return; /* what is remembered is of all blocks */
     }
     if (kmem_query_history(query, &filter, past_add, past) < 0) {
         past_fini(past);
@@ -68,7 +68,7 @@ static struct sample ask(struct asker *asker, enum page_id page)
             return sample;
         }
     }
-    sample_take(&sample, asker->query, page, asker_now_ms());
+    sample_take(&sample, asker->query, page, &asker->options.filter, asker_now_ms());
     if (sample.error < 0) {
         const char *sentence = kmem_query_error(asker->query);
         sample_fail(&sample, sample.error, target_sentence(sentence));

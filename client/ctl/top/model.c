@@ -257,10 +257,13 @@ static int arrange_reasons(struct model *model, const struct page_view *view)
 
 static int arrange_rows(struct model *model, const struct page_view *view)
 {
+    const struct listing_shape *shape = page_shape(page_get(model->page));
     int r = lines_reserve(model, model->rows.n_rows);
     for (size_t i = 0; r == 0 && i < model->rows.n_rows; i++) {
-        if (row_matches(page_get(model->page), view->pattern, model->rows.rows[i].row)) {
-            model->lines[model->n_lines++] = model->rows.rows[i].row;
+        const void *row = model->rows.rows[i].row;
+        if (filter_passes(&model->filter, shape->columns, shape->n_columns, row) &&
+            row_matches(page_get(model->page), view->pattern, row)) {
+            model->lines[model->n_lines++] = row;
         }
     }
     model->n_rows = model->rows.n_rows;

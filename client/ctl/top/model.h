@@ -63,6 +63,8 @@ struct model {
     bool exactly;
     bool unicode;
     unsigned interval_ms;
+    struct filter filter; /* of rows that have a column for it; reasons come filtered */
+    char chosen[128];     /* the same, as it was said; "": nothing was */
 
     bool has_answer;
     enum page_id answered; /* the page that the rows are of */

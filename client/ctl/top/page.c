@@ -60,16 +60,16 @@ static const char *client_unknown(const void *row)
 
 static const struct column client_columns[] = {
     {"SLOT", "slot", COLUMN_ID, AT(client.slot), .drop = 9},
-    {"PID", "pid", COLUMN_PID, AT(client.pid)},
-    {"USER", "user", COLUMN_USER, AT(client.uid), .drop = 6},
-    {"BYTES", "num_bytes", COLUMN_BYTES, AT(client.num_bytes)},
+    {"PID", "pid", COLUMN_PID, AT(client.pid), .filter = FILTER_PID},
+    {"USER", "user", COLUMN_USER, AT(client.uid), .filter = FILTER_USER, .drop = 6},
+    {"BYTES", "num_bytes", COLUMN_BYTES, AT(client.num_bytes), .filter = FILTER_SIZE},
     {"BYTES/S", "rate", COLUMN_GROWN_BYTES, AT(rate), .word = client_unknown, .drop = 1},
     {"GROWN", "grown", COLUMN_GROWN_BYTES, AT(grown), .word = client_unknown, .drop = 4},
     {"LEASED", "leased_bytes", COLUMN_BYTES, AT(client.leased_bytes), .drop = 3},
     {"IDLE", "idle_bytes", COLUMN_BYTES, AT(client.idle_bytes), .drop = 2},
     {"PEAK USED", "peak_used_bytes", COLUMN_BYTES, AT(client.peak_used_bytes), .drop = 7},
     {"BLOCKS", "n_blocks", COLUMN_COUNT, AT(client.n_blocks), .drop = 5},
-    {"AGE", "age_ms", COLUMN_AGE, AT(client.age_ms), .drop = 8},
+    {"AGE", "age_ms", COLUMN_AGE, AT(client.age_ms), .filter = FILTER_AGE, .drop = 8},
     {"UNIT", "unit", COLUMN_TEXT, AT(client.unit), .drop = 10},
     {"COMMAND", "command", COLUMN_TEXT, AT(client.command)},
 };

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/blocks.h"
+
 void sample_fini(struct sample *sample)
 {
     figures_fini(&sample->figures);
@@ -23,14 +25,40 @@ void sample_fail(struct sample *sample, int error, const char *sentence)
                          : strerror(-error)); /* NULL: then nothing is said but that it failed */
 }
 
+struct chosen {
+    const struct filter *filter;
+    struct groups *reasons;
+};
+
+static int add_block(const struct kmem_block *block, void *user)
+{
+    const struct chosen *chosen = user;
+    return blocks_filter(chosen->filter, block)
+               ? groups_add_block(chosen->reasons, KMEM_BY_REASON, NULL, block)
+               : 0;
+}
+
+/* The daemon adds up all blocks; of some, it lists them, and they are added up here. */
+static int ask_reasons(struct kmem_query *query, const struct filter *filter,
+                       struct groups *reasons)
+{
+    struct chosen chosen = {filter, reasons};
+    if (!filter_is_set(filter)) {
+        return kmem_query_ledger(query, KMEM_BY_REASON, groups_add, reasons);
+    }
+    int r = blocks_ask(query, filter, false, add_block, &chosen);
+    groups_join(reasons);
+    return r;
+}
+
 void sample_take(struct sample *sample, struct kmem_query *query, enum page_id page,
-                 uint64_t now_ms)
+                 const struct filter *filter, uint64_t now_ms)
 {
     const struct page *asked = page_get(page);
     *sample = (struct sample){.page = page, .now_ms = now_ms};
     int r = figures_init(&sample->figures, query);
     if (r == 0 && !asked->ask) {
-        r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &sample->reasons);
+        r = ask_reasons(query, filter, &sample->reasons);
     } else if (r == 0) {
         sample->rows.shape = page_shape(asked);
         r = asked->ask(query, &sample->rows);

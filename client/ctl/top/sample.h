@@ -10,6 +10,7 @@
 #include <kmem/query.h>
 
 #include "client/ctl/figures.h"
+#include "client/ctl/filter.h"
 #include "client/ctl/groups.h"
 #include "client/ctl/rows.h"
 #include "client/ctl/top/page.h"
@@ -26,9 +27,12 @@ struct sample {
     struct past past;      /* what was before, with the first answer; or empty */
 };
 
-/** sample_take() - ask what a page shows, and no more; error says how; sample_fini() is due */
+/**
+ * sample_take() - ask what a page shows, and no more; error says how; sample_fini() is due
+ * @filter:  of the blocks that reasons are added up of; rows of other pages are all taken
+ */
 void sample_take(struct sample *sample, struct kmem_query *query, enum page_id page,
-                 uint64_t now_ms);
+                 const struct filter *filter, uint64_t now_ms);
 
 /** sample_fail() - it could not be asked; sample_fini() is due */
 void sample_fail(struct sample *sample, int error, const char *sentence);

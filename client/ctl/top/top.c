@@ -33,7 +33,6 @@ struct top {
     uint64_t n_rounds; /* 0: without end */
     const char *sort;
     const char *pattern;
-    const char *reason;
     struct model model;
     struct screen screen;
     struct asker *asker;
@@ -46,7 +45,6 @@ enum top_key {
     TOP_COUNT = 'n',
     TOP_DELAY = 'd',
     TOP_FILTER = 'f',
-    TOP_REASON = 'r',
     TOP_LIST = 0x100, /* a long name only, as those below */
     TOP_PAGE,
     TOP_SORT,
@@ -60,8 +58,6 @@ static const struct argp_option top_options[] = {
      "Begin with this page: reasons, clients, refusals, obituaries or limits", 0},
     {"sort", TOP_SORT, "COLUMN", 0, "Sort it by COLUMN, or COLUMN:asc, COLUMN:desc", 0},
     {"filter", TOP_FILTER, "TEXT", 0, "Show what has TEXT in it, or matches its * and ?", 0},
-    {"reason", TOP_REASON, "GLOB", 0,
-     "Show reasons that match GLOB; without a * or ?, that begin with it", 0},
     {"list", TOP_LIST, NULL, 0, "Show reasons as a list, not as a tree", 0},
     {0},
 };
@@ -97,6 +93,41 @@ static enum page_id page_or_exit(const struct argp_state *state, const char *arg
     return page;
 }
 
+/* On the page of reasons it is what could have been typed: the daemon adds them all up anyway. */
+static void choose_reason(struct top *top)
+{
+    const char *reason = top->options.filter.reason;
+    if (reason && top->model.page == PAGE_REASONS) {
+        (void)snprintf(top->model.views[PAGE_REASONS].pattern, PATTERN_MAX_BYTES, "%s%s", reason,
+                       strpbrk(reason, "*?") ? "" : "*");
+        top->options.filter.reason = NULL;
+    }
+}
+
+/* Which of the segment's blocks are shown must be seen beside the figures of all. */
+static void write_chosen(struct top *top)
+{
+    const struct filter *filter = &top->options.filter;
+    char *end = top->model.chosen;
+    top->model.filter = *filter;
+    if (filter->has_pid) {
+        end = stpcpy(stpcpy(end, " -p "), format_pid(filter->pid).text);
+    }
+    if (filter->has_uid) {
+        end = stpcpy(stpcpy(end, " -u "), format_id(filter->uid).text);
+    }
+    if (filter->has_age) {
+        end = stpcpy(stpcpy(end, " older than "), format_age(filter->older_than_ms).text);
+    }
+    if (filter->has_bytes) {
+        end = stpcpy(stpcpy(end, " larger than "),
+                     format_bytes(filter->larger_than_bytes, false).text);
+    }
+    if (end > top->model.chosen) {
+        memmove(top->model.chosen, top->model.chosen + 1, (size_t)(end - top->model.chosen));
+    }
+}
+
 /* When all options are known: what one of them means may depend on another. */
 static void choose_or_exit(const struct argp_state *state, struct top *top)
 {
@@ -113,17 +144,20 @@ static void choose_or_exit(const struct argp_state *state, struct top *top)
                    page_get(page)->name, top->sort,
                    listing_columns(page_shape(page_get(page)), names, sizeof(names)));
     }
-    if (top->reason && page != PAGE_REASONS) {
-        argp_error(state, "--reason is for the page of reasons, not that of %s",
-                   page_get(page)->name);
+    const struct listing_shape *shape = page_shape(page_get(page));
+    const char *meaningless =
+        page == PAGE_REASONS
+            ? NULL /* they are added up of blocks, which have all columns */
+            : filter_meaningless(&top->options.filter, shape->columns, shape->n_columns);
+    if (meaningless) {
+        argp_error(state, "%s means nothing on the page of %s: no column is about that",
+                   meaningless, page_get(page)->name);
     }
     if (top->pattern) {
         (void)snprintf(pattern, PATTERN_MAX_BYTES, "%s", top->pattern);
     }
-    if (top->reason) {
-        (void)snprintf(pattern, PATTERN_MAX_BYTES, "%s%s", top->reason,
-                       strpbrk(top->reason, "*?") ? "" : "*");
-    }
+    choose_reason(top);
+    write_chosen(top);
 }
 
 static error_t top_key(int key, char *argument, struct argp_state *state)
@@ -132,6 +166,7 @@ static error_t top_key(int key, char *argument, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &top->options;
+        state->child_inputs[1] = &top->options;
         return 0;
     case TOP_BATCH:
         top->is_batch = true;
@@ -151,9 +186,6 @@ static error_t top_key(int key, char *argument, struct argp_state *state)
     case TOP_FILTER:
         top->pattern = argument;
         return 0;
-    case TOP_REASON:
-        top->reason = argument;
-        return 0;
     case TOP_LIST:
         top->model.is_flat = true;
         return 0;
@@ -170,7 +202,8 @@ static error_t top_key(int key, char *argument, struct argp_state *state)
 
 static void parse(int argc, char **argv, struct top *top)
 {
-    const struct argp_child children[] = {{&options_common, 0, "Common options:", 10}, {0}};
+    const struct argp_child children[] = {
+        {&options_common, 0, "Common options:", 10}, {&options_filter, 0, "Which rows:", 5}, {0}};
     char columns[256];
     char doc[768];
     (void)snprintf(doc, sizeof(doc),
@@ -203,7 +236,7 @@ static void print(const struct top *top)
 static int batch_round(struct top *top, struct kmem_query *query, bool is_first)
 {
     struct sample sample;
-    sample_take(&sample, query, top->model.page, asker_now_ms());
+    sample_take(&sample, query, top->model.page, &top->options.filter, asker_now_ms());
     int status = STATUS_OK;
     if (sample.error < 0) {
         status = target_complain(sample.error, kmem_query_error(query));

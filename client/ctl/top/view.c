@@ -91,6 +91,7 @@ static void draw_headline(const struct model *model, struct canvas *canvas)
     }
     (void)snprintf(text, sizeof(text), "segment \"%s\"", name.text);
     canvas_put(canvas, STYLE_BOLD, text);
+    (void)(*model->chosen && put_whole(canvas, STYLE_WARN, model->chosen));
     (void)put_whole(canvas, STYLE_PLAIN, size.text);
     (void)snprintf(text, sizeof(text), "up %s", uptime.text);
     (void)put_whole(canvas, STYLE_PLAIN, text);
@@ -293,7 +294,7 @@ static void draw_foot(const struct model *model, struct canvas *canvas)
 static void draw_nothing(const struct model *model, struct canvas *canvas)
 {
     const struct listing_shape *shape = page_shape(page_get(model->page));
-    const bool is_filtered = model->n_rows > 0;
+    const bool is_filtered = model->n_rows > 0 || *model->chosen;
     canvas_begin(canvas);
     if (!model->has_answer || model->answered != model->page) {
         canvas_put(canvas, STYLE_DIM, "asking kmemd");
