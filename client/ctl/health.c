@@ -4,25 +4,23 @@
  *
  * The first line is the verdict, and it is the exit status, too. Below it stand what was found, and
  * then the sections, each of which asks for its own, may add to what was found, and prints a few
- * lines. What grows is what two looks at the ledger differ by, half a second apart.
+ * lines.
  */
 #include "client/ctl/command.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "client/ctl/figures.h"
 #include "client/ctl/findings.h"
 #include "client/ctl/format.h"
-#include "client/ctl/growth.h"
+#include "client/ctl/groups.h"
+#include "client/ctl/growing.h"
 #include "client/ctl/limits.h"
 #include "client/ctl/status.h"
 #include "client/ctl/width.h"
 
-/* 500 ms: what grows shows, and one who has asked does not wait. */
-#define LOOKS_APART_MS 500
 /* From here on the operator should look, and from here on allocations are about to fail. */
 #define FULL_WARN_PERCENT 75
 #define FULL_FAIL_PERCENT 90
@@ -40,9 +38,7 @@ struct status_report {
     struct findings findings;
     struct figures figures;
     struct groups clients;
-    struct groups before;
-    struct groups after;
-    struct growths growths;
+    struct growing growing;
     uint64_t n_refusals; /* in the last hour: how often something was refused */
     size_t n_refused;
     struct refused refused[MAX_ROWS]; /* the last ones, in the order of their ends */
@@ -154,57 +150,42 @@ static void json_clients(const struct status_report *report, struct json_row *ro
 
 /* ------------------------------------------------------------------------------ what grows ---- */
 
-static int gather_growth(struct status_report *report, struct kmem_query *query)
-{
-    const struct timespec apart = {.tv_nsec = LOOKS_APART_MS * 1000000L};
-    int r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &report->before);
-    if (r < 0) {
-        return r;
-    }
-    (void)nanosleep(&apart, NULL); /* woken early, it looks early */
-    r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &report->after);
-    return r ? r : growths_init(&report->growths, &report->before, &report->after);
-}
-
 static void print_growth(const struct status_report *report, const struct screen *screen)
 {
     const bool exactly = report->options->exact_bytes;
-    const char *title = "grows";
+    const struct growing *growing = &report->growing;
     char text[FINDING_BYTES];
-    for (size_t i = 0; i < report->growths.n_rows && i < MAX_ROWS; i++) {
-        const struct growth *growth = &report->growths.rows[i];
-        if (growth->grown_bytes <= 0) {
-            break;
-        }
-        (void)snprintf(text, sizeof(text), "%s by %s in %.1f s, to %s in %s blocks",
-                       format_escaped(growth->key).text,
-                       format_bytes((uint64_t)growth->grown_bytes, exactly).text,
-                       LOOKS_APART_MS / 1000.0, format_bytes(growth->after_bytes, exactly).text,
-                       format_count(growth->after_blocks).text);
-        print_line(screen, title, text);
-        title = "";
+    for (size_t i = 0; i < growing->n_rows && i < MAX_ROWS; i++) {
+        const struct growing_row *row = &growing->rows[i];
+        (void)snprintf(
+            text, sizeof(text), "%s by %s %s %s%s, to %s in %s %s",
+            format_escaped(row->reason).text, format_bytes(row->grown_bytes, exactly).text,
+            row->is_at_least ? "in the last" : "since", format_age(row->since_ms).text,
+            row->is_at_least ? "" : " ago", format_bytes(row->after_bytes, exactly).text,
+            format_count(row->after_blocks).text, plural(row->after_blocks, "block", "blocks"));
+        print_line(screen, i == 0 ? "grows" : "", text);
     }
-    if (*title) {
-        (void)snprintf(text, sizeof(text), "nothing did in %.1f s", LOOKS_APART_MS / 1000.0);
-        print_line(screen, title, text);
+    if (growing->n_rows == 0) {
+        (void)snprintf(text, sizeof(text), "nothing has in the last %s",
+                       format_age(growing->known_ms).text);
+        print_line(screen, "grows", text);
     }
 }
 
 static void json_growth(const struct status_report *report, struct json_row *row)
 {
-    json_row_number(row, "interval_ms", LOOKS_APART_MS);
+    const struct growing *growing = &report->growing;
+    json_row_number(row, "known_ms", growing->known_ms);
     json_row_list(row, "grows");
-    for (size_t i = 0; i < report->growths.n_rows; i++) {
-        const struct growth *growth = &report->growths.rows[i];
+    for (size_t i = 0; i < growing->n_rows; i++) {
+        const struct growing_row *grown = &growing->rows[i];
         struct json_row one;
-        if (growth->grown_bytes <= 0) {
-            break;
-        }
         json_row_init(&one);
-        json_row_text(&one, "reason", growth->key);
-        json_row_signed(&one, "grown_bytes", growth->grown_bytes);
-        json_row_signed(&one, "grown_blocks", growth->grown_blocks);
-        json_row_number(&one, "after_bytes", growth->after_bytes);
+        json_row_text(&one, "reason", grown->reason);
+        json_row_number(&one, "grown_bytes", grown->grown_bytes);
+        json_row_number(&one, "since_ms", grown->since_ms);
+        json_row_number(&one, "after_bytes", grown->after_bytes);
+        json_row_number(&one, "after_blocks", grown->after_blocks);
         json_row_append(row, "grows", &one);
     }
 }
@@ -306,12 +287,14 @@ static void print_limits(const struct status_report *report, const struct screen
 
 /* In the order in which they are asked and printed; the first one's figures serve the others. */
 static const struct section {
-    int (*gather)(struct status_report *report, struct kmem_query *query);
+    int (*gather)(struct status_report *report, struct kmem_query *query); /* NULL: growing.h */
     void (*print)(const struct status_report *report, const struct screen *screen);
     void (*json)(const struct status_report *report, struct json_row *row); /* NULL: no more */
 } sections[] = {
-    {gather_segment, print_segment, json_segment}, {gather_clients, print_clients, json_clients},
-    {gather_growth, print_growth, json_growth},    {gather_refusals, print_refusals, json_refusals},
+    {gather_segment, print_segment, json_segment},
+    {gather_clients, print_clients, json_clients},
+    {NULL, print_growth, json_growth},
+    {gather_refusals, print_refusals, json_refusals},
     {gather_limits, print_limits, NULL},
 };
 #define N_SECTIONS (sizeof(sections) / sizeof(sections[0]))
@@ -388,15 +371,14 @@ int status_show(struct kmem_query *query, const struct options *options,
     }
     report->options = options;
     for (size_t i = 0; r == 0 && i < N_SECTIONS; i++) {
-        r = sections[i].gather(report, query);
+        r = sections[i].gather ? sections[i].gather(report, query) : 0;
     }
+    r = r ? r : growing_find(&report->growing, query, options); /* the last one: see there */
     r = r ? r : print(report, screen);
     if (r == 0 && findings_worst(&report->findings) > LEVEL_OK) {
         r = STATUS_THRESHOLD;
     }
-    growths_fini(&report->growths);
-    groups_fini(&report->before);
-    groups_fini(&report->after);
+    growing_fini(&report->growing);
     groups_fini(&report->clients);
     figures_fini(&report->figures);
     free(report);

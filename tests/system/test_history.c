@@ -113,6 +113,8 @@ static void test_history_goes_on_with_the_next_server_and_says_the_gap(void)
     const struct ctl_end *said = ctl("history", "--since", "10m", "--reason", "cam*");
     expect_match(said->out, "\nnothing was looked at for [0-9]+ m [0-9]+ s, until ");
     expect_match(said->out, "\ncamera began to grow [0-9].* ago: from 1\\.0 MiB to 2\\.0 MiB");
+    expect_match(ctl("status")->out,
+                 "grows +camera by 1\\.0 MiB since [0-9]+ m 00 s ago, to 2\\.0 MiB in 2 blocks");
     end(&camera);
 }
 

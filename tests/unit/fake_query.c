@@ -161,6 +161,9 @@ int kmem_query_history(struct kmem_query *query, const struct kmem_history_filte
 {
     question(query);
     query->history_filter = *filter;
+    if (query->history_error) {
+        return query->history_error;
+    }
     for (size_t i = 0; i < query->n_history; i++) {
         int r = each(&query->history[i], user);
         if (r != 0) {

@@ -48,6 +48,7 @@ struct kmem_query {
     size_t n_changes;
     const struct kmem_history_row *history;
     size_t n_history;
+    int history_error; /* an older daemon ends the connection; 0: it does not */
     const struct kmem_lifetimes *lifetimes;
     size_t n_lifetimes;
     struct kmem_history_filter history_filter; /* what was asked for last */

@@ -42,7 +42,33 @@ static struct kmem_query growing(void)
 {
     struct kmem_query query = fake_segment();
     n_sleeps = 0;
+    query.n_history = 0;
     query.before_answer = grow;
+    return query;
+}
+
+/* What is connected to anew. */
+static struct kmem_query again;
+static unsigned n_open;
+
+int kmem_query_open(const char *socket_path, struct kmem_query **ret_query)
+{
+    n_open++;
+    *ret_query = &again;
+    return 0;
+}
+
+struct kmem_query *kmem_query_close(struct kmem_query *query)
+{
+    n_open--;
+    return NULL;
+}
+
+/* It remembers an hour: one look is not slept for. */
+static struct kmem_query remembering(void)
+{
+    struct kmem_query query = fake_segment();
+    n_sleeps = 0;
     return query;
 }
 
@@ -51,6 +77,7 @@ static struct kmem_query well(void)
     struct kmem_query query = fake_segment();
     query.n_limits = 1;
     query.n_refusals = 0;
+    query.n_history = 0;
     return query;
 }
 
@@ -66,12 +93,81 @@ static void test_status_show_is_golden(void **state)
 {
     const struct options plainly = {.top = 0};
     const struct options as_json = {.format = FORMAT_JSON};
-    assert_golden_finding("status.txt", show(status_show, growing(), plainly));
-    assert_int_equal(n_sleeps, 1);
-    assert_golden_finding("status-60.txt", show_at(60, status_show, growing(), plainly));
-    assert_golden_finding("status.json", show(status_show, growing(), as_json));
+    assert_golden_finding("status.txt", show(status_show, remembering(), plainly));
+    assert_golden_finding("status-60.txt", show_at(60, status_show, remembering(), plainly));
+    assert_golden_finding("status.json", show(status_show, remembering(), as_json));
+    assert_int_equal(n_sleeps, 0);
     assert_golden("status-well.txt", show(status_show, well(), plainly));
     assert_golden("status-well.json", show(status_show, well(), as_json));
+}
+
+static void assert_grows(struct kmem_query query, const char *words)
+{
+    struct shown shown = show(status_show, query, (struct options){.top = 0});
+    assert_non_null(strstr(shown.text, words));
+    free(shown.text);
+}
+
+static void test_status_show_looks_twice_at_a_daemon_that_remembers_nothing(void **state)
+{
+    struct kmem_query query = growing();
+    assert_grows(query, "grows     video/capture by 1.0 MiB in the last 500 ms, to 9.0 MiB in 3");
+    assert_int_equal(n_sleeps, 1);
+    query = growing();
+    query.history = fake_segment().history;
+    query.n_history = 3; /* of one time: what there was before is not known */
+    assert_grows(query, "grows     video/capture by 1.0 MiB in the last 500 ms, to 9.0 MiB in 3");
+    assert_int_equal(n_sleeps, 1);
+}
+
+static void test_status_show_of_a_daemon_that_knows_no_history(void **state)
+{
+    struct kmem_query query = growing();
+    again = growing();
+    query.history_error = -ECONNRESET;
+    assert_grows(query, "grows     video/capture by 1.0 MiB in the last 500 ms, to 9.0 MiB in 3");
+    assert_int_equal(again.n_questions, 2);
+    assert_int_equal(n_open, 0);
+    again.error = -ECONNREFUSED;
+    assert_int_equal(show(status_show, query, (struct options){.top = 0}).status, -ECONNREFUSED);
+    assert_int_equal(n_open, 0);
+}
+
+/* The sum, and one reason, which had so many MiB a second ago. */
+#define SECONDS_AGO(seconds, mebibytes)                                                            \
+    {.number = 100 - (seconds),                                                                    \
+     .ms_ago = (seconds)*1000,                                                                     \
+     .num_bytes = (uint64_t)(mebibytes) << 20,                                                     \
+     .n_looks = 1},                                                                                \
+    {                                                                                              \
+        .number = 100 - (seconds), .reason = "new", .ms_ago = (seconds)*1000,                      \
+        .num_bytes = (uint64_t)(mebibytes) << 20, .n_blocks = 7, .n_looks = 1                      \
+    }
+
+static void test_status_show_tells_what_grows_within_a_minute(void **state)
+{
+    static const struct kmem_history_row rows[] = {
+        SECONDS_AGO(9, 1), SECONDS_AGO(8, 1), SECONDS_AGO(6, 2),
+        SECONDS_AGO(4, 3), SECONDS_AGO(2, 4), SECONDS_AGO(0, 5),
+    };
+    struct kmem_query query = well();
+    query.history = rows;
+    query.n_history = sizeof(rows) / sizeof(rows[0]);
+    assert_grows(query, "grows     new by 4.0 MiB since 8.0 s ago, to 5.0 MiB in 7 blocks\n");
+    query.n_history -= 1; /* it has no series any more: what it did is not what it does */
+    assert_grows(query, "grows     nothing has in the last 9.0 s\n");
+}
+
+static void test_status_show_does_not_tell_what_has_stopped(void **state)
+{
+    static const struct kmem_history_row rows[] = {
+        SECONDS_AGO(40, 1), SECONDS_AGO(39, 5), SECONDS_AGO(30, 5),
+        SECONDS_AGO(20, 5), SECONDS_AGO(10, 5), SECONDS_AGO(0, 5),
+    };
+    struct kmem_query query = well();
+    query.history = rows;
+    query.n_history = sizeof(rows) / sizeof(rows[0]);
+    assert_grows(query, "grows     nothing has in the last 40.0 s\n");
 }
 
 static int status_of(struct kmem_query query)
@@ -133,6 +229,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_show_is_golden),
+        cmocka_unit_test(test_status_show_looks_twice_at_a_daemon_that_remembers_nothing),
+        cmocka_unit_test(test_status_show_of_a_daemon_that_knows_no_history),
+        cmocka_unit_test(test_status_show_tells_what_grows_within_a_minute),
+        cmocka_unit_test(test_status_show_does_not_tell_what_has_stopped),
         cmocka_unit_test(test_status_show_ends_with_the_verdict),
         cmocka_unit_test(test_status_show_judges_how_full_the_segment_is),
         cmocka_unit_test(test_status_show_fits_every_width),
