@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/utf8.h"
+
 static void figure_fini(struct figure *figure)
 {
     free(figure->name);
@@ -16,7 +18,7 @@ static void figure_fini(struct figure *figure)
 static int figure_init(struct figure *figure, const struct kmem_statistic *statistic)
 {
     *figure = (struct figure){
-        .name = strdup(statistic->name),
+        .name = utf8_dup_valid(statistic->name), /* it becomes a key of JSON */
         .kind = strdup(statistic->kind),
         .unit = strdup(statistic->unit),
         .text = strdup(statistic->text),

@@ -113,6 +113,19 @@ static void test_ledger_show_by_ranges_and_units_is_golden(void **state)
                   show(ledger_show, fake_segment(), (struct options){.by = KMEM_BY_UNIT}));
 }
 
+static void test_usage_show_of_a_name_that_is_no_text_is_valid_json(void **state)
+{
+    const struct kmem_statistic statistic = {
+        .name = "a\xE5", .kind = "gauge", .unit = "1", .text = "b\xE5", .value = 1};
+    struct kmem_query query = fake_segment();
+    query.statistics = &statistic;
+    query.n_statistics = 1;
+    const struct shown shown = show(usage_show, query, (struct options){.format = FORMAT_JSON});
+
+    assert_non_null(strstr(shown.text, "\"a\xEF\xBF\xBD\": 1"));
+    free(shown.text);
+}
+
 /* A daemon that is not kmemd says what it likes. */
 static void test_reasons_show_of_a_reason_deeper_than_any_ends(void **state)
 {
@@ -558,6 +571,7 @@ int main(void)
         cmocka_unit_test(test_usage_show_tells_that_the_threshold_is_reached),
         cmocka_unit_test(test_ledger_show_is_golden),
         cmocka_unit_test(test_ledger_show_by_ranges_and_units_is_golden),
+        cmocka_unit_test(test_usage_show_of_a_name_that_is_no_text_is_valid_json),
         cmocka_unit_test(test_reasons_show_is_golden),
         cmocka_unit_test(test_reasons_show_of_a_reason_deeper_than_any_ends),
         cmocka_unit_test(test_limits_show_is_golden),
