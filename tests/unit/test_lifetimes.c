@@ -134,6 +134,19 @@ static void test_report_of_direct_blocks(void **state)
     assert_null(row_of("b"));
 }
 
+static void test_report_of_shared_blocks_has_the_last_that_lets_go(void **state)
+{
+    const uint64_t off = hold("a#1", 100);
+    const struct share_handle handle = share(&alice, off);
+    attach(&bob, &handle);
+    assert_true(let_go(&alice, off));
+    (void)hold("a", 50);
+    assert_int_equal(row_of("a")->released_by_age[0], 0);
+    talk.fixture.now_ms += 20 * SECOND;
+    assert_false(let_go(&bob, off));
+    assert_int_equal(row_of("a")->released_by_age[2], 1);
+}
+
 /* What alice's client has noted. */
 static struct ledger *notes(uint32_t at, uint32_t reason, uint32_t range, uint32_t n)
 {
@@ -198,6 +211,7 @@ int main(void)
         TEST(test_lifetime_ranges_are_those_of_ages),
         TEST(test_lifetimes_next_is_dense_first_and_on_average_as_it_says),
         TEST(test_report_of_direct_blocks),
+        TEST(test_report_of_shared_blocks_has_the_last_that_lets_go),
         TEST(test_report_of_what_clients_have_noted),
         TEST(test_report_believes_no_number_of_a_reason),
         TEST(test_report_keeps_what_ended_clients_had_noted),
