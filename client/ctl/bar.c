@@ -43,3 +43,11 @@ void bar_print(const struct bar_part *parts, size_t n_parts, size_t n_cells,
         (void)fputs(screen_off(screen, parts[i].style), screen->file);
     }
 }
+
+const char *bar_sign(size_t level, bool unicode)
+{
+    static const char *const blocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+    static const char *const letters[] = {" ", "_", ".", ":", "-", "=", "+", "*", "#"};
+    level = level < BAR_LEVELS ? level : BAR_LEVELS;
+    return unicode ? blocks[level] : letters[level];
+}

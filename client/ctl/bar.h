@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * bar.h - the parts of a whole as a bar of characters
+ * bar.h - the parts of a whole as a bar of characters, and a curve's heights as one each
  */
 #ifndef CTL_BAR_H
 #define CTL_BAR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,6 +28,11 @@ struct bar_part {
 void bar_split(const struct bar_part *parts, size_t n_parts, size_t n_cells, size_t *ret_cells);
 
 #define BAR_MAX_PARTS 4
+
+#define BAR_LEVELS 8
+
+/** bar_sign() - a column of a curve; @level: its height, 0, which is a blank, to BAR_LEVELS */
+const char *bar_sign(size_t level, bool unicode);
 
 /** bar_print() - print the bar, without a line feed */
 void bar_print(const struct bar_part *parts, size_t n_parts, size_t n_cells,

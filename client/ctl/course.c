@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "client/ctl/bar.h"
+
 /* Less is noise: one more lease of a program that is at rest. */
 #define LEAST_RISE_BYTES 65536
 
@@ -103,17 +105,15 @@ bool course_grows(const struct course *course, struct course_growth *ret_growth)
 
 const char *course_spark(const struct course *course, bool unicode, char *buffer)
 {
-    static const char *const blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-    static const char *const signs[] = {"_", ".", ":", "-", "=", "+", "*", "#"};
     uint64_t highest = 1;
     char *end = buffer;
     for (size_t step = 0; step < COURSE_STEPS; step++) {
         highest = course->last[step] > highest ? course->last[step] : highest;
     }
     for (size_t step = 0; step < COURSE_STEPS; step++) {
-        const size_t level = (size_t)((double)course->last[step] / (double)highest * 7 + 0.5);
-        const char *sign = unicode ? blocks[level] : signs[level];
-        end = stpcpy(end, course->is_known[step] ? sign : " ");
+        const double share = (double)course->last[step] / (double)highest;
+        const size_t level = 1 + (size_t)(share * (BAR_LEVELS - 1) + 0.5); /* 0 is not unknown */
+        end = stpcpy(end, bar_sign(course->is_known[step] ? level : 0, unicode));
     }
     return buffer;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "client/ctl/bar.h"
 #include "client/ctl/growth.h"
 
 void flow_past(struct flow *flow, uint64_t value, size_t seconds_ago)
@@ -79,8 +80,6 @@ int64_t flow_grown(const struct flow *flow)
 
 /* ------------------------------------------------------------------------------- the curve ---- */
 
-#define N_LEVELS 8
-
 static uint64_t point_at(const struct flow *flow, size_t i)
 {
     return flow->points[(flow->next + FLOW_POINTS - flow->n_points + i) % FLOW_POINTS];
@@ -95,21 +94,19 @@ static uint64_t highest(const struct flow *flow, size_t from, size_t to)
     return most;
 }
 
-/* 0: nothing at all; N_LEVELS: the whole. */
+/* 0: nothing at all; BAR_LEVELS: the whole. */
 static size_t level_of(uint64_t value, uint64_t whole)
 {
     const double share = whole > 0 ? (double)value / (double)whole : 0;
-    const size_t level = (size_t)(share * N_LEVELS + 0.5);
+    const size_t level = (size_t)(share * BAR_LEVELS + 0.5);
     if (value > 0 && level == 0) {
         return 1;
     }
-    return level < N_LEVELS ? level : N_LEVELS;
+    return level < BAR_LEVELS ? level : BAR_LEVELS;
 }
 
 struct curve flow_curve(const struct flow *flow, uint64_t whole, size_t n_cells, bool unicode)
 {
-    static const char *const blocks[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-    static const char *const letters[] = {" ", "_", ".", ",", "-", "=", "+", "*", "#"};
     struct curve curve = {.text = ""};
     const size_t n = flow->n_points;
     const size_t n_drawn = n < n_cells ? n : n_cells;
@@ -120,8 +117,7 @@ struct curve flow_curve(const struct flow *flow, uint64_t whole, size_t n_cells,
     }
     for (size_t cell = 0; cell < n_drawn; cell++) {
         const uint64_t value = highest(flow, cell * n / n_drawn, (cell + 1) * n / n_drawn);
-        const size_t level = level_of(value, whole);
-        end = stpcpy(end, unicode ? blocks[level] : letters[level]);
+        end = stpcpy(end, bar_sign(level_of(value, whole), unicode));
     }
     return curve;
 }
