@@ -3,29 +3,34 @@
  * query_blocks.c - the live blocks, all or those that the daemon is asked to select
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "client/query_parts.h"
 #include "proto/limits.h"
 
+struct kmem_block kmem__query_block(const Kmem__Block *said)
+{
+    return (struct kmem_block){
+        .offset = said->offset,
+        .num_bytes = said->num_bytes,
+        .reason = said->reason,
+        .pid = said->pid,
+        .uid = said->uid,
+        .command = said->command,
+        .age_ms = said->age_ms,
+        .leased = said->leased,
+        .shared = said->shared,
+        .n_holders = said->n_holders,
+        .n_names = said->n_names,
+    };
+}
+
 static int blocks_page(const Kmem__BlocksReport *report, kmem_block_fn each, void *user)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < report->n_blocks; i++) {
-        const Kmem__Block *said = report->blocks[i];
-        const struct kmem_block block = {
-            .offset = said->offset,
-            .num_bytes = said->num_bytes,
-            .reason = said->reason,
-            .pid = said->pid,
-            .uid = said->uid,
-            .command = said->command,
-            .age_ms = said->age_ms,
-            .leased = said->leased,
-            .shared = said->shared,
-            .n_holders = said->n_holders,
-            .n_names = said->n_names,
-        };
+        const struct kmem_block block = kmem__query_block(report->blocks[i]);
         r = each(&block, user);
     }
     return r;
@@ -71,31 +76,15 @@ int kmem_query_blocks(struct kmem_query *query, kmem_block_fn each, void *user)
     return r < 0 ? r : kmem__query_end(query, blocks_rows(query, NULL, each, user));
 }
 
-/* As much of it as the caller was built with; what it does not know asks for nothing. */
-static int filter_read(struct kmem_query *query, const struct kmem_block_filter *said,
-                       struct kmem_block_filter *ret_filter)
-{
-    const size_t least_bytes = offsetof(struct kmem_block_filter, sharing) + sizeof(said->sharing);
-    memset(ret_filter, 0, sizeof(*ret_filter));
-    if (said->struct_bytes < least_bytes) {
-        int r = kmem__failure_set(&query->failure, EINVAL,
-                                  "struct_bytes of the filter is %zu; set it to sizeof(filter)",
-                                  said->struct_bytes);
-        kmem__query_record(query, query->call);
-        return r;
-    }
-    memcpy(ret_filter, said,
-           said->struct_bytes < sizeof(*ret_filter) ? said->struct_bytes : sizeof(*ret_filter));
-    return 0;
-}
-
 KMEM_MUST_USE static int blocks_rows_where(struct kmem_query *query,
                                            const struct kmem_block_filter *said, kmem_block_fn each,
                                            void *user)
 {
     struct kmem_block_filter wanted;
     Kmem__BlockFilter filter = KMEM__BLOCK_FILTER__INIT;
-    int r = filter_read(query, said, &wanted);
+    const size_t least_bytes = offsetof(struct kmem_block_filter, sharing) + sizeof(said->sharing);
+    int r =
+        kmem__query_filter(query, said, said->struct_bytes, least_bytes, &wanted, sizeof(wanted));
     if (r < 0) {
         return r;
     }

@@ -10,25 +10,6 @@
 #include "client/query_parts.h"
 #include "proto/limits.h"
 
-/* As much of it as the caller was built with; what it does not know asks for nothing. */
-static int filter_read(struct kmem_query *query, const struct kmem_history_filter *said,
-                       struct kmem_history_filter *ret_filter)
-{
-    const size_t least_bytes =
-        offsetof(struct kmem_history_filter, max_age_ms) + sizeof(said->max_age_ms);
-    memset(ret_filter, 0, sizeof(*ret_filter));
-    if (said->struct_bytes < least_bytes) {
-        int r = kmem__failure_set(&query->failure, EINVAL,
-                                  "struct_bytes of the filter is %zu; set it to sizeof(filter)",
-                                  said->struct_bytes);
-        kmem__query_record(query, query->call);
-        return r;
-    }
-    memcpy(ret_filter, said,
-           said->struct_bytes < sizeof(*ret_filter) ? said->struct_bytes : sizeof(*ret_filter));
-    return 0;
-}
-
 static int point_rows(const Kmem__HistoryReport *report, const Kmem__HistoryPoint *said,
                       kmem_history_fn each, void *user)
 {
@@ -92,7 +73,10 @@ KMEM_MUST_USE static int history_rows(struct kmem_query *query,
     const Kmem__Response *response = NULL;
     Kmem__Request request = KMEM__REQUEST__INIT;
     Kmem__History history = KMEM__HISTORY__INIT;
-    int r = filter_read(query, said, &wanted);
+    const size_t least_bytes =
+        offsetof(struct kmem_history_filter, max_age_ms) + sizeof(said->max_age_ms);
+    int r =
+        kmem__query_filter(query, said, said->struct_bytes, least_bytes, &wanted, sizeof(wanted));
     request.body_case = KMEM__REQUEST__BODY_HISTORY;
     request.history = &history;
     history.step = (Kmem__HistoryStep)wanted.step;

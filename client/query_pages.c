@@ -196,23 +196,6 @@ int kmem_query_pages(struct kmem_query *query, uint64_t cell_bytes, kmem_pages_f
 
 /* -------------------------------------------------------------------------------- one byte ---- */
 
-static struct kmem_block block_row(const Kmem__Block *said)
-{
-    return (struct kmem_block){
-        .offset = said->offset,
-        .num_bytes = said->num_bytes,
-        .reason = said->reason,
-        .pid = said->pid,
-        .uid = said->uid,
-        .command = said->command,
-        .age_ms = said->age_ms,
-        .leased = said->leased,
-        .shared = said->shared,
-        .n_holders = said->n_holders,
-        .n_names = said->n_names,
-    };
-}
-
 /* What an answer may have, made into what the callback is given. */
 struct parts {
     struct kmem_pages pages[3];
@@ -230,7 +213,7 @@ static const struct kmem_pages *part_pages(struct kmem_pages *room, const Kmem__
 static const struct kmem_block *part_block(struct kmem_block *room, const Kmem__Block *said)
 {
     if (said != NULL) {
-        *room = block_row(said);
+        *room = kmem__query_block(said);
     }
     return said != NULL ? room : NULL;
 }
