@@ -21,6 +21,11 @@ void report_usage(const struct core *core, const struct scan *scan, uint64_t now
                   struct reply *reply);
 void report_ledger(const struct core *core, const struct scan *scan, uint32_t first_row,
                    uint64_t now_ms, struct reply *reply);
+
+/** report_block() - a row that says what a live block is, whose reason has been read */
+Kmem__Block *report_block(const struct core *core, const struct block *block, const char *reason,
+                          size_t n_reason_bytes, uint32_t now, struct reply *reply);
+
 /** report_blocks() - @filter: NULL: all are wanted */
 void report_blocks(const struct core *core, struct seg_off from, struct block_filter *filter,
                    uint64_t now_ms, struct reply *reply);

@@ -6,34 +6,8 @@
  */
 #include "daemon/core/report_pages.h"
 
-#include <string.h>
-
 #include "daemon/core/block_iter.h"
-#include "daemon/core/tick.h"
-
-Kmem__Block *report_block_row(const struct core *core, const struct block *block, uint32_t now,
-                              struct reply *reply)
-{
-    const struct client_identity *owner = &clients_get(&core->clients, block->slot)->identity;
-    char reason[REASON_MAX_BYTES];
-    Kmem__Block *row = reply_take(reply, sizeof(*row));
-    kmem__block__init(row);
-    row->offset = block->off.bytes;
-    row->num_bytes = block->num_bytes;
-    row->reason = reply_string(reply, reason, block_reason(core, block, reason));
-    row->pid = owner->pid;
-    row->uid = owner->uid;
-    row->command = reply_string(reply, owner->command, strlen(owner->command));
-    row->age_ms = tick_age_ms(block->born, now);
-    row->leased = block->leased;
-    const uint32_t share = core->shares.n_shares > 0 ? shares_at(&core->shares, block->off) : 0;
-    row->shared = share != 0;
-    if (share != 0) {
-        row->n_holders = shares_n_holders(&core->shares, share);
-        row->n_names = shares_n_names(&core->shares, share);
-    }
-    return row;
-}
+#include "daemon/core/report.h"
 
 static bool block_of(const struct stretch *stretch, uint32_t index, struct block *ret_block)
 {
@@ -68,6 +42,13 @@ struct at {
     uint32_t now; /* tick */
 };
 
+static Kmem__Block *at_block(const struct at *at, const struct block *block)
+{
+    char reason[REASON_MAX_BYTES];
+    const size_t n_reason_bytes = block_reason(at->core, block, reason);
+    return report_block(at->core, block, reason, n_reason_bytes, at->now, at->reply);
+}
+
 static void at_slab(const struct at *at, const struct stretch *stretch)
 {
     const struct slab *slab = &stretch->slab;
@@ -78,10 +59,10 @@ static void at_slab(const struct at *at, const struct stretch *stretch)
     const uint32_t index = (uint32_t)(within_bytes / slab->block_bytes);
     struct block block;
     if (block_before(stretch, index, &block)) {
-        report->before = report_block_row(at->core, &block, at->now, at->reply);
+        report->before = at_block(at, &block);
     }
     if (block_from(stretch, index + 1, &block)) {
-        report->after = report_block_row(at->core, &block, at->now, at->reply);
+        report->after = at_block(at, &block);
     }
     if (index >= n_places) {
         report->kind = KMEM__BYTE_KIND__BYTE_REST;
@@ -94,7 +75,7 @@ static void at_slab(const struct at *at, const struct stretch *stretch)
         report->kind = at->offset - block.off.bytes < block.num_bytes
                            ? KMEM__BYTE_KIND__BYTE_BLOCK
                            : KMEM__BYTE_KIND__BYTE_ROUNDING;
-        report->block = report_block_row(at->core, &block, at->now, at->reply);
+        report->block = at_block(at, &block);
     }
 }
 
@@ -120,7 +101,7 @@ static void at_before(const struct at *at, uint32_t page)
     stretch_find(at->core, page, 0, &spent, &stretch);
     at->report->pages_before = report_pages_row(at->core, &stretch, at->now, at->reply);
     if (!at->report->before && block_before(&stretch, UINT32_MAX, &block)) {
-        at->report->before = report_block_row(at->core, &block, at->now, at->reply);
+        at->report->before = at_block(at, &block);
     }
 }
 
@@ -132,7 +113,7 @@ static void at_after(const struct at *at, uint32_t page)
     stretch_find(at->core, page, page, &spent, &stretch);
     at->report->pages_after = report_pages_row(at->core, &stretch, at->now, at->reply);
     if (!at->report->after && block_from(&stretch, 0, &block)) {
-        at->report->after = report_block_row(at->core, &block, at->now, at->reply);
+        at->report->after = at_block(at, &block);
     }
 }
 

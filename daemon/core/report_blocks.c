@@ -22,6 +22,24 @@ static void block_row_share(const struct shares *shares, struct seg_off off, Kme
     }
 }
 
+Kmem__Block *report_block(const struct core *core, const struct block *block, const char *reason,
+                          size_t n_reason_bytes, uint32_t now, struct reply *reply)
+{
+    const struct client_identity *holder = &clients_get(&core->clients, block->slot)->identity;
+    Kmem__Block *row = reply_take(reply, sizeof(*row));
+    kmem__block__init(row);
+    row->offset = block->off.bytes;
+    row->num_bytes = block->num_bytes;
+    row->reason = reply_string(reply, reason, n_reason_bytes);
+    row->pid = holder->pid;
+    row->uid = holder->uid;
+    row->command = reply_string(reply, holder->command, strlen(holder->command));
+    row->age_ms = tick_age_ms(block->born, now);
+    row->leased = block->leased;
+    block_row_share(&core->shares, block->off, row);
+    return row;
+}
+
 /* Return: whether there was room for it. */
 static bool block_row_add(const struct core *core, const struct block *block, uint32_t now,
                           struct reply *reply)
@@ -34,18 +52,8 @@ static bool block_row_add(const struct core *core, const struct block *block, ui
         !reply_row_fits(reply, n_reason_bytes + strlen(holder->command))) {
         return false;
     }
-    Kmem__Block *row = reply_take(reply, sizeof(*row));
-    kmem__block__init(row);
-    row->offset = block->off.bytes;
-    row->num_bytes = block->num_bytes;
-    row->reason = reply_string(reply, reason, n_reason_bytes);
-    row->pid = holder->pid;
-    row->uid = holder->uid;
-    row->command = reply_string(reply, holder->command, strlen(holder->command));
-    row->age_ms = tick_age_ms(block->born, now);
-    row->leased = block->leased;
-    block_row_share(&core->shares, block->off, row);
-    report->blocks[report->n_blocks++] = row;
+    report->blocks[report->n_blocks++] =
+        report_block(core, block, reason, n_reason_bytes, now, reply);
     return true;
 }
 

@@ -26,8 +26,4 @@ void report_at(const struct core *core, uint64_t offset, uint64_t now_ms, struct
 Kmem__PageRow *report_pages_row(const struct core *core, const struct stretch *stretch,
                                 uint32_t now, struct reply *reply);
 
-/** report_block_row() - a row that says what a live block is */
-Kmem__Block *report_block_row(const struct core *core, const struct block *block, uint32_t now,
-                              struct reply *reply);
-
 #endif
