@@ -184,7 +184,9 @@ def stretches(page):
 
 def escape(raw):
     text = raw.decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else "\\x%02x" % ord(c) for c in text)
+    return "".join(
+        c if c.isprintable() else ("\\x%02x" if ord(c) < 0x100 else "\\u%04x") % ord(c) for c in text
+    )
 
 
 def sizes(n_bytes):
