@@ -54,12 +54,6 @@ static bool is_free(enum stretch_state state)
     return state == STRETCH_FREE || state == STRETCH_CLEARING;
 }
 
-static uint64_t reason_key_of(const struct block *block)
-{
-    const bool is_own = block->leased && block->reason > REASON_OTHER;
-    return (uint64_t)(is_own ? block->slot : SLOT_NONE) << 32 | block->reason;
-}
-
 /* Divided by pages: exact where the stretch is whole. */
 static uint64_t share_of(uint64_t number, uint32_t n_part, uint32_t n_whole)
 {
@@ -80,9 +74,9 @@ static void row_note_blocks(struct row *row, const struct stretch *stretch, bool
     row->n_blocks += begins ? stretch->n_blocks : 0;
     row->live_bytes += share_of(stretch->live_bytes, n_pages, stretch->n_pages);
     row->one_reason = row->one_reason && stretch->one_reason;
-    leading_note(&row->reasons, reason_key_of(&stretch->reason), num_bytes);
+    leading_note(&row->reasons, stretch_reason_key(&stretch->reason), num_bytes);
     for (uint32_t i = 0; i < row->reasons.n_keys; i++) {
-        if (row->reasons.counters[i].key == reason_key_of(&stretch->reason)) {
+        if (row->reasons.counters[i].key == stretch_reason_key(&stretch->reason)) {
             row->reason[i] = stretch->reason;
         }
     }

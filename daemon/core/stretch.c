@@ -18,8 +18,7 @@
 
 /* ----------------------------------------------------------------------- the slab's blocks -- */
 
-/* Clients' reasons have the numbers of their own tables. */
-static uint64_t reason_key(const struct block *block)
+uint64_t stretch_reason_key(const struct block *block)
 {
     const bool is_own = block->leased && block->reason > REASON_OTHER;
     return (uint64_t)(is_own ? block->slot : SLOT_NONE) << 32 | block->reason;
@@ -51,7 +50,7 @@ static void block_note(struct stretch *stretch, struct sums *sums, const struct 
     stretch->n_blocks++;
     stretch->live_bytes += block->num_bytes;
     leading_note(&sums->owners, block->slot, block->num_bytes);
-    leading_note(&sums->reasons, reason_key(block), block->num_bytes);
+    leading_note(&sums->reasons, stretch_reason_key(block), block->num_bytes);
 }
 
 static void slab_note(struct stretch *stretch, uint32_t *spent)

@@ -46,6 +46,9 @@ struct stretch {
     uint32_t newest;
 };
 
+/** stretch_reason_key() - the same for blocks of one reason: clients' have numbers of their own */
+uint64_t stretch_reason_key(const struct block *block);
+
 /**
  * stretch_find() - the stretch that a page is in
  * @page:  below the segment's number of pages
