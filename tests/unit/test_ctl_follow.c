@@ -50,14 +50,14 @@ static void test_watch_escapes_each_text(void **state)
 {
     char *text = follow((struct kmem_change){.kind = "\x1b[31m",
                                              .command = "\x1b[32m",
-                                             .reason = "\xE2\x80\xAE",
+                                             .reason = "\xE2\x80\x8B",
                                              .name = "\x07",
                                              .why = "\n"});
     (void)state;
     assert_null(strchr(text, '\x1b'));
     assert_non_null(strstr(text, "\\x1b[31m"));
     assert_non_null(strstr(text, "\\x1b[32m"));
-    assert_non_null(strstr(text, " \\x0a \\x07 \\u202e\n"));
+    assert_non_null(strstr(text, " \\x0a \\x07 \\u200b\n"));
     free(text);
 }
 
