@@ -132,11 +132,13 @@ static void query_options_or_exit(const struct argp_state *state, const struct w
 {
     const struct options *options = &words->options;
     const bool has_target = words->command && words->command->main == serve_main;
-    const char *meaningless = options->socket_path && !has_target    ? "--socket"
-                              : options->segment_name && !has_target ? "--segment"
-                              : options->exact_bytes                 ? "--bytes"
-                              : options->watch_ms                    ? "--watch"
-                                                                     : NULL;
+    const char *target = options->socket_path    ? "--socket"
+                         : options->segment_name ? "--segment"
+                                                 : NULL;
+    const char *meaningless = target && !has_target  ? target
+                              : options->exact_bytes ? "--bytes"
+                              : options->watch_ms    ? "--watch"
+                                                     : NULL;
 
     const bool is_query =
         words->command && (words->command->show || words->command->main == top_main);

@@ -189,12 +189,12 @@ static int add_chosen(struct sources *sources, const struct serve *serve)
 {
     int r = 0;
     for (size_t i = 0; r == 0 && i < serve->n_segments; i++) {
-        char path[PATH_MAX];
-        char name[NAME_MAX + 1];
         if (serve->segments[i].name) {
+            char path[PATH_MAX];
             socket_of(serve->segments[i].name, path);
             r = sources_add(sources, serve->segments[i].name, path);
         } else {
+            char name[NAME_MAX + 1];
             name_of(serve->segments[i].socket, name);
             r = sources_add(sources, name, serve->segments[i].socket);
         }
