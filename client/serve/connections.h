@@ -15,7 +15,7 @@
 /* 128: twice the sixty observers that are to be served at once; each has a thread. */
 #define CONNECTIONS_MAX 128
 /* 30 s: a megabyte over a slow line; there is one request and one answer on each. */
-#define CONNECTION_LIFE_MS 30000
+#define CONNECTION_LIFE_MS UINT64_C(30000)
 
 struct connections {
     pthread_mutex_t lock;
