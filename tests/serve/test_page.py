@@ -8,12 +8,13 @@ from browser import Browser
 from harness import Daemon, Directory, Serve, ShiftedDaemon, Worker, soon
 
 SCRIPT = "<img src=x onerror=alert(1)>"
-# What clients may write: markup, ends of texts and of lines, what turns or hides what follows, names
-# that an object of JavaScript has, and the longest.
+# What clients may write: markup, ends of texts and of lines, what turns or hides what follows,
+# names that an object of JavaScript has, and the longest.
 HOSTILE = [SCRIPT, "</script><script>alert(2)</script>", "\"'><b>", "${alert(3)}", "a\nb\tc\\d",
            "x\x1b]0;owned\x07\u202egnp", "\u2066\u200b\ufeff", b"caf\xe9/\xff", "constructor/name",
            "__proto__/toString", "//", "/", "*?[a]", "#", "&lt;b&gt;",
-           "".join(chr(code) for code in range(1, 32)), "m" * 127, "e\u0301" * 42, "", "/".join("deep" * 15)]
+           "".join(chr(code) for code in range(1, 32)), "m" * 127, "e\u0301" * 42, "",
+           "/".join("deep" * 15)]
 LIVE = 'document.getElementById("state").textContent === "live"'
 
 
@@ -206,8 +207,8 @@ class TestPage(unittest.TestCase):
                 self.browser.open(serve.url, faster=10)
                 self.browser.wait('document.querySelectorAll("#leaks-table tbody tr").length === 1')
                 row = self.browser.run('document.querySelector("#leaks-table tbody tr").innerText')
-                self.assertRegex(row, r"(?s)suspect\s+job/buffer\s+293\.0 KiB.*"
-                                 r"1 block \(300,000 B\) is older than 10\.0 s; of [0-9]+ released 100 % lived less")
+                self.assertRegex(row, r"(?s)suspect\s+job/buffer\s+1 block \(300,000 B\) is older "
+                                 r"than 10\.0 s; of [0-9]+ released 100 % lived less.*293\.0 KiB")
                 self.expect_quiet(serve)
 
     def test_it_fits_a_phone_and_a_screen_by_day_and_by_night(self):
@@ -224,6 +225,9 @@ class TestPage(unittest.TestCase):
                     '[...document.querySelectorAll("#treemap button")].map((at) => '
                     "at.getBoundingClientRect()).every((box) => box.right <= innerWidth)")
                 self.assertTrue(tiles)
+                self.assertEqual(self.browser.run(
+                    '[...document.querySelectorAll(".scroll")].filter((at) => '
+                    "at.scrollWidth > at.clientWidth).map((at) => at.id)"), [], width)
                 papers.add((dark, self.browser.run(
                     "getComputedStyle(document.body).backgroundColor")))
         self.assertEqual(len(papers), 2)

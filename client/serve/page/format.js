@@ -60,8 +60,14 @@ function element(tag, className, text) {
   return made;
 }
 
+// A line may be broken behind a level of a reason.
 function foreign(text) {
-  return element("bdi", "", visible(text));
+  const made = element("bdi");
+  visible(text).split(/(?<=\/)/).forEach((level, i) => {
+    if (i > 0) made.append(element("wbr"));
+    made.append(level);
+  });
+  return made;
 }
 
 function byId(id) {

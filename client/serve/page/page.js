@@ -27,12 +27,14 @@ const process = [
   {key: "command", title: "Command"},
 ];
 
+const processOfScreen = [{...process[0], later: true}, process[1]];
+
 const clientsTable = new Table("clients-table", "Clients", "no clients", [
   ...process,
   {key: "num_bytes", title: "Bytes", show: bytes, figure: true, share: true},
   {key: "n_blocks", title: "Blocks", show: count, figure: true},
   {key: "leased_bytes", title: "Leased", show: bytes, figure: true, later: true},
-  {key: "idle_bytes", title: "Idle", show: bytes, figure: true},
+  {key: "idle_bytes", title: "Idle", show: bytes, figure: true, later: true},
   {key: "peak_used_bytes", title: "Peak", show: bytes, figure: true, later: true},
   {key: "age_ms", title: "Age", show: age, figure: true, later: true},
 ], "num_bytes");
@@ -53,31 +55,31 @@ const blocksTable = new Table("blocks-table", "Blocks of a reason", "no live blo
 ], "num_bytes");
 
 const holdersTable = new Table("holders-table", "Holders of shared blocks", "no shared blocks", [
-  {key: "offset", title: "Block", show: (at) => `0x${at.toString(16)}`, figure: true},
+  {key: "offset", title: "Block", show: (at) => `0x${at.toString(16)}`, figure: true, later: true},
   {key: "num_bytes", title: "Bytes", show: bytes, figure: true},
-  {key: "kind", title: "Held by"},
-  ...process,
+  {key: "kind", title: "Held by", word: true},
+  ...processOfScreen,
   {key: "reason", title: "Why"},
-  {key: "age_ms", title: "For", show: age, figure: true, later: true},
+  {key: "age_ms", title: "For", show: (ms, row) => (row.kind === "name" ? "–" : age(ms)),
+   figure: true, later: true},
 ], "offset");
 holdersTable.isDescending = false;
 
 const leaksTable = new Table("leaks-table", "Leaks", "none that can be told yet", [
-  {key: "verdict", title: "Verdict", later: true},
-  {key: "reason", title: "Reason"},
+  {key: "verdict", title: "Verdict", word: true, later: true},
+  {key: "reason", title: "Reason", note: "why"},
   {key: "suspect_bytes", title: "Suspected", show: bytes, figure: true},
   {key: "num_bytes", title: "Live", show: bytes, figure: true, later: true},
   {key: "oldest_ms", title: "Oldest", show: age, figure: true, later: true},
-  {key: "why", title: "Why"},
 ], "suspect_bytes");
 
 const refusalsTable = new Table("refusals-table", "Refusals", "nothing was refused", [
   {key: "last_ms_ago", title: "Ago", show: age, figure: true},
-  {key: "asked", title: "Asked for"},
-  {key: "why", title: "Why"},
-  {key: "n_times", title: "Times", show: count, figure: true},
+  {key: "asked", title: "Asked for", word: true, later: true},
+  {key: "why", title: "Why", word: true},
+  {key: "n_times", title: "Times", show: count, figure: true, later: true},
   {key: "num_bytes", title: "Bytes", show: bytes, figure: true},
-  ...process,
+  ...process.map((column) => ({...column, later: true})),
   {key: "reason", title: "Reason"},
 ], "last_ms_ago");
 refusalsTable.isDescending = false;
@@ -85,10 +87,10 @@ refusalsTable.isDescending = false;
 const obituariesTable = new Table("obituaries-table", "Clients that ended without releasing",
   "all clients that ended had released what they had", [
     {key: "ended_ms_ago", title: "Ago", show: age, figure: true},
-    ...process,
+    ...processOfScreen,
     {key: "num_bytes", title: "Bytes", show: bytes, figure: true},
-    {key: "n_blocks", title: "Blocks", show: count, figure: true},
-    {key: "largest", title: "Most of it"},
+    {key: "n_blocks", title: "Blocks", show: count, figure: true, later: true},
+    {key: "largest", title: "Mostly"},
   ], "ended_ms_ago");
 obituariesTable.isDescending = false;
 
@@ -206,18 +208,20 @@ function showSegments(rows) {
   if (segment !== null) select.value = segment;
 }
 
-// What the server remembers of the last hour: rows of a reason in a step of time. Its series add up
-// to all there was.
-const PAST_MS = 3600000;
+// What the server remembers of the last hour, or of its life if that is shorter: rows of a reason in
+// a step of time. Its series add up to all there was.
+const PAST_S = [60, 3600];
 const PAST_STEPS = 360;
 
-async function askHistory(asked) {
-  const said = await ask("history", {...ofSegment(), since: "1h", steps: PAST_STEPS, reason: "*"});
+async function askHistory(asked, uptime_ms) {
+  const past_s = Math.min(PAST_S[1], Math.max(PAST_S[0], Math.ceil(uptime_ms / 1000)));
+  const steps = Math.min(PAST_STEPS, past_s);
+  const said = await ask("history", {...ofSegment(), since: `${past_s}s`, steps, reason: "*"});
   if (asked !== segment) return;
   const now = Date.now();
   const points = new Map();
   for (const row of said.history) {
-    const step = Math.floor((row.ms_ago * PAST_STEPS) / PAST_MS);
+    const step = Math.floor((row.ms_ago * steps) / (1000 * past_s));
     const point = points.get(step) ?? {time: now - row.ms_ago, used: 0, parts: Object.create(null)};
     const level = row.reason.replace(/(?!^)\/.*/s, "") || "(no reason)";
     point.parts[level] = (point.parts[level] ?? 0) + row.num_bytes;
@@ -247,7 +251,7 @@ async function askAll() {
   if (leaf) refreshBlocks();
   if (remembers !== asked) {
     remembers = asked;
-    await askHistory(asked);
+    await askHistory(asked, usage.statistics.uptime_ms);
   }
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A table of rows: titles that sort, figures to the right, foreign texts as texts.
 //
-// A column: {key, title, show(value, row), figure, share: of this maximum, later: not on a phone}.
+// A column: {key, title, show(value, row), figure, share: of this maximum, note: the key of a sentence
+// that stands below, word: in one line, later: not on a phone}.
 "use strict";
 
 class Table {
@@ -43,7 +44,7 @@ class Table {
   }
 
   classOf(column) {
-    return `${column.figure ? "figure" : "text"}${column.later ? " later" : ""}`;
+    return `${column.figure ? "figure" : column.word ? "word" : "text"}${column.later ? " later" : ""}`;
   }
 
   sortBy(column) {
@@ -64,6 +65,7 @@ class Table {
     const value = row[column.key];
     if (column.show) made.textContent = column.show(value, row);
     else made.append(foreign(String(value)));
+    if (column.note) made.append(element("p", "dim", visible(row[column.note])));
     if (column.share) {
       const line = element("span", "share");
       line.style.width = `${most > 0 ? (100 * value) / most : 0}%`;

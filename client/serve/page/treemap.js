@@ -187,7 +187,7 @@ class Treemap {
     const name = visible(entry.name) + (entry.opens ? " /" : "");
     const size = `${bytes(entry.size)} · ${percent(entry.size, whole)}`;
     tile.firstChild.firstChild.textContent = name;
-    tile.children[1].textContent = size;
+    tile.children[1].textContent = box.width < 130 ? bytes(entry.size) : size;
     this.drawInside(tile.lastChild, entry, box);
     tile.title = `${name}\n${bytes(entry.size)} in ${count(entry.blocks)} blocks`;
     tile.setAttribute("aria-label", `${name}: ${bytes(entry.size)}, ${percent(entry.size, whole)}, ` +
