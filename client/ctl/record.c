@@ -42,7 +42,6 @@ struct record {
     struct timespec began;
     uint64_t n_changes;
     uint64_t n_missed;
-    bool has_begun; /* what there was is written */
 };
 
 static uint64_t since_ms(const struct timespec *began)

@@ -95,6 +95,11 @@ static enum page_use use_of(const struct client *client, uint32_t page)
     return state == LEASE_FREE ? USE_UNUSED : state == LEASE_USED ? USE_USED : USE_TAKEN;
 }
 
+static uint32_t at_most(uint32_t n_pages, uint32_t most)
+{
+    return n_pages < most ? n_pages : most;
+}
+
 /* Pages of one use, forwards and, if that may be, backwards. */
 static void alike_find(const struct around *around, enum page_use use, uint32_t *spent,
                        struct stretch *stretch)
@@ -108,8 +113,7 @@ static void alike_find(const struct around *around, enum page_use use, uint32_t 
     }
     if (use == USE_UNUSED) {
         bool is_unused;
-        const uint32_t n_left = around->end - end;
-        const uint32_t n_most = n_left < STRETCH_PAGES_MAX ? n_left : STRETCH_PAGES_MAX;
+        const uint32_t n_most = at_most(around->end - end, STRETCH_PAGES_MAX);
         const uint32_t n_alike =
             n_most > 0 ? lease_stretch(client->states, end, n_most, &is_unused) : 0;
         end += n_alike > 0 && is_unused ? n_alike : 0;
@@ -138,8 +142,7 @@ static void unknown_find(const struct core *core, const struct around *around, u
                          struct stretch *stretch)
 {
     struct ledger_head heads[HEADS_A_READ];
-    const uint32_t n_left = around->end - around->page;
-    const uint32_t n_heads = n_left < HEADS_A_READ ? n_left : HEADS_A_READ;
+    const uint32_t n_heads = at_most(around->end - around->page, HEADS_A_READ);
     uint32_t n_pages = 1;
     *spent += CLIENT_LEDGER_READ_COST;
     if (client_ledger_heads(&core->client_ledger, around->client->slot, around->page, n_heads,

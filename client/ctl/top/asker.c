@@ -96,7 +96,7 @@ static bool wait_until_due(struct asker *asker)
     return false;
 }
 
-static void hand_over(struct asker *asker, struct sample *sample)
+static void hand_over(struct asker *asker, const struct sample *sample)
 {
     const uint64_t one = 1;
     if (asker->has_sample) {

@@ -134,12 +134,12 @@ static void choose_or_exit(const struct argp_state *state, struct top *top)
     struct model *model = &top->model;
     const enum page_id page = model->page;
     char *pattern = model->views[page].pattern;
-    char names[512];
     if (top->options.format != FORMAT_TABLE) {
         argp_error(state, "it draws screens: --output means nothing to it; for programs there is "
                           "\"ledger --watch=1 -o jsonl\"");
     }
     if (top->sort && !model_sort(model, page, top->sort)) {
+        char names[512];
         argp_error(state, "--sort: the page of %s has no column \"%s\"; it has %s",
                    page_get(page)->name, top->sort,
                    listing_columns(page_shape(page_get(page)), names, sizeof(names)));
@@ -218,7 +218,7 @@ static void parse(int argc, char **argv, struct top *top)
 
 /* ------------------------------------------------------------------------------ batch mode ---- */
 
-static void end(int number)
+static void end_at_once(int number)
 {
     (void)number;
     _exit(STATUS_OK); /* an answer is written in one piece */
@@ -264,7 +264,7 @@ static int batch(struct top *top, struct kmem_query *query)
 {
     const unsigned interval_ms = top->model.interval_ms;
     const struct timespec interval = {interval_ms / 1000, (long)(interval_ms % 1000) * 1000000};
-    const struct sigaction action = {.sa_handler = end};
+    const struct sigaction action = {.sa_handler = end_at_once};
     int status = STATUS_OK;
     (void)sigaction(SIGINT, &action, NULL);
     for (uint64_t i = 0; status == STATUS_OK && (top->n_rounds == 0 || i < top->n_rounds); i++) {
