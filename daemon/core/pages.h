@@ -101,6 +101,9 @@ uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n
  */
 void pages_note_maybe_dirty(struct pages *pages, uint32_t page, uint32_t n_pages);
 
+/** pages_count_dirty() - how many of these free pages came back and are not known to be 0 */
+uint32_t pages_count_dirty(const struct pages *pages, uint32_t from, uint32_t n_pages);
+
 /**
  * pages_next_dirty() - free pages from `from` on that came back and are not known to be 0
  * @max_pages:  how many are wanted at most

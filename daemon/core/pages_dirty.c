@@ -4,6 +4,19 @@
  */
 #include "daemon/core/pages.h"
 
+uint32_t pages_count_dirty(const struct pages *pages, uint32_t from, uint32_t n_pages)
+{
+    uint32_t n_dirty = 0;
+    for (uint32_t at = from; at < from + n_pages;) {
+        const uint32_t n_left = 64 - at % 64;
+        const uint32_t n_bits = from + n_pages - at < n_left ? from + n_pages - at : n_left;
+        const uint64_t mask = n_bits == 64 ? UINT64_MAX : (UINT64_C(1) << n_bits) - 1;
+        n_dirty += (uint32_t)__builtin_popcountll(pages->dirty[at / 64] >> at % 64 & mask);
+        at += n_bits;
+    }
+    return n_dirty;
+}
+
 /* Neighbouring free pages are of one run: dirty ones that follow one another are, too. */
 uint32_t pages_next_dirty(const struct pages *pages, uint32_t from, uint32_t max_pages,
                           uint32_t *ret_page)

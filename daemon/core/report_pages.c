@@ -89,7 +89,6 @@ static void row_add(struct row *row, const struct stretch *stretch, uint32_t pag
     row->n_of_state[stretch->state] += n_pages;
     row->n_stretch_free = is_free(stretch->state) ? row->n_stretch_free + n_pages : 0;
     row->n_longest = row->n_stretch_free > row->n_longest ? row->n_stretch_free : row->n_longest;
-    row->n_dirty += (uint32_t)share_of(stretch->n_dirty, n_pages, stretch->n_pages);
     if (stretch->owner != SLOT_NONE) {
         row->one_owner = row->one_owner && stretch->one_owner;
         leading_note(&row->owners, stretch->owner, (uint64_t)n_pages << PAGE_SHIFT);
@@ -97,6 +96,16 @@ static void row_add(struct row *row, const struct stretch *stretch, uint32_t pag
     if (stretch->n_blocks > 0) {
         row_note_blocks(row, stretch, page == stretch->page, n_pages);
     }
+}
+
+/* 2,048 pages: 32 words in a row, which take no longer than an entry does that is in no cache. */
+#define DIRTY_PAGES_A_STEP 2048
+
+static void row_note_free(struct row *row, const struct core *core, uint32_t page, uint32_t n_pages,
+                          uint32_t *spent)
+{
+    row->n_dirty += pages_count_dirty(&core->pages, page, n_pages);
+    *spent += n_pages / DIRTY_PAGES_A_STEP;
 }
 
 /* ----------------------------------------------------------------------------- the message -- */
@@ -183,8 +192,12 @@ Kmem__PageRow *report_pages_row(const struct core *core, const struct stretch *s
                                 uint32_t now, struct reply *reply)
 {
     struct row row;
+    uint32_t spent = 0;
     row_init(&row, stretch->page);
     row_add(&row, stretch, stretch->page, stretch->n_pages);
+    if (stretch->state == STRETCH_FREE) {
+        row_note_free(&row, core, stretch->page, stretch->n_pages, &spent);
+    }
     return row_message(core, &row, now, reply);
 }
 
@@ -239,6 +252,9 @@ static void walk_row(struct walk *walk, struct row *row)
         const uint32_t end = stretch_end(&walk->stretch);
         const uint32_t stop = end < until ? end : until;
         row_add(row, &walk->stretch, walk->page, stop - walk->page);
+        if (walk->stretch.state == STRETCH_FREE) {
+            row_note_free(row, walk->core, walk->page, stop - walk->page, &walk->spent);
+        }
         walk->page = stop;
     } while (walk->cell_pages > 0 && walk->page < until && walk->spent < SCAN_BUDGET);
 }
@@ -258,7 +274,9 @@ void report_pages(const struct core *core, const Kmem__Pages *asked, uint64_t no
     kmem__pages_report__init(report);
     report->rows = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__PageRow *));
     walk_begin(&walk, asked->stretch_offset);
-    while (walk.page < n_pages && walk.spent < SCAN_BUDGET && report->n_rows < REPLY_ROWS_MAX &&
+    /* One row at least: to find again where the last answer ended may take the whole budget. */
+    while (walk.page < n_pages && (walk.spent < SCAN_BUDGET || report->n_rows == 0) &&
+           report->n_rows < REPLY_ROWS_MAX &&
            reply_row_fits(reply, REASON_MAX_BYTES + COMMAND_BYTES + PAGES_EXTRA_BYTES)) {
         struct row row;
         walk_row(&walk, &row);

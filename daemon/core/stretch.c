@@ -199,19 +199,6 @@ static void lease_find_stretch(const struct core *core, const struct around *aro
 
 /* -------------------------------------------------------------------------------- the runs -- */
 
-static uint32_t count_dirty(const struct pages *pages, uint32_t page, uint32_t n_pages)
-{
-    uint32_t n_dirty = 0;
-    for (uint32_t at = page; at < page + n_pages;) {
-        const uint32_t n_left = 64 - at % 64;
-        const uint32_t n_bits = page + n_pages - at < n_left ? page + n_pages - at : n_left;
-        const uint64_t mask = n_bits == 64 ? UINT64_MAX : (UINT64_C(1) << n_bits) - 1;
-        n_dirty += (uint32_t)__builtin_popcountll(pages->dirty[at / 64] >> at % 64 & mask);
-        at += n_bits;
-    }
-    return n_dirty;
-}
-
 static enum stretch_state state_of_run(uint64_t word)
 {
     switch (PAGE_WORD_STATE(word)) {
@@ -247,10 +234,7 @@ void stretch_find(const struct core *core, uint32_t page, uint32_t from, uint32_
         .slab = {.n_blocks = 0},
     };
     *spent += 1;
-    if (stretch->state == STRETCH_FREE) {
-        stretch->n_dirty = count_dirty(pages, from, end - from);
-        *spent += (end - from) / 64;
-    } else if (stretch->state == STRETCH_DIRECT) {
+    if (stretch->state == STRETCH_DIRECT) {
         stretch->slab = direct_slab(&core->direct, run);
         stretch->slab.span_pages = end - run;
         slab_note(stretch, spent);

@@ -32,7 +32,6 @@ struct stretch {
     enum stretch_state state;
     uint32_t page;
     uint32_t n_pages;
-    uint32_t n_dirty;  /* of free pages: those that came back and are not known to be 0 */
     uint32_t owner;    /* slot: whose lease; of direct blocks, whose most bytes are; SLOT_NONE */
     struct slab slab;  /* n_blocks 0: there is none. Valid until the next stretch is looked for */
     uint64_t n_blocks; /* live ones */
