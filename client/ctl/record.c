@@ -42,6 +42,7 @@ struct record {
     struct timespec began;
     uint64_t n_changes;
     uint64_t n_missed;
+    uint64_t n_servers; /* that came after the first */
 };
 
 static uint64_t since_ms(const struct timespec *began)
@@ -82,8 +83,10 @@ static int take_change(const struct change_row *row, void *user)
     struct record *record = user;
     const uint64_t now_ms = since_ms(&record->began);
     const uint64_t ago_ms = row->change.ms_ago;
+    const bool is_anew = strcmp(row->change.kind, "began_anew") == 0;
     record->n_missed += row->n_missed;
-    record->n_changes += row->n_missed == 0;
+    record->n_servers += is_anew;
+    record->n_changes += row->n_missed == 0 && !is_anew;
     return write_event(record, ago_ms < now_ms ? now_ms - ago_ms : 0, row);
 }
 
@@ -193,6 +196,28 @@ static int record_finish(struct record *record, const char *path)
     return STATUS_OK;
 }
 
+static void tell_what_was_recorded(const struct record *record, const char *path,
+                                   const struct screen *screen)
+{
+    const struct screen notes = {.file = screen->notes, .n_columns = screen->n_columns};
+    char text[ESCAPED_MAX_BYTES + 256];
+    int n = snprintf(text, sizeof(text), "%s: %s changes in %s", format_escaped(path).text,
+                     format_count(record->n_changes).text,
+                     format_age(since_ms(&record->began)).text); /* fits, as the next two do */
+    if (record->n_missed > 0) {
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "; %s were missed",
+                      format_count(record->n_missed).text);
+    }
+    if (record->n_servers > 0) {
+        (void)snprintf(
+            text + n, sizeof(text) - (size_t)n,
+            "; another server began %s %s, and what the one before did last is not known",
+            format_count(record->n_servers).text, record->n_servers == 1 ? "time" : "times");
+    }
+    (void)screen_flow(&notes, 0, 2, text);
+    (void)fputc('\n', notes.file);
+}
+
 int record_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen)
 {
@@ -215,10 +240,6 @@ int record_show(struct kmem_query *query, const struct options *options,
     }
     stream_end(&stream);
     const int finished = record_finish(&record, path);
-    (void)fprintf(screen->notes, "%s: %s changes in %s%s%s%s\n", format_escaped(path).text,
-                  format_count(record.n_changes).text, format_age(since_ms(&record.began)).text,
-                  record.n_missed > 0 ? "; " : "",
-                  record.n_missed > 0 ? format_count(record.n_missed).text : "",
-                  record.n_missed > 0 ? " were missed" : "");
+    tell_what_was_recorded(&record, path, screen);
     return finished != STATUS_OK ? finished : r == -EIO ? STATUS_ERROR : r;
 }

@@ -123,6 +123,52 @@ static void test_watch_tells_what_processes_do_and_runs_a_command_for_it(void)
     daemon_stop();
 }
 
+static bool runner_said(const struct ctl_process *runner, const char *pattern)
+{
+    return harness_matches(ctl_out(runner), pattern);
+}
+
+/* One that is seen: the first ones may come before it watches. */
+static void await_a_camera(struct client *camera, const struct ctl_process *process,
+                           const char *pattern)
+{
+    *camera = client_start(be_camera, NULL);
+    (void)client_hear(camera);
+    (void)client_hear(camera);
+    while (!runner_said(process, pattern)) {
+        client_kill(camera);
+        *camera = client_start(be_camera, NULL);
+        (void)client_hear(camera);
+        (void)client_hear(camera);
+        harness_sleep_ms(50);
+    }
+}
+
+static void test_watch_goes_on_with_the_next_server_and_says_so(void)
+{
+    struct client camera;
+    daemon_start(NULL, NULL);
+    watcher = ctl_start((const char *const[]){"watch", NULL});
+    const struct ctl_process rows = ctl_start((const char *const[]){"watch", "-o", "jsonl", NULL});
+    await_a_camera(&camera, &watcher, " joined +[0-9]+ camera");
+    client_kill(&camera);
+    await_a_camera(&camera, &rows, "\"joined\"");
+    daemon_kill_server();
+    expect_soon(watcher_said("began_anew +another server of kmemd; what the one before did last"),
+                10000);
+    expect_soon(runner_said(&rows, "\"began_anew\""), 10000);
+    client_tell(&camera, 0); /* nothing had such a reason before */
+    (void)client_hear(&camera);
+    expect_soon(watcher_said(" allocated +[0-9]+ camera .* camera/\""), 10000);
+    expect_soon(runner_said(&rows, "\"allocated\".*injected"), 10000);
+    expect_equal(kill(watcher.pid, SIGINT), 0);
+    expect_equal(ctl_wait(&watcher)->exit_status, 128 + SIGINT);
+    expect_equal(kill(rows.pid, SIGINT), 0);
+    expect_equal(ctl_wait(&rows)->exit_status, 128 + SIGINT);
+    client_kill(&camera);
+    daemon_stop();
+}
+
 static void test_watch_without_its_daemon_ends_with_status_3(void)
 {
     daemon_start(NULL, NULL);
@@ -138,6 +184,7 @@ int main(int argc, char **argv)
         SYSTEM_TEST(test_why_follows_a_pointer_of_a_process, 20),
         SYSTEM_TEST(test_map_shows_whose_pages_are, 20),
         SYSTEM_TEST(test_watch_tells_what_processes_do_and_runs_a_command_for_it, 60),
+        SYSTEM_TEST(test_watch_goes_on_with_the_next_server_and_says_so, 60),
         SYSTEM_TEST(test_watch_without_its_daemon_ends_with_status_3, 20),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);

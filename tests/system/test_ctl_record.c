@@ -77,6 +77,27 @@ static void test_a_record_is_played_on_other_sizes(void)
     daemon_stop();
 }
 
+static void test_a_record_goes_on_with_the_next_server_and_says_so(void)
+{
+    char path[512];
+    daemon_start(NULL, NULL);
+    struct client early = client_start(be_program, NULL);
+    (void)client_hear(&early);
+    (void)snprintf(path, sizeof(path), "%s", harness_path("record.jsonl"));
+    struct ctl_process recorder = ctl_start((const char *const[]){"record", path, NULL});
+    expect_soon(file_has(path, "\"program/block\""), 10000); /* what there was */
+    daemon_kill_server();
+    expect_soon(file_has(path, "\"k\": \"began_anew\""), 10000);
+    client_kill(&early);
+    expect_soon(file_has(path, "\"k\": \"died\""), 10000);
+    expect_equal(kill(recorder.pid, SIGINT), 0);
+    const struct ctl_end *end = ctl_wait(&recorder);
+    expect_equal(end->exit_status, 0);
+    expect_match(end->err, "; another server began 1 time, and what the one before did last is");
+    expect_equal(ctl("replay", path, "--size", "64MiB")->exit_status, 0);
+    daemon_stop();
+}
+
 static void test_what_is_no_record_is_refused_with_its_line(void)
 {
     const struct ctl_end *end = ctl("replay", "/etc/passwd");
@@ -92,6 +113,7 @@ int main(int argc, char **argv)
 {
     static const struct system_test tests[] = {
         SYSTEM_TEST(test_a_record_is_played_on_other_sizes, 60),
+        SYSTEM_TEST(test_a_record_goes_on_with_the_next_server_and_says_so, 60),
         SYSTEM_TEST(test_what_is_no_record_is_refused_with_its_line, 20),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
