@@ -21,12 +21,12 @@ struct advice {
     uint64_t peak_bytes;      /* charged at once: direct blocks, and leases */
     uint64_t peak_used_bytes; /* live at once; 0: not known */
     uint64_t no_room;         /* refused for want of room */
+    uint64_t wanted_bytes;    /* charged at once, had one of them been granted; 0: none is known */
     uint64_t quota;           /* refused by the quota */
     uint64_t client_bytes;    /* the most of one client */
     char client[ESCAPED_MAX_BYTES + 64];
     uint64_t names_used;
     uint64_t names_limit;
-    uint64_t largest_bytes;
 };
 
 static int note_figure(const struct kmem_daemon *daemon, const struct kmem_statistic *statistic,
@@ -71,6 +71,20 @@ static int note_obituary(const struct kmem_obituary *obituary, void *user)
     return 0;
 }
 
+/* What would have been taken, had it been granted. */
+static int note_refusal(const struct kmem_refusal *refusal, void *user)
+{
+    struct advice *advice = user;
+    const uint64_t taken_bytes = advice->segment_bytes > refusal->free_bytes
+                                     ? advice->segment_bytes - refusal->free_bytes
+                                     : 0;
+    const bool is_no_room = strcmp(refusal->why, "no_room") == 0;
+    if (is_no_room && taken_bytes + refusal->num_bytes > advice->wanted_bytes) {
+        advice->wanted_bytes = taken_bytes + refusal->num_bytes;
+    }
+    return 0;
+}
+
 static int note_limit(const struct kmem_limit *limit, void *user)
 {
     struct advice *advice = user;
@@ -87,6 +101,12 @@ static uint64_t with_room(uint64_t num_bytes)
     return more / MIB * MIB > 0 ? more / MIB * MIB : MIB;
 }
 
+static uint64_t size_for(const struct advice *advice)
+{
+    return with_room(advice->wanted_bytes > advice->peak_bytes ? advice->wanted_bytes
+                                                               : advice->peak_bytes);
+}
+
 /* --------------------------------------------------------------------------------- telling -- */
 
 static void tell(const struct screen *screen, const char *text)
@@ -95,29 +115,45 @@ static void tell(const struct screen *screen, const char *text)
     (void)fputc('\n', screen->file);
 }
 
+static void tell_no_room(const struct advice *advice, const struct screen *screen)
+{
+    char text[1024];
+    (void)snprintf(text, sizeof(text), "%s %s refused for want of room.",
+                   format_count(advice->no_room).text,
+                   advice->no_room == 1 ? "request was" : "requests were");
+    tell(screen, text);
+    if (advice->wanted_bytes > advice->peak_bytes) {
+        (void)snprintf(text, sizeof(text),
+                       "With one of them %s would have been taken: with an eighth more, %s would "
+                       "do.",
+                       format_bytes(advice->wanted_bytes, false).text,
+                       format_bytes(size_for(advice), false).text);
+        tell(screen, text);
+    }
+    tell(screen,
+         "\"kmemctl refusals\" says what was refused; a record of \"kmemctl record\", played "
+         "on larger sizes, whether all of it would have fitted.");
+}
+
 static void tell_size(const struct advice *advice, const struct screen *screen)
 {
     char text[1024];
     const struct label peak = format_bytes(advice->peak_bytes, false);
-    const struct label size = format_bytes(with_room(advice->peak_bytes), false);
-    (void)snprintf(text, sizeof(text),
-                   "The most that was taken at once is %s of %s: with an eighth more for rounding "
-                   "and splitting, %s would do.",
-                   peak.text, format_bytes(advice->segment_bytes, false).text, size.text);
+    const struct label size = format_bytes(size_for(advice), false);
+    const bool lacked = advice->wanted_bytes > advice->peak_bytes;
+    (void)snprintf(text, sizeof(text), "The most that was taken at once is %s of %s%s%s%s.",
+                   peak.text, format_bytes(advice->segment_bytes, false).text,
+                   lacked ? "" : ": with an eighth more for rounding and splitting, ",
+                   lacked ? "" : size.text, lacked ? "" : " would do");
     tell(screen, text);
-    if (advice->peak_used_bytes > 0) {
+    if (advice->peak_used_bytes > 0 && advice->peak_used_bytes < advice->peak_bytes) {
         (void)snprintf(text, sizeof(text),
                        "Of it %s were live blocks; the rest was leased, and can be had.",
                        format_bytes(advice->peak_used_bytes, false).text);
         tell(screen, text);
     }
     if (advice->no_room > 0) {
-        (void)snprintf(text, sizeof(text),
-                       "%s requests were refused for want of room: more was wanted than the peak "
-                       "says. \"kmemctl refusals\" says what; a record of \"kmemctl record\", "
-                       "played on larger sizes, how much.",
-                       format_count(advice->no_room).text);
-        tell(screen, text);
+        tell_no_room(advice, screen);
     }
 }
 
@@ -134,8 +170,9 @@ static void tell_limits(const struct advice *advice, const struct screen *screen
         tell(screen, text);
     }
     if (advice->quota > 0) {
-        (void)snprintf(text, sizeof(text), "The quota has refused %s requests.",
-                       format_count(advice->quota).text);
+        (void)snprintf(text, sizeof(text), "The quota has refused %s %s.",
+                       format_count(advice->quota).text,
+                       advice->quota == 1 ? "request" : "requests");
         tell(screen, text);
     }
     if (advice->names_limit > 0 && advice->names_used * 4 > advice->names_limit * 3) {
@@ -149,7 +186,7 @@ static void tell_limits(const struct advice *advice, const struct screen *screen
 static void tell_options(const struct advice *advice, const struct screen *screen)
 {
     (void)fprintf(screen->file, "\nkmemd --size %lluMiB",
-                  (unsigned long long)(with_room(advice->peak_bytes) / MIB));
+                  (unsigned long long)(size_for(advice) / MIB));
     if (advice->client_bytes > 0) {
         (void)fprintf(screen->file, " --quota %lluMiB",
                       (unsigned long long)(with_room(advice->client_bytes) / MIB));
@@ -170,8 +207,9 @@ static int tell_json(const struct advice *advice, FILE *file)
     json_row_number(&json, "peak_used_bytes", advice->peak_used_bytes);
     json_row_number(&json, "refused_no_room", advice->no_room);
     json_row_number(&json, "refused_quota", advice->quota);
+    json_row_number(&json, "wanted_bytes", advice->wanted_bytes);
     json_row_number(&json, "client_peak_bytes", advice->client_bytes);
-    json_row_number(&json, "advised_size_bytes", with_room(advice->peak_bytes));
+    json_row_number(&json, "advised_size_bytes", size_for(advice));
     if (advice->client_bytes > 0) {
         json_row_number(&json, "advised_quota_bytes", with_room(advice->client_bytes));
     }
@@ -188,6 +226,7 @@ bool advise_asks(const struct options *options)
 static int ask_daemon(struct advice *advice, struct kmem_query *query)
 {
     int r = kmem_query_usage(query, note_figure, advice);
+    r = r ? r : kmem_query_refusals(query, note_refusal, advice);
     r = r ? r : kmem_query_clients(query, note_client, advice);
     r = r ? r : kmem_query_obituaries(query, note_obituary, advice);
     return r ? r : kmem_query_limits(query, note_limit, advice);
@@ -200,7 +239,6 @@ static int read_file(struct advice *advice, const char *path)
     if (status == STATUS_OK) {
         advice->segment_bytes = recording.segment_bytes;
         advice->peak_bytes = recording.peak_bytes;
-        advice->largest_bytes = recording.largest_bytes;
         recording_fini(&recording);
     }
     return status;

@@ -98,6 +98,30 @@ static void test_a_record_goes_on_with_the_next_server_and_says_so(void)
     daemon_stop();
 }
 
+static void want_too_much(const void *argument)
+{
+    (void)argument;
+    (void)allocate(10 << 20, "program/block");
+    expect_true(kmem_try_allocate(12 << 20, "program/more") == NULL);
+    client_say(1);
+    (void)client_await();
+}
+
+/* It is not advised to take the size at which it was refused. */
+static void test_advise_counts_what_was_refused(void)
+{
+    daemon_start("--size", "16MiB", NULL);
+    struct client program = client_start(want_too_much, NULL);
+    (void)client_hear(&program);
+    const struct ctl_end *end = ctl("advise");
+    expect_match(end->out, "^1 request was refused for want of room\\.$");
+    expect_match(end->out,
+                 "^With one of them 22\\.0 MiB would have been taken: .* 25\\.0 MiB would");
+    expect_match(end->out, "^kmemd --size 25MiB ");
+    client_kill(&program);
+    daemon_stop();
+}
+
 static void test_what_is_no_record_is_refused_with_its_line(void)
 {
     const struct ctl_end *end = ctl("replay", "/etc/passwd");
@@ -114,6 +138,7 @@ int main(int argc, char **argv)
     static const struct system_test tests[] = {
         SYSTEM_TEST(test_a_record_is_played_on_other_sizes, 60),
         SYSTEM_TEST(test_a_record_goes_on_with_the_next_server_and_says_so, 60),
+        SYSTEM_TEST(test_advise_counts_what_was_refused, 20),
         SYSTEM_TEST(test_what_is_no_record_is_refused_with_its_line, 20),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
