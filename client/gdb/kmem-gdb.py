@@ -182,11 +182,13 @@ def stretches(page):
         page &= page - 1
 
 
+def escape_one(code):
+    return "\\x%02x" % code if code < 0x100 else "\\u%04x" % code
+
+
 def escape(raw):
     text = raw.decode("utf-8", "backslashreplace")
-    return "".join(
-        c if c.isprintable() else ("\\x%02x" if ord(c) < 0x100 else "\\u%04x") % ord(c) for c in text
-    )
+    return "".join(c if c.isprintable() else escape_one(ord(c)) for c in text)
 
 
 def sizes(n_bytes):
