@@ -39,6 +39,7 @@ static int segment_fd;
 static int state_fd;
 static unsigned char *bytes;
 static uint64_t granule_bytes;
+static uint64_t made_bytes;
 static uint32_t n_done;
 
 static void done(void *user)
@@ -57,6 +58,7 @@ static void open_scrub(bool gives_back, uint64_t huge_bytes)
         .gives_back = gives_back,
         .huge_bytes = huge_bytes,
         .granule_bytes = &granule_bytes,
+        .made_bytes = &made_bytes,
         .done = done,
         .user = &n_done,
     };
@@ -326,12 +328,14 @@ static void test_scrub_open_awaits_the_end_of_the_last_scrubber(void **state)
 
 static void test_scrub_says_what_pages_the_segment_is_made_of(void **state)
 {
+    made_bytes = UINT64_MAX;
     capture_begin();
     open_scrub(false, N_PAGES * PAGE_BYTES);
     while (!scrub.collapsed) {
         (void)uv_run(&loop, UV_RUN_ONCE);
     }
     assert_non_null(strstr(capture_end(), "of 16.0 MiB are made of 2 MiB pages"));
+    assert_true(made_bytes <= N_PAGES * PAGE_BYTES);
 }
 
 /* Without one everything else goes on; it is tried again. */
