@@ -82,10 +82,12 @@ static int gather_segment(struct status_report *report, struct kmem_query *query
         finding_fix(finding, "\"kmemctl ledger\" says what for; a larger one is kmemd --size");
     }
     if (figures_get(figures, "misuses") > 0) {
-        struct finding *finding = findings_add(
-            &report->findings, LEVEL_WARN, "misuses", "%s wrong %s since the segment was made",
-            format_count(figures_get(figures, "misuses")).text,
-            plural(figures_get(figures, "misuses"), "release", "releases"));
+        struct finding *finding =
+            findings_add(&report->findings, LEVEL_WARN, "misuses",
+                         "%s %s since the segment was made, of what was no block of the caller",
+                         format_count(figures_get(figures, "misuses")).text,
+                         plural(figures_get(figures, "misuses"), "release or size query",
+                                "releases and size queries"));
         finding_fix(finding, "the log of kmemd and the program's standard error say where");
     }
     return 0;

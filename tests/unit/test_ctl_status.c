@@ -214,6 +214,19 @@ static void test_status_show_judges_how_full_the_segment_is(void **state)
     free(shown.text);
 }
 
+/* Not releases alone: the figure counts both. */
+static void test_status_show_says_what_was_misused(void **state)
+{
+    static const struct kmem_statistic misused[] = {{"misuses", "counter", "count", "", 2}};
+    struct kmem_query query = well();
+    query.statistics = misused;
+    query.n_statistics = 1;
+    struct shown shown = show(status_show, query, (struct options){.top = 0});
+    assert_int_equal(shown.status, STATUS_THRESHOLD);
+    assert_non_null(strstr(shown.text, "2 releases and size queries since the segment was made"));
+    free(shown.text);
+}
+
 static void test_status_show_fits_every_width(void **state)
 {
     for (unsigned n_columns = 40; n_columns < 200; n_columns++) {
@@ -235,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_status_show_does_not_tell_what_has_stopped),
         cmocka_unit_test(test_status_show_ends_with_the_verdict),
         cmocka_unit_test(test_status_show_judges_how_full_the_segment_is),
+        cmocka_unit_test(test_status_show_says_what_was_misused),
         cmocka_unit_test(test_status_show_fits_every_width),
     };
     (void)setlocale(LC_CTYPE, "C.UTF-8");
