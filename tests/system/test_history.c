@@ -243,9 +243,10 @@ static void test_leaks_tells_a_leak_from_a_cache_and_from_what_lives_long(void)
                 "reason,verdict,n_suspects,suspect_bytes,n_blocks,num_bytes\n"
                 "pipeline/frame,suspect,1,64,1,64\n"
                 "cache/thumbnail,unknown,0,0,100,100000\n");
-    expect_match(ctl("leaks", "-o", "wide")->out,
-                 "1 block, 64 B is older than 10\\.0 s; of [0-9,]+ released (99|100) % lived less "
-                 "than 1\\.0 s");
+    expect_match(
+        ctl("leaks", "-o", "wide")->out,
+        "1 block \\(64 B\\) is older than 10\\.0 s; of [0-9,]+ released (99|100) % lived less "
+        "than 1\\.0 s");
     expect_match(ctl("leaks", "--reason", "cache/*")->out, "cannot tell a cache from a leak");
     expect_match(ctl("leaks", "--reason", "server/*")->out,
                  "no reason of that kind has blocks that live far longer than usual");
