@@ -18,7 +18,7 @@ import struct
 import gdb
 
 MAGIC = 0x7265_6764_656C_6D6B
-LAYOUT = 0x8874_E00B_A15A_9478  # ledger_layout_signature()
+LAYOUT = 0xCFB9_8CBE_86BE_6138  # ledger_layout_signature()
 PAGE_SHIFT = 14
 PAGE_BYTES = 1 << PAGE_SHIFT
 SKEW = 0xC00
