@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "daemon/core/tick.h"
-#include "tests/system/blocks.h"
 #include "tests/system/client.h"
 #include "tests/system/clocks.h"
 #include "tests/system/ctl.h"
@@ -588,58 +587,11 @@ static void test_every_column_and_log_line_is_the_truth(void)
     client_kill(&worker);
 }
 
-/* ------------------------------------------------------------- what is over when one asks ---- */
-
-#define PASSING_ALL_BYTES ((uint64_t)PASSING_BLOCKS * PASSING_BYTES)
-
-static bool peak_is_seen(void)
-{
-    const struct figures now = figures_take();
-    return figure(&now, "peak_used_bytes") >= PASSING_ALL_BYTES - UINT64_C(32) * PASSING_BYTES;
-}
-
-static void release_wildly(const void *argument)
-{
-    static unsigned char elsewhere;
-    void *wrong = &elsewhere;
-    (void)argument;
-    release(allocate(PAIR_BYTES, "figures/pair"));
-    kmem_release(&wrong);
-}
-
-/* All that was live is released before the first question, and who misused something has died. */
-static void test_peaks_and_misuses_outlive_what_they_were_of(void)
-{
-    daemon_begin();
-    struct client passing = client_begin(workload_pass_through, NULL);
-    expect_soon(peak_is_seen(), 5000);
-    const struct figures passed = figures_take();
-    expect_identities(&passed);
-    expect_figure(&passed, "used_bytes", 0);
-    expect_figure(&passed, "allocations", PASSING_BLOCKS);
-    expect_figure(&passed, "releases", PASSING_BLOCKS);
-    expect_at_most(figure(&passed, "peak_used_bytes"), PASSING_ALL_BYTES);
-    expect_at_least(figure(&passed, "peak_bytes"), PASSING_ALL_BYTES);
-    client_finish(&passing);
-    struct client wild = client_start(release_wildly, NULL);
-    client_end_by(&wild, SIGABRT);
-    expect_balanced();
-    daemon_kill_server();
-    const struct figures ended = figures_take();
-    expect_figure(&ended, "misuses", 1);
-    expect_figure(&ended, "peak_used_bytes", figure(&passed, "peak_used_bytes"));
-    expect_figure(&ended, "peak_bytes", figure(&passed, "peak_bytes"));
-    expect_figure(&ended, "allocations", PASSING_BLOCKS + 1);
-    expect_figure(&ended, "releases", PASSING_BLOCKS + 1);
-    daemon_stop();
-}
-
 int main(int argc, char **argv)
 {
     static const struct system_test tests[] = {
         SYSTEM_TEST(test_every_statistic_is_the_truth, 30),
         SYSTEM_TEST(test_every_column_and_log_line_is_the_truth, 30),
-        SYSTEM_TEST(test_peaks_and_misuses_outlive_what_they_were_of, 30),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }

@@ -18,9 +18,10 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
+#include "tests/system/workload.h"
 #include "tests/wire/wire.h"
 
-#define SEGMENT_BYTES (16 << 20)
+#define TOO_MUCH ((16 << 20) - 1)
 #define MINUTE_S 60
 #define MINUTE_MS UINT64_C(60000)
 #define TWO_HOURS_S 7200
@@ -141,7 +142,7 @@ static void be_refused(const void *argument)
 {
     (void)argument;
     for (;;) {
-        expect_true(kmem_try_allocate(SEGMENT_BYTES - 1, "video/large") == NULL);
+        expect_true(kmem_try_allocate(TOO_MUCH, "video/large") == NULL);
         client_pause();
     }
 }
@@ -149,8 +150,8 @@ static void be_refused(const void *argument)
 static void expect_refused(const char *n_times)
 {
     char pattern[64];
-    (void)snprintf(pattern, sizeof(pattern), "\n1,block,no_room,%d,video/large,%s\n",
-                   SEGMENT_BYTES - 1, n_times);
+    (void)snprintf(pattern, sizeof(pattern), "\n1,block,no_room,%d,video/large,%s\n", TOO_MUCH,
+                   n_times);
     expect_match(
         ctl("refusals", "-o", "csv", "--columns", "number,asked,why,num_bytes,reason,n_times")->out,
         pattern);
@@ -260,12 +261,59 @@ static void test_leaks_tells_a_leak_from_a_cache_and_from_what_lives_long(void)
     end(&pipeline);
 }
 
+/* ----------------------------------------------------------------------------- the figures ---- */
+
+#define PASSING_ALL_BYTES ((uint64_t)PASSING_BLOCKS * PASSING_BYTES)
+
+static uint64_t figure(const char *name)
+{
+    char start[64];
+    const char *out = ctl("usage", "--all", "-o", "csv")->out;
+    (void)snprintf(start, sizeof(start), "\n%s,", name);
+    const char *row = strstr(out, start);
+    expect_true(row != NULL);
+    return strtoull(row + strlen(start), NULL, 10);
+}
+
+static void release_wildly(const void *argument)
+{
+    void *wrong = &wrong;
+    (void)argument;
+    release(allocate(PAIR_BYTES, "figures/pair"));
+    kmem_release(&wrong);
+}
+
+/* What was live is released before the first question, and who misused something has died. */
+static void test_peaks_and_misuses_outlive_what_they_were_of(void)
+{
+    const uint64_t seen_least = PASSING_ALL_BYTES - UINT64_C(32) * PASSING_BYTES;
+    begin();
+    struct client passing = client_begin(workload_pass_through, NULL);
+    expect_soon(figure("peak_used_bytes") >= seen_least, 5000);
+    const uint64_t peak_bytes = figure("peak_used_bytes");
+    expect_at_most(peak_bytes, PASSING_ALL_BYTES);
+    expect_equal(figure("used_bytes"), 0);
+    expect_equal(figure("allocations"), PASSING_BLOCKS);
+    expect_equal(figure("releases"), PASSING_BLOCKS);
+    client_finish(&passing);
+    struct client wild = client_start(release_wildly, NULL);
+    client_end_by(&wild, SIGABRT);
+    expect_soon(usage_take().clients == 0, 10000);
+    daemon_kill_server();
+    expect_equal(figure("misuses"), 1); /* its library caught it */
+    expect_equal(figure("peak_used_bytes"), peak_bytes);
+    expect_equal(figure("allocations"), PASSING_BLOCKS + 1);
+    expect_equal(figure("releases"), PASSING_BLOCKS + 1);
+    daemon_stop();
+}
+
 int main(int argc, char **argv)
 {
     static const struct system_test tests[] = {
         SYSTEM_TEST(test_history_goes_on_with_the_next_server_and_says_the_gap, 20),
         SYSTEM_TEST(test_history_goes_on_when_the_daemon_is_upgraded, 20),
         SYSTEM_TEST(test_refusals_go_on_with_the_next_server, 20),
+        SYSTEM_TEST(test_peaks_and_misuses_outlive_what_they_were_of, 20),
         SYSTEM_TEST(test_leaks_tells_a_leak_from_a_cache_and_from_what_lives_long, 20),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);

@@ -129,7 +129,9 @@ static void test_status_show_of_a_daemon_that_knows_no_history(void **state)
     assert_int_equal(again.n_questions, 2);
     assert_int_equal(n_open, 0);
     again.error = -ECONNREFUSED;
-    assert_int_equal(show(status_show, query, (struct options){.top = 0}).status, -ECONNREFUSED);
+    struct shown shown = show(status_show, query, (struct options){.top = 0});
+    assert_int_equal(shown.status, -ECONNREFUSED);
+    free(shown.text);
     assert_int_equal(n_open, 0);
 }
 
