@@ -89,6 +89,7 @@ static int stream_reconnect(struct stream *stream)
         return r;
     }
     stream->query = stream->own;
+    stream->is_new = true;
     return 0;
 }
 
@@ -97,7 +98,10 @@ int stream_step(struct stream *stream, unsigned wait_ms)
     static const struct timespec pause = {0, PAUSE_MS * 1000000L};
     struct page page = {.stream = stream};
     const uint64_t before = stream->position.number;
-    int r = kmem_query_changes(stream->query, &stream->position, wait_ms, tell_change, &page);
+    /* That another server answers is told at once, not with the first that it does. */
+    int r = kmem_query_changes(stream->query, &stream->position, stream->is_new ? 0 : wait_ms,
+                               tell_change, &page);
+    stream->is_new = false;
     if (r == -ECONNRESET || r == -EPIPE) {
         return stream_reconnect(stream);
     }

@@ -5,6 +5,7 @@
 #ifndef CTL_CHANGES_H
 #define CTL_CHANGES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <kmem/observe.h>
@@ -27,6 +28,7 @@ typedef int (*change_row_fn)(const struct change_row *row, void *user);
 struct stream {
     const struct options *options;
     struct kmem_query *query; /* the caller's, or one of its own */
+    bool is_new;              /* connected anew, and not asked yet */
     struct kmem_query *own;
     struct kmem_change_position position;
     change_row_fn each;
