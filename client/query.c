@@ -108,18 +108,18 @@ int kmem__query_fail_to_move_on(struct kmem_query *query)
     return r;
 }
 
-int kmem__query_filter(struct kmem_query *query, const void *said, size_t struct_bytes,
+int kmem__query_filter(struct kmem_query *query, const void *said, size_t said_bytes,
                        size_t least_bytes, void *ret_filter, size_t filter_bytes)
 {
     memset(ret_filter, 0, filter_bytes);
-    if (struct_bytes < least_bytes) {
+    if (said_bytes < least_bytes) {
         int r = kmem__failure_set(&query->failure, EINVAL,
                                   "struct_bytes of the filter is %zu; set it to sizeof(filter)",
-                                  struct_bytes);
+                                  said_bytes);
         kmem__query_record(query, query->call);
         return r;
     }
-    memcpy(ret_filter, said, struct_bytes < filter_bytes ? struct_bytes : filter_bytes);
+    memcpy(ret_filter, said, said_bytes < filter_bytes ? said_bytes : filter_bytes);
     return 0;
 }
 

@@ -45,13 +45,12 @@ struct kmem_block kmem__query_block(const Kmem__Block *said);
 /**
  * kmem__query_filter() - copy a filter, as much of it as the caller was built with; the rest asks
  *                        for nothing
- * @struct_bytes:  what the filter says of itself
- * @least_bytes:   what the first version of it had
+ * @said_bytes:   what the filter says of itself
+ * @least_bytes:  what the first version of it had
  * Return: 0, -EINVAL.
  */
-KMEM_MUST_USE int kmem__query_filter(struct kmem_query *query, const void *said,
-                                     size_t struct_bytes, size_t least_bytes, void *ret_filter,
-                                     size_t filter_bytes);
+KMEM_MUST_USE int kmem__query_filter(struct kmem_query *query, const void *said, size_t said_bytes,
+                                     size_t least_bytes, void *ret_filter, size_t filter_bytes);
 
 /** kmem__query_unit() - "bytes", "milliseconds" or "count" */
 const char *kmem__query_unit(Kmem__StatisticUnit unit);
