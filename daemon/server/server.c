@@ -380,6 +380,16 @@ static void server_ring(uint32_t bell, void *user)
     }
 }
 
+KMEM_MUST_USE static int server_fill_random(struct server *server)
+{
+    ssize_t n_bytes = 0;
+    do {
+        n_bytes = getrandom(server->random, sizeof(server->random), 0);
+    } while (n_bytes < 0 && errno == EINTR);
+    server->n_random = n_bytes == sizeof(server->random) ? SERVER_RANDOM_MAX : 0;
+    return server->n_random > 0 ? 0 : n_bytes < 0 ? -errno : -EIO;
+}
+
 /* core_config.random */
 static uint64_t server_random(void *user)
 {
@@ -387,11 +397,9 @@ static uint64_t server_random(void *user)
     uint64_t number = 0;
     while (number == 0) {
         if (server->n_random == 0) {
-            /* What is there at once since the system has started: it does not fail. */
-            const ssize_t n_bytes = getrandom(server->random, sizeof(server->random), 0);
-            KMEM_ASSERT(n_bytes == sizeof(server->random) || (n_bytes < 0 && errno == EINTR));
-            server->n_random = n_bytes < 0 ? 0 : SERVER_RANDOM_MAX;
-            continue;
+            /* What was there when the server began: it does not fail any more. */
+            const int r = server_fill_random(server);
+            KMEM_ASSERT(r == 0);
         }
         number = server->random[--server->n_random];
         server->random[server->n_random] = 0;
@@ -450,6 +458,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
         .unit = peer_identity_unit,
     };
     int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
+    r = r ? r : server_fill_random(server);
     r = r ? r
           : client_files_init(&server->ledgers, config.segment_name, config.n_pages,
                               server->files->clock_fd);
