@@ -130,8 +130,9 @@ static void judge_usual(struct suspect *suspect, const struct kmem_lifetimes *ro
 {
     const size_t usual = usual_range(row->released_by_age, suspect->n_released);
     const size_t old = usual + 1;
+    const uint64_t usual_ms = usual < KMEM_LIFETIME_RANGES ? ages_ms[usual] : 0;
     suspect->verdict = "fine";
-    suspect->usual_ms = usual < KMEM_LIFETIME_RANGES ? ages_ms[usual] : 0;
+    suspect->usual_ms = usual_ms;
     if (old >= KMEM_LIFETIME_RANGES || sum_from(row->blocks_by_age, old) == 0) {
         return;
     }
@@ -142,6 +143,7 @@ static void judge_usual(struct suspect *suspect, const struct kmem_lifetimes *ro
     const struct label n_suspects = format_count(suspect->n_suspects);
     const struct label bytes = format_bytes(suspect->suspect_bytes, exactly);
     const struct label older = format_age(ages_ms[old]);
+    const struct label short_lived = format_age(usual_ms);
     const struct label released = format_count(suspect->n_released);
     const uint64_t n_less = suspect->n_released - sum_from(row->released_by_age, usual);
     (void)snprintf(suspect->why, sizeof(suspect->why),
@@ -149,7 +151,7 @@ static void judge_usual(struct suspect *suspect, const struct kmem_lifetimes *ro
                    n_suspects.text, suspect->n_suspects == 1 ? "block" : "blocks", bytes.text,
                    exactly ? " B" : "", suspect->n_suspects == 1 ? "is" : "are", older.text,
                    released.text, (unsigned long long)(n_less * 100 / suspect->n_released),
-                   format_age(ages_ms[usual]).text);
+                   short_lived.text);
 }
 
 struct leaks {

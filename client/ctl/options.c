@@ -303,7 +303,7 @@ static enum kmem_group_by group_or_exit(const struct argp_state *state, const ch
 }
 
 /* What the daemon remembers. */
-#define SINCE_MAX_MS (7 * 24 * UINT64_C(3600000))
+#define SINCE_MAX_MS (UINT64_C(7) * 24 * 3600000)
 /* 10,000: a week of minutes, nearly. */
 #define STEPS_MAX 10000
 

@@ -92,11 +92,12 @@ int address_listen(const struct address *address)
 
 void address_of(int fd, char *buffer, size_t buffer_bytes)
 {
-    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
+    struct sockaddr_storage at;
     socklen_t n_bytes = sizeof(at);
     char host[INET6_ADDRSTRLEN] = "?";
     const struct sockaddr_in *in = (const struct sockaddr_in *)&at;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&at;
+    memset(&at, 0, sizeof(at));
     if (getsockname(fd, (struct sockaddr *)&at, &n_bytes) < 0) {
         (void)snprintf(buffer, buffer_bytes, "?");
     } else if (at.ss_family == AF_INET) {

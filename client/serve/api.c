@@ -142,7 +142,7 @@ static int set_by(struct question *question, const char *value, struct complaint
 }
 
 /* A week is what a daemon remembers. */
-#define SINCE_MAX_MS (7 * 24 * UINT64_C(3600000))
+#define SINCE_MAX_MS (UINT64_C(7) * 24 * 3600000)
 /* 1,000: finer than a picture is wide; of 24 series, more rows than are given at once. */
 #define STEPS_MAX 1000
 

@@ -268,10 +268,11 @@ static bool may_be_for_us(const struct http *http, struct MHD_Connection *connec
     return !host || address_may_mean(host, http->names);
 }
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): the type is libmicrohttpd's */
+/* NOLINTBEGIN(readability-non-const-parameter): the type is libmicrohttpd's */
 static enum MHD_Result handle(void *user, struct MHD_Connection *connection, const char *path,
                               const char *method, const char *version, const char *upload,
                               size_t *upload_bytes, void **state)
+/* NOLINTEND(readability-non-const-parameter) */
 {
     const struct http *http = user;
     (void)version;

@@ -186,23 +186,24 @@ static const struct kmem_obituary obituaries[] = {
 /* Every six minutes of an hour, but for two of those times; the last reason has grown. */
 #define POINT(number_, minutes, frames, logs)                                                      \
     {.number = (number_),                                                                          \
-     .ms_ago = (minutes)*60000,                                                                    \
+     .ms_ago = (minutes)*UINT64_C(60000),                                                          \
      .span_ms = 1000,                                                                              \
-     .num_bytes = ((frames) + (logs)) << 20,                                                       \
+     .num_bytes = ((frames) + (logs)) * MIB,                                                       \
      .n_blocks = (frames) + (logs),                                                                \
-     .peak_bytes = ((frames) + (logs) + 1) << 20,                                                  \
+     .peak_bytes = ((frames) + (logs) + 1) * MIB,                                                  \
      .n_looks = 1},                                                                                \
         {.number = (number_),                                                                      \
          .reason = "video/capture",                                                                \
-         .ms_ago = (minutes)*60000,                                                                \
+         .ms_ago = (minutes)*UINT64_C(60000),                                                      \
          .span_ms = 1000,                                                                          \
          .num_bytes = (frames) << 20,                                                              \
          .n_blocks = (frames),                                                                     \
          .peak_bytes = (frames) << 20,                                                             \
          .n_looks = 1},                                                                            \
     {                                                                                              \
-        .number = (number_), .reason = "log\x1b[31m", .ms_ago = (minutes)*60000, .span_ms = 1000,  \
-        .num_bytes = (logs) << 20, .n_blocks = (logs), .peak_bytes = (logs) << 20, .n_looks = 1    \
+        .number = (number_), .reason = "log\x1b[31m", .ms_ago = (minutes)*UINT64_C(60000),         \
+        .span_ms = 1000, .num_bytes = (logs) << 20, .n_blocks = (logs),                            \
+        .peak_bytes = (logs) << 20, .n_looks = 1                                                   \
     }
 static const struct kmem_history_row history[] = {
     POINT(10, 59, 8, 1), POINT(11, 53, 8, 1),  POINT(14, 35, 8, 2),  POINT(15, 29, 8, 4),

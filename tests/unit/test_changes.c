@@ -2,6 +2,7 @@
 /*
  * test_changes.c - what the server does, as those who watch are told
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/unit/share_talk.h"
@@ -65,10 +66,13 @@ static int changes_teardown(void **state)
 static const Kmem__ChangesReport *expect(const char *kinds)
 {
     char said[512] = "";
+    size_t n_said = 0;
     const Kmem__ChangesReport *report = ask_from(from);
     for (size_t i = 0; i < report->n_changes; i++) {
         assert_true(report->changes[i]->number == from + i);
-        strcat(strcat(said, i > 0 ? " " : ""), report->changes[i]->kind);
+        n_said += (size_t)snprintf(said + n_said, sizeof(said) - n_said, "%s%s", i > 0 ? " " : "",
+                                   report->changes[i]->kind);
+        assert_true(n_said < sizeof(said));
     }
     assert_string_equal(said, kinds);
     assert_false(report->more);

@@ -138,11 +138,11 @@ static void test_status_show_of_a_daemon_that_knows_no_history(void **state)
 /* The sum, and one reason, which had so many MiB a second ago. */
 #define SECONDS_AGO(seconds, mebibytes)                                                            \
     {.number = 100 - (seconds),                                                                    \
-     .ms_ago = (seconds)*1000,                                                                     \
+     .ms_ago = (seconds)*UINT64_C(1000),                                                           \
      .num_bytes = (uint64_t)(mebibytes) << 20,                                                     \
      .n_looks = 1},                                                                                \
     {                                                                                              \
-        .number = 100 - (seconds), .reason = "new", .ms_ago = (seconds)*1000,                      \
+        .number = 100 - (seconds), .reason = "new", .ms_ago = (seconds)*UINT64_C(1000),            \
         .num_bytes = (uint64_t)(mebibytes) << 20, .n_blocks = 7, .n_looks = 1                      \
     }
 

@@ -9,7 +9,7 @@
 #include "tests/unit/unit.h"
 
 #define N_PAGES 64
-#define PAGE 16384
+#define PAGE UINT64_C(16384)
 
 static struct taken taken;
 static int64_t n_pieces;

@@ -49,8 +49,8 @@ static void answer_thrice(struct model *model)
     for (unsigned i = 0; i < 3; i++) {
         struct kmem_ledger_row changed[N_ELEMENTS(rows)];
         memcpy(changed, rows, sizeof(rows));
-        changed[2].num_bytes += i * 512 * TOP_KIB;
-        changed[1].num_bytes -= i * 256 * TOP_KIB;
+        changed[2].num_bytes += TOP_KIB * 512 * i;
+        changed[1].num_bytes -= TOP_KIB * 256 * i;
         top_answer(model, top_segment(changed, N_ELEMENTS(rows)), 1000 + 1000 * i);
     }
 }

@@ -11,7 +11,7 @@
 #include "tests/unit/unit.h"
 
 #define N_PAGES 4096
-#define SECOND 1000
+#define SECOND UINT64_C(1000)
 #define MINUTE (60 * SECOND)
 
 static struct core *core;
@@ -206,7 +206,7 @@ static void test_history_points_older_than_the_ring_are_gone(void **state)
     assert_int_equal(SECONDS("")->n_points, 2);
     look_after(SECOND);
     assert_int_equal(SECONDS("")->n_points, 2);
-    look_after(2 * HISTORY_SECONDS * SECOND);
+    look_after(SECOND * 2 * HISTORY_SECONDS);
     assert_int_equal(SECONDS("")->n_points, 1);
 }
 
@@ -325,7 +325,7 @@ static void test_history_first_reasons_always_have_a_place(void **state)
     assert_int_equal(said->points[0]->n_series, 0); /* not known then */
     assert_int_equal(said->points[1]->n_series, HISTORY_TOP);
     said = SECONDS("*");
-    assert_series(said, 0, OTHER_REASONS, 100000 * HISTORY_TOP, HISTORY_TOP); /* ousted */
+    assert_series(said, 0, OTHER_REASONS, UINT64_C(100000) * HISTORY_TOP, HISTORY_TOP); /* ousted */
     assert_series(said, 1, OTHER_REASONS, 0, 0);
 }
 
@@ -448,7 +448,7 @@ static void tick_at(uint64_t ms, uint64_t spent_us)
 static void test_sampler_looks_once_a_second(void **state)
 {
     for (uint32_t i = 0; i < 50; i++) {
-        tick_at(100 * MINUTE + 100 * i, 5);
+        tick_at(100 * MINUTE + UINT64_C(100) * i, 5);
     }
     assert_int_equal(core->scans.n_begun, 5);
     assert_int_equal(history_next(&history->seconds, 0)->span_ms, 0);

@@ -10,7 +10,7 @@
 #include "tests/unit/unit.h"
 
 #define N_PAGES 4096
-#define SECOND 1000
+#define SECOND UINT64_C(1000)
 
 static struct core *core;
 static struct lifetimes table;

@@ -3,6 +3,7 @@
  * test_query_observe.c - kmem/observe.h, beside a daemon that says what the test wants
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <kmem/observe.h>
@@ -148,7 +149,7 @@ static int take_pages(const struct kmem_pages *pages, void *user)
     (void)user;
     if (n_rows++ == 0) {
         got = *pages;
-        (void)strcpy(got_reason, pages->reason);
+        (void)snprintf(got_reason, sizeof(got_reason), "%s", pages->reason);
     }
     return 0;
 }

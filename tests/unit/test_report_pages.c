@@ -298,7 +298,7 @@ static void test_pages_of_a_ledger_of_nonsense_are_told_once(void **state)
             head->back = (uint16_t)seeded_below(&seeded, 200);
             head->n_carved = (uint16_t)seeded_below(&seeded, 65536);
             ledger->planes[0][(uint64_t)at << PLANE_SHIFT(0)].word =
-                seeded_below(&seeded, 2) * (UINT64_C(0x7123450000000000) + 77 * at);
+                seeded_below(&seeded, 2) * (UINT64_C(0x7123450000000000) + UINT64_C(77) * at);
         }
         assert_covered(0);
         assert_covered(PAGES(5));
