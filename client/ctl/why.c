@@ -125,7 +125,8 @@ static void say_what(const struct kmem_byte *byte, char *text, size_t text_bytes
                        format_offset(byte->segment_bytes).text);
         return;
     case KMEM_BYTE_FREE:
-        (void)snprintf(text, text_bytes, "in pages that are %s", pages_words(byte->pages->state));
+        (void)snprintf(text, text_bytes, "no block; its pages: %s",
+                       pages_words(byte->pages->state));
         return;
     case KMEM_BYTE_IDLE:
         (void)snprintf(text, text_bytes, "in a leased page that is in no use: no block is there");
