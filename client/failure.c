@@ -47,6 +47,8 @@ static _Atomic(kmem_failure_handler) installed;
 int kmem__failure_set(struct failure *failure, int error, const char *format, ...)
 {
     va_list arguments;
+    /* The kernel's other word for it, of sockets; programs are promised one. */
+    error = error == ENOBUFS ? ENOMEM : error;
     failure->error = error;
     kmem__failure_about(failure, 0, 0, NULL);
     va_start(arguments, format);
@@ -83,33 +85,16 @@ void kmem__failure_add_foreign(struct failure *failure, const char *text)
                       sizeof(failure->sentence) - used_bytes);
 }
 
-static bool is_c1(const char *character)
-{
-    return (unsigned char)character[0] == 0xC2 && (unsigned char)character[1] < 0xA0;
-}
-
-static bool is_control(char c)
-{
-    return ((unsigned char)c < 0x20) || c == 0x7F;
-}
-
 /*
  * Escaping it again would double its backslashes. A control character in it is a mistake of the
- * daemon's; it does not reach a terminal all the same.
+ * daemon's, or its malice; it does not reach a terminal all the same.
  */
 void kmem__failure_add_sentence(struct failure *failure, const char *sentence)
 {
     size_t used_bytes = strlen(failure->sentence);
     char *added = failure->sentence + used_bytes;
     (void)text_clean(sentence, added, sizeof(failure->sentence) - used_bytes);
-    for (size_t i = 0; added[i] != '\0'; i++) {
-        if (is_c1(added + i)) {
-            added[i] = '?';
-            added[i + 1] = '?';
-        } else if (is_control(added[i])) {
-            added[i] = '?';
-        }
-    }
+    text_mute(added);
 }
 
 void kmem__failure_about(struct failure *failure, uint64_t offset, uint64_t num_bytes,

@@ -27,7 +27,7 @@ struct failure {
     char sentence[SENTENCE_BYTES]; /* without the name of the call */
 };
 
-/** kmem__failure_set() - say what is wrong; about no block. Return: -error. */
+/** kmem__failure_set() - say what is wrong; about no block. Return: -failure->error. */
 int kmem__failure_set(struct failure *failure, int error, const char *format, ...)
     KMEM_PRINTF(3, 4);
 

@@ -66,9 +66,23 @@ static size_t character_bytes(const unsigned char *bytes, size_t n_bytes)
     return 0;
 }
 
+/* How many bytes from the first on are ASCII, eight at a time: reasons mostly are, to the end. */
+static size_t plain_bytes(const unsigned char *bytes, size_t n_bytes)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    size_t at = 0;
+    for (uint64_t word; n_bytes - at >= sizeof(word); at += sizeof(word)) {
+        memcpy(&word, bytes + at, sizeof(word));
+        if (((word | (word - ones)) & ones << 7) != 0) {
+            break;
+        }
+    }
+    return at;
+}
+
 bool text_is_utf8(const unsigned char *bytes, size_t n_bytes)
 {
-    size_t at = 0;
+    size_t at = plain_bytes(bytes, n_bytes);
     while (at < n_bytes) {
         size_t length = character_bytes(bytes + at, n_bytes - at);
         if (length == 0) {
@@ -82,7 +96,9 @@ bool text_is_utf8(const unsigned char *bytes, size_t n_bytes)
 size_t text_clean(const char *text, char *buffer, size_t buffer_bytes)
 {
     const unsigned char *from = (const unsigned char *)text;
-    size_t written = 0;
+    size_t written = plain_bytes(from, strnlen(text, buffer_bytes - 1));
+    memcpy(buffer, text, written);
+    from += written;
     while (*from != 0) {
         /* 4: the longest character; character_bytes() stops at the NUL by itself. */
         size_t length = character_bytes(from, 4);
@@ -209,6 +225,21 @@ char *text_escape(const char *text, size_t n_bytes, char *buffer, size_t buffer_
     }
     buffer[written] = '\0';
     return buffer;
+}
+
+void text_mute(char *text)
+{
+    unsigned char *at = (unsigned char *)text;
+    while (*at != 0) {
+        /* 4: the longest character; character_bytes() stops at the NUL by itself. */
+        const size_t found = character_bytes(at, 4);
+        const size_t length = found == 0 ? 1 : found;
+        if (found == 0 || is_control(at[0]) || is_c1(at, length) ||
+            is_unseen(character_of(at, length))) {
+            memset(at, '?', length);
+        }
+        at += length;
+    }
 }
 
 /* ----------------------------------------------------------------------------------- sizes ---- */

@@ -31,6 +31,12 @@ size_t text_clean(const char *text, char *buffer, size_t buffer_bytes);
  */
 char *text_escape(const char *text, size_t n_bytes, char *buffer, size_t buffer_bytes);
 
+/**
+ * text_mute() - of text_clean() text, in place: each byte of a character that text_escape() would
+ * make visible becomes '?'; backslashes stay
+ */
+void text_mute(char *text);
+
 /** text_format_bytes() - "44 B", "1.5 KiB"; TEXT_BYTES_MAX is always enough. Return: buffer. */
 char *text_format_bytes(uint64_t num_bytes, char *buffer, size_t buffer_bytes);
 

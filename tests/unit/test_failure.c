@@ -78,6 +78,16 @@ static void test_failure_add_sentence_keeps_escapes_and_drops_controls(void **st
     assert_string_equal(failure.sentence, "\"a\\x1b\" ? ?? \xC2\xA7 ? ?");
 }
 
+static void test_failure_add_sentence_does_not_turn_what_follows(void **state)
+{
+    (void)kmem__failure_set(&failure, EINVAL, "%s", "");
+    /* NOLINTNEXTLINE(misc-misleading-bidirectional): it is what is tried */
+    kmem__failure_add_sentence(&failure, "a\xE2\x80\xAE"
+                                         "b\xD8\x9C"
+                                         "c\xE2\x81\xA6 \xE6\x98\xA0");
+    assert_string_equal(failure.sentence, "a???b??c??? \xE6\x98\xA0");
+}
+
 static void test_failure_sentence_is_cut_not_overrun(void **state)
 {
     (void)kmem__failure_set(&failure, EINVAL, "%s", "");
@@ -311,6 +321,7 @@ int main(void)
         cmocka_unit_test(test_failure_add_goes_on),
         cmocka_unit_test(test_failure_add_foreign_is_escaped),
         cmocka_unit_test(test_failure_add_sentence_keeps_escapes_and_drops_controls),
+        cmocka_unit_test(test_failure_add_sentence_does_not_turn_what_follows),
         cmocka_unit_test(test_failure_sentence_is_cut_not_overrun),
         cmocka_unit_test(test_failure_about_bounds_a_foreign_reason),
         cmocka_unit_test(test_last_error_is_the_whole_sentence),

@@ -246,9 +246,36 @@ static void test_text_parse_bytes_too_much_is_ERANGE(void **state)
     }
 }
 
+/* What is not plain stands anywhere among what is: eight bytes at a time see it as one would. */
+static void test_text_is_the_same_wherever_a_byte_stands(void **state)
+{
+    static const char *const odd[] = {"\xE2\x82\xAC", "\x80", "\xC2", "\x7F", "\x01"};
+    for (size_t i = 0; i < N_ELEMENTS(odd); i++) {
+        const bool is_good = is_utf8(odd[i]);
+        for (size_t before = 0; before < 20; before++) {
+            char text[64] = "";
+            char clean[64];
+            memset(text, 'a', before);
+            memcpy(text + before, odd[i], strlen(odd[i]));
+            memset(text + before + strlen(odd[i]), 'b', 20);
+            assert_int_equal(is_utf8(text), is_good);
+            assert_int_equal(text_clean(text, clean, sizeof(clean)), strlen(text));
+            assert_int_equal(strcmp(text, clean) == 0, is_good);
+            assert_true(text_is_utf8((const unsigned char *)text, before));
+            for (size_t room = 1; room <= before; room++) {
+                assert_int_equal(text_clean(text, clean, room), room - 1);
+                assert_memory_equal(clean, text, room - 1);
+                assert_int_equal(clean[room - 1], '\0');
+            }
+        }
+    }
+    assert_false(text_is_utf8((const unsigned char *)"aaaaaaaa\0aaaaaaa", 16));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_text_is_the_same_wherever_a_byte_stands),
         cmocka_unit_test(test_text_is_utf8_accepts_every_length_at_its_borders),
         cmocka_unit_test(test_text_is_utf8_refuses_what_is_not),
         cmocka_unit_test(test_text_is_utf8_refuses_nul),
