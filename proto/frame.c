@@ -18,6 +18,7 @@
  */
 #include "proto/frame.h"
 
+#include "proto/envelope.h"
 #include "proto/limits.h"
 
 /* 16: what malloc promises, and the most that any member of a decoded message needs. */
@@ -76,15 +77,20 @@ static void frame_write_length(unsigned char *header, uint32_t length)
 
 size_t frame_encode(const ProtobufCMessage *message, unsigned char *buffer, size_t capacity_bytes)
 {
+    struct envelope envelope;
     if (capacity_bytes < FRAME_HEADER_BYTES) {
         return 0;
     }
-    size_t payload_bytes = protobuf_c_message_get_packed_size(message);
+    const bool is_plain = envelope_of(message, &envelope);
+    const size_t payload_bytes =
+        is_plain ? envelope_bytes(&envelope) : protobuf_c_message_get_packed_size(message);
     if (payload_bytes > capacity_bytes - FRAME_HEADER_BYTES || payload_bytes > UINT32_MAX) {
         return 0;
     }
+    unsigned char *payload = buffer + FRAME_HEADER_BYTES;
     frame_write_length(buffer, (uint32_t)payload_bytes);
-    size_t packed_bytes = protobuf_c_message_pack(message, buffer + FRAME_HEADER_BYTES);
+    const size_t packed_bytes = is_plain ? envelope_pack(&envelope, message, payload)
+                                         : protobuf_c_message_pack(message, payload);
     KMEM_ASSERT(packed_bytes == payload_bytes);
     return FRAME_HEADER_BYTES + packed_bytes;
 }
@@ -92,5 +98,9 @@ size_t frame_encode(const ProtobufCMessage *message, unsigned char *buffer, size
 ProtobufCMessage *frame_decode(struct arena *arena, const ProtobufCMessageDescriptor *descriptor,
                                const unsigned char *payload, size_t payload_bytes)
 {
-    return protobuf_c_message_unpack(descriptor, &arena->allocator, payload_bytes, payload);
+    struct envelope envelope;
+    const unsigned char *body;
+    return envelope_scan(descriptor, payload, payload_bytes, &envelope, &body)
+               ? envelope_unpack(descriptor, &envelope, body, &arena->allocator)
+               : protobuf_c_message_unpack(descriptor, &arena->allocator, payload_bytes, payload);
 }
