@@ -3,6 +3,7 @@
  * glob.h - patterns that reasons are selected by
  *
  *      *     any number of characters, none included, '/' too
+ *      **    the same: written where another tool would want it
  *      ?     one character
  *      \\x    x itself, whatever it is
  *

@@ -41,6 +41,8 @@
    behind the tick. */
 #define CLOCK_SPARE 3
 #define CLOCK_SPARE_NONE 1 /* memory is short */
+/* Likewise: how many pages the segment has now, of those that its file has room for; 0: all. */
+#define CLOCK_PAGES 12
 
 /* The largest piece in which clients open and close access to the segment. */
 #define GRANULE_MAX_BYTES (UINT64_C(1) << 30)

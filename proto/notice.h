@@ -16,6 +16,12 @@
  *  end        the daemon      who finds tick stopped   is told a moment later
  *  last_tick  the daemon      likewise                 likewise
  *  when       the daemon      likewise                 likewise
+ *  n_pages    the server      the library's caps,      they are those of the former size
+ *                             relaxed
+ *  budgets    the server      an allocation that leaves   a reason is not yet asked for, or still
+ *                             the fast way, relaxed
+ *  clear      the server      who joins, relaxed       memory is cleared by a slower loop; the
+ *                                                      plan of proto/clear.h; 0: it says nothing
  *  a bell     the server      who waits for a name,    the kernel finds it changed and does not
  *                             acquire                  sleep
  *  roster     nobody yet      nobody                   -
@@ -61,14 +67,20 @@ struct notice {
     _Atomic uint32_t last_tick;   /* before it was stopped */
     _Atomic uint32_t spare;       /* at CLOCK_SPARE: see daemon/core/shortage.h */
     char when[NOTICE_WHEN_BYTES]; /* it was stopped, by the daemon's clock; ends with a NUL */
+    _Atomic uint32_t n_pages;     /* at CLOCK_PAGES: what the segment has now; 0: all of its file */
+    _Atomic uint32_t budgets;     /* another number for other budgets that deny; 0: there is none */
+    _Atomic uint32_t clear;       /* a plan of clear.h, measured once; 0: not measured */
 };
 
-static_assert(sizeof(struct notice) == 48, "part of the layout");
+static_assert(offsetof(struct notice, n_pages) == CLOCK_PAGES * sizeof(uint32_t), "as it says");
+static_assert(sizeof(struct notice) == 60, "part of the layout");
 static_assert(CLOCK_TICK_AT + sizeof(struct notice) <= CLOCK_BYTES, "it fits into the page");
 
 /* 4,096: one for each name there usually can be; in 16 KiB, that are 4 pages to map. */
 #define NOTICE_BELLS UINT32_C(4096)
 #define NOTICE_BELLS_AT CLOCK_BYTES
+/* It is rung when memory may be had, for those that wait for some; a name may have it, too. */
+#define NOTICE_MEMORY_BELL (NOTICE_BELLS - 1)
 /* Reserved: a word for each slot of a client. */
 #define NOTICE_ROSTER_AT (NOTICE_BELLS_AT + NOTICE_BELLS * sizeof(uint32_t))
 #define NOTICE_BYTES (NOTICE_ROSTER_AT + CLIENTS_MAX * sizeof(uint32_t))

@@ -21,6 +21,7 @@ static int refusal_errno(Kmem__ErrorCode code)
         return EUSERS;
     case KMEM__ERROR_CODE__ERROR_NO_MEMORY:
     case KMEM__ERROR_CODE__ERROR_QUOTA:
+    case KMEM__ERROR_CODE__ERROR_BUDGET:
         return ENOMEM;
     case KMEM__ERROR_CODE__ERROR_INVALID:
     case KMEM__ERROR_CODE__ERROR_WILD:
@@ -84,6 +85,7 @@ static const char *refusal_advice(Kmem__ErrorCode code)
     case KMEM__ERROR_CODE__ERROR_NO_NAME:
     case KMEM__ERROR_CODE__ERROR_OLD:
     case KMEM__ERROR_CODE__ERROR_FULL:
+    case KMEM__ERROR_CODE__ERROR_BUDGET:
     case _KMEM__ERROR_CODE_IS_INT_SIZE:
         break;
     }
