@@ -394,18 +394,28 @@ bool lease_take(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, bool 
     return lease_take_own(states, page, n_pages, ret_zero, &n_own);
 }
 
+/* Pages of a word that are USED, and no slab's, are FREE. */
+static void part_give(_Atomic uint64_t *word, uint64_t mask, uint64_t own)
+{
+    /* Release, both: pairs with part_revoke() and part_take(): whoever has the page next finds what
+       was done to it done. Relaxed: of eight USED pages nobody else writes the state. */
+    if (atomic_load_explicit(word, memory_order_relaxed) == EVERY(LEASE_USED) &&
+        mask == UINT64_MAX) {
+        atomic_store_explicit(word, EVERY(LEASE_FREE) | own, memory_order_release);
+    } else {
+        /* The bits by which the two differ. */
+        (void)atomic_fetch_xor_explicit(word, (EVERY(LEASE_USED ^ LEASE_FREE) & mask) | own,
+                                        memory_order_release);
+    }
+}
+
 void lease_give_own(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, uint32_t n_own)
 {
     const uint32_t own_end = page + n_own;
     for (uint32_t at = page; at < page + n_pages;) {
         const struct part part = part_at(at, page + n_pages);
         const uint64_t own_mask = at < own_end ? part_at(at, own_end).mask : 0;
-        /* The bits by which USED and FREE differ. Release: pairs with part_revoke() and
-           part_take(): whoever has the page next finds what was done to it done. */
-        (void)atomic_fetch_xor_explicit(&states[part.word],
-                                        (EVERY(LEASE_USED ^ LEASE_FREE) & part.mask) |
-                                            (EVERY(LEASE_OWN) & own_mask & part.mask),
-                                        memory_order_release);
+        part_give(&states[part.word], part.mask, EVERY(LEASE_OWN) & own_mask & part.mask);
         at += part.n_pages;
     }
     note_given(states);
@@ -441,20 +451,31 @@ bool lease_keep(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
     return true;
 }
 
-bool lease_close_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+/* @unused:  what pages that are still the client's become */
+static bool slab_close(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages, uint32_t unused)
 {
     uint32_t n_given = 0;
     for (uint32_t i = 0; i < n_pages; i++) {
         uint32_t flags = lease_flags_of(states, page + i);
         /* The daemon asks, revokes and grants meanwhile: a few turns at most. */
         while (!page_change(states, page + i, flags,
-                            flags & LEASE_SLAB ? LEASE_FREE : flags & ~(uint32_t)LEASE_STALE)) {
+                            flags & LEASE_SLAB ? unused : flags & ~(uint32_t)LEASE_STALE)) {
             flags = lease_flags_of(states, page + i);
         }
         n_given += (flags & LEASE_SLAB) != 0;
     }
     note_given(states);
     return n_given == n_pages;
+}
+
+bool lease_close_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    return slab_close(states, page, n_pages, LEASE_FREE);
+}
+
+bool lease_close_own_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages)
+{
+    return slab_close(states, page, n_pages, (uint32_t)LEASE_FREE | (uint32_t)LEASE_OWN);
 }
 
 bool lease_find(const _Atomic uint64_t *states, uint32_t begin, uint32_t end, uint32_t n_pages,
@@ -466,8 +487,8 @@ bool lease_find(const _Atomic uint64_t *states, uint32_t begin, uint32_t end, ui
         /* Relaxed: a hint; lease_take() looks again. */
         const uint64_t word = atomic_load_explicit(&states[part.word], memory_order_relaxed);
         const uint64_t mask = takeable_mask(word) & part.mask;
-        if (mask == part.mask) {
-            n_found += part.n_pages;
+        if (mask == part.mask || mask == 0) {
+            n_found = mask == 0 ? 0 : n_found + part.n_pages;
             at += part.n_pages;
         } else {
             const uint32_t bit = at % LEASE_PAGES_PER_WORD * 8;

@@ -273,6 +273,9 @@ KMEM_MUST_USE bool lease_keep(_Atomic uint64_t *states, uint32_t page, uint32_t 
  */
 bool lease_close_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
+/** lease_close_own_slab() - the same; no other client's byte is in a page of the slab */
+bool lease_close_own_slab(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
+
 /** lease_give() - n_pages in use are unused from now on; everything done to them is done before */
 void lease_give(_Atomic uint64_t *states, uint32_t page, uint32_t n_pages);
 
