@@ -196,13 +196,20 @@ bool block_find_leased(const struct core *core, struct seg_off off, struct block
                               ret_block, ret_slab);
 }
 
-size_t block_reason(const struct core *core, const struct block *block, char *ret_text)
+size_t block_reason_of_many(const struct core *core, const struct block *block,
+                            struct ledger_reasons_read *read, char *ret_text)
 {
     if (block->leased && block->reason > REASON_OTHER) {
-        return client_ledger_reason(&core->client_ledger, block->slot, block->reason, ret_text);
+        return client_ledger_reason_of_many(&core->client_ledger, read, block->slot, block->reason,
+                                            ret_text);
     }
     size_t n_bytes;
     const char *text = reasons_text(&core->reasons, block->reason, &n_bytes);
     memcpy(ret_text, text, n_bytes);
     return n_bytes;
+}
+
+size_t block_reason(const struct core *core, const struct block *block, char *ret_text)
+{
+    return block_reason_of_many(core, block, NULL, ret_text);
 }

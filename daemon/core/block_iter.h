@@ -84,4 +84,8 @@ KMEM_MUST_USE bool block_find_leased(const struct core *core, struct seg_off off
  */
 size_t block_reason(const struct core *core, const struct block *block, char *ret_text);
 
+/** block_reason_of_many() - likewise; see client_ledger_reason_of_many() */
+size_t block_reason_of_many(const struct core *core, const struct block *block,
+                            struct ledger_reasons_read *read, char *ret_text);
+
 #endif

@@ -271,14 +271,52 @@ uint32_t client_ledger_lifetimes(const struct client_ledger *ledger, uint32_t sl
     return n_records;
 }
 
-size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, uint32_t id,
-                            char *ret_text)
+void client_ledger_reasons_init(struct ledger_reasons_read *read)
+{
+    for (size_t i = 0; i < LEDGER_REASON_READS; i++) {
+        read->of[i].slot = SLOT_NONE;
+    }
+}
+
+static bool reasons_read(const struct client_ledger *ledger, uint32_t slot, uint32_t id, uint32_t n,
+                         struct ledger_reason *ret_reasons)
+{
+    const uint64_t at = ledger->layout.reasons_at + (uint64_t)id * sizeof(*ret_reasons);
+    return ledger->read(ledger->user, slot, at, ret_reasons, n * sizeof(*ret_reasons));
+}
+
+static_assert(LEDGER_REASONS_MAX % LEDGER_REASONS_A_READ == 0, "what is read is in the table");
+
+/* Copies a reason, out of what was read before if it is there. */
+static bool reason_read(const struct client_ledger *ledger, struct ledger_reasons_read *read,
+                        uint32_t slot, uint32_t id, struct ledger_reason *ret_reason)
+{
+    if (!read) {
+        return reasons_read(ledger, slot, id, 1, ret_reason);
+    }
+    const uint32_t first = id - id % LEDGER_REASONS_A_READ;
+    const uint32_t at = (first / LEDGER_REASONS_A_READ + slot * 5) % LEDGER_REASON_READS;
+    if (read->of[at].slot != slot || read->of[at].first != first) {
+        const bool could =
+            reasons_read(ledger, slot, first, LEDGER_REASONS_A_READ, read->reasons[at]);
+        read->of[at].slot = could ? slot : SLOT_NONE;
+        read->of[at].first = first;
+    }
+    if (read->of[at].slot != slot) {
+        return false;
+    }
+    *ret_reason = read->reasons[at][id - first];
+    return true;
+}
+
+size_t client_ledger_reason_of_many(const struct client_ledger *ledger,
+                                    struct ledger_reasons_read *read, uint32_t slot, uint32_t id,
+                                    char *ret_text)
 {
     struct ledger_reason reason;
-    const uint64_t at = ledger->layout.reasons_at + (uint64_t)id * sizeof(reason);
     const bool is_possible = id < LEDGER_REASONS_MAX &&
-                             ledger->read(ledger->user, slot, at, &reason, sizeof(reason)) &&
-                             reason.n_bytes >= 1 && reason.n_bytes <= REASON_MAX_BYTES &&
+                             reason_read(ledger, read, slot, id, &reason) && reason.n_bytes >= 1 &&
+                             reason.n_bytes <= REASON_MAX_BYTES &&
                              text_is_utf8((const unsigned char *)reason.bytes, reason.n_bytes);
     if (!is_possible) {
         memcpy(ret_text, UNVERIFIED, strlen(UNVERIFIED));
@@ -286,4 +324,10 @@ size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, u
     }
     memcpy(ret_text, reason.bytes, reason.n_bytes);
     return reason.n_bytes;
+}
+
+size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, uint32_t id,
+                            char *ret_text)
+{
+    return client_ledger_reason_of_many(ledger, NULL, slot, id, ret_text);
 }

@@ -31,6 +31,26 @@ typedef bool (*client_ledger_read_fn)(void *user, uint32_t slot, uint64_t at, vo
  */
 #define CLIENT_LEDGER_READ_COST 50
 
+/*
+ * 8: reasons that came one after the other are used one after the other, and a KiB is read in the
+ * time of one of them. 16: a program's reasons, or some of each of many; more takes a page longer
+ * to clear than it saves.
+ */
+#define LEDGER_REASONS_A_READ 8
+#define LEDGER_REASON_READS 16
+
+/*
+ * Reasons that were read for one answer: its rows have the same ones again and again. It does not
+ * outlive the answer: a slot may have another client then.
+ */
+struct ledger_reasons_read {
+    struct {
+        uint32_t slot;  /* SLOT_NONE: nothing is here */
+        uint32_t first; /* id */
+    } of[LEDGER_REASON_READS];
+    struct ledger_reason reasons[LEDGER_REASON_READS][LEDGER_REASONS_A_READ];
+};
+
 struct client_ledger {
     client_ledger_read_fn read;
     void *user;
@@ -117,6 +137,9 @@ KMEM_MUST_USE bool client_ledger_slab_is_idle(const struct client_ledger *ledger
 uint32_t client_ledger_lifetimes(const struct client_ledger *ledger, uint32_t slot,
                                  struct ledger_lifetimes *ret_records);
 
+/** client_ledger_reasons_init() - nothing was read yet */
+void client_ledger_reasons_init(struct ledger_reasons_read *read);
+
 /**
  * client_ledger_reason() - a reason out of a client's own table
  * @ret_text:  REASON_MAX_BYTES of room; "<unverified>" if there is no such reason
@@ -124,5 +147,13 @@ uint32_t client_ledger_lifetimes(const struct client_ledger *ledger, uint32_t sl
  */
 size_t client_ledger_reason(const struct client_ledger *ledger, uint32_t slot, uint32_t id,
                             char *ret_text);
+
+/**
+ * client_ledger_reason_of_many() - likewise, for an answer that has many
+ * @read:  what was read before for the same answer, and is added to; NULL: read it alone
+ */
+size_t client_ledger_reason_of_many(const struct client_ledger *ledger,
+                                    struct ledger_reasons_read *read, uint32_t slot, uint32_t id,
+                                    char *ret_text);
 
 #endif

@@ -41,13 +41,13 @@ Kmem__Block *report_block(const struct core *core, const struct block *block, co
 }
 
 /* Return: whether there was room for it. */
-static bool block_row_add(const struct core *core, const struct block *block, uint32_t now,
-                          struct reply *reply)
+static bool block_row_add(const struct core *core, const struct block *block,
+                          struct ledger_reasons_read *read, uint32_t now, struct reply *reply)
 {
     Kmem__BlocksReport *report = &reply->body.blocks;
     const struct client_identity *holder = &clients_get(&core->clients, block->slot)->identity;
     char reason[REASON_MAX_BYTES];
-    const size_t n_reason_bytes = block_reason(core, block, reason);
+    const size_t n_reason_bytes = block_reason_of_many(core, block, read, reason);
     if (report->n_blocks == REPLY_ROWS_MAX ||
         !reply_row_fits(reply, n_reason_bytes + strlen(holder->command))) {
         return false;
@@ -69,15 +69,17 @@ void report_blocks(const struct core *core, struct seg_off from, struct block_fi
     const uint32_t now = core_tick(core, now_ms);
     struct block_iter iter;
     struct block block;
+    struct ledger_reasons_read read;
     Kmem__BlocksReport *report = &reply->body.blocks;
     kmem__blocks_report__init(report);
     report->blocks = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__Block *));
     report->filtered = filter != NULL;
     block_iter_init(&iter, core, BLOCKS_ALL, from, SCAN_BUDGET);
+    client_ledger_reasons_init(&read);
     /* However dear a block is to compare, each page looks at one. */
     while (block_iter_next(&iter, &block)) {
         if (is_wanted(filter, core, &block, now, &iter.spent) &&
-            !block_row_add(core, &block, now, reply)) {
+            !block_row_add(core, &block, &read, now, reply)) {
             block_iter_put_back(&iter);
             break;
         }

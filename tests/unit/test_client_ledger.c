@@ -29,12 +29,16 @@ static struct ledger ledger;
 static struct client_ledger client_ledger;
 static struct client client;
 static bool unreadable;
+static uint32_t reads_left; /* before one fails, */
+static bool fails_once;     /* and no other does */
 
 static bool ledger_read(void *user, uint32_t slot, uint64_t at, void *buffer, size_t n_bytes)
 {
     assert_ptr_equal(user, &ledger);
     assert_int_equal(slot, SLOT);
-    return !unreadable && pread(ledger_fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
+    const bool fails = unreadable || reads_left == 0;
+    reads_left -= reads_left > 0 || fails_once;
+    return !fails && pread(ledger_fd, buffer, n_bytes, (off_t)at) == (ssize_t)n_bytes;
 }
 
 static int ledger_setup(void **state)
@@ -48,6 +52,8 @@ static int ledger_setup(void **state)
     ledger_format(&ledger, base, N_PAGES);
     client = (struct client){.slot = SLOT, .states = ledger.states};
     unreadable = false;
+    reads_left = UINT32_MAX;
+    fails_once = false;
     assert_int_equal(client_ledger_init(&client_ledger, N_PAGES, ledger_read, &ledger), 0);
     lease_grant(ledger.states, BEGIN, END - BEGIN, false);
     return 0;
@@ -316,6 +322,92 @@ static void test_client_ledger_slab_leaves_out_sizes_that_can_not_be_so(void **s
     assert_int_equal(hear().last.reason, ENTRY_REASONS_MAX - 1);
 }
 
+/* ------------------------------------------------------------------------ reads that fail ---- */
+
+#define OFF_OF(page) ((struct seg_off){(uint64_t)(page) << PAGE_SHIFT})
+
+static bool find(uint32_t page)
+{
+    struct block block;
+    struct slab slab;
+    return client_ledger_find(&client_ledger, &client, BEGIN, END, OFF_OF(page), &block, &slab);
+}
+
+static uint32_t n_blocks_of_slab_of(uint32_t page)
+{
+    struct slab slab;
+    (void)client_ledger_slab_of(&client_ledger, &client, BEGIN, page, END, &slab);
+    return slab.n_blocks;
+}
+
+/* More reads than any question needs. */
+#define READS_MAX 100
+
+/* Return: of READS_MAX, how often it was found, when another read fails each time. */
+static uint32_t find_when_reads_fail(uint32_t page, bool once)
+{
+    uint32_t n_found = 0;
+    fails_once = once;
+    for (uint32_t n = 0; n < READS_MAX; n++) {
+        reads_left = n;
+        const bool is_found = find(page);
+        reads_left = n;
+        const uint32_t n_blocks = n_blocks_of_slab_of(page);
+        assert_true(n_blocks <= 1);
+        n_found += is_found && n_blocks == 1;
+    }
+    reads_left = UINT32_MAX;
+    return n_found;
+}
+
+static void test_client_ledger_finds_nothing_or_the_block_whichever_read_fails(void **state)
+{
+    carve_large(BEGIN, 10, 10 * PAGE_BYTES);
+    const uint32_t page = BEGIN + 9;
+
+    assert_in_range(find_when_reads_fail(page, false), 1, READS_MAX - 1);
+    assert_in_range(find_when_reads_fail(page, true), 1, READS_MAX);
+    assert_true(find(page));
+    assert_int_equal(n_blocks_of_slab_of(page), 1);
+}
+
+static void test_client_ledger_slab_of_whichever_read_fails_tells_the_slab_or_nothing(void **state)
+{
+    const uint32_t size_class = N_SIZE_CLASSES - 1; /* of several pages */
+    carve(BEGIN, size_class);
+    (void)ledger_take(&ledger, BEGIN, size_classes[size_class].block_bytes, 7, 99, 0);
+    const uint32_t page = BEGIN + size_classes[size_class].span_pages - 1;
+    uint32_t n_told = 0;
+
+    for (uint32_t n = 0; n < READS_MAX; n++) {
+        reads_left = n;
+        const uint32_t n_blocks = n_blocks_of_slab_of(page);
+        assert_true(n_blocks <= size_classes[size_class].n_blocks);
+        n_told += n_blocks > 0;
+    }
+
+    assert_in_range(n_told, 1, READS_MAX - 1);
+}
+
+static void test_client_ledger_of_what_can_not_be_read_is_not_idle_nor_fenced(void **state)
+{
+    carve(BEGIN, 0);
+    assert_true(client_ledger_slab_is_idle(&client_ledger, SLOT, BEGIN, 0));
+    assert_false(client_ledger_slab_is_idle(&client_ledger, SLOT, BEGIN, 1));
+    assert_false(client_ledger_slab_is_idle(&client_ledger, SLOT, BEGIN + 1, 0));
+    assert_in_range(client_ledger_n_used_pages(&client_ledger, SLOT), 0, N_PAGES);
+    reads_left = 1;
+    assert_false(client_ledger_slab_is_idle(&client_ledger, SLOT, BEGIN, 0));
+    unreadable = true;
+    assert_false(client_ledger_slab_is_idle(&client_ledger, SLOT, BEGIN, 0));
+    assert_false(client_ledger_is_fenced(&client_ledger, SLOT));
+    assert_int_equal(client_ledger_n_used_pages(&client_ledger, SLOT), UINT32_MAX);
+    unreadable = false;
+    reads_left = UINT32_MAX;
+    ledger.header->n_used_pages = N_PAGES + 1;
+    assert_int_equal(client_ledger_n_used_pages(&client_ledger, SLOT), UINT32_MAX);
+}
+
 /* ----------------------------------------------------------------------- a client that races -- */
 
 static _Atomic bool race_ends;
@@ -432,6 +524,32 @@ static void test_client_ledger_reason_of_random_bytes_is_text(void **state)
     }
 }
 
+static void assert_told_of_many(struct ledger_reasons_read *read, uint32_t id, const char *words)
+{
+    char text[REASON_MAX_BYTES];
+    const size_t n_bytes = client_ledger_reason_of_many(&client_ledger, read, SLOT, id, text);
+    assert_int_equal(n_bytes, strlen(words));
+    assert_memory_equal(text, words, n_bytes);
+}
+
+static void test_client_ledger_reason_of_many_reads_neighbours_at_once(void **state)
+{
+    struct ledger_reasons_read read;
+    client_ledger_reasons_init(&read);
+    put_reason(16, "a", 1);
+    put_reason(23, "b", 1);
+    put_reason(16 + LEDGER_REASONS_A_READ * LEDGER_REASON_READS, "c", 1);
+    reads_left = 2;
+    for (unsigned i = 0; i < 3; i++) {
+        assert_told_of_many(&read, 16, "a");
+        assert_told_of_many(&read, 23, "b");
+    }
+    assert_told_of_many(&read, 16 + LEDGER_REASONS_A_READ * LEDGER_REASON_READS, "c");
+    assert_told_of_many(&read, 16, "<unverified>"); /* its place is taken; it can not be read */
+    assert_told_of_many(&read, 23, "<unverified>");
+    assert_told_of_many(&read, LEDGER_REASONS_MAX, "<unverified>");
+}
+
 static void test_client_ledger_init_without_memory_is_ENOMEM(void **state)
 {
     struct client_ledger other;
@@ -458,9 +576,13 @@ int main(void)
         LEDGER_TEST(test_client_ledger_slab_of_a_count_beyond_capacity_tells_the_slabs_blocks),
         LEDGER_TEST(test_client_ledger_slab_leaves_out_heads_that_can_not_be_so),
         LEDGER_TEST(test_client_ledger_slab_leaves_out_sizes_that_can_not_be_so),
+        LEDGER_TEST(test_client_ledger_finds_nothing_or_the_block_whichever_read_fails),
+        LEDGER_TEST(test_client_ledger_slab_of_whichever_read_fails_tells_the_slab_or_nothing),
+        LEDGER_TEST(test_client_ledger_of_what_can_not_be_read_is_not_idle_nor_fenced),
         LEDGER_TEST(test_client_ledger_slab_while_the_client_writes_tells_what_can_be_so),
         LEDGER_TEST(test_client_ledger_reason_is_what_the_client_wrote),
         LEDGER_TEST(test_client_ledger_reason_that_can_not_be_so_is_unverified),
+        LEDGER_TEST(test_client_ledger_reason_of_many_reads_neighbours_at_once),
         LEDGER_TEST(test_client_ledger_reason_of_random_bytes_is_text),
         LEDGER_TEST(test_client_ledger_init_without_memory_is_ENOMEM),
     };
