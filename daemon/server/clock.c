@@ -8,9 +8,9 @@
 #include "daemon/core/tick.h"
 #include "daemon/server/loop.h"
 
-static void clock_tick(uv_timer_t *timer)
+static void clock_tick(void *user)
 {
-    const struct clock *clock = timer->data;
+    struct clock *clock = user;
     struct core *core = clock->core;
     const struct now now = loop_now();
     shortage_tick(&core->shortage);
@@ -23,27 +23,26 @@ static void clock_tick(uv_timer_t *timer)
         clock->work(clock->user);
     }
     if (core->clients.n_live == 0 && !sampler_is_due(core)) {
-        (void)uv_timer_stop(timer); /* always 0 */
+        alarm_stop(&clock->alarm);
     }
 }
 
-void clock_init(struct clock *clock, uv_loop_t *loop)
+int clock_open(struct clock *clock, uv_loop_t *loop)
 {
-    (void)uv_timer_init(loop, &clock->timer); /* always 0 */
-    clock->timer.data = clock;
+    return alarm_open(&clock->alarm, loop, clock_tick, clock);
 }
 
 void clock_start(struct clock *clock)
 {
-    if (!uv_is_active((uv_handle_t *)&clock->timer)) {
-        clock_tick(&clock->timer);
-        (void)uv_timer_start(&clock->timer, clock_tick, TICK_MS, TICK_MS); /* it is not closing */
+    if (!alarm_is_set(&clock->alarm)) {
+        clock_tick(clock);
+        alarm_set(&clock->alarm, TICK_MS, TICK_MS);
     }
 }
 
 void clock_close(struct clock *clock)
 {
-    uv_close((uv_handle_t *)&clock->timer, NULL);
+    alarm_close(&clock->alarm);
 }
 
 bool clock_has_work(const struct clock *clock)

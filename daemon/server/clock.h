@@ -13,18 +13,22 @@
 #include <uv.h>
 
 #include "daemon/core/core.h"
+#include "daemon/server/alarm.h"
 #include "daemon/server/client_files.h"
 
 struct clock {
-    uv_timer_t timer;
+    struct alarm alarm;
     struct core *core;
     struct client_files *ledgers;
     void (*work)(void *user); /* clock_step() has something to do */
     void *user;
 };
 
-/** clock_init() - a clock that stands; the rest of it has been set */
-void clock_init(struct clock *clock, uv_loop_t *loop);
+/**
+ * clock_open() - a clock that stands; the rest of it has been set
+ * Return: 0 or a negative errno; then there is nothing to close.
+ */
+KMEM_MUST_USE int clock_open(struct clock *clock, uv_loop_t *loop);
 
 /** clock_start() - from now on, until there is no client */
 void clock_start(struct clock *clock);

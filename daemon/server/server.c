@@ -222,9 +222,9 @@ static void server_connected(void *user)
     }
 }
 
-static void server_is_quiet(uv_timer_t *quiet)
+static void server_is_quiet(void *user)
 {
-    struct server *server = quiet->data;
+    struct server *server = user;
     server->scrubs = true;
     server_scrub(server); /* else when the work that there is has been done */
 }
@@ -235,8 +235,8 @@ static void server_turned(uv_check_t *check)
     struct server *server = check->data;
     server_serve(server);
     if (!server->scrubs && !server->ending && scrub_is_wanted(&server->scrub) &&
-        !uv_is_active((uv_handle_t *)&server->quiet)) {
-        (void)uv_timer_start(&server->quiet, server_is_quiet, QUIET_MS, 0); /* not closing */
+        !alarm_is_set(&server->quiet)) {
+        alarm_set(&server->quiet, QUIET_MS, 0);
     }
 }
 
@@ -287,7 +287,7 @@ static void server_end(struct server *server)
     uv_close((uv_handle_t *)&server->idle, NULL);
     uv_close((uv_handle_t *)&server->turn, NULL);
     clock_close(&server->clock);
-    uv_close((uv_handle_t *)&server->quiet, NULL);
+    alarm_close(&server->quiet);
     scrub_close(&server->scrub);
     keeper_link_close(&server->keeper_link);
 }
@@ -363,11 +363,10 @@ static int server_start_handles(struct server *server)
     server->idle.data = server;
     (void)uv_check_init(&server->loop, &server->turn); /* always 0 */
     server->turn.data = server;
-    clock_init(&server->clock, &server->loop);
-    (void)uv_timer_init(&server->loop, &server->quiet); /* always 0 */
-    server->quiet.data = server;
     obituary_log_init(&server->obituary_log, &server->loop);
-    return uv_check_start(&server->turn, server_turned);
+    int r = clock_open(&server->clock, &server->loop);
+    r = r ? r : alarm_open(&server->quiet, &server->loop, server_is_quiet, server);
+    return r ? r : uv_check_start(&server->turn, server_turned);
 }
 
 /* core_config.ring */

@@ -46,8 +46,8 @@ struct server {
     struct obituary_log obituary_log;
     uv_idle_t idle; /* runs while there is work that no peer's bytes will trigger */
     struct clock clock;
-    uv_check_t turn;  /* once in each turn of the loop */
-    uv_timer_t quiet; /* runs while something came back that is to be cleared soon */
+    uv_check_t turn;    /* once in each turn of the loop */
+    struct alarm quiet; /* runs while something came back that is to be cleared soon */
     bool scrubs;
     bool ending;
     struct log_limit faults_limit; /* of lines that tell what the system did not give a peer */

@@ -155,7 +155,7 @@ int session_setup(void **state)
     keeper_open();
     assert_int_equal(uv_idle_init(&server->loop, &server->idle), 0);
     server->idle.data = server;
-    clock_init(&server->clock, &server->loop);
+    assert_int_equal(clock_open(&server->clock, &server->loop), 0);
     assert_int_equal(uv_check_init(&server->loop, &server->turn), 0);
     assert_int_equal(uv_check_start(&server->turn, turned), 0);
     obituary_log_init(&server->obituary_log, &server->loop);

@@ -65,7 +65,7 @@ static void test_session_gives_segment_ledger_and_clock_to_a_member(void **state
     }
     assert_int_equal(core->clients.n_live, 1);
     assert_true(pidfd_watch_watches(&server->pidfds, 0));
-    assert_true(uv_is_active((uv_handle_t *)&server->clock.timer));
+    assert_true(alarm_is_set(&server->clock.alarm));
     connection_close(fd);
 }
 
