@@ -16,9 +16,7 @@ int block_filter_init(struct block_filter *filter, const Kmem__BlockFilter *aske
         return BLOCK_FILTER_E_REASON;
     }
     filter->compares_detail = reason.len > 0 && memchr(reason.data, '#', reason.len);
-    const bool is_kind = asked->kind >= KMEM__BLOCK_KIND__BLOCK_ANY &&
-                         asked->kind <= KMEM__BLOCK_KIND__BLOCK_LEASED &&
-                         asked->sharing >= KMEM__BLOCK_SHARING__SHARING_ANY &&
+    const bool is_kind = asked->kind <= KMEM__BLOCK_KIND__BLOCK_LEASED &&
                          asked->sharing <= KMEM__BLOCK_SHARING__SHARING_UNSHARED;
     return is_kind ? BLOCK_FILTER_OK : BLOCK_FILTER_E_KIND;
 }

@@ -8,6 +8,7 @@
  */
 #include "daemon/core/dispatch_changes.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,9 +89,10 @@ static int tell(const struct call *call, uint64_t from_number)
     if (change && from_number > 0) {
         report->n_missed = change->number - from_number;
     }
-    while (change && report->n_changes < REPLY_ROWS_MAX &&
-           reply_row_fits(reply,
-                          change->n_text_bytes + strlen(change->command) + CHANGE_EXTRA_BYTES)) {
+    static_assert(REPLY_ROWS_MAX * (REPLY_ROW_BYTES + CHANGE_EXTRA_BYTES) > RESPONSE_MAX_BYTES,
+                  "what fits is less than REPLY_ROWS_MAX");
+    while (change && reply_row_fits(reply, change->n_text_bytes + strlen(change->command) +
+                                               CHANGE_EXTRA_BYTES)) {
         report->changes[report->n_changes++] = change_row(change, call->now.ms, reply);
         change = changes_next(changes, change->number + 1);
     }

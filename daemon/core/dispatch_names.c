@@ -275,7 +275,7 @@ static int refused_to_take(const struct call *call, uint32_t share)
     struct released released;
     struct block block;
     call->core->state.counters->attaches_refused++;
-    if (call->peer->next.stays && dispatch_holds(call, share)) {
+    if (call->peer->next.stays) {
         const int r = dispatch_let_go(call, off, 0, &released, &block);
         KMEM_ASSERT(r == 0); /* it is held */
     }
@@ -421,11 +421,11 @@ static int answer_again(const struct call *call, const struct intent *intent)
     int r = sharing_attach(&of, &handle, next->write, reason, &attached);
     if (r == SHARING_E_DENIED) { /* the owner has forbidden it, now or before */
         r = sharing_attach(&of, &handle, false, reason, &attached);
-        if (r == 0 && !attached.is_writable) {
-            return refuse_to_take(call, intent->n_pages, SHARING_E_DENIED);
-        }
     }
     KMEM_ASSERT(r == 0); /* it is held already */
+    if (next->write && !attached.is_writable) {
+        return refuse_to_take(call, intent->n_pages, SHARING_E_DENIED);
+    }
     return answer_next(call, NEXT_AT_VERSION(intent->at), &attached);
 }
 

@@ -38,14 +38,12 @@ static const struct state_point *point_find(const struct history_ring *ring, uin
     return number != 0 && state_load(&point->number) == number ? point : NULL;
 }
 
-static void ring_init(struct history_ring *ring, struct state_point *points, uint32_t n_places,
-                      uint32_t step_ms)
+static void ring_recover(struct history_ring *ring)
 {
-    *ring = (struct history_ring){.points = points, .n_places = n_places, .step_ms = step_ms};
-    for (uint32_t place = 0; place < n_places; place++) {
-        const uint64_t number = state_load(&points[place].number);
-        if (number > ring->newest && number % n_places == place &&
-            number == number_at(ring, points[place].at_ms)) {
+    for (uint32_t place = 0; place < ring->n_places; place++) {
+        const uint64_t number = state_load(&ring->points[place].number);
+        if (number > ring->newest && number % ring->n_places == place &&
+            number == number_at(ring, ring->points[place].at_ms)) {
             ring->newest = number;
         }
     }
@@ -54,8 +52,16 @@ static void ring_init(struct history_ring *ring, struct state_point *points, uin
 void history_init(struct history *history, struct state *state)
 {
     *history = (struct history){.state = state, .series = state->series};
-    ring_init(&history->seconds, state->seconds, HISTORY_SECONDS, HISTORY_SECOND_MS);
-    ring_init(&history->minutes, state->minutes, HISTORY_MINUTES, HISTORY_MINUTE_MS);
+    history->seconds = (struct history_ring){
+        .points = state->seconds, .n_places = HISTORY_SECONDS, .step_ms = HISTORY_SECOND_MS};
+    history->minutes = (struct history_ring){
+        .points = state->minutes, .n_places = HISTORY_MINUTES, .step_ms = HISTORY_MINUTE_MS};
+}
+
+void history_recover(struct history *history)
+{
+    ring_recover(&history->seconds);
+    ring_recover(&history->minutes);
 }
 
 const struct state_point *history_next(const struct history_ring *ring, uint64_t number)
@@ -341,13 +347,10 @@ void history_pause(struct history *history)
 
 /* ------------------------------------------------------------------------------------- check -- */
 
-static int point_check(const struct history_ring *ring, const struct state_point *point)
+static bool point_is_sound(const struct history_ring *ring, const struct state_point *point)
 {
-    const uint64_t number = state_load(&point->number);
-    const bool is_right = number <= ring->newest && point->n_looks > 0 &&
-                          number_at(ring, point->at_ms) == number &&
-                          point->peak_bytes >= point->num_bytes;
-    return is_right ? HISTORY_OK : HISTORY_E_CORRUPT;
+    return point->n_looks > 0 && number_at(ring, point->at_ms) == state_load(&point->number) &&
+           point->peak_bytes >= point->num_bytes;
 }
 
 /* No point is newer than the newest: a ring that was never full is looked at as far as it is. */
@@ -357,7 +360,7 @@ static int ring_check(const struct history_ring *ring)
     uint64_t number = ring->newest > n_places ? ring->newest - n_places : 0;
     while (number++ < ring->newest) {
         const struct state_point *point = &ring->points[number % n_places];
-        if (state_load(&point->number) == number && point_check(ring, point)) {
+        if (state_load(&point->number) == number && !point_is_sound(ring, point)) {
             return HISTORY_E_CORRUPT;
         }
     }

@@ -63,8 +63,11 @@ struct history_look {
 
 enum { HISTORY_OK, HISTORY_E_CORRUPT };
 
-/** history_init() - with what the state file has */
+/** history_init() - of a new state file: it is not read, since a page that is read is one taken */
 void history_init(struct history *history, struct state *state);
+
+/** history_recover() - a history that was just made goes on with what the state file has */
+void history_recover(struct history *history);
 
 /** history_wants() - whether there is no point of this second */
 bool history_wants(const struct history *history, uint64_t now_ms);

@@ -16,8 +16,6 @@ void leading_note(struct leading *leading, uint64_t key, uint64_t num_bytes)
     if (leading->n_keys < LEADING_KEYS) {
         least = leading->n_keys++;
         leading->counters[least].num_bytes = 0;
-    } else {
-        leading->is_exact = false;
     }
     leading->counters[least].key = key;
     leading->counters[least].num_bytes += num_bytes;

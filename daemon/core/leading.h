@@ -18,7 +18,6 @@
 
 struct leading {
     uint32_t n_keys;
-    bool is_exact; /* no counter was taken over */
     struct {
         uint64_t key;
         uint64_t num_bytes;
@@ -28,7 +27,6 @@ struct leading {
 static inline void leading_init(struct leading *leading)
 {
     leading->n_keys = 0;
-    leading->is_exact = true;
 }
 
 /** leading_note() - num_bytes are of that key */
@@ -40,7 +38,7 @@ uint64_t leading_first(const struct leading *leading, uint64_t *ret_num_bytes);
 /** leading_is_sole() - whether all that was noted is of one key */
 static inline bool leading_is_sole(const struct leading *leading)
 {
-    return leading->n_keys == 1 && leading->is_exact;
+    return leading->n_keys == 1; /* one that was ousted leaves more */
 }
 
 #endif

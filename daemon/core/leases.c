@@ -86,7 +86,7 @@ static void stretch_come_back(struct leases *leases, struct client *client,
 static void stretch_return(struct leases *leases, struct client *client,
                            const struct stretch *stretch)
 {
-    if (stretch->n_pages > 0 && leases->changes) {
+    if (stretch->n_pages > 0) {
         const struct change_facts facts = {
             .kind = CHANGE_RETURNED,
             .offset = (uint64_t)stretch->page << PAGE_SHIFT,

@@ -256,7 +256,8 @@ KMEM_PRINTF(2, 3) static void line_add(struct line *line, const char *format, ..
     va_start(arguments, format);
     const int n_bytes = vsnprintf(line->at, line->left_bytes, format, arguments);
     va_end(arguments);
-    const size_t written = n_bytes < 0 ? 0 : (size_t)n_bytes;
+    KMEM_ASSERT(n_bytes >= 0);
+    const size_t written = (size_t)n_bytes;
     const size_t step = written < line->left_bytes ? written : line->left_bytes - 1;
     line->at += step;
     line->left_bytes -= step;

@@ -221,6 +221,7 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
         return r;
     }
     KMEM_CRASH_POINT("server.recover.begun");
+    history_recover(&core->history);
     alive(core);
     recover_clients(core, states, user);
     KMEM_CRASH_POINT("server.recover.clients");

@@ -18,11 +18,11 @@ static struct refusal *place_of(const struct refusals *refusals, uint64_t number
     return &refusals->state->refusals->kept[number % REFUSALS_PLACES];
 }
 
-/* The refusal of a number, if there is one. */
+/* The refusal of a number from 1 up, if there is one. */
 static struct refusal *refusal_of(const struct refusals *refusals, uint64_t number)
 {
     struct refusal *refusal = place_of(refusals, number);
-    return number != 0 && state_load(&refusal->number) == number ? refusal : NULL;
+    return state_load(&refusal->number) == number ? refusal : NULL;
 }
 
 static uint64_t oldest_number(const struct refusals *refusals, uint64_t n_kept)

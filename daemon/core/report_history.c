@@ -7,6 +7,7 @@
  */
 #include "daemon/core/report.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "proto/glob.h"
@@ -33,10 +34,13 @@ static void want(struct wanted *wanted, uint32_t place, const char *reason, size
                  struct reply *reply)
 {
     Kmem__HistoryReport *report = &reply->body.history;
-    if (reply_row_fits(reply, n_bytes)) {
-        report->series[report->n_series++] = reply_string(reply, reason, n_bytes);
-        wanted->places[wanted->n++] = place;
-    }
+    static_assert((HISTORY_SERIES + 1) * (REPLY_ROW_BYTES + REASON_MAX_BYTES) <
+                      RESPONSE_MAX_BYTES - REPLY_ROW_BYTES,
+                  "all of them fit");
+    const bool fits = reply_row_fits(reply, n_bytes);
+    KMEM_ASSERT(fits);
+    report->series[report->n_series++] = reply_string(reply, reason, n_bytes);
+    wanted->places[wanted->n++] = place;
 }
 
 static void wanted_init(struct wanted *wanted, const struct history *history,

@@ -9,6 +9,7 @@
  */
 #include "daemon/core/report_pages.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "daemon/core/block_iter.h"
@@ -274,9 +275,10 @@ void report_pages(const struct core *core, const Kmem__Pages *asked, uint64_t no
     kmem__pages_report__init(report);
     report->rows = reply_take(reply, REPLY_ROWS_MAX * sizeof(Kmem__PageRow *));
     walk_begin(&walk, asked->stretch_offset);
+    static_assert(REPLY_ROWS_MAX * (REPLY_ROW_BYTES + PAGES_EXTRA_BYTES) > RESPONSE_MAX_BYTES,
+                  "what fits is less than REPLY_ROWS_MAX");
     /* One row at least: to find again where the last answer ended may take the whole budget. */
     while (walk.page < n_pages && (walk.spent < SCAN_BUDGET || report->n_rows == 0) &&
-           report->n_rows < REPLY_ROWS_MAX &&
            reply_row_fits(reply, REASON_MAX_BYTES + COMMAND_BYTES + PAGES_EXTRA_BYTES)) {
         struct row row;
         walk_row(&walk, &row);
@@ -284,8 +286,7 @@ void report_pages(const struct core *core, const Kmem__Pages *asked, uint64_t no
     }
     report->more = walk.page < n_pages;
     report->next_offset = report->more ? bytes_of(walk.page) : 0;
-    const bool is_cut =
-        report->more && walk.stretch.n_pages > 0 && stretch_end(&walk.stretch) > walk.page;
+    const bool is_cut = report->more && stretch_end(&walk.stretch) > walk.page;
     report->next_stretch = is_cut ? bytes_of(walk.stretch.page) : 0;
     reply->response.body_case = KMEM__RESPONSE__BODY_PAGES;
     reply->response.pages = report;

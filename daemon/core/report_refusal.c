@@ -43,7 +43,8 @@ static void part_add(struct part *part, const char *format, ...)
     const int n = vsnprintf(part->text + part->n_bytes, sizeof(part->text) - part->n_bytes, format,
                             arguments);
     va_end(arguments);
-    part->n_bytes += n > 0 ? (size_t)n : 0;
+    KMEM_ASSERT(n >= 0);
+    part->n_bytes += (size_t)n;
     part->n_bytes = part->n_bytes < sizeof(part->text) ? part->n_bytes : sizeof(part->text) - 1;
 }
 

@@ -4,10 +4,13 @@
  */
 #include "daemon/core/report.h"
 
+#include <assert.h>
 #include <string.h>
 
 /* More varints than most rows have, and words beside what was counted for it. */
 #define REFUSAL_EXTRA_BYTES 96
+/* What is written of a count. */
+#define COUNT_TEXT_BYTES 64
 
 static char *word(struct reply *reply, const char *text)
 {
@@ -47,9 +50,14 @@ static void report_counts(const struct refusals *refusals, struct reply *reply)
         const enum refusal_asked asked = at / N_WHY;
         const enum refusal_why why = at % N_WHY;
         const uint64_t n_times = refusals_count(refusals, asked, why);
-        if (n_times == 0 || !reply_row_fits(reply, 64)) {
+        if (n_times == 0) {
             continue;
         }
+        static_assert(N_ASKED * N_WHY * (REPLY_ROW_BYTES + COUNT_TEXT_BYTES) <
+                          RESPONSE_MAX_BYTES / 2,
+                      "all of them fit, and rows beside them");
+        const bool fits = reply_row_fits(reply, COUNT_TEXT_BYTES);
+        KMEM_ASSERT(fits);
         Kmem__RefusalCount *row = reply_take(reply, sizeof(*row));
         kmem__refusal_count__init(row);
         row->asked = word(reply, refusal_asked_word(asked));

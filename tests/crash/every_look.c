@@ -116,6 +116,7 @@ static uint32_t check_left(void)
     struct history next;
     struct state_point minute;
     history_init(&next, &fixture.core.state);
+    history_recover(&next);
     EXPECT(history_check(&next) == 0);
     if (history_open_minute(&next, &minute)) {
         check_point(&next, &minute);

@@ -389,6 +389,7 @@ static void test_history_goes_on_with_the_next_server(void **state)
     look_after(SECOND);
     look_after(MINUTE);
     history_init(&next, &core->state);
+    history_recover(&next);
     assert_int_equal(history_check(&next), 0);
     assert_int_equal(next.seconds.newest, history->seconds.newest);
     assert_int_equal(next.minutes.newest, history->minutes.newest);
@@ -407,6 +408,7 @@ static void test_history_a_point_that_was_begun_is_none(void **state)
     const uint64_t newest = history->seconds.newest;
     history->seconds.points[newest % HISTORY_SECONDS].number = 0;
     history_init(history, &core->state);
+    history_recover(history);
     assert_int_equal(history->seconds.newest, newest - 1);
     assert_int_equal(SECONDS("")->n_points, 1);
 }
@@ -419,6 +421,7 @@ static void test_history_numbers_that_fit_no_place_are_none(void **state)
     history->minutes.points[3].number = 4;
     const uint64_t newest = history->seconds.newest;
     history_init(history, &core->state);
+    history_recover(history);
     assert_int_equal(history->seconds.newest, newest);
     assert_int_equal(history->minutes.newest, 0);
     history->seconds.points[8].number = 0;
