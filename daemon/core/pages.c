@@ -2,17 +2,18 @@
 /*
  * pages.c - runs of pages, segregated by length
  *
- * The index is that of TLSF (Masmano, Ripoll, Crespo and Real, "TLSF: a New Dynamic Memory
- * Allocator for Real-Time Systems", 2004): free runs hang in bins, 16 to a doubling of the length,
- * and a bitmap says which bins have any. A request for n pages takes the shortest of the first
- * FIT_LOOKS runs in n's own bin that are long enough, else of those in the next bin that has any,
- * where every run is; only if nothing else is left, n's own bin is searched to its end, because "no
- * room" must only be said when it is true.
+ * Free runs hang in bins, one for each length, and a set of bits with bits over it says which bins
+ * have any (run_starts.h). A request for n pages takes a run of the shortest length from n up that
+ * there is, and the longest run is found likewise: some ten words are read, however many runs there
+ * are and however they lie. So no request holds the server for long, also not one for which there
+ * is no room.
  *
- * That is best fit, nearly. TLSF's good fit goes to the next bin at once and never looks into n's
- * own, and so leaves a free extent in which exactly such a block was to those that are shorter: of
- * frames of three sizes, which leave such free extents, it was refused up to 30 times as many.
- * First fit by address needs a tree and is worse where all sizes are mixed.
+ * That is best fit. TLSF (Masmano, Ripoll, Crespo and Real, "TLSF: a New Dynamic Memory Allocator
+ * for Real-Time Systems", 2004) has 16 bins to a doubling of the length and takes good fit, of the
+ * next bin: it never looks into n's own, and so leaves a free extent in which exactly such a block
+ * was to those that are shorter: of frames of three sizes, which leave such free extents, it was
+ * refused up to 30 times as many. Where its own bin is searched as well, what is long enough may
+ * come last of thousands. First fit by address needs a tree and is worse where all sizes are mixed.
  *
  * A single page is the first that is free. It is a slab of small blocks, which live long: wherever
  * one lies it parts what is free, so they lie side by side. It fits anywhere, so a bitmap finds it.
@@ -35,7 +36,7 @@
  *                    word[page]     = SCRUB, k        another
  *                    word[first]    = FREE, page - first    now there are three runs
  *
- * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 12 bytes and three
+ * and the lists, the bitmaps and the boundary tags (`left`) are private arrays, 16 bytes and four
  * bits per page: sparse anonymous memory, of which large runs touch little.
  */
 #include "daemon/core/pages.h"
@@ -43,38 +44,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "daemon/core/pages_bits.h"
 #include "proto/store.h"
-
-/* 16: as good as all of a bin in every trace that was measured; a look is a cache miss, 0.1 us. */
-#define FIT_LOOKS 16
-
-static uint32_t log2_of(uint32_t n_pages)
-{
-    return 31 - (uint32_t)__builtin_clz(n_pages);
-}
-
-uint32_t pages_bin_of(uint32_t n_pages)
-{
-    if (n_pages < 16) {
-        return n_pages;
-    }
-    const uint32_t log2 = log2_of(n_pages);
-    return 16 + ((log2 - PAGE_BINS_SHIFT) << 4) + ((n_pages >> (log2 - PAGE_BINS_SHIFT)) & 15);
-}
-
-/* The first bin from `bin` on that has a run; N_PAGE_BINS if none has. */
-static uint32_t bin_occupied(const struct pages *pages, uint32_t bin)
-{
-    uint32_t word = bin / 64;
-    uint64_t bits = pages->bin_bits[word] & (~UINT64_C(0) << (bin % 64));
-    while (bits == 0) {
-        if (++word == sizeof(pages->bin_bits) / sizeof(pages->bin_bits[0])) {
-            return N_PAGE_BINS;
-        }
-        bits = pages->bin_bits[word];
-    }
-    return word * 64 + (uint32_t)__builtin_ctzll(bits);
-}
 
 uint64_t pages_word(const struct pages *pages, uint32_t page)
 {
@@ -104,21 +75,22 @@ uint32_t pages_run_of(const struct pages *pages, uint32_t page)
 
 static void bin_insert(struct pages *pages, uint32_t page)
 {
-    const uint32_t bin = pages_bin_of(run_pages(pages, page));
-    const uint32_t second = pages->bin_first[bin];
+    const uint32_t length = run_pages(pages, page);
+    const uint32_t second = pages->bin_first[length];
     pages->next[page] = second;
     pages->prev[page] = 0;
     if (second != 0) {
         pages->prev[second] = page;
+    } else {
+        run_starts_add(&pages->lengths, length);
     }
-    pages->bin_first[bin] = page;
-    pages->bin_bits[bin / 64] |= UINT64_C(1) << (bin % 64);
+    pages->bin_first[length] = page;
     run_starts_add(&pages->free_starts, page);
 }
 
 static void bin_remove(struct pages *pages, uint32_t page)
 {
-    const uint32_t bin = pages_bin_of(run_pages(pages, page));
+    const uint32_t length = run_pages(pages, page);
     const uint32_t next = pages->next[page];
     const uint32_t prev = pages->prev[page];
     run_starts_remove(&pages->free_starts, page);
@@ -129,10 +101,10 @@ static void bin_remove(struct pages *pages, uint32_t page)
         pages->next[prev] = next;
         return;
     }
-    KMEM_ASSERT(pages->bin_first[bin] == page);
-    pages->bin_first[bin] = next;
+    KMEM_ASSERT(pages->bin_first[length] == page);
+    pages->bin_first[length] = next;
     if (next == 0) {
-        pages->bin_bits[bin / 64] &= ~(UINT64_C(1) << (bin % 64));
+        run_starts_remove(&pages->lengths, length);
     }
 }
 
@@ -202,21 +174,12 @@ static bool run_is_sound(const struct pages *pages, uint32_t page)
            (page_state == PAGE_LEASED && is_owned);
 }
 
-/* The bits of [page, end) that are in the same word as the first. */
-static uint64_t bits_mask(uint32_t page, uint32_t end, uint32_t *ret_n_pages)
-{
-    const uint32_t bit = page % 64;
-    const uint32_t n_here = end - page < 64 - bit ? end - page : 64 - bit;
-    *ret_n_pages = n_here;
-    return (n_here == 64 ? UINT64_MAX : (UINT64_C(1) << n_here) - 1) << bit;
-}
-
 /* Pages have become free. */
 static void dirty_add(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t mask = pages_bits(at, page + n_pages, &n_here);
         const uint64_t maybe_dirty = state_load(&pages->state->maybe_dirty[at / 64]) & mask;
         pages->dirty[at / 64] |= maybe_dirty;
         pages->n_dirty += (uint32_t)__builtin_popcountll(maybe_dirty);
@@ -228,42 +191,13 @@ static void dirty_remove(struct pages *pages, uint32_t page, uint32_t n_pages)
 {
     uint32_t n_here;
     for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
+        const uint64_t mask = pages_bits(at, page + n_pages, &n_here);
         pages->n_dirty -= (uint32_t)__builtin_popcountll(pages->dirty[at / 64] & mask);
         pages->dirty[at / 64] &= ~mask;
     }
 }
 
-void pages_note_maybe_dirty(struct pages *pages, uint32_t page, uint32_t n_pages)
-{
-    uint32_t n_here;
-    for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t maybe_dirty = state_load(&pages->state->maybe_dirty[at / 64]);
-        if ((maybe_dirty & mask) != mask) {
-            store_prepare_u64(&pages->state->maybe_dirty[at / 64], maybe_dirty | mask);
-        }
-    }
-}
-
-uint32_t pages_zero_stretch(const struct pages *pages, uint32_t page, uint32_t n_pages,
-                            bool *ret_zero)
-{
-    const uint64_t first = state_load(&pages->state->maybe_dirty[page / 64]) >> page % 64 & 1;
-    uint32_t n_here;
-    *ret_zero = first == 0;
-    for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        const uint64_t others =
-            (state_load(&pages->state->maybe_dirty[at / 64]) ^ (first ? UINT64_MAX : 0)) & mask;
-        if (others != 0) {
-            return at - page + (uint32_t)__builtin_ctzll(others) - at % 64;
-        }
-    }
-    return n_pages;
-}
-
-/* Whether two neighbouring runs are to be one: both free, or both leased to the same client. */
+/* Whether two neighbouring runs are to be one: both free, beyond, or leased to the same client. */
 static bool runs_are_alike(const struct pages *pages, uint32_t page, uint32_t other)
 {
     const uint64_t kind = pages_word(pages, page) & UINT32_MAX; /* state and owner */
@@ -329,14 +263,20 @@ static int pages_index(struct pages *pages)
 
 int pages_init(struct pages *pages, struct state *state)
 {
-    *pages = (struct pages){.state = state};
+    *pages = (struct pages){.state = state, .n_pages = state->n_pages};
     pages->next = calloc(state->n_pages, sizeof(*pages->next));
     pages->prev = calloc(state->n_pages, sizeof(*pages->prev));
     pages->left = calloc(state->n_pages, sizeof(*pages->left));
     int r = run_starts_init(&pages->starts, state->n_pages);
     r = r ? r : run_starts_init(&pages->free_starts, state->n_pages);
+    r = r ? r : run_starts_init(&pages->lengths, state->n_pages);
+    pages->bin_first = calloc(state->n_pages, sizeof(*pages->bin_first));
     pages->dirty = calloc(state->n_pages / 64 + 1, sizeof(*pages->dirty));
-    const bool has_all = pages->next && pages->prev && pages->left && pages->dirty;
+    const bool has_all =
+        pages->next && pages->prev && pages->left && pages->bin_first && pages->dirty;
+    if (r == 0 && has_all) {
+        run_starts_add(&pages->lengths, 0);
+    }
     r = r == 0 && has_all ? pages_index(pages) : -ENOMEM;
     if (r) {
         pages_fini(pages);
@@ -351,25 +291,10 @@ void pages_fini(struct pages *pages)
     free(pages->left);
     run_starts_fini(&pages->starts);
     run_starts_fini(&pages->free_starts);
+    run_starts_fini(&pages->lengths);
+    free(pages->bin_first);
     free(pages->dirty);
     *pages = (struct pages){.state = NULL};
-}
-
-/* Of the first n_looks runs of a bin the shortest that is long enough; 0: none is. */
-static uint32_t bin_search(const struct pages *pages, uint32_t bin, uint32_t n_pages,
-                           uint32_t n_looks)
-{
-    uint32_t found = 0;
-    uint32_t found_pages = UINT32_MAX;
-    for (uint32_t page = pages->bin_first[bin]; page != 0 && n_looks > 0; n_looks--) {
-        const uint32_t length = run_pages(pages, page);
-        if (length >= n_pages && length < found_pages) {
-            found = page;
-            found_pages = length;
-        }
-        page = length == n_pages ? 0 : pages->next[page];
-    }
-    return found;
 }
 
 int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page)
@@ -378,22 +303,12 @@ int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page)
     if (n_pages > pages->n_free_pages) {
         return PAGES_E_FULL;
     }
-    if (n_pages == 1 && run_starts_first(&pages->free_starts) != 0) {
-        *ret_page = run_starts_first(&pages->free_starts);
-        return 0;
-    }
-    const uint32_t own = pages_bin_of(n_pages);
-    uint32_t page = bin_search(pages, own, n_pages, FIT_LOOKS);
-    const uint32_t bin = page == 0 ? bin_occupied(pages, own + 1) : own;
-    if (page == 0 && bin < N_PAGE_BINS) {
-        page = bin_search(pages, bin, n_pages, FIT_LOOKS);
-    } else if (page == 0) {
-        page = bin_search(pages, own, n_pages, UINT32_MAX);
-    }
-    if (page == 0) {
+    /* What is being cleared counts as free, so there may be no free run although a page is. */
+    const uint32_t length = run_starts_next(&pages->lengths, n_pages);
+    if (length == 0) {
         return PAGES_E_FULL;
     }
-    *ret_page = page;
+    *ret_page = n_pages == 1 ? run_starts_first(&pages->free_starts) : pages->bin_first[length];
     return 0;
 }
 
@@ -452,19 +367,9 @@ void pages_give(struct pages *pages, uint32_t page)
     bin_insert(pages, run_join_left(pages, page));
 }
 
-/* Every byte of these pages, which are nobody's, is 0. */
-static void note_zero(struct pages *pages, uint32_t page, uint32_t n_pages)
-{
-    uint32_t n_here;
-    for (uint32_t at = page; at < page + n_pages; at += n_here) {
-        const uint64_t mask = bits_mask(at, page + n_pages, &n_here);
-        /* Before: they may hold anything. After: they are 0, which they have been made. */
-        state_commit(pages->state, &pages->state->maybe_dirty[at / 64],
-                     state_load(&pages->state->maybe_dirty[at / 64]) & ~mask);
-    }
-}
-
-void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
+/* Makes of pages inside one free run a run of their own, of another kind that is nobody's. */
+static void free_carve(struct pages *pages, uint32_t page, uint32_t n_pages,
+                       enum page_state page_state)
 {
     struct state *state = pages->state;
     const uint32_t first = pages_run_of(pages, page);
@@ -472,7 +377,6 @@ void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
     const uint32_t behind = page + n_pages;
     KMEM_ASSERT(run_is_free(pages, first));
     KMEM_ASSERT(n_pages >= 1 && behind <= end);
-    KMEM_ASSERT(pages->scrub_page == 0);
     bin_remove(pages, first);
     dirty_remove(pages, page, n_pages);
     if (behind < end) {
@@ -480,7 +384,7 @@ void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
         state_commit(state, &state->page_words[behind], PAGE_WORD(PAGE_FREE, 0, end - behind));
     }
     /* Before: a page inside a free run, or the first of one. After: likewise, or nobody's. */
-    state_commit(state, &state->page_words[page], PAGE_WORD(PAGE_SCRUB, 0, n_pages));
+    state_commit(state, &state->page_words[page], PAGE_WORD(page_state, 0, n_pages));
     if (first < page) {
         /* Before: all of the run is free. After: n_pages of it are nobody's. */
         state_commit(state, &state->page_words[first], PAGE_WORD(PAGE_FREE, 0, page - first));
@@ -494,6 +398,12 @@ void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
         left_set(pages, behind);
         bin_insert(pages, behind);
     }
+}
+
+void pages_scrub_begin(struct pages *pages, uint32_t page, uint32_t n_pages)
+{
+    KMEM_ASSERT(pages->scrub_page == 0);
+    free_carve(pages, page, n_pages, PAGE_SCRUB);
     pages->scrub_page = page;
     pages->scrub_hangs = false;
 }
@@ -504,7 +414,7 @@ void pages_scrub_end(struct pages *pages, bool is_zero)
     const uint32_t n_pages = run_pages(pages, page);
     KMEM_ASSERT(page != 0);
     if (is_zero) {
-        note_zero(pages, page, n_pages);
+        pages_note_zero(pages, page, n_pages);
     }
     pages->scrub_page = 0;
     pages->scrub_hangs = false;

@@ -13,8 +13,8 @@
  *      `starts` are the first pages of the runs, `free_starts` those of PAGE_FREE runs
  *      the set bits of `dirty` are those of state->maybe_dirty whose pages are free
  *      n_dirty == the set bits of `dirty`
- *      every PAGE_FREE run is on the list of its bin, every PAGE_LEASED run on that of its owner,
- *      and no other run is on a list                                           : pages_check()
+ *      every PAGE_FREE run is on the list of its length, every PAGE_LEASED run on its owner's, and
+ *      no other run is on a list                                               : pages_check()
  */
 #ifndef DAEMON_CORE_PAGES_H
 #define DAEMON_CORE_PAGES_H
@@ -26,15 +26,9 @@
 #include "daemon/core/state.h"
 #include "proto/attributes.h"
 
-/* 16 exact bins, then 16 to a doubling up to 2^26 pages. */
-#define PAGE_BINS_SHIFT 4
-#define N_PAGE_BINS (16 + (26 - PAGE_BINS_SHIFT + 1) * 16)
-/* Runs of up to 31 pages are in bins of one length each. */
-#define N_EXACT_BINS 32
-
 struct pages {
     struct state *state;
-    /* By a run's first page: its neighbours on the list of its bin, or of its owner; 0 is none
+    /* By a run's first page: its neighbours on the list of its length, or of its owner; 0 is none
        (page 0 is never on one). */
     uint32_t *next;
     uint32_t *prev;
@@ -44,11 +38,12 @@ struct pages {
     struct run_starts free_starts; /* those that begin a PAGE_FREE run */
     /* A bit for every free page that is to be cleared: see state->maybe_dirty. */
     uint64_t *dirty;
-    uint32_t n_dirty; /* of those bits */
-    uint32_t bin_first[N_PAGE_BINS];
-    uint64_t bin_bits[(N_PAGE_BINS + 63) / 64]; /* a bit for every bin that has a run */
-    uint32_t leased_first[CLIENTS_MAX];         /* by owner: its leased runs */
-    uint32_t n_owners;                          /* those below this have had some */
+    uint32_t n_dirty;          /* of those bits */
+    uint32_t *bin_first;       /* by length: the first of the PAGE_FREE runs that have it */
+    struct run_starts lengths; /* those that one has, and 0 */
+    uint32_t leased_first[CLIENTS_MAX]; /* by owner: its leased runs */
+    uint32_t n_owners;                  /* those below this have had some */
+    uint32_t n_pages;                   /* the segment's present size */
     uint64_t n_free_pages;
     uint32_t scrub_page;   /* where the run begins that is being made 0; 0: none is */
     bool scrub_hangs;      /* its end is not to be waited for */
@@ -72,8 +67,8 @@ void pages_fini(struct pages *pages);
 /**
  * pages_find() - a free run of at least n_pages; nothing changes yet
  *
- * The shortest of a few that are long enough; for a single page, the first of all. Found in
- * constant time unless only the bin that n_pages itself falls into is left; then it is searched.
+ * One of the shortest that are long enough; for a single page, the first of all. It takes the same
+ * time however many runs there are.
  * Return: 0 or PAGES_E_FULL.
  */
 KMEM_MUST_USE int pages_find(const struct pages *pages, uint32_t n_pages, uint32_t *ret_page);
@@ -154,8 +149,22 @@ void pages_turn_part(struct pages *pages, uint32_t page, uint32_t n_pages);
  */
 void pages_join(struct pages *pages, uint32_t page);
 
-/** pages_bin_of() - the bin that a free run of n_pages is in */
-uint32_t pages_bin_of(uint32_t n_pages);
+/**
+ * pages_grow() - the segment has n_pages from now on, more than before; the new ones are free
+ *
+ * One store makes it true. Their memory is there, and whoever could write there is gone or did not:
+ * what of them may be dirty says state->maybe_dirty, as of any free page.
+ */
+void pages_grow(struct pages *pages, uint32_t n_pages);
+
+/** pages_tail() - where what is free at the segment's end begins; n_pages: nothing is free there */
+uint32_t pages_tail(const struct pages *pages);
+
+/** pages_shrink() - the segment has n_pages from now on: pages_tail() or more, fewer than before */
+void pages_shrink(struct pages *pages, uint32_t n_pages);
+
+/** pages_note_zero() - every byte of these pages, which are nobody's, is 0 */
+void pages_note_zero(struct pages *pages, uint32_t page, uint32_t n_pages);
 
 /** pages_word() - the word of the run that begins at `page` */
 uint64_t pages_word(const struct pages *pages, uint32_t page);

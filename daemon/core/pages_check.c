@@ -63,15 +63,15 @@ static bool count_dirty(const struct pages *pages, uint32_t page, uint64_t *n_di
 
 static int check_bins(const struct pages *pages, uint32_t n_free_runs)
 {
-    for (uint32_t bin = 0; bin < N_PAGE_BINS; bin++) {
-        if (bit_of(pages->bin_bits, bin) != (pages->bin_first[bin] != 0)) {
+    for (uint32_t length = 0; length < pages->state->n_pages; length++) {
+        const bool has_any = pages->bin_first[length] != 0;
+        if (bit_of(pages->lengths.levels[0], length) != (has_any || length == 0)) {
             return PAGES_E_CORRUPT;
         }
         uint32_t prev = 0;
-        for (uint32_t page = pages->bin_first[bin]; page != 0; page = pages->next[page]) {
+        for (uint32_t page = pages->bin_first[length]; page != 0; page = pages->next[page]) {
             if (n_free_runs-- == 0 || pages->prev[page] != prev ||
-                run_state(pages, page) != PAGE_FREE ||
-                pages_bin_of(run_length(pages, page)) != bin) {
+                run_state(pages, page) != PAGE_FREE || run_length(pages, page) != length) {
                 return PAGES_E_CORRUPT;
             }
             prev = page;
@@ -105,8 +105,9 @@ int pages_check(const struct pages *pages)
     uint32_t n_scrubbed = 0;
     uint64_t n_dirty = 0;
     uint32_t left = 0;
-    if (!run_starts_check(&pages->starts) || !run_starts_check(&pages->free_starts)) {
-        return PAGES_E_CORRUPT; /* the rest looks runs up in it */
+    if (!run_starts_check(&pages->starts) || !run_starts_check(&pages->free_starts) ||
+        !run_starts_check(&pages->lengths)) {
+        return PAGES_E_CORRUPT; /* the rest looks runs up in them */
     }
     for (uint32_t page = 0; page < pages->state->n_pages;) {
         const uint32_t length = run_length(pages, page);

@@ -18,21 +18,7 @@ static uint32_t free_pages(const struct pages *pages, uint32_t page)
 
 uint32_t pages_largest_free_extent(const struct pages *pages)
 {
-    uint32_t largest = 0;
-    uint32_t bin = N_PAGE_BINS;
-    while (bin-- > 0 && pages->bin_first[bin] == 0) {
-    }
-    if (bin >= N_PAGE_BINS) {
-        return 0;
-    }
-    if (bin < N_EXACT_BINS) {
-        return run_pages(pages, pages->bin_first[bin]);
-    }
-    for (uint32_t page = pages->bin_first[bin]; page != 0; page = pages->next[page]) {
-        const uint32_t length = run_pages(pages, page);
-        largest = length > largest ? length : largest;
-    }
-    return largest;
+    return run_starts_last(&pages->lengths, pages->state->n_pages - 1, NULL);
 }
 
 uint32_t pages_largest_extent(const struct pages *pages)

@@ -118,6 +118,34 @@ uint32_t run_starts_first(const struct run_starts *starts)
     return found;
 }
 
+/* The bits of a word from one of them on, which may be the one behind the last. */
+static uint64_t bits_from(uint32_t bit)
+{
+    return bit == 64 ? 0 : ~UINT64_C(0) << bit;
+}
+
+uint32_t run_starts_next(const struct run_starts *starts, uint32_t page)
+{
+    KMEM_ASSERT(page < starts->n_pages);
+    uint32_t level = 0;
+    uint32_t at = page / 64;
+    uint64_t word = starts->levels[0][at] & bits_from(page % 64);
+    while (word == 0) {
+        const uint32_t bit = at % 64;
+        at /= 64;
+        level++;
+        if (level == STARTS_LEVELS) {
+            return 0;
+        }
+        word = starts->levels[level][at] & bits_from(bit + 1);
+    }
+    uint32_t found = at * 64 + (uint32_t)__builtin_ctzll(word);
+    for (; level > 0; level--) {
+        found = found * 64 + (uint32_t)__builtin_ctzll(starts->levels[level - 1][found]);
+    }
+    return found;
+}
+
 bool run_starts_check(const struct run_starts *starts)
 {
     bool agree = true;

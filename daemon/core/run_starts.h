@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * run_starts.h - a set of pages that begin a run: the first of all, and the last up to a page
+ * run_starts.h - a set of pages that begin a run: the first of all, the last up to a page, the next
+ *
+ * Or of the lengths that runs have: pages.h.
  *
  * A bitmap with bitmaps over it: a bit of level k + 1 says whether a word of level k is other than
  * 0. The last start at or before a page is found by going up until a word has a bit before the
- * place, and down again: at most two words a level, however far away it is.
+ * place, and down again: at most two words a level, however far away it is. The next one likewise.
  *
  *      bit w of level k + 1 is set  <=>  word w of level k is not 0          : run_starts_check()
  */
@@ -40,6 +42,9 @@ uint32_t run_starts_last(const struct run_starts *starts, uint32_t page, uint32_
 
 /** run_starts_first() - the first page of the set; 0: it is empty, or page 0 is in it */
 uint32_t run_starts_first(const struct run_starts *starts);
+
+/** run_starts_next() - the first page of the set from `page` on; 0: none, or page 0 is asked for */
+uint32_t run_starts_next(const struct run_starts *starts, uint32_t page);
 
 /** run_starts_check() - compare the levels. Return: whether they agree. */
 KMEM_MUST_USE bool run_starts_check(const struct run_starts *starts);

@@ -15,7 +15,7 @@
 /* Up a level at a time, and down again. */
 #define WORDS_MAX (2 * STARTS_LEVELS - 1)
 
-static void test_run_starts_are_the_nearest_and_the_first(void **state)
+static void test_run_starts_are_the_nearest_the_next_and_the_first(void **state)
 {
     static bool naive[5000];
     struct seeded seeded = {4711};
@@ -37,6 +37,11 @@ static void test_run_starts_are_the_nearest_and_the_first(void **state)
             expected--;
         }
         assert_int_equal(run_starts_last(&starts, from, NULL), expected);
+        expected = from;
+        while (expected < 5000 && !naive[expected]) {
+            expected++;
+        }
+        assert_int_equal(run_starts_next(&starts, from), expected % 5000);
     }
     assert_true(run_starts_check(&starts));
     for (uint32_t page = 0; page < 5000; page++) {
@@ -78,6 +83,7 @@ static void test_run_starts_last_of_an_empty_set_is_a_bug(void **state)
     assert_int_equal(run_starts_init(&starts, 1000), 0);
 
     assert_broken((void)run_starts_last(&starts, 999, NULL));
+    assert_broken((void)run_starts_next(&starts, 1000));
     assert_broken(run_starts_add(&starts, 1000));
 
     run_starts_fini(&starts);
@@ -113,7 +119,7 @@ static void test_run_starts_init_without_memory_is_ENOMEM(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_run_starts_are_the_nearest_and_the_first),
+        cmocka_unit_test(test_run_starts_are_the_nearest_the_next_and_the_first),
         cmocka_unit_test(test_run_starts_last_reads_some_words_however_far_away_it_is),
         cmocka_unit_test(test_run_starts_last_of_an_empty_set_is_a_bug),
         cmocka_unit_test(test_run_starts_check_finds_levels_that_differ),
