@@ -15,7 +15,9 @@ int core_init(struct core *core, const struct core_config *config, void *state_b
               uint64_t now_ms)
 {
     *core = (struct core){.config = *config};
-    state_format(&core->state, state_base, config->n_pages, config->instance, now_ms);
+    state_format(&core->state, state_base, config->n_pages,
+                 config->begin_pages > 0 ? config->begin_pages : config->n_pages, config->instance,
+                 now_ms);
     const int r = core_open(core);
     KMEM_ASSERT(r <= 0); /* an empty segment adds up */
     return r;
@@ -262,6 +264,11 @@ void core_end(struct core *core, struct client *client, bool left, uint64_t now_
 }
 
 uint64_t core_segment_bytes(const struct core *core)
+{
+    return (uint64_t)core->pages.n_pages << PAGE_SHIFT;
+}
+
+uint64_t core_most_bytes(const struct core *core)
 {
     return (uint64_t)core->state.n_pages << PAGE_SHIFT;
 }

@@ -43,7 +43,8 @@ struct users;
 
 struct core_config {
     const char *segment_name; /* borrowed for the core's life */
-    uint32_t n_pages;
+    uint32_t n_pages;         /* the most that the segment may have: of all layouts */
+    uint32_t begin_pages;     /* what a new one has at first; 0: all of them */
     uint32_t clients_limit;
     uint32_t names_limit;     /* 0: SHARE_NAMES_USUAL */
     uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
@@ -205,7 +206,8 @@ static inline bool core_has_dead(const struct core *core)
     return core->clients.n_ended > 0;
 }
 
-uint64_t core_segment_bytes(const struct core *core);
+uint64_t core_segment_bytes(const struct core *core);  /* what it has now */
+uint64_t core_most_bytes(const struct core *core);     /* what it may have: resize.h */
 uint64_t core_resident_bytes(const struct core *core); /* of the system's memory; 0: not known */
 uint64_t core_free_bytes(const struct core *core);
 uint64_t core_largest_free_bytes(const struct core *core);

@@ -23,7 +23,7 @@ static int welcome(const struct call *call, bool resumed)
     kmem__welcome__init(body);
     body->version = PROTOCOL_VERSION;
     body->segment_name = reply_string(call->reply, name, strlen(name));
-    body->segment_bytes = core_segment_bytes(core);
+    body->segment_bytes = core_most_bytes(core);
     body->page_bytes = PAGE_BYTES;
     body->instance = core->config.instance;
     body->granule_bytes = core->config.granule_bytes;

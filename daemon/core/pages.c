@@ -32,6 +32,8 @@
  *                    word[page]     = owner, k        two runs of one owner
  *      turn:         split on both sides
  *                    word[page]     = DIRECT, k       of what was leased, as one run
+ *      grow:         split off the first k of what is beyond, and give them
+ *      shrink:       as scrub, at the end of the last free run, and join what is beyond
  *      scrub:        word[page + k] = FREE, n - k     a page inside a free run
  *                    word[page]     = SCRUB, k        another
  *                    word[first]    = FREE, page - first    now there are three runs
@@ -166,6 +168,12 @@ static bool run_is_sound(const struct pages *pages, uint32_t page)
     if (page == 0) {
         return page_state == PAGE_RESERVED && length == 1;
     }
+    if (page_state == PAGE_BEYOND) {
+        return page > 1;
+    }
+    if (pages->n_pages < page) {
+        return false; /* behind what is beyond */
+    }
     if (page_state == PAGE_SCRUB) {
         return pages->scrub_page == 0 || pages->scrub_page == page;
     }
@@ -202,7 +210,8 @@ static bool runs_are_alike(const struct pages *pages, uint32_t page, uint32_t ot
 {
     const uint64_t kind = pages_word(pages, page) & UINT32_MAX; /* state and owner */
     return kind == (pages_word(pages, other) & UINT32_MAX) &&
-           (PAGE_WORD_STATE(kind) == PAGE_FREE || PAGE_WORD_STATE(kind) == PAGE_LEASED);
+           (PAGE_WORD_STATE(kind) == PAGE_FREE || PAGE_WORD_STATE(kind) == PAGE_LEASED ||
+            PAGE_WORD_STATE(kind) == PAGE_BEYOND);
 }
 
 /*
@@ -254,6 +263,9 @@ static int pages_index(struct pages *pages)
         }
         if (run_is(pages, page, PAGE_SCRUB)) {
             pages->scrub_page = page;
+        }
+        if (run_is(pages, page, PAGE_BEYOND) && page < pages->n_pages) {
+            pages->n_pages = page;
         }
         pages->n_free_pages += is_free || run_is(pages, page, PAGE_SCRUB) ? length : 0;
         page += length;
@@ -496,4 +508,32 @@ void pages_turn_part(struct pages *pages, uint32_t page, uint32_t n_pages)
     leased_remove(pages, page);
     /* Before: the lease's owner has them. After: they are the daemon's own, to carve. */
     state_commit(pages->state, &pages->state->page_words[page], PAGE_WORD(PAGE_DIRECT, 0, n_pages));
+}
+
+void pages_grow(struct pages *pages, uint32_t n_pages)
+{
+    const uint32_t page = pages->n_pages;
+    KMEM_ASSERT(n_pages > page && n_pages <= pages->state->n_pages);
+    pages->n_pages = n_pages;
+    pages->scrub_events++; /* it is looked again by who waits for what comes back */
+    pages_give_part(pages, page, n_pages - page);
+}
+
+uint32_t pages_tail(const struct pages *pages)
+{
+    const uint32_t last = pages_run_of(pages, pages->n_pages - 1);
+    return run_is_free(pages, last) ? last : pages->n_pages;
+}
+
+void pages_shrink(struct pages *pages, uint32_t n_pages)
+{
+    const uint32_t end = pages->n_pages;
+    KMEM_ASSERT(n_pages > 1 && n_pages < end);
+    KMEM_ASSERT(pages_tail(pages) <= n_pages);
+    free_carve(pages, n_pages, end - n_pages, PAGE_BEYOND);
+    pages->n_free_pages -= end - n_pages;
+    pages->n_pages = n_pages;
+    if (end < pages->state->n_pages) {
+        (void)run_join_left(pages, end); /* it begins at n_pages, as is known */
+    }
 }

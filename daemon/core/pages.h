@@ -8,7 +8,8 @@
  *
  *      n_free_pages == sum of the lengths of PAGE_FREE and PAGE_SCRUB runs
  *      there is at most one PAGE_SCRUB run, and it begins at scrub_page
- *      sum of the lengths of all runs == n_pages
+ *      sum of the lengths of all runs == state->n_pages
+ *      n_pages == the same without PAGE_BEYOND, of which there is one run at most, the last
  *      no two PAGE_FREE runs are neighbours, nor two PAGE_LEASED runs of one owner
  *      `starts` are the first pages of the runs, `free_starts` those of PAGE_FREE runs
  *      the set bits of `dirty` are those of state->maybe_dirty whose pages are free

@@ -37,10 +37,14 @@ static bool run_is_sound(const struct pages *pages, uint32_t page, uint32_t left
     if (page == 0) {
         return page_state == PAGE_RESERVED && length == 1;
     }
+    if ((page_state == PAGE_BEYOND) != (page == pages->n_pages)) {
+        return false;
+    }
     if (pages->left[page] != left || (page_state == PAGE_SCRUB) != (page == pages->scrub_page)) {
         return false;
     }
-    const bool joins = page_state == PAGE_FREE || page_state == PAGE_LEASED;
+    const bool joins =
+        page_state == PAGE_FREE || page_state == PAGE_LEASED || page_state == PAGE_BEYOND;
     return (joins && kind != (pages_word(pages, left) & UINT32_MAX)) || page_state == PAGE_DIRECT ||
            page_state == PAGE_SCRUB;
 }
@@ -121,6 +125,9 @@ int pages_check(const struct pages *pages)
         n_scrubbed += page_state == PAGE_SCRUB;
         left = page;
         page += length;
+    }
+    if (run_state(pages, left) != PAGE_BEYOND && pages->n_pages != pages->state->n_pages) {
+        return PAGES_E_CORRUPT;
     }
     if (n_free_pages != pages->n_free_pages || n_dirty != pages->n_dirty ||
         n_scrubbed != (pages->scrub_page != 0)) {

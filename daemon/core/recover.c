@@ -69,9 +69,10 @@ static int check_run(const struct recovery *recovery, uint32_t page)
         return refuse(recovery, "the run at page %u has %u pages, of %u that there are", page,
                       n_pages, state->n_pages - page);
     }
-    if (page == 0 ? page_state != PAGE_RESERVED || n_pages != 1
-                  : page_state != PAGE_FREE && page_state != PAGE_DIRECT &&
-                        page_state != PAGE_LEASED && page_state != PAGE_SCRUB) {
+    if (page == 0
+            ? page_state != PAGE_RESERVED || n_pages != 1
+            : page_state != PAGE_FREE && page_state != PAGE_DIRECT && page_state != PAGE_LEASED &&
+                  page_state != PAGE_SCRUB && page_state != PAGE_BEYOND) {
         return refuse(recovery, "the run at page %u is of kind %u", page, (unsigned)page_state);
     }
     if (page_state == PAGE_LEASED && (slot >= state_load(&state->header->n_slots) ||

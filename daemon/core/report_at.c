@@ -133,7 +133,7 @@ void report_at(const struct core *core, uint64_t offset, uint64_t now_ms, struct
         if (page > 0) {
             at_before(&at, page - 1);
         }
-        if (end < core->state.n_pages) {
+        if (end < core->pages.n_pages) {
             at_after(&at, end);
         }
     }

@@ -223,7 +223,7 @@ static void walk_begin(struct walk *walk, uint64_t stretch_offset)
 {
     const uint64_t begin = stretch_offset >> PAGE_SHIFT;
     walk->stretch.n_pages = 0;
-    if (begin == 0 || begin >= walk->page || walk->page >= walk->core->state.n_pages) {
+    if (begin == 0 || begin >= walk->page || walk->page >= walk->core->pages.n_pages) {
         return;
     }
     stretch_find(walk->core, (uint32_t)begin, (uint32_t)begin, &walk->spent, &walk->stretch);
@@ -242,7 +242,7 @@ static void walk_look(struct walk *walk)
 /* Fills a row: with a stretch, or with what there is of a cell, as far as the budget goes. */
 static void walk_row(struct walk *walk, struct row *row)
 {
-    const uint32_t n_pages = walk->core->state.n_pages;
+    const uint32_t n_pages = walk->core->pages.n_pages;
     uint32_t until = n_pages;
     row_init(row, walk->page);
     if (walk->cell_pages > 0 && n_pages - walk->page > walk->cell_pages) {
@@ -263,7 +263,7 @@ static void walk_row(struct walk *walk, struct row *row)
 void report_pages(const struct core *core, const Kmem__Pages *asked, uint64_t now_ms,
                   struct reply *reply)
 {
-    const uint32_t n_pages = core->state.n_pages;
+    const uint32_t n_pages = core->pages.n_pages;
     const uint64_t from = asked->from_offset >> PAGE_SHIFT;
     const uint64_t cell_pages = asked->cell_bytes >> PAGE_SHIFT;
     struct walk walk = {

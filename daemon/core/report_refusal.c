@@ -316,7 +316,11 @@ static const char *format_at_most(uint64_t num_bytes, char *buffer, size_t buffe
 
 static void advice_of_size(const struct core *core, struct advice *advice)
 {
-    if (core_segment_bytes(core) < SEGMENT_MAX_BYTES) {
+    if (core_segment_bytes(core) < core_most_bytes(core)) {
+        char most[TEXT_BYTES_MAX];
+        advice_add(advice, "let the segment grow, up to %s: kmemctl resize",
+                   text_format_bytes(core_most_bytes(core), most, sizeof(most)));
+    } else if (core_segment_bytes(core) < SEGMENT_MAX_BYTES) {
         advice_add(advice, "start kmemd with a larger --size");
     }
 }

@@ -58,7 +58,7 @@ static uint64_t n_pages_to_be_had(struct shortage *shortage)
 void shortage_look(struct shortage *shortage)
 {
     const struct pages *pages = shortage->leases->pages;
-    const uint32_t n_all = pages->state->n_pages;
+    const uint32_t n_all = pages->n_pages;
     const uint64_t border = shortage->n_spare_pages == 0 ? ENOUGH_ABOVE(n_all) : SHORT_BELOW(n_all);
     const uint64_t n_pages = n_pages_to_be_had(shortage);
     shortage->n_spare_pages = n_pages > border ? (uint32_t)(n_pages - border) : 0;
@@ -94,5 +94,5 @@ void shortage_tick(struct shortage *shortage)
 bool shortage_is_due(const struct shortage *shortage)
 {
     const struct pages *pages = shortage->leases->pages;
-    return pages->n_free_pages + pages->state->n_pages / LOOKS < shortage->n_free_seen;
+    return pages->n_free_pages + pages->n_pages / LOOKS < shortage->n_free_seen;
 }

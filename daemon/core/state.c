@@ -113,8 +113,8 @@ uint64_t state_bytes(uint32_t n_pages)
     return layout.total_bytes;
 }
 
-void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t instance,
-                  uint64_t now_ms)
+void state_format(struct state *state, void *base, uint32_t n_pages, uint32_t begin_pages,
+                  uint64_t instance, uint64_t now_ms)
 {
     struct state_layout layout;
     state_layout_init(&layout, n_pages);
@@ -125,9 +125,15 @@ void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t in
         .n_pages = n_pages,
         .instance = instance,
         .born_ms = now_ms,
+        .asked_pages = begin_pages,
+        .now_pages = begin_pages,
     };
     store_prepare_bytes(state->header, &header, sizeof(header));
-    state_commit(state, &state->page_words[1], PAGE_WORD(PAGE_FREE, 0, n_pages - 1));
+    if (begin_pages < n_pages) {
+        state_commit(state, &state->page_words[begin_pages],
+                     PAGE_WORD(PAGE_BEYOND, 0, n_pages - begin_pages));
+    }
+    state_commit(state, &state->page_words[1], PAGE_WORD(PAGE_FREE, 0, begin_pages - 1));
     state_commit(state, &state->page_words[0], PAGE_WORD(PAGE_RESERVED, 0, 1));
     /* Before: a new file. After: an empty segment. */
     store_commit(&state->header->magic, STATE_MAGIC);
@@ -153,6 +159,16 @@ int state_attach(struct state *state, void *base, uint32_t n_pages)
         return STATE_E_FOREIGN;
     }
     return 0;
+}
+
+bool state_sizes_of(const struct state_header *header, struct state_sizes *ret_sizes)
+{
+    if (state_load(&header->magic) != STATE_MAGIC || header->layout != state_signature()) {
+        return false;
+    }
+    ret_sizes->asked_pages = (uint32_t)state_load(&header->asked_pages);
+    ret_sizes->now_pages = (uint32_t)state_load(&header->now_pages);
+    return true;
 }
 
 void state_commit(struct state *state, _Atomic uint64_t *where, uint64_t value)

@@ -46,6 +46,10 @@
  *  n_names                                                           free
  *  generations,        state_commit(), before a    start             numbers up to this were
  *  versions            number above is given                         perhaps given
+ *  asked_pages         store_commit(), after the   start             the options ask for what they
+ *                      size was applied                              did before: once more does no
+ *                                                                    harm
+ *  now_pages           after the size has changed  the keeper        it is the size before
  *  counters, a slot's  any time                    queries           what was to be counted last
  *  peaks                                                             is not counted
  *
@@ -74,7 +78,8 @@ enum page_state {
     PAGE_RESERVED, /* the segment's own first page */
     PAGE_DIRECT,   /* a slab or a large block of the daemon's own ledger */
     PAGE_LEASED,
-    PAGE_SCRUB, /* nobody's: it is being made 0, and is free afterwards */
+    PAGE_SCRUB,  /* nobody's: it is being made 0, and is free afterwards */
+    PAGE_BEYOND, /* behind the segment's present size: it may grow into them, pages_grow() */
 };
 
 /* A page word: state in bits 0 to 3, owner's slot in 4 to 31, the run's pages in 32 to 63. */
@@ -88,7 +93,7 @@ enum page_state {
 
 /* Changes when what is stored comes to mean something else though all sizes stay. */
 #ifndef STATE_LAYOUT_VERSION
-#define STATE_LAYOUT_VERSION UINT64_C(8)
+#define STATE_LAYOUT_VERSION UINT64_C(9)
 #endif
 
 /*
@@ -137,7 +142,7 @@ static inline void state_raise(uint64_t *highest, uint64_t value)
 struct state_header {
     _Atomic uint64_t magic; /* committed last: a file without it was never used */
     uint64_t layout;
-    uint64_t n_pages;
+    uint64_t n_pages;         /* the most that the segment may have: of all layouts */
     uint64_t instance;        /* another number for every segment that ever was */
     uint64_t born_ms;         /* CLOCK_BOOTTIME when the segment was made; ticks count from here */
     _Atomic uint64_t opening; /* the page where a direct slab was made last; 0: none was */
@@ -148,6 +153,8 @@ struct state_header {
     _Atomic uint64_t n_names;
     _Atomic uint64_t generations; /* of shares: reserved up to this; see state_number() */
     _Atomic uint64_t versions;    /* of names, likewise */
+    _Atomic uint64_t asked_pages; /* the size that the options asked for when it was applied */
+    _Atomic uint64_t now_pages;   /* the size, for who reads the header alone */
     struct state_counters counters;
 };
 
@@ -383,15 +390,19 @@ struct state {
     struct state_point *minutes;
     struct state_refusals *refusals;
     struct ledger ledger;
-    uint32_t n_pages;
+    uint32_t n_pages; /* the most that the segment may have; it has pages->n_pages */
 };
 
 /** state_bytes() - how large the file is for a segment of n_pages; it is sparse */
 uint64_t state_bytes(uint32_t n_pages);
 
-/** state_format() - begin the state of an empty segment in a file of zeros mapped at base */
-void state_format(struct state *state, void *base, uint32_t n_pages, uint64_t instance,
-                  uint64_t now_ms);
+/**
+ * state_format() - begin the state of an empty segment in a file of zeros mapped at base
+ * @n_pages:      the most that it may have: all layouts are for these
+ * @begin_pages:  what it has at first, at least 2; the others are one PAGE_BEYOND run
+ */
+void state_format(struct state *state, void *base, uint32_t n_pages, uint32_t begin_pages,
+                  uint64_t instance, uint64_t now_ms);
 
 enum {
     STATE_OK,
@@ -403,6 +414,14 @@ bool state_is_new(const void *base);
 
 /** state_attach() - use a state file that state_format() began. Return: 0 or STATE_E_FOREIGN. */
 KMEM_MUST_USE int state_attach(struct state *state, void *base, uint32_t n_pages);
+
+struct state_sizes {
+    uint32_t asked_pages;
+    uint32_t now_pages;
+};
+
+/** state_sizes_of() - as a copy of a header says. Return: false: it is none of this layout. */
+KMEM_MUST_USE bool state_sizes_of(const struct state_header *header, struct state_sizes *ret_sizes);
 
 /** state_load() - a word of the state file, or of the server's own ledger there */
 static inline uint64_t state_load(const _Atomic uint64_t *where)

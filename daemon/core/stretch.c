@@ -201,20 +201,13 @@ static void lease_find_stretch(const struct core *core, const struct around *aro
 
 static enum stretch_state state_of_run(uint64_t word)
 {
-    switch (PAGE_WORD_STATE(word)) {
-    case PAGE_RESERVED:
-        return STRETCH_FIRST;
-    case PAGE_SCRUB:
-        return STRETCH_CLEARING;
-    case PAGE_DIRECT:
-        return STRETCH_DIRECT;
-    case PAGE_LEASED:
-        return STRETCH_LEASED;
-    case PAGE_STALE:
-    case PAGE_FREE:
-        break;
-    }
-    return STRETCH_FREE;
+    static const enum stretch_state states[] = {
+        [PAGE_RESERVED] = STRETCH_FIRST, [PAGE_FREE] = STRETCH_FREE,
+        [PAGE_SCRUB] = STRETCH_CLEARING, [PAGE_DIRECT] = STRETCH_DIRECT,
+        [PAGE_LEASED] = STRETCH_LEASED,  [PAGE_BEYOND] = STRETCH_FREE, /* is never looked at */
+    };
+    KMEM_ASSERT(PAGE_WORD_STATE(word) <= PAGE_BEYOND);
+    return states[PAGE_WORD_STATE(word)];
 }
 
 void stretch_find(const struct core *core, uint32_t page, uint32_t from, uint32_t *spent,

@@ -198,7 +198,7 @@ int main(int argc, char **argv)
     printf("%llu times, seed %llu\n", (unsigned long long)n_times, (unsigned long long)seed);
     void *file = calloc(1, state_bytes(N_PAGES));
     EXPECT(file != NULL);
-    state_format(&state, file, N_PAGES, 1, 1);
+    state_format(&state, file, N_PAGES, N_PAGES, 1, 1);
     refusals_init(&refusals, &state);
     for (uint64_t at = 1; at <= n_times; at++) {
         note_and_crash(at);

@@ -24,7 +24,7 @@ static inline int pages_setup(void **state)
 {
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
-    state_format(&segment, file, N_PAGES, 1, 0);
+    state_format(&segment, file, N_PAGES, N_PAGES, 1, 0);
     assert_int_equal(pages_init(&pages, &segment), 0);
     return 0;
 }

@@ -20,7 +20,7 @@ static int clients_setup(void **state)
 {
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
-    state_format(&segment, file, N_PAGES, 1, 0);
+    state_format(&segment, file, N_PAGES, N_PAGES, 1, 0);
     assert_int_equal(clients_init(&clients, &segment, LIMIT, OWNER), 0);
     return 0;
 }
@@ -352,6 +352,21 @@ static void test_clients_kept_is_charged_as_a_client(void **state)
     assert_int_equal(clients_check(&clients), 0);
 }
 
+static void test_client_is_process_where_a_start_time_is_not_known(void **state)
+{
+    struct client client = {.identity = identity_of(1)};
+    struct client_identity identity = identity_of(1);
+    identity.start_time = 78;
+    assert_false(client_is_process(&client, &identity));
+    identity.start_time = 0;
+    assert_true(client_is_process(&client, &identity));
+    identity.start_time = 78;
+    client.identity.start_time = 0;
+    assert_true(client_is_process(&client, &identity));
+    identity.uid++;
+    assert_false(client_is_process(&client, &identity));
+}
+
 #define CLIENTS_TEST(test) cmocka_unit_test_setup_teardown(test, clients_setup, clients_teardown)
 
 int main(void)
@@ -376,6 +391,7 @@ int main(void)
         CLIENTS_TEST(test_clients_find_knows_a_living_process_without_its_start_time),
         CLIENTS_TEST(test_client_charge_keeps_the_peak),
         CLIENTS_TEST(test_clients_check_finds_what_is_wrong),
+        CLIENTS_TEST(test_client_is_process_where_a_start_time_is_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -149,6 +149,13 @@ static void test_pages_check_finds_what_is_not_dirty_as_it_should_be(void **stat
     assert_int_equal(pages_check(&pages), 0);
 }
 
+static void test_pages_next_dirty_ends_with_the_segment(void **state)
+{
+    take(1, N_PAGES - 1);
+    give(1);
+    assert_next_dirty(N_PAGES - 5, N_PAGES - 5, 5);
+}
+
 #define GIVEN_TEST(test) cmocka_unit_test_setup_teardown(test, pages_setup, pages_teardown)
 
 int main(void)
@@ -161,6 +168,7 @@ int main(void)
         GIVEN_TEST(test_pages_note_given_of_any_range),
         GIVEN_TEST(test_pages_take_notes_what_it_gives_but_for_leases),
         GIVEN_TEST(test_pages_check_finds_what_is_not_dirty_as_it_should_be),
+        GIVEN_TEST(test_pages_next_dirty_ends_with_the_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,7 @@ static void check_images(uint32_t page, uint32_t n_pages)
     for (unsigned i = 0; i < n_images; i++) {
         struct state state;
         struct pages next;
-        state_format(&state, next_file, N_PAGES, 1, 0);
+        state_format(&state, next_file, N_PAGES, N_PAGES, 1, 0);
         memcpy((void *)state.page_words, images[i].words, sizeof(images->words));
         memcpy((void *)state.maybe_dirty, images[i].maybe_dirty, sizeof(images->maybe_dirty));
         assert_int_equal(pages_init(&next, &state), 0);
@@ -142,6 +142,20 @@ static void test_pages_find_leaves_out_what_is_scrubbed(void **state)
     assert_int_equal(page, 61);
     pages_scrub_end(&pages, true);
     assert_int_equal(pages_find(&pages, 100, &page), 0);
+    assert_int_equal(page, 11);
+}
+
+/* It counts as free; a single page, too, can not be had of it. */
+static void test_pages_find_of_one_page_is_FULL_while_all_that_is_free_is_scrubbed(void **state)
+{
+    uint32_t page;
+    come_back();
+    pages_take(&pages, 121, N_PAGES - 121, PAGE_DIRECT, OWNER);
+    pages_scrub_begin(&pages, 11, 100);
+    assert_int_equal(pages_find(&pages, 1, &page), PAGES_E_FULL);
+    assert_int_equal(pages_find(&pages, 100, &page), PAGES_E_FULL);
+    pages_scrub_end(&pages, true);
+    assert_int_equal(pages_find(&pages, 1, &page), 0);
     assert_int_equal(page, 11);
 }
 
@@ -222,6 +236,7 @@ int main(void)
         SCRUB_TEST(test_pages_scrub_begin_of_any_part),
         SCRUB_TEST(test_pages_scrub_end_remembers_what_is_zero),
         SCRUB_TEST(test_pages_find_leaves_out_what_is_scrubbed),
+        SCRUB_TEST(test_pages_find_of_one_page_is_FULL_while_all_that_is_free_is_scrubbed),
         SCRUB_TEST(test_pages_give_beside_what_is_scrubbed),
         SCRUB_TEST(test_pages_await_scrub_until_it_hangs),
         SCRUB_TEST(test_pages_largest_extent_has_what_is_scrubbed_in_it),

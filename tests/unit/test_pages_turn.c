@@ -45,7 +45,7 @@ static int pages_setup(void **state)
     (void)state;
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
-    state_format(&segment, file, N_PAGES, 1, 0);
+    state_format(&segment, file, N_PAGES, N_PAGES, 1, 0);
     assert_int_equal(pages_init(&pages, &segment), 0);
     pages_take(&pages, 1, 10, PAGE_LEASED, OWNER + 1);
     pages_take(&pages, BEGIN, LENGTH, PAGE_LEASED, OWNER);
@@ -80,7 +80,7 @@ static void check_image(unsigned i)
     struct pages next;
     void *next_file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(next_file);
-    state_format(&other, next_file, N_PAGES, 1, 0);
+    state_format(&other, next_file, N_PAGES, N_PAGES, 1, 0);
     memcpy((void *)other.page_words, images[i], sizeof(images[0]));
     assert_int_equal(pages_init(&next, &other), 0);
     assert_int_equal(pages_check(&next), 0);

@@ -15,7 +15,7 @@ static int state_setup(void **state)
 {
     file = calloc(1, state_bytes(N_PAGES));
     assert_non_null(file);
-    state_format(&segment, file, N_PAGES, INSTANCE, NOW_MS);
+    state_format(&segment, file, N_PAGES, N_PAGES, INSTANCE, NOW_MS);
     return 0;
 }
 
@@ -110,8 +110,8 @@ static void test_state_attach_refuses_each_changed_bit_of_the_header(void **stat
 }
 
 /* Those of a server that was built with one less of them, or an older layout: CMakeLists.txt. */
-void state_format_CLIENTS_MAX(struct state *state, void *base, uint32_t n_pages, uint64_t instance,
-                              uint64_t now_ms);
+void state_format_CLIENTS_MAX(struct state *state, void *base, uint32_t n_pages,
+                              uint32_t begin_pages, uint64_t instance, uint64_t now_ms);
 __typeof__(state_format_CLIENTS_MAX) state_format_REASONS_MAX;
 __typeof__(state_format_CLIENTS_MAX) state_format_SHARES_MAX;
 __typeof__(state_format_CLIENTS_MAX) state_format_HOLDS_MAX;
@@ -136,7 +136,7 @@ static void test_state_attach_refuses_each_other_maximum(void **state)
         struct state other;
         void *others = calloc(1, state_bytes(N_PAGES));
         assert_non_null(others);
-        formats[i](&other, others, N_PAGES, INSTANCE, NOW_MS);
+        formats[i](&other, others, N_PAGES, N_PAGES, INSTANCE, NOW_MS);
         assert_int_equal(state_attach(&other, others, N_PAGES), STATE_E_FOREIGN);
         free(others);
     }
@@ -202,6 +202,14 @@ static void test_state_attach_refuses_a_foreign_ledger(void **state)
     assert_int_equal(state_attach(&other, file, N_PAGES), STATE_E_FOREIGN);
 }
 
+static void test_state_sizes_of_another_layout_are_not_known(void **state)
+{
+    struct state_sizes sizes;
+    assert_true(state_sizes_of(segment.header, &sizes));
+    segment.header->layout++;
+    assert_false(state_sizes_of(segment.header, &sizes));
+}
+
 #define STATE_TEST(test) cmocka_unit_test_setup_teardown(test, state_setup, state_teardown)
 
 int main(void)
@@ -217,6 +225,7 @@ int main(void)
         STATE_TEST(test_state_numbers_go_on_behind_what_was_reserved),
         STATE_TEST(test_words_of_sharing_keep_each_part),
         STATE_TEST(test_state_attach_refuses_a_foreign_ledger),
+        STATE_TEST(test_state_sizes_of_another_layout_are_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
