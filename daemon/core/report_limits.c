@@ -67,9 +67,24 @@ struct connections_used {
     struct users_limits limits;
     uint64_t n_descriptors;
     uint64_t n_connections;
-    uint32_t n_of_user; /* of one user that is limited */
+    uint32_t n_of_user; /* these three of one user that is limited */
+    uint32_t n_pending_of_user;
+    uint64_t queued_of_user_bytes;
     uint32_t n_of_process;
+    uint32_t n_pending;
+    uint64_t queued_bytes;
 };
+
+/* Who has the most of each. */
+static void note_user(struct connections_used *used, const struct user *user)
+{
+    used->n_of_user = user->n_connections > used->n_of_user ? user->n_connections : used->n_of_user;
+    used->n_pending_of_user =
+        user->n_pending > used->n_pending_of_user ? user->n_pending : used->n_pending_of_user;
+    used->queued_of_user_bytes = user->queued_bytes > used->queued_of_user_bytes
+                                     ? user->queued_bytes
+                                     : used->queued_of_user_bytes;
+}
 
 static struct connections_used connections_used(const struct core *core)
 {
@@ -79,13 +94,15 @@ static struct connections_used connections_used(const struct core *core)
         return used;
     }
     used.limits = users->limits;
+    used.n_pending = users->n_pending;
+    used.queued_bytes = users->queued_bytes;
     used.n_descriptors =
         users->n_charged +
         (uint64_t)CLIENT_DESCRIPTORS * ((uint64_t)core->clients.n_live + core->clients.n_ended);
     for (const struct user *user = users->first; user; user = user->next) {
         used.n_connections += user->n_connections;
-        if (!core_is_admin(core, user->uid) && user->n_connections > used.n_of_user) {
-            used.n_of_user = user->n_connections;
+        if (!core_is_admin(core, user->uid)) {
+            note_user(&used, user);
         }
     }
     for (uint32_t bucket = 0; bucket < PROCESS_BUCKETS; bucket++) {

@@ -14,6 +14,8 @@ void users_fini(struct users *users)
 {
     KMEM_ASSERT(users->first == NULL);
     KMEM_ASSERT(users->n_charged == 0);
+    KMEM_ASSERT(users->n_pending == 0);
+    KMEM_ASSERT(users->queued_bytes == 0);
 }
 
 /* ---------------------------------------------------------------------- users, processes ---- */
@@ -107,6 +109,19 @@ static void process_free(struct users *users, struct process *process)
 
 /* ----------------------------------------------------------------------------- charges ---- */
 
+/* A user's first is always one that may wait: however many others there are, each user gets in. */
+static int pending_check(const struct users *users, const struct user *user)
+{
+    const struct users_limits *limits = &users->limits;
+    if (!user || user->n_pending == 0) {
+        return 0;
+    }
+    if (limits->n_pending_of_user > 0 && user->n_pending >= limits->n_pending_of_user) {
+        return USERS_E_USER_PENDING;
+    }
+    return limits->n_pending > 0 && users->n_pending >= limits->n_pending ? USERS_E_PENDING : 0;
+}
+
 static int arrival_check(const struct users *users, const struct arrival *arrival,
                          const struct user *user, const struct process *process)
 {
@@ -118,15 +133,16 @@ static int arrival_check(const struct users *users, const struct arrival *arriva
     if (!arrival->is_admin && user && user->n_connections >= users->limits.n_connections) {
         return USERS_E_USER;
     }
-    return n_used + CLIENT_DESCRIPTORS + n_reserved > users->limits.n_descriptors ? USERS_E_FULL
-                                                                                  : 0;
+    if (n_used + CLIENT_DESCRIPTORS + n_reserved > users->limits.n_descriptors) {
+        return USERS_E_FULL;
+    }
+    return arrival->is_admin ? 0 : pending_check(users, user);
 }
 
 int users_charge(struct users *users, const struct arrival *arrival, struct charge *charge)
 {
     struct process *process = process_find(users, arrival->pid, arrival->uid);
-    const bool is_paid =
-        arrival->is_back || (arrival->is_client && (!process || process->n_charges == 0));
+    const bool is_paid = arrival->is_back || (arrival->is_client && !process);
     const int r =
         is_paid ? 0 : arrival_check(users, arrival, user_find(users, arrival->uid), process);
     if (r) {
@@ -136,7 +152,11 @@ int users_charge(struct users *users, const struct arrival *arrival, struct char
     if (!process) {
         return -ENOMEM;
     }
-    *charge = (struct charge){.session = charge->session, .process = process};
+    *charge = (struct charge){
+        .session = charge->session,
+        .process = process,
+        .is_admin = arrival->is_admin,
+    };
     fair_init(&charge->fair, &process->fair);
     process->n_charges++;
     if (!is_paid) {
@@ -144,8 +164,60 @@ int users_charge(struct users *users, const struct arrival *arrival, struct char
         process->n_connections++;
         process->user->n_connections++;
         users->n_charged += CLIENT_DESCRIPTORS;
+        charge->is_pending = true;
+        process->user->n_pending++;
+        users->n_pending++;
     }
     return 0;
+}
+
+static void charge_greet(struct users *users, struct charge *charge)
+{
+    if (charge->is_pending) {
+        charge->is_pending = false;
+        charge->process->user->n_pending--;
+        users->n_pending--;
+    }
+}
+
+static int queue_check(const struct users *users, const struct charge *charge, uint32_t n_bytes)
+{
+    const struct users_limits *limits = &users->limits;
+    const struct user *user = charge->process->user;
+    if (charge->is_admin) {
+        return 0;
+    }
+    if (limits->queued_bytes_of_user > 0 &&
+        user->queued_bytes + n_bytes > limits->queued_bytes_of_user) {
+        return USERS_E_USER_QUEUED;
+    }
+    return limits->queued_bytes > 0 && users->queued_bytes + n_bytes > limits->queued_bytes
+               ? USERS_E_QUEUED
+               : 0;
+}
+
+int users_queue(struct users *users, struct charge *charge, uint32_t n_bytes)
+{
+    KMEM_ASSERT(charge->queued_bytes == 0);
+    if (!charge->process) {
+        return 0; /* it is being refused, and ends with this */
+    }
+    const int r = queue_check(users, charge, n_bytes);
+    if (r == 0) {
+        charge->queued_bytes = n_bytes;
+        charge->process->user->queued_bytes += n_bytes;
+        users->queued_bytes += n_bytes;
+    }
+    return r;
+}
+
+void users_unqueue(struct users *users, struct charge *charge)
+{
+    if (charge->queued_bytes > 0) {
+        charge->process->user->queued_bytes -= charge->queued_bytes;
+        users->queued_bytes -= charge->queued_bytes;
+        charge->queued_bytes = 0;
+    }
 }
 
 static void charge_set(struct users *users, struct charge *charge, uint32_t n_descriptors)
@@ -157,6 +229,7 @@ static void charge_set(struct users *users, struct charge *charge, uint32_t n_de
 
 void users_charge_observer(struct users *users, struct charge *charge)
 {
+    charge_greet(users, charge);
     if (charge->n_descriptors > 0) {
         charge_set(users, charge, 1);
     }
@@ -164,6 +237,7 @@ void users_charge_observer(struct users *users, struct charge *charge)
 
 void users_charge_client(struct users *users, struct charge *charge)
 {
+    charge_greet(users, charge);
     if (charge->n_descriptors > 0) {
         charge_set(users, charge, 0);
         charge->process->n_connections--;
@@ -177,6 +251,7 @@ void users_discharge(struct users *users, struct charge *charge)
     if (!process) {
         return;
     }
+    users_unqueue(users, charge);
     users_charge_client(users, charge);
     fair_remove(&charge->fair);
     charge->process = NULL;
@@ -204,11 +279,18 @@ static bool user_is_sound(const struct users *users, const struct user *user)
 int users_check(const struct users *users)
 {
     uint64_t n_connections = 0;
+    uint64_t n_pending = 0;
+    uint64_t queued_bytes = 0;
     for (const struct user *user = users->first; user; user = user->next) {
-        if (!user_is_sound(users, user)) {
+        if (!user_is_sound(users, user) || user->n_pending > user->n_connections) {
             return USERS_E_CORRUPT;
         }
         n_connections += user->n_connections;
+        n_pending += user->n_pending;
+        queued_bytes += user->queued_bytes;
+    }
+    if (n_pending != users->n_pending || queued_bytes != users->queued_bytes) {
+        return USERS_E_CORRUPT;
     }
     /* Each costs one at least, and what an arriving one costs at most. */
     return n_connections <= users->n_charged &&

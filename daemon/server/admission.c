@@ -6,7 +6,9 @@
  */
 #include "daemon/server/admission.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -63,17 +65,34 @@ void admission_refuse_unseen(struct session_host *host, int fd)
     (void)close(fd);                                                   /* likewise */
 }
 
-/* Why a connection may not stay, for whom it would be one too many. */
-static const char *users_sentence(int why)
+/* Tells the peer why its connection may not stay, for whom it would be one too many. */
+static void admission_refuse_more(struct session *session, int why)
 {
-    switch (why) {
-    case USERS_E_USER:
-        return "it has as many connections as --connections-per-uid allows one user";
-    case USERS_E_PROCESS:
-        return "the process has more connections than any needs";
-    default:
-        return "there are as many connections as RLIMIT_NOFILE of kmemd allows";
+    const struct users_limits *limits = &session->host->users->limits;
+    Kmem__ErrorCode code = KMEM__ERROR_CODE__ERROR_LIMIT;
+    char sentence[256] = "there are as many connections as RLIMIT_NOFILE of kmemd allows";
+    if (why == USERS_E_USER) {
+        (void)snprintf(sentence, sizeof(sentence),
+                       "it has as many connections as --connections-per-uid allows one user, %u",
+                       limits->n_connections); /* fits */
+    } else if (why == USERS_E_PROCESS) {
+        (void)snprintf(sentence, sizeof(sentence),
+                       "the process has more connections than any needs, %d",
+                       PROCESS_CONNECTIONS_MAX); /* fits */
+    } else if (why == USERS_E_USER_PENDING) {
+        code = KMEM__ERROR_CODE__ERROR_BUSY;
+        (void)snprintf(sentence, sizeof(sentence),
+                       "it has as many connections that have not said Hello as "
+                       "--handshakes-per-uid allows one user, %u; try again",
+                       limits->n_pending_of_user); /* fits */
+    } else if (why == USERS_E_PENDING) {
+        code = KMEM__ERROR_CODE__ERROR_BUSY;
+        (void)snprintf(sentence, sizeof(sentence),
+                       "%u connections of all users have not said Hello, as many as may while "
+                       "RLIMIT_NOFILE of kmemd is what it is; try again",
+                       limits->n_pending); /* fits */
     }
+    admission_refuse(session, code, sentence);
 }
 
 /* One that can not be seen is known by its inode; its user's processes share the rest. */
@@ -166,7 +185,7 @@ static void admission_begin(const struct admission *admission, struct session *s
     }
     r = admission_charge(session, false);
     if (r > 0) {
-        admission_refuse(session, KMEM__ERROR_CODE__ERROR_LIMIT, users_sentence(r));
+        admission_refuse_more(session, r);
         return;
     }
     if (r || uv_timer_start(&session->timer, admission_hello_late, HELLO_TIMEOUT_MS, 0)) {

@@ -31,15 +31,12 @@
 #include "daemon/server/session_host.h"
 #include "proto/crash_point.h"
 
-/* 5 lines a second: enough to see that it happens, too few to fill a disk. */
-#define REFUSALS_LOGGED 5
-
 static void session_go_on(struct session *session);
 
 /* Whether a line may be written that peers can cause as often as they like. */
 bool session_may_log(struct session *session)
 {
-    return log_limit_pass(&session->host->refusals_limit, REFUSALS_LOGGED, loop_now().ms);
+    return log_limit_pass(&session->host->refusals_limit, REFUSALS_LOGGED_A_SECOND, loop_now().ms);
 }
 
 void session_close_pidfd(struct session *session)
@@ -134,6 +131,7 @@ static void session_written(uv_write_t *write, int status)
     session->writing = false;
     free(session->unsent);
     session->unsent = NULL;
+    users_unqueue(session->host->users, &session->charge);
     if (session->closing) {
         return;
     }
@@ -147,9 +145,11 @@ static void session_written(uv_write_t *write, int status)
 /* Sends what the socket did not take at once, from a copy. */
 static int session_write_rest(struct session *session, const unsigned char *bytes, size_t n_bytes)
 {
-    session->unsent = malloc(n_bytes);
+    const int full = session_host_queue(session->host, &session->charge, session->peer.identity.pid,
+                                        (uint32_t)n_bytes);
+    session->unsent = full ? NULL : malloc(n_bytes);
     if (!session->unsent) {
-        return -ENOMEM;
+        return full ? full : -ENOMEM;
     }
     memcpy(session->unsent, bytes, n_bytes);
     const uv_buf_t buffer = uv_buf_init((char *)session->unsent, (unsigned)n_bytes);
@@ -518,7 +518,7 @@ static void session_read(uv_stream_t *stream, ssize_t n_bytes, const uv_buf_t *b
     if (session->waits) {
         session_forget_if_gone(session);
     } else if (session->input_ended || session_has_frame(session, 0)) {
-        session_wait(session);
+        fair_add(&session->charge.fair); /* the turns of this turn of the loop come next */
     }
 }
 

@@ -8,7 +8,9 @@
 #include <unistd.h>
 
 #include "daemon/memfd.h"
+#include "daemon/server/loop.h"
 #include "proto/limits.h"
+#include "proto/text.h"
 
 int session_host_init(struct session_host *host)
 {
@@ -81,4 +83,39 @@ ssize_t session_host_welcome(const struct session_host *host, int socket_fd, siz
     const ssize_t n_sent = session_host_send(host, socket_fd, n_bytes, fds, n_fds);
     (void)close(fds[1]); /* only read */
     return n_sent;
+}
+
+/* It can not be told itself: it does not read. */
+static void session_host_cut_off(struct session_host *host, const struct user *user, uint32_t pid,
+                                 int why)
+{
+    const struct users *users = host->users;
+    const bool is_user = why == USERS_E_USER_QUEUED;
+    const uint64_t used_bytes = is_user ? user->queued_bytes : users->queued_bytes;
+    const uint64_t limit_bytes =
+        is_user ? users->limits.queued_bytes_of_user : users->limits.queued_bytes;
+    char pid_text[PID_TEXT_BYTES];
+    char used[TEXT_BYTES_MAX];
+    char limit[TEXT_BYTES_MAX];
+    host->core->state.counters->connections_dropped++;
+    if (!log_limit_pass(&host->refusals_limit, REFUSALS_LOGGED_A_SECOND, loop_now().ms)) {
+        return;
+    }
+    log_warning("process %s of user %u is cut off: it reads no answers, and %s of them wait for "
+                "%s, of the %s that may%s",
+                client_pid_text(pid, pid_text), user->uid,
+                text_format_bytes(used_bytes, used, sizeof(used)),
+                is_user ? "processes of that user" : "all users",
+                text_format_bytes(limit_bytes, limit, sizeof(limit)),
+                is_user ? " (--queued-per-uid)" : "");
+}
+
+int session_host_queue(struct session_host *host, struct charge *charge, uint32_t pid,
+                       uint32_t n_bytes)
+{
+    const int why = users_queue(host->users, charge, n_bytes);
+    if (why) {
+        session_host_cut_off(host, charge->process->user, pid, why);
+    }
+    return why ? -EDQUOT : 0;
 }

@@ -25,6 +25,9 @@
 
 struct session;
 
+/* 5 lines a second: enough to see that it happens, too few to fill a disk. */
+#define REFUSALS_LOGGED_A_SECOND 5
+
 /**
  * session_joined_fn - a session's peer has become a client: watch its process, hand its files over
  * Return: 0, or a negative errno if its files can not be made or handed over just now.
@@ -83,6 +86,13 @@ KMEM_MUST_USE ssize_t session_host_send(const struct session_host *host, int soc
  */
 KMEM_MUST_USE ssize_t session_host_welcome(const struct session_host *host, int socket_fd,
                                            size_t n_bytes, const struct client *client, int way_fd);
+
+/**
+ * session_host_queue() - some of an answer waits until its peer reads: users_queue()
+ * Return: 0; or -EDQUOT, and the log says that the process is cut off.
+ */
+KMEM_MUST_USE int session_host_queue(struct session_host *host, struct charge *charge, uint32_t pid,
+                                     uint32_t n_bytes);
 
 /** session_host_work() - have the loop go on without waiting */
 static inline void session_host_work(struct session_host *host)

@@ -135,7 +135,8 @@ int session_setup(void **state)
     files.segment_fd = memfd_create("segment", MFD_CLOEXEC);
     assert_true(files.segment_fd >= 0);
     server_wire(server);
-    users_init(&server->users, &(struct users_limits){SESSION_DESCRIPTORS, SESSION_DESCRIPTORS});
+    users_init(&server->users, &(struct users_limits){.n_descriptors = SESSION_DESCRIPTORS,
+                                                      .n_connections = SESSION_DESCRIPTORS});
     assert_int_equal(ftruncate(files.segment_fd, SESSION_PAGES * PAGE_BYTES), 0);
     server->host.reader_fd = memfd_open_again(files.segment_fd);
     assert_true(server->host.reader_fd >= 0);

@@ -19,7 +19,8 @@ static unsigned n_charges;
 
 static int users_setup(void **state)
 {
-    users_init(&users, &(struct users_limits){N_DESCRIPTORS, N_PER_UID});
+    users_init(&users,
+               &(struct users_limits){.n_descriptors = N_DESCRIPTORS, .n_connections = N_PER_UID});
     n_charges = 0;
     return 0;
 }
@@ -178,6 +179,110 @@ static void test_users_charge_survives_whichever_allocation_fails(void **state)
     }
 }
 
+/* ----------------------------------------------------------------------- pending, queued ---- */
+
+static void test_users_charge_of_a_greedy_users_handshakes_leaves_a_modest_one_its_own(void **state)
+{
+    users.limits.n_pending = 4;
+    users.limits.n_pending_of_user = 3;
+    for (uint32_t pid = 1; pid <= 3; pid++) {
+        assert_int_equal(arrive(ALICE, pid), 0);
+    }
+    assert_int_equal(arrive(ALICE, 4), USERS_E_USER_PENDING);
+    assert_int_equal(arrive(BOB, 5), 0);
+    assert_int_equal(users.n_pending, 4);
+    assert_int_equal(arrive(BOB, 6), USERS_E_PENDING);
+    assert_int_equal(arrive(BOB + 1, 7), 0); /* each user's first */
+    assert_int_equal(arrive(ROOT, 8), 0);
+    assert_int_equal(arrive(ROOT, 8), 0);
+
+    users_charge_observer(&users, &charges[0]);
+    users_charge_observer(&users, &charges[0]);
+    assert_int_equal(users_check(&users), 0);
+    assert_int_equal(users.n_pending, 6);
+    discharge(1);
+    users_charge_observer(&users, &charges[3]);
+    users_charge_observer(&users, &charges[4]);
+    assert_int_equal(users.n_pending, 3); /* Alice's and the administrator's */
+    assert_int_equal(arrive(ALICE, 9), 0);
+}
+
+static void test_users_queue_of_a_greedy_user_leaves_a_modest_one_its_own(void **state)
+{
+    users.limits.queued_bytes = 250;
+    users.limits.queued_bytes_of_user = 150;
+    for (uint32_t pid = 1; pid <= 2; pid++) {
+        assert_int_equal(arrive(ALICE, pid), 0);
+    }
+    assert_int_equal(arrive(BOB, 3), 0);
+    assert_int_equal(arrive(ROOT, 4), 0);
+
+    assert_int_equal(users_queue(&users, &charges[0], 100), 0);
+    assert_int_equal(users_queue(&users, &charges[1], 51), USERS_E_USER_QUEUED);
+    assert_int_equal(users_queue(&users, &charges[1], 50), 0);
+    assert_int_equal(users_queue(&users, &charges[2], 101), USERS_E_QUEUED);
+    assert_int_equal(users_queue(&users, &charges[2], 100), 0);
+    assert_int_equal(users_queue(&users, &charges[3], 1000), 0);
+    assert_int_equal(users_check(&users), 0);
+    users_unqueue(&users, &charges[0]);
+    users_unqueue(&users, &charges[0]);
+    assert_int_equal(users_check(&users), 0);
+    assert_int_equal(users.queued_bytes, 50 + 100 + 1000);
+}
+
+static void test_users_queue_without_limits_takes_all(void **state)
+{
+    assert_int_equal(arrive(ALICE, 1), 0);
+    assert_int_equal(users_queue(&users, &charges[0], UINT32_MAX), 0);
+}
+
+static void test_users_queue_of_one_that_is_being_refused_is_nobodys(void **state)
+{
+    struct charge refused = {.process = NULL};
+    assert_int_equal(users_queue(&users, &refused, 100), 0);
+    assert_int_equal(users.queued_bytes, 0);
+    users_discharge(&users, &refused);
+}
+
+/* It has paid with what it had: it costs nothing as an observer either. */
+static void test_users_charge_of_one_that_is_back_costs_nothing(void **state)
+{
+    const struct arrival arrival = {.pid = 7, .uid = ALICE, .is_back = true};
+    assert_int_equal(arrive_as(&arrival), 0);
+    users_charge_observer(&users, &charges[0]);
+    assert_int_equal(users.n_charged, 0);
+}
+
+static void spoil(void *where, uint32_t number)
+{
+    uint32_t *word = where;
+    const uint32_t was = *word;
+    *word = number;
+    assert_int_equal(users_check(&users), USERS_E_CORRUPT);
+    *word = was;
+    assert_int_equal(users_check(&users), 0);
+}
+
+static void test_users_check_finds_what_does_not_add_up(void **state)
+{
+    assert_int_equal(arrive(ALICE, 1), 0);
+    spoil(&users.first->n_processes, 0);
+    spoil(&users.first->n_processes, 2);
+    spoil(&users.first->n_connections, 0);
+    spoil(&users.first->n_connections, 2);
+    spoil(&users.first->n_pending, 2);
+    spoil(&users.n_pending, 0);
+    spoil(&users.n_charged, 0);
+    spoil(&users.n_charged, CLIENT_DESCRIPTORS + 1);
+    users.queued_bytes++;
+    assert_int_equal(users_check(&users), USERS_E_CORRUPT);
+    users.queued_bytes--;
+    struct user nobody = {.uid = BOB, .next = users.first};
+    users.first = &nobody;
+    assert_int_equal(users_check(&users), USERS_E_CORRUPT);
+    users.first = nobody.next;
+}
+
 #define USERS_TEST(test) cmocka_unit_test_setup_teardown(test, users_setup, users_teardown)
 
 int main(void)
@@ -189,10 +294,16 @@ int main(void)
         USERS_TEST(test_users_charge_of_one_process_ends_at_its_limit),
         USERS_TEST(test_users_charge_of_a_client_that_comes_back_is_never_refused),
         USERS_TEST(test_users_charge_observer_costs_less),
+        USERS_TEST(test_users_charge_of_a_greedy_users_handshakes_leaves_a_modest_one_its_own),
+        USERS_TEST(test_users_queue_of_a_greedy_user_leaves_a_modest_one_its_own),
         USERS_TEST(test_users_charge_client_counts_against_nobody_any_more),
         USERS_TEST(test_users_tell_a_pid_of_another_user_apart),
         USERS_TEST(test_users_discharge_leaves_the_line),
         USERS_TEST(test_users_charge_survives_whichever_allocation_fails),
+        USERS_TEST(test_users_queue_without_limits_takes_all),
+        USERS_TEST(test_users_queue_of_one_that_is_being_refused_is_nobodys),
+        USERS_TEST(test_users_charge_of_one_that_is_back_costs_nothing),
+        USERS_TEST(test_users_check_finds_what_does_not_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
