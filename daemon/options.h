@@ -23,6 +23,19 @@
 /* sun_path without its NUL. */
 #define SOCKET_PATH_MAX_BYTES 107
 
+/* Those that have a role: as many as roles.h takes. */
+#define OPTION_PRINCIPALS_MAX 64
+
+struct option_principal {
+    bool is_group; /* all its members */
+    uint32_t id;
+};
+
+struct option_principals {
+    struct option_principal list[OPTION_PRINCIPALS_MAX];
+    uint32_t n;
+};
+
 struct options {
     char name[NAME_MAX_BYTES + 1];
     char socket_path[SOCKET_PATH_MAX_BYTES + 1];
@@ -36,7 +49,11 @@ struct options {
     bool has_group;
     gid_t group;
     bool has_reader_group;
-    gid_t reader_group;   /* may join as readers */
+    gid_t reader_group;               /* may join as readers */
+    struct option_principals members; /* beside those of `group` */
+    struct option_principals reader_users;
+    struct option_principals observers;
+    struct option_principals admins;
     bool no_readers;      /* these two: never both */
     bool walled_readers;  /* and no others */
     uint64_t watchdog_ms; /* a server that does not answer for so long is replaced; 0: never */

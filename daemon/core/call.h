@@ -11,6 +11,7 @@
 #include "daemon/core/core.h"
 #include "daemon/core/placement.h"
 #include "daemon/core/reply.h"
+#include "daemon/core/roles.h"
 #include "proto/attributes.h"
 #include "proto/kmem.pb-c.h"
 #include "proto/share.h"
@@ -53,7 +54,8 @@ struct next_request {
 /* One end of one connection, as the core sees it. */
 struct peer {
     struct client_identity identity;
-    uint64_t nonce; /* by which the client is known again, if it becomes one */
+    uint64_t nonce;  /* by which the client is known again, if it becomes one */
+    unsigned may_be; /* roles: the shell found these when it connected; 0: it may ask for nothing */
     enum peer_role role;
     struct client *client;              /* of a member or reader, until it leaves or dies */
     uint32_t generation;                /* the client's */
@@ -83,6 +85,12 @@ struct call {
  * @nonce:  random, not 0
  */
 void peer_init(struct peer *peer, const struct client_identity *identity, uint64_t nonce);
+
+/** peer_may_administer() - whether it may change settings: roles.h */
+static inline bool peer_may_administer(const struct peer *peer)
+{
+    return (peer->may_be & ROLE_ADMIN) != 0;
+}
 
 /** peer_fini() - the connection has ended; the client, if it lives, does not end with it */
 void peer_fini(struct core *core, struct peer *peer);

@@ -82,10 +82,12 @@ enum {
     CLIENTS_E_GONE,       /* core_resume(): the process is no client, or none any more */
     CLIENTS_E_LOST,       /* core_resume(): its ledger was lost */
     CLIENTS_E_DENIED,     /* core_resume(): it is one with another nonce, or in another role */
-    CLIENTS_E_NO_READERS, /* these four: core_join(), see readers.h */
-    CLIENTS_E_ONLY_READS,
+    CLIENTS_E_NO_READERS, /* these three: core_join(), see readers.h */
     CLIENTS_E_UNWALLED,
     CLIENTS_E_WALL,
+    CLIENTS_E_NO_ROLE, /* these three: hello_answer(), see roles.h */
+    CLIENTS_E_ONLY_READS,
+    CLIENTS_E_ONLY_OBSERVES,
     CLIENTS_E_CORRUPT, /* clients_check() */
 };
 

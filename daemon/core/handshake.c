@@ -45,9 +45,51 @@ static enum peer_role role_of(const struct client *client)
     return client->identity.is_reader ? PEER_READER : PEER_MEMBER;
 }
 
+/* Of one that joins. */
+static unsigned role_asked(const Kmem__Hello *hello)
+{
+    return hello->role == KMEM__ROLE__ROLE_READER ? ROLE_READER : ROLE_MEMBER;
+}
+
+/* A client stays what it joined as, whatever its user and groups may be now. */
+static int role_check(const struct peer *peer, const Kmem__Hello *hello)
+{
+    const unsigned may_be = peer->may_be;
+    if (hello->resume_nonce != 0 || (may_be & role_asked(hello)) != 0) {
+        return 0;
+    }
+    return may_be == 0                   ? CLIENTS_E_NO_ROLE
+           : (may_be & ROLE_READER) != 0 ? CLIENTS_E_ONLY_READS
+                                         : CLIENTS_E_ONLY_OBSERVES;
+}
+
+static int refuse_join(const struct call *call, int why)
+{
+    refuse_note_join(call, why);
+    report_join_refused(call->core, why, call->peer->identity.uid, call->reply);
+    return DISPATCH_CLOSE;
+}
+
+static int observe(const struct call *call)
+{
+    if ((call->peer->may_be & ROLE_OBSERVER) == 0) {
+        return refuse_join(call, CLIENTS_E_NO_ROLE);
+    }
+    call->peer->role = PEER_OBSERVER;
+    return welcome(call, false);
+}
+
+static int join_or_resume(const struct call *call)
+{
+    struct peer *peer = call->peer;
+    const uint64_t nonce = call->request->hello->resume_nonce;
+    return nonce != 0
+               ? core_resume(call->core, &peer->identity, nonce, &peer->client)
+               : core_join(call->core, &peer->identity, peer->nonce, call->now.ms, &peer->client);
+}
+
 static int join(const struct call *call)
 {
-    struct core *core = call->core;
     struct peer *peer = call->peer;
     const Kmem__Hello *hello = call->request->hello;
     const bool resumes = hello->resume_nonce != 0;
@@ -55,13 +97,10 @@ static int join(const struct call *call)
     peer->identity.copy = hello->copy;
     peer->identity.is_reader = hello->role == KMEM__ROLE__ROLE_READER;
     peer->wants_way = hello->wants_way;
-    const int r = resumes
-                      ? core_resume(core, &peer->identity, hello->resume_nonce, &peer->client)
-                      : core_join(core, &peer->identity, peer->nonce, call->now.ms, &peer->client);
+    int r = role_check(peer, hello);
+    r = r ? r : join_or_resume(call);
     if (r) {
-        refuse_note_join(call, r);
-        report_join_refused(core, r, peer->identity.uid, call->reply);
-        return DISPATCH_CLOSE;
+        return refuse_join(call, r);
     }
     peer->generation = peer->client->generation;
     peer->role = role_of(peer->client);
@@ -94,8 +133,7 @@ int hello_answer(const struct call *call)
         return join(call);
     }
     if (hello->role == KMEM__ROLE__ROLE_OBSERVER) {
-        call->peer->role = PEER_OBSERVER;
-        return welcome(call, false);
+        return observe(call);
     }
     return call_refuse(call, "Hello without a role that this daemon knows");
 }

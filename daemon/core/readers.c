@@ -21,9 +21,6 @@ int readers_admit(const struct clients *clients, enum readers readers,
                   const struct client_identity *identity)
 {
     const bool is_walled = readers_are_walled(clients, identity->uid);
-    if (!identity->is_reader && identity->may_only_read) {
-        return CLIENTS_E_ONLY_READS;
-    }
     if (!identity->is_reader) {
         return readers == READERS_WALLED && is_walled && has_any(clients, identity->uid, true)
                    ? CLIENTS_E_WALL

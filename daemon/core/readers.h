@@ -36,8 +36,8 @@ bool readers_are_walled(const struct clients *clients, uint32_t uid);
 /**
  * readers_admit() - whether a process may join in its role, as far as readers are concerned
  *
- * Return: 0; CLIENTS_E_NO_READERS, CLIENTS_E_UNWALLED: it is a reader; CLIENTS_E_ONLY_READS: it is
- * none, and may be nothing else; CLIENTS_E_WALL: it is none, and a reader of its user is walled.
+ * Return: 0; CLIENTS_E_NO_READERS, CLIENTS_E_UNWALLED: it is a reader; CLIENTS_E_WALL: it is
+ * none, and a reader of its user is walled.
  */
 KMEM_MUST_USE int readers_admit(const struct clients *clients, enum readers readers,
                                 const struct client_identity *identity);

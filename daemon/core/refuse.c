@@ -90,7 +90,9 @@ void refuse_note_join(const struct call *call, int why)
         facts.used = facts.limit = COPIES_MAX;
         break;
     case CLIENTS_E_NO_READERS:
+    case CLIENTS_E_NO_ROLE:
     case CLIENTS_E_ONLY_READS:
+    case CLIENTS_E_ONLY_OBSERVES:
     case CLIENTS_E_UNWALLED:
     case CLIENTS_E_WALL:
         facts.why = WHY_ROLE;
@@ -99,4 +101,14 @@ void refuse_note_join(const struct call *call, int why)
         return;
     }
     note(call, &facts, NULL, 0);
+}
+
+int refuse_administration(const struct call *call)
+{
+    reply_error(
+        call->reply, KMEM__ERROR_CODE__ERROR_DENIED,
+        "user %u is no admin of segment \"%s\": root, the daemon's own user, and those that "
+        "admins names may change settings",
+        call->peer->identity.uid, call->core->config.segment_name);
+    return DISPATCH_OK;
 }

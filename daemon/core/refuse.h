@@ -20,4 +20,7 @@ void refuse_note_full(const struct call *call);
 /** refuse_note_join() - @why: an answer of core_join(); what passes by itself is not kept */
 void refuse_note_join(const struct call *call, int why);
 
+/** refuse_administration() - the peer's user is no administrator. Return: DISPATCH_OK. */
+int refuse_administration(const struct call *call);
+
 #endif

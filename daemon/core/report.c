@@ -323,15 +323,23 @@ struct held report_held(const struct core *core)
 /* ----------------------------------------------------------------------------------- joining -- */
 
 /* With the user's number, and the segment's name. */
-static const char *reader_refusal(int why)
+static const char *role_refusal(int why)
 {
     switch (why) {
     case CLIENTS_E_NO_READERS:
         return "user %u can not join segment \"%s\" for reading: kmemd was started with "
                "--readers=none; join as a member";
+    case CLIENTS_E_NO_ROLE:
+        return "user %u has no role in segment \"%s\" any more, and this process is no client that "
+               "comes back; --group, members, reader-users and observers name those that have one";
     case CLIENTS_E_ONLY_READS:
-        return "user %u may join segment \"%s\" for reading only, as a member of --reader-group; "
-               "set KMEM_ROLE=reader, or call kmem_join_as_reader() first";
+        return "user %u may join segment \"%s\" for reading only, by --reader-group or "
+               "reader-users; set KMEM_ROLE=reader, or call kmem_join_as_reader() first; --group "
+               "and members name those that may allocate";
+    case CLIENTS_E_ONLY_OBSERVES:
+        return "user %u is an observer of segment \"%s\", which asks, as kmemctl does, and has no "
+               "memory of it; --reader-group and reader-users name those that may attach blocks "
+               "for reading, --group and members those that may allocate";
     case CLIENTS_E_UNWALLED:
         return "a reader of user %u has no wall in segment \"%s\": that user is root, or "
                "kmemd's, or a member's, and kmemd was started with --readers=walled; run the "
@@ -382,10 +390,12 @@ void report_join_refused(const struct core *core, int why, uint32_t uid, struct 
             uid, core->config.clients_per_uid, core->config.segment_name);
         break;
     case CLIENTS_E_NO_READERS:
+    case CLIENTS_E_NO_ROLE:
     case CLIENTS_E_ONLY_READS:
+    case CLIENTS_E_ONLY_OBSERVES:
     case CLIENTS_E_UNWALLED:
     case CLIENTS_E_WALL:
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED, reader_refusal(why), uid,
+        reply_error(reply, KMEM__ERROR_CODE__ERROR_DENIED, role_refusal(why), uid,
                     core->config.segment_name);
         break;
     default:

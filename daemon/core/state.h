@@ -223,7 +223,6 @@ struct client_identity {
     uint32_t uid;
     uint32_t gid;
     bool is_reader;              /* it joined as one: readers.h */
-    bool may_only_read;          /* the shell found that it may join as nothing else */
     uint64_t start_time;         /* 0: unknown */
     uint64_t inode;              /* of its pidfds: no other process has it; 0: unknown */
     uint32_t program;            /* these two it says itself, to tell its own clients apart: */

@@ -158,10 +158,47 @@ static void admission_end_namesakes(const struct admission *admission, uint32_t 
     }
 }
 
+static_assert(OPTION_PRINCIPALS_MAX + 1 == PRINCIPALS_MAX, "those of an option, and its group");
+
+static void roles_add_all(struct roles *roles, enum role_list list,
+                          const struct option_principals *principals)
+{
+    for (uint32_t i = 0; i < principals->n; i++) {
+        const struct principal principal = {principals->list[i].is_group, principals->list[i].id};
+        const int r = roles_add(roles, list, principal);
+        KMEM_ASSERT(r == 0);
+    }
+}
+
+void admission_roles(const struct options *options, uint32_t owner_uid, struct roles *ret_roles)
+{
+    struct option_principals group = {.list = {{true, options->group}}, .n = options->has_group};
+    *ret_roles = (struct roles){.owner_uid = owner_uid};
+    roles_add_all(ret_roles, ROLES_MEMBERS, &group);
+    roles_add_all(ret_roles, ROLES_MEMBERS, &options->members);
+    group.list[0].id = options->reader_group;
+    group.n = options->has_reader_group;
+    roles_add_all(ret_roles, ROLES_READERS, &group);
+    roles_add_all(ret_roles, ROLES_READERS, &options->reader_users);
+    roles_add_all(ret_roles, ROLES_OBSERVERS, &options->observers);
+    roles_add_all(ret_roles, ROLES_ADMINS, &options->admins);
+}
+
+/*
+ * What the peer may be is noted. Return: whether it may ask for anything. A client that comes back
+ * may whatever its user is named in by now: it joined when that was allowed.
+ */
+static bool admission_allows(const struct admission *admission, struct session *session, int fd)
+{
+    struct peer *peer = &session->peer;
+    peer->may_be = peer_identity_roles(fd, &peer->identity, admission->roles);
+    return peer->may_be != 0 ||
+           clients_find_away(&admission->host->core->clients, &peer->identity) != NULL;
+}
+
 /* Reads from the peer if it may join, else refuses and closes it. */
 static void admission_begin(const struct admission *admission, struct session *session, int fd)
 {
-    const struct options *options = admission->options;
     struct client_identity identity = {.command = "?"};
     uint64_t nonce = 0;
     KMEM_CRASH_POINT("server.accepted");
@@ -177,10 +214,11 @@ static void admission_begin(const struct admission *admission, struct session *s
         return;
     }
     admission_end_namesakes(admission, identity.pid);
-    if (!peer_identity_may_join(fd, &identity, options, &session->peer.identity.may_only_read)) {
+    if (!admission_allows(admission, session, fd)) {
         admission_refuse(session, KMEM__ERROR_CODE__ERROR_DENIED,
                          "only root, the daemon's user and the group given with --group may join, "
-                         "and for reading that given with --reader-group");
+                         "and for reading that given with --reader-group; beside them those that "
+                         "members, reader-users, observers and admins name");
         return;
     }
     r = admission_charge(session, false);

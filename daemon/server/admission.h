@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 
+#include "daemon/core/roles.h"
 #include "daemon/options.h"
 #include "daemon/server/listener.h"
 #include "daemon/server/pidfd_watch.h"
@@ -16,10 +17,13 @@
 /* All of them are the server's. */
 struct admission {
     struct session_host *host;
-    const struct options *options;
+    const struct roles *roles;
     const struct listener *listener;
     struct pidfd_watch *pidfds;
 };
+
+/** admission_roles() - who may be what, as the options say; owner_uid: the daemon's own user */
+void admission_roles(const struct options *options, uint32_t owner_uid, struct roles *ret_roles);
 
 /**
  * admission_accept() - take the next connection from the listening socket

@@ -41,9 +41,6 @@
 #define PID_FS_MAGIC 0x50494446
 #endif
 
-/* What the kernel shows for a user that has no number in this namespace. */
-#define OVERFLOW_UID 65534
-
 /* NGROUPS_MAX is 65,536, but nobody is in a thousand groups; the kernel tells all or none. */
 #define GROUPS_READ_MAX 1024
 
@@ -320,38 +317,19 @@ void peer_identity_unit(const struct client_identity *identity, char *ret_unit)
     }
 }
 
-/* Whether a process that connected was in a group then. */
-static bool is_in_group(int fd, const struct client_identity *identity, gid_t group)
+unsigned peer_identity_roles(int fd, const struct client_identity *identity,
+                             const struct roles *roles)
 {
     gid_t groups[GROUPS_READ_MAX];
     socklen_t groups_bytes = sizeof(groups);
-    if (identity->gid == group) {
-        return true;
-    }
     if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &groups_bytes) < 0) {
-        return false;
+        groups_bytes = 0;
     }
-    for (size_t i = 0; i < groups_bytes / sizeof(groups[0]); i++) {
-        if (groups[i] == group) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool peer_identity_may_join(int fd, const struct client_identity *identity,
-                            const struct options *options, bool *ret_only_reads)
-{
-    *ret_only_reads = false;
-    if (identity->uid == 0 || identity->uid == geteuid()) {
-        return true;
-    }
-    if (identity->uid == OVERFLOW_UID) {
-        return false;
-    }
-    if (options->has_group && is_in_group(fd, identity, options->group)) {
-        return true;
-    }
-    *ret_only_reads = options->has_reader_group && is_in_group(fd, identity, options->reader_group);
-    return *ret_only_reads;
+    const struct roles_peer peer = {
+        .uid = identity->uid,
+        .gid = identity->gid,
+        .groups = groups,
+        .n_groups = groups_bytes / sizeof(groups[0]),
+    };
+    return roles_of(roles, &peer);
 }

@@ -10,7 +10,7 @@
 #include <sys/types.h>
 
 #include "daemon/core/clients.h"
-#include "daemon/options.h"
+#include "daemon/core/roles.h"
 #include "proto/attributes.h"
 
 enum {
@@ -61,14 +61,9 @@ uint64_t peer_identity_inode_of(int pidfd);
  */
 KMEM_MUST_USE int peer_identity_pid_of(int pidfd, long *ret_pid);
 
-/**
- * peer_identity_may_join() - whether the process may use the segment
- *
- * As a member: root, the daemon's own user, and the members of --group. As a reader, then
- * ret_only_reads is true: those of --reader-group. A user that the kernel can not name here (the
- * overflow uid, from another user namespace) may not.
+/** peer_identity_roles() - what the process may be: its user and groups are those of its connect()
  */
-bool peer_identity_may_join(int fd, const struct client_identity *identity,
-                            const struct options *options, bool *ret_only_reads);
+unsigned peer_identity_roles(int fd, const struct client_identity *identity,
+                             const struct roles *roles);
 
 #endif

@@ -336,9 +336,10 @@ void server_wire(struct server *server)
         .work = server_work_for,
         .user = server,
     };
+    admission_roles(server->options, geteuid(), &server->roles);
     server->admission = (struct admission){
         .host = &server->host,
-        .options = server->options,
+        .roles = &server->roles,
         .listener = &server->listener,
         .pidfds = &server->pidfds,
     };

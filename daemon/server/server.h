@@ -39,6 +39,7 @@ struct server {
     struct core core;
     struct users users;
     struct session_host host;
+    struct roles roles;
     struct admission admission;
     struct reconnect reconnect;
     struct takeover takeover;

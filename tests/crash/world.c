@@ -285,6 +285,7 @@ const Kmem__Response *hello(uint32_t client, uint64_t nonce)
 {
     const struct client_identity identity = identity_of(client);
     peer_init(&peers[client], &identity, ++last_nonce);
+    peers[client].may_be = ROLES_ALL;
     return ask(&peers[client], request_hello(NEW_REQUEST, KMEM__ROLE__ROLE_MEMBER, nonce));
 }
 

@@ -140,6 +140,7 @@ void peer_open(struct peer *peer, uint32_t pid)
 {
     const struct client_identity identity = fixture_identity(pid);
     peer_init(peer, &identity, FIXTURE_NONCE(pid));
+    peer->may_be = ROLES_ALL;
 }
 
 void peer_open_member(struct conversation *conversation, struct peer *peer, uint32_t pid)

@@ -35,7 +35,6 @@ static struct {
     uid_t connected_as;  /* the user at the connect(), if not 0 */
     const gid_t *groups;
     size_t n_groups;
-    uid_t effective_user;
 } kernel;
 
 int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *n_bytes);
@@ -79,12 +78,6 @@ int __wrap_fstatfs(int fd, struct statfs *system)
     return r;
 }
 
-uid_t __wrap_geteuid(void);
-uid_t __wrap_geteuid(void)
-{
-    return kernel.effective_user;
-}
-
 FAIL_WRAP(ssize_t, read, (int fd, void *bytes, size_t n_bytes), (fd, bytes, n_bytes), -1)
 
 int __real_open(const char *path, int flags, ...);
@@ -112,7 +105,6 @@ static unsigned n_fds;
 static int identity_setup(void **state)
 {
     memset(&kernel, 0, sizeof(kernel));
-    kernel.effective_user = 500;
     n_fds = count_fds();
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends);
 }
@@ -452,89 +444,42 @@ static void test_peer_identity_pid_of_is_that_of_the_process_until_it_is_waited_
     assert_int_equal(close(pidfd), 0);
 }
 
-/* -------------------------------------------------------------------------------- may join ---- */
+/* ----------------------------------------------------------------------------------- roles ---- */
 
-static bool may_join(uid_t uid, gid_t gid, bool has_group, gid_t group)
+/* Of a daemon that group 42 are members of. */
+static unsigned roles_as(uid_t uid, gid_t gid)
 {
     const struct client_identity identity = {.uid = uid, .gid = gid};
-    const struct options options = {.has_group = has_group, .group = group};
-    bool only_reads = true;
-    const bool may = peer_identity_may_join(ends[0], &identity, &options, &only_reads);
-    assert_false(only_reads);
-    return may;
+    struct roles roles = {.owner_uid = 500};
+    assert_int_equal(roles_add(&roles, ROLES_MEMBERS, (struct principal){true, 42}), 0);
+    return peer_identity_roles(ends[0], &identity, &roles);
 }
 
-static void test_peer_identity_may_join_root_and_the_daemons_own_user(void **state)
-{
-    assert_true(may_join(0, 0, false, 0));
-    assert_true(may_join(500, 100, false, 0));
-    assert_false(may_join(501, 100, false, 0));
-    assert_false(may_join(501, 0, false, 0));
-}
-
-static void test_peer_identity_may_join_the_members_of_the_group(void **state)
+static void test_peer_identity_roles_are_those_of_the_user_and_of_all_its_groups(void **state)
 {
     const gid_t groups[] = {7, 42, 9};
+    assert_int_equal(roles_as(500, 100), ROLES_ALL);
+    assert_int_equal(roles_as(501, 42), ROLE_MEMBER | ROLE_READER | ROLE_OBSERVER);
+    assert_int_equal(roles_as(501, 100), 0);
     kernel.groups = groups;
     kernel.n_groups = 3;
-
-    assert_true(may_join(501, 100, true, 100)); /* its first group */
-    assert_true(may_join(501, 100, true, 42));
-    assert_true(may_join(501, 100, true, 9));
-    assert_false(may_join(501, 100, true, 43));
-    assert_false(may_join(501, 100, false, 42));
-}
-
-static void test_peer_identity_may_join_for_reading_only_the_reader_group(void **state)
-{
-    static const struct {
-        uid_t uid;
-        gid_t gid;
-        bool may;
-        bool only_reads;
-    } peers[] = {
-        {501, 42, true, true},                             /* its first group */
-        {502, 100, true, true},                            /* another of its groups */
-        {503, 7, true, false},                             /* it is in both */
-        {0, 42, true, false},      {500, 42, true, false}, /* the daemon's own user */
-        {65534, 42, false, false},
-    };
-    const struct options options = {
-        .has_group = true, .group = 7, .has_reader_group = true, .reader_group = 42};
-    const gid_t groups[] = {5, 42};
-    kernel.groups = groups;
-    kernel.n_groups = 2;
-    for (size_t i = 0; i < sizeof(peers) / sizeof(peers[0]); i++) {
-        const struct client_identity identity = {.uid = peers[i].uid, .gid = peers[i].gid};
-        bool only_reads = !peers[i].only_reads;
-        assert_int_equal(peer_identity_may_join(ends[0], &identity, &options, &only_reads),
-                         peers[i].may);
-        assert_int_equal(only_reads, peers[i].only_reads);
-    }
+    assert_int_equal(roles_as(501, 100), ROLE_MEMBER | ROLE_READER | ROLE_OBSERVER);
     kernel.n_groups = 1;
-    const struct client_identity stranger = {.uid = 501, .gid = 100};
-    bool only_reads = true;
-    assert_false(peer_identity_may_join(ends[0], &stranger, &options, &only_reads));
-    assert_false(only_reads);
+    assert_int_equal(roles_as(501, 100), 0);
 }
 
-static void test_peer_identity_may_join_of_one_in_too_many_groups_or_none(void **state)
+static void test_peer_identity_roles_of_one_in_too_many_groups_or_none(void **state)
 {
     static const gid_t groups[2000] = {42};
-
-    assert_false(may_join(501, 100, true, 42));
+    assert_int_equal(roles_as(501, 100), 0);
     kernel.groups = groups;
     kernel.n_groups = 2000;
-    assert_false(may_join(501, 100, true, 42));
+    assert_int_equal(roles_as(501, 100), 0);
     kernel.n_groups = 1024;
-    assert_true(may_join(501, 100, true, 42));
-}
-
-static void test_peer_identity_may_join_of_a_user_without_a_number_here_is_false(void **state)
-{
-    assert_false(may_join(65534, 42, true, 42));
-    kernel.effective_user = 65534; /* a daemon of that user serves that user */
-    assert_true(may_join(65534, 42, false, 0));
+    assert_int_not_equal(roles_as(501, 100), 0);
+    fail_nth("getsockopt", 1, ENOPROTOOPT); /* before Linux 4.13 */
+    assert_int_equal(roles_as(501, 100), 0);
+    assert_true(fail_end());
 }
 
 #define IDENTITY_TEST(test) cmocka_unit_test_setup_teardown(test, identity_setup, identity_teardown)
@@ -561,11 +506,8 @@ int main(void)
         IDENTITY_TEST(test_peer_identity_open_compares_the_inode),
         IDENTITY_TEST(test_peer_identity_open_compares_the_start_time),
         IDENTITY_TEST(test_peer_identity_pid_of_is_that_of_the_process_until_it_is_waited_for),
-        IDENTITY_TEST(test_peer_identity_may_join_root_and_the_daemons_own_user),
-        IDENTITY_TEST(test_peer_identity_may_join_the_members_of_the_group),
-        IDENTITY_TEST(test_peer_identity_may_join_for_reading_only_the_reader_group),
-        IDENTITY_TEST(test_peer_identity_may_join_of_one_in_too_many_groups_or_none),
-        IDENTITY_TEST(test_peer_identity_may_join_of_a_user_without_a_number_here_is_false),
+        IDENTITY_TEST(test_peer_identity_roles_are_those_of_the_user_and_of_all_its_groups),
+        IDENTITY_TEST(test_peer_identity_roles_of_one_in_too_many_groups_or_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -171,12 +171,13 @@ static void test_readers_walled_lets_members_join_readers_without_a_wall(void **
 static void test_one_of_the_reader_group_may_read_and_nothing_else(void **state)
 {
     peer_open(&reader, 10);
-    reader.identity.may_only_read = true;
+    reader.may_be = ROLE_READER | ROLE_OBSERVER;
     assert_int_equal(ask_hello(&talk, &reader, PROTOCOL_VERSION, KMEM__ROLE__ROLE_MEMBER),
                      DISPATCH_CLOSE);
-    assert_error(&talk, DENIED, "for reading only, as a member of --reader-group; set KMEM_ROLE=");
+    assert_error(&talk, DENIED,
+                 "for reading only, by --reader-group or reader-users; set KMEM_ROLE=");
     peer_open(&reader, 10);
-    reader.identity.may_only_read = true;
+    reader.may_be = ROLE_READER | ROLE_OBSERVER;
     assert_int_equal(ask_hello(&talk, &reader, PROTOCOL_VERSION, KMEM__ROLE__ROLE_READER),
                      DISPATCH_JOINED);
 }

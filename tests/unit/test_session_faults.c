@@ -22,10 +22,9 @@ static int why_unknown; /* what peer_identity_read() says when it fails */
 
 FAIL_WRAP(int, peer_identity_read, (int fd, struct client_identity *identity, int *pidfd),
           (fd, identity, pidfd), why_unknown)
-FAIL_WRAP(bool, peer_identity_may_join,
-          (int fd, const struct client_identity *identity, const struct options *of,
-           bool *only_reads),
-          (fd, identity, of, only_reads), false)
+FAIL_WRAP(unsigned, peer_identity_roles,
+          (int fd, const struct client_identity *identity, const struct roles *of),
+          (fd, identity, of), 0)
 FAIL_WRAP(ssize_t, sendmsg, (int fd, const struct msghdr *message, int flags), (fd, message, flags),
           -1)
 FAIL_WRAP(int, accept4, (int fd, struct sockaddr *address, socklen_t *n_bytes, int flags),
@@ -221,7 +220,7 @@ static void test_session_of_one_who_may_not_join_is_DENIED_before_it_is_heard(vo
     for (unsigned n = 0; n < 20; n++) {
         const int fd = connection_open();
         say_hello(fd, KMEM__ROLE__ROLE_MEMBER);
-        fail_nth("peer_identity_may_join", 1, 0);
+        fail_nth("peer_identity_roles", 1, 0);
         assert_error(hear(fd), KMEM__ERROR_CODE__ERROR_DENIED, "only root, the daemon's user");
         assert_true(fail_end());
         assert_null(hear(fd));
