@@ -58,9 +58,13 @@ int core_open(struct core *core)
     if (r) {
         return r;
     }
-    r = reasons_init(&core->reasons, &core->state);
+    r = caps_init(&core->caps, config->caps, config->owner_uid);
     if (r) {
         goto undo_pages;
+    }
+    r = reasons_init(&core->reasons, &core->state, &core->caps);
+    if (r) {
+        goto undo_caps;
     }
     r = clients_init(&core->clients, &core->state, config->clients_limit, config->owner_uid);
     if (r) {
@@ -103,6 +107,8 @@ undo_clients:
     clients_fini(&core->clients);
 undo_reasons:
     reasons_fini(&core->reasons);
+undo_caps:
+    caps_fini(&core->caps);
 undo_pages:
     pages_fini(&core->pages);
     return r;
@@ -134,6 +140,7 @@ void core_abandon(struct core *core)
     shares_fini(&core->shares);
     clients_fini(&core->clients);
     reasons_fini(&core->reasons);
+    caps_fini(&core->caps);
     pages_fini(&core->pages);
 }
 

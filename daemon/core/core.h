@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/caps.h"
 #include "daemon/core/changes.h"
 #include "daemon/core/client_ledger.h"
 #include "daemon/core/clients.h"
@@ -48,6 +49,7 @@ struct core_config {
     uint32_t clients_limit;
     uint32_t names_limit;     /* 0: SHARE_NAMES_USUAL */
     uint32_t clients_per_uid; /* of one user that is not the administrator; 0: all of them */
+    uint32_t caps[N_CAPS];    /* of one user, likewise; 0: there is none */
     uint32_t owner_uid;       /* the daemon's own user */
     enum readers readers;     /* who may join for reading only */
     uint64_t instance;
@@ -105,6 +107,7 @@ struct core {
     struct core_config config;
     struct state state;
     struct pages pages;
+    struct caps caps;
     struct reasons reasons;
     struct clients clients;
     struct shares shares;

@@ -241,8 +241,8 @@ int direct_allocate(struct direct *direct, struct client *client,
         return r;
     }
     const uint32_t page = run.page;
-    const uint32_t id =
-        reasons_ref(direct->reasons, request->reason, request->n_reason_bytes, num_bytes);
+    const uint32_t id = reasons_ref(direct->reasons, client->identity.uid, request->reason,
+                                    request->n_reason_bytes, num_bytes);
     const struct seg_off off =
         ledger_offset(direct->ledger, page, ledger_next(direct->ledger, page));
     const struct intent intent = {.kind = INTENT_ALLOCATE, .at = off.bytes};
@@ -356,8 +356,9 @@ static void block_take_back(struct direct *direct, const struct ledger_block *bl
     direct->used_bytes -= was.num_bytes;
     direct->block_bytes -= ledger_block_bytes(direct->ledger, block->page);
     ledger_give(direct->ledger, block);
-    reasons_unref(direct->reasons, was.reason, was.num_bytes);
-    client_discharge(clients_get(direct->clients, was.slot), was.num_bytes);
+    struct client *client = clients_get(direct->clients, was.slot);
+    reasons_unref(direct->reasons, client->identity.uid, was.reason, was.num_bytes);
+    client_discharge(client, was.num_bytes);
     if (head->n_used == 0) {
         if (!large && !was_full) {
             room_unlink(direct, block->page);
@@ -403,8 +404,11 @@ void direct_charge(struct direct *direct, struct seg_off off, uint32_t slot)
     const struct ledger_block block = block_at(direct, off);
     const struct block is = block_describe(direct, &block);
     if (is.slot != slot) {
-        client_discharge(clients_get(direct->clients, is.slot), is.num_bytes);
-        client_charge(clients_get(direct->clients, slot), is.num_bytes);
+        struct client *from = clients_get(direct->clients, is.slot);
+        struct client *to = clients_get(direct->clients, slot);
+        client_discharge(from, is.num_bytes);
+        client_charge(to, is.num_bytes);
+        reasons_move(direct->reasons, is.reason, from->identity.uid, to->identity.uid);
         /* Before: the one is charged. After: the other. */
         store_prepare_u32(&block.entry->holder, slot);
         KMEM_CRASH_POINT("server.share.charged");
@@ -491,7 +495,9 @@ static int block_recover(struct direct *direct, const struct block *block, uint6
         *ret_why = "a block is held by a client that is not there";
         return DIRECT_E_CORRUPT;
     }
-    const int r = reasons_recover(direct->reasons, block->reason, block->num_bytes);
+    struct client *client = clients_get(direct->clients, block->slot);
+    const int r =
+        reasons_recover(direct->reasons, client->identity.uid, block->reason, block->num_bytes);
     if (r > 0) {
         *ret_why = "a block has a reason without words";
         return DIRECT_E_CORRUPT;

@@ -152,8 +152,8 @@ static int refuse_publish(const struct call *call, int why, const struct block *
                             "the name \"%s\" is that of %s; choose another, or replace it by not "
                             "asking for it alone");
     }
-    return why == SHARING_E_FULL
-               ? dispatch_refuse_full(call)
+    return sharing_is_full(why)
+               ? dispatch_refuse_full(call, why)
                : dispatch_refuse_block(call, why, (struct seg_off){publish->offset}, block);
 }
 
@@ -287,7 +287,7 @@ static int refuse_to_take(const struct call *call, uint32_t share, int why)
     if (why == SHARING_E_DENIED) {
         dispatch_refuse_read_only(call, share);
     } else {
-        (void)dispatch_refuse_full(call);
+        (void)dispatch_refuse_full(call, why);
     }
     return refused_to_take(call, share);
 }

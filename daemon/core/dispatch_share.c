@@ -80,12 +80,39 @@ static void refuse_full_of_names(const struct call *call)
                 names->n_names, whose, SHARE_NAMES_MAX);
 }
 
-int dispatch_refuse_full(const struct call *call)
+static void refuse_full_of_user(const struct call *call, int why)
+{
+    static const struct {
+        enum cap cap;
+        const char *sentence;
+    } users[] = {
+        [0] = /* SHARING_E_USER_SHARES */
+        {CAP_SHARES, "user %u shares %u blocks, of the %u that --shares-per-uid lets one user; "
+                     "release some (kmemctl holders), or start kmemd with a larger one"},
+        [SHARING_E_USER_HOLDS - SHARING_E_USER_SHARES] =
+            {CAP_HOLDS, "user %u holds shared blocks %u times, of the %u that --holds-per-uid lets "
+                        "one user; release some (kmemctl holders), or start kmemd with a larger "
+                        "one"},
+        [SHARING_E_USER_NAMES - SHARING_E_USER_SHARES] =
+            {CAP_NAMES, "user %u has %u names, of the %u that --names-per-uid lets one user; "
+                        "unpublish some (kmemctl names), or start kmemd with a larger one"},
+    };
+    const struct caps *caps = &call->core->caps;
+    const uint32_t uid = call->peer->identity.uid;
+    const enum cap cap = users[why - SHARING_E_USER_SHARES].cap;
+    reply_error(call->reply, KMEM__ERROR_CODE__ERROR_FULL,
+                users[why - SHARING_E_USER_SHARES].sentence, uid, caps_count(caps, cap, uid),
+                caps->limits[cap]);
+}
+
+int dispatch_refuse_full(const struct call *call, int why)
 {
     const struct core *core = call->core;
     const bool holds = core->shares.n_holds >= HOLDS_MAX - 1;
-    refuse_note_full(call);
-    if (!holds && core->names.n_names >= core->names.limit) {
+    refuse_note_full(call, why);
+    if (why != SHARING_E_FULL) {
+        refuse_full_of_user(call, why);
+    } else if (!holds && core->names.n_names >= core->names.limit) {
         refuse_full_of_names(call);
     } else {
         reply_error(call->reply, KMEM__ERROR_CODE__ERROR_FULL,
@@ -137,8 +164,8 @@ Kmem__AttachedBlock *dispatch_attached(const struct call *call, const struct att
 static int refuse_share(const struct call *call, int why, struct seg_off off,
                         const struct block *block)
 {
-    return why == SHARING_E_FULL ? dispatch_refuse_full(call)
-                                 : dispatch_refuse_block(call, why, off, block);
+    return sharing_is_full(why) ? dispatch_refuse_full(call, why)
+                                : dispatch_refuse_block(call, why, off, block);
 }
 
 int dispatch_share(const struct call *call)
@@ -278,11 +305,15 @@ static int look_at_all(const struct call *call, uint64_t *ret_fresh)
         n_records += shares_hold_of(shares, share, slot) == 0 &&
                      SHARE_OWNER(shares_word(shares, share)) != slot;
     }
-    if (n_records > HOLDS_MAX - 1 - shares->n_holds) {
-        (void)dispatch_refuse_full(call);
-        return SHARING_E_FULL;
+    int r = n_records > HOLDS_MAX - 1 - shares->n_holds ? SHARING_E_FULL : 0;
+    if (r == 0 &&
+        n_records > caps_room(shares->caps, CAP_HOLDS, call->peer->client->identity.uid)) {
+        r = SHARING_E_USER_HOLDS;
     }
-    return 0;
+    if (r) {
+        (void)dispatch_refuse_full(call, r);
+    }
+    return r;
 }
 
 /* All or none: those that this request has attached are let go of. */
@@ -313,8 +344,8 @@ static int attach_all(const struct call *call, Kmem__AttachedBlock **rows)
         const struct share_handle handle = handle_of(attach->handles[i]);
         struct attached attached;
         const int r = sharing_attach(&of, &handle, attach->write, reason, &attached);
-        if (r == SHARING_E_FULL) {
-            (void)dispatch_refuse_full(call);
+        if (sharing_is_full(r)) {
+            (void)dispatch_refuse_full(call, r);
             return r;
         }
         if (r) {
@@ -413,12 +444,8 @@ static bool was_transferred(const struct call *call, uint64_t generation,
     return !dispatch_holds(call, share);
 }
 
-static int refuse_transfer(const struct call *call, int why, struct seg_off off,
-                           const struct block *block)
+static int refuse_transfer(const struct call *call, struct seg_off off, const struct block *block)
 {
-    if (why != SHARING_E_HELD) {
-        return refuse_share(call, why, off, block);
-    }
     const struct shares *shares = &call->core->shares;
     const uint32_t share = shares_at(shares, off);
     const uint32_t own = shares_hold_of(shares, share, call->peer->client->slot) != 0;
@@ -461,5 +488,6 @@ int dispatch_transfer(const struct call *call)
     if (r == 0) {
         note_block(call, CHANGE_TRANSFERRED, &block);
     }
-    return r ? refuse_transfer(call, r, off, &block) : answer_shared(call, &handle);
+    KMEM_ASSERT(r == 0 || r == SHARING_E_HELD); /* it is shared, and the caller's to give */
+    return r ? refuse_transfer(call, off, &block) : answer_shared(call, &handle);
 }

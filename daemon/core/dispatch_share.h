@@ -29,8 +29,8 @@ struct sharing dispatch_sharing(const struct call *call);
 /** dispatch_reason_is_good() - whether a reason is one; if not, the reply is an error */
 KMEM_MUST_USE bool dispatch_reason_is_good(const struct call *call, ProtobufCBinaryData reason);
 
-/** dispatch_refuse_full() - an error: no record is left. Return: DISPATCH_OK. */
-int dispatch_refuse_full(const struct call *call);
+/** dispatch_refuse_full() - an error: why sharing_is_full(). Return: DISPATCH_OK. */
+int dispatch_refuse_full(const struct call *call, int why);
 
 /** dispatch_refuse_read_only() - an error: a share may be attached for reading only */
 void dispatch_refuse_read_only(const struct call *call, uint32_t share);

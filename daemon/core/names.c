@@ -268,6 +268,7 @@ static void name_link(struct names *names, uint32_t name)
     owner_link(names, name, names_owner(names, name));
     share_link(names, name);
     names->n_names++;
+    caps_add(names->shares->caps, CAP_NAMES, names_uid(names, name));
 }
 
 /* ------------------------------------------------------------------------------ publishing ---- */
@@ -318,6 +319,7 @@ static void name_replace(struct names *names, uint32_t name, uint32_t share, uin
 {
     const uint32_t former = names_share(names, name);
     const uint32_t former_owner = names_owner(names, name);
+    const uint32_t former_uid = names_uid(names, name);
     const uint32_t which = 1 - NAME_WHICH(name_word(names, name));
     struct state_name *stored = &names->state->names[name];
     who_prepare(names, stored, which, who);
@@ -329,6 +331,8 @@ static void name_replace(struct names *names, uint32_t name, uint32_t share, uin
         owner_unlink(names, name, former_owner);
         owner_link(names, name, NAME_WHO_OWNER(who));
     }
+    caps_add(names->shares->caps, CAP_NAMES, names_uid(names, name));
+    caps_remove(names->shares->caps, CAP_NAMES, former_uid);
 }
 
 int names_set(struct names *names, const char *text, size_t n_bytes, uint32_t share,
@@ -359,6 +363,7 @@ uint32_t names_remove(struct names *names, uint32_t name)
     const uint32_t share = names_share(names, name);
     KMEM_ASSERT(share != 0);
     const uint32_t owner = names_owner(names, name);
+    const uint32_t uid = names_uid(names, name);
     /* Before: the name means the share. After: it means nothing, and the record is free. */
     state_commit(names->state, &names->state->names[name].word, 0);
     bucket_unlink(names, name);
@@ -367,6 +372,7 @@ uint32_t names_remove(struct names *names, uint32_t name)
     names->links[name].next = names->free;
     names->free = name;
     names->n_names--;
+    caps_remove(names->shares->caps, CAP_NAMES, uid);
     return share;
 }
 

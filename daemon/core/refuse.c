@@ -52,20 +52,42 @@ void refuse_note_request(const struct call *call, enum refusal_asked asked, enum
     note(call, &facts, NULL, 0);
 }
 
-void refuse_note_full(const struct call *call)
+static void facts_of_user(const struct call *call, enum cap cap, struct refusal_facts *facts)
 {
-    const struct core *core = call->core;
-    struct refusal_facts facts = facts_now(core, ASKED_SHARING, WHY_FULL_SHARES);
-    facts.used = core->shares.n_shares;
-    facts.limit = SHARES_MAX - 1;
+    facts->used = caps_count(&call->core->caps, cap, call->peer->identity.uid);
+    facts->limit = call->core->caps.limits[cap];
+}
+
+static void facts_of_table(const struct core *core, struct refusal_facts *facts)
+{
     if (core->shares.n_holds >= HOLDS_MAX - 1) {
-        facts.why = WHY_FULL_HOLDS;
-        facts.used = core->shares.n_holds;
-        facts.limit = HOLDS_MAX - 1;
+        facts->why = WHY_FULL_HOLDS;
+        facts->used = core->shares.n_holds;
+        facts->limit = HOLDS_MAX - 1;
     } else if (core->names.n_names >= core->names.limit) {
-        facts.why = WHY_FULL_NAMES;
-        facts.used = core->names.n_names;
-        facts.limit = core->names.limit;
+        facts->why = WHY_FULL_NAMES;
+        facts->used = core->names.n_names;
+        facts->limit = core->names.limit;
+    } else {
+        facts->used = core->shares.n_shares;
+        facts->limit = SHARES_MAX - 1;
+    }
+}
+
+void refuse_note_full(const struct call *call, int why)
+{
+    struct refusal_facts facts = facts_now(call->core, ASKED_SHARING, WHY_FULL_SHARES);
+    if (why == SHARING_E_USER_SHARES) {
+        facts.why = WHY_SHARES_OF_USER;
+        facts_of_user(call, CAP_SHARES, &facts);
+    } else if (why == SHARING_E_USER_HOLDS) {
+        facts.why = WHY_HOLDS_OF_USER;
+        facts_of_user(call, CAP_HOLDS, &facts);
+    } else if (why == SHARING_E_USER_NAMES) {
+        facts.why = WHY_NAMES_OF_USER;
+        facts_of_user(call, CAP_NAMES, &facts);
+    } else {
+        facts_of_table(call->core, &facts);
     }
     note(call, &facts, NULL, 0);
 }

@@ -14,8 +14,8 @@ void refuse_note_placement(const struct call *call, enum refusal_why why);
 void refuse_note_request(const struct call *call, enum refusal_asked asked, enum refusal_why why,
                          uint64_t num_bytes);
 
-/** refuse_note_full() - no record is left for what is shared */
-void refuse_note_full(const struct call *call);
+/** refuse_note_full() - no record is left for what is shared; why: a SHARING_E_x of sharing.h */
+void refuse_note_full(const struct call *call, int why);
 
 /** refuse_note_join() - @why: an answer of core_join(); what passes by itself is not kept */
 void refuse_note_join(const struct call *call, int why);

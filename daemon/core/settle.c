@@ -96,11 +96,22 @@ static void end_leased(struct core *core, uint32_t share)
     }
 }
 
-void settle_charge(struct core *core, uint32_t share, const struct block *block)
+void settle_count(struct core *core, uint32_t share, uint32_t payer)
 {
-    if (!settle_may_pay(core, share, block->slot)) {
-        direct_charge(&core->direct, block->off, settle_payer(core, share));
+    if (payer != SLOT_KEPT) {
+        shares_set_uid(&core->shares, share, clients_get(&core->clients, payer)->identity.uid);
     }
+}
+
+uint32_t settle_charge(struct core *core, uint32_t share, const struct block *block)
+{
+    uint32_t payer = block->slot;
+    if (!settle_may_pay(core, share, payer)) {
+        payer = settle_payer(core, share);
+        direct_charge(&core->direct, block->off, payer);
+    }
+    settle_count(core, share, payer);
+    return payer;
 }
 
 static void settle_as(struct core *core, uint32_t share, bool is_released)
@@ -116,7 +127,7 @@ static void settle_as(struct core *core, uint32_t share, bool is_released)
     } else if (!is_leased) {
         const bool is_there = settle_block(core, share, &block);
         KMEM_ASSERT(is_there);
-        settle_charge(core, share, &block);
+        (void)settle_charge(core, share, &block); /* whoever it is */
     }
 }
 

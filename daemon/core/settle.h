@@ -45,8 +45,20 @@ uint32_t settle_payer(const struct core *core, uint32_t share);
 /** settle_block() - the direct block that begins where a share's does. Return: if there is one. */
 bool settle_block(const struct core *core, uint32_t share, struct block *ret_block);
 
-/** settle_charge() - what settle() does of a share that is kept; the block is settle_block()'s */
-void settle_charge(struct core *core, uint32_t share, const struct block *block);
+/** settle_note_kept() - the direct block of a share has been counted; it may be `kept` */
+void settle_note_kept(struct core *core, uint32_t share);
+
+/**
+ * settle_charge() - what settle() does of a share that is kept; the block is settle_block()'s
+ * Return: the slot that is charged.
+ */
+uint32_t settle_charge(struct core *core, uint32_t share, const struct block *block);
+
+/**
+ * settle_count() - the share counts for the user of the slot that is charged for its block: caps.h
+ * When `kept` is, it stays with the last user that was.
+ */
+void settle_count(struct core *core, uint32_t share, uint32_t payer);
 
 /** settle() - something that kept a LIVE share is gone, or has come: free its block, or charge */
 void settle(struct core *core, uint32_t share);

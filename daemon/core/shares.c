@@ -31,6 +31,7 @@ int shares_init(struct shares *shares, struct state *state, struct reasons *reas
     *shares = (struct shares){
         .state = state,
         .reasons = reasons,
+        .caps = reasons->users.caps,
         .links = calloc(SHARES_MAX, sizeof(*shares->links)),
         .hold_links = calloc(HOLDS_MAX, sizeof(*shares->hold_links)),
         .by_offset = calloc(SHARES_BUCKETS, sizeof(*shares->by_offset)),
@@ -314,6 +315,7 @@ static void share_link(struct shares *shares, uint32_t share)
         slab_link(shares, share);
     }
     shares->n_shares++;
+    caps_add(shares->caps, CAP_SHARES, shares_uid(shares, share));
 }
 
 int shares_add(struct shares *shares, const struct share_new *fresh, uint32_t *ret_share)
@@ -321,6 +323,10 @@ int shares_add(struct shares *shares, const struct share_new *fresh, uint32_t *r
     const struct share_place *place = &fresh->place;
     KMEM_ASSERT(shares_at(shares, fresh->off) == 0);
     KMEM_ASSERT(shares_fits(shares, place));
+    const uint32_t uid = shares->state->clients[fresh->owner].uid;
+    if (!caps_may_have(shares->caps, CAP_SHARES, uid)) {
+        return SHARES_E_USER;
+    }
     const uint32_t share = share_take(shares);
     if (share == 0) {
         return SHARES_E_FULL;
@@ -335,8 +341,9 @@ int shares_add(struct shares *shares, const struct share_new *fresh, uint32_t *r
         .span_pages = place->span_pages,
         .index = (uint16_t)place->index,
         .size_class = (uint16_t)place->size_class,
-        .reason = reasons_hold(shares->reasons, fresh->reason, fresh->n_reason_bytes),
+        .reason = reasons_hold(shares->reasons, uid, fresh->reason, fresh->n_reason_bytes),
         .born = fresh->now,
+        .uid = uid,
     };
     struct state_share *stored = &shares->state->shares[share];
     store_prepare_bytes(&stored->generation, &record.generation,
@@ -367,6 +374,26 @@ void shares_set(struct shares *shares, uint32_t share, uint64_t word)
     }
 }
 
+uint32_t shares_uid(const struct shares *shares, uint32_t share)
+{
+    /* Relaxed: the server alone writes and reads its state. */
+    return atomic_load_explicit(&shares_record(shares, share)->uid, memory_order_relaxed);
+}
+
+void shares_set_uid(struct shares *shares, uint32_t share, uint32_t uid)
+{
+    struct state_share *stored = &shares->state->shares[share];
+    const uint32_t before = shares_uid(shares, share);
+    if (uid == before) {
+        return; /* a start stores nothing */
+    }
+    reasons_move(shares->reasons, stored->reason, before, uid);
+    caps_add(shares->caps, CAP_SHARES, uid);
+    caps_remove(shares->caps, CAP_SHARES, before);
+    /* Before: it counts for the one. After: for the other. sharing_recover() sets it right. */
+    store_prepare_u32(&stored->uid, uid);
+}
+
 void shares_remove(struct shares *shares, uint32_t share)
 {
     const uint64_t word = shares_word(shares, share);
@@ -381,7 +408,8 @@ void shares_remove(struct shares *shares, uint32_t share)
     if (word_pins(word)) {
         slab_unlink(shares, share);
     }
-    reasons_drop(shares->reasons, stored->reason);
+    reasons_drop(shares->reasons, shares_uid(shares, share), stored->reason);
+    caps_remove(shares->caps, CAP_SHARES, shares_uid(shares, share));
     shares->links[share].next = shares->free_share;
     shares->free_share = share;
     shares->n_shares--;
@@ -510,7 +538,8 @@ static int share_recover(struct shares *shares, uint32_t share, const char **ret
     if (*ret_why) {
         return SHARES_E_CORRUPT;
     }
-    const int r = reasons_recover_hold(shares->reasons, shares->state->shares[share].reason);
+    const int r = reasons_recover_hold(shares->reasons, shares_uid(shares, share),
+                                       shares->state->shares[share].reason);
     if (r > 0) {
         *ret_why = "a share has a reason without words";
         return SHARES_E_CORRUPT;

@@ -55,6 +55,7 @@ struct hold_links {
 struct shares {
     struct state *state;
     struct reasons *reasons;
+    struct caps *caps;             /* those of `reasons` */
     struct share_links *links;     /* by share */
     struct hold_links *hold_links; /* by hold */
     uint32_t *by_offset;           /* hash: the first share of a bucket */
@@ -76,6 +77,7 @@ struct shares {
 enum {
     SHARES_OK,
     SHARES_E_FULL,    /* no record is left */
+    SHARES_E_USER,    /* the user has as many as one may have */
     SHARES_E_STALE,   /* the handle leads to no share: it is gone, or never was */
     SHARES_E_DENIED,  /* it does, and its tag is another */
     SHARES_E_CORRUPT, /* shares_check(), shares_recover() */
@@ -121,8 +123,9 @@ void shares_fini(struct shares *shares);
 /**
  * shares_add() - a block is shared; OWNER_HOLDS
  *
- * No share begins at its offset, and shares_fits() is true of where it is.
- * Return: 0 or SHARES_E_FULL.
+ * No share begins at its offset, and shares_fits() is true of where it is. It counts for its
+ * owner's user.
+ * Return: 0, SHARES_E_FULL or SHARES_E_USER.
  */
 KMEM_MUST_USE int shares_add(struct shares *shares, const struct share_new *fresh,
                              uint32_t *ret_share);
@@ -155,6 +158,10 @@ uint32_t shares_n_holders(const struct shares *shares, uint32_t share);
 /** shares_set() - commit another word for a share: flags, owner, state; chains and pins follow */
 void shares_set(struct shares *shares, uint32_t share, uint64_t word);
 
+/** shares_uid() - the user for which a share counts: caps.h. shares_set_uid(): another now */
+uint32_t shares_uid(const struct shares *shares, uint32_t share);
+void shares_set_uid(struct shares *shares, uint32_t share, uint32_t uid);
+
 /** shares_note_name() - a name leads to it from now on (1), or no longer (-1): for names.c */
 void shares_note_name(struct shares *shares, uint32_t share, int change);
 
@@ -184,7 +191,7 @@ uint32_t shares_pinned_stretch(const struct shares *shares, uint32_t page, uint3
 
 /* ----------------------------------------------------------------------------------- holds ---- */
 
-/** shares_hold() - a client holds a share that it does not hold. Return: 0 or SHARES_E_FULL. */
+/** shares_hold() - a client holds a share that it does not. Return: 0, SHARES_E_FULL or _USER. */
 KMEM_MUST_USE int shares_hold(struct shares *shares, uint32_t share, const struct hold_new *fresh,
                               uint32_t *ret_hold);
 

@@ -165,6 +165,12 @@ static uint32_t hold_take(struct shares *shares)
     return shares->n_hold_records++;
 }
 
+/* The holder's user, by the word of a hold: its slot is used for as long as it holds anything. */
+static uint32_t uid_of(const struct shares *shares, uint64_t word)
+{
+    return shares->state->clients[HOLD_SLOT(word)].uid;
+}
+
 /* What follows from a record that is in use. */
 static void hold_link(struct shares *shares, uint32_t hold)
 {
@@ -173,6 +179,7 @@ static void hold_link(struct shares *shares, uint32_t hold)
     share_chain_link(shares, hold, HOLD_SHARE(word));
     client_chain_link(shares, hold, HOLD_SLOT(word));
     shares->n_holds++;
+    caps_add(shares->caps, CAP_HOLDS, uid_of(shares, word));
 }
 
 int shares_hold(struct shares *shares, uint32_t share, const struct hold_new *fresh,
@@ -181,12 +188,17 @@ int shares_hold(struct shares *shares, uint32_t share, const struct hold_new *fr
     KMEM_ASSERT((shares_word(shares, share) & SHARE_STATE_MASK) == SHARE_LIVE);
     KMEM_ASSERT(fresh->slot < CLIENTS_MAX);
     KMEM_ASSERT(shares_hold_of(shares, share, fresh->slot) == 0);
+    const uint32_t uid = shares->state->clients[fresh->slot].uid;
+    if (!caps_may_have(shares->caps, CAP_HOLDS, uid)) {
+        return SHARES_E_USER;
+    }
     const uint32_t hold = hold_take(shares);
     if (hold == 0) {
         return SHARES_E_FULL;
     }
     struct state_hold *stored = &shares->state->holds[hold];
-    const uint32_t reason = reasons_hold(shares->reasons, fresh->reason, fresh->n_reason_bytes);
+    const uint32_t reason =
+        reasons_hold(shares->reasons, uid, fresh->reason, fresh->n_reason_bytes);
     store_hook(); /* plain stores */
     stored->reason = reason;
     stored->born = fresh->now;
@@ -226,7 +238,8 @@ void shares_let_go(struct shares *shares, uint32_t hold)
     holder_unlink(shares, hold, word);
     share_chain_unlink(shares, hold, HOLD_SHARE(word));
     client_chain_unlink(shares, hold, HOLD_SLOT(word));
-    reasons_drop(shares->reasons, stored->reason);
+    reasons_drop(shares->reasons, uid_of(shares, word), stored->reason);
+    caps_remove(shares->caps, CAP_HOLDS, uid_of(shares, word));
     shares->hold_links[hold].next = shares->free_hold;
     shares->free_hold = hold;
     shares->n_holds--;
@@ -251,11 +264,13 @@ static const char *hold_fault(const struct shares *shares, uint64_t word)
 
 static int hold_recover(struct shares *shares, uint32_t hold, const char **ret_why)
 {
-    *ret_why = hold_fault(shares, shares_hold_word(shares, hold));
+    const uint64_t word = shares_hold_word(shares, hold);
+    *ret_why = hold_fault(shares, word);
     if (*ret_why) {
         return SHARES_E_CORRUPT;
     }
-    const int r = reasons_recover_hold(shares->reasons, shares->state->holds[hold].reason);
+    const int r = reasons_recover_hold(shares->reasons, uid_of(shares, word),
+                                       shares->state->holds[hold].reason);
     if (r > 0) {
         *ret_why = "a hold has a reason without words";
         return SHARES_E_CORRUPT;

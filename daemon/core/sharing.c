@@ -139,8 +139,9 @@ static int share_add(const struct sharing *of, struct seg_off off, uint32_t *ret
         .n_reason_bytes = block_reason(core, ret_block, text),
         .now = of->now,
     };
-    if (shares_add(&core->shares, &fresh, ret_share)) {
-        return SHARING_E_FULL;
+    const int full = shares_add(&core->shares, &fresh, ret_share);
+    if (full) {
+        return full == SHARES_E_USER ? SHARING_E_USER_SHARES : SHARING_E_FULL;
     }
     KMEM_CRASH_POINT("server.share.made");
     return 0;
@@ -236,7 +237,7 @@ static int hold_add(const struct sharing *of, uint32_t share, bool write, bool o
     }
     const int r = shares_hold(&of->core->shares, share, &fresh, &hold);
     KMEM_CRASH_POINT("server.attach.held");
-    return r ? SHARING_E_FULL : 0;
+    return r == SHARES_E_USER ? SHARING_E_USER_HOLDS : r ? SHARING_E_FULL : 0;
 }
 
 /* The first to attach what is offered. */

@@ -31,16 +31,25 @@
 
 enum {
     SHARING_OK,
-    SHARING_E_FULL = 64, /* no record is left for a share, a hold or a name */
-    SHARING_E_STALE,     /* the handle leads to nothing: the block is gone, or never was */
-    SHARING_E_DENIED,    /* the tag is another; or to write where that is not allowed; or the name
+    SHARING_E_FULL = 64,   /* no record is left for a share, a hold or a name */
+    SHARING_E_USER_SHARES, /* these three: its user has as many as one may have */
+    SHARING_E_USER_HOLDS,
+    SHARING_E_USER_NAMES,
+    SHARING_E_STALE,   /* the handle leads to nothing: the block is gone, or never was */
+    SHARING_E_DENIED,  /* the tag is another; or to write where that is not allowed; or the name
                             is another's */
-    SHARING_E_HELD,      /* it can not be handed over: others hold it */
-    SHARING_E_EXISTS,    /* the name is another's, and was to be new */
-    SHARING_E_NONE,      /* there is no such name */
-    SHARING_E_CORRUPT,   /* sharing_check() */
+    SHARING_E_HELD,    /* it can not be handed over: others hold it */
+    SHARING_E_EXISTS,  /* the name is another's, and was to be new */
+    SHARING_E_NONE,    /* there is no such name */
+    SHARING_E_CORRUPT, /* sharing_check() */
     /* Besides, where an offset is meant: DIRECT_E_WILD, _INTERIOR, _RELEASED, _FOREIGN. */
 };
+
+/** sharing_is_full() - whether that is what an answer means: of all, or of the user's */
+static inline bool sharing_is_full(int answer)
+{
+    return answer >= SHARING_E_FULL && answer <= SHARING_E_USER_NAMES;
+}
 
 /* A client asks for something, now. */
 struct sharing {
@@ -66,12 +75,12 @@ struct attached {
 /**
  * sharing_share() - let those who get the handle attach a block that the client owns, or was handed
  * Again with the same block: the same handle; `read_only` is what was said last.
- * Return: SHARING_OK, _E_FULL or a DIRECT_E_x; ret_block as direct_find().
+ * Return: SHARING_OK, a SHARING_E_x that is_full(), or a DIRECT_E_x; ret_block as direct_find().
  */
 KMEM_MUST_USE int sharing_share(const struct sharing *of, struct seg_off off, bool read_only,
                                 struct share_handle *ret_handle, struct block *ret_block);
 
-/** sharing_attach() - hold a block. Return: SHARING_OK, _E_STALE, _E_DENIED or _E_FULL. */
+/** sharing_attach() - hold a block. Return: SHARING_OK, _E_STALE, _E_DENIED, or as is_full(). */
 KMEM_MUST_USE int sharing_attach(const struct sharing *of, const struct share_handle *handle,
                                  bool write, struct sharing_reason reason,
                                  struct attached *ret_attached);
@@ -106,7 +115,7 @@ KMEM_MUST_USE int sharing_release(const struct sharing *of, struct seg_off off,
 /**
  * sharing_transfer() - hand a block over: the first to attach owns it
  * Until then it is charged to the client, and freed when that ends, unless `keep`.
- * Return: SHARING_OK, _E_FULL, _E_HELD or a DIRECT_E_x.
+ * Return: SHARING_OK, _E_HELD, that it is_full(), or a DIRECT_E_x.
  */
 KMEM_MUST_USE int sharing_transfer(const struct sharing *of, struct seg_off off, bool keep,
                                    struct share_handle *ret_handle, struct block *ret_block);
@@ -122,7 +131,7 @@ struct sharing_name {
 /**
  * sharing_publish() - let a name mean a block that the client holds
  * @version:  from names_version(): the caller has written it into the client's intent
- * Return: SHARING_OK, _E_FULL, _E_EXISTS or a DIRECT_E_x.
+ * Return: SHARING_OK, _E_EXISTS, that it is_full(), or a DIRECT_E_x.
  */
 KMEM_MUST_USE int sharing_publish(const struct sharing *of, struct seg_off off,
                                   const struct sharing_name *name, uint64_t version,
@@ -164,7 +173,7 @@ KMEM_MUST_USE int sharing_recover(struct core *core, const char **ret_why);
 
 /**
  * sharing_find_held() - the share of a block that a client holds; made, if it holds it alone
- * Return: 0, SHARING_E_FULL or a DIRECT_E_x.
+ * Return: 0, that it is_full(), or a DIRECT_E_x.
  */
 KMEM_MUST_USE int sharing_find_held(const struct sharing *of, struct seg_off off,
                                     uint32_t *ret_share, struct block *ret_block);

@@ -14,10 +14,15 @@
 static int name_look(const struct sharing *of, const struct sharing_name *as, uint32_t name)
 {
     const struct names *names = &of->core->names;
-    if (name == NAME_NONE) {
-        return names->n_names >= names->limit ? SHARING_E_FULL : 0;
+    const uint32_t uid = of->client->identity.uid;
+    if (name == NAME_NONE && names->n_names >= names->limit) {
+        return SHARING_E_FULL;
     }
-    return as->exclusive && names_owner(names, name) != of->client->slot ? SHARING_E_EXISTS : 0;
+    if (name != NAME_NONE && as->exclusive && names_owner(names, name) != of->client->slot) {
+        return SHARING_E_EXISTS;
+    }
+    const bool has_it = name != NAME_NONE && names_uid(names, name) == uid;
+    return has_it || caps_may_have(&of->core->caps, CAP_NAMES, uid) ? 0 : SHARING_E_USER_NAMES;
 }
 
 static int name_set(const struct sharing *of, uint32_t share, const struct sharing_name *as,

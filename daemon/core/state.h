@@ -321,9 +321,9 @@ struct state_share {
     uint32_t span_pages;
     uint16_t index;
     uint16_t size_class;
-    uint32_t reason; /* the block's own */
-    uint32_t born;   /* tick */
-    uint32_t reserved;
+    uint32_t reason;      /* the block's own */
+    uint32_t born;        /* tick */
+    _Atomic uint32_t uid; /* for which it counts: caps.h */
 };
 
 static_assert(sizeof(struct state_share) == 64, "part of the layout");

@@ -176,7 +176,8 @@ KMEM_API KMEM_MUST_USE int kmem_join_as_reader(int *ret_walled);
  *   -EINVAL, -EALREADY, -EPERM   as kmem_try_release(): no block, or not this process's to share:
  *              only its owner may, which is the process that allocated it or was handed it. -EPERM
  *              also of a reader
- *   -ENOSPC    131,071 blocks are shared already
+ *   -ENOSPC    131,071 blocks are shared already, or as many of its user's as kmemd
+ *              --shares-per-uid allows, half of them by default
  *   and those of a call that needs the daemon
  */
 KMEM_API KMEM_MUST_USE int kmem_share(const void *mem, int flags, struct kmem_handle *ret_handle);
@@ -195,7 +196,8 @@ KMEM_API KMEM_MUST_USE int kmem_share(const void *mem, int flags, struct kmem_ha
  *   -ESTALE   the block is gone, or never was; or the handle is of another segment
  *   -EACCES   the tag is wrong; or KMEM_WRITE, and only reading is allowed, or this process is a
  *             reader; or it is one, and the block is handed over by kmem_transfer()
- *   -ENOSPC   1,048,575 holds are there already
+ *   -ENOSPC   1,048,575 holds are there already, or as many of its user's as kmemd --holds-per-uid
+ *             allows, half of them by default
  *   -EINVAL   a flag is unknown, or a pointer is NULL
  *   -ENOMEM   this process has no memory to note the hold
  *   and those of a call that needs the daemon
@@ -252,7 +254,8 @@ KMEM_API KMEM_MUST_USE int kmem_transfer(void **mem, int flags, struct kmem_hand
  * The name holds the block. A name that is not kept ends with the process that published it.
  *
  * Return: 0, or as kmem_share(); -EEXIST: with KMEM_EXCLUSIVE, the name is another process's;
- * -ENOSPC also if there are as many names as there can be: kmemd --names, 4,096 by default;
+ * -ENOSPC also if there are as many names as there can be: kmemd --names, 4,096 by default,
+ * or as many of its user's as --names-per-uid allows, half of them by default;
  * -EAGAIN: the time was over before the daemon was asked, because it did not answer earlier calls:
  * nothing is published, nothing given.
  */

@@ -14,7 +14,9 @@ static size_t file_bytes(void)
 
 static void tables_open(struct records *records)
 {
-    KMEM_ASSERT(reasons_init(&records->reasons, &records->state) == 0);
+    static const uint32_t no_limits[N_CAPS];
+    KMEM_ASSERT(caps_init(&records->caps, no_limits, 0) == 0);
+    KMEM_ASSERT(reasons_init(&records->reasons, &records->state, &records->caps) == 0);
     KMEM_ASSERT(shares_init(&records->shares, &records->state, &records->reasons) == 0);
     KMEM_ASSERT(names_init(&records->names, &records->state, &records->shares, MODEL_NAMES) == 0);
 }
@@ -24,7 +26,7 @@ void records_open(struct records *records)
     records->file = mmap(NULL, file_bytes(), PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     KMEM_ASSERT(records->file != MAP_FAILED);
-    state_format(&records->state, records->file, RECORDS_PAGES, RECORDS_INSTANCE, 0);
+    state_format(&records->state, records->file, RECORDS_PAGES, RECORDS_PAGES, RECORDS_INSTANCE, 0);
     for (uint32_t slot = 0; slot < RECORDS_CLIENTS; slot++) {
         state_commit(&records->state, &records->state.clients[slot].pid, PID_WORD(100 + slot));
     }
@@ -37,6 +39,7 @@ void records_abandon(struct records *records)
     names_fini(&records->names);
     shares_fini(&records->shares);
     reasons_fini(&records->reasons);
+    caps_fini(&records->caps);
 }
 
 void records_close(struct records *records)
@@ -171,10 +174,13 @@ static bool share_choose(struct seeded *seeded, const struct records_model *mode
     const bool is_leased = group < 16;
     const bool is_large = group % 4 == 3;
     const uint32_t index = is_large ? 0 : seeded_below(seeded, 4);
-    const uint32_t size_class = is_large ? (uint32_t)N_SIZE_CLASSES : group;
+    static const uint32_t classes[] = {14, 24, 28}; /* of one, two and three pages */
+    const uint32_t in_class = classes[group % 3];
+    const uint32_t size_class = is_large ? (uint32_t)N_SIZE_CLASSES : in_class;
+    const uint64_t block_bytes = is_leased ? size_classes[in_class].block_bytes : UINT64_C(1024);
     const uint64_t owner = seeded_below(seeded, RECORDS_CLIENTS);
     *ret_share = (struct model_share){
-        .offset = ((uint64_t)page << PAGE_SHIFT) + index * UINT64_C(1024),
+        .offset = ((uint64_t)page << PAGE_SHIFT) + index * block_bytes,
         .num_bytes = 1 + seeded_below(seeded, 1024),
         .tag = seeded_next(seeded),
         .reason = seeded_below(seeded, N_REASONS),
@@ -191,9 +197,13 @@ static bool share_choose(struct seeded *seeded, const struct records_model *mode
 static void word_choose(struct seeded *seeded, uint64_t *word)
 {
     static const uint64_t flags[] = {SHARE_OWNER_HOLDS, SHARE_OFFERED, SHARE_READ_ONLY, SHARE_KEEP};
-    const uint32_t which = seeded_below(seeded, 5);
+    const uint32_t which = seeded_below(seeded, 6);
+    if (which == 4) {
+        *word |= SHARE_WRITTEN; /* for ever: others may hold it for writing by now */
+        return;
+    }
     if (which < 4) {
-        *word ^= flags[which];
+        *word ^= SHARE_OWNER(*word) == SLOT_NONE ? flags[which] & ~SHARE_OWNER_HOLDS : flags[which];
         return;
     }
     const bool may_have_none = (*word & SHARE_LEASED) == 0;
@@ -202,6 +212,7 @@ static void word_choose(struct seeded *seeded, uint64_t *word)
                                : seeded_below(seeded, RECORDS_CLIENTS);
     *word &= ~((uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT);
     *word |= owner << SHARE_OWNER_SHIFT;
+    *word &= owner == SLOT_NONE ? ~SHARE_OWNER_HOLDS : UINT64_MAX;
 }
 
 /* What an operation makes of a share. */
@@ -217,16 +228,25 @@ static bool share_change(struct seeded *seeded, const struct records_model *mode
         return is_live;
     }
     if (op->kind == RECORDS_RETURN) {
-        op->share.word = SHARE_RETURNING | SHARE_LEASED |
+        const uint64_t number = seeded_below(seeded, 1000);
+        op->share.word = SHARE_RETURNING | SHARE_LEASED | (word & SHARE_WRITTEN) |
                          (uint64_t)SHARE_OWNER(word) << SHARE_OWNER_SHIFT |
-                         (uint64_t)seeded_below(seeded, 1000) << SHARE_RETURN_SHIFT;
+                         (number > 0 ? SHARE_NUMBERED | number << SHARE_RETURN_SHIFT : 0);
         return is_live && is_leased && is_free;
     }
     if (op->kind == RECORDS_ADOPT) {
-        op->share.word = (word & ~SHARE_LEASED) | (uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT;
+        op->share.word = (word & ~(SHARE_LEASED | SHARE_OWNER_HOLDS)) | (uint64_t)SLOT_NONE
+                                                                            << SHARE_OWNER_SHIFT;
         return is_live && is_leased;
     }
     return op->kind == RECORDS_REMOVE ? is_free : is_live;
+}
+
+/* Whether it may be held for writing: its owner is to be told of that. */
+static bool may_write(const struct records_model *model, uint64_t offset)
+{
+    const struct model_share *share = share_of(model, offset);
+    return share && (share->word & (SHARE_LEASED | SHARE_WRITTEN)) != SHARE_LEASED;
 }
 
 static bool hold_choose(struct seeded *seeded, const struct records_model *model,
@@ -237,8 +257,8 @@ static bool hold_choose(struct seeded *seeded, const struct records_model *model
         .slot = seeded_below(seeded, RECORDS_CLIENTS),
         .reason = seeded_below(seeded, N_REASONS),
         .born = seeded_below(seeded, 1000),
-        .flags =
-            (seeded_below(seeded, 2) ? HOLD_WRITE : 0) | (seeded_below(seeded, 8) ? 0 : HOLD_OWNER),
+        .flags = (seeded_below(seeded, 2) && may_write(model, op->share.offset) ? HOLD_WRITE : 0) |
+                 (seeded_below(seeded, 8) ? 0 : HOLD_OWNER),
     };
     bool is_new = model->n_holds < MODEL_HOLDS;
     for (uint32_t i = 0; i < model->n_holds; i++) {
@@ -275,7 +295,8 @@ bool records_op_choose(struct seeded *seeded, const struct records_model *model,
         if (model->n_holds > 0) {
             ret_op->hold = model->holds[seeded_below(seeded, model->n_holds)];
         }
-        return model->n_holds > 0;
+        return model->n_holds > 0 &&
+               (kind == RECORDS_LET_GO || may_write(model, ret_op->hold.offset));
     }
     if (kind == RECORDS_UNPUBLISH || kind == RECORDS_DISOWN) {
         return name_choose(seeded, model, ret_op);

@@ -24,6 +24,7 @@
 struct records {
     unsigned char *file;
     struct state state;
+    struct caps caps;
     struct reasons reasons;
     struct shares shares;
     struct names names;

@@ -37,12 +37,13 @@ struct share_new fresh_at(uint32_t kib)
     };
 }
 
-/* Of a block in a slab of four pages. */
+/* Of a block in a slab of four pages, of IN_SLAB_CLASS. */
 struct share_new fresh_in(uint32_t slab_page, uint32_t index)
 {
     struct share_new fresh = fresh_at(0);
-    fresh.off.bytes = ((uint64_t)slab_page << PAGE_SHIFT) + index * UINT64_C(128);
-    fresh.place = (struct share_place){slab_page, 4, index, 5};
+    const struct size_class *of = &size_classes[IN_SLAB_CLASS];
+    fresh.off.bytes = ((uint64_t)slab_page << PAGE_SHIFT) + (uint64_t)index * of->block_bytes;
+    fresh.place = (struct share_place){slab_page, of->span_pages, index, IN_SLAB_CLASS};
     return fresh;
 }
 

@@ -28,6 +28,7 @@ void assert_sound(void);
 /* Of a block of 100 bytes at a number of KiB, in the second half of the segment. */
 struct share_new fresh_at(uint32_t kib);
 /* Of a block in a slab of four pages. */
+#define IN_SLAB_CLASS 25 /* 7,168 bytes, in slabs of four pages */
 struct share_new fresh_in(uint32_t slab_page, uint32_t index);
 uint32_t add(struct share_new fresh);
 uint32_t hold(uint32_t share, uint32_t slot);

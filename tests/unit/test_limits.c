@@ -53,7 +53,7 @@ static void test_limits_have_names_of_their_own_and_say_what_they_are(void **sta
 {
     (void)limit_of("segment");
     const Kmem__LimitsReport *report = talk.reply->response.limits;
-    assert_int_equal(report->n_limits, 19);
+    assert_int_equal(report->n_limits, 23);
     for (size_t i = 0; i < report->n_limits; i++) {
         assert_true(strlen(report->limits[i]->text) > 15);
         for (size_t j = 0; j < i; j++) {

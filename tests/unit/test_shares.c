@@ -350,14 +350,14 @@ static void test_shares_set_to_direct_unpins(void **state)
 static void test_shares_fits_what_goes_with_what_is_pinned(void **state)
 {
     (void)state;
-    const struct share_place same = {8, 4, 9, 5};
+    const struct share_place same = {8, 4, 8, IN_SLAB_CLASS};
     const struct share_place others[] = {
-        {8, 3, 9, 5},              /* shorter */
-        {8, 5, 9, 5},              /* longer */
-        {8, 4, 9, 6},              /* of another class */
+        {8, 3, 8, IN_SLAB_CLASS},  /* shorter */
+        {8, 5, 8, IN_SLAB_CLASS},  /* longer */
+        {8, 4, 8, 6},              /* of another class */
         {8, 4, 0, N_SIZE_CLASSES}, /* large */
-        {7, 2, 0, 5},              /* begins before */
-        {11, 1, 0, 5},             /* begins within */
+        {7, 2, 0, IN_SLAB_CLASS},  /* begins before */
+        {11, 1, 0, IN_SLAB_CLASS}, /* begins within */
         {1, 40, 0, N_SIZE_CLASSES},
     };
     assert_true(shares_fits(shares, &same));
@@ -410,7 +410,7 @@ static void test_shares_recover_without_memory_says_so(void **state)
     for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
         struct shares other;
         struct reasons reasons;
-        int r = reasons_init(&reasons, &records.state);
+        int r = reasons_init(&reasons, &records.state, &records.caps);
         r = r ? r : shares_init(&other, &records.state, &reasons);
         const int recovered = r ? r : shares_recover(&other, &why);
         assert_int_equal(recovered, fail_end() ? -ENOMEM : 0);

@@ -289,6 +289,58 @@ static void test_restart_of_a_holder_without_ledger(void **state)
     assert_int_equal(core->shares.n_holds, 1);
 }
 
+static void test_sharing_has_any_of_who_owns_holds_or_has_named(void **state)
+{
+    (void)state;
+    const struct seg_off off = new_direct();
+    assert_false(sharing_has_any(core, alice->slot));
+    const struct share_handle handle = share(alice, off);
+    assert_true(sharing_has_any(core, alice->slot));
+    (void)attach(bob, &handle);
+    assert_true(sharing_has_any(core, bob->slot));
+    publish(carol, fixture_allocate(&fixture, carol, 100, "named"), "name");
+    assert_true(sharing_has_any(core, carol->slot));
+    assert_int_equal(unpublish(carol, "name"), 0);
+}
+
+static void test_sharing_is_full_is_told_from_what_comes_before_and_behind(void **state)
+{
+    (void)state;
+    assert_false(sharing_is_full(SHARING_E_FULL - 1));
+    assert_true(sharing_is_full(SHARING_E_FULL));
+    assert_true(sharing_is_full(SHARING_E_USER_NAMES));
+    assert_false(sharing_is_full(SHARING_E_USER_NAMES + 1));
+}
+
+static void test_attach_by_a_reader_writes_nowhere_and_takes_no_offer(void **state)
+{
+    (void)state;
+    struct attached attached;
+    const struct share_handle handle = share(alice, new_direct());
+    const struct seg_off off = new_direct();
+    const struct share_handle offered = transfer(alice, off, false);
+    bob->identity.is_reader = true;
+    assert_int_equal(try_attach(bob, &handle, true, &attached), SHARING_E_DENIED);
+    assert_int_equal(try_attach(bob, &offered, false, &attached), SHARING_E_DENIED);
+    bob->identity.is_reader = false;
+    assert_int_equal(try_attach(bob, &offered, false, &attached), 0);
+}
+
+static void test_attach_of_an_offer_beyond_the_users_holds_leaves_it_offered(void **state)
+{
+    (void)state;
+    static const uint32_t one[N_CAPS] = {[CAP_HOLDS] = 1};
+    static const uint32_t none[N_CAPS];
+    struct attached attached;
+    const struct share_handle handle = share(alice, new_direct());
+    const struct share_handle offered = transfer(alice, new_direct(), false);
+    (void)attach(bob, &handle);
+    caps_set(&core->caps, one);
+    assert_int_equal(try_attach(bob, &offered, true, &attached), SHARING_E_USER_HOLDS);
+    caps_set(&core->caps, none);
+    assert_int_equal(try_attach(bob, &offered, true, &attached), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +359,10 @@ int main(void)
         SHARING_TEST(test_restart_keeps_what_is_shared),
         SHARING_TEST(test_end_of_the_segment_ends_what_is_kept),
         SHARING_TEST(test_restart_of_a_holder_without_ledger),
+        SHARING_TEST(test_sharing_has_any_of_who_owns_holds_or_has_named),
+        SHARING_TEST(test_sharing_is_full_is_told_from_what_comes_before_and_behind),
+        SHARING_TEST(test_attach_by_a_reader_writes_nowhere_and_takes_no_offer),
+        SHARING_TEST(test_attach_of_an_offer_beyond_the_users_holds_leaves_it_offered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
