@@ -69,6 +69,7 @@ uint32_t adopt_slab(struct core *core, uint32_t share)
          next = shares_first_in_slab(&core->shares, place.slab_page)) {
         /* Before: a leased share whose pages are direct. After: a direct one, nobody's. */
         shares_set(&core->shares, next, settle_disowned(core, next));
+        settle_note_kept(core, next);
         KMEM_CRASH_POINT("server.adopt.shared");
         settle_count(core, next, settle_heir(core, next));
         spent++;

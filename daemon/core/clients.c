@@ -350,14 +350,6 @@ uint64_t client_charged_bytes(const struct client *client)
     return client->num_bytes + (client->leased_pages << PAGE_SHIFT);
 }
 
-bool client_may_have(const struct client *client, uint64_t quota_bytes, uint64_t num_bytes)
-{
-    uint64_t charged_bytes;
-    return quota_bytes == 0 ||
-           (checked_add(client_charged_bytes(client), num_bytes, &charged_bytes) &&
-            charged_bytes <= quota_bytes);
-}
-
 void client_note_used(struct client *client, uint64_t num_bytes)
 {
     state_raise(&client->stored->peak_used_bytes, num_bytes);
@@ -367,6 +359,8 @@ void client_charge(struct client *client, uint64_t num_bytes)
 {
     client->n_blocks++;
     client->num_bytes += num_bytes;
+    account_charge(client->user_account, num_bytes);
+    account_charge(client->unit_account, num_bytes);
     state_raise(&client->stored->peak_bytes, client_charged_bytes(client));
     client_note_used(client, client->num_bytes);
 }
@@ -377,11 +371,15 @@ void client_discharge(struct client *client, uint64_t num_bytes)
     KMEM_ASSERT(client->num_bytes >= num_bytes);
     client->n_blocks--;
     client->num_bytes -= num_bytes;
+    account_discharge(client->user_account, num_bytes);
+    account_discharge(client->unit_account, num_bytes);
 }
 
 void client_charge_pages(struct client *client, uint32_t n_pages)
 {
     client->leased_pages += n_pages;
+    account_charge(client->user_account, (uint64_t)n_pages << PAGE_SHIFT);
+    account_charge(client->unit_account, (uint64_t)n_pages << PAGE_SHIFT);
     state_raise(&client->stored->peak_bytes, client_charged_bytes(client));
 }
 
@@ -389,4 +387,6 @@ void client_discharge_pages(struct client *client, uint32_t n_pages)
 {
     KMEM_ASSERT(client->leased_pages >= n_pages);
     client->leased_pages -= n_pages;
+    account_discharge(client->user_account, (uint64_t)n_pages << PAGE_SHIFT);
+    account_discharge(client->unit_account, (uint64_t)n_pages << PAGE_SHIFT);
 }

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/account.h"
 #include "daemon/core/state.h"
 #include "proto/attributes.h"
 #include "proto/limits.h"
@@ -50,12 +51,16 @@ struct client {
     uint64_t n_blocks;     /* direct ones */
     uint64_t num_bytes;    /* of those, as asked for */
     uint64_t leased_pages;
-    struct state_client *stored; /* its slot in the state file, which keeps its peaks */
-    _Atomic uint64_t *states;    /* of its ledger; NULL while it has none. See proto/lease.h */
+    struct account *user_account; /* these two: NULL: it is in no table of accounts */
+    struct account *unit_account; /* NULL: or its unit is not known */
+    struct state_client *stored;  /* its slot in the state file, which keeps its peaks */
+    _Atomic uint64_t *states;     /* of its ledger; NULL while it has none. See proto/lease.h */
     const struct ledger_counts *counts; /* likewise. See proto/counts.h */
     struct ledger_returns *returns;     /* likewise. See proto/returns.h */
     bool is_read;                       /* its slabs were looked at by reclaim.c, */
     uint64_t n_released;                /* when it had released so many blocks */
+    uint32_t idle_page;                 /* a look that was left stands there; 0: none was, */
+    uint64_t idle_released;             /* and it began at so many */
     bool is_swept;    /* what it left unused was taken back, and no lease was granted since; */
     uint64_t n_given; /* lease_n_given() was this, before: leases.c */
 };
@@ -178,9 +183,6 @@ void client_discharge_pages(struct client *client, uint32_t n_pages);
 
 /** client_charged_bytes() - what is charged to it now: its direct blocks and its leases */
 uint64_t client_charged_bytes(const struct client *client);
-
-/** client_may_have() - whether it may be charged num_bytes more; quota_bytes 0: any number */
-bool client_may_have(const struct client *client, uint64_t quota_bytes, uint64_t num_bytes);
 
 /** client_note_used() - its live blocks were seen to have num_bytes */
 void client_note_used(struct client *client, uint64_t num_bytes);

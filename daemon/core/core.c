@@ -51,6 +51,36 @@ undo_client_ledger:
     return r;
 }
 
+/* What can not fail, over the tables that are there. */
+static void open_for_memory(struct core *core)
+{
+    const struct core_config *config = &core->config;
+    leases_init(&core->leases, &core->pages, &core->clients, &core->shares);
+    core->leases.changes = &core->changes;
+    core->leases.accounts = &core->accounts;
+    shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
+    reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
+    history_init(&core->history, &core->state);
+    refusals_init(&core->refusals, &core->state);
+    lifetimes_init(&core->lifetimes, core->state.header->instance);
+    direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
+    core->direct.budgets = &core->budgets;
+}
+
+/* Who may have how much. Return: 0 or -ENOMEM. */
+static int open_for_rules(struct core *core)
+{
+    const struct rules *rules = core->config.rules;
+    const int r = budgets_init(&core->budgets, rules, &core->reasons);
+    return r ? r : accounts_init(&core->accounts, rules, core->config.owner_uid);
+}
+
+static void close_rules(struct core *core)
+{
+    accounts_fini(&core->accounts);
+    budgets_fini(&core->budgets);
+}
+
 int core_open(struct core *core)
 {
     const struct core_config *config = &core->config;
@@ -66,9 +96,13 @@ int core_open(struct core *core)
     if (r) {
         goto undo_caps;
     }
+    r = open_for_rules(core);
+    if (r) {
+        goto undo_rules;
+    }
     r = clients_init(&core->clients, &core->state, config->clients_limit, config->owner_uid);
     if (r) {
-        goto undo_reasons;
+        goto undo_rules;
     }
     r = shares_init(&core->shares, &core->state, &core->reasons);
     if (r) {
@@ -87,14 +121,7 @@ int core_open(struct core *core)
     if (r) {
         goto undo_returns;
     }
-    leases_init(&core->leases, &core->pages, &core->clients, &core->shares);
-    core->leases.changes = &core->changes;
-    shortage_init(&core->shortage, &core->leases, &core->client_ledger, config->gives_back);
-    reclaim_init(&core->reclaim, &core->leases, &core->client_ledger, config->barrier);
-    history_init(&core->history, &core->state);
-    refusals_init(&core->refusals, &core->state);
-    lifetimes_init(&core->lifetimes, core->state.header->instance);
-    direct_init(&core->direct, &core->state.ledger, &core->pages, &core->reasons, &core->clients);
+    open_for_memory(core);
     return 0;
 
 undo_returns:
@@ -105,7 +132,8 @@ undo_shares:
     shares_fini(&core->shares);
 undo_clients:
     clients_fini(&core->clients);
-undo_reasons:
+undo_rules:
+    close_rules(core);
     reasons_fini(&core->reasons);
 undo_caps:
     caps_fini(&core->caps);
@@ -139,9 +167,17 @@ void core_abandon(struct core *core)
     names_fini(&core->names);
     shares_fini(&core->shares);
     clients_fini(&core->clients);
+    close_rules(core);
     reasons_fini(&core->reasons);
     caps_fini(&core->caps);
     pages_fini(&core->pages);
+}
+
+void core_set_rules(struct core *core, const struct rules *rules)
+{
+    core->config.rules = rules;
+    accounts_set_rules(&core->accounts, rules);
+    budgets_set_rules(&core->budgets, rules);
 }
 
 uint32_t core_tick(const struct core *core, uint64_t now_ms)
@@ -177,12 +213,14 @@ static void former_end(struct core *core, struct client *client, uint64_t now_ms
     }
 }
 
-void core_find_unit(const struct core *core, struct client *client)
+void core_find_unit(struct core *core, struct client *client)
 {
+    accounts_leave(&core->accounts, client);
     client->unit[0] = '\0';
     if (core->config.unit) {
         core->config.unit(&client->identity, client->unit);
     }
+    accounts_join(&core->accounts, client);
 }
 
 int core_join(struct core *core, const struct client_identity *identity, uint64_t nonce,

@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/core/accounts.h"
+#include "daemon/core/budgets.h"
 #include "daemon/core/caps.h"
 #include "daemon/core/changes.h"
 #include "daemon/core/client_ledger.h"
@@ -22,6 +24,7 @@
 #include "daemon/core/names.h"
 #include "daemon/core/obituary.h"
 #include "daemon/core/pages.h"
+#include "daemon/core/queued.h"
 #include "daemon/core/readers.h"
 #include "daemon/core/reasons.h"
 #include "daemon/core/reclaim.h"
@@ -57,7 +60,8 @@ struct core_config {
     uint64_t huge_bytes;    /* of the segment, made of huge pages so far as is known */
     uint64_t waiting_bytes; /* what the segment's size will be another time; 0: no other */
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
-    uint32_t pid;           /* of the daemon's keeper, for clients that ask */
+    const struct rules *rules;         /* borrowed, as long as it is not replaced; NULL: no rules */
+    uint32_t pid;                      /* of the daemon's keeper, for clients that ask */
     client_ledger_read_fn ledger_read; /* reads clients' ledgers */
     void *ledger_user;
     bool gives_back;       /* memory that is not used goes back to the system */
@@ -110,6 +114,8 @@ struct core {
     struct caps caps;
     struct reasons reasons;
     struct clients clients;
+    struct accounts accounts;
+    struct budgets budgets;
     struct shares shares;
     struct names names;
     struct returns returns;
@@ -122,6 +128,7 @@ struct core {
     struct reap reap;
     struct scans scans;
     struct waits waits;
+    struct queue queue;
     struct scan_reader lookout; /* for all who are refused: no_room.h */
     uint64_t lookout_us;        /* when it may begin another look */
     uint64_t n_clients_seen;
@@ -162,6 +169,14 @@ static inline bool core_is_admin(const struct core *core, uint32_t uid)
     return uid == 0 || uid == core->config.owner_uid;
 }
 
+/**
+ * core_set_rules() - other rules from now on
+ * @rules:  borrowed; NULL: none
+ *
+ * Nothing is taken from a client: what is over a limit is given no more.
+ */
+void core_set_rules(struct core *core, const struct rules *rules);
+
 /** core_tick() - the present, as ledgers have it */
 uint32_t core_tick(const struct core *core, uint64_t now_ms);
 
@@ -197,8 +212,8 @@ KMEM_MUST_USE int core_resume(struct core *core, const struct client_identity *i
 KMEM_MUST_USE int core_return(struct core *core, uint32_t slot, uint64_t nonce, bool is_reader,
                               struct client **ret_client);
 
-/** core_find_unit() - note which unit a client is in; core_join() does */
-void core_find_unit(const struct core *core, struct client *client);
+/** core_find_unit() - note which unit a client is in, and charge that; core_join() does */
+void core_find_unit(struct core *core, struct client *client);
 
 /** core_end() - a client has died, or left; reap() takes its blocks back */
 void core_end(struct core *core, struct client *client, bool left, uint64_t now_ms);

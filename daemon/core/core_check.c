@@ -99,7 +99,9 @@ int core_check(const struct core *core)
         clients_check(&core->clients) || shares_check(&core->shares) || names_check(&core->names) ||
         direct_check(&core->direct) || leases_check(&core->leases) || sharing_check(core) ||
         obituaries_check(&core->obituaries) || history_check(&core->history) ||
-        refusals_check(&core->refusals) || !users_are_sound(core)) {
+        refusals_check(&core->refusals) || !users_are_sound(core) ||
+        budgets_check(&core->budgets) ||
+        accounts_check(&core->accounts, &core->clients, core->clients.kept->num_bytes)) {
         return CORE_E_CORRUPT;
     }
     const uint64_t sum = core->direct.used_bytes + core_free_bytes(core) +

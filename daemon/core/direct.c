@@ -175,6 +175,16 @@ uint32_t direct_pages_for(uint64_t num_bytes)
     return (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT);
 }
 
+uint32_t direct_new_pages(const struct direct *direct, uint64_t num_bytes, bool shareable)
+{
+    if (num_bytes > SMALL_MAX_BYTES) {
+        return direct_pages_for(num_bytes);
+    }
+    const uint32_t size_class = size_class_of((uint32_t)num_bytes);
+    const uint32_t *with_room = shareable ? direct->shareable_slabs : direct->partial_slabs;
+    return with_room[size_class] != 0 ? 0 : size_classes[size_class].span_pages;
+}
+
 /* A run for one block alone. */
 static int run_find_alone(struct direct *direct, uint64_t num_bytes, struct run *ret_run)
 {
@@ -243,6 +253,7 @@ int direct_allocate(struct direct *direct, struct client *client,
     const uint32_t page = run.page;
     const uint32_t id = reasons_ref(direct->reasons, client->identity.uid, request->reason,
                                     request->n_reason_bytes, num_bytes);
+    budgets_charge(direct->budgets, id, num_bytes);
     const struct seg_off off =
         ledger_offset(direct->ledger, page, ledger_next(direct->ledger, page));
     const struct intent intent = {.kind = INTENT_ALLOCATE, .at = off.bytes};
@@ -357,6 +368,7 @@ static void block_take_back(struct direct *direct, const struct ledger_block *bl
     direct->block_bytes -= ledger_block_bytes(direct->ledger, block->page);
     ledger_give(direct->ledger, block);
     struct client *client = clients_get(direct->clients, was.slot);
+    budgets_discharge(direct->budgets, was.reason, was.num_bytes);
     reasons_unref(direct->reasons, client->identity.uid, was.reason, was.num_bytes);
     client_discharge(client, was.num_bytes);
     if (head->n_used == 0) {
@@ -503,7 +515,8 @@ static int block_recover(struct direct *direct, const struct block *block, uint6
         return DIRECT_E_CORRUPT;
     }
     if (r == 0) {
-        client_charge(clients_get(direct->clients, block->slot), block->num_bytes);
+        budgets_charge(direct->budgets, block->reason, block->num_bytes);
+        client_charge(client, block->num_bytes);
         direct->n_blocks++;
         direct->used_bytes += block->num_bytes;
         direct->block_bytes += block_bytes;

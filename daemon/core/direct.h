@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "daemon/core/block.h"
+#include "daemon/core/budgets.h"
 #include "daemon/core/clients.h"
 #include "daemon/core/pages.h"
 #include "daemon/core/reasons.h"
@@ -35,6 +36,7 @@ struct direct {
     struct pages *pages;
     struct reasons *reasons;
     struct clients *clients;
+    struct budgets *budgets;
     uint32_t partial_slabs[N_SIZE_CLASSES];   /* first page of a slab with room; 0: none */
     uint32_t shareable_slabs[N_SIZE_CLASSES]; /* likewise, of those that are HEAD_SHAREABLE */
     uint64_t n_blocks;
@@ -74,6 +76,9 @@ void direct_init(struct direct *direct, struct ledger *ledger, struct pages *pag
 
 /** direct_pages_for() - how long a free run must be for a block of num_bytes to be carved */
 uint32_t direct_pages_for(uint64_t num_bytes);
+
+/** direct_new_pages() - how many pages it takes beside the slabs that have room, as a rule */
+uint32_t direct_new_pages(const struct direct *direct, uint64_t num_bytes, bool shareable);
 
 /** direct_fini() - asserts that no block is left */
 void direct_fini(struct direct *direct);

@@ -15,9 +15,11 @@
 
 #include "daemon/core/dispatch_blocks.h"
 #include "daemon/core/dispatch_changes.h"
+#include "daemon/core/dispatch_room.h"
 #include "daemon/core/dispatch_share.h"
 #include "daemon/core/handshake.h"
 #include "daemon/core/no_room.h"
+#include "daemon/core/queue.h"
 #include "daemon/core/refuse.h"
 #include "daemon/core/scan.h"
 #include "daemon/core/replay.h"
@@ -53,153 +55,6 @@ static int on_goodbye(const struct call *call)
     KMEM_CRASH_POINT("server.goodbye");
     call->peer->role = PEER_LEAVING;
     return farewell(call);
-}
-
-/* ------------------------------------------------------------------------ blocks and leases -- */
-
-static int answer_allocated(const struct call *call, uint64_t offset, bool known_zero)
-{
-    struct reply *reply = call->reply;
-    kmem__allocated__init(&reply->body.allocated);
-    reply->body.allocated.offset = offset;
-    reply->body.allocated.known_zero = known_zero;
-    reply->response.body_case = KMEM__RESPONSE__BODY_ALLOCATED;
-    reply->response.allocated = &reply->body.allocated;
-    return DISPATCH_OK;
-}
-
-static int answer_leased(struct reply *reply)
-{
-    reply->response.body_case = KMEM__RESPONSE__BODY_LEASED;
-    reply->response.leased = &reply->body.leased;
-    return DISPATCH_OK;
-}
-
-static void refuse_over_quota(const struct call *call)
-{
-    const struct placement_request *request = &call->peer->placement;
-    const bool is_block = request->n_pages == 0;
-    struct state_counters *counters = call->core->state.counters;
-    counters->refusals_quota += is_block && !request->may_again;
-    counters->leases_refused += !is_block;
-    counters->leases_refused_quota += !is_block;
-    if (!is_block || !request->may_again) {
-        refuse_note_placement(call, WHY_QUOTA);
-    }
-    report_quota(call->core, call->peer->client, request->num_bytes, call->reply);
-}
-
-static int answer_placed(const struct call *call, const struct placement *found)
-{
-    const struct placement_request *request = &call->peer->placement;
-    core_note_peak(call->core);
-    if (request->n_pages == 0) {
-        note_text(call, CHANGE_ALLOCATED, found->off.bytes, request->num_bytes, request->reason,
-                  request->n_reason_bytes);
-        return answer_allocated(call, found->off.bytes, found->is_zero);
-    }
-    note_text(call, CHANGE_LEASED, (uint64_t)found->page << PAGE_SHIFT,
-              (uint64_t)found->n_pages << PAGE_SHIFT, NULL, 0);
-    kmem__leased__init(&call->reply->body.leased);
-    call->reply->body.leased.page = found->page;
-    call->reply->body.leased.n_pages = found->n_pages;
-    return answer_leased(call->reply);
-}
-
-/* The block or the lease that the peer asks for, or that it waits for. */
-static int place(const struct call *call)
-{
-    struct core *core = call->core;
-    struct peer *peer = call->peer;
-    struct placement found;
-    if (client_may_have(peer->client, core->config.quota_bytes, peer->placement.num_bytes) &&
-        shortage_is_due(&core->shortage)) {
-        shortage_look(&core->shortage); /* and not behind it: it takes back what is unused */
-    }
-    switch (placement_find(core, peer->client, &peer->placement, call->now, &found)) {
-    case PLACEMENT_OK:
-        return answer_placed(call, &found);
-    case PLACEMENT_E_WAIT:
-        peer->next_step = place;
-        return DISPATCH_PENDING;
-    case PLACEMENT_E_QUOTA:
-        refuse_over_quota(call);
-        return DISPATCH_OK;
-    case PLACEMENT_E_STALE:
-        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_BUSY,
-                    "a thread of this process has not noticed yet that idle memory was taken from "
-                    "it; direct blocks can be had");
-        return DISPATCH_OK;
-    default:
-        no_room_refuse(call);
-        return DISPATCH_OK;
-    }
-}
-
-static int on_allocate(const struct call *call)
-{
-    struct core *core = call->core;
-    struct peer *peer = call->peer;
-    struct reply *reply = call->reply;
-    const Kmem__Allocate *allocate = call->request->allocate;
-    const ProtobufCBinaryData reason = allocate->reason;
-    const uint64_t num_bytes = allocate->num_bytes;
-    struct state_counters *counters = core->state.counters;
-    if (num_bytes == 0 || num_bytes > core_segment_bytes(core)) {
-        counters->refusals_invalid += num_bytes == 0;
-        counters->refusals_too_large += num_bytes > 0;
-        refuse_note_request(call, ASKED_BLOCK, num_bytes > 0 ? WHY_TOO_LARGE : WHY_INVALID,
-                            num_bytes);
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
-                    "%llu bytes can not be allocated from a segment of %llu",
-                    (unsigned long long)num_bytes, (unsigned long long)core_segment_bytes(core));
-        return DISPATCH_OK;
-    }
-    if (reason.len > REASON_MAX_BYTES || !text_is_utf8(reason.data, reason.len)) {
-        counters->refusals_invalid++;
-        refuse_note_request(call, ASKED_BLOCK, WHY_INVALID, num_bytes);
-        reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID,
-                    "the reason must be UTF-8 without NUL, at most %d bytes", REASON_MAX_BYTES);
-        return DISPATCH_OK;
-    }
-    struct seg_off off;
-    if (replay_allocated(call, num_bytes, &off)) {
-        return answer_allocated(call, off.bytes, false); /* it may have been written to */
-    }
-    placement_init_block(&peer->placement, num_bytes, reason.data, reason.len);
-    peer->placement.may_again = allocate->may_again;
-    peer->placement.shareable = allocate->shareable;
-    peer->placement.sequence = call->request->sequence;
-    return place(call);
-}
-
-static int on_lease(const struct call *call)
-{
-    struct core *core = call->core;
-    struct peer *peer = call->peer;
-    const Kmem__Lease *lease = call->request->lease;
-    const uint32_t n_pages = lease->n_pages;
-    uint32_t want_pages = lease->want_pages > n_pages ? lease->want_pages : n_pages;
-    if (n_pages == 0 || n_pages > core->state.n_pages || n_pages > LEASE_MAX_PAGES) {
-        refuse_note_request(call, ASKED_LEASE, n_pages == 0 ? WHY_INVALID : WHY_TOO_LARGE,
-                            (uint64_t)n_pages << PAGE_SHIFT);
-        reply_error(call->reply, KMEM__ERROR_CODE__ERROR_INVALID,
-                    "%u pages can not be leased from a segment of %u; at most %d at a time",
-                    n_pages, core->state.n_pages, LEASE_MAX_PAGES);
-        return DISPATCH_OK;
-    }
-    want_pages = want_pages < LEASE_MAX_PAGES ? want_pages : LEASE_MAX_PAGES;
-    kmem__leased__init(&call->reply->body.leased);
-    if (replay_leased(call, &call->reply->body.leased)) {
-        return answer_leased(call->reply);
-    }
-    if (!client_may_have(peer->client, core->config.quota_bytes,
-                         (uint64_t)want_pages << PAGE_SHIFT)) {
-        want_pages = n_pages;
-    }
-    placement_init_lease(&peer->placement, n_pages, want_pages);
-    peer->placement.sequence = call->request->sequence;
-    return place(call);
 }
 
 /* ----------------------------------------------------------------------------------- queries -- */
@@ -470,10 +325,10 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
 {
     switch (request) {
         RULE(HELLO, STRANGERS, hello_answer);
-        RULE(ALLOCATE, MEMBERS, on_allocate);
+        RULE(ALLOCATE, MEMBERS, dispatch_allocate);
         RULE(RELEASE, HOLDERS, dispatch_release);
         RULE(SIZE_OF, HOLDERS, dispatch_size_of);
-        RULE(LEASE, MEMBERS, on_lease);
+        RULE(LEASE, MEMBERS, dispatch_lease);
         RULE(GOODBYE, HOLDERS, on_goodbye);
         RULE(USAGE, ALL_WELCOME, on_usage);
         RULE(LEDGER, ALL_WELCOME, on_ledger);
@@ -568,7 +423,9 @@ int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request,
             return DISPATCH_OK;
         }
     }
-    return rule.handler(&call);
+    const int outcome = rule.handler(&call);
+    queue_look(core);
+    return outcome;
 }
 
 int dispatch_continue(struct core *core, struct peer *peer, struct now now, struct reply *reply)

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/core/accounts.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
@@ -339,12 +340,16 @@ static uint32_t client_n_unused(const struct leases *leases, const struct client
 struct leaver {
     uint32_t slot;
     uint32_t n_unused;
+    int32_t priority;
 };
 
 static int leaver_compare(const void *a, const void *b)
 {
     const struct leaver *left = a;
     const struct leaver *right = b;
+    if (left->priority != right->priority) {
+        return left->priority < right->priority ? -1 : 1;
+    }
     return (left->n_unused < right->n_unused) - (left->n_unused > right->n_unused);
 }
 
@@ -359,8 +364,8 @@ void leases_count_unused(const struct leases *leases, uint32_t ret_n_unused[CLIE
 }
 
 /*
- * Counts what each client leaves unused that may. Return: how many leave any, the one that leaves
- * the most first.
+ * Counts what each client leaves unused that may. Return: how many leave any; first those of the
+ * lowest priority, and of those the one that leaves the most.
  */
 static uint32_t leavers_find(struct leases *leases, struct leaver leavers[CLIENTS_MAX])
 {
@@ -373,7 +378,8 @@ static uint32_t leavers_find(struct leases *leases, struct leaver leavers[CLIENT
         const uint64_t n_given = lease_n_given(client->states);
         const uint32_t n_unused = client_n_unused(leases, client, &leases->n_looked);
         if (n_unused > 0) {
-            leavers[n_leavers++] = (struct leaver){client->slot, n_unused};
+            leavers[n_leavers++] = (struct leaver){client->slot, n_unused,
+                                                   accounts_priority(leases->accounts, client)};
         } else {
             client_note_swept(client, n_given);
         }
@@ -381,6 +387,18 @@ static uint32_t leavers_find(struct leases *leases, struct leaver leavers[CLIENT
     /* cppcheck-suppress uninitvar ; of none, none is looked at */
     qsort(leavers, n_leavers, sizeof(*leavers), leaver_compare);
     return n_leavers;
+}
+
+int leases_make_free(struct leases *leases, uint64_t n_pages)
+{
+    struct leaver leavers[CLIENTS_MAX];
+    const bool is_short = leases->pages->n_free_pages < n_pages && leases->n_pages > 0;
+    const uint32_t n_leavers = is_short ? leavers_find(leases, leavers) : 0;
+    for (uint32_t i = 0; i < n_leavers && leases->pages->n_free_pages < n_pages; i++) {
+        leases->pages->state->counters->revoked_pages +=
+            client_sweep(leases, clients_get(leases->clients, leavers[i].slot));
+    }
+    return leases->pages->n_free_pages >= n_pages ? 0 : LEASES_E_FULL;
 }
 
 int leases_make_room(struct leases *leases, uint32_t n_pages)

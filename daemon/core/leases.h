@@ -23,10 +23,11 @@
 struct leases {
     struct pages *pages;
     struct clients *clients;
-    const struct shares *shares; /* which know what is pinned */
-    uint64_t n_pages;            /* leased now */
-    uint64_t n_looked;           /* runs looked at to take something back, ever */
-    struct changes *changes;     /* what comes back is noted there; NULL: nowhere */
+    const struct shares *shares;     /* which know what is pinned */
+    uint64_t n_pages;                /* leased now */
+    uint64_t n_looked;               /* runs looked at to take something back, ever */
+    const struct accounts *accounts; /* whose priorities count; NULL: none has one */
+    struct changes *changes;         /* what comes back is noted there; NULL: nowhere */
 };
 
 enum {
@@ -70,11 +71,17 @@ void leases_return_all(struct leases *leases);
 /**
  * leases_make_room() - take back what clients leave unused until a free run has n_pages
  *
- * Begins with the client that leaves the most. Only runs of clients that may have given something
- * back since it was looked for last are looked at. Return: 0, or LEASES_E_FULL after all is taken
- * back.
+ * Begins with the clients of the lowest priority, and of those with the one that leaves the most.
+ * Only runs of clients that may have given something back since it was looked for last are looked
+ * at. Return: 0, or LEASES_E_FULL after all is taken back.
  */
 KMEM_MUST_USE int leases_make_room(struct leases *leases, uint32_t n_pages);
+
+/**
+ * leases_make_free() - take back what clients leave unused until so many pages are free, wherever
+ * Return: 0, or LEASES_E_FULL after all is taken back.
+ */
+KMEM_MUST_USE int leases_make_free(struct leases *leases, uint64_t n_pages);
 
 /** leases_come_back() - pages of one lease, which the client has lost, go back into the table */
 void leases_come_back(struct leases *leases, struct client *client, uint32_t page,

@@ -12,6 +12,7 @@
 
 #include "daemon/core/block_iter.h"
 #include "daemon/core/counted.h"
+#include "daemon/core/queue.h"
 #include "daemon/core/released.h"
 #include "daemon/core/sharing.h"
 #include "proto/crash_point.h"
@@ -143,11 +144,13 @@ static bool reap_finalize(struct step *step, reap_written_fn written, void *user
             const struct obituary *obituary = obituaries_write(&core->obituaries, client);
             KMEM_CRASH_POINT("server.obituary.written");
             note_taken_back(core, obituary);
+            accounts_leave(&core->accounts, client);
             clients_remove(&core->clients, client);
             if (core->reap.at_slot == slot) {
                 core->reap.at = (struct seg_off){0}; /* the slot's next client is not read yet */
             }
             written(obituary, slot, user);
+            queue_look(core);
             step->spent += REAP_OBITUARY_COST + core->clients.n_slots;
         }
         client = clients_next(&core->clients, client->slot + 1);

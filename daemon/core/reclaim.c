@@ -17,6 +17,7 @@
  */
 #include "daemon/core/reclaim.h"
 
+#include "daemon/core/accounts.h"
 #include "daemon/core/counted.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
@@ -67,7 +68,7 @@ void reclaim_init(struct reclaim *reclaim, struct leases *leases,
 
 static uint32_t n_pages_all(const struct reclaim *reclaim)
 {
-    return reclaim->leases->pages->state->n_pages;
+    return reclaim->leases->pages->n_pages;
 }
 
 bool reclaim_reaches(const struct reclaim *reclaim, const struct client *client)
@@ -90,9 +91,22 @@ bool reclaim_begin(struct reclaim *reclaim, uint64_t now_us, uint64_t *ret_until
         reclaim->n_vain > VAIN_AT_MOST(n_pages_all(reclaim))) {
         return false;
     }
-    /* And the one that is just being looked at, once more. */
-    *ret_until = reclaim->n_looked + reclaim->leases->clients->n_slots + 1;
+    if (reclaim->n_waiting == 0) {
+        reclaim->at = reclaim->n_turns; /* what was left of it is of higher priority, or the next */
+    }
+    *ret_until = reclaim->n_passes + (reclaim->at < reclaim->n_turns ? 2 : 1);
     return true;
+}
+
+void reclaim_wait(struct reclaim *reclaim)
+{
+    reclaim->n_waiting++;
+}
+
+void reclaim_leave(struct reclaim *reclaim)
+{
+    KMEM_ASSERT(reclaim->n_waiting > 0);
+    reclaim->n_waiting--;
 }
 
 /*
@@ -199,58 +213,119 @@ static uint32_t lease_collect(const struct reclaim *reclaim, struct client *clie
     return page;
 }
 
-/* Looks at a client's leases from reclaim->page on. Return: whether it is done with the client. */
+/* Looks at a client's leases from client->idle_page on. Return: whether it is done with them. */
 static bool client_collect(struct reclaim *reclaim, struct client *client, struct batch *batch)
 {
     const struct pages *pages = reclaim->leases->pages;
-    if (reclaim->page == 0) {
+    if (client->idle_page == 0) {
         batch->spent += CLIENT_LEDGER_READ_COST;
         if (pages_at_most(client) == 0 ||
             !client_ledger_is_fenced(reclaim->client_ledger, client->slot)) {
             return true;
         }
         /* Before its entries are read: what it releases from now on is looked at another time. */
-        reclaim->n_released = counted_read(client).n_releases;
-        reclaim->page = pages_leased_first(pages, client->slot);
+        client->idle_released = counted_read(client).n_releases;
+        client->idle_page = pages_leased_first(pages, client->slot);
     }
-    uint32_t run = pages_run_of(pages, reclaim->page);
+    uint32_t run = pages_run_of(pages, client->idle_page);
     const uint64_t word = pages_word(pages, run);
     if (PAGE_WORD_STATE(word) != PAGE_LEASED || PAGE_WORD_OWNER(word) != client->slot) {
+        client->idle_page = 0;
         return true; /* it has come back meanwhile; the rest is for the next pass */
     }
-    while (reclaim->page != 0 && batch_has_room(batch)) {
+    while (client->idle_page != 0 && batch_has_room(batch)) {
         const uint32_t end = run + PAGE_WORD_PAGES(pages_word(pages, run));
         batch->spent++;
-        reclaim->page = lease_collect(reclaim, client, reclaim->page, end, batch);
-        if (reclaim->page == end) {
+        client->idle_page = lease_collect(reclaim, client, client->idle_page, end, batch);
+        if (client->idle_page == end) {
             run = pages_leased_next(pages, run);
-            reclaim->page = run;
+            client->idle_page = run;
         }
     }
-    if (reclaim->page == 0) {
+    if (client->idle_page == 0) {
         client->is_read = true;
-        client->n_released = reclaim->n_released;
+        client->n_released = client->idle_released;
     }
-    return reclaim->page == 0;
+    return client->idle_page == 0;
 }
 
-/* Gathers slabs from where the pass is, once around at most. Return: how many clients it passed. */
-static uint32_t batch_collect(struct reclaim *reclaim, struct batch *batch)
+/* --------------------------------------------------------------------------------- a pass ---- */
+
+/* By priority, and of each first those turns that are not one more of a client. */
+#define N_RANKS (2 * (2 * RULES_PRIORITY_MAX + 1))
+
+static uint32_t rank_of(int32_t priority, bool is_again)
+{
+    KMEM_ASSERT(priority >= -RULES_PRIORITY_MAX);
+    KMEM_ASSERT(priority <= RULES_PRIORITY_MAX);
+    return 2 * (uint32_t)(priority + RULES_PRIORITY_MAX) + is_again;
+}
+
+/* Goes once around over the clients that have something leased. Each turn takes the next place of
+   its rank, and is put there if that is wanted. */
+static void turns_place(struct reclaim *reclaim, uint32_t places[static N_RANKS], bool are_put)
 {
     const struct clients *clients = reclaim->leases->clients;
-    uint32_t n_passed = 0;
-    while (n_passed < clients->n_slots && batch_has_room(batch)) {
-        struct client *client = clients_next(clients, reclaim->slot);
-        const bool is_here = client && client->slot == reclaim->slot;
-        batch->spent++;
-        if (is_here && !client_collect(reclaim, client, batch)) {
-            break;
+    for (uint32_t i = 0; i < clients->n_slots; i++) {
+        const uint32_t slot = (reclaim->slot + i) % clients->n_slots;
+        const struct client *client = &clients->table[slot];
+        if (client->client_state != CLIENT_LIVE || client->leased_pages == 0) {
+            continue;
         }
-        reclaim->slot = (reclaim->slot + 1) % clients->n_slots;
-        reclaim->page = 0;
-        n_passed++;
+        const int32_t priority = accounts_priority(reclaim->leases->accounts, client);
+        const unsigned n_turns = client->idle_page != 0 ? 2 : 1;
+        for (unsigned turn = 0; turn < n_turns; turn++) {
+            const uint32_t place = places[rank_of(priority, turn == 1)]++;
+            if (are_put) {
+                reclaim->turns[place] = (struct reclaim_turn){priority, (uint16_t)slot};
+            }
+        }
     }
-    return n_passed;
+}
+
+/* A counting sort: with as many clients as there may be, qsort() takes several steps' time. */
+static void pass_begin(struct reclaim *reclaim)
+{
+    uint32_t places[N_RANKS] = {0};
+    turns_place(reclaim, places, false);
+    reclaim->n_turns = reclaim->at = 0;
+    for (uint32_t rank = 0; rank < N_RANKS; rank++) {
+        const uint32_t n_turns = places[rank];
+        places[rank] = reclaim->n_turns;
+        reclaim->n_turns += n_turns;
+    }
+    turns_place(reclaim, places, true);
+}
+
+/* Whether all of a priority have been looked at, and it has brought something. */
+static bool level_is_over(const struct reclaim *reclaim, const struct batch *batch)
+{
+    return batch->n_slabs > 0 && reclaim->at > 0 &&
+           reclaim->turns[reclaim->at].priority != reclaim->turns[reclaim->at - 1].priority;
+}
+
+/* Gathers slabs from where the pass is, to its end at most. */
+static void batch_collect(struct reclaim *reclaim, struct batch *batch)
+{
+    if (reclaim->at == reclaim->n_turns) {
+        pass_begin(reclaim);
+    }
+    while (reclaim->at < reclaim->n_turns && batch_has_room(batch) &&
+           !level_is_over(reclaim, batch)) {
+        const uint32_t slot = reclaim->turns[reclaim->at].slot;
+        struct client *client = clients_next(reclaim->leases->clients, slot);
+        const bool is_here = client && client->slot == slot && client->client_state == CLIENT_LIVE;
+        batch->spent++;
+        reclaim->slot = slot;
+        if (is_here && !client_collect(reclaim, client, batch)) {
+            return;
+        }
+        reclaim->at++;
+    }
+    if (reclaim->at == reclaim->n_turns) {
+        reclaim->n_passes++;
+        reclaim->slot = 0;
+    }
 }
 
 /* Says to the clients that their slabs are looked at; those that are none any more fall out. */
@@ -295,7 +370,7 @@ uint32_t reclaim_step(struct reclaim *reclaim)
     batch.spent = 0;
     batch.heads_of = NULL;
     uint32_t n_back = 0;
-    reclaim->n_looked += batch_collect(reclaim, &batch);
+    batch_collect(reclaim, &batch);
     batch_ask(&batch);
     KMEM_CRASH_POINT("server.slabs.asked");
     const bool is_fenced = batch.n_slabs > 0 && reclaim->barrier();

@@ -111,6 +111,7 @@ static void recover_clients(struct core *core, recover_states_fn states, void *u
     struct client *client = clients_next(&core->clients, 0);
     for (; client; client = clients_next(&core->clients, client->slot + 1)) {
         client->states = states(client->slot, user);
+        accounts_join(&core->accounts, client); /* of its unit when that is found */
     }
 }
 

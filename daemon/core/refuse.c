@@ -24,13 +24,23 @@ static void note(const struct call *call, const struct refusal_facts *facts, con
     note_refused(call, facts, reason, n_reason_bytes);
 }
 
-/* What the client has, of what it may have; without a quota, of what there is. */
+/* What stands against it, of what there may be; where no rule does, of what there is. */
 static void facts_of_room(const struct call *call, struct refusal_facts *facts)
 {
     const struct core *core = call->core;
-    const bool is_quota = facts->why == WHY_QUOTA;
+    const struct placement_request *request = &call->peer->placement;
     facts->used = client_charged_bytes(call->peer->client);
-    facts->limit = is_quota ? core->config.quota_bytes : core_segment_bytes(core);
+    facts->limit = core_segment_bytes(core);
+    if (facts->why == WHY_QUOTA || facts->why == WHY_QUOTA_OF_USER ||
+        facts->why == WHY_QUOTA_OF_UNIT) {
+        facts->used = request->bar.used_bytes;
+        facts->limit = request->bar.limit_bytes;
+    } else if (facts->why == WHY_BUDGET) {
+        facts->used = core->budgets.used_bytes[request->budget];
+        facts->limit = core->accounts.rules->budgets[request->budget].max_bytes;
+    } else if (facts->why == WHY_RESERVED) {
+        facts->used = accounts_reserved(&core->accounts, call->peer->client);
+    }
 }
 
 void refuse_note_placement(const struct call *call, enum refusal_why why)

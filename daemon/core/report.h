@@ -63,9 +63,17 @@ struct held {
 /** report_held() - look at the leased blocks at once, as far as HELD_BUDGET goes */
 struct held report_held(const struct core *core);
 
-/** report_quota() - an error that says what was asked, what the client has, what it may have */
-void report_quota(const struct core *core, const struct client *client, uint64_t num_bytes,
-                  struct reply *reply);
+/** report_quota() - an error that says what was asked, what bars it, and what would help */
+void report_quota(const struct core *core, const struct client *client, const struct bar *bar,
+                  uint64_t num_bytes, struct reply *reply);
+
+/** report_reserved() - the same: what there is, is reserved for others than this client */
+void report_reserved(const struct core *core, const struct client *client, uint64_t num_bytes,
+                     struct reply *reply);
+
+/** report_budget() - the same: a budget would be exceeded */
+void report_budget(const struct core *core, uint32_t budget, uint64_t num_bytes,
+                   struct reply *reply);
 
 /**
  * report_no_room() - an error that says what was asked, what there is, who has it, what would help

@@ -7,12 +7,17 @@
  */
 #include "daemon/core/report.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/core/users.h"
 
-/* 32: some more than limits.def has. */
-#define LIMITS_MAX 32
+/* Those of limits.def, 48 at most, and a row for each rule; of a unit's, for each such unit. */
+#define LIMITS_MAX (48 + RULES_PARTIES_MAX + UNIT_ROWS_MAX + RULES_BUDGETS_MAX)
+/* 64: the units that rules are about; with more, those that come first are told. */
+#define UNIT_ROWS_MAX 64
+/* "budget " and a pattern. */
+#define NAME_BYTES (GLOB_MAX_BYTES + 16)
 /* A table of users that is at most half full. */
 #define USERS_TABLE (2 * (CLIENTS_MAX < 16 ? 16 : CLIENTS_MAX))
 
@@ -28,6 +33,57 @@ struct most_used {
     uint64_t charged_bytes;
     uint32_t n_clients; /* of one user that is limited */
 };
+
+/* Of users, or units, the one that has used the most of what it may have. */
+struct most_of_quota {
+    uint64_t used;
+    uint64_t quota; /* 0: none has a quota; then the one that has the most */
+};
+
+static void most_of_quota_add(struct most_of_quota *most, uint64_t used, uint64_t quota)
+{
+    const double share = quota > 0 ? (double)used / (double)quota : 0;
+    const double most_share = most->quota > 0 ? (double)most->used / (double)most->quota : 0;
+    if (most->quota == 0 ? quota > 0 || used > most->used : quota > 0 && share > most_share) {
+        *most = (struct most_of_quota){used, quota};
+    }
+}
+
+static struct most_of_quota most_of_users(const struct accounts *accounts)
+{
+    struct most_of_quota most = {.used = 0};
+    for (uint32_t i = 0; i < accounts->n_users; i++) {
+        const struct account *user = &accounts->users[i];
+        most_of_quota_add(&most, user->charged_bytes, accounts_quota_of_user(accounts, user));
+    }
+    return most;
+}
+
+static struct most_of_quota most_of_units(const struct accounts *accounts)
+{
+    struct most_of_quota most = {.used = 0};
+    for (uint32_t i = 0; i < accounts->n_units; i++) {
+        const struct account *unit = &accounts->units[i];
+        most_of_quota_add(&most, unit->charged_bytes, accounts_quota_of_unit(accounts, unit));
+    }
+    return most;
+}
+
+/* How much of what is reserved is in use, and how much is reserved. */
+static struct most_of_quota reserves_used(const struct accounts *accounts)
+{
+    const struct rules *rules = accounts->rules;
+    struct most_of_quota sum = {.used = 0};
+    for (uint32_t i = 0; i < rules->n_users; i++) {
+        sum.used += at_most(accounts->user_rule_bytes[i], rules->users[i].reserve_bytes);
+        sum.quota += rules->users[i].reserve_bytes;
+    }
+    for (uint32_t i = 0; i < rules->n_units; i++) {
+        sum.used += at_most(accounts->unit_rule_bytes[i], rules->units[i].reserve_bytes);
+        sum.quota += rules->units[i].reserve_bytes;
+    }
+    return sum;
+}
 
 struct clients_of {
     uint32_t uid;
@@ -132,8 +188,48 @@ static void limit_add(struct reply *reply, const char *name, Kmem__StatisticUnit
     report->limits[report->n_limits++] = row;
 }
 
+/* What each user, unit and budget has that a rule is about. */
+static void rules_add(const struct core *core, struct reply *reply)
+{
+    const struct accounts *accounts = &core->accounts;
+    const struct rules *rules = accounts->rules;
+    char name[NAME_BYTES];
+    for (uint32_t i = 0; i < rules->n_users; i++) {
+        (void)snprintf(name, sizeof(name), "user %s", rules->users[i].name); /* fits */
+        limit_add(reply, name, KMEM__STATISTIC_UNIT__UNIT_BYTES, accounts->user_rule_bytes[i],
+                  rules->users[i].quota_bytes > 0 ? rules->users[i].quota_bytes
+                                                  : rules->quota_per_uid_bytes,
+                  rules->users[i].reserve_bytes > 0
+                      ? "what this user's processes have, of its quota; some is reserved for it"
+                      : "what this user's processes have, of its quota");
+    }
+    uint32_t n_units = 0;
+    for (uint32_t i = 0; i < accounts->n_units && n_units < UNIT_ROWS_MAX; i++) {
+        const struct account *unit = &accounts->units[i];
+        if (unit->rule != RULES_NONE && unit->n_clients > 0) {
+            (void)snprintf(name, sizeof(name), "unit %s", unit->unit); /* fits */
+            limit_add(reply, name, KMEM__STATISTIC_UNIT__UNIT_BYTES, unit->charged_bytes,
+                      accounts_quota_of_unit(accounts, unit),
+                      "what this unit's processes have, of its quota");
+            n_units++;
+        }
+    }
+    for (uint32_t i = 0; i < rules->n_budgets; i++) {
+        const struct rules_budget *budget = &rules->budgets[i];
+        (void)snprintf(name, sizeof(name), "budget %s", budget->pattern); /* fits */
+        limit_add(reply, name, KMEM__STATISTIC_UNIT__UNIT_BYTES, budget_bytes(&core->budgets, i),
+                  budget->max_bytes,
+                  budget->denies ? "blocks with such reasons; more are refused"
+                                 : "blocks with such reasons; that there are more is told in the "
+                                   "log");
+    }
+}
+
 void report_limits(const struct core *core, struct reply *reply)
 {
+    const struct most_of_quota of_user = most_of_users(&core->accounts);
+    const struct most_of_quota of_unit = most_of_units(&core->accounts);
+    const struct most_of_quota reserves = reserves_used(&core->accounts);
     const struct most_used most = most_used(core);
     const struct connections_used connections = connections_used(core);
     kmem__limits_report__init(&reply->body.limits);
@@ -142,6 +238,7 @@ void report_limits(const struct core *core, struct reply *reply)
     limit_add(reply, #name, KMEM__STATISTIC_UNIT__UNIT_##unit, (used), (limit), text);
 #include "daemon/core/limits.def"
 #undef LIMIT
+    rules_add(core, reply);
     reply->response.body_case = KMEM__RESPONSE__BODY_LIMITS;
     reply->response.limits = &reply->body.limits;
 }

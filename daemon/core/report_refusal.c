@@ -369,27 +369,6 @@ static void advise(const struct core *core, uint64_t num_bytes, const struct cli
 
 /* -------------------------------------------------------------------------------- sentences -- */
 
-void report_quota(const struct core *core, const struct client *client, uint64_t num_bytes,
-                  struct reply *reply)
-{
-    char asked[TEXT_BYTES_MAX];
-    char charged[TEXT_BYTES_MAX];
-    char quota[TEXT_BYTES_MAX];
-    char pid[PID_TEXT_BYTES];
-    const bool would_help = num_bytes <= core->config.quota_bytes;
-    reply_error(reply, KMEM__ERROR_CODE__ERROR_QUOTA,
-                "%s more is over the quota: process %s has %s of the %s that one client may have; "
-                "%sstart kmemd with a larger --quota",
-                text_format_bytes(num_bytes, asked, sizeof(asked)),
-                client_pid_text(client->identity.pid, pid),
-                text_format_bytes(client_charged_bytes(client), charged, sizeof(charged)),
-                text_format_bytes(core->config.quota_bytes, quota, sizeof(quota)),
-                !would_help ? ""
-                : names_count_of(&core->names, client->slot) == 0
-                    ? "release some of it, or "
-                    : "release some of it, unpublish names, or ");
-}
-
 void report_no_room(const struct core *core, const struct scan_holders *holders,
                     uint64_t holders_age_ms, uint64_t num_bytes, struct reply *reply)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "daemon/core/sampler.h"
 
+#include "daemon/core/budgets_seen.h"
 #include "daemon/core/scan.h"
 
 bool sampler_has_work(const struct core *core)
@@ -33,15 +34,17 @@ void sampler_tick(struct core *core, struct now now)
     scan_ask_any(core, &sampler->reader, SCAN_BY_REASON);
 }
 
-void sampler_work(struct core *core, struct now now)
+uint32_t sampler_work(struct core *core, struct now now)
 {
     struct sampler *sampler = &core->sampler;
+    uint32_t exceeded = 0;
     const int r = scan_poll(core, &sampler->reader, now.us);
     if (r == SCAN_PENDING && sampler->reader.scan) {
-        return;
+        return 0;
     }
     if (r == SCAN_READY) {
         struct scan *scan = sampler->reader.scan;
+        exceeded = budgets_see(&core->budgets, scan->rollup);
         const bool is_noted = history_note(&core->history, scan->rollup, &scan->look);
         sampler->is_done = is_noted && sampler->sees_none && !has_clients(core);
         if (sampler->is_done) {
@@ -51,6 +54,7 @@ void sampler_work(struct core *core, struct now now)
         sampler->rests_until_us = now.us + SAMPLER_AGAIN_US; /* no memory, or none may begin now */
     }
     scans_leave(&core->scans, &sampler->reader);
+    return exceeded;
 }
 
 void sampler_worked(struct core *core, uint64_t spent_us, struct now now)

@@ -27,8 +27,8 @@ void sampler_tick(struct core *core, struct now now);
 /** sampler_has_work() - whether a look is under way */
 bool sampler_has_work(const struct core *core);
 
-/** sampler_work() - a step of it. Waiting: some 25 us. */
-void sampler_work(struct core *core, struct now now);
+/** sampler_work() - a step of it. Waiting: some 25 us. Return: as budgets_see(), at its end. */
+uint32_t sampler_work(struct core *core, struct now now);
 
 /** sampler_worked() - so much of the processor did that step take */
 void sampler_worked(struct core *core, uint64_t spent_us, struct now now);

@@ -74,11 +74,27 @@ static bool is_of_the_dead(const struct core *core, const struct block *block)
     return clients_get(&core->clients, block->slot)->client_state == CLIENT_ENDED;
 }
 
+void settle_note_kept(struct core *core, uint32_t share)
+{
+    struct block block;
+    if (settle_block(core, share, &block) && block.slot == SLOT_KEPT) {
+        accounts_keep(&core->accounts, shares_uid(&core->shares, share), block.num_bytes);
+    }
+}
+
+static void unkeep(struct core *core, uint32_t share, const struct block *block)
+{
+    if (block->slot == SLOT_KEPT) {
+        accounts_unkeep(&core->accounts, shares_uid(&core->shares, share), block->num_bytes);
+    }
+}
+
 /* What an ended client had not released is left to the walk that takes it back: reap.c. */
 static void end_direct(struct core *core, uint32_t share, bool is_released)
 {
     struct block block;
     if (settle_block(core, share, &block) && (is_released || !is_of_the_dead(core, &block))) {
+        unkeep(core, share, &block);
         direct_take_back(&core->direct, block.off);
         KMEM_CRASH_POINT("server.share.freed");
     }
@@ -108,6 +124,10 @@ uint32_t settle_charge(struct core *core, uint32_t share, const struct block *bl
     uint32_t payer = block->slot;
     if (!settle_may_pay(core, share, payer)) {
         payer = settle_payer(core, share);
+        unkeep(core, share, block);
+        if (payer == SLOT_KEPT) {
+            accounts_keep(&core->accounts, shares_uid(&core->shares, share), block->num_bytes);
+        }
         direct_charge(&core->direct, block->off, payer);
     }
     settle_count(core, share, payer);

@@ -10,8 +10,9 @@
  *      its publisher    a client that has not let go of its names, the first to have published one
  *      `kept`           only names keep it, or an offer, and who made those has ended
  *
- * So no client has more than its quota by giving what it allocates to names. When nothing keeps it,
- * the block is freed, or goes home to its owner's lease.
+ * So no client has more than its quota by giving what it allocates to names. What is charged to
+ * `kept` is charged to the user of the client that was charged last, too: accounts.h. When nothing
+ * keeps it, the block is freed, or goes home to its owner's lease.
  *
  * All of this is done again after a restart, so each change is made first where it is recorded, and
  * settled then.

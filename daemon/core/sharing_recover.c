@@ -86,6 +86,9 @@ static int recover_share(struct core *core, uint32_t share, const char **ret_why
         return 0;
     }
     recover_offer(core, share);
+    if ((flags_of(core, share) & SHARE_LEASED) == 0) {
+        settle_note_kept(core, share);
+    }
     if ((flags_of(core, share) & SHARE_LEASED) != 0 || !settle_is_kept(core, share)) {
         settle(core, share);
         return 0;
@@ -94,7 +97,7 @@ static int recover_share(struct core *core, uint32_t share, const char **ret_why
         *ret_why = "a shared block is not there";
         return SHARING_E_CORRUPT;
     }
-    settle_charge(core, share, &block);
+    (void)settle_charge(core, share, &block); /* whoever it is */
     return 0;
 }
 

@@ -195,3 +195,10 @@ void client_files_set_tick(struct client_files *ledgers, uint32_t tick)
     /* Relaxed: a time, that orders nothing. Partner: the load in the clients' allocation. */
     atomic_store_explicit(ledgers->tick, tick, memory_order_relaxed);
 }
+
+void client_files_set_budgets(struct client_files *ledgers, uint32_t generation)
+{
+    /* Relaxed: a hint to ask anew. */
+    atomic_store_explicit(ledgers->tick + offsetof(struct notice, budgets) / sizeof(uint32_t),
+                          generation, memory_order_relaxed);
+}

@@ -76,4 +76,7 @@ void client_files_set_spare(struct client_files *ledgers, uint32_t n_pages);
 /** client_files_set_tick() - what clients put into their entries from now on */
 void client_files_set_tick(struct client_files *ledgers, uint32_t tick);
 
+/** client_files_set_budgets() - which budgets deny, by a number: struct notice */
+void client_files_set_budgets(struct client_files *ledgers, uint32_t generation);
+
 #endif

@@ -276,10 +276,12 @@ KMEM_API unsigned int kmem_sizeof_allocation(const void *const mem);
  *
  * Return: the block, or NULL and errno:
  *   EINVAL      num_bytes is 0 or larger than the segment
- *   ENOMEM      no room, or this process would have more than kmemd --quota allows each;
- *               kmem_last_error() says which, what is free, who holds the most, and what would
- *               help; and why the last lease was refused, if none was granted since. It costs a
- *               round trip: to release something and try again is a normal path
+ *   ENOMEM      no room, or a rule is against it: a quota of this process, its user or its unit, a
+ *               reserve of others, or a budget of such reasons, which is for honest programs: what
+ *               a reason says is not checked. kmem_last_error() says which, what is free, who
+ *               holds the most, and what would help; and why the last lease was refused, if none
+ *               was granted since. It costs a round trip: to release something and try again is a
+ *               normal path
  *   ECONNREFUSED, ENOENT, EACCES, EPERM, EUSERS, EPROTONOSUPPORT
  *               the first call, and no daemon: none listens, none may be asked, it is an impostor,
  *               it has no room for another client, or it speaks another version

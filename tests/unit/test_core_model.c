@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_core_model.c - a million random steps of the core, beside a model that is too simple to err
+ * test_core_model.c - random steps of the core, beside a model that is too simple to err
  *
  * A step is one operation of the table below with random arguments, wrong ones among them. The core
  * must do what the model says, and core_check() recounts everything after every step. What fails
- * names the seed and the step, and happens again with that seed.
+ * names the seed and the step, and happens again with that seed. The five segments have half a
+ * million steps together; KMEM_MODEL_STEPS in the environment is another number for each.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +19,16 @@
 #include "tests/unit/lease_steps.h"
 #include "tests/unit/unit.h"
 
-/* A build without NDEBUG is one for sanitizers and debuggers: a sixth of the steps there. */
+/*
+ * The segment becomes full and empty again ten times; `make torture` has a million steps. A build
+ * without NDEBUG is one for sanitizers and debuggers: four times there.
+ */
 #ifdef NDEBUG
-#define N_STEPS 200000
+#define STEPS 100000
 #else
-#define N_STEPS 40000
+#define STEPS 40000
 #endif
+static uint32_t n_steps;
 
 /* Sizes up to 2^21 - 1, which is more than the smallest segment has. */
 #define SIZE_BITS 21
@@ -76,7 +81,8 @@ bool may_have(const struct model_client *client, uint64_t num_bytes)
     const uint64_t quota_bytes = run.core->config.quota_bytes;
     const uint64_t charged_bytes = client->num_bytes + client->leased_pages * PAGE_BYTES;
     const bool may = quota_bytes == 0 || charged_bytes + num_bytes <= quota_bytes;
-    EXPECT(client_may_have(client->client, run.core->config.quota_bytes, num_bytes) == may);
+    EXPECT(accounts_may_have(&run.core->accounts, client->client, run.core->config.quota_bytes,
+                             num_bytes) == may);
     return may;
 }
 
@@ -451,7 +457,7 @@ static void end_all(void)
 
 static void run_steps(void)
 {
-    for (run.step = 0; run.step < N_STEPS; run.step++) {
+    for (run.step = 0; run.step < n_steps; run.step++) {
         random_step();
         EXPECT(core_check(run.core) == 0);
         EXPECT(run.core->direct.n_blocks == run.model.n_direct_blocks);
@@ -471,6 +477,8 @@ static void run_steps(void)
 static void run_seed(uint64_t seed, uint32_t n_pages, uint64_t quota_bytes)
 {
     memset(&run, 0, sizeof(run));
+    const char *const steps = getenv("KMEM_MODEL_STEPS");
+    n_steps = steps ? (uint32_t)strtoul(steps, NULL, 10) : STEPS;
     run.seed = seed;
     run.seeded.state = seed;
     next_pid = 1;
@@ -490,19 +498,19 @@ static void run_seed(uint64_t seed, uint32_t n_pages, uint64_t quota_bytes)
     print_message("seed %llu: %u steps on %u pages: %u allocated, %u refused, %u released, "
                   "%u buried, %u walks, at most %u blocks; %u leases, %u carved, %u times made "
                   "room, %llu pages revoked, %u over the quota\n",
-                  (unsigned long long)run.seed, N_STEPS, n_pages, run.n_allocated, run.n_refused,
+                  (unsigned long long)run.seed, n_steps, n_pages, run.n_allocated, run.n_refused,
                   run.n_released, run.n_buried, run.n_walks, run.most_blocks, run.n_leased,
                   run.n_carved, run.n_made_room,
                   (unsigned long long)run.core->state.counters->revoked_pages, run.n_over_quota);
-    assert_true(run.n_allocated > N_STEPS / 10);
-    assert_true(run.n_refused > N_STEPS / 1000);
-    assert_true(run.n_buried > N_STEPS / 1000);
-    assert_true(run.n_walks > N_STEPS / 1000);
-    assert_true(run.n_leased > N_STEPS / 100);
-    assert_true(run.n_carved > N_STEPS / 100);
-    assert_true(run.n_made_room > N_STEPS / 5000);
-    assert_true(run.core->state.counters->revoked_pages > N_STEPS / 250);
-    assert_true((run.n_over_quota > N_STEPS / 1000) == (quota_bytes != 0));
+    assert_true(run.n_allocated > n_steps / 10);
+    assert_true(run.n_refused > n_steps / 1000);
+    assert_true(run.n_buried > n_steps / 1000);
+    assert_true(run.n_walks > n_steps / 1000);
+    assert_true(run.n_leased > n_steps / 100);
+    assert_true(run.n_carved > n_steps / 100);
+    assert_true(run.n_made_room > n_steps / 5000);
+    assert_true(run.core->state.counters->revoked_pages > n_steps / 250);
+    assert_true((run.n_over_quota > n_steps / 1000) == (quota_bytes != 0));
     fixture_fini(&run.fixture);
 }
 

@@ -277,14 +277,17 @@ static void test_quota_counts_direct_blocks_and_leases_together(void **state)
 
 static void test_client_may_have_does_not_overflow(void **state)
 {
-    assert_true(
-        client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX)); /* no quota */
+    assert_true(accounts_may_have(&talk.core->accounts, alice.client, talk.core->config.quota_bytes,
+                                  UINT64_MAX)); /* no quota */
     (void)allocate(&alice, 100);
     talk.core->config.quota_bytes = UINT64_MAX;
 
-    assert_false(client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX));
-    assert_true(client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX - 100));
-    assert_false(client_may_have(alice.client, talk.core->config.quota_bytes, UINT64_MAX - 99));
+    assert_false(accounts_may_have(&talk.core->accounts, alice.client,
+                                   talk.core->config.quota_bytes, UINT64_MAX));
+    assert_true(accounts_may_have(&talk.core->accounts, alice.client, talk.core->config.quota_bytes,
+                                  UINT64_MAX - 100));
+    assert_false(accounts_may_have(&talk.core->accounts, alice.client,
+                                   talk.core->config.quota_bytes, UINT64_MAX - 99));
 }
 
 /* --------------------------------------------------------------- blocks that are not direct -- */

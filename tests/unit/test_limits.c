@@ -53,7 +53,7 @@ static void test_limits_have_names_of_their_own_and_say_what_they_are(void **sta
 {
     (void)limit_of("segment");
     const Kmem__LimitsReport *report = talk.reply->response.limits;
-    assert_int_equal(report->n_limits, 23);
+    assert_int_equal(report->n_limits, 28);
     for (size_t i = 0; i < report->n_limits; i++) {
         assert_true(strlen(report->limits[i]->text) > 15);
         for (size_t j = 0; j < i; j++) {
@@ -160,6 +160,48 @@ static void test_limits_of_connections_tell_the_user_and_the_process_with_the_mo
     users_fini(&users);
 }
 
+/* Users whose numbers meet in one place of a table. */
+static void test_limits_of_clients_tell_users_of_one_bucket_apart(void **state)
+{
+    struct client *joined;
+    struct client_identity identity = fixture_identity(7);
+    for (uint32_t i = 0; i < 3; i++) {
+        identity.pid = 70 + i;
+        identity.uid = alice.identity.uid + (i < 2 ? UINT32_C(8) * CLIENTS_MAX : 0);
+        assert_int_equal(
+            core_join(core, &identity, FIXTURE_NONCE(identity.pid), talk.fixture.now_ms, &joined),
+            0);
+    }
+    core->config.clients_per_uid = 10;
+    assert_limit("clients_of_user", 2, 10);
+    for (uint32_t i = 0; i < 3; i++) {
+        identity.pid = 70 + i;
+        identity.uid = alice.identity.uid + (i < 2 ? UINT32_C(8) * CLIENTS_MAX : 0);
+        fixture_end(&talk.fixture, clients_find(&core->clients, &identity), true);
+    }
+}
+
+static void test_limits_of_queues_tell_the_user_with_the_most(void **state)
+{
+    static struct users users;
+    struct charge charges[3] = {{.n_descriptors = 0}};
+    const struct users_limits limits = {.n_descriptors = 400, .n_connections = 20};
+    users_init(&users, &limits);
+    core->config.users = &users;
+    for (uint32_t i = 0; i < 3; i++) {
+        const struct arrival arrival = {.pid = 50 + i, .uid = 1 + i % 2};
+        assert_int_equal(users_charge(&users, &arrival, &charges[i]), 0);
+        assert_int_equal(users_queue(&users, &charges[i], 100), 0);
+    }
+    assert_limit("handshakes_of_user", 2, 0);
+    assert_limit("queued_of_user", 200, 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        users_discharge(&users, &charges[i]);
+    }
+    users_fini(&users);
+    core->config.users = NULL;
+}
+
 #define LIMITS_TEST(test) cmocka_unit_test_setup_teardown(test, limits_setup, talk_teardown)
 
 int main(void)
@@ -171,6 +213,8 @@ int main(void)
         LIMITS_TEST(test_limits_of_what_is_shared),
         LIMITS_TEST(test_limits_of_what_is_remembered),
         LIMITS_TEST(test_limits_of_connections_tell_the_user_and_the_process_with_the_most),
+        LIMITS_TEST(test_limits_of_clients_tell_users_of_one_bucket_apart),
+        LIMITS_TEST(test_limits_of_queues_tell_the_user_with_the_most),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,18 +119,18 @@ static void test_what_a_name_alone_keeps_is_charged_to_its_publisher(void **stat
     struct seg_off offs[10];
     for (size_t i = 0; i < 10; i++) {
         const char text[] = {(char)('a' + i), '\0'};
-        assert_true(client_may_have(bob, core->config.quota_bytes, BLOCK_BYTES));
+        assert_true(accounts_may_have(&core->accounts, bob, core->config.quota_bytes, BLOCK_BYTES));
         offs[i] = fixture_allocate(&fixture, bob, BLOCK_BYTES, "frame");
         publish(bob, offs[i], text);
         assert_int_equal(release(bob, offs[i]), LET_GO_KEPT);
         assert_int_equal(payer_of(offs[i]), bob->slot);
     }
-    assert_false(client_may_have(bob, core->config.quota_bytes, BLOCK_BYTES));
+    assert_false(accounts_may_have(&core->accounts, bob, core->config.quota_bytes, BLOCK_BYTES));
     assert_int_equal(core->clients.kept->n_blocks, 0);
     restart();
     assert_int_equal(bob->num_bytes, 10 * BLOCK_BYTES);
     assert_int_equal(unpublish(bob, "a"), 0);
-    assert_true(client_may_have(bob, core->config.quota_bytes, BLOCK_BYTES));
+    assert_true(accounts_may_have(&core->accounts, bob, core->config.quota_bytes, BLOCK_BYTES));
     die(bob);
     assert_int_equal(core->direct.n_blocks, 0);
     assert_int_equal(core->shares.n_shares, 0);
