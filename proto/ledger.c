@@ -297,9 +297,8 @@ static bool ledger_slab_at(const struct ledger *ledger, uint32_t page, uint32_t 
         *ret_first = page;
         return true;
     }
-    KMEM_CHECK(head->back <= page);
     *ret_first = page - head->back;
-    return true;
+    return head->back <= page; /* of a page that is free it may be anything */
 }
 
 bool ledger_large_begin(const struct ledger_head *head, uint32_t at, uint32_t *ret_page)
@@ -356,6 +355,9 @@ static bool was_block_start(const struct ledger_head *head, uint64_t within_byte
 {
     if (head_kind(head) == HEAD_CLOSED_LARGE) {
         return within_bytes == 0;
+    }
+    if (head->size_class >= N_SIZE_CLASSES) {
+        return false; /* of a page that is free it may be anything */
     }
     const struct size_class *size_class = &size_classes[head->size_class];
     const uint64_t index = within_bytes / size_class->block_bytes;

@@ -427,9 +427,11 @@ void direct_charge(struct direct *direct, struct seg_off off, uint32_t slot)
     }
 }
 
+/* All of its entries are read when it is adopted, so none may be left there by what was damaged. */
 void direct_prepare(struct direct *direct, uint32_t page, uint32_t span_pages, uint32_t size_class)
 {
     run_prepare(direct, page, span_pages, size_class, false);
+    direct_forget_entries(direct, page);
 }
 
 void direct_prepare_block(struct direct *direct, uint32_t page, uint32_t index,
@@ -511,7 +513,7 @@ static int block_recover(struct direct *direct, const struct block *block, uint6
     const int r =
         reasons_recover(direct->reasons, client->identity.uid, block->reason, block->num_bytes);
     if (r > 0) {
-        *ret_why = "a block has a reason without words";
+        *ret_why = "a block has a reason without words of its own";
         return DIRECT_E_CORRUPT;
     }
     if (r == 0) {
@@ -573,37 +575,5 @@ void direct_recovered(struct direct *direct)
         counters->allocations += direct->n_blocks - n_blocks;
     } else {
         counters->releases += n_blocks - direct->n_blocks;
-    }
-}
-
-/* Entries that were prepared for a slab that none has become: places without a slab have none. */
-static void entries_forget(struct direct *direct, uint32_t page)
-{
-    struct ledger_entry *entries = ledger_entries(direct->ledger, page);
-    const uint32_t n_blocks = ledger_n_blocks(direct->ledger, page);
-    for (uint32_t index = 0; index < n_blocks; index++) {
-        if (state_load(&entries[index].word) != 0) {
-            store_prepare_u64(&entries[index].word, 0);
-        }
-    }
-}
-
-void direct_recover_opening(struct direct *direct)
-{
-    struct state *state = direct->pages->state;
-    const uint64_t opening = state_load(&state->header->opening);
-    const uint32_t page = (uint32_t)opening;
-    if (opening == 0 || opening >= state->n_pages) {
-        return;
-    }
-    const uint64_t word = pages_word(direct->pages, page);
-    const uint32_t kind = direct_head_kind(direct, page);
-    const bool is_run =
-        pages_run_of(direct->pages, page) == page && PAGE_WORD_STATE(word) == PAGE_DIRECT;
-    if (!is_run && (kind == HEAD_SLAB || kind == HEAD_LARGE)) {
-        entries_forget(direct, page);
-        /* Before and after: the head of a page that is no slab's. */
-        store_prepare_u32(&direct->ledger->heads[page].kind,
-                          kind == HEAD_SLAB ? HEAD_CLOSED : HEAD_CLOSED_LARGE);
     }
 }

@@ -12,8 +12,8 @@
  *      every PAGE_DIRECT run is one slab or one large block, and no other pages are
  *      a slab is on the list of its class while it has room, on that of the shareable ones if it is
  *      one, and is closed when it is empty
- *      only the first page of a slab or a large block has an open head; the others of a slab lead
- *      to it
+ *      the first page of a slab or a large block has an open head; the others of a slab lead to it;
+ *      heads of other pages mean nothing
  *                                                                          : direct_check()
  */
 #ifndef DAEMON_CORE_DIRECT_H
@@ -120,6 +120,9 @@ void direct_charge(struct direct *direct, struct seg_off off, uint32_t slot);
  * they are a direct run: pages_turn_part(). A restart forgets what was prepared.
  */
 
+/** direct_forget_entries() - of a slab that has no block yet, or will be none: places have none */
+void direct_forget_entries(struct direct *direct, uint32_t page);
+
 /** direct_prepare() - write heads; size_class N_SIZE_CLASSES: of a large block */
 void direct_prepare(struct direct *direct, uint32_t page, uint32_t span_pages, uint32_t size_class);
 
@@ -159,8 +162,11 @@ KMEM_MUST_USE int direct_recover_run(struct direct *direct, uint32_t page, const
  */
 void direct_recovered(struct direct *direct);
 
-/** direct_recover_opening() - a slab that was being made, and is none, is forgotten */
-void direct_recover_opening(struct direct *direct);
+/**
+ * direct_recover_opening() - a slab that was being made, and is none, is forgotten
+ * Return: 0; or DIRECT_E_CORRUPT: it would be where no slab can be made.
+ */
+KMEM_MUST_USE int direct_recover_opening(struct direct *direct);
 
 /** direct_head_kind() - what the head of a page says: HEAD_x */
 static inline uint32_t direct_head_kind(const struct direct *direct, uint32_t page)

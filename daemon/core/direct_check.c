@@ -62,14 +62,13 @@ static bool head_is_open(const struct direct *direct, uint32_t page)
            direct_head_kind(direct, page) == HEAD_LARGE;
 }
 
-/* Whether the further pages of the run at `page` lead to it, if it is a slab, and begin nothing. */
+/* Whether the further pages of a slab lead to it. In a large block heads are left over. */
 static bool interior_is_sound(const struct direct *direct, uint32_t page, uint32_t n_pages)
 {
     const bool is_slab = direct_head_kind(direct, page) == HEAD_SLAB;
-    for (uint32_t i = 1; i < n_pages; i++) {
-        const bool leads = direct_head_kind(direct, page + i) == HEAD_INTERIOR &&
-                           direct->ledger->heads[page + i].back == i;
-        if (head_is_open(direct, page + i) || (is_slab && !leads)) {
+    for (uint32_t i = 1; i < n_pages && is_slab; i++) {
+        if (direct_head_kind(direct, page + i) != HEAD_INTERIOR ||
+            direct->ledger->heads[page + i].back != i) {
             return false;
         }
     }
@@ -82,13 +81,10 @@ static int check_slabs(const struct direct *direct, struct recount *recount)
     for (uint32_t page = 0; page < pages->state->n_pages;) {
         const uint64_t word = pages_word(pages, page);
         const struct ledger_head *head = &direct->ledger->heads[page];
-        const bool is_open = head_is_open(direct, page);
-        if (is_open != (PAGE_WORD_STATE(word) == PAGE_DIRECT) ||
-            !interior_is_sound(direct, page, PAGE_WORD_PAGES(word))) {
-            return DIRECT_E_CORRUPT;
-        }
-        if (is_open) {
-            if (head->span_pages != PAGE_WORD_PAGES(word) || head->n_used == 0 ||
+        if (PAGE_WORD_STATE(word) == PAGE_DIRECT) {
+            if (!head_is_open(direct, page) ||
+                !interior_is_sound(direct, page, PAGE_WORD_PAGES(word)) ||
+                head->span_pages != PAGE_WORD_PAGES(word) || head->n_used == 0 ||
                 ledger_slab_check(direct->ledger, page) || recount_slab(direct, page, recount)) {
                 return DIRECT_E_CORRUPT;
             }

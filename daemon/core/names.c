@@ -416,7 +416,7 @@ static const char *name_fault(const struct names *names, uint32_t name)
 int names_recover(struct names *names, const char **ret_why)
 {
     const uint64_t n_records = state_load(&names->state->header->n_names);
-    if (n_records > SHARE_NAMES_MAX) {
+    if (n_records > SHARE_NAMES_MAX || !state_numbers_are_sound(&names->versions)) {
         *ret_why = "there are more names than there can be";
         return NAMES_E_CORRUPT;
     }
@@ -486,7 +486,8 @@ static bool ring_is_sound(const struct names *names, uint32_t share, uint32_t ri
     uint32_t name = first;
     uint32_t n = 0;
     while (ring != 0 && (n == 0 || name != first)) {
-        if (name >= names->n_records || n == names->n_names || name_word(names, name) == 0 ||
+        KMEM_ASSERT(n <= names->n_records); /* each leads back to the one before it: to the first */
+        if (name >= names->n_records || name_word(names, name) == 0 ||
             names_share(names, name) != share ||
             (names_owner(names, name) != SLOT_NONE) != is_owned) {
             return false;

@@ -57,8 +57,14 @@ static void alive(const struct core *core)
     }
 }
 
+/* What of the runs before a run decides whether it can be. */
+struct runs_before {
+    bool is_scrubbed; /* one of them is: at most one is at a time */
+    bool is_beyond;   /* the last of them is: behind it nothing else is */
+};
+
 /* One run of the chain, before anything is derived from it. */
-static int check_run(const struct recovery *recovery, uint32_t page)
+static int check_run(const struct recovery *recovery, uint32_t page, struct runs_before *before)
 {
     const struct state *state = &recovery->core->state;
     const uint64_t word = state_load(&state->page_words[page]);
@@ -75,15 +81,25 @@ static int check_run(const struct recovery *recovery, uint32_t page)
                   page_state != PAGE_SCRUB && page_state != PAGE_BEYOND) {
         return refuse(recovery, "the run at page %u is of kind %u", page, (unsigned)page_state);
     }
+    if (page_state != PAGE_LEASED && slot != 0) {
+        return refuse(recovery, "the run at page %u is of slot %u, and is no lease", page, slot);
+    }
     if (page_state == PAGE_LEASED && (slot >= state_load(&state->header->n_slots) ||
                                       state_load(&state->clients[slot].pid) == 0)) {
         return refuse(recovery, "the run at page %u is leased to slot %u, which is nobody's", page,
                       slot);
     }
+    if ((before->is_scrubbed && page_state == PAGE_SCRUB) ||
+        (page_state == PAGE_BEYOND ? page == 1 : before->is_beyond)) {
+        return refuse(recovery, "the run at page %u can not be where it is, of kind %u", page,
+                      (unsigned)page_state);
+    }
+    before->is_scrubbed = before->is_scrubbed || page_state == PAGE_SCRUB;
+    before->is_beyond = page_state == PAGE_BEYOND;
     return 0;
 }
 
-static int check_state(const struct recovery *recovery)
+static int check_clients(const struct recovery *recovery)
 {
     const struct state *state = &recovery->core->state;
     const uint64_t n_slots = state_load(&state->header->n_slots);
@@ -91,9 +107,24 @@ static int check_state(const struct recovery *recovery)
         return refuse(recovery, "there are %llu slots of clients, of %u that there can be",
                       (unsigned long long)n_slots, CLIENTS_MAX);
     }
+    for (uint32_t slot = 0; slot < n_slots; slot++) {
+        const uint64_t pid = state_load(&state->clients[slot].pid);
+        const uint64_t ended = state_load(&state->clients[slot].ended);
+        const uint64_t as_ended = ENDED_WORD(ENDED_WORD_LEFT(ended), ENDED_WORD_TICK(ended));
+        if (pid != 0 && (pid != PID_WORD(PID_WORD_PID(pid)) || (ended != 0 && ended != as_ended))) {
+            return refuse(recovery, "slot %u is of a client that can not be", slot);
+        }
+    }
+    return 0;
+}
+
+static int check_runs(const struct recovery *recovery)
+{
+    const struct state *state = &recovery->core->state;
+    struct runs_before before = {false, false};
     uint32_t n_runs = 0;
     for (uint32_t page = 0; page < state->n_pages;) {
-        const int r = check_run(recovery, page);
+        const int r = check_run(recovery, page, &before);
         if (r) {
             return r;
         }
@@ -166,6 +197,24 @@ static int recover_run(const struct recovery *recovery, uint32_t page, uint64_t 
     return r > 0 ? refuse(recovery, "the direct blocks at page %u: %s", page, why) : r;
 }
 
+/* What is kept to be told, and decides nothing. */
+static int check_kept(const struct recovery *recovery)
+{
+    const struct core *core = recovery->core;
+    if (obituaries_check(&core->obituaries)) {
+        return refuse(recovery, "of %llu obituaries one is none",
+                      (unsigned long long)core->obituaries.n_written);
+    }
+    if (history_check(&core->history)) {
+        return refuse(recovery, "the history has a point that can not be");
+    }
+    if (refusals_check(&core->refusals)) {
+        return refuse(recovery, "of %llu refusals one is none",
+                      (unsigned long long)core->refusals.n_written);
+    }
+    return 0;
+}
+
 static int recover_shares(const struct recovery *recovery)
 {
     struct core *core = recovery->core;
@@ -178,7 +227,10 @@ static int recover_shares(const struct recovery *recovery)
 static int recover_runs(const struct recovery *recovery)
 {
     struct core *core = recovery->core;
-    direct_recover_opening(&core->direct);
+    if (direct_recover_opening(&core->direct)) {
+        return refuse(recovery, "the slab that was being made at page %llu can not be",
+                      (unsigned long long)state_load(&core->state.header->opening));
+    }
     uint32_t n_runs = 0;
     for (uint32_t page = 0; page < core->state.n_pages;) {
         /* Runs that go back join others; what they were is what the walk goes by. */
@@ -214,11 +266,9 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
         return refuse(&recovery, "it has another layout, or is of a segment of another size");
     }
     core->config.instance = core->state.header->instance;
-    int r = check_state(&recovery);
-    if (r == 0) {
-        r = core_open(core);
-        KMEM_ASSERT(r <= 0); /* check_state() saw to it */
-    }
+    int r = check_clients(&recovery);
+    r = r ? r : check_runs(&recovery);
+    r = r ? r : core_open(core);
     if (r) {
         return r;
     }
@@ -228,9 +278,8 @@ int recover(struct core *core, const struct core_config *config, void *state_bas
     recover_clients(core, states, user);
     KMEM_CRASH_POINT("server.recover.clients");
     alive(core);
-    r = obituaries_check(&core->obituaries) ? refuse(&recovery, "of %llu obituaries one is none",
-                                                     (unsigned long long)core->obituaries.n_written)
-                                            : recover_shares(&recovery);
+    r = check_kept(&recovery);
+    r = r ? r : recover_shares(&recovery);
     r = r ? r : recover_runs(&recovery);
     KMEM_CRASH_POINT("server.recover.runs");
     r = r ? r : recover_lost(core, now_ms);

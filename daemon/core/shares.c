@@ -251,7 +251,8 @@ uint32_t shares_pinned_stretch(const struct shares *shares, uint32_t page, uint3
                                bool *ret_pinned)
 {
     *ret_pinned = false;
-    if (shares->n_leased == 0 || n_pages == 0) {
+    KMEM_ASSERT(n_pages >= 1);
+    if (shares->n_leased == 0) {
         return n_pages;
     }
     KMEM_ASSERT(page < shares->state->n_pages);
@@ -484,7 +485,7 @@ uint32_t shares_next(const struct shares *shares, uint32_t share)
 
 /* ------------------------------------------------------------------------- after a restart ---- */
 
-/* Whether a leased block is within its slab, and that in the segment. */
+/* Whether a leased block is one of its slab, and that in the segment: it may be adopted so. */
 static bool place_is_sound(const struct shares *shares, const struct state_share *record)
 {
     const uint32_t n_pages = shares->state->n_pages;
@@ -493,8 +494,31 @@ static bool place_is_sound(const struct shares *shares, const struct state_share
         return false;
     }
     const uint64_t begin = (uint64_t)record->slab_page << PAGE_SHIFT;
-    const uint64_t end = begin + ((uint64_t)record->span_pages << PAGE_SHIFT);
-    return record->offset >= begin && record->num_bytes <= end - record->offset;
+    if (record->size_class == N_SIZE_CLASSES) {
+        return record->offset == begin && record->index == 0 &&
+               record->num_bytes <= (uint64_t)record->span_pages << PAGE_SHIFT;
+    }
+    const struct size_class *of = &size_classes[record->size_class];
+    return record->span_pages == of->span_pages && record->index < of->n_blocks &&
+           record->offset == begin + (uint64_t)record->index * of->block_bytes &&
+           record->num_bytes <= of->block_bytes;
+}
+
+/* What a share's word may say beside its owner. */
+#define LIVE_FLAGS                                                                                 \
+    (SHARE_OWNER_HOLDS | SHARE_OFFERED | SHARE_LEASED | SHARE_READ_ONLY | SHARE_KEEP |             \
+     SHARE_WRITTEN)
+
+static bool word_is_sound(uint64_t word)
+{
+    const uint64_t flags =
+        word & ~((uint64_t)SHARE_STATE_MASK | (uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT);
+    if ((word & SHARE_STATE_MASK) == SHARE_RETURNING) {
+        const uint64_t number = (word & SHARE_NUMBERED) != 0 ? UINT64_MAX << SHARE_RETURN_SHIFT : 0;
+        return word_pins(word) &&
+               (flags & ~(SHARE_LEASED | SHARE_WRITTEN | SHARE_NUMBERED | number)) == 0;
+    }
+    return (word & SHARE_STATE_MASK) == SHARE_LIVE && (flags & ~LIVE_FLAGS) == 0;
 }
 
 /* What is wrong with a record that is in use; NULL: nothing. */
@@ -506,6 +530,7 @@ static const char *share_fault(const struct shares *shares, uint32_t share)
     const uint32_t owner = SHARE_OWNER(word);
     const uint64_t generations = state_load(shares->generations.reserved);
     if ((record->generation & ((UINT64_C(1) << SHARE_INDEX_BITS) - 1)) != share ||
+        record->generation >> SHARE_INDEX_BITS == 0 ||
         record->generation >> SHARE_INDEX_BITS > generations) {
         return "a share has a generation that was not given";
     }
@@ -516,7 +541,8 @@ static const char *share_fault(const struct shares *shares, uint32_t share)
     if (shares_at(shares, (struct seg_off){record->offset}) != 0) {
         return "a block is shared twice";
     }
-    if (owner != SLOT_NONE && !state_slot_is_used(shares->state, owner)) {
+    if (owner == SLOT_NONE ? (word & SHARE_OWNER_HOLDS) != 0
+                           : !state_slot_is_used(shares->state, owner)) {
         return "a share is owned by a client that is not there";
     }
     const struct share_place place = {record->slab_page, record->span_pages, record->index,
@@ -525,11 +551,7 @@ static const char *share_fault(const struct shares *shares, uint32_t share)
         (owner == SLOT_NONE || !place_is_sound(shares, record) || !shares_fits(shares, &place))) {
         return "a shared block is not where its slab is";
     }
-    const uint64_t state = word & SHARE_STATE_MASK;
-    if (state != SHARE_LIVE && (state != SHARE_RETURNING || !word_pins(word))) {
-        return "a share is in no state that there is";
-    }
-    return NULL;
+    return word_is_sound(word) ? NULL : "a share is in no state that there is";
 }
 
 static int share_recover(struct shares *shares, uint32_t share, const char **ret_why)
@@ -553,7 +575,7 @@ static int share_recover(struct shares *shares, uint32_t share, const char **ret
 int shares_recover(struct shares *shares, const char **ret_why)
 {
     const uint64_t n_records = state_load(&shares->state->header->n_shares);
-    if (n_records > SHARES_MAX) {
+    if (n_records > SHARES_MAX || !state_numbers_are_sound(&shares->generations)) {
         *ret_why = "there are more shares than there can be";
         return SHARES_E_CORRUPT;
     }

@@ -259,6 +259,14 @@ static const char *hold_fault(const struct shares *shares, uint64_t word)
     if (!state_slot_is_used(shares->state, slot)) {
         return "a hold is of a client that is not there";
     }
+    const uint64_t flags = HOLD_LIVE | HOLD_WRITE | HOLD_OWNER | HOLD_GIVEN;
+    if ((word & ~flags) >> HOLD_SLOT_SHIFT != slot) {
+        return "a hold is of no kind that there is";
+    }
+    const uint64_t share_word = shares_word(shares, share);
+    if ((word & HOLD_WRITE) != 0 && (share_word & (SHARE_LEASED | SHARE_WRITTEN)) == SHARE_LEASED) {
+        return "a block is held for writing, and does not say so"; /* to its owner */
+    }
     return shares_hold_of(shares, share, slot) == 0 ? NULL : "a client holds a share twice";
 }
 

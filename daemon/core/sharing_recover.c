@@ -68,52 +68,11 @@ static int recover_leased(struct core *core, uint32_t share, const char **ret_wh
         shares_set(&core->shares, share, settle_disowned(core, share));
         return 0;
     case PLACE_LOST:
-    default:
-        *ret_why = "a shared block is in no lease of its owner";
-        return SHARING_E_CORRUPT;
+        break;
     }
+    *ret_why = "a shared block is in no lease of its owner";
+    return SHARING_E_CORRUPT;
 }
-
-static int recover_share(struct core *core, uint32_t share, const char **ret_why)
-{
-    struct block block;
-    int r = (flags_of(core, share) & SHARE_LEASED) != 0 ? recover_leased(core, share, ret_why) : 0;
-    if (r) {
-        return r;
-    }
-    if ((flags_of(core, share) & SHARE_STATE_MASK) == SHARE_RETURNING) {
-        returns_recover(&core->returns, share);
-        return 0;
-    }
-    recover_offer(core, share);
-    if ((flags_of(core, share) & SHARE_LEASED) == 0) {
-        settle_note_kept(core, share);
-    }
-    if ((flags_of(core, share) & SHARE_LEASED) != 0 || !settle_is_kept(core, share)) {
-        settle(core, share);
-        return 0;
-    }
-    if (!settle_block(core, share, &block)) {
-        *ret_why = "a shared block is not there";
-        return SHARING_E_CORRUPT;
-    }
-    (void)settle_charge(core, share, &block); /* whoever it is */
-    return 0;
-}
-
-int sharing_recover(struct core *core, const char **ret_why)
-{
-    for (uint32_t share = shares_next(&core->shares, 1); share != 0;
-         share = shares_next(&core->shares, share + 1)) {
-        const int r = recover_share(core, share, ret_why);
-        if (r) {
-            return r;
-        }
-    }
-    return 0;
-}
-
-/* -------------------------------------------------------------------------------- checking ---- */
 
 /* The offer is the owner's, or of the one holder, which is GIVEN. */
 static bool offer_is_sound(const struct core *core, uint32_t share)
@@ -127,11 +86,89 @@ static bool offer_is_sound(const struct core *core, uint32_t share)
            (flags_of(core, share) & SHARE_OWNER_HOLDS) == 0;
 }
 
+/* For the user of the client that is charged; when none is, for the last that was. */
+static bool counts_for(const struct core *core, uint32_t share, uint32_t payer)
+{
+    return payer == SLOT_KEPT ||
+           shares_uid(&core->shares, share) == clients_get(&core->clients, payer)->identity.uid;
+}
+
+/* A direct one that is kept: its block is there, and charged to who may pay. */
+static int recover_direct(struct core *core, uint32_t share, const char **ret_why, uint64_t *n_kept)
+{
+    struct block block;
+    if (!settle_block(core, share, &block)) {
+        *ret_why = "a shared block is not there";
+        return SHARING_E_CORRUPT;
+    }
+    if (block.reason != shares_record(&core->shares, share)->reason) {
+        *ret_why = "a shared block has another reason than its share";
+        return SHARING_E_CORRUPT;
+    }
+    *n_kept += settle_charge(core, share, &block) == SLOT_KEPT;
+    return 0;
+}
+
+/* *n_kept grows by one if it is a block that is charged to no client. */
+static int recover_share(struct core *core, uint32_t share, const char **ret_why, uint64_t *n_kept)
+{
+    const bool was_leased = (flags_of(core, share) & SHARE_LEASED) != 0;
+    const int r = was_leased ? recover_leased(core, share, ret_why) : 0;
+    if (r) {
+        return r;
+    }
+    if ((flags_of(core, share) & SHARE_STATE_MASK) == SHARE_RETURNING) {
+        returns_recover(&core->returns, share);
+        return 0;
+    }
+    recover_offer(core, share);
+    if ((flags_of(core, share) & SHARE_LEASED) == 0) {
+        settle_note_kept(core, share);
+    }
+    if (!settle_is_kept(core, share)) {
+        settle(core, share);
+        return 0;
+    }
+    if (!offer_is_sound(core, share)) {
+        *ret_why = "a share is offered, and held as well";
+        return SHARING_E_CORRUPT;
+    }
+    const uint64_t word = flags_of(core, share);
+    if ((word & SHARE_LEASED) == 0) {
+        return recover_direct(core, share, ret_why, n_kept);
+    }
+    if (!counts_for(core, share, SHARE_OWNER(word))) {
+        *ret_why = "a share counts for another user than its owner's";
+        return SHARING_E_CORRUPT;
+    }
+    return 0;
+}
+
+int sharing_recover(struct core *core, const char **ret_why)
+{
+    uint64_t n_kept = 0;
+    for (uint32_t share = shares_next(&core->shares, 1); share != 0;
+         share = shares_next(&core->shares, share + 1)) {
+        const int r = recover_share(core, share, ret_why, &n_kept);
+        if (r) {
+            return r;
+        }
+    }
+    if (n_kept != core->clients.kept->n_blocks) {
+        *ret_why = "a block is charged to no client, and is not shared";
+        return SHARING_E_CORRUPT;
+    }
+    return 0;
+}
+
+/* -------------------------------------------------------------------------------- checking ---- */
+
 static bool direct_is_sound(const struct core *core, uint32_t share)
 {
     struct block block;
     return settle_block(core, share, &block) && settle_may_pay(core, share, block.slot) &&
-           block.reason == shares_record(&core->shares, share)->reason;
+           block.reason == shares_record(&core->shares, share)->reason &&
+           counts_for(core, share, block.slot);
 }
 
 /* Of a leased block: its owner is told, when it comes home. */
@@ -164,7 +201,8 @@ static bool share_is_sound(const struct core *core, uint32_t share)
         return is_leased;
     }
     return settle_is_kept(core, share) && offer_is_sound(core, share) &&
-           (is_leased ? writers_are_noted(core, share) : direct_is_sound(core, share));
+           (is_leased ? writers_are_noted(core, share) && counts_for(core, share, owner)
+                      : direct_is_sound(core, share));
 }
 
 int sharing_check(const struct core *core)

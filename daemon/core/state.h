@@ -456,6 +456,12 @@ struct state_numbers {
 /** state_numbers() - go on with those that a word of the header keeps */
 struct state_numbers state_numbers(_Atomic uint64_t *reserved);
 
+/** state_numbers_are_sound() - whether there are more to give: else what the file says is damage */
+static inline bool state_numbers_are_sound(const struct state_numbers *numbers)
+{
+    return numbers->last < (UINT64_C(1) << STATE_NUMBER_BITS) - STATE_NUMBERS_AHEAD;
+}
+
 /** state_number() - the next one; 1 is the first */
 uint64_t state_number(struct state *state, struct state_numbers *numbers);
 

@@ -103,9 +103,6 @@ static void test_direct_check_finds_wrong_heads(void **state)
     head_spoil(slab_page + 3, HEAD_CLOSED); /* does not lead to its slab */
     head_spoil(slab_page + 3, HEAD_SLAB);   /* a slab in a slab */
     head_spoil(large_page, HEAD_CLOSED_LARGE);
-    head_spoil(large_page + 4, HEAD_LARGE); /* a large block in a large block */
-    head_spoil(large_page + 5, HEAD_SLAB);  /* a slab on free pages */
-    head_spoil(N_PAGES - 1, HEAD_LARGE);    /* inside a free run */
     struct ledger_head *inside = &direct->ledger->heads[slab_page + 3];
     inside->back = 2;
     assert_corrupt();
@@ -114,6 +111,27 @@ static void test_direct_check_finds_wrong_heads(void **state)
     assert_corrupt();
     direct->ledger->heads[large_page].span_pages--;
     assert_sound();
+}
+
+/* It is written anew before its page is a slab's. Until then an offset there leads to nothing. */
+static void test_direct_check_lets_a_head_of_no_slab_say_anything(void **state)
+{
+    const uint32_t pages[] = {large_page + 4, large_page + 5, N_PAGES - 1};
+    struct block block;
+    for (size_t i = 0; i < sizeof(pages) / sizeof(pages[0]); i++) {
+        struct ledger_head *head = &direct->ledger->heads[pages[i]];
+        const struct seg_off off = {(uint64_t)pages[i] << PAGE_SHIFT};
+        const int wanted = i == 0 ? DIRECT_E_INTERIOR : DIRECT_E_WILD;
+        head->back = UINT16_MAX;
+        head->size_class = UINT16_MAX;
+        head->span_pages = UINT32_MAX;
+        for (uint32_t kind = HEAD_NONE; kind <= HEAD_WITHIN; kind++) {
+            atomic_store(&head->kind, kind);
+            const int r = direct_find(direct, client, off, &block);
+            assert_int_equal(r, i > 0 && kind == HEAD_CLOSED_LARGE ? DIRECT_E_RELEASED : wanted);
+            assert_sound();
+        }
+    }
 }
 
 static void test_direct_check_finds_wrong_lists_of_room(void **state)
@@ -166,6 +184,7 @@ int main(void)
         SPOIL_TEST(test_direct_check_finds_wrong_totals),
         SPOIL_TEST(test_direct_check_finds_wrong_entries),
         SPOIL_TEST(test_direct_check_finds_wrong_heads),
+        SPOIL_TEST(test_direct_check_lets_a_head_of_no_slab_say_anything),
         SPOIL_TEST(test_direct_check_finds_wrong_lists_of_room),
         SPOIL_TEST(test_core_check_finds_what_its_parts_find),
     };

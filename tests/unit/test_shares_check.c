@@ -13,6 +13,7 @@
 #include "tests/unit/records.h"
 
 #define SLAB 4
+#define SLAB_CLASS 21 /* of two pages */
 
 static struct records records;
 static struct shares *const shares = &records.shares;
@@ -44,11 +45,13 @@ static void hold(uint32_t share, uint32_t slot)
 static int shares_setup(void **state)
 {
     (void)state;
-    const struct share_place slab = {SLAB, 2, 1, 5};
+    const uint64_t block_bytes = size_classes[SLAB_CLASS].block_bytes;
+    const struct share_place slab = {SLAB, 2, 1, SLAB_CLASS};
+    const struct share_place also = {SLAB, 2, 2, SLAB_CLASS};
     const struct share_place large = {SLAB + 4, 3, 0, N_SIZE_CLASSES};
     records_open(&records);
-    share_block(SLAB * PAGE_BYTES + 128, slab);
-    share_block(SLAB * PAGE_BYTES + 256, slab);
+    share_block(SLAB * PAGE_BYTES + block_bytes, slab);
+    share_block(SLAB * PAGE_BYTES + 2 * block_bytes, also);
     share_block(100 * PAGE_BYTES, (struct share_place){0});
     share_block((SLAB + 4) * PAGE_BYTES, large);
     share_block(101 * PAGE_BYTES, (struct share_place){0});
@@ -140,6 +143,16 @@ static void test_shares_recover_refuses_a_share_that_no_server_leaves_behind(voi
     assert_refused_word(&records.state.clients[2].pid, 0, no_owner);
     assert_refused_word(&record->word, (word & ~UINT64_C(3)) | SHARE_RETURNING, no_state);
     assert_refused_word(&record->word, word | 3, no_state);
+    assert_refused_word(&record->word, word | SHARE_FEED, no_state);
+    assert_refused_word(&record->word, word | SHARE_NUMBERED, no_state);
+    assert_refused_word(&record->word, word | UINT64_C(1) << SHARE_RETURN_SHIFT, no_state);
+    assert_refused_word(&record->word, word | (uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT, no_owner);
+    assert_refused_number(&record->generation, DIRECT, not_given);
+    assert_refused_word(&records.state.header->generations,
+                        (UINT64_C(1) << STATE_NUMBER_BITS) - STATE_NUMBERS_AHEAD,
+                        "there are more shares than there can be");
+    _Atomic uint64_t *going_home = &records.state.shares[RETURNING].word;
+    assert_refused_word(going_home, atomic_load(going_home) | SHARE_OFFERED | SHARE_KEEP, no_state);
     assert_refused_u32(&record->reason, REASONS_MAX, "a share has a reason without words");
     assert_refused_u32(&record->reason, REASONS_MAX - 1, "a share has a reason without words");
     assert_null(refused());
@@ -160,12 +173,26 @@ static void test_shares_recover_refuses_a_place_that_can_not_be(void **state)
     assert_refused_u32(&record->span_pages, 3, nowhere); /* another has it with two */
     assert_refused_u32(&record->span_pages, RECORDS_PAGES - SLAB + 1, nowhere);
     assert_refused_number(&record->num_bytes, 2 * PAGE_BYTES, nowhere);
-    assert_refused_word(&record->word, word | (uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT, nowhere);
+    assert_refused_word(&record->word,
+                        (word & ~SHARE_OWNER_HOLDS) | (uint64_t)SLOT_NONE << SHARE_OWNER_SHIFT,
+                        nowhere);
     record->size_class = N_SIZE_CLASSES + 1;
     assert_string_equal(refused(), nowhere);
     record->size_class = 6;
     assert_string_equal(refused(), nowhere);
-    record->size_class = 5;
+    record->size_class = SLAB_CLASS;
+    record->index = 1;
+    assert_string_equal(refused(), nowhere);
+    record->index = 2;
+    assert_refused_number(&record->offset, record->offset + 16, nowhere);
+    assert_refused_number(&record->num_bytes, size_classes[SLAB_CLASS].block_bytes + 1, nowhere);
+    assert_null(refused());
+    record = &records.state.shares[RETURNING]; /* a large one */
+    assert_refused_number(&record->num_bytes, 3 * PAGE_BYTES + 1, nowhere);
+    assert_refused_number(&record->offset, record->offset + PAGE_BYTES, nowhere);
+    record->index = 1;
+    assert_string_equal(refused(), nowhere);
+    record->index = 0;
     assert_null(refused());
 }
 
@@ -188,6 +215,10 @@ static void test_shares_recover_refuses_a_hold_that_no_server_leaves_behind(void
                         HOLD_LIVE | DIRECT | (uint64_t)RECORDS_CLIENTS << HOLD_SLOT_SHIFT,
                         "a hold is of a client that is not there");
     assert_refused_word(&record->word, of_slot_1 | LEASED, "a client holds a share twice");
+    assert_refused_word(&record->word, word | UINT64_C(1) << 40,
+                        "a hold is of no kind that there is");
+    assert_refused_word(&records.state.holds[3].word, of_slot_1 | LEASED | HOLD_WRITE,
+                        "a block is held for writing, and does not say so");
     assert_refused_u32(&record->reason, REASONS_MAX - 1, "a hold has a reason without words");
     assert_null(refused());
 }
