@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/block_filter.h"
 #include "daemon/core/scan.h"
 #include "proto/glob.h"
 #include "tests/unit/share_talk.h"
@@ -285,6 +286,30 @@ static void test_filter_answers_with_rows_before_all_is_looked_at(void **state)
     assert_true(report->more);
 }
 
+static void test_a_filter_of_no_kind_that_there_is_is_told_so(void **state)
+{
+    struct block_filter made;
+    filter.kind = _KMEM__BLOCK_KIND_IS_INT_SIZE;
+    assert_int_equal(block_filter_init(&made, &filter), BLOCK_FILTER_E_KIND);
+    filter.kind = KMEM__BLOCK_KIND__BLOCK_ANY;
+    filter.sharing = _KMEM__BLOCK_SHARING_IS_INT_SIZE;
+    assert_int_equal(block_filter_init(&made, &filter), BLOCK_FILTER_E_KIND);
+}
+
+/* More reasons than verdicts that are remembered: each is looked at, not taken for another. */
+static void test_a_filter_tells_reasons_apart_that_share_a_verdicts_place(void **state)
+{
+    char reason[16];
+    uint32_t n_pages;
+    for (uint32_t i = 0; i < BLOCK_FILTER_VERDICTS + 8; i++) {
+        (void)snprintf(reason, sizeof(reason), "%u", i);
+        (void)give(&alice, 16, reason);
+    }
+    (void)give(&alice, 44, "0");
+    filter.reason = (ProtobufCBinaryData){1, (uint8_t *)"0"};
+    assert_string_equal(wanted(&n_pages), "16 44 ");
+}
+
 #define FILTER_TEST(test) cmocka_unit_test_setup_teardown(test, filter_setup, talk_teardown)
 
 int main(void)
@@ -303,6 +328,8 @@ int main(void)
         FILTER_TEST(test_filter_by_reason_costs_little_where_reasons_are_few),
         FILTER_TEST(test_filter_by_reason_of_many_reasons_makes_small_pages),
         FILTER_TEST(test_filter_answers_with_rows_before_all_is_looked_at),
+        FILTER_TEST(test_a_filter_of_no_kind_that_there_is_is_told_so),
+        FILTER_TEST(test_a_filter_tells_reasons_apart_that_share_a_verdicts_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -242,6 +242,18 @@ static void test_changes_from_a_number_of_another_server_are_none_and_it_is_name
     assert_true(told()->next_number < from);
 }
 
+/* The same process for the kernel, of another user: what it gives back is told by itself. */
+static void test_changes_of_another_user_do_not_go_on(void **state)
+{
+    struct client_identity identity = alice.identity;
+    struct change_facts facts = {.kind = CHANGE_RETURNED, .offset = 0, .num_bytes = PAGE_BYTES};
+    changes_note(&talk.core->changes, &identity, &facts, NULL, 0);
+    identity.uid++;
+    facts.offset = PAGE_BYTES;
+    changes_note(&talk.core->changes, &identity, &facts, NULL, 0);
+    assert_int_equal(ask_from(from)->n_changes, 2);
+}
+
 #define CHANGES_TEST(test) cmocka_unit_test_setup_teardown(test, changes_setup, changes_teardown)
 
 int main(void)
@@ -257,6 +269,7 @@ int main(void)
         CHANGES_TEST(test_changes_taken_back_without_a_request_wake_with_the_next_tick),
         CHANGES_TEST(test_changes_that_are_not_kept_are_counted),
         CHANGES_TEST(test_changes_from_a_number_of_another_server_are_none_and_it_is_named),
+        CHANGES_TEST(test_changes_of_another_user_do_not_go_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

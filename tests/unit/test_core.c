@@ -315,6 +315,39 @@ static void test_core_resume_after_the_user_has_changed_is_the_same_client(void 
     assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(5), &again), CLIENTS_E_GONE);
 }
 
+static void test_core_return_of_a_slot_without_a_living_client_is_GONE(void **state)
+{
+    struct client *returned;
+    struct client *first = fixture_join(&fixture, 1);
+    struct client *second = fixture_join(&fixture, 2);
+    struct client *third = fixture_join(&fixture, 3);
+    const uint64_t nonce = second->nonce;
+    const uint32_t slot = second->slot;
+    assert_int_equal(core_return(core, third->slot + 1, nonce, false, &returned), CLIENTS_E_GONE);
+    assert_int_equal(core_return(core, slot, nonce + 1, false, &returned), CLIENTS_E_DENIED);
+    core_end(core, second, false, fixture.now_ms);
+    assert_int_equal(core_return(core, slot, nonce, false, &returned), CLIENTS_E_GONE);
+    fixture_reap(&fixture, UINT32_MAX);
+    assert_int_equal(core_return(core, slot, nonce, false, &returned), CLIENTS_E_GONE);
+    fixture_end(&fixture, first, true);
+    fixture_end(&fixture, third, true);
+}
+
+static void test_largest_extent_is_not_the_one_that_is_being_cleared(void **state)
+{
+    struct client *client = fixture_join(&fixture, 1);
+    struct seg_off offs[3];
+    for (size_t i = 0; i < 3; i++) {
+        offs[i] = fixture_allocate(&fixture, client, 2 * PAGE_BYTES, "row");
+    }
+    fixture_release(&fixture, client, offs[1]);
+    const uint32_t largest = pages_largest_extent(&core->pages);
+    pages_scrub_begin(&core->pages, (uint32_t)(offs[1].bytes >> PAGE_SHIFT), 2);
+    assert_int_equal(pages_largest_extent(&core->pages), largest);
+    pages_scrub_end(&core->pages, true);
+    fixture_end(&fixture, client, true);
+}
+
 #define CORE_TEST(test) cmocka_unit_test_setup_teardown(test, core_setup, core_teardown)
 int main(void)
 {
@@ -339,6 +372,8 @@ int main(void)
         CORE_TEST(test_core_join_of_one_that_does_not_say_what_it_is_takes_nothing),
         CORE_TEST(test_core_join_from_a_reused_pid_ends_no_other_users_client),
         CORE_TEST(test_core_resume_after_the_user_has_changed_is_the_same_client),
+        CORE_TEST(test_core_return_of_a_slot_without_a_living_client_is_GONE),
+        CORE_TEST(test_largest_extent_is_not_the_one_that_is_being_cleared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -274,6 +274,18 @@ static void test_direct_find_describes_a_foreign_block_and_an_interior_one(void 
     assert_int_equal(block.slot, bob->slot);
 }
 
+static void test_direct_charge_of_the_same_client_charges_nothing(void **state)
+{
+    const struct seg_off off = allocate(bob, 300);
+    const uint64_t num_bytes = client_charged_bytes(bob);
+    direct_charge(direct, off, bob->slot);
+    assert_int_equal(client_charged_bytes(bob), num_bytes);
+    direct_charge(direct, off, alice->slot);
+    assert_int_equal(client_charged_bytes(bob), num_bytes - 300);
+    direct_charge(direct, off, bob->slot);
+    release(bob, off);
+}
+
 static void test_direct_release_twice_is_released_even_after_the_slab_is_gone(void **state)
 {
     const struct seg_off off = allocate(alice, 300);
@@ -343,6 +355,7 @@ int main(void)
         DIRECT_TEST(test_direct_find_names_each_misuse),
         DIRECT_TEST(test_direct_release_of_what_is_not_the_callers_changes_nothing),
         DIRECT_TEST(test_direct_find_describes_a_foreign_block_and_an_interior_one),
+        DIRECT_TEST(test_direct_charge_of_the_same_client_charges_nothing),
         DIRECT_TEST(test_direct_release_twice_is_released_even_after_the_slab_is_gone),
         DIRECT_TEST(test_direct_block_is_each_live_block_once_in_order),
     };

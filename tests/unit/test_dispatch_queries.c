@@ -386,6 +386,63 @@ static void test_requests_are_counted(void **state)
     assert_int_equal(talk.core->state.counters->protocol_errors, 1);
 }
 
+static int ask_lifetimes(uint32_t first_row)
+{
+    Kmem__Lifetimes lifetimes = KMEM__LIFETIMES__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    lifetimes.first_row = first_row;
+    request.body_case = KMEM__REQUEST__BODY_LIFETIMES;
+    request.lifetimes = &lifetimes;
+    return ask_request(&talk, &observer, &request);
+}
+
+static void test_lifetimes_are_read_page_by_page(void **state)
+{
+    allocate_numbered(1200);
+    int r = ask_lifetimes(0);
+    while (r == DISPATCH_PENDING) {
+        r = ask_continue(&talk, &observer);
+    }
+    assert_body(&talk, KMEM__RESPONSE__BODY_LIFETIMES);
+    uint32_t n_rows = (uint32_t)talk.reply->response.lifetimes->n_rows;
+    while (talk.reply->response.lifetimes->more) {
+        assert_int_equal(ask_lifetimes(n_rows), DISPATCH_OK);
+        n_rows += (uint32_t)talk.reply->response.lifetimes->n_rows;
+    }
+    assert_int_equal(n_rows, ROLLUP_AGED_GROUPS + 1); /* and the others */
+}
+
+static void test_lifetimes_that_are_not_kept_begin_at_the_first(void **state)
+{
+    assert_int_equal(ask_lifetimes(7), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "row 7 of a look that is not kept");
+    allocate_numbered(3000);
+    int r = ask_ledger(&talk, &observer, BY_REASON, 0);
+    while (r == DISPATCH_PENDING) {
+        r = ask_continue(&talk, &observer);
+    }
+    assert_true(ledger_now()->more);
+    assert_int_equal(ask_lifetimes(7), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_BUSY, "row 7 of a look that is not kept");
+}
+
+static void test_ledger_by_what_is_no_grouping_is_INVALID(void **state)
+{
+    assert_int_equal(ask_ledger(&talk, &observer, _KMEM__GROUP_BY_IS_INT_SIZE, 0), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no grouping");
+}
+
+static void test_pages_by_cells_of_half_a_page_are_INVALID(void **state)
+{
+    Kmem__Pages pages = KMEM__PAGES__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    pages.cell_bytes = PAGE_BYTES / 2;
+    request.body_case = KMEM__REQUEST__BODY_PAGES;
+    request.pages = &pages;
+    assert_int_equal(ask_request(&talk, &observer, &request), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "no multiple of a page");
+}
+
 #define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, queries_teardown)
 
 int main(void)
@@ -409,6 +466,10 @@ int main(void)
         TALK_TEST(test_blocks_is_read_page_by_page_each_once),
         TALK_TEST(test_queries_from_beyond_the_end_are_empty),
         TALK_TEST(test_requests_are_counted),
+        TALK_TEST(test_lifetimes_are_read_page_by_page),
+        TALK_TEST(test_lifetimes_that_are_not_kept_begin_at_the_first),
+        TALK_TEST(test_ledger_by_what_is_no_grouping_is_INVALID),
+        TALK_TEST(test_pages_by_cells_of_half_a_page_are_INVALID),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

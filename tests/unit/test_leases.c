@@ -344,6 +344,23 @@ static void test_leases_make_room_takes_from_the_ended(void **state)
     assert_int_equal(alice->leased_pages, 10);
 }
 
+/* Of the lowest priority first, whatever their slots; and no more than it takes. */
+static void test_leases_make_free_spares_those_of_a_higher_priority(void **state)
+{
+    static struct rules rules;
+    (void)fixture_lease(&fixture, alice, 100);
+    (void)fixture_lease(&fixture, bob, 100);
+    rules = (struct rules){.n_users = 1};
+    rules.users[0] = (struct rules_party){.uid = alice->identity.uid, .priority = 5};
+    core_set_rules(core, &rules);
+
+    assert_int_equal(leases_make_free(leases, core->pages.n_free_pages + 50), 0);
+
+    assert_int_equal(alice->leased_pages, 100);
+    assert_int_equal(bob->leased_pages, 0);
+    core_set_rules(core, NULL);
+}
+
 /* How often a page word was looked at. */
 static uint64_t n_looks;
 
@@ -538,6 +555,7 @@ int main(void)
         LEASES_TEST(test_leases_make_room_for_more_than_there_can_be_is_FULL),
         LEASES_TEST(test_leases_make_room_without_leases_is_FULL),
         LEASES_TEST(test_leases_make_room_takes_from_the_ended),
+        LEASES_TEST(test_leases_make_free_spares_those_of_a_higher_priority),
         LEASES_TEST(test_leases_make_room_of_many_clients_takes_few_walks),
         LEASES_TEST(test_leases_survive_spoiled_states),
         LEASES_TEST(test_leases_reap_takes_a_run_whatever_its_states_say),

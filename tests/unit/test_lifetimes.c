@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/core/lifetimes.h"
+#include "daemon/core/released.h"
 #include "tests/unit/share_talk.h"
 #include "tests/unit/unit.h"
 
@@ -203,6 +204,33 @@ static void test_report_of_more_reasons_than_it_keeps(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, lifetimes_setup, talk_teardown)
 
+static void test_released_reason_of_those_that_are_for_ever_is_no_clients(void **state)
+{
+    char text[REASON_MAX_BYTES + 1];
+    const size_t n_bytes = released_reason(core, alice.client->slot, 0, text);
+    assert_int_equal(n_bytes, strlen(NO_REASON));
+    assert_memory_equal(text, NO_REASON, n_bytes);
+}
+
+static void test_lifetimes_of_no_reason_are_nowhere(void **state)
+{
+    const uint32_t n_by_range[LIFETIME_RANGES] = {1};
+    lifetimes_add(&table, "", 0, n_by_range);
+    assert_null(lifetimes_find(&table, "", 0));
+}
+
+/* All its places are others', which were released more often: for now it has none. */
+static void test_lifetimes_of_a_reason_without_a_place_are_not_kept(void **state)
+{
+    char reason[32];
+    for (uint32_t i = 0; i < 4 * LIFETIMES_KEPT; i++) {
+        (void)snprintf(reason, sizeof(reason), "often/%u", i);
+        add(reason, 0, 1000000);
+    }
+    add("seldom", 0, 1);
+    assert_int_equal(known("seldom", 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +244,9 @@ int main(void)
         TEST(test_report_believes_no_number_of_a_reason),
         TEST(test_report_keeps_what_ended_clients_had_noted),
         TEST(test_report_of_more_reasons_than_it_keeps),
+        TEST(test_released_reason_of_those_that_are_for_ever_is_no_clients),
+        TEST(test_lifetimes_of_no_reason_are_nowhere),
+        TEST(test_lifetimes_of_a_reason_without_a_place_are_not_kept),
     };
     return cmocka_run_group_tests_name("lifetimes", tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "proto/lease.h"
 #include "tests/unit/share_talk.h"
 #include "tests/unit/unit.h"
 
@@ -56,6 +57,21 @@ static void test_refused_says_what_names_alone_keep_and_the_largest(void **state
     assert_says("; 200.0 KiB are kept by names alone, the largest block (200.0 KiB) by \"poster\"");
     end(&bob);
     assert_says("; 200.0 KiB are kept by names alone, the largest block (200.0 KiB) by \"poster\"");
+}
+
+/* Its bytes are told, too; they are no direct block's. */
+static void test_refused_says_what_names_alone_keep_of_a_lease(void **state)
+{
+    (void)state;
+    const uint32_t page = fixture_lease(&talk.fixture, alice.client, 4);
+    fixture_carve(&talk.fixture, alice.client, page, 0);
+    lease_open_slab(alice.client->states, page, 1);
+    const struct seg_off off =
+        fixture_take(&talk.fixture, alice.client, page, size_classes[0].block_bytes);
+    (void)allocate(&alice, 200 * KIB);
+    (void)publish(&alice, off.bytes, "leased", GIVE);
+    assert_says("; 16 B are kept by names alone, the largest block (16 B) by \"leased\"; release "
+                "some of it, unpublish names, ");
 }
 
 static void test_refused_counts_a_block_of_several_names_once(void **state)
@@ -143,6 +159,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TALK_TEST(test_refused_says_what_names_alone_keep_and_the_largest),
+        TALK_TEST(test_refused_says_what_names_alone_keep_of_a_lease),
         TALK_TEST(test_refused_counts_a_block_of_several_names_once),
         TALK_TEST(test_refused_does_not_count_what_a_process_holds_too),
         TALK_TEST(test_refused_says_what_was_handed_over_and_is_attached_by_no_process),

@@ -154,6 +154,18 @@ static void test_obituaries_next_finds_what_is_kept(void **state)
     assert_null(obituaries_next(obituaries, UINT64_MAX));
 }
 
+static void test_obituaries_check_finds_a_text_without_an_end(void **state)
+{
+    const struct obituaries *obituaries = &fixture.core.obituaries;
+    fixture_end(&fixture, fixture_join(&fixture, 1), false);
+    struct obituary *obituary = (struct obituary *)(uintptr_t)obituaries_next(obituaries, 0);
+    assert_int_equal(obituaries_check(obituaries), 0);
+    memset(obituary->kept.text, 'x', sizeof(obituary->kept.text));
+    assert_int_equal(obituaries_check(obituaries), OBITUARIES_E_CORRUPT);
+    memset(obituary->kept.text, 0, sizeof(obituary->kept.text));
+    assert_int_equal(obituaries_check(obituaries), 0);
+}
+
 static void test_obituaries_next_after_the_ring_is_full_begins_with_the_oldest(void **state)
 {
     const struct obituaries *obituaries = &fixture.core.obituaries;
@@ -219,6 +231,19 @@ static void test_obituary_of_one_without_rows_says_the_totals(void **state)
                                                "1 block, 10 B taken back");
 }
 
+/* What it had is counted, and no reason is known. */
+static void test_obituary_format_without_rows_names_no_reasons(void **state)
+{
+    fixture_end(&fixture, client, false);
+    struct obituary obituary = fixture.last;
+    obituary.n_blocks = 2;
+    obituary.n_reasons = 2;
+    obituary.n_rows = 0;
+    assert_string_equal(
+        format(&obituary),
+        "client 3 (worker-3, uid 1000) ended after 0.0 s: 2 blocks, 0 B taken back");
+}
+
 #define OBITUARY_TEST(test) cmocka_unit_test_setup_teardown(test, obituary_setup, core_teardown)
 
 int main(void)
@@ -231,10 +256,12 @@ int main(void)
         OBITUARY_TEST(test_obituary_format_of_the_longest_fits_a_log_line),
         OBITUARY_TEST(test_obituary_format_is_cut_to_its_buffer),
         OBITUARY_TEST(test_obituaries_next_finds_what_is_kept),
+        OBITUARY_TEST(test_obituaries_check_finds_a_text_without_an_end),
         OBITUARY_TEST(test_obituaries_next_after_the_ring_is_full_begins_with_the_oldest),
         OBITUARY_TEST(test_obituaries_init_without_memory_fails_cleanly),
         OBITUARY_TEST(test_obituaries_write_without_memory_keeps_the_totals),
         OBITUARY_TEST(test_obituary_of_one_without_rows_says_the_totals),
+        OBITUARY_TEST(test_obituary_format_without_rows_names_no_reasons),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,7 +4,9 @@
  */
 #include <errno.h>
 
+#include "daemon/core/block_iter.h"
 #include "daemon/core/recover.h"
+#include "daemon/core/stretch.h"
 #include "tests/unit/core_fixture.h"
 #include "tests/unit/unit.h"
 
@@ -94,6 +96,49 @@ static void test_recover_when_a_client_can_not_be_looked_for_fails_and_changes_n
     assert_int_equal(core->leases.n_pages, 8);
 }
 
+/* Its lease is in use, for what nobody can tell any more. */
+static void test_what_a_client_without_ledger_has_is_told_as_far_as_it_is_known(void **state)
+{
+    struct seg_off offs[2];
+    struct scan_reader reader = {.uid = 1000, .pid = 1};
+    struct stretch stretch;
+    struct block block;
+    struct slab slab;
+    uint32_t spent = 0;
+    watch_answer = 0;
+    assert_int_equal(restart_without_ledger(offs), 0);
+    const struct client_identity identity = fixture_identity(1);
+    struct client *client = clients_find(&core->clients, &identity);
+    const uint32_t page = pages_leased_first(&core->pages, client->slot);
+
+    stretch_find(core, page, page, &spent, &stretch);
+    assert_int_equal(stretch.state, STRETCH_LEASED);
+    assert_int_equal(stretch.n_pages, 8);
+    assert_false(
+        block_find_leased(core, (struct seg_off){(uint64_t)page << PAGE_SHIFT}, &block, &slab));
+    const struct scan *scan = fixture_scan(&fixture, &reader, SCAN_LEASED);
+    assert_int_equal(scan->n_leased_blocks, 0);
+    scans_leave(&core->scans, &reader);
+    fixture_end(&fixture, client, false);
+}
+
+/* Nothing but a lease: such a process is watched as well. */
+static void test_recover_watches_a_client_that_has_a_lease_alone(void **state)
+{
+    struct client *client = fixture_join(&fixture, 1);
+    watch_answer = 0;
+    (void)fixture_ledger(&fixture, client);
+    (void)fixture_lease(&fixture, client, 8);
+    fixture.config.watch = watch;
+    fixture.config.watch_user = &fixture;
+    fixture_ledger_close(&fixture, client->slot);
+    assert_int_equal(fixture_restart(&fixture, why), 0);
+    const struct client_identity identity = fixture_identity(1);
+    client = clients_find(&core->clients, &identity);
+    assert_true(client->lost);
+    fixture_end(&fixture, client, false);
+}
+
 #define LOST_TEST(test) cmocka_unit_test_setup_teardown(test, lost_setup, core_teardown)
 
 int main(void)
@@ -102,6 +147,8 @@ int main(void)
         LOST_TEST(test_recover_leaves_a_living_client_without_ledger_what_it_has),
         LOST_TEST(test_recover_ends_a_client_without_ledger_that_has_ended),
         LOST_TEST(test_recover_when_a_client_can_not_be_looked_for_fails_and_changes_nothing),
+        LOST_TEST(test_what_a_client_without_ledger_has_is_told_as_far_as_it_is_known),
+        LOST_TEST(test_recover_watches_a_client_that_has_a_lease_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

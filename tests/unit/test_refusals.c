@@ -351,6 +351,20 @@ static void test_refusals_that_are_damaged_are_none(void **state)
     assert_string_equal(last_of(2)->reason, "g");
 }
 
+/* Two that the kernel gave one number, one behind the other, are two. */
+static void test_refusals_of_processes_with_one_pid_are_told_apart(void **state)
+{
+    const struct refusal_facts facts = {.num_bytes = 1};
+    struct client_identity identity = alice.identity;
+    refusals_note(&core->refusals, &identity, &facts, NULL, 0, 1000);
+    identity.inode++;
+    refusals_note(&core->refusals, &identity, &facts, NULL, 0, 1000);
+    (void)snprintf(identity.command, sizeof(identity.command), "another");
+    refusals_note(&core->refusals, &identity, &facts, NULL, 0, 1000);
+    refusals_note(&core->refusals, &identity, &facts, NULL, 0, 1000);
+    (void)last_of(3);
+}
+
 #define REFUSALS_TEST(test) cmocka_unit_test_setup_teardown(test, refusals_setup, talk_teardown)
 
 int main(void)
@@ -369,6 +383,7 @@ int main(void)
         REFUSALS_TEST(test_refusals_go_on_with_the_next_server),
         REFUSALS_TEST(test_refusals_of_the_same_are_one_whoever_serves),
         REFUSALS_TEST(test_refusals_that_are_damaged_are_none),
+        REFUSALS_TEST(test_refusals_of_processes_with_one_pid_are_told_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

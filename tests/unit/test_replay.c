@@ -214,6 +214,16 @@ static void test_release_with_the_same_sequence_is_released(void **state)
     assert_true(talk.core->state.counters->misuses <= n_misuses);
 }
 
+static void test_release_of_another_block_with_the_same_sequence_is_no_repetition(void **state)
+{
+    const uint64_t offset = allocate(&alice, 1, 100);
+    release(&alice, 2, offset);
+
+    assert_int_equal(ask_release(&talk, &alice, offset + 16 * PAGE_BYTES), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_ERROR);
+}
+
 static void test_release_with_the_same_sequence_takes_nothing_from_the_next_holder(void **state)
 {
     const uint64_t offset = allocate(&alice, 1, 100);
@@ -260,6 +270,23 @@ static void test_lease_of_which_a_part_was_revoked_is_granted_anew(void **state)
     assert_int_equal(alice.client->leased_pages, 4);
 }
 
+static void test_lease_whose_pages_are_anothers_by_now_is_granted_anew(void **state)
+{
+    const uint32_t page = lease(&alice, 1, 4);
+    (void)leases_return(&talk.core->leases, alice.client, page, page + 4);
+    assert_int_equal(lease(&bob, 1, 4), page);
+    assert_int_not_equal(lease(&alice, 1, 4), page);
+    assert_int_equal(bob.client->leased_pages, 4);
+}
+
+/* Of a state file that is damaged. */
+static void test_lease_that_was_to_be_behind_the_end_is_granted_anew(void **state)
+{
+    const struct intent nowhere = {.kind = INTENT_LEASE, .n_pages = 4, .at = UINT32_MAX};
+    clients_intend(&talk.core->clients, alice.client->slot, 1, &nowhere);
+    (void)lease(&alice, 1, 4);
+}
+
 static void test_a_sequence_that_is_past_is_INVALID(void **state)
 {
     (void)allocate(&alice, 7, 100);
@@ -272,6 +299,40 @@ static void test_a_sequence_that_is_past_is_INVALID(void **state)
 }
 
 #define TALK_TEST(function) cmocka_unit_test_setup_teardown(function, talk_setup, talk_teardown)
+
+static int return_as(struct peer *peer, uint32_t slot, Kmem__Request *request)
+{
+    return hello_return(talk.core, slot, request, peer, talk.reply);
+}
+
+static void test_hello_on_the_way_back_is_a_clients_own(void **state)
+{
+    struct peer again;
+    Kmem__Hello hello = KMEM__HELLO__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    hello.version = PROTOCOL_VERSION;
+    hello.resume_nonce = alice.client->nonce;
+    hello.role = KMEM__ROLE__ROLE_OBSERVER;
+    request.hello = &hello;
+    const uint32_t slot = alice.client->slot;
+
+    assert_int_equal(return_as(&again, slot, NULL), DISPATCH_CLOSE);
+    request.body_case = KMEM__REQUEST__BODY_USAGE;
+    assert_int_equal(return_as(&again, slot, &request), DISPATCH_CLOSE);
+    request.body_case = KMEM__REQUEST__BODY_HELLO;
+    assert_int_equal(return_as(&again, slot, &request), DISPATCH_CLOSE);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_PROTOCOL, "as a member or a reader");
+    hello.role = KMEM__ROLE__ROLE_MEMBER;
+    hello.version = 0;
+    assert_int_equal(return_as(&again, slot, &request), DISPATCH_CLOSE);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_VERSION, "");
+    hello.version = PROTOCOL_VERSION;
+    hello.role = KMEM__ROLE__ROLE_READER;
+    assert_int_equal(return_as(&again, slot, &request), DISPATCH_CLOSE);
+    hello.role = KMEM__ROLE__ROLE_MEMBER;
+    assert_int_equal(return_as(&again, slot + 40, &request), DISPATCH_CLOSE);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_GONE, "");
+}
 
 int main(void)
 {
@@ -288,11 +349,15 @@ int main(void)
         TALK_TEST(test_allocate_with_the_same_sequence_and_another_size_is_carved_anew),
         TALK_TEST(test_allocate_that_was_refused_uses_up_nothing),
         TALK_TEST(test_release_with_the_same_sequence_is_released),
+        TALK_TEST(test_release_of_another_block_with_the_same_sequence_is_no_repetition),
         TALK_TEST(test_release_with_the_same_sequence_takes_nothing_from_the_next_holder),
         TALK_TEST(test_release_twice_with_two_sequences_is_RELEASED),
         TALK_TEST(test_lease_with_the_same_sequence_is_the_same_lease),
         TALK_TEST(test_lease_of_which_a_part_was_revoked_is_granted_anew),
+        TALK_TEST(test_lease_whose_pages_are_anothers_by_now_is_granted_anew),
+        TALK_TEST(test_lease_that_was_to_be_behind_the_end_is_granted_anew),
         TALK_TEST(test_a_sequence_that_is_past_is_INVALID),
+        TALK_TEST(test_hello_on_the_way_back_is_a_clients_own),
     };
     return cmocka_run_group_tests_name("resume", tests, NULL, NULL);
 }

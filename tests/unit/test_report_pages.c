@@ -382,6 +382,95 @@ static void test_at_free_pages_and_behind_the_end_it_is_said(void **state)
     assert_int_equal(ask_at(UINT64_MAX)->kind, KMEM__BYTE_KIND__BYTE_BEYOND);
 }
 
+/* The place of the first is the second's meanwhile, which is younger. */
+static void test_pages_of_a_slab_tell_its_oldest_and_its_newest_wherever_they_are(void **state)
+{
+    const struct seg_off first = fixture_allocate(&fixture, alice, 1000, "first");
+    fixture.now_ms += 5000;
+    const struct seg_off second = fixture_allocate(&fixture, alice, 1000, "second");
+    const Kmem__PageRow *row = row_at(ask(0, 0, 0), first.bytes);
+    assert_true(row->oldest_ms == 5000 && row->newest_ms == 0);
+    fixture_release(&fixture, alice, first);
+    fixture.now_ms += 5000;
+    const struct seg_off third = fixture_allocate(&fixture, alice, 1000, "third");
+    assert_true(third.bytes == first.bytes);
+    row = row_at(ask(0, 0, 0), first.bytes);
+    assert_true(row->oldest_ms == 5000 && row->newest_ms == 0);
+    fixture_release(&fixture, alice, second);
+    fixture_release(&fixture, alice, third);
+}
+
+/* Large blocks, one behind the other, the middle one replaced: of two owners and three reasons. */
+static void test_a_cell_of_several_blocks_tells_ages_owners_and_the_main_reason(void **state)
+{
+    struct seg_off offs[4];
+    offs[0] = fixture_allocate(&fixture, alice, PAGES(2), "one");
+    offs[1] = fixture_allocate(&fixture, bob, PAGES(3), "two");
+    fixture.now_ms += 5000;
+    offs[2] = fixture_allocate(&fixture, alice, PAGES(2), "three");
+    fixture_release(&fixture, alice, offs[0]);
+    offs[0] = fixture_allocate(&fixture, alice, PAGES(2), "four");
+    offs[3] = fixture_allocate(&fixture, bob, PAGES(2), "two");
+    const Kmem__PageRow *row = row_at(ask(0, 0, PAGES(16)), 0);
+    assert_false(row->one_owner);
+    assert_false(row->one_reason);
+    assert_true(row->oldest_ms == 5000 && row->newest_ms == 0);
+    assert_string_equal(row->reason, "two");
+    for (size_t i = 0; i < 4; i++) {
+        fixture_release(&fixture, i % 2 == 0 ? alice : bob, offs[i]);
+    }
+}
+
+/* A slab of two owners and reasons, and a large block of one: the cell is of several still. */
+static void test_a_cell_that_begins_with_a_mixed_slab_is_of_several(void **state)
+{
+    struct seg_off offs[3];
+    offs[0] = fixture_allocate(&fixture, alice, 100, "one");
+    offs[1] = fixture_allocate(&fixture, bob, 100, "two");
+    offs[2] = fixture_allocate(&fixture, alice, PAGES(2), "three");
+    const Kmem__PageRow *row = row_at(ask(0, 0, PAGES(16)), 0);
+    assert_false(row->one_owner);
+    assert_false(row->one_reason);
+    for (size_t i = 0; i < 3; i++) {
+        fixture_release(&fixture, i == 1 ? bob : alice, offs[i]);
+    }
+}
+
+static void test_pages_that_are_being_cleared_are_free_soon(void **state)
+{
+    pages_scrub_begin(&core->pages, 100, 16);
+    const Kmem__PageRow *row = row_at(ask(0, 0, PAGES(N_PAGES)), 0);
+    assert_true(row->free_bytes == PAGES(N_PAGES - 1));
+    assert_int_equal(row_at(ask(0, 0, 0), PAGES(100))->state, KMEM__PAGE_STATE__PAGES_CLEARING);
+    pages_scrub_end(&core->pages, true);
+}
+
+static void test_pages_that_go_on_behind_their_stretch_begin_another(void **state)
+{
+    const struct seg_off off = fixture_allocate(&fixture, alice, PAGES(2), "one");
+    const uint64_t behind = off.bytes + PAGES(2);
+    assert_true(ask(behind, off.bytes, 0)->rows[0]->offset == behind);
+    assert_int_equal(ask(PAGES(N_PAGES), PAGES(1), 0)->n_rows, 0);
+    fixture_release(&fixture, alice, off);
+}
+
+static void test_at_a_place_between_blocks_that_are_gone_both_neighbours_are_found(void **state)
+{
+    struct seg_off offs[5];
+    for (size_t i = 0; i < 5; i++) {
+        offs[i] = fixture_allocate(&fixture, alice, 1000, "row");
+    }
+    for (size_t i = 1; i < 4; i++) {
+        fixture_release(&fixture, alice, offs[i]);
+    }
+    const Kmem__AtReport *report = ask_at(offs[2].bytes);
+    assert_int_equal(report->kind, KMEM__BYTE_KIND__BYTE_PLACE);
+    assert_true(report->before->offset == offs[0].bytes);
+    assert_true(report->after->offset == offs[4].bytes);
+    fixture_release(&fixture, alice, offs[0]);
+    fixture_release(&fixture, alice, offs[4]);
+}
+
 #define PAGES_TEST(test) cmocka_unit_test_setup_teardown(test, pages_setup, report_teardown)
 
 int main(void)
@@ -406,6 +495,12 @@ int main(void)
         PAGES_TEST(test_at_free_pages_and_behind_the_end_it_is_said),
         cmocka_unit_test_setup_teardown(test_cells_of_a_large_free_extent_cover_the_segment,
                                         large_setup, report_teardown),
+        PAGES_TEST(test_pages_of_a_slab_tell_its_oldest_and_its_newest_wherever_they_are),
+        PAGES_TEST(test_a_cell_of_several_blocks_tells_ages_owners_and_the_main_reason),
+        PAGES_TEST(test_a_cell_that_begins_with_a_mixed_slab_is_of_several),
+        PAGES_TEST(test_pages_that_are_being_cleared_are_free_soon),
+        PAGES_TEST(test_pages_that_go_on_behind_their_stretch_begin_another),
+        PAGES_TEST(test_at_a_place_between_blocks_that_are_gone_both_neighbours_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,6 +334,36 @@ static void test_holders_and_names_from_anywhere_are_answered(void **state)
     }
 }
 
+/* What was handed on is offered by who was handed it; that hold is no holder. */
+static void test_holders_of_what_is_handed_on_show_who_offers_it(void **state)
+{
+    (void)state;
+    const uint64_t block = allocate(&alice, 1000);
+    assert_int_equal(ask_transfer(&alice, block, false), DISPATCH_OK);
+    const struct share_handle handle = said_handle();
+    attach(&bob, &handle);
+    assert_int_equal(ask_transfer(&bob, block, false), DISPATCH_OK);
+    const Kmem__HoldersReport *report = holders(block);
+    assert_int_equal(report->n_holders, 1);
+    assert_int_equal(report->holders[0]->kind, OFFER);
+}
+
+/* A record between two others is free. */
+static void test_holders_of_a_block_have_no_name_that_is_free(void **state)
+{
+    (void)state;
+    const uint64_t block = allocate(&alice, 1000);
+    (void)publish(&alice, block, "one", 0);
+    (void)publish(&alice, block, "two", 0);
+    (void)publish(&alice, block, "three", 0);
+    assert_int_equal(ask_unpublish(&alice, "two"), DISPATCH_OK);
+    const Kmem__HoldersReport *report = holders(block);
+    assert_int_equal(report->n_holders, 3);
+    const uint32_t number = shares_at(&talk.core->shares, (struct seg_off){block});
+    assert_int_equal(ask_holders(&alice, block, number, 2), DISPATCH_OK);
+    assert_int_equal(talk.reply->response.holders->n_holders, 1); /* from that name on */
+}
+
 #define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, share_talk_setup, share_talk_teardown)
 
 int main(void)
@@ -348,6 +378,8 @@ int main(void)
         TALK_TEST(test_holders_of_a_block_with_many_are_told_in_pages_each_once),
         TALK_TEST(test_names_of_one_block_and_of_many_are_told_in_pages_each_once),
         TALK_TEST(test_holders_and_names_from_anywhere_are_answered),
+        TALK_TEST(test_holders_of_what_is_handed_on_show_who_offers_it),
+        TALK_TEST(test_holders_of_a_block_have_no_name_that_is_free),
     };
     return cmocka_run_group_tests_name("report_shares", tests, NULL, NULL);
 }

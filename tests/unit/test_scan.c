@@ -399,6 +399,12 @@ static void test_scan_poll_goes_round_the_kinds(void **state)
 
 static void test_scan_poll_without_memory_has_failed(void **state)
 {
+    (void)fixture_ledger(&fixture, client);
+    const uint32_t page = fixture_lease(&fixture, client, 4);
+    fixture_carve(&fixture, client, page, size_class_of(64));
+    for (uint32_t i = 0; i < 20; i++) {
+        (void)fixture_take(&fixture, client, page, 64);
+    }
     for (uint32_t i = 0; i < 200; i++) {
         char reason[24];
         (void)snprintf(reason, sizeof(reason), "reason/%u", i);
@@ -425,6 +431,95 @@ static void test_scan_poll_without_memory_has_failed(void **state)
     }
 }
 
+static void test_scan_ask_any_of_the_only_reader_begins_again(void **state)
+{
+    struct scan_reader reader = {.uid = 1000, .pid = 1};
+    fixture_hold(&fixture, client, 3000, 1000);
+    scan_ask_any(core, &reader, SCAN_BY_REASON);
+    (void)step(&reader);
+    assert_non_null(reader.scan);
+    scan_ask_any(core, &reader, SCAN_BY_REASON);
+    finish(&reader);
+    assert_int_equal(group_of(reader.scan, "held")->n_blocks, 3000);
+    scans_leave(&core->scans, &reader);
+}
+
+/* One goes on while it is read, and others wait for the next of its kind. */
+static void test_scans_are_none_when_none_is_read_or_waited_for(void **state)
+{
+    struct scan_reader readers[2] = {{.uid = 1000, .pid = 1}, {.uid = 1000, .pid = 2}};
+    assert_true(scans_are_none(&core->scans));
+    for (uint32_t i = 0; i < 2; i++) {
+        fixture_hold(&fixture, client, 3000, 1000);
+        scan_ask(core, &readers[i], SCAN_BY_REASON);
+        (void)step(&readers[i]);
+        assert_false(scans_are_none(&core->scans));
+    }
+    scans_leave(&core->scans, &readers[0]);
+    finish(&readers[1]);
+    assert_false(scans_are_none(&core->scans));
+    scans_leave(&core->scans, &readers[1]);
+    assert_true(scans_are_none(&core->scans));
+}
+
+/* Of one user: the process that keeps more, though the other has not read for longer. */
+static void test_scan_begin_drops_a_reader_of_the_users_process_that_keeps_most(void **state)
+{
+    struct scan_reader alone;
+    struct scan_reader hoarder[SCANS_KEPT];
+    keep(&alone, 1000, 1);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        fixture.now_ms += SCAN_IDLE_MS;
+        keep(&hoarder[i], 1000, 2);
+    }
+    assert_true(is_kept(&alone));
+    assert_false(is_kept(&hoarder[0]));
+    scans_leave(&core->scans, &alone);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        scans_leave(&core->scans, &hoarder[i]);
+    }
+}
+
+static void test_scan_keep_of_more_than_there_may_be_drops_who_reads_no_more(void **state)
+{
+    static struct scan_reader readers[SCAN_KEEPERS + 1];
+    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
+        readers[i] = (struct scan_reader){.uid = 1000, .pid = 1 + i};
+        scan_ask(core, &readers[i], SCAN_BY_UID);
+    }
+    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
+        finish(&readers[i]);
+        fixture.now_ms += i == SCAN_KEEPERS ? SCAN_IDLE_MS : 0;
+        scan_keep(core, &readers[i], fixture.now_ms * 1000);
+    }
+    assert_true(is_kept(&readers[SCAN_KEEPERS]));
+    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
+        scans_leave(&core->scans, &readers[i]);
+    }
+}
+
+static void test_scan_by_client_tells_processes_of_one_name_by_their_numbers(void **state)
+{
+    struct client *twins[2];
+    struct scan_reader reader;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct client_identity identity = fixture_identity(9 - i);
+        (void)snprintf(identity.command, sizeof(identity.command), "twin");
+        assert_int_equal(
+            core_join(core, &identity, FIXTURE_NONCE(identity.pid), fixture.now_ms, &twins[i]), 0);
+        (void)fixture_allocate(&fixture, twins[i], 100, "of a twin");
+    }
+    look(&reader, SCAN_BY_CLIENT);
+    finish(&reader);
+    assert_int_equal(rollup_n_groups(reader.scan->rollup), 2);
+    assert_int_equal(rollup_group(reader.scan->rollup, 0)->pid, 8);
+    assert_int_equal(rollup_group(reader.scan->rollup, 1)->pid, 9);
+    scans_leave(&core->scans, &reader);
+    for (uint32_t i = 0; i < 2; i++) {
+        fixture_end(&fixture, twins[i], true);
+    }
+}
+
 #define SCAN_TEST(test) cmocka_unit_test_setup_teardown(test, scan_setup, core_teardown)
 
 int main(void)
@@ -442,6 +537,11 @@ int main(void)
         SCAN_TEST(test_scan_keep_of_more_than_there_may_be_begins_again),
         SCAN_TEST(test_scan_poll_goes_round_the_kinds),
         SCAN_TEST(test_scan_poll_without_memory_has_failed),
+        SCAN_TEST(test_scan_ask_any_of_the_only_reader_begins_again),
+        SCAN_TEST(test_scans_are_none_when_none_is_read_or_waited_for),
+        SCAN_TEST(test_scan_begin_drops_a_reader_of_the_users_process_that_keeps_most),
+        SCAN_TEST(test_scan_keep_of_more_than_there_may_be_drops_who_reads_no_more),
+        SCAN_TEST(test_scan_by_client_tells_processes_of_one_name_by_their_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
