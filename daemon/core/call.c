@@ -13,6 +13,7 @@ void peer_fini(struct core *core, struct peer *peer)
     scans_leave(&core->scans, &peer->reader);
     waits_remove(&core->waits, &peer->wait);
     placement_leave(core, &peer->placement);
+    resize_leave(core, &peer->resize);
     /* Of one that is leaving, the slot may be another's by now. */
     if (peer->client && peer->client->generation == peer->generation) {
         peer->client->connected = false;

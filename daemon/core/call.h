@@ -11,6 +11,7 @@
 #include "daemon/core/core.h"
 #include "daemon/core/placement.h"
 #include "daemon/core/reply.h"
+#include "daemon/core/resize.h"
 #include "daemon/core/roles.h"
 #include "proto/attributes.h"
 #include "proto/kmem.pb-c.h"
@@ -70,6 +71,8 @@ struct peer {
     struct placement_request placement; /* what it asked for last, until that is answered */
     struct wait wait;                   /* of an answer that waits */
     struct next_request next;           /* likewise */
+    struct resize_request resize;       /* of a Resize that goes on */
+    uint32_t resize_pages;              /* and the size that it asked for */
 };
 
 struct call {

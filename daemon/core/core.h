@@ -79,6 +79,15 @@ struct core_config {
     const struct users *users; /* whose connections there are; NULL: it is not known */
     /* Finds a process's unit: UNIT_NAME_BYTES; NULL: they are not known. */
     void (*unit)(const struct client_identity *identity, char *ret_unit);
+    /*
+     * Takes memory from the system for num_bytes of the segment from `at` on, and calls
+     * resize_taken() when it is there. NULL: it need not be taken. Return: false: it can not be;
+     * ret_why says why.
+     */
+    bool (*take_memory)(uint64_t at, uint64_t num_bytes, char *ret_why, size_t why_bytes,
+                        void *user);
+    void (*resized)(uint64_t before_bytes, void *user); /* it has another size; NULL: so be it */
+    void *resize_user;
     core_watch_fn watch; /* is asked by recover(); NULL: nobody lives whose ledger is lost */
     void *watch_user;
 };
@@ -107,6 +116,16 @@ struct sampler {
     bool is_done;   /* there was none when the last point was noted, and none has come */
 };
 
+/* Half a line of a terminal, twice. */
+#define RESIZE_WHY_BYTES 160
+
+/* A growth that is under way: resize.h. */
+struct resize {
+    uint32_t to_pages;          /* for which memory is being taken; 0: none is */
+    uint64_t n_ended;           /* growths that have come to an end, */
+    char why[RESIZE_WHY_BYTES]; /* and why the last was in vain; "": it was not */
+};
+
 struct core {
     struct core_config config;
     struct state state;
@@ -124,6 +143,7 @@ struct core {
     struct client_ledger client_ledger;
     struct reclaim reclaim;
     struct shortage shortage;
+    struct resize resize;
     struct obituaries obituaries;
     struct reap reap;
     struct scans scans;

@@ -15,6 +15,7 @@
 
 #include "daemon/core/dispatch_blocks.h"
 #include "daemon/core/dispatch_changes.h"
+#include "daemon/core/dispatch_resize.h"
 #include "daemon/core/dispatch_room.h"
 #include "daemon/core/dispatch_share.h"
 #include "daemon/core/handshake.h"
@@ -305,9 +306,11 @@ static int on_at(const struct call *call)
 #define OBSERVERS MAY_ASK(PEER_OBSERVER)
 #define HOLDERS (MAY_ASK(PEER_READER) | MAY_ASK(PEER_MEMBER))
 #define ALL_WELCOME (OBSERVERS | HOLDERS)
+/* Beside them: whose user is named in `admins`, or is root, or the daemon's own. */
+#define ADMINISTERS (1U << 31)
 
 struct rule {
-    unsigned may_ask; /* roles; none: the request is unknown */
+    unsigned may_ask; /* roles, and ADMINISTERS; none: the request is unknown */
     call_fn handler;
 };
 
@@ -352,6 +355,7 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         RULE(CHANGES, ALL_WELCOME, dispatch_changes);
         RULE(HISTORY, ALL_WELCOME, on_history);
         RULE(LIFETIMES, ALL_WELCOME, on_lifetimes);
+        RULE(RESIZE, ALL_WELCOME | ADMINISTERS, dispatch_resize);
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:
     default:
@@ -416,6 +420,9 @@ int dispatch(struct core *core, struct peer *peer, const Kmem__Request *request,
     }
     if ((rule.may_ask & MAY_ASK(peer->role)) == 0) {
         return call_refuse(&call, why_not(&rule, peer->role));
+    }
+    if ((rule.may_ask & ADMINISTERS) != 0 && !peer_may_administer(peer)) {
+        return refuse_administration(&call);
     }
     if (rule.may_ask == MEMBERS || rule.may_ask == HOLDERS) {
         sharing_deliver(core, peer->client); /* what had found no room */

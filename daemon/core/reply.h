@@ -51,6 +51,7 @@ struct reply {
         Kmem__ChangesReport changes;
         Kmem__HistoryReport history;
         Kmem__LifetimesReport lifetimes;
+        Kmem__Resized resized;
     } body;
     struct arena arena;
     size_t encoded_bytes; /* an upper bound of what the rows so far will take */

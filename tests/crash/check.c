@@ -225,6 +225,7 @@ void check_given(void)
 void check(void)
 {
     EXPECT(core_check(&core) == 0);
+    EXPECT(core.pages.n_pages == model.n_pages);
     check_given();
     check_clients();
     EXPECT(model_blocks_equal(&model, &core));
@@ -246,8 +247,8 @@ void check_end(void)
     }
     world_reap();
     EXPECT(core_check(&core) == 0);
-    EXPECT(core_free_bytes(&core) == (N_PAGES - 1) * PAGE_BYTES);
-    EXPECT(core.pages.state->page_words[1] == PAGE_WORD(PAGE_FREE, 0, N_PAGES - 1));
+    EXPECT(core_free_bytes(&core) == (core.pages.n_pages - 1) * PAGE_BYTES);
+    EXPECT(core.pages.state->page_words[1] == PAGE_WORD(PAGE_FREE, 0, core.pages.n_pages - 1));
     EXPECT(core.clients.n_live + core.clients.n_ended == 0);
     EXPECT(core.direct.n_blocks == 0);
     EXPECT(core.leases.n_pages == 0);

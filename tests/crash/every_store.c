@@ -261,9 +261,10 @@ static void crash_first_start(void)
 static void do_random_steps(uint32_t n_steps)
 {
     static const enum op_kind kinds[] = {
-        OP_SLAB,    OP_SLAB,  OP_ALLOCATE, OP_ALLOCATE, OP_ALLOCATE, OP_ALLOCATE_LARGE, OP_RELEASE,
-        OP_RELEASE, OP_LEASE, OP_LEASE,    OP_RETURN,   OP_TAKE,     OP_TAKE,           OP_JOIN,
-        OP_JOIN,    OP_JOIN,  OP_JOIN,     OP_RESUME,   OP_REJOIN,   OP_GOODBYE,        OP_END};
+        OP_SLAB,    OP_SLAB,    OP_ALLOCATE, OP_ALLOCATE, OP_ALLOCATE, OP_ALLOCATE_LARGE,
+        OP_RELEASE, OP_RELEASE, OP_LEASE,    OP_LEASE,    OP_RETURN,   OP_TAKE,
+        OP_TAKE,    OP_JOIN,    OP_JOIN,     OP_JOIN,     OP_JOIN,     OP_RESUME,
+        OP_REJOIN,  OP_GOODBYE, OP_END,      OP_RESIZE};
     for (uint32_t i = 0; i < n_steps; i++) {
         const uint32_t which = seeded_below(&seeded, sizeof(kinds) / sizeof(kinds[0]));
         check_remember();

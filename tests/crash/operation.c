@@ -189,6 +189,22 @@ static void model_restore(void)
     }
 }
 
+/* As a request for it is answered, in sizes that are less than a segment has at least. */
+static void do_resize(void)
+{
+    const struct now now = {.ms = NOW_MS, .us = NOW_MS * UINT64_C(1000)};
+    struct resize_request request = {.n_ended = 0};
+    int r;
+    n_asked[KMEM__REQUEST__BODY_RESIZE]++;
+    world_reap();
+    do {
+        r = resize_step(&core, &request, op.n_pages, now);
+    } while (r == RESIZE_E_WAIT);
+    EXPECT(r == RESIZE_OK || r == RESIZE_E_HELD);
+    EXPECT(r == RESIZE_OK || op.n_pages < model.n_pages);
+    model.n_pages = r == RESIZE_OK ? op.n_pages : model.n_pages;
+}
+
 void op_perform(void)
 {
     model_restore();
@@ -228,6 +244,9 @@ void op_perform(void)
     case OP_END:
         do_end();
         break;
+    case OP_RESIZE:
+        do_resize();
+        break;
     case OP_KINDS:
     default:
         EXPECT(false);
@@ -263,6 +282,10 @@ bool op_choose(enum op_kind kind)
                                        : seeded_below(&seeded, 12 * (uint32_t)PAGE_BYTES) + 32769;
     op.reason = seeded_below(&seeded, N_REASONS);
     op.n_pages = 1 + seeded_below(&seeded, kind == OP_TAKE || kind == OP_SLAB ? 3 : 8);
+    if (kind == OP_RESIZE) {
+        op.n_pages = N_PAGES / 2 + seeded_below(&seeded, N_PAGES / 2 + 1);
+        return true;
+    }
     if (kind == OP_RELEASE) {
         if (model.n_blocks == 0) {
             return false;

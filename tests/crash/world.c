@@ -175,6 +175,7 @@ void world_clear(void)
     memset((void *)states, 0, sizeof(states));
     memset(has_ledger, 0, sizeof(has_ledger));
     memset(&model, 0, sizeof(model));
+    model.n_pages = N_PAGES;
     memset(peers, 0, sizeof(peers));
 }
 

@@ -52,6 +52,7 @@ enum op_kind {
     OP_REJOIN,  /* as another program, which knows of nothing: exec */
     OP_GOODBYE, /* kmem_close() */
     OP_END,
+    OP_RESIZE, /* of the segment */
     OP_KINDS,
 };
 

@@ -77,6 +77,7 @@ struct model {
     struct model_page pages[MODEL_PAGES_MAX];
     struct model_client clients[MODEL_CLIENTS_MAX];
     uint32_t n_clients;
+    uint32_t n_pages; /* the segment's size, where that changes */
 };
 
 /** model_reason() - the words of a reason, as the core keeps them. Each driver defines its own. */
