@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "client/heap/bins.h"
+#include "client/heap/clear.h"
+#include "client/link/locate.h"
 #include "client/map/dump.h"
 #include "client/map/map.h"
 
@@ -146,6 +148,20 @@ static void allocator_keep_for_cores(const struct allocator *allocator,
     }
 }
 
+/* Called once the notice is mapped. */
+KMEM_MUST_USE static int allocator_choose_clearing(const _Atomic uint32_t *clock,
+                                                   struct failure *failure)
+{
+    const struct notice *notice = (const void *)clock;
+    enum clear_loop forced;
+    const int r = kmem__locate_clear(&forced, failure);
+    if (r == 0) {
+        /* Relaxed: a number that stands alone. */
+        kmem__clear_choose(forced, atomic_load_explicit(&notice->clear, memory_order_relaxed));
+    }
+    return r;
+}
+
 int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
                          const struct segment *segment, lend_function lend, void *lender,
                          struct failure *failure)
@@ -174,9 +190,11 @@ int kmem__allocator_open(struct allocator *allocator, struct welcome *welcome,
         const _Atomic uint32_t *clock =
             (const void *)((const unsigned char *)allocator->clock_at + CLOCK_TICK_AT);
         r = kmem__allocator_init(allocator, segment, &ledger, clock, lend, lender);
-    }
-    if (r == -ENOMEM) {
-        (void)kmem__failure_set(failure, ENOMEM, "no memory for what leases need");
+        if (r < 0) {
+            (void)kmem__failure_set(failure, ENOMEM, "no memory for what leases need");
+        } else {
+            r = allocator_choose_clearing(clock, failure);
+        }
     }
     if (r < 0) {
         kmem__allocator_fini(allocator);

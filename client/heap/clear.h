@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "proto/attributes.h"
+#include "proto/clear.h"
 #include "proto/limits.h"
 
 /*
@@ -20,13 +21,10 @@
 #define CLEAR_INLINE_BYTES 64
 
 /*
- * Above 2 KiB glibc's memset uses `rep stosb`, which is right for memory that is in no cache,
- * and half as fast as a loop of stores where it is.
+ * Above 2 KiB glibc's memset uses `rep stosb`, which is right for memory that is in no cache, and
+ * often slower than a loop of stores where it is: see proto/clear.h.
  */
-#define CLEAR_LOOP_MIN_BYTES 2049
-
-/* 512 KiB: half of a common second-level cache. What does not fit it is not warm. */
-#define CLEAR_WARM_MAX_BYTES ((size_t)512 * 1024)
+#define CLEAR_LOOP_MIN_BYTES CLEAR_BAND_MIN_BYTES
 
 typedef unsigned char __attribute__((vector_size(16), aligned(16), may_alias)) clear_chunk;
 
@@ -46,9 +44,14 @@ static inline void kmem__clear_inline(unsigned char *block, size_t num_bytes)
 }
 
 /**
- * kmem__clear() - CLEAR_LOOP_MIN_BYTES and more
- * @block:    64-byte aligned; up to 127 bytes behind num_bytes may be cleared as well, never beyond
- *            the next multiple of 128 bytes
+ * kmem__clear_choose() - which loops are used from now on
+ * @forced:  the loop for every block of CLEAR_LOOP_MIN_BYTES and more; CLEAR_UNSAID: as planned
+ * @plan:    of the notice file; what can not be used here is not
+ */
+void kmem__clear_choose(enum clear_loop forced, uint32_t plan);
+
+/**
+ * kmem__clear() - CLEAR_LOOP_MIN_BYTES and more, as clear_function says
  * @is_warm:  whether the bytes are likely to be in the second-level cache
  *
  * Return: block, so that an allocation may end here.

@@ -172,6 +172,33 @@ int kmem__locate_role(bool *ret_is_reader, struct failure *failure)
     return locate_choice("KMEM_ROLE", "member", "reader", ret_is_reader, failure);
 }
 
+/* -------------------------------------------------------------------------------- clearing ---- */
+
+int kmem__locate_clear(enum clear_loop *ret_loop, struct failure *failure)
+{
+    const char *text = environment("KMEM_CLEAR");
+    const bool is_chosen = text != NULL && strcmp(text, "auto") != 0;
+    const enum clear_loop loop = is_chosen ? clear_loop_find(text) : CLEAR_UNSAID;
+    if (is_chosen && loop == CLEAR_UNSAID) {
+        int r = kmem__failure_set(failure, EINVAL, "$KMEM_CLEAR is \"");
+        kmem__failure_add_foreign(failure, text);
+        kmem__failure_add(failure, "\", none of \"auto\"");
+        for (enum clear_loop of = CLEAR_MEMSET; of < N_CLEAR_LOOPS; of++) {
+            kmem__failure_add(failure, "%s\"%s\"", of + 1 < N_CLEAR_LOOPS ? ", " : " and ",
+                              clear_loop_name(of));
+        }
+        return r;
+    }
+    if (is_chosen && clear_loop_function(loop) == NULL) {
+        return kmem__failure_set(failure, EINVAL,
+                                 "$KMEM_CLEAR is \"%s\", which this processor does not have; "
+                                 "\"auto\" finds what is fastest on it",
+                                 clear_loop_name(loop));
+    }
+    *ret_loop = loop;
+    return 0;
+}
+
 /* --------------------------------------------------------------------------------- timeout ---- */
 
 int kmem__locate_timeout(int *ret_timeout_ms, struct failure *failure)

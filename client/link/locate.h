@@ -9,6 +9,7 @@
 
 #include "client/failure.h"
 #include "proto/attributes.h"
+#include "proto/clear.h"
 #include "proto/limits.h"
 
 /* What fits a socket's address, with the NUL. */
@@ -57,6 +58,12 @@ KMEM_MUST_USE int kmem__locate_guard(bool *ret_is_guarded, struct failure *failu
  * Return: 0; -EINVAL if it is neither "member" nor "reader".
  */
 KMEM_MUST_USE int kmem__locate_role(bool *ret_is_reader, struct failure *failure);
+
+/**
+ * kmem__locate_clear() - the loop that clears memory, from $KMEM_CLEAR; CLEAR_UNSAID: as measured
+ * Return: 0; -EINVAL if it is no loop's name, or one that this processor does not have.
+ */
+KMEM_MUST_USE int kmem__locate_clear(enum clear_loop *ret_loop, struct failure *failure);
 
 /**
  * kmem__locate_timeout() - how long a call may wait, from $KMEM_TIMEOUT_MS

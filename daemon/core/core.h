@@ -58,6 +58,7 @@ struct core_config {
     uint64_t instance;
     uint64_t granule_bytes; /* of clients' guards: what the segment's memory is made of */
     uint64_t huge_bytes;    /* of the segment, made of huge pages so far as is known */
+    uint32_t clear_plan;    /* by which clients clear memory: proto/clear.h */
     uint64_t waiting_bytes; /* what the segment's size will be another time; 0: no other */
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
     const struct rules *rules;         /* borrowed, as long as it is not replaced; NULL: no rules */

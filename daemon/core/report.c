@@ -8,10 +8,12 @@
  */
 #include "daemon/core/report.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/core/block_iter.h"
 #include "daemon/core/tick.h"
+#include "proto/clear.h"
 
 /* ------------------------------------------------------------------------------------- usage -- */
 
@@ -88,12 +90,32 @@ static uint64_t report_largest_hole_bytes(const struct core *core, const struct 
     return seen_bytes > now_bytes ? seen_bytes : now_bytes;
 }
 
+/* Room for the sentence around a plan. */
+#define CLEARING_TEXT_BYTES (CLEAR_PLAN_TEXT_BYTES + 160)
+
+/* What is said of how clients clear memory. Return: text. */
+static const char *report_clearing(uint32_t plan, char *text, size_t text_bytes)
+{
+    if (plan == 0) {
+        (void)snprintf(text, text_bytes, "0: which loop clears memory fastest was not measured");
+    } else {
+        char planned[CLEAR_PLAN_TEXT_BYTES];
+        (void)snprintf(text, text_bytes,
+                       "what the first of these loops clears in a cache, as measured when the "
+                       "segment began: %s; memset beyond, and in no cache",
+                       clear_plan_format(plan, planned, sizeof(planned)));
+    }
+    return text;
+}
+
 void report_usage(const struct core *core, const struct scan *scan, uint64_t now_ms,
                   struct reply *reply)
 {
     const char *name = core->config.segment_name;
     const struct leased_figures leased = leased_figures(core, scan);
     const struct state_counters *counters = core->state.counters;
+    char text[CLEARING_TEXT_BYTES];
+    const char *clearing = report_clearing(core->config.clear_plan, text, sizeof(text));
     leased_note(core, scan);
     state_raise(&core->state.counters->peak_used_bytes,
                 core->direct.used_bytes + leased.used_bytes);

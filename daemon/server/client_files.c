@@ -2,6 +2,7 @@
 #include "daemon/server/client_files.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "daemon/memfd.h"
+#include "daemon/server/clear_trial.h"
 #include "proto/limits.h"
 #include "proto/notice.h"
 
@@ -72,6 +74,14 @@ int client_files_init(struct client_files *ledgers, const char *name, uint32_t n
         ledgers->files = NULL;
     }
     return r;
+}
+
+void client_files_configure(struct client_files *ledgers, struct core_config *config)
+{
+    config->ledger_read = client_files_read;
+    config->ledger_user = ledgers;
+    config->clear_plan =
+        clear_trial_once(ledgers->tick + offsetof(struct notice, clear) / sizeof(uint32_t));
 }
 
 void client_files_fini(struct client_files *ledgers)

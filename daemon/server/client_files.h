@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "daemon/core/core.h"
 #include "proto/attributes.h"
 #include "proto/ledger.h"
 
@@ -35,6 +36,9 @@ struct client_files {
  */
 KMEM_MUST_USE int client_files_init(struct client_files *ledgers, const char *name,
                                     uint32_t n_pages, int clock_fd);
+
+/** client_files_configure() - that a core reads ledgers here, and which loops clients clear by */
+void client_files_configure(struct client_files *ledgers, struct core_config *config);
 
 /** client_files_fini() - asserts that no ledger is open */
 void client_files_fini(struct client_files *ledgers);

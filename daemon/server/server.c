@@ -464,6 +464,7 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
                               server->files->clock_fd);
     if (r == 0) {
         bells_init(&server->bells, server->ledgers.bells);
+        client_files_configure(&server->ledgers, &config);
     }
     if (r == -EPROTO) {
         log_error("segment \"%s\" can not be served: its clock's file is another version's",

@@ -11,6 +11,7 @@
 
 #include "daemon/server/client_files.h"
 #include "daemon/memfd.h"
+#include "proto/clear.h"
 #include "proto/lease.h"
 #include "proto/notice.h"
 #include "tests/unit/broken.h"
@@ -326,6 +327,23 @@ static void test_client_files_open_that_fails_leaves_the_slot_without(void **sta
     }
 }
 
+/* What clients are told of clearing is what the core shows, and stays. */
+static void test_client_files_configure_tells_clients_by_which_loops_to_clear(void **state)
+{
+    struct core_config config = {.pid = 1};
+    uint32_t plan = 0;
+    client_files_configure(&ledgers, &config);
+    assert_ptr_equal(config.ledger_read, client_files_read);
+    assert_ptr_equal(config.ledger_user, &ledgers);
+    assert_true(clear_plan_is_usable(config.clear_plan));
+    assert_int_equal(pread(ledgers.clock_fd, &plan, sizeof(plan),
+                           CLOCK_TICK_AT + offsetof(struct notice, clear)),
+                     sizeof(plan));
+    assert_int_equal(plan, config.clear_plan);
+    client_files_configure(&ledgers, &config);
+    assert_int_equal(config.clear_plan, plan);
+}
+
 static void test_client_files_fini_with_a_ledger_is_a_bug(void **state)
 {
     _Atomic uint64_t *states;
@@ -355,6 +373,7 @@ int main(void)
         LEDGERS_TEST(test_client_files_adopt_that_fails_leaves_the_slot_without),
         LEDGERS_TEST(test_client_files_init_that_fails_leaves_nothing_open),
         LEDGERS_TEST(test_client_files_open_that_fails_leaves_the_slot_without),
+        LEDGERS_TEST(test_client_files_configure_tells_clients_by_which_loops_to_clear),
         LEDGERS_TEST(test_client_files_fini_with_a_ledger_is_a_bug),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -242,6 +242,53 @@ static void test_locate_role_that_is_neither_is_EINVAL(void **state)
                         "$KMEM_ROLE is \"writer\", neither \"member\" nor \"reader\"");
 }
 
+/* ------------------------------------------------------------------------------- clearing ---- */
+
+static void test_locate_clear_is_as_measured_unless_a_loop_is_named(void **state)
+{
+    static const struct {
+        const char *text;
+        enum clear_loop loop;
+    } said[] = {{"auto", CLEAR_UNSAID}, {"", CLEAR_UNSAID}, {"memset", CLEAR_MEMSET}};
+    enum clear_loop loop = CLEAR_REP;
+    assert_int_equal(kmem__locate_clear(&loop, &failure), 0);
+    assert_int_equal(loop, CLEAR_UNSAID);
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        loop = CLEAR_REP;
+        (void)setenv("KMEM_CLEAR", said[i].text, 1);
+        assert_int_equal(kmem__locate_clear(&loop, &failure), 0);
+        assert_int_equal(loop, said[i].loop);
+    }
+}
+
+static void test_locate_clear_of_a_loop_that_the_processor_may_not_have(void **state)
+{
+    for (enum clear_loop named = CLEAR_MEMSET; named < N_CLEAR_LOOPS; named++) {
+        enum clear_loop loop = CLEAR_UNSAID;
+        (void)setenv("KMEM_CLEAR", clear_loop_name(named), 1);
+        const int r = kmem__locate_clear(&loop, &failure);
+        if (clear_loop_function(named) != NULL) {
+            assert_int_equal(r, 0);
+            assert_int_equal(loop, named);
+        } else {
+            assert_int_equal(r, -EINVAL);
+            assert_int_equal(loop, CLEAR_UNSAID);
+            assert_non_null(strstr(failure.sentence, "which this processor does not have"));
+        }
+    }
+}
+
+static void test_locate_clear_of_no_loop_is_EINVAL(void **state)
+{
+    enum clear_loop loop = CLEAR_REP;
+    (void)setenv("KMEM_CLEAR", "quickly", 1);
+    assert_int_equal(kmem__locate_clear(&loop, &failure), -EINVAL);
+    assert_int_equal(loop, CLEAR_REP);
+    assert_string_equal(failure.sentence,
+                        "$KMEM_CLEAR is \"quickly\", none of \"auto\", \"memset\", "
+                        "\"loop32\", \"loop64\" and \"rep\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -268,6 +315,11 @@ int main(void)
         cmocka_unit_test_setup(test_locate_timeout_from_the_environment, forget_environment),
         cmocka_unit_test_setup(test_locate_timeout_junk_is_EINVAL, forget_environment),
         cmocka_unit_test_setup(test_locate_guard_is_on_unless_it_is_off, forget_environment),
+        cmocka_unit_test_setup(test_locate_clear_is_as_measured_unless_a_loop_is_named,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_clear_of_a_loop_that_the_processor_may_not_have,
+                               forget_environment),
+        cmocka_unit_test_setup(test_locate_clear_of_no_loop_is_EINVAL, forget_environment),
         cmocka_unit_test_setup(test_locate_guard_neither_on_nor_off_is_EINVAL, forget_environment),
     };
     return cmocka_run_group_tests_name("locate", tests, NULL, NULL);
