@@ -16,9 +16,43 @@
 /* 8: a page that somebody is faulting in just now is refused with EAGAIN; it seldom is twice. */
 #define COLLAPSE_TRIES 8
 
-void huge_pages_init(struct huge_pages *huge_pages, int fd, uint64_t n_bytes)
+void huge_pages_init(struct huge_pages *huge_pages, int fd, uint64_t at, uint64_t n_bytes)
 {
-    *huge_pages = (struct huge_pages){.fd = fd, .n_bytes = n_bytes};
+    *huge_pages = (struct huge_pages){
+        .fd = fd,
+        .n_bytes = at + n_bytes,
+        .n_huge = at / HUGE_PAGES_HUGE_BYTES,
+    };
+}
+
+int huge_pages_map(int fd, uint64_t at, uint64_t n_bytes, struct huge_pages_window *ret_window)
+{
+    const uint64_t before_bytes = at % HUGE_PAGES_HUGE_BYTES;
+    const uint64_t end = before_bytes + n_bytes + HUGE_PAGES_HUGE_BYTES - 1;
+    const size_t mapped_bytes = end - end % HUGE_PAGES_HUGE_BYTES;
+    const size_t reserved_bytes = mapped_bytes + HUGE_PAGES_HUGE_BYTES;
+    void *reserved =
+        mmap(NULL, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (reserved == MAP_FAILED) {
+        return -errno;
+    }
+    unsigned char *first =
+        (unsigned char *)reserved + (-(uintptr_t)reserved & (HUGE_PAGES_HUGE_BYTES - 1));
+    const int r = mmap(first, mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                       (off_t)(at - before_bytes)) == MAP_FAILED
+                      ? -errno
+                      : 0;
+    if (r) {
+        (void)munmap(reserved, reserved_bytes); /* fails for no mapping only */
+        return r;
+    }
+    *ret_window = (struct huge_pages_window){first + before_bytes, reserved, reserved_bytes};
+    return 0;
+}
+
+void huge_pages_unmap(const struct huge_pages_window *window)
+{
+    (void)munmap(window->reserved, window->reserved_bytes); /* fails for no mapping only */
 }
 
 static int collapse_one(unsigned char *at)
@@ -30,26 +64,15 @@ static int collapse_one(unsigned char *at)
     return -error;
 }
 
-/* An address range of 2 MiB that begins at a multiple of 2 MiB, inside a reserved one. */
-static unsigned char *align_up(void *reserved)
-{
-    const uintptr_t address = (uintptr_t)reserved;
-    return (unsigned char *)reserved + (-address & (HUGE_PAGES_HUGE_BYTES - 1));
-}
-
 /* Return: 0 or a negative errno. */
 static int collapse_at(int fd, uint64_t at)
 {
-    const size_t reserved_bytes = 2 * HUGE_PAGES_HUGE_BYTES;
-    void *reserved =
-        mmap(NULL, reserved_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (reserved == MAP_FAILED) {
-        return -errno;
+    struct huge_pages_window window = {.bytes = NULL};
+    int r = huge_pages_map(fd, at, HUGE_PAGES_HUGE_BYTES, &window);
+    if (r == 0) {
+        r = collapse_one(window.bytes);
+        huge_pages_unmap(&window);
     }
-    void *piece = mmap(align_up(reserved), HUGE_PAGES_HUGE_BYTES, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_FIXED, fd, (off_t)at);
-    const int r = piece == MAP_FAILED ? -errno : collapse_one(piece);
-    (void)munmap(reserved, reserved_bytes); /* fails for no mapping only */
     return r;
 }
 

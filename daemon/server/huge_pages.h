@@ -15,18 +15,39 @@
 #define DAEMON_SERVER_HUGE_PAGES_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+
+#include "proto/attributes.h"
 
 #define HUGE_PAGES_HUGE_BYTES (UINT64_C(2) << 20)
 
 struct huge_pages {
     int fd;           /* the segment's; borrowed */
-    uint64_t n_bytes; /* of it */
-    uint64_t n_huge;  /* 2 MiB pages that were made */
+    uint64_t n_bytes; /* of it, from its beginning */
+    uint64_t n_huge;  /* 2 MiB pages that were made, from there too */
     int error;        /* a negative errno: why no more; 0 if there was no reason */
 };
 
-void huge_pages_init(struct huge_pages *huge_pages, int fd, uint64_t n_bytes);
+/* A part of the segment that is mapped for a moment. */
+struct huge_pages_window {
+    unsigned char *bytes;
+    void *reserved; /* the addresses that it lies in */
+    size_t reserved_bytes;
+};
+
+/**
+ * huge_pages_map() - map n_bytes at `at`, and what else lies in the huge pages that these are in
+ *
+ * At an address at which a huge page is mapped by one entry. Return: 0 or a negative errno.
+ */
+KMEM_MUST_USE int huge_pages_map(int fd, uint64_t at, uint64_t n_bytes,
+                                 struct huge_pages_window *ret_window);
+
+void huge_pages_unmap(const struct huge_pages_window *window);
+
+/** huge_pages_init() - for [at, at + n_bytes); what lies before is made of them already */
+void huge_pages_init(struct huge_pages *huge_pages, int fd, uint64_t at, uint64_t n_bytes);
 
 /** huge_pages_step() - collapse the next 2 MiB. Return: whether there is more to do. */
 bool huge_pages_step(struct huge_pages *huge_pages);

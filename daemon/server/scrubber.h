@@ -2,12 +2,14 @@
 /*
  * scrubber.h - the process that works on the segment's memory, because it may hang
  *
- * Clearing what came back, giving memory back to the system and making huge pages take the lock of
- * the segment's inode, or wait for pages of it. Every member has that file: threads that write to
- * it hold the lock for hundreds of milliseconds, and a write whose source is served by userfaultfd
- * or FUSE holds it for ever. A process that waits for it is not even ended by SIGKILL. So neither
- * the server nor a thread of it does any of this, but a process of its own: the server never waits
- * for it, and ends without it.
+ * Taking memory from the system and giving it back take the lock of the segment's inode; clearing
+ * what came back and making huge pages wait for pages of it, and for walks over its mappings. Every
+ * member has that file: threads that write to it hold the lock for hundreds of milliseconds, and a
+ * write whose source is served by userfaultfd or FUSE holds it for ever. A process that waits there
+ * is not even ended by SIGKILL. So neither the server nor a thread of it does any of this, but a
+ * process of its own: the server never waits for it, and ends without it. It is also the one to be
+ * killed where memory that is taken is not there, which a memory cgroup does with whoever has the
+ * most: it offers itself.
  *
  * What it may still do late decides everything else. A hole that it punches, or zeros that it
  * writes, after the pages were given to somebody would destroy what that one wrote. So pages are
@@ -20,7 +22,7 @@
  *      scrubber_start()      ──────►   waits for the lock
  *                            ◄──────   SCRUBBER_READY
  *      pages_scrub_begin()
- *      SCRUBBER_CLEAR, ...   ──────►   writes, or punches
+ *      SCRUBBER_CLEAR, ...   ──────►   clears, or punches
  *      pages_scrub_end()     ◄──────   SCRUBBER_DONE, 0 or a negative errno
  *      (its end of the socket closes)  ends; SIGKILL comes as well if the server dies
  */
@@ -37,11 +39,12 @@
 #define STATE_LOCK_SCRUBBER 1
 
 enum scrubber_kind {
-    SCRUBBER_CLEAR,     /* write zeros */
+    SCRUBBER_CLEAR,     /* make it zeros */
     SCRUBBER_GIVE_BACK, /* punch a hole */
-    SCRUBBER_COLLAPSE,  /* make huge pages of the whole, between other orders */
+    SCRUBBER_TAKE,      /* have memory behind it */
+    SCRUBBER_COLLAPSE,  /* make huge pages, from where it ended last, between other orders */
     SCRUBBER_READY,     /* no other scrubber lives */
-    SCRUBBER_DONE,      /* with the one order to clear or to give back */
+    SCRUBBER_DONE,      /* with the one order that is no SCRUBBER_COLLAPSE */
     SCRUBBER_COLLAPSED,
 };
 

@@ -76,7 +76,7 @@ static int huge_pages_teardown(void **state)
 /* Return: what was logged. */
 static const char *collapse(uint64_t n_bytes)
 {
-    huge_pages_init(&huge_pages, fd, n_bytes);
+    huge_pages_init(&huge_pages, fd, 0, n_bytes);
     while (huge_pages_step(&huge_pages)) {
         assert_true(huge_pages.n_huge < N_HUGE);
     }
@@ -152,7 +152,7 @@ static void test_huge_pages_keeps_nothing_mapped(void **state)
     char line[256];
     unsigned n_mapped = 0;
 
-    huge_pages_init(&huge_pages, fd, N_HUGE * HUGE_BYTES);
+    huge_pages_init(&huge_pages, fd, 0, N_HUGE * HUGE_BYTES);
     assert_true(huge_pages_step(&huge_pages));
 
     FILE *maps = fopen("/proc/self/maps", "re");
@@ -162,6 +162,27 @@ static void test_huge_pages_keeps_nothing_mapped(void **state)
     }
     (void)fclose(maps);
     assert_int_equal(n_mapped, 0);
+}
+
+static void test_huge_pages_map_of_a_part_lies_as_it_does_in_its_huge_page(void **state)
+{
+    const struct {
+        uint64_t at;
+        uint64_t n_bytes;
+    } parts[] = {{0, 4096},
+                 {4096, HUGE_BYTES - 4096},
+                 {HUGE_BYTES - 4096, 8192},
+                 {HUGE_BYTES, 2 * HUGE_BYTES}};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        struct huge_pages_window window;
+        const unsigned char byte = (unsigned char)(i + 1);
+        assert_int_equal(pwrite(fd, &byte, 1, (off_t)parts[i].at), 1);
+        assert_int_equal(huge_pages_map(fd, parts[i].at, parts[i].n_bytes, &window), 0);
+        assert_int_equal((uintptr_t)window.bytes % HUGE_BYTES, parts[i].at % HUGE_BYTES);
+        assert_int_equal(window.bytes[0], byte);
+        window.bytes[parts[i].n_bytes - 1] = byte; /* it is mapped as far as that */
+        huge_pages_unmap(&window);
+    }
 }
 
 static void test_huge_pages_without_address_space_says_so(void **state)
@@ -210,6 +231,7 @@ int main(void)
         HUGE_PAGES_TEST(test_huge_pages_gives_up_when_somebody_is_always_in_the_way),
         HUGE_PAGES_TEST(test_huge_pages_says_that_the_kernel_can_not),
         HUGE_PAGES_TEST(test_huge_pages_keeps_nothing_mapped),
+        HUGE_PAGES_TEST(test_huge_pages_map_of_a_part_lies_as_it_does_in_its_huge_page),
         HUGE_PAGES_TEST(test_huge_pages_without_address_space_says_so),
         HUGE_PAGES_TEST(test_huge_pages_leaves_the_bytes_as_they_were),
     };

@@ -23,8 +23,10 @@
 FAIL_WRAP(pid_t, fork, (void), (), -1)
 FAIL_WRAP(int, socketpair, (int domain, int type, int protocol, int ends[2]),
           (domain, type, protocol, ends), -1)
-FAIL_WRAP(ssize_t, pwrite, (int fd, const void *bytes, size_t n_bytes, off_t at),
-          (fd, bytes, n_bytes, at), -1)
+FAIL_WRAP(void *, mmap,
+          (void *address, size_t n_bytes, int protection, int flags, int fd, off_t offset),
+          (address, n_bytes, protection, flags, fd, offset), MAP_FAILED)
+FAIL_WRAP(int, madvise, (void *at, size_t n_bytes, int advice), (at, n_bytes, advice), -1)
 FAIL_WRAP(int, fallocate, (int fd, int mode, off_t at, off_t n_bytes), (fd, mode, at, n_bytes), -1)
 
 static struct scrubber scrubber;
@@ -138,16 +140,68 @@ static void test_scrubber_collapses_and_still_takes_orders(void **state)
     end(&scrubber);
 }
 
-/* The file is as its members have made it: what can not be is said, and not tried for ever. */
+/* Two mappings and an advice are what it takes: without one of them it writes. */
+static void test_scrubber_that_can_not_map_clears_all_the_same(void **state)
+{
+    const struct {
+        const char *call;
+        unsigned nth;
+        int error;
+    } calls[] = {{"mmap", 1, ENOMEM}, {"mmap", 2, ENOMEM}, {"madvise", 1, EINVAL}};
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        memset(bytes, 0xa5, SEGMENT_BYTES);
+        fail_nth(calls[i].call, calls[i].nth, calls[i].error); /* the scrubber inherits it */
+        start(&scrubber);
+        (void)fail_end(); /* it fails there, not here */
+        assert_int_equal(hear(&scrubber).kind, SCRUBBER_READY);
+        assert_int_equal(order(SCRUBBER_CLEAR, 16384, 3000000).error, 0);
+        assert_bytes(0, 16384, 0xa5);
+        assert_bytes(16384, 3016384, 0);
+        assert_bytes(3016384, SEGMENT_BYTES, 0xa5);
+        end(&scrubber);
+    }
+}
+
+/* The file can be neither mapped for writing nor written to: that is said, and not for ever. */
 static void test_scrubber_that_can_not_says_why(void **state)
 {
-    fail_nth("pwrite", 2, ENOSPC); /* the scrubber inherits it */
+    const int write_fd = segment_fd;
+    char path[64];
+    (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", write_fd);
+    segment_fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(segment_fd >= 0);
     start(&scrubber);
-    assert_false(fail_end()); /* it fails there, not here */
+    assert_int_equal(close(segment_fd), 0);
+    segment_fd = write_fd;
     assert_int_equal(hear(&scrubber).kind, SCRUBBER_READY);
-    assert_int_equal(order(SCRUBBER_CLEAR, 0, SEGMENT_BYTES).error, -ENOSPC);
-    assert_int_equal(order(SCRUBBER_CLEAR, 0, SEGMENT_BYTES).error, 0);
+    assert_int_equal(order(SCRUBBER_CLEAR, 0, SEGMENT_BYTES).error, -EBADF);
+    assert_int_equal(order(SCRUBBER_GIVE_BACK, 0, SEGMENT_BYTES).error, -EBADF);
+    assert_bytes(0, SEGMENT_BYTES, 0xa5);
     end(&scrubber);
+}
+
+/* What it clears by is no memory of its own afterwards. */
+static void test_scrubber_keeps_nothing_mapped(void **state)
+{
+    char path[64];
+    char line[256];
+    unsigned n_mapped = 0;
+    assert_int_equal(munmap(bytes, SEGMENT_BYTES), 0); /* which it would inherit */
+    start(&scrubber);
+    assert_int_equal(hear(&scrubber).kind, SCRUBBER_READY);
+    assert_int_equal(order(SCRUBBER_CLEAR, 0, SEGMENT_BYTES).error, 0);
+    (void)snprintf(path, sizeof(path), "/proc/%d/maps", (int)scrubber.pid);
+    FILE *maps = fopen(path, "re");
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps)) {
+        n_mapped += strstr(line, "memfd:segment") != NULL;
+    }
+    (void)fclose(maps);
+    assert_int_equal(n_mapped, 0);
+    end(&scrubber);
+    bytes = mmap(NULL, SEGMENT_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, segment_fd, 0);
+    assert_true(bytes != MAP_FAILED);
+    assert_bytes(0, SEGMENT_BYTES, 0);
 }
 
 static void test_scrubber_is_not_ended_by_a_signal(void **state)
@@ -226,7 +280,9 @@ int main(void)
         SCRUBBER_TEST(test_scrubber_clears_what_it_is_told_to),
         SCRUBBER_TEST(test_scrubber_gives_memory_back),
         SCRUBBER_TEST(test_scrubber_collapses_and_still_takes_orders),
+        SCRUBBER_TEST(test_scrubber_that_can_not_map_clears_all_the_same),
         SCRUBBER_TEST(test_scrubber_that_can_not_says_why),
+        SCRUBBER_TEST(test_scrubber_keeps_nothing_mapped),
         SCRUBBER_TEST(test_scrubber_is_not_ended_by_a_signal),
         SCRUBBER_TEST(test_scrubber_waits_for_the_last_one),
         SCRUBBER_TEST(test_scrubber_has_no_other_descriptor),
