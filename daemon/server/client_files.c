@@ -200,6 +200,12 @@ void client_files_set_spare(struct client_files *ledgers, uint32_t n_pages)
                           memory_order_relaxed);
 }
 
+void client_files_set_pages(struct client_files *ledgers, uint32_t n_pages)
+{
+    /* Relaxed: a hint. */
+    atomic_store_explicit(ledgers->tick + CLOCK_PAGES, n_pages, memory_order_relaxed);
+}
+
 void client_files_set_tick(struct client_files *ledgers, uint32_t tick)
 {
     /* Relaxed: a time, that orders nothing. Partner: the load in the clients' allocation. */

@@ -77,6 +77,9 @@ bool client_files_read(void *user, uint32_t slot, uint64_t at, void *buffer, siz
 /** client_files_set_spare() - how many pages may be used before memory is short */
 void client_files_set_spare(struct client_files *ledgers, uint32_t n_pages);
 
+/** client_files_set_pages() - what the segment has now */
+void client_files_set_pages(struct client_files *ledgers, uint32_t n_pages);
+
 /** client_files_set_tick() - what clients put into their entries from now on */
 void client_files_set_tick(struct client_files *ledgers, uint32_t tick);
 
