@@ -42,9 +42,14 @@ int memfd_open_again(int fd)
 
 int memfd_open(const char *name, const char *kind, uint64_t n_bytes)
 {
+    return memfd_open_of(name, kind, n_bytes, 0);
+}
+
+int memfd_open_of(const char *name, const char *kind, uint64_t n_bytes, unsigned flags)
+{
     char label[128];
     (void)snprintf(label, sizeof(label), "kmemd:%s:%s", name, kind); /* fits: the name is short */
-    const int fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    const int fd = memfd_create(label, MFD_CLOEXEC | MFD_ALLOW_SEALING | flags);
     if (fd < 0) {
         return -errno;
     }

@@ -21,6 +21,10 @@
  */
 KMEM_MUST_USE int memfd_open(const char *name, const char *kind, uint64_t n_bytes);
 
+/** memfd_open_of() - the same, of other pages: MFD_HUGETLB and its sizes */
+KMEM_MUST_USE int memfd_open_of(const char *name, const char *kind, uint64_t n_bytes,
+                                unsigned flags);
+
 /**
  * memfd_open_again() - another open file of a memfd, for reading only: what clients are given
  * Return: the descriptor, close-on-exec, or a negative errno.

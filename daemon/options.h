@@ -36,16 +36,46 @@ struct option_principals {
     uint32_t n;
 };
 
+/* What pages the segment's memory is made of. */
+enum hugepages {
+    HUGEPAGES_TRY, /* small ones, which are made huge while clients are served, where that goes */
+    HUGEPAGES_NO,  /* small ones */
+    HUGEPAGES_2M,  /* reserved ones, or no start */
+    HUGEPAGES_1G,  /* likewise */
+};
+
+/* Of which nodes of the machine it is. */
+enum numa {
+    NUMA_LOCAL,      /* where the process runs that touches a page first */
+    NUMA_INTERLEAVE, /* of all, page by page */
+    NUMA_NODE,       /* of numa_node alone */
+};
+
 struct options {
     char name[NAME_MAX_BYTES + 1];
     char socket_path[SOCKET_PATH_MAX_BYTES + 1];
-    uint64_t segment_bytes; /* whole pages */
-    uint64_t waiting_bytes; /* asked for, while what is kept has another size; 0: no other */
+    uint64_t segment_bytes; /* whole pages: what it has, or is to have */
+    uint64_t asked_bytes;   /* of these, what the options say */
+    uint64_t most_bytes;    /* what it may have: its file's size */
+    bool is_usual_most;     /* which nothing was said of */
+    uint64_t waiting_bytes; /* asked for, and more than what is kept may have; 0: no other */
     uint64_t quota_bytes;   /* for each client; 0: none */
     uint32_t names_limit;
     uint32_t clients_per_uid;     /* 0: half of all there may be */
-    uint32_t connections_per_uid; /* likewise */
-    bool lazy;                    /* commit = lazy */
+    uint32_t connections_per_uid; /* these likewise */
+    uint32_t handshakes_per_uid;
+    uint32_t shares_per_uid;
+    uint32_t holds_per_uid;
+    uint32_t names_per_uid;
+    uint32_t reasons_per_uid;
+    uint64_t queued_per_uid; /* bytes; 0: half of what may wait for all */
+    bool lazy;               /* commit = lazy */
+    enum hugepages hugepages;
+    enum numa numa;
+    uint32_t numa_node;
+    bool no_scrub; /* free pages are not cleared in the background */
+    bool dumps;    /* cores of clients have the segment's bytes */
+    bool lock;     /* its memory is never swapped out */
     bool has_group;
     gid_t group;
     bool has_reader_group;
