@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "proto/limits.h"
@@ -16,18 +17,19 @@
 /* One string of an environment has 128 KiB; the names of 4,096 clients' files take 125 of them. */
 #define NAMES_BYTES ((size_t)128 * 1024)
 /* Those that are no client's. */
-#define N_FIXED 6
+#define N_FIXED 7
 #define N_FDS_MAX (N_FIXED + 3 * CLIENTS_MAX)
 
-static const char *const fixed_names[N_FIXED] = {"segment",  "state",   "clock",
-                                                 "listener", "control", "check"};
+static const char *const fixed_names[N_FIXED] = {"segment", "state", "clock", "listener",
+                                                 "control", "check", "config"};
 
 /* The place of a fixed one, in the order of the names. */
 static int *fixed_place(struct inherited_fds *files, size_t index)
 {
     /* cppcheck-suppress constVariable ; what they point at is the caller's to change */
     int *const places[N_FIXED] = {&files->segment_fd,  &files->state_fd,   &files->clock_fd,
-                                  &files->listener_fd, &files->control_fd, &files->check_fd};
+                                  &files->listener_fd, &files->control_fd, &files->check_fd,
+                                  &files->config_fd};
     return places[index];
 }
 
@@ -51,7 +53,7 @@ static void inherited_fds_free(struct inherited_fds *files)
 
 int inherited_fds_init(struct inherited_fds *files)
 {
-    *files = (struct inherited_fds){-1, -1, -1, -1, -1, -1, NULL, NULL, NULL};
+    *files = (struct inherited_fds){-1, -1, -1, -1, -1, -1, -1, -1, NULL, NULL, NULL};
     files->ledger_fds = malloc(CLIENTS_MAX * sizeof(int));
     files->pidfds = malloc(CLIENTS_MAX * sizeof(int));
     files->way_fds = malloc(CLIENTS_MAX * sizeof(int));
@@ -72,6 +74,7 @@ void inherited_fds_fini(struct inherited_fds *files)
     for (size_t i = 0; i < N_FIXED; i++) {
         fd_close(fixed_place(files, i));
     }
+    fd_close(&files->activated_fd);
     for (uint32_t slot = 0; files->ledger_fds && slot < CLIENTS_MAX; slot++) {
         inherited_fds_drop(files, slot);
     }
@@ -173,10 +176,25 @@ static int *place_of(struct inherited_fds *files, const char *name)
     return NULL;
 }
 
+static int socket_option(int fd, int option)
+{
+    int value = -1;
+    socklen_t num_bytes = sizeof(value);
+    return getsockopt(fd, SOL_SOCKET, option, &value, &num_bytes) < 0 ? -1 : value;
+}
+
+/* A socket unit's descriptor has the unit's name, or any that its author likes. */
+static bool is_listening(int fd)
+{
+    return socket_option(fd, SO_ACCEPTCONN) == 1 && socket_option(fd, SO_DOMAIN) == AF_UNIX &&
+           socket_option(fd, SO_TYPE) == SOCK_STREAM;
+}
+
 /* Return: 0, also if it is nobody's or there twice; or a negative errno: it can not be used. */
 static int file_take(struct inherited_fds *files, int fd, const char *name)
 {
     int *place = place_of(files, name);
+    place = !place && is_listening(fd) ? &files->activated_fd : place;
     if (!place || *place >= 0) {
         (void)close(fd); /* nothing is written through it */
         return 0;

@@ -7,10 +7,12 @@
  *
  *      segment, state, clock    memfds: the segment, state.h, the page that shows the time
  *      listener                 the socket in the file system, bound and listening
+ *      any other name           if it listens: the socket that a socket unit has made
  *      ledger-SLOT, pidfd-SLOT  of a client
  *      way-SLOT                 the server's end of its way back: ways.h
  *      control                  a server's end of the socket to its keeper: control.h
  *      check                    the same, of a program that is only to look at the state
+ *      config                   the configuration that is in force: config_kept.h
  */
 #ifndef DAEMON_INHERITED_FDS_H
 #define DAEMON_INHERITED_FDS_H
@@ -28,9 +30,11 @@ struct inherited_fds {
     int listener_fd;
     int control_fd;
     int check_fd;
-    int *ledger_fds; /* by slot, CLIENTS_MAX; NULL: no client's */
-    int *pidfds;     /* likewise */
-    int *way_fds;    /* likewise */
+    int config_fd;
+    int activated_fd; /* from a socket unit; never passed on: a server knows the listener alone */
+    int *ledger_fds;  /* by slot, CLIENTS_MAX; NULL: no client's */
+    int *pidfds;      /* likewise */
+    int *way_fds;     /* likewise */
 };
 
 /** inherited_fds_init() - none yet. Return: 0 or -ENOMEM. */

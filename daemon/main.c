@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/keeper/socket_path.h"
@@ -27,6 +28,34 @@
 #include "daemon/core/users.h"
 #include "proto/crash_point.h"
 
+/*
+ * A keeper's own listener is kept beside a socket unit's if that one's file was removed, and the
+ * keeper has made another: then its own is what clients reach.
+ */
+static bool is_activated(const struct inherited_fds *files)
+{
+    struct stat own;
+    struct stat activated;
+    return files->activated_fd >= 0 &&
+           (files->listener_fd < 0 ||
+            (fstat(files->listener_fd, &own) == 0 && fstat(files->activated_fd, &activated) == 0 &&
+             own.st_dev == activated.st_dev && own.st_ino == activated.st_ino));
+}
+
+static int path_listen(struct socket_path *held, struct inherited_fds *files)
+{
+    if (is_activated(files)) {
+        if (files->listener_fd >= 0) {
+            (void)close(files->listener_fd); /* the same socket */
+        }
+        const int fd = files->activated_fd;
+        files->activated_fd = -1;
+        return socket_path_activate(held, fd);
+    }
+    return files->listener_fd >= 0 ? socket_path_adopt(held, files->listener_fd)
+                                   : socket_path_listen(held);
+}
+
 /* Takes the path. Return: 0 or a negative errno, which is logged, and nothing is left behind. */
 static int path_open(struct socket_path *held, const struct options *options,
                      struct inherited_fds *files)
@@ -35,8 +64,7 @@ static int path_open(struct socket_path *held, const struct options *options,
     if (r) {
         return r;
     }
-    r = files->listener_fd >= 0 ? socket_path_adopt(held, files->listener_fd)
-                                : socket_path_listen(held);
+    r = path_listen(held, files);
     files->listener_fd = r;
     if (r < 0) {
         socket_path_release(held);

@@ -12,9 +12,9 @@
  * something happens in the directory, on SIGHUP, and now and then, since nothing tells it of a
  * directory that was made anew.
  *
- * The socket, and the directory if the keeper makes it, belong to the group that may join; no other
- * user can enter or connect. A file has one group: where members and readers are of two, everybody
- * can connect. The server checks SO_PEERCRED again for every connection.
+ * A service manager may make the socket itself, and start the daemon at the first connection. Then
+ * its file is that manager's: it has to be at the path, and stays there when the keeper ends. One
+ * that is removed all the same is made again as the keeper's own.
  */
 #include "daemon/keeper/socket_path.h"
 
@@ -78,18 +78,15 @@ static int directory_check(const char *directory, const struct stat *status)
 }
 
 /* The directory, made if only its last part is missing; its owner alone may rename in it. */
-static int directory_prepare(const struct socket_path *held)
+static int directory_prepare(struct socket_path *held)
 {
     char directory[SOCKET_PATH_MAX_BYTES + 1];
     path_directory(held, directory);
     if (mkdir(directory, 0750) == 0) {
-        if (held->has_group && chown(directory, (uid_t)-1, held->group) < 0) {
-            const int error = errno;
-            log_error("cannot give %s to group %u: %s", directory, held->group, strerror(error));
-            return -error;
-        }
-        if (chmod(directory, held->is_open ? 0751 : 0750) < 0) { /* the umask may have cut it */
-            return path_fault("set the mode of", directory);
+        held->has_made_directory = true;
+        const int r = socket_access_admit_directory(&held->access, directory);
+        if (r) {
+            return r;
         }
     } else if (errno != EEXIST) {
         const int error = errno;
@@ -105,6 +102,7 @@ static int directory_prepare(const struct socket_path *held)
         log_error("%s is not a directory", directory);
         return -ENOTDIR;
     }
+    socket_access_warn(&held->access, directory, status.st_mode);
     return directory_check(directory, &status);
 }
 
@@ -271,11 +269,7 @@ static int socket_bind(struct socket_path *held)
     (void)umask(mask); /* returns the mask it replaces */
     const bool is_bound = r == 0;
     struct stat status = {.st_ino = 0};
-    if (r == 0 && held->has_group &&
-        (chown(held->path, (uid_t)-1, held->group) < 0 ||
-         chmod(held->path, held->is_open ? 0666 : 0660) < 0)) {
-        r = -errno;
-    }
+    r = r ? r : socket_access_admit(&held->access, held->path);
     if (r == 0 && (listen(fd, BACKLOG) < 0 || lstat(held->path, &status) < 0)) {
         r = -errno;
     }
@@ -288,6 +282,7 @@ static int socket_bind(struct socket_path *held)
     }
     held->device = status.st_dev;
     held->inode = status.st_ino;
+    held->is_activated = false;
     return fd;
 }
 
@@ -312,14 +307,8 @@ static bool path_adopt(struct socket_path *held)
 
 int socket_path_take(struct socket_path *held, const struct options *options)
 {
-    *held = (struct socket_path){
-        .lock_fd = -1,
-        .watch_fd = -1,
-        .has_group = options->has_group || options->has_reader_group,
-        .group = options->has_group ? options->group : options->reader_group,
-        .is_open = options->has_group && options->has_reader_group &&
-                   options->group != options->reader_group,
-    };
+    *held = (struct socket_path){.lock_fd = -1, .watch_fd = -1};
+    socket_access_note(&held->access, options);
     memcpy(held->path, options->socket_path, sizeof(held->path));
     const int r = directory_prepare(held);
     return r ? r : lock_take(held);
@@ -339,13 +328,93 @@ int socket_path_listen(struct socket_path *held)
     return r;
 }
 
+/* Clients live behind it: what can not be done is said, and they go on. */
+static void socket_open(const struct socket_path *held)
+{
+    const int r = socket_access_admit(&held->access, held->path);
+    if (r) {
+        log_error("cannot let all connect to %s who may join by now: %s; it should have group and "
+                  "mode %#o",
+                  held->path, strerror(-r), socket_access_mode(&held->access));
+    }
+}
+
 int socket_path_adopt(struct socket_path *held, int listener_fd)
 {
-    if (path_adopt(held)) {
-        return listener_fd;
+    if (!path_adopt(held)) {
+        (void)close(listener_fd); /* no client can reach it */
+        return socket_path_listen(held);
     }
-    (void)close(listener_fd); /* no client can reach it */
-    return socket_path_listen(held);
+    socket_open(held);
+    return listener_fd;
+}
+
+void socket_path_follow(struct socket_path *held, const struct options *options)
+{
+    char directory[SOCKET_PATH_MAX_BYTES + 1];
+    const struct socket_access before = held->access;
+    socket_access_note(&held->access, options);
+    if (held->access.is_open == before.is_open && held->access.has_group == before.has_group) {
+        return;
+    }
+    path_directory(held, directory);
+    struct stat status;
+    if (held->has_made_directory) {
+        (void)socket_access_admit_directory(&held->access, directory); /* said in the log */
+    } else if (stat(directory, &status) == 0) {
+        socket_access_warn(&held->access, directory, status.st_mode);
+    }
+    if (path_is_held(held)) {
+        socket_open(held); /* else it is made again so */
+    }
+}
+
+/* Whether the socket is bound to the path. */
+static bool socket_is_at(const struct socket_path *held, int fd, char *ret_path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNSPEC};
+    socklen_t num_bytes = sizeof(address);
+    const int r = getsockname(fd, (struct sockaddr *)&address, &num_bytes);
+    (void)snprintf(ret_path, SOCKET_PATH_MAX_BYTES + 1, "%.*s", (int)sizeof(address.sun_path),
+                   r == 0 ? address.sun_path : ""); /* fits; an abstract one is "" */
+    return strcmp(ret_path, held->path) == 0;
+}
+
+/* Makes it as one of the keeper's own: listen() again has clients see this process behind it. */
+static int socket_activate(struct socket_path *held, int fd)
+{
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || listen(fd, BACKLOG) < 0) {
+        return path_fault("listen on", held->path);
+    }
+    const int r = socket_access_admit(&held->access, held->path);
+    if (r) {
+        log_error("cannot give %s, which a socket unit has made, group and mode %#o: %s; have the "
+                  "unit do it (SocketUser=, SocketGroup=, SocketMode=)",
+                  held->path, socket_access_mode(&held->access), strerror(-r));
+    }
+    return r;
+}
+
+int socket_path_activate(struct socket_path *held, int activated_fd)
+{
+    char bound_to[SOCKET_PATH_MAX_BYTES + 1];
+    int r = -EADDRNOTAVAIL;
+    held->is_activated = true;
+    if (!socket_is_at(held, activated_fd, bound_to)) {
+        log_error("the socket unit listens on \"%s\", and --socket is %s: let both say the same",
+                  bound_to, held->path);
+    } else if (!path_adopt(held)) {
+        log_error("%s was removed, and the socket unit that has made it listens still: restart "
+                  "that unit",
+                  held->path);
+    } else {
+        r = socket_activate(held, activated_fd);
+    }
+    if (r) {
+        (void)close(activated_fd); /* the manager has it still */
+    }
+    return r ? r : activated_fd;
 }
 
 /* Watches the directory that is there now; asked again, it is the same watch. */
@@ -376,7 +445,7 @@ static void watch_drain(const struct socket_path *held)
 }
 
 /* Whether the directory is there, or is made. */
-static bool directory_renew(const struct socket_path *held, bool may_make_directory)
+static bool directory_renew(struct socket_path *held, bool may_make_directory)
 {
     char directory[SOCKET_PATH_MAX_BYTES + 1];
     struct stat status;
@@ -461,7 +530,7 @@ void socket_path_leave(struct socket_path *held)
 
 void socket_path_release(struct socket_path *held)
 {
-    if (path_is_held(held)) {
+    if (!held->is_activated && path_is_held(held)) {
         (void)unlink(held->path); /* a socket left behind is replaced at the next start */
     }
     socket_path_leave(held);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/keeper/socket_access.h"
 #include "daemon/options.h"
 #include "proto/attributes.h"
 
@@ -18,10 +19,10 @@ struct socket_path {
     int watch_fd; /* readable when something happened in the directory; -1: there is no watch */
     dev_t device; /* of the socket's file */
     ino_t inode;
-    bool has_group; /* the socket and the directory are a group's */
-    gid_t group;
-    bool is_open; /* all may connect, for two groups may join: the server sees who does */
-    bool is_lost; /* something stands in the way, which was said */
+    struct socket_access access;
+    bool has_made_directory;
+    bool is_activated; /* the socket's file is a socket unit's, and stays */
+    bool is_lost;      /* something stands in the way, which was said */
     uint32_t n_looks;
 };
 
@@ -50,9 +51,30 @@ KMEM_MUST_USE int socket_path_listen(struct socket_path *held);
 /**
  * socket_path_adopt() - go on with a socket that an earlier keeper made
  * @listener_fd:  the holder's from now on
+ *
+ * Who may join by now is let connect; a fault in that is logged, and the path held all the same.
+ *
  * Return: it, or another if its file is gone, or a negative errno, which is logged.
  */
 KMEM_MUST_USE int socket_path_adopt(struct socket_path *held, int listener_fd);
+
+/**
+ * socket_path_activate() - listen on a socket that a service manager has made at the path
+ * @activated_fd:  the holder's from now on
+ *
+ * Its file is given the group and the mode that it would have been made with, unless it lets those
+ * connect already.
+ *
+ * Return: the descriptor, or a negative errno, which is logged; the file is left in any case.
+ */
+KMEM_MUST_USE int socket_path_activate(struct socket_path *held, int activated_fd);
+
+/**
+ * socket_path_follow() - the options are others by now: open socket and directory to whom they name
+ *
+ * A directory is opened if this keeper has made it. Nothing is closed. A fault is logged.
+ */
+void socket_path_follow(struct socket_path *held, const struct options *options);
 
 /** socket_path_watch() - watch the directory. Return: held->watch_fd; -1, logged, on a fault. */
 int socket_path_watch(struct socket_path *held);
@@ -66,7 +88,7 @@ int socket_path_watch(struct socket_path *held);
  */
 KMEM_MUST_USE int socket_path_renew(struct socket_path *held, bool may_make_directory);
 
-/** socket_path_release() - remove the socket and its lock */
+/** socket_path_release() - remove the socket, unless it is a socket unit's, and its lock */
 void socket_path_release(struct socket_path *held);
 
 /** socket_path_leave() - remove the lock only: the next daemon goes on with the socket */

@@ -39,7 +39,7 @@ bool upgrade_check_start(struct upgrade_check *check, const char *exe_path, char
     }
     /* The segment, for its size: another may have been asked for. */
     struct inherited_fds given = {
-        files->segment_fd, files->state_fd, -1, -1, -1, -1, NULL, NULL, NULL};
+        files->segment_fd, files->state_fd, -1, -1, -1, -1, -1, -1, NULL, NULL, NULL};
     const int r = child_start(check->fd, argv, &given, &given.check_fd, &check->child);
     if (r) {
         log_error("SIGHUP: cannot start %s: %s; nothing is changed", exe_path, strerror(-r));

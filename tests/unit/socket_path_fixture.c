@@ -69,6 +69,7 @@ unsigned n_fds;
 int socket_path_setup(void **state)
 {
     (void)state;
+    (void)umask(022); /* what a test makes has the mode that it says */
     (void)snprintf(top, sizeof(top), "/tmp/kmem-path-XXXXXX");
     assert_non_null(mkdtemp(top));
     (void)snprintf(directory, sizeof(directory), "%s/kmemd", top);

@@ -14,7 +14,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +25,7 @@
 #include "tests/unit/captured.h"
 #include "tests/unit/unit.h"
 
+static int saved_fd = -1; /* what was descriptor 3; -1: nothing was */
 static struct inherited_fds files;
 static unsigned n_fds;
 
@@ -36,6 +39,11 @@ static int files_setup(void **state)
 static int files_teardown(void **state)
 {
     inherited_fds_fini(&files);
+    if (saved_fd >= 0) {
+        assert_int_equal(dup2(saved_fd, 3), 3);
+        assert_int_equal(close(saved_fd), 0);
+        saved_fd = -1;
+    }
     assert_int_equal(count_fds(), n_fds);
     return 0;
 }
@@ -188,6 +196,44 @@ static void test_inherited_fds_take_of_nothing_is_0(void **state)
     assert_int_equal(files.segment_fd, -1);
 }
 
+/* Becomes descriptor 3, whatever the starter has left there: a socket of that kind, which listens
+   or not. */
+static void put_socket(int type, bool listens)
+{
+    const struct sockaddr_un nameless = {.sun_family = AF_UNIX};
+    saved_fd = fcntl(3, F_DUPFD_CLOEXEC, 10);
+    const int fd = socket(AF_UNIX, type, 0);
+    assert_true(fd >= 0);
+    if (listens) {
+        assert_int_equal(bind(fd, (const struct sockaddr *)&nameless, sizeof(sa_family_t)), 0);
+        assert_int_equal(listen(fd, 1), 0);
+    }
+    assert_true(fd == 3 || (dup2(fd, 3) == 3 && close(fd) == 0));
+}
+
+static void test_inherited_fds_take_knows_a_socket_units_whatever_it_is_called(void **state)
+{
+    put_socket(SOCK_STREAM, true);
+    set_all("1", "kmemd@video.socket");
+
+    assert_int_equal(inherited_fds_take(&files), 1);
+
+    assert_int_equal(files.activated_fd, 3);
+    assert_int_equal(files.listener_fd, -1);
+    assert_int_equal(fcntl(3, F_GETFD), FD_CLOEXEC);
+}
+
+static void test_inherited_fds_take_closes_a_socket_that_does_not_listen(void **state)
+{
+    put_socket(SOCK_STREAM, false);
+    set_all("1", "kmemd@video.socket");
+
+    assert_int_equal(inherited_fds_take(&files), 1);
+
+    assert_int_equal(files.activated_fd, -1);
+    assert_int_equal(fcntl(3, F_GETFD), -1);
+}
+
 static void test_inherited_fds_take_of_anothers_is_0(void **state)
 {
     set_all("1", "segment");
@@ -303,6 +349,8 @@ int main(int argc, char **argv)
         FILES_TEST(test_inherited_fds_exec_passes_those_that_stand_in_each_others_place),
         FILES_TEST(test_inherited_fds_exec_needs_hardly_more_descriptors_than_there_are),
         FILES_TEST(test_inherited_fds_take_of_nothing_is_0),
+        FILES_TEST(test_inherited_fds_take_knows_a_socket_units_whatever_it_is_called),
+        FILES_TEST(test_inherited_fds_take_closes_a_socket_that_does_not_listen),
         FILES_TEST(test_inherited_fds_take_of_anothers_is_0),
         FILES_TEST(test_inherited_fds_take_of_nonsense_is_EPROTO),
         FILES_TEST(test_inherited_fds_keep_replaces_what_the_slot_had),

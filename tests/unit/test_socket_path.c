@@ -173,6 +173,29 @@ static void test_socket_path_listen_with_a_group_lets_it_connect(void **state)
     close_it();
 }
 
+/* A file has one group, and no list of users: the server looks who connects. */
+static void test_socket_path_listen_for_users_or_several_groups_lets_all_connect(void **state)
+{
+    const struct option_principal user = {.id = 4711};
+    const struct option_principal group = {.is_group = true, .id = getgid()};
+    struct option_principals *const lists[] = {&options.members, &options.reader_users,
+                                               &options.observers, &options.admins};
+    for (size_t i = 0; i < 4; i++) {
+        *lists[i] = (struct option_principals){.list = {group}, .n = 1};
+        open_it();
+        assert_int_equal(status_of(path).st_mode & 07777, 0660);
+        assert_int_equal(status_of(path).st_gid, getgid());
+        close_it();
+        lists[i]->list[0] = user;
+        (void)rmdir(directory);
+        open_it();
+        assert_int_equal(status_of(path).st_mode & 07777, 0666);
+        assert_int_equal(status_of(directory).st_mode & 07777, 0751);
+        close_it();
+        lists[i]->n = 0;
+    }
+}
+
 static void test_socket_path_listen_leaves_the_umask_as_it_was(void **state)
 {
     const mode_t before = umask(027);
@@ -261,6 +284,94 @@ static void test_socket_path_adopt_of_a_socket_whose_file_is_gone_makes_another(
     assert_int_equal(count_fds(), n_fds);
 }
 
+/* ---------------------------------------------------------------------------------- follow ---- */
+
+static void test_socket_path_follow_opens_what_is_there_and_closes_nothing(void **state)
+{
+    const struct option_principal user = {.id = 4711};
+    options.has_group = true;
+    options.group = getgid();
+    open_it();
+    assert_int_equal(status_of(path).st_mode & 07777, 0660);
+
+    options.members = (struct option_principals){.list = {user}, .n = 1};
+    socket_path_follow(&held, &options);
+    assert_int_equal(status_of(path).st_mode & 07777, 0666);
+    assert_int_equal(status_of(directory).st_mode & 07777, 0751);
+
+    options.members.n = 0; /* one who was named lives, and comes back */
+    socket_path_follow(&held, &options);
+    assert_int_equal(status_of(path).st_mode & 07777, 0666);
+    close_it();
+}
+
+static void test_socket_path_follow_gives_the_first_group_the_socket(void **state)
+{
+    const struct option_principal group = {.is_group = true, .id = getgid()};
+    open_it();
+    assert_int_equal(status_of(path).st_mode & 07777, 0600);
+
+    options.observers = (struct option_principals){.list = {group}, .n = 1};
+    socket_path_follow(&held, &options);
+
+    assert_int_equal(status_of(path).st_mode & 07777, 0660);
+    assert_int_equal(status_of(path).st_gid, getgid());
+    close_it();
+}
+
+static void test_socket_path_follow_leaves_what_is_not_the_keepers(void **state)
+{
+    const struct option_principal user = {.id = 4711};
+    assert_int_equal(mkdir(directory, 0700), 0);
+    open_it();
+    assert_int_equal(unlink(path), 0);
+    file_make(path, 0600);
+
+    options.admins = (struct option_principals){.list = {user}, .n = 1};
+    capture_begin();
+    socket_path_follow(&held, &options);
+
+    assert_words(capture_end(), "lets only its owner and its group pass, and others may join");
+    assert_int_equal(status_of(directory).st_mode & 07777, 0700);
+    assert_int_equal(status_of(path).st_mode & 07777, 0600);
+    close_it();
+}
+
+static void test_socket_path_follow_that_fails_says_so(void **state)
+{
+    const struct option_principal user = {.id = 4711};
+    open_it();
+    options.admins = (struct option_principals){.list = {user}, .n = 1};
+
+    for (unsigned i = 0; i < 2; i++) { /* of the directory, of the socket */
+        held.access.is_open = false;
+        assert_int_equal(chmod(path, 0600), 0);
+        capture_begin();
+        fail_nth("chmod", 1 + i, EPERM);
+        socket_path_follow(&held, &options);
+        assert_true(fail_end());
+        assert_words(capture_end(), i == 0 ? "cannot set the mode of" : "cannot let all connect");
+    }
+    close_it();
+}
+
+static void test_socket_path_adopt_opens_the_socket_to_who_may_join_by_now(void **state)
+{
+    const struct option_principal user = {.id = 4711};
+    assert_int_equal(mkdir(directory, 0755), 0);
+    open_it();
+    const int kept = listener_fd;
+    assert_int_equal(close(held.lock_fd), 0);
+    assert_int_equal(close(held.watch_fd), 0);
+
+    options.reader_users = (struct option_principals){.list = {user}, .n = 1};
+    take_it();
+    listener_fd = socket_path_adopt(&held, kept);
+
+    assert_int_equal(status_of(path).st_mode & 07777, 0666);
+    close_it();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,12 +385,18 @@ int main(void)
         SOCKET_PATH_TEST(test_socket_path_take_says_what_failed_and_leaves_nothing_open),
         SOCKET_PATH_TEST(test_socket_path_listen_takes_connections),
         SOCKET_PATH_TEST(test_socket_path_listen_with_a_group_lets_it_connect),
+        SOCKET_PATH_TEST(test_socket_path_listen_for_users_or_several_groups_lets_all_connect),
         SOCKET_PATH_TEST(test_socket_path_listen_leaves_the_umask_as_it_was),
         SOCKET_PATH_TEST(test_socket_path_listen_that_fails_says_so_and_leaves_nothing_open),
         SOCKET_PATH_TEST(test_socket_path_release_removes_the_socket_and_its_lock),
         SOCKET_PATH_TEST(test_socket_path_release_leaves_a_socket_that_is_anothers_by_now),
         SOCKET_PATH_TEST(test_socket_path_adopt_goes_on_with_the_socket),
         SOCKET_PATH_TEST(test_socket_path_adopt_of_a_socket_whose_file_is_gone_makes_another),
+        SOCKET_PATH_TEST(test_socket_path_follow_opens_what_is_there_and_closes_nothing),
+        SOCKET_PATH_TEST(test_socket_path_follow_gives_the_first_group_the_socket),
+        SOCKET_PATH_TEST(test_socket_path_follow_leaves_what_is_not_the_keepers),
+        SOCKET_PATH_TEST(test_socket_path_follow_that_fails_says_so),
+        SOCKET_PATH_TEST(test_socket_path_adopt_opens_the_socket_to_who_may_join_by_now),
     };
     return cmocka_run_group_tests_name("socket_path", tests, NULL, NULL);
 }
