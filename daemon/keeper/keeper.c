@@ -48,6 +48,7 @@ struct keeper {
     int exe_fd;    /* what the next server is made of */
     int former_fd; /* during an upgrade: what the last one was made of; -1 */
     struct child server;
+    bool has_left; /* the server has closed its end of the control socket, and is yet to end */
     struct upgrade_check check;
     uint32_t n_unheard; /* tries to hear what a server has left behind that failed */
     int server_status;  /* of the last server that ended, as waitpid() has it */
@@ -227,6 +228,7 @@ static void keeper_start_server(struct keeper *keeper)
         keeper_fault(keeper, "start a server", -r);
         return;
     }
+    keeper->has_left = false;
     KMEM_CRASH_POINT("keeper.server.started");
     (void)keeper_step(keeper, POLICY_STARTED); /* all is done */
     log_debug("server %d is started", (int)keeper->server.pid);
@@ -399,16 +401,17 @@ static void keeper_turn(struct keeper *keeper)
     struct pollfd fds[N] = {
         {.fd = keeper->signal_fd, .events = POLLIN},
         {.fd = keeper->path->watch_fd, .events = POLLIN},
-        {.fd = keeper->server.control_fd, .events = POLLIN},
+        /* A closed end is always readable: a server may take long from there to its death. */
+        {.fd = keeper->has_left ? -1 : keeper->server.control_fd, .events = POLLIN},
         {.fd = keeper->server.pidfd, .events = POLLIN},
         {.fd = keeper->check.child.pidfd, .events = POLLIN},
     };
-    /* An end of the control socket whose server is about to be reaped is always readable. */
     if (poll(fds, N, keeper_patience_ms(keeper)) < 0 && errno != EINTR) {
         keeper_fault(keeper, "wait", errno);
     }
     if (fds[SAID].revents & POLLIN) {
-        (void)keeper_hear_server(keeper); /* what is left to hear is told by the next poll() */
+        /* What is left to hear is told by the next poll(), or heard when the server is reaped. */
+        keeper->has_left = keeper_hear_server(keeper) == -EPIPE;
     }
     if (fds[ENDED].revents) {
         keeper_reap_server(keeper);
