@@ -44,6 +44,8 @@ struct keeper {
     struct socket_path *path;
     int signal_fd;
     struct policy policy;
+    uint64_t alive_ms;     /* how often the service manager is told so; 0: never */
+    uint64_t alive_due_ms; /* when next, on clock_ms() */
     char exe_path[4096];
     int exe_fd;    /* what the next server is made of */
     int former_fd; /* during an upgrade: what the last one was made of; -1 */
@@ -383,11 +385,24 @@ static void keeper_take_signal(struct keeper *keeper)
     }
 }
 
+/* A keeper that hangs is killed by the service manager, and the next one goes on with the files. */
+static void keeper_say_alive(struct keeper *keeper)
+{
+    const uint64_t now_ms = clock_ms();
+    if (keeper->alive_ms > 0 && now_ms >= keeper->alive_due_ms) {
+        notify_alive();
+        keeper->alive_due_ms = now_ms + keeper->alive_ms;
+    }
+}
+
 /* How long nothing has to be done, for poll(). */
 static int keeper_patience_ms(const struct keeper *keeper)
 {
-    const uint64_t due_ms = policy_due_ms(&keeper->policy);
+    uint64_t due_ms = policy_due_ms(&keeper->policy);
     const uint64_t now_ms = clock_ms();
+    if (keeper->alive_ms > 0 && keeper->alive_due_ms < due_ms) {
+        due_ms = keeper->alive_due_ms;
+    }
     if (due_ms == POLICY_NEVER) {
         return -1;
     }
@@ -429,6 +444,7 @@ static void keeper_turn(struct keeper *keeper)
     if (keeper_step(keeper, POLICY_TIME_PASSED) & POLICY_START) {
         keeper_start_server(keeper);
     }
+    keeper_say_alive(keeper);
     child_reap_others(&keeper->server, &keeper->check.child);
 }
 
@@ -460,6 +476,7 @@ int keeper_run(const struct options *options, char **argv, struct inherited_fds 
         .files = files,
         .path = path,
         .signal_fd = signal_fd,
+        .alive_ms = notify_alive_ms(),
         .former_fd = -1,
         .server = CHILD_NONE,
         .check = UPGRADE_CHECK_NONE,

@@ -8,6 +8,7 @@
 #define DAEMON_KEEPER_NOTIFY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "proto/attributes.h"
 
@@ -22,6 +23,12 @@ KMEM_PRINTF(1, 2) void notify_ready(const char *status_format, ...);
 
 /** notify_stopping() - no longer */
 void notify_stopping(void);
+
+/** notify_alive_ms() - how often the manager's watchdog is to be told; 0: there is none */
+KMEM_MUST_USE uint64_t notify_alive_ms(void);
+
+/** notify_alive() - the keeper goes round: WATCHDOG=1 */
+void notify_alive(void);
 
 /** notify_fd_store_put() - put a copy of a descriptor into the fd store: FDSTORE=1 */
 void notify_fd_store_put(const char *name, int fd);

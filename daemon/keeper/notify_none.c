@@ -20,6 +20,15 @@ void notify_stopping(void)
 {
 }
 
+uint64_t notify_alive_ms(void)
+{
+    return 0;
+}
+
+void notify_alive(void)
+{
+}
+
 void notify_fd_store_put(const char *name, int fd)
 {
     (void)name;
