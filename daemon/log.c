@@ -55,6 +55,11 @@ int log_level_parse(const char *text, enum log_level *ret_level)
     return -EINVAL;
 }
 
+const char *log_level_name(enum log_level level)
+{
+    return levels[level].name;
+}
+
 static struct sink out = {.fd = STDOUT_FILENO, .own_fd = -1};
 static struct sink err = {.fd = STDERR_FILENO, .own_fd = -1};
 static uint64_t n_dropped; /* lines, of which nothing was said yet */

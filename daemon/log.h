@@ -36,6 +36,9 @@ void log_count_dropped(uint64_t *counter);
 /** log_level_parse() - "error", "warning", "info", "debug". Return: 0 or -EINVAL. */
 KMEM_MUST_USE int log_level_parse(const char *text, enum log_level *ret_level);
 
+/** log_level_name() - what log_level_parse() reads */
+const char *log_level_name(enum log_level level);
+
 KMEM_PRINTF(2, 3) void log_write(enum log_level level, const char *format, ...);
 
 /** log_write_about() - the same, of a client */

@@ -5,10 +5,12 @@
 #ifndef DAEMON_OPTIONS_H
 #define DAEMON_OPTIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "daemon/rules.h"
 #include "daemon/log.h"
 #include "proto/limits.h"
 #include "proto/share.h"
@@ -53,6 +55,7 @@ enum numa {
 
 struct options {
     char name[NAME_MAX_BYTES + 1];
+    char config_path[PATH_MAX]; /* the only file to read; "": those that there are */
     char socket_path[SOCKET_PATH_MAX_BYTES + 1];
     uint64_t segment_bytes; /* whole pages: what it has, or is to have */
     uint64_t asked_bytes;   /* of these, what the options say */
@@ -60,6 +63,7 @@ struct options {
     bool is_usual_most;     /* which nothing was said of */
     uint64_t waiting_bytes; /* asked for, and more than what is kept may have; 0: no other */
     uint64_t quota_bytes;   /* for each client; 0: none */
+    struct rules rules;     /* the other quotas, and the rules of sections */
     uint32_t names_limit;
     uint32_t clients_per_uid;     /* 0: half of all there may be */
     uint32_t connections_per_uid; /* these likewise */
