@@ -17,6 +17,10 @@
 /* 256 MiB: a segment that any machine has room for, and most first tries fit in. */
 #define DEFAULT_SEGMENT_BYTES (UINT64_C(256) << 20)
 
+/* 16: a daemon that was started with 256 MiB can have 4 GiB. What it may have costs nothing until
+   it has it, but address space; with more, clients whose address space is limited can not join. */
+#define USUAL_GROWTH 16
+
 /* 5 s: no step of the server takes a hundredth of that; clients wait six times as long. */
 #define DEFAULT_WATCHDOG_MS 5000
 /* 10 s: to leave, or to map the state and compare some numbers, takes a few ms; less might be short
@@ -24,6 +28,32 @@
 #define STEP_PATIENCE_MS 10000
 /* An hour: more is as good as never. */
 #define WATCHDOG_MAX_S 3600
+
+void options_set_default(struct options *options)
+{
+    *options = (struct options){
+        .name = "default",
+        .segment_bytes = DEFAULT_SEGMENT_BYTES,
+        .names_limit = SHARE_NAMES_USUAL,
+        .watchdog_ms = DEFAULT_WATCHDOG_MS,
+        .log_level = LOG_LEVEL_INFO,
+    };
+}
+
+bool options_settle_size(struct options *options)
+{
+    const bool is_small = options->segment_bytes < SEGMENT_MAX_BYTES / USUAL_GROWTH;
+    const bool is_reserved =
+        options->hugepages == HUGEPAGES_2M || options->hugepages == HUGEPAGES_1G;
+    options->asked_bytes = options->segment_bytes;
+    options->is_usual_most = options->most_bytes == 0;
+    if (options->is_usual_most && (options->lock || is_reserved)) {
+        options->most_bytes = options->segment_bytes; /* each of its pages is taken at the start */
+    } else if (options->is_usual_most) {
+        options->most_bytes = is_small ? options->segment_bytes * USUAL_GROWTH : SEGMENT_MAX_BYTES;
+    }
+    return options->most_bytes >= options->segment_bytes;
+}
 
 /* More than there can be of either. */
 #define PER_UID_MAX 1000000

@@ -94,6 +94,8 @@ struct options {
     enum log_level log_level;
     bool debuggable;   /* processes of the same user may look into the daemon */
     pid_t compare_pid; /* not to serve, but to be compared with; 0: none */
+    bool check;        /* not to serve, but to say whether it could be read */
+    bool dump;         /* not to serve, but to print it */
 };
 
 /**
@@ -103,6 +105,15 @@ struct options {
  * is no memory to read them; --help and --version print and exit with 0.
  */
 void options_parse(struct options *options, int argc, char **argv);
+
+/** options_set_default() - what they are if nothing is said */
+void options_set_default(struct options *options);
+
+/**
+ * options_settle_size() - all options are read: what the segment may grow to if nothing was said
+ * Return: whether it may have its size.
+ */
+KMEM_MUST_USE bool options_settle_size(struct options *options);
 
 /** options_ping_ms() - how often the server is asked: two without an answer are all; 0: never */
 uint64_t options_ping_ms(const struct options *options);
