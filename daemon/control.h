@@ -23,6 +23,7 @@ enum control_kind {
     CONTROL_ALIVE,     /* a heartbeat: an answer to a ping, or a step of the start */
     CONTROL_FITS,      /* of a program that looked at the state: it can go on with it, and speaks
                           this version of the protocol, in place of a slot */
+    CONTROL_CONFIG,    /* the configuration that is in force from now on: config_kept.h */
     /* from the keeper */
     CONTROL_PING = 100, /* does the loop turn? */
     CONTROL_END,        /* take everything back and end */

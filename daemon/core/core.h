@@ -43,6 +43,7 @@
  */
 typedef int (*core_watch_fn)(uint32_t slot, const struct client_identity *identity, void *user);
 
+struct reply;
 struct users;
 
 struct core_config {
@@ -77,6 +78,9 @@ struct core_config {
     void *resident_user;
     void (*alive)(void *user); /* is called now and then by recover(); NULL: nobody wants to know */
     void *alive_user;
+    /* Reads the configuration anew, and answers; NULL: there is none. */
+    void (*reload)(struct reply *reply, void *user);
+    void *reload_user;
     const struct users *users; /* whose connections there are; NULL: it is not known */
     /* Finds a process's unit: UNIT_NAME_BYTES; NULL: they are not known. */
     void (*unit)(const struct client_identity *identity, char *ret_unit);

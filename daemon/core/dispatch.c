@@ -13,6 +13,7 @@
  */
 #include "daemon/core/dispatch.h"
 
+#include "daemon/core/dispatch_admin.h"
 #include "daemon/core/dispatch_blocks.h"
 #include "daemon/core/dispatch_changes.h"
 #include "daemon/core/dispatch_resize.h"
@@ -355,6 +356,7 @@ static struct rule rule_of(Kmem__Request__BodyCase request)
         RULE(CHANGES, ALL_WELCOME, dispatch_changes);
         RULE(HISTORY, ALL_WELCOME, on_history);
         RULE(LIFETIMES, ALL_WELCOME, on_lifetimes);
+        RULE(RELOAD, ALL_WELCOME | ADMINISTERS, dispatch_reload);
         RULE(RESIZE, ALL_WELCOME | ADMINISTERS, dispatch_resize);
     case KMEM__REQUEST__BODY__NOT_SET:
     case _KMEM__REQUEST__BODY__CASE_IS_INT_SIZE:

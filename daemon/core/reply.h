@@ -51,6 +51,7 @@ struct reply {
         Kmem__ChangesReport changes;
         Kmem__HistoryReport history;
         Kmem__LifetimesReport lifetimes;
+        Kmem__Reloaded reloaded;
         Kmem__Resized resized;
     } body;
     struct arena arena;

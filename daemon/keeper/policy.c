@@ -115,6 +115,16 @@ static void ping_later(struct policy *policy, uint64_t now_ms)
     policy->due_ms[POLICY_TIMER_PING] = every_ms > 0 ? now_ms + every_ms : POLICY_NEVER;
 }
 
+void policy_set_times(struct policy *policy, uint64_t ping_ms, uint64_t step_ms, uint64_t now_ms)
+{
+    const bool is_other = policy->facts.ping_ms != ping_ms;
+    policy->facts.ping_ms = ping_ms;
+    policy->facts.step_ms = step_ms;
+    if (is_other && policy->state == POLICY_RUNNING) {
+        ping_later(policy, now_ms);
+    }
+}
+
 static uint32_t started(struct policy *policy, uint64_t now_ms)
 {
     policy->state = POLICY_RUNNING;

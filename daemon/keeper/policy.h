@@ -124,6 +124,9 @@ struct policy {
 /** policy_init() - before the first server is started */
 void policy_init(struct policy *policy, const struct policy_facts *facts, uint64_t now_ms);
 
+/** policy_set_times() - the watchdog's time, and that for a step, are others from now on */
+void policy_set_times(struct policy *policy, uint64_t ping_ms, uint64_t step_ms, uint64_t now_ms);
+
 /** policy_step() - something has happened. Return: the actions for it. */
 KMEM_MUST_USE uint32_t policy_step(struct policy *policy, enum policy_event event, uint64_t now_ms);
 

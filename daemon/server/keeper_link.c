@@ -168,6 +168,11 @@ int keeper_link_keep(struct keeper_link *keeper_link, uint32_t slot, int ledger_
     return r;
 }
 
+int keeper_link_config(const struct keeper_link *keeper_link, int fd)
+{
+    return control_send(keeper_link->fd, CONTROL_CONFIG, 0, &fd, 1, KEEP_PATIENCE_MS);
+}
+
 void keeper_link_drop(struct keeper_link *keeper_link, uint32_t slot)
 {
     if (!drop_now(keeper_link, slot)) {

@@ -58,6 +58,10 @@ void keeper_link_alive(const struct keeper_link *keeper_link);
 KMEM_MUST_USE int keeper_link_keep(struct keeper_link *keeper_link, uint32_t slot, int ledger_fd,
                                    int pidfd, int way_fd);
 
+/** keeper_link_config() - the next server starts with this: config_kept.h
+ * Return: 0 or a negative errno: -EAGAIN if the keeper does not listen. */
+KMEM_MUST_USE int keeper_link_config(const struct keeper_link *keeper_link, int fd);
+
 /** keeper_link_drop() - a slot's files are needed no more; the keeper is told when it listens */
 void keeper_link_drop(struct keeper_link *keeper_link, uint32_t slot);
 

@@ -323,6 +323,7 @@ static bool stores_nothing(uint32_t request)
     case KMEM__REQUEST__BODY_PAGES:
     case KMEM__REQUEST__BODY_AT:
     case KMEM__REQUEST__BODY_CHANGES:
+    case KMEM__REQUEST__BODY_RELOAD:
     case KMEM__REQUEST__BODY_HISTORY:
     case KMEM__REQUEST__BODY_LIFETIMES:
         return true;

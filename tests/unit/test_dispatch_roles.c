@@ -54,6 +54,8 @@ static bool may_ask(enum peer_role role, int number)
     case KMEM__REQUEST__BODY_CHANGES:
     case KMEM__REQUEST__BODY_HISTORY:
     case KMEM__REQUEST__BODY_LIFETIMES:
+    case KMEM__REQUEST__BODY_RELOAD:
+    case KMEM__REQUEST__BODY_RESIZE:
         return role == PEER_OBSERVER || role == PEER_READER || role == PEER_MEMBER;
     case KMEM__REQUEST__BODY_WATCH:
         return role == PEER_OBSERVER;
