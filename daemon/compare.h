@@ -11,7 +11,11 @@
 /** compare_options() - a line in the log for each that differs. Return: how many there are. */
 unsigned compare_options(const struct options *wanted, const struct options *running);
 
-/** compare_main() - the same, with what process wanted->compare_pid was started with
+/**
+ * compare_main() - the same, with the command line of process wanted->compare_pid
+ *
+ * Both have the configuration files as they are now: what is other in these since it was started a
+ * reload applies, or says why not.
  * Return: the exit status: 0, or EXIT_SYSTEM if that can not be read. */
 KMEM_MUST_USE int compare_main(const struct options *wanted);
 

@@ -65,6 +65,7 @@ static struct sink err = {.fd = STDERR_FILENO, .own_fd = -1};
 static uint64_t n_dropped; /* lines, of which nothing was said yet */
 static uint64_t *n_ever;   /* counts all that are dropped; NULL: nothing does */
 static bool limits_alike;
+static bool is_serving;
 static const char *segment_name; /* NULL: it is not known yet */
 
 KMEM_PRINTF(3, 0)
@@ -97,13 +98,18 @@ void log_set_segment(const char *name)
     segment_name = name;
 }
 
+void log_set_serving(bool serves)
+{
+    is_serving = serves;
+}
+
 /* Return: 0; a negative errno, also if no journal reads stderr. */
 KMEM_PRINTF(3, 0)
 static int entry_put(enum log_level level, const struct journal_about *about, const char *format,
                      va_list arguments)
 {
     char message[SINK_LINE_BYTES];
-    if (!journal_reads_stderr()) {
+    if ((level == LOG_LEVEL_ERROR && !is_serving) || !journal_reads_stderr()) {
         return -ENOENT;
     }
     const int n_wanted = vsnprintf(message, sizeof(message), format, arguments);

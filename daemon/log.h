@@ -49,6 +49,15 @@ void log_write_about(enum log_level level, const struct journal_about *about, co
 /** log_set_segment() - what the journal's field SEGMENT says from now on; borrowed */
 void log_set_segment(const char *name);
 
+/**
+ * log_set_serving() - whether clients are served; not so at first
+ *
+ * An error before that may be a process's last word. Then it goes to stderr, which the journal
+ * knows to be the unit's: of who sends an entry it asks /proc, where one that has ended is not any
+ * more.
+ */
+void log_set_serving(bool serves);
+
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_write(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...) log_write(LOG_LEVEL_INFO, __VA_ARGS__)

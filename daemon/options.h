@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * options.h - the command line
+ * options.h - what a daemon is to do: by the configuration files and the command line
  */
 #ifndef DAEMON_OPTIONS_H
 #define DAEMON_OPTIONS_H
@@ -16,9 +16,10 @@
 #include "proto/share.h"
 
 /* sysexits(3), as documented in kmemd(8). */
-#define EXIT_USAGE 64       /* an option is wrong */
+#define EXIT_USAGE 64       /* an option or a line of the configuration is wrong */
 #define EXIT_SYSTEM 71      /* the system does not give what is needed: memory, descriptors */
 #define EXIT_CANT_CREATE 73 /* the socket can not be made, or is another daemon's */
+#define EXIT_TRY_AGAIN 75   /* as EXIT_SYSTEM, and a segment that was kept waits: worth a try */
 #define EXIT_DENIED 77      /* no permission */
 #define EXIT_STATE 78       /* the segment that is there is of another layout, or damaged */
 
@@ -98,22 +99,8 @@ struct options {
     bool dump;         /* not to serve, but to print it */
 };
 
-/**
- * options_parse() - read the command line
- *
- * Prints what is wrong, and what would be right, and exits with EXIT_USAGE, or EXIT_SYSTEM if there
- * is no memory to read them; --help and --version print and exit with 0.
- */
-void options_parse(struct options *options, int argc, char **argv);
-
 /** options_set_default() - what they are if nothing is said */
 void options_set_default(struct options *options);
-
-/**
- * options_settle_size() - all options are read: what the segment may grow to if nothing was said
- * Return: whether it may have its size.
- */
-KMEM_MUST_USE bool options_settle_size(struct options *options);
 
 /** options_ping_ms() - how often the server is asked: two without an answer are all; 0: never */
 uint64_t options_ping_ms(const struct options *options);
@@ -122,9 +109,19 @@ uint64_t options_ping_ms(const struct options *options);
 uint64_t options_step_ms(const struct options *options);
 
 /**
- * options_adopt_size() - go on with a segment that is there; the size that was asked for waits
- * Return: false if no segment has that size.
+ * options_settle_size() - all options are read: what the segment may grow to if nothing was said
+ * Return: whether it may have its size.
  */
-KMEM_MUST_USE bool options_adopt_size(struct options *options, uint64_t segment_bytes);
+KMEM_MUST_USE bool options_settle_size(struct options *options);
+
+/**
+ * options_adopt_size() - go on with a segment that is there
+ * @most_bytes:   what it may have: a larger size that is asked for waits
+ * @now_bytes:    what it has; 0: that is not known
+ * @is_applied:   whether that has been the size that is asked for: another one is kept then
+ * Return: false if no segment has such sizes.
+ */
+KMEM_MUST_USE bool options_adopt_size(struct options *options, uint64_t most_bytes,
+                                      uint64_t now_bytes, bool is_applied);
 
 #endif

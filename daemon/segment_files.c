@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "daemon/backing.h"
 #include "daemon/core/state.h"
 #include "daemon/inherited.h"
 #include "daemon/keeper/fd_store.h"
@@ -32,10 +33,17 @@ static int segment_sign(int fd, const struct options *options)
  */
 static int segment_open(const struct options *options, int signal_fd)
 {
-    char sentence[256];
-    struct free_memory memory;
-    free_memory_read(&memory);
-    int r = free_memory_check(&memory, options->segment_bytes, sentence, sizeof(sentence));
+    char sentence[BACKING_SENTENCE_BYTES];
+    struct free_memory memory = {UINT64_MAX, UINT64_MAX};
+    if (backing_page_bytes(options) == 0) {
+        free_memory_read(&memory); /* what is reserved is not in it */
+    }
+    int r = backing_check(options, sentence);
+    if (r) {
+        log_error("segment \"%s\": %s", options->name, sentence);
+        return r;
+    }
+    r = free_memory_check(&memory, options->segment_bytes, sentence, sizeof(sentence));
     if (r && !options->lazy) {
         log_error("segment \"%s\": %s, or use --commit lazy", options->name, sentence);
         return r;
@@ -44,13 +52,13 @@ static int segment_open(const struct options *options, int signal_fd)
         log_warning("segment \"%s\": %s: clients get SIGBUS if it is ever used up", options->name,
                     sentence);
     }
-    const int fd = memfd_open(options->name, "segment", options->segment_bytes);
+    const int fd = backing_open(options, sentence);
     if (fd < 0) {
-        log_error("cannot make the segment's file: %s", strerror(-fd));
+        log_error("segment \"%s\": %s", options->name, sentence);
         return fd;
     }
     r = options->lazy ? 0 : memfd_commit(fd, options->segment_bytes, signal_fd);
-    r = r ? r : segment_sign(fd, options);
+    r = r || backing_page_bytes(options) > 0 ? r : segment_sign(fd, options);
     if (r) {
         char size[TEXT_BYTES_MAX];
         (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
@@ -77,31 +85,57 @@ static int file_bytes(int fd, uint64_t *ret_num_bytes)
     return 0;
 }
 
+/* What the state that was kept says of sizes; all 0: nothing, it was not begun or is another's. */
+static struct state_sizes sizes_read(int state_fd)
+{
+    struct state_header header;
+    struct state_sizes sizes = {.now_pages = 0};
+    if (pread(state_fd, &header, sizeof(header), 0) != (ssize_t)sizeof(header) ||
+        !state_sizes_of(&header, &sizes)) {
+        return (struct state_sizes){.now_pages = 0};
+    }
+    return sizes;
+}
+
 int segment_files_adopt_size(const struct inherited_fds *files, struct options *options)
 {
-    uint64_t num_bytes = 0;
-    const int r = file_bytes(files->segment_fd, &num_bytes);
+    uint64_t most_bytes = 0;
+    const int r = file_bytes(files->segment_fd, &most_bytes);
     if (r) {
         log_error("cannot look at the segment's file: %s", strerror(-r));
         return EXIT_SYSTEM;
     }
-    if (!options_adopt_size(options, num_bytes)) {
+    backing_adopt(files->segment_fd, options);
+    const struct state_sizes sizes = sizes_read(files->state_fd);
+    const bool is_applied = (uint64_t)sizes.asked_pages << PAGE_SHIFT == options->asked_bytes;
+    if (!options_adopt_size(options, most_bytes, (uint64_t)sizes.now_pages << PAGE_SHIFT,
+                            is_applied)) {
         log_error("what was kept as the segment has a size that no segment has");
         return EXIT_STATE;
     }
     return 0;
 }
 
-int segment_files_check_limits(const struct options *options)
+/* Of the files of a segment that may have most_bytes. */
+static uint64_t largest_file_bytes(uint64_t most_bytes)
 {
-    const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
-    char sentence[256];
+    const uint32_t n_pages = (uint32_t)(most_bytes >> PAGE_SHIFT);
     struct ledger_layout ledger;
     ledger_layout_init(&ledger, n_pages);
-    uint64_t largest_bytes = options->segment_bytes;
+    uint64_t largest_bytes = most_bytes;
     largest_bytes = state_bytes(n_pages) > largest_bytes ? state_bytes(n_pages) : largest_bytes;
-    largest_bytes = ledger.total_bytes > largest_bytes ? ledger.total_bytes : largest_bytes;
-    if (inherited_check(largest_bytes, sentence, sizeof(sentence))) {
+    return ledger.total_bytes > largest_bytes ? ledger.total_bytes : largest_bytes;
+}
+
+int segment_files_check_limits(struct options *options)
+{
+    char sentence[256];
+    int r = inherited_check(largest_file_bytes(options->most_bytes), sentence, sizeof(sentence));
+    if (r && options->is_usual_most) {
+        options->most_bytes = options->segment_bytes; /* it can not grow, but can be served */
+        r = inherited_check(largest_file_bytes(options->most_bytes), sentence, sizeof(sentence));
+    }
+    if (r) {
         log_error("segment \"%s\" can not be served: %s", options->name, sentence);
         return EXIT_SYSTEM;
     }
@@ -110,7 +144,7 @@ int segment_files_check_limits(const struct options *options)
 
 int segment_files_make(struct inherited_fds *files, const struct options *options, int signal_fd)
 {
-    const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
+    const uint32_t n_pages = (uint32_t)(options->most_bytes >> PAGE_SHIFT);
     files->segment_fd = segment_open(options, signal_fd);
     if (files->segment_fd < 0) {
         return files->segment_fd == -ECANCELED ? -ECANCELED : EXIT_SYSTEM;
@@ -139,9 +173,9 @@ int segment_files_adopt(const struct inherited_fds *files, struct options *optio
     if (options->waiting_bytes > 0) {
         char is[TEXT_BYTES_MAX];
         char waits[TEXT_BYTES_MAX];
-        log_warning("the segment that was kept has %s, and clients live in it: %s wait for a start "
-                    "of kmemd when none does",
-                    text_format_bytes(options->segment_bytes, is, sizeof(is)),
+        log_warning("the segment that was kept may have %s at most, and clients live in it: %s "
+                    "wait for a start of kmemd when none does",
+                    text_format_bytes(options->most_bytes, is, sizeof(is)),
                     text_format_bytes(options->waiting_bytes, waits, sizeof(waits)));
     }
     return 0;
@@ -150,9 +184,15 @@ int segment_files_adopt(const struct inherited_fds *files, struct options *optio
 /* Of another size than what is wanted now, and nobody's: it is given up. */
 static void files_resize(struct inherited_fds *files, const struct options *options)
 {
-    uint64_t kept_bytes = options->segment_bytes;
-    const int r = file_bytes(files->segment_fd, &kept_bytes); /* a fault is met again, and said */
-    if (r == 0 && kept_bytes != options->segment_bytes && !inherited_fds_has_living(files)) {
+    uint64_t most_bytes = options->most_bytes;
+    const int r = file_bytes(files->segment_fd, &most_bytes); /* a fault is met again, and said */
+    const struct state_sizes sizes = sizes_read(files->state_fd);
+    const uint64_t kept_bytes =
+        sizes.now_pages != 0 ? (uint64_t)sizes.now_pages << PAGE_SHIFT : most_bytes;
+    const bool is_other =
+        sizes.now_pages != 0 && (uint64_t)sizes.asked_pages << PAGE_SHIFT != options->asked_bytes;
+    if (r == 0 && (most_bytes != options->most_bytes || is_other) &&
+        !inherited_fds_has_living(files)) {
         char is[TEXT_BYTES_MAX];
         char wanted[TEXT_BYTES_MAX];
         log_info("the segment that was kept has %s, and no client lives in it: a new one of %s is "

@@ -13,8 +13,13 @@
 #include "daemon/options.h"
 #include "proto/attributes.h"
 
-/** segment_files_check_limits() - whether the limits allow the largest. Return: 0 or a status. */
-KMEM_MUST_USE int segment_files_check_limits(const struct options *options);
+/**
+ * segment_files_check_limits() - whether the limits allow the largest
+ *
+ * Where they do not allow what nothing was said of, the segment can not grow. Return: 0 or a
+ * status.
+ */
+KMEM_MUST_USE int segment_files_check_limits(struct options *options);
 
 /**
  * segment_files_are_kept() - whether there is a segment to go on with

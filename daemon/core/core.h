@@ -61,6 +61,7 @@ struct core_config {
     uint64_t huge_bytes;    /* of the segment, made of huge pages so far as is known */
     uint32_t clear_plan;    /* by which clients clear memory: proto/clear.h */
     uint64_t waiting_bytes; /* what the segment's size will be another time; 0: no other */
+    bool dumps;             /* cores of clients have the segment's bytes, if they do not object */
     uint64_t quota_bytes;   /* what one client may have; 0: all there is */
     const struct rules *rules;         /* borrowed, as long as it is not replaced; NULL: no rules */
     uint32_t pid;                      /* of the daemon's keeper, for clients that ask */

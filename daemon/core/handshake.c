@@ -32,6 +32,7 @@ static int welcome(const struct call *call, bool resumed)
         body->n_descriptors = WELCOME_DESCRIPTORS;
         body->resume_nonce = client->nonce;
         body->resumed = resumed;
+        body->dumps = core->config.dumps;
         body->walled =
             client->identity.is_reader && readers_are_walled(&core->clients, client->identity.uid);
     }

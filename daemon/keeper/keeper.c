@@ -24,6 +24,7 @@
 #include "daemon/inherited.h"
 #include "daemon/keeper/child.h"
 #include "daemon/keeper/fd_store.h"
+#include "daemon/keeper/keeper_config.h"
 #include "daemon/keeper/notify.h"
 #include "daemon/keeper/policy.h"
 #include "daemon/keeper/upgrade_check.h"
@@ -52,6 +53,7 @@ struct keeper {
     struct child server;
     bool has_left; /* the server has closed its end of the control socket, and is yet to end */
     struct upgrade_check check;
+    struct keeper_config config;
     uint32_t n_unheard; /* tries to hear what a server has left behind that failed */
     int server_status;  /* of the last server that ended, as waitpid() has it */
     int exit_status;
@@ -72,6 +74,7 @@ static void keeper_say_ready(const struct keeper *keeper)
 {
     const struct options *options = keeper->options;
     char size[TEXT_BYTES_MAX];
+    log_set_serving(true);
     (void)text_format_bytes(options->segment_bytes, size, sizeof(size)); /* its buffer */
     const int r = log_print("kmemd: segment \"%s\" (%s) ready on %s", options->name, size,
                             options->socket_path);
@@ -109,11 +112,21 @@ static void keeper_say_safe(const struct keeper *keeper)
               why, keeper->exe_path);
 }
 
+/* The configuration may have other times by now, and other users who may join. */
+static void keeper_follow_config(struct keeper *keeper)
+{
+    socket_path_follow(keeper->path, keeper->options);
+    policy_set_times(&keeper->policy, options_ping_ms(keeper->options),
+                     options_step_ms(keeper->options), clock_ms());
+}
+
 static void keeper_keep_program(struct keeper *keeper)
 {
     (void)close(keeper->former_fd); /* only executed */
     keeper->former_fd = -1;
     log_info("upgraded: %s serves now", keeper->exe_path);
+    keeper_config_keep(&keeper->config);
+    keeper_follow_config(keeper);
 }
 
 static void keeper_undo_program(struct keeper *keeper)
@@ -124,6 +137,7 @@ static void keeper_undo_program(struct keeper *keeper)
     (void)close(keeper->exe_fd); /* only executed */
     keeper->exe_fd = keeper->former_fd;
     keeper->former_fd = -1;
+    keeper_config_undo(&keeper->config);
 }
 
 /* A server that is told to go has nothing else to do: it is killed if it can not be told. */
@@ -267,6 +281,10 @@ static void keeper_take_message(struct keeper *keeper, const struct control_mess
         (void)keeper_step(keeper, message->kind == CONTROL_READY ? POLICY_READY : POLICY_HEARTBEAT);
     } else if (message->kind == CONTROL_DROP) {
         keeper_drop_client(keeper, message->slot);
+    } else if (message->kind == CONTROL_CONFIG && message->n_fds == 1) {
+        keeper_config_accept(&keeper->config, message->fds[0]);
+        keeper_follow_config(keeper);
+        return;
     } else if (message->kind == CONTROL_KEEP && keeper_keep_client(keeper, message)) {
         return;
     }
@@ -345,6 +363,9 @@ static void keeper_end_check(struct keeper *keeper)
         KMEM_CRASH_POINT("keeper.upgrading");
         keeper->former_fd = keeper->exe_fd;
         keeper->exe_fd = fd;
+        keeper_config_offer(&keeper->config);
+    } else {
+        keeper_config_drop(&keeper->config);
     }
     (void)keeper_step(keeper, fd >= 0 ? POLICY_CHECK_PASSED : POLICY_CHECK_FAILED); /* all done */
 }
@@ -352,8 +373,8 @@ static void keeper_end_check(struct keeper *keeper)
 static void keeper_upgrade(struct keeper *keeper)
 {
     const struct options *options = keeper->options;
-    log_info("SIGHUP: the program may change, the options do not: what is other in a unit or a "
-             "file by now is applied by a restart (kmemd --compare says what)");
+    log_info("SIGHUP: program and configuration files are read anew, the command line is not: what "
+             "is other in a unit by now is applied by a restart (kmemd --compare says what)");
     if (options->waiting_bytes > 0) {
         char waits[TEXT_BYTES_MAX];
         log_warning("SIGHUP: --size is not applied: %s wait for a start of kmemd when no client "
@@ -363,8 +384,10 @@ static void keeper_upgrade(struct keeper *keeper)
     keeper_renew_path(keeper, true);
     if (!(keeper_step(keeper, POLICY_UPGRADE_ASKED) & POLICY_START_CHECK)) {
         log_warning("SIGHUP: an upgrade is under way already");
-    } else if (!upgrade_check_start(&keeper->check, keeper->exe_path, keeper->argv,
-                                    keeper->files)) {
+    } else if (!keeper_config_read(&keeper->config) ||
+               !upgrade_check_start(&keeper->check, keeper->exe_path, keeper->argv, keeper->files,
+                                    keeper->config.read_fd)) {
+        keeper_config_drop(&keeper->config);
         (void)keeper_step(keeper, POLICY_CHECK_FAILED); /* nothing is changed */
     }
 }
@@ -467,7 +490,7 @@ static void keeper_end(struct keeper *keeper)
     }
 }
 
-int keeper_run(const struct options *options, char **argv, struct inherited_fds *files,
+int keeper_run(struct options *options, char **argv, struct inherited_fds *files,
                struct socket_path *path, bool is_kept, int signal_fd)
 {
     struct keeper keeper = {
@@ -488,6 +511,7 @@ int keeper_run(const struct options *options, char **argv, struct inherited_fds 
         socket_path_release(path);
         return EXIT_SYSTEM;
     }
+    keeper_config_init(&keeper.config, options, argv, &files->config_fd);
     (void)socket_path_watch(path); /* said in the log if it can not be */
     const struct policy_facts facts = {
         .ping_ms = options_ping_ms(options),
@@ -500,6 +524,7 @@ int keeper_run(const struct options *options, char **argv, struct inherited_fds 
         keeper_turn(&keeper);
     }
     upgrade_check_drop(&keeper.check);
+    keeper_config_drop(&keeper.config);
     keeper_end(&keeper);
     return keeper.exit_status;
 }

@@ -17,6 +17,7 @@
 
 /**
  * keeper_run() - keep a server running until a signal ends it
+ * @options:    a configuration that is read anew changes them
  * @argv:       what the server is started with
  * @files:      segment, state, clock and listener at least; the keeper's from now on
  * @path:       of the socket, held; released at the end
@@ -26,8 +27,7 @@
  * Where a service manager has an fd store the segment is left to it, else it ends. Return: the
  * process's exit status: 0 after a signal, however the server ended.
  */
-KMEM_MUST_USE int keeper_run(const struct options *options, char **argv,
-                             struct inherited_fds *files, struct socket_path *path, bool is_kept,
-                             int signal_fd);
+KMEM_MUST_USE int keeper_run(struct options *options, char **argv, struct inherited_fds *files,
+                             struct socket_path *path, bool is_kept, int signal_fd);
 
 #endif

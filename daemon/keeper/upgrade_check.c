@@ -10,6 +10,7 @@
 
 #include "daemon/control.h"
 #include "daemon/log.h"
+#include "daemon/options.h"
 #include "proto/limits.h"
 
 int upgrade_check_self(char *ret_path, size_t path_bytes)
@@ -29,7 +30,7 @@ int upgrade_check_self(char *ret_path, size_t path_bytes)
 }
 
 bool upgrade_check_start(struct upgrade_check *check, const char *exe_path, char **argv,
-                         const struct inherited_fds *files)
+                         const struct inherited_fds *files, int config_fd)
 {
     *check = UPGRADE_CHECK_NONE;
     check->fd = open(exe_path, O_PATH | O_CLOEXEC);
@@ -39,7 +40,7 @@ bool upgrade_check_start(struct upgrade_check *check, const char *exe_path, char
     }
     /* The segment, for its size: another may have been asked for. */
     struct inherited_fds given = {
-        files->segment_fd, files->state_fd, -1, -1, -1, -1, -1, -1, NULL, NULL, NULL};
+        files->segment_fd, files->state_fd, -1, -1, -1, -1, config_fd, -1, NULL, NULL, NULL};
     const int r = child_start(check->fd, argv, &given, &given.check_fd, &check->child);
     if (r) {
         log_error("SIGHUP: cannot start %s: %s; nothing is changed", exe_path, strerror(-r));
@@ -72,8 +73,10 @@ int upgrade_check_end(struct upgrade_check *check, const char *exe_path, bool is
     int fd = check->fd;
     if (!is_wanted || !check->fits || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         char how[128];
-        log_error("SIGHUP: %s can not go on with this segment (it %s); nothing is changed",
-                  exe_path, child_describe_end(status, how, sizeof(how)));
+        const bool is_config = WIFEXITED(status) && WEXITSTATUS(status) == EXIT_USAGE;
+        log_error("SIGHUP: %s can not go on with this %s (it %s); nothing is changed", exe_path,
+                  is_config ? "configuration" : "segment",
+                  child_describe_end(status, how, sizeof(how)));
         (void)close(fd); /* only executed */
         fd = -1;
     }

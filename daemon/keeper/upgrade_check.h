@@ -30,10 +30,12 @@ KMEM_MUST_USE int upgrade_check_self(char *ret_path, size_t path_bytes);
 
 /**
  * upgrade_check_start() - run the program at a path on the state; a failure is logged
+ * @config_fd:  what it is to start with: config_kept.h
  * Return: whether it runs: upgrade_check_end() when its child has ended.
  */
 KMEM_MUST_USE bool upgrade_check_start(struct upgrade_check *check, const char *exe_path,
-                                       char **argv, const struct inherited_fds *files);
+                                       char **argv, const struct inherited_fds *files,
+                                       int config_fd);
 
 /**
  * upgrade_check_end() - take what the program said; its child has ended

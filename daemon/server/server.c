@@ -13,7 +13,6 @@
 #include <malloc.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/core/no_room.h"
@@ -25,6 +24,7 @@
 #include "daemon/notice.h"
 #include "daemon/server/barrier.h"
 #include "daemon/server/huge_pages.h"
+#include "daemon/server/in_force.h"
 #include "daemon/server/loop.h"
 #include "daemon/server/peer_identity.h"
 #include "daemon/server/turns.h"
@@ -37,8 +37,6 @@
 #define REAP_BUDGET 5000
 /* 64 of them, or 20 ms: a hundredth of what the keeper waits for a word. */
 #define REAPS_AN_ALIVE 64
-/* 1,024, if descriptors are no matter: more than a user's processes say Hello at a time. */
-#define CONNECTIONS_PER_UID 1024
 /* 10 ms: longer than between two requests; 256 MiB take 60 more, and are to be 0 within 100. */
 #define QUIET_MS 10
 
@@ -326,6 +324,14 @@ void server_wire(struct server *server)
         .work = server_work_for,
         .user = server,
     };
+    server->sizing = (struct sizing){
+        .core = &server->core,
+        .scrub = &server->scrub,
+        .ledgers = &server->ledgers,
+        .segment_fd = server->files->segment_fd,
+        .is_lazy = server->options->lazy,
+        .collapses = in_force_collapses(server->options),
+    };
     server->clock = (struct clock){
         .core = &server->core,
         .ledgers = &server->ledgers,
@@ -403,19 +409,21 @@ static uint64_t server_random(void *user)
     return number;
 }
 
-/* What is swapped out counts. */
-static uint64_t server_resident(void *user)
-{
-    const struct server *server = user;
-    struct stat status;
-    return fstat(server->files->segment_fd, &status) == 0 ? (uint64_t)status.st_blocks * 512 : 0;
-}
-
 /* A heartbeat of the recovery. */
 static void server_alive(void *user)
 {
     const struct server *server = user;
     keeper_link_alive(&server->keeper_link);
+}
+
+/* reload.apply */
+static void server_reloaded(void *user)
+{
+    struct server *server = user;
+    in_force_apply(server->options, &server->core, &server->users);
+    client_files_set_budgets(&server->ledgers, server->core.budgets.generation);
+    server->scrub.config.clears = in_force_clears(server->options);
+    admission_roles(server->options, server->core.config.owner_uid, &server->roles);
 }
 
 /* Return: 0 or the process's exit status. */
@@ -424,35 +432,27 @@ static int server_init_core(struct server *server, uint32_t clients_limit)
     const struct options *options = server->options;
     struct core_config config = {
         .segment_name = options->name,
-        .n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT),
+        .n_pages = (uint32_t)(options->most_bytes >> PAGE_SHIFT),
+        .begin_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT),
         .clients_limit = clients_limit,
         .names_limit = options->names_limit,
-        .clients_per_uid =
-            options->clients_per_uid > 0 ? options->clients_per_uid : (clients_limit + 1) / 2,
         .owner_uid = geteuid(),
-        .readers = options->no_readers       ? READERS_NONE
-                   : options->walled_readers ? READERS_WALLED
-                                             : READERS_ANY,
-        .waiting_bytes = options->waiting_bytes,
-        .granule_bytes = options->lazy ? PAGE_BYTES : HUGE_PAGES_HUGE_BYTES,
-        .quota_bytes = options->quota_bytes,
         .pid = (uint32_t)getppid(),
-        .ledger_read = client_files_read,
-        .ledger_user = &server->ledgers,
-        .gives_back = options->lazy,
         .barrier = barrier_find(),
         .random = server_random,
         .random_user = server,
         .ring = server_ring,
         .ring_user = server,
         .wake = sessions_wake,
-        .resident = server_resident,
-        .resident_user = server,
         .alive = server_alive,
         .alive_user = server,
+        .reload = reload_answer,
+        .reload_user = &server->reload,
         .users = &server->users,
         .unit = peer_identity_unit,
     };
+    in_force_begin(options, &config);
+    sizing_configure(&server->sizing, &config);
     int r = getrandom(&config.instance, sizeof(config.instance), 0) < 0 ? -errno : 0;
     r = r ? r : server_fill_random(server);
     r = r ? r
@@ -528,9 +528,9 @@ static int server_begin(struct server *server)
                   uv_strerror(r));
         return EXIT_SYSTEM;
     }
+    log_set_serving(true);
     notice_write(server->files->clock_fd, NOTICE_SERVED);
     bells_ring_all(&server->bells); /* the last server may have been killed before it did */
-    client_files_set_tick(&server->ledgers, core_tick(&server->core, loop_now().ms));
     clock_start(&server->clock); /* for one look at least: what the history had last may be gone */
     server_work(server);
     const struct scrub_config scrub = {
@@ -539,37 +539,37 @@ static int server_begin(struct server *server)
         .segment_fd = server->files->segment_fd,
         .state_fd = server->files->state_fd,
         .gives_back = options->lazy,
-        .clears = true,
-        .huge_bytes = options->lazy ? 0 : options->segment_bytes,
+        .clears = in_force_clears(options),
+        .huge_bytes = in_force_collapses(options) ? core_segment_bytes(&server->core) : 0,
         .granule_bytes = &server->core.config.granule_bytes,
         .made_bytes = &server->core.config.huge_bytes,
         .done = server_scrub,
+        .taken = sizing_taken,
+        .taken_user = &server->sizing,
         .user = server,
     };
     scrub_open(&server->scrub, &scrub);
+    sizing_begin(&server->sizing);
+    sizing_apply(&server->sizing, options->asked_bytes);
     return 0;
 }
 
-/* A user that is not the administrator may have half of what there is, if nothing else is said. */
-static struct users_limits connections_limits(const struct options *options, uint32_t n_descriptors)
-{
-    const uint32_t half = n_descriptors / 2 / CLIENT_DESCRIPTORS;
-    const uint32_t usual = half < CONNECTIONS_PER_UID ? half : CONNECTIONS_PER_UID;
-    return (struct users_limits){
-        .n_descriptors = n_descriptors,
-        .n_connections = options->connections_per_uid > 0 ? options->connections_per_uid : usual,
-    };
-}
-
 int server_run(const struct options *options, struct inherited_fds *files,
-               const struct descriptors *descriptors)
+               const struct descriptors *descriptors, const struct reload_source *source)
 {
     struct server server = {
         .options = options,
         .files = files,
     };
     server_wire(&server);
-    const struct users_limits limits = connections_limits(options, descriptors->n_free);
+    server.reload = (struct reload){
+        .source = source,
+        .keeper_link = &server.keeper_link,
+        .sizing = &server.sizing,
+        .apply = server_reloaded,
+        .user = &server,
+    };
+    const struct users_limits limits = in_force_connections(options, descriptors->n_free);
     users_init(&server.users, &limits);
     int exit_status = server_start(&server, descriptors->n_clients);
     exit_status = exit_status ? exit_status : server_begin(&server);

@@ -15,8 +15,10 @@
 #include "daemon/server/descriptors.h"
 #include "daemon/server/obituary_log.h"
 #include "daemon/server/reconnect.h"
+#include "daemon/server/reload.h"
 #include "daemon/server/scrub.h"
 #include "daemon/server/session_host.h"
+#include "daemon/server/sizing.h"
 #include "daemon/server/takeover.h"
 #include "proto/attributes.h"
 
@@ -43,7 +45,9 @@ struct server {
     struct admission admission;
     struct reconnect reconnect;
     struct takeover takeover;
+    struct reload reload;
     struct scrub scrub;
+    struct sizing sizing;
     struct obituary_log obituary_log;
     uv_idle_t idle; /* runs while there is work that no peer's bytes will trigger */
     struct clock clock;
@@ -58,10 +62,12 @@ struct server {
  * server_run() - serve until the keeper says that it is enough, or ends
  * @files:          segment, state, clock, listener and control, and those of clients
  * @descriptors:    how many clients and connections there may be
+ * @source:         what the options come from; NULL: they stay as they are
  * Return: the process's exit status.
  */
 KMEM_MUST_USE int server_run(const struct options *options, struct inherited_fds *files,
-                             const struct descriptors *descriptors);
+                             const struct descriptors *descriptors,
+                             const struct reload_source *source);
 
 /** server_wire() - tell the parts of a server, of which options and files are set, of each other */
 void server_wire(struct server *server);

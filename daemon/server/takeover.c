@@ -312,7 +312,7 @@ void takeover_fini(struct takeover *takeover)
 
 static int state_check(const struct options *options, int fd)
 {
-    const uint32_t n_pages = (uint32_t)(options->segment_bytes >> PAGE_SHIFT);
+    const uint32_t n_pages = (uint32_t)(options->most_bytes >> PAGE_SHIFT);
     struct state state;
     const int r = state_fits(fd, n_pages);
     if (r) {

@@ -125,7 +125,8 @@ KMEM_NORETURN static void become_daemon(const struct daemon_setting *setting,
     place_descriptors(setting);
     (void)close_range(3 + setting->n_fds, ~0U, 0);
     apply_setting(setting);
-    const char *const program = setting->program ? setting->program : harness_program("kmemd");
+    const char *const program =
+        walls_launcher(setting->program ? setting->program : harness_program("kmemd"));
     const int program_fd = walls_open_program(program);
     pass_descriptors(setting);
     if (setting->prepare != NULL) {
@@ -250,12 +251,16 @@ static bool await_answer(void)
 /* Return: whether it is ready. */
 static bool start_served(const struct daemon_setting *setting, const char *const *options)
 {
-    const char *arguments[N_OPTIONS_MAX] = {"kmemd",  "--name", "test",
-                                            "--size", "16MiB",  "--socket"};
-    size_t n = 6;
+    const char *arguments[N_OPTIONS_MAX] = {"kmemd", "--name", "test"};
+    size_t n = 3;
     (void)snprintf(served.socket, sizeof(served.socket), "%s",
                    setting->socket != NULL ? setting->socket : harness_path("test.sock"));
+    arguments[n++] = "--socket";
     arguments[n++] = served.socket;
+    if (!setting->configured_size) {
+        arguments[n++] = "--size";
+        arguments[n++] = "16MiB";
+    }
     for (; *options != NULL; options++) {
         expect_true(n + 1 < N_OPTIONS_MAX);
         arguments[n++] = *options;

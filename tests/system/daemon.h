@@ -28,6 +28,7 @@ struct daemon_setting {
     const char *fd_names;  /* $LISTEN_FDNAMES */
     const char *socket;    /* its path; NULL: test.sock in the test's directory */
     const char *cradle;    /* words of cradle.h; a mute one is waited for at its socket */
+    bool configured_size;  /* without --size: a configuration says it */
     void (*prepare)(void); /* called in the process that becomes the daemon, last; may be NULL */
 };
 

@@ -97,7 +97,8 @@ static void test_ctl_usage_shows_what_is_live(void)
 
     expect_equal(end->exit_status, 0);
     expect_text(end->err, "");
-    expect_match(end->out, "^segment \"test\"  16\\.0 MiB  \\(kmemd [0-9.]+, pid [0-9]+, up ");
+    expect_match(end->out, "^segment \"test\"  16\\.0 MiB, up to 256\\.0 MiB  "
+                           "\\(kmemd [0-9.]+, pid [0-9]+, up ");
     expect_match(end->out, "^  # used 1\\.0 MiB \\(6\\.[0-9] %\\)  \\+ overhead ");
     expect_match(end->out, "^  blocks +4 +peak used +1\\.0 MiB +peak held +1\\.0 MiB$");
     expect_match(end->out, "^  clients +1 +seen +1 +ended +0$");

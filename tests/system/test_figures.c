@@ -145,6 +145,7 @@ static void expect_worked(const struct figures *now)
 {
     expect_identities(now);
     expect_figure(now, "segment_bytes", SEGMENT_BYTES);
+    expect_figure(now, "most_bytes", 16 * SEGMENT_BYTES);
     expect_figure(now, "used_bytes", WORKED_BYTES);
     expect_figure(now, "blocks", WORKED_BLOCKS);
     expect_figure(now, "rounding_bytes", WORKED_ROUNDING_BYTES);
@@ -198,7 +199,9 @@ static void expect_as_before(const struct figures *before, const struct figures 
 
 static void expect_requests_and_uptime(void)
 {
+    const uint64_t clearing_bytes = usage_clearing_bytes();
     const struct figures before = figures_take();
+    expect_figure(&before, "clear_loop_bytes", clearing_bytes);
     an_hour_passes();
     const struct figures now = figures_take();
     expect_figure(&now, "requests", figure(&before, "requests") + 2); /* Hello and Usage */
@@ -557,7 +560,7 @@ static void test_every_column_and_log_line_is_the_truth(void)
     expect_worker_row(worker.pid, &worked, true);
     expect_ledger_columns(worker.pid);
     daemon_kill_server();
-    expect_log_line("recovered in [0-9.]+ ms: 1 clients, 21 direct blocks \\(321\\.7 KiB\\), ");
+    expect_log_line("recovered in [0-9.]+ ms: 1 clients, 2 direct blocks \\(80\\.1 KiB\\), ");
     expect_usage_table(&worked);
     expect_worker_row(worker.pid, &worked, false); /* it has not asked anything yet */
     expect_ledger_columns(worker.pid);
@@ -575,10 +578,10 @@ static void test_every_column_and_log_line_is_the_truth(void)
     expect_killed_obituary(big_pid);
     expect_passing_obituary(passing_pid);
 
-    /* 7,339,932 + 591,526 bytes; 7,339,932 + 329,384 of them direct. */
+    /* 7,339,932 + 591,526 bytes; 7,339,932 + 82,021 of them direct. */
     daemon_stop();
     expect_match(daemon_log(), "ending with 2 clients in the segment: 1007 blocks, 7\\.6 MiB "
-                               "\\(7\\.3 MiB direct, 256\\.0 KiB leased\\)");
+                               "\\(7\\.1 MiB direct, 497\\.6 KiB leased\\)");
     expect_match(daemon_log(), "uid [0-9]+\\) lives on, and lost the segment after [0-9.]+ s: 1006 "
                                "blocks, 577\\.7 KiB taken "
                                "back: figures/large 480\\.0 KiB \\(6\\), figures/kept 97\\.7 KiB "

@@ -46,7 +46,8 @@ static struct victim join_with_a_lease(void)
     Kmem__ErrorCode error;
     struct victim victim;
     victim.fd = wire_member_with(&victim.descriptors);
-    ledger_layout_init(&victim.layout, SEGMENT_PAGES);
+    const uint32_t most_pages = (uint32_t)(usage_take().most_bytes / PAGE_BYTES);
+    ledger_layout_init(&victim.layout, most_pages);
     victim.n_words = victim.layout.total_bytes / sizeof(uint64_t);
     victim.words = mmap(NULL, victim.layout.total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                         victim.descriptors.fds[WIRE_LEDGER], 0);
@@ -60,7 +61,8 @@ static struct victim join_with_a_lease(void)
 static void scribble_plausibly(const struct victim *victim, struct seeded *seeded)
 {
     struct ledger ledger;
-    expect_equal(ledger_attach(&ledger, victim->words, SEGMENT_PAGES), 0);
+    expect_equal(
+        ledger_attach(&ledger, victim->words, (uint32_t)(usage_take().most_bytes / PAGE_BYTES)), 0);
     for (uint32_t page = 1; page < SEGMENT_PAGES; page++) {
         struct ledger_head *const head = &ledger.heads[page];
         head->size_class = (uint16_t)(seeded_next(seeded) % (N_SIZE_CLASSES + 2));

@@ -143,7 +143,7 @@ static void ask_for_more_than_may_be_locked(const void *argument)
     expect_call(mlockall(MCL_FUTURE) == 0);
     expect_true(kmem_try_allocate(100, "locked out") == NULL);
     expect_equal(errno, ENOMEM);
-    expect_match(kmem_last_error(), "the segment \\(64.0 MiB\\): this program has called "
+    expect_match(kmem_last_error(), "the segment \\(1.0 GiB\\): this program has called "
                                     "mlockall\\(MCL_FUTURE\\), and its RLIMIT_MEMLOCK does not");
     expect_call(munlockall() == 0);
     expect_true(kmem_try_allocate(100, "let in") != NULL);

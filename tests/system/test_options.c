@@ -213,12 +213,14 @@ static void test_compare_says_what_a_running_daemon_was_not_started_with(void)
     expect_match(end.log, "was started with these options");
     end = compare("--quota", "8MiB");
     expect_equal(end.exit_status, 0);
-    expect_match(end.log, "--quota is 8\\.0 MiB now, and the daemon was started with 4\\.0 MiB");
+    expect_match(end.log, "--quota is 8MiB now, and the daemon was started with 4MiB");
     end = compare("--size", "32MiB");
-    expect_match(end.log, "--size is 32\\.0 MiB now, and the daemon was started with 16\\.0 MiB");
-    expect_match(end.log, "--quota is none now, and the daemon was started with 4\\.0 MiB");
+    expect_match(end.log, "--size is 32MiB now, and the daemon was started with 16MiB");
+    expect_match(end.log, "--quota is none now, and the daemon was started with 4MiB");
+    end = compare("--default", "quota = 2MiB");
+    expect_match(end.log, "--quota is 2MiB now, and the daemon was started with 4MiB");
     end = compare("--group", "4242");
-    expect_match(end.log, "--group is one now, and the daemon was started with none");
+    expect_match(end.log, "--group is 4242 now, and the daemon was started with none");
     daemon_stop();
 }
 

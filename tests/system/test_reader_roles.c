@@ -146,7 +146,7 @@ static void join_in_groups(const void *argument)
     void *block = kmem_try_allocate(100, "member");
     expect_equal(block != NULL, *gid == OWNER);
     if (block == NULL) {
-        expect_denied("reading only, as a member of --reader-group; set KMEM_ROLE=");
+        expect_denied("reading only, by --reader-group or reader-users; set KMEM_ROLE=");
         expect_equal(kmem_join_as_reader(NULL), 0);
         return;
     }

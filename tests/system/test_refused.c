@@ -78,7 +78,8 @@ static void test_figures_of_a_refusal_are_those_of_the_moment(void)
     expect_match(sentence,
                  "largest holders( as of .* ago)?: \"refused/direct\" 3.0 MiB in 1 block, "
                  "\"refused/leased\" 97.7 KiB in 100 blocks; ");
-    expect_match(sentence, "; release some of it, or start kmemd with a larger --size$");
+    expect_match(sentence,
+                 "; release some of it, or let the segment grow, up to 256.0 MiB: kmemctl resize$");
     /* What was released is back. */
     expect_call(kmem_try_allocate(usage_take().largest_hole_bytes, "refused/the rest") != NULL);
     client_finish(&other);
@@ -102,7 +103,8 @@ static void test_scattered_memory_is_told_from_memory_in_use(void)
     const char *sentence = kmem_last_error();
     expect_says_what_there_is(sentence);
     expect_match(sentence, "; enough is free, but not in one piece: ask for [0-9.]* [KM]iB at "
-                           "most, release what lies between, or start kmemd with a larger --size$");
+                           "most, release what lies between, or let the segment grow, up to 256.0 "
+                           "MiB: kmemctl resize$");
     expect_equal(kmem_close(), 0);
     daemon_stop_balanced();
 }
@@ -116,7 +118,7 @@ static void test_segment_that_is_too_small_is_told(void)
     expect_equal(errno, ENOMEM);
     harness_note("\"%s\"", kmem_last_error());
     expect_match(kmem_last_error(), "; no more than 15.9 MiB can be had in a segment of this size: "
-                                    "start kmemd with a larger --size$");
+                                    "let the segment grow, up to 256.0 MiB: kmemctl resize$");
     expect_true(!harness_matches(kmem_last_error(), "release"));
     expect_equal(kmem_close(), 0);
     daemon_stop();

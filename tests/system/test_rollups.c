@@ -109,11 +109,12 @@ static struct teller join_as_teller(void)
     struct teller teller;
     Kmem__ErrorCode error;
     const int fd = wire_member_with(&descriptors);
-    ledger_layout_init(&layout, SEGMENT_PAGES);
+    const uint32_t most_pages = (uint32_t)(usage_take().most_bytes / PAGE_BYTES);
+    ledger_layout_init(&layout, most_pages);
     void *base = mmap(NULL, layout.total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                       descriptors.fds[WIRE_LEDGER], 0);
     expect_call(base != MAP_FAILED);
-    expect_equal(ledger_attach(&teller.ledger, base, SEGMENT_PAGES), 0);
+    expect_equal(ledger_attach(&teller.ledger, base, most_pages), 0);
     teller.run = wire_try_lease(fd, LEASED_PAGES, LEASED_PAGES, &error);
     expect_equal(teller.run.n_pages, LEASED_PAGES);
     return teller;

@@ -101,17 +101,19 @@ static void test_a_store_of_another_size_with_a_client_in_it_goes_on_and_the_new
     store_open();
     struct client client = kill_a_kept_daemon();
     const struct daemon_setting kept = store_setting();
-    daemon_start_as(&kept, OPTIONS("--size", "32MiB"));
-    expect_log_line("kept has 16\\.0 MiB, and clients live in it: 32\\.0 MiB wait for a start");
+    daemon_start_as(&kept, OPTIONS("--size", "512MiB"));
+    expect_log_line(
+        "kept may have 256\\.0 MiB at most, and clients live in it: 512\\.0 MiB wait for "
+        "a start");
     expect_equal(usage_take().segment_bytes, 16 << 20);
-    expect_equal(usage_take().waiting_bytes, 32 << 20);
-    expect_match(ctl("usage")->out, "32\\.0 MiB wait for a start of kmemd with no client");
+    expect_equal(usage_take().waiting_bytes, 512 << 20);
+    expect_match(ctl("usage")->out, "512\\.0 MiB wait for a start of kmemd with no client");
     holder_expect_held(&client);
     daemon_kill_server(); /* the next one knows as much */
     holder_expect_held(&client);
-    expect_equal(usage_take().waiting_bytes, 32 << 20);
+    expect_equal(usage_take().waiting_bytes, 512 << 20);
     expect_call(kill(daemon_pid(), SIGHUP) == 0);
-    expect_log_line("SIGHUP: --size is not applied: 32\\.0 MiB wait");
+    expect_log_line("SIGHUP: --size is not applied: 512\\.0 MiB wait");
     expect_soon(harness_matches(daemon_log(), "upgraded: .* serves now"), 20000);
     holder_expect_held(&client);
     client_tell(&client, 0);
@@ -124,6 +126,30 @@ static void test_a_store_of_another_size_with_a_client_in_it_goes_on_and_the_new
     expect_log_line("no client lives in it: a new one of 32\\.0 MiB is made");
     expect_equal(usage_take().segment_bytes, 32 << 20);
     expect_equal(usage_take().waiting_bytes, 0);
+    stop_and_read();
+    store_close();
+}
+
+/* As far as the segment may grow a size that was changed is applied with the next start. */
+static void test_a_store_with_a_client_in_it_gets_the_size_that_is_asked_for_now(void)
+{
+    if (!KMEMD_WITH_SYSTEMD) {
+        harness_skip("kmemd was built without libsystemd");
+    }
+    store_open();
+    struct client client = kill_a_kept_daemon();
+    const struct daemon_setting kept = store_setting();
+    daemon_start_as(&kept, OPTIONS("--size", "32MiB"));
+    expect_log_line("the segment has 32\\.0 MiB now, and had 16\\.0 MiB");
+    expect_soon(usage_take().segment_bytes == 32 << 20, 5000);
+    holder_expect_held(&client);
+    expect_equal(ctl("resize", "24MiB")->exit_status, 0);
+    daemon_kill_server(); /* what was asked for has been applied: it is not again */
+    expect_equal(usage_take().segment_bytes, 24 << 20);
+    holder_expect_held(&client);
+    client_tell(&client, 0);
+    client_end(&client);
+    expect_soon(usage_take().clients == 0, 5000);
     stop_and_read();
     store_close();
 }
@@ -223,6 +249,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_the_supervisors_store_brings_everything_back, 20),
     SYSTEM_TEST(test_a_store_of_another_size_with_a_client_in_it_goes_on_and_the_new_size_waits,
                 40),
+    SYSTEM_TEST(test_a_store_with_a_client_in_it_gets_the_size_that_is_asked_for_now, 60),
     SYSTEM_TEST(test_a_store_that_another_layout_refuses_is_there_for_the_former_program, 40),
     SYSTEM_TEST(test_a_first_server_that_ends_before_it_is_ready_costs_no_kept_segment, 40),
     SYSTEM_TEST(test_a_first_server_that_crashes_before_it_is_ready_costs_no_kept_segment, 40),

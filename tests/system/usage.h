@@ -17,6 +17,7 @@
 
 struct usage {
     uint64_t segment_bytes;
+    uint64_t most_bytes; /* that it may have, for which layouts are */
     uint64_t used_bytes;
     uint64_t free_bytes;
     uint64_t overhead_bytes;
@@ -51,6 +52,9 @@ struct usage usage_take(void);
 
 /** usage_ask() - the same, on an observer's connection that is there already */
 struct usage usage_ask(int fd);
+
+/** usage_clearing_bytes() - how far the first loop goes that clears, as clear_loop_bytes says */
+uint64_t usage_clearing_bytes(void);
 
 /** expect_usage() - want exactly this to be live */
 #define expect_usage(used_bytes, n_blocks) usage_expect(__FILE__, __LINE__, used_bytes, n_blocks)

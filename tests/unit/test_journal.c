@@ -66,6 +66,7 @@ static int journal_setup(void **state)
     entry[0] = '\0';
     log_set_level(LOG_LEVEL_DEBUG);
     log_set_segment(NULL);
+    log_set_serving(true);
     return unsetenv("JOURNAL_STREAM");
 }
 
@@ -91,6 +92,17 @@ static void test_log_write_has_no_field_of_what_there_is_not(void **state)
 
     assert_string_equal(capture_end(), "");
     assert_string_equal(entry, "MESSAGE=one\nPRIORITY=3\nSYSLOG_IDENTIFIER=kmemd\n");
+}
+
+static void test_log_write_of_an_error_before_clients_are_served_goes_to_stderr(void **state)
+{
+    log_set_serving(false);
+    capture_for_journal();
+    log_error("its last word");
+    log_warning("not that");
+
+    assert_string_equal(capture_end(), "<3>its last word\n");
+    assert_non_null(strstr(entry, "MESSAGE=not that\n"));
 }
 
 static void test_journal_format_of_a_reason_with_a_newline_says_its_length(void **state)
@@ -188,6 +200,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_SETUP(test_log_write_about_a_client_has_its_fields),
         WITH_SETUP(test_log_write_has_no_field_of_what_there_is_not),
+        WITH_SETUP(test_log_write_of_an_error_before_clients_are_served_goes_to_stderr),
         WITH_SETUP(test_journal_format_of_a_reason_with_a_newline_says_its_length),
         WITH_SETUP(test_journal_format_of_too_much_is_nothing),
         WITH_SETUP(test_log_write_of_an_endless_line_is_cut),

@@ -10,11 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/options.h"
+#include "daemon/command_line.h"
 #include "tests/unit/unit.h"
 
 #define ARGUMENTS_MAX 24
-/* What the child ends with if options_parse() returns. */
+/* What the child ends with if command_line_parse() returns. */
 #define RETURNED 99
 
 static uid_t effective_user;
@@ -49,7 +49,8 @@ static struct options parse_all(const char *const *arguments)
     char *argv[ARGUMENTS_MAX + 1];
     struct options options;
     const int argc = split(arguments, argv);
-    options_parse(&options, argc, argv);
+    command_line_parse(&options, argc, argv, &(struct config){.n_files = 0},
+                       &(struct complaints){.say = command_line_complain});
     return options;
 }
 
@@ -210,23 +211,25 @@ test_options_parse_of_a_socket_path_that_the_kernel_does_not_take_is_refused(voi
 
 static void test_options_parse_of_other_wrong_values_is_refused(void **state)
 {
-    assert_refused("--commit is eager or lazy, not \"maybe\"", "--commit=maybe");
-    assert_refused("\"0\" is no quota", "--quota=0");
-    assert_refused("\"much\" is no quota: write a size, as 16MiB", "--quota", "much");
-    assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid=0");
-    assert_refused("--names takes a number from 1 to 32768, not \"0\"", "--names=0");
-    assert_refused("--names takes a number from 1 to 32768, not \"32769\"", "--names=32769");
-    assert_refused("--names takes a number from 1 to 32768, not \"many\"", "--names", "many");
-    assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid=-1");
-    assert_refused("--clients-per-uid takes a number from 1", "--clients-per-uid", "");
-    assert_refused("to 1000000, not \"1000001\"", "--connections-per-uid=1000001");
-    assert_refused("--connections-per-uid takes a number", "--connections-per-uid=10x");
+    assert_refused("--commit: \"maybe\" is not known: write eager or lazy", "--commit=maybe");
+    assert_refused("--quota: \"0\" is no size", "--quota=0");
+    assert_refused("\"much\" is no size: write 4096, 256MiB, 2G or 1.5GiB, or none", "--quota",
+                   "much");
+    assert_refused("is no number from 1 to 1000000, nor half", "--clients-per-uid=0");
+    assert_refused("--names: \"0\" is no number from 1 to 32768", "--names=0");
+    assert_refused("--names: \"32769\" is no number from 1 to 32768", "--names=32769");
+    assert_refused("--names: \"many\" is no number from 1 to 32768", "--names", "many");
+    assert_refused("is no number from 1 to 1000000, nor half", "--clients-per-uid=-1");
+    assert_refused("is no number from 1 to 1000000, nor half", "--clients-per-uid", "");
+    assert_refused("--connections-per-uid: \"1000001\" is no number from 1 to 1000000",
+                   "--connections-per-uid=1000001");
+    assert_refused("--connections-per-uid: \"10x\" is no number", "--connections-per-uid=10x");
     assert_refused("there is no group \"no-such-group\"", "--group", "no-such-group");
     assert_refused("--reader-group: there is no group \"no-such-group\"", "--reader-group",
                    "no-such-group");
-    assert_refused("--readers is any, none or walled, not \"some\"", "--readers=some");
+    assert_refused("--readers: \"some\" is not known: write any, none or walled", "--readers=some");
     assert_refused("leave one of them out", "--readers=none", "--reader-group=1");
-    assert_refused("not \"loud\"", "--log-level=loud");
+    assert_refused("--log-level: \"loud\" is not known", "--log-level=loud");
     assert_refused("\"extra\" is no option", "extra");
     assert_refused("unrecognized option", "--no-such-option");
 }
@@ -239,6 +242,9 @@ static void test_options_parse_of_a_group_by_number(void **state)
     assert_refused("there is no group \"-1\"", "--group", "-1");
     assert_refused("there is no group \"42x\"", "--group", "42x");
     assert_refused("there is no group \"\"", "--group", "");
+    assert_refused("--group: group \"65534\" is 65534, which stands for every group that has no",
+                   "--group", "65534");
+    assert_refused("--reader-group: group \"nogroup\" is 65534", "--reader-group", "nogroup");
 }
 
 static void test_options_parse_of_a_process_to_compare_with(void **state)
@@ -248,18 +254,38 @@ static void test_options_parse_of_a_process_to_compare_with(void **state)
     assert_refused("--compare takes the number of a process", "--compare", "17x");
 }
 
-static void test_options_adopt_size_lets_another_size_wait(void **state)
+static void test_options_adopt_size_keeps_what_was_applied_or_is_too_large(void **state)
 {
     struct options options = parse("--size=2MiB");
 
-    assert_true(options_adopt_size(&options, 2 << 20));
+    assert_true(options_adopt_size(&options, 32 << 20, 2 << 20, true));
+    assert_int_equal(options.segment_bytes, 2 << 20);
+    assert_true(options_adopt_size(&options, 32 << 20, 8 << 20, false)); /* is to be applied */
+    assert_int_equal(options.segment_bytes, 2 << 20);
+    assert_true(options_adopt_size(&options, 32 << 20, 8 << 20, true)); /* was resized since */
+    assert_int_equal(options.segment_bytes, 8 << 20);
     assert_int_equal(options.waiting_bytes, 0);
-    assert_true(options_adopt_size(&options, 4 << 20));
-    assert_int_equal(options.segment_bytes, 4 << 20);
-    assert_int_equal(options.waiting_bytes, 2 << 20);
-    assert_false(options_adopt_size(&options, 0));
-    assert_false(options_adopt_size(&options, (4 << 20) + 1));
-    assert_false(options_adopt_size(&options, 2 * SEGMENT_MAX_BYTES));
+
+    struct options larger = parse("--size=4MiB");
+    assert_true(options_adopt_size(&larger, 2 << 20, 1 << 20, false));
+    assert_int_equal(larger.most_bytes, 2 << 20);
+    assert_int_equal(larger.segment_bytes, 1 << 20);
+    assert_int_equal(larger.waiting_bytes, 4 << 20);
+    assert_false(options_adopt_size(&options, 0, 0, false));
+    assert_false(options_adopt_size(&options, (4 << 20) + 1, 0, false));
+    assert_false(options_adopt_size(&options, 2 * SEGMENT_MAX_BYTES, 0, false));
+    assert_false(options_adopt_size(&options, 2 << 20, 4 << 20, false));
+}
+
+static void test_options_parse_takes_what_the_segment_may_grow_to(void **state)
+{
+    assert_int_equal(parse("--size=2MiB").most_bytes, 32 << 20);
+    assert_true(parse("--size=2MiB").is_usual_most);
+    assert_int_equal(parse("--size=1TiB").most_bytes, SEGMENT_MAX_BYTES);
+    assert_int_equal(parse("--size=2MiB", "--max-size=3MiB").most_bytes, 3 << 20);
+    assert_false(parse("--size=2MiB", "--max-size=3MiB").is_usual_most);
+    assert_refused("--max-size is less than --size", "--size=2MiB", "--max-size=1MiB");
+    assert_refused("--max-size: \"x\" is no size", "--max-size", "x");
 }
 
 static void test_options_parse_finds_a_place_for_the_socket(void **state)
@@ -293,10 +319,10 @@ static void test_options_parse_of_a_watchdog_is_in_milliseconds(void **state)
     const struct options options = parse("--watchdog", "0.25");
 
     assert_int_equal(options.watchdog_ms, 250);
-    assert_refused("takes seconds", "--watchdog", "soon");
-    assert_refused("takes seconds", "--watchdog", "-1");
-    assert_refused("takes seconds", "--watchdog", "3601");
-    assert_refused("takes seconds", "--watchdog", "nan");
+    assert_refused("is no time: write seconds", "--watchdog", "soon");
+    assert_refused("is no time: write seconds", "--watchdog", "-1");
+    assert_refused("is no time: write seconds", "--watchdog", "3601");
+    assert_refused("is no time: write seconds", "--watchdog", "nan");
 }
 
 static void test_options_parse_of_version_and_help_end_with_0(void **state)
@@ -308,7 +334,7 @@ static void test_options_parse_of_version_and_help_end_with_0(void **state)
     assert_string_equal(text, "kmemd " KMEM_VERSION " (protocol 1.1)\n");
     assert_int_equal(exit_status_of((const char *const[]){"--help", NULL}, text, sizeof(text)), 0);
     assert_non_null(strstr(text, "--commit=eager|lazy"));
-    assert_non_null(strstr(text, "71 if the system"));
+    assert_non_null(strstr(text, "71 if the"));
 }
 
 #define OPTIONS_TEST(test) cmocka_unit_test_setup(test, options_setup)
@@ -318,7 +344,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         OPTIONS_TEST(test_options_parse_of_a_group_by_number),
         OPTIONS_TEST(test_options_parse_of_a_process_to_compare_with),
-        OPTIONS_TEST(test_options_adopt_size_lets_another_size_wait),
+        OPTIONS_TEST(test_options_adopt_size_keeps_what_was_applied_or_is_too_large),
+        OPTIONS_TEST(test_options_parse_takes_what_the_segment_may_grow_to),
         OPTIONS_TEST(test_options_parse_of_nothing_is_the_default),
         OPTIONS_TEST(test_options_parse_of_everything),
         OPTIONS_TEST(test_options_parse_of_short_options),

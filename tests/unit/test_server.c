@@ -81,7 +81,10 @@ static void memory_is_back(int signal_number)
 
 static int serve(const char *what, unsigned nth, int control_fd)
 {
-    struct options options = {.name = "server", .segment_bytes = SEGMENT_BYTES};
+    struct options options = {.name = "server",
+                              .segment_bytes = SEGMENT_BYTES,
+                              .asked_bytes = SEGMENT_BYTES,
+                              .most_bytes = SEGMENT_BYTES};
     struct inherited_fds files;
     struct socket_path held;
     (void)snprintf(options.socket_path, sizeof(options.socket_path), "%s", path);
@@ -98,7 +101,7 @@ static int serve(const char *what, unsigned nth, int control_fd)
         fail_nth(what, nth, ENOMEM);
     }
     const struct descriptors descriptors = {.n_clients = N_CLIENTS, .n_free = 100};
-    const int status = server_run(&options, &files, &descriptors);
+    const int status = server_run(&options, &files, &descriptors, NULL);
     const bool failed = fail_end();
     inherited_fds_fini(&files);
     return status == 0 && failed ? SERVED_ALL_THE_SAME : status;

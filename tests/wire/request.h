@@ -44,6 +44,7 @@ struct request {
         Kmem__Names names;
         Kmem__Pages pages;
         Kmem__At at;
+        Kmem__Changes changes;
     };
 };
 
