@@ -13,7 +13,12 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <kmem/share.h>
 
@@ -26,6 +31,7 @@
 #include "client/link/calls.h"
 #include "client/share_parts.h"
 #include "client/sharing.h"
+#include "proto/notice.h"
 #include "proto/size_class.h"
 #include "proto/text.h"
 
@@ -66,12 +72,30 @@ KMEM_MUST_USE static int api_refuse_size(size_t num_bytes, const struct segment 
     return r;
 }
 
+/* What the server has just said: whether a quota gets tight, and whether blocks with that reason
+   may be leased, while budgets deny. */
+static void api_learn(const char *clean_reason, const struct carved *carved)
+{
+    struct allocator *allocator = kmem__context_allocator();
+    if (allocator == NULL || allocator->clock == NULL) {
+        return;
+    }
+    kmem__allocator_set_tight(allocator, carved->is_tight);
+    const struct notice *notice = (const void *)allocator->clock;
+    /* Relaxed: a number that stands alone. */
+    const uint32_t budgets = atomic_load_explicit(&notice->budgets, memory_order_relaxed);
+    if (budgets != 0) {
+        kmem__intern_judge(&allocator->intern, budgets, clean_reason, carved->is_direct_only);
+    }
+}
+
 /* A block that the daemon carves. */
 KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reason, unsigned how,
-                                             void **ret_block, struct failure *failure)
+                                             const struct waiting *waiting, void **ret_block,
+                                             struct failure *failure)
 {
     char clean[KMEM_REASON_MAX_BYTES + 1];
-    struct carved carved = {{0}, false};
+    struct carved carved = {.is_zero = false};
     struct conn_lock lock;
     (void)text_clean(reason != NULL ? reason : "", clean, sizeof(clean));
     int r = kmem__context_enter(&lock, failure);
@@ -86,13 +110,15 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
         r = api_refuse_size(num_bytes, lock.segment, clean, failure);
         kmem__counts_note(&kmem__blocks_counts()->n_too_large);
     } else {
-        r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, how, &carved, failure);
+        r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, how, waiting, &carved,
+                                 failure);
     }
     if (r == -ENOMEM) {
         kmem__context_add_refusal(&lock, failure);
     }
     kmem__context_leave(&lock);
     if (r == 0) {
+        api_learn(clean, &carved);
         kmem__counts_grow(kmem__blocks_counts(), num_bytes);
         *ret_block = api_clear(lock.segment, &carved, num_bytes);
     }
@@ -160,15 +186,127 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
     }
     const bool may_again = api_flush_first(allocator);
     const unsigned how = (flags & KMEM_SHAREABLE) != 0 ? ALLOCATE_SHAREABLE : 0;
-    int r = api_allocate_direct(num_bytes, reason, how | (may_again ? ALLOCATE_MAY_AGAIN : 0),
+    int r = api_allocate_direct(num_bytes, reason, how | (may_again ? ALLOCATE_MAY_AGAIN : 0), NULL,
                                 ret_block, failure);
     const bool came_home = r == -ENOMEM && allocator != NULL && kmem__heap_take_returns(allocator);
     if (r == -ENOMEM && (may_again || came_home)) {
         (void)kmem__heap_flush(allocator); /* if there was nothing, the server says why not */
-        r = api_allocate_direct(num_bytes, reason, how, ret_block, failure);
+        r = api_allocate_direct(num_bytes, reason, how, NULL, ret_block, failure);
     }
     api_note_refused(allocator, r);
     return r;
+}
+
+/* ------------------------------------------------------------------------------- waiting ---- */
+
+/* 100 ms: a server that is started anew knows of no ticket, and one that is asked less seldom lets
+   others pass. */
+#define ASK_AGAIN_MS 100
+
+struct patience {
+    int timeout_ms;       /* negative: for ever */
+    kmem_wait_fn goes_on; /* NULL: until that is over */
+    void *user;
+};
+
+/* How long to wait still; a negative timeout is for ever, which is asked for in pieces. */
+static uint32_t api_left_ms(int timeout_ms, int64_t until_ms)
+{
+    const int64_t left_ms = timeout_ms < 0 ? INT_MAX : until_ms - kmem__monotonic_ms();
+    return left_ms > 0 ? (uint32_t)left_ms : 0;
+}
+
+/* Sleeps until memory may be had, or for a while. Without a bell, which a process has that leases,
+   for a while. */
+static void api_sleep(const _Atomic uint32_t *bell, uint32_t seen, uint32_t left_ms)
+{
+    static _Atomic uint32_t no_bell;
+    const uint32_t wait_ms = left_ms < ASK_AGAIN_MS ? left_ms : ASK_AGAIN_MS;
+    const struct timespec time = {.tv_nsec = (long)wait_ms * 1000000};
+    /* Woken, changed, interrupted or late: each time the caller asks. */
+    (void)syscall(SYS_futex, bell != NULL ? bell : &no_bell, FUTEX_WAIT, seen, &time, NULL, 0);
+}
+
+/* Asks for a block until it is there, or its time is up. The connection is free between. */
+KMEM_MUST_USE static int api_wait_direct(size_t num_bytes, const char *reason,
+                                         const struct patience *patience, void **ret_block,
+                                         struct failure *failure)
+{
+    static _Atomic uint64_t n_tickets;
+    const int64_t until_ms = kmem__monotonic_ms() + patience->timeout_ms;
+    /* Relaxed: a number of its own is all that is asked for. */
+    struct waiting waiting = {
+        .ticket = atomic_fetch_add_explicit(&n_tickets, 1, memory_order_relaxed) + 1};
+    for (;;) {
+        struct allocator *allocator = kmem__context_allocator();
+        const _Atomic uint32_t *bell =
+            allocator == NULL ? NULL
+                              : (const _Atomic uint32_t *)(const void *)((const unsigned char *)
+                                                                             allocator->clock_at +
+                                                                         NOTICE_BELLS_AT) +
+                                    NOTICE_MEMORY_BELL;
+        /* Acquire: what is rung after this look wakes the sleep below. */
+        const uint32_t seen = bell != NULL ? atomic_load_explicit(bell, memory_order_acquire) : 0;
+        const bool is_over = patience->goes_on != NULL && patience->goes_on(patience->user) == 0;
+        waiting.wait_ms = is_over ? 0 : api_left_ms(patience->timeout_ms, until_ms);
+        kmem__context_call();
+        int r = allocator != NULL ? kmem__notice_look(&allocator->notice, failure) : 0;
+        if (r < 0) {
+            return kmem__blocks_refuse_ended(num_bytes, reason, failure);
+        }
+        if (allocator != NULL) {
+            (void)kmem__heap_take_returns(allocator); /* or nothing has come home */
+        }
+        r = api_allocate_direct(num_bytes, reason, 0, &waiting, ret_block, failure);
+        if (is_over && r < 0) {
+            return kmem__failure_set(failure, EINTR, "the caller waits no longer for room");
+        }
+        if (r != -EBUSY || waiting.wait_ms == 0) {
+            return r;
+        }
+        if (bell != NULL || kmem__context_allocator() == NULL) { /* else it has one since */
+            api_sleep(bell, seen, waiting.wait_ms);
+        }
+    }
+}
+
+KMEM_MUST_USE static int api_wait_allocate(size_t num_bytes, const char *reason,
+                                           const struct patience *patience, void **ret_block,
+                                           struct failure *failure)
+{
+    if (patience->timeout_ms == 0 || num_bytes == 0) {
+        return api_allocate(num_bytes, reason, NULL, 0, ret_block, failure);
+    }
+    kmem__context_call();
+    struct allocator *allocator = kmem__context_allocator();
+    if (allocator != NULL && kmem__notice_look(&allocator->notice, failure) < 0) {
+        return kmem__blocks_refuse_ended(num_bytes, reason, failure);
+    }
+    *ret_block = api_allocate_leased(allocator, num_bytes, reason, NULL, 0);
+    return *ret_block != NULL ? 0
+                              : api_wait_direct(num_bytes, reason, patience, ret_block, failure);
+}
+
+void *kmem_wait_allocate_while(size_t num_bytes, const char *reason, int timeout_ms,
+                               kmem_wait_fn goes_on, void *user)
+{
+    const struct patience patience = {timeout_ms, goes_on, user};
+    struct failure failure;
+    void *block = NULL;
+    int saved_errno = errno;
+    int r = api_wait_allocate(num_bytes, reason, &patience, &block, &failure);
+    if (r < 0) {
+        kmem__failure_record(&failure,
+                             goes_on != NULL ? "kmem_wait_allocate_while" : "kmem_wait_allocate");
+        saved_errno = -r;
+    }
+    errno = saved_errno;
+    return block;
+}
+
+void *kmem_wait_allocate(size_t num_bytes, const char *reason, int timeout_ms)
+{
+    return kmem_wait_allocate_while(num_bytes, reason, timeout_ms, NULL, NULL);
 }
 
 static void *api_try_allocate(size_t num_bytes, const char *reason, struct kmem_site *site)

@@ -316,7 +316,12 @@ static int context_lend(void *unused, uint32_t n_pages, uint32_t want_pages, str
         /* Else the server may still grant a lease that an earlier call has given up. */
         kmem__guard_sweep(lock.segment->guard, lock.process->allocator.ledger.states);
     }
-    r = kmem__calls_lease(lock.conn, lock.segment, n_pages, want_pages, ret_run, &failure);
+    bool is_tight = false;
+    r = kmem__calls_lease(lock.conn, lock.segment, n_pages, want_pages, ret_run, &is_tight,
+                          &failure);
+    if (r == 0) {
+        kmem__allocator_set_tight(&lock.process->allocator, is_tight);
+    }
     if (r >= 0) {
         lease_refusal_keep(lock.process, r == CONN_E_REFUSED ? failure.sentence : "");
     }

@@ -109,6 +109,15 @@ int kmem__allocator_init(struct allocator *allocator, const struct segment *segm
     return 0;
 }
 
+uint64_t kmem__allocator_size(const struct allocator *allocator)
+{
+    /* Relaxed: a hint. */
+    const uint32_t n_pages =
+        atomic_load_explicit(allocator->clock + CLOCK_PAGES, memory_order_relaxed);
+    const uint64_t num_bytes = (uint64_t)n_pages << PAGE_SHIFT;
+    return n_pages > 0 && num_bytes < allocator->num_bytes ? num_bytes : allocator->num_bytes;
+}
+
 /* Maps a file of the daemon's that must have at least num_bytes. Return: NULL, and a sentence. */
 static void *allocator_map(int fd, uint64_t num_bytes, int protection, int flags,
                            struct failure *failure)

@@ -66,6 +66,7 @@ struct allocator {
     _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */
     _Atomic bool is_taking;        /* a thread takes what has come home; acquire / release */
     _Atomic bool was_refused;      /* the last direct block, for want of room; relaxed */
+    _Atomic bool is_tight;         /* a quota gets used up; relaxed: a hint */
 };
 
 /**
@@ -116,6 +117,20 @@ static inline bool kmem__allocator_is_fenced(const struct allocator *allocator)
     /* Relaxed: written once, before the first block. */
     return atomic_load_explicit(&allocator->ledger.header->is_fenced, memory_order_relaxed) == 1;
 }
+
+/** kmem__allocator_is_tight() - whether a quota gets used up, by the last answer */
+static inline bool kmem__allocator_is_tight(const struct allocator *allocator)
+{
+    return atomic_load_explicit(&allocator->is_tight, memory_order_relaxed); /* Relaxed: a hint. */
+}
+
+static inline void kmem__allocator_set_tight(struct allocator *allocator, bool is_tight)
+{
+    atomic_store_explicit(&allocator->is_tight, is_tight, memory_order_relaxed); /* As above. */
+}
+
+/** kmem__allocator_size() - what the segment has now, of the num_bytes that are mapped */
+uint64_t kmem__allocator_size(const struct allocator *allocator);
 
 /** kmem__allocator_tick() - the daemon's clock */
 static inline uint32_t kmem__allocator_tick(const struct allocator *allocator)

@@ -28,7 +28,10 @@
 #include "proto/text.h"
 
 #define INTERN_SLOTS (2 * LEDGER_REASONS_MAX)
-#define INTERN_TABLE_BYTES ((size_t)INTERN_SLOTS * sizeof(uint32_t))
+/* The hash table, and behind it the verdicts. */
+#define INTERN_TABLE_BYTES ((size_t)INTERN_SLOTS * sizeof(uint32_t) + LEDGER_REASONS_MAX)
+
+enum { VERDICT_UNKNOWN, VERDICT_LEASED, VERDICT_DIRECT };
 
 static_assert(LEDGER_REASONS_MAX <= ENTRY_REASONS_MAX, "every number fits an entry's word");
 
@@ -89,6 +92,7 @@ int kmem__intern_init(struct intern *intern, struct ledger *ledger)
     /* What the parent knows is in a ledger that its child does not map. */
     (void)madvise(ids, INTERN_TABLE_BYTES, MADV_DONTFORK);
     intern->ids = ids;
+    intern->verdicts = (unsigned char *)ids + (size_t)INTERN_SLOTS * sizeof(uint32_t);
     intern->ledger = ledger;
     return 0;
 }
@@ -129,6 +133,53 @@ uint32_t kmem__intern(struct intern *intern, const char *text, size_t n_bytes)
     }
     (void)pthread_mutex_unlock(&intern->lock);
     return id == 0 ? REASON_OTHER : id;
+}
+
+/* Under the lock. */
+static void intern_know(struct intern *intern, uint32_t budgets)
+{
+    if (intern->budgets != budgets) {
+        intern->budgets = budgets;
+        intern->n_changes++;
+        memset(intern->verdicts, VERDICT_UNKNOWN, LEDGER_REASONS_MAX);
+    }
+}
+
+uint64_t kmem__intern_budgets(struct intern *intern, uint32_t budgets)
+{
+    (void)pthread_mutex_lock(&intern->lock);
+    intern_know(intern, budgets);
+    const uint64_t n_changes = intern->n_changes;
+    (void)pthread_mutex_unlock(&intern->lock);
+    return n_changes;
+}
+
+bool kmem__intern_may_carve(struct intern *intern, uint32_t budgets, const char *reason)
+{
+    char clean[REASON_MAX_BYTES + 1];
+    const size_t n_bytes = text_clean(reason, clean, sizeof(clean));
+    (void)pthread_mutex_lock(&intern->lock);
+    /* Relaxed: under the lock. What is in no table yet has number 0, as what has no reason. */
+    const uint32_t id = n_bytes == 0 ? REASON_NONE
+                                     : atomic_load_explicit(intern_slot(intern, clean, n_bytes),
+                                                            memory_order_relaxed);
+    const bool may = intern->budgets == budgets && (n_bytes == 0 || id != 0) &&
+                     intern->verdicts[id] == VERDICT_LEASED;
+    (void)pthread_mutex_unlock(&intern->lock);
+    return may;
+}
+
+void kmem__intern_judge(struct intern *intern, uint32_t budgets, const char *clean_reason,
+                        bool is_direct_only)
+{
+    const size_t n_bytes = strlen(clean_reason);
+    (void)pthread_mutex_lock(&intern->lock);
+    intern_know(intern, budgets);
+    const uint32_t id = n_bytes == 0 ? REASON_NONE : intern_locked(intern, clean_reason, n_bytes);
+    if (n_bytes == 0 || id != 0) {
+        intern->verdicts[id] = is_direct_only ? VERDICT_DIRECT : VERDICT_LEASED;
+    }
+    (void)pthread_mutex_unlock(&intern->lock);
 }
 
 static void remembered_set(struct remembered *it, const char *reason, size_t n_bytes, uint64_t word)

@@ -17,8 +17,11 @@
 struct intern {
     pthread_mutex_t lock;
     struct ledger *ledger;
-    _Atomic uint32_t *ids; /* hash table, INTERN_SLOTS of them; 0 an empty slot */
-    uint64_t n_overflows;  /* asked for when the table was full, and not in it */
+    _Atomic uint32_t *ids;   /* hash table, INTERN_SLOTS of them; 0 an empty slot */
+    uint64_t n_overflows;    /* asked for when the table was full, and not in it */
+    unsigned char *verdicts; /* by number: of budgets that deny; in the memory of ids */
+    uint32_t budgets;        /* which the verdicts are of: struct notice */
+    uint64_t n_changes;      /* of budgets */
 };
 
 /* A reason is read in chunks that lie in one CPU page; any type may be beneath. */
@@ -135,6 +138,27 @@ void kmem__intern_fini(struct intern *intern);
  * Once the table is full: the number of what stands before '#', else REASON_OTHER.
  */
 KMEM_MUST_USE uint32_t kmem__intern(struct intern *intern, const char *text, size_t n_bytes);
+
+/*
+ * While a budget denies, a reason is carved from leases only if the server has said that none of
+ * those covers it. It says so with each block that it carves itself, so the first block of each
+ * reason is one of those.
+ */
+
+/**
+ * kmem__intern_may_carve() - whether a block with that reason may be leased
+ * @budgets:  what the daemon's notice says, not 0
+ * @reason:   as it was passed
+ */
+KMEM_MUST_USE bool kmem__intern_may_carve(struct intern *intern, uint32_t budgets,
+                                          const char *reason);
+
+/** kmem__intern_judge() - the server, asked when the notice said `budgets`, has told of a reason */
+void kmem__intern_judge(struct intern *intern, uint32_t budgets, const char *clean_reason,
+                        bool is_direct_only);
+
+/** kmem__intern_budgets() - the notice says so from now on. Return: how often it has changed. */
+uint64_t kmem__intern_budgets(struct intern *intern, uint32_t budgets);
 
 /**
  * kmem__intern_remember() - kmem__intern() for what a program passed, kept for the next call

@@ -36,6 +36,7 @@ static void in_doubt_note(struct conn *conn, uint64_t sequence, struct seg_off o
 
 KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint64_t num_bytes,
                                       const char *reason, unsigned how,
+                                      const struct waiting *waiting,
                                       const Kmem__Response **ret_response, struct failure *failure)
 {
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -43,6 +44,8 @@ KMEM_MUST_USE static int ask_allocate(struct conn *conn, uint64_t sequence, uint
     allocate.num_bytes = num_bytes;
     allocate.may_again = (how & ALLOCATE_MAY_AGAIN) != 0;
     allocate.shareable = (how & ALLOCATE_SHAREABLE) != 0;
+    allocate.ticket = waiting != NULL ? waiting->ticket : 0;
+    allocate.wait_ms = waiting != NULL ? waiting->wait_ms : 0;
     allocate.reason.len = strlen(reason);
     /* protobuf-c reads from what it declares writable. */
     allocate.reason.data = (uint8_t *)(uintptr_t)reason;
@@ -70,7 +73,7 @@ KMEM_MUST_USE static int in_doubt_allocate(struct conn *conn, struct failure *fa
     struct in_doubt *in_doubt = &conn->ticket.in_doubt;
     const Kmem__Response *response = NULL;
     const int r = ask_allocate(conn, in_doubt->sequence, in_doubt->num_bytes, in_doubt->reason, 0,
-                               &response, failure);
+                               NULL, &response, failure);
     if (r == CONN_OK) {
         in_doubt->offset = response->allocated->offset;
         in_doubt->sequence = kmem__ask_sequence(conn);
@@ -106,14 +109,14 @@ int kmem__calls_settle(struct conn *conn, struct failure *failure)
 /* ------------------------------------------------------------------------------- the calls ---- */
 
 int kmem__calls_allocate(struct conn *conn, const struct segment *segment, uint64_t num_bytes,
-                         const char *reason, unsigned how, struct carved *ret_carved,
-                         struct failure *failure)
+                         const char *reason, unsigned how, const struct waiting *waiting,
+                         struct carved *ret_carved, struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     int r = kmem__calls_settle(conn, failure);
     if (r >= 0) {
         const uint64_t sequence = kmem__ask_sequence(conn);
-        r = ask_allocate(conn, sequence, num_bytes, reason, how, &response, failure);
+        r = ask_allocate(conn, sequence, num_bytes, reason, how, waiting, &response, failure);
         if (kmem__ask_is_in_doubt(conn, r)) {
             in_doubt_note(conn, sequence, (struct seg_off){0}, num_bytes, reason);
         }
@@ -130,7 +133,8 @@ int kmem__calls_allocate(struct conn *conn, const struct segment *segment, uint6
         return kmem__conn_lose(conn, failure, EPROTO, "sent an offset where no block can be");
     }
     kmem__guard_add_direct(segment->guard, offset, num_bytes);
-    *ret_carved = (struct carved){offset, response->allocated->known_zero};
+    *ret_carved = (struct carved){offset, response->allocated->known_zero,
+                                  response->allocated->direct_only, response->allocated->tight};
     return 0;
 }
 
@@ -182,7 +186,8 @@ int kmem__calls_size_of(struct conn *conn, struct seg_off offset, uint64_t *ret_
 }
 
 int kmem__calls_lease(struct conn *conn, const struct segment *segment, uint32_t n_pages,
-                      uint32_t want_pages, struct run *ret_run, struct failure *failure)
+                      uint32_t want_pages, struct run *ret_run, bool *ret_is_tight,
+                      struct failure *failure)
 {
     const Kmem__Response *response = NULL;
     Kmem__Request request = KMEM__REQUEST__INIT;
@@ -210,6 +215,7 @@ int kmem__calls_lease(struct conn *conn, const struct segment *segment, uint32_t
         return kmem__conn_lose(conn, failure, EPROTO, "sent a lease where none can be");
     }
     *ret_run = run;
+    *ret_is_tight = response->leased->tight;
     return 0;
 }
 

@@ -16,9 +16,17 @@
 #include "proto/ledger.h"
 
 /* A block as the daemon carved it. */
+/* Of a request that waits for its turn. */
+struct waiting {
+    uint64_t ticket;
+    uint32_t wait_ms; /* 0: no longer */
+};
+
 struct carved {
     struct seg_off offset;
-    bool is_zero; /* else its bytes are what an earlier owner left there */
+    bool is_zero;        /* else its bytes are what an earlier owner left there */
+    bool is_direct_only; /* none with its reason may be carved from a lease */
+    bool is_tight;       /* a quota of this process, or of its user, gets used up */
 };
 
 /**
@@ -42,6 +50,7 @@ enum {
  * @num_bytes:   1 at least
  * @reason:      clean text, up to REASON_MAX_BYTES; "" for none
  * @how:         ALLOCATE_x
+ * @waiting:     NULL: it does not wait
  * @ret_carved:  written on success
  * @failure:     receives the sentence
  *
@@ -49,7 +58,8 @@ enum {
  */
 KMEM_MUST_USE int kmem__calls_allocate(struct conn *conn, const struct segment *segment,
                                        uint64_t num_bytes, const char *reason, unsigned how,
-                                       struct carved *ret_carved, struct failure *failure);
+                                       const struct waiting *waiting, struct carved *ret_carved,
+                                       struct failure *failure);
 
 /**
  * kmem__calls_release() - give a block back
@@ -69,12 +79,13 @@ KMEM_MUST_USE int kmem__calls_size_of(struct conn *conn, struct seg_off offset,
  * @n_pages:     at least that many, consecutive
  * @want_pages:  as many if there is plenty
  * @ret_run:     written on success: its pages are FREE in the ledger
+ * @ret_is_tight: written on success: a quota of this process, or of its user, gets used up
  *
  * Return: 0; CONN_E_REFUSED, and failure has the daemon's sentence; or the faults of a connection.
  */
 KMEM_MUST_USE int kmem__calls_lease(struct conn *conn, const struct segment *segment,
                                     uint32_t n_pages, uint32_t want_pages, struct run *ret_run,
-                                    struct failure *failure);
+                                    bool *ret_is_tight, struct failure *failure);
 
 /** kmem__calls_leave() - tell the daemon that this process leaves. Return: 0 or a fault. */
 KMEM_MUST_USE int kmem__calls_leave(struct conn *conn, struct failure *failure);

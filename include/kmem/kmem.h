@@ -305,6 +305,48 @@ KMEM_API KMEM_MUST_USE void *kmem_try_allocate_at(size_t num_bytes, const char *
 #endif
 
 /**
+ * kmem_wait_allocate() - allocate zeroed bytes, and wait until there is room
+ * @num_bytes:   1 to the segment's size
+ * @reason:      why the memory is needed; copied. NULL is KMEM_NO_REASON
+ * @timeout_ms:  how long to wait; 0: not at all, as kmem_try_allocate(); negative: for ever
+ *
+ * Ownership: the caller's until kmem_release() or kmem_try_release().
+ * Waiting:   for @timeout_ms; a call of its own to the daemon takes $KMEM_TIMEOUT_MS at most. Other
+ *            threads may call the library meanwhile.
+ *
+ * Requests that wait are served in the order in which they came, in all processes: a small one does
+ * not pass a large one that waits. One that a quota or a budget is against waits for what that is
+ * about, and lets others pass. Calls that do not wait, and what this process carves from its
+ * leases, take what is free. When the daemon's server is started anew, those that wait go on in the
+ * order in which they ask again. A process that is stopped lets others pass.
+ *
+ * Return: the block, or NULL and errno as kmem_try_allocate() sets it: ENOMEM when the time is up,
+ * and at once if it can not be had however long it waits.
+ */
+KMEM_API KMEM_MUST_USE void *kmem_wait_allocate(size_t num_bytes, const char *reason,
+                                                int timeout_ms);
+
+/** kmem_wait_fn - Return: 0: do not wait any longer. It may not call the library. */
+typedef int (*kmem_wait_fn)(void *user);
+
+/**
+ * kmem_wait_allocate_while() - kmem_wait_allocate() for a caller that may change its mind
+ * @num_bytes:   these three: as there
+ * @reason:      "
+ * @timeout_ms:  "
+ * @goes_on:     called in this thread, before each look for room, ten times a second at the least
+ * @user:        passed on to it
+ *
+ * Its place among those that wait is kept meanwhile.
+ *
+ * Return: as kmem_wait_allocate(); NULL and EINTR when goes_on() has returned 0 and the look behind
+ * that, which is the last, has found no room either.
+ */
+KMEM_API KMEM_MUST_USE void *kmem_wait_allocate_while(size_t num_bytes, const char *reason,
+                                                      int timeout_ms, kmem_wait_fn goes_on,
+                                                      void *user);
+
+/**
  * kmem_try_release() - give a block back, or say why not
  * @mem:  the address of the pointer to the block, as for kmem_release(); set to NULL on success. A
  *        pointer that is NULL already is ignored
