@@ -67,7 +67,7 @@ KMEM_MUST_USE static int api_refuse_size(size_t num_bytes, const struct segment 
     kmem__failure_add(failure, "%s is more than the segment \"",
                       text_format_bytes(num_bytes, asked, sizeof(asked)));
     kmem__failure_add_foreign(failure, segment->name);
-    kmem__failure_add(failure, "\" has (%s); start kmemd with a larger --size",
+    kmem__failure_add(failure, "\" may have (%s); start kmemd with a larger --max-size",
                       text_format_bytes(segment->num_bytes, all, sizeof(all)));
     return r;
 }

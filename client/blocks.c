@@ -45,7 +45,8 @@ int kmem__blocks_refuse_pointer(const struct segment *segment, const void *mem,
     int r = kmem__failure_set(failure, EINVAL, "%p is not in the segment \"", mem);
     kmem__failure_add_foreign(failure, segment->name);
     kmem__failure_add(
-        failure, "\" (%s at %p); pass a pointer that an allocation of this process returned",
+        failure,
+        "\" (room for %s at %p); pass a pointer that an allocation of this process returned",
         text_format_bytes(segment->num_bytes, size, sizeof(size)), (const void *)segment->base);
     return r;
 }

@@ -83,6 +83,8 @@ int leaks_show(struct kmem_query *query, const struct options *options,
                const struct screen *screen);
 int ledger_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
+int reload_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int limits_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int map_show(struct kmem_query *query, const struct options *options, const struct screen *screen);
@@ -98,6 +100,8 @@ int record_show(struct kmem_query *query, const struct options *options,
                 const struct screen *screen);
 int refusals_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
+int resize_show(struct kmem_query *query, const struct options *options,
+                const struct screen *screen);
 int segments_show(struct kmem_query *query, const struct options *options,
                   const struct screen *screen);
 int snapshot_show(struct kmem_query *query, const struct options *options,
@@ -123,6 +127,7 @@ const struct listing_shape *follow_shape(const struct options *options);
 const struct listing_shape *holders_shape(const struct options *options);
 const struct listing_shape *leaks_shape(const struct options *options);
 const struct listing_shape *ledger_shape(const struct options *options);
+const struct listing_shape *reload_shape(const struct options *options);
 const struct listing_shape *limits_shape(const struct options *options);
 const struct listing_shape *names_shape(const struct options *options);
 const struct listing_shape *obituaries_shape(const struct options *options);

@@ -98,8 +98,12 @@ static void print_segment(const struct status_report *report, const struct scree
     const struct figures *figures = &report->figures;
     const bool exactly = report->options->exact_bytes;
     char text[256];
-    (void)snprintf(text, sizeof(text), "%s, %s used, %s free, %s of it in one piece",
-                   format_bytes(figures_get(figures, "segment_bytes"), exactly).text,
+    const uint64_t segment_bytes = figures_get(figures, "segment_bytes");
+    const uint64_t most_bytes = figures_get(figures, "most_bytes");
+    const bool can_grow = most_bytes > segment_bytes;
+    (void)snprintf(text, sizeof(text), "%s%s%s%s, %s used, %s free, %s of it in one piece",
+                   format_bytes(segment_bytes, exactly).text, can_grow ? " (up to " : "",
+                   can_grow ? format_bytes(most_bytes, exactly).text : "", can_grow ? ")" : "",
                    format_bytes(figures_get(figures, "used_bytes"), exactly).text,
                    format_bytes(figures_get(figures, "free_bytes"), exactly).text,
                    format_bytes(figures_get(figures, "largest_extent_bytes"), exactly).text);

@@ -135,7 +135,7 @@ _kmemctl() {
     local daemon=("${words[0]}")
     local commands='status usage segments top ledger reasons blocks names holders clients limits'
     commands+=' refusals obituaries history leaks snapshot diff export map why watch record replay advise'
-    commands+=' doctor reconcile run serve'
+    commands+=' doctor reload reconcile resize run serve'
     local options='--socket --segment --output --json --bytes --color --watch --help --version'
     local rows=' --pid --user --reason --older-than --larger-than --columns --sort --top --no-headers'
     local command=''
@@ -179,7 +179,7 @@ _kmemctl() {
     limits) options+="$rows --fail-above" ;;
     refusals) options+="$rows --counts" ;;
     history) options+="$rows --since --steps" ;;
-    names | clients | obituaries | segments) options+=$rows ;;
+    names | clients | obituaries | segments | reload) options+=$rows ;;
     map) options+=' --by --svg' ;;
     record | advise)
         options+=$([[ $command == advise ]] || echo ' --for')

@@ -53,8 +53,9 @@ function __kmemctl_segments
 end
 
 set -l listings segments ledger reasons blocks names holders clients limits refusals obituaries \
-    history leaks diff watch
-set -l queries status usage top $listings snapshot export map why record advise doctor reconcile
+    history leaks diff watch reload
+set -l queries status usage top $listings snapshot export map why record advise doctor reconcile \
+    resize
 set -l query "not __kmemctl_is run replay serve"
 set -l daemon "not __kmemctl_is run replay"
 set -l listing "__kmemctl_is $listings"

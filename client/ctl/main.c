@@ -70,7 +70,11 @@ static const struct command commands[] = {
      .special = history_options, .shape = history_shape, .show = history_show},
     {"leaks", "Show reasons whose blocks live far longer than they usually do.",
      .special = leaks_options, .shape = leaks_shape, .show = leaks_show},
+    {"reload", "Have the daemon read its configuration anew, and show what changes.",
+     .shape = reload_shape, .show = reload_show},
     {"reconcile", "Check that all figures add up.", .show = reconcile_show},
+    {"resize", "Give the segment another size, while it is served.", .argument = "SIZE",
+     .least_arguments = 1, .most_arguments = 1, .show = resize_show},
     {"run", "Run a program on a segment of its own.", .main = run_main},
     {"serve", "Serve metrics and a page over HTTP.", .main = serve_main},
 };
@@ -249,6 +253,9 @@ static int check(const struct command *command, const struct options *options)
     }
     if (options->watch_ms > 0 && (command->show == export_show || command->show == snapshot_show)) {
         return complain(command, "it writes one file: --watch means nothing to it");
+    }
+    if (options->watch_ms > 0 && command->show == resize_show) {
+        return complain(command, "it changes something: --watch means nothing to it");
     }
     return STATUS_OK;
 }

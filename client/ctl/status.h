@@ -15,6 +15,7 @@ enum status {
     STATUS_NO_DAEMON = 3,     /* none listens, or it ended meanwhile */
     STATUS_NOT_PERMITTED = 4, /* it does not answer this user */
     STATUS_THRESHOLD = 5,     /* usage --fail-above: it is fuller; replay: something was refused */
+    STATUS_WAITS = 6,         /* reload: a setting waits for a restart of the daemon */
     STATUS_BUSY = 75,         /* reconcile: never quiet, so the sums say nothing: neither 0 nor 1 */
     STATUS_NOT_RUN = 126,     /* run: the program was found and can not be executed */
     STATUS_NOT_FOUND = 127    /* run: there is no such program */

@@ -51,6 +51,12 @@ static enum style fullness_style(const struct figures *figures)
     return percent >= FULL_WARN_PERCENT ? STYLE_WARN : STYLE_GOOD;
 }
 
+/* kmemctl resize. */
+static bool can_grow(const struct figures *figures)
+{
+    return figures_get(figures, "most_bytes") > figures_get(figures, "segment_bytes");
+}
+
 static void print_headline(const struct figures *figures, const struct options *options,
                            const struct screen *screen)
 {
@@ -58,11 +64,13 @@ static void print_headline(const struct figures *figures, const struct options *
     struct escaped version = format_escaped(figures->version);
     struct label size = format_bytes(figures_get(figures, "segment_bytes"), options->exact_bytes);
     struct label uptime = format_age(figures_get(figures, "uptime_ms"));
-    char facts[ESCAPED_MAX_BYTES + 96];
+    struct label most = format_bytes(figures_get(figures, "most_bytes"), options->exact_bytes);
+    char facts[ESCAPED_MAX_BYTES + 128];
     (void)fprintf(screen->file, "%ssegment \"%s\"%s", screen_on(screen, STYLE_BOLD), name.text,
                   screen_off(screen, STYLE_BOLD));
-    (void)snprintf(facts, sizeof(facts), "  %s  (kmemd %s, pid %u, up %s)", size.text, version.text,
-                   figures->pid, uptime.text);
+    (void)snprintf(facts, sizeof(facts), "  %s%s%s  (kmemd %s, pid %u, up %s)", size.text,
+                   can_grow(figures) ? ", up to " : "", can_grow(figures) ? most.text : "",
+                   version.text, figures->pid, uptime.text);
     (void)screen_flow(screen, strlen("segment \"\"") + width_of(name.text), 2, facts);
     (void)fputs("\n\n", screen->file);
 }

@@ -148,6 +148,48 @@ typedef int (*kmem_limit_fn)(const struct kmem_limit *limit, void *user);
 KMEM_API KMEM_MUST_USE int kmem_query_limits(struct kmem_query *query, kmem_limit_fn each,
                                              void *user);
 
+/** A setting that the configuration has changed. Members are added at the end. */
+struct kmem_setting_change {
+    const char *key;   /* "quota"; `user "alice" quota` of a section */
+    const char *was;   /* what is in force, or was until now */
+    const char *now;   /* what the configuration says */
+    const char *waits; /* why it waits for a restart of the daemon; NULL: it is in force */
+};
+
+typedef int (*kmem_setting_change_fn)(const struct kmem_setting_change *change, void *user);
+
+/**
+ * kmem_query_reload() - have the daemon read its configuration files anew
+ *
+ * Is told of each setting that differs from what is in force. Only an admin may ask (-EPERM): root,
+ * the daemon's user, and those that its configuration names. -EINVAL if a file is wrong;
+ * kmem_query_error() says file and line, and nothing is changed.
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_reload(struct kmem_query *query, kmem_setting_change_fn each,
+                                             void *user);
+
+/**
+ * kmem_query_resize() - give the segment another size, while it is served
+ * @query:      the caller's; not from a callback of it
+ * @num_bytes:  whole pages of 16 KiB, at most the figure most_bytes of kmem_query_usage()
+ *
+ * For the administrator: root, or the user that the daemon runs as. Processes that have joined need
+ * not do anything: they find more memory, or less. To grow takes memory from the system, which
+ * takes time; it goes on if the caller does not wait. To shrink takes back what is leased at the
+ * segment's end and holds no block; blocks are not moved. The size stays over restarts of the
+ * daemon that go on with the segment.
+ *
+ * Waiting: until it is done. To ask for the size that there is changes nothing.
+ *
+ * Return: 0, or a negative errno, and kmem_query_error() has the sentence:
+ *   -EACCES  the caller is no administrator
+ *   -EINVAL  the segment can not have that size
+ *   -ENOMEM  the system has no memory for it; what was taken is given back
+ *   -EBUSY   blocks lie where the segment would end, the largest holders are named; or another size
+ *            is being made
+ */
+KMEM_API KMEM_MUST_USE int kmem_query_resize(struct kmem_query *query, uint64_t num_bytes);
+
 enum kmem_group_by {
     KMEM_BY_REASON, /* what follows '#' is dropped */
     KMEM_BY_CLIENT,

@@ -96,6 +96,18 @@ int kmem_query_limits(struct kmem_query *query, kmem_limit_fn each, void *user)
     return query->error;
 }
 
+int kmem_query_reload(struct kmem_query *query, kmem_setting_change_fn each, void *user)
+{
+    question(query);
+    for (size_t i = 0; i < query->n_setting_changes; i++) {
+        int r = each(&query->setting_changes[i], user);
+        if (r != 0) {
+            return r;
+        }
+    }
+    return query->error;
+}
+
 int kmem_query_refusals(struct kmem_query *query, kmem_refusal_fn each, void *user)
 {
     question(query);

@@ -36,6 +36,8 @@ struct kmem_query {
     size_t n_names;
     const struct kmem_limit *limits;
     size_t n_limits;
+    const struct kmem_setting_change *setting_changes;
+    size_t n_setting_changes;
     const struct kmem_refusal *refusals;
     size_t n_refusals;
     const struct kmem_refusal_count *refusal_counts;

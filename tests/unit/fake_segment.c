@@ -95,6 +95,12 @@ static const struct kmem_limit limits[] = {
     {"obituaries", "count", "clients that have ended and are remembered", 1024, 1024},
 };
 
+static const struct kmem_setting_change setting_changes[] = {
+    {"quota", "none", "64MiB", NULL},
+    {"user \"alice\" quota", "1GiB", "none", NULL},
+    {"commit", "eager", "lazy", "the segment's memory is taken when it is made"},
+};
+
 static const struct kmem_refusal refusals[] = {
     {7, "lease", "quota", 4242, 1000, "capture", "video/capture#3", 12, 65000, 1200, 131072,
      50 * MIB, 38 * MIB, 12 * MIB, 12 * MIB},
@@ -252,6 +258,8 @@ struct kmem_query fake_segment(void)
                       N_ELEMENTS(by_size), N_ELEMENTS(by_age), N_ELEMENTS(by_unit)},
         .limits = limits,
         .n_limits = N_ELEMENTS(limits),
+        .setting_changes = setting_changes,
+        .n_setting_changes = N_ELEMENTS(setting_changes) - 1, /* the last waits */
         .refusals = refusals,
         .n_refusals = N_ELEMENTS(refusals),
         .refusal_counts = refusal_counts,

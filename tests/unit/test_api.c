@@ -117,7 +117,7 @@ static void test_try_allocate_more_than_the_segment_is_EINVAL(void **state)
     assert_int_equal(errno, EINVAL);
     assert_string_equal(kmem_last_error(),
                         "kmem_try_allocate: for \"too much\": 4.0 MiB is more than the segment "
-                        "\"fake\" has (4.0 MiB); start kmemd with a larger --size");
+                        "\"fake\" may have (4.0 MiB); start kmemd with a larger --max-size");
     assert_null(kmem_try_allocate(SIZE_MAX, NULL));
     assert_int_equal(errno, EINVAL);
 }

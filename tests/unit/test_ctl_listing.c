@@ -26,6 +26,7 @@ static const struct {
     {"clients", clients_show, clients_shape},    {"obituaries", obituaries_show, obituaries_shape},
     {"reasons", reasons_show, reasons_shape},    {"limits", limits_show, limits_shape},
     {"refusals", refusals_show, refusals_shape}, {"history", history_show, history_shape},
+    {"reload", reload_show, reload_shape},
 };
 
 /* ------------------------------------------------------------------------------- formats ---- */

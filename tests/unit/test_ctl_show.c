@@ -408,6 +408,7 @@ static const struct {
     {"ledger-unit.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_UNIT}},
     {"reasons.json", reasons_show, {.format = FORMAT_JSON}},
     {"limits.json", limits_show, {.format = FORMAT_JSON}},
+    {"reload.json", reload_show, {.format = FORMAT_JSON}},
     {"refusals.json", refusals_show, {.format = FORMAT_JSON}},
     {"refusals-counts.json", refusals_show, {.format = FORMAT_JSON, .counts = true}},
     {"ledger-client.json", ledger_show, {.format = FORMAT_JSON, .by = KMEM_BY_CLIENT}},
