@@ -2,7 +2,8 @@
 /*
  * A query is a connection in the role of an observer and the last sentence. Each function asks for
  * one page of an answer after the other and hands the rows to the callback while they are still in
- * the connection's arena: no answer, however long, takes memory of its own.
+ * the connection's arena: no answer, however long, takes memory of its own. Where answers are long
+ * (query_blocks.c), the next page is asked for first, and the daemon makes it meanwhile.
  *
  * A daemon that says "more" must also move on, or this side would ask for ever: every page's
  * beginning is compared with the last one's, and an answer that stands still is -EPROTO.
@@ -32,10 +33,12 @@ int kmem_query_open(const char *socket_path, struct kmem_query **ret_query)
     int r = query != NULL ? kmem__handshake(&query->conn, socket_path, KMEM__ROLE__ROLE_OBSERVER,
                                             &welcome, &failure)
                           : kmem__failure_set(&failure, ENOMEM, "no memory for a connection");
-    if (r < 0) {
+    if (query == NULL || r < 0) {
         kmem__failure_record(&failure, "kmem_query_open");
         free(query);
     } else {
+        query->instance = welcome.instance;
+        query->timeout_ms = query->conn.timeout_ms;
         *ret_query = query;
     }
     errno = saved_errno;
@@ -85,19 +88,66 @@ int kmem__query_end(struct kmem_query *query, int r)
     return r;
 }
 
+/* What has become of a question, whose sentence is in its place if it failed. */
+static int query_answered(struct kmem_query *query, int r, const Kmem__Response *response)
+{
+    if (r == CONN_E_REFUSED) {
+        r = kmem__refusal_of_query(response->error, &query->failure);
+    }
+    if (r < 0) {
+        kmem__query_record(query, query->call);
+    }
+    return r;
+}
+
 int kmem__query_ask(struct kmem_query *query, Kmem__Request *request,
                     Kmem__Response__BodyCase expected, const Kmem__Response **ret_response)
 {
     int saved_errno = errno;
     int r = kmem__conn_ask(&query->conn, request, expected, NULL, ret_response, &query->failure);
-    if (r == CONN_E_REFUSED) {
-        r = kmem__refusal_of_query((*ret_response)->error, &query->failure);
+    if (kmem__query_can_repeat(query, request, r)) {
+        r = kmem__query_repeat(query, request, expected, ret_response);
     }
-    if (r < 0) {
-        kmem__query_record(query, query->call);
-    }
+    r = query_answered(query, r, *ret_response);
     errno = saved_errno;
     return r;
+}
+
+int kmem__query_ask_ahead(struct kmem_query *query, Kmem__Request *request)
+{
+    int saved_errno = errno;
+    int r = kmem__conn_ask_ahead(&query->conn, request, &query->ahead_failure);
+    errno = saved_errno;
+    return r;
+}
+
+int kmem__query_hear(struct kmem_query *query, int asked, Kmem__Request *request,
+                     Kmem__Response__BodyCase expected, const Kmem__Response **ret_response)
+{
+    int saved_errno = errno;
+    int r = asked;
+    if (asked == 0) {
+        r = kmem__conn_hear(&query->conn, expected, ret_response, &query->failure);
+    } else {
+        query->failure = query->ahead_failure;
+    }
+    if (kmem__query_can_repeat(query, request, r)) {
+        r = kmem__query_repeat(query, request, expected, ret_response);
+    }
+    r = query_answered(query, r, *ret_response);
+    errno = saved_errno;
+    return r;
+}
+
+void kmem__query_drop(struct kmem_query *query, int asked, Kmem__Response__BodyCase expected)
+{
+    const Kmem__Response *response = NULL;
+    int saved_errno = errno;
+    if (asked == 0) {
+        const int r = kmem__conn_hear(&query->conn, expected, &response, &query->ahead_failure);
+        (void)r; /* a fault has ended the connection, which the next question says */
+    }
+    errno = saved_errno;
 }
 
 int kmem__query_fail_to_move_on(struct kmem_query *query)

@@ -15,7 +15,13 @@
 struct kmem_query {
     const char *call; /* the one that is under way; NULL: none */
     struct failure failure;
+    struct failure ahead_failure; /* of a page that was asked for ahead */
     char message[SENTENCE_BYTES + 32];
+    bool insists; /* kmem_query_insist() was called, with these two: */
+    kmem_query_away_fn away;
+    void *away_user;
+    uint64_t instance; /* of the segment that is asked about */
+    int timeout_ms;    /* for each answer */
     struct conn conn;
 };
 
@@ -35,6 +41,31 @@ void kmem__query_record(struct kmem_query *query, const char *call);
 KMEM_MUST_USE int kmem__query_ask(struct kmem_query *query, Kmem__Request *request,
                                   Kmem__Response__BodyCase expected,
                                   const Kmem__Response **ret_response);
+
+/**
+ * kmem__query_ask_ahead() - ask for the next page, while the rows of this one are handed on
+ * Return: what kmem__query_hear() or kmem__query_drop() is told, one of which must follow.
+ */
+KMEM_MUST_USE int kmem__query_ask_ahead(struct kmem_query *query, Kmem__Request *request);
+
+/** kmem__query_hear() - the page that was asked for ahead. Return: as kmem__query_ask() has it. */
+KMEM_MUST_USE int kmem__query_hear(struct kmem_query *query, int asked, Kmem__Request *request,
+                                   Kmem__Response__BodyCase expected,
+                                   const Kmem__Response **ret_response);
+
+/** kmem__query_drop() - likewise, but no more rows are wanted */
+void kmem__query_drop(struct kmem_query *query, int asked, Kmem__Response__BodyCase expected);
+
+/** kmem__query_can_repeat() - whether what failed so may be asked of the next server */
+bool kmem__query_can_repeat(const struct kmem_query *query, const Kmem__Request *request, int r);
+
+/**
+ * kmem__query_repeat() - ask the next server, when it is there
+ * Return: as kmem__conn_ask().
+ */
+KMEM_MUST_USE int kmem__query_repeat(struct kmem_query *query, Kmem__Request *request,
+                                     Kmem__Response__BodyCase expected,
+                                     const Kmem__Response **ret_response);
 
 /** kmem__query_fail_to_move_on() - "more" was said where there is none. Return: -EPROTO. */
 KMEM_MUST_USE int kmem__query_fail_to_move_on(struct kmem_query *query);

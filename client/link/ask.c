@@ -33,8 +33,14 @@ int kmem__ask_insist(struct conn *conn, Kmem__Request *request, Kmem__Response__
     r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);
     while (r < 0 && kmem__ask_can_repeat(conn) && kmem__monotonic_ms() < conn->until_ms) {
         r = kmem__handshake_again(conn, conn->until_ms, failure);
-        r = r < 0 ? r : ask_limit(conn, failure);
         if (r < 0) {
+            return r;
+        }
+        r = ask_limit(conn, failure);
+        if (r < 0) {
+            /* Back too late: what went out before is in doubt, as it is without an answer. */
+            kmem__conn_close(conn);
+            conn->is_cut = true;
             return r;
         }
         r = kmem__conn_ask(conn, request, expected, NULL, ret_response, failure);

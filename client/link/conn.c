@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The library talks to the daemon in turns: a request goes out, its response comes back, nothing
- * else is ever under way:
+ * else is under way:
  *
  *      fstat()  send()              is the descriptor still ours; never waits
  *      recv()                       header and payload at once; waits for SO_RCVTIMEO at most
@@ -28,6 +28,10 @@
  * id with the request's, the kind of body with what was asked for; the arena bounds what decoding
  * can take. Descriptors are received only where they are expected; with a plain recv() the kernel
  * drops them.
+ *
+ * A query of many pages asks for the next one before it hands on the rows of this one
+ * (kmem__conn_ask_ahead()): both sides work at the same time. One request is ahead at most, and its
+ * answer is read, to its last byte and no further, before anything else is asked.
  *
  * The caller sees to it that one thread at a time is in here.
  */
@@ -142,6 +146,7 @@ int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
     conn->blocks_ms = timeout_ms;
     conn->last_id = 0;
     conn->is_cut = false;
+    conn->is_ahead = false;
     conn->loss[0] = '\0';
     (void)snprintf(conn->path, sizeof(conn->path), "%s", path);
     arena_init(&conn->arena, conn->arena_bytes, sizeof(conn->arena_bytes));
@@ -269,6 +274,16 @@ KMEM_MUST_USE static int conn_send(struct conn *conn, size_t num_bytes, int64_t 
     return 0;
 }
 
+/* How much may be read at once: behind an answer that was asked for ahead, a last word may come. */
+static size_t conn_room(const struct conn *conn, size_t at)
+{
+    if (!conn->is_ahead) {
+        return sizeof(conn->frame) - at;
+    }
+    return at < FRAME_HEADER_BYTES ? FRAME_HEADER_BYTES - at
+                                   : FRAME_HEADER_BYTES + frame_length(conn->frame) - at;
+}
+
 static ssize_t conn_read_with_descriptors(struct conn *conn, size_t at, int flags,
                                           struct descriptors *descriptors)
 {
@@ -295,7 +310,7 @@ static ssize_t conn_read(struct conn *conn, size_t at, int flags, struct descrip
     if (descriptors != NULL) {
         return conn_read_with_descriptors(conn, at, flags, descriptors);
     }
-    return recv(conn->fd, conn->frame + at, sizeof(conn->frame) - at, flags);
+    return recv(conn->fd, conn->frame + at, conn_room(conn, at), flags);
 }
 
 /*
@@ -459,6 +474,22 @@ int kmem__conn_ask(struct conn *conn, Kmem__Request *request, Kmem__Response__Bo
     if (r != CONN_OK && descriptors != NULL) {
         kmem__descriptors_close(descriptors);
     }
+    return r;
+}
+
+int kmem__conn_ask_ahead(struct conn *conn, Kmem__Request *request, struct failure *failure)
+{
+    const int r = conn_say(conn, request, kmem__monotonic_ms() + conn->timeout_ms, failure);
+    conn->is_ahead = r == 0;
+    return r;
+}
+
+int kmem__conn_hear(struct conn *conn, Kmem__Response__BodyCase expected,
+                    const Kmem__Response **ret_response, struct failure *failure)
+{
+    const int64_t deadline_ms = kmem__monotonic_ms() + conn->timeout_ms;
+    const int r = conn_hear(conn, deadline_ms, expected, NULL, ret_response, failure);
+    conn->is_ahead = false;
     return r;
 }
 

@@ -100,7 +100,8 @@ struct conn {
     int blocks_ms;    /* how long a recv() waits at most */
     int64_t until_ms; /* by kmem__monotonic_ms(): when calls.c gives the present call up */
     uint64_t last_id;
-    bool is_cut; /* lost to the daemon's end, to time or to a fault: another may do */
+    bool is_cut;   /* lost to the daemon's end, to time or to a fault: another may do */
+    bool is_ahead; /* the answer to the last request is to be read by kmem__conn_hear() */
     struct ticket ticket;
     char path[SOCKET_PATH_BYTES];
     char loss[LOSS_BYTES];
@@ -183,6 +184,19 @@ void kmem__descriptors_close(struct descriptors *descriptors);
 
 /** kmem__monotonic_ms() - a clock for deadlines: never set back, some milliseconds coarse */
 int64_t kmem__monotonic_ms(void);
+
+/**
+ * kmem__conn_ask_ahead() - send a request, and go on with the last response, which stays as it is
+ *
+ * The only calls that may follow are kmem__conn_hear() and kmem__conn_close().
+ * Return: 0 or a fault, as kmem__conn_ask() has it; then no answer is due.
+ */
+KMEM_MUST_USE int kmem__conn_ask_ahead(struct conn *conn, Kmem__Request *request,
+                                       struct failure *failure);
+
+/** kmem__conn_hear() - wait for the answer to it. Return: as kmem__conn_ask() has it. */
+KMEM_MUST_USE int kmem__conn_hear(struct conn *conn, Kmem__Response__BodyCase expected,
+                                  const Kmem__Response **ret_response, struct failure *failure);
 
 /**
  * kmem__conn_ask_unread() - kmem__conn_ask() for a short answer, which stays in the socket

@@ -358,6 +358,22 @@ int kmem__handshake(struct conn *conn, const char *socket_path, Kmem__Role role,
 
 /* ----------------------------------------------------------------------------- coming back ---- */
 
+int kmem__handshake_observe_again(struct conn *conn, int64_t deadline_ms,
+                                  struct welcome *ret_welcome, struct failure *failure)
+{
+    for (;;) {
+        struct places places = {.n_places = 1};
+        memcpy(places.place[0].path, conn->path, sizeof(conn->path));
+        const int r = handshake_until(conn, &places, KMEM__ROLE__ROLE_OBSERVER, deadline_ms,
+                                      ret_welcome, failure);
+        const bool is_away = r == -ENOENT || r == -ECONNREFUSED || r == -ECONNRESET;
+        if (!is_away || kmem__monotonic_ms() + BUSY_PAUSE_MS >= deadline_ms) {
+            return r;
+        }
+        handshake_pause();
+    }
+}
+
 static Kmem__Role ticket_role(const struct ticket *ticket)
 {
     return ticket->is_reader ? KMEM__ROLE__ROLE_READER : KMEM__ROLE__ROLE_MEMBER;

@@ -31,6 +31,19 @@ KMEM_MUST_USE int kmem__handshake(struct conn *conn, const char *socket_path, Km
                                   struct welcome *ret_welcome, struct failure *failure);
 
 /**
+ * kmem__handshake_observe_again() - as an observer, connect to the path once more
+ * @conn:     lost; open on success
+ * @failure:  receives the sentence
+ *
+ * Waiting: until deadline_ms for a daemon that is being started again.
+ *
+ * Return: as kmem__handshake().
+ */
+KMEM_MUST_USE int kmem__handshake_observe_again(struct conn *conn, int64_t deadline_ms,
+                                                struct welcome *ret_welcome,
+                                                struct failure *failure);
+
+/**
  * kmem__handshake_again() - come back over another connection as the client that this process was
  * @conn:     closed, with a resume ticket; open on success
  * @failure:  receives the sentence

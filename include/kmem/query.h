@@ -31,7 +31,7 @@
  * ERRORS, of every function that returns int: -ECONNRESET the daemon has ended; -ETIMEDOUT it did
  * not answer in time; -EPROTO it sent what is no answer; -EACCES it does not answer this user;
  * -ENOMEM no memory for the answer. kmem_query_error() has the sentence. After each of these but
- * -EACCES the query can only be closed.
+ * -EACCES the query can only be closed, unless it insists: kmem_query_insist().
  */
 #ifndef KMEM_QUERY_H
 #define KMEM_QUERY_H
@@ -73,6 +73,29 @@ KMEM_API struct kmem_query *kmem_query_close(struct kmem_query *query);
  * Ownership: the query's; valid until its next call. Return: the sentence, "" if none.
  */
 KMEM_API const char *kmem_query_error(const struct kmem_query *query);
+
+/**
+ * kmem_query_away_fn - the server has ended, and no other has answered within a second
+ *
+ * Called once for each that has ended, in the thread of the call; it must not ask on that query.
+ */
+typedef void (*kmem_query_away_fn)(void *user);
+
+/**
+ * kmem_query_insist() - let questions outlive the server that was asked
+ * @query:  from now on, when its server ends, another is waited for and asked
+ * @away:   called when that takes long; NULL: nothing is
+ * @user:   passed on to it
+ *
+ * A daemon goes on with its segment when its server is killed, restarted or upgraded. An answer
+ * goes on with the row behind the last that was handed on: rows that come from the next server are
+ * of its moment. Where it can not, in the midst of kmem_query_ledger() and kmem_query_lifetimes(),
+ * the call is -ECONNRESET, and may be made again. kmem_query_changes(), kmem_query_reload() and
+ * kmem_query_resize() are never repeated. For each page of an answer $KMEM_TIMEOUT_MS are waited,
+ * a second where the daemon's socket is gone; if no server comes, or one of another segment, or
+ * four have died of the question, the call is -ECONNRESET. IDLE does not matter then.
+ */
+KMEM_API void kmem_query_insist(struct kmem_query *query, kmem_query_away_fn away, void *user);
 
 /** The daemon that answers. Members are added at the end. */
 struct kmem_daemon {

@@ -71,7 +71,7 @@ static void answer_changes(struct fake_peer *peer, const Kmem__Request *request)
     Kmem__ChangesReport report = KMEM__CHANGES_REPORT__INIT;
     Kmem__Change change = KMEM__CHANGE__INIT;
     Kmem__Change *rows[] = {&change, &change};
-    asked[n_asked % 4] =
+    asked[(n_asked - 1) % 4] =
         request->changes->from_now ? KMEM_CHANGES_FROM_NOW : request->changes->from_number;
     change.number = 41;
     change.kind = text("allocated");
@@ -106,23 +106,25 @@ static void answer_at(struct fake_peer *peer, const Kmem__Request *request)
     fake_send(peer, request, &response, NULL, 0);
 }
 
+/* Counts before it answers: the test looks as soon as it has the answer. */
 static bool answer_query(struct fake_peer *peer, const Kmem__Request *request)
 {
     switch ((int)request->body_case) {
     case KMEM__REQUEST__BODY_PAGES:
+        n_asked++;
         answer_pages(peer, request);
-        break;
+        return true;
     case KMEM__REQUEST__BODY_CHANGES:
+        n_asked++;
         answer_changes(peer, request);
-        break;
+        return true;
     case KMEM__REQUEST__BODY_AT:
+        n_asked++;
         answer_at(peer, request);
-        break;
+        return true;
     default:
         return false;
     }
-    n_asked++;
-    return true;
 }
 
 static int query_setup(void **state)
