@@ -4,7 +4,8 @@
  * are answered, in this order:
  *
  *      does one listen?         connect(), place after place (locate.c)
- *      is it the daemon?        SO_PEERCRED: root, this user, or the owner of its directory
+ *      is it the daemon?        SO_PEERCRED: root, this user, or the owner of its directory; one
+ *                               that this user namespace has no number for: if it was mounted here
  *      does it take us?         Hello, Welcome
  *      does Welcome add up?     version, sizes, exactly the descriptors that it announces
  *
@@ -122,19 +123,17 @@ KMEM_MUST_USE static int handshake_connect(struct conn *conn, struct place *plac
 
 /* -------------------------------------------------------------------------- is it the one? ---- */
 
-/* What holds the socket. Return: whether that can be told. */
-static bool directory_of(const char *path, struct stat *ret_status)
+/* What holds the socket. */
+static void directory_path(const char *path, char ret_directory[static SOCKET_PATH_BYTES])
 {
-    char directory[SOCKET_PATH_BYTES];
-    (void)snprintf(directory, sizeof(directory), "%s", path);
-    char *slash = strrchr(directory, '/');
+    (void)snprintf(ret_directory, SOCKET_PATH_BYTES, "%s", path);
+    char *slash = strrchr(ret_directory, '/');
     if (slash == NULL) {
-        (void)snprintf(directory, sizeof(directory), ".");
+        (void)snprintf(ret_directory, SOCKET_PATH_BYTES, ".");
     } else {
         /* The root directory keeps its slash. */
-        slash[slash == directory] = '\0';
+        slash[slash == ret_directory] = '\0';
     }
-    return stat(directory, ret_status) == 0;
 }
 
 /*
@@ -163,6 +162,26 @@ KMEM_MUST_USE static int handshake_verify_directory(const struct conn *conn, uid
     return 0;
 }
 
+/*
+ * A container knows few users, and the daemon's may be none of them. What vouches for it then is
+ * the mount: root of the container, or the process that made it, has put it there. Of a mounted
+ * directory only if none but its owner can put a socket into it: /tmp is a mount, too.
+ */
+KMEM_MUST_USE static int handshake_verify_unknown(const struct conn *conn, const char *path,
+                                                  const struct stat *directory,
+                                                  struct failure *failure)
+{
+    const bool is_open = (directory->st_mode & (S_IWGRP | S_IWOTH)) != 0;
+    if (kmem__locate_is_mount(conn->path) || (kmem__locate_is_mount(path) && !is_open)) {
+        return handshake_verify_directory(conn, OVERFLOW_UID, directory, failure);
+    }
+    return kmem__failure_set(failure, EPERM,
+                             "%s is served by a user that has no number here (uid %u), and neither "
+                             "the socket nor a directory that only its owner may write to was "
+                             "mounted there; it is told nothing",
+                             conn->path, (unsigned int)OVERFLOW_UID);
+}
+
 KMEM_MUST_USE static int handshake_verify_server(const struct conn *conn, struct failure *failure)
 {
     struct ucred server;
@@ -172,16 +191,28 @@ KMEM_MUST_USE static int handshake_verify_server(const struct conn *conn, struct
         return kmem__failure_set(failure, error, "can not tell who listens at %s: %s", conn->path,
                                  strerror(error));
     }
+    char path[SOCKET_PATH_BYTES];
     struct stat directory;
-    const bool is_known = directory_of(conn->path, &directory);
+    directory_path(conn->path, path);
+    const bool is_known = stat(path, &directory) == 0;
     const bool is_owner = is_known && server.uid == directory.st_uid && server.uid != OVERFLOW_UID;
+    if (server.uid == 0 && server.pid == 1 && is_known) {
+        /* The service manager listens for a daemon that is about to begin: the directory's. */
+        return handshake_verify_directory(conn, directory.st_uid, &directory, failure);
+    }
     if (server.uid == 0 || server.uid == geteuid() || is_owner) {
         return is_known ? handshake_verify_directory(conn, server.uid, &directory, failure) : 0;
     }
+    if (is_known && server.uid == OVERFLOW_UID) {
+        return handshake_verify_unknown(conn, path, &directory, failure);
+    }
+    /* In a container of root the service's user has its number, and shows by its directory. */
+    const bool is_alone = is_known && kmem__locate_is_mount(conn->path);
     return kmem__failure_set(failure, EPERM,
                              "%s is served by uid %u, who is neither root nor this user nor the "
-                             "owner of its directory; it is told nothing",
-                             conn->path, (unsigned int)server.uid);
+                             "owner of its directory; it is told nothing%s",
+                             conn->path, (unsigned int)server.uid,
+                             is_alone ? "; mount its directory, not the socket alone" : "");
 }
 
 /* ------------------------------------------------------------------------ does it take us? ---- */

@@ -10,18 +10,28 @@
  * that runs with more rights than its caller does not listen to the caller's environment
  * (secure_getenv): the caller could name a daemon of his own.
  *
+ * A process whose malloc() is served, and that has joined, tries where it has, in place of the last
+ * two.
+ *
  * Only absence leads on from one place to the next. A daemon that is there and refuses, or an
  * impostor, ends the search: going on would hide it.
  */
 #include "client/link/locate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEFAULT_SEGMENT "default"
+
+/* Written once, with the connection; known_at: release, pairs with kmem__locate_socket(). */
+static char known_path[SOCKET_PATH_BYTES];
+static _Atomic(const char *) known_at;
 
 static const char *environment(const char *variable)
 {
@@ -89,6 +99,9 @@ int kmem__locate_socket(const char *socket_path, struct places *ret_places, stru
     if (socket_path == NULL) {
         socket_path = environment("KMEM_SOCKET");
     }
+    if (socket_path == NULL) {
+        socket_path = atomic_load_explicit(&known_at, memory_order_acquire);
+    }
     if (socket_path != NULL) {
         r = places_add(&places, socket_path, "", "", failure);
     } else {
@@ -101,11 +114,44 @@ int kmem__locate_socket(const char *socket_path, struct places *ret_places, stru
     return r;
 }
 
+void kmem__locate_remember(const char *path)
+{
+    /* Relaxed: none but this thread writes it now. */
+    if (atomic_load_explicit(&known_at, memory_order_relaxed) == NULL) {
+        (void)snprintf(known_path, sizeof(known_path), "%s", path);
+        atomic_store_explicit(&known_at, known_path, memory_order_release);
+    }
+}
+
+/* ---------------------------------------------------------------------------------- mounts ---- */
+
+bool kmem__locate_is_mount(const char *path)
+{
+    struct statx status;
+    return statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_TYPE, &status) == 0 &&
+           (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
 /* ----------------------------------------------------------------------------- explanation ---- */
 
 static const char *absence_text(int error)
 {
     return error == ECONNREFUSED ? "nobody listens there" : "no such socket";
+}
+
+/* A mount of the file stays with it when a later daemon makes another; a directory's shows that. */
+static void explain_mounts(const struct places *places, struct failure *failure)
+{
+    for (unsigned int i = 0; i < places->n_places; i++) {
+        const struct place *place = &places->place[i];
+        if (place->error == ECONNREFUSED && kmem__locate_is_mount(place->path)) {
+            kmem__failure_add(failure,
+                              "; %s is mounted here as a file, and shows the socket of a daemon "
+                              "that has ended, also when another has been started: mount its "
+                              "directory instead, and start this container anew",
+                              place->path);
+        }
+    }
 }
 
 static void explain_how_to_start(const struct places *places, struct failure *failure)
@@ -135,6 +181,7 @@ int kmem__locate_explain(const struct places *places, struct failure *failure)
         kmem__failure_add(failure, "%s%s (%s)", i == 0 ? ": tried " : " and ", place->path,
                           absence_text(place->error));
     }
+    explain_mounts(places, failure);
     explain_how_to_start(places, failure);
     return r;
 }

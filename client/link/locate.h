@@ -42,6 +42,22 @@ KMEM_MUST_USE int kmem__locate_socket(const char *socket_path, struct places *re
                                       struct failure *failure);
 
 /**
+ * kmem__locate_remember() - where this process has joined, for itself and its forked children
+ *
+ * For processes whose malloc() is served, which know nothing of the environment that they need, and
+ * clear or overwrite it: it is tried where $KMEM_SOCKET is not set. The first one is kept.
+ */
+void kmem__locate_remember(const char *path);
+
+/**
+ * kmem__locate_is_mount() - whether a socket or a directory was mounted where it is
+ *
+ * As containers are given one (docs/containers.md). False also where the kernel can not tell,
+ * before Linux 5.8.
+ */
+bool kmem__locate_is_mount(const char *path);
+
+/**
  * kmem__locate_explain() - say that no place has a daemon, what was tried, and how to start one
  * Return: -ECONNREFUSED if there is a socket without a listener, else -ENOENT.
  */

@@ -69,7 +69,10 @@
  * $KMEM_SEGMENT or "default", in $XDG_RUNTIME_DIR/kmemd, then in /run/kmemd. The daemon at the
  * other end must run as root, as the caller's user, or as the owner of the directory that holds
  * the socket; any other is taken for an impostor and is told nothing (EPERM). So it is if the
- * directory is another user's, or others may write to it and it is not sticky.
+ * directory is another user's, or others may write to it and it is not sticky. Where a socket unit
+ * starts the daemon for this very call, process 1 listens for the directory's owner. In a container
+ * the daemon's user may have no number; then the socket must be a mount, or its directory be one
+ * that others may not write to.
  *
  * SPEED: the first blocks of a size, 16 of them or 4 above 64 KiB, are carved by the daemon, a
  * round trip each; so are, at any time, blocks above 1 MiB and a 64th of the segment. From then on

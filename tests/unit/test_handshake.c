@@ -26,6 +26,8 @@ static struct welcome welcome;
 static int64_t server_uid;
 static int64_t directory_uid;
 static int64_t my_uid;
+static unsigned int directory_mode; /* in place of the access bits; 0: the truth */
+static const char *mount_path;      /* what was mounted; NULL: nothing */
 static int connect_errno;
 static unsigned int n_connect_errors;
 static int socket_errno;
@@ -35,6 +37,7 @@ int __real_getsockopt(int fd, int level, int option, void *value, socklen_t *n_b
 int __wrap_getsockopt(int fd, int level, int option, void *value, socklen_t *n_bytes);
 int __real_stat(const char *path, struct stat *status);
 int __wrap_stat(const char *path, struct stat *status);
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *status);
 uid_t __real_geteuid(void);
 uid_t __wrap_geteuid(void);
 int __real_connect(int fd, const struct sockaddr *address, socklen_t n_bytes);
@@ -62,7 +65,20 @@ int __wrap_stat(const char *path, struct stat *status)
         assert_string_equal(path, fake_daemon_directory());
         status->st_uid = (uid_t)directory_uid;
     }
+    if (r == 0 && directory_mode != 0) {
+        status->st_mode = S_IFDIR | directory_mode;
+    }
     return r;
+}
+
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask, struct statx *status)
+{
+    (void)fd;
+    (void)flags;
+    (void)mask;
+    const bool is_mount = mount_path != NULL && strcmp(path, mount_path) == 0;
+    *status = (struct statx){.stx_attributes = is_mount ? STATX_ATTR_MOUNT_ROOT : 0};
+    return 0;
 }
 
 uid_t __wrap_geteuid(void)
@@ -93,6 +109,8 @@ static void tell_the_truth(void)
 {
     server_uid = -1;
     directory_uid = -1;
+    directory_mode = 0;
+    mount_path = NULL;
     my_uid = -1;
     connect_errno = 0;
     n_connect_errors = 0;
@@ -313,16 +331,23 @@ static void test_hello_impostor_is_EPERM_and_told_nothing(void **state)
     assert_hello_fails(EPERM);
 
     assert_non_null(strstr(failure.sentence, "served by uid 4711"));
+    assert_null(strstr(failure.sentence, "mount"));
     fake_daemon_stop();
     assert_int_equal(n_heard, 0);
 }
 
-static void assert_trusted(int64_t server, int64_t me, int64_t directory, int r)
+enum { NOT_MOUNTED, SOCKET_MOUNTED, DIRECTORY_MOUNTED };
+
+static void assert_trusted_in(int mount, unsigned int mode, int64_t server, int64_t me,
+                              int64_t directory, int r)
 {
     start(NULL);
+    const char *const mounts[] = {NULL, fake_daemon_path(), fake_daemon_directory()};
     server_uid = server;
     my_uid = me;
     directory_uid = directory;
+    directory_mode = mode;
+    mount_path = mounts[mount];
     assert_int_equal(hello(), r);
     if (r == 0) {
         close_welcomed();
@@ -330,6 +355,11 @@ static void assert_trusted(int64_t server, int64_t me, int64_t directory, int r)
     kmem__conn_close(&conn);
     tell_the_truth();
     fake_daemon_stop();
+}
+
+static void assert_trusted(int64_t server, int64_t me, int64_t directory, int r)
+{
+    assert_trusted_in(NOT_MOUNTED, 0755, server, me, directory, r);
 }
 
 static void test_hello_trusts_root_this_user_and_the_directorys_owner(void **state)
@@ -344,6 +374,33 @@ static void test_hello_trusts_root_this_user_and_the_directorys_owner(void **sta
 static void test_hello_overflow_uid_proves_nothing(void **state)
 {
     assert_trusted(65534, 1000, 65534, -EPERM);
+    assert_trusted(65534, 1000, 0, -EPERM);
+}
+
+/* In a container, whose root or maker has mounted it. */
+static void test_hello_trusts_a_server_without_a_number_here_that_was_mounted(void **state)
+{
+    assert_trusted_in(SOCKET_MOUNTED, 0755, 65534, 1000, 0, 0);
+    assert_trusted_in(SOCKET_MOUNTED, 01777, 65534, 1000, 0, 0);
+    assert_trusted_in(DIRECTORY_MOUNTED, 0750, 65534, 1000, 65534, 0);
+    assert_trusted_in(SOCKET_MOUNTED, 0775, 65534, 1000, 0, -EPERM);
+    assert_trusted_in(DIRECTORY_MOUNTED, 01777, 65534, 1000, 0, -EPERM);
+    assert_trusted_in(DIRECTORY_MOUNTED, 0755, 65534, 1000, 77, -EPERM);
+    assert_trusted_in(SOCKET_MOUNTED, 0755, 77, 1000, 0, -EPERM); /* it has a number */
+}
+
+static void test_hello_says_that_a_socket_was_mounted_alone(void **state)
+{
+    start(NULL);
+    mount_path = fake_daemon_path();
+    server_uid = 77;
+    my_uid = 0;
+    directory_uid = 0;
+
+    assert_hello_fails(EPERM);
+
+    assert_non_null(strstr(failure.sentence, "; mount its directory, not the socket alone"));
+    fake_daemon_stop();
 }
 
 static void test_hello_server_that_can_not_be_told_is_an_error(void **state)
@@ -457,6 +514,8 @@ int main(void)
         cmocka_unit_test(test_hello_impostor_is_EPERM_and_told_nothing),
         cmocka_unit_test(test_hello_trusts_root_this_user_and_the_directorys_owner),
         cmocka_unit_test(test_hello_overflow_uid_proves_nothing),
+        cmocka_unit_test(test_hello_trusts_a_server_without_a_number_here_that_was_mounted),
+        cmocka_unit_test(test_hello_says_that_a_socket_was_mounted_alone),
         cmocka_unit_test(test_hello_server_that_can_not_be_told_is_an_error),
         cmocka_unit_test(test_hello_refused_user_is_EACCES),
         cmocka_unit_test(test_hello_too_many_clients_is_EUSERS),

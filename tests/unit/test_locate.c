@@ -45,6 +45,21 @@ static void test_locate_socket_runtime_directory_comes_first(void **state)
     assert_string_equal(places.segment_name, "video");
 }
 
+/* The last of these tests: it is for the rest of the process. */
+static void test_locate_remember_is_tried_without_KMEM_SOCKET(void **state)
+{
+    kmem__locate_remember("/tmp/joined.sock");
+    kmem__locate_remember("/tmp/joined-later.sock");
+    (void)setenv("KMEM_SEGMENT", "video", 1);
+
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+    assert_int_equal(places.n_places, 1);
+    assert_string_equal(places.place[0].path, "/tmp/joined.sock");
+    (void)setenv("KMEM_SOCKET", "/tmp/x.sock", 1);
+    assert_int_equal(kmem__locate_socket(NULL, &places, &failure), 0);
+    assert_string_equal(places.place[0].path, "/tmp/x.sock");
+}
+
 static void test_locate_socket_KMEM_SOCKET_and_nothing_else(void **state)
 {
     (void)setenv("XDG_RUNTIME_DIR", "/run/user/1000", 1);
@@ -321,6 +336,8 @@ int main(void)
                                forget_environment),
         cmocka_unit_test_setup(test_locate_clear_of_no_loop_is_EINVAL, forget_environment),
         cmocka_unit_test_setup(test_locate_guard_neither_on_nor_off_is_EINVAL, forget_environment),
+        cmocka_unit_test_setup(test_locate_remember_is_tried_without_KMEM_SOCKET,
+                               forget_environment),
     };
     return cmocka_run_group_tests_name("locate", tests, NULL, NULL);
 }
