@@ -54,6 +54,7 @@
 #include "client/link/descriptor.h"
 #include "client/link/handshake.h"
 #include "client/link/locate.h"
+#include "client/map/dump.h"
 #include "client/tsan.h"
 #include "client/link/calls.h"
 #include "proto/crash_point.h"
@@ -270,6 +271,7 @@ KMEM_MUST_USE static int context_map(const struct welcome *welcome, bool is_read
         .granule_bytes = welcome->granule_bytes,
         .instance = welcome->instance,
         .reads_only = is_reader,
+        .dumps = welcome->dumps,
     };
     int r = kmem__locate_guard(&file.is_guarded, failure);
     r = r < 0 ? r : kmem__segment_new(&file, &segment, failure);
@@ -381,6 +383,9 @@ KMEM_MUST_USE static int context_join(struct process *process, struct failure *f
         return r;
     }
     own_remember_sockets(&process->conn);
+    if (kmem__dump_serves_malloc()) {
+        kmem__locate_remember(process->conn.path);
+    }
     atomic_store_explicit(&process->patience_ms, process->conn.ticket.timeout_ms,
                           memory_order_relaxed);
     process->is_joined = true;

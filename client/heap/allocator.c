@@ -122,10 +122,11 @@ uint64_t kmem__allocator_size(const struct allocator *allocator)
 static void *allocator_map(int fd, uint64_t num_bytes, int protection, int flags,
                            struct failure *failure)
 {
-    struct stat status;
-    const int seals = fcntl(fd, F_GET_SEALS);
-    if (fstat(fd, &status) < 0 || (uint64_t)status.st_size < num_bytes || seals < 0 ||
-        (seals & F_SEAL_SHRINK) == 0) {
+    struct map_file there;
+    if (kmem__map_look(fd, &there, failure) < 0) {
+        return NULL;
+    }
+    if (there.num_bytes < num_bytes || (there.seals & F_SEAL_SHRINK) == 0) {
         (void)kmem__failure_set(failure, EPROTO,
                                 "the daemon sent a ledger or a clock that is not what it should "
                                 "be; install the same version of both");
@@ -150,7 +151,8 @@ static void allocator_keep_for_cores(const struct allocator *allocator,
                                      const struct ledger_layout *layout)
 {
     unsigned char *ledger = allocator->ledger_at;
-    if (kmem__dump_wanted() != DUMP_NONE) {
+    const enum dump wanted = kmem__dump_wanted(DUMP_NONE);
+    if (wanted == DUMP_LEDGER || wanted == DUMP_BLOCKS) {
         kmem__dump_keep(ledger, layout->plane_at[2] - CPU_PAGE_SKEW_BYTES);
         kmem__dump_keep(ledger + layout->reasons_at, layout->total_bytes - layout->reasons_at);
         kmem__dump_keep(allocator->clock_at, NOTICE_BYTES);

@@ -109,6 +109,7 @@ int kmem__welcome_check(const struct conn *conn, const Kmem__Welcome *said, Kmem
         ret_welcome->is_resumed = said->resumed;
         ret_welcome->is_reader = role == KMEM__ROLE__ROLE_READER;
         ret_welcome->is_walled = said->walled;
+        ret_welcome->dumps = said->dumps;
         welcome_take_descriptors(conn, descriptors, ret_welcome);
     }
     return r;

@@ -24,6 +24,7 @@ struct welcome {
     uint64_t nonce;
     bool is_resumed;
     bool is_reader; /* whom all of these are opened for reading only for; */
+    bool dumps;     /* cores are to have the segment's bytes, unless $KMEM_CORE objects */
     bool is_walled; /* and there is a wall: proto/kmem.proto */
     int segment_fd; /* these four: the caller's; -1 for an observer */
     int ledger_fd;  /* this process's own ledger */

@@ -7,14 +7,23 @@
 
 #define CPU_PAGE_BYTES UINT64_C(4096)
 
-enum dump kmem__dump_wanted(void)
+/* client/malloc has it: a hook that is there or not, so that a static library needs none. */
+extern const bool kmem_serves_malloc __attribute__((weak, visibility("default")));
+
+bool kmem__dump_serves_malloc(void)
 {
-    const char *word = getenv("KMEM_CORE");
+    return &kmem_serves_malloc != NULL;
+}
+
+enum dump kmem__dump_wanted(enum dump otherwise)
+{
+    const char *word = secure_getenv("KMEM_CORE");
     if (word == NULL) {
-        return DUMP_NONE;
+        return otherwise;
     }
     return strcmp(word, "blocks") == 0   ? DUMP_BLOCKS
            : strcmp(word, "ledger") == 0 ? DUMP_LEDGER
+           : strcmp(word, "own") == 0    ? DUMP_OWN
                                          : DUMP_NONE;
 }
 

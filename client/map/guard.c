@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "client/map/dump.h"
 #include "proto/lease.h"
 #include "proto/limits.h"
 
@@ -150,10 +151,21 @@ static void granules_mark(struct guard *guard, uint32_t first, uint32_t end, boo
 /* The part of the segment that the granules [first, end) are. Return: 0 or -errno. */
 static int granules_protect(const struct guard *guard, uint32_t first, uint32_t end, int protection)
 {
+    if (guard->is_off) {
+        return 0;
+    }
     const uint64_t from = (uint64_t)first << guard->granule_shift;
     const uint64_t to = (uint64_t)end << guard->granule_shift;
     const uint64_t num_bytes = (to < guard->num_bytes ? to : guard->num_bytes) - from;
-    return mprotect(guard->base + from, num_bytes, protection) < 0 ? -errno : 0;
+    if (mprotect(guard->base + from, num_bytes, protection) < 0) {
+        return -errno;
+    }
+    if (guard->dumps_open && (protection & PROT_WRITE) != 0) {
+        kmem__dump_keep(guard->base + from, num_bytes);
+    } else if (guard->dumps_open) {
+        kmem__dump_leave_out(guard->base + from, num_bytes);
+    }
+    return 0;
 }
 
 /* ---------------------------------------------------------------------------------- pieces ---- */
@@ -209,6 +221,11 @@ static void pieces_give_way(struct guard *guard)
 {
     if (guard->max_pieces > 1) {
         guard->max_pieces /= 2;
+    }
+    if (guard->dumps_open) {
+        /* Of one piece all would be in a core. */
+        guard->dumps_open = false;
+        kmem__dump_leave_out(guard->base, guard->num_bytes);
     }
     (void)pieces_open(guard, 0, guard->n_granules); /* one piece is always possible */
 }
@@ -301,7 +318,7 @@ static bool guard_make_readable(struct guard *guard, uint32_t first, uint32_t en
     const bool before = is_open && first > 0 && granule_is_open(guard, first - 1);
     const bool behind = is_open && end < guard->n_granules && granule_is_open(guard, end);
     const bool splits = before && behind && guard->n_pieces >= guard->max_pieces;
-    if (guard->n_stretches >= GUARD_STRETCHES_MAX || splits) {
+    if (guard->is_off || guard->n_stretches >= GUARD_STRETCHES_MAX || splits) {
         return false;
     }
     if (granules_protect(guard, first, end, PROT_READ) < 0) {

@@ -82,6 +82,8 @@ static inline struct seg_off kmem__page_offset(uint32_t page)
 /* All zero: everything is open, and stays so. */
 struct guard {
     bool reads_only; /* the file can not be written: what is open is open for reading */
+    bool is_off;     /* access stays as it is; that something is open is only noted */
+    bool dumps_open; /* what is open for writing is in cores; what is not has been left out */
     unsigned char *base;
     uint64_t num_bytes;
     uint32_t granule_shift;

@@ -2,8 +2,10 @@
 #include "client/map/map.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "client/tsan.h"
 #include "proto/text.h"
@@ -42,6 +44,25 @@ void *kmem__map_sparse(void *at, uint64_t num_bytes, int protection, int flags, 
         return MAP_FAILED;
     }
     return mapping;
+}
+
+int kmem__map_look(int fd, struct map_file *ret_file, struct failure *failure)
+{
+    struct stat status;
+    const int r = fstat(fd, &status);
+    const int seals = r < 0 ? -1 : fcntl(fd, F_GET_SEALS);
+    /* EBADF: what was sent is no descriptor; EINVAL: no file that can be sealed. */
+    if (seals < 0 && errno != EBADF && errno != EINVAL) {
+        const int error = errno;
+        return kmem__failure_set(failure, error, "what the daemon sent can not be looked at: %s",
+                                 strerror(error));
+    }
+    *ret_file = (struct map_file){.num_bytes = 0};
+    if (r == 0 && S_ISREG(status.st_mode)) {
+        ret_file->num_bytes = (uint64_t)status.st_size;
+        ret_file->seals = seals < 0 ? 0 : (unsigned int)seals;
+    }
+    return 0;
 }
 
 int kmem__map_failed(struct failure *failure, int error, const char *what, uint64_t num_bytes)

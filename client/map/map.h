@@ -23,6 +23,20 @@
  */
 void *kmem__map_sparse(void *at, uint64_t num_bytes, int protection, int flags, int fd);
 
+/* A file that is to be mapped. One that is no regular file has no bytes, and no seals. */
+struct map_file {
+    uint64_t num_bytes;
+    unsigned int seals;
+};
+
+/**
+ * kmem__map_look() - what a descriptor of the daemon's is
+ *
+ * Return: 0, also if it is nothing that can be mapped; or -errno: the system can not say, which is
+ * no fault of the daemon's.
+ */
+KMEM_MUST_USE int kmem__map_look(int fd, struct map_file *ret_file, struct failure *failure);
+
 /**
  * kmem__map_failed() - say why `what` could not be mapped, with its size
  * Return: -ENOMEM where the program has locked all its memory and may lock no more; else -error.

@@ -11,7 +11,8 @@
  *
  * A daemon that could shrink the file could kill this process with SIGBUS at any time; that the
  * descriptor is sealed against it is therefore checked, not believed. A core dump does not contain
- * the segment: it holds other processes' bytes, and may be larger than the disk.
+ * the segment: it holds other processes' bytes, and may be larger than the disk. dump.h says when
+ * it has some of it.
  *
  * At first nothing of it can be touched; guard.h says what is opened when. A reader's descriptor is
  * open for reading only: the kernel makes no page of its mapping writable.
@@ -26,7 +27,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "client/map/dump.h"
 #include "client/map/map.h"
@@ -36,19 +36,21 @@
 KMEM_MUST_USE static int segment_check_file(const struct segment_file *file,
                                             struct failure *failure)
 {
-    struct stat status;
-    int seals = fcntl(file->fd, F_GET_SEALS);
-    if (fstat(file->fd, &status) < 0 || !S_ISREG(status.st_mode) ||
-        (uint64_t)status.st_size != file->num_bytes) {
+    struct map_file there;
+    const int r = kmem__map_look(file->fd, &there, failure);
+    if (r < 0) {
+        return r;
+    }
+    if (there.num_bytes != file->num_bytes) {
         return kmem__failure_set(failure, EPROTO,
                                  "the daemon sent a descriptor that is not the segment it "
                                  "describes");
     }
-    if (seals >= 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0) {
+    if ((there.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) != 0) {
         return kmem__failure_set(failure, EPROTO,
                                  "the daemon sent a segment that can not be written");
     }
-    if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
+    if ((there.seals & F_SEAL_SHRINK) == 0) {
         return kmem__failure_set(failure, EPROTO,
                                  "the daemon sent a segment that it could shrink under its "
                                  "clients");
@@ -56,18 +58,18 @@ KMEM_MUST_USE static int segment_check_file(const struct segment_file *file,
     return 0;
 }
 
-/* Return: num_bytes of address space, 2 MiB-aligned, reserved and not accessible; NULL if none. */
-static unsigned char *segment_reserve(uint64_t num_bytes)
+/* Return: num_bytes of address space, aligned, reserved and not accessible; NULL if none. */
+static unsigned char *segment_reserve(uint64_t num_bytes, uint64_t align_bytes)
 {
-    uint64_t reserved_bytes = num_bytes + HUGE_PAGE_BYTES;
+    uint64_t reserved_bytes = num_bytes + align_bytes;
     void *reserved = kmem__map_sparse(NULL, reserved_bytes, PROT_NONE,
                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
     if (reserved == MAP_FAILED) {
         return NULL;
     }
     unsigned char *begin = reserved;
-    uint64_t before_bytes = -(uintptr_t)begin % HUGE_PAGE_BYTES;
-    uint64_t behind_bytes = HUGE_PAGE_BYTES - before_bytes;
+    uint64_t before_bytes = -(uintptr_t)begin % align_bytes;
+    uint64_t behind_bytes = align_bytes - before_bytes;
     if (before_bytes > 0) {
         (void)munmap(begin, before_bytes);
     }
@@ -75,17 +77,26 @@ static unsigned char *segment_reserve(uint64_t num_bytes)
     return begin + before_bytes;
 }
 
-KMEM_MUST_USE static int segment_map(struct segment *segment, int fd, bool is_guarded,
+/* What is in a core of this process. */
+static enum dump segment_dumps(const struct segment_file *file)
+{
+    const enum dump without_daemon = kmem__dump_serves_malloc() ? DUMP_OWN : DUMP_NONE;
+    return kmem__dump_wanted(file->dumps ? DUMP_BLOCKS : without_daemon);
+}
+
+KMEM_MUST_USE static int segment_map(struct segment *segment, const struct segment_file *file,
                                      struct failure *failure)
 {
+    const uint64_t align_bytes =
+        file->granule_bytes > HUGE_PAGE_BYTES ? file->granule_bytes : HUGE_PAGE_BYTES;
     const int access = segment->reads_only ? PROT_READ : PROT_READ | PROT_WRITE;
-    segment->base = segment_reserve(segment->num_bytes);
+    segment->base = segment_reserve(segment->num_bytes, align_bytes);
     if (segment->base == NULL ||
-        kmem__map_sparse(segment->base, segment->num_bytes, is_guarded ? PROT_NONE : access,
-                         MAP_SHARED | MAP_FIXED, fd) == MAP_FAILED) {
+        kmem__map_sparse(segment->base, segment->num_bytes, file->is_guarded ? PROT_NONE : access,
+                         MAP_SHARED | MAP_FIXED, file->fd) == MAP_FAILED) {
         return kmem__map_failed(failure, errno, "the segment", segment->num_bytes);
     }
-    if (kmem__dump_wanted() != DUMP_BLOCKS) {
+    if (segment_dumps(file) != DUMP_BLOCKS) {
         kmem__dump_leave_out(segment->base, segment->num_bytes);
     }
     return 0;
@@ -106,16 +117,19 @@ struct segment *kmem__segment_free(struct segment *segment)
     return NULL;
 }
 
-/* Return: 0 or -errno. */
-KMEM_MUST_USE static int segment_guard(struct segment *segment, uint64_t granule_bytes,
-                                       bool is_guarded, struct failure *failure)
+/* Of a program's heap it is noted what is open, for its children. Return: 0 or -errno. */
+KMEM_MUST_USE static int segment_guard(struct segment *segment, const struct segment_file *file,
+                                       struct failure *failure)
 {
+    const bool notes = file->is_guarded || kmem__dump_serves_malloc();
     segment->guard = calloc(1, sizeof(*segment->guard));
     if (segment->guard == NULL ||
-        (is_guarded && kmem__guard_init(segment->guard, segment->base, segment->num_bytes,
-                                        granule_bytes, segment->reads_only) < 0)) {
+        (notes && kmem__guard_init(segment->guard, segment->base, segment->num_bytes,
+                                   file->granule_bytes, segment->reads_only) < 0)) {
         return kmem__failure_set(failure, ENOMEM, "no memory for the mapping's guard");
     }
+    segment->guard->is_off = !file->is_guarded;
+    segment->guard->dumps_open = file->is_guarded && segment_dumps(file) == DUMP_OWN;
     return 0;
 }
 
@@ -139,8 +153,8 @@ int kmem__segment_new(const struct segment_file *file, struct segment **ret_segm
     segment->instance = file->instance;
     segment->reads_only = file->reads_only;
     (void)snprintf(segment->name, sizeof(segment->name), "%s", file->name);
-    r = segment_map(segment, file->fd, file->is_guarded, failure);
-    r = r ? r : segment_guard(segment, file->granule_bytes, file->is_guarded, failure);
+    r = segment_map(segment, file, failure);
+    r = r ? r : segment_guard(segment, file, failure);
     if (r < 0) {
         (void)kmem__segment_free(segment);
         return r;

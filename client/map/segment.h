@@ -23,6 +23,7 @@ struct segment_file {
     uint64_t instance;
     bool is_guarded;
     bool reads_only; /* it was opened so */
+    bool dumps;      /* cores have it, unless $KMEM_CORE objects */
 };
 
 /* Constant from kmem__segment_new() to kmem__segment_free(): any thread reads it without a lock. */

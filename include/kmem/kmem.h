@@ -56,9 +56,10 @@
  *    than the disk, so the kernel leaves it out (MADV_DONTDUMP). A debugger shows the pointers of a
  *    program that has crashed, and not what they pointed to. $KMEM_CORE in the environment of the
  *    first call changes that: "ledger" keeps what this process knows of its own blocks, for
- *    kmem-gdb.py, some 9 % of the segment's size; "blocks" that and all bytes of the segment, other
- *    processes' too. A program that wants whole CPU pages of a block dumped calls madvise() with
- *    MADV_DODUMP.
+ *    kmem-gdb.py, some 9 % of the segment's size; "own" the bytes of its leases and direct blocks;
+ *    "blocks" ledger and all bytes of the segment, other processes' too; `dontdump = off` in the
+ *    daemon's configuration asks for these where it is not set. A program that wants whole CPU
+ *    pages of a block dumped calls madvise() with MADV_DODUMP.
  *  - No survival of the keeper: kmemd's server may be killed and is started again without a block
  *    lost, but if kmemd as a whole ends, and no service manager keeps its descriptors, the segment
  *    has ended: see ENDS. Mapped blocks stay readable and writable as long as the process lives,

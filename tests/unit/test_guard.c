@@ -2,7 +2,9 @@
 /* What a process can touch of the segment, and what it cannot, for granules of both sizes. */
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -93,6 +95,20 @@ static void test_open_opens_whole_granules(void **state)
     assert_false(can_touch(3 * HUGE));
 }
 
+static void test_next_open_finds_pages_that_may_be_open(void **state)
+{
+    kmem__guard_open(&guard, kmem__page_offset(5), 2 * PAGE_BYTES);
+    assert_int_equal(kmem__guard_next_open(&guard, 6), 6);
+    assert_true(kmem__guard_next_open(&guard, 0) <= 5);
+    assert_true(kmem__guard_next_open(&guard, 300) >= N_PAGES);
+    kmem__guard_hold(&guard);
+    kmem__guard_let_go(&guard);
+    kmem__guard_open(&guard, kmem__page_offset(N_PAGES - 1), PAGE_BYTES);
+    const uint32_t last = kmem__guard_next_open(&guard, 300);
+    assert_true(last > 300);
+    assert_true(last < N_PAGES);
+}
+
 static void test_open_the_last_granule_which_is_cut_off(void **state)
 {
     kmem__guard_open(&guard, at(NUM_BYTES - 1), 1);
@@ -157,6 +173,41 @@ static void test_keep_leaves_open_what_the_parent_had(void **state)
     kmem__guard_sweep(&guard, states);
     assert_true(can_touch(20 * PAGE_BYTES));
     assert_false(can_touch(21 * PAGE_BYTES));
+}
+
+/* Whether cores have the bytes there: what the kernel says of the mapping that they are in. */
+static bool is_dumped(uint64_t offset_bytes)
+{
+    const uintptr_t wanted = (uintptr_t)base + offset_bytes;
+    char line[512];
+    bool is_inside = false;
+    FILE *smaps = fopen("/proc/self/smaps", "re");
+    assert_non_null(smaps);
+    while (fgets(line, sizeof(line), smaps) != NULL) {
+        char *behind;
+        const unsigned long from = strtoul(line, &behind, 16);
+        if (behind > line && *behind == '-') {
+            is_inside = wanted >= from && wanted < strtoul(behind + 1, NULL, 16);
+        } else if (is_inside && strncmp(line, "VmFlags:", 8) == 0) {
+            break;
+        }
+    }
+    (void)fclose(smaps);
+    assert_true(is_inside);
+    return strstr(line, " dd") == NULL;
+}
+
+static void test_cores_have_what_is_open_and_no_more(void **state)
+{
+    assert_int_equal(madvise(base, NUM_BYTES, MADV_DONTDUMP), 0);
+    guard.dumps_open = true;
+    kmem__guard_open(&guard, at(16 * PAGE_BYTES), 4 * PAGE_BYTES);
+    assert_true(is_dumped(16 * PAGE_BYTES) && is_dumped(20 * PAGE_BYTES - 1));
+    assert_false(is_dumped(16 * PAGE_BYTES - 1) || is_dumped(20 * PAGE_BYTES));
+    kmem__guard_sweep(&guard, states);
+    assert_false(is_dumped(16 * PAGE_BYTES));
+    kmem__guard_open(&guard, at(16 * PAGE_BYTES), PAGE_BYTES);
+    assert_true(is_dumped(16 * PAGE_BYTES));
 }
 
 static void test_wild_write_hits_the_culprit(void **state)
@@ -316,10 +367,13 @@ int main(void)
         PAGES(test_open_opens_the_pages_and_no_other),
         GRANULES(test_open_opens_whole_granules),
         GRANULES(test_open_the_last_granule_which_is_cut_off),
+        PAGES(test_next_open_finds_pages_that_may_be_open),
+        GRANULES(test_next_open_finds_pages_that_may_be_open),
         PAGES(test_sweep_closes_what_was_revoked),
         GRANULES(test_sweep_leaves_a_granule_with_one_page_of_ours),
         PAGES(test_direct_block_stays_open_until_it_is_dropped),
         PAGES(test_keep_leaves_open_what_the_parent_had),
+        PAGES(test_cores_have_what_is_open_and_no_more),
         PAGES(test_wild_write_hits_the_culprit),
         PAGES(test_a_reader_can_read_and_not_write_until_a_sweep),
         GRANULES(test_a_reader_can_read_and_not_write_until_a_sweep),
