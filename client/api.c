@@ -113,6 +113,9 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
         r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, how, waiting, &carved,
                                  failure);
     }
+    if (r == 0) {
+        kmem__blocks_note_direct(carved.offset);
+    }
     if (r == -ENOMEM) {
         kmem__context_add_refusal(&lock, failure);
     }
@@ -144,6 +147,15 @@ static bool api_flush_first(struct allocator *allocator)
     return !was_refused && !kmem__allocator_is_fenced(allocator);
 }
 
+/* The block with which a process joins is the first of its size, too. */
+static void api_count_first(uint64_t num_bytes)
+{
+    struct allocator *allocator = kmem__context_allocator();
+    if (allocator != NULL) {
+        kmem__hot_note(&allocator->hot, num_bytes);
+    }
+}
+
 static void api_note_refused(struct allocator *allocator, int r)
 {
     const bool is_refused = r == -ENOMEM;
@@ -163,7 +175,7 @@ static void *api_allocate_leased(struct allocator *allocator, size_t num_bytes, 
         (is_small && (flags & KMEM_SHAREABLE) != 0)) {
         return NULL;
     }
-    return (flags & KMEM_UNINITIALIZED) != 0 && !is_small
+    return (flags & KMEM_UNINITIALIZED) != 0
                ? kmem__heap_allocate_uncleared(allocator, num_bytes, reason)
                : kmem__heap_allocate(allocator, num_bytes, reason, site);
 }
@@ -194,6 +206,9 @@ KMEM_MUST_USE static int api_allocate(size_t num_bytes, const char *reason, stru
         r = api_allocate_direct(num_bytes, reason, how, NULL, ret_block, failure);
     }
     api_note_refused(allocator, r);
+    if (allocator == NULL && r == 0) {
+        api_count_first(num_bytes);
+    }
     return r;
 }
 
@@ -416,7 +431,7 @@ KMEM_MUST_USE static int api_release(void **mem, struct failure *failure)
     return r;
 }
 
-static int api_try_release(void **mem)
+__attribute__((noinline)) static int api_try_release_more(void **mem)
 {
     struct failure failure;
     int saved_errno = errno;
@@ -426,6 +441,16 @@ static int api_try_release(void **mem)
     }
     errno = saved_errno;
     return r;
+}
+
+/* What another thread allocated is usual as well. */
+__attribute__((noinline)) static int api_try_release(void **mem)
+{
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give_remote(pointer_get(mem)))) {
+        pointer_clear(mem);
+        return 0;
+    }
+    return api_try_release_more(mem);
 }
 
 KMEM_LINE int(kmem_try_release)(void **mem)
@@ -438,7 +463,7 @@ KMEM_LINE int(kmem_try_release)(void **mem)
     return api_try_release(mem);
 }
 
-static void api_release_or_raise(void **mem)
+__attribute__((noinline)) static void api_release_or_raise(void **mem)
 {
     struct failure failure;
     int saved_errno = errno;
@@ -447,6 +472,15 @@ static void api_release_or_raise(void **mem)
     if (r < 0) {
         kmem__failure_raise(&failure, "kmem_release");
     }
+}
+
+__attribute__((noinline)) static void api_release_more(void **mem)
+{
+    if (KMEM_LIKELY(mem != NULL) && KMEM_LIKELY(kmem__heap_give_remote(pointer_get(mem)))) {
+        pointer_clear(mem);
+        return;
+    }
+    api_release_or_raise(mem);
 }
 
 KMEM_LINE void(kmem_release)(void **mem)
@@ -459,7 +493,7 @@ KMEM_LINE void(kmem_release)(void **mem)
         }
         return;
     }
-    api_release_or_raise(mem);
+    api_release_more(mem);
 }
 
 KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, struct failure *failure)
@@ -493,13 +527,8 @@ KMEM_MUST_USE static int api_sizeof(const void *mem, size_t *ret_num_bytes, stru
     return r;
 }
 
-int kmem_try_sizeof(const void *mem, size_t *ret_num_bytes)
+static int api_try_sizeof(const void *mem, size_t *ret_num_bytes)
 {
-    const uint64_t own_bytes = kmem__heap_sizeof(mem);
-    if (KMEM_LIKELY(own_bytes != 0) && KMEM_LIKELY(ret_num_bytes != NULL)) {
-        *ret_num_bytes = own_bytes;
-        return 0;
-    }
     struct failure failure;
     int saved_errno = errno;
     int r = api_sizeof(mem, ret_num_bytes, &failure);
@@ -508,6 +537,16 @@ int kmem_try_sizeof(const void *mem, size_t *ret_num_bytes)
     }
     errno = saved_errno;
     return r;
+}
+
+KMEM_LINE int kmem_try_sizeof(const void *mem, size_t *ret_num_bytes)
+{
+    const uint32_t own_bytes = kmem__heap_sizeof(mem);
+    if (KMEM_LIKELY(own_bytes != 0) && KMEM_LIKELY(ret_num_bytes != NULL)) {
+        *ret_num_bytes = own_bytes;
+        return 0;
+    }
+    return api_try_sizeof(mem, ret_num_bytes);
 }
 
 static unsigned int api_sizeof_or_raise(const void *mem)
@@ -531,11 +570,10 @@ static unsigned int api_sizeof_or_raise(const void *mem)
     return (unsigned int)num_bytes;
 }
 
-unsigned int kmem_sizeof_allocation(const void *const mem)
+KMEM_LINE unsigned int kmem_sizeof_allocation(const void *const mem)
 {
-    const uint64_t own_bytes = kmem__heap_sizeof(mem);
-    /* A block of a slab: its size fits. */
-    return KMEM_LIKELY(own_bytes != 0) ? (unsigned int)own_bytes : api_sizeof_or_raise(mem);
+    const uint32_t own_bytes = kmem__heap_sizeof(mem);
+    return KMEM_LIKELY(own_bytes != 0) ? own_bytes : api_sizeof_or_raise(mem);
 }
 
 uint64_t kmem_offset_of(const void *mem)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "client/heap/counts.h"
+#include "client/heap/heap.h"
 #include "client/link/notice.h"
 #include "client/link/refusal.h"
 #include "proto/text.h"
@@ -31,6 +32,14 @@ int kmem__blocks_refuse_ended(size_t num_bytes, const char *reason, struct failu
     return -ECONNRESET;
 }
 
+
+void kmem__blocks_note_direct(struct seg_off offset)
+{
+    const struct allocator *allocator = kmem__context_allocator();
+    if (allocator != NULL) {
+        kmem__heap_leave_page(allocator, offset);
+    }
+}
 int kmem__blocks_refuse_pointer(const struct segment *segment, const void *mem,
                                 struct failure *failure)
 {

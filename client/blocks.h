@@ -32,6 +32,9 @@ KMEM_MUST_USE int kmem__blocks_refuse_ended(size_t num_bytes, const char *reason
 KMEM_MUST_USE int kmem__blocks_enter_about(struct conn_lock *lock, const void *mem,
                                            struct seg_off *ret_offset, struct failure *failure);
 
+/** kmem__blocks_note_direct() - the server has carved it for this process */
+void kmem__blocks_note_direct(struct seg_off offset);
+
 /** kmem__blocks_refuse_pointer() - one that the daemon need not be asked about. Return: -errno. */
 KMEM_MUST_USE int kmem__blocks_refuse_pointer(const struct segment *segment, const void *mem,
                                               struct failure *failure);

@@ -252,13 +252,6 @@ bool kmem__sharing_sizeof(const void *block, uint64_t *ret_num_bytes)
     return is_known;
 }
 
-/* Whether a block of this process's leases is shared, though no entry says so: it is AWAY. */
-static bool is_marked(struct seg_off offset)
-{
-    struct found found;
-    return kmem__heap_find(kmem__context_allocator(), offset, &found) == HEAP_OK && found.is_shared;
-}
-
 KMEM_MUST_USE static int release_last(const struct conn_lock *lock, const struct letting *letting,
                                       struct failure *failure)
 {
@@ -307,8 +300,15 @@ int kmem__sharing_release(const struct conn_lock *lock, struct seg_off offset,
     if (letting.how == LETTING_DROPPED) {
         return 0;
     }
-    if (letting.how == LETTING_LAST || is_marked(offset)) {
+    struct found found;
+    struct allocator *allocator = kmem__context_allocator();
+    const int why = kmem__heap_find(allocator, offset, &found);
+    /* A block of this process's leases may be shared though no hold says so: it is AWAY. */
+    if (letting.how == LETTING_LAST || (why == HEAP_OK && found.is_shared)) {
         return release_last(lock, &letting, failure);
+    }
+    if (why == HEAP_E_RELEASED) { /* what was settled has brought it home */
+        return kmem__blocks_refuse_leased(allocator, why, offset, &found, failure);
     }
     r = kmem__calls_release(lock->conn, lock->segment, offset, &num_bytes, failure);
     kmem__counts_shrink(kmem__blocks_counts(), num_bytes);
@@ -358,6 +358,8 @@ void *kmem__sharing_attached(const struct conn_lock *lock, const Kmem__AttachedB
     const bool was_held = kmem__holds_find(lock->holds, offset, &before);
     if (is_of_lease) {
         (void)kmem__shared_set(allocator, offset, SHARED_HERE);
+    } else if (allocator != NULL) {
+        kmem__heap_leave_page(allocator, offset);
     }
     if (was_held && before.access >= hold.access) {
         hold.access = before.access; /* what was open stays open */

@@ -420,7 +420,7 @@ int ledger_find(const struct ledger *ledger, struct seg_off off, struct ledger_b
 bool ledger_entries_are_idle(const struct ledger_entry *entries, uint32_t n_entries)
 {
     for (uint32_t i = 0; i < n_entries; i++) {
-        /* Acquire: pairs with kmem__slab_push(), and with the release of a block. */
+        /* Acquire: pairs with kmem__remote_retire(), and with the release of a block. */
         const uint64_t word = atomic_load_explicit(&entries[i].word, memory_order_acquire);
         if (word != 0 && word != ENTRY_PUSHED) {
             return false;

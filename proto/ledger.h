@@ -50,14 +50,13 @@
  *  entry.word    the owner    last, when a block is taken; nothing: it is the truth, 0 is "free"
  *                             first, when it is given back
  *  entry.born    the owner    before word; the next free block's number while the block is free
- *  entry.holder  the owner    before word; whose block it is, in the daemon's own ledger
+ *  entry.holder  the owner    before word; whose block it is, in the daemon's own ledger; while the
+ *                             block is free, in a client's, a link: client/heap/remote.h
  *  head.kind     the owner    before the run is committed to the slab, last of the head's fields
  *  head.free, head.n_carved, head.n_used, head.next, head.prev
  *                the owner    any time; derived, rebuilt by ledger_slab_rebuild()
- *  head.remote   any thread   pushes a block that it released and that is another heap's:
- *                of the owner compare-and-swap, release / the heap takes the lot: exchange,
- *                acquire;
- *                             the blocks are linked through entry.holder
+ *  head.remote   any thread   before the first block of the slab that it releases, and that is
+ *                of the owner another heap's: of what n_used counts, any may be free: a hint
  *  n_used_pages  the client   with each run of pages; a little late, and shown only
  *  is_fenced     the client   when it joins; a lie is to its own harm
  *  reasons       the owner    before n_reasons, which is before any entry that names them
@@ -106,10 +105,9 @@ static_assert(sizeof(struct ledger_entry) == 16, "part of the layout");
 #define ENTRY_REASON(word) ((uint32_t)((word) >> ENTRY_REASON_SHIFT) & (ENTRY_REASONS_MAX - 1))
 
 /*
- * In a client's ledger, a word without a size: the block was released by a thread that does not own
- * its slab, and is on its way to head.remote. While the thread works on the slab its own number
- * stands in the place of the reason, and 0 when it is done. It has the highest bit, as ENTRY_SHARED
- * has, so that both take a release out of its fast path by one comparison.
+ * In a client's ledger, a word without a size, which libraries before this one write: the block was
+ * released by a thread that does not own its slab. While the thread works on the slab its own
+ * number stands in the place of the reason, and 0 when it is done.
  */
 #define ENTRY_PUSHED_BY(number) (ENTRY_SHARED | ENTRY_WORD(0, number))
 #define ENTRY_PUSHED ENTRY_PUSHED_BY(0)
@@ -132,10 +130,10 @@ static inline bool entry_is_private(uint64_t word)
     return (int64_t)word > 0;
 }
 
-/* head.remote: 1 + the block that was pushed last, and above it how many there are. */
-#define REMOTE_COUNT_SHIFT 16
-#define REMOTE_INDEX(remote) ((remote) & ((UINT32_C(1) << REMOTE_COUNT_SHIFT) - 1))
-#define REMOTE_COUNT(remote) ((remote) >> REMOTE_COUNT_SHIFT)
+/* head.remote: how many blocks other threads may have that are free. The library says some or none;
+   one before it has a number in the upper half, and below it the first of their list. */
+#define REMOTE_SOME UINT32_MAX
+#define REMOTE_COUNT(remote) ((remote) >> 16)
 
 enum head_kind {
     HEAD_NONE,     /* no slab has begun here since the segment was made */
@@ -157,16 +155,19 @@ struct ledger_head {
     uint16_t free;     /* 1 + the first free block; 0: none but those never carved */
     uint16_t n_carved; /* blocks below this number have been handed out at least once */
     uint16_t n_used;
-    uint16_t flags; /* HEAD_SHAREABLE */
+    uint16_t flags; /* HEAD_SHAREABLE, HEAD_LOST */
     uint32_t next;  /* slabs of the class with room, by first page; 0 the last */
     uint32_t prev;
-    _Atomic uint32_t remote; /* in a client's ledger: blocks released by other threads */
+    _Atomic uint32_t remote; /* in a client's ledger: REMOTE_COUNT() */
 };
 
 static_assert(sizeof(struct ledger_head) == 32, "part of the layout");
 
 /* In the daemon's own ledger, of a slab: blocks lie in it that are to be shared, and no others. */
 #define HEAD_SHAREABLE UINT16_C(1)
+/* In a client's, of a slab that the daemon has taken: threads still have blocks of it, free ones,
+   which nothing is done with but to count them until all are back. */
+#define HEAD_LOST UINT16_C(2)
 
 /* As many heads as a CPU page of the file holds: 64 KiB of bits for a segment of 1 TiB. */
 #define HEADS_PER_BIT (UINT32_C(4096) / 32)

@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -46,9 +45,9 @@ static void table_unmap(void *table, uint64_t num_bytes)
     }
 }
 
-static uint64_t remote_next_bytes(const struct allocator *allocator)
+static uint64_t remotes_bytes(const struct allocator *allocator)
 {
-    return allocator->ledger.n_pages * sizeof(uint32_t);
+    return allocator->ledger.n_pages * sizeof(struct remote);
 }
 
 static uint64_t notes_bytes(const struct allocator *allocator)
@@ -94,14 +93,17 @@ int kmem__allocator_init(struct allocator *allocator, const struct segment *segm
     allocator->guard = segment->guard;
     allocator->ledger = *ledger;
     allocator->clock = clock;
+    /* Relaxed: no other thread knows the allocator yet. */
+    atomic_store_explicit(&allocator->wants_own, kmem__dump_serves_malloc(), memory_order_relaxed);
+    allocator->hot.is_eager = kmem__dump_serves_malloc();
     kmem__lease_cache_init(&allocator->cache, &allocator->ledger, clock, lend, lender);
     allocator->heaps.by_id = table_map(BY_ID_BYTES);
-    allocator->remote_next = table_map(remote_next_bytes(allocator));
+    allocator->remotes = table_map(remotes_bytes(allocator));
     allocator->notes = notes_map(allocator);
     /* Relaxed: a number of its own is all that is asked for. 2^40 of them are never used up. */
     allocator->epoch = atomic_fetch_add_explicit(&n_epochs, 1, memory_order_relaxed) + 1;
-    if (allocator->heaps.by_id == NULL || allocator->remote_next == NULL ||
-        allocator->notes == NULL || kmem__intern_init(&allocator->intern, &allocator->ledger) < 0 ||
+    if (allocator->heaps.by_id == NULL || allocator->remotes == NULL || allocator->notes == NULL ||
+        kmem__intern_init(&allocator->intern, &allocator->ledger) < 0 ||
         kmem__lifetimes_init(&allocator->lifetimes, &allocator->ledger) < 0) {
         return -ENOMEM;
     }
@@ -237,7 +239,7 @@ void kmem__allocator_fini(struct allocator *allocator)
     kmem__holds_fini(&allocator->holds);
     kmem__notice_close(&allocator->notice);
     table_unmap((void *)heaps->by_id, BY_ID_BYTES);
-    table_unmap((void *)allocator->remote_next, remote_next_bytes(allocator));
+    table_unmap(allocator->remotes, remotes_bytes(allocator));
     notes_unmap(allocator);
     table_unmap(allocator->ledger_at, allocator->ledger_bytes);
     table_unmap(allocator->clock_at, NOTICE_BYTES);

@@ -23,6 +23,7 @@
 
 struct heap;
 struct page_note;
+struct remote;
 
 /*
  * Heaps are numbered from 1; the number stands in 16 bits of each slab's head. 65,535 threads at a
@@ -46,7 +47,7 @@ struct heaps {
 struct allocator {
     unsigned char *base; /* the segment */
     struct guard *guard; /* the segment's */
-    uint64_t num_bytes;
+    uint64_t num_bytes;  /* of its mapping: what it may have */
     struct ledger ledger;
     void *ledger_at; /* the mappings of the ledger and the clock; NULL: somebody else's */
     uint64_t ledger_bytes;
@@ -61,9 +62,10 @@ struct allocator {
     struct holds holds;            /* of shared blocks, leased or not */
     uint64_t epoch;                /* another number for each membership: see site.h */
     struct page_note *notes;       /* by page: see bins.h */
-    _Atomic uint32_t *remote_next; /* by page: the next slab in a heap's list of visited slabs */
+    struct remote *remotes;        /* by page: see bins.h */
     _Atomic uint32_t hush_tick;    /* when lease_hush() was tried last; relaxed */
     _Atomic uint32_t n_slab_pages; /* of open slabs; relaxed: see slab_is_sparse() */
+    _Atomic bool wants_own;        /* slabs are to have no other process's byte; relaxed */
     _Atomic bool is_taking;        /* a thread takes what has come home; acquire / release */
     _Atomic bool was_refused;      /* the last direct block, for want of room; relaxed */
     _Atomic bool is_tight;         /* a quota gets used up; relaxed: a hint */

@@ -26,6 +26,12 @@ static inline bool kmem__counts_release(struct thread_counts *counts)
     return counts->n_releases++ == counts->noted_at;
 }
 
+/** kmem__counts_is_due() - whether the next release's block's lifetime is to be noted */
+static inline bool kmem__counts_is_due(const struct thread_counts *counts)
+{
+    return counts->n_releases == counts->noted_at;
+}
+
 /** kmem__counts_release_any() - n releases by threads without a place */
 void kmem__counts_release_any(struct ledger_counts *counts, uint64_t n_releases);
 

@@ -25,8 +25,21 @@
 #include "proto/ledger.h"
 #include "proto/lease.h"
 
+/* Of the library's inner names these are exported: libkmem-malloc.so has the fast way inline. */
+#define KMEM_PRIVATE __attribute__((visibility("default")))
+
+/* What libkmem-malloc.so must find to be of the same build, as far as heaps go. */
+#define HEAP_LAYOUT                                                                                \
+    ((uint64_t)sizeof(struct heap) << 40 | (uint64_t)offsetof(struct heap, bins) << 20 |           \
+     offsetof(struct heap, bin_at))
+KMEM_PRIVATE extern const uint64_t kmem__heap_layout;
+
 extern _Thread_local struct heap *kmem__heap_mine
-    __attribute__((tls_model("initial-exec"), visibility("hidden")));
+    __attribute__((tls_model("initial-exec"), visibility("default")));
+
+/* What malloc() takes blocks from: the same one, or one of zeros, which remembers no call site. */
+extern _Thread_local struct heap *kmem__heap_open
+    __attribute__((tls_model("initial-exec"), visibility("default")));
 
 /* The text that stands for NULL, so that it is remembered like any other. */
 extern const char kmem__heap_no_reason[1] __attribute__((visibility("hidden")));
@@ -37,10 +50,24 @@ extern const char kmem__heap_no_reason[1] __attribute__((visibility("hidden")));
 static inline struct bin *kmem__heap_bin(struct heap *heap, uint32_t num_bytes)
 {
     if (KMEM_LIKELY(num_bytes <= BIN_AT_MAX_BYTES)) {
-        const uint64_t at = heap->bin_at[(num_bytes - 1) / BLOCK_ALIGN_BYTES];
-        return (struct bin *)(void *)((unsigned char *)heap + at);
+        return heap->bin_at[BIN_AT(num_bytes)];
     }
     return &heap->bins[size_class_of(num_bytes)];
+}
+
+/**
+ * kmem__heap_has_bin_at() - whether kmem__heap_bin_at() knows a number of bytes
+ *
+ * It knows 0, and what is next to the largest number, as well: their bin never has a block.
+ */
+static inline bool kmem__heap_has_bin_at(size_t num_bytes)
+{
+    return KMEM_LIKELY(BIN_AT(num_bytes) < N_BINS_AT);
+}
+
+static inline struct bin *kmem__heap_bin_at(struct heap *heap, size_t num_bytes)
+{
+    return heap->bin_at[BIN_AT(num_bytes)];
 }
 
 /*
@@ -57,14 +84,13 @@ static inline struct bin *kmem__heap_bin(struct heap *heap, uint32_t num_bytes)
  */
 static inline bool kmem__heap_is_warm(const struct heap *heap, const struct bin *bin)
 {
-    return bin->magazine_bytes >= bin->left_magazine_bytes &&
-           heap->n_cleared - bin->left_at < WARM_BYTES;
+    return bin->top >= bin->left_top && heap->n_cleared - bin->left_at < WARM_BYTES;
 }
 
 /*
  * Enters a ready block that is already out of its bin. Return: whether it is surely this thread's;
  * else the daemon may ask for its slab, or have taken it: see lease.h; or the clock stands still.
- * One comparison for both: LEASE_MARK makes every tick TICK_STOPPED.
+ * One sign for both: LEASE_MARK and TICK_STOPPED have it, and a tick only after six years.
  */
 static inline bool kmem__heap_enter(const struct heap *heap, struct ledger_entry *entry,
                                     size_t num_bytes, uint64_t reason, uint32_t tick)
@@ -77,7 +103,7 @@ static inline bool kmem__heap_enter(const struct heap *heap, struct ledger_entry
     KMEM_CRASH_POINT("client.entry.complete");
     /* The compiler keeps the order; the processor's is the daemon's to enforce, by membarrier(). */
     atomic_signal_fence(memory_order_seq_cst);
-    return (tick | lease_mark(heap->asked)) != TICK_STOPPED;
+    return (int32_t)(tick | lease_mark(heap->asked)) >= 0;
 }
 
 static inline void *kmem__heap_clear(struct heap *heap, struct bin *bin, unsigned char *block,
@@ -96,7 +122,7 @@ static inline void *kmem__heap_clear(struct heap *heap, struct bin *bin, unsigne
     const bool is_warm = kmem__heap_is_warm(heap, bin);
     heap->n_cleared += num_bytes;
     bin->left_at = heap->n_cleared;
-    bin->left_magazine_bytes = bin->magazine_bytes;
+    bin->left_top = bin->top;
     return kmem__clear(block, num_bytes, is_warm);
 }
 
@@ -108,34 +134,67 @@ typedef void *(*allocate_function)(size_t num_bytes, const char *reason, struct 
  *                        slab that the daemon asks for, or has taken; or the segment has ended
  * Return: the block, cleared, if it is this thread's; else what otherwise() returns.
  */
-void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
-                         allocate_function otherwise) __attribute__((visibility("hidden")));
+KMEM_PRIVATE void *kmem__heap_contest(size_t num_bytes, const char *reason, struct kmem_site *site,
+                                      allocate_function otherwise);
+
+enum {
+    POP_OK,
+    POP_E_NONE,      /* no block is ready */
+    POP_E_CONTESTED, /* go on with kmem__heap_contest() */
+};
+
+/* A ready block, entered and not cleared. */
+__attribute__((always_inline)) static inline int
+kmem__heap_pop_ready(struct heap *heap, struct bin *bin, size_t num_bytes, uint64_t word,
+                     unsigned char **ret_block)
+{
+    struct free_block *ready = bin->top - 1;
+    unsigned char *block = ready->block;
+    if (KMEM_UNLIKELY(block == NULL)) {
+        return POP_E_NONE;
+    }
+    struct ledger_entry *entry = ready->entry; /* before the store, which might change it */
+    bin->top = ready;
+    *ret_block = block;
+    /* Relaxed: a tick. */
+    const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
+    return KMEM_LIKELY(kmem__heap_enter(heap, entry, num_bytes, word, tick)) ? POP_OK
+                                                                             : POP_E_CONTESTED;
+}
 
 /* A ready block, entered and cleared; what otherwise() returns if there is none. */
 __attribute__((always_inline)) static inline void *
-kmem__heap_pop(struct heap *heap, size_t num_bytes, const char *reason, uint64_t word,
-               struct kmem_site *site, allocate_function otherwise)
+kmem__heap_pop(struct heap *heap, struct bin *bin, size_t num_bytes, const char *reason,
+               uint64_t word, struct kmem_site *site, allocate_function otherwise)
 {
-    struct bin *bin = kmem__heap_bin(heap, (uint32_t)num_bytes);
-    const struct free_block *ready;
-    uint32_t left_bytes;
-    if (KMEM_UNLIKELY(
-            __builtin_sub_overflow(bin->magazine_bytes, (uint32_t)sizeof(*ready), &left_bytes))) {
-        return otherwise(num_bytes, reason, site);
-    }
-    ready = kmem__bin_magazine(bin, left_bytes);
-    unsigned char *block = ready->block;
-    struct ledger_entry *entry = ready->entry; /* before the store, which might change it */
-    bin->magazine_bytes = left_bytes;
-    /* Relaxed: a tick. */
-    const uint32_t tick = atomic_load_explicit(heap->clock, memory_order_relaxed);
-    if (KMEM_UNLIKELY(!kmem__heap_enter(heap, entry, num_bytes, word, tick))) {
-        return kmem__heap_contest(num_bytes, reason, site, otherwise);
+    unsigned char *block;
+    const int r = kmem__heap_pop_ready(heap, bin, num_bytes, word, &block);
+    if (KMEM_UNLIKELY(r != POP_OK)) {
+        return r == POP_E_NONE ? otherwise(num_bytes, reason, site)
+                               : kmem__heap_contest(num_bytes, reason, site, otherwise);
     }
     return kmem__heap_clear(heap, bin, block, num_bytes);
 }
 
-/** kmem__heap_take_more() - kmem__heap_take() for 0 and for more than BIN_AT_MAX_BYTES */
+/**
+ * kmem__heap_pop_uncleared() - kmem__heap_pop() for who needs no zeros, where all slabs are own
+ *
+ * That is where libkmem-malloc.so is: see kmem__dump_serves_malloc().
+ */
+__attribute__((always_inline)) static inline void *
+kmem__heap_pop_uncleared(struct heap *heap, struct bin *bin, size_t num_bytes, const char *reason,
+                         uint64_t word, allocate_function otherwise)
+{
+    unsigned char *block;
+    const int r = kmem__heap_pop_ready(heap, bin, num_bytes, word, &block);
+    if (KMEM_UNLIKELY(r != POP_OK)) {
+        return r == POP_E_NONE ? otherwise(num_bytes, reason, NULL)
+                               : kmem__heap_contest(num_bytes, reason, NULL, otherwise);
+    }
+    return block;
+}
+
+/** kmem__heap_take_more() - kmem__heap_take() for more than BIN_AT_MAX_BYTES */
 void *kmem__heap_take_more(size_t num_bytes, const char *reason, allocate_function otherwise)
     __attribute__((visibility("hidden")));
 
@@ -148,7 +207,7 @@ __attribute__((always_inline)) static inline void *
 kmem__heap_take(size_t num_bytes, const char *reason, allocate_function otherwise)
 {
     struct heap *heap = kmem__heap_mine;
-    if (KMEM_UNLIKELY(num_bytes - 1 >= BIN_AT_MAX_BYTES)) {
+    if (!kmem__heap_has_bin_at(num_bytes)) {
         return kmem__heap_take_more(num_bytes, reason, otherwise);
     }
     reason = reason != NULL ? reason : kmem__heap_no_reason;
@@ -156,7 +215,8 @@ kmem__heap_take(size_t num_bytes, const char *reason, allocate_function otherwis
     if (KMEM_UNLIKELY(!kmem__remembered_matches(remembered, reason))) {
         return otherwise(num_bytes, reason, NULL);
     }
-    return kmem__heap_pop(heap, num_bytes, reason, remembered->word, NULL, otherwise);
+    return kmem__heap_pop(heap, kmem__heap_bin_at(heap, num_bytes), num_bytes, reason,
+                          remembered->word, NULL, otherwise);
 }
 
 /** kmem__heap_take_at() - a block whose reason is a literal of this call site */
@@ -167,16 +227,15 @@ __attribute__((always_inline)) static inline void *kmem__heap_take_at(size_t num
 {
     struct heap *heap = kmem__heap_mine;
     uint64_t word;
-    if (KMEM_UNLIKELY(num_bytes - 1 >= BIN_AT_MAX_BYTES)) {
+    if (!kmem__heap_has_bin_at(num_bytes)) {
         return kmem__heap_take_more_at(num_bytes, reason, site, otherwise);
     }
     if (KMEM_UNLIKELY(!kmem__site_knows(site, reason, heap->epoch, &word))) {
         return otherwise(num_bytes, reason, site);
     }
-    return kmem__heap_pop(heap, num_bytes, reason, word, site, otherwise);
+    return kmem__heap_pop(heap, kmem__heap_bin_at(heap, num_bytes), num_bytes, reason, word, site,
+                          otherwise);
 }
-
-__extension__ typedef unsigned __int128 uint128;
 
 /* Where a pointer of this thread's heap leads. */
 struct spot {
@@ -185,33 +244,61 @@ struct spot {
 };
 
 /*
- * The block of this thread's heap that begins at a pointer, live or not; false: none does.
+ * The entry of the block that begins at an address, from what its page's note says; false: none
+ * begins there.
  *
- * Division and remainder are one multiplication by c = ceil(2^64 / block_bytes) (Lemire, Kaser and
+ * Division and remainder are one multiplication by c = ceil(2^32 / block_bytes) (Lemire, Kaser and
  * Kurz, "Faster Remainder by Direct Computation", 2019): the upper half of within * c is the
- * quotient, and the lower half is less than c if nothing remains.
+ * quotient, and the lower half is less than c if nothing remains. That is exact here: the test
+ * tries every byte of every class. A block has 16 bytes at least, so c <= 2^28, and where nothing
+ * remains the lower half begins with four bits of 0: the quotient times 16, the size of an entry,
+ * is one shift.
  */
+#define NOTE_ENTRY_SHIFT 28
+static_assert(sizeof(struct ledger_entry) == UINT64_C(1) << (32 - NOTE_ENTRY_SHIFT),
+              "kmem__note_entry(): the product's upper half, times that");
+static_assert(BLOCK_ALIGN_BYTES >= 1 << (32 - NOTE_ENTRY_SHIFT), "c <= 2^NOTE_ENTRY_SHIFT");
+
+__attribute__((always_inline)) static inline bool
+kmem__note_entry(struct ledger_entry *entries, uint32_t begin, uint32_t reciprocal,
+                 const void *block, struct ledger_entry **ret_entry)
+{
+    const uint32_t within = (uint32_t)(uintptr_t)block - begin;
+    uint64_t product = (uint64_t)within * reciprocal;
+    if (KMEM_UNLIKELY((uint32_t)product >= reciprocal)) {
+        return false;
+    }
+    __asm__("" : "+r"(product)); /* shifted where it is, after the comparison */
+    *ret_entry =
+        (struct ledger_entry *)(void *)((unsigned char *)entries + (product >> NOTE_ENTRY_SHIFT));
+    return true;
+}
+
+/* Whether a pointer is into one of this heap's slabs: then this thread wrote the page's note. */
+__attribute__((always_inline)) static inline bool
+kmem__heap_has(const struct heap *heap, const void *block, const struct page_note **ret_note)
+{
+    if (KMEM_UNLIKELY((uintptr_t)block - (uintptr_t)heap->base >= heap->num_bytes)) {
+        return false;
+    }
+    *ret_note = kmem__heap_note(heap, block);
+    return KMEM_LIKELY(kmem__note_heap(*ret_note) == heap->id);
+}
+
+/* The block of this thread's heap that begins at a pointer, live or not; false: none does. */
 __attribute__((always_inline)) static inline bool
 kmem__heap_spot(struct heap *heap, const void *block, struct spot *ret_spot)
 {
-    const uint64_t offset = (uintptr_t)block - (uintptr_t)heap->base;
-    if (KMEM_UNLIKELY(offset >= heap->num_bytes)) {
+    const struct page_note *note;
+    struct ledger_entry *entry;
+    if (!kmem__heap_has(heap, block, &note) ||
+        KMEM_UNLIKELY(
+            !kmem__note_entry(note->entries, note->begin, note->reciprocal, block, &entry))) {
         return false;
     }
-    const struct page_note *note = &heap->notes[offset >> PAGE_SHIFT];
-    /* Relaxed: this thread wrote it, if it is a bin of its heap. */
-    const uint64_t place = atomic_load_explicit(&note->place, memory_order_relaxed);
-    struct bin *bin = NOTE_BIN(place);
-    if (KMEM_UNLIKELY((uintptr_t)bin - (uintptr_t)heap >= sizeof(*heap))) {
-        return false;
-    }
-    const uint64_t within = (offset & (PAGE_BYTES - 1)) + NOTE_LEAD_BYTES(place);
-    const uint128 product = (uint128)within * note->reciprocal;
-    if (KMEM_UNLIKELY((uint64_t)product >= note->reciprocal)) {
-        return false;
-    }
-    /* Behind the last block may be a place for one more entry: it is never written. */
-    *ret_spot = (struct spot){bin, &note->entries[(uint64_t)(product >> 64)]};
+    /* Behind the last block may be a place for one more entry: it is never written. Relaxed: this
+       thread wrote it. */
+    *ret_spot = (struct spot){atomic_load_explicit(&note->place, memory_order_relaxed), entry};
     return true;
 }
 
@@ -223,8 +310,40 @@ struct given {
 };
 
 /** kmem__heap_note_lifetime() - note how long that block has lived. Return: 0. */
-int kmem__heap_note_lifetime(const struct ledger_entry *entry, uint64_t word)
-    __attribute__((visibility("hidden"), noinline));
+KMEM_PRIVATE int kmem__heap_note_lifetime(const struct ledger_entry *entry, uint64_t word)
+    __attribute__((noinline));
+
+/**
+ * kmem__heap_give_own() - release this thread's block; false: nothing has changed
+ * @by_clock:  not if the clock stands still: the segment may have ended
+ */
+__attribute__((always_inline)) static inline bool
+kmem__heap_give_own(struct heap *heap, void *block, bool by_clock, struct given *ret_given)
+{
+    struct spot spot;
+    if (KMEM_UNLIKELY(!kmem__heap_spot(heap, block, &spot))) {
+        return false;
+    }
+    struct bin *bin = spot.bin;
+    struct free_block *ready = bin->top;
+    /* Relaxed: this thread's own, unless two threads release one block at the same time. */
+    const uint64_t word = atomic_load_explicit(&spot.entry->word, memory_order_relaxed);
+    if (KMEM_UNLIKELY(!entry_is_private(word)) || KMEM_UNLIKELY(ready >= bin->end) ||
+        /* Relaxed: the segment may have ended, or not; the slow way finds out. */
+        KMEM_UNLIKELY(by_clock &&
+                      atomic_load_explicit(heap->clock, memory_order_relaxed) == TICK_STOPPED)) {
+        return false;
+    }
+    ready->block = block;
+    KMEM_CRASH_POINT("client.release.begun");
+    /* Before: the block is live. After: it is free, and nobody's until it is taken again. */
+    store_commit(&spot.entry->word, 0);
+    KMEM_CRASH_POINT("client.release.retired");
+    ready->entry = spot.entry;
+    bin->top = ready + 1;
+    *ret_given = (struct given){spot.entry, word, kmem__counts_release(heap->counts)};
+    return true;
+}
 
 /**
  * kmem__heap_give_noted() - release this thread's block; false: go on with kmem__heap_release()
@@ -234,31 +353,7 @@ int kmem__heap_note_lifetime(const struct ledger_entry *entry, uint64_t word)
 __attribute__((always_inline)) static inline bool kmem__heap_give_noted(void *block,
                                                                         struct given *ret_given)
 {
-    struct heap *heap = kmem__heap_mine;
-    struct spot spot;
-    if (KMEM_UNLIKELY(!kmem__heap_spot(heap, block, &spot))) {
-        return false;
-    }
-    struct bin *bin = spot.bin;
-    const uint32_t magazine_bytes = bin->magazine_bytes;
-    /* Relaxed: this thread's own, unless two threads release one block at the same time. */
-    const uint64_t word = atomic_load_explicit(&spot.entry->word, memory_order_relaxed);
-    if (KMEM_UNLIKELY(!entry_is_private(word)) ||
-        KMEM_UNLIKELY(magazine_bytes >= bin->max_magazine_bytes) ||
-        /* Relaxed: the segment may have ended, or not; the slow way finds out. */
-        KMEM_UNLIKELY(atomic_load_explicit(heap->clock, memory_order_relaxed) == TICK_STOPPED)) {
-        return false;
-    }
-    struct free_block *ready = kmem__bin_magazine(bin, magazine_bytes);
-    ready->block = block;
-    KMEM_CRASH_POINT("client.release.begun");
-    /* Before: the block is live. After: it is free, and nobody's until it is taken again. */
-    store_commit(&spot.entry->word, 0);
-    KMEM_CRASH_POINT("client.release.retired");
-    ready->entry = spot.entry;
-    bin->magazine_bytes = magazine_bytes + (uint32_t)sizeof(*ready);
-    *ret_given = (struct given){spot.entry, word, kmem__counts_release(heap->counts)};
-    return true;
+    return kmem__heap_give_own(kmem__heap_mine, block, true, ret_given);
 }
 
 /** kmem__heap_give() - both */
@@ -271,16 +366,71 @@ static inline bool kmem__heap_give(void *block)
     return !given.is_noted || kmem__heap_note_lifetime(given.entry, given.word) == 0;
 }
 
-/** kmem__heap_sizeof() - this thread's block's size as asked for; 0: go on with the ledger */
-static inline uint64_t kmem__heap_sizeof(const void *block)
+/**
+ * kmem__heap_give_remote() - release a block of another thread's heap, or of whole pages
+ * Return: false, and nothing is changed: go on with kmem__heap_release(), which finds out more.
+ */
+KMEM_PRIVATE bool kmem__heap_give_remote(void *block);
+
+/** kmem__heap_give_remote_or() - the same, and then otherwise(): for a caller that does no more */
+KMEM_PRIVATE void kmem__heap_give_remote_or(void *block, void (*otherwise)(void *block));
+
+/**
+ * kmem__heap_sizeof() - this thread's block's size as asked for; 0: go on with the ledger
+ *
+ * Such a block's size fits into half of the word.
+ */
+__attribute__((always_inline)) static inline uint32_t kmem__heap_sizeof(const void *block)
 {
-    struct spot spot;
-    if (KMEM_UNLIKELY(!kmem__heap_spot(kmem__heap_mine, block, &spot))) {
+    const struct page_note *note;
+    struct ledger_entry *entry;
+    if (!kmem__heap_has(kmem__heap_mine, block, &note) ||
+        KMEM_UNLIKELY(
+            !kmem__note_entry(note->entries, note->begin, note->reciprocal, block, &entry))) {
         return 0;
     }
     /* Relaxed: as in kmem__heap_give(). */
-    return ENTRY_NUM_BYTES(atomic_load_explicit(&spot.entry->word, memory_order_relaxed));
+    return (uint32_t)atomic_load_explicit(&entry->word, memory_order_relaxed);
 }
+
+/*
+ * 1,024: below, a block that becomes smaller stays as it is; above, one that becomes less than half
+ * as large is worth a copy.
+ */
+#define RESIZE_STAYS_BYTES 1024
+
+/**
+ * kmem__heap_resize() - a live block of this thread's is to have num_bytes, if they fit in
+ * Return: whether they do; what is added has bytes that this process left there, or others did.
+ */
+__attribute__((always_inline)) static inline bool kmem__heap_resize(struct heap *heap, void *block,
+                                                                    size_t num_bytes)
+{
+    struct spot spot;
+    if (KMEM_UNLIKELY(!kmem__heap_spot(heap, block, &spot))) {
+        return false;
+    }
+    /* Relaxed: as in kmem__heap_give(). */
+    const uint64_t word = atomic_load_explicit(&spot.entry->word, memory_order_relaxed);
+    const uint32_t room_bytes = spot.bin->block_bytes;
+    if (!entry_is_private(word) || num_bytes - 1 >= room_bytes ||
+        (room_bytes > RESIZE_STAYS_BYTES && num_bytes <= room_bytes / 2)) {
+        return false;
+    }
+    /* Before: it is as large as it was. After: as large as it is. */
+    store_commit(&spot.entry->word, (word & ~ENTRY_NUM_BYTES(~UINT64_C(0))) | num_bytes);
+    return true;
+}
+
+/**
+ * kmem__heap_leave_page() - a block begins in a page that is no leased one, so that no pointer into
+ *                           the page is one of a slab that was there
+ *
+ * Of a slab that the daemon has taken other threads find out one by one, and enter a block that
+ * they have ready before they do: for that moment an entry says that a leased block is live where
+ * the new one is.
+ */
+void kmem__heap_leave_page(const struct allocator *allocator, struct seg_off offset);
 
 /* ---------------------------------------------------------------------------- the other ways -- */
 
@@ -296,12 +446,18 @@ KMEM_MUST_USE void *kmem__heap_allocate(struct allocator *allocator, size_t num_
                                         const char *reason, struct kmem_site *site);
 
 /**
- * kmem__heap_allocate_uncleared() - a leased block of more than SMALL_MAX_BYTES, which may have
- *                                   what this process left in its pages, and nothing of others
+ * kmem__heap_allocate_uncleared() - a leased block that may have what this process left where it
+ *                                   is, and nothing of others
+ *
+ * From the first small one on every new slab is one without other processes' bytes.
+ *
  * Return: as kmem__heap_allocate().
  */
 KMEM_MUST_USE void *kmem__heap_allocate_uncleared(struct allocator *allocator, size_t num_bytes,
                                                   const char *reason);
+
+/** kmem__heap_get() - this thread's heap, made if need be. Return: NULL: it can have none. */
+struct heap *kmem__heap_get(struct allocator *allocator);
 
 /* In entry.holder of a block that is shared: see shared.h. */
 enum { SHARED_HERE, SHARED_AWAY };

@@ -2,8 +2,8 @@
 /*
  * A large block is a run of pages with one entry, the first of its first page in plane 0. It
  * belongs to no heap: any thread releases it, by exchanging the entry's word for 0. Whoever finds
- * the word was not 0 has released it and puts the pages back; a second finds 0. The lock of the
- * cache and that exchange cost some 60 ns, where clearing the smallest large block takes 400.
+ * the word was not 0 has released it and puts the pages back; a second finds 0. The thread that
+ * released it keeps the run in mind for its next block of that length: lease_cache.h.
  *
  * Order: pages USED, head open, entry written; entry retired, head closed, pages FREE.
  *
@@ -20,6 +20,7 @@
 #include "client/heap/allocator.h"
 #include "client/heap/clear.h"
 #include "client/heap/counts.h"
+#include "client/heap/lease_cache.h"
 #include "client/tsan.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
@@ -39,13 +40,13 @@ static void large_clear(unsigned char *block, uint64_t num_bytes, const struct t
     }
 }
 
-void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t reason,
-                       bool clears)
+void *kmem__large_take(struct allocator *allocator, struct recent *own, uint64_t num_bytes,
+                       uint64_t reason, bool clears)
 {
     struct ledger *ledger = &allocator->ledger;
     struct taken taken;
     const uint32_t n_pages = (uint32_t)((num_bytes + PAGE_BYTES - 1) >> PAGE_SHIFT);
-    if (kmem__lease_cache_take(&allocator->cache, n_pages, &taken) != 0) {
+    if (kmem__lease_cache_take_kept(&allocator->cache, own, n_pages, &taken) != 0) {
         return NULL;
     }
     kmem__guard_open(allocator->guard, kmem__page_offset(taken.page),
@@ -67,7 +68,8 @@ void *kmem__large_take(struct allocator *allocator, uint64_t num_bytes, uint64_t
 }
 
 /* A large block whose entry is retired: closes it and puts its pages back. */
-static void large_close(struct allocator *allocator, uint32_t page, uint32_t n_own)
+static void large_close(struct allocator *allocator, struct recent *own, uint32_t page,
+                        uint32_t n_own)
 {
     struct ledger *ledger = &allocator->ledger;
     struct ledger_head *head = &ledger->heads[page];
@@ -76,24 +78,35 @@ static void large_close(struct allocator *allocator, uint32_t page, uint32_t n_o
     entry_put(head, ledger_entries(ledger, page), 0);
     ledger_slab_close(ledger, page);
     KMEM_CRASH_POINT("client.large.closed");
-    kmem__lease_cache_give(&allocator->cache, page, n_pages, n_own);
+    if (own != NULL) {
+        kmem__lease_cache_keep(&allocator->cache, own, page, n_pages, n_own);
+    } else {
+        kmem__lease_cache_give(&allocator->cache, page, n_pages, n_own);
+    }
 }
 
-/* Acquire and release: of two that release the block, one gets its word, and all its bytes. */
+/* Acquire and release: of two that release the block, one gets its word, and all its bytes; of one
+   that releases and one that shares it, the first has it. Return: 0: another thread was first. */
 static uint64_t large_retire(struct ledger *ledger, uint32_t page)
 {
     struct ledger_entry *entry = ledger_entries(ledger, page);
-    const uint64_t word = atomic_exchange_explicit(&entry->word, 0, memory_order_acq_rel);
+    /* Relaxed: the exchange decides. */
+    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
+    if (!entry_is_private(word) ||
+        !atomic_compare_exchange_strong_explicit(&entry->word, &word, 0, memory_order_acq_rel,
+                                                 memory_order_relaxed)) {
+        return 0;
+    }
     kmem__counts_shrink(ledger->counts, ENTRY_NUM_BYTES(word));
     return word;
 }
 
-bool kmem__large_give(struct allocator *allocator, uint32_t page, bool is_own)
+bool kmem__large_give(struct allocator *allocator, struct recent *own, uint32_t page, bool is_own)
 {
     const uint64_t word = large_retire(&allocator->ledger, page);
     if (word == 0) {
         return false;
     }
-    large_close(allocator, page, is_own ? (uint32_t)(ENTRY_NUM_BYTES(word) >> PAGE_SHIFT) : 0);
+    large_close(allocator, own, page, is_own ? (uint32_t)(ENTRY_NUM_BYTES(word) >> PAGE_SHIFT) : 0);
     return true;
 }

@@ -7,6 +7,11 @@
  *      extents   every stretch in which pages were ever leased, first fit
  *      daemon    a new lease: 16 pages, then twice as many each time
  *
+ * Before them, a thread that gives large blocks back and takes them again has a list of its own of
+ * such runs, and needs no lock: what is in its caches stays with its processor. It tells the cache
+ * of them when it finds none of the length, so that first fit goes by all it gave; a search by
+ * another thread that fails is made once more over everything.
+ *
  * All of it are hints. The states in the ledger alone say what may be taken, the daemon may revoke
  * a page between two instructions, and lease_take() decides. So nothing here needs to be told when
  * pages are revoked, and nothing can go wrong by being out of date: a run that is not there any
@@ -16,7 +21,7 @@
  * short, and spares the next block a round trip.
  *
  * First fit, because it gathers what is used at the front of a lease, and leaves long runs behind
- * it for large blocks and for the daemon. `first_unused` keeps a search from walking over what is
+ * it for large blocks and for the daemon. `first` keeps a search from walking over what is
  * in use each time; `too_long` keeps one that failed from being repeated before a page has come
  * back.
  *
@@ -34,6 +39,12 @@
 #define LEASE_FIRST_PAGES 16
 /* A lease that grows by doubling takes at most 1/16 of the segment more than is asked for. */
 #define LEASE_FRACTION 16
+/* 4,096: of 64 MiB, which with --commit lazy the system has to clear, some 50 ms in which the
+   caller waits; a round trip is nothing beside that. */
+#define LEASE_MOST_PAGES 4096
+/* 4: when the daemon gives back what was not used meanwhile. Who needs a lease no sooner has had
+   one that was too long. */
+#define LEASE_SOON_TICKS 4
 /* 64: 6.4 s. A full segment is asked about again now and then, not with every block. */
 #define PAUSE_MAX_TICKS 64
 /* A lease may be revoked, or used up by another thread, before its pages are taken. */
@@ -49,35 +60,37 @@ void kmem__lease_cache_init(struct lease_cache *cache, struct ledger *ledger,
     cache->lender = lender;
     cache->want_pages = LEASE_FIRST_PAGES;
     cache->pause_ticks = 1;
+    cache->leased_at = notice_tick(clock);
 }
 
 /* ---------------------------------------------------------------------------------- recent ---- */
 
-static void recent_remove(struct lease_cache *cache, uint32_t at)
+static void recent_remove(struct recent *recent, uint32_t at)
 {
-    cache->n_recent--;
-    memmove(&cache->recent[at], &cache->recent[at + 1],
-            (cache->n_recent - at) * sizeof(cache->recent[0]));
+    recent->n_untold -= at >= recent->n_runs - recent->n_untold;
+    recent->n_runs--;
+    memmove(&recent->runs[at], &recent->runs[at + 1],
+            (recent->n_runs - at) * sizeof(recent->runs[0]));
 }
 
-static void recent_push(struct lease_cache *cache, struct run run)
+static void recent_push(struct recent *recent, struct run run)
 {
-    if (cache->n_recent == RECENT_MAX) {
-        recent_remove(cache, 0);
+    if (recent->n_runs == RECENT_MAX) {
+        recent_remove(recent, 0);
     }
-    cache->recent[cache->n_recent++] = run;
+    recent->runs[recent->n_runs++] = run;
 }
 
-static bool recent_take(struct lease_cache *cache, uint32_t n_pages, struct taken *ret_taken)
+static bool recent_take(struct recent *recent, _Atomic uint64_t *states, uint32_t n_pages,
+                        struct taken *ret_taken)
 {
-    for (uint32_t at = cache->n_recent; at-- > 0;) {
-        const struct run run = cache->recent[at];
+    for (uint32_t at = recent->n_runs; at-- > 0;) {
+        const struct run run = recent->runs[at];
         if (run.n_pages != n_pages) {
             continue;
         }
-        recent_remove(cache, at);
-        if (lease_take_own(cache->ledger->states, run.page, n_pages, &ret_taken->is_zero,
-                           &ret_taken->n_own)) {
+        recent_remove(recent, at);
+        if (lease_take_own(states, run.page, n_pages, &ret_taken->is_zero, &ret_taken->n_own)) {
             ret_taken->page = run.page;
             ret_taken->is_warm = true;
             return true;
@@ -88,17 +101,37 @@ static bool recent_take(struct lease_cache *cache, uint32_t n_pages, struct take
 
 /* --------------------------------------------------------------------------------- extents ---- */
 
+/* Pages from `page` on may be unused now, and with them runs that begin before it. */
+static void firsts_lower(struct extent *extent, uint32_t page)
+{
+    for (uint32_t length = 1; length < FIRSTS; length++) {
+        const uint32_t reach = length - 1;
+        const uint32_t first = page > extent->begin + reach ? page - reach : extent->begin;
+        extent->first[length] = first < extent->first[length] ? first : extent->first[length];
+    }
+}
+
+/* Where a search for a run begins: what is too short for a shorter one is too short for it. */
+static uint32_t firsts_begin(const struct extent *extent, uint32_t n_pages)
+{
+    uint32_t first = extent->begin;
+    for (uint32_t length = 1; length < FIRSTS && length <= n_pages; length++) {
+        first = extent->first[length] > first ? extent->first[length] : first;
+    }
+    return first;
+}
+
 static bool extent_take(struct lease_cache *cache, struct extent *extent, uint32_t n_pages,
                         struct taken *ret_taken)
 {
-    uint32_t from = extent->first_unused;
+    uint32_t from = firsts_begin(extent, n_pages);
     while (n_pages < extent->too_long &&
            lease_find(cache->ledger->states, from, extent->end, n_pages, &ret_taken->page)) {
         if (lease_take_own(cache->ledger->states, ret_taken->page, n_pages, &ret_taken->is_zero,
                            &ret_taken->n_own)) {
             ret_taken->is_warm = false;
-            if (n_pages == 1 || ret_taken->page == extent->first_unused) {
-                extent->first_unused = ret_taken->page + n_pages;
+            if (n_pages < FIRSTS) {
+                extent->first[n_pages] = ret_taken->page + n_pages;
             }
             return true;
         }
@@ -119,6 +152,21 @@ static bool extents_take(struct lease_cache *cache, uint32_t n_pages, struct tak
         }
     }
     return false;
+}
+
+/* What threads have given back and not said so, they and others: each extent from its beginning. */
+static bool extents_take_untold(struct lease_cache *cache, uint32_t n_pages,
+                                struct taken *ret_taken)
+{
+    /* Acquire: pairs with kmem__lease_cache_keep(). */
+    if (!atomic_exchange_explicit(&cache->has_untold, false, memory_order_acquire)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < cache->n_extents; i++) {
+        cache->extents[i].too_long = UINT32_MAX;
+        firsts_lower(&cache->extents[i], cache->extents[i].begin);
+    }
+    return extents_take(cache, n_pages, ret_taken);
 }
 
 /* The extent that has the page; NULL if none has. */
@@ -146,9 +194,7 @@ static void extents_join(struct lease_cache *cache, uint32_t at)
     struct extent *extent = &cache->extents[at];
     const struct extent *next = extent + 1;
     extent->end = next->end > extent->end ? next->end : extent->end;
-    if (next->first_unused < extent->first_unused) {
-        extent->first_unused = next->first_unused;
-    }
+    firsts_lower(extent, next->begin); /* it may go on with what is unused before it */
     extent->too_long = UINT32_MAX;
     cache->n_extents--;
     memmove(extent + 1, extent + 2, (cache->n_extents - at - 1) * sizeof(*extent));
@@ -180,10 +226,11 @@ static void extents_insert(struct lease_cache *cache, struct run run)
     }
     memmove(&cache->extents[at + 1], &cache->extents[at],
             (cache->n_extents - at) * sizeof(cache->extents[0]));
-    cache->extents[at] = (struct extent){.begin = run.page,
-                                         .end = run.page + run.n_pages,
-                                         .first_unused = run.page,
-                                         .too_long = UINT32_MAX};
+    cache->extents[at] =
+        (struct extent){.begin = run.page, .end = run.page + run.n_pages, .too_long = UINT32_MAX};
+    for (uint32_t length = 1; length < FIRSTS; length++) {
+        cache->extents[at].first[length] = run.page;
+    }
     cache->n_extents++;
     while (at + 1 < cache->n_extents && cache->extents[at + 1].begin <= cache->extents[at].end) {
         extents_join(cache, at);
@@ -219,14 +266,28 @@ static void lease_cache_note_refusal(struct lease_cache *cache, uint32_t n_pages
     cache->want_pages = LEASE_FIRST_PAGES;
 }
 
+/* The most that is worth while to want, of the segment as large as it is now. */
+static uint32_t lease_cache_most(const struct lease_cache *cache)
+{
+    /* Relaxed: a hint; 0: all. */
+    const uint32_t now = atomic_load_explicit(cache->clock + CLOCK_PAGES, memory_order_relaxed);
+    const uint32_t n_pages = now > 0 ? now : cache->ledger->n_pages;
+    const uint32_t most = n_pages / LEASE_FRACTION;
+    return most < LEASE_MOST_PAGES ? most : LEASE_MOST_PAGES;
+}
+
 static void lease_cache_note_lease(struct lease_cache *cache, struct run run)
 {
-    const uint32_t most = cache->ledger->n_pages / LEASE_FRACTION;
+    const uint32_t now = cache_now(cache);
+    const bool is_soon = now - cache->leased_at <= LEASE_SOON_TICKS;
     extents_insert(cache, run);
     cache->is_refused = false;
     cache->pause_ticks = 1;
-    if (cache->want_pages * 2 <= most) {
+    cache->leased_at = now;
+    if (is_soon && cache->want_pages * 2 <= lease_cache_most(cache)) {
         cache->want_pages *= 2;
+    } else if (!is_soon && cache->want_pages > LEASE_FIRST_PAGES) {
+        cache->want_pages /= 2;
     }
 }
 
@@ -275,13 +336,11 @@ static uint32_t lease_cache_wants(struct lease_cache *cache, uint32_t n_pages)
                : n_pages;
 }
 
-/* The lock is held. */
 static void lease_cache_note_used(struct lease_cache *cache, int64_t n_pages)
 {
-    _Atomic uint64_t *n_used = &cache->ledger->header->n_used_pages;
-    /* Relaxed, both: written under the lock, and read by the daemon for what it shows. */
-    const uint64_t now = atomic_load_explicit(n_used, memory_order_relaxed) + (uint64_t)n_pages;
-    atomic_store_explicit(n_used, now, memory_order_relaxed);
+    /* Relaxed: read by the daemon for what it shows. */
+    (void)atomic_fetch_add_explicit(&cache->ledger->header->n_used_pages, (uint64_t)n_pages,
+                                    memory_order_relaxed);
 }
 
 int kmem__lease_cache_take(struct lease_cache *cache, uint32_t n_pages, struct taken *ret_taken)
@@ -289,12 +348,14 @@ int kmem__lease_cache_take(struct lease_cache *cache, uint32_t n_pages, struct t
     for (uint32_t tries = 0; tries < ASK_TRIES; tries++) {
         (void)pthread_mutex_lock(&cache->lock);
         const bool is_taken =
-            recent_take(cache, n_pages, ret_taken) || extents_take(cache, n_pages, ret_taken);
-        lease_cache_note_used(cache, is_taken ? n_pages : 0);
+            recent_take(&cache->recent, cache->ledger->states, n_pages, ret_taken) ||
+            extents_take(cache, n_pages, ret_taken) ||
+            extents_take_untold(cache, n_pages, ret_taken);
         const bool may_ask = lease_cache_may_ask(cache, n_pages);
         const uint32_t want = lease_cache_wants(cache, n_pages);
         (void)pthread_mutex_unlock(&cache->lock);
         if (is_taken) {
+            lease_cache_note_used(cache, n_pages);
             return 0;
         }
         if (!may_ask || lease_cache_ask(cache, n_pages, want) != 0) {
@@ -305,16 +366,13 @@ int kmem__lease_cache_take(struct lease_cache *cache, uint32_t n_pages, struct t
 }
 
 /* The pages are unused: a search finds them. The lock is held. */
-static void lease_cache_note_unused(struct lease_cache *cache, uint32_t page, uint32_t n_pages)
+static void lease_cache_note_unused(struct lease_cache *cache, uint32_t page)
 {
     struct extent *extent = extents_find(cache, page);
     if (extent != NULL) {
         extent->too_long = UINT32_MAX;
-        if (page < extent->first_unused) {
-            extent->first_unused = page;
-        }
+        firsts_lower(extent, page);
     }
-    recent_push(cache, (struct run){page, n_pages});
 }
 
 void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages,
@@ -323,16 +381,64 @@ void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n
     (void)pthread_mutex_lock(&cache->lock);
     lease_give_own(cache->ledger->states, page, n_pages, n_own);
     lease_cache_note_used(cache, -(int64_t)n_pages);
-    lease_cache_note_unused(cache, page, n_pages);
+    lease_cache_note_unused(cache, page);
+    recent_push(&cache->recent, (struct run){page, n_pages});
     (void)pthread_mutex_unlock(&cache->lock);
 }
 
-void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint32_t n_pages)
+/* Tells the cache of what a thread has given back. */
+static void lease_cache_hear(struct lease_cache *cache, struct recent *own)
+{
+    if (own->n_untold == 0) {
+        return;
+    }
+    (void)pthread_mutex_lock(&cache->lock);
+    for (; own->n_untold > 0; own->n_untold--) {
+        lease_cache_note_unused(cache, own->runs[own->n_runs - own->n_untold].page);
+    }
+    (void)pthread_mutex_unlock(&cache->lock);
+}
+
+int kmem__lease_cache_take_kept(struct lease_cache *cache, struct recent *own, uint32_t n_pages,
+                                struct taken *ret_taken)
+{
+    if (recent_take(own, cache->ledger->states, n_pages, ret_taken)) {
+        lease_cache_note_used(cache, n_pages);
+        return 0;
+    }
+    lease_cache_hear(cache, own);
+    return kmem__lease_cache_take(cache, n_pages, ret_taken);
+}
+
+void kmem__lease_cache_keep(struct lease_cache *cache, struct recent *own, uint32_t page,
+                            uint32_t n_pages, uint32_t n_own)
+{
+    lease_give_own(cache->ledger->states, page, n_pages, n_own);
+    lease_cache_note_used(cache, -(int64_t)n_pages);
+    if (own->n_untold == RECENT_MAX) {
+        lease_cache_hear(cache, own);
+    }
+    recent_push(own, (struct run){page, n_pages});
+    own->n_untold++;
+    /* Release: pairs with extents_take_untold(), which finds the pages FREE. */
+    atomic_store_explicit(&cache->has_untold, true, memory_order_release);
+}
+
+void kmem__lease_cache_tell(struct lease_cache *cache, struct recent *own)
+{
+    lease_cache_hear(cache, own);
+    own->n_runs = 0;
+}
+
+void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint32_t n_pages,
+                                 bool is_own)
 {
     (void)pthread_mutex_lock(&cache->lock);
     lease_cache_note_used(cache, -(int64_t)n_pages);
-    if (lease_close_slab(cache->ledger->states, page, n_pages)) {
-        lease_cache_note_unused(cache, page, n_pages);
+    if (is_own ? lease_close_own_slab(cache->ledger->states, page, n_pages)
+               : lease_close_slab(cache->ledger->states, page, n_pages)) {
+        lease_cache_note_unused(cache, page);
+        recent_push(&cache->recent, (struct run){page, n_pages});
     }
     (void)pthread_mutex_unlock(&cache->lock);
 }
@@ -346,10 +452,10 @@ bool kmem__lease_cache_check(struct lease_cache *cache)
         is_sound =
             is_sound && extent->begin < extent->end && (i == 0 || extent[-1].end < extent->begin);
     }
-    for (uint32_t i = 0; i < cache->n_recent; i++) {
-        const struct extent *extent = extents_find(cache, cache->recent[i].page);
-        is_sound = is_sound && extent != NULL &&
-                   cache->recent[i].page + cache->recent[i].n_pages <= extent->end;
+    for (uint32_t i = 0; i < cache->recent.n_runs; i++) {
+        const struct run run = cache->recent.runs[i];
+        const struct extent *extent = extents_find(cache, run.page);
+        is_sound = is_sound && extent != NULL && run.page + run.n_pages <= extent->end;
     }
     (void)pthread_mutex_unlock(&cache->lock);
     return is_sound;

@@ -28,12 +28,18 @@ typedef int (*lend_function)(void *lender, uint32_t n_pages, uint32_t want_pages
  */
 #define EXTENTS_MAX 64
 
+/*
+ * 17: runs of 1 to 16 pages, of which a program takes one after the other. Longer ones are looked
+ * for where those of 16 may be.
+ */
+#define FIRSTS 17
+
 /* Where there may be pages of ours. The states of the pages say which, at any moment. */
 struct extent {
     uint32_t begin;
     uint32_t end;
-    uint32_t first_unused; /* every page before it is in use, or not ours */
-    uint32_t too_long;     /* no run of this many pages was there since a page came back */
+    uint32_t first[FIRSTS]; /* by length: no run of so many unused pages begins before it */
+    uint32_t too_long;      /* no run of this many pages was there since a page came back */
 };
 
 /*
@@ -42,10 +48,18 @@ struct extent {
  */
 #define RECENT_MAX 32
 
+/* Runs given back lately, the latest last. */
+struct recent {
+    struct run runs[RECENT_MAX];
+    uint32_t n_runs;
+    uint32_t n_untold; /* in a thread's: the latest of them, which the cache was not told of */
+};
+
 /*
- *  field     written by                read by          order
- *  clock     the daemon                anybody          relaxed: a tick
- *  all else  who holds the lock        who holds it     the lock
+ *  field       written by                read by              order
+ *  clock       the daemon                anybody              relaxed: a tick
+ *  has_untold  a thread that keeps runs  a search that fails  release / acquire: the pages are FREE
+ *  all else    who holds the lock        who holds it         the lock
  */
 struct lease_cache {
     pthread_mutex_t lock;
@@ -53,11 +67,12 @@ struct lease_cache {
     const _Atomic uint32_t *clock;
     lend_function lend;
     void *lender;
-    struct run recent[RECENT_MAX]; /* given back lately, the latest last */
-    uint32_t n_recent;
+    struct recent recent;
+    _Atomic bool has_untold;            /* a thread has given pages back and not said so */
     struct extent extents[EXTENTS_MAX]; /* by page, disjoint */
     uint32_t n_extents;
     uint32_t want_pages;         /* of the next lease */
+    uint32_t leased_at;          /* the tick of the last one */
     uint32_t pause_ticks;        /* how long not to ask after the next refusal */
     uint32_t asked_at;           /* the tick of the last refusal */
     bool is_refused;             /* and none was granted since */
@@ -99,8 +114,31 @@ KMEM_MUST_USE int kmem__lease_cache_take(struct lease_cache *cache, uint32_t n_p
 void kmem__lease_cache_give(struct lease_cache *cache, uint32_t page, uint32_t n_pages,
                             uint32_t n_own);
 
-/** kmem__lease_cache_give_slab() - the same for a closed slab, which the daemon may have taken */
-void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint32_t n_pages);
+/**
+ * kmem__lease_cache_take_kept() - kmem__lease_cache_take(), first of what this thread has given
+ *                                 back lately, without the lock
+ * @own:  the thread's
+ */
+KMEM_MUST_USE int kmem__lease_cache_take_kept(struct lease_cache *cache, struct recent *own,
+                                              uint32_t n_pages, struct taken *ret_taken);
+
+/**
+ * kmem__lease_cache_keep() - kmem__lease_cache_give(), without the lock nearly always
+ *
+ * The pages are FREE: the daemon takes them back, and so does another thread that finds no others.
+ */
+void kmem__lease_cache_keep(struct lease_cache *cache, struct recent *own, uint32_t page,
+                            uint32_t n_pages, uint32_t n_own);
+
+/** kmem__lease_cache_tell() - a thread keeps nothing any more; searches find what it had */
+void kmem__lease_cache_tell(struct lease_cache *cache, struct recent *own);
+
+/**
+ * kmem__lease_cache_give_slab() - the same for a closed slab, which the daemon may have taken
+ * @is_own:  no other process's byte is in it
+ */
+void kmem__lease_cache_give_slab(struct lease_cache *cache, uint32_t page, uint32_t n_pages,
+                                 bool is_own);
 
 /**
  * kmem__lease_cache_is_short() - whether memory is short, or would be with n_pages more in use

@@ -43,7 +43,8 @@ __attribute__((always_inline)) static inline bool kmem__site_knows(const struct 
     /* Acquire: pairs with kmem__site_learn(); the text is in the ledger. */
     const uint64_t word = __atomic_load_n(&site->word, __ATOMIC_ACQUIRE) ^ epoch;
     *ret_word = word;
-    return (word & SITE_EPOCH_MASK) == 0 &&
+    /* Not NULL: an empty site has that, and where there is no heap yet its epoch, too. */
+    return (word & SITE_EPOCH_MASK) == 0 && KMEM_LIKELY(reason != NULL) &&
            /* Relaxed: it is written once, and before word. */
            __atomic_load_n(&site->reason, __ATOMIC_RELAXED) == reason;
 }

@@ -11,23 +11,17 @@
  * daemon may revoke them, and the cache hands them out again, the last first. None is kept for the
  * next allocation; what a thread keeps is in the magazine.
  *
- * A block released by another thread goes to head.remote, a stack linked through the entries. Who
- * makes that stack from empty puts the slab into the owner's stack of visited slabs, linked through
- * allocator.remote_next. The owner takes a slab from there first and its blocks then:
- *
- *      the slab is in a visited stack, or about to be pushed   <=>   head.remote is not empty
- *
- * so a slab is never in two stacks, and is not closed while a thread is about to push it (its block
- * counts as used until it is collected). A slab that was adopted meanwhile arrives at the heap that
- * owned it, and is passed on.
+ * A block that another thread had comes by a stack of its slab: see remote.h. The owner takes a
+ * slab from heap.visited first and its blocks then. A slab that was adopted meanwhile arrives at
+ * the heap that owned it, and is passed on.
  */
 #include "client/heap/slab.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "client/heap/allocator.h"
 #include "client/heap/counts.h"
+#include "client/heap/remote.h"
 #include "proto/crash_point.h"
 #include "proto/lease.h"
 
@@ -41,6 +35,13 @@
  * limited.
  */
 #define SPARSE_FRACTION 4
+
+/*
+ * 16: of the blocks that went out last the sizes of so many are looked at. All of a bin, 64, were a
+ * tenth of what a server with blocks of mixed sizes spent on its heap; with 16 a sum of sizes that
+ * are spread over a class is off by 2 % or so.
+ */
+#define SAMPLE_MAX 16
 
 /* ----------------------------------------------------------------------------------- lists ---- */
 
@@ -76,11 +77,11 @@ static void list_remove(struct ledger_head *heads, uint32_t *first, uint32_t pag
  */
 static uint32_t bin_sample(const struct bin *bin, uint64_t *ret_num_bytes)
 {
-    const uint32_t max_ready = bin->max_magazine_bytes / (uint32_t)sizeof(struct free_block);
+    const uint32_t max_ready = kmem__bin_max_ready(bin);
     uint32_t n_live = 0;
     *ret_num_bytes = 0;
-    for (uint32_t i = kmem__bin_n_ready(bin); i < max_ready && bin->magazine[i].entry != NULL;
-         i++) {
+    for (uint32_t i = kmem__bin_n_ready(bin);
+         i < max_ready && n_live < SAMPLE_MAX && bin->magazine[i].entry != NULL; i++) {
         /* Relaxed: a number that is shown. A place may be of a slab that is closed. */
         const uint64_t num_bytes = ENTRY_NUM_BYTES(
             atomic_load_explicit(&bin->magazine[i].entry->word, memory_order_relaxed));
@@ -108,19 +109,28 @@ static uint64_t bin_live_bytes(const struct bin *bin, uint32_t n_live)
            (n_sampled == 0 ? n_more * bin->block_bytes : n_more * num_bytes / n_sampled);
 }
 
-/* Tells what is out of a bin: see proto/counts.h. */
+/* Finds out what is out of a bin, to be told: see proto/counts.h. */
 static void bin_settle(struct heap *heap, struct bin *bin)
 {
-    struct ledger_counts *counts = heap->allocator->ledger.counts;
-    const uint32_t n_live = bin->n_used - kmem__bin_n_ready(bin);
+    const uint32_t n_ready = kmem__bin_n_ready(bin);
+    /* Of other heaps' slabs, what is ready here counts as live there: half a bin or two. */
+    const uint32_t n_live = bin->n_used > n_ready ? bin->n_used - n_ready : 0;
     const uint64_t live_bytes = bin_live_bytes(bin, n_live);
-    if (live_bytes > bin->live_bytes) {
-        kmem__counts_grow(counts, live_bytes - bin->live_bytes);
-    } else if (live_bytes < bin->live_bytes) {
-        kmem__counts_shrink(counts, bin->live_bytes - live_bytes);
-    }
+    heap->untold_bytes += (int64_t)(live_bytes - bin->live_bytes);
     bin->n_live = n_live;
     bin->live_bytes = live_bytes;
+}
+
+/* Adds what bins were settled by to what all threads write: once for a visit to the slabs. */
+static void bins_tell(struct heap *heap)
+{
+    struct ledger_counts *counts = heap->allocator->ledger.counts;
+    if (heap->untold_bytes > 0) {
+        kmem__counts_grow(counts, (uint64_t)heap->untold_bytes);
+    } else if (heap->untold_bytes < 0) {
+        kmem__counts_shrink(counts, (uint64_t)-heap->untold_bytes);
+    }
+    heap->untold_bytes = 0;
     if (heap->own_counts.n_releases > 0) {
         kmem__counts_release_any(counts, heap->own_counts.n_releases);
         heap->own_counts.noted_at -= heap->own_counts.n_releases;   /* it is never passed */
@@ -131,42 +141,55 @@ static void bin_settle(struct heap *heap, struct bin *bin)
 
 /* ----------------------------------------------------------------------------- giving back ---- */
 
-/* Says whose the slab is from now on, and in which of this heap's bins; NULL: nobody's. */
+/* Says whose the slab is from now on, in which bin; NULL: nobody's. Relaxed: struct page_note. */
 static void slab_assign(struct heap *heap, struct bin *bin, uint32_t page)
 {
     const uint32_t n_pages = heap->heads[page].span_pages;
     for (uint32_t i = 0; i < n_pages; i++) {
         struct page_note *note = &heap->notes[page + i];
-        /* Relaxed, all: see struct page_note. */
-        const uint64_t place = atomic_load_explicit(&note->place, memory_order_relaxed);
-        atomic_store_explicit(&note->place, NOTE_PLACE(bin, NOTE_LEAD_BYTES(place)),
-                              memory_order_relaxed);
+        atomic_store_explicit(&note->place, bin, memory_order_relaxed);
         atomic_store_explicit(&note->heap, (uint16_t)(bin != NULL ? heap->id : 0),
                               memory_order_relaxed);
     }
 }
 
+/* The list in which a slab stands. */
+static uint32_t *slab_list(const struct heap *heap, struct bin *bin, uint32_t page)
+{
+    return ledger_slab_is_full(&heap->heads[page]) ? &bin->full : &bin->room;
+}
+
 static void slab_close(struct heap *heap, struct bin *bin, uint32_t page)
 {
     const uint32_t n_pages = heap->heads[page].span_pages;
-    list_remove(heap->heads, &bin->room, page);
+    list_remove(heap->heads, slab_list(heap, bin, page), page);
     (void)atomic_fetch_sub_explicit(&heap->allocator->n_slab_pages, n_pages, memory_order_relaxed);
+    const bool is_own = kmem__note_is_own(&heap->notes[page]);
     slab_assign(heap, NULL, page);
     ledger_slab_close(&heap->allocator->ledger, page);
     KMEM_CRASH_POINT("client.slab.closed");
-    kmem__lease_cache_give_slab(&heap->allocator->cache, page, n_pages);
+    kmem__lease_cache_give_slab(&heap->allocator->cache, page, n_pages, is_own);
+}
+
+/* A slab that is about to get a block back has room. */
+static void slab_have_room(struct heap *heap, struct bin *bin, uint32_t page)
+{
+    if (ledger_slab_is_full(&heap->heads[page])) {
+        list_remove(heap->heads, &bin->full, page);
+        list_push(heap->heads, &bin->room, page);
+    }
 }
 
 /* A block, its entry retired, goes back. Afterwards the slab may be closed. */
 static void slab_put(struct heap *heap, struct bin *bin, uint32_t page, uint32_t index)
 {
     struct ledger_head *head = &heap->heads[page];
-    struct ledger_entry *entries = kmem__bin_entries(bin, page);
-    if (ledger_slab_is_full(head)) {
-        list_remove(heap->heads, &bin->full, page);
-        list_push(heap->heads, &bin->room, page);
+    if ((head->flags & HEAD_LOST) != 0) {
+        head->n_used--;
+    } else {
+        slab_have_room(heap, bin, page);
+        entry_put(head, kmem__bin_entries(bin, page), index);
     }
-    entry_put(head, entries, index);
     bin->n_used--;
     if (head->n_used == 0) {
         slab_close(heap, bin, page);
@@ -175,178 +198,177 @@ static void slab_put(struct heap *heap, struct bin *bin, uint32_t page, uint32_t
 
 void kmem__slab_spill(struct heap *heap, struct bin *bin, uint32_t n_blocks)
 {
+    struct remote_chain chain = {0, 0, NULL};
     KMEM_CHECK(n_blocks <= kmem__bin_n_ready(bin));
     for (uint32_t i = 0; i < n_blocks; i++) {
-        const uint64_t offset = (uint64_t)(bin->magazine[i].block - heap->base);
-        uint32_t page = (uint32_t)(offset >> PAGE_SHIFT);
-        page -= heap->heads[page].back;
-        const uint32_t within = (uint32_t)(offset - ((uint64_t)page << PAGE_SHIFT));
-        slab_put(heap, bin, page, size_class_index(&size_classes[bin->size_class], within));
+        const struct ledger_block block = kmem__bin_block(heap, bin, &bin->magazine[i]);
+        if (kmem__heap_owns(heap, block.page)) {
+            slab_put(heap, bin, block.page, block.index);
+            continue;
+        }
+        if (chain.first != 0 && chain.page != block.page) {
+            kmem__remote_push(heap->allocator, &chain);
+            chain.first = 0;
+        }
+        chain.page = block.page;
+        kmem__remote_add(&chain, &block);
     }
-    bin->magazine_bytes -= n_blocks * (uint32_t)sizeof(struct free_block);
-    memmove(bin->magazine, bin->magazine + n_blocks, bin->magazine_bytes);
-    bin->left_magazine_bytes = 0; /* those that came back last are still there */
+    if (chain.first != 0) {
+        kmem__remote_push(heap->allocator, &chain);
+    }
+    bin->top -= n_blocks;
+    memmove(bin->magazine, bin->magazine + n_blocks,
+            kmem__bin_n_ready(bin) * sizeof(struct free_block));
+    bin->left_top = bin->magazine; /* those that came back last are still there */
     bin_settle(heap, bin);
+    bins_tell(heap);
 }
 
 /* --------------------------------------------------------------- released by other threads ---- */
 
-/* Puts a slab whose remote stack has just become non-empty before its owner. */
-static void slab_visit(struct allocator *allocator, uint32_t page)
+/* Return: whether a block that has come home is to stay ready, half a bin of them at most. */
+static bool bin_wants(const struct bin *bin)
 {
-    struct heap *heap = kmem__allocator_heap(allocator, kmem__note_heap(&allocator->notes[page]));
-    uint32_t next = atomic_load_explicit(&heap->visited, memory_order_relaxed);
-    do {
-        /* Relaxed: published by the exchange below. */
-        atomic_store_explicit(&allocator->remote_next[page], next, memory_order_relaxed);
-        /* Release: pairs with kmem__slab_collect(). */
-    } while (!atomic_compare_exchange_weak_explicit(&heap->visited, &next, page,
-                                                    memory_order_release, memory_order_relaxed));
+    return kmem__bin_n_ready(bin) < kmem__bin_max_ready(bin) / 2;
 }
 
-/*
- * What stands in a block's entry while this thread pushes it: a number that no other living thread
- * has, so that the thread finds out whether it is still its own block when it has pushed it.
- */
-static uint64_t push_token(const struct allocator *allocator, uint32_t id)
-{
-    /* Of a thread without a heap, one that only releases say: 22 bits are in its number. It is
-       found once: a forked child's first thread has another, and another epoch. */
-    static _Thread_local uint64_t epoch __attribute__((tls_model("initial-exec")));
-    static _Thread_local uint32_t number __attribute__((tls_model("initial-exec")));
-    if (id == 0 && epoch != allocator->epoch) {
-        number = UINT32_C(1) << 22 | (uint32_t)gettid();
-        epoch = allocator->epoch;
-    }
-    return ENTRY_PUSHED_BY(id != 0 ? id : number);
-}
-
-/* Of two threads that release the block, one retires it, and has all its bytes. */
-static bool push_retire(struct ledger_entry *entry, uint64_t token)
-{
-    uint64_t word = atomic_load_explicit(&entry->word, memory_order_relaxed);
-    do {
-        if (ENTRY_NUM_BYTES(word) == 0) {
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&entry->word, &word, token,
-                                                    memory_order_acq_rel, memory_order_relaxed));
-    return true;
-}
-
-bool kmem__slab_push(struct allocator *allocator, uint32_t id, const struct ledger_block *block)
-{
-    struct ledger_head *head = &allocator->ledger.heads[block->page];
-    uint64_t token = push_token(allocator, id);
-    if (!push_retire(block->entry, token)) {
-        return false;
-    }
-    KMEM_CRASH_POINT("client.remote.retired");
-    uint32_t remote = atomic_load_explicit(&head->remote, memory_order_relaxed);
-    uint32_t pushed;
-    do {
-        pushed = (REMOTE_COUNT(remote) + 1) << REMOTE_COUNT_SHIFT | (block->index + 1);
-        /* Relaxed: published by the exchange below. */
-        atomic_store_explicit(&block->entry->holder, remote, memory_order_relaxed);
-        /* Release: pairs with slab_collect_remote(); the block's bytes are done with. */
-    } while (!atomic_compare_exchange_weak_explicit(&head->remote, &remote, pushed,
-                                                    memory_order_release, memory_order_relaxed));
-    KMEM_CRASH_POINT("client.remote.pushed");
-    if (remote == 0) {
-        slab_visit(allocator, block->page);
-    }
-    /* This thread is done with the slab, which the daemon may take now. Not if it is the owner's
-       again already. Release: pairs with the daemon's reading. */
-    (void)atomic_compare_exchange_strong_explicit(&block->entry->word, &token, ENTRY_PUSHED,
-                                                  memory_order_release, memory_order_relaxed);
-    return true;
-}
-
-static void slab_collect_remote(struct heap *heap, uint32_t page)
+/* Puts what is left of a stack back. Afterwards the slab may be closed. */
+static void slab_put_stack(struct heap *heap, struct bin *bin, uint32_t page, uint32_t next)
 {
     struct ledger_head *head = &heap->heads[page];
-    struct bin *bin = &heap->bins[head->size_class];
     struct ledger_entry *entries = kmem__bin_entries(bin, page);
-    /* Acquire: pairs with kmem__slab_push(). */
-    uint32_t next = atomic_exchange_explicit(&head->remote, 0, memory_order_acquire);
-    while (next != 0) {
-        const uint32_t index = REMOTE_INDEX(next) - 1;
-        next = atomic_load_explicit(&entries[index].holder, memory_order_relaxed);
-        KMEM_CRASH_POINT("client.remote.collected");
-        store_commit(&entries[index].word, 0);
-        slab_put(heap, bin, page, index);
+    const bool is_lost = (head->flags & HEAD_LOST) != 0;
+    const uint32_t n_used = head->n_used;
+    if (!is_lost && next != 0) {
+        slab_have_room(heap, bin, page);
     }
+    while (next != 0) {
+        const uint32_t index = next - 1;
+        next = kmem__remote_next(&entries[index]);
+        if (is_lost) {
+            head->n_used--;
+        } else {
+            entry_put(head, entries, index);
+        }
+    }
+    bin->n_used -= n_used - head->n_used;
+    if (head->n_used == 0) {
+        slab_close(heap, bin, page);
+    }
+}
+
+/* Keeps what the bin wants of a stack ready. Return: 1 + the first block that it does not; 0. */
+static uint32_t slab_ready_stack(const struct heap *heap, struct bin *bin, uint32_t page,
+                                 uint32_t next)
+{
+    struct ledger_entry *entries = kmem__bin_entries(bin, page);
+    unsigned char *blocks = heap->base + ((uint64_t)page << PAGE_SHIFT);
+    while (next != 0 && bin_wants(bin)) {
+        const uint32_t index = next - 1;
+        next = kmem__remote_next(&entries[index]);
+        kmem__bin_put(bin, blocks + (uint64_t)index * bin->block_bytes, &entries[index]);
+    }
+    return next;
+}
+
+static void slab_collect_remote(struct heap *heap, uint32_t page, bool is_lived_in)
+{
+    struct bin *bin = &heap->bins[heap->heads[page].size_class];
+    uint32_t next = kmem__remote_take(heap->allocator, page);
+    KMEM_CRASH_POINT("client.remote.collected");
+    if (is_lived_in && (heap->heads[page].flags & HEAD_LOST) == 0) {
+        next = slab_ready_stack(heap, bin, page, next);
+    }
+    slab_put_stack(heap, bin, page, next);
     bin_settle(heap, bin);
 }
 
-void kmem__slab_collect(struct heap *heap)
+/*
+ * Takes back what other threads released, and does not tell yet.
+ * @is_lived_in:  a thread has the heap, which goes on with what comes
+ */
+static void slabs_collect(struct heap *heap, bool is_lived_in)
 {
     struct allocator *allocator = heap->allocator;
     /* Relaxed: a look before the exchange; what comes later is collected later. */
     if (atomic_load_explicit(&heap->visited, memory_order_relaxed) == 0) {
         return;
     }
-    /* Acquire: pairs with slab_visit(). */
+    /* Acquire: pairs with kmem__remote_visit(). */
     uint32_t page = atomic_exchange_explicit(&heap->visited, 0, memory_order_acquire);
     while (page != 0) {
         const uint32_t next =
-            atomic_load_explicit(&allocator->remote_next[page], memory_order_relaxed);
-        if (kmem__note_heap(&heap->notes[page]) == heap->id) {
-            slab_collect_remote(heap, page);
+            atomic_load_explicit(&allocator->remotes[page].next, memory_order_relaxed);
+        if (kmem__heap_owns(heap, page)) {
+            slab_collect_remote(heap, page, is_lived_in);
         } else {
-            slab_visit(allocator, page);
+            kmem__remote_visit(allocator, page);
         }
         page = next;
     }
 }
 
+void kmem__slab_collect(struct heap *heap)
+{
+    slabs_collect(heap, false);
+    bins_tell(heap);
+}
+
 /* ------------------------------------------------------------------- taken by the daemon ---- */
 
-/* Takes a slab's blocks out of what is ready. */
-static void slab_unready(const struct heap *heap, struct bin *bin, uint32_t page)
+/* Takes a slab's blocks out of what is ready. Return: how many there were. */
+static uint32_t slab_unready(const struct heap *heap, struct bin *bin, uint32_t page)
 {
+    const uint32_t n_ready = kmem__bin_n_ready(bin);
     uint32_t n_kept = 0;
-    for (uint32_t i = 0; i < kmem__bin_n_ready(bin); i++) {
-        const uint32_t at =
-            (uint32_t)((uint64_t)(bin->magazine[i].block - heap->base) >> PAGE_SHIFT);
-        if (at - heap->heads[at].back != page) {
+    for (uint32_t i = 0; i < n_ready; i++) {
+        if (kmem__bin_block(heap, bin, &bin->magazine[i]).page != page) {
             bin->magazine[n_kept++] = bin->magazine[i];
         }
     }
-    bin->magazine_bytes = n_kept * (uint32_t)sizeof(struct free_block);
-    bin->left_magazine_bytes = 0; /* as in kmem__slab_spill() */
+    bin->top = bin->magazine + n_kept;
+    bin->left_top = bin->magazine; /* as in kmem__slab_spill() */
+    return n_ready - n_kept;
 }
 
 /*
- * Forgets a slab without a live block, whose pages are another's. A slab that is just being passed
- * on by the thread that had it before has blocks to be collected: it looks full until they come.
+ * Forgets a slab without a live block, whose pages are another's, and a block of it that has just
+ * been taken. What other threads have of it is still to come, and goes out no more: the slab looks
+ * full until all of that is back.
  */
 static void slab_forget(struct heap *heap, struct bin *bin, uint32_t page)
 {
     struct ledger_head *head = &heap->heads[page];
-    kmem__slab_collect(heap);
-    slab_unready(heap, bin, page);
-    /* Relaxed: no block is live, so that no thread is about to push one. */
-    const uint32_t n_remote =
-        REMOTE_COUNT(atomic_load_explicit(&head->remote, memory_order_relaxed));
-    list_remove(heap->heads, ledger_slab_is_full(head) ? &bin->full : &bin->room, page);
-    bin->n_used -= head->n_used - n_remote;
+    slabs_collect(heap, false);
+    const uint32_t n_here = 1 + slab_unready(heap, bin, page);
+    list_remove(heap->heads, slab_list(heap, bin, page), page);
+    bin->n_used -= n_here;
     head->free = 0;
     head->n_carved = size_classes[bin->size_class].n_blocks;
-    head->n_used = (uint16_t)n_remote;
-    list_push(heap->heads, n_remote > 0 ? &bin->full : &bin->room, page);
-    if (n_remote == 0) {
+    head->n_used = (uint16_t)(head->n_used - n_here);
+    head->flags |= HEAD_LOST;
+    list_push(heap->heads, &bin->full, page);
+    if (head->n_used == 0) {
         slab_close(heap, bin, page);
     }
     bin_settle(heap, bin);
+    bins_tell(heap);
+}
+
+/* A block of another heap's slab, which is lost: its owner is to know that it is here no more. */
+static void slab_return(struct heap *heap, const struct ledger_block *block)
+{
+    struct remote_chain chain = {block->page, 0, NULL};
+    kmem__remote_add(&chain, block);
+    kmem__remote_push(heap->allocator, &chain);
 }
 
 bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct free_block *ready)
 {
-    const uint32_t at = (uint32_t)((uint64_t)(ready->block - heap->base) >> PAGE_SHIFT);
-    const uint32_t page = at - heap->heads[at].back;
+    const struct ledger_block block = kmem__bin_block(heap, bin, ready);
     KMEM_CRASH_POINT("client.slab.contested");
-    if (lease_keep(heap->allocator->ledger.states, page, heap->heads[page].span_pages)) {
+    if (lease_keep(heap->allocator->ledger.states, block.page,
+                   size_classes[bin->size_class].span_pages)) {
         KMEM_CRASH_POINT("client.slab.kept");
         return true;
     }
@@ -354,7 +376,11 @@ bool kmem__slab_keep(struct heap *heap, struct bin *bin, const struct free_block
     /* Before: an entry of pages that are not this client's, left out by all who read it. */
     store_commit(&ready->entry->word, 0);
     KMEM_CRASH_POINT("client.slab.withdrawn");
-    slab_forget(heap, bin, page);
+    if (kmem__heap_owns(heap, block.page)) {
+        slab_forget(heap, bin, block.page);
+    } else {
+        slab_return(heap, &block);
+    }
     KMEM_CRASH_POINT("client.slab.forgotten");
     return false;
 }
@@ -376,8 +402,10 @@ static bool slab_adopt_from(struct heap *heap, struct bin *bin, struct heap *aba
     list_push(heap->heads, &bin->room, page);
     theirs->n_used -= heap->heads[page].n_used;
     bin_settle(abandoned, theirs);
+    bins_tell(abandoned);
     bin->n_used += heap->heads[page].n_used;
     bin_settle(heap, bin);
+    bins_tell(heap);
     return true;
 }
 
@@ -404,23 +432,45 @@ static bool slab_is_sparse(struct allocator *allocator, const struct bin *bin)
 {
     /* Relaxed: a limit that need not be exact. */
     return bin->full == 0 &&
-           (kmem__lease_cache_is_short(&allocator->cache, 1) ||
+           (kmem__allocator_is_tight(allocator) ||
+            kmem__lease_cache_is_short(&allocator->cache, 1) ||
             atomic_load_explicit(&allocator->n_slab_pages, memory_order_relaxed) >=
                 allocator->ledger.n_pages / SPARSE_FRACTION);
 }
 
+/*
+ * Whether a new slab has no other process's byte. Where blocks are handed out that are not cleared
+ * it has none from now on: then the slab is cleared, once, and none of its blocks.
+ */
+static bool slab_own(const struct heap *heap, const struct taken *taken, uint32_t n_pages)
+{
+    if (taken->is_zero || taken->n_own >= n_pages) {
+        return true;
+    }
+    /* Relaxed: a slab that is opened at the same moment may be without. */
+    if (!atomic_load_explicit(&heap->allocator->wants_own, memory_order_relaxed)) {
+        return false;
+    }
+    const uint64_t own_bytes = (uint64_t)taken->n_own << PAGE_SHIFT;
+    memset(heap->base + ((uint64_t)taken->page << PAGE_SHIFT) + own_bytes, 0,
+           ((uint64_t)n_pages << PAGE_SHIFT) - own_bytes);
+    return true;
+}
+
 /* Notes for each page of a new slab where a release finds what. */
-static void slab_note(struct heap *heap, struct bin *bin, uint32_t page)
+static void slab_note(struct heap *heap, struct bin *bin, uint32_t page, bool is_own)
 {
     const uint32_t n_pages = heap->heads[page].span_pages;
-    KMEM_ASSERT(NOTE_BIN(NOTE_PLACE(bin, 0)) == bin); /* addresses have 48 bits */
     for (uint32_t i = 0; i < n_pages; i++) {
         struct page_note *note = &heap->notes[page + i];
         const uint32_t before_bytes = i << PAGE_SHIFT;
         note->entries = kmem__bin_entries(bin, page) + before_bytes / bin->block_bytes;
-        note->reciprocal = UINT64_MAX / bin->block_bytes + 1;
+        note->reciprocal = UINT32_MAX / bin->block_bytes + 1;
+        note->begin = (uint32_t)((uintptr_t)heap->base + ((uint64_t)(page + i) << PAGE_SHIFT)) -
+                      before_bytes % bin->block_bytes;
+        note->size_class = (uint8_t)bin->size_class;
         /* Relaxed: nobody's until it is assigned. */
-        atomic_store_explicit(&note->place, NOTE_PLACE(NULL, before_bytes % bin->block_bytes),
+        atomic_store_explicit(&note->where, (uint8_t)(i | (is_own ? NOTE_OWN : 0)),
                               memory_order_relaxed);
     }
     slab_assign(heap, bin, page);
@@ -441,7 +491,7 @@ static bool slab_open(struct heap *heap, struct bin *bin)
     KMEM_CRASH_POINT("client.slab.pages");
     ledger_slab_open(&allocator->ledger, taken.page, bin->size_class);
     KMEM_CRASH_POINT("client.slab.open");
-    slab_note(heap, bin, taken.page);
+    slab_note(heap, bin, taken.page, slab_own(heap, &taken, n_pages));
     list_push(heap->heads, &bin->room, taken.page);
     lease_open_slab(allocator->ledger.states, taken.page, n_pages);
     return true;
@@ -453,11 +503,11 @@ static void slab_reserve(struct heap *heap, struct bin *bin, uint32_t page)
     struct ledger_entry *entries = kmem__bin_entries(bin, page);
     unsigned char *blocks = heap->base + ((uint64_t)page << PAGE_SHIFT);
     const uint32_t n_room = size_classes[bin->size_class].n_blocks - (uint32_t)head->n_used;
-    const uint32_t max_ready = bin->max_magazine_bytes / (uint32_t)sizeof(struct free_block);
+    const uint32_t max_ready = kmem__bin_max_ready(bin);
     const uint32_t n_ready = n_room < (max_ready + 1) / 2 ? n_room : (max_ready + 1) / 2;
-    bin->magazine_bytes = n_ready * (uint32_t)sizeof(struct free_block);
+    bin->top = bin->magazine + n_ready;
     bin->n_used += n_ready;
-    bin->left_magazine_bytes = bin->magazine_bytes; /* none of them has come back */
+    bin->left_top = bin->top; /* none of them has come back */
     /* Backwards: the slab's first block, the warmest, goes out first. */
     for (uint32_t i = n_ready; i-- > 0;) {
         const uint32_t index = entry_reserve(head, entries);
@@ -484,65 +534,18 @@ static void slabs_hush(const struct heap *heap)
 
 bool kmem__slab_refill(struct heap *heap, struct bin *bin)
 {
-    KMEM_ASSERT(bin->magazine_bytes == 0);
+    KMEM_ASSERT(bin->top == bin->magazine);
     slabs_hush(heap);
-    kmem__slab_collect(heap);
+    slabs_collect(heap, true);
     bin_settle(heap, bin);
+    bins_tell(heap);
+    if (bin->top > bin->magazine) {
+        return true; /* blocks have come home */
+    }
     const bool has_room = bin->room != 0 || slab_adopt(heap, bin) || slab_open(heap, bin);
-    /* Else blocks have come home, by what was settled before the lease was asked for. */
-    if (has_room && bin->magazine_bytes == 0) {
+    /* Else they have by what was settled before the lease was asked for. */
+    if (has_room && bin->top == bin->magazine) {
         slab_reserve(heap, bin, bin->room);
     }
-    return bin->magazine_bytes > 0;
-}
-
-/* -------------------------------------------------------------------------------- checking ---- */
-
-static uint32_t bin_count_ready(const struct heap *heap, const struct bin *bin, uint32_t page)
-{
-    uint32_t n_ready = 0;
-    for (uint32_t i = 0; i < kmem__bin_n_ready(bin); i++) {
-        const uint64_t offset = (uint64_t)(bin->magazine[i].block - heap->base);
-        const uint32_t at = (uint32_t)(offset >> PAGE_SHIFT);
-        n_ready += at - heap->heads[at].back == page;
-    }
-    return n_ready;
-}
-
-static bool slab_adds_up(const struct heap *heap, const struct bin *bin, uint32_t page,
-                         bool has_room)
-{
-    const struct ledger_head *head = &heap->heads[page];
-    const struct ledger_entry *entries = kmem__bin_entries(bin, page);
-    uint32_t n_live = 0;
-    for (uint32_t i = 0; i < head->n_carved; i++) {
-        const uint64_t word = atomic_load_explicit(&entries[i].word, memory_order_relaxed);
-        n_live += ENTRY_NUM_BYTES(word) != 0;
-    }
-    uint32_t n_remote = 0;
-    uint32_t next = atomic_load_explicit(&head->remote, memory_order_acquire);
-    for (; next != 0 && n_remote <= head->n_carved; n_remote++) {
-        next = atomic_load_explicit(&entries[REMOTE_INDEX(next) - 1].holder, memory_order_relaxed);
-    }
-    return head->n_used == n_live + n_remote + bin_count_ready(heap, bin, page) &&
-           ledger_slab_is_full(head) == !has_room &&
-           kmem__note_heap(&heap->notes[page]) == heap->id;
-}
-
-bool kmem__slab_check(const struct heap *heap, const struct bin *bin)
-{
-    uint32_t n_used = 0;
-    for (uint32_t page = bin->room; page != 0; page = heap->heads[page].next) {
-        if (!slab_adds_up(heap, bin, page, true)) {
-            return false;
-        }
-        n_used += heap->heads[page].n_used;
-    }
-    for (uint32_t page = bin->full; page != 0; page = heap->heads[page].next) {
-        if (!slab_adds_up(heap, bin, page, false)) {
-            return false;
-        }
-        n_used += heap->heads[page].n_used;
-    }
-    return n_used == bin->n_used;
+    return bin->top > bin->magazine;
 }

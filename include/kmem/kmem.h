@@ -75,13 +75,15 @@
  * the daemon's user may have no number; then the socket must be a mount, or its directory be one
  * that others may not write to.
  *
- * SPEED: the first blocks of a size, 16 of them or 4 above 64 KiB, are carved by the daemon, a
- * round trip each; so are, at any time, blocks above 1 MiB and a 64th of the segment. From then on
- * the size is hot: it is carved by this process, from pages that it has leased, in nanoseconds and,
- * up to 64 KiB, with no lock between threads. Leased pages that are
- * unused stay with the process, so that the next block needs no round trip; the daemon takes them
- * back when others need them. A block may be released by any thread; one of another thread's goes
- * back to that thread.
+ * SPEED: the first block of a size is carved by the daemon, a round trip; so are, at any time,
+ * blocks above 1 MiB and a 64th of the segment. From the second on the size is carved by this
+ * process, from pages that it has leased, in nanoseconds and, up to 64 KiB, with no lock between
+ * threads. Leased pages that are unused stay with the process, so that the next block needs no
+ * round trip; the daemon takes them back when others need them. When less than half of the segment
+ * is left all of it becomes tight: blocks above 64 KiB, and those of a size of which the thread has
+ * not filled a page yet, are a round trip each, packed beside those of other processes; the latter
+ * also when less than half is left of what this process, its user or its unit may have. A block may
+ * be released by any thread; one of another thread's goes back to that thread.
  *
  * THREADS: every function may be called from any thread, except where it says otherwise; calls
  * that need the daemon take turns on the process's one connection.

@@ -133,13 +133,13 @@ enum kmem_share_flags {
  * and other blocks may lie there. It costs a round trip, each time. A larger block has pages of its
  * own in any case, and is allocated as ever. Any block can be shared without this flag.
  *
- * KMEM_UNINITIALIZED: bytes of a block of more than 64 KiB may be what this process left there, in
- * blocks that it has released; all others are 0. They are never another process's: what is leased
+ * KMEM_UNINITIALIZED: bytes of the block may be what this process left there, in blocks that it has
+ * released; all others are 0. They are never another process's: what is leased
  * anew, or was carved by the daemon, is cleared, and so is what another process has held for
  * writing, by KMEM_WRITE or by kmem_transfer(). A block that others attached for reading alone
  * comes home as it was. A process that writes where it holds nothing for writing is not noticed: a
- * forked child in what its parent had at that moment, say. The last 16 KiB are mostly cleared, and
- * any block may be: nothing can be kept in released memory.
+ * forked child in what its parent had at that moment, say. Of a block of more than 64 KiB the last
+ * 16 KiB are mostly cleared, and any block may be: nothing can be kept in released memory.
  *
  * Return: the block; NULL and errno as kmem_try_allocate(), and EINVAL: a flag is unknown.
  */

@@ -18,7 +18,7 @@
 #include "tests/system/usage.h"
 
 #define FDS_MAX 64
-#define DIRECT_BYTES 5000
+#define DIRECT_BYTES ((1 << 20) + 1) /* more than is ever leased */
 
 /* ------------------------------------------------------------------------ in a client ---- */
 

@@ -24,7 +24,7 @@
 
 #define N_LEASED 64
 #define LEASED_BYTES 48
-#define DIRECT_BYTES 5000
+#define DIRECT_BYTES ((1 << 20) + 1) /* more than is ever leased */
 #define LARGE_BYTES 200000
 /* segment, state, clock, listener; ledger, pidfd and way of a client of the library */
 #define N_STORED 7
@@ -35,6 +35,7 @@ enum deed {
     LEAVE_IT, /* the client's function returns */
     GO_ON,    /* leased blocks come and go, and a direct one */
     GO_ON_WITH_LEASES,
+    AWAIT_THE_END,       /* leased blocks come and go until that is ECONNRESET */
     FIND_THE_END,        /* all calls are ECONNRESET */
     FIND_THE_END_SLOWLY, /* those that need the daemon, and all from then on */
     RAISE_IT,            /* the calls of the original interface end in the handler */
@@ -109,6 +110,16 @@ static void expect_end_of_release(void *block)
     expect_match(kmem_last_error(), "segment \"test\" has ended: ");
 }
 
+static bool has_ended_for_leases(void)
+{
+    void *block = kmem_try_allocate(LEASED_BYTES, "ends");
+    if (block == NULL) {
+        expect_equal(errno, ECONNRESET);
+        return true;
+    }
+    return kmem_try_release(&block) == -ECONNRESET;
+}
+
 /* Fast and slow, small and large, leased and direct. */
 static void find_the_end(void)
 {
@@ -157,6 +168,9 @@ static void do_deed(enum deed deed)
     case FIND_THE_END_SLOWLY:
         expect_end_of_allocation(DIRECT_BYTES);
         find_the_end();
+        break;
+    case AWAIT_THE_END:
+        expect_soon(has_ended_for_leases(), 5000);
         break;
     case FIND_THE_END:
         find_the_end();
@@ -383,7 +397,8 @@ static void test_a_stop_is_told_when_the_supervisor_drops_what_it_kept(void)
     struct client first = start_supervised();
     stop_for_a_restart();
     let(&first, GO_ON_WITH_LEASES);
-    store_close(); /* as after a stop */
+    store_close();              /* as after a stop */
+    let(&first, AWAIT_THE_END); /* the server's children may just be ending */
     let(&first, FIND_THE_END);
     let(&first, FIND_THE_END_SLOWLY);
     let(&first, RAISE_IT);
@@ -399,6 +414,7 @@ static void test_a_stop_under_a_supervisor_without_a_store_is_told(void)
     struct client client = start_client();
     store_close(); /* what it was given, unread */
     expect_equal(daemon_try_stop(), 0);
+    let(&client, AWAIT_THE_END);
     let(&client, FIND_THE_END);
     end_client(&client);
 }

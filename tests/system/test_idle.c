@@ -37,6 +37,7 @@
 #define N_BLOCKS 2000
 #define MOST_RELEASED_BYTES 20000 /* 20 MiB of blocks, in slabs of all classes */
 #define N_THREADS 64
+#define BLOCKS_OF_ENDED 100 /* 20 threads: more than 8, of which a process keeps the heaps */
 #define N_SIZES 10
 #define N_ROUNDS 5
 
@@ -128,6 +129,36 @@ static void have_had_mixed_sizes(const void *argument)
     for (int round = 0; round < N_ROUNDS; round++) {
         for (size_t i = 0; i < N_BLOCKS; i++) {
             blocks[i] = pick_up((size_t)16 << i % 11);
+        }
+        (void)release_all(blocks);
+        be_idle();
+    }
+}
+
+static void *allocate_and_end(void *of_blocks)
+{
+    void **blocks = of_blocks;
+    for (size_t i = 0; i < BLOCKS_OF_ENDED; i++) {
+        blocks[i] = pick_up(1 + i * 37 % MOST_RELEASED_BYTES);
+    }
+    return NULL;
+}
+
+/* Scene (d): threads have ended and left blocks, which are released; no new thread comes to take
+   their heaps over, of which there are more than a releasing thread looks after. */
+static void have_many_ended_threads(const void *argument)
+{
+    static void *blocks[N_BLOCKS];
+    pthread_t threads[N_BLOCKS / BLOCKS_OF_ENDED];
+    (void)argument;
+    for (int round = 0; round < N_ROUNDS; round++) {
+        for (size_t i = 0; i < N_BLOCKS / BLOCKS_OF_ENDED; i++) {
+            expect_equal(
+                pthread_create(&threads[i], NULL, allocate_and_end, &blocks[i * BLOCKS_OF_ENDED]),
+                0);
+        }
+        for (size_t i = 0; i < N_BLOCKS / BLOCKS_OF_ENDED; i++) {
+            expect_equal(pthread_join(threads[i], NULL), 0);
         }
         (void)release_all(blocks);
         be_idle();
@@ -228,6 +259,13 @@ static void test_all_of_an_idle_process_after_mixed_sizes_is_had(void)
     }
 }
 
+static void test_what_many_ended_threads_have_left_is_had(void)
+{
+    for (int way = AWAKE; way < N_WAYS; way++) {
+        play(have_many_ended_threads, 1, way);
+    }
+}
+
 /* ------------------------------------------------------------------- refused, then again ---- */
 
 /* Told to, another thread releases all. */
@@ -294,11 +332,12 @@ static void lie(const void *argument)
     bool zero;
     (void)argument;
     const int fd = wire_member_with(&given);
-    ledger_layout_init(&layout, SEGMENT_PAGES);
+    const uint32_t most_pages = (uint32_t)(usage_take().most_bytes / PAGE_BYTES);
+    ledger_layout_init(&layout, most_pages);
     void *base = mmap(NULL, layout.total_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                       given.fds[WIRE_LEDGER], 0);
     expect_call(base != MAP_FAILED);
-    expect_equal(ledger_attach(&ledger, base, SEGMENT_PAGES), 0);
+    expect_equal(ledger_attach(&ledger, base, most_pages), 0);
     const struct wire_run run = wire_try_lease(fd, 64, 64, &error);
     expect_equal(run.n_pages, 64);
     expect_true(lease_take(ledger.states, run.page, run.n_pages, &zero));
@@ -464,6 +503,7 @@ static void test_what_is_released_goes_back_to_the_system(void)
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_blocks_that_another_thread_released_are_had, 30),
     SYSTEM_TEST(test_what_many_idle_threads_keep_ready_is_had, 60),
+    SYSTEM_TEST(test_what_many_ended_threads_have_left_is_had, 30),
     SYSTEM_TEST(test_all_of_an_idle_process_after_mixed_sizes_is_had, 30),
     SYSTEM_TEST(test_what_is_released_after_a_refusal_is_had_at_once, 30),
     SYSTEM_TEST(test_a_client_that_lies_about_its_slabs_harms_nobody, 30),

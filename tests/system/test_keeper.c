@@ -21,7 +21,7 @@
 
 #define N_LEASED 300
 #define LEASED_BYTES 100
-#define DIRECT_BYTES 5000
+#define DIRECT_BYTES ((1 << 20) + 1) /* more than is ever leased */
 
 /* ------------------------------------------------------------- a program and its blocks ---- */
 
@@ -30,7 +30,7 @@ static unsigned char *direct;
 
 static void hold_blocks(void)
 {
-    enum { N_RARE = 32 }; /* the first 16 or so of a size are direct blocks */
+    enum { N_RARE = 32 }; /* the first of a size is a direct block */
     void *rare[N_RARE];
     for (size_t i = 0; i < N_RARE; i++) {
         rare[i] = allocate(LEASED_BYTES, "warming up");

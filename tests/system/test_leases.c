@@ -2,8 +2,8 @@
 /*
  * test_leases.c - clients that carve up their leases: what it costs the others, and what is told
  *
- * A size is leased after 16 blocks of it, a large one after 4; so each client uses a size that
- * often before the test looks.
+ * A size is leased from its second block on, while memory is plenty; so each client uses a size
+ * before the test looks.
  */
 #include <errno.h>
 #include <signal.h>

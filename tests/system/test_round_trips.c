@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "proto/limits.h"
+#include "proto/size_class.h"
 #include "tests/system/daemon.h"
 #include "tests/system/sharing.h"
 #include "tests/system/usage.h"
@@ -176,6 +177,49 @@ static void test_each_call_of_sharing_is_so_many_round_trips(void)
     daemon_stop_balanced();
 }
 
+/* ------------------------------------------------------------------ a process that starts ---- */
+
+#define N_COLD 40
+#define N_EACH 16
+
+/* Forty sizes of forty classes, the last above 64 KiB: each kept many times. */
+static size_t cold_bytes(unsigned i)
+{
+    return i < N_SIZE_CLASSES ? size_classes[i].block_bytes : 2 * SMALL_MAX_BYTES;
+}
+
+static void use_forty_sizes(const void *argument)
+{
+    static void *blocks[N_COLD][N_EACH];
+    (void)argument;
+    release(allocate(300000, "join"));
+    client_pause();
+    for (unsigned i = 0; i < N_COLD * N_EACH; i++) {
+        blocks[i / N_EACH][i % N_EACH] = allocate(cold_bytes(i / N_EACH), "cold");
+    }
+    client_pause();
+    for (unsigned i = 0; i < N_COLD * N_EACH; i++) {
+        release(blocks[i / N_EACH][i % N_EACH]);
+    }
+}
+
+/* A round trip a size, and the leases that all of them share. */
+static void test_forty_cold_sizes_are_a_round_trip_each_and_a_few_leases(void)
+{
+    static_assert(N_COLD == N_SIZE_CLASSES + 1, "each is a class of its own");
+    daemon_start("--size", "256MiB", NULL);
+    const uint64_t look = requests_of_a_look();
+    struct client client = client_begin(use_forty_sizes, NULL);
+    const uint64_t before = usage_take().requests;
+    client_resume(&client);
+    const uint64_t n_requests = usage_take().requests - before - look;
+    harness_note("%lu requests for %d blocks of %d sizes", (unsigned long)n_requests,
+                 N_COLD * N_EACH, N_COLD);
+    expect_at_most(n_requests, N_COLD + 12);
+    client_finish(&client);
+    daemon_stop_balanced();
+}
+
 /* -------------------------------------------------------------------------------- a camera ---- */
 
 #define FRAME_BYTES ((size_t)1920 * 1080 * 4)
@@ -247,6 +291,7 @@ int main(int argc, char **argv)
 {
     static const struct system_test tests[] = {
         SYSTEM_TEST(test_each_call_of_sharing_is_so_many_round_trips, 30),
+        SYSTEM_TEST(test_forty_cold_sizes_are_a_round_trip_each_and_a_few_leases, 30),
         SYSTEM_TEST(test_a_camera_that_is_warm_asks_once_a_frame_and_copies_nothing, 30),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);

@@ -23,7 +23,7 @@
 #define MIB (KIB * 1024)
 /* A block of the size that is leased, and one whose size is rare. */
 #define LEASED_BYTES 100
-#define DIRECT_BYTES 5000
+#define DIRECT_BYTES ((1 << 20) + 1) /* more than is ever leased */
 
 /* So many blocks of a size at the same time that it is leased, with pages to spare. */
 static void warm_up(size_t num_bytes)

@@ -22,17 +22,16 @@
 #define PAIRS 100000
 #define PAIR_BYTES 64
 #define LARGE_BYTES (5 * PAGE_BYTES + 1)
-#define LARGE_BLOCKS 6 /* four are direct */
+#define LARGE_BLOCKS 6 /* the first is direct */
 
 /* What workload_work() has done when it says 1. */
 #define WORKED_ALLOCATIONS (KEPT_BLOCKS + PAIRS + LARGE_BLOCKS)
 #define WORKED_RELEASES PAIRS
 #define WORKED_BLOCKS (KEPT_BLOCKS + LARGE_BLOCKS)
 #define WORKED_BYTES (KEPT_BLOCKS * KEPT_BYTES + LARGE_BLOCKS * LARGE_BYTES)
-/* Of those blocks: the first one of all, with which the process joins, counts for no class. */
-#define KEPT_DIRECT (1 + HOT_AFTER)
-#define WORKED_DIRECT (KEPT_DIRECT + HOT_AFTER_LARGE)
-#define WORKED_DIRECT_BYTES (KEPT_DIRECT * KEPT_BYTES + HOT_AFTER_LARGE * LARGE_BYTES)
+#define KEPT_DIRECT HOT_AFTER
+#define WORKED_DIRECT (KEPT_DIRECT + HOT_AFTER)
+#define WORKED_DIRECT_BYTES (KEPT_DIRECT * KEPT_BYTES + HOT_AFTER * LARGE_BYTES)
 
 /* What those blocks are larger than was asked for: 128 bytes and whole pages. */
 #define KEPT_CLASS_BYTES UINT64_C(128)
@@ -46,7 +45,7 @@
 #define WORKED_SLAB_BYTES ((1 + KEPT_LEASED_SLABS) * PAGE_BYTES - KEPT_BLOCKS * KEPT_CLASS_BYTES)
 /* Pages of leases with a live block. */
 #define WORKED_LEASED_BYTES                                                                        \
-    (PAGE_BYTES * KEPT_LEASED_SLABS + PAGE_BYTES * LARGE_PAGES * (LARGE_BLOCKS - HOT_AFTER_LARGE))
+    (PAGE_BYTES * KEPT_LEASED_SLABS + PAGE_BYTES * LARGE_PAGES * (LARGE_BLOCKS - HOT_AFTER))
 
 /* And when it says 2: it has also released two of the blocks that it kept. */
 #define MISUSES_SEEN_BY_LIBRARY 4

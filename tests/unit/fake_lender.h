@@ -20,7 +20,7 @@ struct fake_lender {
     uint32_t n_pages;
     void *ledger_at;
     struct ledger ledger;
-    _Atomic uint32_t clock[CLOCK_SPARE + 1];
+    _Atomic uint32_t clock[CLOCK_PAGES + 1];
     pthread_mutex_t lock;
     bool *is_granted; /* by page */
     uint32_t n_granted;

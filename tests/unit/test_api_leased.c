@@ -2,8 +2,8 @@
 /*
  * The same calls with leased blocks, and daemons that lend nothing, or what can not be.
  *
- * A size is leased after 16 direct blocks of it; the call that joins comes before. The large ones
- * are leased earlier. Each test uses its size so often first.
+ * A size is leased from its second block on, also if the first is what the process joins with. Each
+ * test uses its size once before.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -13,10 +13,11 @@
 
 #include <kmem/kmem.h>
 
+#include "client/heap/hot.h"
 #include "tests/unit/api_fixture.h"
 #include "tests/unit/unit.h"
 
-#define N_DIRECT (1 + 16)
+#define N_DIRECT HOT_AFTER
 
 static _Atomic(unsigned int) n_requests;
 static _Atomic(unsigned int) n_lease_requests;
@@ -39,7 +40,7 @@ static int start_lender(void **state)
     return 0;
 }
 
-static void use_often(size_t n_bytes)
+static void use_before(size_t n_bytes)
 {
     for (unsigned int i = 0; i < N_DIRECT; i++) {
         void *block = kmem_try_allocate(n_bytes, "used before");
@@ -52,7 +53,7 @@ static void use_often(size_t n_bytes)
 
 static void test_leased_block_is_zero_aligned_and_takes_no_request(void **state)
 {
-    use_often(100);
+    use_before(100);
     void *first = kmem_try_allocate(100, "asks for the lease");
     assert_non_null(first);
     assert_int_equal(atomic_load(&n_lease_requests), 1);
@@ -77,7 +78,7 @@ static void test_leased_block_is_zero_aligned_and_takes_no_request(void **state)
 
 static void test_leased_block_released_twice_is_EALREADY(void **state)
 {
-    use_often(100);
+    use_before(100);
     void *block = kmem_try_allocate(100, "leased");
     void *copy = block;
     const uint64_t offset = kmem_offset_of(block);
@@ -93,7 +94,7 @@ static void test_leased_block_released_twice_is_EALREADY(void **state)
 
 static void test_interior_of_a_leased_block_is_EINVAL_and_named(void **state)
 {
-    use_often(101);
+    use_before(101);
     unsigned char *block = kmem_try_allocate(101, "leased");
     void *interior = block + 5;
     size_t num_bytes = UNTOUCHED;
@@ -112,7 +113,7 @@ static void test_interior_of_a_leased_block_is_EINVAL_and_named(void **state)
 
 static void test_unused_page_of_a_lease_is_in_no_block(void **state)
 {
-    use_often(100);
+    use_before(100);
     unsigned char *block = kmem_try_allocate(100, "leased");
     void *beyond = block + 2 * PAGE_BYTES;
 
@@ -124,7 +125,7 @@ static void test_unused_page_of_a_lease_is_in_no_block(void **state)
 
 static void test_large_leased_block_is_released_and_given_again(void **state)
 {
-    use_often(300000);
+    use_before(300000);
     unsigned char *block = kmem_try_allocate(300000, "large");
     void *copy = block;
     assert_non_null(block);
@@ -142,7 +143,7 @@ static void test_large_leased_block_is_released_and_given_again(void **state)
 
 static void test_close_forgets_leases(void **state)
 {
-    use_often(100);
+    use_before(100);
     assert_non_null(kmem_try_allocate(100, "leased"));
     assert_int_equal(kmem_close(), 0);
 
@@ -158,7 +159,7 @@ static void test_close_forgets_leases(void **state)
 static void test_refused_lease_leaves_direct_blocks(void **state)
 {
     fake_daemon_lend(false);
-    use_often(100);
+    use_before(100);
 
     void *block = kmem_try_allocate(100, "direct");
 
@@ -194,7 +195,7 @@ static void refuse_with(const char *of_lease, const char *of_block)
 
 static void test_refused_lease_is_explained_where_the_block_fails_too(void **state)
 {
-    use_often(100);
+    use_before(100);
     refuse_with("no lease:\x1b pages are scarce", "no block");
 
     assert_null(kmem_try_allocate(100, "frames"));
@@ -206,7 +207,7 @@ static void test_refused_lease_is_explained_where_the_block_fails_too(void **sta
 
 static void test_refused_lease_is_explained_as_long_as_it_was_the_last(void **state)
 {
-    use_often(100);
+    use_before(100);
     refuse_with("no lease", NULL);
     assert_non_null(kmem_try_allocate(100, "direct"));
     refuse_with(NULL, "no block");
@@ -221,7 +222,7 @@ static void test_refused_lease_is_explained_as_long_as_it_was_the_last(void **st
 
 static void test_refused_lease_that_says_the_same_is_not_repeated(void **state)
 {
-    use_often(100);
+    use_before(100);
     refuse_with("no room", "no room");
 
     assert_null(kmem_try_allocate(100, "frames"));
@@ -231,8 +232,8 @@ static void test_refused_lease_that_says_the_same_is_not_repeated(void **state)
 
 static void test_refused_lease_is_forgotten_when_one_is_granted(void **state)
 {
-    use_often(100);
-    use_often(300000);
+    use_before(100);
+    use_before(300000);
     assert_non_null(kmem_try_allocate(300000, "all that there is of that length"));
     refuse_with("no lease", "no block");
     assert_null(kmem_try_allocate(300000, "large"));
@@ -248,7 +249,7 @@ static void test_refused_lease_is_forgotten_when_one_is_granted(void **state)
 
 static void test_refused_lease_is_forgotten_by_closing(void **state)
 {
-    use_often(100);
+    use_before(100);
     refuse_with("no lease", NULL);
     assert_non_null(kmem_try_allocate(100, "direct"));
     assert_int_equal(kmem_close(), 0);
@@ -279,7 +280,7 @@ static void assert_lie_is_not_believed(uint32_t page, uint32_t n_pages)
     kmem__leased__init(&lie);
     lie.page = page;
     lie.n_pages = n_pages;
-    use_often(100);
+    use_before(100);
     fake_daemon_hook(lend_wrongly);
 
     assert_null(kmem_try_allocate(100, "wrongly leased"));
@@ -307,7 +308,7 @@ static void test_lease_that_the_ledger_does_not_know_is_not_used(void **state)
     kmem__leased__init(&lie);
     lie.page = 100;
     lie.n_pages = 16;
-    use_often(100);
+    use_before(100);
     fake_daemon_hook(lend_wrongly);
 
     unsigned char *block = kmem_try_allocate(100, "direct after all");
@@ -329,7 +330,7 @@ static unsigned int refused(size_t n_bytes)
 
 static void test_refused_large_allocation_is_one_request(void **state)
 {
-    use_often(100); /* this thread has something ready */
+    use_before(100); /* this thread has something ready */
     void *block = kmem_try_allocate(100, "live");
     assert_non_null(block);
     fake_daemon_lend(false);
@@ -342,7 +343,7 @@ static void test_refused_large_allocation_is_one_request(void **state)
 
 static void test_refused_small_allocation_is_one_request(void **state)
 {
-    use_often(20000);
+    use_before(20000);
     fake_daemon_lend(false);
     while (kmem_try_allocate(20000, "all there is") != NULL) {
     }

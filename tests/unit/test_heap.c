@@ -2,7 +2,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -58,6 +57,31 @@ static void test_allocate_cold_class_is_direct(void **state)
     assert_int_equal(lender->n_asked, 0);
     assert_non_null(allocate_slow(100, "hot", NULL));
     assert_null(allocate_slow(1000, "another class is cold", NULL));
+}
+
+static void test_allocate_of_other_sizes_of_a_class_is_leased_from_the_third_on(void **state)
+{
+    assert_int_equal(size_class_of(110), size_class_of(120));
+    assert_null(allocate_slow(110, "first", NULL));
+    assert_null(allocate_slow(120, "another size of the class", NULL));
+    assert_int_equal(lender->n_asked, 0);
+    assert_non_null(allocate_slow(100, "the third", NULL));
+    assert_null(allocate_slow(70000, "first", NULL));
+    assert_null(allocate_slow(80000, "second", NULL));
+    assert_non_null(allocate_slow(90000, "the third", NULL));
+}
+
+static void test_allocate_of_a_size_again_is_direct_while_memory_is_short(void **state)
+{
+    atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE);
+    for (int i = 0; i < 40; i++) {
+        assert_null(allocate_slow(100, "small", NULL));
+        assert_null(allocate_slow(100000, "large", NULL));
+    }
+    assert_int_equal(lender->n_asked, 0);
+    atomic_store(&lender->clock[CLOCK_SPARE], CLOCK_SPARE_NONE + 100);
+    assert_non_null(allocate_slow(100, "small", NULL));
+    assert_non_null(allocate_slow(100000, "large", NULL));
 }
 
 static void test_allocate_of_more_than_a_64th_of_the_segment_is_direct(void **state)
@@ -313,22 +337,10 @@ static void run_thread(void *(*body)(void *))
     assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
-/* In the place of the C library's: how often the kernel was asked. */
-static uint32_t n_gettid;
-
-pid_t gettid(void)
-{
-    n_gettid++;
-    return (pid_t)syscall(SYS_gettid);
-}
-
-/* Which has no heap: it makes one system call, however many blocks it releases. */
 static void test_release_by_another_thread(void **state)
 {
     (void)allocate_blocks(NULL);
-    n_gettid = 0;
     run_thread(release_blocks);
-    assert_int_equal(n_gettid, 1);
     assert_int_equal(fake_lender_count_live(lender), 0);
     assert_nothing_left();
 }
@@ -464,6 +476,10 @@ static void test_spot_is_exact_for_every_class(void **state)
                               spot.bin != &kmem__heap_mine->bins[c]))) {
                 fail_msg("byte %u of a slab of %u bytes", at, block_bytes);
             }
+            /* Of the slab, one block is live. */
+            if (kmem__heap_sizeof(slab + at) != (slab + at == block ? block_bytes : 0)) {
+                fail_msg("size of byte %u of a slab of %u bytes", at, block_bytes);
+            }
         }
         assert_int_equal(release_hot(block), HEAP_OK);
     }
@@ -538,6 +554,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(test_allocate_of_other_sizes_of_a_class_is_leased_from_the_third_on),
+        TEST(test_allocate_of_a_size_again_is_direct_while_memory_is_short),
         TEST(test_allocate_cold_class_is_direct),
         TEST(test_allocate_of_more_than_a_64th_of_the_segment_is_direct),
         TEST(test_allocate_enters_size_reason_and_tick),

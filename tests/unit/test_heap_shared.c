@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Blocks of a lease that are shared: marked, lent, and come home by the ring in the ledger. */
+#include "client/heap/large.h"
 #include "client/heap/shared.h"
 #include "tests/unit/heap_fixture.h"
 
@@ -48,6 +49,21 @@ static void test_release_of_a_shared_block_is_SHARED_until_it_is_unmarked(void *
         assert_int_equal(release_hot(block), HEAP_OK);
         assert_true(kmem__heap_check(allocator));
     }
+}
+
+/* A thread that has found it private a moment ago, and another shares it meanwhile. */
+static void test_large_block_that_is_being_shared_is_not_retired(void **state)
+{
+    void *block = new_block(200000);
+    const uint32_t page = (uint32_t)(offset_of(block).bytes >> PAGE_SHIFT);
+    const struct found found = mark(block);
+    assert_false(kmem__large_give(allocator, NULL, page, true));
+    assert_true(is_live(block));
+    kmem__shared_unmark(&found);
+    assert_true(kmem__large_give(allocator, NULL, page, true));
+    assert_false(kmem__large_give(allocator, NULL, page, true));
+    assert_false(is_live(block));
+    assert_true(kmem__heap_check(allocator));
 }
 
 static void test_take_returns_releases_what_was_lent(void **state)
@@ -168,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         HEAP_TEST(test_release_of_a_shared_block_is_SHARED_until_it_is_unmarked),
+        HEAP_TEST(test_large_block_that_is_being_shared_is_not_retired),
         HEAP_TEST(test_take_returns_releases_what_was_lent),
         HEAP_TEST(test_take_returns_leaves_alone_what_is_here_or_not_shared_or_no_block),
         HEAP_TEST(test_take_returns_of_more_than_the_ring_holds_takes_none),

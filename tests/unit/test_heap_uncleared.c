@@ -15,7 +15,7 @@
 static unsigned char *uncleared(size_t num_bytes)
 {
     unsigned char *block = NULL;
-    for (int i = 0; i <= HOT_AFTER_LARGE && block == NULL; i++) {
+    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
         block = kmem__heap_allocate_uncleared(allocator, num_bytes, "uncleared");
     }
     assert_non_null(block);
@@ -143,6 +143,119 @@ static void test_pages_of_a_slab_are_not_own(void **state)
     }
 }
 
+#define SMALL_BYTES 200
+
+static unsigned char *uncleared_small(void)
+{
+    unsigned char *block = NULL;
+    for (int i = 0; i <= HOT_AFTER && block == NULL; i++) {
+        block = kmem__heap_allocate_uncleared(allocator, SMALL_BYTES, "small");
+    }
+    assert_non_null(block);
+    return block;
+}
+
+static void test_a_small_block_has_what_this_process_left_in_it(void **state)
+{
+    unsigned char *block = uncleared_small();
+    assert_int_equal(count_left(block, SMALL_BYTES, 'a'), 0);
+    memset(block, 'a', SMALL_BYTES);
+    assert_int_equal(release_hot(block), HEAP_OK);
+    assert_ptr_equal(uncleared_small(), block);
+    assert_int_equal(count_left(block, SMALL_BYTES, 'a'), SMALL_BYTES);
+}
+
+static void test_a_small_block_of_another_call_is_cleared(void **state)
+{
+    unsigned char *block = uncleared_small();
+    memset(block, 'a', SMALL_BYTES);
+    assert_int_equal(release_hot(block), HEAP_OK);
+    assert_ptr_equal(allocate_hot(SMALL_BYTES, "cleared"), block);
+    assert_int_equal(count_left(block, SMALL_BYTES, 'a'), 0);
+}
+
+/* Every byte that is not taken from the lender's pages yet is another process's. */
+static void make_foreign(void)
+{
+    memset(lender->base, 'f', (size_t)lender->n_pages << PAGE_SHIFT);
+    lender->is_dirty = true;
+}
+
+static void test_small_blocks_have_no_other_process_s_byte(void **state)
+{
+    make_foreign();
+    for (uint32_t i = 0; i < 500; i++) {
+        assert_int_equal(count_left(uncleared_small(), SMALL_BYTES, 'f'), 0);
+    }
+}
+
+/* A slab that is open when the first such block is asked for has whatever it has. */
+static void test_a_slab_that_was_there_before_is_cleared_block_by_block(void **state)
+{
+    make_foreign();
+    assert_non_null(allocate_hot(SMALL_BYTES, "cleared"));
+    for (uint32_t i = 0; i < 500; i++) {
+        unsigned char *block = uncleared_small();
+        assert_int_equal(count_left(block, SMALL_BYTES, 'f'), 0);
+    }
+}
+
+static void test_a_small_block_that_another_wrote_comes_home_cleared(void **state)
+{
+    unsigned char *block = uncleared_small();
+    struct found found;
+    bool was;
+    memset(block, 'f', SMALL_BYTES);
+    assert_int_equal(kmem__shared_mark(allocator, offset_of(block), &found, &was), HEAP_OK);
+    assert_true(kmem__shared_set(allocator, offset_of(block), SHARED_AWAY));
+    assert_true(kmem__heap_come_home(allocator, offset_of(block), true));
+    assert_ptr_equal(uncleared_small(), block);
+    assert_int_equal(count_left(block, SMALL_BYTES, 'f'), 0);
+}
+
+/* A slab without another's byte is given back as such: a large block there is not cleared. */
+static void test_pages_of_an_own_slab_stay_own(void **state)
+{
+    make_foreign();
+    unsigned char *block = uncleared_small();
+    memset(block, 'a', SMALL_BYTES);
+    assert_int_equal(release_hot(block), HEAP_OK);
+    assert_true(kmem__heap_flush(allocator));
+    const uint32_t page = (uint32_t)(offset_of(block).bytes >> PAGE_SHIFT);
+    assert_int_equal(lease_flags_of(allocator->ledger.states, page),
+                     (uint32_t)LEASE_FREE | (uint32_t)LEASE_OWN);
+    assert_ptr_equal(uncleared_small(), block);
+    assert_int_equal(count_left(block, SMALL_BYTES, 'a'), SMALL_BYTES);
+}
+
+/* What is added to a block in its place is not cleared either. */
+static void test_resize_in_place_is_on_the_ledger(void **state)
+{
+    struct found found;
+    void *block = allocate_hot(300, "grows");
+    struct heap *heap = kmem__heap_mine;
+    assert_true(kmem__heap_resize(heap, block, 320));
+    assert_int_equal(kmem__heap_sizeof(block), 320);
+    assert_int_equal(kmem__heap_find(allocator, offset_of(block), &found), HEAP_OK);
+    assert_memory_equal(allocator->ledger.reasons[found.reason].bytes, "grows", 5);
+    assert_false(kmem__heap_resize(heap, block, 321));
+    assert_true(kmem__heap_resize(heap, block, 1));
+    assert_int_equal(kmem__heap_sizeof(block), 1);
+    assert_false(kmem__heap_resize(heap, (char *)block + 16, 10));
+    assert_int_equal(release_hot(block), HEAP_OK);
+    assert_false(kmem__heap_resize(heap, block, 10));
+    assert_int_equal(fake_lender_count_live(lender), 0);
+}
+
+/* Less than half of it is worth a copy into a smaller one. */
+static void test_resize_of_a_large_block_to_little_is_refused(void **state)
+{
+    void *block = allocate_hot(4000, "shrinks");
+    assert_true(kmem__heap_resize(kmem__heap_mine, block, 2049));
+    assert_false(kmem__heap_resize(kmem__heap_mine, block, 2048));
+    assert_int_equal(release_hot(block), HEAP_OK);
+}
+
 #define UNCLEARED_TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -156,6 +269,14 @@ int main(void)
         UNCLEARED_TEST(test_of_a_longer_block_only_the_part_that_is_own_is_left),
         UNCLEARED_TEST(test_what_came_home_is_left_as_it_is_if_no_other_wrote_it),
         UNCLEARED_TEST(test_pages_of_a_slab_are_not_own),
+        UNCLEARED_TEST(test_a_small_block_has_what_this_process_left_in_it),
+        UNCLEARED_TEST(test_a_small_block_of_another_call_is_cleared),
+        UNCLEARED_TEST(test_small_blocks_have_no_other_process_s_byte),
+        UNCLEARED_TEST(test_a_slab_that_was_there_before_is_cleared_block_by_block),
+        UNCLEARED_TEST(test_a_small_block_that_another_wrote_comes_home_cleared),
+        UNCLEARED_TEST(test_pages_of_an_own_slab_stay_own),
+        UNCLEARED_TEST(test_resize_in_place_is_on_the_ledger),
+        UNCLEARED_TEST(test_resize_of_a_large_block_to_little_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

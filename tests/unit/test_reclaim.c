@@ -105,6 +105,27 @@ static void test_block_that_was_pushed_is_idle_and_one_on_its_way_is_not(void **
     assert_int_equal(reclaim_step(reclaim), 1);
 }
 
+/* What a client says of blocks that its threads may have makes the server look, and no more. */
+static void test_slab_with_blocks_abroad_is_looked_at_and_no_more(void **state)
+{
+    const uint32_t said[] = {0, 1, UINT32_C(0xffff), UINT32_C(0x10000), REMOTE_SOME};
+    open_slab(first, 0);
+    ledger->heads[first].n_used = (uint16_t)size_classes[0].n_blocks;
+    assert_int_equal(reclaim_step(reclaim), 0); /* one must be live */
+    enter(first, 7, ENTRY_WORD(5, 0));
+    for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
+        atomic_store(&ledger->heads[first].remote, said[i]);
+        count_release();
+        assert_int_equal(reclaim_step(reclaim), 0);
+        assert_int_equal(flags_at(first), LEASE_OPEN);
+    }
+    assert_int_equal(n_barriers, 0);
+    enter(first, 7, 0);
+    assert_int_equal(reclaim_step(reclaim), 1);
+    assert_int_equal(flags_at(first), LEASE_NONE | LEASE_STALE);
+    assert_int_equal(core_check(core), 0);
+}
+
 static void keep(void)
 {
     assert_int_equal(flags_at(first), LEASE_OPEN | LEASE_ASKED);
@@ -511,6 +532,7 @@ int main(void)
         RECLAIM_TEST(test_idle_slab_is_taken),
         RECLAIM_TEST(test_slab_with_one_live_block_is_not_taken),
         RECLAIM_TEST(test_block_that_was_pushed_is_idle_and_one_on_its_way_is_not),
+        RECLAIM_TEST(test_slab_with_blocks_abroad_is_looked_at_and_no_more),
         RECLAIM_TEST(test_slab_that_its_client_keeps_is_not_taken),
         RECLAIM_TEST(test_client_does_not_fall_silent_while_it_is_asked),
         RECLAIM_TEST(test_slab_of_many_pages_is_taken_whole_or_not_at_all),
