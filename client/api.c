@@ -110,11 +110,13 @@ KMEM_MUST_USE static int api_allocate_direct(size_t num_bytes, const char *reaso
         r = api_refuse_size(num_bytes, lock.segment, clean, failure);
         kmem__counts_note(&kmem__blocks_counts()->n_too_large);
     } else {
-        r = kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, how, waiting, &carved,
-                                 failure);
+        r = kmem__blocks_reserve_direct(failure);
+        r = r < 0 ? r
+                  : kmem__calls_allocate(lock.conn, lock.segment, num_bytes, clean, how, waiting,
+                                         &carved, failure);
     }
     if (r == 0) {
-        kmem__blocks_note_direct(carved.offset);
+        kmem__blocks_note_direct(carved.offset, num_bytes);
     }
     if (r == -ENOMEM) {
         kmem__context_add_refusal(&lock, failure);

@@ -7,6 +7,7 @@
 
 #include "client/heap/counts.h"
 #include "client/heap/heap.h"
+#include "client/inherit.h"
 #include "client/link/notice.h"
 #include "client/link/refusal.h"
 #include "proto/text.h"
@@ -32,14 +33,44 @@ int kmem__blocks_refuse_ended(size_t num_bytes, const char *reason, struct failu
     return -ECONNRESET;
 }
 
-
-void kmem__blocks_note_direct(struct seg_off offset)
+/* Return: where direct blocks are noted; NULL: nowhere. */
+static struct holds *directs_noted(void)
 {
+    struct allocator *allocator = kmem__inherit_is_wanted() ? kmem__context_allocator() : NULL;
+    return allocator != NULL ? &allocator->directs : NULL;
+}
+
+int kmem__blocks_reserve_direct(struct failure *failure)
+{
+    struct holds *directs = directs_noted();
+    if (directs != NULL && kmem__holds_reserve(directs, 1) < 0) {
+        return kmem__failure_set(failure, ENOMEM, "no memory to note one more block");
+    }
+    return 0;
+}
+
+void kmem__blocks_note_direct(struct seg_off offset, uint64_t num_bytes)
+{
+    struct holds *directs = directs_noted();
     const struct allocator *allocator = kmem__context_allocator();
     if (allocator != NULL) {
         kmem__heap_leave_page(allocator, offset);
     }
+    if (directs != NULL) {
+        const struct hold hold = {.offset = offset.bytes, .num_bytes = num_bytes, .count = 1};
+        kmem__holds_end(directs, offset, true); /* none is there, if all was noted */
+        kmem__holds_add(directs, &hold);
+    }
 }
+
+void kmem__blocks_drop_direct(struct seg_off offset)
+{
+    struct holds *directs = directs_noted();
+    if (directs != NULL) {
+        kmem__holds_end(directs, offset, true);
+    }
+}
+
 int kmem__blocks_refuse_pointer(const struct segment *segment, const void *mem,
                                 struct failure *failure)
 {

@@ -32,8 +32,18 @@ KMEM_MUST_USE int kmem__blocks_refuse_ended(size_t num_bytes, const char *reason
 KMEM_MUST_USE int kmem__blocks_enter_about(struct conn_lock *lock, const void *mem,
                                            struct seg_off *ret_offset, struct failure *failure);
 
-/** kmem__blocks_note_direct() - the server has carved it for this process */
-void kmem__blocks_note_direct(struct seg_off offset);
+/**
+ * kmem__blocks_reserve_direct() - have room to note a direct block, where children are to inherit
+ * it (inherit.h); these three: with the connection
+ * Return: 0 or -ENOMEM.
+ */
+KMEM_MUST_USE int kmem__blocks_reserve_direct(struct failure *failure);
+
+/** kmem__blocks_note_direct() - it is this process's */
+void kmem__blocks_note_direct(struct seg_off offset, uint64_t num_bytes);
+
+/** kmem__blocks_drop_direct() - it is not any more, or none was at the offset */
+void kmem__blocks_drop_direct(struct seg_off offset);
 
 /** kmem__blocks_refuse_pointer() - one that the daemon need not be asked about. Return: -errno. */
 KMEM_MUST_USE int kmem__blocks_refuse_pointer(const struct segment *segment, const void *mem,

@@ -145,6 +145,14 @@ void kmem__context_call(void)
     call_until_ms = 0;
 }
 
+/* Whether this thread has the connection. */
+static _Thread_local bool has_connection __attribute__((tls_model("initial-exec")));
+
+bool kmem__context_has_connection(void)
+{
+    return has_connection;
+}
+
 /* Waits, with the mutex, until it may be free or the call's time is over: ETIMEDOUT. */
 static int conn_lock_wait(struct process *process)
 {
@@ -176,6 +184,7 @@ KMEM_MUST_USE static int conn_lock_take(struct conn_lock *lock, struct process *
                                  "the daemon does not answer other threads of this process, which "
                                  "have asked it before");
     }
+    has_connection = true;
     lock->process = process;
     lock->holds = &process->allocator.holds;
     lock->conn = &process->conn;
@@ -185,6 +194,7 @@ KMEM_MUST_USE static int conn_lock_take(struct conn_lock *lock, struct process *
 static void conn_lock_release(struct conn_lock *lock)
 {
     int ignored;
+    has_connection = false;
     (void)pthread_mutex_lock(&lock->process->lock);
     lock->process->is_taken = false;
     (void)pthread_cond_signal(&lock->process->is_free);
@@ -490,6 +500,15 @@ struct holds *kmem__context_holds(void)
 bool kmem__context_is_inherited(const void *address)
 {
     return kmem__segment_offset(segment_load(&inherited), address).bytes != 0;
+}
+
+void kmem__context_forget(void)
+{
+    struct segment *old = segment_exchange(&current, NULL);
+    if (old != NULL) {
+        /* What was inherited before that stays as it is, unknown: it is a grandparent's. */
+        (void)segment_exchange(&inherited, old);
+    }
 }
 
 /* --------------------------------------------------------------------------------- leaving ---- */

@@ -53,6 +53,9 @@ KMEM_MUST_USE int kmem__context_refuse_reader(const struct conn_lock *lock, cons
  */
 void kmem__context_add_refusal(const struct conn_lock *lock, struct failure *failure);
 
+/** kmem__context_has_connection() - whether this thread is between the two */
+bool kmem__context_has_connection(void);
+
 /** kmem__context_leave() - let the next thread have the connection */
 void kmem__context_leave(struct conn_lock *lock);
 
@@ -67,6 +70,13 @@ struct holds *kmem__context_holds(void);
 
 /** kmem__context_is_inherited() - whether an address is in a segment that only a parent joined */
 bool kmem__context_is_inherited(const void *address);
+
+/**
+ * kmem__context_forget() - in a forked child: its parent's segment is not mapped any more
+ *
+ * The next call that needs one maps it anew, at another address.
+ */
+void kmem__context_forget(void);
 
 /**
  * kmem__context_close() - leave the segment and unmap it

@@ -43,6 +43,7 @@ static void forget_access(const struct conn_lock *lock, const struct hold *hold)
     } else if (hold->access == HOLD_WRITES) {
         kmem__guard_drop_direct(lock->segment->guard, offset, hold->num_bytes);
         if (hold->is_own) {
+            kmem__blocks_drop_direct(offset);
             kmem__counts_shrink(kmem__blocks_counts(), hold->num_bytes);
         }
     }
@@ -53,6 +54,7 @@ void kmem__sharing_end(const struct conn_lock *lock, const struct letting *letti
 {
     if (letting->how == LETTING_PLAIN && let_go != LET_STAYS) {
         kmem__guard_drop_direct(lock->segment->guard, letting->offset, num_bytes);
+        kmem__blocks_drop_direct(letting->offset);
         kmem__counts_shrink(kmem__blocks_counts(), num_bytes);
     }
     if (letting->how != LETTING_LAST) {
@@ -311,6 +313,9 @@ int kmem__sharing_release(const struct conn_lock *lock, struct seg_off offset,
         return kmem__blocks_refuse_leased(allocator, why, offset, &found, failure);
     }
     r = kmem__calls_release(lock->conn, lock->segment, offset, &num_bytes, failure);
+    if (r == 0) {
+        kmem__blocks_drop_direct(offset);
+    }
     kmem__counts_shrink(kmem__blocks_counts(), num_bytes);
     return r;
 }

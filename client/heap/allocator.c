@@ -237,6 +237,7 @@ void kmem__allocator_fini(struct allocator *allocator)
     kmem__lifetimes_fini(&allocator->lifetimes);
     kmem__intern_fini(&allocator->intern);
     kmem__holds_fini(&allocator->holds);
+    kmem__holds_fini(&allocator->directs);
     kmem__notice_close(&allocator->notice);
     table_unmap((void *)heaps->by_id, BY_ID_BYTES);
     table_unmap(allocator->remotes, remotes_bytes(allocator));

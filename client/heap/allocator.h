@@ -60,6 +60,7 @@ struct allocator {
     struct hot hot;
     struct heaps heaps;
     struct holds holds;            /* of shared blocks, leased or not */
+    struct holds directs;          /* direct blocks, if a child is to have them: see inherit.h */
     uint64_t epoch;                /* another number for each membership: see site.h */
     struct page_note *notes;       /* by page: see bins.h */
     struct remote *remotes;        /* by page: see bins.h */

@@ -31,6 +31,16 @@
 
 #define GRANULES_PER_WORD 64
 
+/* A signal handler may fork, and then hold it, in the thread that has it. It can not fail. */
+static void lock_init(struct guard *guard)
+{
+    pthread_mutexattr_t again;
+    (void)pthread_mutexattr_init(&again);
+    (void)pthread_mutexattr_settype(&again, PTHREAD_MUTEX_RECURSIVE);
+    (void)pthread_mutex_init(&guard->lock, &again);
+    (void)pthread_mutexattr_destroy(&again);
+}
+
 int kmem__guard_init(struct guard *guard, unsigned char *base, uint64_t num_bytes,
                      uint64_t granule_bytes, bool reads_only)
 {
@@ -49,7 +59,7 @@ int kmem__guard_init(struct guard *guard, unsigned char *base, uint64_t num_byte
         kmem__guard_fini(guard);
         return -ENOMEM;
     }
-    (void)pthread_mutex_init(&guard->lock, NULL); /* of the default kind, it can not fail */
+    lock_init(guard);
     return 0;
 }
 
@@ -513,7 +523,7 @@ void kmem__guard_keep(struct guard *guard)
         return;
     }
     /* Another thread of the parent may have had the lock when it forked, and changed bits. */
-    (void)pthread_mutex_init(&guard->lock, NULL);
+    lock_init(guard);
     guard->n_pieces = pieces_count(guard, 0, guard->n_granules);
     guard->n_stretches = stretches_count(guard, 0, guard->n_granules);
     for (uint32_t granule = 0;
@@ -523,6 +533,31 @@ void kmem__guard_keep(struct guard *guard)
     for (uint32_t granule = 0; (granule = bits_next(guard->readable, granule, guard->n_granules,
                                                     true)) < guard->n_granules;) {
         guard->n_reads[granule++] = 1;
+    }
+}
+
+uint32_t kmem__guard_next_open(const struct guard *guard, uint32_t page)
+{
+    if (guard->open == NULL) {
+        return page;
+    }
+    const uint32_t pages_shift = guard->granule_shift - PAGE_SHIFT;
+    const uint32_t granule = page >> pages_shift;
+    const uint32_t next = granules_next(guard, granule, guard->n_granules, true);
+    return next == granule ? page : next << pages_shift;
+}
+
+void kmem__guard_hold(struct guard *guard)
+{
+    if (guard->open != NULL) {
+        (void)pthread_mutex_lock(&guard->lock);
+    }
+}
+
+void kmem__guard_let_go(struct guard *guard)
+{
+    if (guard->open != NULL) {
+        (void)pthread_mutex_unlock(&guard->lock);
     }
 }
 

@@ -160,6 +160,15 @@ void kmem__guard_sweep(struct guard *guard, const _Atomic uint64_t *states);
 /** kmem__guard_keep() - in a forked child: what the parent had open stays open for ever */
 void kmem__guard_keep(struct guard *guard);
 
+/** kmem__guard_next_open() - the first page from `page` on that may be open, if any */
+uint32_t kmem__guard_next_open(const struct guard *guard, uint32_t page);
+
+/** kmem__guard_hold() - nothing is closed until kmem__guard_let_go(), by the same thread */
+void kmem__guard_hold(struct guard *guard);
+
+/** kmem__guard_let_go() - it may be, again */
+void kmem__guard_let_go(struct guard *guard);
+
 /** kmem__guard_is_open() - whether the granule of an offset is open */
 bool kmem__guard_is_open(const struct guard *guard, struct seg_off offset);
 

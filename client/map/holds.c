@@ -22,6 +22,9 @@
 /* 64: 3 KiB, one page; a program that shares some dozen blocks never grows it. */
 #define SLOTS_MIN 64
 
+/* Of the direct blocks that are noted for a child there may be more than can be shared. */
+#define ENTRIES_MAX (UINT32_C(1) << 24)
+
 static uint32_t slot_of(uint64_t offset, uint32_t n_slots)
 {
     /* Fibonacci hashing: offsets are multiples of 16 and more. */
@@ -123,16 +126,54 @@ KMEM_MUST_USE static int holds_grow(struct holds *holds, uint32_t n_slots)
     return 0;
 }
 
-int kmem__holds_reserve(struct holds *holds, uint32_t n)
+uint32_t kmem__holds_count(const struct holds *holds)
 {
-    uint32_t n_slots = holds->n_slots != 0 ? holds->n_slots : SLOTS_MIN;
-    if (n > SHARES_MAX || holds_n(holds) + n > SHARES_MAX) {
-        return -ENOMEM; /* there are not as many blocks to be held */
-    }
-    while (n_slots / 2 < holds_n(holds) + n) {
+    return holds_n(holds);
+}
+
+uint32_t kmem__holds_slots_for(uint32_t n)
+{
+    uint32_t n_slots = SLOTS_MIN;
+    while (n_slots / 2 < n) {
         n_slots *= 2;
     }
-    return n_slots == holds->n_slots ? 0 : holds_grow(holds, n_slots);
+    return n_slots;
+}
+
+int kmem__holds_reserve(struct holds *holds, uint32_t n)
+{
+    if (n > ENTRIES_MAX || holds_n(holds) + n > ENTRIES_MAX) {
+        return -ENOMEM; /* there are not as many blocks to be held */
+    }
+    const uint32_t n_slots = kmem__holds_slots_for(holds_n(holds) + n);
+    return n_slots <= holds->n_slots ? 0 : holds_grow(holds, n_slots);
+}
+
+void kmem__holds_copy(struct holds *from, struct holds *to)
+{
+    holds_lock(from);
+    for (uint32_t i = 0; i < from->n_slots && holds_n(to) < to->n_slots / 2; i++) {
+        if (from->slots[i].count > 0) {
+            kmem__holds_add(to, &from->slots[i]);
+        }
+    }
+    holds_unlock(from);
+}
+
+const struct hold *kmem__holds_peek(const struct holds *holds, struct seg_off offset)
+{
+    return holds_look(holds, offset);
+}
+
+const struct hold *kmem__holds_next(const struct holds *holds, uint32_t *at)
+{
+    while (*at < holds->n_slots) {
+        const struct hold *hold = &holds->slots[(*at)++];
+        if (hold->offset != 0) {
+            return hold;
+        }
+    }
+    return NULL;
 }
 
 static bool hold_is(const struct hold *hold, const struct share_handle *handle, bool write)

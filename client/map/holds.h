@@ -83,6 +83,25 @@ KMEM_MUST_USE bool kmem__holds_drop(struct holds *holds, struct seg_off offset);
 KMEM_MUST_USE bool kmem__holds_find(struct holds *holds, struct seg_off offset,
                                     struct hold *ret_hold);
 
+/** kmem__holds_count() - how many entries there are: a hint */
+uint32_t kmem__holds_count(const struct holds *holds);
+
+/** kmem__holds_slots_for() - how many slots n entries need */
+uint32_t kmem__holds_slots_for(uint32_t n);
+
+/** kmem__holds_copy() - add to `to`, which is this thread's alone, what `from` has, if it fits */
+void kmem__holds_copy(struct holds *from, struct holds *to);
+
+/** kmem__holds_peek() - the entry at an offset, of a table that does not change; NULL: none */
+const struct hold *kmem__holds_peek(const struct holds *holds, struct seg_off offset);
+
+/**
+ * kmem__holds_next() - one entry after the other, of a table that does not change
+ * @at:  0 at first
+ * Return: the entry; NULL: there is no more.
+ */
+const struct hold *kmem__holds_next(const struct holds *holds, uint32_t *at);
+
 /* With the connection, of a thread that asks the server: */
 
 enum { HOLDS_NONE, HOLDS_DROPPED, HOLDS_LAST };

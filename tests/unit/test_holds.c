@@ -167,6 +167,30 @@ static void test_holds_reserve_without_memory_is_ENOMEM_and_all_is_held_still(vo
     assert_true(kmem__holds_find(&holds, off_at(1), &hold));
 }
 
+static void test_copy_has_what_is_held_as_far_as_there_is_room(void **state)
+{
+    static struct hold slots[64];
+    struct holds copy = {.slots = slots, .n_slots = kmem__holds_slots_for(10)};
+    const struct hold *hold;
+    uint32_t n = 0;
+    assert_int_equal(copy.n_slots, 64);
+    for (uint64_t place = 0; place < 20; place++) {
+        put(place, 1);
+    }
+    kmem__holds_copy(&holds, &copy);
+    assert_int_equal(kmem__holds_count(&copy), 20);
+    for (uint32_t at = 0; (hold = kmem__holds_next(&copy, &at)) != NULL; n++) {
+        assert_ptr_equal(kmem__holds_peek(&copy, (struct seg_off){hold->offset}), hold);
+    }
+    assert_int_equal(n, 20);
+    assert_null(kmem__holds_peek(&copy, off_at(20)));
+    for (uint64_t place = 20; place < 100; place++) {
+        put(place, 1);
+    }
+    kmem__holds_copy(&holds, &copy);
+    assert_true(kmem__holds_check(&copy));
+}
+
 #define HOLDS_TEST(test) cmocka_unit_test_teardown(test, teardown)
 
 int main(void)
@@ -179,6 +203,7 @@ int main(void)
         HOLDS_TEST(test_holds_begin_hides_the_last_until_it_ends),
         HOLDS_TEST(test_holds_are_those_of_a_naive_table),
         HOLDS_TEST(test_holds_reserve_without_memory_is_ENOMEM_and_all_is_held_still),
+        HOLDS_TEST(test_copy_has_what_is_held_as_far_as_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
