@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program's heap, on a segment, through nothing but kmem.h.
+ * A program's heap, on a segment: all that is not inline in block.h, through kmem.h.
  *
  * WHERE A BLOCK IS FROM. kmem_offset_of() tells a pointer into the segment by its address, so the
  * two kinds mix freely, and each goes back where it is from. libc is asked
@@ -8,8 +8,8 @@
  *    and other libraries allocate before;
  *  - by what the library itself calls: protobuf-c and pthreads allocate while the library holds its
  *    lock. A flag of the thread says that it is in there. If such a call releases a block of the
- *    segment (libc keeps a few of a thread's buffers from one call to the next), that is put off
- *    until the thread releases the next one;
+ *    segment (libc keeps a few of a thread's buffers from one call to the next) that is not of the
+ *    thread's own heap, that is put off until the thread releases the next one;
  *  - in the child of a fork: see below;
  *  - if the connection is lost: the daemon has ended, or the program has closed all descriptors.
  *    Sizes that are leased go on as before; what needs the daemon comes from libc, unaccounted.
@@ -23,31 +23,31 @@
  * an address inside:
  *
  *      start                    aligned - 16              aligned
- *      | zeros ...              | struct origin           | the program's bytes ...
+ *      | nothing                | struct origin           | the program's bytes ...
  *
  * No mark tells such an address from others: the library does. It refuses to release the inside of
  * a block, and only then the origin is looked at, which is in that same live block and so can be
- * read, and which no older block's bytes can be taken for, because the block was cleared. Rejected:
- * to look for a mark in front of each address that is released. In front of a block is another one,
- * in which a program may write what it likes, or memory that is not accessible.
+ * read. No older block's bytes can be taken for it, because it is wiped before its block is
+ * released. Rejected: to look for a mark in front of each address that is released. In front of a
+ * block is another one, in which a program may write what it likes, or memory that is not
+ * accessible.
  *
  * A PROGRAM THAT USES KMEM TOO shares the library with its heap, for a process is one client of the
  * daemon. It can not leave the segment then: kmem_close() does nothing. The library allocates only
  * when it joins, and has joined before the program can call it, so that it is never entered again
- * from inside a call that the program has made.
+ * from inside a call that the program has made. But in a child the program's call may be what
+ * joins: what the library allocates then comes from libc.
  *
- * GROWING. The ledger has what was asked for, and nothing can be added to it later. A block that
- * grows is given a quarter more than it needs, so that one that grows in small steps is copied a
- * number of times that is logarithmic in its size; within that it stays where it is.
- *
- * FORK. The segment is shared memory: what a child writes into its parent's heap, the parent sees.
- * A program that forks and goes on in both is not served. What a child does before exec() does no
- * harm: it allocates from libc; what it releases of its parent's stays.
+ * FORK. What a child has of its parent are copies (fork.c), which are no blocks of the segment:
+ * they have sizes, and are released to nobody. Its own come from a segment that it joins when it
+ * asks for the first, so that a child that soon calls exec() is no client. A child that was forked
+ * by an instruction of the program's own shares its parent's blocks, until it asks for one or
+ * releases one: that is noticed by a word that the kernel hands to it as zero. Then they are copied
+ * as they are, so that its parent is spoilt by no more than what it has written before.
  */
 #include "client/malloc/block.h"
 
 #include <assert.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -56,13 +56,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#include "client/malloc/caller.h"
+#include <kmem/share.h>
 
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+#include "client/malloc/caller.h"
+#include "client/malloc/inherited.h"
+#include "client/malloc/rival.h"
+
+#define LIKELY KMEM_LIKELY
+#define UNLIKELY KMEM_UNLIKELY
 
 /* What kmem.h promises for every block. */
 #define PROMISED_ALIGNMENT ((size_t)16)
@@ -70,31 +73,27 @@
 /* A page of the segment: no slab begins on more than that. */
 #define NATURAL_ALIGNMENT_MAX 16384
 
-/*
- * 1 KiB: below that a copy costs less than finding out whether it was needed; above, programs grow
- * buffers line by line.
- */
-#define GROW_MIN_BYTES 1024
-
 /* 8: libc keeps two or three buffers of a thread. More are leaked until the process ends. */
 #define DEFERRED_MAX 8
 
 extern void *__libc_calloc(size_t count, size_t each_bytes);
 extern void *__libc_memalign(size_t alignment, size_t num_bytes);
-extern void *__libc_realloc(void *block, size_t num_bytes);
 extern void __libc_free(void *block);
 
 /* ----------------------------------------------------------- whether the segment is asked ---- */
 
+/* All zero, in a page that the constructor has made: this is a child that was forked unseen. */
+enum { OWN_NONE, OWN_UNSERVED, OWN_MAY_JOIN, OWN_JOINING, OWN_HAS_JOINED };
+
 /* In memory that the kernel hands to a forked child as zeros. */
 struct own {
-    bool has_joined;
+    _Atomic int state;
 };
 
-static const struct own not_joined;
+static struct own not_joined = {OWN_UNSERVED};
 
 /* Written by the constructor, once, release; read by every call, acquire. */
-static _Atomic(const struct own *) own = &not_joined;
+static _Atomic(struct own *) own = &not_joined;
 
 static _Thread_local struct {
     bool is_inside; /* a call of the library */
@@ -102,11 +101,17 @@ static _Thread_local struct {
     void *deferred[DEFERRED_MAX]; /* to be released with the thread's next block */
 } here;
 
+static int own_state(void)
+{
+    /* Acquire, both: pair with block_join() and join(). */
+    return atomic_load_explicit(&atomic_load_explicit(&own, memory_order_acquire)->state,
+                                memory_order_acquire);
+}
+
 /* Whether this is the process that has joined: not before, and not a child of it. */
 static bool has_joined(void)
 {
-    /* Acquire: pairs with block_join(). */
-    return atomic_load_explicit(&own, memory_order_acquire)->has_joined;
+    return own_state() == OWN_HAS_JOINED;
 }
 
 static bool is_served(void)
@@ -119,14 +124,18 @@ static bool is_in_segment(const void *block)
     return kmem_offset_of(block) != 0;
 }
 
+/* The fast way ends here for as long as the library is at work. */
 static void inside_begin(void)
 {
+    static struct heap closed; /* zeros */
     here.is_inside = true;
+    kmem__heap_open = &closed;
 }
 
 static void inside_end(void)
 {
     here.is_inside = false;
+    kmem__heap_open = kmem__heap_mine;
 }
 
 static void defer(void *block)
@@ -136,24 +145,56 @@ static void defer(void *block)
     }
 }
 
-/* Only a wrong call of the program ends it, and in the words of the library. */
+/* Only a wrong call of the program ends it. */
+__attribute__((noreturn)) static void complain_of(const char *call, const void *block,
+                                                  const char *why)
+{
+    inside_begin(); /* whatever this allocates is libc's */
+    (void)dprintf(STDERR_FILENO, "kmem-malloc: %s(%p): %s\n", call, block, why);
+    abort();
+}
+
+/* In the words of the library. */
 __attribute__((noreturn)) static void complain(const char *call, const void *block)
 {
-    here.is_inside = true; /* whatever this allocates is libc's */
-    (void)dprintf(STDERR_FILENO, "kmem-malloc: %s(%p): %s\n", call, block, kmem_last_error());
-    abort();
+    complain_of(call, block, kmem_last_error());
 }
 
 /* ----------------------------------------------------------------------------- the library ---- */
 
+static void *take_slowly(size_t num_bytes, const void *caller, bool clears)
+{
+    struct caller of;
+    caller_find(caller, &of);
+    inside_begin();
+    void *block = clears ? (kmem_try_allocate)(num_bytes, of.reason)
+                         : kmem_try_allocate_with(num_bytes, KMEM_UNINITIALIZED, of.reason);
+    inside_end();
+    struct heap *heap = kmem__heap_mine;
+    const struct remembered *known = kmem__remembered_at(heap->remembered, of.reason);
+    /* The heap knows the reason if it carves blocks for it; else the daemon does. */
+    if (of.stays && heap->id != 0 && kmem__remembered_matches(known, of.reason)) {
+        caller_remember(heap, caller, &of, known->word);
+    }
+    return block;
+}
+
+/* As of type allocate_function. */
+static void *take_uncleared(size_t num_bytes, const char *caller, struct kmem_site *no_site)
+{
+    (void)no_site;
+    return take_slowly(num_bytes, caller, false);
+}
+
 /* A block of the segment, or NULL and the library's errno. */
 static void *take(size_t num_bytes, const void *caller)
 {
-    const char *reason = caller_reason(caller);
-    inside_begin();
-    void *block = kmem_try_allocate(num_bytes, reason);
-    inside_end();
-    return block;
+    struct heap *heap = kmem__heap_open;
+    const struct call_site *site =
+        num_bytes <= SMALL_MAX_BYTES ? caller_remembered(heap, caller) : NULL;
+    return site != NULL ? kmem__heap_pop_uncleared(heap, kmem__heap_bin(heap, (uint32_t)num_bytes),
+                                                   num_bytes, caller, site->word, take_uncleared)
+                        : take_slowly(num_bytes, caller, false);
 }
 
 static int give(void *block)
@@ -181,26 +222,94 @@ static bool segment_is_full(void)
     return errno == ENOMEM;
 }
 
-/* The constructor. What it can not do, and why, is said once, by the process that wanted it. */
-__attribute__((constructor)) static void block_join(void)
+/* What can not be done, and why, is said once, and by children not again. */
+static void join(struct own *mine)
 {
+    static bool has_complained;
+    inside_begin();
+    void *first = kmem_try_allocate(1, "malloc");
+    const bool is_member = first != NULL && kmem_try_release(&first) == 0;
+    if (!is_member && !has_complained) {
+        has_complained = true;
+        (void)dprintf(STDERR_FILENO, "kmem-malloc: %s; memory comes from libc\n",
+                      kmem_last_error());
+    }
+    inside_end();
+    /* Release: pairs with own_state(). */
+    atomic_store_explicit(&mine->state, is_member ? OWN_HAS_JOINED : OWN_UNSERVED,
+                          memory_order_release);
+}
+
+void block_join(void)
+{
+    if (rival_found()) {
+        return;
+    }
     struct own *mine =
         mmap(NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (mine == MAP_FAILED || madvise(mine, sizeof(*mine), MADV_WIPEONFORK) < 0) {
         (void)dprintf(STDERR_FILENO, "kmem-malloc: %m; memory comes from libc\n");
         return;
     }
-    inside_begin();
-    void *first = kmem_try_allocate(1, "malloc");
-    if (first != NULL && kmem_try_release(&first) == 0) {
-        mine->has_joined = true;
-        /* Release: pairs with has_joined(). */
-        atomic_store_explicit(&own, mine, memory_order_release);
-    } else {
-        (void)dprintf(STDERR_FILENO, "kmem-malloc: %s; memory comes from libc\n",
-                      kmem_last_error());
+    if (kmem__heap_layout != HEAP_LAYOUT) {
+        (void)dprintf(STDERR_FILENO, "kmem-malloc: libkmem.so.0 is of another build; install the "
+                                     "same version of both; memory comes from libc\n");
+        return;
+    }
+    join(mine);
+    /* Release: pairs with own_state(). */
+    atomic_store_explicit(&own, mine, memory_order_release);
+}
+
+/* Forked by a system call that no library sees: clone.c. It is served by libc. */
+static void part_from_parent(void)
+{
+    struct own *mine = atomic_load_explicit(&own, memory_order_acquire);
+    int none = OWN_NONE;
+    if (!atomic_compare_exchange_strong_explicit(&mine->state, &none, OWN_UNSERVED,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        return;
     }
     inside_end();
+    inherited_part();
+}
+
+/* In a forked child: joins with the first block. Return: whether this thread is served now. */
+static bool join_late(void)
+{
+    int may_join = OWN_MAY_JOIN;
+    if (UNLIKELY(own_state() == OWN_NONE)) {
+        part_from_parent();
+    }
+    if (own_state() == OWN_UNSERVED || here.is_inside || !inherited_may_join()) {
+        return false;
+    }
+    struct own *mine = atomic_load_explicit(&own, memory_order_acquire);
+    if (atomic_compare_exchange_strong_explicit(&mine->state, &may_join, OWN_JOINING,
+                                                memory_order_acq_rel, memory_order_acquire)) {
+        const int saved_errno = errno;
+        join(mine);
+        errno = saved_errno;
+    }
+    return is_served();
+}
+
+/* A child that was forked unseen parts before it forks: its own would have no word that tells. */
+bool block_can_serve(void)
+{
+    if (UNLIKELY(own_state() == OWN_NONE)) {
+        part_from_parent();
+    }
+    return own_state() >= OWN_MAY_JOIN;
+}
+
+void block_begin_child(bool can_serve)
+{
+    inside_end();
+    here.n_deferred = 0;
+    caller_begin_child();
+    atomic_store_explicit(&atomic_load_explicit(&own, memory_order_acquire)->state,
+                          can_serve ? OWN_MAY_JOIN : OWN_UNSERVED, memory_order_release);
 }
 
 /* Comes before the library's own. What the program still holds comes back when it ends. */
@@ -211,19 +320,52 @@ int kmem_close(void)
 
 /* ------------------------------------------------------------------------------ new blocks ---- */
 
-void *block_new(size_t num_bytes, const void *caller)
+/* Of the loader each call counts, whoever serves it: see caller.h. */
+static void *libc_zeroed(size_t num_bytes, const void *caller)
+{
+    if (has_joined()) {
+        struct caller of;
+        caller_find(caller, &of);
+    }
+    return __libc_calloc(1, num_bytes);
+}
+
+static void *new_block(size_t num_bytes, const void *caller, bool clears)
 {
     if (UNLIKELY(num_bytes > PTRDIFF_MAX)) {
         errno = ENOMEM;
         return NULL;
     }
-    if (LIKELY(is_served())) {
-        void *block = take(num_bytes + (num_bytes == 0), caller);
+    if (LIKELY(is_served()) || join_late()) {
+        const size_t wanted = num_bytes + (num_bytes == 0);
+        void *block = clears ? take_slowly(wanted, caller, true) : take(wanted, caller);
         if (LIKELY(block != NULL) || segment_is_full()) {
             return block;
         }
     }
-    return __libc_calloc(1, num_bytes);
+    return libc_zeroed(num_bytes, caller);
+}
+
+void *block_new(size_t num_bytes, const void *caller)
+{
+    return new_block(num_bytes, caller, false);
+}
+
+void *block_new_zeroed(size_t num_bytes, const void *caller)
+{
+    return new_block(num_bytes, caller, true);
+}
+
+void *block_new_slowly(size_t num_bytes, const char *caller, struct kmem_site *no_site)
+{
+    (void)no_site;
+    return new_block(num_bytes, caller, false);
+}
+
+void *block_new_zeroed_slowly(size_t num_bytes, const char *caller, struct kmem_site *no_site)
+{
+    (void)no_site;
+    return new_block(num_bytes, caller, true);
 }
 
 /* In front of an address inside a block. */
@@ -296,7 +438,7 @@ void *block_new_aligned(size_t alignment, size_t num_bytes, const void *caller)
         errno = ENOMEM;
         return NULL;
     }
-    if (LIKELY(is_served())) {
+    if (LIKELY(is_served()) || join_late()) {
         void *block = take_aligned(alignment, num_bytes + (num_bytes == 0), caller);
         if (LIKELY(block != NULL) || segment_is_full()) {
             return block;
@@ -311,6 +453,9 @@ void *block_new_aligned(size_t alignment, size_t num_bytes, const void *caller)
 static void release_inside(void *inside)
 {
     void *start = origin_start(inside);
+    if (start != NULL) {
+        *origin_of(inside) = (struct origin){NULL, 0}; /* the next block here may not be cleared */
+    }
     if (start == NULL || give(start) != 0) {
         complain("free", inside);
     }
@@ -326,18 +471,40 @@ static void release(void *block)
     } /* else released; or the daemon can not be told, and takes it back when the process ends */
 }
 
-void block_free(void *block)
+/* Of a parent: the bytes are this process's, and its alone, but the block is in no segment. */
+static void release_inherited(void *block)
+{
+    int r = inherited_free(block);
+    if (r == -EINVAL) {
+        void *start = origin_start(block);
+        r = start != NULL ? inherited_free(start) : -EINVAL;
+    }
+    if (r < 0) {
+        complain_of("free", block,
+                    r == -EALREADY ? "this block was inherited, and has been released already"
+                                   : "this is no block that was inherited");
+    }
+}
+
+/* What no heap knows, or no thread may release just now. */
+static void free_more(void *block)
 {
     if (block == NULL) {
         return;
     }
     if (UNLIKELY(!is_in_segment(block))) {
-        __libc_free(block);
+        if (UNLIKELY(inherited_has(block))) {
+            release_inherited(block);
+        } else {
+            __libc_free(block);
+        }
         return;
     }
     if (UNLIKELY(!is_served())) {
         if (has_joined()) {
             defer(block);
+        } else if (own_state() == OWN_NONE) {
+            part_from_parent();
         }
         return; /* of a parent: it stays */
     }
@@ -347,18 +514,18 @@ void block_free(void *block)
     }
 }
 
-/* libc's own; it does not export that under another name. */
-static size_t libc_num_bytes(void *block)
+/*
+ * What another thread allocated is usual as well, and saves no register. A thread that has not been
+ * served, and one of a forked child, has a heap in which no pointer lies; one that only releases
+ * has its own.
+ */
+void block_free(void *block)
 {
-    static _Atomic(size_t(*)(void *)) found;
-    /* Relaxed: every thread finds the same. */
-    size_t (*usable)(void *) = atomic_load_explicit(&found, memory_order_relaxed);
-    if (usable == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "malloc_usable_size");
-        memcpy(&usable, &symbol, sizeof(usable));
-        atomic_store_explicit(&found, usable, memory_order_relaxed); /* Relaxed: as above. */
+    if (UNLIKELY(here.is_inside)) {
+        free_more(block);
+        return;
     }
-    return usable != NULL ? usable(block) : 0;
+    kmem__heap_give_remote_or(block, free_more);
 }
 
 /* A block that lies in the segment. Return: how many of its bytes the program may use. */
@@ -379,81 +546,25 @@ static size_t segment_num_bytes(void *block)
     return num_bytes; /* 0 if the daemon can not be asked */
 }
 
+/* Return: how many bytes from there on are of an inherited block. */
+static size_t inherited_rest_bytes(void *block)
+{
+    size_t num_bytes = inherited_num_bytes(block);
+    if (num_bytes == 0) {
+        unsigned char *start = origin_start(block);
+        num_bytes = start != NULL ? inherited_num_bytes(start) : 0;
+        if (num_bytes == 0) {
+            complain_of("malloc_usable_size", block, "this is no block that was inherited");
+        }
+        num_bytes -= (size_t)((unsigned char *)block - start);
+    }
+    return num_bytes;
+}
+
 size_t block_num_bytes(void *block)
 {
     if (!is_in_segment(block)) {
-        return libc_num_bytes(block);
+        return inherited_has(block) ? inherited_rest_bytes(block) : block_libc_num_bytes(block);
     }
     return is_served() ? segment_num_bytes(block) : 0;
-}
-
-/* -------------------------------------------------------------------------------- resizing ---- */
-
-/* Copies as much as can be read. Return: how much; the pages behind a block may be inaccessible. */
-static size_t copy_readable(void *to, const unsigned char *from, size_t max_bytes)
-{
-    const size_t cpu_page_bytes = 4096; /* the smallest that there is */
-    size_t done = 0;
-    while (done < max_bytes) {
-        const size_t to_page_end = cpu_page_bytes - (uintptr_t)(from + done) % cpu_page_bytes;
-        const size_t n_bytes = max_bytes - done < to_page_end ? max_bytes - done : to_page_end;
-        const struct iovec local = {(unsigned char *)to + done, n_bytes};
-        const struct iovec remote = {(void *)(uintptr_t)(from + done), n_bytes};
-        if (process_vm_readv(getpid(), &local, 1, &remote, 1, 0) != (ssize_t)n_bytes) {
-            break;
-        }
-        done += n_bytes;
-    }
-    return done;
-}
-
-/* A block whose size can not be asked for: a parent's, or the library is at work, or gone. */
-static void *resize_unknown(void *block, size_t num_bytes)
-{
-    void *copy = __libc_calloc(1, num_bytes);
-    if (copy == NULL || copy_readable(copy, block, num_bytes) == 0) {
-        __libc_free(copy);
-        errno = ENOMEM;
-        return NULL;
-    }
-    block_free(block);
-    return copy;
-}
-
-/* A block that becomes less than half as large is worth a copy. */
-static bool fits(size_t num_bytes, size_t room_bytes)
-{
-    return num_bytes <= room_bytes && (room_bytes < GROW_MIN_BYTES || num_bytes > room_bytes / 2);
-}
-
-static void *new_for_resize(size_t num_bytes, size_t old_bytes, const void *caller)
-{
-    if (num_bytes > old_bytes && num_bytes >= GROW_MIN_BYTES && num_bytes < PTRDIFF_MAX / 2) {
-        void *larger = block_new(num_bytes + num_bytes / 4, caller);
-        if (larger != NULL) {
-            return larger;
-        }
-    }
-    return block_new(num_bytes, caller);
-}
-
-void *block_resize(void *block, size_t num_bytes, const void *caller)
-{
-    if (!is_in_segment(block)) {
-        return __libc_realloc(block, num_bytes);
-    }
-    const size_t old_bytes = is_served() ? segment_num_bytes(block) : 0;
-    if (old_bytes == 0) {
-        return resize_unknown(block, num_bytes);
-    }
-    if (fits(num_bytes, old_bytes)) {
-        return block;
-    }
-    void *moved = new_for_resize(num_bytes, old_bytes, caller);
-    if (moved == NULL) {
-        return NULL;
-    }
-    memcpy(moved, block, old_bytes < num_bytes ? old_bytes : num_bytes);
-    block_free(block);
-    return moved;
 }

@@ -93,7 +93,8 @@
  * in the child, as what is no block of its own is: to touch it ends in SIGSEGV, unless it lies in
  * what was open at the fork, or $KMEM_GUARD is off. Its first call connects anew, as a client of
  * its own. Releasing a parent's block in the child fails with EPERM. A child may call the library
- * whatever the parent's other threads were doing at the fork.
+ * whatever the parent's other threads were doing at the fork. Under `kmemctl run --malloc` what it
+ * has of its parent's blocks are private copies, shared and attached ones included: kmemctl(1).
  *
  * EXEC, EXIT, SIGNALS: every descriptor is close-on-exec, and none is 0, 1 or 2, also where the
  * program has closed those. The library starts no thread, installs no

@@ -76,7 +76,8 @@
  * process is counted in the process: as many kmem_release() calls let go of it.
  *
  * FORK: the child holds nothing of what its parent holds; its first call joins anew. What the
- * parent had attached at that moment stays as readable and writable in the child as it was.
+ * parent had attached at that moment stays as readable and writable in the child as it was, or is
+ * a copy of it, where kmem.h says so.
  *
  * POINTERS: where the address of a pointer is asked for, it may be a pointer of any type, in C; in
  * C++ cast it to void **.

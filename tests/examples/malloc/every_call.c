@@ -345,8 +345,14 @@ static void test_the_other_aligned_calls(void)
     block = aligned_alloc(1024, 4096);
     assert_true(block != NULL && (uintptr_t)block % 1024 == 0);
     free(block);
+    block = memalign(opaque_size(48), 100);
+    assert_true(block != NULL && (uintptr_t)block % 64 == 0);
+    free(block);
+    block = memalign(opaque_size(0), 100);
+    assert_true(block != NULL);
+    free(block);
     errno = 0;
-    assert_true(memalign(opaque_size(48), 1) == NULL && errno == EINVAL);
+    assert_true(memalign(opaque_size(SIZE_MAX / 2 + 2), 1) == NULL && errno == EINVAL);
     block = valloc(1);
     assert_true(block != NULL && (uintptr_t)block % 4096 == 0);
     free(block);
