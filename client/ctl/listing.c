@@ -238,6 +238,7 @@ int listing_begin(struct listing *listing, const struct listing_shape *shape,
     (void)choose_order(listing);
     listing->rows.shape = shape;
     listing->rows.n_wanted = options->top;
+    listing->rows.most_bytes = ROWS_MOST_BYTES;
     if (listing->rows.by && screen->notes) {
         progress_begin(&listing->progress, screen->notes);
     }
@@ -317,12 +318,25 @@ static void write_csv(struct listing *listing, const void *row)
     (void)putc_unlocked('\n', file);
 }
 
+/* A table shows a column as often as it is asked for; an object has each member once. */
+static bool is_shown_before(const struct listing *listing, size_t index)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (listing->shown[i] == listing->shown[index]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static int write_json(struct listing *listing, const void *row)
 {
     struct json_row json;
     json_row_init(&json);
     for (size_t i = 0; i < listing->n_shown; i++) {
-        column_json(listing->shown[i], row, &json);
+        if (!is_shown_before(listing, i)) {
+            column_json(listing->shown[i], row, &json);
+        }
     }
     return listing->options->format == FORMAT_JSONL ? json_row_print(&json, listing->screen->file)
                                                     : json_list_add(&listing->json, &json);
@@ -384,17 +398,21 @@ int listing_add(struct listing *listing, const void *row)
 
 /* ------------------------------------------------------------------------------------ end ---- */
 
+static int write_sorted(const void *row, void *user)
+{
+    return write_row(user, row);
+}
+
 int listing_flush(struct listing *listing)
 {
     int r = 0;
     progress_end(&listing->progress);
     if (listing->rows.by) {
-        rows_sort(&listing->rows);
+        r = rows_each(&listing->rows, write_sorted, listing);
     }
-    for (size_t i = 0; r == 0 && i < listing->rows.n_rows; i++) {
-        r = write_row(listing, listing->rows.rows[i].row);
+    if (r == 0) {
+        rows_fini(&listing->rows);
     }
-    rows_fini(&listing->rows);
     return r;
 }
 
@@ -447,6 +465,10 @@ int listing_end(struct listing *listing, int r)
         json_list_end(&listing->json);
     }
     progress_end(&listing->progress);
+    if (r < 0 && *rows_error(&listing->rows)) {
+        (void)fprintf(stderr, "kmemctl %s: %s\n", listing->shape->name, rows_error(&listing->rows));
+        r = STATUS_ERROR;
+    }
     rows_fini(&listing->rows);
     listing->table = table_free(listing->table);
     return r;

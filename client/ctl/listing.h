@@ -4,7 +4,8 @@
  *
  * Which columns, which rows and in what order, and how it all is written, are the options'
  * business: a command declares its columns (shape.h) and adds each row as it comes. Rows that are
- * to be sorted are kept until all are there; others are written as they come, a table's in batches.
+ * to be sorted are kept until all are there (rows.h); others are written as they come, a table's in
+ * batches.
  */
 #ifndef CTL_LISTING_H
 #define CTL_LISTING_H
@@ -56,7 +57,7 @@ const char *listing_columns(const struct listing_shape *shape, char *buffer, siz
 KMEM_MUST_USE int listing_begin(struct listing *listing, const struct listing_shape *shape,
                                 const struct options *options, const struct screen *screen);
 
-/** listing_add() - add a row, if it is asked for. Return: 1 if it was, 0, or -ENOMEM. */
+/** listing_add() - add a row, if it is asked for. Return: 1 if it was, 0, or a negative errno. */
 KMEM_MUST_USE int listing_add(struct listing *listing, const void *row);
 
 /**
@@ -73,14 +74,14 @@ bool listing_has_titles(const struct listing *listing);
  * listing_flush() - write the rows that had to be sorted first
  *
  * For a command that adds a total below them; listing_end() does it otherwise.
- * Return: 0 or -ENOMEM.
+ * Return: 0 or a negative errno.
  */
 KMEM_MUST_USE int listing_flush(struct listing *listing);
 
 /**
  * listing_end() - print the table, or end the document, if all rows arrived
  * @r:  0 if they did
- * Return: r, or -ENOMEM.
+ * Return: r; -ENOMEM; or STATUS_ERROR if rows could not be kept, and then a message is printed.
  */
 int listing_end(struct listing *listing, int r);
 

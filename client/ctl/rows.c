@@ -8,10 +8,23 @@
 /* 1,024: below that, sorting again and again costs more than the memory is worth. */
 #define ROWS_MIN 1024
 
+/* A row's copy stands in a record, behind its head. */
+static struct record_head *record_of(void *row)
+{
+    return (struct record_head *)row - 1;
+}
+
+static const void *row_of(const struct record_head *record)
+{
+    return record + 1;
+}
+
 static void rows_cut(struct rows *rows, size_t n_rows)
 {
     while (rows->n_rows > n_rows) {
-        free(rows->rows[--rows->n_rows].row);
+        struct record_head *record = record_of(rows->rows[--rows->n_rows].row);
+        rows->kept_bytes -= sizeof(struct kept_row) + (size_t)record->n_bytes;
+        free(record);
     }
 }
 
@@ -19,19 +32,25 @@ void rows_fini(struct rows *rows)
 {
     rows_cut(rows, 0);
     free(rows->rows);
+    runs_fini(&rows->runs);
     *rows = (struct rows){0};
 }
 
 /* ---------------------------------------------------------------------------------- order ---- */
 
+static int compare_values(const struct rows *rows, const void *left, const void *right)
+{
+    const int order = column_compare(rows->by, left, right);
+    return rows->is_descending ? -order : order;
+}
+
 static int compare_rows(const void *left, const void *right, void *user)
 {
-    const struct rows *rows = user;
     const struct kept_row *a = left;
     const struct kept_row *b = right;
-    const int order = column_compare(rows->by, a->row, b->row);
+    const int order = compare_values(user, a->row, b->row);
     if (order != 0) {
-        return rows->is_descending ? -order : order;
+        return order;
     }
     return (a->number > b->number) - (a->number < b->number);
 }
@@ -63,27 +82,46 @@ static size_t copy_bytes(const struct listing_shape *shape, const void *row)
     return n_bytes;
 }
 
-/* What needs an alignment comes before the strings. */
-static void *row_dup(const struct listing_shape *shape, const void *row)
+/* Lets the strings of a copy follow each other from `end` on. */
+static void row_point(const struct listing_shape *shape, char *copy, char *end, const void *row)
 {
-    const size_t more_bytes = shape->more_bytes ? shape->more_bytes(row) : 0;
-    char *copy = malloc(copy_bytes(shape, row) + more_bytes);
-    if (!copy) {
-        return NULL;
-    }
-    memcpy(copy, row, shape->row_bytes);
-    if (shape->more_copy) {
-        shape->more_copy(copy, copy + shape->row_bytes);
-    }
-    char *end = copy + shape->row_bytes + more_bytes;
     for (size_t i = 0; i < shape->n_columns; i++) {
         if (is_string(&shape->columns[i])) {
             char **member = (char **)(void *)(copy + shape->columns[i].at);
             *member = end;
-            end = stpcpy(end, column_text(&shape->columns[i], row)) + 1;
+            end =
+                row ? stpcpy(end, column_text(&shape->columns[i], row)) + 1 : end + strlen(end) + 1;
         }
     }
-    return copy;
+}
+
+/* What needs an alignment comes before the strings. */
+static struct record_head *record_make(const struct listing_shape *shape, const void *row)
+{
+    const size_t more_bytes = shape->more_bytes ? shape->more_bytes(row) : 0;
+    const size_t n_bytes = sizeof(struct record_head) + copy_bytes(shape, row) + more_bytes;
+    const size_t record_bytes = (n_bytes + sizeof(struct record_head) - 1) /
+                                sizeof(struct record_head) * sizeof(struct record_head);
+    struct record_head *record = calloc(1, record_bytes);
+    if (!record) {
+        return NULL;
+    }
+    record->n_bytes = record_bytes;
+    char *copy = (char *)(record + 1);
+    memcpy(copy, row, shape->row_bytes);
+    if (shape->more_copy) {
+        shape->more_copy(copy, copy + shape->row_bytes);
+    }
+    row_point(shape, copy, copy + shape->row_bytes + more_bytes, row);
+    return record;
+}
+
+/* A runs_adopt_fn: the strings of a row that was read are where they were, behind it. */
+static void row_adopt(struct record_head *record, const void *user)
+{
+    const struct rows *rows = user;
+    char *row = (char *)(record + 1);
+    row_point(rows->shape, row, row + rows->shape->row_bytes, NULL);
 }
 
 static int rows_reserve(struct rows *rows)
@@ -101,19 +139,107 @@ static int rows_reserve(struct rows *rows)
     return 0;
 }
 
-int rows_add(struct rows *rows, const void *row)
+/* ------------------------------------------------------------------------ more than memory ---- */
+
+/* Those in memory become a run of the file. */
+static int rows_spill(struct rows *rows)
 {
-    if (rows->n_wanted > 0 && rows->n_rows >= ROWS_MIN && rows->n_rows / 2 >= rows->n_wanted) {
+    int r = runs_begin(&rows->runs);
+    for (size_t i = 0; r == 0 && i < rows->n_rows; i++) {
+        r = runs_write(&rows->runs, record_of(rows->rows[i].row));
+    }
+    r = r ? r : runs_finish(&rows->runs);
+    rows_cut(rows, 0);
+    return r;
+}
+
+/* A row that points to more than strings (more_bytes) is one of a list that is short. */
+static int rows_make_room(struct rows *rows)
+{
+    const bool is_full = rows->most_bytes > 0 && rows->kept_bytes > rows->most_bytes;
+    const bool is_long =
+        rows->n_wanted > 0 && rows->n_rows >= ROWS_MIN && rows->n_rows / 2 >= rows->n_wanted;
+    if (is_full || is_long) {
         rows_sort(rows);
     }
-    int r = rows_reserve(rows);
+    if (is_full && rows->kept_bytes > rows->most_bytes / 2 && !rows->shape->more_bytes) {
+        return rows_spill(rows);
+    }
+    return 0;
+}
+
+int rows_add(struct rows *rows, const void *row)
+{
+    int r = rows_make_room(rows);
+    r = r ? r : rows_reserve(rows);
     if (r < 0) {
         return r;
     }
-    void *copy = row_dup(rows->shape, row);
-    if (!copy) {
+    struct record_head *record = record_make(rows->shape, row);
+    if (!record) {
         return -ENOMEM;
     }
-    rows->rows[rows->n_rows++] = (struct kept_row){.row = copy, .number = rows->n_seen++};
+    rows->kept_bytes += sizeof(struct kept_row) + (size_t)record->n_bytes;
+    rows->rows[rows->n_rows++] = (struct kept_row){.row = record + 1, .number = rows->n_seen++};
     return 0;
+}
+
+/* --------------------------------------------------------------------------------- reading ---- */
+
+struct handing {
+    const struct rows *rows;
+    rows_each_fn each;
+    void *user;
+    uint64_t n_handed;
+};
+
+/* Ends the merge: enough have been handed on. */
+#define IS_ENOUGH 1
+
+static int hand_on(const struct record_head *record, void *user)
+{
+    struct handing *handing = user;
+    const uint64_t n_wanted = handing->rows->n_wanted;
+    const int r = handing->each(row_of(record), handing->user);
+    handing->n_handed++;
+    return r == 0 && n_wanted > 0 && handing->n_handed == n_wanted ? IS_ENOUGH : r;
+}
+
+static int compare_records(const struct record_head *left, const struct record_head *right,
+                           const void *user)
+{
+    return compare_values(user, row_of(left), row_of(right));
+}
+
+static int rows_merge(struct rows *rows, rows_each_fn each, void *user)
+{
+    struct handing handing = {.rows = rows, .each = each, .user = user};
+    const struct runs_merge merge = {
+        .order = compare_records,
+        .adopt = row_adopt,
+        .user = rows,
+        .each = hand_on,
+        .each_user = &handing,
+    };
+    int r = rows_spill(rows);
+    r = r ? r : runs_merge(&rows->runs, &merge);
+    return r == IS_ENOUGH ? 0 : r;
+}
+
+int rows_each(struct rows *rows, rows_each_fn each, void *user)
+{
+    int r = 0;
+    rows_sort(rows);
+    if (rows->runs.file) {
+        return rows_merge(rows, each, user);
+    }
+    for (size_t i = 0; r == 0 && i < rows->n_rows; i++) {
+        r = each(rows->rows[i].row, user);
+    }
+    return r;
+}
+
+const char *rows_error(const struct rows *rows)
+{
+    return rows->runs.sentence;
 }

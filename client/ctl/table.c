@@ -3,8 +3,10 @@
  * The column printer.
  *
  * A cell is no allocation of its own: the texts of all cells follow each other in one growing
- * buffer, each with its NUL, row by row, and printing walks the buffer once. A list of a million
- * blocks is a table too, which streams: the buffer takes a batch of rows, is printed, and is empty.
+ * buffer, each behind its size and with its NUL, row by row, and printing walks the buffer once. A
+ * list of a million blocks is a table too, which streams: the buffer takes a batch of rows, is
+ * printed, and is empty. A text is measured once, when it is added, and a line is put together
+ * before it is written: a call for each piece was most of the time of such a list.
  *
  * Two spaces separate columns; a left-aligned last column is not padded, so no line ends in blanks.
  *
@@ -50,6 +52,19 @@ struct layout {
     size_t n_columns; /* the widest line */
 };
 
+/* What stands before the text of a cell. */
+struct cell_head {
+    uint32_t n_bytes; /* without the NUL */
+    uint32_t n_columns;
+};
+
+/* A text that is ready to be printed. */
+struct cell {
+    const char *text;
+    size_t n_bytes;
+    size_t n_columns;
+};
+
 struct table {
     struct table_column columns[TABLE_MAX_COLUMNS];
     size_t width_columns[TABLE_MAX_COLUMNS]; /* the widest cell so far, the title included */
@@ -60,7 +75,7 @@ struct table {
     size_t n_rows;          /* that are kept */
     size_t n_printed;       /* those before them: of a table that streams */
     size_t rule_before_row; /* NO_RULE, or the row above which the line is drawn */
-    char *texts;            /* n_rows times n_columns strings, one after the other */
+    char *texts; /* n_rows times n_columns cells, one after the other: a head and a string each */
     size_t used_bytes;
     size_t capacity_bytes;
     const struct screen *streams_to; /* NULL: it does not */
@@ -118,10 +133,12 @@ static const char *cell_text(const char *cell)
 
 static void table_append(struct table *table, size_t column, const char *text)
 {
-    size_t n_bytes = strlen(text) + 1;
-    size_t n_columns = width_of(text);
-    memcpy(table->texts + table->used_bytes, text, n_bytes);
-    table->used_bytes += n_bytes;
+    const size_t n_bytes = strlen(text);
+    const size_t n_columns = width_of(text);
+    const struct cell_head head = {(uint32_t)n_bytes, (uint32_t)n_columns};
+    char *end = mempcpy(table->texts + table->used_bytes, &head, sizeof(head));
+    memcpy(end, text, n_bytes + 1);
+    table->used_bytes += sizeof(head) + n_bytes + 1;
     if (n_columns > table->width_columns[column]) {
         table->width_columns[column] = n_columns;
     }
@@ -296,12 +313,36 @@ uint32_t table_dropped(const struct table *table, const struct screen *screen)
 
 /* ------------------------------------------------------------------------------- printing ---- */
 
+/* 256: most lines, so that each is written at once. */
+#define LINE_BYTES 256
+
 /* A line that is being printed. Blanks wait for a text to follow, so that no line ends in them. */
 struct line {
     const struct screen *screen;
     size_t at_columns; /* pending blanks included */
     size_t pending_blanks;
+    size_t n_bytes; /* that are not written yet */
+    char bytes[LINE_BYTES];
 };
+
+static void line_write(struct line *line)
+{
+    (void)fwrite_unlocked(line->bytes, 1, line->n_bytes, line->screen->file);
+    line->n_bytes = 0;
+}
+
+static void line_bytes(struct line *line, const char *bytes, size_t n_bytes)
+{
+    if (n_bytes > sizeof(line->bytes) - line->n_bytes) {
+        line_write(line);
+    }
+    if (n_bytes > sizeof(line->bytes)) {
+        (void)fwrite_unlocked(bytes, 1, n_bytes, line->screen->file);
+        return;
+    }
+    memcpy(line->bytes + line->n_bytes, bytes, n_bytes);
+    line->n_bytes += n_bytes;
+}
 
 static void line_blanks(struct line *line, size_t n_columns)
 {
@@ -311,13 +352,18 @@ static void line_blanks(struct line *line, size_t n_columns)
 
 static void line_text(struct line *line, const char *text, size_t n_bytes, size_t n_columns)
 {
-    if (n_bytes > 0) {
-        for (; line->pending_blanks > 0; line->pending_blanks--) {
-            (void)putc_unlocked(' ', line->screen->file);
-        }
-        (void)fwrite_unlocked(text, 1, n_bytes, line->screen->file);
-        line->at_columns += n_columns;
+    static const char blanks[] = "                                ";
+    if (n_bytes == 0) {
+        return;
     }
+    while (line->pending_blanks > 0) {
+        const size_t most = sizeof(blanks) - 1;
+        const size_t n_blanks = line->pending_blanks < most ? line->pending_blanks : most;
+        line_bytes(line, blanks, n_blanks);
+        line->pending_blanks -= n_blanks;
+    }
+    line_bytes(line, text, n_bytes);
+    line->at_columns += n_columns;
 }
 
 /* The text of the last column, below itself as often as it must be. */
@@ -330,7 +376,7 @@ static void line_flow(struct line *line, const char *text, size_t width)
         line_text(line, text, n_bytes, 0);
         text += next;
         if (*text) {
-            (void)fputc('\n', line->screen->file);
+            line_bytes(line, "\n", 1);
             line->pending_blanks = from_columns;
         }
     }
@@ -346,51 +392,56 @@ static void line_short(struct line *line, const char *text, size_t width)
     line_blanks(line, width - 1 - n_columns);
 }
 
-static void line_cell(struct line *line, const struct table *table, size_t index, const char *text,
-                      size_t width)
+static void line_cell(struct line *line, const struct table *table, size_t index,
+                      const struct cell *cell, size_t width)
 {
     const struct table_column *column = &table->columns[index];
-    size_t text_columns = width_of(text);
-    const size_t blanks = text_columns < width ? width - text_columns : 0;
+    const size_t blanks = cell->n_columns < width ? width - cell->n_columns : 0;
     const bool is_cut = table->is_fitted && column->align == TABLE_LEFT;
-    if (text_columns > width && is_cut && line->screen->n_columns > 0) {
-        line_short(line, text, width);
-    } else if (text_columns > width && !table->is_fitted) {
-        line_flow(line, text, width);
+    if (cell->n_columns > width && is_cut && line->screen->n_columns > 0) {
+        line_short(line, cell->text, width);
+    } else if (cell->n_columns > width && !table->is_fitted) {
+        line_flow(line, cell->text, width);
     } else if (column->align == TABLE_RIGHT) {
         line_blanks(line, blanks);
-        line_text(line, text, strlen(text), text_columns);
+        line_text(line, cell->text, cell->n_bytes, cell->n_columns);
     } else {
-        line_text(line, text, strlen(text), text_columns);
+        line_text(line, cell->text, cell->n_bytes, cell->n_columns);
         line_blanks(line, blanks);
     }
 }
 
-static void print_line(const struct layout *layout, size_t number, const char *const *cells,
+static void line_style(struct line *line, const char *bytes)
+{
+    line_bytes(line, bytes, strlen(bytes));
+}
+
+static void print_line(const struct layout *layout, size_t number, const struct cell *cells,
                        enum style style)
 {
     const struct screen *screen = layout->screen;
-    struct line line = {.screen = screen};
-    if (style != STYLE_PLAIN) {
-        (void)fputs(screen_on(screen, style), screen->file);
-    }
+    struct line line;
+    line.screen = screen;
+    line.at_columns = 0;
+    line.pending_blanks = 0;
+    line.n_bytes = 0;
+    line_style(&line, style != STYLE_PLAIN ? screen_on(screen, style) : "");
     line_blanks(&line, number > 0 ? FOLD_INDENT_COLUMNS : 0);
     for (size_t i = 0, n_cells = 0; i < layout->table->n_columns; i++) {
         if (layout->line_of[i] == number) {
             line_blanks(&line, n_cells++ > 0 ? GAP_COLUMNS : 0);
-            line_cell(&line, layout->table, i, cells[i], layout->width_columns[i]);
+            line_cell(&line, layout->table, i, &cells[i], layout->width_columns[i]);
         }
     }
-    if (style != STYLE_PLAIN) {
-        (void)fputs(screen_off(screen, style), screen->file);
-    }
-    (void)putc_unlocked('\n', screen->file);
+    line_style(&line, style != STYLE_PLAIN ? screen_off(screen, style) : "");
+    line_bytes(&line, "\n", 1);
+    line_write(&line);
 }
 
-static bool line_is_empty(const struct layout *layout, size_t number, const char *const *cells)
+static bool line_is_empty(const struct layout *layout, size_t number, const struct cell *cells)
 {
     for (size_t i = 0; i < layout->table->n_columns; i++) {
-        if (layout->line_of[i] == number && *cells[i]) {
+        if (layout->line_of[i] == number && cells[i].n_bytes > 0) {
             return false;
         }
     }
@@ -398,7 +449,7 @@ static bool line_is_empty(const struct layout *layout, size_t number, const char
 }
 
 /* Of a folded row, the lines that say nothing are left out. */
-static void print_cells(const struct layout *layout, const char *const *cells, enum style style)
+static void print_cells(const struct layout *layout, const struct cell *cells, enum style style)
 {
     for (size_t number = 0; number < layout->n_lines; number++) {
         if (layout->n_lines == 1 || !line_is_empty(layout, number, cells)) {
@@ -409,9 +460,10 @@ static void print_cells(const struct layout *layout, const char *const *cells, e
 
 static void print_titles(const struct layout *layout)
 {
-    const char *titles[TABLE_MAX_COLUMNS];
+    struct cell titles[TABLE_MAX_COLUMNS];
     for (size_t i = 0; i < layout->table->n_columns; i++) {
-        titles[i] = layout->table->columns[i].title;
+        const char *title = layout->table->columns[i].title;
+        titles[i] = (struct cell){title, strlen(title), width_of(title)};
     }
     print_cells(layout, titles, STYLE_BOLD);
 }
@@ -429,10 +481,12 @@ static void print_rule(const struct layout *layout)
 /* Return: where the next row's texts begin. */
 static const char *print_row(const struct layout *layout, const char *text)
 {
-    const char *cells[TABLE_MAX_COLUMNS];
+    struct cell cells[TABLE_MAX_COLUMNS];
     for (size_t i = 0; i < layout->table->n_columns; i++) {
-        cells[i] = text;
-        text += strlen(text) + 1;
+        struct cell_head head;
+        memcpy(&head, text, sizeof(head));
+        cells[i] = (struct cell){text + sizeof(head), head.n_bytes, head.n_columns};
+        text += sizeof(head) + head.n_bytes + 1;
     }
     print_cells(layout, cells, STYLE_PLAIN);
     return text;
@@ -499,7 +553,7 @@ int table_add(struct table *table, const char *const *cells)
 {
     size_t n_bytes = 0;
     for (size_t i = 0; i < table->n_columns; i++) {
-        n_bytes += strlen(cell_text(cells[i])) + 1;
+        n_bytes += sizeof(struct cell_head) + strlen(cell_text(cells[i])) + 1;
     }
     if (table->streams_to && table->n_rows == TABLE_STREAM_ROWS) {
         table_spill(table);

@@ -6,12 +6,16 @@
 #include <string.h>
 #include <wchar.h>
 
+/* The last character that there is: glibc also reads numbers above it, of up to six bytes. */
+#define CHARACTER_MAX 0x10FFFF
+
 size_t utf8_bytes(const char *text)
 {
     mbstate_t state = {0};
-    size_t n_bytes = mbrlen(text, strnlen(text, MB_LEN_MAX), &state);
+    wchar_t character = 0;
+    size_t n_bytes = mbrtowc(&character, text, strnlen(text, MB_LEN_MAX), &state);
 
-    return n_bytes > MB_LEN_MAX ? 0 : n_bytes;
+    return n_bytes > MB_LEN_MAX || character > CHARACTER_MAX ? 0 : n_bytes;
 }
 
 char *utf8_dup_valid(const char *text)

@@ -20,7 +20,7 @@ static struct glyph glyph_at(const char *text)
         return (struct glyph){0};
     }
     if (*text >= ' ' && *text <= '~') {
-        return (struct glyph){.n_bytes = 1, .n_columns = 1}; /* most of a million rows */
+        return (struct glyph){.n_bytes = 1, .n_columns = 1};
     }
     size_t n_bytes = mbrtowc(&character, text, strnlen(text, MB_LEN_MAX), &state);
     if (n_bytes > MB_LEN_MAX) {
@@ -33,6 +33,10 @@ static struct glyph glyph_at(const char *text)
 size_t width_of(const char *text)
 {
     size_t n_columns = 0;
+    while (*text >= ' ' && *text <= '~') {
+        text++; /* most of a million rows */
+        n_columns++;
+    }
     for (struct glyph glyph = glyph_at(text); glyph.n_bytes > 0; glyph = glyph_at(text)) {
         text += glyph.n_bytes;
         n_columns += glyph.n_columns;
