@@ -8,6 +8,7 @@
 
 #include <kmem/query.h>
 
+#include "client/ctl/digits.h"
 #include "client/ctl/user.h"
 
 /* --------------------------------------------------------------------------------- values ---- */
@@ -190,7 +191,7 @@ const char *column_csv(const struct column *column, const void *row, struct esca
         return number ? "true" : "false";
     }
     const bool is_less = is_growth(column) && (int64_t)number < 0;
-    (void)format_digits(is_less ? -number : number, stpcpy(cell->text, is_less ? "-" : ""));
+    (void)digits_write(is_less ? -number : number, stpcpy(cell->text, is_less ? "-" : ""));
     return cell->text;
 }
 

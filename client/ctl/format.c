@@ -1,38 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/format.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <kmem/query.h>
+
+#include "client/ctl/digits.h"
 
 #define SECOND_MS UINT64_C(1000)
 #define MINUTE_MS (60 * SECOND_MS)
 #define HOUR_MS (60 * MINUTE_MS)
 #define DAY_MS (24 * HOUR_MS)
 
-/* By hand: a million rows have ten million numbers. */
-size_t format_digits(uint64_t number, char *ret_digits)
-{
-    char reversed[DIGITS_MAX_BYTES];
-    size_t n_digits = 0;
-    do {
-        reversed[n_digits++] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    for (size_t i = 0; i < n_digits; i++) {
-        ret_digits[i] = reversed[n_digits - 1 - i];
-    }
-    ret_digits[n_digits] = '\0';
-    return n_digits;
-}
-
 struct label format_count(uint64_t count)
 {
     struct label label = {.text = ""};
     char digits[DIGITS_MAX_BYTES];
-    const size_t n_digits = format_digits(count, digits);
+    const size_t n_digits = digits_write(count, digits);
     size_t at = 0;
     for (size_t i = 0; i < n_digits; i++) {
         if (i > 0 && (n_digits - i) % 3 == 0) {
@@ -47,7 +32,7 @@ struct label format_count(uint64_t count)
 struct label format_id(uint32_t id)
 {
     struct label label = {.text = ""};
-    (void)format_digits(id, label.text);
+    (void)digits_write(id, label.text);
     return label;
 }
 
@@ -105,6 +90,21 @@ static uint64_t rounded(uint64_t age_ms, uint64_t step_ms)
     return age_ms / step_ms + (age_ms % step_ms >= step_ms / 2);
 }
 
+static char *put_digits(char *text, uint64_t number)
+{
+    return text + digits_write(number, text);
+}
+
+/* "9 d 03 h" */
+static void put_two(char *text, uint64_t large, const char *large_unit, uint64_t small,
+                    const char *small_unit)
+{
+    char *end = stpcpy(put_digits(text, large), large_unit);
+    *end++ = (char)('0' + small / 10);
+    *end++ = (char)('0' + small % 10);
+    (void)stpcpy(end, small_unit);
+}
+
 /*
  * Two units at most: a reader of "9 d 03 h" does not miss the minutes. What is rounded up to the
  * next larger unit is said in that: 59.97 s is "1 m 00 s".
@@ -112,21 +112,22 @@ static uint64_t rounded(uint64_t age_ms, uint64_t step_ms)
 struct label format_age(uint64_t age_ms)
 {
     struct label label = {.text = ""};
-    size_t n = sizeof(label.text);
     uint64_t tenths = rounded(age_ms, SECOND_MS / 10);
     uint64_t seconds = rounded(age_ms, SECOND_MS);
     uint64_t minutes = rounded(age_ms, MINUTE_MS);
     uint64_t hours = rounded(age_ms, HOUR_MS);
     if (age_ms < SECOND_MS) {
-        (void)snprintf(label.text, n, "%" PRIu64 " ms", age_ms);
+        (void)stpcpy(put_digits(label.text, age_ms), " ms");
     } else if (tenths < 600) {
-        (void)snprintf(label.text, n, "%" PRIu64 ".%" PRIu64 " s", tenths / 10, tenths % 10);
+        char *end = put_digits(label.text, tenths / 10);
+        *end++ = '.';
+        (void)stpcpy(put_digits(end, tenths % 10), " s");
     } else if (seconds < 3600) {
-        (void)snprintf(label.text, n, "%" PRIu64 " m %02" PRIu64 " s", seconds / 60, seconds % 60);
+        put_two(label.text, seconds / 60, " m ", seconds % 60, " s");
     } else if (minutes < UINT64_C(24) * 60) {
-        (void)snprintf(label.text, n, "%" PRIu64 " h %02" PRIu64 " m", minutes / 60, minutes % 60);
+        put_two(label.text, minutes / 60, " h ", minutes % 60, " m");
     } else {
-        (void)snprintf(label.text, n, "%" PRIu64 " d %02" PRIu64 " h", hours / 24, hours % 24);
+        put_two(label.text, hours / 24, " d ", hours % 24, " h");
     }
     return label;
 }

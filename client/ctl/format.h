@@ -17,12 +17,6 @@ struct label {
     char text[32];
 };
 
-/* 2^64, and the NUL. */
-#define DIGITS_MAX_BYTES 21
-
-/** format_digits() - "1234567", into DIGITS_MAX_BYTES. Return: how many digits. */
-size_t format_digits(uint64_t number, char *ret_digits);
-
 /** format_count() - "0", "999", "1,234,567" */
 struct label format_count(uint64_t count);
 

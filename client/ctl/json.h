@@ -11,19 +11,23 @@
 #define CTL_JSON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
 #include <kmem/kmem.h>
-
-struct json_object;
 
 /*
  * An object being built, until it is written, or becomes a part of another. Members are added until
  * one fails; then the row is as good as gone.
  */
 struct json_row {
-    struct json_object *object;
+    char *text; /* of the members so far, not terminated */
+    size_t n_bytes;
+    size_t capacity_bytes;
+    const char *list; /* the key of the last member, if that is a list; NULL */
+    bool list_has_values;
+    bool has_members;
     bool failed;
 };
 
@@ -45,17 +49,20 @@ void json_row_text(struct json_row *row, const char *key, const char *text);
 /** json_row_row() - add a whole object as a member; takes the object out of child */
 void json_row_row(struct json_row *row, const char *key, struct json_row *child);
 
-/** json_row_list() - add an empty list as a member */
+/** json_row_list() - add an empty list as a member; the key is kept until the next member comes */
 void json_row_list(struct json_row *row, const char *key);
 
-/** json_row_append() - add an object to the list that is a member; takes the object out of child */
+/** json_row_append() - add an object to the list that is the last member; takes it out of child */
 void json_row_append(struct json_row *row, const char *key, struct json_row *child);
 
-/** json_row_append_text() - add a text to the list that is a member, made valid UTF-8 */
+/** json_row_append_text() - add a text to the list that is the last member, made valid UTF-8 */
 void json_row_append_text(struct json_row *row, const char *key, const char *text);
 
 /** json_row_print() - write the object and a line feed, and free it. Return: 0 or -ENOMEM. */
 KMEM_MUST_USE int json_row_print(struct json_row *row, FILE *file);
+
+/** json_row_drop() - free an object that is not to be written after all */
+void json_row_drop(struct json_row *row);
 
 /* A document {"NAME": [row, row, ...]} that is being written. */
 struct json_list {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/digits.h"
 #include "client/ctl/format.h"
 
 /* ----------------------------------------------------------------------------------- sizes ---- */
@@ -132,8 +133,8 @@ const char *keys_of(const struct keys *keys, const struct kmem_block *block, cha
     if (keys->by != KMEM_BY_SIZE && keys->by != KMEM_BY_AGE) {
         return NULL;
     }
-    (void)format_digits(keys->by == KMEM_BY_SIZE ? bound_of(keys, block->num_bytes)
-                                                 : age_of(block->age_ms),
-                        buffer);
+    (void)digits_write(keys->by == KMEM_BY_SIZE ? bound_of(keys, block->num_bytes)
+                                                : age_of(block->age_ms),
+                       buffer);
     return buffer;
 }

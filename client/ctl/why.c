@@ -330,5 +330,9 @@ int why_show(struct kmem_query *query, const struct options *options, const stru
     json_row_init(&json);
     story.json = &json;
     r = tell(query, &story);
-    return r == 0 ? json_row_print(&json, screen->file) : r;
+    if (r != 0) {
+        json_row_drop(&json);
+        return r;
+    }
+    return json_row_print(&json, screen->file);
 }

@@ -190,6 +190,19 @@ static void test_why_of_an_interior_byte_says_which_of_which_block(void **state)
     free(shown.text);
 }
 
+/* What was made of it till then is freed, which LeakSanitizer sees. */
+static void test_why_that_fails_in_the_middle_writes_nothing(void **state)
+{
+    struct kmem_query query = segment();
+
+    query.error = -EPROTO;
+    struct shown shown =
+        show(why_show, query, (struct options){.arguments = {"0x4011"}, .format = FORMAT_JSON});
+    assert_int_equal(shown.status, -EPROTO);
+    assert_string_equal(shown.text, "");
+    free(shown.text);
+}
+
 static void test_why_of_a_byte_behind_a_block_says_so(void **state)
 {
     struct shown shown = why("17414", FORMAT_TABLE);
@@ -301,6 +314,7 @@ int main(void)
         cmocka_unit_test(test_map_as_json_has_cells_splits_and_parties),
         cmocka_unit_test(test_map_as_csv_is_a_misuse),
         cmocka_unit_test(test_why_of_an_interior_byte_says_which_of_which_block),
+        cmocka_unit_test(test_why_that_fails_in_the_middle_writes_nothing),
         cmocka_unit_test(test_why_of_a_byte_behind_a_block_says_so),
         cmocka_unit_test(test_why_of_nothing_is_a_misuse),
         cmocka_unit_test(test_watch_tells_changes_in_lines),
