@@ -122,8 +122,11 @@ static bool image_header(const struct image *image, ElfW(Ehdr) * ret_header)
     return at != NULL;
 }
 
+/* A store of packages names its loader in 80 bytes; of a longer name the rest is not looked at. */
+#define LOADER_BYTES 256
+
 /* Return: the loader that the program names, empty if none or nonsense. */
-static void image_loader(const struct image *image, char loader[static 64])
+static void image_loader(const struct image *image, char loader[static LOADER_BYTES])
 {
     ElfW(Ehdr) header;
     ElfW(Phdr) segment;
@@ -140,14 +143,24 @@ static void image_loader(const struct image *image, char loader[static 64])
         at = segment.p_type == PT_INTERP ? image_at(image, segment.p_offset, segment.p_filesz)
                                          : NULL;
         if (at) {
-            (void)snprintf(loader, 64, "%.*s", (int)(segment.p_filesz & 63), (const char *)at);
+            const int n_most =
+                segment.p_filesz < LOADER_BYTES ? (int)segment.p_filesz : LOADER_BYTES - 1;
+            (void)snprintf(loader, LOADER_BYTES, "%.*s", n_most, (const char *)at);
             return;
         }
     }
 }
 
-/* Return: the names that the loader would look up, NUL behind each; NULL if there are none. */
-static const char *image_names(const struct image *image, size_t *ret_n_bytes)
+/* What the loader would look up. */
+struct names {
+    const char *bytes; /* NUL behind each, as far as the file is sound */
+    size_t n_bytes;
+    uint64_t symbols_at; /* in the file */
+    uint64_t n_symbol_bytes;
+};
+
+/* Return: whether there are any. */
+static bool image_names(const struct image *image, struct names *ret_names)
 {
     ElfW(Ehdr) header;
     ElfW(Shdr) section;
@@ -156,40 +169,67 @@ static const char *image_names(const struct image *image, size_t *ret_n_bytes)
         const uint64_t table = header.e_shoff;
         const void *at = image_at(image, table + (uint64_t)i * header.e_shentsize, sizeof(section));
         if (!at) {
-            return NULL;
+            return false;
         }
         memcpy(&section, at, sizeof(section));
         if (section.sh_type != SHT_DYNSYM) {
             continue;
         }
+        ret_names->symbols_at = section.sh_offset;
+        ret_names->n_symbol_bytes = section.sh_size;
         at = image_at(image, table + (uint64_t)section.sh_link * header.e_shentsize,
                       sizeof(section));
         if (!at) {
-            return NULL;
+            return false;
         }
         memcpy(&section, at, sizeof(section));
-        *ret_n_bytes = section.sh_size;
-        return image_at(image, section.sh_offset, section.sh_size);
+        ret_names->n_bytes = section.sh_size;
+        ret_names->bytes = image_at(image, section.sh_offset, section.sh_size);
+        return ret_names->bytes != NULL;
     }
-    return NULL;
+    return false;
 }
 
 /* ------------------------------------------------------------------------------- refusing ---- */
+
+/* Whether the loader finds a malloc() in the program, which it then prefers to any library's. */
+static bool image_has_malloc(const struct image *image, const struct names *names)
+{
+    static const char wanted[] = "malloc";
+    ElfW(Sym) symbol;
+    for (uint64_t at = 0; at < names->n_symbol_bytes; at += sizeof(symbol)) {
+        const void *copied = image_at(image, names->symbols_at + at, sizeof(symbol));
+        if (!copied) {
+            return false;
+        }
+        memcpy(&symbol, copied, sizeof(symbol));
+        if (symbol.st_shndx != SHN_UNDEF && symbol.st_name < names->n_bytes &&
+            names->n_bytes - symbol.st_name >= sizeof(wanted) &&
+            memcmp(names->bytes + symbol.st_name, wanted, sizeof(wanted)) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
 static const char *refuse_sanitizer(const struct image *image)
 {
     static const char *const marks[] = {"libasan.so",   "liblsan.so",    "libtsan.so",
                                         "libhwasan.so", "__asan_init",   "__tsan_init",
                                         "__msan_init",  "__hwasan_init", "libclang_rt."};
-    size_t n_bytes = 0;
-    const char *names = image_names(image, &n_bytes);
+    struct names names;
+    const bool has_names = image_names(image, &names);
 
-    for (size_t i = 0; names && i < sizeof(marks) / sizeof(marks[0]); i++) {
-        if (memmem(names, n_bytes, marks[i], strlen(marks[i]))) {
-            return "is built with a sanitizer, whose malloc() must be the only one";
+    for (size_t i = 0; has_names && i < sizeof(marks) / sizeof(marks[0]); i++) {
+        if (memmem(names.bytes, names.n_bytes, marks[i], strlen(marks[i]))) {
+            return "is built with a sanitizer, whose malloc() must be the only one; run it without "
+                   "--malloc, or build it without -fsanitize";
         }
     }
-    return NULL;
+    return has_names && image_has_malloc(image, &names)
+               ? "has a malloc() of its own (a sanitizer's, or an allocator that is linked into "
+                 "it), which the loader takes first; run it without --malloc, or build it without"
+               : NULL;
 }
 
 /* What the kernel tells the loader as AT_SECURE. */
@@ -204,7 +244,7 @@ static bool is_privileged(const struct image *image, const char *path)
 
 static const char *refuse_elf(const struct image *image, const char *path)
 {
-    char loader[64];
+    char loader[LOADER_BYTES];
     if (image->n_bytes <= EI_CLASS || image->bytes[EI_CLASS] != NATIVE_CLASS) {
         return "is built for another kind of processor than libkmem-malloc.so";
     }

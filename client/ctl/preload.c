@@ -6,6 +6,10 @@
  * The loader takes LD_PRELOAD apart at spaces and colons and knows no way to escape them. What it
  * can not load it complains of in each program, and goes on: a path with one of them is refused
  * here, once.
+ *
+ * A program that is started by the program may be built with AddressSanitizer, which would end it
+ * with a sentence about the order of libraries: it is told not to look, and the library says why it
+ * can not run.
  */
 #include "client/ctl/preload.h"
 
@@ -84,10 +88,6 @@ bool preload_check(const char *program)
         (void)fprintf(stderr, "kmemctl: --malloc can not serve %s: it %s\n", path, refusal);
         return false;
     }
-    (void)fputs("kmemctl: --malloc does not serve a program that goes on in parent and child after "
-                "fork(), libraries loaded with RTLD_DEEPBIND or built with a sanitizer, memalign() "
-                "to no power of two, and madvise() on blocks; core dumps leave its heap out\n",
-                stderr);
     return true;
 }
 
@@ -108,23 +108,30 @@ void preload_explain(int wait_status)
     int number = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status) - 128;
     if (is_fault(number)) {
         (void)fprintf(stderr,
-                      "kmemctl: SIG%s may be of what --malloc does not serve, see above; without "
-                      "--malloc the program tells its own faults from it\n",
+                      "kmemctl: SIG%s may be of what --malloc does not serve, see kmemctl(1); "
+                      "without --malloc the program tells its own faults from it\n",
                       sigabbrev_np(number));
     }
 }
 
-bool preload_set(const char *path)
+/* Adds a word to what a variable says, before it or behind it. */
+static bool add_word(const char *variable, const char *word, bool is_first)
 {
-    const char *others = getenv(VARIABLE);
+    const char *others = getenv(variable);
     char *both;
     if (!others || !*others) {
-        return setenv(VARIABLE, path, 1) == 0;
+        return setenv(variable, word, 1) == 0;
     }
-    if (asprintf(&both, "%s:%s", path, others) < 0) {
+    if (asprintf(&both, "%s:%s", is_first ? word : others, is_first ? others : word) < 0) {
         return false;
     }
-    bool is_set = setenv(VARIABLE, both, 1) == 0;
+    bool is_set = setenv(variable, both, 1) == 0;
     free(both);
     return is_set;
+}
+
+bool preload_set(const char *path)
+{
+    return add_word(VARIABLE, path, true) &&
+           add_word("ASAN_OPTIONS", "verify_asan_link_order=0", false);
 }

@@ -18,10 +18,10 @@
 bool preload_find(char *path, size_t capacity_bytes);
 
 /**
- * preload_check() - look whether it can serve a program, and say what it can not serve in any
+ * preload_check() - look whether it can serve a program
  * @program:  as execvp() takes it; one that is not there is not complained of
  *
- * Says one sentence on stderr either way. Return: false: the program can not be served at all.
+ * Return: false: it can not be served at all, and one sentence on stderr says why.
  */
 bool preload_check(const char *program);
 

@@ -125,7 +125,12 @@ static void rename_loader(unsigned char *bytes, uint32_t type, const char *name)
     fail_msg("this program has no loader");
 }
 
-#define SANITIZED "is built with a sanitizer, whose malloc() must be the only one"
+#define SANITIZED                                                                                  \
+    "is built with a sanitizer, whose malloc() must be the only one; run it without --malloc, or " \
+    "build it without -fsanitize"
+#define OWN_MALLOC                                                                                 \
+    "has a malloc() of its own (a sanitizer's, or an allocator that is linked into it), which "    \
+    "the loader takes first; run it without --malloc, or build it without"
 #define STATIC "is linked statically, with a malloc() that can not be replaced"
 #define FOREIGN "is built for another kind of processor than libkmem-malloc.so"
 #define MUSL "is built for another C library than glibc"
@@ -207,6 +212,135 @@ static void test_refusal_of_a_program_with_a_sanitizer(void **state)
     memcpy(at, "libasan.so.8", strlen(mine));
     write_copy(bytes);
     assert_string_equal(image_refusal(path), SANITIZED);
+}
+
+/* Says of a symbol that the program looks up that it has it. */
+static void define(unsigned char *bytes, const char *name)
+{
+    ElfW(Ehdr) header;
+    ElfW(Shdr) section;
+    ElfW(Shdr) names;
+    ElfW(Sym) symbol;
+
+    memcpy(&header, bytes, sizeof(header));
+    unsigned char *const sections = bytes + header.e_shoff;
+    for (unsigned i = 0; i < header.e_shnum; i++) {
+        memcpy(&section, sections + (size_t)i * header.e_shentsize, sizeof(section));
+        if (section.sh_type != SHT_DYNSYM) {
+            continue;
+        }
+        memcpy(&names, sections + (size_t)section.sh_link * header.e_shentsize, sizeof(names));
+        for (uint64_t at = 0; at < section.sh_size; at += sizeof(symbol)) {
+            memcpy(&symbol, bytes + section.sh_offset + at, sizeof(symbol));
+            if (strcmp((char *)bytes + names.sh_offset + symbol.st_name, name) == 0) {
+                assert_int_equal(symbol.st_shndx, SHN_UNDEF);
+                symbol.st_shndx = 1;
+                memcpy(bytes + section.sh_offset + at, &symbol, sizeof(symbol));
+                return;
+            }
+        }
+    }
+    fail_msg("this program does not look %s up", name);
+}
+
+static void test_refusal_of_a_program_with_a_malloc(void **state)
+{
+    unsigned char *bytes = copy_own();
+
+    define(bytes, "malloc");
+    write_copy(bytes);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    assert_string_equal(image_refusal(path), SANITIZED);
+#else
+    assert_string_equal(image_refusal(path), OWN_MALLOC);
+#endif
+}
+
+/* A program of its own bytes: a loader's name of n_loader_bytes, and many symbols and sections. */
+struct made {
+    ElfW(Ehdr) header;
+    ElfW(Phdr) segment;
+    char loader[512];
+    char names[16];
+};
+
+/* 65,000 and 200,000: each symbol with a look at each section would take a minute. */
+#define MADE_SECTIONS 65000
+#define MADE_SYMBOLS 200000
+
+static void make_program(struct made *made, size_t n_loader_bytes)
+{
+    *made = (struct made){
+        .header = {.e_phnum = 1,
+                   .e_phentsize = sizeof(made->segment),
+                   .e_phoff = offsetof(struct made, segment),
+                   .e_shentsize = sizeof(ElfW(Shdr))},
+        .segment = {.p_type = PT_INTERP,
+                    .p_offset = offsetof(struct made, loader),
+                    .p_filesz = n_loader_bytes},
+    };
+    memcpy(made->header.e_ident, own, EI_NIDENT);
+    memset(made->loader, 'l', n_loader_bytes - 1);
+}
+
+/* The names of symbols, of which the first one begins at names + 1, all zero but for that. */
+static void write_symbols(struct made *made, const char *names, size_t n_name_bytes)
+{
+    const size_t sections_at = sizeof(*made) + MADE_SYMBOLS * sizeof(ElfW(Sym));
+    const ElfW(Sym) symbol = {.st_shndx = 1, .st_name = 1};
+    const ElfW(Shdr) last[] = {{.sh_type = SHT_DYNSYM,
+                                .sh_offset = sizeof(*made),
+                                .sh_size = MADE_SYMBOLS * sizeof(symbol),
+                                .sh_link = MADE_SECTIONS - 1},
+                               {.sh_type = SHT_STRTAB,
+                                .sh_offset = offsetof(struct made, names),
+                                .sh_size = n_name_bytes}};
+    made->header.e_shoff = sections_at;
+    made->header.e_shnum = MADE_SECTIONS;
+    memcpy(made->names, names, n_name_bytes);
+    write_file(made, sizeof(*made), 0755);
+    const int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, &symbol, sizeof(symbol),
+                            (off_t)(sections_at - sizeof(symbol))), /* the last one */
+                     sizeof(symbol));
+    assert_int_equal(pwrite(fd, last, sizeof(last),
+                            (off_t)(sections_at + (MADE_SECTIONS - 2) * sizeof(last[0]))),
+                     sizeof(last));
+    assert_int_equal(close(fd), 0);
+}
+
+static void test_refusal_of_a_program_with_many_symbols_looks_at_each_once(void **state)
+{
+    struct made made;
+    make_program(&made, 28);
+    write_symbols(&made, "\0malloc", 8);
+    assert_string_equal(image_refusal(path), OWN_MALLOC);
+    write_symbols(&made, "\0mallocs", 9);
+    assert_null(image_refusal(path));
+}
+
+static void test_refusal_of_a_name_that_is_cut_off_is_none(void **state)
+{
+    struct made made;
+    make_program(&made, 28);
+    for (size_t n_bytes = 1; n_bytes < 8; n_bytes++) {
+        write_symbols(&made, "\0malloc", n_bytes);
+        assert_null(image_refusal(path));
+    }
+}
+
+static void test_refusal_of_a_long_loaders_name_is_none(void **state)
+{
+    struct made made;
+    for (size_t n_bytes = 2; n_bytes < sizeof(made.loader); n_bytes++) {
+        make_program(&made, n_bytes);
+        write_file(&made, sizeof(made), 0755);
+        assert_null(image_refusal(path));
+    }
+    memcpy(made.loader + 200, "musl", 4);
+    write_file(&made, sizeof(made), 0755);
+    assert_string_equal(image_refusal(path), MUSL);
 }
 
 static void test_refusal_of_a_script_is_its_interpreters(void **state)
@@ -294,6 +428,10 @@ int main(void)
         cmocka_unit_test(test_refusal_of_another_c_library_or_processor),
         cmocka_unit_test(test_refusal_of_a_program_with_privileges),
         cmocka_unit_test(test_refusal_of_a_program_with_a_sanitizer),
+        cmocka_unit_test(test_refusal_of_a_program_with_a_malloc),
+        cmocka_unit_test(test_refusal_of_a_program_with_many_symbols_looks_at_each_once),
+        cmocka_unit_test(test_refusal_of_a_name_that_is_cut_off_is_none),
+        cmocka_unit_test(test_refusal_of_a_long_loaders_name_is_none),
         cmocka_unit_test(test_refusal_of_a_script_is_its_interpreters),
         cmocka_unit_test(test_refusal_of_a_file_that_is_cut_off_reads_nothing_behind_it),
         cmocka_unit_test(test_refusal_of_a_file_of_nonsense_reads_nothing_beside_it),
