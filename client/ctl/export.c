@@ -54,7 +54,7 @@ static int gather(struct ledger *ledger, struct kmem_query *query)
         r = blocks_ask(query, ledger->filter, false, add_block, ledger);
         groups_join(&ledger->groups);
     } else if (r == 0) {
-        r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &ledger->groups);
+        r = groups_ask(&ledger->groups, query, KMEM_BY_REASON);
     }
     return r ? r : tree_init(&ledger->tree, &ledger->groups);
 }

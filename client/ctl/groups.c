@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/groups.h"
+#include "client/ctl/measure.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +53,18 @@ int groups_add(const struct kmem_ledger_row *row, void *user)
         .uid = row->uid,
     };
     return 0;
+}
+
+int groups_ask(struct groups *groups, struct kmem_query *query, enum kmem_group_by by)
+{
+    int r = -ECONNRESET;
+    bool is_cut = true;
+    for (int n_tries = 0; is_cut && n_tries < ANSWER_TRIES_MAX; n_tries++) {
+        groups_fini(groups);
+        r = kmem_query_ledger(query, by, groups_add, groups);
+        is_cut = r == -ECONNRESET && groups->n_groups > 0;
+    }
+    return r;
 }
 
 /* ----------------------------------------------------------------------- sorting, joining ---- */
@@ -189,7 +203,7 @@ void groups_share(struct groups *groups)
     const double total = (double)groups_total(groups).num_bytes;
     for (size_t i = 0; i < groups->n_groups; i++) {
         const double part = (double)groups->groups[i].num_bytes;
-        groups->groups[i].share_permille = total > 0 ? (uint64_t)(part * 1000 / total + 0.5) : 0;
+        groups->groups[i].share_permille = measure_permille(part, total);
     }
 }
 

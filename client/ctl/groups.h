@@ -13,6 +13,9 @@
 
 #include <kmem/query.h>
 
+/* How often an answer is asked for that servers take with them: 4, as libkmem asks for a page. */
+#define ANSWER_TRIES_MAX 4
+
 struct group {
     char *key;
     uint64_t n_blocks;
@@ -35,6 +38,15 @@ void groups_fini(struct groups *groups);
 
 /** groups_add() - a kmem_ledger_fn that keeps a copy of each row; user is the struct groups */
 int groups_add(const struct kmem_ledger_row *row, void *user);
+
+/**
+ * groups_ask() - ask for the ledger, and keep a copy of each row
+ *
+ * A server that ends in the midst of it takes its order with it: the next one is asked for all.
+ * Return: as kmem_query_ledger() has it.
+ */
+KMEM_MUST_USE int groups_ask(struct groups *groups, struct kmem_query *query,
+                             enum kmem_group_by by);
 
 /**
  * groups_add_block() - count a block as one of its group

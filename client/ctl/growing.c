@@ -187,10 +187,10 @@ static int find_by_looks(struct growing *growing, struct kmem_query *query)
     struct groups after = {.groups = NULL};
     struct growths growths = {.rows = NULL};
     growing->known_ms = LOOKS_APART_MS;
-    int r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &before);
+    int r = groups_ask(&before, query, KMEM_BY_REASON);
     if (r == 0) {
         (void)nanosleep(&apart, NULL); /* woken early, it looks early */
-        r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &after);
+        r = groups_ask(&after, query, KMEM_BY_REASON);
     }
     r = r ? r : growths_init(&growths, &before, &after);
     r = r ? r : add_growths(growing, &growths);

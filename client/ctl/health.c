@@ -119,7 +119,7 @@ static void json_segment(const struct status_report *report, struct json_row *ro
 
 static int gather_clients(struct status_report *report, struct kmem_query *query)
 {
-    return kmem_query_ledger(query, KMEM_BY_CLIENT, groups_add, &report->clients);
+    return groups_ask(&report->clients, query, KMEM_BY_CLIENT);
 }
 
 static void print_clients(const struct status_report *report, const struct screen *screen)

@@ -9,10 +9,12 @@
  */
 #include "client/ctl/command.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include <kmem/history.h>
 
+#include "client/ctl/groups.h"
 #include "client/ctl/listing.h"
 #include "client/ctl/status.h"
 
@@ -157,6 +159,7 @@ static void judge_usual(struct suspect *suspect, const struct kmem_lifetimes *ro
 struct leaks {
     struct listing *listing;
     struct rows rows; /* of suspects and of what can not be told, to be ranked */
+    size_t n_reasons; /* that were told */
     bool exactly;
     bool has_suspect;
 };
@@ -176,8 +179,24 @@ static int add_reason(const struct kmem_lifetimes *row, void *user)
     } else {
         judge_usual(&suspect, row, leaks->exactly);
     }
+    leaks->n_reasons++;
     const bool is_told = suspect.n_suspects > 0 || strcmp(suspect.verdict, "unknown") == 0;
     return is_told ? rows_add(&leaks->rows, &suspect) : 0;
+}
+
+/* A server that ends in the midst of it takes its order with it: the next one is asked for all. */
+static int gather(struct leaks *leaks, struct kmem_query *query)
+{
+    int r = -ECONNRESET;
+    bool is_cut = true;
+    for (int n_tries = 0; is_cut && n_tries < ANSWER_TRIES_MAX; n_tries++) {
+        rows_fini(&leaks->rows);
+        leaks->rows = (struct rows){.shape = &shape, .by = &columns[3], .is_descending = true};
+        leaks->n_reasons = 0;
+        r = kmem_query_lifetimes(query, add_reason, leaks);
+        is_cut = r == -ECONNRESET && leaks->n_reasons > 0;
+    }
+    return r;
 }
 
 /* Those with the most suspected bytes first; of what can not be told the largest. */
@@ -198,14 +217,13 @@ int leaks_show(struct kmem_query *query, const struct options *options, const st
     struct listing listing;
     struct leaks leaks = {
         .listing = &listing,
-        .rows = {.shape = &shape, .by = &columns[3], .is_descending = true},
         .exactly = options->exact_bytes,
     };
     int r = listing_begin(&listing, &shape, options, screen);
     if (r < 0) {
         return r;
     }
-    r = kmem_query_lifetimes(query, add_reason, &leaks);
+    r = gather(&leaks, query);
     r = r ? r : list(&leaks);
     rows_fini(&leaks.rows);
     r = listing_end(&listing, r);

@@ -120,7 +120,7 @@ static int gather(struct ledger *ledger, struct kmem_query *query)
         progress_end(&ledger->progress);
         groups_join(&ledger->groups);
     } else {
-        r = kmem_query_ledger(query, options->by, groups_add, &ledger->groups);
+        r = groups_ask(&ledger->groups, query, options->by);
     }
     if (r == 0 && options->depth > 0) {
         groups_fold(&ledger->groups, options->depth);

@@ -12,6 +12,7 @@
 #include "client/ctl/limits.h"
 #include "client/ctl/listing.h"
 #include "client/ctl/status.h"
+#include "client/ctl/measure.h"
 
 const struct argp_option limits_options[] = {
     {"fail-above", OPTION_FAIL_ABOVE, "PERCENT", 0,
@@ -125,7 +126,7 @@ static struct limit_row describe(const struct kmem_limit *limit, bool exactly)
 {
     return (struct limit_row){
         .said = *limit,
-        .share_permille = (uint64_t)(limit_percent(limit) * 10 + 0.5),
+        .share_permille = measure_permille(limit_percent(limit), 100),
         .used = figure(limit, limit->used, exactly),
         .limit =
             limit->limit > 0 ? figure(limit, limit->limit, exactly) : (struct label){.text = "-"},

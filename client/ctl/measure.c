@@ -106,3 +106,11 @@ bool measure_age(const char *text, uint64_t *ret_ms)
     *ret_ms = (uint64_t)sum;
     return true;
 }
+
+#define PERMILLE_MAX 1e18
+
+uint64_t measure_permille(double part, double whole)
+{
+    const double permille = whole > 0 ? part * 1000 / whole + 0.5 : 0;
+    return (uint64_t)(permille < PERMILLE_MAX ? permille : PERMILLE_MAX);
+}

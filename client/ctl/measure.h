@@ -20,4 +20,11 @@ bool measure_bytes(const char *text, uint64_t *ret_bytes);
  */
 bool measure_age(const char *text, uint64_t *ret_ms);
 
+/**
+ * measure_permille() - what part of whole is, rounded; 0 if there is no whole
+ *
+ * At most 10^18: more than that is said by a server that is none.
+ */
+uint64_t measure_permille(double part, double whole);
+
 #endif

@@ -93,7 +93,7 @@ static int gather(struct reasons *reasons, struct kmem_query *query)
         progress_end(&reasons->progress);
         groups_join(&reasons->groups);
     } else {
-        r = kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &reasons->groups);
+        r = groups_ask(&reasons->groups, query, KMEM_BY_REASON);
     }
     return r ? r : tree_init(&reasons->tree, &reasons->groups);
 }

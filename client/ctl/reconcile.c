@@ -34,6 +34,7 @@
 
 #include "client/ctl/figures.h"
 #include "client/ctl/format.h"
+#include "client/ctl/groups.h"
 #include "client/ctl/json.h"
 #include "client/ctl/status.h"
 
@@ -88,18 +89,21 @@ static void answers_fini(struct answers *answers)
     *answers = (struct answers){0};
 }
 
-static int sum_row(const struct kmem_ledger_row *row, void *user)
-{
-    struct sum *sum = user;
-    sum->n_blocks += row->n_blocks;
-    sum->num_bytes += row->num_bytes;
-    return 0;
-}
-
 static void sum_add(struct sum *sum, uint64_t n_blocks, uint64_t num_bytes)
 {
     sum->n_blocks += n_blocks;
     sum->num_bytes += num_bytes;
+}
+
+static int sum_ledger(struct sum *sum, struct kmem_query *query, enum kmem_group_by by)
+{
+    struct groups groups = {.groups = NULL};
+    const int r = groups_ask(&groups, query, by);
+    for (size_t i = 0; i < groups.n_groups; i++) {
+        sum_add(sum, groups.groups[i].n_blocks, groups.groups[i].num_bytes);
+    }
+    groups_fini(&groups);
+    return r;
 }
 
 /* The row of a process, made if there is none; NULL without memory. */
@@ -176,9 +180,9 @@ static int answers_init(struct answers *answers, struct kmem_query *query)
     struct sums *sums = &answers->sums;
     *answers = (struct answers){0};
     int r = figures_init(&answers->before, query);
-    r = r ? r : kmem_query_ledger(query, KMEM_BY_REASON, sum_row, &sums->by_reason);
-    r = r ? r : kmem_query_ledger(query, KMEM_BY_CLIENT, sum_row, &sums->by_client);
-    r = r ? r : kmem_query_ledger(query, KMEM_BY_UID, sum_row, &sums->by_uid);
+    r = r ? r : sum_ledger(&sums->by_reason, query, KMEM_BY_REASON);
+    r = r ? r : sum_ledger(&sums->by_client, query, KMEM_BY_CLIENT);
+    r = r ? r : sum_ledger(&sums->by_uid, query, KMEM_BY_UID);
     r = r ? r : kmem_query_clients(query, sum_client, answers);
     r = r ? r : sum_kept(answers);
     r = r ? r : kmem_query_blocks(query, sum_block, answers);

@@ -301,10 +301,19 @@ static void print_hint(void)
     (void)fputc('\n', stderr);
 }
 
+static void tell_away(void *user)
+{
+    (void)user;
+    (void)fflush(stdout);
+    (void)fputs("kmemctl: the daemon's server has ended; waiting for the next one\n", stderr);
+}
+
 int segments_open(const struct options *options, struct kmem_query **ret_query)
 {
     int r = target_open(options, ret_query);
-    if (r < 0) {
+    if (r == 0) {
+        kmem_query_insist(*ret_query, tell_away, NULL);
+    } else if (r < 0) {
         r = target_complain(r, kmem_last_error());
         if (!options->socket_path && r != STATUS_USAGE) {
             print_hint();

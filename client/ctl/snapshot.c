@@ -38,7 +38,7 @@ int snapshot_take(struct snapshot *snapshot, struct kmem_query *query)
 {
     *snapshot = (struct snapshot){.taken_ms = now_ms()};
     int r = figures_init(&snapshot->figures, query);
-    r = r ? r : kmem_query_ledger(query, KMEM_BY_REASON, groups_add, &snapshot->groups);
+    r = r ? r : groups_ask(&snapshot->groups, query, KMEM_BY_REASON);
     if (r != 0) {
         return r;
     }

@@ -6,6 +6,7 @@
  * siblings in the order of their bytes. Nothing calls itself: a reason may have 64 levels.
  */
 #include "client/ctl/tree.h"
+#include "client/ctl/measure.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -164,9 +165,8 @@ static int tree_order(struct tree *tree, uint64_t total_bytes)
         return -ENOMEM;
     }
     for (size_t i = 0; i < tree->n_nodes; i++) {
-        const double part = (double)tree->nodes[i].num_bytes * 1000;
         tree->nodes[i].share_permille =
-            total_bytes > 0 ? (uint64_t)(part / (double)total_bytes + 0.5) : 0;
+            measure_permille((double)tree->nodes[i].num_bytes, (double)total_bytes);
         order[i] = i;
     }
     qsort_r(order, tree->n_nodes, sizeof(*order), compare_nodes, tree);

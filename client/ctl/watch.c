@@ -15,7 +15,7 @@
 #define ERASE_LINE "\033[K"
 #define ERASE_BELOW "\033[J"
 
-/* Nothing has to be put in order: an answer is written in one piece. */
+/* Nothing has to be put in order. */
 static void end(int number)
 {
     (void)number;
@@ -50,24 +50,64 @@ static void redraw(const struct screen *screen, const char *text)
     (void)fputs(ERASE_BELOW, screen->file);
 }
 
-/* Return: as watch_show_fn has it; *ret_text is to be freed, NULL if there is no memory. */
-static int render(const struct screen *screen, watch_show_fn show, void *user, char **ret_text)
+/* What a terminal shows of an answer: its first lines. However long it is, no more is kept. */
+struct page {
+    char *text;
+    size_t n_bytes;
+    size_t lines_left;
+    bool failed;
+};
+
+/* A cookie_write_function_t. */
+static ssize_t page_write(void *cookie, const char *bytes, size_t n_bytes)
 {
-    struct screen page;
-    size_t n_bytes = 0;
-    *ret_text = NULL;
-    screen_init(&page, screen->file); /* it may have another width by now */
-    page.colour = screen->colour;
-    page.file = open_memstream(ret_text, &n_bytes);
-    if (!page.file) {
+    struct page *page = cookie;
+    size_t n_kept = 0;
+    while (n_kept < n_bytes && page->lines_left > 0) {
+        page->lines_left -= bytes[n_kept++] == '\n';
+    }
+    char *grown = n_kept > 0 ? realloc(page->text, page->n_bytes + n_kept + 1) : page->text;
+    if (!grown) {
+        page->failed = page->failed || n_kept > 0;
+        return (ssize_t)n_bytes;
+    }
+    memcpy(grown + page->n_bytes, bytes, n_kept);
+    page->text = grown;
+    page->n_bytes += n_kept;
+    page->text[page->n_bytes] = '\0';
+    return (ssize_t)n_bytes;
+}
+
+/* In the place of the last answer. */
+static int show_again(const struct screen *screen, watch_show_fn show, void *user)
+{
+    const cookie_io_functions_t functions = {.write = page_write};
+    struct page page = {.lines_left = n_lines(screen)};
+    struct screen inner;
+    screen_init(&inner, screen->file); /* it may have another width by now */
+    inner.colour = screen->colour;
+    inner.file = fopencookie(&page, "w", functions);
+    if (!inner.file) {
         return STATUS_ERROR;
     }
-    page.notes = can_redraw(screen) ? page.file : stderr;
-    int status = show(&page, user);
-    if (fclose(page.file) != 0) {
-        status = STATUS_ERROR;
+    inner.notes = inner.file;
+    int status = show(&inner, user);
+    if (fclose(inner.file) != 0 || page.failed) {
+        status = status ? status : STATUS_ERROR;
     }
+    redraw(screen, page.text ? page.text : "");
+    free(page.text);
     return status;
+}
+
+/* Below the last answer. */
+static int show_next(const struct screen *screen, bool has_blank, watch_show_fn show, void *user)
+{
+    struct screen inner;
+    screen_init(&inner, screen->file);
+    inner.colour = screen->colour;
+    (void)fputs(has_blank ? "\n" : "", screen->file);
+    return show(&inner, user);
 }
 
 int watch(const struct screen *screen, unsigned interval_ms, bool has_blanks, watch_show_fn show,
@@ -77,15 +117,9 @@ int watch(const struct screen *screen, unsigned interval_ms, bool has_blanks, wa
     const struct sigaction action = {.sa_handler = end};
     (void)sigaction(SIGINT, &action, NULL);
     for (bool is_first = true;; is_first = false) {
-        char *text;
-        const int status = render(screen, show, user, &text);
-        if (text && can_redraw(screen)) {
-            redraw(screen, text);
-        } else if (text) {
-            (void)fputs(has_blanks && !is_first ? "\n" : "", screen->file);
-            (void)fputs(text, screen->file);
-        }
-        free(text);
+        const int status = can_redraw(screen)
+                               ? show_again(screen, show, user)
+                               : show_next(screen, has_blanks && !is_first, show, user);
         if (status != STATUS_OK || fflush(screen->file) != 0) {
             return status ? status : STATUS_ERROR;
         }

@@ -2,11 +2,13 @@
 /*
  * test_ctl_groups.c - the ledger's groups: kept, folded, joined, sorted
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "client/ctl/groups.h"
+#include "tests/unit/fake_query.h"
 #include "tests/unit/unit.h"
 
 static void add(struct groups *groups, const char *key, uint64_t n_blocks, uint64_t num_bytes,
@@ -124,6 +126,41 @@ static void test_groups_fold_loses_nothing(void **state)
     groups_fini(&groups);
 }
 
+static void end_once(struct kmem_query *query)
+{
+    query->error = query->n_questions == 1 ? -ECONNRESET : 0;
+}
+
+static void end_always(struct kmem_query *query)
+{
+    query->error = -ECONNRESET;
+}
+
+/* What the server that has ended told is forgotten. */
+static void test_groups_ask_asks_the_next_server_for_all(void **state)
+{
+    const struct kmem_ledger_row rows[] = {{.key = "a", .num_bytes = 2},
+                                           {.key = "b", .num_bytes = 1}};
+    struct kmem_query query = {.ledgers = {rows}, .n_ledgers = {2}, .before_answer = end_once};
+    struct groups groups = {.groups = NULL};
+    assert_int_equal(groups_ask(&groups, &query, KMEM_BY_REASON), 0);
+    assert_int_equal(query.n_questions, 2);
+    assert_int_equal(groups.n_groups, 2);
+    query.before_answer = end_always;
+    assert_int_equal(groups_ask(&groups, &query, KMEM_BY_REASON), -ECONNRESET);
+    assert_int_equal(query.n_questions, 2 + 4);
+    groups_fini(&groups);
+}
+
+/* The library has waited for one already. */
+static void test_groups_ask_without_a_row_does_not_ask_again(void **state)
+{
+    struct kmem_query query = {.before_answer = end_always};
+    struct groups groups = {.groups = NULL};
+    assert_int_equal(groups_ask(&groups, &query, KMEM_BY_REASON), -ECONNRESET);
+    assert_int_equal(query.n_questions, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +170,8 @@ int main(void)
         cmocka_unit_test(test_groups_sort_puts_equals_in_order_of_their_keys),
         cmocka_unit_test(test_groups_of_nothing_fold_to_nothing),
         cmocka_unit_test(test_groups_fold_loses_nothing),
+        cmocka_unit_test(test_groups_ask_asks_the_next_server_for_all),
+        cmocka_unit_test(test_groups_ask_without_a_row_does_not_ask_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 /*
  * test_ctl_listing.c - one declaration of columns, and every way to write, choose and sort rows
  */
+#include <errno.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -385,6 +386,31 @@ static void test_narrow_tables_are_golden(void **state)
     assert_golden("ledger-28.txt", show_at(28, ledger_show, fake_segment(), plainly));
 }
 
+static void end_once(struct kmem_query *query)
+{
+    query->error = query->n_questions == 1 ? -ECONNRESET : 0;
+}
+
+static void end_always(struct kmem_query *query)
+{
+    query->error = -ECONNRESET;
+}
+
+/* What the server that has ended told is forgotten. */
+static void test_leaks_show_asks_the_next_server_for_all(void **state)
+{
+    const struct options options = {0};
+    struct kmem_query query = fake_segment();
+    const struct shown whole = show(leaks_show, query, options);
+    query.before_answer = end_once;
+    assert_shows(leaks_show, query, options, whole.text);
+    query.before_answer = end_always;
+    const struct shown ended = show(leaks_show, query, options);
+    assert_int_equal(ended.status, -ECONNRESET);
+    free(ended.text);
+    free(whole.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -410,6 +436,7 @@ int main(void)
         cmocka_unit_test(test_tables_fit_every_width),
         cmocka_unit_test(test_that_there_is_nothing_fits_every_width),
         cmocka_unit_test(test_narrow_tables_are_golden),
+        cmocka_unit_test(test_leaks_show_asks_the_next_server_for_all),
     };
 
     (void)setlocale(LC_CTYPE, "C.UTF-8");

@@ -74,12 +74,22 @@ static void test_measure_refuses_what_is_none(void **state)
     }
 }
 
+static void test_measure_permille_rounds_and_ends(void **state)
+{
+    assert_int_equal(measure_permille(1, 3), 333);
+    assert_int_equal(measure_permille(2, 3), 667);
+    assert_int_equal(measure_permille(7, 7), 1000);
+    assert_int_equal(measure_permille(1, 0), 0);
+    assert_true(measure_permille(18446744073709551615.0, 1) == UINT64_C(1000000000000000000));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measure_bytes_takes_what_people_write),
         cmocka_unit_test(test_measure_age_takes_what_people_write),
         cmocka_unit_test(test_measure_refuses_what_is_none),
+        cmocka_unit_test(test_measure_permille_rounds_and_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -328,6 +328,23 @@ static void test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody(void **
     assert_verdict_of(query, STATUS_ERROR, "clients", "the figures contradict each other\n");
 }
 
+static unsigned cut_at; /* the question in the midst of which a server ends */
+
+static void end_there(struct kmem_query *query)
+{
+    query->error = query->n_questions == cut_at ? -ECONNRESET : 0;
+}
+
+/* What the server that has ended told is not counted twice. */
+static void test_reconcile_asks_the_next_server_for_a_whole_ledger(void **state)
+{
+    for (cut_at = 2; cut_at <= 4; cut_at++) {
+        struct kmem_query query = fake_segment_copy();
+        query.before_answer = end_there;
+        assert_verdict_of(query, STATUS_OK, NULL, NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +365,7 @@ int main(void)
         cmocka_unit_test(test_reconcile_accuses_the_client_whose_ledger_contradicts_itself),
         cmocka_unit_test(test_reconcile_of_a_daemon_that_does_not_tell_accuses_nobody),
         cmocka_unit_test(test_reconcile_accuses_a_restless_segment_of_what_one_answer_says),
+        cmocka_unit_test(test_reconcile_asks_the_next_server_for_a_whole_ledger),
     };
 
     (void)setlocale(LC_CTYPE, "C.UTF-8");

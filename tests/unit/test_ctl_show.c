@@ -153,6 +153,19 @@ static void test_limits_show_tells_that_the_threshold_is_reached(void **state)
     assert_int_equal(status_of_limits(1, 4, 2), STATUS_OK);
 }
 
+/* A server that is none says what it likes. */
+static void test_limits_show_bounds_the_share_of_a_limit(void **state)
+{
+    const struct kmem_limit limit = {
+        .name = "clients", .unit = "count", .used = UINT64_MAX, .limit = 1, .text = ""};
+    struct kmem_query query = fake_segment();
+    query.limits = &limit;
+    query.n_limits = 1;
+    struct shown shown = show(limits_show, query, (struct options){.format = FORMAT_CSV});
+    assert_non_null(strstr(shown.text, "18446744073709551615"));
+    free(shown.text);
+}
+
 static void test_refusals_show_is_golden(void **state)
 {
     assert_golden("refusals.txt", show(refusals_show, fake_segment(), plainly));
@@ -445,10 +458,17 @@ static void assert_valid_json(const char *text)
 
 static void test_show_json_is_valid_utf8_whatever_the_reason(void **state)
 {
-    static const char *const reasons[] = {
-        "\xFF\xFE\xC0\x80", "\"\\/\b\f\n\r\t", "\x01\x1F\x7F",      "\xED\xA0\x80",
-        "\xF0\x9F\x98\x80", "cut \xE6\x98",    "\xC2\x9B\x33\x31m", "",
-    };
+    static const char *const reasons[] = {"\xFF\xFE\xC0\x80",
+                                          "\"\\/\b\f\n\r\t",
+                                          "\x01\x1F\x7F",
+                                          "\xED\xA0\x80",
+                                          "\xF0\x9F\x98\x80",
+                                          "cut \xE6\x98",
+                                          "\xC2\x9B\x33\x31m",
+                                          "",
+                                          "\xF4\x90\x80\x80",
+                                          "\xF8\x88\x80\x80\x80",
+                                          "\xFC\x84\x80\x80\x80\x80"};
 
     for (size_t i = 0; i < N_ELEMENTS(reasons); i++) {
         struct kmem_query query = fake_segment();
@@ -546,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_reasons_show_is_golden),
         cmocka_unit_test(test_limits_show_is_golden),
         cmocka_unit_test(test_limits_show_tells_that_the_threshold_is_reached),
+        cmocka_unit_test(test_limits_show_bounds_the_share_of_a_limit),
         cmocka_unit_test(test_refusals_show_is_golden),
         cmocka_unit_test(test_blocks_show_is_golden),
         cmocka_unit_test(test_blocks_show_of_shared_ones_is_golden),

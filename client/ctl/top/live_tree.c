@@ -7,6 +7,7 @@
  * another: that of a sort over all lines, with a comparison that climbs to where two paths part.
  */
 #include "client/ctl/top/live_tree.h"
+#include "client/ctl/measure.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -227,7 +228,7 @@ static void node_describe(struct node *node, const struct live_tree *tree)
     struct reason_row *row = &node->row;
     const struct curve curve = flow_curve(&node->flow, 0, TREND_CELLS, tree->unicode);
     const double total = (double)tree->root.row.num_bytes;
-    row->share_permille = total > 0 ? (uint64_t)((double)row->num_bytes * 1000 / total + 0.5) : 0;
+    row->share_permille = measure_permille((double)row->num_bytes, total);
     row->rate = flow_rate(&node->flow);
     row->grown = flow_grown(&node->flow);
     row->has_rate = node->flow.has_rate;

@@ -44,7 +44,7 @@ static int ask_reasons(struct kmem_query *query, const struct filter *filter,
 {
     struct chosen chosen = {filter, reasons};
     if (!filter_is_set(filter)) {
-        return kmem_query_ledger(query, KMEM_BY_REASON, groups_add, reasons);
+        return groups_ask(reasons, query, KMEM_BY_REASON);
     }
     int r = blocks_ask(query, filter, false, add_block, &chosen);
     groups_join(reasons);
