@@ -9,6 +9,7 @@
 #include "client/python/calls.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <time.h>
 
 #include "client/python/block.h"
@@ -19,25 +20,81 @@
 
 #define CALL(function) (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 /* ------------------------------------------------------------------- allocate, attach, find -- */
 
 PyDoc_STRVAR(allocate_doc,
-             "allocate($module, /, num_bytes, reason=None)\n--\n\n"
+             "allocate($module, /, num_bytes, reason=None, *, timeout=None)\n--\n\n"
              "A new block, every byte 0, that this process owns. The reason is what the ledger "
-             "shows.\nNoRoomError, which is a MemoryError too, says who holds the most.");
+             "shows.\nNoRoomError, which is a MemoryError too, says who holds the most. With a "
+             "timeout, in seconds,\nit is waited for until there is room, first come, first "
+             "served; math.inf: for ever.\nNoRoomInTimeError, which is a TimeoutError too: there "
+             "was none in that time.");
+
+/* An allocation that waits for room. */
+struct patience {
+    PyThreadState *thread;
+    bool is_over; /* a signal's exception is to be raised */
+};
+
+/* A kmem_wait_fn: Ctrl-C is to end the call. */
+static int goes_on(void *user)
+{
+    struct patience *patience = user;
+    PyEval_RestoreThread(patience->thread);
+    patience->is_over = PyErr_CheckSignals() < 0;
+    patience->thread = PyEval_SaveThread();
+    return !patience->is_over;
+}
+
+/* Return: the block; NULL and an exception. */
+static void *wait_for_room(Py_ssize_t num_bytes, const char *reason, int64_t timeout_ms)
+{
+    struct patience patience = {.is_over = false};
+    const int most_ms = timeout_ms == CONVERT_FOR_EVER ? -1
+                        : timeout_ms < INT_MAX         ? (int)timeout_ms
+                                                       : INT_MAX;
+    const int64_t until_ms = now_ms() + most_ms;
+    patience.thread = PyEval_SaveThread();
+    void *mem = kmem_wait_allocate_while((size_t)num_bytes, reason, most_ms, goes_on, &patience);
+    const int error = errno;
+    PyEval_RestoreThread(patience.thread);
+    if (patience.is_over && mem != NULL) {
+        kmem_release(&mem);
+    }
+    if (mem == NULL && !patience.is_over) {
+        /* One less: the daemon's clock begins its milliseconds at another moment than this one. */
+        const bool is_late = error == ENOMEM && most_ms >= 0 && now_ms() >= until_ms - 1;
+        (void)(is_late ? convert_raise_late(kmem_last_error()) : convert_raise_last(-error));
+    }
+    return mem;
+}
 
 static PyObject *calls_allocate(PyObject *module, PyObject *arguments, PyObject *keywords)
 {
-    static char *names[] = {"num_bytes", "reason", NULL};
+    static char *names[] = {"num_bytes", "reason", "timeout", NULL};
     struct block_start start = {.is_writable = true};
+    PyObject *timeout = Py_None;
+    int64_t timeout_ms;
     Py_ssize_t num_bytes;
     (void)module;
-    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "n|z:allocate", names, &num_bytes,
-                                     &start.reason)) {
+    if (!PyArg_ParseTupleAndKeywords(arguments, keywords, "n|z$O:allocate", names, &num_bytes,
+                                     &start.reason, &timeout) ||
+        convert_timeout(timeout, &timeout_ms) < 0) {
         return NULL;
     }
     if (num_bytes < 0) {
         return convert_raise(-EINVAL, "a block can not have less than one byte");
+    }
+    if (timeout != Py_None) {
+        start.mem = wait_for_room(num_bytes, start.reason, timeout_ms);
+        return start.mem != NULL ? block_new(&start) : NULL;
     }
     Py_BEGIN_ALLOW_THREADS;
     start.mem = (kmem_try_allocate)((size_t)num_bytes, start.reason);
@@ -129,13 +186,6 @@ struct waiting {
     bool only_waits;
     struct block_start start;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /* Return: 0 or -errno. */
 static int wait_slice(struct waiting *waiting, int slice_ms)

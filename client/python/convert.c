@@ -7,6 +7,7 @@
 
 static PyObject *errors;   /* kmem._errors.BY_ERRNO */
 static PyObject *error;    /* kmem.Error, for all others */
+static PyObject *late;     /* kmem.NoRoomInTimeError */
 static PyObject *rows;     /* the module kmem._rows */
 static PyObject *a_handle; /* kmem.Handle */
 
@@ -18,10 +19,11 @@ int convert_open(void)
     }
     errors = PyObject_GetAttrString(module, "BY_ERRNO");
     error = PyObject_GetAttrString(module, "Error");
+    late = PyObject_GetAttrString(module, "NoRoomInTimeError");
     Py_DECREF(module);
     rows = PyImport_ImportModule("kmem._rows");
     a_handle = rows != NULL ? PyObject_GetAttrString(rows, "Handle") : NULL;
-    return errors != NULL && error != NULL && a_handle != NULL ? 0 : -1;
+    return errors != NULL && error != NULL && late != NULL && a_handle != NULL ? 0 : -1;
 }
 
 PyObject *convert_class(const char *name)
@@ -31,21 +33,32 @@ PyObject *convert_class(const char *name)
     return found;
 }
 
-PyObject *convert_raise(int error_number, const char *sentence)
+static PyObject *raise_as(PyObject *class, int error_number, const char *sentence)
 {
     PyObject *number = PyLong_FromLong(-error_number);
     PyObject *text = convert_text(sentence);
-    if (number != NULL && text != NULL) {
-        PyObject *class = PyDict_GetItemWithError(errors, number); /* borrowed */
-        PyObject *arguments = PyTuple_Pack(2, number, text);
-        if (arguments != NULL) {
-            PyErr_SetObject(class != NULL ? class : error, arguments);
-            Py_DECREF(arguments);
-        }
+    PyObject *arguments = number != NULL && text != NULL ? PyTuple_Pack(2, number, text) : NULL;
+    if (arguments != NULL) {
+        PyErr_SetObject(class, arguments);
+        Py_DECREF(arguments);
     }
     Py_XDECREF(number);
     Py_XDECREF(text);
     return NULL;
+}
+
+PyObject *convert_raise(int error_number, const char *sentence)
+{
+    PyObject *number = PyLong_FromLong(-error_number);
+    PyObject *class =
+        number != NULL ? PyDict_GetItemWithError(errors, number) : NULL; /* borrowed */
+    Py_XDECREF(number);
+    return raise_as(class != NULL ? class : error, error_number, sentence);
+}
+
+PyObject *convert_raise_late(const char *sentence)
+{
+    return raise_as(late, -ENOMEM, sentence);
 }
 
 PyObject *convert_raise_last(int error_number)

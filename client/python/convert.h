@@ -26,6 +26,9 @@ PyObject *convert_raise(int error, const char *sentence);
 /** convert_raise_last() - the same, with kmem_last_error(). Return: NULL. */
 PyObject *convert_raise_last(int error);
 
+/** convert_raise_late() - there was no room in the time that was given. Return: NULL. */
+PyObject *convert_raise_late(const char *sentence);
+
 /** convert_from_handle() - a kmem.Handle. Return: a new reference; NULL and an exception */
 PyObject *convert_from_handle(const struct kmem_handle *handle);
 

@@ -11,6 +11,8 @@ import tempfile
 import unittest
 
 BIN = os.environ["KMEM_BIN"]
+# In the sandbox of its unit, if tests/hardened is to start it.
+KMEMD = os.environ.get("KMEM_TEST_LAUNCHER", f"{BIN}/kmemd")
 
 
 def _end_with_parent():
@@ -25,7 +27,7 @@ class Daemon:
         self.directory = tempfile.mkdtemp()
         self.socket = os.path.join(self.directory, "python.sock")
         self.process = subprocess.Popen(
-            [f"{BIN}/kmemd", "--name", "python", "--size", size, "--socket", self.socket]
+            [KMEMD, "--name", "python", "--size", size, "--socket", self.socket]
             + ["--log-level", "error"],
             stdout=subprocess.PIPE,
             preexec_fn=_end_with_parent,

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """kmem.Block: the hold, its views, and what lets go of it."""
 
+import errno
 import gc
+import signal
 import threading
 
 import kmem
@@ -34,6 +36,48 @@ class Blocks(harness.TestCase):
         with kmem.allocate(20 << 20, "large") as block:
             memoryview(block)[-1] = 7
             self.assertEqual(memoryview(block)[-1], 7)
+
+    def test_allocate_waits_until_there_is_room(self):
+        holder = kmem.allocate(40 << 20, "in the way")
+        threading.Timer(0.2, holder.release).start()
+        with kmem.allocate(40 << 20, "late", timeout=60) as block:
+            self.assertEqual(block.num_bytes, 40 << 20)
+
+    def test_allocate_in_vain_is_TimeoutError_and_MemoryError(self):
+        with kmem.allocate(40 << 20, "in the way"):
+            for timeout in (0, 0.05):
+                with self.assertRaises(kmem.NoRoomInTimeError) as caught:
+                    kmem.allocate(40 << 20, "late", timeout=timeout)
+                self.assertIsInstance(caught.exception, TimeoutError)
+                self.assertIsInstance(caught.exception, kmem.NoRoomError)
+                self.assertIsInstance(caught.exception, MemoryError)
+                self.assertEqual(caught.exception.errno, errno.ENOMEM)
+                self.assertIn("no room for 40.0 MiB", caught.exception.strerror)
+            with self.assertRaises(kmem.NoRoomError) as caught:
+                kmem.allocate(40 << 20, "at once")
+            self.assertNotIsInstance(caught.exception, TimeoutError)
+
+    def test_allocate_of_timeouts_that_can_not_be(self):
+        for timeout in (-1, float("nan")):
+            with self.assertRaises(ValueError):
+                kmem.allocate(1, timeout=timeout)
+        with self.assertRaises(TypeError):
+            kmem.allocate(1, timeout="soon")
+        kmem.allocate(1, timeout=float("inf")).release()
+
+    def test_a_signal_ends_an_allocation_that_waits(self):
+        def interrupt(number, frame):
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGUSR1, interrupt)
+        try:
+            with kmem.allocate(40 << 20, "in the way"):
+                main = threading.main_thread().ident
+                threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGUSR1)).start()
+                with self.assertRaises(KeyboardInterrupt):
+                    kmem.allocate(40 << 20, "late", timeout=float("inf"))
+        finally:
+            signal.signal(signal.SIGUSR1, before)
 
     def test_the_class_makes_no_blocks(self):
         with self.assertRaises(TypeError):

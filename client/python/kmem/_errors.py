@@ -38,6 +38,10 @@ class TimedOutError(Error, builtins.TimeoutError):
     """EAGAIN: nothing newer in that time. ETIMEDOUT: the daemon did not answer in time."""
 
 
+class NoRoomInTimeError(TimedOutError, NoRoomError):
+    """ENOMEM: allocate() waited for room, and there was none in that time."""
+
+
 class StaleError(Error):
     """ESTALE: the block that the handle led to is gone, or the segment is another one."""
 
@@ -64,5 +68,5 @@ BY_ERRNO = {
     errno.ECONNREFUSED: RefusedError,
 }
 
-for _class in {Error, *BY_ERRNO.values()}:
+for _class in {Error, NoRoomInTimeError, *BY_ERRNO.values()}:
     _class.__module__ = "kmem"  # where they are found, and what a traceback shows
