@@ -108,8 +108,13 @@ KMEM_MUST_USE static struct process *process_new(struct failure *failure)
         return NULL;
     }
     if (madvise(process, sizeof(*process), MADV_WIPEONFORK) < 0) {
-        (void)kmem__failure_set(failure, ENOSYS,
-                                "this kernel has no MADV_WIPEONFORK; Linux 4.14 is needed");
+        if (errno == EINVAL) {
+            (void)kmem__failure_set(failure, ENOSYS,
+                                    "this kernel has no MADV_WIPEONFORK; Linux 4.14 is needed");
+        } else {
+            (void)kmem__failure_set(failure, ENOMEM, "no memory for the connection's state: %s",
+                                    strerror(errno));
+        }
         (void)munmap(process, sizeof(*process));
         return NULL;
     }

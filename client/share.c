@@ -410,7 +410,13 @@ KMEM_MUST_USE static int text_of_here(struct handle_text *ret_here, struct failu
     if (r < 0) {
         return r;
     }
-    if (gethostname(ret_here->host, sizeof(ret_here->host) - 1) < 0 || ret_here->host[0] == '\0') {
+    if (gethostname(ret_here->host, sizeof(ret_here->host) - 1) < 0) {
+        const int error = errno;
+        kmem__context_leave(&lock);
+        return kmem__failure_set(failure, error, "this host's name can not be told: %s",
+                                 strerror(error));
+    }
+    if (ret_here->host[0] == '\0') {
         (void)snprintf(ret_here->host, sizeof(ret_here->host), "localhost");
     }
     (void)snprintf(ret_here->segment, sizeof(ret_here->segment), "%s", lock.segment->name);

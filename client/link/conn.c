@@ -141,7 +141,7 @@ int kmem__conn_open(struct conn *conn, int fd, const char *path, int timeout_ms,
     conn->mark = kmem__mark_of(fd);
     conn->is_way = false;
     const int r = setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-    const int error = r < 0 ? errno : 0;
+    const int error = conn->mark.inode == 0 ? ENOMEM : r < 0 ? errno : 0;
     conn->timeout_ms = timeout_ms;
     conn->blocks_ms = timeout_ms;
     conn->last_id = 0;

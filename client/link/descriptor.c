@@ -36,8 +36,11 @@ int kmem__descriptor_raise(int fd)
 struct mark kmem__mark_of(int fd)
 {
     struct stat status;
-    return fstat(fd, &status) == 0 ? (struct mark){fd, status.st_dev, status.st_ino}
-                                   : (struct mark){.inode = 0};
+    if (fstat(fd, &status) == 0) {
+        return (struct mark){fd, status.st_dev, status.st_ino};
+    }
+    (void)close(fd); /* it could not be told from another any more, and so never be closed */
+    return (struct mark){.inode = 0};
 }
 
 bool kmem__mark_holds(const struct mark *mark)

@@ -28,7 +28,11 @@ struct standard {
 /** kmem__descriptor_raise() - move it far up. Return: it, or fd as it was if that can not be. */
 int kmem__descriptor_raise(int fd);
 
-/** kmem__mark_of() - what a descriptor is now; none, if it is closed */
+/**
+ * kmem__mark_of() - what a descriptor of our own is, so that it is known again
+ *
+ * One that can not be looked at is closed: there is no mark, then, and none of -1.
+ */
 struct mark kmem__mark_of(int fd);
 
 /** kmem__mark_holds() - whether the program has left the descriptor alone */

@@ -553,7 +553,7 @@ static bool handshake_is_final(int r)
 /* Of this process or the system something is used up: at another time it may do. */
 static bool handshake_is_passing(int r)
 {
-    return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -ENOBUFS;
+    return r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 }
 
 /*
