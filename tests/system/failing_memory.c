@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * failing_memory.c - malloc() and the like, of which the n-th fails: loaded before the C library
+ * failing_memory.c - malloc() and the like, of which the n-th fails
  *
- * Counted from the moment that the program is loaded; what the loader itself takes comes before.
- * glibc calls malloc() as everybody does, so its own allocations are among them. It knows whose
- * calls it counts from the descriptors that its process is passed: a server gets a control socket.
+ * Loaded before the C library, or linked into a test. glibc calls malloc() as every caller does, so
+ * its own allocations are among them.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "tests/system/failing_memory.h"
 
-#include "tests/system/fault_plan.h"
+#include <errno.h>
+#include <stdlib.h>
+
+#include "tests/system/harness.h"
 
 /* glibc's own, by the names under which it exports them for this purpose. */
 void *__libc_malloc(size_t n_bytes);
@@ -24,23 +21,13 @@ void *__libc_memalign(size_t alignment, size_t n_bytes);
 static struct fault_plan *plan;
 static enum fault_role role;
 
-__attribute__((constructor)) static void memory_begin(void)
+void failing_memory_begin(struct fault_plan *shared_plan, enum fault_role own_role)
 {
-    const char *const path = getenv(FAULT_PLAN_VARIABLE);
-    const char *const passed = getenv("LISTEN_FDNAMES");
-    const int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-    void *const page =
-        fd < 0 ? MAP_FAILED
-               : mmap(NULL, sizeof(struct fault_plan), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (page == MAP_FAILED) {
-        _exit(125);
-    }
-    (void)close(fd);
-    role = passed && (strstr(passed, "control") || strstr(passed, "check")) ? FAULT_SERVER
-                                                                            : FAULT_KEEPER;
-    plan = page;
+    role = own_role;
+    plan = shared_plan;
 }
 
+#if !HARNESS_SANITIZED
 static bool memory_fails(void)
 {
     if (!plan || !fault_plan_count(plan, role, FAULT_NUMBER_MEMORY, true)) {
@@ -83,3 +70,4 @@ EXPORTED int posix_memalign(void **ret_bytes, size_t alignment, size_t n_bytes)
     return 0;
 }
 /* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
+#endif

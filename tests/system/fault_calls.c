@@ -26,6 +26,7 @@ const struct fault_call fault_calls[] = {
     FAILS(signalfd4, EMFILE),
     FAILS(socket, EMFILE),
     FAILS(socketpair, EMFILE),
+    FAILS(timerfd_create, EMFILE),
     /* Memory, processes, and what else the kernel has so many of. */
     FAILS(clone, EAGAIN),
     FAILS(clone3, EAGAIN),
@@ -33,9 +34,12 @@ const struct fault_call fault_calls[] = {
     FAILS(execveat, ENOMEM),
     FAILS(epoll_ctl, ENOSPC),
     FAILS(flock, ENOLCK),
+    FAILS(getdents64, ENOMEM),
     FAILS(getsockopt, ENOBUFS),
     FAILS(inotify_add_watch, ENOSPC),
     FAILS(madvise, ENOMEM),
+    FAILS(mincore, EAGAIN),
+    FAILS(mlock2, ENOMEM),
     FAILS(mmap, ENOMEM),
     FAILS(mprotect, ENOMEM),
     FAILS(mremap, ENOMEM),
@@ -46,6 +50,7 @@ const struct fault_call fault_calls[] = {
     FAILS(recvmsg, ENOMEM),
     FAILS(sendmsg, ENOBUFS),
     FAILS(sendto, ENOBUFS),
+    FAILS(setsockopt, ENOBUFS),
     FAILS(statx, ENOMEM),
     /* Files. */
     FAILS(bind, EADDRINUSE),
@@ -117,6 +122,7 @@ const struct fault_call fault_calls[] = {
     DOES_NOT_FAIL(gettimeofday),
     DOES_NOT_FAIL(kill),
     DOES_NOT_FAIL(lseek),
+    DOES_NOT_FAIL(munlock),
     DOES_NOT_FAIL(munmap),
     DOES_NOT_FAIL(nanosleep),
     DOES_NOT_FAIL(prctl),
@@ -130,6 +136,7 @@ const struct fault_call fault_calls[] = {
     DOES_NOT_FAIL(set_tid_address),
     DOES_NOT_FAIL(sigaltstack),
     DOES_NOT_FAIL(tgkill),
+    DOES_NOT_FAIL(timerfd_settime), /* of a timer's own descriptor, with a time that is one */
     DOES_NOT_FAIL(umask),
 };
 const size_t fault_n_calls = sizeof(fault_calls) / sizeof(fault_calls[0]);

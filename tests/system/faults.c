@@ -29,6 +29,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,10 +37,12 @@
 #include <linux/seccomp.h>
 
 #include "tests/system/fault_calls.h"
+#include "tests/system/fault_filter.h"
 #include "tests/system/harness.h"
 
 static struct fault_plan *plan;
 static pid_t supervisor;
+static bool supervises_client;
 
 /* --------------------------------------------------------------------- the supervisor ---- */
 
@@ -141,6 +144,15 @@ static bool may_fail(const struct task *task, const struct seccomp_data *data)
     }
 }
 
+/*
+ * Whether it may fail again and again. Of a client mprotect() may not: if one is refused the
+ * library opens all of the segment with another, which needs no mapping that the process has not.
+ */
+static bool may_last(const struct fault_call *call)
+{
+    return call->error != EINTR && !(supervises_client && call->number == SYS_mprotect);
+}
+
 /* What a call is answered with: 0, it passes, or an errno. */
 static int call_judge(struct task *task, const struct seccomp_data *data)
 {
@@ -153,7 +165,7 @@ static int call_judge(struct task *task, const struct seccomp_data *data)
         atomic_store(&plan->unknown, (uint32_t)data->nr + 1);
     }
     if (call && may_fail(task, data) &&
-        fault_plan_count(plan, task->role, (uint32_t)data->nr, call->error != EINTR)) {
+        fault_plan_count(plan, task->role, (uint32_t)data->nr, may_last(call))) {
         return call->error;
     }
     if (data->nr == SYS_execve || data->nr == SYS_execveat) {
@@ -220,6 +232,7 @@ void faults_begin(enum fault_kind kind)
     char options[512];
     const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     expect_call(fd >= 0 && ftruncate(fd, sizeof(*plan)) == 0);
+    expect_call(fchmod(fd, 0666) == 0); /* kmemd may have a user of its own */
     plan = mmap(NULL, sizeof(*plan), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     expect_call(plan != MAP_FAILED);
     (void)close(fd);
@@ -241,6 +254,11 @@ void faults_arm(const struct fault *fault)
     atomic_store(&plan->n_calls, 0);
     atomic_store(&plan->n_failed, 0);
     atomic_store(&plan->armed, 1);
+}
+
+struct fault_plan *faults_plan(void)
+{
+    return plan;
 }
 
 unsigned int faults_n_failed(void)
@@ -267,7 +285,8 @@ struct faults_seen faults_disarm(void)
     return seen;
 }
 
-bool faults_start(const char *const *options, struct daemon_end *ret_end)
+/* Return: the line to it, for what it is to supervise. */
+static int supervisor_start(void)
 {
     int line_fds[2];
     expect_call(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, line_fds) == 0);
@@ -279,14 +298,20 @@ bool faults_start(const char *const *options, struct daemon_end *ret_end)
         supervise(line_fds[0]);
     }
     (void)close(line_fds[0]);
+    return line_fds[1];
+}
+
+bool faults_start(const char *const *options, struct daemon_end *ret_end)
+{
+    const int line_fd = supervisor_start();
     const struct daemon_setting setting = {
         .program = harness_program("failing"),
-        .fds = &line_fds[1],
+        .fds = &line_fd,
         .n_fds = 1,
         .fd_names = "faults",
     };
     const bool is_ready = daemon_try_start(&setting, options, ret_end);
-    (void)close(line_fds[1]);
+    (void)close(line_fd);
     if (!is_ready) {
         faults_end();
     }
@@ -294,6 +319,41 @@ bool faults_start(const char *const *options, struct daemon_end *ret_end)
         harness_skip("no seccomp filter with a supervisor can be made here: %s", ret_end->log);
     }
     return is_ready;
+}
+
+/* In the client: the mark, from which on its calls are counted, is what kmemd has for one. */
+KMEM_NORETURN static void client_become(int line_fd, void (*run)(const void *),
+                                        const void *argument)
+{
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (plan->fault.kind == FAULT_CALL && fault_filter_enter(line_fd) < 0) {
+        _exit(FAULT_NO_FILTER);
+    }
+    (void)signal(SIGPIPE, SIG_IGN);
+    run(argument);
+    exit(0);
+}
+
+void faults_run_client(void (*run)(const void *argument), const void *argument)
+{
+    supervises_client = true;
+    const int line_fd = supervisor_start();
+    int status = 0;
+    (void)fflush(NULL);
+    const pid_t pid = fork();
+    expect_call(pid >= 0);
+    if (pid == 0) {
+        client_become(line_fd, run, argument);
+    }
+    (void)close(line_fd);
+    expect_call(waitpid(pid, &status, 0) == pid);
+    faults_end();
+    if (WIFEXITED(status) && WEXITSTATUS(status) == FAULT_NO_FILTER) {
+        harness_skip("no seccomp filter with a supervisor can be made here");
+    }
+    if (status != 0) {
+        fail("the client ended with wait status 0x%x", (unsigned int)status);
+    }
 }
 
 void faults_end(void)

@@ -10,6 +10,8 @@
  *          faults_stop();
  *      }
  *
+ * The same of a client: faults_run_client().
+ *
  * The calls of both processes are counted from main() on, and only while a fault is armed. Each
  * fails with the errno that fault_calls.c has for it.
  */
@@ -44,6 +46,17 @@ unsigned int faults_n_failed(void);
  * Return: whether it got ready; if not, *ret_end says how it ended.
  */
 bool faults_start(const char *const *options, struct daemon_end *ret_end);
+
+/**
+ * faults_run_client() - run a function as another process, whose calls are counted from there on
+ *
+ * Wants exit status 0. The function arms and disarms the fault itself: the plan is shared. It may
+ * fork, and what it forks is counted as well.
+ */
+void faults_run_client(void (*run)(const void *argument), const void *argument);
+
+/** faults_plan() - for what counts allocations itself: failing_memory.h */
+struct fault_plan *faults_plan(void);
 
 /** faults_stop() - daemon_stop(), and whatever watched it */
 void faults_stop(void);

@@ -125,6 +125,13 @@ uint64_t harness_scaled(uint64_t count)
     return count < 10 ? 1 : count / 10;
 }
 
+unsigned int harness_stride(unsigned int usual)
+{
+    const char *const given = getenv("KMEM_TEST_STRIDE");
+    const unsigned long number = given != NULL ? strtoul(given, NULL, 10) : 0;
+    return number > 0 ? (unsigned int)number : usual;
+}
+
 unsigned int harness_count_fds(int pid)
 {
     char path[64];

@@ -93,6 +93,9 @@ const char *harness_program(const char *name);
  */
 uint64_t harness_scaled(uint64_t count);
 
+/** harness_stride() - one in so many is taken of what is alike: $KMEM_TEST_STRIDE, or the usual */
+unsigned int harness_stride(unsigned int usual);
+
 /** harness_count_fds() - the open descriptors of a process */
 unsigned int harness_count_fds(int pid);
 
