@@ -23,6 +23,7 @@
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
+#include "tests/system/walls.h"
 #include "tests/wire/wire.h"
 
 /* Numbers that no user of the machine has. */
@@ -59,28 +60,6 @@ static void hold_blocks(const void *argument)
 
 /* ---------------------------------------------------------------- another pid namespace ---- */
 
-/* From now on children are born in a pid namespace of their own. Return: its first process. */
-static pid_t pid_namespace_enter(int *ret_own_fd)
-{
-    *ret_own_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
-    expect_call(*ret_own_fd >= 0);
-    expect_call(unshare(CLONE_NEWPID) == 0);
-    const pid_t first = fork();
-    expect_call(first >= 0);
-    if (first == 0) {
-        for (;;) {
-            (void)pause(); /* the namespace lives as long as this process */
-        }
-    }
-    return first;
-}
-
-static void pid_namespace_leave(int own_fd)
-{
-    expect_call(setns(own_fd, CLONE_NEWPID) == 0);
-    (void)close(own_fd);
-}
-
 static void expect_unseen_client(const char *command)
 {
     const struct client_row row = client_row_of(0);
@@ -94,9 +73,9 @@ static void test_client_outside_of_the_daemons_pid_namespace_is_served(void)
 {
     int own_fd;
     need_root();
-    const pid_t first = pid_namespace_enter(&own_fd);
+    const pid_t first = walls_own_pids(&own_fd);
     daemon_start(NULL, NULL);
-    pid_namespace_leave(own_fd);
+    walls_former_pids(own_fd);
 
     struct client one = client_start(hold_blocks, NULL);
     struct client other = client_start(hold_blocks, NULL);

@@ -6,8 +6,11 @@
 #include <mntent.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mount.h>
 #include <unistd.h>
+
+#include "tests/system/harness.h"
 
 /* Each mount that can be seen from here; some can not be reached, and then nobody mounts there. */
 static int make_each_private(void)
@@ -33,6 +36,38 @@ int walls_own_mounts(void)
         return 0;
     }
     return errno == EINVAL ? make_each_private() : -1; /* EINVAL: a chroot */
+}
+
+pid_t walls_own_pids(int *ret_former_fd)
+{
+    *ret_former_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+    expect_call(*ret_former_fd >= 0);
+    expect_call(unshare(CLONE_NEWPID) == 0);
+    const pid_t first = fork();
+    expect_call(first >= 0);
+    if (first == 0) {
+        for (;;) {
+            (void)pause(); /* the namespace lives as long as this process */
+        }
+    }
+    return first;
+}
+
+void walls_former_pids(int former_fd)
+{
+    expect_call(setns(former_fd, CLONE_NEWPID) == 0);
+    (void)close(former_fd);
+}
+
+const char *walls_launcher(const char *program)
+{
+    const char *const launcher = getenv("KMEM_TEST_LAUNCHER");
+    if (launcher == NULL) {
+        return program;
+    }
+    (void)setenv("KMEM_LAUNCHED", program, 1);
+    (void)setenv("KMEM_LAUNCH_DIRECTORY", harness_path(""), 1);
+    return launcher;
 }
 
 int walls_open_program(const char *program)
