@@ -73,6 +73,12 @@ torture: tree
 	KMEM_TEST_STRIDE=1 build/default/tests/system/system_blocks \
 	    test_a_million_random_blocks_are_zero_aligned_inside_and_apart
 	KMEM_TEST_STRIDE=1 build/default/tests/system/system_exhaustion
+	KMEM_TEST_STRIDE=1 build/default/tests/system/system_client_exhaustion
+
+# Some three minutes: the system tests, with every kmemd in the sandbox of its unit. It needs root.
+test-hardened: tree
+	tests/setup test
+	tests/hardened/run build/default
 
 # Twenty minutes: a client killed a second, and nothing grows.
 torture-soak: tree
@@ -96,4 +102,5 @@ bench-fragmentation:
 clean:
 	rm -rf build
 
-.PHONY: all install uninstall demo check test tree lint torture torture-soak bench bench-fragmentation clean
+.PHONY: all install uninstall demo check test tree lint torture torture-soak test-hardened bench \
+	bench-fragmentation clean
