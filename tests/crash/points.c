@@ -43,8 +43,8 @@ static const struct moment {
     {"client.sent", 2, "direct block asked for, answer unread"},
     {"client.answered", 2, "direct block given, pointer not returned"},
     {"client.sent", 3, "direct block given back, answer unread"},
-    {"client.sent", 19, "lease request sent, answer unread"},
-    {"client.answered", 19, "lease granted, answer not used"},
+    {"client.sent", 4, "lease request sent, answer unread"},
+    {"client.answered", 4, "lease granted, answer not used"},
     {"client.leased", 1, "lease granted, not yet used"},
     {"client.leased", 2, "lease granted, an earlier one in use"},
     {"client.slab.pages", 1, "pages taken, slab not open"},
@@ -61,8 +61,8 @@ static const struct moment {
     {"client.large.entered", 1, "large block entered, pointer not yet returned"},
     {"client.large.retired", 1, "large block retired, not closed"},
     {"client.large.closed", 1, "large block closed, pages not given back"},
-    {"client.remote.retired", 1, "another thread's block retired, not pushed"},
-    {"client.remote.pushed", 1, "another thread's block pushed, thread not told"},
+    {"client.remote.retired", 1, "another thread's block retired, not kept"},
+    {"client.remote.pushed", 1, "another thread's blocks pushed, thread not told"},
     {"client.remote.collected", 1, "a block from another thread half collected"},
     {"client.slab.contested", 1, "block entered, its slab not looked at, and not lost"},
     {"client.slab.kept", 1, "slab looked at and kept, pointer not yet returned"},
@@ -78,7 +78,7 @@ static const struct moment {
     {"client.resuming", 1, "the server has died, reconnect begun"},
     {"client.resumed", 1, "during reconnect, welcomed"},
     {"client.leaving", 1, "before Goodbye"},
-    {"client.sent", 56, "late in its life, answer unread"},
+    {"client.sent", 22, "late in its life, answer unread"},
 };
 
 static const struct moment server_moments[] = {
@@ -90,7 +90,7 @@ static const struct moment server_moments[] = {
     {"server.answered", 1, "an answer sent"},
     {"server.allocate.intended", 1, "direct block intended, not carved"},
     {"server.allocate.carved", 1, "direct block carved, not answered"},
-    {"server.allocate.carved", 9, "one of many carved, not answered"},
+    {"server.allocate.carved", 4, "one of many carved, not answered"},
     {"server.release.intended", 1, "release intended, not done"},
     {"server.release.done", 1, "release done, not answered"},
     {"server.lease.intended", 1, "lease intended, no page word written"},
@@ -184,6 +184,20 @@ static void play_each_of_client(play_function play)
 static void play_each_of_server(play_function play)
 {
     for (size_t i = 0; i < sizeof(server_moments) / sizeof(server_moments[0]); i++) {
+        play(&server_moments[i]);
+    }
+}
+
+/* What else than a kill can happen to a server at a moment. */
+enum event { STANDS_STILL, IS_SLOW, IS_TOLD_TO_END, IS_HUNG_UP, IS_SIGNALLED, N_EVENTS };
+
+/* A sanitizer looks at the same code, and takes several times as long: there each moment has a kill
+ * and one of these events, in a release each of them. */
+static void play_event(enum event event, play_function play)
+{
+    const size_t step = HARNESS_SANITIZED ? N_EVENTS : 1;
+    for (size_t i = event % step; i < sizeof(server_moments) / sizeof(server_moments[0]);
+         i += step) {
         play(&server_moments[i]);
     }
 }
@@ -290,7 +304,7 @@ static void play_stopped_server(const struct moment *moment)
 
 static void test_a_server_stands_still_at_each_of_its_points(void)
 {
-    play_each_of_server(play_stopped_server);
+    play_event(STANDS_STILL, play_stopped_server);
     expect_true(armed_has_fired());
 }
 
@@ -301,7 +315,7 @@ static void play_slow_server(const struct moment *moment)
 
 static void test_a_server_is_slow_at_each_of_its_points(void)
 {
-    play_each_of_server(play_slow_server);
+    play_event(IS_SLOW, play_slow_server);
     expect_true(armed_has_fired());
 }
 
@@ -312,7 +326,7 @@ static void play_terminated_server(const struct moment *moment)
 
 static void test_a_server_is_told_to_end_at_each_of_its_points(void)
 {
-    play_each_of_server(play_terminated_server);
+    play_event(IS_TOLD_TO_END, play_terminated_server);
     expect_true(armed_has_fired());
 }
 
@@ -323,7 +337,7 @@ static void play_hung_up_server(const struct moment *moment)
 
 static void test_a_server_is_hung_up_at_each_of_its_points(void)
 {
-    play_each_of_server(play_hung_up_server);
+    play_event(IS_HUNG_UP, play_hung_up_server);
     expect_true(armed_has_fired());
 }
 
@@ -334,7 +348,7 @@ static void play_signalled_server(const struct moment *moment)
 
 static void test_a_server_is_signalled_at_each_of_its_points(void)
 {
-    play_each_of_server(play_signalled_server);
+    play_event(IS_SIGNALLED, play_signalled_server);
     expect_true(armed_has_fired());
 }
 

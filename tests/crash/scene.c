@@ -7,10 +7,11 @@
  *      400 of 3,000 bytes, back        more slabs than stay; the last are closed
  *      8 of 100,000 bytes, back        large blocks: four direct, then from the lease
  *      one of 100 by a thread          kept as well, in another run of pages
- *      20 by a thread, released here   pushed to the thread's slabs, collected by it
+ *      80 by a thread, released here   kept here, and half of what is too much is pushed to the
+ *                                      thread's slabs, collected by it
  *      too much, here                  refused: the hog's unused pages are revoked, and the
  *                                      thread's idle slabs are taken; it finds out,
- *                                      with one of 100 bytes that its slab is not, and 20 of 200
+ *                                      with one of 100 bytes that its slab is not, and 80 of 200
  *      one is handed over, published,  shared from the lease; taken up again by its handle, then
  *      followed, its name taken away   by its name; no process holds it at last, and it comes home
  *      6 MiB                           direct, of what was taken back from the hog
@@ -34,9 +35,11 @@
 #define MEDIUM_BYTES 3000
 #define N_LARGE 8
 #define LARGE_BYTES 100000
-#define N_OF_THREAD 20
+/* 80: more than a thread keeps ready. */
+#define N_OF_THREAD 80
 #define OF_THREAD_BYTES 200
 #define N_HOGGED 60
+#define N_DIRECT 24
 /* A new size class: the first request behind the server's death. */
 #define COLD_BYTES 5000
 #define HUGE_BYTES (6 << 20)
@@ -55,11 +58,10 @@ static unsigned char byte_at(const struct held *held, size_t at)
     return (unsigned char)((kmem_offset_of(held->block) >> 4) * 31 + at * 7 + 1);
 }
 
-static struct held pick_up(size_t num_bytes)
+static struct held write_over(void *block, size_t num_bytes)
 {
-    struct held held = {.num_bytes = num_bytes};
-    held.block = kmem_try_allocate(num_bytes, "scene");
-    if (held.block == NULL) {
+    struct held held = {.block = block, .num_bytes = num_bytes};
+    if (block == NULL) {
         fail("%zu bytes: %s", num_bytes, kmem_last_error());
     }
     for (size_t at = 0; at < num_bytes; at++) {
@@ -67,6 +69,11 @@ static struct held pick_up(size_t num_bytes)
         held.block[at] = byte_at(&held, at);
     }
     return held;
+}
+
+static struct held pick_up(size_t num_bytes)
+{
+    return write_over(kmem_try_allocate(num_bytes, "scene"), num_bytes);
 }
 
 static void expect_intact(const struct held *held)
@@ -97,6 +104,19 @@ static void play_there_and_back(size_t n_blocks, size_t num_bytes)
     free(held);
 }
 
+/* Small blocks that may be shared are the server's to carve, however many there are. */
+static void play_direct(void)
+{
+    struct held held[N_DIRECT];
+    for (size_t i = 0; i < N_DIRECT; i++) {
+        void *block = kmem_try_allocate_with(OF_THREAD_BYTES, KMEM_SHAREABLE, "scene");
+        held[i] = write_over(block, OF_THREAD_BYTES);
+    }
+    for (size_t i = 0; i < N_DIRECT; i++) {
+        put_down(&held[i]);
+    }
+}
+
 /* ------------------------------------------------------------------------- by two threads ---- */
 
 /* They take turns: one waits while the other works. */
@@ -115,7 +135,7 @@ static void *of_thread(void *unused)
     }
     (void)pthread_barrier_wait(&shared.turn); /* the other one releases them */
     (void)pthread_barrier_wait(&shared.turn);
-    play_there_and_back(10 * (size_t)N_OF_THREAD, OF_THREAD_BYTES); /* more than are ready */
+    play_there_and_back(3 * (size_t)N_OF_THREAD, OF_THREAD_BYTES); /* more than are ready */
     (void)pthread_barrier_wait(&shared.turn); /* the other one asks for too much */
     (void)pthread_barrier_wait(&shared.turn);
     play_there_and_back(1, SCENE_BLOCK_BYTES); /* of the slab that has the kept one */
@@ -181,6 +201,7 @@ void scene_play(const void *argument)
     }
     play_there_and_back(N_MEDIUM, MEDIUM_BYTES);
     play_there_and_back(N_LARGE, LARGE_BYTES);
+    play_direct();
     play_with_thread();
     kept[SCENE_BLOCKS - 1] = shared.kept;
     play_shared();
