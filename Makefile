@@ -99,8 +99,30 @@ bench-fragmentation:
 	$(MAKE) tree
 	cmake --build --preset default --target bench-fragmentation
 
+# Fuzzers (clang, libFuzzer, AddressSanitizer, UBSan): a minute each; or each for so long as SECONDS
+# says, TARGET alone. What fails is kept in build/fuzz/findings.
+SECONDS ?= 600
+TARGET ?=
+fuzzers:
+	tests/setup fuzz
+	cmake --preset fuzz
+	cmake --build --preset fuzz
+
+fuzz-short: fuzzers
+	tests/fuzz/fuzz build/fuzz 60 $(TARGET)
+
+fuzz: fuzzers
+	tests/fuzz/fuzz build/fuzz $(SECONDS) $(TARGET)
+
+# The corpus anew: conversations are recorded, and what fuzzers have found since is merged into it.
+fuzz-seeds: fuzzers
+	cmake --preset default
+	cmake --build --preset default --target kmemd --target kmemctl --target fuzz_recorder \
+	    --target fuzz_speaker
+	tests/fuzz/seeds build/default build/fuzz
+
 clean:
 	rm -rf build
 
 .PHONY: all install uninstall demo check test tree lint torture torture-soak test-hardened bench \
-	bench-fragmentation clean
+	bench-fragmentation fuzzers fuzz-short fuzz fuzz-seeds clean

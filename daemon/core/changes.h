@@ -21,9 +21,11 @@
 #include "proto/attributes.h"
 #include "proto/limits.h"
 
+#ifndef CHANGES_KEPT /* fuzzers make a core a hundred times a second */
 /* 4,096: 900 KiB. At a hundred thousand changes a second a watcher has 40 ms to come back, in which
    it reads all of them; less would make one that sleeps 20 ms miss some. */
 #define CHANGES_KEPT 4096
+#endif
 /* The bell that watchers wait for; no name has it: proto/notice.h. */
 #define CHANGES_BELL UINT32_MAX
 
