@@ -239,7 +239,8 @@ static const struct command {
     {"ledger", {"ledger"}, 150, 0, 0},
     {"blocks, a table", {"blocks"}, 1000, 50, 20},
     {"blocks -o csv", {"blocks", "-o", "csv"}, 1000, 50, 20},
-    {"blocks -o jsonl", {"blocks", "-o", "jsonl"}, 0, 50, 20},
+    {"blocks -o json", {"blocks", "-o", "json"}, 1000, 50, 20},
+    {"blocks -o jsonl", {"blocks", "-o", "jsonl"}, 1000, 50, 20},
     {"blocks --reason", {"blocks", "--reason", "part3/item13", "-o", "csv"}, 0, 50, 20},
     {"clients", {"clients"}, 0, 0, 0},
 };

@@ -11,8 +11,9 @@
  * measures another kmemd. Where other work runs on the machine, `chrt -f 1` keeps it out of the
  * figures: the good neighbour and the daemon then come first, the bad ones like all others.
  *
- * A neighbour is a function that never returns, run in as many processes as its row says, each
- * killed when the row is over. To add one: write it, and give it a row.
+ * The rows "hostile: ..." are the attacks of tests/hostile, as a user of their own where root runs
+ * this. A neighbour is a function that never returns, run in as many processes as its row says,
+ * each killed when the row is over. To add one: write it, and give it a row.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -32,6 +34,9 @@
 #include "tests/bench/peer.h"
 
 #define SEGMENT "256MiB"
+/* What one user that is not root can have: 216 MiB. */
+#define QUOTA "24MiB"
+#define CLIENTS_PER_UID "9"
 /* 2,000 round trips: a p99 of twenty samples. Pauses of 500 us make that a second at least. */
 #define N_SAMPLES 2000
 #define PAUSE_NS 500000
@@ -39,6 +44,8 @@
 #define N_PROCESSES_MAX 16
 #define N_BLOCKS 100000
 #define N_CONNECTIONS 100
+/* A number that no user of the machine has. */
+#define ATTACKER 54325
 
 /* ------------------------------------------------------------------------------ neighbours ---- */
 
@@ -334,6 +341,25 @@ static const struct neighbour {
     {"as many idle connections as there may be", hold_idle_connections, 1},
 };
 
+/* Every attack of tests/hostile, with its full counts, as a user of its own if that can be. */
+static const char *const attacks[] = {
+#define ATTACK(name, family, what) #name,
+#include "tests/hostile/attacks.def"
+#undef ATTACK
+};
+
+static const char *attack; /* of the row that is played */
+
+static void run_attack(void)
+{
+    const char *const arguments[] = {"hostile", attack, "--full", "--for", "3600", NULL};
+    const int program_fd = open(BENCH_HOSTILE, O_PATH | O_CLOEXEC);
+    (void)setresuid(ATTACKER, ATTACKER, ATTACKER); /* or as this one */
+    (void)fexecve(program_fd, (char *const *)arguments, environ);
+    (void)fprintf(stderr, "%s: %s\n", BENCH_HOSTILE, strerror(errno));
+    _exit(1);
+}
+
 /* --------------------------------------------------------------------- the good neighbour ---- */
 
 static double ask(int fd, const unsigned char *frame, size_t n_bytes,
@@ -419,6 +445,9 @@ static void start_holder(void)
 static void stop(const pid_t *pids, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
+        if (waitpid(pids[i], NULL, WNOHANG) != 0) {
+            bench_fail("a neighbour has ended before it was told to");
+        }
         (void)kill(pids[i], SIGKILL);
         (void)waitpid(pids[i], NULL, 0);
     }
@@ -452,8 +481,11 @@ static void start_daemon(void)
     char path[100];
     (void)snprintf(kmemd, sizeof(kmemd), "%s/kmemd", bench_bin());
     (void)snprintf(path, sizeof(path), "%s/kmemd.sock", bench_directory());
-    bench_start_server((const char *const[]){kmemd, "--name", "bench", "--size", SEGMENT,
-                                             "--log-level", "info", "--socket", path, NULL});
+    (void)chmod(bench_directory(),
+                0711); /* for attackers of another user, members by their group */
+    bench_start_server((const char *const[]){
+        kmemd, "--name", "bench", "--size", SEGMENT, "--log-level", "info", "--socket", path,
+        "--group", "0", "--quota", QUOTA, "--clients-per-uid", CLIENTS_PER_UID, NULL});
     (void)setenv("KMEM_SOCKET", path, 1);
 }
 
@@ -472,6 +504,16 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof(neighbours) / sizeof(neighbours[0]); i++) {
         if (strncmp(neighbours[i].name, picked, strlen(picked)) == 0) {
             const double p99_ns = row(&neighbours[i], fd);
+            worst_ns = p99_ns > worst_ns ? p99_ns : worst_ns;
+            n_rows++;
+        }
+    }
+    for (size_t i = 0; i < sizeof(attacks) / sizeof(attacks[0]); i++) {
+        char name[64];
+        attack = attacks[i];
+        (void)snprintf(name, sizeof(name), "hostile: %s", attack);
+        if (strncmp(name, picked, strlen(picked)) == 0) {
+            const double p99_ns = row(&(struct neighbour){name, run_attack, 1}, fd);
             worst_ns = p99_ns > worst_ns ? p99_ns : worst_ns;
             n_rows++;
         }

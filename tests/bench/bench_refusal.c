@@ -5,7 +5,8 @@
  * "Refused, evict, try again" is how a cache lives. A round trip is the size of a direct block,
  * asked for: the server looks one entry up and changes nothing. Both are measured in turns. In the
  * second row of each pair a block is released before every refusal, so that there may be idle
- * slabs, and taken again after it.
+ * slabs, and taken again after it. Before that, all that is free lies in extents of one length, and
+ * a page more is refused.
  */
 #include <errno.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 
 #include <kmem/kmem.h>
 
+#include "proto/limits.h"
 #include "tests/bench/bench.h"
 
 #define N_SAMPLES 20000
@@ -22,6 +24,7 @@
 #define SEGMENT "1GiB"
 #define TOO_MUCH ((size_t)1000 << 20)
 #define BAR 2.0
+#define EXTENT_PAGES 32
 
 static void **blocks;
 static size_t n_blocks;
@@ -36,10 +39,10 @@ static void fill(size_t n_wanted)
     }
 }
 
-static double refuse(void)
+static double refuse(size_t num_bytes)
 {
     const uint64_t began_ns = bench_now_ns();
-    const void *block = kmem_try_allocate(TOO_MUCH, "bench/too much");
+    const void *block = kmem_try_allocate(num_bytes, "bench/too much");
     const double took_ns = (double)(bench_now_ns() - began_ns);
     if (block != NULL || errno != ENOMEM) {
         bench_fail("it was not refused");
@@ -64,7 +67,7 @@ static void evict(size_t i)
     }
 }
 
-static void measure(void *direct, bool evicts)
+static void measure(void *direct, size_t num_bytes, const char *among, bool evicts)
 {
     struct samples refusals;
     struct samples round_trips;
@@ -75,22 +78,69 @@ static void measure(void *direct, bool evicts)
         if (evicts) {
             evict(victim);
         }
-        samples_add(&refusals, refuse());
+        samples_add(&refusals, refuse(num_bytes));
         if (evicts) {
             blocks[victim] = kmem_try_allocate(BLOCK_BYTES, "bench/live");
         }
         samples_add(&round_trips, ask(direct));
     }
     const double ratio = samples_quantile(&refusals, 0.50) / samples_quantile(&round_trips, 0.50);
-    (void)printf("%s %8zu live blocks%s: refused %5.1f us (p99 %6.1f), round trip %5.1f us "
+    (void)printf("%s %8zu %s%s: refused %5.1f us (p99 %6.1f), round trip %5.1f us "
                  "(p99 %6.1f), ratio %.2f, bar %.0f\n",
-                 ratio <= BAR ? "PASS" : "MISS", n_blocks,
+                 ratio <= BAR ? "PASS" : "MISS", n_blocks, among,
                  evicts ? ", one evicted before each" : "", samples_quantile(&refusals, 0.50) / 1e3,
                  samples_quantile(&refusals, 0.99) / 1e3,
                  samples_quantile(&round_trips, 0.50) / 1e3,
                  samples_quantile(&round_trips, 0.99) / 1e3, ratio, BAR);
     samples_fini(&refusals);
     samples_fini(&round_trips);
+}
+
+/* As many blocks of so many pages as there is room for, at most. Return: how many. */
+static size_t take_all(void **taken, size_t n_most, size_t n_pages)
+{
+    size_t n = 0;
+    while (n < n_most && (taken[n] = kmem_try_allocate(n_pages * PAGE_BYTES, "bench/fill"))) {
+        n++;
+    }
+    return n;
+}
+
+static void give_all(void **taken, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (taken[i] != NULL && kmem_try_release(&taken[i]) != 0) {
+            bench_fail("%s", kmem_last_error());
+        }
+    }
+}
+
+static int compare_places(const void *left, const void *right)
+{
+    const char *a = *(const char *const *)left;
+    const char *b = *(const char *const *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* What is free is as many extents, each between two blocks of the same size. */
+static void measure_extents(void *direct)
+{
+    void **rest = calloc(N_BLOCKS_MAX, sizeof(*rest));
+    if (rest == NULL) {
+        bench_fail("no memory");
+    }
+    const size_t n_taken = take_all(blocks, N_BLOCKS_MAX, EXTENT_PAGES);
+    const size_t n_rest = take_all(rest, N_BLOCKS_MAX, 1);
+    qsort(blocks, n_taken, sizeof(*blocks), compare_places);
+    for (size_t i = 1; i + 1 < n_taken; i += 2) {
+        evict(i);
+        n_blocks++;
+    }
+    measure(direct, (EXTENT_PAGES + 1) * PAGE_BYTES, "free extents", false);
+    give_all(blocks, n_taken);
+    give_all(rest, n_rest);
+    n_blocks = 0;
+    free(rest);
 }
 
 int main(void)
@@ -109,11 +159,12 @@ int main(void)
     if (blocks == NULL || direct == NULL) {
         bench_fail("no memory");
     }
+    measure_extents(direct);
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         fill(steps[i]);
-        measure(direct, false);
+        measure(direct, TOO_MUCH, "live blocks", false);
         if (n_blocks > 0) {
-            measure(direct, true);
+            measure(direct, TOO_MUCH, "live blocks", true);
         }
     }
     free(blocks);

@@ -63,6 +63,19 @@ static void run(const struct contest *contest)
     report_print(&results[n_results++]);
 }
 
+/* One thread, and two. */
+static void run_threads(const struct contest *contest)
+{
+    struct contest contests[CONTESTS_IN_TURNS] = {*contest, *contest};
+    if (n_results + CONTESTS_IN_TURNS > RESULTS_MAX) {
+        bench_fail("more than %d contests", RESULTS_MAX);
+    }
+    contests[1].n_threads = 2;
+    contest_run_in_turns(contests, &results[n_results]);
+    report_print(&results[n_results++]);
+    report_print(&results[n_results++]);
+}
+
 /* Batches of some 10 us: a look at the clock is lost in that, a disturbance is not. */
 static uint32_t pairs_in_batch(uint64_t num_bytes)
 {
@@ -88,10 +101,7 @@ static void run_pairs(const struct effort *effort)
     contest.name = "threads";
     contest.num_bytes = 64;
     contest.n_batch = pairs_in_batch(contest.num_bytes);
-    run(&contest); /* again, as the machine may have changed since */
-    contest.n_threads = 2;
-    run(&contest);
-    contest.n_threads = 1;
+    run_threads(&contest); /* one again, as the machine may have changed since */
     contest.name = "used";
     contest.workload = WORKLOAD_USED;
     for (uint64_t num_bytes = USED_MIN_BYTES; num_bytes <= PAIR_MAX_BYTES; num_bytes *= 2) {
@@ -113,13 +123,10 @@ static void run_mixed(const struct effort *effort)
                               .n_rounds = effort->n_rounds,
                               .window_ns = 2 * effort->window_ns};
     crew_open(contest.set, 1);
-    run(&contest);
-    contest.n_threads = 2;
-    run(&contest);
+    run_threads(&contest);
     contest.set = CREW_KMEM | CREW_MALLOCS | CREW_BOOST;
     contest.name = "handoff";
-    contest.workload = WORKLOAD_HANDOFF;
-    contest.n_threads = 1; /* that is counted */
+    contest.workload = WORKLOAD_HANDOFF; /* of two threads, one of which is counted */
     contest.num_bytes = 64;
     run(&contest);
     contest.name = "sizeof";

@@ -8,14 +8,17 @@
  *
  * It is written with the harness of the system tests, whose verbs start daemon and clients.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
 
+#include "proto/limits.h"
 #include "tests/system/client.h"
 #include "tests/system/daemon.h"
 #include "tests/system/harness.h"
@@ -51,7 +54,7 @@ static void samples_print(struct samples *samples, const char *what, const char 
 {
     qsort(samples->values, samples->n, sizeof(samples->values[0]), compare_doubles);
     const double median = samples->values[samples->n / 2];
-    (void)printf("%s %-58s %8.2f %s (at most %.2f), bar %.0f\n", median <= bar ? "PASS" : "MISS",
+    (void)printf("%s %-58s %8.2f %s (at most %.2f), bar %g\n", median <= bar ? "PASS" : "MISS",
                  what, median, unit, samples->values[samples->n - 1], bar);
     (void)fflush(stdout);
 }
@@ -148,6 +151,175 @@ static void measure_deaths(void)
     }
     samples_print(&samples, "100,000 blocks of a killed client are back", "ms", 100);
     daemon_stop();
+}
+
+/* ------------------------------------------------------------------------------- clearing ---- */
+
+#define LEFT_BYTES (256 * MIB)
+/* 100 ms: what is measured of another client is measured for so long after each death. */
+#define CLEARING_MS 100
+#define CLEARED_MS_MOST 5000
+#define N_PAIRS_MAX (1U << 16)
+
+/* Of another client, while `counts`; in shared memory. */
+static struct pairs {
+    _Atomic bool counts;
+    _Atomic uint32_t n;
+    double us[N_PAIRS_MAX];
+} * pairs;
+
+static void fill_256_mib(const void *argument)
+{
+    (void)argument;
+    for (size_t at = 0; at < LEFT_BYTES; at += MIB) {
+        void *block = kmem_try_allocate(MIB, "left");
+        expect_call(block != NULL);
+        memset(block, 0xa5, MIB);
+    }
+    client_pause();
+}
+
+static void pair_until_told(const void *argument)
+{
+    (void)argument;
+    const int fd = wire_member();
+    (void)wire_allocate(fd, 100, "held"); /* its page stays this client's, and no owner's */
+    client_say(1);
+    while (!client_was_told()) {
+        const uint64_t began_us = harness_now_us();
+        expect_equal(wire_release(fd, wire_allocate(fd, 100, "measured")), 0);
+        if (pairs->counts && pairs->n < N_PAIRS_MAX) {
+            pairs->us[pairs->n++] = (double)(harness_now_us() - began_us); /* its only writer */
+        }
+        (void)usleep(50);
+    }
+    (void)close(fd);
+}
+
+/* The first page that is not zero from `page` on, as its first byte tells; n_pages: none. */
+static size_t next_not_zero(const unsigned char *segment, size_t page, size_t n_pages)
+{
+    while (page < n_pages && segment[page * PAGE_BYTES] == 0) {
+        page++;
+    }
+    return page;
+}
+
+/* Return: when all was zero, or CLEARED_MS_MOST; without clears: CLEARING_MS. */
+static double kill_and_watch(struct client *owner, bool clears, const unsigned char *segment,
+                             size_t n_pages)
+{
+    double now_ms = 0;
+    double zero_ms = clears ? CLEARED_MS_MOST : CLEARING_MS;
+    client_kill(owner); /* until its pidfd has fired */
+    const struct stopwatch watch = stopwatch_start();
+    for (size_t page = 1; now_ms < CLEARING_MS || now_ms < zero_ms;) {
+        pairs->counts = now_ms < CLEARING_MS;
+        page = next_not_zero(segment, page, n_pages);
+        now_ms = stopwatch_ms(&watch);
+        zero_ms = page == n_pages && now_ms < zero_ms ? now_ms : zero_ms;
+        harness_sleep_ms(1);
+    }
+    pairs->counts = false;
+    return zero_ms;
+}
+
+/* Return: the 99th percentile of another client's pairs meanwhile. */
+static double watch_clearing(bool clears, struct samples *ret_cleared)
+{
+    const size_t num_bytes = 512 * MIB;
+    daemon_start("--size", "512MiB", clears ? "--scrub=on" : "--scrub=off", NULL);
+    expect_log_line("2 MiB pages"); /* which it makes in the background, once */
+    const int fd = daemon_open_memfd("segment");
+    const unsigned char *const segment = mmap(NULL, num_bytes, PROT_READ, MAP_SHARED, fd, 0);
+    expect_call(segment != MAP_FAILED);
+    pairs->n = 0;
+    struct client other = client_begin(pair_until_told, NULL);
+    for (unsigned int i = 0; i < N_SAMPLES; i++) {
+        struct client owner = client_begin(fill_256_mib, NULL);
+        samples_add(ret_cleared, kill_and_watch(&owner, clears, segment, num_bytes / PAGE_BYTES));
+    }
+    client_finish(&other);
+    (void)munmap((void *)(uintptr_t)segment, num_bytes);
+    (void)close(fd);
+    daemon_stop();
+    qsort(pairs->us, pairs->n, sizeof(pairs->us[0]), compare_doubles);
+    return pairs->us[(size_t)pairs->n / 100 * 99] / 1000;
+}
+
+static void measure_clearing(void)
+{
+    struct samples cleared = {.n = 0};
+    struct samples not_cleared = {.n = 0};
+    struct samples moves = {.n = 0};
+    pairs = mmap(NULL, sizeof(*pairs), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    expect_call(pairs != MAP_FAILED);
+    const double without_ms = watch_clearing(false, &not_cleared);
+    samples_add(&moves, watch_clearing(true, &cleared) - without_ms);
+    samples_print(&cleared, "256 MiB of a killed client are zero again", "ms", CLEARING_MS);
+    samples_print(&moves, "what that moves the p99 of another client's pair by", "ms", 0.2);
+    expect_call(munmap(pairs, sizeof(*pairs)) == 0);
+}
+
+/* ----------------------------------------------------------------------------- beginnings ---- */
+
+/* Return: how long the system takes for a file of so many bytes; below 0: it has not as many. */
+static double commit_bare_ms(uint64_t num_bytes)
+{
+    const int fd = memfd_create("bare", MFD_CLOEXEC);
+    expect_call(fd >= 0 && ftruncate(fd, (off_t)num_bytes) == 0);
+    const struct stopwatch watch = stopwatch_start();
+    const bool is_there = posix_fallocate(fd, 0, (off_t)num_bytes) == 0;
+    const double took_ms = stopwatch_ms(&watch);
+    (void)close(fd);
+    return is_there ? took_ms : -1;
+}
+
+static double start_ms(const char *size)
+{
+    static const struct daemon_setting as_usual = {.max_fds = 0};
+    struct daemon_end end;
+    const struct stopwatch watch = stopwatch_start();
+    expect_true(daemon_try_start(&as_usual, OPTIONS("--size", size), &end));
+    const double took_ms = stopwatch_ms(&watch); /* until its ready line was read */
+    daemon_remember_idle();
+    daemon_stop();
+    harness_sleep_ms(200); /* its scrubber ends, and the memory is free again */
+    return took_ms;
+}
+
+/*
+ * One after the other, each first in turn: what a machine needs for the same memory swings, and
+ * what came back last is taken first. Return: the ratio; below 0: there is not as much memory.
+ */
+static double start_over_bare(const char *size, uint64_t num_bytes, bool bare_first)
+{
+    const double first_ms = bare_first ? commit_bare_ms(num_bytes) : 0;
+    const double took_ms = first_ms < 0 ? 0 : start_ms(size);
+    const double bare_ms = bare_first ? first_ms : commit_bare_ms(num_bytes);
+    return bare_ms < 0 ? -1 : took_ms / bare_ms;
+}
+
+static void measure_start_of(const char *size, uint64_t num_bytes, double bar)
+{
+    struct samples ratios = {.n = 0};
+    char line[80];
+    for (unsigned int i = 0; i < N_SAMPLES; i++) {
+        const double ratio = start_over_bare(size, num_bytes, i % 2 == 0);
+        if (ratio < 0) {
+            (void)printf("NOT MEASURED: a start with %s, for want of memory\n", size);
+            return;
+        }
+        samples_add(&ratios, ratio);
+    }
+    (void)snprintf(line, sizeof(line), "%s: until it is ready, over a bare fallocate", size);
+    samples_print(&ratios, line, "x ", bar);
+}
+
+static void measure_starts(void)
+{
+    measure_start_of("256MiB", 256 * MIB, 1.5); /* its processes take some 5 ms */
+    measure_start_of("4GiB", 4096 * MIB, 1.1);
 }
 
 /* ----------------------------------------------------------------------- deaths of holders ---- */
@@ -299,6 +471,8 @@ static void measure_idleness(void)
 static const struct system_test times[] = {
     {"roll-ups", measure_roll_ups, 600},
     {"deaths", measure_deaths, 600},
+    {"starts", measure_starts, 600},
+    {"clearing", measure_clearing, 600},
     {"deaths of holders", measure_deaths_of_holders, 600},
     {"revocation", measure_revocation, 600},
     {"idleness", measure_idleness, 600},

@@ -69,8 +69,8 @@ static void consume(unsigned place)
     iox_sub_options_init(&options);
     options.queueCapacity = 1;
     options.historyRequest = 0;
-    const iox_sub_t subscriber = iox_sub_init(&storage, "bench", "camera", "frame", &options);
-    const iox_ws_t wait_set = iox_ws_init(&ws_storage);
+    iox_sub_t subscriber = iox_sub_init(&storage, "bench", "camera", "frame", &options);
+    iox_ws_t wait_set = iox_ws_init(&ws_storage);
     (void)iox_ws_attach_subscriber_state(wait_set, subscriber, SubscriberState_HAS_DATA, 1, NULL);
     for (;;) {
         const void *frame = NULL;

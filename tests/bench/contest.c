@@ -2,7 +2,8 @@
 /*
  * The contestants take turns within a round, so that what disturbs the machine for a while disturbs
  * all of them, and a ratio is that of a round before it is a median: a machine that is slower in
- * the second half of the rounds makes no ratio larger.
+ * the second half of the rounds makes no ratio larger. What two threads do is compared with what
+ * one does, so their rounds take turns, too.
  */
 #include "tests/bench/contest.h"
 
@@ -16,7 +17,6 @@
 
 struct score {
     struct samples all;
-    double per_ns[ROUNDS_MAX];
     double cpu_ns[ROUNDS_MAX];
 };
 
@@ -38,7 +38,7 @@ static void score_round(struct score *score, struct figures *figures,
     struct samples of_round;
     const uint32_t round = figures->n_rounds++;
     samples_init(&of_round, (size_t)n * JOB_SAMPLES_MAX);
-    score->per_ns[round] = 0;
+    figures->round_per_ns[round] = 0;
     score->cpu_ns[round] = 0;
     for (uint32_t i = 0; i < n; i++) {
         for (uint32_t k = 0; k < outcomes[i].n_samples; k++) {
@@ -46,7 +46,7 @@ static void score_round(struct score *score, struct figures *figures,
             samples_add(&of_round, ns);
             samples_add(&score->all, ns);
         }
-        score->per_ns[round] += outcomes[i].per_ns;
+        figures->round_per_ns[round] += outcomes[i].per_ns;
         score->cpu_ns[round] += outcomes[i].cpu_ns / n;
         figures->n_waits += outcomes[i].n_waits;
     }
@@ -62,7 +62,7 @@ static void score_sum_up(struct score *score, struct figures *figures)
         figures->p99_ns = samples_quantile(&score->all, 0.99);
         figures->p999_ns = samples_quantile(&score->all, 0.999);
         figures->min_ns = samples_quantile(&score->all, 0);
-        figures->per_ns = middle(score->per_ns, figures->n_rounds);
+        figures->per_ns = middle(figures->round_per_ns, figures->n_rounds);
         figures->cpu_ns = middle(score->cpu_ns, figures->n_rounds);
     }
     samples_fini(&score->all);
@@ -100,15 +100,28 @@ static void play_round(const struct contest *contest, struct score *scores, stru
     }
 }
 
-void contest_run(const struct contest *contest, struct result *ret_result)
+static void contest_begin(const struct contest *contest, struct score *scores,
+                          struct result *ret_result)
 {
-    struct score scores[N_CONTESTANTS];
     const size_t n_samples = (size_t)contest->n_rounds * contest->n_processes * JOB_SAMPLES_MAX;
     memset(ret_result, 0, sizeof(*ret_result));
     ret_result->contest = *contest;
     for (uint32_t i = 0; i < N_CONTESTANTS; i++) {
         samples_init(&scores[i].all, n_samples);
     }
+}
+
+static void contest_end(struct score *scores, struct result *result)
+{
+    for (uint32_t i = 0; i < N_CONTESTANTS; i++) {
+        score_sum_up(&scores[i], &result->figures[i]);
+    }
+}
+
+void contest_run(const struct contest *contest, struct result *ret_result)
+{
+    struct score scores[N_CONTESTANTS];
+    contest_begin(contest, scores, ret_result);
     for (uint32_t round = 0; round < contest->n_rounds; round++) {
         if (contest->workload == WORKLOAD_FRESH) {
             crew_open(contest->set, 1); /* what is fresh is the process */
@@ -118,9 +131,35 @@ void contest_run(const struct contest *contest, struct result *ret_result)
             crew_close();
         }
     }
-    for (uint32_t i = 0; i < N_CONTESTANTS; i++) {
-        score_sum_up(&scores[i], &ret_result->figures[i]);
+    contest_end(scores, ret_result);
+}
+
+void contest_run_in_turns(const struct contest *contests, struct result *ret_results)
+{
+    struct score scores[CONTESTS_IN_TURNS][N_CONTESTANTS];
+    for (uint32_t i = 0; i < CONTESTS_IN_TURNS; i++) {
+        contest_begin(&contests[i], scores[i], &ret_results[i]);
     }
+    for (uint32_t round = 0; round < contests[0].n_rounds; round++) {
+        for (uint32_t i = 0; i < CONTESTS_IN_TURNS; i++) {
+            play_round(&contests[i], scores[i], &ret_results[i]);
+        }
+    }
+    for (uint32_t i = 0; i < CONTESTS_IN_TURNS; i++) {
+        contest_end(scores[i], &ret_results[i]);
+    }
+}
+
+double contest_gain(const struct result *result, const struct result *before,
+                    enum contestant contestant)
+{
+    double gains[ROUNDS_MAX];
+    const struct figures *now = &result->figures[contestant];
+    const struct figures *then = &before->figures[contestant];
+    for (uint32_t i = 0; i < now->n_rounds; i++) {
+        gains[i] = now->round_per_ns[i] / then->round_per_ns[i];
+    }
+    return middle(gains, now->n_rounds);
 }
 
 enum contestant contest_fastest(const struct result *result, unsigned int set)

@@ -13,6 +13,8 @@
 
 #define ROUNDS_MAX 64
 
+#define CONTESTS_IN_TURNS 2
+
 struct contest {
     const char *name; /* "pair" */
     enum workload workload;
@@ -34,9 +36,10 @@ struct figures {
     double p99_ns;
     double p999_ns;
     double min_ns;
-    double per_ns;    /* operations of all threads and processes together; median of the rounds */
-    double cpu_ns;    /* processor time of one operation; median of the rounds */
-    uint64_t n_waits; /* voluntary context switches while counting */
+    double round_per_ns[ROUNDS_MAX]; /* operations of all threads and processes together */
+    double per_ns;                   /* median of those */
+    double cpu_ns;                   /* processor time of one operation; median of the rounds */
+    uint64_t n_waits;                /* voluntary context switches while counting */
 };
 
 struct result {
@@ -47,6 +50,16 @@ struct result {
 
 /** contest_run() - in rounds; the crew that it needs is open, but for WORKLOAD_FRESH */
 void contest_run(const struct contest *contest, struct result *ret_result);
+
+/**
+ * contest_run_in_turns() - a round of one after a round of the other, of the same number of rounds
+ * @contests, @ret_results:  CONTESTS_IN_TURNS of them
+ */
+void contest_run_in_turns(const struct contest *contests, struct result *ret_results);
+
+/** contest_gain() - one's rate over what it was in another contest: the median of the rounds */
+double contest_gain(const struct result *result, const struct result *before,
+                    enum contestant contestant);
 
 /** contest_fastest() - of a set, who played and had the least median; N_CONTESTANTS if nobody */
 enum contestant contest_fastest(const struct result *result, unsigned int set);

@@ -30,7 +30,7 @@ struct allocator {
     void *(*take)(size_t num_bytes); /* a zeroed block */
     void (*give)(void *block);       /* the block back */
     size_t (*measure)(const void *block);
-    uint32_t (*begin_direct)(void); /* from now on a few blocks are direct: how many; may be NULL */
+    void *(*take_direct)(size_t num_bytes); /* a block that the daemon carves; may be NULL */
 };
 
 typedef void *(*player_thread)(void *argument);
@@ -292,22 +292,19 @@ static ALWAYS_INLINE void player_play_handoff(const struct allocator *with, stru
     (void)pthread_join(taker, NULL);
 }
 
-/* A pair a sample, as each is two round trips; of small sizes, so that there are many classes. */
+/* A pair a sample, as each is two round trips. */
 static ALWAYS_INLINE void player_play_direct(const struct allocator *with, struct player *player)
 {
     const uint64_t begin_ns = bench_now_ns();
-    if (with->begin_direct == NULL) {
+    if (with->take_direct == NULL) {
         bench_fail("only kmem has direct blocks");
     }
     do {
-        const uint32_t n_direct = with->begin_direct();
-        for (uint32_t i = 0; i < n_direct; i++) {
-            const size_t num_bytes = 16 + 16 * (i % 4);
-            const uint64_t pair_ns = bench_now_ns();
-            with->give(player_take(with, num_bytes));
-            player->outcome.samples_ns[player->n_batches++ % JOB_SAMPLES_MAX] =
-                (float)(bench_now_ns() - pair_ns);
-        }
+        const size_t num_bytes = 16 + 16 * (player->n_batches % 4);
+        const uint64_t pair_ns = bench_now_ns();
+        with->give(with->take_direct(num_bytes));
+        player->outcome.samples_ns[player->n_batches++ % JOB_SAMPLES_MAX] =
+            (float)(bench_now_ns() - pair_ns);
     } while (bench_now_ns() - begin_ns < player->job->window_ns);
     player->n_done = player->n_batches;
 }

@@ -3,8 +3,8 @@
  * player_kmem FD - libkmem.so and the daemon at $KMEM_SOCKET
  */
 #include <kmem/kmem.h>
+#include <kmem/share.h>
 
-#include "client/heap/hot.h"
 #include "tests/bench/player.h"
 
 static inline void *block_take(size_t num_bytes)
@@ -22,19 +22,18 @@ static inline size_t block_measure(const void *block)
     return kmem_sizeof_allocation(block);
 }
 
-/* A membership's first HOT_AFTER blocks of each class; player_play_direct() uses four classes. */
-static uint32_t block_begin_direct(void)
+/* A small block that is to be shared is the daemon's to carve, however often that is wanted. */
+static void *block_take_direct(size_t num_bytes)
 {
-    if (kmem_close() != 0) {
+    void *block = kmem_try_allocate_with(num_bytes, KMEM_SHAREABLE, "bench/direct");
+    if (block == NULL) {
         bench_fail("%s", kmem_last_error());
     }
-    void *block = kmem_allocate(65536, "bench/join"); /* connects; another class */
-    kmem_release(&block);
-    return 4 * HOT_AFTER;
+    return block;
 }
 
 static const struct allocator allocator = {block_take, block_give, block_measure,
-                                           block_begin_direct};
+                                           block_take_direct};
 
 PLAYER_THREADS(allocator)
 
