@@ -23,6 +23,12 @@ uninstall:
 	client/uninstall "$(PRODUCT)" "$(DESTDIR)"
 	@test -n "$(DESTDIR)" || $(LDCONFIG) 2>/dev/null || true
 
+# The packages for Debian, into build/deb: from a copy of what is in the tree, so that nothing is
+# written into it. No network is needed where tests/setup has nothing to install, and no root.
+deb:
+	tests/setup deb
+	debian/package build/deb
+
 demo:
 	tests/setup demo
 	cmake --preset default
@@ -124,5 +130,5 @@ fuzz-seeds: fuzzers
 clean:
 	rm -rf build
 
-.PHONY: all install uninstall demo check test tree lint torture torture-soak test-hardened bench \
+.PHONY: all install uninstall deb demo check test tree lint torture torture-soak test-hardened bench \
 	bench-fragmentation fuzzers fuzz-short fuzz fuzz-seeds clean

@@ -19,13 +19,13 @@ value() {
 }
 
 # A unit whose start fails for good is "failed": a wrong option, the path, permission, no program,
-# no group, no user.
-for status in 64 73 77 203 216 217; do
+# no group, no user, no memory for a new segment.
+for status in 64 71 73 77 203 216 217; do
     value RestartPreventExitStatus | tr ' ' '\n' | grep -qx "$status" ||
         fail "tries again after status $status"
 done
 # What may pass, or must not cost a stored segment at once, is tried again.
-for status in 71 78; do
+for status in 75 78; do
     ! value RestartPreventExitStatus | tr ' ' '\n' | grep -qx "$status" ||
         fail "does not try again after status $status"
 done
@@ -41,12 +41,13 @@ test "$needed" -le "$(value StartLimitIntervalSec)" || fail "StartLimitBurst is 
 test "$(value FileDescriptorStoreMax)" -ge $((4 + 3 * 4096)) || fail "stores too few descriptors"
 test -z "$(value FileDescriptorStorePreserve)" ||
     test "$(value FileDescriptorStorePreserve)" = restart || fail "keeps the store over a stop"
+test "$(value LimitNOFILE)" -ge $((128 + 4 * 4096)) || fail "has descriptors for fewer clients"
 value ExecReload | grep -q 'kill -HUP [$]MAINPID' || fail "does not send SIGHUP"
 value ExecReload | grep -q -e '--compare [$]MAINPID' || fail "does not compare options"
 
 # The unit's own options are options of kmemd.
 options=$(value ExecStart | sed -e 's/^[^ ]* //' -e 's/%i/video/g' -e 's/[$]KMEMD_OPTIONS//' \
-    -e 's/--group kmemd/--group 0/' -e "s|/run/kmemd|$directory|")
+    -e 's/--default group=kmemd/--default group=0/' -e "s|/run/kmemd|$directory|")
 # shellcheck disable=SC2086  # one word per option
 "$kmemd" $options --help >/dev/null || fail "kmemd does not know its options: $options"
 
