@@ -90,6 +90,13 @@ test-hardened: tree
 torture-soak: tree
 	build/default/tests/torture/torture --soak 1200
 
+# The packages in a bare Debian that is booted for them: installed as README.md says, used by root and two
+# users, upgraded with clients at work, purged. As root; the first time needs a network, for debootstrap.
+test-boot:
+	tests/setup boot
+	$(MAKE) deb
+	tests/packaging/bare build/deb build/boot
+
 # Some five minutes, in which nothing else should run. Then `cmake --build --preset default --target
 # bench_docs` puts figures and plot where the README shows them.
 bench:
@@ -130,5 +137,5 @@ fuzz-seeds: fuzzers
 clean:
 	rm -rf build
 
-.PHONY: all install uninstall deb demo check test tree lint torture torture-soak test-hardened bench \
+.PHONY: all install uninstall deb demo check test tree lint torture torture-soak test-boot test-hardened bench \
 	bench-fragmentation fuzzers fuzz-short fuzz fuzz-seeds clean
