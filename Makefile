@@ -41,9 +41,9 @@ check:
 	tests/setup check
 	cmake --workflow --preset check
 
-# clang: builds without a warning. asan: builds and runs under AddressSanitizer, LeakSanitizer and
-# UBSan. tsan: what has more than one thread, under ThreadSanitizer. default: the release build,
-# every test and every lint.
+# clang: builds what is installed without a warning; what clang says of tests lint.tidy says. asan:
+# builds and runs under AddressSanitizer, LeakSanitizer and UBSan. tsan: what has more than one
+# thread, under ThreadSanitizer. default: the release build, every test and every lint.
 test:
 	tests/setup test
 	cmake --workflow --preset clang
