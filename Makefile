@@ -134,8 +134,16 @@ fuzz-seeds: fuzzers
 	    --target fuzz_speaker
 	tests/fuzz/seeds build/default build/fuzz
 
+# Which branches the tests take, for each directory. Then `cmake --build --preset coverage --target
+# coverage_docs` puts the table where docs/design.md shows it.
+coverage:
+	tests/setup coverage
+	cmake --preset coverage
+	cmake --build --preset coverage
+	tests/coverage build/coverage
+
 clean:
 	rm -rf build
 
 .PHONY: all install uninstall deb demo check test tree lint torture torture-soak test-boot test-hardened bench \
-	bench-fragmentation fuzzers fuzz-short fuzz fuzz-seeds clean
+	bench-fragmentation fuzzers fuzz-short fuzz fuzz-seeds coverage clean
