@@ -92,7 +92,8 @@ class Browser:
                 if "error" in heard:
                     raise RuntimeError(f"{method}: {heard['error']}")
                 return heard["result"]
-            self.events.append(heard)
+            if heard.get("sessionId") == self.session:  # or it is late, of the last tab
+                self.events.append(heard)
 
     # ------------------------------------------------------------------------------- a page ----
 

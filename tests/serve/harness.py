@@ -13,6 +13,8 @@ import tempfile
 import time
 
 BIN = os.environ["KMEM_BIN"]
+# In the sandbox of its unit, if tests/hardened is to start it.
+KMEMD = os.environ.get("KMEM_TEST_LAUNCHER", f"{BIN}/kmemd")
 TEST_BIN = os.environ["KMEM_TEST_BIN"]
 # For what should happen; a machine that does ten other things, under a sanitizer, takes long.
 PATIENCE_S = 120
@@ -72,7 +74,7 @@ class Process:
 
 
 class Daemon(Process):
-    def __init__(self, name, size="32MiB", *options, level="error", program=f"{BIN}/kmemd", **more):
+    def __init__(self, name, size="32MiB", *options, level="error", program=KMEMD, **more):
         super().__init__([program, "--name", name, "--size", size, "--log-level", level,
                           *options], stdout=subprocess.PIPE, **more)
         self.name = name

@@ -32,6 +32,7 @@ class Journal:
     def __init__(self):
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(JOURNAL)
+        os.chmod(JOURNAL, 0o666)  # as the journal does, for kmemd is not root
         self.socket.setblocking(False)
         self.read_end, self.stderr = os.pipe()
         os.set_blocking(self.read_end, False)

@@ -8,6 +8,7 @@
 #include "tests/system/client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,6 +20,9 @@
 #include <unistd.h>
 
 #include "tests/system/harness.h"
+
+/* Its number in a program that a client has become: the first behind the standard three. */
+#define PASSED_LINE_FD 3
 
 static int line_to_test = -1;
 
@@ -167,6 +171,20 @@ void client_pause(void)
 {
     client_say(1);
     (void)client_await();
+}
+
+void client_pass_line(void)
+{
+    if (line_to_test != PASSED_LINE_FD) {
+        expect_call(dup2(line_to_test, PASSED_LINE_FD) == PASSED_LINE_FD); /* not close-on-exec */
+    } else {
+        expect_call(fcntl(line_to_test, F_SETFD, 0) == 0);
+    }
+}
+
+void client_take_line(void)
+{
+    line_to_test = PASSED_LINE_FD;
 }
 
 bool client_was_told(void)

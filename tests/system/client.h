@@ -63,6 +63,12 @@ uint64_t client_await(void);
 /** client_pause() - say that the test may look, and wait until it has */
 void client_pause(void);
 
+/** client_pass_line() - what this process becomes by exec goes on with the line */
+void client_pass_line(void);
+
+/** client_take_line() - goes on with the line of the client that has become this program */
+void client_take_line(void);
+
 /** client_was_told() - whether the test has told something; the client need not wait for it */
 bool client_was_told(void);
 

@@ -94,10 +94,21 @@ struct random_work {
     uint64_t segment_bytes;
 };
 
-/* As many from 1 to 2 bytes as from 4 MiB to 8: uniform in the logarithm. 8 MiB itself included. */
+/*
+ * As many from 1 to 2 bytes as from 32 KiB to 64, and as from 4 MiB to 8 that many from 64 KiB to
+ * 128: uniform in the logarithm. 8 MiB itself included. Of larger blocks than 64 KiB, whose zeros
+ * are nearly all of the work, one in LARGE_STRIDE is taken: that leaves 38,000 of a million.
+ */
+#define LARGE_STRIDE 8
+#define SMALL_EXPONENTS 16
+#define EXPONENTS 23
+
 static size_t random_size(struct seeded *seeded)
 {
-    const unsigned int exponent = (unsigned int)(seeded_next(seeded) % 23);
+    unsigned int exponent = (unsigned int)(seeded_next(seeded) % EXPONENTS);
+    if (exponent >= SMALL_EXPONENTS && seeded_next(seeded) % harness_stride(LARGE_STRIDE) != 0) {
+        exponent = (unsigned int)(seeded_next(seeded) % SMALL_EXPONENTS);
+    }
     return ((size_t)1 << exponent) + seeded_next(seeded) % (((size_t)1 << exponent) + 1);
 }
 
@@ -240,10 +251,8 @@ static void test_one_block_can_be_all_that_is_free(void)
 
 /* ------------------------------------------------------------------ several processes ---- */
 
-static void hold_ten_sizes(const void *argument)
+static void take_ten_sizes(unsigned int number, void **blocks)
 {
-    const unsigned int number = *(const unsigned int *)argument;
-    void *blocks[10];
     for (unsigned int i = 0; i < 10; i++) {
         /* Ten different sizes from 1 to 1,000; another ten for most clients. */
         blocks[i] = kmem_try_allocate(1 + (number * 37 + i * 101) % 1000, "ten sizes");
@@ -251,10 +260,27 @@ static void hold_ten_sizes(const void *argument)
             fail("client %u, block %u: %s", number, i, kmem_last_error());
         }
     }
+}
+
+/* And when it is told to, another of each. */
+static void hold_ten_sizes(const void *argument)
+{
+    const unsigned int number = *(const unsigned int *)argument;
+    void *blocks[20];
+    take_ten_sizes(number, blocks);
     client_pause();
-    for (unsigned int i = 0; i < 10; i++) {
+    take_ten_sizes(number, blocks + 10);
+    client_pause();
+    for (unsigned int i = 0; i < 20; i++) {
         expect_equal(kmem_try_release(&blocks[i]), 0);
     }
+}
+
+/* Of pages with a live block: the others are taken back when memory gets short, as with 500. */
+static uint64_t bytes_of_used_leases(void)
+{
+    const struct usage usage = usage_take();
+    return usage.leased_bytes - usage.idle_bytes;
 }
 
 static void test_500_clients_with_ten_sizes_each_fit_16_mib(void)
@@ -276,6 +302,14 @@ static void test_500_clients_with_ten_sizes_each_fit_16_mib(void)
     expect_usage(num_bytes, UINT64_C(10) * n_clients);
     expect_equal(usage.clients, n_clients);
     expect_equal(usage.leased_bytes, 0); /* a page for each of them would be too much */
+    expect_ledger_sound();
+    for (unsigned int number = 0; number < n_clients; number++) {
+        client_resume(&clients[number]);
+    }
+    expect_usage(2 * num_bytes, UINT64_C(20) * n_clients);
+    /* The first had pages of their own, until half of the segment was in use. */
+    expect_at_least(usage_take().leased_bytes, 1);
+    expect_soon(bytes_of_used_leases() <= 8 << 20, 5000);
     expect_ledger_sound();
     for (unsigned int number = 0; number < n_clients; number++) {
         client_finish(&clients[number]);

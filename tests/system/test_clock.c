@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_clock.c - the wall clock is set, the machine is suspended, seconds outgrow 32 bits
+ * test_clock.c - the wall clock is set, the machine is suspended, seconds outgrow 32 bits; and how
+ * a server with clients waits
  */
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -203,6 +206,51 @@ static void test_ages_of_a_machine_that_has_run_for_137_years_are_right(void)
     daemon_stop_balanced();
 }
 
+/* Not all machines have both. */
+#ifdef SYS_epoll_wait
+#define CALL_EPOLL_WAIT SYS_epoll_wait
+#else
+#define CALL_EPOLL_WAIT SYS_epoll_pwait
+#endif
+
+/* Whether the server sleeps in epoll_wait(), and has given it no time. */
+static bool server_waits_without_a_time(void)
+{
+    char path[64];
+    long nr = -1;
+    unsigned long long arguments[4] = {0};
+    (void)snprintf(path, sizeof(path), "/proc/%d/syscall", (int)daemon_server_pid());
+    FILE *file = fopen(path, "re");
+    expect_call(file != NULL);
+    /* NOLINTNEXTLINE(cert-err34-c): the kernel writes numbers, or "running" */
+    const int n = fscanf(file, "%ld %llx %llx %llx %llx", &nr, &arguments[0], &arguments[1],
+                         &arguments[2], &arguments[3]);
+    (void)fclose(file);
+    return n == 5 && (nr == SYS_epoll_pwait || nr == CALL_EPOLL_WAIT) && (int)arguments[3] == -1;
+}
+
+static void hold_a_block(const void *argument)
+{
+    (void)argument;
+    void *block = kmem_try_allocate(100, "held");
+    expect_call(block != NULL);
+    client_pause();
+    expect_equal(kmem_try_release(&block), 0);
+}
+
+/* While clients are there a clock ticks, and what came back is cleared: neither is the loop's. */
+static void test_a_server_with_clients_waits_without_a_time(void)
+{
+    daemon_start("--debuggable", NULL);
+    struct client client = client_begin(hold_a_block, NULL);
+    for (unsigned i = 0; i < 20; i++) {
+        expect_soon(server_waits_without_a_time(), 5000);
+        harness_sleep_ms(10);
+    }
+    client_finish(&client);
+    daemon_stop_balanced();
+}
+
 static const struct system_test tests[] = {
     SYSTEM_TEST(test_ages_stay_right_when_the_wall_clock_goes_back_an_hour, 30),
     SYSTEM_TEST(test_ages_stay_right_when_the_wall_clock_goes_forward_ten_years, 30),
@@ -210,6 +258,7 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_ages_count_the_time_that_the_machine_is_suspended, 30),
     SYSTEM_TEST(test_a_segment_that_is_older_than_its_ticks_goes_on, 30),
     SYSTEM_TEST(test_ages_of_a_machine_that_has_run_for_137_years_are_right, 30),
+    SYSTEM_TEST(test_a_server_with_clients_waits_without_a_time, 20),
 };
 
 int main(int argc, char **argv)

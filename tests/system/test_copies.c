@@ -145,17 +145,11 @@ static void expect_two_clients(void (*run)(const void *argument))
 
 static void test_copy_in_a_plugin_is_a_client_beside_the_programs(void)
 {
-    if (HARNESS_SANITIZED) {
-        harness_skip("a sanitizer refuses RTLD_DEEPBIND");
-    }
     expect_two_clients(use_a_plugin_with_the_archive);
 }
 
 static void test_copy_of_dlmopen_is_a_client_beside_the_programs(void)
 {
-    if (HARNESS_SANITIZED) {
-        harness_skip("a sanitizer can not be loaded into another namespace");
-    }
     expect_two_clients(use_a_namespace_of_its_own);
 }
 

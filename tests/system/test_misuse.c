@@ -117,7 +117,7 @@ static void expect_misuse(const char *name, const char *message)
 {
     char line[TEXT_BYTES];
     (void)snprintf(line, sizeof(line), "%s\n", message);
-    daemon_start(NULL, NULL);
+    daemon_start("--scrub=off", NULL); /* what is being cleared is not to be had */
     expect_abort(name, line);
     expect_balanced();
     expect_return(name, line);
@@ -126,9 +126,10 @@ static void expect_misuse(const char *name, const char *message)
 
 static void test_release_of_a_wild_pointer(void)
 {
-    expect_misuse("release_wild",
-                  "kmem_release: ADDRESS is not in the segment \"test\" (16.0 MiB at ADDRESS); "
-                  "pass a pointer that an allocation of this process returned");
+    expect_misuse(
+        "release_wild",
+        "kmem_release: ADDRESS is not in the segment \"test\" (room for 256.0 MiB at ADDRESS); "
+        "pass a pointer that an allocation of this process returned");
 }
 
 static void test_release_of_an_address_in_no_block(void)
@@ -293,9 +294,10 @@ static void test_size_of_null(void)
 
 static void test_size_of_a_wild_pointer(void)
 {
-    expect_misuse("sizeof_wild",
-                  "kmem_sizeof_allocation: ADDRESS is not in the segment \"test\" (16.0 MiB at "
-                  "ADDRESS); pass a pointer that an allocation of this process returned");
+    expect_misuse(
+        "sizeof_wild",
+        "kmem_sizeof_allocation: ADDRESS is not in the segment \"test\" (room for 256.0 MiB at "
+        "ADDRESS); pass a pointer that an allocation of this process returned");
 }
 
 static void test_size_of_an_interior_pointer(void)
@@ -330,7 +332,7 @@ static void test_allocation_of_more_than_the_segment(void)
 {
     expect_misuse("allocate_too_large",
                   "kmem_allocate: for \"everything and more\": 2.0 GiB is more than the segment "
-                  "\"test\" has (16.0 MiB); start kmemd with a larger --size");
+                  "\"test\" may have (256.0 MiB); start kmemd with a larger --max-size");
 }
 
 static void test_allocation_of_more_than_is_free(void)
@@ -338,8 +340,8 @@ static void test_allocation_of_more_than_is_free(void)
     expect_misuse("allocate_no_room",
                   "kmem_allocate: for \"too much\": no room for 2.0 MiB in segment \"test\": "
                   "992.0 KiB of 16.0 MiB free, largest extent 992.0 KiB; largest holders: \"most "
-                  "of it\" 15.0 MiB in 1 block, \"witness\" 44 B in 1 block; release some of "
-                  "it, or start kmemd with a larger --size");
+                  "of it\" 15.0 MiB in 1 block, \"witness\" 40 B in 1 block; release some of "
+                  "it, or let the segment grow, up to 256.0 MiB: kmemctl resize");
 }
 
 static void test_no_daemon(void)

@@ -254,7 +254,8 @@ static void audit(struct gang *gang)
 
 static void begin_segment(void)
 {
-    daemon_start("--size", SEGMENT, "--log-level", "warning", NULL);
+    /* state_check() takes the state for one of that many pages. */
+    daemon_start("--size", SEGMENT, "--max-size", SEGMENT, "--log-level", "warning", NULL);
 }
 
 /* The segment ends, and all find themselves in the next one. */
