@@ -31,8 +31,8 @@ static void hold_blocks(const void *argument)
 {
     (void)argument;
     for (unsigned int i = 0; i < N_BLOCKS; i++) {
-        char reason[32];
-        (void)snprintf(reason, sizeof(reason), "held/%u", i);
+        char reason[96];
+        (void)snprintf(reason, sizeof(reason), "held/%060u", i);
         expect_call(kmem_try_allocate(64, reason) != NULL);
     }
     client_say(1);
@@ -231,7 +231,8 @@ struct lister {
 
 static struct lister lister;
 
-/* With a pipe that takes a page of its text: it is in the midst of its answer while we look. */
+/* With a pipe that takes 4 KiB of its text: a page of rows is ten times that, so that it is in the
+   first of them while we look, and has not asked for the last one yet. */
 static void lister_start(void)
 {
     int out[2];
