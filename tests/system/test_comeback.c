@@ -112,7 +112,7 @@ static void be_in_a_call_meanwhile(const void *argument)
 
 static void test_numbers_that_are_taken_during_a_call_of_another_thread(void)
 {
-    daemon_start(NULL, NULL);
+    daemon_start("--watchdog", "0", NULL);
     struct client client = client_begin(be_in_a_call_meanwhile, NULL);
     daemon_signal_server(SIGSTOP);
     client_tell(&client, 1);

@@ -331,7 +331,7 @@ static void test_it_says_when_the_daemon_has_ended_and_finds_the_next(void)
 /* A server that is stopped answers nothing; keys are answered all the same. */
 static void test_keys_are_answered_while_the_daemon_is_not_heard(void)
 {
-    daemon_start("--size", "64MiB", NULL);
+    daemon_start("--size", "64MiB", "--watchdog", "0", NULL);
     top_begin(80);
     await_on_screen("no live blocks");
     daemon_signal_server(SIGSTOP);

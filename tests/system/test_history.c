@@ -32,7 +32,7 @@ static void begin(void)
 {
     clocks = clocks_prepare();
     daemon_start_as(&(struct daemon_setting){.program = harness_program("kmemd_shifted")},
-                    OPTIONS("--size", "16MiB"));
+                    OPTIONS("--size", "16MiB", "--watchdog", "0"));
 }
 
 static void end(struct client *client)

@@ -213,7 +213,7 @@ static void test_reused_pid_of_another_users_process_ends_no_living_client(void)
     char byte = 1;
     pid_t victim = -1;
     need_root();
-    daemon_start("--group", "games", NULL);
+    daemon_start("--group", "games", "--watchdog", "0", NULL);
     expect_call(chmod(harness_path("."), 0711) == 0);
     expect_call(pipe(said) == 0 && pipe(asked) == 0 && pipe(gate) == 0 && pipe(line) == 0);
     /* The server is away while the number changes hands. */
