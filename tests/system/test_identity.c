@@ -91,7 +91,7 @@ static void test_client_outside_of_the_daemons_pid_namespace_is_served(void)
     expect_equal(usage_take().clients, 2);
     client_kill(&one);
     expect_soon(usage_take().blocks == 1, 5000); /* and no other's with it */
-    expect_match(daemon_log(), "client \\? \\(system_identity, uid 0\\) ended");
+    expect_log_line("client \\? \\(system_identity, uid 0\\) ended");
     client_tell(&other, 1);
     expect_equal(client_hear(&other), 1);
     client_tell(&other, 1);
