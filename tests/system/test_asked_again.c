@@ -231,6 +231,8 @@ struct lister {
 
 static struct lister lister;
 
+#define AWAY "kmemctl: the daemon's server has ended; waiting for the next one\n"
+
 /* With a pipe that takes 4 KiB of its text: a page of rows is ten times that, so that it is in the
    first of them while we look, and has not asked for the last one yet. */
 static void lister_start(void)
@@ -314,7 +316,9 @@ static void test_kmemctl_lists_on_over_a_killed_server(void)
     expect_true(lister_read(harness_patient_ms(10000)));
     daemon_kill_server();
     lister_read_all();
-    expect_text(lister_err(), "");
+    if (lister_err()[0] != '\0') {
+        expect_text(lister_err(), AWAY); /* on a machine where a start takes a second */
+    }
     expect_equal(lister_rows(), N_BLOCKS);
     expect_equal(lister_end(), 0);
     end(&holder);
@@ -334,9 +338,7 @@ static void test_kmemctl_says_that_it_waits_for_a_server(void)
     const pid_t server = daemon_server_pid();
     expect_call(kill(daemon_pid(), SIGSTOP) == 0);
     expect_call(kill(server, SIGKILL) == 0);
-    expect_soon(lister_has_said("kmemctl: the daemon's server has ended; waiting for the next "
-                                "one\n"),
-                10000);
+    expect_soon(lister_has_said(AWAY), 10000);
     expect_call(kill(daemon_pid(), SIGCONT) == 0);
     lister_read_all();
     expect_equal(lister_rows(), N_BLOCKS);
