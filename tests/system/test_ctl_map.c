@@ -171,9 +171,11 @@ static void test_watch_goes_on_with_the_next_server_and_says_so(void)
 
 static void test_watch_without_its_daemon_ends_with_status_3(void)
 {
+    struct client camera;
     daemon_start(NULL, NULL);
     watcher = ctl_start((const char *const[]){"watch", NULL});
-    harness_sleep_ms(100);
+    await_a_camera(&camera, &watcher, " joined +[0-9]+ camera");
+    client_kill(&camera);
     daemon_stop();
     expect_equal(ctl_wait(&watcher)->exit_status, 3);
 }
