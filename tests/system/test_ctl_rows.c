@@ -195,6 +195,7 @@ static void test_ctl_segments_shows_each_segment_once_and_its_state(void)
 {
     struct cast cast = enter();
     make_sockets();
+    expect_call(setenv("KMEM_TIMEOUT_MS", "60000", 1) == 0); /* not its own 2 s */
     const struct ctl_end *end = ctl("segments", "--sort=name");
     expect_equal(end->exit_status, 0);
     expect_match(end->out, "^NAME +SIZE +USED +CLIENTS  STATE +SOCKET$");
@@ -214,6 +215,7 @@ static void test_ctl_that_finds_no_daemon_says_which_segments_there_are(void)
 {
     struct cast cast = enter();
     make_sockets();
+    expect_call(setenv("KMEM_TIMEOUT_MS", "60000", 1) == 0); /* not its own 2 s */
     const struct ctl_end *const end = ctl("usage");
     expect_equal(end->exit_status, 3);
     expect_match(end->err, "^kmemctl: segments that answer you: (.*, )?test(,|$)");
