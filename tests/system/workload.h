@@ -76,7 +76,7 @@ void workload_unpublish(const void *argument);
 void workload_pass_through(const void *argument);
 
 /* More connections than one process may have. */
-#define CONNECTIONS 150
+#define CONNECTIONS 300
 
 /**
  * workload_connect_in_vain() - connects so often, says nothing, and waits for all of them to be
