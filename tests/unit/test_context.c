@@ -201,13 +201,16 @@ static void test_threads_take_turns(void **state)
 }
 
 static atomic_bool is_asked;
+static atomic_bool may_answer;
 
-static bool answer_late(struct fake_peer *peer, const Kmem__Request *request)
+static bool answer_when_told(struct fake_peer *peer, const Kmem__Request *request)
 {
     (void)peer;
     if (request->body_case == KMEM__REQUEST__BODY_ALLOCATE) {
         atomic_store(&is_asked, true);
-        (void)usleep(50 * 1000);
+        while (!atomic_load(&may_answer)) {
+            (void)usleep(1000);
+        }
     }
     return false;
 }
@@ -225,7 +228,8 @@ static void test_cancelled_thread_finishes_its_turn(void **state)
     pthread_t thread;
     void *result = NULL;
     atomic_store(&is_asked, false);
-    fake_daemon_hook(answer_late);
+    atomic_store(&may_answer, false);
+    fake_daemon_hook(answer_when_told);
     assert_int_equal(pthread_create(&thread, NULL, allocate_one, NULL), 0);
     while (!atomic_load(&is_asked)) {
         (void)usleep(1000);
@@ -233,6 +237,7 @@ static void test_cancelled_thread_finishes_its_turn(void **state)
 
     assert_int_equal(pthread_cancel(thread), 0);
 
+    atomic_store(&may_answer, true);
     assert_int_equal(pthread_join(thread, &result), 0);
     assert_ptr_equal(result, PTHREAD_CANCELED);
     assert_int_equal(fake_daemon_n_live(), 1);
