@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -22,6 +23,9 @@ static struct conn conn;
 static struct failure failure;
 static const Kmem__Response *response;
 static struct fake_peer peer;
+
+/* For an answer that another thread gives, on a machine that lets it wait; the usual is 300. */
+#define PATIENT_MS 60000
 
 static int open_pair(void **state)
 {
@@ -163,6 +167,7 @@ static void test_conn_ask_puts_a_slow_answer_together(void **state)
 {
     struct dribble dribble;
     pthread_t thread;
+    conn.timeout_ms = PATIENT_MS;
     dribble.n_bytes = encode_sized(1, 44, dribble.frame, sizeof(dribble.frame));
     assert_int_equal(pthread_create(&thread, NULL, say_byte_by_byte, &dribble), 0);
 
@@ -252,12 +257,15 @@ static void test_conn_ask_unread_requests_are_ETIMEDOUT(void **state)
     assert_lost();
 }
 
-static volatile sig_atomic_t n_signals;
+static atomic_uint n_signals;
+
+/* More than can come before it waits for the answer. */
+#define SIGNALS_MIN 10
 
 static void count_signal(int number)
 {
     (void)number;
-    n_signals++;
+    atomic_fetch_add(&n_signals, 1);
 }
 
 static void interrupt_every_7_ms(void)
@@ -277,7 +285,9 @@ static void stop_interrupting(void)
 static void *say_late(void *user)
 {
     (void)user;
-    (void)usleep(100 * 1000);
+    while (atomic_load(&n_signals) < SIGNALS_MIN) {
+        (void)usleep(1000);
+    }
     say_sized(1, 44);
     return NULL;
 }
@@ -286,7 +296,8 @@ static void test_conn_ask_survives_signals(void **state)
 {
     pthread_t thread;
     sigset_t alarm_only;
-    n_signals = 0;
+    conn.timeout_ms = PATIENT_MS;
+    atomic_store(&n_signals, 0);
     (void)sigemptyset(&alarm_only);
     (void)sigaddset(&alarm_only, SIGALRM);
     /* The other thread must not take the signals in place of this one. */
@@ -300,7 +311,6 @@ static void test_conn_ask_survives_signals(void **state)
     stop_interrupting();
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(r, CONN_OK);
-    assert_true(n_signals >= 3);
 }
 
 static void test_conn_ask_signals_do_not_move_the_deadline(void **state)
