@@ -32,6 +32,8 @@
 #include "tests/wire/wire.h"
 
 #define STRANGER 54321
+/* Its processes are counted: no other test, which may run beside this one, has any. */
+#define LONELY 54390
 #define GROUP 4242
 #define DIRECT_BYTES 100000
 #define N_DIRECT 100 /* most of the segment: a stray write would hit one */
@@ -214,8 +216,8 @@ static void lower_processes(void)
     const struct rlimit limit = {1, 1};
     expect_call(setrlimit(RLIMIT_NPROC, &limit) == 0);
     expect_call(setgroups(0, NULL) == 0);
-    expect_call(setresgid(STRANGER, STRANGER, STRANGER) == 0);
-    expect_call(setresuid(STRANGER, STRANGER, STRANGER) == 0);
+    expect_call(setresgid(LONELY, LONELY, LONELY) == 0);
+    expect_call(setresuid(LONELY, LONELY, LONELY) == 0);
 }
 
 static struct daemon_end try_with(void (*prepare)(void), const char *size, const char *socket)
@@ -279,7 +281,7 @@ static void test_a_process_limit_that_is_too_low_is_71_and_is_named(void)
 {
     expect_call(chmod(harness_path("."), 0711) == 0);
     expect_call(mkdir(harness_path("others"), 0755) == 0);
-    expect_call(chown(harness_path("others"), STRANGER, STRANGER) == 0);
+    expect_call(chown(harness_path("others"), LONELY, LONELY) == 0);
     expect_call(setenv("ASAN_OPTIONS", "detect_leaks=0", 1) == 0); /* it takes a process */
     const struct daemon_end end = try_with(lower_processes, "16MiB", harness_path("others/s"));
     expect_equal(end.exit_status, 71);
