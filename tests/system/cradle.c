@@ -74,7 +74,7 @@ void cradle_lay(const char *words)
         (void)umask(0777);
     }
     if (cradle_has(words, "timer")) {
-        (void)alarm(1);
+        (void)alarm(CRADLE_ALARM_S);
     }
     if (cradle_has(words, "limits")) {
         lower_limits();

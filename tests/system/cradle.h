@@ -10,7 +10,7 @@
  *      blocked    every signal is blocked that can be
  *      umask      nothing is allowed to anybody
  *      limits     soft limits are too low, and hard ones as they were
- *      timer      an alarm of the starter's goes off a second later
+ *      timer      an alarm of the starter's goes off, CRADLE_ALARM_S later
  *
  * What $KMEM_TEST_CRADLE says holds for every daemon of a test.
  */
@@ -19,7 +19,12 @@
 
 #include <stdbool.h>
 
+#include "tests/system/harness.h"
+
 #define CRADLE_VARIABLE "KMEM_TEST_CRADLE"
+
+/* Once main() has begun it does no harm; a program with a sanitizer takes its time until then. */
+#define CRADLE_ALARM_S (HARNESS_SANITIZED ? 5U : 2U)
 
 /** cradle_lay() - in a process that is about to become a daemon; words may be NULL */
 void cradle_lay(const char *words);

@@ -163,7 +163,7 @@ static void test_an_alarm_of_the_starter_does_not_end_it(void)
 {
     start_in("timer");
     struct client client = client_begin(hold_a_pattern, NULL);
-    harness_sleep_ms(1200); /* the alarm has gone off */
+    harness_sleep_ms(CRADLE_ALARM_S * 1000 + 200); /* it has gone off */
     expect_pattern_held(&client);
     client_tell(&client, 0);
     client_end(&client);
