@@ -63,6 +63,7 @@ static void be_shell(const char *const *words)
         (void)signal(SIGTTOU, SIG_IGN);
         (void)tcsetpgrp(STDIN_FILENO, getpid());
         (void)signal(SIGTTOU, SIG_DFL);
+        (void)signal(SIGTSTP, SIG_DFL); /* who ran the test may have ignored it */
         (void)execv(harness_program("kmemctl"), (char *const *)words);
         _exit(99);
     }
@@ -276,33 +277,20 @@ static void test_signals_give_the_terminal_back(void)
     daemon_stop();
 }
 
-/* Presses it again if nothing comes of it, as a user would. */
-static void stop_it(void)
-{
-    struct pollfd readable = {.fd = terminal.fd, .events = POLLIN};
-    while (!strstr(terminal.text + terminal.looked_at, GIVES_BACK)) {
-        press(CTRL_Z);
-        for (unsigned i = 0; i < 20 && !strstr(terminal.text + terminal.looked_at, GIVES_BACK);
-             i++) {
-            if (poll(&readable, 1, 50) == 1) {
-                (void)read_more();
-            }
-        }
-    }
-}
-
 static void test_it_stops_at_ctrl_z_and_goes_on(void)
 {
     daemon_start("--size", "64MiB", NULL);
     top_begin(80);
     await_on_screen("no live blocks");
-    stop_it();
-    await(GIVES_BACK);
-    await("<stopped>");
-    expect_given_back();
-    press("\n");
-    await(TAKES);
-    await_on_screen("no live blocks");
+    for (unsigned int i = 0; i < 5; i++) { /* while it draws, or waits */
+        press(CTRL_Z);
+        await(GIVES_BACK);
+        await("<stopped>");
+        expect_given_back();
+        press("\n");
+        await(TAKES);
+        await_on_screen("no live blocks");
+    }
     press("q");
     top_ends("<status 0>");
     daemon_stop();

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "client/ctl/top/terminal.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define NCURSES_WIDECHAR 1
@@ -24,7 +26,8 @@ enum pair {
 static struct terminal {
     SCREEN *screen;
     bool has_colour;
-} terminal;
+    int stop_fd; /* a signalfd; -1 while Ctrl-Z is not ours */
+} terminal = {.stop_fd = -1};
 
 /* 50 ms after Esc: the rest of a key's sequence is there by then, even from far away. */
 #define ESCAPE_MS 50
@@ -60,11 +63,84 @@ static void colours_init(bool is_wanted)
     (void)init_pair(PAIR_BAD, COLOR_RED, background);
 }
 
+/* ---------------------------------------------------------------------------------- Ctrl-Z ---- */
+
+static void never_called(int number)
+{
+    (void)number;
+}
+
+static void handle_stop(void (*handler)(int))
+{
+    const struct sigaction action = {.sa_handler = handler};
+    (void)sigaction(SIGTSTP, &action, NULL); /* can not fail: the number is right */
+}
+
+static sigset_t stop_set(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTSTP);
+    return set;
+}
+
+/*
+ * ncurses' own way is to ignore the signal while it draws: what is pressed then is lost. It leaves
+ * it alone if there is a handler already. In all threads that are yet to begin it is blocked.
+ */
+static void stops_open(void)
+{
+    const sigset_t set = stop_set();
+    struct sigaction before;
+    if (sigaction(SIGTSTP, NULL, &before) == 0 && before.sa_handler == SIG_DFL) {
+        terminal.stop_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    }
+    if (terminal.stop_fd >= 0) {
+        (void)sigprocmask(SIG_BLOCK, &set, NULL);
+        handle_stop(never_called);
+    }
+}
+
+static void stops_close(void)
+{
+    const sigset_t set = stop_set();
+    if (terminal.stop_fd >= 0) {
+        (void)close(terminal.stop_fd);
+        terminal.stop_fd = -1;
+        handle_stop(SIG_DFL);
+        (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+    }
+}
+
+int terminal_stop_fd(void)
+{
+    return terminal.stop_fd;
+}
+
+void terminal_stop(void)
+{
+    const sigset_t set = stop_set();
+    struct signalfd_siginfo info;
+    if (read(terminal.stop_fd, &info, sizeof(info)) != (ssize_t)sizeof(info)) {
+        return;
+    }
+    (void)endwin();
+    handle_stop(SIG_DFL);
+    (void)kill(getpid(), SIGTSTP);
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL); /* here it stands until it is continued */
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    handle_stop(never_called);
+    (void)def_shell_mode(); /* what was changed meanwhile is how it is to be given back */
+    terminal_redraw();
+    (void)refresh();
+}
+
 int terminal_open(bool has_colour)
 {
     if (!is_terminal()) {
         return STATUS_USAGE;
     }
+    stops_open();
     const bool is_known = terminfo_knows();
     terminal.screen = is_known ? newterm(NULL, stdout, stdin) : NULL;
     if (!terminal.screen || !terminfo_can_draw()) {
@@ -93,6 +169,7 @@ void terminal_close(void)
         delscreen(terminal.screen);
         terminal.screen = NULL;
     }
+    stops_close();
 }
 
 /* Asked each time: what changed while it was stopped came with no signal. */

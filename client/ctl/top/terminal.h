@@ -3,7 +3,7 @@
  * terminal.h - the terminal that top has to itself: keys in, pictures out
  *
  * ncurses sends a terminal what has changed since the last picture, and no more: that is what makes
- * a slow line usable. It also stops and goes on at Ctrl-Z.
+ * a slow line usable.
  */
 #ifndef CTL_TOP_TERMINAL_H
 #define CTL_TOP_TERMINAL_H
@@ -25,6 +25,12 @@ KMEM_MUST_USE int terminal_open(bool has_colour);
 
 /** terminal_close() - give it back as it was */
 void terminal_close(void);
+
+/** terminal_stop_fd() - is readable when Ctrl-Z was pressed. Return: it; -1: it stops nobody. */
+int terminal_stop_fd(void);
+
+/** terminal_stop() - if so, give the terminal back and stop; take it again when continued */
+void terminal_stop(void);
 
 /** terminal_size() - how large it is now */
 void terminal_size(size_t *ret_columns, size_t *ret_lines);

@@ -346,6 +346,7 @@ static int serve(struct top *top, const struct signals *signals)
         {.fd = STDIN_FILENO, .events = POLLIN},
         {.fd = asker_fd(top->asker), .events = POLLIN},
         {.fd = signals->fd, .events = POLLIN},
+        {.fd = terminal_stop_fd(), .events = POLLIN},
     };
     while (true) {
         draw(top);
@@ -357,6 +358,7 @@ static int serve(struct top *top, const struct signals *signals)
         if ((events[0].revents & (POLLHUP | POLLERR)) != 0) {
             return SIGHUP; /* the terminal has gone */
         }
+        terminal_stop();
         int r = answer_keys(top);
         r = r == 0 ? take_answer(top) : r;
         if (r != 0) {
