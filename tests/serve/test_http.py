@@ -145,7 +145,7 @@ class TestApi(unittest.TestCase):
             self.assertEqual(headers["Allow"], "GET, HEAD")
         status, headers, text = self.serve.request("/metrics", "HEAD")
         self.assertEqual((status, text), (200, ""))
-        self.assertGreater(int(headers["Content-Length"]), 1000)
+        self.assertGreater(int(headers["Content-Length"]), 100)
 
     def test_another_name_for_this_address_is_refused(self):
         for host in ("evil.example", "evil.example:9464", "localhost.evil.example", ""):
@@ -223,7 +223,8 @@ class TestDaemons(unittest.TestCase):
     def setUp(self):
         self.enterContext(Directory())
         self.video = self.enterContext(Daemon("video"))
-        self.audio = Daemon("audio")
+        # Those that hang are not to be replaced, however long a busy machine takes.
+        self.audio = Daemon("audio", "32MiB", "--watchdog", "0")
         self.addCleanup(lambda: self.audio.stop())
         self.serve = self.enterContext(Serve("--segment", "video", "--segment", "audio",
                                              env={**os.environ, "KMEM_TIMEOUT_MS": "60000"}))
