@@ -26,6 +26,7 @@
 
 #include "tests/system/cradle.h"
 #include "tests/system/harness.h"
+#include "tests/system/last_process.h"
 #include "tests/system/usage.h"
 #include "tests/system/walls.h"
 #include "tests/wire/wire.h"
@@ -156,10 +157,8 @@ static struct process start_process(const struct daemon_setting *setting,
         .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0), .out_fd = out_fds[0]};
 }
 
-/*
- * The keeper's only child; 0: it has none just now. While another process of the keeper's ends the
- * kernel may leave it out (proc(5)), so it is looked for more than once.
- */
+/* The keeper's only child; 0: it has none just now. While another process of the keeper's ends the
+   kernel may leave it out (proc(5)), so it is looked for more than once. */
 static pid_t server_of(pid_t keeper)
 {
     char path[80];
@@ -235,7 +234,7 @@ void daemon_remember_idle(void)
  */
 static bool await_answer(void)
 {
-    const uint64_t until_us = harness_now_us() + (uint64_t)READY_TIMEOUT_MS * 1000;
+    const uint64_t until_us = harness_deadline_us(READY_TIMEOUT_MS);
     int fd = -1;
     while (fd < 0 && harness_now_us() < until_us) {
         fd = wire_try_connect();
@@ -270,6 +269,7 @@ static bool start_served(const struct daemon_setting *setting, const char *const
         arguments[n++] = "--debuggable"; /* the tests look at it through /proc */
     }
     (void)setenv("KMEM_SOCKET", served.socket, 1);
+    last_process_await(served.socket);
     served.process = start_process(setting, arguments, harness_path("kmemd.log"));
     if (cradle_has(setting->cradle, "mute")) {
         return await_answer();
@@ -387,6 +387,7 @@ void daemon_kill(void)
 {
     expect_call(kill(served.process.pid, SIGKILL) == 0);
     expect_equal(end_process(&served.process, STOP_TIMEOUT_MS), 128 + SIGKILL);
+    last_process_await(served.socket);
     expect_no_crash(); /* the next daemon begins another log */
 }
 
@@ -580,21 +581,19 @@ struct daemon_end daemon_try(const struct daemon_setting *setting, const char *c
 {
     const char *arguments[N_OPTIONS_MAX] = {"kmemd"};
     char log_name[32];
-    char log_path[256];
     struct daemon_end end;
     (void)snprintf(log_name, sizeof(log_name), "tried-by-%d.log", (int)getpid());
     for (size_t n = 1; *options != NULL; options++, n++) {
         expect_true(n + 1 < N_OPTIONS_MAX);
         arguments[n] = *options;
     }
-    (void)snprintf(log_path, sizeof(log_path), "%s", harness_path(log_name));
-    struct process process = start_process(setting, arguments, log_path);
+    struct process process = start_process(setting, arguments, harness_path(log_name));
     read_line(&process, end.out, sizeof(end.out), TRY_TIMEOUT_MS);
     if (strstr(end.out, " ready on ") != NULL) {
         harness_sleep_ms(setting->hold_ms);
         (void)kill(process.pid, SIGTERM);
     }
     end.exit_status = end_process(&process, TRY_TIMEOUT_MS);
-    read_file(log_path, end.log, sizeof(end.log));
+    read_file(harness_path(log_name), end.log, sizeof(end.log));
     return end;
 }
