@@ -253,12 +253,36 @@ static uint64_t tenths_of(uint64_t num_bytes, unsigned int unit)
     return whole * 10 + ((rest * 10 + (UINT64_C(1) << (shift - 1))) >> shift);
 }
 
+/* Return: behind the digits of a number below 10,000. */
+static char *put_digits(char *text, uint32_t number)
+{
+    for (uint32_t unit = 1000; unit > 1; unit /= 10) {
+        if (number >= unit) {
+            *text++ = (char)('0' + number / unit % 10);
+        }
+    }
+    *text++ = (char)('0' + number % 10);
+    return text;
+}
+
+static char *copy_cut(const char *text, char *buffer, size_t buffer_bytes)
+{
+    if (buffer_bytes > 0) {
+        const size_t n_bytes = strnlen(text, buffer_bytes - 1);
+        memcpy(buffer, text, n_bytes);
+        buffer[n_bytes] = '\0';
+    }
+    return buffer;
+}
+
+/* By hand: a million rows have a million sizes. */
 char *text_format_bytes(uint64_t num_bytes, char *buffer, size_t buffer_bytes)
 {
-    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    static const char *const units[] = {" KiB", " MiB", " GiB", " TiB", " PiB", " EiB"};
+    char text[TEXT_BYTES_MAX];
     if (num_bytes < 1024) {
-        (void)snprintf(buffer, buffer_bytes, "%u B", (unsigned int)num_bytes);
-        return buffer;
+        (void)stpcpy(put_digits(text, (uint32_t)num_bytes), " B");
+        return copy_cut(text, buffer, buffer_bytes);
     }
     unsigned int unit = 1;
     uint64_t tenths = tenths_of(num_bytes, unit);
@@ -266,9 +290,11 @@ char *text_format_bytes(uint64_t num_bytes, char *buffer, size_t buffer_bytes)
     while (tenths >= 10240 && unit < sizeof(units) / sizeof(units[0])) {
         tenths = tenths_of(num_bytes, ++unit);
     }
-    (void)snprintf(buffer, buffer_bytes, "%u.%u %s", (unsigned int)(tenths / 10),
-                   (unsigned int)(tenths % 10), units[unit - 1]);
-    return buffer;
+    char *end = put_digits(text, (uint32_t)(tenths / 10));
+    *end++ = '.';
+    end = put_digits(end, (uint32_t)(tenths % 10));
+    (void)stpcpy(end, units[unit - 1]);
+    return copy_cut(text, buffer, buffer_bytes);
 }
 
 /* 6: a fraction of a TiB in millionths still fits 64 bits when it is multiplied out. */

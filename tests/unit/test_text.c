@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -191,6 +192,27 @@ static void test_text_format_bytes_rounds_to_one_decimal(void **state)
     }
 }
 
+static void test_text_format_bytes_has_every_digit(void **state)
+{
+    for (uint32_t number = 1; number < 1024; number++) {
+        char expected[TEXT_BYTES_MAX];
+        char buffer[TEXT_BYTES_MAX];
+        (void)snprintf(expected, sizeof(expected), "%u B", number);
+        assert_string_equal(text_format_bytes(number, buffer, sizeof(buffer)), expected);
+        (void)snprintf(expected, sizeof(expected), "%u.0 MiB", number);
+        assert_string_equal(text_format_bytes((uint64_t)number << 20, buffer, sizeof(buffer)),
+                            expected);
+    }
+}
+
+static void test_text_format_bytes_is_cut_where_the_buffer_ends(void **state)
+{
+    char buffer[] = "xxxxxxxx";
+    assert_string_equal(text_format_bytes(1536, buffer, 4), "1.5");
+    assert_int_equal(buffer[4], 'x');
+    assert_string_equal(text_format_bytes(1536, buffer, 1), "");
+}
+
 static void test_text_parse_bytes_reads_every_form(void **state)
 {
     static const struct {
@@ -291,6 +313,8 @@ int main(void)
         cmocka_unit_test(test_text_escape_shows_bytes_that_are_not_utf8),
         cmocka_unit_test(test_text_escape_cuts_at_a_characters_border),
         cmocka_unit_test(test_text_format_bytes_rounds_to_one_decimal),
+        cmocka_unit_test(test_text_format_bytes_has_every_digit),
+        cmocka_unit_test(test_text_format_bytes_is_cut_where_the_buffer_ends),
         cmocka_unit_test(test_text_parse_bytes_reads_every_form),
         cmocka_unit_test(test_text_parse_bytes_junk_is_EINVAL),
         cmocka_unit_test(test_text_parse_bytes_too_much_is_ERANGE),
