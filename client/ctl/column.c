@@ -72,6 +72,36 @@ int column_compare(const struct column *column, const void *left, const void *ri
     return (left_number > right_number) - (left_number < right_number);
 }
 
+/* A text's first bytes, as one number. */
+static uint64_t text_key(const char *text)
+{
+    uint64_t key = 0;
+    for (size_t i = 0; i < sizeof(key); i++) {
+        key = key << 8 | (unsigned char)*text;
+        text += *text != '\0';
+    }
+    return key;
+}
+
+uint64_t column_key(const struct column *column, const void *row)
+{
+    const char *text = column_text(column, row);
+    const uint64_t number = column_number(column, row);
+    if (column->kind == COLUMN_USER) {
+        return text_key(user_name((uint32_t)number).text);
+    }
+    if (text) {
+        return text_key(text);
+    }
+    return is_growth(column) ? number ^ (UINT64_C(1) << 63) : number; /* what is below 0 first */
+}
+
+bool column_key_is_all(const struct column *column)
+{
+    return column->kind != COLUMN_USER && column->kind != COLUMN_TEXT &&
+           column->kind != COLUMN_WORD;
+}
+
 bool column_is_figure(const struct column *column)
 {
     return column->kind == COLUMN_COUNT || column->kind == COLUMN_BYTES ||

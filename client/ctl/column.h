@@ -101,6 +101,12 @@ void column_json(const struct column *column, const void *row, struct json_row *
 /** column_compare() - like strcmp(), by value */
 int column_compare(const struct column *column, const void *left, const void *right);
 
+/** column_key() - of two values the one with the lesser key is before the other */
+uint64_t column_key(const struct column *column, const void *row);
+
+/** column_key_is_all() - whether equal keys are equals; else column_compare() tells */
+bool column_key_is_all(const struct column *column);
+
 /** column_is_figure() - whether the largest is what one looks for, so that it comes first */
 bool column_is_figure(const struct column *column);
 

@@ -23,14 +23,20 @@ static void rows_cut(struct rows *rows, size_t n_rows)
 {
     while (rows->n_rows > n_rows) {
         struct record_head *record = record_of(rows->rows[--rows->n_rows].row);
-        rows->kept_bytes -= sizeof(struct kept_row) + (size_t)record->n_bytes;
-        free(record);
+        if (!rows->room) {
+            rows->kept_bytes -= sizeof(struct kept_row) + (size_t)record->n_bytes;
+            free(record);
+        }
+    }
+    if (n_rows == 0) {
+        rows->n_rows = rows->kept_bytes = rows->used_bytes = 0;
     }
 }
 
 void rows_fini(struct rows *rows)
 {
     rows_cut(rows, 0);
+    free(rows->room);
     free(rows->rows);
     runs_fini(&rows->runs);
     *rows = (struct rows){0};
@@ -38,8 +44,18 @@ void rows_fini(struct rows *rows)
 
 /* ---------------------------------------------------------------------------------- order ---- */
 
+static uint64_t row_key(const struct rows *rows, const void *row)
+{
+    const uint64_t key = rows->by ? column_key(rows->by, row) : 0;
+    return rows->is_descending ? ~key : key;
+}
+
+/* Of two rows with the same key. */
 static int compare_values(const struct rows *rows, const void *left, const void *right)
 {
+    if (column_key_is_all(rows->by)) {
+        return 0;
+    }
     const int order = column_compare(rows->by, left, right);
     return rows->is_descending ? -order : order;
 }
@@ -48,6 +64,9 @@ static int compare_rows(const void *left, const void *right, void *user)
 {
     const struct kept_row *a = left;
     const struct kept_row *b = right;
+    if (a->key != b->key) {
+        return a->key < b->key ? -1 : 1;
+    }
     const int order = compare_values(user, a->row, b->row);
     if (order != 0) {
         return order;
@@ -95,14 +114,39 @@ static void row_point(const struct listing_shape *shape, char *copy, char *end, 
     }
 }
 
-/* What needs an alignment comes before the strings. */
-static struct record_head *record_make(const struct listing_shape *shape, const void *row)
+/* A list of which all is wanted goes to a file as a whole. */
+static bool have_room(struct rows *rows)
 {
+    if (!rows->room && rows->n_rows == 0 && rows->most_bytes > 0 && rows->n_wanted == 0 &&
+        !rows->shape->more_bytes) {
+        rows->room = malloc(rows->most_bytes + RECORD_MAX_BYTES);
+    }
+    return rows->room != NULL;
+}
+
+/* Memory of zeros; NULL if there is none. */
+static struct record_head *record_new(struct rows *rows, size_t n_bytes)
+{
+    if (!have_room(rows)) {
+        return calloc(1, n_bytes);
+    }
+    if (n_bytes > rows->most_bytes + RECORD_MAX_BYTES - rows->used_bytes) {
+        return NULL;
+    }
+    char *record = rows->room + rows->used_bytes;
+    rows->used_bytes += n_bytes;
+    return memset(record, 0, n_bytes);
+}
+
+/* What needs an alignment comes before the strings. */
+static struct record_head *record_make(struct rows *rows, const void *row)
+{
+    const struct listing_shape *shape = rows->shape;
     const size_t more_bytes = shape->more_bytes ? shape->more_bytes(row) : 0;
     const size_t n_bytes = sizeof(struct record_head) + copy_bytes(shape, row) + more_bytes;
     const size_t record_bytes = (n_bytes + sizeof(struct record_head) - 1) /
                                 sizeof(struct record_head) * sizeof(struct record_head);
-    struct record_head *record = calloc(1, record_bytes);
+    struct record_head *record = record_new(rows, record_bytes);
     if (!record) {
         return NULL;
     }
@@ -117,11 +161,12 @@ static struct record_head *record_make(const struct listing_shape *shape, const 
 }
 
 /* A runs_adopt_fn: the strings of a row that was read are where they were, behind it. */
-static void row_adopt(struct record_head *record, const void *user)
+static uint64_t row_adopt(struct record_head *record, const void *user)
 {
     const struct rows *rows = user;
     char *row = (char *)(record + 1);
     row_point(rows->shape, row, row + rows->shape->row_bytes, NULL);
+    return row_key(rows, row);
 }
 
 static int rows_reserve(struct rows *rows)
@@ -175,12 +220,16 @@ int rows_add(struct rows *rows, const void *row)
     if (r < 0) {
         return r;
     }
-    struct record_head *record = record_make(rows->shape, row);
+    struct record_head *record = record_make(rows, row);
     if (!record) {
         return -ENOMEM;
     }
     rows->kept_bytes += sizeof(struct kept_row) + (size_t)record->n_bytes;
-    rows->rows[rows->n_rows++] = (struct kept_row){.row = record + 1, .number = rows->n_seen++};
+    rows->rows[rows->n_rows++] = (struct kept_row){
+        .row = record + 1,
+        .key = row_key(rows, record + 1),
+        .number = rows->n_seen++,
+    };
     return 0;
 }
 
@@ -222,6 +271,8 @@ static int rows_merge(struct rows *rows, rows_each_fn each, void *user)
         .each_user = &handing,
     };
     int r = rows_spill(rows);
+    free(rows->room);
+    rows->room = NULL;
     r = r ? r : runs_merge(&rows->runs, &merge);
     return r == IS_ENOUGH ? 0 : r;
 }

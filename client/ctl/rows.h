@@ -4,7 +4,9 @@
  *
  * A row is copied with its strings into one piece of memory. If only the first N are wanted, no
  * more than some 2 N are ever kept, however many come. What is more than most_bytes is sorted, and
- * goes to a file (runs.h) until all are there.
+ * goes to a file (runs.h) until all are there. If all are wanted, the copies stand one behind the
+ * other: to free a million of them one by one, in another order than theirs, took an eighth of the
+ * time.
  */
 #ifndef CTL_ROWS_H
 #define CTL_ROWS_H
@@ -26,12 +28,13 @@
 
 struct kept_row {
     void *row;
+    uint64_t key;    /* the least is the first: column_key(), or its complement */
     uint64_t number; /* in the order in which they came, which is that of equals */
 };
 
 struct rows {
     const struct listing_shape *shape;
-    const struct column *by;
+    const struct column *by; /* NULL: they are not to be sorted */
     bool is_descending;
     uint64_t n_wanted; /* 0: all */
     size_t most_bytes; /* in memory; 0: all of them, which rows_sort() leaves in rows[] */
@@ -39,6 +42,8 @@ struct rows {
     size_t n_rows;
     size_t capacity;
     size_t kept_bytes; /* of rows */
+    char *room;        /* where copies stand one behind the other; NULL: each for itself */
+    size_t used_bytes; /* of the room */
     uint64_t n_seen;
     struct runs runs;
 };

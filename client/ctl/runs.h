@@ -21,6 +21,9 @@ struct record_head {
     uint64_t n_bytes; /* the record's, this included */
 };
 
+/* 1 MiB: far more than any row; what is said to be longer has been damaged. */
+#define RECORD_MAX_BYTES ((size_t)1 << 20)
+
 struct run {
     uint64_t from_bytes; /* in the file: what is not read yet */
     uint64_t to_bytes;
@@ -29,10 +32,12 @@ struct run {
     size_t at; /* in the buffer: the record that is next */
     size_t end;
     struct record_head *record; /* that one; NULL: the run has no more */
+    uint64_t key;               /* of its row */
 };
 
 struct runs {
     FILE *file; /* NULL: there is no run */
+    char *file_buffer;
     struct run *runs;
     size_t n_runs;
     size_t n_written; /* bytes of all runs */
@@ -41,12 +46,12 @@ struct runs {
     char sentence[sizeof(struct escaped) + 256]; /* what went wrong; "": nothing */
 };
 
-/** runs_order_fn - which of two records comes first; like strcmp(), with records' rows adopted */
+/** runs_order_fn - which of two records with the same key comes first; like strcmp() */
 typedef int (*runs_order_fn)(const struct record_head *left, const struct record_head *right,
                              const void *user);
 
-/** runs_adopt_fn - a record has been read: let its row point into itself again */
-typedef void (*runs_adopt_fn)(struct record_head *record, const void *user);
+/** runs_adopt_fn - a record has been read: let its row point into itself. Return: the row's key. */
+typedef uint64_t (*runs_adopt_fn)(struct record_head *record, const void *user);
 
 /** runs_each_fn - Return: 0 to go on. */
 typedef int (*runs_each_fn)(const struct record_head *record, void *user);
@@ -65,8 +70,8 @@ KMEM_MUST_USE int runs_finish(struct runs *runs);
 
 struct runs_merge {
     runs_order_fn order;
-    runs_adopt_fn adopt;
-    const void *user; /* of both */
+    runs_adopt_fn adopt; /* the least key comes first */
+    const void *user;    /* of both */
     runs_each_fn each;
     void *each_user;
 };

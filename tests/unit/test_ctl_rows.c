@@ -23,17 +23,22 @@ struct sample {
     uint64_t num_bytes;
     uint64_t number; /* in the order in which they came */
     const char *text;
+    int64_t growth;
+    uint32_t uid;
 };
 
 #define AT(member) COLUMN_AT(struct sample, member)
 
 static const struct column columns[] = {
-    {"NAME", "name", COLUMN_TEXT, AT(name)},
-    {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes)},
-    {"TEXT", "text", COLUMN_TEXT, AT(text)},
+    {"NAME", "name", COLUMN_TEXT, AT(name)}, {"BYTES", "num_bytes", COLUMN_BYTES, AT(num_bytes)},
+    {"TEXT", "text", COLUMN_TEXT, AT(text)}, {"GROWTH", "growth", COLUMN_GROWN_BYTES, AT(growth)},
+    {"USER", "user", COLUMN_USER, AT(uid)},
 };
 static const struct column *const by_name = &columns[0];
 static const struct column *const by_bytes = &columns[1];
+static const struct column *const by_text = &columns[2];
+static const struct column *const by_growth = &columns[3];
+static const struct column *const by_user = &columns[4];
 
 static const struct listing_shape shape = {
     .columns = columns,
@@ -55,18 +60,43 @@ static void begin(const struct column *by, bool is_descending, size_t most_bytes
     n_numbers = 0;
 }
 
-/* Few names and few sizes, so that many rows are equals; texts of every length, none among them. */
+/* Few names and few sizes, so that many rows are equals; texts of every length, none among them.
+   Names, texts and users differ late: behind what a key has of them. */
 static void add(uint64_t number)
 {
     char name[32];
     char text[257];
     const size_t n_bytes = number * 7 % 256;
-    (void)snprintf(name, sizeof(name), "name%u", (unsigned)(number * 31 % 17));
+    (void)snprintf(name, sizeof(name), "name or other%u", (unsigned)(number * 31 % 17));
     memset(text, 'a' + (char)(number % 26), n_bytes);
     text[n_bytes] = '\0';
-    const struct sample sample = {name, number * 2654435761U % 13, number, text};
+    const struct sample sample = {
+        .name = name,
+        .num_bytes = number * 2654435761U % 13,
+        .number = number,
+        .text = text,
+        .growth = (int64_t)(number * 2654435761U % 29) - 14,
+        .uid = UINT32_MAX - (uint32_t)(number * 31 % 5),
+    };
     assert_int_equal(rows_add(&rows, &sample), 0);
     assert_true(rows.most_bytes == 0 || rows.kept_bytes <= rows.most_bytes + 1024);
+}
+
+/* As column_compare() has it, whatever the keys say. */
+static void assert_order(const struct sample *sample)
+{
+    static char name[32];
+    static char text[257];
+    static struct sample before;
+    if (n_numbers > 0) {
+        const int order = column_compare(rows.by, &before, sample);
+        assert_true(rows.is_descending ? order >= 0 : order <= 0);
+    }
+    before = *sample;
+    before.name = name;
+    before.text = text;
+    (void)stpcpy(name, sample->name);
+    (void)stpcpy(text, sample->text);
 }
 
 static int note(const void *row, void *user)
@@ -77,6 +107,7 @@ static int note(const void *row, void *user)
     assert_int_equal(strlen(sample->text), n_bytes);
     assert_true(n_bytes == 0 || sample->text[n_bytes - 1] == 'a' + (char)(sample->number % 26));
     assert_int_equal(strncmp(sample->name, "name", 4), 0);
+    assert_order(sample);
     numbers[n_numbers++] = sample->number;
     return 0;
 }
@@ -106,6 +137,10 @@ static void test_order_is_the_same_in_a_file(void **state)
     assert_same_in_a_file(by_bytes, false, 0);
     assert_same_in_a_file(by_name, false, 0);
     assert_same_in_a_file(by_name, true, 0);
+    assert_same_in_a_file(by_text, false, 0);
+    assert_same_in_a_file(by_growth, false, 0);
+    assert_same_in_a_file(by_growth, true, 0);
+    assert_same_in_a_file(by_user, false, 0);
 }
 
 static void test_first_ones_are_the_same_in_a_file(void **state)
@@ -170,7 +205,7 @@ static void test_no_row_is_no_row(void **state)
 
 static int add_until_it_fails(void)
 {
-    const struct sample sample = {"name", 1, 1, "text"};
+    const struct sample sample = {.name = "name", .num_bytes = 1, .number = 1, .text = "text"};
     int r = 0;
     for (uint64_t number = 0; r == 0 && number < N_ROWS; number++) {
         r = rows_add(&rows, &sample);
