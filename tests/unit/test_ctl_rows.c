@@ -151,17 +151,27 @@ static void test_first_ones_are_the_same_in_a_file(void **state)
     assert_same_in_a_file(by_name, false, N_ROWS - 1);
 }
 
-static void test_equals_stay_in_the_order_in_which_they_came(void **state)
+static void assert_equals_stay(const struct column *by, uint64_t n_wanted, size_t most_bytes)
 {
-    begin(by_bytes, true, MOST_BYTES);
+    begin(by, true, most_bytes);
+    rows.n_wanted = n_wanted;
     for (uint64_t number = 0; number < N_ROWS; number++) {
-        add(number * 13); /* of one size, all */
+        add(number * 13 * 17); /* of one size, all, and of one name */
     }
     assert_int_equal(rows_each(&rows, note, NULL), 0);
-    assert_int_equal(n_numbers, N_ROWS);
+    assert_int_equal(n_numbers, n_wanted > 0 ? n_wanted : N_ROWS);
     for (size_t i = 0; i < n_numbers; i++) {
-        assert_int_equal(numbers[i], i * 13);
+        assert_int_equal(numbers[i], i * 13 * 17);
     }
+}
+
+static void test_equals_stay_in_the_order_in_which_they_came(void **state)
+{
+    assert_equals_stay(by_bytes, 0, MOST_BYTES);
+    assert_equals_stay(by_name, 0, MOST_BYTES);
+    assert_equals_stay(by_bytes, 0, 0);
+    assert_equals_stay(by_bytes, N_ROWS / 10, 0); /* sorted and cut as they come */
+    assert_equals_stay(by_name, N_ROWS / 10, 0);
 }
 
 static void test_rows_that_fit_into_memory_touch_no_file(void **state)
