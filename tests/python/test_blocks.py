@@ -73,8 +73,9 @@ class Blocks(harness.TestCase):
         try:
             with kmem.allocate(40 << 20, "in the way"):
                 main = threading.main_thread().ident
-                threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGUSR1)).start()
+                later = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGUSR1))
                 with self.assertRaises(KeyboardInterrupt):
+                    later.start()  # inside: it may come before the allocation has begun to wait
                     kmem.allocate(40 << 20, "late", timeout=float("inf"))
         finally:
             signal.signal(signal.SIGUSR1, before)
