@@ -174,7 +174,10 @@ class Browser:
             file.write(base64.b64decode(shot["data"]))
 
     def complaints(self):
-        """What went wrong in the page: errors of its program, and of its rules."""
+        """What went wrong in the page: errors of its program, and of its rules.
+
+        That a daemon has not answered within a second is none: the page asks again.
+        """
         self.run("0")  # what was said before has been heard then
         wrong = []
         for event in self.events:
@@ -183,7 +186,9 @@ class Browser:
             elif event.get("method") == "Runtime.consoleAPICalled":
                 wrong.append(event["params"]["args"])
             elif event.get("method") == "Log.entryAdded":
-                wrong.append(event["params"]["entry"])
+                entry = event["params"]["entry"]
+                if entry["source"] != "network" or " 503 " not in entry["text"]:
+                    wrong.append(entry)
         return wrong
 
     def requests(self):
@@ -194,12 +199,13 @@ class Browser:
     def wait_for_answers(self):
         """Until nothing that the page has asked for is under way."""
         until = time.monotonic() + PATIENCE_S
-        while pending := self._pending():
+        while pending := self.pending():
             if time.monotonic() > until:
                 raise AssertionError(f"{len(pending)} requests are never answered")
             time.sleep(0.02)
 
-    def _pending(self):
+    def pending(self):
+        """Of requests of the page: what is under way."""
         self.run("0")
         ids = {"Network.requestWillBeSent": set(), "Network.loadingFinished": set(),
                "Network.loadingFailed": set()}

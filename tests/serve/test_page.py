@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The page, in a real browser: looked at, clicked, and read as one who does not see it would."""
 
+import signal
 import sys
 import unittest
 
@@ -254,12 +255,11 @@ class TestPage(unittest.TestCase):
                     self.browser.wait(tile("late"))
                 self.browser.wait(f"!({tile('late')})")
                 daemon.stop()
-                self.browser.wait('document.getElementById("state").textContent === "no answer"')
-                self.assertIn('segment "passing"',
-                              self.browser.run('document.getElementById("trouble").textContent'))
+                self.browser.wait('document.getElementById("state").textContent === "no answer"'
+                                  ' && document.getElementById("trouble").textContent'
+                                  """.includes('segment "passing"')""")
                 with Daemon("passing"):
-                    self.browser.wait(LIVE)
-                    self.assertTrue(self.browser.run('document.getElementById("trouble").hidden'))
+                    self.browser.wait(f'{LIVE} && document.getElementById("trouble").hidden')
 
     def test_nothing_is_asked_while_it_is_paused(self):
         self.open(faster=10)
@@ -272,6 +272,22 @@ class TestPage(unittest.TestCase):
         self.browser.click("#pause")
         self.browser.wait(LIVE)
         self.assertGreater(len(self.browser.requests()), n_requests)
+
+    def test_a_pause_in_the_midst_of_a_round_is_one(self):
+        with Directory(), Daemon("late") as daemon, Serve("--segment", "late") as serve:
+            self.browser.open(serve.url, faster=10)
+            self.browser.wait(LIVE)
+            daemon.signal_server(signal.SIGSTOP)
+            soon(self.browser.pending)
+            self.browser.click("#pause")
+            self.browser.wait('document.getElementById("state").textContent === "paused"')
+            self.browser.wait_for_answers()
+            n_requests = len(self.browser.requests())
+            daemon.signal_server(signal.SIGCONT)
+            self.browser.run("new Promise((done) => setTimeout(done, 5000))")
+            self.assertEqual(len(self.browser.requests()), n_requests)
+            self.assertEqual(self.browser.run('document.getElementById("state").textContent'),
+                             "paused")
 
 
 if __name__ == "__main__":

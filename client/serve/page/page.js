@@ -233,12 +233,13 @@ async function askHistory(asked, uptime_ms) {
 
 async function askAll() {
   showSegments((await ask("segments")).segments);
+  if (isPaused) return;
   if (segment === null) throw new Error("no segment of this machine is served");
   const asked = segment;
   const topics = ["usage", "ledger", "clients", "holders", "refusals", "obituaries"];
   if (nRounds++ % SELDOM === 0) topics.push("map", "leaks");
   const said = await Promise.all(topics.map((topic) => ask(topic, ofSegment())));
-  if (asked !== segment) return;
+  if (asked !== segment || isPaused) return;
   const [usage, ledger, clients, holders, refusals, obituaries, map, leaks] = said;
   showUsage(usage);
   showLedger(ledger.ledger, usage);
@@ -260,9 +261,9 @@ async function round() {
   if (isPaused || document.hidden) return;
   try {
     await askAll();
-    setState("live", "live");
+    if (!isPaused) setState("live", "live");
   } catch (error) {
-    setState("lost", "no answer", error.name === "TypeError"
+    if (!isPaused) setState("lost", "no answer", error.name === "TypeError"
       ? "kmemctl serve does not answer. The figures are the last ones that came." : error.message);
   }
   clearTimeout(timer);
@@ -274,6 +275,7 @@ byId("pause").addEventListener("click", () => {
   byId("pause").setAttribute("aria-pressed", String(isPaused));
   setText("pause", isPaused ? "Go on" : "Pause");
   if (isPaused) setState("paused", "paused");
+  else nRounds = 0; // what the last round asked for was not shown
   round();
 });
 byId("segment").addEventListener("change", () => {
