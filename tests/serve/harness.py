@@ -139,10 +139,13 @@ class Serve(Process):
         return answer.status, answer.headers, text
 
     def get(self, path, **headers):
-        status, _, text = self.request(path, headers=headers)
-        if status != 200:
-            raise AssertionError(f"{path}: {status}: {text}")
-        return text
+        """Its text. A daemon has a second for its answer; one that needs more is asked again."""
+        def answered():
+            status, _, text = self.request(path, headers=headers)
+            if status not in (200, 503):
+                raise AssertionError(f"{path}: {status}: {text}")
+            return status == 200 and (text,)
+        return soon(answered)[0]
 
     def json(self, path):
         return json.loads(self.get(path))
@@ -151,8 +154,18 @@ class Serve(Process):
         return self.json("/api/v1/segments")["segments"]
 
     def series(self, openmetrics=False):
-        """Of /metrics: {name{labels}: value}, in the order of the text."""
+        """Of /metrics: {name{labels}: value}, in the order of the text.
+
+        A segment whose daemon has not answered within a second is down in it.
+        """
         accept = "application/openmetrics-text; version=1.0.0" if openmetrics else "text/plain"
         lines = self.get("/metrics", Accept=accept).split("\n")
         return {key: float(value) for key, value in
                 (line.rsplit(" ", 1) for line in lines if line and line[0] != "#")}
+
+    def series_of(self, *names):
+        """The same, once these segments are up."""
+        def all_up():
+            series = self.series()
+            return all(series[f'kmemd_up{{segment="{name}"}}'] == 1 for name in names) and series
+        return soon(all_up)
