@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <kmem/kmem.h>
@@ -24,6 +25,18 @@
 #define N_ELSEWHERE 64
 #define N_OTHERS 10
 #define N_LEASED 24
+
+/*
+ * The library's clock stands still: step by step a call takes as long as the machine is busy, and
+ * one that has had a part of its time goes another way.
+ */
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): libc's are reserved */
+__attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct timespec *ret_now)
+{
+    (void)clock;
+    *ret_now = (struct timespec){.tv_sec = 1000};
+    return 0;
+}
 
 struct operation {
     const char *name;
