@@ -64,7 +64,7 @@ int process_end(pid_t pid, int signal_number)
     int status = 0;
 
     kill(pid, signal_number);
-    for (int i = 0; i < 400; i++) {
+    for (int i = 0; i < 12000; i++) {
         if (waitpid(pid, &status, WNOHANG) == pid) {
             return status;
         }

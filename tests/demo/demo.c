@@ -412,6 +412,9 @@ int main(int argc, char **argv)
     atexit(leave_nothing_behind);
     if (open_story(story, argv) == 0) {
         status = run(story);
+    } else if (interrupted) {
+        puts("interrupted");
+        status = 130;
     }
     double took_s = (double)elapsed_ms(story) / 1000;
     status = close_story(story, status);

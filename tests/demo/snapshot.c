@@ -104,7 +104,7 @@ int farewell_wait(struct kmem_query *query, pid_t pid, uint64_t killed_us,
         nanosleep(&moment, NULL);
         answer_or_exit(query, kmem_query_obituaries(query, keep_farewell, &search));
         ret_farewell->took_us = now_us() - killed_us;
-    } while (search.n_found == 0 && ret_farewell->took_us < 1000000);
+    } while (search.n_found == 0 && ret_farewell->took_us < 60000000);
     return search.n_found > 0 ? 0 : -1;
 }
 
