@@ -90,7 +90,7 @@ static void use_and_stay(const void *argument)
 static void test_a_ledger_stays_sparse_in_a_program_that_locks_its_memory(void)
 {
     static const bool locks = true;
-    daemon_start("--size", "64MiB", NULL);
+    daemon_start("--size", "64MiB", "--hugepages=no", NULL); /* which are mapped whole */
     struct client plain = client_start(use_and_stay, NULL);
     const uint64_t plain_rss = client_hear(&plain);
     expect_equal(client_hear(&plain), 0);
