@@ -48,7 +48,7 @@ static struct {
     unsigned int n_goodbyes_cut;   /* how many of the next are not answered */
     bool goodbye_is_taken;         /* whether such a one ends the client */
     unsigned int n_hellos_cut;     /* how many of the next are not answered */
-    unsigned int hello_delay_ms;   /* how long such a one waits before it is cut */
+    unsigned int hello_delay_ms;   /* how long the first such waits before it is cut */
 } it;
 
 static bool hello(struct fake_peer *peer, const Kmem__Request *request)
@@ -58,6 +58,7 @@ static bool hello(struct fake_peer *peer, const Kmem__Request *request)
     if (it.n_hellos_cut > 0) {
         it.n_hellos_cut--;
         (void)usleep(it.hello_delay_ms * 1000);
+        it.hello_delay_ms = 0;
         (void)shutdown(peer->fd, SHUT_RDWR);
         return true;
     }
@@ -264,7 +265,7 @@ static void test_resume_leaves_no_descriptor(void **state)
 static void test_first_hello_is_said_again_though_the_daemon_took_long_to_die(void **state)
 {
     it.n_hellos_cut = 2;
-    it.hello_delay_ms = 600; /* both together longer than the patience */
+    it.hello_delay_ms = 1200; /* longer than the patience, which begins then */
     void *block = kmem_try_allocate(100, "patient");
     assert_non_null(block);
     assert_int_equal(it.n_hellos_cut, 0);
