@@ -20,12 +20,10 @@
  * dlopen.c is. One that is to return twice, or on another stack, finds the stack as the program
  * left it.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -37,6 +35,7 @@
 
 #include "client/malloc/block.h"
 #include "client/malloc/fork.h"
+#include "client/malloc/next.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -62,23 +61,11 @@ EXPORT int clone_or_copy(int (*function)(void *), void *stack, int flags, void *
 
 /* ------------------------------------------------------------------------------ system calls -- */
 
-static _Atomic(syscall_function) next_syscall;
-
-/* Out of line, so that no register that it saves has to be restored behind the real call. */
-__attribute__((noinline)) static syscall_function syscall_find(void)
-{
-    void *symbol = dlsym(RTLD_NEXT, "syscall");
-    syscall_function found;
-    memcpy(&found, &symbol, sizeof(found));
-    atomic_store_explicit(&next_syscall, found, memory_order_relaxed); /* Relaxed: all find it. */
-    return found;
-}
+static struct next next_syscall = {.name = "syscall"};
 
 static syscall_function syscall_next(void)
 {
-    /* Relaxed: every thread finds the same. */
-    syscall_function next = atomic_load_explicit(&next_syscall, memory_order_relaxed);
-    return next != NULL ? next : syscall_find();
+    return (syscall_function)next_get(&next_syscall);
 }
 
 /* Whether a child has a copy: it has memory of its own, and begins on its parent's stack. */
@@ -188,18 +175,7 @@ __attribute__((noreturn)) static void go_to(void *stack)
     _exit(EXIT_FAILURE);
 }
 
-static clone_function clone_next(void)
-{
-    static _Atomic(clone_function) found;
-    /* Relaxed, both: every thread finds the same. */
-    clone_function next = atomic_load_explicit(&found, memory_order_relaxed);
-    if (next == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "clone");
-        memcpy(&next, &symbol, sizeof(next));
-        atomic_store_explicit(&found, next, memory_order_relaxed);
-    }
-    return next;
-}
+static struct next next_clone = {.name = "clone"};
 
 int clone_or_copy(int (*function)(void *), void *stack, int flags, void *argument, ...)
 {
@@ -210,7 +186,8 @@ int clone_or_copy(int (*function)(void *), void *stack, int flags, void *argumen
     pid_t *child_id = va_arg(rest, pid_t *);
     va_end(rest);
     if (function == NULL || stack == NULL || !is_copied((unsigned int)flags, false)) {
-        return clone_next()(function, stack, flags, argument, parent_id, tls, child_id);
+        const clone_function next = (clone_function)next_get(&next_clone);
+        return next(function, stack, flags, argument, parent_id, tls, child_id);
     }
     const long pid = syscall_or_copy(SYS_clone, (unsigned int)flags, 0, (long)parent_id,
                                      (long)child_id, (long)tls);
@@ -224,8 +201,8 @@ int clone_or_copy(int (*function)(void *), void *stack, int flags, void *argumen
 
 static void find_others(void)
 {
-    (void)syscall_find();
-    (void)clone_next();
+    (void)next_find(&next_syscall);
+    (void)next_find(&next_clone);
 }
 
 #else
@@ -238,29 +215,18 @@ static void find_others(void)
 
 /* ----------------------------------------------------------------------------------- _Fork() -- */
 
-static fork_function fork_next(void)
-{
-    static _Atomic(fork_function) found;
-    /* Relaxed, both: every thread finds the same. */
-    fork_function next = atomic_load_explicit(&found, memory_order_relaxed);
-    if (next == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "_Fork");
-        memcpy(&next, &symbol, sizeof(next));
-        atomic_store_explicit(&found, next, memory_order_relaxed);
-    }
-    return next;
-}
+static struct next next_fork = {.name = "_Fork"};
 
 /* A signal handler that forks or makes a system call is not to be the first that looks for it. */
 __attribute__((constructor)) static void find_early(void)
 {
     find_others();
-    (void)fork_next();
+    (void)next_find(&next_fork);
 }
 
 EXPORT pid_t _Fork(void)
 {
-    const fork_function next = fork_next();
+    const fork_function next = (fork_function)next_get(&next_fork);
     if (!fork_copy()) {
         errno = ENOMEM;
         return -1;

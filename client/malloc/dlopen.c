@@ -15,49 +15,26 @@
  * without this library: what is allocated there is released there.
  */
 #include <dlfcn.h>
-#include <stdatomic.h>
 #include <stddef.h>
-#include <string.h>
+
+#include "client/malloc/next.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
 typedef void *(*dlopen_function)(const char *file, int mode);
 typedef void *(*dlmopen_function)(Lmid_t nsid, const char *file, int mode);
 
-static _Atomic(dlopen_function) next_dlopen;
-static _Atomic(dlmopen_function) next_dlmopen;
-
-/* Out of line, so that no register that it saves has to be restored behind the real call. */
-__attribute__((noinline)) static dlopen_function dlopen_find(void)
-{
-    void *symbol = dlsym(RTLD_NEXT, "dlopen");
-    dlopen_function found;
-    memcpy(&found, &symbol, sizeof(found));
-    atomic_store_explicit(&next_dlopen, found, memory_order_relaxed); /* Relaxed: all find it. */
-    return found;
-}
-
-__attribute__((noinline)) static dlmopen_function dlmopen_find(void)
-{
-    void *symbol = dlsym(RTLD_NEXT, "dlmopen");
-    dlmopen_function found;
-    memcpy(&found, &symbol, sizeof(found));
-    atomic_store_explicit(&next_dlmopen, found, memory_order_relaxed); /* Relaxed: all find it. */
-    return found;
-}
+static struct next next_dlopen = {.name = "dlopen"};
+static struct next next_dlmopen = {.name = "dlmopen"};
 
 EXPORT void *dlopen(const char *file, int mode)
 {
-    /* Relaxed: every thread finds the same. */
-    dlopen_function next = atomic_load_explicit(&next_dlopen, memory_order_relaxed);
-    next = next != NULL ? next : dlopen_find();
+    const dlopen_function next = (dlopen_function)next_get(&next_dlopen);
     return next(file, mode & ~RTLD_DEEPBIND);
 }
 
 EXPORT void *dlmopen(Lmid_t nsid, const char *file, int mode)
 {
-    /* Relaxed: every thread finds the same. */
-    dlmopen_function next = atomic_load_explicit(&next_dlmopen, memory_order_relaxed);
-    next = next != NULL ? next : dlmopen_find();
+    const dlmopen_function next = (dlmopen_function)next_get(&next_dlmopen);
     return next(nsid, file, nsid == LM_ID_BASE ? mode & ~RTLD_DEEPBIND : mode);
 }

@@ -10,18 +10,18 @@
  * library, libc's. dlvsym() is libc's own: it is how the real dlsym() is found.
  */
 #include <dlfcn.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 
 #include "client/malloc/fork.h"
+#include "client/malloc/next.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
 typedef void *(*dlsym_function)(void *handle, const char *name);
 
-static _Atomic(dlsym_function) next_dlsym;
+static struct next next_dlsym;
 
 /* What libc and this library both have, but for what libc's own does as well. */
 static bool is_here(const char *name)
@@ -41,14 +41,11 @@ static bool is_here(const char *name)
 }
 
 /* Since 2.34 it is libc's, under that version; of a processor that came later, under another. */
-__attribute__((noinline)) static dlsym_function dlsym_find(void)
+__attribute__((noinline)) static next_function dlsym_find(void)
 {
     void *symbol = dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.34");
-    dlsym_function found;
     symbol = symbol != NULL ? symbol : dlvsym(RTLD_NEXT, "dlsym", "GLIBC_2.36");
-    memcpy(&found, &symbol, sizeof(found));
-    atomic_store_explicit(&next_dlsym, found, memory_order_relaxed); /* Relaxed: all find it. */
-    return found;
+    return next_keep(&next_dlsym, symbol);
 }
 
 /* Of two functions of a name the one that everything else calls. */
@@ -61,8 +58,8 @@ __attribute__((noinline)) static void *prefer(dlsym_function next, void *handle,
 EXPORT void *dlsym(void *restrict handle, const char *restrict name)
 {
     /* Relaxed: every thread finds the same. */
-    dlsym_function next = atomic_load_explicit(&next_dlsym, memory_order_relaxed);
-    next = next != NULL ? next : dlsym_find();
+    const next_function found = atomic_load_explicit(&next_dlsym.found, memory_order_relaxed);
+    const dlsym_function next = (dlsym_function)(found != NULL ? found : dlsym_find());
     if (handle != RTLD_NEXT && handle != RTLD_DEFAULT && is_here(name)) {
         return prefer(next, handle, name);
     }

@@ -55,6 +55,7 @@
 #include "client/inherit.h"
 #include "client/malloc/block.h"
 #include "client/malloc/inherited.h"
+#include "client/malloc/next.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -192,12 +193,12 @@ void fork_in_child(bool may_join)
     begin_child(may_join);
 }
 
+static struct next next_register = {.name = "__register_atfork"};
+static struct next next_fork = {.name = "fork"};
+
 static register_function *libc_register(void)
 {
-    void *symbol = dlsym(RTLD_NEXT, "__register_atfork");
-    register_function *found;
-    memcpy(&found, &symbol, sizeof(found));
-    return found;
+    return (register_function *)next_get(&next_register);
 }
 
 /* Before the first block, and before any other handler. */
@@ -235,6 +236,7 @@ static void find_loader(void)
 __attribute__((constructor)) static void begin(void)
 {
     register_handlers();
+    (void)next_find(&next_fork); /* a signal handler may be the first that forks */
     find_loader();
     make_name_services();
     block_join();
@@ -249,19 +251,11 @@ EXPORT int __register_atfork(handler *its_prepare, handler *its_parent, handler 
 
 EXPORT pid_t fork(void)
 {
-    static _Atomic(pid_t(*)(void)) found;
-    /* Relaxed, both: every thread finds the same. */
-    pid_t (*libc_fork)(void) = atomic_load_explicit(&found, memory_order_relaxed);
-    if (libc_fork == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "fork");
-        memcpy(&libc_fork, &symbol, sizeof(libc_fork));
-        atomic_store_explicit(&found, libc_fork, memory_order_relaxed);
-    }
     if (block_can_serve() && kmem__inherit_try() < 0) {
         errno = ENOMEM;
         return -1;
     }
-    return libc_fork();
+    return ((pid_t(*)(void))next_get(&next_fork))();
 }
 
 bool fork_is_libcs(const void *address)

@@ -7,9 +7,7 @@
  * that one that grows in small steps is copied a number of times that is logarithmic in its size.
  * Of other blocks the ledger has what was asked for at first; within that they stay where they are.
  */
-#include <dlfcn.h>
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +18,7 @@
 
 #include "client/malloc/block.h"
 #include "client/malloc/inherited.h"
+#include "client/malloc/next.h"
 
 /*
  * 1 KiB: below that a copy costs less than finding out whether it was needed; above, programs grow
@@ -34,15 +33,8 @@ extern void __libc_free(void *block);
 /* libc's own; it does not export that under another name. */
 size_t block_libc_num_bytes(void *block)
 {
-    static _Atomic(size_t(*)(void *)) found;
-    /* Relaxed: every thread finds the same. */
-    size_t (*usable)(void *) = atomic_load_explicit(&found, memory_order_relaxed);
-    if (usable == NULL) {
-        void *symbol = dlsym(RTLD_NEXT, "malloc_usable_size");
-        memcpy(&usable, &symbol, sizeof(usable));
-        atomic_store_explicit(&found, usable, memory_order_relaxed); /* Relaxed: as above. */
-    }
-    return usable != NULL ? usable(block) : 0;
+    static struct next next_usable = {.name = "malloc_usable_size"};
+    return ((size_t(*)(void *))next_get(&next_usable))(block);
 }
 
 /* Copies as much as can be read. Return: how much; the pages behind a block may be inaccessible. */
