@@ -56,6 +56,23 @@ static void try_wrong(unsigned char *block)
     show("fixed alone", mremap(block, PAGE, PAGE, MREMAP_FIXED, there), 1);
     show("over itself", mremap(block, ALL, ALL, MREMAP_FIXED | MREMAP_MAYMOVE, there), 1);
     show("askew there", mremap(block, PAGE, PAGE, MREMAP_FIXED | MREMAP_MAYMOVE, there + 1), 1);
+    show("kept alone", mremap(block, PAGE, PAGE, MREMAP_DONTUNMAP), 1);
+    show("kept, longer", mremap(block, PAGE, 2 * PAGE, MREMAP_DONTUNMAP | MREMAP_MAYMOVE), 1);
+    show("in its place", mremap(block, PAGE, 2 * PAGE, 0), 1);
+    show("too long", mremap(block, PAGE, (size_t)1 << 46, MREMAP_MAYMOVE), 1);
+}
+
+/* To a place that is no block's; and what stays where it was is zeros. */
+static void try_away(unsigned char *block)
+{
+    unsigned char *there =
+        mmap(NULL, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    show("away", mremap(block, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, there), PAGE);
+    show("down", mremap(block + 9 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, block + PAGE),
+         PAGE);
+    block += 16 * PAGE;
+    show("kept", mremap(block, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL), PAGE);
+    show("left", block, 2 * PAGE);
 }
 
 /* What it becomes is written to, all of it, and must be nothing's else. */
@@ -103,6 +120,7 @@ int main(void)
         moved = try_moves(blocks[i]);
     }
     show("shorter", mremap(blocks[4], ALL, PAGE, 0), PAGE);
+    try_away(blocks[5] + 8 * PAGE);
     /* Over another block, which keeps the rest of its own. */
     show("onto", mremap(blocks[5], PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, blocks[6]), ALL);
     (void)printf("unmapped: %d\n", munmap(blocks[7] + ALL - PAGE, PAGE));
