@@ -91,7 +91,7 @@ static struct request request_of(long number, long a, long b, long d)
     if (number == SYS_fork) {
         return (struct request){0, NULL, false, true};
     }
-    if (number == SYS_clone3 && a != 0 && b >= CLONE_ARGS_SIZE_VER0) {
+    if (a != 0 && b >= CLONE_ARGS_SIZE_VER0) { /* SYS_clone3 */
         const struct clone_args *given = (const void *)a;
         return (struct request){given->flags, (void *)given->child_tid, given->stack != 0, true};
     }
@@ -114,6 +114,14 @@ static long fork_anonymously(long number, long a, long b, long c, long d, long e
     return syscall_next()(number, a, b, c, d, e);
 }
 
+static void begin_child(const struct request *request)
+{
+    fork_in_child((request->flags & CLONE_FILES) == 0);
+    if ((request->flags & CLONE_CHILD_SETTID) != 0 && request->child_id != NULL) {
+        *request->child_id = gettid();
+    }
+}
+
 __attribute__((noinline)) static long copy_or_jump(long number, long a, long b, long c, long d,
                                                    long e)
 {
@@ -126,15 +134,12 @@ __attribute__((noinline)) static long copy_or_jump(long number, long a, long b, 
         return -1;
     }
     const long pid = fork_anonymously(number, a, b, c, d, e);
-    if (pid != 0) {
+    if (pid == 0) {
+        begin_child(&request);
+    } else {
         fork_in_parent();
-        return pid;
     }
-    fork_in_child((request.flags & CLONE_FILES) == 0);
-    if ((request.flags & CLONE_CHILD_SETTID) != 0 && request.child_id != NULL) {
-        *request.child_id = gettid();
-    }
-    return 0;
+    return pid;
 }
 
 long syscall_or_copy(long number, long a, long b, long c, long d, long e)
@@ -165,13 +170,12 @@ __attribute__((noreturn)) static void run_child(void)
 __attribute__((noreturn)) static void go_to(void *stack)
 {
     ucontext_t context;
-    if (getcontext(&context) == 0) {
-        context.uc_link = NULL;
-        context.uc_stack.ss_sp = (unsigned char *)stack - STACK_BYTES;
-        context.uc_stack.ss_size = STACK_BYTES;
-        makecontext(&context, run_child, 0);
-        (void)setcontext(&context);
-    }
+    (void)getcontext(&context);
+    context.uc_link = NULL;
+    context.uc_stack.ss_sp = (unsigned char *)stack - STACK_BYTES;
+    context.uc_stack.ss_size = STACK_BYTES;
+    makecontext(&context, run_child, 0);
+    (void)setcontext(&context);
     _exit(EXIT_FAILURE);
 }
 

@@ -71,17 +71,22 @@ static void test_each_way_copies(void)
     heap_free(heap);
 }
 
+static void no_more_memory(void)
+{
+    const struct rlimit limit = {1 << 20, RLIM_INFINITY};
+    assert_true(setrlimit(RLIMIT_DATA, &limit) == 0);
+}
+
 static void test_without_memory_each_way_is_ENOMEM(void)
 {
     struct heap *heap = heap_new(1);
-    struct rlimit limit = {1 << 20, RLIM_INFINITY};
-    assert_true(setrlimit(RLIMIT_DATA, &limit) == 0);
+    const struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+    no_more_memory();
     for (size_t i = 0; i < N_WAYS; i++) {
         errno = 0;
         assert_true(ways[i]() == -1);
         assert_true(errno == ENOMEM);
     }
-    limit.rlim_cur = RLIM_INFINITY;
     assert_true(setrlimit(RLIMIT_DATA, &limit) == 0);
     assert_true(heap_has(heap, 1));
     heap_free(heap);
@@ -154,7 +159,7 @@ static void test_a_child_has_the_stack_that_it_is_given(void)
     expect_success(clone(expect_stack, stack + STACK_BYTES, SIGCHLD, stack));
 }
 
-/* It is served by libc, which knows other sizes. */
+/* It is served by libc, which knows other sizes; and so is what it forks. */
 static int write_own(void *given)
 {
     struct heap *heap = given;
@@ -163,6 +168,14 @@ static int write_own(void *given)
     char *own = malloc(10000000);
     assert_true(own != NULL);
     memset(own, 1, 10000000);
+    const pid_t pid = fork_by_system_call();
+    if (pid == 0) {
+        assert_true(own[9999999] == 1 && heap_has(heap, 2));
+        own[9999999] = 2;
+        _exit(0);
+    }
+    expect_success(pid);
+    assert_true(own[9999999] == 1);
     free(own);
     heap_free(heap);
     return 0;
@@ -244,6 +257,28 @@ static void test_memory_in_common_is_in_common(void)
     free(there);
 }
 
+/* What has room for more than is known has zeros there. A stack without a size is none. */
+static void test_clone3_takes_more_and_refuses_less(void)
+{
+    struct {
+        struct clone_args known;
+        uint64_t unknown[8];
+    } given = {.known = {.exit_signal = SIGCHLD}};
+    struct heap *heap = heap_new(1);
+    const pid_t pid = (pid_t)syscall(SYS_clone3, &given, sizeof(given));
+    if (pid == 0) {
+        _exit(use_heap(heap));
+    }
+    expect_success(pid);
+    errno = 0;
+    assert_true(syscall(SYS_clone3, &given, sizeof(uint64_t)) == -1 && errno == EINVAL);
+    given.known.stack = (uintptr_t)heap;
+    errno = 0;
+    assert_true(syscall(SYS_clone3, &given, sizeof(given)) == -1 && errno == EINVAL);
+    assert_true(heap_has(heap, 1));
+    heap_free(heap);
+}
+
 /* --------------------------------------------------------------------------------- unseen -- */
 
 /* By an instruction of its own, as sandboxes and crash reporters have it. */
@@ -280,6 +315,47 @@ static void test_a_child_that_is_forked_unseen_parts_from_its_parent(void)
     assert_true(mprotect(unreadable, 4096, PROT_READ | PROT_WRITE) == 0);
     free(unreadable);
     heap_free(heap);
+}
+
+/* Its parent's memory is not to be touched, and its own is not to be had. */
+static void test_a_child_that_is_forked_unseen_and_can_not_part_is_ended(void)
+{
+    struct heap *heap = heap_new(1);
+    int status = 0;
+    const pid_t pid = fork_unseen();
+    if (pid == 0) {
+        no_more_memory();
+        free(heap->blocks[0]);
+        _exit(0);
+    }
+    assert_true(waitpid(pid, &status, 0) == pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    assert_true(heap_has(heap, 1));
+    heap_free(heap);
+}
+
+/* It does not know their sizes, and takes what can be read. */
+static void test_a_child_that_is_forked_unseen_resizes_what_it_can_read(void)
+{
+    const size_t page = 4096;
+    unsigned char *block = NULL;
+    assert_true(posix_memalign((void **)&block, page, 64 * page) == 0);
+    memset(block, 5, 64 * page);
+    const pid_t pid = fork_unseen();
+    if (pid == 0) {
+        free(malloc(100));
+        assert_true(realloc(block, PTRDIFF_MAX) == NULL && errno == ENOMEM);
+        assert_true(mprotect(block + 8 * page, page, PROT_NONE) == 0);
+        unsigned char *unreadable = block + 8 * page;
+        errno = 0;
+        assert_true(realloc(unreadable, 100) == NULL && errno == ENOMEM);
+        unsigned char *grown = realloc(block, 100 * page);
+        assert_true(grown != NULL && grown[8 * page - 1] == 5 && grown[8 * page] == 0);
+        _exit(0);
+    }
+    expect_success(pid);
+    assert_true(block[64 * page - 1] == 5);
+    free(block);
 }
 
 /* Of a child's own: by fork() or unseen, before the child has parted from its parent or after. */
@@ -335,6 +411,11 @@ static void test_an_identity_that_is_noted_in_a_child_is_the_childs(void)
         expect_success(pid);
         assert_true(*noted == 0);
     }
+    const pid_t pid = (pid_t)syscall(SYS_clone, (unsigned long)flags, 0L, 0L, NULL, 0L);
+    if (pid == 0) {
+        _exit(0); /* nowhere is no place */
+    }
+    expect_success(pid);
     free(noted);
 }
 
@@ -436,7 +517,10 @@ static const struct test tests[] = {
     TEST(test_a_child_may_leave_its_stack),
     TEST(test_descriptors_in_common_stay_the_parents),
     TEST(test_memory_in_common_is_in_common),
+    TEST(test_clone3_takes_more_and_refuses_less),
     TEST(test_a_child_that_is_forked_unseen_parts_from_its_parent),
+    TEST(test_a_child_that_is_forked_unseen_and_can_not_part_is_ended),
+    TEST(test_a_child_that_is_forked_unseen_resizes_what_it_can_read),
     TEST(test_what_a_child_that_is_forked_unseen_forks_parts_too),
     TEST(test_an_identity_that_is_noted_in_a_child_is_the_childs),
     TEST(test_other_system_calls_are_as_they_are),
