@@ -150,6 +150,8 @@ static void test_malloc_in_a_full_segment_is_ENOMEM(void)
             n++;
         }
         assert_true(n >= 40 && n < 64 && errno == ENOMEM);
+        errno = 0;
+        assert_true(memalign(65536, 1 << 20) == NULL && errno == ENOMEM);
         while (n > 0) {
             free(blocks[--n]);
         }
