@@ -71,6 +71,8 @@
 
 #define CPU_PAGE_BYTES ((uintptr_t)4096)
 
+const uint64_t kmem__malloc_layout = MALLOC_LAYOUT;
+
 static _Atomic bool is_wanted;    /* relaxed: it stands alone, and is set once */
 static _Atomic bool is_protected; /* likewise */
 

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "client/heap/heap.h"
 #include "proto/attributes.h"
 
 #define KMEM_FOR_MALLOC __attribute__((visibility("default")))
@@ -28,6 +29,20 @@ struct inherit_copy {
     unsigned char *mapped;
     uint64_t mapped_bytes;
 };
+
+/*
+ * What libkmem-malloc.so must find to be of the same build: the heap that its fast way has inline,
+ * the ledger that it writes, and the copy above, which is in its memory and is written by this one.
+ * Digits of a number, in a base that is larger than most of them.
+ */
+#define MALLOC_LAYOUT                                                                              \
+    ((((sizeof(struct heap) * UINT64_C(4099) + offsetof(struct heap, bins)) * 4099 +               \
+       offsetof(struct heap, bin_at)) *                                                            \
+          4099 +                                                                                   \
+      sizeof(struct ledger_entry)) *                                                               \
+         4099 +                                                                                    \
+     sizeof(struct inherit_copy))
+KMEM_FOR_MALLOC extern const uint64_t kmem__malloc_layout;
 
 /** kmem__inherit_begin() - before the first block: children of this process are to inherit */
 KMEM_FOR_MALLOC void kmem__inherit_begin(void);

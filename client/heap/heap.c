@@ -57,7 +57,6 @@ _Thread_local struct heap *kmem__heap_open __attribute__((tls_model("initial-exe
     &heap_of_nobody;
 
 const char kmem__heap_no_reason[1] = "";
-const uint64_t kmem__heap_layout = HEAP_LAYOUT;
 
 /* --------------------------------------------------------------------- a thread's own heap ---- */
 

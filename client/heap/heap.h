@@ -28,12 +28,6 @@
 /* Of the library's inner names these are exported: libkmem-malloc.so has the fast way inline. */
 #define KMEM_PRIVATE __attribute__((visibility("default")))
 
-/* What libkmem-malloc.so must find to be of the same build, as far as heaps go. */
-#define HEAP_LAYOUT                                                                                \
-    ((uint64_t)sizeof(struct heap) << 40 | (uint64_t)offsetof(struct heap, bins) << 20 |           \
-     offsetof(struct heap, bin_at))
-KMEM_PRIVATE extern const uint64_t kmem__heap_layout;
-
 extern _Thread_local struct heap *kmem__heap_mine
     __attribute__((tls_model("initial-exec"), visibility("default")));
 

@@ -60,6 +60,7 @@
 
 #include <kmem/share.h>
 
+#include "client/inherit.h"
 #include "client/malloc/caller.h"
 #include "client/malloc/inherited.h"
 #include "client/malloc/rival.h"
@@ -251,7 +252,7 @@ void block_join(void)
         (void)dprintf(STDERR_FILENO, "kmem-malloc: %m; memory comes from libc\n");
         return;
     }
-    if (kmem__heap_layout != HEAP_LAYOUT) {
+    if (kmem__malloc_layout != MALLOC_LAYOUT) {
         (void)dprintf(STDERR_FILENO, "kmem-malloc: libkmem.so.0 is of another build; install the "
                                      "same version of both; memory comes from libc\n");
         return;

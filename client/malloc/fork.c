@@ -151,14 +151,16 @@ static void in_parent(void)
 {
     const int saved_errno = errno; /* why there is no child */
     files_show_in_parent();
-    kmem__inherit_drop(&forking.copy);
+    if (forking.is_served) { /* else the library may be of another build, and has another copy */
+        kmem__inherit_drop(&forking.copy);
+    }
     let_interrupt();
     errno = saved_errno;
 }
 
 static void begin_child(bool may_join)
 {
-    if (forking.error == 0) {
+    if (forking.is_served && forking.error == 0) {
         forking.error = -kmem__inherit_place(&forking.copy);
     }
     if (forking.error != 0) {
