@@ -12,9 +12,6 @@
 #include "tests/unit/top_fixture.h"
 #include "tests/unit/unit.h"
 
-#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
-#define SEGMENT(rows) top_segment(rows, N_ELEMENTS(rows))
-
 static const struct kmem_ledger_row ledger[] = {
     {"video/capture/left", 2, 8 * TOP_MIB, 65000, 0, 0},
     {"audio", 4, 2 * TOP_MIB, 9000, 0, 0},

@@ -341,17 +341,24 @@ static void test_scan_begin_waits_for_readers_that_read(void **state)
     }
 }
 
-static void test_scan_keep_of_more_than_there_may_be_begins_again(void **state)
+/* SCAN_KEEPERS + 1 of one user; the last comes later than the others. */
+static void keep_one_too_many(struct scan_reader *readers, uint64_t later_ms)
 {
-    static struct scan_reader readers[SCAN_KEEPERS + 1];
     for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
         readers[i] = (struct scan_reader){.uid = 1000, .pid = 1 + i};
         scan_ask(core, &readers[i], SCAN_BY_UID);
     }
     for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
         finish(&readers[i]);
+        fixture.now_ms += i == SCAN_KEEPERS ? later_ms : 0;
         scan_keep(core, &readers[i], fixture.now_ms * 1000);
     }
+}
+
+static void test_scan_keep_of_more_than_there_may_be_begins_again(void **state)
+{
+    static struct scan_reader readers[SCAN_KEEPERS + 1];
+    keep_one_too_many(readers, 0);
 
     assert_int_equal(core->scans.n_begun, 1); /* all of them share one */
     assert_int_equal(core->scans.n_complete, 1);
@@ -483,15 +490,7 @@ static void test_scan_begin_drops_a_reader_of_the_users_process_that_keeps_most(
 static void test_scan_keep_of_more_than_there_may_be_drops_who_reads_no_more(void **state)
 {
     static struct scan_reader readers[SCAN_KEEPERS + 1];
-    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
-        readers[i] = (struct scan_reader){.uid = 1000, .pid = 1 + i};
-        scan_ask(core, &readers[i], SCAN_BY_UID);
-    }
-    for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
-        finish(&readers[i]);
-        fixture.now_ms += i == SCAN_KEEPERS ? SCAN_IDLE_MS : 0;
-        scan_keep(core, &readers[i], fixture.now_ms * 1000);
-    }
+    keep_one_too_many(readers, SCAN_IDLE_MS);
     assert_true(is_kept(&readers[SCAN_KEEPERS]));
     for (uint32_t i = 0; i <= SCAN_KEEPERS; i++) {
         scans_leave(&core->scans, &readers[i]);

@@ -15,6 +15,9 @@
 /** top_segment() - a segment whose ledger by reason has these rows */
 struct kmem_query top_segment(const struct kmem_ledger_row *rows, size_t n_rows);
 
+#define N_ELEMENTS(array) (sizeof(array) / sizeof((array)[0]))
+#define SEGMENT(rows) top_segment(rows, N_ELEMENTS(rows))
+
 /** top_answer() - let the segment answer what the model shows, at that time */
 void top_answer(struct model *model, struct kmem_query segment, uint64_t now_ms);
 

@@ -128,4 +128,14 @@ static inline bool run_test(const struct test *tests, size_t n_tests, const char
     return false;
 }
 
+/* What a main() returns whose only argument is a test's name. */
+static inline int run_tests(const struct test *tests, size_t n_tests, int argc, char **argv)
+{
+    if (argc == 2 && run_test(tests, n_tests, argv[1])) {
+        return EXIT_SUCCESS;
+    }
+    (void)fprintf(stderr, "usage: %s TEST\n", argv[0]);
+    return EXIT_FAILURE;
+}
+
 #endif

@@ -530,9 +530,5 @@ static const struct test tests[] = {
 
 int main(int argc, char **argv)
 {
-    if (argc == 2 && run_test(tests, sizeof(tests) / sizeof(tests[0]), argv[1])) {
-        return EXIT_SUCCESS;
-    }
-    (void)fputs("usage: forks_otherwise TEST\n", stderr);
-    return EXIT_FAILURE;
+    return run_tests(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }

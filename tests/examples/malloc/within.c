@@ -153,9 +153,5 @@ int main(int argc, char **argv)
     assert_true(pthread_create(&another, NULL, allocate_anothers, NULL) == 0);
     assert_true(pthread_join(another, NULL) == 0);
     trap_requests();
-    if (argc == 2 && run_test(tests, sizeof(tests) / sizeof(tests[0]), argv[1])) {
-        return EXIT_SUCCESS;
-    }
-    (void)fputs("usage: within TEST\n", stderr);
-    return EXIT_FAILURE;
+    return run_tests(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
 }
