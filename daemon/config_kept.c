@@ -40,9 +40,10 @@ int config_kept_open(const struct config *config, const char *name)
     size_t n_bytes = 0;
     char *bytes = kept_write(config, &n_bytes);
     int fd = bytes ? memfd_open(name, "config", n_bytes) : -ENOMEM;
-    if (fd >= 0 && pwrite(fd, bytes, n_bytes, 0) != (ssize_t)n_bytes) {
-        const int error = errno;
-        (void)close(fd); /* nothing relies on it yet */
+    const ssize_t n_written = fd >= 0 ? pwrite(fd, bytes, n_bytes, 0) : 0;
+    if (fd >= 0 && n_written != (ssize_t)n_bytes) {
+        const int error = n_written < 0 ? errno : EIO; /* a part that is written sets no errno */
+        (void)close(fd);                               /* nothing relies on it yet */
         fd = -error;
     }
     free(bytes);
