@@ -124,6 +124,7 @@ static void list_parse(struct command_line *line, const struct setting *setting,
     char *rest = copy;
     char *value = copy ? strsep(&rest, ",") : NULL;
     if (!copy) {
+        complaints_note(line->complaints, ENOMEM);
         complaints_add(line->complaints, "--%s: %s", setting->key, strerror(ENOMEM));
     }
     for (; value; value = strsep(&rest, ",")) {

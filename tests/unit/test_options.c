@@ -2,7 +2,9 @@
 /*
  * test_options.c - what is accepted, and what is refused with which words and which exit status
  */
+#include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/command_line.h"
+#include "tests/unit/fail.h"
 #include "tests/unit/unit.h"
 
 #define ARGUMENTS_MAX 24
@@ -24,6 +27,8 @@ uid_t __wrap_geteuid(void)
 {
     return effective_user;
 }
+
+FAIL_WRAP(char *, strdup, (const char *text), (text), NULL)
 
 static int options_setup(void **state)
 {
@@ -89,6 +94,14 @@ static void assert_refused_all(const char *words, const char *const *arguments)
     if (strstr(text, words) == NULL) {
         fail_msg("\"%s\" does not say \"%s\"", text, words);
     }
+}
+
+static char complained[1024];
+
+static void note_complaint(const char *sentence, void *user)
+{
+    const size_t n_bytes = strlen(complained);
+    (void)snprintf(complained + n_bytes, sizeof(complained) - n_bytes, "%s\n", sentence);
 }
 
 static void test_options_parse_of_nothing_is_the_default(void **state)
@@ -252,6 +265,7 @@ static void test_options_parse_of_a_process_to_compare_with(void **state)
     assert_int_equal(parse("--compare=17").compare_pid, 17);
     assert_refused("--compare takes the number of a process", "--compare", "0");
     assert_refused("--compare takes the number of a process", "--compare", "17x");
+    assert_refused("--compare takes the number of a process", "--compare", "2147483648");
 }
 
 static void test_options_adopt_size_keeps_what_was_applied_or_is_too_large(void **state)
@@ -275,6 +289,9 @@ static void test_options_adopt_size_keeps_what_was_applied_or_is_too_large(void 
     assert_false(options_adopt_size(&options, (4 << 20) + 1, 0, false));
     assert_false(options_adopt_size(&options, 2 * SEGMENT_MAX_BYTES, 0, false));
     assert_false(options_adopt_size(&options, 2 << 20, 4 << 20, false));
+    assert_false(options_adopt_size(&options, 2 << 20, 1, false));
+    assert_true(options_adopt_size(&larger, 2 << 20, 0, true)); /* it is not known */
+    assert_int_equal(larger.segment_bytes, 2 << 20);
 }
 
 static void test_options_parse_takes_what_the_segment_may_grow_to(void **state)
@@ -325,6 +342,93 @@ static void test_options_parse_of_a_watchdog_is_in_milliseconds(void **state)
     assert_refused("is no time: write seconds", "--watchdog", "nan");
 }
 
+static void test_options_parse_of_a_list_takes_each_of_it_and_adds_to_what_was_given(void **state)
+{
+    const struct options options = parse("--admins=4242,,@4243", "--admins", "root");
+
+    assert_int_equal(options.admins.n, 3);
+    assert_int_equal(options.admins.list[0].id, 4242);
+    assert_true(options.admins.list[1].is_group);
+    assert_int_equal(options.admins.list[2].id, 0);
+    assert_int_equal(parse("--admins=").admins.n, 0);
+    assert_refused("--admins: there is no user \"no-such-user\"", "--admins=root,no-such-user");
+}
+
+/* What is given replaces what a file says. */
+static void test_options_parse_of_a_list_forgets_that_of_the_files(void **state)
+{
+    struct config config = {.n_files = 0};
+    struct options options;
+    struct complaints complaints = {.say = NULL};
+    char *argv[] = {(char *)"kmemd", (char *)"--admins=4242", NULL};
+    assert_int_equal(config_add(&config, "a.conf", "admins = {1, 2}\nmembers = {3}\n"), 0);
+
+    command_line_read(&options, 2, argv, &config, NULL, &complaints);
+    assert_int_equal(options.admins.n, 1);
+    assert_int_equal(options.admins.list[0].id, 4242);
+    assert_int_equal(options.members.n, 1);
+    config_fini(&config);
+}
+
+/* That is no fault of the line's. */
+static void test_options_parse_of_a_list_without_memory_is_the_systems_fault(void **state)
+{
+    char text[8192];
+    const char *const arguments[] = {"--admins=root", NULL};
+    fail_nth("strdup", 1, ENOMEM);
+    assert_int_equal(exit_status_of(arguments, text, sizeof(text)), EXIT_SYSTEM);
+    (void)fail_end(); /* it was in the child that it failed */
+    assert_non_null(strstr(text, "--admins: Cannot allocate memory"));
+}
+
+static void test_options_parse_of_a_file_to_read_wants_a_path(void **state)
+{
+    char path[PATH_MAX + 1];
+    memset(path, 'x', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+
+    assert_string_equal(parse("--config=/x.conf").config_path, "/x.conf");
+    assert_refused("is no path of a file", "--config", "");
+    assert_refused("is no path of a file", "--config", path);
+    path[PATH_MAX - 1] = '\0';
+    assert_string_equal(parse("--config", path).config_path, path);
+}
+
+static void test_options_parse_of_reserved_pages_wants_what_fits_to_them(void **state)
+{
+    assert_int_equal(parse("--hugepages=2M", "--size=4MiB").most_bytes, 4 << 20);
+    assert_refused("a multiple of 2MiB", "--hugepages=2M", "--size=3MiB");
+    assert_refused("a multiple of 1GiB", "--hugepages=1G", "--size=4MiB");
+    assert_refused("--max-size is more than --size", "--hugepages=2M", "--size=4MiB",
+                   "--max-size=8MiB");
+    assert_refused("--max-size is more than --size", "--lock=on", "--size=4MiB", "--max-size=8MiB");
+    assert_refused("--hugepages=2M takes pages", "--hugepages=2M", "--size=4MiB", "--commit=lazy");
+    assert_refused("--hugepages=1G takes pages", "--hugepages=1G", "--size=1GiB", "--commit=lazy");
+    assert_refused("--lock keeps all", "--lock=on", "--commit=lazy");
+}
+
+static void assert_rules_are_refused(const char *text, const char *words)
+{
+    struct config config = {.n_files = 0};
+    struct options options;
+    struct complaints complaints = {.say = note_complaint};
+    char *argv[] = {(char *)"kmemd", NULL};
+    assert_int_equal(config_add(&config, "a.conf", text), 0);
+    complained[0] = '\0';
+    command_line_read(&options, 1, argv, &config, NULL, &complaints);
+    assert_string_equal(complained, words);
+    config_fini(&config);
+}
+
+static void test_options_parse_of_rules_that_do_not_fit_is_refused(void **state)
+{
+    assert_rules_are_refused("budget b { action = warn }\nbudget c { max = 1M }\n",
+                             "budget \"b\" has no max: write max = 64MiB, say\n");
+    assert_rules_are_refused("size = 16MiB\nunit u { reserve = 17MiB }\n",
+                             "all reserves together are 17.0 MiB, and the segment has 16.0 MiB to "
+                             "give: lower them, or raise the size\n");
+}
+
 static void test_options_parse_of_version_and_help_end_with_0(void **state)
 {
     char text[8192];
@@ -335,6 +439,8 @@ static void test_options_parse_of_version_and_help_end_with_0(void **state)
     assert_int_equal(exit_status_of((const char *const[]){"--help", NULL}, text, sizeof(text)), 0);
     assert_non_null(strstr(text, "--commit=eager|lazy"));
     assert_non_null(strstr(text, "71 if the"));
+    assert_int_equal(exit_status_of((const char *const[]){"-h", NULL}, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "--commit=eager|lazy"));
 }
 
 #define OPTIONS_TEST(test) cmocka_unit_test_setup(test, options_setup)
@@ -358,6 +464,12 @@ int main(void)
         OPTIONS_TEST(test_options_parse_finds_a_place_for_the_socket),
         OPTIONS_TEST(test_options_parse_with_a_runtime_directory_that_is_too_long_is_refused),
         OPTIONS_TEST(test_options_parse_of_a_watchdog_is_in_milliseconds),
+        OPTIONS_TEST(test_options_parse_of_a_list_takes_each_of_it_and_adds_to_what_was_given),
+        OPTIONS_TEST(test_options_parse_of_a_list_forgets_that_of_the_files),
+        OPTIONS_TEST(test_options_parse_of_a_list_without_memory_is_the_systems_fault),
+        OPTIONS_TEST(test_options_parse_of_a_file_to_read_wants_a_path),
+        OPTIONS_TEST(test_options_parse_of_reserved_pages_wants_what_fits_to_them),
+        OPTIONS_TEST(test_options_parse_of_rules_that_do_not_fit_is_refused),
         OPTIONS_TEST(test_options_parse_of_version_and_help_end_with_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
