@@ -320,15 +320,9 @@ static void test_idle_slabs_of_the_lower_priority_are_taken_first(void)
 
 static void refuse(const char *text, const char *words)
 {
-    static char path[256];
-    (void)snprintf(path, sizeof(path), "%s", harness_path("test.conf"));
-    FILE *file = fopen(path, "we");
-    expect_call(file != NULL);
-    expect_call(fputs(text, file) >= 0);
-    (void)fclose(file);
     const struct daemon_end end =
         daemon_try(&as_usual, OPTIONS("--size", "16MiB", "--socket", harness_path("test.sock"),
-                                      "--config", path, "--check"));
+                                      "--config", configure(text), "--check"));
     expect_equal(end.exit_status, 64);
     expect_match(end.log, words);
 }
