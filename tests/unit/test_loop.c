@@ -71,6 +71,25 @@ static void test_loop_init_works_again_after_the_loop_is_closed(void **state)
     }
 }
 
+/* The table is one loop's; another's is the allocator's, as libuv has it. */
+static void test_loop_init_of_a_second_loop_gives_it_a_table_that_grows(void **state)
+{
+    uv_loop_t first;
+    uv_loop_t second;
+    const int fd = eventfd(1, EFD_CLOEXEC);
+    assert_int_equal(loop_init(&first), 0);
+    hear(&first, fd);
+    assert_int_equal(loop_init(&second), 0);
+    hear(&second, fd);
+    assert_int_equal(dup2(fd, HIGH_FD), HIGH_FD);
+    hear(&second, HIGH_FD);
+    hear(&first, HIGH_FD);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(close(HIGH_FD), 0);
+    assert_int_equal(uv_loop_close(&second), 0);
+    assert_int_equal(uv_loop_close(&first), 0);
+}
+
 static void test_loop_init_that_epoll_refuses_leaves_no_loop(void **state)
 {
     uv_loop_t loop;
@@ -105,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_loop_init_makes_a_loop_whose_table_needs_no_memory),
         cmocka_unit_test(test_loop_init_works_again_after_the_loop_is_closed),
+        cmocka_unit_test(test_loop_init_of_a_second_loop_gives_it_a_table_that_grows),
         cmocka_unit_test(test_loop_init_that_epoll_refuses_leaves_no_loop),
         cmocka_unit_test(test_loop_reserve_says_what_epoll_says),
     };
