@@ -35,6 +35,16 @@ long __wrap_syscall(long number, long first, long second)
     return fail_now("syscall") ? -1 : __real_syscall(number, first, second);
 }
 
+/* Whoever runs a daemon as a container's first process. */
+static bool is_first;
+
+pid_t __real_getpid(void);
+pid_t __wrap_getpid(void);
+pid_t __wrap_getpid(void)
+{
+    return is_first ? 1 : __real_getpid();
+}
+
 static struct inherited_fds files;
 static int sleep_fd; /* a program that does not end by itself */
 static unsigned n_fds;
@@ -112,12 +122,66 @@ static void test_child_start_of_what_can_not_be_executed_ends_with_71(void **sta
 
 #define CHILD_TEST(test) cmocka_unit_test_setup_teardown(test, child_setup, child_teardown)
 
+/* A process that has ended, and is not waited for. */
+static pid_t fork_ended(void)
+{
+    siginfo_t info;
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        _exit(0);
+    }
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
+    return pid;
+}
+
+/* Processes whose parents have ended become the first one's children. */
+static void test_child_reap_others_waits_for_orphans_if_it_is_the_first_process(void **state)
+{
+    struct child none = CHILD_NONE;
+    const pid_t orphan = fork_ended();
+    (void)fork_ended();
+
+    child_reap_others(&none, &none);
+    assert_int_equal(waitpid(orphan, NULL, WNOHANG), orphan); /* who is not leaves them */
+    is_first = true;
+    child_reap_others(&none, &none);
+    is_first = false;
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+    is_first = true;
+    child_reap_others(&none, &none); /* there is none */
+    is_first = false;
+}
+
+static void test_child_reap_others_leaves_its_own(void **state)
+{
+    struct child none = CHILD_NONE;
+    struct child running;
+    struct child own = CHILD_NONE;
+
+    own.pid = fork_ended();
+    is_first = true;
+    child_reap_others(&own, &none);
+    child_reap_others(&none, &own);
+    is_first = false;
+    assert_int_equal(waitpid(own.pid, NULL, WNOHANG), own.pid);
+
+    assert_int_equal(child_start(sleep_fd, arguments, &files, &files.control_fd, &running), 0);
+    is_first = true;
+    child_reap_others(&none, &none); /* it has not ended */
+    is_first = false;
+    child_kill(&running);
+    (void)child_wait(&running);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CHILD_TEST(test_child_start_is_there_until_it_is_killed),
         CHILD_TEST(test_child_start_that_fails_leaves_nothing),
         CHILD_TEST(test_child_start_of_what_can_not_be_executed_ends_with_71),
+        CHILD_TEST(test_child_reap_others_waits_for_orphans_if_it_is_the_first_process),
+        CHILD_TEST(test_child_reap_others_leaves_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
