@@ -164,7 +164,7 @@ int dispatch_let_go(const struct call *call, struct seg_off off, uint64_t sequen
     if (r == 0) {
         note_block(call, let_go == LET_GO_KEPT ? CHANGE_LET_GO : CHANGE_RELEASED, ret_block);
     }
-    if (r == 0 && let_go == LET_GO_FREED && !ret_block->leased) {
+    if (r == 0 && let_go == LET_GO_FREED && (word & SHARE_LEASED) == 0) {
         released_note(core, ret_block, call->now.ms);
     }
     return r;

@@ -231,6 +231,24 @@ static void test_lifetimes_of_a_reason_without_a_place_are_not_kept(void **state
     assert_int_equal(known("seldom", 0), 0);
 }
 
+/* How long it lived its owner notes. */
+static void test_report_of_shared_blocks_has_none_of_a_lease(void **state)
+{
+    struct ledger *ledger = fixture_ledger(&talk.fixture, alice.client);
+    const uint32_t page = fixture_lease(&talk.fixture, alice.client, 1);
+    fixture_carve(&talk.fixture, alice.client, page, 0);
+    const uint32_t id = fixture_tell(&talk.fixture, alice.client, "a");
+    (void)ledger_take(ledger, page, 16, id, 0, 0);
+    (void)ledger_take(ledger, page, 16, id, 0, 0);
+    (void)atomic_fetch_or(&ledger_entries(ledger, page)[0].word, ENTRY_SHARED);
+    const uint64_t off = ledger_offset(ledger, page, 0).bytes;
+    (void)share(&alice, off);
+    assert_false(let_go(&alice, off));
+    for (uint32_t range = 0; range < LIFETIME_RANGES; range++) {
+        assert_int_equal(row_of("a")->released_by_age[range], 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +265,7 @@ int main(void)
         TEST(test_released_reason_of_those_that_are_for_ever_is_no_clients),
         TEST(test_lifetimes_of_no_reason_are_nowhere),
         TEST(test_lifetimes_of_a_reason_without_a_place_are_not_kept),
+        TEST(test_report_of_shared_blocks_has_none_of_a_lease),
     };
     return cmocka_run_group_tests_name("lifetimes", tests, NULL, NULL);
 }
