@@ -200,7 +200,8 @@ uint32_t client_ledger_slab_of(const struct client_ledger *ledger, const struct 
     struct ledger_head head;
     uint32_t spent = 0;
     uint32_t first;
-    for (uint32_t at = page; at >= begin && at > 0; at = ledger_stretch_before(at)) {
+    KMEM_ASSERT(begin >= 1);
+    for (uint32_t at = page; at >= begin; at = ledger_stretch_before(at)) {
         spent += 3 * CLIENT_LEDGER_READ_COST;
         if (!slab_begin(ledger, client, at, &head, &first) || first < begin ||
             (first != at && !client_ledger_heads(ledger, client->slot, first, 1, &head)) ||

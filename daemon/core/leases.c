@@ -150,9 +150,12 @@ int leases_grant(struct leases *leases, struct client *client, uint32_t n_pages,
     KMEM_ASSERT(client->states != NULL);
     KMEM_ASSERT(n_pages >= 1);
     const uint32_t share = grant_pages(pages, n_pages, want_pages, UINT32_MAX);
-    if (pages_find(pages, share, &page) && pages_find(pages, n_pages, &page) &&
-        (leases_make_room(leases, n_pages) || pages_find(pages, n_pages, &page))) {
-        return LEASES_E_FULL;
+    if (pages_find(pages, share, &page) && pages_find(pages, n_pages, &page)) {
+        if (leases_make_room(leases, n_pages)) {
+            return LEASES_E_FULL;
+        }
+        const int r = pages_find(pages, n_pages, &page);
+        KMEM_ASSERT(r == 0); /* it has made room */
     }
     const uint32_t extent_pages = run_end(pages, page) - page;
     uint32_t granted = grant_pages(pages, n_pages, want_pages, extent_pages);

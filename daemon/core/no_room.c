@@ -14,7 +14,8 @@
 
 bool no_room_has_work(const struct core *core)
 {
-    return core->lookout.waits || core->lookout.scan;
+    KMEM_ASSERT(!core->lookout.waits); /* it has begun, or was given up */
+    return core->lookout.scan != NULL;
 }
 
 void no_room_work(struct core *core, struct now now)

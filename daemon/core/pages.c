@@ -175,7 +175,7 @@ static bool run_is_sound(const struct pages *pages, uint32_t page)
         return false; /* behind what is beyond */
     }
     if (page_state == PAGE_SCRUB) {
-        return pages->scrub_page == 0 || pages->scrub_page == page;
+        return pages->scrub_page == 0; /* no run before it is */
     }
     const bool is_owned = PAGE_WORD_OWNER(pages_word(pages, page)) < CLIENTS_MAX;
     return page_state == PAGE_FREE || page_state == PAGE_DIRECT ||

@@ -300,8 +300,11 @@ static void pass_begin(struct reclaim *reclaim)
 /* Whether all of a priority have been looked at, and it has brought something. */
 static bool level_is_over(const struct reclaim *reclaim, const struct batch *batch)
 {
-    return batch->n_slabs > 0 && reclaim->at > 0 &&
-           reclaim->turns[reclaim->at].priority != reclaim->turns[reclaim->at - 1].priority;
+    if (batch->n_slabs == 0) {
+        return false;
+    }
+    KMEM_ASSERT(reclaim->at > 0); /* whose turn it was has brought them */
+    return reclaim->turns[reclaim->at].priority != reclaim->turns[reclaim->at - 1].priority;
 }
 
 /* Gathers slabs from where the pass is, to its end at most. */

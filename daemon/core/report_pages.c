@@ -277,12 +277,13 @@ void report_pages(const struct core *core, const Kmem__Pages *asked, uint64_t no
     walk_begin(&walk, asked->stretch_offset);
     static_assert(REPLY_ROWS_MAX * (REPLY_ROW_BYTES + PAGES_EXTRA_BYTES) > RESPONSE_MAX_BYTES,
                   "what fits is less than REPLY_ROWS_MAX");
-    /* One row at least: to find again where the last answer ended may take the whole budget. */
-    while (walk.page < n_pages && (walk.spent < SCAN_BUDGET || report->n_rows == 0) &&
-           reply_row_fits(reply, REASON_MAX_BYTES + COMMAND_BYTES + PAGES_EXTRA_BYTES)) {
+    /* One row at least, whatever it took to find again where the last answer ended. */
+    bool goes_on = walk.page < n_pages;
+    while (goes_on && reply_row_fits(reply, REASON_MAX_BYTES + COMMAND_BYTES + PAGES_EXTRA_BYTES)) {
         struct row row;
         walk_row(&walk, &row);
         report->rows[report->n_rows++] = row_message(core, &row, core_tick(core, now_ms), reply);
+        goes_on = walk.page < n_pages && walk.spent < SCAN_BUDGET;
     }
     report->more = walk.page < n_pages;
     report->next_offset = report->more ? bytes_of(walk.page) : 0;

@@ -38,14 +38,13 @@ struct part {
 KMEM_PRINTF(2, 3)
 static void part_add(struct part *part, const char *format, ...)
 {
+    char *at = part->text + part->n_bytes;
     va_list arguments;
     va_start(arguments, format);
-    const int n = vsnprintf(part->text + part->n_bytes, sizeof(part->text) - part->n_bytes, format,
-                            arguments);
+    const int n = vsnprintf(at, sizeof(part->text) - part->n_bytes, format, arguments);
     va_end(arguments);
     KMEM_ASSERT(n >= 0);
-    part->n_bytes += (size_t)n;
-    part->n_bytes = part->n_bytes < sizeof(part->text) ? part->n_bytes : sizeof(part->text) - 1;
+    part->n_bytes += strlen(at);
 }
 
 /* "process 4711 (worker)", for a terminal. */
@@ -138,8 +137,7 @@ struct kept {
 
 static bool is_kept_by_names_alone(const struct shares *shares, uint32_t share)
 {
-    return (shares_word(shares, share) & SHARE_OFFERED) == 0 &&
-           shares_n_holders(shares, share) == 0;
+    return ((shares_word(shares, share) & SHARE_OFFERED) | shares_n_holders(shares, share)) == 0;
 }
 
 static struct kept kept_count(const struct core *core)

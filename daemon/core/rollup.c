@@ -514,7 +514,8 @@ const struct rollup_group *rollup_find(const struct rollup *rollup, const char *
 void rollup_add_released(struct rollup *rollup, const char *reason, const uint32_t *n_by_range)
 {
     const struct rollup_row *row = rollup_rows_find(&rollup->rows, reason, strlen(reason));
-    for (uint32_t range = 0; row && row->group.ages && range < LIFETIME_RANGES; range++) {
+    KMEM_ASSERT(rollup->ages != NULL); /* so each row has its own */
+    for (uint32_t range = 0; row && range < LIFETIME_RANGES; range++) {
         row->group.ages->n_released[range] += n_by_range[range];
     }
 }

@@ -62,3 +62,12 @@ void scans_leave(struct scans *scans, struct scan_reader *reader)
     }
     scan_free(scan);
 }
+
+bool scans_are_none(const struct scans *scans)
+{
+    bool none = scans->n_complete == 0;
+    for (uint32_t kind = 0; kind < N_SCAN_KINDS; kind++) {
+        none = none && !scans->under_way[kind] && !scans->waiting[kind];
+    }
+    return none;
+}

@@ -129,13 +129,6 @@ void scan_free(struct scan *scan);
 void scans_leave(struct scans *scans, struct scan_reader *reader);
 
 /** scans_are_none() - whether nobody waits, reads or keeps */
-static inline bool scans_are_none(const struct scans *scans)
-{
-    bool none = scans->n_complete == 0;
-    for (uint32_t kind = 0; kind < N_SCAN_KINDS; kind++) {
-        none = none && !scans->under_way[kind] && !scans->waiting[kind];
-    }
-    return none;
-}
+bool scans_are_none(const struct scans *scans);
 
 #endif

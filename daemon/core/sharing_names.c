@@ -25,15 +25,15 @@ static int name_look(const struct sharing *of, const struct sharing_name *as, ui
     return has_it || caps_may_have(&of->core->caps, CAP_NAMES, uid) ? 0 : SHARING_E_USER_NAMES;
 }
 
-static int name_set(const struct sharing *of, uint32_t share, const struct sharing_name *as,
-                    uint64_t version)
+/* After name_look(). */
+static void name_set(const struct sharing *of, uint32_t share, const struct sharing_name *as,
+                     uint64_t version)
 {
     struct core *core = of->core;
     uint32_t former;
-    if (names_set(&core->names, as->text, as->n_bytes, share, version, of->client->slot, as->keep,
-                  &former)) {
-        return SHARING_E_FULL;
-    }
+    const int r = names_set(&core->names, as->text, as->n_bytes, share, version, of->client->slot,
+                            as->keep, &former);
+    KMEM_ASSERT(r == 0);
     KMEM_CRASH_POINT("server.name.set");
     if (former != 0 && former != share) {
         settle(core, former);
@@ -43,7 +43,6 @@ static int name_set(const struct sharing *of, uint32_t share, const struct shari
         core->config.ring(bell, core->config.ring_user);
     }
     core_wake(core, bell);
-    return 0;
 }
 
 int sharing_publish(const struct sharing *of, struct seg_off off, const struct sharing_name *as,
@@ -54,7 +53,10 @@ int sharing_publish(const struct sharing *of, struct seg_off off, const struct s
     uint32_t share;
     int r = name_look(of, as, name);
     r = r ? r : sharing_find_held(of, off, &share, ret_block);
-    return r ? r : name_set(of, share, as, version);
+    if (r == 0) {
+        name_set(of, share, as, version);
+    }
+    return r;
 }
 
 int sharing_unpublish(const struct sharing *of, const char *text, size_t n_bytes)

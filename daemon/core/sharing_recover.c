@@ -205,17 +205,24 @@ static bool share_is_sound(const struct core *core, uint32_t share)
                       : direct_is_sound(core, share));
 }
 
+/* A direct one that is sound. */
+static bool is_charged_to_nobody(const struct core *core, uint32_t share)
+{
+    struct block block;
+    const bool is_there = settle_block(core, share, &block);
+    KMEM_ASSERT(is_there);
+    return block.slot == SLOT_KEPT;
+}
+
 int sharing_check(const struct core *core)
 {
     uint64_t n_kept = 0;
     for (uint32_t share = shares_next(&core->shares, 1); share != 0;
          share = shares_next(&core->shares, share + 1)) {
-        struct block block;
         if (!share_is_sound(core, share)) {
             return SHARING_E_CORRUPT;
         }
-        n_kept += (flags_of(core, share) & SHARE_LEASED) == 0 &&
-                  settle_block(core, share, &block) && block.slot == SLOT_KEPT;
+        n_kept += (flags_of(core, share) & SHARE_LEASED) == 0 && is_charged_to_nobody(core, share);
     }
     /* What is charged to nobody is shared: else it would be there for ever. */
     const bool adds_up = n_kept == core->clients.kept->n_blocks &&

@@ -13,6 +13,7 @@
 #include "tests/support/seeded.h"
 
 #define N_PAGES 4096
+#define N_MANY 100000 /* blocks that a look takes several steps for */
 
 static struct client *client;
 
@@ -56,9 +57,7 @@ static const struct rollup_group *group_of(const struct scan *scan, const char *
 
 static void test_scan_poll_looks_at_a_budget_at_a_time(void **state)
 {
-    for (uint32_t i = 0; i < 100000; i++) {
-        (void)fixture_allocate(&fixture, client, 16, "many");
-    }
+    fixture_hold(&fixture, client, N_MANY, 16);
     struct scan_reader reader;
     look(&reader, SCAN_BY_REASON);
 
@@ -70,7 +69,7 @@ static void test_scan_poll_looks_at_a_budget_at_a_time(void **state)
 
     /* The blocks' entries, and one for each slab. */
     assert_in_range(n_steps, 100000 / SCAN_BUDGET, 100000 / SCAN_BUDGET * 5 / 4);
-    assert_int_equal(group_of(reader.scan, "many")->n_blocks, 100000);
+    assert_int_equal(group_of(reader.scan, "held")->n_blocks, N_MANY);
     scans_leave(&core->scans, &reader);
 }
 
@@ -375,9 +374,7 @@ static void test_scan_poll_goes_round_the_kinds(void **state)
 {
     struct scan_reader many[20];
     struct scan_reader one;
-    for (uint32_t i = 0; i < 100000; i++) {
-        (void)fixture_allocate(&fixture, client, 16, "many");
-    }
+    fixture_hold(&fixture, client, N_MANY, 16);
     for (uint32_t i = 0; i < 20; i++) {
         look(&many[i], SCAN_BY_REASON);
         assert_false(step(&many[i]));
@@ -404,20 +401,9 @@ static void test_scan_poll_goes_round_the_kinds(void **state)
 
 /* -------------------------------------------------------------------------- without memory ---- */
 
-static void test_scan_poll_without_memory_has_failed(void **state)
+/* Each allocation of each kind of look fails once. */
+static void fail_looks(unsigned n_at_least)
 {
-    (void)fixture_ledger(&fixture, client);
-    const uint32_t page = fixture_lease(&fixture, client, 4);
-    fixture_carve(&fixture, client, page, size_class_of(64));
-    for (uint32_t i = 0; i < 20; i++) {
-        (void)fixture_take(&fixture, client, page, 64);
-    }
-    for (uint32_t i = 0; i < 200; i++) {
-        char reason[24];
-        (void)snprintf(reason, sizeof(reason), "reason/%u", i);
-        (void)fixture_allocate(&fixture, client, 16, reason);
-    }
-
     for (uint32_t kind = 0; kind < N_SCAN_KINDS; kind++) {
         unsigned n_failures = 0;
         for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
@@ -434,20 +420,73 @@ static void test_scan_poll_without_memory_has_failed(void **state)
             scans_leave(&core->scans, &reader);
             assert_true(scans_are_none(&core->scans));
         }
-        assert_true(n_failures >= 3); /* the look, its roll-up, what is in that, the order */
+        assert_true(n_failures >= n_at_least);
     }
+}
+
+static void test_scan_poll_without_memory_has_failed(void **state)
+{
+    (void)fixture_ledger(&fixture, client);
+    const uint32_t page = fixture_lease(&fixture, client, 4);
+    fixture_carve(&fixture, client, page, size_class_of(64));
+    for (uint32_t i = 0; i < 20; i++) {
+        (void)fixture_take(&fixture, client, page, 64);
+    }
+    for (uint32_t i = 0; i < 200; i++) {
+        char reason[24];
+        (void)snprintf(reason, sizeof(reason), "reason/%u", i);
+        (void)fixture_allocate(&fixture, client, 16, reason);
+    }
+
+    fail_looks(3); /* the look, its roll-up, what is in that, the order */
+}
+
+/* The one block ends where the segment ends, and its reason is the last one. */
+static void test_scan_poll_without_memory_at_its_end_has_failed(void **state)
+{
+    (void)fixture_allocate(&fixture, client, (N_PAGES - 1) * PAGE_BYTES, "all");
+    fail_looks(3);
+}
+
+/* Of pages of a lease each, and of more reasons than a step looks at, whose blocks are gone. */
+static void test_scan_poll_looks_at_a_budget_of_pages_and_reasons_at_a_time(void **state)
+{
+    enum { N_REASONS = SCAN_BUDGET + 100 };
+    static struct seg_off offs[N_REASONS];
+    struct scan_reader reader;
+    struct client *other = fixture_join(&fixture, 2);
+    (void)fixture_ledger(&fixture, client);
+    (void)fixture_ledger(&fixture, other);
+    for (uint32_t i = 0; i < N_REASONS; i++) {
+        char reason[24];
+        (void)snprintf(reason, sizeof(reason), "reason/%u", i);
+        offs[i] = fixture_allocate(&fixture, client, 16, reason);
+    }
+    for (uint32_t i = 0; i < N_REASONS; i++) {
+        fixture_release(&fixture, client, offs[i]);
+    }
+    for (uint32_t i = 0; i < N_PAGES - 1; i++) {
+        (void)fixture_lease(&fixture, i % 2 == 0 ? client : other, 1);
+    }
+    look(&reader, SCAN_LEASED);
+    finish(&reader);
+    assert_in_range(reader.scan->n_steps, 4, 20);
+    assert_int_equal(reader.scan->n_reasons, 0);
+    assert_int_equal(reader.scan->waste.n_unused_pages, N_PAGES - 1);
+    scans_leave(&core->scans, &reader);
 }
 
 static void test_scan_ask_any_of_the_only_reader_begins_again(void **state)
 {
     struct scan_reader reader = {.uid = 1000, .pid = 1};
-    fixture_hold(&fixture, client, 3000, 1000);
+    fixture_hold(&fixture, client, N_MANY, 16);
     scan_ask_any(core, &reader, SCAN_BY_REASON);
-    (void)step(&reader);
+    assert_false(step(&reader));
     assert_non_null(reader.scan);
     scan_ask_any(core, &reader, SCAN_BY_REASON);
+    assert_null(reader.scan);
     finish(&reader);
-    assert_int_equal(group_of(reader.scan, "held")->n_blocks, 3000);
+    assert_int_equal(group_of(reader.scan, "held")->n_blocks, N_MANY);
     scans_leave(&core->scans, &reader);
 }
 
@@ -457,9 +496,10 @@ static void test_scans_are_none_when_none_is_read_or_waited_for(void **state)
     struct scan_reader readers[2] = {{.uid = 1000, .pid = 1}, {.uid = 1000, .pid = 2}};
     assert_true(scans_are_none(&core->scans));
     for (uint32_t i = 0; i < 2; i++) {
-        fixture_hold(&fixture, client, 3000, 1000);
+        fixture_hold(&fixture, client, N_MANY, 16);
         scan_ask(core, &readers[i], SCAN_BY_REASON);
-        (void)step(&readers[i]);
+        assert_false(scans_are_none(&core->scans));
+        assert_false(step(&readers[i]));
         assert_false(scans_are_none(&core->scans));
     }
     scans_leave(&core->scans, &readers[0]);
@@ -536,6 +576,8 @@ int main(void)
         SCAN_TEST(test_scan_keep_of_more_than_there_may_be_begins_again),
         SCAN_TEST(test_scan_poll_goes_round_the_kinds),
         SCAN_TEST(test_scan_poll_without_memory_has_failed),
+        SCAN_TEST(test_scan_poll_without_memory_at_its_end_has_failed),
+        SCAN_TEST(test_scan_poll_looks_at_a_budget_of_pages_and_reasons_at_a_time),
         SCAN_TEST(test_scan_ask_any_of_the_only_reader_begins_again),
         SCAN_TEST(test_scans_are_none_when_none_is_read_or_waited_for),
         SCAN_TEST(test_scan_begin_drops_a_reader_of_the_users_process_that_keeps_most),
