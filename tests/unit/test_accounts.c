@@ -205,6 +205,20 @@ static void test_accounts_check_finds_what_does_not_add_up(void **state)
     accounts->users[0].n_clients--;
 }
 
+/* Whoever can end all of it is not limited by it. */
+static void test_accounts_quota_of_user_is_none_for_the_superuser_and_the_owner(void **state)
+{
+    struct accounts own;
+    rules.quota_per_uid_bytes = USUAL;
+    assert_int_equal(accounts_init(&own, &rules, 7), 0);
+    for (uint32_t uid = 0; uid < 10; uid++) {
+        const struct account user = {.uid = uid, .rule = RULES_NONE};
+        const uint64_t wanted = uid == 0 || uid == 7 ? 0 : USUAL;
+        assert_int_equal(accounts_quota_of_user(&own, &user), wanted);
+    }
+    accounts_fini(&own);
+}
+
 int main(void)
 {
 #define ACCOUNTS_TEST(test) cmocka_unit_test_setup_teardown(test, accounts_setup, accounts_end)
@@ -221,6 +235,7 @@ int main(void)
         ACCOUNTS_TEST(test_accounts_promised_is_what_others_may_have_reserved),
         ACCOUNTS_TEST(test_accounts_priority_is_the_higher_of_user_and_unit),
         ACCOUNTS_TEST(test_accounts_check_finds_what_does_not_add_up),
+        ACCOUNTS_TEST(test_accounts_quota_of_user_is_none_for_the_superuser_and_the_owner),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -310,6 +310,33 @@ static void test_a_filter_tells_reasons_apart_that_share_a_verdicts_place(void *
     assert_string_equal(wanted(&n_pages), "16 44 ");
 }
 
+static bool takes(struct block_filter *of, const struct client *owner, uint32_t reason)
+{
+    const struct block block = {
+        .num_bytes = 16, .leased = true, .slot = owner->slot, .reason = reason};
+    uint32_t spent = 0;
+    return block_filter_takes(of, talk.core, &block, 0, &spent);
+}
+
+/* The same place for ids of two clients' tables; and a block without a reason. */
+static void test_a_filter_tells_owners_apart_that_share_a_verdicts_place(void **state)
+{
+    struct block_filter of;
+    (void)fixture_ledger(&talk.fixture, alice.client);
+    (void)fixture_ledger(&talk.fixture, bob.client);
+    const uint32_t bobs = fixture_tell(&talk.fixture, bob.client, "another");
+    const uint32_t alices = bobs + 31 * (bob.client->slot - alice.client->slot);
+    while (fixture_tell(&talk.fixture, alice.client, "wanted") < alices) {
+    }
+    filter.reason = (ProtobufCBinaryData){6, (uint8_t *)"wanted"};
+    assert_int_equal(block_filter_init(&of, &filter), BLOCK_FILTER_OK);
+
+    assert_true(takes(&of, alice.client, alices));
+    assert_false(takes(&of, bob.client, bobs));
+    assert_true(takes(&of, alice.client, alices));
+    assert_false(takes(&of, alice.client, REASON_NONE));
+}
+
 #define FILTER_TEST(test) cmocka_unit_test_setup_teardown(test, filter_setup, talk_teardown)
 
 int main(void)
@@ -330,6 +357,7 @@ int main(void)
         FILTER_TEST(test_filter_answers_with_rows_before_all_is_looked_at),
         FILTER_TEST(test_a_filter_of_no_kind_that_there_is_is_told_so),
         FILTER_TEST(test_a_filter_tells_reasons_apart_that_share_a_verdicts_place),
+        FILTER_TEST(test_a_filter_tells_owners_apart_that_share_a_verdicts_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -367,6 +367,37 @@ static void test_client_is_process_where_a_start_time_is_not_known(void **state)
     assert_false(client_is_process(&client, &identity));
 }
 
+static void test_clients_find_away_is_one_that_lives_and_has_no_connection(void **state)
+{
+    const struct client_identity identity = identity_of(11);
+    struct client_identity others = identity;
+    struct client *connected = add(11);
+    struct client *ended = add(11);
+    struct client *of_another_user = add(11);
+    struct client *another = add(12);
+    struct client *away = add(11);
+    assert_null(clients_find_away(&clients, &identity));
+    others.uid++;
+    of_another_user->identity.uid = others.uid;
+    ended->connected = of_another_user->connected = another->connected = false;
+    clients_end(&clients, ended, false, 9);
+    assert_null(clients_find_away(&clients, &identity));
+
+    away->connected = false;
+
+    assert_ptr_equal(clients_find_away(&clients, &identity), away);
+    assert_ptr_equal(clients_find_away(&clients, &others), of_another_user);
+    assert_true(connected->connected);
+}
+
+static void test_client_pid_text_of_a_process_that_is_not_visible_is_a_question_mark(void **state)
+{
+    char text[PID_TEXT_BYTES];
+
+    assert_string_equal(client_pid_text(UINT32_MAX, text), "4294967295");
+    assert_string_equal(client_pid_text(0, text), "?");
+}
+
 #define CLIENTS_TEST(test) cmocka_unit_test_setup_teardown(test, clients_setup, clients_teardown)
 
 int main(void)
@@ -392,6 +423,8 @@ int main(void)
         CLIENTS_TEST(test_client_charge_keeps_the_peak),
         CLIENTS_TEST(test_clients_check_finds_what_is_wrong),
         CLIENTS_TEST(test_client_is_process_where_a_start_time_is_not_known),
+        CLIENTS_TEST(test_clients_find_away_is_one_that_lives_and_has_no_connection),
+        CLIENTS_TEST(test_client_pid_text_of_a_process_that_is_not_visible_is_a_question_mark),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,6 +348,35 @@ static void test_largest_extent_is_not_the_one_that_is_being_cleared(void **stat
     fixture_end(&fixture, client, true);
 }
 
+static uint64_t resident(void *user)
+{
+    return *(const uint64_t *)user;
+}
+
+static void test_core_init_begins_as_it_is_configured(void **state)
+{
+    uint64_t resident_bytes = 12345;
+    struct core other;
+    struct core_config config = core->config;
+    void *base = calloc(1, state_bytes(N_PAGES));
+    assert_non_null(base);
+    assert_int_equal(core->names.limit, SHARE_NAMES_USUAL);
+    assert_int_equal(core_resident_bytes(core), 0);
+    config.begin_pages = N_PAGES / 2;
+    config.names_limit = 3;
+    config.resident = resident;
+    config.resident_user = &resident_bytes;
+
+    assert_int_equal(core_init(&other, &config, base, 0), 0);
+
+    assert_int_equal(core_segment_bytes(&other), N_PAGES / 2 * PAGE_BYTES);
+    assert_int_equal(core_most_bytes(&other), N_PAGES * PAGE_BYTES);
+    assert_int_equal(other.names.limit, 3);
+    assert_int_equal(core_resident_bytes(&other), resident_bytes);
+    core_fini(&other);
+    free(base);
+}
+
 #define CORE_TEST(test) cmocka_unit_test_setup_teardown(test, core_setup, core_teardown)
 int main(void)
 {
@@ -374,6 +403,7 @@ int main(void)
         CORE_TEST(test_core_resume_after_the_user_has_changed_is_the_same_client),
         CORE_TEST(test_core_return_of_a_slot_without_a_living_client_is_GONE),
         CORE_TEST(test_largest_extent_is_not_the_one_that_is_being_cleared),
+        CORE_TEST(test_core_init_begins_as_it_is_configured),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

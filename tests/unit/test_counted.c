@@ -170,6 +170,19 @@ static void test_direct_recovered_counts_what_its_server_could_not(void **state)
     client = clients_next(&core->clients, 0);
 }
 
+static void test_counted_releases_are_not_known_without_ledger_or_of_too_many_threads(void **state)
+{
+    uint64_t n_releases = 0;
+    counts->n_releases = 5;
+    assert_true(counted_releases(client, &n_releases));
+    assert_int_equal(n_releases, 5);
+
+    counts->n_threads = COUNTS_THREADS;
+    assert_false(counted_releases(client, &n_releases));
+    assert_false(counted_releases(fixture_join(&fixture, 4), &n_releases));
+    counts->n_threads = 0;
+}
+
 #define COUNTED_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -183,6 +196,7 @@ int main(void)
         COUNTED_TEST(test_obituaries_counted_all_keeps_what_the_ended_have_counted),
         COUNTED_TEST(test_counters_and_peaks_outlive_the_server),
         COUNTED_TEST(test_direct_recovered_counts_what_its_server_could_not),
+        COUNTED_TEST(test_counted_releases_are_not_known_without_ledger_or_of_too_many_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -336,6 +336,18 @@ static void test_direct_block_is_each_live_block_once_in_order(void **state)
     assert_int_equal(n_seen, n_blocks);
 }
 
+static void test_direct_new_pages_of_what_is_to_be_shared_are_beside_those_of_others(void **state)
+{
+    const uint32_t n_pages = size_classes[size_class_of(100)].span_pages;
+    const struct seg_off off = allocate(alice, 100);
+
+    assert_int_equal(direct_new_pages(direct, 100, false), 0);
+    assert_int_equal(direct_new_pages(direct, 100, true), n_pages);
+    assert_int_equal(direct_new_pages(direct, 5 * PAGE_BYTES - 1, true), 5);
+    release(alice, off);
+    assert_int_equal(direct_new_pages(direct, 100, false), n_pages);
+}
+
 #define DIRECT_TEST(test) cmocka_unit_test_setup_teardown(test, direct_setup, direct_teardown)
 
 int main(void)
@@ -358,6 +370,7 @@ int main(void)
         DIRECT_TEST(test_direct_charge_of_the_same_client_charges_nothing),
         DIRECT_TEST(test_direct_release_twice_is_released_even_after_the_slab_is_gone),
         DIRECT_TEST(test_direct_block_is_each_live_block_once_in_order),
+        DIRECT_TEST(test_direct_new_pages_of_what_is_to_be_shared_are_beside_those_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

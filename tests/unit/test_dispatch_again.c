@@ -294,6 +294,49 @@ static void test_transfer_of_a_block_of_another_is_FOREIGN(void **state)
     assert_error(&talk, KMEM__ERROR_CODE__ERROR_FOREIGN, "");
 }
 
+static void test_next_when_no_hold_is_left_is_FULL(void **state)
+{
+    (void)state;
+    struct shares *shares = &talk.core->shares;
+    (void)publish(&alice, allocate(&alice, 100), NAME, 0);
+    const uint32_t n_records = shares->n_hold_records;
+    shares->n_hold_records = HOLDS_MAX;
+    assert_int_equal(ask_next(&bob, &(struct asked_next){.name = NAME}), DISPATCH_OK);
+    shares->n_hold_records = n_records;
+
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_FULL, "as many as can be");
+    assert_int_equal(talk.core->state.counters->attaches_refused, 1);
+}
+
+static void test_next_without_a_reason_attaches(void **state)
+{
+    (void)state;
+    Kmem__Next next = KMEM__NEXT__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    uint8_t name[] = NAME;
+    const uint64_t block = allocate(&alice, 100);
+    (void)publish(&alice, block, NAME, 0);
+    next.name = (ProtobufCBinaryData){sizeof(name) - 1, name};
+    request.body_case = KMEM__REQUEST__BODY_NEXT;
+    request.next = &next;
+
+    assert_int_equal(ask_request(&talk, &bob, &request), DISPATCH_OK);
+
+    assert_body(&talk, KMEM__RESPONSE__BODY_NEXTED);
+    assert_int_equal(talk.reply->response.nexted->block->offset, block);
+}
+
+/* It holds it, but its owner never was. */
+static void test_attach_for_writing_of_who_reads_already_is_DENIED(void **state)
+{
+    (void)state;
+    assert_int_equal(ask_share(&alice, allocate(&alice, 100), true), DISPATCH_OK);
+    const struct share_handle handle = said_handle();
+    attach(&bob, &handle);
+    assert_int_equal(ask_attach(&bob, &handle, 1, true), DISPATCH_OK);
+    assert_error(&talk, DENIED, "for reading only");
+}
+
 #define TALK_TEST(test) cmocka_unit_test_setup_teardown(test, share_talk_setup, share_talk_teardown)
 
 int main(void)
@@ -313,6 +356,9 @@ int main(void)
         TALK_TEST(test_attach_of_a_hold_that_is_damaged_is_refused),
         TALK_TEST(test_transfer_whose_record_is_anothers_has_its_handle),
         TALK_TEST(test_transfer_of_a_block_of_another_is_FOREIGN),
+        TALK_TEST(test_next_when_no_hold_is_left_is_FULL),
+        TALK_TEST(test_next_without_a_reason_attaches),
+        TALK_TEST(test_attach_for_writing_of_who_reads_already_is_DENIED),
     };
     return cmocka_run_group_tests_name("dispatch_again", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * test_dispatch_resize.c - the administrator asks for another size, and is told what became of it
+ * test_dispatch_resize.c - the administrator asks for another size, or for what the configuration
+ * says now, and is told what became of it
  */
 #include <stdio.h>
 
@@ -21,6 +22,7 @@ static struct shell {
     uint64_t num_bytes;
     unsigned n_taken;
     unsigned n_resized;
+    unsigned n_reloaded;
     uint64_t before_bytes;
 } shell;
 
@@ -238,6 +240,30 @@ static void test_dispatch_resize_leaves_a_pass_that_it_needs_no_more(void **stat
     peer_close(&talk, &observer);
 }
 
+static void reload(struct reply *reply, void *user)
+{
+    struct shell *asked = user;
+    asked->n_reloaded++;
+    reply_error(reply, KMEM__ERROR_CODE__ERROR_INVALID, "line 1 is wrong");
+}
+
+/* What the shell makes of it is the answer. */
+static void test_reload_is_the_shells_where_there_is_a_configuration(void **state)
+{
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    Kmem__Reload body = KMEM__RELOAD__INIT;
+    request.body_case = KMEM__REQUEST__BODY_RELOAD;
+    request.reload = &body;
+    talk.core->config.owner_uid = alice.identity.uid;
+    assert_int_equal(ask_request(&talk, &alice, &request), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "there is no configuration");
+    talk.core->config.reload = reload;
+    talk.core->config.reload_user = &shell;
+    assert_int_equal(ask_request(&talk, &alice, &request), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_INVALID, "line 1 is wrong");
+    assert_int_equal(shell.n_reloaded, 1);
+}
+
 #define RESIZE_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, talk_teardown)
 
 int main(void)
@@ -253,6 +279,7 @@ int main(void)
         RESIZE_TEST(test_dispatch_resize_goes_on_without_who_asked),
         RESIZE_TEST(test_dispatch_resize_waits_for_a_pass_until_it_is_answered),
         RESIZE_TEST(test_dispatch_resize_leaves_a_pass_that_it_needs_no_more),
+        RESIZE_TEST(test_reload_is_the_shells_where_there_is_a_configuration),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

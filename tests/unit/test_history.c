@@ -519,6 +519,22 @@ static void test_sampler_waits_if_no_look_can_begin(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, history_setup, talk_teardown)
 
+/* What is counted together with others has no line of its own. */
+static void test_history_has_no_place_for_the_rest(void **state)
+{
+    uint32_t limits[N_CAPS];
+    memcpy(limits, core->config.caps, sizeof(limits));
+    limits[CAP_REASONS] = 1;
+    caps_set(&core->caps, limits);
+    (void)hold("a", 100);
+    (void)hold("one too many", 1000);
+    look_after(SECOND);
+    const Kmem__HistoryReport *said = SECONDS("*");
+    assert_series(said, 0, "a", 100, 1);
+    assert_series(said, 0, OTHER_REASONS, 1000, 1);
+    assert_int_equal(series_at(said, 0, "one too many"), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +562,7 @@ int main(void)
         TEST(test_sampler_rests_a_hundred_times_as_long_as_it_looked),
         TEST(test_sampler_looks_once_more_without_clients),
         TEST(test_sampler_waits_if_no_look_can_begin),
+        TEST(test_history_has_no_place_for_the_rest),
     };
     return cmocka_run_group_tests_name("history", tests, NULL, NULL);
 }

@@ -231,6 +231,37 @@ static void test_ledger_find_inside_a_block_of_16_GiB_looks_at_some_heads(void *
     }
 }
 
+/* Asked for the first block that begins on the second page of a slab: before there is one, while,
+   from behind the slab's first page, and after. */
+static void test_client_ledger_find_is_what_the_ledger_has_there(void **state)
+{
+    (void)state;
+    const struct client_ledger *from = &fixture.core.client_ledger;
+    const uint32_t size_class = fixture_class_of(7);
+    const uint32_t page = fixture_lease(&fixture, client, 7);
+    const uint32_t end = page + 7;
+    struct ledger_block last;
+    struct block block;
+    struct slab slab;
+    uint32_t index = 0;
+    bool zero;
+    assert_true(lease_take(ledger.states, page, 7, &zero));
+    ledger_slab_open(&ledger, page, size_class);
+    while (ledger_offset(&ledger, page, index).bytes >> PAGE_SHIFT == page) {
+        index = ledger_take(&ledger, page, 100, REASON_NONE, 0, 0) + 1;
+    }
+    const struct seg_off off = ledger_offset(&ledger, page, index);
+    assert_false(client_ledger_find(from, client, page, end, off, &block, &slab));
+
+    (void)ledger_take(&ledger, page, 100, REASON_NONE, 0, 0);
+    assert_true(client_ledger_find(from, client, page, end, off, &block, &slab));
+    assert_int_equal(block.off.bytes, off.bytes);
+    assert_false(client_ledger_find(from, client, page + 1, end, off, &block, &slab));
+    assert_int_equal(ledger_find(&ledger, off, &last), 0);
+    ledger_give(&ledger, &last);
+    assert_false(client_ledger_find(from, client, page, end, off, &block, &slab));
+}
+
 #define INTERIOR_TEST(test) cmocka_unit_test_setup_teardown(test, interior_setup, interior_teardown)
 
 int main(void)
@@ -242,6 +273,7 @@ int main(void)
         INTERIOR_TEST(test_block_find_leased_names_a_leased_block_of_16_GiB_from_each_of_its_pages),
         INTERIOR_TEST(test_block_find_leased_in_a_ledger_that_lies_reads_no_more),
         INTERIOR_TEST(test_ledger_find_inside_a_block_of_16_GiB_looks_at_some_heads),
+        INTERIOR_TEST(test_client_ledger_find_is_what_the_ledger_has_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

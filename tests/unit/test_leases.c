@@ -529,6 +529,17 @@ static void test_leases_fini_with_a_lease_is_a_bug(void **state)
     assert_broken(leases_fini(leases));
 }
 
+static void test_leases_return_some_ends_with_what_was_wanted_or_with_all(void **state)
+{
+    assert_int_equal(grant(alice, 3, 3), 3);
+    assert_int_equal(grant(bob, 1, 1), 1); /* so that there are two runs */
+    assert_int_equal(grant(alice, 3, 3), 3);
+    leases_return_some(leases, alice, 3);
+    assert_int_equal(alice->leased_pages, 3);
+    leases_return_some(leases, alice, 100);
+    assert_int_equal(alice->leased_pages, 0);
+}
+
 #define LEASES_TEST(test) cmocka_unit_test_setup_teardown(test, leases_setup, core_teardown)
 
 int main(void)
@@ -562,6 +573,7 @@ int main(void)
         LEASES_TEST(test_leases_of_one_who_ended_come_back_in_small_steps),
         LEASES_TEST(test_leases_check_finds_what_does_not_add_up),
         LEASES_TEST(test_leases_fini_with_a_lease_is_a_bug),
+        LEASES_TEST(test_leases_return_some_ends_with_what_was_wanted_or_with_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

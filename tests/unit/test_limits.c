@@ -2,6 +2,7 @@
 /*
  * test_limits.c - each limit of the daemon, and what of it is in use
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/core/users.h"
@@ -20,7 +21,8 @@ static int limits_setup(void **state)
     return 0;
 }
 
-static const Kmem__Limit *limit_of(const char *name)
+/* Return: NULL: there is none. */
+static const Kmem__Limit *limit_find(const char *name)
 {
     struct request request;
     assert_int_equal(ask_request(&talk, &bob, request_plain(&request, KMEM__REQUEST__BODY_LIMITS)),
@@ -32,8 +34,16 @@ static const Kmem__Limit *limit_of(const char *name)
             return report->limits[i];
         }
     }
-    fail_msg("no limit %s", name);
     return NULL;
+}
+
+static const Kmem__Limit *limit_of(const char *name)
+{
+    const Kmem__Limit *limit = limit_find(name);
+    if (!limit) {
+        fail_msg("no limit %s", name);
+    }
+    return limit;
 }
 
 static void assert_limit(const char *name, uint64_t used, uint64_t limit)
@@ -131,7 +141,7 @@ static void arrive(struct users *users, struct charge *charge, uint32_t pid, uin
 static void test_limits_of_connections_tell_the_user_and_the_process_with_the_most(void **state)
 {
     static struct users users;
-    struct charge charges[6] = {{.n_descriptors = 0}};
+    struct charge charges[9] = {{.n_descriptors = 0}};
     const struct users_limits limits = {.n_descriptors = 400, .n_connections = 20};
     assert_limit("connections", 0, 0);
     assert_limit("descriptors", 0, 0);
@@ -146,13 +156,16 @@ static void test_limits_of_connections_tell_the_user_and_the_process_with_the_mo
     for (uint32_t i = 3; i < 6; i++) {
         arrive(&users, &charges[i], 60, 7);
     }
-    assert_limit("descriptors", 8 + 6, 400);
-    assert_limit("connections", 6, 0);
+    for (uint32_t i = 6; i < 9; i++) {
+        arrive(&users, &charges[i], 70 + i, 10 + i); /* users of one each */
+    }
+    assert_limit("descriptors", 8 + 9, 400);
+    assert_limit("connections", 9, 0);
     assert_limit("connections_of_user", 3, 20);
     assert_limit("connections_of_process", 3, PROCESS_CONNECTIONS_MAX);
     users_discharge(&users, &charges[0]);
     assert_limit("connections_of_user", 2, 20); /* the daemon's own user is not limited */
-    for (uint32_t i = 1; i < 6; i++) {
+    for (uint32_t i = 1; i < 9; i++) {
         users_discharge(&users, &charges[i]);
     }
     assert_limit("connections", 0, 0);
@@ -202,6 +215,74 @@ static void test_limits_of_queues_tell_the_user_with_the_most(void **state)
     core->config.users = NULL;
 }
 
+static void name_unit(struct peer *peer, const char *unit)
+{
+    accounts_leave(&core->accounts, peer->client);
+    (void)snprintf(peer->client->unit, sizeof(peer->client->unit), "%s", unit);
+    accounts_join(&core->accounts, peer->client);
+}
+
+/* A user that has the usual quota, a unit that no rule is about, a budget that refuses nothing. */
+static void test_limits_of_rules_that_say_little(void **state)
+{
+    static struct rules rules;
+    rules = (struct rules){
+        .quota_per_uid_bytes = 7 << 20,
+        .n_users = 1,
+        .users = {{.name = "alice", .uid = alice.identity.uid}},
+        .n_units = 1,
+        .units = {{.name = "*.service"}},
+        .n_budgets = 1,
+        .budgets = {{.pattern = "scratch/**", .max_bytes = 100}},
+    };
+    core_set_rules(core, &rules);
+    name_unit(&alice, "one.service");
+    name_unit(&bob, "two.scope");
+    (void)hold(&alice, 200, "scratch/a");
+
+    assert_limit("user alice", 200, 7 << 20);
+    assert_limit("unit one.service", 200, 0);
+    assert_limit("budget scratch/**", 200, 100);
+    assert_non_null(strstr(limit_of("budget scratch/**")->text, "told in the log"));
+    assert_null(limit_find("unit two.scope"));
+    name_unit(&alice, "");
+    assert_null(limit_find("unit one.service"));
+    name_unit(&bob, "");
+    core_set_rules(core, NULL);
+}
+
+/* The second block lies beside the first: no page is wanted for it. */
+static void test_a_small_block_beside_another_leaves_reserves_alone(void **state)
+{
+    static struct rules rules;
+    rules = (struct rules){
+        .n_users = 1,
+        .users = {{.name = "bob", .uid = bob.identity.uid, .reserve_bytes = 1 << 20}},
+    };
+    core_set_rules(core, &rules);
+    const uint64_t first = hold(&alice, 16, "a");
+    assert_int_equal(hold(&alice, 16, "a") >> PAGE_SHIFT, first >> PAGE_SHIFT);
+    core_set_rules(core, NULL);
+}
+
+static void test_a_refusal_for_a_reserve_leaves_out_that_of_the_clients_unit(void **state)
+{
+    static struct rules rules;
+    rules = (struct rules){
+        .n_units = 2,
+        .units = {{.name = "one.service", .reserve_bytes = 1 << 20},
+                  {.name = "two.service", .reserve_bytes = 2 << 20}},
+    };
+    core_set_rules(core, &rules);
+    name_unit(&alice, "one.service");
+    const uint64_t all_bytes = core_free_bytes(core);
+    assert_int_equal(ask_allocate(&talk, &alice, all_bytes - (1 << 20), "a", 1), DISPATCH_OK);
+    assert_error(&talk, KMEM__ERROR_CODE__ERROR_NO_MEMORY, "2.0 MiB are reserved for unit two");
+    assert_null(strstr(talk.reply->response.error->message, "one.service"));
+    name_unit(&alice, "");
+    core_set_rules(core, NULL);
+}
+
 #define LIMITS_TEST(test) cmocka_unit_test_setup_teardown(test, limits_setup, talk_teardown)
 
 int main(void)
@@ -215,6 +296,9 @@ int main(void)
         LIMITS_TEST(test_limits_of_connections_tell_the_user_and_the_process_with_the_most),
         LIMITS_TEST(test_limits_of_clients_tell_users_of_one_bucket_apart),
         LIMITS_TEST(test_limits_of_queues_tell_the_user_with_the_most),
+        LIMITS_TEST(test_limits_of_rules_that_say_little),
+        LIMITS_TEST(test_a_small_block_beside_another_leaves_reserves_alone),
+        LIMITS_TEST(test_a_refusal_for_a_reserve_leaves_out_that_of_the_clients_unit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

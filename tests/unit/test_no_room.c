@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "daemon/core/no_room.h"
+#include "daemon/core/report.h"
 #include "daemon/core/scan.h"
 #include "proto/lease.h"
 #include "proto/limits.h"
@@ -301,6 +302,10 @@ static void test_refused_names_the_process_that_keeps_what_is_idle(void **state)
                           "MiB of it: the system denies it membarrier())");
     assert_ends(sentence,
                 "; release some of it, end process 2, or start kmemd with a larger --size");
+    atomic_store(&ledger->counts->live_bytes, 1024 * PAGE_BYTES - 100);
+    sentence = refused(&alice, ALL_BYTES - PAGE_BYTES);
+    assert_says(sentence, ", 100 B leased without a live byte");
+    assert_null(strstr(sentence, "keeps"));
     atomic_store(&ledger->counts->live_bytes, 1024 * PAGE_BYTES);
     assert_null(strstr(refused(&alice, ALL_BYTES - PAGE_BYTES), "leased without"));
 }
@@ -313,11 +318,13 @@ static void test_refused_of_a_client_whose_ledger_is_lost_says_so(void **state)
     assert_true(lease_take(bob.client->states, page, 64, &zero));
     bob.client->lost = true;
     bob.client->states = NULL;
+    bob.client->counts = NULL;
 
     assert_says(refused(&alice, ALL_BYTES - PAGE_BYTES),
                 "(process 2 (worker-2) keeps 1.0 MiB of it: its ledger was lost)");
     bob.client->lost = false;
     bob.client->states = talk.fixture.ledgers[bob.client->slot].states;
+    bob.client->counts = talk.fixture.ledgers[bob.client->slot].counts;
 }
 
 static void test_refused_over_the_quota_says_that_it_is_the_quota(void **state)
@@ -368,6 +375,93 @@ static void test_refused_without_memory_for_a_look_names_processes(void **state)
     assert_true(scans_are_none(&core->scans));
 }
 
+static bool barrier(void)
+{
+    return true;
+}
+
+/* They were looked at before the refusal, and will be before the next one. */
+static void test_refused_names_no_process_whose_slabs_can_be_had(void **state)
+{
+    bool zero;
+    struct ledger *ledger = fixture_ledger(&talk.fixture, bob.client);
+    atomic_store(&ledger->header->is_fenced, 1);
+    core->reclaim.barrier = barrier;
+    const uint32_t page = fixture_lease(&talk.fixture, bob.client, 64);
+    assert_true(lease_take(bob.client->states, page, 64, &zero));
+
+    report_no_room(core, NULL, 0, ALL_BYTES - PAGE_BYTES, talk.reply);
+
+    const char *sentence = talk.reply->response.error->message;
+    assert_says(sentence, ", 1.0 MiB leased without a live byte");
+    assert_null(strstr(sentence, "keeps"));
+    core->reclaim.barrier = NULL;
+}
+
+/* It counts as free, but no one extent of it can be had. */
+static void test_refused_while_clearing_what_is_free_hangs_advises_no_size(void **state)
+{
+    pages_scrub_begin(&core->pages, 1, N_PAGES - 1);
+    pages_scrub_hang(&core->pages);
+
+    report_no_room(core, NULL, 0, PAGE_BYTES, talk.reply);
+
+    assert_ends(talk.reply->response.error->message,
+                "; enough is free, but not in one piece: start kmemd with a larger --size");
+    pages_scrub_end(&core->pages, false);
+}
+
+/* As if there were so many pages: their tables are not looked at. */
+static void test_refused_more_than_the_largest_segment_advises_nothing(void **state)
+{
+    const uint32_t n_most = (uint32_t)(SEGMENT_MAX_BYTES >> PAGE_SHIFT);
+    core->pages.n_pages = n_most;
+
+    report_no_room(core, NULL, 0, SEGMENT_MAX_BYTES, talk.reply);
+
+    core->pages.n_pages = N_PAGES;
+    assert_ends(talk.reply->response.error->message, "can be had in a segment of this size");
+}
+
+/* A console's look is under way: that of the refusal is the same one. */
+static void test_refused_while_a_console_looks_begins_no_look(void **state)
+{
+    struct peer observer;
+    allocate_many();
+    peer_open_observer(&talk, &observer, 3);
+    int r = ask_ledger(&talk, &observer, KMEM__GROUP_BY__GROUP_BY_REASON, 0);
+    assert_int_equal(r, DISPATCH_PENDING);
+
+    (void)refused(&alice, ALL_BYTES);
+
+    assert_true(no_room_has_work(core));
+    assert_int_equal(core->scans.n_begun, 1);
+    while (r == DISPATCH_PENDING) {
+        r = ask_continue(&talk, &observer);
+    }
+    peer_close(&talk, &observer);
+}
+
+/* As many looks as are kept are complete, and those who wait for them have not read them yet. */
+static void test_refused_while_no_look_may_begin_names_processes(void **state)
+{
+    struct scan_reader readers[SCANS_KEPT];
+    (void)allocate(ALL_BYTES / 2, "the hog");
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        readers[i] = (struct scan_reader){.uid = 1000, .pid = i};
+        scan_ask(core, &readers[i], SCAN_BY_UID);
+        assert_int_equal(scan_poll(core, &readers[i], now_of_talk().us), SCAN_READY);
+    }
+
+    assert_says(refused(&alice, ALL_BYTES / 2), "by process: process 1 (worker-1) 32.0 MiB");
+
+    assert_false(no_room_has_work(core));
+    assert_true(core->lookout_us > now_of_talk().us);
+    for (uint32_t i = 0; i < SCANS_KEPT; i++) {
+        scans_leave(&core->scans, &readers[i]);
+    }
+}
+
 #define NO_ROOM_TEST(test) cmocka_unit_test_setup_teardown(test, talk_setup, work_and_end)
 
 int main(void)
@@ -391,6 +485,11 @@ int main(void)
         NO_ROOM_TEST(test_refused_over_the_quota_says_that_it_is_the_quota),
         NO_ROOM_TEST(test_refused_that_may_come_again_is_not_counted),
         NO_ROOM_TEST(test_refused_without_memory_for_a_look_names_processes),
+        NO_ROOM_TEST(test_refused_names_no_process_whose_slabs_can_be_had),
+        NO_ROOM_TEST(test_refused_while_clearing_what_is_free_hangs_advises_no_size),
+        NO_ROOM_TEST(test_refused_more_than_the_largest_segment_advises_nothing),
+        NO_ROOM_TEST(test_refused_while_a_console_looks_begins_no_look),
+        NO_ROOM_TEST(test_refused_while_no_look_may_begin_names_processes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

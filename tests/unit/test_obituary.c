@@ -244,6 +244,14 @@ static void test_obituary_format_without_rows_names_no_reasons(void **state)
         "client 3 (worker-3, uid 1000) ended after 0.0 s: 2 blocks, 0 B taken back");
 }
 
+static void test_obituary_format_of_who_outlived_the_segment_says_so(void **state)
+{
+    char line[512];
+    fixture_end(&fixture, client, false);
+    assert_non_null(strstr(obituary_format(&fixture.last, true, line, sizeof(line)),
+                           "lives on, and lost the segment after"));
+}
+
 #define OBITUARY_TEST(test) cmocka_unit_test_setup_teardown(test, obituary_setup, core_teardown)
 
 int main(void)
@@ -262,6 +270,7 @@ int main(void)
         OBITUARY_TEST(test_obituaries_write_without_memory_keeps_the_totals),
         OBITUARY_TEST(test_obituary_of_one_without_rows_says_the_totals),
         OBITUARY_TEST(test_obituary_format_without_rows_names_no_reasons),
+        OBITUARY_TEST(test_obituary_format_of_who_outlived_the_segment_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,7 +110,8 @@ static void test_pages_init_refuses_every_corrupt_word(void **state)
     }
     assert_init_refuses(21, 0);
     assert_init_refuses(21, PAGE_WORD(PAGE_STALE, 0, 20));
-    assert_init_refuses(21, PAGE_WORD(PAGE_RESERVED, 0, 20)); /* page 0 alone is */
+    assert_init_refuses(21, PAGE_WORD(PAGE_RESERVED, 0, 20));         /* page 0 alone is */
+    assert_init_refuses(21, PAGE_WORD(PAGE_LEASED, CLIENTS_MAX, 20)); /* to nobody */
     assert_init_refuses(21, PAGE_WORD(PAGE_DIRECT, 0, 0));
     assert_init_refuses(21, PAGE_WORD(PAGE_DIRECT, 0, N_PAGES - 20)); /* a page too many */
     assert_init_refuses(21, PAGE_WORD(PAGE_DIRECT, 0, UINT32_MAX));

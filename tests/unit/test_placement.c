@@ -90,6 +90,15 @@ static void test_placement_find_waits_for_what_another_server_had_cleared(void *
     assert_int_equal(find(), 0);
 }
 
+/* Nor for so much that what is being cleared is not enough. */
+static void test_placement_find_does_not_wait_for_what_would_not_do(void **state)
+{
+    const struct seg_off off = fixture_allocate(&fixture, client, PAGE_BYTES, "in the way");
+    assert_int_equal(find(), PLACEMENT_E_FULL);
+    pages_scrub_end(&core->pages, true);
+    fixture_release(&fixture, client, off);
+}
+
 #define ROOM_TEST(test) cmocka_unit_test_setup_teardown(test, placement_setup, placement_teardown)
 
 int main(void)
@@ -100,6 +109,7 @@ int main(void)
         ROOM_TEST(test_placement_find_of_a_lease_waits_as_well),
         ROOM_TEST(test_placement_find_takes_what_is_elsewhere_at_once),
         ROOM_TEST(test_placement_find_waits_for_what_another_server_had_cleared),
+        ROOM_TEST(test_placement_find_does_not_wait_for_what_would_not_do),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -469,6 +469,10 @@ static void test_quota_is_not_used_up_by_idle_slabs(void **state)
     placement_init_block(&room, 3 * PAGE_BYTES, "three", 5);
     assert_int_equal(find(&room, 1000000), PLACEMENT_E_QUOTA);
     assert_int_equal(reclaim->n_passes, n_passes); /* nothing was released since */
+    count_release();
+    placement_init_block(&room, 100 * PAGE_BYTES, "more than one slab", 18);
+    assert_int_equal(find(&room, 1000000), PLACEMENT_E_QUOTA);
+    assert_int_equal(reclaim->n_passes, n_passes);
     for (uint32_t i = 0; i < 3; i++) {
         enter(first + i, 0, 0);
     }
@@ -524,6 +528,20 @@ static void test_client_that_ends_meanwhile_is_waited_for(void **state)
     assert_int_equal(find(&room, 2), 0);
 }
 
+/* All that counts against it may be idle; but more than it may have is refused at once. */
+static void test_quota_that_is_all_idle_is_had_again(void **state)
+{
+    struct placement_request room;
+    fill_with_idle_slabs();
+    asker = owner;
+    core->config.quota_bytes = ALL_PAGES * PAGE_BYTES;
+    placement_init_block(&room, N_PAGES * PAGE_BYTES, "more", 4);
+    assert_int_equal(find(&room, 0), PLACEMENT_E_QUOTA);
+    assert_int_equal(reclaim->n_passes, 0);
+    placement_init_block(&room, 3 * PAGE_BYTES, "three", 5);
+    assert_int_equal(find_in_the_end(&room, 0), 0);
+}
+
 #define RECLAIM_TEST(test) cmocka_unit_test_setup_teardown(test, reclaim_setup, core_teardown)
 
 int main(void)
@@ -552,6 +570,7 @@ int main(void)
         RECLAIM_TEST(test_client_is_not_asked_for_what_it_uses),
         RECLAIM_TEST(test_what_was_cleared_during_a_pass_is_seen),
         RECLAIM_TEST(test_client_that_ends_meanwhile_is_waited_for),
+        RECLAIM_TEST(test_quota_that_is_all_idle_is_had_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

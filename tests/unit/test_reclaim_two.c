@@ -137,6 +137,58 @@ static void test_nothing_is_begun_where_nothing_is_leased(void **state)
     assert_int_equal(reclaim_at_most(reclaim), 0);
 }
 
+/* A pass knows whom it has yet to look at; they may be gone when it comes there. */
+static void test_clients_that_are_gone_before_their_turn_are_passed_over(void **state)
+{
+    const bool is_reaped[] = {false, true};
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint64_t n_passes = reclaim->n_passes;
+        open_slabs(0, N_LEASED);
+        assert_int_equal(reclaim_step(reclaim), 32);
+        core_end(core, clients[1], false, fixture.now_ms);
+        assert_int_equal(reclaim_at_most_of(reclaim, clients[1]), 0);
+        while (is_reaped[i] && core_has_dead(core)) {
+            fixture_reap(&fixture, UINT32_MAX);
+        }
+        while (reclaim->n_passes == n_passes) {
+            (void)reclaim_step(reclaim);
+        }
+        assert_int_equal(clients[0]->leased_pages, 0);
+        (void)core_teardown(NULL);
+        (void)two_setup(NULL);
+    }
+}
+
+/* The first of them has gone: the slot that is looked for is before the next that is in use. */
+static void test_client_that_is_gone_before_others_is_passed_over(void **state)
+{
+    const uint64_t n_passes = reclaim->n_passes;
+    struct client *third = fixture_join(&fixture, 3);
+    assert_true(third->slot > clients[1]->slot);
+    open_slabs(0, N_LEASED);
+    open_slabs(1, 1);
+    assert_int_equal(reclaim_step(reclaim), 32);
+    fixture_end(&fixture, clients[1], false);
+    while (reclaim->n_passes == n_passes) {
+        (void)reclaim_step(reclaim);
+    }
+    assert_int_equal(core->leases.n_pages, 0);
+}
+
+/* The step is full with the last slab of a client, and does not go on to the next one. */
+static void test_step_that_a_client_fills_exactly_ends_with_it(void **state)
+{
+    open_slabs(0, 32);
+    open_slabs(1, 1);
+    for (uint32_t page = first[0] + 32; page < first[0] + N_LEASED; page++) {
+        (void)leases_return(&core->leases, clients[0], page, page + 1);
+    }
+    assert_int_equal(clients[0]->leased_pages, 32);
+    assert_int_equal(reclaim_step(reclaim), 32);
+    assert_int_equal(clients[1]->leased_pages, N_LEASED);
+    assert_int_equal(reclaim_step(reclaim), 1);
+}
+
 #define TWO_TEST(test) cmocka_unit_test_setup_teardown(test, two_setup, core_teardown)
 
 int main(void)
@@ -148,6 +200,9 @@ int main(void)
         TWO_TEST(test_lease_that_came_back_between_two_steps_is_left),
         TWO_TEST(test_lease_that_is_anothers_between_two_steps_is_left),
         TWO_TEST(test_nothing_is_begun_where_nothing_is_leased),
+        TWO_TEST(test_clients_that_are_gone_before_their_turn_are_passed_over),
+        TWO_TEST(test_client_that_is_gone_before_others_is_passed_over),
+        TWO_TEST(test_step_that_a_client_fills_exactly_ends_with_it),
     };
     return cmocka_run_group_tests_name("reclaim_two", tests, NULL, NULL);
 }

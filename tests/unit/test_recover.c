@@ -4,6 +4,7 @@
  *
  * What a kill in the middle of something leaves behind is tested exhaustively in tests/crash.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "proto/lease.h"
 #include "proto/store.h"
 #include "tests/unit/core_fixture.h"
+#include "tests/unit/fail.h"
 #include "tests/unit/unit.h"
 
 #define N_PAGES 256
@@ -468,6 +470,32 @@ static void test_recover_of_1000_clients_and_100000_leases_sends_heartbeats(void
     assert_int_equal(munmap(base, n_bytes), 0);
 }
 
+/* ------------------------------------------------------------------------- without memory ---- */
+
+static void test_recover_without_memory_fails_and_changes_nothing(void **state)
+{
+    struct client *client = join(1);
+    const struct seg_off off = fixture_allocate(&fixture, client, 100, "small");
+    (void)fixture_allocate(&fixture, client, 100000, "large");
+    (void)fixture_lease(&fixture, client, 8);
+    unsigned n_failed = 0;
+    core_abandon(core);
+
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        const int r = recover(core, &fixture.config, fixture.state_base, fixture_states, &fixture,
+                              fixture.now_ms, why, sizeof(why));
+        const bool failed = fail_end();
+        assert_int_equal(r, failed ? -ENOMEM : 0);
+        n_failed += failed;
+    }
+
+    assert_true(n_failed > 10); /* each table, and each of the reasons */
+    assert_int_equal(core_check(core), 0);
+    client = clients_get(&core->clients, 0);
+    assert_int_equal(client->n_blocks, 2);
+    fixture_release(&fixture, client, off);
+}
+
 #define RECOVER_TEST(test) cmocka_unit_test_setup_teardown(test, recover_setup, core_teardown)
 
 int main(void)
@@ -493,6 +521,7 @@ int main(void)
         RECOVER_TEST(test_recover_of_an_obituary_that_was_not_counted_writes_it),
         RECOVER_TEST(test_recover_of_an_obituary_that_can_not_be_is_refused),
         RECOVER_TEST(test_recover_of_1000_clients_and_100000_leases_sends_heartbeats),
+        RECOVER_TEST(test_recover_without_memory_fails_and_changes_nothing),
     };
     return cmocka_run_group_tests_name("recover", tests, NULL, NULL);
 }

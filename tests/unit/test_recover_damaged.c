@@ -437,6 +437,26 @@ static void test_recover_refuses_a_name_of_what_is_no_share_any_more(void **stat
     assert_refused(core->names.versions.reserved, UINT64_MAX, "more names than there can be");
 }
 
+/* An offer that nobody keeps is none any more, when its slab was adopted. */
+static void test_recover_of_an_offer_that_is_said_to_be_leased_frees_it(void **state)
+{
+    (void)state;
+    const struct seg_off off = new_direct();
+    (void)transfer(alice, off, false);
+    struct state_share *record = record_of(off);
+    const uint32_t size_class = size_class_of(BLOCK_BYTES);
+    const uint32_t run = pages_run_of(&core->pages, (uint32_t)(off.bytes >> PAGE_SHIFT));
+    record->slab_page = run;
+    record->span_pages = size_classes[size_class].span_pages;
+    record->size_class = (uint16_t)size_class;
+    record->index = (uint16_t)((off.bytes - ((uint64_t)run << PAGE_SHIFT)) /
+                               size_classes[size_class].block_bytes);
+    record->word |= SHARE_LEASED;
+    go_on_after_kill();
+    assert_int_equal(core->direct.n_blocks, 0);
+    assert_int_equal(core->shares.n_shares, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +480,7 @@ int main(void)
         SHARING_TEST(test_recover_refuses_a_reserved_run_that_is_too_long),
         SHARING_TEST(test_recover_refuses_a_lease_of_a_slot_that_is_free),
         SHARING_TEST(test_recover_refuses_a_name_of_what_is_no_share_any_more),
+        SHARING_TEST(test_recover_of_an_offer_that_is_said_to_be_leased_frees_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,8 @@ static void test_recover_leaves_a_living_client_without_ledger_what_it_has(void 
     assert_int_equal(client->n_blocks, 2);
     assert_int_equal(client->leased_pages, 8);
     assert_int_equal(leases_make_room(&core->leases, N_PAGES), LEASES_E_FULL);
+    leases_return_all(&core->leases);
+    assert_int_equal(client->leased_pages, 8);
     assert_int_equal(leases_n_unused(&core->leases), 0);
     assert_int_equal(core_resume(core, &identity, FIXTURE_NONCE(1), &again), CLIENTS_E_LOST);
     assert_int_equal(fixture_restart(&fixture, why), 0); /* once more */

@@ -379,6 +379,23 @@ static void test_report_no_room_is_never_cut(void **state)
     }
 }
 
+/* So little is to be said of each that one more row would fit. */
+static void test_report_obituaries_has_no_more_rows_than_there_may_be(void **state)
+{
+    struct client_identity identity = fixture_identity(1);
+    struct client *client;
+    identity.command[0] = '\0';
+    for (uint32_t i = 0; i < REPLY_ROWS_MAX + 1; i++) {
+        assert_int_equal(core_join(core, &identity, 1, fixture.now_ms, &client), 0);
+        fixture_end(&fixture, client, true);
+    }
+    reply_reset(reply, 1);
+    report_obituaries(core, 0, fixture.now_ms, reply);
+    assert_encodes();
+    assert_int_equal(reply->response.obituaries->n_obituaries, REPLY_ROWS_MAX);
+    assert_int_equal(reply->response.obituaries->next_number, REPLY_ROWS_MAX + 1);
+}
+
 #define REPORT_TEST(test) cmocka_unit_test_setup_teardown(test, report_setup, report_teardown)
 
 int main(void)
@@ -397,6 +414,7 @@ int main(void)
         REPORT_TEST(test_report_obituaries_goes_on_though_the_next_was_overwritten),
         REPORT_TEST(test_report_no_room_names_what_was_asked_what_there_is_and_who_has_it),
         REPORT_TEST(test_report_no_room_is_never_cut),
+        REPORT_TEST(test_report_obituaries_has_no_more_rows_than_there_may_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

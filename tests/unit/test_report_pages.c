@@ -471,6 +471,51 @@ static void test_at_a_place_between_blocks_that_are_gone_both_neighbours_are_fou
     fixture_release(&fixture, alice, offs[4]);
 }
 
+static void test_a_cell_tells_the_newest_wherever_it_is(void **state)
+{
+    const struct seg_off older = fixture_allocate(&fixture, bob, PAGES(2), "older");
+    fixture.now_ms += 5000;
+    const struct seg_off newer = fixture_allocate(&fixture, bob, PAGES(2), "newer");
+
+    const Kmem__PageRow *row = ask(0, 0, PAGES(64))->rows[0];
+
+    assert_int_equal(row->oldest_ms, 5000);
+    assert_int_equal(row->newest_ms, 0);
+    fixture_release(&fixture, bob, older);
+    fixture_release(&fixture, bob, newer);
+}
+
+/* Its client has not said yet that it is a slab's. */
+static void test_pages_of_a_slab_that_is_not_open_are_in_use(void **state)
+{
+    struct ledger *ledger = fixture_ledger(&fixture, alice);
+    const uint32_t page = fixture_lease(&fixture, alice, 8);
+    fixture_carve(&fixture, alice, page, 0);
+    struct ledger_block block;
+    const struct seg_off off = fixture_take(&fixture, alice, page, 16);
+    assert_int_equal(ledger_find(ledger, off, &block), 0);
+    entry_give(&ledger->heads[page], ledger_entries(ledger, page), block.index);
+    assert_int_equal(row_at(ask(0, 0, 0), PAGES(page))->state, KMEM__PAGE_STATE__PAGES_LEASED);
+}
+
+/* All is being given back: what is alike is told up to a limit, to either side. */
+static void test_a_stretch_of_a_lease_has_no_more_pages_than_it_may(void **state)
+{
+    struct stretch stretch;
+    uint32_t spent = 0;
+    alice = fixture_join(&fixture, 1);
+    (void)fixture_ledger(&fixture, alice);
+    const uint32_t page = fixture_lease(&fixture, alice, 3 * STRETCH_PAGES_MAX);
+    const uint32_t middle = page + 2 * STRETCH_PAGES_MAX - 1;
+    memset((void *)((unsigned char *)alice->states + page), LEASE_NONE,
+           (size_t)3 * STRETCH_PAGES_MAX);
+
+    stretch_find(core, middle, page, &spent, &stretch);
+    assert_int_equal(stretch.page, middle - STRETCH_PAGES_MAX);
+    assert_int_equal(stretch.n_pages, 2 * STRETCH_PAGES_MAX);
+    assert_int_equal(stretch.state, STRETCH_RETURNING);
+}
+
 #define PAGES_TEST(test) cmocka_unit_test_setup_teardown(test, pages_setup, report_teardown)
 
 int main(void)
@@ -501,6 +546,10 @@ int main(void)
         PAGES_TEST(test_pages_that_are_being_cleared_are_free_soon),
         PAGES_TEST(test_pages_that_go_on_behind_their_stretch_begin_another),
         PAGES_TEST(test_at_a_place_between_blocks_that_are_gone_both_neighbours_are_found),
+        PAGES_TEST(test_a_cell_tells_the_newest_wherever_it_is),
+        PAGES_TEST(test_pages_of_a_slab_that_is_not_open_are_in_use),
+        cmocka_unit_test_setup_teardown(test_a_stretch_of_a_lease_has_no_more_pages_than_it_may,
+                                        large_setup, report_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

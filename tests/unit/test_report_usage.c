@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proto/clear.h"
 #include "proto/lease.h"
 #include "tests/unit/fail.h"
 #include "tests/unit/report_fixture.h"
@@ -370,6 +371,64 @@ static void test_random_ledgers_add_up(void **state)
     }
 }
 
+static void test_usage_says_how_clients_clear_memory(void **state)
+{
+    struct scan_reader reader = {.waits = false};
+    const uint32_t plans[] = {0, clear_plan_of(CLEAR_REP)};
+    const char *const words[] = {"was not measured", "memset beyond, and in no cache"};
+    for (size_t i = 0; i < 2; i++) {
+        bool is_said = false;
+        core->config.clear_plan = plans[i];
+        report(fixture_scan(&fixture, &reader, SCAN_LEASED));
+        for (size_t j = 0; j < reply->response.usage->n_statistics; j++) {
+            is_said = is_said || strstr(reply->response.usage->statistics[j]->text, words[i]);
+        }
+        assert_true(is_said);
+    }
+    scans_leave(&core->scans, &reader);
+    core->config.clear_plan = 0;
+}
+
+/* Nothing can be taken from one that has ended: it comes back by itself. */
+static void test_slabs_of_who_has_ended_are_not_idle(void **state)
+{
+    struct scan_reader reader = {.waits = false};
+    const uint32_t page = fixture_lease(&fixture, owner, 1);
+    open_slab(page, 0);
+    core_end(core, owner, false, fixture.now_ms);
+    const struct scan *scan = fixture_scan(&fixture, &reader, SCAN_LEASED);
+    assert_int_equal(waste_idle_pages(&scan->waste, owner), 0);
+    assert_int_equal(scan->waste.n_idle_pages, 0);
+    scans_leave(&core->scans, &reader);
+}
+
+/* Between two steps a slot is another client's. */
+static void test_small_steps_tell_a_client_from_the_next_one_of_its_slot(void **state)
+{
+    struct waste waste;
+    const uint32_t slot = owner->slot;
+    const uint32_t first = fixture_lease(&fixture, owner, 100);
+    open_slab(first, 0);
+    assert_int_equal(waste_init(&waste, &core->pages, &core->clients, &core->reclaim), 0);
+    assert_false(waste_step(&waste, 30));
+    assert_true(waste.page > first && waste.page < first + 64);
+    assert_int_equal(waste_idle_pages(&waste, owner), 1);
+    fixture_end(&fixture, owner, false);
+    owner = fixture_join(&fixture, 1);
+    assert_int_equal(owner->slot, slot);
+    ledger = fixture_ledger(&fixture, owner);
+    atomic_store(&ledger->header->is_fenced, 1);
+    assert_int_equal(fixture_lease(&fixture, owner, 100), first);
+    open_slab(first + 70, 0);
+    open_slab(first + 71, 0);
+
+    while (!waste_step(&waste, 30)) {
+    }
+
+    assert_int_equal(waste_idle_pages(&waste, owner), 2);
+    waste_fini(&waste);
+}
+
 #define WASTE_TEST(test) cmocka_unit_test_setup_teardown(test, waste_setup, report_teardown)
 
 int main(void)
@@ -388,6 +447,9 @@ int main(void)
         WASTE_TEST(test_waste_init_without_memory_is_ENOMEM),
         WASTE_TEST(test_more_told_than_there_is_is_cut),
         WASTE_TEST(test_random_ledgers_add_up),
+        WASTE_TEST(test_usage_says_how_clients_clear_memory),
+        WASTE_TEST(test_slabs_of_who_has_ended_are_not_idle),
+        WASTE_TEST(test_small_steps_tell_a_client_from_the_next_one_of_its_slot),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

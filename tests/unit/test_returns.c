@@ -258,6 +258,26 @@ static void test_returns_check_finds_what_nobody_waits_for(void **state)
     restart();
 }
 
+/* As a server leaves it that was killed between the number and the ring: it goes home first, though
+   others were told of before. */
+static void test_recover_delivers_the_numbered_one_before_those_that_wait(void **state)
+{
+    (void)state;
+    uint8_t n_came[N_LENT] = {0};
+    owner->returns = NULL; /* it can be told nothing */
+    lend(3);
+    const uint32_t share = shares_at(&core->shares, block_at(0));
+    assert_true(share < shares_at(&core->shares, block_at(1)));
+    const uint64_t word = shares_word(&core->shares, share);
+    core->state.shares[share].word =
+        word | SHARE_NUMBERED | (atomic_load(&ring->n_put) + 1) << SHARE_RETURN_SHIFT;
+    restart();
+    sharing_deliver(core, owner);
+    assert_int_equal(atomic_load(&ring->offsets[0]), block_at(0).bytes);
+    assert_int_equal(take(n_came), 3);
+    assert_int_equal(core->shares.n_shares, 0);
+}
+
 #define RETURNS_TEST(test) cmocka_unit_test_setup_teardown(test, returns_setup, returns_teardown)
 
 int main(void)
@@ -271,6 +291,7 @@ int main(void)
         RETURNS_TEST(test_returns_to_a_client_that_spoils_its_numbers),
         RETURNS_TEST(test_returns_init_that_fails_leaves_nothing),
         RETURNS_TEST(test_returns_check_finds_what_nobody_waits_for),
+        RETURNS_TEST(test_recover_delivers_the_numbered_one_before_those_that_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,6 +183,29 @@ static void test_sampler_looks_again_when_its_look_was_not_noted(void **state)
     assert_false(sampler_is_due(core));
 }
 
+static void test_sampler_is_due_while_somebody_is_being_reaped(void **state)
+{
+    (void)look(0);
+    assert_false(sampler_is_due(core));
+    core_end(core, fixture_join(&fixture, 1), false, fixture.now_ms);
+    assert_int_equal(core->clients.n_live, 0);
+    assert_true(sampler_is_due(core));
+}
+
+/* The look that was to be the last one sees nobody, and then somebody is there. */
+static void test_sampler_goes_on_when_somebody_joins_during_its_last_look(void **state)
+{
+    assert_true(sampler_is_due(core));
+    fixture.now_ms += LATER_MS;
+    sampler_tick(core, now());
+    assert_true(sampler_has_work(core));
+    (void)fixture_join(&fixture, 1);
+    while (sampler_has_work(core)) {
+        (void)sampler_work(core, now());
+    }
+    assert_false(core->sampler.is_done);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +226,11 @@ int main(void)
                                         sampler_setup, core_teardown),
         cmocka_unit_test_setup_teardown(test_sampler_looks_again_when_its_look_was_not_noted,
                                         sampler_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(test_sampler_is_due_while_somebody_is_being_reaped,
+                                        sampler_setup, core_teardown),
+        cmocka_unit_test_setup_teardown(
+            test_sampler_goes_on_when_somebody_joins_during_its_last_look, sampler_setup,
+            core_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

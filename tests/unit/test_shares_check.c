@@ -183,6 +183,8 @@ static void test_shares_recover_refuses_a_place_that_can_not_be(void **state)
     record->size_class = SLAB_CLASS;
     record->index = 1;
     assert_string_equal(refused(), nowhere);
+    record->index = (uint16_t)size_classes[SLAB_CLASS].n_blocks;
+    assert_string_equal(refused(), nowhere);
     record->index = 2;
     assert_refused_number(&record->offset, record->offset + 16, nowhere);
     assert_refused_number(&record->num_bytes, size_classes[SLAB_CLASS].block_bytes + 1, nowhere);
@@ -315,6 +317,21 @@ static void test_shares_check_finds_a_wrong_record(void **state)
     assert_int_equal(shares_check(shares), SHARES_E_CORRUPT);
 }
 
+/* Each could be so by itself; but a slab is not a large block as well. */
+static void test_shares_recover_refuses_places_that_do_not_go_together(void **state)
+{
+    (void)state;
+    struct state_share *record = &records.state.shares[ALSO_LEASED];
+    record->offset = SLAB * PAGE_BYTES;
+    record->size_class = N_SIZE_CLASSES;
+    record->index = 0;
+    assert_string_equal(refused(), "a shared block is not where its slab is");
+    record->offset += UINT64_C(2) * size_classes[SLAB_CLASS].block_bytes;
+    record->size_class = SLAB_CLASS;
+    record->index = 2;
+    assert_null(refused());
+}
+
 #define SHARES_TEST(test) cmocka_unit_test_setup_teardown(test, shares_setup, shares_teardown)
 
 int main(void)
@@ -327,6 +344,7 @@ int main(void)
         SHARES_TEST(test_shares_check_finds_a_wrong_link),
         SHARES_TEST(test_shares_check_finds_a_wrong_pin),
         SHARES_TEST(test_shares_check_finds_a_wrong_record),
+        SHARES_TEST(test_shares_recover_refuses_places_that_do_not_go_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -399,6 +399,18 @@ static void test_offer_of_a_holder_ends_with_it_unless_it_is_kept(void **state)
     }
 }
 
+/* A core without a shell rings nobody. */
+static void test_publish_without_bells(void **state)
+{
+    (void)state;
+    const struct seg_off off = new_direct();
+    const uint32_t n_rung = fixture.n_rung;
+    core->config.ring = NULL;
+    publish(alice, off, "frame");
+    assert_int_equal(fixture.n_rung, n_rung);
+    assert_int_equal(unpublish(alice, "frame"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +435,7 @@ int main(void)
         SHARING_TEST(test_transfer_back_to_who_offered),
         SHARING_TEST(test_offer_ends_with_who_made_it_unless_it_is_kept),
         SHARING_TEST(test_offer_of_a_holder_ends_with_it_unless_it_is_kept),
+        SHARING_TEST(test_publish_without_bells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

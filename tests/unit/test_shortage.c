@@ -146,6 +146,17 @@ static void test_look_is_due_when_a_64th_was_given_out(void **state)
     assert_false(shortage_is_due(shortage));
 }
 
+static void test_nothing_is_given_back_by_who_has_leased_nothing(void **state)
+{
+    shortage->gives_back = true;
+    for (int tick = 0; tick < 4; tick++) {
+        shortage_tick(shortage);
+    }
+    (void)lease_and_use(100, 60);
+    assert_int_equal(shortage->low[client->slot], UINT32_MAX);
+    assert_int_equal(client->leased_pages, 100);
+}
+
 #define SHORTAGE_TEST(test) cmocka_unit_test_setup_teardown(test, shortage_setup, core_teardown)
 
 int main(void)
@@ -160,6 +171,7 @@ int main(void)
         SHORTAGE_TEST(test_what_was_used_meanwhile_stays),
         SHORTAGE_TEST(test_nothing_is_given_back_where_it_would_not_help),
         SHORTAGE_TEST(test_look_is_due_when_a_64th_was_given_out),
+        SHORTAGE_TEST(test_nothing_is_given_back_by_who_has_leased_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

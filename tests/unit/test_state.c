@@ -210,6 +210,13 @@ static void test_state_sizes_of_another_layout_are_not_known(void **state)
     assert_false(state_sizes_of(segment.header, &sizes));
 }
 
+static void test_state_sizes_of_another_file_are_not_known(void **state)
+{
+    struct state_sizes sizes;
+    atomic_fetch_add(&segment.header->magic, 1);
+    assert_false(state_sizes_of(segment.header, &sizes));
+}
+
 #define STATE_TEST(test) cmocka_unit_test_setup_teardown(test, state_setup, state_teardown)
 
 int main(void)
@@ -226,6 +233,7 @@ int main(void)
         STATE_TEST(test_words_of_sharing_keep_each_part),
         STATE_TEST(test_state_attach_refuses_a_foreign_ledger),
         STATE_TEST(test_state_sizes_of_another_layout_are_not_known),
+        STATE_TEST(test_state_sizes_of_another_file_are_not_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
