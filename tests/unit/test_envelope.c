@@ -40,7 +40,14 @@ static uint64_t some_number(void)
     return number >> rand() % 64;
 }
 
-/* A body with a number in each of its fields that is one. */
+/* What a byte string may be: of no bytes, now and then. */
+static ProtobufCBinaryData some_bytes(void)
+{
+    static uint8_t bytes[64] = "some bytes";
+    return (ProtobufCBinaryData){(size_t)(rand() % 3) * (size_t)(rand() % 20), bytes};
+}
+
+/* A body with something in each of its fields that is a number or a byte string. */
 static void *body_make(const ProtobufCMessageDescriptor *descriptor)
 {
     assert_true(descriptor->sizeof_message <= sizeof(body));
@@ -48,9 +55,13 @@ static void *body_make(const ProtobufCMessageDescriptor *descriptor)
     for (unsigned i = 0; i < descriptor->n_fields; i++) {
         const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
         const bool is_plain = field->label == PROTOBUF_C_LABEL_NONE && field->flags == 0;
-        if (is_plain && field->type == PROTOBUF_C_TYPE_UINT64) {
+        if (is_plain &&
+            (field->type == PROTOBUF_C_TYPE_UINT64 || field->type == PROTOBUF_C_TYPE_FIXED64)) {
             const uint64_t number = some_number();
             memcpy(body + field->offset, &number, sizeof(number));
+        } else if (is_plain && field->type == PROTOBUF_C_TYPE_BYTES) {
+            const ProtobufCBinaryData bytes = some_bytes();
+            memcpy(body + field->offset, &bytes, sizeof(bytes));
         }
     }
     return body;
@@ -194,6 +205,8 @@ static void test_parts_in_another_order_or_twice_are_read_as_protobuf_c_does(voi
         {8, {0x88, 0x80, 0x80, 0x80, 0, 7, 0x22, 0}},
         {8, {0x22, 0x82, 0x80, 0x80, 0x80, 0, 8, 9}},
         {10, {0x1a, 8, 0x12, 0x82, 0x80, 0x80, 0x80, 0, 'a', 'b'}},
+        {4, {0x1a, 2, 0x12, 0}},
+        {6, {0x1a, 4, 0x12, 9, 'a', 'b'}},
     };
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         assert_decodes_alike(&kmem__request__descriptor, odd[i].bytes, odd[i].n_bytes);
@@ -217,6 +230,63 @@ static void test_unknown_fields_are_kept(void **state)
                      FRAME_HEADER_BYTES + sizeof(bytes));
 }
 
+/* The smallest arena in which there is room for it, and all that are smaller. */
+static void check_arenas(const ProtobufCMessageDescriptor *descriptor, const struct sample *sample)
+{
+    struct arena arena;
+    bool is_read = false;
+    for (size_t capacity_bytes = 0; !is_read && capacity_bytes < 1024; capacity_bytes += 16) {
+        arena_init(&arena, memory, capacity_bytes);
+        is_read = frame_decode(&arena, descriptor, sample->packed, sample->n_packed) != NULL;
+        assert_true(!is_read || capacity_bytes > 0);
+    }
+    arena_init(&arena, memory, sizeof(memory));
+    assert_non_null(frame_decode(&arena, descriptor, sample->packed, sample->n_packed));
+}
+
+static void test_every_body_in_too_little_memory_is_none(void **state)
+{
+    srand(20240301);
+    each_body(&kmem__request__descriptor, check_arenas);
+    each_body(&kmem__response__descriptor, check_arenas);
+}
+
+static void assert_encodes_alike(const ProtobufCMessage *message)
+{
+    static unsigned char packed[PACKED_MAX];
+    static unsigned char frame[FRAME_HEADER_BYTES + PACKED_MAX];
+    const size_t n_packed = pack_alone(message, packed);
+    assert_int_equal(frame_encode(message, frame, sizeof(frame)), FRAME_HEADER_BYTES + n_packed);
+    assert_memory_equal(frame + FRAME_HEADER_BYTES, packed, n_packed);
+}
+
+/* No envelope, one without a body, and a body with a field that nobody knows. */
+static void test_what_is_not_plain_is_written_as_protobuf_c_does(void **state)
+{
+    Kmem__Release release = KMEM__RELEASE__INIT;
+    Kmem__Request request = KMEM__REQUEST__INIT;
+    uint8_t data[] = {5};
+    ProtobufCMessageUnknownField unknown = {
+        .tag = 100, .wire_type = PROTOBUF_C_WIRE_TYPE_VARINT, .len = 1, .data = data};
+    release.offset = 9;
+    assert_encodes_alike(&release.base);
+    request.id = 7;
+    assert_encodes_alike(&request.base);
+    request.body_case = KMEM__REQUEST__BODY_RELEASE;
+    assert_encodes_alike(&request.base);
+    request.release = &release;
+    assert_encodes_alike(&request.base);
+    release.base.n_unknown_fields = 1;
+    release.base.unknown_fields = &unknown;
+    assert_encodes_alike(&request.base);
+}
+
+static void test_message_that_is_no_envelope_is_read_as_protobuf_c_does(void **state)
+{
+    const unsigned char bytes[] = {8, 9};
+    assert_decodes_alike(&kmem__release__descriptor, bytes, sizeof(bytes));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +295,9 @@ int main(void)
         cmocka_unit_test(test_spoiled_bytes_are_read_as_protobuf_c_does),
         cmocka_unit_test(test_parts_in_another_order_or_twice_are_read_as_protobuf_c_does),
         cmocka_unit_test(test_unknown_fields_are_kept),
+        cmocka_unit_test(test_every_body_in_too_little_memory_is_none),
+        cmocka_unit_test(test_what_is_not_plain_is_written_as_protobuf_c_does),
+        cmocka_unit_test(test_message_that_is_no_envelope_is_read_as_protobuf_c_does),
     };
     return cmocka_run_group_tests_name("envelope", tests, NULL, NULL);
 }

@@ -249,6 +249,15 @@ static void test_report_of_shared_blocks_has_none_of_a_lease(void **state)
     }
 }
 
+static void test_report_of_a_block_that_lived_for_longer_than_any_range_begins(void **state)
+{
+    const uint64_t off = hold("a", 100);
+    (void)hold("a", 50);
+    talk.fixture.now_ms += UINT64_C(30) * 24 * 3600 * SECOND;
+    assert_int_equal(ask_release(&talk, &alice, off), DISPATCH_OK);
+    assert_int_equal(row_of("a")->released_by_age[LIFETIME_RANGES - 1], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -266,6 +275,7 @@ int main(void)
         TEST(test_lifetimes_of_no_reason_are_nowhere),
         TEST(test_lifetimes_of_a_reason_without_a_place_are_not_kept),
         TEST(test_report_of_shared_blocks_has_none_of_a_lease),
+        TEST(test_report_of_a_block_that_lived_for_longer_than_any_range_begins),
     };
     return cmocka_run_group_tests_name("lifetimes", tests, NULL, NULL);
 }

@@ -48,6 +48,7 @@ static void test_text_is_utf8_refuses_what_is_not(void **state)
         "\xED\xA0\x80",     /* a surrogate */
         "\xF0\x8F\xBF\xBF", /* overlong */
         "\xF0\x9F\x98",     /* cut */
+        "\xF0\x9F\x98 ",    /* cut by another character */
         "\xF4\x90\x80\x80", /* above U+10FFFF */
         "\xF5\x80\x80\x80",
         "\xFE",
@@ -294,6 +295,15 @@ static void test_text_is_the_same_wherever_a_byte_stands(void **state)
     assert_false(text_is_utf8((const unsigned char *)"aaaaaaaa\0aaaaaaa", 16));
 }
 
+static void test_text_mute_replaces_what_is_not_shown(void **state)
+{
+    char text[] = "a\xC3\xA4\x1B"
+                  "b\xFF"
+                  "c\xC2\x9B";
+    text_mute(text);
+    assert_string_equal(text, "a\xC3\xA4?b?c??");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -318,6 +328,7 @@ int main(void)
         cmocka_unit_test(test_text_parse_bytes_reads_every_form),
         cmocka_unit_test(test_text_parse_bytes_junk_is_EINVAL),
         cmocka_unit_test(test_text_parse_bytes_too_much_is_ERANGE),
+        cmocka_unit_test(test_text_mute_replaces_what_is_not_shown),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
