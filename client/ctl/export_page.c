@@ -5,10 +5,10 @@
  * export.html is the page, but for what it shows: that stands where the page says "KMEM_DATA". Each
  * '<' in it is written as an escape of JSON, so that no reason can end the script that it is in.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/document.h"
 #include "client/ctl/export.h"
 #include "client/ctl/json.h"
 
@@ -47,12 +47,11 @@ int export_page(const struct exported *exported, FILE *file)
 {
     const struct tree *tree = exported->tree;
     const char *mark = strstr(page, MARK);
-    char *json = NULL;
-    size_t n_bytes = 0;
+    struct document document;
     struct json_row data;
-    FILE *memory = open_memstream(&json, &n_bytes);
-    if (!memory) {
-        return -ENOMEM;
+    int r = document_open(&document);
+    if (r < 0) {
+        return r;
     }
     json_row_init(&data);
     json_row_text(&data, "segment", exported->segment_name);
@@ -61,15 +60,14 @@ int export_page(const struct exported *exported, FILE *file)
     for (size_t i = tree->first; i != TREE_NONE; i = tree_next(tree, i, 0)) {
         add_node(&data, &tree->nodes[i]);
     }
-    int r = json_row_print(&data, memory);
-    if (fclose(memory) != 0) {
-        r = -ENOMEM;
-    }
+    const int printed = json_row_print(&data, document.file);
+    r = document_close(&document);
+    r = printed < 0 ? printed : r;
     if (r == 0) {
         (void)fwrite(page, 1, (size_t)(mark - page), file);
-        write_safely(json, file);
+        write_safely(document.text, file);
         (void)fputs(mark + strlen(MARK), file);
     }
-    free(json);
+    free(document.text);
     return r;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "client/ctl/command.h"
+#include "client/ctl/document.h"
 #include "client/ctl/listing.h"
 #include "client/ctl/process.h"
 #include "client/ctl/segments.h"
@@ -183,19 +184,16 @@ static error_t words_key(int key, char *argument, struct argp_state *state)
 /* The list of commands in the help comes from the table. Return: to be freed by argp. */
 static char *words_help(int key, const char *text, void *input)
 {
-    char *help = NULL;
-    size_t n_bytes = 0;
-    FILE *file = key == ARGP_KEY_HELP_PRE_DOC ? open_memstream(&help, &n_bytes) : NULL;
+    struct document document;
     (void)input;
-    if (!file) {
+    if (key != ARGP_KEY_HELP_PRE_DOC || document_open(&document) < 0) {
         return (char *)(uintptr_t)text; /* argp's way to say: as it was */
     }
-    (void)fprintf(file, "%s\n\n", text);
+    (void)fprintf(document.file, "%s\n\n", text);
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        (void)fprintf(file, "  %-12s %s\n", commands[i].name, commands[i].summary);
+        (void)fprintf(document.file, "  %-12s %s\n", commands[i].name, commands[i].summary);
     }
-    (void)fclose(file); /* a memory stream that failed leaves help shorter, or NULL */
-    return help;
+    return document_close(&document) == 0 ? document.text : (char *)(uintptr_t)text;
 }
 
 /* argp breaks its lines at 79 columns, unless it is told otherwise. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/document.h"
 #include "client/ctl/listing.h"
 #include "client/ctl/measure.h"
 #include "client/ctl/user.h"
@@ -260,19 +261,21 @@ static int take_sentence(const char *sentence, struct complaint *complaint)
 int api_check(const struct question *question, struct complaint *complaint)
 {
     const struct topic *topic = question->topic;
-    char *sentence = NULL;
-    size_t n_bytes = 0;
-    FILE *file = topic->shape ? open_memstream(&sentence, &n_bytes) : NULL;
-    if (!file) {
-        return topic->shape ? -ENOMEM : 0;
+    struct document document;
+    if (!topic->shape) {
+        return 0;
     }
-    int r =
-        listing_complain(file, topic->shape(&question->options), &question->options, topic->name);
-    if (fclose(file) != 0) {
-        r = -ENOMEM;
-    } else if (r != 0) {
-        r = take_sentence(sentence, complaint);
+    if (document_open(&document) < 0) {
+        return -ENOMEM;
     }
-    free(sentence);
+    int r = listing_complain(document.file, topic->shape(&question->options), &question->options,
+                             topic->name);
+    if (document_close(&document) < 0) {
+        return -ENOMEM;
+    }
+    if (r != 0) {
+        r = take_sentence(document.text, complaint);
+    }
+    free(document.text);
     return r;
 }

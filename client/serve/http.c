@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "client/ctl/command.h"
+#include "client/ctl/document.h"
 #include "client/ctl/listing.h"
 #include "client/ctl/segments.h"
 #include "client/serve/address.h"
@@ -130,37 +131,33 @@ static bool wants_openmetrics(struct MHD_Connection *connection)
 static enum MHD_Result reply_metrics(const struct http *http, struct MHD_Connection *connection)
 {
     const bool is_open = wants_openmetrics(connection);
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *file = open_memstream(&text, &n_bytes);
-    if (!file) {
+    struct document document;
+    if (document_open(&document) < 0) {
         return MHD_NO;
     }
-    write_metrics(file, is_open ? EXPOSITION_OPENMETRICS : EXPOSITION_PROMETHEUS, http->sources);
-    if (fclose(file) != 0) {
-        free(text);
+    write_metrics(document.file, is_open ? EXPOSITION_OPENMETRICS : EXPOSITION_PROMETHEUS,
+                  http->sources);
+    if (document_close(&document) < 0) {
         return MHD_NO;
     }
     return reply_give(connection, MHD_HTTP_OK,
                       is_open ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
                               : "text/plain; version=0.0.4; charset=utf-8",
-                      text, n_bytes);
+                      document.text, document.n_bytes);
 }
 
 static enum MHD_Result reply_segments(const struct http *http, struct MHD_Connection *connection)
 {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *file = open_memstream(&text, &n_bytes);
-    if (!file) {
+    struct document document;
+    if (document_open(&document) < 0) {
         return MHD_NO;
     }
-    const int r = write_segments(file, http->sources);
-    if (fclose(file) != 0 || r < 0) {
-        free(text);
+    const int r = write_segments(document.file, http->sources);
+    if (document_close(&document) < 0 || r < 0) {
+        free(document.text);
         return MHD_NO;
     }
-    return reply_give(connection, MHD_HTTP_OK, REPLY_JSON, text, n_bytes);
+    return reply_give(connection, MHD_HTTP_OK, REPLY_JSON, document.text, document.n_bytes);
 }
 
 /* ----------------------------------------------------------------------------- one segment ---- */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/ctl/document.h"
+
 /* ------------------------------------------------------------------------------ questions ---- */
 
 void question_fini(struct question *question)
@@ -88,13 +90,18 @@ struct answer *answer_new_error(int error)
 static int write_document(struct answer *answer, struct kmem_query *query,
                           const struct question *question)
 {
-    FILE *file = open_memstream(&answer->text, &answer->n_bytes);
-    if (!file) {
-        return -errno;
+    struct document document;
+    if (document_open(&document) < 0) {
+        return -ENOMEM;
     }
-    const struct screen screen = {.file = file, .notes = stderr, .unicode = true};
+    const struct screen screen = {.file = document.file, .notes = stderr, .unicode = true};
     const int r = question->topic->show(query, &question->options, &screen);
-    return fclose(file) == 0 ? r : -ENOMEM;
+    if (document_close(&document) < 0) {
+        return -ENOMEM;
+    }
+    answer->text = document.text;
+    answer->n_bytes = document.n_bytes;
+    return r;
 }
 
 struct answer *answer_new(struct kmem_query *query, const struct question *question,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "client/ctl/document.h"
 #include "client/ctl/json.h"
 #include "client/serve/page.h"
 
@@ -53,8 +54,8 @@ enum MHD_Result reply_give(struct MHD_Connection *connection, unsigned status, c
                            char *text, size_t n_bytes)
 {
     struct MHD_Response *response =
-        text ? MHD_create_response_from_buffer_with_free_callback(n_bytes, text, free) : NULL;
-    if (text && !response) {
+        MHD_create_response_from_buffer_with_free_callback(n_bytes, text, free);
+    if (!response) {
         free(text);
     }
     return queue(connection, status, type, POLICY_OF_DATA, response);
@@ -91,19 +92,17 @@ enum MHD_Result reply_page(struct MHD_Connection *connection)
 enum MHD_Result reply_error(struct MHD_Connection *connection, unsigned status,
                             const char *sentence)
 {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *file = open_memstream(&text, &n_bytes);
+    struct document document;
     struct json_row row;
-    if (!file) {
+    if (document_open(&document) < 0) {
         return MHD_NO;
     }
     json_row_init(&row);
     json_row_text(&row, "error", sentence);
-    const int r = json_row_print(&row, file);
-    if (fclose(file) != 0 || r < 0) {
-        free(text);
+    const int r = json_row_print(&row, document.file);
+    if (document_close(&document) < 0 || r < 0) {
+        free(document.text);
         return MHD_NO;
     }
-    return reply_give(connection, status, REPLY_JSON, text, n_bytes);
+    return reply_give(connection, status, REPLY_JSON, document.text, document.n_bytes);
 }
