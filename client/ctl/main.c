@@ -221,7 +221,7 @@ static void words_parse(int argc, char **argv, struct words *ret_words)
     };
 
     *ret_words = (struct words){0};
-    (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, ret_words); /* errors end here */
+    options_read(&argp, argc, argv, ARGP_IN_ORDER, ret_words);
 }
 
 /* -------------------------------------------------------------------------------- running ---- */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "client/ctl/measure.h"
+#include "client/ctl/status.h"
 #include "client/ctl/user.h"
 
 enum common_key {
@@ -437,6 +438,16 @@ static error_t special_key(int key, char *argument, struct argp_state *state)
 /* A sentence, and the names of 24 columns. */
 #define HELP_MAX_BYTES 1024
 
+/* A line that can not be meant ends the program; what comes back is a want of memory. */
+void options_read(const struct argp *argp, int argc, char **argv, unsigned flags, void *input)
+{
+    const error_t error = argp_parse(argp, argc, argv, flags, NULL, input);
+    if (error != 0) {
+        (void)fprintf(stderr, "%s: cannot read the options: %s\n", argv[0], strerror(error));
+        exit(STATUS_ERROR);
+    }
+}
+
 void options_parse(const struct options_help *help, int argc, char **argv, struct options *options)
 {
     const struct argp_child children[] = {
@@ -457,5 +468,5 @@ void options_parse(const struct options_help *help, int argc, char **argv, struc
     };
 
     struct line line = {.help = help, .options = options};
-    (void)argp_parse(&argp, argc, argv, 0, NULL, &line); /* errors end the program */
+    options_read(&argp, argc, argv, 0, &line);
 }

@@ -113,6 +113,9 @@ struct options_help {
  */
 unsigned options_seconds(const struct argp_state *state, const char *option, const char *argument);
 
+/** options_read() - argp_parse(), of which all errors end the program with a message */
+void options_read(const struct argp *argp, int argc, char **argv, unsigned flags, void *input);
+
 /**
  * options_parse() - read a query's command line
  * @argv:     begins with what messages and the help call the command: "kmemctl ledger"

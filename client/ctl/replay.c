@@ -316,7 +316,7 @@ int replay_main(int argc, char **argv, const struct options *before)
                                              before->format == FORMAT_JSONL};
     struct recording recording;
     struct signals signals;
-    (void)argp_parse(&argp, argc, argv, 0, NULL, &options); /* errors end here */
+    options_read(&argp, argc, argv, 0, &options);
     int status = recording_read(&recording, options.path, "replay");
     if (status != STATUS_OK) {
         return status;

@@ -131,7 +131,7 @@ static void parse(int argc, char **argv, const struct options *before,
         .json = before->format == FORMAT_JSON || before->format == FORMAT_JSONL,
         .output = stderr,
     };
-    (void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, ret_options); /* errors end here */
+    options_read(&argp, argc, argv, ARGP_IN_ORDER, ret_options);
 }
 
 /* -------------------------------------------------------------------------------- the end ---- */

@@ -293,8 +293,11 @@ int main(int argc, char **argv)
     argp_err_exit_status = STATUS_USAGE;
     argp_program_version = "kmemctl " KMEM_VERSION;
     (void)setlocale(LC_CTYPE, "C.UTF-8"); /* what is written is UTF-8, whatever the user's is */
-    (void)argp_parse(&argp, argc, argv, 0, NULL, &serve); /* errors end the program */
-    (void)setenv("KMEM_TIMEOUT_MS", PATIENCE_MS, 0);      /* before there are threads */
+    const error_t error = argp_parse(&argp, argc, argv, 0, NULL, &serve);
+    if (error != 0) { /* others end the program: it is memory */
+        return complain("read the options", "", -error);
+    }
+    (void)setenv("KMEM_TIMEOUT_MS", PATIENCE_MS, 0); /* before there are threads */
     const int r = signals_open(&signals);
     if (r < 0) {
         return complain("wait for signals", "", r);
