@@ -90,7 +90,7 @@ int address_listen(const struct address *address)
     return fd;
 }
 
-void address_of(int fd, char *buffer, size_t buffer_bytes)
+int address_of(int fd, char *buffer, size_t buffer_bytes)
 {
     struct sockaddr_storage at;
     socklen_t n_bytes = sizeof(at);
@@ -99,14 +99,16 @@ void address_of(int fd, char *buffer, size_t buffer_bytes)
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)&at;
     memset(&at, 0, sizeof(at));
     if (getsockname(fd, (struct sockaddr *)&at, &n_bytes) < 0) {
-        (void)snprintf(buffer, buffer_bytes, "?");
-    } else if (at.ss_family == AF_INET) {
+        return -errno;
+    }
+    if (at.ss_family == AF_INET) {
         (void)inet_ntop(AF_INET, &in->sin_addr, host, sizeof(host)); /* fits */
         (void)snprintf(buffer, buffer_bytes, "%s:%u", host, ntohs(in->sin_port));
     } else {
         (void)inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)); /* fits */
         (void)snprintf(buffer, buffer_bytes, "[%s]:%u", host, ntohs(in6->sin6_port));
     }
+    return 0;
 }
 
 bool address_may_mean(const char *host, const char *const *names)

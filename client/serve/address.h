@@ -34,8 +34,11 @@ bool address_is_loopback(const struct address *address);
  */
 KMEM_MUST_USE int address_listen(const struct address *address);
 
-/** address_of() - what a listening socket is bound to, as text: "127.0.0.1:9464" */
-void address_of(int fd, char *buffer, size_t buffer_bytes);
+/**
+ * address_of() - what a listening socket is bound to, as text: "127.0.0.1:9464"
+ * Return: 0 or a negative errno; then it is no socket.
+ */
+KMEM_MUST_USE int address_of(int fd, char *buffer, size_t buffer_bytes);
 
 /**
  * address_may_mean() - whether a request's Host is a name of this server

@@ -252,8 +252,11 @@ static int serve_on(int fd, const struct serve *serve, const struct signals *sig
 {
     struct http *http = NULL;
     char at[128];
-    address_of(fd, at, sizeof(at));
-    const int r = http_start(fd, sources, serve->hosts, &http);
+    int r = address_of(fd, at, sizeof(at));
+    if (r < 0) {
+        return complain("serve on what was passed", "", r); /* it is not ours to close */
+    }
+    r = http_start(fd, sources, serve->hosts, &http);
     if (r < 0) {
         return complain("serve on ", at, r);
     }

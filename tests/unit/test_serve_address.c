@@ -3,6 +3,10 @@
  * test_serve_address.c - where to listen, and which names are ours
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "client/serve/address.h"
 #include "tests/unit/unit.h"
@@ -54,6 +58,40 @@ static void test_address_parse_refuses_what_is_none(void **state)
     }
 }
 
+static void test_address_parse_refuses_a_host_longer_than_any(void **state)
+{
+    char text[300];
+    struct address address;
+    memset(text, 'a', sizeof(text));
+    (void)snprintf(text + 256, sizeof(text) - 256, ":80");
+    assert_int_equal(address_parse(text, &address), -EINVAL);
+}
+
+static void test_address_listen_says_why_it_can_not(void **state)
+{
+    struct address address;
+    char at[64];
+    assert_int_equal(address_parse("127.0.0.1:0", &address), 0);
+    const int fd = address_listen(&address);
+    assert_true(fd >= 0);
+    assert_int_equal(address_of(fd, at, sizeof(at)), 0);
+    assert_int_equal(address_parse(at, &address), 0);
+    assert_int_equal(address_listen(&address), -EADDRINUSE);
+    assert_int_equal(close(fd), 0);
+    address.at.ss_family = AF_UNSPEC;
+    assert_int_equal(address_listen(&address), -EAFNOSUPPORT);
+}
+
+static void test_address_of_what_is_no_socket(void **state)
+{
+    char at[64] = "as it was";
+    assert_int_equal(address_of(-1, at, sizeof(at)), -EBADF);
+    const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(address_of(fd, at, sizeof(at)), -ENOTSOCK);
+    assert_int_equal(close(fd), 0);
+    assert_string_equal(at, "as it was");
+}
+
 static void test_address_may_mean_takes_what_no_dns_can_rebind(void **state)
 {
     static const char *const none[] = {NULL};
@@ -77,6 +115,9 @@ int main(void)
         cmocka_unit_test(test_address_parse_takes_numbers_and_localhost),
         cmocka_unit_test(test_address_is_loopback_knows_what_others_reach),
         cmocka_unit_test(test_address_parse_refuses_what_is_none),
+        cmocka_unit_test(test_address_parse_refuses_a_host_longer_than_any),
+        cmocka_unit_test(test_address_listen_says_why_it_can_not),
+        cmocka_unit_test(test_address_of_what_is_no_socket),
         cmocka_unit_test(test_address_may_mean_takes_what_no_dns_can_rebind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
