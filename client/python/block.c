@@ -287,6 +287,24 @@ PyDoc_STRVAR(transfer_doc, "transfer($self, /, *, keep=False)\n--\n\n"
                            "Until then it ends\nwith this process; with keep it does not. "
                            "BufferError: a view of it is alive.");
 
+/* For want of memory nobody learns the handle: the block is had back, or would never end. */
+static PyObject *block_transferred(struct block *block, const struct kmem_handle *handle)
+{
+    PyObject *result = convert_from_handle(handle);
+    if (result == NULL) {
+        const char *reason = text_or_null(block->reason);
+        void *mem = NULL;
+        int r;
+        Py_BEGIN_ALLOW_THREADS;
+        r = kmem_attach(handle, KMEM_WRITE, reason, &mem);
+        Py_END_ALLOW_THREADS;
+        if (r == 0) {
+            block->mem = mem;
+        }
+    }
+    return result;
+}
+
 static PyObject *block_transfer(PyObject *self, PyObject *arguments, PyObject *keywords)
 {
     static char *names[] = {"keep", NULL};
@@ -311,7 +329,7 @@ static PyObject *block_transfer(PyObject *self, PyObject *arguments, PyObject *k
         block->mem = mem;
         return convert_raise_last(r);
     }
-    return convert_from_handle(&handle);
+    return block_transferred(block, &handle);
 }
 
 PyDoc_STRVAR(publish_doc,
@@ -570,5 +588,8 @@ PyObject *block_open(void)
         return PyErr_NoMemory();
     }
     block_type = (PyTypeObject *)PyType_FromSpec(&spec);
+    if (block_type == NULL && PyErr_Occurred() == NULL) {
+        return PyErr_NoMemory(); /* Python 3.11 forgets to raise it, for a copy of the name */
+    }
     return (PyObject *)block_type;
 }

@@ -14,16 +14,13 @@ static PyObject *a_handle; /* kmem.Handle */
 int convert_open(void)
 {
     PyObject *module = PyImport_ImportModule("kmem._errors");
-    if (module == NULL) {
-        return -1;
-    }
-    errors = PyObject_GetAttrString(module, "BY_ERRNO");
-    error = PyObject_GetAttrString(module, "Error");
-    late = PyObject_GetAttrString(module, "NoRoomInTimeError");
-    Py_DECREF(module);
-    rows = PyImport_ImportModule("kmem._rows");
+    errors = module != NULL ? PyObject_GetAttrString(module, "BY_ERRNO") : NULL;
+    error = errors != NULL ? PyObject_GetAttrString(module, "Error") : NULL;
+    late = error != NULL ? PyObject_GetAttrString(module, "NoRoomInTimeError") : NULL;
+    Py_XDECREF(module);
+    rows = late != NULL ? PyImport_ImportModule("kmem._rows") : NULL;
     a_handle = rows != NULL ? PyObject_GetAttrString(rows, "Handle") : NULL;
-    return errors != NULL && error != NULL && late != NULL && a_handle != NULL ? 0 : -1;
+    return a_handle != NULL ? 0 : -1;
 }
 
 PyObject *convert_class(const char *name)

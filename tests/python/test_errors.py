@@ -65,6 +65,46 @@ class Errors(harness.TestCase):
         with self.assertRaises(UnicodeEncodeError):
             kmem.find("\udcff")
 
+    def test_arguments_of_another_kind_are_TypeError(self):
+        with kmem.allocate(10, "arguments") as block:
+            for call in (
+                lambda: block.share(True),
+                lambda: block.transfer(True),
+                lambda: block.publish(),
+                lambda: block.publish(3),
+                lambda: kmem.attach(),
+                lambda: kmem.find(3),
+                lambda: kmem.wait(),
+                lambda: kmem.unpublish(3),
+                lambda: kmem.ledger(3),
+                lambda: kmem.blocks(uid="me"),
+                lambda: kmem._kmem.holders("all"),
+                lambda: kmem._kmem.handle_to_text(3),
+                lambda: kmem._kmem.handle_from_text(3),
+                lambda: block.array("no such type"),
+            ):
+                with self.assertRaises(TypeError):
+                    call()
+            self.assertFalse(block.released)
+            self.assertIsNone(block.handle)  # none of them has shared it
+
+    def test_a_text_that_is_no_handle(self):
+        self.check(errno.EINVAL, ValueError, "handle", kmem.Handle.from_text, "kmem://")
+        with self.assertRaises(UnicodeEncodeError):
+            kmem.attach("\udcff")
+
+    def test_a_name_that_can_not_be_leaves_the_block_where_it_is(self):
+        with kmem.allocate(10, "kept") as block:
+            for give in (True, False):
+                with self.assertRaises(kmem.InvalidError):
+                    block.publish("", give=give)
+                self.assertFalse(block.released)
+
+    def test_a_wait_for_what_can_not_be_ends_at_once(self):
+        error = self.check(errno.EINVAL, ValueError, "byte", kmem.allocate, 0, timeout=1e9)
+        self.assertNotIsInstance(error, TimeoutError)
+        kmem.allocate(10, timeout=3e6).release()  # longer than the library can wait
+
     def test_what_is_no_handle(self):
         with self.assertRaises(OverflowError):
             kmem.attach(kmem.Handle(1, 2, -3, 4, 5))
@@ -90,6 +130,21 @@ del block
 """
 
 
+GIVEN = """
+blocks = [kmem.allocate(10, "given") for _ in range(3)]
+for block in blocks:
+    block.share()
+print(flush=True)
+sys.stdin.readline()
+for call in (blocks[0].release, lambda: blocks[1].publish("x", give=True), blocks[2].transfer):
+    try:
+        call()
+    except kmem.EndedError:
+        pass
+print(*(block.released for block in blocks), flush=True)
+"""
+
+
 class Ends(unittest.TestCase):
     """What has a daemon of its own, that ends."""
 
@@ -100,6 +155,16 @@ class Ends(unittest.TestCase):
         self.assertEqual(daemon.stop(), 0)
         child.say()
         self.assertEqual([child.hear() for _ in range(4)], ["EndedError"] * 3 + ["5"])
+        self.assertEqual(child.end(), 0)
+
+    def test_what_is_let_go_of_when_all_has_ended_is_let_go_of(self):
+        daemon = harness.Daemon()
+        child = harness.Child(GIVEN)
+        child.hear()
+        self.assertEqual(daemon.stop(), 0)
+        child.say()
+        # Who could not hand it over holds it: its views can be looked at.
+        self.assertEqual(child.hear(), "True True False")
         self.assertEqual(child.end(), 0)
 
     def test_no_daemon(self):

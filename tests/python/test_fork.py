@@ -10,8 +10,9 @@ import kmem
 import harness
 
 
-def in_child(work):
-    """Run work() in a forked child. Return: the text that it returned, or how it ended."""
+def in_child(work, meanwhile=lambda: None):
+    """Run work() in a forked child, and meanwhile() here. Return: the text that work() returned, or
+    how it ended."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -26,6 +27,7 @@ def in_child(work):
             sys.stderr.flush()
             os._exit(1)
     os.close(write)
+    meanwhile()
     with os.fdopen(read) as pipe:
         text = pipe.read()
     _, status = os.waitpid(pid, 0)
@@ -94,6 +96,34 @@ class Fork(harness.TestCase):
 
         self.assertEqual(in_child(work), "[('owner', False), ('attached', True)]")
         self.assertEqual(bytes(self.block)[10], 1)
+
+    def test_what_ends_before_it_is_attached_anew_is_gone(self):
+        other = kmem.allocate(10, "ends")
+        other.share()
+        read, write = os.pipe()
+
+        def work():
+            os.read(read, 1)
+            with self.assertRaises(kmem.StaleError):
+                memoryview(other)
+            return other.inherited
+
+        def let_go():
+            other.release()
+            os.write(write, b".")
+
+        self.assertEqual(in_child(work, let_go), "True")
+        os.close(read)
+        os.close(write)
+
+    def test_what_is_attached_for_reading_is_attached_anew_for_reading(self):
+        reader = kmem.attach(self.block.share(), reason="reader")
+
+        def work():
+            return memoryview(reader).readonly, repr(reader).endswith("read-only>")
+
+        self.assertEqual(in_child(work), "(True, True)")
+        reader.release()
 
     def test_a_view_of_before_looks_at_the_same_bytes(self):
         view = memoryview(self.block)

@@ -29,6 +29,21 @@ class Queries(harness.TestCase):
             self.assertEqual((row.offset, row.num_bytes), (a.offset, 100))
             self.assertEqual((row.pid, row.uid, row.shared), (os.getpid(), os.getuid(), False))
 
+    def test_blocks_of_what_is_not_said_are_all(self):
+        with kmem.allocate(100, "a"):
+            everything = dict(pid=None, uid=None, reason=None, kind=None, shared=None)
+            self.assertEqual(self.reasons(**everything), ["a"])
+            self.assertEqual(self.reasons(older_than_ms=3600000), [])
+            self.assertEqual(self.reasons(uid=os.getuid()), ["a"])
+
+    def test_blocks_asks_what_is_given_for_shared_whether_it_is_true(self):
+        class Neither:
+            def __bool__(self):
+                raise KeyError("neither")
+
+        with self.assertRaisesRegex(KeyError, "neither"):
+            kmem.blocks(shared=Neither())
+
     def test_blocks_refuses_what_can_not_be_meant(self):
         with self.assertRaises(ValueError):
             kmem.blocks(kind="other")
