@@ -138,6 +138,24 @@ class TestApi(unittest.TestCase):
             self.assertIn(sentence, json.loads(text)["error"])
             self.assertEqual(headers["X-Content-Type-Options"], "nosniff")
 
+    def test_a_parameter_without_a_value_is_an_empty_one(self):
+        for path, status, sentence in (("/api/v1/blocks?top", 400, "top: takes a number"),
+                                       ("/api/v1/blocks?segment", 404, "no such segment")):
+            got, _, text = self.serve.request(path)
+            self.assertEqual(got, status, path)
+            self.assertIn(sentence, json.loads(text)["error"])
+
+    def test_a_request_that_names_no_host_is_from_no_browser(self):
+        with socket.create_connection(self.serve.address.split(":"), PATIENCE_S) as peer:
+            peer.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            self.assertIn(b" 200 OK", peer.makefile("rb").readline())
+
+    def test_more_questions_than_are_asked_in_a_second_wait_for_their_turn(self):
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            said = list(pool.map(lambda n: self.serve.json(f"/api/v1/blocks?top={n}"),
+                                 range(1, 41)))
+        self.assertEqual([len(one["blocks"]) for one in said], [min(n, 10) for n in range(1, 41)])
+
     def test_only_get_and_head_are_served(self):
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"):
             status, headers, _ = self.serve.request("/metrics", method, body=b"x" * 100)
@@ -256,6 +274,22 @@ class TestDaemons(unittest.TestCase):
         self.audio = Daemon("audio")
         self.serve.series_of("video", "audio")
 
+    def test_one_that_hangs_is_asked_no_more_than_there_are_places_for(self):
+        self.audio.signal_server(signal.SIGSTOP)
+        try:
+            path = "/api/v1/blocks?segment=audio&top="
+            with concurrent.futures.ThreadPoolExecutor(40) as pool:
+                said = list(pool.map(lambda n: self.serve.request(f"{path}{n}"), range(1, 41)))
+            for status, _, text in said:
+                self.assertEqual(status, 503)
+                self.assertIn("did not answer in time", json.loads(text)["error"])
+            states = {row["name"]: row["state"] for row in self.serve.segments()}
+            self.assertEqual(states["video"], "running")
+            self.assertNotEqual(states["audio"], "running")
+        finally:
+            self.audio.signal_server(signal.SIGCONT)
+        soon(lambda: self.serve.request(f"{path}1")[0] == 200)
+
     def test_sigterm_ends_it_even_while_a_daemon_hangs(self):
         self.audio.signal_server(signal.SIGSTOP)
         try:
@@ -298,6 +332,13 @@ class TestCommandLine(unittest.TestCase):
     def test_what_can_not_be_meant_is_named(self):
         for words, sentence in ((("--listen", "moon"), "--listen takes an address"),
                                 (("--reasons", "0"), "--reasons takes a number"),
+                                (("--reasons", "201"), "--reasons takes a number"),
+                                (("--reasons", "some"), "--reasons takes a number"),
+                                (("--reasons", "9x"), "--reasons takes a number"),
+                                (("--segment", "a/b"), "--segment takes the name"),
+                                (("--segment", "a") * 65, "--segment: no more than 64"),
+                                (("--socket", "/a") * 65, "--socket: no more than 64"),
+                                (("--host", "a") * 65, "up to 64"),
                                 (("--segment", ""), "--segment takes the name"),
                                 (("--socket", ""), "--socket takes a path"),
                                 (("--host", ""), "--host takes a name"),
@@ -324,6 +365,57 @@ class TestCommandLine(unittest.TestCase):
             with Serve("--socket", video.socket, pass_fds=[fd], before=become) as serve:
                 self.assertEqual(serve.address, "127.0.0.1:%d" % opened.getsockname()[1])
                 serve.series_of("video")
+
+    def test_a_socket_of_a_service_manager_is_taken_as_it_is_meant(self):
+        with Directory():
+            # Of another process, or more than one: none is passed.
+            for environment in ({"LISTEN_FDS": "1", "LISTEN_PID": "1"}, {"LISTEN_FDS": "1"},
+                                {"LISTEN_PID": "1"}):
+                with Serve(env={**os.environ, **environment}) as serve:
+                    self.assertEqual(serve.request("/")[0], 200)
+            for number, text in (("2", "http://127.0.0.1:"),
+                                 ("1", "cannot serve on what was passed: ")):
+                line = 'exec 3<&-; LISTEN_FDS=$1 LISTEN_PID=$$ exec "${@:2}"'
+                server = subprocess.Popen(
+                    ["bash", "-c", line, "bash", number, f"{BIN}/kmemctl", "serve", "--listen",
+                     "127.0.0.1:0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+                self.assertIn(text, server.stdout.readline())
+                server.terminate()
+                server.communicate(timeout=PATIENCE_S)
+
+    def test_a_segment_is_called_as_the_file_of_its_socket(self):
+        for runtime in ("", "/nonexistent"):
+            with Serve("--segment", "none", "--socket", "relative", "--socket", "/a/b.socket",
+                       "--socket", "/c/b.sock", "--socket", "/c/b.sock", "--socket", "/x",
+                       env={**os.environ, "XDG_RUNTIME_DIR": runtime}) as serve:
+                rows = {row["name"]: row["socket"] for row in serve.segments()}
+            self.assertEqual(rows, {"none": "/run/kmemd/none.sock", "relative": "relative",
+                                    "b.socket": "/a/b.socket", "b": "/c/b.sock", "x": "/x"})
+
+    def test_more_segments_than_there_are_places_for_are_not_served(self):
+        with Directory() as directory:
+            os.mkdir(f"{directory.path}/kmemd")
+            for number in range(65):
+                with socket.socket(socket.AF_UNIX) as nobody:
+                    nobody.bind(f"{directory.path}/kmemd/{number:02}.sock")
+            with Serve(stderr=subprocess.PIPE) as serve:
+                self.assertIn("more than 64 segments", serve.process.stderr.readline())
+                self.assertEqual(len(serve.segments()), 64)
+
+    def test_help_is_printed(self):
+        said = self.run_serve("serve", "--help")
+        self.assertEqual((said.returncode, said.stderr), (0, ""))
+        for word in ("--listen=HOST:PORT", "--allow-remote", "/metrics"):
+            self.assertIn(word, said.stdout)
+
+    def test_it_listens_at_an_address_of_ipv6(self):
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError as error:
+            self.skipTest(f"no IPv6: {error}")
+        with Serve("--listen", "[::1]:0") as serve:
+            self.assertRegex(serve.address, r"^\[::1\]:[0-9]+$")
+            self.assertEqual(serve.request("/")[0], 200)
 
     def test_options_before_the_command_are_its_own(self):
         with Directory(), Daemon("video"):

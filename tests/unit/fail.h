@@ -32,11 +32,15 @@ bool fail_again(const char *what, unsigned nth, int error);
 bool fail_now(const char *what);
 
 #define FAIL_WRAP(type, name, parameters, arguments, failed)                                       \
+    FAIL_WRAP_AS(#name, type, name, parameters, arguments, failed)
+
+/* The same of a function that is one of several: strdup(), which is "memory" as well. */
+#define FAIL_WRAP_AS(what, type, name, parameters, arguments, failed)                              \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
     type __wrap_##name parameters                                                                  \
     {                                                                                              \
-        return fail_now(#name) ? (failed) : __real_##name arguments;                               \
+        return fail_now(what) ? (failed) : __real_##name arguments;                                \
     }
 
 #endif

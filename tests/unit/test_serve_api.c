@@ -6,7 +6,10 @@
 #include <string.h>
 
 #include "client/serve/api.h"
+#include "tests/unit/fail.h"
 #include "tests/unit/unit.h"
+
+FAIL_WRAP_AS("memory", char *, strdup, (const char *text), (text), NULL)
 
 static struct complaint complaint;
 
@@ -74,7 +77,17 @@ static void test_api_set_refuses_what_can_not_be_meant(void **state)
     expect_refused("ledger", "by", "moon", "by: takes");
     expect_refused("history", "since", "8d", "since: takes an age");
     expect_refused("history", "steps", "1001", "steps: takes a number");
+    expect_refused("history", "since", "0s", "since: takes an age");
+    expect_refused("history", "since", "long", "since: takes an age");
+    expect_refused("history", "steps", "0", "steps: takes a number");
     expect_refused("history", "ste", "1", "no parameter");
+    expect_refused("history", "teps", "1", "no parameter");
+    expect_refused("blocks", "top", "1x", "top: takes a number");
+    expect_refused("blocks", "after", "99999999999999999999", "after:");
+    expect_refused("refusals", "counts", "", "counts: takes");
+    expect_refused("refusals", "counts", "10", "counts: takes");
+    expect_refused("usage", "all", "", "all: takes");
+    expect_refused("usage", "all", "00", "all: takes");
     expect_refused("refusals", "counts", "2", "counts: takes");
     expect_refused("usage", "all", "yes", "all: takes");
     expect_refused("usage", "top", "1", "usage: has no parameter \"top\"");
@@ -82,11 +95,97 @@ static void test_api_set_refuses_what_can_not_be_meant(void **state)
     expect_refused("clients", "", "", "clients: has no parameter \"\"");
 }
 
+static void test_api_set_refuses_a_text_longer_than_any(void **state)
+{
+    char text[256];
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    expect_refused("blocks", "reason", text, "reason: is too long");
+    expect_refused("blocks", "sort", text, "sort: is too long");
+    expect_refused("blocks", "columns", text, "columns: is too long");
+}
+
+static void test_api_set_takes_what_one_topic_has(void **state)
+{
+    struct question question;
+    assert_int_equal(ask(&question, "history", "since", "1h"), 0);
+    assert_int_equal(question.options.since_ms, 3600000);
+    assert_int_equal(api_set(&question, "steps", "60", &complaint), 0);
+    assert_int_equal(question.options.steps, 60);
+    question_fini(&question);
+    assert_int_equal(ask(&question, "refusals", "counts", "1"), 0);
+    assert_true(question.options.counts);
+    question_fini(&question);
+    assert_int_equal(ask(&question, "usage", "all", "0"), 0);
+    assert_false(question.options.all);
+    question_fini(&question);
+    assert_int_equal(ask(&question, "blocks", "pid", "42"), 0);
+    assert_int_equal(question.options.filter.pid, 42);
+    assert_int_equal(api_set(&question, "user", "7", &complaint), 0);
+    assert_int_equal(question.options.filter.uid, 7);
+    question_fini(&question);
+}
+
+static void test_api_without_memory_says_so_or_takes_it(void **state)
+{
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        struct question question;
+        struct question copy;
+        api_begin(api_topic("blocks"), &question);
+        int r = api_set(&question, "reason", "video/*", &complaint);
+        r = r ? r : api_set(&question, "sort", "bytes", &complaint);
+        r = r ? r : api_check(&question, &complaint);
+        r = r ? r : question_dup(&question, &copy);
+        if (fail_end()) {
+            assert_int_equal(r, -ENOMEM);
+        } else {
+            assert_int_equal(r, 0);
+            assert_true(question_is_same(&question, &copy));
+            question_fini(&copy);
+        }
+        question_fini(&question);
+    }
+}
+
 static void test_api_check_names_the_parameter_that_is_wrong(void **state)
 {
     expect_refused("clients", "sort", "weight", "sort: there is no column \"weight\" here");
     expect_refused("clients", "columns", "pid,weight", "columns: there is no column \"weight\"");
     expect_refused("names", "older-than", "5m", "older-than means nothing here");
+}
+
+/* One parameter more, or another one, is another question. */
+static void expect_another(const char *topic, const char *key, const char *value)
+{
+    struct question plain;
+    struct question other;
+    api_begin(api_topic(topic), &plain);
+    assert_int_equal(ask(&other, topic, key, value), 0);
+    assert_false(question_is_same(&plain, &other));
+    assert_false(question_is_same(&other, &plain));
+    question_fini(&other);
+}
+
+static void test_question_is_same_looks_at_each_parameter(void **state)
+{
+    expect_another("blocks", "top", "5");
+    expect_another("blocks", "reason", "x");
+    expect_another("blocks", "sort", "bytes");
+    expect_another("blocks", "columns", "bytes");
+    expect_another("blocks", "pid", "0");
+    expect_another("blocks", "pid", "1");
+    expect_another("blocks", "user", "0");
+    expect_another("blocks", "user", "1");
+    expect_another("blocks", "older-than", "0s");
+    expect_another("blocks", "older-than", "1s");
+    expect_another("blocks", "larger-than", "0");
+    expect_another("blocks", "larger-than", "1");
+    expect_another("blocks", "after", "1");
+    expect_another("ledger", "by", "uid");
+    expect_another("usage", "all", "1");
+    expect_another("refusals", "counts", "1");
+    expect_another("history", "since", "1m");
+    expect_another("history", "steps", "7");
 }
 
 static void test_question_is_same_looks_at_all_of_it(void **state)
@@ -114,7 +213,11 @@ int main(void)
         cmocka_unit_test(test_api_topic_knows_lists_and_nothing_else),
         cmocka_unit_test(test_api_set_takes_the_options_of_kmemctl),
         cmocka_unit_test(test_api_set_refuses_what_can_not_be_meant),
+        cmocka_unit_test(test_api_set_refuses_a_text_longer_than_any),
+        cmocka_unit_test(test_api_set_takes_what_one_topic_has),
+        cmocka_unit_test(test_api_without_memory_says_so_or_takes_it),
         cmocka_unit_test(test_api_check_names_the_parameter_that_is_wrong),
+        cmocka_unit_test(test_question_is_same_looks_at_each_parameter),
         cmocka_unit_test(test_question_is_same_looks_at_all_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,7 +8,12 @@
 #include <string.h>
 
 #include "client/serve/sample.h"
+#include "tests/unit/fail.h"
 #include "tests/unit/unit.h"
+
+FAIL_WRAP_AS("memory", char *, strdup, (const char *text), (text), NULL)
+FAIL_WRAP_AS("memory", void *, reallocarray, (void *bytes, size_t n, size_t n_bytes),
+             (bytes, n, n_bytes), NULL)
 
 /* What the daemon would say. */
 static const struct kmem_ledger_row *rows;
@@ -116,6 +121,28 @@ static void test_sample_init_passes_a_fault_on(void **state)
     sample_fini(&sample);
 }
 
+/* Whichever allocation fails, it is said, and nothing is lost: a sanitizer looks. */
+static void test_sample_init_says_that_there_is_no_memory(void **state)
+{
+    const struct kmem_ledger_row three[] = {
+        {"a", 1, 50, 9, 0, 0}, {"b", 1, 30, 5, 0, 0}, {"c", 2, 8, 7, 0, 0}};
+    rows = three;
+    n_rows = 3;
+    unsigned nth;
+    for (nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        struct sample sample;
+        const int r = sample_init(&sample, NULL, 1);
+        if (fail_end()) {
+            assert_int_equal(r, -ENOMEM);
+        } else {
+            assert_int_equal(r, 0);
+            assert_int_equal(sample.reasons.n_groups, 2);
+        }
+        sample_fini(&sample);
+    }
+    assert_true(nth > 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +151,7 @@ int main(void)
         cmocka_unit_test(test_sample_init_joins_what_is_one_label_once_it_is_valid),
         cmocka_unit_test(test_sample_init_of_an_older_daemon_lacks_what_it_does_not_know),
         cmocka_unit_test(test_sample_init_passes_a_fault_on),
+        cmocka_unit_test(test_sample_init_says_that_there_is_no_memory),
     };
     (void)setlocale(LC_CTYPE, "C.UTF-8");
     return cmocka_run_group_tests(tests, NULL, NULL);
