@@ -35,6 +35,15 @@
 #define ESCAPE "\033"
 #define DOWN "\033OB"
 #define RIGHT "\033OC"
+#define LEFT "\033OD"
+#define UP "\033OA"
+#define HOME "\033OH"
+#define END "\033OF"
+#define PAGE_UP "\033[5~"
+#define PAGE_DOWN "\033[6~"
+#define DELETE "\033[3~"
+#define BACK_TAB "\033[Z"
+#define F1 "\033OP"
 
 /* What a terminal is told when top takes it, and when it gives it back. */
 #define TAKES "\033[?1049h"
@@ -238,6 +247,59 @@ static void test_keys_open_filter_sort_and_turn_pages(void)
     daemon_stop();
 }
 
+static void test_keys_of_a_whole_keyboard_move_and_erase(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    struct client client = client_begin(hold_for_reasons, NULL);
+    top_begin(80);
+    await_on_screen("\xe2\x96\xb8 camera"); /* closed */
+    press(DOWN RIGHT);
+    await_on_screen("thumbnail");
+    press(LEFT UP RIGHT);
+    await_on_screen("frame");
+    press(END PAGE_UP HOME LEFT PAGE_DOWN);
+    await_on_screen("\xe2\x96\xb8 camera");
+    press(BACK_TAB);
+    await_on_screen("connections");
+    press("\t");
+    await_on_screen("camera");
+    press("/camXYZ\x7f" DELETE "\x08");
+    await_on_screen("filter: cam");
+    expect_true(!screen_has("filter: camX"));
+    press("\n" F1);
+    await_on_screen("camera");
+    press("Q");
+    press("q");
+    await(GIVES_BACK);
+    top_ends("<status 0>");
+    client_finish(&client);
+    daemon_stop();
+}
+
+static void test_options_that_can_not_be_meant_are_named(void)
+{
+    static const struct {
+        const char *words[4];
+        const char *sentence;
+    } lines[] = {
+        {{"top", "--count", "0"}, "--count takes how many answers"},
+        {{"top", "--count", "-1"}, "--count takes how many answers"},
+        {{"top", "--count", "2x"}, "--count takes how many answers"},
+        {{"top", "--count", "99999999999999999999"}, "--count takes how many answers"},
+        {{"top", "--page", "moon"}, "--page takes reasons, .* or limits, not \"moon\""},
+        {{"top", "--json"}, "--output means nothing to it"},
+        {{"top", "--sort", "weight"}, "the page of reasons has no column \"weight\"; it has "},
+        {{"top", "--sort", "bytes:up"}, "has no column \"bytes:up\""},
+        {{"top", "moon"}, "what is \"moon\"\\? This command takes options only"},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        const struct ctl_end *end = ctl_run(lines[i].words);
+        expect_equal(end->exit_status, 2);
+        expect_match(end->err, lines[i].sentence);
+        expect_text(end->out, "");
+    }
+}
+
 static void test_it_follows_the_size_of_its_terminal(void)
 {
     const struct winsize wide = {.ws_row = 30, .ws_col = 150};
@@ -391,6 +453,12 @@ static void test_batch_shows_what_is_chosen(void)
     daemon_start("--size", "64MiB", NULL);
     struct client client = client_begin(hold_for_reasons, NULL);
     struct client other = client_begin(hold_a_frame, NULL);
+    (void)snprintf(pid, sizeof(pid), "%u", getuid());
+    const struct ctl_end *all = ctl("top", "-b", "-n", "1", "--list", "-u", pid, "--filter", "ind");
+    expect_match(all->out, "^segment \"test\"  -u [0-9]+ ");
+    expect_true(!harness_matches(all->out, "camera"));
+    all = ctl("top", "-b", "-n", "1", "--list", "-r", "z*x");
+    expect_match(all->out, "\nno reason matches\n");
     (void)snprintf(pid, sizeof(pid), "%d", (int)other.pid);
     const struct ctl_end *end = ctl("top", "-b", "-n", "1", "--list", "-p", pid);
     expect_match(end->out, "^segment \"test\"  -p [0-9]+ ");
@@ -415,6 +483,8 @@ static const struct system_test tests[] = {
     SYSTEM_TEST(test_batch_prints_screens_as_text, 20),
     SYSTEM_TEST(test_what_is_no_terminal_is_told_of_batch_mode, 20),
     SYSTEM_TEST(test_keys_open_filter_sort_and_turn_pages, 30),
+    SYSTEM_TEST(test_keys_of_a_whole_keyboard_move_and_erase, 30),
+    SYSTEM_TEST(test_options_that_can_not_be_meant_are_named, 20),
     SYSTEM_TEST(test_it_follows_the_size_of_its_terminal, 20),
     SYSTEM_TEST(test_signals_give_the_terminal_back, 20),
     SYSTEM_TEST(test_it_stops_at_ctrl_z_and_goes_on, 20),

@@ -213,7 +213,7 @@ static void parse(int argc, char **argv, struct top *top)
                    listing_columns(page_shape(page_get(PAGE_REASONS)), columns, sizeof(columns)));
     const struct argp argp = {
         .options = top_options, .parser = top_key, .doc = doc, .children = children};
-    (void)argp_parse(&argp, argc, argv, 0, NULL, top); /* errors end here */
+    options_read(&argp, argc, argv, 0, top);
 }
 
 /* ------------------------------------------------------------------------------ batch mode ---- */
@@ -224,12 +224,17 @@ static void end_at_once(int number)
     _exit(STATUS_OK); /* an answer is written in one piece */
 }
 
-static void print(const struct top *top)
+/* Return: 0; -ENOMEM, and nothing is printed. */
+static int print(const struct top *top)
 {
     struct canvas canvas = {.max_columns = top->screen.n_columns, .unicode = top->screen.unicode};
     view_draw(&top->model, 0, &canvas);
-    canvas_print(&canvas, &top->screen);
+    const int r = canvas.has_failed ? -ENOMEM : 0;
+    if (r == 0) {
+        canvas_print(&canvas, &top->screen);
+    }
     canvas_fini(&canvas);
+    return r;
 }
 
 /* Return: STATUS_OK, or how it is to end. */
@@ -249,9 +254,11 @@ static int batch_round(struct top *top, struct kmem_query *query, bool is_first)
     }
     sample_fini(&sample);
     live_tree_open_all(&top->model.tree, true);
-    if (status == STATUS_OK && model_arrange(&top->model) == 0) {
+    if (status == STATUS_OK) {
         (void)fputs(is_first ? "" : "\n", stdout);
-        print(top);
+        if (model_arrange(&top->model) < 0 || print(top) < 0) {
+            status = target_complain(-ENOMEM, "");
+        }
     }
     if (status == STATUS_OK && fflush(stdout) != 0) {
         (void)fprintf(stderr, "kmemctl top: cannot write the answer: %s\n", strerror(errno));
