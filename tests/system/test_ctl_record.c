@@ -123,6 +123,51 @@ static void test_advise_counts_what_was_refused(void)
     daemon_stop();
 }
 
+/* Of several commands: each names what it is about, and does nothing. */
+static void test_options_that_can_not_be_meant_are_named(void)
+{
+    static const struct {
+        const char *words[5];
+        const char *sentence;
+    } lines[] = {
+        {{"replay", "a", "--size", "1"}, "--size"},
+        {{"replay", "a", "--size", "some"}, "--size"},
+        {{"replay", "a", "b"}, "replay"},
+        {{"replay"}, "replay"},
+        {{"usage", "--fail-above", "0%"}, "--fail-above"},
+        {{"usage", "--fail-above", "101%"}, "--fail-above"},
+        {{"usage", "--watch", "0.01"}, "--watch"},
+        {{"usage", "--watch", "99999999"}, "--watch"},
+        {{"usage", "--watch", "1x"}, "--watch"},
+        {{"-n", ".hidden", "usage"}, "segment"},
+        {{"-n", "-x", "usage"}, "segment"},
+        {{"blocks", "--top", "0"}, "--top"},
+        {{"blocks", "--top", "99999999999999999999"}, "--top"},
+        {{"history", "--since", "8d"}, "--since"},
+        {{"history", "--since", "1ms"}, "--since"},
+        {{"run", "--leaks-exit-code", "0", "true"}, "--leaks-exit-code"},
+        {{"run", "--leaks-exit-code", "256", "true"}, "--leaks-exit-code"},
+    };
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        const struct ctl_end *end = ctl_run(lines[i].words);
+        expect_equal(end->exit_status, 2);
+        expect_match(end->err, lines[i].sentence);
+        expect_text(end->out, "");
+    }
+}
+
+static void test_a_record_that_can_not_be_written_says_so(void)
+{
+    daemon_start("--size", "64MiB", NULL);
+    const struct ctl_end *end = ctl("record", "--for", "1ms", "/dev/full");
+    expect_equal(end->exit_status, 1);
+    expect_match(end->err, "/dev/full");
+    end = ctl("record", "--for", "1ms", "/nonexistent/record");
+    expect_equal(end->exit_status, 1);
+    expect_match(end->err, "/nonexistent/record");
+    daemon_stop();
+}
+
 static void test_what_is_no_record_is_refused_with_its_line(void)
 {
     const struct ctl_end *end = ctl("replay", "/etc/passwd");
@@ -140,6 +185,8 @@ int main(int argc, char **argv)
         SYSTEM_TEST(test_a_record_is_played_on_other_sizes, 60),
         SYSTEM_TEST(test_a_record_goes_on_with_the_next_server_and_says_so, 60),
         SYSTEM_TEST(test_advise_counts_what_was_refused, 20),
+        SYSTEM_TEST(test_options_that_can_not_be_meant_are_named, 20),
+        SYSTEM_TEST(test_a_record_that_can_not_be_written_says_so, 20),
         SYSTEM_TEST(test_what_is_no_record_is_refused_with_its_line, 20),
     };
     return harness_run(tests, sizeof(tests) / sizeof(tests[0]), argc, argv);
