@@ -19,7 +19,7 @@
 
 static inline int start_daemon(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     fake_daemon_start();
     caught_install();
     errno = UNTOUCHED;

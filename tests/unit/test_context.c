@@ -48,7 +48,7 @@ int __wrap_madvise(void *address, size_t n_bytes, int advice)
 
 static int start_daemon(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     fake_daemon_start();
     return 0;
 }

@@ -40,7 +40,7 @@ static uint64_t parents_offset;
 
 static int start_daemon(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     fake_daemon_start();
     parents = kmem_try_allocate(44, "parent");
     if (parents == NULL) {

@@ -121,7 +121,7 @@ static void tell_the_truth(void)
 static void start(fake_hook hook)
 {
     tell_the_truth();
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     memset(&failure, 0, sizeof(failure));
     memset(&conn, 0, sizeof(conn));
     welcome.segment_fd = 77;
@@ -183,7 +183,7 @@ static void test_hello_member_gets_segment_ledger_and_clock(void **state)
     assert_handed_over(welcome.ledger_fd, layout.total_bytes);
     assert_handed_over(welcome.clock_fd, NOTICE_BYTES);
     assert_true(fcntl(conn.fd, F_GETFD) & FD_CLOEXEC);
-    assert_int_equal(conn.timeout_ms, 8000);
+    assert_int_equal(conn.timeout_ms, 60000);
     stop_welcomed();
 }
 
@@ -463,7 +463,7 @@ static void test_hello_busy_daemon_is_asked_again(void **state)
     n_refusals_left = 3;
     assert_int_equal(hello(), 0);
     assert_int_equal(n_refusals_left, 0);
-    assert_int_equal(conn.timeout_ms, 8000); /* for each answer from now on, the whole time */
+    assert_int_equal(conn.timeout_ms, 60000); /* for each answer from now on, the whole time */
     stop_welcomed();
 }
 

@@ -35,7 +35,7 @@ static bool welcome_wrongly(struct fake_peer *peer, const Kmem__Request *request
 
 static void start(void)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     memset(&failure, 0, sizeof(failure));
     memset(&conn, 0, sizeof(conn));
     welcome.segment_fd = 77;

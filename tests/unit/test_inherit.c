@@ -57,7 +57,7 @@ static void allocate(size_t begin, size_t end)
 
 static int begin(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     fake_daemon_start();
     kmem__inherit_begin();
     allocate(0, N_SIZES);

@@ -91,7 +91,7 @@ static bool answer_query(struct fake_peer *peer, const Kmem__Request *request)
 
 static int start_daemon(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     kmem__usage_report__init(&usage);
     kmem__ledger_report__init(&ledger);
     kmem__blocks_report__init(&blocks);

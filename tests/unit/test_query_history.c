@@ -65,7 +65,7 @@ static bool answer_query(struct fake_peer *peer, const Kmem__Request *request)
 
 static int start_daemon(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     n_pages_more = 0;
     n_rows = 0;
     n_asked = 0;

@@ -105,7 +105,7 @@ static void fill_names(void)
 
 static int start_daemon(void **state)
 {
-    (void)setenv("KMEM_TIMEOUT_MS", "8000", 1);
+    (void)setenv("KMEM_TIMEOUT_MS", "60000", 1);
     fill_holders();
     fill_names();
     n_pages_more = n_asked = n_rows = stop_after = 0;
