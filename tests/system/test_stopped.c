@@ -226,7 +226,7 @@ static void work_through_a_hang(const void *argument)
 
 static void test_programs_do_not_notice_that_a_hanging_server_is_replaced(void)
 {
-    daemon_start("--watchdog", "0.4", NULL);
+    daemon_start("--watchdog", "2", NULL);
     struct client client = client_begin(work_through_a_hang, NULL);
     for (unsigned int i = 0; i < 3; i++) {
         const pid_t hung = daemon_server_pid();

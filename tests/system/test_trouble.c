@@ -85,7 +85,7 @@ static void test_a_start_that_is_slow_but_gets_on_is_not_replaced(void)
 
 static void test_a_server_that_waits_for_the_last_ones_end_is_not_replaced(void)
 {
-    daemon_start("--watchdog", "1", NULL);
+    daemon_start("--watchdog", "2", NULL);
     struct client client = holder_start();
     const int state_fd = daemon_open_memfd("state");
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
