@@ -15,23 +15,32 @@
 #define KEPT_VERSION "kmemd-config 1"
 /* 64 MiB: no one has so many files of so many bytes; what is larger is no such memfd. */
 #define KEPT_MAX_BYTES (64u << 20)
+/* 1 MiB: a hundred settings, of which a few are paths. */
+#define FIXED_MAX_BYTES ((size_t)1 << 20)
+
+/* Return: the place behind it. */
+static char *string_put(char *at, const char *string)
+{
+    return stpcpy(at, string) + 1;
+}
 
 /* Strings, each with its NUL: the version, what is fixed, then path and text of each file. */
 static char *kept_write(const struct config *config, size_t *ret_num_bytes)
 {
-    char *bytes = NULL;
-    FILE *file = open_memstream(&bytes, ret_num_bytes);
-    if (!file) {
-        return NULL;
-    }
-    (void)fprintf(file, "%s%c%s%c", KEPT_VERSION, '\0', config->fixed ? config->fixed : "", '\0');
+    const char *fixed = config->fixed ? config->fixed : "";
+    size_t n_bytes = sizeof(KEPT_VERSION) + strlen(fixed) + 1;
     for (uint32_t i = 0; i < config->n_files; i++) {
-        (void)fprintf(file, "%s%c%s%c", config->files[i].path, '\0', config->files[i].text, '\0');
+        n_bytes += strlen(config->files[i].path) + 1 + strlen(config->files[i].text) + 1;
     }
-    if (fclose(file)) { /* what failed before fails here */
-        free(bytes);
+    char *bytes = malloc(n_bytes);
+    if (!bytes) {
         return NULL;
     }
+    char *at = string_put(string_put(bytes, KEPT_VERSION), fixed);
+    for (uint32_t i = 0; i < config->n_files; i++) {
+        at = string_put(string_put(at, config->files[i].path), config->files[i].text);
+    }
+    *ret_num_bytes = n_bytes;
     return bytes;
 }
 
@@ -96,21 +105,28 @@ int config_kept_read(int fd, struct config *ret_config)
     return r;
 }
 
+/* Not open_memstream(): without memory for a piece the text lacks it, and no call fails. */
 int config_kept_fix(struct config *config, const struct options *options)
 {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *file = open_memstream(&text, &n_bytes);
+    char *text = malloc(FIXED_MAX_BYTES);
+    FILE *file = text ? fmemopen(text, FIXED_MAX_BYTES, "w") : NULL;
     if (!file) {
-        return -ENOMEM;
-    }
-    config_print_fixed(file, options);
-    if (fclose(file)) { /* what failed before fails here */
         free(text);
         return -ENOMEM;
     }
+    config_print_fixed(file, options);
+    const bool is_whole = ferror(file) == 0;
+    if (fclose(file) || !is_whole) {
+        free(text);
+        return -ENOMEM;
+    }
+    char *fixed = strdup(text);
+    free(text);
+    if (!fixed) {
+        return -ENOMEM;
+    }
     free(config->fixed);
-    config->fixed = text;
+    config->fixed = fixed;
     return 0;
 }
 

@@ -13,7 +13,7 @@ static void value_print(FILE *file, const char *value)
     for (const char *at = value; *at != '\0' && is_word; at++) {
         is_word = isalnum((unsigned char)*at) || strchr("._/@-", *at);
     }
-    (void)fputs(is_word ? "" : "\"", file); /* the stream remembers what fails, here and below */
+    (void)fputs(is_word ? "" : "\"", file); /* whose file it is looks for failures */
     for (; *value != '\0'; value++) {
         if (strchr("\"\\$", *value)) {
             (void)fprintf(file, "\\%c", *value);
