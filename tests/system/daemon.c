@@ -212,8 +212,7 @@ static void read_line(const struct process *process, char *line, size_t line_byt
 /*
  * The keeper says that it is ready while the server still starts its scrubber, and a connection
  * that was closed is seen a moment later. Both are over when the second of two questions on the
- * same connection is answered: the server sees all that is there in one turn of its loop before it
- * sees what comes after.
+ * same connection is answered: the server sees all that is there before it sees what comes after.
  */
 void daemon_remember_idle(void)
 {
@@ -590,7 +589,9 @@ struct daemon_end daemon_try(const struct daemon_setting *setting, const char *c
     struct process process = start_process(setting, arguments, harness_path(log_name));
     read_line(&process, end.out, sizeof(end.out), TRY_TIMEOUT_MS);
     if (strstr(end.out, " ready on ") != NULL) {
-        harness_sleep_ms(setting->hold_ms);
+        if (setting->hold != NULL) {
+            setting->hold();
+        }
         (void)kill(process.pid, SIGTERM);
     }
     end.exit_status = end_process(&process, TRY_TIMEOUT_MS);

@@ -21,7 +21,7 @@ struct daemon_setting {
     unsigned int max_fds;      /* RLIMIT_NOFILE, soft and hard; 0: as the test's */
     const char *notify_socket; /* $NOTIFY_SOCKET */
     const char *runtime_dir;   /* $XDG_RUNTIME_DIR; NULL: unset */
-    unsigned int hold_ms;      /* daemon_try(): how long a daemon that got ready is let run */
+    void (*hold)(void);        /* daemon_try(): what one that got ready outlives; may be NULL */
     const char *program;       /* its path; NULL: kmemd of this build */
     const int *fds;            /* n_fds descriptors to be passed, as a service manager does */
     unsigned int n_fds;
