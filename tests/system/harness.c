@@ -149,6 +149,20 @@ unsigned int harness_count_fds(int pid)
     return pid == getpid() ? n_fds - 1 : n_fds; /* without the one that was open for reading */
 }
 
+char harness_state_of(int pid)
+{
+    char path[64];
+    char line[512] = "";
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    FILE *const file = fopen(path, "re");
+    if (file != NULL) {
+        (void)!fgets(line, sizeof(line), file);
+        (void)fclose(file);
+    }
+    const char *const command_end = strrchr(line, ')');
+    return command_end != NULL ? command_end[2] : '\0';
+}
+
 uint64_t harness_now_us(void)
 {
     struct timespec now;

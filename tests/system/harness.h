@@ -99,6 +99,9 @@ unsigned int harness_stride(unsigned int usual);
 /** harness_count_fds() - the open descriptors of a process */
 unsigned int harness_count_fds(int pid);
 
+/** harness_state_of() - 'R', 'S', 'D', 'T', as proc(5) says of a process; 0: there is none */
+char harness_state_of(int pid);
+
 /**
  * harness_now_us() - a clock; for the harness, and for how long something takes at least
  *

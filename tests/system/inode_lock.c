@@ -96,15 +96,6 @@ static pid_t scrubber_of(pid_t server)
     return (pid_t)strtol(text, NULL, 10);
 }
 
-/* 'S', 'D', 'T', ...; 0: there is no such process. */
-static char state_of(pid_t pid)
-{
-    char text[256];
-    read_text("/proc/%d/stat", (int)pid, text, sizeof(text));
-    const char *const end = strrchr(text, ')');
-    return end != NULL ? end[2] : '\0';
-}
-
 struct inode_lock inode_lock_take(void)
 {
     struct inode_lock lock = {.client = client_start(hold, NULL)};
@@ -123,7 +114,8 @@ pid_t inode_lock_await(const struct inode_lock *lock)
     const char waits = lock->stopped != 0 ? 'T' : 'D';
     unsigned int n_in_a_row = 0;
     while (n_in_a_row < N_LOOKS) {
-        n_in_a_row = state_of(scrubber_of(daemon_server_pid())) == waits ? n_in_a_row + 1 : 0;
+        n_in_a_row =
+            harness_state_of(scrubber_of(daemon_server_pid())) == waits ? n_in_a_row + 1 : 0;
         harness_sleep_ms(1);
     }
     return scrubber_of(daemon_server_pid());
@@ -131,7 +123,7 @@ pid_t inode_lock_await(const struct inode_lock *lock)
 
 bool inode_lock_ended(pid_t scrubber)
 {
-    const char state = state_of(scrubber);
+    const char state = harness_state_of(scrubber);
     return state == '\0' || state == 'Z';
 }
 

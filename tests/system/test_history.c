@@ -73,25 +73,11 @@ static size_t looks_at(uint64_t num_bytes, uint64_t least_ms, uint64_t most_ms)
     return n_looks;
 }
 
-/* Whether the server has come to a stop: it may be about to return from its wait. */
-static bool server_is_stopped(void)
-{
-    char path[64];
-    char line[512] = "";
-    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)daemon_server_pid());
-    FILE *const file = fopen(path, "re");
-    expect_call(file != NULL);
-    expect_true(fgets(line, sizeof(line), file) != NULL);
-    (void)fclose(file);
-    const char *const state = strrchr(line, ')');
-    return state != NULL && state[2] == 'T';
-}
-
 /* For the daemon: the server that dies has looked at nothing in the minute before. */
 static void a_minute_passes_without_a_server(void)
 {
-    daemon_signal_server(SIGSTOP);
-    expect_soon(server_is_stopped(), 5000);
+    daemon_signal_server(SIGSTOP); /* it may be about to return from its wait */
+    expect_soon(harness_state_of(daemon_server_pid()) == 'T', 5000);
     clocks->boot_s += MINUTE_S;
     daemon_kill_server();
 }
