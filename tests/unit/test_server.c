@@ -33,8 +33,8 @@
 #define N_CLIENTS 4
 /* What the child ends with if it served although something failed. */
 #define SERVED_ALL_THE_SAME 100
-/* Nothing here takes a tenth of that. */
-#define PATIENCE_MS 10000
+/* Nothing here takes a hundredth of that. */
+#define PATIENCE_MS 60000
 
 FAIL_WRAP(int, uv_loop_init, (uv_loop_t * loop), (loop), UV_EMFILE)
 FAIL_WRAP(int, uv_check_start, (uv_check_t * handle, uv_check_cb called), (handle, called),
@@ -58,6 +58,7 @@ void __wrap_reap(struct core *core, uint32_t budget, reap_written_fn written, vo
 
 static char directory[64];
 static char path[80];
+static int child_log_fd = -1; /* what the next child logs to; -1: nowhere */
 
 struct child {
     pid_t pid;
@@ -121,7 +122,9 @@ static struct child child_start(const char *what, unsigned nth)
         (void)signal(SIGUSR1, memory_fails);
         (void)signal(SIGUSR2, memory_is_back);
         (void)close(ends[0]);
-        (void)dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDERR_FILENO);
+        const int log_fd =
+            child_log_fd >= 0 ? child_log_fd : open("/dev/null", O_WRONLY | O_CLOEXEC);
+        (void)dup2(log_fd, STDERR_FILENO);
         const int status = serve(what, nth, ends[1]);
         if (status != 0) {
             _exit(status); /* not all was given back, and need not be */
@@ -407,15 +410,37 @@ static void test_server_run_survives_whichever_allocation_fails(void **state)
     assert_true(n_served > 5);
 }
 
+/* Reads a log until it says so. */
+static void await_logged(int log_fd, const char *what)
+{
+    char text[4096] = "";
+    size_t n_read = 0;
+    while (!strstr(text, what)) {
+        assert_true(n_read + 1 < sizeof(text));
+        assert_true(wait_readable(log_fd));
+        const ssize_t n = read(log_fd, text + n_read, sizeof(text) - 1 - n_read);
+        assert_true(n > 0);
+        n_read += (size_t)n;
+        text[n_read] = '\0';
+    }
+}
+
+/* Of two signals that wait, the handler of the second one runs first: each is waited for. */
 static void test_server_run_accepts_when_there_is_memory_again(void **state)
 {
+    int log_fds[2];
+    assert_int_equal(pipe2(log_fds, O_CLOEXEC), 0);
+    child_log_fd = log_fds[1];
     const struct child child = child_start(NULL, 0);
+    child_log_fd = -1;
+    assert_int_equal(close(log_fds[1]), 0);
     assert_true(child_is_ready(&child));
     assert_int_equal(kill(child.pid, SIGUSR1), 0);
     const int fd = connection_open();
     say_hello(fd);
+    await_logged(log_fds[0], "a connection can not be accepted");
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
-    assert_int_equal(poll(&poll_fd, 1, 50), 0); /* neither answered nor closed */
+    assert_int_equal(poll(&poll_fd, 1, 0), 0); /* neither answered nor closed */
 
     assert_int_equal(kill(child.pid, SIGUSR2), 0);
 
@@ -425,6 +450,7 @@ static void test_server_run_accepts_when_there_is_memory_again(void **state)
     assert_int_equal(close(fd), 0);
     assert_true(converse());
     assert_int_equal(child_end(&child), SERVED_ALL_THE_SAME);
+    assert_int_equal(close(log_fds[0]), 0);
 }
 
 #define SERVER_TEST(test) cmocka_unit_test_setup_teardown(test, server_setup, server_teardown)
