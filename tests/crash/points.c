@@ -25,7 +25,7 @@
 #include "tests/system/usage.h"
 
 /* For servers that are stopped: long for one that only waits for its turn on a busy machine. */
-#define WATCHDOG_S "1"
+#define WATCHDOG_S "2"
 /* For all others: so that nobody is replaced but by what the test does. */
 #define PATIENT_WATCHDOG_S "60"
 

@@ -22,7 +22,7 @@
 #include "tests/system/harness.h"
 #include "tests/system/usage.h"
 
-#define WATCHDOG_S "1"
+#define WATCHDOG_S "2"
 #define PATIENT_WATCHDOG_S "60"
 
 static const struct moment {

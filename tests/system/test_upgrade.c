@@ -22,6 +22,8 @@
 
 /* What a busy machine, or a sanitizer, may take for anything here. */
 #define PATIENCE_MS 15000
+/* Where one is waited for, or must not strike a server that is slow. */
+#define WATCHDOG_S "2"
 
 /* ------------------------------------------------------------------------------ upgrade ------- */
 
@@ -131,7 +133,7 @@ static void expect_former_program(void)
 static void expect_undone(const char *trouble, const char *log_pattern)
 {
     trouble_prepare();
-    start_watched("1");
+    start_watched(WATCHDOG_S);
     struct client client = holder_start();
     upgrade_into(trouble);
     expect_soon(harness_matches(daemon_log(), log_pattern), PATIENCE_MS);
@@ -168,7 +170,7 @@ static void test_a_program_that_hangs_before_it_is_ready_is_undone(void)
 static void test_a_program_that_hangs_at_the_check_is_refused(void)
 {
     trouble_prepare();
-    start_watched("1");
+    start_watched(WATCHDOG_S);
     struct client client = holder_start();
     const pid_t former = daemon_server_pid();
     upgrade_into(TROUBLE_CHECK_STOPS);
@@ -186,7 +188,7 @@ static void test_a_program_that_hangs_at_the_check_is_refused(void)
 static void test_sighup_during_the_check_is_one_too_many(void)
 {
     trouble_prepare();
-    start_watched("1");
+    start_watched(WATCHDOG_S);
     upgrade_into(TROUBLE_CHECK_STOPS);
     expect_call(kill(daemon_pid(), SIGHUP) == 0);
     expect_log_line("SIGHUP: an upgrade is under way already");
@@ -197,7 +199,7 @@ static void test_sighup_during_the_check_is_one_too_many(void)
 static void test_sighup_while_the_new_server_starts_is_one_too_many(void)
 {
     trouble_prepare();
-    start_watched("1");
+    start_watched(WATCHDOG_S);
     struct client client = holder_start();
     upgrade_into(TROUBLE_START_IS_SLOW);
     expect_call(kill(daemon_pid(), SIGHUP) == 0);
@@ -222,7 +224,7 @@ static void test_sigterm_during_the_check_ends_it_all(void)
 static void test_sigterm_while_the_new_server_starts_ends_it_all(void)
 {
     trouble_prepare();
-    start_watched("1");
+    start_watched(WATCHDOG_S);
     struct client client = holder_start();
     upgrade_into(TROUBLE_START_IS_SLOW);
     harness_sleep_ms(TROUBLE_SLOW_MS / 2); /* so that the rest is less than a stop may take */

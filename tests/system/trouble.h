@@ -19,7 +19,7 @@
 #define TROUBLE_START_STOPS "start stops"
 /* TROUBLE_SLOW_MS, with a heartbeat every tenth of a second. */
 #define TROUBLE_START_IS_SLOW "start is slow"
-#define TROUBLE_SLOW_MS 3000
+#define TROUBLE_SLOW_MS 5000
 /* Of a program that is asked whether it can go on. */
 #define TROUBLE_CHECK_STOPS "check stops"
 
