@@ -7,6 +7,7 @@
  * that lie in libkmem's own text: memset() and its like are other code on other processors.
  * limits.def has what each way took; the difference, either way, is for a person to explain.
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,12 @@ static int heard_number(int fd)
 /* Whose figure it is. */
 enum whose { OF_PROGRAM, OF_SERVER };
 
+/* In the process that becomes the daemon. */
+static void preload_clock(void)
+{
+    expect_call(setenv("LD_PRELOAD", GUARD_CLOCK, 1) == 0);
+}
+
 static void guard_operation(const char *what, enum whose whose, enum counted counted,
                             uint64_t before, uint64_t slack)
 {
@@ -59,8 +66,10 @@ static void guard_operation(const char *what, enum whose whose, enum counted cou
     struct traced server = {.pid = 0};
     int out[2];
     /* What the server does by itself, some time later or from time to time, is no operation's. */
-    daemon_start("--size", "128MiB", "--scrub=off", "--watchdog=0",
-                 whose == OF_SERVER ? "--hugepages=no" : NULL, NULL);
+    const bool by_steps = whose == OF_SERVER && counted == COUNT_INSTRUCTIONS;
+    daemon_start_as(&(struct daemon_setting){.prepare = by_steps ? preload_clock : NULL},
+                    OPTIONS("--size", "128MiB", "--scrub=off", "--watchdog=0",
+                            whose == OF_SERVER ? "--hugepages=no" : NULL));
     expect_call(pipe(out) == 0);
     struct traced program =
         traced_start(argv, preload, out[1], whose == OF_PROGRAM ? counted : COUNT_NOTHING);
