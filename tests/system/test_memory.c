@@ -167,6 +167,8 @@ static void test_memory_is_a_constant_and_one_for_each_client(void)
         client_end(&clients[i]);
     }
     expect_soon(usage_take().clients == 0, 20000);
+    /* Soon: what was freed goes back to the system when all that they had has been taken back. */
+    expect_soon(taken_kib() <= IDLE_KIB + TABLES_KIB, 20000);
     expect_taken("all gone", 1, 0, 0);
     daemon_stop_balanced();
 }
