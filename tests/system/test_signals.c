@@ -258,8 +258,8 @@ static void wait_in_a_call(const void *argument)
     expect_call(block != NULL);
     client_say(1);
     client_await(); /* the server is stopped */
-    client_say(1);
     const struct stopwatch watch = stopwatch_start();
+    client_say(1);
     expect_equal(kmem_try_release(&block), 0);
     expect_lasted(&watch, WAIT_MS / 2);
     expect_at_least(n_handled, 10);
