@@ -30,6 +30,8 @@
 #include <kmem/kmem.h>
 #include <kmem/observe.h>
 
+#include "client/malloc/block.h"
+
 #define EXPORT __attribute__((visibility("default")))
 
 /* Since Linux 5.18; glibc 2.36 has it, older ones do not. */
@@ -104,11 +106,13 @@ static int range_ask(struct range *range, struct kmem_query *query)
 static int range_forget(struct range *range)
 {
     struct kmem_query *query;
-    if (kmem_query_open(NULL, &query) < 0) {
-        return EAGAIN;
+    int error = EAGAIN;
+    const bool was_inside = block_enter(); /* in the range the query would be cleared, too */
+    if (kmem_query_open(NULL, &query) == 0) {
+        error = range_ask(range, query);
+        (void)kmem_query_close(query);
     }
-    const int error = range_ask(range, query);
-    (void)kmem_query_close(query);
+    block_leave(was_inside);
     return error;
 }
 

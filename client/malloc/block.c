@@ -139,6 +139,20 @@ static void inside_end(void)
     kmem__heap_open = kmem__heap_mine;
 }
 
+bool block_enter(void)
+{
+    const bool was_inside = here.is_inside;
+    inside_begin();
+    return was_inside;
+}
+
+void block_leave(bool was_inside)
+{
+    if (!was_inside) {
+        inside_end();
+    }
+}
+
 static void defer(void *block)
 {
     if (here.n_deferred < DEFERRED_MAX) {

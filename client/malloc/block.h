@@ -75,6 +75,15 @@ void block_begin_child(bool can_serve);
 /** block_free() - give one back; what is no block ends the program, as in libc. errno stays. */
 void block_free(void *block);
 
+/**
+ * block_enter() - what this thread allocates from here on is libc's, until block_leave()
+ *
+ * For what this library does with the segment itself: its own objects are not to lie there.
+ * Return: whether the thread was inside already, for block_leave().
+ */
+KMEM_MUST_USE bool block_enter(void);
+void block_leave(bool was_inside);
+
 /* ---------------------------------------------------------------------------- the fast way ---- */
 
 /*
