@@ -4,6 +4,8 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +14,13 @@
 #include <unistd.h>
 
 #include "client/ctl/rows.h"
+#include "tests/unit/fail.h"
 #include "tests/unit/unit.h"
+
+FAIL_WRAP(int, open, (const char *path, int flags, mode_t mode), (path, flags, mode), -1)
+FAIL_WRAP(int, mkostemp, (char *path, int flags), (path, flags), -1)
+FAIL_WRAP(FILE *, fdopen, (int fd, const char *mode), (fd, mode), NULL)
+FAIL_WRAP(ssize_t, pread, (int fd, void *to, size_t n_bytes, off_t at), (fd, to, n_bytes, at), -1)
 
 /* 3,000 rows of some 80 bytes are some thirty runs of 8 KiB. */
 #define N_ROWS 3000
@@ -277,6 +285,153 @@ static void test_file_has_no_name(void **state)
     assert_int_equal(closedir(entries), 0);
 }
 
+/* What has no memory to sort by bytes compares: the order is the same one. */
+static void assert_sorts_without_memory(const struct column *by, bool is_descending)
+{
+    static uint64_t expected[N_ROWS];
+    for (int i = 0; i < 2; i++) {
+        begin(by, is_descending, 0);
+        for (uint64_t number = 0; number < N_ROWS; number++) {
+            add(number);
+        }
+        if (i == 1) {
+            fail_from("memory", 1, ENOMEM);
+        }
+        const int r = rows_each(&rows, note, NULL);
+        assert_true(fail_end() || i == 0);
+        assert_int_equal(r, 0);
+        assert_int_equal(n_numbers, N_ROWS);
+        if (i == 0) {
+            memcpy(expected, numbers, sizeof(expected));
+        }
+    }
+    assert_memory_equal(numbers, expected, sizeof(expected));
+}
+
+static void test_order_is_the_same_without_memory_to_sort(void **state)
+{
+    assert_sorts_without_memory(by_bytes, true);
+    assert_sorts_without_memory(by_bytes, false);
+    assert_sorts_without_memory(by_name, true);
+    assert_sorts_without_memory(by_text, false);
+    assert_sorts_without_memory(by_growth, true);
+    assert_sorts_without_memory(by_user, false);
+}
+
+/* 400 rows are some six runs. Return: 0, or what failed. */
+static int add_and_read(void)
+{
+    const struct sample sample = {.name = "name", .num_bytes = 1, .number = 0, .text = ""};
+    int r = 0;
+    begin(by_bytes, true, MOST_BYTES);
+    for (uint64_t i = 0; r == 0 && i < 400; i++) {
+        r = rows_add(&rows, &sample);
+    }
+    return r ? r : rows_each(&rows, note, NULL);
+}
+
+static void test_rows_survive_every_failing_allocation(void **state)
+{
+    unsigned n_failed = 0;
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        const int r = add_and_read();
+        const bool has_failed = fail_end();
+        n_failed += r != 0;
+        assert_true(r == 0 || (r == -ENOMEM && has_failed));
+        assert_true(r != 0 || n_numbers == 400); /* all, or an error */
+    }
+    assert_true(n_failed > 10);
+}
+
+/* Of file systems that know no file without a name each has its errno for that. */
+static void test_file_system_without_unnamed_files_does_as_well(void **state)
+{
+    const int errors[] = {EOPNOTSUPP, EISDIR, EINVAL};
+    (void)setenv("TMPDIR", *state, 1);
+    for (size_t i = 0; i < 3; i++) {
+        fail_nth("open", 1, errors[i]);
+        assert_int_equal(add_and_read(), 0);
+        assert_true(fail_end());
+        assert_int_equal(n_numbers, 400);
+        assert_non_null(rows.runs.file);
+    }
+}
+
+static void assert_no_file(const char *what, int error, int expected)
+{
+    fail_nth(what, 1, error);
+    const int r = add_and_read();
+    (void)fail_end();
+    assert_int_equal(r, expected);
+    assert_non_null(strstr(rows_error(&rows), "--sort: cannot keep the rows in "));
+    assert_null(rows.runs.file);
+}
+
+static void test_file_that_can_not_be_made_is_told(void **state)
+{
+    char long_path[PATH_MAX + 2];
+    memset(long_path, '/', sizeof(long_path) - 1);
+    long_path[sizeof(long_path) - 1] = '\0';
+    assert_no_file("fdopen", ENOMEM, -ENOMEM);
+    (void)setenv("TMPDIR", "/nonexistent", 1);
+    assert_no_file("open", EISDIR, -ENOENT); /* nor one with a name */
+    (void)setenv("TMPDIR", long_path, 1);
+    assert_no_file("open", EISDIR, -ENAMETOOLONG);
+}
+
+static void test_file_is_where_temporary_files_are_unless_told(void **state)
+{
+    const char *none[] = {"", NULL};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(none[i] ? setenv("TMPDIR", none[i], 1) : unsetenv("TMPDIR"), 0);
+        assert_no_file("open", EMFILE, -EMFILE);
+        assert_non_null(strstr(rows_error(&rows), "the rows in /tmp: Too many open files"));
+    }
+}
+
+static void test_file_is_read_on_after_a_signal_and_not_after_a_fault(void **state)
+{
+    fail_nth("pread", 2, EINTR);
+    assert_int_equal(add_and_read(), 0);
+    assert_true(fail_end());
+    assert_int_equal(n_numbers, 400);
+    fail_nth("pread", 2, ENXIO);
+    assert_int_equal(add_and_read(), -ENXIO);
+    assert_true(fail_end());
+    assert_non_null(strstr(rows_error(&rows), ": No such device or address; "));
+}
+
+/* A record that says it is longer than any, as a broken disk would have it. */
+static void test_file_that_is_damaged_is_told(void **state)
+{
+    const struct record_head heads[] = {{.n_bytes = RECORD_MAX_BYTES + 8}, {.n_bytes = 7}};
+    for (size_t i = 0; i < 2; i++) {
+        begin(by_bytes, true, MOST_BYTES);
+        for (uint64_t number = 0; number < N_ROWS; number++) {
+            add(number);
+        }
+        assert_int_equal(pwrite(fileno(rows.runs.file), &heads[i], sizeof(heads[i]), 0),
+                         sizeof(heads[i]));
+        assert_int_equal(rows_each(&rows, note, NULL), -EIO);
+        assert_int_equal(n_numbers, 0);
+    }
+}
+
+/* Longer than a buffer that a run is read with: that grows. */
+static void test_row_may_be_longer_than_a_buffer(void **state)
+{
+    static char text[200000];
+    const struct sample sample = {.name = "name", .num_bytes = 1, .number = 0, .text = text};
+    uint64_t n_rows = 0;
+    memset(text, 'x', sizeof(text) - 1);
+    begin(by_bytes, true, MOST_BYTES);
+    for (; n_rows < 3; n_rows++) {
+        assert_int_equal(rows_add(&rows, &sample), 0);
+    }
+    assert_int_equal(rows_each(&rows, stop_at_ten, NULL), 0);
+    assert_int_equal(n_numbers, n_rows);
+}
+
 static int setup(void **state)
 {
     static char directory[64];
@@ -306,6 +461,14 @@ int main(void)
         TEST(test_file_that_is_full_is_told),
         TEST(test_file_that_lost_its_end_is_told),
         TEST(test_file_has_no_name),
+        TEST(test_order_is_the_same_without_memory_to_sort),
+        TEST(test_rows_survive_every_failing_allocation),
+        TEST(test_file_system_without_unnamed_files_does_as_well),
+        TEST(test_file_that_can_not_be_made_is_told),
+        TEST(test_file_is_where_temporary_files_are_unless_told),
+        TEST(test_file_is_read_on_after_a_signal_and_not_after_a_fault),
+        TEST(test_file_that_is_damaged_is_told),
+        TEST(test_row_may_be_longer_than_a_buffer),
     };
     return cmocka_run_group_tests_name("ctl_rows", tests, NULL, NULL);
 }
