@@ -3,6 +3,7 @@
  * test_ctl_snapshot.c - a ledger in a file and back, and what has grown between two
  */
 #include <errno.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +15,15 @@
 #include "client/ctl/growth.h"
 #include "client/ctl/snapshot.h"
 #include "client/ctl/status.h"
+#include "tests/unit/fail.h"
 #include "tests/unit/fake_segment.h"
 #include "tests/unit/unit.h"
+
+FAIL_WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode), -1)
+FAIL_WRAP(FILE *, fdopen, (int fd, const char *mode), (fd, mode), NULL)
+FAIL_WRAP(int, rename, (const char *from, const char *to), (from, to), -1)
+FAIL_WRAP(int, fstat, (int fd, struct stat *there), (fd, there), -1)
+FAIL_WRAP_AS("memory", char *, strdup, (const char *text), (text), NULL)
 
 /* ---------------------------------------------------------------------------------- growth ---- */
 
@@ -132,6 +140,59 @@ static void test_snapshot_write_says_what_is_wrong_and_leaves_nothing(void **sta
     snapshot_fini(&taken);
 }
 
+/* Beside the one that is there, which stays as it was: no other file does. */
+static void test_snapshot_write_that_fails_leaves_the_one_before_it(void **state)
+{
+    const char *calls[] = {"fchmod", "fdopen", "rename"};
+    char long_path[PATH_MAX + 8];
+    char why[SNAPSHOT_WHY_BYTES];
+    struct kmem_query query = fake_segment();
+    struct snapshot taken;
+    struct snapshot read;
+    const char *path = path_of("kept");
+    assert_int_equal(snapshot_take(&taken, &query), 0);
+    assert_int_equal(snapshot_write(&taken, path), 0);
+    for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        fail_nth(calls[i], 1, EPERM);
+        assert_int_equal(snapshot_write(&taken, path), -EPERM);
+        assert_true(fail_end());
+    }
+    assert_int_equal(snapshot_read(&read, path, why), 0);
+    snapshot_fini(&read);
+    assert_int_equal(unlink(path), 0); /* and the directory is empty, as remove_directory() finds */
+    memset(long_path, 'x', sizeof(long_path) - 1);
+    long_path[sizeof(long_path) - 1] = '\0';
+    assert_int_equal(snapshot_write(&taken, long_path), -ENAMETOOLONG);
+    snapshot_fini(&taken);
+}
+
+static void test_snapshot_without_memory_is_ENOMEM(void **state)
+{
+    struct kmem_query query = fake_segment();
+    struct snapshot snapshot;
+    const char *path = path_of("memory");
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        const int r = snapshot_take(&snapshot, &query);
+        assert_int_equal(r, fail_end() ? -ENOMEM : 0);
+        if (r == 0) {
+            assert_int_equal(snapshot_write(&snapshot, path), 0);
+        }
+        snapshot_fini(&snapshot);
+    }
+    unsigned n_failed = 0;
+    for (unsigned nth = 1; fail_again("memory", nth, ENOMEM); nth++) {
+        char why[SNAPSHOT_WHY_BYTES] = "";
+        const int r = snapshot_read(&snapshot, path, why);
+        const bool has_failed = fail_end();
+        assert_int_equal(r, has_failed ? -ENOMEM : 0);
+        assert_string_equal(why, has_failed ? "there is no memory for it" : "");
+        n_failed += has_failed;
+        snapshot_fini(&snapshot);
+    }
+    assert_true(n_failed > 1);
+    assert_int_equal(unlink(path), 0);
+}
+
 static void assert_refused(const char *text, const char *wanted)
 {
     char why[SNAPSHOT_WHY_BYTES] = "";
@@ -159,6 +220,12 @@ static void test_snapshot_read_refuses_what_is_none_and_says_why(void **state)
     assert_refused("{\"kmem_snapshot\": \"1\"}", "kmemctl snapshot FILE");
     assert_refused("{\"kmem_snapshot\": 2}", "version 2, and this kmemctl reads version 1");
     assert_refused("{\"kmem_snapshot\": 1}", "of which segment");
+    assert_refused("{\"kmem_snapshot\": 1, \"segment_name\": \"v\"}", "of which segment");
+    assert_refused("{\"kmem_snapshot\": 1, \"segment_name\": \"v\", \"instance\": \"1\"}",
+                   "of which segment");
+    assert_refused(HEAD ", \"ledger\": [{\"reason\": \"a\"}]}", "not complete");
+    assert_refused(HEAD ", \"ledger\": [{\"reason\": \"a\", \"n_blocks\": 1, \"num_bytes\": 1}]}",
+                   "not complete");
     assert_refused(HEAD "}", "no ledger");
     assert_refused(HEAD ", \"ledger\": {}}", "no ledger");
     assert_refused(HEAD ", \"ledger\": [1]}", "not complete");
@@ -183,6 +250,25 @@ static void test_snapshot_read_refuses_what_is_no_file(void **state)
     assert_non_null(strstr(why, "no regular file"));
     assert_int_equal(snapshot_read(&snapshot, "/nonexistent", why), -ENOENT);
     assert_non_null(strstr(why, "No such file"));
+    fail_nth("fstat", 1, EIO);
+    assert_int_equal(snapshot_read(&snapshot, "/dev/null", why), -EIO);
+    assert_true(fail_end());
+    assert_string_equal(why, "it can not be read: Input/output error");
+}
+
+/* 256 MiB and a byte, of which none lies on the disk. */
+static void test_snapshot_read_refuses_what_is_longer_than_any(void **state)
+{
+    const char *path = path_of("long");
+    char why[SNAPSHOT_WHY_BYTES] = "";
+    struct snapshot snapshot;
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(truncate(path, (INT64_C(256) << 20) + 1), 0);
+    assert_int_equal(snapshot_read(&snapshot, path, why), -EINVAL);
+    assert_non_null(strstr(why, "larger than any snapshot"));
+    assert_int_equal(unlink(path), 0);
 }
 
 /* ---------------------------------------------------------------------------- the commands ---- */
@@ -197,6 +283,34 @@ static int shown(command_show_fn show, struct kmem_query *query, const char *bef
     const int status = show(query, &options, &screen);
     (void)fclose(screen.file);
     return status;
+}
+
+static void test_snapshot_show_says_what_it_wrote_unless_that_is_for_programs(void **state)
+{
+    static const struct kmem_ledger_row one[] = {{"video", 1, 40, 500, 0, 0}};
+    char text[1024];
+    char *printed = NULL;
+    size_t n_printed = 0;
+    struct kmem_query query = fake_segment();
+    const char *path = path_of("one");
+    query.ledgers[KMEM_BY_REASON] = one;
+    query.n_ledgers[KMEM_BY_REASON] = 1;
+    assert_int_equal(shown(snapshot_show, &query, path, NULL, text, sizeof(text)), 0);
+    assert_non_null(strstr(text, "segment \"video\": 1 reason, 40 B in 1 block, written to /"));
+    const struct screen screen = {.file = open_memstream(&printed, &n_printed)};
+    const struct options as_json = {.arguments = {path}, .format = FORMAT_JSON};
+    assert_int_equal(snapshot_show(&query, &as_json, &screen), 0);
+    const struct options as_wide = {.arguments = {path}, .format = FORMAT_WIDE};
+    assert_int_equal(fflush(screen.file), 0);
+    assert_int_equal(n_printed, 0);
+    assert_int_equal(snapshot_show(&query, &as_wide, &screen), 0);
+    (void)fclose(screen.file);
+    assert_non_null(strstr(printed, "written to /"));
+    free(printed);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(shown(snapshot_show, &query, "/nonexistent/a", NULL, text, sizeof(text)),
+                     STATUS_ERROR);
+    assert_string_equal(text, "");
 }
 
 static void test_diff_of_two_files_needs_no_daemon(void **state)
@@ -240,6 +354,10 @@ int main(void)
         cmocka_unit_test(test_snapshot_write_says_what_is_wrong_and_leaves_nothing),
         cmocka_unit_test(test_snapshot_read_refuses_what_is_none_and_says_why),
         cmocka_unit_test(test_snapshot_read_refuses_what_is_no_file),
+        cmocka_unit_test(test_snapshot_read_refuses_what_is_longer_than_any),
+        cmocka_unit_test(test_snapshot_write_that_fails_leaves_the_one_before_it),
+        cmocka_unit_test(test_snapshot_without_memory_is_ENOMEM),
+        cmocka_unit_test(test_snapshot_show_says_what_it_wrote_unless_that_is_for_programs),
         cmocka_unit_test(test_diff_of_two_files_needs_no_daemon),
     };
     (void)setlocale(LC_CTYPE, "C.UTF-8");
