@@ -242,6 +242,8 @@ int kmem_query_changes(struct kmem_query *query, struct kmem_change_position *po
     (void)wait_ms;
     position->number = position->number == KMEM_CHANGES_FROM_NOW ? 1 : position->number;
     question(query);
+    position->n_missed = query->n_missed;
+    position->began_anew = query->began_anew;
     for (size_t i = 0; i < query->n_changes; i++) {
         const struct kmem_change *change = &query->changes[i];
         int r = change->number >= position->number ? each(change, user) : 0;

@@ -48,6 +48,8 @@ struct kmem_query {
     size_t n_bytes;
     const struct kmem_change *changes; /* numbered from 1 */
     size_t n_changes;
+    uint64_t n_missed; /* before these, as each answer says; so is this: */
+    int began_anew;
     const struct kmem_history_row *history;
     size_t n_history;
     int history_error; /* an older daemon ends the connection; 0: it does not */
