@@ -31,7 +31,8 @@
  * STDIO. In the child of a process with threads libc unlocks every FILE before the handlers run,
  * and those that fopen() has made are blocks: the parent would find its own unlocked, in the midst
  * of another thread's printf(). So the list of them is empty meanwhile, which libc locks for the
- * fork anyway; and the child unlocks its copies.
+ * fork anyway; and the child unlocks its copies. It is locked before the copy is made: what is on
+ * it is in the copy.
  *
  * NAME SERVICES. Likewise libc unlocks its table of them in the child, which is a block as well:
  * the parent would find it unlocked, and the child, in its copy, locked for ever. It is made with
@@ -84,11 +85,17 @@ static _Thread_local struct {
 
 /* ------------------------------------------------------------------------------------- stdio -- */
 
-static void files_hide(void)
+static void files_lock(void)
 {
     forking.hides_files = __libc_single_threaded == 0;
     if (forking.hides_files) {
         _IO_list_lock();
+    }
+}
+
+static void files_hide(void)
+{
+    if (forking.hides_files) {
         forking.files = _IO_list_all;
         _IO_list_all = NULL;
     }
@@ -121,16 +128,19 @@ static void files_show_in_child(void)
 
 /* ---------------------------------------------------------------------------------- handlers -- */
 
-static void copy(void)
+static void hold_interrupts(void)
 {
     sigset_t all;
     (void)sigfillset(&all);
     (void)sigdelset(&all, SIGSYS);
     (void)pthread_sigmask(SIG_SETMASK, &all, &forking.mask);
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &forking.cancel_state);
+}
+
+static void copy(void)
+{
     forking.is_served = block_can_serve();
     forking.error = forking.is_served ? -kmem__inherit_copy(&forking.copy) : 0;
-    forking.hides_files = false;
 }
 
 /* Signals and cancelling, as before. */
@@ -143,6 +153,8 @@ static void let_interrupt(void)
 
 static void prepare(void)
 {
+    hold_interrupts();
+    files_lock();
     copy();
     files_hide();
 }
@@ -178,6 +190,8 @@ static void in_child(void)
 
 bool fork_copy(void)
 {
+    hold_interrupts();
+    forking.hides_files = false;
     copy();
     if (forking.error != 0) {
         in_parent();
